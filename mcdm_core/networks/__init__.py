@@ -1,0 +1,5 @@
+"""Denoising networks."""
+
+from .unet import UNet, UNetConfig
+
+__all__ = ["UNet", "UNetConfig"]

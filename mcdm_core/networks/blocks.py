@@ -1,0 +1,160 @@
+"""Building blocks of the ADM UNet (Dhariwal & Nichol, "Diffusion Models Beat GANs", 2021).
+
+Module names follow the published checkpoints (`in_layers.0`, `emb_layers.1`, `qkv`, …), so that their tensors load unchanged.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+GROUPS = 32
+
+
+def timestep_embedding(t: Tensor, dim: int, max_period: float = 10_000.0) -> Tensor:
+    """Sinusoidal embedding, cosines first.
+
+    Args:
+        t: Timesteps, fractional ones allowed, shape (B,).
+        dim: Width of the embedding.
+
+    Returns:
+        Float32 tensor of shape (B, dim).
+    """
+    half = dim // 2
+    frequencies = torch.exp(-math.log(max_period) / half * torch.arange(half, dtype=torch.float32, device=t.device))
+    angles = t.float()[:, None] * frequencies
+    embedding = torch.cat([angles.cos(), angles.sin()], dim=1)
+    return F.pad(embedding, (0, dim % 2))
+
+
+class GroupNorm32(nn.GroupNorm):
+    """GroupNorm computed in float32 whatever the dtype of its input, as ADM does."""
+
+    def __init__(self, channels: int):
+        super().__init__(GROUPS, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight, bias = self.weight, self.bias
+        if x.dtype == torch.float32 == weight.dtype:
+            return F.group_norm(x, self.num_groups, weight, bias, self.eps)
+        return F.group_norm(x.float(), self.num_groups, weight.float(), bias.float(), self.eps).to(x.dtype)
+
+
+class Upsample(nn.Module):
+    """Nearest-neighbour ×2, with a convolution unless a residual block does the learning."""
+
+    def __init__(self, channels: int, with_conv: bool):
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1) if with_conv else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(F.interpolate(x, scale_factor=2, mode="nearest"))
+
+
+class Downsample(nn.Module):
+    """Halve the resolution: strided convolution, or average pooling inside a residual block."""
+
+    def __init__(self, channels: int, with_conv: bool):
+        super().__init__()
+        self.op = nn.Conv2d(channels, channels, 3, stride=2, padding=1) if with_conv else nn.AvgPool2d(2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.op(x)
+
+
+class ResBlock(nn.Module):
+    """Residual block modulated by the time embedding and, in the face model, by a second embedding.
+
+    Args:
+        channels: Input channels.
+        out_channels: Output channels.
+        emb_channels: Width of the time embedding.
+        dropout: Dropout probability before the last convolution.
+        scale_shift_norm: Modulate by scale and shift after the norm instead of adding.
+        film_dim: Width of the second embedding ("cond_emb" of the paper's face release); None leaves the branch out.
+        resample: `Upsample` or `Downsample` to change the resolution inside the block.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        out_channels: int,
+        emb_channels: int,
+        *,
+        dropout: float = 0.0,
+        scale_shift_norm: bool = True,
+        film_dim: int | None = None,
+        resample: type[Upsample] | type[Downsample] | None = None,
+    ):
+        super().__init__()
+        self.scale_shift_norm = scale_shift_norm
+        self.resample = resample(channels, with_conv=False) if resample else nn.Identity()
+        self.in_layers = nn.Sequential(
+            GroupNorm32(channels), nn.SiLU(), nn.Conv2d(channels, out_channels, 3, padding=1)
+        )
+        modulation = 2 * out_channels if scale_shift_norm else out_channels
+        self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(emb_channels, modulation))
+        if film_dim is not None:
+            self.cond_emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(film_dim, 2 * out_channels))
+        self.out_layers = nn.Sequential(
+            GroupNorm32(out_channels),
+            nn.SiLU(),
+            nn.Dropout(dropout),
+            nn.Conv2d(out_channels, out_channels, 3, padding=1),
+        )
+        same = channels == out_channels
+        self.skip_connection = nn.Identity() if same else nn.Conv2d(channels, out_channels, 1)
+
+    def forward(self, x: Tensor, emb: Tensor, film: Tensor | None = None) -> Tensor:
+        norm_in, act_in, conv_in = self.in_layers
+        norm_out, *rest_out = self.out_layers
+        h = conv_in(self.resample(act_in(norm_in(x))))
+        modulation = self.emb_layers(emb)[:, :, None, None]
+        if self.scale_shift_norm:
+            h = _modulate(norm_out(h), modulation)
+            if film is not None:
+                # The release normalizes a second time, with the same parameters, before the second modulation.
+                h = _modulate(norm_out(h), self.cond_emb_layers(film)[:, :, None, None])
+        else:
+            h = norm_out(h + modulation)
+        for layer in rest_out:
+            h = layer(h)
+        return self.skip_connection(self.resample(x)) + h
+
+
+def _modulate(h: Tensor, scale_shift: Tensor) -> Tensor:
+    scale, shift = scale_shift.chunk(2, dim=1)
+    return h * (1 + scale) + shift
+
+
+class AttentionBlock(nn.Module):
+    """Self-attention over the pixels of a feature map.
+
+    Args:
+        channels: Feature channels C.
+        num_heads: Number of heads.
+        new_order: How the 3C channels of `qkv` are laid out: True splits q, k and v first, then heads (ADM-64);
+            False splits heads first (every other published file).
+    """
+
+    def __init__(self, channels: int, num_heads: int, new_order: bool = False):
+        super().__init__()
+        self.num_heads = num_heads
+        self.new_order = new_order
+        self.norm = GroupNorm32(channels)
+        self.qkv = nn.Conv1d(channels, 3 * channels, 1)
+        self.proj_out = nn.Conv1d(channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, c, *spatial = x.shape
+        flat = x.reshape(b, c, -1)
+        qkv = self.qkv(self.norm(flat))
+        if self.new_order:
+            q, k, v = qkv.reshape(b, 3, self.num_heads, c // self.num_heads, -1).transpose(-1, -2).unbind(1)
+        else:
+            q, k, v = qkv.reshape(b, self.num_heads, 3, c // self.num_heads, -1).transpose(-1, -2).unbind(2)
+        h = F.scaled_dot_product_attention(q, k, v)
+        h = h.transpose(-1, -2).reshape(b, c, -1)
+        return (flat + self.proj_out(h)).reshape(b, c, *spatial)

@@ -1,0 +1,213 @@
+"""The ADM UNet, with the additions of the paper's face and sketch networks and of the small experts that ship.
+
+One class builds every pixel-space expert; what differs is in `UNetConfig`. Parameter names are those of the published checkpoints.
+"""
+
+from dataclasses import asdict, dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .blocks import AttentionBlock, Downsample, GroupNorm32, ResBlock, Upsample, timestep_embedding
+
+
+@dataclass(frozen=True)
+class UNetConfig:
+    """Everything that fixes the architecture.
+
+    Attributes:
+        in_channels: Channels of the noisy image x_t.
+        out_channels: Channels of the output; twice `in_channels` when the variance is learned.
+        model_channels: Base width ("mc").
+        num_res_blocks: Residual blocks per level.
+        channel_mult: Width of each level as a multiple of `model_channels`; the length is the number of levels.
+        attention_downsamplings: Downsampling factors (counted from the stem) at which attention is placed.
+        num_heads: Attention heads, unless `num_head_channels` is set.
+        num_head_channels: Channels per head; overrides `num_heads`.
+        new_attention_order: See `AttentionBlock`.
+        scale_shift_norm: See `ResBlock`.
+        resblock_updown: Resample inside residual blocks rather than by strided convolutions.
+        dropout: Dropout probability while training.
+        num_classes: Size of the class embedding, None for none.
+        map_channels: Channels of the maps concatenated to x_t (segmentation, sketch, low resolution), 0 for none.
+        convert_maps: The paper's face network first convolves its maps down to `in_channels`.
+        film_dim: Width of an embedding that modulates every residual block (the face network's branch).
+        pooled_dim: Width of an embedding added to the time embedding (as GLIDE adds its pooled text).
+        patch: Pixel-unshuffle factor of the stem; 1 is plain ADM.
+    """
+
+    in_channels: int = 3
+    out_channels: int = 3
+    model_channels: int = 64
+    num_res_blocks: int = 2
+    channel_mult: tuple[float, ...] = (1, 2, 3, 4)
+    attention_downsamplings: tuple[int, ...] = (2, 4, 8)
+    num_heads: int = 4
+    num_head_channels: int | None = None
+    new_attention_order: bool = False
+    scale_shift_norm: bool = True
+    resblock_updown: bool = True
+    dropout: float = 0.0
+    num_classes: int | None = None
+    map_channels: int = 0
+    convert_maps: bool = False
+    film_dim: int | None = None
+    pooled_dim: int | None = None
+    patch: int = 1
+
+    @classmethod
+    def from_dict(cls, values: dict) -> "UNetConfig":
+        """Inverse of `to_dict`; lists become tuples, unknown names raise TypeError."""
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+    def to_dict(self) -> dict:
+        """Plain values, ready for JSON or TOML."""
+        return asdict(self)
+
+    def heads(self, channels: int) -> int:
+        """Number of attention heads at a level of the given width."""
+        return channels // self.num_head_channels if self.num_head_channels else self.num_heads
+
+
+class Stage(nn.Sequential):
+    """A run of layers of which only residual blocks take the embeddings."""
+
+    def forward(self, x: Tensor, emb: Tensor, film: Tensor | None) -> Tensor:
+        for layer in self:
+            x = layer(x, emb, film) if isinstance(layer, ResBlock) else layer(x)
+        return x
+
+
+class UNet(nn.Module):
+    """ADM UNet.
+
+    Args:
+        config: The architecture.
+    """
+
+    def __init__(self, config: UNetConfig):
+        super().__init__()
+        self.config = config
+        c = config
+        emb_channels = 4 * c.model_channels
+        self.time_embed = nn.Sequential(
+            nn.Linear(c.model_channels, emb_channels), nn.SiLU(), nn.Linear(emb_channels, emb_channels)
+        )
+        if c.num_classes is not None:
+            self.label_emb = nn.Embedding(c.num_classes, emb_channels)
+        if c.pooled_dim is not None:
+            self.pooled_proj = nn.Linear(c.pooled_dim, emb_channels, bias=False)
+        if c.convert_maps:
+            self.input_blocks_convert = nn.Conv2d(c.map_channels, c.in_channels, 3, padding=1)
+
+        def residual(channels: int, out_channels: int, resample: type[Upsample] | type[Downsample] | None = None):
+            return ResBlock(
+                channels,
+                out_channels,
+                emb_channels,
+                dropout=c.dropout,
+                scale_shift_norm=c.scale_shift_norm,
+                film_dim=c.film_dim,
+                resample=resample,
+            )
+
+        def resampler(kind: type[Upsample] | type[Downsample], channels: int) -> nn.Module:
+            return residual(channels, channels, kind) if c.resblock_updown else kind(channels, with_conv=True)
+
+        def attention(channels: int) -> AttentionBlock:
+            return AttentionBlock(channels, c.heads(channels), c.new_attention_order)
+
+        widths = [int(mult * c.model_channels) for mult in c.channel_mult]
+        stem_in = (c.in_channels + (c.in_channels if c.convert_maps else c.map_channels)) * c.patch**2
+        channels = widths[0]
+        self.input_blocks = nn.ModuleList([Stage(nn.Conv2d(stem_in, channels, 3, padding=1))])
+        skips = [channels]
+        for level, width in enumerate(widths):
+            attend = 2**level in c.attention_downsamplings
+            for _ in range(c.num_res_blocks):
+                layers = [residual(channels, width)] + ([attention(width)] if attend else [])
+                self.input_blocks.append(Stage(*layers))
+                channels = width
+                skips.append(channels)
+            if level < len(widths) - 1:
+                self.input_blocks.append(Stage(resampler(Downsample, channels)))
+                skips.append(channels)
+
+        self.middle_block = Stage(residual(channels, channels), attention(channels), residual(channels, channels))
+
+        self.output_blocks = nn.ModuleList()
+        for level, width in reversed(list(enumerate(widths))):
+            attend = 2**level in c.attention_downsamplings
+            for i in range(c.num_res_blocks + 1):
+                layers = [residual(channels + skips.pop(), width)] + ([attention(width)] if attend else [])
+                channels = width
+                if level > 0 and i == c.num_res_blocks:
+                    layers.append(resampler(Upsample, channels))
+                self.output_blocks.append(Stage(*layers))
+
+
+        self.out = nn.Sequential(
+            GroupNorm32(channels), nn.SiLU(), nn.Conv2d(channels, c.out_channels * c.patch**2, 3, padding=1)
+        )
+
+    def forward(
+        self,
+        x_t: Tensor,
+        t: Tensor,
+        *,
+        labels: Tensor | None = None,
+        maps: Tensor | None = None,
+        embedding: Tensor | None = None,
+        text_active: bool = False,
+    ) -> Tensor:
+        """Raw network output.
+
+        Args:
+            x_t: Noisy image in the variance-preserving form, shape (B, in_channels, H, W).
+            t: Original (not respaced) timesteps in 0…999, fractional ones allowed, shape (B,).
+            labels: Class indices, shape (B,); needed where the network has classes.
+            maps: Concatenated maps, shape (B, map_channels, H, W); None is zeros, the null condition.
+            embedding: Shape (B, film_dim or pooled_dim); None is zeros, the null condition.
+            text_active: Whether the face network's second modulation runs, one flag for all rows. It changes the
+                result even where the embedding is zero, so it belongs to the condition, never derived from the batch.
+
+        Returns:
+            Shape (B, out_channels, H, W).
+        """
+        c = self.config
+        dtype = self.out[2].weight.dtype
+        emb = self.time_embed(timestep_embedding(t, c.model_channels).to(dtype))
+        if c.num_classes is not None:
+            if labels is None:
+                raise ValueError("This expert needs a class label for every row and none was given; use Encode Class.")
+            emb = emb + self.label_emb(labels)
+        if c.pooled_dim is not None and embedding is not None:
+            emb = emb + self.pooled_proj(embedding.to(dtype))
+        film = None
+        if c.film_dim is not None and text_active:
+            film = x_t.new_zeros(len(x_t), c.film_dim) if embedding is None else embedding.to(dtype)
+
+        h = self._stem_input(x_t, maps).to(dtype)
+        skips = []
+        for stage in self.input_blocks:
+            h = stage(h, emb, film)
+            skips.append(h)
+        h = self.middle_block(h, emb, film)
+        for stage in self.output_blocks:
+            h = stage(torch.cat([h, skips.pop()], dim=1), emb, film)
+        return F.pixel_shuffle(self.out(h), c.patch) if c.patch > 1 else self.out(h)
+
+    def _stem_input(self, x_t: Tensor, maps: Tensor | None) -> Tensor:
+        c = self.config
+        if c.map_channels:
+            if maps is None:
+                maps = x_t.new_zeros(len(x_t), c.map_channels, *x_t.shape[2:])
+            if maps.shape[1:] != (c.map_channels, *x_t.shape[2:]):
+                raise ValueError(
+                    f"Expected maps of shape {(c.map_channels, *x_t.shape[2:])} and got {tuple(maps.shape[1:])}; "
+                    "encode them with this expert's encoder."
+                )
+            maps = maps.to(x_t)
+            x_t = torch.cat([x_t, self.input_blocks_convert(maps) if c.convert_maps else maps], dim=1)
+        return F.pixel_unshuffle(x_t, c.patch) if c.patch > 1 else x_t
