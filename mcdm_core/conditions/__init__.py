@@ -1,0 +1,1 @@
+"""Conditions: from maps, sketches and captions to what a network reads."""
