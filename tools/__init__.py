@@ -1,0 +1,1 @@
+"""Developer commands on the standard library alone; each builds the virtual environment it needs."""

@@ -1,0 +1,29 @@
+"""Entry point of `python -m tools`."""
+
+import argparse
+import sys
+
+from . import commands
+
+
+def main() -> int:
+    """Parse the command line, run one command and return its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tools", description=__doc__)
+    parser.add_argument(
+        "command",
+        choices=["demo", "test", "lint", "types", "format"],
+        help="demo: draw the README's picture; test: linters and all tests; lint: ruff and mypy; "
+        "types: mypy alone; format: let ruff mend and format",
+    )
+    options, rest = parser.parse_known_args()
+    if options.command == "demo":
+        return commands.demo(rest)
+    if options.command == "test":
+        return commands.test(rest)
+    if rest:
+        parser.error(f"{options.command} takes no further arguments, but got {' '.join(rest)}")
+    return {"lint": commands.lint, "types": commands.types, "format": commands.format_code}[options.command]()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
