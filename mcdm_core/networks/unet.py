@@ -146,7 +146,6 @@ class UNet(nn.Module):
                     layers.append(resampler(Upsample, channels))
                 self.output_blocks.append(Stage(*layers))
 
-
         self.out = nn.Sequential(
             GroupNorm32(channels), nn.SiLU(), nn.Conv2d(channels, c.out_channels * c.patch**2, 3, padding=1)
         )

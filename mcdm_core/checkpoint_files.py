@@ -1,0 +1,105 @@
+"""Reading tensors from files that may be damaged, mistaken or hostile."""
+
+import json
+import os
+import pickle
+import zipfile
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+MAX_HEADER = 100_000_000  # the limit of the safetensors format, in bytes
+
+
+class CheckpointError(ValueError):
+    """A file that cannot be used, in one sentence for the user."""
+
+
+def read_checkpoint(path: str | os.PathLike, metadata_key: str) -> tuple[dict[str, Tensor], str | None]:
+    """All tensors of a file, on the CPU, and the text stored under `metadata_key`, or None.
+
+    Raises:
+        CheckpointError: If the file is truncated, is no checkpoint, or is a pickle with code in it.
+    """
+    path = Path(path)
+    if _is_torch(path):
+        return _read_torch(path, metadata_key)
+    text = _read_header(path).get("__metadata__", {}).get(metadata_key)
+    try:
+        return load_file(path), text
+    except SafetensorError as error:
+        raise CheckpointError(f"{path.name} is damaged ({error}); download or export it again.") from None
+
+
+def read_metadata_text(path: str | os.PathLike, metadata_key: str) -> str | None:
+    """The text stored under `metadata_key`, without loading the tensors of a safetensors file.
+
+    Raises:
+        CheckpointError: As `read_checkpoint`.
+    """
+    path = Path(path)
+    if _is_torch(path):
+        return _read_torch(path, metadata_key)[1]
+    return _read_header(path).get("__metadata__", {}).get(metadata_key)
+
+
+def _is_torch(path: Path) -> bool:
+    with path.open("rb") as file:
+        magic = file.read(4)
+    return magic[:2] == b"PK" or magic[:1] == b"\x80"
+
+
+def _read_header(path: Path) -> dict:
+    """Header of a safetensors file: a length, then JSON that says where each tensor lies."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        begins_as_json = file.read(1) == b"{"
+        if size < 10 or length > MAX_HEADER or not begins_as_json:
+            raise CheckpointError(f"{path.name} is not a checkpoint; choose a .safetensors or .pt file of an expert.")
+        file.seek(8)
+        text = file.read(length)
+    if len(text) < length:
+        raise _truncated(path, 8 + length, size)
+    try:
+        header = json.loads(text)
+        end = max(tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise CheckpointError(
+            f"{path.name} is not a checkpoint: its header cannot be read; download or export it again."
+        ) from None
+    if size < 8 + length + end:
+        raise _truncated(path, 8 + length + end, size)
+    return header
+
+
+def _read_torch(path: Path, metadata_key: str) -> tuple[dict[str, Tensor], str | None]:
+    if path.open("rb").read(2) == b"PK" and not zipfile.is_zipfile(path):
+        raise CheckpointError(f"{path.name} is truncated; download or export it again.")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "Weights only load failed" in str(error) and "Unsupported" in str(error):
+            raise CheckpointError(
+                f"{path.name} contains code beside its tensors and was not opened; use a safetensors file of this expert."
+            ) from None
+        raise CheckpointError(f"{path.name} is not a checkpoint, or is damaged; download or export it again.") from None
+    except (RuntimeError, EOFError, ValueError, KeyError, IndexError):
+        raise CheckpointError(
+            f"{path.name} is not a checkpoint, or is truncated; download or export it again."
+        ) from None
+    if not isinstance(content, dict):
+        raise CheckpointError(
+            f"{path.name} holds a {type(content).__name__} where a dictionary of tensors was expected."
+        )
+    tensors = {name: value for name, value in content.items() if isinstance(value, Tensor)}
+    return tensors, content.get(metadata_key)
+
+
+def _truncated(path: Path, expected: int, found: int) -> CheckpointError:
+    return CheckpointError(
+        f"{path.name} is truncated: {expected:,} bytes were expected and {found:,} are there; download or copy it again."
+    )

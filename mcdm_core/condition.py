@@ -1,0 +1,98 @@
+"""The condition of one network pass, ready for the network."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Condition:
+    """What a network is told beside x_t. `Condition()` tells it nothing, which suits an unconditional expert.
+
+    Attributes:
+        labels: Class indices, int64, shape (B,).
+        maps: Maps concatenated to x_t (segmentation, sketch), shape (B, C, H, W), values 0…1.
+        embedding: Text or image embedding, shape (B, D).
+        text_active: Whether the face network's second modulation runs; rows that differ in it never share a batch.
+    """
+
+    labels: Tensor | None = None
+    maps: Tensor | None = None
+    embedding: Tensor | None = None
+    text_active: bool = False
+
+    def __post_init__(self):
+        rows = {len(tensor) for tensor in self.tensors().values()}
+        if len(rows) > 1:
+            raise ValueError(f"Expected the same number of rows in labels, maps and embedding and got {sorted(rows)}.")
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensors that are present, by field name."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in values.items() if isinstance(value, Tensor)}
+
+    def kwargs(self) -> dict:
+        """Keyword arguments for `UNet.forward`."""
+        return {"text_active": True, **self.tensors()} if self.text_active else dict(self.tensors())
+
+    @property
+    def rows(self) -> int | None:
+        """Batch size, None where there is no tensor to tell it."""
+        return next((len(tensor) for tensor in self.tensors().values()), None)
+
+    @property
+    def signature(self) -> tuple:
+        """Equal for conditions whose rows may share a batch: same fields, same shapes, same text flag."""
+        return (self.text_active, *((name, tuple(value.shape[1:])) for name, value in self.tensors().items()))
+
+    def same_as(self, other: "Condition") -> bool:
+        """Whether both say the same, value by value."""
+        mine, theirs = self.tensors(), other.tensors()
+        return self.signature == other.signature and all(
+            value.shape == theirs[name].shape and torch.equal(value, theirs[name].to(value))
+            for name, value in mine.items()
+        )
+
+    def null(self) -> "Condition":
+        """The null condition ∅ with the same fields, so that both run in one batch: maps and embedding zero, flag kept.
+
+        Raises:
+            ValueError: If there are class labels, which have no zero.
+        """
+        if self.labels is not None:
+            raise ValueError(
+                "Expected a map or an embedding and got class labels, which have no null; choose one explicitly."
+            )
+        return replace(self, **{name: torch.zeros_like(value) for name, value in self.tensors().items()})
+
+    def expand(self, batch: int) -> "Condition":
+        """The same condition for `batch` rows.
+
+        Raises:
+            ValueError: If it has neither one row nor `batch` rows.
+        """
+        if self.rows not in (None, 1, batch):
+            raise ValueError(f"Expected a condition of 1 or {batch} rows and got {self.rows}; encode one per sample.")
+        return self._map(lambda value: value.expand(batch, *value.shape[1:]))
+
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> "Condition":
+        """Move to a device, floating tensors also to a dtype."""
+        return self._map(lambda value: value.to(device, dtype if value.is_floating_point() else value.dtype))
+
+    def _map(self, function) -> "Condition":
+        return replace(self, **{name: function(value) for name, value in self.tensors().items()})
+
+
+def cat(conditions: Sequence[Condition]) -> Condition:
+    """Stack the rows of conditions.
+
+    Raises:
+        ValueError: If they don't have the same fields, shapes and text flag.
+    """
+    first = conditions[0]
+    if any(condition.signature != first.signature for condition in conditions):
+        signatures = sorted({str(condition.signature) for condition in conditions})
+        raise ValueError(f"Expected conditions that may share a batch and got {', '.join(signatures)}; run them apart.")
+    return replace(first, **{n: torch.cat([c.tensors()[n] for c in conditions]) for n in first.tensors()})

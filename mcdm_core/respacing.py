@@ -1,0 +1,113 @@
+"""Sampling on fewer timesteps than the network was trained on (Nichol & Dhariwal, "Improved DDPM", 2021)."""
+
+from collections.abc import Sequence
+from itertools import accumulate, repeat
+
+import torch
+from torch import Tensor
+
+from .schedule import Schedule, betas_of
+
+Spacing = str | int | Sequence[int]
+
+
+def space_timesteps(spacing: Spacing, steps: int = 1000) -> list[int]:
+    """Choose timesteps.
+
+    Args:
+        spacing: "100": evenly from the first timestep to the last. "10,10,3,2,2" (or a list of numbers): that many in each of as many
+            equal sections. "ddim100": with one integer stride from 0 on. "fast27": GLIDE's choice for its upsampler.
+        steps: Number of timesteps T of the original schedule.
+
+    Returns:
+        Ascending timesteps within 0…T−1.
+
+    Raises:
+        ValueError: If the spacing cannot be read, or asks for more timesteps than there are.
+    """
+    if isinstance(spacing, str) and spacing.startswith("ddim"):
+        return _strided(_counts(spacing[len("ddim") :], spacing)[0], steps)
+    if spacing == "fast27":
+        return [*space_timesteps("10,10,3,2,2", steps)[:-1], steps - 3]
+    if isinstance(spacing, str):
+        counts = _counts(spacing, spacing)
+    else:
+        counts = [spacing] if isinstance(spacing, int) else list(spacing)
+    if not counts or min(counts) < 1:
+        raise ValueError(f'Expected at least one timestep in each section and got {spacing!r}; use for example "100".')
+
+    chosen, start = [], 0
+    for section, count in enumerate(counts):
+        size = steps // len(counts) + (section < steps % len(counts))
+        if count > size:
+            raise ValueError(
+                f"Expected at most {size} timesteps in a section of {size} and got {count}; ask for fewer."
+            )
+        stride = (size - 1) / (count - 1) if count > 1 else 1
+        chosen += [start + round(offset) for offset in accumulate(repeat(stride, count - 1), initial=0.0)]
+        start += size
+    return chosen
+
+
+def _counts(text: str, spacing: Spacing) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise ValueError(
+            f'Expected a timestep spacing such as "100", "ddim100", "fast27" or "10,10,3,2,2" and got {spacing!r}.'
+        ) from None
+
+
+def _strided(count: int, steps: int) -> list[int]:
+    for stride in range(1, steps + 1):
+        timesteps = list(range(0, steps, stride))
+        if len(timesteps) == count:
+            return timesteps
+    raise ValueError(
+        f'No integer stride chooses {count} of {steps} timesteps; use "{count}" without "ddim", or another number.'
+    )
+
+
+class Respacing:
+    """The diffusion process that visits only some timesteps of a schedule.
+
+    Args:
+        schedule: The original schedule.
+        spacing: See `space_timesteps`.
+
+    Attributes:
+        timesteps: Original timesteps, ascending, int64, shape (S,); the network is always shown these.
+        alphas_cumprod: ᾱ at those timesteps, float64, shape (S,).
+        betas: β_i = 1 − ᾱ_i/ᾱ_{i−1}.
+        sigmas: Noise levels √((1−ᾱ)/ᾱ).
+        log_variance_small: log β̃_i, the variance of q(x_{i−1} | x_i, x0); entry 0, which is log 0, repeats entry 1.
+        log_variance_large: log β_i; entry 0 is again log β̃_1.
+    """
+
+    def __init__(self, schedule: Schedule, spacing: Spacing):
+        self.timesteps = torch.tensor(space_timesteps(spacing, len(schedule)))
+        self.alphas_cumprod = schedule.alphas_cumprod[self.timesteps]
+        self.betas = betas_of(self.alphas_cumprod)
+        self.sigmas = schedule.log_sigmas[self.timesteps].exp()
+        previous = torch.cat([torch.ones(1, dtype=torch.float64), self.alphas_cumprod[:-1]])
+        posterior = self.betas * (1 - previous) / (1 - self.alphas_cumprod)
+        first = posterior[1:2] if len(posterior) > 1 else self.betas
+        self.log_variance_small = torch.cat([first, posterior[1:]]).log()
+        self.log_variance_large = torch.cat([first, self.betas[1:]]).log()
+
+    def __len__(self) -> int:
+        return len(self.timesteps)
+
+    def learned_log_variance(self, step: int, v: Tensor) -> Tensor:
+        """log Σ = f·log β + (1−f)·log β̃ with f = (v + 1)/2 (Nichol & Dhariwal, Eq. 15).
+
+        Args:
+            step: Index i into the respaced timesteps.
+            v: The network's second half, about −1…1, shape (B, C, H, W).
+
+        Returns:
+            Shape of v.
+        """
+        fraction = (v + 1) / 2
+        # Unlike `log_variance_large`, the upper bound at step 0 is β_0 itself.
+        return fraction * self.betas[step].log().item() + (1 - fraction) * self.log_variance_small[step].item()
