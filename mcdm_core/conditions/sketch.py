@@ -1,8 +1,8 @@
 """Sketch maps: the edges of pictures, and hand drawings, as the sketch experts know them.
 
-The edge function equals OpenCV's `cv2.Canny(gray, low, high, L2gradient=True)` bit for bit. It is written in numpy because the
-sketch experts know only OpenCV's edges (other libraries draw others) while OpenCV's wheels overwrite each other where two node
-packs ask for different ones.
+The edge function equals OpenCV's `cv2.Canny(gray, low, high, L2gradient=True)` bit for bit: other libraries draw other
+edges than those the sketch experts were trained on. It is written in numpy because OpenCV's wheels overwrite each other
+where two node packs ask for different ones.
 
 References:
     J. Canny, "A Computational Approach to Edge Detection", IEEE PAMI 8(6), 1986.
@@ -12,7 +12,6 @@ from typing import overload
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 LOW_THRESHOLD = 100.0
@@ -52,7 +51,7 @@ def canny(gray: np.ndarray, low: float = LOW_THRESHOLD, high: float = HIGH_THRES
 
     Args:
         gray: uint8 gray picture(s), shape (..., H, W).
-        low: Gradient above which a pixel joins an edge it touches, 0 or more; the 3×3 Sobel gradient reaches about 1443.
+        low: Gradient above which a pixel joins an edge it touches, 0 or more.
         high: Gradient above which a pixel starts an edge; if smaller than `low` the two change places.
 
     Returns:
@@ -103,7 +102,7 @@ def _sobel(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _is_ridge(dx: np.ndarray, dy: np.ndarray, magnitude: np.ndarray) -> np.ndarray:
     """Non-maximum suppression: where the gradient is largest along its own direction, quantised to four directions.
 
-    Ties go to the right or lower pixel as in OpenCV: "greater than" before, "at least" after; strict on both sides of a diagonal.
+    Ties are broken as in OpenCV: "greater than" before, "at least" after; strict on both sides of a diagonal.
     """
     height, width = magnitude.shape[1:]
     p = np.pad(magnitude, ((0, 0), (1, 1), (1, 1)))
@@ -158,7 +157,7 @@ def edges(image: np.ndarray | Tensor, low: float = LOW_THRESHOLD, high: float = 
         high: See `canny`.
 
     Returns:
-        For an array a uint8 array (..., H, W), for a tensor a float32 tensor (B, 1, H, W); values 0 and 1, 1 on the edges.
+        For an array a uint8 array (..., H, W), for a tensor a float32 tensor (B, 1, H, W); 1 on the edges, else 0.
 
     Raises:
         ValueError: If `image` is not an RGB picture, or a threshold is negative.
