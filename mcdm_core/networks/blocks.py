@@ -1,6 +1,7 @@
 """Building blocks of the ADM UNet (Dhariwal & Nichol, "Diffusion Models Beat GANs", 2021).
 
-Module names follow the published checkpoints (`in_layers.0`, `emb_layers.1`, `qkv`, …), so that their tensors load unchanged.
+Module names follow the published checkpoints (`in_layers.0`, `emb_layers.1`, `qkv`, …), so that their tensors load
+unchanged.
 """
 
 import math
@@ -18,6 +19,7 @@ def timestep_embedding(t: Tensor, dim: int, max_period: float = 10_000.0) -> Ten
     Args:
         t: Timesteps, fractional ones allowed, shape (B,).
         dim: Width of the embedding.
+        max_period: Period of the slowest wave, in timesteps over 2π.
 
     Returns:
         Float32 tensor of shape (B, dim).
@@ -36,6 +38,7 @@ class GroupNorm32(nn.GroupNorm):
         super().__init__(GROUPS, channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Normalize x of shape (B, C, …)."""
         weight, bias = self.weight, self.bias
         if x.dtype == torch.float32 == weight.dtype:
             return F.group_norm(x, self.num_groups, weight, bias, self.eps)
@@ -50,6 +53,7 @@ class Upsample(nn.Module):
         self.conv = nn.Conv2d(channels, channels, 3, padding=1) if with_conv else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
+        """Shape (B, C, H, W) to (B, C, 2H, 2W)."""
         return self.conv(F.interpolate(x, scale_factor=2, mode="nearest"))
 
 
@@ -61,6 +65,7 @@ class Downsample(nn.Module):
         self.op = nn.Conv2d(channels, channels, 3, stride=2, padding=1) if with_conv else nn.AvgPool2d(2)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Shape (B, C, H, W) to (B, C, H/2, W/2)."""
         return self.op(x)
 
 
@@ -108,6 +113,7 @@ class ResBlock(nn.Module):
         self.skip_connection = nn.Identity() if same else nn.Conv2d(channels, out_channels, 1)
 
     def forward(self, x: Tensor, emb: Tensor, film: Tensor | None = None) -> Tensor:
+        """Transform features x (B, channels, H, W), given embeddings emb (B, emb_channels) and film (B, film_dim)."""
         norm_in, act_in, conv_in = self.in_layers
         norm_out, *rest_out = self.out_layers
         h = conv_in(self.resample(act_in(norm_in(x))))
@@ -148,6 +154,7 @@ class AttentionBlock(nn.Module):
         self.proj_out = nn.Conv1d(channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Attend over the pixels of x (B, C, H, W), residually."""
         b, c, *spatial = x.shape
         flat = x.reshape(b, c, -1)
         qkv = self.qkv(self.norm(flat))

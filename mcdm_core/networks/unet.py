@@ -1,9 +1,11 @@
 """The ADM UNet, with the additions of the paper's face and sketch networks and of the small experts that ship.
 
-One class builds every pixel-space expert; what differs is in `UNetConfig`. Parameter names are those of the published checkpoints.
+One class builds every pixel-space expert; what differs is in `UNetConfig`. Parameter names are those of the published
+checkpoints.
 """
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -57,9 +59,10 @@ class UNetConfig:
     patch: int = 1
 
     @classmethod
-    def from_dict(cls, values: dict) -> "UNetConfig":
+    def from_dict(cls, values: dict[str, Any]) -> "UNetConfig":
         """Inverse of `to_dict`; lists become tuples, unknown names raise TypeError."""
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        settings: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return cls(**settings)
 
     def to_dict(self) -> dict:
         """Plain values, ready for JSON or TOML."""
@@ -70,10 +73,14 @@ class UNetConfig:
         return channels // self.num_head_channels if self.num_head_channels else self.num_heads
 
 
-class Stage(nn.Sequential):
+class Stage(nn.ModuleList):
     """A run of layers of which only residual blocks take the embeddings."""
 
+    def __init__(self, *layers: nn.Module):
+        super().__init__(layers)
+
     def forward(self, x: Tensor, emb: Tensor, film: Tensor | None) -> Tensor:
+        """Apply the layers to features x (B, C, H, W)."""
         for layer in self:
             x = layer(x, emb, film) if isinstance(layer, ResBlock) else layer(x)
         return x
@@ -101,7 +108,9 @@ class UNet(nn.Module):
         if c.convert_maps:
             self.input_blocks_convert = nn.Conv2d(c.map_channels, c.in_channels, 3, padding=1)
 
-        def residual(channels: int, out_channels: int, resample: type[Upsample] | type[Downsample] | None = None):
+        def residual(
+            channels: int, out_channels: int, resample: type[Upsample] | type[Downsample] | None = None
+        ) -> ResBlock:
             return ResBlock(
                 channels,
                 out_channels,
@@ -175,7 +184,7 @@ class UNet(nn.Module):
             Shape (B, out_channels, H, W).
         """
         c = self.config
-        dtype = self.out[2].weight.dtype
+        dtype = next(self.parameters()).dtype
         emb = self.time_embed(timestep_embedding(t, c.model_channels).to(dtype))
         if c.num_classes is not None:
             if labels is None:

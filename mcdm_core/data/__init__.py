@@ -1,0 +1,1 @@
+"""Drawn training data with exact conditions. Needs `requirements-train.txt`."""

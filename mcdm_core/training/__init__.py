@@ -1,0 +1,40 @@
+"""Training of experts. Needs `requirements-train.txt`."""
+
+import argparse
+import logging
+from pathlib import Path
+
+import tomli
+
+log = logging.getLogger(__name__)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """`python -m mcdm_core train CONFIG`: train what a configuration describes and write it as an expert file."""
+    parser = argparse.ArgumentParser(prog="python -m mcdm_core train", description=main.__doc__)
+    parser.add_argument("config", type=Path, help="TOML file, see configs/ and docs/training.md")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of states, logs and drawn data")
+    parser.add_argument(
+        "--resume",
+        nargs="?",
+        const="state",
+        help="go on from this run's saved state, or from the averaged weights of the expert file given",
+    )
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads, 0 for all")
+    arguments = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+
+    import torch
+
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    if "dual_encoder" in tomli.loads(arguments.config.read_text(encoding="utf-8")):
+        from .dual_encoder import train_from_config
+
+        written = train_from_config(arguments.config, arguments.runs)
+    else:
+        from .run import train_expert
+
+        written = train_expert(arguments.config, arguments.runs, arguments.resume)
+    log.info("Wrote %s", written)
+    return 0
