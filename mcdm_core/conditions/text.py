@@ -123,7 +123,8 @@ class TextTower(nn.Module):
         Returns:
             int64 (B, L), on the tower's device; L ≥ 1 is the longest caption's length.
         """
-        rows, ignored = [], {}
+        rows: list[list[int]] = []
+        ignored: dict[str, None] = {}
         for text in texts:
             known, unknown = tokenize(text)
             ignored |= dict.fromkeys([*unknown, *(token for token in known if token not in self._rows)])

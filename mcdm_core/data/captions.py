@@ -107,10 +107,10 @@ class _Words:
 
 
 def _sentence(words: _Words) -> str:
-    """ "A smiling pale man with a red beard and blonde hair in a bun on a blue background"."""
+    """As in "A smiling pale man with a red beard and blonde hair in a bun on a blue background"."""
     adjectives = _adjectives(words)
     subject = " ".join([*adjectives, words.pick(SUBJECTS)])
-    ground = _background(words) if words.chance(0.6) else None
+    ground = _background(words) if "background" in words.left and words.chance(0.6) else None
     parts = _shuffled(words, _noun_phrases(words))
     text = f"{_article(subject)} {subject}" if words.chance(0.8) else subject
     if parts:
@@ -121,7 +121,7 @@ def _sentence(words: _Words) -> str:
 
 
 def _list(words: _Words) -> str:
-    """ "Sad pale face, spiky green hair, blue background"."""
+    """As in "Sad pale face, spiky green hair, blue background"."""
     adjectives = _adjectives(words)
     parts = _noun_phrases(words)
     if adjectives:
@@ -131,7 +131,7 @@ def _list(words: _Words) -> str:
 
 
 def _clauses(words: _Words) -> str:
-    """ "The hair is blue and spiky. The background is green. She is smiling"."""
+    """As in "The hair is blue and spiky. The background is green. She is smiling"."""
     clauses = []
     for noun, names in (("hair", ("hair_color", "hair_style", "rear_hair")), ("skin", ("skin_color",))):
         said = [text for name in _shuffled(words, list(names)) if (text := _predicate(words, name))]
@@ -196,8 +196,9 @@ def _hair(words: _Words) -> list[str]:
 
 
 def _hair_phrase(words: _Words, names: list[str]) -> str:
-    """ "Long wavy blue hair in a bun"."""
-    before, after = [], []
+    """As in "Long wavy blue hair in a bun"."""
+    before: list[str] = []
+    after: list[str] = []
     color = words.take("hair_color") if "hair_color" in names else None
     style = words.take("hair_style") if "hair_style" in names else None
     rear = words.take("rear_hair") if "rear_hair" in names else None
@@ -225,17 +226,16 @@ def _place(
 
 
 def _beard(words: _Words, color: str | None = None) -> str:
-    beard = words.take("beard")
+    beard = words.left.pop("beard")
     noun = words.pick(_BEARD_NOUNS[beard])
     if beard == "none":
         return noun
     return _with_article(f"{color} {noun}" if color else noun)
 
 
-def _background(words: _Words) -> str | None:
-    if tone := words.take("background"):
-        return _with_article(f"{words.color(tone)} {words.pick(_BACKGROUND_NOUNS)}")
-    return None
+def _background(words: _Words) -> str:
+    tone = words.left.pop("background")
+    return _with_article(f"{words.color(tone)} {words.pick(_BACKGROUND_NOUNS)}")
 
 
 def _predicate(words: _Words, name: str) -> str | None:
@@ -259,7 +259,7 @@ def _shuffled(words: _Words, items: list[str]) -> list[str]:
 
 
 def _enumerate(words: _Words, parts: list[str]) -> str:
-    """ "x, y and z", or commas alone."""
+    """As in "x, y and z", or with commas alone."""
     if len(parts) == 1 or words.chance(0.3):
         return ", ".join(parts)
     return ", ".join(parts[:-1]) + " and " + parts[-1]
