@@ -1,12 +1,19 @@
-"""Unite and Conquer in plain torch: diffusion models that were trained apart, combined while sampling (Nair, Bandara & Patel, 2023)."""
+"""Unite and Conquer in plain torch: diffusion models that were trained apart, combined while sampling.
+
+The method is Nair, Bandara & Patel's (CVPR 2023); `combined_epsilon` is its rule, `sample_product` a whole run.
+"""
 
 from .checkpoints import ExpertMetadata, load_expert, read_metadata, save_expert
 from .condition import Condition
+from .denoising import ProductDenoiser
 from .experts import Expert
 from .networks import UNet, UNetConfig
 from .prediction import PREDICTIONS, prediction_named
+from .product import combined_epsilon, normalize_reliabilities
 from .respacing import Respacing, space_timesteps
+from .sampling import sample_ddim, sample_ddpm, sample_ddpm_learned, sample_product, sigmas_for
 from .schedule import Flow, Schedule, align_noise_level
+from .terms import Term
 
 __all__ = [
     "PREDICTIONS",
@@ -14,14 +21,23 @@ __all__ = [
     "Expert",
     "ExpertMetadata",
     "Flow",
+    "ProductDenoiser",
     "Respacing",
     "Schedule",
+    "Term",
     "UNet",
     "UNetConfig",
     "align_noise_level",
+    "combined_epsilon",
     "load_expert",
+    "normalize_reliabilities",
     "prediction_named",
     "read_metadata",
+    "sample_ddim",
+    "sample_ddpm",
+    "sample_ddpm_learned",
+    "sample_product",
     "save_expert",
+    "sigmas_for",
     "space_timesteps",
 ]

@@ -84,7 +84,7 @@ def _read_torch(path: Path, metadata_key: str) -> tuple[dict[str, Tensor], str |
     except pickle.UnpicklingError as error:
         if "Weights only load failed" in str(error) and "Unsupported" in str(error):
             raise CheckpointError(
-                f"{path.name} contains code beside its tensors and was not opened; use a safetensors file of this expert."
+                f"{path.name} contains code and was not opened; use a safetensors file of this expert."
             ) from None
         raise CheckpointError(f"{path.name} is not a checkpoint, or is damaged; download or export it again.") from None
     except (RuntimeError, EOFError, ValueError, KeyError, IndexError):
@@ -101,5 +101,5 @@ def _read_torch(path: Path, metadata_key: str) -> tuple[dict[str, Tensor], str |
 
 def _truncated(path: Path, expected: int, found: int) -> CheckpointError:
     return CheckpointError(
-        f"{path.name} is truncated: {expected:,} bytes were expected and {found:,} are there; download or copy it again."
+        f"{path.name} is truncated: {expected:,} bytes were expected and {found:,} came; download or copy it again."
     )

@@ -1,8 +1,8 @@
 """Expert files: safetensors whose header says what the network is, or the same content saved by `torch.save`.
 
-The header's metadata has one key, "mcdm", a JSON object (see `ExpertMetadata`). The network's tensors are named as in `UNet`; those of a
-text encoder have the prefix "text_encoder.". Files are recognized by content, never by extension, and nothing is unpickled but tensors,
-numbers, strings and containers.
+The header's metadata has one key, "mcdm", a JSON object (see `ExpertMetadata`). The network's tensors are named as in
+`UNet`; those of a text encoder have the prefix "text_encoder.". Files are recognized by content, never by extension,
+and nothing is unpickled but tensors, numbers, strings and containers.
 """
 
 import logging
@@ -73,8 +73,8 @@ def load_expert(path: str | os.PathLike, device: torch.device | str = "cpu") -> 
         The expert with its encoder, in evaluation mode, without gradients.
 
     Raises:
-        CheckpointError: If the file is truncated, is no checkpoint, contains code, or its tensors don't fit; a ValueError whose
-            message is one sentence for the user.
+        CheckpointError: If the file is truncated, is no checkpoint, contains code, or its tensors don't fit; a
+            ValueError whose message is one sentence for the user.
         FileNotFoundError: If there is no such file.
     """
     from .conditions import build_encoder  # encoders need packages that the rest of the core does not
@@ -109,7 +109,7 @@ def _parse(text: str | None, path: str | os.PathLike) -> ExpertMetadata:
     name = Path(path).name
     if text is None:
         raise CheckpointError(
-            f"{name} is a checkpoint, but its header does not describe an expert; choose a file written by `mcdm_core train`."
+            f"{name} is a checkpoint, but does not describe an expert; choose a file written by `mcdm_core train`."
         )
     try:
         return ExpertMetadata.from_json(text)

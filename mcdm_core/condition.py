@@ -1,7 +1,8 @@
 """The condition of one network pass, ready for the network."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,7 +24,7 @@ class Condition:
     embedding: Tensor | None = None
     text_active: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         rows = {len(tensor) for tensor in self.tensors().values()}
         if len(rows) > 1:
             raise ValueError(f"Expected the same number of rows in labels, maps and embedding and got {sorted(rows)}.")
@@ -65,7 +66,7 @@ class Condition:
             raise ValueError(
                 "Expected a map or an embedding and got class labels, which have no null; choose one explicitly."
             )
-        return replace(self, **{name: torch.zeros_like(value) for name, value in self.tensors().items()})
+        return self._map(torch.zeros_like)
 
     def expand(self, batch: int) -> "Condition":
         """The same condition for `batch` rows.
@@ -81,8 +82,9 @@ class Condition:
         """Move to a device, floating tensors also to a dtype."""
         return self._map(lambda value: value.to(device, dtype if value.is_floating_point() else value.dtype))
 
-    def _map(self, function) -> "Condition":
-        return replace(self, **{name: function(value) for name, value in self.tensors().items()})
+    def _map(self, function: Callable[[Tensor], Tensor]) -> "Condition":
+        values: dict[str, Any] = {name: function(value) for name, value in self.tensors().items()}
+        return replace(self, **values)
 
 
 def cat(conditions: Sequence[Condition]) -> Condition:
@@ -95,4 +97,5 @@ def cat(conditions: Sequence[Condition]) -> Condition:
     if any(condition.signature != first.signature for condition in conditions):
         signatures = sorted({str(condition.signature) for condition in conditions})
         raise ValueError(f"Expected conditions that may share a batch and got {', '.join(signatures)}; run them apart.")
-    return replace(first, **{n: torch.cat([c.tensors()[n] for c in conditions]) for n in first.tensors()})
+    values: dict[str, Any] = {n: torch.cat([c.tensors()[n] for c in conditions]) for n in first.tensors()}
+    return replace(first, **values)

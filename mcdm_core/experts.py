@@ -20,8 +20,8 @@ class Expert:
         >>> x0 = expert.predict_x0(x0_plus_noise, sigma, condition)
 
     Args:
-        network: Called as `network(x_t, t, **condition.kwargs())`; returns `channels` channels, or twice as many where the second
-            half is the learned variance.
+        network: Called as `network(x_t, t, **condition.kwargs())`; returns `channels` channels, or twice as many where
+            the second half is the learned variance.
         schedule: Noise schedule the network was trained on.
         prediction: What its output means.
         image_size: Height and width in pixels.
@@ -96,8 +96,8 @@ class Expert:
 
         Args:
             x: x0 + σ·n, shape (B, channels, H, W).
-            sigma: Noise level, one number or shape (B,). Outside the schedule's range the expert is asked at the nearest level it
-                knows, about x scaled accordingly.
+            sigma: Noise level, one number or shape (B,). Outside the schedule's range the expert is asked at the
+                nearest level it knows, about x scaled accordingly.
             condition: One row, or B.
 
         Returns:
@@ -109,7 +109,8 @@ class Expert:
         """As `predict_x0`, together with the learned variance if the network has one.
 
         Returns:
-            x0, and v in −1…1 that places the variance between its bounds (Nichol & Dhariwal, Eq. 15), of the same shape, or None.
+            x0, and v in −1…1 that places the variance between its bounds (Nichol & Dhariwal, Eq. 15), of the same
+            shape, or None.
         """
         x, sigma = align_noise_level(x, per_row(sigma, x), self.schedule.sigma_min, self.schedule.sigma_max)
         alpha_t = self.schedule.alpha(sigma)

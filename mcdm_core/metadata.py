@@ -35,7 +35,7 @@ class ExpertMetadata:
     prediction: str = "v"
     card: dict = field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         Schedule.named(self.schedule)
         prediction_named(self.prediction)
 

@@ -1,7 +1,7 @@
 """What a network's output means: ε, x0, v or the velocity of a flow. The only place where one is turned into another.
 
-All formulas hold for any x_t = α_t·x0 + σ_t·ε with (α_t, σ_t) ≠ 0, so variance-preserving, variance-exploding and rectified-flow
-forms need no code of their own. α_t and σ_t are numbers or tensors that broadcast to x_t; see `per_row`.
+All formulas hold for any x_t = α_t·x0 + σ_t·ε with (α_t, σ_t) ≠ 0, so variance-preserving, variance-exploding and
+rectified-flow forms need no code of their own. α_t and σ_t are numbers or tensors that broadcast to x_t; see `per_row`.
 """
 
 from typing import Protocol

@@ -15,8 +15,9 @@ def space_timesteps(spacing: Spacing, steps: int = 1000) -> list[int]:
     """Choose timesteps.
 
     Args:
-        spacing: "100": evenly from the first timestep to the last. "10,10,3,2,2" (or a list of numbers): that many in each of as many
-            equal sections. "ddim100": with one integer stride from 0 on. "fast27": GLIDE's choice for its upsampler.
+        spacing: "100": evenly from the first timestep to the last. "10,10,3,2,2" (or a list of numbers): that many in
+            each of as many equal sections. "ddim100": with one integer stride from 0 on. "fast27": GLIDE's choice for
+            its upsampler.
         steps: Number of timesteps T of the original schedule.
 
     Returns:
@@ -99,7 +100,7 @@ class Respacing:
         return len(self.timesteps)
 
     def learned_log_variance(self, step: int, v: Tensor) -> Tensor:
-        """log Σ = f·log β + (1−f)·log β̃ with f = (v + 1)/2 (Nichol & Dhariwal, Eq. 15).
+        """Variance the network chose: log Σ = f·log β + (1−f)·log β̃, f = (v + 1)/2 (Nichol & Dhariwal, Eq. 15).
 
         Args:
             step: Index i into the respaced timesteps.

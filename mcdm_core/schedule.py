@@ -1,10 +1,12 @@
 """Noise schedules: what (α, σ) belongs to a timestep, and which timestep to a noise level.
 
-Everywhere in this package σ without a subscript is the *noise level* of the variance-exploding form x = x0 + σ·n, the one quantity
-that experts with different schedules share; (α_t, σ_t) are the factors of x_t = α_t·x0 + σ_t·n, the form a network was trained on.
+Everywhere in this package σ without a subscript is the *noise level* of the variance-exploding form x = x0 + σ·n, the
+one quantity that experts with different schedules share; (α_t, σ_t) are the factors of x_t = α_t·x0 + σ_t·n, the form a
+network was trained on.
 """
 
 import math
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -38,8 +40,9 @@ class NoiseSchedule(Protocol):
 class Schedule:
     """Variance-preserving schedule of discrete timesteps 0…T−1, α_t² + σ_t² = 1.
 
-    At a fractional timestep, log σ is interpolated linearly between its neighbours. The arithmetic is float64 on the CPU (the arguments
-    are a handful of numbers); results have the device and floating dtype of the argument, float64 for plain numbers.
+    At a fractional timestep, log σ is interpolated linearly between its neighbours. The arithmetic is float64 on the
+    CPU (the arguments are a handful of numbers); results have the device and floating dtype of the argument, and are
+    float64 for plain numbers.
 
     Args:
         alphas_cumprod: ᾱ_t = α_t², strictly falling inside (0, 1), shape (T,).
@@ -52,7 +55,7 @@ class Schedule:
         ac = torch.as_tensor(alphas_cumprod, dtype=torch.float64, device="cpu")
         if ac.ndim != 1 or len(ac) < 2 or not (ac[0] < 1 and ac[-1] > 0 and (ac.diff() < 0).all()):
             raise ValueError(
-                f"Expected at least two cumulative alphas that fall strictly inside (0, 1) and got shape {tuple(ac.shape)} "
+                f"Expected two or more cumulative alphas that fall inside (0, 1) and got shape {tuple(ac.shape)}, "
                 f"from {ac.flatten()[:1].tolist()} to {ac.flatten()[-1:].tolist()}; check the betas."
             )
         self.alphas_cumprod = ac
@@ -83,7 +86,12 @@ class Schedule:
         Raises:
             ValueError: For any other name.
         """
-        known = {"linear": cls.linear, "cosine": cls.cosine, "squaredcos_cap_v2": cls.cosine, "flow": Flow}
+        known: dict[str, Callable[[], NoiseSchedule]] = {
+            "linear": cls.linear,
+            "cosine": cls.cosine,
+            "squaredcos_cap_v2": cls.cosine,
+            "flow": Flow,
+        }
         if name not in known:
             raise ValueError(f"Expected a schedule among {', '.join(known)} and got {name!r}; correct the name.")
         return known[name]()
@@ -181,8 +189,8 @@ def align_noise_level(
 ) -> tuple[Tensor, Tensor]:
     """Carry a point of a trajectory to the noise level at which an expert can be asked (paper §7.2).
 
-    σ_i = clamp(σ/α, σ_min, σ_max) and x_i = x·√(1 + σ_i²)/√(α² + σ²). Without the clamp an expert would be asked about noise it has
-    never seen wherever another expert's schedule reaches further.
+    σ_i = clamp(σ/α, σ_min, σ_max) and x_i = x·√(1 + σ_i²)/√(α² + σ²). Without the clamp an expert would be asked about
+    noise it has never seen wherever another expert's schedule reaches further.
 
     Args:
         x: Point α·x0 + σ·n, shape (B, …).
@@ -200,13 +208,13 @@ def align_noise_level(
 
 
 def per_row(values: Tensor | float, like: Tensor) -> Tensor:
-    """Give one number, or one per row (B,), the dtype and device of `like` (B, …) and the shape (B or 1, 1, …) that broadcasts to it."""
+    """A number, or one per row (B,), with the dtype and device of `like` (B, …), in a shape that broadcasts to it."""
     values = torch.as_tensor(values, dtype=like.dtype, device=like.device)
     return values.reshape(-1, *[1] * (like.ndim - 1))
 
 
-def _to_float64(values: Tensor | float):
-    """The values as float64 on the CPU (some accelerators have no float64), and the function that takes results back."""
+def _to_float64(values: Tensor | float) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """The values as float64 on the CPU (not every accelerator has float64), and what takes results back."""
     if not isinstance(values, Tensor):
         return torch.as_tensor(values, dtype=torch.float64), lambda result: result
     dtype = values.dtype if values.is_floating_point() else torch.float64

@@ -135,7 +135,7 @@ class UNet(nn.Module):
         for level, width in enumerate(widths):
             attend = 2**level in c.attention_downsamplings
             for _ in range(c.num_res_blocks):
-                layers = [residual(channels, width)] + ([attention(width)] if attend else [])
+                layers: list[nn.Module] = [residual(channels, width)] + ([attention(width)] if attend else [])
                 self.input_blocks.append(Stage(*layers))
                 channels = width
                 skips.append(channels)
@@ -149,7 +149,7 @@ class UNet(nn.Module):
         for level, width in reversed(list(enumerate(widths))):
             attend = 2**level in c.attention_downsamplings
             for i in range(c.num_res_blocks + 1):
-                layers = [residual(channels + skips.pop(), width)] + ([attention(width)] if attend else [])
+                layers = [residual(channels + skips.pop(), width), *([attention(width)] if attend else [])]
                 channels = width
                 if level > 0 and i == c.num_res_blocks:
                     layers.append(resampler(Upsample, channels))

@@ -1,0 +1,217 @@
+"""The product of experts as a denoiser: it predicts x0 as one expert does, so samplers need not know there are many."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .condition import Condition, cat
+from .experts import Expert
+from .product import (
+    Coefficient,
+    anywhere,
+    combined_epsilon,
+    everywhere,
+    is_one,
+    needs_null,
+    normalize_reliabilities,
+    total_of,
+)
+from .terms import Term, active_sets, active_terms
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One network evaluation to be made."""
+
+    expert: Expert
+    condition: Condition
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a set of active terms asks for: coefficients, and for each term the index of its pass, or None."""
+
+    weights: list[Coefficient]
+    reliabilities: list[Coefficient]
+    passes: list[Pass]
+    cond: list[int | None]
+    null: list[int | None]
+
+
+class ProductDenoiser:
+    """Combines terms by Eq. 10 at one noise level (paper, §7.2), evaluating nothing that does not enter the result.
+
+    Conditions whose weight is 0 are not evaluated, nulls only where the weights don't sum to 1, and equal nulls of one
+    network once. Passes that share a network run as one batch. Predictions of x0 are combined, and clamped to [−1, 1]
+    afterwards if the experts work on pixels.
+
+    The first term's expert is the reference: windows are resolved on its schedule, and the learned variance, if any, is
+    its own.
+
+    Example:
+        >>> terms = [Term(hair, hair_map, hair_map.null()), Term(skin, skin_map, skin_map.null())]
+        >>> denoiser = ProductDenoiser(terms)
+        >>> x0 = denoiser(x0_plus_noise, sigma)
+
+    Args:
+        terms: At least one, for samples of the same channels.
+        max_rows: Largest batch given to a network, to save memory; None is no limit.
+
+    Raises:
+        ValueError: If there is no term, or the experts' samples differ.
+    """
+
+    def __init__(self, terms: Sequence[Term], max_rows: int | None = None):
+        if not terms:
+            raise ValueError("Expected at least one term and got none; add an expert.")
+        self.terms = tuple(terms)
+        self.reference = self.terms[0].expert
+        self.max_rows = max_rows
+        for term in self.terms:
+            _check_same_samples(self.reference, term.expert)
+        self.windows = [term.window(self.reference.schedule) for term in self.terms]
+        self._plans: dict[tuple, Plan] = {}
+        self._warned_uncovered = False
+
+    def __call__(self, x: Tensor, sigma: Tensor | float) -> Tensor:
+        """Predict x0.
+
+        Args:
+            x: x0 + σ·n, shape (B, C, H, W).
+            sigma: Noise level above 0, one number or equal entries (B,).
+
+        Returns:
+            Combined prediction, shape of x.
+
+        Raises:
+            ValueError: If no term is active at σ, or the active ones cannot be combined.
+        """
+        return self.with_variance(x, sigma)[0]
+
+    def with_variance(self, x: Tensor, sigma: Tensor | float) -> tuple[Tensor, Tensor | None]:
+        """As a call, together with the learned variance of the reference expert.
+
+        Returns:
+            x0, and v in −1…1 of the same shape; None if that expert has none or is not evaluated at this level.
+        """
+        plan = self._plan(active_terms(self.windows, _single_level(sigma)), x)
+        predictions = self._evaluate(plan.passes, x, sigma)
+        denoised = combined_epsilon(
+            [None if i is None else predictions[i][0] for i in plan.cond],
+            [None if i is None else predictions[i][0] for i in plan.null],
+            plan.weights,
+            plan.reliabilities,
+        )
+        own = [v for request, (_, v) in zip(plan.passes, predictions, strict=True) if request.expert is self.reference]
+        return denoised.clamp(-1, 1) if self.reference.clamp_x0 else denoised, next(iter(own), None)
+
+    def check_run(self, x: Tensor, sigmas: Sequence[float] | Tensor) -> None:
+        """Refuse a run that could not finish, before any network is called.
+
+        Args:
+            x: A sample of the run's shape.
+            sigmas: Noise levels of the run, descending; samplers may ask for levels between them.
+
+        Raises:
+            ValueError: If at some level of the run no term is active, or the active ones cannot be combined.
+        """
+        for sigma, active in active_sets(self.windows, float(sigmas[0]), float(sigmas[-1])).items():
+            if not active:
+                raise ValueError(
+                    f"Expected an active expert at every noise level and got none at σ = {sigma:.4g}; widen a window."
+                )
+            self._plan(active, x)
+
+    def _evaluate(self, passes: list[Pass], x: Tensor, sigma: Tensor | float) -> list[tuple[Tensor, Tensor | None]]:
+        """Predictions of all passes, one batch for those that can share it."""
+        groups: dict[tuple, list[int]] = {}
+        for i, request in enumerate(passes):
+            groups.setdefault((request.expert.key, request.condition.signature), []).append(i)
+        results: dict[int, tuple[Tensor, Tensor | None]] = {}
+        for indices in groups.values():
+            size = max(1, self.max_rows // len(x)) if self.max_rows else len(indices)
+            for first in range(0, len(indices), size):
+                batch = indices[first : first + size]
+                condition = cat([passes[i].condition.to(x.device, x.dtype).expand(len(x)) for i in batch])
+                level = torch.as_tensor(sigma, dtype=x.dtype, device=x.device).flatten()[0]
+                x0, v = passes[batch[0]].expert.predict(x.repeat(len(batch), 1, 1, 1), level, condition)
+                variances = v.split(len(x)) if v is not None else [None] * len(batch)
+                results |= dict(zip(batch, zip(x0.split(len(x)), variances, strict=True), strict=False))
+        return [results[i] for i in range(len(passes))]
+
+    def _plan(self, active: tuple[int, ...], x: Tensor) -> Plan:
+        key = (active, x.shape, x.device, x.dtype)
+        if key not in self._plans:
+            self._plans[key] = self._make_plan([self.terms[i] for i in active], x)
+        return self._plans[key]
+
+    def _make_plan(self, terms: list[Term], x: Tensor) -> Plan:
+        if not terms:
+            raise ValueError("Expected an active expert at this noise level and got none; widen a window.")
+        masks = [term.mask_like(x) for term in terms]
+        self._warn_if_uncovered(masks)
+        weights = [term.weight if mask is None else term.weight * mask for term, mask in zip(terms, masks, strict=True)]
+        total = total_of(weights)
+        reliabilities: list[Coefficient] = [0.0] * len(terms)
+        if not everywhere(is_one(total)):
+            reliabilities = normalize_reliabilities([term.reliability for term in terms], masks)
+
+        passes: list[Pass] = []
+        cond: list[int | None] = []
+        for term, weight in zip(terms, weights, strict=True):
+            cond.append(None)
+            if term.condition is not None and anywhere(weight != 0):
+                cond[-1] = len(passes)
+                passes.append(Pass(term.expert, term.condition))
+        conditions = len(passes)
+        null: list[int | None] = []
+        for term, reliability in zip(terms, reliabilities, strict=True):
+            null.append(None)
+            if needs_null(reliability, total):
+                null[-1] = _index_of_null(term, passes, conditions)
+        return Plan(weights, reliabilities, passes, cond, null)
+
+    def _warn_if_uncovered(self, masks: list[Tensor | None]) -> None:
+        given = [mask for mask in masks if mask is not None]
+        if self._warned_uncovered or len(given) < len(masks):
+            return
+        share = (torch.stack(torch.broadcast_tensors(*given)).sum(0) == 0).float().mean().item()
+        if share > 0:
+            logger.warning(
+                "No mask covers %.1f %% of the picture; the unconditional estimate is used there.", 100 * share
+            )
+            self._warned_uncovered = True
+
+
+def _index_of_null(term: Term, passes: list[Pass], first: int) -> int:
+    """Index of the pass of a term's null, appended unless an equal null of the same network is there already."""
+    if term.null is None:
+        raise ValueError(
+            f"Expected a null condition for {term.expert.name}, whose reliability is not 0, because the weights "
+            "don't sum to 1 everywhere; give it one, set its reliability to 0, or let the weights sum to 1."
+        )
+    for i, request in enumerate(passes[first:], start=first):
+        if request.expert.key == term.expert.key and request.condition.same_as(term.null):
+            return i
+    passes.append(Pass(term.expert, term.null))
+    return len(passes) - 1
+
+
+def _check_same_samples(reference: Expert, expert: Expert) -> None:
+    if (reference.channels, reference.clamp_x0) != (expert.channels, expert.clamp_x0):
+        kinds = [
+            f"{e.name} ({e.channels} channels of {'pixels' if e.clamp_x0 else 'latents'})" for e in (reference, expert)
+        ]
+        raise ValueError(f"Expected experts for the same samples and got {' and '.join(kinds)}; combine one kind.")
+
+
+def _single_level(sigma: Tensor | float) -> float:
+    levels = torch.as_tensor(sigma).flatten()
+    if not (levels == levels[0]).all():
+        raise ValueError(f"Expected one noise level for the whole batch and got {levels.tolist()}; denoise them apart.")
+    return levels[0].item()

@@ -1,0 +1,178 @@
+"""The paper's rule: one noise estimate from many experts (Nair, Bandara & Patel, "Unite and Conquer", CVPR 2023)."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+Coefficient = float | Tensor
+TOLERANCE = 1e-6
+
+
+def combined_epsilon(
+    cond: Sequence[Tensor | None],
+    null: Sequence[Tensor | None],
+    weights: Sequence[Coefficient],
+    reliabilities: Sequence[Coefficient],
+) -> Tensor:
+    r"""Combine the experts' predictions (paper, Eqs. 10 and 18).
+
+    U = Σ_j a_j ε_j(x, ∅) and ε = U + Σ_i w_i (ε_i(x, c_i) − U) = Σ_i w_i ε_i(x, c_i) − (W − 1) U, W = Σ_i w_i.
+
+    The coefficients sum to 1, so the rule holds for predictions of ε, x0, v or the score alike, as long as all were
+    made at the same point and noise level. With one expert it is classifier-free guidance, and w is ComfyUI's cfg.
+
+    Example:
+        >>> cond, null = [torch.ones(1, 3, 8, 8), torch.zeros(1, 3, 8, 8)], [None, None]
+        >>> combined_epsilon(cond, null, [0.5, 0.5], [0.5, 0.5]).mean().item()  # W = 1 needs no null
+        0.5
+
+    Args:
+        cond: ε_i under the condition, all of one shape (B, …). May be None where w_i is 0.
+        null: ε_j under the null condition, of the same shape. May be None where a_j is 0 or W is 1.
+        weights: w_i, numbers of any sign or tensors that broadcast to the sample.
+        reliabilities: a_j, likewise. They sum to 1 wherever W is not 1.
+
+    Returns:
+        The combined prediction, shape (B, …).
+
+    Raises:
+        ValueError: If lengths or shapes don't fit, a coefficient is not finite, a prediction is missing, or the
+            reliabilities don't sum to 1 (within 1e-6).
+    """
+    if not len(cond) == len(null) == len(weights) == len(reliabilities) > 0:
+        raise ValueError(
+            "Expected one condition, null, weight and reliability per expert and got "
+            f"{len(cond)}, {len(null)}, {len(weights)} and {len(reliabilities)}; pass None for predictions left out."
+        )
+    like = _common_sample([*cond, *null])
+    weights = [_coefficient(w, like, f"weight {i}") for i, w in enumerate(weights)]
+    reliabilities = [_coefficient(a, like, f"reliability {j}") for j, a in enumerate(reliabilities)]
+    total = total_of(weights)
+
+    _check_present(cond, [anywhere(w != 0) for w in weights], "condition", "its weight to 0")
+    if everywhere(is_one(total)):
+        return _add_weighted(torch.zeros_like(like), cond, weights)
+    _check_present(null, [needs_null(a, total) for a in reliabilities], "null", "its reliability to 0")
+    _check_sum(reliabilities, total)
+    u = _add_weighted(torch.zeros_like(like), null, reliabilities)
+    return _add_weighted(u, [None if prediction is None else prediction - u for prediction in cond], weights)
+
+
+def total_of(coefficients: Sequence[Coefficient]) -> Coefficient:
+    """Sum of numbers and maps."""
+    total: Coefficient = 0.0
+    for coefficient in coefficients:
+        total = total + coefficient
+    return total
+
+
+def is_one(total: Coefficient) -> bool | Tensor:
+    """Where W = Σ w counts as 1, so that U has no say."""
+    return (total - 1).abs() <= TOLERANCE if isinstance(total, Tensor) else math.isclose(total, 1)
+
+
+def needs_null(reliability: Coefficient, total: Coefficient) -> bool:
+    """Whether a null prediction with this reliability enters the result anywhere, given W = Σ w."""
+    shared = ~is_one(total) if isinstance(total, Tensor) else not is_one(total)
+    return anywhere(torch.as_tensor(reliability != 0) & shared)
+
+
+def anywhere(flags: bool | Tensor) -> bool:
+    """Whether a flag, or a map of flags, is set at one place at least."""
+    return bool(torch.as_tensor(flags).any())
+
+
+def everywhere(flags: bool | Tensor) -> bool:
+    """Whether a flag, or a map of flags, is set at all places."""
+    return bool(torch.as_tensor(flags).all())
+
+
+def normalize_reliabilities(reliabilities: Sequence[float], masks: Sequence[Tensor | None]) -> list[Coefficient]:
+    """Share the unconditional estimate among the active experts.
+
+    a_j(p) = a_j m_j(p) / Σ_k a_k m_k(p) where that sum is positive, else a_j / Σ_k a_k.
+
+    Args:
+        reliabilities: a_j ≥ 0, one per active expert.
+        masks: m_j with values 0…1, all of shapes that broadcast to one another; None covers everything.
+
+    Returns:
+        Numbers if there is no mask, else tensors.
+
+    Raises:
+        ValueError: If a reliability is negative, or all are 0.
+    """
+    total = sum(reliabilities)
+    if min(reliabilities) < 0 or not 0 < total < math.inf:
+        raise ValueError(
+            f"Expected reliabilities of 0 or more with a positive sum and got {list(reliabilities)}; "
+            "give at least one active expert a reliability above 0."
+        )
+    shares = [a / total for a in reliabilities]
+    if all(mask is None for mask in masks):
+        return [*shares]
+    some = next(mask for mask in masks if mask is not None)
+    full = torch.broadcast_tensors(*[torch.ones_like(some) if mask is None else mask for mask in masks])
+    masked = [a * mask for a, mask in zip(shares, full, strict=True)]
+    covered = torch.stack(masked).sum(0)
+    return [torch.where(covered > 0, m / covered, torch.full_like(m, a)) for m, a in zip(masked, shares, strict=True)]
+
+
+def _common_sample(predictions: Sequence[Tensor | None]) -> Tensor:
+    given = [prediction for prediction in predictions if prediction is not None]
+    shapes = {tuple(prediction.shape) for prediction in given}
+    if len(shapes) != 1:
+        raise ValueError(
+            f"Expected predictions of one shape and got {sorted(shapes) or 'none at all'}; use experts of one size."
+        )
+    return given[0]
+
+
+def _coefficient(value: Coefficient, like: Tensor, what: str) -> Coefficient:
+    if not isinstance(value, Tensor) or value.ndim == 0:
+        value = float(value)
+        if not math.isfinite(value):
+            raise ValueError(f"Expected {what} to be finite and got {value}.")
+        return value
+    try:
+        fits = torch.broadcast_shapes(value.shape, like.shape) == like.shape
+    except RuntimeError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"Expected {what} to broadcast to the sample's shape {tuple(like.shape)} and got {tuple(value.shape)}; "
+            "resize the map or add its missing dimensions."
+        )
+    if not value.isfinite().all():
+        raise ValueError(f"Expected {what} to be finite everywhere and got NaN or infinity; repair the map.")
+    return value.to(like)
+
+
+def _check_present(predictions: Sequence[Tensor | None], needed: Sequence[bool], what: str, instead: str) -> None:
+    for i, (prediction, need) in enumerate(zip(predictions, needed, strict=True)):
+        if need and prediction is None:
+            raise ValueError(
+                f"Expected a prediction under {what} {i}, which counts, and got None; evaluate it or set {instead}."
+            )
+
+
+def _check_sum(reliabilities: Sequence[Coefficient], total: Coefficient) -> None:
+    shares = torch.as_tensor(total_of(reliabilities))
+    wrong = (shares - 1).abs() > TOLERANCE
+    if isinstance(total, Tensor):
+        shares, wrong = torch.broadcast_tensors(shares, wrong.to(total.device) & ~is_one(total))
+    if wrong.any():
+        raise ValueError(
+            f"Expected reliabilities that sum to 1 and got a sum of {shares[wrong].flatten()[0].item():.6g}; "
+            "divide them by their sum."
+        )
+
+
+def _add_weighted(start: Tensor, predictions: Sequence[Tensor | None], coefficients: Sequence[Coefficient]) -> Tensor:
+    """`start` + Σ coefficient · prediction over those that count."""
+    for prediction, coefficient in zip(predictions, coefficients, strict=True):
+        if prediction is not None and anywhere(coefficient != 0):
+            start = start + coefficient * prediction
+    return start

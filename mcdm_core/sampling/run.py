@@ -1,0 +1,67 @@
+"""A whole sampling run in one call."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..denoising import ProductDenoiser
+from ..respacing import Respacing, Spacing
+from ..schedule import NoiseSchedule, Schedule
+from ..terms import Term
+from .ddim import sample_ddim
+from .types import Callback
+
+
+def sigmas_for(schedule: NoiseSchedule, spacing: Spacing) -> list[float]:
+    """Descending noise levels at spaced timesteps of a schedule, then 0.
+
+    Args:
+        schedule: One of discrete timesteps, as every expert but a flow has.
+        spacing: See `space_timesteps`.
+
+    Raises:
+        ValueError: If the schedule has no timesteps to space.
+    """
+    if not isinstance(schedule, Schedule):
+        raise ValueError(
+            f"Expected a schedule of discrete timesteps and got a {type(schedule).__name__}; "
+            "make another expert the first term, or choose the noise levels yourself and call sample_ddim."
+        )
+    return [*reversed(Respacing(schedule, spacing).sigmas.tolist()), 0.0]
+
+
+def sample_product(
+    terms: Sequence[Term],
+    noise: Tensor,
+    spacing: Spacing = "100",
+    eta: float = 0.0,
+    generator: torch.Generator | None = None,
+    callback: Callback | None = None,
+) -> Tensor:
+    """Sample from united experts with DDIM, on the first expert's timesteps.
+
+    Example:
+        >>> hair, skin = load_expert("experts/hair.safetensors"), load_expert("experts/skin.safetensors")
+        >>> conditions = [hair.encoder.encode(hair_map), skin.encoder.encode(skin_map)]
+        >>> terms = [Term(e, c, c.null(), weight=2.0) for e, c in zip([hair, skin], conditions)]
+        >>> faces = sample_product(terms, torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
+
+    Args:
+        terms: The experts with their conditions; the first is the reference.
+        noise: Standard normal start noise, shape (B, C, H, W).
+        spacing: Timesteps to visit; see `space_timesteps`.
+        eta: η of DDIM.
+        generator: Source of the noise for η > 0.
+        callback: See `Callback`.
+
+    Returns:
+        Samples in [−1, 1] for pixel experts, shape of the noise.
+
+    Raises:
+        ValueError: If the terms cannot be combined at every noise level of the run; before any network is called.
+    """
+    denoiser = ProductDenoiser(terms)
+    sigmas = sigmas_for(denoiser.reference.schedule, spacing)
+    denoiser.check_run(noise, sigmas)
+    return sample_ddim(denoiser, noise * sigmas[0], sigmas, eta, generator, callback)
