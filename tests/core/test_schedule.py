@@ -1,0 +1,134 @@
+"""Schedules and respacing against the published tables, and their inverses."""
+
+import json
+import math
+
+import pytest
+import torch
+from reference_weights import PARITY
+
+from mcdm_core import Flow, Respacing, Schedule, align_noise_level, space_timesteps
+from mcdm_core.schedule import per_row
+
+TABLES = json.loads((PARITY / "schedules.json").read_text())
+
+
+@pytest.mark.parametrize("name", TABLES["schedules"])
+def test_published_tables(name):
+    schedule, table = Schedule.named(name), TABLES["schedules"][name]
+    torch.testing.assert_close(schedule.betas, torch.tensor(table["betas"], dtype=torch.float64), atol=1e-15, rtol=0)
+    expected = torch.tensor(table["alphas_cumprod"], dtype=torch.float64)
+    torch.testing.assert_close(schedule.alphas_cumprod, expected, atol=0, rtol=1e-12)
+
+
+@pytest.mark.parametrize("spec", TABLES["timestep_maps"])
+def test_published_timestep_maps(spec):
+    spacing = json.loads(spec) if spec.startswith("[") else spec
+    assert space_timesteps(spacing) == TABLES["timestep_maps"][spec]
+
+
+def test_spacings_as_numbers():
+    assert space_timesteps(5) == space_timesteps("5") == [0, 250, 500, 749, 999]
+    assert space_timesteps([1, 1], 10) == [0, 5]
+
+
+@pytest.mark.parametrize("spacing", ["", "ddim", "ten", "0", [], "1001", "600,1", "ddim999", "5;5"])
+def test_spacings_that_cannot_be_read(spacing):
+    with pytest.raises(ValueError, match=r"Expected|stride"):
+        space_timesteps(spacing)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "sigma_min", "sigma_max"),
+    [(Schedule.linear(), 0.0100005, 157.4073), (Schedule.cosine(), 0.0064254, 20291.17)],
+)
+def test_range_of_noise_levels(schedule, sigma_min, sigma_max):
+    assert schedule.sigma_min == pytest.approx(sigma_min, rel=1e-5)
+    assert schedule.sigma_max == pytest.approx(sigma_max, rel=1e-5)
+
+
+@pytest.mark.parametrize("schedule", [Schedule.linear(), Schedule.cosine(), Flow()])
+def test_timestep_and_level_are_inverse(schedule):
+    t = torch.linspace(0.5, 998.5, 777, dtype=torch.float64)
+    torch.testing.assert_close(schedule.t(schedule.sigma(t)), t, atol=1e-9, rtol=0)
+    alpha, sigma = schedule.alpha_sigma(t)
+    torch.testing.assert_close(sigma / alpha, schedule.sigma(t))
+    torch.testing.assert_close(schedule.alpha(schedule.sigma(t)), alpha)
+
+
+@pytest.mark.parametrize("schedule", [Schedule.linear(), Schedule.cosine()])
+def test_levels_between_timesteps_are_linear_in_log_sigma(schedule):
+    t = torch.tensor([0.0, 500, 998])
+    between = schedule.sigma(t.double() + 0.25).log()
+    expected = 0.75 * schedule.sigma(t.double()).log() + 0.25 * schedule.sigma(t.double() + 1).log()
+    torch.testing.assert_close(between, expected)
+    alpha, sigma = schedule.alpha_sigma(t)
+    torch.testing.assert_close(alpha**2 + sigma**2, torch.ones(3))
+
+
+def test_levels_outside_the_range_are_clamped():
+    schedule = Schedule.linear()
+    assert schedule.t(0.0).item() == 0
+    assert schedule.t(math.inf).item() == schedule.t(1e9).item() == 999
+    assert schedule.sigma(2000.0).item() == pytest.approx(schedule.sigma_max)
+
+
+def test_results_have_the_dtype_of_the_argument():
+    schedule = Schedule.linear()
+    assert schedule.sigma(torch.tensor([1.0])).dtype == torch.float32
+    assert schedule.sigma(torch.tensor([1])).dtype == schedule.sigma(1.0).dtype == torch.float64
+
+
+def test_flow_reaches_infinity():
+    flow = Flow()
+    assert flow.sigma(1000.0).item() == math.inf
+    assert flow.t(math.inf).item() == 1000
+    assert [factor.item() for factor in flow.alpha_sigma(250.0)] == [0.75, 0.25]
+
+
+@pytest.mark.parametrize("values", [[0.9], [0.5, 0.9], [1.0, 0.5], [0.9, 0.0], [[0.9, 0.5]], [0.9, math.nan]])
+def test_a_schedule_must_fall_inside_0_and_1(values):
+    with pytest.raises(ValueError, match="cumulative alphas"):
+        Schedule(torch.tensor(values))
+
+
+def test_an_unknown_schedule_is_named():
+    with pytest.raises(ValueError, match=r"linear, cosine.*'sigmoid'"):
+        Schedule.named("sigmoid")
+    assert isinstance(Schedule.named("flow"), Flow)
+
+
+def test_respacing_keeps_the_cumulative_alphas():
+    schedule = Schedule.cosine()
+    respacing = Respacing(schedule, "100")
+    assert len(respacing) == 100
+    kept = torch.cumprod(1 - respacing.betas, dim=0)
+    torch.testing.assert_close(kept, schedule.alphas_cumprod[respacing.timesteps], atol=0, rtol=1e-7)
+    torch.testing.assert_close(respacing.sigmas, schedule.sigma(respacing.timesteps.double()))
+
+
+def test_respacing_variances():
+    respacing = Respacing(Schedule.linear(), [1000])
+    ac, beta = respacing.alphas_cumprod, respacing.betas
+    posterior = beta[1:] * (1 - ac[:-1]) / (1 - ac[1:])
+    torch.testing.assert_close(respacing.log_variance_small[1:].exp(), posterior)
+    torch.testing.assert_close(respacing.log_variance_large[1:].exp(), beta[1:])
+    assert respacing.log_variance_small[0] == respacing.log_variance_large[0] == respacing.log_variance_small[1]
+    for v, expected in ((-1.0, respacing.log_variance_small), (1.0, beta.log())):
+        assert respacing.learned_log_variance(7, torch.tensor(v)).item() == pytest.approx(expected[7].item())
+    assert len(Respacing(Schedule.linear(), "1")) == 1
+
+
+@pytest.mark.parametrize(("alpha", "sigma"), [(1.0, 5.0), (0.3, 0.7), (0.0, 1.0)])
+def test_alignment_keeps_the_direction_and_the_level(alpha, sigma):
+    x, level = torch.randn(2, 3, 4, 4, dtype=torch.float64), torch.tensor(sigma, dtype=torch.float64)
+    aligned, sigma_i = align_noise_level(x, level, 0.01, 14.6, alpha)
+    assert sigma_i.item() == pytest.approx(min(14.6, sigma / alpha) if alpha else 14.6)
+    # In the variance-preserving form, which has unit variance at any level, nothing moves.
+    torch.testing.assert_close(aligned / (1 + sigma_i**2) ** 0.5, x / math.hypot(alpha, sigma))
+
+
+def test_per_row_values_broadcast():
+    like = torch.zeros(2, 3, 4, 4)
+    assert per_row(torch.tensor([1, 2]), like).shape == (2, 1, 1, 1)
+    assert per_row(0.5, like).dtype == torch.float32
