@@ -1,0 +1,37 @@
+"""ComfyUI nodes: schemas with thin `execute` functions. What they do is in `mcdm_core` and in `host`."""
+
+from comfy_api.latest import ComfyExtension, io
+
+from .conditions import EncodeMap, EncodeSketch, EncodeText
+from .experts import EmptyLatent, LoadExpert
+from .host.folders import register_folder
+from .host.inputs import install_example_inputs
+from .host.prompt import watch_prompts
+from .product import Expert, Guider, KSampler
+from .sampling import SamplerDDIM, Sigmas
+
+NODES: list[type[io.ComfyNode]] = [
+    LoadExpert,
+    EmptyLatent,
+    EncodeText,
+    EncodeMap,
+    EncodeSketch,
+    Expert,
+    Guider,
+    KSampler,
+    Sigmas,
+    SamplerDDIM,
+]
+
+
+class McdmExtension(ComfyExtension):
+    """The pack, as ComfyUI registers it."""
+
+    def __init__(self):
+        register_folder()
+        install_example_inputs()
+        watch_prompts()
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        """All nodes of the pack."""
+        return NODES

@@ -1,0 +1,194 @@
+"""Nodes that turn text, maps and sketches into conditions of pixel-space experts."""
+
+import torch
+from comfy_api.latest import io
+
+from ..mcdm_core.conditions import Encoder, SketchSource
+from ..mcdm_core.conditions.sketch import HIGH_THRESHOLD, LOW_THRESHOLD
+from .host.conditioning import condition_and_null, map_condition
+from .host.prompt import check_encoder
+from .types import ExpertEncoder
+
+MAPS = ["auto", "face", "hair"]
+
+_ENCODER_TOOLTIP = "Encoder of the expert that the condition is for, from Load Diffusion Expert."
+_CONDITION_TOOLTIP = "To `condition` of Diffusion Expert, or `positive` of a KSampler."
+_NULL_TOOLTIP = "The null condition ∅ with the same fields: to `null` of Diffusion Expert, or `negative` of a KSampler."
+
+
+def _outputs() -> list:
+    return [
+        io.Conditioning.Output(display_name="condition", tooltip=_CONDITION_TOOLTIP),
+        io.Conditioning.Output(display_name="null", tooltip=_NULL_TOOLTIP),
+    ]
+
+
+class EncodeText(io.ComfyNode):
+    """MCDM_EncodeText."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """See the base class."""
+        return io.Schema(
+            node_id="MCDM_EncodeText",
+            display_name="Encode Text (Expert)",
+            category="mcdm/conditions",
+            description=(
+                "Condition of a text expert. The expert was trained on embeddings of pictures and is driven by the "
+                "caption's embedding (paper, §7.3, Eq. 20). The null is the zero embedding."
+            ),
+            inputs=[
+                ExpertEncoder.Input("encoder", tooltip=_ENCODER_TOOLTIP),
+                io.String.Input(
+                    "text",
+                    multiline=True,
+                    dynamic_prompts=True,
+                    default="a smiling man with a red beard",
+                    tooltip="What the picture shows, in free words. Words that the expert doesn't know are named in a "
+                    "warning and ignored; an empty text says nothing and equals the null.",
+                ),
+            ],
+            outputs=_outputs(),
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def validate_inputs(cls, encoder) -> bool | str:
+        """Refuse experts that are not driven by text."""
+        return check_encoder(cls.hidden.unique_id, "text")
+
+    @classmethod
+    def execute(cls, encoder: Encoder, text: str) -> io.NodeOutput:
+        """Encode the text."""
+        return io.NodeOutput(*condition_and_null(encoder, encoder.encode_text(text)))
+
+
+class EncodeMap(io.ComfyNode):
+    """MCDM_EncodeMap."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """See the base class."""
+        return io.Schema(
+            node_id="MCDM_EncodeMap",
+            display_name="Encode Segmentation Map (Expert)",
+            category="mcdm/conditions",
+            description=(
+                "Condition of an expert that is driven by a segmentation map: x_i in ε_i(z_t, x_i, t). The map is "
+                "scaled to the expert's size and concatenated to z_t. The null is a black map."
+            ),
+            inputs=[
+                ExpertEncoder.Input("encoder", tooltip=_ENCODER_TOOLTIP),
+                io.Image.Input(
+                    "image",
+                    optional=True,
+                    tooltip="The map as a gray picture, white where the part is. Connect this or `mask`.",
+                ),
+                io.Mask.Input(
+                    "mask", optional=True, tooltip="The map as a mask, 1 where the part is. Connect this or `image`."
+                ),
+                io.Combo.Input(
+                    "map",
+                    options=MAPS,
+                    default="auto",
+                    tooltip="What the map shows. auto: whatever the expert reads (neutral). face (the skin) or hair: "
+                    "refused if the expert reads another.",
+                ),
+                io.Boolean.Input(
+                    "with_text",
+                    default=False,
+                    tooltip="On only for experts that read a map and a text together, when a text is given as well. "
+                    "Off for all experts shipped.",
+                ),
+                io.Conditioning.Input(
+                    "condition",
+                    optional=True,
+                    tooltip="A condition of the same expert to be merged with this map into one, for experts that "
+                    "read several. Unconnected: the map alone.",
+                ),
+            ],
+            outputs=_outputs(),
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def validate_inputs(cls, encoder) -> bool | str:
+        """Refuse experts that are not driven by this map."""
+        return check_encoder(cls.hidden.unique_id, "map")
+
+    @classmethod
+    def execute(
+        cls,
+        encoder: Encoder,
+        map: str,
+        with_text: bool,
+        image: torch.Tensor | None = None,
+        mask: torch.Tensor | None = None,
+        condition: list | None = None,
+    ) -> io.NodeOutput:
+        """Encode the map."""
+        return io.NodeOutput(
+            *condition_and_null(encoder, map_condition(encoder, image, mask, map, with_text, condition))
+        )
+
+
+class EncodeSketch(io.ComfyNode):
+    """MCDM_EncodeSketch."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """See the base class."""
+        return io.Schema(
+            node_id="MCDM_EncodeSketch",
+            display_name="Encode Sketch (Expert)",
+            category="mcdm/conditions",
+            description=(
+                "Condition of a sketch expert (paper, §7.5): the edges of a picture as Canny finds them, or a "
+                "drawing. The null is a black sketch."
+            ),
+            inputs=[
+                ExpertEncoder.Input("encoder", tooltip=_ENCODER_TOOLTIP),
+                io.Image.Input("image", tooltip="A picture or a drawing of any size."),
+                io.Combo.Input(
+                    "mode",
+                    options=[source.value for source in SketchSource],
+                    default=SketchSource.EDGES.value,
+                    tooltip="What the image is. Edges of a picture: found by Canny. Drawing: taken as it is, dark "
+                    "lines on light or light lines on dark.",
+                ),
+                io.Float.Input(
+                    "low_threshold",
+                    default=float(LOW_THRESHOLD),
+                    min=0.0,
+                    max=2000.0,
+                    step=1.0,
+                    tooltip="Canny's lower threshold, 0 to 2000: gradients above it continue an edge. The expert was "
+                    "trained with 100. Unused for drawings.",
+                ),
+                io.Float.Input(
+                    "high_threshold",
+                    default=float(HIGH_THRESHOLD),
+                    min=0.0,
+                    max=2000.0,
+                    step=1.0,
+                    tooltip="Canny's upper threshold, 0 to 2000: gradients above it begin an edge. The expert was "
+                    "trained with 200. Unused for drawings.",
+                ),
+            ],
+            outputs=[*_outputs(), io.Image.Output(display_name="sketch", tooltip="What the expert sees.")],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def validate_inputs(cls, encoder) -> bool | str:
+        """Refuse experts that are not driven by sketches."""
+        return check_encoder(cls.hidden.unique_id, "sketch")
+
+    @classmethod
+    def execute(
+        cls, encoder: Encoder, image: torch.Tensor, mode: str, low_threshold: float, high_threshold: float
+    ) -> io.NodeOutput:
+        """Encode the sketch."""
+        condition = encoder.encode_sketch(image, mode, low_threshold, high_threshold)
+        seen = condition.maps.amax(dim=1)[..., None].expand(-1, -1, -1, 3)
+        return io.NodeOutput(*condition_and_null(encoder, condition), seen)

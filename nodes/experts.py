@@ -1,0 +1,101 @@
+"""Nodes that bring pixel-space experts into a graph."""
+
+import comfy.model_management
+import torch
+from comfy_api.latest import io
+
+from ..mcdm_core import load_expert
+from ..mcdm_core.conditions import Encoder
+from .host import folders
+from .host.pixel_model import expert_to_model, pixel_space_vae
+from .types import ExpertEncoder
+
+
+class LoadExpert(io.ComfyNode):
+    """MCDM_LoadExpert."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """See the base class."""
+        return io.Schema(
+            node_id="MCDM_LoadExpert",
+            display_name="Load Diffusion Expert",
+            category="mcdm/loaders",
+            description=(
+                "Loads a pixel-space diffusion expert from models/mcdm or from those shipped. The MODEL works in "
+                "every sampler; the encoder makes conditions for it: ε(z_t, x, t) of the paper is this MODEL under "
+                "such a condition."
+            ),
+            inputs=[
+                io.Combo.Input(
+                    "expert_name",
+                    options=folders.expert_names(),
+                    tooltip="File of the expert, in models/mcdm or shipped with the pack. A file that cannot be used "
+                    "is refused when the prompt is queued.",
+                )
+            ],
+            outputs=[
+                io.Model.Output(
+                    display_name="model", tooltip="The expert as an ordinary MODEL; its latents are pictures."
+                ),
+                ExpertEncoder.Output(
+                    display_name="encoder", tooltip="Makes this expert's conditions and empty latents."
+                ),
+                io.Vae.Output(display_name="vae", tooltip="ComfyUI's pixel-space VAE, for VAE Decode and VAE Encode."),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, expert_name: str | None) -> bool | str:
+        """Refuse files that are missing, damaged, or no experts."""
+        try:
+            if expert_name is not None:  # a linked name is not known yet
+                folders.inspect_expert(expert_name)
+        except ValueError as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def fingerprint_inputs(cls, expert_name: str) -> tuple:
+        """Load again when the file has changed."""
+        return folders.fingerprint(folders.expert_path(expert_name))
+
+    @classmethod
+    def execute(cls, expert_name: str) -> io.NodeOutput:
+        """Load the expert."""
+        expert = load_expert(folders.expert_path(expert_name))
+        return io.NodeOutput(expert_to_model(expert), expert.encoder, pixel_space_vae())
+
+
+class EmptyLatent(io.ComfyNode):
+    """MCDM_EmptyLatent."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """See the base class."""
+        return io.Schema(
+            node_id="MCDM_EmptyLatent",
+            display_name="Empty Latent (Expert)",
+            category="mcdm/latent",
+            description=(
+                "An empty latent of a pixel expert's own size and channels: z_T of Eq. 9 before noise is added. Empty "
+                "Latent Image divides by 8 and is meant for models with a VAE."
+            ),
+            inputs=[
+                ExpertEncoder.Input("encoder", tooltip="Encoder of the expert whose size and channels are wanted."),
+                io.Int.Input(
+                    "batch_size",
+                    default=1,
+                    min=1,
+                    max=4096,
+                    tooltip="Number of pictures made at once, 1 to 4096; 1 is one picture. Memory grows with it.",
+                ),
+            ],
+            outputs=[io.Latent.Output(display_name="latent", tooltip="Zeros; samplers add the noise.")],
+        )
+
+    @classmethod
+    def execute(cls, encoder: Encoder, batch_size: int) -> io.NodeOutput:
+        """Make the latent."""
+        shape = (batch_size, encoder.channels, encoder.image_size, encoder.image_size)
+        return io.NodeOutput({"samples": torch.zeros(shape, device=comfy.model_management.intermediate_device())})

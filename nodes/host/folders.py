@@ -1,0 +1,63 @@
+"""Where ComfyUI finds expert files: `models/mcdm` and the experts shipped with the pack."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+
+import folder_paths
+
+from ...mcdm_core import load_expert
+from ...mcdm_core.conditions import Encoder
+
+FOLDER = "mcdm"
+SHIPPED = Path(__file__).resolve().parents[2] / "experts"
+EXTENSIONS = {".safetensors", ".pt", ".pth", ".ckpt"}
+
+
+def register_folder() -> None:
+    """Register the model folder; paths from extra_model_paths.yaml, which are there already, stay."""
+    folder_paths.add_model_folder_path(FOLDER, os.path.join(folder_paths.models_dir, FOLDER))
+    folder_paths.add_model_folder_path(FOLDER, str(SHIPPED))
+    # add_model_folder_path leaves the set of extensions empty, which would list model cards as models.
+    folder_paths.folder_names_and_paths[FOLDER] = (folder_paths.get_folder_paths(FOLDER), EXTENSIONS)
+
+
+def expert_names() -> list[str]:
+    """Names of all expert files."""
+    return folder_paths.get_filename_list(FOLDER)
+
+
+def expert_path(name: str) -> str:
+    """Path of an expert file.
+
+    Raises:
+        ValueError: If there is no such file.
+    """
+    path = folder_paths.get_full_path(FOLDER, name)
+    if path is None:
+        raise ValueError(
+            f'Expected an expert file in models/{FOLDER} and found no "{name}" there; choose one of {expert_names()}.'
+        )
+    return path
+
+
+def fingerprint(path: str) -> tuple[str, int, int]:
+    """Changes when the file does."""
+    status = os.stat(path)
+    return path, status.st_mtime_ns, status.st_size
+
+
+def inspect_expert(name: str) -> Encoder:
+    """The encoder of an expert file, after a check of the whole file.
+
+    Raises:
+        ValueError: If the file is missing or cannot be used; one sentence for the user.
+    """
+    return _inspect(*fingerprint(expert_path(name)))
+
+
+@lru_cache(maxsize=32)
+def _inspect(path: str, mtime_ns: int, size: int) -> Encoder:
+    return load_expert(path).encoder

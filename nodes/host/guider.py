@@ -1,0 +1,173 @@
+"""The guider: ComfyUI's CFGGuider with a product of experts in place of its one model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import comfy.patcher_extension
+import comfy.sampler_helpers
+import comfy.samplers
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor
+
+from .chain import Experts
+from .loading import SharedWeights, load_jointly
+from .plan import Planner
+from .prepared import Conds, PreparedModel, process
+from .product import CONDITION, NULL, Product, warn_of_idle_hooks
+from .refusals import check_experts
+
+_RUN_STATE = ("conds", "inner_model", "loaded_models", "_others", "_weights", "_planner", "_processed", "_product")
+
+
+class ProductGuider(comfy.samplers.CFGGuider):
+    """Combines experts by Eq. 10: D = Σ_i w_i D_i(x_i) − (Σ_i w_i − 1) Σ_j a_j D_j(∅).
+
+    CFGGuider does for the reference expert, the first of the chain, what it always does; the other MODELs are prepared
+    beside it. With one expert the result is CFGGuider's at cfg = w, bit for bit. Nothing of a run survives it, so the
+    object can be sampled again.
+
+    Args:
+        experts: The chain.
+    """
+
+    def __init__(self, experts: Experts):
+        super().__init__(experts[0].model)
+        self.experts = experts
+        self.inner_set_conds(_conditionings(experts, experts[0].model))
+
+    def sample(
+        self, noise: Tensor, latent_image: Tensor, sampler: Any, sigmas: Tensor, *args: Any, **kwargs: Any
+    ) -> Tensor:
+        """As CFGGuider's.
+
+        Raises:
+            ValueError: If the experts cannot be combined; before any network is called.
+        """
+        if sigmas.shape[-1] == 0:
+            return latent_image
+        check_experts(self.experts, latent_image)
+        warn_of_idle_hooks(self.experts)
+        with ExitStack() as run:
+            run.callback(self._forget_run)
+            self._others = self._prepare_others(run)
+            self._weights = SharedWeights([self.model_patcher, *(other.patcher for other in self._others)])
+            run.callback(self._weights.restore)
+            return super().sample(noise, latent_image, sampler, sigmas, *args, **kwargs)
+
+    def outer_sample(self, *args: Any, **kwargs: Any) -> Tensor:
+        """As CFGGuider's, but all experts are loaded where it loads its one model."""
+        if self._others:
+            comfy.patcher_extension.add_wrapper_with_key(
+                comfy.patcher_extension.WrappersMP.PREPARE_SAMPLING,
+                "mcdm",
+                self._prepare_sampling,
+                self.model_options,
+                is_model_options=True,
+            )
+        return super().outer_sample(*args, **kwargs)
+
+    def inner_sample(
+        self,
+        noise: Tensor,
+        latent_image: Tensor,
+        device: Any,
+        sampler: Any,
+        sigmas: Tensor,
+        denoise_mask: Tensor | None,
+        callback: Callable | None,
+        disable_pbar: bool,
+        seed: int | None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Tensor:
+        """As CFGGuider's, which processes the reference's conditioning; the others' is processed here."""
+        settings = {"device": device, "denoise_mask": denoise_mask, "seed": seed}
+        settings |= {name: kwargs[name] for name in ("latent_shapes",) if name in kwargs}
+        conds: dict[ModelPatcher, Conds] = {other.patcher: other.conds for other in self._others}
+        conds[self.model_patcher] = self.conds
+        self._processed = [
+            process(expert.model, _of_expert(conds[expert.model], index), noise, latent_image, **settings)
+            for index, expert in enumerate(self.experts[1:], start=1)
+        ]
+        self.conds = _of_expert(self.conds, 0)
+
+        masks = [None if e.mask is None else _mask_like(e.mask, noise, device) for e in self.experts]
+        self._planner = Planner(self.experts, masks, self.inner_model.model_sampling)
+        self._planner.check_run(sigmas)
+        for other in self._others:
+            other.start(sigmas)
+        self._weights.activate(self.model_patcher)
+        return super().inner_sample(
+            noise, latent_image, device, sampler, sigmas, denoise_mask, callback, disable_pbar, seed, *args, **kwargs
+        )
+
+    def predict_noise(
+        self,
+        x: Tensor,
+        timestep: Tensor,
+        model_options: dict | None = None,
+        seed: int | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Tensor:
+        """The product's prediction of x0 (ComfyUI calls it noise), at σ = `timestep`."""
+        if self.__dict__.get("_product") is None:  # CFGGuider has processed the reference's conditioning by now
+            options = {other.patcher: other.model_options for other in self._others}
+            self._product = Product(self.experts, [self.conds, *self._processed], options, self._planner, self._weights)
+        return self._product.predict(x, timestep, model_options or {})
+
+    def _prepare_others(self, run: ExitStack) -> list[PreparedModel]:
+        others = []
+        for patcher in dict.fromkeys(expert.model for expert in self.experts):
+            if patcher is self.model_patcher:
+                continue
+            conditionings = _conditionings(self.experts, patcher)
+            conds = {name: comfy.sampler_helpers.convert_cond(value) for name, value in conditionings.items()}
+            other = PreparedModel(patcher, conds)
+            run.callback(other.close)
+            other.open()
+            others.append(other)
+        return others
+
+    def _prepare_sampling(
+        self, executor: Any, model: ModelPatcher, noise_shape: Sequence[int], conds: Conds, *args: Any, **kwargs: Any
+    ) -> tuple[Any, Conds, list[ModelPatcher]]:
+        """Wrapper in place of ComfyUI's own loading, which would load one MODEL and free the others."""
+        prepared = [(model, conds, self.model_options)]
+        prepared += [(other.patcher, other.conds, other.model_options) for other in self._others]
+        return model.model, conds, load_jointly(prepared, noise_shape)
+
+    def _forget_run(self) -> None:
+        if "loaded_models" in self.__dict__:  # an exception kept CFGGuider from its own cleanup
+            comfy.sampler_helpers.cleanup_models(self.conds, self.loaded_models)
+        for conds in self.__dict__.get("_processed", ()):  # CFGGuider cleans up after the reference's only
+            comfy.sampler_helpers.cleanup_models(conds, [])
+        for name in _RUN_STATE:
+            self.__dict__.pop(name, None)
+
+
+def _conditionings(experts: Experts, patcher: ModelPatcher) -> dict[str, list]:
+    """The CONDITIONINGs of all experts on one MODEL; `_of_expert` finds one expert's again."""
+    found = {}
+    for index, expert in enumerate(experts):
+        if expert.model is patcher:
+            given = {CONDITION: expert.condition, NULL: expert.null}
+            found |= {_name(role, index): value for role, value in given.items() if value is not None}
+    return found
+
+
+def _of_expert(conds: Conds, index: int) -> Conds:
+    return {role: conds[_name(role, index)] for role in (CONDITION, NULL) if _name(role, index) in conds}
+
+
+def _name(role: str, index: int) -> str:
+    """CFGGuider's own names for the reference, numbered ones for the rest."""
+    return role if index == 0 else f"{role} {index + 1}"
+
+
+def _mask_like(mask: Tensor, noise: Tensor, device: Any) -> Tensor:
+    """A mask of any resolution, as shape (B, 1, H, W) with values 0…1."""
+    return comfy.sampler_helpers.prepare_mask(mask, noise.shape, device)[:, :1].clamp(0.0, 1.0).to(noise.dtype)

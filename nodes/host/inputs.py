@@ -1,0 +1,31 @@
+"""The pictures that the example workflows load."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from pathlib import Path
+
+import folder_paths
+
+logger = logging.getLogger(__name__)
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "workflows" / "inputs"
+SUBFOLDER = "mcdm"
+
+
+def install_example_inputs() -> None:
+    """Copy the example pictures into ComfyUI's input folder, under `mcdm/`, where Load Image finds them.
+
+    Files that are there already stay as they are. A subfolder keeps Load Image's own list short.
+    """
+    target = Path(folder_paths.get_input_directory()) / SUBFOLDER
+    try:
+        for example in sorted(EXAMPLES.glob("*.png")):
+            if not (target / example.name).exists():
+                target.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(example, target / example.name)
+    except OSError as error:
+        logger.warning(
+            "The example pictures could not be copied to %s (%s); copy %s there yourself.", target, error, EXAMPLES
+        )

@@ -1,0 +1,158 @@
+"""Pixel-space experts as ordinary ComfyUI MODELs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import comfy.conds
+import comfy.model_base
+import comfy.model_management
+import comfy.model_patcher
+import comfy.sd
+import comfy.supported_models_base
+import torch
+from torch import Tensor, nn
+
+from ...mcdm_core import Condition, Expert, UNetConfig
+from .casting import make_offloadable
+from .conditioning import CONDITION_KEY, KIND_KEY
+from .pixel_sampling import PixelSpace, pixel_sampling
+
+_MODEL_TYPES = {"v": comfy.model_base.ModelType.V_PREDICTION}
+
+
+class PixelConfig(comfy.supported_models_base.BASE):
+    """What `BaseModel` wants to know about a network that is built elsewhere."""
+
+    latent_format = PixelSpace
+
+    def __init__(self, dtype: torch.dtype):
+        super().__init__({"disable_unet_model_creation": True, "dtype": dtype})
+
+
+class PixelNetwork(nn.Module):
+    """The core's network behind the signature that `BaseModel` calls.
+
+    Args:
+        network: The expert's UNet.
+        channels: Channels of a sample; what the network puts out beyond them is its learned variance.
+    """
+
+    def __init__(self, network: nn.Module, channels: int):
+        super().__init__()
+        self.network = network
+        self.channels = channels
+        self.dtype = next(network.parameters()).dtype
+
+    def forward(
+        self,
+        x_t: Tensor,
+        t: Tensor,
+        context: Tensor | None = None,
+        control: dict | None = None,
+        transformer_options: dict | None = None,
+        **condition: Any,
+    ) -> Tensor:
+        """Network output without the learned variance, shape of x_t; `condition` is the fields of `Condition`.
+
+        Raises:
+            ValueError: If a ControlNet is attached.
+        """
+        if control is not None:
+            raise ValueError(
+                "Expected no ControlNet on a pixel expert and got one; add an expert that is driven by the map instead."
+            )
+        return self.network(x_t, t, **condition)[:, : self.channels]
+
+
+class PixelModel(comfy.model_base.BaseModel):
+    """A pixel-space expert; what it is told arrives through its own keys, never through cross attention.
+
+    Args:
+        expert: The loaded expert; its network becomes ComfyUI's to move.
+        device: Where the weights are.
+    """
+
+    def __init__(self, expert: Expert, device: torch.device):
+        network = PixelNetwork(make_offloadable(expert.network), expert.channels)
+        prediction = expert.prediction.name
+        sampling = pixel_sampling(expert.schedule, prediction)
+        model_type = _MODEL_TYPES.get(prediction, comfy.model_base.ModelType.EPS)
+        super().__init__(PixelConfig(network.dtype), model_type, device=device)
+        self.model_sampling = sampling
+        self.diffusion_model = network
+        self.expert_name = expert.name
+        self.driven_by = expert.encoder.driven_by
+        self.unet_config: UNetConfig = expert.network.config
+
+    def extra_conds(self, **kwargs: Any) -> dict[str, comfy.conds.CONDRegular]:
+        """What the network is told, from one entry of a CONDITIONING.
+
+        Raises:
+            ValueError: If the condition was made for another expert, or its maps have another size than the latent.
+        """
+        condition = kwargs.get(CONDITION_KEY)
+        self._check_condition(condition, kwargs.get(KIND_KEY), kwargs["noise"])
+        moved = condition.to(kwargs["device"], self.get_dtype())
+        conds = {
+            name: comfy.conds.CONDNoiseShape(value) if name == "maps" else comfy.conds.CONDRegular(value)
+            for name, value in moved.tensors().items()
+        }
+        return {**conds, "text_active": comfy.conds.CONDConstant(moved.text_active)}
+
+    def _check_condition(self, condition: Condition | None, kind: str | None, noise: Tensor) -> None:
+        if condition is None:
+            raise ValueError(
+                f"The expert {self.expert_name} is driven by {self.driven_by} and got a CONDITIONING without one; "
+                "connect an Encode … (Expert) node that has this expert's encoder."
+            )
+        if kind != self.driven_by:
+            raise ValueError(
+                f"The expert {self.expert_name} is driven by {self.driven_by} and got a condition made for one driven "
+                f"by {kind}; connect an Encode … (Expert) node that has this expert's encoder."
+            )
+        if condition.maps is not None and condition.maps.shape[-2:] != noise.shape[-2:]:
+            expected, found = tuple(condition.maps.shape[-2:]), tuple(noise.shape[-2:])
+            raise ValueError(
+                f"The expert {self.expert_name} expects a latent of {expected[1]}×{expected[0]} pixels, the size of "
+                f"its map, and got {found[1]}×{found[0]}; use Empty Latent (Expert) or scale the picture before "
+                "encoding it."
+            )
+
+    def memory_required(self, input_shape: list[int], *args: Any, **kwargs: Any) -> float:
+        """Bytes that one pass needs beside the weights.
+
+        Feature maps of all levels are alive at the highest level of the decoder (they are its skips), and convolution
+        and normalization take a few copies of the widest; attention is computed without storing its matrix.
+        """
+        config = self.unet_config
+        pixels = input_shape[0] * input_shape[-1] * input_shape[-2] / config.patch**2
+        widths = [mult * config.model_channels for mult in config.channel_mult]
+        skips = sum(width * (config.num_res_blocks + 1) / 4**level for level, width in enumerate(widths))
+        return pixels * (skips + 8 * max(widths)) * comfy.model_management.dtype_size(self.get_dtype())
+
+
+def clamp_pixels(args: dict) -> Tensor:
+    """Post-CFG hook: a picture's values lie in −1…1, and ε is re-derived from what is returned here."""
+    return args["denoised"].clamp(-1.0, 1.0)
+
+
+def expert_to_model(expert: Expert) -> comfy.model_patcher.ModelPatcher:
+    """Make a MODEL of a pixel-space expert, in ComfyUI's own memory management.
+
+    Raises:
+        ValueError: If ComfyUI cannot sample this kind of expert.
+    """
+    offload_device = comfy.model_management.unet_offload_device()
+    model = PixelModel(expert, offload_device)
+    patcher = comfy.model_patcher.ModelPatcher(
+        model, load_device=comfy.model_management.get_torch_device(), offload_device=offload_device
+    )
+    if expert.clamp_x0:
+        patcher.set_model_sampler_post_cfg_function(clamp_pixels)
+    return patcher
+
+
+def pixel_space_vae() -> comfy.sd.VAE:
+    """ComfyUI's own pixel-space VAE, as VAELoader makes it; float32, since bfloat16 would cost a level of 255."""
+    return comfy.sd.VAE(sd={"pixel_space_vae": torch.tensor(1.0)}, dtype=torch.float32)

@@ -1,0 +1,79 @@
+"""Noise schedule and latent format of pixel-space experts, in ComfyUI's terms."""
+
+from __future__ import annotations
+
+import comfy.latent_formats
+import comfy.model_sampling
+import torch
+from torch import Tensor
+
+from ...mcdm_core import Schedule
+
+_FORMS = {
+    "eps": comfy.model_sampling.EPS,
+    "v": comfy.model_sampling.V_PREDICTION,
+    "x0": comfy.model_sampling.X0,
+}
+
+
+class PixelSpace(comfy.latent_formats.LatentFormat):
+    """Pictures themselves: RGB in −1…1. The identity matrix below makes ComfyUI's previews exact."""
+
+    scale_factor = 1.0
+    latent_channels = 3
+    latent_rgb_factors = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]  # noqa: RUF012 - ComfyUI's own layout
+
+
+class ScheduleSampling(comfy.model_sampling.ModelSamplingDiscrete):
+    """ComfyUI's discrete sampling with an expert's own β schedule and fractional timesteps.
+
+    ComfyUI rounds the timestep of a noise level to the nearest integer; here `timestep` inverts `sigma` exactly, as
+    `Schedule` does.
+
+    Args:
+        schedule: The schedule the expert was trained on.
+    """
+
+    def __init__(self, schedule: Schedule):
+        super().__init__()
+        self.schedule = schedule
+        self.num_timesteps = len(schedule)
+        self.set_sigmas(schedule.sigma(torch.arange(len(schedule), dtype=torch.float64)))
+
+    def timestep(self, sigma: Tensor) -> Tensor:
+        """Fractional timesteps at noise levels of any shape."""
+        return self.schedule.t(sigma)
+
+    def sigma(self, timestep: Tensor) -> Tensor:
+        """Noise levels at timesteps of any shape, fractional ones allowed."""
+        return self.schedule.sigma(timestep.float())
+
+    def percent_to_sigma(self, percent: float) -> float:
+        """Noise level after a share of the sampling, counted in timesteps as ComfyUI does."""
+        if percent <= 0.0:
+            return 999999999.9  # ComfyUI's "before everything"
+        if percent >= 1.0:
+            return 0.0
+        return self.schedule.sigma((1.0 - percent) * (self.num_timesteps - 1)).item()
+
+
+def pixel_sampling(schedule: Schedule, prediction: str) -> ScheduleSampling:
+    """ComfyUI's model_sampling object for a schedule and a prediction type.
+
+    Args:
+        schedule: A variance-preserving schedule.
+        prediction: "eps", "v" or "x0".
+
+    Raises:
+        ValueError: If ComfyUI cannot sample such an expert.
+    """
+    if prediction not in _FORMS or not isinstance(schedule, Schedule):
+        raise ValueError(
+            f"Expected a pixel expert with a discrete schedule that predicts {', '.join(_FORMS)} and got "
+            f"{prediction!r} on a {type(schedule).__name__}; sample it with `python -m mcdm_core sample`."
+        )
+
+    class Sampling(ScheduleSampling, _FORMS[prediction]):
+        """Schedule and prediction type joined, as ComfyUI expects them."""
+
+    return Sampling(schedule)

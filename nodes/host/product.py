@@ -1,0 +1,214 @@
+"""Eq. 10 over several MODELs: the passes that are made, their batches, and how the results meet ComfyUI's CFG hooks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import comfy.model_management
+import comfy.samplers
+import torch
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor
+
+from ...mcdm_core.product import combined_epsilon
+from .chain import Experts, describe
+from .levels import align
+from .loading import SharedWeights
+from .plan import Plan, Planner
+from .prepared import Conds, same_conditioning
+
+logger = logging.getLogger(__name__)
+
+CONDITION, NULL = "positive", "negative"
+_ROLES = {CONDITION: 0, NULL: 1}  # what patches see as cond_or_uncond
+_CFG_HOOKS = ("sampler_cfg_function", "sampler_pre_cfg_function", "sampler_post_cfg_function")
+
+
+@dataclass(frozen=True)
+class Request:
+    """One prediction to be made: an expert's, under its condition or its null."""
+
+    expert: int
+    role: str
+
+
+class Product:
+    """The product of one run.
+
+    Args:
+        experts: The chain, the reference first.
+        conds: Each expert's processed conditioning, by role; a role is missing where nothing is connected.
+        options: Prepared model_options of every MODEL but the reference, whose options come with each call.
+        planner: Coefficients at every noise level.
+        weights: Switches between MODELs of one network.
+    """
+
+    def __init__(
+        self,
+        experts: Experts,
+        conds: Sequence[Conds],
+        options: dict[ModelPatcher, dict[str, Any]],
+        planner: Planner,
+        weights: SharedWeights,
+    ):
+        self.experts = experts
+        self.reference = experts[0].model
+        self.conds = conds
+        self.options = options
+        self.planner = planner
+        self.weights = weights
+        self._null_owner = [self._first_with_same_null(index) for index in range(len(experts))]
+
+    def predict(self, x: Tensor, sigma: Tensor, model_options: dict[str, Any]) -> Tensor:
+        """Combined prediction of x0.
+
+        Args:
+            x: Point in the reference expert's form, shape (B, C, …).
+            sigma: Noise level of the reference, equal entries, shape (B,).
+            model_options: The reference's prepared options, with what the sampler added.
+
+        Returns:
+            x0 after the CFG hooks, shape of x.
+        """
+        plan = self.planner.at(float(sigma[0]), bool(model_options.get("disable_cfg1_optimization", False)))
+        cond, null = self._evaluate(plan, x, sigma, model_options)
+        absent = [None] * len(self.experts)
+        uncond = (
+            combined_epsilon(absent, null, [0.0] * len(null), plan.reliabilities) if plan.nulls else torch.zeros_like(x)
+        )
+        # Dividing first keeps a single expert bit-exact: (w·D)/w differs from D in one float of ten.
+        guided = combined_epsilon(cond, null, [w / plan.scale for w in plan.weights], plan.reliabilities)
+        return self._guide(guided, uncond, plan, x, sigma, model_options)
+
+    def _guide(
+        self, guided: Tensor, uncond: Tensor, plan: Plan, x: Tensor, sigma: Tensor, model_options: dict[str, Any]
+    ) -> Tensor:
+        """U + s·(C − U) with C = U + Σ w_i (D_i − U)/s, through the hooks that ComfyUI runs on guidance."""
+        self.weights.activate(self.reference)  # hooks may call the reference's network
+        model = self.reference.model
+        conds = [self.conds[0].get(CONDITION), self.conds[0].get(NULL) if plan.nulls else None]
+        out = [guided, uncond]
+        for hook in model_options.get("sampler_pre_cfg_function", []):
+            out = hook(
+                {
+                    "conds": conds,
+                    "conds_out": out,
+                    "cond_scale": plan.scale,
+                    "timestep": sigma,
+                    "input": x,
+                    "sigma": sigma,
+                    "model": model,
+                    "model_options": model_options,
+                }
+            )
+        return comfy.samplers.cfg_function(
+            model, out[0], out[1], plan.scale, x, sigma, model_options=model_options, cond=conds[0], uncond=conds[1]
+        )
+
+    def _evaluate(
+        self, plan: Plan, x: Tensor, sigma: Tensor, model_options: dict[str, Any]
+    ) -> tuple[list[Tensor | None], list[Tensor | None]]:
+        """Every needed prediction once: under the condition and under the null, one entry per expert."""
+        requests = [Request(i, CONDITION) for i in plan.conditions]
+        requests += [Request(j, NULL) for j in dict.fromkeys(self._null_owner[j] for j in plan.nulls)]
+        results: dict[Request, Tensor] = {}
+        for patcher in self._in_order(requests):
+            comfy.model_management.throw_exception_if_processing_interrupted()
+            # Asked for before the weights are switched: with several clones, the network has only one's model_sampling.
+            level = [p.get_model_object("model_sampling") for p in (self.reference, patcher)]
+            point = (x, sigma) if patcher is self.reference else align(x, sigma, *level)
+            self.weights.activate(patcher)
+            options = model_options if patcher is self.reference else self.options[patcher]
+            mine = [request for request in requests if self.experts[request.expert].model is patcher]
+            for batch in self._batches(mine, options):
+                results |= zip(batch, self._run(patcher, batch, *point, options), strict=True)
+        cond = [results.get(Request(i, CONDITION)) for i in range(len(self.experts))]
+        null = [
+            results[Request(self._null_owner[j], NULL)] if j in plan.nulls else None for j in range(len(self.experts))
+        ]
+        return cond, null
+
+    def _in_order(self, requests: list[Request]) -> list[ModelPatcher]:
+        """The MODELs to ask, those first whose weights are in place."""
+        patchers = dict.fromkeys(self.experts[request.expert].model for request in requests)
+        return sorted(patchers, key=lambda patcher: not self.weights.is_active(patcher))
+
+    def _batches(self, requests: list[Request], options: dict[str, Any]) -> list[list[Request]]:
+        """Requests to one MODEL, split into calls of ComfyUI's batching.
+
+        A ControlNet, or a node that replaces the batching, expects one condition and its null.
+        """
+        apart = {
+            request.expert
+            for request in requests
+            if "sampler_calc_cond_batch_function" in options
+            or any("control" in entry for entry in self.conds[request.expert][request.role])
+        }
+        batches = [[request for request in requests if request.expert == expert] for expert in sorted(apart)]
+        together = [request for request in requests if request.expert not in apart]
+        return [batch for batch in (together, *batches) if batch]
+
+    def _run(
+        self, patcher: ModelPatcher, batch: list[Request], x: Tensor, sigma: Tensor, options: dict[str, Any]
+    ) -> list[Tensor]:
+        """Predictions of x0 for one call, in the order of `batch` (conditions first)."""
+        conds = [self.conds[request.expert][request.role] for request in batch]
+        roles = [_ROLES[request.role] for request in batch]
+        if roles in ([0], [0, 1]):
+            conds = [*conds, None][:2]
+        elif roles == [1]:
+            conds = [None, *conds]
+        else:
+            options = _with_roles(options, roles)
+        calc = options.get("sampler_calc_cond_batch_function")
+        if calc is None:
+            out = comfy.samplers.calc_cond_batch(patcher.model, conds, x, sigma, options)
+        else:
+            args = {"conds": conds, "input": x, "sigma": sigma, "model": patcher.model, "model_options": options}
+            out = calc(args)
+        return out[1:] if roles == [1] else out[: len(batch)]
+
+    def _first_with_same_null(self, index: int) -> int:
+        null = self.conds[index].get(NULL)
+        for first in range(index):
+            same_model = self.experts[first].model is self.experts[index].model
+            other = self.conds[first].get(NULL)
+            if null is not None and other is not None and same_model and same_conditioning(null, other):
+                return first
+        return index
+
+
+def _with_roles(options: dict[str, Any], roles: list[int]) -> dict[str, Any]:
+    """Options under which patches see 0 for every condition and 1 for every null.
+
+    ComfyUI numbers rows by their place in the list.
+    """
+    inner: Callable | None = options.get("model_function_wrapper")
+
+    def wrapper(apply_model: Callable, args: dict[str, Any]) -> Tensor:
+        rows = [roles[place] for place in args["cond_or_uncond"]]
+        transformer_options = {**args["c"]["transformer_options"], "cond_or_uncond": rows}
+        args = {**args, "cond_or_uncond": rows, "c": {**args["c"], "transformer_options": transformer_options}}
+        return inner(apply_model, args) if inner else apply_model(args["input"], args["timestep"], **args["c"])
+
+    return {**options, "model_function_wrapper": wrapper}
+
+
+def warn_of_idle_hooks(experts: Experts) -> None:
+    """Name the experts whose CFG hooks don't run: only the reference's do, once, on the product."""
+    active = _cfg_hooks(experts[0].model)
+    for index, expert in enumerate(experts):
+        if any(hook not in active for hook in _cfg_hooks(expert.model)):
+            logger.warning(
+                "A node changed the guidance of %s's MODEL; only the first expert's guidance hooks run, on the whole "
+                "product.",
+                describe(experts, index),
+            )
+
+
+def _cfg_hooks(patcher: ModelPatcher) -> list[Callable]:
+    found = [patcher.model_options.get(name) for name in _CFG_HOOKS]
+    return [hook for hooks in found if hooks is not None for hook in (hooks if isinstance(hooks, list) else [hooks])]

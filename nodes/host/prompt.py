@@ -1,0 +1,157 @@
+"""Checks of a whole prompt at POST /prompt, where ComfyUI shows a node only its own widget values.
+
+A handler that ComfyUI calls with every prompt it is sent keeps the prompt for the validation that follows in the same
+task; the nodes' `validate_inputs` then look at their neighbours in it. Where a value comes from a node of another pack
+nothing is known, and the run itself checks again.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from contextvars import ContextVar
+from typing import Any
+
+import torch
+
+from ...mcdm_core.conditions import Encoder
+from .folders import inspect_expert
+
+Prompt = dict[str, dict]
+
+_prompt: ContextVar[Prompt | None] = ContextVar("mcdm_prompt", default=None)
+
+
+def watch_prompts() -> None:
+    """Register the handler with ComfyUI's server, where there is one."""
+    server = sys.modules.get("server")  # importing it would start things that only main.py should
+    instance = getattr(server.PromptServer, "instance", None) if server else None
+    if instance is not None:
+        instance.add_on_prompt_handler(remember_prompt)
+
+
+def remember_prompt(json_data: dict) -> dict:
+    """Keep a prompt for its validation; returns the request unchanged."""
+    prompt = json_data.get("prompt")
+    _prompt.set(prompt if isinstance(prompt, dict) else None)
+    return json_data
+
+
+def check_encoder(node_id: str | None, given: str) -> bool | str:
+    """Whether the encoder wired to an Encode … node reads what the node gives it ("text", "map" or "sketch").
+
+    Returns:
+        True, also where it cannot be known; else the sentence for the user.
+    """
+    node = _node(node_id)
+    encoder = _encoder_of(node, "encoder") if node else None
+    if encoder is None:
+        return True
+    half_white = torch.zeros(1, encoder.image_size, encoder.image_size)
+    half_white[..., encoder.image_size // 2 :] = 1.0
+    try:
+        if given == "text":
+            encoder.encode_text("")
+        elif given == "sketch":
+            encoder.encode_sketch(half_white)
+        else:
+            kind = node["inputs"].get("map", "auto")
+            encoder.encode_map(half_white, kind if isinstance(kind, str) else "auto")
+    except ValueError as error:
+        return str(error)
+    return True
+
+
+def check_expert(node_id: str | None) -> bool | str:
+    """Whether an expert has the condition it needs, made for its own model.
+
+    Returns:
+        True, also where it cannot be known; else the sentence for the user.
+    """
+    node = _node(node_id)
+    if node is None:
+        return True
+    inputs = node["inputs"]
+    weight, start, end = (inputs.get(name) for name in ("weight", "start", "end"))
+    if isinstance(weight, (int, float)) and weight != 0 and "condition" not in inputs:
+        return (
+            f"Expected a condition for an expert whose weight is {weight:g} and got none; connect one, or set the "
+            "weight to 0 so that the expert only lends its null."
+        )
+    if isinstance(start, (int, float)) and isinstance(end, (int, float)) and not start < end:
+        return f"Expected start below end and got {start:g} and {end:g}; swap them, or remove the expert."
+    expert = _encoder_of(node, "model")
+    for name in ("condition", "null"):
+        source = _linked(node, name)
+        made_for = _encoder_of(source, "encoder") if source else None
+        if expert and made_for and expert.driven_by != made_for.driven_by:
+            return (
+                f"This expert is driven by {expert.driven_by} and its {name} was made for one driven by "
+                f"{made_for.driven_by}; connect an Encode … (Expert) node that has this expert's encoder."
+            )
+    return True
+
+
+def check_chain(node_id: str | None) -> bool | str:
+    """Whether the experts wired to a guider or sampler can be combined; masks and windows are left to the run.
+
+    Returns:
+        True, also where it cannot be known; else the sentence for the user.
+    """
+    node = _node(node_id)
+    chain = _chain(node) if node else None
+    if not chain:
+        return True
+    weights, reliabilities = ([inputs.get(name) for inputs in chain] for name in ("weight", "reliability"))
+    known = all(isinstance(value, (int, float)) for value in (*weights, *reliabilities))
+    partial = any("mask" in inputs or inputs.get("start") != 0 or inputs.get("end") != 1 for inputs in chain)
+    if not known or partial or math.isclose(sum(weights), 1.0):
+        return True
+    if sum(reliabilities) <= 0:
+        return (
+            "Expected reliabilities with a positive sum and got 0 for every expert; raise the reliability of one of "
+            "them, or let the weights sum to 1."
+        )
+    for index, inputs in enumerate(chain, start=1):
+        if inputs["reliability"] > 0 and "null" not in inputs:
+            return (
+                f"Expected a null for expert {index}, whose reliability is {inputs['reliability']:g} while the weights "
+                f"sum to {sum(weights):g}, and got none; connect its null, set its reliability to 0, or let the "
+                "weights sum to 1."
+            )
+    return True
+
+
+def _node(node_id: Any) -> dict | None:
+    prompt = _prompt.get()
+    return prompt.get(node_id) if prompt is not None else None
+
+
+def _linked(node: dict, name: str) -> dict | None:
+    """The node that an input comes from."""
+    link = node["inputs"].get(name)
+    return _node(link[0]) if isinstance(link, list) and link else None
+
+
+def _encoder_of(node: dict, name: str) -> Encoder | None:
+    """The encoder of the Load Diffusion Expert node that an input comes from, None if that isn't what it is."""
+    source = _linked(node, name)
+    if source is None or source.get("class_type") != "MCDM_LoadExpert":
+        return None
+    expert_name = source["inputs"].get("expert_name")
+    try:
+        return inspect_expert(expert_name) if isinstance(expert_name, str) else None
+    except ValueError:
+        return None  # the loader's own check says so
+
+
+def _chain(node: dict) -> list[dict] | None:
+    """Inputs of all experts of a chain, the reference first; None if part of it is made by an unknown node."""
+    found: list[dict] = []
+    while "experts" in node["inputs"]:
+        source = _linked(node, "experts")
+        if source is None or source.get("class_type") != "MCDM_Expert" or source["inputs"] in found:
+            return None
+        found.insert(0, source["inputs"])
+        node = source
+    return found

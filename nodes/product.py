@@ -1,0 +1,231 @@
+"""Nodes that combine experts: any number of MODELs, each with its condition, sampled as one."""
+
+import comfy.samplers
+import torch
+from comfy_api.latest import io
+
+from .host.chain import ExpertInput, Experts
+from .host.guider import ProductGuider
+from .host.ksampler import sample
+from .host.prompt import check_chain, check_expert
+from .types import ExpertChain
+
+_RULE = "Eq. 10 of the paper: ε = U + Σ w_i (ε_i(z_t, x_i, t) − U), with U = Σ a_j ε_j(z_t, ∅, t) and Σ a_j = 1."
+
+
+class Expert(io.ComfyNode):
+    """MCDM_Expert."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """See the base class."""
+        return io.Schema(
+            node_id="MCDM_Expert",
+            display_name="Diffusion Expert",
+            category="mcdm/product",
+            description=(
+                "Adds one expert to a product: any MODEL with its condition, its weight w and its reliability a. The "
+                f"first of the chain is the reference: it decides latents, noise levels and previews. {_RULE}"
+            ),
+            inputs=[
+                io.Model.Input(
+                    "model", tooltip="Any MODEL: an expert of this pack, or a checkpoint with whatever is attached."
+                ),
+                io.Conditioning.Input(
+                    "condition",
+                    optional=True,
+                    tooltip="What this expert is told (x_i). Unconnected: the expert only lends its null; set weight "
+                    "to 0.",
+                ),
+                io.Conditioning.Input(
+                    "null",
+                    optional=True,
+                    tooltip="The expert's null condition ∅ (for checkpoints: the negative prompt). Needed where the "
+                    "reliability is above 0, unless all weights sum to 1.",
+                ),
+                io.Float.Input(
+                    "weight",
+                    default=1.0,
+                    min=-20.0,
+                    max=20.0,
+                    step=0.05,
+                    round=0.001,
+                    tooltip="w, −20 to 20: how strongly the condition pulls, what cfg is for a single model. Weights "
+                    "add up: two experts at 3.5 pull like cfg 7. 1 in total is no guidance, 0 ignores the condition, "
+                    "negative pushes away.",
+                ),
+                io.Float.Input(
+                    "reliability",
+                    default=1.0,
+                    min=0.0,
+                    max=100.0,
+                    step=0.05,
+                    round=0.001,
+                    tooltip="a, 0 to 100, relative to the other experts': this expert's share in the unconditional "
+                    "estimate U. Equal values share equally; at 0 its null is not needed.",
+                ),
+                io.Float.Input(
+                    "start",
+                    default=0.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    round=0.001,
+                    tooltip="Share of the sampling, 0 to 1, after which the expert takes part; 0 from the beginning.",
+                ),
+                io.Float.Input(
+                    "end",
+                    default=1.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    round=0.001,
+                    tooltip="Share of the sampling, 0 to 1, after which the expert no longer takes part; 1 to the "
+                    "end. Outside its window an expert costs nothing.",
+                ),
+                io.Mask.Input(
+                    "mask",
+                    optional=True,
+                    tooltip="Where the expert acts, 0 to 1, any size; soft edges blend. Unconnected: everywhere.",
+                ),
+                ExpertChain.Input(
+                    "experts",
+                    optional=True,
+                    tooltip="The experts before this one. Unconnected: this is the first, the reference.",
+                ),
+            ],
+            outputs=[ExpertChain.Output(display_name="experts", tooltip="The chain with this expert added.")],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def validate_inputs(cls, model) -> bool | str:
+        """Refuse a missing condition, or one made for another expert."""
+        return check_expert(cls.hidden.unique_id)
+
+    @classmethod
+    def execute(
+        cls,
+        model,
+        weight: float,
+        reliability: float,
+        start: float,
+        end: float,
+        condition: list | None = None,
+        null: list | None = None,
+        mask: torch.Tensor | None = None,
+        experts: Experts = (),
+    ) -> io.NodeOutput:
+        """Add the expert."""
+        return io.NodeOutput(
+            (*experts, ExpertInput(model, condition, null, weight, reliability, start, end, mask)),
+        )
+
+
+class Guider(io.ComfyNode):
+    """MCDM_Guider."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """See the base class."""
+        return io.Schema(
+            node_id="MCDM_Guider",
+            display_name="Product Guider",
+            category="mcdm/product",
+            description=f"Combines the experts in SamplerCustomAdvanced, with any sampler and sigmas. {_RULE}",
+            inputs=[ExpertChain.Input("experts", tooltip="The chain of Diffusion Expert nodes.")],
+            outputs=[io.Guider.Output(display_name="guider", tooltip="To SamplerCustomAdvanced.")],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def validate_inputs(cls, experts) -> bool | str:
+        """Refuse chains that cannot be combined."""
+        return check_chain(cls.hidden.unique_id)
+
+    @classmethod
+    def execute(cls, experts: Experts) -> io.NodeOutput:
+        """Make the guider."""
+        return io.NodeOutput(ProductGuider(experts))
+
+
+class KSampler(io.ComfyNode):
+    """MCDM_KSampler."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """See the base class."""
+        return io.Schema(
+            node_id="MCDM_KSampler",
+            display_name="Product-of-Experts KSampler",
+            category="mcdm/product",
+            description=(
+                "KSampler for a product of experts. With one expert it equals ComfyUI's KSampler at cfg = weight, bit "
+                f"for bit. {_RULE}"
+            ),
+            inputs=[
+                ExpertChain.Input("experts", tooltip="The chain of Diffusion Expert nodes."),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=0xFFFFFFFFFFFFFFFF,
+                    control_after_generate=True,
+                    tooltip="Seed of the start noise, 0 to 2⁶⁴ − 1; the same seed gives the same picture.",
+                ),
+                io.Int.Input(
+                    "steps",
+                    default=50,
+                    min=1,
+                    max=10000,
+                    tooltip="Number of sampling steps, 1 to 10000. More is finer and slower; every expert is asked at "
+                    "each.",
+                ),
+                io.Combo.Input(
+                    "sampler_name",
+                    options=comfy.samplers.KSampler.SAMPLERS,
+                    default="ddim",
+                    tooltip="How noise is removed; any of ComfyUI's samplers. ddim is the paper's.",
+                ),
+                io.Combo.Input(
+                    "scheduler",
+                    options=comfy.samplers.KSampler.SCHEDULERS,
+                    default="normal",
+                    tooltip="How noise levels are spaced on the reference expert's schedule. normal: evenly in "
+                    "timesteps. The paper's exact timesteps are made by Timestep Spacing.",
+                ),
+                io.Latent.Input(
+                    "latent_image", tooltip="What to start from: Empty Latent (Expert), or an encoded picture."
+                ),
+                io.Float.Input(
+                    "denoise",
+                    default=1.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="Share of the noise added and removed, 0 to 1: 1 makes a new picture, less keeps more of "
+                    "the latent.",
+                ),
+            ],
+            outputs=[io.Latent.Output(display_name="latent", tooltip="The sampled latent.")],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def validate_inputs(cls, experts) -> bool | str:
+        """Refuse chains that cannot be combined."""
+        return check_chain(cls.hidden.unique_id)
+
+    @classmethod
+    def execute(
+        cls,
+        experts: Experts,
+        seed: int,
+        steps: int,
+        sampler_name: str,
+        scheduler: str,
+        latent_image: dict,
+        denoise: float,
+    ) -> io.NodeOutput:
+        """Sample."""
+        return io.NodeOutput(sample(experts, seed, steps, sampler_name, scheduler, latent_image, denoise))

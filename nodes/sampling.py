@@ -1,0 +1,88 @@
+"""Nodes for the paper's own sampling: its timesteps and DDIM with η."""
+
+from comfy_api.latest import io
+
+from .host.ddim import ddim_sampler
+from .host.spacing import check_spacing, spaced_sigmas
+
+
+class Sigmas(io.ComfyNode):
+    """MCDM_Sigmas."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """See the base class."""
+        return io.Schema(
+            node_id="MCDM_Sigmas",
+            display_name="Timestep Spacing",
+            category="mcdm/sampling",
+            description=(
+                "Noise levels at the timesteps the paper samples on, which ComfyUI's schedulers cannot produce: σ_t = "
+                "√((1 − ᾱ_t)/ᾱ_t) at evenly spaced t, the last one included (Nichol & Dhariwal, 2021)."
+            ),
+            inputs=[
+                io.Model.Input(
+                    "model", tooltip="The reference expert: the first of the chain. Its schedule gives the levels."
+                ),
+                io.String.Input(
+                    "spacing",
+                    default="100",
+                    tooltip='"100": that many timesteps from first to last. "ddim100": one integer stride. "fast27": '
+                    "GLIDE's choice. "
+                    '"10,10,3,2,2": so many in each of equal sections. At most as many as the model has, mostly 1000.',
+                ),
+                io.Float.Input(
+                    "denoise",
+                    default=1.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="Share of the steps to keep, from the end, 0 to 1: 1 makes a new picture, less keeps more "
+                    "of the latent.",
+                ),
+            ],
+            outputs=[io.Sigmas.Output(display_name="sigmas", tooltip="To SamplerCustomAdvanced.")],
+        )
+
+    @classmethod
+    def validate_inputs(cls, spacing: str | None) -> bool | str:
+        """Refuse a spacing that cannot be read."""
+        return True if spacing is None else check_spacing(spacing)
+
+    @classmethod
+    def execute(cls, model, spacing: str, denoise: float) -> io.NodeOutput:
+        """Compute the noise levels."""
+        return io.NodeOutput(spaced_sigmas(model, spacing, denoise))
+
+
+class SamplerDDIM(io.ComfyNode):
+    """MCDM_SamplerDDIM."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """See the base class."""
+        return io.Schema(
+            node_id="MCDM_SamplerDDIM",
+            display_name="DDIM Sampler",
+            category="mcdm/sampling",
+            description=(
+                "DDIM with η (Song et al., 2021): x' = D + (σ_down/σ)(x − D) + σ_up·n. Exact at the very large noise "
+                "levels of the cosine schedule, where ComfyUI's Euler step loses digits."
+            ),
+            inputs=[
+                io.Float.Input(
+                    "eta",
+                    default=0.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="η, 0 to 1: noise added at each step. 0 is deterministic, 1 is DDPM's ancestral sampling.",
+                )
+            ],
+            outputs=[io.Sampler.Output(display_name="sampler", tooltip="To SamplerCustomAdvanced.")],
+        )
+
+    @classmethod
+    def execute(cls, eta: float) -> io.NodeOutput:
+        """Make the sampler."""
+        return io.NodeOutput(ddim_sampler(eta))
