@@ -1,10 +1,13 @@
 """Reading tensors from files that may be damaged, mistaken or hostile."""
 
+import io
 import json
 import os
 import pickle
+import pickletools
 import zipfile
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from safetensors import SafetensorError
@@ -12,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 MAX_HEADER = 100_000_000  # the limit of the safetensors format, in bytes
+TENSOR_MODULES = {"collections", "torch", "torch._utils", "torch.storage"}  # what pickled tensors name
 
 
 class CheckpointError(ValueError):
@@ -80,9 +84,10 @@ def _read_torch(path: Path, metadata_key: str) -> tuple[dict[str, Tensor], str |
     if path.open("rb").read(2) == b"PK" and not zipfile.is_zipfile(path):
         raise CheckpointError(f"{path.name} is truncated; download or export it again.")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "Weights only load failed" in str(error) and "Unsupported" in str(error):
+        with path.open("rb") as file:  # given a path, torch would trust its extension
+            content = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        if _names_code(path):
             raise CheckpointError(
                 f"{path.name} contains code and was not opened; use a safetensors file of this expert."
             ) from None
@@ -97,6 +102,32 @@ def _read_torch(path: Path, metadata_key: str) -> tuple[dict[str, Tensor], str |
         )
     tensors = {name: value for name, value in content.items() if isinstance(value, Tensor)}
     return tensors, content.get(metadata_key)
+
+
+def _names_code(path: Path) -> bool:
+    """Whether a refused pickle asks for anything but tensors; its instructions are listed, never run."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            pickles = [archive.read(name) for name in archive.namelist() if name.endswith("data.pkl")]
+        return any(_names_code_in(io.BytesIO(content)) for content in pickles)
+    with path.open("rb") as file:
+        return _names_code_in(file)
+
+
+def _names_code_in(stream: BinaryIO) -> bool:
+    strings: list[str] = []
+    try:
+        while True:  # files of the old format hold several pickles, then raw bytes, which end the loop
+            for opcode, argument, _ in pickletools.genops(stream):
+                if opcode.name in ("GLOBAL", "INST"):
+                    strings += str(argument).split(" ", 1)
+                elif opcode.name != "STACK_GLOBAL":
+                    strings += [argument] if isinstance(argument, str) else []
+                    continue
+                if strings[-2] not in TENSOR_MODULES:
+                    return True
+    except (ValueError, IndexError, UnicodeError):
+        return False
 
 
 def _truncated(path: Path, expected: int, found: int) -> CheckpointError:

@@ -97,10 +97,11 @@ def _sample(
         if callback is not None:
             callback(len(respacing) - 1 - step, sigma, denoised)
         if step == 0:
-            return denoised
-        x = ddpm_mean(x, denoised, sigma, respacing.sigmas[step - 1].item())
+            x = denoised
+            continue
+        mean = ddpm_mean(x, denoised, sigma, respacing.sigmas[step - 1].item())
         # The variance is that of the variance-preserving form; dividing by the next ᾱ brings it to this form.
         log_scale = math.log(respacing.alphas_cumprod[step - 1])
         deviation = torch.exp(0.5 * (torch.as_tensor(log_variance, dtype=x.dtype, device=x.device) - log_scale))
-        x = x + deviation * noise_like(x, generator)
+        x = mean + deviation * noise_like(x, generator)
     return x

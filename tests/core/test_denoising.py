@@ -1,0 +1,240 @@
+"""The product denoiser: what it evaluates, and that experts meet at one noise level."""
+
+import logging
+
+import pytest
+import torch
+from gaussians import gaussian_expert, label, samples, wide_schedule
+
+from mcdm_core import (
+    PREDICTIONS,
+    Condition,
+    Expert,
+    Flow,
+    ProductDenoiser,
+    Schedule,
+    Term,
+    UNet,
+    UNetConfig,
+    sample_ddim,
+    sigmas_for,
+)
+
+MEANS, VARIANCES = [-1.0, 1.5, 0.2], [0.3, 0.8, 2.0]
+X = samples(3.0, -1.0)
+
+
+def pair(**options) -> tuple[Expert, Expert]:
+    return gaussian_expert(MEANS, VARIANCES, **options), gaussian_expert(MEANS, VARIANCES, **options)
+
+
+def rows(*experts: Expert) -> list[list[int]]:
+    return [expert.network.batches for expert in experts]
+
+
+def test_two_terms_of_one_network_and_their_nulls_are_one_batch():
+    one, _ = pair()
+    ProductDenoiser([Term(one, label(0), label(2)), Term(one, label(1), label(0))])(X, 2.0)
+    assert rows(one) == [[8]]
+
+
+def test_equal_nulls_of_one_network_are_evaluated_once():
+    one, _ = pair()
+    denoised = ProductDenoiser([Term(one, label(0), label(2)), Term(one, label(1), label(2))])(X, 2.0)
+    assert rows(one) == [[6]]
+    borrowed = ProductDenoiser([Term(one, label(0), label(2)), Term(one, label(1), None, reliability=0)])(X, 2.0)
+    torch.testing.assert_close(denoised, borrowed)
+
+
+def test_equal_nulls_of_two_networks_are_two():
+    one, two = pair()
+    ProductDenoiser([Term(one, label(0), label(2)), Term(two, label(1), label(2))])(X, 2.0)
+    assert rows(one, two) == [[4], [4]]
+
+
+def test_a_null_without_reliability_is_not_evaluated():
+    one, two = pair()
+    ProductDenoiser([Term(one, label(0), label(2)), Term(two, label(1), label(2), reliability=0)])(X, 2.0)
+    assert rows(one, two) == [[4], [2]]
+
+
+def test_weights_that_sum_to_1_need_no_null():
+    one, two = pair()
+    ProductDenoiser([Term(one, label(0), None, weight=0.9), Term(two, label(1), None, weight=0.1)])(X, 2.0)
+    assert rows(one, two) == [[2], [2]]
+
+
+def test_a_condition_without_weight_is_not_evaluated():
+    one, two = pair()
+    ProductDenoiser([Term(one, label(0), label(2), weight=3), Term(two, label(1), label(2), weight=0)])(X, 2.0)
+    assert rows(one, two) == [[4], [2]]
+
+
+def test_an_unconditional_expert_lends_its_null():
+    one, two = pair()
+    terms = [Term(one, label(0), None, weight=3, reliability=0), Term(two, None, label(2), weight=0)]
+    alone = ProductDenoiser([Term(one, label(0), label(2), weight=3)])
+    torch.testing.assert_close(ProductDenoiser(terms)(X, 2.0), alone(X, 2.0))
+
+
+def test_an_inactive_term_is_not_evaluated():
+    one, two = pair()
+    denoiser = ProductDenoiser([Term(one, label(0), label(2)), Term(two, label(1), label(2), start=0.5)])
+    denoiser(X, one.schedule.sigma_max)
+    assert rows(one, two) == [[2], []]
+
+
+def test_a_mask_of_zeros_leaves_a_term_out():
+    one, two = pair()
+    ProductDenoiser([Term(one, label(0), label(2)), Term(two, label(1), label(2), mask=torch.zeros(1, 1))])(X, 2.0)
+    assert rows(one, two) == [[2], []]
+
+
+def test_max_rows_splits_the_batch_and_changes_nothing():
+    one, _ = pair()
+    terms = [Term(one, label(0), label(2)), Term(one, label(1), label(0))]
+    whole, parts = ProductDenoiser(terms)(X, 2.0), ProductDenoiser(terms, max_rows=5)(X, 2.0)
+    assert rows(one) == [[8, 4, 4]]
+    torch.testing.assert_close(whole, parts)
+
+
+def test_conditions_that_may_not_share_a_batch_run_apart():
+    one, _ = pair()
+    with_text = Condition(labels=torch.tensor([1]), text_active=True)
+    ProductDenoiser([Term(one, label(0), None, weight=0.5), Term(one, with_text, None, weight=0.5)])(X, 2.0)
+    assert rows(one) == [[2, 2]]
+
+
+def test_identical_experts_are_guidance_at_the_summed_weight():
+    (one, two), alone = pair(), gaussian_expert(MEANS, VARIANCES)
+    terms = [Term(one, label(0), label(2), weight=1.5, reliability=3), Term(two, label(0), label(2), weight=2.0)]
+    torch.testing.assert_close(
+        ProductDenoiser(terms)(X, 2.0), ProductDenoiser([Term(alone, label(0), label(2), weight=3.5)])(X, 2.0)
+    )
+
+
+def test_the_order_of_the_terms_does_not_matter():
+    one, two = pair()
+    terms = [Term(one, label(0), label(2), weight=2, reliability=2), Term(two, label(1), label(0), weight=-0.5)]
+    torch.testing.assert_close(ProductDenoiser(terms)(X, 2.0), ProductDenoiser(terms[::-1])(X, 2.0))
+
+
+@pytest.mark.parametrize("name", PREDICTIONS)
+def test_every_parameterization_gives_the_same_answer(name):
+    expected = ProductDenoiser([Term(e, label(i), label(2), 2) for i, e in enumerate(pair())])(X, 5.0)
+    mixed = [gaussian_expert(MEANS, VARIANCES, prediction=name), gaussian_expert(MEANS, VARIANCES, Flow(), "flow")]
+    denoised = ProductDenoiser([Term(e, label(i), label(2), 2) for i, e in enumerate(mixed)])(X, 5.0)
+    torch.testing.assert_close(denoised, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_experts_on_different_schedules_give_the_answer_of_one_schedule():
+    def run(first: Schedule, second: Schedule, start: float) -> torch.Tensor:
+        experts = [gaussian_expert(MEANS, VARIANCES, first), gaussian_expert(MEANS, VARIANCES, second, "v")]
+        denoiser = ProductDenoiser([Term(e, label(i), label(2)) for i, e in enumerate(experts)])
+        sigmas = [start * (0.02 / start) ** (i / 100) for i in range(101)]
+        return sample_ddim(denoiser, X * start, sigmas)
+
+    linear, cosine = Schedule.linear(), Schedule.cosine()
+    single = run(cosine, cosine, 100.0)
+    torch.testing.assert_close(run(linear, cosine, 100.0), single, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(run(cosine, linear, 100.0), single, rtol=1e-6, atol=1e-6)
+
+    # Far above the linear schedule's largest level, the expert is asked at the nearest level it knows.
+    above = run(cosine, linear, 20_000.0)
+    torch.testing.assert_close(above, run(cosine, cosine, 20_000.0), rtol=0.01, atol=0.01)
+
+
+def test_an_expert_is_never_asked_outside_its_schedule():
+    expert = gaussian_expert(MEANS, VARIANCES, Schedule.linear())
+    for sigma in (1e5, 1.0, 1e-4):
+        ProductDenoiser([Term(expert, label(0))])(X, sigma)
+    assert expert.network.levels == pytest.approx([157.4073, 1.0, 0.0100005], rel=1e-5)
+
+
+def test_one_hot_masks_reproduce_each_expert_in_its_region():
+    one, two = pair()
+    left = torch.zeros(4, 6)
+    left[:, :3] = 1
+    x = torch.randn(2, 1, 4, 6, dtype=torch.float64)
+    for weight in (1.0, 3.5):
+        terms = [Term(e, label(i), label(2), weight) for i, e in enumerate((one, two))]
+        alone = [ProductDenoiser([term])(x, 2.0) for term in terms]
+        masked = [
+            Term(e, label(i), label(2), weight, mask=mask) for i, (e, mask) in enumerate(((one, left), (two, 1 - left)))
+        ]
+        together = ProductDenoiser(masked)(x, 2.0)
+        torch.testing.assert_close(together[..., :3], alone[0][..., :3])
+        torch.testing.assert_close(together[..., 3:], alone[1][..., 3:])
+
+
+def test_uncovered_places_get_the_unconditional_estimate_and_one_warning(caplog):
+    expert = gaussian_expert(MEANS, VARIANCES)
+    mask = torch.zeros(2, 1, 4, 4)
+    mask[..., :1] = 1
+    denoiser = ProductDenoiser([Term(expert, label(0), label(2), weight=2, mask=mask)])
+    x = torch.randn(2, 1, 4, 4, dtype=torch.float64)
+    with caplog.at_level(logging.WARNING):
+        denoised = denoiser(x, 2.0)
+        denoiser(x.float(), 1.0)
+    assert [record.getMessage() for record in caplog.records] == [
+        "No mask covers 75.0 % of the picture; the unconditional estimate is used there."
+    ]
+    torch.testing.assert_close(denoised[..., 1:], expert.predict_x0(x, 2.0, label(2))[..., 1:])
+
+
+def test_pixels_are_clamped_after_combining():
+    expert = gaussian_expert(MEANS, VARIANCES)
+    expert.clamp_x0 = True
+    terms = [Term(expert, label(1), None, weight=2), Term(expert, label(0), None, weight=-1)]
+    raw = 2 * expert.predict_x0(X, 2.0, label(1)) - expert.predict_x0(X, 2.0, label(0))
+    assert raw.max() > 1
+    torch.testing.assert_close(ProductDenoiser(terms)(X, 2.0), raw.clamp(-1, 1))
+
+
+def test_the_variance_is_the_reference_experts():
+    config = UNetConfig(
+        model_channels=32, num_res_blocks=1, channel_mult=(1,), attention_downsamplings=(), out_channels=6
+    )
+    networks = [UNet(config).requires_grad_(False) for _ in range(2)]
+    experts = [Expert(n, Schedule.cosine(), PREDICTIONS["eps"], image_size=8) for n in networks]
+    x = torch.randn(1, 3, 8, 8)
+    terms = [Term(e, Condition(), None, weight=0.5) for e in experts]
+    _, v = ProductDenoiser(terms).with_variance(x, 2.0)
+    torch.testing.assert_close(v, experts[0].predict(x, 2.0, Condition())[1])
+    gauss = gaussian_expert(MEANS, VARIANCES)
+    assert ProductDenoiser([Term(gauss, label(0))]).with_variance(X, 2.0)[1] is None
+
+
+def test_refusals_before_sampling():
+    pixel, latent = pair()
+    pixel.clamp_x0 = True
+    with pytest.raises(ValueError, match="at least one term"):
+        ProductDenoiser([])
+    with pytest.raises(ValueError, match=r"1 channels of pixels.*1 channels of latents"):
+        ProductDenoiser([Term(pixel, label(0)), Term(latent, label(0))])
+
+
+def test_refusals_while_denoising():
+    one, two = pair()
+    with pytest.raises(ValueError, match=r"null condition for gauss.*weights don't sum to 1"):
+        ProductDenoiser([Term(one, label(0), None, weight=3)])(X, 2.0)
+    with pytest.raises(ValueError, match="positive sum"):
+        ProductDenoiser([Term(one, label(0), label(2), weight=3, reliability=0)])(X, 2.0)
+    with pytest.raises(ValueError, match="one noise level"):
+        ProductDenoiser([Term(one, label(0))])(X, torch.tensor([1.0, 2.0]))
+    with pytest.raises(ValueError, match="active expert at this noise level"):
+        ProductDenoiser([Term(one, label(0), end=0.5)])(X, 0.01)
+    assert rows(one, two) == [[], []]
+
+
+def test_a_run_is_refused_before_the_first_network_call():
+    one, two = pair()
+    sigmas = sigmas_for(wide_schedule(), "10")
+    gap = [Term(one, label(0), end=0.4), Term(two, label(1), start=0.6)]
+    with pytest.raises(ValueError, match="none at σ"):
+        ProductDenoiser(gap).check_run(X, sigmas)
+    lone = [Term(one, label(0), weight=0.5), Term(two, label(1), weight=0.5, start=0.5)]
+    with pytest.raises(ValueError, match="null condition"):
+        ProductDenoiser(lone).check_run(X, sigmas)
+    ProductDenoiser(lone).check_run(X, [level for level in sigmas if level < 1])
+    assert rows(one, two) == [[], []]

@@ -1,0 +1,194 @@
+"""Samplers against the published steps, and in float32 and float64."""
+
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+from gaussians import gaussian_expert, label, samples
+from reference_weights import reference_values
+from torch.distributions import Normal
+
+from mcdm_core import (
+    PREDICTIONS,
+    Condition,
+    Expert,
+    Flow,
+    ProductDenoiser,
+    Respacing,
+    Schedule,
+    Term,
+    sample_ddim,
+    sample_ddpm,
+    sample_ddpm_learned,
+    sample_product,
+    sigmas_for,
+)
+from mcdm_core.sampling import ddim_step
+from mcdm_core.sampling.ddpm import ddpm_mean
+from mcdm_core.sampling.noise import noise_like
+
+
+class Fixed(torch.nn.Module):
+    """A network that always answers the same."""
+
+    def __init__(self, output: torch.Tensor):
+        super().__init__()
+        self.output = output
+
+    def forward(self, x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        self.t = t
+        return self.output
+
+
+def denoiser_of(output: torch.Tensor, schedule: Schedule) -> ProductDenoiser:
+    expert = Expert(Fixed(output), schedule, PREDICTIONS["eps"], image_size=8)
+    return ProductDenoiser([Term(expert, Condition())])
+
+
+@pytest.mark.parametrize("step", [0, 1, 50, 99])
+@pytest.mark.parametrize("name", ["linear", "cosine"])
+def test_published_steps(name, step):
+    values = reference_values("sampler_steps")
+    x_t, noise, expected = values["x"], values[f"steps/{name}/{step}/noise"], {}
+    for key in ("pred_xstart", "mean", "log_variance", "ddpm", "ddim_eta0", "ddim_eta1", "model_t"):
+        expected[key] = values[f"steps/{name}/{step}/{key}"]
+    respacing = Respacing(Schedule.named(name), "100")
+    denoiser = denoiser_of(values["model_output"], Schedule.named(name))
+    sigma, alpha = respacing.sigmas[step].item(), respacing.alphas_cumprod[step].sqrt().item()
+    sigma_next, alpha_next = 0.0, 1.0
+    if step > 0:
+        sigma_next = respacing.sigmas[step - 1].item()
+        alpha_next = respacing.alphas_cumprod[step - 1].sqrt().item()
+
+    x = x_t / alpha
+    denoised, v = denoiser.with_variance(x, sigma)
+    log_variance = respacing.learned_log_variance(step, v)
+    mean = alpha_next * ddpm_mean(x, denoised, sigma, sigma_next)
+    found = {
+        "model_t": denoiser.reference.network.t,
+        "pred_xstart": denoised,
+        "mean": mean,
+        "log_variance": log_variance,
+        "ddpm": mean + (step > 0) * torch.exp(0.5 * log_variance) * noise,
+        "ddim_eta0": alpha_next * ddim_step(x, denoised, sigma, sigma_next, 0.0, None),
+        "ddim_eta1": alpha_next * ddim_step(x, denoised, sigma, sigma_next, 1.0, noise),
+    }
+    # The published code computes √(1 − ᾱ) in float32, which costs it three digits where ᾱ is nearly 1.
+    for key, value in found.items():
+        torch.testing.assert_close(value, expected[key], atol=2e-4, rtol=0, msg=lambda text, key=key: f"{key}: {text}")
+
+
+@pytest.mark.parametrize("variance", ["learned", "small", "large"])
+def test_a_whole_run_of_ddpm_is_its_steps(variance):
+    """The last two steps of a run, against the posterior of the variance-preserving form written out."""
+    values = reference_values("sampler_steps")
+    respacing = Respacing(Schedule.cosine(), "2")
+    denoiser = denoiser_of(values["model_output"].double(), Schedule.cosine())
+    x = values["x"].double() * respacing.sigmas[-1]
+    noise = torch.randn(x.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(7))
+    denoised, v = denoiser.with_variance(x, respacing.sigmas[1])
+
+    ac, previous, beta = respacing.alphas_cumprod[1], respacing.alphas_cumprod[0], respacing.betas[1]
+    mean = (previous.sqrt() * beta * denoised + (1 - beta).sqrt() * (1 - previous) * x * ac.sqrt()) / (1 - ac)
+    log_variances = {
+        "learned": respacing.learned_log_variance(1, v),
+        "small": (beta * (1 - previous) / (1 - ac)).log(),
+        "large": beta.log(),
+    }
+    x_next = (mean + torch.exp(0.5 * log_variances[variance]) * noise) / previous.sqrt()
+    expected = denoiser(x_next, respacing.sigmas[0])
+
+    generator = torch.Generator().manual_seed(7)
+    if variance == "learned":
+        result = sample_ddpm_learned(denoiser, x, respacing, generator)
+    else:
+        result = sample_ddpm(denoiser, x, respacing, getattr(respacing, f"log_variance_{variance}"), generator)
+    torch.testing.assert_close(result, expected, atol=1e-9, rtol=0)
+
+
+def test_the_ancestral_mean_is_bayes_rule():
+    x, x0, sigma, sigma_next = (torch.tensor(v, dtype=torch.float64) for v in (2.3, -0.4, 1.7, 0.6))
+    grid = torch.linspace(-6, 6, 100_001, dtype=torch.float64)
+    log_density = Normal(x0, sigma_next).log_prob(grid) + Normal(grid, (sigma**2 - sigma_next**2).sqrt()).log_prob(x)
+    density = log_density.softmax(0)
+    mean = (density * grid).sum()
+    assert ddpm_mean(x, x0, sigma, sigma_next).item() == pytest.approx(mean.item(), abs=1e-6)
+    # DDIM at η = 1 adds exactly the posterior's deviation.
+    deviation = ((density * (grid - mean) ** 2).sum()).sqrt()
+    one, zero = (ddim_step(x, x0, sigma.item(), sigma_next.item(), 1.0, torch.tensor(n)) for n in (1.0, 0.0))
+    assert zero.item() == pytest.approx(mean.item(), abs=1e-6)
+    assert (one - zero).item() == pytest.approx(deviation.item(), abs=1e-6)
+
+
+def test_ddim_is_the_preserving_form_and_eulers_step():
+    denoiser = ProductDenoiser([Term(gaussian_expert([0.3], [0.5], Schedule.cosine()), label(0))])
+    sigmas = sigmas_for(denoiser.reference.schedule, "50")
+    start = samples(1.0, -0.7) * sigmas[0]
+    preserving = euler = start
+    for sigma, sigma_next in pairwise(sigmas):
+        euler = euler + (sigma_next - sigma) * (euler - denoiser(euler, sigma)) / sigma
+        alpha, alpha_next = (1 / math.hypot(1, level) for level in (sigma, sigma_next))
+        x0 = denoiser(preserving, sigma)
+        eps = (alpha * preserving - alpha * x0) / (alpha * sigma)
+        preserving = (alpha_next * x0 + alpha_next * sigma_next * eps) / alpha_next
+    found = sample_ddim(denoiser, start, sigmas)
+    torch.testing.assert_close(found, euler, atol=1e-10, rtol=0)
+    torch.testing.assert_close(found, preserving, atol=1e-10, rtol=0)
+
+
+def test_ddim_keeps_float32_exact_at_large_noise():
+    denoiser = ProductDenoiser([Term(gaussian_expert([0.3], [0.5], Schedule.cosine()), label(0))])
+    sigmas = sigmas_for(denoiser.reference.schedule, "6")
+    start = torch.randn(1000, 1, 1, 1, dtype=torch.float64) * sigmas[0]
+
+    def known(x: torch.Tensor, sigma: float) -> torch.Tensor:
+        return (0.3 + 0.5 / (0.5 + sigma**2) * (x.double() - 0.3)).to(x.dtype)
+
+    exact = sample_ddim(known, start, sigmas[:-1])
+    assert (sample_ddim(known, start.float(), sigmas[:-1]) - exact).abs().max() < 1e-4
+
+
+def test_the_callback_sees_every_evaluation():
+    denoiser = ProductDenoiser([Term(gaussian_expert([0.3], [0.5]), label(0))])
+    sigmas, seen = [4.0, 2.0, 1.0, 0.0], []
+    last = sample_ddim(denoiser, samples(1.0), sigmas, callback=lambda *args: seen.append(args))
+    assert [(step, sigma) for step, sigma, _ in seen] == [(0, 4.0), (1, 2.0), (2, 1.0)]
+    assert torch.equal(seen[-1][2], last)
+    seen.clear()
+    respacing = Respacing(denoiser.reference.schedule, "3")
+    sample_ddpm(denoiser, samples(1.0), respacing, callback=lambda *args: seen.append(args))
+    assert [step for step, _, _ in seen] == [0, 1, 2]
+
+
+def test_a_seed_gives_one_picture():
+    expert = gaussian_expert([0.3], [0.5])
+
+    def run(seed: int) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        return sample_product([Term(expert, label(0))], samples(0.5), "10", eta=1.0, generator=generator)
+
+    assert torch.equal(run(1), run(1))
+    assert not torch.equal(run(1), run(2))
+    assert noise_like(samples(0.0), None).shape == (1, 1, 1, 1)
+
+
+def test_a_whole_run_starts_from_the_given_noise():
+    expert = gaussian_expert([0.3], [0.5])
+    terms = [Term(expert, label(0))]
+    sigmas = sigmas_for(expert.schedule, "20")
+    assert sigmas == sorted(sigmas, reverse=True)
+    assert (sigmas[0], sigmas[-1]) == (pytest.approx(expert.schedule.sigma_max), 0.0)
+    expected = sample_ddim(ProductDenoiser(terms), samples(0.5) * sigmas[0], sigmas)
+    assert torch.equal(sample_product(terms, samples(0.5), "20"), expected)
+
+
+def test_refusals():
+    expert = gaussian_expert([0.3], [0.5])
+    with pytest.raises(ValueError, match="learned variance"):
+        sample_ddpm_learned(ProductDenoiser([Term(expert, label(0))]), samples(1.0), Respacing(expert.schedule, "3"))
+    with pytest.raises(ValueError, match="discrete timesteps and got a Flow"):
+        sigmas_for(Flow(), "20")
+    with pytest.raises(ValueError, match="active expert at every noise level"):
+        sample_product([Term(expert, label(0), end=0.5)], samples(1.0), "10")
+    assert expert.network.batches == [1]  # the missing variance shows only in an answer, all else before

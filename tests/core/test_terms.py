@@ -1,0 +1,70 @@
+"""Windows and masks."""
+
+import math
+
+import pytest
+import torch
+from gaussians import gaussian_expert, label
+
+from mcdm_core import Flow, Schedule, Term
+from mcdm_core.terms import active_sets, active_terms
+
+EXPERT = gaussian_expert([0.0], [1.0])
+
+
+def test_windows_are_shares_of_the_reference_experts_timesteps():
+    schedule = Schedule.linear()
+    assert Term(EXPERT, label(0)).window(schedule) == (math.inf, 0.0)
+    start, end = Term(EXPERT, label(0), start=0.25, end=0.75).window(schedule)
+    assert start == pytest.approx(schedule.sigma(0.75 * 999).item())
+    assert end == pytest.approx(schedule.sigma(0.25 * 999).item())
+    assert Term(EXPERT, label(0), start=0.25).window(Flow())[0] == pytest.approx(3.0)
+
+
+def test_windows_hold_their_start_and_not_their_end():
+    windows = [(math.inf, 2.0), (2.0, 0.0)]
+    assert active_terms(windows, 2.1) == (0,)
+    assert active_terms(windows, 2.0) == (1,)
+    assert active_terms(windows, 0.1) == (1,)
+
+
+def test_every_set_of_active_terms_is_found():
+    windows = [(math.inf, 5.0), (8.0, 2.0), (1.0, 0.0)]
+    expected = {10.0: (0,), 8.0: (0, 1), 5.0: (1,), 2.0: (), 1.0: (2,)}
+    assert active_sets(windows, 10.0, 0.0) == expected
+    # A gap that the run does not reach is none of its business.
+    assert active_sets(windows, 10.0, 3.0) == {10.0: (0,), 8.0: (0, 1), 5.0: (1,), 3.0: (1,)}
+    assert active_sets(windows, 0.5, 0.0) == {0.5: (2,)}
+
+
+@pytest.mark.parametrize("shape", [(4, 6), (1, 4, 6), (2, 4, 6), (2, 1, 4, 6)])
+def test_masks_broadcast_to_samples(shape):
+    x = torch.zeros(2, 3, 4, 6, dtype=torch.float64)
+    mask = Term(EXPERT, label(0), mask=torch.ones(shape)).mask_like(x)
+    assert torch.broadcast_shapes(mask.shape, x.shape) == x.shape
+    assert mask.dtype == x.dtype
+
+
+@pytest.mark.parametrize("shape", [(6, 4), (3, 4, 6), (2, 3, 4, 6)])
+def test_masks_of_another_shape_are_refused(shape):
+    term = Term(EXPERT, label(0), mask=torch.ones(shape))
+    with pytest.raises(ValueError, match=r"mask of 4×6 for gauss"):
+        term.mask_like(torch.zeros(2, 3, 4, 6))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"weight": math.nan}, "finite weight"),
+        ({"reliability": -0.1}, "reliability of 0 or more"),
+        ({"reliability": math.nan}, "reliability of 0 or more"),
+        ({"condition": None}, "condition for gauss"),
+        ({"start": 0.5, "end": 0.5}, "start < end"),
+        ({"end": 1.1}, "start < end"),
+        ({"mask": torch.full((4, 4), 1.5)}, "mask values in 0…1"),
+        ({"mask": torch.full((4, 4), math.nan)}, "mask values in 0…1"),
+    ],
+)
+def test_refusals(options, message):
+    with pytest.raises(ValueError, match=message):
+        Term(**{"expert": EXPERT, "condition": label(0), **options})
