@@ -112,7 +112,7 @@ class MapEncoder(Encoder):
     def encode_map(self, image: Tensor, kind: str = AUTO) -> Condition:
         """See `Encoder.encode_map`; maps of shape (B, 1, size, size)."""
         if kind != AUTO and canonical_map(kind) != self.name:
-            self._refuse(f"a {canonical_map(kind)} map")
+            self._refuse(f"a {kind} map")
         return Condition(maps=read_map(image, self.name, self.image_size))
 
     encode = encode_map
@@ -145,7 +145,7 @@ class MultiMapEncoder(Encoder):
             choices = ", ".join(name for name in self.names if name != "sketch")
             raise ValueError(f'This expert reads several maps, so "auto" is not enough; choose one of {choices}.')
         if name not in self.names or name == "sketch":
-            self._refuse(f"a {name} map")
+            self._refuse(f"a {kind} map")
         return self._place(read_map(image, name, self.image_size), name)
 
     def encode_sketch(

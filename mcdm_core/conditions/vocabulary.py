@@ -99,13 +99,13 @@ _OTHER_WORDINGS: Mapping[str, str] = {
 }
 
 _NEUTRAL_WORDS = (
-    "a an the this that these there it its of in on at to by for from as into one against front before behind down who "
-    "whose which he she they look him his her hers their i me my want show shows showing draw has have having had "
-    "wears wearing worn be been being styled tied pulled put cut dyed reaching falling flowing very quite really "
-    "rather so bright vivid full plain solid simple color colour colored coloured colors colours tone toned shade length "
-    "expression expressions mood mouth face faces faced head portrait picture photo image drawing cartoon avatar "
-    "illustration headshot character figure person people someone somebody man men woman women guy girl boy lady "
-    "gentleman male female human kid child individual"
+    "a an the this that these there it its of in on at to by for from as into one against front before behind "
+    "down who whose which he she they look him his her hers their i me my want show shows showing draw has have "
+    "having had wears wearing worn be been being styled tied pulled put cut dyed reaching falling flowing very "
+    "quite really rather so bright vivid full plain solid simple color colour colored coloured colors colours "
+    "tone toned shade length expression expressions mood mouth face faces faced head portrait picture photo image "
+    "drawing cartoon avatar illustration headshot character figure person people someone somebody man men woman "
+    "women guy girl boy lady gentleman male female human kid child individual"
 )
 
 _NEUTRAL = frozenset(_NEUTRAL_WORDS.split())
