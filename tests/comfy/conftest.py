@@ -1,0 +1,206 @@
+"""Fixtures for tests in a real ComfyUI: COMFYUI_PATH, else the one this pack is installed in, else ~/ComfyUI."""
+
+import asyncio
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+NO_COMFYUI = "no ComfyUI in COMFYUI_PATH, around this folder or in ~/ComfyUI"
+
+
+def find_comfyui() -> Path | None:
+    configured = os.environ.get("COMFYUI_PATH")
+    candidates = [Path(configured).expanduser()] if configured else [ROOT.parent.parent, Path.home() / "ComfyUI"]
+    return next(
+        (path.resolve() for path in candidates if (path / "main.py").is_file() and (path / "comfy").is_dir()), None
+    )
+
+
+def pytest_collection_modifyitems(items):
+    if find_comfyui() is None:
+        for item in items:
+            if Path(__file__).parent in item.path.parents:
+                item.add_marker(pytest.mark.skip(reason=NO_COMFYUI))
+
+
+def pytest_terminal_summary(terminalreporter):
+    if any(NO_COMFYUI in str(report.longrepr) for report in terminalreporter.stats.get("skipped", [])):
+        terminalreporter.write_line(f"ComfyUI tests SKIPPED: {NO_COMFYUI}.")
+
+
+@pytest.fixture(scope="session")
+def comfyui() -> Path:
+    return find_comfyui()
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory) -> Path:
+    """ComfyUI's folders of models, inputs and outputs, empty."""
+    folder = tmp_path_factory.mktemp("comfyui-base")
+    for name in ("models/mcdm", "input", "output", "custom_nodes"):
+        (folder / name).mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pack(comfyui: Path, base: Path) -> ModuleType:
+    """The pack, loaded into this process as ComfyUI loads it, on the CPU."""
+    # The repository's nodes/ would hide ComfyUI's module of that name, and tests/comfy its package comfy.
+    inside = [entry for entry in sys.path if ROOT in (Path(entry).resolve(), *Path(entry).resolve().parents)]
+    sys.path[:] = [str(comfyui), *(entry for entry in sys.path if entry not in inside or "site-packages" in entry)]
+
+    import torch
+    from comfy.cli_args import args
+
+    torch.set_num_threads(1)  # on networks this small, threads cost more than they bring
+    args.cpu = True
+    args.base_directory = str(base)
+    import nodes
+
+    assert Path(nodes.__file__).parent == comfyui
+    spec = importlib.util.spec_from_file_location(
+        "mcdm_pack", ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
+    )
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["mcdm_pack"] = module
+    spec.loader.exec_module(module)
+    module.extension = asyncio.run(module.comfy_entrypoint())
+    return module
+
+
+@pytest.fixture(scope="session")
+def core(pack) -> ModuleType:
+    """The pack's own mcdm_core."""
+    return sys.modules["mcdm_pack.mcdm_core"]
+
+
+@pytest.fixture(scope="session")
+def host(pack) -> SimpleNamespace:
+    """Modules of nodes/host by name."""
+    prefix = "mcdm_pack.nodes.host."
+    return SimpleNamespace(
+        **{name.removeprefix(prefix): module for name, module in sys.modules.items() if name.startswith(prefix)}
+    )
+
+
+@pytest.fixture(scope="session")
+def node(pack):
+    """Run a node by its id with keyword arguments; returns its outputs."""
+    classes = {cls.define_schema().node_id: cls for cls in asyncio.run(pack.extension.get_node_list())}
+
+    def run(node_id: str, **inputs):
+        return classes[node_id].execute(**inputs).args
+
+    run.classes = classes
+    return run
+
+
+@pytest.fixture(scope="session")
+def small_experts(core, base) -> dict[str, str]:
+    """File names of small experts with random weights: two maps of the cosine schedule, an ε-predicting linear one, text."""
+    import torch
+
+    conditions = sys.modules["mcdm_pack.mcdm_core.conditions"]
+    tower = conditions.TextTower()
+
+    def save(name: str, condition: dict, seed: int, encoder=None, **settings) -> str:
+        torch.manual_seed(seed)
+        shape = {"pooled_dim": tower.config.dim} if encoder is not None else {"map_channels": 1}
+        network = core.UNetConfig(
+            model_channels=32, num_res_blocks=1, channel_mult=(1, 2), attention_downsamplings=(2,), patch=2, **shape
+        )
+        metadata = core.ExpertMetadata(name=name, network=network, image_size=32, condition=condition, **settings)
+        core.save_expert(base / "models" / "mcdm" / f"{name}.safetensors", core.UNet(network), metadata, encoder)
+        return f"{name}.safetensors"
+
+    text = {"kind": "text", "text_encoder": tower.config.to_dict()}
+    return {
+        "hair": save("small hair", {"kind": "map", "map": "hair"}, 1),
+        "skin": save("small skin", {"kind": "map", "map": "skin"}, 2),
+        "linear": save("small linear", {"kind": "map", "map": "hair"}, 3, schedule="linear", prediction="eps"),
+        "sketch": save("small sketch", {"kind": "sketch"}, 4),
+        "text": save("small text", text, 5, encoder=tower),
+    }
+
+
+@pytest.fixture
+def load(node, small_experts):
+    """Load a small expert: its model, encoder, a condition and the null, for a batch of two."""
+    import torch
+
+    def loader(name: str) -> SimpleNamespace:
+        model, encoder, vae = node("MCDM_LoadExpert", expert_name=small_experts[name])
+        noise = torch.rand(1, 32, 32, generator=torch.Generator().manual_seed(7))
+        if encoder.kind == "text":
+            condition, null = node("MCDM_EncodeText", encoder=encoder, text="a smiling man with red hair")
+        elif encoder.kind == "sketch":
+            condition, null, _ = node(
+                "MCDM_EncodeSketch",
+                encoder=encoder,
+                image=noise[..., None].expand(-1, -1, -1, 3),
+                mode="drawing light on dark",
+                low_threshold=100.0,
+                high_threshold=200.0,
+            )
+        else:
+            condition, null = node("MCDM_EncodeMap", encoder=encoder, map="auto", with_text=False, mask=noise)
+        return SimpleNamespace(model=model, encoder=encoder, vae=vae, condition=condition, null=null)
+
+    return loader
+
+
+@pytest.fixture
+def chain(node):
+    """Chain experts: each a loaded expert, or a tuple of one and a dictionary of inputs of Diffusion Expert."""
+
+    def build(*experts):
+        built = ()
+        for entry in experts:
+            expert, settings = entry if isinstance(entry, tuple) else (entry, {})
+            inputs = {"weight": 1.5, "reliability": 1.0, "start": 0.0, "end": 1.0}
+            inputs |= {"model": expert.model, "condition": expert.condition, "null": expert.null}
+            (built,) = node("MCDM_Expert", experts=built, **{**inputs, **settings})
+        return built
+
+    return build
+
+
+@pytest.fixture
+def sample(node):
+    """Sample a chain with Product-of-Experts KSampler; returns the samples."""
+    import torch
+
+    def run(experts, latent=None, sampler_name="euler", steps=3, seed=5, denoise=1.0):
+        latent = latent or {"samples": torch.zeros(2, 3, 32, 32)}
+        inputs = {"sampler_name": sampler_name, "scheduler": "normal", "latent_image": latent, "denoise": denoise}
+        return node("MCDM_KSampler", experts=experts, seed=seed, steps=steps, **inputs)[0]["samples"]
+
+    return run
+
+
+@pytest.fixture
+def passes(monkeypatch):
+    """Rows and `cond_or_uncond` of every network call, by the name of the expert."""
+    import torch
+
+    found = []
+
+    def watch(expert):
+        network = expert.model.model.diffusion_model
+        forward = network.forward
+
+        def recorded(x_t, t, context=None, control=None, transformer_options=None, **condition):
+            roles = transformer_options["cond_or_uncond"]
+            found.append(SimpleNamespace(expert=expert, rows=len(x_t), roles=list(roles), t=t.clone(), x_t=x_t.clone()))
+            return forward(x_t, t, context, control, transformer_options, **condition)
+
+        monkeypatch.setattr(network, "forward", recorded)
+        return expert
+
+    with torch.no_grad():
+        yield SimpleNamespace(watch=watch, found=found)

@@ -1,0 +1,148 @@
+"""Wrong set-ups get one sentence, before any network is called, and leave ComfyUI usable."""
+
+import os
+import pickle
+import re
+
+import pytest
+import torch
+
+
+class Code:
+    def __reduce__(self):
+        return os.getcwd, ()
+
+
+@pytest.fixture
+def refused(node, load, chain, sample, passes):
+    """Assert that something is refused in one sentence, no network is called, and the next run works."""
+
+    def check(function, match):
+        watched = passes.watch(load("hair"))
+        with pytest.raises(ValueError, match=match) as error:
+            function(watched)
+        message = str(error.value)
+        assert message.endswith(".")
+        assert "\n" not in message
+        assert re.search(r"[;:]", message), "a sentence should also say what to do"
+        assert not passes.found
+        sample(chain(load("hair")), steps=1)
+
+    return check
+
+
+def write(base, name, content):
+    path = base / "models" / "mcdm" / name
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        torch.save(content, path)
+    return name
+
+
+def bad_files(base, small_experts):
+    whole = (base / "models" / "mcdm" / small_experts["hair"]).read_bytes()
+    return {
+        "truncated": (write(base, "truncated.safetensors", whole[: len(whole) // 2]), "truncated"),
+        "not a checkpoint": (write(base, "text.safetensors", b"a picture of a cat, perhaps"), "not a checkpoint"),
+        "pickle with code": (write(base, "code.pt", pickle.dumps({"a": Code()}, protocol=2)), "code"),
+        "zip with code": (write(base, "zip.pt", {"a": Code()}), "code"),
+        "missing keys": (write(base, "keys.safetensors", without_a_tensor(whole)), "lacks"),
+        "no header": (write(base, "plain.pt", {"a": torch.zeros(1)}), "does not describe an expert"),
+    }
+
+
+def without_a_tensor(whole):
+    """The file with one tensor renamed, so that sizes still fit."""
+    return whole.replace(b'"out.0.bias"', b'"out.0.hair"')
+
+
+KINDS = ["truncated", "not a checkpoint", "pickle with code", "zip with code", "missing keys", "no header"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_files_that_cannot_be_used(refused, node, base, small_experts, kind):
+    name, match = bad_files(base, small_experts)[kind]
+    refused(lambda _: node("MCDM_LoadExpert", expert_name=name), match)
+    assert re.search(match, node.classes["MCDM_LoadExpert"].validate_inputs(name))
+
+
+def encode_map(node, expert, **inputs):
+    return node("MCDM_EncodeMap", encoder=expert.encoder, **{"map": "auto", "with_text": False, **inputs})
+
+
+@pytest.mark.parametrize(
+    ("inputs", "match"),
+    [
+        ({"map": "face", "mask": torch.ones(1, 32, 32)}, "driven by a hair map, not by a face map"),
+        ({"mask": torch.full((1, 32, 32), torch.nan)}, "(?i)nan"),
+        ({"image": torch.rand(1, 32, 32, 3, generator=torch.Generator().manual_seed(1))}, "gray"),
+        ({}, "neither"),
+        ({"mask": torch.ones(1, 32, 32), "image": torch.ones(1, 32, 32, 3)}, "both"),
+        ({"mask": torch.ones(1, 32, 32), "with_text": True}, "no text"),
+    ],
+    ids=["wrong kind", "NaN", "colours", "nothing", "both", "with_text"],
+)
+def test_maps_that_cannot_be_used(refused, node, inputs, match):
+    refused(lambda expert: encode_map(node, expert, **inputs), match)
+
+
+def test_text_for_a_map_expert(refused, node):
+    refused(lambda expert: node("MCDM_EncodeText", encoder=expert.encoder, text="red"), "hair map, not by text")
+
+
+def test_a_condition_made_for_another_expert(refused, load, chain, sample):
+    text = load("text")
+    refused(
+        lambda expert: sample(chain((expert, {"condition": text.condition}))), "driven by a hair map .* driven by text"
+    )
+
+
+def test_a_conditioning_of_another_node(refused, chain, sample):
+    clip = [[torch.zeros(1, 77, 768), {"pooled_output": torch.zeros(1, 768)}]]
+    refused(lambda expert: sample(chain((expert, {"condition": clip}))), "without one")
+
+
+@pytest.mark.parametrize(
+    ("settings", "match"),
+    [
+        ({"reliability": 0.0}, "reliabilities with a positive sum"),
+        ({"null": None}, "null for expert 1"),
+        ({"condition": None}, "condition for expert 1"),
+        ({"start": 0.5, "end": 0.5}, "start below end"),
+        ({"start": 0.5}, "no.* active|active expert at every noise level"),
+    ],
+    ids=["reliabilities sum to 0", "no null", "no condition", "empty window", "gap"],
+)
+def test_chains_that_cannot_be_combined(refused, chain, sample, settings, match):
+    refused(lambda expert: sample(chain((expert, settings))), match)
+
+
+def test_a_latent_of_other_channels(refused, chain, sample):
+    latent = {"samples": torch.ones(1, 4, 32, 32)}
+    refused(lambda expert: sample(chain(expert), latent), "3 channels .* 4")
+
+
+def test_a_latent_of_another_size(refused, chain, sample):
+    refused(lambda expert: sample(chain(expert), {"samples": torch.zeros(1, 3, 64, 64)}), "32×32 pixels.* 64×64")
+
+
+def test_models_of_different_latent_spaces(refused, chain, sample):
+    import comfy.latent_formats
+
+    def mixed(expert):
+        other = type(expert)(**vars(expert))
+        other.model = expert.model.clone()
+        other.model.add_object_patch("latent_format", comfy.latent_formats.SDXL())
+        return sample(chain(expert, other))
+
+    refused(mixed, "expert 1 .*PixelSpace.* expert 2 .*SDXL")
+
+
+def test_an_unreadable_spacing(node):
+    answer = node.classes["MCDM_Sigmas"].validate_inputs("a hundred")
+    assert "timestep spacing" in answer
+
+
+def test_files_that_are_missing(node):
+    assert 'no "nowhere.safetensors"' in node.classes["MCDM_LoadExpert"].validate_inputs("nowhere.safetensors")

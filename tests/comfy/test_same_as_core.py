@@ -1,0 +1,100 @@
+"""The core and ComfyUI give the same picture from the same seed."""
+
+import math
+import sys
+
+import pytest
+import torch
+
+LEVEL = 2 / 255
+
+
+@pytest.fixture
+def sampling(core):
+    return sys.modules["mcdm_pack.mcdm_core.sampling"]
+
+
+def in_comfyui(node, experts, spacing, seed, eta=0.0):
+    import comfy_extras.nodes_custom_sampler as custom
+
+    reference = experts[0]
+    (latent,) = node("MCDM_EmptyLatent", encoder=reference.encoder, batch_size=2)
+    (sigmas,) = node("MCDM_Sigmas", model=reference.model, spacing=spacing, denoise=1.0)
+    (sampler,) = node("MCDM_SamplerDDIM", eta=eta)
+    built = ()
+    for expert in experts:
+        inputs = {"weight": 1.5, "reliability": 1.0, "start": 0.0, "end": 1.0}
+        inputs |= {"model": expert.model, "condition": expert.condition, "null": expert.null}
+        (built,) = node("MCDM_Expert", experts=built, **inputs)
+    (guider,) = node("MCDM_Guider", experts=built)
+    out, _ = custom.SamplerCustomAdvanced().sample(custom.Noise_RandomNoise(seed), guider, sampler, sigmas, latent)
+    return reference.vae.decode(out["samples"])
+
+
+def in_the_core(core, sampling, base, names, experts, spacing, seed, eta=0.0):
+    terms = []
+    denoising = sys.modules["mcdm_pack.mcdm_core.terms"]
+    for name, expert in zip(names, experts, strict=True):
+        condition, null = (value[0][1]["mcdm_condition"] for value in (expert.condition, expert.null))
+        loaded = core.load_expert(base / "models" / "mcdm" / name)
+        terms.append(denoising.Term(loaded, condition, null, weight=1.5))
+    noise = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed + 1)
+    picture = sampling.sample_product(terms, noise, spacing, eta, generator)
+    return (picture.movedim(1, -1) + 1) / 2
+
+
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+@pytest.mark.parametrize("names", [["hair"], ["hair", "skin"], ["skin", "text", "sketch"], ["hair", "linear"]])
+def test_same_seed_same_picture(load, node, core, sampling, base, small_experts, names, eta):
+    experts = [load(name) for name in names]
+    ours = in_comfyui(node, experts, "10", 3, eta)
+    theirs = in_the_core(core, sampling, base, [small_experts[name] for name in names], experts, "10", 3, eta)
+    assert ((theirs > 0) & (theirs < 1)).float().mean() > 0.1  # saturated pixels compare nothing
+    assert (ours - theirs).abs().max() < LEVEL
+
+
+def test_timestep_spacing_visits_the_papers_timesteps(load, node):
+    model = load("hair").model
+    (sigmas,) = node("MCDM_Sigmas", model=model, spacing="100", denoise=1.0)
+    timesteps = model.get_model_object("model_sampling").timestep(sigmas[:-1])
+    torch.testing.assert_close(timesteps[:3], torch.tensor([999.0, 989.0, 979.0]), atol=1e-2, rtol=0)
+    torch.testing.assert_close(timesteps[-2:], torch.tensor([10.0, 0.0]), atol=1e-2, rtol=0)
+    assert sigmas[-1] == 0
+
+
+@pytest.mark.parametrize(("denoise", "steps"), [(1.0, 100), (0.3, 30), (0.0, -1)])
+def test_denoise_keeps_the_last_steps(load, node, denoise, steps):
+    (sigmas,) = node("MCDM_Sigmas", model=load("hair").model, spacing="100", denoise=denoise)
+    assert len(sigmas) == steps + 1
+
+
+def test_timesteps_invert_noise_levels(load):
+    sampling = load("hair").model.get_model_object("model_sampling")
+    t = torch.linspace(0, 999, 1234)
+    torch.testing.assert_close(sampling.timestep(sampling.sigma(t)), t, atol=2e-3, rtol=0)
+
+
+def test_levels_of_flows_and_noise_predictors_meet(host):
+    import comfy.model_sampling
+
+    flow, eps = comfy.model_sampling.ModelSamplingDiscreteFlow(), comfy.model_sampling.ModelSamplingDiscrete()
+
+    class Flow(type(flow), comfy.model_sampling.CONST):
+        pass
+
+    class Eps(type(eps), comfy.model_sampling.EPS):
+        pass
+
+    flow, eps = Flow(), Eps()
+    x0, n = torch.full((1, 4, 2, 2), 0.5), torch.full((1, 4, 2, 2), -0.25)
+    s = torch.tensor([0.75])
+    x, sigma = host.levels.align(0.25 * x0 + 0.75 * n, s, flow, eps)
+    torch.testing.assert_close(sigma, torch.tensor([3.0]))
+    torch.testing.assert_close(x, x0 + 3 * n)
+    back, level = host.levels.align(x, sigma, eps, flow)
+    torch.testing.assert_close(level, s)
+    torch.testing.assert_close(back, 0.25 * x0 + 0.75 * n)
+    pure, highest = host.levels.align(n, torch.tensor([1.0]), flow, eps)
+    assert highest.item() == pytest.approx(float(eps.sigma_max))
+    torch.testing.assert_close(pure, n * math.hypot(1, float(eps.sigma_max)))

@@ -1,0 +1,84 @@
+"""What other people's workflows rely on: ids, inputs and their order; and what the interface shows."""
+
+import re
+
+import pytest
+
+FROZEN = {
+    "MCDM_LoadExpert": ("Load Diffusion Expert", ["expert_name"], ["MODEL", "MCDM_ENCODER", "VAE"]),
+    "MCDM_EmptyLatent": ("Empty Latent (Expert)", ["encoder", "batch_size"], ["LATENT"]),
+    "MCDM_EncodeText": ("Encode Text (Expert)", ["encoder", "text"], ["CONDITIONING", "CONDITIONING"]),
+    "MCDM_EncodeMap": (
+        "Encode Segmentation Map (Expert)",
+        ["encoder", "image", "mask", "map", "with_text", "condition"],
+        ["CONDITIONING", "CONDITIONING"],
+    ),
+    "MCDM_EncodeSketch": (
+        "Encode Sketch (Expert)",
+        ["encoder", "image", "mode", "low_threshold", "high_threshold"],
+        ["CONDITIONING", "CONDITIONING", "IMAGE"],
+    ),
+    "MCDM_Expert": (
+        "Diffusion Expert",
+        ["model", "condition", "null", "weight", "reliability", "start", "end", "mask", "experts"],
+        ["MCDM_EXPERTS"],
+    ),
+    "MCDM_Guider": ("Product Guider", ["experts"], ["GUIDER"]),
+    "MCDM_KSampler": (
+        "Product-of-Experts KSampler",
+        ["experts", "seed", "steps", "sampler_name", "scheduler", "latent_image", "denoise"],
+        ["LATENT"],
+    ),
+    "MCDM_Sigmas": ("Timestep Spacing", ["model", "spacing", "denoise"], ["SIGMAS"]),
+    "MCDM_SamplerDDIM": ("DDIM Sampler", ["eta"], ["SAMPLER"]),
+}
+
+
+@pytest.mark.parametrize("node_id", FROZEN)
+def test_ids_inputs_and_outputs(node, node_id):
+    schema = node.classes[node_id].GET_SCHEMA()
+    display_name, inputs, outputs = FROZEN[node_id]
+    assert schema.display_name == display_name
+    assert [value.id for value in schema.inputs] == inputs
+    assert [value.io_type for value in schema.outputs] == outputs
+
+
+def test_there_are_no_other_nodes(node):
+    assert node.classes.keys() == FROZEN.keys()
+
+
+@pytest.mark.parametrize("node_id", FROZEN)
+def test_everything_is_explained(node, node_id):
+    schema = node.classes[node_id].GET_SCHEMA()
+    assert schema.category.startswith("mcdm/")
+    assert re.search(r"Eq\.|paper|§|Nichol|Song", schema.description)
+    assert all(value.tooltip and value.tooltip.endswith(".") for value in (*schema.inputs, *schema.outputs))
+    for value in schema.inputs:
+        if getattr(value, "max", None) is not None and value.id != "seed":
+            assert re.search(rf"\b{value.max:.0f}\b", value.tooltip), f"{value.id}: the tooltip should give the range"
+
+
+def test_the_seed_can_change_after_each_run(node):
+    inputs = {value.id: value for value in node.classes["MCDM_KSampler"].GET_SCHEMA().inputs}
+    assert inputs["seed"].control_after_generate
+
+
+def test_every_node_has_a_help_page(comfyui, pack):
+    from pathlib import Path
+
+    pages = Path(pack.__file__).parent / pack.WEB_DIRECTORY / "docs"
+    assert {page.stem for page in pages.glob("MCDM_*.md")} >= FROZEN.keys()
+
+
+def test_model_cards_are_no_models(host, base):
+    (base / "models" / "mcdm" / "card.md").write_text("A card.")
+    assert not [name for name in host.folders.expert_names() if name.endswith(".md")]
+
+
+def test_paths_from_the_users_configuration_stay(host, tmp_path):
+    import folder_paths
+
+    (tmp_path / "theirs.safetensors").touch()
+    folder_paths.add_model_folder_path("mcdm", str(tmp_path))
+    host.folders.register_folder()
+    assert "theirs.safetensors" in host.folders.expert_names()

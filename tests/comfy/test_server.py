@@ -1,0 +1,254 @@
+"""The server as users start it, with the pack installed among its custom nodes; everything goes over HTTP."""
+
+import asyncio
+import io
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[2]
+INSTALLED = ("__init__.py", "pyproject.toml", "nodes", "mcdm_core", "experts", "workflows", "web")
+START_SECONDS = 120
+RUN_SECONDS = 240
+
+
+class Server:
+    """A running ComfyUI."""
+
+    def __init__(self, address: str, process: subprocess.Popen, log: Path):
+        self.address, self.process, self.log = address, process, log
+
+    def request(self, path: str, data: dict | None = None) -> bytes:
+        body = None if data is None else json.dumps(data).encode()
+        request = urllib.request.Request(f"http://{self.address}{path}", body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return response.read()
+
+    def get(self, path: str) -> dict:
+        return json.loads(self.request(path))
+
+    def queue(self, prompt: dict, client_id: str | None = None) -> str:
+        return json.loads(self.request("/prompt", {"prompt": prompt, "client_id": client_id or uuid.uuid4().hex}))[
+            "prompt_id"
+        ]
+
+    def refusal(self, prompt: dict) -> tuple[int, str]:
+        """Status and node errors of a prompt that should be refused."""
+        with pytest.raises(urllib.error.HTTPError) as error:
+            self.queue(prompt)
+        return error.value.code, error.value.read().decode()
+
+    def wait(self, prompt_id: str) -> dict:
+        return self.until(lambda: self.get(f"/history/{prompt_id}").get(prompt_id), RUN_SECONDS)
+
+    def until(self, condition, seconds: float):
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise RuntimeError(f"ComfyUI ended; its log ends with:\n{self.log.read_text()[-3000:]}")
+            if result := condition():
+                return result
+            time.sleep(0.1)
+        raise TimeoutError(f"Nothing after {seconds} s; the log ends with:\n{self.log.read_text()[-3000:]}")
+
+    def pictures(self, prompt: dict) -> list[np.ndarray]:
+        """Run a prompt and fetch what it saved, as arrays (H, W, 3) in 0…255."""
+        entry = self.wait(self.queue(prompt))
+        assert entry["status"]["status_str"] == "success", entry["status"]
+        found = [image for output in entry["outputs"].values() for image in output.get("images", [])]
+        assert found
+        return [self.picture(image) for image in found if image["type"] == "output"]
+
+    def picture(self, image: dict) -> np.ndarray:
+        query = f"/view?filename={image['filename']}&subfolder={image['subfolder']}&type={image['type']}"
+        return np.asarray(Image.open(io.BytesIO(self.request(query))).convert("RGB"))
+
+
+@pytest.fixture(scope="module")
+def server(comfyui, small_experts, base, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("comfyui-server")
+    installed = folder / "custom_nodes" / "mcdm"
+    installed.mkdir(parents=True)
+    for name in INSTALLED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, installed / name, ignore=shutil.ignore_patterns("__pycache__"))
+        elif source.exists():
+            shutil.copy2(source, installed / name)
+    shutil.copytree(base / "models", folder / "models")
+    (folder / "input").mkdir()
+    Image.fromarray(np.full((32, 32), 255, np.uint8)).save(folder / "input" / "white.png")
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = folder / "server.log"
+    command = [sys.executable, str(comfyui / "main.py"), "--cpu", "--base-directory", str(folder)]
+    command += ["--listen", "127.0.0.1", "--port", str(port), "--preview-method", "auto"]
+    command += ["--disable-auto-launch", "--database-url", "sqlite:///:memory:"]
+    with log.open("w") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=folder)
+    running = Server(f"127.0.0.1:{port}", process, log)
+
+    def answers() -> bool:
+        try:
+            return bool(running.request("/system_stats"))
+        except OSError:
+            return False
+
+    try:
+        running.until(answers, START_SECONDS)
+        yield running
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def node(class_type: str, **inputs) -> dict:
+    return {"class_type": class_type, "inputs": inputs}
+
+
+def product(names: dict, seed: int = 1, steps: int = 3, weight: float = 1.5, **changes) -> dict:
+    """Two map experts on one white map; `changes` replace or add nodes."""
+    prompt = {
+        "map": node("LoadImage", image="white.png"),
+        "hair": node("MCDM_LoadExpert", expert_name=names["hair"]),
+        "skin": node("MCDM_LoadExpert", expert_name=names["skin"]),
+        "latent": node("MCDM_EmptyLatent", encoder=["hair", 1], batch_size=1),
+        "hair map": node("MCDM_EncodeMap", encoder=["hair", 1], image=["map", 0], map="hair", with_text=False),
+        "skin map": node("MCDM_EncodeMap", encoder=["skin", 1], image=["map", 0], map="face", with_text=False),
+        "first": expert("hair", weight),
+        "second": expert("skin", weight, experts=["first", 0]),
+        "sample": node(
+            "MCDM_KSampler",
+            experts=["second", 0],
+            seed=seed,
+            steps=steps,
+            sampler_name="euler",
+            scheduler="normal",
+            latent_image=["latent", 0],
+            denoise=1.0,
+        ),
+        "decode": node("VAEDecode", samples=["sample", 0], vae=["hair", 2]),
+        "save": node("SaveImage", images=["decode", 0], filename_prefix="test"),
+    }
+    return {**prompt, **changes}
+
+
+def expert(name: str, weight: float = 1.5, reliability: float = 1.0, **links) -> dict:
+    inputs = {"model": [name, 0], "condition": [f"{name} map", 0], "null": [f"{name} map", 1]}
+    inputs |= {"weight": weight, "reliability": reliability, "start": 0.0, "end": 1.0, **links}
+    return node("MCDM_Expert", **{key: value for key, value in inputs.items() if value is not None})
+
+
+def test_nodes_arrive_with_tooltips(server):
+    info = server.get("/object_info")
+    ours = {name: value for name, value in info.items() if name.startswith("MCDM_")}
+    assert len(ours) == 10
+    for value in ours.values():
+        for group in ("required", "optional"):
+            assert all(settings[1]["tooltip"] for settings in value["input"].get(group, {}).values())
+
+
+def test_a_product_gives_a_picture(server, small_experts):
+    (picture,) = server.pictures(product(small_experts))
+    assert picture.shape == (32, 32, 3)
+    assert picture.std() > 5
+
+
+def test_a_cancelled_run_is_followed_by_a_good_one(server, small_experts):
+    (before,) = server.pictures(product(small_experts, seed=8))
+    prompt_id = server.queue(product(small_experts, seed=9, steps=10000))
+    server.until(lambda: server.get("/queue")["queue_running"], 20)
+    time.sleep(1)
+    server.request("/interrupt", {})
+    entry = server.wait(prompt_id)
+    assert any(message[0] == "execution_interrupted" for message in entry["status"]["messages"])
+    again = product(small_experts, seed=8, steps=3)
+    again["save"]["inputs"]["filename_prefix"] = "again"
+    again["sample"]["inputs"]["denoise"] = 0.99999  # the same run to the sampler, but not to ComfyUI's cache
+    (after,) = server.pictures(again)
+    assert np.array_equal(before, after)
+
+
+def test_previews_and_progress_arrive_while_sampling(server, small_experts):
+    import aiohttp
+
+    async def listen() -> tuple[int, int]:
+        client, previews, progress = uuid.uuid4().hex, 0, 0
+        async with (
+            aiohttp.ClientSession() as session,
+            session.ws_connect(f"ws://{server.address}/ws?clientId={client}") as socket,
+        ):
+            prompt_id = server.queue(product(small_experts, seed=21, steps=6), client)
+            async for message in socket:
+                if message.type == aiohttp.WSMsgType.BINARY:
+                    previews += b"\xff\xd8" in message.data  # a JPEG begins
+                elif message.type == aiohttp.WSMsgType.TEXT:
+                    event = json.loads(message.data)
+                    progress += event["type"] == "progress"
+                    done = event["type"] == "executing" and event["data"]["node"] is None
+                    if done and event["data"]["prompt_id"] == prompt_id:
+                        return previews, progress
+        return previews, progress
+
+    previews, progress = asyncio.run(asyncio.wait_for(listen(), RUN_SECONDS))
+    assert previews >= 1
+    assert progress >= 6
+
+
+REFUSED = {
+    "no such file": ({"hair": node("MCDM_LoadExpert", expert_name="gone.safetensors")}, "found no"),
+    "truncated file": ({"hair": node("MCDM_LoadExpert", expert_name="cut.safetensors")}, "truncated"),
+    "no condition": ({"first": expert("hair", condition=None)}, "Expected a condition"),
+    "no null": ({"second": expert("skin", null=None, experts=["first", 0])}, "Expected a null for expert 2"),
+    "reliabilities": (
+        {"first": expert("hair", reliability=0.0), "second": expert("skin", reliability=0.0, experts=["first", 0])},
+        "reliabilities with a positive sum",
+    ),
+    "wrong map": (
+        {"skin map": node("MCDM_EncodeMap", encoder=["skin", 1], image=["map", 0], map="hair", with_text=False)},
+        "driven by a skin map, not by a hair map",
+    ),
+    "text for a map expert": (
+        {"skin map": node("MCDM_EncodeText", encoder=["skin", 1], text="red hair")},
+        "driven by a skin map, not by text",
+    ),
+    "condition of another expert": (
+        {"second": expert("skin", condition=["hair map", 0], experts=["first", 0])},
+        "made for",
+    ),
+    "window": ({"second": expert("skin", start=0.7, end=0.2, experts=["first", 0])}, "start below end"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_can_be_known_is_refused_at_post(server, small_experts, case):
+    whole = (server.log.parent / "models" / "mcdm" / small_experts["hair"]).read_bytes()
+    (server.log.parent / "models" / "mcdm" / "cut.safetensors").write_bytes(whole[:1000000])
+    changes, sentence = REFUSED[case]
+    status, body = server.refusal(product(small_experts, **changes))
+    assert status == 400
+    assert sentence in body
+
+
+def test_a_refusal_while_running_names_the_reason_and_the_next_run_is_good(server, small_experts):
+    small = node("MCDM_EmptyLatent", encoder=["hair", 1], batch_size=1)
+    larger = node(
+        "LatentUpscale", samples=["small", 0], upscale_method="bilinear", width=512, height=512, crop="disabled"
+    )
+    entry = server.wait(server.queue(product(small_experts, seed=31, small=small, latent=larger)))
+    (error,) = [data for kind, data in entry["status"]["messages"] if kind == "execution_error"]
+    assert "expects a latent of 32×32 pixels" in error["exception_message"]
+    assert server.pictures(product(small_experts, seed=32))
