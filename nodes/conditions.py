@@ -74,8 +74,8 @@ class EncodeMap(io.ComfyNode):
             display_name="Encode Segmentation Map (Expert)",
             category="mcdm/conditions",
             description=(
-                "Condition of an expert that is driven by a segmentation map (paper, §4.1): x_i in ε_i(z_t, x_i, t). The "
-                "map is scaled to the expert's size and concatenated to z_t. The null is a black map."
+                "Condition of an expert that is driven by a segmentation map (paper, §4.1): x_i in ε_i(z_t, x_i, t). "
+                "The map is scaled to the expert's size and concatenated to z_t. The null is a black map."
             ),
             inputs=[
                 ExpertEncoder.Input("encoder", tooltip=_ENCODER_TOOLTIP),

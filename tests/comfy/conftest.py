@@ -102,7 +102,7 @@ def node(pack):
 
 @pytest.fixture(scope="session")
 def small_experts(core, base) -> dict[str, str]:
-    """File names of small experts with random weights: two maps of the cosine schedule, an ε-predicting linear one, text."""
+    """File names of small experts with random weights; "linear" predicts ε on another schedule than the rest."""
     import torch
 
     conditions = sys.modules["mcdm_pack.mcdm_core.conditions"]

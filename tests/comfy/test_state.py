@@ -128,7 +128,7 @@ def test_an_error_inside_an_expert_leaves_nothing_behind(load, chain, guide, mon
 
 
 def test_newer_arguments_are_passed_on(load, chain, node):
-    """Newer ComfyUI hands `latent_shapes` and more through these methods; on this one they reach CFGGuider and fail there."""
+    """Newer ComfyUI hands `latent_shapes` and more through these methods; here they reach CFGGuider, which has none."""
     import comfy.samplers
 
     (guider,) = node("MCDM_Guider", experts=chain(load("hair")))
