@@ -28,7 +28,7 @@ def read_image(image: Tensor, what: str) -> Tensor:
     """
     if not isinstance(image, Tensor):
         raise ValueError(
-            f"The {what} should be a tensor, but it is a {type(image).__name__}; load it as an image first."
+            f"The {what} should be a tensor, but is of type {type(image).__name__}; load it as an image first."
         )
     shape = tuple(image.shape)
     if image.ndim == 2:
@@ -70,4 +70,7 @@ def fit(image: Tensor, size: int, what: str) -> Tensor:
         image = image[..., top : top + side, left : left + side]
     if image.shape[-1] == size:
         return image
-    return F.interpolate(image, (size, size), mode="bilinear", align_corners=False, antialias=True)
+    if image.shape[-1] > size:
+        # Coverage of each of the expert's pixels, as the maps and pictures it was trained on were rendered.
+        return F.interpolate(image, (size, size), mode="area")
+    return F.interpolate(image, (size, size), mode="bilinear", align_corners=False)

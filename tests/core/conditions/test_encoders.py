@@ -1,0 +1,163 @@
+"""Encoders: each takes its own kind of condition and refuses the others."""
+
+import pytest
+import torch
+
+from mcdm_core.conditions import (
+    Encoder,
+    MapEncoder,
+    MultiMapEncoder,
+    SketchEncoder,
+    TextTower,
+    TextTowerConfig,
+    build_encoder,
+    edges,
+)
+
+TEXT_CONFIG = TextTowerConfig(width=32, dim=16, layers=1)
+SPECS = {
+    "none": {"kind": "none"},
+    "map": {"kind": "map", "map": "hair"},
+    "maps": {"kind": "maps", "maps": ["hair", "face", "sketch"]},
+    "sketch": {"kind": "sketch"},
+    "text": {"kind": "text", "text_encoder": TEXT_CONFIG.to_dict()},
+}
+CALLS = {
+    "text": lambda encoder: encoder.encode_text("sad"),
+    "map": lambda encoder: encoder.encode_map(_mask(), "hair"),
+    "sketch": lambda encoder: encoder.encode_sketch(_mask()),
+}
+READS = {"none": set(), "map": {"map"}, "maps": {"map", "sketch"}, "sketch": {"sketch"}, "text": {"text"}}
+
+
+def _mask() -> torch.Tensor:
+    mask = torch.zeros(2, 64, 64)
+    mask[:, 10:30, 20:50] = 1
+    return mask
+
+
+def _build(kind: str) -> Encoder:
+    torch.manual_seed(0)
+    state = TextTower(TEXT_CONFIG).state_dict() if kind == "text" else None
+    return build_encoder(SPECS[kind], 64, 3, state)
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("kind", SPECS)
+def test_each_kind_reads_its_own_and_refuses_the_rest(kind, call):
+    encoder = _build(kind)
+    assert (encoder.kind, encoder.image_size, encoder.channels) == (kind, 64, 3)
+    if call in READS[kind]:
+        condition = CALLS[call](encoder)
+        null = encoder.null(condition.rows)
+        assert condition.signature == null.signature
+        assert null.same_as(condition.null())
+        assert not condition.same_as(null)
+    else:
+        with pytest.raises(ValueError, match="This expert is driven by") as error:
+            CALLS[call](encoder)
+        assert encoder.driven_by in str(error.value)
+        assert "\n" not in str(error.value)
+
+
+def test_refusals_say_what_came_and_what_to_do():
+    with pytest.raises(ValueError, match="driven by a hair map, not by text; give it a hair map or load an expert"):
+        _build("map").encode_text("a sad man")
+    with pytest.raises(ValueError, match="driven by a hair map, not by a face map"):
+        _build("map").encode_map(_mask(), "face")
+    with pytest.raises(ValueError, match="driven by no condition, not by text; leave its condition unconnected"):
+        _build("none").encode_text("a sad man")
+
+
+@pytest.mark.parametrize("name", ["face", "skin"])
+@pytest.mark.parametrize("kind", ["auto", "face", "skin"])
+def test_face_means_the_skin_map(name, kind):
+    encoder = MapEncoder(name, 64)
+    assert encoder.driven_by == "a skin map"
+    assert torch.equal(encoder.encode_map(_mask(), kind).maps[:, 0], _mask())
+
+
+@pytest.mark.parametrize(("kind", "channel"), [("hair", 0), ("face", 1), ("skin", 1)])
+def test_several_maps_have_a_channel_each(kind, channel):
+    maps = _build("maps").encode_map(_mask(), kind).maps
+    assert maps.shape == (2, 3, 64, 64)
+    assert torch.equal(maps[:, channel], _mask())
+    assert maps.sum() == _mask().sum()
+
+
+def test_a_sketch_has_its_channel_too():
+    maps = _build("maps").encode_sketch(_mask()).maps
+    assert torch.equal(maps[:, 2:], _build("sketch").encode(_mask()).maps)
+    assert not maps[:, :2].any()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda e: e.encode(_mask()), "choose one of hair, skin"),
+        (lambda e: e.encode_map(_mask(), "sketch"), "not by a sketch map"),
+        (lambda e: e.encode_map(_mask(), "nose"), "not by a nose map"),
+    ],
+)
+def test_several_maps_need_a_known_kind(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(_build("maps"))
+
+
+def test_an_expert_of_several_maps_without_sketch_refuses_sketches():
+    with pytest.raises(ValueError, match="a hair map or a skin map, not by a sketch"):
+        MultiMapEncoder(["hair", "skin"], 64).encode_sketch(_mask())
+
+
+def test_sketch_thresholds_reach_the_edge_finder():
+    picture = torch.rand(1, 8, 8, 3, generator=torch.manual_seed(0)).repeat_interleave(8, 1).repeat_interleave(8, 2)
+    encoder = SketchEncoder(64)
+    assert torch.equal(encoder.encode(picture, low=300, high=600).maps, edges(picture, 300, 600))
+    assert encoder.encode(picture, low=300, high=600).maps.sum() < encoder.encode(picture).maps.sum()
+
+
+def test_one_text_or_several():
+    encoder = _build("text")
+    assert torch.equal(encoder.encode("sad").embedding, encoder.encode(["sad"]).embedding)
+    assert encoder.encode(["sad", ""]).embedding.shape == (2, 16)
+    assert encoder.encode("").same_as(encoder.null())
+    assert not encoder.encode("sad").embedding.requires_grad
+
+
+def test_the_text_tower_keeps_its_weights():
+    torch.manual_seed(1)
+    tower = TextTower(TEXT_CONFIG)
+    encoder = build_encoder(SPECS["text"], 64, 3, tower.state_dict())
+    torch.testing.assert_close(encoder.encode("sad").embedding, tower.encode(["sad"]).detach())
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({}, "incomplete"),
+        ({"kind": "map"}, "incomplete"),
+        ({"kind": "text"}, "incomplete"),
+        ({"kind": "text", "text_encoder": {**TEXT_CONFIG.to_dict(), "colour": 1}}, "unknown entry"),
+        ({"kind": "smell"}, 'driven by "smell"'),
+    ],
+)
+def test_descriptions_that_cannot_be_used_are_refused(spec, message):
+    with pytest.raises(ValueError, match=message):
+        build_encoder(spec, 64, 3)
+
+
+@pytest.mark.parametrize("damage", ["missing", "unexpected", "reshaped"])
+def test_tensors_that_do_not_fit_are_refused(damage):
+    state = TextTower(TEXT_CONFIG).state_dict()
+    if damage == "missing":
+        del state["norm.weight"]
+    elif damage == "unexpected":
+        state["extra"] = torch.zeros(1)
+    else:
+        state["norm.weight"] = torch.zeros(3)
+    with pytest.raises(ValueError, match="1 are missing, unexpected or of another shape"):
+        build_encoder(SPECS["text"], 64, 3, state)
+
+
+def test_encoders_say_what_they_are():
+    assert repr(_build("map")) == "MapEncoder(a hair map, 64 px)"

@@ -1,0 +1,89 @@
+"""Maps: shapes, sizes and what is refused."""
+
+import pytest
+import torch
+
+from mcdm_core.conditions.maps import read_map
+
+
+@pytest.mark.parametrize(
+    "shape", [(64, 64), (2, 64, 64), (2, 64, 64, 1), (2, 64, 64, 3), (2, 64, 64, 4)], ids=lambda shape: str(len(shape))
+)
+def test_masks_and_images_of_the_right_size_keep_their_values(shape):
+    values = torch.rand(2, 64, 64)
+    values = values[0] if len(shape) == 2 else values
+    image = values if len(shape) < 4 else values[..., None].expand(shape).clone()
+    if shape[-1] == 4:
+        image[..., 3] = 0.3  # alpha says nothing
+    torch.testing.assert_close(read_map(image, "hair", 64), values.reshape(-1, 1, 64, 64))
+
+
+@pytest.mark.parametrize("size", [32, 128, 100, 48])
+def test_other_sizes_are_resized_without_losing_area(size):
+    mask = torch.zeros(1, size, size)
+    mask[:, size // 4 : size // 2] = 1
+    result = read_map(mask, "hair", 64)
+    assert result.shape == (1, 1, 64, 64)
+    torch.testing.assert_close(result.mean(), mask.mean(), atol=0.005, rtol=0)
+
+
+def test_shrinking_gives_the_share_of_each_pixel_that_is_covered():
+    mask = torch.zeros(1, 512, 512)
+    mask[:, :, 250] = 1
+    result = read_map(mask, "hair", 64)
+    torch.testing.assert_close(result[0, 0, :, 31], torch.full((64,), 1 / 8))
+    assert result.sum() == 64 / 8
+
+
+@pytest.mark.parametrize("shape", [(1, 64, 100), (1, 100, 64)])
+def test_the_middle_square_is_used_and_said_so(shape, caplog):
+    mask = torch.zeros(shape)
+    height, width = shape[1:]
+    mask[:, (height - 64) // 2 : (height + 64) // 2, (width - 64) // 2 : (width + 64) // 2] = 1
+    assert read_map(mask, "hair", 64).min() == 1
+    assert "middle 64 × 64" in caplog.text
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.float16, torch.float64])
+def test_other_number_types_become_float32(dtype):
+    result = read_map(torch.ones(1, 8, 8, dtype=dtype), "hair", 8)
+    assert result.dtype == torch.float32
+    assert result.min() == 1
+
+
+def test_resampling_overshoot_is_clipped():
+    mask = torch.tensor([[[-0.03, 1.04], [0.5, 1.0]]])
+    result = read_map(mask, "hair", 2)
+    torch.testing.assert_close(result, torch.tensor([[[[0.0, 1.0], [0.5, 1.0]]]]))
+
+
+def test_a_black_map_is_named_in_a_warning(caplog):
+    read_map(torch.zeros(1, 8, 8), "hair", 8)
+    assert "hair map is black" in caplog.text
+
+
+def test_faint_colour_is_still_gray():
+    image = torch.rand(1, 32, 32, 1).expand(-1, -1, -1, 3) * 0.9 + 0.08 * torch.rand(1, 32, 32, 3)
+    assert read_map(image, "skin", 32).shape == (1, 1, 32, 32)
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (torch.rand(1, 16, 16, 3, generator=torch.manual_seed(0)), "colour picture"),
+        (torch.full((1, 8, 8), torch.nan), "NaN"),
+        (torch.full((1, 8, 8), torch.inf), "NaN or infinite"),
+        (torch.full((1, 8, 8), 255.0), "from 0 to 1, but they go from 255 to 255"),
+        (torch.full((1, 8, 8), -1.0), "from 0 to 1, but they go from -1"),
+        (torch.rand(1, 2, 8, 8), r"its shape is \(1, 2, 8, 8\)"),
+        (torch.rand(8), r"its shape is \(8,\)"),
+        (torch.rand(1, 0, 8), "not empty"),
+        ([[1.0]], "type list"),
+    ],
+    ids=["colour", "nan", "inf", "255", "negative", "channels first", "vector", "empty", "list"],
+)
+def test_what_is_no_map_is_refused_in_one_sentence(image, message):
+    with pytest.raises(ValueError, match=message) as error:
+        read_map(image, "hair", 8)
+    assert "hair map" in str(error.value)
+    assert "\n" not in str(error.value)
