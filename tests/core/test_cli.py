@@ -1,0 +1,193 @@
+"""The command line, on small experts with random weights."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mcdm_core import ExpertMetadata, Term, UNet, UNetConfig, load_expert, sample, sample_product, save_expert
+from mcdm_core.__main__ import COMMANDS, main
+from mcdm_core.conditions import TextTower
+from mcdm_core.demo import CAPTIONS, COLUMNS, INPUTS
+from mcdm_core.pictures import MARGIN, load_picture, to_picture
+
+
+def write_expert(path, condition, size=16, tower=None):
+    """Save a network with random weights; the last layer is not zero, or all experts would agree."""
+    shape = {"map_channels": 1} if tower is None else {"pooled_dim": tower.config.dim}
+    config = UNetConfig(model_channels=32, num_res_blocks=1, channel_mult=(1, 2), patch=2, **shape)
+    network = UNet(config)
+    for parameter in network.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.05)
+    card = {"licence": "CC BY 4.0"}
+    metadata = ExpertMetadata(path.stem, network=config, image_size=size, condition=condition, card=card)
+    save_expert(path, network, metadata, tower)
+    return path
+
+
+def write_text_expert(path, size=16):
+    tower = TextTower()
+    return write_expert(path, {"kind": "text", "text_encoder": tower.config.to_dict()}, size, tower)
+
+
+@pytest.fixture
+def hair(tmp_path):
+    return write_expert(tmp_path / "hair.safetensors", {"kind": "map", "map": "hair"})
+
+
+@pytest.fixture
+def text(tmp_path):
+    return write_text_expert(tmp_path / "text.safetensors")
+
+
+@pytest.fixture
+def hair_map(tmp_path):
+    path = tmp_path / "map.png"
+    Image.fromarray(np.tri(16, dtype=np.uint8) * 255).save(path)
+    return path
+
+
+def read(path):
+    return np.asarray(Image.open(path)).astype(int)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main([command, "--help"])
+    assert stopped.value.code == 0
+    assert f"mcdm_core {command}" in capsys.readouterr().out
+
+
+def test_sample_writes_what_the_same_call_in_python_gives(hair, text, hair_map, tmp_path):
+    output = tmp_path / "new folder" / "sample.png"
+    experts = ["--expert", str(hair), "--map", str(hair_map), "--weight", "2.5"]
+    experts += ["--expert", str(text), "--text", "red hair", "--reliability", "3", "--end", "0.5"]
+    assert main(["sample", *experts, "--seed", "7", "--steps", "3", "--device", "cpu", "--output", str(output)]) == 0
+
+    first, second = load_expert(hair), load_expert(text)
+    maps, words = first.encoder.encode_map(load_picture(hair_map)), second.encoder.encode_text("red hair")
+    terms = [Term(first, maps, maps.null(), 2.5), Term(second, words, words.null(), 1.0, reliability=3.0, end=0.5)]
+    noise = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(7))
+    expected = np.asarray(to_picture(sample_product(terms, noise, "3")[0]))
+    assert np.array_equal(read(output), expected)
+
+
+def test_sketches_come_from_pictures_and_from_drawings(tmp_path):
+    expert = load_expert(write_expert(tmp_path / "sketch.safetensors", {"kind": "sketch"}))
+    paper = np.full((16, 16, 3), 255, np.uint8)
+    paper[8] = 0
+    Image.fromarray(paper).save(tmp_path / "paper.png")
+    drawn = sample.encode_request(expert, sample.ExpertRequest("sketch", drawing=tmp_path / "paper.png"))
+    edges = sample.encode_request(expert, sample.ExpertRequest("sketch", sketch=tmp_path / "paper.png"))
+    assert drawn.maps[0, 0].sum(dim=1).nonzero().flatten().tolist() == [8]
+    # A dark line has an edge on either side.
+    assert len(edges.maps[0, 0].sum(dim=1).nonzero()) == 2
+
+
+def test_eta_adds_noise_that_the_seed_decides(hair, hair_map, tmp_path):
+    def run(name, *options):
+        output = tmp_path / name
+        arguments = ["--expert", str(hair), "--map", str(hair_map), "--steps", "4", "--device", "cpu"]
+        assert main(["sample", *arguments, *options, "--output", str(output)]) == 0
+        return read(output)
+
+    noisy = run("a.png", "--eta", "1")
+    assert np.array_equal(noisy, run("b.png", "--eta", "1"))
+    assert not np.array_equal(noisy, run("c.png"))
+    assert not np.array_equal(noisy, run("d.png", "--eta", "1", "--seed", "1"))
+
+
+def test_several_pictures_make_a_grid(hair, hair_map, tmp_path):
+    output = tmp_path / "grid.png"
+    arguments = ["--expert", str(hair), "--map", str(hair_map), "--steps", "1", "--count", "3", "--output", str(output)]
+    assert main(["sample", *arguments]) == 0
+    assert Image.open(output).width == MARGIN + 3 * (128 + MARGIN)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--expert", "{hair}", "--text", "a man"], "driven by a hair map, not by text"),
+        (["--expert", "{hair}", "--map", "{map}", "--text", "a man"], "keep one of them"),
+        (["--expert", "{hair}", "--map", "{hair}"], "should be a picture"),
+        (["--expert", "{hair}", "--map", "nowhere.png"], "nowhere.png"),
+        (["--expert", "nobody"], "shipped expert"),
+        (["--expert", "{hair}"], "Expected a condition"),
+        (["--expert", "{hair}", "--map", "{map}", "--steps", "many"], "many"),
+    ],
+)
+def test_what_cannot_be_sampled_is_said_in_a_sentence(arguments, sentence, hair, hair_map, tmp_path, capsys):
+    arguments = [argument.format(hair=hair, map=hair_map) for argument in arguments]
+    output = tmp_path / "none.png"
+    assert main(["sample", *arguments, "--output", str(output)]) == 1
+    assert sentence in capsys.readouterr().err
+    assert not output.exists()
+
+
+def test_an_option_before_its_expert_is_refused(hair, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["sample", "--weight", "2", "--expert", str(hair)])
+    assert stopped.value.code == 2
+    assert "put it after --expert" in capsys.readouterr().err
+
+
+def test_demo_shows_conditions_each_expert_and_the_product(tmp_path, monkeypatch):
+    for name in ("hair", "skin"):
+        write_expert(tmp_path / f"{name}.safetensors", {"kind": "map", "map": name}, size=64)
+    write_text_expert(tmp_path / "text.safetensors", size=64)
+    monkeypatch.setattr(sample, "SHIPPED", tmp_path)
+    output = tmp_path / "demo.png"
+    assert main(["demo", "--steps", "2", "--output", str(output)]) == 0
+
+    tile, title = 128, 128 // 3
+    grid = read(output)
+    step = tile + MARGIN
+    assert grid.shape == (title + len(CAPTIONS) * step, MARGIN + len(COLUMNS) * step, 3)
+    tiles = [grid[title : title + tile, MARGIN + i * step : MARGIN + i * step + tile] for i in range(len(COLUMNS))]
+    hair_map = read(INPUTS / "face_1_hair.png")
+    assert np.array_equal(tiles[0][::2, ::2, 0], hair_map)
+    sampled = tiles[3:]
+    assert all(not np.array_equal(a, b) for i, a in enumerate(sampled) for b in sampled[:i])
+
+
+def test_info_says_what_a_file_is(hair, text, capsys):
+    assert main(["info", str(hair), str(text)]) == 0
+    printed = capsys.readouterr().out
+    for words in ("map hair", "3 × 16 × 16", "cosine schedule, v-prediction", "CC BY 4.0", "expert 'text'"):
+        assert words in printed
+
+
+def test_info_refuses_what_is_no_expert(tmp_path, capsys):
+    path = tmp_path / "notes.safetensors"
+    path.write_text("These are notes, not tensors.")
+    assert main(["info", str(path)]) == 1
+    assert "is not a checkpoint" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["hair", "text"])
+def test_convert_keeps_tensors_and_description(name, tmp_path, request):
+    original = request.getfixturevalue(name)
+    from safetensors import safe_open
+
+    with safe_open(original, "pt") as file:
+        content = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (it is no dictionary)
+        metadata = file.metadata()
+    torch.save({**content, **metadata}, tmp_path / "old.pt")
+    target = tmp_path / "new.safetensors"
+    assert main(["convert", str(tmp_path / "old.pt"), str(target)]) == 0
+
+    with safe_open(target, "pt") as file:
+        assert set(file.keys()) == set(content)
+        assert all(torch.equal(file.get_tensor(key), tensor) for key, tensor in content.items())
+    assert load_expert(target).metadata == load_expert(original).metadata
+
+
+def test_convert_overwrites_nothing(hair, tmp_path, capsys):
+    before = hair.read_bytes()
+    assert main(["convert", str(hair), str(hair)]) == 1
+    assert "exists already" in capsys.readouterr().err
+    assert hair.read_bytes() == before
+    assert main(["convert", str(hair), str(tmp_path / "hair.pt")]) == 1
+    assert "end in .safetensors" in capsys.readouterr().err
