@@ -104,7 +104,7 @@ _NEUTRAL_WORDS = (
     "having had wears wearing worn be been being styled tied pulled put cut dyed reaching falling flowing very "
     "quite really rather so bright vivid full plain solid simple color colour colored coloured colors colours "
     "tone toned shade length expression expressions mood mouth face faces faced head portrait picture photo image "
-    "drawing cartoon avatar illustration headshot character figure person people someone somebody man men woman "
+    "drawing cartoon avatar illustration headshot character figure person people back someone somebody man men woman "
     "women guy girl boy lady gentleman male female human kid child individual"
 )
 
@@ -123,18 +123,19 @@ def _build_phrases() -> dict[tuple[str, ...], tuple[str, ...]]:
     for meaning, wordings in _OTHER_WORDINGS.items():
         phrases.update({tuple(_words(wording)): tuple(meaning.split()) for wording in wordings.split("|")})
     # "dark red hair" says nothing about the skin, but "a pale blonde woman" does.
-    for color in COLORS[1:]:
+    for color in (*COLORS[1:], "tan", "brown"):
         for word in ADJECTIVES[color]:
             phrases.update({(shade, word): (color,) for shade in _SHADES})
     phrases[(SEPARATOR,)] = (SEPARATOR,)
+    phrases[(":",)] = (LINK,)
     return phrases
 
 
 def _words(text: str) -> list[str]:
-    """Lower-case words, hyphenated ones split; punctuation becomes `SEPARATOR`."""
+    """Lower-case words, hyphenated ones split; punctuation becomes `SEPARATOR`, except the colon."""
     text = re.sub(r"['’]s\b", "", text.lower())
     found = re.findall(r"[^\W_]+(?:['’][^\W_]+)*|[,.;:!?()/|\n]", text)
-    return [word if word[0].isalnum() else SEPARATOR for word in found]
+    return [word if word[0].isalnum() or word == ":" else SEPARATOR for word in found]
 
 
 _PHRASES = _build_phrases()
