@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 MAX_HEADER = 100_000_000  # the limit of the safetensors format, in bytes
+ZIP, PICKLE = b"PK", b"\x80"  # how files of torch.save begin, new and old
 TENSOR_MODULES = {"collections", "torch", "torch._utils", "torch.storage"}  # what pickled tensors name
 
 
@@ -51,9 +52,12 @@ def read_metadata_text(path: str | os.PathLike, metadata_key: str) -> str | None
 
 
 def _is_torch(path: Path) -> bool:
+    return _magic(path).startswith((ZIP, PICKLE))
+
+
+def _magic(path: Path) -> bytes:
     with path.open("rb") as file:
-        magic = file.read(4)
-    return magic[:2] == b"PK" or magic[:1] == b"\x80"
+        return file.read(2)
 
 
 def _read_header(path: Path) -> dict:
@@ -81,7 +85,7 @@ def _read_header(path: Path) -> dict:
 
 
 def _read_torch(path: Path, metadata_key: str) -> tuple[dict[str, Tensor], str | None]:
-    if path.open("rb").read(2) == b"PK" and not zipfile.is_zipfile(path):
+    if _magic(path).startswith(ZIP) and not zipfile.is_zipfile(path):
         raise CheckpointError(f"{path.name} is truncated; download or export it again.")
     try:
         with path.open("rb") as file:  # given a path, torch would trust its extension

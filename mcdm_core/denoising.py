@@ -141,7 +141,7 @@ class ProductDenoiser:
                 level = torch.as_tensor(sigma, dtype=x.dtype, device=x.device).flatten()[0]
                 x0, v = passes[batch[0]].expert.predict(x.repeat(len(batch), 1, 1, 1), level, condition)
                 variances = v.split(len(x)) if v is not None else [None] * len(batch)
-                results |= dict(zip(batch, zip(x0.split(len(x)), variances, strict=True), strict=False))
+                results |= dict(zip(batch, zip(x0.split(len(x)), variances, strict=True), strict=True))
         return [results[i] for i in range(len(passes))]
 
     def _plan(self, active: tuple[int, ...], x: Tensor) -> Plan:
@@ -211,7 +211,9 @@ def _check_same_samples(reference: Expert, expert: Expert) -> None:
 
 
 def _single_level(sigma: Tensor | float) -> float:
-    levels = torch.as_tensor(sigma).flatten()
+    if not isinstance(sigma, Tensor):
+        return float(sigma)  # exact, so that a window's edge holds the very level it was computed from
+    levels = sigma.flatten()
     if not (levels == levels[0]).all():
         raise ValueError(f"Expected one noise level for the whole batch and got {levels.tolist()}; denoise them apart.")
     return levels[0].item()

@@ -106,6 +106,12 @@ def test_no_checkpoint(tmp_path, content):
     refused(path, "is not a checkpoint")
 
 
+def test_a_broken_pickle(tmp_path):
+    path = tmp_path / "broken.pt"
+    path.write_bytes(b"\x80\x02 what follows is no pickle")
+    refused(path, "is not a checkpoint, or is damaged")
+
+
 def test_no_file(tmp_path):
     with pytest.raises(FileNotFoundError):
         load_expert(tmp_path / "nothing.safetensors")

@@ -84,6 +84,16 @@ def test_an_inactive_term_is_not_evaluated():
     assert rows(one, two) == [[2], []]
 
 
+def test_windows_that_touch_leave_no_gap_at_any_level():
+    one, two = pair()
+    for share in torch.rand(50).tolist():
+        denoiser = ProductDenoiser([Term(one, label(0), end=share), Term(two, label(1), start=share)])
+        edge = denoiser.windows[1][0]
+        denoiser.check_run(X, [edge * 2, edge, 0.0])
+        denoiser(X, edge)
+    assert rows(one, two) == [[], [2] * 50]
+
+
 def test_a_mask_of_zeros_leaves_a_term_out():
     one, two = pair()
     ProductDenoiser([Term(one, label(0), label(2)), Term(two, label(1), label(2), mask=torch.zeros(1, 1))])(X, 2.0)
