@@ -1,6 +1,7 @@
 """Reads maps and colours back from a drawn or sampled face, by the palette it was drawn with.
 
-The parser knows nothing of the networks. What it makes of real renders is its ceiling, and every figure is read beside it.
+The parser knows nothing of the networks. What it makes of real renders is its ceiling, and every figure is read beside
+it.
 """
 
 from dataclasses import dataclass

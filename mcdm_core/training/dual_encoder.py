@@ -27,6 +27,8 @@ from ..networks.image_encoder import ImageEncoder
 log = logging.getLogger(__name__)
 
 NAMES = tuple(ATTRIBUTES)
+# The mouth covers a few pixels and is learned last: captions name it more often than anything else.
+_FIRST_NAMED = [0.4 if name == "mouth" else 0.6 / (len(NAMES) - 1) for name in NAMES]
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,8 @@ class Pairs:
 
     def describe(self, index: int, rng: np.random.Generator) -> tuple[str, np.ndarray]:
         """A caption of one picture and which attributes it names (boolean, in the order of `NAMES`)."""
-        named = rng.random(len(NAMES)) < rng.uniform(0.2, 1.0)
-        named[rng.integers(len(NAMES))] = True
+        named = rng.random(len(NAMES)) < rng.uniform(0.0, 1.0)
+        named[rng.choice(len(NAMES), p=_FIRST_NAMED)] = True
         attributes = {n: ATTRIBUTES[n][v] for n, v in zip(NAMES, self.values[index], strict=True)}
         subset = [n for n, flag in zip(NAMES, named, strict=True) if flag]
         return caption(attributes, rng, subset), named
@@ -77,7 +79,7 @@ def matches(values: np.ndarray, named: np.ndarray) -> Tensor:
 
 
 def train_dual_encoder(
-    folder: Path, steps: int = 2000, batch_size: int = 128, seed: int = 6_000_000, count: int = 12_000
+    folder: Path, steps: int = 3000, batch_size: int = 128, seed: int = 6_000_000, count: int = 12_000
 ) -> Path:
     """Train both towers with the sigmoid loss of SigLIP (Zhai et al., 2023), whose targets are exact here.
 

@@ -1,0 +1,90 @@
+"""What sampled faces show of what they were asked for."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from .held_out import HeldOut
+from .metrics import bootstrap_interval, f1_score, flat_noise, high_frequency_energy, intersection_over_union
+from .mouth import MouthReader
+from .parser import Parsed, parse_face
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A mean over samples with its 95 % bootstrap interval."""
+
+    mean: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: list[float]) -> "Figure":
+        """Figure of one value a sample."""
+        return cls(float(np.mean(values)), *bootstrap_interval(np.array(values, dtype=np.float64)))
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def measure_maps(images: np.ndarray, faces: HeldOut, sources: dict[str, list[int]]) -> dict[str, Figure]:
+    """IoU and F1 of parsed maps with the maps asked for.
+
+    Args:
+        images: uint8 samples, (N, H, W, 3).
+        faces: Where the maps come from.
+        sources: Map name → for each sample the index of the face whose map was asked for.
+    """
+    parsed = [parse_face(image) for image in images]
+    figures = {}
+    for name, indices in sources.items():
+        pairs = [(getattr(p, name), faces.maps[name][i] > 127) for p, i in zip(parsed, indices, strict=True)]
+        figures[f"{name} IoU"] = Figure.of([intersection_over_union(*pair) for pair in pairs])
+        figures[f"{name} F1"] = Figure.of([f1_score(*pair) for pair in pairs])
+    return figures
+
+
+def measure_attributes(
+    images: np.ndarray, faces: HeldOut, indices: list[int], reader: MouthReader
+) -> dict[str, Figure]:
+    """Share of samples that show each attribute their caption names, and the mean over attributes.
+
+    Args:
+        images: uint8 samples, (N, H, W, 3).
+        faces: Where the captions come from.
+        indices: For each sample, the face its caption describes.
+        reader: Reads mouths.
+    """
+    parsed = [parse_face(image) for image in images]
+    mouths = reader.read(images)
+    read: dict[str, Callable[[Parsed], str]] = {
+        name: lambda p, name=name: p.colors[name] for name in ("hair_color", "skin_color", "background")
+    }
+    right = {
+        name: [float(get(p) == faces.faces[i].attributes[name]) for p, i in zip(parsed, indices, strict=True)]
+        for name, get in read.items()
+    }
+    right["mouth"] = [float(m == faces.faces[i].attributes["mouth"]) for m, i in zip(mouths, indices, strict=True)]
+    means = np.mean(list(right.values()), axis=0).tolist()
+    return {name: Figure.of(values) for name, values in right.items()} | {"mean of attributes": Figure.of(means)}
+
+
+def measure_cleanness(images: np.ndarray, faces: HeldOut) -> dict[str, float]:
+    """High-frequency energy relative to real renders, and how flat the flat areas are (0…255, renders beside it)."""
+    return {
+        "high-frequency energy / real": high_frequency_energy(images) / high_frequency_energy(faces.images),
+        "deviation in flat areas": flat_noise(images, _flat(images)),
+        "deviation in flat areas, real": flat_noise(faces.images, _flat(faces.images)),
+    }
+
+
+def _flat(images: np.ndarray) -> np.ndarray:
+    """Pixels whose whole 3×3 neighbourhood the parser gives to one part."""
+    flat = np.zeros(images.shape[:3], dtype=bool)
+    for mask, image in zip(flat, images, strict=True):
+        parsed = parse_face(image)
+        for part in (parsed.hair, parsed.skin):
+            windows = np.lib.stride_tricks.sliding_window_view(part, (3, 3))
+            mask[1:-1, 1:-1] |= windows.all(axis=(-2, -1))
+    return flat
