@@ -6,6 +6,7 @@ from reference_weights import reference_config, reference_values, reference_weig
 
 from mcdm_core.networks import UNet, UNetConfig
 from mcdm_core.networks.blocks import timestep_embedding
+from mcdm_core.networks.image_encoder import ImageEncoder
 
 MAPS = {"face_unet": 6, "sketch_unet": 3}
 
@@ -128,3 +129,11 @@ def test_an_odd_embedding_width_is_padded():
 def test_the_configuration_survives_its_plain_form():
     config = UNetConfig(channel_mult=(0.5, 1), film_dim=512)
     assert UNetConfig.from_dict({**config.to_dict(), "channel_mult": [0.5, 1]}) == config
+
+
+@pytest.mark.parametrize("size", [64, 48])
+def test_the_image_encoder_takes_any_size_and_sees_the_picture(size):
+    encoder = ImageEncoder(dim=16, width=8).eval().requires_grad_(False)
+    black, white = encoder(torch.stack([-torch.ones(3, size, size), torch.ones(3, size, size)]))
+    assert black.shape == (16,)
+    assert not torch.allclose(black, white)
