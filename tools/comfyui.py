@@ -8,6 +8,8 @@ from .environment import ROOT
 
 # ComfyUI runs without torchaudio, and its builds often do not match the installed torch.
 SKIPPED_REQUIREMENTS = {"torchaudio"}
+# ComfyUI 0.3.64 imports requests without listing it: older versions of transformers brought it along.
+UNLISTED_REQUIREMENTS = ["requests"]
 
 
 def find_comfyui() -> Path | None:
@@ -32,9 +34,10 @@ def find_comfyui() -> Path | None:
 
 
 def comfyui_requirements(folder: Path) -> list[str]:
-    """Return the lines of ComfyUI's requirements.txt, without the packages it can do without."""
+    """Return the lines of ComfyUI's requirements.txt, less what it runs without and with what it forgets."""
     lines = [line.split("#")[0].strip() for line in (folder / "requirements.txt").read_text().splitlines()]
-    return [line for line in lines if line and _package_name(line) not in SKIPPED_REQUIREMENTS]
+    listed = [line for line in lines if line and _package_name(line) not in SKIPPED_REQUIREMENTS]
+    return listed + UNLISTED_REQUIREMENTS
 
 
 def _is_comfyui(folder: Path) -> bool:

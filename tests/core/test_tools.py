@@ -45,9 +45,9 @@ def test_the_variable_decides_and_must_name_a_comfyui(fake_home, monkeypatch):
         comfyui.find_comfyui()
 
 
-def test_requirements_leave_out_torchaudio_alone(tmp_path):
+def test_requirements_leave_out_torchaudio_and_add_requests(tmp_path):
     (tmp_path / "requirements.txt").write_text("torch\ntorchaudio>=2\n\n# comment\ntorchsde  # noise\nav>=14.2.0\n")
-    assert comfyui.comfyui_requirements(tmp_path) == ["torch", "torchsde", "av>=14.2.0"]
+    assert comfyui.comfyui_requirements(tmp_path) == ["torch", "torchsde", "av>=14.2.0", "requests"]
 
 
 def test_package_and_requirements_file_ask_for_the_same():
