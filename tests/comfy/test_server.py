@@ -1,6 +1,7 @@
 """The server as users start it, with the pack installed among its custom nodes; everything goes over HTTP."""
 
 import asyncio
+import importlib
 import io
 import json
 import shutil
@@ -165,6 +166,27 @@ def test_a_product_gives_a_picture(server, small_experts):
     (picture,) = server.pictures(product(small_experts))
     assert picture.shape == (32, 32, 3)
     assert picture.std() > 5
+
+
+WORKFLOWS = {
+    "faces": {"hair_color": "red", "background": "white"},
+    "faces_four_modalities": {"hair_color": "purple", "background": "green"},
+}
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_the_shipped_workflows_obey_their_conditions(server, core, name):
+    parser, metrics = (importlib.import_module(f"{core.__name__}.evaluation.{part}") for part in ("parser", "metrics"))
+    prompt = json.loads((ROOT / "workflows" / "api" / f"{name}.json").read_text())
+    (enlarged,) = server.pictures(prompt)
+    picture = enlarged[::6, ::6]
+    assert picture.shape == (64, 64, 3)
+    parsed = parser.parse_face(picture)
+    for kind in ("hair", "skin"):
+        (file,) = [value["inputs"]["image"] for value in prompt.values() if f"_{kind}.png" in str(value["inputs"])]
+        truth = np.asarray(Image.open(ROOT / "workflows" / "inputs" / Path(file).name).convert("L")) > 127
+        assert metrics.intersection_over_union(getattr(parsed, kind), truth) > 0.65
+    assert {key: parsed.colors[key] for key in WORKFLOWS[name]} == WORKFLOWS[name]
 
 
 def test_a_cancelled_run_is_followed_by_a_good_one(server, small_experts):
