@@ -98,3 +98,12 @@ def test_levels_of_flows_and_noise_predictors_meet(host):
     pure, highest = host.levels.align(n, torch.tensor([1.0]), flow, eps)
     assert highest.item() == pytest.approx(float(eps.sigma_max))
     torch.testing.assert_close(pure, n * math.hypot(1, float(eps.sigma_max)))
+
+
+def test_the_pixel_space_vae_keeps_every_level(load):
+    vae = load("hair").vae
+    picture = (torch.arange(256.0) / 255).reshape(1, 16, 16, 1).expand(-1, -1, -1, 3)
+    latent = vae.encode(picture)
+    assert latent.shape == (1, 3, 16, 16)
+    torch.testing.assert_close(latent.amin().item(), -1.0)
+    torch.testing.assert_close(vae.decode(latent), picture, atol=1e-6, rtol=0)
