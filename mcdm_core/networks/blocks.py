@@ -10,8 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-GROUPS = 32
-
 
 def timestep_embedding(t: Tensor, dim: int, max_period: float = 10_000.0) -> Tensor:
     """Sinusoidal embedding, cosines first.
@@ -34,8 +32,8 @@ def timestep_embedding(t: Tensor, dim: int, max_period: float = 10_000.0) -> Ten
 class GroupNorm32(nn.GroupNorm):
     """GroupNorm computed in float32 whatever the dtype of its input, as ADM does."""
 
-    def __init__(self, channels: int):
-        super().__init__(GROUPS, channels)
+    def __init__(self, groups: int, channels: int):
+        super().__init__(groups, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalize x of shape (B, C, …)."""
@@ -76,6 +74,7 @@ class ResBlock(nn.Module):
         channels: Input channels.
         out_channels: Output channels.
         emb_channels: Width of the time embedding.
+        groups: Groups of the norms.
         dropout: Dropout probability before the last convolution.
         scale_shift_norm: Modulate by scale and shift after the norm instead of adding.
         film_dim: Width of the second embedding ("cond_emb" of the paper's face release); None leaves the branch out.
@@ -88,6 +87,7 @@ class ResBlock(nn.Module):
         out_channels: int,
         emb_channels: int,
         *,
+        groups: int = 32,
         dropout: float = 0.0,
         scale_shift_norm: bool = True,
         film_dim: int | None = None,
@@ -97,14 +97,14 @@ class ResBlock(nn.Module):
         self.scale_shift_norm = scale_shift_norm
         self.resample = resample(channels, with_conv=False) if resample else nn.Identity()
         self.in_layers = nn.Sequential(
-            GroupNorm32(channels), nn.SiLU(), nn.Conv2d(channels, out_channels, 3, padding=1)
+            GroupNorm32(groups, channels), nn.SiLU(), nn.Conv2d(channels, out_channels, 3, padding=1)
         )
         modulation = 2 * out_channels if scale_shift_norm else out_channels
         self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(emb_channels, modulation))
         if film_dim is not None:
             self.cond_emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(film_dim, 2 * out_channels))
         self.out_layers = nn.Sequential(
-            GroupNorm32(out_channels),
+            GroupNorm32(groups, out_channels),
             nn.SiLU(),
             nn.Dropout(dropout),
             nn.Conv2d(out_channels, out_channels, 3, padding=1),
@@ -143,13 +143,14 @@ class AttentionBlock(nn.Module):
         num_heads: Number of heads.
         new_order: How the 3C channels of `qkv` are laid out: True splits q, k and v first, then heads (ADM-64);
             False splits heads first (every other published file).
+        groups: Groups of the norm.
     """
 
-    def __init__(self, channels: int, num_heads: int, new_order: bool = False):
+    def __init__(self, channels: int, num_heads: int, new_order: bool = False, groups: int = 32):
         super().__init__()
         self.num_heads = num_heads
         self.new_order = new_order
-        self.norm = GroupNorm32(channels)
+        self.norm = GroupNorm32(groups, channels)
         self.qkv = nn.Conv1d(channels, 3 * channels, 1)
         self.proj_out = nn.Conv1d(channels, channels, 1)
 

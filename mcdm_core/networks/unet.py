@@ -30,6 +30,8 @@ class UNetConfig:
         new_attention_order: See `AttentionBlock`.
         scale_shift_norm: See `ResBlock`.
         resblock_updown: Resample inside residual blocks rather than by strided convolutions.
+        norm_groups: Groups of every norm. With as many groups as channels a norm erases each channel's level, and
+            the network smuggles it past in a bright speck; narrow networks want fewer.
         dropout: Dropout probability while training.
         num_classes: Size of the class embedding, None for none.
         map_channels: Channels of the maps concatenated to x_t (segmentation, sketch, low resolution), 0 for none.
@@ -50,6 +52,7 @@ class UNetConfig:
     new_attention_order: bool = False
     scale_shift_norm: bool = True
     resblock_updown: bool = True
+    norm_groups: int = 32
     dropout: float = 0.0
     num_classes: int | None = None
     map_channels: int = 0
@@ -115,6 +118,7 @@ class UNet(nn.Module):
                 channels,
                 out_channels,
                 emb_channels,
+                groups=c.norm_groups,
                 dropout=c.dropout,
                 scale_shift_norm=c.scale_shift_norm,
                 film_dim=c.film_dim,
@@ -125,7 +129,7 @@ class UNet(nn.Module):
             return residual(channels, channels, kind) if c.resblock_updown else kind(channels, with_conv=True)
 
         def attention(channels: int) -> AttentionBlock:
-            return AttentionBlock(channels, c.heads(channels), c.new_attention_order)
+            return AttentionBlock(channels, c.heads(channels), c.new_attention_order, c.norm_groups)
 
         widths = [int(mult * c.model_channels) for mult in c.channel_mult]
         stem_in = (c.in_channels + (c.in_channels if c.convert_maps else c.map_channels)) * c.patch**2
@@ -156,7 +160,9 @@ class UNet(nn.Module):
                 self.output_blocks.append(Stage(*layers))
 
         self.out = nn.Sequential(
-            GroupNorm32(channels), nn.SiLU(), nn.Conv2d(channels, c.out_channels * c.patch**2, 3, padding=1)
+            GroupNorm32(c.norm_groups, channels),
+            nn.SiLU(),
+            nn.Conv2d(channels, c.out_channels * c.patch**2, 3, padding=1),
         )
 
     def forward(
