@@ -23,16 +23,15 @@ def canonical_map(name: str) -> str:
     return _ALIASES.get(name, name)
 
 
-def read_map(image: Tensor, name: str, size: int) -> Tensor:
-    """Turn an image or mask into a map of an expert's size.
+def read_gray(image: Tensor, name: str) -> Tensor:
+    """Check an image or mask that is to be a map.
 
     Args:
         image: ComfyUI's IMAGE (B, H, W, C) with gray values, or MASK (B, H, W) or (H, W); 0…1, 1 where the part is.
         name: Kind of map, for messages.
-        size: The expert's height and width in pixels.
 
     Returns:
-        float32 (B, 1, size, size) in [0, 1].
+        float32 (B, 1, H, W) in [0, 1].
 
     Raises:
         ValueError: If the image is in colour, or cannot be an image or mask (see `read_image`).
@@ -46,7 +45,25 @@ def read_map(image: Tensor, name: str, size: int) -> Tensor:
                 f"The {what} should be gray, white where there is {name} and black elsewhere, but this is a colour "
                 "picture; connect a segmentation map or a mask."
             )
-    result = fit(values.mean(1, keepdim=True), size, what)
+    return values.mean(1, keepdim=True)
+
+
+def read_map(image: Tensor, name: str, size: int) -> Tensor:
+    """Turn an image or mask into a map of an expert's size.
+
+    Args:
+        image: See `read_gray`.
+        name: Kind of map, for messages.
+        size: The expert's height and width in pixels.
+
+    Returns:
+        float32 (B, 1, size, size) in [0, 1].
+
+    Raises:
+        ValueError: See `read_gray`.
+    """
+    what = f"{name} map"
+    result = fit(read_gray(image, name), size, what)
     if not result.any():
         logger.warning("The %s is black all over; to the expert this is as good as no map.", what)
     return result

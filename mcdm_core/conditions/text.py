@@ -12,9 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .vocabulary import TOKENS, tokenize
+from .vocabulary import TOKENIZERS, TOKENS
 
 logger = logging.getLogger(__name__)
+
+_LISTED_WORDS = 60  # in a warning
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,10 @@ class TextTowerConfig:
         layers: Transformer layers.
         dim: Length of the embedding.
         max_tokens: Tokens read from one caption; the rest is ignored.
+        lexicon: Key of `TOKENIZERS`.
+
+    Raises:
+        ValueError: If the lexicon is unknown.
     """
 
     vocabulary: tuple[str, ...] = TOKENS
@@ -36,6 +42,14 @@ class TextTowerConfig:
     layers: int = 2
     dim: int = 128
     max_tokens: int = 64
+    lexicon: str = "faces"
+
+    def __post_init__(self) -> None:
+        if self.lexicon not in TOKENIZERS:
+            raise ValueError(
+                f"Expected a text encoder with one of the lexicons {', '.join(TOKENIZERS)} and got {self.lexicon!r}; "
+                "update the pack."
+            )
 
     @classmethod
     def from_dict(cls, values: dict) -> "TextTowerConfig":
@@ -123,6 +137,7 @@ class TextTower(nn.Module):
         Returns:
             int64 (B, L), on the tower's device; L ≥ 1 is the longest caption's length.
         """
+        tokenize = TOKENIZERS[self.config.lexicon]
         rows: list[list[int]] = []
         ignored: dict[str, None] = {}
         for text in texts:
@@ -153,4 +168,5 @@ class TextTower(nn.Module):
         return self(self.tokens(texts))
 
     def _known_words(self) -> str:
-        return ", ".join(token for token in self.config.vocabulary if token.isalpha() or "-" in token)
+        words = [token for token in self.config.vocabulary if token.isalpha() or "-" in token]
+        return ", ".join(words[:_LISTED_WORDS]) + (", …" if len(words) > _LISTED_WORDS else "")

@@ -5,7 +5,8 @@ Words such as "hair" and "background" are tokens too because they say what a col
 """
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 
 SEPARATOR = ","
 """Token between clauses: without it "hair is blue, background green" could be read as "blue background"."""
@@ -116,12 +117,12 @@ _SHADES = ("light", "dark", "deep", "pale")
 def _build_phrases() -> dict[tuple[str, ...], tuple[str, ...]]:
     """Wording (as words) → canonical tokens."""
     phrases: dict[tuple[str, ...], tuple[str, ...]] = {
-        tuple(_words(token)): (token,) for token in TOKENS if token != SEPARATOR
+        tuple(split_words(token)): (token,) for token in TOKENS if token != SEPARATOR
     }
     for token, adjectives in ADJECTIVES.items():
-        phrases.update({tuple(_words(adjective)): (token,) for adjective in adjectives})
+        phrases.update({tuple(split_words(adjective)): (token,) for adjective in adjectives})
     for meaning, wordings in _OTHER_WORDINGS.items():
-        phrases.update({tuple(_words(wording)): tuple(meaning.split()) for wording in wordings.split("|")})
+        phrases.update({tuple(split_words(wording)): tuple(meaning.split()) for wording in wordings.split("|")})
     # "dark red hair" says nothing about the skin, but "a pale blonde woman" does.
     for color in (*COLORS[1:], "tan", "brown"):
         for word in ADJECTIVES[color]:
@@ -131,7 +132,7 @@ def _build_phrases() -> dict[tuple[str, ...], tuple[str, ...]]:
     return phrases
 
 
-def _words(text: str) -> list[str]:
+def split_words(text: str) -> list[str]:
     """Lower-case words, hyphenated ones split; punctuation becomes `SEPARATOR`, except the colon."""
     text = re.sub(r"['’]s\b", "", text.lower())
     found = re.findall(r"[^\W_]+(?:['’][^\W_]+)*|[,.;:!?()/|\n]", text)
@@ -152,7 +153,7 @@ def tokenize(text: str) -> tuple[list[str], list[str]]:
         The canonical tokens in their order (members of `TOKENS`; neutral words such as "a" or "man" are dropped), and
         the words that are in neither the vocabulary nor the neutral words, each once.
     """
-    words = _words(text)
+    words = split_words(text)
     tokens: list[str] = []
     unknown: dict[str, None] = {}
     position = 0
@@ -181,3 +182,25 @@ def _without_idle_separators(tokens: list[str]) -> list[str]:
         if token != SEPARATOR or (kept and kept[-1] != SEPARATOR):
             kept.append(token)
     return kept[:-1] if kept and kept[-1] == SEPARATOR else kept
+
+
+def tokenize_plain(text: str) -> tuple[list[str], list[str]]:
+    """Split a caption into its very words, for towers trained on captions of one's own.
+
+    Args:
+        text: A caption.
+
+    Returns:
+        As `tokenize`: the words in their order and, since any word may be in a vocabulary, no unknown ones.
+    """
+    return _without_idle_separators(split_words(text)), []
+
+
+def gather_vocabulary(captions: Iterable[str], size: int) -> tuple[str, ...]:
+    """The `size` most frequent words of captions, sorted by frequency and then by spelling."""
+    counts = Counter(word for text in captions for word in tokenize_plain(text)[0])
+    return tuple(sorted(counts, key=lambda word: (-counts[word], word))[:size])
+
+
+TOKENIZERS: Mapping[str, Callable[[str], tuple[list[str], list[str]]]] = {"faces": tokenize, "plain": tokenize_plain}
+"""Lexicon → how free wording becomes tokens: "faces" with the synonyms above, "plain" word by word."""

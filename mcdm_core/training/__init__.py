@@ -2,9 +2,8 @@
 
 import argparse
 import logging
+import sys
 from pathlib import Path
-
-import tomli
 
 log = logging.getLogger(__name__)
 
@@ -18,7 +17,8 @@ def main(argv: list[str] | None = None) -> int:
         "--resume",
         nargs="?",
         const="state",
-        help="go on from this run's saved state, or from the averaged weights of the expert file given",
+        metavar="FILE",
+        help="go on from this run's saved state if there is one, or from the averaged weights of an expert file",
     )
     parser.add_argument("--threads", type=int, default=0, help="CPU threads, 0 for all")
     arguments = parser.parse_args(argv)
@@ -28,13 +28,18 @@ def main(argv: list[str] | None = None) -> int:
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    if "dual_encoder" in tomli.loads(arguments.config.read_text(encoding="utf-8")):
+    from .config import read_toml
+
+    if "dual_encoder" in read_toml(arguments.config):
         from .dual_encoder import train_from_config
 
         written = train_from_config(arguments.config, arguments.runs)
     else:
         from .run import train_expert
 
-        written = train_expert(arguments.config, arguments.runs, arguments.resume)
+        try:
+            written = train_expert(arguments.config, arguments.runs, arguments.resume)
+        except KeyboardInterrupt:
+            sys.exit(130)  # the state is saved and the log has said so
     log.info("Wrote %s", written)
     return 0

@@ -16,7 +16,8 @@ class DataConfig:
     Attributes:
         kind: "faces" draws them, "folder" reads the user's own.
         modalities: Conditions trained on, alternating from step to step: "hair", "skin", "sketch", "text";
-            empty for an unconditional network. A folder may name any map after its subfolder.
+            empty for an unconditional network. A folder may name any map after its subfolder. Of several maps each
+            has its own channel, in this order.
         seed: First seed of the drawn set; sets with seeds 10⁶ apart are disjoint.
         count: How many faces are drawn.
         leading: Attribute → the value that 70 % of the drawn faces have (uniform where not named).
@@ -64,6 +65,27 @@ class OptimizerConfig:
 
 
 @dataclass(frozen=True)
+class ReportConfig:
+    """What a run writes about itself.
+
+    Attributes:
+        every: Steps between rows of `loss.csv`.
+        held_out_every: Steps between held-out losses and samples, 0 for none; they are also made at the end.
+        held_out: Pictures held out: drawn for it, or taken out of the folder (at most a tenth of it, at least one).
+        samples: Held-out conditions of each modality that are sampled, 0 for none.
+        sample_steps: DDIM steps of these samples.
+        weight: Their guidance weight w.
+    """
+
+    every: int = 100
+    held_out_every: int = 500
+    held_out: int = 64
+    samples: int = 4
+    sample_steps: int = 20
+    weight: float = 2.0
+
+
+@dataclass(frozen=True)
 class TrainingConfig:
     """One run.
 
@@ -72,6 +94,7 @@ class TrainingConfig:
         network: Architecture.
         data: Pictures and conditions.
         optimizer: Training.
+        report: What is logged.
         start: Expert file to start from, relative to the configuration file; empty for random weights.
         schedule: Name of the noise schedule.
         prediction: What the network predicts.
@@ -83,6 +106,7 @@ class TrainingConfig:
     network: UNetConfig
     data: DataConfig
     optimizer: OptimizerConfig = OptimizerConfig()
+    report: ReportConfig = ReportConfig()
     start: str = ""
     schedule: str = "cosine"
     prediction: str = "v"
@@ -90,20 +114,63 @@ class TrainingConfig:
     card: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class DualEncoderConfig:
+    """A text tower and an image tower, trained on pairs of pictures and captions.
+
+    Attributes:
+        name: Names the run's folder and the file.
+        path: Folder of pairs (`images/` and `captions/`), relative to the configuration file; empty draws faces.
+        image_size: Side in pixels to which the folder's pictures are brought; faces are drawn at 64.
+        steps: Optimizer steps.
+        batch_size: Pairs a step.
+        seed: Seed of initialization and batches, and the first seed of drawn faces.
+        count: How many faces are drawn.
+        words: Size of the vocabulary at most; the rarest words of a folder's captions are left out.
+    """
+
+    name: str = "encoder"
+    path: str = ""
+    image_size: int = 64
+    steps: int = 3000
+    batch_size: int = 128
+    seed: int = 6_000_000
+    count: int = 12_000
+    words: int = 4000
+
+
 def load_config(path: Path) -> TrainingConfig:
-    """Read a run's configuration.
+    """Read an expert's configuration.
 
     Raises:
         ValueError: The file is no TOML, or a name in it is unknown or missing.
     """
-    try:
-        values = tomli.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomli.TOMLDecodeError) as error:
-        raise ValueError(f"Expected a training configuration in TOML at {path}: {error}.") from error
-    sections = {"network": UNetConfig, "data": DataConfig, "optimizer": OptimizerConfig}
+    values = read_toml(path)
+    sections = {"network": UNetConfig, "data": DataConfig, "optimizer": OptimizerConfig, "report": ReportConfig}
     for name, kind in sections.items():
         values[name] = _build(kind, values.get(name, {}), f"[{name}] of {path.name}")
     return _build(TrainingConfig, values, path.name)
+
+
+def load_dual_encoder_config(path: Path) -> DualEncoderConfig:
+    """Read the `[dual_encoder]` section of a configuration.
+
+    Raises:
+        ValueError: The file is no TOML, or a name in the section is unknown.
+    """
+    return _build(DualEncoderConfig, read_toml(path)["dual_encoder"], f"[dual_encoder] of {path.name}")
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The file's content.
+
+    Raises:
+        ValueError: There is no such file, or it is no TOML.
+    """
+    try:
+        return tomli.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomli.TOMLDecodeError) as error:
+        raise ValueError(f"Expected a training configuration in TOML at {path}: {error}.") from error
 
 
 def _build(kind: type, values: dict[str, Any], where: str) -> Any:

@@ -7,33 +7,46 @@ embeddings be sampled with *text* embeddings.
 import json
 import logging
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
-import tomli
 import torch
 import torch.nn.functional as F
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from ..conditions.text import TextTower, TextTowerConfig
+from ..conditions.vocabulary import gather_vocabulary
 from ..data.captions import caption
 from ..data.faces import ATTRIBUTES, draw_face, render_face
 from ..networks.image_encoder import ImageEncoder
+from .config import DualEncoderConfig, load_dual_encoder_config
+from .folder import CAPTIONS, IMAGES, list_files, load_pictures, pair_files, split_stems
 
 log = logging.getLogger(__name__)
 
+METADATA_KEY = "mcdm_encoder"
+HELD_OUT = 128  # pairs
 NAMES = tuple(ATTRIBUTES)
 # The mouth covers a few pixels and is learned last: captions name it more often than anything else.
 _FIRST_NAMED = [0.4 if name == "mouth" else 0.6 / (len(NAMES) - 1) for name in NAMES]
 
 
+class CaptionedPictures(Protocol):
+    """Anything that yields pairs."""
+
+    def batch(self, size: int, rng: np.random.Generator) -> tuple[Tensor, list[str], Tensor]:
+        """Pictures uint8 (B, 3, H, W), their captions, and which pictures each caption fits: float (B, B)."""
+        ...
+
+
 @dataclass(frozen=True)
 class Pairs:
-    """Pictures with the attributes that captions are written from.
+    """Drawn faces with the attributes that captions are written from.
 
     Attributes:
         images: uint8, (N, 3, H, W).
@@ -50,6 +63,58 @@ class Pairs:
         attributes = {n: ATTRIBUTES[n][v] for n, v in zip(NAMES, self.values[index], strict=True)}
         subset = [n for n, flag in zip(NAMES, named, strict=True) if flag]
         return caption(attributes, rng, subset), named
+
+    def batch(self, size: int, rng: np.random.Generator) -> tuple[Tensor, list[str], Tensor]:
+        """See `CaptionedPictures`. Captions are exact, so the targets are: a caption fits all that it is true of."""
+        index = rng.integers(0, len(self.images), size)
+        captions, named = zip(*(self.describe(i, rng) for i in index), strict=True)
+        return self.images[torch.from_numpy(index)], list(captions), matches(self.values[index], np.stack(named))
+
+
+@dataclass(frozen=True)
+class FolderPairs:
+    """Pictures with one or more captions each.
+
+    Attributes:
+        images: uint8, (N, 3, H, W).
+        captions: Captions of each picture.
+    """
+
+    images: Tensor
+    captions: list[list[str]]
+
+    def batch(self, size: int, rng: np.random.Generator) -> tuple[Tensor, list[str], Tensor]:
+        """See `CaptionedPictures`. A caption fits its own picture, and those that have the same caption."""
+        index = rng.choice(len(self.images), min(size, len(self.images)), replace=False)
+        texts = [str(rng.choice(self.captions[i])) for i in index]
+        targets = torch.tensor([[text in self.captions[j] for j in index] for text in texts]).float()
+        return self.images[torch.from_numpy(index)], texts, targets
+
+
+def read_pairs(folder: Path, size: int) -> tuple[FolderPairs, FolderPairs]:
+    """Pairs of a folder, `images/NAME.png` and `captions/NAME.txt` with a caption a line; held-out ones apart.
+
+    Raises:
+        ValueError: A file is missing, has no counterpart, or cannot be used.
+    """
+    pictures = list_files(folder / IMAGES)
+    texts = dict(zip(pictures, pair_files(folder, CAPTIONS, list(pictures), frozenset({".txt"})), strict=True))
+
+    def read(stems: list[str]) -> FolderPairs:
+        return FolderPairs(load_pictures([pictures[s] for s in stems], size), [_read_captions(texts[s]) for s in stems])
+
+    training, held_out = split_stems(list(pictures), HELD_OUT)
+    return read(training), read(held_out)
+
+
+def _read_captions(path: Path) -> list[str]:
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no UTF-8 text; save it as UTF-8.") from error
+    if not any(lines):
+        raise ValueError(f"{path} has no caption; write one, or remove it together with its picture.")
+    return [line for line in lines if line]
 
 
 def draw_pairs(seed: int, count: int) -> Pairs:
@@ -78,57 +143,89 @@ def matches(values: np.ndarray, named: np.ndarray) -> Tensor:
     return torch.from_numpy((equal | ~named[:, None, :]).all(axis=2)).float()
 
 
-def train_dual_encoder(
-    folder: Path, steps: int = 3000, batch_size: int = 128, seed: int = 6_000_000, count: int = 12_000
-) -> Path:
-    """Train both towers with the sigmoid loss of SigLIP (Zhai et al., 2023), whose targets are exact here.
+class DualEncoder(nn.Module):
+    """Both towers and the sigmoid loss of SigLIP (Zhai et al., 2023) between them.
 
-    A caption that names two attributes fits many pictures, and since captions are exact we know which: the loss pulls
-    it to all of them, so a text embedding comes to lie at the mean of the pictures it describes.
+    A caption that names two attributes fits many pictures. The loss pulls it to all that the targets name, so that a
+    text embedding comes to lie at the mean of the pictures it describes.
 
-    Returns:
-        The file written: both towers, with their configuration in the header.
+    Args:
+        config: The text tower.
     """
-    torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
-    pairs = draw_pairs(seed, count)
-    text_tower, image_tower = TextTower(TextTowerConfig()), ImageEncoder()
-    scale, bias = nn.Parameter(torch.tensor(2.3)), nn.Parameter(torch.tensor(-6.0))
-    parameters = [*text_tower.parameters(), *image_tower.parameters(), scale, bias]
-    optimizer = torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.01)
-    rates = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1e-3, total_steps=steps, pct_start=0.1)
-    with tqdm(total=steps, desc="dual encoder", unit="step") as bar:
-        for step in range(steps):
-            index = rng.integers(0, count, batch_size)
-            captions, named = zip(*(pairs.describe(i, rng) for i in index), strict=True)
-            targets = matches(pairs.values[index], np.stack(named))
-            pictures = pairs.images[torch.from_numpy(index)].float() / 127.5 - 1
-            with torch.autocast("cpu", torch.bfloat16):
-                images = F.normalize(image_tower(pictures).float(), dim=1)
-                texts = F.normalize(text_tower.encode(list(captions)).float(), dim=1)
-            logits = texts @ images.T * scale.exp() + bias
-            loss = F.binary_cross_entropy_with_logits(logits, targets, reduction="sum") / batch_size
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            rates.step()
-            bar.update()
-            if step % 100 == 0:
-                bar.set_postfix(loss=f"{loss.item():.3f}")
-                log.info("dual encoder step %d loss %.4f", step, loss.item())
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "encoder.safetensors"
-    state = {f"text_encoder.{k}": v for k, v in text_tower.state_dict().items()}
-    state |= {f"image_encoder.{k}": v for k, v in image_tower.state_dict().items()}
-    header = {"text_encoder": text_tower.config.to_dict(), "steps": steps, "seed": seed, "faces": count}
-    save_file({k: v.contiguous() for k, v in state.items()}, path, {"mcdm_encoder": json.dumps(header)})
-    return path
+
+    def __init__(self, config: TextTowerConfig):
+        super().__init__()
+        self.text, self.image = TextTower(config), ImageEncoder(config.dim)
+        self.scale, self.bias = nn.Parameter(torch.tensor(2.3)), nn.Parameter(torch.tensor(-6.0))
+
+    def loss(self, pictures: Tensor, captions: list[str], targets: Tensor) -> Tensor:
+        """Loss of one batch, see `CaptionedPictures`; a sum over pictures, averaged over captions."""
+        with torch.autocast("cpu", torch.bfloat16):
+            images = F.normalize(self.image(pictures.float() / 127.5 - 1).float(), dim=1)
+            texts = F.normalize(self.text.encode(captions).float(), dim=1)
+        logits = texts @ images.T * self.scale.exp() + self.bias
+        return F.binary_cross_entropy_with_logits(logits, targets, reduction="sum") / len(captions)
+
+
+def train_dual_encoder(
+    config: DualEncoderConfig, training: CaptionedPictures, held_out: CaptionedPictures, tower: TextTowerConfig
+) -> DualEncoder:
+    """Train both towers; the log gets the loss every 100 steps, and the held-out loss every 500."""
+    torch.manual_seed(config.seed)
+    rng = np.random.default_rng(config.seed)
+    model = DualEncoder(tower)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01)
+    rates = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1e-3, total_steps=config.steps, pct_start=0.1)
+    for step in tqdm(range(1, config.steps + 1), desc="dual encoder", unit="step"):
+        loss = model.loss(*training.batch(config.batch_size, rng))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        rates.step()
+        if step % 100 == 0:
+            log.info("dual encoder step %d: loss %.4f", step, loss.item())
+        if step % 500 == 0 or step == config.steps:
+            log.info("dual encoder step %d: held-out loss %.4f", step, _held_out_loss(model, held_out))
+    return model
+
+
+@torch.no_grad()
+def _held_out_loss(model: DualEncoder, pairs: CaptionedPictures) -> float:
+    return model.loss(*pairs.batch(HELD_OUT, np.random.default_rng(0))).item()
 
 
 def train_from_config(config_path: Path, runs: Path) -> Path:
-    """Train the towers that a TOML file with a `[dual_encoder]` section describes."""
-    options = tomli.loads(config_path.read_text(encoding="utf-8"))["dual_encoder"]
-    return train_dual_encoder(runs / "encoder", **options)
+    """Train the towers that a TOML file with a `[dual_encoder]` section describes.
+
+    Returns:
+        The file written: both towers, with their configuration in the header.
+
+    Raises:
+        ValueError: The configuration is wrong, or the folder's pairs cannot be used.
+    """
+    config = load_dual_encoder_config(config_path)
+    training: CaptionedPictures
+    held_out: CaptionedPictures
+    if config.path:
+        training, held_out = read_pairs(config_path.parent / config.path, config.image_size)
+        words = gather_vocabulary((text for texts in training.captions for text in texts), config.words)
+        tower = TextTowerConfig(vocabulary=words, lexicon="plain")
+    else:
+        training, held_out = draw_pairs(config.seed, config.count), draw_pairs(config.seed + config.count, HELD_OUT)
+        tower = TextTowerConfig()
+    model = train_dual_encoder(config, training, held_out, tower)
+    path = runs / config.name / f"{config.name}.safetensors"
+    save_dual_encoder(path, model, config)
+    return path
+
+
+def save_dual_encoder(path: Path, model: DualEncoder, config: DualEncoderConfig) -> None:
+    """Write both towers; `load_dual_encoder` reads them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    state = {f"text_encoder.{k}": v.contiguous() for k, v in model.text.state_dict().items()}
+    state |= {f"image_encoder.{k}": v.contiguous() for k, v in model.image.state_dict().items()}
+    header = {"text_encoder": model.text.config.to_dict(), "training": asdict(config)}
+    save_file(state, path, {METADATA_KEY: json.dumps(header)})
 
 
 @torch.no_grad()
@@ -138,11 +235,22 @@ def embed_images(tower: ImageEncoder, images: Tensor) -> Tensor:
 
 
 def load_dual_encoder(path: Path) -> tuple[TextTower, ImageEncoder]:
-    """Both towers of a file written by `train_dual_encoder`."""
-    with safe_open(path, "pt") as file:
-        header = json.loads(file.metadata()["mcdm_encoder"])
-        state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 – safe_open has no iteration
-    text_tower, image_tower = TextTower(TextTowerConfig.from_dict(header["text_encoder"])), ImageEncoder()
+    """Both towers of a file written by `save_dual_encoder`.
+
+    Raises:
+        ValueError: There is no such file, or it holds something else.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            header = json.loads(file.metadata()[METADATA_KEY])
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 – safe_open has no iteration
+    except (OSError, SafetensorError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"Expected a dual encoder at {path}, which cannot be read as one; train one with a [dual_encoder] "
+            "configuration."
+        ) from error
+    config = TextTowerConfig.from_dict(header["text_encoder"])
+    text_tower, image_tower = TextTower(config), ImageEncoder(config.dim)
     for prefix, tower in (("text_encoder.", text_tower), ("image_encoder.", image_tower)):
         tower.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
         tower.eval()

@@ -13,11 +13,17 @@ from tqdm import tqdm
 from ..condition import Condition
 from ..networks import UNet
 from ..prediction import prediction_named
-from ..schedule import Schedule
 from .config import OptimizerConfig, TrainingConfig
+from .held_out import HeldOutReport
+from .interrupts import deferred_interrupts
+from .logs import CsvLog
+from .objective import Objective, trained_schedule
 from .sources import Source
 
 log = logging.getLogger(__name__)
+
+STATE_FILE = "state.pt"
+STEM = "input_blocks.0.0.weight"
 
 
 def learning_rate_factor(step: int, config: OptimizerConfig) -> float:
@@ -35,23 +41,28 @@ def adapt_state(state: dict[str, Tensor], network: UNet) -> dict[str, Tensor]:
     the old network's.
 
     Raises:
-        ValueError: A tensor differs in anything but the stem's input channels.
+        ValueError: A tensor has another shape, and more than input channels that the old stem lacks.
     """
     adapted = {}
     for key, target in network.state_dict().items():
         source = state.get(key)
         if source is not None and source.shape == target.shape:
             adapted[key] = source
-        elif source is None or key == "input_blocks.0.0.weight":
+        elif source is None:
             adapted[key] = torch.zeros_like(target)
-            if source is not None:
-                adapted[key][:, : source.shape[1]] = source
+        elif key == STEM and _only_fewer_inputs(source.shape, target.shape):
+            adapted[key] = torch.zeros_like(target)
+            adapted[key][:, : source.shape[1]] = source
         else:
             raise ValueError(
                 f"The starting weights have {key} of shape {tuple(source.shape)}, this network {tuple(target.shape)}; "
                 "start from an expert of the same width and depth."
             )
     return adapted
+
+
+def _only_fewer_inputs(source: torch.Size, target: torch.Size) -> bool:
+    return source[1] < target[1] and (source[0], *source[2:]) == (target[0], *target[2:])
 
 
 def drop_rows(condition: Condition, share: float, rng: np.random.Generator) -> Condition:
@@ -74,18 +85,22 @@ class Trainer:
     Args:
         config: The run.
         source: Its batches.
-        folder: Where its state is kept.
+        held_out: Pictures it does not train on.
+        folder: Where its state and its logs are kept.
     """
 
-    def __init__(self, config: TrainingConfig, source: Source, folder: Path):
+    def __init__(self, config: TrainingConfig, source: Source, held_out: Source, folder: Path):
         self.config = config
         self.source = source
         self.folder = folder
-        self.schedule = Schedule.named(config.schedule)
-        self.prediction = prediction_named(config.prediction)
+        self.objective = Objective(
+            trained_schedule(config.schedule), prediction_named(config.prediction), config.optimizer.autocast
+        )
+        self.report = HeldOutReport(config, held_out, self.objective, folder)
+        self.log = CsvLog(folder / "loss.csv", "step", "loss")
         torch.manual_seed(config.optimizer.seed)
         self.network = UNet(config.network)
-        self.average = copy.deepcopy(self.network).requires_grad_(False)
+        self.average = copy.deepcopy(self.network).requires_grad_(False).eval()
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=config.optimizer.learning_rate, betas=(0.9, 0.99), weight_decay=0.01
         )
@@ -94,13 +109,18 @@ class Trainer:
     @property
     def state_path(self) -> Path:
         """Everything needed to go on after an interruption."""
-        return self.folder / "state.pt"
+        return self.folder / STATE_FILE
 
-    def start_from(self, state: dict[str, Tensor]) -> None:
-        """Begin with the given weights."""
+    def start_from(self, state: dict[str, Tensor], step: int = 0) -> None:
+        """Begin with the given weights, as if `step` steps were done.
+
+        Raises:
+            ValueError: See `adapt_state`.
+        """
         state = adapt_state(state, self.network)
         self.network.load_state_dict(state)
         self.average.load_state_dict(state)
+        self.step = step
 
     def save(self) -> None:
         """Write the run's state, replacing the previous one only when it is whole."""
@@ -118,25 +138,25 @@ class Trainer:
         partial.replace(self.state_path)
 
     def resume(self) -> None:
-        """Continue from the saved state."""
-        state = torch.load(self.state_path, map_location="cpu", weights_only=True)
-        self.network.load_state_dict(state["network"])
-        self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step = state["step"]
-        log.info("Resuming %s at step %d", self.config.name, self.step)
+        """Continue from the saved state.
 
-    def loss(self, x0: Tensor, condition: Condition, rng: np.random.Generator) -> Tensor:
-        """Mean squared error of the prediction at uniformly drawn timesteps."""
-        size = len(x0)
-        t = torch.from_numpy(rng.uniform(0, len(self.schedule.alphas_cumprod) - 1, size))
-        noise = torch.from_numpy(rng.standard_normal(x0.shape, dtype=np.float32))
-        alpha_t, sigma_t = (value.float().view(-1, 1, 1, 1) for value in self.schedule.alpha_sigma(t))
-        x_t = alpha_t * x0 + sigma_t * noise
-        target = self.prediction.target(x0, noise, alpha_t, sigma_t)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.config.optimizer.autocast):
-            output = self.network(x_t, t.float(), **condition.kwargs())
-        return (output.float() - target).square().mean()
+        Raises:
+            ValueError: It is the state of another network.
+        """
+        state = torch.load(self.state_path, map_location="cpu", weights_only=True)
+        try:
+            self.network.load_state_dict(state["network"])
+            self.average.load_state_dict(state["average"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (RuntimeError, ValueError) as error:
+            raise ValueError(
+                f"{self.state_path} is the state of a network other than [network] describes; restore the "
+                "configuration, or remove the file to begin anew."
+            ) from error
+        self.step = state["step"]
+        self.log.rewind(self.step)
+        self.report.log.rewind(self.step)
+        log.info("Resuming %s at step %d", self.config.name, self.step)
 
     def train_step(self) -> float:
         """One optimizer step; returns the loss."""
@@ -146,7 +166,10 @@ class Trainer:
         modalities = self.config.data.modalities
         modality = modalities[self.step % len(modalities)] if modalities else None
         x0, condition = self.source.batch(modality, options.batch_size, rng)
-        loss = self.loss(x0, drop_rows(condition, options.condition_dropout, rng), rng)
+        condition = drop_rows(condition, options.condition_dropout, rng)
+        # Dropout inside the network draws from torch's own generator, which a resumed run has to find as it was.
+        torch.manual_seed(int(np.random.SeedSequence((options.seed, self.step)).generate_state(1)[0]))
+        loss = self.objective(self.network, x0, condition, rng)
         for group in self.optimizer.param_groups:
             group["lr"] = options.learning_rate * learning_rate_factor(self.step, options)
         self.optimizer.zero_grad()
@@ -162,34 +185,42 @@ class Trainer:
         decay = min(decay, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - decay)
 
-    def run(self, log_every: int = 100, save_every: int = 250) -> None:
+    def run(self, save_every: int = 250) -> None:
         """Train to the configured number of steps, saving on the way and on interruption.
 
         Raises:
+            KeyboardInterrupt: The run was interrupted; its state is saved.
             RuntimeError: The loss is no longer finite.
         """
+        steps = self.config.optimizer.steps
         losses: list[float] = []
-        with tqdm(total=self.config.optimizer.steps, initial=self.step, desc=self.config.name, unit="step") as bar:
-            try:
-                while self.step < self.config.optimizer.steps:
-                    losses.append(self.train_step())
-                    bar.update()
-                    if self.step % log_every == 0:
-                        mean = float(np.mean(losses))
-                        losses.clear()
-                        if not math.isfinite(mean):
-                            raise RuntimeError(f"The loss of {self.config.name} diverged at step {self.step}.")
-                        bar.set_postfix(loss=f"{mean:.4f}")
-                        self._log_line(mean)
-                    if self.step % save_every == 0:
-                        self.save()
-            except KeyboardInterrupt:
-                log.warning("Interrupted at step %d; run again with --resume to go on.", self.step)
-                self.save()
-                raise
+        with (
+            deferred_interrupts() as interrupted,
+            tqdm(total=steps, initial=self.step, desc=self.config.name, unit="step") as bar,
+        ):
+            while self.step < steps:
+                losses.append(self.train_step())
+                bar.update()
+                if self.step % self.config.report.every == 0:
+                    bar.set_postfix(loss=f"{self._log(losses):.4f}")
+                    losses.clear()
+                if self._is_reported():
+                    self.report.write(self.average, self.step)
+                if interrupted():
+                    self.save()
+                    log.warning("Interrupted at step %d; run again with --resume to go on.", self.step)
+                    raise KeyboardInterrupt
+                if self.step % save_every == 0:
+                    self.save()
         self.save()
 
-    def _log_line(self, loss: float) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "loss.csv").open("a", encoding="utf-8") as file:
-            file.write(f"{self.step},{loss:.5f}\n")
+    def _log(self, losses: list[float]) -> float:
+        mean = float(np.mean(losses))
+        if not math.isfinite(mean):
+            raise RuntimeError(f"The loss of {self.config.name} diverged at step {self.step}.")
+        self.log.add(self.step, f"{mean:.5f}")
+        return mean
+
+    def _is_reported(self) -> bool:
+        every = self.config.report.held_out_every
+        return every > 0 and (self.step % every == 0 or self.step == self.config.optimizer.steps)

@@ -1,25 +1,27 @@
 """One training run, from its configuration to the expert file."""
 
-import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from ..checkpoints import load_expert, save_expert
 from ..conditions.text import TextTower
+from ..experts import Expert
 from ..metadata import ExpertMetadata
-from .config import TrainingConfig, load_config
-from .loop import Trainer
-from .sources import Source, draw_faces
-
-log = logging.getLogger(__name__)
+from .checks import check_config, check_embedding
+from .config import DataConfig, TrainingConfig, load_config
+from .dual_encoder import embed_images, load_dual_encoder
+from .folder import read_folder
+from .loop import STATE_FILE, Trainer
+from .sources import PictureSet, draw_faces
 
 
 @dataclass(frozen=True)
 class Prepared:
     """A run's batches and, for a text expert, the tower that goes into its file."""
 
-    source: Source
+    source: PictureSet
+    held_out: PictureSet
     text_tower: TextTower | None = None
 
 
@@ -29,47 +31,60 @@ def train_expert(config_path: Path, runs: Path, resume: str | None = None) -> Pa
     Args:
         config_path: The TOML file.
         runs: Folder that gets a subfolder named after the run.
-        resume: None to begin, "state" to go on where the run stopped, or an expert file whose weights to go on from.
+        resume: None to begin; "state" to go on where the run stopped, or to begin where there is no state; or an
+            expert file whose averaged weights and number of steps to go on from.
 
     Returns:
         The expert file.
 
     Raises:
-        ValueError: The configuration is wrong, or a saved state exists and `resume` was not given.
+        ValueError: The configuration is wrong, its data cannot be read, or a saved state exists and `resume` was not
+            given.
     """
     config = load_config(config_path)
-    folder = runs / config.name
-    prepared = _prepare(config, config_path.parent, runs)
-    trainer = Trainer(config, prepared.source, folder)
-    if trainer.state_path.exists() and resume is None:
-        raise ValueError(f"{trainer.state_path} holds an earlier run; pass --resume to go on with it, or remove it.")
-    if trainer.state_path.exists() and resume == "state":
+    check_config(config)
+    folder, base = runs / config.name, config_path.parent
+    state_exists = (folder / STATE_FILE).exists()
+    if state_exists and resume is None:
+        raise ValueError(f"{folder / STATE_FILE} holds an earlier run; add --resume to go on with it, or remove it.")
+    start = _load_start(base / config.start) if config.start else None
+    prepared = _prepare(config, base, runs)
+    trainer = Trainer(config, prepared.source, prepared.held_out, folder)
+    if resume == "state" and state_exists:
         trainer.resume()
-    elif resume and resume != "state":
-        expert = load_expert(resume)
-        trainer.start_from(expert.network.state_dict())
-        trainer.step = int(expert.metadata.get("card", {}).get("steps", 0))
-    elif config.start:
-        trainer.start_from(load_expert(config_path.parent / config.start).network.state_dict())
+    elif resume not in (None, "state"):
+        expert = _load_start(Path(resume))
+        trainer.start_from(expert.network.state_dict(), int(expert.metadata["card"].get("steps", 0)))
+    elif start is not None:
+        trainer.start_from(start.network.state_dict())
     trainer.run()
     path = folder / f"{config.name}.safetensors"
-    save_expert(path, trainer.average, describe(trainer, prepared.text_tower), prepared.text_tower)
+    save_expert(path, trainer.average, describe(trainer, prepared), prepared.text_tower)
     return path
 
 
+def _load_start(path: Path) -> Expert:
+    if not path.exists():
+        raise ValueError(f"Expected an expert file to start from at {path} and there is none; train it first.")
+    return load_expert(path)
+
+
 def _prepare(config: TrainingConfig, base: Path, runs: Path) -> Prepared:
-    if config.data.kind == "folder":
-        from .folder import FolderSource
-
-        return Prepared(FolderSource(base / config.data.path, config.data.modalities, config.image_size))
-    if config.data.kind != "faces":
-        raise ValueError(f"Expected data of kind 'faces' or 'folder' and got {config.data.kind!r}; correct the name.")
-    if "text" not in config.data.modalities:
-        return Prepared(draw_faces(config.data, runs / "data"))
-    from .dual_encoder import embed_images, load_dual_encoder
-
-    text_tower, image_tower = load_dual_encoder(base / config.data.text_encoder)
-    return Prepared(draw_faces(config.data, runs / "data", partial(embed_images, image_tower)), text_tower)
+    data, held_out = config.data, max(1, config.report.held_out)
+    text_tower, embed = None, None
+    if "text" in data.modalities:
+        text_tower, image_tower = load_dual_encoder(base / data.text_encoder)
+        check_embedding(config, text_tower.config.dim)
+        embed = partial(embed_images, image_tower)
+    if data.kind == "folder":
+        source, beside = read_folder(
+            base / data.path, data.modalities, config.image_size, held_out, embed, data.embedding_noise
+        )
+    else:
+        source = draw_faces(data, runs / "data", embed)
+        # Seeds just behind the training set's: the same frequencies, other faces.
+        beside = draw_faces(replace(data, seed=data.seed + data.count, count=held_out), runs / "data", embed)
+    return Prepared(source, beside, text_tower)
 
 
 def condition_spec(modalities: tuple[str, ...], text_tower: TextTower | None) -> dict:
@@ -88,20 +103,26 @@ def condition_spec(modalities: tuple[str, ...], text_tower: TextTower | None) ->
             return {"kind": "maps", "maps": list(names)}
 
 
-def describe(trainer: Trainer, text_tower: TextTower | None) -> ExpertMetadata:
+def describe(trainer: Trainer, prepared: Prepared) -> ExpertMetadata:
     """The expert's header: architecture, condition, and a card that says how it was trained."""
     config = trainer.config
     return ExpertMetadata(
         name=config.name,
         network=config.network,
         image_size=config.image_size,
-        condition=condition_spec(config.data.modalities, text_tower),
+        condition=condition_spec(config.data.modalities, prepared.text_tower),
         schedule=config.schedule,
         prediction=config.prediction,
         card={
             **config.card,
             "steps": trainer.step,
             "seed": config.optimizer.seed,
-            "data": f"{config.data.count} {config.data.kind}, seed {config.data.seed}, leading {config.data.leading}",
+            "data": _describe_data(config.data, len(prepared.source)),
         },
     )
+
+
+def _describe_data(data: DataConfig, count: int) -> str:
+    if data.kind == "folder":
+        return f"{count} pictures of the folder {Path(data.path).name!r}"
+    return f"{count} faces, seed {data.seed}, leading {data.leading}"

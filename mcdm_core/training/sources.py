@@ -5,7 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -29,13 +29,14 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True)
-class DrawnFaces:
-    """A set of drawn faces in memory.
+class PictureSet:
+    """Pictures in memory with their conditions.
 
     Attributes:
         images: uint8, (N, 3, H, W).
-        maps: Modality → uint8 maps, (N, H, W).
+        maps: Map modality → uint8 maps, (N, H, W), in the order of the network's channels.
         embeddings: Image embeddings, (N, D), where the modality is text.
+        embedding_noise: See `DataConfig`.
     """
 
     images: Tensor
@@ -43,8 +44,11 @@ class DrawnFaces:
     embeddings: Tensor | None = None
     embedding_noise: float = 0.0
 
+    def __len__(self) -> int:
+        return len(self.images)
+
     def batch(self, modality: str | None, size: int, rng: np.random.Generator) -> tuple[Tensor, Condition]:
-        """See `Source`."""
+        """See `Source`. A map fills its own channel; those of the other maps are zero, as if they were not given."""
         index = torch.from_numpy(rng.integers(0, len(self.images), size))
         x0 = self.images[index].float() / 127.5 - 1
         if modality is None:
@@ -52,7 +56,9 @@ class DrawnFaces:
         if modality == "text":
             assert self.embeddings is not None
             return x0, Condition(embedding=perturb(self.embeddings[index], self.embedding_noise, rng))
-        return x0, Condition(maps=self.maps[modality][index, None].float() / 255)
+        maps = torch.zeros(size, len(self.maps), *self.images.shape[2:])
+        maps[:, list(self.maps).index(modality)] = self.maps[modality][index].float() / 255
+        return x0, Condition(maps=maps)
 
 
 def perturb(embedding: Tensor, noise: float, rng: np.random.Generator) -> Tensor:
@@ -66,7 +72,7 @@ def perturb(embedding: Tensor, noise: float, rng: np.random.Generator) -> Tensor
     return torch.nn.functional.normalize(embedding + length * direction, dim=1)
 
 
-def draw_faces(config: DataConfig, cache: Path, embed: Callable[[Tensor], Tensor] | None = None) -> DrawnFaces:
+def draw_faces(config: DataConfig, cache: Path, embed: Callable[[Tensor], Tensor] | None = None) -> PictureSet:
     """Draw the configured set on all cores, or read it from `cache`.
 
     Args:
@@ -91,11 +97,11 @@ def draw_faces(config: DataConfig, cache: Path, embed: Callable[[Tensor], Tensor
         tensors["sketch"] = torch.from_numpy(
             np.stack([255 * edges(image).astype(np.uint8) for image in images.permute(0, 2, 3, 1).numpy()])
         )
-    embeddings = embed(images) if embed and "text" in config.modalities else None
-    return DrawnFaces(images, tensors, embeddings, config.embedding_noise)
+    in_order = {name: tensors[name] for name in config.modalities if name in tensors}
+    return PictureSet(images, in_order, embed(images) if embed else None, config.embedding_noise)
 
 
-def _draw(config: DataConfig, maps: tuple[str, ...]) -> dict[str, np.ndarray]:
+def _draw(config: DataConfig, maps: tuple[str, ...]) -> dict[str, Any]:
     jobs = [(config.seed + i, config.leading, maps) for i in range(config.count)]
     with ProcessPoolExecutor() as pool:
         drawn = list(tqdm(pool.map(_draw_one, jobs, chunksize=64), total=len(jobs), desc="drawing", unit="face"))

@@ -1,0 +1,81 @@
+"""Refuses configurations that could not be trained, before anything is drawn or read."""
+
+from ..data.faces import IMAGE_SIZE
+from .config import TrainingConfig
+
+FACE_MODALITIES = ("hair", "skin", "sketch", "text")
+_RESERVED = ("images", "captions", "auto")
+
+
+def check_config(config: TrainingConfig) -> None:
+    """Check that modalities, data and network fit each other.
+
+    Raises:
+        ValueError: They don't; one sentence says what to change.
+    """
+    if config.data.kind not in ("faces", "folder"):
+        raise ValueError(f"Expected data of kind 'faces' or 'folder' and got {config.data.kind!r}; correct the name.")
+    if config.data.kind == "folder" and not config.data.path:
+        raise ValueError('Expected the folder\'s path in [data] and found none; add path = "…".')
+    if config.data.kind == "faces" and config.image_size != IMAGE_SIZE:
+        raise ValueError(f"Faces are drawn at {IMAGE_SIZE} pixels, not at {config.image_size}; set image_size to that.")
+    _check_modalities(config)
+    _check_network(config)
+
+
+def _check_modalities(config: TrainingConfig) -> None:
+    modalities = config.data.modalities
+    if len(set(modalities)) < len(modalities):
+        raise ValueError(f"Expected each modality once and got {list(modalities)}; remove the repetition.")
+    if reserved := [name for name in modalities if name in _RESERVED or "/" in name]:
+        raise ValueError(f"{reserved[0]!r} cannot be the name of a modality; rename its subfolder.")
+    if config.data.kind == "faces" and (unknown := [name for name in modalities if name not in FACE_MODALITIES]):
+        raise ValueError(
+            f"Drawn faces have the modalities {', '.join(FACE_MODALITIES)} and not {unknown[0]!r}; choose among them."
+        )
+    if "text" in modalities and len(modalities) > 1:
+        raise ValueError(
+            f"A network that reads text reads nothing else here, and the modalities are {list(modalities)}; train one "
+            "expert for text and one for the rest, and unite them."
+        )
+    if "text" in modalities and not config.data.text_encoder:
+        raise ValueError('The modality "text" needs a dual encoder; train one and name its file in text_encoder.')
+
+
+def _check_network(config: TrainingConfig) -> None:
+    network, modalities = config.network, config.data.modalities
+    maps = [name for name in modalities if name != "text"]
+    if network.map_channels != len(maps):
+        raise ValueError(
+            f"The modalities {list(modalities)} need {len(maps)} map channels and [network] has "
+            f"{network.map_channels}; set map_channels = {len(maps)}."
+        )
+    if (network.pooled_dim is not None) != ("text" in modalities):
+        remedy = "add it, the length of the dual encoder's embedding" if "text" in modalities else "remove it"
+        raise ValueError(f"The modalities are {list(modalities)} and pooled_dim is {network.pooled_dim}; {remedy}.")
+    if network.num_classes is not None or network.film_dim is not None:
+        raise ValueError("num_classes and film_dim belong to networks that are not trained here; remove them.")
+    if (network.in_channels, network.out_channels) != (3, 3):
+        raise ValueError(
+            f"Pictures have 3 channels and the variance is not learned, but [network] has in_channels = "
+            f"{network.in_channels} and out_channels = {network.out_channels}; set both to 3."
+        )
+    multiple = network.patch * 2 ** (len(network.channel_mult) - 1)
+    if config.image_size % multiple:
+        raise ValueError(
+            f"This network halves its picture down to a {multiple}th, and image_size = {config.image_size} is no "
+            f"multiple of {multiple}; change image_size, patch or channel_mult."
+        )
+
+
+def check_embedding(config: TrainingConfig, dim: int) -> None:
+    """Check that the network takes embeddings of length `dim`.
+
+    Raises:
+        ValueError: It takes others.
+    """
+    if config.network.pooled_dim != dim:
+        raise ValueError(
+            f"The dual encoder's embeddings have length {dim} and [network] has pooled_dim = "
+            f"{config.network.pooled_dim}; set pooled_dim = {dim}."
+        )

@@ -1,0 +1,93 @@
+"""What a run shows of itself on pictures it does not train on: a loss, and samples beside their conditions."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ..condition import Condition
+from ..experts import Expert
+from ..networks import UNet
+from ..pictures import labelled_grid, map_to_picture, to_picture
+from ..sampling import sample_product
+from ..terms import Term
+from .config import TrainingConfig
+from .logs import CsvLog
+from .objective import Objective
+from .sources import Source
+
+log = logging.getLogger(__name__)
+
+_STREAM = 1 << 32  # steps stay below, so that held-out noise is never that of a training step
+_COLUMNS = ("condition", "sample", "held-out\npicture")
+
+
+class HeldOutReport:
+    """Held-out loss and samples of a run; the same pictures, timesteps and noise each time, so that figures compare.
+
+    Args:
+        config: The run.
+        source: Held-out pictures.
+        objective: What the run minimizes.
+        folder: The run's folder, which gets `held_out.csv` and `samples_STEP.png`.
+    """
+
+    def __init__(self, config: TrainingConfig, source: Source, objective: Objective, folder: Path):
+        self.config = config
+        self.source = source
+        self.objective = objective
+        self.folder = folder
+        self.log = CsvLog(folder / "held_out.csv", "step", "modality", "loss")
+
+    @torch.no_grad()
+    def write(self, network: UNet, step: int) -> float:
+        """Measure and sample a network after `step` steps.
+
+        Returns:
+            The loss, averaged over modalities.
+        """
+        losses = []
+        rows: list[list[Image.Image | str]] = []
+        for modality in self.config.data.modalities or (None,):
+            losses.append(self._loss(network, modality))
+            self.log.add(step, modality or "none", f"{losses[-1]:.5f}")
+            if self.config.report.samples:
+                rows += self._samples(network, modality)
+        if rows:
+            labelled_grid(_COLUMNS, rows).save(self.folder / f"samples_{step:06d}.png")
+        mean = float(np.mean(losses))
+        log.info("%s step %d: held-out loss %.4f", self.config.name, step, mean)
+        return mean
+
+    def _loss(self, network: UNet, modality: str | None) -> float:
+        rng = self._generator()
+        x0, condition = self.source.batch(modality, self.config.report.held_out, rng)
+        return self.objective(network, x0, condition, rng).item()
+
+    def _samples(self, network: UNet, modality: str | None) -> list[list[Image.Image | str]]:
+        report, rng = self.config.report, self._generator()
+        x0, condition = self.source.batch(modality, report.samples, rng)
+        noise = torch.from_numpy(rng.standard_normal(x0.shape, dtype=np.float32))
+        expert = Expert(
+            network,
+            self.objective.schedule,
+            self.objective.prediction,
+            image_size=self.config.image_size,
+            name=self.config.name,
+        )
+        weight = 1.0 if modality is None else report.weight
+        terms = [Term(expert, condition, condition.null(), weight)]
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.objective.autocast):
+            samples = sample_product(terms, noise, str(report.sample_steps))
+        return [[_tile(condition, i), to_picture(samples[i]), to_picture(x0[i])] for i in range(len(x0))]
+
+    def _generator(self) -> np.random.Generator:
+        return np.random.default_rng((self.config.optimizer.seed, _STREAM))
+
+
+def _tile(condition: Condition, row: int) -> Image.Image | str:
+    if condition.maps is not None:
+        return map_to_picture(condition.maps[row].amax(dim=0, keepdim=True))
+    return "none" if condition.embedding is None else "embedding of the picture"

@@ -1,0 +1,125 @@
+"""Interruption and resumption, to the last bit."""
+
+import signal
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny_runs import write_config, write_folder
+
+from mcdm_core import load_expert
+from mcdm_core.training.config import load_config
+from mcdm_core.training.folder import read_folder
+from mcdm_core.training.loop import Trainer
+from mcdm_core.training.run import train_expert
+
+DATA = 'kind = "folder"\npath = "pictures"\nmodalities = ["hair", "skin"]'
+
+
+@pytest.fixture
+def config(tmp_path):
+    write_folder(tmp_path / "pictures")
+    return write_config(tmp_path / "both.toml", data=DATA, network="map_channels = 2", steps=6)
+
+
+class Interrupting:
+    """A source that is interrupted while it makes a batch."""
+
+    def __init__(self, source, at, number=signal.SIGINT):
+        self.source, self.at, self.number = source, at, number
+
+    def batch(self, modality, size, rng):
+        self.at -= 1
+        if self.at == 0:
+            signal.raise_signal(self.number)
+        return self.source.batch(modality, size, rng)
+
+
+def make_trainer(config_path, folder, interrupt_at=0, number=signal.SIGINT):
+    config = load_config(config_path)
+    source, held_out = read_folder(config_path.parent / "pictures", config.data.modalities, 16, 1)
+    return Trainer(config, Interrupting(source, interrupt_at, number), held_out, folder)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_equals_an_uninterrupted_one(config, tmp_path, number):
+    whole = train_expert(config, tmp_path / "whole")
+
+    trainer = make_trainer(config, tmp_path / "runs" / "both", 3, number)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run()
+    assert trainer.step == 3  # the step that was interrupted is finished
+    assert signal.getsignal(number) is not None
+    resumed = train_expert(config, tmp_path / "runs", "state")
+
+    expected, actual = load_file(whole), load_file(resumed)
+    assert expected.keys() == actual.keys()
+    assert all(torch.equal(expected[key], actual[key]) for key in expected)
+    states = [torch.load(folder / "both" / "state.pt") for folder in (tmp_path / "whole", tmp_path / "runs")]
+    assert all(torch.equal(states[0]["network"][key], states[1]["network"][key]) for key in states[0]["network"])
+
+
+def test_handlers_are_as_before_when_a_run_ends(config, tmp_path):
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    train_expert(config, tmp_path / "runs")
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_a_second_interruption_acts_at_once(config, tmp_path):
+    trainer = make_trainer(config, tmp_path / "runs" / "both")
+
+    def batch(modality, size, rng):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    trainer.source.batch = batch
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run()
+    assert trainer.step == 0
+    assert not trainer.state_path.exists()
+
+
+def test_a_run_is_not_begun_twice(config, tmp_path):
+    train_expert(config, tmp_path)
+    with pytest.raises(ValueError, match="holds an earlier run; add --resume"):
+        train_expert(config, tmp_path)
+
+
+def test_resuming_without_a_state_begins(config, tmp_path):
+    assert train_expert(config, tmp_path, "state").exists()
+
+
+def test_a_run_goes_on_from_an_expert_file(config, tmp_path):
+    short = write_config(tmp_path / "short.toml", data=DATA, network="map_channels = 2", steps=2)
+    begun = train_expert(short, tmp_path)
+    expert = load_expert(begun)
+    assert expert.metadata["card"]["steps"] == 2
+    resumed = load_expert(train_expert(config, tmp_path, str(begun)))
+    assert resumed.metadata["card"]["steps"] == 6
+    assert len(torch.load(tmp_path / "both" / "state.pt")["optimizer"]["state"]) > 0
+
+    # Nothing is left to do at 2 of 2 steps, so what comes out is what went in.
+    again = load_expert(train_expert(short, tmp_path / "again", str(begun)))
+    assert all(torch.equal(a, b) for a, b in zip(expert.network.parameters(), again.network.parameters(), strict=True))
+
+
+def test_the_state_of_another_network_is_refused(config, tmp_path):
+    train_expert(config, tmp_path)
+    config.write_text(config.read_text().replace("model_channels = 32", "model_channels = 64"))
+    with pytest.raises(ValueError, match="restore the configuration"):
+        train_expert(config, tmp_path, "state")
+
+
+def test_logs_are_rewound_to_the_step_resumed_from(config, tmp_path):
+    config.write_text(config.read_text().replace("held_out_every = 0", "held_out_every = 2\nevery = 1\nsamples = 0"))
+    train_expert(config, tmp_path)
+    folder = tmp_path / "both"
+    before = (folder / "loss.csv").read_text(), (folder / "held_out.csv").read_text()
+    state = torch.load(folder / "state.pt")
+    torch.save({**state, "step": 3}, folder / "state.pt")
+    train_expert(config, tmp_path, "state")
+    lines = (folder / "loss.csv").read_text().splitlines()
+    assert lines[:4] == before[0].splitlines()[:4]
+    assert [line.split(",")[0] for line in lines] == ["step", *"123456"]
+    held_out = [line.split(",")[:2] for line in (folder / "held_out.csv").read_text().splitlines()]
+    assert held_out == [line.split(",")[:2] for line in before[1].splitlines()]
