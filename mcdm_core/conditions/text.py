@@ -116,6 +116,10 @@ class TextTower(nn.Module):
         Returns:
             (B, dim), each row of length 1; zeros, the null condition, where a row is all padding.
         """
+        return F.normalize(self.projection(self.pool(tokens)), dim=-1)
+
+    def pool(self, tokens: Tensor) -> Tensor:
+        """What `forward` projects: the mean over tokens, shape (B, width); zeros where a row is all padding."""
         mask = tokens != 0
         # A softmax over nothing is NaN: rows without tokens attend to their padding and are zeroed at the end.
         visible = mask | ~mask.any(1, keepdim=True)
@@ -123,8 +127,7 @@ class TextTower(nn.Module):
         for layer in self.layers:
             x = layer(x, visible)
         weights = mask.to(x.dtype)[..., None]
-        pooled = (self.norm(x) * weights).sum(1) / weights.sum(1).clamp(min=1)
-        return F.normalize(self.projection(pooled), dim=-1)
+        return (self.norm(x) * weights).sum(1) / weights.sum(1).clamp(min=1)
 
     def tokens(self, texts: Sequence[str]) -> Tensor:
         """Rows of the word embedding for captions, as `forward` reads them.

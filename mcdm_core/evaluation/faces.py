@@ -1,6 +1,5 @@
 """What sampled faces show of what they were asked for."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +7,7 @@ import numpy as np
 from .held_out import HeldOut
 from .metrics import bootstrap_interval, f1_score, flat_noise, high_frequency_energy, intersection_over_union
 from .mouth import MouthReader
-from .parser import Parsed, parse_face
+from .parser import parse_face
 
 
 @dataclass(frozen=True)
@@ -56,16 +55,14 @@ def measure_attributes(
         indices: For each sample, the face its caption describes.
         reader: Reads mouths.
     """
-    parsed = [parse_face(image) for image in images]
-    mouths = reader.read(images)
-    read: dict[str, Callable[[Parsed], str]] = {
-        name: lambda p, name=name: p.colors[name] for name in ("hair_color", "skin_color", "background")
-    }
+    read: dict[str, list[str]] = {"mouth": reader.read(images)}
+    for image in images:
+        for name, value in parse_face(image).colors.items():
+            read.setdefault(name, []).append(value)
     right = {
-        name: [float(get(p) == faces.faces[i].attributes[name]) for p, i in zip(parsed, indices, strict=True)]
-        for name, get in read.items()
+        name: [float(value == faces.faces[i].attributes[name]) for value, i in zip(values, indices, strict=True)]
+        for name, values in read.items()
     }
-    right["mouth"] = [float(m == faces.faces[i].attributes["mouth"]) for m, i in zip(mouths, indices, strict=True)]
     means = np.mean(list(right.values()), axis=0).tolist()
     return {name: Figure.of(values) for name, values in right.items()} | {"mean of attributes": Figure.of(means)}
 

@@ -1,7 +1,9 @@
 """Refuses configurations that could not be trained, before anything is drawn or read."""
 
 from ..data.faces import IMAGE_SIZE
+from ..prediction import prediction_named
 from .config import TrainingConfig
+from .objective import trained_schedule
 
 FACE_MODALITIES = ("hair", "skin", "sketch", "text")
 _RESERVED = ("images", "captions", "auto")
@@ -19,6 +21,8 @@ def check_config(config: TrainingConfig) -> None:
         raise ValueError('Expected the folder\'s path in [data] and found none; add path = "…".')
     if config.data.kind == "faces" and config.image_size != IMAGE_SIZE:
         raise ValueError(f"Faces are drawn at {IMAGE_SIZE} pixels, not at {config.image_size}; set image_size to that.")
+    prediction_named(config.prediction)
+    trained_schedule(config.schedule)
     _check_modalities(config)
     _check_network(config)
 

@@ -203,6 +203,8 @@ def train_from_config(config_path: Path, runs: Path) -> Path:
     Raises:
         ValueError: The configuration is wrong, or the folder's pairs cannot be used.
     """
+    from .alignment import align_text  # which needs this module
+
     config = load_dual_encoder_config(config_path)
     training: CaptionedPictures
     held_out: CaptionedPictures
@@ -214,6 +216,7 @@ def train_from_config(config_path: Path, runs: Path) -> Path:
         training, held_out = draw_pairs(config.seed, config.count), draw_pairs(config.seed + config.count, HELD_OUT)
         tower = TextTowerConfig()
     model = train_dual_encoder(config, training, held_out, tower)
+    align_text(model, training)
     path = runs / config.name / f"{config.name}.safetensors"
     save_dual_encoder(path, model, config)
     return path
