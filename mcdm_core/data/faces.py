@@ -103,7 +103,10 @@ class Face:
     hair_placement: Placement = field(default_factory=Placement)
 
     def with_hair_of(self, other: "Face") -> "Face":
-        """This face under the other's hair: style, placement and pose, hence the other's hair map."""
+        """This face under the other's hair: style, placement and pose, hence all but the other's hair map.
+
+        The head still hides a little of the rear hair, so that the two maps differ there.
+        """
         hair = {name: other.attributes[name] for name in ("hair_style", "rear_hair")}
         return dataclasses.replace(
             self,
@@ -113,6 +116,11 @@ class Face:
             rotate=other.rotate,
             translate=other.translate,
         )
+
+    def with_face_of(self, other: "Face") -> "Face":
+        """The other's face under this hair: the other's skin map, but for what the hair hides of it."""
+        hair = {name: self.attributes[name] for name in ("hair_style", "rear_hair")}
+        return dataclasses.replace(other, attributes=other.attributes | hair, hair_placement=self.hair_placement)
 
 
 @dataclass(frozen=True)

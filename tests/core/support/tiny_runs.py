@@ -24,7 +24,7 @@ def write_config(
     steps=4,
     report="held_out_every = 0",
     top="image_size = 16",
-    optimizer="batch_size = 4\nwarmup = 2",
+    optimizer="batch_size = 4\nwarmup = 2\nautocast = false",
 ):
     """Write a configuration named after its file; `data`, `network`, `report`, `top` are lines of TOML."""
     text = f'name = "{path.stem}"\n{top}\n{NETWORK}{network}\n[data]\n{data}\n[report]\n{report}\n'
@@ -33,14 +33,14 @@ def write_config(
 
 
 def write_folder(folder, maps=("hair", "skin"), count=6, size=(24, 24), captions=False):
-    """Pictures of a red rectangle on blue; a map of each name shows the rectangle."""
+    """Pictures of an orange rectangle on blue; a map of each name shows the rectangle."""
     for name in ("images", *maps, *(["captions"] if captions else [])):
         (folder / name).mkdir(parents=True, exist_ok=True)
     width, height = size
     for i in range(count):
         mask = np.zeros((height, width), dtype=np.uint8)
         mask[2 : height - 6, 3 + i : width - 8 + i] = 255
-        picture = np.where(mask[..., None] > 0, np.uint8([200, 30, 30]), np.uint8([20, 20, 120]))
+        picture = np.where(mask[..., None] > 0, np.uint8([200, 160, 30]), np.uint8([20, 20, 120]))
         Image.fromarray(picture).save(folder / "images" / f"face_{i}.png")
         for name in maps:
             Image.fromarray(mask).save(folder / name / f"face_{i}.png")

@@ -1,0 +1,144 @@
+"""The measurements from end to end, with small experts of random weights."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from mcdm_core import ExpertMetadata, UNet, UNetConfig, save_expert
+from mcdm_core.conditions import TextTower
+from mcdm_core.data.faces import MOUTHS
+from mcdm_core.evaluation import main, protocols, sampling
+from mcdm_core.evaluation.held_out import TEST_SEED, draw_held_out
+from mcdm_core.evaluation.mouth import WIDTH, MouthReader
+from mcdm_core.evaluation.protocols import to_markdown
+from mcdm_core.evaluation.sampling import Setting, draw_samples
+from mcdm_core.networks.image_encoder import ImageEncoder
+
+
+class InProcess:
+    """Stands where the process pool does: what runs in a child is not seen by a coverage report."""
+
+    def __init__(self, *arguments, **options):
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        return None
+
+    def map(self, function, jobs):
+        return map(function, jobs)
+
+
+@pytest.fixture
+def experts(tmp_path, monkeypatch):
+    monkeypatch.setattr(sampling, "ProcessPoolExecutor", InProcess)
+    folder = tmp_path / "experts"
+    folder.mkdir()
+    tower = TextTower()
+    conditions = {
+        "hair": {"kind": "map", "map": "hair"},
+        "skin": {"kind": "map", "map": "skin"},
+        "sketch": {"kind": "sketch"},
+        "text": {"kind": "text", "text_encoder": tower.config.to_dict()},
+    }
+    for name, condition in conditions.items():
+        shape = {"pooled_dim": tower.config.dim} if name == "text" else {"map_channels": 1}
+        config = UNetConfig(
+            model_channels=32, num_res_blocks=1, channel_mult=(1,), attention_downsamplings=(), patch=8, **shape
+        )
+        metadata = ExpertMetadata(name, network=config, image_size=64, condition=condition)
+        save_expert(folder / f"{name}.safetensors", UNet(config), metadata, tower if name == "text" else None)
+    return folder
+
+
+@pytest.fixture
+def reader(tmp_path, monkeypatch):
+    path = tmp_path / "mouths.safetensors"
+    save_file({k: v.half() for k, v in ImageEncoder(len(MOUTHS), WIDTH).state_dict().items()}, path)
+    monkeypatch.setattr(protocols, "MouthReader", lambda: MouthReader(path))
+    return MouthReader(path)
+
+
+def run(what, experts, out):
+    assert (
+        main([what, "--experts", str(experts), "--out", str(out), "--count", "4", "--steps", "1", "--workers", "1"])
+        == 0
+    )
+    return json.loads((out / f"{what}.json").read_text())
+
+
+def test_maps_are_measured_united_alone_and_mixed(experts, tmp_path):
+    result = run("maps", experts, tmp_path / "out")
+    rows = list(result["table"])
+    assert rows[0] == "real renders (ceiling)"
+    assert rows[1:] == [
+        "united, w = 2",
+        "hair expert alone, w = 2",
+        "skin expert alone, w = 2",
+        "united, w = 1",
+        "maps of two faces, w = 2",
+    ]
+    assert result["arguments"]["count"] == 4
+    assert str(tmp_path) not in json.dumps(result)
+    columns = {"hair IoU", "hair F1", "skin IoU", "skin F1", "high-frequency energy / real"}
+    assert all(columns <= set(row) for row in result["table"].values())
+    assert (tmp_path / "out" / "maps.md").read_text().count("\n") == 2 + len(rows)
+
+
+def test_captions_are_measured_beside_maps_and_alone(experts, reader, tmp_path):
+    table = run("captions", experts, tmp_path / "out")["table"]
+    assert "hair IoU" in table["maps and another face's caption"]
+    assert "hair IoU" not in table["caption alone"]
+    assert all({"mouth", "hair_color", "mean of attributes"} <= set(row) for row in table.values())
+
+
+@pytest.mark.parametrize(
+    ("what", "settings"),
+    [("choose-map-weight", len(protocols.MAP_WEIGHTS)), ("choose-text-weight", 2 * len(protocols.TEXT_WEIGHTS))],
+)
+def test_weights_are_compared(what, settings, experts, reader, tmp_path):
+    assert len(run(what, experts, tmp_path / "out")["table"]) == settings
+
+
+def test_samples_are_kept_and_read_again(experts, tmp_path):
+    setting = Setting("sketches", {"sketch": 2.0}, TEST_SEED, 3, steps=1)
+    first = draw_samples(setting, experts, tmp_path / "samples", 1)
+    assert first.shape == (3, 64, 64, 3)
+    for path in experts.iterdir():
+        path.unlink()
+    assert np.array_equal(draw_samples(setting, experts, tmp_path / "samples", 1), first)
+
+
+def test_a_shifted_condition_comes_from_the_next_face():
+    setting = Setting("", {"hair": 1.0, "text": 1.0}, TEST_SEED, 5, shifts={"text": 2})
+    assert [setting.source(i, "text") for i in range(5)] == [2, 3, 4, 0, 1]
+    assert [setting.source(i, "hair") for i in range(5)] == [0, 1, 2, 3, 4]
+    assert [Setting("", {"hair": 1.0}, TEST_SEED, 5).source(i, "hair") for i in range(5)] == [0, 1, 2, 3, 4]
+
+
+def test_samples_are_filed_by_what_decides_them():
+    base = Setting("a", {"hair": 1.0, "skin": 2.0}, TEST_SEED, 5, 10)
+    assert base.key == Setting("b", {"skin": 2.0, "hair": 1.0}, TEST_SEED, 5, 10).key
+    others = [
+        Setting("a", {"hair": 1.0, "skin": 1.0}, TEST_SEED, 5, 10),
+        Setting("a", {"hair": 1.0, "skin": 2.0}, TEST_SEED + 1, 5, 10),
+        Setting("a", {"hair": 1.0, "skin": 2.0}, TEST_SEED, 5, 20),
+        Setting("a", {"hair": 1.0, "skin": 2.0}, TEST_SEED, 5, 10, {"skin": 1}),
+    ]
+    assert len({base.key, *(other.key for other in others)}) == 5
+
+
+def test_the_mouth_reader_reads_what_its_network_says(reader):
+    faces = draw_held_out(TEST_SEED, 3)
+    with torch.no_grad():
+        reader.network.head[-1].bias[2] += 1000
+    assert reader.read(faces.images) == [list(MOUTHS)[2]] * 3
+
+
+def test_tables_leave_absent_figures_empty():
+    assert to_markdown({"a": {"x": "1"}, "b": {"y": "2"}}) == "| | x | y |\n|---|---|---|\n| a | 1 |  |\n| b |  | 2 |\n"

@@ -1,0 +1,153 @@
+"""The dual encoder on pairs of one's own and on drawn faces, and the text expert behind it."""
+
+import logging
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from tiny_runs import write_config, write_folder
+
+from mcdm_core import load_expert
+from mcdm_core.__main__ import main
+from mcdm_core.conditions.text import TextTower, TextTowerConfig
+from mcdm_core.conditions.vocabulary import TOKENS, gather_vocabulary, tokenize, tokenize_plain
+from mcdm_core.training.dual_encoder import (
+    NAMES,
+    DualEncoder,
+    draw_pairs,
+    load_dual_encoder,
+    matches,
+    read_pairs,
+    train_from_config,
+)
+from mcdm_core.training.run import train_expert
+from mcdm_core.training.sources import perturb
+
+ENCODER = '[dual_encoder]\npath = "pictures"\nimage_size = 16\nsteps = {steps}\nbatch_size = 4\nwords = 12\n'
+
+
+@pytest.fixture
+def encoder(tmp_path):
+    write_folder(tmp_path / "pictures", captions=True)
+    (tmp_path / "encoder.toml").write_text(ENCODER.format(steps=2))
+    return train_from_config(tmp_path / "encoder.toml", tmp_path / "runs")
+
+
+def test_the_vocabulary_is_gathered_from_the_captions(encoder, caplog):
+    text, image = load_dual_encoder(encoder)
+    words = text.config.vocabulary
+    assert text.config.lexicon == "plain"
+    # "number" stands in every training caption, "2" in one.
+    assert {"a", "box", "kasten", "number", ","} <= set(words)
+    assert len(words) == 12
+    with caplog.at_level(logging.WARNING):
+        embedding = text.encode(["a crimson box", "ein Kasten", "xylophone"])
+    assert '"xylophone"' in caplog.text
+    assert "kasten" not in caplog.text.split("; it knows")[0]
+    torch.testing.assert_close(embedding.norm(dim=1), torch.tensor([1.0, 1.0, 0.0]))
+    assert image(torch.zeros(2, 3, 16, 16)).shape == (2, text.config.dim)
+
+
+def test_an_expert_of_one_s_own_text(encoder, tmp_path):
+    data = 'kind = "folder"\npath = "pictures"\nmodalities = ["text"]\n'
+    data += 'text_encoder = "runs/encoder/encoder.safetensors"'
+    report = "held_out_every = 2\nheld_out = 2\nsamples = 1\nsample_steps = 1"
+    options = {"data": data, "steps": 2, "report": report}
+    config = write_config(tmp_path / "text.toml", network="pooled_dim = 128", **options)
+    expert = load_expert(train_expert(config, tmp_path / "runs"))
+    tower, _ = load_dual_encoder(encoder)
+    with torch.no_grad():
+        expected = tower.encode(["ein Kasten"])
+    assert torch.equal(expert.encoder.encode_text("ein Kasten").embedding, expected)
+    assert not torch.equal(expert.encoder.encode_text("a box").embedding, expected)
+
+    wrong = write_config(tmp_path / "wrong.toml", network="pooled_dim = 64", **options)
+    with pytest.raises(ValueError, match="set pooled_dim = 128"):
+        train_expert(wrong, tmp_path / "runs")
+
+
+def test_plain_words_are_kept_as_they_are():
+    assert tokenize_plain("A red-ish Box; ginger, ") == (["a", "red", "ish", "box", ",", "ginger"], [])
+    assert gather_vocabulary(["b a", "a c", "c a"], 2) == ("a", "c")
+
+
+def test_towers_from_before_the_lexicon_had_a_name_read_as_they_did():
+    old = {key: value for key, value in TextTowerConfig().to_dict().items() if key != "lexicon"}
+    tower = TextTower(TextTowerConfig.from_dict(old))
+    texts = ["a ginger man, light brown skin", "no beard; hair is spiky"]
+    rows = [[TOKENS.index(token) + 1 for token in tokenize(text)[0]] for text in texts]
+    assert [[row for row in line if row] for line in tower.tokens(texts).tolist()] == rows
+    with pytest.raises(ValueError, match="lexicon"):
+        TextTowerConfig(lexicon="esperanto")
+
+
+def test_a_caption_fits_its_picture_and_those_of_the_same_caption(tmp_path):
+    write_folder(tmp_path, captions=True)
+    training, held_out = read_pairs(tmp_path, 16)
+    assert (len(training.images), len(held_out.images)) == (5, 1)
+    images, captions, targets = training.batch(8, np.random.default_rng(0))
+    assert len(images) == len(captions) == 5  # no picture twice
+    for caption, row in zip(captions, targets, strict=True):
+        assert row.sum() == (5 if caption == "ein Kasten" else 1)
+    assert targets.diagonal().all()
+
+
+def test_a_face_caption_fits_all_faces_it_is_true_of():
+    values = np.array([[0, 1], [0, 2], [1, 1]])
+    named = np.array([[True, False], [True, True], [False, True]])
+    assert matches(values, named).tolist() == [[1, 1, 0], [0, 1, 0], [1, 0, 1]]
+
+
+def test_drawn_pairs_learn_to_match():
+    pairs = draw_pairs(41_000_000, 24)
+    assert pairs.values.shape == (24, len(NAMES))
+    torch.manual_seed(0)
+    model = DualEncoder(TextTowerConfig(width=32))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    losses = []
+    for step in range(25):
+        loss = model.loss(*pairs.batch(12, np.random.default_rng(step % 3)))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert np.mean(losses[-3:]) < 0.6 * np.mean(losses[:3])
+
+
+def test_perturbed_embeddings_stay_unit_vectors_near_their_own():
+    embedding = torch.nn.functional.normalize(torch.randn(500, 128), dim=1)
+    moved = perturb(embedding, 1.0, np.random.default_rng(0))
+    torch.testing.assert_close(moved.norm(dim=1), torch.ones(500))
+    cosine = (moved * embedding).sum(1)
+    # Noise of relative length r, at right angles to the embedding but for 1/√128, turns it by arctan r ≤ 45°.
+    assert cosine.min() > 0.6
+    assert 0.8 < cosine.mean() < 0.95
+    torch.testing.assert_close(perturb(embedding, 0.0, np.random.default_rng(0)), embedding)
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (lambda folder: (folder / "captions" / "face_0.txt").unlink(), "1 of 6 have none"),
+        (lambda folder: (folder / "captions" / "face_0.txt").write_text("\n"), "has no caption"),
+        (lambda folder: (folder / "captions" / "face_0.txt").write_bytes(b"\xff\xfe\xfa"), "no UTF-8"),
+    ],
+)
+def test_pairs_that_cannot_be_used_are_refused(tmp_path, damage, sentence, capsys):
+    write_folder(tmp_path / "pictures", captions=True)
+    damage(tmp_path / "pictures")
+    (tmp_path / "encoder.toml").write_text(ENCODER.format(steps=1))
+    assert main(["train", str(tmp_path / "encoder.toml"), "--runs", str(tmp_path / "runs")]) == 1
+    assert sentence in capsys.readouterr().err
+
+
+def test_what_is_no_dual_encoder_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="train one with"):
+        load_dual_encoder(tmp_path / "nowhere.safetensors")
+    save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
+    with pytest.raises(ValueError, match="train one with"):
+        load_dual_encoder(tmp_path / "other.safetensors")
+    (tmp_path / "notes.safetensors").write_text("notes")
+    with pytest.raises(ValueError, match="train one with"):
+        load_dual_encoder(tmp_path / "notes.safetensors")

@@ -1,0 +1,180 @@
+"""Training from a folder of one's own."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny_runs import write_config, write_folder
+
+from mcdm_core import load_expert
+from mcdm_core.conditions.sketch import edges
+from mcdm_core.training.config import load_config
+from mcdm_core.training.folder import read_folder, split_stems
+from mcdm_core.training.loop import Trainer
+from mcdm_core.training.run import train_expert
+
+
+def read(folder, modalities=("hair", "skin"), size=16):
+    return read_folder(folder, modalities, size, held_out=2)
+
+
+def test_pictures_and_maps_stay_together(tmp_path):
+    training, held_out = read(write_folder(tmp_path))
+    assert (len(training), len(held_out)) == (5, 1)
+    for part in (training, held_out):
+        x0, condition = part.batch("hair", 8, np.random.default_rng(0))
+        assert x0.shape == (8, 3, 16, 16)
+        # The picture's red is 200 where the map is white, and 20 elsewhere.
+        red = (x0[:, 0] + 1) * 127.5
+        torch.testing.assert_close(red, 20 + 180 * condition.maps[:, 0], atol=1.5, rtol=0)
+        assert -1 <= x0.min() <= x0.max() <= 1
+
+
+@pytest.mark.parametrize(("modality", "channel"), [("hair", 0), ("skin", 1), ("sketch", 2)])
+def test_a_map_fills_its_own_channel(tmp_path, modality, channel):
+    training, _ = read(write_folder(tmp_path), ("hair", "skin", "sketch"))
+    maps = training.batch(modality, 4, np.random.default_rng(0))[1].maps
+    assert maps.shape == (4, 3, 16, 16)
+    assert maps[:, channel].flatten(1).any(dim=1).all()
+    assert not maps[:, [i for i in range(3) if i != channel]].any()
+
+
+def test_modalities_alternate_from_step_to_step(tmp_path):
+    write_folder(tmp_path / "pictures")
+    data = 'kind = "folder"\npath = "pictures"\nmodalities = ["skin", "sketch", "hair"]'
+    config = load_config(write_config(tmp_path / "three.toml", data=data, network="map_channels = 3"))
+    source, held_out = read(tmp_path / "pictures", config.data.modalities)
+    asked = []
+
+    class Recorder:
+        def batch(self, modality, size, rng):
+            asked.append(modality)
+            return source.batch(modality, size, rng)
+
+    Trainer(config, Recorder(), held_out, tmp_path).run()
+    assert asked == ["skin", "sketch", "hair", "skin"]
+
+
+def test_without_a_sketch_folder_the_edges_of_the_picture_are_taken(tmp_path):
+    training, _ = read(write_folder(tmp_path), ("sketch",))
+    expected = edges(training.images.permute(0, 2, 3, 1).numpy()) * 255
+    assert expected.any()
+    assert np.array_equal(training.maps["sketch"].numpy(), expected)
+
+
+def test_sketches_of_one_s_own_are_light_lines_on_black(tmp_path):
+    write_folder(tmp_path, maps=("sketch",))
+    training, _ = read(tmp_path, ("sketch",), size=24)
+    assert set(training.maps["sketch"].unique().tolist()) == {0, 255}
+
+
+def test_the_middle_square_is_used(tmp_path):
+    write_folder(tmp_path, maps=("hair",), size=(40, 24))
+    training, _ = read(tmp_path, ("hair",), size=24)
+    picture = np.asarray(Image.open(tmp_path / "images" / "face_0.png"))[:, 8:32]
+    assert (training.images == torch.from_numpy(picture.copy()).permute(2, 0, 1)).flatten(1).all(dim=1).any()
+
+
+def test_what_is_held_out_depends_on_names_alone():
+    stems = [f"face_{i}" for i in range(60)]
+    training, held_out = split_stems(stems, 64)
+    assert len(held_out) == 6
+    assert sorted(training + held_out) == sorted(stems)
+    assert split_stems(list(reversed(stems)), 64)[1] == list(reversed(held_out))
+    assert len(split_stems(stems, 2)[1]) == 2
+    assert len(split_stems(stems[:2], 64)[1]) == 1
+
+
+def damage_missing_map(folder):
+    (folder / "hair" / "face_2.png").unlink()
+
+
+def damage_stranger(folder):
+    Image.new("L", (24, 24)).save(folder / "hair" / "nobody.png")
+
+
+def damage_no_folder(folder):
+    (folder / "hair").rename(folder / "hairs")
+
+
+def damage_no_pictures(folder):
+    for path in (folder / "images").iterdir():
+        path.unlink()
+
+
+def damage_frame(folder):
+    Image.new("L", (24, 12)).save(folder / "hair" / "face_1.png")
+
+
+def damage_colour(folder):
+    Image.new("RGB", (24, 24), (255, 0, 0)).save(folder / "hair" / "face_1.png")
+
+
+def damage_text(folder):
+    (folder / "images" / "face_1.png").write_text("no picture")
+
+
+def damage_truncated(folder):
+    path = folder / "images" / "face_1.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (24, 24, 3), dtype=np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:900])
+
+
+def damage_twins(folder):
+    Image.new("RGB", (24, 24)).save(folder / "images" / "face_1.jpg")
+
+
+def damage_lonely(folder):
+    for i in range(1, 6):
+        for name in ("images", "hair"):
+            (folder / name / f"face_{i}.png").unlink()
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (damage_missing_map, r"1 of 6 have none \(face_2\)"),
+        (damage_stranger, r"no picture of the same name in images \(nobody\)"),
+        (damage_no_folder, "hair and there is none"),
+        (damage_no_pictures, "found none; put some there"),
+        (damage_frame, "face_1.png is 24 × 12 pixels and its picture 24 × 24"),
+        (damage_colour, "face_1.png: The hair map should be gray"),
+        (damage_text, "face_1.png should be a picture"),
+        (damage_truncated, "face_1.png cannot be read as a picture"),
+        (damage_twins, "share a name"),
+        (damage_lonely, "at least two pictures"),
+    ],
+)
+def test_a_folder_that_cannot_be_used_is_refused_in_a_sentence(tmp_path, damage, sentence):
+    write_folder(tmp_path, maps=("hair",))
+    damage(tmp_path)
+    with pytest.raises(ValueError, match=sentence) as refusal:
+        read(tmp_path, ("hair",))
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("modalities", "network", "condition"),
+    [
+        ([], "", {"kind": "none"}),
+        (["face"], "map_channels = 1", {"kind": "map", "map": "face"}),
+        (["glasses"], "map_channels = 1", {"kind": "map", "map": "glasses"}),
+        (["sketch"], "map_channels = 1", {"kind": "sketch"}),
+        (["hair", "sketch"], "map_channels = 2", {"kind": "maps", "maps": ["hair", "sketch"]}),
+    ],
+)
+def test_an_expert_knows_what_it_was_trained_on(tmp_path, modalities, network, condition):
+    write_folder(tmp_path / "pictures", maps=("hair", "face", "glasses"))
+    data = f'kind = "folder"\npath = "pictures"\nmodalities = {modalities}'
+    config = write_config(tmp_path / "mine.toml", data=data, network=network, steps=2)
+    expert = load_expert(train_expert(config, tmp_path / "runs"))
+    assert expert.metadata["condition"] == condition
+    assert expert.metadata["card"]["data"] == "5 pictures of the folder 'pictures'"
+    assert expert.metadata["card"]["steps"] == 2
+    null = expert.encoder.null(1)
+    x0 = expert.predict_x0(torch.zeros(1, 3, 16, 16), 1.0, null)
+    assert x0.isfinite().all()
+    if modalities == ["hair", "sketch"]:
+        maps = expert.encoder.encode_map(torch.ones(1, 16, 16), "hair").maps
+        assert maps[:, 0].all()
+        assert not maps[:, 1].any()

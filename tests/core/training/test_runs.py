@@ -1,0 +1,163 @@
+"""Configurations, starts and logs."""
+
+import csv
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny_runs import write_config, write_folder
+
+from mcdm_core import UNet, UNetConfig, load_expert
+from mcdm_core.__main__ import main
+from mcdm_core.condition import Condition
+from mcdm_core.training.config import load_config
+from mcdm_core.training.loop import adapt_state, drop_rows, learning_rate_factor
+from mcdm_core.training.run import train_expert
+
+FOLDER = 'kind = "folder"\npath = "pictures"\n'
+BOTH = FOLDER + 'modalities = ["hair", "skin"]'
+
+
+@pytest.fixture(autouse=True)
+def pictures(tmp_path):
+    return write_folder(tmp_path / "pictures")
+
+
+def rows(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_losses_held_out_losses_and_samples_are_logged(tmp_path):
+    report = "every = 2\nheld_out_every = 3\nheld_out = 4\nsamples = 2\nsample_steps = 2"
+    config = write_config(tmp_path / "both.toml", data=BOTH, network="map_channels = 2", report=report)
+    assert main(["train", str(config), "--runs", str(tmp_path / "runs"), "--threads", "1"]) == 0
+    folder = tmp_path / "runs" / "both"
+    assert [row["step"] for row in rows(folder / "loss.csv")] == ["2", "4"]
+    held_out = rows(folder / "held_out.csv")
+    assert [(row["step"], row["modality"]) for row in held_out] == [
+        ("3", "hair"),
+        ("3", "skin"),
+        ("4", "hair"),
+        ("4", "skin"),
+    ]
+    assert all(0 < float(row["loss"]) < 10 for row in held_out)
+    grid = np.asarray(Image.open(folder / "samples_000003.png").convert("L")).astype(int)
+    assert grid.shape == (42 + 4 * 136, 8 + 3 * 136)
+    condition = grid[42 : 42 + 128, 8 : 8 + 128]
+    assert set(np.unique(condition)) >= {0, 255}
+    assert (folder / "samples_000004.png").exists()
+    assert load_expert(folder / "both.safetensors").name == "both"
+
+
+def test_what_is_logged_does_not_change_what_is_trained(tmp_path):
+    silent = write_config(tmp_path / "silent.toml", data=BOTH, network="map_channels = 2")
+    report = "held_out_every = 1\nsample_steps = 1\nsamples = 1\nheld_out = 1"
+    chatty = write_config(tmp_path / "chatty.toml", data=BOTH, network="map_channels = 2", report=report)
+    experts = [load_expert(train_expert(config, tmp_path / "runs")) for config in (silent, chatty)]
+    pairs = zip(*(expert.network.parameters() for expert in experts), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
+
+
+def test_an_expert_starts_from_another(tmp_path):
+    start = write_config(tmp_path / "start.toml", data=FOLDER, steps=2)
+    begun = load_expert(train_expert(start, tmp_path / "runs"))
+    still = write_config(
+        tmp_path / "hair.toml",
+        data=FOLDER + 'modalities = ["hair"]',
+        network="map_channels = 1",
+        steps=0,
+        top='image_size = 16\nstart = "runs/start/start.safetensors"',
+    )
+    hair = load_expert(train_expert(still, tmp_path / "runs"))
+    x_t, t = torch.randn(2, 3, 16, 16), torch.tensor([10.0, 900.0])
+    map_ = Condition(maps=torch.rand(2, 1, 16, 16))
+    assert begun.raw(x_t, t, Condition()).abs().max() > 0
+    # New channels start at zero: the first prediction is the start's, whatever the map says.
+    torch.testing.assert_close(hair.raw(x_t, t, map_), begun.raw(x_t, t, Condition()), atol=1e-5, rtol=1e-5)
+
+
+def test_weights_of_another_width_are_refused():
+    small = {"model_channels": 32, "channel_mult": (1,), "num_res_blocks": 1, "attention_downsamplings": ()}
+    two = UNet(UNetConfig(**small, map_channels=2)).state_dict()
+    with pytest.raises(ValueError, match="same width and depth"):
+        adapt_state(two, UNet(UNetConfig(**small, map_channels=1)))
+    with pytest.raises(ValueError, match="same width and depth"):
+        adapt_state(two, UNet(UNetConfig(**{**small, "model_channels": 64}, map_channels=2)))
+
+
+def test_dropped_rows_are_null_and_the_others_untouched():
+    condition = Condition(maps=torch.rand(2000, 1, 2, 2) + 0.1)
+    dropped = drop_rows(condition, 0.3, np.random.default_rng(0)).maps
+    kept = dropped.flatten(1).any(dim=1)
+    assert kept.float().mean().item() == pytest.approx(0.7, abs=0.04)
+    assert torch.equal(dropped[kept], condition.maps[kept])
+    assert not dropped[~kept].any()
+
+
+def test_the_rate_warms_up_and_decays(tmp_path):
+    options = load_config(
+        write_config(tmp_path / "a.toml", data=FOLDER, steps=100, optimizer="warmup = 10\ndecay_from = 0.5")
+    ).optimizer
+    factors = [learning_rate_factor(step, options) for step in range(101)]
+    assert factors[:10] == pytest.approx([(i + 1) / 10 for i in range(10)])
+    assert factors[10:51] == [1.0] * 41
+    assert factors[50:] == pytest.approx([(100 - step) / 50 for step in range(50, 101)])
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"network": "map_channels = 1"}, "need 2 map channels and .* has 1; set map_channels = 2"),
+        ({"network": "map_channels = 2\npooled_dim = 8"}, "pooled_dim is 8; remove it"),
+        ({"network": "map_channels = 2\nnum_classes = 8"}, "not trained here"),
+        ({"network": "map_channels = 2\nout_channels = 6"}, "set both to 3"),
+        ({"network": "map_channels = 2\nmodel_width = 6"}, r"unknown names \['model_width'\]"),
+        ({"top": "image_size = 15"}, "no multiple of 2"),
+        ({"top": 'image_size = 16\nschedule = "flow"'}, "discrete timesteps"),
+        ({"top": 'image_size = 16\nstart = "nowhere.safetensors"'}, "to start from"),
+        ({"data": 'kind = "films"'}, "'faces' or 'folder'"),
+        ({"data": 'kind = "folder"'}, "add path"),
+        ({"data": FOLDER + 'modalities = ["hair", "hair"]'}, "each modality once"),
+        ({"data": FOLDER + 'modalities = ["images", "hair"]'}, "rename its subfolder"),
+        ({"data": FOLDER + 'modalities = ["hair", "text"]'}, "unite them"),
+        ({"data": FOLDER + 'modalities = ["text"]'}, "needs a dual encoder"),
+        ({"data": 'kind = "faces"\nmodalities = ["hair", "nose"]', "top": "image_size = 64"}, "not 'nose'"),
+        ({"data": 'kind = "faces"\nmodalities = ["hair", "skin"]'}, "drawn at 64 pixels"),
+    ],
+)
+def test_a_configuration_that_cannot_be_trained_is_refused_in_a_sentence(tmp_path, change, sentence, capsys):
+    config = write_config(tmp_path / "wrong.toml", **({"data": BOTH, "network": "map_channels = 2"} | change))
+    with pytest.raises(ValueError, match=sentence):
+        train_expert(config, tmp_path / "runs")
+    assert main(["train", str(config), "--runs", str(tmp_path / "runs")]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_file_that_is_no_configuration_is_refused(tmp_path, capsys):
+    (tmp_path / "broken.toml").write_text("name = ")
+    assert main(["train", str(tmp_path / "broken.toml")]) == 1
+    assert "training configuration in TOML" in capsys.readouterr().err
+    assert main(["train", str(tmp_path / "nowhere.toml")]) == 1
+
+
+def test_faces_are_drawn_once_and_a_channel_a_map(tmp_path):
+    data = 'kind = "faces"\nmodalities = ["hair", "skin"]\ncount = 6\nseed = 40_000_000'
+    report = "held_out_every = 2\nheld_out = 2\nsamples = 1\nsample_steps = 1"
+    options = {"data": data, "top": "", "steps": 2, "report": report}
+    config = write_config(tmp_path / "drawn.toml", network="map_channels = 2", **options)
+    config.write_text(config.read_text().replace("patch = 2", "patch = 8"))
+    expert = load_expert(train_expert(config, tmp_path / "runs"))
+    assert expert.metadata["condition"] == {"kind": "maps", "maps": ["hair", "skin"]}
+    drawn = sorted((tmp_path / "runs" / "data").iterdir())
+    assert [path.name for path in drawn] == [
+        "faces_40000000_6_hair-skin_uniform.npz",
+        "faces_40000006_2_hair-skin_uniform.npz",
+    ]
+    times = [path.stat().st_mtime_ns for path in drawn]
+    train_expert(config, tmp_path / "runs", "state")
+    assert [path.stat().st_mtime_ns for path in drawn] == times
+    with np.load(drawn[0]) as training, np.load(drawn[1]) as held_out:
+        assert not any(np.array_equal(one, other) for one in training["images"] for other in held_out["images"])
