@@ -37,10 +37,14 @@ def flat_noise(images: np.ndarray, references: np.ndarray) -> float:
     Args:
         images: uint8, (N, H, W, 3): pictures to judge.
         references: Boolean, (N, H, W): pixels whose whole 3×3 neighbourhood should be of one colour.
+
+    Returns:
+        The mean, NaN where no pixel is flat.
     """
     windows = np.lib.stride_tricks.sliding_window_view(images.astype(np.float32), (3, 3), axis=(1, 2))
     deviation = windows.std(axis=(-2, -1)).mean(axis=-1)
-    return float(deviation[references[:, 1:-1, 1:-1]].mean())
+    flat = references[:, 1:-1, 1:-1]
+    return float(deviation[flat].mean()) if flat.any() else float("nan")
 
 
 def bootstrap_interval(values: np.ndarray, seed: int = 0, draws: int = 2000) -> tuple[float, float]:

@@ -1,5 +1,6 @@
 """Samples of held-out conditions, in parallel processes, each batch written once so that a run can be resumed."""
 
+import dataclasses
 import hashlib
 import logging
 from concurrent.futures import ProcessPoolExecutor
@@ -42,11 +43,13 @@ class Setting:
     steps: int = 100
     shifts: dict[str, int] | None = None
 
-    @property
-    def key(self) -> str:
-        """Names the samples on disk."""
-        text = repr((sorted(self.weights.items()), self.first_seed, self.steps, sorted((self.shifts or {}).items())))
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+    def key(self, experts: Path) -> str:
+        """Names the samples on disk: changes with the setting and with the experts' files."""
+        weights = dict(sorted(self.weights.items()))
+        digest = hashlib.sha256(repr(dataclasses.replace(self, name="", weights=weights)).encode())
+        for name in sorted(self.weights):
+            digest.update((experts / f"{name}.safetensors").read_bytes())
+        return digest.hexdigest()[:12]
 
     def source(self, index: int, expert: str) -> int:
         """The face whose condition sample `index` takes for this expert."""
