@@ -44,7 +44,7 @@ def bad_files(base, small_experts):
     whole = (base / "models" / "mcdm" / small_experts["hair"]).read_bytes()
     return {
         "truncated": (write(base, "truncated.safetensors", whole[: len(whole) // 2]), "truncated"),
-        "not a checkpoint": (write(base, "text.safetensors", b"a picture of a cat, perhaps"), "not a checkpoint"),
+        "not a checkpoint": (write(base, "cat.safetensors", b"a picture of a cat, perhaps"), "not a checkpoint"),
         "pickle with code": (write(base, "code.pt", pickle.dumps({"a": Code()}, protocol=2)), "code"),
         "zip with code": (write(base, "zip.pt", {"a": Code()}), "code"),
         "missing keys": (write(base, "keys.safetensors", without_a_tensor(whole)), "lacks"),

@@ -68,7 +68,7 @@ class Server:
         entry = self.wait(self.queue(prompt))
         assert entry["status"]["status_str"] == "success", entry["status"]
         found = [image for output in entry["outputs"].values() for image in output.get("images", [])]
-        assert found
+        assert any(image["type"] == "output" for image in found), entry
         return [self.picture(image) for image in found if image["type"] == "output"]
 
     def picture(self, image: dict) -> np.ndarray:
