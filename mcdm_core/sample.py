@@ -165,7 +165,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     steps = len(space_timesteps(options.steps))
     with progress_bar("sampling", steps) as callback:
         # Seeded apart from the start noise, or the first step would add the same numbers again.
-        generator = torch.Generator().manual_seed(options.seed + 1)
+        generator = torch.Generator().manual_seed((options.seed + 1) % 2**64)
         samples = sample_product(terms, noise.to(options.device), options.steps, options.eta, generator, callback)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     pictures = [to_picture(sample) for sample in samples]

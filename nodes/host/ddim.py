@@ -52,7 +52,7 @@ def sample_comfy_ddim(
         )
     extra_args = extra_args or {}
     # Another seed than the start noise's, which was drawn from the same generator.
-    generator = torch.Generator().manual_seed((extra_args.get("seed") or 0) + 1)
+    generator = torch.Generator().manual_seed(((extra_args.get("seed") or 0) + 1) % 2**64)
     point = x
 
     def denoise(x: Tensor, sigma: float) -> Tensor:

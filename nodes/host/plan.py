@@ -149,9 +149,12 @@ def _window(start: float, end: float, reference: Any) -> tuple[float, float]:
 
 
 def _scale(total: Coefficient) -> float:
-    """What CFG hooks see as cfg: W, the largest |W| of a map, and 1 instead of 0."""
+    """What CFG hooks see as cfg: W, the largest |W| of a map, and 1 instead of 0.
+
+    Weights that cancel leave a rounding error, by which nothing must be divided.
+    """
     scale = float(total.abs().max()) if isinstance(total, Tensor) else float(total)
-    return scale if scale != 0.0 else 1.0
+    return scale if abs(scale) > 1e-6 else 1.0
 
 
 def _anywhere(flags: bool | Tensor) -> bool:
