@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from ...mcdm_core.product import Coefficient, is_one, normalize_reliabilities
+from ...mcdm_core.product import Coefficient, anywhere, everywhere, is_one, normalize_reliabilities, total_of
 from ...mcdm_core.terms import active_sets, active_terms
 from .chain import Experts, describe
 
@@ -95,17 +94,17 @@ class Planner:
         for i in active:
             mask = self.masks[i]
             weights[i] = self.experts[i].weight if mask is None else self.experts[i].weight * mask
-        total = sum(weights)
+        total = total_of(weights)
         reliabilities: list[Coefficient] = [0.0] * count
-        if want_null or not _everywhere(is_one(total)):
+        if want_null or not everywhere(is_one(total)):
             shares = self._reliabilities(active)
             for i, share in zip(active, shares, strict=True):
                 reliabilities[i] = share
-        nulls = [j for j, a in enumerate(reliabilities) if _anywhere(a != 0)]
+        nulls = [j for j, a in enumerate(reliabilities) if anywhere(a != 0)]
         for j in nulls:
             self._check_null(j, total)
         self._warn_if_uncovered(active)
-        conditions = [i for i, w in enumerate(weights) if _anywhere(w != 0)]
+        conditions = [i for i, w in enumerate(weights) if anywhere(w != 0)]
         return Plan(weights, reliabilities, _scale(total), conditions, nulls)
 
     def _reliabilities(self, active: tuple[int, ...]) -> list[Coefficient]:
@@ -155,11 +154,3 @@ def _scale(total: Coefficient) -> float:
     """
     scale = float(total.abs().max()) if isinstance(total, Tensor) else float(total)
     return scale if abs(scale) > 1e-6 else 1.0
-
-
-def _anywhere(flags: bool | Tensor) -> bool:
-    return bool(torch.as_tensor(flags).any())
-
-
-def _everywhere(flags: bool | Tensor) -> bool:
-    return bool(torch.as_tensor(flags).all())
