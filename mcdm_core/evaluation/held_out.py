@@ -1,5 +1,6 @@
 """Held-out faces: drawn at uniform frequencies from seeds that no training set touches."""
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,8 +34,9 @@ class HeldOut:
         return len(self.faces)
 
 
+@functools.cache
 def draw_held_out(first_seed: int, count: int) -> HeldOut:
-    """Draw `count` faces, one a seed."""
+    """Draw `count` faces, one a seed; once a process, since every batch and every table asks for them."""
     faces, renderings, captions = [], [], []
     for seed in range(first_seed, first_seed + count):
         rng = np.random.default_rng(seed)

@@ -46,10 +46,7 @@ def captions(arguments: argparse.Namespace) -> Table:
     united = _setting(arguments, "maps and another face's caption", weights, {"text": 1})
     alone = _setting(arguments, "caption alone", {"text": arguments.text_alone_weight})
     for setting in (united, alone):
-        images = _sample(arguments, setting)
-        sources = [setting.source(i, "text") for i in everyone]
-        row = _strings(measure_attributes(images, faces, sources, reader))
-        table[setting.name] = (_maps_row(images, faces, setting) if "hair" in setting.weights else {}) | row
+        table[setting.name] = _captions_row(_sample(arguments, setting), faces, setting, reader)
     return table
 
 
@@ -74,10 +71,7 @@ def choose_text_weight(arguments: argparse.Namespace) -> Table:
             _setting(arguments, f"beside maps, w = {w:g}", beside, {"text": 1}, first_seed=VALIDATION_SEED),
             _setting(arguments, f"alone, w = {w:g}", {"text": w}, first_seed=VALIDATION_SEED),
         ):
-            images = _sample(arguments, setting)
-            sources = [setting.source(i, "text") for i in range(len(faces))]
-            row = _strings(measure_attributes(images, faces, sources, reader))
-            table[setting.name] = (_maps_row(images, faces, setting) if "hair" in setting.weights else {}) | row
+            table[setting.name] = _captions_row(_sample(arguments, setting), faces, setting, reader)
     return table
 
 
@@ -119,6 +113,12 @@ def _maps_row(images: np.ndarray, faces: HeldOut, setting: Setting | None = None
     sources = {name: [source(i, name) for i in range(len(images))] for name in ("hair", "skin")}
     cleanness = {name: f"{value:.2f}" for name, value in measure_cleanness(images, faces).items()}
     return _strings(measure_maps(images, faces, sources)) | cleanness
+
+
+def _captions_row(images: np.ndarray, faces: HeldOut, setting: Setting, reader: MouthReader) -> dict[str, str]:
+    sources = [setting.source(i, "text") for i in range(len(images))]
+    row = _strings(measure_attributes(images, faces, sources, reader))
+    return (_maps_row(images, faces, setting) if "hair" in setting.weights else {}) | row
 
 
 def _strings(figures: dict) -> dict[str, str]:
