@@ -212,7 +212,7 @@ class TextEncoder(Encoder):
         return Condition(embedding=torch.zeros(batch, self.tower.config.dim))
 
     def encode_text(self, text: str | Sequence[str]) -> Condition:
-        """See `Encoder.encode_text`; embedding of shape (B, dim), each row of length 1, or 0 where nothing is said."""
+        """See `Encoder.encode_text`; embedding of shape (B, dim), 0 where nothing is said."""
         return Condition(embedding=self.tower.encode([text] if isinstance(text, str) else text))
 
     encode = encode_text

@@ -89,7 +89,7 @@ class TextLayer(nn.Module):
 
 
 class TextTower(nn.Module):
-    """Word and position embedding, a small transformer, masked mean, projection to a unit vector.
+    """Word and position embedding, a small transformer, masked mean, projection.
 
     Args:
         config: Architecture and vocabulary.
@@ -114,9 +114,10 @@ class TextTower(nn.Module):
             tokens: int64 (B, L), L ≤ `max_tokens`: rows of the word embedding, 0 for padding, which comes last.
 
         Returns:
-            (B, dim), each row of length 1; zeros, the null condition, where a row is all padding.
+            Estimates of the embeddings of pictures that fit, (B, dim): the more a caption tells, the longer; zeros,
+            the null condition, where a row is all padding.
         """
-        return F.normalize(self.projection(self.pool(tokens)), dim=-1)
+        return self.projection(self.pool(tokens))
 
     def pool(self, tokens: Tensor) -> Tensor:
         """What `forward` projects: the mean over tokens, shape (B, width); zeros where a row is all padding."""
@@ -166,7 +167,7 @@ class TextTower(nn.Module):
             texts: B captions; one without known words (an empty one, say) gives zeros, the null condition.
 
         Returns:
-            (B, dim), each row of length 1 or 0.
+            (B, dim).
         """
         return self(self.tokens(texts))
 

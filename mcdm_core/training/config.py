@@ -23,7 +23,7 @@ class DataConfig:
         leading: Attribute → the value that 70 % of the drawn faces have (uniform where not named).
         path: The folder, relative to the configuration file.
         text_encoder: Expert or dual encoder file whose image tower embeds the pictures ("text" only).
-        embedding_noise: Largest relative noise on image embeddings. Text embeddings lie beside image embeddings and
+        embedding_noise: Largest noise on image embeddings, relative to their spread. Text embeddings lie beside image embeddings and
             leave unnamed attributes open; noise teaches the network to treat an embedding as evidence, not as truth.
     """
 
@@ -34,7 +34,7 @@ class DataConfig:
     leading: dict[str, str] = field(default_factory=dict)
     path: str = ""
     text_encoder: str = ""
-    embedding_noise: float = 1.0
+    embedding_noise: float = 0.6
 
 
 @dataclass(frozen=True)

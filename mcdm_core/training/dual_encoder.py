@@ -203,7 +203,7 @@ def train_from_config(config_path: Path, runs: Path) -> Path:
     Raises:
         ValueError: The configuration is wrong, or the folder's pairs cannot be used.
     """
-    from .alignment import align_text  # which needs this module
+    from .alignment import align  # which needs this module
 
     config = load_dual_encoder_config(config_path)
     training: CaptionedPictures
@@ -216,7 +216,7 @@ def train_from_config(config_path: Path, runs: Path) -> Path:
         training, held_out = draw_pairs(config.seed, config.count), draw_pairs(config.seed + config.count, HELD_OUT)
         tower = TextTowerConfig()
     model = train_dual_encoder(config, training, held_out, tower)
-    align_text(model, training)
+    align(model, training)
     path = runs / config.name / f"{config.name}.safetensors"
     save_dual_encoder(path, model, config)
     return path
@@ -233,8 +233,8 @@ def save_dual_encoder(path: Path, model: DualEncoder, config: DualEncoderConfig)
 
 @torch.no_grad()
 def embed_images(tower: ImageEncoder, images: Tensor) -> Tensor:
-    """Unit embeddings, (N, dim), of uint8 pictures (N, 3, H, W)."""
-    return F.normalize(torch.cat([tower(chunk.float() / 127.5 - 1) for chunk in images.split(256)]), dim=1)
+    """Embeddings, (N, dim), of uint8 pictures (N, 3, H, W)."""
+    return torch.cat([tower(chunk.float() / 127.5 - 1) for chunk in images.split(256)])
 
 
 def load_dual_encoder(path: Path) -> tuple[TextTower, ImageEncoder]:

@@ -55,21 +55,26 @@ class PictureSet:
             return x0, Condition()
         if modality == "text":
             assert self.embeddings is not None
-            return x0, Condition(embedding=perturb(self.embeddings[index], self.embedding_noise, rng))
+            spread = self.embeddings.std(dim=0, correction=0)
+            return x0, Condition(embedding=perturb(self.embeddings[index], spread, self.embedding_noise, rng))
         maps = torch.zeros(size, len(self.maps), *self.images.shape[2:])
         maps[:, list(self.maps).index(modality)] = self.maps[modality][index].float() / 255
         return x0, Condition(maps=maps)
 
 
-def perturb(embedding: Tensor, noise: float, rng: np.random.Generator) -> Tensor:
-    """Unit embeddings moved by Gaussian noise of relative length up to `noise`, one length a row, and normalized again.
+def perturb(embedding: Tensor, spread: Tensor, noise: float, rng: np.random.Generator) -> Tensor:
+    """Embeddings with Gaussian noise of up to `noise` times their own spread, one amount a row.
 
     The idea is LAFITE's (Zhou et al., CVPR 2022): noised image embeddings stand in for text embeddings.
+
+    Args:
+        embedding: Shape (B, D).
+        spread: Standard deviation of each direction over the data, (D,).
+        noise: Largest amount.
+        rng: Source of amounts and noise.
     """
-    size, dim = embedding.shape
-    length = torch.from_numpy(rng.uniform(0, noise, (size, 1))).float()
-    direction = torch.from_numpy(rng.standard_normal((size, dim))).float() / dim**0.5
-    return torch.nn.functional.normalize(embedding + length * direction, dim=1)
+    amount = torch.from_numpy(rng.uniform(0, noise, (len(embedding), 1))).float()
+    return embedding + amount * spread * torch.from_numpy(rng.standard_normal(embedding.shape, dtype=np.float32))
 
 
 def draw_faces(config: DataConfig, cache: Path, embed: Callable[[Tensor], Tensor] | None = None) -> PictureSet:

@@ -106,24 +106,21 @@ def test_drawn_pairs_learn_to_match():
     model = DualEncoder(TextTowerConfig(width=32))
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     losses = []
-    for step in range(25):
+    for step in range(50):
         loss = model.loss(*pairs.batch(12, np.random.default_rng(step % 3)))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert np.mean(losses[-3:]) < 0.6 * np.mean(losses[:3])
+    assert np.mean(losses[-3:]) < 0.75 * np.mean(losses[:3])
 
 
-def test_perturbed_embeddings_stay_unit_vectors_near_their_own():
-    embedding = torch.nn.functional.normalize(torch.randn(500, 128), dim=1)
-    moved = perturb(embedding, 1.0, np.random.default_rng(0))
-    torch.testing.assert_close(moved.norm(dim=1), torch.ones(500))
-    cosine = (moved * embedding).sum(1)
-    # Noise of relative length r, at right angles to the embedding but for 1/√128, turns it by arctan r ≤ 45°.
-    assert cosine.min() > 0.6
-    assert 0.8 < cosine.mean() < 0.95
-    torch.testing.assert_close(perturb(embedding, 0.0, np.random.default_rng(0)), embedding)
+def test_noise_on_embeddings_follows_their_spread():
+    embedding, spread = torch.randn(2000, 3), torch.tensor([1.0, 0.1, 0.0])
+    moved = perturb(embedding, spread, 0.6, np.random.default_rng(0)) - embedding
+    # Amounts are uniform up to 0.6, so their mean square is 0.6² / 3.
+    torch.testing.assert_close(moved.square().mean(dim=0), spread.square() * 0.12, rtol=0.1, atol=1e-9)
+    torch.testing.assert_close(perturb(embedding, spread, 0.0, np.random.default_rng(0)), embedding)
 
 
 @pytest.mark.parametrize(
