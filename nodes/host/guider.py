@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import comfy.patcher_extension
@@ -33,6 +33,9 @@ class ProductGuider(comfy.samplers.CFGGuider):
         experts: The chain.
     """
 
+    planner: type[Planner] = Planner
+    product: type[Product] = Product
+
     def __init__(self, experts: Experts):
         super().__init__(experts[0].model)
         self.experts = experts
@@ -48,6 +51,12 @@ class ProductGuider(comfy.samplers.CFGGuider):
         """
         if sigmas.shape[-1] == 0:
             return latent_image
+        with self._run(latent_image):
+            return super().sample(noise, latent_image, sampler, sigmas, *args, **kwargs)
+
+    @contextmanager
+    def _run(self, latent_image: Tensor) -> Iterator[None]:
+        """What a run takes beside CFGGuider's part, the reference expert's."""
         check_experts(self.experts, latent_image)
         warn_of_idle_hooks(self.experts)
         with ExitStack() as run:
@@ -55,7 +64,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
             self._others = self._prepare_others(run)
             self._weights = SharedWeights([self.model_patcher, *(other.patcher for other in self._others)])
             run.callback(self._weights.restore)
-            return super().sample(noise, latent_image, sampler, sigmas, *args, **kwargs)
+            yield
 
     def outer_sample(self, *args: Any, **kwargs: Any) -> Tensor:
         """As CFGGuider's, but all experts are loaded where it loads its one model."""
@@ -95,7 +104,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
         self.conds = _of_expert(self.conds, 0)
 
         masks = [None if e.mask is None else _mask_like(e.mask, noise, device) for e in self.experts]
-        self._planner = Planner(self.experts, masks, self.inner_model.model_sampling)
+        self._planner = self.planner(self.experts, masks, self.inner_model.model_sampling)
         self._planner.check_run(sigmas)
         for other in self._others:
             other.start(sigmas)
@@ -116,7 +125,8 @@ class ProductGuider(comfy.samplers.CFGGuider):
         """The product's prediction of x0 (ComfyUI calls it noise), at σ = `timestep`."""
         if self.__dict__.get("_product") is None:  # CFGGuider has processed the reference's conditioning by now
             options = {other.patcher: other.model_options for other in self._others}
-            self._product = Product(self.experts, [self.conds, *self._processed], options, self._planner, self._weights)
+            conds = [self.conds, *self._processed]
+            self._product = self.product(self.experts, conds, options, self._planner, self._weights)
         return self._product.predict(x, timestep, model_options or {})
 
     def _prepare_others(self, run: ExitStack) -> list[PreparedModel]:
