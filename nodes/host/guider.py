@@ -16,7 +16,7 @@ from .chain import Experts
 from .loading import SharedWeights, load_jointly
 from .plan import Planner
 from .prepared import Conds, PreparedModel, process
-from .product import CONDITION, NULL, Product, warn_of_idle_hooks
+from .product import CONDITION, NULL, Observer, Product, warn_of_idle_hooks
 from .refusals import check_experts
 
 _RUN_STATE = ("conds", "inner_model", "loaded_models", "_others", "_weights", "_planner", "_processed", "_product")
@@ -31,14 +31,16 @@ class ProductGuider(comfy.samplers.CFGGuider):
 
     Args:
         experts: The chain.
+        observer: Is shown every evaluation of the product.
     """
 
     planner: type[Planner] = Planner
     product: type[Product] = Product
 
-    def __init__(self, experts: Experts):
+    def __init__(self, experts: Experts, observer: Observer | None = None):
         super().__init__(experts[0].model)
         self.experts = experts
+        self.observer = observer
         self.inner_set_conds(_conditionings(experts, experts[0].model))
 
     def sample(
@@ -126,7 +128,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
         if self.__dict__.get("_product") is None:  # CFGGuider has processed the reference's conditioning by now
             options = {other.patcher: other.model_options for other in self._others}
             conds = [self.conds, *self._processed]
-            self._product = self.product(self.experts, conds, options, self._planner, self._weights)
+            self._product = self.product(self.experts, conds, options, self._planner, self._weights, self.observer)
         return self._product.predict(x, timestep, model_options or {})
 
     def _prepare_others(self, run: ExitStack) -> list[PreparedModel]:

@@ -35,6 +35,26 @@ class Request:
     role: str
 
 
+@dataclass(frozen=True)
+class Evaluation:
+    """What a product is made of at one noise level.
+
+    Attributes:
+        sigma: Noise level of the reference.
+        plan: The coefficients.
+        cond: Each expert's x0 under its condition, shape (B, C, …); None where it was not needed.
+        uncond: U, shape (B, C, …); None where it was not needed.
+    """
+
+    sigma: float
+    plan: Plan
+    cond: list[Tensor | None]
+    uncond: Tensor | None
+
+
+Observer = Callable[[Evaluation], None]
+
+
 class Product:
     """The product of one run.
 
@@ -44,6 +64,7 @@ class Product:
         options: Prepared model_options of every MODEL but the reference, whose options come with each call.
         planner: Coefficients at every noise level.
         weights: Switches between MODELs of one network.
+        observer: Is shown every evaluation, before the CFG hooks; it must not change the tensors.
     """
 
     def __init__(
@@ -53,6 +74,7 @@ class Product:
         options: dict[ModelPatcher, dict[str, Any]],
         planner: Planner,
         weights: SharedWeights,
+        observer: Observer | None = None,
     ):
         self.experts = experts
         self.reference = experts[0].model
@@ -60,6 +82,7 @@ class Product:
         self.options = options
         self.planner = planner
         self.weights = weights
+        self.observer = observer
         self._null_owner = [self._first_with_same_null(index) for index in range(len(experts))]
 
     def predict(self, x: Tensor, sigma: Tensor, model_options: dict[str, Any]) -> Tensor:
@@ -76,6 +99,8 @@ class Product:
         plan = self.planner.at(float(sigma[0]), bool(model_options.get("disable_cfg1_optimization", False)))
         cond, null = self._evaluate(plan, x, sigma, model_options)
         guided, uncond = self._combine(plan, cond, null, x)
+        if self.observer is not None:
+            self.observer(Evaluation(float(sigma[0]), plan, cond, uncond if plan.nulls else None))
         return self._guide(guided, uncond, plan, x, sigma, model_options)
 
     def _combine(
