@@ -8,6 +8,7 @@ from .condition import Condition
 from .denoising import ProductDenoiser
 from .experts import Expert
 from .networks import UNet, UNetConfig
+from .own_null import own_null_epsilon
 from .prediction import PREDICTIONS, prediction_named
 from .product import combined_epsilon, normalize_reliabilities
 from .respacing import Respacing, space_timesteps
@@ -31,6 +32,7 @@ __all__ = [
     "combined_epsilon",
     "load_expert",
     "normalize_reliabilities",
+    "own_null_epsilon",
     "prediction_named",
     "read_metadata",
     "sample_ddim",

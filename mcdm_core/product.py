@@ -46,18 +46,18 @@ def combined_epsilon(
             "Expected one condition, null, weight and reliability per expert and got "
             f"{len(cond)}, {len(null)}, {len(weights)} and {len(reliabilities)}; pass None for predictions left out."
         )
-    like = _common_sample([*cond, *null])
-    weights = [_coefficient(w, like, f"weight {i}") for i, w in enumerate(weights)]
-    reliabilities = [_coefficient(a, like, f"reliability {j}") for j, a in enumerate(reliabilities)]
+    like = common_sample([*cond, *null])
+    weights = [checked_coefficient(w, like, f"weight {i}") for i, w in enumerate(weights)]
+    reliabilities = [checked_coefficient(a, like, f"reliability {j}") for j, a in enumerate(reliabilities)]
     total = total_of(weights)
 
-    _check_present(cond, [anywhere(w != 0) for w in weights], "condition", "its weight to 0")
+    check_present(cond, [anywhere(w != 0) for w in weights], "condition", "its weight to 0")
     if everywhere(is_one(total)):
-        return _add_weighted(torch.zeros_like(like), cond, weights)
-    _check_present(null, [needs_null(a, total) for a in reliabilities], "null", "its reliability to 0")
-    _check_sum(reliabilities, total)
-    u = _add_weighted(torch.zeros_like(like), null, reliabilities)
-    return _add_weighted(u, [None if prediction is None else prediction - u for prediction in cond], weights)
+        return add_weighted(torch.zeros_like(like), cond, weights)
+    check_present(null, [needs_null(a, total) for a in reliabilities], "null", "its reliability to 0")
+    check_sum(reliabilities, total)
+    u = add_weighted(torch.zeros_like(like), null, reliabilities)
+    return add_weighted(u, [None if prediction is None else prediction - u for prediction in cond], weights)
 
 
 def total_of(coefficients: Sequence[Coefficient]) -> Coefficient:
@@ -120,7 +120,12 @@ def normalize_reliabilities(reliabilities: Sequence[float], masks: Sequence[Tens
     return [torch.where(covered > 0, m / covered, torch.full_like(m, a)) for m, a in zip(masked, shares, strict=True)]
 
 
-def _common_sample(predictions: Sequence[Tensor | None]) -> Tensor:
+def common_sample(predictions: Sequence[Tensor | None]) -> Tensor:
+    """The first prediction there is, whose shape all others must have.
+
+    Raises:
+        ValueError: If shapes differ, or there is none.
+    """
     given = [prediction for prediction in predictions if prediction is not None]
     shapes = {tuple(prediction.shape) for prediction in given}
     if len(shapes) != 1:
@@ -130,7 +135,12 @@ def _common_sample(predictions: Sequence[Tensor | None]) -> Tensor:
     return given[0]
 
 
-def _coefficient(value: Coefficient, like: Tensor, what: str) -> Coefficient:
+def checked_coefficient(value: Coefficient, like: Tensor, what: str) -> Coefficient:
+    """A coefficient as a number, or as a map of the sample's type and device.
+
+    Raises:
+        ValueError: If it is not finite, or does not broadcast to the sample; names it by `what`.
+    """
     if not isinstance(value, Tensor) or value.ndim == 0:
         value = float(value)
         if not math.isfinite(value):
@@ -150,7 +160,8 @@ def _coefficient(value: Coefficient, like: Tensor, what: str) -> Coefficient:
     return value.to(like)
 
 
-def _check_present(predictions: Sequence[Tensor | None], needed: Sequence[bool], what: str, instead: str) -> None:
+def check_present(predictions: Sequence[Tensor | None], needed: Sequence[bool], what: str, instead: str) -> None:
+    """Refuse a missing prediction that counts; `instead` ends the advice "evaluate it or set …"."""
     for i, (prediction, need) in enumerate(zip(predictions, needed, strict=True)):
         if need and prediction is None:
             raise ValueError(
@@ -158,7 +169,8 @@ def _check_present(predictions: Sequence[Tensor | None], needed: Sequence[bool],
             )
 
 
-def _check_sum(reliabilities: Sequence[Coefficient], total: Coefficient) -> None:
+def check_sum(reliabilities: Sequence[Coefficient], total: Coefficient) -> None:
+    """Refuse reliabilities that don't sum to 1 wherever W, the total weight, is not 1."""
     shares = torch.as_tensor(total_of(reliabilities))
     wrong = (shares - 1).abs() > TOLERANCE
     if isinstance(total, Tensor):
@@ -170,7 +182,7 @@ def _check_sum(reliabilities: Sequence[Coefficient], total: Coefficient) -> None
         )
 
 
-def _add_weighted(start: Tensor, predictions: Sequence[Tensor | None], coefficients: Sequence[Coefficient]) -> Tensor:
+def add_weighted(start: Tensor, predictions: Sequence[Tensor | None], coefficients: Sequence[Coefficient]) -> Tensor:
     """`start` + Σ coefficient · prediction over those that count."""
     for prediction, coefficient in zip(predictions, coefficients, strict=True):
         if prediction is not None and anywhere(coefficient != 0):

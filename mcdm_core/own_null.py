@@ -1,0 +1,80 @@
+"""Composable diffusion across experts: each condition is measured against its own expert's null."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from .product import (
+    TOLERANCE,
+    Coefficient,
+    add_weighted,
+    anywhere,
+    check_present,
+    check_sum,
+    checked_coefficient,
+    common_sample,
+)
+
+
+def own_null_epsilon(
+    cond: Sequence[Tensor | None],
+    null: Sequence[Tensor | None],
+    weights: Sequence[Coefficient],
+    reliabilities: Sequence[Coefficient],
+) -> Tensor:
+    r"""Combine the experts' predictions, each guided away from its own null.
+
+    ε = Σ_j a_j ε_j(x, ∅) + Σ_i w_i (ε_i(x, c_i) − ε_i(x, ∅)).
+
+    The paper's rule (`combined_epsilon`, Eq. 10) differs in the subtrahend, which there is the common
+    U = Σ_j a_j ε_j(x, ∅). Where all nulls are one prediction, the two agree. The coefficients sum to 1 here as well, so
+    predictions of ε, x0, v or the score can be combined alike. With one expert it is classifier-free guidance.
+
+    Example:
+        >>> cond, null = [torch.ones(1, 3, 8, 8), torch.zeros(1, 3, 8, 8)], [torch.zeros(1, 3, 8, 8)] * 2
+        >>> own_null_epsilon(cond, null, [2.0, 2.0], [0.5, 0.5]).mean().item()
+        2.0
+
+    Args:
+        cond: ε_i under the condition, all of one shape (B, …). May be None where w_i is 0.
+        null: ε_j under the null condition, of the same shape. May be None where a_j and w_j are 0, and everywhere if
+            `needs_own_nulls` says so.
+        weights: w_i, numbers of any sign or tensors that broadcast to the sample.
+        reliabilities: a_j, likewise. They sum to 1.
+
+    Returns:
+        The combined prediction, shape (B, …).
+
+    Raises:
+        ValueError: If lengths or shapes don't fit, a coefficient is not finite, a prediction is missing, or the
+            reliabilities don't sum to 1 (within 1e-6).
+
+    References:
+        Liu, Li, Du, Torralba & Tenenbaum, "Compositional Visual Generation with Composable Diffusion Models", ECCV
+        2022, conjunction (AND) of conditions; there one network gives all predictions and there is one null.
+    """
+    if not len(cond) == len(null) == len(weights) == len(reliabilities) > 0:
+        raise ValueError(
+            "Expected one condition, null, weight and reliability per expert and got "
+            f"{len(cond)}, {len(null)}, {len(weights)} and {len(reliabilities)}; pass None for predictions left out."
+        )
+    like = common_sample([*cond, *null])
+    weights = [checked_coefficient(w, like, f"weight {i}") for i, w in enumerate(weights)]
+    reliabilities = [checked_coefficient(a, like, f"reliability {j}") for j, a in enumerate(reliabilities)]
+    check_sum(reliabilities, total=0.0)  # they count whatever the weights sum to
+
+    check_present(cond, [anywhere(w != 0) for w in weights], "condition", "its weight to 0")
+    if not needs_own_nulls(weights, reliabilities):
+        return add_weighted(torch.zeros_like(like), cond, weights)
+    counting = [anywhere(a != 0) or anywhere(w != 0) for a, w in zip(reliabilities, weights, strict=True)]
+    check_present(null, counting, "null", "its reliability and weight to 0")
+    u = add_weighted(torch.zeros_like(like), null, reliabilities)
+    pairs = zip(cond, null, strict=True)
+    return add_weighted(u, [None if c is None or n is None else c - n for c, n in pairs], weights)
+
+
+def needs_own_nulls(weights: Sequence[Coefficient], reliabilities: Sequence[Coefficient]) -> bool:
+    """Whether any null enters the own-null rule: ε_j(x, ∅) has the coefficient a_j − w_j."""
+    remaining = [a - w for a, w in zip(reliabilities, weights, strict=True)]
+    return any(anywhere(abs(coefficient) > TOLERANCE) for coefficient in remaining)
