@@ -76,5 +76,5 @@ def own_null_epsilon(
 
 def needs_own_nulls(weights: Sequence[Coefficient], reliabilities: Sequence[Coefficient]) -> bool:
     """Whether any null enters the own-null rule: ε_j(x, ∅) has the coefficient a_j − w_j."""
-    remaining: list[Coefficient] = [a - w for a, w in zip(reliabilities, weights, strict=True)]
-    return any(anywhere(abs(coefficient) > TOLERANCE) for coefficient in remaining)
+    remaining = [torch.as_tensor(a - w) for a, w in zip(reliabilities, weights, strict=True)]
+    return any(anywhere(coefficient.abs() > TOLERANCE) for coefficient in remaining)
