@@ -1,0 +1,54 @@
+import math
+
+import pytest
+import torch
+
+from mcdm_core.guidance import measure_guidance
+
+
+def sample(*values):
+    """Batches of one sample of two values."""
+    return [torch.tensor([[first, second]]) for first, second in values]
+
+
+def test_norms_and_cosines_of_plane_vectors():
+    uncond = torch.tensor([[1.0, 1.0]])
+    cond = sample((4.0, 1.0), (1.0, 3.0), (0.0, 0.0))
+    guidance = measure_guidance(cond, uncond, [1.0, -2.0, 3.0])
+    root2 = math.sqrt(2)
+    # Guidance (3, 0), (0, −4) and (−3, −3); the root mean square of two values is their norm over √2.
+    assert guidance.norms[0].tolist() == pytest.approx([3 / root2, 4 / root2, 3.0])
+    expected = [[1, 0, -1 / root2], [0, 1, 1 / root2], [-1 / root2, 1 / root2, 1]]
+    torch.testing.assert_close(guidance.cosines[0], torch.tensor(expected, dtype=torch.float64))
+
+
+def test_each_sample_of_a_batch_is_measured_for_itself():
+    cond = torch.tensor([[1.0, 1.0], [5.0, 5.0]])
+    guidance = measure_guidance([cond, -cond], torch.zeros(2, 2), [1.0, 1.0])
+    assert guidance.norms.tolist() == [[1.0, 1.0], [5.0, 5.0]]
+    assert guidance.cosines[:, 0, 1].tolist() == [-1.0, -1.0]
+
+
+def test_weights_may_be_maps_and_values_may_count_partly():
+    cond = [torch.ones(1, 3, 2, 2), torch.full((1, 3, 2, 2), 7.0)]
+    left = torch.tensor([[[[2.0, 0.0], [2.0, 0.0]]]])
+    uncond = torch.zeros(1, 3, 2, 2)
+    assert measure_guidance(cond, uncond, [left, 1.0]).norms[0].tolist() == pytest.approx([math.sqrt(2), 7.0])
+    assert measure_guidance(cond, uncond, [left, 1.0], left / 2).norms[0].tolist() == pytest.approx([2.0, 7.0])
+
+
+def test_what_was_not_predicted_is_nan_and_spoils_nothing_else():
+    (cond,) = sample((3.0, 4.0))
+    guidance = measure_guidance([cond, None, cond], torch.zeros(1, 2), [1.0, 1.0, 0.5])
+    assert guidance.norms.isnan().tolist() == [[False, True, False]]
+    assert guidance.cosines[0, 0].isnan().tolist() == [False, True, False]
+    assert guidance.cosines[0, 0, 2] == pytest.approx(1.0)
+    assert measure_guidance([cond], None, [1.0]).norms.isnan().all()
+    assert measure_guidance([None], cond, [0.0]).norms.isnan().all()
+
+
+def test_no_guidance_has_no_direction():
+    (cond,) = sample((3.0, 4.0))
+    guidance = measure_guidance([cond, cond], cond, [1.0, 1.0])
+    assert guidance.norms.tolist() == [[0.0, 0.0]]
+    assert guidance.cosines.isnan().all()
