@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 Conditioning = list
 
+PRODUCT_KEY = "mcdm_product"  # of the wrapper by which Product as Model makes a MODEL a product
+
 
 class ExpertInput(NamedTuple):
     """One expert of a product, as the user wired it; a product is a tuple of these, the reference expert first.

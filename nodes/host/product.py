@@ -67,6 +67,8 @@ class Product:
         observer: Is shown every evaluation, before the CFG hooks; it must not change the tensors.
     """
 
+    rule = staticmethod(combined_epsilon)
+
     def __init__(
         self,
         experts: Experts,
@@ -98,22 +100,15 @@ class Product:
         """
         plan = self.planner.at(float(sigma[0]), bool(model_options.get("disable_cfg1_optimization", False)))
         cond, null = self._evaluate(plan, x, sigma, model_options)
-        guided, uncond = self._combine(plan, cond, null, x)
-        if self.observer is not None:
-            self.observer(Evaluation(float(sigma[0]), plan, cond, uncond if plan.nulls else None))
-        return self._guide(guided, uncond, plan, x, sigma, model_options)
-
-    def _combine(
-        self, plan: Plan, cond: list[Tensor | None], null: list[Tensor | None], x: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """C and U, with which U + s·(C − U) is the combined prediction; s is the plan's scale."""
         absent = [None] * len(self.experts)
         uncond = (
             combined_epsilon(absent, null, [0.0] * len(null), plan.reliabilities) if plan.nulls else torch.zeros_like(x)
         )
         # Dividing first keeps a single expert bit-exact: (w·D)/w differs from D in one float of ten.
-        guided = combined_epsilon(cond, null, [w / plan.scale for w in plan.weights], plan.reliabilities)
-        return guided, uncond
+        guided = self.rule(cond, null, [w / plan.scale for w in plan.weights], plan.reliabilities)
+        if self.observer is not None:
+            self.observer(Evaluation(float(sigma[0]), plan, cond, uncond if plan.nulls else None))
+        return self._guide(guided, uncond, plan, x, sigma, model_options)
 
     def _guide(
         self, guided: Tensor, uncond: Tensor, plan: Plan, x: Tensor, sigma: Tensor, model_options: dict[str, Any]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
-from .chain import Conditioning, Experts, describe
+from .chain import PRODUCT_KEY, Conditioning, Experts, describe
 from .levels import same_space
 
 
@@ -32,9 +33,20 @@ def check_experts(experts: Experts, latent_image: Tensor) -> None:
                 f"Expected start below end for {describe(experts, index)} and got {expert.start:g} and {expert.end:g}; "
                 "swap them, or remove the expert."
             )
+    _check_nested(experts)
     _check_spaces(experts)
     _check_channels(experts, latent_image)
     _check_controlnets(experts)
+
+
+def _check_nested(experts: Experts) -> None:
+    """Refuse products as experts; the reference of a product that is itself a MODEL looks like one."""
+    for index, expert in enumerate(experts[1:], start=1):
+        if expert.model.get_wrappers(WrappersMP.OUTER_SAMPLE, PRODUCT_KEY):
+            raise ValueError(
+                f"Expected a model for {describe(experts, index)} and got a product from Product as Model; chain that "
+                "product's experts instead."
+            )
 
 
 def _check_spaces(experts: Experts) -> None:
