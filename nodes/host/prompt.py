@@ -98,14 +98,9 @@ def check_chain(node_id: str | None) -> bool | str:
     Returns:
         True, also where it cannot be known; else the sentence for the user.
     """
-    node = _node(node_id)
-    chain = _chain(node) if node else None
-    if not chain:
-        return True
-    weights, reliabilities = ([inputs.get(name) for inputs in chain] for name in ("weight", "reliability"))
-    known = all(isinstance(value, (int, float)) for value in (*weights, *reliabilities))
-    partial = any("mask" in inputs or inputs.get("start") != 0 or inputs.get("end") != 1 for inputs in chain)
-    if not known or partial or math.isclose(sum(weights), 1.0):
+    chain = _known_chain(node_id)
+    weights, reliabilities = ([inputs[name] for inputs in chain] for name in ("weight", "reliability"))
+    if not chain or math.isclose(sum(weights), 1.0):
         return True
     if sum(reliabilities) <= 0:
         return (
@@ -118,6 +113,32 @@ def check_chain(node_id: str | None) -> bool | str:
                 f"Expected a null for expert {index}, whose reliability is {inputs['reliability']:g} while the weights "
                 f"sum to {sum(weights):g}, and got none; connect its null, set its reliability to 0, or let the "
                 "weights sum to 1."
+            )
+    return True
+
+
+def check_own_null_chain(node_id: str | None) -> bool | str:
+    """As `check_chain`, for the own-null rule.
+
+    Returns:
+        True, also where it cannot be known; else the sentence for the user.
+    """
+    chain = _known_chain(node_id)
+    total = sum(inputs["reliability"] for inputs in chain)
+    if not chain:
+        return True
+    if total <= 0:
+        return (
+            "Expected reliabilities with a positive sum and got 0 for every expert; raise the reliability of one of "
+            "them."
+        )
+    if all(math.isclose(inputs["reliability"] / total, inputs["weight"]) for inputs in chain):
+        return True  # the nulls cancel
+    for index, inputs in enumerate(chain, start=1):
+        if (inputs["reliability"] > 0 or inputs["weight"] != 0) and "null" not in inputs:
+            return (
+                f"Expected a null for expert {index}, whose weight is {inputs['weight']:g} and reliability "
+                f"{inputs['reliability']:g}, and got none; connect its null, or set both to 0."
             )
     return True
 
@@ -143,6 +164,16 @@ def _encoder_of(node: dict, name: str) -> Encoder | None:
         return inspect_expert(expert_name) if isinstance(expert_name, str) else None
     except ValueError:
         return None  # the loader's own check says so
+
+
+def _known_chain(node_id: str | None) -> list[dict]:
+    """Inputs of all experts of the chain wired to a node; none if some cannot be known, or act only in part."""
+    node = _node(node_id)
+    chain = (_chain(node) if node else None) or []
+    values = [inputs.get(name) for inputs in chain for name in ("weight", "reliability")]
+    known = all(isinstance(value, (int, float)) for value in values)
+    partial = any("mask" in inputs or inputs.get("start") != 0 or inputs.get("end") != 1 for inputs in chain)
+    return chain if known and not partial else []
 
 
 def _chain(node: dict) -> list[dict] | None:

@@ -1,15 +1,19 @@
-"""What a product cannot be sampled with, said before anything is loaded."""
+"""What a product cannot be sampled with, said before any network is called."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-import torch
+import comfy.model_base
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from .chain import PRODUCT_KEY, Conditioning, Experts, describe
-from .levels import same_space
+from .levels import is_flow, same_space
+from .pixel_model import PixelModel
+
+_READ_TOKENS_AS_THEY_ARE = (comfy.model_base.BaseModel, comfy.model_base.SDXL)
 
 
 def check_experts(experts: Experts, latent_image: Tensor) -> None:
@@ -22,27 +26,42 @@ def check_experts(experts: Experts, latent_image: Tensor) -> None:
     Raises:
         ValueError: With one sentence that names the expert by its place in the chain and says what to change.
     """
-    for index, expert in enumerate(experts):
-        if expert.condition is None and expert.weight != 0:
-            raise ValueError(
-                f"Expected a condition for {describe(experts, index)}, whose weight is {expert.weight:g}, and got "
-                "none; connect one, or set the weight to 0 so that the expert only lends its null."
-            )
-        if not expert.start < expert.end:
-            raise ValueError(
-                f"Expected start below end for {describe(experts, index)} and got {expert.start:g} and {expert.end:g}; "
-                "swap them, or remove the expert."
-            )
     _check_nested(experts)
     _check_spaces(experts)
-    _check_channels(experts, latent_image)
+    _check_latent(experts, latent_image)
+    for index, expert in enumerate(experts):
+        _check_numbers(experts, index)
+        _check_mask(experts, index, latent_image)
+        for role, conditioning in (("condition", expert.condition), ("null", expert.null)):
+            _check_conditioning(experts, index, role, conditioning, latent_image)
     _check_controlnets(experts)
+
+
+def check_sigmas(experts: Experts, sigmas: Tensor) -> None:
+    """Refuse noise levels that the reference expert doesn't have.
+
+    Args:
+        experts: The chain.
+        sigmas: Noise levels of the run.
+
+    Raises:
+        ValueError: If one is not finite, or above 1 for a flow model.
+    """
+    if not sigmas.isfinite().all():
+        raise ValueError(
+            f"Expected finite noise levels for {describe(experts, 0)} and got NaN or infinity; use another scheduler."
+        )
+    if is_flow(experts[0].model.get_model_object("model_sampling")) and sigmas.max() > 1:
+        raise ValueError(
+            f"Expected noise levels from 0 to 1 for {describe(experts, 0)}, a flow model, and got "
+            f"{sigmas.max().item():.4g}; make the sigmas with the MODEL of the first expert."
+        )
 
 
 def _check_nested(experts: Experts) -> None:
     """Refuse products as experts; the reference of a product that is itself a MODEL looks like one."""
-    for index, expert in enumerate(experts[1:], start=1):
-        if expert.model.get_wrappers(WrappersMP.OUTER_SAMPLE, PRODUCT_KEY):
+    for index, expert in enumerate(experts):
+        if expert.model is not experts[0].model and expert.model.get_wrappers(WrappersMP.OUTER_SAMPLE, PRODUCT_KEY):
             raise ValueError(
                 f"Expected a model for {describe(experts, index)} and got a product from Product as Model; chain that "
                 "product's experts instead."
@@ -56,7 +75,8 @@ def _check_spaces(experts: Experts) -> None:
         if not same_space(reference, latent_format):
             raise ValueError(
                 f"Expected experts of one latent space, but {describe(experts, 0)} works on {_space(reference)} and "
-                f"{describe(experts, index)} on {_space(latent_format)}; combine models of one family."
+                f"{describe(experts, index)} on {_space(latent_format)}; combine models of one family, or decode the "
+                "picture of one and encode it for the other."
             )
 
 
@@ -64,15 +84,104 @@ def _space(latent_format: Any) -> str:
     return f"{type(latent_format).__name__} ({latent_format.latent_channels} channels)"
 
 
-def _check_channels(experts: Experts, latent_image: Tensor) -> None:
+def _check_latent(experts: Experts, latent_image: Tensor) -> None:
     latent_format = experts[0].model.get_model_object("latent_format")
-    channels = latent_format.latent_channels
-    if latent_image.shape[1] != channels and torch.count_nonzero(latent_image) > 0:
+    if getattr(latent_image, "is_nested", False):
         raise ValueError(
-            f"Expected a latent of {channels} channels for {describe(experts, 0)} and got one of "
+            f"Expected one latent for {describe(experts, 0)} and got several packed into one, such as a video with its "
+            "sound; sample them apart."
+        )
+    dimensions = latent_format.latent_dimensions + 2
+    if latent_image.ndim != dimensions:
+        raise ValueError(
+            f"Expected a latent of {dimensions} dimensions for {describe(experts, 0)}, which works on "
+            f"{_space(latent_format)}, and got one of {latent_image.ndim}; a video model takes (B, C, T, H, W), an "
+            "image model (B, C, H, W)."
+        )
+    if latent_image.shape[1] != latent_format.latent_channels:
+        raise ValueError(
+            f"Expected a latent of {latent_format.latent_channels} channels for {describe(experts, 0)} and got one of "
             f"{latent_image.shape[1]}; encode the picture with this model's own VAE, or start from Empty Latent "
             "(Expert)."
         )
+
+
+def _check_numbers(experts: Experts, index: int) -> None:
+    expert, name = experts[index], describe(experts, index)
+    if not math.isfinite(expert.weight):
+        raise ValueError(f"Expected a finite weight for {name} and got {expert.weight}; set one between −20 and 20.")
+    if not 0 <= expert.reliability < math.inf:
+        raise ValueError(
+            f"Expected a reliability of 0 or more for {name} and got {expert.reliability}; set one between 0 and 100."
+        )
+    if not (0 <= expert.start <= 1 and 0 <= expert.end <= 1):
+        raise ValueError(
+            f"Expected start and end between 0 and 1 for {name} and got {expert.start:g} and {expert.end:g}; they are "
+            "shares of the sampling, not steps."
+        )
+    if not expert.start < expert.end:
+        raise ValueError(
+            f"Expected start below end for {name} and got {expert.start:g} and {expert.end:g}; swap them, or remove "
+            "the expert."
+        )
+    if expert.condition is None and expert.weight != 0:
+        raise ValueError(
+            f"Expected a condition for {name}, whose weight is {expert.weight:g}, and got none; connect one, or set "
+            "the weight to 0 so that the expert only lends its null."
+        )
+
+
+def _check_mask(experts: Experts, index: int, latent_image: Tensor) -> None:
+    mask, name = experts[index].mask, describe(experts, index)
+    if mask is None:
+        return
+    if mask.ndim < 2 or latent_image.ndim < 4:
+        raise ValueError(
+            f"Expected a mask and a latent that have a height and a width for {name} and got the shapes "
+            f"{tuple(mask.shape)} and {tuple(latent_image.shape)}; disconnect the mask."
+        )
+    if not mask.isfinite().all():
+        raise ValueError(f"Expected mask values from 0 to 1 for {name} and got NaN or infinity; repair the mask.")
+    masks, pictures = mask.numel() // mask.shape[-2:].numel(), len(latent_image)
+    if latent_image.ndim == 4 and masks not in (1, pictures):
+        raise ValueError(
+            f"Expected one mask for {name}, or one for each of the {pictures} pictures, and got {masks}; choose one, "
+            "or change the batch size."
+        )
+
+
+def _check_conditioning(
+    experts: Experts, index: int, role: str, conditioning: Conditioning | None, latent_image: Tensor
+) -> None:
+    model, name = experts[index].model.model, describe(experts, index)
+    if conditioning is None:
+        return
+    if not conditioning:
+        raise ValueError(f"Expected a {role} with at least one entry for {name} and got an empty one; connect another.")
+    for tokens, values in conditioning:
+        if isinstance(model, PixelModel):
+            _check_pixel_conditioning(model, name, role, values, latent_image)
+        elif type(model) in _READ_TOKENS_AS_THEY_ARE and isinstance(tokens, Tensor):
+            width = model.model_config.unet_config.get("context_dim")
+            if isinstance(width, int) and tokens.shape[-1] != width:
+                raise ValueError(
+                    f"Expected a {role} of {width} values per token for {name} and got {tokens.shape[-1]}; encode it "
+                    "with the CLIP of the same checkpoint."
+                )
+
+
+def _check_pixel_conditioning(
+    model: PixelModel, name: str, role: str, values: dict[str, Any], latent_image: Tensor
+) -> None:
+    if "control" in values:
+        raise ValueError(
+            f"Expected no ControlNet for {name}, a pixel expert, and got one in its {role}; add an expert that is "
+            "driven by the map instead."
+        )
+    try:
+        model.extra_conds(**{**values, "noise": latent_image, "device": latent_image.device})
+    except ValueError as error:
+        raise ValueError(f"Wrong {role} for {name}: {error}") from error
 
 
 def _check_controlnets(experts: Experts) -> None:
