@@ -4,13 +4,14 @@ The method is Nair, Bandara & Patel's (CVPR 2023); `combined_epsilon` is its rul
 """
 
 from .checkpoints import ExpertMetadata, load_expert, read_metadata, save_expert
+from .coefficients import normalize_reliabilities
 from .condition import Condition
 from .denoising import ProductDenoiser
 from .experts import Expert
 from .networks import UNet, UNetConfig
 from .own_null import own_null_epsilon
 from .prediction import PREDICTIONS, prediction_named
-from .product import combined_epsilon, normalize_reliabilities
+from .product import combined_epsilon
 from .respacing import Respacing, space_timesteps
 from .sampling import sample_ddim, sample_ddpm, sample_ddpm_learned, sample_product, sigmas_for
 from .schedule import Flow, Schedule, align_noise_level

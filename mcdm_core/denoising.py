@@ -1,27 +1,16 @@
 """The product of experts as a denoiser: it predicts x0 as one expert does, so samplers need not know there are many."""
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from .coefficients import Coefficients, coefficients_of, warn_of_uncovered
 from .condition import Condition, cat
 from .experts import Expert
-from .product import (
-    Coefficient,
-    anywhere,
-    combined_epsilon,
-    everywhere,
-    is_one,
-    needs_null,
-    normalize_reliabilities,
-    total_of,
-)
+from .product import combined_epsilon
 from .terms import Term, active_sets, active_terms
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -36,8 +25,7 @@ class Pass:
 class Plan:
     """What a set of active terms asks for: coefficients, and for each term the index of its pass, or None."""
 
-    weights: list[Coefficient]
-    reliabilities: list[Coefficient]
+    coefficients: Coefficients
     passes: list[Pass]
     cond: list[int | None]
     null: list[int | None]
@@ -104,8 +92,8 @@ class ProductDenoiser:
         denoised = combined_epsilon(
             [None if i is None else predictions[i][0] for i in plan.cond],
             [None if i is None else predictions[i][0] for i in plan.null],
-            plan.weights,
-            plan.reliabilities,
+            plan.coefficients.weights,
+            plan.coefficients.reliabilities,
         )
         own = [v for request, (_, v) in zip(plan.passes, predictions, strict=True) if request.expert is self.reference]
         return denoised.clamp(-1, 1) if self.reference.clamp_x0 else denoised, next(iter(own), None)
@@ -115,16 +103,12 @@ class ProductDenoiser:
 
         Args:
             x: A sample of the run's shape.
-            sigmas: Noise levels of the run, descending; samplers may ask for levels between them.
+            sigmas: Noise levels of the run; samplers may ask for levels between them.
 
         Raises:
             ValueError: If at some level of the run no term is active, or the active ones cannot be combined.
         """
-        for sigma, active in active_sets(self.windows, float(sigmas[0]), float(sigmas[-1])).items():
-            if not active:
-                raise ValueError(
-                    f"Expected an active expert at every noise level and got none at σ = {sigma:.4g}; widen a window."
-                )
+        for active in active_sets(self.windows, sigmas):
             self._plan(active, x)
 
     def _evaluate(self, passes: list[Pass], x: Tensor, sigma: Tensor | float) -> list[tuple[Tensor, Tensor | None]]:
@@ -147,45 +131,28 @@ class ProductDenoiser:
     def _plan(self, active: tuple[int, ...], x: Tensor) -> Plan:
         key = (active, x.shape, x.device, x.dtype)
         if key not in self._plans:
-            self._plans[key] = self._make_plan([self.terms[i] for i in active], x)
+            self._plans[key] = self._make_plan(active, x)
         return self._plans[key]
 
-    def _make_plan(self, terms: list[Term], x: Tensor) -> Plan:
-        if not terms:
+    def _make_plan(self, active: tuple[int, ...], x: Tensor) -> Plan:
+        if not active:
             raise ValueError("Expected an active expert at this noise level and got none; widen a window.")
-        masks = [term.mask_like(x) for term in terms]
-        self._warn_if_uncovered(masks)
-        weights = [term.weight if mask is None else term.weight * mask for term, mask in zip(terms, masks, strict=True)]
-        total = total_of(weights)
-        reliabilities: list[Coefficient] = [0.0] * len(terms)
-        if not everywhere(is_one(total)):
-            reliabilities = normalize_reliabilities([term.reliability for term in terms], masks)
+        masks = [term.mask_like(x) for term in self.terms]
+        self._warned_uncovered = self._warned_uncovered or warn_of_uncovered([masks[i] for i in active])
+        names = [term.expert.name for term in self.terms]
+        coefficients = coefficients_of(self.terms, active, masks, names)
 
         passes: list[Pass] = []
-        cond: list[int | None] = []
-        for term, weight in zip(terms, weights, strict=True):
-            cond.append(None)
-            if term.condition is not None and anywhere(weight != 0):
-                cond[-1] = len(passes)
-                passes.append(Pass(term.expert, term.condition))
-        conditions = len(passes)
-        null: list[int | None] = []
-        for term, reliability in zip(terms, reliabilities, strict=True):
-            null.append(None)
-            if needs_null(reliability, total):
-                null[-1] = _index_of_null(term, passes, conditions)
-        return Plan(weights, reliabilities, passes, cond, null)
-
-    def _warn_if_uncovered(self, masks: list[Tensor | None]) -> None:
-        given = [mask for mask in masks if mask is not None]
-        if self._warned_uncovered or len(given) < len(masks):
-            return
-        share = (torch.stack(torch.broadcast_tensors(*given)).sum(0) == 0).float().mean().item()
-        if share > 0:
-            logger.warning(
-                "No mask covers %.1f %% of the picture; the unconditional estimate is used there.", 100 * share
-            )
-            self._warned_uncovered = True
+        cond: list[int | None] = [None] * len(self.terms)
+        for i in coefficients.conditions:
+            condition = self.terms[i].condition
+            if condition is not None:  # as every term with a weight has one
+                cond[i] = len(passes)
+                passes.append(Pass(self.terms[i].expert, condition))
+        null: list[int | None] = [None] * len(self.terms)
+        for j in coefficients.nulls:
+            null[j] = _index_of_null(self.terms[j], passes, len(coefficients.conditions))
+        return Plan(coefficients, passes, cond, null)
 
 
 def _index_of_null(term: Term, passes: list[Pass], first: int) -> int:

@@ -5,11 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from .coefficients import TOLERANCE, Coefficient, anywhere
 from .product import (
-    TOLERANCE,
-    Coefficient,
     add_weighted,
-    anywhere,
     check_present,
     check_sum,
     checked_coefficient,
@@ -72,6 +70,30 @@ def own_null_epsilon(
     u = add_weighted(torch.zeros_like(like), null, reliabilities)
     pairs = zip(cond, null, strict=True)
     return add_weighted(u, [None if c is None or n is None else c - n for c, n in pairs], weights)
+
+
+def own_null_guidance_form(
+    cond: Sequence[Tensor | None],
+    null: Sequence[Tensor | None],
+    weights: Sequence[Coefficient],
+    reliabilities: Sequence[Coefficient],
+    scale: float,
+) -> tuple[Tensor, Tensor]:
+    """The rule as one step of classifier-free guidance, as `guidance_form` is for Eq. 10.
+
+    Args:
+        cond: As for `own_null_epsilon`.
+        null: Likewise.
+        weights: w_i.
+        reliabilities: a_j.
+        scale: s, not 0.
+
+    Returns:
+        C = U + Σ_i (w_i/s) (ε_i(x, c_i) − ε_i(x, ∅)) and U = Σ_j a_j ε_j(x, ∅), shape (B, …), such that the rule is
+        U + s (C − U); U is 0 where there is none.
+    """
+    u = add_weighted(torch.zeros_like(common_sample([*cond, *null])), null, reliabilities)
+    return own_null_epsilon(cond, null, [w / scale for w in weights], reliabilities), u
 
 
 def needs_own_nulls(weights: Sequence[Coefficient], reliabilities: Sequence[Coefficient]) -> bool:

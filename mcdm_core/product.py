@@ -6,8 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-Coefficient = float | Tensor
-TOLERANCE = 1e-6
+from .coefficients import TOLERANCE, Coefficient, anywhere, everywhere, is_one, needs_null, total_of
 
 
 def combined_epsilon(
@@ -60,64 +59,40 @@ def combined_epsilon(
     return add_weighted(u, [None if prediction is None else prediction - u for prediction in cond], weights)
 
 
-def total_of(coefficients: Sequence[Coefficient]) -> Coefficient:
-    """Sum of numbers and maps."""
-    total: Coefficient = 0.0
-    for coefficient in coefficients:
-        total = total + coefficient
-    return total
+def guidance_form(
+    cond: Sequence[Tensor | None],
+    null: Sequence[Tensor | None],
+    weights: Sequence[Coefficient],
+    reliabilities: Sequence[Coefficient],
+    scale: float,
+) -> tuple[Tensor, Tensor]:
+    r"""Eq. 10 as one step of classifier-free guidance: C and U such that it is U + s (C − U).
 
-
-def is_one(total: Coefficient) -> bool | Tensor:
-    """Where W = Σ w counts as 1, so that U has no say."""
-    return (total - 1).abs() <= TOLERANCE if isinstance(total, Tensor) else math.isclose(total, 1)
-
-
-def needs_null(reliability: Coefficient, total: Coefficient) -> bool:
-    """Whether a null prediction with this reliability enters the result anywhere, given W = Σ w."""
-    shared = ~is_one(total) if isinstance(total, Tensor) else not is_one(total)
-    return anywhere(torch.as_tensor(reliability != 0) & shared)
-
-
-def anywhere(flags: bool | Tensor) -> bool:
-    """Whether a flag, or a map of flags, is set at one place at least."""
-    return bool(torch.as_tensor(flags).any())
-
-
-def everywhere(flags: bool | Tensor) -> bool:
-    """Whether a flag, or a map of flags, is set at all places."""
-    return bool(torch.as_tensor(flags).all())
-
-
-def normalize_reliabilities(reliabilities: Sequence[float], masks: Sequence[Tensor | None]) -> list[Coefficient]:
-    """Share the unconditional estimate among the active experts.
-
-    a_j(p) = a_j m_j(p) / Σ_k a_k m_k(p) where that sum is positive, else a_j / Σ_k a_k.
+    C = U + Σ_i (w_i/s) (ε_i(x, c_i) − U). With s = W that is Σ_i (w_i/W) ε_i(x, c_i), and for one expert ε_1 itself,
+    bit for bit.
 
     Args:
-        reliabilities: a_j ≥ 0, one per active expert.
-        masks: m_j with values 0…1, all of shapes that broadcast to one another; None covers everything.
+        cond: As for `combined_epsilon`, whose checks are not repeated here.
+        null: Likewise. Where nulls were left out because W is 1 there, U is what the experts predict together, so that
+            there is no guidance.
+        weights: w_i.
+        reliabilities: a_j.
+        scale: s, not 0.
 
     Returns:
-        Numbers if there is no mask, else tensors.
-
-    Raises:
-        ValueError: If a reliability is negative, or all are 0.
+        C and U, shape (B, …); U is 0 where there is none at all.
     """
-    total = sum(reliabilities)
-    if min(reliabilities) < 0 or not 0 < total < math.inf:
-        raise ValueError(
-            f"Expected reliabilities of 0 or more with a positive sum and got {list(reliabilities)}; "
-            "give at least one active expert a reliability above 0."
-        )
-    shares = [a / total for a in reliabilities]
-    if all(mask is None for mask in masks):
-        return [*shares]
-    some = next(mask for mask in masks if mask is not None)
-    full = torch.broadcast_tensors(*[torch.ones_like(some) if mask is None else mask for mask in masks])
-    masked = [a * mask for a, mask in zip(shares, full, strict=True)]
-    covered = torch.stack(masked).sum(0)
-    return [torch.where(covered > 0, m / covered, torch.full_like(m, a)) for m, a in zip(masked, shares, strict=True)]
+    like = common_sample([*cond, *null])
+    zero = torch.zeros_like(like)
+    shares = [w / scale for w in weights]
+    missing = [prediction is None and anywhere(a != 0) for prediction, a in zip(null, reliabilities, strict=True)]
+    if any(missing) and not all(prediction is None for prediction in null):
+        together = add_weighted(zero, cond, weights)
+        null = [together if left_out else prediction for prediction, left_out in zip(null, missing, strict=True)]
+    u = add_weighted(zero, null, reliabilities)
+    if everywhere(is_one(total_of(shares))):
+        return add_weighted(zero, cond, shares), u
+    return add_weighted(u, [None if prediction is None else prediction - u for prediction in cond], shares), u
 
 
 def common_sample(predictions: Sequence[Tensor | None]) -> Tensor:

@@ -1,7 +1,7 @@
 """One factor of the product, and which factors act at which noise level."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -72,9 +72,21 @@ class Term:
 
     def window(self, reference: NoiseSchedule) -> tuple[float, float]:
         """Window as noise levels (σ_start, σ_end) of the reference expert; the term acts where σ_start ≥ σ > σ_end."""
-        start = math.inf if self.start <= 0 else _level(reference, self.start)
-        end = 0.0 if self.end >= 1 else _level(reference, self.end)
-        return start, end
+        return window_of(self.start, self.end, lambda share: _level(reference, share))
+
+
+def window_of(start: float, end: float, level: Callable[[float], float]) -> tuple[float, float]:
+    """A window given as shares of the sampling, as noise levels (σ_start, σ_end).
+
+    Args:
+        start: Share at which it begins, 0…1.
+        end: Share at which it ends, 0…1.
+        level: Noise level at a share.
+
+    Returns:
+        The levels; a window that lasts to the end has −∞, because samplers may ask at σ = 0 as well.
+    """
+    return (math.inf if start <= 0 else level(start), -math.inf if end >= 1 else level(end))
 
 
 def active_terms(windows: Sequence[tuple[float, float]], sigma: float) -> tuple[int, ...]:
@@ -82,21 +94,29 @@ def active_terms(windows: Sequence[tuple[float, float]], sigma: float) -> tuple[
     return tuple(i for i, (start, end) in enumerate(windows) if start >= sigma > end)
 
 
-def active_sets(
-    windows: Sequence[tuple[float, float]], sigma_first: float, sigma_last: float
-) -> dict[float, tuple[int, ...]]:
-    """Every set of active terms that a run can meet, keyed by the highest noise level at which it holds.
+def active_sets(windows: Sequence[tuple[float, float]], sigmas: Sequence[float] | Tensor) -> list[tuple[int, ...]]:
+    """Every set of active terms that a run can meet; samplers evaluate between the listed noise levels too.
 
-    Sets change only just below a window's edge, so it is enough to look at the edges. The level 0 is never asked for.
+    Sets change only just below a window's edge, so it is enough to look at the edges.
 
     Args:
         windows: (σ_start, σ_end) of each term.
-        sigma_first: Highest noise level of the run.
-        sigma_last: Lowest, 0 where it runs to the end.
+        sigmas: Noise levels of the run, in any order.
+
+    Raises:
+        ValueError: If at some level no term is active.
     """
-    edges = {edge for window in windows for edge in window if sigma_last < edge < sigma_first}
-    levels = {sigma_first, *edges} | ({sigma_last} if sigma_last > 0 else set())
-    return {sigma: active_terms(windows, sigma) for sigma in sorted(levels, reverse=True)}
+    levels = torch.as_tensor(sigmas, dtype=torch.float64)
+    last, first = levels.min().item(), levels.max().item()
+    edges = {edge for window in windows for edge in window if last < edge < first}
+    sets = {sigma: active_terms(windows, sigma) for sigma in sorted({first, last} | edges, reverse=True)}
+    for sigma, active in sets.items():
+        if not active:
+            raise ValueError(
+                f"Expected an active expert at every noise level and got none at σ = {sigma:.4g}; widen start and end "
+                "of an expert so that the windows leave no gap."
+            )
+    return list(dict.fromkeys(sets.values()))
 
 
 def _level(schedule: NoiseSchedule, share: float) -> float:

@@ -14,7 +14,7 @@ EXPERT = gaussian_expert([0.0], [1.0])
 
 def test_windows_are_shares_of_the_reference_experts_timesteps():
     schedule = Schedule.linear()
-    assert Term(EXPERT, label(0)).window(schedule) == (math.inf, 0.0)
+    assert Term(EXPERT, label(0)).window(schedule) == (math.inf, -math.inf)
     start, end = Term(EXPERT, label(0), start=0.25, end=0.75).window(schedule)
     assert start == pytest.approx(schedule.sigma(0.75 * 999).item())
     assert end == pytest.approx(schedule.sigma(0.25 * 999).item())
@@ -22,19 +22,25 @@ def test_windows_are_shares_of_the_reference_experts_timesteps():
 
 
 def test_windows_hold_their_start_and_not_their_end():
-    windows = [(math.inf, 2.0), (2.0, 0.0)]
+    windows = [(math.inf, 2.0), (2.0, -math.inf)]
     assert active_terms(windows, 2.1) == (0,)
     assert active_terms(windows, 2.0) == (1,)
-    assert active_terms(windows, 0.1) == (1,)
+    assert active_terms(windows, 0.0) == (1,)
 
 
 def test_every_set_of_active_terms_is_found():
-    windows = [(math.inf, 5.0), (8.0, 2.0), (1.0, 0.0)]
-    expected = {10.0: (0,), 8.0: (0, 1), 5.0: (1,), 2.0: (), 1.0: (2,)}
-    assert active_sets(windows, 10.0, 0.0) == expected
-    # A gap that the run does not reach is none of its business.
-    assert active_sets(windows, 10.0, 3.0) == {10.0: (0,), 8.0: (0, 1), 5.0: (1,), 3.0: (1,)}
-    assert active_sets(windows, 0.5, 0.0) == {0.5: (2,)}
+    windows = [(math.inf, 5.0), (8.0, 2.0), (3.0, -math.inf)]
+    assert active_sets(windows, [10.0, 0.0]) == [(0,), (0, 1), (1,), (1, 2), (2,)]
+    assert active_sets(windows, torch.tensor([0.0, 4.0])) == [(1,), (1, 2), (2,)]  # where noise is added
+    assert active_sets(windows, [10.0, 4.0]) == [(0,), (0, 1), (1,)]
+
+
+def test_gaps_are_refused_where_the_run_meets_them():
+    windows = [(math.inf, 5.0), (1.0, -math.inf)]
+    with pytest.raises(ValueError, match=r"none at σ = 5; widen"):
+        active_sets(windows, [10.0, 0.0])
+    assert active_sets(windows, [10.0, 5.1]) == [(0,)]
+    assert active_sets(windows, [0.5, 0.0]) == [(1,)]
 
 
 @pytest.mark.parametrize("shape", [(4, 6), (1, 4, 6), (2, 4, 6), (2, 1, 4, 6)])
