@@ -12,12 +12,14 @@ import comfy.samplers
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from .chain import Experts
-from .loading import SharedWeights, load_jointly
+from .chain import Experts, describe
+from .clones import SharedWeights
+from .levels import align_levels
+from .loading import load_jointly
 from .plan import Planner
 from .prepared import Conds, PreparedModel, process
 from .product import CONDITION, NULL, Observer, Product, warn_of_idle_hooks
-from .refusals import check_experts
+from .refusals import check_experts, check_sigmas
 
 _RUN_STATE = ("conds", "inner_model", "loaded_models", "_others", "_weights", "_planner", "_processed", "_product")
 
@@ -32,12 +34,17 @@ class ProductGuider(comfy.samplers.CFGGuider):
     Args:
         experts: The chain.
         observer: Is shown every evaluation of the product.
+
+    Raises:
+        ValueError: If there is no expert.
     """
 
     planner: type[Planner] = Planner
     product: type[Product] = Product
 
     def __init__(self, experts: Experts, observer: Observer | None = None):
+        if not experts:
+            raise ValueError("Expected at least one expert and got an empty chain; connect a Diffusion Expert node.")
         super().__init__(experts[0].model)
         self.experts = experts
         self.observer = observer
@@ -97,23 +104,33 @@ class ProductGuider(comfy.samplers.CFGGuider):
         """As CFGGuider's, which processes the reference's conditioning; the others' is processed here."""
         settings = {"device": device, "denoise_mask": denoise_mask, "seed": seed}
         settings |= {name: kwargs[name] for name in ("latent_shapes",) if name in kwargs}
-        conds: dict[ModelPatcher, Conds] = {other.patcher: other.conds for other in self._others}
-        conds[self.model_patcher] = self.conds
-        self._processed = [
-            process(expert.model, _of_expert(conds[expert.model], index), noise, latent_image, **settings)
-            for index, expert in enumerate(self.experts[1:], start=1)
-        ]
-        self.conds = _of_expert(self.conds, 0)
+        self._plan_run(noise, device, sigmas)
+        self._process_conds(noise, latent_image, settings)
+        self._weights.activate(self.model_patcher)
+        rest = (callback, disable_pbar, seed, *args)
+        try:
+            return super().inner_sample(noise, latent_image, device, sampler, sigmas, denoise_mask, *rest, **kwargs)
+        finally:
+            self._weights.restore()  # before CFGGuider cleans up after the reference expert
 
+    def _plan_run(self, noise: Tensor, device: Any, sigmas: Tensor) -> None:
+        check_sigmas(self.experts, sigmas)
         masks = [None if e.mask is None else _mask_like(e.mask, noise, device) for e in self.experts]
-        self._planner = self.planner(self.experts, masks, self.inner_model.model_sampling)
+        reference = self.model_patcher.get_model_object("model_sampling")
+        self._planner = self.planner(self.experts, masks, reference)
         self._planner.check_run(sigmas)
         for other in self._others:
-            other.start(sigmas)
-        self._weights.activate(self.model_patcher)
-        return super().inner_sample(
-            noise, latent_image, device, sampler, sigmas, denoise_mask, callback, disable_pbar, seed, *args, **kwargs
-        )
+            other.start(align_levels(sigmas, reference, other.patcher.get_model_object("model_sampling")))
+
+    def _process_conds(self, noise: Tensor, latent_image: Tensor, settings: dict[str, Any]) -> None:
+        conds: dict[ModelPatcher, Conds] = {other.patcher: other.conds for other in self._others}
+        conds[self.model_patcher] = self.conds
+        self._processed = []
+        for index, expert in enumerate(self.experts[1:], start=1):
+            self._weights.activate(expert.model)  # a clone may have a schedule of its own
+            own = _of_expert(conds[expert.model], index)
+            self._processed.append(process(expert.model, own, noise, latent_image, **settings))
+        self.conds = _of_expert(self.conds, 0)
 
     def predict_noise(
         self,
@@ -147,10 +164,11 @@ class ProductGuider(comfy.samplers.CFGGuider):
     def _prepare_sampling(
         self, executor: Any, model: ModelPatcher, noise_shape: Sequence[int], conds: Conds, *args: Any, **kwargs: Any
     ) -> tuple[Any, Conds, list[ModelPatcher]]:
-        """Wrapper in place of ComfyUI's own loading, which would load one MODEL and free the others."""
-        prepared = [(model, conds, self.model_options)]
-        prepared += [(other.patcher, other.conds, other.model_options) for other in self._others]
-        return model.model, conds, load_jointly(prepared, noise_shape)
+        """Wrapper around ComfyUI's own loading, which would load one MODEL and free the others."""
+        names: dict[ModelPatcher, list[str]] = {}
+        for index, expert in enumerate(self.experts):
+            names.setdefault(expert.model, []).append(describe(self.experts, index))
+        return load_jointly(executor, model, noise_shape, conds, *args, others=self._others, names=names, **kwargs)
 
     def _forget_run(self) -> None:
         if "loaded_models" in self.__dict__:  # an exception kept CFGGuider from its own cleanup

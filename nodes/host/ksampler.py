@@ -34,7 +34,8 @@ def sample(
     Raises:
         ValueError: If the experts cannot be combined; before any network is called.
     """
-    model = experts[0].model
+    guider = ProductGuider(experts)
+    model = guider.model_patcher
     samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"])
     noise = comfy.sample.prepare_noise(samples, seed, latent.get("batch_index"))
     settings = comfy.samplers.KSampler(
@@ -46,7 +47,7 @@ def sample(
         denoise=denoise,
         model_options=model.model_options,
     )
-    result = ProductGuider(experts).sample(
+    result = guider.sample(
         noise,
         samples,
         comfy.samplers.sampler_object(settings.sampler),

@@ -48,6 +48,12 @@ def align(x: Tensor, sigma: Tensor, reference: Any, expert: Any) -> tuple[Tensor
     return aligned.to(x.dtype), level.reshape(sigma.shape).to(sigma.dtype)
 
 
+def align_levels(sigmas: Tensor, reference: Any, expert: Any) -> Tensor:
+    """Noise levels of a run, shape (S,), as another expert meets them; 0 stays 0."""
+    _, levels = align(torch.zeros(len(sigmas), 1, device=sigmas.device), sigmas, reference, expert)
+    return torch.where(sigmas > 0, levels, sigmas)
+
+
 def _level_of_flow(sigma: float) -> float:
     return sigma / (1.0 - sigma)
 

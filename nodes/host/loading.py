@@ -1,24 +1,32 @@
-"""Bring all experts of a run into memory in one call, and switch between MODELs that share their weights."""
+"""All experts of a run come into memory in the one call that ComfyUI makes for the reference expert."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
-import comfy.model_management
 import comfy.sampler_helpers
 from comfy.model_patcher import ModelPatcher
 
-from .prepared import Conds
+from .differences import memory_of_clones
+from .prepared import Conds, PreparedModel
 
 logger = logging.getLogger(__name__)
 
-FULL_LOAD = 1e32  # ComfyUI's "as much memory as it takes", in bytes
+_PASSENGERS = "mcdm passengers"
 
 
 def load_jointly(
-    prepared: Sequence[tuple[ModelPatcher, Conds, dict]], noise_shape: Sequence[int]
-) -> list[ModelPatcher]:
+    load: Any,
+    model: ModelPatcher,
+    noise_shape: Sequence[int],
+    conds: Conds,
+    *args: Any,
+    others: Sequence[PreparedModel],
+    names: dict[ModelPatcher, list[str]],
+    **kwargs: Any,
+) -> tuple[Any, Conds, list[ModelPatcher]]:
     """Load every expert and all that their conditioning brings along.
 
     ComfyUI frees what an earlier call loaded, so there must be only one call. Of MODELs that share their weights the
@@ -26,83 +34,80 @@ def load_jointly(
     single one is what a pass takes.
 
     Args:
-        prepared: For each MODEL its patcher, the conditioning of its experts, and its prepared options.
+        load: ComfyUI's own function, within the PREPARE_SAMPLING wrappers of other packs.
+        model: The reference expert's MODEL.
         noise_shape: Shape of the latent.
+        conds: Conditioning of the experts on that MODEL.
+        *args: Further arguments of `load`.
+        others: The other MODELs.
+        names: What messages call the experts on each MODEL.
+        **kwargs: Further arguments of `load`.
 
     Returns:
-        The additional models (ControlNets and the like), which need a cleanup after the run.
+        As `load`: the reference's network, its conditioning, and the additional models (ControlNets and the like),
+        which need a cleanup after the run.
     """
-    additional: list[ModelPatcher] = []
-    experts: dict[int, ModelPatcher] = {}
-    required = minimum = 0
-    for patcher, conds, options in prepared:
-        experts.setdefault(id(patcher.model), patcher)
-        models, extra = comfy.sampler_helpers.get_additional_models(conds, patcher.model_dtype())
-        additional += models
-        additional += comfy.sampler_helpers.get_additional_models_from_model_options(options)
-        additional += patcher.get_nested_additional_models()
-        largest, smallest = comfy.sampler_helpers.estimate_memory(patcher, noise_shape, conds)
-        required, minimum = max(required, largest + extra), max(minimum, smallest + extra)
+    networks = {id(model.model): [model]}
+    passengers: list[ModelPatcher] = []
+    own = largest = _memory_of_pass(model, noise_shape, conds)
+    for other in others:
+        models, memory = other.needs(noise_shape)
+        largest = max(largest, memory)
+        passengers += models
+        clones = networks.setdefault(id(other.patcher.model), [])
+        if not clones:
+            passengers.append(other.patcher)
+        else:  # what loading does for a MODEL beside its weights
+            passengers += other.patcher.model_patches_models()
+            other.patcher.model_patches_to(other.patcher.load_device)
+            other.patcher.model_patches_to(other.patcher.model_dtype())
+        clones.append(other.patcher)
+    apart = {key: memory_of_clones(clones) for key, clones in networks.items()}
     logger.info(
-        "Loading %d expert models (%.0f MB of weights) and %d additional ones; a pass is estimated at %.0f MB.",
-        len(experts),
-        sum(patcher.model_size() for patcher in experts.values()) / 2**20,
-        len(additional),
-        required / 2**20,
+        "Loading %s; a pass takes up to %s.",
+        ", ".join(_summary(clones, apart[key], names) for key, clones in networks.items()),
+        _megabytes(largest),
     )
-    comfy.model_management.load_models_gpu(
-        [*experts.values(), *additional], memory_required=required, minimum_memory_required=minimum
+    ticket = _Passengers(passengers, largest - own + sum(apart.values()))
+    network, conds, additional = load(
+        model, noise_shape, {**conds, _PASSENGERS: [{"control": ticket}]}, *args, **kwargs
     )
-    return additional
+    experts = {id(model), *(id(other.patcher) for other in others)}
+    conds = {name: entries for name, entries in conds.items() if name != _PASSENGERS}
+    return network, conds, [patcher for patcher in additional if id(patcher) not in experts]
 
 
-class SharedWeights:
-    """Switches the weights of a network between the MODELs cloned from it: a checkpoint with and without a LoRA, say.
+class _Passengers:
+    """Further models to load, in the guise of the ControlNet that ComfyUI loads models for.
 
     Args:
-        patchers: The MODELs of a run, as `load_jointly` was given them.
+        models: The models.
+        memory: Bytes that they need in a pass beside the reference's own need.
     """
 
-    def __init__(self, patchers: Sequence[ModelPatcher]):
-        self._loaded: dict[int, ModelPatcher] = {}
-        for patcher in patchers:
-            self._loaded.setdefault(id(patcher.model), patcher)
-        self._active = dict(self._loaded)
+    def __init__(self, models: list[ModelPatcher], memory: float):
+        self._models = models
+        self._memory = memory
 
-    def is_active(self, patcher: ModelPatcher) -> bool:
-        """Whether the network has this MODEL's weights."""
-        return _same_weights(self._active[id(patcher.model)], patcher)
+    def get_models(self) -> list[ModelPatcher]:
+        """Asked for by ComfyUI."""
+        return self._models
 
-    def activate(self, patcher: ModelPatcher) -> None:
-        """Give the network this MODEL's weights, and make it the one that hooks and callbacks are read from."""
-        model = patcher.model
-        if not self.is_active(patcher):
-            previous = self._active[id(model)]
-            previous.unpatch_hooks()
-            previous.eject_model()
-            patcher.partially_load(patcher.load_device, 0 if model.model_lowvram else FULL_LOAD)
-            self._active[id(model)] = patcher
-        model.current_patcher = patcher
-
-    def restore(self) -> None:
-        """Leave every network as it was loaded."""
-        for key, patcher in self._loaded.items():
-            if self._active[key] is not patcher:
-                self.activate(patcher)
-                patcher.model.current_patcher = None
+    def inference_memory_requirements(self, dtype: Any) -> float:
+        """Asked for by ComfyUI; in bytes."""
+        return self._memory
 
 
-def _same_weights(first: ModelPatcher, second: ModelPatcher) -> bool:
-    if first is second:
-        return True
-    return (
-        bool(first.clone_has_same_weights(second))
-        and not (first.hook_patches or second.hook_patches)
-        and _same_objects(first.object_patches, second.object_patches)
-        and _same_objects(first.injections, second.injections)
-        and first.weight_wrapper_patches == second.weight_wrapper_patches
-    )
+def _memory_of_pass(model: ModelPatcher, noise_shape: Sequence[int], conds: Conds) -> float:
+    _, beside = comfy.sampler_helpers.get_additional_models(conds, model.model_dtype())
+    return comfy.sampler_helpers.estimate_memory(model, noise_shape, conds)[0] + beside
 
 
-def _same_objects(first: dict, second: dict) -> bool:
-    return first.keys() == second.keys() and all(first[key] is second[key] for key in first)
+def _summary(clones: Sequence[ModelPatcher], apart: int, names: dict[ModelPatcher, list[str]]) -> str:
+    experts = " and ".join(name for patcher in clones for name in names[patcher])
+    text = f"{experts}: {_megabytes(clones[0].model_size())}"
+    return f"{text} and {_megabytes(apart)} of weights that differ" if apart else text
+
+
+def _megabytes(size: float) -> str:
+    return f"{size / 2**20:.1f} MB"

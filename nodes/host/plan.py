@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,11 +9,9 @@ from typing import Any
 
 from torch import Tensor
 
-from ...mcdm_core.product import Coefficient, anywhere, everywhere, is_one, normalize_reliabilities, total_of
-from ...mcdm_core.terms import active_sets, active_terms
+from ...mcdm_core.coefficients import Coefficient, coefficients_of, warn_of_uncovered
+from ...mcdm_core.terms import active_sets, active_terms, window_of
 from .chain import Experts, describe
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -23,7 +20,7 @@ class Plan:
 
     Attributes:
         weights: w_i, scaled by the masks; 0 for inactive experts.
-        reliabilities: a_j, normalized; 0 where the null is not needed.
+        reliabilities: a_j, normalized; 0 where no null is needed.
         scale: The cfg value that hooks are shown, W for a number.
         conditions: Indices of the experts whose conditional prediction is needed.
         nulls: Indices of the experts whose null prediction is needed.
@@ -48,7 +45,13 @@ class Planner:
     def __init__(self, experts: Experts, masks: Sequence[Tensor | None], reference: Any):
         self.experts = experts
         self.masks = masks
-        self.windows = [_window(expert.start, expert.end, reference) for expert in experts]
+        self.names = [describe(experts, index) for index in range(len(experts))]
+        self.windows = [
+            window_of(expert.start, expert.end, lambda share: float(reference.percent_to_sigma(share)))
+            for expert in experts
+        ]
+        self._range = (-math.inf, math.inf)
+        self._sets: list[tuple[int, ...]] = []
         self._plans: dict[tuple, Plan] = {}
         self._warned_uncovered = False
 
@@ -56,31 +59,38 @@ class Planner:
         """Refuse a run that would fail later.
 
         Args:
-            sigmas: Descending noise levels of the run.
+            sigmas: Noise levels of the run, descending, or ascending where noise is added.
 
         Raises:
             ValueError: If no expert is active at some level, or the active ones cannot be combined.
         """
-        first, last = float(sigmas[0]), float(sigmas[-1])
-        for sigma, active in active_sets(self.windows, first, last).items():
-            if not active:
-                raise ValueError(
-                    f"Expected an active expert at every noise level and got none at σ = {sigma:.4g}; widen start and "
-                    "end of an expert so that the windows leave no gap."
-                )
-            self._plan(active, want_null=False)
+        self._sets = active_sets(self.windows, sigmas)
+        self._range = (float(sigmas.min()), float(sigmas.max()))
+        self._check_sets(want_null=False)
 
     def at(self, sigma: float, want_null: bool) -> Plan:
         """The plan at a noise level of the reference.
 
         Args:
-            sigma: Noise level.
+            sigma: Noise level; samplers that add noise may ask above those of the run, where its highest one counts.
             want_null: Whether the sampler asks for the null also where W = 1.
 
         Raises:
             ValueError: If the active experts cannot be combined.
         """
-        return self._plan(active_terms(self.windows, sigma), want_null)
+        if want_null:  # known from the first call on; what is missing then must not come up later
+            self._check_sets(want_null)
+        low, high = self._range
+        return self._plan(active_terms(self.windows, min(max(sigma, low), high)), want_null)
+
+    def _check_sets(self, want_null: bool) -> None:
+        for active in self._sets:
+            self._plan(active, want_null)
+
+    def reweight(self, weights: Sequence[float]) -> None:
+        """Change the experts' weights in the middle of a run."""
+        self.experts = tuple(e._replace(weight=w) for e, w in zip(self.experts, weights, strict=True))
+        self._plans.clear()
 
     def _plan(self, active: tuple[int, ...], want_null: bool) -> Plan:
         key = (active, want_null)
@@ -89,62 +99,21 @@ class Planner:
         return self._plans[key]
 
     def _make_plan(self, active: tuple[int, ...], want_null: bool) -> Plan:
-        count = len(self.experts)
-        weights: list[Coefficient] = [0.0] * count
-        for i in active:
-            mask = self.masks[i]
-            weights[i] = self.experts[i].weight if mask is None else self.experts[i].weight * mask
-        total = total_of(weights)
-        reliabilities: list[Coefficient] = [0.0] * count
-        if want_null or not everywhere(is_one(total)):
-            shares = self._reliabilities(active)
-            for i, share in zip(active, shares, strict=True):
-                reliabilities[i] = share
-        nulls = [j for j, a in enumerate(reliabilities) if anywhere(a != 0)]
-        for j in nulls:
-            self._check_null(j, total)
-        self._warn_if_uncovered(active)
-        conditions = [i for i, w in enumerate(weights) if anywhere(w != 0)]
-        return Plan(weights, reliabilities, _scale(total), conditions, nulls)
-
-    def _reliabilities(self, active: tuple[int, ...]) -> list[Coefficient]:
-        given = [self.experts[i].reliability for i in active]
-        if sum(given) <= 0:
-            named = ", ".join(describe(self.experts, i) for i in active)
-            raise ValueError(
-                f"Expected reliabilities with a positive sum and got 0 for {named}; raise the reliability of one of "
-                "them, or let the weights sum to 1."
-            )
-        return normalize_reliabilities(given, [self.masks[i] for i in active])
+        found = coefficients_of(self.experts, active, self.masks, self.names, want_null)
+        for j in found.nulls:
+            self._check_null(j, found.total)
+        self._warned_uncovered = self._warned_uncovered or warn_of_uncovered([self.masks[i] for i in active])
+        return Plan(found.weights, found.reliabilities, _scale(found.total), found.conditions, found.nulls)
 
     def _check_null(self, index: int, total: Coefficient) -> None:
         expert = self.experts[index]
         if expert.null is None:
             weights = f"{total:g}" if not isinstance(total, Tensor) else "a map"
             raise ValueError(
-                f"Expected a null for {describe(self.experts, index)}, whose reliability is {expert.reliability:g} "
-                f"while the weights sum to {weights}, and got none; connect its null, set its reliability to 0, or let "
-                "the weights sum to 1."
+                f"Expected a null for {self.names[index]}, whose reliability is {expert.reliability:g} while the "
+                f"weights sum to {weights}, and got none; connect its null, set its reliability to 0, or let the "
+                "weights sum to 1."
             )
-
-    def _warn_if_uncovered(self, active: tuple[int, ...]) -> None:
-        masks = [self.masks[i] for i in active]
-        if self._warned_uncovered or any(mask is None for mask in masks):
-            return
-        share = (sum(masks) == 0).float().mean().item()
-        if share > 0:
-            logger.warning(
-                "No mask covers %.1f %% of the picture; the unconditional estimate is used there.", 100 * share
-            )
-            self._warned_uncovered = True
-
-
-def _window(start: float, end: float, reference: Any) -> tuple[float, float]:
-    """Noise levels (σ_start, σ_end); the expert is active for σ_start ≥ σ > σ_end."""
-    return (
-        math.inf if start <= 0.0 else float(reference.percent_to_sigma(start)),
-        0.0 if end >= 1.0 else float(reference.percent_to_sigma(end)),
-    )
 
 
 def _scale(total: Coefficient) -> float:

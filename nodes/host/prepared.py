@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import comfy.hooks
 import comfy.model_patcher
+import comfy.patcher_extension
 import comfy.sampler_helpers
 import comfy.samplers
 import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
+from .differences import same_weights
+
 Conds = dict[str, list[dict]]
+CFG_HOOKS = ("sampler_cfg_function", "sampler_pre_cfg_function", "sampler_post_cfg_function")
+_PREDICTING = (  # wrappers of these kinds run in a prediction; guiders run the rest, around the reference's
+    comfy.patcher_extension.WrappersMP.CALC_COND_BATCH,
+    comfy.patcher_extension.WrappersMP.APPLY_MODEL,
+    comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL,
+)
 
 
 class PreparedModel:
@@ -34,13 +44,43 @@ class PreparedModel:
     def open(self) -> None:
         """Register hooks, wrappers and callbacks."""
         comfy.samplers.preprocess_conds_hooks(self.conds)
+        _schedule_hooks_apart(self.conds)
         if comfy.samplers.get_total_hook_groups_in_conds(self.conds) <= 1:
             self.patcher.hook_mode = comfy.hooks.EnumHookMode.MinVram
         comfy.sampler_helpers.prepare_model_patcher(self.patcher, self.conds, self.model_options)
         comfy.samplers.filter_registered_hooks_on_conds(self.conds, self.model_options)
 
+    def needs(self, noise_shape: Sequence[int]) -> tuple[list[ModelPatcher], float]:
+        """What has to be loaded beside the MODEL, and the bytes that a pass takes.
+
+        The MODEL's PREPARE_SAMPLING wrappers, which may change both, are run around this instead of around loading.
+        """
+        memory = 0.0
+
+        def look(
+            model: ModelPatcher, shape: Sequence[int], conds: Conds, *args: Any, **kwargs: Any
+        ) -> tuple[Any, Conds, list[ModelPatcher]]:
+            nonlocal memory
+            models, beside = comfy.sampler_helpers.get_additional_models(conds, model.model_dtype())
+            models += comfy.sampler_helpers.get_additional_models_from_model_options(self.model_options)
+            models += model.get_nested_additional_models()
+            memory = comfy.sampler_helpers.estimate_memory(model, shape, conds)[0] + beside
+            return model.model, conds, models
+
+        kind = comfy.patcher_extension.WrappersMP.PREPARE_SAMPLING
+        wrappers = comfy.patcher_extension.get_all_wrappers(kind, self.model_options, is_model_options=True)
+        executor = comfy.patcher_extension.WrapperExecutor.new_executor(look, wrappers)
+        _, self.conds, models = executor.execute(
+            self.patcher, noise_shape, self.conds, model_options=self.model_options
+        )
+        return models, memory
+
     def start(self, sigmas: Tensor) -> None:
-        """Announce the run to the MODEL, after loading."""
+        """Announce the run to the MODEL, after loading.
+
+        Args:
+            sigmas: Noise levels of the run, in this MODEL's form.
+        """
         comfy.samplers.cast_to_load_options(
             self.model_options, device=self.patcher.load_device, dtype=self.patcher.model_dtype()
         )
@@ -53,6 +93,20 @@ class PreparedModel:
         comfy.samplers.cast_to_load_options(self.model_options, device=self.patcher.offload_device)
         self.patcher.hook_mode = self._hook_mode
         self.patcher.restore_hook_patches()
+
+
+def _schedule_hooks_apart(conds: Conds) -> None:
+    """Give hooks schedules of their own: a schedule remembers where it is, in the noise levels of one MODEL."""
+    groups: dict[int, comfy.hooks.HookGroup] = {}
+    schedules: dict[int, comfy.hooks.HookKeyframeGroup] = {}
+    for entry in (entry for entries in conds.values() for entry in entries if entry.get("hooks") is not None):
+        shared = entry["hooks"]
+        if id(shared) not in groups:
+            groups[id(shared)] = shared.clone()
+            for hook in groups[id(shared)].hooks:
+                schedule = hook.hook_keyframe
+                hook.hook_keyframe = schedules.setdefault(id(schedule), schedule.clone())
+        entry["hooks"] = groups[id(shared)]
 
 
 def process(patcher: ModelPatcher, conds: Conds, noise: Tensor, latent_image: Tensor | None, **kwargs: Any) -> Conds:
@@ -69,6 +123,25 @@ def process(patcher: ModelPatcher, conds: Conds, noise: Tensor, latent_image: Te
     if latent_image is not None and torch.count_nonzero(latent_image) > 0:
         latent_image = model.process_latent_in(latent_image)
     return comfy.samplers.process_conds(model, noise, conds, latent_image=latent_image, **kwargs)
+
+
+def same_predictions(first: ModelPatcher, second: ModelPatcher) -> bool:
+    """Whether two MODELs answer alike: they are one network with the same weights and nothing else sets them apart.
+
+    What they do to guidance is left out.
+    """
+    if first is second:
+        return True
+    options = [
+        {name: value for name, value in patcher.model_options.items() if name not in CFG_HOOKS}
+        for patcher in (first, second)
+    ]
+    return (
+        same_weights(first, second)
+        and _same(*options)
+        and _same(*({kind: p.wrappers.get(kind, {}) for kind in _PREDICTING} for p in (first, second)))
+        and _same(first.callbacks, second.callbacks)
+    )
 
 
 def same_conditioning(first: list[dict], second: list[dict]) -> bool:

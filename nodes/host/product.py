@@ -9,22 +9,20 @@ from typing import Any
 
 import comfy.model_management
 import comfy.samplers
-import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ...mcdm_core.product import combined_epsilon
+from ...mcdm_core.product import guidance_form
 from .chain import Experts, describe
+from .clones import SharedWeights
 from .levels import align
-from .loading import SharedWeights
 from .plan import Plan, Planner
-from .prepared import Conds, same_conditioning
+from .prepared import CFG_HOOKS, Conds, same_conditioning, same_predictions
 
 logger = logging.getLogger(__name__)
 
 CONDITION, NULL = "positive", "negative"
 _ROLES = {CONDITION: 0, NULL: 1}  # what patches see as cond_or_uncond
-_CFG_HOOKS = ("sampler_cfg_function", "sampler_pre_cfg_function", "sampler_post_cfg_function")
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ class Product:
         observer: Is shown every evaluation, before the CFG hooks; it must not change the tensors.
     """
 
-    rule = staticmethod(combined_epsilon)
+    rule = staticmethod(guidance_form)
 
     def __init__(
         self,
@@ -100,12 +98,7 @@ class Product:
         """
         plan = self.planner.at(float(sigma[0]), bool(model_options.get("disable_cfg1_optimization", False)))
         cond, null = self._evaluate(plan, x, sigma, model_options)
-        absent = [None] * len(self.experts)
-        uncond = (
-            combined_epsilon(absent, null, [0.0] * len(null), plan.reliabilities) if plan.nulls else torch.zeros_like(x)
-        )
-        # Dividing first keeps a single expert bit-exact: (w·D)/w differs from D in one float of ten.
-        guided = self.rule(cond, null, [w / plan.scale for w in plan.weights], plan.reliabilities)
+        guided, uncond = self.rule(cond, null, plan.weights, plan.reliabilities, plan.scale)
         if self.observer is not None:
             self.observer(Evaluation(float(sigma[0]), plan, cond, uncond if plan.nulls else None))
         return self._guide(guided, uncond, plan, x, sigma, model_options)
@@ -201,9 +194,10 @@ class Product:
     def _first_with_same_null(self, index: int) -> int:
         null = self.conds[index].get(NULL)
         for first in range(index):
-            same_model = self.experts[first].model is self.experts[index].model
             other = self.conds[first].get(NULL)
-            if null is not None and other is not None and same_model and same_conditioning(null, other):
+            if null is None or other is None or not same_conditioning(null, other):
+                continue
+            if same_predictions(self.experts[first].model, self.experts[index].model):
                 return first
         return index
 
@@ -237,5 +231,5 @@ def warn_of_idle_hooks(experts: Experts) -> None:
 
 
 def _cfg_hooks(patcher: ModelPatcher) -> list[Callable]:
-    found = [patcher.model_options.get(name) for name in _CFG_HOOKS]
+    found = [patcher.model_options.get(name) for name in CFG_HOOKS]
     return [hook for hooks in found if hooks is not None for hook in (hooks if isinstance(hooks, list) else [hooks])]

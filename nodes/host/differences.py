@@ -1,0 +1,78 @@
+"""What sets MODELs apart that were cloned from one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from comfy.model_patcher import ModelPatcher
+from comfy.patcher_extension import CallbacksMP
+from torch import nn
+
+
+def memory_of_clones(patchers: Sequence[ModelPatcher]) -> int:
+    """Bytes that switching between MODELs of one network takes beside the network: the weights that differ.
+
+    Args:
+        patchers: The MODELs, first the one that is loaded.
+    """
+    loaded, others, size = patchers[0], [], 0
+    weights = dict(loaded.model.named_parameters())
+    for patcher in patchers[1:]:
+        if not any(same_weights(patcher, other) for other in (loaded, *others)):
+            others.append(patcher)
+            keys = (changed_keys(loaded) | changed_keys(patcher)) & weights.keys()
+            size += sum(weights[key].nbytes for key in keys)
+    return size
+
+
+def same_weights(first: ModelPatcher, second: ModelPatcher) -> bool:
+    """Whether two MODELs are one network with the same weights and objects in it."""
+    if first is second:
+        return True
+    # ComfyUI's own comparison minds wrappers, and fails if only one MODEL has some.
+    return (
+        first.model is second.model
+        and (first.patches_uuid == second.patches_uuid or not (first.patches or second.patches))
+        and first.callbacks == second.callbacks
+        and first.attachments.keys() == second.attachments.keys()
+        and first.additional_models.keys() == second.additional_models.keys()
+        and not (first.hook_patches or second.hook_patches)
+        and _same_objects(first.object_patches, second.object_patches)
+        and _same_objects(first.injections, second.injections)
+        and first.weight_wrapper_patches == second.weight_wrapper_patches
+    )
+
+
+def changed_keys(patcher: ModelPatcher) -> set[str]:
+    """Names of the weights that a MODEL patches or hooks."""
+    return patcher.patches.keys() | hooked_keys(patcher)
+
+
+def hooked_keys(patcher: ModelPatcher) -> set[str]:
+    """Names of the weights that hooks change while sampling."""
+    return {key for patches in patcher.hook_patches.values() for key in patches}
+
+
+def differ_in_weights_only(first: ModelPatcher, second: ModelPatcher) -> bool:
+    """Whether exchanging Parameters turns one MODEL into the other.
+
+    Not so for MODELs that load in their own way (quantized or dynamic ones) or have more done at loading, that cast
+    weights in different ways, or that replace whole layers.
+    """
+    return first.force_cast_weights == second.force_cast_weights and all(
+        type(patcher).load is ModelPatcher.load
+        and type(patcher).patch_weight_to_device is ModelPatcher.patch_weight_to_device
+        and not patcher.weight_wrapper_patches
+        and not patcher.get_all_callbacks(CallbacksMP.ON_LOAD)
+        and not any(_has_weights(value) for value in patcher.object_patches.values())
+        for patcher in (first, second)
+    )
+
+
+def _has_weights(value: Any) -> bool:
+    return isinstance(value, nn.Module) and next(value.parameters(), None) is not None
+
+
+def _same_objects(first: dict, second: dict) -> bool:
+    return first.keys() == second.keys() and all(first[key] is second[key] for key in first)
