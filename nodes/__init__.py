@@ -2,6 +2,7 @@
 
 from comfy_api.latest import ComfyExtension, io
 
+from .composition import OwnNullGuider, ProductModel
 from .conditions import EncodeMap, EncodeSketch, EncodeText
 from .experts import EmptyLatent, LoadExpert
 from .host.folders import register_folder
@@ -19,6 +20,8 @@ NODES: list[type[io.ComfyNode]] = [
     Expert,
     Guider,
     KSampler,
+    ProductModel,
+    OwnNullGuider,
     Sigmas,
     SamplerDDIM,
 ]

@@ -29,6 +29,8 @@ FROZEN = {
         ["experts", "seed", "steps", "sampler_name", "scheduler", "latent_image", "denoise"],
         ["LATENT"],
     ),
+    "MCDM_ProductModel": ("Product as Model", ["model", "reliability", "experts"], ["MODEL"]),
+    "MCDM_OwnNullGuider": ("Own-Null Guider", ["experts"], ["GUIDER"]),
     "MCDM_Sigmas": ("Timestep Spacing", ["model", "spacing", "denoise"], ["SIGMAS"]),
     "MCDM_SamplerDDIM": ("DDIM Sampler", ["eta"], ["SAMPLER"]),
 }

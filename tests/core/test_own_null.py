@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mcdm_core import PREDICTIONS, combined_epsilon, own_null_epsilon
-from mcdm_core.own_null import needs_own_nulls
+from mcdm_core.own_null import needs_own_nulls, own_null_guidance_form
 from mcdm_core.prediction import output_from_x0
 
 
@@ -32,6 +32,17 @@ def test_with_one_null_it_is_equation_10():
     torch.testing.assert_close(own_null_epsilon(c, u, w, a), combined_epsilon(c, u, w, a))
     own = predictions(3)
     assert not torch.allclose(own_null_epsilon(c, own, w, a), combined_epsilon(c, own, w, a), atol=0.1)
+
+
+def test_as_a_step_of_guidance_it_is_the_same():
+    c, u = predictions(2), predictions(2)
+    w, a = [3.0, -0.5], [0.25, 0.75]
+    guided, unconditional = own_null_guidance_form(c, u, w, a, 2.5)
+    torch.testing.assert_close(unconditional, 0.25 * u[0] + 0.75 * u[1])
+    torch.testing.assert_close(unconditional + 2.5 * (guided - unconditional), own_null_epsilon(c, u, w, a))
+    guided, unconditional = own_null_guidance_form(c[:1], u[:1], [7.3], [1.0], 7.3)
+    assert torch.equal(guided, c[0])
+    assert torch.equal(unconditional, u[0])
 
 
 @pytest.mark.parametrize("name", PREDICTIONS)

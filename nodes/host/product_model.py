@@ -1,0 +1,156 @@
+"""The product as an ordinary MODEL: whichever sampler runs it, the other experts run with it."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import comfy.hooks
+import comfy.sampler_helpers
+import comfy.samplers
+from comfy.model_patcher import ModelPatcher
+from comfy.patcher_extension import WrapperExecutor, WrappersMP
+from torch import Tensor
+
+from .chain import PRODUCT_KEY, Conditioning, ExpertInput, Experts
+from .guider import ProductGuider
+from .product import CONDITION, NULL
+
+_LEFT_OUT = ("outer_sample", "inner_sample", "predict_noise")  # of a guider whose run is taken over
+
+
+def product_model(model: ModelPatcher, reliability: float, experts: Experts) -> ModelPatcher:
+    """Make a MODEL that is sampled as the product of itself and other experts.
+
+    It is the reference expert. Whatever guider samples it gives the condition, the null and the weight of the reference
+    by its positive, negative and cfg.
+
+    Args:
+        model: The reference expert's MODEL.
+        reliability: Its a ≥ 0, before normalization.
+        experts: The other experts.
+
+    Returns:
+        A clone, to which more can be attached; that then belongs to the reference expert alone.
+    """
+    patcher = model.clone()
+    takeover = _Takeover(model, weakref.ref(patcher), reliability, experts)
+    patcher.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, PRODUCT_KEY, takeover)
+    return patcher
+
+
+@dataclass(frozen=True, eq=False)
+class _Takeover:
+    """ComfyUI calls this where a guider, prepared for its one model, would load it and sample.
+
+    It keeps nothing of a run, so the MODEL can be sampled again, and by several samplers.
+
+    Attributes:
+        given: The MODEL that Product as Model was given.
+        made: The MODEL that it made of it; whoever attaches something to that one has a clone of it.
+        reliability: The reference's a.
+        experts: The other experts.
+    """
+
+    given: ModelPatcher
+    made: Callable[[], ModelPatcher | None]
+    reliability: float
+    experts: Experts
+
+    def __call__(
+        self, executor: WrapperExecutor, noise: Tensor, latent_image: Tensor, *args: Any, **kwargs: Any
+    ) -> Tensor:
+        """Sample the product in place of the one model.
+
+        Raises:
+            ValueError: If the guider isn't led by positive, negative and cfg alone, or the experts cannot be combined.
+        """
+        host = executor.class_obj
+        _check_guider(host)
+        return _HostedGuider(host, self._chain(host)).go_on(executor, noise, latent_image, *args, **kwargs)
+
+    def _chain(self, host: comfy.samplers.CFGGuider) -> Experts:
+        reference = ExpertInput(
+            host.model_patcher,
+            _conditioning(host.conds.get(CONDITION)),
+            _conditioning(host.conds.get(NULL)),
+            weight=host.cfg,
+            reliability=self.reliability,
+        )
+        return reference, *(self._on_reference(expert, host.model_patcher) for expert in self.experts)
+
+    def _on_reference(self, expert: ExpertInput, reference: ModelPatcher) -> ExpertInput:
+        """The expert on the reference's MODEL, if that is its own, so that the two run in one batch.
+
+        Hooks have to be registered with a MODEL before this wrapper is called; experts with hooks stay apart.
+        """
+        if expert.model is not self.given or reference is not self.made() or _has_hooks(expert):
+            return expert
+        return expert._replace(model=reference)
+
+
+class _HostedGuider(ProductGuider):
+    """A product that goes on where another guider has prepared the reference expert.
+
+    Args:
+        host: That guider.
+        experts: The chain; its first expert is the guider's.
+    """
+
+    def __init__(self, host: comfy.samplers.CFGGuider, experts: Experts):
+        super().__init__(experts)
+        self.cfg = host.cfg
+        self.model_options = host.model_options
+        self.conds = {
+            name: [dict(entry) for entry in conds] for name, conds in {**self.original_conds, **host.conds}.items()
+        }
+
+    def go_on(
+        self, executor: WrapperExecutor, noise: Tensor, latent_image: Tensor, *args: Any, **kwargs: Any
+    ) -> Tensor:
+        """Do what the guider was about to do.
+
+        Args:
+            executor: The guider's call of `outer_sample`, from which the wrappers of other packs are kept.
+            noise: Start noise, shape (B, C, …).
+            latent_image: What to start from, of the same shape.
+            *args: Further arguments of `outer_sample`.
+            **kwargs: Further arguments of `outer_sample`.
+        """
+        with self._run(latent_image):
+            rest = WrapperExecutor.new_class_executor(self.outer_sample, self, executor.wrappers, executor.idx + 1)
+            return rest.execute(noise, latent_image, *args, **kwargs)
+
+    def predict_noise(self, x: Tensor, timestep: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """As the product's; wrappers around this method may change `cfg` from step to step."""
+        weights = [expert.weight for expert in self._planner.experts]
+        if weights[0] != self.cfg:
+            self._planner.reweight([self.cfg, *weights[1:]])
+        return super().predict_noise(x, timestep, *args, **kwargs)
+
+
+def _check_guider(host: Any) -> None:
+    if isinstance(host, ProductGuider):
+        raise ValueError(
+            "Expected an expert that is a model and got a product from Product as Model as expert 1; chain that "
+            "product's experts instead."
+        )
+    if any(getattr(type(host), name) is not getattr(comfy.samplers.CFGGuider, name) for name in _LEFT_OUT):
+        raise ValueError(
+            "Expected a guider that is led by one positive, one negative and cfg, as KSampler and CFGGuider are, and "
+            f"got {type(host).__name__}, which would not see the other experts; use one of those, or Product Guider."
+        )
+
+
+def _conditioning(conds: list[dict] | None) -> Conditioning | None:
+    """A guider's converted conditions as the CONDITIONING they came from."""
+    return None if conds is None else [[entry.get("cross_attn"), entry] for entry in conds]
+
+
+def _has_hooks(expert: ExpertInput) -> bool:
+    found = comfy.hooks.HookGroup()
+    for conditioning in (expert.condition, expert.null):
+        comfy.sampler_helpers.get_hooks_from_cond([values for _, values in conditioning or ()], found)
+    return len(found) > 0

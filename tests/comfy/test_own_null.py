@@ -1,0 +1,209 @@
+"""The own-null rule on MODELs: composable diffusion, what it shares with CFG, and which terms it takes."""
+
+import pytest
+import torch
+
+SIGMAS = torch.tensor([20.0, 3.0, 0.5, 0.0])
+
+
+@pytest.fixture
+def guide(node):
+    """Sample with a guider, by default that of a chain; returns the samples."""
+    import comfy.samplers
+
+    def run(experts=None, guider=None, sampler_name="euler", sigmas=SIGMAS):
+        guider = guider or node("MCDM_OwnNullGuider", experts=experts)[0]
+        noise = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+        sampler = comfy.samplers.sampler_object(sampler_name)
+        return guider.sample(noise, torch.zeros_like(noise), sampler, sigmas, seed=2)
+
+    return run
+
+
+@pytest.fixture
+def unclamped(load):
+    """Load an expert whose predictions may leave −1…1, so that rules can be checked beyond it."""
+
+    def loader(name):
+        expert = load(name)
+        expert.model = expert.model.clone()
+        expert.model.model_options.pop("sampler_post_cfg_function")
+        return expert
+
+    return loader
+
+
+@pytest.fixture
+def once(guide):
+    """The prediction of a chain at one level: one Euler step to 0 returns it."""
+    return lambda experts: guide(experts, sigmas=torch.tensor([3.0, 0.0]))
+
+
+def another_condition(node, expert):
+    condition, _ = node(
+        "MCDM_EncodeMap", encoder=expert.encoder, map="hair", with_text=False, mask=torch.ones(1, 32, 32)
+    )
+    return condition
+
+
+def alone(expert, **settings):
+    return (expert, {"weight": 1.0, **settings})
+
+
+def null_of(expert):
+    return (expert, {"condition": expert.null, "weight": 1.0})
+
+
+def test_on_one_model_it_is_composable_diffusion(unclamped, chain, guide, node):
+    import comfy.samplers
+
+    class ByHand(comfy.samplers.CFGGuider):
+        """Liu et al.: ε(x) + Σ w_i (ε(x | c_i) − ε(x))."""
+
+        def predict_noise(self, x, timestep, model_options=None, seed=None):
+            conds = [self.conds[name] for name in ("positive", "second", "negative")]
+            first, second, null = comfy.samplers.calc_cond_batch(self.inner_model, conds, x, timestep, model_options)
+            return null + 2.5 * (first - null) - 0.7 * (second - null)
+
+    hair = unclamped("hair")
+    other = another_condition(node, hair)
+    theirs = ByHand(hair.model)
+    theirs.inner_set_conds({"positive": hair.condition, "second": other, "negative": hair.null})
+    ours = guide(chain((hair, {"weight": 2.5}), (hair, {"weight": -0.7, "condition": other, "reliability": 3.0})))
+    torch.testing.assert_close(ours, guide(guider=theirs), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("cfg", [1.0, 2.5, -1.0])
+@pytest.mark.parametrize("sampler_name", ["euler", "dpmpp_2m_sde", "euler_cfg_pp"])
+def test_one_expert_is_cfg_bit_for_bit(load, chain, guide, sampler_name, cfg):
+    import comfy.samplers
+
+    hair = load("hair")
+    theirs = comfy.samplers.CFGGuider(hair.model)
+    theirs.set_conds(hair.condition, hair.null)
+    theirs.set_cfg(cfg)
+    ours = guide(chain((hair, {"weight": cfg})), sampler_name=sampler_name)
+    assert torch.equal(ours, guide(guider=theirs, sampler_name=sampler_name))
+
+
+def test_every_expert_is_guided_away_from_its_own_null(unclamped, chain, once, node):
+    hair, skin = unclamped("hair"), unclamped("skin")
+    settings = [(hair, {"weight": 1.5, "reliability": 1.0}), (skin, {"weight": -0.7, "reliability": 3.0})]
+    c = [once(chain(alone(expert))) for expert in (hair, skin)]
+    u = [once(chain(null_of(expert))) for expert in (hair, skin)]
+    expected = 0.25 * u[0] + 0.75 * u[1] + 1.5 * (c[0] - u[0]) - 0.7 * (c[1] - u[1])
+    torch.testing.assert_close(once(chain(*settings)), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(once(chain(*settings[::-1])), expected, atol=1e-5, rtol=0)
+
+
+def test_guidance_hooks_see_the_rule(unclamped, chain, once):
+    hair, skin, seen = unclamped("hair"), unclamped("skin"), []
+    nulls = [once(chain(null_of(expert))) for expert in (hair, skin)]
+    hair.model.set_model_sampler_post_cfg_function(lambda args: seen.append(args) or args["denoised"])
+    product = once(chain((hair, {"weight": 1.5, "reliability": 1.0}), (skin, {"weight": 2.5, "reliability": 3.0})))
+    (args,) = seen
+    cond, uncond, scale = args["cond_denoised"], args["uncond_denoised"], args["cond_scale"]
+    assert scale == 4.0
+    torch.testing.assert_close(uncond, 0.25 * nulls[0] + 0.75 * nulls[1], atol=1e-5, rtol=0)
+    torch.testing.assert_close(uncond + scale * (cond - uncond), product, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "rows"),
+    [
+        ([{"weight": 2.0}, {"weight": 2.0}], 4),
+        ([{"weight": 2.0}, {"weight": 2.0, "reliability": 0.0}], 4),  # where Eq. 10 takes 3
+        ([{"weight": 2.0}, {"weight": 0.0, "reliability": 0.0, "null": None}], 2),
+        ([{"weight": 2.0}, {"weight": 0.0, "condition": None}], 3),
+        ([{"weight": 0.5}, {"weight": 0.5}], 2),  # both nulls cancel
+        ([{"weight": 0.7}, {"weight": 0.3}], 4),  # W = 1 as well, but they don't
+        ([{"weight": 0.75, "reliability": 3.0, "null": None}, {"weight": 0.25, "null": None}], 2),
+    ],
+)
+def test_only_needed_terms_are_evaluated(load, chain, once, passes, settings, rows):
+    experts = [passes.watch(load(name)) for name in ("hair", "skin")]
+    once(chain(*zip(experts, settings, strict=True)))
+    assert sum(call.rows for call in passes.found) == 2 * rows  # two pictures
+
+
+def test_cfg_plus_plus_gets_its_null_where_nulls_cancel(load, chain, guide, passes):
+    experts = [passes.watch(load(name)) for name in ("hair", "skin")]
+    guide(chain(*((expert, {"weight": 0.5}) for expert in experts)), sampler_name="euler_cfg_pp", sigmas=SIGMAS[-2:])
+    assert [call.rows for call in passes.found] == [4, 4]
+
+
+def test_masks_give_each_expert_its_region(load, chain, once):
+    left = torch.zeros(1, 64, 64)
+    left[..., :32] = 1.0  # twice the latent's resolution
+    hair, skin = load("hair"), load("skin")
+    product = once(chain((hair, {"weight": 2.0, "mask": left}), (skin, {"weight": 3.0, "mask": 1 - left})))
+    torch.testing.assert_close(product[..., :16], once(chain((hair, {"weight": 2.0})))[..., :16], atol=1e-5, rtol=0)
+    torch.testing.assert_close(product[..., 16:], once(chain((skin, {"weight": 3.0})))[..., 16:], atol=1e-5, rtol=0)
+
+
+def test_uncovered_places_are_unconditional(load, chain, once):
+    hair, mask = load("hair"), torch.zeros(1, 32, 32)
+    mask[:, :8] = 1.0
+    product = once(chain((hair, {"weight": 2.0, "mask": mask})))
+    torch.testing.assert_close(product[:, :, 8:], once(chain(null_of(hair)))[:, :, 8:], atol=1e-5, rtol=0)
+
+
+def test_outside_its_window_an_expert_has_no_part(load, chain, guide, passes):
+    hair, skin = load("hair"), passes.watch(load("skin"))
+    level = float(skin.model.get_model_object("model_sampling").percent_to_sigma(0.5))
+    sigmas = torch.tensor([2 * level, level / 2, 0.0])
+    early = guide(chain(hair, (skin, {"end": 0.5})), sigmas=sigmas[:2])
+    assert torch.equal(early, guide(chain(hair, skin), sigmas=sigmas[:2]))
+    passes.found.clear()
+    late = guide(chain(hair, (skin, {"end": 0.5})), sigmas=sigmas[1:])
+    assert torch.equal(late, guide(chain(hair), sigmas=sigmas[1:]))
+    assert not passes.found
+
+
+@pytest.mark.parametrize(
+    ("settings", "match"),
+    [
+        ([{}, {"null": None}], "null for expert 2 .*weight is 1.5"),
+        ([{}, {"null": None, "reliability": 0.0}], "null for expert 2 .*reliability 0"),
+        ([{"reliability": 0.0}, {"reliability": 0.0}], "reliabilities with a positive sum"),
+    ],
+)
+def test_chains_that_cannot_be_combined(load, chain, guide, passes, settings, match):
+    experts = [passes.watch(load(name)) for name in ("hair", "skin")]
+    with pytest.raises(ValueError, match=match):
+        guide(chain(*zip(experts, settings, strict=True)))
+    assert not passes.found
+
+
+@pytest.mark.parametrize(
+    ("experts", "answer"),
+    [
+        ([{"null": None}, {}], "null for expert 1"),
+        ([{"reliability": 0.0}, {"reliability": 0.0}], "positive sum"),
+        ([{"weight": 0.75, "reliability": 3.0, "null": None}, {"weight": 0.25, "null": None}], None),
+        ([{}, {}], None),
+        ([{"null": None, "start": 0.5}, {}], None),
+    ],
+)
+def test_what_can_be_known_is_said_when_the_workflow_is_queued(host, experts, answer):
+    prompt, previous = {}, None
+    for number, settings in enumerate(experts):
+        inputs = {"model": ["0", 0], "condition": ["0", 1], "null": ["0", 2]}
+        inputs |= {"weight": 1.5, "reliability": 1.0, "start": 0.0, "end": 1.0, **settings}
+        inputs |= {"experts": previous}
+        inputs = {name: value for name, value in inputs.items() if value is not None}
+        prompt[str(number + 1)] = {"class_type": "MCDM_Expert", "inputs": inputs}
+        previous = [str(number + 1), 0]
+    prompt["9"] = {"class_type": "MCDM_OwnNullGuider", "inputs": {"experts": previous}}
+    host.prompt.remember_prompt({"prompt": prompt})
+    try:
+        given = host.prompt.check_own_null_chain("9")
+        assert given is True if answer is None else answer in given
+    finally:
+        host.prompt.remember_prompt({})
+
+
+def test_a_guider_can_be_sampled_again(load, chain, guide, node):
+    (guider,) = node("MCDM_OwnNullGuider", experts=chain(load("hair"), load("skin")))
+    first = guide(guider=guider)
+    assert torch.equal(guide(guider=guider), first)

@@ -1,0 +1,279 @@
+"""The product as a MODEL: in core's samplers it is Product-of-Experts KSampler, and it leaves nothing behind."""
+
+import pytest
+import torch
+
+LATENT = {"samples": torch.zeros(2, 3, 32, 32)}
+
+
+@pytest.fixture
+def product(node):
+    """Make a MODEL of an expert's and a chain of others."""
+
+    def make(expert, experts, reliability=1.0):
+        return node("MCDM_ProductModel", model=expert.model, reliability=reliability, experts=experts)[0]
+
+    return make
+
+
+def core_ksampler(model, expert, cfg, sampler_name="euler", latent=LATENT, denoise=1.0):
+    import nodes
+
+    settings = (5, 4, cfg, sampler_name, "normal", expert.condition, expert.null, latent)
+    return nodes.common_ksampler(model, *settings, denoise=denoise)[0]["samples"]
+
+
+def custom_sampler(guider):
+    import comfy_extras.nodes_custom_sampler as custom
+
+    sampler, sigmas = custom.KSamplerSelect().get_sampler("euler")[0], torch.tensor([20.0, 3.0, 0.5, 0.0])
+    out, _ = custom.SamplerCustomAdvanced().sample(custom.Noise_RandomNoise(5), guider, sampler, sigmas, LATENT)
+    return out["samples"]
+
+
+def other_weights(model, seed=11):
+    """The patches of a LoRA."""
+    generator = torch.Generator().manual_seed(seed)
+    weights = model.model.state_dict()
+    names = [name for name in weights if name.endswith("out_layers.3.weight")]
+    return {name: ("diff", (0.2 * torch.randn(weights[name].shape, generator=generator),)) for name in names}
+
+
+def with_lora(model):
+    patched = model.clone()
+    assert patched.add_patches(other_weights(model))
+    return patched
+
+
+def hooked(expert):
+    """An expert whose condition brings a LoRA of its own."""
+    import comfy.hooks
+
+    hooks = comfy.hooks.create_hook_model_as_lora(None, None, 1.0, 0.0)
+    hooks.hooks[0].weights = other_weights(expert.model)
+    other = type(expert)(**vars(expert))
+    other.condition = comfy.hooks.set_hooks_for_conditioning(expert.condition, hooks)
+    return other
+
+
+def as_first(expert, cfg, model=None, reliability=1.0):
+    """The same expert at the head of a chain."""
+    return (expert, {"weight": cfg, "reliability": reliability, "model": model or expert.model})
+
+
+@pytest.mark.parametrize(("cfg", "weight"), [(1.0, 1.5), (2.5, -0.5), (0.4, 0.6), (0.0, 2.0), (1.0, 0.0)])
+@pytest.mark.parametrize("sampler_name", ["euler", "dpmpp_2m_sde", "ddim", "euler_cfg_pp"])
+def test_equals_mcdm_ksampler(load, chain, sample, product, sampler_name, cfg, weight):
+    hair, other = load("hair"), (load("linear"), {"weight": weight, "reliability": 3.0})
+    ours = core_ksampler(product(hair, chain(other)), hair, cfg, sampler_name)
+    assert torch.equal(ours, sample(chain(as_first(hair, cfg), other), LATENT, sampler_name, steps=4))
+    assert weight == 0 or not torch.equal(ours, core_ksampler(hair.model, hair, cfg, sampler_name))
+
+
+def test_equals_mcdm_ksampler_when_inpainting_a_picture(load, chain, sample, product):
+    generator, mask = torch.Generator().manual_seed(1), torch.zeros(1, 32, 32)
+    mask[:, 8:24] = 1.0
+    picture = torch.rand(2, 3, 32, 32, generator=generator) * 2 - 1
+    latent = {"samples": picture, "noise_mask": mask, "batch_index": [4, 1]}
+    hair, skin = load("hair"), (load("skin"), {"weight": 2.0, "mask": mask.mT, "end": 0.7})
+    ours = core_ksampler(product(hair, chain(skin), 0.5), hair, 3.0, latent=latent, denoise=0.6)
+    theirs = sample(chain(as_first(hair, 3.0, reliability=0.5), skin), latent, steps=4, denoise=0.6)
+    assert torch.equal(ours, theirs)
+    torch.testing.assert_close(ours[:, :, :8], picture[:, :, :8], atol=1e-6, rtol=0)
+
+
+def test_experts_on_the_given_model_run_in_its_batch(load, chain, sample, product, passes):
+    hair = passes.watch(load("hair"))
+    other = (hair, {"weight": 2.0, "condition": hair.null})
+    ours = core_ksampler(product(hair, chain(other)), hair, 1.5)
+    assert [(call.rows, sorted(call.roles)) for call in passes.found] == [(6, [0, 0, 1])] * 4
+    assert torch.equal(ours, sample(chain(as_first(hair, 1.5), other), LATENT, steps=4))
+
+
+def test_experts_with_hooks_on_the_given_model_keep_them(load, chain, sample, product):
+    hair = load("hair")
+    ours = core_ksampler(product(hair, chain(hooked(hair))), hair, 1.5)
+    expected = sample(chain(as_first(hair, 1.5), hooked(hair)), LATENT, steps=4)
+    torch.testing.assert_close(ours, expected, atol=1e-4, rtol=0)
+    assert not torch.allclose(expected, sample(chain(as_first(hair, 1.5), hair), LATENT, steps=4), atol=1e-3)
+
+
+def test_what_is_attached_afterwards_belongs_to_the_reference(load, chain, sample, product):
+    hair, skin = load("hair"), load("skin")
+    others = (hair, skin)
+    ours = core_ksampler(with_lora(product(hair, chain(*others))), hair, 1.5)
+    theirs = sample(chain(as_first(hair, 1.5, with_lora(hair.model)), *others), LATENT, steps=4)
+    torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=0)
+    assert not torch.allclose(ours, core_ksampler(product(hair, chain(*others)), hair, 1.5), atol=1e-3)
+
+
+def test_guidance_hooks_attached_afterwards_run_on_the_product(load, chain, sample, product):
+    import comfy_extras.nodes_model_advanced as advanced
+
+    hair, skin = load("hair"), load("skin")
+    rescaled = [advanced.RescaleCFG().patch(model, 0.7)[0] for model in (product(hair, chain(skin)), hair.model)]
+    ours = core_ksampler(rescaled[0], hair, 3.0)
+    assert torch.equal(ours, sample(chain(as_first(hair, 3.0, rescaled[1]), skin), LATENT, steps=4))
+
+
+def test_works_under_cores_guiders(load, chain, node, product):
+    import comfy_extras.nodes_custom_sampler as custom
+
+    hair, skin = load("hair"), load("skin")
+    (guider,) = custom.CFGGuider().get_guider(product(hair, chain(skin)), hair.condition, hair.null, 2.0)
+    (ours,) = node("MCDM_Guider", experts=chain(as_first(hair, 2.0), skin))
+    assert torch.equal(custom_sampler(guider), custom_sampler(ours))
+
+    (guider,) = custom.BasicGuider().get_guider(product(hair, chain(skin), 0.0), hair.condition)
+    (ours,) = node("MCDM_Guider", experts=chain(as_first(hair, 1.0, reliability=0.0), skin))
+    assert torch.equal(custom_sampler(guider), custom_sampler(ours))
+
+
+def test_a_guider_without_a_negative_needs_a_reliability_of_0(load, chain, product):
+    import comfy_extras.nodes_custom_sampler as custom
+
+    hair = load("hair")
+    (guider,) = custom.BasicGuider().get_guider(product(hair, chain(load("skin"))), hair.condition)
+    with pytest.raises(ValueError, match="null for expert 1"):
+        custom_sampler(guider)
+
+
+def test_cfg_can_change_from_step_to_step(load, chain, product):
+    """As nodes do that wrap the prediction and set the guider's cfg for some of the steps."""
+    import comfy.patcher_extension
+
+    hair, skin = load("hair"), load("skin")
+
+    def at_cfg_2(executor, *args):
+        guider, given = executor.class_obj, executor.class_obj.cfg
+        guider.cfg = 2.0
+        try:
+            return executor(*args)
+        finally:
+            guider.cfg = given
+
+    plain = product(hair, chain(skin))
+    model = plain.clone()
+    model.add_wrapper(comfy.patcher_extension.WrappersMP.PREDICT_NOISE, at_cfg_2)
+    assert torch.equal(core_ksampler(model, hair, 7.0), core_ksampler(plain, hair, 2.0))
+
+
+def test_wrappers_of_other_nodes_run_once(load, chain, product):
+    from comfy.patcher_extension import WrappersMP
+
+    hair, calls = load("hair"), []
+
+    def count(name):
+        def wrapper(executor, *args, **kwargs):
+            calls.append(name)
+            return executor(*args, **kwargs)
+
+        return wrapper
+
+    hair.model = hair.model.clone()
+    hair.model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, "before", count("before"))
+    model = product(hair, chain(load("skin")))
+    for kind in (WrappersMP.OUTER_SAMPLE, WrappersMP.PREPARE_SAMPLING, WrappersMP.SAMPLER_SAMPLE):
+        model.add_wrapper_with_key(kind, "after", count(kind))
+    model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, "after", count("pass"))
+    core_ksampler(model, hair, 2.0)
+    assert sorted(calls) == ["before", "outer_sample", *["pass"] * 4, "prepare_sampling", "sampler_sample"]
+
+
+def test_all_experts_are_loaded_in_one_call(load, chain, product, monkeypatch):
+    import comfy.model_management
+
+    calls, load_models = [], comfy.model_management.load_models_gpu
+
+    def counted(models, *args, **kwargs):
+        calls.append({model.model for model in models})
+        return load_models(models, *args, **kwargs)
+
+    monkeypatch.setattr(comfy.model_management, "load_models_gpu", counted)
+    hair, skin, text = (load(name) for name in ("hair", "skin", "text"))
+    core_ksampler(product(hair, chain(skin, text)), hair, 2.0)
+    assert calls == [{expert.model.model for expert in (hair, skin, text)}]
+
+
+@pytest.mark.parametrize("end", ["finished", "cancelled", "failed"])
+def test_a_run_leaves_nothing_behind(load, chain, product, end):
+    import comfy.model_management
+    import comfy.patcher_extension
+    import comfy.samplers
+
+    hair, skin = load("hair"), load("skin")
+    alone = [core_ksampler(expert.model, expert, 2.0) for expert in (hair, skin)]
+    model = product(hair, chain(skin, hair))
+    whole, state = core_ksampler(model, hair, 2.0), vars(model).copy()
+
+    steps = []
+
+    def stop(args):
+        steps.append(args)
+        if len(steps) == 2 and end == "cancelled":
+            comfy.model_management.interrupt_current_processing()
+        if len(steps) == 2 and end == "failed":
+            raise ZeroDivisionError
+        return args["denoised"]
+
+    guider = comfy.samplers.CFGGuider(model.clone())
+    guider.model_patcher.set_model_sampler_post_cfg_function(stop)
+    guider.model_options = guider.model_patcher.model_options
+    guider.set_conds(hair.condition, hair.null)
+    guider.set_cfg(2.0)
+    before = set(vars(guider))
+    if end == "finished":
+        custom_sampler(guider)
+        assert set(vars(guider)) == before
+    else:
+        with pytest.raises((ZeroDivisionError, comfy.model_management.InterruptProcessingException)):
+            custom_sampler(guider)
+        assert set(vars(guider)) <= before | {"conds"}  # which core leaves after an error
+    assert "mcdm" not in str(guider.model_options["transformer_options"])
+    assert {name: value for name, value in vars(model).items() if value is not state[name]} == {}
+    assert all(expert.model.model.current_patcher is None for expert in (hair, skin))
+    assert torch.equal(core_ksampler(model, hair, 2.0), whole)
+    assert all(
+        torch.equal(core_ksampler(expert.model, expert, 2.0), picture)
+        for expert, picture in zip((hair, skin), alone, strict=True)
+    )
+
+
+@pytest.mark.parametrize("place", ["first", "second", "given", "other"])
+def test_products_of_products_are_refused(load, chain, sample, product, passes, place):
+    hair, skin = passes.watch(load("hair")), passes.watch(load("skin"))
+    nested = {"model": product(hair, chain(skin))}
+    runs = {
+        "first": lambda: sample(chain((hair, nested), skin)),
+        "second": lambda: sample(chain(skin, (hair, nested))),
+        "given": lambda: core_ksampler(product(type(hair)(**vars(hair) | nested), chain(skin)), hair, 2.0),
+        "other": lambda: core_ksampler(product(skin, chain((hair, nested))), skin, 2.0),
+    }
+    with pytest.raises(ValueError, match=r"Product as Model.*chain that product's experts instead"):
+        runs[place]()
+    assert not passes.found
+
+
+def test_guiders_with_rules_of_their_own_are_refused(load, chain, product, passes):
+    import comfy_extras.nodes_custom_sampler as custom
+
+    hair = passes.watch(load("hair"))
+    model = product(hair, chain(load("skin")))
+    (guider,) = custom.DualCFGGuider().get_guider(model, hair.condition, hair.condition, hair.null, 2.0, 2.0, "regular")
+    with pytest.raises(ValueError, match="Guider_DualCFG"):
+        custom_sampler(guider)
+    assert not passes.found
+
+
+def test_newer_arguments_are_passed_on(load, chain, product):
+    """Newer ComfyUI hands `latent_shapes` and more to `outer_sample`; here they reach CFGGuider, which has none."""
+    import comfy.patcher_extension
+
+    def newer(executor, *args, **kwargs):
+        return executor(*args, **kwargs, unknown_keyword=1)
+
+    hair = load("hair")
+    hair.model = hair.model.clone()
+    hair.model.add_wrapper(comfy.patcher_extension.WrappersMP.OUTER_SAMPLE, newer)
+    with pytest.raises(TypeError, match="unknown_keyword"):
+        core_ksampler(product(hair, chain(load("skin"))), hair, 2.0)
