@@ -21,6 +21,12 @@ def find_comfyui() -> Path | None:
     )
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--all-combinations", action="store_true", help="check all 400 combinations of experts against brute force"
+    )
+
+
 def pytest_collection_modifyitems(items):
     if find_comfyui() is None:
         for item in items:

@@ -1,0 +1,152 @@
+"""The product of experts by brute force: every expert is loaded and run alone at every step."""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import comfy.model_patcher
+import comfy.model_sampling
+import comfy.sampler_helpers
+import comfy.samplers
+import torch
+from torch import Tensor
+
+from .variants import Expert
+
+Asked = tuple[dict[str, list], dict[str, Any]]  # one expert's processed conds and its own options
+
+
+class BruteForceGuider(comfy.samplers.CFGGuider):
+    """Eq. 10 in float64, read from specs/combination.md and written without the pack.
+
+    CFGGuider only scales noise and latents by the reference's MODEL; it is given no conditioning.
+    """
+
+    def __init__(self, experts: Sequence[Expert]):
+        super().__init__(experts[0].model)
+        self.experts = experts
+
+    def predict_noise(self, x: Tensor, timestep: Tensor, model_options: dict | None = None, seed=None) -> Tensor:
+        """x0 at σ = `timestep`."""
+        sigma = float(timestep[0])
+        options = model_options or {}
+        levels = options["transformer_options"]["sample_sigmas"]
+        active = [expert for expert in self.experts if self._is_active(expert, sigma)]
+        point = own_point(self._sampling(self.experts[0]), x, sigma)
+        predictions = [self._ask(expert, *point, levels) for expert in active]
+
+        masks = [_ones(x) if expert.mask is None else expert.mask.double()[:, None] for expert in active]
+        weights = [expert.weight * mask for expert, mask in zip(active, masks, strict=True)]
+        shares = _shares([expert.reliability for expert in active], masks)
+        unconditional = sum(a * null for a, (_, null) in zip(shares, predictions, strict=True))
+        guidance = sum(w * (cond - unconditional) for w, (cond, _) in zip(weights, predictions, strict=True))
+        if not any(name.endswith("cfg_function") for name in options):
+            return (unconditional + guidance).float()
+        scale = _shown_scale(active, sum(weights))
+        shown = (unconditional + guidance / scale).float(), unconditional.float()
+        with self._alone(self.experts[0], x, levels) as (conds, _):
+            return comfy.samplers.cfg_function(
+                self.model_patcher.model,
+                *shown,
+                scale,
+                x,
+                timestep,
+                model_options=options,
+                cond=conds["positive"],
+                uncond=conds["negative"],
+            )
+
+    def _sampling(self, expert: Expert) -> Any:
+        return expert.model.get_model_object("model_sampling")
+
+    def _is_active(self, expert: Expert, sigma: float) -> bool:
+        """σ_start ≥ σ > σ_end, both from the reference's percentages."""
+        percent_to_sigma = self._sampling(self.experts[0]).percent_to_sigma
+        return (expert.start == 0 or percent_to_sigma(expert.start) >= sigma) and sigma > percent_to_sigma(expert.end)
+
+    def _ask(self, expert: Expert, unit: Tensor, angle: float, levels: Tensor) -> tuple[Tensor, Tensor]:
+        """x0 under the condition and under the null, one at a time."""
+        x, sigma = point_of(self._sampling(expert), unit, angle)
+        x, sigma = x.float(), torch.full((len(x),), sigma)
+        with self._alone(expert, x, levels) as (conds, options):
+            calc = comfy.samplers.calc_cond_batch
+            cond = calc(expert.model.model, [conds["positive"], None], x, sigma, options)[0]
+            null = calc(expert.model.model, [None, conds["negative"]], x, sigma, options)[1]
+        return cond.double(), null.double()
+
+    @contextmanager
+    def _alone(self, expert: Expert, x: Tensor, levels: Tensor) -> Iterator[Asked]:
+        """What CFGGuider does for its only MODEL before it samples, and after."""
+        patcher = expert.model
+        conds = {"positive": expert.condition, "negative": expert.null}
+        conds = {role: _with_fresh_hooks(comfy.sampler_helpers.convert_cond(value)) for role, value in conds.items()}
+        options = comfy.model_patcher.create_model_options_clone(patcher.model_options)
+        comfy.samplers.preprocess_conds_hooks(conds)
+        comfy.sampler_helpers.prepare_model_patcher(patcher, conds, options)
+        comfy.samplers.filter_registered_hooks_on_conds(conds, options)
+        _, conds, loaded = comfy.sampler_helpers.prepare_sampling(patcher, x.shape, conds, options)
+        options["transformer_options"]["sample_sigmas"] = levels
+        patcher.pre_run()
+        try:
+            yield comfy.samplers.process_conds(patcher.model, x, conds, patcher.load_device), options
+        finally:
+            patcher.cleanup()
+            patcher.restore_hook_patches()
+            comfy.sampler_helpers.cleanup_models(conds, loaded)
+
+
+def own_point(sampling: Any, x: Tensor, sigma: float) -> tuple[Tensor, float]:
+    """A point of a MODEL's own trajectory, free of its form.
+
+    Any trajectory is α x0 + σ n. Over √(α² + σ²) it is cos θ x0 + sin θ n with θ = atan(σ/α), the same for all MODELs.
+
+    Returns:
+        cos θ x0 + sin θ n in float64, and θ.
+    """
+    alpha = 1.0 - sigma if isinstance(sampling, comfy.model_sampling.CONST) else 1.0
+    return x.double() / math.hypot(alpha, sigma), math.atan2(sigma, alpha)
+
+
+def point_of(sampling: Any, unit: Tensor, angle: float) -> tuple[Tensor, float]:
+    """The inverse of `own_point` for another MODEL, within the noise levels it knows; x in float64, and σ."""
+    flow = isinstance(sampling, comfy.model_sampling.CONST)
+    lowest, highest = (
+        math.atan2(sigma, 1.0 - sigma if flow else 1.0)
+        for sigma in (float(sampling.sigma_min), float(sampling.sigma_max))
+    )
+    angle = min(max(angle, lowest), highest)
+    cos, sin = math.cos(angle), math.sin(angle)
+    stretch = 1.0 / (cos + sin) if flow else 1.0 / cos
+    return unit * stretch, sin * stretch
+
+
+def _ones(x: Tensor) -> Tensor:
+    return torch.ones(1, 1, *x.shape[2:], dtype=torch.float64)
+
+
+def _shares(reliabilities: Sequence[float], masks: Sequence[Tensor]) -> list[Tensor]:
+    """a_j(p) = a_j m_j(p) / Σ_k a_k m_k(p) where that sum is positive, else a_j / Σ a."""
+    covered = sum(a * m for a, m in zip(reliabilities, masks, strict=True))
+    bare = torch.tensor(reliabilities, dtype=torch.float64) / sum(reliabilities)
+    return [
+        torch.where(covered > 0, a * m / covered, share) for a, m, share in zip(reliabilities, masks, bare, strict=True)
+    ]
+
+
+def _shown_scale(active: Sequence[Expert], total: Tensor) -> float:
+    """W for a number, the largest |W| for a map, and 1 instead of 0."""
+    masked = any(expert.mask is not None for expert in active)
+    return (float(total.abs().max()) if masked else float(total.mean())) or 1.0
+
+
+def _with_fresh_hooks(conds: list[dict]) -> list[dict]:
+    """Hooks whose keyframes remember no earlier level and go to the one in force at once."""
+    for cond in conds:
+        if "hooks" in cond:
+            (keyframes,) = {hook.hook_keyframe for hook in cond["hooks"].hooks}
+            cond["hooks"] = cond["hooks"].clone()
+            cond["hooks"].set_keyframes_on_hooks(keyframes)
+            for keyframe in cond["hooks"].hooks[0].hook_keyframe.keyframes:
+                keyframe.guarantee_steps = 0
+    return conds

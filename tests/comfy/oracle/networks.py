@@ -1,0 +1,121 @@
+"""Small networks with seeded random weights, in ComfyUI's own classes and in one latent space."""
+
+import math
+
+import comfy.cldm.cldm
+import comfy.cldm.mmdit
+import comfy.controlnet
+import comfy.latent_formats
+import comfy.ops
+import comfy.supported_models
+import torch
+from comfy.model_base import ModelType
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor, nn
+
+CONTEXT = 16  # width of a text token
+POOLED = 1280  # width of the pooled text, as SDXL's encoder has it
+CPU = torch.device("cpu")
+
+_UNET = {
+    "image_size": 32,
+    "in_channels": 4,
+    "out_channels": 4,
+    "model_channels": 32,
+    "num_res_blocks": [1, 1],
+    "channel_mult": [1, 2],
+    "transformer_depth": [1, 1],
+    "transformer_depth_output": [1, 1, 1, 1],
+    "transformer_depth_middle": 1,
+    "use_spatial_transformer": True,
+    "legacy": False,
+    "context_dim": CONTEXT,
+}
+_ADM = {"num_classes": "sequential", "adm_in_channels": POOLED + 6 * 256}
+_MMDIT = {
+    "input_size": None,
+    "patch_size": 2,
+    "in_channels": 4,
+    "depth": 2,
+    "pos_embed_scaling_factor": None,
+    "adm_in_channels": POOLED,
+    "context_embedder_config": {"target": "torch.nn.Linear", "params": {"in_features": CONTEXT, "out_features": 128}},
+}
+_HEADS = {"num_heads": -1, "num_head_channels": 16}
+
+
+class SD2V(comfy.supported_models.SD20):
+    unet_extra_config = _HEADS
+
+    def model_type(self, state_dict, prefix=""):
+        return ModelType.V_PREDICTION
+
+
+class SDXL(comfy.supported_models.SDXL):
+    unet_extra_config = _HEADS
+    latent_format = comfy.latent_formats.SD15
+
+
+class SD3(comfy.supported_models.SD3):
+    latent_format = comfy.latent_formats.SD15
+
+
+LAYOUTS = {
+    "eps": (comfy.supported_models.SD15, {**_UNET, "use_linear_in_transformer": False}),
+    "v": (SD2V, {**_UNET, "use_linear_in_transformer": True}),
+    "flow": (SD3, _MMDIT),
+    "SDXL": (SDXL, {**_UNET, **_ADM, "use_linear_in_transformer": True}),
+}
+
+
+def network(layout: str, seed: int) -> ModelPatcher:
+    """A MODEL of this layout, as a checkpoint loader would return it."""
+    base, unet_config = LAYOUTS[layout]
+    config = base(unet_config)
+    config.set_inference_dtype(torch.float32, None)
+    model = config.get_model({}, device=CPU)
+    fill(model.diffusion_model, seed)
+    return ModelPatcher(model, load_device=CPU, offload_device=CPU)
+
+
+def controlnet(model: ModelPatcher, seed: int) -> comfy.controlnet.ControlNet:
+    """A ControlNet of the same layout, as ControlNetLoader would return it. Its hints are RGB pictures."""
+    config = {
+        **model.model.model_config.unet_config,
+        "dtype": torch.float32,
+        "operations": comfy.ops.disable_weight_init,
+    }
+    if "patch_size" in config:
+        net = comfy.cldm.mmdit.ControlNet(num_blocks=1, control_latent_channels=3, **config)
+        ratio = 1
+    else:
+        del config["out_channels"]
+        net = comfy.cldm.cldm.ControlNet(hint_channels=3, **config)
+        ratio = 8
+    fill(net, seed)
+    return comfy.controlnet.ControlNet(net, compression_ratio=ratio, load_device=CPU)
+
+
+def lora(model: ModelPatcher, seed: int, rank: int = 4) -> dict[str, Tensor]:
+    """State dict of a LoRA on all linear layers, in ComfyUI's generic naming."""
+    generator = torch.Generator().manual_seed(seed)
+    found = {}
+    for name, weight in model.model.state_dict().items():
+        if name.startswith("diffusion_model.") and name.endswith(".weight") and weight.ndim == 2:
+            rows, columns = weight.shape
+            layer = name.removesuffix(".weight")
+            found[f"{layer}.lora_up.weight"] = torch.randn(rows, rank, generator=generator) / math.sqrt(rank)
+            found[f"{layer}.lora_down.weight"] = torch.randn(rank, columns, generator=generator) / math.sqrt(columns)
+    return found
+
+
+@torch.no_grad()
+def fill(module: nn.Module, seed: int) -> None:
+    """Weights that keep activations near unit size; none is zero, so that everything has a say."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, parameter in module.named_parameters():
+        noise = torch.randn(parameter.shape, generator=generator)
+        if parameter.ndim > 1:
+            parameter.copy_(noise / math.sqrt(parameter[0].numel()))
+        else:
+            parameter.copy_(0.1 * noise + (1.0 if name.endswith("weight") else 0.0))

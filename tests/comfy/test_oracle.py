@@ -1,0 +1,173 @@
+"""The product against brute force: every expert alone at every step, combined by Eq. 10 in float64.
+
+Every run checks 40 fixed combinations. All 400 (300 pairs, 100 triples):
+`python -m pytest tests/comfy/test_oracle.py --all-combinations`.
+"""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from .oracle.combinations import ATTACHMENTS, EXPERTS, PREDICTIONS, all_combinations, fixed_combinations, name_of
+
+AGREEMENT = 1e-4  # of the latent's scale
+STEPS = 4
+MODELS = ("eps", "v", "flow", "SDXL", "zero-terminal-SNR", "x0", "EDM", "shifted flow")
+
+
+def pytest_generate_tests(metafunc):
+    if "combination" in metafunc.fixturenames:
+        everything = metafunc.config.getoption("--all-combinations", default=False)
+        chosen = all_combinations() if everything else fixed_combinations()
+        metafunc.parametrize("combination", chosen, ids=name_of)
+
+
+@pytest.fixture(scope="module")
+def casts(pack):
+    """The experts for the product and their equals for brute force, which share nothing."""
+    from .oracle.variants import Cast
+
+    return Cast(), Cast()
+
+
+@pytest.fixture
+def product_of(node):
+    """Sample a chain with Product Guider."""
+
+    def run(experts, sampler_name="euler"):
+        chain = ()
+        for expert in experts:
+            (chain,) = node("MCDM_Expert", experts=chain, **vars(expert))
+        return sampled(node("MCDM_Guider", experts=chain)[0], sampler_name)
+
+    return run
+
+
+def brute_force(experts, sampler_name="euler"):
+    from .oracle.guider import BruteForceGuider
+
+    return sampled(BruteForceGuider(experts), sampler_name)
+
+
+@torch.no_grad()
+def sampled(guider, sampler_name="euler"):
+    import comfy.samplers
+
+    from .oracle.variants import HEIGHT, WIDTH
+
+    noise = torch.randn(2, 4, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(3))
+    schedule = guider.model_patcher.get_model_object("model_sampling")
+    sigmas = comfy.samplers.calculate_sigmas(schedule, "normal", STEPS)
+    sampler = comfy.samplers.sampler_object(sampler_name)
+    return guider.sample(noise, torch.zeros_like(noise), sampler, sigmas, disable_pbar=True, seed=3)
+
+
+def assert_agree(ours, theirs):
+    assert theirs.isfinite().all()
+    difference = (ours - theirs).abs().max() / theirs.std()
+    assert difference <= AGREEMENT
+
+
+def test_the_fixed_combinations_have_every_expert():
+    chosen = fixed_combinations()
+    assert {expert for _, experts in chosen for expert in experts} == set(EXPERTS)
+    assert len({sampler for sampler, _ in chosen}) == 4
+    assert len(set(all_combinations())) == 400
+
+
+def test_agrees_with_brute_force(casts, product_of, combination):
+    sampler_name, experts = combination
+    ours, theirs = ([cast.expert(*expert, place) for place, expert in enumerate(experts)] for cast in casts)
+    assert_agree(product_of(ours, sampler_name), brute_force(theirs, sampler_name))
+
+
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_every_attachment_matters(casts, prediction):
+    """Else agreement would say nothing about it."""
+    _, cast = casts
+    plain = cast.expert(prediction, "plain", 1)
+    without = brute_force([plain, cast.expert(prediction, "plain", 0)])
+    for other, attachment in EXPERTS:
+        if other == prediction and attachment != "plain":
+            attached = brute_force([plain, cast.expert(prediction, attachment, 0)])
+            assert (attached - without).abs().max() > 100 * AGREEMENT * without.std(), attachment
+
+
+@pytest.fixture(scope="module")
+def models(pack):
+    """Every way of predicting, twice over; those that core's nodes make are clones of a model beside them."""
+    import comfy_extras.nodes_model_advanced as advanced
+
+    from .oracle.networks import network
+
+    def make():
+        found = {name: network(name, seed) for seed, name in enumerate(MODELS[:4], start=1)}
+        discrete, flow = advanced.ModelSamplingDiscrete(), advanced.ModelSamplingSD3()
+        (found["zero-terminal-SNR"],) = discrete.patch(found["v"], "v_prediction", True)
+        (found["x0"],) = discrete.patch(found["eps"], "x0", False)
+        (found["EDM"],) = advanced.ModelSamplingContinuousEDM().patch(found["SDXL"], "edm", 80.0, 0.002)
+        (found["shifted flow"],) = flow.patch(found["flow"], 1.5)
+        return found
+
+    return make(), make()
+
+
+@pytest.mark.parametrize(("reference", "other"), [(a, b) for a in MODELS for b in MODELS if a != b])
+def test_every_prediction_meets_every_other(models, product_of, reference, other):
+    from .oracle.variants import expert_of
+
+    ours, theirs = ([expert_of(found[reference], 0), expert_of(found[other], 1)] for found in models)
+    assert_agree(product_of(ours), brute_force(theirs))
+
+
+@pytest.mark.parametrize("chain", [("SAG", "SAG"), ("SAG", "v", "SAG"), ("SAG", "eps", "flow")], ids=" + ".join)
+def test_self_attention_guidance(models, product_of, chain):
+    """SAG reads the attention of the null's rows and asks the network again, once, about the product."""
+    from comfy_extras.nodes_sag import SelfAttentionGuidance
+
+    from .oracle.variants import expert_of
+
+    def make(found, guided):
+        named = {**found, "SAG": guided}
+        return [expert_of(named[name], place) for place, name in enumerate(chain)]
+
+    ours, theirs = (make(found, SelfAttentionGuidance.execute(found["eps"], 0.8, 2.0).args[0]) for found in models)
+    guided = brute_force(theirs)
+    assert_agree(product_of(ours), guided)
+    assert (guided - brute_force(make(models[1], models[1]["eps"]))).abs().max() > 100 * AGREEMENT * guided.std()
+
+
+@pytest.mark.parametrize("attachment", ATTACHMENTS[:-2])  # core knows no mask and no window
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_one_expert_is_cores_guider(casts, product_of, prediction, attachment):
+    import comfy.samplers
+
+    expert = casts[0].expert(prediction, attachment, 0)
+    guider = comfy.samplers.CFGGuider(expert.model)
+    guider.set_conds(expert.condition, expert.null)
+    guider.set_cfg(expert.weight)
+    assert torch.equal(product_of([expert]), sampled(guider))
+
+
+@pytest.mark.parametrize("guidance", ["none", "RescaleCFG", "APG"])
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_one_expert_is_cores_ksampler(casts, sample, chain, prediction, guidance):
+    from comfy_extras.nodes_apg import APG
+    from comfy_extras.nodes_model_advanced import RescaleCFG
+
+    import nodes
+
+    attach = {
+        "none": lambda model: model,
+        "RescaleCFG": lambda model: RescaleCFG().patch(model, 0.7)[0],
+        "APG": lambda model: APG.execute(model, 0.5, 3.0, -0.5).args[0],
+    }[guidance]
+    expert = casts[0].expert(prediction, "patched attention", 0)
+    expert = replace(expert, model=attach(expert.model))
+    latent = {"samples": torch.zeros(2, 4, 8, 12)}
+    ours = sample(chain((expert, vars(expert))), latent, "dpmpp_2m", STEPS, seed=5)
+    settings = (5, STEPS, expert.weight, "dpmpp_2m", "normal", expert.condition, expert.null, latent)
+    theirs = nodes.common_ksampler(expert.model, *settings)[0]["samples"]
+    assert theirs.isfinite().all()
+    assert torch.equal(ours, theirs)
