@@ -11,43 +11,68 @@ import logging
 import numpy as np
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
-from .dual_encoder import CaptionedPictures, DualEncoder
+from .dual_encoder import CaptionedPictures, DualEncoder, embed_images
 
 log = logging.getLogger(__name__)
 
 RIDGE = 1e-3  # relative to the mean variance of the features
 
 
-@torch.no_grad()
-def align(model: DualEncoder, pairs: CaptionedPictures, batches: int = 120, size: int = 128, seed: int = 0) -> None:
-    """Refit both towers' last linear maps, in place.
+def align(
+    model: DualEncoder, pairs: CaptionedPictures, batches: int = 120, steps: int = 1500, size: int = 128, seed: int = 0
+) -> None:
+    """Refit the image tower's last linear map and the text tower, in place.
 
     A picture's embedding becomes its canonical variates, uncorrelated, of mean zero over the pictures, each of a
     standard deviation equal to its correlation with the captions: what no caption tells fades out. A caption's
-    embedding becomes the linear estimate of E[picture's embedding | caption]. It is as long as the caption is telling,
-    and zero, the null condition, is the estimate of one who was told nothing.
+    embedding becomes the estimate of E[picture's embedding | caption], first the linear one, then the text tower's
+    best. It is as long as the caption is telling, and zero, the null condition, is the estimate of one who was told
+    nothing.
 
     Args:
         model: The trained towers.
         pairs: Training pairs.
-        batches: Batches of pairs that the maps are fitted on.
+        batches: Batches of pairs that the linear maps are fitted on.
+        steps: Optimizer steps of the text tower.
         size: Pairs a batch.
         seed: Seed of the batches.
     """
     rng = np.random.default_rng(seed)
-    features, outputs = zip(*(_features(model, *pairs.batch(size, rng)[:2]) for _ in range(batches)), strict=True)
+    _fit_linear_maps(model, [pairs.batch(size, rng)[:2] for _ in range(batches)])
+    _fit_text_tower(model, pairs, steps, size, rng)
+
+
+@torch.no_grad()
+def _fit_linear_maps(model: DualEncoder, batches: list[tuple[Tensor, list[str]]]) -> None:
+    features, outputs = zip(*(_features(model, *batch) for batch in batches), strict=True)
     x, y = torch.cat(features).double(), torch.cat(outputs).double()
     center, directions, correlations = canonical_variates(x, y)
-    variates = (y - center) @ directions
     _compose(model.image.head[-1], directions.T, -center @ directions)
-    model.text.projection.weight.copy_(torch.linalg.solve(_gram(x), x.T @ variates).T)
-    texts = x @ model.text.projection.weight.double().T
-    log.info(
-        "captions and pictures agree on %.1f directions; mean cosine of their embeddings %.3f",
-        correlations.square().sum().item(),
-        nn.functional.cosine_similarity(texts, variates).mean().item(),
-    )
+    model.text.projection.weight.copy_(torch.linalg.solve(_gram(x), x.T @ (y - center) @ directions).T)
+    log.info("captions and pictures agree on %.1f directions", correlations.square().sum().item())
+
+
+def _fit_text_tower(
+    model: DualEncoder, pairs: CaptionedPictures, steps: int, size: int, rng: np.random.Generator
+) -> None:
+    """Least squares: its minimum is the conditional mean."""
+    optimizer = torch.optim.AdamW(model.text.parameters(), lr=5e-4, weight_decay=0.01)
+    rates = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=5e-4, total_steps=max(steps, 2), pct_start=0.1)
+    for step in tqdm(range(1, steps + 1), desc="alignment", unit="step"):
+        pictures, captions, _ = pairs.batch(size, rng)
+        with torch.no_grad():
+            target = embed_images(model.image, pictures)
+        texts = model.text.encode(captions)
+        loss = (texts - target).square().sum(dim=1).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        rates.step()
+        if step % 100 == 0:
+            cosine = nn.functional.cosine_similarity(texts.detach(), target).mean().item()
+            log.info("alignment step %d: squared distance %.3f, cosine %.3f", step, loss.item(), cosine)
 
 
 def canonical_variates(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:

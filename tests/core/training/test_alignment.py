@@ -22,7 +22,7 @@ def test_captions_come_to_lie_beside_their_pictures():
     torch.manual_seed(0)
     pairs = _pairs()
     model = DualEncoder(TextTowerConfig(width=32, heads=2, layers=1, dim=16))
-    align(model, pairs, batches=4, size=48)
+    align(model, pairs, batches=4, steps=20, size=48)
     texts = model.text.encode([f"{name} hair" for name in COLORS])
     images = embed_images(model.image, pairs.images)
     of_color = [[i for i, captions in enumerate(pairs.captions) if captions == [f"{name} hair"]] for name in COLORS]
