@@ -1,7 +1,19 @@
-"""MODELs that share weights, memory, and what a run leaves behind."""
+"""Loading, memory, and what a run leaves behind."""
+
+import gc
+import logging
+from functools import partial
 
 import pytest
 import torch
+
+SIGMAS = torch.tensor([20.0, 3.0, 0.5, 0.0])
+
+
+def comfy_sampler(function):
+    import comfy.samplers
+
+    return comfy.samplers.KSAMPLER(function)
 
 
 @pytest.fixture
@@ -9,54 +21,13 @@ def guide(node):
     """Sample a chain with a given sampler; returns the samples."""
     import comfy.samplers
 
-    def run(experts, sampler=None, guider=None):
+    def run(experts, sampler=None, guider=None, sigmas=SIGMAS):
         guider = guider or node("MCDM_Guider", experts=experts)[0]
         noise = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(2))
         sampler = sampler or comfy.samplers.sampler_object("euler")
-        return guider.sample(noise, torch.zeros_like(noise), sampler, torch.tensor([20.0, 3.0, 0.5, 0.0]), seed=2)
+        return guider.sample(noise, torch.zeros_like(noise), sampler, sigmas, seed=2)
 
     return run
-
-
-@pytest.fixture
-def lora_clone():
-    """A clone of an expert's MODEL with other weights, as a LoRA makes it."""
-
-    def patch(expert, seed=11):
-        clone = type(expert)(**vars(expert))
-        clone.model = expert.model.clone()
-        generator = torch.Generator().manual_seed(seed)
-        weights = clone.model.model.state_dict()
-        names = [name for name in weights if name.endswith("out_layers.3.weight")]
-        patches = {name: ("diff", (0.2 * torch.randn(weights[name].shape, generator=generator),)) for name in names}
-        assert len(clone.model.add_patches(patches)) == len(names) > 0
-        return clone
-
-    return patch
-
-
-def weights_of(expert):
-    return {name: value.clone() for name, value in expert.model.model.state_dict().items()}
-
-
-def test_clones_of_one_checkpoint_give_their_own_answers(load, chain, guide, lora_clone, small_experts):
-    plain = load("hair")
-    patched = lora_clone(plain)
-    together = guide(chain((plain, {"weight": 0.4}), (patched, {"weight": 0.6})))
-    copy = lora_clone(load("hair"))  # another file load: nothing is shared
-    apart = guide(chain((load("hair"), {"weight": 0.4}), (copy, {"weight": 0.6})))
-    assert not torch.equal(apart, guide(chain((plain, {"weight": 1.0}))))
-    torch.testing.assert_close(together, apart, atol=1e-6, rtol=0)
-
-
-def test_clones_leave_the_weights_as_they_were(load, chain, guide, lora_clone):
-    plain = load("hair")
-    patched = lora_clone(plain)
-    before, alone = weights_of(plain), guide(chain(plain))
-    guide(chain(patched, plain))
-    assert torch.equal(guide(chain(plain)), alone)
-    after = weights_of(plain)
-    assert all(torch.equal(before[name], after[name]) for name in before)
 
 
 def test_all_experts_are_loaded_in_one_call(load, chain, guide, monkeypatch):
@@ -74,15 +45,64 @@ def test_all_experts_are_loaded_in_one_call(load, chain, guide, monkeypatch):
     assert calls == [{expert.model.model for expert in experts}]
 
 
-def test_partly_loaded_experts_give_the_same(load, chain, guide):
-    experts = [load("hair"), load("skin")]
-    full = guide(chain(*experts))
+def test_the_memory_of_all_experts_is_estimated_and_logged(load, chain, guide, monkeypatch, caplog):
+    import comfy.model_management
+    from comfy.sampler_helpers import estimate_memory
+
+    needs, load_models = [], comfy.model_management.load_models_gpu
+
+    def seen(models, memory_required=0, **kwargs):
+        needs.append(memory_required)
+        return load_models(models, memory_required=memory_required, **kwargs)
+
+    monkeypatch.setattr(comfy.model_management, "load_models_gpu", seen)
+    experts = [load("hair"), load("text")]
+    experts[1].model.model.memory_required = lambda *args, **kwargs: 5e9  # the larger need counts, whosever it is
+    with caplog.at_level(logging.INFO, "mcdm_pack"):
+        guide(chain(*experts))
+    assert needs == [5e9]
+    assert estimate_memory(experts[0].model, [1, 3, 32, 32], {})[0] < 5e9
+    (line,) = [record.getMessage() for record in caplog.records if record.levelno == logging.INFO]
+    sizes = [f"{expert.model.model_size() / 2**20:.1f} MB" for expert in experts]
+    assert line == (
+        f"Loading expert 1 (small hair): {sizes[0]}, expert 2 (small text): {sizes[1]}; a pass takes up to 4768.4 MB."
+    )
+
+
+def test_wrappers_around_loading_run_for_every_expert(load, chain, guide):
+    from comfy.patcher_extension import WrappersMP
+
+    experts, seen = [load("hair"), load("skin")], []
     for expert in experts:
-        patcher = expert.model
-        patcher.detach()
-        patcher.partially_load(torch.device("cpu"), extra_memory=int(0.6 * patcher.model_size()))
-        assert patcher.model.model_lowvram
-    assert torch.equal(guide(chain(*experts)), full)
+        expert.model = expert.model.clone()
+
+        def wrapper(executor, model, noise_shape, conds, *args, own=expert, **kwargs):
+            network, conds, additional = executor(model, noise_shape, conds, *args, **kwargs)
+            seen.append((model is own.model, network is own.model.model, additional))
+            return network, conds, additional
+
+        expert.model.add_wrapper(WrappersMP.PREPARE_SAMPLING, wrapper)
+    guide(chain(*experts))
+    assert seen == [(True, True, [])] * 2
+
+
+def test_partly_loaded_experts_give_the_same(load, chain, guide, monkeypatch):
+    from comfy.k_diffusion.sampling import sample_euler
+    from comfy.model_patcher import ModelPatcher
+
+    full, whole = guide(chain(load("hair"), load("skin"))), ModelPatcher.partially_load
+    experts, seen = [load("hair"), load("skin")], []
+
+    def load_60_percent(self, device, extra_memory=0, **kwargs):
+        return whole(self, device, int(0.6 * self.model_size()), **kwargs)
+
+    def look(*args, **kwargs):
+        seen.extend(expert.model.model.model_lowvram for expert in experts)
+        return sample_euler(*args, **kwargs)
+
+    monkeypatch.setattr(ModelPatcher, "partially_load", load_60_percent)
+    assert torch.equal(guide(chain(*experts), comfy_sampler(look)), full)
+    assert seen == [True, True]
 
 
 def test_the_memory_of_a_pass_is_estimated_in_proportion(load):
@@ -92,15 +112,36 @@ def test_the_memory_of_a_pass_is_estimated_in_proportion(load):
     assert 2**18 < one < 2**25  # a pass of this network takes about a megabyte
 
 
-@pytest.mark.parametrize("step", [0, 1, 2])
-def test_a_cancelled_run_leaves_nothing_behind(load, chain, guide, node, step):
-    import comfy.model_management
-    import comfy.samplers
+@pytest.fixture
+def core_ksampler():
+    """ComfyUI's own KSampler on one expert."""
+    import nodes
 
-    experts = [load("hair"), load("skin")]
-    before = guide(chain(*experts))
-    (guider,) = node("MCDM_Guider", experts=chain(*experts))
-    attributes = set(vars(guider))
+    def run(expert):
+        latent = {"samples": torch.zeros(1, 3, 32, 32)}
+        settings = (5, 2, 2.0, "euler", "normal", expert.condition, expert.null, latent)
+        return nodes.common_ksampler(expert.model, *settings)[0]["samples"]
+
+    return run
+
+
+@pytest.fixture
+def unharmed(load, core_ksampler):
+    """Assert that after a run, however it ends, ComfyUI's KSampler gives for each MODEL what it gave before."""
+
+    def check(run):
+        experts = [load("hair"), load("skin")]
+        before = [core_ksampler(expert) for expert in experts]
+        run(experts)
+        assert all(expert.model.model.current_patcher is None for expert in experts)
+        assert all(torch.equal(core_ksampler(e), picture) for e, picture in zip(experts, before, strict=True))
+
+    return check
+
+
+@pytest.mark.parametrize("step", [0, 1, 2])
+def test_a_cancelled_run_leaves_nothing_behind(chain, guide, node, unharmed, step):
+    import comfy.model_management
 
     def cancel(model, x, sigmas, extra_args, callback, disable):
         for i in range(step + 1):
@@ -109,26 +150,98 @@ def test_a_cancelled_run_leaves_nothing_behind(load, chain, guide, node, step):
             x = model(x, sigmas[i].expand(len(x)), **extra_args)
         return x
 
-    with pytest.raises(comfy.model_management.InterruptProcessingException):
-        guide(None, comfy.samplers.KSAMPLER(cancel), guider)
-    assert set(vars(guider)) == attributes
-    assert all(expert.model.model.current_patcher is None for expert in experts)
-    assert torch.equal(guide(None, guider=guider), before)
+    def run(experts):
+        before = guide(chain(*experts))
+        (guider,) = node("MCDM_Guider", experts=chain(*experts))
+        attributes = set(vars(guider))
+        with pytest.raises(comfy.model_management.InterruptProcessingException):
+            guide(None, comfy_sampler(cancel), guider)
+        assert set(vars(guider)) == attributes
+        assert torch.equal(guide(None, guider=guider), before)
+
+    unharmed(run)
 
 
-def test_an_error_inside_an_expert_leaves_nothing_behind(load, chain, guide, monkeypatch):
+@pytest.mark.parametrize("place", [0, 1])
+def test_an_error_inside_an_expert_leaves_nothing_behind(chain, guide, unharmed, monkeypatch, place):
+    def run(experts):
+        with monkeypatch.context() as patch:
+            patch.setattr(experts[place].model.model.diffusion_model, "forward", lambda *args, **kwargs: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                guide(chain(*experts))
+
+    unharmed(run)
+
+
+def test_an_error_while_loading_leaves_nothing_behind(chain, guide, unharmed, monkeypatch):
+    def run(experts):
+        experts[1].model.detach()
+        with monkeypatch.context() as patch:
+            patch.setattr(experts[1].model, "load", lambda *args, **kwargs: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                guide(chain(*experts))
+
+    unharmed(run)
+
+
+def test_a_cached_guider_gives_the_same_50_times(load, chain, node, guide):
+    (guider,) = node("MCDM_Guider", experts=chain(load("hair"), load("skin")))
+    first = guide(None, guider=guider, sigmas=torch.tensor([3.0, 0.0]))
+    assert all(torch.equal(guide(None, guider=guider, sigmas=torch.tensor([3.0, 0.0])), first) for _ in range(49))
+
+
+def test_runs_leave_no_objects_behind(load, chain, node, guide):
     experts = [load("hair"), load("skin")]
-    before = guide(chain(*experts))
-    with monkeypatch.context() as patch:
-        patch.setattr(experts[1].model.model.diffusion_model, "forward", lambda *args, **kwargs: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            guide(chain(*experts))
-    assert all(expert.model.model.current_patcher is None for expert in experts)
-    assert torch.equal(guide(chain(*experts)), before)
+    for expert in experts:
+        expert.model.set_model_unet_function_wrapper(lambda apply_model, args: torch.zeros_like(args["input"]))
+    (guider,) = node("MCDM_Guider", experts=chain(*experts))
+
+    def objects_after(runs):
+        for _ in range(runs):
+            guide(None, guider=guider, sigmas=torch.tensor([3.0, 0.0]))
+        gc.collect()
+        return len(gc.get_objects())
+
+    assert objects_after(10) == pytest.approx(objects_after(190), rel=0.01)
 
 
-def test_newer_arguments_are_passed_on(load, chain, node):
-    """Newer ComfyUI hands `latent_shapes` and more through these methods; here they reach CFGGuider, which has none."""
+def test_newer_arguments_are_passed_on(load, chain, guide, monkeypatch):
+    """Newer ComfyUI hands `latent_shapes`, and may hand more, through these methods."""
+    import comfy.samplers
+    from comfy.patcher_extension import WrappersMP
+
+    core, process, seen = comfy.samplers.CFGGuider, comfy.samplers.process_conds, []
+    outer_sample, inner_sample = core.outer_sample, core.inner_sample
+
+    def newer_outer_sample(self, *args, **keywords):
+        seen.append(("outer_sample", keywords))
+        self.inner_sample = partial(type(self).inner_sample, self, **keywords)
+        try:
+            return outer_sample(self, *args)
+        finally:
+            del self.inner_sample
+
+    def newer_inner_sample(self, *args, **keywords):
+        seen.append(("inner_sample", keywords))
+        return inner_sample(self, *args)
+
+    def newer_process_conds(*args, latent_shapes=None, **keywords):
+        seen.append(("process_conds", latent_shapes))
+        return process(*args, **keywords)
+
+    monkeypatch.setattr(core, "outer_sample", newer_outer_sample)
+    monkeypatch.setattr(core, "inner_sample", newer_inner_sample)
+    monkeypatch.setattr(comfy.samplers, "process_conds", newer_process_conds)
+    more = {"latent_shapes": [(1, 3, 32, 32)], "unknown": 1}
+    experts = [load("hair"), load("skin")]
+    for kind in (WrappersMP.OUTER_SAMPLE, WrappersMP.PREDICT_NOISE):
+        experts[0].model.add_wrapper(kind, lambda executor, *args: executor(*args, **more))
+    guide(chain(*experts))
+    assert [call for call in seen if call[0] != "process_conds"] == [("outer_sample", more), ("inner_sample", more)]
+    assert ("process_conds", more["latent_shapes"]) in seen  # for the second expert; ComfyUI's own call is the older
+
+
+def test_unknown_keywords_of_sampling_reach_comfyui(load, chain, node):
     import comfy.samplers
 
     (guider,) = node("MCDM_Guider", experts=chain(load("hair")))
