@@ -1,0 +1,146 @@
+"""The network passes of a product are the terms that specs/combination.md counts, and no more."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+STEPS = 8
+
+
+@pytest.fixture(scope="module")
+def cast(pack):
+    from .oracle.variants import Cast
+
+    return Cast()
+
+
+@pytest.fixture
+def calls(cast, node, chain, monkeypatch):
+    """Sample a chain; returns its network calls: the network, the rows, and their roles (0 condition, 1 null)."""
+    import comfy.samplers
+
+    found = []
+
+    def record(network, args, kwargs):
+        roles = kwargs["transformer_options"]["cond_or_uncond"]
+        found.append(SimpleNamespace(network=network, rows=len(args[0]), roles=sorted(roles)))
+
+    models = [model for parts in cast.parts.values() for model in (parts.plain, parts.lora_copy)]
+    networks = [model.model.diffusion_model for model in models]
+    hooks = [network.register_forward_pre_hook(record, with_kwargs=True) for network in networks]
+
+    def run(experts, sampler_name="euler", batch=1):
+        found.clear()
+        (guider,) = node("MCDM_Guider", experts=chain(*((expert, vars(expert)) for expert in experts)))
+        schedule = experts[0].model.get_model_object("model_sampling")
+        sigmas = comfy.samplers.calculate_sigmas(schedule, "normal", STEPS)
+        noise = torch.randn(batch, 4, 8, 12, generator=torch.Generator().manual_seed(1))
+        sampler = comfy.samplers.sampler_object(sampler_name)
+        with torch.no_grad():
+            guider.sample(noise, torch.zeros_like(noise), sampler, sigmas, disable_pbar=True, seed=1)
+        return list(found)
+
+    yield run
+    for hook in hooks:
+        hook.remove()
+
+
+def rows_of(calls):
+    return sum(call.rows for call in calls)
+
+
+@pytest.fixture
+def pair(cast):
+    """Two experts on two networks."""
+    return cast.expert("eps", "plain", 0), cast.expert("eps", "LoRA", 1)
+
+
+def test_two_experts_of_which_one_lends_its_null(calls, pair):
+    first, second = pair
+    made = calls([replace(first, reliability=1.0), replace(second, reliability=0.0)])
+    assert rows_of(made) == 24  # 8 steps of two conditions and one null
+
+
+@pytest.mark.parametrize(
+    ("weights", "reliabilities", "terms"),
+    [
+        ((2.0, 1.5), (1.0, 1.0), 4),
+        ((2.0, 1.5), (0.0, 1.0), 3),
+        ((2.0, 0.0), (1.0, 1.0), 3),
+        ((2.0, 0.0), (1.0, 0.0), 2),
+        ((0.0, -1.0), (1.0, 0.0), 2),
+        ((0.0, 0.0), (1.0, 0.0), 1),
+        ((0.25, 0.75), (1.0, 1.0), 2),  # W = 1: no null
+        ((1.0, 0.0), (0.0, 1.0), 1),
+        ((2.0, -1.0), (1.0, 1.0), 2),
+    ],
+)
+def test_nothing_but_the_terms_is_evaluated(calls, pair, weights, reliabilities, terms):
+    experts = [
+        replace(expert, weight=w, reliability=a) for expert, w, a in zip(pair, weights, reliabilities, strict=True)
+    ]
+    assert rows_of(calls(experts)) == terms * STEPS
+
+
+@pytest.mark.parametrize(
+    ("attachments", "terms"),
+    [
+        (("plain", "plain"), 3),  # one null
+        (("plain", "mask"), 3),
+        (("plain", "LoRA clone"), 4),  # other weight patches
+        (("plain", "hooked LoRA schedule"), 4),
+        (("plain", "ControlNet"), 4),  # other conditioning
+        (("LoRA clone", "LoRA clone"), 3),
+        (("hooked LoRA schedule", "hooked LoRA schedule"), 3),
+    ],
+)
+@pytest.mark.parametrize("prediction", ["eps", "flow"])
+def test_only_distinct_nulls_are_evaluated(cast, calls, prediction, attachments, terms):
+    experts = [cast.expert(prediction, attachment, place) for place, attachment in enumerate(attachments)]
+    assert rows_of(calls(experts)) == terms * STEPS
+
+
+def test_equal_clones_share_their_null(cast, calls):
+    first, second = (cast.expert("eps", "plain", place) for place in (0, 1))
+    assert rows_of(calls([first, replace(second, model=second.model.clone())])) == 3 * STEPS
+
+
+def test_rows_are_terms_times_batch_times_entries(cast, calls):
+    import nodes
+
+    first, second = (cast.expert("eps", "plain", place) for place in (0, 1))
+    (both,) = nodes.ConditioningCombine().combine(first.condition, second.condition)
+    assert rows_of(calls([replace(first, condition=both)], batch=3)) == (2 + 1) * 3 * STEPS
+
+
+@pytest.mark.parametrize("attachment", ["plain", "LoRA clone", "patched attention"])
+def test_experts_on_one_model_run_in_one_call(cast, calls, attachment):
+    """One null for all; patches are told what each row is, as core tells them."""
+    experts = [cast.expert("eps", attachment, place) for place in (0, 1, 2)]
+    made = calls(experts)
+    assert len(made) == STEPS
+    assert all(call.roles == [0, 0, 0, 1] for call in made)
+
+
+def test_an_expert_costs_nothing_outside_its_window(calls, pair):
+    import comfy.samplers
+
+    first, second = pair
+    made = calls([first, replace(second, end=0.5)])
+    schedule = first.model.get_model_object("model_sampling")
+    sigmas = comfy.samplers.calculate_sigmas(schedule, "normal", STEPS)[:-1]
+    inside = int((sigmas > schedule.percent_to_sigma(0.5)).sum())
+    assert 0 < inside < STEPS
+    rows = [
+        rows_of(call for call in made if call.network is expert.model.model.diffusion_model)
+        for expert in (first, second)
+    ]
+    assert rows == [2 * STEPS, 2 * inside]
+
+
+@pytest.mark.parametrize(("sampler_name", "terms"), [("euler", 1), ("euler_cfg_pp", 2), ("euler_ancestral_cfg_pp", 2)])
+def test_cfg_plus_plus_gets_its_null_at_weight_1(cast, calls, sampler_name, terms):
+    expert = cast.expert("eps", "plain", 0)
+    assert rows_of(calls([replace(expert, weight=1.0)], sampler_name)) == terms * STEPS
