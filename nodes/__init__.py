@@ -2,6 +2,7 @@
 
 from comfy_api.latest import ComfyExtension, io
 
+from .analysis import Inspect
 from .composition import OwnNullGuider, ProductModel
 from .conditions import EncodeMap, EncodeSketch, EncodeText
 from .experts import EmptyLatent, LoadExpert
@@ -24,6 +25,7 @@ NODES: list[type[io.ComfyNode]] = [
     OwnNullGuider,
     Sigmas,
     SamplerDDIM,
+    Inspect,
 ]
 
 

@@ -33,6 +33,11 @@ FROZEN = {
     "MCDM_OwnNullGuider": ("Own-Null Guider", ["experts"], ["GUIDER"]),
     "MCDM_Sigmas": ("Timestep Spacing", ["model", "spacing", "denoise"], ["SIGMAS"]),
     "MCDM_SamplerDDIM": ("DDIM Sampler", ["eta"], ["SAMPLER"]),
+    "MCDM_Inspect": (
+        "Inspect Product",
+        ["experts", "noise", "sampler", "sigmas", "latent_image", "vae", "steps_shown"],
+        ["LATENT", "IMAGE", "IMAGE"],
+    ),
 }
 
 
