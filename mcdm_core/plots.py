@@ -99,8 +99,8 @@ class _PanelDrawing:
         self._text((self._left, self._top - ABOVE / 2), self._panel.title, "lm")
         self._draw_axes(axis_title)
         if not self._values:
-            middle = ((self._left + self._right) / 2, (self._top + self._bottom) / 2)
-            self._text(middle, self._panel.placeholder, "mm")
+            between_grid_lines = self._bottom - 0.375 * (self._bottom - self._top)
+            self._text(((self._left + self._right) / 2, between_grid_lines), self._panel.placeholder, "mm")
         for place, (label, values) in enumerate(self._panel.lines.items()):
             color = line_colors(len(self._panel.lines))[place]
             self._draw_line(values, color)

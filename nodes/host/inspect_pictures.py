@@ -116,7 +116,7 @@ def _title(step: StepRecord) -> str:
 
 
 def _absence(expert: ExpertInput) -> str:
-    return "only lends its null" if expert.weight == 0 else "not asked at this step"
+    return "not asked: weight 0" if expert.weight == 0 else "not asked at this step"
 
 
 def _to_image(pictures: list[Image.Image]) -> Tensor:
