@@ -121,21 +121,37 @@ def test_every_prediction_meets_every_other(models, product_of, reference, other
     assert_agree(product_of(ours), brute_force(theirs))
 
 
-@pytest.mark.parametrize("chain", [("SAG", "SAG"), ("SAG", "v", "SAG"), ("SAG", "eps", "flow")], ids=" + ".join)
-def test_self_attention_guidance(models, product_of, chain):
-    """SAG reads the attention of the null's rows and asks the network again, once, about the product."""
+@pytest.fixture(scope="module")
+def guided(pack):
+    """A clone of a MODEL to which one of core's nodes has attached a CFG hook, by the node's name."""
+    from comfy_extras.nodes_apg import APG
+    from comfy_extras.nodes_model_advanced import RescaleCFG
     from comfy_extras.nodes_sag import SelfAttentionGuidance
 
+    attach = {
+        "none": lambda model: model,
+        "SAG": lambda model: SelfAttentionGuidance.execute(model, 0.8, 2.0).args[0],
+        "RescaleCFG": lambda model: RescaleCFG().patch(model, 0.7)[0],
+        "APG": lambda model: APG.execute(model, 0.5, 3.0, -0.5).args[0],
+    }
+    return lambda name, model: attach[name](model)
+
+
+@pytest.mark.parametrize(
+    "chain", [("SAG", "SAG"), ("SAG", "v", "SAG"), ("SAG", "eps", "flow"), ("RescaleCFG", "v"), ("APG", "v")]
+)
+def test_guidance_hooks_run_on_the_product(models, product_of, guided, chain):
+    """SAG reads the attention of the null's rows too, and asks the network again about the product."""
     from .oracle.variants import expert_of
 
-    def make(found, guided):
-        named = {**found, "SAG": guided}
+    def make(found, hook):
+        named = {**found, chain[0]: guided(hook, found["eps"])}
         return [expert_of(named[name], place) for place, name in enumerate(chain)]
 
-    ours, theirs = (make(found, SelfAttentionGuidance.execute(found["eps"], 0.8, 2.0).args[0]) for found in models)
-    guided = brute_force(theirs)
-    assert_agree(product_of(ours), guided)
-    assert (guided - brute_force(make(models[1], models[1]["eps"]))).abs().max() > 100 * AGREEMENT * guided.std()
+    ours, theirs = (make(found, chain[0]) for found in models)
+    hooked = brute_force(theirs)
+    assert_agree(product_of(ours), hooked)
+    assert (hooked - brute_force(make(models[1], "none"))).abs().max() > 100 * AGREEMENT * hooked.std()
 
 
 @pytest.mark.parametrize("attachment", ATTACHMENTS[:-2])  # core knows no mask and no window
@@ -152,19 +168,11 @@ def test_one_expert_is_cores_guider(casts, product_of, prediction, attachment):
 
 @pytest.mark.parametrize("guidance", ["none", "RescaleCFG", "APG"])
 @pytest.mark.parametrize("prediction", PREDICTIONS)
-def test_one_expert_is_cores_ksampler(casts, sample, chain, prediction, guidance):
-    from comfy_extras.nodes_apg import APG
-    from comfy_extras.nodes_model_advanced import RescaleCFG
-
+def test_one_expert_is_cores_ksampler(casts, guided, sample, chain, prediction, guidance):
     import nodes
 
-    attach = {
-        "none": lambda model: model,
-        "RescaleCFG": lambda model: RescaleCFG().patch(model, 0.7)[0],
-        "APG": lambda model: APG.execute(model, 0.5, 3.0, -0.5).args[0],
-    }[guidance]
     expert = casts[0].expert(prediction, "patched attention", 0)
-    expert = replace(expert, model=attach(expert.model))
+    expert = replace(expert, model=guided(guidance, expert.model))
     latent = {"samples": torch.zeros(2, 4, 8, 12)}
     ours = sample(chain((expert, vars(expert))), latent, "dpmpp_2m", STEPS, seed=5)
     settings = (5, STEPS, expert.weight, "dpmpp_2m", "normal", expert.condition, expert.null, latent)

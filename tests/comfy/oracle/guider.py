@@ -29,11 +29,10 @@ class BruteForceGuider(comfy.samplers.CFGGuider):
 
     def predict_noise(self, x: Tensor, timestep: Tensor, model_options: dict | None = None, seed=None) -> Tensor:
         """x0 at σ = `timestep`."""
-        sigma = float(timestep[0])
-        options = model_options or {}
+        options, sigma = model_options or {}, float(timestep[0])
         levels = options["transformer_options"]["sample_sigmas"]
         active = [expert for expert in self.experts if self._is_active(expert, sigma)]
-        point = own_point(self._sampling(self.experts[0]), x, sigma)
+        point = own_point(_sampling(self.experts[0]), x, sigma)
         predictions = [self._ask(expert, *point, levels) for expert in active]
 
         masks = [_ones(x) if expert.mask is None else expert.mask.double()[:, None] for expert in active]
@@ -45,29 +44,29 @@ class BruteForceGuider(comfy.samplers.CFGGuider):
             return (unconditional + guidance).float()
         scale = _shown_scale(active, sum(weights))
         shown = (unconditional + guidance / scale).float(), unconditional.float()
-        with self._alone(self.experts[0], x, levels) as (conds, _):
-            return comfy.samplers.cfg_function(
-                self.model_patcher.model,
-                *shown,
-                scale,
-                x,
-                timestep,
-                model_options=options,
-                cond=conds["positive"],
-                uncond=conds["negative"],
-            )
+        return self._through_hooks(*shown, scale, x, timestep, options)
 
-    def _sampling(self, expert: Expert) -> Any:
-        return expert.model.get_model_object("model_sampling")
+    def _through_hooks(
+        self, cond: Tensor, uncond: Tensor, scale: float, x: Tensor, timestep: Tensor, options: dict[str, Any]
+    ) -> Tensor:
+        """The CFG hooks of the reference and of the sampler, which may call the reference's network."""
+        model, out = self.model_patcher.model, [cond, uncond]
+        with self._alone(self.experts[0], x, options["transformer_options"]["sample_sigmas"]) as (conds, _):
+            roles = [conds["positive"], conds["negative"]]
+            shown = {"input": x, "sigma": timestep, "timestep": timestep, "model": model, "model_options": options}
+            for hook in options.get("sampler_pre_cfg_function", []):
+                out = hook({"conds": roles, "conds_out": out, "cond_scale": scale, **shown})
+            named = {"model_options": options, "cond": roles[0], "uncond": roles[1]}
+            return comfy.samplers.cfg_function(model, *out, scale, x, timestep, **named)
 
     def _is_active(self, expert: Expert, sigma: float) -> bool:
         """σ_start ≥ σ > σ_end, both from the reference's percentages."""
-        percent_to_sigma = self._sampling(self.experts[0]).percent_to_sigma
+        percent_to_sigma = _sampling(self.experts[0]).percent_to_sigma
         return (expert.start == 0 or percent_to_sigma(expert.start) >= sigma) and sigma > percent_to_sigma(expert.end)
 
     def _ask(self, expert: Expert, unit: Tensor, angle: float, levels: Tensor) -> tuple[Tensor, Tensor]:
         """x0 under the condition and under the null, one at a time."""
-        x, sigma = point_of(self._sampling(expert), unit, angle)
+        x, sigma = point_of(_sampling(expert), unit, angle)
         x, sigma = x.float(), torch.full((len(x),), sigma)
         with self._alone(expert, x, levels) as (conds, options):
             calc = comfy.samplers.calc_cond_batch
@@ -119,6 +118,10 @@ def point_of(sampling: Any, unit: Tensor, angle: float) -> tuple[Tensor, float]:
     cos, sin = math.cos(angle), math.sin(angle)
     stretch = 1.0 / (cos + sin) if flow else 1.0 / cos
     return unit * stretch, sin * stretch
+
+
+def _sampling(expert: Expert) -> Any:
+    return expert.model.get_model_object("model_sampling")
 
 
 def _ones(x: Tensor) -> Tensor:
