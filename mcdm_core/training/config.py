@@ -23,8 +23,9 @@ class DataConfig:
         leading: Attribute → the value that 70 % of the drawn faces have (uniform where not named).
         path: The folder, relative to the configuration file.
         text_encoder: Expert or dual encoder file whose image tower embeds the pictures ("text" only).
-        embedding_noise: Largest noise on image embeddings, relative to their spread. Text embeddings lie beside image embeddings and
-            leave unnamed attributes open; noise teaches the network to treat an embedding as evidence, not as truth.
+        embedding_noise: Largest noise on image embeddings, relative to their spread. Text embeddings lie beside image
+            embeddings and leave unnamed attributes open; noise teaches the network to treat an embedding as evidence,
+            not as truth.
     """
 
     kind: str
