@@ -39,16 +39,16 @@ def measure_guidance(
         area: How much each value counts, 0…1, broadcasts to the sample; None counts all alike.
 
     Returns:
-        The measurements, in float64.
+        The measurements, in float64 on the CPU, as not every accelerator has float64.
     """
     like = next(prediction for prediction in (*cond, uncond) if prediction is not None)
-    absent = like.new_full((len(like), like[0].numel()), torch.nan, dtype=torch.float64)
+    absent = torch.full((len(like), like[0].numel()), torch.nan, dtype=torch.float64)
     flat = [
-        absent if prediction is None or uncond is None else (weight * (prediction - uncond)).double().flatten(1)
+        absent if prediction is None or uncond is None else (weight * (prediction - uncond)).cpu().double().flatten(1)
         for prediction, weight in zip(cond, weights, strict=True)
     ]
     guidance = torch.stack(flat, dim=1)
-    counted = (torch.ones_like(like) if area is None else area.expand_as(like)).double().flatten(1)[:, None]
+    counted = (torch.ones_like(like) if area is None else area.expand_as(like)).cpu().double().flatten(1)[:, None]
     products = (counted * guidance) @ guidance.mT / counted.sum(-1, keepdim=True)
     norms = products.diagonal(dim1=1, dim2=2).sqrt()
     cosines = products / (norms[:, :, None] * norms[:, None, :])

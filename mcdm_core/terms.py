@@ -106,8 +106,8 @@ def active_sets(windows: Sequence[tuple[float, float]], sigmas: Sequence[float] 
     Raises:
         ValueError: If at some level no term is active.
     """
-    levels = torch.as_tensor(sigmas, dtype=torch.float64)
-    last, first = levels.min().item(), levels.max().item()
+    levels = sigmas.tolist() if isinstance(sigmas, Tensor) else sigmas  # not every accelerator has float64
+    last, first = float(min(levels)), float(max(levels))
     edges = {edge for window in windows for edge in window if last < edge < first}
     sets = {sigma: active_terms(windows, sigma) for sigma in sorted({first, last} | edges, reverse=True)}
     for sigma, active in sets.items():

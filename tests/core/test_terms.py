@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from gaussians import gaussian_expert, label
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mcdm_core import Flow, Schedule, Term
 from mcdm_core.terms import active_sets, active_terms
@@ -33,6 +34,21 @@ def test_every_set_of_active_terms_is_found():
     assert active_sets(windows, [10.0, 0.0]) == [(0,), (0, 1), (1,), (1, 2), (2,)]
     assert active_sets(windows, torch.tensor([0.0, 4.0])) == [(1,), (1, 2), (2,)]  # where noise is added
     assert active_sets(windows, [10.0, 4.0]) == [(0,), (0, 1), (1,)]
+
+
+class NoFloat64(TorchDispatchMode):
+    """A device without float64, as Apple's are."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        assert not isinstance(result, torch.Tensor) or result.dtype != torch.float64, function
+        return result
+
+
+def test_noise_levels_may_lie_on_a_device_without_float64():
+    sigmas = torch.tensor([10.0, 4.0, 0.0])
+    with NoFloat64():
+        assert active_sets([(math.inf, 5.0), (8.0, -math.inf)], sigmas) == [(0,), (0, 1), (1,)]
 
 
 def test_gaps_are_refused_where_the_run_meets_them():
