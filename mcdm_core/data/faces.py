@@ -2,9 +2,8 @@
 
 A face is drawn as SVG, so its maps are exact: the hair map is how much each pixel changes when only the hair colour
 does. As designed, hair and head sit in one fixed place; here both move on their own, or a hair map would give the face
-away and one expert would pass for two. The skin map is the skin as if nothing were drawn on it: eyes, brows, mouth and
-beard are left open, so that a caption may decide them. Mouths are drawn larger and darker than designed, since at 64
-pixels a smile and a frown would be the same faint line.
+away and one expert would pass for two. The skin map is drawn without the mouth, so that a caption may decide it. Mouths
+are drawn larger and darker than designed, since at 64 pixels a smile and a frown would be the same faint line.
 """
 
 import dataclasses
@@ -20,6 +19,7 @@ from dicebear import Avatar, Style
 from PIL import Image
 
 IMAGE_SIZE = 64
+DRAWING_VERSION = 2  # counts changes to how faces are drawn: sets drawn before one are not used after it
 CANVAS = 768  # side of the style's canvas, in its own units
 
 HAIR_COLORS = {
@@ -63,7 +63,6 @@ BEARD_PROBABILITIES = (0.7, 0.15, 0.15)
 
 _PARTS = {"face": ("head", "mouth", "beard", "eyes", "eyebrows"), "hair": ("rearHair", "hair")}
 _PIVOT = {"face": (384, 365), "hair": (384, 300)}
-_ON_SKIN = ("mouth",)
 _MOUTH_TRANSFORM = "translate(58.5 26) scale(1.4 1.6) translate(-58.5 -26)"  # about the middle of its 117 × 52 units
 
 
@@ -215,8 +214,8 @@ _PLACEHOLDERS = {
 }
 
 
-def _svg_template(face: Face, bare: bool = False) -> str:
-    """The face's SVG with a placeholder for each colour; `bare` leaves out what is drawn on the skin."""
+def _svg_template(face: Face, mouthless: bool = False) -> str:
+    """The face's SVG with a placeholder for each colour; `mouthless` leaves out the mouth."""
     a = face.attributes
     options = {
         "size": CANVAS,
@@ -232,7 +231,7 @@ def _svg_template(face: Face, bare: bool = False) -> str:
         **{f"{name}Color": value for name, value in _PLACEHOLDERS.items()},
         **_optional_part("rearHair", REAR_HAIR[a["rear_hair"]]),
         **_optional_part("beard", BEARDS[a["beard"]]),
-        **({f"{part}Probability": 0 for part in _ON_SKIN} if bare else {}),
+        **({"mouthProbability": 0} if mouthless else {}),
     }
     svg = str(Avatar(_style(), options))
     for group, placement in (("face", face.face_placement), ("hair", face.hair_placement)):
@@ -292,7 +291,7 @@ def render_face(face: Face, maps: tuple[str, ...] = (), size: int = IMAGE_SIZE) 
         return _render(svg, size)
 
     def coverage(part: str) -> np.ndarray:
-        svg = _svg_template(face, bare=True) if part == "skin" else template
+        svg = _svg_template(face, mouthless=True) if part == "skin" else template
         white, black = render(svg, **{part: "#ffffff"}), render(svg, **{part: "#000000"})
         return np.abs(white.astype(np.int16) - black).mean(axis=2).round().astype(np.uint8)
 

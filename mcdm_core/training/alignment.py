@@ -2,8 +2,8 @@
 
 A contrastive loss only ranks: it leaves the embeddings of captions in another part of the sphere than those of the
 pictures they describe, and whatever tells pictures apart may be a small part of an embedding. Canonical correlation
-analysis (Hotelling, 1936) finds the directions on which captions and pictures agree, and gives each the same weight,
-whether it is the colour of a background or the shape of a mouth.
+analysis (Hotelling, 1936) finds the directions on which captions and pictures agree, and weighs each by how well the
+one tells the other, not by how much of a picture it fills: the shape of a mouth counts like a background's colour.
 """
 
 import logging
@@ -21,7 +21,7 @@ RIDGE = 1e-3  # relative to the mean variance of the features
 
 
 def align(
-    model: DualEncoder, pairs: CaptionedPictures, batches: int = 120, steps: int = 1500, size: int = 128, seed: int = 0
+    model: DualEncoder, pairs: CaptionedPictures, batches: int = 120, steps: int = 4000, size: int = 128, seed: int = 0
 ) -> None:
     """Refit the image tower's last linear map and the text tower, in place.
 

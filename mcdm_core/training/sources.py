@@ -1,5 +1,6 @@
 """Sources of training batches: pictures with the conditions they are trained on."""
 
+import functools
 import logging
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -14,7 +15,7 @@ from tqdm import tqdm
 
 from ..condition import Condition
 from ..conditions.sketch import edges
-from ..data.faces import Frequencies, draw_face, render_face
+from ..data.faces import DRAWING_VERSION, Frequencies, draw_face, render_face
 from .config import DataConfig
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,12 @@ class PictureSet:
     def __len__(self) -> int:
         return len(self.images)
 
+    @functools.cached_property
+    def spread(self) -> Tensor:
+        """Standard deviation of each direction of the embeddings, (D,)."""
+        assert self.embeddings is not None
+        return self.embeddings.std(dim=0, correction=0)
+
     def batch(self, modality: str | None, size: int, rng: np.random.Generator) -> tuple[Tensor, Condition]:
         """See `Source`. A map fills its own channel; those of the other maps are zero, as if they were not given."""
         index = torch.from_numpy(rng.integers(0, len(self.images), size))
@@ -55,8 +62,7 @@ class PictureSet:
             return x0, Condition()
         if modality == "text":
             assert self.embeddings is not None
-            spread = self.embeddings.std(dim=0, correction=0)
-            return x0, Condition(embedding=perturb(self.embeddings[index], spread, self.embedding_noise, rng))
+            return x0, Condition(embedding=perturb(self.embeddings[index], self.spread, self.embedding_noise, rng))
         maps = torch.zeros(size, len(self.maps), *self.images.shape[2:])
         maps[:, list(self.maps).index(modality)] = self.maps[modality][index].float() / 255
         return x0, Condition(maps=maps)
@@ -87,7 +93,7 @@ def draw_faces(config: DataConfig, cache: Path, embed: Callable[[Tensor], Tensor
     """
     maps = tuple(m for m in config.modalities if m in ("hair", "skin"))
     leading = "_".join(f"{k}-{v}" for k, v in sorted(config.leading.items())) or "uniform"
-    path = cache / f"faces_{config.seed}_{config.count}_{'-'.join(maps) or 'plain'}_{leading}.npz"
+    path = cache / f"faces{DRAWING_VERSION}_{config.seed}_{config.count}_{'-'.join(maps) or 'plain'}_{leading}.npz"
     if not path.exists():
         log.info("Drawing %d faces into %s", config.count, path)
         arrays = _draw(config, maps)
