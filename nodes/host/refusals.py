@@ -6,10 +6,13 @@ import math
 from typing import Any
 
 import comfy.model_base
+from comfy.controlnet import ControlBase, ControlNet
+from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from .chain import PRODUCT_KEY, Conditioning, Experts, describe
+from .differences import same_weights
 from .levels import is_flow, same_space
 from .pixel_model import PixelModel
 
@@ -190,11 +193,22 @@ def _check_controlnets(experts: Experts) -> None:
         for conditioning in (expert.condition, expert.null):
             for control in _controlnets(conditioning):
                 owner = owners.setdefault(id(control), index)
-                if experts[owner].model.model is not expert.model.model:
+                if not _prepared_alike(control, experts[owner].model, expert.model):
                     raise ValueError(
                         f"Expected a ControlNet of its own for {describe(experts, index)} and got the one that "
                         f"{describe(experts, owner)} uses; add a second Apply ControlNet node for it."
                     )
+
+
+def _prepared_alike(control: ControlBase, first: ModelPatcher, second: ModelPatcher) -> bool:
+    """Whether a ControlNet takes the same from either MODEL before a run: its schedule, and of some kinds weights."""
+    schedules = [patcher.get_model_object("model_sampling") for patcher in (first, second)]
+    takes_weights = type(control).pre_run not in (ControlBase.pre_run, ControlNet.pre_run)
+    return (
+        first.model is second.model
+        and schedules[0] is schedules[1]
+        and (not takes_weights or same_weights(first, second))
+    )
 
 
 def _controlnets(conditioning: Conditioning | None) -> list[Any]:

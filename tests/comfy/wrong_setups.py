@@ -1,0 +1,191 @@
+"""Wrong ways to wire a product, each with what has to be said about it."""
+
+import copy
+from types import SimpleNamespace
+
+import torch
+
+NAN = float("nan")
+
+
+class Setups:
+    """Wrong ways to wire a product; each makes a chain, and what it is sampled with."""
+
+    def __init__(self, load, chain):
+        self.load = load
+        self.chain = chain
+        self.latent = torch.zeros(2, 3, 32, 32)
+        self.sigmas = torch.tensor([20.0, 3.0, 0.0])
+
+    def one(self, **settings):
+        return self.chain((self.load("hair"), settings))
+
+    def two(self, first=None, **settings):
+        return self.chain((self.load("hair"), first or {}), (self.load("skin"), settings))
+
+    def latent_of(self, *shape):
+        self.latent = torch.zeros(shape)
+        return self.two()
+
+    def noise_levels(self, *sigmas):
+        self.sigmas = torch.tensor(sigmas)
+        return self.two()
+
+    def condition_of(self, name, role="condition"):
+        return self.two(**{role: getattr(self.load(name), role)})
+
+    def with_object(self, name, value, place=1):
+        experts = [self.load("hair"), self.load("skin")]
+        experts[place].model = experts[place].model.clone()
+        experts[place].model.add_object_patch(name, value)
+        return self.chain(*experts)
+
+    def other_space(self):
+        import comfy.latent_formats
+
+        return self.with_object("latent_format", comfy.latent_formats.SDXL())
+
+    def flow_above_1(self):
+        from .oracle.networks import network
+
+        self.latent = torch.zeros(2, 4, 8, 12)
+        return self.chain(self.checkpoint(network("flow", 1), 16))
+
+    def tokens_of_another_clip(self):
+        from .oracle.networks import network
+
+        self.latent = torch.zeros(2, 4, 8, 12)
+        return self.chain(self.checkpoint(network("eps", 1), 16), self.checkpoint(network("v", 2), 1024))
+
+    def checkpoint(self, model, width):
+        tokens = [[torch.zeros(1, 7, width), {}]]
+        return SimpleNamespace(model=model, condition=tokens, null=tokens)
+
+    def with_control(self, shared):
+        import comfy.controlnet
+
+        control = comfy.controlnet.ControlBase()
+        control.previous_controlnet = None
+        conditions = {}
+        if shared:
+            from .oracle.networks import network
+
+            self.latent = torch.zeros(2, 4, 8, 12)
+            experts = [self.checkpoint(network("eps", seed), 16) for seed in (1, 2)]
+        else:
+            experts = [self.load("hair"), self.load("skin")]
+        for place in (0, 1) if shared else (1,):
+            tokens, values = experts[place].condition[0]
+            conditions[place] = {"condition": [[tokens, {**values, "control": control}]]}
+        return self.chain(*((expert, conditions.get(place, {})) for place, expert in enumerate(experts)))
+
+    def with_control_for_clones(self, control, change):
+        """A ControlNet that a MODEL shares with a clone to which something was done."""
+        from .oracle.networks import network
+
+        self.latent = torch.zeros(2, 4, 8, 12)
+        plain = network("eps", 1)
+        experts = [self.checkpoint(model, 16) for model in (plain, change(plain))]
+        for expert in experts:
+            expert.condition = [[tokens, {**values, "control": control}] for tokens, values in expert.condition]
+        return self.chain(*experts)
+
+    def with_control_for_two_schedules(self):
+        import comfy.controlnet
+        import comfy_extras.nodes_model_advanced as advanced
+
+        discrete = advanced.ModelSamplingDiscrete()
+        control = comfy.controlnet.ControlNet()
+        return self.with_control_for_clones(control, lambda model: discrete.patch(model, "eps", zsnr=True)[0])
+
+    def with_control_lora_for_two_weights(self):
+        import comfy.controlnet
+        import comfy.sd
+
+        from .oracle.networks import lora
+
+        def with_lora(model):
+            return comfy.sd.load_lora_for_models(model, None, lora(model, 2), 0.5, 0.0)[0]
+
+        return self.with_control_for_clones(comfy.controlnet.ControlLora({}), with_lora)
+
+    def product_as_expert(self, node):
+        product = copy.copy(self.load("skin"))
+        (product.model,) = node("MCDM_ProductModel", model=product.model, reliability=1.0, experts=self.one())
+        return self.chain(self.load("hair"), product)
+
+
+SETUPS = {
+    "no expert": (lambda s, _: (), "at least one expert .* connect a Diffusion Expert"),
+    "no condition": (lambda s, _: s.two(condition=None), r"condition for expert 2 \(small skin\).* weight to 0"),
+    "empty condition": (lambda s, _: s.two(condition=[]), "condition with at least one entry for expert 2 .*connect"),
+    "empty null": (lambda s, _: s.two(null=[]), "null with at least one entry for expert 2 .*connect"),
+    "no null": (lambda s, _: s.two(null=None), "null for expert 2 .*connect its null"),
+    "no null beside a mask": (
+        lambda s, _: s.two({"mask": torch.ones(1, 4, 4)}, null=None),
+        "null for expert 2 .*connect its null",
+    ),
+    "no null after a window": (
+        lambda s, _: s.two({"end": 0.5, "weight": 0.5}, weight=0.5, null=None),
+        "null for expert 2 .*sum to 0.5.*connect its null",
+    ),
+    "reliabilities sum to 0": (
+        lambda s, _: s.two({"reliability": 0.0}, reliability=0.0),
+        r"positive sum .* expert 1 \(small hair\), expert 2 \(small skin\); raise",
+    ),
+    "the only reliable expert leaves": (
+        lambda s, _: s.two({"end": 0.5}, reliability=0.0),
+        "positive sum and got 0 for expert 2 .*raise",
+    ),
+    "weight is not finite": (lambda s, _: s.two(weight=NAN), "finite weight for expert 2 .*set one"),
+    "reliability below 0": (lambda s, _: s.two(reliability=-1.0), "reliability of 0 or more for expert 2 .*set one"),
+    "reliability is not finite": (lambda s, _: s.two(reliability=float("inf")), "reliability .* expert 2 .*set one"),
+    "empty window": (lambda s, _: s.two(start=0.5, end=0.5), "start below end for expert 2 .*swap"),
+    "window backwards": (lambda s, _: s.two(start=0.7, end=0.2), "start below end for expert 2 .*swap"),
+    "window in steps": (lambda s, _: s.two(start=0.0, end=20.0), "between 0 and 1 for expert 2 .*shares"),
+    "gap at the beginning": (lambda s, _: s.one(start=0.5), "none at σ = 20; widen"),
+    "gap in the middle": (lambda s, _: s.two({"end": 0.4}, start=0.6), "none at σ = .*; widen"),
+    "gap at the end": (lambda s, _: s.one(end=0.9), "none at σ = .*; widen"),
+    "mask with NaN": (lambda s, _: s.two(mask=torch.full((1, 32, 32), NAN)), "mask values .* expert 2 .*repair"),
+    "masks for another batch": (lambda s, _: s.two(mask=torch.ones(3, 32, 32)), "mask for expert 2 .* got 3; choose"),
+    "mask without a height": (lambda s, _: s.two(mask=torch.ones(32)), "a height .* for expert 2 .*disconnect"),
+    "latent of other channels": (lambda s, _: s.latent_of(2, 4, 32, 32), "3 channels for expert 1 .* 4; encode"),
+    "latent of another size": (lambda s, _: s.latent_of(2, 3, 64, 64), "expert 1 .*32×32 pixels.* 64×64; use"),
+    "latent of a video": (lambda s, _: s.latent_of(2, 3, 4, 32, 32), "4 dimensions for expert 1 .* 5; a video"),
+    "other latent space": (lambda s, _: s.other_space(), "expert 1 .*PixelSpace.* expert 2 .*SDXL.*; combine"),
+    "condition of another expert": (
+        lambda s, _: s.condition_of("text"),
+        "Wrong condition for expert 2 .*driven by a skin map .* driven by text; connect",
+    ),
+    "null of another expert": (
+        lambda s, _: s.condition_of("text", "null"),
+        "Wrong null for expert 2 .*driven by a skin map .* driven by text; connect",
+    ),
+    "tokens for a pixel expert": (
+        lambda s, _: s.two(condition=[[torch.zeros(1, 77, 768), {}]]),
+        "Wrong condition for expert 2 .*without one; connect",
+    ),
+    "tokens of another CLIP": (
+        lambda s, _: s.tokens_of_another_clip(),
+        "condition of 16 values per token for expert 2 and got 1024; encode",
+    ),
+    "a ControlNet for two": (
+        lambda s, _: s.with_control(shared=True),
+        "ControlNet of its own for expert 2 .* expert 1 uses; add",
+    ),
+    "a ControlNet for two schedules": (
+        lambda s, _: s.with_control_for_two_schedules(),
+        "ControlNet of its own for expert 2 .* expert 1 uses; add",
+    ),
+    "a ControlNet that takes weights, for two LoRAs": (
+        lambda s, _: s.with_control_lora_for_two_weights(),
+        "ControlNet of its own for expert 2 .* expert 1 uses; add",
+    ),
+    "a ControlNet on a pixel expert": (
+        lambda s, _: s.with_control(shared=False),
+        "no ControlNet for expert 2 .* in its condition; add",
+    ),
+    "a product as an expert": (lambda s, node: s.product_as_expert(node), "model for expert 2 .*; chain"),
+    "noise level without a number": (lambda s, _: s.noise_levels(20.0, NAN, 0.0), "finite noise levels .*; use"),
+    "flow above 1": (lambda s, _: s.flow_above_1(), "from 0 to 1 for expert 1, a flow model, .* 20; make"),
+}
