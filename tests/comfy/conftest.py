@@ -9,6 +9,8 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
+from .attachments import PAIRS
+
 ROOT = Path(__file__).resolve().parents[2]
 NO_COMFYUI = "no ComfyUI in COMFYUI_PATH, around this folder or in ~/ComfyUI"
 
@@ -187,6 +189,34 @@ def sample(node):
         return node("MCDM_KSampler", experts=experts, seed=seed, steps=steps, **inputs)[0]["samples"]
 
     return run
+
+
+@pytest.fixture
+def guide(node):
+    """Sample a chain, or a guider, with a sampler of ComfyUI's or a sampler function; returns the samples."""
+    import comfy.samplers
+    import torch
+
+    def run(experts=None, sampler="euler", guider=None, sigmas=(20.0, 3.0, 1.0, 0.5, 0.0), **more):
+        guider = guider or node("MCDM_Guider", experts=experts)[0]
+        noise = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+        by_name = isinstance(sampler, str)
+        sampler = comfy.samplers.sampler_object(sampler) if by_name else comfy.samplers.KSAMPLER(sampler)
+        return guider.sample(noise, torch.zeros_like(noise), sampler, torch.tensor(sigmas), seed=2, **more)
+
+    return run
+
+
+@pytest.fixture(params=PAIRS)
+def pair(request, load):
+    """The same pair of MODELs twice: of clones, and of experts that share nothing."""
+
+    def build(name="hair"):
+        together = PAIRS[request.param](load(name))
+        apart = [PAIRS[request.param](load(name))[place] for place in range(2)]
+        return together, apart
+
+    return build
 
 
 @pytest.fixture

@@ -1,0 +1,124 @@
+"""A run over MODELs cloned from one checkpoint leaves the network, and each of them, as they were."""
+
+import pytest
+import torch
+
+from .attachments import weighted, with_lora
+
+
+def weights_of(expert):
+    return {name: value.clone() for name, value in expert.model.model.state_dict().items()}
+
+
+def leftovers_of(expert):
+    """Everything beside its weights that a run could leave in a network or a MODEL."""
+    model, patcher = expert.model.model, expert.model
+    functions = {
+        name: (len(module.weight_function), len(module.bias_function), module.comfy_cast_weights)
+        for name, module in model.named_modules()
+        if hasattr(module, "weight_function")
+    }
+    flags = (model.current_patcher, model.model_lowvram, model.model_loaded_weight_memory)
+    hooks = (set(patcher.hook_backup), patcher.current_hooks, set(patcher.hook_patches), patcher.cached_hook_patches)
+    return functions, flags, hooks, set(patcher.backup), set(patcher.object_patches_backup)
+
+
+def same(first, second):
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.fixture
+def unchanged(chain, guide):
+    """Assert that a run leaves no trace in a network, and that each MODEL then does what it did."""
+
+    def check(experts, run):
+        alone = [guide(chain(expert)) for expert in experts]
+        guide(chain(experts[0]))
+        weights, leftovers = weights_of(experts[0]), leftovers_of(experts[0])
+        run(chain(*weighted(*experts)))
+        assert same(weights_of(experts[0]), weights)
+        assert leftovers_of(experts[0]) == leftovers
+        assert all(torch.equal(guide(chain(expert)), result) for expert, result in zip(experts, alone, strict=True))
+
+    return check
+
+
+def test_the_network_is_left_as_it_was(pair, guide, unchanged):
+    unchanged(pair()[0], guide)
+
+
+@pytest.mark.parametrize("step", [0, 1, 2])
+def test_a_cancelled_run_leaves_the_network_as_it_was(pair, guide, unchanged, step):
+    import comfy.model_management
+
+    def cancel(model, x, sigmas, extra_args, callback, disable):
+        for place in range(step + 1):
+            if place == step:
+                comfy.model_management.interrupt_current_processing()
+            x = model(x, sigmas[place].expand(len(x)), **extra_args)
+        return x
+
+    def run(experts):
+        with pytest.raises(comfy.model_management.InterruptProcessingException):
+            guide(experts, cancel)
+
+    unchanged(pair()[0], run)
+
+
+def test_a_clone_that_fails_leaves_the_network_as_it_was(load, guide, unchanged):
+    plain = load("hair")
+    broken = with_lora(plain)
+
+    def fail(apply_model, args):
+        raise RuntimeError("out of memory")
+
+    def run(experts):
+        options = experts[1].model.model_options
+        experts[1].model.set_model_unet_function_wrapper(fail)
+        with pytest.raises(RuntimeError, match="out of memory"):
+            guide(experts)
+        del options["model_function_wrapper"]
+
+    unchanged((plain, broken), run)
+
+
+def test_weights_that_cannot_be_patched_leave_the_network_as_it_was(load, guide, unchanged, monkeypatch):
+    from comfy.model_patcher import ModelPatcher
+
+    def run(experts):
+        left = 1
+
+        def patch(self, key, *args, **kwargs):
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise RuntimeError("out of memory")
+            return ModelPatcher.patch_weight_to_device(self, key, *args, **kwargs)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(experts[1].model, "patch_weight_to_device", patch.__get__(experts[1].model))
+            with pytest.raises(RuntimeError, match="out of memory"):
+                guide(experts)
+
+    plain = load("hair")
+    unchanged((plain, with_lora(plain)), run)
+
+
+@pytest.mark.parametrize("moved", ["plain", "lora"])
+def test_weights_that_comfyui_moves_in_the_middle_of_a_run(load, chain, guide, moved):
+    """ComfyUI may free memory at any time, as another node's model is loaded, say."""
+    from comfy.k_diffusion.sampling import sample_euler
+
+    plain = load("hair")
+    lora = with_lora(plain)
+    expected = guide(chain(*weighted(load("hair"), with_lora(load("hair")))))
+
+    def move(model, x, sigmas, extra_args, **kwargs):
+        model(x, sigmas[0].expand(len(x)), **extra_args)  # both have been active
+        guider = model.inner_model
+        guider._weights.activate(plain.model if moved == "plain" else lora.model)
+        plain.model.partially_unload(torch.device("cpu"), plain.model.model_size() // 2)
+        return sample_euler(model, x, sigmas, extra_args=extra_args, **kwargs)
+
+    torch.testing.assert_close(guide(chain(*weighted(plain, lora)), move), expected, atol=1e-5, rtol=0)
+    assert torch.equal(guide(chain(plain)), guide(chain(load("hair"))))
