@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from torch import Tensor
+
 from ..checkpoints import load_expert, save_expert
 from ..conditions.text import TextTower
 from ..experts import Expert
@@ -47,22 +49,28 @@ def train_expert(config_path: Path, runs: Path, resume: str | None = None) -> Pa
     state_exists = (folder / STATE_FILE).exists()
     if state_exists and resume is None:
         raise ValueError(f"{folder / STATE_FILE} holds an earlier run; add --resume to go on with it, or remove it.")
-    start = _load_start(base / config.start) if config.start else None
+    goes_on = resume == "state" and state_exists
+    begin = None if goes_on else _load_beginning(config, base, resume)
     prepared = _prepare(config, base, runs)
     trainer = Trainer(config, prepared.source, prepared.held_out, folder)
-    if resume == "state" and state_exists:
+    if goes_on:
         trainer.resume()
-    elif resume not in (None, "state"):
-        expert = _load_start(Path(resume))
-        trainer.start_from(expert.network.state_dict(), int(expert.metadata["card"].get("steps", 0)))
-    elif start is not None:
-        trainer.start_from(start.network.state_dict())
+    elif begin is not None:
+        trainer.start_from(*begin)
     trainer.run()
     path = folder / f"{config.name}.safetensors"
     if prepared.text_tower is not None:
         prepared.text_tower.half()  # a direction needs no more, and the file stays small
     save_expert(path, trainer.average, describe(trainer, prepared), prepared.text_tower)
     return path
+
+
+def _load_beginning(config: TrainingConfig, base: Path, resume: str | None) -> tuple[dict[str, Tensor], int] | None:
+    """Weights to begin with and the steps done on them; None to begin with random ones."""
+    if resume not in (None, "state"):
+        expert = _load_start(Path(resume))
+        return expert.network.state_dict(), int(expert.metadata["card"].get("steps", 0))
+    return (_load_start(base / config.start).network.state_dict(), 0) if config.start else None
 
 
 def _load_start(path: Path) -> Expert:

@@ -45,7 +45,7 @@ def test_the_vocabulary_is_gathered_from_the_captions(encoder, caplog):
         embedding = text.encode(["a crimson box", "ein Kasten", "xylophone"])
     assert '"xylophone"' in caplog.text
     assert "kasten" not in caplog.text.split("; it knows")[0]
-    torch.testing.assert_close(embedding.norm(dim=1), torch.tensor([1.0, 1.0, 0.0]))
+    assert (embedding.norm(dim=1) > 0).tolist() == [True, True, False]
     assert image(torch.zeros(2, 3, 16, 16)).shape == (2, text.config.dim)
 
 

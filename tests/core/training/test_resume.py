@@ -103,6 +103,12 @@ def test_a_run_goes_on_from_an_expert_file(config, tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(expert.network.parameters(), again.network.parameters(), strict=True))
 
 
+def test_an_expert_file_to_go_on_from_takes_the_place_of_the_start(config, tmp_path):
+    begun = train_expert(config, tmp_path)
+    config.write_text('start = "nowhere.safetensors"\n' + config.read_text())
+    assert train_expert(config, tmp_path / "again", str(begun)).exists()
+
+
 def test_the_state_of_another_network_is_refused(config, tmp_path):
     train_expert(config, tmp_path)
     config.write_text(config.read_text().replace("model_channels = 32", "model_channels = 64"))

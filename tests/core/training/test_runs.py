@@ -11,6 +11,7 @@ from tiny_runs import write_config, write_folder
 from mcdm_core import UNet, UNetConfig, load_expert
 from mcdm_core.__main__ import main
 from mcdm_core.condition import Condition
+from mcdm_core.data.faces import DRAWING_VERSION
 from mcdm_core.training.config import load_config
 from mcdm_core.training.loop import adapt_state, drop_rows, learning_rate_factor
 from mcdm_core.training.run import train_expert
@@ -153,8 +154,8 @@ def test_faces_are_drawn_once_and_a_channel_a_map(tmp_path):
     assert expert.metadata["condition"] == {"kind": "maps", "maps": ["hair", "skin"]}
     drawn = sorted((tmp_path / "runs" / "data").iterdir())
     assert [path.name for path in drawn] == [
-        "faces_40000000_6_hair-skin_uniform.npz",
-        "faces_40000006_2_hair-skin_uniform.npz",
+        f"faces{DRAWING_VERSION}_40000000_6_hair-skin_uniform.npz",
+        f"faces{DRAWING_VERSION}_40000006_2_hair-skin_uniform.npz",
     ]
     times = [path.stat().st_mtime_ns for path in drawn]
     train_expert(config, tmp_path / "runs", "state")
