@@ -11,7 +11,7 @@ import comfy.utils
 from comfy.model_patcher import LowVramPatch, ModelPatcher, get_key_weight
 from torch import Tensor, nn
 
-from .differences import changed_keys, differ_in_weights_only, hooked_keys, same_weights
+from .differences import changed_keys, differ_in_weights_only, hooked_keys, same_objects, same_weights
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +35,10 @@ class SharedWeights:
         """Whether the network has this MODEL's weights."""
         network = self._networks[id(patcher.model)]
         return network.active is network.owner(patcher)
+
+    def has_objects_of(self, patcher: ModelPatcher) -> bool:
+        """Whether the network has what this MODEL replaces beside weights, a schedule for one."""
+        return same_objects(self._networks[id(patcher.model)].active.object_patches, patcher.object_patches)
 
     def activate(self, patcher: ModelPatcher) -> None:
         """Give the network this MODEL's weights, and make it the one that hooks and callbacks are read from."""

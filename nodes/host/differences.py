@@ -38,8 +38,8 @@ def same_weights(first: ModelPatcher, second: ModelPatcher) -> bool:
         and first.attachments.keys() == second.attachments.keys()
         and first.additional_models.keys() == second.additional_models.keys()
         and not (first.hook_patches or second.hook_patches)
-        and _same_objects(first.object_patches, second.object_patches)
-        and _same_objects(first.injections, second.injections)
+        and same_objects(first.object_patches, second.object_patches)
+        and same_objects(first.injections, second.injections)
         and first.weight_wrapper_patches == second.weight_wrapper_patches
     )
 
@@ -74,5 +74,6 @@ def _has_weights(value: Any) -> bool:
     return isinstance(value, nn.Module) and next(value.parameters(), None) is not None
 
 
-def _same_objects(first: dict, second: dict) -> bool:
+def same_objects(first: dict[str, Any], second: dict[str, Any]) -> bool:
+    """Whether two MODELs put the same objects under the same names."""
     return first.keys() == second.keys() and all(first[key] is second[key] for key in first)

@@ -107,7 +107,8 @@ class Product:
         self, guided: Tensor, uncond: Tensor, plan: Plan, x: Tensor, sigma: Tensor, model_options: dict[str, Any]
     ) -> Tensor:
         """U + s·(C − U) with C = U + Σ w_i (D_i − U)/s, through the hooks that ComfyUI runs on guidance."""
-        self.weights.activate(self.reference)  # hooks may call the reference's network
+        if any(model_options.get(name) for name in CFG_HOOKS) or not self.weights.has_objects_of(self.reference):
+            self.weights.activate(self.reference)  # hooks may call its network, samplers ask for its schedule
         model = self.reference.model
         conds = [self.conds[0].get(CONDITION), self.conds[0].get(NULL) if plan.nulls else None]
         out = [guided, uncond]

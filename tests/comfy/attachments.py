@@ -19,6 +19,13 @@ def clone(expert):
     return other
 
 
+def unclamped(expert):
+    """A clone without guidance hooks: its predictions may leave −1…1."""
+    other = clone(expert)
+    other.model.model_options.pop("sampler_post_cfg_function")
+    return other
+
+
 def with_lora(expert, seed=11, **where):
     other = clone(expert)
     other.model.add_patches(patches_like_a_lora(other.model, seed, **where))

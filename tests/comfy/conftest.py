@@ -197,12 +197,13 @@ def guide(node):
     import comfy.samplers
     import torch
 
-    def run(experts=None, sampler="euler", guider=None, sigmas=(20.0, 3.0, 1.0, 0.5, 0.0), **more):
+    def run(experts=None, sampler="euler", guider=None, sigmas=(20.0, 3.0, 1.0, 0.5, 0.0), picture=0.0, **more):
         guider = guider or node("MCDM_Guider", experts=experts)[0]
         noise = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(2))
         by_name = isinstance(sampler, str)
         sampler = comfy.samplers.sampler_object(sampler) if by_name else comfy.samplers.KSAMPLER(sampler)
-        return guider.sample(noise, torch.zeros_like(noise), sampler, torch.tensor(sigmas), seed=2, **more)
+        latent = torch.full_like(noise, picture)
+        return guider.sample(noise, latent, sampler, torch.tensor(sigmas), seed=2, **more)
 
     return run
 

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from .attachments import clone, weighted, with_lora
+from .attachments import clone, unclamped, weighted, with_lora
 
 
 def test_each_gives_its_own_answer(pair, load, chain, guide):
@@ -76,16 +76,20 @@ def test_models_that_load_in_their_own_way_are_patched_by_comfyui(load, chain, g
     assert torch.equal(guide(chain(plain)), guide(chain(load("hair"))))
 
 
-def test_clones_with_schedules_of_their_own(load, chain, guide):
-    """What is replaced in a MODEL beside its weights, its schedule for one, comes and goes with it."""
+@pytest.mark.parametrize("mask", [None, torch.eye(32)[None]], ids=["whole", "inpainted"])
+def test_clones_with_schedules_of_their_own(load, chain, guide, mask):
+    """What is replaced in a MODEL beside its weights comes and goes with it; inpainting asks for the first's."""
     import comfy_extras.nodes_model_advanced as advanced
 
-    def shifted(expert):
+    def as_flow(expert):
         other = clone(expert)
-        (other.model,) = advanced.ModelSamplingDiscrete().patch(other.model, "eps", zsnr=False)
-        return other
+        (other.model,) = advanced.ModelSamplingSD3().patch(other.model, 1.5)
+        return unclamped(other)
 
     plain = load("linear")
-    together = guide(chain(*weighted(plain, shifted(plain))))
-    assert torch.equal(together, guide(chain(*weighted(load("linear"), shifted(load("linear"))))))
+    settings = {"denoise_mask": mask, "picture": 0.5}
+    together = guide(chain(*weighted(unclamped(plain), as_flow(plain))), **settings)
+    apart = guide(chain(*weighted(unclamped(load("linear")), as_flow(load("linear")))), **settings)
+    assert apart.isfinite().all()
+    assert torch.equal(together, apart)
     assert not plain.model.object_patches_backup

@@ -2,7 +2,9 @@
 
 from collections import Counter
 
-from .attachments import weighted, with_lora
+import pytest
+
+from .attachments import unclamped, weighted, with_lora
 
 
 def test_weights_are_patched_once_a_run(load, chain, guide, monkeypatch):
@@ -40,3 +42,24 @@ def test_clones_take_no_more_memory_than_the_weights_that_differ(load, chain, gu
     weights = dict(plain.model.model.named_parameters())
     apart = sum(weights[key].nbytes for key in lora.model.patches)
     assert sum(tensors.values()) == sum(value.nbytes for value in weights.values()) + apart
+
+
+@pytest.mark.parametrize(("hooked", "exchanges"), [(False, 4), (True, 8)])
+def test_weights_are_exchanged_back_only_for_guidance_hooks(load, chain, guide, monkeypatch, hooked, exchanges):
+    """Hooks may call the first expert's network; without any, a step begins with the weights that are in place."""
+    from comfy.model_patcher import ModelPatcher
+
+    given, patch = [], ModelPatcher.patch_model
+    monkeypatch.setattr(ModelPatcher, "patch_model", lambda self, *a, **kw: given.append(self) or patch(self, *a, **kw))
+
+    def four_steps(model, x, sigmas, extra_args, **kwargs):
+        given.clear()
+        for sigma in sigmas[:4]:
+            x = model(x, sigma.expand(len(x)), **extra_args)
+        assert len(given) == exchanges
+        return x
+
+    plain = unclamped(load("hair"))
+    if hooked:
+        plain.model.set_model_sampler_post_cfg_function(lambda args: args["denoised"])
+    guide(chain(*weighted(plain, with_lora(plain))), four_steps)
