@@ -1,0 +1,75 @@
+"""Entry point of `python -m benchmarks`: what a product costs beside its networks, in a real ComfyUI."""
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+
+from .comfyui import enter
+from .report import HEAD, line, write_csv
+
+# Rounds, and steps of a run. Overhead is small and takes many; full-size networks are slow on a CPU and get few.
+AMOUNTS = {"overhead": (20, 50), "networks": (10, 3), "window": (10, 3)}
+FULL_SIZE_AMOUNTS = {**AMOUNTS, "networks": (5, 1), "window": (3, 1)}
+
+
+def main() -> int:
+    """Parse the command line, measure, and print a Markdown table line by line."""
+    options = _parser().parse_args()
+    logging.disable(logging.WARNING)
+    node = enter(options.cpu)
+    import torch
+
+    from .cases import CASES, Guiders, Plan
+    from .networks import SIZES
+
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    guiders = Guiders(node, SIZES[options.size])
+    sys.stdout.write(f"{options.size} networks, {_machine()}\n\n{HEAD}\n")
+    results = []
+    with torch.inference_mode():  # as ComfyUI runs nodes
+        for name in options.cases or CASES:
+            rounds, steps = (FULL_SIZE_AMOUNTS if options.size == "full" else AMOUNTS)[name]
+            plan = Plan(SIZES[options.size], options.rounds or rounds, options.steps or steps)
+            for result in CASES[name](guiders, plan):
+                results.append(result)
+                sys.stdout.write(f"{line(result)}\n")
+                sys.stdout.flush()
+    if options.csv:
+        write_csv(options.csv, results)
+    return 0
+
+
+def _machine() -> str:
+    import comfy.model_management
+    import torch
+
+    from .networks import chosen_dtype
+
+    device = comfy.model_management.get_torch_device()
+    name = comfy.model_management.get_torch_device_name(device)
+    return f"{name}, {os.cpu_count()} CPU cores of which {torch.get_num_threads()} used, {chosen_dtype()}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "--size",
+        choices=["tiny", "small", "full"],
+        default="small",
+        help="small: networks of 34 million parameters, about two minutes on one CPU core (the default); full: SD1.5's "
+        "860 million, 64x64 latents and 16 GB of memory, about half an hour; tiny: only to see that everything runs",
+    )
+    parser.add_argument("--cases", nargs="+", choices=[*AMOUNTS], help="measure only these")
+    parser.add_argument("--rounds", type=int, help="how often each contender runs")
+    parser.add_argument("--steps", type=int, help="timed steps of each run")
+    parser.add_argument("--cpu", action="store_true", help="stay on the CPU where there is a GPU")
+    parser.add_argument("--threads", type=int, help="CPU threads that torch uses")
+    parser.add_argument("--csv", type=Path, help="also write the figures to this file")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,168 @@
+"""What is measured. Every case compares two things in interleaved runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import comfy.samplers
+from comfy.model_patcher import ModelPatcher
+
+from .intervals import Interval, difference, ratio
+from .memory import live_bytes
+from .networks import Size, conditioning, network, with_lora, without_network
+from .timing import NetworkCalls, Span, interleaved, sample
+
+RUN = 20  # steps of the run over which what is done once is shared out
+EXPERTS = (1, 2, 4)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured.
+
+    Attributes:
+        size: The networks and latents.
+        rounds: How often each contender runs.
+        steps: Timed steps of each run.
+    """
+
+    size: Size
+    rounds: int
+    steps: int
+
+
+class Result(NamedTuple):
+    """One line of the table.
+
+    Attributes:
+        name: What is compared.
+        unit: Of the figures.
+        figures: By the wall clock and by processor time; a single one where it is not about time.
+    """
+
+    name: str
+    unit: str
+    figures: tuple[Interval, ...]
+
+
+class Guiders:
+    """Makes GUIDERs of this pack and of core on the same conditionings.
+
+    Args:
+        node: Runs one of the pack's nodes.
+        size: Of the networks.
+    """
+
+    def __init__(self, node: Callable[..., tuple], size: Size):
+        self._node = node
+        self._null = conditioning(size, 0)
+        self._conditions = [conditioning(size, seed) for seed in range(1, 1 + max(EXPERTS))]
+
+    def core(self, model: ModelPatcher) -> Any:
+        """Core's CFGGuider."""
+        guider = comfy.samplers.CFGGuider(model)
+        guider.set_conds(self._conditions[0], self._null)
+        guider.set_cfg(3.5)
+        return guider
+
+    def product(self, models: Iterable[ModelPatcher], **last: Any) -> Any:
+        """Product Guider; `last` are inputs of the last expert's node."""
+        chain: tuple = ()
+        models = list(models)
+        for place, (model, condition) in enumerate(zip(models, self._conditions, strict=False)):
+            inputs = {"weight": 3.5, "reliability": 1.0, "start": 0.0, "end": 1.0}
+            inputs |= last if place == len(models) - 1 else {}
+            given = {"model": model, "condition": condition, "null": self._null, "experts": chain}
+            (chain,) = self._node("MCDM_Expert", **given, **inputs)
+        return self._node("MCDM_Guider", experts=chain)[0]
+
+
+def overhead(guiders: Guiders, plan: Plan) -> Iterator[Result]:
+    """Time per step outside the networks, against core's."""
+    models = [without_network(plan.size) for _ in range(max(EXPERTS))]
+    contenders = {"core": guiders.core(models[0])}
+    contenders |= {str(n): guiders.product(models[:n]) for n in EXPERTS}
+    rounds = _steps(contenders, plan)
+    yield _compare("core's CFGGuider, no network", "ms", difference, _scaled(rounds["core"], 1e3), None)
+    for n in EXPERTS:
+        ours, cores = (_scaled(rounds[name], 1e3 / n) for name in (str(n), "core"))
+        yield _compare(f"{n} expert{'s' * (n > 1)} − core, no network", "ms per expert", difference, ours, cores)
+
+
+def networks(guiders: Guiders, plan: Plan) -> Iterator[Result]:
+    """Steps of two experts against what they need: files of their own, and clones of one checkpoint."""
+    first, second = network(plan.size, 1), network(plan.size, 2)
+    copies = [first, with_lora(second, 3)]
+    clones = [first, with_lora(first, 3)]
+    one = {"latent": plan.size.latent, "steps": 1}
+    pair, pair_of_clones = guiders.product(copies), guiders.product(clones)
+    calls = NetworkCalls(
+        lambda: sample(pair, **one),
+        [model.model.diffusion_model for model in (first, second)],
+        plan.size.latent,
+        first.load_device,
+    )
+    before = live_bytes()
+    contenders = {
+        "copies": lambda: sample(pair, plan.size.latent, plan.steps),
+        "calls": lambda: Span.median([calls.repeat() for _ in range(plan.steps)]),
+        "clones": lambda: sample(pair_of_clones, plan.size.latent, plan.steps),
+    }
+    rounds = list(interleaved(contenders, plan.rounds))
+    copied, cloned = ([each[name].step for each in rounds] for name in ("copies", "clones"))
+    yield _compare("2 experts / their network calls", "ratio", ratio, copied, [each["calls"] for each in rounds])
+    yield _compare("LoRA-clone pair / copied-file pair", "ratio", ratio, cloned, copied)
+    copied, cloned = ([_whole(each[name]) for each in rounds] for name in ("copies", "clones"))
+    yield _compare(f"the same, a run of {RUN} steps with all that it does once", "ratio", ratio, cloned, copied)
+    yield _memory(pair_of_clones, clones[1], before, plan)
+
+
+def window(guiders: Guiders, plan: Plan) -> Iterator[Result]:
+    """An expert outside its window against one that is not there."""
+    models = [network(plan.size, seed) for seed in (1, 2)]
+    contenders = {"core": guiders.core(models[0]), "product": guiders.product(models, start=0.999)}
+    rounds = _steps(contenders, plan)
+    yield _compare("2 experts, one outside its window / core", "ratio", ratio, rounds["product"], rounds["core"])
+
+
+CASES: dict[str, Callable[[Guiders, Plan], Iterator[Result]]] = {
+    "overhead": overhead,
+    "networks": networks,
+    "window": window,
+}
+
+
+def _steps(guiders: dict[str, Any], plan: Plan) -> dict[str, list[Span]]:
+    """Each guider's median step in every round, after a round that does not count."""
+    contenders = {
+        name: lambda guider=guider: sample(guider, plan.size.latent, plan.steps).step
+        for name, guider in guiders.items()
+    }
+    _, *rounds = interleaved(contenders, plan.rounds + 1)
+    return {name: [each[name] for each in rounds] for name in guiders}
+
+
+def _compare(name: str, unit: str, how: Callable, first: list[Span], second: list[Span] | None) -> Result:
+    second = second or [Span(0.0, 0.0)] * len(first)
+    clocks = zip(zip(*first, strict=True), zip(*second, strict=True), strict=True)
+    return Result(name, unit, tuple(how(a, b) for a, b in clocks))
+
+
+def _scaled(spans: list[Span], factor: float) -> list[Span]:
+    return [Span(*(factor * seconds for seconds in span)) for span in spans]
+
+
+def _whole(run: Any) -> Span:
+    return Span(*(once + RUN * step for once, step in zip(run.start, run.step, strict=True)))
+
+
+def _memory(guider: Any, clone: ModelPatcher, before: int, plan: Plan) -> Result:
+    """What a run of clones holds beside what was there before, over the patched weights."""
+    found = []
+    sample(guider, plan.size.latent, 1, lambda: found.append(live_bytes()))
+    weights = dict(clone.model.named_parameters())
+    patched = sum(weights[key].nbytes for key in clone.patches)
+    share = (found[0] - before) / patched
+    return Result("LoRA-clone pair: extra memory / patched weights", "ratio", (Interval(share, share, share),))

@@ -1,0 +1,52 @@
+"""ComfyUI and this pack in the running process."""
+
+import asyncio
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tools.comfyui import find_comfyui
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def enter(cpu: bool) -> Callable[..., tuple]:
+    """Import ComfyUI, and the pack as ComfyUI loads it.
+
+    Args:
+        cpu: Stay on the CPU where there is another device.
+
+    Returns:
+        A function that runs one of the pack's nodes by its id with keyword arguments and returns the outputs.
+
+    Raises:
+        FileNotFoundError: If no ComfyUI is found.
+        ModuleNotFoundError: If this Python lacks what ComfyUI imports.
+    """
+    comfyui = find_comfyui()
+    if comfyui is None:
+        raise FileNotFoundError(
+            "Expected a ComfyUI in COMFYUI_PATH, around this folder or in ~/ComfyUI and found none; set COMFYUI_PATH."
+        )
+    # The repository's nodes/ would hide ComfyUI's module of that name.
+    sys.path[:] = [str(comfyui), *(entry for entry in sys.path if Path(entry).resolve() != ROOT)]
+    import torch
+    from comfy.cli_args import args
+
+    # ComfyUI takes a GPU for granted unless it is told.
+    args.cpu = cpu or not any(kind.is_available() for kind in (torch.cuda, torch.backends.mps, torch.xpu))
+    spec = importlib.util.spec_from_file_location(
+        "mcdm_pack", ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
+    )
+    pack = importlib.util.module_from_spec(spec)
+    sys.modules["mcdm_pack"] = pack
+    spec.loader.exec_module(pack)
+    extension = asyncio.run(pack.comfy_entrypoint())
+    classes = {cls.define_schema().node_id: cls for cls in asyncio.run(extension.get_node_list())}
+
+    def node(node_id: str, **inputs: Any) -> tuple:
+        return classes[node_id].execute(**inputs).args
+
+    return node

@@ -1,0 +1,127 @@
+"""Random networks of the SD1.5 layout in ComfyUI's own classes, small and full-size; no file is read."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import comfy.model_management
+import comfy.sd
+import comfy.supported_models
+import torch
+from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
+from comfy.model_base import BaseModel, ModelType
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor, nn
+
+FULL_SIZE = 860_000_000  # parameters of SD1.5's network, by which ComfyUI chooses its dtype
+TOKENS = 77
+LORA_RANK = 16
+
+_LAYOUT = {
+    "image_size": 32,
+    "in_channels": 4,
+    "out_channels": 4,
+    "num_res_blocks": [2, 2, 2, 2],
+    "channel_mult": [1, 2, 4, 4],
+    "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0],
+    "transformer_depth_output": [1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0],
+    "transformer_depth_middle": 1,
+    "use_spatial_transformer": True,
+    "use_linear_in_transformer": False,
+    "legacy": False,
+}
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large a benchmark's networks are.
+
+    Attributes:
+        channels: Channels of the first level; SD1.5 has 320, which makes 860 million parameters in all.
+        context: Width of a text token.
+        latent: Height and width of the latents.
+    """
+
+    channels: int
+    context: int
+    latent: int
+
+
+SIZES = {"tiny": Size(32, 16, 16), "small": Size(64, 64, 32), "full": Size(320, 768, 64)}
+
+
+class Constant(nn.Module):
+    """Stands in for a network: answers 0 at no cost."""
+
+    def __init__(self, dtype: torch.dtype, device: torch.device, **_: Any):
+        super().__init__()
+        self.dtype = dtype
+        self.register_buffer("answer", torch.zeros((), device=device))
+
+    def forward(self, x: Tensor, *_: Any, **__: Any) -> Tensor:
+        """Zeros of x's shape."""
+        return self.answer.expand(x.shape)
+
+
+def network(size: Size, seed: int) -> ModelPatcher:
+    """A MODEL as a checkpoint loader would return it, with random weights."""
+    model = _model(size, UNetModel)
+    _fill(model.model.diffusion_model, seed)
+    return model
+
+
+def without_network(size: Size) -> ModelPatcher:
+    """The same MODEL, but its network is a constant."""
+    return _model(size, Constant)
+
+
+def chosen_dtype() -> torch.dtype:
+    """The dtype in which ComfyUI keeps the full-size network on this machine."""
+    return comfy.model_management.unet_dtype(
+        device=comfy.model_management.get_torch_device(),
+        model_params=FULL_SIZE,
+        supported_dtypes=comfy.supported_models.SD15.supported_inference_dtypes,
+    )
+
+
+def _model(size: Size, kind: type[nn.Module]) -> ModelPatcher:
+    """On the device and with the dtype that ComfyUI chooses."""
+    config = comfy.supported_models.SD15({**_LAYOUT, "model_channels": size.channels, "context_dim": size.context})
+    device, offload_device = comfy.model_management.get_torch_device(), comfy.model_management.unet_offload_device()
+    dtype, dtypes = chosen_dtype(), config.supported_inference_dtypes
+    config.set_inference_dtype(dtype, comfy.model_management.unet_manual_cast(dtype, device, dtypes))
+    model = BaseModel(config, ModelType.EPS, device=offload_device, unet_model=kind)
+    return ModelPatcher(model, load_device=device, offload_device=offload_device)
+
+
+def with_lora(model: ModelPatcher, seed: int) -> ModelPatcher:
+    """A clone with a LoRA over the weights of all attention layers."""
+    return comfy.sd.load_lora_for_models(model, None, _lora(model, seed), 1.0, 0.0)[0]
+
+
+def conditioning(size: Size, seed: int) -> list:
+    """CONDITIONING as CLIPTextEncode would return it."""
+    return [[torch.randn(1, TOKENS, size.context, generator=torch.Generator().manual_seed(seed)), {}]]
+
+
+def _lora(model: ModelPatcher, seed: int) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    found = {}
+    for name, weight in model.model.named_parameters():
+        layer, _, kind = name.rpartition(".")
+        if kind == "weight" and weight.ndim == 2 and (".attn1." in name or ".attn2." in name):
+            rows, columns = weight.shape
+            found[f"{layer}.lora_up.weight"] = torch.randn(rows, LORA_RANK, generator=generator) / rows**0.5
+            found[f"{layer}.lora_down.weight"] = torch.randn(LORA_RANK, columns, generator=generator) / columns**0.5
+    return found
+
+
+@torch.no_grad()
+def _fill(module: nn.Module, seed: int) -> None:
+    """Weights that keep activations near unit size."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, parameter in module.named_parameters():
+        if parameter.ndim > 1:
+            parameter.normal_(0.0, 1 / math.sqrt(parameter[0].numel()), generator=generator)
+        else:
+            parameter.fill_(1.0 if name.endswith("weight") else 0.0)

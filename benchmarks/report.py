@@ -1,0 +1,38 @@
+"""Results as a Markdown table and as CSV."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .cases import Result
+    from .intervals import Interval
+
+HEAD = "| compared | unit | by the wall clock | by processor time |\n|---|---|---|---|"
+CLOCKS = ("wall", "processor")
+
+
+def line(result: Result) -> str:
+    """A row of the Markdown table."""
+    figures = [_text(figure) for figure in result.figures] + ["–"]
+    return f"| {result.name} | {result.unit} | {figures[0]} | {figures[1]} |"
+
+
+def write_csv(path: Path, results: Iterable[Result]) -> None:
+    """One row per figure: name, unit, clock, estimate and the ends of its interval."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["compared", "unit", "clock", "estimate", "low", "high"])
+        for result in results:
+            writer.writerows(
+                [result.name, result.unit, clock if len(result.figures) > 1 else "", *figure]
+                for clock, figure in zip(CLOCKS, result.figures, strict=False)
+            )
+
+
+def _text(figure: Interval) -> str:
+    estimate = f"{figure.value:.3f}"
+    return estimate if figure.low == figure.high else f"{estimate} ({figure.low:.3f} … {figure.high:.3f})"

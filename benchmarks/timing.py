@@ -1,0 +1,138 @@
+"""Timing of sampling steps, runs of the contenders interleaved."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+from statistics import median
+from typing import Any, NamedTuple
+
+import comfy.samplers
+import torch
+from torch import Tensor, nn
+
+WARM_UP = 8  # height and width of the latents that a run begins with
+
+
+class Span(NamedTuple):
+    """Seconds that something took, by the clock on the wall and of this process's processor time."""
+
+    wall: float
+    cpu: float
+
+    @classmethod
+    def median(cls, spans: list[Span]) -> Span:
+        """Entry by entry."""
+        return cls(*(median(column) for column in zip(*spans, strict=True)))
+
+
+class Stopwatch:
+    """Measures a `with` block, work that it leaves on the device included."""
+
+    span: Span
+
+    def __init__(self, device: torch.device):
+        self._device = device
+
+    def __enter__(self) -> Stopwatch:
+        self._start = self._now()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        wall, cpu = self._now()
+        self.span = Span(wall - self._start.wall, cpu - self._start.cpu)
+
+    def _now(self) -> Span:
+        if self._device.type != "cpu":
+            getattr(torch, self._device.type).synchronize()
+        return Span(time.perf_counter(), time.process_time())
+
+
+@dataclass
+class Run:
+    """Times of one sampling run: what it does once, and each step."""
+
+    start: Span
+    steps: list[Span] = field(default_factory=list)
+
+    @property
+    def step(self) -> Span:
+        """The median step."""
+        return Span.median(self.steps)
+
+
+def sample(guider: Any, latent: int, steps: int, at_end: Callable[[], None] | None = None) -> Run:
+    """Sample with Euler and time it.
+
+    Args:
+        guider: A GUIDER.
+        latent: Height and width of the latents.
+        steps: Number of timed steps.
+        at_end: Called before the run is over.
+    """
+    device = guider.model_patcher.load_device
+    result: Run | None = None
+
+    def euler(model: Any, x: Tensor, sigmas: Tensor, extra_args: dict, **_: Any) -> Tensor:
+        nonlocal result
+        # What a run does once, patching the weights of clones say, is done in a step too small to count.
+        with Stopwatch(device) as watch:
+            model(x[..., :WARM_UP, :WARM_UP], sigmas[:1], **extra_args)
+        result = Run(watch.span)
+        for sigma, following in pairwise(sigmas):
+            with Stopwatch(device) as watch:
+                denoised = model(x, sigma.expand(len(x)), **extra_args)
+                x = denoised + (following / sigma) * (x - denoised)
+            result.steps.append(watch.span)
+        if at_end is not None:
+            at_end()
+        return x
+
+    noise = torch.randn(1, 4, latent, latent, generator=torch.Generator().manual_seed(1))
+    schedule = guider.model_patcher.get_model_object("model_sampling")
+    sigmas = comfy.samplers.calculate_sigmas(schedule, "normal", steps)
+    guider.sample(noise, torch.zeros_like(noise), comfy.samplers.KSAMPLER(euler), sigmas, disable_pbar=True, seed=1)
+    return result
+
+
+def interleaved(contenders: dict[str, Callable[[], Any]], rounds: int) -> Iterator[dict[str, Any]]:
+    """Call every contender once a round, each round in another order, and yield the round's results by name."""
+    names = list(contenders)
+    for number in range(rounds):
+        turn = number % len(names)
+        yield {name: contenders[name]() for name in names[turn:] + names[:turn]}
+
+
+class NetworkCalls:
+    """The network calls of one step, to be made again by themselves.
+
+    Args:
+        step: Samples one step.
+        networks: The networks whose calls count.
+        latent: Height and width of the latents; calls of another size don't count.
+        device: Where the networks are.
+    """
+
+    def __init__(self, step: Callable[[], Any], networks: list[nn.Module], latent: int, device: torch.device):
+        self._device = device
+        self._calls: list[tuple[nn.Module, tuple, dict]] = []
+
+        def keep(network: nn.Module, args: tuple, kwargs: dict) -> None:
+            if args[0].shape[-1] == latent:
+                self._calls.append((network, args, kwargs))
+
+        handles = [network.register_forward_pre_hook(keep, with_kwargs=True) for network in networks]
+        try:
+            step()
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def repeat(self) -> Span:
+        """Time of the calls, one after the other and nothing between them."""
+        with Stopwatch(self._device) as watch:
+            for network, args, kwargs in self._calls:
+                network(*args, **kwargs)
+        return watch.span
