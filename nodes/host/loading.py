@@ -57,10 +57,8 @@ def load_jointly(
         clones = networks.setdefault(id(other.patcher.model), [])
         if not clones:
             passengers.append(other.patcher)
-        else:  # what loading does for a MODEL beside its weights
-            passengers += other.patcher.model_patches_models()
-            other.patcher.model_patches_to(other.patcher.load_device)
-            other.patcher.model_patches_to(other.patcher.model_dtype())
+        else:
+            passengers += other.load_beside_weights()
         clones.append(other.patcher)
     apart = {key: memory_of_clones(clones) for key, clones in networks.items()}
     logger.info(

@@ -40,6 +40,7 @@ class PreparedModel:
         self.conds = conds
         self.model_options: dict[str, Any] = comfy.model_patcher.create_model_options_clone(patcher.model_options)
         self._hook_mode = patcher.hook_mode
+        self._loaded_beside_weights = False
 
     def open(self) -> None:
         """Register hooks, wrappers and callbacks."""
@@ -75,6 +76,17 @@ class PreparedModel:
         )
         return models, memory
 
+    def load_beside_weights(self) -> list[ModelPatcher]:
+        """Do what loading does beside the weights, for a MODEL that stays unloaded because a clone of it is.
+
+        Returns:
+            The models of its patches, which are to be loaded as well.
+        """
+        self._loaded_beside_weights = True
+        self.patcher.model_patches_to(self.patcher.load_device)
+        self.patcher.model_patches_to(self.patcher.model_dtype())
+        return self.patcher.model_patches_models()
+
     def start(self, sigmas: Tensor) -> None:
         """Announce the run to the MODEL, after loading.
 
@@ -88,8 +100,10 @@ class PreparedModel:
         self.patcher.pre_run()
 
     def close(self) -> None:
-        """Undo `open` and `start`, whether or not they were completed."""
+        """Undo all of the above, whether or not it was completed."""
         self.patcher.cleanup()
+        if self._loaded_beside_weights:
+            self.patcher.model_patches_to(self.patcher.offload_device)
         comfy.samplers.cast_to_load_options(self.model_options, device=self.patcher.offload_device)
         self.patcher.hook_mode = self._hook_mode
         self.patcher.restore_hook_patches()

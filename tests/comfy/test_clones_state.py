@@ -122,3 +122,28 @@ def test_weights_that_comfyui_moves_in_the_middle_of_a_run(load, chain, guide, m
 
     torch.testing.assert_close(guide(chain(*weighted(plain, lora)), move), expected, atol=1e-5, rtol=0)
     assert torch.equal(guide(chain(plain)), guide(chain(load("hair"))))
+
+
+def test_patches_of_a_clone_come_to_the_device_for_the_run_only(load, chain, guide):
+    """ComfyUI moves those of a MODEL that it loads, and back when it unloads it; a clone is never loaded itself."""
+
+    class Patch:
+        def __init__(self):
+            self.places, self.used_at = [], []
+
+        def to(self, place):
+            self.places.append(place)
+            return self
+
+        def __call__(self, apply_model, args):
+            self.used_at.append(self.places[-2:])
+            return apply_model(args["input"], args["timestep"], **args["c"])
+
+    plain, patch = load("hair"), Patch()
+    other = with_lora(plain)
+    other.model.set_model_unet_function_wrapper(patch)
+    on, off = torch.device("cpu"), torch.device("cpu", 0)
+    other.model.offload_device = off
+    guide(chain(*weighted(plain, other)))
+    assert patch.used_at == [[on, torch.float32]] * 4
+    assert patch.places == [on, torch.float32, off]
