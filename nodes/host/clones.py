@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ import comfy.utils
 from comfy.model_patcher import LowVramPatch, ModelPatcher, get_key_weight
 from torch import Tensor, nn
 
-from .differences import changed_keys, differ_in_weights_only, hooked_keys, same_objects, same_weights
+from .differences import changed_keys, differ_in_weights_only, hooked_keys, same_objects, same_weights, why_loaded
 
 logger = logging.getLogger(__name__)
 
@@ -22,13 +22,14 @@ class SharedWeights:
     """Switches networks between the MODELs cloned from them.
 
     Args:
-        patchers: The MODELs of a run. The first one of every network is the one that is loaded.
+        names: The MODELs of a run, with what messages call the experts on each. The first one of every network is the
+            one that is loaded.
     """
 
-    def __init__(self, patchers: Sequence[ModelPatcher]):
-        groups: dict[int, list[ModelPatcher]] = {}
-        for patcher in patchers:
-            groups.setdefault(id(patcher.model), []).append(patcher)
+    def __init__(self, names: dict[ModelPatcher, list[str]]):
+        groups: dict[int, dict[ModelPatcher, str]] = {}
+        for patcher, experts in names.items():
+            groups.setdefault(id(patcher.model), {})[patcher] = " and ".join(experts)
         self._networks = {key: _Network(group) for key, group in groups.items()}
 
     def is_active(self, patcher: ModelPatcher) -> bool:
@@ -107,15 +108,17 @@ class _Network:
     rest is common to all. ComfyUI's backups go along, so that it finds what it expects whichever MODEL is active.
     """
 
-    def __init__(self, patchers: list[ModelPatcher]):
-        self.model = patchers[0].model
-        self.patchers = patchers
-        self.loaded = self.active = patchers[0]
+    def __init__(self, names: dict[ModelPatcher, str]):
+        self.names = names
+        self.patchers = list(names)
+        self.loaded = self.active = self.patchers[0]
+        self.model = self.loaded.model
         self._owners: dict[int, ModelPatcher] = {}
         self._slots: list[_Slot] = []
         self._kept: dict[int, _Weights] = {}
         self._plain: dict[str, nn.Parameter] = {}
         self._known: tuple | None = None
+        self._warned = False
 
     def owner(self, patcher: ModelPatcher) -> ModelPatcher:
         """The first MODEL with the same weights."""
@@ -132,6 +135,7 @@ class _Network:
             if differ_in_weights_only(self.active, patcher):
                 self._exchange(patcher)
             else:
+                self._warn_of_loading(patcher)
                 self._reload(patcher)
         self._known = self._placement()
 
@@ -164,6 +168,19 @@ class _Network:
         self._plain.clear()
         self._slots.clear()
         self._known = None
+
+    def _warn_of_loading(self, patcher: ModelPatcher) -> None:
+        if self._warned:
+            return
+        self._warned = True
+        pair = (self.active, patcher)
+        reasons = [f"{self.names[each]} {why_loaded(each)}" for each in pair if why_loaded(each)]
+        logger.warning(
+            "%s and %s share one network, and it is loaded anew for each at every step, which is slow, because %s; "
+            "give one of them a copy of the checkpoint's file.",
+            *(self.names[each] for each in pair),
+            " and ".join(reasons) or "they cast weights differently",
+        )
 
     def _reload(self, patcher: ModelPatcher) -> None:
         """Let ComfyUI patch the weights anew, in as much memory as they take now."""

@@ -55,19 +55,24 @@ def hooked_keys(patcher: ModelPatcher) -> set[str]:
 
 
 def differ_in_weights_only(first: ModelPatcher, second: ModelPatcher) -> bool:
-    """Whether exchanging Parameters turns one MODEL into the other.
+    """Whether exchanging Parameters turns one MODEL into the other; else it has to be loaded in the other's place."""
+    return first.force_cast_weights == second.force_cast_weights and not any(map(why_loaded, (first, second)))
 
-    Not so for MODELs that load in their own way (quantized or dynamic ones) or have more done at loading, that cast
-    weights in different ways, or that replace whole layers.
-    """
-    return first.force_cast_weights == second.force_cast_weights and all(
-        type(patcher).load is ModelPatcher.load
-        and type(patcher).patch_weight_to_device is ModelPatcher.patch_weight_to_device
-        and not patcher.weight_wrapper_patches
-        and not patcher.get_all_callbacks(CallbacksMP.ON_LOAD)
-        and not any(_has_weights(value) for value in patcher.object_patches.values())
-        for patcher in (first, second)
+
+def why_loaded(patcher: ModelPatcher) -> str | None:
+    """What about a MODEL only loading can bring about, as the end of a sentence that it begins."""
+    own_ways = (
+        type(patcher).load is not ModelPatcher.load,
+        type(patcher).patch_weight_to_device is not ModelPatcher.patch_weight_to_device,
     )
+    layers = [name for name, value in patcher.object_patches.items() if _has_weights(value)]
+    if any(own_ways):
+        return "loads in a way of its own, as quantized models do"
+    if patcher.weight_wrapper_patches:
+        return "wraps its weights"
+    if patcher.get_all_callbacks(CallbacksMP.ON_LOAD):
+        return "has a node's work done at loading"
+    return f"has a node's layers in place of {', '.join(layers)}" if layers else None
 
 
 def _has_weights(value: Any) -> bool:

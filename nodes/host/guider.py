@@ -71,7 +71,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
         with ExitStack() as run:
             run.callback(self._forget_run)
             self._others = self._prepare_others(run)
-            self._weights = SharedWeights([self.model_patcher, *(other.patcher for other in self._others)])
+            self._weights = SharedWeights(_names(self.experts))
             run.callback(self._weights.restore)
             yield
 
@@ -165,10 +165,8 @@ class ProductGuider(comfy.samplers.CFGGuider):
         self, executor: Any, model: ModelPatcher, noise_shape: Sequence[int], conds: Conds, *args: Any, **kwargs: Any
     ) -> tuple[Any, Conds, list[ModelPatcher]]:
         """Wrapper around ComfyUI's own loading, which would load one MODEL and free the others."""
-        names: dict[ModelPatcher, list[str]] = {}
-        for index, expert in enumerate(self.experts):
-            names.setdefault(expert.model, []).append(describe(self.experts, index))
-        return load_jointly(executor, model, noise_shape, conds, *args, others=self._others, names=names, **kwargs)
+        more = {"others": self._others, "names": _names(self.experts)}
+        return load_jointly(executor, model, noise_shape, conds, *args, **more, **kwargs)
 
     def _forget_run(self) -> None:
         if "loaded_models" in self.__dict__:  # an exception kept CFGGuider from its own cleanup
@@ -177,6 +175,14 @@ class ProductGuider(comfy.samplers.CFGGuider):
             comfy.sampler_helpers.cleanup_models(conds, [])
         for name in _RUN_STATE:
             self.__dict__.pop(name, None)
+
+
+def _names(experts: Experts) -> dict[ModelPatcher, list[str]]:
+    """The MODELs in the order of the chain, with what messages call the experts on each."""
+    names: dict[ModelPatcher, list[str]] = {}
+    for index, expert in enumerate(experts):
+        names.setdefault(expert.model, []).append(describe(experts, index))
+    return names
 
 
 def _conditionings(experts: Experts, patcher: ModelPatcher) -> dict[str, list]:

@@ -1,6 +1,7 @@
 """MODELs cloned from one checkpoint: each gives its own answer."""
 
 import copy
+import re
 
 import pytest
 import torch
@@ -54,25 +55,48 @@ def test_partly_loaded_clones_give_the_same(pair, chain, guide, request):
     assert seen == [True]
 
 
-def test_models_that_load_in_their_own_way_are_patched_by_comfyui(load, chain, guide):
-    """As quantized ones do."""
+def in_a_way_of_its_own(expert):
     from comfy.model_patcher import ModelPatcher
 
     class OwnWay(ModelPatcher):
         def load(self, *args, **kwargs):
             return super().load(*args, **kwargs)
 
-    def special(expert):
-        other = copy.copy(expert)
-        other.model = OwnWay(expert.model.model, expert.model.load_device, expert.model.offload_device)
-        other.model.model_options = expert.model.clone().model_options
-        return other
+    other = copy.copy(expert)
+    other.model = OwnWay(expert.model.model, expert.model.load_device, expert.model.offload_device)
+    other.model.model_options = expert.model.clone().model_options
+    return other
 
-    plain = special(load("hair"))
-    experts = chain(*weighted(plain, with_lora(plain)))
-    expected = guide(chain(*weighted(load("hair"), with_lora(load("hair")))))
-    assert torch.equal(guide(experts), expected)
-    assert torch.equal(guide(experts), expected)
+
+def with_a_layer_replaced(expert):
+    other = with_lora(expert)
+    layer = copy.deepcopy(expert.model.get_model_object("diffusion_model.network.out.2"))
+    layer.weight.data.mul_(1.5)
+    other.model.add_object_patch("diffusion_model.network.out.2", layer)
+    return other
+
+
+SLOW = {
+    "own way": (lambda e: (in_a_way_of_its_own(e), with_lora(in_a_way_of_its_own(e))), "expert 1 .*own.* and expert 2"),
+    "a layer": (
+        lambda e: (e, with_a_layer_replaced(e)),
+        r"expert 2 \(small hair\) has a node's layers in place of diff",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", SLOW)
+def test_models_that_only_comfyui_can_load(load, chain, guide, caplog, kind):
+    """They are loaded in each other's place, with one warning a run that says whose and why."""
+    make, reason = SLOW[kind]
+    plain = load("hair")
+    experts = chain(*weighted(*make(plain)))
+    expected = guide(chain(*weighted(make(load("hair"))[0], make(load("hair"))[1])))
+    for _ in range(2):
+        caplog.clear()
+        assert torch.equal(guide(experts), expected)
+        (warning,) = [r.getMessage() for r in caplog.records if r.name.startswith("mcdm") and r.levelname == "WARNING"]
+        assert re.match(rf"expert 1 .* and expert 2 .* slow, because {reason}.*; give", warning)
     assert torch.equal(guide(chain(plain)), guide(chain(load("hair"))))
 
 
