@@ -1,0 +1,115 @@
+"""A ComfyUI as users start it, with the pack installed among its custom nodes; everything goes over HTTP."""
+
+import io
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[2]
+INSTALLED = ("__init__.py", "pyproject.toml", "nodes", "mcdm_core", "experts", "workflows", "web")
+START_SECONDS = 120
+RUN_SECONDS = 240
+
+
+class Server:
+    """A running ComfyUI."""
+
+    def __init__(self, address: str, process: subprocess.Popen, log: Path):
+        self.address, self.process, self.log = address, process, log
+
+    def request(self, path: str, data: dict | None = None) -> bytes:
+        body = None if data is None else json.dumps(data).encode()
+        request = urllib.request.Request(f"http://{self.address}{path}", body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return response.read()
+
+    def get(self, path: str) -> dict:
+        return json.loads(self.request(path))
+
+    def queue(self, prompt: dict, client_id: str | None = None) -> str:
+        return json.loads(self.request("/prompt", {"prompt": prompt, "client_id": client_id or uuid.uuid4().hex}))[
+            "prompt_id"
+        ]
+
+    def refusal(self, prompt: dict) -> tuple[int, str]:
+        """Status and node errors of a prompt that should be refused."""
+        with pytest.raises(urllib.error.HTTPError) as error:
+            self.queue(prompt)
+        return error.value.code, error.value.read().decode()
+
+    def wait(self, prompt_id: str) -> dict:
+        return self.until(lambda: self.get(f"/history/{prompt_id}").get(prompt_id), RUN_SECONDS)
+
+    def until(self, condition, seconds: float):
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise RuntimeError(f"ComfyUI ended; its log ends with:\n{self.log.read_text()[-3000:]}")
+            if result := condition():
+                return result
+            time.sleep(0.1)
+        raise TimeoutError(f"Nothing after {seconds} s; the log ends with:\n{self.log.read_text()[-3000:]}")
+
+    def pictures(self, prompt: dict) -> list[np.ndarray]:
+        """Run a prompt and fetch what it saved, as arrays (H, W, 3) in 0…255."""
+        entry = self.wait(self.queue(prompt))
+        assert entry["status"]["status_str"] == "success", entry["status"]
+        found = [image for output in entry["outputs"].values() for image in output.get("images", [])]
+        assert any(image["type"] == "output" for image in found), entry
+        return [self.picture(image) for image in found if image["type"] == "output"]
+
+    def picture(self, image: dict) -> np.ndarray:
+        query = f"/view?filename={image['filename']}&subfolder={image['subfolder']}&type={image['type']}"
+        return np.asarray(Image.open(io.BytesIO(self.request(query))).convert("RGB"))
+
+
+@contextmanager
+def started(comfyui: Path, folder: Path) -> Iterator[Server]:
+    """Install the pack under `folder`, which holds models/ and input/, and run ComfyUI there."""
+    _install(folder / "custom_nodes" / "mcdm")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = folder / "server.log"
+    command = [sys.executable, str(comfyui / "main.py"), "--cpu", "--base-directory", str(folder)]
+    command += ["--listen", "127.0.0.1", "--port", str(port), "--preview-method", "auto"]
+    command += ["--disable-auto-launch", "--database-url", "sqlite:///:memory:"]
+    with log.open("w") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=folder)
+    running = Server(f"127.0.0.1:{port}", process, log)
+
+    def answers() -> bool:
+        try:
+            return bool(running.request("/system_stats"))
+        except OSError:
+            return False
+
+    try:
+        running.until(answers, START_SECONDS)
+        yield running
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def _install(target: Path) -> None:
+    target.mkdir(parents=True)
+    for name in INSTALLED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+        elif source.exists():
+            shutil.copy2(source, target / name)

@@ -1,0 +1,138 @@
+"""The shipped workflows: what the page opens and what goes over HTTP are the same, and each gives its pictures.
+
+Small random files stand in for the downloads. `test_server.py` checks what the faces workflows draw.
+"""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from .comfyui_server import ROOT, started
+
+FOLDER = ROOT / "workflows"
+NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
+PICTURES = {"two_checkpoints": 1, "checkpoint_and_lora": 1, "regions": 1, "paper_vs_own_null": 2}
+NOTES = {"Note", "MarkdownNote"}
+FILES = {"ckpt_name": "checkpoints", "lora_name": "loras"}
+SIZE = 64
+
+
+def graph(name: str) -> dict:
+    return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def api(name: str) -> dict:
+    return json.loads((FOLDER / "api" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def is_link(value) -> bool:
+    return isinstance(value, list)
+
+
+def downloads(name: str) -> set[tuple[str, str]]:
+    """Folder and name of the files a workflow loads."""
+    nodes = api(name).values()
+    return {(FILES[key], value) for node in nodes for key, value in node["inputs"].items() if key in FILES}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_api_twin_has_the_nodes_and_links_of_the_graph(name):
+    workflow, twin = graph(name), api(name)
+    nodes = {str(node["id"]): node for node in workflow["nodes"] if node["type"] not in NOTES}
+    assert {key: node["type"] for key, node in nodes.items()} == {k: node["class_type"] for k, node in twin.items()}
+    drawn = {
+        (str(target), nodes[str(target)]["inputs"][slot]["name"]): [str(source), output]
+        for _, source, output, target, slot, _ in workflow["links"]
+    }
+    sent = {(k, key): v for k, node in twin.items() for key, v in node["inputs"].items() if is_link(v)}
+    assert drawn == sent
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_api_twin_has_the_values_of_the_widgets(name):
+    twin = api(name)
+    for node in graph(name)["nodes"]:
+        if node["type"] in NOTES:
+            continue
+        expected = []
+        for key, value in twin[str(node["id"])]["inputs"].items():
+            expected += [] if is_link(value) else [value]
+            expected += ["fixed"] if key in ("seed", "noise_seed") else []  # control after generate
+        expected += ["image"] if node["type"] == "LoadImage" else []  # the upload button
+        assert (node.get("widgets_values") or []) == expected, node["type"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_thumbnail_lies_beside_the_graph(name):
+    path = FOLDER / f"{name}.jpg"
+    assert Image.open(path).format == "JPEG"
+    assert path.stat().st_size < 60000
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_the_note_and_the_readme_name_the_files_to_download(name):
+    (note,) = [node["widgets_values"][0] for node in graph(name)["nodes"] if node["type"] in NOTES]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for folder, file in downloads(name):
+        for text in (note, readme):
+            assert file in text
+            assert f"models/{folder}/" in text
+
+
+@pytest.fixture(scope="module")
+def server(comfyui, pack, tmp_path_factory):
+    from .downloads import write_checkpoint, write_lora
+
+    folder = tmp_path_factory.mktemp("workflows-server")
+    (folder / "input").mkdir()
+    files = sorted(set.union(*map(downloads, PICTURES)))
+    for seed, (kind, name) in enumerate(files):
+        write = write_checkpoint if kind == "checkpoints" else write_lora
+        write(folder / "models" / kind / name, seed)
+    try:
+        with started(comfyui, folder) as running:
+            yield running
+    finally:
+        shutil.rmtree(folder / "models")  # pytest would keep several hundred megabytes
+
+
+def small(name: str, **changes) -> dict:
+    """A workflow in API format with few steps and a small picture; `changes` set inputs wherever they occur."""
+    prompt, changes = api(name), {"steps": 2, **changes}
+    for node in prompt.values():
+        changed = {key: value for key, value in changes.items() if key in node["inputs"]}
+        node["inputs"] |= changed
+        if node["class_type"] == "EmptyLatentImage":
+            node["inputs"] |= {"width": SIZE, "height": SIZE}
+    return prompt
+
+
+def test_the_server_knows_every_node(server):
+    known = set(server.get("/object_info")) | NOTES
+    assert {node["type"] for name in NAMES for node in graph(name)["nodes"]} <= known
+
+
+@pytest.mark.parametrize(("name", "count"), PICTURES.items())
+def test_each_workflow_gives_its_pictures(server, name, count):
+    pictures = server.pictures(small(name))
+    assert len(pictures) == count
+    for picture in pictures:
+        assert picture.shape == (SIZE, SIZE, 3)
+        assert picture.std() > 5
+
+
+def test_the_lora_has_a_say(server):
+    (without,) = server.pictures(small("checkpoint_and_lora", strength_model=0.0))
+    (with_lora,) = server.pictures(small("checkpoint_and_lora", strength_model=1.0, filename_prefix="again"))
+    assert np.abs(with_lora.astype(float) - without).mean() > 1
+
+
+def test_the_two_rules_differ_unless_reliabilities_are_in_proportion_to_weights(server):
+    """As the note in the workflow says."""
+    paper, own = server.pictures(small("paper_vs_own_null", filename_prefix="differ"))
+    assert np.abs(paper.astype(float) - own).mean() > 1
+    paper, own = server.pictures(small("paper_vs_own_null", reliability=1.0))
+    assert np.abs(paper.astype(float) - own).max() <= 1
