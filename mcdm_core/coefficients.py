@@ -74,9 +74,11 @@ def coefficients_of(
     if want_null or not everywhere(is_one(total)):
         given = [factors[i].reliability for i in active]
         if sum(given) <= 0:
+            why_always = "because the unconditional estimate is asked for whatever the weights sum to"
+            otherwise = why_always if want_null else "or let the weights sum to 1"
             raise ValueError(
                 f"Expected reliabilities with a positive sum and got 0 for {', '.join(names[i] for i in active)}; "
-                "raise the reliability of one of them, or let the weights sum to 1."
+                f"raise the reliability of one of them, {otherwise}."
             )
         shares = normalize_reliabilities(given, [masks[i] for i in active])
         for i, share in zip(active, shares, strict=True):

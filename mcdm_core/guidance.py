@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .product import Coefficient
+from .coefficients import Coefficient
 
 
 @dataclass(frozen=True)

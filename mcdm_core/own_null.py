@@ -8,6 +8,7 @@ from torch import Tensor
 from .coefficients import TOLERANCE, Coefficient, anywhere
 from .product import (
     add_weighted,
+    check_lengths,
     check_present,
     check_sum,
     checked_coefficient,
@@ -36,8 +37,7 @@ def own_null_epsilon(
 
     Args:
         cond: ε_i under the condition, all of one shape (B, …). May be None where w_i is 0.
-        null: ε_j under the null condition, of the same shape. May be None where a_j and w_j are 0, and everywhere if
-            `needs_own_nulls` says so.
+        null: ε_j under the null condition, of the same shape. May be None where a_j is w_j, so that it cancels.
         weights: w_i, numbers of any sign or tensors that broadcast to the sample.
         reliabilities: a_j, likewise. They sum to 1.
 
@@ -52,24 +52,16 @@ def own_null_epsilon(
         Liu, Li, Du, Torralba & Tenenbaum, "Compositional Visual Generation with Composable Diffusion Models", ECCV
         2022, conjunction (AND) of conditions; there one network gives all predictions and there is one null.
     """
-    if not len(cond) == len(null) == len(weights) == len(reliabilities) > 0:
-        raise ValueError(
-            "Expected one condition, null, weight and reliability per expert and got "
-            f"{len(cond)}, {len(null)}, {len(weights)} and {len(reliabilities)}; pass None for predictions left out."
-        )
+    check_lengths(cond, null, weights, reliabilities)
     like = common_sample([*cond, *null])
     weights = [checked_coefficient(w, like, f"weight {i}") for i, w in enumerate(weights)]
     reliabilities = [checked_coefficient(a, like, f"reliability {j}") for j, a in enumerate(reliabilities)]
     check_sum(reliabilities, total=0.0)  # they count whatever the weights sum to
 
     check_present(cond, [anywhere(w != 0) for w in weights], "condition", "its weight to 0")
-    if not needs_own_nulls(weights, reliabilities):
-        return add_weighted(torch.zeros_like(like), cond, weights)
-    counting = [anywhere(a != 0) or anywhere(w != 0) for a, w in zip(reliabilities, weights, strict=True)]
-    check_present(null, counting, "null", "its reliability and weight to 0")
-    u = add_weighted(torch.zeros_like(like), null, reliabilities)
-    pairs = zip(cond, null, strict=True)
-    return add_weighted(u, [None if c is None or n is None else c - n for c, n in pairs], weights)
+    needed = [needs_own_null(w, a) for w, a in zip(weights, reliabilities, strict=True)]
+    check_present(null, needed, "null", "its reliability and weight to 0")
+    return _combine(cond, null, weights, reliabilities)
 
 
 def own_null_guidance_form(
@@ -90,13 +82,27 @@ def own_null_guidance_form(
 
     Returns:
         C = U + Σ_i (w_i/s) (ε_i(x, c_i) − ε_i(x, ∅)) and U = Σ_j a_j ε_j(x, ∅), shape (B, …), such that the rule is
-        U + s (C − U); U is 0 where there is none.
+        U + s (C − U). Where a null is left out, the condition stands in for it, so that there is no guidance.
     """
+    present = [c if n is None else n for c, n in zip(cond, null, strict=True)]
+    u = add_weighted(torch.zeros_like(common_sample([*cond, *null])), present, reliabilities)
+    return _combine(cond, present, [w / scale for w in weights], reliabilities), u
+
+
+def _combine(
+    cond: Sequence[Tensor | None],
+    null: Sequence[Tensor | None],
+    weights: Sequence[Coefficient],
+    reliabilities: Sequence[Coefficient],
+) -> Tensor:
+    """The rule, with the condition in place of a null that cancels or is left out."""
+    terms = list(zip(cond, null, weights, reliabilities, strict=True))
+    null = [n if n is not None and (c is None or needs_own_null(w, a)) else c for c, n, w, a in terms]
     u = add_weighted(torch.zeros_like(common_sample([*cond, *null])), null, reliabilities)
-    return own_null_epsilon(cond, null, [w / scale for w in weights], reliabilities), u
+    pairs = zip(cond, null, strict=True)
+    return add_weighted(u, [None if c is None or n is None else c - n for c, n in pairs], weights)
 
 
-def needs_own_nulls(weights: Sequence[Coefficient], reliabilities: Sequence[Coefficient]) -> bool:
-    """Whether any null enters the own-null rule: ε_j(x, ∅) has the coefficient a_j − w_j."""
-    remaining = [torch.as_tensor(a - w) for a, w in zip(reliabilities, weights, strict=True)]
-    return any(anywhere(coefficient.abs() > TOLERANCE) for coefficient in remaining)
+def needs_own_null(weight: Coefficient, reliability: Coefficient) -> bool:
+    """Whether a null enters the own-null rule anywhere: the coefficient of ε_j(x, ∅) is a_j − w_j."""
+    return anywhere(torch.as_tensor(reliability - weight).abs() > TOLERANCE)

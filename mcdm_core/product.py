@@ -40,11 +40,7 @@ def combined_epsilon(
         ValueError: If lengths or shapes don't fit, a coefficient is not finite, a prediction is missing, or the
             reliabilities don't sum to 1 (within 1e-6).
     """
-    if not len(cond) == len(null) == len(weights) == len(reliabilities) > 0:
-        raise ValueError(
-            "Expected one condition, null, weight and reliability per expert and got "
-            f"{len(cond)}, {len(null)}, {len(weights)} and {len(reliabilities)}; pass None for predictions left out."
-        )
+    check_lengths(cond, null, weights, reliabilities)
     like = common_sample([*cond, *null])
     weights = [checked_coefficient(w, like, f"weight {i}") for i, w in enumerate(weights)]
     reliabilities = [checked_coefficient(a, like, f"reliability {j}") for j, a in enumerate(reliabilities)]
@@ -93,6 +89,15 @@ def guidance_form(
     if everywhere(is_one(total_of(shares))):
         return add_weighted(zero, cond, shares), u
     return add_weighted(u, [None if prediction is None else prediction - u for prediction in cond], shares), u
+
+
+def check_lengths(cond: Sequence, null: Sequence, weights: Sequence, reliabilities: Sequence) -> None:
+    """Refuse sequences that are empty or not of one length."""
+    if not len(cond) == len(null) == len(weights) == len(reliabilities) > 0:
+        raise ValueError(
+            "Expected one condition, null, weight and reliability per expert and got "
+            f"{len(cond)}, {len(null)}, {len(weights)} and {len(reliabilities)}; pass None for predictions left out."
+        )
 
 
 def common_sample(predictions: Sequence[Tensor | None]) -> Tensor:

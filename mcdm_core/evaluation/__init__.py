@@ -14,9 +14,10 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m mcdm_core evaluate", description=main.__doc__)
     parser.add_argument(
         "what",
-        choices=["maps", "captions", "choose-map-weight", "choose-text-weight", "train-mouth-reader"],
+        choices=["maps", "captions", "sketches", "choose-map-weight", "choose-text-weight", "train-mouth-reader"],
         help="maps: hair + skin united, each alone, w = 1, and maps of two faces; captions: a caption with the maps of "
-        "another face, and alone; choose-…: weights on validation faces; train-mouth-reader: the parser of mouths",
+        "another face, and alone; sketches: the sketch expert alone; choose-…: weights on validation faces; "
+        "train-mouth-reader: the parser of mouths",
     )
     parser.add_argument("--experts", type=Path, default=Path(__file__).resolve().parents[2] / "experts")
     parser.add_argument("--out", type=Path, default=Path("runs/evaluation"))

@@ -4,8 +4,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..conditions.sketch import edges
 from .held_out import HeldOut
-from .metrics import bootstrap_interval, f1_score, flat_noise, high_frequency_energy, intersection_over_union
+from .metrics import (
+    bootstrap_interval,
+    boundary_f1,
+    f1_score,
+    flat_noise,
+    high_frequency_energy,
+    intersection_over_union,
+)
 from .mouth import MouthReader
 from .parser import parse_face
 
@@ -42,6 +50,18 @@ def measure_maps(images: np.ndarray, faces: HeldOut, sources: dict[str, list[int
         figures[f"{name} IoU"] = Figure.of([intersection_over_union(*pair) for pair in pairs])
         figures[f"{name} F1"] = Figure.of([f1_score(*pair) for pair in pairs])
     return figures
+
+
+def measure_edges(images: np.ndarray, faces: HeldOut, indices: list[int]) -> Figure:
+    """F1 of the samples' edges with those of the pictures whose sketch was asked for.
+
+    Args:
+        images: uint8 samples, (N, H, W, 3).
+        faces: Where the sketches come from.
+        indices: For each sample, the face whose sketch was asked for.
+    """
+    drawn, asked = edges(images) > 0, edges(faces.images[indices]) > 0
+    return Figure.of([boundary_f1(*pair) for pair in zip(drawn, asked, strict=True)])
 
 
 def measure_attributes(

@@ -5,14 +5,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .faces import measure_attributes, measure_cleanness, measure_maps
+from .faces import measure_attributes, measure_cleanness, measure_edges, measure_maps
 from .held_out import TEST_SEED, VALIDATION_SEED, HeldOut, draw_held_out
 from .mouth import MouthReader
 from .sampling import Setting, draw_samples
 
 Table = dict[str, dict[str, str]]
 MAP_WEIGHTS = (1.0, 1.5, 2.0, 3.0)
-TEXT_WEIGHTS = (2.0, 3.0, 4.0, 6.0)
+TEXT_WEIGHTS = (2.0, 3.0, 4.0, 5.0, 6.0)
 
 
 def maps(arguments: argparse.Namespace) -> Table:
@@ -50,6 +50,20 @@ def captions(arguments: argparse.Namespace) -> Table:
     return table
 
 
+def sketches(arguments: argparse.Namespace) -> Table:
+    """Edges of the sketch expert's samples against the sketches they were asked for, and against another face's."""
+    faces = draw_held_out(TEST_SEED, arguments.count)
+    setting = _setting(
+        arguments, f"sketch expert alone, w = {arguments.map_weight:g}", {"sketch": arguments.map_weight}
+    )
+    images = _sample(arguments, setting)
+
+    def row(offset: int) -> dict[str, str]:
+        return {"edge F1": str(measure_edges(images, faces, [(i + offset) % len(faces) for i in range(len(images))]))}
+
+    return {setting.name: row(0) | _cleanness(images, faces), "against another face's sketch (chance)": row(1)}
+
+
 def choose_map_weight(arguments: argparse.Namespace) -> Table:
     """IoU of the united map experts at several w, on validation faces."""
     table = {}
@@ -78,6 +92,7 @@ def choose_text_weight(arguments: argparse.Namespace) -> Table:
 PROTOCOLS: dict[str, Callable[[argparse.Namespace], Table]] = {
     "maps": maps,
     "captions": captions,
+    "sketches": sketches,
     "choose-map-weight": choose_map_weight,
     "choose-text-weight": choose_text_weight,
 }
@@ -111,8 +126,11 @@ def _maps_row(images: np.ndarray, faces: HeldOut, setting: Setting | None = None
         return setting.source(index, name) if setting else index
 
     sources = {name: [source(i, name) for i in range(len(images))] for name in ("hair", "skin")}
-    cleanness = {name: f"{value:.2f}" for name, value in measure_cleanness(images, faces).items()}
-    return _strings(measure_maps(images, faces, sources)) | cleanness
+    return _strings(measure_maps(images, faces, sources)) | _cleanness(images, faces)
+
+
+def _cleanness(images: np.ndarray, faces: HeldOut) -> dict[str, str]:
+    return {name: f"{value:.2f}" for name, value in measure_cleanness(images, faces).items()}
 
 
 def _captions_row(images: np.ndarray, faces: HeldOut, setting: Setting, reader: MouthReader) -> dict[str, str]:

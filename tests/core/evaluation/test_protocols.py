@@ -97,6 +97,12 @@ def test_captions_are_measured_beside_maps_and_alone(experts, reader, tmp_path):
     assert all({"mouth", "hair_color", "mean of attributes"} <= set(row) for row in table.values())
 
 
+def test_sketches_are_measured_against_their_own_and_another_s(experts, tmp_path):
+    table = run("sketches", experts, tmp_path / "out")["table"]
+    assert list(table) == ["sketch expert alone, w = 2", "against another face's sketch (chance)"]
+    assert all("edge F1" in row for row in table.values())
+
+
 @pytest.mark.parametrize(
     ("what", "settings"),
     [("choose-map-weight", len(protocols.MAP_WEIGHTS)), ("choose-text-weight", 2 * len(protocols.TEXT_WEIGHTS))],
