@@ -73,8 +73,8 @@ class OwnNullGuider(io.ComfyNode):
             inputs=[
                 ExpertChain.Input(
                     "experts",
-                    tooltip="The chain of Diffusion Expert nodes. An expert needs its null wherever its weight or its "
-                    "reliability is not 0.",
+                    tooltip="The chain of Diffusion Expert nodes. An expert needs its null unless its weight is its "
+                    "share of the reliabilities.",
                 )
             ],
             outputs=[io.Guider.Output(display_name="guider", tooltip="To SamplerCustomAdvanced.")],

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ...mcdm_core.coefficients import Coefficient, coefficients_of, warn_of_uncovered
+from ...mcdm_core.coefficients import Coefficient, Coefficients, coefficients_of, warn_of_uncovered
 from ...mcdm_core.terms import active_sets, active_terms, window_of
 from .chain import Experts, describe
 
@@ -99,21 +99,27 @@ class Planner:
         return self._plans[key]
 
     def _make_plan(self, active: tuple[int, ...], want_null: bool) -> Plan:
-        found = coefficients_of(self.experts, active, self.masks, self.names, want_null)
+        found = self._coefficients(active, want_null)
         for j in found.nulls:
-            self._check_null(j, found.total)
+            if self.experts[j].null is None:
+                raise ValueError(f"Expected a null for {self.names[j]}, {self._why_null(j, found.total, want_null)}.")
         self._warned_uncovered = self._warned_uncovered or warn_of_uncovered([self.masks[i] for i in active])
         return Plan(found.weights, found.reliabilities, _scale(found.total), found.conditions, found.nulls)
 
-    def _check_null(self, index: int, total: Coefficient) -> None:
-        expert = self.experts[index]
-        if expert.null is None:
-            weights = f"{total:g}" if not isinstance(total, Tensor) else "a map"
-            raise ValueError(
-                f"Expected a null for {self.names[index]}, whose reliability is {expert.reliability:g} while the "
-                f"weights sum to {weights}, and got none; connect its null, set its reliability to 0, or let the "
-                "weights sum to 1."
+    def _coefficients(self, active: tuple[int, ...], want_null: bool) -> Coefficients:
+        return coefficients_of(self.experts, active, self.masks, self.names, want_null)
+
+    def _why_null(self, index: int, total: Coefficient, want_null: bool) -> str:
+        """The rest of a refusal, after the name of an expert without a null."""
+        reliability = f"whose reliability is {self.experts[index].reliability:g}"
+        remedy = "connect its null, set its reliability to 0"
+        if want_null:
+            return (
+                f"{reliability}, because the sampler or a node asks for the unconditional estimate whatever the "
+                f"weights sum to, as CFG++ samplers do, and got none; {remedy}, or choose another sampler"
             )
+        weights = "a map" if isinstance(total, Tensor) else f"{total:g}"
+        return f"{reliability} while the weights sum to {weights}, and got none; {remedy}, or let the weights sum to 1"
 
 
 def _scale(total: Coefficient) -> float:

@@ -132,10 +132,9 @@ def check_own_null_chain(node_id: str | None) -> bool | str:
             "Expected reliabilities with a positive sum and got 0 for every expert; raise the reliability of one of "
             "them."
         )
-    if all(math.isclose(inputs["reliability"] / total, inputs["weight"]) for inputs in chain):
-        return True  # the nulls cancel
     for index, inputs in enumerate(chain, start=1):
-        if (inputs["reliability"] > 0 or inputs["weight"] != 0) and "null" not in inputs:
+        cancels = math.isclose(inputs["reliability"] / total, inputs["weight"])
+        if not cancels and "null" not in inputs:
             return (
                 f"Expected a null for expert {index}, whose weight is {inputs['weight']:g} and reliability "
                 f"{inputs['reliability']:g}, and got none; connect its null, or set both to 0."

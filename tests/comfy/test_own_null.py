@@ -117,6 +117,7 @@ def test_guidance_hooks_see_the_rule(unclamped, chain, once):
         ([{"weight": 2.0}, {"weight": 0.0, "condition": None}], 3),
         ([{"weight": 0.5}, {"weight": 0.5}], 2),  # both nulls cancel
         ([{"weight": 0.7}, {"weight": 0.3}], 4),  # W = 1 as well, but they don't
+        ([{"weight": 2.0}, {"weight": 0.5, "null": None}], 3),  # the second's cancels
         ([{"weight": 0.75, "reliability": 3.0, "null": None}, {"weight": 0.25, "null": None}], 2),
     ],
 )
@@ -183,6 +184,7 @@ def test_chains_that_cannot_be_combined(load, chain, guide, passes, settings, ma
         ([{"weight": 0.75, "reliability": 3.0, "null": None}, {"weight": 0.25, "null": None}], None),
         ([{}, {}], None),
         ([{"null": None, "start": 0.5}, {}], None),
+        ([{}, {"weight": 0.5, "null": None}], None),
     ],
 )
 def test_what_can_be_known_is_said_when_the_workflow_is_queued(host, experts, answer):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mcdm_core import PREDICTIONS, combined_epsilon, own_null_epsilon
-from mcdm_core.own_null import needs_own_nulls, own_null_guidance_form
+from mcdm_core.own_null import own_null_guidance_form
 from mcdm_core.prediction import output_from_x0
 
 
@@ -67,9 +67,18 @@ def test_nulls_that_cancel_are_not_asked_for():
     c = predictions(2)
     left = torch.tensor([1.0, 1.0, 0.0, 0.0])
     for w in ([0.25, 0.75], [left, 1 - left]):
-        assert not needs_own_nulls(w, w)
         torch.testing.assert_close(own_null_epsilon(c, [None] * 2, w, w), w[0] * c[0] + w[1] * c[1])
-    assert needs_own_nulls([0.5, 0.5], [0.25, 0.75])  # W = 1 is not enough: the nulls differ
+    with pytest.raises(ValueError, match="null 0"):  # W = 1 is not enough: the nulls differ
+        own_null_epsilon(c, [None] * 2, [0.5, 0.5], [0.25, 0.75])
+
+
+def test_a_null_that_cancels_is_not_asked_for_beside_one_that_does_not():
+    c, u = predictions(2), predictions(2)
+    w, a = [2.0, 0.5], [0.5, 0.5]
+    expected = own_null_epsilon(c, u, w, a)
+    torch.testing.assert_close(own_null_epsilon(c, [u[0], None], w, a), expected)
+    guided, unconditional = own_null_guidance_form(c, [u[0], None], w, a, 2.5)
+    torch.testing.assert_close(unconditional + 2.5 * (guided - unconditional), expected)
 
 
 def test_a_null_counts_for_its_weight_as_for_its_reliability():
