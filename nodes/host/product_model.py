@@ -18,7 +18,8 @@ from .chain import PRODUCT_KEY, Conditioning, ExpertInput, Experts
 from .guider import ProductGuider
 from .product import CONDITION, NULL
 
-_LEFT_OUT = ("outer_sample", "inner_sample", "predict_noise")  # of a guider whose run is taken over
+# Methods of a guider that are left out where its run is taken over.
+_LEFT_OUT = ("outer_sample", "inner_sample", "__call__", "outer_predict_noise", "predict_noise")
 
 
 def product_model(model: ModelPatcher, reliability: float, experts: Experts) -> ModelPatcher:
@@ -137,7 +138,8 @@ def _check_guider(host: Any) -> None:
             "Expected an expert that is a model and got a product from Product as Model as expert 1; chain that "
             "product's experts instead."
         )
-    if any(getattr(type(host), name) is not getattr(comfy.samplers.CFGGuider, name) for name in _LEFT_OUT):
+    methods = [(getattr(host, name), getattr(comfy.samplers.CFGGuider, name)) for name in _LEFT_OUT]
+    if any(getattr(own, "__func__", own) is not cores for own, cores in methods):
         raise ValueError(
             "Expected a guider that is led by one positive, one negative and cfg, as KSampler and CFGGuider are, and "
             f"got {type(host).__name__}, which would not see the other experts; use one of those, or Product Guider."

@@ -265,6 +265,31 @@ def test_guiders_with_rules_of_their_own_are_refused(load, chain, product, passe
     assert not passes.found
 
 
+@pytest.mark.parametrize("way", ["class", "object"])
+@pytest.mark.parametrize(
+    "method", ["outer_sample", "inner_sample", "__call__", "outer_predict_noise", "predict_noise", "set_cfg"]
+)
+def test_guiders_are_refused_for_what_the_product_would_leave_out(load, chain, product, passes, method, way):
+    import comfy.samplers
+
+    def own(self, *args, **kwargs):
+        return getattr(comfy.samplers.CFGGuider, method)(self, *args, **kwargs)
+
+    hair = passes.watch(load("hair"))
+    kind = type("OwnGuider", (comfy.samplers.CFGGuider,), {method: own} if way == "class" else {})
+    guider = kind(product(hair, chain(load("skin"))))
+    if way == "object":
+        setattr(guider, method, own.__get__(guider))
+    guider.set_conds(hair.condition, hair.null)
+    guider.set_cfg(2.0)
+    if method == "set_cfg":  # which comes before the product
+        assert custom_sampler(guider).isfinite().all()
+    else:
+        with pytest.raises(ValueError, match="OwnGuider"):
+            custom_sampler(guider)
+        assert not passes.found
+
+
 def test_newer_arguments_are_passed_on(load, chain, product):
     """Newer ComfyUI hands `latent_shapes` and more to `outer_sample`; here they reach CFGGuider, which has none."""
     import comfy.patcher_extension
