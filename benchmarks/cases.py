@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,10 +12,11 @@ from comfy.model_patcher import ModelPatcher
 from .intervals import Interval, difference, ratio
 from .memory import live_bytes
 from .networks import Size, conditioning, network, with_lora, without_network
-from .timing import NetworkCalls, Span, interleaved, sample
+from .timing import WARM_UP, NetworkCalls, Span, interleaved, sample
 
 RUN = 20  # steps of the run over which what is done once is shared out
 EXPERTS = (1, 2, 4)
+WEIGHT, WEIGHT_WITHOUT_NULL = 3.5, 0.5  # two experts at 0.5 add up to 1, where no null is needed
 
 
 @dataclass(frozen=True)
@@ -64,18 +65,22 @@ class Guiders:
         """Core's CFGGuider."""
         guider = comfy.samplers.CFGGuider(model)
         guider.set_conds(self._conditions[0], self._null)
-        guider.set_cfg(3.5)
+        guider.set_cfg(WEIGHT)
         return guider
 
-    def product(self, models: Iterable[ModelPatcher], **last: Any) -> Any:
-        """Product Guider; `last` are inputs of the last expert's node."""
+    def product(self, models: Sequence[ModelPatcher], weight: float = WEIGHT, last_start: float = 0.0) -> Any:
+        """Product Guider.
+
+        Args:
+            models: One expert each.
+            weight: Of every expert.
+            last_start: Start of the last expert's window; the others act all the time.
+        """
         chain: tuple = ()
-        models = list(models)
-        for place, (model, condition) in enumerate(zip(models, self._conditions, strict=False)):
-            inputs = {"weight": 3.5, "reliability": 1.0, "start": 0.0, "end": 1.0}
-            inputs |= last if place == len(models) - 1 else {}
-            given = {"model": model, "condition": condition, "null": self._null, "experts": chain}
-            (chain,) = self._node("MCDM_Expert", **given, **inputs)
+        starts = [0.0] * (len(models) - 1) + [last_start]
+        for model, condition, start in zip(models, self._conditions, starts, strict=False):
+            wired = {"model": model, "condition": condition, "null": self._null, "experts": chain}
+            (chain,) = self._node("MCDM_Expert", **wired, weight=weight, reliability=1.0, start=start, end=1.0)
         return self._node("MCDM_Guider", experts=chain)[0]
 
 
@@ -92,19 +97,21 @@ def overhead(guiders: Guiders, plan: Plan) -> Iterator[Result]:
 
 
 def networks(guiders: Guiders, plan: Plan) -> Iterator[Result]:
-    """Steps of two experts against what they need: files of their own, and clones of one checkpoint."""
+    """Steps of two experts against what they need: files of their own, and clones of one checkpoint.
+
+    One row per expert and step: the shorter the calls, the more weighs what comes on top.
+    """
     first, second = network(plan.size, 1), network(plan.size, 2)
     copies = [first, with_lora(second, 3)]
     clones = [first, with_lora(first, 3)]
     one = {"latent": plan.size.latent, "steps": 1}
-    pair, pair_of_clones = guiders.product(copies), guiders.product(clones)
+    pair, pair_of_clones = (guiders.product(models, weight=WEIGHT_WITHOUT_NULL) for models in (copies, clones))
     calls = NetworkCalls(
         lambda: sample(pair, **one),
         [model.model.diffusion_model for model in (first, second)],
         plan.size.latent,
         first.load_device,
     )
-    before = live_bytes()
     contenders = {
         "copies": lambda: sample(pair, plan.size.latent, plan.steps),
         "calls": lambda: Span.median([calls.repeat() for _ in range(plan.steps)]),
@@ -116,13 +123,13 @@ def networks(guiders: Guiders, plan: Plan) -> Iterator[Result]:
     yield _compare("LoRA-clone pair / copied-file pair", "ratio", ratio, cloned, copied)
     copied, cloned = ([_whole(each[name]) for each in rounds] for name in ("copies", "clones"))
     yield _compare(f"the same, a run of {RUN} steps with all that it does once", "ratio", ratio, cloned, copied)
-    yield _memory(pair_of_clones, clones[1], before, plan)
+    yield _memory(guiders.product([first, first]), pair_of_clones, clones[1])
 
 
 def window(guiders: Guiders, plan: Plan) -> Iterator[Result]:
     """An expert outside its window against one that is not there."""
     models = [network(plan.size, seed) for seed in (1, 2)]
-    contenders = {"core": guiders.core(models[0]), "product": guiders.product(models, start=0.999)}
+    contenders = {"core": guiders.core(models[0]), "product": guiders.product(models, last_start=0.999)}
     rounds = _steps(contenders, plan)
     yield _compare("2 experts, one outside its window / core", "ratio", ratio, rounds["product"], rounds["core"])
 
@@ -158,11 +165,11 @@ def _whole(run: Any) -> Span:
     return Span(*(once + RUN * step for once, step in zip(run.start, run.step, strict=True)))
 
 
-def _memory(guider: Any, clone: ModelPatcher, before: int, plan: Plan) -> Result:
-    """What a run of clones holds beside what was there before, over the patched weights."""
-    found = []
-    sample(guider, plan.size.latent, 1, lambda: found.append(live_bytes()))
+def _memory(plain: Any, cloned: Any, clone: ModelPatcher) -> Result:
+    """What a run of clones holds beside what one of the plain checkpoint alone holds, over the patched weights."""
+    held = []
+    for guider in (plain, cloned):
+        sample(guider, WARM_UP, 1, lambda: held.append(live_bytes()))
     weights = dict(clone.model.named_parameters())
-    patched = sum(weights[key].nbytes for key in clone.patches)
-    share = (found[0] - before) / patched
+    share = (held[1] - held[0]) / sum(weights[key].nbytes for key in clone.patches)
     return Result("LoRA-clone pair: extra memory / patched weights", "ratio", (Interval(share, share, share),))

@@ -92,7 +92,8 @@ def sample(guider: Any, latent: int, steps: int, at_end: Callable[[], None] | No
 
     noise = torch.randn(1, 4, latent, latent, generator=torch.Generator().manual_seed(1))
     schedule = guider.model_patcher.get_model_object("model_sampling")
-    sigmas = comfy.samplers.calculate_sigmas(schedule, "normal", steps)
+    # The first half of a schedule: windows that begin at the end stay closed.
+    sigmas = comfy.samplers.calculate_sigmas(schedule, "normal", 2 * steps)[: steps + 1]
     guider.sample(noise, torch.zeros_like(noise), comfy.samplers.KSAMPLER(euler), sigmas, disable_pbar=True, seed=1)
     return result
 
