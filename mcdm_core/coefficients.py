@@ -88,17 +88,20 @@ def coefficients_of(
     return Coefficients(weights, reliabilities, total, conditions, nulls)
 
 
-def warn_of_uncovered(masks: Sequence[Tensor | None]) -> bool:
-    """Say how much of the picture no mask covers.
+def warn_of_uncovered(factors: Sequence[Factor], active: Sequence[int], masks: Sequence[Tensor | None]) -> bool:
+    """Say how much of the picture is covered by no expert that guides; those of weight 0 only lend their null.
 
     Args:
-        masks: Of the active experts, at least one, of shapes that broadcast to one another; None covers everything.
+        factors: All experts.
+        active: Indices of those that act.
+        masks: Each expert's mask, of shapes that broadcast to one another; None covers everything.
 
     Returns:
         Whether there was something to say.
     """
-    given = [mask for mask in masks if mask is not None]
-    if len(given) < len(masks):
+    guiding = [masks[i] for i in active if factors[i].weight != 0]
+    given = [mask for mask in guiding if mask is not None]
+    if not given or len(given) < len(guiding):
         return False
     share = (torch.stack(torch.broadcast_tensors(*given)).sum(0) == 0).float().mean().item()
     if share > 0:

@@ -138,7 +138,7 @@ class ProductDenoiser:
         if not active:
             raise ValueError("Expected an active expert at this noise level and got none; widen a window.")
         masks = [term.mask_like(x) for term in self.terms]
-        self._warned_uncovered = self._warned_uncovered or warn_of_uncovered([masks[i] for i in active])
+        self._warned_uncovered = self._warned_uncovered or warn_of_uncovered(self.terms, active, masks)
         names = [term.expert.name for term in self.terms]
         coefficients = coefficients_of(self.terms, active, masks, names)
 

@@ -103,7 +103,7 @@ class Planner:
         for j in found.nulls:
             if self.experts[j].null is None:
                 raise ValueError(f"Expected a null for {self.names[j]}, {self._why_null(j, found.total, want_null)}.")
-        self._warned_uncovered = self._warned_uncovered or warn_of_uncovered([self.masks[i] for i in active])
+        self._warned_uncovered = self._warned_uncovered or warn_of_uncovered(self.experts, active, self.masks)
         return Plan(found.weights, found.reliabilities, _scale(found.total), found.conditions, found.nulls)
 
     def _coefficients(self, active: tuple[int, ...], want_null: bool) -> Coefficients:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mcdm_core import combined_epsilon
-from mcdm_core.coefficients import coefficients_of
+from mcdm_core.coefficients import coefficients_of, warn_of_uncovered
 from mcdm_core.product import guidance_form
 
 LEFT = torch.tensor([1.0, 1.0, 0.0, 0.0])
@@ -41,6 +41,28 @@ def test_reliabilities_that_are_all_0_are_refused_by_name():
     for weight in (1.0, 2.0):
         with pytest.raises(ValueError, match=r"got 0 for first; raise .* whatever the weights sum to"):
             coefficients_of(factors((weight, 0.0), (0.0, 1.0)), (0,), [None, None], NAMES, want_null=True)
+
+
+@pytest.mark.parametrize(
+    ("weights", "masks", "said"),
+    [
+        ((2.0, 0.0), (LEFT, None), ["No mask covers 50.0 %"]),
+        (
+            (2.0, 0.0),
+            (LEFT, 1 - LEFT),
+            ["No mask covers 50.0 %"],
+        ),
+        ((2.0, -1.0), (LEFT, 1 - LEFT), []),
+        ((2.0, -1.0), (LEFT, None), []),
+        ((0.0, 0.0), (LEFT, None), []),
+    ],
+)
+def test_places_that_no_guidance_covers_are_named(caplog, weights, masks, said):
+    pair = factors(*((weight, 1.0) for weight in weights))
+    assert warn_of_uncovered(pair, (0, 1), masks) is bool(said)
+    assert [record.getMessage().partition(" of the picture; ")[0] for record in caplog.records] == said
+    caplog.clear()
+    assert not warn_of_uncovered(pair, (1,), (LEFT, None))
 
 
 @pytest.mark.parametrize(
