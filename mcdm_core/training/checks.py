@@ -1,6 +1,10 @@
 """Refuses configurations that could not be trained, before anything is drawn or read."""
 
+import torch
+
+from ..conditions.text import TextTower
 from ..data.faces import IMAGE_SIZE
+from ..experts import Expert
 from ..prediction import prediction_named
 from .config import TrainingConfig
 from .objective import trained_schedule
@@ -83,3 +87,25 @@ def check_embedding(config: TrainingConfig, dim: int) -> None:
             f"The dual encoder's embeddings have length {dim} and [network] has pooled_dim = "
             f"{config.network.pooled_dim}; set pooled_dim = {dim}."
         )
+
+
+def check_tower(expert: Expert, tower: TextTower) -> None:
+    """Check that an expert to go on from was trained with this text tower; every dual encoder has a space of its own.
+
+    Raises:
+        ValueError: It was trained with another, or with none.
+    """
+    own = getattr(expert.encoder, "tower", None)
+    if own is None or not _same_weights(own, tower):
+        raise ValueError(
+            f"Expected the dual encoder that {expert.name} was trained with and got another one; name its file in "
+            "text_encoder, or begin anew, without --resume."
+        )
+
+
+def _same_weights(stored: TextTower, tower: TextTower) -> bool:
+    """Whether two towers are the same, in the half precision that expert files keep them in."""
+    one, other = ({key: value.half() for key, value in t.state_dict().items()} for t in (stored, tower))
+    return one.keys() == other.keys() and all(
+        one[key].shape == other[key].shape and torch.equal(one[key], other[key]) for key in one
+    )

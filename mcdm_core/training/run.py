@@ -4,13 +4,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from torch import Tensor
-
 from ..checkpoints import load_expert, save_expert
 from ..conditions.text import TextTower
 from ..experts import Expert
 from ..metadata import ExpertMetadata
-from .checks import check_config, check_embedding
+from .checks import check_config, check_embedding, check_tower
 from .config import DataConfig, TrainingConfig, load_config
 from .dual_encoder import embed_images, load_dual_encoder
 from .folder import read_folder
@@ -56,7 +54,10 @@ def train_expert(config_path: Path, runs: Path, resume: str | None = None) -> Pa
     if goes_on:
         trainer.resume()
     elif begin is not None:
-        trainer.start_from(*begin)
+        expert, steps = begin
+        if steps and prepared.text_tower is not None:
+            check_tower(expert, prepared.text_tower)
+        trainer.start_from(expert.network.state_dict(), steps)
     trainer.run()
     path = folder / f"{config.name}.safetensors"
     if prepared.text_tower is not None:
@@ -65,12 +66,12 @@ def train_expert(config_path: Path, runs: Path, resume: str | None = None) -> Pa
     return path
 
 
-def _load_beginning(config: TrainingConfig, base: Path, resume: str | None) -> tuple[dict[str, Tensor], int] | None:
-    """Weights to begin with and the steps done on them; None to begin with random ones."""
+def _load_beginning(config: TrainingConfig, base: Path, resume: str | None) -> tuple[Expert, int] | None:
+    """The expert to begin with and the steps of this run that it has behind it; None to begin with random weights."""
     if resume not in (None, "state"):
         expert = _load_start(Path(resume))
-        return expert.network.state_dict(), int(expert.metadata["card"].get("steps", 0))
-    return (_load_start(base / config.start).network.state_dict(), 0) if config.start else None
+        return expert, int(expert.metadata["card"].get("steps", 0))
+    return (_load_start(base / config.start), 0) if config.start else None
 
 
 def _load_start(path: Path) -> Expert:

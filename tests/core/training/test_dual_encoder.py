@@ -62,6 +62,15 @@ def test_an_expert_of_one_s_own_text(encoder, tmp_path):
     assert torch.equal(expert.encoder.encode_text("ein Kasten").embedding, expected)
     assert not torch.equal(expert.encoder.encode_text("a box").embedding, expected)
 
+    longer = write_config(tmp_path / "longer.toml", network="pooled_dim = 128", **{**options, "steps": 3})
+    begun = tmp_path / "runs" / "text" / "text.safetensors"
+    resumed = load_expert(train_expert(longer, tmp_path / "more", str(begun)))
+    assert resumed.metadata["card"]["steps"] == 3
+    (tmp_path / "encoder.toml").write_text(ENCODER.format(steps=3))
+    train_from_config(tmp_path / "encoder.toml", tmp_path / "runs")
+    with pytest.raises(ValueError, match="dual encoder that text was trained with and got another"):
+        train_expert(longer, tmp_path / "others", str(begun))
+
     wrong = write_config(tmp_path / "wrong.toml", network="pooled_dim = 64", **options)
     with pytest.raises(ValueError, match="set pooled_dim = 128"):
         train_expert(wrong, tmp_path / "runs")
