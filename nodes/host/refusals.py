@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import comfy.model_base
+import torch
 from comfy.controlnet import ControlBase, ControlNet
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
@@ -30,6 +31,7 @@ def check_experts(experts: Experts, latent_image: Tensor) -> None:
         ValueError: With one sentence that names the expert by its place in the chain and says what to change.
     """
     _check_nested(experts)
+    _check_devices(experts)
     _check_spaces(experts)
     _check_latent(experts, latent_image)
     for index, expert in enumerate(experts):
@@ -68,6 +70,17 @@ def _check_nested(experts: Experts) -> None:
             raise ValueError(
                 f"Expected a model for {describe(experts, index)} and got a product from Product as Model; chain that "
                 "product's experts instead."
+            )
+
+
+def _check_devices(experts: Experts) -> None:
+    reference = torch.device(experts[0].model.load_device)
+    for index, expert in enumerate(experts):
+        device = torch.device(expert.model.load_device)
+        if (device.type, device.index or 0) != (reference.type, reference.index or 0):
+            raise ValueError(
+                f"Expected experts on one device, but {describe(experts, 0)} is loaded to {reference} and "
+                f"{describe(experts, index)} to {device}; choose the same device in the nodes that load them."
             )
 
 

@@ -115,6 +115,10 @@ def test_products_that_cannot_be_sampled(refused, load, chain, node, setup, monk
     assert len(calls) == 1  # the run that `refused` tries afterwards
 
 
+def test_one_device_may_have_two_names(load, chain, sample):
+    assert sample(Setups(load, chain).on_device("cpu:0"), steps=1).isfinite().all()
+
+
 def test_an_unreadable_spacing(node):
     answer = node.classes["MCDM_Sigmas"].validate_inputs("a hundred")
     assert "timestep spacing" in answer

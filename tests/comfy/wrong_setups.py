@@ -34,6 +34,12 @@ class Setups:
     def condition_of(self, name, role="condition"):
         return self.two(**{role: getattr(self.load(name), role)})
 
+    def on_device(self, name):
+        expert = copy.copy(self.load("skin"))
+        expert.model = expert.model.clone()
+        expert.model.load_device = torch.device(name)
+        return self.chain(self.load("hair"), expert)
+
     def with_object(self, name, value, place=1):
         experts = [self.load("hair"), self.load("skin")]
         experts[place].model = experts[place].model.clone()
@@ -153,6 +159,7 @@ SETUPS = {
     "latent of another size": (lambda s, _: s.latent_of(2, 3, 64, 64), "expert 1 .*32×32 pixels.* 64×64; use"),
     "latent of a video": (lambda s, _: s.latent_of(2, 3, 4, 32, 32), "4 dimensions for expert 1 .* 5; a video"),
     "other latent space": (lambda s, _: s.other_space(), "expert 1 .*PixelSpace.* expert 2 .*SDXL.*; combine"),
+    "other device": (lambda s, _: s.on_device("meta"), "expert 1 .* to cpu and expert 2 .* to meta; choose"),
     "condition of another expert": (
         lambda s, _: s.condition_of("text"),
         "Wrong condition for expert 2 .*driven by a skin map .* driven by text; connect",
