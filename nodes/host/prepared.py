@@ -14,10 +14,12 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
+from .chain import ExpertInput, Experts
 from .differences import same_weights
 
 Conds = dict[str, list[dict]]
 CFG_HOOKS = ("sampler_cfg_function", "sampler_pre_cfg_function", "sampler_post_cfg_function")
+_GUIDING = (*CFG_HOOKS, "disable_cfg1_optimization")
 _PREDICTING = (  # wrappers of these kinds run in a prediction; guiders run the rest, around the reference's
     comfy.patcher_extension.WrappersMP.CALC_COND_BATCH,
     comfy.patcher_extension.WrappersMP.APPLY_MODEL,
@@ -139,6 +141,25 @@ def process(patcher: ModelPatcher, conds: Conds, noise: Tensor, latent_image: Te
     return comfy.samplers.process_conds(model, noise, conds, latent_image=latent_image, **kwargs)
 
 
+def has_hooks(expert: ExpertInput) -> bool:
+    """Whether an expert's conditioning brings hooks, which change the MODEL it is prepared with."""
+    found = comfy.hooks.HookGroup()
+    for conditioning in (expert.condition, expert.null):
+        comfy.sampler_helpers.get_hooks_from_cond([values for _, values in conditioning or ()], found)
+    return len(found) > 0
+
+
+def asked_models(experts: Experts) -> dict[ModelPatcher, ModelPatcher]:
+    """The MODEL to ask in place of each: the first of those that predict alike, so that they run in one batch."""
+    hooked = {expert.model for expert in experts if has_hooks(expert)}
+    asked: dict[ModelPatcher, ModelPatcher] = {}
+    for expert in experts:
+        model = expert.model
+        alike = (first for first in asked.values() if not hooked & {first, model} and same_predictions(first, model))
+        asked.setdefault(model, next(alike, model))
+    return asked
+
+
 def same_predictions(first: ModelPatcher, second: ModelPatcher) -> bool:
     """Whether two MODELs answer alike: they are one network with the same weights and nothing else sets them apart.
 
@@ -147,15 +168,11 @@ def same_predictions(first: ModelPatcher, second: ModelPatcher) -> bool:
     if first is second:
         return True
     options = [
-        {name: value for name, value in patcher.model_options.items() if name not in CFG_HOOKS}
+        {name: value for name, value in patcher.model_options.items() if name not in _GUIDING}
         for patcher in (first, second)
     ]
-    return (
-        same_weights(first, second)
-        and _same(*options)
-        and _same(*({kind: p.wrappers.get(kind, {}) for kind in _PREDICTING} for p in (first, second)))
-        and _same(first.callbacks, second.callbacks)
-    )
+    wrappers = ({kind: patcher.wrappers.get(kind, {}) for kind in _PREDICTING} for patcher in (first, second))
+    return same_weights(first, second) and _same(*options) and _same(*wrappers)
 
 
 def same_conditioning(first: list[dict], second: list[dict]) -> bool:

@@ -17,7 +17,7 @@ from .chain import Experts, describe
 from .clones import SharedWeights
 from .levels import align
 from .plan import Plan, Planner
-from .prepared import CFG_HOOKS, Conds, same_conditioning, same_predictions
+from .prepared import CFG_HOOKS, Conds, asked_models, same_conditioning
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +83,7 @@ class Product:
         self.planner = planner
         self.weights = weights
         self.observer = observer
+        self._asked = asked_models(experts)
         self._null_owner = [self._first_with_same_null(index) for index in range(len(experts))]
 
     def predict(self, x: Tensor, sigma: Tensor, model_options: dict[str, Any]) -> Tensor:
@@ -136,14 +137,13 @@ class Product:
         requests = [Request(i, CONDITION) for i in plan.conditions]
         requests += [Request(j, NULL) for j in dict.fromkeys(self._null_owner[j] for j in plan.nulls)]
         results: dict[Request, Tensor] = {}
-        for patcher in self._in_order(requests):
+        for patcher, mine in self._by_model(requests):
             comfy.model_management.throw_exception_if_processing_interrupted()
             # Asked for before the weights are switched: with several clones, the network has only one's model_sampling.
             level = [p.get_model_object("model_sampling") for p in (self.reference, patcher)]
             point = (x, sigma) if patcher is self.reference else align(x, sigma, *level)
             self.weights.activate(patcher)
             options = model_options if patcher is self.reference else self.options[patcher]
-            mine = [request for request in requests if self.experts[request.expert].model is patcher]
             for batch in self._batches(mine, options):
                 results |= zip(batch, self._run(patcher, batch, *point, options), strict=True)
         cond = [results.get(Request(i, CONDITION)) for i in range(len(self.experts))]
@@ -152,10 +152,12 @@ class Product:
         ]
         return cond, null
 
-    def _in_order(self, requests: list[Request]) -> list[ModelPatcher]:
-        """The MODELs to ask, those first whose weights are in place."""
-        patchers = dict.fromkeys(self.experts[request.expert].model for request in requests)
-        return sorted(patchers, key=lambda patcher: not self.weights.is_active(patcher))
+    def _by_model(self, requests: list[Request]) -> list[tuple[ModelPatcher, list[Request]]]:
+        """The MODELs to ask, those first whose weights are in place, and what each is asked."""
+        found: dict[ModelPatcher, list[Request]] = {}
+        for request in requests:
+            found.setdefault(self._asked[self.experts[request.expert].model], []).append(request)
+        return sorted(found.items(), key=lambda entry: not self.weights.is_active(entry[0]))
 
     def _batches(self, requests: list[Request], options: dict[str, Any]) -> list[list[Request]]:
         """Requests to one MODEL, split into calls of ComfyUI's batching.
@@ -196,9 +198,8 @@ class Product:
         null = self.conds[index].get(NULL)
         for first in range(index):
             other = self.conds[first].get(NULL)
-            if null is None or other is None or not same_conditioning(null, other):
-                continue
-            if same_predictions(self.experts[first].model, self.experts[index].model):
+            asked = [self._asked[self.experts[i].model] for i in (first, index)]
+            if null and other and asked[0] is asked[1] and same_conditioning(null, other):
                 return first
         return index
 

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import comfy.hooks
-import comfy.sampler_helpers
 import comfy.samplers
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrapperExecutor, WrappersMP
@@ -16,6 +14,7 @@ from torch import Tensor
 
 from .chain import PRODUCT_KEY, Conditioning, ExpertInput, Experts
 from .guider import ProductGuider
+from .prepared import has_hooks
 from .product import CONDITION, NULL
 
 # Methods of a guider that are left out where its run is taken over.
@@ -87,7 +86,7 @@ class _Takeover:
 
         Hooks have to be registered with a MODEL before this wrapper is called; experts with hooks stay apart.
         """
-        if expert.model is not self.given or reference is not self.made() or _has_hooks(expert):
+        if expert.model is not self.given or reference is not self.made() or has_hooks(expert):
             return expert
         return expert._replace(model=reference)
 
@@ -149,10 +148,3 @@ def _check_guider(host: Any) -> None:
 def _conditioning(conds: list[dict] | None) -> Conditioning | None:
     """A guider's converted conditions as the CONDITIONING they came from."""
     return None if conds is None else [[entry.get("cross_attn"), entry] for entry in conds]
-
-
-def _has_hooks(expert: ExpertInput) -> bool:
-    found = comfy.hooks.HookGroup()
-    for conditioning in (expert.condition, expert.null):
-        comfy.sampler_helpers.get_hooks_from_cond([values for _, values in conditioning or ()], found)
-    return len(found) > 0

@@ -124,6 +124,42 @@ def test_experts_on_one_model_run_in_one_call(cast, calls, attachment):
     assert all(call.roles == [0, 0, 0, 1] for call in made)
 
 
+def test_clones_that_differ_in_guidance_only_run_in_one_call(cast, calls):
+    from comfy_extras.nodes_model_advanced import RescaleCFG
+
+    experts = [cast.expert("eps", "plain", place) for place in (0, 1, 2)]
+    rescaled = RescaleCFG().patch(experts[1].model, 0.7)[0]
+    unlike_at_1 = experts[2].model.clone()
+    unlike_at_1.set_model_sampler_post_cfg_function(lambda args: args["denoised"], disable_cfg1_optimization=True)
+    made = calls([experts[0], replace(experts[1], model=rescaled), replace(experts[2], model=unlike_at_1)])
+    assert [call.roles for call in made] == [[0, 0, 0, 1]] * STEPS
+
+
+def with_wrapper_hook(expert, calls):
+    """An expert whose condition adds a wrapper to every pass of its MODEL, as hooks of that scope do."""
+    import comfy.hooks
+    from comfy.patcher_extension import WrappersMP
+
+    def wrapper(executor, x, t, *args, **kwargs):
+        calls.append(len(x))
+        return executor(x, t, *args, **kwargs)
+
+    hook = comfy.hooks.TransformerOptionsHook({"wrappers": {WrappersMP.DIFFUSION_MODEL: {"counted": [wrapper]}}})
+    group = comfy.hooks.HookGroup()
+    group.add(hook)
+    condition = comfy.hooks.set_hooks_for_conditioning(expert.condition, group)
+    return replace(expert, model=expert.model.clone(), condition=condition)
+
+
+@pytest.mark.parametrize("hooked", [0, 1])
+def test_hooks_in_conditioning_keep_to_their_own_clone(cast, calls, hooked):
+    counted = []
+    experts = [cast.expert("eps", "plain", place) for place in (0, 1)]
+    experts[hooked] = with_wrapper_hook(experts[hooked], counted)
+    assert rows_of(calls(experts)) == 4 * STEPS
+    assert sum(counted) == 2 * STEPS  # the condition and the null of that expert
+
+
 def test_an_expert_costs_nothing_outside_its_window(calls, pair):
     import comfy.samplers
 
