@@ -13,6 +13,11 @@ from ...mcdm_core.coefficients import Coefficient, Coefficients, coefficients_of
 from ...mcdm_core.terms import active_sets, active_terms, window_of
 from .chain import Experts, describe
 
+_WHY_HOOKS = (
+    "because a node that changed the guidance of its MODEL asks for it, and got none; connect its null, or remove that "
+    "node"
+)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -23,7 +28,7 @@ class Plan:
         reliabilities: a_j, normalized; 0 where no null is needed.
         scale: The cfg value that hooks are shown, W for a number.
         conditions: Indices of the experts whose conditional prediction is needed.
-        nulls: Indices of the experts whose null prediction is needed.
+        nulls: Indices of the experts whose null prediction is needed, by the rule or by a hook.
     """
 
     weights: list[Coefficient]
@@ -50,6 +55,8 @@ class Planner:
             window_of(expert.start, expert.end, lambda share: float(reference.percent_to_sigma(share)))
             for expert in experts
         ]
+        # A node that asks for the null at any weights has a hook that reads more of that pass than U, as SAG's does.
+        self._for_hooks = [0] if experts[0].model.model_options.get("disable_cfg1_optimization") else []
         self._range = (-math.inf, math.inf)
         self._sets: list[tuple[int, ...]] = []
         self._plans: dict[tuple, Plan] = {}
@@ -100,11 +107,13 @@ class Planner:
 
     def _make_plan(self, active: tuple[int, ...], want_null: bool) -> Plan:
         found = self._coefficients(active, want_null)
-        for j in found.nulls:
+        nulls = list(dict.fromkeys([*self._for_hooks, *found.nulls]))
+        for j in nulls:
             if self.experts[j].null is None:
-                raise ValueError(f"Expected a null for {self.names[j]}, {self._why_null(j, found.total, want_null)}.")
+                why = self._why_null(j, found.total, want_null) if j in found.nulls else _WHY_HOOKS
+                raise ValueError(f"Expected a null for {self.names[j]}, {why}.")
         self._warned_uncovered = self._warned_uncovered or warn_of_uncovered(self.experts, active, self.masks)
-        return Plan(found.weights, found.reliabilities, _scale(found.total), found.conditions, found.nulls)
+        return Plan(found.weights, found.reliabilities, _scale(found.total), found.conditions, nulls)
 
     def _coefficients(self, active: tuple[int, ...], want_null: bool) -> Coefficients:
         return coefficients_of(self.experts, active, self.masks, self.names, want_null)

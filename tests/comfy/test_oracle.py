@@ -85,12 +85,15 @@ def test_agrees_with_brute_force(casts, product_of, combination):
 @pytest.mark.parametrize("prediction", PREDICTIONS)
 def test_every_attachment_matters(casts, prediction):
     """Else agreement would say nothing about it."""
+    from .oracle.variants import expert_of
+
     _, cast = casts
-    plain = cast.expert(prediction, "plain", 1)
-    without = brute_force([plain, cast.expert(prediction, "plain", 0)])
+    plain, bare_copy = cast.expert(prediction, "plain", 1), expert_of(cast.parts[prediction].bare_copy, 0)
     for other, attachment in EXPERTS:
         if other == prediction and attachment != "plain":
             attached = brute_force([plain, cast.expert(prediction, attachment, 0)])
+            bare = bare_copy if attachment == "LoRA" else cast.expert(prediction, "plain", 0)
+            without = brute_force([plain, bare])
             assert (attached - without).abs().max() > 100 * AGREEMENT * without.std(), attachment
 
 
@@ -152,6 +155,20 @@ def test_guidance_hooks_run_on_the_product(models, product_of, guided, chain):
     hooked = brute_force(theirs)
     assert_agree(product_of(ours), hooked)
     assert (hooked - brute_force(make(models[1], "none"))).abs().max() > 100 * AGREEMENT * hooked.std()
+
+
+def test_a_hook_that_reads_the_first_experts_null_gets_it_at_reliability_0(models, product_of, guided):
+    from .oracle.variants import expert_of
+
+    def make(found):
+        first = expert_of(guided("SAG", found["eps"]), 0)
+        return [replace(first, reliability=0.0), expert_of(found["v"], 1)]
+
+    ours, theirs = map(make, models)
+    assert_agree(product_of(ours), brute_force(theirs))
+    assert product_of([replace(ours[0], start=0.5), ours[1]]).isfinite().all()  # also outside its window
+    with pytest.raises(ValueError, match=r"null for expert 1, because a node .*; connect"):
+        product_of([replace(ours[0], null=None), ours[1]])
 
 
 @pytest.mark.parametrize("attachment", ATTACHMENTS[:-2])  # core knows no mask and no window

@@ -40,9 +40,10 @@ class Expert:
 
 @dataclass(frozen=True)
 class Parts:
-    """What the experts of one prediction are made of. All but `lora_copy` share one network."""
+    """What the experts of one prediction are made of. All but the copies, which share another, share one network."""
 
     plain: ModelPatcher
+    bare_copy: ModelPatcher
     lora_copy: ModelPatcher
     lora_clone: ModelPatcher
     patched: ModelPatcher
@@ -82,6 +83,7 @@ def _parts(prediction: str, seed: int) -> Parts:
     weights = lora(plain, seed + 20)
     return Parts(
         plain=plain,
+        bare_copy=copy,
         lora_copy=comfy.sd.load_lora_for_models(copy, None, weights, 0.5, 0.0)[0],
         lora_clone=comfy.sd.load_lora_for_models(plain, None, weights, 0.7, 0.0)[0],
         patched=patch_attention(plain),
