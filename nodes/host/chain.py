@@ -25,7 +25,8 @@ class ExpertInput(NamedTuple):
         reliability: a_i ≥ 0 before normalization.
         start: Share of the sampling after which the expert takes part, 0…1.
         end: Share of the sampling after which it no longer does, 0…1.
-        mask: Where the expert acts, shape (B or 1, H, W), values 0…1, any resolution; None is everywhere.
+        mask: Where the expert acts, shape (B or 1, H, W), of videos (frames, H, W), values 0…1, any resolution; None is
+            everywhere.
     """
 
     model: ModelPatcher

@@ -205,5 +205,10 @@ def _name(role: str, index: int) -> str:
 
 
 def _mask_like(mask: Tensor, noise: Tensor, device: Any) -> Tensor:
-    """A mask of any resolution, as shape (B, 1, H, W) with values 0…1."""
+    """A mask of any resolution, in the shape that broadcasts to the noise, with values 0…1.
+
+    Returns:
+        Shape (B, 1, H, W). For videos (B, 1, T, H, W): the given masks are those of the frames, interpolated in time as
+        well where there are more or fewer than latent frames, and the same for every video of the batch.
+    """
     return comfy.sampler_helpers.prepare_mask(mask, noise.shape, device)[:, :1].clamp(0.0, 1.0).to(noise.dtype)
