@@ -63,10 +63,17 @@ def sampled(guider, sampler_name="euler"):
     return guider.sample(noise, torch.zeros_like(noise), sampler, sigmas, disable_pbar=True, seed=3)
 
 
-def assert_agree(ours, theirs):
-    assert theirs.isfinite().all()
-    difference = (ours - theirs).abs().max() / theirs.std()
-    assert difference <= AGREEMENT
+@pytest.fixture
+def assert_agree(record_property):
+    """Assert that two latents agree, and keep by how much for the summary of the tests."""
+
+    def check(ours, theirs):
+        assert theirs.isfinite().all()
+        difference = float((ours - theirs).abs().max() / theirs.std())
+        record_property("difference", difference)
+        assert difference <= AGREEMENT
+
+    return check
 
 
 def test_the_fixed_combinations_have_every_expert():
@@ -76,7 +83,7 @@ def test_the_fixed_combinations_have_every_expert():
     assert len(set(all_combinations())) == 400
 
 
-def test_agrees_with_brute_force(casts, product_of, combination):
+def test_agrees_with_brute_force(casts, product_of, assert_agree, combination):
     sampler_name, experts = combination
     ours, theirs = ([cast.expert(*expert, place) for place, expert in enumerate(experts)] for cast in casts)
     assert_agree(product_of(ours, sampler_name), brute_force(theirs, sampler_name))
@@ -117,7 +124,7 @@ def models(pack):
 
 
 @pytest.mark.parametrize(("reference", "other"), [(a, b) for a in MODELS for b in MODELS if a != b])
-def test_every_prediction_meets_every_other(models, product_of, reference, other):
+def test_every_prediction_meets_every_other(models, product_of, assert_agree, reference, other):
     from .oracle.variants import expert_of
 
     ours, theirs = ([expert_of(found[reference], 0), expert_of(found[other], 1)] for found in models)
@@ -143,7 +150,7 @@ def guided(pack):
 @pytest.mark.parametrize(
     "chain", [("SAG", "SAG"), ("SAG", "v", "SAG"), ("SAG", "eps", "flow"), ("RescaleCFG", "v"), ("APG", "v")]
 )
-def test_guidance_hooks_run_on_the_product(models, product_of, guided, chain):
+def test_guidance_hooks_run_on_the_product(models, product_of, assert_agree, guided, chain):
     """SAG reads the attention of the null's rows too, and asks the network again about the product."""
     from .oracle.variants import expert_of
 
@@ -157,7 +164,7 @@ def test_guidance_hooks_run_on_the_product(models, product_of, guided, chain):
     assert (hooked - brute_force(make(models[1], "none"))).abs().max() > 100 * AGREEMENT * hooked.std()
 
 
-def test_a_hook_that_reads_the_first_experts_null_gets_it_at_reliability_0(models, product_of, guided):
+def test_a_hook_that_reads_the_first_experts_null_gets_it_at_reliability_0(models, product_of, assert_agree, guided):
     from .oracle.variants import expert_of
 
     def make(found):
