@@ -26,6 +26,10 @@ class CheckpointError(ValueError):
 def read_checkpoint(path: str | os.PathLike, metadata_key: str) -> tuple[dict[str, Tensor], str | None]:
     """All tensors of a file, on the CPU, and the text stored under `metadata_key`, or None.
 
+    The file is mapped into memory, so that nothing of it is read before it is used and nothing is held twice; only
+    files that `torch.save` wrote before version 1.6 are read at once. Tensors may lie in the dictionary itself or in
+    one below it called "state_dict".
+
     Raises:
         CheckpointError: If the file is truncated, is no checkpoint, or is a pickle with code in it.
     """
@@ -52,12 +56,14 @@ def read_metadata_text(path: str | os.PathLike, metadata_key: str) -> str | None
 
 
 def _is_torch(path: Path) -> bool:
-    return _magic(path).startswith((ZIP, PICKLE))
+    start = _start(path)
+    # A safetensors file begins with the length of its header, whose bytes may be those of "PK" or of a pickle.
+    return start.startswith((ZIP, PICKLE)) and start[8:] != b"{"
 
 
-def _magic(path: Path) -> bytes:
+def _start(path: Path) -> bytes:
     with path.open("rb") as file:
-        return file.read(2)
+        return file.read(9)
 
 
 def _read_header(path: Path) -> dict:
@@ -85,11 +91,15 @@ def _read_header(path: Path) -> dict:
 
 
 def _read_torch(path: Path, metadata_key: str) -> tuple[dict[str, Tensor], str | None]:
-    if _magic(path).startswith(ZIP) and not zipfile.is_zipfile(path):
+    zipped = _start(path).startswith(ZIP)
+    if zipped and not zipfile.is_zipfile(path):
         raise CheckpointError(f"{path.name} is truncated; download or export it again.")
     try:
-        with path.open("rb") as file:  # given a path, torch would trust its extension
-            content = torch.load(file, map_location="cpu", weights_only=True)
+        if zipped and path.suffix != ".safetensors":  # given such a path, torch would trust its extension
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        else:
+            with path.open("rb") as file:
+                content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         if _names_code(path):
             raise CheckpointError(
@@ -104,7 +114,9 @@ def _read_torch(path: Path, metadata_key: str) -> tuple[dict[str, Tensor], str |
         raise CheckpointError(
             f"{path.name} holds a {type(content).__name__} where a dictionary of tensors was expected."
         )
-    tensors = {name: value for name, value in content.items() if isinstance(value, Tensor)}
+    nested = content.get("state_dict")
+    entries = nested if isinstance(nested, dict) else content
+    tensors = {name: value for name, value in entries.items() if isinstance(value, Tensor)}
     return tensors, content.get(metadata_key)
 
 

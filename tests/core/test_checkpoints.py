@@ -67,6 +67,25 @@ def test_files_of_torch_save_hold_the_same(path, tmp_path):
         assert read_metadata(tmp_path / "hair.pt") == METADATA
 
 
+def test_tensors_may_lie_in_a_dictionary_below(path, tmp_path):
+    torch.save({"mcdm": METADATA.to_json(), "state_dict": load_file(path), "epoch": 64}, tmp_path / "hair.pt")
+    x = torch.randn(1, 3, 16, 16)
+    same = [load_expert(file).raw(x, 5.0, Condition()) for file in (path, tmp_path / "hair.pt")]
+    assert torch.equal(*same)
+
+
+@pytest.mark.parametrize("start", [b"\x80", b"PK"])
+def test_a_header_whose_length_looks_like_another_format(path, start):
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    padding = (int.from_bytes(start, "little") - length) % 256 ** len(start)
+    header = content[8 : 8 + length] + b" " * padding
+    path.write_bytes(len(header).to_bytes(8, "little") + header + content[8 + length :])
+    assert path.read_bytes().startswith(start)
+    assert read_metadata(path) == METADATA
+    assert load_expert(path).name == "hair"
+
+
 def refused(path, message):
     for read in (load_expert, read_metadata):
         with pytest.raises(CheckpointError, match=message) as error:
