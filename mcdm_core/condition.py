@@ -14,20 +14,26 @@ class Condition:
 
     Attributes:
         labels: Class indices, int64, shape (B,).
-        maps: Maps concatenated to x_t (segmentation, sketch), shape (B, C, H, W), values 0…1.
-        embedding: Text or image embedding, shape (B, D).
+        maps: Maps concatenated to x_t (segmentation, sketch), shape (B, C, H, W), values 0…1; for inpainting the known
+            part of the picture, −1…1 and 0 where unknown, and the mask, 1 where known.
+        low_res: Small picture that an upsampler enlarges, shape (B, C, h, w), values −1…1.
+        embedding: Text or image embedding, or one in the place of a class's, shape (B, D).
+        context: Text tokens for attention, shape (B, L, D).
         text_active: Whether the face network's second modulation runs; rows that differ in it never share a batch.
     """
 
     labels: Tensor | None = None
     maps: Tensor | None = None
+    low_res: Tensor | None = None
     embedding: Tensor | None = None
+    context: Tensor | None = None
     text_active: bool = False
 
     def __post_init__(self) -> None:
         rows = {len(tensor) for tensor in self.tensors().values()}
         if len(rows) > 1:
-            raise ValueError(f"Expected the same number of rows in labels, maps and embedding and got {sorted(rows)}.")
+            names = " and ".join(self.tensors())
+            raise ValueError(f"Expected the same number of rows in {names} and got {sorted(rows)}; encode them anew.")
 
     def tensors(self) -> dict[str, Tensor]:
         """The tensors that are present, by field name."""
@@ -60,11 +66,12 @@ class Condition:
         """The null condition ∅ with the same fields, so that both run in one batch: maps and embedding zero, flag kept.
 
         Raises:
-            ValueError: If there are class labels, which have no zero.
+            ValueError: If there are class labels, text tokens or a small picture, whose null is not zero.
         """
-        if self.labels is not None:
+        if any(value is not None for value in (self.labels, self.context, self.low_res)):
             raise ValueError(
-                "Expected a map or an embedding and got class labels, which have no null; choose one explicitly."
+                "Expected a map or an embedding and got class labels, text tokens or a small picture, whose null is "
+                "not zero; take the null from the expert's encoder."
             )
         return self._map(torch.zeros_like)
 

@@ -1,5 +1,6 @@
-"""Denoising networks."""
+"""Denoising networks, and the transformer that reads the text of some."""
 
+from .text_transformer import TextTransformer, TextTransformerConfig
 from .unet import UNet, UNetConfig
 
-__all__ = ["UNet", "UNetConfig"]
+__all__ = ["TextTransformer", "TextTransformerConfig", "UNet", "UNetConfig"]

@@ -117,17 +117,23 @@ class ResBlock(nn.Module):
         norm_in, act_in, conv_in = self.in_layers
         norm_out, *rest_out = self.out_layers
         h = conv_in(self.resample(act_in(norm_in(x))))
-        modulation = self.emb_layers(emb)[:, :, None, None]
+        modulation = _project(self.emb_layers, emb).to(h.dtype)[:, :, None, None]
         if self.scale_shift_norm:
             h = _modulate(norm_out(h), modulation)
             if film is not None:
                 # The release normalizes a second time, with the same parameters, before the second modulation.
-                h = _modulate(norm_out(h), self.cond_emb_layers(film)[:, :, None, None])
+                h = _modulate(norm_out(h), _project(self.cond_emb_layers, film).to(h.dtype)[:, :, None, None])
         else:
             h = norm_out(h + modulation)
         for layer in rest_out:
             h = layer(h)
         return self.skip_connection(self.resample(x)) + h
+
+
+def _project(layers: nn.Sequential, emb: Tensor) -> Tensor:
+    """SiLU and linear layer, in the dtype of its weights: files in half precision keep some of them in float32."""
+    act, linear = layers
+    return linear(act(emb).to(linear.weight.dtype))
 
 
 def _modulate(h: Tensor, scale_shift: Tensor) -> Tensor:
@@ -136,7 +142,7 @@ def _modulate(h: Tensor, scale_shift: Tensor) -> Tensor:
 
 
 class AttentionBlock(nn.Module):
-    """Self-attention over the pixels of a feature map.
+    """Self-attention over the pixels of a feature map, which in GLIDE also attends to text tokens.
 
     Args:
         channels: Feature channels C.
@@ -144,25 +150,42 @@ class AttentionBlock(nn.Module):
         new_order: How the 3C channels of `qkv` are laid out: True splits q, k and v first, then heads (ADM-64);
             False splits heads first (every other published file).
         groups: Groups of the norm.
+        context_dim: Width of the text tokens whose keys and values precede those of the pixels; None for no text.
     """
 
-    def __init__(self, channels: int, num_heads: int, new_order: bool = False, groups: int = 32):
+    def __init__(
+        self,
+        channels: int,
+        num_heads: int,
+        new_order: bool = False,
+        groups: int = 32,
+        context_dim: int | None = None,
+    ):
         super().__init__()
         self.num_heads = num_heads
         self.new_order = new_order
         self.norm = GroupNorm32(groups, channels)
         self.qkv = nn.Conv1d(channels, 3 * channels, 1)
+        if context_dim is not None:
+            self.encoder_kv = nn.Conv1d(context_dim, 2 * channels, 1)
         self.proj_out = nn.Conv1d(channels, channels, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Attend over the pixels of x (B, C, H, W), residually."""
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Attend over the pixels of x (B, C, H, W) and the tokens of context (B, context_dim, L), residually."""
         b, c, *spatial = x.shape
         flat = x.reshape(b, c, -1)
-        qkv = self.qkv(self.norm(flat))
-        if self.new_order:
-            q, k, v = qkv.reshape(b, 3, self.num_heads, c // self.num_heads, -1).transpose(-1, -2).unbind(1)
-        else:
-            q, k, v = qkv.reshape(b, self.num_heads, 3, c // self.num_heads, -1).transpose(-1, -2).unbind(2)
+        q, k, v = self._heads(self.qkv(self.norm(flat)), 3)
+        if context is not None:
+            text_k, text_v = self._heads(self.encoder_kv(context.to(flat.dtype)), 2)
+            k, v = torch.cat([text_k, k], dim=2), torch.cat([text_v, v], dim=2)
         h = F.scaled_dot_product_attention(q, k, v)
         h = h.transpose(-1, -2).reshape(b, c, -1)
         return (flat + self.proj_out(h)).reshape(b, c, *spatial)
+
+    def _heads(self, features: Tensor, parts: int) -> tuple[Tensor, ...]:
+        """Split (B, parts·C, L) into `parts` tensors of shape (B, heads, L, C/heads)."""
+        b, channels, length = features.shape
+        width = channels // parts // self.num_heads
+        if self.new_order:
+            return features.reshape(b, parts, self.num_heads, width, length).transpose(-1, -2).unbind(1)
+        return features.reshape(b, self.num_heads, parts, width, length).transpose(-1, -2).unbind(2)

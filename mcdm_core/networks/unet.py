@@ -1,4 +1,4 @@
-"""The ADM UNet, with the additions of the paper's face and sketch networks and of the small experts that ship.
+"""The ADM UNet, with what GLIDE, the paper's face and sketch networks and the small experts that ship add to it.
 
 One class builds every pixel-space expert; what differs is in `UNetConfig`. Parameter names are those of the published
 checkpoints.
@@ -34,10 +34,13 @@ class UNetConfig:
             the network smuggles it past in a bright speck; narrow networks want fewer.
         dropout: Dropout probability while training.
         num_classes: Size of the class embedding, None for none.
-        map_channels: Channels of the maps concatenated to x_t (segmentation, sketch, low resolution), 0 for none.
+        map_channels: Channels of the maps concatenated to x_t (segmentation, sketch, inpainting), 0 for none.
+        low_res_channels: Channels of the small picture that is enlarged and concatenated last (upsamplers), 0 for none.
         convert_maps: The paper's face network first convolves its maps down to `in_channels`.
         film_dim: Width of an embedding that modulates every residual block (the face network's branch).
-        pooled_dim: Width of an embedding added to the time embedding (as GLIDE adds its pooled text).
+        pooled_dim: Width of an embedding projected and added to the time embedding.
+        context_dim: Width of the text tokens that attention reads (GLIDE); their pooled embedding, as wide as the time
+            embedding, is added to it.
         patch: Pixel-unshuffle factor of the stem; 1 is plain ADM.
     """
 
@@ -56,9 +59,11 @@ class UNetConfig:
     dropout: float = 0.0
     num_classes: int | None = None
     map_channels: int = 0
+    low_res_channels: int = 0
     convert_maps: bool = False
     film_dim: int | None = None
     pooled_dim: int | None = None
+    context_dim: int | None = None
     patch: int = 1
 
     @classmethod
@@ -77,15 +82,20 @@ class UNetConfig:
 
 
 class Stage(nn.ModuleList):
-    """A run of layers of which only residual blocks take the embeddings."""
+    """A run of layers of which only residual blocks take the embeddings, and only attention the text tokens."""
 
     def __init__(self, *layers: nn.Module):
         super().__init__(layers)
 
-    def forward(self, x: Tensor, emb: Tensor, film: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, emb: Tensor, film: Tensor | None, context: Tensor | None) -> Tensor:
         """Apply the layers to features x (B, C, H, W)."""
         for layer in self:
-            x = layer(x, emb, film) if isinstance(layer, ResBlock) else layer(x)
+            if isinstance(layer, ResBlock):
+                x = layer(x, emb, film)
+            elif isinstance(layer, AttentionBlock):
+                x = layer(x, context)
+            else:
+                x = layer(x)
         return x
 
 
@@ -129,10 +139,11 @@ class UNet(nn.Module):
             return residual(channels, channels, kind) if c.resblock_updown else kind(channels, with_conv=True)
 
         def attention(channels: int) -> AttentionBlock:
-            return AttentionBlock(channels, c.heads(channels), c.new_attention_order, c.norm_groups)
+            return AttentionBlock(channels, c.heads(channels), c.new_attention_order, c.norm_groups, c.context_dim)
 
         widths = [int(mult * c.model_channels) for mult in c.channel_mult]
-        stem_in = (c.in_channels + (c.in_channels if c.convert_maps else c.map_channels)) * c.patch**2
+        map_channels = c.in_channels if c.convert_maps else c.map_channels
+        stem_in = (c.in_channels + map_channels + c.low_res_channels) * c.patch**2
         channels = widths[0]
         self.input_blocks = nn.ModuleList([Stage(nn.Conv2d(stem_in, channels, 3, padding=1))])
         skips = [channels]
@@ -172,7 +183,9 @@ class UNet(nn.Module):
         *,
         labels: Tensor | None = None,
         maps: Tensor | None = None,
+        low_res: Tensor | None = None,
         embedding: Tensor | None = None,
+        context: Tensor | None = None,
         text_active: bool = False,
     ) -> Tensor:
         """Raw network output.
@@ -180,48 +193,86 @@ class UNet(nn.Module):
         Args:
             x_t: Noisy image in the variance-preserving form, shape (B, in_channels, H, W).
             t: Original (not respaced) timesteps in 0…999, fractional ones allowed, shape (B,).
-            labels: Class indices, shape (B,); needed where the network has classes.
+            labels: Class indices, shape (B,); needed where the network has classes, unless `embedding` replaces them.
             maps: Concatenated maps, shape (B, map_channels, H, W); None is zeros, the null condition.
-            embedding: Shape (B, film_dim or pooled_dim); None is zeros, the null condition.
+            low_res: Picture to enlarge, −1…1, shape (B, low_res_channels, h, w) of any size; needed by upsamplers.
+            embedding: Shape (B, film_dim or pooled_dim), None is zeros, the null condition; or 4·model_channels wide:
+                an embedding in the place of a class's, or the pooled text of a network that reads text tokens.
+            context: Text tokens, shape (B, L, context_dim); needed where the network reads them.
             text_active: Whether the face network's second modulation runs, one flag for all rows. It changes the
                 result even where the embedding is zero, so it belongs to the condition, never derived from the batch.
 
         Returns:
             Shape (B, out_channels, H, W).
+
+        Raises:
+            ValueError: If a condition that the network needs is missing, or maps have another shape.
         """
         c = self.config
-        dtype = next(self.parameters()).dtype
-        emb = self.time_embed(timestep_embedding(t, c.model_channels).to(dtype))
-        if c.num_classes is not None:
-            if labels is None:
-                raise ValueError("This expert needs a class label for every row and none was given; use Encode Class.")
-            emb = emb + self.label_emb(labels)
-        if c.pooled_dim is not None and embedding is not None:
-            emb = emb + self.pooled_proj(embedding.to(dtype))
+        emb = self._time_embedding(t, labels, embedding, context)
         film = None
         if c.film_dim is not None and text_active:
-            film = x_t.new_zeros(len(x_t), c.film_dim) if embedding is None else embedding.to(dtype)
+            film = x_t.new_zeros(len(x_t), c.film_dim) if embedding is None else embedding
+        if context is not None:
+            context = context.transpose(1, 2)
 
-        h = self._stem_input(x_t, maps).to(dtype)
+        dtype = _dtype_of(self.input_blocks)
+        h = self._stem_input(x_t, maps, low_res).to(dtype)
         skips = []
         for stage in self.input_blocks:
-            h = stage(h, emb, film)
+            h = stage(h, emb, film, context)
             skips.append(h)
-        h = self.middle_block(h, emb, film)
+        h = self.middle_block(h, emb, film, context)
         for stage in self.output_blocks:
-            h = stage(torch.cat([h, skips.pop()], dim=1), emb, film)
-        return F.pixel_shuffle(self.out(h), c.patch) if c.patch > 1 else self.out(h)
+            h = stage(torch.cat([h, skips.pop()], dim=1), emb, film, context)
+        h = self.out(h.to(_dtype_of(self.out)))
+        return F.pixel_shuffle(h, c.patch) if c.patch > 1 else h
 
-    def _stem_input(self, x_t: Tensor, maps: Tensor | None) -> Tensor:
+    def _time_embedding(
+        self, t: Tensor, labels: Tensor | None, embedding: Tensor | None, context: Tensor | None
+    ) -> Tensor:
+        """Embedding of the timestep with what is added to it, shape (B, 4·model_channels)."""
         c = self.config
+        dtype = _dtype_of(self.time_embed)
+        emb = self.time_embed(timestep_embedding(t, c.model_channels).to(dtype))
+        if c.num_classes is not None:
+            if labels is not None:
+                embedding = self.label_emb(labels)
+            if embedding is None:
+                raise ValueError("This expert needs a class label for every row and none was given; use Encode Class.")
+            return emb + embedding.to(dtype)
+        if c.context_dim is not None:
+            if context is None or embedding is None:
+                raise ValueError("This expert needs text for every row and none was given; use Encode Text.")
+            return emb + embedding.to(dtype)
+        if c.pooled_dim is not None and embedding is not None:
+            return emb + self.pooled_proj(embedding.to(dtype))
+        return emb
+
+    def _stem_input(self, x_t: Tensor, maps: Tensor | None, low_res: Tensor | None) -> Tensor:
+        c = self.config
+        size = x_t.shape[2:]
+        parts = [x_t]
         if c.map_channels:
             if maps is None:
-                maps = x_t.new_zeros(len(x_t), c.map_channels, *x_t.shape[2:])
-            if maps.shape[1:] != (c.map_channels, *x_t.shape[2:]):
+                maps = x_t.new_zeros(len(x_t), c.map_channels, *size)
+            if maps.shape[1:] != (c.map_channels, *size):
                 raise ValueError(
-                    f"Expected maps of shape {(c.map_channels, *x_t.shape[2:])} and got {tuple(maps.shape[1:])}; "
+                    f"Expected maps of shape {(c.map_channels, *size)} and got {tuple(maps.shape[1:])}; "
                     "encode them with this expert's encoder."
                 )
             maps = maps.to(x_t)
-            x_t = torch.cat([x_t, self.input_blocks_convert(maps) if c.convert_maps else maps], dim=1)
-        return F.pixel_unshuffle(x_t, c.patch) if c.patch > 1 else x_t
+            if c.convert_maps:
+                maps = self.input_blocks_convert(maps.to(_dtype_of(self.input_blocks_convert))).to(x_t.dtype)
+            parts.append(maps)
+        if c.low_res_channels:
+            if low_res is None:
+                raise ValueError("This upsampler needs a small picture and none was given; use Encode Low Resolution.")
+            parts.append(F.interpolate(low_res.to(x_t), size, mode="bilinear", align_corners=False))
+        stem = torch.cat(parts, dim=1)
+        return F.pixel_unshuffle(stem, c.patch) if c.patch > 1 else stem
+
+
+def _dtype_of(module: nn.Module) -> torch.dtype:
+    """Dtype of a part; files in half precision keep norms, embeddings and output in float32."""
+    return next(module.parameters()).dtype

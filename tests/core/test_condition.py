@@ -23,9 +23,17 @@ def test_null_keeps_the_fields_and_the_flag():
     assert Condition().null().same_as(Condition())
 
 
-def test_labels_have_no_null():
-    with pytest.raises(ValueError, match="class labels"):
-        Condition(labels=torch.tensor([1])).null()
+@pytest.mark.parametrize(
+    "condition",
+    [
+        Condition(labels=torch.tensor([1])),
+        Condition(context=torch.ones(1, 4, 8), embedding=torch.ones(1, 8)),
+        Condition(low_res=torch.ones(1, 3, 4, 4)),
+    ],
+)
+def test_labels_tokens_and_small_pictures_have_no_zero_for_a_null(condition):
+    with pytest.raises(ValueError, match="from the expert's encoder"):
+        condition.null()
 
 
 def test_rows_must_agree():

@@ -1,0 +1,137 @@
+"""GLIDE's text transformer (Nichol et al., "GLIDE", 2021): token rows to what its UNet reads.
+
+In the published files its tensors lie beside those of the UNet; it is a module of its own because it depends on the
+prompt alone, so that a run needs one pass of it, not one per step.
+"""
+
+from dataclasses import asdict, dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class TextTransformerConfig:
+    """Everything that fixes the architecture; the defaults are the published files'.
+
+    Attributes:
+        vocabulary: Rows of the token embedding.
+        context_length: Tokens in a row, padding included.
+        width: Channels.
+        layers: Transformer layers.
+        heads: Attention heads; divides `width`.
+        pooled_dim: Width of the pooled embedding, that of the UNet's time embedding.
+    """
+
+    vocabulary: int = 50_257
+    context_length: int = 128
+    width: int = 512
+    layers: int = 16
+    heads: int = 8
+    pooled_dim: int = 768
+
+    def to_dict(self) -> dict:
+        """Plain values, fit for JSON; `TextTransformerConfig(**values)` is the inverse."""
+        return asdict(self)
+
+
+class LayerNorm32(nn.LayerNorm):
+    """LayerNorm computed in float32 whatever the dtype of its input."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalize the last dimension of x."""
+        weight, bias = self.weight.float(), self.bias.float()
+        return F.layer_norm(x.float(), self.normalized_shape, weight, bias, self.eps).to(x.dtype)
+
+
+class SelfAttention(nn.Module):
+    """Attention of every token to every token; the channels of `c_qkv` are split into heads first, then q, k and v."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.c_qkv = nn.Linear(width, 3 * width)
+        self.c_proj = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Shape (B, L, width) to the same."""
+        b, length, width = x.shape
+        qkv = self.c_qkv(x).view(b, length, self.heads, 3, width // self.heads).transpose(1, 2)
+        h = F.scaled_dot_product_attention(*qkv.unbind(3))
+        return self.c_proj(h.transpose(1, 2).reshape(b, length, width))
+
+
+class MLP(nn.Module):
+    """Two linear layers with a GELU between."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.c_fc = nn.Linear(width, 4 * width)
+        self.c_proj = nn.Linear(4 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Shape (B, L, width) to the same."""
+        return self.c_proj(F.gelu(self.c_fc(x)))
+
+
+class TransformerLayer(nn.Module):
+    """A pre-norm transformer layer."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.attn = SelfAttention(width, heads)
+        self.ln_1 = LayerNorm32(width)
+        self.mlp = MLP(width)
+        self.ln_2 = LayerNorm32(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Shape (B, L, width) to the same."""
+        x = x + self.attn(self.ln_1(x))
+        return x + self.mlp(self.ln_2(x))
+
+
+class TextTransformer(nn.Module):
+    """Token and position embedding, transformer, final norm and projection, named as in the published files.
+
+    Args:
+        config: The architecture.
+    """
+
+    def __init__(self, config: TextTransformerConfig):
+        super().__init__()
+        self.config = config
+        c = config
+        self.token_embedding = nn.Embedding(c.vocabulary, c.width)
+        self.positional_embedding = nn.Parameter(torch.zeros(c.context_length, c.width))
+        self.padding_embedding = nn.Parameter(torch.zeros(c.context_length, c.width))
+        layers = nn.Sequential(*(TransformerLayer(c.width, c.heads) for _ in range(c.layers)))
+        self.transformer = nn.ModuleDict({"resblocks": layers})
+        self.final_ln = LayerNorm32(c.width)
+        self.transformer_proj = nn.Linear(c.width, c.pooled_dim)
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode token rows.
+
+        Args:
+            tokens: Rows of the token embedding, int64, shape (B, context_length).
+            mask: True where a token is text, shape (B, context_length). Elsewhere the padding embedding takes its
+                place; attention sees all positions. All False is the null condition.
+
+        Returns:
+            Tokens for the UNet's attention, shape (B, context_length, width), and the pooled embedding, shape
+            (B, pooled_dim).
+
+        Raises:
+            ValueError: If the rows have another length, or tokens and mask differ in shape.
+        """
+        length = self.config.context_length
+        if tokens.ndim != 2 or tokens.shape[1] != length or mask.shape != tokens.shape:
+            raise ValueError(
+                f"Expected tokens and mask of shape (B, {length}) and got {tuple(tokens.shape)} and "
+                f"{tuple(mask.shape)}; pad the tokens to {length}."
+            )
+        x = self.token_embedding(tokens) + self.positional_embedding
+        x = torch.where(mask[..., None], x, self.padding_embedding)
+        x = self.final_ln(self.transformer["resblocks"](x))
+        return x, self.transformer_proj(x[:, -1])
