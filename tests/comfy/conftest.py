@@ -43,7 +43,9 @@ def pytest_terminal_summary(terminalreporter):
     differences = [value for name, value in properties if name == "difference"]
     if differences:
         largest = f"{max(differences):.1e} of the latent's scale"
-        terminalreporter.write_line(f"{len(differences)} products agree with brute force; they differ by {largest} at most.")
+        terminalreporter.write_line(
+            f"{len(differences)} products agree with brute force; they differ by {largest} at most."
+        )
 
 
 @pytest.fixture(scope="session")
