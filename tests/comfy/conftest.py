@@ -248,3 +248,17 @@ def passes(monkeypatch):
 
     with torch.no_grad():
         yield SimpleNamespace(watch=watch, found=found)
+
+
+@pytest.fixture
+def limited(monkeypatch):
+    """ComfyUI as it is where only 60 % of a model's weights fit."""
+    from comfy.model_patcher import ModelPatcher
+
+    load = ModelPatcher.partially_load
+
+    def load_a_part(self, device, extra_memory=0, **kwargs):
+        room = int(0.6 * self.model_size()) - self.model.model_loaded_weight_memory
+        return load(self, device, min(extra_memory, max(room, 0)), **kwargs)
+
+    monkeypatch.setattr(ModelPatcher, "partially_load", load_a_part)

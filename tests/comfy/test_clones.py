@@ -24,20 +24,6 @@ def test_three_of_one_checkpoint(load, chain, guide):
     assert torch.equal(guide(chain(*three(load("hair")))), guide(chain(*apart)))
 
 
-@pytest.fixture
-def limited(monkeypatch):
-    """ComfyUI as it is where only 60 % of a model's weights fit."""
-    from comfy.model_patcher import ModelPatcher
-
-    load = ModelPatcher.partially_load
-
-    def load_a_part(self, device, extra_memory=0, **kwargs):
-        room = int(0.6 * self.model_size()) - self.model.model_loaded_weight_memory
-        return load(self, device, min(extra_memory, max(room, 0)), **kwargs)
-
-    monkeypatch.setattr(ModelPatcher, "partially_load", load_a_part)
-
-
 def test_partly_loaded_clones_give_the_same(pair, chain, guide, request):
     together, apart = pair()
     expected = guide(chain(*weighted(*apart)))
