@@ -77,8 +77,9 @@ def draw_samples(setting: Setting, experts: Path, out: Path, workers: int) -> np
         uint8, (count, H, W, 3).
     """
     out.mkdir(parents=True, exist_ok=True)
+    key = setting.key(experts)
     jobs = [
-        _Job(setting, start, experts, out / f"{setting.key}_{start:05d}.npy")
+        _Job(setting, start, experts, out / f"{key}_{start:05d}.npy")
         for start in range(0, setting.count, BATCH)
     ]
     missing = [job for job in jobs if not job.path.exists()]

@@ -115,6 +115,7 @@ def test_samples_are_kept_and_read_again(experts, tmp_path, monkeypatch):
     setting = Setting("sketches", {"sketch": 2.0}, TEST_SEED, 3, steps=1)
     first = draw_samples(setting, experts, tmp_path / "samples", 1)
     assert first.shape == (3, 64, 64, 3)
+    assert [path.name for path in (tmp_path / "samples").iterdir()] == [f"{setting.key(experts)}_00000.npy"]
     monkeypatch.delattr(sampling, "_run")  # sampling again would fail
     assert np.array_equal(draw_samples(setting, experts, tmp_path / "samples", 1), first)
 
