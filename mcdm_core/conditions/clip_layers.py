@@ -1,0 +1,30 @@
+"""Layers of the CLIP towers. Weights may be stored in half precision; the towers compute in float32 on every device."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Linear32(nn.Linear):
+    """Linear layer computed in float32 whatever its weights are stored as."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Float32 x of shape (…, in) to (…, out)."""
+        return F.linear(x, self.weight.float(), None if self.bias is None else self.bias.float())
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, heads: int, causal: bool) -> Tensor:
+    """Multi-head attention.
+
+    Args:
+        q: Queries, shape (B, L, width); the width is split into `heads`.
+        k: Keys of the same shape.
+        v: Values of the same shape.
+        heads: Number of heads.
+        causal: Whether a position sees only itself and those before it.
+
+    Returns:
+        Shape (B, L, width).
+    """
+    b, length, width = q.shape
+    q, k, v = (x.view(b, length, heads, width // heads).transpose(1, 2) for x in (q, k, v))
+    return F.scaled_dot_product_attention(q, k, v, is_causal=causal).transpose(1, 2).reshape(b, length, width)
