@@ -70,3 +70,11 @@ PAIRS = {
 
 def weighted(first, second):
     return (first, {"weight": 0.7}), (second, {"weight": 0.9})
+
+
+def alone(expert, **settings):
+    return (expert, {"weight": 1.0, **settings})
+
+
+def null_of(expert):
+    return (expert, {"condition": expert.null, "weight": 1.0})

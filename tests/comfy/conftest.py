@@ -215,6 +215,12 @@ def guide(node):
     return run
 
 
+@pytest.fixture
+def predict(guide):
+    """Ask a product for x0 at one level, through the whole guider: one Euler step to 0 returns the prediction."""
+    return lambda experts, sigma=3.0: guide(experts, sigmas=(sigma, 0.0))
+
+
 @pytest.fixture(params=PAIRS)
 def pair(request, load):
     """The same pair of MODELs twice: of clones, and of experts that share nothing."""

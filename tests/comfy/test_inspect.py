@@ -5,6 +5,8 @@ import math
 import pytest
 import torch
 
+from .attachments import unclamped
+
 SIGMAS = torch.tensor([20.0, 3.0, 0.5, 0.0])
 TILE, TITLE = 256 + 8, 256 // 3
 
@@ -60,10 +62,7 @@ def test_the_latent_is_sampler_custom_advanceds(load, chain, node, inputs, sampl
 
 
 def test_predictions_are_those_of_each_expert_alone(load, chain, node, inputs, record):
-    hair, skin = load("hair"), load("skin")
-    for expert in (hair, skin):
-        expert.model = expert.model.clone()
-        expert.model.model_options.pop("sampler_post_cfg_function")
+    hair, skin = unclamped(load("hair")), unclamped(load("skin"))
     (first, *_) = record(chain(hair, (skin, {"weight": 2.0})), inputs(batch=1), "first").shown()
     alone = [record(chain((expert, {"weight": 1.0})), inputs(batch=1), "first").shown()[0] for expert in (hair, skin)]
     for i in range(2):

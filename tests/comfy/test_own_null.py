@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from .attachments import alone, null_of, unclamped
+
 SIGMAS = torch.tensor([20.0, 3.0, 0.5, 0.0])
 
 
@@ -21,19 +23,6 @@ def guide(node):
 
 
 @pytest.fixture
-def unclamped(load):
-    """Load an expert whose predictions may leave −1…1, so that rules can be checked beyond it."""
-
-    def loader(name):
-        expert = load(name)
-        expert.model = expert.model.clone()
-        expert.model.model_options.pop("sampler_post_cfg_function")
-        return expert
-
-    return loader
-
-
-@pytest.fixture
 def once(guide):
     """The prediction of a chain at one level: one Euler step to 0 returns it."""
     return lambda experts: guide(experts, sigmas=torch.tensor([3.0, 0.0]))
@@ -46,15 +35,7 @@ def another_condition(node, expert):
     return condition
 
 
-def alone(expert, **settings):
-    return (expert, {"weight": 1.0, **settings})
-
-
-def null_of(expert):
-    return (expert, {"condition": expert.null, "weight": 1.0})
-
-
-def test_on_one_model_it_is_composable_diffusion(unclamped, chain, guide, node):
+def test_on_one_model_it_is_composable_diffusion(load, chain, guide, node):
     import comfy.samplers
 
     class ByHand(comfy.samplers.CFGGuider):
@@ -65,7 +46,7 @@ def test_on_one_model_it_is_composable_diffusion(unclamped, chain, guide, node):
             first, second, null = comfy.samplers.calc_cond_batch(self.inner_model, conds, x, timestep, model_options)
             return null + 2.5 * (first - null) - 0.7 * (second - null)
 
-    hair = unclamped("hair")
+    hair = unclamped(load("hair"))
     other = another_condition(node, hair)
     theirs = ByHand(hair.model)
     theirs.inner_set_conds({"positive": hair.condition, "second": other, "negative": hair.null})
@@ -86,8 +67,8 @@ def test_one_expert_is_cfg_bit_for_bit(load, chain, guide, sampler_name, cfg):
     assert torch.equal(ours, guide(guider=theirs, sampler_name=sampler_name))
 
 
-def test_every_expert_is_guided_away_from_its_own_null(unclamped, chain, once, node):
-    hair, skin = unclamped("hair"), unclamped("skin")
+def test_every_expert_is_guided_away_from_its_own_null(load, chain, once, node):
+    hair, skin = unclamped(load("hair")), unclamped(load("skin"))
     settings = [(hair, {"weight": 1.5, "reliability": 1.0}), (skin, {"weight": -0.7, "reliability": 3.0})]
     c = [once(chain(alone(expert))) for expert in (hair, skin)]
     u = [once(chain(null_of(expert))) for expert in (hair, skin)]
@@ -96,8 +77,8 @@ def test_every_expert_is_guided_away_from_its_own_null(unclamped, chain, once, n
     torch.testing.assert_close(once(chain(*settings[::-1])), expected, atol=1e-5, rtol=0)
 
 
-def test_guidance_hooks_see_the_rule(unclamped, chain, once):
-    hair, skin, seen = unclamped("hair"), unclamped("skin"), []
+def test_guidance_hooks_see_the_rule(load, chain, once):
+    hair, skin, seen = unclamped(load("hair")), unclamped(load("skin")), []
     nulls = [once(chain(null_of(expert))) for expert in (hair, skin)]
     hair.model.set_model_sampler_post_cfg_function(lambda args: seen.append(args) or args["denoised"])
     product = once(chain((hair, {"weight": 1.5, "reliability": 1.0}), (skin, {"weight": 2.5, "reliability": 3.0})))

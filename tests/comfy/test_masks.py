@@ -1,0 +1,38 @@
+"""Masks: every expert acts in its own place."""
+
+import logging
+
+import torch
+
+from .attachments import alone, null_of
+
+
+def test_masks_give_each_expert_its_region(load, chain, predict):
+    left = torch.zeros(1, 64, 64)
+    left[..., :32] = 1.0  # twice the latent's resolution
+    hair, skin = load("hair"), load("skin")
+    product = predict(chain((hair, {"weight": 2.0, "mask": left}), (skin, {"weight": 3.0, "mask": 1 - left})))
+    torch.testing.assert_close(product[..., :16], predict(chain((hair, {"weight": 2.0})))[..., :16], atol=1e-5, rtol=0)
+    torch.testing.assert_close(product[..., 16:], predict(chain((skin, {"weight": 3.0})))[..., 16:], atol=1e-5, rtol=0)
+
+
+def test_a_null_is_asked_for_only_if_it_counts_somewhere(load, chain, predict, passes):
+    left = torch.zeros(1, 32, 32)
+    left[..., :16] = 1.0
+    hair, skin = passes.watch(load("hair")), passes.watch(load("skin"))
+    entries = [(hair, {"weight": 1.0, "mask": left, "null": None}), (skin, {"weight": 3.0, "mask": 1 - left})]
+    product = predict(chain(*entries))
+    assert sum(call.rows for call in passes.found) == 3
+    torch.testing.assert_close(product[..., :16], predict(chain(alone(hair)))[..., :16], atol=1e-5, rtol=0)
+    torch.testing.assert_close(product[..., 16:], predict(chain((skin, {"weight": 3.0})))[..., 16:], atol=1e-5, rtol=0)
+
+
+def test_uncovered_places_are_unconditional_and_named_once(load, chain, predict, caplog):
+    hair, mask = load("hair"), torch.zeros(1, 32, 32)
+    mask[:, :8] = 1.0
+    with caplog.at_level(logging.WARNING):
+        product = predict(chain((hair, {"weight": 2.0, "mask": mask})))
+    assert [record.getMessage() for record in caplog.records if "covers" in record.getMessage()] == [
+        "No mask covers 75.0 % of the picture; the unconditional estimate is used there."
+    ]
+    torch.testing.assert_close(product[:, :, 8:], predict(chain(null_of(hair)))[:, :, 8:], atol=1e-5, rtol=0)
