@@ -288,17 +288,3 @@ def test_guiders_are_refused_for_what_the_product_would_leave_out(load, chain, p
         with pytest.raises(ValueError, match="OwnGuider"):
             custom_sampler(guider)
         assert not passes.found
-
-
-def test_newer_arguments_are_passed_on(load, chain, product):
-    """Newer ComfyUI hands `latent_shapes` and more to `outer_sample`; here they reach CFGGuider, which has none."""
-    import comfy.patcher_extension
-
-    def newer(executor, *args, **kwargs):
-        return executor(*args, **kwargs, unknown_keyword=1)
-
-    hair = load("hair")
-    hair.model = hair.model.clone()
-    hair.model.add_wrapper(comfy.patcher_extension.WrappersMP.OUTER_SAMPLE, newer)
-    with pytest.raises(TypeError, match="unknown_keyword"):
-        core_ksampler(product(hair, chain(load("skin"))), hair, 2.0)

@@ -2,7 +2,6 @@
 
 import gc
 import logging
-from functools import partial
 
 import pytest
 import torch
@@ -181,48 +180,3 @@ def test_runs_leave_no_objects_behind(load, chain, node, guide):
         return len(gc.get_objects())
 
     assert objects_after(10) == pytest.approx(objects_after(190), rel=0.01)
-
-
-def test_newer_arguments_are_passed_on(load, chain, guide, monkeypatch):
-    """Newer ComfyUI hands `latent_shapes`, and may hand more, through these methods."""
-    import comfy.samplers
-    from comfy.patcher_extension import WrappersMP
-
-    core, process, seen = comfy.samplers.CFGGuider, comfy.samplers.process_conds, []
-    outer_sample, inner_sample = core.outer_sample, core.inner_sample
-
-    def newer_outer_sample(self, *args, **keywords):
-        seen.append(("outer_sample", keywords))
-        self.inner_sample = partial(type(self).inner_sample, self, **keywords)
-        try:
-            return outer_sample(self, *args)
-        finally:
-            del self.inner_sample
-
-    def newer_inner_sample(self, *args, **keywords):
-        seen.append(("inner_sample", keywords))
-        return inner_sample(self, *args)
-
-    def newer_process_conds(*args, latent_shapes=None, **keywords):
-        seen.append(("process_conds", latent_shapes))
-        return process(*args, **keywords)
-
-    monkeypatch.setattr(core, "outer_sample", newer_outer_sample)
-    monkeypatch.setattr(core, "inner_sample", newer_inner_sample)
-    monkeypatch.setattr(comfy.samplers, "process_conds", newer_process_conds)
-    more = {"latent_shapes": [(1, 3, 32, 32)], "unknown": 1}
-    experts = [load("hair"), load("skin")]
-    for kind in (WrappersMP.OUTER_SAMPLE, WrappersMP.PREDICT_NOISE):
-        experts[0].model.add_wrapper(kind, lambda executor, *args: executor(*args, **more))
-    guide(chain(*experts))
-    assert [call for call in seen if call[0] != "process_conds"] == [("outer_sample", more), ("inner_sample", more)]
-    assert ("process_conds", more["latent_shapes"]) in seen  # for the second expert; ComfyUI's own call is the older
-
-
-def test_unknown_keywords_of_sampling_reach_comfyui(load, chain, node):
-    import comfy.samplers
-
-    (guider,) = node("MCDM_Guider", experts=chain(load("hair")))
-    noise = torch.zeros(1, 3, 32, 32)
-    with pytest.raises(TypeError, match="unknown_keyword"):
-        guider.sample(noise, noise, comfy.samplers.sampler_object("euler"), torch.tensor([1.0, 0.0]), unknown_keyword=1)

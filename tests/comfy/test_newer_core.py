@@ -1,0 +1,109 @@
+"""Newer ComfyUI hands `latent_shapes`, and may hand more, through methods that this pack overrides: all arrives."""
+
+from functools import partial
+
+import pytest
+
+MORE = {"latent_shapes": [(1, 3, 32, 32)], "unknown": 1}
+
+
+@pytest.fixture
+def newer(monkeypatch):
+    """Let methods of CFGGuider take what newer ones take; returns what each was given, in the order of the calls."""
+    import comfy.samplers
+
+    core, seen = comfy.samplers.CFGGuider, []
+
+    def take(name):
+        older = getattr(core, name)
+
+        def method(self, *args, **given):
+            seen.append((type(self).__name__, name, {key: given.pop(key) for key in MORE if key in given}))
+            return older(self, *args, **given)
+
+        monkeypatch.setattr(core, name, method)
+
+    for name in ("sample", "outer_sample", "inner_sample"):
+        take(name)
+    return seen
+
+
+def handing_on(executor, *args, **given):
+    """A wrapper that hands on more than it was given."""
+    return executor(*args, **{**given, **MORE})
+
+
+@pytest.fixture
+def experts(load):
+    """Two experts, the first with a MODEL of its own to wrap."""
+    found = [load("hair"), load("skin")]
+    found[0].model = found[0].model.clone()
+    return found
+
+
+def test_sample(chain, experts, guide, newer):
+    guide(chain(*experts), unknown=1)
+    assert ("ProductGuider", "sample", {"unknown": 1}) in newer
+
+
+def test_outer_sample(chain, experts, guide, newer):
+    from comfy.patcher_extension import WrappersMP
+
+    experts[0].model.add_wrapper(WrappersMP.OUTER_SAMPLE, handing_on)
+    guide(chain(*experts))
+    assert ("ProductGuider", "outer_sample", MORE) in newer
+
+
+def test_outer_sample_of_product_as_model(node, chain, experts, newer):
+    import torch
+    from comfy.patcher_extension import WrappersMP
+
+    import nodes
+
+    experts[0].model.add_wrapper(WrappersMP.OUTER_SAMPLE, handing_on)
+    (model,) = node("MCDM_ProductModel", model=experts[0].model, reliability=1.0, experts=chain(experts[1]))
+    latent = {"samples": torch.zeros(1, 3, 32, 32)}
+    nodes.common_ksampler(model, 5, 2, 2.0, "euler", "normal", experts[0].condition, experts[0].null, latent)
+    assert ("_HostedGuider", "outer_sample", MORE) in newer
+
+
+def test_inner_sample_and_the_conditions_of_every_expert(chain, experts, node, guide, newer, monkeypatch):
+    import comfy.samplers
+
+    process, processed = comfy.samplers.process_conds, []
+
+    def newer_process_conds(*args, latent_shapes=None, **given):
+        processed.append(latent_shapes)
+        return process(*args, **given)
+
+    monkeypatch.setattr(comfy.samplers, "process_conds", newer_process_conds)
+    (guider,) = node("MCDM_Guider", experts=chain(*experts))
+    guider.inner_sample = partial(guider.inner_sample, **MORE)
+    guide(guider=guider)
+    assert ("ProductGuider", "inner_sample", MORE) in newer
+    assert MORE["latent_shapes"] in processed  # for the second expert; ComfyUI's own call is the older
+
+
+def test_predict_noise(chain, experts, guide):
+    from comfy.patcher_extension import WrappersMP
+
+    before = guide(chain(*experts))
+    experts[0].model.add_wrapper(WrappersMP.PREDICT_NOISE, handing_on)
+    assert guide(chain(*experts)).equal(before)
+
+
+def test_loading(chain, experts, guide, monkeypatch):
+    import comfy.sampler_helpers
+    from comfy.patcher_extension import WrappersMP
+
+    load, seen = comfy.sampler_helpers._prepare_sampling, []
+
+    def newer_prepare_sampling(*args, unknown=None, latent_shapes=None, **given):
+        seen.append((unknown, latent_shapes))
+        return load(*args, **given)
+
+    monkeypatch.setattr(comfy.sampler_helpers, "_prepare_sampling", newer_prepare_sampling)
+    for expert in experts:
+        expert.model.add_wrapper(WrappersMP.PREPARE_SAMPLING, handing_on)
+    guide(chain(*experts))
+    assert seen == [(1, MORE["latent_shapes"])]  # one call, for all experts
