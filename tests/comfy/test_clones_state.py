@@ -4,23 +4,11 @@ import pytest
 import torch
 
 from .attachments import weighted, with_lora
+from .leaks import state_of
 
 
 def weights_of(expert):
     return {name: value.clone() for name, value in expert.model.model.state_dict().items()}
-
-
-def leftovers_of(expert):
-    """Everything beside its weights that a run could leave in a network or a MODEL."""
-    model, patcher = expert.model.model, expert.model
-    functions = {
-        name: (len(module.weight_function), len(module.bias_function), module.comfy_cast_weights)
-        for name, module in model.named_modules()
-        if hasattr(module, "weight_function")
-    }
-    flags = (model.current_patcher, model.model_lowvram, model.model_loaded_weight_memory)
-    hooks = (set(patcher.hook_backup), patcher.current_hooks, set(patcher.hook_patches), patcher.cached_hook_patches)
-    return functions, flags, hooks, set(patcher.backup), set(patcher.object_patches_backup)
 
 
 def same(first, second):
@@ -34,10 +22,11 @@ def unchanged(chain, guide):
     def check(experts, run):
         alone = [guide(chain(expert)) for expert in experts]
         guide(chain(experts[0]))
-        weights, leftovers = weights_of(experts[0]), leftovers_of(experts[0])
+        models = [expert.model for expert in experts]
+        weights, state = weights_of(experts[0]), state_of(*models)
         run(chain(*weighted(*experts)))
         assert same(weights_of(experts[0]), weights)
-        assert leftovers_of(experts[0]) == leftovers
+        assert state_of(*models) == state
         assert all(torch.equal(guide(chain(expert)), result) for expert, result in zip(experts, alone, strict=True))
 
     return check

@@ -3,8 +3,12 @@
 import gc
 import logging
 
+import psutil
 import pytest
 import torch
+
+from .attachments import hooked, hooks_like_a_lora, with_lora
+from .leaks import state_of
 
 
 def test_all_experts_are_loaded_in_one_call(load, chain, guide, monkeypatch):
@@ -167,16 +171,48 @@ def test_a_cached_guider_gives_the_same_50_times(load, chain, node, guide):
     assert all(torch.equal(guide(None, guider=guider, sigmas=(3.0, 0.0)), first) for _ in range(49))
 
 
-def test_runs_leave_no_objects_behind(load, chain, node, guide):
-    experts = [load("hair"), load("skin")]
-    for expert in experts:
-        expert.model.set_model_unet_function_wrapper(lambda apply_model, args: torch.zeros_like(args["input"]))
-    (guider,) = node("MCDM_Guider", experts=chain(*experts))
+def memory_in_use():
+    """Bytes of the tensors alive, the number of objects, and the bytes of the process."""
+    gc.collect()
+    objects = gc.get_objects()
+    storages = [thing.untyped_storage() for thing in objects if issubclass(type(thing), torch.Tensor)]
+    tensors = {storage.data_ptr(): storage.nbytes() for storage in storages}
+    return sum(tensors.values()), len(objects), psutil.Process().memory_info().rss
 
-    def objects_after(runs):
+
+def test_memory_after_200_runs_is_that_after_10(load, chain, node, guide):
+    """Of clones, of which one has hooks, and of a second network."""
+    hair = load("hair")
+    lora = hooked(with_lora(hair), hooks_like_a_lora(hair.model, 5))
+    (guider,) = node("MCDM_Guider", experts=chain(hair, lora, load("skin")))
+
+    def used_after(runs):
         for _ in range(runs):
-            guide(None, guider=guider, sigmas=(3.0, 0.0))
-        gc.collect()
-        return len(gc.get_objects())
+            guide(guider=guider, sigmas=(3.0, 0.0), disable_pbar=True)
+        return memory_in_use()
 
-    assert objects_after(10) == pytest.approx(objects_after(190), rel=0.01)
+    tensors, objects, process = used_after(10)
+    tensors_later, objects_later, process_later = used_after(190)
+    assert tensors_later == tensors
+    assert objects_later - objects < 190  # not one more for each run
+    assert process_later == pytest.approx(process, rel=0.01)
+
+
+LEAKS = {
+    "wrapper": lambda model: model.add_wrapper("outer_sample", print),
+    "option": lambda model: model.model_options["transformer_options"].setdefault("patches", {}).update(a=[print]),
+    "hook": lambda model: setattr(model, "hook_mode", None),
+    "backup": lambda model: model.backup.update(a=None),
+    "object": lambda model: setattr(model.model, "model_sampling", torch.nn.Identity()),
+    "current patcher": lambda model: setattr(model.model, "current_patcher", model),
+    "weight function": lambda model: setattr(model.model.diffusion_model.network.out[2], "weight_function", [print]),
+}
+
+
+@pytest.mark.parametrize("leak", LEAKS)
+def test_whatever_a_run_left_behind_would_be_seen(load, leak):
+    model = load("hair").model
+    before = state_of(model)
+    assert state_of(model) == before
+    LEAKS[leak](model)
+    assert state_of(model) != before
