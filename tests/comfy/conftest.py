@@ -39,13 +39,12 @@ def pytest_collection_modifyitems(items):
 def pytest_terminal_summary(terminalreporter):
     if any(NO_COMFYUI in str(report.longrepr) for report in terminalreporter.stats.get("skipped", [])):
         terminalreporter.write_line(f"ComfyUI tests SKIPPED: {NO_COMFYUI}.")
-    properties = [entry for report in terminalreporter.getreports("passed") for entry in report.user_properties]
-    differences = [value for name, value in properties if name == "difference"]
+    passed = [(dict(report.user_properties), report.nodeid) for report in terminalreporter.getreports("passed")]
+    differences = [(properties["difference"], name) for properties, name in passed if "difference" in properties]
     if differences:
-        largest = f"{max(differences):.1e} of the latent's scale"
-        terminalreporter.write_line(
-            f"{len(differences)} products agree with brute force; they differ by {largest} at most."
-        )
+        largest, name = max(differences)
+        terminalreporter.write_line(f"{len(differences)} products agree with brute force; they differ by {largest:.1e}")
+        terminalreporter.write_line(f"of the latent's scale at most, in {name}.")
 
 
 @pytest.fixture(scope="session")
