@@ -17,7 +17,16 @@ from .differences import same_weights
 from .levels import is_flow, same_space
 from .pixel_model import PixelModel
 
-_READ_TOKENS_AS_THEY_ARE = (comfy.model_base.BaseModel, comfy.model_base.SDXL)
+# Where the width of a text token is in the configuration of models that read tokens as they are.
+_TOKEN_WIDTH: dict[type, tuple[str, ...]] = {
+    comfy.model_base.BaseModel: ("context_dim",),
+    comfy.model_base.SDXL: ("context_dim",),
+    comfy.model_base.SD3: ("context_embedder_config", "params", "in_features"),
+    comfy.model_base.AuraFlow: ("cond_seq_dim",),
+    comfy.model_base.Flux: ("context_in_dim",),
+    comfy.model_base.Chroma: ("context_in_dim",),
+    comfy.model_base.Lumina2: ("cap_feat_dim",),
+}
 
 
 def check_experts(experts: Experts, latent_image: Tensor) -> None:
@@ -177,13 +186,25 @@ def _check_conditioning(
     for tokens, values in conditioning:
         if isinstance(model, PixelModel):
             _check_pixel_conditioning(model, name, role, values, latent_image)
-        elif type(model) in _READ_TOKENS_AS_THEY_ARE and isinstance(tokens, Tensor):
-            width = model.model_config.unet_config.get("context_dim")
-            if isinstance(width, int) and tokens.shape[-1] != width:
-                raise ValueError(
-                    f"Expected a {role} of {width} values per token for {name} and got {tokens.shape[-1]}; encode it "
-                    "with the CLIP of the same checkpoint."
-                )
+        elif isinstance(tokens, Tensor):
+            _check_tokens(model, name, role, tokens)
+
+
+def _check_tokens(model: comfy.model_base.BaseModel, name: str, role: str, tokens: Tensor) -> None:
+    width = _token_width(model)
+    if width is not None and tokens.shape[-1] != width:
+        raise ValueError(
+            f"Expected a {role} of {width} values per token for {name} and got {tokens.shape[-1]}; encode it with the "
+            "CLIP of the same checkpoint."
+        )
+
+
+def _token_width(model: comfy.model_base.BaseModel) -> int | None:
+    """Values per token that a model reads, None where its configuration doesn't tell."""
+    found: Any = model.model_config.unet_config if type(model) in _TOKEN_WIDTH else None
+    for name in _TOKEN_WIDTH.get(type(model), ()):
+        found = found.get(name) if isinstance(found, dict) else None
+    return found if isinstance(found, int) else None
 
 
 def _check_pixel_conditioning(

@@ -115,6 +115,47 @@ def test_products_that_cannot_be_sampled(refused, load, chain, node, setup, monk
     assert len(calls) == 1  # the run that `refused` tries afterwards
 
 
+@pytest.mark.parametrize(
+    ("kind", "config"),
+    [
+        ("SD15", {"context_dim": 7}),
+        ("SDXL", {"context_dim": 7}),
+        ("SD3", {"context_embedder_config": {"target": "torch.nn.Linear", "params": {"in_features": 7}}}),
+        ("AuraFlow", {"cond_seq_dim": 7}),
+        ("Flux", {"context_in_dim": 7}),
+        ("Chroma", {"context_in_dim": 7}),
+        ("Lumina2", {"cap_feat_dim": 7}),
+        ("SD3", {}),
+    ],
+)
+def test_tokens_of_another_width(host, kind, config):
+    import comfy.supported_models
+    from comfy.model_patcher import ModelPatcher
+
+    bare = {"disable_unet_model_creation": True, "in_channels": 4}
+    model = getattr(comfy.supported_models, kind)({**bare, **config}).get_model({})
+    patcher = ModelPatcher(model, torch.device("cpu"), torch.device("cpu"))
+    latent = torch.zeros(1, model.latent_format.latent_channels, 8, 8)
+
+    def check(width):
+        tokens = [[torch.zeros(1, 2, width), {}]]
+        host.refusals.check_experts((host.chain.ExpertInput(patcher, tokens, tokens),), latent)
+
+    check(7)
+    if config:
+        with pytest.raises(ValueError, match="7 values per token for expert 1 and got 8"):
+            check(8)
+    else:
+        check(8)  # the configuration doesn't tell
+
+
+def test_a_video_packed_with_its_sound(host, load, chain):
+    """As newer ComfyUI has them."""
+    latent = torch.nested.nested_tensor([torch.zeros(3, 4, 8, 8), torch.zeros(3, 2, 20, 1)])
+    with pytest.raises(ValueError, match=r"one latent for expert 1 .*; sample them apart"):
+        host.refusals.check_experts(chain(load("hair")), latent)
+
+
 def test_one_device_may_have_two_names(load, chain, sample):
     assert sample(Setups(load, chain).on_device("cpu:0"), steps=1).isfinite().all()
 

@@ -57,11 +57,11 @@ class Setups:
         self.latent = torch.zeros(2, 4, 8, 12)
         return self.chain(self.checkpoint(network("flow", 1), 16))
 
-    def tokens_of_another_clip(self):
+    def tokens_of_another_clip(self, layout):
         from .oracle.networks import network
 
         self.latent = torch.zeros(2, 4, 8, 12)
-        return self.chain(self.checkpoint(network("eps", 1), 16), self.checkpoint(network("v", 2), 1024))
+        return self.chain(self.checkpoint(network("eps", 1), 16), self.checkpoint(network(layout, 2), 1024))
 
     def checkpoint(self, model, width):
         tokens = [[torch.zeros(1, 7, width), {}]]
@@ -173,7 +173,11 @@ SETUPS = {
         "Wrong condition for expert 2 .*without one; connect",
     ),
     "tokens of another CLIP": (
-        lambda s, _: s.tokens_of_another_clip(),
+        lambda s, _: s.tokens_of_another_clip("v"),
+        "condition of 16 values per token for expert 2 and got 1024; encode",
+    ),
+    "tokens of another CLIP for a flow model": (
+        lambda s, _: s.tokens_of_another_clip("flow"),
         "condition of 16 values per token for expert 2 and got 1024; encode",
     ),
     "a ControlNet for two": (
