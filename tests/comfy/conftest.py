@@ -233,6 +233,16 @@ def pair(request, load):
 
 
 @pytest.fixture
+def product(node):
+    """Make a MODEL of an expert's and a chain of others."""
+
+    def make(expert, experts, reliability=1.0):
+        return node("MCDM_ProductModel", model=expert.model, reliability=reliability, experts=experts)[0]
+
+    return make
+
+
+@pytest.fixture
 def passes(monkeypatch):
     """Rows and `cond_or_uncond` of every network call, by the name of the expert."""
     import torch

@@ -3,14 +3,9 @@
 import pytest
 import torch
 
+from .core_samplers import core_ksampler
+
 SAMPLERS = ["euler", "dpmpp_2m", "dpmpp_2m_sde", "ddim", "euler_cfg_pp"]
-
-
-def core_ksampler(expert, cfg, sampler_name, latent, denoise=1.0):
-    import nodes
-
-    settings = (5, 4, cfg, sampler_name, "normal", expert.condition, expert.null, latent)
-    return nodes.common_ksampler(expert.model, *settings, denoise=denoise)[0]["samples"]
 
 
 @pytest.mark.parametrize("cfg", [1.0, 2.5])
@@ -19,7 +14,7 @@ def core_ksampler(expert, cfg, sampler_name, latent, denoise=1.0):
 def test_equals_core_ksampler(load, chain, sample, name, sampler_name, cfg):
     expert, latent = load(name), {"samples": torch.zeros(2, 3, 32, 32)}
     ours = sample(chain((expert, {"weight": cfg})), latent, sampler_name, steps=4)
-    theirs = core_ksampler(expert, cfg, sampler_name, latent)
+    theirs = core_ksampler(expert.model, expert, cfg, sampler_name, latent)
     assert torch.equal(ours, theirs)
     assert 0.05 < theirs.std() < 0.999  # a saturated picture would compare nothing
 
@@ -31,7 +26,7 @@ def test_equals_core_ksampler_when_inpainting_a_picture(load, chain, sample):
     mask[:, 8:24] = 1.0
     latent = {"samples": picture, "noise_mask": mask}
     ours = sample(chain((expert, {"weight": 3.0})), latent, steps=4, denoise=0.6)
-    theirs = core_ksampler(expert, 3.0, "euler", latent, denoise=0.6)
+    theirs = core_ksampler(expert.model, expert, 3.0, "euler", latent, denoise=0.6)
     assert torch.equal(ours, theirs)
     torch.testing.assert_close(ours[:, :, :8], picture[:, :, :8], atol=1e-6, rtol=0)
 
@@ -43,7 +38,7 @@ def test_guidance_hooks_of_the_model_run(load, chain, sample):
     (expert.model,) = advanced.RescaleCFG().patch(expert.model, 0.7)
     latent = {"samples": torch.zeros(2, 3, 32, 32)}
     ours = sample(chain((expert, {"weight": 4.0})), latent, steps=4)
-    assert torch.equal(ours, core_ksampler(expert, 4.0, "euler", latent))
+    assert torch.equal(ours, core_ksampler(expert.model, expert, 4.0, "euler", latent))
 
 
 def test_sampling_again_gives_the_same(load, chain, node):

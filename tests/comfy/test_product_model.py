@@ -4,34 +4,8 @@ import pytest
 import torch
 
 from .attachments import patches_like_a_lora, with_lora
+from .core_samplers import LATENT, core_ksampler, custom_sampler
 from .leaks import state_of
-
-LATENT = {"samples": torch.zeros(2, 3, 32, 32)}
-
-
-@pytest.fixture
-def product(node):
-    """Make a MODEL of an expert's and a chain of others."""
-
-    def make(expert, experts, reliability=1.0):
-        return node("MCDM_ProductModel", model=expert.model, reliability=reliability, experts=experts)[0]
-
-    return make
-
-
-def core_ksampler(model, expert, cfg, sampler_name="euler", latent=LATENT, denoise=1.0):
-    import nodes
-
-    settings = (5, 4, cfg, sampler_name, "normal", expert.condition, expert.null, latent)
-    return nodes.common_ksampler(model, *settings, denoise=denoise)[0]["samples"]
-
-
-def custom_sampler(guider):
-    import comfy_extras.nodes_custom_sampler as custom
-
-    sampler, sigmas = custom.KSamplerSelect().get_sampler("euler")[0], torch.tensor([20.0, 3.0, 0.5, 0.0])
-    out, _ = custom.SamplerCustomAdvanced().sample(custom.Noise_RandomNoise(5), guider, sampler, sigmas, LATENT)
-    return out["samples"]
 
 
 def hooked(expert):
@@ -90,7 +64,7 @@ def test_experts_with_hooks_on_the_given_model_keep_them(load, chain, sample, pr
 def test_what_is_attached_afterwards_belongs_to_the_reference(load, chain, sample, product):
     hair, skin = load("hair"), load("skin")
     others = (hair, skin)
-    model = product(hair, chain(*others))
+    model = product(hair, chain(*others)).clone()
     model.add_patches(patches_like_a_lora(model, 11))
     ours = core_ksampler(model, hair, 1.5)
     theirs = sample(chain(as_first(hair, 1.5, with_lora(hair).model), *others), LATENT, steps=4)
@@ -226,54 +200,3 @@ def test_a_run_leaves_nothing_behind(load, chain, product, end):
         torch.equal(core_ksampler(expert.model, expert, 2.0), picture)
         for expert, picture in zip((hair, skin), alone, strict=True)
     )
-
-
-@pytest.mark.parametrize("place", ["first", "second", "given", "other"])
-def test_products_of_products_are_refused(load, chain, sample, product, passes, place):
-    hair, skin = passes.watch(load("hair")), passes.watch(load("skin"))
-    nested = {"model": product(hair, chain(skin))}
-    runs = {
-        "first": lambda: sample(chain((hair, nested), skin)),
-        "second": lambda: sample(chain(skin, (hair, nested))),
-        "given": lambda: core_ksampler(product(type(hair)(**vars(hair) | nested), chain(skin)), hair, 2.0),
-        "other": lambda: core_ksampler(product(skin, chain((hair, nested))), skin, 2.0),
-    }
-    with pytest.raises(ValueError, match=r"Product as Model.*chain that product's experts instead"):
-        runs[place]()
-    assert not passes.found
-
-
-def test_guiders_with_rules_of_their_own_are_refused(load, chain, product, passes):
-    import comfy_extras.nodes_custom_sampler as custom
-
-    hair = passes.watch(load("hair"))
-    model = product(hair, chain(load("skin")))
-    (guider,) = custom.DualCFGGuider().get_guider(model, hair.condition, hair.condition, hair.null, 2.0, 2.0, "regular")
-    with pytest.raises(ValueError, match="Guider_DualCFG"):
-        custom_sampler(guider)
-    assert not passes.found
-
-
-@pytest.mark.parametrize("way", ["class", "object"])
-@pytest.mark.parametrize(
-    "method", ["outer_sample", "inner_sample", "__call__", "outer_predict_noise", "predict_noise", "set_cfg"]
-)
-def test_guiders_are_refused_for_what_the_product_would_leave_out(load, chain, product, passes, method, way):
-    import comfy.samplers
-
-    def own(self, *args, **kwargs):
-        return getattr(comfy.samplers.CFGGuider, method)(self, *args, **kwargs)
-
-    hair = passes.watch(load("hair"))
-    kind = type("OwnGuider", (comfy.samplers.CFGGuider,), {method: own} if way == "class" else {})
-    guider = kind(product(hair, chain(load("skin"))))
-    if way == "object":
-        setattr(guider, method, own.__get__(guider))
-    guider.set_conds(hair.condition, hair.null)
-    guider.set_cfg(2.0)
-    if method == "set_cfg":  # which comes before the product
-        assert custom_sampler(guider).isfinite().all()
-    else:
-        with pytest.raises(ValueError, match="OwnGuider"):
-            custom_sampler(guider)
-        assert not passes.found

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from .attachments import hooked, hooks_like_a_lora, with_lora
+from .core_samplers import core_ksampler
 from .leaks import state_of
 
 
@@ -94,28 +95,17 @@ def test_the_memory_of_a_pass_is_estimated_in_proportion(load):
 
 
 @pytest.fixture
-def core_ksampler():
-    """ComfyUI's own KSampler on one expert."""
-    import nodes
-
-    def run(expert):
-        latent = {"samples": torch.zeros(1, 3, 32, 32)}
-        settings = (5, 2, 2.0, "euler", "normal", expert.condition, expert.null, latent)
-        return nodes.common_ksampler(expert.model, *settings)[0]["samples"]
-
-    return run
-
-
-@pytest.fixture
-def unharmed(load, core_ksampler):
+def unharmed(load):
     """Assert that after a run, however it ends, ComfyUI's KSampler gives for each MODEL what it gave before."""
 
     def check(run):
         experts = [load("hair"), load("skin")]
-        before = [core_ksampler(expert) for expert in experts]
+        before = [core_ksampler(expert.model, expert, 2.0) for expert in experts]
         run(experts)
         assert all(expert.model.model.current_patcher is None for expert in experts)
-        assert all(torch.equal(core_ksampler(e), picture) for e, picture in zip(experts, before, strict=True))
+        assert all(
+            torch.equal(core_ksampler(e.model, e, 2.0), picture) for e, picture in zip(experts, before, strict=True)
+        )
 
     return check
 

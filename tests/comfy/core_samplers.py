@@ -1,0 +1,20 @@
+"""ComfyUI's own samplers, as its nodes run them."""
+
+import torch
+
+LATENT = {"samples": torch.zeros(2, 3, 32, 32)}
+
+
+def core_ksampler(model, expert, cfg, sampler_name="euler", latent=LATENT, denoise=1.0):
+    import nodes
+
+    settings = (5, 4, cfg, sampler_name, "normal", expert.condition, expert.null, latent)
+    return nodes.common_ksampler(model, *settings, denoise=denoise)[0]["samples"]
+
+
+def custom_sampler(guider):
+    import comfy_extras.nodes_custom_sampler as custom
+
+    sampler, sigmas = custom.KSamplerSelect().get_sampler("euler")[0], torch.tensor([20.0, 3.0, 0.5, 0.0])
+    out, _ = custom.SamplerCustomAdvanced().sample(custom.Noise_RandomNoise(5), guider, sampler, sigmas, LATENT)
+    return out["samples"]
