@@ -170,7 +170,8 @@ class ProductGuider(comfy.samplers.CFGGuider):
 
     def _forget_run(self) -> None:
         if "loaded_models" in self.__dict__:  # an exception kept CFGGuider from its own cleanup
-            comfy.sampler_helpers.cleanup_models(self.conds, self.loaded_models)
+            started = "_product" in self.__dict__  # a ControlNet that was not may fail to clean up
+            comfy.sampler_helpers.cleanup_models(self.conds if started else {}, self.loaded_models)
         for conds in self.__dict__.get("_processed", ()):  # CFGGuider cleans up after the reference's only
             comfy.sampler_helpers.cleanup_models(conds, [])
         for name in _RUN_STATE:

@@ -115,6 +115,17 @@ class Setups:
 
         return self.with_control_for_clones(comfy.controlnet.ControlLora({}), with_lora)
 
+    def gap_with_control_lora(self):
+        """ComfyUI cannot clean up a control LoRA that it has not started."""
+        import comfy.controlnet
+
+        from .oracle.networks import network
+
+        self.latent = torch.zeros(2, 4, 8, 12)
+        expert = self.checkpoint(network("eps", 1), 16)
+        expert.condition = [[expert.condition[0][0], {"control": comfy.controlnet.ControlLora({})}]]
+        return self.chain((expert, {"end": 0.5}))
+
     def product_as_expert(self, node):
         product = copy.copy(self.load("skin"))
         (product.model,) = node("MCDM_ProductModel", model=product.model, reliability=1.0, experts=self.one())
@@ -152,6 +163,7 @@ SETUPS = {
     "gap at the beginning": (lambda s, _: s.one(start=0.5), "none at σ = 20; widen"),
     "gap in the middle": (lambda s, _: s.two({"end": 0.4}, start=0.6), "none at σ = .*; widen"),
     "gap at the end": (lambda s, _: s.one(end=0.9), "none at σ = .*; widen"),
+    "gap beside a ControlNet that takes weights": (lambda s, _: s.gap_with_control_lora(), "none at σ = .*; widen"),
     "mask with NaN": (lambda s, _: s.two(mask=torch.full((1, 32, 32), NAN)), "mask values .* expert 2 .*repair"),
     "masks for another batch": (lambda s, _: s.two(mask=torch.ones(3, 32, 32)), "mask for expert 2 .* got 3; choose"),
     "mask without a height": (lambda s, _: s.two(mask=torch.ones(32)), "a height .* for expert 2 .*disconnect"),
