@@ -12,6 +12,7 @@ import torch
 from .oracle.combinations import ATTACHMENTS, EXPERTS, PREDICTIONS, all_combinations, fixed_combinations, name_of
 
 AGREEMENT = 1e-4  # of the latent's scale
+ROUNDED = 3e-4  # where Euler steps from σ = 4519 to 3.5, float32 rounds x by up to 5e-4 before it shrinks
 STEPS = 4
 MODELS = ("eps", "v", "flow", "SDXL", "zero-terminal-SNR", "x0", "EDM", "shifted flow")
 
@@ -67,11 +68,11 @@ def sampled(guider, sampler_name="euler"):
 def assert_agree(record_property):
     """Assert that two latents agree, and keep by how much for the summary of the tests."""
 
-    def check(ours, theirs):
+    def check(ours, theirs, within=AGREEMENT):
         assert theirs.isfinite().all()
         difference = float((ours - theirs).abs().max() / theirs.std())
         record_property("difference", difference)
-        assert difference <= AGREEMENT
+        assert difference <= within
 
     return check
 
@@ -128,7 +129,8 @@ def test_every_prediction_meets_every_other(models, product_of, assert_agree, re
     from .oracle.variants import expert_of
 
     ours, theirs = ([expert_of(found[reference], 0), expert_of(found[other], 1)] for found in models)
-    assert_agree(product_of(ours), brute_force(theirs))
+    within = ROUNDED if reference == "zero-terminal-SNR" else AGREEMENT
+    assert_agree(product_of(ours), brute_force(theirs), within)
 
 
 @pytest.fixture(scope="module")
