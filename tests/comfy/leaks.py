@@ -1,14 +1,20 @@
 """What a run could leave behind in MODELs and in the networks they share."""
 
+RENEWED = ("patches_uuid", "current_weight_patches_uuid")  # by ComfyUI, whenever it registers hooks
+
 
 def state_of(*models):
     """All that a run could change, weights aside: the containers copied, what is in them by reference."""
-    return [(_copy(vars(model)), _network(model.model)) for model in models]
+    return [(_attributes(model), _network(model.model)) for model in models]
+
+
+def _attributes(thing):
+    return {name: _copy(value) for name, value in vars(thing).items() if name not in RENEWED}
 
 
 def _network(network):
     modules = {
-        name: {key: _copy(value) for key, value in vars(module).items() if not key.startswith("_")}
+        name: {key: value for key, value in _attributes(module).items() if not key.startswith("_")}
         for name, module in network.named_modules()
     }
     objects = {name: dict(module._modules) for name, module in network.named_modules()}
