@@ -23,6 +23,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("runs/evaluation"))
     parser.add_argument("--count", type=int, default=200, help="held-out faces")
     parser.add_argument("--steps", type=int, default=100, help="DDIM steps")
+    parser.add_argument("--eta", type=float, default=0.0, help="η of DDIM; 0 is its ODE, 1 ancestral sampling")
     parser.add_argument("--map-weight", type=float, default=2.0, help="w of each map expert")
     parser.add_argument("--text-weight", type=float, default=3.0, help="w of the text expert beside maps")
     parser.add_argument("--text-alone-weight", type=float, default=3.0, help="w of the text expert alone")

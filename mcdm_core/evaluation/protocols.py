@@ -114,7 +114,7 @@ def _setting(
     count: int | None = None,
     first_seed: int = TEST_SEED,
 ) -> Setting:
-    return Setting(name, weights, first_seed, count or arguments.count, arguments.steps, shifts)
+    return Setting(name, weights, first_seed, count or arguments.count, arguments.steps, shifts, arguments.eta)
 
 
 def _sample(arguments: argparse.Namespace, setting: Setting) -> np.ndarray:

@@ -30,10 +30,11 @@ class Setting:
     Attributes:
         name: Shown in tables.
         weights: Expert name → w; the experts are united with equal reliability.
-        shifts: Expert name → how many faces further on its condition is taken from (0: the face itself).
         first_seed: First of the held-out faces.
         count: Number of samples.
         steps: DDIM steps.
+        shifts: Expert name → how many faces further on its condition is taken from (0: the face itself).
+        eta: η of DDIM; 0 is its ODE, 1 ancestral sampling.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Setting:
     count: int
     steps: int = 100
     shifts: dict[str, int] | None = None
+    eta: float = 0.0
 
     def key(self, experts: Path) -> str:
         """Names the samples on disk: changes with the setting and with the experts' files."""
@@ -103,7 +105,8 @@ def _run(job: _Job) -> None:
         terms.append(Term(expert, condition, condition.null(), weight, 1 / len(setting.weights)))
     size = terms[0].expert.image_size
     noise = torch.stack([torch.randn(3, size, size, generator=torch.Generator().manual_seed(i)) for i in indices])
-    samples = sample_product(terms, noise, str(setting.steps))
+    generator = torch.Generator().manual_seed(job.start)
+    samples = sample_product(terms, noise, str(setting.steps), setting.eta, generator)
     partial = job.path.with_suffix(".partial.npy")
     np.save(partial, ((samples + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy())
     partial.replace(job.path)

@@ -136,11 +136,12 @@ def test_samples_are_filed_by_what_decides_them(experts):
         Setting("a", {"hair": 1.0, "skin": 2.0}, TEST_SEED, 6, 10),
         Setting("a", {"hair": 1.0, "skin": 2.0}, TEST_SEED, 5, 20),
         Setting("a", {"hair": 1.0, "skin": 2.0}, TEST_SEED, 5, 10, {"skin": 1}),
+        Setting("a", {"hair": 1.0, "skin": 2.0}, TEST_SEED, 5, 10, eta=1.0),
     ]
     keys = {base.key(experts), *(other.key(experts) for other in others)}
     with (experts / "hair.safetensors").open("ab") as file:  # trained on
         file.write(b"0")
-    assert len(keys | {base.key(experts)}) == 7
+    assert len(keys | {base.key(experts)}) == 8
 
 
 def test_the_mouth_reader_reads_what_its_network_says(reader):
