@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
-from ...mcdm_core.coefficients import Coefficient, Coefficients, anywhere
+from torch import Tensor
+
+from ...mcdm_core.coefficients import Coefficient, Coefficients, anywhere, total_of
 from ...mcdm_core.own_null import needs_own_null, own_null_guidance_form
 from .guider import ProductGuider
-from .plan import Planner
+from .plan import Plan, Planner
 from .product import Product
 
 
@@ -32,9 +35,37 @@ class OwnNullPlanner(Planner):
 
 
 class OwnNullProduct(Product):
-    """Σ_j a_j D_j(∅) + Σ_i w_i (D_i(x_i) − D_i(∅)) of one run."""
+    """Σ_j a_j D_j(∅) + Σ_i w_i (D_i(x_i) − D_i(∅)) of one run.
+
+    The coefficient of a null that several experts share is Σ (a_j − w_j) over them; where it is 0, the null is not
+    evaluated.
+    """
 
     rule = staticmethod(own_null_guidance_form)
+
+    def _plan(self, sigma: float, want_null: bool) -> Plan:
+        plan = super()._plan(sigma, want_null)
+        return plan if want_null else replace(plan, nulls=[j for j in plan.nulls if self._counts(plan, j)])
+
+    def _counts(self, plan: Plan, j: int) -> bool:
+        """Whether the null of expert j, which others may share, has a coefficient."""
+        sharing = self._sharing(j)
+        weight, reliability = (total_of([of[i] for i in sharing]) for of in (plan.weights, plan.reliabilities))
+        return needs_own_null(weight, reliability)
+
+    def _sharing(self, j: int) -> list[int]:
+        return [i for i, owner in enumerate(self._null_owner) if owner == self._null_owner[j]]
+
+    def _evaluate(
+        self, plan: Plan, x: Tensor, sigma: Tensor, model_options: dict[str, Any]
+    ) -> tuple[list[Tensor | None], list[Tensor | None]]:
+        """As the product's, with one condition in place of a null that cancels, for all experts that share it."""
+        cond, null = super()._evaluate(plan, x, sigma, model_options)
+        for j in range(len(null)):
+            sharing = self._sharing(j)
+            given = [*(null[i] for i in sharing), *(cond[i] for i in sharing)]
+            null[j] = next((prediction for prediction in given if prediction is not None), None)
+        return cond, null
 
 
 class OwnNullGuider(ProductGuider):

@@ -108,6 +108,29 @@ def test_only_needed_terms_are_evaluated(load, chain, once, passes, settings, ro
     assert sum(call.rows for call in passes.found) == 2 * rows  # two pictures
 
 
+@pytest.mark.parametrize(
+    ("weights", "reliabilities", "terms"),
+    [
+        ((0.7, 0.3), (1.0, 1.0), 2),  # its coefficient is 1 − W
+        ((3.0, -2.0), (1.0, 0.0), 2),
+        ((0.5, 0.5), (1.0, 1.0), 2),
+        ((0.5, 0.7), (1.0, 1.0), 3),  # the first's cancels, not the second's
+        ((0.7, 0.4), (1.0, 1.0), 3),
+    ],
+)
+def test_a_shared_null_is_evaluated_unless_it_cancels(load, chain, once, passes, node, weights, reliabilities, terms):
+    hair = passes.watch(unclamped(load("hair")))
+    conditions = [hair.condition, another_condition(node, hair)]
+    c = [once(chain((hair, {"condition": condition, "weight": 1.0}))) for condition in conditions]
+    null = once(chain(null_of(hair)))
+    passes.found.clear()
+    settings = zip(conditions, weights, reliabilities, strict=True)
+    product = once(chain(*((hair, {"condition": x, "weight": w, "reliability": a}) for x, w, a in settings)))
+    assert sum(call.rows for call in passes.found) == 2 * terms  # two pictures
+    expected = null + sum(w * (prediction - null) for w, prediction in zip(weights, c, strict=True))
+    torch.testing.assert_close(product, expected, atol=1e-5, rtol=0)
+
+
 def test_cfg_plus_plus_gets_its_null_where_nulls_cancel(load, chain, guide, passes):
     experts = [passes.watch(load(name)) for name in ("hair", "skin")]
     guide(chain(*((expert, {"weight": 0.5}) for expert in experts)), sampler_name="euler_cfg_pp", sigmas=SIGMAS[-2:])
