@@ -17,7 +17,7 @@ from .clones import SharedWeights
 from .levels import align_levels
 from .loading import load_jointly
 from .plan import Planner
-from .prepared import Conds, PreparedModel, process
+from .prepared import Conds, PreparedModel, process, separate_hooked
 from .product import CONDITION, NULL, Observer, Product, warn_of_idle_hooks
 from .refusals import check_experts, check_sigmas
 
@@ -46,6 +46,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
         if not experts:
             raise ValueError("Expected at least one expert and got an empty chain; connect a Diffusion Expert node.")
         super().__init__(experts[0].model)
+        experts = separate_hooked(experts)
         self.experts = experts
         self.observer = observer
         self.inner_set_conds(_conditionings(experts, experts[0].model))

@@ -45,6 +45,10 @@ class Planner:
         experts: The chain.
         masks: Each expert's mask in a shape that broadcasts to the sample, None for everywhere.
         reference: The reference expert's model_sampling, on which the windows are resolved.
+
+    Attributes:
+        null_is_read: Whether a hook reads more of the first expert's null pass than U: SAG's reads its attention. A
+            node that asks for the null at any weights has such a hook.
     """
 
     def __init__(self, experts: Experts, masks: Sequence[Tensor | None], reference: Any):
@@ -55,8 +59,7 @@ class Planner:
             window_of(expert.start, expert.end, lambda share: float(reference.percent_to_sigma(share)))
             for expert in experts
         ]
-        # A node that asks for the null at any weights has a hook that reads more of that pass than U, as SAG's does.
-        self._for_hooks = [0] if experts[0].model.model_options.get("disable_cfg1_optimization") else []
+        self.null_is_read = bool(experts[0].model.model_options.get("disable_cfg1_optimization"))
         self._range = (-math.inf, math.inf)
         self._sets: list[tuple[int, ...]] = []
         self._plans: dict[tuple, Plan] = {}
@@ -107,7 +110,7 @@ class Planner:
 
     def _make_plan(self, active: tuple[int, ...], want_null: bool) -> Plan:
         found = self._coefficients(active, want_null)
-        nulls = list(dict.fromkeys([*self._for_hooks, *found.nulls]))
+        nulls = list(dict.fromkeys([*([0] if self.null_is_read else []), *found.nulls]))
         for j in nulls:
             if self.experts[j].null is None:
                 why = self._why_null(j, found.total, want_null) if j in found.nulls else _WHY_HOOKS

@@ -143,10 +143,32 @@ def process(patcher: ModelPatcher, conds: Conds, noise: Tensor, latent_image: Te
 
 def has_hooks(expert: ExpertInput) -> bool:
     """Whether an expert's conditioning brings hooks, which change the MODEL it is prepared with."""
+    return len(_hooks(expert)) > 0
+
+
+def hooks_of_all_passes(expert: ExpertInput) -> frozenset[comfy.hooks.Hook]:
+    """Hooks in an expert's conditioning that ComfyUI attaches to the MODEL, to every pass of it."""
+    found = _hooks(expert).get_type(comfy.hooks.EnumHookType.TransformerOptions)
+    return frozenset(hook for hook in found if hook.hook_scope == comfy.hooks.EnumHookScope.AllConditioning)
+
+
+def separate_hooked(experts: Experts) -> Experts:
+    """Experts that share a MODEL, on clones of it where hooks of one would reach the passes of another.
+
+    The first expert keeps its MODEL.
+    """
+    keys = [(expert.model, hooks_of_all_passes(expert)) for expert in experts]
+    models: dict[tuple[ModelPatcher, frozenset], ModelPatcher] = {}
+    for model, hooks in dict.fromkeys(keys):
+        models[model, hooks] = model.clone() if any(model is kept for kept, _ in models) else model
+    return tuple(expert._replace(model=models[key]) for expert, key in zip(experts, keys, strict=True))
+
+
+def _hooks(expert: ExpertInput) -> comfy.hooks.HookGroup:
     found = comfy.hooks.HookGroup()
     for conditioning in (expert.condition, expert.null):
         comfy.sampler_helpers.get_hooks_from_cond([values for _, values in conditioning or ()], found)
-    return len(found) > 0
+    return found
 
 
 def asked_models(experts: Experts) -> dict[ModelPatcher, ModelPatcher]:

@@ -97,12 +97,15 @@ class Product:
         Returns:
             x0 after the CFG hooks, shape of x.
         """
-        plan = self.planner.at(float(sigma[0]), bool(model_options.get("disable_cfg1_optimization", False)))
+        plan = self._plan(float(sigma[0]), bool(model_options.get("disable_cfg1_optimization", False)))
         cond, null = self._evaluate(plan, x, sigma, model_options)
         guided, uncond = self.rule(cond, null, plan.weights, plan.reliabilities, plan.scale)
         if self.observer is not None:
             self.observer(Evaluation(float(sigma[0]), plan, cond, uncond if plan.nulls else None))
         return self._guide(guided, uncond, plan, x, sigma, model_options)
+
+    def _plan(self, sigma: float, want_null: bool) -> Plan:
+        return self.planner.at(sigma, want_null)
 
     def _guide(
         self, guided: Tensor, uncond: Tensor, plan: Plan, x: Tensor, sigma: Tensor, model_options: dict[str, Any]
@@ -157,12 +160,14 @@ class Product:
         found: dict[ModelPatcher, list[Request]] = {}
         for request in requests:
             found.setdefault(self._asked[self.experts[request.expert].model], []).append(request)
-        return sorted(found.items(), key=lambda entry: not self.weights.is_active(entry[0]))
+        last = self.reference if self.planner.null_is_read else None  # a patch keeps what it met last
+        return sorted(found.items(), key=lambda entry: (entry[0] is last, not self.weights.is_active(entry[0])))
 
     def _batches(self, requests: list[Request], options: dict[str, Any]) -> list[list[Request]]:
         """Requests to one MODEL, split into calls of ComfyUI's batching.
 
-        A ControlNet, or a node that replaces the batching, expects one condition and its null.
+        A ControlNet, or a node that replaces the batching, expects one condition and its null. So does a hook that
+        reads the first expert's null; that pass is the last.
         """
         apart = {
             request.expert
@@ -170,9 +175,11 @@ class Product:
             if "sampler_calc_cond_batch_function" in options
             or any("control" in entry for entry in self.conds[request.expert][request.role])
         }
-        batches = [[request for request in requests if request.expert == expert] for expert in sorted(apart)]
+        if self.planner.null_is_read and [request.role for request in requests].count(NULL) > 1:
+            apart.add(0)
+        by_expert = [[request for request in requests if request.expert == i] for i in sorted(apart, reverse=True)]
         together = [request for request in requests if request.expert not in apart]
-        return [batch for batch in (together, *batches) if batch]
+        return [batch for batch in (together, *by_expert) if batch]
 
     def _run(
         self, patcher: ModelPatcher, batch: list[Request], x: Tensor, sigma: Tensor, options: dict[str, Any]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .chain import PRODUCT_KEY, Conditioning, ExpertInput, Experts
 from .guider import ProductGuider
-from .prepared import has_hooks
+from .prepared import has_hooks, hooks_of_all_passes
 from .product import CONDITION, NULL
 
 # Methods of a guider that are left out where its run is taken over.
@@ -79,16 +79,17 @@ class _Takeover:
             weight=host.cfg,
             reliability=self.reliability,
         )
-        return reference, *(self._on_reference(expert, host.model_patcher) for expert in self.experts)
+        return reference, *(self._on_reference(expert, reference) for expert in self.experts)
 
-    def _on_reference(self, expert: ExpertInput, reference: ModelPatcher) -> ExpertInput:
+    def _on_reference(self, expert: ExpertInput, reference: ExpertInput) -> ExpertInput:
         """The expert on the reference's MODEL, if that is its own, so that the two run in one batch.
 
         Hooks have to be registered with a MODEL before this wrapper is called; experts with hooks stay apart.
         """
-        if expert.model is not self.given or reference is not self.made() or has_hooks(expert):
+        same = expert.model is self.given and reference.model is self.made()
+        if not same or has_hooks(expert) or hooks_of_all_passes(reference):
             return expert
-        return expert._replace(model=reference)
+        return expert._replace(model=reference.model)
 
 
 class _HostedGuider(ProductGuider):

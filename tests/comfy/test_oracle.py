@@ -166,6 +166,30 @@ def test_guidance_hooks_run_on_the_product(models, product_of, assert_agree, gui
     assert (hooked - brute_force(make(models[1], "none"))).abs().max() > 100 * AGREEMENT * hooked.std()
 
 
+@pytest.mark.parametrize("second", ["the same MODEL", "a LoRA on it", "a ControlNet"])
+@pytest.mark.parametrize("reliability", [1.0, 0.0])
+def test_sag_reads_the_first_experts_null_and_no_other(casts, product_of, assert_agree, guided, second, reliability):
+    """The others have it as well, on the same patch, and nulls of their own."""
+    import comfy.sd
+
+    from .oracle.networks import lora
+    from .oracle.variants import conditioning, expert_of
+
+    def make(cast):
+        bare = cast.parts["eps"].plain
+        model = guided("SAG", bare)
+        found = [expert_of(model, place) for place in range(3)]
+        if second == "a LoRA on it":
+            found[1] = replace(found[1], model=comfy.sd.load_lora_for_models(model, None, lora(bare, 8), 0.5, 0.0)[0])
+        elif second == "a ControlNet":
+            found[1] = replace(cast.expert("eps", "ControlNet", 1), model=model)
+        found[2] = replace(found[2], null=conditioning(-9, tokens=3))
+        return [replace(found[0], reliability=reliability), *found[1:]]
+
+    ours, theirs = map(make, casts)
+    assert_agree(product_of(ours), brute_force(theirs))
+
+
 def test_a_hook_that_reads_the_first_experts_null_gets_it_at_reliability_0(models, product_of, assert_agree, guided):
     from .oracle.variants import expert_of
 

@@ -148,14 +148,17 @@ def with_wrapper_hook(expert, calls):
     group = comfy.hooks.HookGroup()
     group.add(hook)
     condition = comfy.hooks.set_hooks_for_conditioning(expert.condition, group)
-    return replace(expert, model=expert.model.clone(), condition=condition)
+    return replace(expert, condition=condition)
 
 
+@pytest.mark.parametrize("cloned", [False, True])
 @pytest.mark.parametrize("hooked", [0, 1])
-def test_hooks_in_conditioning_keep_to_their_own_clone(cast, calls, hooked):
+def test_hooks_in_conditioning_keep_to_their_own_expert(cast, calls, hooked, cloned):
     counted = []
     experts = [cast.expert("eps", "plain", place) for place in (0, 1)]
     experts[hooked] = with_wrapper_hook(experts[hooked], counted)
+    if cloned:
+        experts[hooked] = replace(experts[hooked], model=experts[hooked].model.clone())
     assert rows_of(calls(experts)) == 4 * STEPS
     assert sum(counted) == 2 * STEPS  # the condition and the null of that expert
 

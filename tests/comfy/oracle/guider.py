@@ -51,8 +51,9 @@ class BruteForceGuider(comfy.samplers.CFGGuider):
     ) -> Tensor:
         """The CFG hooks of the reference and of the sampler, which may call the reference's network."""
         model, out = self.model_patcher.model, [cond, uncond]
-        with self._alone(self.experts[0], x, options["transformer_options"]["sample_sigmas"]) as (conds, _):
+        with self._alone(self.experts[0], x, options["transformer_options"]["sample_sigmas"]) as (conds, own):
             roles = [conds["positive"], conds["negative"]]
+            comfy.samplers.calc_cond_batch(model, [None, roles[1]], x, timestep, own)  # its attention is what SAG reads
             shown = {"input": x, "sigma": timestep, "timestep": timestep, "model": model, "model_options": options}
             for hook in options.get("sampler_pre_cfg_function", []):
                 out = hook({"conds": roles, "conds_out": out, "cond_scale": scale, **shown})
