@@ -1,0 +1,33 @@
+"""`python -m benchmarks` runs, and says what it should."""
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_command_prints_every_comparison(tmp_path):
+    amounts = ["--rounds", "2", "--steps", "1", "--threads", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks",
+        "--size",
+        "tiny",
+        "--cpu",
+        *amounts,
+        "--csv",
+        tmp_path / "figures.csv",
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, encoding="utf-8", check=True)
+    with (tmp_path / "figures.csv").open(encoding="utf-8", newline="") as file:
+        figures = list(csv.DictReader(file))
+    names = list(dict.fromkeys(figure["compared"] for figure in figures))
+    assert len(names) == 9
+    assert [line.split(" | ")[0].removeprefix("| ") for line in done.stdout.splitlines()[4:]] == names
+    for figure in figures:
+        assert float(figure["low"]) <= float(figure["estimate"]) <= float(figure["high"])
+    (memory,) = [float(figure["estimate"]) for figure in figures if "memory" in figure["compared"]]
+    assert 0.999 < memory < 1.001  # exact, however busy the machine is
