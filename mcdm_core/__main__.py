@@ -10,6 +10,7 @@ from collections.abc import Sequence
 COMMANDS = {
     "demo": ("mcdm_core.demo:main", "draw the README's picture: conditions, each expert alone, and all of them united"),
     "sample": ("mcdm_core.sample:main", "sample pictures from one expert or from the product of several"),
+    "sweep": ("mcdm_core.sweep:main", "sample a grid of reliability × seed, or of reliability × guidance"),
     "train": ("mcdm_core.training:main", "train an expert from a configuration file"),
     "evaluate": ("mcdm_core.evaluation:main", "measure experts and their products"),
     "info": ("mcdm_core.files:info", "say what an expert file was recognized as"),

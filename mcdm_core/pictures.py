@@ -56,7 +56,7 @@ def labelled_grid(columns: Sequence[str], rows: Sequence[Sequence[Image.Image | 
     """Lay out pictures under column titles.
 
     Args:
-        columns: A title per column; a line break starts a second line.
+        columns: A title per column; a line break starts a second line. Letters get smaller until the longest fits.
         rows: A picture or a text for each column of each row; pictures are enlarged without smoothing.
         tile: Side of a tile in pixels.
 
@@ -67,13 +67,14 @@ def labelled_grid(columns: Sequence[str], rows: Sequence[Sequence[Image.Image | 
         if len(row) != len(columns):
             raise ValueError(f"Each row needs one tile for each of the {len(columns)} columns, but one has {len(row)}.")
     font = ImageFont.load_default(size=tile // 9)
+    title_font = _fitting([line for title in columns for line in title.splitlines()], tile)
     title_height = tile // 3
     step = tile + MARGIN
     grid = Image.new("RGB", (MARGIN + step * len(columns), title_height + step * len(rows)), PAPER)
     draw = ImageDraw.Draw(grid)
     for column, title in enumerate(columns):
         centre = (MARGIN + column * step + tile // 2, title_height // 2)
-        draw.multiline_text(centre, title, fill=INK, font=font, anchor="mm", align="center")
+        draw.multiline_text(centre, title, fill=INK, font=title_font, anchor="mm", align="center")
     for index, row in enumerate(rows):
         for column, entry in enumerate(row):
             left, top = MARGIN + column * step, title_height + index * step
@@ -84,6 +85,14 @@ def labelled_grid(columns: Sequence[str], rows: Sequence[Sequence[Image.Image | 
             else:
                 grid.paste(entry.resize((tile, tile), Image.Resampling.NEAREST), (left, top))
     return grid
+
+
+def _fitting(lines: Sequence[str], width: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """The font of texts, smaller where that keeps the longest line within `width` pixels."""
+    size = width // 9
+    while size > 1 and any(ImageFont.load_default(size=size).getlength(line) > width for line in lines):
+        size -= 1
+    return ImageFont.load_default(size=size)
 
 
 def _wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:

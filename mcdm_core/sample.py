@@ -18,6 +18,7 @@ from .pictures import labelled_grid, load_picture, to_picture
 from .progress import progress_bar
 from .respacing import space_timesteps
 from .sampling import sample_product
+from .sampling.types import Callback
 from .terms import Term
 
 logger = logging.getLogger(__name__)
@@ -126,6 +127,63 @@ def start_noise(seed: int, count: int, channels: int, size: int) -> torch.Tensor
     return torch.randn(count, channels, size, size, generator=torch.Generator().manual_seed(seed))
 
 
+def sample_seed(
+    terms: Sequence[Term],
+    seed: int,
+    count: int,
+    steps: str,
+    eta: float,
+    device: str,
+    callback: Callback | None = None,
+) -> torch.Tensor:
+    """Sample from a product as the command does.
+
+    Args:
+        terms: The experts; the first gives the size of the pictures.
+        seed: Seed of the start noise, and of the noise added on the way.
+        count: Number of pictures.
+        steps: Timestep spacing; see `space_timesteps`.
+        eta: η of DDIM.
+        device: Where to sample.
+        callback: See `Callback`.
+
+    Returns:
+        Samples in [−1, 1] for pixel experts, shape (count, channels, size, size).
+
+    Raises:
+        ValueError: As `sample_product`.
+    """
+    reference = terms[0].expert
+    noise = start_noise(seed, count, reference.channels, reference.image_size)
+    # Seeded apart from the start noise, or the first step would add the same numbers again.
+    generator = torch.Generator().manual_seed((seed + 1) % 2**64)
+    return sample_product(terms, noise.to(device), steps, eta, generator, callback)
+
+
+def add_expert_options(parser: argparse.ArgumentParser) -> None:
+    """Add `--expert` and what describes an expert; they are read as `options.experts`, a list of `ExpertRequest`."""
+    parser.add_argument(
+        "--expert", dest="experts", action=_BeginExpert, required=True, help="a shipped expert's name, or a file"
+    )
+    describe = functools.partial(parser.add_argument, action=_DescribeExpert, default=argparse.SUPPRESS)
+    describe("--map", type=Path, help="* segmentation map, white where the part is")
+    describe("--sketch", type=Path, help="* picture whose edges are the sketch")
+    describe("--drawing", type=Path, help="* drawing, dark lines on light paper")
+    describe("--text", help="* caption")
+    describe("--weight", type=float, help="* guidance weight w (1)")
+    describe("--reliability", type=float, help="* share in the unconditional estimate (1)")
+    describe("--start", type=float, help="* share of the steps at which it begins to act (0)")
+    describe("--end", type=float, help="* share of the steps at which it stops (1)")
+
+
+def add_sampling_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `sample_seed`: `seed`, `steps`, `eta` and `device`."""
+    parser.add_argument("--seed", type=int, default=0, help="seed of the noise (0)")
+    parser.add_argument("--steps", default="100", help='number of DDIM steps, or a spacing such as "ddim50" (100)')
+    parser.add_argument("--eta", type=float, default=0.0, help="noise added in each step, 0 none, 1 as in DDPM (0)")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="torch device")
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Sample pictures and write them as one PNG file.
 
@@ -139,34 +197,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--expert", dest="experts", action=_BeginExpert, required=True, help="a shipped expert's name, or a file"
-    )
-    describe = functools.partial(parser.add_argument, action=_DescribeExpert, default=argparse.SUPPRESS)
-    describe("--map", type=Path, help="* segmentation map, white where the part is")
-    describe("--sketch", type=Path, help="* picture whose edges are the sketch")
-    describe("--drawing", type=Path, help="* drawing, dark lines on light paper")
-    describe("--text", help="* caption")
-    describe("--weight", type=float, help="* guidance weight w (1)")
-    describe("--reliability", type=float, help="* share in the unconditional estimate (1)")
-    describe("--start", type=float, help="* share of the steps at which it begins to act (0)")
-    describe("--end", type=float, help="* share of the steps at which it stops (1)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the noise (0)")
-    parser.add_argument("--steps", default="100", help='number of DDIM steps, or a spacing such as "ddim50" (100)')
-    parser.add_argument("--eta", type=float, default=0.0, help="noise added in each step, 0 none, 1 as in DDPM (0)")
+    add_expert_options(parser)
+    add_sampling_options(parser)
     parser.add_argument("--count", type=int, default=1, help="number of pictures (1)")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="torch device")
     parser.add_argument("--output", type=Path, default=Path("out/sample.png"), help="file to write (out/sample.png)")
     options = parser.parse_args(argv)
 
     terms = [build_term(request, options.device) for request in options.experts]
-    reference = terms[0].expert
-    noise = start_noise(options.seed, options.count, reference.channels, reference.image_size)
-    steps = len(space_timesteps(options.steps))
-    with progress_bar("sampling", steps) as callback:
-        # Seeded apart from the start noise, or the first step would add the same numbers again.
-        generator = torch.Generator().manual_seed((options.seed + 1) % 2**64)
-        samples = sample_product(terms, noise.to(options.device), options.steps, options.eta, generator, callback)
+    with progress_bar("sampling", len(space_timesteps(options.steps))) as callback:
+        samples = sample_seed(terms, options.seed, options.count, options.steps, options.eta, options.device, callback)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     pictures = [to_picture(sample) for sample in samples]
     if len(pictures) == 1:

@@ -4,31 +4,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small_experts import write_expert, write_text_expert
 
-from mcdm_core import ExpertMetadata, Term, UNet, UNetConfig, load_expert, sample, sample_product, save_expert
+from mcdm_core import Term, load_expert, sample, sample_product
 from mcdm_core.__main__ import COMMANDS, main
-from mcdm_core.conditions import TextTower
 from mcdm_core.demo import CAPTIONS, COLUMNS, INPUTS
 from mcdm_core.pictures import MARGIN, load_picture, to_picture
-
-
-def write_expert(path, condition, size=16, tower=None):
-    """Save a network with random weights; the last layer is not zero, or all experts would agree."""
-    shape = {"map_channels": 1} if tower is None else {"pooled_dim": tower.config.dim}
-    config = UNetConfig(model_channels=32, num_res_blocks=1, channel_mult=(1, 2), patch=2, **shape)
-    network = UNet(config)
-    for parameter in network.parameters():
-        if not parameter.any():
-            torch.nn.init.normal_(parameter, std=0.05)
-    card = {"licence": "CC BY 4.0"}
-    metadata = ExpertMetadata(path.stem, network=config, image_size=size, condition=condition, card=card)
-    save_expert(path, network, metadata, tower)
-    return path
-
-
-def write_text_expert(path, size=16):
-    tower = TextTower()
-    return write_expert(path, {"kind": "text", "text_encoder": tower.config.to_dict()}, size, tower)
 
 
 @pytest.fixture

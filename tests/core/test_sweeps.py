@@ -1,0 +1,262 @@
+"""Sweeps: what a value sets, how a grid is read from text, and the command that samples one."""
+
+import logging
+import math
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+from small_experts import write_expert, write_text_expert
+
+from mcdm_core.__main__ import main
+from mcdm_core.pictures import MARGIN, labelled_grid
+from mcdm_core.sweeps import (
+    NOT_SAMPLED,
+    Cell,
+    Scaled,
+    Sweep,
+    Varied,
+    parse_factors,
+    parse_values,
+    reliabilities_at,
+    seeds_from,
+    sweep_grid,
+)
+
+TILE = 128
+STEP = TILE + MARGIN
+
+
+class Chosen:
+    """An expert of which only the coefficients matter."""
+
+    def __init__(self, weight=1.0, reliability=1.0):
+        self.weight, self.reliability = weight, reliability
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("0, 0.25, 0.5, 0.75, 1", (0, 0.25, 0.5, 0.75, 1)),
+        ("0-1 [5]", (0, 0.25, 0.5, 0.75, 1)),
+        ("1-0 [3]", (1, 0.5, 0)),
+        (" .5 ", (0.5,)),
+        ("0, 0.5-1[2], 0", (0, 0.5, 1)),
+    ],
+)
+def test_values_are_read_from_text(text, values):
+    assert parse_values(text) == values
+
+
+def test_ranges_reach_their_ends():
+    assert parse_values("0.1-0.7 [4]")[-1] == 0.7
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0,,1", "a", "0 1", "nan", "-0.1", "1.5", "0-1", "0-1 [1]", "0-1 [51]", "0-2 [3]"]
+)
+def test_values_that_cannot_be_read_are_refused_with_an_example(text):
+    with pytest.raises(ValueError, match="such as") as refused:
+        parse_values(text)
+    assert f'"{text}"' in str(refused.value)
+
+
+def test_factors_may_be_any_numbers():
+    assert parse_factors("-2-2 [3], 7.5") == (-2, 0, 2, 7.5)
+    with pytest.raises(ValueError, match="factors of the weights"):
+        parse_factors("inf")
+
+
+def test_seeds_count_on_after_the_last():
+    assert seeds_from(2**64 - 2, 3) == (2**64 - 2, 2**64 - 1, 0)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
+def test_the_others_share_the_rest_in_proportion(value):
+    chosen, first, second = reliabilities_at(value, 0, (7.0, 1.0, 3.0))
+    assert chosen == value
+    assert math.isclose(chosen + first + second, 1.0)
+    assert second == 3 * first
+
+
+def test_a_rest_that_nobody_can_take_is_refused():
+    assert reliabilities_at(1.0, 1, (0.0, 1.0)) == (0.0, 1.0)
+    with pytest.raises(ValueError, match="another expert whose reliability is above 0"):
+        reliabilities_at(0.5, 1, (0.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("varied", "weights", "reliabilities"),
+    [
+        (Varied.RELIABILITY, (2.0, 4.0), (0.75, 0.25)),
+        (Varied.WEIGHT, (1.5, 1.0), (1.0, 3.0)),
+        (Varied.BOTH, (1.5, 1.0), (0.75, 0.25)),
+    ],
+)
+@pytest.mark.parametrize(("scaled", "factors"), [(Scaled.ALL, (2.0, 2.0)), (Scaled.THIS, (2.0, 1.0))])
+def test_what_a_value_and_a_factor_set(varied, weights, reliabilities, scaled, factors):
+    sweep = Sweep(0, (0.75,), (1,), varied, (2.0,), scaled)
+    found = sweep.coefficients([Chosen(2.0, 1.0), Chosen(4.0, 3.0)], sweep.cells()[0])
+    assert found.weights == tuple(w * factor for w, factor in zip(weights, factors, strict=True))
+    assert found.reliabilities == reliabilities
+
+
+def test_cells_lie_row_by_row_with_the_factors_of_a_seed_together():
+    sweep = Sweep(0, (0.0, 1.0), (3, 4), factors=(1.0, 2.0))
+    columns = [(1.0, 3), (2.0, 3), (1.0, 4), (2.0, 4)]
+    assert sweep.cells() == [Cell(value, *column) for value in (0.0, 1.0) for column in columns]
+
+
+@pytest.mark.parametrize("grid", [{"values": ()}, {"seeds": tuple(range(51))}, {"factors": (1.0,) * 51}])
+def test_grids_without_cells_or_too_large_are_refused(grid):
+    with pytest.raises(ValueError, match="sweep in parts"):
+        Sweep(**{"expert": 0, "values": (0.0,), "seeds": (1,), **grid})
+
+
+def test_an_expert_that_is_not_there_is_refused():
+    with pytest.raises(ValueError, match="from 1 to 2 to sweep and got 3"):
+        Sweep(2, (0.0,), (1,)).check([Chosen(), Chosen()])
+
+
+@pytest.mark.parametrize(("weight", "warned"), [(0.5, True), (2.0, False)])
+def test_a_reliability_without_effect_is_said(weight, warned, caplog):
+    with caplog.at_level(logging.WARNING):
+        Sweep(0, (0.0, 1.0), (1,)).check([Chosen(weight), Chosen(0.5)])
+    assert ("changes nothing" in caplog.text) is warned
+
+
+@pytest.mark.parametrize(
+    ("sweep", "columns", "rows"),
+    [
+        (Sweep(1, (0.0, 0.25), (5, 6)), ["seed 5", "seed 6"], ["a = 0", "a = 0.25"]),
+        (Sweep(1, (1 / 3,), (5,), Varied.WEIGHT), ["seed 5"], ["w × 0.3333"]),
+        (Sweep(1, (1.0,), (5,), Varied.BOTH), ["seed 5"], ["a = 1, w × 1"]),
+        (Sweep(1, (0.5,), (5,), factors=(0.5, 1.0)), ["seed 5\nall w × 0.5", "seed 5\nall w × 1"], ["a = 0.5"]),
+        (Sweep(1, (0.5,), (5,), factors=(2.0,), scaled=Scaled.THIS), ["seed 5\nits w × 2"], ["a = 0.5"]),
+    ],
+)
+def test_labels_say_what_each_cell_was_sampled_with(sweep, columns, rows):
+    pictures = {cell: Image.new("RGB", (8, 8), (0, 0, place)) for place, cell in enumerate(sweep.cells())}
+    lines = [[label, *(pictures[cell] for cell in row)] for label, row in zip(rows, sweep.rows(), strict=True)]
+    expected = labelled_grid(["skin", *columns], lines)
+    assert np.array_equal(sweep_grid(sweep, "skin", pictures), expected)
+
+
+def test_cells_without_a_picture_say_so():
+    sweep = Sweep(1, (0.0, 1.0), (5,))
+    black = Image.new("RGB", (8, 8))
+    expected = labelled_grid(["skin", "seed 5"], [["a = 0", black], ["a = 1", NOT_SAMPLED]])
+    assert np.array_equal(sweep_grid(sweep, "skin", {sweep.cells()[0]: black}), expected)
+
+
+@pytest.fixture
+def experts(tmp_path):
+    """Options for two experts; the first six are the first expert's."""
+    hair = write_expert(tmp_path / "hair.safetensors", {"kind": "map", "map": "hair"})
+    text = write_text_expert(tmp_path / "text.safetensors")
+    Image.fromarray(np.full((16, 16), 255, np.uint8)).save(tmp_path / "map.png")
+    options = ["--expert", str(hair), "--map", str(tmp_path / "map.png"), "--weight", "2.5"]
+    options += ["--expert", str(text), "--text", "red hair", "--reliability", "3"]
+    return [*options, "--device", "cpu"]
+
+
+def sweep(experts, output, *options):
+    return main(["sweep", *experts, "--output", str(output), *options])
+
+
+def tile(grid, row, column):
+    left, top = MARGIN + (column + 1) * STEP, TILE // 3 + row * STEP
+    return grid[top : top + TILE : TILE // 16, left : left + TILE : TILE // 16]
+
+
+def read(path):
+    return np.asarray(Image.open(path))
+
+
+def test_each_cell_is_what_sample_gives(experts, tmp_path):
+    options = ["--of", "2", "--values", "0, 0.25", "--seed", "7", "--seeds", "2", "--guidance", "1, 2"]
+    shared = ["--steps", "3", "--eta", "1"]
+    assert sweep(experts, tmp_path / "grid.png", *options, *shared) == 0
+    grid = read(tmp_path / "grid.png")
+    assert grid.shape == (TILE // 3 + 2 * STEP, MARGIN + 5 * STEP, 3)
+    for row, value in enumerate((0.0, 0.25)):
+        for column, (seed, factor) in enumerate([(7, 1), (7, 2), (8, 1), (8, 2)]):
+            first = ["--weight", str(2.5 * factor), "--reliability", str(1 - value)]
+            second = ["--weight", str(factor), "--reliability", str(value)]
+            swept = [*experts[:6], *first, *experts[6:], *second]
+            assert main(["sample", *swept, "--seed", str(seed), *shared, "--output", str(tmp_path / "one.png")]) == 0
+            assert np.array_equal(tile(grid, row, column), read(tmp_path / "one.png"))
+
+
+def test_both_at_one_is_the_expert_alone(experts, tmp_path):
+    assert sweep(experts, tmp_path / "grid.png", "--values", "1", "--vary", "both", "--steps", "3", "--seed", "4") == 0
+    alone = experts[:6]
+    output = ["--device", "cpu", "--output", str(tmp_path / "one.png")]
+    assert main(["sample", *alone, "--steps", "3", "--seed", "4", *output]) == 0
+    assert np.array_equal(tile(read(tmp_path / "grid.png"), 0, 0), read(tmp_path / "one.png"))
+
+
+def test_reliability_and_seed_change_the_picture(experts, tmp_path):
+    assert sweep(experts, tmp_path / "grid.png", "--values", "0, 1", "--seeds", "2", "--steps", "3") == 0
+    grid = read(tmp_path / "grid.png")
+    tiles = [tile(grid, row, column) for row in range(2) for column in range(2)]
+    assert all(not np.array_equal(a, b) for i, a in enumerate(tiles) for b in tiles[:i])
+
+
+def test_progress_counts_the_steps_of_the_whole_grid(experts, tmp_path, capsys):
+    assert sweep(experts, tmp_path / "grid.png", "--values", "0, 1", "--seeds", "3", "--steps", "4") == 0
+    shown = capsys.readouterr().err
+    assert "6 cells" in shown
+    assert "24/24" in shown
+
+
+def test_an_interrupted_sweep_keeps_what_is_done(experts, tmp_path, caplog):
+    output = tmp_path / "grid.png"
+
+    def interrupt():
+        while not output.exists():
+            time.sleep(0.001)
+        signal.raise_signal(signal.SIGINT)
+
+    watcher = threading.Thread(target=interrupt)
+    watcher.start()
+    with caplog.at_level(logging.INFO), pytest.raises(SystemExit) as stopped:
+        sweep(experts, output, "--values", "0-1 [50]", "--steps", "3")
+    watcher.join()
+    assert stopped.value.code == 130
+    grid = read(output)
+    assert "of 50 cells" in caplog.text
+    sampled, missing = tile(grid, 0, 0), tile(grid, 49, 0)
+    assert sampled.std() > 5
+    assert (missing == 255).mean() > 0.8
+    assert sweep(experts, tmp_path / "whole.png", "--values", "0", "--steps", "3") == 0
+    assert np.array_equal(sampled, tile(read(tmp_path / "whole.png"), 0, 0))
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--values", "0, 2"], "values from 0 to 1"),
+        (["--guidance", "strong"], "factors of the weights"),
+        (["--of", "3"], "from 1 to 2 to sweep and got 3"),
+        (["--of", "0"], "from 1 to 2 to sweep and got 0"),
+        (["--seeds", "0"], "sweep in parts"),
+        (["--steps", "many"], "timestep spacing"),
+        (["--reliability", "0"], "above 0"),
+    ],
+)
+def test_what_cannot_be_swept_is_said_before_anything_is_sampled(experts, options, sentence, tmp_path, capsys):
+    assert sweep(experts, tmp_path / "grid.png", *options) == 1
+    assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "grid.png").exists()
+
+
+def test_a_cell_that_could_not_finish_is_refused_before_the_first(experts, tmp_path, capsys):
+    # The first expert stops half-way, and in the second row it alone has a reliability.
+    stopping = [*experts[:6], "--end", "0.5", *experts[6:], "--weight", "2"]
+    assert sweep(stopping, tmp_path / "grid.png", "--values", "0, 1", "--steps", "4") == 1
+    assert "reliabilities with a positive sum" in capsys.readouterr().err
+    assert not (tmp_path / "grid.png").exists()
