@@ -16,7 +16,7 @@ from .respacing import space_timesteps
 from .sample import add_expert_options, add_sampling_options, build_term, sample_seed, start_noise
 from .sampling import sigmas_for
 from .sampling.types import Callback
-from .sweeps import Cell, Scaled, Sweep, Varied, parse_factors, parse_values, seeds_from, sweep_grid
+from .sweeps import Cell, Sweep, Varied, parse_factors, parse_values, seeds_from, sweep_grid
 from .terms import Term
 
 logger = logging.getLogger(__name__)
@@ -88,7 +88,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         seeds_from(options.seed, options.seeds),
         Varied[options.vary.upper()],
         parse_factors(options.guidance),
-        Scaled[options.guidance_of.upper()],
     )
     steps = len(space_timesteps(options.steps))
     terms = [build_term(request, options.device) for request in options.experts]
@@ -134,13 +133,7 @@ def _parser() -> argparse.ArgumentParser:
         help="what a value v sets: the expert's share v in the unconditional estimate, its weight times v and the "
         "others' times 1 - v, or both (reliability)",
     )
-    parser.add_argument("--guidance", default="1", help="factors of the weights, a column for each with every seed (1)")
-    parser.add_argument(
-        "--guidance-of",
-        choices=[scaled.name.lower() for scaled in Scaled],
-        default="all",
-        help="whose weights the factors multiply: all experts' or only the swept one's (all)",
-    )
+    parser.add_argument("--guidance", default="1", help="factors of all weights, a column for each with every seed (1)")
     add_sampling_options(parser)
     parser.add_argument(
         "--seeds", type=int, default=1, metavar="N", help="columns of seeds, counted up from --seed (1)"

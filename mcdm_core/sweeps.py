@@ -38,19 +38,12 @@ class Varied(Enum):
     """Reliability and weight at once: from the product of the others (v = 0) to the chosen expert alone (v = 1)."""
 
 
-class Scaled(Enum):
-    """Whose weights the guidance factors multiply."""
-
-    ALL = "all experts"
-    THIS = "this expert"
-
-
 class Cell(NamedTuple):
     """One cell of a grid.
 
     Attributes:
         value: v, 0…1; see `Varied`.
-        factor: What weights are multiplied by; see `Scaled`.
+        factor: What all weights are multiplied by.
         seed: Seed of the noise.
     """
 
@@ -75,8 +68,7 @@ class Sweep:
         values: Values v from 0 to 1, one per row.
         seeds: Seeds of the noise.
         varied: What v sets.
-        factors: Factors of the weights.
-        scaled: Whose weights they multiply.
+        factors: Factors of all weights.
 
     Raises:
         ValueError: If there are no values, factors or seeds, too many for a grid, or a value outside 0…1.
@@ -87,7 +79,6 @@ class Sweep:
     seeds: tuple[int, ...]
     varied: Varied = Varied.RELIABILITY
     factors: tuple[float, ...] = (1.0,)
-    scaled: Scaled = Scaled.ALL
 
     def __post_init__(self) -> None:
         columns = len(self.seeds) * len(self.factors)
@@ -130,9 +121,7 @@ class Sweep:
             weights = tuple(w * share for w, share in zip(weights, shares, strict=True))
         if self.varied is not Varied.WEIGHT:
             reliabilities = reliabilities_at(cell.value, self.expert, reliabilities)
-        scaled = [i == self.expert or self.scaled is Scaled.ALL for i in range(len(experts))]
-        weights = tuple(w * cell.factor if scale else w for w, scale in zip(weights, scaled, strict=True))
-        return Coefficients(weights, reliabilities)
+        return Coefficients(tuple(w * cell.factor for w in weights), reliabilities)
 
     def check(self, experts: Sequence[Factor]) -> None:
         """Refuse experts that some cell cannot be made of, and warn where the swept reliability has no say.
@@ -161,8 +150,7 @@ class Sweep:
         seed = f"seed {cell.seed}"
         if self.factors == (1.0,):
             return seed
-        whose = "all w" if self.scaled is Scaled.ALL else "its w"
-        return f"{seed}\n{whose} × {cell.factor:.4g}"
+        return f"{seed}\nall w × {cell.factor:.4g}"
 
 
 def reliabilities_at(value: float, expert: int, reliabilities: Sequence[float]) -> tuple[float, ...]:

@@ -16,7 +16,6 @@ from mcdm_core.pictures import MARGIN, labelled_grid
 from mcdm_core.sweeps import (
     NOT_SAMPLED,
     Cell,
-    Scaled,
     Sweep,
     Varied,
     parse_factors,
@@ -96,11 +95,10 @@ def test_a_rest_that_nobody_can_take_is_refused():
         (Varied.BOTH, (1.5, 1.0), (0.75, 0.25)),
     ],
 )
-@pytest.mark.parametrize(("scaled", "factors"), [(Scaled.ALL, (2.0, 2.0)), (Scaled.THIS, (2.0, 1.0))])
-def test_what_a_value_and_a_factor_set(varied, weights, reliabilities, scaled, factors):
-    sweep = Sweep(0, (0.75,), (1,), varied, (2.0,), scaled)
+def test_what_a_value_and_a_factor_set(varied, weights, reliabilities):
+    sweep = Sweep(0, (0.75,), (1,), varied, (2.0,))
     found = sweep.coefficients([Chosen(2.0, 1.0), Chosen(4.0, 3.0)], sweep.cells()[0])
-    assert found.weights == tuple(w * factor for w, factor in zip(weights, factors, strict=True))
+    assert found.weights == tuple(2 * w for w in weights)
     assert found.reliabilities == reliabilities
 
 
@@ -135,7 +133,6 @@ def test_a_reliability_without_effect_is_said(weight, warned, caplog):
         (Sweep(1, (1 / 3,), (5,), Varied.WEIGHT), ["seed 5"], ["w × 0.3333"]),
         (Sweep(1, (1.0,), (5,), Varied.BOTH), ["seed 5"], ["a = 1, w × 1"]),
         (Sweep(1, (0.5,), (5,), factors=(0.5, 1.0)), ["seed 5\nall w × 0.5", "seed 5\nall w × 1"], ["a = 0.5"]),
-        (Sweep(1, (0.5,), (5,), factors=(2.0,), scaled=Scaled.THIS), ["seed 5\nits w × 2"], ["a = 0.5"]),
     ],
 )
 def test_labels_say_what_each_cell_was_sampled_with(sweep, columns, rows):
