@@ -80,10 +80,7 @@ def draw_samples(setting: Setting, experts: Path, out: Path, workers: int) -> np
     """
     out.mkdir(parents=True, exist_ok=True)
     key = setting.key(experts)
-    jobs = [
-        _Job(setting, start, experts, out / f"{key}_{start:05d}.npy")
-        for start in range(0, setting.count, BATCH)
-    ]
+    jobs = [_Job(setting, start, experts, out / f"{key}_{start:05d}.npy") for start in range(0, setting.count, BATCH)]
     missing = [job for job in jobs if not job.path.exists()]
     if missing:
         # A forked child inherits the parent's thread pools, which torch cannot use there: spawn.
