@@ -8,8 +8,11 @@ from ..experts import Expert
 from ..prediction import prediction_named
 from .config import TrainingConfig
 from .objective import trained_schedule
+from .scenes import CLASSES
 
-FACE_MODALITIES = ("hair", "skin", "sketch", "text")
+MODALITIES = {"faces": ("hair", "skin", "sketch", "text"), "landscapes": ("text",), "animals": ("class",)}
+"""What each kind of drawn picture can be told by."""
+
 _RESERVED = ("images", "captions", "auto")
 
 
@@ -19,12 +22,18 @@ def check_config(config: TrainingConfig) -> None:
     Raises:
         ValueError: They don't; one sentence says what to change.
     """
-    if config.data.kind not in ("faces", "folder"):
-        raise ValueError(f"Expected data of kind 'faces' or 'folder' and got {config.data.kind!r}; correct the name.")
+    if config.data.kind not in (*MODALITIES, "folder"):
+        raise ValueError(
+            f"Expected data of kind {', '.join(map(repr, MODALITIES))} or 'folder' and got {config.data.kind!r}; "
+            "correct the name."
+        )
     if config.data.kind == "folder" and not config.data.path:
         raise ValueError('Expected the folder\'s path in [data] and found none; add path = "…".')
-    if config.data.kind == "faces" and config.image_size != IMAGE_SIZE:
-        raise ValueError(f"Faces are drawn at {IMAGE_SIZE} pixels, not at {config.image_size}; set image_size to that.")
+    if config.data.kind in MODALITIES and config.image_size != IMAGE_SIZE:
+        raise ValueError(
+            f"{config.data.kind.capitalize()} are drawn at {IMAGE_SIZE} pixels, not at {config.image_size}; set "
+            "image_size to that."
+        )
     prediction_named(config.prediction)
     trained_schedule(config.schedule)
     _check_modalities(config)
@@ -35,24 +44,28 @@ def _check_modalities(config: TrainingConfig) -> None:
     modalities = config.data.modalities
     if len(set(modalities)) < len(modalities):
         raise ValueError(f"Expected each modality once and got {list(modalities)}; remove the repetition.")
+    if config.data.kind == "folder" and "class" in modalities:
+        raise ValueError('A folder has maps, sketches and captions and no "class"; remove it from modalities.')
     if reserved := [name for name in modalities if name in _RESERVED or "/" in name]:
         raise ValueError(f"{reserved[0]!r} cannot be the name of a modality; rename its subfolder.")
-    if config.data.kind == "faces" and (unknown := [name for name in modalities if name not in FACE_MODALITIES]):
+    known = MODALITIES.get(config.data.kind, modalities)
+    if unknown := [name for name in modalities if name not in known]:
         raise ValueError(
-            f"Drawn faces have the modalities {', '.join(FACE_MODALITIES)} and not {unknown[0]!r}; choose among them."
+            f"Drawn {config.data.kind} have the modalities {', '.join(known)} and not {unknown[0]!r}; "
+            "choose among them."
         )
     if "text" in modalities and len(modalities) > 1:
         raise ValueError(
             f"A network that reads text reads nothing else here, and the modalities are {list(modalities)}; train one "
             "expert for text and one for the rest, and unite them."
         )
-    if "text" in modalities and not config.data.text_encoder:
+    if "text" in modalities and config.data.kind != "landscapes" and not config.data.text_encoder:
         raise ValueError('The modality "text" needs a dual encoder; train one and name its file in text_encoder.')
 
 
 def _check_network(config: TrainingConfig) -> None:
     network, modalities = config.network, config.data.modalities
-    maps = [name for name in modalities if name != "text"]
+    maps = [name for name in modalities if name not in ("text", "class")]
     if network.map_channels != len(maps):
         raise ValueError(
             f"The modalities {list(modalities)} need {len(maps)} map channels and [network] has "
@@ -61,8 +74,12 @@ def _check_network(config: TrainingConfig) -> None:
     if (network.pooled_dim is not None) != ("text" in modalities):
         remedy = "add it, the length of the dual encoder's embedding" if "text" in modalities else "remove it"
         raise ValueError(f"The modalities are {list(modalities)} and pooled_dim is {network.pooled_dim}; {remedy}.")
-    if network.num_classes is not None or network.film_dim is not None:
-        raise ValueError("num_classes and film_dim belong to networks that are not trained here; remove them.")
+    classes = len(CLASSES) if "class" in modalities else None
+    if network.num_classes != classes:
+        remedy = "remove num_classes" if classes is None else f"set num_classes = {classes}"
+        raise ValueError(f"The modalities are {list(modalities)} and num_classes is {network.num_classes}; {remedy}.")
+    if network.film_dim is not None:
+        raise ValueError("film_dim belongs to networks that are not trained here; remove it.")
     if (network.in_channels, network.out_channels) != (3, 3):
         raise ValueError(
             f"Pictures have 3 channels and the variance is not learned, but [network] has in_channels = "

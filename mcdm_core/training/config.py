@@ -14,15 +14,15 @@ class DataConfig:
     """Where pictures and conditions come from.
 
     Attributes:
-        kind: "faces" draws them, "folder" reads the user's own.
-        modalities: Conditions trained on, alternating from step to step: "hair", "skin", "sketch", "text";
-            empty for an unconditional network. A folder may name any map after its subfolder. Of several maps each
-            has its own channel, in this order.
+        kind: "faces", "landscapes" and "animals" draw them, "folder" reads the user's own.
+        modalities: Conditions trained on, alternating from step to step: "hair", "skin", "sketch", "text" of faces,
+            "text" of landscapes, "class" of animals; empty for an unconditional network. A folder may name any map
+            after its subfolder. Of several maps each has its own channel, in this order.
         seed: First seed of the drawn set; sets with seeds 10⁶ apart are disjoint.
-        count: How many faces are drawn.
+        count: How many pictures are drawn.
         leading: Attribute → the value that 70 % of the drawn faces have (uniform where not named).
         path: The folder, relative to the configuration file.
-        text_encoder: Expert or dual encoder file whose image tower embeds the pictures ("text" only).
+        text_encoder: Expert or dual encoder file whose image tower embeds the pictures ("text" of faces and folders).
         embedding_noise: Largest noise on image embeddings, relative to their spread. Text embeddings lie beside image
             embeddings and leave unnamed attributes open; noise teaches the network to treat an embedding as evidence,
             not as truth.

@@ -14,6 +14,7 @@ from ..pictures import labelled_grid, map_to_picture, to_picture
 from ..sampling import sample_product
 from ..terms import Term
 from .config import TrainingConfig
+from .dropout import null_rows
 from .logs import CsvLog
 from .objective import Objective
 from .sources import Source
@@ -78,7 +79,7 @@ class HeldOutReport:
             name=self.config.name,
         )
         weight = 1.0 if modality is None else report.weight
-        terms = [Term(expert, condition, condition.null(), weight)]
+        terms = [Term(expert, condition, null_rows(condition), weight)]
         with torch.autocast("cpu", torch.bfloat16, enabled=self.objective.autocast):
             samples = sample_product(terms, noise, str(report.sample_steps))
         return [[_tile(condition, i), to_picture(samples[i]), to_picture(x0[i])] for i in range(len(x0))]
@@ -90,4 +91,6 @@ class HeldOutReport:
 def _tile(condition: Condition, row: int) -> Image.Image | str:
     if condition.maps is not None:
         return map_to_picture(condition.maps[row].amax(dim=0, keepdim=True))
-    return "none" if condition.embedding is None else "embedding of the picture"
+    if condition.labels is not None:
+        return f"class {condition.labels[row].item()}"
+    return "none" if condition.embedding is None else "embedding"

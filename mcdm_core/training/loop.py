@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ..condition import Condition
 from ..networks import UNet
 from ..prediction import prediction_named
 from .config import OptimizerConfig, TrainingConfig
+from .dropout import drop_rows
 from .held_out import HeldOutReport
 from .interrupts import deferred_interrupts
 from .logs import CsvLog
@@ -63,20 +63,6 @@ def adapt_state(state: dict[str, Tensor], network: UNet) -> dict[str, Tensor]:
 
 def _only_fewer_inputs(source: torch.Size, target: torch.Size) -> bool:
     return source[1] < target[1] and (source[0], *source[2:]) == (target[0], *target[2:])
-
-
-def drop_rows(condition: Condition, share: float, rng: np.random.Generator) -> Condition:
-    """Set a random share of the rows to the null condition (zeros), as classifier-free guidance needs."""
-
-    def dropped(value: Tensor | None) -> Tensor | None:
-        if value is None:
-            return None
-        keep = torch.from_numpy(rng.random(len(value)) >= share)
-        return value * keep.view(-1, *[1] * (value.ndim - 1))
-
-    return Condition(
-        maps=dropped(condition.maps), embedding=dropped(condition.embedding), text_active=condition.text_active
-    )
 
 
 class Trainer:

@@ -13,15 +13,16 @@ from .config import DataConfig, TrainingConfig, load_config
 from .dual_encoder import embed_images, load_dual_encoder
 from .folder import read_folder
 from .loop import STATE_FILE, Trainer
-from .sources import PictureSet, draw_faces
+from .scenes import CLASSES, draw_animals, draw_landscapes, landscape_tower
+from .sources import Source, draw_faces
 
 
 @dataclass(frozen=True)
 class Prepared:
     """A run's batches and, for a text expert, the tower that goes into its file."""
 
-    source: PictureSet
-    held_out: PictureSet
+    source: Source
+    held_out: Source
     text_tower: TextTower | None = None
 
 
@@ -49,7 +50,8 @@ def train_expert(config_path: Path, runs: Path, resume: str | None = None) -> Pa
         raise ValueError(f"{folder / STATE_FILE} holds an earlier run; add --resume to go on with it, or remove it.")
     goes_on = resume == "state" and state_exists
     begin = None if goes_on else _load_beginning(config, base, resume)
-    prepared = _prepare(config, base, runs)
+    own_tower = getattr(begin[0].encoder, "tower", None) if begin and begin[1] else None
+    prepared = _prepare(config, base, runs, own_tower)
     trainer = Trainer(config, prepared.source, prepared.held_out, folder)
     if goes_on:
         trainer.resume()
@@ -80,22 +82,30 @@ def _load_start(path: Path) -> Expert:
     return load_expert(path)
 
 
-def _prepare(config: TrainingConfig, base: Path, runs: Path) -> Prepared:
-    data, held_out = config.data, max(1, config.report.held_out)
+def _prepare(config: TrainingConfig, base: Path, runs: Path, own_tower: TextTower | None) -> Prepared:
+    data, cache, held_out = config.data, runs / "data", max(1, config.report.held_out)
+    # Seeds just behind the training set's: the same frequencies, other pictures.
+    beside = replace(data, seed=data.seed + data.count, count=held_out)
+    if data.kind == "animals":
+        return Prepared(draw_animals(data, cache), draw_animals(beside, cache))
     text_tower, embed = None, None
+    if data.kind == "landscapes":
+        if "text" in data.modalities:
+            text_tower = own_tower or landscape_tower(cache)
+            check_embedding(config, text_tower.config.dim)
+        return Prepared(
+            draw_landscapes(data, cache, text_tower), draw_landscapes(beside, cache, text_tower), text_tower
+        )
     if "text" in data.modalities:
         text_tower, image_tower = load_dual_encoder(base / data.text_encoder)
         check_embedding(config, text_tower.config.dim)
         embed = partial(embed_images, image_tower)
     if data.kind == "folder":
-        source, beside = read_folder(
+        pictures = read_folder(
             base / data.path, data.modalities, config.image_size, held_out, embed, data.embedding_noise
         )
-    else:
-        source = draw_faces(data, runs / "data", embed)
-        # Seeds just behind the training set's: the same frequencies, other faces.
-        beside = draw_faces(replace(data, seed=data.seed + data.count, count=held_out), runs / "data", embed)
-    return Prepared(source, beside, text_tower)
+        return Prepared(*pictures, text_tower)
+    return Prepared(draw_faces(data, cache, embed), draw_faces(beside, cache, embed), text_tower)
 
 
 def condition_spec(modalities: tuple[str, ...], text_tower: TextTower | None) -> dict:
@@ -106,6 +116,8 @@ def condition_spec(modalities: tuple[str, ...], text_tower: TextTower | None) ->
         case ("text",):
             assert text_tower is not None
             return {"kind": "text", "text_encoder": text_tower.config.to_dict()}
+        case ("class",):
+            return {"kind": "class", "classes": list(CLASSES)}
         case ("sketch",):
             return {"kind": "sketch"}
         case (name,):
@@ -136,4 +148,5 @@ def describe(trainer: Trainer, prepared: Prepared) -> ExpertMetadata:
 def _describe_data(data: DataConfig, count: int) -> str:
     if data.kind == "folder":
         return f"{count} pictures of the folder {Path(data.path).name!r}"
-    return f"{count} faces, seed {data.seed}, leading {data.leading}"
+    leading = f", leading {data.leading}" if data.kind == "faces" else ""
+    return f"{count} {data.kind}, seed {data.seed}{leading}"

@@ -1,28 +1,28 @@
 """Sources of training batches: pictures with the conditions they are trained on."""
 
 import functools
-import logging
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from ..condition import Condition
 from ..conditions.sketch import edges
 from ..data.faces import DRAWING_VERSION, Frequencies, draw_face, render_face
 from .config import DataConfig
-
-log = logging.getLogger(__name__)
+from .drawn import draw_set
 
 
 class Source(Protocol):
     """Anything that yields batches."""
+
+    def __len__(self) -> int:
+        """Number of pictures."""
+        ...
 
     def batch(self, modality: str | None, size: int, rng: np.random.Generator) -> tuple[Tensor, Condition]:
         """`size` pictures in [−1, 1], shape (B, 3, H, W), and the named condition of each."""
@@ -94,30 +94,16 @@ def draw_faces(config: DataConfig, cache: Path, embed: Callable[[Tensor], Tensor
     maps = tuple(m for m in config.modalities if m in ("hair", "skin"))
     leading = "_".join(f"{k}-{v}" for k, v in sorted(config.leading.items())) or "uniform"
     path = cache / f"faces{DRAWING_VERSION}_{config.seed}_{config.count}_{'-'.join(maps) or 'plain'}_{leading}.npz"
-    if not path.exists():
-        log.info("Drawing %d faces into %s", config.count, path)
-        arrays = _draw(config, maps)
-        cache.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial.npz")
-        np.savez(partial, **arrays)
-        partial.replace(path)  # an interrupted write must not pass for a set
-    with np.load(path) as stored:
-        images = torch.from_numpy(stored["images"]).permute(0, 3, 1, 2).contiguous()
-        tensors = {name: torch.from_numpy(stored[name]) for name in maps}
+    jobs = [(config.seed + i, config.leading, maps) for i in range(config.count)]
+    arrays = draw_set(path, ("images", *maps), _draw_one, jobs)
+    images = torch.from_numpy(arrays["images"]).permute(0, 3, 1, 2).contiguous()
+    tensors = {name: torch.from_numpy(arrays[name]) for name in maps}
     if "sketch" in config.modalities:
         tensors["sketch"] = torch.from_numpy(
             np.stack([255 * edges(image).astype(np.uint8) for image in images.permute(0, 2, 3, 1).numpy()])
         )
     in_order = {name: tensors[name] for name in config.modalities if name in tensors}
     return PictureSet(images, in_order, embed(images) if embed else None, config.embedding_noise)
-
-
-def _draw(config: DataConfig, maps: tuple[str, ...]) -> dict[str, Any]:
-    jobs = [(config.seed + i, config.leading, maps) for i in range(config.count)]
-    with ProcessPoolExecutor() as pool:
-        drawn = list(tqdm(pool.map(_draw_one, jobs, chunksize=64), total=len(jobs), desc="drawing", unit="face"))
-    names = ("images", *maps)
-    return {name: np.stack([row[i] for row in drawn]) for i, name in enumerate(names)}
 
 
 def _draw_one(job: tuple[int, dict[str, str], tuple[str, ...]]) -> tuple[np.ndarray, ...]:

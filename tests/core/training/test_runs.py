@@ -13,7 +13,8 @@ from mcdm_core.__main__ import main
 from mcdm_core.condition import Condition
 from mcdm_core.data.faces import DRAWING_VERSION
 from mcdm_core.training.config import load_config
-from mcdm_core.training.loop import adapt_state, drop_rows, learning_rate_factor
+from mcdm_core.training.dropout import drop_rows, null_rows
+from mcdm_core.training.loop import adapt_state, learning_rate_factor
 from mcdm_core.training.run import train_expert
 
 FOLDER = 'kind = "folder"\npath = "pictures"\n'
@@ -107,18 +108,29 @@ def test_the_rate_warms_up_and_decays(tmp_path):
     assert factors[50:] == pytest.approx([(100 - step) / 50 for step in range(50, 101)])
 
 
+def test_dropped_classes_are_class_0():
+    condition = Condition(labels=torch.randint(1, 11, (2000,)))
+    dropped = drop_rows(condition, 0.3, np.random.default_rng(0)).labels
+    assert (dropped == 0).float().mean().item() == pytest.approx(0.3, abs=0.04)
+    assert torch.equal(dropped[dropped > 0], condition.labels[dropped > 0])
+    assert null_rows(condition).labels.tolist() == [0] * 2000
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
         ({"network": "map_channels = 1"}, "need 2 map channels and .* has 1; set map_channels = 2"),
         ({"network": "map_channels = 2\npooled_dim = 8"}, "pooled_dim is 8; remove it"),
-        ({"network": "map_channels = 2\nnum_classes = 8"}, "not trained here"),
+        ({"network": "map_channels = 2\nnum_classes = 8"}, "num_classes is 8; remove num_classes"),
+        ({"network": "map_channels = 2\nfilm_dim = 8"}, "not trained here"),
+        ({"data": FOLDER + 'modalities = ["class"]'}, "has maps, sketches and captions"),
+        ({"data": 'kind = "animals"\nmodalities = ["class"]', "network": "", "top": ""}, "set num_classes = 11"),
         ({"network": "map_channels = 2\nout_channels = 6"}, "set both to 3"),
         ({"network": "map_channels = 2\nmodel_width = 6"}, r"unknown names \['model_width'\]"),
         ({"top": "image_size = 15"}, "no multiple of 2"),
         ({"top": 'image_size = 16\nschedule = "flow"'}, "discrete timesteps"),
         ({"top": 'image_size = 16\nstart = "nowhere.safetensors"'}, "to start from"),
-        ({"data": 'kind = "films"'}, "'faces' or 'folder'"),
+        ({"data": 'kind = "films"'}, "'animals' or 'folder'"),
         ({"data": 'kind = "folder"'}, "add path"),
         ({"data": FOLDER + 'modalities = ["hair", "hair"]'}, "each modality once"),
         ({"data": FOLDER + 'modalities = ["images", "hair"]'}, "rename its subfolder"),

@@ -1,0 +1,120 @@
+"""Emoji animals in front of procedural scenery.
+
+`animals.json` holds four drawings of each animal: of Noto Emoji (Apache-2.0), Fluent Emoji (MIT), Twemoji and
+EmojiOne 2 (both CC BY 4.0); see NOTICE.md. The scenery has the colours of the landscapes and others, but neither their
+drawings nor captions: supports have to meet, or the product of both experts would have no mass.
+"""
+
+import functools
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+
+import numpy as np
+
+from .foreground import CANVAS, Placement, render, to_hex
+from .landscapes import HILL_COLORS, IMAGE_SIZE, ORB_COLORS, SKY_COLORS
+
+DRAWING_VERSION = 1  # counts changes to how pictures are drawn: sets drawn before one are not used after it
+ANIMALS = ("fox", "tiger", "elephant", "owl", "penguin", "dog", "cat", "koala", "octopus", "butterfly")
+TRAINING_DRAWINGS = ("noto", "fluent-emoji-flat", "twemoji")
+HELD_OUT_DRAWINGS = ("emojione",)  # no expert is trained on these
+
+_FOREIGN_COLORS = 0.25  # of skies, orbs and hills have a colour that no landscape has
+_LUMA = np.array([0.299, 0.587, 0.114])
+_SVG = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 100 100">'
+
+
+@dataclass(frozen=True)
+class Animal:
+    """Everything that decides how an animal looks.
+
+    Attributes:
+        name: One of `ANIMALS`.
+        drawing: The set its drawing is from.
+        placement: Where it stands.
+        stretch: Width relative to height.
+        saturation: Factor of the colours' distance from gray.
+        brightness: Factor of the colours.
+        cast: Added to red, green and blue, in 0…255.
+    """
+
+    name: str
+    drawing: str
+    placement: Placement
+    stretch: float
+    saturation: float
+    brightness: float
+    cast: tuple[float, float, float]
+
+
+def draw_animal(
+    rng: np.random.Generator, names: Sequence[str] = ANIMALS, drawings: Sequence[str] = TRAINING_DRAWINGS
+) -> Animal:
+    """A random animal, all names and drawings equally often."""
+    red, green, blue = rng.uniform(-12, 12, 3).tolist()
+    return Animal(
+        name=str(rng.choice(names)),
+        drawing=str(rng.choice(drawings)),
+        placement=Placement.draw(rng),
+        stretch=float(rng.uniform(0.9, 1.12)),
+        saturation=float(rng.uniform(0.8, 1.2)),
+        brightness=float(rng.uniform(0.88, 1.1)),
+        cast=(red, green, blue),
+    )
+
+
+@functools.cache
+def _drawings() -> dict:
+    return json.loads((resources.files(__package__) / "animals.json").read_text(encoding="utf-8"))
+
+
+def stand_before(animal: Animal, background: np.ndarray) -> np.ndarray:
+    """The animal in front of a background; uint8, (size, size, 3) as the background."""
+    drawing = _drawings()[animal.drawing]
+    side = drawing["size"]
+    stretch = f"translate({side / 2} 0) scale({animal.stretch:.3f} 1) translate({-side / 2} 0)"
+    group = f'<g transform="{animal.placement.svg(side)} {stretch}">{drawing["bodies"][animal.name]}</g>'
+    layer = render(f"{_SVG}{group}</svg>", len(background)).astype(np.float64)
+    rgb, alpha = layer[..., :3], layer[..., 3:] / 255
+    gray = (rgb @ _LUMA)[..., None]
+    rgb = (gray + animal.saturation * (rgb - gray)) * animal.brightness + np.array(animal.cast)
+    return (alpha * rgb.clip(0, 255) + (1 - alpha) * background).round().astype(np.uint8)
+
+
+def draw_background(rng: np.random.Generator, size: int = IMAGE_SIZE) -> np.ndarray:
+    """Scenery of a sky, an orb or none, and ranges of hills; uint8, (size, size, 3)."""
+    sky = _color(rng, SKY_COLORS[str(rng.choice(list(SKY_COLORS)))])
+    shapes = [f'<rect width="{CANVAS}" height="{CANVAS}" fill="{to_hex(sky)}"/>']
+    orb = ORB_COLORS[str(rng.choice(list(ORB_COLORS)))]
+    if orb is not None:
+        x, y, radius = rng.uniform(15, 85), rng.uniform(8, 24), rng.uniform(5, 9)
+        color = to_hex(_color(rng, orb))
+        shapes.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}" fill="{color}"/>')
+        if rng.random() < 0.25:
+            ring = f'r="{radius + 3:.1f}" fill="none" stroke="{color}" stroke-width="1.5"'
+            shapes.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" {ring}/>')
+    ranges = HILL_COLORS[str(rng.choice(list(HILL_COLORS)))]
+    if rng.random() < _FOREIGN_COLORS:
+        base = rng.uniform(40, 255, 3)
+        ranges = tuple((base * factor).tolist() for factor in (1, 0.8, 0.65, 0.5))
+    tops = np.sort(rng.uniform(26, 40) + rng.uniform(0, 50, len(ranges)))
+    shapes += [_hill(rng, top, to_hex(np.array(c) + rng.uniform(-8, 8))) for top, c in zip(tops, ranges, strict=True)]
+    return render(f"{_SVG}{''.join(shapes)}</svg>", size)[..., :3]
+
+
+def _color(rng: np.random.Generator, rgb: tuple[int, int, int]) -> np.ndarray:
+    if rng.random() < _FOREIGN_COLORS:
+        return rng.uniform(20, 255, 3)
+    return np.array(rgb) + rng.uniform(-8, 8, 3)
+
+
+def _hill(rng: np.random.Generator, top: float, color: str) -> str:
+    """A range of hills: everything below a sum of waves."""
+    x = np.linspace(0, CANVAS, 41)
+    height = np.zeros_like(x)
+    for _ in range(3):
+        height += rng.uniform(0, 4) * np.sin(x * rng.uniform(0.03, 0.25) + rng.uniform(0, 2 * np.pi))
+    points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, top + height, strict=True))
+    return f'<polygon points="0,{CANVAS} {points} {CANVAS},{CANVAS}" fill="{color}"/>'

@@ -1,0 +1,29 @@
+"""Condition dropout: what classifier-free guidance needs of training (Ho and Salimans, 2021)."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..condition import Condition
+
+
+def drop_rows(condition: Condition, share: float, rng: np.random.Generator) -> Condition:
+    """Set a random share of the rows to the null condition: zeros, which of classes is class 0."""
+
+    def dropped(value: Tensor | None) -> Tensor | None:
+        if value is None:
+            return None
+        keep = torch.from_numpy(rng.random(len(value)) >= share)
+        return value * keep.view(-1, *[1] * (value.ndim - 1))
+
+    return Condition(
+        labels=dropped(condition.labels),
+        maps=dropped(condition.maps),
+        embedding=dropped(condition.embedding),
+        text_active=condition.text_active,
+    )
+
+
+def null_rows(condition: Condition) -> Condition:
+    """The null condition of every row, as `drop_rows` makes it."""
+    return drop_rows(condition, 1.0, np.random.default_rng())
