@@ -30,7 +30,7 @@ def boundary_f1(predicted: np.ndarray, truth: np.ndarray) -> float:
 
 def _widen(edges: np.ndarray) -> np.ndarray:
     """Pixels whose 3×3 neighbourhood holds an edge."""
-    return np.lib.stride_tricks.sliding_window_view(np.pad(edges, 1), (3, 3)).any(axis=(-2, -1))
+    return np.asarray(np.lib.stride_tricks.sliding_window_view(np.pad(edges, 1), (3, 3)).any(axis=(-2, -1)))
 
 
 def high_frequency_energy(images: np.ndarray) -> float:
