@@ -3,7 +3,7 @@
 The method is Nair, Bandara & Patel's (CVPR 2023); `combined_epsilon` is its rule, `sample_product` a whole run.
 """
 
-from .checkpoints import ExpertMetadata, load_expert, read_metadata, save_expert
+from .checkpoints import ExpertMetadata, convert_expert, load_expert, read_metadata, save_expert
 from .coefficients import normalize_reliabilities
 from .condition import Condition
 from .denoising import ProductDenoiser
@@ -12,6 +12,7 @@ from .networks import UNet, UNetConfig
 from .own_null import own_null_epsilon
 from .prediction import PREDICTIONS, prediction_named
 from .product import combined_epsilon
+from .recognition import Overrides
 from .respacing import Respacing, space_timesteps
 from .sampling import sample_ddim, sample_ddpm, sample_ddpm_learned, sample_product, sigmas_for
 from .schedule import Flow, Schedule, align_noise_level
@@ -23,6 +24,7 @@ __all__ = [
     "Expert",
     "ExpertMetadata",
     "Flow",
+    "Overrides",
     "ProductDenoiser",
     "Respacing",
     "Schedule",
@@ -31,6 +33,7 @@ __all__ = [
     "UNetConfig",
     "align_noise_level",
     "combined_epsilon",
+    "convert_expert",
     "load_expert",
     "normalize_reliabilities",
     "own_null_epsilon",

@@ -23,7 +23,7 @@ class CheckpointError(ValueError):
     """A file that cannot be used, in one sentence for the user."""
 
 
-def read_checkpoint(path: str | os.PathLike, metadata_key: str) -> tuple[dict[str, Tensor], str | None]:
+def read_checkpoint(path: str | os.PathLike, metadata_key: str | None = None) -> tuple[dict[str, Tensor], str | None]:
     """All tensors of a file, on the CPU, and the text stored under `metadata_key`, or None.
 
     The file is mapped into memory, so that nothing of it is read before it is used and nothing is held twice; only
@@ -90,7 +90,7 @@ def _read_header(path: Path) -> dict:
     return header
 
 
-def _read_torch(path: Path, metadata_key: str) -> tuple[dict[str, Tensor], str | None]:
+def _read_torch(path: Path, metadata_key: str | None) -> tuple[dict[str, Tensor], str | None]:
     zipped = _start(path).startswith(ZIP)
     if zipped and not zipfile.is_zipfile(path):
         raise CheckpointError(f"{path.name} is truncated; download or export it again.")

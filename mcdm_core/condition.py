@@ -106,3 +106,13 @@ def cat(conditions: Sequence[Condition]) -> Condition:
         raise ValueError(f"Expected conditions that may share a batch and got {', '.join(signatures)}; run them apart.")
     values: dict[str, Any] = {n: torch.cat([c.tensors()[n] for c in conditions]) for n in first.tensors()}
     return replace(first, **values)
+
+
+def expand_together(first: Condition, second: Condition) -> tuple[Condition, Condition]:
+    """Both with the same number of rows, where one of them has one row.
+
+    Raises:
+        ValueError: If they have different numbers of rows, neither of them 1.
+    """
+    rows = max(first.rows or 1, second.rows or 1)
+    return first.expand(rows), second.expand(rows)

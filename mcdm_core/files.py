@@ -1,47 +1,72 @@
-"""`python -m mcdm_core info` and `convert`: what an expert file is, and the same content as safetensors."""
+"""`python -m mcdm_core info` and `convert`: what a file is, and the same content as safetensors with a description."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .checkpoints import load_expert, read_metadata, save_expert
+from .checkpoint_files import read_checkpoint
+from .checkpoints import convert_expert, load_expert
+from .conditions import load_towers, tower_kinds
+from .prediction import PREDICTIONS
+from .recognition import Overrides
 
 
 def info(argv: Sequence[str] | None = None) -> None:
-    """Print what expert files were recognized as.
+    """Print what files were recognized as.
 
     Raises:
-        ValueError: A file cannot be used as an expert; the files before it are printed.
+        ValueError: A file cannot be used; the files before it are printed.
     """
     parser = argparse.ArgumentParser(
-        prog="python -m mcdm_core info", description="Print what expert files were recognized as."
+        prog="python -m mcdm_core info", description="Print what files of experts and encoders were recognized as."
     )
-    parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="expert file")
-    for file in parser.parse_args(argv).files:
-        sys.stdout.write(describe(file) + "\n")
+    parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="file of an expert or an encoder")
+    _add_overrides(parser)
+    options = parser.parse_args(argv)
+    for file in options.files:
+        sys.stdout.write(describe(file, _overrides(options)) + "\n")
 
 
-def describe(file: Path) -> str:
-    """Describe an expert file in a few lines.
+def describe(file: Path, overrides: Overrides | None = None) -> str:
+    """Describe a file in a few lines.
+
+    Args:
+        file: File of an expert, of FaRL, or of GLIDE's CLIP.
+        overrides: Settings of an expert that are known better.
 
     Raises:
-        ValueError: It cannot be used as an expert.
+        ValueError: It cannot be used.
     """
-    expert = load_expert(file)
-    metadata = read_metadata(file)
-    parameters = sum(parameter.numel() for parameter in expert.network.parameters())
-    condition = " ".join(value for value in metadata.condition.values() if isinstance(value, str))
+    if tower_kinds(read_checkpoint(file)[0]):
+        return _describe_towers(file)
+    expert = load_expert(file, overrides=overrides)
+    metadata = expert.metadata
+    condition = " ".join(
+        " ".join(value) if isinstance(value, list) else value
+        for value in metadata["condition"].values()
+        if isinstance(value, str | list)
+    )
     lines = [
-        f"{file}: expert {metadata.name!r}",
+        f"{file}: expert {expert.name!r}",
         f"  condition   {condition}",
-        f"  samples     {expert.channels} × {metadata.image_size} × {metadata.image_size}",
-        f"  network     {parameters / 1e6:.2f} million parameters",
-        f"  trained on  {metadata.schedule} schedule, {metadata.prediction}-prediction",
+        f"  samples     {expert.channels} × {expert.image_size} × {expert.image_size}",
+        f"  network     {_millions(expert.network.state_dict())} million parameters",
+        f"  trained on  {metadata['schedule']} schedule, {metadata['prediction']}-prediction",
     ]
-    width = max([len(key) for key in metadata.card], default=0)
-    lines += [f"  {key:{width}}  {value}" for key, value in metadata.card.items()]
+    width = max([len(key) for key in metadata["card"]], default=0)
+    lines += [f"  {key:{width}}  {value}" for key, value in metadata["card"].items()]
     return "\n".join(lines)
+
+
+def _describe_towers(file: Path) -> str:
+    towers = load_towers(file)
+    lines = [f"  reads {side:5}  {_millions(tower.state_dict())} million parameters" for side, tower in towers.items()]
+    return "\n".join([f"{file}: {' and '.join(kind.name for kind in tower_kinds(read_checkpoint(file)[0]))}", *lines])
+
+
+def _millions(state: dict) -> str:
+    return f"{sum(tensor.numel() for tensor in state.values()) / 1e6:.2f}"
 
 
 def convert(argv: Sequence[str] | None = None) -> None:
@@ -51,14 +76,37 @@ def convert(argv: Sequence[str] | None = None) -> None:
         ValueError: The source cannot be used as an expert, or the target exists or has another ending.
     """
     parser = argparse.ArgumentParser(
-        prog="python -m mcdm_core convert", description="Write an expert file again as safetensors."
+        prog="python -m mcdm_core convert",
+        description="Write an expert file again as safetensors that says what it is. Options replace what was "
+        "recognized, and say of a network of your own what its tensors don't tell.",
     )
     parser.add_argument("source", type=Path, help="expert file, .pt or .safetensors")
     parser.add_argument("target", type=Path, help="file to write, *.safetensors")
+    _add_overrides(parser)
     options = parser.parse_args(argv)
     if options.target.suffix != ".safetensors":
         raise ValueError(f"The target should end in .safetensors, but it is {options.target}; rename it.")
     if options.target.exists():
         raise ValueError(f"{options.target} exists already; remove it first or choose another name.")
-    expert = load_expert(options.source)
-    save_expert(options.target, expert.network, read_metadata(options.source), getattr(expert.encoder, "tower", None))
+    convert_expert(options.source, options.target, _overrides(options))
+
+
+def _add_overrides(parser: argparse.ArgumentParser) -> None:
+    """Add an option for every field of `Overrides`."""
+    parser.add_argument("--schedule", help="noise schedule: linear, cosine or squaredcos_cap_v2")
+    parser.add_argument("--prediction", help=f"what the network predicts: {', '.join(PREDICTIONS)}")
+    parser.add_argument("--image-size", type=int, help="height and width in pixels")
+    parser.add_argument("--num-heads", type=int, help="attention heads at every level")
+    parser.add_argument("--num-head-channels", type=int, help="channels per attention head")
+    parser.add_argument(
+        "--new-attention-order", action=argparse.BooleanOptionalAction, default=None, help="split q, k, v before heads"
+    )
+    parser.add_argument("--text-heads", type=int, help="attention heads of GLIDE's text transformer")
+    parser.add_argument(
+        "--maps", type=lambda names: tuple(names.split(",")), help="the face network's maps in its order: hair,face"
+    )
+
+
+def _overrides(options: argparse.Namespace) -> Overrides:
+    names = Overrides.__dataclass_fields__
+    return Overrides(**{name: value for name, value in vars(options).items() if name in names})

@@ -1,12 +1,19 @@
 """Conditions: from maps, sketches and captions to what a network reads."""
 
 from .build import build_encoder
+from .clip import ClipTextTower
+from .clip_files import load_towers, tower_kinds
 from .encoders import Encoder, MapEncoder, MultiMapEncoder, SketchEncoder, TextEncoder
+from .published import ClassEncoder, FaceEncoder, GlideEncoder
 from .sketch import SketchSource, edges
 from .text import TextTower, TextTowerConfig
 
 __all__ = [
+    "ClassEncoder",
+    "ClipTextTower",
     "Encoder",
+    "FaceEncoder",
+    "GlideEncoder",
     "MapEncoder",
     "MultiMapEncoder",
     "SketchEncoder",
@@ -16,4 +23,6 @@ __all__ = [
     "TextTowerConfig",
     "build_encoder",
     "edges",
+    "load_towers",
+    "tower_kinds",
 ]

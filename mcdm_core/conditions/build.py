@@ -1,22 +1,41 @@
 """From what a checkpoint says about its condition to an encoder."""
 
-from torch import Tensor
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
+import torch
+from torch import Tensor, nn
+
+from ..networks import TextTransformer, TextTransformerConfig
+from .clip import ClipTextTower
 from .encoders import Encoder, MapEncoder, MultiMapEncoder, SketchEncoder, TextEncoder
+from .published import ClassEncoder, FaceEncoder, GlideEncoder
 from .text import TextTower, TextTowerConfig
+
+CLASS_EMBEDDINGS = "label_emb.weight"
+
+Config = TypeVar("Config")
+Module = TypeVar("Module", bound=nn.Module)
 
 
 def build_encoder(
-    condition_spec: dict, image_size: int, channels: int, text_state: dict[str, Tensor] | None = None
+    condition_spec: dict,
+    image_size: int,
+    channels: int,
+    state: Mapping[str, Tensor] | None = None,
+    load_text: Callable[[], ClipTextTower] | None = None,
 ) -> Encoder:
     """Build the encoder of an expert.
 
     Args:
         condition_spec: What drives the expert: {"kind": "none"}, {"kind": "map", "map": "hair"},
-            {"kind": "maps", "maps": ["hair", "skin"]}, {"kind": "sketch"} or {"kind": "text", "text_encoder": {…}}.
+            {"kind": "maps", "maps": ["hair", "skin"]}, {"kind": "sketch"}, {"kind": "text", "text_encoder": {…}},
+            {"kind": "class"}, {"kind": "tokens", "text_transformer": {…}} or {"kind": "face", "maps": ["face", "hair"],
+            "map_channels": 6, "embedding": 512}.
         image_size: The expert's height and width in pixels.
         channels: Channels of the expert's samples.
-        text_state: Tensors of the text tower, where there is one.
+        state: Tensors that the encoder works with: those of the text tower or transformer, or the class embeddings.
+        load_text: Loads FaRL's text tower when the face network's encoder first needs it.
 
     Returns:
         The encoder, ready to use.
@@ -24,6 +43,8 @@ def build_encoder(
     Raises:
         ValueError: If the description is incomplete or of an unknown kind, or the text tower's tensors don't fit it.
     """
+    state = state or {}
+    low_res = condition_spec.get("low_res")
     try:
         match condition_spec["kind"]:
             case "none":
@@ -33,14 +54,25 @@ def build_encoder(
             case "maps":
                 return MultiMapEncoder(condition_spec["maps"], image_size, channels)
             case "sketch":
-                return SketchEncoder(image_size, channels)
+                return SketchEncoder(image_size, channels, condition_spec.get("map_channels", 1))
             case "text":
                 config = TextTowerConfig.from_dict(condition_spec["text_encoder"])
-                return TextEncoder(_load_tower(config, text_state or {}), image_size, channels)
+                return TextEncoder(_filled(TextTower, config, state), image_size, channels)
+            case "class":
+                return ClassEncoder(state[CLASS_EMBEDDINGS], image_size, channels, low_res)
+            case "tokens":
+                transformer = _filled(
+                    TextTransformer, TextTransformerConfig(**condition_spec["text_transformer"]), state
+                )
+                return GlideEncoder(transformer, image_size, channels, low_res, condition_spec.get("inpaint", False))
+            case "face":
+                names = condition_spec["maps"]
+                per_map = condition_spec["map_channels"] // len(names)
+                return FaceEncoder(names, image_size, condition_spec["embedding"], channels, per_map, load_text)
             case kind:
                 raise ValueError(
-                    f'This expert is driven by "{kind}", but this version knows only none, map, maps, sketch and text; '
-                    "update the pack."
+                    f'This expert is driven by "{kind}", but this version knows only none, map, maps, sketch, text, '
+                    "class, tokens and face; update the pack."
                 )
     except (KeyError, TypeError) as error:
         raise ValueError(
@@ -49,9 +81,11 @@ def build_encoder(
         ) from None
 
 
-def _load_tower(config: TextTowerConfig, state: dict[str, Tensor]) -> TextTower:
-    tower = TextTower(config)
-    expected = tower.state_dict()
+def _filled(kind: Callable[[Config], Module], config: Config, state: Mapping[str, Tensor]) -> Module:
+    """A text encoder that uses the given tensors themselves, not copies of them."""
+    with torch.device("meta"):
+        module = kind(config)
+    expected = module.state_dict()
     wrong = sorted(
         {name for name in expected if name not in state or state[name].shape != expected[name].shape}
         | {name for name in state if name not in expected}
@@ -61,5 +95,5 @@ def _load_tower(config: TextTowerConfig, state: dict[str, Tensor]) -> TextTower:
             f"The text encoder's tensors should be those its description asks for, but {len(wrong)} are missing, "
             f"unexpected or of another shape ({', '.join(wrong[:3])}); download or export the expert again."
         )
-    tower.load_state_dict(state)
-    return tower
+    module.load_state_dict(state, assign=True)
+    return module

@@ -1,16 +1,18 @@
 """Encoders: what a person gives an expert, turned into a `Condition`.
 
-Every encoder has the three methods `encode_text`, `encode_map` and `encode_sketch`; those that its expert was not
-trained for refuse with one sentence. `encode` is the one that works.
+Every encoder has the methods `encode_text`, `encode_class`, `encode_map`, `encode_sketch`, `encode_low_res` and
+`encode_inpaint`; those that its expert was not trained for refuse with one sentence. `encode` is the main one of the
+others.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NoReturn
 
 import torch
 from torch import Tensor
 
-from ..condition import Condition
+from ..condition import Condition, expand_together
 from .maps import AUTO, canonical_map, read_map
 from .sketch import HIGH_THRESHOLD, LOW_THRESHOLD, SketchSource, read_sketch
 from .text import TextTower
@@ -20,7 +22,7 @@ class Encoder:
     """Encoder of an expert that takes no condition; the base of the others.
 
     Attributes:
-        kind: "none", "map", "maps", "sketch" or "text".
+        kind: "none", "map", "maps", "sketch", "text", "class", "tokens" (GLIDE's text) or "face" (maps and text).
         driven_by: The same for people: "a hair map", say.
 
     Args:
@@ -82,6 +84,75 @@ class Encoder:
         """
         self._refuse("a sketch")
 
+    def encode_class(self, index: int | Sequence[int]) -> Condition:
+        """Condition from one class index or one per row.
+
+        Raises:
+            ValueError: If the expert is not driven by classes, or has fewer.
+        """
+        self._refuse("a class")
+
+    def encode_low_res(self, image: Tensor, condition: Condition | None = None) -> Condition:
+        """Condition from a small picture that the expert is to enlarge.
+
+        Args:
+            image: ComfyUI's IMAGE (B, H, W, C), 0…1, resized as needed.
+            condition: What else the expert is told: its text or class, say.
+
+        Raises:
+            ValueError: If the expert enlarges no pictures, or the image cannot be one (see `read_image`).
+        """
+        self._refuse("a small picture")
+
+    def encode_inpaint(self, image: Tensor, mask: Tensor, condition: Condition | None = None) -> Condition:
+        """Condition from a picture of which the expert is to fill in a part.
+
+        Args:
+            image: ComfyUI's IMAGE (B, H, W, C), 0…1, resized as needed.
+            mask: ComfyUI's MASK (B, H, W), 1 where the picture is to be filled in.
+            condition: What else the expert is told.
+
+        Raises:
+            ValueError: If the expert fills in no pictures, or image or mask cannot be one (see `read_image`).
+        """
+        self._refuse("a picture to fill in")
+
+    def merge(self, first: Condition, second: Condition) -> Condition:
+        """One condition, to be given to the expert in one row, that says what two of this encoder's say.
+
+        Args:
+            first: One row, or B.
+            second: One row, or B.
+
+        Raises:
+            ValueError: If the expert reads one thing only, or both conditions are texts.
+        """
+        raise ValueError(
+            f"This expert is driven by {self.driven_by} and reads one condition at a time; give each condition to an "
+            "expert of its own."
+        )
+
+    def with_text(self, condition: Condition) -> Condition:
+        """The condition as it must be to run beside rows that tell a text to the same network.
+
+        Raises:
+            ValueError: If the expert reads no text beside other things.
+        """
+        raise ValueError(
+            f"This expert is driven by {self.driven_by} and reads no text beside it; switch with_text off, or add a "
+            "text expert."
+        )
+
+    def _field(self, condition: Condition, name: str) -> Tensor:
+        """A field that all of this encoder's conditions have."""
+        value = condition.tensors().get(name)
+        if value is None:
+            raise ValueError(
+                f"Expected a condition for an expert driven by {self.driven_by} and got one of another expert; encode "
+                "it with this expert's encoder."
+            )
+        return value
+
     def _refuse(self, given: str) -> NoReturn:
         remedy = "leave its condition unconnected" if self.kind == "none" else f"give it {self.driven_by}"
         raise ValueError(
@@ -119,27 +190,30 @@ class MapEncoder(Encoder):
 
 
 class MultiMapEncoder(Encoder):
-    """Encoder of an expert that reads several maps, each in its own channel; absent maps are black, null is all black.
+    """Encoder of an expert that reads several maps, each in its own channels; absent maps are black, null is all black.
 
     Args:
         names: Kinds of map in the order of their channels.
         image_size: The expert's height and width in pixels.
         channels: Channels of the expert's samples.
+        channels_per_map: Channels in which each gray map is repeated.
     """
 
     kind = "maps"
 
-    def __init__(self, names: Sequence[str], image_size: int, channels: int = 3):
+    def __init__(self, names: Sequence[str], image_size: int, channels: int = 3, channels_per_map: int = 1):
         super().__init__(image_size, channels)
+        self.channels_per_map = channels_per_map
         self.names = tuple(map(canonical_map, names))
         self.driven_by = " or ".join(f"a {name} map" if name != "sketch" else "a sketch" for name in self.names)
 
     def null(self, batch: int = 1) -> Condition:
         """Black maps in every channel."""
-        return Condition(maps=torch.zeros(batch, len(self.names), self.image_size, self.image_size))
+        count = len(self.names) * self.channels_per_map
+        return Condition(maps=torch.zeros(batch, count, self.image_size, self.image_size))
 
     def encode_map(self, image: Tensor, kind: str = AUTO) -> Condition:
-        """See `Encoder.encode_map`; maps of shape (B, len(names), size, size). `kind` can't be "auto" here."""
+        """See `Encoder.encode_map`; all maps in one condition. `kind` can't be "auto" here."""
         name = canonical_map(kind)
         if name == AUTO:
             choices = ", ".join(name for name in self.names if name != "sketch")
@@ -155,28 +229,44 @@ class MultiMapEncoder(Encoder):
         low: float = LOW_THRESHOLD,
         high: float = HIGH_THRESHOLD,
     ) -> Condition:
-        """See `Encoder.encode_sketch`; maps of shape (B, len(names), size, size)."""
+        """See `Encoder.encode_sketch`; all maps in one condition."""
         if "sketch" not in self.names:
             self._refuse("a sketch")
         return self._place(read_sketch(image, self.image_size, source, low, high), "sketch")
 
     encode = encode_map
 
+    def merge(self, first: Condition, second: Condition) -> Condition:
+        """See `Encoder.merge`; where both have a map of one kind, what either shows."""
+        first, second = expand_together(first, second)
+        mine, theirs = (self._field(condition, "maps") for condition in (first, second))
+        return replace(first, maps=torch.maximum(mine, theirs.to(mine)))
+
     def _place(self, channel: Tensor, name: str) -> Condition:
-        maps = channel.new_zeros(len(channel), len(self.names), self.image_size, self.image_size)
-        maps[:, self.names.index(name)] = channel[:, 0]
-        return Condition(maps=maps)
+        maps = channel.new_zeros(len(channel), len(self.names), self.channels_per_map, *channel.shape[2:])
+        maps[:, self.names.index(name)] = channel
+        return Condition(maps=maps.flatten(1, 2))
 
 
 class SketchEncoder(Encoder):
-    """Encoder of an expert that reads sketches, light lines on black; null is a black sketch."""
+    """Encoder of an expert that reads sketches, light lines on black; null is a black sketch.
+
+    Args:
+        image_size: The expert's height and width in pixels.
+        channels: Channels of the expert's samples.
+        map_channels: Channels in which the gray sketch is repeated.
+    """
 
     kind = "sketch"
     driven_by = "a sketch"
 
+    def __init__(self, image_size: int, channels: int = 3, map_channels: int = 1):
+        super().__init__(image_size, channels)
+        self.map_channels = map_channels
+
     def null(self, batch: int = 1) -> Condition:
         """A black sketch per row."""
-        return Condition(maps=torch.zeros(batch, 1, self.image_size, self.image_size))
+        return Condition(maps=torch.zeros(batch, self.map_channels, self.image_size, self.image_size))
 
     def encode_sketch(
         self,
@@ -185,8 +275,9 @@ class SketchEncoder(Encoder):
         low: float = LOW_THRESHOLD,
         high: float = HIGH_THRESHOLD,
     ) -> Condition:
-        """See `Encoder.encode_sketch`; maps of shape (B, 1, size, size)."""
-        return Condition(maps=read_sketch(image, self.image_size, source, low, high))
+        """See `Encoder.encode_sketch`; maps of shape (B, map_channels, size, size)."""
+        sketch = read_sketch(image, self.image_size, source, low, high)
+        return Condition(maps=sketch.expand(-1, self.map_channels, -1, -1))
 
     encode = encode_sketch
 

@@ -207,7 +207,7 @@ def test_descriptions_that_cannot_be_used(path, text, message):
             lambda tensors: [tensors.pop(key) for key in list(tensors)[:5]],
             r"lacks 5 of the network's \d+ tensors \(.*, …\)",
         ),
-        (lambda tensors: tensors.update({"stray.weight": torch.zeros(1)}), r"unexpected 1 .*\(stray.weight\)"),
+        (lambda tensors: tensors.update({"stray.weight": torch.zeros(1)}), r"has 1 unexpected .*\(stray.weight\)"),
         (
             lambda tensors: tensors.update({"out.2.bias": torch.zeros(5)}),
             r"wrong shapes in 1 .*\(5,\) instead of \(12,\)",
