@@ -1,3 +1,4 @@
+import signal
 import sys
 from pathlib import Path
 
@@ -11,3 +12,11 @@ sys.path.append(str(Path(__file__).parent / "support"))
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def ctrl_c():
+    """Let SIGINT interrupt, also where the tests were started in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -210,6 +210,7 @@ def test_progress_counts_the_steps_of_the_whole_grid(experts, tmp_path, capsys):
     assert "24/24" in shown
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_an_interrupted_sweep_keeps_what_is_done(experts, tmp_path, caplog):
     output = tmp_path / "grid.png"
 

@@ -65,6 +65,7 @@ def test_handlers_are_as_before_when_a_run_ends(config, tmp_path):
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_a_second_interruption_acts_at_once(config, tmp_path):
     trainer = make_trainer(config, tmp_path / "runs" / "both")
 
