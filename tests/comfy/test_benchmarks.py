@@ -21,7 +21,8 @@ def test_the_command_prints_every_comparison(tmp_path):
         "--csv",
         tmp_path / "figures.csv",
     ]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, encoding="utf-8", check=True)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, encoding="utf-8")
+    assert done.returncode == 0, done.stderr
     with (tmp_path / "figures.csv").open(encoding="utf-8", newline="") as file:
         figures = list(csv.DictReader(file))
     names = list(dict.fromkeys(figure["compared"] for figure in figures))
