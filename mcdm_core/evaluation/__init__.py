@@ -1,4 +1,4 @@
-"""Measurements on held-out faces. Needs `requirements-train.txt`."""
+"""Measurements on held-out faces and scenes. Needs `requirements-train.txt`."""
 
 import argparse
 import json
@@ -14,19 +14,25 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m mcdm_core evaluate", description=main.__doc__)
     parser.add_argument(
         "what",
-        choices=["maps", "captions", "sketches", "choose-map-weight", "choose-text-weight", "train-mouth-reader"],
+        choices=[
+            *("maps", "captions", "sketches", "scenes"),
+            *("choose-map-weight", "choose-text-weight", "choose-scene-weight"),
+            *("train-mouth-reader", "train-animal-reader"),
+        ],
         help="maps: hair + skin united, each alone, w = 1, and maps of two faces; captions: a caption with the maps of "
-        "another face, and alone; sketches: the sketch expert alone; choose-…: weights on validation faces; "
-        "train-mouth-reader: the parser of mouths",
+        "another face, and alone; sketches: the sketch expert alone; scenes: an animal and a landscape united, each "
+        "alone, and at three reliabilities; choose-…: weights on validation faces or scenes; train-mouth-reader, "
+        "train-animal-reader: the classifiers that read them",
     )
     parser.add_argument("--experts", type=Path, default=Path(__file__).resolve().parents[2] / "experts")
     parser.add_argument("--out", type=Path, default=Path("runs/evaluation"))
-    parser.add_argument("--count", type=int, default=200, help="held-out faces")
+    parser.add_argument("--count", type=int, default=200, help="held-out faces or scenes")
     parser.add_argument("--steps", type=int, default=100, help="DDIM steps")
     parser.add_argument("--eta", type=float, default=0.0, help="η of DDIM; 0 is its ODE, 1 ancestral sampling")
     parser.add_argument("--map-weight", type=float, default=2.0, help="w of each map expert")
     parser.add_argument("--text-weight", type=float, default=3.0, help="w of the text expert beside maps")
     parser.add_argument("--text-alone-weight", type=float, default=3.0, help="w of the text expert alone")
+    parser.add_argument("--scene-weight", type=float, default=3.0, help="w of both experts of scenes")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
@@ -35,6 +41,11 @@ def main(argv: list[str] | None = None) -> int:
         from .mouth import train_mouth_reader
 
         log.info("Wrote %s", train_mouth_reader())
+        return 0
+    if arguments.what == "train-animal-reader":
+        from .animals import train_animal_reader
+
+        log.info("Wrote %s", train_animal_reader())
         return 0
     from .protocols import PROTOCOLS, to_markdown
 

@@ -39,7 +39,7 @@ def train_mouth_reader(
     with tqdm(total=steps, desc="mouth reader", unit="step") as bar:
         for step in range(steps):
             index = torch.from_numpy(rng.integers(0, count, batch_size))
-            pictures = _disturb(pairs.images[index].float() / 127.5 - 1, rng)
+            pictures = disturb(pairs.images[index].float() / 127.5 - 1, rng)
             loss = F.cross_entropy(network(pictures), labels[index], label_smoothing=0.05)
             optimizer.zero_grad()
             loss.backward()
@@ -52,7 +52,7 @@ def train_mouth_reader(
     return path
 
 
-def _disturb(pictures: Tensor, rng: np.random.Generator) -> Tensor:
+def disturb(pictures: Tensor, rng: np.random.Generator) -> Tensor:
     """Mix in a blurred copy, shift by up to two pixels, and add noise of up to 6 % of the range."""
     blurred = F.avg_pool2d(pictures, 3, stride=1, padding=1, count_include_pad=False)
     pictures = torch.lerp(pictures, blurred, float(rng.uniform(0, 0.6)))

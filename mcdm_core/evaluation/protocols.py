@@ -9,6 +9,7 @@ from .faces import measure_attributes, measure_cleanness, measure_edges, measure
 from .held_out import TEST_SEED, VALIDATION_SEED, HeldOut, draw_held_out
 from .mouth import MouthReader
 from .sampling import Setting, draw_samples
+from .scenes import choose_scene_weight, scenes
 
 Table = dict[str, dict[str, str]]
 MAP_WEIGHTS = (1.0, 1.5, 2.0, 3.0)
@@ -93,8 +94,10 @@ PROTOCOLS: dict[str, Callable[[argparse.Namespace], Table]] = {
     "maps": maps,
     "captions": captions,
     "sketches": sketches,
+    "scenes": scenes,
     "choose-map-weight": choose_map_weight,
     "choose-text-weight": choose_text_weight,
+    "choose-scene-weight": choose_scene_weight,
 }
 
 

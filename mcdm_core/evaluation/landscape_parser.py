@@ -1,0 +1,58 @@
+"""Reads sky, orb and hills back from a picture of a landscape, by the palette it was drawn with."""
+
+import numpy as np
+
+from ..data.landscapes import HILL_COLORS, ORB_COLORS, SKY_COLORS
+
+_TOP = 26  # rows that hold the sky, and the orb in it
+_SKY_ROWS = 8
+_HILL_ROWS = 34  # from here on there are hills, where nothing stands before them
+_SIDES = 12  # columns at either side, which foreground objects leave mostly free
+_ORB_PIXELS = 14
+
+
+def parse_landscape(image: np.ndarray) -> dict[str, str]:
+    """The value of each attribute; image uint8, (64, 64, 3)."""
+    return {"sky": _sky(image), "orb": _orb(image), "hills": _hills(image)}
+
+
+def _sky(image: np.ndarray) -> str:
+    names = list(SKY_COLORS)
+    return _most(image[:_SKY_ROWS].reshape(-1, 3), names, [SKY_COLORS[name] for name in names])
+
+
+def _hills(image: np.ndarray) -> str:
+    low = image[_HILL_ROWS:]
+    sides = np.concatenate([low[:, :_SIDES].reshape(-1, 3), low[:, -_SIDES:].reshape(-1, 3)])
+    names = [name for name, colors in HILL_COLORS.items() for _ in colors]
+    return _most(sides, names, [color for colors in HILL_COLORS.values() for color in colors])
+
+
+def _orb(image: np.ndarray) -> str:
+    """Sun or moon, whichever has more pixels in the sky, the colours of sky and hills competing for them."""
+    orbs = {name: color for name, color in ORB_COLORS.items() if color is not None}
+    sky = SKY_COLORS[_sky(image)]
+    palette = [*orbs.values(), sky, *(color for name in HILL_COLORS if name != "white" for color in HILL_COLORS[name])]
+    nearest = _nearest(_above_hills(image, sky).reshape(-1, 3), palette)
+    counts = {name: int((nearest == row).sum()) for row, name in enumerate(orbs)}
+    name = max(counts, key=lambda orb: counts[orb])
+    return name if counts[name] >= _ORB_PIXELS else "none"
+
+
+def _above_hills(image: np.ndarray, sky: tuple[int, int, int]) -> np.ndarray:
+    """The image with the sky's colour put wherever no sky lies below in its column: there the hills have begun."""
+    top = image[:_TOP].astype(np.float32)
+    is_sky = np.square(top - np.array(sky)).sum(axis=-1) < 60**2
+    sky_below = np.flip(np.logical_or.accumulate(np.flip(is_sky, axis=0), axis=0), axis=0)
+    return np.where(sky_below[..., None], top, np.array(sky, dtype=np.float32))
+
+
+def _most(pixels: np.ndarray, names: list[str], palette: list[tuple[int, int, int]]) -> str:
+    counts = np.bincount(_nearest(pixels, palette), minlength=len(palette))
+    totals = {name: sum(int(c) for c, n in zip(counts, names, strict=True) if n == name) for name in names}
+    return max(totals, key=lambda name: totals[name])
+
+
+def _nearest(pixels: np.ndarray, palette: list[tuple[int, int, int]]) -> np.ndarray:
+    difference = pixels.astype(np.float32)[:, None] - np.array(palette, dtype=np.float32)
+    return np.square(difference).sum(axis=-1).argmin(axis=1)
