@@ -24,7 +24,7 @@ from .terms import Term
 logger = logging.getLogger(__name__)
 
 SHIPPED = Path(__file__).resolve().parent.parent / "experts"
-CONDITIONS = ("map", "sketch", "drawing", "text")
+CONDITIONS = ("map", "sketch", "drawing", "text", "class_name")
 EXAMPLE = """example:
   python -m mcdm_core sample --expert hair --map hair.png --weight 2 --expert text --text "a smiling man" --weight 2
 """
@@ -40,6 +40,7 @@ class ExpertRequest:
         sketch: Picture whose edges are the sketch.
         drawing: Drawing, dark lines on light paper.
         text: Caption.
+        class_name: Name or index of a class.
         weight: w_i.
         reliability: a_i, before normalization.
         start: Share of the steps after which the expert begins to act, 0…1.
@@ -51,6 +52,7 @@ class ExpertRequest:
     sketch: Path | None = None
     drawing: Path | None = None
     text: str | None = None
+    class_name: str | None = None
     weight: float = 1.0
     reliability: float = 1.0
     start: float = 0.0
@@ -105,6 +107,8 @@ def encode_request(expert: Expert, request: ExpertRequest) -> Condition | None:
         return expert.encoder.encode_sketch(load_picture(request.drawing), SketchSource.DARK_ON_LIGHT)
     if request.text is not None:
         return expert.encoder.encode_text(request.text)
+    if request.class_name is not None:
+        return expert.encoder.encode_class(expert.encoder.find_class(request.class_name))
     return None
 
 
@@ -170,6 +174,7 @@ def add_expert_options(parser: argparse.ArgumentParser) -> None:
     describe("--sketch", type=Path, help="* picture whose edges are the sketch")
     describe("--drawing", type=Path, help="* drawing, dark lines on light paper")
     describe("--text", help="* caption")
+    describe("--class-name", help="* name or index of a class")
     describe("--weight", type=float, help="* guidance weight w (1)")
     describe("--reliability", type=float, help="* share in the unconditional estimate (1)")
     describe("--start", type=float, help="* share of the steps at which it begins to act (0)")

@@ -30,8 +30,8 @@ def build_encoder(
     Args:
         condition_spec: What drives the expert: {"kind": "none"}, {"kind": "map", "map": "hair"},
             {"kind": "maps", "maps": ["hair", "skin"]}, {"kind": "sketch"}, {"kind": "text", "text_encoder": {…}},
-            {"kind": "class"}, {"kind": "tokens", "text_transformer": {…}} or {"kind": "face", "maps": ["face", "hair"],
-            "map_channels": 6, "embedding": 512}.
+            {"kind": "class", "classes": ["fox", …]} (names are optional), {"kind": "tokens", "text_transformer": {…}}
+            or {"kind": "face", "maps": ["face", "hair"], "map_channels": 6, "embedding": 512}.
         image_size: The expert's height and width in pixels.
         channels: Channels of the expert's samples.
         state: Tensors that the encoder works with: those of the text tower or transformer, or the class embeddings.
@@ -57,9 +57,11 @@ def build_encoder(
                 return SketchEncoder(image_size, channels, condition_spec.get("map_channels", 1))
             case "text":
                 config = TextTowerConfig.from_dict(condition_spec["text_encoder"])
-                return TextEncoder(_filled(TextTower, config, state), image_size, channels)
+                tower = _filled(TextTower, config, state).float()  # stored in half precision, too coarse to embed in
+                return TextEncoder(tower, image_size, channels)
             case "class":
-                return ClassEncoder(state[CLASS_EMBEDDINGS], image_size, channels, low_res)
+                names = condition_spec.get("classes", ())
+                return ClassEncoder(state[CLASS_EMBEDDINGS], image_size, channels, low_res, names)
             case "tokens":
                 transformer = _filled(
                     TextTransformer, TextTransformerConfig(**condition_spec["text_transformer"]), state

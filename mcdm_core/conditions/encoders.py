@@ -92,6 +92,14 @@ class Encoder:
         """
         self._refuse("a class")
 
+    def find_class(self, name: str) -> int:
+        """Index of a class from its name, in any case, or from its index in digits.
+
+        Raises:
+            ValueError: If the expert is not driven by classes, or has none of this name.
+        """
+        self._refuse("a class")
+
     def encode_low_res(self, image: Tensor, condition: Condition | None = None) -> Condition:
         """Condition from a small picture that the expert is to enlarge.
 

@@ -66,14 +66,23 @@ class ClassEncoder(PictureInputs):
         image_size: See `PictureInputs`.
         channels: See `PictureInputs`.
         low_res: See `PictureInputs`.
+        names: The classes' names in the order of their indices, as far as they are known.
     """
 
     kind = "class"
     driven_by = "a class"
 
-    def __init__(self, class_embeddings: Tensor, image_size: int, channels: int = 3, low_res: int | None = None):
+    def __init__(
+        self,
+        class_embeddings: Tensor,
+        image_size: int,
+        channels: int = 3,
+        low_res: int | None = None,
+        names: Sequence[str] = (),
+    ):
         super().__init__(image_size, channels, low_res)
         self.class_embeddings = class_embeddings
+        self.names = tuple(names)
 
     def null(self, batch: int = 1) -> Condition:
         """Class 0 in every row, as the paper's code has it."""
@@ -92,6 +101,17 @@ class ClassEncoder(PictureInputs):
         return Condition(labels=labels)
 
     encode = encode_class
+
+    def find_class(self, name: str) -> int:
+        """See `Encoder.find_class`."""
+        wanted = name.strip().casefold()
+        if wanted.isdecimal():
+            return int(wanted)
+        found = [index for index, known in enumerate(self.names) if known.casefold() == wanted]
+        if not found:
+            known = f"one of {', '.join(self.names)}" if self.names else "its index; this expert knows no names"
+            raise ValueError(f"Expected a class, {known}, and got {name!r}; correct the class.")
+        return found[0]
 
     def _unsaid(self) -> Condition:
         raise ValueError(

@@ -67,6 +67,20 @@ def test_sketches_come_from_pictures_and_from_drawings(tmp_path):
     assert len(edges.maps[0, 0].sum(dim=1).nonzero()) == 2
 
 
+def test_a_class_is_told_by_name_or_index(tmp_path):
+    classes = {"kind": "class", "classes": ["any", "Fox"]}
+    animals = write_expert(tmp_path / "animals.safetensors", classes, shape={"num_classes": 2})
+
+    def drawn(name):
+        output = tmp_path / f"{name}.png"
+        options = ["--class-name", name, "--weight", "2", "--steps", "3", "--output", str(output)]
+        assert main(["sample", "--expert", str(animals), *options]) == 0
+        return read(output)
+
+    assert np.array_equal(drawn("fox"), drawn("1"))
+    assert not np.array_equal(drawn("fox"), drawn("any"))
+
+
 def test_eta_adds_noise_that_the_seed_decides(hair, hair_map, tmp_path):
     def run(name, *options):
         output = tmp_path / name

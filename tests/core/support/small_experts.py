@@ -6,9 +6,9 @@ from mcdm_core import ExpertMetadata, UNet, UNetConfig, save_expert
 from mcdm_core.conditions import TextTower
 
 
-def write_expert(path, condition, size=16, tower=None):
+def write_expert(path, condition, size=16, tower=None, shape=None):
     """Save a network with random weights; the last layer is not zero, or all experts would agree."""
-    shape = {"map_channels": 1} if tower is None else {"pooled_dim": tower.config.dim}
+    shape = shape or ({"map_channels": 1} if tower is None else {"pooled_dim": tower.config.dim})
     config = UNetConfig(model_channels=32, num_res_blocks=1, channel_mult=(1, 2), patch=2, **shape)
     network = UNet(config)
     for parameter in network.parameters():
