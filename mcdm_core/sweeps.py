@@ -34,7 +34,7 @@ class Varied(Enum):
     """a = v for the chosen expert; the others share 1 − v in proportion to their own reliabilities."""
     WEIGHT = "weight"
     """The chosen expert's w is multiplied by v, the others' by 1 − v."""
-    BOTH = "both"
+    BOTH = "reliability and weight"
     """Reliability and weight at once: from the product of the others (v = 0) to the chosen expert alone (v = 1)."""
 
 
@@ -109,11 +109,7 @@ class Sweep:
         Raises:
             ValueError: If there is no such expert, or no other one that the rest of the reliability can go to.
         """
-        if not 0 <= self.expert < len(experts):
-            raise ValueError(
-                f"Expected the number of an expert from 1 to {len(experts)} to sweep and got {self.expert + 1}; count "
-                "along the chain from the first expert."
-            )
+        self.check_expert(len(experts))
         weights = tuple(expert.weight for expert in experts)
         reliabilities = tuple(expert.reliability for expert in experts)
         if self.varied is not Varied.RELIABILITY:
@@ -122,6 +118,18 @@ class Sweep:
         if self.varied is not Varied.WEIGHT:
             reliabilities = reliabilities_at(cell.value, self.expert, reliabilities)
         return Coefficients(tuple(w * cell.factor for w in weights), reliabilities)
+
+    def check_expert(self, count: int) -> None:
+        """Refuse a sweep of an expert that is not among `count`.
+
+        Raises:
+            ValueError: If it is not.
+        """
+        if not 0 <= self.expert < count:
+            raise ValueError(
+                f"Expected the number of an expert from 1 to {count} to sweep and got {self.expert + 1}; count along "
+                "the chain from the first expert."
+            )
 
     def check(self, experts: Sequence[Factor]) -> None:
         """Refuse experts that some cell cannot be made of, and warn where the swept reliability has no say.

@@ -2,9 +2,9 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from .analysis import Inspect
+from .analysis import Inspect, ReliabilitySweep
 from .composition import OwnNullGuider, ProductModel
-from .conditions import EncodeMap, EncodeSketch, EncodeText
+from .conditions import EncodeClass, EncodeMap, EncodeSketch, EncodeText
 from .experts import EmptyLatent, LoadExpert
 from .host.folders import register_folder
 from .host.inputs import install_example_inputs
@@ -16,6 +16,7 @@ NODES: list[type[io.ComfyNode]] = [
     LoadExpert,
     EmptyLatent,
     EncodeText,
+    EncodeClass,
     EncodeMap,
     EncodeSketch,
     Expert,
@@ -26,6 +27,7 @@ NODES: list[type[io.ComfyNode]] = [
     Sigmas,
     SamplerDDIM,
     Inspect,
+    ReliabilitySweep,
 ]
 
 

@@ -1,13 +1,18 @@
 """Nodes that show how experts work together."""
 
+import comfy.samplers
 import torch
 from comfy_api.latest import io
 
+from ..mcdm_core.sweeps import MOST_ACROSS, Sweep, Varied, parse_factors, parse_values, seeds_from
 from .host.chain import Experts
 from .host.inspect import sample_recorded
-from .host.inspect_pictures import check_vae, guidance_plots, prediction_grids
-from .host.prompt import check_chain
+from .host.inspect_pictures import guidance_plots, prediction_grids
+from .host.ksampler import Settings
+from .host.prompt import check_chain, check_sweep
 from .host.shown_steps import check_shown_steps
+from .host.sweep import sample_sweep
+from .host.tiles import check_vae
 from .types import ExpertChain
 
 
@@ -81,3 +86,159 @@ class Inspect(io.ComfyNode):
         check_vae(experts, vae)
         latent, recording = sample_recorded(experts, noise, sampler, sigmas, latent_image, steps_shown)
         return io.NodeOutput(latent, prediction_grids(experts, recording, vae), guidance_plots(experts, recording))
+
+
+class ReliabilitySweep(io.ComfyNode):
+    """MCDM_ReliabilitySweep."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """See the base class."""
+        return io.Schema(
+            node_id="MCDM_ReliabilitySweep",
+            display_name="Reliability Sweep",
+            category="mcdm/analysis",
+            description=(
+                "Samples one product many times, each time as Product-of-Experts KSampler does, into a labelled grid: "
+                "reliabilities a of one expert downwards (Eq. 5 of the paper, Figs. 6 and 9–12), seeds and guidance "
+                "across. All cells of a seed start from the same noise."
+            ),
+            inputs=[
+                ExpertChain.Input("experts", tooltip="The chain of Diffusion Expert nodes."),
+                io.Int.Input(
+                    "expert_index",
+                    default=1,
+                    min=1,
+                    max=100,
+                    tooltip="The expert to sweep, 1 to 100, counted along the chain from the first.",
+                ),
+                io.String.Input(
+                    "values",
+                    default="0, 0.25, 0.5, 0.75, 1",
+                    tooltip='A row for each value, 0 to 1: "0, 0.5, 1", or "0-1 [5]" for five evenly from 0 to 1. At '
+                    f"most {MOST_ACROSS}.",
+                ),
+                io.Combo.Input(
+                    "vary",
+                    options=[varied.value for varied in Varied],
+                    default=Varied.RELIABILITY.value,
+                    tooltip="What a value v sets. reliability: v is the expert's share in U, and the others share "
+                    "1 − v. weight: the expert's w times v, the others' times 1 − v. reliability and weight: both, "
+                    "from the others' product (0) to the expert alone (1).",
+                ),
+                io.String.Input(
+                    "guidance",
+                    default="1",
+                    tooltip='Factors of all weights, a column for each with every seed: "0.5, 1, 2", or "1-3 [5]". 1 '
+                    "leaves the weights as they are.",
+                ),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=0xFFFFFFFFFFFFFFFF,
+                    control_after_generate=True,
+                    tooltip="The first seed of the start noise, 0 to 2⁶⁴ − 1.",
+                ),
+                io.Int.Input(
+                    "seeds",
+                    default=1,
+                    min=1,
+                    max=MOST_ACROSS,
+                    tooltip=f"How many seeds, 1 to {MOST_ACROSS}, counted up from the first; columns are seeds × "
+                    f"guidance, {MOST_ACROSS} at most.",
+                ),
+                io.Int.Input(
+                    "steps",
+                    default=50,
+                    min=1,
+                    max=10000,
+                    tooltip="Number of sampling steps of each cell, 1 to 10000. More is finer and slower.",
+                ),
+                io.Combo.Input(
+                    "sampler_name",
+                    options=comfy.samplers.KSampler.SAMPLERS,
+                    default="ddim",
+                    tooltip="How noise is removed; any of ComfyUI's samplers. ddim is the paper's.",
+                ),
+                io.Combo.Input(
+                    "scheduler",
+                    options=comfy.samplers.KSampler.SCHEDULERS,
+                    default="normal",
+                    tooltip="How noise levels are spaced on the reference expert's schedule.",
+                ),
+                io.Latent.Input(
+                    "latent_image",
+                    tooltip="What every cell starts from: Empty Latent (Expert), or an encoded picture.",
+                ),
+                io.Float.Input(
+                    "denoise",
+                    default=1.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="Share of the noise added and removed, 0 to 1: 1 makes new pictures, less keeps more of "
+                    "the latent.",
+                ),
+                io.Vae.Input("vae", tooltip="Turns the samples into pictures: the VAE of the first expert."),
+            ],
+            outputs=[
+                io.Latent.Output(
+                    display_name="latent",
+                    tooltip="The samples of all cells as one batch, row by row.",
+                ),
+                io.Image.Output(
+                    display_name="grid",
+                    tooltip="A labelled grid for each picture of the batch that latent_image holds.",
+                ),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def validate_inputs(
+        cls,
+        experts,
+        expert_index: int | None,
+        values: str | None,
+        vary: str | None,
+        guidance: str | None,
+        seed: int | None,
+        seeds: int | None,
+    ) -> bool | str:
+        """Refuse grids that cannot be read, and cells that the chain cannot be combined for."""
+        given = (expert_index, values, vary, guidance, seed, seeds)
+        if any(value is None for value in given):  # made by another node, so that only the run knows
+            return True
+        try:
+            sweep = _sweep(*given)
+        except ValueError as error:
+            return str(error)
+        return check_sweep(cls.hidden.unique_id, sweep)
+
+    @classmethod
+    def execute(
+        cls,
+        experts: Experts,
+        expert_index: int,
+        values: str,
+        vary: str,
+        guidance: str,
+        seed: int,
+        seeds: int,
+        steps: int,
+        sampler_name: str,
+        scheduler: str,
+        latent_image: dict,
+        denoise: float,
+        vae,
+    ) -> io.NodeOutput:
+        """Sample and draw."""
+        sweep = _sweep(expert_index, values, vary, guidance, seed, seeds)
+        settings = Settings(steps, sampler_name, scheduler, denoise)
+        return io.NodeOutput(*sample_sweep(experts, sweep, settings, latent_image, vae))
+
+
+def _sweep(expert_index: int, values: str, vary: str, guidance: str, seed: int, seeds: int) -> Sweep:
+    """The grid that the widgets describe."""
+    return Sweep(expert_index - 1, parse_values(values), seeds_from(seed, seeds), Varied(vary), parse_factors(guidance))

@@ -1,11 +1,11 @@
-"""Nodes that turn text, maps and sketches into conditions of pixel-space experts."""
+"""Nodes that turn text, classes, maps and sketches into conditions of pixel-space experts."""
 
 import torch
 from comfy_api.latest import io
 
 from ..mcdm_core.conditions import Encoder, SketchSource
 from ..mcdm_core.conditions.sketch import HIGH_THRESHOLD, LOW_THRESHOLD
-from .host.conditioning import condition_and_null, map_condition
+from .host.conditioning import NullKind, class_and_null, condition_and_null, map_condition
 from .host.prompt import check_encoder
 from .types import ExpertEncoder
 
@@ -61,6 +61,48 @@ class EncodeText(io.ComfyNode):
     def execute(cls, encoder: Encoder, text: str) -> io.NodeOutput:
         """Encode the text."""
         return io.NodeOutput(*condition_and_null(encoder, encoder.encode_text(text)))
+
+
+class EncodeClass(io.ComfyNode):
+    """MCDM_EncodeClass."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """See the base class."""
+        return io.Schema(
+            node_id="MCDM_EncodeClass",
+            display_name="Encode Class (Expert)",
+            category="mcdm/conditions",
+            description="Condition of a class expert (paper, §4.2), and what stands for no class: ∅ of Eq. 10.",
+            inputs=[
+                ExpertEncoder.Input("encoder", tooltip=_ENCODER_TOOLTIP),
+                io.String.Input(
+                    "class_name",
+                    default="fox",
+                    tooltip="Name of the class, as the expert's file lists it, or its index from 0. A name that the "
+                    "expert doesn't know is refused with those that it does.",
+                ),
+                io.Combo.Input(
+                    "null_kind",
+                    options=[kind.value for kind in NullKind],
+                    default=NullKind.CLASS_0.value,
+                    tooltip="What stands for no class. class 0: the first class, as in the paper's code; of the "
+                    "shipped class expert it is the trained null. mean of all classes: the mean of their embeddings.",
+                ),
+            ],
+            outputs=_outputs(),
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def validate_inputs(cls, encoder) -> bool | str:
+        """Refuse experts that are not driven by a class, and classes that the expert does not have."""
+        return check_encoder(cls.hidden.unique_id, "class")
+
+    @classmethod
+    def execute(cls, encoder: Encoder, class_name: str, null_kind: str) -> io.NodeOutput:
+        """Encode the class."""
+        return io.NodeOutput(*class_and_null(encoder, class_name, NullKind(null_kind)))
 
 
 class EncodeMap(io.ComfyNode):

@@ -6,7 +6,7 @@ from comfy_api.latest import io
 
 from .host.chain import ExpertInput, Experts
 from .host.guider import ProductGuider
-from .host.ksampler import sample
+from .host.ksampler import Settings, sample
 from .host.prompt import check_chain, check_expert
 from .types import ExpertChain
 
@@ -228,4 +228,5 @@ class KSampler(io.ComfyNode):
         denoise: float,
     ) -> io.NodeOutput:
         """Sample."""
-        return io.NodeOutput(sample(experts, seed, steps, sampler_name, scheduler, latent_image, denoise))
+        settings = Settings(steps, sampler_name, scheduler, denoise)
+        return io.NodeOutput(sample(ProductGuider(experts), seed, settings, latent_image))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from enum import Enum
 
 import torch
 from torch import Tensor
@@ -15,6 +16,15 @@ CONDITION_KEY = "mcdm_condition"
 KIND_KEY = "mcdm_kind"
 
 
+class NullKind(Enum):
+    """What stands for no class; the published class models have no null of their own."""
+
+    CLASS_0 = "class 0"
+    """The first class, as in the paper's code; of the shipped experts it is the null they were trained with."""
+    MEAN = "mean of all classes"
+    """The mean of the classes' embeddings."""
+
+
 def to_conditioning(condition: Condition, kind: str) -> Conditioning:
     """Wrap a condition for a CONDITIONING socket.
 
@@ -25,6 +35,22 @@ def to_conditioning(condition: Condition, kind: str) -> Conditioning:
     # The first element is where text models keep their tokens. Nodes that look at it must find a tensor; pixel experts
     # don't read it.
     return [[torch.zeros(1, 1, 1), {CONDITION_KEY: condition, KIND_KEY: kind}]]
+
+
+def class_and_null(encoder: Encoder, name: str, null_kind: NullKind) -> tuple[Conditioning, Conditioning]:
+    """A class and what stands for no class, as CONDITIONING.
+
+    Args:
+        encoder: The expert's encoder.
+        name: Name of the class, or its index.
+        null_kind: What stands for no class.
+
+    Raises:
+        ValueError: If the expert is not driven by classes, or has none of this name.
+    """
+    condition = encoder.encode_class(encoder.find_class(name))
+    null = encoder.mean_null() if null_kind is NullKind.MEAN else encoder.null()
+    return to_conditioning(condition, encoder.driven_by), to_conditioning(null, encoder.driven_by)
 
 
 def condition_and_null(encoder: Encoder, condition: Condition) -> tuple[Conditioning, Conditioning]:

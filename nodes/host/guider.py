@@ -64,6 +64,19 @@ class ProductGuider(comfy.samplers.CFGGuider):
         with self._run(latent_image):
             return super().sample(noise, latent_image, sampler, sigmas, *args, **kwargs)
 
+    def check_run(self, noise: Tensor, sigmas: Tensor) -> None:
+        """Refuse what `sample` would refuse before it calls a network; loads nothing.
+
+        Args:
+            noise: The start noise.
+            sigmas: Noise levels of the run, at least one.
+
+        Raises:
+            ValueError: If the experts cannot be combined.
+        """
+        check_experts(self.experts, noise)
+        self._make_planner(noise, noise.device, sigmas)
+
     @contextmanager
     def _run(self, latent_image: Tensor) -> Iterator[None]:
         """What a run takes beside CFGGuider's part, the reference expert's."""
@@ -114,12 +127,16 @@ class ProductGuider(comfy.samplers.CFGGuider):
         finally:
             self._weights.restore()  # before CFGGuider cleans up after the reference expert
 
-    def _plan_run(self, noise: Tensor, device: Any, sigmas: Tensor) -> None:
+    def _make_planner(self, noise: Tensor, device: Any, sigmas: Tensor) -> Planner:
         check_sigmas(self.experts, sigmas)
         masks = [None if e.mask is None else _mask_like(e.mask, noise, device) for e in self.experts]
+        planner = self.planner(self.experts, masks, self.model_patcher.get_model_object("model_sampling"))
+        planner.check_run(sigmas)
+        return planner
+
+    def _plan_run(self, noise: Tensor, device: Any, sigmas: Tensor) -> None:
+        self._planner = self._make_planner(noise, device, sigmas)
         reference = self.model_patcher.get_model_object("model_sampling")
-        self._planner = self.planner(self.experts, masks, reference)
-        self._planner.check_run(sigmas)
         for other in self._others:
             other.start(align_levels(sigmas, reference, other.patcher.get_model_object("model_sampling")))
 

@@ -5,35 +5,19 @@ from __future__ import annotations
 from itertools import combinations
 from typing import Any
 
-import comfy.model_management
-import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
-from ...mcdm_core.pictures import labelled_grid, to_picture
+from ...mcdm_core.pictures import labelled_grid
 from ...mcdm_core.plots import Panel, plot_lines
 from .chain import ExpertInput, Experts, describe
 from .inspect import Recording, StepRecord
+from .tiles import TILE, decode_tiles, to_image
 
-TILE = 256
 Tile = Image.Image | str
 NO_GUIDANCE = "No guidance to measure: the weights sum to 1, so that U is not needed, or are 0."
 NO_PAIR = "No two experts had guidance at the same step."
-
-
-def check_vae(experts: Experts, vae: Any) -> None:
-    """Refuse a VAE that cannot decode what the experts predict.
-
-    Raises:
-        ValueError: If it is made for latents of other channels.
-    """
-    expected, found = experts[0].model.get_model_object("latent_format").latent_channels, vae.latent_channels
-    if found != expected:
-        raise ValueError(
-            f"Expected a VAE for latents of {expected} channels, those of {describe(experts, 0)}, and got one for "
-            f"{found}; connect the VAE of the node that loads this expert."
-        )
 
 
 def prediction_grids(experts: Experts, recording: Recording, vae: Any) -> Tensor:
@@ -60,14 +44,15 @@ def prediction_grids(experts: Experts, recording: Recording, vae: Any) -> Tensor
     absences.append("")
 
     batch = len(shown[0].product)
+    process = experts[0].model.model.process_latent_out
     grids: list[list[list[Tile]]] = [[[title] for title in titles] for _ in range(batch)]
     for place, (row, absence) in enumerate(zip(rows, absences, strict=True)):
         for latents in row:
-            tiles = [absence] * batch if latents is None else _decode(experts, latents, vae)
+            tiles = [absence] * batch if latents is None else decode_tiles(process(latents), vae)
             for grid, tile in zip(grids, tiles, strict=True):
                 grid[place].append(tile)
     columns = ["", *(_title(step) for step in shown)]
-    return _to_image([labelled_grid(columns, grid, TILE) for grid in grids])
+    return to_image([labelled_grid(columns, grid, TILE) for grid in grids])
 
 
 def guidance_plots(experts: Experts, recording: Recording) -> Tensor:
@@ -92,22 +77,7 @@ def guidance_plots(experts: Experts, recording: Recording) -> Tensor:
             title = "Agreement: cosine of two experts' guidance"
             panels.append(Panel(title, pairs, limits=(-1.0, 1.0), placeholder=NO_PAIR))
         plots.append(plot_lines(panels, steps))
-    return _to_image(plots)
-
-
-def _decode(experts: Experts, latents: Tensor, vae: Any) -> list[Image.Image]:
-    comfy.model_management.throw_exception_if_processing_interrupted()
-    images = vae.decode(experts[0].model.model.process_latent_out(latents))
-    if images.ndim == 5:
-        images = images[:, images.shape[1] // 2]
-    return [_fit(to_picture(image.movedim(-1, 0) * 2 - 1)) for image in images]
-
-
-def _fit(picture: Image.Image) -> Image.Image:
-    """A picture of any size in a square tile; single pixels stay visible, large ones are averaged."""
-    enlarged = max(picture.size) <= TILE
-    method = Image.Resampling.NEAREST if enlarged else Image.Resampling.LANCZOS
-    return ImageOps.pad(picture, (TILE, TILE), method, color="white")
+    return to_image(plots)
 
 
 def _title(step: StepRecord) -> str:
@@ -117,7 +87,3 @@ def _title(step: StepRecord) -> str:
 
 def _absence(expert: ExpertInput) -> str:
     return "not asked: weight 0" if expert.weight == 0 else "not asked at this step"
-
-
-def _to_image(pictures: list[Image.Image]) -> Tensor:
-    return torch.from_numpy(np.stack([np.asarray(picture, dtype=np.float32) / 255 for picture in pictures]))

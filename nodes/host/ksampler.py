@@ -2,31 +2,79 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import comfy.model_management
 import comfy.sample
 import comfy.samplers
 import comfy.utils
 import latent_preview
+from torch import Tensor
 
-from .chain import Experts
 from .guider import ProductGuider
 
 
+class Settings(NamedTuple):
+    """Widgets of KSampler beside the seed.
+
+    Attributes:
+        steps: Sampling steps.
+        sampler_name: One of ComfyUI's samplers.
+        scheduler: One of ComfyUI's schedulers.
+        denoise: Share of the noise to add and remove, 0…1.
+    """
+
+    steps: int
+    sampler_name: str
+    scheduler: str
+    denoise: float
+
+
+def start(
+    guider: ProductGuider, seed: int, settings: Settings, latent: dict[str, Any]
+) -> tuple[Tensor, Tensor, comfy.samplers.KSampler]:
+    """What a run starts from.
+
+    Args:
+        guider: The product; its first expert gives the noise levels.
+        seed: Seed of the start noise.
+        settings: How to sample.
+        latent: ComfyUI's LATENT, with its batch indices if there are.
+
+    Returns:
+        The noise and the latent, of the same shape, and ComfyUI's KSampler, which has the `sigmas`.
+    """
+    model = guider.model_patcher
+    samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"])
+    noise = comfy.sample.prepare_noise(samples, seed, latent.get("batch_index"))
+    sampling = comfy.samplers.KSampler(
+        model,
+        steps=settings.steps,
+        device=model.load_device,
+        sampler=settings.sampler_name,
+        scheduler=settings.scheduler,
+        denoise=settings.denoise,
+        model_options=model.model_options,
+    )
+    return noise, samples, sampling
+
+
 def sample(
-    experts: Experts, seed: int, steps: int, sampler_name: str, scheduler: str, latent: dict[str, Any], denoise: float
+    guider: ProductGuider,
+    seed: int,
+    settings: Settings,
+    latent: dict[str, Any],
+    callback: Callable[[int, Tensor, Tensor, int], None] | None = None,
 ) -> dict[str, Any]:
     """Sample a product of experts.
 
     Args:
-        experts: The chain; its first expert gives the noise levels.
+        guider: The product; its first expert gives the noise levels.
         seed: Seed of the start noise.
-        steps: Sampling steps.
-        sampler_name: One of ComfyUI's samplers.
-        scheduler: One of ComfyUI's schedulers.
+        settings: How to sample.
         latent: ComfyUI's LATENT, with its noise mask and batch indices if there are.
-        denoise: Share of the noise to add and remove, 0…1.
+        callback: Is told of each step, as ComfyUI's; None shows progress and previews of this run.
 
     Returns:
         The LATENT with new samples.
@@ -34,26 +82,14 @@ def sample(
     Raises:
         ValueError: If the experts cannot be combined; before any network is called.
     """
-    guider = ProductGuider(experts)
-    model = guider.model_patcher
-    samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"])
-    noise = comfy.sample.prepare_noise(samples, seed, latent.get("batch_index"))
-    settings = comfy.samplers.KSampler(
-        model,
-        steps=steps,
-        device=model.load_device,
-        sampler=sampler_name,
-        scheduler=scheduler,
-        denoise=denoise,
-        model_options=model.model_options,
-    )
+    noise, samples, sampling = start(guider, seed, settings, latent)
     result = guider.sample(
         noise,
         samples,
-        comfy.samplers.sampler_object(settings.sampler),
-        settings.sigmas,
+        comfy.samplers.sampler_object(sampling.sampler),
+        sampling.sigmas,
         denoise_mask=latent.get("noise_mask"),
-        callback=latent_preview.prepare_callback(model, steps),
+        callback=callback or latent_preview.prepare_callback(guider.model_patcher, settings.steps),
         disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
         seed=seed,
     )

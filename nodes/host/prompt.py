@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Sequence
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from ...mcdm_core.conditions import Encoder
+from ...mcdm_core.sweeps import Sweep
 from .folders import inspect_expert
 
 Prompt = dict[str, dict]
@@ -38,7 +40,7 @@ def remember_prompt(json_data: dict) -> dict:
 
 
 def check_encoder(node_id: str | None, given: str) -> bool | str:
-    """Whether the encoder wired to an Encode … node reads what the node gives it ("text", "map" or "sketch").
+    """Whether the encoder wired to an Encode … node reads what the node gives it ("text", "map", "sketch" or "class").
 
     Returns:
         True, also where it cannot be known; else the sentence for the user.
@@ -54,6 +56,9 @@ def check_encoder(node_id: str | None, given: str) -> bool | str:
             encoder.encode_text("")
         elif given == "sketch":
             encoder.encode_sketch(half_white)
+        elif given == "class":
+            name = node["inputs"].get("class_name")
+            encoder.encode_class(encoder.find_class(name if isinstance(name, str) else "0"))
         else:
             kind = node["inputs"].get("map", "auto")
             encoder.encode_map(half_white, kind if isinstance(kind, str) else "auto")
@@ -100,19 +105,51 @@ def check_chain(node_id: str | None) -> bool | str:
     """
     chain = _known_chain(node_id)
     weights, reliabilities = ([inputs[name] for inputs in chain] for name in ("weight", "reliability"))
-    if not chain or math.isclose(sum(weights), 1.0):
+    return not chain or _check_coefficients(chain, weights, reliabilities)
+
+
+def check_sweep(node_id: str | None, sweep: Sweep) -> bool | str:
+    """As `check_chain`, for every cell of a sweep.
+
+    Returns:
+        True, also where it cannot be known; else the sentence for the user.
+    """
+    node = _node(node_id)
+    whole = (_chain(node) if node else None) or []
+    chain = _known_chain(node_id)
+    experts = [_Factors(inputs["weight"], inputs["reliability"]) for inputs in chain]
+    try:
+        if whole:
+            sweep.check_expert(len(whole))
+        coefficients = [sweep.coefficients(experts, cell) for cell in sweep.cells() if chain]
+    except ValueError as error:
+        return str(error)
+    checks = (_check_coefficients(chain, *of_cell) for of_cell in coefficients)
+    return next((check for check in checks if check is not True), True)
+
+
+class _Factors(NamedTuple):
+    """What a prompt says of an expert's coefficients."""
+
+    weight: float
+    reliability: float
+
+
+def _check_coefficients(chain: Sequence[dict], weights: Sequence[float], reliabilities: Sequence[float]) -> bool | str:
+    """Whether experts that act everywhere and all the time can be combined with these coefficients."""
+    if math.isclose(sum(weights), 1.0):
         return True
     if sum(reliabilities) <= 0:
         return (
             "Expected reliabilities with a positive sum and got 0 for every expert; raise the reliability of one of "
             "them, or let the weights sum to 1."
         )
-    for index, inputs in enumerate(chain, start=1):
-        if inputs["reliability"] > 0 and "null" not in inputs:
+    for index, (inputs, reliability) in enumerate(zip(chain, reliabilities, strict=True), start=1):
+        if reliability > 0 and "null" not in inputs:
             return (
-                f"Expected a null for expert {index}, whose reliability is {inputs['reliability']:g} while the weights "
-                f"sum to {sum(weights):g}, and got none; connect its null, set its reliability to 0, or let the "
-                "weights sum to 1."
+                f"Expected a null for expert {index}, whose reliability is {reliability:g} while the weights sum to "
+                f"{sum(weights):g}, and got none; connect its null, set its reliability to 0, or let the weights sum "
+                "to 1."
             )
     return True
 

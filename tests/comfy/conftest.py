@@ -124,7 +124,8 @@ def small_experts(core, base) -> dict[str, str]:
 
     def save(name: str, condition: dict, seed: int, encoder=None, **settings) -> str:
         torch.manual_seed(seed)
-        shape = {"pooled_dim": tower.config.dim} if encoder is not None else {"map_channels": 1}
+        shapes = {"text": {"pooled_dim": tower.config.dim}, "class": {"num_classes": 4}}
+        shape = shapes.get(condition["kind"], {"map_channels": 1})
         network = core.UNetConfig(
             model_channels=32, num_res_blocks=1, channel_mult=(1, 2), attention_downsamplings=(2,), patch=2, **shape
         )
@@ -139,6 +140,7 @@ def small_experts(core, base) -> dict[str, str]:
         "linear": save("small linear", {"kind": "map", "map": "hair"}, 3, schedule="linear", prediction="eps"),
         "sketch": save("small sketch", {"kind": "sketch"}, 4),
         "text": save("small text", text, 5, encoder=tower),
+        "class": save("small class", {"kind": "class", "classes": ["any", "Fox", "owl", "dog"]}, 6),
     }
 
 
@@ -152,6 +154,8 @@ def load(node, small_experts):
         noise = torch.rand(1, 32, 32, generator=torch.Generator().manual_seed(7))
         if encoder.kind == "text":
             condition, null = node("MCDM_EncodeText", encoder=encoder, text="a smiling man with red hair")
+        elif encoder.kind == "class":
+            condition, null = node("MCDM_EncodeClass", encoder=encoder, class_name="fox", null_kind="class 0")
         elif encoder.kind == "sketch":
             condition, null, _ = node(
                 "MCDM_EncodeSketch",

@@ -10,7 +10,7 @@ SAMPLERS = ["euler", "dpmpp_2m", "dpmpp_2m_sde", "ddim", "euler_cfg_pp"]
 
 @pytest.mark.parametrize("cfg", [1.0, 2.5])
 @pytest.mark.parametrize("sampler_name", SAMPLERS)
-@pytest.mark.parametrize("name", ["hair", "linear"])
+@pytest.mark.parametrize("name", ["hair", "linear", "class"])
 def test_equals_core_ksampler(load, chain, sample, name, sampler_name, cfg):
     expert, latent = load(name), {"samples": torch.zeros(2, 3, 32, 32)}
     ours = sample(chain((expert, {"weight": cfg})), latent, sampler_name, steps=4)

@@ -8,6 +8,11 @@ FROZEN = {
     "MCDM_LoadExpert": ("Load Diffusion Expert", ["expert_name"], ["MODEL", "MCDM_ENCODER", "VAE"]),
     "MCDM_EmptyLatent": ("Empty Latent (Expert)", ["encoder", "batch_size"], ["LATENT"]),
     "MCDM_EncodeText": ("Encode Text (Expert)", ["encoder", "text"], ["CONDITIONING", "CONDITIONING"]),
+    "MCDM_EncodeClass": (
+        "Encode Class (Expert)",
+        ["encoder", "class_name", "null_kind"],
+        ["CONDITIONING", "CONDITIONING"],
+    ),
     "MCDM_EncodeMap": (
         "Encode Segmentation Map (Expert)",
         ["encoder", "image", "mask", "map", "with_text", "condition"],
@@ -38,6 +43,14 @@ FROZEN = {
         ["experts", "noise", "sampler", "sigmas", "latent_image", "vae", "steps_shown"],
         ["LATENT", "IMAGE", "IMAGE"],
     ),
+    "MCDM_ReliabilitySweep": (
+        "Reliability Sweep",
+        [
+            *("experts", "expert_index", "values", "vary", "guidance", "seed", "seeds"),
+            *("steps", "sampler_name", "scheduler", "latent_image", "denoise", "vae"),
+        ],
+        ["LATENT", "IMAGE"],
+    ),
 }
 
 
@@ -65,8 +78,9 @@ def test_everything_is_explained(node, node_id):
             assert re.search(rf"\b{value.max:.0f}\b", value.tooltip), f"{value.id}: the tooltip should give the range"
 
 
-def test_the_seed_can_change_after_each_run(node):
-    inputs = {value.id: value for value in node.classes["MCDM_KSampler"].GET_SCHEMA().inputs}
+@pytest.mark.parametrize("node_id", ["MCDM_KSampler", "MCDM_ReliabilitySweep"])
+def test_the_seed_can_change_after_each_run(node, node_id):
+    inputs = {value.id: value for value in node.classes[node_id].GET_SCHEMA().inputs}
     assert inputs["seed"].control_after_generate
 
 

@@ -62,6 +62,14 @@ def expert(name: str, weight: float = 1.5, reliability: float = 1.0, **links) ->
     return node("MCDM_Expert", **{key: value for key, value in inputs.items() if value is not None})
 
 
+def sweep(**settings) -> dict:
+    """A sweep in place of the sampler of `product`."""
+    given = {"expert_index": 1, "values": "0, 1", "vary": "reliability", "guidance": "1", "seed": 1, "seeds": 1}
+    given |= {"steps": 3, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0, **settings}
+    links = {"experts": ["second", 0], "latent_image": ["latent", 0], "vae": ["hair", 2]}
+    return node("MCDM_ReliabilitySweep", **links, **given)
+
+
 def test_nodes_arrive_with_tooltips(server, pack):
     info = server.get("/object_info")
     ours = {name: value for name, value in info.items() if name.startswith("MCDM_")}
@@ -113,6 +121,35 @@ def test_a_cancelled_run_is_followed_by_a_good_one(server, small_experts):
     assert np.array_equal(before, after)
 
 
+def test_a_class_that_the_expert_does_not_know_is_refused_at_post(server, small_experts):
+    changes = {
+        "skin": node("MCDM_LoadExpert", expert_name=small_experts["class"]),
+        "skin map": node("MCDM_EncodeClass", encoder=["skin", 1], class_name="owl", null_kind="class 0"),
+    }
+    (picture,) = server.pictures(product(small_experts, **changes))
+    assert picture.std() > 5
+    changes["skin map"]["inputs"]["class_name"] = "wolf"
+    status, body = server.refusal(product(small_experts, **changes))
+    assert status == 400
+    assert "Fox, owl, dog" in body
+
+
+def test_a_cancelled_sweep_leaves_the_finished_cells_in_the_output_folder(server, small_experts):
+    values = "0-1 [50]"
+    save = node("SaveImage", images=["sample", 1], filename_prefix="sweep")
+    prompt = product(small_experts, sample=sweep(values=values, steps=200), save=save)
+    prompt_id = server.queue(prompt)
+    server.until(lambda: server.get("/queue")["queue_running"], 20)
+    time.sleep(5)
+    server.request("/interrupt", {})
+    entry = server.wait(prompt_id)
+    assert any(message[0] == "execution_interrupted" for message in entry["status"]["messages"])
+    (grid,) = (server.log.parent / "output").glob("MCDM_sweep_*.png")
+    assert Image.open(grid).height > 50 * 256
+    (whole,) = server.pictures(product(small_experts, sample=sweep(), save=save))
+    assert whole.shape[0] < 1000
+
+
 def test_previews_and_progress_arrive_while_sampling(server, small_experts):
     import aiohttp
 
@@ -156,6 +193,15 @@ REFUSED = {
         {"skin map": node("MCDM_EncodeText", encoder=["skin", 1], text="red hair")},
         "driven by a skin map, not by text",
     ),
+    "a class for a map expert": (
+        {"skin map": node("MCDM_EncodeClass", encoder=["skin", 1], class_name="fox", null_kind="class 0")},
+        "driven by a skin map, not by a class",
+    ),
+    "a sweep of an expert that is not there": (
+        {"sample": sweep(expert_index=3)},
+        "from 1 to 2 to sweep and got 3",
+    ),
+    "values of a sweep": ({"sample": sweep(values="0, 2")}, "values from 0 to 1"),
     "condition of another expert": (
         {"second": expert("skin", condition=["hair map", 0], experts=["first", 0])},
         "made for",
