@@ -138,7 +138,7 @@ def _condition(layout: Layout, image_size: int) -> dict:
         inpaint = {"inpaint": True} if network.map_channels else {}
         return {"kind": "tokens", "text_transformer": layout.text.to_dict(), **low_res, **inpaint}
     if network.num_classes is not None:
-        return {"kind": "class", "classes": network.num_classes, **low_res}
+        return {"kind": "class", **low_res}
     if network.film_dim is not None:
         return {
             "kind": "face",
