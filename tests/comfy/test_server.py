@@ -137,10 +137,10 @@ def test_a_class_that_the_expert_does_not_know_is_refused_at_post(server, small_
 def test_a_cancelled_sweep_leaves_the_finished_cells_in_the_output_folder(server, small_experts):
     values = "0-1 [50]"
     save = node("SaveImage", images=["sample", 1], filename_prefix="sweep")
-    prompt = product(small_experts, sample=sweep(values=values, steps=200), save=save)
+    prompt = product(small_experts, sample=sweep(values=values, seeds=4, steps=60), save=save)
     prompt_id = server.queue(prompt)
     server.until(lambda: server.get("/queue")["queue_running"], 20)
-    time.sleep(5)
+    time.sleep(6)  # some cells, but not all of them
     server.request("/interrupt", {})
     entry = server.wait(prompt_id)
     assert any(message[0] == "execution_interrupted" for message in entry["status"]["messages"])
