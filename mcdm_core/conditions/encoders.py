@@ -48,7 +48,15 @@ class Encoder:
         """Condition from one caption or one per row.
 
         Raises:
-            ValueError: If the expert is not driven by text.
+            ValueError: If the expert is not driven by text, or its text encoder is missing or cannot be used.
+        """
+        self._refuse("text")
+
+    def check_text(self) -> None:
+        """Refuse a text without encoding one, as `encode_text` would.
+
+        Raises:
+            ValueError: As `encode_text`.
         """
         self._refuse("text")
 
@@ -149,6 +157,17 @@ class Encoder:
         raise ValueError(
             f"This expert is driven by {self.driven_by} and reads no text beside it; switch with_text off, or add a "
             "text expert."
+        )
+
+    def swapped(self) -> "Encoder":
+        """The same encoder with its two maps in the other order, for experts that were trained in either.
+
+        Raises:
+            ValueError: If the expert reads no maps whose order could be another.
+        """
+        raise ValueError(
+            f"This expert is driven by {self.driven_by} and reads no two maps whose order could be another; leave the "
+            "order as it is."
         )
 
     def _field(self, condition: Condition, name: str) -> Tensor:
@@ -313,5 +332,8 @@ class TextEncoder(Encoder):
     def encode_text(self, text: str | Sequence[str]) -> Condition:
         """See `Encoder.encode_text`; embedding of shape (B, dim), 0 where nothing is said."""
         return Condition(embedding=self.tower.encode([text] if isinstance(text, str) else text))
+
+    def check_text(self) -> None:
+        """See `Encoder.check_text`; any text will do."""
 
     encode = encode_text

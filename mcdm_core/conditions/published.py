@@ -122,6 +122,10 @@ class ClassEncoder(PictureInputs):
 class GlideEncoder(PictureInputs):
     """Encoder of a GLIDE expert: a caption's tokens through the text transformer; null is a row without tokens.
 
+    Attributes:
+        transformer: The text transformer. Who manages the memory it takes may put anything in its place that has its
+            `config` and is called as it is; nothing else of it is used.
+
     Args:
         transformer: The file's text transformer.
         image_size: See `PictureInputs`.
@@ -147,23 +151,30 @@ class GlideEncoder(PictureInputs):
 
     def null(self, batch: int = 1) -> Condition:
         """A row without tokens, `batch` times."""
-        tokens = torch.zeros(1, self.transformer.config.context_length, dtype=torch.int64)
-        return self.encode_tokens(tokens, torch.zeros_like(tokens, dtype=torch.bool)).expand(batch)
+        return self._no_tokens.expand(batch)
 
-    def encode_text(self, text: str | Sequence[str]) -> Condition:
-        """See `Encoder.encode_text`; context of shape (B, L, width) and embedding of shape (B, D)."""
+    @cached_property
+    def _no_tokens(self) -> Condition:
+        tokens = torch.zeros(1, self.transformer.config.context_length, dtype=torch.int64)
+        return self.encode_tokens(tokens, torch.zeros_like(tokens, dtype=torch.bool))
+
+    def check_text(self) -> None:
+        """See `Encoder.check_text`; a transformer with another tokenizer's vocabulary cannot read texts."""
         vocabulary = self.transformer.config.vocabulary
         if vocabulary != GlideTokenizer.vocabulary:
             raise ValueError(
                 f"Expected a text transformer of {GlideTokenizer.vocabulary} tokens, GLIDE's, and this expert's knows "
                 f"{vocabulary}; give `encode_tokens` the rows of its own tokenizer."
             )
+
+    def encode_text(self, text: str | Sequence[str]) -> Condition:
+        """See `Encoder.encode_text`; context of shape (B, L, width) and embedding of shape (B, D)."""
+        self.check_text()
         return self.encode_tokens(*self.tokenizer([text] if isinstance(text, str) else text))
 
     def encode_tokens(self, tokens: Tensor, mask: Tensor) -> Condition:
         """Condition from token rows, as `TextTransformer.forward` takes them."""
-        device = self.transformer.positional_embedding.device
-        context, pooled = self.transformer(tokens.to(device), mask.to(device))
+        context, pooled = self.transformer(tokens, mask)
         return Condition(context=context, embedding=pooled)
 
     encode = encode_text
@@ -176,13 +187,18 @@ class FaceEncoder(MultiMapEncoder):
     active changes what the network does even where the embedding is zero: a text turns it on, and `with_text` does so
     for maps that are to run beside one.
 
+    Attributes:
+        load_text: See Args. Who manages the memory that the tower takes may set another, before the first text, that
+            returns anything with the tower's `config` and `encode`; nothing else of it is used.
+
     Args:
         names: Kinds of map in the order in which the network reads them.
         image_size: The expert's height and width in pixels.
         embedding_dim: Length of the embedding; 512 is FaRL's.
         channels: Channels of the expert's samples.
         channels_per_map: Channels in which each gray map is repeated.
-        load_text: Loads FaRL's text tower; it is called when the first text is encoded.
+        load_text: Loads FaRL's text tower, in evaluation mode and without gradients; it is called once, when the first
+            text is encoded or checked.
     """
 
     kind = "face"
@@ -200,7 +216,7 @@ class FaceEncoder(MultiMapEncoder):
         super().__init__(names, image_size, channels, channels_per_map)
         self.driven_by = type(self).driven_by  # whichever the order: the maps of a condition can be swapped
         self.embedding_dim = embedding_dim
-        self._load_text = load_text
+        self.load_text = load_text
 
     @cached_property
     def text_tower(self) -> ClipTextTower:
@@ -209,18 +225,22 @@ class FaceEncoder(MultiMapEncoder):
         Raises:
             ValueError: If its file is missing or cannot be used.
         """
-        if self._load_text is None:
+        if self.load_text is None:
             raise ValueError(
                 "This expert reads a text's embedding by FaRL, whose file was not given; pass it to `load_expert` as "
                 "`text_encoder`."
             )
-        tower = self._load_text()
+        tower = self.load_text()
         if tower.config.dim != self.embedding_dim:
             raise ValueError(
                 f"Expected a text encoder whose embeddings have length {self.embedding_dim} and got one of "
                 f"{tower.config.dim}; use FaRL-Base-Patch16-LAIONFace20M-ep64.pth."
             )
-        return tower.eval().requires_grad_(False)
+        return tower
+
+    def check_text(self) -> None:
+        """See `Encoder.check_text`; loads the text tower."""
+        _ = self.text_tower  # its first use loads and checks it
 
     def null(self, batch: int = 1) -> Condition:
         """Black maps and a zero embedding; text is not active."""

@@ -114,13 +114,13 @@ class TextTransformer(nn.Module):
         """Encode token rows.
 
         Args:
-            tokens: Rows of the token embedding, int64, shape (B, context_length).
-            mask: True where a token is text, shape (B, context_length). Elsewhere the padding embedding takes its
-                place; attention sees all positions. All False is the null condition.
+            tokens: Rows of the token embedding, int64, shape (B, context_length), on any device.
+            mask: True where a token is text, shape (B, context_length), on any device. Elsewhere the padding embedding
+                takes its place; attention sees all positions. All False is the null condition.
 
         Returns:
             Tokens for the UNet's attention, shape (B, context_length, width), and the pooled embedding, shape
-            (B, pooled_dim).
+            (B, pooled_dim), on the device of the weights.
 
         Raises:
             ValueError: If the rows have another length, or tokens and mask differ in shape.
@@ -131,7 +131,8 @@ class TextTransformer(nn.Module):
                 f"Expected tokens and mask of shape (B, {length}) and got {tuple(tokens.shape)} and "
                 f"{tuple(mask.shape)}; pad the tokens to {length}."
             )
-        x = self.token_embedding(tokens) + self.positional_embedding
-        x = torch.where(mask[..., None], x, self.padding_embedding)
+        device = self.positional_embedding.device
+        x = self.token_embedding(tokens.to(device)) + self.positional_embedding
+        x = torch.where(mask[..., None].to(device), x, self.padding_embedding)
         x = self.final_ln(self.transformer["resblocks"](x))
         return x, self.transformer_proj(x[:, -1])
