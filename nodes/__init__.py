@@ -9,8 +9,9 @@ from .experts import EmptyLatent, LoadExpert
 from .host.folders import register_folder
 from .host.inputs import install_example_inputs
 from .host.prompt import watch_prompts
+from .pictures import EncodeInpaint, EncodeLowRes
 from .product import Expert, Guider, KSampler
-from .sampling import SamplerDDIM, Sigmas
+from .sampling import RandomNoise, SamplerDDIM, Sigmas
 
 NODES: list[type[io.ComfyNode]] = [
     LoadExpert,
@@ -19,6 +20,8 @@ NODES: list[type[io.ComfyNode]] = [
     EncodeClass,
     EncodeMap,
     EncodeSketch,
+    EncodeLowRes,
+    EncodeInpaint,
     Expert,
     Guider,
     KSampler,
@@ -26,6 +29,7 @@ NODES: list[type[io.ComfyNode]] = [
     OwnNullGuider,
     Sigmas,
     SamplerDDIM,
+    RandomNoise,
     Inspect,
     ReliabilitySweep,
 ]

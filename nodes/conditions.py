@@ -5,7 +5,15 @@ from comfy_api.latest import io
 
 from ..mcdm_core.conditions import Encoder, SketchSource
 from ..mcdm_core.conditions.sketch import HIGH_THRESHOLD, LOW_THRESHOLD
-from .host.conditioning import NullKind, class_and_null, condition_and_null, map_condition
+from .host.conditioning import (
+    SWAPPED_ORDER,
+    USUAL_ORDER,
+    NullKind,
+    class_and_null,
+    condition_and_null,
+    map_condition,
+    the_condition,
+)
 from .host.prompt import check_encoder
 from .types import ExpertEncoder
 
@@ -34,8 +42,9 @@ class EncodeText(io.ComfyNode):
             display_name="Encode Text (Expert)",
             category="mcdm/conditions",
             description=(
-                "Condition of a text expert. The expert was trained on embeddings of pictures and is driven by the "
-                "caption's embedding (paper, §7.3, Eq. 20). The null is the zero embedding."
+                "Condition of a text expert. The experts shipped and the paper's face network were trained on "
+                "embeddings of pictures and are driven by the caption's (paper, §7.3, Eq. 20); their null is the zero "
+                "embedding. GLIDE reads the caption's tokens; its null is a row without any."
             ),
             inputs=[
                 ExpertEncoder.Input("encoder", tooltip=_ENCODER_TOOLTIP),
@@ -44,8 +53,8 @@ class EncodeText(io.ComfyNode):
                     multiline=True,
                     dynamic_prompts=True,
                     default="a smiling man with a red beard",
-                    tooltip="What the picture shows, in free words. Words that the expert doesn't know are named in a "
-                    "warning and ignored; an empty text says nothing and equals the null.",
+                    tooltip="What the picture shows, in free words. Words that a shipped expert doesn't know are named "
+                    "in a warning and ignored, and an empty text says nothing.",
                 ),
             ],
             outputs=_outputs(),
@@ -79,8 +88,9 @@ class EncodeClass(io.ComfyNode):
                 io.String.Input(
                     "class_name",
                     default="fox",
-                    tooltip="Name of the class, as the expert's file lists it, or its index from 0. A name that the "
-                    "expert doesn't know is refused with those that it does.",
+                    tooltip="Name of the class, as the expert's file lists it, or its index from 0. ImageNet's "
+                    "experts know its names and synsets: tabby, or n02123045, or 281. A name that the expert doesn't "
+                    "know is refused.",
                 ),
                 io.Combo.Input(
                     "null_kind",
@@ -139,14 +149,22 @@ class EncodeMap(io.ComfyNode):
                 io.Boolean.Input(
                     "with_text",
                     default=False,
-                    tooltip="On only for experts that read a map and a text together, when a text is given as well. "
-                    "Off for all experts shipped.",
+                    tooltip="On for the paper's face network wherever another of its conditions in the product is a "
+                    "text: what it does in a row depends on it. Off for all other experts.",
                 ),
                 io.Conditioning.Input(
                     "condition",
                     optional=True,
                     tooltip="A condition of the same expert to be merged with this map into one, for experts that "
                     "read several. Unconnected: the map alone.",
+                ),
+                io.Combo.Input(
+                    "map_order",
+                    options=[USUAL_ORDER, SWAPPED_ORDER],
+                    default=USUAL_ORDER,
+                    optional=True,
+                    tooltip="Where the paper's face network finds its two maps: face, hair as the published code "
+                    "samples (neutral), or hair, face as it trains. Use one order in a graph.",
                 ),
             ],
             outputs=_outputs(),
@@ -167,11 +185,14 @@ class EncodeMap(io.ComfyNode):
         image: torch.Tensor | None = None,
         mask: torch.Tensor | None = None,
         condition: list | None = None,
+        map_order: str = USUAL_ORDER,
     ) -> io.NodeOutput:
-        """Encode the map."""
-        return io.NodeOutput(
-            *condition_and_null(encoder, map_condition(encoder, image, mask, map, with_text, condition))
-        )
+        """Encode the map, and merge it with what is told already."""
+        encoder = encoder.swapped() if map_order == SWAPPED_ORDER else encoder
+        encoded = map_condition(encoder, image, mask, map, with_text)
+        if condition is not None:
+            encoded = encoder.merge(encoded, the_condition(encoder, condition))
+        return io.NodeOutput(*condition_and_null(encoder, encoded))
 
 
 class EncodeSketch(io.ComfyNode):

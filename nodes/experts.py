@@ -4,10 +4,10 @@ import comfy.model_management
 import torch
 from comfy_api.latest import io
 
-from ..mcdm_core import load_expert
 from ..mcdm_core.conditions import Encoder
 from .host import folders
 from .host.pixel_model import expert_to_model, pixel_space_vae
+from .host.text_encoders import manage_text_encoder
 from .types import ExpertEncoder
 
 
@@ -63,8 +63,8 @@ class LoadExpert(io.ComfyNode):
     @classmethod
     def execute(cls, expert_name: str) -> io.NodeOutput:
         """Load the expert."""
-        expert = load_expert(folders.expert_path(expert_name))
-        return io.NodeOutput(expert_to_model(expert), expert.encoder, pixel_space_vae())
+        expert = folders.load(expert_name)
+        return io.NodeOutput(expert_to_model(expert), manage_text_encoder(expert.encoder), pixel_space_vae())
 
 
 class EmptyLatent(io.ComfyNode):

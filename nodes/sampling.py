@@ -1,8 +1,9 @@
-"""Nodes for the paper's own sampling: its timesteps and DDIM with η."""
+"""Nodes for the paper's own sampling: its timesteps, DDIM with η, and start noise that is scaled down."""
 
 from comfy_api.latest import io
 
 from .host.ddim import ddim_sampler
+from .host.noise import ScaledNoise
 from .host.spacing import check_spacing, spaced_sigmas
 
 
@@ -86,3 +87,46 @@ class SamplerDDIM(io.ComfyNode):
     def execute(cls, eta: float) -> io.NodeOutput:
         """Make the sampler."""
         return io.NodeOutput(ddim_sampler(eta))
+
+
+class RandomNoise(io.ComfyNode):
+    """MCDM_RandomNoise."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """See the base class."""
+        return io.Schema(
+            node_id="MCDM_RandomNoise",
+            display_name="Random Noise (Temperature)",
+            category="mcdm/sampling",
+            description=(
+                "ComfyUI's RandomNoise times a temperature. The published code starts GLIDE's upsampler (Nichol et "
+                "al., 2022) from slightly less noise than it was trained on, which makes its pictures calmer."
+            ),
+            inputs=[
+                io.Int.Input(
+                    "noise_seed",
+                    default=0,
+                    min=0,
+                    max=0xFFFFFFFFFFFFFFFF,
+                    control_after_generate=True,
+                    tooltip="Seed of the noise, 0 to 2⁶⁴ − 1; the same seed gives the same noise.",
+                ),
+                io.Float.Input(
+                    "temperature",
+                    default=0.997,
+                    min=0.0,
+                    max=2.0,
+                    step=0.001,
+                    round=0.0001,
+                    tooltip="Factor of the noise, 0 to 2: 1 is RandomNoise (neutral), 0.997 what the paper's code and "
+                    "GLIDE's give the upsampler, 0.98 what composable diffusion's gives it.",
+                ),
+            ],
+            outputs=[io.Noise.Output(display_name="noise", tooltip="To SamplerCustomAdvanced.")],
+        )
+
+    @classmethod
+    def execute(cls, noise_seed: int, temperature: float) -> io.NodeOutput:
+        """Make the noise."""
+        return io.NodeOutput(ScaledNoise(noise_seed, temperature))

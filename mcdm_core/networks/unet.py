@@ -4,6 +4,7 @@ One class builds every pixel-space expert; what differs is in `UNetConfig`. Para
 checkpoints.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -268,9 +269,14 @@ class UNet(nn.Module):
         if c.low_res_channels:
             if low_res is None:
                 raise ValueError("This upsampler needs a small picture and none was given; use Encode Low Resolution.")
-            parts.append(F.interpolate(low_res.to(x_t), size, mode="bilinear", align_corners=False))
+            parts.append(enlarge(low_res.to(x_t), size))
         stem = torch.cat(parts, dim=1)
         return F.pixel_unshuffle(stem, c.patch) if c.patch > 1 else stem
+
+
+def enlarge(low_res: Tensor, size: Sequence[int]) -> Tensor:
+    """The small picture as an upsampler reads it, shape (B, C, h, w) to (B, C, *size); the same where sizes agree."""
+    return F.interpolate(low_res, tuple(size), mode="bilinear", align_corners=False)
 
 
 def _dtype_of(module: nn.Module) -> torch.dtype:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import folder_paths
 
-from ...mcdm_core import load_expert
+from ...mcdm_core import Expert, load_expert
 from ...mcdm_core.conditions import Encoder
 
 FOLDER = "mcdm"
@@ -43,6 +43,19 @@ def expert_path(name: str) -> str:
     return path
 
 
+def load(name: str) -> Expert:
+    """Load an expert.
+
+    FaRL's file, which the paper's face network reads texts with, is looked for in every folder of expert files.
+
+    Raises:
+        ValueError: If the file is missing or cannot be used; one sentence for the user.
+    """
+    path = expert_path(name)
+    farl = next((other for other in expert_names() if Path(other).name.lower().startswith("farl")), None)
+    return load_expert(path, text_encoder=farl and expert_path(farl))
+
+
 def fingerprint(path: str) -> tuple[str, int, int]:
     """Changes when the file does."""
     status = os.stat(path)
@@ -55,9 +68,9 @@ def inspect_expert(name: str) -> Encoder:
     Raises:
         ValueError: If the file is missing or cannot be used; one sentence for the user.
     """
-    return _inspect(*fingerprint(expert_path(name)))
+    return _inspect(name, *fingerprint(expert_path(name)))
 
 
 @lru_cache(maxsize=32)
-def _inspect(path: str, mtime_ns: int, size: int) -> Encoder:
-    return load_expert(path).encoder
+def _inspect(name: str, path: str, mtime_ns: int, size: int) -> Encoder:
+    return load(name).encoder

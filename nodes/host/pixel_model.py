@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from ...mcdm_core import Condition, Expert, UNetConfig
+from ...mcdm_core.networks import enlarge
 from .casting import make_offloadable
-from .conditioning import CONDITION_KEY, KIND_KEY
+from .conditioning import KIND_KEY, read_condition
 from .pixel_sampling import PixelSpace, pixel_sampling
 
 _MODEL_TYPES = {"v": comfy.model_base.ModelType.V_PREDICTION}
@@ -53,7 +54,15 @@ class PixelNetwork(nn.Module):
         transformer_options: dict | None = None,
         **condition: Any,
     ) -> Tensor:
-        """Network output without the learned variance, shape of x_t; `condition` is the fields of `Condition`.
+        """Network output without the learned variance, shape of x_t.
+
+        Args:
+            x_t: See `UNet.forward`.
+            t: See `UNet.forward`.
+            context: Text tokens (B, L, D), None for a network that reads none.
+            control: What a ControlNet would add.
+            transformer_options: ComfyUI's; nothing here can be patched.
+            **condition: The other fields of `Condition`.
 
         Raises:
             ValueError: If a ControlNet is attached.
@@ -62,11 +71,11 @@ class PixelNetwork(nn.Module):
             raise ValueError(
                 "Expected no ControlNet on a pixel expert and got one; add an expert that is driven by the map instead."
             )
-        return self.network(x_t, t, **condition)[:, : self.channels]
+        return self.network(x_t, t, context=context, **condition)[:, : self.channels]
 
 
 class PixelModel(comfy.model_base.BaseModel):
-    """A pixel-space expert; what it is told arrives through its own keys, never through cross attention.
+    """A pixel-space expert; what it is told arrives through its own keys, but text tokens, which ComfyUI has one for.
 
     Args:
         expert: The loaded expert; its network becomes ComfyUI's to move.
@@ -82,6 +91,7 @@ class PixelModel(comfy.model_base.BaseModel):
         self.model_sampling = sampling
         self.diffusion_model = network
         self.expert_name = expert.name
+        self.kind = expert.encoder.kind
         self.driven_by = expert.encoder.driven_by
         self.unet_config: UNetConfig = expert.network.config
 
@@ -91,13 +101,20 @@ class PixelModel(comfy.model_base.BaseModel):
         Raises:
             ValueError: If the condition was made for another expert, or its maps have another size than the latent.
         """
-        condition = kwargs.get(CONDITION_KEY)
-        self._check_condition(condition, kwargs.get(KIND_KEY), kwargs["noise"])
+        if self.kind == "none":
+            return {}  # whatever the entry says, the network listens to nothing
+        noise = kwargs["noise"]
+        condition = read_condition(kwargs, kwargs.get("cross_attn"))
+        self._check_condition(condition, kwargs.get(KIND_KEY), noise)
         moved = condition.to(kwargs["device"], self.get_dtype())
-        conds = {
-            name: comfy.conds.CONDNoiseShape(value) if name == "maps" else comfy.conds.CONDRegular(value)
-            for name, value in moved.tensors().items()
-        }
+        conds = {name: comfy.conds.CONDRegular(value) for name, value in moved.tensors().items()}
+        if moved.context is not None:
+            conds["c_crossattn"] = conds.pop("context")
+        if moved.maps is not None:
+            conds["maps"] = comfy.conds.CONDNoiseShape(moved.maps)
+        if moved.low_res is not None:
+            # Enlarged here as the network would do it, so that tiles and areas are cut from it as from the latent.
+            conds["low_res"] = comfy.conds.CONDNoiseShape(enlarge(moved.low_res, noise.shape[-2:]))
         return {**conds, "text_active": comfy.conds.CONDConstant(moved.text_active)}
 
     def _check_condition(self, condition: Condition | None, kind: str | None, noise: Tensor) -> None:
@@ -110,6 +127,11 @@ class PixelModel(comfy.model_base.BaseModel):
             raise ValueError(
                 f"The expert {self.expert_name} is driven by {self.driven_by} and got a condition made for one driven "
                 f"by {kind}; connect an Encode … (Expert) node that has this expert's encoder."
+            )
+        if self.unet_config.low_res_channels and condition.low_res is None:
+            raise ValueError(
+                f"The expert {self.expert_name} enlarges a small picture and got a condition without one; connect "
+                "Encode Low Resolution between its Encode … node and it."
             )
         if condition.maps is not None and condition.maps.shape[-2:] != noise.shape[-2:]:
             expected, found = tuple(condition.maps.shape[-2:]), tuple(noise.shape[-2:])

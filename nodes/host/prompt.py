@@ -13,11 +13,10 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
-import torch
-
 from ...mcdm_core.conditions import Encoder
 from ...mcdm_core.sweeps import Sweep
 from .folders import inspect_expert
+from .trials import try_encoder
 
 Prompt = dict[str, dict]
 
@@ -40,7 +39,11 @@ def remember_prompt(json_data: dict) -> dict:
 
 
 def check_encoder(node_id: str | None, given: str) -> bool | str:
-    """Whether the encoder wired to an Encode … node reads what the node gives it ("text", "map", "sketch" or "class").
+    """Whether the encoder wired to an Encode … node reads what the node gives it.
+
+    Args:
+        node_id: The node's id in the prompt.
+        given: See `try_encoder`.
 
     Returns:
         True, also where it cannot be known; else the sentence for the user.
@@ -49,19 +52,8 @@ def check_encoder(node_id: str | None, given: str) -> bool | str:
     encoder = _encoder_of(node, "encoder") if node else None
     if encoder is None:
         return True
-    half_white = torch.zeros(1, encoder.image_size, encoder.image_size)
-    half_white[..., encoder.image_size // 2 :] = 1.0
     try:
-        if given == "text":
-            encoder.encode_text("")
-        elif given == "sketch":
-            encoder.encode_sketch(half_white)
-        elif given == "class":
-            name = node["inputs"].get("class_name")
-            encoder.encode_class(encoder.find_class(name if isinstance(name, str) else "0"))
-        else:
-            kind = node["inputs"].get("map", "auto")
-            encoder.encode_map(half_white, kind if isinstance(kind, str) else "auto")
+        try_encoder(encoder, given, node["inputs"])
     except ValueError as error:
         return str(error)
     return True
@@ -89,7 +81,8 @@ def check_expert(node_id: str | None) -> bool | str:
     for name in ("condition", "null"):
         source = _linked(node, name)
         made_for = _encoder_of(source, "encoder") if source else None
-        if expert and made_for and expert.driven_by != made_for.driven_by:
+        listens = expert is not None and expert.kind != "none"
+        if listens and made_for and expert.driven_by != made_for.driven_by:
             return (
                 f"This expert is driven by {expert.driven_by} and its {name} was made for one driven by "
                 f"{made_for.driven_by}; connect an Encode … (Expert) node that has this expert's encoder."

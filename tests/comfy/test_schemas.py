@@ -15,13 +15,23 @@ FROZEN = {
     ),
     "MCDM_EncodeMap": (
         "Encode Segmentation Map (Expert)",
-        ["encoder", "image", "mask", "map", "with_text", "condition"],
+        ["encoder", "image", "mask", "map", "with_text", "condition", "map_order"],
         ["CONDITIONING", "CONDITIONING"],
     ),
     "MCDM_EncodeSketch": (
         "Encode Sketch (Expert)",
         ["encoder", "image", "mode", "low_threshold", "high_threshold"],
         ["CONDITIONING", "CONDITIONING", "IMAGE"],
+    ),
+    "MCDM_EncodeLowRes": (
+        "Encode Low Resolution",
+        ["encoder", "image", "condition", "null"],
+        ["CONDITIONING", "CONDITIONING"],
+    ),
+    "MCDM_EncodeInpaint": (
+        "Encode Inpainting (Expert)",
+        ["encoder", "image", "mask", "condition", "null"],
+        ["CONDITIONING", "CONDITIONING"],
     ),
     "MCDM_Expert": (
         "Diffusion Expert",
@@ -38,6 +48,7 @@ FROZEN = {
     "MCDM_OwnNullGuider": ("Own-Null Guider", ["experts"], ["GUIDER"]),
     "MCDM_Sigmas": ("Timestep Spacing", ["model", "spacing", "denoise"], ["SIGMAS"]),
     "MCDM_SamplerDDIM": ("DDIM Sampler", ["eta"], ["SAMPLER"]),
+    "MCDM_RandomNoise": ("Random Noise (Temperature)", ["noise_seed", "temperature"], ["NOISE"]),
     "MCDM_Inspect": (
         "Inspect Product",
         ["experts", "noise", "sampler", "sigmas", "latent_image", "vae", "steps_shown"],
@@ -74,14 +85,14 @@ def test_everything_is_explained(node, node_id):
     assert re.search(r"Eq\.|paper|§|Nichol|Song", schema.description)
     assert all(value.tooltip and value.tooltip.endswith(".") for value in (*schema.inputs, *schema.outputs))
     for value in schema.inputs:
-        if getattr(value, "max", None) is not None and value.id != "seed":
+        if getattr(value, "max", None) is not None and not value.id.endswith("seed"):
             assert re.search(rf"\b{value.max:.0f}\b", value.tooltip), f"{value.id}: the tooltip should give the range"
 
 
-@pytest.mark.parametrize("node_id", ["MCDM_KSampler", "MCDM_ReliabilitySweep"])
+@pytest.mark.parametrize("node_id", ["MCDM_KSampler", "MCDM_ReliabilitySweep", "MCDM_RandomNoise"])
 def test_the_seed_can_change_after_each_run(node, node_id):
-    inputs = {value.id: value for value in node.classes[node_id].GET_SCHEMA().inputs}
-    assert inputs["seed"].control_after_generate
+    (seed,) = (value for value in node.classes[node_id].GET_SCHEMA().inputs if value.id.endswith("seed"))
+    assert seed.control_after_generate
 
 
 def test_every_node_has_a_help_page(comfyui, pack):

@@ -174,11 +174,11 @@ SETUPS = {
     "other device": (lambda s, _: s.on_device("meta"), "expert 1 .* to cpu and expert 2 .* to meta; choose"),
     "condition of another expert": (
         lambda s, _: s.condition_of("text"),
-        "Wrong condition for expert 2 .*driven by a skin map .* driven by text; connect",
+        "Wrong condition for expert 2 .*driven by a skin map .* driven by text about faces; connect",
     ),
     "null of another expert": (
         lambda s, _: s.condition_of("text", "null"),
-        "Wrong null for expert 2 .*driven by a skin map .* driven by text; connect",
+        "Wrong null for expert 2 .*driven by a skin map .* driven by text about faces; connect",
     ),
     "tokens for a pixel expert": (
         lambda s, _: s.two(condition=[[torch.zeros(1, 77, 768), {}]]),

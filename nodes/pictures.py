@@ -1,0 +1,129 @@
+"""Nodes that give experts a picture to work on: one to enlarge, or one to fill in."""
+
+from functools import partial
+
+import torch
+from comfy_api.latest import io
+
+from ..mcdm_core.conditions import Encoder
+from .host.conditioning import picture_conditions
+from .host.prompt import check_encoder
+from .types import ExpertEncoder
+
+
+def _told_before(expert: str) -> list:
+    """Inputs for what the expert is told beside the picture."""
+    return [
+        io.Conditioning.Input(
+            "condition",
+            optional=True,
+            tooltip=f"What else {expert} is told: its text or class, from Encode Text or Encode Class. Unconnected: "
+            "nothing; class experts need it.",
+        ),
+        io.Conditioning.Input(
+            "null",
+            optional=True,
+            tooltip="The null beside that condition. Unconnected: the expert's own null.",
+        ),
+    ]
+
+
+def _outputs() -> list:
+    return [
+        io.Conditioning.Output(
+            display_name="condition",
+            tooltip="The condition with the picture in it: to `condition` of Diffusion Expert, or `positive` of a "
+            "KSampler.",
+        ),
+        io.Conditioning.Output(
+            display_name="null",
+            tooltip="The null with the same picture: to `null` of Diffusion Expert, or `negative` of a KSampler.",
+        ),
+    ]
+
+
+class EncodeLowRes(io.ComfyNode):
+    """MCDM_EncodeLowRes."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """See the base class."""
+        return io.Schema(
+            node_id="MCDM_EncodeLowRes",
+            display_name="Encode Low Resolution",
+            category="mcdm/conditions",
+            description=(
+                "Gives an upsampling expert the small picture to enlarge: x_i and ∅ of Eq. 10 both hold it. The expert "
+                "reads it beside z_t, as the upsamplers of GLIDE (Nichol et al., 2022) and guided-diffusion do."
+            ),
+            inputs=[
+                ExpertEncoder.Input("encoder", tooltip="Encoder of the upsampling expert, from Load Diffusion Expert."),
+                io.Image.Input(
+                    "image",
+                    tooltip="The picture to enlarge. It is brought to the size that the expert reads, mostly a quarter "
+                    "of its own: 64 × 64 pixels for one of 256 × 256.",
+                ),
+                *_told_before("the upsampler"),
+            ],
+            outputs=_outputs(),
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def validate_inputs(cls, encoder) -> bool | str:
+        """Refuse experts that enlarge no pictures."""
+        return check_encoder(cls.hidden.unique_id, "low resolution")
+
+    @classmethod
+    def execute(
+        cls, encoder: Encoder, image: torch.Tensor, condition: list | None = None, null: list | None = None
+    ) -> io.NodeOutput:
+        """Encode the picture."""
+        return io.NodeOutput(*picture_conditions(encoder, partial(encoder.encode_low_res, image), condition, null))
+
+
+class EncodeInpaint(io.ComfyNode):
+    """MCDM_EncodeInpaint."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """See the base class."""
+        return io.Schema(
+            node_id="MCDM_EncodeInpaint",
+            display_name="Encode Inpainting (Expert)",
+            category="mcdm/conditions",
+            description=(
+                "Gives an inpainting expert (GLIDE's base_inpaint and upsample_inpaint; Nichol et al., 2022) the "
+                "picture, and what of it is to be filled in. To keep the rest exactly, sample from the picture's own "
+                "latent with Set Latent Noise Mask."
+            ),
+            inputs=[
+                ExpertEncoder.Input("encoder", tooltip="Encoder of the inpainting expert, from Load Diffusion Expert."),
+                io.Image.Input("image", tooltip="The picture, of any size; its middle square is used."),
+                io.Mask.Input(
+                    "mask", tooltip="1 where the picture is to be filled in, as everywhere in ComfyUI; cut at a half."
+                ),
+                *_told_before("the expert"),
+            ],
+            outputs=_outputs(),
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def validate_inputs(cls, encoder) -> bool | str:
+        """Refuse experts that fill in no pictures."""
+        return check_encoder(cls.hidden.unique_id, "inpainting")
+
+    @classmethod
+    def execute(
+        cls,
+        encoder: Encoder,
+        image: torch.Tensor,
+        mask: torch.Tensor,
+        condition: list | None = None,
+        null: list | None = None,
+    ) -> io.NodeOutput:
+        """Encode the picture and its mask."""
+        return io.NodeOutput(
+            *picture_conditions(encoder, partial(encoder.encode_inpaint, image, mask), condition, null)
+        )
