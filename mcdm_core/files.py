@@ -8,6 +8,7 @@ from pathlib import Path
 from .checkpoint_files import read_checkpoint
 from .checkpoints import convert_expert, load_expert
 from .conditions import load_towers, tower_kinds
+from .conditions.class_names import FEW
 from .prediction import PREDICTIONS
 from .recognition import Overrides
 
@@ -43,7 +44,7 @@ def describe(file: Path, overrides: Overrides | None = None) -> str:
     expert = load_expert(file, overrides=overrides)
     metadata = expert.metadata
     condition = " ".join(
-        " ".join(value) if isinstance(value, list) else value
+        _listed(value) if isinstance(value, list) else value
         for value in metadata["condition"].values()
         if isinstance(value, str | list)
     )
@@ -57,6 +58,11 @@ def describe(file: Path, overrides: Overrides | None = None) -> str:
     width = max([len(key) for key in metadata["card"]], default=0)
     lines += [f"  {key:{width}}  {value}" for key, value in metadata["card"].items()]
     return "\n".join(lines)
+
+
+def _listed(names: list[str]) -> str:
+    """All of a few names, the first of many."""
+    return " ".join(names) if len(names) <= FEW else f"{' '.join(names[:3])} … ({len(names)})"
 
 
 def _describe_towers(file: Path) -> str:

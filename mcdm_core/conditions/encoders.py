@@ -104,7 +104,7 @@ class Encoder:
         """Index of a class from its name, in any case, or from its index in digits.
 
         Raises:
-            ValueError: If the expert is not driven by classes, or has none of this name.
+            ValueError: If the expert is not driven by classes, or has none of this name or several.
         """
         self._refuse("a class")
 
@@ -173,7 +173,7 @@ class Encoder:
     def _field(self, condition: Condition, name: str) -> Tensor:
         """A field that all of this encoder's conditions have."""
         value = condition.tensors().get(name)
-        if value is None:
+        if value is None or value.shape[1:] != self.null().tensors()[name].shape[1:]:
             raise ValueError(
                 f"Expected a condition for an expert driven by {self.driven_by} and got one of another expert; encode "
                 "it with this expert's encoder."

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..condition import Condition, expand_together
 from ..networks import TextTransformer
+from .class_names import IMAGENET_CLASSES, find_class, imagenet_names
 from .clip import ClipTextTower
 from .encoders import Encoder, MultiMapEncoder
 from .images import fit, read_image
@@ -46,9 +47,10 @@ class PictureInputs(Encoder):
         if not self.inpaint:
             self._refuse("a picture to fill in")
         hidden = fit(read_image(mask, "mask").mean(1, keepdim=True), self.image_size, "mask")
-        known = (hidden < 0.5).to(hidden)
-        maps = torch.cat([_picture(image, self.image_size, "picture to fill in") * known, known], dim=1)
-        return _joined(condition or self._unsaid(), Condition(maps=maps))
+        picture = Condition(maps=_picture(image, self.image_size, "picture to fill in"))
+        pair = expand_together(picture, Condition(maps=(hidden < 0.5).to(hidden)))
+        shown, known = (part.tensors()["maps"] for part in pair)
+        return _joined(condition or self._unsaid(), Condition(maps=torch.cat([shown * known, known], dim=1)))
 
     def _unsaid(self) -> Condition:
         """What goes with a picture when nothing else is told."""
@@ -66,7 +68,7 @@ class ClassEncoder(PictureInputs):
         image_size: See `PictureInputs`.
         channels: See `PictureInputs`.
         low_res: See `PictureInputs`.
-        names: The classes' names in the order of their indices, as far as they are known.
+        names: The classes' names in the order of their indices; without any, 1000 classes have ImageNet's.
     """
 
     kind = "class"
@@ -103,15 +105,10 @@ class ClassEncoder(PictureInputs):
     encode = encode_class
 
     def find_class(self, name: str) -> int:
-        """See `Encoder.find_class`."""
-        wanted = name.strip().casefold()
-        if wanted.isdecimal():
-            return int(wanted)
-        found = [index for index, known in enumerate(self.names) if known.casefold() == wanted]
-        if not found:
-            known = f"one of {', '.join(self.names)}" if self.names else "its index; this expert knows no names"
-            raise ValueError(f"Expected a class, {known}, and got {name!r}; correct the class.")
-        return found[0]
+        """See `Encoder.find_class`; an ImageNet class also from its synset, "n01440764"."""
+        if not self.names and len(self.class_embeddings) == IMAGENET_CLASSES:
+            return find_class(imagenet_names(), name)
+        return find_class([(own,) for own in self.names], name)
 
     def _unsaid(self) -> Condition:
         raise ValueError(

@@ -1,0 +1,127 @@
+"""Encoders of the published experts: classes, GLIDE's text, and checks of a text that cost nothing."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from small_encoders import FARL, GLIDE, SIZE, box, classes, face, farl, glide
+
+from mcdm_core.conditions import Encoder, GlideEncoder
+
+
+def test_the_null_is_class_0():
+    assert classes().null(3).labels.tolist() == [0, 0, 0]
+
+
+def test_the_mean_null_is_the_mean_embedding():
+    encoder = classes()
+    null = encoder.mean_null(2)
+    assert null.labels is None
+    torch.testing.assert_close(null.embedding, encoder.class_embeddings.float().mean(0).expand(2, -1))
+
+
+def test_one_class_or_one_per_row():
+    assert classes().encode(4).labels.tolist() == [4]
+    assert classes().encode_class([4, 0]).labels.tolist() == [4, 0]
+
+
+@pytest.mark.parametrize("index", [5, -1, [0, 5], []])
+def test_other_classes_are_refused(index):
+    with pytest.raises(ValueError, match="classes from 0 to 4"):
+        classes().encode_class(index)
+
+
+def test_a_caption_is_read():
+    encoder = glide()
+    both = encoder.encode(["a fox", "an owl"])
+    assert both.context.shape == (2, 128, 32)
+    assert both.embedding.shape == (2, 24)
+    assert not both.embedding.requires_grad
+    assert not torch.equal(both.context[0], both.context[1])
+    torch.testing.assert_close(both.context[:1], encoder.encode_text("a fox").context)
+
+
+def test_the_null_is_a_row_without_tokens():
+    encoder = glide()
+    assert encoder.null().same_as(encoder.encode_text(""))
+    assert encoder.null(2).same_as(encoder.encode_text("").expand(2))
+    tokens = torch.full((1, 128), 7)
+    assert encoder.encode_tokens(tokens, torch.zeros(1, 128, dtype=torch.bool)).same_as(encoder.null())
+    assert not encoder.encode_tokens(tokens, torch.ones(1, 128, dtype=torch.bool)).same_as(encoder.null())
+
+
+def test_a_host_may_run_the_transformer_and_runs_it_once_for_all_nulls():
+    encoder = glide()
+
+    class Managed:
+        def __init__(self, transformer):
+            self.transformer, self.config, self.batches = transformer, transformer.config, []
+
+        def __call__(self, tokens, mask):
+            self.batches.append(len(tokens))
+            return self.transformer(tokens, mask)
+
+    expected = encoder.null(3), encoder.encode_text("a fox")
+    managed = glide()
+    managed.transformer = Managed(managed.transformer)
+    managed.check_text()
+    assert managed.transformer.batches == []
+    assert managed.null().rows == 1
+    assert managed.null(3).same_as(expected[0])
+    assert managed.transformer.batches == [1]
+    assert managed.encode_text("a fox").same_as(expected[1])
+    assert managed.transformer.batches == [1, 1]
+
+
+@pytest.mark.parametrize("call", [GlideEncoder.check_text, lambda encoder: encoder.encode_text("a fox")])
+def test_another_vocabulary_has_no_tokenizer(call):
+    encoder = glide(replace(GLIDE, vocabulary=100))
+    with pytest.raises(ValueError, match="transformer of 50257 tokens, GLIDE's, and this expert's knows 100"):
+        call(encoder)
+    assert encoder.null().rows == 1
+
+
+def test_what_reads_texts_is_content():
+    glide().check_text()
+    face(farl).check_text()
+
+
+@pytest.mark.parametrize("encoder", [Encoder(SIZE), classes()], ids=lambda e: e.kind)
+def test_others_refuse_as_they_do_when_encoding(encoder):
+    said = []
+    for call in (encoder.check_text, lambda: encoder.encode_text("a fox")):
+        with pytest.raises(ValueError, match="not by text") as error:
+            call()
+        said.append(str(error.value))
+    assert said[0] == said[1]
+
+
+def test_a_missing_tower_is_told():
+    with pytest.raises(ValueError, match="whose file was not given"):
+        face().check_text()
+
+
+def test_a_tower_of_another_length_is_refused():
+    with pytest.raises(ValueError, match="length 16 and got one of 24; use FaRL-Base"):
+        face(lambda: farl(replace(FARL, dim=24))).check_text()
+
+
+def test_a_host_may_load_the_tower_and_it_is_loaded_once():
+    encoder, loaded = face(farl), []
+
+    class Managed:
+        def __init__(self, tower):
+            self.config, self.encode = tower.config, tower.encode
+
+    load = encoder.load_text
+
+    def managed():
+        loaded.append(load())
+        return Managed(loaded[-1])
+
+    encoder.load_text = managed
+    encoder.encode_map(box(8), "hair")
+    assert loaded == []
+    encoder.check_text()
+    assert encoder.encode_text("a beard").same_as(face(farl).encode_text("a beard"))
+    assert len(loaded) == 1
