@@ -37,15 +37,12 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
 
-    if arguments.what == "train-mouth-reader":
+    if arguments.what.startswith("train-"):
+        from .animals import train_animal_reader
         from .mouth import train_mouth_reader
 
-        log.info("Wrote %s", train_mouth_reader())
-        return 0
-    if arguments.what == "train-animal-reader":
-        from .animals import train_animal_reader
-
-        log.info("Wrote %s", train_animal_reader())
+        train = {"train-mouth-reader": train_mouth_reader, "train-animal-reader": train_animal_reader}
+        log.info("Wrote %s", train[arguments.what]())
         return 0
     from .protocols import PROTOCOLS, to_markdown
 

@@ -14,8 +14,8 @@ from .metrics import (
     high_frequency_energy,
     intersection_over_union,
 )
-from .mouth import MouthReader
 from .parser import parse_face
+from .reader import Reader
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,7 @@ def measure_edges(images: np.ndarray, faces: HeldOut, indices: list[int]) -> Fig
     return Figure.of([boundary_f1(*pair) for pair in zip(drawn, asked, strict=True)])
 
 
-def measure_attributes(
-    images: np.ndarray, faces: HeldOut, indices: list[int], reader: MouthReader
-) -> dict[str, Figure]:
+def measure_attributes(images: np.ndarray, faces: HeldOut, indices: list[int], reader: Reader) -> dict[str, Figure]:
     """Share of samples that show each attribute their caption names, and the mean over attributes.
 
     Args:

@@ -2,18 +2,64 @@
 
 import argparse
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
+import torch
 
+from ..condition import Condition
+from ..experts import Expert
 from .faces import measure_attributes, measure_cleanness, measure_edges, measure_maps
 from .held_out import TEST_SEED, VALIDATION_SEED, HeldOut, draw_held_out
-from .mouth import MouthReader
-from .sampling import Setting, draw_samples
+from .mouth import mouth_reader
+from .reader import Reader
+from .sampling import SampleSetting, draw_samples
 from .scenes import choose_scene_weight, scenes
 
 Table = dict[str, dict[str, str]]
 MAP_WEIGHTS = (1.0, 1.5, 2.0, 3.0)
 TEXT_WEIGHTS = (2.0, 3.0, 4.0, 5.0, 6.0)
+
+
+@dataclass(frozen=True)
+class Setting(SampleSetting):
+    """How samples of faces are made: by experts of equal reliability.
+
+    Attributes:
+        name: Shown in tables.
+        weights: Expert name → w.
+        first_seed: First of the held-out faces.
+        count: Number of samples.
+        steps: DDIM steps.
+        shifts: Expert name → how many faces further on its condition is taken from (0: the face itself).
+        eta: η of DDIM.
+    """
+
+    name: str
+    weights: dict[str, float]
+    first_seed: int
+    count: int
+    steps: int = 100
+    shifts: dict[str, int] | None = None
+    eta: float = 0.0
+
+    def source(self, index: int, expert: str) -> int:
+        """The face whose condition sample `index` takes for this expert."""
+        return (index + (self.shifts or {}).get(expert, 0)) % self.count
+
+    def share(self, expert: str) -> float:
+        """See `SampleSetting`."""
+        return 1 / len(self.weights)
+
+    def condition(self, name: str, expert: Expert, indices: range) -> Condition:
+        """See `SampleSetting`."""
+        faces = draw_held_out(self.first_seed, self.count)
+        sources = [self.source(i, name) for i in indices]
+        if expert.encoder.kind == "text":
+            return expert.encoder.encode_text([faces.captions[i] for i in sources])
+        if expert.encoder.kind == "sketch":
+            return expert.encoder.encode_sketch(torch.from_numpy(faces.images[sources]).float() / 255)
+        return expert.encoder.encode_map(torch.from_numpy(faces.maps[name][sources]).float() / 255)
 
 
 def maps(arguments: argparse.Namespace) -> Table:
@@ -37,7 +83,7 @@ def maps(arguments: argparse.Namespace) -> Table:
 def captions(arguments: argparse.Namespace) -> Table:
     """A caption with the maps of another face, and a caption alone (paper §7.3)."""
     faces = draw_held_out(TEST_SEED, arguments.count)
-    reader = MouthReader()
+    reader = mouth_reader()
     everyone = list(range(len(faces)))
     table = {
         "real renders (ceiling)": _maps_row(faces.images, faces)
@@ -78,7 +124,7 @@ def choose_map_weight(arguments: argparse.Namespace) -> Table:
 def choose_text_weight(arguments: argparse.Namespace) -> Table:
     """Attributes and IoU at several w of the text expert beside maps and alone, on validation faces."""
     faces = draw_held_out(VALIDATION_SEED, arguments.count)
-    reader = MouthReader()
+    reader = mouth_reader()
     table = {}
     for w in TEXT_WEIGHTS:
         beside = {"hair": arguments.map_weight, "skin": arguments.map_weight, "text": w}
@@ -136,7 +182,7 @@ def _cleanness(images: np.ndarray, faces: HeldOut) -> dict[str, str]:
     return {name: f"{value:.2f}" for name, value in measure_cleanness(images, faces).items()}
 
 
-def _captions_row(images: np.ndarray, faces: HeldOut, setting: Setting, reader: MouthReader) -> dict[str, str]:
+def _captions_row(images: np.ndarray, faces: HeldOut, setting: Setting, reader: Reader) -> dict[str, str]:
     sources = [setting.source(i, "text") for i in range(len(images))]
     row = _strings(measure_attributes(images, faces, sources, reader))
     return (_maps_row(images, faces, setting) if "hair" in setting.weights else {}) | row

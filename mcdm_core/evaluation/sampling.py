@@ -1,11 +1,11 @@
 """Samples of held-out conditions, in parallel processes, each batch written once so that a run can be resumed."""
 
-import dataclasses
 import hashlib
-import logging
+from abc import ABC, abstractmethod
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -16,57 +16,56 @@ from ..condition import Condition
 from ..experts import Expert
 from ..sampling import sample_product
 from ..terms import Term
-from .held_out import HeldOut, draw_held_out
-
-log = logging.getLogger(__name__)
 
 BATCH = 20
 
 
-@dataclass(frozen=True)
-class Setting:
-    """How a set of samples is made.
+class SampleSetting(ABC):
+    """How a set of samples is made. A subclass is a frozen dataclass: its name and fields decide `key`.
 
     Attributes:
         name: Shown in tables.
-        weights: Expert name → w; the experts are united with equal reliability.
-        first_seed: First of the held-out faces.
+        weights: Expert name → w.
         count: Number of samples.
         steps: DDIM steps.
-        shifts: Expert name → how many faces further on its condition is taken from (0: the face itself).
         eta: η of DDIM; 0 is its ODE, 1 ancestral sampling.
+        noise_seed: Seed of the noise that ancestral sampling adds, to which each batch adds its first index.
     """
 
     name: str
     weights: dict[str, float]
-    first_seed: int
     count: int
-    steps: int = 100
-    shifts: dict[str, int] | None = None
-    eta: float = 0.0
+    steps: int
+    eta: float
+    noise_seed: ClassVar[int] = 0
+
+    @abstractmethod
+    def share(self, expert: str) -> float:
+        """The expert's reliability a."""
+
+    @abstractmethod
+    def condition(self, name: str, expert: Expert, indices: range) -> Condition:
+        """What the samples of these indices ask of an expert."""
 
     def key(self, experts: Path) -> str:
         """Names the samples on disk: changes with the setting and with the experts' files."""
-        weights = dict(sorted(self.weights.items()))
-        digest = hashlib.sha256(repr(dataclasses.replace(self, name="", weights=weights)).encode())
+        fields = vars(self) | {"name": "", "weights": dict(sorted(self.weights.items()))}
+        described = ", ".join(f"{name}={value!r}" for name, value in fields.items())
+        digest = hashlib.sha256(f"{type(self).__name__}({described})".encode())
         for name in sorted(self.weights):
             digest.update((experts / f"{name}.safetensors").read_bytes())
         return digest.hexdigest()[:12]
 
-    def source(self, index: int, expert: str) -> int:
-        """The face whose condition sample `index` takes for this expert."""
-        return (index + (self.shifts or {}).get(expert, 0)) % self.count
-
 
 @dataclass(frozen=True)
 class _Job:
-    setting: Setting
+    setting: SampleSetting
     start: int
     experts: Path
     path: Path
 
 
-def draw_samples(setting: Setting, experts: Path, out: Path, workers: int) -> np.ndarray:
+def draw_samples(setting: SampleSetting, experts: Path, out: Path, workers: int) -> np.ndarray:
     """Sample a setting, or read what an earlier run has left.
 
     Args:
@@ -93,26 +92,16 @@ def draw_samples(setting: Setting, experts: Path, out: Path, workers: int) -> np
 def _run(job: _Job) -> None:
     torch.set_num_threads(1)
     setting = job.setting
-    faces = draw_held_out(setting.first_seed, setting.count)
     indices = range(job.start, min(job.start + BATCH, setting.count))
     terms = []
     for name, weight in setting.weights.items():
         expert = load_expert(job.experts / f"{name}.safetensors")
-        condition = _condition(expert, name, faces, [setting.source(i, name) for i in indices])
-        terms.append(Term(expert, condition, condition.null(), weight, 1 / len(setting.weights)))
+        condition = setting.condition(name, expert, indices)
+        terms.append(Term(expert, condition, expert.encoder.null(len(indices)), weight, setting.share(name)))
     size = terms[0].expert.image_size
     noise = torch.stack([torch.randn(3, size, size, generator=torch.Generator().manual_seed(i)) for i in indices])
-    generator = torch.Generator().manual_seed(job.start)
+    generator = torch.Generator().manual_seed(setting.noise_seed + job.start)
     samples = sample_product(terms, noise, str(setting.steps), setting.eta, generator)
     partial = job.path.with_suffix(".partial.npy")
     np.save(partial, ((samples + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy())
     partial.replace(job.path)
-
-
-def _condition(expert: Expert, name: str, faces: HeldOut, indices: list[int]) -> Condition:
-    if expert.encoder.kind == "text":
-        return expert.encoder.encode_text([faces.captions[i] for i in indices])
-    if expert.encoder.kind == "sketch":
-        images = torch.from_numpy(faces.images[indices]).float() / 255
-        return expert.encoder.encode_sketch(images)
-    return expert.encoder.encode_map(torch.from_numpy(faces.maps[name][indices]).float() / 255)

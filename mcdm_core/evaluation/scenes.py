@@ -1,30 +1,26 @@
 """The scenes: an expert of animals and one of landscapes, united across two noise schedules (paper §4.2 and §7.2)."""
 
 import argparse
-import hashlib
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
-import torch
-from tqdm import tqdm
 
-from ..checkpoints import load_expert
+from ..condition import Condition
 from ..data.animals import ANIMALS
 from ..data.landscape_captions import landscape_caption
 from ..data.landscapes import ATTRIBUTES, draw_landscape
-from ..sampling import sample_product
-from ..terms import Term
-from .animals import AnimalReader
+from ..experts import Expert
+from .animals import animal_reader
 from .faces import Figure
 from .landscape_parser import parse_landscape
+from .reader import Reader
+from .sampling import SampleSetting, draw_samples
 
 TEST_SEED = 35_000_000
 VALIDATION_SEED = 36_000_000  # weights are chosen on these
 CLASS_EXPERT, TEXT_EXPERT = "animals", "landscapes"
 SCENE_WEIGHTS = (2.0, 3.0, 5.0)
-BATCH = 20
 
 Table = dict[str, dict[str, str]]
 
@@ -45,8 +41,8 @@ class Scene:
 
 
 @dataclass(frozen=True)
-class SceneSetting:
-    """How a set of samples is made.
+class SceneSetting(SampleSetting):
+    """How samples of scenes are made.
 
     Attributes:
         name: Shown in tables.
@@ -65,21 +61,18 @@ class SceneSetting:
     count: int
     steps: int
     eta: float
+    noise_seed: ClassVar[int] = 1_000_000  # apart from the start noise
 
-    def key(self, experts: Path) -> str:
-        """Names the samples on disk: changes with the setting and with the experts' files."""
-        digest = hashlib.sha256(repr(replace(self, name="")).encode())
-        for name in sorted(self.weights):
-            digest.update((experts / f"{name}.safetensors").read_bytes())
-        return digest.hexdigest()[:12]
+    def share(self, expert: str) -> float:
+        """See `SampleSetting`."""
+        return self.reliability if expert == CLASS_EXPERT else 1 - self.reliability
 
-
-@dataclass(frozen=True)
-class _Job:
-    setting: SceneSetting
-    start: int
-    experts: Path
-    path: Path
+    def condition(self, name: str, expert: Expert, indices: range) -> Condition:
+        """See `SampleSetting`."""
+        asked = [held_out_scene(self.first_seed + i) for i in indices]
+        if name == CLASS_EXPERT:
+            return expert.encoder.encode_class([1 + ANIMALS.index(scene.animal) for scene in asked])
+        return expert.encoder.encode_text([scene.caption for scene in asked])
 
 
 def held_out_scene(seed: int) -> Scene:
@@ -91,7 +84,7 @@ def held_out_scene(seed: int) -> Scene:
 
 def scenes(arguments: argparse.Namespace) -> Table:
     """Animal and landscape united, each expert alone, and three reliabilities."""
-    w, reader = arguments.scene_weight, AnimalReader()  # read first: a missing one is told before sampling
+    w, reader = arguments.scene_weight, animal_reader()  # read first: a missing one is told before sampling
     both = {CLASS_EXPERT: w, TEXT_EXPERT: w}
     settings = [
         _setting(arguments, f"united, w = {w:g}, a = 1/2", both, 0.5),
@@ -105,7 +98,7 @@ def scenes(arguments: argparse.Namespace) -> Table:
 
 def choose_scene_weight(arguments: argparse.Namespace) -> Table:
     """The united experts at several w, on validation scenes."""
-    reader = AnimalReader()
+    reader = animal_reader()
     settings = [
         replace(_setting(arguments, f"w = {w:g}", {CLASS_EXPERT: w, TEXT_EXPERT: w}, 0.5), first_seed=VALIDATION_SEED)
         for w in SCENE_WEIGHTS
@@ -113,7 +106,7 @@ def choose_scene_weight(arguments: argparse.Namespace) -> Table:
     return {setting.name: _measured(arguments, setting, reader) for setting in settings}
 
 
-def measure_scenes(images: np.ndarray, asked: list[Scene], reader: AnimalReader) -> dict[str, Figure]:
+def measure_scenes(images: np.ndarray, asked: list[Scene], reader: Reader) -> dict[str, Figure]:
     """Share of pictures with the animal asked for, with each attribute of the landscape, and the mean of these.
 
     Args:
@@ -136,44 +129,7 @@ def _setting(arguments: argparse.Namespace, name: str, weights: dict[str, float]
     return SceneSetting(name, weights, reliability, TEST_SEED, arguments.count, arguments.steps, arguments.eta)
 
 
-def _measured(arguments: argparse.Namespace, setting: SceneSetting, reader: AnimalReader) -> dict[str, str]:
-    images = _draw_samples(setting, arguments.experts, arguments.out / "samples", arguments.workers)
+def _measured(arguments: argparse.Namespace, setting: SceneSetting, reader: Reader) -> dict[str, str]:
+    images = draw_samples(setting, arguments.experts, arguments.out / "samples", arguments.workers)
     asked = [held_out_scene(setting.first_seed + i) for i in range(setting.count)]
     return {name: str(figure) for name, figure in measure_scenes(images, asked, reader).items()}
-
-
-def _draw_samples(setting: SceneSetting, experts: Path, out: Path, workers: int) -> np.ndarray:
-    out.mkdir(parents=True, exist_ok=True)
-    key = setting.key(experts)
-    starts = range(0, setting.count, BATCH)
-    jobs = [_Job(setting, start, experts, out / f"{key}_{start:05d}.npy") for start in starts]
-    missing = [job for job in jobs if not job.path.exists()]
-    if missing:
-        # A forked child inherits the parent's thread pools, which torch cannot use there: spawn.
-        context = torch.multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, mp_context=context) as pool:
-            list(tqdm(pool.map(_run, missing), total=len(missing), desc=setting.name, unit="batch"))
-    return np.concatenate([np.load(job.path) for job in jobs])[: setting.count]
-
-
-def _run(job: _Job) -> None:
-    torch.set_num_threads(1)
-    setting = job.setting
-    indices = range(job.start, min(job.start + BATCH, setting.count))
-    asked = [held_out_scene(setting.first_seed + i) for i in indices]
-    terms = []
-    for name, weight in setting.weights.items():
-        expert = load_expert(job.experts / f"{name}.safetensors")
-        if name == CLASS_EXPERT:
-            condition = expert.encoder.encode_class([1 + ANIMALS.index(scene.animal) for scene in asked])
-        else:
-            condition = expert.encoder.encode_text([scene.caption for scene in asked])
-        share = setting.reliability if name == CLASS_EXPERT else 1 - setting.reliability
-        terms.append(Term(expert, condition, expert.encoder.null(len(asked)), weight, share))
-    size = terms[0].expert.image_size
-    noise = torch.stack([torch.randn(3, size, size, generator=torch.Generator().manual_seed(i)) for i in indices])
-    generator = torch.Generator().manual_seed(1_000_000 + job.start)  # apart from the start noise
-    samples = sample_product(terms, noise, str(setting.steps), setting.eta, generator)
-    partial = job.path.with_suffix(".partial.npy")
-    np.save(partial, ((samples + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy())
-    partial.replace(job.path)

@@ -1,75 +1,41 @@
 """The measurements from end to end, with small experts of random weights."""
 
+import hashlib
 import json
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from evaluations import InProcess, biased_reader, evaluate, write_small, write_small_text
 
-from mcdm_core import ExpertMetadata, UNet, UNetConfig, save_expert
 from mcdm_core.conditions import TextTower
 from mcdm_core.data.faces import MOUTHS
-from mcdm_core.evaluation import main, protocols, sampling
+from mcdm_core.evaluation import protocols, sampling
 from mcdm_core.evaluation.held_out import TEST_SEED, draw_held_out
-from mcdm_core.evaluation.mouth import WIDTH, MouthReader
-from mcdm_core.evaluation.protocols import to_markdown
-from mcdm_core.evaluation.sampling import Setting, draw_samples
-from mcdm_core.networks.image_encoder import ImageEncoder
-
-
-class InProcess:
-    """Stands where the process pool does: what runs in a child is not seen by a coverage report."""
-
-    def __init__(self, *arguments, **options):
-        pass
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        return None
-
-    def map(self, function, jobs):
-        return map(function, jobs)
+from mcdm_core.evaluation.protocols import Setting, to_markdown
+from mcdm_core.evaluation.sampling import draw_samples
 
 
 @pytest.fixture
 def experts(tmp_path, monkeypatch):
     monkeypatch.setattr(sampling, "ProcessPoolExecutor", InProcess)
     folder = tmp_path / "experts"
-    folder.mkdir()
-    tower = TextTower()
-    conditions = {
-        "hair": {"kind": "map", "map": "hair"},
-        "skin": {"kind": "map", "map": "skin"},
-        "sketch": {"kind": "sketch"},
-        "text": {"kind": "text", "text_encoder": tower.config.to_dict()},
-    }
-    for name, condition in conditions.items():
-        shape = {"pooled_dim": tower.config.dim} if name == "text" else {"map_channels": 1}
-        config = UNetConfig(
-            model_channels=32, num_res_blocks=1, channel_mult=(1,), attention_downsamplings=(), patch=8, **shape
-        )
-        metadata = ExpertMetadata(name, network=config, image_size=64, condition=condition)
-        save_expert(folder / f"{name}.safetensors", UNet(config), metadata, tower if name == "text" else None)
+    for name in ("hair", "skin"):
+        write_small(folder, name, {"kind": "map", "map": name}, {"map_channels": 1})
+    write_small(folder, "sketch", {"kind": "sketch"}, {"map_channels": 1})
+    write_small_text(folder, "text", TextTower())
     return folder
 
 
 @pytest.fixture
 def reader(tmp_path, monkeypatch):
-    path = tmp_path / "mouths.safetensors"
-    save_file({k: v.half() for k, v in ImageEncoder(len(MOUTHS), WIDTH).state_dict().items()}, path)
-    monkeypatch.setattr(protocols, "MouthReader", lambda: MouthReader(path))
-    return MouthReader(path)
+    reader = biased_reader(tmp_path / "mouths.safetensors", MOUTHS, "smiling")
+    monkeypatch.setattr(protocols, "mouth_reader", lambda: reader)
+    return reader
 
 
 def run(what, experts, out):
-    assert (
-        main([what, "--experts", str(experts), "--out", str(out), "--count", "4", "--steps", "1", "--workers", "1"])
-        == 0
-    )
-    return json.loads((out / f"{what}.json").read_text())
+    return evaluate(what, experts, out, "--count", "4")
 
 
 def test_maps_are_measured_united_alone_and_mixed(experts, tmp_path):
@@ -142,6 +108,13 @@ def test_samples_are_filed_by_what_decides_them(experts):
     with (experts / "hair.safetensors").open("ab") as file:  # trained on
         file.write(b"0")
     assert len(keys | {base.key(experts)}) == 8
+
+
+def test_samples_of_earlier_versions_are_found(experts):
+    described = "Setting(name='', weights={'hair': 1.0}, first_seed=7, count=5, steps=10, shifts={'hair': 1}, eta=0.0)"
+    content = described.encode() + (experts / "hair.safetensors").read_bytes()
+    setting = Setting("hair", {"hair": 1.0}, 7, 5, 10, {"hair": 1})
+    assert setting.key(experts) == hashlib.sha256(content).hexdigest()[:12]
 
 
 def test_the_mouth_reader_reads_what_its_network_says(reader):

@@ -1,74 +1,33 @@
 """Scenes: what the readers read back, and the measurement from end to end with small experts of random weights."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
-from safetensors.torch import save_file
+from evaluations import InProcess, biased_reader, evaluate, write_small, write_small_text
 
-from mcdm_core import ExpertMetadata, UNet, UNetConfig, save_expert
 from mcdm_core.conditions import TextTower
 from mcdm_core.data.animals import ANIMALS, draw_animal, stand_before
 from mcdm_core.data.landscapes import ATTRIBUTES, draw_landscape, render_landscape
-from mcdm_core.evaluation import main, scenes
-from mcdm_core.evaluation.animals import WIDTH, AnimalReader
+from mcdm_core.evaluation import sampling, scenes
 from mcdm_core.evaluation.landscape_parser import parse_landscape
 from mcdm_core.evaluation.scenes import TEST_SEED, VALIDATION_SEED, SceneSetting, held_out_scene, measure_scenes
-from mcdm_core.networks.image_encoder import ImageEncoder
-
-
-class InProcess:
-    """Stands where the process pool does: what runs in a child is not seen by a coverage report."""
-
-    def __init__(self, *arguments, **options):
-        pass
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        return None
-
-    def map(self, function, jobs):
-        return map(function, jobs)
 
 
 @pytest.fixture
 def experts(tmp_path, monkeypatch):
-    monkeypatch.setattr(scenes, "ProcessPoolExecutor", InProcess)
+    monkeypatch.setattr(sampling, "ProcessPoolExecutor", InProcess)
     folder = tmp_path / "experts"
-    folder.mkdir()
-    tower = TextTower()
-    kinds = {
-        "animals": ({"num_classes": 1 + len(ANIMALS)}, {"kind": "class"}, "cosine", None),
-        "landscapes": (
-            {"pooled_dim": tower.config.dim},
-            {"kind": "text", "text_encoder": tower.config.to_dict()},
-            "linear",
-            tower,
-        ),
-    }
-    for name, (reads, condition, schedule, text_tower) in kinds.items():
-        config = UNetConfig(
-            model_channels=32, num_res_blocks=1, channel_mult=(1,), attention_downsamplings=(), patch=8, **reads
-        )
-        metadata = ExpertMetadata(name, network=config, image_size=64, condition=condition, schedule=schedule)
-        save_expert(folder / f"{name}.safetensors", UNet(config), metadata, text_tower)
+    write_small(folder, "animals", {"kind": "class"}, {"num_classes": 1 + len(ANIMALS)})
+    write_small_text(folder, "landscapes", TextTower(), "linear")
     return folder
 
 
 @pytest.fixture
 def reader(tmp_path, monkeypatch):
-    """A reader that takes every animal for a tiger."""
-    network = ImageEncoder(len(ANIMALS), WIDTH)
-    with torch.no_grad():
-        network.head[-1].bias[ANIMALS.index("tiger")] += 1000
-    path = tmp_path / "animals.safetensors"
-    save_file({key: value.half() for key, value in network.state_dict().items()}, path)
-    monkeypatch.setattr(scenes, "AnimalReader", lambda: AnimalReader(path))
-    return AnimalReader(path)
+    reader = biased_reader(tmp_path / "animals.safetensors", ANIMALS, "tiger")
+    monkeypatch.setattr(scenes, "animal_reader", lambda: reader)
+    return reader
 
 
 @pytest.mark.parametrize("animals", [False, True])
@@ -106,9 +65,7 @@ def test_figures_count_what_was_asked_for(reader):
 
 
 def run(what, experts, out):
-    arguments = ["--experts", str(experts), "--out", str(out), "--count", "2", "--steps", "1", "--workers", "1"]
-    assert main([what, *arguments, "--scene-weight", "3"]) == 0
-    return json.loads((out / f"{what}.json").read_text(encoding="utf-8"))["table"]
+    return evaluate(what, experts, out, "--count", "2", "--scene-weight", "3")["table"]
 
 
 def test_scenes_are_measured_united_alone_and_at_three_reliabilities(experts, reader, tmp_path):

@@ -6,17 +6,16 @@ from mcdm_core import ExpertMetadata, UNet, UNetConfig, save_expert
 from mcdm_core.conditions import TextTower
 
 
-def write_expert(path, condition, size=16, tower=None, shape=None):
+def write_expert(path, condition, size=16, tower=None, shape=None, schedule="cosine"):
     """Save a network with random weights; the last layer is not zero, or all experts would agree."""
     shape = shape or ({"map_channels": 1} if tower is None else {"pooled_dim": tower.config.dim})
-    config = UNetConfig(model_channels=32, num_res_blocks=1, channel_mult=(1, 2), patch=2, **shape)
+    config = UNetConfig(**{"model_channels": 32, "num_res_blocks": 1, "channel_mult": (1, 2), "patch": 2} | shape)
     network = UNet(config)
     for parameter in network.parameters():
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.05)
-    card = {"licence": "CC BY 4.0"}
-    metadata = ExpertMetadata(path.stem, network=config, image_size=size, condition=condition, card=card)
-    save_expert(path, network, metadata, tower)
+    about = {"condition": condition, "schedule": schedule, "card": {"licence": "CC BY 4.0"}}
+    save_expert(path, network, ExpertMetadata(path.stem, network=config, image_size=size, **about), tower)
     return path
 
 
