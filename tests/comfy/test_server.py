@@ -106,6 +106,33 @@ def test_the_shipped_workflows_obey_their_conditions(server, core, name):
     assert {key: parsed.colors[key] for key in WORKFLOWS[name]} == WORKFLOWS[name]
 
 
+def test_the_shipped_scene_shows_its_animal_in_its_landscape(server, core):
+    evaluation = f"{core.__name__}.evaluation"
+    animals, landscapes = (importlib.import_module(f"{evaluation}.{part}") for part in ("animals", "landscape_parser"))
+    prompt = json.loads((ROOT / "workflows" / "api" / "scenes.json").read_text(encoding="utf-8"))
+    enlarged, sweep_grid = sorted(server.pictures(prompt), key=len)
+    picture = enlarged[::6, ::6]
+    assert picture.shape == (64, 64, 3)
+    assert animals.animal_reader().read(picture[None]) == ["fox"]
+    assert landscapes.parse_landscape(picture) == {"sky": "purple", "orb": "moon", "hills": "green"}
+    assert sweep_grid.std() > 20
+
+
+def test_a_second_load_of_a_file_in_a_graph_costs_nothing(server, small_experts):
+    def loads(name: str, **changes) -> int:
+        folder = server.log.parent / "models" / "mcdm"
+        shutil.copyfile(folder / small_experts["hair"], folder / name)
+        load = node("MCDM_LoadExpert", expert_name=name)
+        skin = {"skin map": node("MCDM_EncodeMap", encoder=["hair", 1], image=["map", 0], map="auto", with_text=False)}
+        prompt = product(small_experts, **{"hair": load, "skin": load, **skin, **changes})
+        assert server.pictures(prompt)
+        return sum("Loaded" in line and name in line for line in server.log.read_text(encoding="utf-8").splitlines())
+
+    twice = loads("twice.safetensors")
+    once = loads("once.safetensors", second=expert("skin", model=["hair", 0], experts=["first", 0]))
+    assert twice == once > 0
+
+
 def test_a_cancelled_run_is_followed_by_a_good_one(server, small_experts):
     (before,) = server.pictures(product(small_experts, seed=8))
     prompt_id = server.queue(product(small_experts, seed=9, steps=10000))

@@ -1,6 +1,6 @@
 """The shipped workflows: what the page opens and what goes over HTTP are the same, and each gives its pictures.
 
-Small random files stand in for the downloads. `test_server.py` checks what the faces workflows draw.
+Small random files stand in for the downloads. `test_server.py` checks what the workflows of the shipped experts draw.
 """
 
 import json
@@ -14,10 +14,20 @@ from .comfyui_server import ROOT, started
 
 FOLDER = ROOT / "workflows"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
-PICTURES = {"two_checkpoints": 1, "checkpoint_and_lora": 1, "regions": 1, "paper_vs_own_null": 2}
-NOTES = {"Note", "MarkdownNote"}
-FILES = {"ckpt_name": "checkpoints", "lora_name": "loras"}
 SIZE = 64
+PICTURES = {
+    "two_checkpoints": [SIZE],
+    "checkpoint_and_lora": [SIZE],
+    "regions": [SIZE],
+    "paper_vs_own_null": [SIZE, SIZE],
+    "scenes_glide_imagenet": [SIZE // 2, SIZE],
+    "composable_glide": [SIZE // 2, SIZE],
+    "faces_release": [SIZE // 2],
+}
+"""Sizes of the pictures of each workflow that needs downloads."""
+NOTES = {"Note", "MarkdownNote"}
+FILES = {"ckpt_name": "checkpoints", "lora_name": "loras", "expert_name": "mcdm"}
+BESIDE = {"faces_release": {("mcdm", "FaRL-Base-Patch16-LAIONFace20M-ep64.pth")}}
 
 
 def graph(name: str) -> dict:
@@ -35,7 +45,8 @@ def is_link(value) -> bool:
 def downloads(name: str) -> set[tuple[str, str]]:
     """Folder and name of the files a workflow loads."""
     nodes = api(name).values()
-    return {(FILES[key], value) for node in nodes for key, value in node["inputs"].items() if key in FILES}
+    chosen = {(FILES[key], value) for node in nodes for key, value in node["inputs"].items() if key in FILES}
+    return chosen | BESIDE.get(name, set())
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -85,13 +96,16 @@ def test_the_note_and_the_readme_name_the_files_to_download(name):
 @pytest.fixture(scope="module")
 def server(comfyui, pack, tmp_path_factory):
     from .downloads import write_checkpoint, write_lora
+    from .published_files import write_published
 
     folder = tmp_path_factory.mktemp("workflows-server")
     (folder / "input").mkdir()
     files = sorted(set.union(*map(downloads, PICTURES)))
     for seed, (kind, name) in enumerate(files):
-        write = write_checkpoint if kind == "checkpoints" else write_lora
-        write(folder / "models" / kind / name, seed)
+        if kind != "mcdm":
+            write = write_checkpoint if kind == "checkpoints" else write_lora
+            write(folder / "models" / kind / name, seed)
+    write_published(folder / "models" / "mcdm", [name for kind, name in files if kind == "mcdm"])
     try:
         with started(comfyui, folder) as running:
             yield running
@@ -100,10 +114,11 @@ def server(comfyui, pack, tmp_path_factory):
 
 
 def small(name: str, **changes) -> dict:
-    """A workflow in API format with few steps and a small picture; `changes` set inputs wherever they occur."""
-    prompt, changes = api(name), {"steps": 2, **changes}
+    """A workflow in API format with few steps and a small picture; `changes` set widgets wherever they occur."""
+    prompt, changes = api(name), {"steps": 2, "spacing": "2", **changes}
     for node in prompt.values():
-        changed = {key: value for key, value in changes.items() if key in node["inputs"]}
+        widgets = {key for key, value in node["inputs"].items() if not is_link(value)}
+        changed = {key: value for key, value in changes.items() if key in widgets}
         node["inputs"] |= changed
         if node["class_type"] == "EmptyLatentImage":
             node["inputs"] |= {"width": SIZE, "height": SIZE}
@@ -115,13 +130,26 @@ def test_the_server_knows_every_node(server):
     assert {node["type"] for name in NAMES for node in graph(name)["nodes"]} <= known
 
 
-@pytest.mark.parametrize(("name", "count"), PICTURES.items())
-def test_each_workflow_gives_its_pictures(server, name, count):
+@pytest.mark.parametrize(("name", "sizes"), PICTURES.items())
+def test_each_workflow_gives_its_pictures(server, name, sizes):
     pictures = server.pictures(small(name))
-    assert len(pictures) == count
-    for picture in pictures:
-        assert picture.shape == (SIZE, SIZE, 3)
-        assert picture.std() > 5
+    assert sorted(picture.shape for picture in pictures) == [(size, size, 3) for size in sizes]
+    assert all(picture.std() > 5 for picture in pictures)
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs"),
+    [
+        ("scenes_glide_imagenet", {"class_name": "281"}),
+        ("scenes_glide_imagenet", {"text": "a harbour"}),
+        ("composable_glide", {"text": "a harbour"}),
+        ("faces_release", {"text": "a man with a beard"}),
+        ("faces_release", {"image": "mcdm/face_2_hair.png"}),
+    ],
+)
+def test_every_condition_has_a_say(server, name, inputs):
+    (before, after) = (server.pictures(small(name, filename_prefix="say", **changes))[-1] for changes in ({}, inputs))
+    assert np.abs(before.astype(float) - after).mean() > 0.5
 
 
 def test_the_lora_has_a_say(server):
