@@ -319,10 +319,10 @@ class TextEncoder(Encoder):
     """
 
     kind = "text"
-    driven_by = "text"
 
     def __init__(self, tower: TextTower, image_size: int, channels: int = 3):
         super().__init__(image_size, channels)
+        self.driven_by = f"text about {tower.config.lexicon}"  # another tower's embeddings mean something else
         self.tower = tower.eval().requires_grad_(False)
 
     def null(self, batch: int = 1) -> Condition:

@@ -132,7 +132,7 @@ class GlideEncoder(PictureInputs):
     """
 
     kind = "tokens"
-    driven_by = "text"
+    driven_by = "GLIDE's text"
 
     def __init__(
         self,
