@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .clip import ClipImageConfig, ClipTextConfig
 from .clip_layers import attend
 from .tokenizers import ClipTokenizer
 
@@ -20,47 +21,23 @@ CHANNEL_STDS = (68.50053285, 66.63215831, 70.32316309)
 
 
 @dataclass(frozen=True)
-class GlideClipTextConfig:
-    """Text tower; the defaults are the published file's.
-
-    Attributes:
-        vocabulary: Rows of the token embedding; the tokenizer uses the first 49 408.
-        context_length: Tokens in a row.
-        width: Channels.
-        layers: Transformer layers.
-        heads: Attention heads; divides `width`.
-        dim: Length of the embedding.
-    """
+class GlideClipTextConfig(ClipTextConfig):
+    """Text tower; the defaults are the published file's, of whose vocabulary the tokenizer uses the first 49 408."""
 
     vocabulary: int = 65_536
-    context_length: int = 77
-    width: int = 512
-    layers: int = 12
-    heads: int = 8
-    dim: int = 512
 
 
 @dataclass(frozen=True)
-class GlideClipImageConfig:
+class GlideClipImageConfig(ClipImageConfig):
     """Image tower; the defaults are the published file's.
 
     Attributes:
         timesteps: Rows of the timestep embedding.
-        image_size: Height and width of pictures; a multiple of `patch_size`.
-        patch_size: Height and width of the patches that are the transformer's tokens.
-        width: Channels.
-        layers: Transformer layers.
-        heads: Attention heads; divides `width`.
-        dim: Length of the embedding.
     """
 
-    timesteps: int = 1000
     image_size: int = 64
     patch_size: int = 4
-    width: int = 768
-    layers: int = 12
-    heads: int = 12
-    dim: int = 512
+    timesteps: int = 1000
 
 
 class Norm(nn.Module):

@@ -48,13 +48,13 @@ def _glide_text() -> GlideClipTextTower:
 def _glide_image() -> GlideClipImageTower:
     c = reference_config("glide_clip_image")
     config = GlideClipImageConfig(
-        c["n_timestep"],
-        c["image_size"],
-        c["patch_size"],
-        c["n_head"] * c["n_head_state"],
-        c["n_xf_blocks"],
-        c["n_head"],
-        c["n_embd"],
+        image_size=c["image_size"],
+        patch_size=c["patch_size"],
+        width=c["n_head"] * c["n_head_state"],
+        layers=c["n_xf_blocks"],
+        heads=c["n_head"],
+        dim=c["n_embd"],
+        timesteps=c["n_timestep"],
     )
     return _load(GlideClipImageTower(config), "glide_clip_image")
 
