@@ -269,6 +269,29 @@ def passes(monkeypatch):
         yield SimpleNamespace(watch=watch, found=found)
 
 
+@pytest.fixture(scope="module")
+def cast(pack):
+    """The oracle's experts."""
+    from .oracle.variants import Cast
+
+    return Cast()
+
+
+@pytest.fixture
+def loads(monkeypatch):
+    """The networks of each call by which ComfyUI loads models."""
+    import comfy.model_management
+
+    calls, load_models = [], comfy.model_management.load_models_gpu
+
+    def counted(models, *args, **kwargs):
+        calls.append({model.model for model in models})
+        return load_models(models, *args, **kwargs)
+
+    monkeypatch.setattr(comfy.model_management, "load_models_gpu", counted)
+    return calls
+
+
 @pytest.fixture
 def limited(monkeypatch):
     """ComfyUI as it is where only 60 % of a model's weights fit."""

@@ -1,4 +1,4 @@
-"""ComfyUI's own samplers, as its nodes run them."""
+"""ComfyUI's own samplers, as its nodes run them, and one that is cancelled."""
 
 import torch
 
@@ -18,3 +18,17 @@ def custom_sampler(guider):
     sampler, sigmas = custom.KSamplerSelect().get_sampler("euler")[0], torch.tensor([20.0, 3.0, 0.5, 0.0])
     out, _ = custom.SamplerCustomAdvanced().sample(custom.Noise_RandomNoise(5), guider, sampler, sigmas, LATENT)
     return out["samples"]
+
+
+def cancelled_at(step):
+    """A sampler function that the user cancels before the pass of a step."""
+    import comfy.model_management
+
+    def sampler(model, x, sigmas, extra_args, callback, disable):
+        for i in range(step + 1):
+            if i == step:
+                comfy.model_management.interrupt_current_processing()
+            x = model(x, sigmas[i].expand(len(x)), **extra_args)
+        return x
+
+    return sampler

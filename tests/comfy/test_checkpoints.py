@@ -1,47 +1,21 @@
-"""Latent diffusion checkpoints as experts: small random networks of the SD1.5 layout."""
+"""Latent diffusion checkpoints as experts: small random networks of the layouts of SD 1.5 and SD 2."""
 
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-UNET = {
-    "image_size": 32,
-    "in_channels": 4,
-    "out_channels": 4,
-    "model_channels": 32,
-    "num_res_blocks": [1, 1],
-    "channel_mult": [1, 2],
-    "transformer_depth": [1, 1],
-    "transformer_depth_output": [1, 1, 1, 1],
-    "transformer_depth_middle": 1,
-    "context_dim": 16,
-    "use_spatial_transformer": True,
-    "use_linear_in_transformer": False,
-    "legacy": False,
-    "adm_in_channels": None,
-    "dtype": torch.float32,
-}
-
 
 @pytest.fixture
 def checkpoint(pack):
     """Make a MODEL with a positive and a negative prompt."""
-    import comfy.model_base
-    import comfy.model_patcher
-    import comfy.supported_models
+    from .oracle.networks import CONTEXT, network
 
-    def make(seed: int, model_type: str = "EPS") -> SimpleNamespace:
+    def make(seed: int, layout: str = "eps") -> SimpleNamespace:
+        model = network(layout, seed)
         torch.manual_seed(seed)
-        config = comfy.supported_models.SD15(UNET)
-        config.unet_config["num_heads"], config.unet_config["num_head_channels"] = 4, -1
-        model = comfy.model_base.BaseModel(config, comfy.model_base.ModelType[model_type])
-        for parameter in model.diffusion_model.parameters():
-            torch.nn.init.normal_(parameter, std=0.06)
-        cpu = torch.device("cpu")
-        positive, negative = ([[torch.randn(1, 7, 16), {"pooled_output": torch.randn(1, 16)}]] for _ in range(2))
-        patcher = comfy.model_patcher.ModelPatcher(model, load_device=cpu, offload_device=cpu)
-        return SimpleNamespace(model=patcher, condition=positive, null=negative)
+        positive, negative = ([[torch.randn(1, 7, CONTEXT), {}]] for _ in range(2))
+        return SimpleNamespace(model=model, condition=positive, null=negative)
 
     return make
 
@@ -50,12 +24,12 @@ def latent():
     return {"samples": torch.zeros(2, 4, 16, 16)}
 
 
-@pytest.mark.parametrize("model_type", ["EPS", "V_PREDICTION"])
+@pytest.mark.parametrize("layout", ["eps", "v"])
 @pytest.mark.parametrize("sampler_name", ["euler", "dpmpp_2m_sde", "heun", "uni_pc"])
-def test_one_checkpoint_equals_core_ksampler(checkpoint, chain, sample, model_type, sampler_name):
+def test_one_checkpoint_equals_core_ksampler(checkpoint, chain, sample, layout, sampler_name):
     import nodes
 
-    expert = checkpoint(1, model_type)
+    expert = checkpoint(1, layout)
     ours = sample(chain((expert, {"weight": 7.0})), latent(), sampler_name)
     settings = (5, 3, 7.0, sampler_name, "normal", expert.condition, expert.null, latent())
     assert torch.equal(ours, nodes.common_ksampler(expert.model, *settings)[0]["samples"])

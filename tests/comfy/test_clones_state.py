@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from .attachments import weighted, with_lora
+from .core_samplers import cancelled_at
 from .leaks import state_of
 
 
@@ -40,16 +41,9 @@ def test_the_network_is_left_as_it_was(pair, guide, unchanged):
 def test_a_cancelled_run_leaves_the_network_as_it_was(pair, guide, unchanged, step):
     import comfy.model_management
 
-    def cancel(model, x, sigmas, extra_args, callback, disable):
-        for place in range(step + 1):
-            if place == step:
-                comfy.model_management.interrupt_current_processing()
-            x = model(x, sigmas[place].expand(len(x)), **extra_args)
-        return x
-
     def run(experts):
         with pytest.raises(comfy.model_management.InterruptProcessingException):
-            guide(experts, cancel)
+            guide(experts, cancelled_at(step))
 
     unchanged(pair()[0], run)
 

@@ -56,13 +56,6 @@ class Allocations(TorchDispatchMode):
         self.now -= size
 
 
-@pytest.fixture(scope="module")
-def cast(pack):
-    from .oracle.variants import Cast
-
-    return Cast()
-
-
 @pytest.fixture
 def run(node, chain):
     """Sample a chain; returns the samples."""

@@ -145,19 +145,10 @@ def test_wrappers_of_other_nodes_run_once(load, chain, product):
     assert sorted(calls) == ["before", "outer_sample", *["pass"] * 4, "prepare_sampling", "sampler_sample"]
 
 
-def test_all_experts_are_loaded_in_one_call(load, chain, product, monkeypatch):
-    import comfy.model_management
-
-    calls, load_models = [], comfy.model_management.load_models_gpu
-
-    def counted(models, *args, **kwargs):
-        calls.append({model.model for model in models})
-        return load_models(models, *args, **kwargs)
-
-    monkeypatch.setattr(comfy.model_management, "load_models_gpu", counted)
+def test_all_experts_are_loaded_in_one_call(load, chain, product, loads):
     hair, skin, text = (load(name) for name in ("hair", "skin", "text"))
     core_ksampler(product(hair, chain(skin, text)), hair, 2.0)
-    assert calls == [{expert.model.model for expert in (hair, skin, text)}]
+    assert loads == [{expert.model.model for expert in (hair, skin, text)}]
 
 
 @pytest.mark.parametrize("end", ["finished", "cancelled", "failed"])

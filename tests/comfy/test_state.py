@@ -8,23 +8,14 @@ import pytest
 import torch
 
 from .attachments import hooked, hooks_like_a_lora, with_lora
-from .core_samplers import core_ksampler
+from .core_samplers import cancelled_at, core_ksampler
 from .leaks import state_of
 
 
-def test_all_experts_are_loaded_in_one_call(load, chain, guide, monkeypatch):
-    import comfy.model_management
-
-    calls, load_models = [], comfy.model_management.load_models_gpu
-
-    def counted(models, *args, **kwargs):
-        calls.append({model.model for model in models})
-        return load_models(models, *args, **kwargs)
-
-    monkeypatch.setattr(comfy.model_management, "load_models_gpu", counted)
+def test_all_experts_are_loaded_in_one_call(load, chain, guide, loads):
     experts = [load(name) for name in ("hair", "skin", "text")]
     guide(chain(*experts))
-    assert calls == [{expert.model.model for expert in experts}]
+    assert loads == [{expert.model.model for expert in experts}]
 
 
 def test_the_memory_of_all_experts_is_estimated_and_logged(load, chain, guide, monkeypatch, caplog):
@@ -119,19 +110,12 @@ def unharmed(load):
 def test_a_cancelled_run_leaves_nothing_behind(chain, guide, node, unharmed, step):
     import comfy.model_management
 
-    def cancel(model, x, sigmas, extra_args, callback, disable):
-        for i in range(step + 1):
-            if i == step:
-                comfy.model_management.interrupt_current_processing()
-            x = model(x, sigmas[i].expand(len(x)), **extra_args)
-        return x
-
     def run(experts):
         before = guide(chain(*experts))
         (guider,) = node("MCDM_Guider", experts=chain(*experts))
         attributes = set(vars(guider))
         with pytest.raises(comfy.model_management.InterruptProcessingException):
-            guide(None, cancel, guider)
+            guide(None, cancelled_at(step), guider)
         assert set(vars(guider)) == attributes
         assert torch.equal(guide(None, guider=guider), before)
 

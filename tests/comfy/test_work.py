@@ -9,13 +9,6 @@ import torch
 STEPS = 8
 
 
-@pytest.fixture(scope="module")
-def cast(pack):
-    from .oracle.variants import Cast
-
-    return Cast()
-
-
 @pytest.fixture
 def calls(cast, node, chain, monkeypatch):
     """Sample a chain; returns its network calls: the network, the rows, and their roles (0 condition, 1 null)."""
