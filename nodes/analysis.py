@@ -1,6 +1,5 @@
 """Nodes that show how experts work together."""
 
-import comfy.samplers
 import torch
 from comfy_api.latest import io
 
@@ -14,6 +13,7 @@ from .host.shown_steps import check_shown_steps
 from .host.sweep import sample_sweep
 from .host.tiles import check_vae
 from .types import ExpertChain
+from .widgets import sampling_inputs, seed_input
 
 
 class Inspect(io.ComfyNode):
@@ -132,14 +132,7 @@ class ReliabilitySweep(io.ComfyNode):
                     tooltip='Factors of all weights, a column for each with every seed: "0.5, 1, 2", or "1-3 [5]". 1 '
                     "leaves the weights as they are.",
                 ),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=0xFFFFFFFFFFFFFFFF,
-                    control_after_generate=True,
-                    tooltip="The first seed of the start noise, 0 to 2⁶⁴ − 1.",
-                ),
+                seed_input("seed", "The first seed of the start noise, 0 to 2⁶⁴ − 1."),
                 io.Int.Input(
                     "seeds",
                     default=1,
@@ -148,38 +141,7 @@ class ReliabilitySweep(io.ComfyNode):
                     tooltip=f"How many seeds, 1 to {MOST_ACROSS}, counted up from the first; columns are seeds × "
                     f"guidance, {MOST_ACROSS} at most.",
                 ),
-                io.Int.Input(
-                    "steps",
-                    default=50,
-                    min=1,
-                    max=10000,
-                    tooltip="Number of sampling steps of each cell, 1 to 10000. More is finer and slower.",
-                ),
-                io.Combo.Input(
-                    "sampler_name",
-                    options=comfy.samplers.KSampler.SAMPLERS,
-                    default="ddim",
-                    tooltip="How noise is removed; any of ComfyUI's samplers. ddim is the paper's.",
-                ),
-                io.Combo.Input(
-                    "scheduler",
-                    options=comfy.samplers.KSampler.SCHEDULERS,
-                    default="normal",
-                    tooltip="How noise levels are spaced on the reference expert's schedule.",
-                ),
-                io.Latent.Input(
-                    "latent_image",
-                    tooltip="What every cell starts from: Empty Latent (Expert), or an encoded picture.",
-                ),
-                io.Float.Input(
-                    "denoise",
-                    default=1.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="Share of the noise added and removed, 0 to 1: 1 makes new pictures, less keeps more of "
-                    "the latent.",
-                ),
+                *sampling_inputs(),
                 io.Vae.Input("vae", tooltip="Turns the samples into pictures: the VAE of the first expert."),
             ],
             outputs=[

@@ -1,6 +1,5 @@
 """Nodes that combine experts: any number of MODELs, each with its condition, sampled as one."""
 
-import comfy.samplers
 import torch
 from comfy_api.latest import io
 
@@ -9,6 +8,7 @@ from .host.guider import ProductGuider
 from .host.ksampler import Settings, sample
 from .host.prompt import check_chain, check_expert
 from .types import ExpertChain
+from .widgets import sampling_inputs, seed_input
 
 _RULE = "Eq. 10 of the paper: ε = U + Σ w_i (ε_i(z_t, x_i, t) − U), with U = Σ a_j ε_j(z_t, ∅, t) and Σ a_j = 1."
 
@@ -165,47 +165,8 @@ class KSampler(io.ComfyNode):
             ),
             inputs=[
                 ExpertChain.Input("experts", tooltip="The chain of Diffusion Expert nodes."),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=0xFFFFFFFFFFFFFFFF,
-                    control_after_generate=True,
-                    tooltip="Seed of the start noise, 0 to 2⁶⁴ − 1; the same seed gives the same picture.",
-                ),
-                io.Int.Input(
-                    "steps",
-                    default=50,
-                    min=1,
-                    max=10000,
-                    tooltip="Number of sampling steps, 1 to 10000. More is finer and slower; every expert is asked at "
-                    "each.",
-                ),
-                io.Combo.Input(
-                    "sampler_name",
-                    options=comfy.samplers.KSampler.SAMPLERS,
-                    default="ddim",
-                    tooltip="How noise is removed; any of ComfyUI's samplers. ddim is the paper's.",
-                ),
-                io.Combo.Input(
-                    "scheduler",
-                    options=comfy.samplers.KSampler.SCHEDULERS,
-                    default="normal",
-                    tooltip="How noise levels are spaced on the reference expert's schedule. normal: evenly in "
-                    "timesteps. The paper's exact timesteps are made by Timestep Spacing.",
-                ),
-                io.Latent.Input(
-                    "latent_image", tooltip="What to start from: Empty Latent (Expert), or an encoded picture."
-                ),
-                io.Float.Input(
-                    "denoise",
-                    default=1.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="Share of the noise added and removed, 0 to 1: 1 makes a new picture, less keeps more of "
-                    "the latent.",
-                ),
+                seed_input("seed", "Seed of the start noise, 0 to 2⁶⁴ − 1; the same seed gives the same picture."),
+                *sampling_inputs(),
             ],
             outputs=[io.Latent.Output(display_name="latent", tooltip="The sampled latent.")],
             hidden=[io.Hidden.unique_id],

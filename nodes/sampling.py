@@ -5,6 +5,7 @@ from comfy_api.latest import io
 from .host.ddim import ddim_sampler
 from .host.noise import ScaledNoise
 from .host.spacing import check_spacing, spaced_sigmas
+from .widgets import seed_input
 
 
 class Sigmas(io.ComfyNode):
@@ -104,14 +105,7 @@ class RandomNoise(io.ComfyNode):
                 "al., 2022) from slightly less noise than it was trained on, which makes its pictures calmer."
             ),
             inputs=[
-                io.Int.Input(
-                    "noise_seed",
-                    default=0,
-                    min=0,
-                    max=0xFFFFFFFFFFFFFFFF,
-                    control_after_generate=True,
-                    tooltip="Seed of the noise, 0 to 2⁶⁴ − 1; the same seed gives the same noise.",
-                ),
+                seed_input("noise_seed", "Seed of the noise, 0 to 2⁶⁴ − 1; the same seed gives the same noise."),
                 io.Float.Input(
                     "temperature",
                     default=0.997,

@@ -1,0 +1,45 @@
+"""The inputs of ComfyUI's KSampler, for the nodes that sample as it does."""
+
+import comfy.samplers
+from comfy_api.latest import io
+
+
+def seed_input(name: str, tooltip: str) -> io.Int.Input:
+    """A seed of any 64 bits, with ComfyUI's choice of how it changes after each run."""
+    return io.Int.Input(name, default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True, tooltip=tooltip)
+
+
+def sampling_inputs() -> list[io.Input]:
+    """`steps`, `sampler_name`, `scheduler`, `latent_image` and `denoise`, in this order."""
+    return [
+        io.Int.Input(
+            "steps",
+            default=50,
+            min=1,
+            max=10000,
+            tooltip="Number of sampling steps, 1 to 10000. More is finer and slower; every expert is asked at each.",
+        ),
+        io.Combo.Input(
+            "sampler_name",
+            options=comfy.samplers.KSampler.SAMPLERS,
+            default="ddim",
+            tooltip="How noise is removed; any of ComfyUI's samplers. ddim is the paper's.",
+        ),
+        io.Combo.Input(
+            "scheduler",
+            options=comfy.samplers.KSampler.SCHEDULERS,
+            default="normal",
+            tooltip="How noise levels are spaced on the reference expert's schedule. normal: evenly in timesteps. The "
+            "paper's exact timesteps are made by Timestep Spacing.",
+        ),
+        io.Latent.Input("latent_image", tooltip="What to start from: Empty Latent (Expert), or an encoded picture."),
+        io.Float.Input(
+            "denoise",
+            default=1.0,
+            min=0.0,
+            max=1.0,
+            step=0.01,
+            tooltip="Share of the noise added and removed, 0 to 1: 1 makes a new picture, less keeps more of the "
+            "latent.",
+        ),
+    ]
