@@ -44,6 +44,10 @@ class Encoder:
         """The null condition ∅ for `batch` rows."""
         return Condition()
 
+    def null_like(self, condition: Condition) -> Condition:
+        """The null beside one of this encoder's conditions: as many rows and the same fields, fit to share a batch."""
+        return replace(self.null(condition.rows or 1), text_active=condition.text_active)
+
     def encode_text(self, text: str | Sequence[str]) -> Condition:
         """Condition from one caption or one per row.
 

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..condition import Condition, expand_together
@@ -35,6 +36,10 @@ class PictureInputs(Encoder):
         extras = [("a small picture", low_res is not None), ("a picture to fill in", inpaint)]
         self.driven_by = " and ".join([self.driven_by, *(extra for extra, read in extras if read)])
 
+    def null_like(self, condition: Condition) -> Condition:
+        """See `Encoder.null_like`; about the same pictures."""
+        return replace(super().null_like(condition), low_res=condition.low_res, maps=condition.maps)
+
     def encode_low_res(self, image: Tensor, condition: Condition | None = None) -> Condition:
         """See `Encoder.encode_low_res`."""
         if self.low_res is None:
@@ -46,11 +51,7 @@ class PictureInputs(Encoder):
         """See `Encoder.encode_inpaint`."""
         if not self.inpaint:
             self._refuse("a picture to fill in")
-        hidden = fit(read_image(mask, "mask").mean(1, keepdim=True), self.image_size, "mask")
-        picture = Condition(maps=_picture(image, self.image_size, "picture to fill in"))
-        pair = expand_together(picture, Condition(maps=(hidden < 0.5).to(hidden)))
-        shown, known = (part.tensors()["maps"] for part in pair)
-        return _joined(condition or self._unsaid(), Condition(maps=torch.cat([shown * known, known], dim=1)))
+        return _joined(condition or self._unsaid(), Condition(maps=_known_part(image, mask, self.image_size)))
 
     def _unsaid(self) -> Condition:
         """What goes with a picture when nothing else is told."""
@@ -293,6 +294,17 @@ def _picture(image: Tensor, size: int, what: str) -> Tensor:
     """A picture of the expert's size in −1…1, shape (B, 3, size, size)."""
     values = fit(read_image(image, what), size, what)
     return values.expand(-1, 3, -1, -1) * 2 - 1
+
+
+def _known_part(image: Tensor, mask: Tensor, size: int) -> Tensor:
+    """The picture, 0 where the mask hides it, and a channel that is 1 where it does not, shape (B, 4, size, size)."""
+    hidden = read_image(mask, "mask").mean(1, keepdim=True)
+    if hidden.shape[2:] != image.shape[1:3]:  # a mask lies over the whole of its picture, whatever its own size
+        hidden = F.interpolate(hidden, image.shape[1:3], mode="bilinear", align_corners=False)
+    picture = Condition(maps=_picture(image, size, "picture to fill in"))
+    pair = expand_together(picture, Condition(maps=(fit(hidden, size, "mask") < 0.5).to(hidden)))
+    shown, known = (part.tensors()["maps"] for part in pair)
+    return torch.cat([shown * known, known], dim=1)
 
 
 def _joined(condition: Condition, more: Condition) -> Condition:

@@ -123,7 +123,7 @@ def class_and_null(encoder: Encoder, name: str, null_kind: NullKind) -> tuple[Co
 
 def condition_and_null(encoder: Encoder, condition: Condition) -> tuple[Conditioning, Conditioning]:
     """A condition and its null as CONDITIONING, with the same fields and rows so that both run in one batch."""
-    null = replace(encoder.null(condition.rows or 1), text_active=condition.text_active)
+    null = encoder.null_like(condition)
     return to_conditioning(condition, encoder.driven_by), to_conditioning(null, encoder.driven_by)
 
 

@@ -109,3 +109,23 @@ def test_text_and_small_picture_stay():
 def test_experts_that_fill_nothing_in_refuse(encoder):
     with pytest.raises(ValueError, match=f"driven by {encoder.driven_by}, not by a picture to fill in"):
         encoder.encode_inpaint(picture(SIZE), box(8))
+
+
+def test_a_mask_lies_over_the_whole_of_its_picture():
+    """Of another size than the picture: its own middle square would be another part."""
+    wide = torch.rand(1, SIZE, 2 * SIZE, 3)
+    left_quarter = torch.zeros(1, SIZE, SIZE)
+    left_quarter[..., : SIZE // 4] = 1.0
+    assert glide(inpaint=True).encode_inpaint(wide, left_quarter).maps[0, 3].all()
+    assert not glide(inpaint=True).encode_inpaint(wide, 1 - left_quarter).maps[0, 3].any()
+
+
+def test_the_null_beside_a_condition_is_about_the_same_pictures():
+    encoder = glide(low_res=SIZE // 4, inpaint=True)
+    told = encoder.encode_inpaint(picture(SIZE, 2), box(SIZE, 2), encoder.encode_low_res(picture(SIZE // 4, 2)))
+    null = encoder.null_like(told)
+    assert null.signature == told.signature
+    assert null.rows == 2
+    assert torch.equal(null.maps, told.maps)
+    assert torch.equal(null.low_res, told.low_res)
+    assert torch.equal(null.context[:1], encoder.null().context)
