@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from .checkpoints import load_expert
+from .expert_options import expert_file
 from .pictures import labelled_grid, load_picture, map_to_picture, to_picture
 from .progress import progress_bar
 from .respacing import space_timesteps
-from .sample import expert_file, start_noise
+from .sample import start_noise
 from .sampling import sample_product
 from .terms import Term
 

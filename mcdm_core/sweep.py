@@ -10,10 +10,11 @@ from pathlib import Path
 from PIL import Image
 
 from .denoising import ProductDenoiser
+from .expert_options import add_expert_options, build_terms
 from .pictures import to_picture
 from .progress import progress_bar
 from .respacing import space_timesteps
-from .sample import add_expert_options, add_sampling_options, build_term, sample_seed, start_noise
+from .sample import add_sampling_options, sample_seed, start_noise
 from .sampling import sigmas_for
 from .sampling.types import Callback
 from .sweeps import Cell, Sweep, Varied, parse_factors, parse_values, seeds_from, sweep_grid
@@ -90,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         parse_factors(options.guidance),
     )
     steps = len(space_timesteps(options.steps))
-    terms = [build_term(request, options.device) for request in options.experts]
+    terms = build_terms(options.experts, options.device)
     sweep.check(terms)
     name, cells = terms[sweep.expert].expert.name, sweep.cells()
     options.output.parent.mkdir(parents=True, exist_ok=True)

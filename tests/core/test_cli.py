@@ -6,9 +6,10 @@ import torch
 from PIL import Image
 from small_experts import write_expert, write_text_expert
 
-from mcdm_core import Term, load_expert, sample, sample_product
+from mcdm_core import Term, expert_options, load_expert, sample_product
 from mcdm_core.__main__ import COMMANDS, main
 from mcdm_core.demo import CAPTIONS, COLUMNS, INPUTS
+from mcdm_core.expert_options import ExpertRequest, build_terms, encode_request
 from mcdm_core.pictures import MARGIN, load_picture, to_picture
 
 
@@ -60,8 +61,8 @@ def test_sketches_come_from_pictures_and_from_drawings(tmp_path):
     paper = np.full((16, 16, 3), 255, np.uint8)
     paper[8] = 0
     Image.fromarray(paper).save(tmp_path / "paper.png")
-    drawn = sample.encode_request(expert, sample.ExpertRequest("sketch", drawing=tmp_path / "paper.png"))
-    edges = sample.encode_request(expert, sample.ExpertRequest("sketch", sketch=tmp_path / "paper.png"))
+    drawn = encode_request(expert, ExpertRequest("sketch", drawing=tmp_path / "paper.png"))
+    edges = encode_request(expert, ExpertRequest("sketch", sketch=tmp_path / "paper.png"))
     assert drawn.maps[0, 0].sum(dim=1).nonzero().flatten().tolist() == [8]
     # A dark line has an edge on either side.
     assert len(edges.maps[0, 0].sum(dim=1).nonzero()) == 2
@@ -132,7 +133,7 @@ def test_demo_shows_conditions_each_expert_and_the_product(tmp_path, monkeypatch
     for name in ("hair", "skin"):
         write_expert(tmp_path / f"{name}.safetensors", {"kind": "map", "map": name}, size=64)
     write_text_expert(tmp_path / "text.safetensors", size=64)
-    monkeypatch.setattr(sample, "SHIPPED", tmp_path)
+    monkeypatch.setattr(expert_options, "SHIPPED", tmp_path)
     output = tmp_path / "demo.png"
     assert main(["demo", "--steps", "2", "--output", str(output)]) == 0
 
@@ -186,3 +187,34 @@ def test_convert_overwrites_nothing(hair, tmp_path, capsys):
     assert hair.read_bytes() == before
     assert main(["convert", str(hair), str(tmp_path / "hair.pt")]) == 1
     assert "end in .safetensors" in capsys.readouterr().err
+
+
+def test_a_small_picture_is_enlarged_beside_its_class(tmp_path):
+    path = write_expert(
+        tmp_path / "up.safetensors", {"kind": "class", "low_res": 4}, shape={"num_classes": 3, "low_res_channels": 3}
+    )
+    Image.fromarray(np.tri(4, dtype=np.uint8) * 255).save(tmp_path / "small.png")
+    given = ["--expert", str(path), "--class-name", "2", "--low-res", str(tmp_path / "small.png"), "--weight", "3"]
+    output = tmp_path / "large.png"
+    options = ["--steps", "2", "--temperature", "0.997", "--device", "cpu", "--output", str(output)]
+    assert main(["sample", *given, *options]) == 0
+
+    expert = load_expert(path)
+    picture = load_picture(tmp_path / "small.png")
+    condition, null = (expert.encoder.encode_low_res(picture, expert.encoder.encode_class(index)) for index in (2, 0))
+    noise = 0.997 * torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    expected = sample_product([Term(expert, condition, null, 3.0)], noise, "2")
+    assert np.array_equal(read(output), np.asarray(to_picture(expected[0])))
+
+
+def test_maps_of_the_face_network_are_told_apart_and_share_it(tmp_path, hair_map):
+    condition = {"kind": "face", "maps": ["face", "hair"], "map_channels": 6, "embedding": 8}
+    path = write_expert(
+        tmp_path / "f.safetensors", condition, shape={"map_channels": 6, "convert_maps": True, "film_dim": 8}
+    )
+    requests = [ExpertRequest(str(path), map=hair_map, map_kind=kind, with_text=True) for kind in ("face", "hair")]
+    face, hair = build_terms(requests, "cpu")
+    assert face.expert is hair.expert
+    assert face.condition.text_active
+    assert face.null.same_as(hair.null)
+    assert torch.equal(face.condition.maps.roll(3, dims=1), hair.condition.maps)
