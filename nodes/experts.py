@@ -57,8 +57,8 @@ class LoadExpert(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, expert_name: str) -> tuple:
-        """Load again when the file has changed."""
-        return folders.fingerprint(folders.expert_path(expert_name))
+        """Load again when the file has changed, or FaRL's has come."""
+        return folders.fingerprint(expert_name)
 
     @classmethod
     def execute(cls, expert_name: str) -> io.NodeOutput:

@@ -46,20 +46,23 @@ def expert_path(name: str) -> str:
 def load(name: str) -> Expert:
     """Load an expert.
 
-    FaRL's file, which the paper's face network reads texts with, is looked for in every folder of expert files.
-
     Raises:
         ValueError: If the file is missing or cannot be used; one sentence for the user.
     """
+    return load_expert(expert_path(name), text_encoder=_farl_path())
+
+
+def fingerprint(name: str) -> tuple[str, int, int, str | None]:
+    """Changes when the expert's file does, or the place of the text encoder it may need."""
     path = expert_path(name)
-    farl = next((other for other in expert_names() if Path(other).name.lower().startswith("farl")), None)
-    return load_expert(path, text_encoder=farl and expert_path(farl))
-
-
-def fingerprint(path: str) -> tuple[str, int, int]:
-    """Changes when the file does."""
     status = os.stat(path)
-    return path, status.st_mtime_ns, status.st_size
+    return path, status.st_mtime_ns, status.st_size, _farl_path()
+
+
+def _farl_path() -> str | None:
+    """FaRL's file, which the paper's face network reads texts with; it may lie in any folder of expert files."""
+    name = next((name for name in expert_names() if Path(name).name.lower().startswith("farl")), None)
+    return None if name is None else expert_path(name)
 
 
 def inspect_expert(name: str) -> Encoder:
@@ -68,9 +71,9 @@ def inspect_expert(name: str) -> Encoder:
     Raises:
         ValueError: If the file is missing or cannot be used; one sentence for the user.
     """
-    return _inspect(name, *fingerprint(expert_path(name)))
+    return _inspect(name, fingerprint(name))
 
 
 @lru_cache(maxsize=32)
-def _inspect(name: str, path: str, mtime_ns: int, size: int) -> Encoder:
+def _inspect(name: str, state: tuple) -> Encoder:
     return load(name).encoder

@@ -58,6 +58,27 @@ def face(told):
     return tell
 
 
+@pytest.fixture
+def validate(host, node, published):
+    """What ComfyUI is told at POST of a node whose encoder comes from a loader."""
+
+    def ask(name, node_id, **inputs):
+        encoder = {"class_type": "MCDM_LoadExpert", "inputs": {"expert_name": name}}
+        asked = {"class_type": node_id, "inputs": {"encoder": ["load", 1], **inputs}}
+        host.prompt.remember_prompt({"prompt": {"load": encoder, "node": asked}})
+        given = {
+            "MCDM_EncodeText": "text",
+            "MCDM_EncodeClass": "class",
+            "MCDM_EncodeMap": "map",
+            "MCDM_EncodeLowRes": "low resolution",
+            "MCDM_EncodeInpaint": "inpainting",
+        }[node_id]
+        return host.prompt.check_encoder("node", given)
+
+    yield ask
+    host.prompt.remember_prompt({})
+
+
 def half(kind, size=32):
     mask = torch.zeros(1, size, size)
     mask[..., : size // 2] = 1.0
@@ -316,16 +337,21 @@ def test_scaled_noise(node):
     assert torch.equal(noise.generate_noise(latent), 0.98 * Noise_RandomNoise(4).generate_noise(latent))
 
 
-def test_farl_is_asked_for_where_it_is_missing(told, published, base, tmp_path):
+def test_farl_is_asked_for_where_it_is_missing_and_found_when_it_comes(told, validate, node, base, tmp_path):
     from .published_files import FARL
 
-    path = base / "models" / "mcdm" / FARL
+    path, loader = base / "models" / "mcdm" / FARL, node.classes["MCDM_LoadExpert"]
+    before = loader.fingerprint_inputs("model_latest.pt")
     shutil.move(path, tmp_path / FARL)
     try:
+        assert "reads texts with FaRL" in validate("model_latest.pt", "MCDM_EncodeText", text="a man")
+        assert loader.fingerprint_inputs("model_latest.pt") != before
         with pytest.raises(ValueError, match=r"model_latest\.pt reads texts with FaRL"):
             told("model_latest.pt", "MCDM_EncodeText", text="a man")
     finally:
         shutil.move(tmp_path / FARL, path)
+    assert validate("model_latest.pt", "MCDM_EncodeText", text="a man") is True
+    assert loader.fingerprint_inputs("model_latest.pt") == before
 
 
 @pytest.mark.parametrize(
@@ -363,27 +389,6 @@ def test_conditions_of_other_experts_are_refused(told, face, node, chain, sample
     shipped = load("text")
     with pytest.raises(ValueError, match=r"driven by text.* made for one driven by GLIDE's text"):
         draw(sample, chain(SimpleNamespace(**{**vars(shipped), "condition": text.condition})))
-
-
-@pytest.fixture
-def validate(host, node, published):
-    """What ComfyUI is told at POST of a node whose encoder comes from a loader."""
-
-    def ask(name, node_id, **inputs):
-        encoder = {"class_type": "MCDM_LoadExpert", "inputs": {"expert_name": name}}
-        asked = {"class_type": node_id, "inputs": {"encoder": ["load", 1], **inputs}}
-        host.prompt.remember_prompt({"prompt": {"load": encoder, "node": asked}})
-        given = {
-            "MCDM_EncodeText": "text",
-            "MCDM_EncodeClass": "class",
-            "MCDM_EncodeMap": "map",
-            "MCDM_EncodeLowRes": "low resolution",
-            "MCDM_EncodeInpaint": "inpainting",
-        }[node_id]
-        return host.prompt.check_encoder("node", given)
-
-    yield ask
-    host.prompt.remember_prompt({})
 
 
 LINK = ["somewhere", 0]
