@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..networks.text_transformer import LayerNorm32
+from ..networks.text_transformer import LayerNorm32, TransformerLayer
 from .clip_layers import Linear32, attend
 from .tokenizers import ClipTokenizer
 
@@ -92,24 +92,9 @@ class ClipMLP(nn.Module):
         return self.c_proj(x * torch.sigmoid(1.702 * x))
 
 
-class ClipLayer(nn.Module):
-    """A pre-norm transformer layer."""
-
-    def __init__(self, width: int, heads: int, causal: bool):
-        super().__init__()
-        self.attn = ClipAttention(width, heads, causal)
-        self.ln_1 = LayerNorm32(width)
-        self.mlp = ClipMLP(width)
-        self.ln_2 = LayerNorm32(width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Shape (B, L, width) to the same."""
-        x = x + self.attn(self.ln_1(x))
-        return x + self.mlp(self.ln_2(x))
-
-
 def _transformer(width: int, layers: int, heads: int, causal: bool) -> nn.ModuleDict:
-    return nn.ModuleDict({"resblocks": nn.Sequential(*(ClipLayer(width, heads, causal) for _ in range(layers)))})
+    stack = (TransformerLayer(width, ClipAttention(width, heads, causal), ClipMLP(width)) for _ in range(layers))
+    return nn.ModuleDict({"resblocks": nn.Sequential(*stack)})
 
 
 class ClipTextTower(nn.Module):

@@ -76,13 +76,19 @@ class MLP(nn.Module):
 
 
 class TransformerLayer(nn.Module):
-    """A pre-norm transformer layer."""
+    """A pre-norm transformer layer.
 
-    def __init__(self, width: int, heads: int):
+    Args:
+        width: Channels.
+        attention: Mixes the tokens of (B, L, width).
+        mlp: Transforms each token of (B, L, width).
+    """
+
+    def __init__(self, width: int, attention: nn.Module, mlp: nn.Module):
         super().__init__()
-        self.attn = SelfAttention(width, heads)
+        self.attn = attention
         self.ln_1 = LayerNorm32(width)
-        self.mlp = MLP(width)
+        self.mlp = mlp
         self.ln_2 = LayerNorm32(width)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -105,8 +111,8 @@ class TextTransformer(nn.Module):
         self.token_embedding = nn.Embedding(c.vocabulary, c.width)
         self.positional_embedding = nn.Parameter(torch.zeros(c.context_length, c.width))
         self.padding_embedding = nn.Parameter(torch.zeros(c.context_length, c.width))
-        layers = nn.Sequential(*(TransformerLayer(c.width, c.heads) for _ in range(c.layers)))
-        self.transformer = nn.ModuleDict({"resblocks": layers})
+        layers = (TransformerLayer(c.width, SelfAttention(c.width, c.heads), MLP(c.width)) for _ in range(c.layers))
+        self.transformer = nn.ModuleDict({"resblocks": nn.Sequential(*layers)})
         self.final_ln = LayerNorm32(c.width)
         self.transformer_proj = nn.Linear(c.width, c.pooled_dim)
 
