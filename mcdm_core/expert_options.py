@@ -52,14 +52,12 @@ class ExpertRequest:
     end: float = 1.0
 
 
-_ENCODINGS: dict[str, Callable[[Encoder, ExpertRequest], Condition]] = {
-    "map": lambda encoder, request: encoder.encode_map(load_picture(request.map), request.map_kind),
-    "sketch": lambda encoder, request: encoder.encode_sketch(load_picture(request.sketch)),
-    "drawing": lambda encoder, request: encoder.encode_sketch(
-        load_picture(request.drawing), SketchSource.DARK_ON_LIGHT
-    ),
-    "text": lambda encoder, request: encoder.encode_text(request.text),
-    "class_name": lambda encoder, request: encoder.encode_class(encoder.find_class(request.class_name)),
+_ENCODINGS: dict[str, Callable[[Encoder, Any, ExpertRequest], Condition]] = {
+    "map": lambda encoder, path, request: encoder.encode_map(load_picture(path), request.map_kind),
+    "sketch": lambda encoder, path, _: encoder.encode_sketch(load_picture(path)),
+    "drawing": lambda encoder, path, _: encoder.encode_sketch(load_picture(path), SketchSource.DARK_ON_LIGHT),
+    "text": lambda encoder, text, _: encoder.encode_text(text),
+    "class_name": lambda encoder, name, _: encoder.encode_class(encoder.find_class(name)),
 }
 """The conditions an expert may be given one of, and how they are encoded."""
 
@@ -119,12 +117,14 @@ def encode_request(expert: Expert, request: ExpertRequest) -> Condition | None:
     Raises:
         ValueError: More than one condition is given, or one that does not drive this expert.
     """
-    given = [kind for kind in _ENCODINGS if getattr(request, kind) is not None]
+    given = {kind: value for kind in _ENCODINGS if (value := getattr(request, kind)) is not None}
     if len(given) > 1:
         raise ValueError(
             f"An expert takes one condition, but {request.expert} got {', '.join(given)}; keep one of them."
         )
-    condition = _ENCODINGS[given[0]](expert.encoder, request) if given else None
+    condition = None
+    for kind, value in given.items():
+        condition = _ENCODINGS[kind](expert.encoder, value, request)
     if request.with_text and condition is not None:
         condition = expert.encoder.with_text(condition)
     if request.low_res is not None:
