@@ -69,6 +69,8 @@ class Overrides:
                     f"{metadata.name} and got {' and '.join(self.maps)}; correct the names."
                 )
             condition["maps"] = list(given.pop("maps"))
+        if self.image_size is not None and "low_res" in condition:
+            condition["low_res"] = condition["low_res"] * self.image_size // metadata.image_size
         direct = {name: given.pop(name) for name in ("schedule", "prediction", "image_size") if name in given}
         network = _with_heads(metadata.network, given) if given else metadata.network
         return replace(metadata, network=network, condition=condition, **direct)

@@ -1,5 +1,6 @@
 """A whole sampling run in one call."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -49,7 +50,7 @@ def sample_product(
 
     Args:
         terms: The experts with their conditions; the first is the reference.
-        noise: Standard normal start noise, shape (B, C, H, W).
+        noise: Standard normal start noise, x_T of Eq. 9, shape (B, C, H, W).
         spacing: Timesteps to visit; see `space_timesteps`.
         eta: η of DDIM.
         generator: Source of the noise for η > 0.
@@ -64,4 +65,5 @@ def sample_product(
     denoiser = ProductDenoiser(terms)
     sigmas = sigmas_for(denoiser.reference.schedule, spacing)
     denoiser.check_run(noise, sigmas)
-    return sample_ddim(denoiser, noise * sigmas[0], sigmas, eta, generator, callback)
+    # x_T of the variance-preserving form is the noise itself, also where the run begins below the schedule's end.
+    return sample_ddim(denoiser, noise * math.hypot(1.0, sigmas[0]), sigmas, eta, generator, callback)

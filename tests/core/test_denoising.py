@@ -16,7 +16,6 @@ from mcdm_core import (
     Term,
     UNet,
     UNetConfig,
-    sample_ddim,
     sigmas_for,
 )
 
@@ -135,23 +134,6 @@ def test_every_parameterization_gives_the_same_answer(name):
     mixed = [gaussian_expert(MEANS, VARIANCES, prediction=name), gaussian_expert(MEANS, VARIANCES, Flow(), "flow")]
     denoised = ProductDenoiser([Term(e, label(i), label(2), 2) for i, e in enumerate(mixed)])(X, 5.0)
     torch.testing.assert_close(denoised, expected, rtol=1e-9, atol=1e-9)
-
-
-def test_experts_on_different_schedules_give_the_answer_of_one_schedule():
-    def run(first: Schedule, second: Schedule, start: float) -> torch.Tensor:
-        experts = [gaussian_expert(MEANS, VARIANCES, first), gaussian_expert(MEANS, VARIANCES, second, "v")]
-        denoiser = ProductDenoiser([Term(e, label(i), label(2)) for i, e in enumerate(experts)])
-        sigmas = [start * (0.02 / start) ** (i / 100) for i in range(101)]
-        return sample_ddim(denoiser, X * start, sigmas)
-
-    linear, cosine = Schedule.linear(), Schedule.cosine()
-    single = run(cosine, cosine, 100.0)
-    torch.testing.assert_close(run(linear, cosine, 100.0), single, rtol=1e-6, atol=1e-6)
-    torch.testing.assert_close(run(cosine, linear, 100.0), single, rtol=1e-6, atol=1e-6)
-
-    # Far above the linear schedule's largest level, the expert is asked at the nearest level it knows.
-    above = run(cosine, linear, 20_000.0)
-    torch.testing.assert_close(above, run(cosine, cosine, 20_000.0), rtol=0.01, atol=0.01)
 
 
 def test_an_expert_is_never_asked_outside_its_schedule():

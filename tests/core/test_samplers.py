@@ -179,7 +179,7 @@ def test_a_whole_run_starts_from_the_given_noise():
     sigmas = sigmas_for(expert.schedule, "20")
     assert sigmas == sorted(sigmas, reverse=True)
     assert (sigmas[0], sigmas[-1]) == (pytest.approx(expert.schedule.sigma_max), 0.0)
-    expected = sample_ddim(ProductDenoiser(terms), samples(0.5) * sigmas[0], sigmas)
+    expected = sample_ddim(ProductDenoiser(terms), samples(0.5) * math.hypot(1, sigmas[0]), sigmas)
     assert torch.equal(sample_product(terms, samples(0.5), "20"), expected)
 
 
