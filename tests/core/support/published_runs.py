@@ -1,9 +1,9 @@
 """The published runs, as networks that an oracle can sample with, and what goes into them.
 
-The networks are asked bare, one condition at a time, and united by the equations of the published code.
+The networks are asked bare, and united by the equations of the published code.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from types import ModuleType
 from typing import Any
@@ -36,19 +36,20 @@ class Published:
 
     def scene(self) -> Network:
         """A class and a text with w = 5 each; U is 5/9 of class 0 and 4/9 of no text."""
-        label, no_class = (self._ask("class", labels=torch.tensor([index])) for index in (LABEL, 0))
-        text, no_text = (self._ask("glide", **self._read("glide", words)) for words in (SCENE, ""))
+        by_class = self._ask("class", *self._labels(LABEL, 0))
+        by_text = self._ask("glide", self._read("glide", SCENE), self._read("glide", ""))
 
         def network(x_t: Tensor, t: Tensor) -> Tensor:
-            null = 5 / 9 * no_class(x_t, t) + 4 / 9 * no_text(x_t, t)
-            return guided(null, [(5.0, label(x_t, t)), (5.0, text(x_t, t))])
+            (label, no_class), (text, no_text) = by_class(x_t, t), by_text(x_t, t)
+            return guided(5 / 9 * no_class + 4 / 9 * no_text, [(5.0, label), (5.0, text)])
 
         return network
 
     def upsampler(self, name: str) -> Network:
         """Enlarges `SMALL`, told what the small picture was told, without guidance."""
-        told = self._read(name, SCENE) if "glide" in name else {"labels": torch.tensor([LABEL])}
-        return self._ask(name, low_res=_values(SMALL), **told)
+        told = self._read(name, SCENE) if "glide" in name else self._labels(LABEL)[0]
+        network = self._ask(name, {"low_res": _values(SMALL), **told})
+        return lambda x_t, t: network(x_t, t)[0]
 
     def inpainting(self, name: str, weight: float) -> Network:
         """Fills in `PICTURE`, and enlarges the first of `SMALL` where it is an upsampler."""
@@ -56,8 +57,7 @@ class Published:
         pictures = {"maps": torch.cat([_values(PICTURE) * known, known], dim=1)}
         if "upsample" in name:
             pictures["low_res"] = _values(SMALL)
-        told, untold = (self._ask(name, **pictures, **self._read(name, text)) for text in (SCENE, ""))
-        return lambda x_t, t: guided(untold(x_t, t), [(weight, told(x_t, t))])
+        return self._guided(name, *({**pictures, **self._read(name, text)} for text in ("", SCENE)), weight=weight)
 
     def faces(self, weights: Mapping[str, float], text: Tensor) -> Network:
         """`MAPS`, the embedding of a text and `SKETCH`; U is the face network's null.
@@ -66,37 +66,57 @@ class Published:
         """
         black, silent = torch.zeros(1, 3, SIZE, SIZE), torch.zeros_like(text)
 
-        def face(face: Tensor = black, hair: Tensor = black, embedding: Tensor = silent) -> Network:
-            return self._ask("face", maps=torch.cat([face, hair], dim=1), embedding=embedding, text_active=True)
+        def row(face: Tensor = black, hair: Tensor = black, embedding: Tensor = silent) -> dict[str, Tensor]:
+            return {"maps": torch.cat([face, hair], dim=1), "embedding": embedding}
 
-        networks = {name: face(**{name: _gray(MAPS[name])}) for name in MAPS}
-        networks["text"] = face(embedding=text)
-        networks["sketch"] = self._ask("sketch", maps=_gray(SKETCH))
-        null = face()
-        return lambda x_t, t: guided(null(x_t, t), [(w, networks[name](x_t, t)) for name, w in weights.items()])
+        rows = {name: row(**{name: _gray(drawing)}) for name, drawing in MAPS.items()} | {"text": row(embedding=text)}
+        asked = [name for name in weights if name in rows]
+        faces = self._ask("face", row(), *(rows[name] for name in asked), text_active=True)
+        sketch = self._ask("sketch", {"maps": _gray(SKETCH)})
+
+        def network(x_t: Tensor, t: Tensor) -> Tensor:
+            null, *outputs = faces(x_t, t)
+            predictions = dict(zip(asked, outputs, strict=True)) | {"sketch": sketch(x_t, t)[0]}
+            return guided(null, [(weight, predictions[name]) for name, weight in weights.items()])
+
+        return network
 
     def composed(self) -> Network:
         """Composable diffusion: ε∅ + Σ 7.5 (ε_i − ε∅) of two texts."""
-        null, *conditions = (self._ask("glide", **self._read("glide", text)) for text in ("", *COMPOSED))
-        return lambda x_t, t: guided(null(x_t, t), [(7.5, network(x_t, t)) for network in conditions])
+        return self._guided("glide", *(self._read("glide", text) for text in ("", *COMPOSED)), weight=7.5)
 
     def one_class(self, name: str, weight: float) -> Network:
         """Classifier-free guidance of a class, away from class 0."""
-        label, null = (self._ask(name, labels=torch.tensor([index])) for index in (LABEL, 0))
-        return lambda x_t, t: guided(null(x_t, t), [(weight, label(x_t, t))])
+        return self._guided(name, *self._labels(0, LABEL), weight=weight)
 
     def _bare(self, name: str) -> tuple[nn.Module, nn.Module | None]:
         if name not in self._networks:
             self._networks[name] = bare_network(self.core, name)
         return self._networks[name]
 
-    def _ask(self, name: str, **told: Any) -> Network:
+    def _guided(self, name: str, *told: Mapping[str, Tensor], weight: float) -> Network:
+        """The first is the null."""
+        networks = self._ask(name, *told)
+
+        def network(x_t: Tensor, t: Tensor) -> Tensor:
+            null, *conditions = networks(x_t, t)
+            return guided(null, [(weight, output) for output in conditions])
+
+        return network
+
+    def _ask(
+        self, name: str, *told: Mapping[str, Tensor], **flags: bool
+    ) -> Callable[[Tensor, Tensor], tuple[Tensor, ...]]:
+        """A network's outputs under every condition; each is told to all rows."""
         network, _ = self._bare(name)
-        told = {
-            key: value.expand(len(NOISE), *value.shape[1:]) if isinstance(value, Tensor) else value
-            for key, value in told.items()
+        rows = {
+            key: torch.cat([each[key].expand(len(NOISE), *each[key].shape[1:]) for each in told]) for key in told[0]
         }
-        return lambda x_t, t: network(x_t, t, **told)
+        count = len(told)
+        return lambda x_t, t: network(x_t.repeat(count, 1, 1, 1), t.repeat(count), **rows, **flags).chunk(count)
+
+    def _labels(self, *labels: int) -> list[dict[str, Tensor]]:
+        return [{"labels": torch.tensor([label])} for label in labels]
 
     def _read(self, name: str, text: str) -> dict[str, Tensor]:
         """What a GLIDE network is told; no text has no tokens."""
