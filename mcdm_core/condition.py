@@ -14,8 +14,9 @@ class Condition:
 
     Attributes:
         labels: Class indices, int64, shape (B,).
-        maps: Maps concatenated to x_t (segmentation, sketch), shape (B, C, H, W), values 0…1; for inpainting the known
-            part of the picture, −1…1 and 0 where unknown, and the mask, 1 where known.
+        maps: Maps concatenated to x_t (segmentation, sketch), shape (B, C, H, W), white 1, black 0 or −1 as the expert
+            was trained, 0 for no map; for inpainting the known part of the picture, −1…1 and 0 where unknown, and the
+            mask, 1 where known.
         low_res: Small picture that an upsampler enlarges, shape (B, C, h, w), values −1…1.
         embedding: Text or image embedding, or one in the place of a class's, shape (B, D).
         context: Text tokens for attention, shape (B, L, D).

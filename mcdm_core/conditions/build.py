@@ -31,7 +31,8 @@ def build_encoder(
         condition_spec: What drives the expert: {"kind": "none"}, {"kind": "map", "map": "hair"},
             {"kind": "maps", "maps": ["hair", "skin"]}, {"kind": "sketch"}, {"kind": "text", "text_encoder": {…}},
             {"kind": "class", "classes": ["fox", …]} (names are optional), {"kind": "tokens", "text_transformer": {…}}
-            or {"kind": "face", "maps": ["face", "hair"], "map_channels": 6, "embedding": 512}.
+            or {"kind": "face", "maps": ["face", "hair"], "map_channels": 6, "embedding": 512}. With "background" maps
+            and sketches have another value than 0 where they are black.
         image_size: The expert's height and width in pixels.
         channels: Channels of the expert's samples.
         state: Tensors that the encoder works with: those of the text tower or transformer, or the class embeddings.
@@ -45,6 +46,7 @@ def build_encoder(
     """
     state = state or {}
     low_res = condition_spec.get("low_res")
+    background = condition_spec.get("background", 0.0)
     try:
         match condition_spec["kind"]:
             case "none":
@@ -52,9 +54,9 @@ def build_encoder(
             case "map":
                 return MapEncoder(condition_spec["map"], image_size, channels)
             case "maps":
-                return MultiMapEncoder(condition_spec["maps"], image_size, channels)
+                return MultiMapEncoder(condition_spec["maps"], image_size, channels, background=background)
             case "sketch":
-                return SketchEncoder(image_size, channels, condition_spec.get("map_channels", 1))
+                return SketchEncoder(image_size, channels, condition_spec.get("map_channels", 1), background)
             case "text":
                 config = TextTowerConfig.from_dict(condition_spec["text_encoder"])
                 tower = _filled(TextTower, config, state).float()  # stored in half precision, too coarse to embed in
@@ -70,7 +72,8 @@ def build_encoder(
             case "face":
                 names = condition_spec["maps"]
                 per_map = condition_spec["map_channels"] // len(names)
-                return FaceEncoder(names, image_size, condition_spec["embedding"], channels, per_map, load_text)
+                embedding = condition_spec["embedding"]
+                return FaceEncoder(names, image_size, embedding, channels, per_map, background, load_text)
             case kind:
                 raise ValueError(
                     f'This expert is driven by "{kind}", but this version knows only none, map, maps, sketch, text, '

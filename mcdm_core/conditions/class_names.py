@@ -49,7 +49,7 @@ def find_class(names: Sequence[Sequence[str]], wanted: str) -> int:
             found.append(index)
     if len(found) > 1:
         which = " and ".join(f"{index} ({', '.join(names[index])})" for index in found)
-        raise ValueError(f"Expected one class, and {wanted!r} may be {which}; give the index of the one that is meant.")
+        raise ValueError(f"Expected one class, and {wanted!r} may be {which}; give the number of the one you mean.")
     if not found:
         raise ValueError(f"Expected a class, {_choices(names, folded)}, and got {wanted!r}; correct the class.")
     return found[0]

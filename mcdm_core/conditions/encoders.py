@@ -24,6 +24,8 @@ class Encoder:
     Attributes:
         kind: "none", "map", "maps", "sketch", "text", "class", "tokens" (GLIDE's text) or "face" (maps and text).
         driven_by: The same for people: "a hair map", say.
+        background: What the expert is told where a map or sketch is black, which is 1 where it is white; where there is
+            none it is told 0.
 
     Args:
         image_size: The expert's height and width in pixels.
@@ -32,6 +34,7 @@ class Encoder:
 
     kind = "none"
     driven_by = "no condition"
+    background = 0.0
 
     def __init__(self, image_size: int, channels: int = 3):
         self.image_size = image_size
@@ -174,6 +177,10 @@ class Encoder:
             "order as it is."
         )
 
+    def _as_told(self, gray: Tensor) -> Tensor:
+        """A map or sketch of values 0…1 in the values that the expert was trained on."""
+        return self.background + (1 - self.background) * gray
+
     def _field(self, condition: Condition, name: str) -> Tensor:
         """A field that all of this encoder's conditions have."""
         value = condition.tensors().get(name)
@@ -221,25 +228,34 @@ class MapEncoder(Encoder):
 
 
 class MultiMapEncoder(Encoder):
-    """Encoder of an expert that reads several maps, each in its own channels; absent maps are black, null is all black.
+    """Encoder of an expert that reads several maps, each in its own channels; absent maps are 0, the null is all 0.
 
     Args:
         names: Kinds of map in the order of their channels.
         image_size: The expert's height and width in pixels.
         channels: Channels of the expert's samples.
         channels_per_map: Channels in which each gray map is repeated.
+        background: See `Encoder`.
     """
 
     kind = "maps"
 
-    def __init__(self, names: Sequence[str], image_size: int, channels: int = 3, channels_per_map: int = 1):
+    def __init__(
+        self,
+        names: Sequence[str],
+        image_size: int,
+        channels: int = 3,
+        channels_per_map: int = 1,
+        background: float = 0.0,
+    ):
         super().__init__(image_size, channels)
         self.channels_per_map = channels_per_map
+        self.background = background
         self.names = tuple(map(canonical_map, names))
         self.driven_by = " or ".join(f"a {name} map" if name != "sketch" else "a sketch" for name in self.names)
 
     def null(self, batch: int = 1) -> Condition:
-        """Black maps in every channel."""
+        """No map in any channel."""
         count = len(self.names) * self.channels_per_map
         return Condition(maps=torch.zeros(batch, count, self.image_size, self.image_size))
 
@@ -271,32 +287,42 @@ class MultiMapEncoder(Encoder):
         """See `Encoder.merge`; where both have a map of one kind, what either shows."""
         first, second = expand_together(first, second)
         mine, theirs = (self._field(condition, "maps") for condition in (first, second))
-        return replace(first, maps=torch.maximum(mine, theirs.to(mine)))
+        kinds = zip(*(maps.split(self.channels_per_map, dim=1) for maps in (mine, theirs.to(mine))), strict=True)
+        return replace(first, maps=torch.cat([_either(*kind) for kind in kinds], dim=1))
 
     def _place(self, channel: Tensor, name: str) -> Condition:
         maps = channel.new_zeros(len(channel), len(self.names), self.channels_per_map, *channel.shape[2:])
-        maps[:, self.names.index(name)] = channel
+        maps[:, self.names.index(name)] = self._as_told(channel)
         return Condition(maps=maps.flatten(1, 2))
 
 
+def _either(first: Tensor, second: Tensor) -> Tensor:
+    """Of two maps of one kind the one that is there, which is not 0 everywhere; of both, what either shows."""
+    if not first.any() or not second.any():
+        return first + second
+    return torch.maximum(first, second)
+
+
 class SketchEncoder(Encoder):
-    """Encoder of an expert that reads sketches, light lines on black; null is a black sketch.
+    """Encoder of an expert that reads sketches, light lines on black; null is 0 everywhere.
 
     Args:
         image_size: The expert's height and width in pixels.
         channels: Channels of the expert's samples.
         map_channels: Channels in which the gray sketch is repeated.
+        background: See `Encoder`.
     """
 
     kind = "sketch"
     driven_by = "a sketch"
 
-    def __init__(self, image_size: int, channels: int = 3, map_channels: int = 1):
+    def __init__(self, image_size: int, channels: int = 3, map_channels: int = 1, background: float = 0.0):
         super().__init__(image_size, channels)
         self.map_channels = map_channels
+        self.background = background
 
     def null(self, batch: int = 1) -> Condition:
-        """A black sketch per row."""
+        """No sketch, per row."""
         return Condition(maps=torch.zeros(batch, self.map_channels, self.image_size, self.image_size))
 
     def encode_sketch(
@@ -308,7 +334,7 @@ class SketchEncoder(Encoder):
     ) -> Condition:
         """See `Encoder.encode_sketch`; maps of shape (B, map_channels, size, size)."""
         sketch = read_sketch(image, self.image_size, source, low, high)
-        return Condition(maps=sketch.expand(-1, self.map_channels, -1, -1))
+        return Condition(maps=self._as_told(sketch).expand(-1, self.map_channels, -1, -1))
 
     encode = encode_sketch
 

@@ -1,5 +1,6 @@
 """Encoders of the published experts: class labels, GLIDE's text, and the paper's face network."""
 
+import logging
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import replace
@@ -17,6 +18,10 @@ from .clip import ClipTextTower
 from .encoders import Encoder, MultiMapEncoder
 from .images import fit, read_image
 from .tokenizers import GlideTokenizer
+
+logger = logging.getLogger(__name__)
+
+_NAMED = 3  # classes by which an expert's are told from another's
 
 
 class PictureInputs(Encoder):
@@ -73,7 +78,6 @@ class ClassEncoder(PictureInputs):
     """
 
     kind = "class"
-    driven_by = "a class"
 
     def __init__(
         self,
@@ -83,9 +87,18 @@ class ClassEncoder(PictureInputs):
         low_res: int | None = None,
         names: Sequence[str] = (),
     ):
-        super().__init__(image_size, channels, low_res)
         self.class_embeddings = class_embeddings
         self.names = tuple(names)
+        self.driven_by = self._whose_classes()  # another expert's class of the same index is something else
+        super().__init__(image_size, channels, low_res)
+
+    def _whose_classes(self) -> str:
+        classes = len(self.class_embeddings)
+        if self.names:
+            more = f" and {classes - _NAMED} more" if classes > _NAMED else ""
+            return f"a class among {', '.join(self.names[:_NAMED])}{more}"
+        owner = "ImageNet's" if classes == IMAGENET_CLASSES else "the"
+        return f"one of {owner} {classes} classes"
 
     def null(self, batch: int = 1) -> Condition:
         """Class 0 in every row, as the paper's code has it."""
@@ -154,7 +167,8 @@ class GlideEncoder(PictureInputs):
     @cached_property
     def _no_tokens(self) -> Condition:
         tokens = torch.zeros(1, self.transformer.config.context_length, dtype=torch.int64)
-        return self.encode_tokens(tokens, torch.zeros_like(tokens, dtype=torch.bool))
+        with torch.inference_mode(False), torch.no_grad():  # it is kept, and may be used in training later
+            return self.encode_tokens(tokens, torch.zeros_like(tokens, dtype=torch.bool))
 
     def check_text(self) -> None:
         """See `Encoder.check_text`; a transformer with another tokenizer's vocabulary cannot read texts."""
@@ -195,6 +209,7 @@ class FaceEncoder(MultiMapEncoder):
         embedding_dim: Length of the embedding; 512 is FaRL's.
         channels: Channels of the expert's samples.
         channels_per_map: Channels in which each gray map is repeated.
+        background: See `Encoder`; −1 for the published network.
         load_text: Loads FaRL's text tower, in evaluation mode and without gradients; it is called once, when the first
             text is encoded or checked.
     """
@@ -209,9 +224,10 @@ class FaceEncoder(MultiMapEncoder):
         embedding_dim: int = 512,
         channels: int = 3,
         channels_per_map: int = 3,
+        background: float = 0.0,
         load_text: Callable[[], ClipTextTower] | None = None,
     ):
-        super().__init__(names, image_size, channels, channels_per_map)
+        super().__init__(names, image_size, channels, channels_per_map, background)
         self.driven_by = type(self).driven_by  # whichever the order: the maps of a condition can be swapped
         self.embedding_dim = embedding_dim
         self.load_text = load_text
@@ -241,15 +257,15 @@ class FaceEncoder(MultiMapEncoder):
         _ = self.text_tower  # its first use loads and checks it
 
     def null(self, batch: int = 1) -> Condition:
-        """Black maps and a zero embedding; text is not active."""
+        """No maps and a zero embedding; text is not active."""
         return replace(super().null(batch), embedding=torch.zeros(batch, self.embedding_dim))
 
     def encode_text(self, text: str | Sequence[str]) -> Condition:
-        """See `Encoder.encode_text`; FaRL's embedding, with black maps; text is active."""
+        """See `Encoder.encode_text`; FaRL's embedding, without maps; text is active."""
         return self.encode_embedding(self.text_tower.encode([text] if isinstance(text, str) else text))
 
     def encode_embedding(self, embedding: Tensor) -> Condition:
-        """Condition from FaRL's embedding of a text or a picture, with black maps; text is active.
+        """Condition from FaRL's embedding of a text or a picture, without maps; text is active.
 
         Args:
             embedding: Of unit length, shape (B, embedding_dim).
@@ -299,6 +315,10 @@ def _picture(image: Tensor, size: int, what: str) -> Tensor:
 def _known_part(image: Tensor, mask: Tensor, size: int) -> Tensor:
     """The picture, 0 where the mask hides it, and a channel that is 1 where it does not, shape (B, 4, size, size)."""
     hidden = read_image(mask, "mask").mean(1, keepdim=True)
+    if not hidden.any():
+        logger.warning(
+            "The mask is black all over, so that nothing is to be filled in; paint white where it should be."
+        )
     if hidden.shape[2:] != image.shape[1:3]:  # a mask lies over the whole of its picture, whatever its own size
         hidden = F.interpolate(hidden, image.shape[1:3], mode="bilinear", align_corners=False)
     picture = Condition(maps=_picture(image, size, "picture to fill in"))

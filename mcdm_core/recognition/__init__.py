@@ -12,6 +12,7 @@ from .published import PUBLISHED, PublishedFile
 __all__ = ["Overrides", "difference", "recognize"]
 
 _ENLARGEMENT = 4  # of every published upsampler
+_BACKGROUND = -1.0  # what the paper's release makes of black in maps and sketches; without a map it has 0
 _ATTENTION_AT = 32  # pixels: the highest resolution at which every published network has attention
 
 
@@ -145,7 +146,8 @@ def _condition(layout: Layout, image_size: int) -> dict:
             "maps": ["face", "hair"],
             "map_channels": network.map_channels,
             "embedding": network.film_dim,
+            "background": _BACKGROUND,
         }
     if network.map_channels:
-        return {"kind": "sketch", "map_channels": network.map_channels}
+        return {"kind": "sketch", "map_channels": network.map_channels, "background": _BACKGROUND}
     return {"kind": "none"}

@@ -76,7 +76,7 @@ def test_an_imagenet_class_is_found(imagenet, name, index):
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("crane", ("'crane' may be 134 (n02012849, crane, crane bird) and 517 (n03126707, crane)", "give the index")),
+        ("crane", ("'crane' may be 134 (n02012849, crane, crane bird) and 517 (n03126707, crane)", "give the number")),
         ("Maillot", ("638 (n03710637, maillot) and 639 (n03710721, maillot, tank suit)",)),
         ("fox", ("red fox", "Arctic fox", "and got 'fox'; correct the class.")),
         ("goldn retriver", ("the nearest names are golden retriever",)),

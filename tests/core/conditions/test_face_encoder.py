@@ -10,9 +10,14 @@ from mcdm_core import Condition
 from mcdm_core.conditions import Encoder, build_encoder
 
 
+def told(drawing):
+    """As the release reads a drawing: −1 where it is black."""
+    return drawing[:, None] * 2 - 1
+
+
 def test_a_map_is_in_its_own_channels_and_tells_no_text():
     condition = face().encode_map(box(8), "hair")
-    assert torch.equal(condition.maps[:, 3:], box(8)[:, None].expand(-1, 3, -1, -1))
+    assert torch.equal(condition.maps[:, 3:], told(box(8)).expand(-1, 3, -1, -1))
     assert not condition.maps[:, :3].any()
     assert torch.equal(condition.embedding, torch.zeros(1, FARL.dim))
     assert not condition.text_active
@@ -78,7 +83,22 @@ def test_maps_of_both_kinds_and_a_text():
 def test_two_maps_of_one_kind_show_what_either_shows():
     encoder = face()
     merged = encoder.merge(encoder.encode_map(box(8), "hair"), encoder.encode_map(box(12), "hair"))
-    assert torch.equal(merged.maps[:, 3], torch.maximum(box(8), box(12)))
+    assert torch.equal(merged.maps[:, 3:4], told(torch.maximum(box(8), box(12))))
+
+
+def test_a_black_map_says_that_there_is_none_which_no_map_does_not():
+    encoder = face()
+    black = encoder.encode_map(torch.zeros(1, SIZE, SIZE), "hair")
+    assert (black.maps[:, 3:] == -1).all()
+    assert not black.same_as(encoder.null())
+    assert encoder.merge(black, encoder.encode_map(box(8), "face")).maps[:, 3:].eq(-1).all()
+
+
+def test_the_sketch_network_reads_the_same_values():
+    encoder = build_encoder({"kind": "sketch", "map_channels": 3, "background": -1.0}, SIZE, 3)
+    condition = encoder.encode_sketch(box(8), "drawing light on dark")
+    assert torch.equal(condition.maps, told(box(8)).expand(-1, 3, -1, -1))
+    assert not encoder.null().maps.any()
 
 
 @pytest.mark.parametrize("active", [(False, False), (True, False), (False, True), (True, True)])

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from small_encoders import FARL, GLIDE, SIZE, box, classes, face, farl, glide
+from small_encoders import FARL, GLIDE, SIZE, box, classes, face, farl, glide, picture
 
-from mcdm_core.conditions import Encoder, GlideEncoder
+from mcdm_core.conditions import Encoder, GlideEncoder, build_encoder
 
 
 def test_the_null_is_class_0():
@@ -125,3 +125,31 @@ def test_a_host_may_load_the_tower_and_it_is_loaded_once():
     encoder.check_text()
     assert encoder.encode_text("a beard").same_as(face(farl).encode_text("a beard"))
     assert len(loaded) == 1
+
+
+@pytest.mark.parametrize(
+    ("count", "names", "told"),
+    [
+        (1000, (), "one of ImageNet's 1000 classes"),
+        (5, (), "one of the 5 classes"),
+        (3, ("any", "fox", "owl"), "a class among any, fox, owl"),
+        (5, ("any", "fox", "owl", "dog", "cat"), "a class among any, fox, owl and 2 more"),
+    ],
+)
+def test_class_experts_are_told_apart_by_their_classes(count, names, told):
+    spec = {"kind": "class", "classes": list(names)}
+    assert build_encoder(spec, SIZE, 3, {"label_emb.weight": torch.randn(count, 8)}).driven_by == told
+
+
+def test_a_null_made_in_inference_mode_can_be_trained_with():
+    encoder = glide()
+    with torch.inference_mode():
+        encoder.null()
+    layer = torch.nn.Linear(GLIDE.width, 1)
+    layer(encoder.null().context).sum().backward()
+    assert layer.weight.grad.any()
+
+
+def test_a_mask_that_hides_nothing_is_warned_of(caplog):
+    glide(inpaint=True).encode_inpaint(picture(SIZE), torch.zeros(1, SIZE, SIZE))
+    assert "nothing is to be filled in" in caplog.text

@@ -69,6 +69,7 @@ def test_published_files_are_what_they_are(file):
     assert (found.prediction, found.image_size) == ("eps", expected["size"])
     assert found.condition["kind"] == expected["kind"]
     assert found.condition.get("low_res") == (expected["size"] // 4 if expected.get("low_res") else None)
+    assert found.condition.get("background") == (-1 if expected["kind"] in ("face", "sketch") else None)
     assert network.out_channels == 6
     assert found.card["licence"]
 

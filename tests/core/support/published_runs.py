@@ -64,9 +64,9 @@ class Published:
 
         The face network's second modulation runs in every row, also where no text is told.
         """
-        black, silent = torch.zeros(1, 3, SIZE, SIZE), torch.zeros_like(text)
+        absent, silent = torch.zeros(1, 3, SIZE, SIZE), torch.zeros_like(text)
 
-        def row(face: Tensor = black, hair: Tensor = black, embedding: Tensor = silent) -> dict[str, Tensor]:
+        def row(face: Tensor = absent, hair: Tensor = absent, embedding: Tensor = silent) -> dict[str, Tensor]:
             return {"maps": torch.cat([face, hair], dim=1), "embedding": embedding}
 
         rows = {name: row(**{name: _gray(drawing)}) for name, drawing in MAPS.items()} | {"text": row(embedding=text)}
@@ -134,4 +134,5 @@ def _values(picture: Tensor) -> Tensor:
 
 
 def _gray(drawing: Tensor) -> Tensor:
-    return drawing[:, None].expand(-1, 3, -1, -1)
+    """As the release reads maps and sketches: three equal channels, −1 where black; 0 is no map at all."""
+    return drawing[:, None].expand(-1, 3, -1, -1) * 2 - 1

@@ -27,7 +27,7 @@ def classes(low_res=None) -> ClassEncoder:
 
 
 def face(load_text=None, names=("face", "hair")) -> FaceEncoder:
-    spec = {"kind": "face", "maps": list(names), "map_channels": 6, "embedding": FARL.dim}
+    spec = {"kind": "face", "maps": list(names), "map_channels": 6, "embedding": FARL.dim, "background": -1.0}
     return build_encoder(spec, SIZE, 3, load_text=load_text)
 
 
