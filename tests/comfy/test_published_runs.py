@@ -116,10 +116,12 @@ def test_inpainting(opened, tell, chain, check, published, name):
 
 
 @pytest.mark.parametrize("weights", sampling.FACE_WEIGHTS, ids="+".join)
-def test_faces(opened, tell, chain, check, published, weights):
-    face = opened("face")
+def test_faces(opened, tell, chain, check, published, core, base, weights):
+    from .published_files import FARL
+
+    face, words = opened("face"), "a woman with blonde hair"
     told = {name: tell(face, "MCDM_EncodeMap", mask=mask, map=name, with_text=True) for name, mask in runs.MAPS.items()}
-    told["text"] = tell(face, "MCDM_EncodeText", text="a woman with blonde hair")
+    told["text"] = tell(face, "MCDM_EncodeText", text=words)
     told["sketch"] = tell(
         opened("sketch"),
         "MCDM_EncodeSketch",
@@ -128,7 +130,7 @@ def test_faces(opened, tell, chain, check, published, weights):
         low_threshold=100.0,
         high_threshold=200.0,
     )
-    embedding = told["text"].condition[0][1]["mcdm_condition"].embedding
+    embedding = core.conditions.load_towers(base / "models" / "mcdm" / FARL)["text"].encode([words])
     experts = [(told[name], {"weight": w, "reliability": float(name != "sketch")}) for name, w in weights.items()]
     check(chain(*experts), published.faces(weights, embedding), "linear")
 
