@@ -48,6 +48,24 @@ class ScheduleSampling(comfy.model_sampling.ModelSamplingDiscrete):
         """Noise levels at timesteps of any shape, fractional ones allowed."""
         return self.schedule.sigma(timestep.float())
 
+    def noise_scaling(self, sigma: Tensor, noise: Tensor, latent_image: Tensor, max_denoise: bool = False) -> Tensor:
+        """As ComfyUI's; a run from an empty latent starts from x_T = noise, in the variance-preserving form.
+
+        ComfyUI does so at the schedule's last level only, and some spacings begin below it. It asks here with one level
+        when a run starts, and with one per row for the known part of an inpainting, which is never pure noise.
+        """
+        starts = sigma.ndim == 0
+        return super().noise_scaling(sigma, noise, latent_image, max_denoise or (starts and not latent_image.any()))
+
+    def calculate_denoised(self, sigma: Tensor, model_output: Tensor, model_input: Tensor) -> Tensor:
+        """x0 from x = `model_input`; above the highest level of the schedule, as if x were scaled down to it.
+
+        The network is asked there with the same x_t (`calculate_input`), at its last timestep.
+        """
+        known = sigma.clamp(float(self.sigma_min), float(self.sigma_max))
+        scale = torch.sqrt((1.0 + known**2) / (1.0 + sigma**2)).reshape(-1, *[1] * (model_input.ndim - 1))
+        return super().calculate_denoised(known, model_output, model_input * scale)
+
     def percent_to_sigma(self, percent: float) -> float:
         """Noise level after a share of the sampling, counted in timesteps as ComfyUI does."""
         if percent <= 0.0:

@@ -82,8 +82,9 @@ def test_a_whole_run(sampled, levels, schedules, predictions, sampler):
 
 
 @pytest.mark.parametrize("sampler", ["MCDM", "euler", "heun"])
-def test_levels_above_what_an_expert_knows(sampled, sampler):
-    """The expert is asked at the highest level that it knows."""
+@pytest.mark.parametrize("schedules", [*MIXED, ("linear", "linear")], ids="-".join)
+def test_levels_above_what_an_expert_knows(sampled, schedules, sampler):
+    """Whichever is first, it is asked at the highest level that it knows."""
     sigmas = [20_000 * 1e-6 ** (i / 40) for i in range(40)] + [0.0]
     single = sampled(("cosine", "cosine"), sampler, sigmas)
-    torch.testing.assert_close(sampled(("cosine", "linear"), sampler, sigmas), single, atol=1e-3, rtol=0)
+    torch.testing.assert_close(sampled(schedules, sampler, sigmas), single, atol=1e-3, rtol=0)

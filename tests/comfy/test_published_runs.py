@@ -31,7 +31,7 @@ def published(core):
 @pytest.fixture(scope="module")
 def opened(core, base, node, tmp_path_factory):
     """Load a small file of a published layout, converted as networks of one's own have to be."""
-    from .published_files import FARL, write_published
+    from .published.files import FARL, write_published
 
     source, models = tmp_path_factory.mktemp("published"), base / "models" / "mcdm"
     write_published(models, [FARL])
@@ -94,14 +94,15 @@ def test_scenes(opened, tell, chain, check, published):
     check(experts, published.scene(), "cosine", "100")
 
 
+@pytest.mark.parametrize("spacing", ["25", "fast27"])
 @pytest.mark.parametrize("name", ["glide_upsample", "class_upsampler"])
-def test_upsampling(opened, tell, chain, check, published, name):
+def test_upsampling(opened, tell, chain, check, published, name, spacing):
     if "glide" in name:
         expert = tell(opened(name), "MCDM_EncodeText", text=runs.SCENE)
     else:
         expert = tell(opened(name), "MCDM_EncodeClass", class_name=str(runs.LABEL), null_kind="class 0")
     expert = tell(expert, "MCDM_EncodeLowRes", image=runs.SMALL, condition=expert.condition, null=expert.null)
-    check(chain((expert, {"weight": 1.0})), published.upsampler(name), "linear", noise=0.997 * NOISE)
+    check(chain((expert, {"weight": 1.0})), published.upsampler(name), "linear", spacing, 0.997 * NOISE)
 
 
 @pytest.mark.parametrize("name", ["glide_inpaint", "glide_upsample_inpaint"])
@@ -117,7 +118,7 @@ def test_inpainting(opened, tell, chain, check, published, name):
 
 @pytest.mark.parametrize("weights", sampling.FACE_WEIGHTS, ids="+".join)
 def test_faces(opened, tell, chain, check, published, core, base, weights):
-    from .published_files import FARL
+    from .published.files import FARL
 
     face, words = opened("face"), "a woman with blonde hair"
     told = {name: tell(face, "MCDM_EncodeMap", mask=mask, map=name, with_text=True) for name, mask in runs.MAPS.items()}
@@ -138,7 +139,7 @@ def test_faces(opened, tell, chain, check, published, core, base, weights):
 def test_composable_diffusion(opened, tell, chain, check, published):
     expert = opened("glide")
     experts = [(tell(expert, "MCDM_EncodeText", text=text), {"weight": 7.5}) for text in runs.COMPOSED]
-    check(chain(*experts), published.composed(), "cosine")
+    check(chain(*experts), published.composed(), "cosine", "ddim25")
 
 
 def test_a_class_on_the_linear_schedule(opened, tell, chain, check, published):
