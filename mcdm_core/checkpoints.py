@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -159,12 +160,19 @@ def load_expert(
     return expert
 
 
+def text_encoder_among(names: Iterable[str]) -> str | None:
+    """Name of FaRL's file among others: the one the paper's networks were trained with, else the first called FaRL."""
+    found = sorted(name for name in names if Path(name).name.lower().startswith("farl"))
+    return next((name for name in found if Path(name).name == FARL), found[0] if found else None)
+
+
 def _load_farl(path: str | os.PathLike, text_encoder: str | os.PathLike | None) -> ClipTextTower:
     from .conditions import ClipTextTower, load_towers
 
     if text_encoder is None:
         beside = Path(path).resolve().parent
-        text_encoder = next((file for file in sorted(beside.iterdir()) if file.name.lower().startswith("farl")), None)
+        found = text_encoder_among([file.name for file in beside.iterdir() if file.is_file()])
+        text_encoder = None if found is None else beside / found
         if text_encoder is None:
             raise CheckpointError(
                 f"{Path(path).name} reads texts with FaRL's text encoder; put {FARL} into its folder."

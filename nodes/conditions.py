@@ -12,7 +12,8 @@ from .host.conditioning import (
     class_and_null,
     condition_and_null,
     map_condition,
-    the_condition,
+    merge_into,
+    sketch_picture,
 )
 from .host.prompt import check_encoder
 from .types import ExpertEncoder
@@ -191,7 +192,7 @@ class EncodeMap(io.ComfyNode):
         encoder = encoder.swapped() if map_order == SWAPPED_ORDER else encoder
         encoded = map_condition(encoder, image, mask, map, with_text)
         if condition is not None:
-            encoded = encoder.merge(encoded, the_condition(encoder, condition))
+            return io.NodeOutput(*merge_into(encoder, condition, encoded))
         return io.NodeOutput(*condition_and_null(encoder, encoded))
 
 
@@ -253,5 +254,4 @@ class EncodeSketch(io.ComfyNode):
     ) -> io.NodeOutput:
         """Encode the sketch."""
         condition = encoder.encode_sketch(image, mode, low_threshold, high_threshold)
-        seen = condition.maps.amax(dim=1)[..., None].expand(-1, -1, -1, 3)
-        return io.NodeOutput(*condition_and_null(encoder, condition), seen)
+        return io.NodeOutput(*condition_and_null(encoder, condition), sketch_picture(encoder, condition))

@@ -11,7 +11,7 @@ from .host.prompt import check_encoder
 from .types import ExpertEncoder
 
 
-def _told_before(expert: str) -> list:
+def _inputs_told_before(expert: str) -> list:
     """Inputs for what the expert is told beside the picture."""
     return [
         io.Conditioning.Input(
@@ -63,7 +63,7 @@ class EncodeLowRes(io.ComfyNode):
                     tooltip="The picture to enlarge. It is brought to the size that the expert reads, mostly a quarter "
                     "of its own: 64 × 64 pixels for one of 256 × 256.",
                 ),
-                *_told_before("the upsampler"),
+                *_inputs_told_before("the upsampler"),
             ],
             outputs=_outputs(),
             hidden=[io.Hidden.unique_id],
@@ -103,7 +103,7 @@ class EncodeInpaint(io.ComfyNode):
                 io.Mask.Input(
                     "mask", tooltip="1 where the picture is to be filled in, as everywhere in ComfyUI; cut at a half."
                 ),
-                *_told_before("the expert"),
+                *_inputs_told_before("the expert"),
             ],
             outputs=_outputs(),
             hidden=[io.Hidden.unique_id],

@@ -6,6 +6,7 @@ from comfy_api.latest import io
 from .host.chain import ExpertInput, Experts
 from .host.guider import ProductGuider
 from .host.ksampler import Settings, sample
+from .host.pixel_model import implicit_null
 from .host.prompt import check_chain, check_expert
 from .types import ExpertChain
 from .widgets import sampling_inputs, seed_input
@@ -117,6 +118,7 @@ class Expert(io.ComfyNode):
         experts: Experts = (),
     ) -> io.NodeOutput:
         """Add the expert."""
+        null = implicit_null(model) if null is None else null
         return io.NodeOutput(
             (*experts, ExpertInput(model, condition, null, weight, reliability, start, end, mask)),
         )

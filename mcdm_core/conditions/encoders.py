@@ -26,6 +26,8 @@ class Encoder:
         driven_by: The same for people: "a hair map", say.
         background: What the expert is told where a map or sketch is black, which is 1 where it is white; where there is
             none it is told 0.
+        low_res: Height and width of the small picture that the expert enlarges, None if it enlarges none.
+        inpaint: Whether the expert fills in masked parts of a picture.
 
     Args:
         image_size: The expert's height and width in pixels.
@@ -35,6 +37,8 @@ class Encoder:
     kind = "none"
     driven_by = "no condition"
     background = 0.0
+    low_res: int | None = None
+    inpaint = False
 
     def __init__(self, image_size: int, channels: int = 3):
         self.image_size = image_size

@@ -17,6 +17,7 @@ from .chain import Conditioning
 CONDITION_KEY = "mcdm_condition"
 KIND_KEY = "mcdm_kind"
 POOLED_KEY = "pooled_output"  # ComfyUI's own
+OUTSIDE_KEY = "mcdm_outside"  # the fields of the condition that lie in ComfyUI's own places
 
 USUAL_ORDER, SWAPPED_ORDER = "face, hair", "hair, face"  # of the face network's maps
 
@@ -33,19 +34,22 @@ class NullKind(Enum):
 def to_conditioning(condition: Condition, kind: str) -> Conditioning:
     """Wrap a condition for a CONDITIONING socket.
 
-    Text tokens and their pooled embedding lie where those of ComfyUI's own text models do, so that ComfyUI's nodes that
-    average or combine texts work on them. Other experts have no tokens; a small tensor takes their place, because those
-    nodes must find one.
+    Text tokens and embeddings lie where those of ComfyUI's own text models do, so that ComfyUI's nodes that average or
+    combine texts work on them. Those nodes must find tokens, so that a small tensor takes their place elsewhere.
 
     Args:
         condition: What the network is told.
         kind: What drives the expert it was made for, `Encoder.driven_by`.
     """
-    values = {CONDITION_KEY: condition, KIND_KEY: kind}
-    if condition.context is None:
-        return [[torch.zeros(1, 1, 1), values]]
-    beside = replace(condition, context=None, embedding=None)
-    return [[condition.context, {**values, CONDITION_KEY: beside, POOLED_KEY: condition.embedding}]]
+    outside = tuple(name for name in ("context", "embedding") if name in condition.tensors())
+    values: dict[str, Any] = {
+        CONDITION_KEY: replace(condition, context=None, embedding=None),
+        KIND_KEY: kind,
+        OUTSIDE_KEY: outside,
+    }
+    if condition.embedding is not None:
+        values[POOLED_KEY] = condition.embedding
+    return [[torch.zeros(1, 1, 1) if condition.context is None else condition.context, values]]
 
 
 def read_condition(values: Mapping[str, Any], tokens: Tensor | None) -> Condition | None:
@@ -56,23 +60,28 @@ def read_condition(values: Mapping[str, Any], tokens: Tensor | None) -> Conditio
         tokens: The entry's tensor.
     """
     condition = values.get(CONDITION_KEY)
-    if condition is None or POOLED_KEY not in values:
-        return condition
-    return replace(condition, context=tokens, embedding=values[POOLED_KEY])
+    if condition is None:
+        return None
+    places: dict[str, Any] = {"context": tokens, "embedding": values.get(POOLED_KEY)}
+    return replace(condition, **{name: places[name] for name in values.get(OUTSIDE_KEY, ())})
 
 
-def the_condition(encoder: Encoder, conditioning: Conditioning) -> Condition:
-    """The condition of a CONDITIONING that one of the encoder's nodes made.
+def change(encoder: Encoder, conditioning: Conditioning, to: Callable[[Condition], Condition]) -> Conditioning:
+    """A CONDITIONING that says something else; areas, masks, time ranges and the like stay in it.
+
+    Args:
+        encoder: The expert's encoder.
+        conditioning: Made by one of its nodes.
+        to: From each condition in it to the one that takes its place.
 
     Raises:
-        ValueError: If it has several entries, or was made for another expert.
+        ValueError: If the conditioning was made for another expert.
     """
-    if len(conditioning) != 1:
-        raise ValueError(
-            f"Expected a condition of one entry and got {len(conditioning)}; combine conditions after this node."
-        )
-    ((tokens, values),) = conditioning
-    return _checked(encoder, values, tokens)
+    changed = []
+    for tokens, values in conditioning:
+        ((new_tokens, new_values),) = to_conditioning(to(_own(encoder, values, tokens)), encoder.driven_by)
+        changed.append([new_tokens, {**values, **new_values}])
+    return changed
 
 
 def picture_conditions(
@@ -92,17 +101,12 @@ def picture_conditions(
     Raises:
         ValueError: If the expert reads no such picture, or condition or null was made for another expert.
     """
-
-    def with_picture(before: Conditioning) -> Conditioning:
-        entries = []
-        for tokens, values in before:
-            told = add_picture(_checked(encoder, values, tokens))
-            (new_tokens, new_values), *_ = to_conditioning(told, encoder.driven_by)
-            entries.append([new_tokens, {**values, **new_values}])
-        return entries
-
-    alone = to_conditioning(add_picture(None), encoder.driven_by) if condition is None else with_picture(condition)
-    return alone, with_picture(null or to_conditioning(encoder.null(), encoder.driven_by))
+    given = null or to_conditioning(encoder.null(), encoder.driven_by)
+    if condition is None:
+        told = to_conditioning(add_picture(None), encoder.driven_by)
+    else:
+        told = change(encoder, condition, add_picture)
+    return told, change(encoder, given, add_picture)
 
 
 def class_and_null(encoder: Encoder, name: str, null_kind: NullKind) -> tuple[Conditioning, Conditioning]:
@@ -127,6 +131,24 @@ def condition_and_null(encoder: Encoder, condition: Condition) -> tuple[Conditio
     return to_conditioning(condition, encoder.driven_by), to_conditioning(null, encoder.driven_by)
 
 
+def merge_into(encoder: Encoder, conditioning: Conditioning, condition: Condition) -> tuple[Conditioning, Conditioning]:
+    """A CONDITIONING with a further condition of the same expert in each entry, and its null.
+
+    Raises:
+        ValueError: If the conditioning was made for another expert, or the two cannot be merged.
+    """
+    merged = change(encoder, conditioning, lambda before: encoder.merge(condition, before))
+    tokens, values = merged[0]
+    null = encoder.null_like(_own(encoder, values, tokens))
+    return merged, to_conditioning(null, encoder.driven_by)
+
+
+def sketch_picture(encoder: Encoder, condition: Condition) -> Tensor:
+    """What an expert sees of a sketch as IMAGE (B, H, W, 3), white lines on black."""
+    drawn = (condition.tensors()["maps"].amax(dim=1) - encoder.background) / (1 - encoder.background)
+    return drawn[..., None].expand(-1, -1, -1, 3)
+
+
 def map_condition(encoder: Encoder, image: Tensor | None, mask: Tensor | None, kind: str, with_text: bool) -> Condition:
     """The condition of a segmentation map.
 
@@ -149,13 +171,13 @@ def map_condition(encoder: Encoder, image: Tensor | None, mask: Tensor | None, k
     return encoder.with_text(condition) if with_text else condition
 
 
-def _checked(encoder: Encoder, values: Mapping[str, Any], tokens: Tensor | None) -> Condition:
+def _own(encoder: Encoder, values: Mapping[str, Any], tokens: Tensor | None) -> Condition:
     condition = read_condition(values, tokens)
     kind = values.get(KIND_KEY)
     if condition is None or kind != encoder.driven_by:
-        found = f"one driven by {kind}" if condition is not None else "another kind of model"
+        found = f"one for an expert driven by {kind}" if condition is not None else "one of another kind of model"
         raise ValueError(
-            f"Expected a condition of the same expert, which is driven by {encoder.driven_by}, and got one made for "
-            f"{found}; encode it with this expert's encoder, or give it to an expert of its own."
+            f"Expected a condition of the same expert, which is driven by {encoder.driven_by}, and got {found}; encode "
+            "it with this expert's encoder, or give it to an expert of its own."
         )
     return condition

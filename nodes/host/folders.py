@@ -9,6 +9,7 @@ from pathlib import Path
 import folder_paths
 
 from ...mcdm_core import Expert, load_expert
+from ...mcdm_core.checkpoints import text_encoder_among
 from ...mcdm_core.conditions import Encoder
 
 FOLDER = "mcdm"
@@ -52,16 +53,19 @@ def load(name: str) -> Expert:
     return load_expert(expert_path(name), text_encoder=_farl_path())
 
 
-def fingerprint(name: str) -> tuple[str, int, int, str | None]:
-    """Changes when the expert's file does, or the place of the text encoder it may need."""
-    path = expert_path(name)
+def fingerprint(name: str) -> tuple:
+    """Changes when the expert's file does, or that of the text encoder it may need."""
+    return tuple(_state(path) for path in (expert_path(name), _farl_path()) if path is not None)
+
+
+def _state(path: str) -> tuple[str, int, int]:
     status = os.stat(path)
-    return path, status.st_mtime_ns, status.st_size, _farl_path()
+    return path, status.st_mtime_ns, status.st_size
 
 
 def _farl_path() -> str | None:
     """FaRL's file, which the paper's face network reads texts with; it may lie in any folder of expert files."""
-    name = next((name for name in expert_names() if Path(name).name.lower().startswith("farl")), None)
+    name = text_encoder_among(expert_names())
     return None if name is None else expert_path(name)
 
 

@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from ...mcdm_core import Condition, Expert, UNetConfig
 from ...mcdm_core.networks import enlarge
 from .casting import make_offloadable
-from .conditioning import KIND_KEY, read_condition
+from .chain import Conditioning
+from .conditioning import KIND_KEY, read_condition, to_conditioning
+from .pixel_conditions import Reads
 from .pixel_sampling import PixelSpace, pixel_sampling
 
 _MODEL_TYPES = {"v": comfy.model_base.ModelType.V_PREDICTION}
@@ -75,7 +77,7 @@ class PixelNetwork(nn.Module):
 
 
 class PixelModel(comfy.model_base.BaseModel):
-    """A pixel-space expert; what it is told arrives through its own keys, but text tokens, which ComfyUI has one for.
+    """A pixel-space expert; what it is told arrives through its own keys, except text tokens, which have ComfyUI's.
 
     Args:
         expert: The loaded expert; its network becomes ComfyUI's to move.
@@ -91,8 +93,7 @@ class PixelModel(comfy.model_base.BaseModel):
         self.model_sampling = sampling
         self.diffusion_model = network
         self.expert_name = expert.name
-        self.kind = expert.encoder.kind
-        self.driven_by = expert.encoder.driven_by
+        self.reads = Reads(expert.name, expert.encoder, expert.network.config)
         self.unet_config: UNetConfig = expert.network.config
 
     def extra_conds(self, **kwargs: Any) -> dict[str, comfy.conds.CONDRegular]:
@@ -101,12 +102,11 @@ class PixelModel(comfy.model_base.BaseModel):
         Raises:
             ValueError: If the condition was made for another expert, or its maps have another size than the latent.
         """
-        if self.kind == "none":
+        if self.reads.nothing:
             return {}  # whatever the entry says, the network listens to nothing
         noise = kwargs["noise"]
         condition = read_condition(kwargs, kwargs.get("cross_attn"))
-        self._check_condition(condition, kwargs.get(KIND_KEY), noise)
-        moved = condition.to(kwargs["device"], self.get_dtype())
+        moved = self.reads.check(condition, kwargs.get(KIND_KEY), noise.shape).to(kwargs["device"], self.get_dtype())
         conds = {name: comfy.conds.CONDRegular(value) for name, value in moved.tensors().items()}
         if moved.context is not None:
             conds["c_crossattn"] = conds.pop("context")
@@ -116,30 +116,6 @@ class PixelModel(comfy.model_base.BaseModel):
             # Enlarged here as the network would do it, so that tiles and areas are cut from it as from the latent.
             conds["low_res"] = comfy.conds.CONDNoiseShape(enlarge(moved.low_res, noise.shape[-2:]))
         return {**conds, "text_active": comfy.conds.CONDConstant(moved.text_active)}
-
-    def _check_condition(self, condition: Condition | None, kind: str | None, noise: Tensor) -> None:
-        if condition is None:
-            raise ValueError(
-                f"The expert {self.expert_name} is driven by {self.driven_by} and got a CONDITIONING without one; "
-                "connect an Encode … (Expert) node that has this expert's encoder."
-            )
-        if kind != self.driven_by:
-            raise ValueError(
-                f"The expert {self.expert_name} is driven by {self.driven_by} and got a condition made for one driven "
-                f"by {kind}; connect an Encode … (Expert) node that has this expert's encoder."
-            )
-        if self.unet_config.low_res_channels and condition.low_res is None:
-            raise ValueError(
-                f"The expert {self.expert_name} enlarges a small picture and got a condition without one; connect "
-                "Encode Low Resolution between its Encode … node and it."
-            )
-        if condition.maps is not None and condition.maps.shape[-2:] != noise.shape[-2:]:
-            expected, found = tuple(condition.maps.shape[-2:]), tuple(noise.shape[-2:])
-            raise ValueError(
-                f"The expert {self.expert_name} expects a latent of {expected[1]}×{expected[0]} pixels, the size of "
-                f"its map, and got {found[1]}×{found[0]}; use Empty Latent (Expert) or scale the picture before "
-                "encoding it."
-            )
 
     def memory_required(self, input_shape: list[int], *args: Any, **kwargs: Any) -> float:
         """Bytes that one pass needs beside the weights.
@@ -152,6 +128,12 @@ class PixelModel(comfy.model_base.BaseModel):
         widths = [mult * config.model_channels for mult in config.channel_mult]
         skips = sum(width * (config.num_res_blocks + 1) / 4**level for level, width in enumerate(widths))
         return pixels * (skips + 8 * max(widths)) * comfy.model_management.dtype_size(self.get_dtype())
+
+
+def implicit_null(model: comfy.model_patcher.ModelPatcher) -> Conditioning | None:
+    """The null of an expert that listens to nothing, which need not be wired; None for every other MODEL."""
+    reads = getattr(model.model, "reads", None)
+    return to_conditioning(Condition(), reads.driven_by) if isinstance(reads, Reads) and reads.nothing else None
 
 
 def clamp_pixels(args: dict) -> Tensor:

@@ -56,7 +56,7 @@ def check_encoder(node_id: str | None, given: str) -> bool | str:
         try_encoder(encoder, given, node["inputs"])
     except ValueError as error:
         return str(error)
-    return True
+    return _check_made_for(encoder, node)
 
 
 def check_expert(node_id: str | None) -> bool | str:
@@ -78,16 +78,51 @@ def check_expert(node_id: str | None) -> bool | str:
     if isinstance(start, (int, float)) and isinstance(end, (int, float)) and not start < end:
         return f"Expected start below end and got {start:g} and {end:g}; swap them, or remove the expert."
     expert = _encoder_of(node, "model")
+    if expert is None or expert.kind == "none":
+        return True
+    made_for = _check_made_for(expert, node)
+    return _check_pictures(expert, node) if made_for is True else made_for
+
+
+def _check_made_for(expert: Encoder, node: dict) -> bool | str:
+    """Whether the condition and the null wired to a node were made for this expert."""
     for name in ("condition", "null"):
         source = _linked(node, name)
         made_for = _encoder_of(source, "encoder") if source else None
-        listens = expert is not None and expert.kind != "none"
-        if listens and made_for and expert.driven_by != made_for.driven_by:
+        if made_for and expert.driven_by != made_for.driven_by:
             return (
                 f"This expert is driven by {expert.driven_by} and its {name} was made for one driven by "
                 f"{made_for.driven_by}; connect an Encode … (Expert) node that has this expert's encoder."
             )
     return True
+
+
+def _check_pictures(expert: Encoder, node: dict) -> bool | str:
+    """Whether the condition and the null hold the pictures that the expert works on."""
+    needed = {
+        "MCDM_EncodeLowRes": ("enlarges a small picture", "Encode Low Resolution", expert.low_res is not None),
+        "MCDM_EncodeInpaint": ("fills in a picture", "Encode Inpainting (Expert)", expert.inpaint),
+    }
+    for name in ("condition", "null"):
+        passed = _encoded_by(node, name)
+        for class_type, (works, title, wanted) in needed.items():
+            if passed and wanted and class_type not in passed:
+                return f"This expert {works} and its {name} has none; connect {title} between its Encode … node and it."
+    return True
+
+
+def _encoded_by(node: dict, name: str) -> list[str]:
+    """The Encode … nodes that a condition comes through, none if it comes through any other node."""
+    passed: list[str] = []
+    link = node["inputs"].get(name)
+    while isinstance(link, list) and link:
+        source = _node(link[0]) or {}
+        class_type = source.get("class_type", "")
+        if not class_type.startswith("MCDM_Encode"):
+            return []
+        passed.append(class_type)
+        link = source["inputs"].get("null" if link[1] == 1 else "condition")
+    return passed
 
 
 def check_chain(node_id: str | None) -> bool | str:
@@ -138,7 +173,7 @@ def _check_coefficients(chain: Sequence[dict], weights: Sequence[float], reliabi
             "them, or let the weights sum to 1."
         )
     for index, (inputs, reliability) in enumerate(zip(chain, reliabilities, strict=True), start=1):
-        if reliability > 0 and "null" not in inputs:
+        if reliability > 0 and not _has_null(inputs):
             return (
                 f"Expected a null for expert {index}, whose reliability is {reliability:g} while the weights sum to "
                 f"{sum(weights):g}, and got none; connect its null, set its reliability to 0, or let the weights sum "
@@ -164,12 +199,18 @@ def check_own_null_chain(node_id: str | None) -> bool | str:
         )
     for index, inputs in enumerate(chain, start=1):
         cancels = math.isclose(inputs["reliability"] / total, inputs["weight"])
-        if not cancels and "null" not in inputs:
+        if not cancels and not _has_null(inputs):
             return (
                 f"Expected a null for expert {index}, whose weight is {inputs['weight']:g} and reliability "
                 f"{inputs['reliability']:g}, and got none; connect its null, or set both to 0."
             )
     return True
+
+
+def _has_null(expert: dict) -> bool:
+    """Whether an expert has a null, its own or, being unconditional, the one that need not be wired."""
+    encoder = _encoder_of({"inputs": expert}, "model")
+    return "null" in expert or (encoder is not None and encoder.kind == "none")
 
 
 def _node(node_id: Any) -> dict | None:

@@ -185,7 +185,7 @@ def _check_conditioning(
         raise ValueError(f"Expected a {role} with at least one entry for {name} and got an empty one; connect another.")
     for tokens, values in conditioning:
         if isinstance(model, PixelModel):
-            _check_pixel_conditioning(model, name, role, values, latent_image)
+            _check_pixel_conditioning(model, name, role, {**values, "cross_attn": tokens}, latent_image)
         elif isinstance(tokens, Tensor):
             _check_tokens(model, name, role, tokens)
 

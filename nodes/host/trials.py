@@ -36,11 +36,15 @@ def _try_text(encoder: Encoder, picture: Tensor, inputs: Inputs) -> None:
 
 
 def _try_class(encoder: Encoder, picture: Tensor, inputs: Inputs) -> None:
-    encoder.encode_class(encoder.find_class(_widget(inputs, "class_name", "0")))
+    name = inputs.get("class_name")
+    encoder.encode_class(encoder.find_class(name) if isinstance(name, str) else 0)
 
 
 def _try_map(encoder: Encoder, picture: Tensor, inputs: Inputs) -> None:
-    condition = encoder.encode_map(picture, _widget(inputs, "map", "auto"))
+    kind = inputs.get("map", "auto")
+    if not isinstance(kind, str):  # made by another node, so that only the run knows
+        return
+    condition = encoder.encode_map(picture, kind)
     if inputs.get("with_text") is True:
         encoder.with_text(condition)
     if inputs.get("map_order") == SWAPPED_ORDER:
@@ -52,11 +56,11 @@ def _try_sketch(encoder: Encoder, picture: Tensor, inputs: Inputs) -> None:
 
 
 def _try_low_res(encoder: Encoder, picture: Tensor, inputs: Inputs) -> None:
-    encoder.encode_low_res(picture, _told_before(inputs))
+    encoder.encode_low_res(picture, _beside(encoder, inputs))
 
 
 def _try_inpaint(encoder: Encoder, picture: Tensor, inputs: Inputs) -> None:
-    encoder.encode_inpaint(picture, picture, _told_before(inputs))
+    encoder.encode_inpaint(picture, picture, _beside(encoder, inputs))
 
 
 _TRIALS: dict[str, Callable[[Encoder, Tensor, Inputs], None]] = {
@@ -69,12 +73,6 @@ _TRIALS: dict[str, Callable[[Encoder, Tensor, Inputs], None]] = {
 }
 
 
-def _widget(inputs: Inputs, name: str, unknown: str) -> str:
-    """Value of a text widget or a choice; `unknown` where another node makes it."""
-    value = inputs.get(name)
-    return value if isinstance(value, str) else unknown
-
-
-def _told_before(inputs: Inputs) -> Condition | None:
-    """Stands for the condition that the node is given beside the picture, if it is given one."""
-    return Condition() if "condition" in inputs else None
+def _beside(encoder: Encoder, inputs: Inputs) -> Condition | None:
+    """Stands for what the expert is told beside a picture; encoding a text for it would take too long here."""
+    return None if encoder.kind == "class" and "condition" not in inputs else Condition()

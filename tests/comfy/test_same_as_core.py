@@ -34,8 +34,9 @@ def in_comfyui(node, experts, spacing, seed, eta=0.0):
 def in_the_core(core, sampling, base, names, experts, spacing, seed, eta=0.0):
     terms = []
     denoising = sys.modules["mcdm_pack.mcdm_core.terms"]
+    read_condition = sys.modules["mcdm_pack.nodes.host.conditioning"].read_condition
     for name, expert in zip(names, experts, strict=True):
-        condition, null = (value[0][1]["mcdm_condition"] for value in (expert.condition, expert.null))
+        condition, null = (read_condition(*reversed(value[0])) for value in (expert.condition, expert.null))
         loaded = core.load_expert(base / "models" / "mcdm" / name)
         terms.append(denoising.Term(loaded, condition, null, weight=1.5))
     noise = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(seed))

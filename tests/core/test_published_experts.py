@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from mcdm_core import Condition, Overrides, convert_expert, load_expert, read_metadata
 from mcdm_core.__main__ import main
-from mcdm_core.checkpoints import CheckpointError
+from mcdm_core.checkpoints import FARL, CheckpointError, text_encoder_among
 from mcdm_core.conditions import load_towers
 from mcdm_core.networks import UNetConfig
 from mcdm_core.recognition.layout import Layout
@@ -110,6 +110,13 @@ def test_farl_is_found_beside_the_face_network(tmp_path):
     condition = encoder.encode_text("blonde hair")
     assert torch.equal(condition.embedding, tower.encode(["blonde hair"]))
     assert condition.text_active
+
+
+def test_the_right_one_of_several_farls_is_taken():
+    names = ["FaRL-Base-Patch16-LAIONFace20M-ep16.pth", f"farl/{FARL}", "base.pt"]
+    assert text_encoder_among(names) == f"farl/{FARL}"
+    assert text_encoder_among(["base.pt", "farl.safetensors"]) == "farl.safetensors"
+    assert text_encoder_among(["base.pt"]) is None
 
 
 @pytest.mark.parametrize(

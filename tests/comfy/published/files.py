@@ -51,9 +51,15 @@ FILES = {
     ),
     "model_latest.pt": Published(
         {"map_channels": 6, "convert_maps": True, "film_dim": EMBEDDING},
-        {"kind": "face", "maps": ["face", "hair"], "map_channels": 6, "embedding": EMBEDDING},
+        {
+            "kind": "face",
+            "maps": ["face", "hair"],
+            "map_channels": 6,
+            "embedding": EMBEDDING,
+            "background": -1.0,
+        },
     ),
-    "model_sketch.pt": Published({"map_channels": 3}, {"kind": "sketch", "map_channels": 3}),
+    "model_sketch.pt": Published({"map_channels": 3}, {"kind": "sketch", "map_channels": 3, "background": -1.0}),
 }
 
 

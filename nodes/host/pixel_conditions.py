@@ -1,0 +1,99 @@
+"""Which conditions a pixel-space expert can be asked under."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...mcdm_core import Condition, UNetConfig
+from ...mcdm_core.conditions import Encoder
+
+_CONNECT = "connect an Encode … (Expert) node that has this expert's encoder"
+
+
+class Reads:
+    """What an expert reads, kept without its encoder, whose text model may be large.
+
+    Attributes:
+        driven_by: What drives the expert, for people.
+        nothing: Whether it listens to no condition at all.
+
+    Args:
+        name: The expert's name.
+        encoder: Its encoder.
+        config: Its network.
+    """
+
+    def __init__(self, name: str, encoder: Encoder, config: UNetConfig):
+        self.driven_by = encoder.driven_by
+        self.nothing = encoder.kind == "none"
+        self._name = name
+        self._config = config
+        self._inpaint = encoder.inpaint
+
+    def check(self, condition: Condition | None, kind: str | None, shape: Sequence[int]) -> Condition:
+        """The condition, if the expert can be asked under it.
+
+        Args:
+            condition: What a CONDITIONING says, None for one of other models.
+            kind: What drives the expert it was made for.
+            shape: Of the latent, (B, C, H, W).
+
+        Raises:
+            ValueError: If it was made for another expert, lacks a picture that this one works on, or does not fit the
+                latent.
+        """
+        if condition is None:
+            raise ValueError(
+                f"The expert {self._name} is driven by {self.driven_by} and got a CONDITIONING without one; {_CONNECT}."
+            )
+        if kind != self.driven_by:
+            raise ValueError(
+                f"The expert {self._name} is driven by {self.driven_by} and got a condition made for one driven by "
+                f"{kind}; {_CONNECT}."
+            )
+        self._check_pictures(condition)
+        self._check_text(condition)
+        self._check_size(condition, shape)
+        return condition
+
+    def _check_pictures(self, condition: Condition) -> None:
+        if self._config.low_res_channels and condition.low_res is None:
+            raise ValueError(
+                f"The expert {self._name} enlarges a small picture and got a condition without one; connect Encode Low "
+                "Resolution between its Encode … node and it."
+            )
+        if self._inpaint and condition.maps is None:
+            raise ValueError(
+                f"The expert {self._name} fills in a picture and got a condition without one; connect Encode "
+                "Inpainting between its Encode … node and it."
+            )
+
+    def _check_text(self, condition: Condition) -> None:
+        """ComfyUI's nodes may have mixed texts of several models, or taken a part of one away."""
+        config = self._config
+        reads_tokens = config.context_dim is not None
+        width = config.film_dim or config.pooled_dim or 4 * config.model_channels
+        complete = condition.context is not None and condition.embedding is not None
+        fits = all(
+            value is None or value.shape[-1] == expected
+            for value, expected in ((condition.embedding, width), (condition.context, config.context_dim))
+        )
+        if not fits or (reads_tokens and not complete):
+            raise ValueError(
+                f"The expert {self._name} got a text that is not as its encoder made it; average or combine only texts "
+                "that were encoded for this expert."
+            )
+
+    def _check_size(self, condition: Condition, shape: Sequence[int]) -> None:
+        batch, (height, width) = shape[0], shape[-2:]
+        if condition.rows not in (None, 1, batch):
+            raise ValueError(
+                f"The expert {self._name} got a condition of {condition.rows} rows for a latent of {batch}; give it 1 "
+                f"or {batch} pictures, or set the latent's batch size to {condition.rows}."
+            )
+        if condition.maps is not None and condition.maps.shape[-2:] != (height, width):
+            expected = condition.maps.shape[-2:]
+            raise ValueError(
+                f"The expert {self._name} expects a latent of {expected[1]}×{expected[0]} pixels, the size of its map, "
+                f"and got {width}×{height}; use Empty Latent (Expert) or scale the picture before encoding it."
+            )

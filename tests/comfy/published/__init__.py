@@ -1,0 +1,1 @@
+"""The published experts in the nodes, on small random files of their layouts."""

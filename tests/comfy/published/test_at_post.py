@@ -1,0 +1,90 @@
+"""What can be known of a prompt when it is queued."""
+
+import sys
+
+import pytest
+
+from .given import LINK, TEXTS
+
+
+@pytest.mark.parametrize(
+    ("name", "node_id", "inputs"),
+    [
+        ("base.pt", "MCDM_EncodeText", {"text": TEXTS[0]}),
+        ("model_latest.pt", "MCDM_EncodeText", {"text": TEXTS[0]}),
+        ("64x64_diffusion.pt", "MCDM_EncodeClass", {"class_name": "tabby"}),
+        ("model_latest.pt", "MCDM_EncodeMap", {"map": "face", "with_text": True, "map_order": "hair, face"}),
+        ("upsample.pt", "MCDM_EncodeLowRes", {"image": LINK}),
+        ("64_256_upsampler.pt", "MCDM_EncodeLowRes", {"image": LINK, "condition": LINK}),
+        ("upsample_inpaint.pt", "MCDM_EncodeInpaint", {"image": LINK, "mask": LINK}),
+    ],
+)
+def test_what_suits_the_expert_passes_at_post(validate, name, node_id, inputs):
+    assert validate(name, node_id, **inputs) is True
+
+
+@pytest.mark.parametrize(
+    ("name", "node_id", "inputs", "sentence"),
+    [
+        ("64x64_diffusion.pt", "MCDM_EncodeText", {"text": TEXTS[0]}, "not by text"),
+        ("64x64_diffusion.pt", "MCDM_EncodeClass", {"class_name": "tabbi"}, "tabby"),
+        ("model_latest.pt", "MCDM_EncodeMap", {"map": "auto"}, "choose one of"),
+        ("model_sketch.pt", "MCDM_EncodeMap", {"map": "face"}, "not by a segmentation map"),
+        ("base.pt", "MCDM_EncodeLowRes", {"image": LINK}, "not by a small picture"),
+        ("64_256_upsampler.pt", "MCDM_EncodeLowRes", {"image": LINK}, "a class beside the picture and got none"),
+        ("base.pt", "MCDM_EncodeInpaint", {"image": LINK, "mask": LINK}, "not by a picture to fill in"),
+    ],
+)
+def test_what_does_not_is_refused_at_post(validate, name, node_id, inputs, sentence):
+    assert sentence in str(validate(name, node_id, **inputs))
+
+
+def test_the_order_of_maps_and_text_are_the_face_networks_alone(validate, small_experts):
+    assert "leave the order" in validate(small_experts["hair"], "MCDM_EncodeMap", map="hair", map_order="hair, face")
+    assert "reads no text" in validate(small_experts["hair"], "MCDM_EncodeMap", map="hair", with_text=True)
+
+
+def loader(name):
+    return {"class_type": "MCDM_LoadExpert", "inputs": {"expert_name": name}}
+
+
+def encode(kind, load, **inputs):
+    return {"class_type": f"MCDM_Encode{kind}", "inputs": {"encoder": [load, 1], **inputs}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({}, None),
+        ({"small": encode("LowRes", "up", image=LINK, condition=["base text", 0], null=["text", 1])}, "made for one"),
+        ({"expert": {"condition": ["text", 0]}}, "its condition has none; connect Encode Low Resolution"),
+        ({"expert": {"null": ["text", 1]}}, "its null has none; connect Encode Low Resolution"),
+        ({"expert": {"condition": LINK}}, None),
+    ],
+)
+def test_an_upsampler_without_its_picture_is_refused_at_post(host, published, changes, sentence):
+    prompt = {
+        "up": loader("upsample.pt"),
+        "base": loader("base.pt"),
+        "text": encode("Text", "up", text=TEXTS[0]),
+        "base text": encode("Text", "base", text=TEXTS[0]),
+        "small": encode("LowRes", "up", image=LINK, condition=["text", 0], null=["text", 1]),
+        "expert": {"class_type": "MCDM_Expert", "inputs": {"model": ["up", 0], "weight": 1.0}},
+    }
+    prompt["expert"]["inputs"] |= {"condition": ["small", 0], "null": ["small", 1], **changes.pop("expert", {})}
+    host.prompt.remember_prompt({"prompt": {**prompt, **changes}})
+    found = [host.prompt.check_encoder("small", "low resolution"), host.prompt.check_expert("expert")]
+    host.prompt.remember_prompt({})
+    refusals = [answer for answer in found if answer is not True]
+    assert refusals == [] if sentence is None else sentence in refusals[0]
+
+
+def test_validation_runs_no_text_transformer(validate, core, monkeypatch):
+    transformer = sys.modules["mcdm_pack.mcdm_core.networks"].TextTransformer
+    monkeypatch.setattr(transformer, "forward", lambda *_: pytest.fail("the transformer ran"))
+    assert validate("upsample.pt", "MCDM_EncodeLowRes", image=LINK) is True
+    assert validate("upsample.pt", "MCDM_EncodeText", text=TEXTS[0]) is True
+
+
+def test_a_linked_kind_of_map_is_left_to_the_run(validate):
+    assert validate("model_latest.pt", "MCDM_EncodeMap", map=LINK) is True
