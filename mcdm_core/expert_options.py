@@ -125,6 +125,10 @@ def encode_request(expert: Expert, request: ExpertRequest) -> Condition | None:
     condition = None
     for kind, value in given.items():
         condition = _ENCODINGS[kind](expert.encoder, value, request)
+    if (request.with_text or request.map_kind != "auto") and request.map is None:
+        raise ValueError(
+            f"--with-text and --map-kind describe a map, but {request.expert} got none; add --map or leave them out."
+        )
     if request.with_text and condition is not None:
         condition = expert.encoder.with_text(condition)
     if request.low_res is not None:

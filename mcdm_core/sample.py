@@ -63,10 +63,13 @@ def sample_seed(
 
 
 def add_sampling_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `sample_seed`: `seed`, `steps`, `eta` and `device`."""
+    """Add the options of `sample_seed`: `seed`, `steps`, `eta`, `temperature` and `device`."""
     parser.add_argument("--seed", type=int, default=0, help="seed of the noise (0)")
     parser.add_argument("--steps", default="100", help='number of DDIM steps, or a spacing such as "ddim50" (100)')
     parser.add_argument("--eta", type=float, default=0.0, help="noise added in each step, 0 none, 1 as in DDPM (0)")
+    parser.add_argument(
+        "--temperature", type=float, default=1.0, help="factor of the start noise; published upsamplers want 0.997 (1)"
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="torch device")
 
 
@@ -86,9 +89,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     add_expert_options(parser)
     add_sampling_options(parser)
     parser.add_argument("--count", type=int, default=1, help="number of pictures (1)")
-    parser.add_argument(
-        "--temperature", type=float, default=1.0, help="factor of the start noise; published upsamplers want 0.997 (1)"
-    )
     parser.add_argument("--output", type=Path, default=Path("out/sample.png"), help="file to write (out/sample.png)")
     options = parser.parse_args(argv)
 

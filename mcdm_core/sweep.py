@@ -47,7 +47,13 @@ def swept_terms(terms: Sequence[Term], sweep: Sweep, cell: Cell) -> list[Term]:
 
 
 def sample_cells(
-    terms: Sequence[Term], sweep: Sweep, steps: str, eta: float, device: str, callback: Callback | None = None
+    terms: Sequence[Term],
+    sweep: Sweep,
+    steps: str,
+    eta: float,
+    device: str,
+    callback: Callback | None = None,
+    temperature: float = 1.0,
 ) -> Iterator[tuple[Cell, Image.Image]]:
     """Sample a sweep cell by cell, each as `python -m mcdm_core sample` samples one picture.
 
@@ -58,6 +64,7 @@ def sample_cells(
         eta: η of DDIM.
         device: Where to sample.
         callback: See `Callback`.
+        temperature: Factor of the start noise.
 
     Yields:
         A cell and its picture.
@@ -72,7 +79,7 @@ def sample_cells(
     for swept in cells.values():
         ProductDenoiser(swept).check_run(noise, sigmas)
     for cell, swept in cells.items():
-        (sample,) = sample_seed(swept, cell.seed, 1, steps, eta, device, callback)
+        (sample,) = sample_seed(swept, cell.seed, 1, steps, eta, device, callback, temperature)
         yield cell, to_picture(sample)
 
 
@@ -98,7 +105,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     pictures: dict[Cell, Image.Image] = {}
     try:
         with progress_bar(f"{len(cells)} cells", len(cells) * steps) as callback:
-            for cell, picture in sample_cells(terms, sweep, options.steps, options.eta, options.device, callback):
+            settings = (options.steps, options.eta, options.device, callback, options.temperature)
+            for cell, picture in sample_cells(terms, sweep, *settings):
                 pictures[cell] = picture
                 sweep_grid(sweep, name, pictures).save(options.output)
     except KeyboardInterrupt:

@@ -110,6 +110,7 @@ def test_several_pictures_make_a_grid(hair, hair_map, tmp_path):
         (["--expert", "{hair}", "--map", "{hair}"], "should be a picture"),
         (["--expert", "{hair}", "--map", "nowhere.png"], "nowhere.png"),
         (["--expert", "nobody"], "shipped expert"),
+        (["--expert", "{hair}", "--with-text"], "describe a map"),
         (["--expert", "{hair}"], "Expected a condition"),
         (["--expert", "{hair}", "--map", "{map}", "--steps", "many"], "many"),
     ],
