@@ -1,38 +1,20 @@
 """What sampled faces show of what they were asked for."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from ..conditions.sketch import edges
-from .held_out import HeldOut
-from .metrics import (
-    bootstrap_interval,
+from ..metrics import (
+    Figure,
+    attribute_accuracy,
     boundary_f1,
     f1_score,
     flat_noise,
     high_frequency_energy,
     intersection_over_union,
 )
+from .held_out import HeldOut
 from .parser import parse_face
 from .reader import Reader
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A mean over samples with its 95 % bootstrap interval."""
-
-    mean: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, values: list[float]) -> "Figure":
-        """Figure of one value a sample."""
-        return cls(float(np.mean(values)), *bootstrap_interval(np.array(values, dtype=np.float64)))
-
-    def __str__(self) -> str:
-        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
 def measure_maps(images: np.ndarray, faces: HeldOut, sources: dict[str, list[int]]) -> dict[str, Figure]:
@@ -77,12 +59,7 @@ def measure_attributes(images: np.ndarray, faces: HeldOut, indices: list[int], r
     for image in images:
         for name, value in parse_face(image).colors.items():
             read.setdefault(name, []).append(value)
-    right = {
-        name: [float(value == faces.faces[i].attributes[name]) for value, i in zip(values, indices, strict=True)]
-        for name, values in read.items()
-    }
-    means = np.mean(list(right.values()), axis=0).tolist()
-    return {name: Figure.of(values) for name, values in right.items()} | {"mean of attributes": Figure.of(means)}
+    return attribute_accuracy(read, [faces.faces[i].attributes for i in indices], mean="mean of attributes")
 
 
 def measure_cleanness(images: np.ndarray, faces: HeldOut) -> dict[str, float]:

@@ -11,8 +11,8 @@ from ..data.animals import ANIMALS
 from ..data.landscape_captions import landscape_caption
 from ..data.landscapes import ATTRIBUTES, draw_landscape
 from ..experts import Expert
+from ..metrics import Figure, attribute_accuracy, class_accuracy
 from .animals import animal_reader
-from .faces import Figure
 from .landscape_parser import parse_landscape
 from .reader import Reader
 from .sampling import SampleSetting, draw_samples
@@ -114,15 +114,10 @@ def measure_scenes(images: np.ndarray, asked: list[Scene], reader: Reader) -> di
         asked: What each was asked to show.
         reader: Reads animals.
     """
-    read = reader.read(images)
     parsed = [parse_landscape(image) for image in images]
-    figures = {"animal": Figure.of([float(a == scene.animal) for a, scene in zip(read, asked, strict=True)])}
-    right = {
-        name: [float(p[name] == scene.attributes[name]) for p, scene in zip(parsed, asked, strict=True)]
-        for name in ATTRIBUTES
-    }
-    means = np.mean(list(right.values()), axis=0).tolist()
-    return figures | {name: Figure.of(values) for name, values in right.items()} | {"landscape": Figure.of(means)}
+    read = {name: [values[name] for values in parsed] for name in ATTRIBUTES}
+    animals = class_accuracy(reader.read(images), [scene.animal for scene in asked])
+    return {"animal": animals} | attribute_accuracy(read, [scene.attributes for scene in asked], mean="landscape")
 
 
 def _setting(arguments: argparse.Namespace, name: str, weights: dict[str, float], reliability: float) -> SceneSetting:

@@ -59,9 +59,9 @@ def test_figures_count_what_was_asked_for(reader):
     other = next(value for value in ATTRIBUTES["sky"] if value != parsed["sky"])
     fox = replace(tiger, animal="fox", attributes=parsed | {"sky": other})
     figures = measure_scenes(np.stack([image, image]), [tiger, fox], reader)
-    assert figures["animal"].mean == 0.5
-    assert (figures["sky"].mean, figures["orb"].mean, figures["hills"].mean) == (0.5, 1.0, 1.0)
-    assert figures["landscape"].mean == pytest.approx(5 / 6)
+    assert figures["animal"].value == 0.5
+    assert (figures["sky"].value, figures["orb"].value, figures["hills"].value) == (0.5, 1.0, 1.0)
+    assert figures["landscape"].value == pytest.approx(5 / 6)
 
 
 def run(what, experts, out):
