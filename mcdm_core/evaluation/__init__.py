@@ -17,12 +17,12 @@ def main(argv: list[str] | None = None) -> int:
         choices=[
             *("maps", "captions", "sketches", "scenes"),
             *("choose-map-weight", "choose-text-weight", "choose-scene-weight"),
-            *("train-mouth-reader", "train-animal-reader"),
+            *("train-mouth-reader", "train-animal-reader", "train-features"),
         ],
         help="maps: hair + skin united, each alone, w = 1, and maps of two faces; captions: a caption with the maps of "
         "another face, and alone; sketches: the sketch expert alone; scenes: an animal and a landscape united, each "
         "alone, and at three reliabilities; choose-…: weights on validation faces or scenes; train-mouth-reader, "
-        "train-animal-reader: the classifiers that read them",
+        "train-animal-reader: the classifiers that read them; train-features: the feature network of drawings",
     )
     parser.add_argument("--experts", type=Path, default=Path(__file__).resolve().parents[2] / "experts")
     parser.add_argument("--out", type=Path, default=Path("runs/evaluation"))
@@ -39,9 +39,14 @@ def main(argv: list[str] | None = None) -> int:
 
     if arguments.what.startswith("train-"):
         from .animals import train_animal_reader
+        from .features import train_features
         from .mouth import train_mouth_reader
 
-        train = {"train-mouth-reader": train_mouth_reader, "train-animal-reader": train_animal_reader}
+        train = {
+            "train-mouth-reader": train_mouth_reader,
+            "train-animal-reader": train_animal_reader,
+            "train-features": train_features,
+        }
         log.info("Wrote %s", train[arguments.what]())
         return 0
     from .protocols import PROTOCOLS, to_markdown

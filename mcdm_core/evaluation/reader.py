@@ -5,11 +5,12 @@ softness for another class.
 """
 
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn as nn
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -20,6 +21,7 @@ from ..networks.image_encoder import ImageEncoder
 log = logging.getLogger(__name__)
 
 WIDTH = 16
+BATCH = 64
 
 
 class Reader:
@@ -58,20 +60,36 @@ def train_reader(path: Path, images: Tensor, labels: Tensor, classes: int, steps
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     network = ImageEncoder(classes, WIDTH)
+
+    def loss() -> Tensor:
+        index = torch.from_numpy(rng.integers(0, len(images), BATCH))
+        pictures = _disturb(images[index].float() / 127.5 - 1, rng)
+        return F.cross_entropy(network(pictures), labels[index], label_smoothing=0.05)
+
+    fit(network, loss, steps, path.stem)
+    save_file({key: value.half().contiguous() for key, value in network.state_dict().items()}, path)
+    return path
+
+
+def fit(network: nn.Module, loss: Callable[[], Tensor], steps: int, name: str) -> None:
+    """Fit a network by AdamW, its rate rising to 2e-3 and falling again.
+
+    Args:
+        network: What to fit.
+        loss: Loss of a batch, drawn anew at each call.
+        steps: Optimizer steps.
+        name: Shown with the progress.
+    """
     optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.05)
     rates = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=2e-3, total_steps=max(steps, 2))
-    for step in tqdm(range(steps), desc=path.stem, unit="step"):
-        index = torch.from_numpy(rng.integers(0, len(images), 64))
-        pictures = _disturb(images[index].float() / 127.5 - 1, rng)
-        loss = F.cross_entropy(network(pictures), labels[index], label_smoothing=0.05)
+    for step in tqdm(range(steps), desc=name, unit="step"):
+        value = loss()
         optimizer.zero_grad()
-        loss.backward()
+        value.backward()
         optimizer.step()
         rates.step()
         if step % 250 == 0:
-            log.info("%s, step %d: loss %.3f", path.stem, step, loss.item())
-    save_file({key: value.half().contiguous() for key, value in network.state_dict().items()}, path)
-    return path
+            log.info("%s, step %d: loss %.3f", name, step, value.item())
 
 
 def _disturb(pictures: Tensor, rng: np.random.Generator) -> Tensor:

@@ -14,6 +14,11 @@ HEAVY = {
     "resvg_py",
     "einops",
     "scipy",
+    "skimage",
+    "torchvision",
+    "deepinv",
+    "mcdm_core.metrics",
+    "mcdm_core.evaluation",
     "mcdm_core.training",
     "mcdm_core.data",
 }
@@ -30,6 +35,10 @@ def test_importing_the_core_needs_torch_and_little_else():
     modules = imported_by("import mcdm_core")
     assert "torch" in modules
     assert modules & (COMFYUI | HEAVY) == set()
+
+
+def test_metrics_import_their_libraries_when_they_are_used():
+    assert imported_by("import mcdm_core.metrics") & (COMFYUI | (HEAVY - {"mcdm_core.metrics"})) == set()
 
 
 def test_encoders_and_loading_need_no_comfyui():

@@ -18,6 +18,7 @@ from mcdm_core.data.faces import (
     draw_face,
     render_face,
 )
+from mcdm_core.evaluation.features import FIRST_FACE_SEED as FEATURES_SEED
 from mcdm_core.evaluation.held_out import TEST_SEED, VALIDATION_SEED
 from mcdm_core.evaluation.mouth import FIRST_SEED as MOUTH_SEED
 from mcdm_core.metrics import intersection_over_union
@@ -153,7 +154,7 @@ def test_no_face_is_in_two_data_sets():
         sets[name] = range(config.data.seed, config.data.seed + config.data.count + config.report.held_out)
     encoder = load_dual_encoder_config(CONFIGS / "encoder.toml")
     sets["encoder"] = range(encoder.seed, encoder.seed + encoder.count + 128)
-    own = {"mouth": MOUTH_SEED, "test": TEST_SEED, "validation": VALIDATION_SEED}
+    own = {"mouth": MOUTH_SEED, "features": FEATURES_SEED, "test": TEST_SEED, "validation": VALIDATION_SEED}
     sets |= {name: range(seed, seed + 100_000) for name, seed in own.items()}
     for (one, seeds), (other, others) in combinations(sets.items(), 2):
         assert not (seeds.start < others.stop and others.start < seeds.stop), f"{one} and {other} overlap"

@@ -1,0 +1,44 @@
+"""Perceptual distance over a stated feature network."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .features import BATCH, FeatureNetwork, to_network
+from .pictures import checked_pairs
+
+
+@torch.no_grad()
+def perceptual_distance(images: np.ndarray, references: np.ndarray, network: FeatureNetwork) -> np.ndarray:
+    """How far apart a network sees pictures and their references, layer by layer.
+
+    Σ_l 1/(H_l W_l) Σ_hw |ŷ_l,hw − ŷ'_l,hw|², where ŷ are activations scaled to length 1 over the channels at every
+    position: Eq. 1 of Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric" (CVPR
+    2018), with all weights w_l = 1. It is not LPIPS, whose weights were fitted to human judgements: name the network
+    beside the figure.
+
+    Args:
+        images: uint8, (N, H, W, 3).
+        references: uint8, (N, H, W, 3).
+        network: Gives the layers, see `PictureFeatures`.
+
+    Returns:
+        Distance of each pair, float64, (N,), in 0 (same activations) … 4 times the number of layers (opposite ones).
+
+    Raises:
+        ValueError: The pictures are not uint8 (N, H, W, 3), or their shapes differ.
+    """
+    images, references = checked_pairs(images, references)
+    chunks = zip(to_network(images).split(BATCH), to_network(references).split(BATCH), strict=True)
+    return torch.cat([_distances(network(one).layers, network(other).layers) for one, other in chunks]).numpy()
+
+
+def _distances(one: tuple[Tensor, ...], other: tuple[Tensor, ...]) -> Tensor:
+    layers = zip(one, other, strict=True)
+    return torch.stack([_unit(a).sub(_unit(b)).square().sum(dim=1).mean(dim=(1, 2)) for a, b in layers]).sum(dim=0)
+
+
+def _unit(activations: Tensor) -> Tensor:
+    """Scaled to length 1 over the channels; where all are 0 they stay so."""
+    return F.normalize(activations.double(), dim=1)
