@@ -9,6 +9,7 @@ from .bootstrap import Figure, bootstrap_interval, pivotal_figure
 from .cleanness import flat_noise, high_frequency_energy
 from .features import DrawingFeatures, FeatureNetwork, PictureFeatures, drawing_features, feature_vectors
 from .frechet import frechet_distance, frechet_figure
+from .naturalness import niqe
 from .perceptual import perceptual_distance
 from .resnet import resnet_features
 from .segmentation import boundary_f1, f1_score, intersection_over_union, mean_f1, mean_iou
@@ -33,6 +34,7 @@ __all__ = [
     "intersection_over_union",
     "mean_f1",
     "mean_iou",
+    "niqe",
     "perceptual_distance",
     "pivotal_figure",
     "resnet_features",
