@@ -128,7 +128,7 @@ class EncodeMap(io.ComfyNode):
             category="mcdm/conditions",
             description=(
                 "Condition of an expert that is driven by a segmentation map (paper, §4.1): x_i in ε_i(z_t, x_i, t). "
-                "The map is scaled to the expert's size and concatenated to z_t. The null is a black map."
+                "The map is scaled to the expert's size and concatenated to z_t. The null is no map."
             ),
             inputs=[
                 ExpertEncoder.Input("encoder", tooltip=_ENCODER_TOOLTIP),
@@ -208,7 +208,7 @@ class EncodeSketch(io.ComfyNode):
             category="mcdm/conditions",
             description=(
                 "Condition of a sketch expert (paper, §7.5): the edges of a picture as Canny finds them, or a "
-                "drawing. The null is a black sketch."
+                "drawing. The null is no sketch."
             ),
             inputs=[
                 ExpertEncoder.Input("encoder", tooltip=_ENCODER_TOOLTIP),

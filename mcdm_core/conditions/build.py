@@ -52,7 +52,7 @@ def build_encoder(
             case "none":
                 return Encoder(image_size, channels)
             case "map":
-                return MapEncoder(condition_spec["map"], image_size, channels)
+                return MapEncoder(condition_spec["map"], image_size, channels, background)
             case "maps":
                 return MultiMapEncoder(condition_spec["maps"], image_size, channels, background=background)
             case "sketch":

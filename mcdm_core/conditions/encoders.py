@@ -203,30 +203,32 @@ class Encoder:
 
 
 class MapEncoder(Encoder):
-    """Encoder of an expert that reads one segmentation map; null is a black map.
+    """Encoder of an expert that reads one segmentation map; null is 0 everywhere.
 
     Args:
         name: Kind of map: "hair" or "skin".
         image_size: The expert's height and width in pixels.
         channels: Channels of the expert's samples.
+        background: See `Encoder`.
     """
 
     kind = "map"
 
-    def __init__(self, name: str, image_size: int, channels: int = 3):
+    def __init__(self, name: str, image_size: int, channels: int = 3, background: float = 0.0):
         super().__init__(image_size, channels)
+        self.background = background
         self.name = canonical_map(name)
         self.driven_by = f"a {self.name} map"
 
     def null(self, batch: int = 1) -> Condition:
-        """A black map per row."""
+        """No map, per row."""
         return Condition(maps=torch.zeros(batch, 1, self.image_size, self.image_size))
 
     def encode_map(self, image: Tensor, kind: str = AUTO) -> Condition:
         """See `Encoder.encode_map`; maps of shape (B, 1, size, size)."""
         if kind != AUTO and canonical_map(kind) != self.name:
             self._refuse(f"a {kind} map")
-        return Condition(maps=read_map(image, self.name, self.image_size))
+        return Condition(maps=self._as_told(read_map(image, self.name, self.image_size)))
 
     encode = encode_map
 

@@ -65,5 +65,5 @@ def read_map(image: Tensor, name: str, size: int) -> Tensor:
     what = f"{name} map"
     result = fit(read_gray(image, name), size, what)
     if not result.any():
-        logger.warning("The %s is black all over: it says that there is no %s.", what, name)
+        logger.warning("The %s is black all over; check that it is the right picture.", what)
     return result

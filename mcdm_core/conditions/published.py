@@ -315,15 +315,16 @@ def _picture(image: Tensor, size: int, what: str) -> Tensor:
 def _known_part(image: Tensor, mask: Tensor, size: int) -> Tensor:
     """The picture, 0 where the mask hides it, and a channel that is 1 where it does not, shape (B, 4, size, size)."""
     hidden = read_image(mask, "mask").mean(1, keepdim=True)
-    if not hidden.any():
-        logger.warning(
-            "The mask is black all over, so that nothing is to be filled in; paint white where it should be."
-        )
     if hidden.shape[2:] != image.shape[1:3]:  # a mask lies over the whole of its picture, whatever its own size
         hidden = F.interpolate(hidden, image.shape[1:3], mode="bilinear", align_corners=False)
     picture = Condition(maps=_picture(image, size, "picture to fill in"))
     pair = expand_together(picture, Condition(maps=(fit(hidden, size, "mask") < 0.5).to(hidden)))
     shown, known = (part.tensors()["maps"] for part in pair)
+    if known.all():
+        logger.warning(
+            "The mask hides nothing of the picture's middle square, so that nothing is filled in; paint it white, by "
+            "more than a half, where something should be."
+        )
     return torch.cat([shown * known, known], dim=1)
 
 

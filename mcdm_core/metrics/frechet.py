@@ -45,7 +45,8 @@ def frechet_figure(a: np.ndarray, b: np.ndarray, seed: int = 0, draws: int = 500
     """Distance of the two distributions, with most of the bias of finite sets taken off, and its bootstrap interval.
 
     Both sets are resampled, see `pivotal_figure`. The value is smaller than `frechet_distance` of the same sets as a
-    rule, and nothing is below 0.
+    rule, and nothing is below 0. With 200 pictures and 64 features it is still 1 to 2 above the truth; with fewer
+    pictures than features most of the bias would stay, so that such sets are refused.
 
     Args:
         a: Features, (N, D).
@@ -54,9 +55,16 @@ def frechet_figure(a: np.ndarray, b: np.ndarray, seed: int = 0, draws: int = 500
         draws: Number of resampled distances.
 
     Raises:
-        ValueError: See `frechet_distance`.
+        ValueError: As `frechet_distance`, or a set has no more pictures than features.
     """
-    figure = pivotal_figure(frechet_distance, (_checked(a), _checked(b)), seed, draws)
+    a, b = _checked(a), _checked(b)
+    fewest = min(len(a), len(b))
+    if fewest <= a.shape[1]:
+        raise ValueError(
+            f"Expected more pictures than the {a.shape[1]} features of each and got {fewest}; take more pictures, or a "
+            "network with fewer features."
+        )
+    figure = pivotal_figure(frechet_distance, (a, b), seed, draws)
     return Figure(max(figure.value, 0.0), max(figure.low, 0.0), max(figure.high, 0.0))
 
 

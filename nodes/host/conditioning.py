@@ -58,12 +58,21 @@ def read_condition(values: Mapping[str, Any], tokens: Tensor | None) -> Conditio
     Args:
         values: The entry's dictionary.
         tokens: The entry's tensor.
+
+    Raises:
+        ValueError: If another node has taken away what lay in ComfyUI's own places.
     """
     condition = values.get(CONDITION_KEY)
     if condition is None:
         return None
     places: dict[str, Any] = {"context": tokens, "embedding": values.get(POOLED_KEY)}
-    return replace(condition, **{name: places[name] for name in values.get(OUTSIDE_KEY, ())})
+    outside = {name: places[name] for name in values.get(OUTSIDE_KEY, ())}
+    if any(value is None for value in outside.values()):
+        raise ValueError(
+            "Expected a condition as its Encode … node made it and got one without its embedding, which another node "
+            "has removed; leave that node out."
+        )
+    return replace(condition, **outside)
 
 
 def change(encoder: Encoder, conditioning: Conditioning, to: Callable[[Condition], Condition]) -> Conditioning:
@@ -132,15 +141,19 @@ def condition_and_null(encoder: Encoder, condition: Condition) -> tuple[Conditio
 
 
 def merge_into(encoder: Encoder, conditioning: Conditioning, condition: Condition) -> tuple[Conditioning, Conditioning]:
-    """A CONDITIONING with a further condition of the same expert in each entry, and its null.
+    """A CONDITIONING with a further condition of the same expert in each entry, and the null of all.
 
     Raises:
         ValueError: If the conditioning was made for another expert, or the two cannot be merged.
     """
     merged = change(encoder, conditioning, lambda before: encoder.merge(condition, before))
-    tokens, values = merged[0]
-    null = encoder.null_like(_own(encoder, values, tokens))
-    return merged, to_conditioning(null, encoder.driven_by)
+    entries = [_own(encoder, values, tokens) for tokens, values in merged]
+    if len({entry.text_active for entry in entries}) > 1:
+        raise ValueError(
+            "Expected entries that all run beside a text or none of which does, and got both, which have different "
+            "nulls; switch with_text on where their maps are encoded."
+        )
+    return merged, to_conditioning(encoder.null_like(entries[0]), encoder.driven_by)
 
 
 def sketch_picture(encoder: Encoder, condition: Condition) -> Tensor:

@@ -69,7 +69,7 @@ class Reads:
             )
 
     def _check_text(self, condition: Condition) -> None:
-        """ComfyUI's nodes may have mixed texts of several models, or taken a part of one away."""
+        """ComfyUI's nodes may have mixed texts of several models, and class experts lend each other their means."""
         config = self._config
         reads_tokens = config.context_dim is not None
         width = config.film_dim or config.pooled_dim or 4 * config.model_channels
@@ -80,16 +80,16 @@ class Reads:
         )
         if not fits or (reads_tokens and not complete):
             raise ValueError(
-                f"The expert {self._name} got a text that is not as its encoder made it; average or combine only texts "
-                "that were encoded for this expert."
+                f"The expert {self._name} got an embedding that is not as its encoder made it; average or combine only "
+                "conditions that were encoded for this expert, and take the null from its encoder too."
             )
 
     def _check_size(self, condition: Condition, shape: Sequence[int]) -> None:
         batch, (height, width) = shape[0], shape[-2:]
-        if condition.rows not in (None, 1, batch):
+        if batch % (condition.rows or 1):
             raise ValueError(
-                f"The expert {self._name} got a condition of {condition.rows} rows for a latent of {batch}; give it 1 "
-                f"or {batch} pictures, or set the latent's batch size to {condition.rows}."
+                f"The expert {self._name} got a condition of {condition.rows} rows for a latent of {batch}, which "
+                f"can't be shared out evenly; give it fewer, or set the latent's batch size to {condition.rows}."
             )
         if condition.maps is not None and condition.maps.shape[-2:] != (height, width):
             expected = condition.maps.shape[-2:]

@@ -16,6 +16,9 @@ _FORMS = {
 }
 
 
+_NOISE_FROM = 0.9  # of the schedule's timesteps: so late there is next to nothing of a picture
+
+
 class PixelSpace(comfy.latent_formats.LatentFormat):
     """Pictures themselves: RGB in −1…1. The identity matrix below makes ComfyUI's previews exact."""
 
@@ -51,18 +54,19 @@ class ScheduleSampling(comfy.model_sampling.ModelSamplingDiscrete):
     def noise_scaling(self, sigma: Tensor, noise: Tensor, latent_image: Tensor, max_denoise: bool = False) -> Tensor:
         """As ComfyUI's; a run from an empty latent starts from x_T = noise, in the variance-preserving form.
 
-        ComfyUI does so at the schedule's last level only, and some spacings begin below it. It asks here with one level
-        when a run starts, and with one per row for the known part of an inpainting, which is never pure noise.
+        ComfyUI does so at the schedule's last level only, and published spacings may begin a little below it. Far
+        below, an empty latent is a gray picture. ComfyUI asks here with one level when a run starts, and with one per
+        row for the known part of an inpainting, which is never pure noise.
         """
-        starts = sigma.ndim == 0
-        return super().noise_scaling(sigma, noise, latent_image, max_denoise or (starts and not latent_image.any()))
+        starts = sigma.ndim == 0 and self.timestep(sigma) >= _NOISE_FROM * (self.num_timesteps - 1)
+        return super().noise_scaling(sigma, noise, latent_image, max_denoise or bool(starts and not latent_image.any()))
 
     def calculate_denoised(self, sigma: Tensor, model_output: Tensor, model_input: Tensor) -> Tensor:
         """x0 from x = `model_input`; above the highest level of the schedule, as if x were scaled down to it.
 
         The network is asked there with the same x_t (`calculate_input`), at its last timestep.
         """
-        known = sigma.clamp(float(self.sigma_min), float(self.sigma_max))
+        known = sigma.clamp(max=float(self.sigma_max))
         scale = torch.sqrt((1.0 + known**2) / (1.0 + sigma**2)).reshape(-1, *[1] * (model_input.ndim - 1))
         return super().calculate_denoised(known, model_output, model_input * scale)
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from .chain import PRODUCT_KEY, Conditioning, ExpertInput, Experts
 from .guider import ProductGuider
+from .pixel_model import implicit_null
 from .prepared import has_hooks, hooks_of_all_passes
 from .product import CONDITION, NULL
 
@@ -75,7 +76,7 @@ class _Takeover:
         reference = ExpertInput(
             host.model_patcher,
             _conditioning(host.conds.get(CONDITION)),
-            _conditioning(host.conds.get(NULL)),
+            _conditioning(host.conds.get(NULL)) or implicit_null(host.model_patcher),
             weight=host.cfg,
             reliability=self.reliability,
         )

@@ -115,11 +115,13 @@ def _encoded_by(node: dict, name: str) -> list[str]:
     """The Encode … nodes that a condition comes through, none if it comes through any other node."""
     passed: list[str] = []
     link = node["inputs"].get(name)
+    visited: set[str] = set()
     while isinstance(link, list) and link:
         source = _node(link[0]) or {}
         class_type = source.get("class_type", "")
-        if not class_type.startswith("MCDM_Encode"):
+        if not class_type.startswith("MCDM_Encode") or link[0] in visited:
             return []
+        visited.add(link[0])
         passed.append(class_type)
         link = source["inputs"].get("null" if link[1] == 1 else "condition")
     return passed
@@ -173,7 +175,7 @@ def _check_coefficients(chain: Sequence[dict], weights: Sequence[float], reliabi
             "them, or let the weights sum to 1."
         )
     for index, (inputs, reliability) in enumerate(zip(chain, reliabilities, strict=True), start=1):
-        if reliability > 0 and not _has_null(inputs):
+        if reliability > 0 and _lacks_null(inputs):
             return (
                 f"Expected a null for expert {index}, whose reliability is {reliability:g} while the weights sum to "
                 f"{sum(weights):g}, and got none; connect its null, set its reliability to 0, or let the weights sum "
@@ -199,7 +201,7 @@ def check_own_null_chain(node_id: str | None) -> bool | str:
         )
     for index, inputs in enumerate(chain, start=1):
         cancels = math.isclose(inputs["reliability"] / total, inputs["weight"])
-        if not cancels and not _has_null(inputs):
+        if not cancels and _lacks_null(inputs):
             return (
                 f"Expected a null for expert {index}, whose weight is {inputs['weight']:g} and reliability "
                 f"{inputs['reliability']:g}, and got none; connect its null, or set both to 0."
@@ -207,10 +209,22 @@ def check_own_null_chain(node_id: str | None) -> bool | str:
     return True
 
 
-def _has_null(expert: dict) -> bool:
-    """Whether an expert has a null, its own or, being unconditional, the one that need not be wired."""
-    encoder = _encoder_of({"inputs": expert}, "model")
-    return "null" in expert or (encoder is not None and encoder.kind == "none")
+def _lacks_null(expert: dict) -> bool:
+    """Whether an expert certainly lacks a null: an unconditional one needs none, and of some nothing is known."""
+    if "null" in expert:
+        return False
+    owner = _above_loader({"inputs": expert})
+    source = _linked(owner, "model") or {}
+    encoder = _encoder_of(owner, "model")
+    return source.get("class_type") == "CheckpointLoaderSimple" or (encoder is not None and encoder.kind != "none")
+
+
+def _above_loader(node: dict) -> dict:
+    """The last node that a MODEL passes through between its loader and here; LoRAs and patches lie on the way."""
+    visited = [node]
+    while (source := _linked(visited[-1], "model")) and "model" in source["inputs"] and source not in visited:
+        visited.append(source)
+    return visited[-1]
 
 
 def _node(node_id: Any) -> dict | None:

@@ -52,6 +52,22 @@ def test_noise_can_be_added_as_well(load, chain, node):
     assert noised.std() > 5.0
 
 
+def test_noise_that_was_added_can_be_removed(load, chain, node):
+    """From the first of many small steps up, which begins below what the expert knows, and back again."""
+    import comfy.samplers
+
+    picture = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(1)) * 0.6 - 0.3
+    up = torch.tensor([1e-4, *(0.01 * 1.2**i for i in range(20))])
+    euler, experts = comfy.samplers.sampler_object("euler"), chain((load("hair"), {"weight": 1.0}))
+
+    def run(latent, sigmas):
+        return node("MCDM_Guider", experts=experts)[0].sample(torch.zeros_like(latent), latent, euler, sigmas)
+
+    noised = run(picture, up)
+    assert (noised - picture).abs().mean() > 0.05
+    assert (run(noised, up.flip(0)) - picture).abs().mean() < 0.02
+
+
 def test_a_null_that_a_sampler_will_want_is_refused_before_the_first_call(load, chain, sample, passes):
     hair, skin = passes.watch(load("hair")), passes.watch(load("skin"))
     experts = chain(alone(hair, end=0.5), alone(skin, start=0.5, null=None))

@@ -192,7 +192,7 @@ def test_chains_that_cannot_be_combined(load, chain, guide, passes, settings, ma
     ],
 )
 def test_what_can_be_known_is_said_when_the_workflow_is_queued(host, experts, answer):
-    prompt, previous = {}, None
+    prompt, previous = {"0": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "a.safetensors"}}}, None
     for number, settings in enumerate(experts):
         inputs = {"model": ["0", 0], "condition": ["0", 1], "null": ["0", 2]}
         inputs |= {"weight": 1.5, "reliability": 1.0, "start": 0.0, "end": 1.0, **settings}

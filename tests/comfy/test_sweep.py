@@ -176,7 +176,9 @@ def refusal(host, node):
     """What POST /prompt would say of a sweep of a chain."""
 
     def say(*experts, **changes):
-        prompt = {"sweep": {"class_type": "MCDM_ReliabilitySweep", "inputs": {**WIDGETS, **changes}}}
+        loader = {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "a.safetensors"}}
+        asked = {"class_type": "MCDM_ReliabilitySweep", "inputs": {**WIDGETS, **changes}}
+        prompt = {"loader": loader, "sweep": asked}
         above = prompt["sweep"]
         for place, settings in reversed(list(enumerate(experts))):
             inputs = {

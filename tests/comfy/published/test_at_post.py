@@ -79,6 +79,44 @@ def test_an_upsampler_without_its_picture_is_refused_at_post(host, published, ch
     assert refusals == [] if sentence is None else sentence in refusals[0]
 
 
+def test_conditions_wired_in_a_circle_are_left_to_comfyui(host, published):
+    prompt = {
+        "up": loader("upsample.pt"),
+        "first": encode("LowRes", "up", image=LINK, condition=["second", 0]),
+        "second": encode("LowRes", "up", image=LINK, condition=["first", 0]),
+        "expert": {
+            "class_type": "MCDM_Expert",
+            "inputs": {"model": ["up", 0], "weight": 1.0, "condition": ["first", 0]},
+        },
+    }
+    host.prompt.remember_prompt({"prompt": prompt})
+    assert host.prompt.check_expert("expert") is True
+    host.prompt.remember_prompt({})
+
+
+@pytest.mark.parametrize(
+    ("model", "refused"),
+    [("free", False), ("behind", False), ("unknown", False), ("text", True), ("checkpoint", True), ("lora", True)],
+)
+def test_a_null_is_missed_at_post_only_where_it_is_needed(host, published, model, refused):
+    """An unconditional expert needs none, also where another node stands between it and the product."""
+    numbers = {"reliability": 1.0, "start": 0.0, "end": 1.0}
+    prompt = {
+        "free": loader("256x256_diffusion_uncond.pt"),
+        "behind": {"class_type": "DifferentialDiffusion", "inputs": {"model": ["free", 0]}},
+        "text": loader("base.pt"),
+        "unknown": {"class_type": "SomeLoader", "inputs": {}},
+        "lora": {"class_type": "LoraLoaderModelOnly", "inputs": {"model": ["checkpoint", 0]}},
+        "checkpoint": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "some.safetensors"}},
+        "expert": {"class_type": "MCDM_Expert", "inputs": {"model": [model, 0], "weight": 0.0, **numbers}},
+        "guider": {"class_type": "MCDM_Guider", "inputs": {"experts": ["expert", 0]}},
+    }
+    host.prompt.remember_prompt({"prompt": prompt})
+    answers = [host.prompt.check_chain("guider"), host.prompt.check_own_null_chain("guider")]
+    host.prompt.remember_prompt({})
+    assert ["Expected a null" in str(answer) for answer in answers] == [refused, refused]
+
+
 def test_validation_runs_no_text_transformer(validate, core, monkeypatch):
     transformer = sys.modules["mcdm_pack.mcdm_core.networks"].TextTransformer
     monkeypatch.setattr(transformer, "forward", lambda *_: pytest.fail("the transformer ran"))

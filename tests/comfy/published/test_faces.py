@@ -43,6 +43,7 @@ def test_merging_keeps_time_ranges_and_entries(face, node):
     (late,) = nodes.ConditioningSetTimestepRange().set_range(face("text").condition, 0.5, 1.0)
     inputs = {"encoder": hair.encoder, "mask": half("face"), "map": "face", "with_text": True}
     merged, null = node("MCDM_EncodeMap", **inputs, condition=[*early, *late])
+    assert condition_of(null).text_active
     assert [entry[1]["start_percent"] for entry in merged] == [0.0, 0.5]
     assert all(condition_of([entry]).maps[:, :3].any() for entry in merged)
     assert [bool(condition_of([entry]).maps[:, 3:].any()) for entry in merged] == [True, False]

@@ -54,6 +54,11 @@ def test_more_pictures_than_latents_are_refused(upsampler, refused):
     assert "3 rows for a latent of 1" in refused(three, size=64)
 
 
+def test_pictures_are_shared_out_evenly(upsampler, chain, sample):
+    two = upsampler(torch.cat([picture(seed) for seed in range(2)]))
+    assert sample(chain(two), {"samples": torch.zeros(4, 3, 64, 64)}, "euler", 1).isfinite().all()
+
+
 def test_a_null_without_the_picture_is_refused(told, upsampler, refused):
     text = told("base_inpaint.pt", "MCDM_EncodeText", text=TEXTS[0])
     inputs = {"image": picture(), "mask": half("face"), "condition": text.condition, "null": text.null}
@@ -65,5 +70,5 @@ def test_half_a_text_is_refused(told, refused):
     text = told("base.pt", "MCDM_EncodeText", text=TEXTS[0])
     ((tokens, values),) = text.condition
     without = [[tokens, {key: value for key, value in values.items() if key != "pooled_output"}]]
-    assert "not as its encoder made it" in refused(text, condition=without)
+    assert "without its embedding" in refused(text, condition=without)
     assert "not as its encoder made it" in refused(text, condition=[[torch.randn(1, 5, 7), values]])

@@ -150,6 +150,12 @@ def test_a_null_made_in_inference_mode_can_be_trained_with():
     assert layer.weight.grad.any()
 
 
-def test_a_mask_that_hides_nothing_is_warned_of(caplog):
-    glide(inpaint=True).encode_inpaint(picture(SIZE), torch.zeros(1, SIZE, SIZE))
-    assert "nothing is to be filled in" in caplog.text
+@pytest.mark.parametrize("gray", [0.0, 0.4])
+def test_a_mask_that_hides_nothing_is_warned_of(caplog, gray):
+    glide(inpaint=True).encode_inpaint(picture(SIZE), torch.full((1, SIZE, SIZE), gray))
+    assert "nothing is filled in" in caplog.text
+
+
+def test_a_single_map_can_have_its_own_background():
+    encoder = build_encoder({"kind": "map", "map": "hair", "background": -1.0}, SIZE, 3)
+    assert torch.equal(encoder.encode_map(box(8)).maps, box(8)[:, None] * 2 - 1)

@@ -75,3 +75,9 @@ def test_what_cannot_be_compared_is_refused(a, b, message):
         frechet_distance(a, b)
     with pytest.raises(ValueError, match=message):
         frechet_figure(a, b)
+
+
+def test_a_figure_of_fewer_pictures_than_features_is_refused():
+    features = np.random.default_rng(0).normal(size=(20, 32))
+    with pytest.raises(ValueError, match="more pictures than the 32 features of each and got 20"):
+        frechet_figure(features, features)
