@@ -82,7 +82,7 @@ def convert_expert(
     """
     tensors, text = read_checkpoint(source, METADATA_KEY)
     metadata = _describe(tensors, text, source, overrides)
-    load_expert(source, overrides=overrides)  # refuses tensors that don't fit
+    _assemble(tensors, metadata, source)  # refuses tensors that don't fit
     _write(target, tensors, metadata)
     return metadata
 
@@ -138,14 +138,25 @@ def load_expert(
             ValueError whose message is one sentence for the user.
         FileNotFoundError: If there is no such file.
     """
+    tensors, text = read_checkpoint(path, METADATA_KEY)
+    expert = _assemble(tensors, _describe(tensors, text, path, overrides), path, text_encoder).to(device)
+    logger.info("Loaded %r from %s", expert, path)
+    return expert
+
+
+def _assemble(
+    tensors: dict[str, Tensor],
+    metadata: ExpertMetadata,
+    path: str | os.PathLike,
+    text_encoder: str | os.PathLike | None = None,
+) -> Expert:
+    """The expert that a file's tensors and their description make; raises as `load_expert`."""
     from .conditions import build_encoder  # encoders need packages that the rest of the core does not
 
-    tensors, text = read_checkpoint(path, METADATA_KEY)
-    metadata = _describe(tensors, text, path, overrides)
     channels = metadata.network.in_channels
     network_state, encoder_state = _split(tensors, metadata)
-    expert = Expert(
-        _build_network(metadata, network_state, path).to(device),
+    return Expert(
+        _build_network(metadata, network_state, path),
         Schedule.named(metadata.schedule),
         prediction_named(metadata.prediction),
         image_size=metadata.image_size,
@@ -156,8 +167,6 @@ def load_expert(
         name=metadata.name,
         metadata=metadata.to_dict(),
     )
-    logger.info("Loaded %r from %s", expert, path)
-    return expert
 
 
 def text_encoder_among(names: Iterable[str]) -> str | None:

@@ -5,7 +5,7 @@ from comfy_api.latest import io
 from .host.ddim import ddim_sampler
 from .host.noise import ScaledNoise
 from .host.spacing import check_spacing, spaced_sigmas
-from .widgets import seed_input
+from .widgets import denoise_input, seed_input
 
 
 class Sigmas(io.ComfyNode):
@@ -33,14 +33,9 @@ class Sigmas(io.ComfyNode):
                     "GLIDE's choice. "
                     '"10,10,3,2,2": so many in each of equal sections. At most as many as the model has, mostly 1000.',
                 ),
-                io.Float.Input(
-                    "denoise",
-                    default=1.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="Share of the steps to keep, from the end, 0 to 1: 1 makes a new picture, less keeps more "
-                    "of the latent.",
+                denoise_input(
+                    "Share of the steps to keep, from the end, 0 to 1: 1 makes a new picture, less keeps more of the "
+                    "latent."
                 ),
             ],
             outputs=[io.Sigmas.Output(display_name="sigmas", tooltip="To SamplerCustomAdvanced.")],

@@ -9,6 +9,11 @@ def seed_input(name: str, tooltip: str) -> io.Int.Input:
     return io.Int.Input(name, default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True, tooltip=tooltip)
 
 
+def denoise_input(tooltip: str) -> io.Float.Input:
+    """How much of a run is made, 0 to 1."""
+    return io.Float.Input("denoise", default=1.0, min=0.0, max=1.0, step=0.01, tooltip=tooltip)
+
+
 def sampling_inputs() -> list[io.Input]:
     """`steps`, `sampler_name`, `scheduler`, `latent_image` and `denoise`, in this order."""
     return [
@@ -33,13 +38,7 @@ def sampling_inputs() -> list[io.Input]:
             "paper's exact timesteps are made by Timestep Spacing.",
         ),
         io.Latent.Input("latent_image", tooltip="What to start from: Empty Latent (Expert), or an encoded picture."),
-        io.Float.Input(
-            "denoise",
-            default=1.0,
-            min=0.0,
-            max=1.0,
-            step=0.01,
-            tooltip="Share of the noise added and removed, 0 to 1: 1 makes a new picture, less keeps more of the "
-            "latent.",
+        denoise_input(
+            "Share of the noise added and removed, 0 to 1: 1 makes a new picture, less keeps more of the latent."
         ),
     ]

@@ -3,7 +3,8 @@
 from .build import build_encoder
 from .clip import ClipTextTower
 from .clip_files import load_towers, tower_kinds
-from .encoders import Encoder, MapEncoder, MultiMapEncoder, SketchEncoder, TextEncoder
+from .encoder import Encoder
+from .encoders import MapEncoder, MultiMapEncoder, SketchEncoder, TextEncoder
 from .published import ClassEncoder, FaceEncoder, GlideEncoder
 from .sketch import SketchSource, edges
 from .text import TextTower, TextTowerConfig

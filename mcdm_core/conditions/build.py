@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from ..networks import TextTransformer, TextTransformerConfig
 from .clip import ClipTextTower
-from .encoders import Encoder, MapEncoder, MultiMapEncoder, SketchEncoder, TextEncoder
+from .encoder import Encoder
+from .encoders import MapEncoder, MultiMapEncoder, SketchEncoder, TextEncoder
 from .published import ClassEncoder, FaceEncoder, GlideEncoder
 from .text import TextTower, TextTowerConfig
 

@@ -15,7 +15,8 @@ from ..condition import Condition, expand_together
 from ..networks import TextTransformer
 from .class_names import IMAGENET_CLASSES, find_class, imagenet_names
 from .clip import ClipTextTower
-from .encoders import Encoder, MultiMapEncoder
+from .encoder import Encoder
+from .encoders import MultiMapEncoder
 from .images import fit, read_image
 from .tokenizers import GlideTokenizer
 

@@ -130,13 +130,14 @@ def class_and_null(encoder: Encoder, name: str, null_kind: NullKind) -> tuple[Co
         ValueError: If the expert is not driven by classes, or has none of this name.
     """
     condition = encoder.encode_class(encoder.find_class(name))
-    null = encoder.mean_null() if null_kind is NullKind.MEAN else encoder.null()
-    return to_conditioning(condition, encoder.driven_by), to_conditioning(null, encoder.driven_by)
+    return condition_and_null(encoder, condition, encoder.mean_null() if null_kind is NullKind.MEAN else None)
 
 
-def condition_and_null(encoder: Encoder, condition: Condition) -> tuple[Conditioning, Conditioning]:
-    """A condition and its null as CONDITIONING, with the same fields and rows so that both run in one batch."""
-    null = encoder.null_like(condition)
+def condition_and_null(
+    encoder: Encoder, condition: Condition, null: Condition | None = None
+) -> tuple[Conditioning, Conditioning]:
+    """A condition and its null as CONDITIONING; None for the one with the same fields and rows, fit for one batch."""
+    null = encoder.null_like(condition) if null is None else null
     return to_conditioning(condition, encoder.driven_by), to_conditioning(null, encoder.driven_by)
 
 

@@ -1,0 +1,200 @@
+"""What turns a person's input into a `Condition`, whatever the expert reads.
+
+Every encoder has the methods `encode_text`, `encode_class`, `encode_map`, `encode_sketch`, `encode_low_res` and
+`encode_inpaint`; those that its expert was not trained for refuse with one sentence. `encode` is the main one of the
+others.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NoReturn
+
+from torch import Tensor
+
+from ..condition import Condition
+from .maps import AUTO
+from .sketch import HIGH_THRESHOLD, LOW_THRESHOLD, SketchSource
+
+
+class Encoder:
+    """Encoder of an expert that takes no condition; the base of the others.
+
+    Attributes:
+        kind: "none", "map", "maps", "sketch", "text", "class", "tokens" (GLIDE's text) or "face" (maps and text).
+        driven_by: The same for people: "a hair map", say.
+        background: What the expert is told where a map or sketch is black, which is 1 where it is white; where there is
+            none it is told 0.
+        low_res: Height and width of the small picture that the expert enlarges, None if it enlarges none.
+        inpaint: Whether the expert fills in masked parts of a picture.
+
+    Args:
+        image_size: The expert's height and width in pixels.
+        channels: Channels of the expert's samples.
+    """
+
+    kind = "none"
+    driven_by = "no condition"
+    background = 0.0
+    low_res: int | None = None
+    inpaint = False
+
+    def __init__(self, image_size: int, channels: int = 3):
+        self.image_size = image_size
+        self.channels = channels
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.driven_by}, {self.image_size} px)"
+
+    def null(self, batch: int = 1) -> Condition:
+        """The null condition ∅ for `batch` rows."""
+        return Condition()
+
+    def null_like(self, condition: Condition) -> Condition:
+        """The null beside one of this encoder's conditions: as many rows and the same fields, fit to share a batch."""
+        return replace(self.null(condition.rows or 1), text_active=condition.text_active)
+
+    def encode_text(self, text: str | Sequence[str]) -> Condition:
+        """Condition from one caption or one per row.
+
+        Raises:
+            ValueError: If the expert is not driven by text, or its text encoder is missing or cannot be used.
+        """
+        self._refuse("text")
+
+    def check_text(self) -> None:
+        """Refuse a text without encoding one, as `encode_text` would.
+
+        Raises:
+            ValueError: As `encode_text`.
+        """
+        self._refuse("text")
+
+    def encode_map(self, image: Tensor, kind: str = AUTO) -> Condition:
+        """Condition from a segmentation map.
+
+        Args:
+            image: ComfyUI's IMAGE (B, H, W, C) with gray values or MASK (B, H, W); 0…1, resized as needed.
+            kind: What the map shows: "hair", "face" (the skin; "skin" is the same), or "auto": what the expert reads.
+
+        Raises:
+            ValueError: If the expert is not driven by this kind of map, or the image cannot be one (see `read_map`).
+        """
+        self._refuse("a segmentation map")
+
+    def encode_sketch(
+        self,
+        image: Tensor,
+        source: SketchSource | str = SketchSource.EDGES,
+        low: float = LOW_THRESHOLD,
+        high: float = HIGH_THRESHOLD,
+    ) -> Condition:
+        """Condition from a picture's edges or from a drawing.
+
+        Args:
+            image: ComfyUI's IMAGE (B, H, W, C) or MASK (B, H, W), 0…1, resized as needed.
+            source: What the image is; a `SketchSource` or its value.
+            low: Lower threshold of the edge finder.
+            high: Upper threshold of the edge finder.
+
+        Raises:
+            ValueError: If the expert is not driven by sketches, or the image cannot be one (see `read_sketch`).
+        """
+        self._refuse("a sketch")
+
+    def encode_class(self, index: int | Sequence[int]) -> Condition:
+        """Condition from one class index or one per row.
+
+        Raises:
+            ValueError: If the expert is not driven by classes, or has fewer.
+        """
+        self._refuse("a class")
+
+    def find_class(self, name: str) -> int:
+        """Index of a class from its name, in any case, or from its index in digits.
+
+        Raises:
+            ValueError: If the expert is not driven by classes, or has none of this name or several.
+        """
+        self._refuse("a class")
+
+    def encode_low_res(self, image: Tensor, condition: Condition | None = None) -> Condition:
+        """Condition from a small picture that the expert is to enlarge.
+
+        Args:
+            image: ComfyUI's IMAGE (B, H, W, C), 0…1, resized as needed.
+            condition: What else the expert is told: its text or class, say.
+
+        Raises:
+            ValueError: If the expert enlarges no pictures, or the image cannot be one (see `read_image`).
+        """
+        self._refuse("a small picture")
+
+    def encode_inpaint(self, image: Tensor, mask: Tensor, condition: Condition | None = None) -> Condition:
+        """Condition from a picture of which the expert is to fill in a part.
+
+        Args:
+            image: ComfyUI's IMAGE (B, H, W, C), 0…1, resized as needed.
+            mask: ComfyUI's MASK (B, H, W), 1 where the picture is to be filled in.
+            condition: What else the expert is told.
+
+        Raises:
+            ValueError: If the expert fills in no pictures, or image or mask cannot be one (see `read_image`).
+        """
+        self._refuse("a picture to fill in")
+
+    def merge(self, first: Condition, second: Condition) -> Condition:
+        """One condition, to be given to the expert in one row, that says what two of this encoder's say.
+
+        Args:
+            first: One row, or B.
+            second: One row, or B.
+
+        Raises:
+            ValueError: If the expert reads one thing only, or both conditions are texts.
+        """
+        raise ValueError(
+            f"This expert is driven by {self.driven_by} and reads one condition at a time; give each condition to an "
+            "expert of its own."
+        )
+
+    def with_text(self, condition: Condition) -> Condition:
+        """The condition as it must be to run beside rows that tell a text to the same network.
+
+        Raises:
+            ValueError: If the expert reads no text beside other things.
+        """
+        raise ValueError(
+            f"This expert is driven by {self.driven_by} and reads no text beside it; switch with_text off, or add a "
+            "text expert."
+        )
+
+    def swapped(self) -> "Encoder":
+        """The same encoder with its two maps in the other order, for experts that were trained in either.
+
+        Raises:
+            ValueError: If the expert reads no maps whose order could be another.
+        """
+        raise ValueError(
+            f"This expert is driven by {self.driven_by} and reads no two maps whose order could be another; leave the "
+            "order as it is."
+        )
+
+    def _as_told(self, gray: Tensor) -> Tensor:
+        """A map or sketch of values 0…1 in the values that the expert was trained on."""
+        return self.background + (1 - self.background) * gray
+
+    def _field(self, condition: Condition, name: str) -> Tensor:
+        """A field that all of this encoder's conditions have."""
+        value = condition.tensors().get(name)
+        if value is None or value.shape[1:] != self.null().tensors()[name].shape[1:]:
+            raise ValueError(
+                f"Expected a condition for an expert driven by {self.driven_by} and got one of another expert; encode "
+                "it with this expert's encoder."
+            )
+        return value
+
+    def _refuse(self, given: str) -> NoReturn:
+        remedy = "leave its condition unconnected" if self.kind == "none" else f"give it {self.driven_by}"
+        raise ValueError(
+            f"This expert is driven by {self.driven_by}, not by {given}; {remedy} or load an expert that reads {given}."
+        )
