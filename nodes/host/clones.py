@@ -195,7 +195,8 @@ class _Network:
     def _exchange(self, patcher: ModelPatcher) -> None:
         previous = self.active
         previous.unpatch_model(unpatch_weights=False)  # objects and injections only
-        self._slots = self._slots or list(self._find_slots())
+        # The largest first, as ComfyUI loads: patching holds a few copies of a weight, best while little else is held.
+        self._slots = self._slots or sorted(self._find_slots(), key=lambda slot: (-slot.parameter.nbytes, slot.key))
         if id(patcher) not in self._kept:
             previous.unpatch_hooks()  # they write into the Parameters that the new ones are made of
         mine = self._take(previous)
@@ -213,8 +214,7 @@ class _Network:
         patcher.patch_model(load_weights=False)
 
     def _find_slots(self) -> Iterator[_Slot]:
-        keys = dict.fromkeys(key for patcher in self.patchers for key in changed_keys(patcher))
-        for key in keys:
+        for key in set().union(*map(changed_keys, self.patchers)):
             path, _, name = key.rpartition(".")
             module = comfy.utils.get_attr(self.model, path) if path else self.model
             if module._parameters.get(name) is not None:
