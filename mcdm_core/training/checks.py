@@ -6,7 +6,7 @@ from ..conditions.text import TextTower
 from ..data.faces import IMAGE_SIZE
 from ..experts import Expert
 from ..prediction import prediction_named
-from .config import TrainingConfig
+from .config import DataConfig, TrainingConfig
 from .objective import trained_schedule
 from .scenes import CLASSES
 
@@ -14,6 +14,7 @@ MODALITIES = {"faces": ("hair", "skin", "sketch", "text"), "landscapes": ("text"
 """What each kind of drawn picture can be told by."""
 
 _RESERVED = ("images", "captions", "auto")
+_OF_SETS = {"seed", "count", "leading"}
 
 
 def check_config(config: TrainingConfig) -> None:
@@ -37,6 +38,7 @@ def check_config(config: TrainingConfig) -> None:
     prediction_named(config.prediction)
     trained_schedule(config.schedule)
     _check_modalities(config)
+    _check_sets(config.data)
     _check_network(config)
 
 
@@ -46,6 +48,11 @@ def _check_modalities(config: TrainingConfig) -> None:
         raise ValueError(f"Expected each modality once and got {list(modalities)}; remove the repetition.")
     if config.data.kind == "folder" and "class" in modalities:
         raise ValueError('A folder has maps, sketches and captions and no "class"; remove it from modalities.')
+    if strangers := [name for name in config.data.trained if name not in modalities]:
+        raise ValueError(
+            f"Only what is among the modalities can be trained, and {strangers[0]!r} isn't; add it to modalities, or "
+            "remove it from trained."
+        )
     if reserved := [name for name in modalities if name in _RESERVED or "/" in name]:
         raise ValueError(f"{reserved[0]!r} cannot be the name of a modality; rename its subfolder.")
     known = MODALITIES.get(config.data.kind, modalities)
@@ -61,6 +68,21 @@ def _check_modalities(config: TrainingConfig) -> None:
         )
     if "text" in modalities and config.data.kind != "landscapes" and not config.data.text_encoder:
         raise ValueError('The modality "text" needs a dual encoder; train one and name its file in text_encoder.')
+
+
+def _check_sets(data: DataConfig) -> None:
+    if not data.sets:
+        return
+    if data.kind != "faces" or "text" in data.modalities:
+        raise ValueError("Only maps of drawn faces have a set for each modality; remove [data.sets].")
+    if data.sets.keys() != set(data.modalities):
+        raise ValueError(
+            f"The modalities are {list(data.modalities)} and [data.sets] has sets for {list(data.sets)}; give each a "
+            "set, or none."
+        )
+    for name, values in data.sets.items():
+        if unknown := sorted(values.keys() - _OF_SETS):
+            raise ValueError(f"[data.sets.{name}] has unknown names {unknown}; known are {sorted(_OF_SETS)}.")
 
 
 def _check_network(config: TrainingConfig) -> None:

@@ -1,6 +1,6 @@
 """What a training run is made of, read from a TOML file."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,13 @@ class DataConfig:
         modalities: Conditions trained on, alternating from step to step: "hair", "skin", "sketch", "text" of faces,
             "text" of landscapes, "class" of animals; empty for an unconditional network. A folder may name any map
             after its subfolder. Of several maps each has its own channel, in this order.
+        trained: Those of the modalities that are trained on, where that isn't all; the others keep their channels. So a
+            network is fine-tuned on one modality after the other.
         seed: First seed of the drawn set; sets with seeds 10⁶ apart are disjoint.
         count: How many pictures are drawn.
         leading: Attribute → the value that 70 % of the drawn faces have (uniform where not named).
+        sets: Modality → the `seed`, `count` and `leading` of drawn faces of its own, in place of those above; for all
+            modalities or none. As in the paper, no picture is then seen with more than one of its maps.
         path: The folder, relative to the configuration file.
         text_encoder: Expert or dual encoder file whose image tower embeds the pictures ("text" of faces and folders).
         embedding_noise: Largest noise on image embeddings, relative to their spread. Text embeddings lie beside image
@@ -30,12 +34,26 @@ class DataConfig:
 
     kind: str
     modalities: tuple[str, ...] = ()
+    trained: tuple[str, ...] = ()
     seed: int = 0
     count: int = 8000
     leading: dict[str, str] = field(default_factory=dict)
+    sets: dict[str, dict[str, Any]] = field(default_factory=dict)
     path: str = ""
     text_encoder: str = ""
     embedding_noise: float = 0.6
+
+    def of(self, modality: str) -> "DataConfig":
+        """The set of one modality, where each has its own."""
+        return replace(self, modalities=(modality,), sets={}, **self.sets[modality])
+
+    def beside(self, count: int) -> "DataConfig":
+        """As many drawn pictures that are held out: of the seeds just behind, so of the same frequencies."""
+        sets = {
+            name: values | {"seed": self.of(name).seed + self.of(name).count, "count": count}
+            for name, values in self.sets.items()
+        }
+        return replace(self, seed=self.seed + self.count, count=count, sets=sets)
 
 
 @dataclass(frozen=True)

@@ -149,7 +149,7 @@ class Trainer:
         options = self.config.optimizer
         # A generator of the step's own makes a resumed run draw exactly what an uninterrupted one would.
         rng = np.random.default_rng((options.seed, self.step))
-        modalities = self.config.data.modalities
+        modalities = self.config.data.trained or self.config.data.modalities
         modality = modalities[self.step % len(modalities)] if modalities else None
         x0, condition = self.source.batch(modality, options.batch_size, rng)
         condition = drop_rows(condition, options.condition_dropout, rng)

@@ -1,6 +1,6 @@
 """One training run, from its configuration to the expert file."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -84,8 +84,7 @@ def _load_start(path: Path) -> Expert:
 
 def _prepare(config: TrainingConfig, base: Path, runs: Path, own_tower: TextTower | None) -> Prepared:
     data, cache, held_out = config.data, runs / "data", max(1, config.report.held_out)
-    # Seeds just behind the training set's: the same frequencies, other pictures.
-    beside = replace(data, seed=data.seed + data.count, count=held_out)
+    beside = data.beside(held_out)
     if data.kind == "animals":
         return Prepared(draw_animals(data, cache), draw_animals(beside, cache))
     text_tower, embed = None, None
@@ -148,5 +147,8 @@ def describe(trainer: Trainer, prepared: Prepared) -> ExpertMetadata:
 def _describe_data(data: DataConfig, count: int) -> str:
     if data.kind == "folder":
         return f"{count} pictures of the folder {Path(data.path).name!r}"
+    if data.sets:
+        names = data.trained or data.modalities
+        return "; ".join(f"{name}: {_describe_data(data.of(name), data.of(name).count)}" for name in names)
     leading = f", leading {data.leading}" if data.kind == "faces" else ""
     return f"{count} {data.kind}, seed {data.seed}{leading}"

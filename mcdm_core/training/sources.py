@@ -68,6 +68,29 @@ class PictureSet:
         return x0, Condition(maps=maps)
 
 
+@dataclass(frozen=True)
+class PictureSets:
+    """Pictures of its own for each map.
+
+    Attributes:
+        sets: Modality → its pictures, each with that map only; in the order of the network's channels.
+    """
+
+    sets: dict[str, PictureSet]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.sets.values()))
+
+    def batch(self, modality: str | None, size: int, rng: np.random.Generator) -> tuple[Tensor, Condition]:
+        """See `Source`."""
+        assert modality is not None
+        x0, own = self.sets[modality].batch(modality, size, rng)
+        assert own.maps is not None
+        maps = torch.zeros(size, len(self.sets), *own.maps.shape[2:])
+        maps[:, list(self.sets).index(modality)] = own.maps[:, 0]
+        return x0, Condition(maps=maps)
+
+
 def perturb(embedding: Tensor, spread: Tensor, noise: float, rng: np.random.Generator) -> Tensor:
     """Embeddings with Gaussian noise of up to `noise` times their own spread, one amount a row.
 
@@ -83,7 +106,7 @@ def perturb(embedding: Tensor, spread: Tensor, noise: float, rng: np.random.Gene
     return embedding + amount * spread * torch.from_numpy(rng.standard_normal(embedding.shape, dtype=np.float32))
 
 
-def draw_faces(config: DataConfig, cache: Path, embed: Callable[[Tensor], Tensor] | None = None) -> PictureSet:
+def draw_faces(config: DataConfig, cache: Path, embed: Callable[[Tensor], Tensor] | None = None) -> Source:
     """Draw the configured set on all cores, or read it from `cache`.
 
     Args:
@@ -91,6 +114,12 @@ def draw_faces(config: DataConfig, cache: Path, embed: Callable[[Tensor], Tensor
         cache: Folder for the drawn sets.
         embed: Image tower for the text modality: uint8 (N, 3, H, W) → (N, D).
     """
+    if config.sets:
+        return PictureSets({name: _draw_faces(config.of(name), cache, None) for name in config.modalities})
+    return _draw_faces(config, cache, embed)
+
+
+def _draw_faces(config: DataConfig, cache: Path, embed: Callable[[Tensor], Tensor] | None) -> PictureSet:
     maps = tuple(m for m in config.modalities if m in ("hair", "skin"))
     leading = "_".join(f"{k}-{v}" for k, v in sorted(config.leading.items())) or "uniform"
     path = cache / f"faces{DRAWING_VERSION}_{config.seed}_{config.count}_{'-'.join(maps) or 'plain'}_{leading}.npz"
