@@ -1,7 +1,7 @@
 """The product of experts as a denoiser: it predicts x0 as one expert does, so samplers need not know there are many."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -9,6 +9,7 @@ from torch import Tensor
 from .coefficients import Coefficients, coefficients_of, warn_of_uncovered
 from .condition import Condition, cat
 from .experts import Expert
+from .own_null import needs_own_null, own_null_epsilon
 from .product import combined_epsilon
 from .terms import Term, active_sets, active_terms
 
@@ -54,6 +55,8 @@ class ProductDenoiser:
         ValueError: If there is no term, or the experts' samples differ.
     """
 
+    _combine = staticmethod(combined_epsilon)
+
     def __init__(self, terms: Sequence[Term], max_rows: int | None = None):
         if not terms:
             raise ValueError("Expected at least one term and got none; add an expert.")
@@ -89,7 +92,7 @@ class ProductDenoiser:
         """
         plan = self._plan(active_terms(self.windows, _single_level(sigma)), x)
         predictions = self._evaluate(plan.passes, x, sigma)
-        denoised = combined_epsilon(
+        denoised = self._combine(
             [None if i is None else predictions[i][0] for i in plan.cond],
             [None if i is None else predictions[i][0] for i in plan.null],
             plan.coefficients.weights,
@@ -139,9 +142,7 @@ class ProductDenoiser:
             raise ValueError("Expected an active expert at this noise level and got none; widen a window.")
         masks = [term.mask_like(x) for term in self.terms]
         self._warned_uncovered = self._warned_uncovered or warn_of_uncovered(self.terms, active, masks)
-        names = [term.expert.name for term in self.terms]
-        coefficients = coefficients_of(self.terms, active, masks, names)
-
+        coefficients = self._coefficients(active, masks)
         passes: list[Pass] = []
         cond: list[int | None] = [None] * len(self.terms)
         for i in coefficients.conditions:
@@ -153,6 +154,24 @@ class ProductDenoiser:
         for j in coefficients.nulls:
             null[j] = _index_of_null(self.terms[j], passes, len(coefficients.conditions))
         return Plan(coefficients, passes, cond, null)
+
+    def _coefficients(self, active: Sequence[int], masks: Sequence[Tensor | None]) -> Coefficients:
+        return coefficients_of(self.terms, active, masks, self._names)
+
+    @property
+    def _names(self) -> list[str]:
+        return [term.expert.name for term in self.terms]
+
+
+class OwnNullDenoiser(ProductDenoiser):
+    """As `ProductDenoiser`, but each condition is measured against its own expert's null, see `own_null_epsilon`."""
+
+    _combine = staticmethod(own_null_epsilon)
+
+    def _coefficients(self, active: Sequence[int], masks: Sequence[Tensor | None]) -> Coefficients:
+        shared = coefficients_of(self.terms, active, masks, self._names, want_null=True)
+        pairs = zip(shared.weights, shared.reliabilities, strict=True)
+        return replace(shared, nulls=[j for j, pair in enumerate(pairs) if needs_own_null(*pair)])
 
 
 def _index_of_null(term: Term, passes: list[Pass], first: int) -> int:

@@ -150,8 +150,14 @@ class Frequencies:
         return str(rng.choice(values, p=[self.share if v == lead else rest for v in values]))
 
 
-def draw_face(rng: np.random.Generator, frequencies: Frequencies | None = None) -> Face:
-    """A random face; colours follow `frequencies` (uniform by default)."""
+def draw_face(rng: np.random.Generator, frequencies: Frequencies | None = None, spread: float = 1.0) -> Face:
+    """A random face.
+
+    Args:
+        rng: Source of all randomness.
+        frequencies: Of the colours; uniform by default.
+        spread: How far head and hair turn, stretch and move apart, relative to the training sets.
+    """
     frequencies = frequencies or Frequencies()
     return Face(
         attributes={name: frequencies.draw(rng, name) for name in ATTRIBUTES},
@@ -159,10 +165,10 @@ def draw_face(rng: np.random.Generator, frequencies: Frequencies | None = None) 
         eyebrows=str(rng.choice(["angry", "happy", "neutral", "raised", "sad"])),
         clothes=str(rng.choice(["dress", "openJacket", "shirt", "tShirt", "turtleNeck"])),
         scale=float(rng.uniform(0.95, 1.25)),
-        rotate=float(rng.uniform(-8, 8)),
+        rotate=float(rng.uniform(-8, 8) * spread),
         translate=(float(rng.uniform(-4, 4)), float(rng.uniform(-4, 4))),
-        face_placement=Placement.draw(rng, stretch=0.12, shift=36),
-        hair_placement=Placement.draw(rng, stretch=0.06, shift=18),
+        face_placement=Placement.draw(rng, stretch=0.12 * spread, shift=36 * spread),
+        hair_placement=Placement.draw(rng, stretch=0.06 * spread, shift=18 * spread),
     )
 
 

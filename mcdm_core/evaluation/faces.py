@@ -1,82 +1,202 @@
-"""What sampled faces show of what they were asked for."""
+"""Held-out faces, drawn from seeds that no training set touches, and what sampled faces show of them."""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from PIL import Image
+from torch import Tensor
 
+from ..condition import Condition
+from ..conditions.encoder import Encoder
 from ..conditions.sketch import edges
+from ..data.captions import caption
+from ..data.faces import ATTRIBUTES, Face, Frequencies, draw_face, render_face
 from ..metrics import (
-    Figure,
-    attribute_accuracy,
-    boundary_f1,
+    FeatureNetwork,
+    drawing_features,
     f1_score,
     flat_noise,
     high_frequency_energy,
     intersection_over_union,
 )
-from .held_out import HeldOut
-from .parser import parse_face
+from .config import DataConfig, Setting
+from .held_out import HeldOut, Tile, as_floats, asked, is_one_picture
+from .mouth import mouth_reader
+from .parser import Parsed, parse_face
 from .reader import Reader
+from .similarity import measure_edges, measure_similarity
+
+MAPS = ("hair", "skin")
+CAPTION_ATTRIBUTES = ("hair_color", "skin_color", "background", "mouth")
+"""What maps leave open, so what a caption beside them can decide."""
+COMPARED = 2000  # pictures that a Fréchet distance is measured to
+_COMPARED_FROM = 500_000  # seeds behind the held-out faces
 
 
-def measure_maps(images: np.ndarray, faces: HeldOut, sources: dict[str, list[int]]) -> dict[str, Figure]:
-    """IoU and F1 of parsed maps with the maps asked for.
+@dataclass(frozen=True)
+class HeldOutFace:
+    """A face with everything that describes it.
 
-    Args:
-        images: uint8 samples, (N, H, W, 3).
-        faces: Where the maps come from.
-        sources: Map name → for each sample the index of the face whose map was asked for.
+    Attributes:
+        face: The face.
+        image: uint8, (H, W, 3).
+        maps: "hair" and "skin" → uint8 coverage, (H, W).
+        caption: Names `CAPTION_ATTRIBUTES`.
     """
-    parsed = [parse_face(image) for image in images]
-    figures = {}
-    for name, indices in sources.items():
-        pairs = [(getattr(p, name), faces.maps[name][i] > 127) for p, i in zip(parsed, indices, strict=True)]
-        figures[f"{name} IoU"] = Figure.of([intersection_over_union(*pair) for pair in pairs])
-        figures[f"{name} F1"] = Figure.of([f1_score(*pair) for pair in pairs])
-    return figures
+
+    face: Face
+    image: np.ndarray
+    maps: dict[str, np.ndarray]
+    caption: str
 
 
-def measure_edges(images: np.ndarray, faces: HeldOut, indices: list[int]) -> Figure:
-    """F1 of the samples' edges with those of the pictures whose sketch was asked for.
+class Faces(HeldOut):
+    """See `HeldOut`; a face is drawn when it is first asked for."""
+
+    measures = ("maps", "similarity", "frechet", "attributes", "edges", "cleanness")
+
+    def __init__(self, config: DataConfig):
+        if config.count < 1:
+            raise ValueError("Expected the count of held-out faces in [data] and found none; add one, 300 say.")
+        if unknown := sorted(config.leading.keys() - ATTRIBUTES.keys()):
+            raise ValueError(f"Faces have no attributes {unknown} to lead with; they have {', '.join(ATTRIBUTES)}.")
+        self._config = config
+        self._frequencies = Frequencies(config.leading)
+        self._drawn: dict[int, HeldOutFace] = {}
+
+    def __len__(self) -> int:
+        return self._config.count
+
+    def __getitem__(self, index: int) -> HeldOutFace:
+        if index not in self._drawn:
+            rng = np.random.default_rng(self._config.seed + index)
+            face = draw_face(rng, self._frequencies, self._config.spread)
+            drawing = render_face(face, MAPS)
+            text = caption(face.attributes, rng, CAPTION_ATTRIBUTES)
+            self._drawn[index] = HeldOutFace(face, drawing.image, drawing.maps, text)
+        return self._drawn[index]
+
+    @functools.cached_property
+    def images(self) -> np.ndarray:  # type: ignore[override]
+        """See `HeldOut`."""
+        return np.stack([self[i].image for i in range(len(self))])
+
+    def encode(self, name: str, encoder: Encoder, sources: Sequence[int]) -> Condition:
+        """See `HeldOut`."""
+        if name == "text":
+            return encoder.encode_text([self[i].caption for i in sources])
+        if name == "sketch":
+            return encoder.encode_sketch(as_floats(np.stack([self[i].image for i in sources])))
+        return encoder.encode_map(self.map_of(name, sources), name)
+
+    def map_of(self, name: str, sources: Sequence[int]) -> Tensor:
+        """See `HeldOut`."""
+        if name not in MAPS:
+            return super().map_of(name, sources)
+        return as_floats(np.stack([self[i].maps[name] for i in sources]))
+
+    def tile(self, name: str, source: int) -> Tile:
+        """See `HeldOut`."""
+        if name == "text":
+            return self[source].caption
+        if name == "sketch":
+            return Image.fromarray(255 * edges(self[source].image).astype(np.uint8))
+        return Image.fromarray(self[source].maps[name] if name in MAPS else self[source].image)
+
+    def features(self) -> FeatureNetwork:
+        """See `HeldOut`."""
+        return drawing_features()
+
+    def compared(self) -> np.ndarray:
+        """See `HeldOut`: further faces of the same kind, more than there are held out."""
+        first = self._config.seed + _COMPARED_FROM
+        rngs = map(np.random.default_rng, range(first, first + COMPARED))
+        return np.stack([render_face(draw_face(rng, self._frequencies, self._config.spread)).image for rng in rngs])
+
+    def measure(self, group: str, images: np.ndarray, setting: Setting | None) -> dict[str, np.ndarray]:
+        """See `HeldOut`."""
+        count = len(images)
+        if group == "similarity":
+            if not is_one_picture(setting):
+                return {}
+            return measure_similarity(images, self.images[:count], drawing_features())
+        if group == "edges":
+            sources = asked(setting, "sketch", count, self)
+            return {} if sources is None else measure_edges(images, self.images[sources])
+        parsed = [parse_face(image) for image in images]
+        if group == "cleanness":
+            return measure_cleanness(images, parsed, self.images[:count])
+        if group == "maps":
+            asked_for = {name: asked(setting, name, count, self) for name in MAPS}
+            if not any(asked_for.values()):
+                return {}
+            # What was not asked for is compared with the picture's own: how much one map tells of the other.
+            return measure_maps(
+                parsed,
+                {
+                    name: np.stack([self[i].maps[name] for i in sources or range(count)])
+                    for name, sources in asked_for.items()
+                },
+            )
+        sources = asked(setting, "text", count, self)
+        if sources is None:
+            return {}
+        return measure_attributes(images, parsed, [self[i].face.attributes for i in sources], mouth_reader())
+
+
+def measure_maps(parsed: Sequence[Parsed], maps: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """IoU and F1 of parsed maps with those asked for, and their means over the maps.
 
     Args:
-        images: uint8 samples, (N, H, W, 3).
-        faces: Where the sketches come from.
-        indices: For each sample, the face whose sketch was asked for.
+        parsed: What the parser reads in each picture.
+        maps: Map name → uint8 coverage, (B, H, W).
     """
-    drawn, asked = edges(images) > 0, edges(faces.images[indices]) > 0
-    return Figure.of([boundary_f1(*pair) for pair in zip(drawn, asked, strict=True)])
+    shown = {name: [getattr(p, name) for p in parsed] for name in maps}
+    measures: dict[str, np.ndarray] = {}
+    for label, score in (("IoU", intersection_over_union), ("F1", f1_score)):
+        of_maps = {
+            f"{name} {label}": np.array([score(p, m > 127) for p, m in zip(shown[name], maps[name], strict=True)])
+            for name in maps
+        }
+        measures |= {f"m{label}": np.mean([*of_maps.values()], axis=0)} | of_maps
+    return measures
 
 
-def measure_attributes(images: np.ndarray, faces: HeldOut, indices: list[int], reader: Reader) -> dict[str, Figure]:
-    """Share of samples that show each attribute their caption names, and the mean over attributes.
+def measure_attributes(
+    images: np.ndarray, parsed: Sequence[Parsed], wanted: Sequence[dict[str, str]], reader: Reader
+) -> dict[str, np.ndarray]:
+    """Whether each picture shows what its caption names, 0 or 1, and the mean over attributes.
 
     Args:
-        images: uint8 samples, (N, H, W, 3).
-        faces: Where the captions come from.
-        indices: For each sample, the face its caption describes.
+        images: uint8 samples, (B, H, W, 3).
+        parsed: What the parser reads in each: the colours.
+        wanted: Attributes that each caption names.
         reader: Reads mouths.
     """
-    read: dict[str, list[str]] = {"mouth": reader.read(images)}
-    for image in images:
-        for name, value in parse_face(image).colors.items():
-            read.setdefault(name, []).append(value)
-    return attribute_accuracy(read, [faces.faces[i].attributes for i in indices], mean="mean of attributes")
+    read = {name: [p.colors[name] for p in parsed] for name in parsed[0].colors} | {"mouth": reader.read(images)}
+    right = {
+        name.replace("_", " "): np.array([float(r == w[name]) for r, w in zip(values, wanted, strict=True)])
+        for name, values in read.items()
+    }
+    return {"attributes": np.mean([*right.values()], axis=0)} | right
 
 
-def measure_cleanness(images: np.ndarray, faces: HeldOut) -> dict[str, float]:
-    """High-frequency energy relative to real renders, and how flat the flat areas are (0…255, renders beside it)."""
+def measure_cleanness(images: np.ndarray, parsed: Sequence[Parsed], references: np.ndarray) -> dict[str, np.ndarray]:
+    """High-frequency energy relative to drawn faces, and how flat the flat areas are (mean deviation, of 255)."""
+    drawn = high_frequency_energy(references)
     return {
-        "high-frequency energy / real": high_frequency_energy(images) / high_frequency_energy(faces.images),
-        "deviation in flat areas": flat_noise(images, _flat(images)),
-        "deviation in flat areas, real": flat_noise(faces.images, _flat(faces.images)),
+        "high-frequency energy": np.array([high_frequency_energy(image[None]) / drawn for image in images]),
+        "deviation in flat areas": np.array(
+            [flat_noise(image[None], flat_area(p)[None]) for image, p in zip(images, parsed, strict=True)]
+        ),
     }
 
 
-def _flat(images: np.ndarray) -> np.ndarray:
-    """Pixels whose whole 3×3 neighbourhood the parser gives to one part."""
-    flat = np.zeros(images.shape[:3], dtype=bool)
-    for mask, image in zip(flat, images, strict=True):
-        parsed = parse_face(image)
-        for part in (parsed.hair, parsed.skin):
-            windows = np.lib.stride_tricks.sliding_window_view(part, (3, 3))
-            mask[1:-1, 1:-1] |= windows.all(axis=(-2, -1))
+def flat_area(parsed: Parsed) -> np.ndarray:
+    """Pixels whose whole 3×3 neighbourhood the parser gives to one part, (H, W)."""
+    flat = np.zeros(parsed.hair.shape, dtype=bool)
+    for part in (parsed.hair, parsed.skin):
+        flat[1:-1, 1:-1] |= np.lib.stride_tricks.sliding_window_view(part, (3, 3)).all(axis=(-2, -1))
     return flat

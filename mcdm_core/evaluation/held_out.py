@@ -1,52 +1,100 @@
-"""Held-out faces: drawn at uniform frequencies from seeds that no training set touches."""
+"""Held-out pictures: what experts are told of them, and what samples show of it."""
 
-import functools
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
 
-from ..data.captions import caption
-from ..data.faces import Face, draw_face, render_face
+from ..condition import Condition
+from ..conditions.encoder import Encoder
+from ..metrics import FeatureNetwork
+from .config import Setting
 
-TEST_SEED = 20_000_000
-VALIDATION_SEED = 21_000_000  # weights are chosen on these
-CAPTION_ATTRIBUTES = ("hair_color", "skin_color", "background", "mouth")
-"""What maps leave open, so what a caption beside them can decide."""
+Tile = Image.Image | str
 
 
-@dataclass(frozen=True)
-class HeldOut:
-    """Faces with everything that describes them.
+class HeldOut(ABC):
+    """Pictures whose conditions are asked for.
 
     Attributes:
-        faces: The faces.
         images: uint8, (N, H, W, 3).
-        maps: "hair" and "skin" → uint8 coverage, (N, H, W).
-        captions: One caption each, naming `CAPTION_ATTRIBUTES`.
+        measures: Groups of measures that these pictures have, in the order of the table's columns.
     """
 
-    faces: list[Face]
     images: np.ndarray
-    maps: dict[str, np.ndarray]
-    captions: list[str]
+    measures: tuple[str, ...]
 
+    @abstractmethod
     def __len__(self) -> int:
-        return len(self.faces)
+        """Number of pictures."""
+
+    def sources(self, shift: int, indices: Sequence[int]) -> list[int]:
+        """The pictures `shift` further on, the last one followed by the first."""
+        return [(index + shift) % len(self) for index in indices]
+
+    @abstractmethod
+    def encode(self, name: str, encoder: Encoder, sources: Sequence[int]) -> Condition:
+        """What an expert is told of the pictures.
+
+        Args:
+            name: "hair" or whichever map, "sketch", "text" or "class".
+            encoder: The expert's.
+            sources: Indices of the pictures.
+
+        Raises:
+            ValueError: There is nothing of this name, or the expert isn't driven by it.
+        """
+
+    def map_of(self, name: str, sources: Sequence[int]) -> Tensor:
+        """Maps, 0…1, (B, H, W).
+
+        Raises:
+            ValueError: There are no maps of this name.
+        """
+        raise ValueError(f"These pictures have no {name} maps; ask for something else.")
+
+    @abstractmethod
+    def tile(self, name: str, source: int) -> Tile:
+        """What an expert is told of a picture, to be shown."""
+
+    @abstractmethod
+    def features(self) -> FeatureNetwork:
+        """The network whose features Fréchet and perceptual distances are taken over."""
+
+    @abstractmethod
+    def compared(self) -> np.ndarray:
+        """What the Fréchet distance is measured to; uint8, (M, H, W, 3)."""
+
+    @abstractmethod
+    def measure(self, group: str, images: np.ndarray, setting: Setting | None) -> dict[str, np.ndarray]:
+        """One group of measures, a value a picture.
+
+        Args:
+            group: One of `measures`, but "frechet", which is of whole sets.
+            images: uint8 samples, (B, H, W, 3): row i was asked for with picture i.
+            setting: How they were sampled; None for the pictures themselves.
+
+        Returns:
+            Measure → values, (B,); empty where nothing of the kind was asked for.
+        """
 
 
-@functools.cache
-def draw_held_out(first_seed: int, count: int) -> HeldOut:
-    """Draw `count` faces, one a seed; once a process, since every batch and every table asks for them."""
-    faces, renderings, captions = [], [], []
-    for seed in range(first_seed, first_seed + count):
-        rng = np.random.default_rng(seed)
-        face = draw_face(rng)
-        faces.append(face)
-        renderings.append(render_face(face, ("hair", "skin")))
-        captions.append(caption(face.attributes, rng, CAPTION_ATTRIBUTES))
-    return HeldOut(
-        faces,
-        np.stack([r.image for r in renderings]),
-        {name: np.stack([r.maps[name] for r in renderings]) for name in ("hair", "skin")},
-        captions,
-    )
+def asked(setting: Setting | None, name: str, count: int, held_out: HeldOut) -> list[int] | None:
+    """For each sample the picture whose condition of this name was asked for; None where none was."""
+    if setting is None:
+        return list(range(count))
+    shifts = [term.shift for term in setting.terms if name in term.condition and term.weight]
+    return held_out.sources(shifts[0], range(count)) if shifts else None
+
+
+def is_one_picture(setting: Setting | None) -> bool:
+    """Whether all conditions come from the sample's own picture, so that it can be compared with that."""
+    return setting is None or not any(term.shift for term in setting.terms)
+
+
+def as_floats(pixels: np.ndarray) -> Tensor:
+    """uint8 pictures or maps in 0…1."""
+    return torch.from_numpy(np.ascontiguousarray(pixels)).float() / 255

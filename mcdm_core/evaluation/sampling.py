@@ -1,76 +1,53 @@
 """Samples of held-out conditions, in parallel processes, each batch written once so that a run can be resumed."""
 
+import functools
 import hashlib
-from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
+from ..baselines import load_gan
 from ..checkpoints import load_expert
 from ..condition import Condition
+from ..denoising import OwnNullDenoiser, ProductDenoiser
 from ..experts import Expert
 from ..sampling import sample_product
 from ..terms import Term
+from .config import DataConfig, Setting, TermConfig
+from .faces import MAPS
+from .held_out import HeldOut
+from .kinds import open_held_out
 
 BATCH = 20
-
-
-class SampleSetting(ABC):
-    """How a set of samples is made. A subclass is a frozen dataclass: its name and fields decide `key`.
-
-    Attributes:
-        name: Shown in tables.
-        weights: Expert name → w.
-        count: Number of samples.
-        steps: DDIM steps.
-        eta: η of DDIM; 0 is its ODE, 1 ancestral sampling.
-        noise_seed: Seed of the noise that ancestral sampling adds, to which each batch adds its first index.
-    """
-
-    name: str
-    weights: dict[str, float]
-    count: int
-    steps: int
-    eta: float
-    noise_seed: ClassVar[int] = 0
-
-    @abstractmethod
-    def share(self, expert: str) -> float:
-        """The expert's reliability a."""
-
-    @abstractmethod
-    def condition(self, name: str, expert: Expert, indices: range) -> Condition:
-        """What the samples of these indices ask of an expert."""
-
-    def key(self, experts: Path) -> str:
-        """Names the samples on disk: changes with the setting and with the experts' files."""
-        fields = vars(self) | {"name": "", "weights": dict(sorted(self.weights.items()))}
-        described = ", ".join(f"{name}={value!r}" for name, value in fields.items())
-        digest = hashlib.sha256(f"{type(self).__name__}({described})".encode())
-        for name in sorted(self.weights):
-            digest.update((experts / f"{name}.safetensors").read_bytes())
-        return digest.hexdigest()[:12]
+_NOISE_SEED = 1_000_000  # of the noise that ancestral sampling adds; apart from the start noise
+_RULES = {"product": ProductDenoiser, "own-null": OwnNullDenoiser}
 
 
 @dataclass(frozen=True)
 class _Job:
-    setting: SampleSetting
-    start: int
-    experts: Path
+    setting: Setting
+    data: DataConfig
+    experts: Mapping[str, Path]
+    indices: range
     path: Path
 
 
-def draw_samples(setting: SampleSetting, experts: Path, out: Path, workers: int) -> np.ndarray:
+def draw_samples(
+    setting: Setting, data: DataConfig, experts: Mapping[str, Path], count: int, out: Path, workers: int
+) -> np.ndarray:
     """Sample a setting, or read what an earlier run has left.
 
     Args:
         setting: What to sample.
-        experts: Folder of expert files.
+        data: Held-out pictures that the conditions are taken from.
+        experts: Name → file.
+        count: Number of samples.
         out: Folder for the samples.
         workers: Processes, each on one thread.
 
@@ -78,30 +55,82 @@ def draw_samples(setting: SampleSetting, experts: Path, out: Path, workers: int)
         uint8, (count, H, W, 3).
     """
     out.mkdir(parents=True, exist_ok=True)
-    key = setting.key(experts)
-    jobs = [_Job(setting, start, experts, out / f"{key}_{start:05d}.npy") for start in range(0, setting.count, BATCH)]
+    key = sample_key(setting, data, experts)
+    batches = [range(start, min(start + BATCH, count)) for start in range(0, count, BATCH)]
+    jobs = [_Job(setting, data, experts, b, out / f"{key}_{b.start:05d}_{len(b)}.npy") for b in batches]
     missing = [job for job in jobs if not job.path.exists()]
     if missing:
         # A forked child inherits the parent's thread pools, which torch cannot use there: spawn.
         context = torch.multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(workers, mp_context=context) as pool:
-            list(tqdm(pool.map(_run, missing), total=len(missing), desc=setting.name, unit="batch"))
-    return np.concatenate([np.load(job.path) for job in jobs])[: setting.count]
+            list(tqdm(pool.map(_run, missing), total=len(missing), desc=setting.label, unit="batch"))
+    return np.concatenate([np.load(job.path) for job in jobs])
+
+
+def sample_key(setting: Setting, data: DataConfig, experts: Mapping[str, Path]) -> str:
+    """Names the samples on disk: changes with whatever decides them, the experts' files included."""
+    decisive = replace(setting, name="", count=0, vary="", values=(), value=None)
+    pictures = replace(data, features="", count=data.count if any(term.shift for term in setting.terms) else 0)
+    digest = hashlib.sha256(f"{decisive!r} {pictures!r}".encode())
+    for term in setting.terms:
+        digest.update(_digest(experts[term.expert]))
+    return digest.hexdigest()[:12]
+
+
+@functools.cache
+def _digest(path: Path) -> bytes:
+    return hashlib.sha256(path.read_bytes()).digest()
 
 
 def _run(job: _Job) -> None:
     torch.set_num_threads(1)
-    setting = job.setting
-    indices = range(job.start, min(job.start + BATCH, setting.count))
-    terms = []
-    for name, weight in setting.weights.items():
-        expert = load_expert(job.experts / f"{name}.safetensors")
-        condition = setting.condition(name, expert, indices)
-        terms.append(Term(expert, condition, expert.encoder.null(len(indices)), weight, setting.share(name)))
-    size = terms[0].expert.image_size
-    noise = torch.stack([torch.randn(3, size, size, generator=torch.Generator().manual_seed(i)) for i in indices])
-    generator = torch.Generator().manual_seed(setting.noise_seed + job.start)
-    samples = sample_product(terms, noise, str(setting.steps), setting.eta, generator)
+    held_out = open_held_out(job.data)
+    sample = _sample_gan if job.setting.rule == "gan" else _sample_experts
+    samples = sample(job, held_out)
     partial = job.path.with_suffix(".partial.npy")
     np.save(partial, ((samples + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy())
     partial.replace(job.path)
+
+
+def _sample_experts(job: _Job, held_out: HeldOut) -> Tensor:
+    terms = []
+    for term in job.setting.terms:
+        expert = _expert(job.experts[term.expert])
+        condition = condition_of(term, expert, held_out, job.indices)
+        null = expert.encoder.null(len(job.indices))
+        terms.append(Term(expert, condition, null, term.weight, term.reliability, start=term.start, end=term.end))
+    size = terms[0].expert.image_size
+    channels = terms[0].expert.channels
+    noise = torch.stack([torch.randn(channels, size, size, generator=_generator(i)) for i in job.indices])
+    generator = _generator(_NOISE_SEED + job.indices.start)
+    rule = _RULES[job.setting.rule]
+    with torch.autocast("cpu", torch.bfloat16, enabled=job.setting.autocast):
+        return sample_product(terms, noise, str(job.setting.steps), job.setting.eta, generator, rule=rule)
+
+
+def _sample_gan(job: _Job, held_out: HeldOut) -> Tensor:
+    (term,) = job.setting.terms
+    gan = load_gan(job.experts[term.expert])
+    size = gan.config.image_size
+    maps = torch.zeros(len(job.indices), gan.config.map_channels, size, size)
+    for name in term.condition:
+        maps[:, MAPS.index(name)] = held_out.map_of(name, held_out.sources(term.shift, job.indices))
+    return gan.generate(maps, list(job.indices))
+
+
+def condition_of(term: TermConfig, expert: Expert, held_out: HeldOut, indices: range) -> Condition | None:
+    """What the samples of these indices ask of an expert; maps of one network are merged into one row."""
+    if not term.condition:
+        return None
+    sources = held_out.sources(term.shift, indices)
+    conditions = [held_out.encode(name, expert.encoder, sources) for name in term.condition]
+    return functools.reduce(expert.encoder.merge, conditions)
+
+
+@functools.cache
+def _expert(path: Path) -> Expert:
+    return load_expert(path)
+
+
+def _generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)

@@ -1,28 +1,24 @@
-"""The scenes: an expert of animals and one of landscapes, united across two noise schedules (paper §4.2 and §7.2)."""
+"""Held-out scenes: an animal by its class and a landscape by its caption (paper §4.2 and §7.2)."""
 
-import argparse
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import numpy as np
 
 from ..condition import Condition
-from ..data.animals import ANIMALS
+from ..conditions.encoder import Encoder
+from ..data.animals import ANIMALS, TRAINING_DRAWINGS, draw_animal, stand_before
 from ..data.landscape_captions import landscape_caption
-from ..data.landscapes import ATTRIBUTES, draw_landscape
-from ..experts import Expert
-from ..metrics import Figure, attribute_accuracy, class_accuracy
+from ..data.landscapes import ATTRIBUTES, Landscape, draw_landscape, render_landscape
+from ..metrics import FeatureNetwork, drawing_features
 from .animals import animal_reader
+from .config import DataConfig, Setting
+from .held_out import HeldOut, Tile, asked
 from .landscape_parser import parse_landscape
-from .reader import Reader
-from .sampling import SampleSetting, draw_samples
 
-TEST_SEED = 35_000_000
-VALIDATION_SEED = 36_000_000  # weights are chosen on these
-CLASS_EXPERT, TEXT_EXPERT = "animals", "landscapes"
-SCENE_WEIGHTS = (2.0, 3.0, 5.0)
-
-Table = dict[str, dict[str, str]]
+COMPARED = 2000  # pictures that a Fréchet distance is measured to
+_COMPARED_FROM = 500_000  # seeds behind the held-out scenes
 
 
 @dataclass(frozen=True)
@@ -31,100 +27,83 @@ class Scene:
 
     Attributes:
         animal: One of `ANIMALS`.
-        attributes: Value of each attribute of the landscape.
-        caption: Names all of them.
+        landscape: What it stands before.
+        caption: Names all attributes of the landscape.
     """
 
     animal: str
-    attributes: dict[str, str]
+    landscape: Landscape
     caption: str
-
-
-@dataclass(frozen=True)
-class SceneSetting(SampleSetting):
-    """How samples of scenes are made.
-
-    Attributes:
-        name: Shown in tables.
-        weights: Expert name → w.
-        reliability: a of the class expert; the text expert has the rest.
-        first_seed: First of the held-out scenes.
-        count: Number of samples.
-        steps: DDIM steps.
-        eta: η of DDIM.
-    """
-
-    name: str
-    weights: dict[str, float]
-    reliability: float
-    first_seed: int
-    count: int
-    steps: int
-    eta: float
-    noise_seed: ClassVar[int] = 1_000_000  # apart from the start noise
-
-    def share(self, expert: str) -> float:
-        """See `SampleSetting`."""
-        return self.reliability if expert == CLASS_EXPERT else 1 - self.reliability
-
-    def condition(self, name: str, expert: Expert, indices: range) -> Condition:
-        """See `SampleSetting`."""
-        asked = [held_out_scene(self.first_seed + i) for i in indices]
-        if name == CLASS_EXPERT:
-            return expert.encoder.encode_class([1 + ANIMALS.index(scene.animal) for scene in asked])
-        return expert.encoder.encode_text([scene.caption for scene in asked])
 
 
 def held_out_scene(seed: int) -> Scene:
     """The scene of a seed; consecutive seeds go through the animals."""
     rng = np.random.default_rng(seed)
-    attributes = draw_landscape(rng).attributes
-    return Scene(ANIMALS[seed % len(ANIMALS)], attributes, landscape_caption(attributes, rng, list(ATTRIBUTES)))
+    landscape = replace(draw_landscape(rng), foreground="")  # there stands the animal
+    text = landscape_caption(landscape.attributes, rng, list(ATTRIBUTES))
+    return Scene(ANIMALS[seed % len(ANIMALS)], landscape, text)
 
 
-def scenes(arguments: argparse.Namespace) -> Table:
-    """Animal and landscape united, each expert alone, and three reliabilities."""
-    w, reader = arguments.scene_weight, animal_reader()  # read first: a missing one is told before sampling
-    both = {CLASS_EXPERT: w, TEXT_EXPERT: w}
-    settings = [
-        _setting(arguments, f"united, w = {w:g}, a = 1/2", both, 0.5),
-        _setting(arguments, f"class expert alone, w = {w:g}", {CLASS_EXPERT: w}, 1.0),
-        _setting(arguments, f"text expert alone, w = {w:g}", {TEXT_EXPERT: w}, 0.0),
-        _setting(arguments, f"united, w = {w:g}, a = 0 for the class expert", both, 0.0),
-        _setting(arguments, f"united, w = {w:g}, a = 1 for the class expert", both, 1.0),
-    ]
-    return {setting.name: _measured(arguments, setting, reader) for setting in settings}
+def render_scene(seed: int) -> np.ndarray:
+    """A drawing of that scene, uint8, (H, W, 3)."""
+    scene = held_out_scene(seed)
+    animal = draw_animal(np.random.default_rng((seed, 1)), (scene.animal,), TRAINING_DRAWINGS)
+    return stand_before(animal, render_landscape(scene.landscape))
 
 
-def choose_scene_weight(arguments: argparse.Namespace) -> Table:
-    """The united experts at several w, on validation scenes."""
-    reader = animal_reader()
-    settings = [
-        replace(_setting(arguments, f"w = {w:g}", {CLASS_EXPERT: w, TEXT_EXPERT: w}, 0.5), first_seed=VALIDATION_SEED)
-        for w in SCENE_WEIGHTS
-    ]
-    return {setting.name: _measured(arguments, setting, reader) for setting in settings}
+class Scenes(HeldOut):
+    """See `HeldOut`."""
 
+    measures = ("scene", "frechet")
 
-def measure_scenes(images: np.ndarray, asked: list[Scene], reader: Reader) -> dict[str, Figure]:
-    """Share of pictures with the animal asked for, with each attribute of the landscape, and the mean of these.
+    def __init__(self, config: DataConfig):
+        if config.count < 1:
+            raise ValueError("Expected the count of held-out scenes in [data] and found none; add one, 300 say.")
+        self._config = config
+        self.scenes = [held_out_scene(config.seed + i) for i in range(config.count)]
 
-    Args:
-        images: uint8 samples, (N, H, W, 3).
-        asked: What each was asked to show.
-        reader: Reads animals.
-    """
-    parsed = [parse_landscape(image) for image in images]
-    read = {name: [values[name] for values in parsed] for name in ATTRIBUTES}
-    animals = class_accuracy(reader.read(images), [scene.animal for scene in asked])
-    return {"animal": animals} | attribute_accuracy(read, [scene.attributes for scene in asked], mean="landscape")
+    def __len__(self) -> int:
+        return len(self.scenes)
 
+    @functools.cached_property
+    def images(self) -> np.ndarray:  # type: ignore[override]
+        """See `HeldOut`."""
+        return np.stack([render_scene(self._config.seed + i) for i in range(len(self))])
 
-def _setting(arguments: argparse.Namespace, name: str, weights: dict[str, float], reliability: float) -> SceneSetting:
-    return SceneSetting(name, weights, reliability, TEST_SEED, arguments.count, arguments.steps, arguments.eta)
+    def encode(self, name: str, encoder: Encoder, sources: Sequence[int]) -> Condition:
+        """See `HeldOut`."""
+        if name == "class":
+            return encoder.encode_class([1 + ANIMALS.index(self.scenes[i].animal) for i in sources])
+        if name == "text":
+            return encoder.encode_text([self.scenes[i].caption for i in sources])
+        raise ValueError(f"Scenes have a class and a text, and no {name}; ask for one of these.")
 
+    def tile(self, name: str, source: int) -> Tile:
+        """See `HeldOut`."""
+        return self.scenes[source].animal if name == "class" else self.scenes[source].caption
 
-def _measured(arguments: argparse.Namespace, setting: SceneSetting, reader: Reader) -> dict[str, str]:
-    images = draw_samples(setting, arguments.experts, arguments.out / "samples", arguments.workers)
-    asked = [held_out_scene(setting.first_seed + i) for i in range(setting.count)]
-    return {name: str(figure) for name, figure in measure_scenes(images, asked, reader).items()}
+    def features(self) -> FeatureNetwork:
+        """See `HeldOut`."""
+        return drawing_features()
+
+    def compared(self) -> np.ndarray:
+        """See `HeldOut`: drawings of further scenes."""
+        first = self._config.seed + _COMPARED_FROM
+        return np.stack([render_scene(seed) for seed in range(first, first + COMPARED)])
+
+    def measure(self, group: str, images: np.ndarray, setting: Setting | None) -> dict[str, np.ndarray]:
+        """See `HeldOut`: whether each picture shows its animal and its landscape, asked for or not; 0 or 1."""
+        own = list(range(len(images)))
+        animals, landscapes = (asked(setting, name, len(images), self) or own for name in ("class", "text"))
+        read, parsed = animal_reader().read(images), [parse_landscape(image) for image in images]
+        animal = np.array([float(r == self.scenes[i].animal) for r, i in zip(read, animals, strict=True)])
+        right = {
+            name: np.array(
+                [
+                    float(p[name] == self.scenes[i].landscape.attributes[name])
+                    for p, i in zip(parsed, landscapes, strict=True)
+                ]
+            )
+            for name in ATTRIBUTES
+        }
+        return {"animal": animal, "landscape": np.mean([*right.values()], axis=0), **right}

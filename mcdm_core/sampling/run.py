@@ -39,6 +39,7 @@ def sample_product(
     eta: float = 0.0,
     generator: torch.Generator | None = None,
     callback: Callback | None = None,
+    rule: type[ProductDenoiser] = ProductDenoiser,
 ) -> Tensor:
     """Sample from united experts with DDIM, on the first expert's timesteps.
 
@@ -55,6 +56,7 @@ def sample_product(
         eta: η of DDIM.
         generator: Source of the noise for η > 0.
         callback: See `Callback`.
+        rule: How predictions are combined: `ProductDenoiser` by Eq. 10, `OwnNullDenoiser` by composable diffusion.
 
     Returns:
         Samples in [−1, 1] for pixel experts, shape of the noise.
@@ -62,7 +64,7 @@ def sample_product(
     Raises:
         ValueError: If the terms cannot be combined at every noise level of the run; before any network is called.
     """
-    denoiser = ProductDenoiser(terms)
+    denoiser = rule(terms)
     sigmas = sigmas_for(denoiser.reference.schedule, spacing)
     denoiser.check_run(noise, sigmas)
     # x_T of the variance-preserving form is the noise itself, also where the run begins below the schedule's end.

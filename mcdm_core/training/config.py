@@ -167,8 +167,8 @@ def load_config(path: Path) -> TrainingConfig:
     values = read_toml(path)
     sections = {"network": UNetConfig, "data": DataConfig, "optimizer": OptimizerConfig, "report": ReportConfig}
     for name, kind in sections.items():
-        values[name] = _build(kind, values.get(name, {}), f"[{name}] of {path.name}")
-    return _build(TrainingConfig, values, path.name)
+        values[name] = build(kind, values.get(name, {}), f"[{name}] of {path.name}")
+    return build(TrainingConfig, values, path.name)
 
 
 def load_dual_encoder_config(path: Path) -> DualEncoderConfig:
@@ -177,7 +177,7 @@ def load_dual_encoder_config(path: Path) -> DualEncoderConfig:
     Raises:
         ValueError: The file is no TOML, or a name in the section is unknown.
     """
-    return _build(DualEncoderConfig, read_toml(path)["dual_encoder"], f"[dual_encoder] of {path.name}")
+    return build(DualEncoderConfig, read_toml(path)["dual_encoder"], f"[dual_encoder] of {path.name}")
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -192,7 +192,17 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ValueError(f"Expected a training configuration in TOML at {path}: {error}.") from error
 
 
-def _build(kind: type, values: dict[str, Any], where: str) -> Any:
+def build(kind: type, values: dict[str, Any], where: str) -> Any:
+    """A dataclass from a section's values.
+
+    Args:
+        kind: The dataclass.
+        values: Its fields, lists for tuples.
+        where: What messages call the section.
+
+    Raises:
+        ValueError: A name is unknown or missing.
+    """
     known = {f.name for f in fields(kind)}
     if unknown := sorted(set(values) - known):
         raise ValueError(f"{where} has unknown names {unknown}; known are {sorted(known)}.")

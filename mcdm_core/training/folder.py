@@ -119,10 +119,10 @@ def read_folder(
     images = torch.empty(len(stems), 3, size, size, dtype=torch.uint8)
     maps = {name: torch.empty(len(stems), size, size, dtype=torch.uint8) for name in names}
     for row, path in enumerate(tqdm(pictures.values(), desc="reading", unit="picture")):
-        picture = _load(path)
+        picture = load_file(path)
         images[row] = read_picture(picture, size)
         for name, paths in files.items():
-            maps[name][row] = _read_map(paths[row], name, size, picture)
+            maps[name][row] = read_map_file(paths[row], name, size, picture)
     if from_edges:
         found = [edges(image) for image in images.permute(0, 2, 3, 1).numpy()]
         maps[SKETCH] = torch.from_numpy(np.stack(found)) * 255
@@ -142,11 +142,22 @@ def read_picture(picture: Tensor, size: int) -> Tensor:
 
 def load_pictures(paths: list[Path], size: int) -> Tensor:
     """uint8 (N, 3, size, size) of picture files."""
-    return torch.stack([read_picture(_load(path), size) for path in tqdm(paths, desc="reading", unit="picture")])
+    return torch.stack([read_picture(load_file(path), size) for path in tqdm(paths, desc="reading", unit="picture")])
 
 
-def _read_map(path: Path, name: str, size: int, picture: Tensor) -> Tensor:
-    image = _load(path)
+def read_map_file(path: Path, name: str, size: int, picture: Tensor) -> Tensor:
+    """uint8 (size, size) of a map's file.
+
+    Args:
+        path: The file.
+        name: Kind of map; of "sketch", light lines on black.
+        size: Side to which it is brought.
+        picture: What it belongs to, (1, H, W, 3), of the same frame.
+
+    Raises:
+        ValueError: It shows another frame, or cannot be a map.
+    """
+    image = load_file(path)
     (height, width), (true_height, true_width) = image.shape[1:3], picture.shape[1:3]
     if abs(width * true_height / (height * true_width) - 1) > _ASPECT_TOLERANCE:
         raise ValueError(
@@ -161,7 +172,12 @@ def _read_map(path: Path, name: str, size: int, picture: Tensor) -> Tensor:
         raise ValueError(f"{path}: {error}") from error
 
 
-def _load(path: Path) -> Tensor:
+def load_file(path: Path) -> Tensor:
+    """A picture of a folder, (1, H, W, 3) in 0…1.
+
+    Raises:
+        ValueError: It cannot be read.
+    """
     try:
         return load_picture(path)
     except OSError as error:  # truncated, say

@@ -1,0 +1,217 @@
+"""What an evaluation is made of, read from a TOML file; docs/evaluation.md explains it by examples."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..training.config import build, read_toml
+
+RULES = ("product", "own-null", "gan")
+VARIED = ("weight", "reliability", "steps", "eta")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """The held-out pictures whose conditions are asked for.
+
+    Attributes:
+        kind: "faces" or "scenes", which are drawn, or "folder", one's own pictures.
+        seed: First seed of drawn pictures.
+        count: How many there are; of a folder 0 takes all.
+        leading: Attribute → the value that 70 % of drawn faces have; the others are uniform.
+        spread: How far drawn faces turn, stretch and move, see `draw_face`.
+        path: The folder, relative to the configuration file: pictures in `images`, maps in subfolders named after them,
+            captions in `captions`.
+        image_size: Side in pixels to which the folder's pictures are brought.
+        features: File of torchvision's ResNet weights for the distances of a folder's pictures, relative to the
+            configuration file. Drawn pictures have a network of their own.
+    """
+
+    kind: str
+    seed: int = 0
+    count: int = 0
+    leading: dict[str, str] = field(default_factory=dict)
+    spread: float = 1.0
+    path: str = ""
+    image_size: int = 64
+    features: str = ""
+
+
+@dataclass(frozen=True)
+class TermConfig:
+    """One expert of a setting, see `mcdm_core.Term`.
+
+    Attributes:
+        expert: One of `[experts]`.
+        condition: What it is given of the held-out picture: "hair", "skin" or whichever map, "sketch", "text", "class".
+            Several maps of one network share a row.
+        weight: w.
+        reliability: a before normalization.
+        shift: How many pictures further on the condition is taken from (0: the picture itself).
+        start: Share of the timesteps, from the noisy end, at which it begins to act.
+        end: Share at which it stops.
+    """
+
+    expert: str
+    condition: tuple[str, ...] = ()
+    weight: float = 1.0
+    reliability: float = 1.0
+    shift: int = 0
+    start: float = 0.0
+    end: float = 1.0
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How one row of the table is sampled.
+
+    Attributes:
+        name: Names the row, and the line of a plot.
+        terms: The experts.
+        rule: "product" is Eq. 10, "own-null" composable diffusion; "gan" asks the one expert named, a GAN.
+        steps: DDIM steps.
+        eta: η of DDIM; 0 is its ODE, 1 ancestral sampling.
+        autocast: Use bfloat16 for convolutions and matrix products, as in training: faster on most processors.
+        count: How many pictures, from the first on; 0 is all.
+        vary: What is varied: "weight" of all experts that have one, "reliability" of the first (the others share the
+            rest), "steps" or "eta"; empty for a single row.
+        values: The values it takes, a row each.
+        value: The value of this row.
+    """
+
+    name: str
+    terms: tuple[TermConfig, ...]
+    rule: str = "product"
+    steps: int = 50
+    eta: float = 0.0
+    autocast: bool = False
+    count: int = 0
+    vary: str = ""
+    values: tuple[float, ...] = ()
+    value: float | None = None
+
+    @property
+    def label(self) -> str:
+        """The row's name, with the value of what is varied."""
+        return f"{self.name}, {self.vary} {self.value:g}" if self.vary else self.name
+
+    def rows(self) -> "list[Setting]":
+        """This setting at every value."""
+        return [self._at(value) for value in sorted(self.values)] if self.vary else [self]
+
+    def _at(self, value: float) -> "Setting":
+        if self.vary in ("steps", "eta"):
+            changes: dict[str, Any] = {self.vary: int(value) if self.vary == "steps" else value}
+        elif self.vary == "weight":
+            changes = {"terms": tuple(dataclasses.replace(t, weight=value if t.weight else 0.0) for t in self.terms)}
+        else:
+            shares = [value, *([(1 - value) / (len(self.terms) - 1)] * (len(self.terms) - 1))]
+            pairs = zip(self.terms, shares, strict=True)
+            changes = {"terms": tuple(dataclasses.replace(term, reliability=share) for term, share in pairs)}
+        return dataclasses.replace(self, value=value, **changes)
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """One evaluation.
+
+    Attributes:
+        title: Stands above the table.
+        data: Held-out pictures.
+        experts: Name → file, relative to the configuration file.
+        settings: The rows.
+        measures: Groups of measures, see docs/evaluation.md; empty takes all that the data has.
+        shown: How many pictures of each setting are laid out in `samples.png`.
+        plotted: Measures of the plot; empty takes the first ones.
+        note: Stands below the table.
+    """
+
+    title: str
+    data: DataConfig
+    experts: dict[str, Path]
+    settings: tuple[Setting, ...]
+    measures: tuple[str, ...] = ()
+    shown: int = 6
+    plotted: tuple[str, ...] = ()
+    note: str = ""
+
+
+def load_evaluation(path: Path, count: int = 0, steps: int = 0) -> EvaluationConfig:
+    """Read a configuration.
+
+    Args:
+        path: The TOML file.
+        count: Pictures of every setting at most, for a quick look; 0 as configured.
+        steps: DDIM steps of settings that don't vary them; 0 as configured.
+
+    Raises:
+        ValueError: The file is no TOML, or something in it is unknown, missing or of no use.
+    """
+    values = read_toml(path)
+    defaults = values.pop("sampling", {})
+    data = build(DataConfig, values.pop("data", {}), f"[data] of {path.name}")
+    if not isinstance(values.get("settings"), list) or not values["settings"]:
+        raise ValueError(f"Expected [[settings]] in {path.name} and found none; add one for each row of the table.")
+    settings = [_setting(defaults | entry, path.name) for entry in values.pop("settings")]
+    experts = {name: (path.parent / file).resolve() for name, file in values.pop("experts", {}).items()}
+    data = dataclasses.replace(
+        data,
+        path=str(path.parent / data.path) if data.path else "",
+        features=str(path.parent / data.features) if data.features else "",
+        count=min(filter(None, (data.count, count)), default=0),
+    )
+    values |= {"data": data, "experts": experts, "settings": tuple(_reduced(s, count, steps) for s in settings)}
+    config: EvaluationConfig = build(EvaluationConfig, values, path.name)
+    for setting in config.settings:
+        _check(setting, config.experts)
+    return config
+
+
+def _setting(values: dict[str, Any], where: str) -> Setting:
+    name = values.get("name", "without a name")
+    terms = [build(TermConfig, _listed(term), f"a term of {name!r} in {where}") for term in values.get("terms", [])]
+    setting: Setting = build(Setting, values | {"terms": tuple(terms)}, f"the setting {name!r} of {where}")
+    return setting
+
+
+def _listed(values: dict[str, Any]) -> dict[str, Any]:
+    condition = values.get("condition", [])
+    return values | {"condition": [condition] if isinstance(condition, str) else condition}
+
+
+def _reduced(setting: Setting, count: int, steps: int) -> Setting:
+    return dataclasses.replace(
+        setting,
+        count=min(filter(None, (setting.count, count)), default=0),
+        steps=min(filter(None, (setting.steps, steps))),
+        values=tuple(min(value, steps) for value in setting.values)
+        if steps and setting.vary == "steps"
+        else setting.values,
+    )
+
+
+def _check(setting: Setting, experts: dict[str, Path]) -> None:
+    if not setting.terms:
+        raise ValueError(f"The setting {setting.name!r} has no terms; name an expert or more.")
+    for term in setting.terms:
+        if term.expert not in experts:
+            raise ValueError(
+                f"The setting {setting.name!r} asks for the expert {term.expert!r}, and [experts] has "
+                f"{', '.join(experts) or 'none'}; name one of these, or add its file."
+            )
+    if setting.rule not in RULES:
+        raise ValueError(f"The rule of {setting.name!r} is {setting.rule!r}; choose one of {', '.join(RULES)}.")
+    if setting.vary not in ("", *VARIED) or bool(setting.vary) != bool(setting.values):
+        raise ValueError(
+            f"{setting.name!r} varies {setting.vary or 'nothing'!r} over {list(setting.values)}; vary one of "
+            f"{', '.join(VARIED)} over one value or more."
+        )
+    if setting.vary == "reliability" and len(setting.terms) < 2:
+        raise ValueError(f"{setting.name!r} varies the reliability of a single expert, which is always 1; add another.")
+
+
+def rows_of(settings: Sequence[Setting]) -> list[Setting]:
+    """All rows of a table."""
+    return [row for setting in settings for row in setting.rows()]

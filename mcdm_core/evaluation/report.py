@@ -1,0 +1,162 @@
+"""What an evaluation writes: figures and raw values as CSV, a table, a plot, and pictures side by side."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from matplotlib.figure import Figure as Plot
+from PIL import Image
+
+from ..pictures import labelled_grid
+from .config import EvaluationConfig
+from .held_out import HeldOut, Tile
+
+if TYPE_CHECKING:
+    from .run import Row
+
+PLOTTED = 4  # measures of a plot, where none are named
+DPI = 110
+
+
+class Report:
+    """Writes an evaluation.
+
+    Args:
+        config: The evaluation.
+        held_out: Its pictures.
+        rows: What was measured: of the pictures themselves, then of each setting.
+    """
+
+    def __init__(self, config: EvaluationConfig, held_out: HeldOut, rows: Sequence[Row]):
+        self.config, self.held_out, self.rows = config, held_out, rows
+        self.measures = list(dict.fromkeys(name for row in rows for name in row.figures))
+
+    def write(self, out: Path) -> Path:
+        """Write everything into a folder; returns the table's file."""
+        out.mkdir(parents=True, exist_ok=True)
+        _write_csv(out / "figures.csv", self._figures())
+        _write_csv(out / "pictures.csv", self._values())
+        (out / "table.md").write_text(self.table(), encoding="utf-8")
+        self._plot().savefig(out / "plot.png", dpi=DPI)
+        if self.config.shown:
+            self._pictures().save(out / "samples.png")
+        return out / "table.md"
+
+    def table(self) -> str:
+        """The figures as Markdown, a row a setting."""
+        lines = [f"## {self.config.title}", "", self._circumstances(), ""]
+        lines.append(f"| | n | {' | '.join(self.measures)} |")
+        lines.append("|---" * (len(self.measures) + 2) + "|")
+        for row in self.rows:
+            figures = [str(row.figures[name]) if name in row.figures else "" for name in self.measures]
+            lines.append(f"| {row.label} | {len(row.images)} | {' | '.join(figures)} |")
+        return "\n".join([*lines, *(["", self.config.note] if self.config.note else [])]) + "\n"
+
+    def _circumstances(self) -> str:
+        data = self.config.data
+        what = data.kind
+        if data.kind != "folder":
+            what += f" of the seeds {data.seed} to {data.seed + data.count - 1}"
+            what += f", leading {data.leading}" if data.leading else ""
+            what += f", spread {data.spread:g}" if data.spread != 1 else ""
+        settings = self.config.settings
+        steps = sorted({row.steps for setting in settings for row in setting.rows()})
+        etas = sorted({row.eta for setting in settings for row in setting.rows()})
+        return (
+            f"{len(self.held_out)} {what}; DDIM, {_listed(steps)} steps, η = {_listed(etas)}; picture i starts from "
+            "the noise of seed i. In brackets 95 % bootstrap intervals."
+        )
+
+    def _figures(self) -> Iterable[Sequence[object]]:
+        yield "setting", "varied", "value", "n", "measure", "figure", "low", "high"
+        for row in self.rows:
+            varied, value = (row.setting.vary, row.setting.value) if row.setting else ("", None)
+            for name, figure in row.figures.items():
+                bounds = [f"{number:.5g}" for number in (figure.value, figure.low, figure.high)]
+                yield row.label, varied, "" if value is None else f"{value:g}", len(row.images), name, *bounds
+
+    def _values(self) -> Iterable[Sequence[object]]:
+        names = list(dict.fromkeys(name for row in self.rows for name in row.values))
+        yield "setting", "picture", *names
+        for row in self.rows:
+            for i in range(len(row.images)):
+                yield row.label, i, *(f"{row.values[name][i]:.4g}" if name in row.values else "" for name in names)
+
+    def _plot(self) -> Plot:
+        wanted = self.config.plotted or tuple(self.measures[:PLOTTED])
+        measures = [name for name in wanted if name in self.measures]  # small sets have no Fréchet distance
+        varied = any(row.setting and row.setting.vary for row in self.rows)
+        plot = Plot(figsize=(4.2 * len(measures), 3.6 if varied else 1.2 + 0.32 * len(self.rows)), layout="constrained")
+        plot.suptitle(self.config.title)
+        panels = plot.subplots(1, len(measures), squeeze=False, sharey=not varied)[0]
+        for axes, measure in zip(panels, measures, strict=True):
+            axes.set_title(measure, fontsize=10)
+            (self._draw_lines if varied else self._draw_rows)(axes, measure)
+        return plot
+
+    def _draw_lines(self, axes, measure: str) -> None:  # type: ignore[no-untyped-def]
+        """A line for each varied setting; the others level."""
+        lines: dict[str, list[Row]] = {}
+        for row in self.rows:
+            if measure in row.figures:
+                lines.setdefault(row.setting.name if row.setting else row.label, []).append(row)
+        for name, rows in lines.items():
+            if rows[0].setting is None or not rows[0].setting.vary:
+                axes.axhline(rows[0].figures[measure].value, linestyle=":", color="gray", label=name)
+                continue
+            values = [row.setting.value for row in rows if row.setting]
+            axes.errorbar(values, *_bars(rows, measure), marker="o", capsize=3, label=name)
+            axes.set_xlabel(rows[0].setting.vary)
+        axes.legend(fontsize=7)
+
+    def _draw_rows(self, axes, measure: str) -> None:  # type: ignore[no-untyped-def]
+        """A point for each setting, from above."""
+        rows = {-i: row for i, row in enumerate(self.rows) if measure in row.figures}
+        values, errors = _bars(list(rows.values()), measure)
+        axes.errorbar(values, list(rows), xerr=errors, fmt="o", capsize=3)
+        axes.set_yticks([-i for i in range(len(self.rows))], [row.label for row in self.rows], fontsize=8)
+
+    def _pictures(self) -> Image.Image:
+        """What was asked for, then the samples of each setting, a line a picture."""
+        terms = [term for setting in self.config.settings for term in setting.terms]
+        asked = list(dict.fromkeys((name, term.shift) for term in terms for name in term.condition))
+        rows = [row for row in self.rows if row.setting]
+        count = min(self.config.shown, *(len(row.images) for row in rows))
+        columns = [_asked_title(*each) for each in asked] + [_title(row.label) for row in rows]
+        lines: list[list[Tile]] = []
+        for i in range(count):
+            tiles = [self.held_out.tile(name, self.held_out.sources(shift, [i])[0]) for name, shift in asked]
+            lines.append([*tiles, *(Image.fromarray(row.images[i]) for row in rows)])
+        return labelled_grid(columns, lines)
+
+
+def _bars(rows: Sequence[Row], measure: str) -> tuple[list[float], list[list[float]]]:
+    figures = [row.figures[measure] for row in rows]
+    below, above = [f.value - f.low for f in figures], [f.high - f.value for f in figures]
+    return [f.value for f in figures], [[max(0.0, b) for b in below], [max(0.0, a) for a in above]]
+
+
+def _asked_title(name: str, shift: int) -> str:
+    return f"{name} of\nanother picture" if shift else name
+
+
+def _title(label: str, width: int = 22) -> str:
+    """A label over lines of about `width` letters."""
+    lines = [""]
+    for word in label.replace(" = ", "\u00a0=\u00a0").split(" "):
+        if lines[-1] and len(lines[-1]) + len(word) > width:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {word}".strip()
+    return "\n".join(lines)
+
+
+def _listed(numbers: Sequence[float]) -> str:
+    return ", ".join(f"{number:g}" for number in numbers)
+
+
+def _write_csv(path: Path, lines: Iterable[Sequence[object]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(lines)

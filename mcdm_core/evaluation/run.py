@@ -1,0 +1,101 @@
+"""One evaluation: sample every setting, measure the pictures, and write what was found."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..metrics import Figure, feature_vectors, frechet_figure
+from .config import EvaluationConfig, Setting
+from .held_out import HeldOut
+from .kinds import open_held_out
+from .report import Report
+from .sampling import draw_samples
+
+log = logging.getLogger(__name__)
+
+FRECHET = "Fréchet distance"
+REAL = "the pictures themselves"
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was measured of one setting.
+
+    Attributes:
+        setting: The setting; None for the held-out pictures themselves.
+        images: Its samples, uint8, (B, H, W, 3).
+        values: Measure → a value a picture, (B,).
+        figures: Measure → the mean, or the measure of the whole set, with its interval.
+    """
+
+    setting: Setting | None
+    images: np.ndarray
+    values: dict[str, np.ndarray]
+    figures: dict[str, Figure]
+
+    @property
+    def label(self) -> str:
+        """Names the row."""
+        return self.setting.label if self.setting else REAL
+
+
+class Evaluation:
+    """Samples and measures settings of one configuration.
+
+    Args:
+        config: The evaluation.
+        out: Folder for what is written; samples that it holds are not drawn again.
+        workers: Processes.
+
+    Raises:
+        ValueError: The pictures have no such measures, or cannot be drawn or read.
+    """
+
+    def __init__(self, config: EvaluationConfig, out: Path, workers: int):
+        self.config, self.out, self.workers = config, out, workers
+        self.held_out: HeldOut = open_held_out(config.data)
+        groups = config.measures or self.held_out.measures
+        if unknown := [name for name in groups if name not in self.held_out.measures]:
+            raise ValueError(
+                f"There is no measure {unknown[0]!r} of {config.data.kind}; choose among "
+                f"{', '.join(self.held_out.measures)}."
+            )
+        self.groups = groups
+        self._compared: np.ndarray | None = None
+
+    def run(self) -> Path:
+        """Do all of it; returns the table's file."""
+        rows = [self._measured(None, self.held_out.images)]
+        for row in (row for setting in self.config.settings for row in setting.rows()):
+            count = min(row.count or len(self.held_out), len(self.held_out))
+            images = draw_samples(row, self.config.data, self.config.experts, count, self.out / "samples", self.workers)
+            rows.append(self._measured(row, images))
+            log.info("%s: %s", row.label, ", ".join(f"{n} {f}" for n, f in rows[-1].figures.items()))
+        return Report(self.config, self.held_out, rows).write(self.out)
+
+    def _measured(self, setting: Setting | None, images: np.ndarray) -> Row:
+        values: dict[str, np.ndarray] = {}
+        for group in self.groups:
+            if group != "frechet":
+                values |= self.held_out.measure(group, images, setting)
+        figures = {name: figure_of(measured) for name, measured in values.items()}
+        if "frechet" in self.groups and (figure := self._frechet(images)):
+            figures[FRECHET] = figure
+        return Row(setting, images, values, figures)
+
+    def _frechet(self, images: np.ndarray) -> Figure | None:
+        network = self.held_out.features()
+        vectors = feature_vectors(images, network)
+        if len(vectors) <= vectors.shape[1]:
+            log.info("%d pictures are too few for a Fréchet distance over %d features.", *vectors.shape)
+            return None
+        if self._compared is None:
+            self._compared = feature_vectors(self.held_out.compared(), network)
+        return frechet_figure(vectors, self._compared)
+
+
+def figure_of(values: np.ndarray) -> Figure:
+    """Mean of the pictures that have a value."""
+    return Figure.of(values[~np.isnan(values)])
