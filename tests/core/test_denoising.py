@@ -4,7 +4,7 @@ import logging
 
 import pytest
 import torch
-from gaussians import gaussian_expert, label, samples, wide_schedule
+from gaussians import recorded, samples
 
 from mcdm_core import (
     PREDICTIONS,
@@ -18,13 +18,15 @@ from mcdm_core import (
     UNetConfig,
     sigmas_for,
 )
+from mcdm_core.gaussians import gaussian_expert, label, wide_schedule
 
 MEANS, VARIANCES = [-1.0, 1.5, 0.2], [0.3, 0.8, 2.0]
 X = samples(3.0, -1.0)
 
 
 def pair(**options) -> tuple[Expert, Expert]:
-    return gaussian_expert(MEANS, VARIANCES, **options), gaussian_expert(MEANS, VARIANCES, **options)
+    one, two = (recorded(gaussian_expert(MEANS, VARIANCES, **options)) for _ in range(2))
+    return one, two
 
 
 def rows(*experts: Expert) -> list[list[int]]:
@@ -137,7 +139,7 @@ def test_every_parameterization_gives_the_same_answer(name):
 
 
 def test_an_expert_is_never_asked_outside_its_schedule():
-    expert = gaussian_expert(MEANS, VARIANCES, Schedule.linear())
+    expert = recorded(gaussian_expert(MEANS, VARIANCES, Schedule.linear()))
     for sigma in (1e5, 1.0, 1e-4):
         ProductDenoiser([Term(expert, label(0))])(X, sigma)
     assert expert.network.levels == pytest.approx([157.4073, 1.0, 0.0100005], rel=1e-5)

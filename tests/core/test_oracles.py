@@ -1,57 +1,19 @@
-"""What samplers must give for Gaussian experts, in closed form.
+"""Samplers of Gaussian experts against their closed forms.
 
-For experts N(μ_k, s_k) with signed coefficients c_k that sum to 1, u = σ², P(u) = Π (s_k + u)^c_k and
-b(u) = Σ c_k μ_k/(s_k + u):
-
-- product target: variance 1/Σ(c_k/s_k), mean variance·Σ(c_k μ_k/s_k);
-- probability-flow ODE from infinite noise: variance Π s_k^c_k, mean ½ √P(0) ∫ b/√P du;
-- SDE: variance P(0)² ∫ P⁻² du, mean P(0) ∫ b/P du.
-
-The samplers reach their own closed form, not the target: a product of noised marginals is not the noised product.
+They reach their own limit, not the product of the densities: a product of noised marginals is not the noised product.
 """
-
-from collections.abc import Callable
 
 import pytest
 import torch
-from gaussians import gaussian_expert, label, samples, wide_schedule
+from gaussians import samples
 from torch import Tensor
 
 from mcdm_core import ProductDenoiser, Respacing, Schedule, Term, sample_ddim, sample_ddpm, sigmas_for
+from mcdm_core.gaussians import gaussian_expert, label, ode_moments, product_moments, sde_moments, wide_schedule
 
 MEANS, VARIANCES, COEFFICIENTS = (
     torch.tensor(v, dtype=torch.float64) for v in ([-1, 1.5, 0.2], [0.3, 0.8, 2], [1, 1, -1])
 )
-
-
-def target(mu: Tensor, s: Tensor, c: Tensor) -> tuple[float, float]:
-    variance = 1 / (c / s).sum()
-    return (variance * (c * mu / s).sum()).item(), variance.item()
-
-
-def integral(function: Callable[[Tensor], Tensor]) -> float:
-    """∫ from 0 to infinity, by the trapezoid rule in log u."""
-    log_u = torch.linspace(-40, 40, 200_001, dtype=torch.float64)
-    return torch.trapezoid(function(log_u.exp()) * log_u.exp(), log_u).item()
-
-
-def ode(mu: Tensor, s: Tensor, c: Tensor) -> tuple[float, float]:
-    p, b = _p_and_b(mu, s, c)
-    p0 = p(torch.zeros(1, dtype=torch.float64)).item()
-    return 0.5 * p0**0.5 * integral(lambda u: b(u) / p(u).sqrt()), p0
-
-
-def sde(mu: Tensor, s: Tensor, c: Tensor) -> tuple[float, float]:
-    p, b = _p_and_b(mu, s, c)
-    p0 = p(torch.zeros(1, dtype=torch.float64)).item()
-    return p0 * integral(lambda u: b(u) / p(u)), p0**2 * integral(lambda u: p(u) ** -2)
-
-
-def _p_and_b(mu: Tensor, s: Tensor, c: Tensor) -> tuple[Callable, Callable]:
-    return (
-        lambda u: ((s[:, None] + u).log() * c[:, None]).sum(0).exp(),
-        lambda u: (c[:, None] * mu[:, None] / (s[:, None] + u)).sum(0),
-    )
 
 
 def product(means: Tensor = MEANS, variances: Tensor = VARIANCES, schedule: Schedule | None = None) -> ProductDenoiser:
@@ -70,9 +32,9 @@ def moments_of_the_ode(denoiser: ProductDenoiser, spacing: str = "1000") -> tupl
 
 def test_the_closed_forms_give_the_worked_case():
     case = (MEANS, VARIANCES, COEFFICIENTS)
-    assert target(*case) == pytest.approx((-0.3816, 0.2449), abs=5e-5)
-    assert ode(*case) == pytest.approx((-0.0624, 0.1200), abs=5e-5)
-    assert sde(*case) == pytest.approx((-0.1816, 0.1976), abs=5e-5)
+    assert product_moments(*case) == pytest.approx((-0.3816, 0.2449), abs=5e-5)
+    assert ode_moments(*case) == pytest.approx((-0.0624, 0.1200), abs=5e-5)
+    assert sde_moments(*case) == pytest.approx((-0.1816, 0.1976), abs=5e-5)
 
 
 def test_ddim_reaches_the_closed_form_of_the_ode():
@@ -103,8 +65,8 @@ def test_both_stochastic_samplers_reach_the_closed_form_of_the_sde():
 def test_the_ode_is_exact_for_equal_covariances():
     variances = torch.full((3,), 0.5, dtype=torch.float64)
     mean, variance = moments_of_the_ode(product(variances=variances))
-    expected = target(MEANS, variances, COEFFICIENTS)
-    assert ode(MEANS, variances, COEFFICIENTS) == pytest.approx(expected, abs=1e-6)
+    expected = product_moments(MEANS, variances, COEFFICIENTS)
+    assert ode_moments(MEANS, variances, COEFFICIENTS) == pytest.approx(expected, abs=1e-6)
     assert (mean.item(), variance.item()) == pytest.approx(expected, abs=0.006)
 
 

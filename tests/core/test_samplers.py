@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from gaussians import gaussian_expert, label, samples
+from gaussians import recorded, samples
 from reference_weights import reference_values
 from torch.distributions import Normal
 
@@ -24,6 +24,7 @@ from mcdm_core import (
     sample_product,
     sigmas_for,
 )
+from mcdm_core.gaussians import gaussian_expert, label
 from mcdm_core.sampling import ddim_step
 from mcdm_core.sampling.ddpm import ddpm_mean
 from mcdm_core.sampling.noise import noise_like
@@ -184,7 +185,7 @@ def test_a_whole_run_starts_from_the_given_noise():
 
 
 def test_refusals():
-    expert = gaussian_expert([0.3], [0.5])
+    expert = recorded(gaussian_expert([0.3], [0.5]))
     with pytest.raises(ValueError, match="learned variance"):
         sample_ddpm_learned(ProductDenoiser([Term(expert, label(0))]), samples(1.0), Respacing(expert.schedule, "3"))
     with pytest.raises(ValueError, match="discrete timesteps and got a Flow"):

@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
-from gaussians import gaussian_expert, label
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mcdm_core import Flow, Schedule, Term
+from mcdm_core.gaussians import gaussian_expert, label
 from mcdm_core.terms import active_sets, active_terms
 
 EXPERT = gaussian_expert([0.0], [1.0])

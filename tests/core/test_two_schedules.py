@@ -7,7 +7,6 @@ import math
 
 import pytest
 import torch
-from gaussians import gaussian_expert, label
 
 from mcdm_core import (
     ProductDenoiser,
@@ -19,6 +18,7 @@ from mcdm_core import (
     sample_product,
     sigmas_for,
 )
+from mcdm_core.gaussians import gaussian_expert, label
 
 MEANS, VARIANCES = [-0.8, 0.9, 0.2], [0.3, 0.8, 1.5]
 SCHEDULES = {"linear": Schedule.linear(), "cosine": Schedule.cosine()}
