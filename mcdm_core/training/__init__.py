@@ -9,7 +9,7 @@ log = logging.getLogger(__name__)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """`python -m mcdm_core train CONFIG`: train what a configuration describes and write it as an expert file."""
+    """`python -m mcdm_core train CONFIG`: train what a configuration describes and write it as a file."""
     parser = argparse.ArgumentParser(prog="python -m mcdm_core train", description=main.__doc__)
     parser.add_argument("config", type=Path, help="TOML file, see configs/ and docs/training.md")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of states, logs and drawn data")
@@ -30,15 +30,19 @@ def main(argv: list[str] | None = None) -> int:
         torch.set_num_threads(arguments.threads)
     from .config import read_toml
 
-    if "dual_encoder" in read_toml(arguments.config):
+    sections = read_toml(arguments.config)
+    if "dual_encoder" in sections:
         from .dual_encoder import train_from_config
 
         written = train_from_config(arguments.config, arguments.runs)
     else:
-        from .run import train_expert
+        if "gan" in sections:
+            from ..baselines.training import train_gan as train
+        else:
+            from .run import train_expert as train
 
         try:
-            written = train_expert(arguments.config, arguments.runs, arguments.resume)
+            written = train(arguments.config, arguments.runs, arguments.resume)
         except KeyboardInterrupt:
             sys.exit(130)  # the state is saved and the log has said so
     log.info("Wrote %s", written)

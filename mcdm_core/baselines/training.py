@@ -1,0 +1,152 @@
+"""Adversarial training of the baseline, on the batches that experts are trained on and resumable as they are."""
+
+import copy
+import math
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..training.dropout import drop_rows
+from ..training.logs import CsvLog
+from ..training.loop import STATE_FILE, Trainer, learning_rate_factor
+from ..training.sources import Source, draw_faces
+from .config import GanConfig, GanTrainingConfig, load_gan_config
+from .discriminator import Discriminator, adversarial_loss, discriminator_loss, matching_loss
+from .files import save_gan
+from .generator import Generator
+from .held_out import GanReport
+
+LOSSES = ("generator", "matching", "discriminator")
+_BETAS = (0.0, 0.9)  # as SPADE has them
+
+
+class Adversaries(nn.Module):
+    """Both networks of a run.
+
+    Args:
+        config: Their architectures.
+    """
+
+    def __init__(self, config: GanConfig):
+        super().__init__()
+        self.generator = Generator(config.generator)
+        self.discriminator = Discriminator(config.generator.map_channels, config.discriminator_width, config.scales)
+
+    def losses(self, x0: Tensor, maps: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Losses of one batch, in the order of `LOSSES`, from one and the same state of both networks.
+
+        The first two reach the generator only, the third the discriminator only.
+
+        Args:
+            x0: Pictures in [−1, 1], shape (B, 3, H, W).
+            maps: Their maps, shape (B, map_channels, H, W), which the generator is given too.
+            noise: Its noise, shape (B, noise_dim).
+        """
+        pictures = self.generator(maps, noise)
+        self.discriminator.requires_grad_(False)
+        generated = self.discriminator(pictures, maps)
+        self.discriminator.requires_grad_(True)
+        real = self.discriminator(x0, maps)
+        judged = self.discriminator(pictures.detach(), maps)
+        return adversarial_loss(generated), matching_loss(real, generated), discriminator_loss(real, judged)
+
+
+class GanTrainer(Trainer):
+    """One run of a configuration; `Trainer`'s loop, state and average with two networks and their losses.
+
+    Args:
+        config: The run.
+        source: Its batches.
+        held_out: Pictures it does not train on.
+        folder: Where its state and its logs are kept.
+    """
+
+    config: GanTrainingConfig  # type: ignore[assignment]
+    network: Adversaries  # type: ignore[assignment]
+    average: Adversaries  # type: ignore[assignment]
+    report: GanReport  # type: ignore[assignment]
+
+    def __init__(self, config: GanTrainingConfig, source: Source, held_out: Source, folder: Path):
+        options, gan = config.optimizer, config.gan
+        self.config = config
+        self.source = source
+        self.folder = folder
+        self.report = GanReport(config, held_out, folder)
+        self.log = CsvLog(folder / "loss.csv", "step", *LOSSES)
+        torch.manual_seed(options.seed)
+        self.network = Adversaries(gan)
+        self.average = copy.deepcopy(self.network).requires_grad_(False).eval()
+        groups = [
+            {"params": list(self.network.generator.parameters()), "scale": 1.0},
+            {"params": list(self.network.discriminator.parameters()), "scale": gan.discriminator_rate},
+        ]
+        self.optimizer = torch.optim.AdamW(groups, lr=options.learning_rate, betas=_BETAS, weight_decay=0.0)
+        self.step = 0
+        self._losses: list[list[float]] = []
+
+    def train_step(self) -> float:
+        """One step of both networks; returns the generator's loss."""
+        options = self.config.optimizer
+        rng = np.random.default_rng((options.seed, self.step))  # a resumed run draws what an uninterrupted one would
+        modalities = self.config.data.trained or self.config.data.modalities
+        x0, condition = self.source.batch(modalities[self.step % len(modalities)], options.batch_size, rng)
+        maps = drop_rows(condition, options.condition_dropout, rng).maps
+        assert maps is not None
+        noise = rng.standard_normal((len(x0), self.config.gan.generator.noise_dim), dtype=np.float32)
+        with torch.autocast("cpu", torch.bfloat16, enabled=options.autocast):
+            adversarial, matching, discriminator = self.network.losses(x0, maps, torch.from_numpy(noise))
+        generator = adversarial + self.config.gan.matching * matching
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["scale"] * options.learning_rate * learning_rate_factor(self.step, options)
+        self.optimizer.zero_grad()
+        (generator + discriminator).backward()
+        self.optimizer.step()
+        self.step += 1
+        self._update_average(options.ema)
+        self._losses.append([loss.item() for loss in (generator, matching, discriminator)])
+        return self._losses[-1][0]
+
+    def _log(self, losses: list[float]) -> float:
+        means = np.mean(self._losses, axis=0).tolist()
+        self._losses.clear()
+        if not all(map(math.isfinite, means)):
+            raise RuntimeError(f"The losses of {self.config.name} diverged at step {self.step}.")
+        self.log.add(self.step, *(f"{mean:.5f}" for mean in means))
+        return means[0]
+
+
+def train_gan(config_path: Path, runs: Path, resume: str | None = None) -> Path:
+    """Train the configured GAN and write its generator, of averaged weights.
+
+    Args:
+        config_path: The TOML file.
+        runs: Folder that gets a subfolder named after the run.
+        resume: None to begin; "state" to go on where the run stopped, or to begin where there is no state.
+
+    Returns:
+        The generator's file.
+
+    Raises:
+        ValueError: The configuration is wrong, a saved state exists and `resume` was not given, or `resume` names a
+            file.
+    """
+    config = load_gan_config(config_path)
+    folder = runs / config.name
+    state = folder / STATE_FILE
+    if resume not in (None, "state"):
+        raise ValueError(f"A GAN goes on from its own state only and not from {resume}; use --resume without a file.")
+    if state.exists() and resume is None:
+        raise ValueError(f"{state} holds an earlier run; add --resume to go on with it, or remove it.")
+    cache, held_out = runs / "data", config.data.beside(max(1, config.report.held_out))
+    trainer = GanTrainer(config, draw_faces(config.data, cache), draw_faces(held_out, cache), folder)
+    if state.exists():
+        trainer.resume()
+    trainer.run()
+    path = folder / f"{config.name}.safetensors"
+    data = {name: asdict(config.data)[name] for name in ("modalities", "trained", "seed", "count", "leading", "sets")}
+    card = {**config.card, "steps": trainer.step, "seed": config.optimizer.seed, "data": data}
+    save_gan(path, trainer.average.generator, card)
+    return path
