@@ -1,10 +1,13 @@
 # `python -m tools …` does the work, so that Windows users need no make. ARGS is passed on.
 PYTHON ?= python3
 
-.PHONY: demo test lint format
+.PHONY: demo tables test lint format
 
 demo:
 	$(PYTHON) -m tools demo $(ARGS)
+
+tables:
+	$(PYTHON) -m tools tables $(ARGS)
 
 test:
 	$(PYTHON) -m tools test $(ARGS)

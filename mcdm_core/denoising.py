@@ -56,6 +56,10 @@ class ProductDenoiser:
     """
 
     _combine = staticmethod(combined_epsilon)
+    _why_null = (
+        "whose reliability is not 0, because the weights don't sum to 1 everywhere; give it one, set its reliability "
+        "to 0, or let the weights sum to 1"
+    )
 
     def __init__(self, terms: Sequence[Term], max_rows: int | None = None):
         if not terms:
@@ -152,7 +156,7 @@ class ProductDenoiser:
                 passes.append(Pass(self.terms[i].expert, condition))
         null: list[int | None] = [None] * len(self.terms)
         for j in coefficients.nulls:
-            null[j] = _index_of_null(self.terms[j], passes, len(coefficients.conditions))
+            null[j] = _index_of_null(self.terms[j], passes, len(coefficients.conditions), self._why_null)
         return Plan(coefficients, passes, cond, null)
 
     def _coefficients(self, active: Sequence[int], masks: Sequence[Tensor | None]) -> Coefficients:
@@ -167,6 +171,7 @@ class OwnNullDenoiser(ProductDenoiser):
     """As `ProductDenoiser`, but each condition is measured against its own expert's null, see `own_null_epsilon`."""
 
     _combine = staticmethod(own_null_epsilon)
+    _why_null = "because its weight is not its share of the reliability everywhere; give it one, or make them equal"
 
     def _coefficients(self, active: Sequence[int], masks: Sequence[Tensor | None]) -> Coefficients:
         shared = coefficients_of(self.terms, active, masks, self._names, want_null=True)
@@ -174,13 +179,10 @@ class OwnNullDenoiser(ProductDenoiser):
         return replace(shared, nulls=[j for j, pair in enumerate(pairs) if needs_own_null(*pair)])
 
 
-def _index_of_null(term: Term, passes: list[Pass], first: int) -> int:
+def _index_of_null(term: Term, passes: list[Pass], first: int, why: str) -> int:
     """Index of the pass of a term's null, appended unless an equal null of the same network is there already."""
     if term.null is None:
-        raise ValueError(
-            f"Expected a null condition for {term.expert.name}, whose reliability is not 0, because the weights "
-            "don't sum to 1 everywhere; give it one, set its reliability to 0, or let the weights sum to 1."
-        )
+        raise ValueError(f"Expected a null condition for {term.expert.name}, {why}.")
     for i, request in enumerate(passes[first:], start=first):
         if request.expert.key == term.expert.key and request.condition.same_as(term.null):
             return i

@@ -4,6 +4,7 @@ import argparse
 import sys
 
 from . import commands
+from .tables import tables
 
 
 def main() -> int:
@@ -11,13 +12,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tools", description=__doc__)
     parser.add_argument(
         "command",
-        choices=["demo", "test", "lint", "types", "format"],
-        help="demo: draw the README's picture; test: linters and all tests; lint: ruff and mypy; "
+        choices=["demo", "tables", "test", "lint", "types", "format"],
+        help="demo: draw the README's picture; "
+        "tables: sample and measure everything in docs/results.md; test: linters and all tests; lint: ruff and mypy; "
         "types: mypy alone; format: let ruff mend and format",
     )
     options, rest = parser.parse_known_args()
     if options.command == "demo":
         return commands.demo(rest)
+    if options.command == "tables":
+        return tables(rest)
     if options.command == "test":
         return commands.test(rest)
     if rest:

@@ -12,27 +12,27 @@ from .environment import ROOT, ensure_environment
 def demo(arguments: list[str]) -> int:
     """Run `python -m mcdm_core demo` in an environment that holds requirements.txt."""
     python = ensure_environment(".venv-demo", ["requirements.txt"])
-    return _run([python, "-m", "mcdm_core", "demo", *arguments])
+    return run([python, "-m", "mcdm_core", "demo", *arguments])
 
 
 def lint() -> int:
     """Check style and format, then the types."""
     python = _test_environment(find_comfyui())
     for command in (["ruff", "check", "."], ["ruff", "format", "--check", "."]):
-        if code := _run([python, "-m", *command]):
+        if code := run([python, "-m", *command]):
             return code
     return types()
 
 
 def types() -> int:
     """Check the types with mypy."""
-    return _run([_test_environment(find_comfyui()), "-m", "mypy"])
+    return run([_test_environment(find_comfyui()), "-m", "mypy"])
 
 
 def format_code() -> int:
     """Mend what ruff can mend, and format."""
     python = _test_environment(find_comfyui())
-    return _run([python, "-m", "ruff", "check", "--fix", "."]) or _run([python, "-m", "ruff", "format", "."])
+    return run([python, "-m", "ruff", "check", "--fix", "."]) or run([python, "-m", "ruff", "format", "."])
 
 
 def test(arguments: list[str]) -> int:
@@ -62,14 +62,14 @@ def test(arguments: list[str]) -> int:
 
 def _core_tests(python: Path, arguments: list[str]) -> int:
     # `-m pytest` puts the repository's root on sys.path, which is where the core's tests find mcdm_core.
-    code = _run([python, "-m", "coverage", "run", "-m", "pytest", "tests/core", *arguments])
-    return code or _run([python, "-m", "coverage", "report"])
+    code = run([python, "-m", "coverage", "run", "-m", "pytest", "tests/core", *arguments])
+    return code or run([python, "-m", "coverage", "report"])
 
 
 def _comfyui_tests(python: Path, comfyui: Path, arguments: list[str]) -> int:
     # -I keeps the repository's root off sys.path: its nodes/ would hide ComfyUI's own module of that name.
     environment = os.environ | {"COMFYUI_PATH": str(comfyui)}
-    return _run([python, "-I", "-m", "pytest", "tests/comfy", *arguments], environment)
+    return run([python, "-I", "-m", "pytest", "tests/comfy", *arguments], environment)
 
 
 def _test_environment(comfyui: Path | None) -> Path:
@@ -77,7 +77,8 @@ def _test_environment(comfyui: Path | None) -> Path:
     return ensure_environment(".venv-test", ["requirements-dev.txt"], extra)
 
 
-def _run(command: list[str | Path], environment: dict[str, str] | None = None) -> int:
+def run(command: list[str | Path], environment: dict[str, str] | None = None) -> int:
+    """Show a command and run it in the clone; returns its exit code."""
     _say("$ " + " ".join(str(part) for part in command))
     return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
 

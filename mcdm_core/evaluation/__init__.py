@@ -37,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"Gaussian experts; or one of {', '.join(TRAINED)}: the networks that read pictures",
     )
     parser.add_argument("--out", type=Path, default=Path("runs/evaluation"), help="gets a folder for each TOML file")
+    parser.add_argument("--samples", type=Path, default=Path("runs/samples"), help="keeps samples for later runs")
     parser.add_argument("--count", type=int, default=0, help="pictures a setting at most, for a quick look")
     parser.add_argument("--steps", type=int, default=0, help="DDIM steps at most, for a quick look")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
@@ -52,7 +53,7 @@ def _evaluate(path: Path, arguments: argparse.Namespace) -> Path:
     from .run import Evaluation
 
     config = load_evaluation(path, arguments.count, arguments.steps)
-    written = Evaluation(config, arguments.out / path.stem, arguments.workers).run()
+    written = Evaluation(config, arguments.out / path.stem, arguments.samples, arguments.workers).run()
     log.info("\n%s", written.read_text(encoding="utf-8"))
     return written
 

@@ -1,7 +1,6 @@
 """What an evaluation is made of, read from a TOML file; docs/evaluation.md explains it by examples."""
 
 import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -99,7 +98,7 @@ class Setting:
 
     def rows(self) -> "list[Setting]":
         """This setting at every value."""
-        return [self._at(value) for value in sorted(self.values)] if self.vary else [self]
+        return [self._at(value) for value in sorted(set(self.values))] if self.vary else [self]
 
     def _at(self, value: float) -> "Setting":
         if self.vary in ("steps", "eta"):
@@ -124,6 +123,7 @@ class EvaluationConfig:
         settings: The rows.
         measures: Groups of measures, see docs/evaluation.md; empty takes all that the data has.
         shown: How many pictures of each setting are laid out in `samples.png`.
+        tabled: Measures of the table; empty takes all. `figures.csv` has all of them in any case.
         plotted: Measures of the plot; empty takes the first ones.
         note: Stands below the table.
     """
@@ -134,6 +134,7 @@ class EvaluationConfig:
     settings: tuple[Setting, ...]
     measures: tuple[str, ...] = ()
     shown: int = 6
+    tabled: tuple[str, ...] = ()
     plotted: tuple[str, ...] = ()
     note: str = ""
 
@@ -166,6 +167,9 @@ def load_evaluation(path: Path, count: int = 0, steps: int = 0) -> EvaluationCon
     config: EvaluationConfig = build(EvaluationConfig, values, path.name)
     for setting in config.settings:
         _check(setting, config.experts)
+    names = [setting.name for setting in config.settings]
+    if repeated := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        raise ValueError(f"{path.name} has several settings named {repeated[0]!r}; give each row a name of its own.")
     return config
 
 
@@ -185,7 +189,7 @@ def _reduced(setting: Setting, count: int, steps: int) -> Setting:
     return dataclasses.replace(
         setting,
         count=min(filter(None, (setting.count, count)), default=0),
-        steps=min(filter(None, (setting.steps, steps))),
+        steps=min(setting.steps, steps) if steps else setting.steps,
         values=tuple(min(value, steps) for value in setting.values)
         if steps and setting.vary == "steps"
         else setting.values,
@@ -203,6 +207,10 @@ def _check(setting: Setting, experts: dict[str, Path]) -> None:
             )
     if setting.rule not in RULES:
         raise ValueError(f"The rule of {setting.name!r} is {setting.rule!r}; choose one of {', '.join(RULES)}.")
+    if setting.rule == "gan" and len(setting.terms) > 1:
+        raise ValueError(f"{setting.name!r} asks a GAN and has {len(setting.terms)} terms; name the GAN alone.")
+    if setting.steps < 1:
+        raise ValueError(f"{setting.name!r} takes {setting.steps} steps; take one or more.")
     if setting.vary not in ("", *VARIED) or bool(setting.vary) != bool(setting.values):
         raise ValueError(
             f"{setting.name!r} varies {setting.vary or 'nothing'!r} over {list(setting.values)}; vary one of "
@@ -210,8 +218,3 @@ def _check(setting: Setting, experts: dict[str, Path]) -> None:
         )
     if setting.vary == "reliability" and len(setting.terms) < 2:
         raise ValueError(f"{setting.name!r} varies the reliability of a single expert, which is always 1; add another.")
-
-
-def rows_of(settings: Sequence[Setting]) -> list[Setting]:
-    """All rows of a table."""
-    return [row for setting in settings for row in setting.rows()]

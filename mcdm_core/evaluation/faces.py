@@ -62,6 +62,9 @@ class Faces(HeldOut):
             raise ValueError("Expected the count of held-out faces in [data] and found none; add one, 300 say.")
         if unknown := sorted(config.leading.keys() - ATTRIBUTES.keys()):
             raise ValueError(f"Faces have no attributes {unknown} to lead with; they have {', '.join(ATTRIBUTES)}.")
+        for name, value in config.leading.items():
+            if value not in ATTRIBUTES[name]:
+                raise ValueError(f"Faces have no {value!r} as {name}; lead with one of {', '.join(ATTRIBUTES[name])}.")
         self._config = config
         self._frequencies = Frequencies(config.leading)
         self._drawn: dict[int, HeldOutFace] = {}

@@ -40,26 +40,28 @@ class Report:
         _write_csv(out / "figures.csv", self._figures())
         _write_csv(out / "pictures.csv", self._values())
         (out / "table.md").write_text(self.table(), encoding="utf-8")
-        self._plot().savefig(out / "plot.png", dpi=DPI)
+        if self.measures:  # sets too small for a Fréchet distance, where that alone is asked for, have none
+            self._plot().savefig(out / "plot.png", dpi=DPI)
         if self.config.shown:
             self._pictures().save(out / "samples.png")
         return out / "table.md"
 
     def table(self) -> str:
         """The figures as Markdown, a row a setting."""
+        tabled = [name for name in self.config.tabled if name in self.measures] or self.measures
         lines = [f"## {self.config.title}", "", self._circumstances(), ""]
-        lines.append(f"| | n | {' | '.join(self.measures)} |")
-        lines.append("|---" * (len(self.measures) + 2) + "|")
+        lines.append(f"| | n | {' | '.join(tabled)} |")
+        lines.append("|---" * (len(tabled) + 2) + "|")
         for row in self.rows:
-            figures = [str(row.figures[name]) if name in row.figures else "" for name in self.measures]
+            figures = [str(row.figures[name]) if name in row.figures else "" for name in tabled]
             lines.append(f"| {row.label} | {len(row.images)} | {' | '.join(figures)} |")
         return "\n".join([*lines, *(["", self.config.note] if self.config.note else [])]) + "\n"
 
     def _circumstances(self) -> str:
         data = self.config.data
-        what = data.kind
+        what = "pictures of a folder"
         if data.kind != "folder":
-            what += f" of the seeds {data.seed} to {data.seed + data.count - 1}"
+            what = f"{data.kind} of the seeds {data.seed} to {data.seed + data.count - 1}"
             what += f", leading {data.leading}" if data.leading else ""
             what += f", spread {data.spread:g}" if data.spread != 1 else ""
         settings = self.config.settings
@@ -86,8 +88,9 @@ class Report:
                 yield row.label, i, *(f"{row.values[name][i]:.4g}" if name in row.values else "" for name in names)
 
     def _plot(self) -> Plot:
-        wanted = self.config.plotted or tuple(self.measures[:PLOTTED])
-        measures = [name for name in wanted if name in self.measures]  # small sets have no Fréchet distance
+        # Small sets have no Fréchet distance.
+        plotted = [name for name in self.config.plotted if name in self.measures]
+        measures = plotted or self.measures[:PLOTTED]
         varied = any(row.setting and row.setting.vary for row in self.rows)
         plot = Plot(figsize=(4.2 * len(measures), 3.6 if varied else 1.2 + 0.32 * len(self.rows)), layout="constrained")
         plot.suptitle(self.config.title)

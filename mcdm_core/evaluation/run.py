@@ -46,15 +46,16 @@ class Evaluation:
 
     Args:
         config: The evaluation.
-        out: Folder for what is written; samples that it holds are not drawn again.
+        out: Folder for what is written.
+        samples: Folder for the samples; those that it holds are not drawn again, whichever evaluation drew them.
         workers: Processes.
 
     Raises:
         ValueError: The pictures have no such measures, or cannot be drawn or read.
     """
 
-    def __init__(self, config: EvaluationConfig, out: Path, workers: int):
-        self.config, self.out, self.workers = config, out, workers
+    def __init__(self, config: EvaluationConfig, out: Path, samples: Path, workers: int):
+        self.config, self.out, self.samples, self.workers = config, out, samples, workers
         self.held_out: HeldOut = open_held_out(config.data)
         groups = config.measures or self.held_out.measures
         if unknown := [name for name in groups if name not in self.held_out.measures]:
@@ -62,6 +63,12 @@ class Evaluation:
                 f"There is no measure {unknown[0]!r} of {config.data.kind}; choose among "
                 f"{', '.join(self.held_out.measures)}."
             )
+        for name in {term.expert for setting in config.settings for term in setting.terms}:
+            if not config.experts[name].is_file():
+                raise ValueError(
+                    f"Expected the expert {name!r} at {config.experts[name]} and found no file; train or download it, "
+                    "or correct [experts]."
+                )
         self.groups = groups
         self._compared: np.ndarray | None = None
 
@@ -70,7 +77,7 @@ class Evaluation:
         rows = [self._measured(None, self.held_out.images)]
         for row in (row for setting in self.config.settings for row in setting.rows()):
             count = min(row.count or len(self.held_out), len(self.held_out))
-            images = draw_samples(row, self.config.data, self.config.experts, count, self.out / "samples", self.workers)
+            images = draw_samples(row, self.config.data, self.config.experts, count, self.samples, self.workers)
             rows.append(self._measured(row, images))
             log.info("%s: %s", row.label, ", ".join(f"{n} {f}" for n, f in rows[-1].figures.items()))
         return Report(self.config, self.held_out, rows).write(self.out)
@@ -80,7 +87,7 @@ class Evaluation:
         for group in self.groups:
             if group != "frechet":
                 values |= self.held_out.measure(group, images, setting)
-        figures = {name: figure_of(measured) for name, measured in values.items()}
+        figures = {name: figure_of(measured) for name, measured in values.items() if not np.isnan(measured).all()}
         if "frechet" in self.groups and (figure := self._frechet(images)):
             figures[FRECHET] = figure
         return Row(setting, images, values, figures)
@@ -97,5 +104,5 @@ class Evaluation:
 
 
 def figure_of(values: np.ndarray) -> Figure:
-    """Mean of the pictures that have a value."""
+    """Mean of the pictures that have a value; one at least."""
     return Figure.of(values[~np.isnan(values)])

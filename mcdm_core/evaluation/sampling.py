@@ -15,6 +15,7 @@ from tqdm import tqdm
 from ..baselines import load_gan
 from ..checkpoints import load_expert
 from ..condition import Condition
+from ..conditions.maps import read_map
 from ..denoising import OwnNullDenoiser, ProductDenoiser
 from ..experts import Expert
 from ..sampling import sample_product
@@ -68,10 +69,12 @@ def draw_samples(
 
 
 def sample_key(setting: Setting, data: DataConfig, experts: Mapping[str, Path]) -> str:
-    """Names the samples on disk: changes with whatever decides them, the experts' files included."""
+    """Names the samples on disk: changes with whatever decides them, also in the experts' files and the folder."""
     decisive = replace(setting, name="", count=0, vary="", values=(), value=None)
-    pictures = replace(data, features="", count=data.count if any(term.shift for term in setting.terms) else 0)
+    pictures = replace(data, path="", features="", count=data.count if any(term.shift for term in setting.terms) else 0)
     digest = hashlib.sha256(f"{decisive!r} {pictures!r}".encode())
+    if data.path:
+        digest.update(_digest_of_folder(Path(data.path)))
     for term in setting.terms:
         digest.update(_digest(experts[term.expert]))
     return digest.hexdigest()[:12]
@@ -80,6 +83,15 @@ def sample_key(setting: Setting, data: DataConfig, experts: Mapping[str, Path]) 
 @functools.cache
 def _digest(path: Path) -> bytes:
     return hashlib.sha256(path.read_bytes()).digest()
+
+
+@functools.cache
+def _digest_of_folder(folder: Path) -> bytes:
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(folder).as_posix()} {path.stat().st_size} ".encode())
+        digest.update(path.read_bytes())
+    return digest.digest()
 
 
 def _run(job: _Job) -> None:
@@ -97,7 +109,7 @@ def _sample_experts(job: _Job, held_out: HeldOut) -> Tensor:
     for term in job.setting.terms:
         expert = _expert(job.experts[term.expert])
         condition = condition_of(term, expert, held_out, job.indices)
-        null = expert.encoder.null(len(job.indices))
+        null = expert.encoder.null(len(job.indices)) if condition is None else expert.encoder.null_like(condition)
         terms.append(Term(expert, condition, null, term.weight, term.reliability, start=term.start, end=term.end))
     size = terms[0].expert.image_size
     channels = terms[0].expert.channels
@@ -112,9 +124,13 @@ def _sample_gan(job: _Job, held_out: HeldOut) -> Tensor:
     (term,) = job.setting.terms
     gan = load_gan(job.experts[term.expert])
     size = gan.config.image_size
+    known = MAPS[: gan.config.map_channels]
     maps = torch.zeros(len(job.indices), gan.config.map_channels, size, size)
     for name in term.condition:
-        maps[:, MAPS.index(name)] = held_out.map_of(name, held_out.sources(term.shift, job.indices))
+        if name not in known:
+            raise ValueError(f"The GAN {term.expert!r} reads {' and '.join(known)} maps, and no {name}; leave it out.")
+        sources = held_out.sources(term.shift, job.indices)
+        maps[:, known.index(name)] = read_map(held_out.map_of(name, sources), name, size)[:, 0]
     return gan.generate(maps, list(job.indices))
 
 
@@ -129,7 +145,9 @@ def condition_of(term: TermConfig, expert: Expert, held_out: HeldOut, indices: r
 
 @functools.cache
 def _expert(path: Path) -> Expert:
-    return load_expert(path)
+    expert = load_expert(path)
+    expert.network.float()  # files in half precision are slow on most processors
+    return expert
 
 
 def _generator(seed: int) -> torch.Generator:

@@ -118,6 +118,7 @@ class TrainingConfig:
         schedule: Name of the noise schedule.
         prediction: What the network predicts.
         image_size: Side in pixels.
+        half: Write the weights in half precision, which is enough for sampling.
         card: Licence, attribution and whatever else belongs on the expert's card.
     """
 
@@ -130,6 +131,7 @@ class TrainingConfig:
     schedule: str = "cosine"
     prediction: str = "v"
     image_size: int = 64
+    half: bool = False
     card: dict[str, str] = field(default_factory=dict)
 
 

@@ -64,7 +64,8 @@ def train_expert(config_path: Path, runs: Path, resume: str | None = None) -> Pa
     path = folder / f"{config.name}.safetensors"
     if prepared.text_tower is not None:
         prepared.text_tower.half()  # a direction needs no more, and the file stays small
-    save_expert(path, trainer.average, describe(trainer, prepared), prepared.text_tower)
+    network = trainer.average.half() if config.half else trainer.average
+    save_expert(path, network, describe(trainer, prepared), prepared.text_tower)
     return path
 
 
