@@ -6,7 +6,7 @@ The method is Nair, Bandara & Patel's (CVPR 2023); `combined_epsilon` is its rul
 from .checkpoints import ExpertMetadata, convert_expert, load_expert, read_metadata, save_expert
 from .coefficients import normalize_reliabilities
 from .condition import Condition
-from .denoising import ProductDenoiser
+from .denoising import OwnNullDenoiser, ProductDenoiser
 from .experts import Expert
 from .networks import UNet, UNetConfig
 from .own_null import own_null_epsilon
@@ -25,6 +25,7 @@ __all__ = [
     "ExpertMetadata",
     "Flow",
     "Overrides",
+    "OwnNullDenoiser",
     "ProductDenoiser",
     "Respacing",
     "Schedule",

@@ -1,0 +1,96 @@
+"""The own-null rule as a denoiser: what it evaluates, and that it is the rule."""
+
+import pytest
+import torch
+from gaussians import recorded, samples
+
+from mcdm_core import OwnNullDenoiser, ProductDenoiser, Term, own_null_epsilon, sample_product
+from mcdm_core.gaussians import gaussian_expert, label
+
+MEANS, VARIANCES = [-1.0, 1.5, 0.2], [0.3, 0.8, 2.0]
+X = samples(3.0, -1.0)
+SIGMA = 2.0
+
+
+@pytest.fixture
+def pair():
+    return [recorded(gaussian_expert(MEANS, VARIANCES, name=name)) for name in ("first", "second")]
+
+
+def terms_of(pair, weights, reliabilities, nulls=(label(2), label(0)), **options):
+    rows = zip(pair, (label(0), label(1)), nulls, weights, reliabilities, strict=True)
+    return [Term(expert, condition, null, w, a, **options) for expert, condition, null, w, a in rows]
+
+
+@pytest.mark.parametrize(
+    ("weights", "reliabilities"), [((2.0, 3.0), (1.0, 3.0)), ((-0.5, 0.5), (1.0, 0.0)), ((0.5, 0.5), (1.0, 3.0))]
+)
+def test_it_is_the_rule_on_predictions_made_one_by_one(weights, reliabilities, pair):
+    cond = [expert.predict_x0(X, SIGMA, label(k)) for expert, k in zip(pair, (0, 1), strict=True)]
+    null = [expert.predict_x0(X, SIGMA, label(k)) for expert, k in zip(pair, (2, 0), strict=True)]
+    shares = [a / sum(reliabilities) for a in reliabilities]
+    expected = own_null_epsilon(cond, null, weights, shares)
+    terms = terms_of(pair, weights, reliabilities)
+    torch.testing.assert_close(OwnNullDenoiser(terms)(X, SIGMA), expected)
+    assert not torch.allclose(ProductDenoiser(terms)(X, SIGMA), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("weights", "reliabilities", "rows"),
+    [
+        ((2.0, 2.0), (1.0, 1.0), (4, 4)),
+        ((0.5, 2.0), (1.0, 1.0), (2, 4)),  # its null cancels: a = w
+        ((0.5, 0.5), (1.0, 1.0), (2, 2)),
+        ((0.25, 0.75), (1.0, 1.0), (4, 4)),  # weights that sum to 1 are not enough
+        ((1.0, 1.0), (1.0, 0.0), (2, 4)),  # a null counts for its weight too
+        ((0.0, 2.0), (1.0, 1.0), (2, 4)),
+        ((0.0, 2.0), (0.0, 1.0), (0, 4)),
+    ],
+)
+def test_only_nulls_that_enter_are_evaluated(weights, reliabilities, rows, pair):
+    OwnNullDenoiser(terms_of(pair, weights, reliabilities))(X, SIGMA)
+    assert tuple(sum(expert.network.batches) for expert in pair) == rows
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0, 3.5, -1.0])
+def test_one_expert_alone_is_guidance(weight, pair):
+    term = Term(pair[0], label(0), label(2), weight)
+    assert torch.equal(OwnNullDenoiser([term])(X, SIGMA), ProductDenoiser([term])(X, SIGMA))
+
+
+def test_one_null_for_all_is_equation_10():
+    one = gaussian_expert(MEANS, VARIANCES)
+    terms = terms_of([one, one], (2.0, 3.0), (1.0, 3.0), (label(2), label(2)))
+    torch.testing.assert_close(OwnNullDenoiser(terms)(X, SIGMA), ProductDenoiser(terms)(X, SIGMA))
+
+
+def test_masks_keep_each_expert_to_its_place(pair):
+    x = torch.randn(1, 1, 2, 4, dtype=torch.float64)
+    left = torch.tensor([1.0, 1.0, 0.0, 0.0]).expand(2, 4)
+    terms = terms_of(pair, (2.0, 3.0), (1.0, 1.0))
+    masked = [
+        Term(term.expert, term.condition, term.null, term.weight, mask=mask)
+        for term, mask in zip(terms, (left, 1 - left), strict=True)
+    ]
+    together = OwnNullDenoiser(masked)(x, SIGMA)
+    alone = [OwnNullDenoiser([term])(x, SIGMA) for term in terms]
+    torch.testing.assert_close(together, torch.where(left > 0, *alone))
+
+
+def test_outside_its_window_an_expert_is_not_asked(pair):
+    first, second = terms_of(pair, (2.0, 3.0), (1.0, 1.0))
+    late = Term(second.expert, second.condition, second.null, second.weight, start=0.9)
+    torch.testing.assert_close(OwnNullDenoiser([first, late])(X, 1e3), OwnNullDenoiser([first])(X, 1e3))
+    assert pair[1].network.batches == []
+
+
+def test_a_missing_null_is_refused_before_the_run(pair):
+    terms = terms_of(pair, (0.5, 0.5), (1.0, 3.0), (None, None))
+    with pytest.raises(ValueError, match="null condition for first, because its weight is not its share"):
+        sample_product(terms, X, "10", rule=OwnNullDenoiser)
+    with pytest.raises(ValueError, match="null condition for second, because its weight is not its share"):
+        OwnNullDenoiser(terms_of(pair, (1.0, 1.0), (1.0, 0.0), (None, None)))(X, SIGMA)
+    with pytest.raises(ValueError, match="positive sum and got 0 for first, second"):
+        OwnNullDenoiser(terms_of(pair, (0.5, 0.5), (0.0, 0.0)))(X, SIGMA)
+    assert [expert.network.batches for expert in pair] == [[], []]
+    sample_product(terms_of(pair, (0.25, 0.75), (1.0, 3.0), (None, None)), X, "2", rule=OwnNullDenoiser)
