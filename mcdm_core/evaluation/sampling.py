@@ -107,7 +107,7 @@ def _run(job: _Job) -> None:
 def _sample_experts(job: _Job, held_out: HeldOut) -> Tensor:
     terms = []
     for term in job.setting.terms:
-        expert = _expert(job.experts[term.expert])
+        expert = _expert(job.experts[term.expert], job.setting.autocast)
         condition = condition_of(term, expert, held_out, job.indices)
         null = expert.encoder.null(len(job.indices)) if condition is None else expert.encoder.null_like(condition)
         terms.append(Term(expert, condition, null, term.weight, term.reliability, start=term.start, end=term.end))
@@ -144,9 +144,11 @@ def condition_of(term: TermConfig, expert: Expert, held_out: HeldOut, indices: r
 
 
 @functools.cache
-def _expert(path: Path) -> Expert:
+def _expert(path: Path, autocast: bool) -> Expert:
     expert = load_expert(path)
-    expert.network.float()  # files in half precision are slow on most processors
+    expert.network.float()  # half precision is slow on most processors, and bfloat16 is what autocast makes of float32
+    if autocast:
+        expert.network.to(memory_format=torch.channels_last)
     return expert
 
 
