@@ -247,8 +247,8 @@ def _to_markdown(results: Sequence[dict[str, Row]], options: argparse.Namespace)
         "",
         f"`python -m mcdm_core evaluate product-bias {command}`: n = {options.samples} samples of each product and "
         f"sampler, {options.steps} steps of the cosine schedule; eta = 1 is DDPM's ancestral sampling. Brackets are "
-        "95 % bootstrap intervals of the sampled moment; after the semicolon stands the error as a share of the target's "
-        "standard deviation. N(mean, variance).",
+        "95 % bootstrap intervals of the sampled moment; after the semicolon stands the error as a share of the "
+        "target's standard deviation. N(mean, variance).",
     ]
     for study, rows in zip(STUDIES, results, strict=True):
         lines += ["", f"## {study.title}"]
