@@ -148,7 +148,7 @@ def _expert(path: Path, autocast: bool) -> Expert:
     expert = load_expert(path)
     expert.network.float()  # half precision is slow on most processors, and bfloat16 is what autocast makes of float32
     if autocast:
-        expert.network.to(memory_format=torch.channels_last)
+        expert.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return expert
 
 
