@@ -26,6 +26,7 @@ class GeneratorConfig:
         noise_dim: Length of the noise z.
         map_channels: Number of maps.
         patch: Side of the square of pixels that a place of the last level draws; it is also read of the maps.
+        full_channels: Width at full size, where each pixel reads the maps around it once more.
         norm_groups: Groups of every norm; divides each of `channels`.
 
     Raises:
@@ -37,6 +38,7 @@ class GeneratorConfig:
     noise_dim: int = 64
     map_channels: int = 2
     patch: int = 2
+    full_channels: int = 8
     norm_groups: int = 8
 
     def __post_init__(self) -> None:
@@ -127,7 +129,8 @@ class Generator(nn.Module):
         self.base = nn.Linear(config.noise_dim, widths[0] * BASE**2)
         inputs = (widths[0], *widths[:-1])
         self.levels = nn.ModuleList(SpadeBlock(i, o, config) for i, o in zip(inputs, widths, strict=True))
-        self.head = nn.Conv2d(widths[-1], 3 * config.patch**2, 3, padding=1)
+        self.enlarge = nn.Conv2d(widths[-1], config.full_channels * config.patch**2, 3, padding=1)
+        self.head = nn.Conv2d(config.full_channels + config.map_channels, 3, 3, padding=1)
 
     def forward(self, maps: Tensor, noise: Tensor) -> Tensor:
         """Pictures of maps and noise.
@@ -144,8 +147,9 @@ class Generator(nn.Module):
             if index:
                 x = F.interpolate(x, scale_factor=2, mode="nearest")
             x = level(x, self._maps_at(maps, x.shape[-1]))
-        pictures = F.pixel_shuffle(self.head(F.leaky_relu(x, SLOPE)), self.config.patch)
-        return pictures.float().tanh()
+        x = F.pixel_shuffle(self.enlarge(F.leaky_relu(x, SLOPE)), self.config.patch)
+        # Mixing neighbours at full size keeps the squares of `patch` pixels from showing as a lattice.
+        return self.head(torch.cat([F.leaky_relu(x, SLOPE), maps.to(x)], dim=1)).float().tanh()
 
     def _maps_at(self, maps: Tensor, size: int) -> Tensor:
         """Maps for features of this size: at the last level all their pixels, below it averages of them."""
