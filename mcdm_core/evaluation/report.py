@@ -54,7 +54,8 @@ class Report:
         lines.append("|---" * (len(tabled) + 2) + "|")
         for row in self.rows:
             figures = [str(row.figures[name]) if name in row.figures else "" for name in tabled]
-            lines.append(f"| {row.label} | {len(row.images)} | {' | '.join(figures)} |")
+            label = row.label.replace("|", r"\|")
+            lines.append(f"| {label} | {len(row.images)} | {' | '.join(figures)} |")
         return "\n".join([*lines, *(["", self.config.note] if self.config.note else [])]) + "\n"
 
     def _circumstances(self) -> str:

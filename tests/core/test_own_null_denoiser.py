@@ -10,6 +10,7 @@ from mcdm_core.gaussians import gaussian_expert, label
 MEANS, VARIANCES = [-1.0, 1.5, 0.2], [0.3, 0.8, 2.0]
 X = samples(3.0, -1.0)
 SIGMA = 2.0
+NULLS = label(2), label(0)
 
 
 @pytest.fixture
@@ -17,9 +18,9 @@ def pair():
     return [recorded(gaussian_expert(MEANS, VARIANCES, name=name)) for name in ("first", "second")]
 
 
-def terms_of(pair, weights, reliabilities, nulls=(label(2), label(0)), **options):
+def terms_of(pair, weights, reliabilities, nulls=NULLS):
     rows = zip(pair, (label(0), label(1)), nulls, weights, reliabilities, strict=True)
-    return [Term(expert, condition, null, w, a, **options) for expert, condition, null, w, a in rows]
+    return [Term(expert, condition, null, w, a) for expert, condition, null, w, a in rows]
 
 
 @pytest.mark.parametrize(

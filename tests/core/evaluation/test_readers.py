@@ -5,7 +5,8 @@ import torch
 
 from mcdm_core.data.animals import ANIMALS
 from mcdm_core.evaluation.animals import animal_reader, draw_labelled
-from mcdm_core.evaluation.held_out import VALIDATION_SEED, draw_held_out
+from mcdm_core.evaluation.config import DataConfig
+from mcdm_core.evaluation.kinds import open_held_out
 from mcdm_core.evaluation.mouth import mouth_reader
 from mcdm_core.evaluation.reader import Reader, train_reader
 
@@ -20,9 +21,9 @@ def test_a_reader_learns_its_classes(tmp_path):
 
 
 def test_mouths_of_renders_are_read():
-    held_out = draw_held_out(VALIDATION_SEED, 40)
-    mouths = [face.attributes["mouth"] for face in held_out.faces]
-    assert np.mean(np.array(mouth_reader().read(held_out.images)) == mouths) >= 0.85
+    faces = open_held_out(DataConfig("faces", seed=21_000_000, count=24))
+    mouths = [faces[i].face.attributes["mouth"] for i in range(24)]
+    assert np.mean(np.array(mouth_reader().read(faces.images)) == mouths) >= 0.85
 
 
 def test_drawn_animals_are_read():

@@ -1,12 +1,9 @@
-"""Runs of `evaluate` on small experts and readers of random weights."""
-
-import json
+"""Evaluations of small experts, with readers of random weights."""
 
 import torch
 from safetensors.torch import save_file
 from small_experts import write_expert
 
-from mcdm_core.evaluation import main
 from mcdm_core.evaluation.reader import WIDTH, Reader
 from mcdm_core.networks.image_encoder import ImageEncoder
 
@@ -49,8 +46,10 @@ def biased_reader(path, classes, answer):
     return Reader(path, classes)
 
 
-def evaluate(what, experts, out, *options):
-    """What the command writes as JSON."""
-    arguments = ["--experts", str(experts), "--out", str(out), "--steps", "1", "--workers", "1", *options]
-    assert main([what, *arguments]) == 0
-    return json.loads((out / f"{what}.json").read_text(encoding="utf-8"))
+def write_evaluation(path, data, experts, settings, top=""):
+    """A configuration of these sections, each a few lines of TOML; settings are one-liners of terms by name."""
+    lines = [f'title = "A test"\n{top}\n[data]\n{data}\n[sampling]\nsteps = 1\n[experts]']
+    lines += [f'{name} = "experts/{name}.safetensors"' for name in experts]
+    lines += [f'[[settings]]\nname = "{name}"\n{content}' for name, content in settings.items()]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
