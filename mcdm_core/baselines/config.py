@@ -82,6 +82,14 @@ def _check(config: GanTrainingConfig) -> None:
             f"The modalities are {list(data.modalities)} and [data.sets] has sets for {list(data.sets)}; give each a "
             "set, or none."
         )
+    for name, values in data.sets.items():
+        if unknown := sorted(values.keys() - {"seed", "count", "leading"}):
+            raise ValueError(f"[data.sets.{name}] has unknown names {unknown}; known are seed, count and leading.")
+    if not set(data.trained) <= set(data.modalities):
+        raise ValueError(
+            f"Only what is among the modalities {list(data.modalities)} can be trained, and trained is "
+            f"{list(data.trained)}; correct one of them."
+        )
     if len(data.modalities) != generator.map_channels:
         raise ValueError(
             f"The modalities {list(data.modalities)} need {len(data.modalities)} map channels and [gan.generator] has "

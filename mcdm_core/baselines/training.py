@@ -71,6 +71,7 @@ class GanTrainer(Trainer):
 
     def __init__(self, config: GanTrainingConfig, source: Source, held_out: Source, folder: Path):
         options, gan = config.optimizer, config.gan
+        # In place of Trainer's own, which makes the network and the objective of an expert.
         self.config = config
         self.source = source
         self.folder = folder
