@@ -43,6 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    stems = [Path(what).stem for what in arguments.what]
+    if repeated := [stem for stem in dict.fromkeys(stems) if stems.count(stem) > 1]:
+        raise ValueError(f"Several files are named {repeated[0]}, and each writes a folder of its name; rename one.")
     for what in arguments.what:
         log.info("Wrote %s", _train(what) if what in TRAINED else _evaluate(Path(what), arguments))
     return 0

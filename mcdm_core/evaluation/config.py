@@ -155,8 +155,10 @@ def load_evaluation(path: Path, count: int = 0, steps: int = 0) -> EvaluationCon
     data = build(DataConfig, values.pop("data", {}), f"[data] of {path.name}")
     if not isinstance(values.get("settings"), list) or not values["settings"]:
         raise ValueError(f"Expected [[settings]] in {path.name} and found none; add one for each row of the table.")
+    if not isinstance(values.get("experts"), dict):
+        raise ValueError(f"Expected [experts] in {path.name} and found none; name each expert's file.")
     settings = [_setting(defaults | entry, path.name) for entry in values.pop("settings")]
-    experts = {name: (path.parent / file).resolve() for name, file in values.pop("experts", {}).items()}
+    experts = {name: (path.parent / file).resolve() for name, file in values.pop("experts").items()}
     data = dataclasses.replace(
         data,
         path=str(path.parent / data.path) if data.path else "",

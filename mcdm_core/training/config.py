@@ -191,7 +191,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomli.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomli.TOMLDecodeError) as error:
-        raise ValueError(f"Expected a training configuration in TOML at {path}: {error}.") from error
+        raise ValueError(f"Expected a configuration in TOML at {path}: {error}.") from error
 
 
 def build(kind: type, values: dict[str, Any], where: str) -> Any:

@@ -131,6 +131,7 @@ def test_steps_are_limited_also_where_they_are_varied(load):
         ('name = "united"', 'name = "united"\nvalues = [1.0]', r"'united' varies 'nothing' over \[1\.0\]"),
         ('name = "united"', 'name = "united"\nvary = "shift"\nvalues = [1]', "varies 'shift' .* vary one of weight"),
         ("[experts]", "[experts", "in TOML at"),
+        ("[experts]", "[expert]", r"Expected \[experts\] in evaluation\.toml and found none"),
     ],
 )
 def test_what_is_of_no_use_is_refused(old, new, match, load):

@@ -2,6 +2,7 @@
 
 import csv
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -247,3 +248,10 @@ def test_measures_are_refused_before_anything_is_drawn(faces, tmp_path):
     with pytest.raises(ValueError, match="the expert 'skin'"):
         Evaluation(config, tmp_path / "out", tmp_path / "samples", 1)
     assert not (tmp_path / "samples").exists()
+
+
+def test_files_of_one_name_would_write_one_folder(faces, tmp_path, run, capsys):
+    (tmp_path / "other").mkdir()
+    twin = shutil.copy(faces, tmp_path / "other" / faces.name)
+    assert run(faces, twin) == 1
+    assert f"Several files are named {faces.stem}" in capsys.readouterr().err

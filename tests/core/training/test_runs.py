@@ -152,7 +152,7 @@ def test_a_configuration_that_cannot_be_trained_is_refused_in_a_sentence(tmp_pat
 def test_a_file_that_is_no_configuration_is_refused(tmp_path, capsys):
     (tmp_path / "broken.toml").write_text("name = ")
     assert main(["train", str(tmp_path / "broken.toml")]) == 1
-    assert "training configuration in TOML" in capsys.readouterr().err
+    assert "configuration in TOML" in capsys.readouterr().err
     assert main(["train", str(tmp_path / "nowhere.toml")]) == 1
 
 
