@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..data.faces import IMAGE_SIZE
+from ..training.checks import check_sets
 from ..training.config import DataConfig, OptimizerConfig, ReportConfig, build, read_toml
 from .generator import GeneratorConfig
 
@@ -77,19 +78,7 @@ def _check(config: GanTrainingConfig) -> None:
             f"A GAN is trained on the maps {', '.join(MAPS)} of drawn faces, and [data] has kind {data.kind!r} and "
             f"modalities {list(data.modalities)}; correct them."
         )
-    if data.sets and data.sets.keys() != set(data.modalities):
-        raise ValueError(
-            f"The modalities are {list(data.modalities)} and [data.sets] has sets for {list(data.sets)}; give each a "
-            "set, or none."
-        )
-    for name, values in data.sets.items():
-        if unknown := sorted(values.keys() - {"seed", "count", "leading"}):
-            raise ValueError(f"[data.sets.{name}] has unknown names {unknown}; known are seed, count and leading.")
-    if not set(data.trained) <= set(data.modalities):
-        raise ValueError(
-            f"Only what is among the modalities {list(data.modalities)} can be trained, and trained is "
-            f"{list(data.trained)}; correct one of them."
-        )
+    check_sets(data)
     if len(data.modalities) != generator.map_channels:
         raise ValueError(
             f"The modalities {list(data.modalities)} need {len(data.modalities)} map channels and [gan.generator] has "

@@ -1,7 +1,5 @@
 """Adversarial training of the baseline, on the batches that experts are trained on and resumable as they are."""
 
-import copy
-import math
 from dataclasses import asdict
 from pathlib import Path
 
@@ -9,9 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..training.dropout import drop_rows
-from ..training.logs import CsvLog
-from ..training.loop import STATE_FILE, Trainer, learning_rate_factor
+from ..training.loop import STATE_FILE, TrainingRun, learning_rate_factor
 from ..training.sources import Source, draw_faces
 from .config import GanConfig, GanTrainingConfig, load_gan_config
 from .discriminator import Discriminator, adversarial_loss, discriminator_loss, matching_loss
@@ -54,8 +50,8 @@ class Adversaries(nn.Module):
         return adversarial_loss(generated), matching_loss(real, generated), discriminator_loss(real, judged)
 
 
-class GanTrainer(Trainer):
-    """One run of a configuration; `Trainer`'s loop, state and average with two networks and their losses.
+class GanTrainer(TrainingRun[GanTrainingConfig, Adversaries]):
+    """One run of a GAN's configuration; both networks take a step at once.
 
     Args:
         config: The run.
@@ -64,59 +60,37 @@ class GanTrainer(Trainer):
         folder: Where its state and its logs are kept.
     """
 
-    config: GanTrainingConfig  # type: ignore[assignment]
-    network: Adversaries  # type: ignore[assignment]
-    average: Adversaries  # type: ignore[assignment]
-    report: GanReport  # type: ignore[assignment]
-
     def __init__(self, config: GanTrainingConfig, source: Source, held_out: Source, folder: Path):
-        options, gan = config.optimizer, config.gan
-        # In place of Trainer's own, which makes the network and the objective of an expert.
-        self.config = config
-        self.source = source
-        self.folder = folder
-        self.report = GanReport(config, held_out, folder)
-        self.log = CsvLog(folder / "loss.csv", "step", *LOSSES)
-        torch.manual_seed(options.seed)
-        self.network = Adversaries(gan)
-        self.average = copy.deepcopy(self.network).requires_grad_(False).eval()
+        super().__init__(config, source, GanReport(config, held_out, folder), folder, LOSSES)
+
+    def make_network(self) -> Adversaries:
+        """See `TrainingRun`."""
+        return Adversaries(self.config.gan)
+
+    def make_optimizer(self) -> torch.optim.Optimizer:
+        """See `TrainingRun`."""
         groups = [
             {"params": list(self.network.generator.parameters()), "scale": 1.0},
-            {"params": list(self.network.discriminator.parameters()), "scale": gan.discriminator_rate},
+            {"params": list(self.network.discriminator.parameters()), "scale": self.config.gan.discriminator_rate},
         ]
-        self.optimizer = torch.optim.AdamW(groups, lr=options.learning_rate, betas=_BETAS, weight_decay=0.0)
-        self.step = 0
-        self._losses: list[list[float]] = []
+        return torch.optim.AdamW(groups, lr=self.config.optimizer.learning_rate, betas=_BETAS, weight_decay=0.0)
 
-    def train_step(self) -> float:
-        """One step of both networks; returns the generator's loss."""
+    def train_step(self) -> tuple[float, ...]:
+        """See `TrainingRun`; the losses are those of `LOSSES`, the generator's with the matching in it."""
         options = self.config.optimizer
-        rng = np.random.default_rng((options.seed, self.step))  # a resumed run draws what an uninterrupted one would
-        modalities = self.config.data.trained or self.config.data.modalities
-        x0, condition = self.source.batch(modalities[self.step % len(modalities)], options.batch_size, rng)
-        maps = drop_rows(condition, options.condition_dropout, rng).maps
-        assert maps is not None
+        x0, condition, rng = self.next_batch()
+        assert condition.maps is not None
         noise = rng.standard_normal((len(x0), self.config.gan.generator.noise_dim), dtype=np.float32)
         with torch.autocast("cpu", torch.bfloat16, enabled=options.autocast):
-            adversarial, matching, discriminator = self.network.losses(x0, maps, torch.from_numpy(noise))
+            adversarial, matching, discriminator = self.network.losses(x0, condition.maps, torch.from_numpy(noise))
         generator = adversarial + self.config.gan.matching * matching
         for group in self.optimizer.param_groups:
             group["lr"] = group["scale"] * options.learning_rate * learning_rate_factor(self.step, options)
         self.optimizer.zero_grad()
         (generator + discriminator).backward()
         self.optimizer.step()
-        self.step += 1
-        self._update_average(options.ema)
-        self._losses.append([loss.item() for loss in (generator, matching, discriminator)])
-        return self._losses[-1][0]
-
-    def _log(self, losses: list[float]) -> float:
-        means = np.mean(self._losses, axis=0).tolist()
-        self._losses.clear()
-        if not all(map(math.isfinite, means)):
-            raise RuntimeError(f"The losses of {self.config.name} diverged at step {self.step}.")
-        self.log.add(self.step, *(f"{mean:.5f}" for mean in means))
-        return means[0]
+        self.finish_step()
+        return tuple(loss.item() for loss in (generator, matching, discriminator))
 
 
 def train_gan(config_path: Path, runs: Path, resume: str | None = None) -> Path:

@@ -38,7 +38,7 @@ def check_config(config: TrainingConfig) -> None:
     prediction_named(config.prediction)
     trained_schedule(config.schedule)
     _check_modalities(config)
-    _check_sets(config.data)
+    check_sets(config.data)
     _check_network(config)
 
 
@@ -48,11 +48,6 @@ def _check_modalities(config: TrainingConfig) -> None:
         raise ValueError(f"Expected each modality once and got {list(modalities)}; remove the repetition.")
     if config.data.kind == "folder" and "class" in modalities:
         raise ValueError('A folder has maps, sketches and captions and no "class"; remove it from modalities.')
-    if strangers := [name for name in config.data.trained if name not in modalities]:
-        raise ValueError(
-            f"Only what is among the modalities can be trained, and {strangers[0]!r} isn't; add it to modalities, or "
-            "remove it from trained."
-        )
     if reserved := [name for name in modalities if name in _RESERVED or "/" in name]:
         raise ValueError(f"{reserved[0]!r} cannot be the name of a modality; rename its subfolder.")
     known = MODALITIES.get(config.data.kind, modalities)
@@ -70,7 +65,17 @@ def _check_modalities(config: TrainingConfig) -> None:
         raise ValueError('The modality "text" needs a dual encoder; train one and name its file in text_encoder.')
 
 
-def _check_sets(data: DataConfig) -> None:
+def check_sets(data: DataConfig) -> None:
+    """Check what belongs to single modalities: those that are trained, and sets of their own.
+
+    Raises:
+        ValueError: They don't fit the modalities.
+    """
+    if strangers := [name for name in data.trained if name not in data.modalities]:
+        raise ValueError(
+            f"Only what is among the modalities can be trained, and {strangers[0]!r} isn't; add it to modalities, or "
+            "remove it from trained."
+        )
     if not data.sets:
         return
     if data.kind != "faces" or "text" in data.modalities:

@@ -1,29 +1,62 @@
-"""The training loop: denoising score matching with EMA, condition dropout and exact resumption."""
+"""The loop of a training run: batches, an average of the weights, logs, and exact resumption."""
 
 import copy
 import logging
 import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ..networks import UNet
-from ..prediction import prediction_named
-from .config import OptimizerConfig, TrainingConfig
+from ..condition import Condition
+from .config import DataConfig, OptimizerConfig, ReportConfig
 from .dropout import drop_rows
-from .held_out import HeldOutReport
 from .interrupts import deferred_interrupts
 from .logs import CsvLog
-from .objective import Objective, trained_schedule
 from .sources import Source
 
 log = logging.getLogger(__name__)
 
 STATE_FILE = "state.pt"
-STEM = "input_blocks.0.0.weight"
+
+
+class RunConfig(Protocol):
+    """What every run is configured by."""
+
+    @property
+    def name(self) -> str:
+        """Names the run's folder."""
+
+    @property
+    def data(self) -> DataConfig:
+        """Pictures and conditions."""
+
+    @property
+    def optimizer(self) -> OptimizerConfig:
+        """Training."""
+
+    @property
+    def report(self) -> ReportConfig:
+        """What is logged."""
+
+
+Network = TypeVar("Network", bound=nn.Module)
+Reported = TypeVar("Reported", bound=nn.Module, contravariant=True)
+Config = TypeVar("Config", bound=RunConfig)
+
+
+class Report(Protocol[Reported]):
+    """What a run shows of itself on pictures it does not train on."""
+
+    log: CsvLog
+
+    def write(self, network: Reported, step: int) -> object:
+        """Measure and sample the averaged network after `step` steps."""
 
 
 def learning_rate_factor(step: int, config: OptimizerConfig) -> float:
@@ -34,79 +67,47 @@ def learning_rate_factor(step: int, config: OptimizerConfig) -> float:
     return max(min(1.0, warmup, decay), 0.0)
 
 
-def adapt_state(state: dict[str, Tensor], network: UNet) -> dict[str, Tensor]:
-    """Fit the weights of a network without conditions to one that has them.
-
-    New input channels of the stem start at zero, as do branches the old network lacks, so that the first prediction is
-    the old network's.
-
-    Raises:
-        ValueError: A tensor has another shape, and more than input channels that the old stem lacks.
-    """
-    adapted = {}
-    for key, target in network.state_dict().items():
-        source = state.get(key)
-        if source is not None and source.shape == target.shape:
-            adapted[key] = source
-        elif source is None:
-            adapted[key] = torch.zeros_like(target)
-        elif key == STEM and _only_fewer_inputs(source.shape, target.shape):
-            adapted[key] = torch.zeros_like(target)
-            adapted[key][:, : source.shape[1]] = source
-        else:
-            raise ValueError(
-                f"The starting weights have {key} of shape {tuple(source.shape)}, this network {tuple(target.shape)}; "
-                "start from an expert of the same width and depth."
-            )
-    return adapted
-
-
-def _only_fewer_inputs(source: torch.Size, target: torch.Size) -> bool:
-    return source[1] < target[1] and (source[0], *source[2:]) == (target[0], *target[2:])
-
-
-class Trainer:
-    """One run of a configuration.
+class TrainingRun(ABC, Generic[Config, Network]):
+    """One run of a configuration; a subclass makes the network, its optimizer and a step.
 
     Args:
         config: The run.
         source: Its batches.
-        held_out: Pictures it does not train on.
+        report: Looks at the average now and then.
         folder: Where its state and its logs are kept.
+        losses: Names of what a step returns, columns of `loss.csv`.
     """
 
-    def __init__(self, config: TrainingConfig, source: Source, held_out: Source, folder: Path):
+    def __init__(
+        self, config: Config, source: Source, report: Report[Network], folder: Path, losses: Sequence[str] = ("loss",)
+    ):
         self.config = config
         self.source = source
+        self.report = report
         self.folder = folder
-        self.objective = Objective(
-            trained_schedule(config.schedule), prediction_named(config.prediction), config.optimizer.autocast
-        )
-        self.report = HeldOutReport(config, held_out, self.objective, folder)
-        self.log = CsvLog(folder / "loss.csv", "step", "loss")
+        self.log = CsvLog(folder / "loss.csv", "step", *losses)
         torch.manual_seed(config.optimizer.seed)
-        self.network = UNet(config.network)
+        self.network = self.make_network()
         self.average = copy.deepcopy(self.network).requires_grad_(False).eval()
-        self.optimizer = torch.optim.AdamW(
-            self.network.parameters(), lr=config.optimizer.learning_rate, betas=(0.9, 0.99), weight_decay=0.01
-        )
+        self.optimizer = self.make_optimizer()
         self.step = 0
+
+    @abstractmethod
+    def make_network(self) -> Network:
+        """The network, of random weights."""
+
+    @abstractmethod
+    def make_optimizer(self) -> torch.optim.Optimizer:
+        """The optimizer of its weights."""
+
+    @abstractmethod
+    def train_step(self) -> Sequence[float]:
+        """One optimizer step; returns the losses."""
 
     @property
     def state_path(self) -> Path:
         """Everything needed to go on after an interruption."""
         return self.folder / STATE_FILE
-
-    def start_from(self, state: dict[str, Tensor], step: int = 0) -> None:
-        """Begin with the given weights, as if `step` steps were done.
-
-        Raises:
-            ValueError: See `adapt_state`.
-        """
-        state = adapt_state(state, self.network)
-        self.network.load_state_dict(state)
-        self.average.load_state_dict(state)
-        self.step = step
 
     def save(self) -> None:
         """Write the run's state, replacing the previous one only when it is whole."""
@@ -136,7 +137,7 @@ class Trainer:
             self.optimizer.load_state_dict(state["optimizer"])
         except (RuntimeError, ValueError) as error:
             raise ValueError(
-                f"{self.state_path} is the state of a network other than [network] describes; restore the "
+                f"{self.state_path} is the state of a network other than the configuration describes; restore the "
                 "configuration, or remove the file to begin anew."
             ) from error
         self.step = state["step"]
@@ -144,31 +145,23 @@ class Trainer:
         self.report.log.rewind(self.step)
         log.info("Resuming %s at step %d", self.config.name, self.step)
 
-    def train_step(self) -> float:
-        """One optimizer step; returns the loss."""
-        options = self.config.optimizer
-        # A generator of the step's own makes a resumed run draw exactly what an uninterrupted one would.
+    def next_batch(self) -> tuple[Tensor, Condition, np.random.Generator]:
+        """The step's pictures and conditions, some of which are dropped, and its source of all other randomness.
+
+        A generator of the step's own makes a resumed run draw exactly what an uninterrupted one would.
+        """
+        options, data = self.config.optimizer, self.config.data
         rng = np.random.default_rng((options.seed, self.step))
-        modalities = self.config.data.trained or self.config.data.modalities
+        modalities = data.trained or data.modalities
         modality = modalities[self.step % len(modalities)] if modalities else None
         x0, condition = self.source.batch(modality, options.batch_size, rng)
-        condition = drop_rows(condition, options.condition_dropout, rng)
-        # Dropout inside the network draws from torch's own generator, which a resumed run has to find as it was.
-        torch.manual_seed(int(np.random.SeedSequence((options.seed, self.step)).generate_state(1)[0]))
-        loss = self.objective(self.network, x0, condition, rng)
-        for group in self.optimizer.param_groups:
-            group["lr"] = options.learning_rate * learning_rate_factor(self.step, options)
-        self.optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self.optimizer.step()
-        self.step += 1
-        self._update_average(options.ema)
-        return loss.item()
+        return x0, drop_rows(condition, options.condition_dropout, rng), rng
 
     @torch.no_grad()
-    def _update_average(self, decay: float) -> None:
-        decay = min(decay, (1 + self.step) / (10 + self.step))
+    def finish_step(self) -> None:
+        """Count the step, and move the average of the weights."""
+        self.step += 1
+        decay = min(self.config.optimizer.ema, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - decay)
 
     def run(self, save_every: int = 250) -> None:
@@ -176,10 +169,10 @@ class Trainer:
 
         Raises:
             KeyboardInterrupt: The run was interrupted; its state is saved.
-            RuntimeError: The loss is no longer finite.
+            RuntimeError: A loss is no longer finite.
         """
         steps = self.config.optimizer.steps
-        losses: list[float] = []
+        losses: list[Sequence[float]] = []
         with (
             deferred_interrupts() as interrupted,
             tqdm(total=steps, initial=self.step, desc=self.config.name, unit="step") as bar,
@@ -200,12 +193,13 @@ class Trainer:
                     self.save()
         self.save()
 
-    def _log(self, losses: list[float]) -> float:
-        mean = float(np.mean(losses))
-        if not math.isfinite(mean):
+    def _log(self, losses: Sequence[Sequence[float]]) -> float:
+        """Log the means of all losses; returns the first."""
+        means = np.mean(losses, axis=0).tolist()
+        if not all(map(math.isfinite, means)):
             raise RuntimeError(f"The loss of {self.config.name} diverged at step {self.step}.")
-        self.log.add(self.step, f"{mean:.5f}")
-        return mean
+        self.log.add(self.step, *(f"{mean:.5f}" for mean in means))
+        return float(means[0])
 
     def _is_reported(self) -> bool:
         every = self.config.report.held_out_every

@@ -12,9 +12,10 @@ from .checks import check_config, check_embedding, check_tower
 from .config import DataConfig, TrainingConfig, load_config
 from .dual_encoder import embed_images, load_dual_encoder
 from .folder import read_folder
-from .loop import STATE_FILE, Trainer
+from .loop import STATE_FILE
 from .scenes import CLASSES, draw_animals, draw_landscapes, landscape_tower
 from .sources import Source, draw_faces
+from .trainer import Trainer
 
 
 @dataclass(frozen=True)

@@ -194,7 +194,7 @@ def test_losses_that_are_not_finite_stop_the_run(config, source, tmp_path):
         ('kind = "faces"', 'kind = "animals"', "has kind 'animals'"),
         ("[data.sets.skin]", "[data.sets.sketch]", "give each a set, or none"),
         ("seed = 31", "seeds = 31", r"\[data.sets.skin\] has unknown names \['seeds'\]"),
-        ("count = 6", 'count = 6\ntrained = ["sketch"]', r"trained is \['sketch'\]"),
+        ("count = 6", 'count = 6\ntrained = ["sketch"]', "'sketch' isn't; add it to modalities"),
         ("noise_dim = 4", "noise_dim = 4\nmap_channels = 1", "set map_channels = 2"),
         ("[8, 8, 8, 8]", "[8, 8, 8]", "this generator makes 32"),
         ("scales = 2", "scale = 2", "unknown names"),

@@ -10,8 +10,8 @@ from mcdm_core import load_expert
 from mcdm_core.conditions.sketch import edges
 from mcdm_core.training.config import load_config
 from mcdm_core.training.folder import read_folder, split_stems
-from mcdm_core.training.loop import Trainer
 from mcdm_core.training.run import train_expert
+from mcdm_core.training.trainer import Trainer
 
 
 def read(folder, modalities=("hair", "skin"), size=16):

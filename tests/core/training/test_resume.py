@@ -10,8 +10,8 @@ from tiny_runs import write_config, write_folder
 from mcdm_core import load_expert
 from mcdm_core.training.config import load_config
 from mcdm_core.training.folder import read_folder
-from mcdm_core.training.loop import Trainer
 from mcdm_core.training.run import train_expert
+from mcdm_core.training.trainer import Trainer
 
 DATA = 'kind = "folder"\npath = "pictures"\nmodalities = ["hair", "skin"]'
 

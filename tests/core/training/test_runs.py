@@ -14,8 +14,9 @@ from mcdm_core.condition import Condition
 from mcdm_core.data.faces import DRAWING_VERSION
 from mcdm_core.training.config import load_config
 from mcdm_core.training.dropout import drop_rows, null_rows
-from mcdm_core.training.loop import adapt_state, learning_rate_factor
+from mcdm_core.training.loop import learning_rate_factor
 from mcdm_core.training.run import train_expert
+from mcdm_core.training.trainer import adapt_state
 
 FOLDER = 'kind = "folder"\npath = "pictures"\n'
 BOTH = FOLDER + 'modalities = ["hair", "skin"]'

@@ -1,0 +1,101 @@
+"""Trains the network of an expert: denoising score matching with condition dropout."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..networks import UNet
+from ..prediction import prediction_named
+from .config import TrainingConfig
+from .held_out import HeldOutReport
+from .loop import TrainingRun, learning_rate_factor
+from .objective import Objective, trained_schedule
+from .sources import Source
+
+STEM = "input_blocks.0.0.weight"
+
+
+def adapt_state(state: dict[str, Tensor], network: UNet) -> dict[str, Tensor]:
+    """Fit the weights of a network without conditions to one that has them.
+
+    New input channels of the stem start at zero, as do branches the old network lacks, so that the first prediction is
+    the old network's.
+
+    Raises:
+        ValueError: A tensor has another shape, and more than input channels that the old stem lacks.
+    """
+    adapted = {}
+    for key, target in network.state_dict().items():
+        source = state.get(key)
+        if source is not None and source.shape == target.shape:
+            adapted[key] = source
+        elif source is None:
+            adapted[key] = torch.zeros_like(target)
+        elif key == STEM and _only_fewer_inputs(source.shape, target.shape):
+            adapted[key] = torch.zeros_like(target)
+            adapted[key][:, : source.shape[1]] = source
+        else:
+            raise ValueError(
+                f"The starting weights have {key} of shape {tuple(source.shape)}, this network {tuple(target.shape)}; "
+                "start from an expert of the same width and depth."
+            )
+    return adapted
+
+
+def _only_fewer_inputs(source: torch.Size, target: torch.Size) -> bool:
+    return source[1] < target[1] and (source[0], *source[2:]) == (target[0], *target[2:])
+
+
+class Trainer(TrainingRun[TrainingConfig, UNet]):
+    """One run of an expert's configuration.
+
+    Args:
+        config: The run.
+        source: Its batches.
+        held_out: Pictures it does not train on.
+        folder: Where its state and its logs are kept.
+    """
+
+    def __init__(self, config: TrainingConfig, source: Source, held_out: Source, folder: Path):
+        self.objective = Objective(
+            trained_schedule(config.schedule), prediction_named(config.prediction), config.optimizer.autocast
+        )
+        super().__init__(config, source, HeldOutReport(config, held_out, self.objective, folder), folder)
+
+    def make_network(self) -> UNet:
+        """See `TrainingRun`."""
+        return UNet(self.config.network)
+
+    def make_optimizer(self) -> torch.optim.Optimizer:
+        """See `TrainingRun`."""
+        rate = self.config.optimizer.learning_rate
+        return torch.optim.AdamW(self.network.parameters(), lr=rate, betas=(0.9, 0.99), weight_decay=0.01)
+
+    def start_from(self, state: dict[str, Tensor], step: int = 0) -> None:
+        """Begin with the given weights, as if `step` steps were done.
+
+        Raises:
+            ValueError: See `adapt_state`.
+        """
+        state = adapt_state(state, self.network)
+        self.network.load_state_dict(state)
+        self.average.load_state_dict(state)
+        self.step = step
+
+    def train_step(self) -> tuple[float]:
+        """See `TrainingRun`."""
+        options = self.config.optimizer
+        x0, condition, rng = self.next_batch()
+        # Dropout inside the network draws from torch's own generator, which a resumed run has to find as it was.
+        torch.manual_seed(int(np.random.SeedSequence((options.seed, self.step)).generate_state(1)[0]))
+        loss = self.objective(self.network, x0, condition, rng)
+        for group in self.optimizer.param_groups:
+            group["lr"] = options.learning_rate * learning_rate_factor(self.step, options)
+        self.optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.optimizer.step()
+        self.finish_step()
+        return (loss.item(),)
