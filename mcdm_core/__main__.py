@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     module, function = COMMANDS[options.command][0].split(":")
     try:
         getattr(importlib.import_module(module), function)(rest)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         logging.getLogger(__name__).debug("The command failed.", exc_info=True)
         sys.stderr.write(f"error: {error}\n")
         return 1

@@ -17,14 +17,18 @@ def tables(arguments: list[str]) -> int:
     """Evaluate everything in configs/evaluate/ into docs/results/.
 
     Args:
-        arguments: `--train` trains the networks of configs/tables/ anew before; all else is passed on to `evaluate`.
+        arguments: `--train` trains the networks of configs/tables/ before, as far as they are not trained in runs/; all
+            else is passed on to `evaluate`. A quick look needs an `--out` of its own.
 
     Returns:
         0, or the exit code of the first step that failed.
     """
     parser = argparse.ArgumentParser(prog="python -m tools tables", description=tables.__doc__)
-    parser.add_argument("--train", action="store_true", help="train the networks anew first; goes on where it stopped")
+    parser.add_argument("--train", action="store_true", help="train the networks first, going on where that stopped")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="gets a folder for each evaluation")
     options, rest = parser.parse_known_args(arguments)
+    if rest and options.out == RESULTS:
+        parser.error(f"{' '.join(rest)} would change what docs/results/ shows; add --out with another folder")
     python = ensure_environment(".venv-tables", ["requirements-train.txt"])
     core: list[str | Path] = [python, "-m", "mcdm_core"]
     if options.train:
@@ -38,5 +42,5 @@ def tables(arguments: list[str]) -> int:
                 ROOT / "runs" / f"table-{name}" / f"table-{name}.safetensors", NETWORKS / f"{name}.safetensors"
             )
     evaluated = sorted((CONFIGS / "evaluate").glob("*.toml"))
-    code = run([*core, "evaluate", *evaluated, "--out", RESULTS, *rest])
-    return code or run([*core, "evaluate", "product-bias", "--out", RESULTS / "product_bias"])
+    code = run([*core, "evaluate", *evaluated, "--out", options.out, *rest])
+    return code or run([*core, "evaluate", "product-bias", "--out", options.out / "product_bias"])

@@ -6,11 +6,16 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .run import Evaluation
 
 log = logging.getLogger(__name__)
 
 TRAINED = ("train-mouth-reader", "train-animal-reader", "train-features")
 BIAS = "product-bias"
+MOST_WORKERS = 61  # that a pool of processes can have on Windows
 EXAMPLE = """examples:
   python -m mcdm_core evaluate configs/evaluate/maps.toml
   python -m mcdm_core evaluate configs/evaluate/*.toml --count 8 --steps 5    a quick look at all of them
@@ -40,25 +45,45 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--samples", type=Path, default=Path("runs/samples"), help="keeps samples for later runs")
     parser.add_argument("--count", type=int, default=0, help="pictures a setting at most, for a quick look")
     parser.add_argument("--steps", type=int, default=0, help="DDIM steps at most, for a quick look")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
+    parser.add_argument("--workers", type=int, default=min(os.cpu_count() or 1, MOST_WORKERS), help="processes")
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
-    stems = [Path(what).stem for what in arguments.what]
-    if repeated := [stem for stem in dict.fromkeys(stems) if stems.count(stem) > 1]:
-        raise ValueError(f"Several files are named {repeated[0]}, and each writes a folder of its name; rename one.")
-    for what in arguments.what:
-        log.info("Wrote %s", _train(what) if what in TRAINED else _evaluate(Path(what), arguments))
+    if trained := [what for what in arguments.what if what in TRAINED]:
+        for what in trained:
+            log.info("Wrote %s", _train(what))
+        return 0
+    # All are checked before the first is sampled, which may take hours.
+    evaluations = [_evaluation(path, arguments) for path in _expanded(arguments.what)]
+    for evaluation in evaluations:
+        written = evaluation.run()
+        log.info("Wrote %s\n%s", written, written.read_text(encoding="utf-8"))
     return 0
 
 
-def _evaluate(path: Path, arguments: argparse.Namespace) -> Path:
+def _expanded(names: Sequence[str]) -> list[Path]:
+    """Files, also of patterns, which a shell of Windows leaves alone.
+
+    Raises:
+        ValueError: A pattern fits no file, or two files would write the same folder.
+    """
+    paths = []
+    for name in names:
+        found = sorted(Path(name).parent.glob(Path(name).name)) if "*" in name else [Path(name)]
+        if not found:
+            raise ValueError(f"Expected TOML files at {name} and found none; correct the path.")
+        paths += found
+    stems = [path.stem for path in paths]
+    if repeated := [stem for stem in dict.fromkeys(stems) if stems.count(stem) > 1]:
+        raise ValueError(f"Several files are named {repeated[0]}, and each writes a folder of its name; rename one.")
+    return paths
+
+
+def _evaluation(path: Path, arguments: argparse.Namespace) -> "Evaluation":
     from .config import load_evaluation
     from .run import Evaluation
 
     config = load_evaluation(path, arguments.count, arguments.steps)
-    written = Evaluation(config, arguments.out / path.stem, arguments.samples, arguments.workers).run()
-    log.info("\n%s", written.read_text(encoding="utf-8"))
-    return written
+    return Evaluation(config, arguments.out / path.stem, arguments.samples, arguments.workers)
 
 
 def _train(what: str) -> Path:

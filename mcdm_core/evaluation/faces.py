@@ -56,6 +56,8 @@ class Faces(HeldOut):
     """See `HeldOut`; a face is drawn when it is first asked for."""
 
     measures = ("maps", "similarity", "frechet", "attributes", "edges", "cleanness")
+    read = ("maps", "frechet", "attributes", "cleanness")
+    network = "the drawing features"
 
     def __init__(self, config: DataConfig):
         if config.count < 1:
@@ -82,7 +84,7 @@ class Faces(HeldOut):
         return self._drawn[index]
 
     @functools.cached_property
-    def images(self) -> np.ndarray:  # type: ignore[override]
+    def images(self) -> np.ndarray:
         """See `HeldOut`."""
         return np.stack([self[i].image for i in range(len(self))])
 
@@ -130,7 +132,7 @@ class Faces(HeldOut):
             return {} if sources is None else measure_edges(images, self.images[sources])
         parsed = [parse_face(image) for image in images]
         if group == "cleanness":
-            return measure_cleanness(images, parsed, self.images[:count])
+            return measure_cleanness(images, parsed, self.images)
         if group == "maps":
             asked_for = {name: asked(setting, name, count, self) for name in MAPS}
             if not any(asked_for.values()):

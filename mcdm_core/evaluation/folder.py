@@ -35,12 +35,14 @@ class Folder(HeldOut):
         with_features = ("frechet",) if config.features else ()
         with_patches = ("naturalness",) if self._size >= 2 * PATCH else ()
         self.measures = ("similarity", "edges", *with_features, *with_patches)
+        self.read = with_patches
+        self.network = Path(config.features).name
 
     def __len__(self) -> int:
         return len(self._pictures)
 
     @functools.cached_property
-    def images(self) -> np.ndarray:  # type: ignore[override]
+    def images(self) -> np.ndarray:
         """See `HeldOut`."""
         return load_pictures(self._pictures, self._size).permute(0, 2, 3, 1).contiguous().numpy()
 

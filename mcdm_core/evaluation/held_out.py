@@ -20,16 +20,23 @@ class HeldOut(ABC):
     """Pictures whose conditions are asked for.
 
     Attributes:
-        images: uint8, (N, H, W, 3).
         measures: Groups of measures that these pictures have, in the order of the table's columns.
+        read: Those that tell something of the pictures themselves: how well they can be read.
+        network: What the table calls the network of `features`.
     """
 
-    images: np.ndarray
     measures: tuple[str, ...]
+    read: tuple[str, ...]
+    network: str
 
     @abstractmethod
     def __len__(self) -> int:
         """Number of pictures."""
+
+    @property
+    @abstractmethod
+    def images(self) -> np.ndarray:
+        """The pictures, uint8, (N, H, W, 3)."""
 
     def sources(self, shift: int, indices: Sequence[int]) -> list[int]:
         """The pictures `shift` further on, the last one followed by the first."""

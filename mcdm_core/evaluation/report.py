@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,11 @@ from ..pictures import labelled_grid
 from .config import EvaluationConfig
 from .held_out import HeldOut, Tile
 
+log = logging.getLogger(__name__)
+
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from .run import Row
 
 PLOTTED = 4  # measures of a plot, where none are named
@@ -33,13 +38,15 @@ class Report:
     def __init__(self, config: EvaluationConfig, held_out: HeldOut, rows: Sequence[Row]):
         self.config, self.held_out, self.rows = config, held_out, rows
         self.measures = list(dict.fromkeys(name for row in rows for name in row.figures))
+        if unknown := [name for name in (*config.tabled, *config.plotted) if name not in self.measures]:
+            log.warning("There is no figure %s to show; there are %s.", unknown, ", ".join(self.measures))
 
     def write(self, out: Path) -> Path:
         """Write everything into a folder; returns the table's file."""
         out.mkdir(parents=True, exist_ok=True)
         _write_csv(out / "figures.csv", self._figures())
         _write_csv(out / "pictures.csv", self._values())
-        (out / "table.md").write_text(self.table(), encoding="utf-8")
+        (out / "table.md").write_text(self.table(), encoding="utf-8", newline="\n")
         if self.measures:  # sets too small for a Fréchet distance, where that alone is asked for, have none
             self._plot().savefig(out / "plot.png", dpi=DPI)
         if self.config.shown:
@@ -68,10 +75,16 @@ class Report:
         settings = self.config.settings
         steps = sorted({row.steps for setting in settings for row in setting.rows()})
         etas = sorted({row.eta for setting in settings for row in setting.rows()})
+        precisions = {setting.autocast: None for setting in settings if setting.rule != "gan"}
+        numbers = " and ".join("bfloat16" if autocast else "float32" for autocast in precisions)
+        over = f" Distances are over {self.held_out.network}." if self._has_distances() else ""
         return (
-            f"{len(self.held_out)} {what}; DDIM, {_listed(steps)} steps, η = {_listed(etas)}; picture i starts from "
-            "the noise of seed i. In brackets 95 % bootstrap intervals."
+            f"{len(self.held_out)} {what}; DDIM, {_listed(steps)} steps, η = {_listed(etas)}, {numbers}; picture i "
+            f"starts from the noise of seed i.{over} In brackets 95 % bootstrap intervals over pictures."
         )
+
+    def _has_distances(self) -> bool:
+        return any("distance" in name for name in self.measures)
 
     def _figures(self) -> Iterable[Sequence[object]]:
         yield "setting", "varied", "value", "n", "measure", "figure", "low", "high"
@@ -101,7 +114,7 @@ class Report:
             (self._draw_lines if varied else self._draw_rows)(axes, measure)
         return plot
 
-    def _draw_lines(self, axes, measure: str) -> None:  # type: ignore[no-untyped-def]
+    def _draw_lines(self, axes: Axes, measure: str) -> None:
         """A line for each varied setting; the others level."""
         lines: dict[str, list[Row]] = {}
         for row in self.rows:
@@ -111,12 +124,12 @@ class Report:
             if rows[0].setting is None or not rows[0].setting.vary:
                 axes.axhline(rows[0].figures[measure].value, linestyle=":", color="gray", label=name)
                 continue
-            values = [row.setting.value for row in rows if row.setting]
+            values = [row.setting.value or 0.0 for row in rows if row.setting]
             axes.errorbar(values, *_bars(rows, measure), marker="o", capsize=3, label=name)
             axes.set_xlabel(rows[0].setting.vary)
         axes.legend(fontsize=7)
 
-    def _draw_rows(self, axes, measure: str) -> None:  # type: ignore[no-untyped-def]
+    def _draw_rows(self, axes: Axes, measure: str) -> None:
         """A point for each setting, from above."""
         rows = {-i: row for i, row in enumerate(self.rows) if measure in row.figures}
         values, errors = _bars(list(rows.values()), measure)
@@ -163,4 +176,4 @@ def _listed(numbers: Sequence[float]) -> str:
 
 def _write_csv(path: Path, lines: Iterable[Sequence[object]]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows(lines)
+        csv.writer(file, lineterminator="\n").writerows(lines)

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ..baselines import load_gan
+from ..checkpoints import read_metadata
+from ..data.faces import IMAGE_SIZE
 from ..metrics import Figure, feature_vectors, frechet_figure
 from .config import EvaluationConfig, Setting
 from .held_out import HeldOut
@@ -16,6 +19,7 @@ from .sampling import draw_samples
 log = logging.getLogger(__name__)
 
 FRECHET = "Fréchet distance"
+FEWEST = 3  # pictures a feature: with fewer, the distance says little (docs/metrics.md)
 REAL = "the pictures themselves"
 
 
@@ -63,12 +67,7 @@ class Evaluation:
                 f"There is no measure {unknown[0]!r} of {config.data.kind}; choose among "
                 f"{', '.join(self.held_out.measures)}."
             )
-        for name in {term.expert for setting in config.settings for term in setting.terms}:
-            if not config.experts[name].is_file():
-                raise ValueError(
-                    f"Expected the expert {name!r} at {config.experts[name]} and found no file; train or download it, "
-                    "or correct [experts]."
-                )
+        check_experts(config)
         self.groups = groups
         self._compared: np.ndarray | None = None
 
@@ -83,24 +82,51 @@ class Evaluation:
         return Report(self.config, self.held_out, rows).write(self.out)
 
     def _measured(self, setting: Setting | None, images: np.ndarray) -> Row:
+        groups = [name for name in self.groups if setting or name in self.held_out.read]
         values: dict[str, np.ndarray] = {}
-        for group in self.groups:
+        for group in groups:
             if group != "frechet":
                 values |= self.held_out.measure(group, images, setting)
         figures = {name: figure_of(measured) for name, measured in values.items() if not np.isnan(measured).all()}
-        if "frechet" in self.groups and (figure := self._frechet(images)):
+        if "frechet" in groups and (figure := self._frechet(images)):
             figures[FRECHET] = figure
         return Row(setting, images, values, figures)
 
     def _frechet(self, images: np.ndarray) -> Figure | None:
         network = self.held_out.features()
         vectors = feature_vectors(images, network)
-        if len(vectors) <= vectors.shape[1]:
-            log.info("%d pictures are too few for a Fréchet distance over %d features.", *vectors.shape)
+        if len(vectors) < FEWEST * vectors.shape[1]:
+            log.warning(
+                "%d pictures are too few for a Fréchet distance over %d features, which takes %d times as many.",
+                *vectors.shape,
+                FEWEST,
+            )
             return None
         if self._compared is None:
             self._compared = feature_vectors(self.held_out.compared(), network)
         return frechet_figure(vectors, self._compared)
+
+
+def check_experts(config: EvaluationConfig) -> None:
+    """Refuse experts that are not there or whose pictures have another size, before anything is sampled.
+
+    Raises:
+        ValueError: One sentence says which and what to do.
+    """
+    size = config.data.image_size if config.data.kind == "folder" else IMAGE_SIZE
+    gans = {term.expert for setting in config.settings if setting.rule == "gan" for term in setting.terms}
+    for name in {term.expert: None for setting in config.settings for term in setting.terms}:
+        path = config.experts[name]
+        if not path.is_file():
+            raise ValueError(
+                f"Expected the expert {name!r} at {path} and found no file; train or download it, or correct [experts]."
+            )
+        own = load_gan(path).config.image_size if name in gans else read_metadata(path).image_size
+        if own != size:
+            raise ValueError(
+                f"The expert {name!r} draws pictures of {own} pixels and [data] has pictures of {size}; set image_size "
+                "of a folder to that of its experts, and evaluate experts of one size together."
+            )
 
 
 def figure_of(values: np.ndarray) -> Figure:

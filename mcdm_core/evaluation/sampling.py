@@ -16,6 +16,7 @@ from ..baselines import load_gan
 from ..checkpoints import load_expert
 from ..condition import Condition
 from ..conditions.maps import read_map
+from ..data.faces import DRAWING_VERSION
 from ..denoising import OwnNullDenoiser, ProductDenoiser
 from ..experts import Expert
 from ..sampling import sample_product
@@ -26,6 +27,7 @@ from .held_out import HeldOut
 from .kinds import open_held_out
 
 BATCH = 20
+VERSION = 1  # counts changes to how samples are drawn: those drawn before one are not used after it
 _NOISE_SEED = 1_000_000  # of the noise that ancestral sampling adds; apart from the start noise
 _RULES = {"product": ProductDenoiser, "own-null": OwnNullDenoiser}
 
@@ -72,7 +74,8 @@ def sample_key(setting: Setting, data: DataConfig, experts: Mapping[str, Path]) 
     """Names the samples on disk: changes with whatever decides them, also in the experts' files and the folder."""
     decisive = replace(setting, name="", count=0, vary="", values=(), value=None)
     pictures = replace(data, path="", features="", count=data.count if any(term.shift for term in setting.terms) else 0)
-    digest = hashlib.sha256(f"{decisive!r} {pictures!r}".encode())
+    versions = (VERSION, DRAWING_VERSION, BATCH)
+    digest = hashlib.sha256(f"{decisive!r} {pictures!r} {versions!r}".encode())
     if data.path:
         digest.update(_digest_of_folder(Path(data.path)))
     for term in setting.terms:

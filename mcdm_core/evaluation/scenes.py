@@ -54,7 +54,8 @@ def render_scene(seed: int) -> np.ndarray:
 class Scenes(HeldOut):
     """See `HeldOut`."""
 
-    measures = ("scene", "frechet")
+    measures = read = ("scene", "frechet")
+    network = "the drawing features"
 
     def __init__(self, config: DataConfig):
         if config.count < 1:
@@ -66,7 +67,7 @@ class Scenes(HeldOut):
         return len(self.scenes)
 
     @functools.cached_property
-    def images(self) -> np.ndarray:  # type: ignore[override]
+    def images(self) -> np.ndarray:
         """See `HeldOut`."""
         return np.stack([render_scene(self._config.seed + i) for i in range(len(self))])
 
