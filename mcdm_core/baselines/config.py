@@ -58,11 +58,13 @@ def load_gan_config(path: Path) -> GanTrainingConfig:
     """Read a configuration that has a `[gan]` section.
 
     Raises:
-        ValueError: The file is no TOML, a name in it is unknown or missing, or its parts don't fit each other.
+        ValueError: The file is no TOML, a name in it is unknown or missing, a value is of another type, or its parts
+            don't fit each other.
     """
     values = read_toml(path)
-    gan = dict(values["gan"])
-    gan["generator"] = build(GeneratorConfig, gan.get("generator", {}), f"[gan.generator] of {path.name}")
+    gan = values["gan"]
+    if isinstance(gan, dict):
+        gan["generator"] = build(GeneratorConfig, gan.get("generator", {}), f"[gan.generator] of {path.name}")
     values["gan"] = build(GanConfig, gan, f"[gan] of {path.name}")
     for name, kind in {"data": DataConfig, "optimizer": OptimizerConfig, "report": ReportConfig}.items():
         values[name] = build(kind, values.get(name, {}), f"[{name}] of {path.name}")

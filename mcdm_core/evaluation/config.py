@@ -148,7 +148,7 @@ def load_evaluation(path: Path, count: int = 0, steps: int = 0) -> EvaluationCon
         steps: DDIM steps of settings that don't vary them; 0 as configured.
 
     Raises:
-        ValueError: The file is no TOML, or something in it is unknown, missing or of no use.
+        ValueError: The file is no TOML, or something in it is unknown, missing, of another type or of no use.
     """
     values = read_toml(path)
     defaults = values.pop("sampling", {})
@@ -157,8 +157,8 @@ def load_evaluation(path: Path, count: int = 0, steps: int = 0) -> EvaluationCon
         raise ValueError(f"Expected [[settings]] in {path.name} and found none; add one for each row of the table.")
     if not isinstance(values.get("experts"), dict):
         raise ValueError(f"Expected [experts] in {path.name} and found none; name each expert's file.")
-    settings = [_setting(defaults | entry, path.name) for entry in values.pop("settings")]
-    experts = {name: (path.parent / file).resolve() for name, file in values.pop("experts").items()}
+    settings = [_setting(defaults, entry, path.name) for entry in values.pop("settings")]
+    experts = {name: _expert(name, file, path) for name, file in values.pop("experts").items()}
     data = dataclasses.replace(
         data,
         path=str(path.parent / data.path) if data.path else "",
@@ -167,24 +167,43 @@ def load_evaluation(path: Path, count: int = 0, steps: int = 0) -> EvaluationCon
     )
     values |= {"data": data, "experts": experts, "settings": tuple(_reduced(s, count, steps) for s in settings)}
     config: EvaluationConfig = build(EvaluationConfig, values, path.name)
+    if config.data.count < 0:
+        raise ValueError(f"[data] of {path.name} has count = {config.data.count}; give a number of pictures.")
     for setting in config.settings:
         _check(setting, config.experts)
-    names = [setting.name for setting in config.settings]
-    if repeated := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
-        raise ValueError(f"{path.name} has several settings named {repeated[0]!r}; give each row a name of its own.")
+    _check_names(config.settings, path.name)
     return config
 
 
-def _setting(values: dict[str, Any], where: str) -> Setting:
-    name = values.get("name", "without a name")
-    terms = [build(TermConfig, _listed(term), f"a term of {name!r} in {where}") for term in values.get("terms", [])]
-    setting: Setting = build(Setting, values | {"terms": tuple(terms)}, f"the setting {name!r} of {where}")
+def _setting(defaults: Any, entry: Any, where: str) -> Setting:
+    for values, section in ((defaults, "[sampling]"), (entry, "each of the settings")):
+        if not isinstance(values, dict):
+            raise ValueError(f"Expected {section} of {where} to be a table and got {values!r}; name its values.")
+    values = defaults | entry
+    name, terms = values.get("name", "without a name"), values.get("terms", [])
+    if not isinstance(terms, list):
+        raise ValueError(
+            f"Expected a list as the terms of {name!r} in {where} and got {terms!r}; write terms = "
+            '[{ expert = "…", condition = "…" }].'
+        )
+    built = tuple(build(TermConfig, _listed(term), f"a term of {name!r} in {where}") for term in terms)
+    setting: Setting = build(Setting, values | {"terms": built}, f"the setting {name!r} of {where}")
     return setting
 
 
-def _listed(values: dict[str, Any]) -> dict[str, Any]:
-    condition = values.get("condition", [])
-    return values | {"condition": [condition] if isinstance(condition, str) else condition}
+def _listed(term: Any) -> Any:
+    """A term whose single condition may stand without brackets."""
+    alone = isinstance(term, dict) and isinstance(term.get("condition"), str)
+    return term | {"condition": [term["condition"]]} if alone else term
+
+
+def _expert(name: str, file: Any, config: Path) -> Path:
+    if not isinstance(file, str):
+        raise ValueError(
+            f"Expected the path of a file for the expert {name!r} in [experts] of {config.name} and got {file!r}; "
+            "correct it."
+        )
+    return (config.parent / file).resolve()
 
 
 def _reduced(setting: Setting, count: int, steps: int) -> Setting:
@@ -213,6 +232,8 @@ def _check(setting: Setting, experts: dict[str, Path]) -> None:
         raise ValueError(f"{setting.name!r} asks a GAN and has {len(setting.terms)} terms; name the GAN alone.")
     if setting.steps < 1:
         raise ValueError(f"{setting.name!r} takes {setting.steps} steps; take one or more.")
+    if setting.count < 0:
+        raise ValueError(f"{setting.name!r} has count = {setting.count}; give a number of pictures, or 0 for all.")
     if setting.vary not in ("", *VARIED) or bool(setting.vary) != bool(setting.values):
         raise ValueError(
             f"{setting.name!r} varies {setting.vary or 'nothing'!r} over {list(setting.values)}; vary one of "
@@ -220,3 +241,12 @@ def _check(setting: Setting, experts: dict[str, Path]) -> None:
         )
     if setting.vary == "reliability" and len(setting.terms) < 2:
         raise ValueError(f"{setting.name!r} varies the reliability of a single expert, which is always 1; add another.")
+    if setting.vary == "steps" and (wrong := [v for v in setting.values if v < 1 or not float(v).is_integer()]):
+        raise ValueError(f"{setting.name!r} varies its steps and takes {wrong[0]:g}; take whole numbers from 1 on.")
+
+
+def _check_names(settings: tuple[Setting, ...], where: str) -> None:
+    """Check that rows, and the lines of a plot, can be told apart by their names."""
+    names = [name for s in settings for name in ([s.name] if s.vary else []) + [row.label for row in s.rows()]]
+    if repeated := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        raise ValueError(f"{where} has several rows named {repeated[0]!r}; give each a name of its own.")

@@ -7,6 +7,7 @@ from typing import Any
 import tomli
 
 from ..networks import UNetConfig
+from .value_types import check_types
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,7 @@ def load_config(path: Path) -> TrainingConfig:
     """Read an expert's configuration.
 
     Raises:
-        ValueError: The file is no TOML, or a name in it is unknown or missing.
+        ValueError: The file is no TOML, or a name in it is unknown or missing, or a value is of another type.
     """
     values = read_toml(path)
     sections = {"network": UNetConfig, "data": DataConfig, "optimizer": OptimizerConfig, "report": ReportConfig}
@@ -177,7 +178,7 @@ def load_dual_encoder_config(path: Path) -> DualEncoderConfig:
     """Read the `[dual_encoder]` section of a configuration.
 
     Raises:
-        ValueError: The file is no TOML, or a name in the section is unknown.
+        ValueError: The file is no TOML, or a name in the section is unknown, or a value is of another type.
     """
     return build(DualEncoderConfig, read_toml(path)["dual_encoder"], f"[dual_encoder] of {path.name}")
 
@@ -203,11 +204,14 @@ def build(kind: type, values: dict[str, Any], where: str) -> Any:
         where: What messages call the section.
 
     Raises:
-        ValueError: A name is unknown or missing.
+        ValueError: The section is no table, a name in it is unknown or missing, or a value is of another type.
     """
+    if not isinstance(values, dict):
+        raise ValueError(f"Expected {where} to be a table and got {values!r}; give each of its values a name.")
     known = {f.name for f in fields(kind)}
     if unknown := sorted(set(values) - known):
         raise ValueError(f"{where} has unknown names {unknown}; known are {sorted(known)}.")
+    check_types(kind, values, where)
     try:
         return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
     except TypeError as error:

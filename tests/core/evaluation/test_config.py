@@ -119,7 +119,9 @@ def test_steps_are_limited_also_where_they_are_varied(load):
         ('name = "united"', "", "'without a name' of evaluation.toml is incomplete: .*'name'"),
         (UNITED, "", r"Expected \[\[settings\]\] in evaluation\.toml and found none"),
         (UNITED, '[[settings]]\nname = "empty"\n', "The setting 'empty' has no terms"),
-        (UNITED, 2 * UNITED, "several settings named 'united'"),
+        (UNITED, 2 * UNITED, r"evaluation\.toml has several rows named 'united'"),
+        ("count = 10", "count = -1", r"\[data\] of evaluation\.toml has count = -1; give a number of pictures"),
+        ("steps = 20", "count = -1", "'united' has count = -1; give a number of pictures, or 0 for all"),
         ('hair = "../hair.safetensors"', "", r"asks for the expert 'hair', and \[experts\] has skin; name one"),
         (
             'name = "united"',
@@ -138,6 +140,76 @@ def test_what_is_of_no_use_is_refused(old, new, match, load):
     assert PLAIN.count(old) == 1
     with pytest.raises(ValueError, match=match):
         load(PLAIN.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "match"),
+    [
+        ("steps = 20", 'steps = "20"', "'united' of .*: expected a whole number for steps and got '20'; correct it"),
+        ("steps = 20", "steps = true", "expected a whole number for steps and got True"),
+        ("eta = 0.5", 'eta = "0.5"', "expected a number for eta and got '0.5'"),
+        ("eta = 0.5", 'autocast = "yes"', "expected true or false for autocast and got 'yes'"),
+        ("eta = 0.5", "values = 2", "expected a list of numbers for values and got 2"),
+        ("eta = 0.5", 'values = [1, "2"]', r"expected a list of numbers for values and got \[1, '2'\]"),
+        ("weight = 2.0", 'weight = "2"', r"a term of 'united' in .*\.toml: expected a number for weight and got '2'"),
+        ('condition = "hair"', "condition = 3", "expected a list of texts for condition and got 3"),
+        ("count = 10", 'leading = "red"', r"\[data\] of .*\.toml: expected a table of texts for leading and got 'red'"),
+        (
+            "count = 10",
+            "leading = { hair_color = 3 }",
+            r"expected a table of texts for leading and got \{'hair_color': 3",
+        ),
+        ('"Two maps"', "3", r"^evaluation\.toml: expected a text for title and got 3"),
+        (
+            'hair = "../hair.safetensors"',
+            "hair = 3",
+            r"the path of a file for the expert 'hair' in \[experts\] of .* 3;",
+        ),
+        ('title = "Two maps"', 'title = "Two maps"\nmeasures = "maps"', "a list of texts for measures and got 'maps'"),
+    ],
+)
+def test_values_of_another_type_are_refused(old, new, match, load):
+    assert PLAIN.count(old) == 1
+    with pytest.raises(ValueError, match=match):
+        load(PLAIN.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("settings", "match"),
+    [
+        ("settings = [3]", "Expected each of the settings of .* to be a table and got 3"),
+        ('settings = [{ name = "a", terms = "hair" }]', "Expected a list as the terms of 'a' in .* and got 'hair'"),
+        ('settings = [{ name = "a", terms = ["hair"] }]', "Expected a term of 'a' in .* to be a table and got 'hair'"),
+        ('sampling = 3\nsettings = [{ name = "a" }]', r"Expected \[sampling\] of .* to be a table and got 3"),
+        ("data = 3\nsettings = [{}]", r"Expected \[data\] of .* to be a table and got 3"),
+    ],
+)
+def test_what_is_no_table_is_refused(settings, match, load):
+    with pytest.raises(ValueError, match=match):
+        load(
+            f'title = "A"\n{settings}\nexperts = {{}}\n' + ("" if "data =" in settings else '[data]\nkind = "faces"\n')
+        )
+
+
+@pytest.mark.parametrize(("values", "wrong"), [("[5, 7.5]", "7.5"), ("[0, 5]", "0"), ("[-2]", "-2"), ("[inf]", "inf")])
+def test_steps_vary_over_whole_numbers_only(values, wrong, load):
+    with pytest.raises(ValueError, match=f"'united' varies its steps and takes {wrong}; take whole numbers from 1 on"):
+        load(PLAIN + f'vary = "steps"\nvalues = {values}\n')
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "repeated"),
+    [
+        ('vary = "eta"\nvalues = [0, 1]', ('"united, eta 1"', ""), "united, eta 1"),
+        ('vary = "eta"\nvalues = [0, 1]', ('"united"', 'vary = "weight"\nvalues = [2]'), "united"),
+        ('vary = "eta"\nvalues = [0.1, 0.10000001]', ('"other"', ""), "united, eta 0.1"),
+    ],
+)
+def test_rows_and_lines_of_one_name_are_refused(first, second, repeated, load):
+    name, lines = second
+    other = UNITED.replace('"united"', name) + lines
+    with pytest.raises(ValueError, match=f"several rows named '{repeated}'; give each a name of its own"):
+        load(f"{PLAIN}{first}\n{other}\n")
 
 
 def test_the_reliability_of_one_expert_is_not_varied(load):
