@@ -5,15 +5,15 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..evaluation.parser import parse_face
+from ..data.face_parser import parse_face
 from ..metrics.segmentation import intersection_over_union
 from ..pictures import labelled_grid, map_to_picture, to_picture
 from ..training.logs import CsvLog
 from ..training.sources import Source
+from .adversaries import Adversaries
 from .config import GanTrainingConfig
-from .generator import Generator
 
 log = logging.getLogger(__name__)
 
@@ -36,13 +36,12 @@ class GanReport:
         self.folder = folder
         self.log = CsvLog(folder / "held_out.csv", "step", "modality", "iou")
 
-    def write(self, adversaries: nn.Module, step: int) -> None:
-        """Measure and sample the generator of two networks after `step` steps.
+    def write(self, adversaries: Adversaries, step: int) -> None:
+        """Measure and sample the generator after `step` steps.
 
         The measure is the IoU of each map with what the parser reads of the sample, averaged over pictures.
         """
         generator = adversaries.generator
-        assert isinstance(generator, Generator)
         rows: list[list[Image.Image | str]] = []
         for modality in self.config.data.modalities:
             rng = np.random.default_rng((self.config.optimizer.seed, _STREAM))

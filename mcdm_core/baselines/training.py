@@ -5,49 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
 from ..training.loop import STATE_FILE, TrainingRun, learning_rate_factor
 from ..training.sources import Source, draw_faces
-from .config import GanConfig, GanTrainingConfig, load_gan_config
-from .discriminator import Discriminator, adversarial_loss, discriminator_loss, matching_loss
+from .adversaries import LOSSES, Adversaries
+from .config import GanTrainingConfig, load_gan_config
 from .files import save_gan
-from .generator import Generator
 from .held_out import GanReport
 
-LOSSES = ("generator", "matching", "discriminator")
 _BETAS = (0.0, 0.9)  # as SPADE has them
-
-
-class Adversaries(nn.Module):
-    """Both networks of a run.
-
-    Args:
-        config: Their architectures.
-    """
-
-    def __init__(self, config: GanConfig):
-        super().__init__()
-        self.generator = Generator(config.generator)
-        self.discriminator = Discriminator(config.generator.map_channels, config.discriminator_width, config.scales)
-
-    def losses(self, x0: Tensor, maps: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Losses of one batch, in the order of `LOSSES`, from one and the same state of both networks.
-
-        The first two reach the generator only, the third the discriminator only.
-
-        Args:
-            x0: Pictures in [−1, 1], shape (B, 3, H, W).
-            maps: Their maps, shape (B, map_channels, H, W), which the generator is given too.
-            noise: Its noise, shape (B, noise_dim).
-        """
-        pictures = self.generator(maps, noise)
-        self.discriminator.requires_grad_(False)
-        generated = self.discriminator(pictures, maps)
-        self.discriminator.requires_grad_(True)
-        real = self.discriminator(x0, maps)
-        judged = self.discriminator(pictures.detach(), maps)
-        return adversarial_loss(generated), matching_loss(real, generated), discriminator_loss(real, judged)
 
 
 class GanTrainer(TrainingRun[GanTrainingConfig, Adversaries]):

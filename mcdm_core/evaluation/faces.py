@@ -12,6 +12,7 @@ from ..condition import Condition
 from ..conditions.encoder import Encoder
 from ..conditions.sketch import edges
 from ..data.captions import caption
+from ..data.face_parser import Parsed, parse_face
 from ..data.faces import ATTRIBUTES, Face, Frequencies, draw_face, render_face
 from ..metrics import (
     FeatureNetwork,
@@ -24,7 +25,6 @@ from ..metrics import (
 from .config import DataConfig, Setting
 from .held_out import HeldOut, Tile, as_floats, asked, is_one_picture
 from .mouth import mouth_reader
-from .parser import Parsed, parse_face
 from .reader import Reader
 from .similarity import measure_edges, measure_similarity
 

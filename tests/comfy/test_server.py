@@ -93,7 +93,7 @@ WORKFLOWS = {
 
 @pytest.mark.parametrize("name", WORKFLOWS)
 def test_the_shipped_workflows_obey_their_conditions(server, core, name):
-    parser, metrics = (importlib.import_module(f"{core.__name__}.{part}") for part in ("evaluation.parser", "metrics"))
+    parser, metrics = (importlib.import_module(f"{core.__name__}.{part}") for part in ("data.face_parser", "metrics"))
     prompt = json.loads((ROOT / "workflows" / "api" / f"{name}.json").read_text())
     (enlarged,) = server.pictures(prompt)
     picture = enlarged[::6, ::6]

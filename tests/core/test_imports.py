@@ -43,3 +43,8 @@ def test_metrics_import_their_libraries_when_they_are_used():
 
 def test_encoders_and_loading_need_no_comfyui():
     assert imported_by("import mcdm_core.conditions, mcdm_core.checkpoints, mcdm_core.sampling") & COMFYUI == set()
+
+
+def test_training_knows_nothing_of_evaluations():
+    modules = imported_by("import mcdm_core.training.run, mcdm_core.baselines.training")
+    assert not [name for name in modules if name.startswith("mcdm_core.evaluation")]

@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import load_file
 
 from mcdm_core.baselines import load_gan
+from mcdm_core.baselines.adversaries import Adversaries
 from mcdm_core.baselines.config import GanTrainingConfig, load_gan_config
-from mcdm_core.baselines.training import Adversaries, GanTrainer, train_gan
+from mcdm_core.baselines.training import GanTrainer, train_gan
 from mcdm_core.condition import Condition
 from mcdm_core.training import main
 from mcdm_core.training.sources import PictureSet, PictureSets

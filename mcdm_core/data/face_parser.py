@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..data.faces import BACKGROUNDS, BEARD_SHADE, CLOTHES_COLOR, HAIR_COLORS, SKIN_COLORS
+from .faces import BACKGROUNDS, BEARD_SHADE, CLOTHES_COLOR, HAIR_COLORS, SKIN_COLORS
 
 SHADOW = 0.8  # the style shades rear hair and neck by drawing black over them at 20 %
 MOUTH_COLOR = (97, 21, 25)

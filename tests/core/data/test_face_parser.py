@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from mcdm_core.data.face_parser import parse_face
 from mcdm_core.evaluation.config import DataConfig
 from mcdm_core.evaluation.faces import measure_cleanness, measure_maps
 from mcdm_core.evaluation.kinds import open_held_out
-from mcdm_core.evaluation.parser import parse_face
 
 COUNT = 24
 
