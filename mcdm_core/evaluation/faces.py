@@ -70,6 +70,7 @@ class Faces(HeldOut):
         self._config = config
         self._frequencies = Frequencies(config.leading)
         self._drawn: dict[int, HeldOutFace] = {}
+        self._parsed: tuple[np.ndarray | None, list[Parsed]] = (None, [])
 
     def __len__(self) -> int:
         return self._config.count
@@ -130,7 +131,7 @@ class Faces(HeldOut):
         if group == "edges":
             sources = asked(setting, "sketch", count, self)
             return {} if sources is None else measure_edges(images, self.images[sources])
-        parsed = [parse_face(image) for image in images]
+        parsed = self._parse(images)
         if group == "cleanness":
             return measure_cleanness(images, parsed, self.images)
         if group == "maps":
@@ -149,6 +150,12 @@ class Faces(HeldOut):
         if sources is None:
             return {}
         return measure_attributes(images, parsed, [self[i].face.attributes for i in sources], mouth_reader())
+
+    def _parse(self, images: np.ndarray) -> list[Parsed]:
+        """What the parser reads; several groups of measures ask for the same pictures in a row."""
+        if self._parsed[0] is not images:
+            self._parsed = images, [parse_face(image) for image in images]
+        return self._parsed[1]
 
 
 def measure_maps(parsed: Sequence[Parsed], maps: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
