@@ -9,7 +9,7 @@ from ..training.config import DataConfig, OptimizerConfig, ReportConfig, build, 
 from .generator import GeneratorConfig
 
 MAPS = ("hair", "skin")
-"""What drawn faces have maps of."""
+"""The maps of drawn faces, in the order in which evaluations give them to a GAN."""
 
 MAX_SCALES = 4  # a picture of 64 pixels, halved three times and then by three strided convolutions, has one left
 
@@ -75,16 +75,16 @@ def load_gan_config(path: Path) -> GanTrainingConfig:
 
 def _check(config: GanTrainingConfig) -> None:
     data, generator = config.data, config.gan.generator
-    if data.kind != "faces" or not data.modalities or not set(data.modalities) <= set(MAPS):
+    if data.kind != "faces" or data.modalities != MAPS:
         raise ValueError(
-            f"A GAN is trained on the maps {', '.join(MAPS)} of drawn faces, and [data] has kind {data.kind!r} and "
-            f"modalities {list(data.modalities)}; correct them."
+            f"A GAN is trained on the maps {list(MAPS)} of drawn faces, in this order, and [data] has kind "
+            f"{data.kind!r} and modalities {list(data.modalities)}; correct them."
         )
-    check_sets(data)
-    if len(data.modalities) != generator.map_channels:
+    check_sets(data, config.report.held_out_count)
+    if len(MAPS) != generator.map_channels:
         raise ValueError(
-            f"The modalities {list(data.modalities)} need {len(data.modalities)} map channels and [gan.generator] has "
-            f"{generator.map_channels}; set map_channels = {len(data.modalities)}."
+            f"The modalities {list(MAPS)} need {len(MAPS)} map channels and [gan.generator] has "
+            f"{generator.map_channels}; set map_channels = {len(MAPS)}."
         )
     if generator.image_size != IMAGE_SIZE:
         raise ValueError(

@@ -81,7 +81,7 @@ def train_gan(config_path: Path, runs: Path, resume: str | None = None) -> Path:
         raise ValueError(f"A GAN goes on from its own state only and not from {resume}; use --resume without a file.")
     if state.exists() and resume is None:
         raise ValueError(f"{state} holds an earlier run; add --resume to go on with it, or remove it.")
-    cache, held_out = runs / "data", config.data.beside(max(1, config.report.held_out))
+    cache, held_out = runs / "data", config.data.beside(config.report.held_out_count)
     trainer = GanTrainer(config, draw_faces(config.data, cache), draw_faces(held_out, cache), folder)
     if state.exists():
         trainer.resume()

@@ -1,5 +1,7 @@
 """Refuses configurations that could not be trained, before anything is drawn or read."""
 
+from itertools import pairwise
+
 import torch
 
 from ..conditions.text import TextTower
@@ -9,6 +11,7 @@ from ..prediction import prediction_named
 from .config import DataConfig, TrainingConfig
 from .objective import trained_schedule
 from .scenes import CLASSES
+from .value_types import check_types
 
 MODALITIES = {"faces": ("hair", "skin", "sketch", "text"), "landscapes": ("text",), "animals": ("class",)}
 """What each kind of drawn picture can be told by."""
@@ -38,7 +41,7 @@ def check_config(config: TrainingConfig) -> None:
     prediction_named(config.prediction)
     trained_schedule(config.schedule)
     _check_modalities(config)
-    check_sets(config.data)
+    check_sets(config.data, config.report.held_out_count)
     _check_network(config)
 
 
@@ -65,8 +68,12 @@ def _check_modalities(config: TrainingConfig) -> None:
         raise ValueError('The modality "text" needs a dual encoder; train one and name its file in text_encoder.')
 
 
-def check_sets(data: DataConfig) -> None:
+def check_sets(data: DataConfig, held_out: int) -> None:
     """Check what belongs to single modalities: those that are trained, and sets of their own.
+
+    Args:
+        data: The section.
+        held_out: How many pictures behind each set are held out.
 
     Raises:
         ValueError: They don't fit the modalities.
@@ -88,6 +95,25 @@ def check_sets(data: DataConfig) -> None:
     for name, values in data.sets.items():
         if unknown := sorted(values.keys() - _OF_SETS):
             raise ValueError(f"[data.sets.{name}] has unknown names {unknown}; known are {sorted(_OF_SETS)}.")
+        check_types(DataConfig, values, f"[data.sets.{name}]")
+        if "seed" not in values:
+            raise ValueError(
+                f"[data.sets.{name}] has no seed, and without one of its own it would share its pictures; add seed = "
+                "…, far from the other sets'."
+            )
+    _check_apart([data.of(name) for name in data.sets], held_out)
+
+
+def _check_apart(sets: list[DataConfig], held_out: int) -> None:
+    """No picture is trained on with more than one of its maps, nor held out of one set and trained on in another."""
+    for one, other in pairwise(sorted(sets, key=lambda data: data.seed)):
+        end = one.seed + one.count + held_out
+        if other.seed < end:
+            raise ValueError(
+                f"[data.sets.{one.modalities[0]}] takes the seeds {one.seed} to {end - 1}, the last {held_out} of them "
+                f"held out, and [data.sets.{other.modalities[0]}] begins at {other.seed}; move its seed to {end} or "
+                "further."
+            )
 
 
 def _check_network(config: TrainingConfig) -> None:

@@ -85,7 +85,7 @@ def _load_start(path: Path) -> Expert:
 
 
 def _prepare(config: TrainingConfig, base: Path, runs: Path, own_tower: TextTower | None) -> Prepared:
-    data, cache, held_out = config.data, runs / "data", max(1, config.report.held_out)
+    data, cache, held_out = config.data, runs / "data", config.report.held_out_count
     beside = data.beside(held_out)
     if data.kind == "animals":
         return Prepared(draw_animals(data, cache), draw_animals(beside, cache))

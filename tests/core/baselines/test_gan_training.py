@@ -191,7 +191,18 @@ def test_losses_that_are_not_finite_stop_the_run(config, source, tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('modalities = ["hair", "skin"]', 'modalities = ["hair", "sketch"]', "maps hair, skin of drawn faces"),
+        (
+            'modalities = ["hair", "skin"]',
+            'modalities = ["hair", "sketch"]',
+            r"and modalities \['hair', 'sketch'\]; correct",
+        ),
+        ('["hair", "skin"]', '["skin", "hair"]', r"the maps \['hair', 'skin'\] of drawn faces, in this order, and"),
+        ('["hair", "skin"]', '["hair"]', r"in this order, and .* modalities \['hair'\]; correct them"),
+        (
+            "seed = 31",
+            "seed = 18",
+            r"seeds 11 to 18, the last 2 .* \[data.sets.skin\] begins at 18; move its seed to 19",
+        ),
         ('kind = "faces"', 'kind = "animals"', "has kind 'animals'"),
         ("[data.sets.skin]", "[data.sets.sketch]", "give each a set, or none"),
         ("seed = 31", "seeds = 31", r"\[data.sets.skin\] has unknown names \['seeds'\]"),
@@ -206,6 +217,12 @@ def test_losses_that_are_not_finite_stop_the_run(config, source, tmp_path):
 def test_wrong_configurations_are_refused(config, old, new, message):
     config.write_text(CONFIG.replace(old, new), encoding="utf-8")
     with pytest.raises(ValueError, match=message):
+        load_gan_config(config)
+
+
+def test_a_section_that_is_no_table_is_refused(config):
+    config.write_text('name = "gan"\ngan = 3\n', encoding="utf-8")
+    with pytest.raises(ValueError, match=r"Expected \[gan\] of gan\.toml to be a table and got 3"):
         load_gan_config(config)
 
 

@@ -6,6 +6,7 @@ import torch
 from tiny_runs import NETWORK
 
 from mcdm_core import load_expert
+from mcdm_core.training.checks import check_config
 from mcdm_core.training.config import load_config
 from mcdm_core.training.run import train_expert
 from mcdm_core.training.sources import draw_faces
@@ -51,6 +52,11 @@ def test_each_map_comes_with_faces_of_its_own_set(tmp_path, cache):
         assert not condition.maps[:, 1 - channel].any()
 
 
+@pytest.mark.parametrize("seed", ["41_000_005", "40_999_996"])
+def test_sets_may_touch(tmp_path, seed):
+    check_config(load_config(write(tmp_path / "both.toml", SETS.replace("42_000_000", seed))))
+
+
 def test_held_out_faces_lie_behind_each_set(tmp_path):
     beside = load_config(write(tmp_path / "both.toml", SETS)).data.beside(2)
     assert (beside.of("hair").seed, beside.of("hair").count) == (41_000_004, 2)
@@ -86,6 +92,12 @@ def test_a_map_that_is_not_trained_keeps_its_channel(tmp_path):
         (SETS.replace("leading", "lead"), r"\[data.sets.hair\] has unknown names \['lead'\]; known are \['count'"),
         (SETS.replace('"faces"', '"folder"\npath = "x"'), "Only maps of drawn faces have a set for each modality"),
         (SETS.replace("[data.sets.hair]", 'trained = ["text"]\n[data.sets.hair]'), "'text' isn't; add it to modal"),
+        (SETS.replace("seed = 42_000_000\n", ""), r"\[data.sets.skin\] has no seed, .*; add seed = "),
+        (SETS.replace("42_000_000", '"42"'), r"\[data.sets.skin\]: expected a whole number for seed and got '42'"),
+        (SETS.replace("42_000_000", "41_000_003"), r"hair\] takes the seeds 41000000 to 41000004.* begins at 41000003"),
+        (SETS.replace("42_000_000", "41_000_004"), r"the last 1 of them held out.*; move its seed to 41000005 or"),
+        (SETS.replace("42_000_000", "40_999_998"), r"skin\] takes the seeds 40999998 to 41000001.*sets.hair\] begins"),
+        (SETS[: SETS.index("[data.sets")] + "sets = { hair = 3, skin = 4 }\n", "a table of tables for sets and got"),
     ],
 )
 def test_sets_that_do_not_fit_are_refused(tmp_path, data, message):
