@@ -1,12 +1,14 @@
 """The loop of a training run: batches, an average of the weights, logs, and exact resumption."""
 
 import copy
+import json
 import logging
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -24,9 +26,13 @@ log = logging.getLogger(__name__)
 
 STATE_FILE = "state.pt"
 
+_WITHOUT_INFLUENCE = ("name", "report", "card", "half")  # on the weights that a run comes to
+
 
 class RunConfig(Protocol):
-    """What every run is configured by."""
+    """What every run is configured by; a dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
     def name(self) -> str:
@@ -65,6 +71,15 @@ def learning_rate_factor(step: int, config: OptimizerConfig) -> float:
     decay_start = config.decay_from * config.steps
     decay = (config.steps - step) / max(config.steps - decay_start, 1)
     return max(min(1.0, warmup, decay), 0.0)
+
+
+def deciding(config: RunConfig) -> dict[str, Any]:
+    """What of a configuration decides the weights, as JSON reads it back."""
+    values = {name: value for name, value in asdict(config).items() if name not in _WITHOUT_INFLUENCE}
+    if config.data.kind == "folder":
+        values["report"] = {"held_out": config.report.held_out_count}  # they are taken out of the folder
+    read_back: dict[str, Any] = json.loads(json.dumps(values))
+    return read_back
 
 
 class TrainingRun(ABC, Generic[Config, Network]):
@@ -119,6 +134,7 @@ class TrainingRun(ABC, Generic[Config, Network]):
                 "average": self.average.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "step": self.step,
+                "config": json.dumps(deciding(self.config)),
             },
             partial,
         )
@@ -128,9 +144,11 @@ class TrainingRun(ABC, Generic[Config, Network]):
         """Continue from the saved state.
 
         Raises:
-            ValueError: It is the state of another network.
+            ValueError: It is the state of another configuration or network.
         """
         state = torch.load(self.state_path, map_location="cpu", weights_only=True)
+        if "config" in state:  # states of earlier versions have none
+            self._check_same(json.loads(state["config"]))
         try:
             self.network.load_state_dict(state["network"])
             self.average.load_state_dict(state["average"])
@@ -144,6 +162,18 @@ class TrainingRun(ABC, Generic[Config, Network]):
         self.log.rewind(self.step)
         self.report.log.rewind(self.step)
         log.info("Resuming %s at step %d", self.config.name, self.step)
+
+    def _check_same(self, saved: dict[str, Any]) -> None:
+        """A run that changes on the way comes to weights that no configuration would come to again."""
+        own = deciding(self.config)
+        differing = [name for name in {**own, **saved} if own.get(name) != saved.get(name)]
+        if differing:
+            sections = [f"[{name}]" if isinstance(own.get(name), dict) else name for name in differing]
+            raise ValueError(
+                f"{self.state_path} is the state of a run of another configuration, which differs in "
+                f"{', '.join(sections)}; restore the configuration, or remove the file to begin anew (--resume FILE "
+                "goes on from an expert's weights)."
+            )
 
     def next_batch(self) -> tuple[Tensor, Condition, np.random.Generator]:
         """The step's pictures and conditions, some of which are dropped, and its source of all other randomness.

@@ -22,6 +22,16 @@ def config(tmp_path):
     return write_config(tmp_path / "both.toml", data=DATA, network="map_channels = 2", steps=6)
 
 
+@pytest.fixture
+def state(config, tmp_path):
+    """The state of two steps of the run."""
+    trainer = make_trainer(config, tmp_path / "runs" / "both")
+    trainer.train_step()
+    trainer.train_step()
+    trainer.save()
+    return trainer.state_path
+
+
 class Interrupting:
     """A source that is interrupted while it makes a batch."""
 
@@ -37,7 +47,7 @@ class Interrupting:
 
 def make_trainer(config_path, folder, interrupt_at=0, number=signal.SIGINT):
     config = load_config(config_path)
-    source, held_out = read_folder(config_path.parent / "pictures", config.data.modalities, 16, 1)
+    source, held_out = read_folder(config_path.parent / "pictures", config.data.modalities, config.image_size, 1)
     return Trainer(config, Interrupting(source, interrupt_at, number), held_out, folder)
 
 
@@ -110,11 +120,45 @@ def test_an_expert_file_to_go_on_from_takes_the_place_of_the_start(config, tmp_p
     assert train_expert(config, tmp_path / "again", str(begun)).exists()
 
 
-def test_the_state_of_another_network_is_refused(config, tmp_path):
-    train_expert(config, tmp_path)
-    config.write_text(config.read_text().replace("model_channels = 32", "model_channels = 64"))
-    with pytest.raises(ValueError, match="restore the configuration"):
-        train_expert(config, tmp_path, "state")
+@pytest.mark.parametrize(
+    ("old", "new", "differing"),
+    [
+        ("model_channels = 32", "model_channels = 64", r"\[network\]"),
+        ("steps = 6", "steps = 8", r"\[optimizer\]"),
+        ("dropout = 0.1", "dropout = 0.2", r"\[network\]"),
+        ("image_size = 16", 'image_size = 16\nprediction = "eps"', "prediction"),
+        ("image_size = 16", "image_size = 8", "image_size"),
+        ("held_out_every = 0", "held_out_every = 0\nheld_out = 2", r"\[report\]"),  # of a folder of pictures
+        ("[optimizer]", '[data.leading]\nhair = "red"\n[optimizer]\nlearning_rate = 1e-3', r"\[data\], \[optimizer\]"),
+    ],
+)
+def test_the_state_of_another_configuration_is_refused(state, config, tmp_path, old, new, differing):
+    text = config.read_text(encoding="utf-8")
+    assert text.count(old) == 1
+    config.write_text(text.replace(old, new), encoding="utf-8")
+    with pytest.raises(ValueError, match=rf"differs in {differing}; restore the configuration, or remove the file"):
+        make_trainer(config, state.parent).resume()
+
+
+def test_what_a_run_says_of_itself_may_change(state, config, tmp_path):
+    text = config.read_text(encoding="utf-8").replace(
+        "held_out_every = 0", "held_out_every = 0\nevery = 7\nsamples = 1"
+    )
+    config.write_text(f'{text}[card]\nlicence = "CC0"\n'.replace("image_size", "half = true\nimage_size"), "utf-8")
+    trainer = make_trainer(config, state.parent)
+    trainer.resume()
+    assert trainer.step == 2
+
+
+def test_a_state_without_a_configuration_is_accepted_where_the_network_is_the_same(state, config, tmp_path):
+    saved = torch.load(state)
+    torch.save({name: value for name, value in saved.items() if name != "config"}, state)
+    trainer = make_trainer(config, state.parent)
+    trainer.resume()
+    assert trainer.step == 2
+    config.write_text(config.read_text(encoding="utf-8").replace("model_channels = 32", "model_channels = 64"), "utf-8")
+    with pytest.raises(ValueError, match="state of a network other than the configuration describes; restore"):
+        make_trainer(config, state.parent).resume()
 
 
 def test_logs_are_rewound_to_the_step_resumed_from(config, tmp_path):
