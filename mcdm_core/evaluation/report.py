@@ -161,13 +161,13 @@ def _asked_title(name: str, shift: int) -> str:
 
 
 def _title(label: str, width: int = 22) -> str:
-    """A label over lines of about `width` letters."""
+    """A label over lines of about `width` letters, none of which ends within an equation."""
     lines = [""]
-    for word in label.replace(" = ", "\u00a0=\u00a0").split(" "):
+    for word in label.replace(" = ", "=").split():
         if lines[-1] and len(lines[-1]) + len(word) > width:
             lines.append("")
         lines[-1] = f"{lines[-1]} {word}".strip()
-    return "\n".join(lines)
+    return "\n".join(lines).replace("=", " = ")
 
 
 def _listed(numbers: Sequence[float]) -> str:
