@@ -26,9 +26,10 @@ def own_null_epsilon(
 
     ε = Σ_j a_j ε_j(x, ∅) + Σ_i w_i (ε_i(x, c_i) − ε_i(x, ∅)).
 
-    The paper's rule (`combined_epsilon`, Eq. 10) differs in the subtrahend, which there is the common
-    U = Σ_j a_j ε_j(x, ∅). Where all nulls are one prediction, the two agree. The coefficients sum to 1 here as well, so
-    predictions of ε, x0, v or the score can be combined alike. With one expert it is classifier-free guidance.
+    The paper's rule (`combined_epsilon`, Eq. 10) differs in the subtrahend, which there is the common U = Σ_j a_j
+    ε_j(x, ∅). Where all nulls are one prediction, the two agree, and where the weights are in proportion to the
+    reliabilities. The coefficients sum to 1 here as well, so predictions of ε, x0, v or the score can be combined
+    alike. With one expert it is classifier-free guidance.
 
     Example:
         >>> cond, null = [torch.ones(1, 3, 8, 8), torch.zeros(1, 3, 8, 8)], [torch.zeros(1, 3, 8, 8)] * 2

@@ -49,6 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     if trained := [what for what in arguments.what if what in TRAINED]:
+        if len(trained) < len(arguments.what):
+            parser.error(f"{trained[0]} is trained alone; evaluate the files in a run of their own")
         for what in trained:
             log.info("Wrote %s", _train(what))
         return 0

@@ -34,6 +34,13 @@ def test_with_one_null_it_is_equation_10():
     assert not torch.allclose(own_null_epsilon(c, own, w, a), combined_epsilon(c, own, w, a), atol=0.1)
 
 
+def test_with_weights_in_proportion_to_reliabilities_it_is_equation_10():
+    c, u, a = predictions(3), predictions(3), [0.5, 0.2, 0.3]
+    for total in (0.7, 1.0, 6.0):
+        w = [total * share for share in a]
+        torch.testing.assert_close(own_null_epsilon(c, u, w, a), combined_epsilon(c, u, w, a))
+
+
 def test_as_a_step_of_guidance_it_is_the_same():
     c, u = predictions(2), predictions(2)
     w, a = [3.0, -0.5], [0.25, 0.75]

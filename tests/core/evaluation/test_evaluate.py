@@ -276,6 +276,12 @@ def test_the_last_file_is_checked_before_the_first_is_drawn(faces, tmp_path, run
     assert not (tmp_path / "samples").exists()
 
 
+def test_training_is_a_run_of_its_own(faces, capsys):
+    with pytest.raises(SystemExit):
+        main(["evaluate", "train-features", str(faces)])
+    assert "train-features is trained alone" in capsys.readouterr().err
+
+
 def test_patterns_are_expanded(faces, tmp_path, run, capsys):
     assert run(tmp_path / "f*.toml", "--count", 1) == 0
     assert (tmp_path / "out" / faces.stem / "table.md").exists()
