@@ -138,6 +138,11 @@ class EvaluationConfig:
     plotted: tuple[str, ...] = ()
     note: str = ""
 
+    @property
+    def rows(self) -> list[Setting]:
+        """All rows of the table: each setting at every value of what it varies."""
+        return [row for setting in self.settings for row in setting.rows()]
+
 
 def load_evaluation(path: Path, count: int = 0, steps: int = 0) -> EvaluationConfig:
     """Read a configuration.

@@ -21,9 +21,10 @@ from ..metrics import (
     flat_noise,
     high_frequency_energy,
     intersection_over_union,
+    right_answers,
 )
 from .config import DataConfig, Setting
-from .held_out import HeldOut, Tile, as_floats, asked, is_one_picture
+from .held_out import HeldOut, Tile, as_floats, asked, compared_seeds, is_one_picture
 from .mouth import mouth_reader
 from .reader import Reader
 from .similarity import measure_edges, measure_similarity
@@ -31,8 +32,6 @@ from .similarity import measure_edges, measure_similarity
 MAPS = ("hair", "skin")
 CAPTION_ATTRIBUTES = ("hair_color", "skin_color", "background", "mouth")
 """What maps leave open, so what a caption beside them can decide."""
-COMPARED = 2000  # pictures that a Fréchet distance is measured to
-_COMPARED_FROM = 500_000  # seeds behind the held-out faces
 
 
 @dataclass(frozen=True)
@@ -111,14 +110,14 @@ class Faces(HeldOut):
             return Image.fromarray(255 * edges(self[source].image).astype(np.uint8))
         return Image.fromarray(self[source].maps[name] if name in MAPS else self[source].image)
 
+    @functools.cached_property
     def features(self) -> FeatureNetwork:
         """See `HeldOut`."""
         return drawing_features()
 
     def compared(self) -> np.ndarray:
         """See `HeldOut`: further faces of the same kind, more than there are held out."""
-        first = self._config.seed + _COMPARED_FROM
-        rngs = map(np.random.default_rng, range(first, first + COMPARED))
+        rngs = map(np.random.default_rng, compared_seeds(self._config))
         return np.stack([render_face(draw_face(rng, self._frequencies, self._config.spread)).image for rng in rngs])
 
     def measure(self, group: str, images: np.ndarray, setting: Setting | None) -> dict[str, np.ndarray]:
@@ -127,7 +126,7 @@ class Faces(HeldOut):
         if group == "similarity":
             if not is_one_picture(setting):
                 return {}
-            return measure_similarity(images, self.images[:count], drawing_features())
+            return measure_similarity(images, self.images[:count], self.features)
         if group == "edges":
             sources = asked(setting, "sketch", count, self)
             return {} if sources is None else measure_edges(images, self.images[sources])
@@ -189,7 +188,7 @@ def measure_attributes(
     """
     read = {name: [p.colors[name] for p in parsed] for name in parsed[0].colors} | {"mouth": reader.read(images)}
     right = {
-        name.replace("_", " "): np.array([float(r == w[name]) for r, w in zip(values, wanted, strict=True)])
+        name.replace("_", " "): right_answers(values, [attributes[name] for attributes in wanted])
         for name, values in read.items()
     }
     return {"attributes": np.mean([*right.values()], axis=0)} | right

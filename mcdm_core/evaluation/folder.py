@@ -70,6 +70,7 @@ class Folder(HeldOut):
             return Image.fromarray(self.images[source])
         return Image.fromarray((self.map_of(name, [source])[0] * 255).byte().numpy())
 
+    @functools.cached_property
     def features(self) -> FeatureNetwork:
         """See `HeldOut`: the ResNet of the file that the configuration names."""
         return resnet_features(self._features)
@@ -87,7 +88,7 @@ class Folder(HeldOut):
             return {} if sources is None else measure_edges(images, self.images[sources])
         if not is_one_picture(setting):
             return {}
-        network = self.features() if self._features else None
+        network = self.features if self._features else None
         return measure_similarity(images, self.images[: len(images)], network)
 
     def _caption(self, index: int) -> str:

@@ -11,9 +11,12 @@ from torch import Tensor
 from ..condition import Condition
 from ..conditions.encoder import Encoder
 from ..metrics import FeatureNetwork
-from .config import Setting
+from .config import DataConfig, Setting
 
 Tile = Image.Image | str
+
+COMPARED = 2000  # drawings that a Fréchet distance is measured to
+COMPARED_FROM = 500_000  # seeds behind the held-out ones
 
 
 class HeldOut(ABC):
@@ -67,6 +70,7 @@ class HeldOut(ABC):
     def tile(self, name: str, source: int) -> Tile:
         """What an expert is told of a picture, to be shown."""
 
+    @property
     @abstractmethod
     def features(self) -> FeatureNetwork:
         """The network whose features Fréchet and perceptual distances are taken over."""
@@ -95,6 +99,12 @@ def asked(setting: Setting | None, name: str, count: int, held_out: HeldOut) -> 
         return list(range(count))
     shifts = [term.shift for term in setting.terms if name in term.condition and term.weight]
     return held_out.sources(shifts[0], range(count)) if shifts else None
+
+
+def compared_seeds(config: DataConfig) -> range:
+    """Seeds of the drawings that a Fréchet distance is measured to."""
+    first = config.seed + COMPARED_FROM
+    return range(first, first + COMPARED)
 
 
 def is_one_picture(setting: Setting | None) -> bool:

@@ -72,10 +72,9 @@ class Report:
             what = f"{data.kind} of the seeds {data.seed} to {data.seed + data.count - 1}"
             what += f", leading {data.leading}" if data.leading else ""
             what += f", spread {data.spread:g}" if data.spread != 1 else ""
-        settings = self.config.settings
-        steps = sorted({row.steps for setting in settings for row in setting.rows()})
-        etas = sorted({row.eta for setting in settings for row in setting.rows()})
-        precisions = {setting.autocast: None for setting in settings if setting.rule != "gan"}
+        rows = self.config.rows
+        steps, etas = sorted({row.steps for row in rows}), sorted({row.eta for row in rows})
+        precisions = {row.autocast: None for row in rows if row.rule != "gan"}
         numbers = " and ".join("bfloat16" if autocast else "float32" for autocast in precisions)
         over = f" Distances are over {self.held_out.network}." if self._has_distances() else ""
         return (

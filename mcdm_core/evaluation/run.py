@@ -74,7 +74,7 @@ class Evaluation:
     def run(self) -> Path:
         """Do all of it; returns the table's file."""
         rows = [self._measured(None, self.held_out.images)]
-        for row in (row for setting in self.config.settings for row in setting.rows()):
+        for row in self.config.rows:
             count = min(row.count or len(self.held_out), len(self.held_out))
             images = draw_samples(row, self.config.data, self.config.experts, count, self.samples, self.workers)
             rows.append(self._measured(row, images))
@@ -93,7 +93,7 @@ class Evaluation:
         return Row(setting, images, values, figures)
 
     def _frechet(self, images: np.ndarray) -> Figure | None:
-        network = self.held_out.features()
+        network = self.held_out.features
         vectors = feature_vectors(images, network)
         if len(vectors) < FEWEST * vectors.shape[1]:
             log.warning(

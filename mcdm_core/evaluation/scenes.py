@@ -11,14 +11,11 @@ from ..conditions.encoder import Encoder
 from ..data.animals import ANIMALS, TRAINING_DRAWINGS, draw_animal, stand_before
 from ..data.landscape_captions import landscape_caption
 from ..data.landscapes import ATTRIBUTES, Landscape, draw_landscape, render_landscape
-from ..metrics import FeatureNetwork, drawing_features
+from ..metrics import FeatureNetwork, drawing_features, right_answers
 from .animals import animal_reader
 from .config import DataConfig, Setting
-from .held_out import HeldOut, Tile, asked
+from .held_out import HeldOut, Tile, asked, compared_seeds
 from .landscape_parser import parse_landscape
-
-COMPARED = 2000  # pictures that a Fréchet distance is measured to
-_COMPARED_FROM = 500_000  # seeds behind the held-out scenes
 
 
 @dataclass(frozen=True)
@@ -83,28 +80,21 @@ class Scenes(HeldOut):
         """See `HeldOut`."""
         return self.scenes[source].animal if name == "class" else self.scenes[source].caption
 
+    @functools.cached_property
     def features(self) -> FeatureNetwork:
         """See `HeldOut`."""
         return drawing_features()
 
     def compared(self) -> np.ndarray:
         """See `HeldOut`: drawings of further scenes."""
-        first = self._config.seed + _COMPARED_FROM
-        return np.stack([render_scene(seed) for seed in range(first, first + COMPARED)])
+        return np.stack([render_scene(seed) for seed in compared_seeds(self._config)])
 
     def measure(self, group: str, images: np.ndarray, setting: Setting | None) -> dict[str, np.ndarray]:
         """See `HeldOut`: whether each picture shows its animal and its landscape, asked for or not; 0 or 1."""
         own = list(range(len(images)))
         animals, landscapes = (asked(setting, name, len(images), self) or own for name in ("class", "text"))
         read, parsed = animal_reader().read(images), [parse_landscape(image) for image in images]
-        animal = np.array([float(r == self.scenes[i].animal) for r, i in zip(read, animals, strict=True)])
-        right = {
-            name: np.array(
-                [
-                    float(p[name] == self.scenes[i].landscape.attributes[name])
-                    for p, i in zip(parsed, landscapes, strict=True)
-                ]
-            )
-            for name in ATTRIBUTES
-        }
+        wanted = [self.scenes[i].landscape.attributes for i in landscapes]
+        right = {name: right_answers([p[name] for p in parsed], [w[name] for w in wanted]) for name in ATTRIBUTES}
+        animal = right_answers(read, [self.scenes[i].animal for i in animals])
         return {"animal": animal, "landscape": np.mean([*right.values()], axis=0), **right}

@@ -4,7 +4,7 @@ Pictures are uint8, (N, H, W, 3), maps boolean. A measure of one picture gives a
 mean with its bootstrap interval; the Fréchet distance is of whole sets. docs/metrics.md says which is for what.
 """
 
-from .accuracy import attribute_accuracy, class_accuracy
+from .accuracy import attribute_accuracy, class_accuracy, right_answers
 from .bootstrap import Figure, bootstrap_interval, pivotal_figure
 from .cleanness import flat_noise, high_frequency_energy
 from .features import DrawingFeatures, FeatureNetwork, PictureFeatures, drawing_features, feature_vectors
@@ -38,5 +38,6 @@ __all__ = [
     "perceptual_distance",
     "pivotal_figure",
     "resnet_features",
+    "right_answers",
     "structural_similarity",
 ]

@@ -20,7 +20,7 @@ def class_accuracy(read: Sequence[str], asked: Sequence[str]) -> Figure:
     Raises:
         ValueError: There are no pictures, or not one class asked for each.
     """
-    return Figure.of(_right(read, asked))
+    return Figure.of(right_answers(read, asked))
 
 
 def attribute_accuracy(
@@ -41,12 +41,16 @@ def attribute_accuracy(
     """
     if not read:
         raise ValueError("Accuracy needs an attribute or more, but none was read; name what pictures should show.")
-    right = {name: _right(values, [wanted[name] for wanted in asked]) for name, values in read.items()}
+    right = {name: right_answers(values, [wanted[name] for wanted in asked]) for name, values in read.items()}
     return {name: Figure.of(values) for name, values in (right | {mean: np.mean([*right.values()], axis=0)}).items()}
 
 
-def _right(read: Sequence[str], asked: Sequence[str]) -> np.ndarray:
-    """1 for each picture that is right, 0 for the others."""
+def right_answers(read: Sequence[str], asked: Sequence[str]) -> np.ndarray:
+    """1 for each picture whose answer is the one asked for, 0 for the others, (N,).
+
+    Raises:
+        ValueError: As `class_accuracy`.
+    """
     if len(read) != len(asked) or not len(read):
         raise ValueError(
             f"Accuracy needs what was read and what was asked for of the same pictures, one or more, but got "

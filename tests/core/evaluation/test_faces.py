@@ -10,6 +10,7 @@ from evaluations import biased_reader
 from mcdm_core.conditions import MapEncoder, SketchEncoder, TextEncoder, TextTower, edges
 from mcdm_core.data.faces import ATTRIBUTES, MOUTHS
 from mcdm_core.evaluation import faces as faces_module
+from mcdm_core.evaluation import held_out
 from mcdm_core.evaluation.config import DataConfig, Setting, TermConfig
 from mcdm_core.evaluation.faces import CAPTION_ATTRIBUTES, Faces
 from mcdm_core.evaluation.kinds import open_held_out
@@ -151,7 +152,7 @@ def test_leading_colours_lead():
 
 
 def test_the_distance_is_measured_to_other_faces_of_the_kind(faces, monkeypatch):
-    monkeypatch.setattr(faces_module, "COMPARED", 2)
+    monkeypatch.setattr(held_out, "COMPARED", 2)
     compared = faces.compared()
     assert compared.shape == (2, 64, 64, 3)
     assert np.array_equal(compared[1], Faces(replace(DATA, seed=DATA.seed + 500_001))[0].image)

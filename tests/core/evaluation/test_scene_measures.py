@@ -11,6 +11,7 @@ from mcdm_core.conditions import ClassEncoder, MapEncoder, TextEncoder, TextTowe
 from mcdm_core.conditions.vocabulary import gather_vocabulary
 from mcdm_core.data.animals import ANIMALS, draw_animal, stand_before
 from mcdm_core.data.landscapes import ATTRIBUTES, draw_landscape, render_landscape
+from mcdm_core.evaluation import held_out
 from mcdm_core.evaluation import scenes as scenes_module
 from mcdm_core.evaluation.config import DataConfig, Setting, TermConfig
 from mcdm_core.evaluation.kinds import open_held_out
@@ -96,7 +97,7 @@ def test_experts_are_told_of_the_scenes(scenes):
 
 
 def test_the_distance_is_measured_to_further_scenes(scenes, monkeypatch):
-    monkeypatch.setattr(scenes_module, "COMPARED", 2)
+    monkeypatch.setattr(held_out, "COMPARED", 2)
     assert np.array_equal(scenes.compared()[1], render_scene(DATA.seed + 500_001))
 
 

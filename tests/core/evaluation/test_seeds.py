@@ -8,8 +8,9 @@ from typing import NamedTuple
 import pytest
 
 from mcdm_core.baselines.config import load_gan_config
-from mcdm_core.evaluation import animals, faces, features, mouth, scenes
+from mcdm_core.evaluation import animals, features, mouth
 from mcdm_core.evaluation.config import load_evaluation
+from mcdm_core.evaluation.held_out import compared_seeds
 from mcdm_core.training.config import DataConfig, load_config, load_dual_encoder_config, read_toml
 from mcdm_core.training.dual_encoder import HELD_OUT
 
@@ -58,11 +59,10 @@ NETWORKS = {
 def measured_on(path: Path) -> set[Seeds]:
     """What an evaluation draws: the held-out pictures, and those that the Fréchet distance is measured to."""
     data = load_evaluation(path).data
-    module = {"faces": faces, "scenes": scenes}[data.kind]
-    first = data.seed + module._COMPARED_FROM
+    compared = compared_seeds(data)
     return {
         Seeds(data.seed, data.seed + data.count, path.stem),
-        Seeds(first, first + module.COMPARED, f"distances of {path.stem}"),
+        Seeds(compared.start, compared.stop, f"distances of {path.stem}"),
     }
 
 
