@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..training.loop import STATE_FILE, TrainingRun, learning_rate_factor
+from ..training.loop import TrainingRun, goes_on, learning_rate_factor
 from ..training.sources import Source, draw_faces
 from .adversaries import LOSSES, Adversaries
 from .config import GanTrainingConfig, load_gan_config
@@ -76,14 +76,12 @@ def train_gan(config_path: Path, runs: Path, resume: str | None = None) -> Path:
     """
     config = load_gan_config(config_path)
     folder = runs / config.name
-    state = folder / STATE_FILE
     if resume not in (None, "state"):
         raise ValueError(f"A GAN goes on from its own state only and not from {resume}; use --resume without a file.")
-    if state.exists() and resume is None:
-        raise ValueError(f"{state} holds an earlier run; add --resume to go on with it, or remove it.")
+    resumed = goes_on(folder, resume)
     cache, held_out = runs / "data", config.data.beside(config.report.held_out_count)
     trainer = GanTrainer(config, draw_faces(config.data, cache), draw_faces(held_out, cache), folder)
-    if state.exists():
+    if resumed:
         trainer.resume()
     trainer.run()
     path = folder / f"{config.name}.safetensors"

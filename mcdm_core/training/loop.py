@@ -65,6 +65,22 @@ class Report(Protocol[Reported]):
         """Measure and sample the averaged network after `step` steps."""
 
 
+def goes_on(folder: Path, resume: str | None) -> bool:
+    """Whether a run goes on from the state in its folder.
+
+    Args:
+        folder: The run's.
+        resume: None to begin; "state" to go on, or to begin where there is no state; or a file to begin with.
+
+    Raises:
+        ValueError: There is a state, and `resume` is None.
+    """
+    state = folder / STATE_FILE
+    if state.exists() and resume is None:
+        raise ValueError(f"{state} holds an earlier run; add --resume to go on with it, or remove it.")
+    return resume == "state" and state.exists()
+
+
 def learning_rate_factor(step: int, config: OptimizerConfig) -> float:
     """Linear warm-up, a plateau, linear decay to zero; a fraction of the peak rate."""
     warmup = (step + 1) / max(config.warmup, 1)

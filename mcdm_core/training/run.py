@@ -12,7 +12,7 @@ from .checks import check_config, check_embedding, check_tower
 from .config import DataConfig, TrainingConfig, load_config
 from .dual_encoder import embed_images, load_dual_encoder
 from .folder import read_folder
-from .loop import STATE_FILE
+from .loop import goes_on
 from .scenes import CLASSES, draw_animals, draw_landscapes, landscape_tower
 from .sources import Source, draw_faces
 from .trainer import Trainer
@@ -46,15 +46,12 @@ def train_expert(config_path: Path, runs: Path, resume: str | None = None) -> Pa
     config = load_config(config_path)
     check_config(config)
     folder, base = runs / config.name, config_path.parent
-    state_exists = (folder / STATE_FILE).exists()
-    if state_exists and resume is None:
-        raise ValueError(f"{folder / STATE_FILE} holds an earlier run; add --resume to go on with it, or remove it.")
-    goes_on = resume == "state" and state_exists
-    begin = None if goes_on else _load_beginning(config, base, resume)
+    resumed = goes_on(folder, resume)
+    begin = None if resumed else _load_beginning(config, base, resume)
     own_tower = getattr(begin[0].encoder, "tower", None) if begin and begin[1] else None
     prepared = _prepare(config, base, runs, own_tower)
     trainer = Trainer(config, prepared.source, prepared.held_out, folder)
-    if goes_on:
+    if resumed:
         trainer.resume()
     elif begin is not None:
         expert, steps = begin
