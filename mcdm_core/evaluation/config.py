@@ -121,7 +121,7 @@ class EvaluationConfig:
         data: Held-out pictures.
         experts: Name → file, relative to the configuration file.
         settings: The rows.
-        measures: Groups of measures, see docs/evaluation.md; empty takes all that the data has.
+        measures: Groups of measures, see docs/evaluation.md; empty takes all that the data has, without `predictions`.
         shown: How many pictures of each setting are laid out in `samples.png`.
         tabled: Measures of the table; empty takes all. `figures.csv` has all of them in any case.
         plotted: Measures of the plot; empty takes the first ones.

@@ -13,6 +13,7 @@ from ..metrics import Figure, feature_vectors, frechet_figure
 from .config import EvaluationConfig, Setting
 from .held_out import HeldOut
 from .kinds import open_held_out
+from .predictions import PREDICTIONS, measure_predictions
 from .report import Report
 from .sampling import draw_samples
 
@@ -62,10 +63,10 @@ class Evaluation:
         self.config, self.out, self.samples, self.workers = config, out, samples, workers
         self.held_out: HeldOut = open_held_out(config.data)
         groups = config.measures or self.held_out.measures
-        if unknown := [name for name in groups if name not in self.held_out.measures]:
+        known = (*self.held_out.measures, PREDICTIONS)
+        if unknown := [name for name in groups if name not in known]:
             raise ValueError(
-                f"There is no measure {unknown[0]!r} of {config.data.kind}; choose among "
-                f"{', '.join(self.held_out.measures)}."
+                f"There is no measure {unknown[0]!r} of {config.data.kind}; choose among {', '.join(known)}."
             )
         check_experts(config)
         self.groups = groups
@@ -85,7 +86,9 @@ class Evaluation:
         groups = [name for name in self.groups if setting or name in self.held_out.read]
         values: dict[str, np.ndarray] = {}
         for group in groups:
-            if group != "frechet":
+            if setting and group == PREDICTIONS:
+                values |= measure_predictions(setting, self.config.experts, self.held_out, len(images))
+            elif group != "frechet":
                 values |= self.held_out.measure(group, images, setting)
         figures = {name: figure_of(measured) for name, measured in values.items() if not np.isnan(measured).all()}
         if "frechet" in groups and (figure := self._frechet(images)):

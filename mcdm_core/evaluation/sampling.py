@@ -29,7 +29,7 @@ from .kinds import open_held_out
 BATCH = 20
 VERSION = 1  # counts changes to how samples are drawn: those drawn before one are not used after it
 _NOISE_SEED = 1_000_000  # of the noise that ancestral sampling adds; apart from the start noise
-_RULES = {"product": ProductDenoiser, "own-null": OwnNullDenoiser}
+RULES = {"product": ProductDenoiser, "own-null": OwnNullDenoiser}
 
 
 @dataclass(frozen=True)
@@ -108,19 +108,29 @@ def _run(job: _Job) -> None:
 
 
 def _sample_experts(job: _Job, held_out: HeldOut) -> Tensor:
-    terms = []
-    for term in job.setting.terms:
-        expert = _expert(job.experts[term.expert], job.setting.autocast)
-        condition = condition_of(term, expert, held_out, job.indices)
-        null = expert.encoder.null(len(job.indices)) if condition is None else expert.encoder.null_like(condition)
-        terms.append(Term(expert, condition, null, term.weight, term.reliability, start=term.start, end=term.end))
-    size = terms[0].expert.image_size
-    channels = terms[0].expert.channels
-    noise = torch.stack([torch.randn(channels, size, size, generator=_generator(i)) for i in job.indices])
+    terms = terms_of(job.setting, job.experts, held_out, job.indices)
+    noise = start_noise(terms[0].expert, job.indices)
     generator = _generator(_NOISE_SEED + job.indices.start)
-    rule = _RULES[job.setting.rule]
+    rule = RULES[job.setting.rule]
     with torch.autocast("cpu", torch.bfloat16, enabled=job.setting.autocast):
         return sample_product(terms, noise, str(job.setting.steps), job.setting.eta, generator, rule=rule)
+
+
+def terms_of(setting: Setting, experts: Mapping[str, Path], held_out: HeldOut, indices: range) -> list[Term]:
+    """The experts of a setting, with what they are told of the pictures of these indices."""
+    terms = []
+    for term in setting.terms:
+        expert = _expert(experts[term.expert], setting.autocast)
+        condition = condition_of(term, expert, held_out, indices)
+        null = expert.encoder.null(len(indices)) if condition is None else expert.encoder.null_like(condition)
+        terms.append(Term(expert, condition, null, term.weight, term.reliability, start=term.start, end=term.end))
+    return terms
+
+
+def start_noise(expert: Expert, indices: range) -> Tensor:
+    """Standard normal noise for this expert's pictures, of one seed each; (B, C, H, W)."""
+    shape = expert.channels, expert.image_size, expert.image_size
+    return torch.stack([torch.randn(shape, generator=_generator(i)) for i in indices])
 
 
 def _sample_gan(job: _Job, held_out: HeldOut) -> Tensor:

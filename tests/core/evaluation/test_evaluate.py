@@ -15,6 +15,7 @@ from mcdm_core.conditions import TextTower
 from mcdm_core.evaluation import folder as folder_module
 from mcdm_core.evaluation import sampling
 from mcdm_core.evaluation.config import DataConfig, Setting, TermConfig, load_evaluation
+from mcdm_core.evaluation.predictions import SIGMAS
 from mcdm_core.evaluation.run import FRECHET, REAL, Evaluation, figure_of
 from mcdm_core.evaluation.sampling import draw_samples
 from mcdm_core.metrics import PictureFeatures
@@ -123,6 +124,15 @@ def test_what_was_not_asked_for_has_no_figure(evaluated):
     assert "SSIM" not in measured["two faces | mixed"]
     assert "attributes" in measured["caption, weight 1"]
     assert not measured["caption, weight 1"] & {"mIoU", "edge F1"}
+
+
+def test_predictions_are_measured_where_they_are_named(evaluated, run, tmp_path, experts):
+    assert "x0 error" not in (evaluated / "out" / "faces" / "table.md").read_text("utf-8")
+    config = write_evaluation(tmp_path / "named.toml", FACES, experts, SETTINGS, 'measures = ["predictions"]')
+    assert run(config, "--steps", "1") == 0
+    figures = rows_of(tmp_path / "out" / "named" / "figures.csv")
+    assert {row["measure"] for row in figures} == {f"x0 error at σ = {sigma:g}" for sigma in SIGMAS}
+    assert {row["setting"] for row in figures} == {"hair alone", "caption, weight 1", "caption, weight 3"}
 
 
 def test_the_table_says_how_it_was_made(evaluated):

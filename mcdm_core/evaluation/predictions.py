@@ -1,0 +1,52 @@
+"""How well experts predict a held-out picture under noise: what they know, apart from what a sampler makes of it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .config import Setting
+from .held_out import HeldOut, as_floats, is_one_picture
+from .sampling import BATCH, RULES, start_noise, terms_of
+
+PREDICTIONS = "predictions"
+SIGMAS = (20.0, 5.0, 2.0, 1.0, 0.5, 0.2)  # noise levels; pictures are in −1…1
+
+
+def measure_predictions(
+    setting: Setting, experts: Mapping[str, Path], held_out: HeldOut, count: int
+) -> dict[str, np.ndarray]:
+    """Error of the predicted x0 of the first pictures at several noise levels.
+
+    Args:
+        setting: Which experts, and the rule that combines them.
+        experts: Name → file.
+        held_out: The pictures.
+        count: How many of them.
+
+    Returns:
+        "x0 error at σ = …" → root mean square over pixels in −1…1, (count,); empty where no one picture is predicted:
+        for GANs, and where conditions are taken from several.
+    """
+    if setting.rule == "gan" or not is_one_picture(setting):
+        return {}
+    batches = [range(start, min(start + BATCH, count)) for start in range(0, count, BATCH)]
+    errors = torch.cat([_errors(setting, experts, held_out, batch) for batch in batches])
+    return {f"x0 error at σ = {sigma:g}": column.numpy() for sigma, column in zip(SIGMAS, errors.T, strict=True)}
+
+
+@torch.inference_mode()
+def _errors(setting: Setting, experts: Mapping[str, Path], held_out: HeldOut, indices: range) -> Tensor:
+    """(B, levels)."""
+    terms = terms_of(setting, experts, held_out, indices)
+    denoiser = RULES[setting.rule](terms)
+    pictures = as_floats(held_out.images[indices.start : indices.stop]).permute(0, 3, 1, 2) * 2 - 1
+    noise = start_noise(terms[0].expert, indices)
+    errors = []
+    for sigma in SIGMAS:
+        with torch.autocast("cpu", torch.bfloat16, enabled=setting.autocast):
+            predicted = denoiser(pictures + sigma * noise, sigma)
+        errors.append((predicted - pictures).square().mean(dim=(1, 2, 3)).sqrt())
+    return torch.stack(errors, dim=1)
