@@ -25,7 +25,7 @@ class GeneratorConfig:
         hidden: Width of the layer between the maps and each normalization's scale and shift.
         noise_dim: Length of the noise z.
         map_channels: Number of maps.
-        patch: Side of the square of pixels that a place of the last level draws; it is also read of the maps.
+        patch: How much larger than the last level the picture is; each place there reads so wide a square of the maps.
         full_channels: Width at full size, where each pixel reads the maps around it once more.
         norm_groups: Groups of every norm; divides each of `channels`.
 
@@ -38,7 +38,7 @@ class GeneratorConfig:
     noise_dim: int = 64
     map_channels: int = 2
     patch: int = 2
-    full_channels: int = 8
+    full_channels: int = 12
     norm_groups: int = 8
 
     def __post_init__(self) -> None:
@@ -129,8 +129,10 @@ class Generator(nn.Module):
         self.base = nn.Linear(config.noise_dim, widths[0] * BASE**2)
         inputs = (widths[0], *widths[:-1])
         self.levels = nn.ModuleList(SpadeBlock(i, o, config) for i, o in zip(inputs, widths, strict=True))
-        self.enlarge = nn.Conv2d(widths[-1], config.full_channels * config.patch**2, 3, padding=1)
-        self.head = nn.Conv2d(config.full_channels + config.map_channels, 3, 3, padding=1)
+        full = config.full_channels
+        self.narrow = nn.Conv2d(widths[-1], full, 3, padding=1)
+        self.refine = nn.Conv2d(full + config.map_channels, full, 3, padding=1)
+        self.head = nn.Conv2d(full, 3, 3, padding=1)
 
     def forward(self, maps: Tensor, noise: Tensor) -> Tensor:
         """Pictures of maps and noise.
@@ -147,9 +149,10 @@ class Generator(nn.Module):
             if index:
                 x = F.interpolate(x, scale_factor=2, mode="nearest")
             x = level(x, self._maps_at(maps, x.shape[-1]))
-        x = F.pixel_shuffle(self.enlarge(F.leaky_relu(x, SLOPE)), self.config.patch)
-        # Mixing neighbours at full size keeps the squares of `patch` pixels from showing as a lattice.
-        return self.head(torch.cat([F.leaky_relu(x, SLOPE), maps.to(x)], dim=1)).float().tanh()
+        # Neighbours begin alike: channels shuffled into pixels would show as a lattice.
+        x = F.interpolate(self.narrow(F.leaky_relu(x, SLOPE)), scale_factor=self.config.patch, mode="nearest")
+        x = self.refine(torch.cat([F.leaky_relu(x, SLOPE), maps.to(x)], dim=1))
+        return self.head(F.leaky_relu(x, SLOPE)).float().tanh()
 
     def _maps_at(self, maps: Tensor, size: int) -> Tensor:
         """Maps for features of this size: at the last level all their pixels, below it averages of them."""
