@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-TRAINED = ("train-mouth-reader", "train-animal-reader", "train-features")
+TRAINED = ("train-mouth-reader", "train-animal-reader", "train-caption-reader", "train-features")
 BIAS = "product-bias"
 MOST_WORKERS = 61  # that a pool of processes can have on Windows
 EXAMPLE = """examples:
@@ -90,8 +90,9 @@ def _evaluation(path: Path, arguments: argparse.Namespace) -> "Evaluation":
 
 def _train(what: str) -> Path:
     from .animals import train_animal_reader
+    from .caption_reader import train_caption_reader
     from .features import train_features
     from .mouth import train_mouth_reader
 
-    trained = dict(zip(TRAINED, (train_mouth_reader, train_animal_reader, train_features), strict=True))
-    return trained[what]()
+    trainings = train_mouth_reader, train_animal_reader, train_caption_reader, train_features
+    return dict(zip(TRAINED, trainings, strict=True))[what]()

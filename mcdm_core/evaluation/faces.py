@@ -23,6 +23,7 @@ from ..metrics import (
     intersection_over_union,
     right_answers,
 )
+from .caption_reader import CaptionReader
 from .config import DataConfig, Setting
 from .held_out import HeldOut, Tile, as_floats, asked, compared_seeds, is_one_picture
 from .mouth import mouth_reader
@@ -148,7 +149,9 @@ class Faces(HeldOut):
         sources = asked(setting, "text", count, self)
         if sources is None:
             return {}
-        return measure_attributes(images, parsed, [self[i].face.attributes for i in sources], mouth_reader())
+        scores = CaptionReader().score(images, [self[i].caption for i in sources])
+        attributes = measure_attributes(images, parsed, [self[i].face.attributes for i in sources], mouth_reader())
+        return attributes | {"caption score": scores}
 
     def _parse(self, images: np.ndarray) -> list[Parsed]:
         """What the parser reads; several groups of measures ask for the same pictures in a row."""

@@ -63,7 +63,7 @@ def train_reader(path: Path, images: Tensor, labels: Tensor, classes: int, steps
 
     def loss() -> Tensor:
         index = torch.from_numpy(rng.integers(0, len(images), BATCH))
-        pictures = _disturb(images[index].float() / 127.5 - 1, rng)
+        pictures = disturb(images[index].float() / 127.5 - 1, rng)
         return F.cross_entropy(network(pictures), labels[index], label_smoothing=0.05)
 
     fit(network, loss, steps, path.stem)
@@ -92,7 +92,7 @@ def fit(network: nn.Module, loss: Callable[[], Tensor], steps: int, name: str) -
             log.info("%s, step %d: loss %.3f", name, step, value.item())
 
 
-def _disturb(pictures: Tensor, rng: np.random.Generator) -> Tensor:
+def disturb(pictures: Tensor, rng: np.random.Generator) -> Tensor:
     """Mix in a blurred copy, shift by up to two pixels, and add noise of up to 6 % of the range."""
     blurred = F.avg_pool2d(pictures, 3, stride=1, padding=1, count_include_pad=False)
     pictures = torch.lerp(pictures, blurred, float(rng.uniform(0, 0.6)))

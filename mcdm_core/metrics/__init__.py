@@ -6,6 +6,7 @@ mean with its bootstrap interval; the Fréchet distance is of whole sets. docs/m
 
 from .accuracy import attribute_accuracy, class_accuracy, right_answers
 from .bootstrap import Figure, bootstrap_interval, pivotal_figure
+from .captions import caption_score
 from .cleanness import flat_noise, high_frequency_energy
 from .features import DrawingFeatures, FeatureNetwork, PictureFeatures, drawing_features, feature_vectors
 from .frechet import frechet_distance, frechet_figure
@@ -23,6 +24,7 @@ __all__ = [
     "attribute_accuracy",
     "bootstrap_interval",
     "boundary_f1",
+    "caption_score",
     "class_accuracy",
     "drawing_features",
     "f1_score",

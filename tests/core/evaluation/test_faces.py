@@ -46,7 +46,7 @@ def test_real_renders_are_the_ceiling(faces):
     assert faces.measure("edges", faces.images, None)["edge F1"] == pytest.approx(np.ones(COUNT))
     assert faces.measure("cleanness", faces.images, None)["high-frequency energy"].mean() == pytest.approx(1)
     attributes = faces.measure("attributes", faces.images, None)
-    assert list(attributes) == ["attributes", "hair color", "skin color", "background", "mouth"]
+    assert list(attributes) == ["attributes", "hair color", "skin color", "background", "mouth", "caption score"]
     assert attributes["attributes"].mean() > 0.9
 
 

@@ -5,6 +5,7 @@ import torch
 
 from mcdm_core.data.animals import ANIMALS
 from mcdm_core.evaluation.animals import animal_reader, draw_labelled
+from mcdm_core.evaluation.caption_reader import CaptionReader
 from mcdm_core.evaluation.config import DataConfig
 from mcdm_core.evaluation.kinds import open_held_out
 from mcdm_core.evaluation.mouth import mouth_reader
@@ -29,3 +30,10 @@ def test_mouths_of_renders_are_read():
 def test_drawn_animals_are_read():
     images, labels = draw_labelled(37_000_000, 40)
     assert np.mean(np.array(animal_reader().read(images)) == np.array(ANIMALS)[labels]) >= 0.95
+
+
+def test_captions_of_renders_are_told_from_those_of_others():
+    faces = open_held_out(DataConfig("faces", seed=21_000_000, count=24))
+    captions = [faces[i].caption for i in range(24)]
+    own, others = (CaptionReader().score(faces.images, texts) for texts in (captions, captions[1:] + captions[:1]))
+    assert np.mean(own > others) >= 0.95

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 
 from mcdm_core.baselines.config import load_gan_config
-from mcdm_core.evaluation import animals, features, mouth
+from mcdm_core.evaluation import animals, caption_reader, features, mouth
 from mcdm_core.evaluation.config import load_evaluation
 from mcdm_core.evaluation.held_out import compared_seeds
 from mcdm_core.training.config import DataConfig, load_config, load_dual_encoder_config, read_toml
@@ -51,6 +51,7 @@ def read_by(train, first: int, purpose: str) -> Seeds:
 NETWORKS = {
     read_by(mouth.train_mouth_reader, mouth.FIRST_SEED, "mouth reader"),
     read_by(animals.train_animal_reader, animals.FIRST_SEED, "animal reader"),
+    read_by(caption_reader.train_caption_reader, caption_reader.FIRST_SEED, "caption reader"),
     read_by(features.train_features, features.FIRST_FACE_SEED, "features of faces"),
     read_by(features.train_features, features.FIRST_SCENE_SEED, "features of scenes"),
 }

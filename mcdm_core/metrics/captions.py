@@ -1,0 +1,29 @@
+"""How well pictures fit their captions, by the embeddings of an encoder of both."""
+
+import numpy as np
+
+
+def caption_score(pictures: np.ndarray, captions: np.ndarray) -> np.ndarray:
+    """Cosine of the angle between each picture's embedding and its caption's, as of CLIPScore (Hessel et al., 2021).
+
+    It tells nothing without its encoder, which every figure names, and compares pictures of the same captions only.
+
+    Args:
+        pictures: Embeddings, (N, D).
+        captions: Embeddings of their captions in the same space, (N, D).
+
+    Returns:
+        −1…1, (N,); NaN where an embedding is zero, as that of a caption without known words.
+
+    Raises:
+        ValueError: The shapes differ.
+    """
+    if pictures.ndim != 2 or pictures.shape != captions.shape:
+        raise ValueError(
+            f"Expected one embedding for each picture and its caption and got {pictures.shape} and {captions.shape}; "
+            "pair them."
+        )
+    lengths = np.linalg.norm(pictures, axis=1) * np.linalg.norm(captions, axis=1)
+    with np.errstate(invalid="ignore"):
+        scores: np.ndarray = (pictures * captions).sum(axis=1) / lengths
+    return scores
