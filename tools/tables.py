@@ -1,30 +1,49 @@
-"""`python -m tools tables`: every table and figure of docs/results.md, from the experts that the clone holds."""
+"""`python -m tools tables`: every table and figure of docs/results.md, from the networks that the clone holds."""
 
 import argparse
+import shutil
 from pathlib import Path
 
 from .commands import run
 from .environment import ROOT, ensure_environment
 
+CONFIGS = ROOT / "configs"
+NETWORKS = CONFIGS / "tables" / "networks"
 RESULTS = ROOT / "docs" / "results"
+TRAINED = ("hair", "skin", "joint", "finetuned", "uniform", "gan")  # in this order: finetuned begins with hair
 
 
 def tables(arguments: list[str]) -> int:
     """Evaluate everything in configs/evaluate/ into docs/results/.
 
     Args:
-        arguments: Passed on to `evaluate`; a quick look needs an `--out` of its own.
+        arguments: `--train` trains the networks of configs/tables/ before, as far as they are not trained in runs/; all
+            else is passed on to `evaluate`. A quick look needs an `--out` of its own.
 
     Returns:
         0, or the exit code of the first step that failed.
     """
     parser = argparse.ArgumentParser(prog="python -m tools tables", description=tables.__doc__)
+    parser.add_argument("--train", action="store_true", help="train the networks first, going on where that stopped")
     parser.add_argument("--out", type=Path, default=RESULTS, help="gets a folder for each evaluation")
     options, rest = parser.parse_known_args(arguments)
     if rest and options.out == RESULTS:
         parser.error(f"{' '.join(rest)} would change what docs/results/ shows; add --out with another folder")
     python = ensure_environment(".venv-tables", ["requirements-train.txt"])
-    evaluate: list[str | Path] = [python, "-m", "mcdm_core", "evaluate"]
-    configs = sorted((ROOT / "configs" / "evaluate").glob("*.toml"))
-    code = run([*evaluate, *configs, "--out", options.out, *rest])
-    return code or run([*evaluate, "product-bias", "--out", options.out / "product_bias"])
+    core: list[str | Path] = [python, "-m", "mcdm_core"]
+    if options.train and (code := _train(core)):
+        return code
+    configs = sorted((CONFIGS / "evaluate").glob("*.toml"))
+    code = run([*core, "evaluate", *configs, "--out", options.out, *rest])
+    return code or run([*core, "evaluate", "product-bias", "--out", options.out / "product_bias"])
+
+
+def _train(core: list[str | Path]) -> int:
+    for config in (CONFIGS / "start.toml", *(CONFIGS / "tables" / f"{name}.toml" for name in TRAINED)):
+        if code := run([*core, "train", config, "--resume"]):
+            return code
+    NETWORKS.mkdir(exist_ok=True)
+    for name in TRAINED:
+        trained = ROOT / "runs" / f"table-{name}" / f"table-{name}.safetensors"
+        shutil.copyfile(trained, NETWORKS / f"{name}.safetensors")
+    return 0

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import tomli
 
-from tools import comfyui
+from tools import comfyui, tables
 from tools.environment import ROOT
 
 
@@ -54,3 +54,56 @@ def test_package_and_requirements_file_ask_for_the_same():
     project = tomli.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert project["dependencies"] == (ROOT / "requirements.txt").read_text().splitlines()
     assert not any("<" in line or "==" in line for line in project["dependencies"])
+
+
+@pytest.fixture
+def commands(tmp_path, monkeypatch):
+    """The commands that `tables` runs, each as the words after `mcdm_core`; trainings leave their networks behind."""
+    ran = []
+
+    def run(command):
+        words = [word.stem if isinstance(word, Path) else word for word in command[3:]]
+        ran.append(words)
+        if words[0] == "train" and words[1] != "start":
+            folder = tmp_path / "runs" / f"table-{words[1]}"
+            folder.mkdir(parents=True)
+            (folder / f"table-{words[1]}.safetensors").write_text(words[1])
+        return int(words[:2] == ["train", "broken"])
+
+    monkeypatch.setattr(tables, "run", run)
+    monkeypatch.setattr(tables, "ensure_environment", lambda *_: "python")
+    monkeypatch.setattr(tables, "ROOT", tmp_path)
+    monkeypatch.setattr(tables, "NETWORKS", tmp_path / "networks")
+    return ran
+
+
+def test_all_tables_are_evaluated_by_one_command(commands):
+    assert tables.tables([]) == 0
+    evaluated, bias = commands
+    assert evaluated[0] == "evaluate"
+    assert set(evaluated[1:-2]) == {path.stem for path in (ROOT / "configs" / "evaluate").glob("*.toml")}
+    assert evaluated[-2:] == ["--out", "results"]
+    assert bias == ["evaluate", "product-bias", "--out", "product_bias"]
+
+
+def test_their_networks_can_be_trained_before(commands, tmp_path):
+    assert tables.tables(["--train"]) == 0
+    configured = {path.stem for path in (ROOT / "configs" / "tables").glob("*.toml")}
+    assert [words[0] for words in commands] == ["train"] * (len(configured) + 1) + ["evaluate"] * 2
+    assert {words[1] for words in commands[1:-2]} == configured
+    assert {path.stem: path.read_text() for path in (tmp_path / "networks").iterdir()} == {n: n for n in configured}
+
+
+def test_a_failed_training_ends_it(commands, monkeypatch):
+    monkeypatch.setattr(tables, "TRAINED", ("hair", "broken", "skin"))
+    assert tables.tables(["--train"]) == 1
+    assert [words[1] for words in commands] == ["start", "hair", "broken"]
+
+
+def test_a_quick_look_does_not_overwrite_the_results(commands, capsys):
+    with pytest.raises(SystemExit):
+        tables.tables(["--count", "8"])
+    assert "--count 8 would change what docs/results/ shows; add --out with another folder" in capsys.readouterr().err
+    assert commands == []
+    assert tables.tables(["--count", "8", "--out", "quick"]) == 0
+    assert commands[0][-4:] == ["--out", "quick", "--count", "8"]
