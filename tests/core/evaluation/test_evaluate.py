@@ -106,7 +106,7 @@ def test_figures_pictures_and_table_agree(evaluated):
         assert int(row["n"]) == counts[row["setting"]]
         cells = table[row["setting"].replace("|", r"\|")]
         assert cells["n"] == row["n"]
-        shown = [float(number) for number in re.findall(r"[\d.]+", cells[row["measure"]])]
+        shown = [float(number) for number in re.findall(r"-?[\d.]+", cells[row["measure"]])]
         assert shown == pytest.approx([value, low, high], abs=1e-3)
     in_table = {(label, name) for label, cells in table.items() for name, cell in cells.items() if cell}
     assert in_table == {(row["setting"].replace("|", r"\|"), name) for row in figures for name in (row["measure"], "n")}

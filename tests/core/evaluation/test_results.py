@@ -62,7 +62,7 @@ def test_the_table_shows_the_figures(folder):
             if row is not None:
                 shown += 1
                 assert row["n"] == count
-                numbers = [float(number) for number in re.findall(r"[\d.]+", entry)]
+                numbers = [float(number) for number in re.findall(r"-?[\d.]+", entry)]
                 assert numbers == pytest.approx([float(row[k]) for k in ("figure", "low", "high")], abs=6e-4, rel=1e-4)
     assert shown > 0
 
