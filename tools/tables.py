@@ -24,7 +24,11 @@ def tables(arguments: list[str]) -> int:
         0, or the exit code of the first step that failed.
     """
     parser = argparse.ArgumentParser(prog="python -m tools tables", description=tables.__doc__)
-    parser.add_argument("--train", action="store_true", help="train the networks first, going on where that stopped")
+    parser.add_argument(
+        "--train",
+        action="store_true",
+        help="train the networks first, going on where that stopped; replaces those in configs/tables/networks/",
+    )
     parser.add_argument("--out", type=Path, default=RESULTS, help="gets a folder for each evaluation")
     options, rest = parser.parse_known_args(arguments)
     if rest and options.out == RESULTS:

@@ -25,7 +25,7 @@ class GeneratorConfig:
         hidden: Width of the layer between the maps and each normalization's scale and shift.
         noise_dim: Length of the noise z.
         map_channels: Number of maps.
-        patch: How much larger than the last level the picture is; each place there reads so wide a square of the maps.
+        patch: Ratio of the picture's side to the last level's; each place there reads a square of the maps this wide.
         full_channels: Width at full size, where each pixel reads the maps around it once more.
         norm_groups: Groups of every norm; divides each of `channels`.
 

@@ -1,5 +1,6 @@
 """A dual encoder of drawn faces and captions that took no part in training any expert: it scores what captions say."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +55,12 @@ class _DisturbedPairs:
         images, captions, targets = self.pairs.batch(size, rng)
         pictures = disturb(images.float() / 127.5 - 1, rng)
         return ((pictures + 1) * 127.5).round().clamp(0, 255).to(torch.uint8), captions, targets
+
+
+@functools.cache
+def caption_reader() -> CaptionReader:
+    """The reader that ships."""
+    return CaptionReader()
 
 
 def train_caption_reader(path: Path = WEIGHTS, steps: int = 3000, count: int = 8000, seed: int = FIRST_SEED) -> Path:

@@ -23,7 +23,7 @@ from ..metrics import (
     intersection_over_union,
     right_answers,
 )
-from .caption_reader import CaptionReader
+from .caption_reader import caption_reader
 from .config import DataConfig, Setting
 from .held_out import HeldOut, Tile, as_floats, asked, compared_seeds, is_one_picture
 from .mouth import mouth_reader
@@ -149,7 +149,7 @@ class Faces(HeldOut):
         sources = asked(setting, "text", count, self)
         if sources is None:
             return {}
-        scores = CaptionReader().score(images, [self[i].caption for i in sources])
+        scores = caption_reader().score(images, [self[i].caption for i in sources])
         attributes = measure_attributes(images, parsed, [self[i].face.attributes for i in sources], mouth_reader())
         return attributes | {"caption score": scores}
 

@@ -4,9 +4,10 @@ import numpy as np
 
 
 def caption_score(pictures: np.ndarray, captions: np.ndarray) -> np.ndarray:
-    """Cosine of the angle between each picture's embedding and its caption's, as of CLIPScore (Hessel et al., 2021).
+    """Cosine between each picture's embedding and its caption's.
 
-    It tells nothing without its encoder, which every figure names, and compares pictures of the same captions only.
+    CLIPScore (Hessel et al., 2021) without its factor 2.5 and its floor at 0. Scores of different encoders, or of
+    different captions, cannot be compared.
 
     Args:
         pictures: Embeddings, (N, D).

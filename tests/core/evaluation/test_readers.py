@@ -4,12 +4,14 @@ import numpy as np
 import torch
 
 from mcdm_core.data.animals import ANIMALS
+from mcdm_core.evaluation import caption_reader as caption_reader_module
 from mcdm_core.evaluation.animals import animal_reader, draw_labelled
-from mcdm_core.evaluation.caption_reader import CaptionReader
+from mcdm_core.evaluation.caption_reader import CaptionReader, _DisturbedPairs, train_caption_reader
 from mcdm_core.evaluation.config import DataConfig
 from mcdm_core.evaluation.kinds import open_held_out
 from mcdm_core.evaluation.mouth import mouth_reader
 from mcdm_core.evaluation.reader import Reader, train_reader
+from mcdm_core.training.dual_encoder import draw_pairs
 
 
 def test_a_reader_learns_its_classes(tmp_path):
@@ -30,6 +32,20 @@ def test_mouths_of_renders_are_read():
 def test_drawn_animals_are_read():
     images, labels = draw_labelled(37_000_000, 40)
     assert np.mean(np.array(animal_reader().read(images)) == np.array(ANIMALS)[labels]) >= 0.95
+
+
+def test_a_caption_reader_is_trained_on_disturbed_pictures(tmp_path, monkeypatch):
+    pairs = draw_pairs(12_000_000, 8)
+    images, _, _ = _DisturbedPairs(pairs).batch(4, np.random.default_rng(0))
+    plain, _, _ = pairs.batch(4, np.random.default_rng(0))
+    assert images.dtype == plain.dtype == torch.uint8
+    assert images.shape == plain.shape
+    assert not torch.equal(images, plain)
+    monkeypatch.setattr(caption_reader_module, "draw_pairs", lambda *_: pairs)
+    path = train_caption_reader(tmp_path / "reader.safetensors", steps=2, count=8)
+    scores = CaptionReader(path).score(pairs.images.permute(0, 2, 3, 1).numpy(), ["red hair"] * 8)
+    assert scores.shape == (8,)
+    assert np.abs(scores).max() <= 1
 
 
 def test_captions_of_renders_are_told_from_those_of_others():
