@@ -39,8 +39,12 @@ def to_picture(x0: Tensor) -> Image.Image:
     Args:
         x0: Colours in −1…1, shape (3, H, W); values outside are clipped.
     """
-    pixels = ((x0.detach().float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-    return Image.fromarray(pixels.permute(1, 2, 0).cpu().numpy())
+    return Image.fromarray(as_bytes(x0.detach()).permute(1, 2, 0).cpu().numpy())
+
+
+def as_bytes(x0: Tensor) -> Tensor:
+    """Colours in −1…1 as uint8, of the same shape; values outside are clipped."""
+    return ((x0.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
 
 
 def map_to_picture(values: Tensor) -> Image.Image:

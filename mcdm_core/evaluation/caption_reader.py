@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..conditions.text import TextTowerConfig
 from ..metrics import caption_score
+from ..pictures import as_bytes
 from ..training.config import DualEncoderConfig
 from ..training.dual_encoder import (
     HELD_OUT,
@@ -53,8 +54,7 @@ class _DisturbedPairs:
     def batch(self, size: int, rng: np.random.Generator) -> tuple[Tensor, list[str], Tensor]:
         """See `CaptionedPictures`."""
         images, captions, targets = self.pairs.batch(size, rng)
-        pictures = disturb(images.float() / 127.5 - 1, rng)
-        return ((pictures + 1) * 127.5).round().clamp(0, 255).to(torch.uint8), captions, targets
+        return as_bytes(disturb(images.float() / 127.5 - 1, rng)), captions, targets
 
 
 @functools.cache

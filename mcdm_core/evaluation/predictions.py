@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .config import Setting
 from .held_out import HeldOut, as_floats, is_one_picture
-from .sampling import BATCH, RULES, start_noise, terms_of
+from .sampling import RULES, batches_of, start_noise, terms_of
 
 PREDICTIONS = "predictions"
 SIGMAS = (20.0, 5.0, 2.0, 1.0, 0.5, 0.2)  # noise levels; pictures are in −1…1
@@ -32,8 +32,7 @@ def measure_predictions(
     """
     if setting.rule == "gan" or not is_one_picture(setting):
         return {}
-    batches = [range(start, min(start + BATCH, count)) for start in range(0, count, BATCH)]
-    errors = torch.cat([_errors(setting, experts, held_out, batch) for batch in batches])
+    errors = torch.cat([_errors(setting, experts, held_out, batch) for batch in batches_of(count)])
     return {f"x0 error at σ = {sigma:g}": column.numpy() for sigma, column in zip(SIGMAS, errors.T, strict=True)}
 
 

@@ -19,6 +19,7 @@ from ..conditions.maps import read_map
 from ..data.faces import DRAWING_VERSION
 from ..denoising import OwnNullDenoiser, ProductDenoiser
 from ..experts import Expert
+from ..pictures import as_bytes
 from ..sampling import sample_product
 from ..terms import Term
 from .config import DataConfig, Setting, TermConfig
@@ -59,8 +60,7 @@ def draw_samples(
     """
     out.mkdir(parents=True, exist_ok=True)
     key = sample_key(setting, data, experts)
-    batches = [range(start, min(start + BATCH, count)) for start in range(0, count, BATCH)]
-    jobs = [_Job(setting, data, experts, b, out / f"{key}_{b.start:05d}_{len(b)}.npy") for b in batches]
+    jobs = [_Job(setting, data, experts, b, out / f"{key}_{b.start:05d}_{len(b)}.npy") for b in batches_of(count)]
     missing = [job for job in jobs if not job.path.exists()]
     if missing:
         # A forked child inherits the parent's thread pools, which torch cannot use there: spawn.
@@ -68,6 +68,11 @@ def draw_samples(
         with ProcessPoolExecutor(workers, mp_context=context) as pool:
             list(tqdm(pool.map(_run, missing), total=len(missing), desc=setting.label, unit="batch"))
     return np.concatenate([np.load(job.path) for job in jobs])
+
+
+def batches_of(count: int) -> list[range]:
+    """Indices of the pictures that are sampled together."""
+    return [range(start, min(start + BATCH, count)) for start in range(0, count, BATCH)]
 
 
 def sample_key(setting: Setting, data: DataConfig, experts: Mapping[str, Path]) -> str:
@@ -103,7 +108,7 @@ def _run(job: _Job) -> None:
     sample = _sample_gan if job.setting.rule == "gan" else _sample_experts
     samples = sample(job, held_out)
     partial = job.path.with_suffix(".partial.npy")
-    np.save(partial, ((samples + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy())
+    np.save(partial, as_bytes(samples).permute(0, 2, 3, 1).numpy())
     partial.replace(job.path)
 
 
