@@ -3,7 +3,7 @@
 import torch
 from comfy_api.latest import io
 
-from ..mcdm_core.sweeps import MOST_ACROSS, Sweep, Varied, parse_factors, parse_values, seeds_from
+from ..mcdm_core.sampling.sweep import MOST_ACROSS, Sweep, Varied, parse_factors, parse_values, seeds_from
 from .host.chain import Experts
 from .host.inspect import sample_recorded
 from .host.inspect_pictures import guidance_plots, prediction_grids

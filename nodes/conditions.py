@@ -4,7 +4,7 @@ import torch
 from comfy_api.latest import io
 
 from ..mcdm_core.conditions import Encoder, SketchSource
-from ..mcdm_core.conditions.sketch import HIGH_THRESHOLD, LOW_THRESHOLD
+from ..mcdm_core.conditions.reading.sketch import HIGH_THRESHOLD, LOW_THRESHOLD
 from .host.conditioning import (
     SWAPPED_ORDER,
     USUAL_ORDER,

@@ -14,7 +14,8 @@ def main() -> int:
         "command",
         choices=["demo", "tables", "test", "lint", "types", "format"],
         help="demo: draw the README's picture; "
-        "tables: sample and measure everything in docs/results.md; test: linters and all tests; lint: ruff and mypy; "
+        "tables: sample and measure everything in studies/results.md; "
+        "test: linters and all tests; lint: ruff and mypy; "
         "types: mypy alone; format: let ruff mend and format",
     )
     options, rest = parser.parse_known_args()

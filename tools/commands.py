@@ -62,7 +62,7 @@ def test(arguments: list[str]) -> int:
 
 def _core_tests(python: Path, arguments: list[str]) -> int:
     # `-m pytest` puts the repository's root on sys.path, which is where the core's tests find mcdm_core.
-    code = run([python, "-m", "coverage", "run", "-m", "pytest", "tests/core", *arguments])
+    code = run([python, "-m", "coverage", "run", "-m", "pytest", "tests/core", "tests/studies", *arguments])
     return code or run([python, "-m", "coverage", "report"])
 
 

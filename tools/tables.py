@@ -1,4 +1,4 @@
-"""`python -m tools tables`: every table and figure of docs/results.md, from the networks that the clone holds."""
+"""`python -m tools tables`: every table and figure of studies/results.md, from the networks that the clone holds."""
 
 import argparse
 import shutil
@@ -7,18 +7,18 @@ from pathlib import Path
 from .commands import run
 from .environment import ROOT, ensure_environment
 
-CONFIGS = ROOT / "configs"
+CONFIGS = ROOT / "studies" / "configs"
 NETWORKS = CONFIGS / "tables" / "networks"
-RESULTS = ROOT / "docs" / "results"
+RESULTS = ROOT / "studies" / "results"
 TRAINED = ("hair", "skin", "joint", "finetuned", "uniform", "gan")  # in this order: finetuned begins with hair
 
 
 def tables(arguments: list[str]) -> int:
-    """Evaluate everything in configs/evaluate/ into docs/results/.
+    """Evaluate everything in studies/configs/evaluate/ into studies/results/.
 
     Args:
-        arguments: `--train` trains the networks of configs/tables/ before, as far as they are not trained in runs/; all
-            else is passed on to `evaluate`. A quick look needs an `--out` of its own.
+        arguments: `--train` trains the networks of studies/configs/tables/ before, as far as they are not trained in
+            runs/; all else is passed on to `evaluate`. A quick look needs an `--out` of its own.
 
     Returns:
         0, or the exit code of the first step that failed.
@@ -27,12 +27,12 @@ def tables(arguments: list[str]) -> int:
     parser.add_argument(
         "--train",
         action="store_true",
-        help="train the networks first, going on where that stopped; replaces those in configs/tables/networks/",
+        help="train the networks first, going on where that stopped; replaces those beside their configurations",
     )
     parser.add_argument("--out", type=Path, default=RESULTS, help="gets a folder for each evaluation")
     options, rest = parser.parse_known_args(arguments)
     if rest and options.out == RESULTS:
-        parser.error(f"{' '.join(rest)} would change what docs/results/ shows; add --out with another folder")
+        parser.error(f"{' '.join(rest)} would change what studies/results/ shows; add --out with another folder")
     python = ensure_environment(".venv-tables", ["requirements-train.txt"])
     core: list[str | Path] = [python, "-m", "mcdm_core"]
     if options.train and (code := _train(core)):

@@ -1,13 +1,13 @@
 """Conditions: from maps, sketches and captions to what a network reads."""
 
-from .build import build_encoder
-from .clip import ClipTextTower
-from .clip_files import load_towers, tower_kinds
+from ..checkpoints.towers import load_towers, tower_kinds
+from ..networks.clip import ClipTextTower
+from ..networks.text_tower import TextTower, TextTowerConfig
 from .encoder import Encoder
 from .encoders import MapEncoder, MultiMapEncoder, SketchEncoder, TextEncoder
 from .published import ClassEncoder, FaceEncoder, GlideEncoder
-from .sketch import SketchSource, edges
-from .text import TextTower, TextTowerConfig
+from .reading.sketch import SketchSource, edges
+from .registry import build_encoder
 
 __all__ = [
     "ClassEncoder",

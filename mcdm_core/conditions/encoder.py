@@ -11,9 +11,9 @@ from typing import NoReturn
 
 from torch import Tensor
 
-from ..condition import Condition
-from .maps import AUTO
-from .sketch import HIGH_THRESHOLD, LOW_THRESHOLD, SketchSource
+from ..expert.condition import Condition
+from .reading.maps import AUTO
+from .reading.sketch import HIGH_THRESHOLD, LOW_THRESHOLD, SketchSource
 
 
 class Encoder:

@@ -6,11 +6,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ..condition import Condition, expand_together
+from ..expert.condition import Condition, expand_together
+from ..networks.text_tower import TextTower
 from .encoder import Encoder
-from .maps import AUTO, canonical_map, read_map
-from .sketch import HIGH_THRESHOLD, LOW_THRESHOLD, SketchSource, read_sketch
-from .text import TextTower
+from .reading.maps import AUTO, canonical_map, read_map
+from .reading.sketch import HIGH_THRESHOLD, LOW_THRESHOLD, SketchSource, read_sketch
 
 
 class MapEncoder(Encoder):

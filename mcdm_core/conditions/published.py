@@ -11,14 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..condition import Condition, expand_together
+from ..expert.condition import Condition, expand_together
 from ..networks import TextTransformer
+from ..networks.clip import ClipTextTower
+from ..text.tokenizers import GlideTokenizer
 from .class_names import IMAGENET_CLASSES, find_class, imagenet_names
-from .clip import ClipTextTower
 from .encoder import Encoder
 from .encoders import MultiMapEncoder
-from .images import fit, read_image
-from .tokenizers import GlideTokenizer
+from .reading.images import fit, read_image
 
 logger = logging.getLogger(__name__)
 

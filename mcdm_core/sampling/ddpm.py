@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..respacing import Respacing
+from ..diffusion.respacing import Respacing
 from .noise import noise_like
 from .types import Callback, Denoiser, VarianceDenoiser
 

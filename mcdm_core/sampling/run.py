@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..denoising import ProductDenoiser
-from ..respacing import Respacing, Spacing
-from ..schedule import NoiseSchedule, Schedule
-from ..terms import Term
+from ..diffusion.respacing import Respacing, Spacing
+from ..diffusion.schedule import NoiseSchedule, Schedule
+from ..product.denoiser import ProductDenoiser
+from ..product.term import Term
 from .ddim import sample_ddim
 from .types import Callback
 

@@ -4,13 +4,14 @@ from itertools import pairwise
 
 import torch
 
-from ..conditions.text import TextTower
-from ..data.faces import IMAGE_SIZE
-from ..experts import Expert
-from ..prediction import prediction_named
+from studies.data.faces import IMAGE_SIZE
+from studies.training.scenes import CLASSES
+
+from ..diffusion.prediction import prediction_named
+from ..expert.expert import Expert
+from ..networks.text_tower import TextTower
 from .config import DataConfig, TrainingConfig
 from .objective import trained_schedule
-from .scenes import CLASSES
 from .value_types import check_types
 
 MODALITIES = {"faces": ("hair", "skin", "sketch", "text"), "landscapes": ("text",), "animals": ("class",)}

@@ -19,11 +19,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ..conditions.text import TextTower, TextTowerConfig
-from ..conditions.vocabulary import gather_vocabulary
-from ..data.captions import caption
-from ..data.faces import ATTRIBUTES, draw_face, render_face
+from studies.data.captions import caption
+from studies.data.faces import ATTRIBUTES, draw_face, render_face
+
 from ..networks.image_encoder import ImageEncoder
+from ..networks.text_tower import TextTower, TextTowerConfig
+from ..text.vocabulary import gather_vocabulary
 from .config import DualEncoderConfig, load_dual_encoder_config
 from .folder import CAPTIONS, IMAGES, list_files, load_pictures, pair_files, split_stems
 

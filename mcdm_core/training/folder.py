@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ..conditions.images import fit
-from ..conditions.maps import read_gray
-from ..conditions.sketch import SketchSource, edges, read_sketch
-from ..pictures import load_picture
+from ..conditions.reading.images import fit
+from ..conditions.reading.maps import read_gray
+from ..conditions.reading.sketch import SketchSource, edges, read_sketch
+from ..pictures.files import load_picture
 from .sources import PictureSet
 
 IMAGES, CAPTIONS, SKETCH = "images", "captions", "sketch"

@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ..condition import Condition
-from ..experts import Expert
+from ..expert.condition import Condition
+from ..expert.expert import Expert
 from ..networks import UNet
-from ..pictures import labelled_grid, map_to_picture, to_picture
+from ..pictures.files import labelled_grid, map_to_picture, to_picture
+from ..product.term import Term
 from ..sampling import sample_product
-from ..terms import Term
 from .config import TrainingConfig
 from .dropout import null_rows
 from .logs import CsvLog

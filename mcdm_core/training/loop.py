@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ..condition import Condition
+from ..expert.condition import Condition
 from .config import DataConfig, OptimizerConfig, ReportConfig
 from .dropout import drop_rows
 from .interrupts import deferred_interrupts

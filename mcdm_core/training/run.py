@@ -4,16 +4,17 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from ..checkpoints import load_expert, save_expert
-from ..conditions.text import TextTower
-from ..experts import Expert
-from ..metadata import ExpertMetadata
+from studies.training.scenes import CLASSES, draw_animals, draw_landscapes, landscape_tower
+
+from ..checkpoints.experts import load_expert, save_expert
+from ..checkpoints.metadata import ExpertMetadata
+from ..expert.expert import Expert
+from ..networks.text_tower import TextTower
 from .checks import check_config, check_embedding, check_tower
 from .config import DataConfig, TrainingConfig, load_config
 from .dual_encoder import embed_images, load_dual_encoder
 from .folder import read_folder
 from .loop import goes_on
-from .scenes import CLASSES, draw_animals, draw_landscapes, landscape_tower
 from .sources import Source, draw_faces
 from .trainer import Trainer
 

@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..condition import Condition
-from ..conditions.sketch import edges
-from ..data.faces import DRAWING_VERSION, Frequencies, draw_face, render_face
+from studies.data.drawn_set import draw_set
+from studies.data.faces import DRAWING_VERSION, Frequencies, draw_face, render_face
+
+from ..conditions.reading.sketch import edges
+from ..expert.condition import Condition
 from .config import DataConfig
-from .drawn import draw_set
 
 
 class Source(Protocol):

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..diffusion.prediction import prediction_named
 from ..networks import UNet
-from ..prediction import prediction_named
 from .config import TrainingConfig
 from .held_out import HeldOutReport
 from .loop import TrainingRun, learning_rate_factor

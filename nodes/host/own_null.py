@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from ...mcdm_core.coefficients import Coefficient, Coefficients, anywhere, total_of
-from ...mcdm_core.own_null import needs_own_null, own_null_guidance_form
+from ...mcdm_core.product.coefficients import Coefficient, Coefficients, anywhere, total_of
+from ...mcdm_core.product.own_null import needs_own_null, own_null_guidance_form
 from .guider import ProductGuider
 from .plan import Plan, Planner
 from .product import Product

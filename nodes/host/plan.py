@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
-from ...mcdm_core.coefficients import Coefficient, Coefficients, coefficients_of, warn_of_uncovered
-from ...mcdm_core.terms import active_sets, active_terms, window_of
+from ...mcdm_core.product.coefficients import Coefficient, Coefficients, coefficients_of, warn_of_uncovered
+from ...mcdm_core.product.term import active_sets, active_terms, window_of
 from .chain import Experts, describe
 
 _WHY_HOOKS = (

@@ -12,7 +12,7 @@ import comfy.samplers
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ...mcdm_core.product import guidance_form
+from ...mcdm_core.product.eq10 import guidance_form
 from .chain import Experts, describe
 from .clones import SharedWeights
 from .levels import align

@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 from ...mcdm_core.conditions import Encoder
-from ...mcdm_core.sweeps import Sweep
+from ...mcdm_core.sampling.sweep import Sweep
 from .folders import inspect_expert
 from .trials import try_encoder
 

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ...mcdm_core.sweeps import Cell, Sweep, sweep_grid
+from ...mcdm_core.sampling.sweep import Cell, Sweep, sweep_grid
 from .chain import Experts, describe
 from .guider import ProductGuider
 from .ksampler import Settings, sample, start

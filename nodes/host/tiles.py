@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from ...mcdm_core.pictures import to_picture
+from ...mcdm_core.pictures.files import to_picture
 from .chain import Experts, describe
 
 TILE = 256

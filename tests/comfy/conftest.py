@@ -4,6 +4,7 @@ import asyncio
 import importlib.util
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -21,6 +22,16 @@ def find_comfyui() -> Path | None:
     return next(
         (path.resolve() for path in candidates if (path / "main.py").is_file() and (path / "comfy").is_dir()), None
     )
+
+
+def load_package(name: str, folder: Path) -> ModuleType:
+    """Import a package by its folder, which is not on the path."""
+    spec = importlib.util.spec_from_file_location(
+        name, folder / "__init__.py", submodule_search_locations=[str(folder)]
+    )
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def pytest_addoption(parser):
@@ -77,12 +88,7 @@ def pack(comfyui: Path, base: Path) -> ModuleType:
     import nodes
 
     assert Path(nodes.__file__).parent == comfyui
-    spec = importlib.util.spec_from_file_location(
-        "mcdm_pack", ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
-    )
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["mcdm_pack"] = module
-    spec.loader.exec_module(module)
+    module = load_package("mcdm_pack", ROOT)
     module.extension = asyncio.run(module.comfy_entrypoint())
     return module
 
@@ -91,6 +97,14 @@ def pack(comfyui: Path, base: Path) -> ModuleType:
 def core(pack) -> ModuleType:
     """The pack's own mcdm_core."""
     return sys.modules["mcdm_pack.mcdm_core"]
+
+
+@pytest.fixture(scope="session")
+def studies() -> Callable[[str], ModuleType]:
+    """Modules of studies/ by name, which read what pictures show; the repository stays off the path."""
+    for name in ("mcdm_core", "studies"):
+        load_package(name, ROOT / name)
+    return lambda name: importlib.import_module(f"studies.{name}")
 
 
 @pytest.fixture(scope="session")

@@ -1,26 +1,14 @@
 """Whole runs of the published code in ComfyUI, through the nodes, against an oracle that is written anew."""
 
-import importlib.util
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-SUPPORT = Path(__file__).parents[1] / "core" / "support"
-
-
-def support(name):
-    """A module of the core's tests; their folder must not be on ComfyUI's path."""
-    spec = importlib.util.spec_from_file_location(name, SUPPORT / f"{name}.py")
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-sampling, networks, runs = (support(name) for name in ("published_sampling", "published_networks", "published_runs"))
-NOISE = runs.NOISE
+from ..support import published_networks as networks
+from ..support import published_runs as runs
+from ..support import published_sampling as sampling
+from ..support.published_runs import NOISE
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +119,7 @@ def test_faces(opened, tell, chain, check, published, core, base, weights):
         low_threshold=100.0,
         high_threshold=200.0,
     )
-    embedding = core.conditions.load_towers(base / "models" / "mcdm" / FARL)["text"].encode([words])
+    embedding = core.checkpoints.towers.load_towers(base / "models" / "mcdm" / FARL)["text"].encode([words])
     experts = [(told[name], {"weight": w, "reliability": float(name != "sketch")}) for name, w in weights.items()]
     check(chain(*experts), published.faces(weights, embedding), "linear")
 

@@ -33,7 +33,7 @@ def in_comfyui(node, experts, spacing, seed, eta=0.0):
 
 def in_the_core(core, sampling, base, names, experts, spacing, seed, eta=0.0):
     terms = []
-    denoising = sys.modules["mcdm_pack.mcdm_core.terms"]
+    denoising = sys.modules["mcdm_pack.mcdm_core.product.term"]
     read_condition = sys.modules["mcdm_pack.nodes.host.conditioning"].read_condition
     for name, expert in zip(names, experts, strict=True):
         condition, null = (read_condition(*reversed(value[0])) for value in (expert.condition, expert.null))

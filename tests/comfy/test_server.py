@@ -1,7 +1,6 @@
 """The server as users start it, with the pack installed among its custom nodes; everything goes over HTTP."""
 
 import asyncio
-import importlib
 import json
 import shutil
 import time
@@ -92,8 +91,8 @@ WORKFLOWS = {
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)
-def test_the_shipped_workflows_obey_their_conditions(server, core, name):
-    parser, metrics = (importlib.import_module(f"{core.__name__}.{part}") for part in ("data.face_parser", "metrics"))
+def test_the_shipped_workflows_obey_their_conditions(server, studies, name):
+    parser, metrics = studies("data.face_parser"), studies("metrics")
     prompt = json.loads((ROOT / "workflows" / "api" / f"{name}.json").read_text())
     (enlarged,) = server.pictures(prompt)
     picture = enlarged[::6, ::6]
@@ -106,9 +105,8 @@ def test_the_shipped_workflows_obey_their_conditions(server, core, name):
     assert {key: parsed.colors[key] for key in WORKFLOWS[name]} == WORKFLOWS[name]
 
 
-def test_the_shipped_scene_shows_its_animal_in_its_landscape(server, core):
-    evaluation = f"{core.__name__}.evaluation"
-    animals, landscapes = (importlib.import_module(f"{evaluation}.{part}") for part in ("animals", "landscape_parser"))
+def test_the_shipped_scene_shows_its_animal_in_its_landscape(server, studies):
+    animals, landscapes = studies("evaluation.animals"), studies("evaluation.landscape_parser")
     prompt = json.loads((ROOT / "workflows" / "api" / "scenes.json").read_text(encoding="utf-8"))
     enlarged, sweep_grid = sorted(server.pictures(prompt), key=len)
     picture = enlarged[::6, ::6]

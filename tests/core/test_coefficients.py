@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from mcdm_core import combined_epsilon
-from mcdm_core.coefficients import coefficients_of, warn_of_uncovered
-from mcdm_core.product import guidance_form
+from mcdm_core.product.coefficients import coefficients_of, warn_of_uncovered
+from mcdm_core.product.eq10 import guidance_form
 
 LEFT = torch.tensor([1.0, 1.0, 0.0, 0.0])
 NAMES = ["first", "second"]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mcdm_core import PREDICTIONS, combined_epsilon, normalize_reliabilities
-from mcdm_core.prediction import output_from_x0
+from mcdm_core.diffusion.prediction import output_from_x0
 
 
 def predictions(count: int) -> list[torch.Tensor]:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mcdm_core import Condition
-from mcdm_core.condition import cat
+from mcdm_core.expert.condition import cat
 
 
 def test_only_present_fields_reach_the_network():

@@ -4,7 +4,6 @@ import logging
 
 import pytest
 import torch
-from gaussians import recorded, samples
 
 from mcdm_core import (
     PREDICTIONS,
@@ -18,7 +17,9 @@ from mcdm_core import (
     UNetConfig,
     sigmas_for,
 )
-from mcdm_core.gaussians import gaussian_expert, label, wide_schedule
+from mcdm_core.expert.gaussian import gaussian_expert, label, wide_schedule
+
+from ..support.gaussians import recorded, samples
 
 MEANS, VARIANCES = [-1.0, 1.5, 0.2], [0.3, 0.8, 2.0]
 X = samples(3.0, -1.0)

@@ -5,11 +5,12 @@ They reach their own limit, not the product of the densities: a product of noise
 
 import pytest
 import torch
-from gaussians import samples
 from torch import Tensor
 
 from mcdm_core import ProductDenoiser, Respacing, Schedule, Term, sample_ddim, sample_ddpm, sigmas_for
-from mcdm_core.gaussians import gaussian_expert, label, ode_moments, product_moments, sde_moments, wide_schedule
+from mcdm_core.expert.gaussian import gaussian_expert, label, ode_moments, product_moments, sde_moments, wide_schedule
+
+from ..support.gaussians import samples
 
 MEANS, VARIANCES, COEFFICIENTS = (
     torch.tensor(v, dtype=torch.float64) for v in ([-1, 1.5, 0.2], [0.3, 0.8, 2], [1, 1, -1])

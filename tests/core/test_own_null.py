@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from mcdm_core import PREDICTIONS, combined_epsilon, own_null_epsilon
-from mcdm_core.own_null import own_null_guidance_form
-from mcdm_core.prediction import output_from_x0
+from mcdm_core.diffusion.prediction import output_from_x0
+from mcdm_core.product.own_null import own_null_guidance_form
 
 
 def predictions(count: int) -> list[torch.Tensor]:

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from mcdm_core.plots import COLORS, LEFT, RIGHT, WIDTH, Panel, line_colors, plot_lines, tick_values
+from mcdm_core.pictures.plots import COLORS, LEFT, RIGHT, WIDTH, Panel, line_colors, plot_lines, tick_values
 
 
 def ink(image, color):

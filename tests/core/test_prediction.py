@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mcdm_core import PREDICTIONS, Flow, Schedule, prediction_named
-from mcdm_core.prediction import eps_from_x0, output_from_x0
+from mcdm_core.diffusion.prediction import eps_from_x0, output_from_x0
 
 FORMS = {
     "preserving": Schedule.cosine().alpha_sigma(600.5),

@@ -5,8 +5,6 @@ from itertools import pairwise
 
 import pytest
 import torch
-from gaussians import recorded, samples
-from reference_weights import reference_values
 from torch.distributions import Normal
 
 from mcdm_core import (
@@ -24,10 +22,13 @@ from mcdm_core import (
     sample_product,
     sigmas_for,
 )
-from mcdm_core.gaussians import gaussian_expert, label
+from mcdm_core.expert.gaussian import gaussian_expert, label
 from mcdm_core.sampling import ddim_step
 from mcdm_core.sampling.ddpm import ddpm_mean
 from mcdm_core.sampling.noise import noise_like
+
+from ..support.gaussians import recorded, samples
+from ..support.reference_weights import reference_values
 
 
 class Fixed(torch.nn.Module):

@@ -5,10 +5,11 @@ import math
 
 import pytest
 import torch
-from reference_weights import PARITY
 
 from mcdm_core import Flow, Respacing, Schedule, align_noise_level, space_timesteps
-from mcdm_core.schedule import per_row
+from mcdm_core.diffusion.schedule import per_row
+
+from ..support.reference_weights import PARITY
 
 TABLES = json.loads((PARITY / "schedules.json").read_text())
 

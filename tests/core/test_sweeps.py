@@ -9,11 +9,10 @@ import time
 import numpy as np
 import pytest
 from PIL import Image
-from small_experts import write_expert, write_text_expert
 
-from mcdm_core.__main__ import main
-from mcdm_core.pictures import MARGIN, labelled_grid
-from mcdm_core.sweeps import (
+from mcdm_core.cli.main import main
+from mcdm_core.pictures.files import MARGIN, labelled_grid
+from mcdm_core.sampling.sweep import (
     NOT_SAMPLED,
     Cell,
     Sweep,
@@ -24,6 +23,8 @@ from mcdm_core.sweeps import (
     seeds_from,
     sweep_grid,
 )
+
+from ..support.small_experts import write_expert, write_text_expert
 
 TILE = 128
 STEP = TILE + MARGIN

@@ -7,8 +7,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mcdm_core import Flow, Schedule, Term
-from mcdm_core.gaussians import gaussian_expert, label
-from mcdm_core.terms import active_sets, active_terms
+from mcdm_core.expert.gaussian import gaussian_expert, label
+from mcdm_core.product.term import active_sets, active_terms
 
 EXPERT = gaussian_expert([0.0], [1.0])
 

@@ -81,14 +81,14 @@ def test_all_tables_are_evaluated_by_one_command(commands):
     assert tables.tables([]) == 0
     evaluated, bias = commands
     assert evaluated[0] == "evaluate"
-    assert set(evaluated[1:-2]) == {path.stem for path in (ROOT / "configs" / "evaluate").glob("*.toml")}
+    assert set(evaluated[1:-2]) == {path.stem for path in (ROOT / "studies" / "configs" / "evaluate").glob("*.toml")}
     assert evaluated[-2:] == ["--out", "results"]
     assert bias == ["evaluate", "product-bias", "--out", "product_bias"]
 
 
 def test_their_networks_can_be_trained_before(commands, tmp_path):
     assert tables.tables(["--train"]) == 0
-    configured = {path.stem for path in (ROOT / "configs" / "tables").glob("*.toml")}
+    configured = {path.stem for path in (ROOT / "studies" / "configs" / "tables").glob("*.toml")}
     assert [words[0] for words in commands] == ["train"] * (len(configured) + 1) + ["evaluate"] * 2
     assert {words[1] for words in commands[1:-2]} == configured
     assert {path.stem: path.read_text() for path in (tmp_path / "networks").iterdir()} == {n: n for n in configured}
@@ -103,7 +103,9 @@ def test_a_failed_training_ends_it(commands, monkeypatch):
 def test_a_quick_look_does_not_overwrite_the_results(commands, capsys):
     with pytest.raises(SystemExit):
         tables.tables(["--count", "8"])
-    assert "--count 8 would change what docs/results/ shows; add --out with another folder" in capsys.readouterr().err
+    assert (
+        "--count 8 would change what studies/results/ shows; add --out with another folder" in capsys.readouterr().err
+    )
     assert commands == []
     assert tables.tables(["--count", "8", "--out", "quick"]) == 0
     assert commands[0][-4:] == ["--out", "quick", "--count", "8"]

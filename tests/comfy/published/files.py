@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from mcdm_pack.mcdm_core import ExpertMetadata, UNet, UNetConfig
 from mcdm_pack.mcdm_core.conditions import ClipTextTower
-from mcdm_pack.mcdm_core.conditions.clip import ClipTextConfig
 from mcdm_pack.mcdm_core.networks import TextTransformer, TextTransformerConfig
+from mcdm_pack.mcdm_core.networks.clip import ClipTextConfig
 from safetensors.torch import save_file
 
 FARL = "FaRL-Base-Patch16-LAIONFace20M-ep64.pth"

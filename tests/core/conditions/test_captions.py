@@ -5,8 +5,8 @@ from itertools import product
 import numpy as np
 import pytest
 
-from mcdm_core.conditions.vocabulary import tokenize
-from mcdm_core.data.captions import ATTRIBUTE_NAMES, caption
+from mcdm_core.text.vocabulary import tokenize
+from studies.data.captions import ATTRIBUTE_NAMES, caption
 
 VALUES = {
     "hair_color": ("blonde", "red", "blue", "green", "purple", "pink"),

@@ -2,12 +2,13 @@
 
 import pytest
 import torch
-from small_experts import write_expert
 
 from mcdm_core import load_expert
+from mcdm_core.cli.files import describe
 from mcdm_core.conditions import build_encoder
 from mcdm_core.conditions.class_names import IMAGENET_CLASSES, find_class, imagenet_names
-from mcdm_core.files import describe
+
+from ...support.small_experts import write_expert
 
 KNOWN = {0: "tench", 207: "golden retriever", 388: "giant panda", 445: "bikini", 817: "sports car", 980: "volcano"}
 

@@ -2,16 +2,17 @@
 
 import pytest
 import torch
-from reference_weights import reference_config, reference_values, reference_weights
 from torch import nn
 
-from mcdm_core.conditions.clip import MEAN, STD, ClipImageConfig, ClipImageTower, ClipTextConfig, ClipTextTower
-from mcdm_core.conditions.glide_clip import (
+from mcdm_core.networks.clip import MEAN, STD, ClipImageConfig, ClipImageTower, ClipTextConfig, ClipTextTower
+from mcdm_core.networks.glide_clip import (
     GlideClipImageConfig,
     GlideClipImageTower,
     GlideClipTextConfig,
     GlideClipTextTower,
 )
+
+from ...support.reference_weights import reference_config, reference_values, reference_weights
 
 CAPTIONS = ["This person wears eyeglasses", "She has blonde hair", ""]
 

@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from small_encoders import FARL, SIZE, box, classes, face, farl, glide
 
 from mcdm_core import Condition
 from mcdm_core.conditions import Encoder, build_encoder
+
+from ...support.small_encoders import FARL, SIZE, box, classes, face, farl, glide
 
 
 def told(drawing):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mcdm_core.conditions.maps import read_map
+from mcdm_core.conditions.reading.maps import read_map
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from small_encoders import SIZE, SMALL, as_values, box, classes, face, glide, picture
 
 from mcdm_core.conditions import Encoder
+
+from ...support.small_encoders import SIZE, SMALL, as_values, box, classes, face, glide, picture
 
 
 def test_a_picture_of_the_right_size_is_kept():

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from small_encoders import FARL, GLIDE, SIZE, box, classes, face, farl, glide, picture
 
 from mcdm_core.conditions import Encoder, GlideEncoder, build_encoder
+
+from ...support.small_encoders import FARL, GLIDE, SIZE, box, classes, face, farl, glide, picture
 
 
 def test_the_null_is_class_0():

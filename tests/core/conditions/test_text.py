@@ -6,8 +6,8 @@ import logging
 import pytest
 import torch
 
-from mcdm_core.conditions.text import TextTower, TextTowerConfig
-from mcdm_core.conditions.vocabulary import TOKENS
+from mcdm_core.networks.text_tower import TextTower, TextTowerConfig
+from mcdm_core.text.vocabulary import TOKENS
 
 
 @pytest.fixture

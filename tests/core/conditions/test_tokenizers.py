@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from reference_weights import PARITY
 
-from mcdm_core.conditions.caption_cleaning import clean_caption
-from mcdm_core.conditions.tokenizers import ClipTokenizer, GlideTokenizer
+from mcdm_core.text.cleaning import clean_caption
+from mcdm_core.text.tokenizers import ClipTokenizer, GlideTokenizer
+
+from ...support.reference_weights import PARITY
 
 TOKENIZERS = {"clip": ClipTokenizer(), "glide": GlideTokenizer()}
 LONG = "word " * 200

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mcdm_core.conditions.vocabulary import ADJECTIVES, LINK, SEPARATOR, TOKENS, tokenize
+from mcdm_core.text.vocabulary import ADJECTIVES, LINK, SEPARATOR, TOKENS, tokenize
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,13 @@ import random
 from functools import cache
 
 import pytest
-from reference_weights import PARITY
 
-from mcdm_core.checkpoints import CheckpointError
+from mcdm_core.checkpoints.experts import CheckpointError
+from mcdm_core.checkpoints.recognition import Overrides, recognize
+from mcdm_core.checkpoints.recognition.layout import Layout, read_layout
 from mcdm_core.networks import UNetConfig
-from mcdm_core.recognition import Overrides, recognize
-from mcdm_core.recognition.layout import Layout, read_layout
+
+from ...support.reference_weights import PARITY
 
 AT_64 = {"mc": 192, "blocks": 3, "mult": (1, 2, 3, 4), "attention": (2, 4, 8), "size": 64, "heads": (None, 64)}
 AT_256 = {

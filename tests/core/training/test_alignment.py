@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from mcdm_core.conditions.text import TextTowerConfig
+from mcdm_core.networks.text_tower import TextTowerConfig
 from mcdm_core.training.alignment import align, canonical_variates
 from mcdm_core.training.dual_encoder import DualEncoder, FolderPairs, embed_images
 

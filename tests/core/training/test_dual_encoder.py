@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from tiny_runs import write_config, write_folder
 
 from mcdm_core import load_expert
-from mcdm_core.__main__ import main
-from mcdm_core.conditions.text import TextTower, TextTowerConfig
-from mcdm_core.conditions.vocabulary import TOKENS, gather_vocabulary, tokenize, tokenize_plain
+from mcdm_core.cli.main import main
+from mcdm_core.networks.text_tower import TextTower, TextTowerConfig
+from mcdm_core.text.vocabulary import TOKENS, gather_vocabulary, tokenize, tokenize_plain
 from mcdm_core.training.dual_encoder import (
     NAMES,
     DualEncoder,
@@ -23,6 +22,8 @@ from mcdm_core.training.dual_encoder import (
 )
 from mcdm_core.training.run import train_expert
 from mcdm_core.training.sources import perturb
+
+from ...support.tiny_runs import write_config, write_folder
 
 ENCODER = '[dual_encoder]\npath = "pictures"\nimage_size = 16\nsteps = {steps}\nbatch_size = 4\nwords = 12\n'
 

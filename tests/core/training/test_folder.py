@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_runs import write_config, write_folder
 
 from mcdm_core import load_expert
-from mcdm_core.conditions.sketch import edges
+from mcdm_core.conditions.reading.sketch import edges
 from mcdm_core.training.config import load_config
 from mcdm_core.training.folder import read_folder, split_stems
 from mcdm_core.training.run import train_expert
 from mcdm_core.training.trainer import Trainer
+
+from ...support.tiny_runs import write_config, write_folder
 
 
 def read(folder, modalities=("hair", "skin"), size=16):

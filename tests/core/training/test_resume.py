@@ -5,13 +5,14 @@ import signal
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_runs import write_config, write_folder
 
 from mcdm_core import load_expert
 from mcdm_core.training.config import load_config
 from mcdm_core.training.folder import read_folder
 from mcdm_core.training.run import train_expert
 from mcdm_core.training.trainer import Trainer
+
+from ...support.tiny_runs import write_config, write_folder
 
 DATA = 'kind = "folder"\npath = "pictures"\nmodalities = ["hair", "skin"]'
 

@@ -6,17 +6,18 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_runs import write_config, write_folder
 
 from mcdm_core import UNet, UNetConfig, load_expert
-from mcdm_core.__main__ import main
-from mcdm_core.condition import Condition
-from mcdm_core.data.faces import DRAWING_VERSION
+from mcdm_core.cli.main import main
+from mcdm_core.expert.condition import Condition
 from mcdm_core.training.config import load_config
 from mcdm_core.training.dropout import drop_rows, null_rows
 from mcdm_core.training.loop import learning_rate_factor
 from mcdm_core.training.run import train_expert
 from mcdm_core.training.trainer import adapt_state
+from studies.data.faces import DRAWING_VERSION
+
+from ...support.tiny_runs import write_config, write_folder
 
 FOLDER = 'kind = "folder"\npath = "pictures"\n'
 BOTH = FOLDER + 'modalities = ["hair", "skin"]'

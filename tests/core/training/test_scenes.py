@@ -3,14 +3,15 @@
 import numpy as np
 import pytest
 import torch
-from tiny_runs import write_config
 
 from mcdm_core import read_metadata
 from mcdm_core.conditions import TextTower
-from mcdm_core.data.landscapes import ATTRIBUTES
-from mcdm_core.training import scenes
 from mcdm_core.training.config import DataConfig
 from mcdm_core.training.run import train_expert
+from studies.data.landscapes import ATTRIBUTES
+from studies.training import scenes
+
+from ...support.tiny_runs import write_config
 
 REPORT = "held_out_every = 2\nheld_out = 2\nsamples = 1\nsample_steps = 1"
 

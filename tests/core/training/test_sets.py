@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from tiny_runs import NETWORK
 
 from mcdm_core import load_expert
 from mcdm_core.training.checks import check_config
 from mcdm_core.training.config import load_config
 from mcdm_core.training.run import train_expert
 from mcdm_core.training.sources import draw_faces
+
+from ...support.tiny_runs import NETWORK
 
 SETS = """
 kind = "faces"

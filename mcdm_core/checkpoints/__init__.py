@@ -1,0 +1,1 @@
+"""Expert files: read safely, recognized, loaded and saved."""

@@ -1,0 +1,99 @@
+"""What a user knows better about a file than its tensors or its header say."""
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from ...networks import UNetConfig
+from ..metadata import ExpertMetadata
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """Settings that replace those recognized; None leaves one as it is.
+
+    Attributes:
+        schedule: Name for `Schedule.named`.
+        prediction: Key of `PREDICTIONS`.
+        image_size: Height and width in pixels.
+        num_heads: Attention heads at every level.
+        num_head_channels: Channels per attention head, in the place of `num_heads`.
+        new_attention_order: See `AttentionBlock`.
+        text_heads: Attention heads of GLIDE's text transformer.
+        maps: Kinds of map in the order in which the face network reads them: ("face", "hair") as published.
+
+    Raises:
+        ValueError: If both `num_heads` and `num_head_channels` are given, or a size is not positive.
+    """
+
+    schedule: str | None = None
+    prediction: str | None = None
+    image_size: int | None = None
+    num_heads: int | None = None
+    num_head_channels: int | None = None
+    new_attention_order: bool | None = None
+    text_heads: int | None = None
+    maps: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.num_heads is not None and self.num_head_channels is not None:
+            raise ValueError("Expected a number of heads or of channels per head and got both; leave one out.")
+        for name in ("image_size", "num_head_channels"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"Expected a positive {name.replace('_', ' ')} and got {value}; correct it.")
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The settings that are not None."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def apply(self, metadata: ExpertMetadata) -> ExpertMetadata:
+        """The description with these settings in it.
+
+        Raises:
+            ValueError: If one of them is unknown or does not suit the expert.
+        """
+        given = self.given
+        condition = dict(metadata.condition)
+        if self.text_heads is not None:
+            if "text_transformer" not in condition:
+                raise ValueError(f"Expected no text_heads for {metadata.name}, which has no text transformer of GLIDE.")
+            width = condition["text_transformer"]["width"]
+            _check_heads(width, self.text_heads)
+            condition["text_transformer"] = {**condition["text_transformer"], "heads": given.pop("text_heads")}
+        if self.maps is not None:
+            if sorted(self.maps) != sorted(condition.get("maps", ())):
+                raise ValueError(
+                    f"Expected the maps {' and '.join(condition.get('maps', ['none']))} in some order for "
+                    f"{metadata.name} and got {' and '.join(self.maps)}; correct the names."
+                )
+            condition["maps"] = list(given.pop("maps"))
+        if self.image_size is not None and "low_res" in condition:
+            condition["low_res"] = condition["low_res"] * self.image_size // metadata.image_size
+        direct = {name: given.pop(name) for name in ("schedule", "prediction", "image_size") if name in given}
+        network = _with_heads(metadata.network, given) if given else metadata.network
+        return replace(metadata, network=network, condition=condition, **direct)
+
+
+def _with_heads(network: UNetConfig, given: dict[str, Any]) -> UNetConfig:
+    """Replace settings of the attention; a number of heads takes the place of their width."""
+    if "num_heads" in given:
+        given = {**given, "num_head_channels": None}
+    changed = replace(network, **given)
+    levels = len(changed.channel_mult)
+    attending = {level for level in range(levels) if 2**level in changed.attention_downsamplings} | {levels - 1}
+    for level in sorted(attending):  # the last one's attention is in the middle
+        width = int(changed.channel_mult[level] * changed.model_channels)
+        if changed.num_head_channels and width % changed.num_head_channels:
+            raise ValueError(
+                f"Expected channels per head that divide {width} channels evenly and got {changed.num_head_channels}; "
+                "use others."
+            )
+        _check_heads(width, changed.heads(width))
+    return changed
+
+
+def _check_heads(width: int, heads: int) -> None:
+    if heads < 1 or width % heads:
+        raise ValueError(f"Expected attention heads that divide {width} channels evenly and got {heads}; use others.")

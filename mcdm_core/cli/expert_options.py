@@ -1,0 +1,159 @@
+"""What the command line says of experts, and the terms of a product made of it."""
+
+import argparse
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..checkpoints.experts import load_expert
+from ..conditions import Encoder, SketchSource
+from ..expert.condition import Condition
+from ..expert.expert import Expert
+from ..pictures.files import load_picture
+from ..product.term import Term
+
+SHIPPED = Path(__file__).resolve().parents[2] / "experts"
+
+
+@dataclass
+class ExpertRequest:
+    """What the command line says of one expert; the fields are named as the options.
+
+    Attributes:
+        expert: Name of a shipped expert, or a file.
+        map: Picture of a segmentation map, white where the part is.
+        map_kind: What the map shows: "hair" or "face", or "auto", what the expert reads.
+        sketch: Picture whose edges are the sketch.
+        drawing: Drawing, dark lines on light paper.
+        text: Caption.
+        class_name: Name or index of a class.
+        low_res: Small picture to enlarge, beside a text or a class.
+        with_text: Whether the map runs beside a text for the same network.
+        weight: w_i.
+        reliability: a_i, before normalization.
+        start: Share of the steps after which the expert begins to act, 0…1.
+        end: Share of the steps after which it stops, 0…1.
+    """
+
+    expert: str
+    map: Path | None = None
+    map_kind: str = "auto"
+    sketch: Path | None = None
+    drawing: Path | None = None
+    text: str | None = None
+    class_name: str | None = None
+    low_res: Path | None = None
+    with_text: bool = False
+    weight: float = 1.0
+    reliability: float = 1.0
+    start: float = 0.0
+    end: float = 1.0
+
+
+_ENCODINGS: dict[str, Callable[[Encoder, Any, ExpertRequest], Condition]] = {
+    "map": lambda encoder, path, request: encoder.encode_map(load_picture(path), request.map_kind),
+    "sketch": lambda encoder, path, _: encoder.encode_sketch(load_picture(path)),
+    "drawing": lambda encoder, path, _: encoder.encode_sketch(load_picture(path), SketchSource.DARK_ON_LIGHT),
+    "text": lambda encoder, text, _: encoder.encode_text(text),
+    "class_name": lambda encoder, name, _: encoder.encode_class(encoder.find_class(name)),
+}
+"""The conditions an expert may be given one of, and how they are encoded."""
+
+
+class _BeginExpert(argparse.Action):
+    """`--expert NAME` begins the description of one more expert."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, *_: Any) -> None:
+        namespace.experts = [*(namespace.experts or []), ExpertRequest(values)]
+
+
+class _DescribeExpert(argparse.Action):
+    """Options such as `--weight 2` describe the expert named last; those that take no value are switched on."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, *_: Any) -> None:
+        if not namespace.experts:
+            parser.error(f"{self.option_strings[0]} describes an expert; put it after --expert NAME")
+        setattr(namespace.experts[-1], self.dest, True if self.nargs == 0 else values)
+
+
+def add_expert_options(parser: argparse.ArgumentParser) -> None:
+    """Add `--expert` and what describes an expert; they are read as `options.experts`, a list of `ExpertRequest`."""
+    parser.add_argument(
+        "--expert", dest="experts", action=_BeginExpert, required=True, help="a shipped expert's name, or a file"
+    )
+    describe = functools.partial(parser.add_argument, action=_DescribeExpert, default=argparse.SUPPRESS)
+    describe("--map", type=Path, help="* segmentation map, white where the part is")
+    describe("--map-kind", choices=["auto", "face", "hair"], help="* what the map shows (what the expert reads)")
+    describe("--with-text", nargs=0, help="* the map runs beside a text for the same network")
+    describe("--sketch", type=Path, help="* picture whose edges are the sketch")
+    describe("--drawing", type=Path, help="* drawing, dark lines on light paper")
+    describe("--text", help="* caption")
+    describe("--class-name", help="* name or index of a class")
+    describe("--low-res", type=Path, help="* small picture to enlarge, beside a caption or a class")
+    describe("--weight", type=float, help="* guidance weight w (1)")
+    describe("--reliability", type=float, help="* share in the unconditional estimate (1)")
+    describe("--start", type=float, help="* share of the steps at which it begins to act (0)")
+    describe("--end", type=float, help="* share of the steps at which it stops (1)")
+
+
+def expert_file(name: str) -> Path:
+    """Find an expert by file name, or a shipped one by its name.
+
+    Raises:
+        ValueError: There is neither.
+    """
+    for path in (Path(name), SHIPPED / f"{name}.safetensors"):
+        if path.is_file():
+            return path
+    shipped = ", ".join(sorted(path.stem for path in SHIPPED.glob("*.safetensors"))) or "none"
+    raise ValueError(f"--expert should name a file or a shipped expert ({shipped}), but {name!r} is neither.")
+
+
+def encode_request(expert: Expert, request: ExpertRequest) -> Condition | None:
+    """Encode the condition that the command line gives to an expert, None where it gives none.
+
+    Raises:
+        ValueError: More than one condition is given, or one that does not drive this expert.
+    """
+    given = {kind: value for kind in _ENCODINGS if (value := getattr(request, kind)) is not None}
+    if len(given) > 1:
+        raise ValueError(
+            f"An expert takes one condition, but {request.expert} got {', '.join(given)}; keep one of them."
+        )
+    condition = None
+    for kind, value in given.items():
+        condition = _ENCODINGS[kind](expert.encoder, value, request)
+    if (request.with_text or request.map_kind != "auto") and request.map is None:
+        raise ValueError(
+            f"--with-text and --map-kind describe a map, but {request.expert} got none; add --map or leave them out."
+        )
+    if request.with_text and condition is not None:
+        condition = expert.encoder.with_text(condition)
+    if request.low_res is not None:
+        condition = expert.encoder.encode_low_res(load_picture(request.low_res), condition)
+    return condition
+
+
+def build_terms(requests: Sequence[ExpertRequest], device: str) -> list[Term]:
+    """Load the experts and encode their conditions; experts of one file share its network.
+
+    Raises:
+        ValueError: An expert or its condition cannot be used as given.
+    """
+    load = functools.cache(lambda path: load_expert(path, device))
+    return [_build_term(load(expert_file(request.expert)), request) for request in requests]
+
+
+def _build_term(expert: Expert, request: ExpertRequest) -> Term:
+    condition = encode_request(expert, request)
+    return Term(
+        expert,
+        condition,
+        expert.encoder.null(1) if condition is None else expert.encoder.null_like(condition),
+        weight=request.weight,
+        reliability=request.reliability,
+        start=request.start,
+        end=request.end,
+    )

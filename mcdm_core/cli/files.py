@@ -1,0 +1,118 @@
+"""`python -m mcdm_core info` and `convert`: what a file is, and the same content as safetensors with a description."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..checkpoints.experts import convert_expert, load_expert
+from ..checkpoints.recognition import Overrides
+from ..checkpoints.safe_reading import read_checkpoint
+from ..conditions import load_towers, tower_kinds
+from ..conditions.class_names import FEW
+from ..diffusion.prediction import PREDICTIONS
+
+
+def info(argv: Sequence[str] | None = None) -> None:
+    """Print what files were recognized as.
+
+    Raises:
+        ValueError: A file cannot be used; the files before it are printed.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m mcdm_core info", description="Print what files of experts and encoders were recognized as."
+    )
+    parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="file of an expert or an encoder")
+    _add_overrides(parser)
+    options = parser.parse_args(argv)
+    for file in options.files:
+        sys.stdout.write(describe(file, _overrides(options)) + "\n")
+
+
+def describe(file: Path, overrides: Overrides | None = None) -> str:
+    """Describe a file in a few lines.
+
+    Args:
+        file: File of an expert, of FaRL, or of GLIDE's CLIP.
+        overrides: Settings of an expert that are known better.
+
+    Raises:
+        ValueError: It cannot be used.
+    """
+    if tower_kinds(read_checkpoint(file)[0]):
+        return _describe_towers(file)
+    expert = load_expert(file, overrides=overrides)
+    metadata = expert.metadata
+    condition = " ".join(
+        _listed(value) if isinstance(value, list) else value
+        for value in metadata["condition"].values()
+        if isinstance(value, str | list)
+    )
+    lines = [
+        f"{file}: expert {expert.name!r}",
+        f"  condition   {condition}",
+        f"  samples     {expert.channels} × {expert.image_size} × {expert.image_size}",
+        f"  network     {_millions(expert.network.state_dict())} million parameters",
+        f"  trained on  {metadata['schedule']} schedule, {metadata['prediction']}-prediction",
+    ]
+    width = max([len(key) for key in metadata["card"]], default=0)
+    lines += [f"  {key:{width}}  {value}" for key, value in metadata["card"].items()]
+    return "\n".join(lines)
+
+
+def _listed(names: list[str]) -> str:
+    """All of a few names, the first of many."""
+    return " ".join(names) if len(names) <= FEW else f"{' '.join(names[:3])} … ({len(names)})"
+
+
+def _describe_towers(file: Path) -> str:
+    towers = load_towers(file)
+    lines = [f"  reads {side:5}  {_millions(tower.state_dict())} million parameters" for side, tower in towers.items()]
+    return "\n".join([f"{file}: {' and '.join(kind.name for kind in tower_kinds(read_checkpoint(file)[0]))}", *lines])
+
+
+def _millions(state: dict) -> str:
+    return f"{sum(tensor.numel() for tensor in state.values()) / 1e6:.2f}"
+
+
+def convert(argv: Sequence[str] | None = None) -> None:
+    """Write an expert file again as safetensors.
+
+    Raises:
+        ValueError: The source cannot be used as an expert, or the target exists or has another ending.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m mcdm_core convert",
+        description="Write an expert file again as safetensors that says what it is. Options replace what was "
+        "recognized, and say of a network of your own what its tensors don't tell.",
+    )
+    parser.add_argument("source", type=Path, help="expert file, .pt or .safetensors")
+    parser.add_argument("target", type=Path, help="file to write, *.safetensors")
+    _add_overrides(parser)
+    options = parser.parse_args(argv)
+    if options.target.suffix != ".safetensors":
+        raise ValueError(f"The target should end in .safetensors, but it is {options.target}; rename it.")
+    if options.target.exists():
+        raise ValueError(f"{options.target} exists already; remove it first or choose another name.")
+    convert_expert(options.source, options.target, _overrides(options))
+
+
+def _add_overrides(parser: argparse.ArgumentParser) -> None:
+    """Add an option for every field of `Overrides`."""
+    parser.add_argument("--schedule", help="noise schedule: linear, cosine or squaredcos_cap_v2")
+    parser.add_argument("--prediction", help=f"what the network predicts: {', '.join(PREDICTIONS)}")
+    parser.add_argument("--image-size", type=int, help="height and width in pixels")
+    parser.add_argument("--num-heads", type=int, help="attention heads at every level")
+    parser.add_argument("--num-head-channels", type=int, help="channels per attention head")
+    parser.add_argument(
+        "--new-attention-order", action=argparse.BooleanOptionalAction, default=None, help="split q, k, v before heads"
+    )
+    parser.add_argument("--text-heads", type=int, help="attention heads of GLIDE's text transformer")
+    parser.add_argument(
+        "--maps", type=lambda names: tuple(names.split(",")), help="the face network's maps in its order: hair,face"
+    )
+
+
+def _overrides(options: argparse.Namespace) -> Overrides:
+    names = Overrides.__dataclass_fields__
+    return Overrides(**{name: value for name, value in vars(options).items() if name in names})

@@ -1,0 +1,151 @@
+"""`python -m mcdm_core sweep`: one product at many reliabilities, guidance weights and seeds, as a labelled grid."""
+
+import argparse
+import dataclasses
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from ..diffusion.respacing import space_timesteps
+from ..pictures.files import to_picture
+from ..product.denoiser import ProductDenoiser
+from ..product.term import Term
+from ..sampling import sigmas_for
+from ..sampling.sweep import Cell, Sweep, Varied, parse_factors, parse_values, seeds_from, sweep_grid
+from ..sampling.types import Callback
+from .expert_options import add_expert_options, build_terms
+from .progress import progress_bar
+from .sample import add_sampling_options, sample_seed, start_noise
+
+logger = logging.getLogger(__name__)
+
+EXAMPLE = """example, how much of the unconditional estimate the second expert decides, for three seeds:
+  python -m mcdm_core sweep --expert hair --map hair.png --weight 2 --expert text --text "a smiling man" --weight 2 \\
+                            --of 2 --values "0, 0.5, 1" --seeds 3
+"""
+
+
+def swept_terms(terms: Sequence[Term], sweep: Sweep, cell: Cell) -> list[Term]:
+    """The experts of one cell, with its weights and reliabilities.
+
+    Args:
+        terms: The experts with their own.
+        sweep: The sweep.
+        cell: One of its cells.
+
+    Raises:
+        ValueError: As `Sweep.coefficients`.
+    """
+    coefficients = zip(*sweep.coefficients(terms, cell), strict=True)
+    return [
+        dataclasses.replace(term, weight=weight, reliability=reliability)
+        for term, (weight, reliability) in zip(terms, coefficients, strict=True)
+    ]
+
+
+def sample_cells(
+    terms: Sequence[Term],
+    sweep: Sweep,
+    steps: str,
+    eta: float,
+    device: str,
+    callback: Callback | None = None,
+    temperature: float = 1.0,
+) -> Iterator[tuple[Cell, Image.Image]]:
+    """Sample a sweep cell by cell, each as `python -m mcdm_core sample` samples one picture.
+
+    Args:
+        terms: The experts; they stay loaded.
+        sweep: The sweep.
+        steps: Timestep spacing.
+        eta: η of DDIM.
+        device: Where to sample.
+        callback: See `Callback`.
+        temperature: Factor of the start noise.
+
+    Yields:
+        A cell and its picture.
+
+    Raises:
+        ValueError: If the terms of some cell cannot be combined at every noise level; before any network is called.
+    """
+    cells = {cell: swept_terms(terms, sweep, cell) for cell in sweep.cells()}
+    reference = terms[0].expert
+    sigmas = sigmas_for(reference.schedule, steps)
+    noise = start_noise(0, 1, reference.channels, reference.image_size)
+    for swept in cells.values():
+        ProductDenoiser(swept).check_run(noise, sigmas)
+    for cell, swept in cells.items():
+        (sample,) = sample_seed(swept, cell.seed, 1, steps, eta, device, callback, temperature)
+        yield cell, to_picture(sample)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Sample a grid and write it as a PNG file, which is written anew after each cell.
+
+    Raises:
+        ValueError: The experts, their conditions or the sweep cannot be used as given.
+    """
+    options = _parser().parse_args(argv)
+    sweep = Sweep(
+        options.of - 1,
+        parse_values(options.values),
+        seeds_from(options.seed, options.seeds),
+        Varied[options.vary.upper()],
+        parse_factors(options.guidance),
+    )
+    steps = len(space_timesteps(options.steps))
+    terms = build_terms(options.experts, options.device)
+    sweep.check(terms)
+    name, cells = terms[sweep.expert].expert.name, sweep.cells()
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    pictures: dict[Cell, Image.Image] = {}
+    try:
+        with progress_bar(f"{len(cells)} cells", len(cells) * steps) as callback:
+            settings = (options.steps, options.eta, options.device, callback, options.temperature)
+            for cell, picture in sample_cells(terms, sweep, *settings):
+                pictures[cell] = picture
+                sweep_grid(sweep, name, pictures).save(options.output)
+    except KeyboardInterrupt:
+        if pictures:  # written again: the interruption may have come while it was being written
+            sweep_grid(sweep, name, pictures).save(options.output)
+        kept = f"{options.output} has them" if pictures else "nothing was written"
+        logger.info("Interrupted after %d of %d cells; %s.", len(pictures), len(cells), kept)
+        sys.exit(130)
+    logger.info("Wrote %s", options.output)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m mcdm_core sweep",
+        description="Sample one product at many reliabilities, guidance weights and seeds, and write a labelled grid. "
+        "Each cell is what `sample` gives; all cells of a seed start from the same noise. The file is written anew "
+        "after each cell, so that an interrupted sweep keeps what is done. Options marked * describe the expert named "
+        "before them.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_expert_options(parser)
+    parser.add_argument("--of", type=int, default=1, metavar="N", help="which expert to sweep, counted from 1 (1)")
+    parser.add_argument(
+        "--values",
+        default="0, 0.25, 0.5, 0.75, 1",
+        help='a row for each: numbers from 0 to 1, or "0-1 [5]" for five of them (0, 0.25, 0.5, 0.75, 1)',
+    )
+    parser.add_argument(
+        "--vary",
+        choices=[varied.name.lower() for varied in Varied],
+        default="reliability",
+        help="what a value v sets: the expert's share v in the unconditional estimate, its weight times v and the "
+        "others' times 1 - v, or both (reliability)",
+    )
+    parser.add_argument("--guidance", default="1", help="factors of all weights, a column for each with every seed (1)")
+    add_sampling_options(parser)
+    parser.add_argument(
+        "--seeds", type=int, default=1, metavar="N", help="columns of seeds, counted up from --seed (1)"
+    )
+    parser.add_argument("--output", type=Path, default=Path("out/sweep.png"), help="file to write (out/sweep.png)")
+    return parser

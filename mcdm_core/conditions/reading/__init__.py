@@ -1,0 +1,1 @@
+"""Pictures, maps and sketches as people give them, to tensors."""

@@ -1,0 +1,121 @@
+"""An expert: a network together with what is needed to ask it for x0 at any noise level."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..diffusion.prediction import Prediction
+from ..diffusion.schedule import NoiseSchedule, align_noise_level, per_row
+from .condition import Condition
+
+
+class Expert:
+    """A denoising network with its schedule and prediction type.
+
+    Example:
+        >>> expert = load_expert("experts/hair.safetensors")
+        >>> condition = expert.encoder.encode(hair_map)
+        >>> output = expert.raw(x_t, t, condition)  # one raw pass of the network
+        >>> x0 = expert.predict_x0(x0_plus_noise, sigma, condition)
+
+    Args:
+        network: Called as `network(x_t, t, **condition.kwargs())`; returns `channels` channels, or twice as many where
+            the second half is the learned variance.
+        schedule: Noise schedule the network was trained on.
+        prediction: What its output means.
+        image_size: Height and width in pixels.
+        channels: Channels of a sample.
+        encoder: Turns a person's input into a `Condition`.
+        name: Shown in messages.
+        clamp_x0: Whether x0 lies in [−1, 1] (pixels) or anywhere (latents).
+        metadata: What the checkpoint says about itself.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        schedule: NoiseSchedule,
+        prediction: Prediction,
+        *,
+        image_size: int,
+        channels: int = 3,
+        encoder: Any = None,
+        name: str = "expert",
+        clamp_x0: bool = True,
+        metadata: dict | None = None,
+    ):
+        self.network = network
+        self.schedule = schedule
+        self.prediction = prediction
+        self.image_size = image_size
+        self.channels = channels
+        self.encoder = encoder
+        self.name = name
+        self.clamp_x0 = clamp_x0
+        self.metadata = metadata or {}
+
+    def __repr__(self) -> str:
+        return f"Expert({self.name!r}, {self.image_size} px, {self.prediction.name}-prediction)"
+
+    @property
+    def key(self) -> tuple[int, int, str]:
+        """Equal for experts whose passes may share a batch."""
+        return id(self.network), id(self.schedule), self.prediction.name
+
+    def to(self, device: torch.device | str) -> "Expert":
+        """Move the network to a device."""
+        self.network.to(device)
+        return self
+
+    def raw(self, x_t: Tensor, t: Tensor | float, condition: Condition) -> Tensor:
+        """One pass of the network, nothing added.
+
+        Args:
+            x_t: α_t·x0 + σ_t·n in the form of the expert's schedule, shape (B, channels, H, W).
+            t: Original timesteps, fractional ones allowed, one number or shape (B,).
+            condition: One row, or B.
+
+        Returns:
+            Whatever the network predicts, shape (B, channels or 2·channels, H, W), dtype of x_t.
+
+        Raises:
+            ValueError: If the sample's channels or the condition's rows don't fit.
+        """
+        if x_t.ndim != 4 or x_t.shape[1] != self.channels:
+            raise ValueError(
+                f"{self.name} expects samples of shape (B, {self.channels}, H, W) and got {tuple(x_t.shape)}; "
+                "start from this expert's own empty latent."
+            )
+        t = torch.as_tensor(t, dtype=x_t.dtype, device=x_t.device).expand(len(x_t))
+        condition = condition.to(x_t.device, x_t.dtype).expand(len(x_t))
+        return self.network(x_t, t, **condition.kwargs()).to(x_t.dtype)
+
+    def predict_x0(self, x: Tensor, sigma: Tensor | float, condition: Condition) -> Tensor:
+        """Prediction of the clean sample, not clamped.
+
+        Args:
+            x: x0 + σ·n, shape (B, channels, H, W).
+            sigma: Noise level, one number or shape (B,). Outside the schedule's range the expert is asked at the
+                nearest level it knows, about x scaled accordingly.
+            condition: One row, or B.
+
+        Returns:
+            Shape of x.
+        """
+        return self.predict(x, sigma, condition)[0]
+
+    def predict(self, x: Tensor, sigma: Tensor | float, condition: Condition) -> tuple[Tensor, Tensor | None]:
+        """As `predict_x0`, together with the learned variance if the network has one.
+
+        Returns:
+            x0, and v in −1…1 that places the variance between its bounds (Nichol & Dhariwal, Eq. 15), of the same
+            shape, or None.
+        """
+        x, sigma = align_noise_level(x, per_row(sigma, x), self.schedule.sigma_min, self.schedule.sigma_max)
+        alpha_t = self.schedule.alpha(sigma)
+        x_t = alpha_t * x
+        output = self.raw(x_t, self.schedule.t(sigma).flatten(), condition)
+        x0 = self.prediction.to_x0(output[:, : self.channels], x_t, alpha_t, alpha_t * sigma)
+        variance = output[:, self.channels :] if output.shape[1] == 2 * self.channels else None
+        return x0, variance

@@ -1,0 +1,176 @@
+"""The text tower: captions to the embedding that drives a text expert.
+
+Tower and image encoder are trained together so that a caption and its picture lie close; the expert is then trained on
+image embeddings and driven by text embeddings (the paper's §7.3, Eq. 20).
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..text.vocabulary import TOKENIZERS, TOKENS
+
+logger = logging.getLogger(__name__)
+
+_LISTED_WORDS = 60  # in a warning
+
+
+@dataclass(frozen=True)
+class TextTowerConfig:
+    """Everything that fixes the tower; stored in the checkpoint.
+
+    Attributes:
+        vocabulary: Canonical tokens in the order of the word embedding's rows (row 0 is padding).
+        width: Channels of the transformer.
+        heads: Attention heads; divides `width`.
+        layers: Transformer layers.
+        dim: Length of the embedding.
+        max_tokens: Tokens read from one caption; the rest is ignored.
+        lexicon: Key of `TOKENIZERS`.
+
+    Raises:
+        ValueError: If the lexicon is unknown.
+    """
+
+    vocabulary: tuple[str, ...] = TOKENS
+    width: int = 128
+    heads: int = 4
+    layers: int = 2
+    dim: int = 128
+    max_tokens: int = 64
+    lexicon: str = "faces"
+
+    def __post_init__(self) -> None:
+        if self.lexicon not in TOKENIZERS:
+            raise ValueError(
+                f"Expected a text encoder with one of the lexicons {', '.join(TOKENIZERS)} and got {self.lexicon!r}; "
+                "update the pack."
+            )
+
+    @classmethod
+    def from_dict(cls, values: dict) -> "TextTowerConfig":
+        """Inverse of `to_dict`, also after a trip through JSON."""
+        return cls(**{**values, "vocabulary": tuple(values["vocabulary"])})
+
+    def to_dict(self) -> dict:
+        """Plain values, fit for JSON."""
+        return asdict(self)
+
+
+class TextLayer(nn.Module):
+    """A pre-norm transformer encoder layer.
+
+    Args:
+        width: Channels.
+        heads: Attention heads; divides `width`.
+    """
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.attention_norm = nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.attention_out = nn.Linear(width, width)
+        self.mlp_norm = nn.LayerNorm(width)
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Args: x of shape (B, L, width); mask (B, L), True where a token is. Returns (B, L, width)."""
+        batch, length, width = x.shape
+        qkv = self.qkv(self.attention_norm(x)).view(batch, length, 3, self.heads, width // self.heads)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask[:, None, None])
+        x = x + self.attention_out(attended.transpose(1, 2).reshape(batch, length, width))
+        return x + self.mlp(self.mlp_norm(x))
+
+
+class TextTower(nn.Module):
+    """Word and position embedding, a small transformer, masked mean, projection.
+
+    Args:
+        config: Architecture and vocabulary.
+    """
+
+    def __init__(self, config: TextTowerConfig | None = None):
+        super().__init__()
+        self.config = config or TextTowerConfig()
+        width = self.config.width
+        self._rows = {token: row for row, token in enumerate(self.config.vocabulary, start=1)}
+        self.words = nn.Embedding(len(self.config.vocabulary) + 1, width, padding_idx=0)
+        self.positions = nn.Parameter(torch.randn(self.config.max_tokens, width) * 0.02)
+        self.layers = nn.ModuleList(TextLayer(width, self.config.heads) for _ in range(self.config.layers))
+        self.norm = nn.LayerNorm(width)
+        self.projection = nn.Linear(width, self.config.dim, bias=False)
+        nn.init.normal_(self.words.weight, std=0.2)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Embed token rows.
+
+        Args:
+            tokens: int64 (B, L), L ≤ `max_tokens`: rows of the word embedding, 0 for padding, which comes last.
+
+        Returns:
+            Estimates of the embeddings of pictures that fit, (B, dim): the more a caption tells, the longer; zeros,
+            the null condition, where a row is all padding.
+        """
+        return self.projection(self.pool(tokens))
+
+    def pool(self, tokens: Tensor) -> Tensor:
+        """What `forward` projects: the mean over tokens, shape (B, width); zeros where a row is all padding."""
+        mask = tokens != 0
+        # A softmax over nothing is NaN: rows without tokens attend to their padding and are zeroed at the end.
+        visible = mask | ~mask.any(1, keepdim=True)
+        x = self.words(tokens) + self.positions[: tokens.shape[1]]
+        for layer in self.layers:
+            x = layer(x, visible)
+        weights = mask.to(x.dtype)[..., None]
+        return (self.norm(x) * weights).sum(1) / weights.sum(1).clamp(min=1)
+
+    def tokens(self, texts: Sequence[str]) -> Tensor:
+        """Rows of the word embedding for captions, as `forward` reads them.
+
+        Words outside the vocabulary, and what lies beyond `max_tokens`, are ignored; one warning names them.
+
+        Args:
+            texts: B captions.
+
+        Returns:
+            int64 (B, L), on the tower's device; L ≥ 1 is the longest caption's length.
+        """
+        tokenize = TOKENIZERS[self.config.lexicon]
+        rows: list[list[int]] = []
+        ignored: dict[str, None] = {}
+        for text in texts:
+            known, unknown = tokenize(text)
+            ignored |= dict.fromkeys([*unknown, *(token for token in known if token not in self._rows)])
+            rows.append([self._rows[token] for token in known if token in self._rows])
+        if ignored:
+            words = ", ".join(f'"{word}"' for word in ignored)
+            logger.warning(
+                "Words the text expert does not know are ignored: %s; it knows %s.", words, self._known_words()
+            )
+        if any(len(row) > self.config.max_tokens for row in rows):
+            logger.warning("A caption has more than %d known words; the rest is ignored.", self.config.max_tokens)
+            rows = [row[: self.config.max_tokens] for row in rows]
+        length = max(1, *map(len, rows)) if rows else 1
+        padded = [row + [0] * (length - len(row)) for row in rows]
+        return torch.tensor(padded, dtype=torch.int64, device=self.positions.device).view(len(rows), length)
+
+    def encode(self, texts: Sequence[str]) -> Tensor:
+        """Embedding of captions in free wording.
+
+        Args:
+            texts: B captions; one without known words (an empty one, say) gives zeros, the null condition.
+
+        Returns:
+            (B, dim).
+        """
+        return self(self.tokens(texts))
+
+    def _known_words(self) -> str:
+        words = [token for token in self.config.vocabulary if token.isalpha() or "-" in token]
+        return ", ".join(words[:_LISTED_WORDS]) + (", …" if len(words) > _LISTED_WORDS else "")

@@ -1,0 +1,257 @@
+"""Sweeps: one product at many reliabilities, guidance weights and seeds, as a labelled grid.
+
+The figures of the paper that vary the reliability are such grids (Figs. 6 and 9–12), and so is the interpolation from
+one condition to another (Fig. 7). All cells of a seed start from the same noise.
+"""
+
+import logging
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
+
+from PIL import Image
+
+from ..pictures.files import labelled_grid
+from ..product.coefficients import Factor, is_one
+
+logger = logging.getLogger(__name__)
+
+MOST_ACROSS = 50  # rows of a grid, and columns
+NOT_SAMPLED = "not sampled"
+_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)"
+_RANGE = re.compile(rf"\s*({_NUMBER})\s*-\s*({_NUMBER})\s*\[\s*(\d+)\s*\]\s*", re.ASCII)
+_VALUES = 'Expected values from 0 to 1, such as "0, 0.5, 1", or "0-1 [5]" for five of them evenly from 0 to 1'
+_FACTORS = 'Expected factors of the weights, such as "0.5, 1, 2", or "1-3 [5]" for five of them evenly from 1 to 3'
+
+
+class Varied(Enum):
+    """What a value v ∈ [0, 1] sets: v belongs to the chosen expert, 1 − v to the others together."""
+
+    RELIABILITY = "reliability"
+    """a = v for the chosen expert; the others share 1 − v in proportion to their own reliabilities."""
+    WEIGHT = "weight"
+    """The chosen expert's w is multiplied by v, the others' by 1 − v."""
+    BOTH = "reliability and weight"
+    """Reliability and weight at once: from the product of the others (v = 0) to the chosen expert alone (v = 1)."""
+
+
+class Cell(NamedTuple):
+    """One cell of a grid.
+
+    Attributes:
+        value: v, 0…1; see `Varied`.
+        factor: What all weights are multiplied by.
+        seed: Seed of the noise.
+    """
+
+    value: float
+    factor: float
+    seed: int
+
+
+class Coefficients(NamedTuple):
+    """Weights w_i and reliabilities a_i, before normalization, of all experts in one cell."""
+
+    weights: tuple[float, ...]
+    reliabilities: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A grid: values downwards; seeds, and for each of them guidance factors, across.
+
+    Attributes:
+        expert: Index of the chosen expert, from 0.
+        values: Values v from 0 to 1, one per row.
+        seeds: Seeds of the noise.
+        varied: What v sets.
+        factors: Factors of all weights.
+
+    Raises:
+        ValueError: If there are no values, factors or seeds, too many for a grid, or a value outside 0…1.
+    """
+
+    expert: int
+    values: tuple[float, ...]
+    seeds: tuple[int, ...]
+    varied: Varied = Varied.RELIABILITY
+    factors: tuple[float, ...] = (1.0,)
+
+    def __post_init__(self) -> None:
+        columns = len(self.seeds) * len(self.factors)
+        if not (1 <= len(self.values) <= MOST_ACROSS and 1 <= columns <= MOST_ACROSS):
+            raise ValueError(
+                f"Expected 1 to {MOST_ACROSS} values, and 1 to {MOST_ACROSS} columns of seeds × guidance, and got "
+                f"{len(self.values)} values and {len(self.seeds)} × {len(self.factors)} columns; sweep in parts."
+            )
+        if not all(0 <= value <= 1 for value in self.values):
+            raise ValueError(f"{_VALUES}, and got {', '.join(f'{v:g}' for v in self.values)}; correct them.")
+
+    def rows(self) -> list[list[Cell]]:
+        """The cells as they lie in the grid."""
+        columns = [(factor, seed) for seed in self.seeds for factor in self.factors]
+        return [[Cell(value, *column) for column in columns] for value in self.values]
+
+    def cells(self) -> list[Cell]:
+        """All cells, row by row."""
+        return [cell for row in self.rows() for cell in row]
+
+    def coefficients(self, experts: Sequence[Factor], cell: Cell) -> Coefficients:
+        """Weights and reliabilities of a cell.
+
+        Args:
+            experts: The experts with their own weights and reliabilities.
+            cell: One of this sweep's.
+
+        Raises:
+            ValueError: If there is no such expert, or no other one that the rest of the reliability can go to.
+        """
+        self.check_expert(len(experts))
+        weights = tuple(expert.weight for expert in experts)
+        reliabilities = tuple(expert.reliability for expert in experts)
+        if self.varied is not Varied.RELIABILITY:
+            shares = [cell.value if i == self.expert else 1 - cell.value for i in range(len(experts))]
+            weights = tuple(w * share for w, share in zip(weights, shares, strict=True))
+        if self.varied is not Varied.WEIGHT:
+            reliabilities = reliabilities_at(cell.value, self.expert, reliabilities)
+        return Coefficients(tuple(w * cell.factor for w in weights), reliabilities)
+
+    def check_expert(self, count: int) -> None:
+        """Refuse a sweep of an expert that is not among `count`.
+
+        Raises:
+            ValueError: If it is not.
+        """
+        if not 0 <= self.expert < count:
+            raise ValueError(
+                f"Expected the number of an expert from 1 to {count} to sweep and got {self.expert + 1}; count along "
+                "the chain from the first expert."
+            )
+
+    def check(self, experts: Sequence[Factor]) -> None:
+        """Refuse experts that some cell cannot be made of, and warn where the swept reliability has no say.
+
+        Args:
+            experts: As in `coefficients`; their masks and windows are left out of account.
+
+        Raises:
+            ValueError: As `coefficients`.
+        """
+        totals = [sum(self.coefficients(experts, cell).weights) for cell in self.cells()]
+        masked = any(getattr(expert, "mask", None) is not None for expert in experts)
+        if self.varied is Varied.RELIABILITY and not masked and any(is_one(total) for total in totals):
+            logger.warning(
+                "Where the weights sum to 1 the unconditional estimate cancels, so that the reliability changes "
+                "nothing; raise the weights or the guidance factors."
+            )
+
+    def row_label(self, value: float) -> str:
+        """What a row says of its value."""
+        labels = {Varied.RELIABILITY: f"a = {value:.4g}", Varied.WEIGHT: f"w × {value:.4g}"}
+        return labels.get(self.varied, ", ".join(labels.values()))
+
+    def column_label(self, cell: Cell) -> str:
+        """What a column says of its cells."""
+        seed = f"seed {cell.seed}"
+        if self.factors == (1.0,):
+            return seed
+        return f"{seed}\nall w × {cell.factor:.4g}"
+
+
+def reliabilities_at(value: float, expert: int, reliabilities: Sequence[float]) -> tuple[float, ...]:
+    """Set a = v for one expert; the others share 1 − v in proportion to their own reliabilities.
+
+    Args:
+        value: v, 0…1.
+        expert: Index of the expert.
+        reliabilities: a_i ≥ 0 of all experts.
+
+    Returns:
+        As many reliabilities, with the sum 1.
+
+    Raises:
+        ValueError: If v < 1 and the other experts' reliabilities are all 0.
+    """
+    total = sum(a for i, a in enumerate(reliabilities) if i != expert)
+    if value < 1 and total <= 0:
+        raise ValueError(
+            f"Expected another expert whose reliability is above 0, to take the rest where expert {expert + 1} has "
+            f"{value:g}, and got none; chain one, or sweep the weight instead."
+        )
+    rest = (1 - value) / total if value < 1 else 0.0
+    return tuple(value if i == expert else a * rest for i, a in enumerate(reliabilities))
+
+
+def parse_values(text: str) -> tuple[float, ...]:
+    """Read values from 0 to 1.
+
+    Args:
+        text: Numbers and ranges between commas. "0-1 [5]" is five numbers evenly from 0 to 1, both included. A number
+            that comes again counts once.
+
+    Raises:
+        ValueError: If the text cannot be read, or a number is outside 0…1.
+    """
+    values = _parse(text, _VALUES)
+    if not all(0 <= value <= 1 for value in values):
+        raise ValueError(f'{_VALUES}, and got "{text}"; correct it.')
+    return values
+
+
+def parse_factors(text: str) -> tuple[float, ...]:
+    """Read factors of the weights; as `parse_values`, without limits.
+
+    Raises:
+        ValueError: If the text cannot be read.
+    """
+    return _parse(text, _FACTORS)
+
+
+def seeds_from(first: int, count: int) -> tuple[int, ...]:
+    """Consecutive seeds; after 2⁶⁴ − 1 comes 0."""
+    return tuple((first + offset) % 2**64 for offset in range(count))
+
+
+def sweep_grid(sweep: Sweep, name: str, pictures: Mapping[Cell, Image.Image], tile: int = 128) -> Image.Image:
+    """Lay out a sweep.
+
+    Args:
+        sweep: The sweep.
+        name: Of the chosen expert.
+        pictures: Those that there are; a note stands in place of the others.
+        tile: Side of a tile in pixels.
+    """
+    rows = sweep.rows()
+    columns = [name, *(sweep.column_label(cell) for cell in rows[0])]
+    tiles = [[sweep.row_label(row[0].value), *(pictures.get(cell, NOT_SAMPLED) for cell in row)] for row in rows]
+    return labelled_grid(columns, tiles, tile)
+
+
+def _parse(text: str, expected: str) -> tuple[float, ...]:
+    numbers: list[float] = []
+    for entry in text.split(","):
+        spread = _RANGE.fullmatch(entry)
+        if spread is None:
+            numbers.append(_number(entry, text, expected))
+        else:
+            numbers += _spread(float(spread[1]), float(spread[2]), int(spread[3]), text, expected)
+    return tuple(dict.fromkeys(numbers))
+
+
+def _number(entry: str, text: str, expected: str) -> float:
+    try:
+        number = float(entry)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f'{expected}, and got "{text}"; correct it.')
+    return number
+
+
+def _spread(first: float, last: float, count: int, text: str, expected: str) -> list[float]:
+    if not 2 <= count <= MOST_ACROSS:
+        raise ValueError(f'{expected}, 2 to {MOST_ACROSS} in a range, and got "{text}"; correct it.')
+    return [first + (last - first) * place / (count - 1) for place in range(count - 1)] + [last]

@@ -1,0 +1,1 @@
+"""From words to token numbers: cleaning, byte pairs, vocabularies."""

@@ -1,0 +1,73 @@
+"""Files of generators: safetensors whose header describes the network."""
+
+import json
+import os
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from mcdm_core.checkpoints.recognition import difference
+from mcdm_core.checkpoints.safe_reading import CheckpointError, read_checkpoint
+
+from .generator import Generator, GeneratorConfig
+
+METADATA_KEY = "mcdm_gan"
+FORMAT = 1
+
+
+def save_gan(path: str | os.PathLike, generator: Generator, card: dict | None = None) -> None:
+    """Write a generator in half precision.
+
+    Args:
+        path: File to write; it appears only when complete.
+        generator: Its weights and its architecture.
+        card: Data, licence, steps, whatever belongs beside them; plain values.
+    """
+    header = {"format": FORMAT, "generator": generator.config.to_dict(), "card": card or {}}
+    tensors = {name: tensor.detach().cpu().half().contiguous() for name, tensor in generator.state_dict().items()}
+    partial = Path(f"{os.fspath(path)}.partial")
+    save_file(tensors, partial, metadata={METADATA_KEY: json.dumps(header)})
+    partial.replace(path)
+
+
+def load_gan(path: str | os.PathLike) -> Generator:
+    """A generator from its file: on the CPU, in float32, in evaluation mode.
+
+    Raises:
+        CheckpointError: The file is damaged, is none of a generator, or is not what its header says.
+        FileNotFoundError: There is no such file.
+    """
+    tensors, text = read_checkpoint(path, METADATA_KEY)
+    config = _read_header(text, Path(path).name)
+    with torch.device("meta"):
+        generator = Generator(config)
+    _check_tensors(generator, tensors, Path(path).name)
+    generator.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
+    return generator.eval().requires_grad_(False)
+
+
+def _read_header(text: str | None, name: str) -> GeneratorConfig:
+    if text is None:
+        raise CheckpointError(
+            f"{name} is no generator of a GAN; choose one that `python -m mcdm_core train` wrote of a [gan] "
+            "configuration."
+        )
+    try:
+        header = json.loads(text)
+        if header["format"] == FORMAT:
+            return GeneratorConfig.from_dict(header["generator"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{name} has a description that cannot be used ({error}); train it again.") from None
+    raise CheckpointError(
+        f"{name} is of format {header['format']} and this version reads format {FORMAT}; update the pack."
+    )
+
+
+def _check_tensors(generator: Generator, tensors: dict[str, Tensor], name: str) -> None:
+    expected, found = (
+        {key: tuple(tensor.shape) for key, tensor in state.items()} for state in (generator.state_dict(), tensors)
+    )
+    if problem := difference(expected, found, "the generator's"):
+        raise CheckpointError(f"{name} {problem}; it does not belong to its header, so download or train it again.")

@@ -1,0 +1,71 @@
+"""What the training of a GAN shows of itself on maps it does not train on: overlap with them, and samples."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from mcdm_core.pictures.files import labelled_grid, map_to_picture, to_picture
+from mcdm_core.training.logs import CsvLog
+from mcdm_core.training.sources import Source
+
+from ..data.face_parser import parse_face
+from ..metrics.segmentation import intersection_over_union
+from .adversaries import Adversaries
+from .config import GanTrainingConfig
+
+log = logging.getLogger(__name__)
+
+SEEDS = 3  # samples of each condition
+_STREAM = 1 << 32  # steps stay below, so that no training step draws what a report does
+
+
+class GanReport:
+    """Held-out overlap and samples of a run; the same maps and seeds each time, so that figures compare.
+
+    Args:
+        config: The run.
+        source: Held-out pictures.
+        folder: The run's folder, which gets `held_out.csv` and `samples_STEP.png`.
+    """
+
+    def __init__(self, config: GanTrainingConfig, source: Source, folder: Path):
+        self.config = config
+        self.source = source
+        self.folder = folder
+        self.log = CsvLog(folder / "held_out.csv", "step", "modality", "iou")
+
+    def write(self, adversaries: Adversaries, step: int) -> None:
+        """Measure and sample the generator after `step` steps.
+
+        The measure is the IoU of each map with what the parser reads of the sample, averaged over pictures.
+        """
+        generator = adversaries.generator
+        rows: list[list[Image.Image | str]] = []
+        for modality in self.config.data.modalities:
+            rng = np.random.default_rng((self.config.optimizer.seed, _STREAM))
+            x0, condition = self.source.batch(modality, self.config.report.held_out, rng)
+            assert condition.maps is not None
+            maps = condition.maps.amax(dim=1, keepdim=True)  # of those that are given, which is one
+            iou = _overlap(generator.generate(condition.maps, range(len(x0))), maps, modality)
+            self.log.add(step, modality, f"{iou:.4f}")
+            log.info("%s step %d: IoU of %s %.3f", self.config.name, step, modality, iou)
+            shown = self.config.report.samples
+            samples = [generator.generate(condition.maps[:shown], [seed] * len(x0[:shown])) for seed in range(SEEDS)]
+            rows += [
+                [map_to_picture(maps[i]), *(to_picture(column[i]) for column in samples), to_picture(x0[i])]
+                for i in range(len(x0[:shown]))
+            ]
+        if rows:
+            columns = ("condition", *(f"seed {seed}" for seed in range(SEEDS)), "held-out\npicture")
+            labelled_grid(columns, rows).save(self.folder / f"samples_{step:06d}.png")
+
+
+def _overlap(pictures: Tensor, maps: Tensor, modality: str) -> float:
+    parsed = [parse_face(np.asarray(to_picture(picture))) for picture in pictures]
+    truth = (maps[:, 0] > 0.5).numpy()
+    return float(
+        np.mean([intersection_over_union(getattr(p, modality), t) for p, t in zip(parsed, truth, strict=True)])
+    )

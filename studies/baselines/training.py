@@ -1,0 +1,92 @@
+"""Adversarial training of the baseline, on the batches that experts are trained on and resumable as they are."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mcdm_core.training.loop import TrainingRun, goes_on, learning_rate_factor
+from mcdm_core.training.sources import Source, draw_faces
+
+from .adversaries import LOSSES, Adversaries
+from .config import GanTrainingConfig, load_gan_config
+from .files import save_gan
+from .held_out import GanReport
+
+_BETAS = (0.0, 0.9)  # as SPADE has them
+
+
+class GanTrainer(TrainingRun[GanTrainingConfig, Adversaries]):
+    """One run of a GAN's configuration; both networks take a step at once.
+
+    Args:
+        config: The run.
+        source: Its batches.
+        held_out: Pictures it does not train on.
+        folder: Where its state and its logs are kept.
+    """
+
+    def __init__(self, config: GanTrainingConfig, source: Source, held_out: Source, folder: Path):
+        super().__init__(config, source, GanReport(config, held_out, folder), folder, LOSSES)
+
+    def make_network(self) -> Adversaries:
+        """See `TrainingRun`."""
+        return Adversaries(self.config.gan)
+
+    def make_optimizer(self) -> torch.optim.Optimizer:
+        """See `TrainingRun`."""
+        groups = [
+            {"params": list(self.network.generator.parameters()), "scale": 1.0},
+            {"params": list(self.network.discriminator.parameters()), "scale": self.config.gan.discriminator_rate},
+        ]
+        return torch.optim.AdamW(groups, lr=self.config.optimizer.learning_rate, betas=_BETAS, weight_decay=0.0)
+
+    def train_step(self) -> tuple[float, ...]:
+        """See `TrainingRun`; the losses are those of `LOSSES`, the generator's with the matching in it."""
+        options = self.config.optimizer
+        x0, condition, rng = self.next_batch()
+        assert condition.maps is not None
+        noise = rng.standard_normal((len(x0), self.config.gan.generator.noise_dim), dtype=np.float32)
+        with torch.autocast("cpu", torch.bfloat16, enabled=options.autocast):
+            adversarial, matching, discriminator = self.network.losses(x0, condition.maps, torch.from_numpy(noise))
+        generator = adversarial + self.config.gan.matching * matching
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["scale"] * options.learning_rate * learning_rate_factor(self.step, options)
+        self.optimizer.zero_grad()
+        (generator + discriminator).backward()
+        self.optimizer.step()
+        self.finish_step()
+        return tuple(loss.item() for loss in (generator, matching, discriminator))
+
+
+def train_gan(config_path: Path, runs: Path, resume: str | None = None) -> Path:
+    """Train the configured GAN and write its generator, of averaged weights.
+
+    Args:
+        config_path: The TOML file.
+        runs: Folder that gets a subfolder named after the run.
+        resume: None to begin; "state" to go on where the run stopped, or to begin where there is no state.
+
+    Returns:
+        The generator's file.
+
+    Raises:
+        ValueError: The configuration is wrong, a saved state exists and `resume` was not given, or `resume` names a
+            file.
+    """
+    config = load_gan_config(config_path)
+    folder = runs / config.name
+    if resume not in (None, "state"):
+        raise ValueError(f"A GAN goes on from its own state only and not from {resume}; use --resume without a file.")
+    resumed = goes_on(folder, resume)
+    cache, held_out = runs / "data", config.data.beside(config.report.held_out_count)
+    trainer = GanTrainer(config, draw_faces(config.data, cache), draw_faces(held_out, cache), folder)
+    if resumed:
+        trainer.resume()
+    trainer.run()
+    path = folder / f"{config.name}.safetensors"
+    data = {name: asdict(config.data)[name] for name in ("modalities", "trained", "seed", "count", "leading", "sets")}
+    card = {**config.card, "steps": trainer.step, "seed": config.optimizer.seed, "data": data}
+    save_gan(path, trainer.average.generator, card)
+    return path

@@ -1,0 +1,99 @@
+"""Measurements of experts and their products. Needs `requirements-train.txt`."""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .run import Evaluation
+
+log = logging.getLogger(__name__)
+
+TRAINED = ("train-mouth-reader", "train-animal-reader", "train-caption-reader", "train-features")
+BIAS = "product-bias"
+MOST_WORKERS = 61  # that a pool of processes can have on Windows
+EXAMPLE = """examples:
+  python -m mcdm_core evaluate studies/configs/evaluate/maps.toml
+  python -m mcdm_core evaluate studies/configs/evaluate/*.toml --count 8 --steps 5    a quick look at all of them
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`python -m mcdm_core evaluate CONFIG`: sample held-out conditions, measure what the pictures show."""
+    argv = sys.argv[1:] if argv is None else argv
+    if argv and argv[0] == BIAS:
+        from .bias import main as product_bias
+
+        return product_bias(list(argv[1:]))
+    parser = argparse.ArgumentParser(
+        prog="python -m mcdm_core evaluate",
+        description=main.__doc__,
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "what",
+        nargs="+",
+        help="TOML files, see studies/configs/evaluate/ and studies/evaluation.md; "
+        f"or {BIAS}: closed forms beside samples of Gaussian experts; "
+        f"or one of {', '.join(TRAINED)}: the networks that read pictures",
+    )
+    parser.add_argument("--out", type=Path, default=Path("runs/evaluation"), help="gets a folder for each TOML file")
+    parser.add_argument("--samples", type=Path, default=Path("runs/samples"), help="keeps samples for later runs")
+    parser.add_argument("--count", type=int, default=0, help="pictures a setting at most, for a quick look")
+    parser.add_argument("--steps", type=int, default=0, help="DDIM steps at most, for a quick look")
+    parser.add_argument("--workers", type=int, default=min(os.cpu_count() or 1, MOST_WORKERS), help="processes")
+    arguments = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    if trained := [what for what in arguments.what if what in TRAINED]:
+        if len(trained) < len(arguments.what):
+            parser.error(f"{trained[0]} is trained alone; evaluate the files in a run of their own")
+        for what in trained:
+            log.info("Wrote %s", _train(what))
+        return 0
+    # All are checked before the first is sampled, which may take hours.
+    evaluations = [_evaluation(path, arguments) for path in _expanded(arguments.what)]
+    for evaluation in evaluations:
+        written = evaluation.run()
+        log.info("Wrote %s\n%s", written, written.read_text(encoding="utf-8"))
+    return 0
+
+
+def _expanded(names: Sequence[str]) -> list[Path]:
+    """Files, also of patterns, which a shell of Windows leaves alone.
+
+    Raises:
+        ValueError: A pattern fits no file, or two files would write the same folder.
+    """
+    paths = []
+    for name in names:
+        found = sorted(Path(name).parent.glob(Path(name).name)) if "*" in name else [Path(name)]
+        if not found:
+            raise ValueError(f"Expected TOML files at {name} and found none; correct the path.")
+        paths += found
+    stems = [path.stem for path in paths]
+    if repeated := [stem for stem in dict.fromkeys(stems) if stems.count(stem) > 1]:
+        raise ValueError(f"Several files are named {repeated[0]}, and each writes a folder of its name; rename one.")
+    return paths
+
+
+def _evaluation(path: Path, arguments: argparse.Namespace) -> "Evaluation":
+    from .config import load_evaluation
+    from .run import Evaluation
+
+    config = load_evaluation(path, arguments.count, arguments.steps)
+    return Evaluation(config, arguments.out / path.stem, arguments.samples, arguments.workers)
+
+
+def _train(what: str) -> Path:
+    from .animals import train_animal_reader
+    from .caption_reader import train_caption_reader
+    from .features import train_features
+    from .mouth import train_mouth_reader
+
+    trainings = train_mouth_reader, train_animal_reader, train_caption_reader, train_features
+    return dict(zip(TRAINED, trainings, strict=True))[what]()

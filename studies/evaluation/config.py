@@ -1,0 +1,257 @@
+"""What an evaluation is made of, read from a TOML file; studies/evaluation.md explains it by examples."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mcdm_core.training.config import build, read_toml
+
+RULES = ("product", "own-null", "gan")
+VARIED = ("weight", "reliability", "steps", "eta")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """The held-out pictures whose conditions are asked for.
+
+    Attributes:
+        kind: "faces" or "scenes", which are drawn, or "folder", one's own pictures.
+        seed: First seed of drawn pictures.
+        count: How many there are; of a folder 0 takes all.
+        leading: Attribute → the value that 70 % of drawn faces have; the others are uniform.
+        spread: How far drawn faces turn, stretch and move, see `draw_face`.
+        path: The folder, relative to the configuration file: pictures in `images`, maps in subfolders named after them,
+            captions in `captions`.
+        image_size: Side in pixels to which the folder's pictures are brought.
+        features: File of torchvision's ResNet weights for the distances of a folder's pictures, relative to the
+            configuration file. Drawn pictures have a network of their own.
+    """
+
+    kind: str
+    seed: int = 0
+    count: int = 0
+    leading: dict[str, str] = field(default_factory=dict)
+    spread: float = 1.0
+    path: str = ""
+    image_size: int = 64
+    features: str = ""
+
+
+@dataclass(frozen=True)
+class TermConfig:
+    """One expert of a setting, see `mcdm_core.Term`.
+
+    Attributes:
+        expert: One of `[experts]`.
+        condition: What it is given of the held-out picture: "hair", "skin" or whichever map, "sketch", "text", "class".
+            Several maps of one network share a row.
+        weight: w.
+        reliability: a before normalization.
+        shift: How many pictures further on the condition is taken from (0: the picture itself).
+        start: Share of the timesteps, from the noisy end, at which it begins to act.
+        end: Share at which it stops.
+    """
+
+    expert: str
+    condition: tuple[str, ...] = ()
+    weight: float = 1.0
+    reliability: float = 1.0
+    shift: int = 0
+    start: float = 0.0
+    end: float = 1.0
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How one row of the table is sampled.
+
+    Attributes:
+        name: Names the row, and the line of a plot.
+        terms: The experts.
+        rule: "product" is Eq. 10, "own-null" composable diffusion; "gan" asks the one expert named, a GAN.
+        steps: DDIM steps.
+        eta: η of DDIM; 0 is its ODE, 1 ancestral sampling.
+        autocast: Use bfloat16 for convolutions and matrix products, as in training: faster on most processors.
+        count: How many pictures, from the first on; 0 is all.
+        vary: What is varied: "weight" of all experts that have one, "reliability" of the first (the others share the
+            rest), "steps" or "eta"; empty for a single row.
+        values: The values it takes, a row each.
+        value: The value of this row.
+    """
+
+    name: str
+    terms: tuple[TermConfig, ...]
+    rule: str = "product"
+    steps: int = 50
+    eta: float = 0.0
+    autocast: bool = False
+    count: int = 0
+    vary: str = ""
+    values: tuple[float, ...] = ()
+    value: float | None = None
+
+    @property
+    def label(self) -> str:
+        """The row's name, with the value of what is varied."""
+        return f"{self.name}, {self.vary} {self.value:g}" if self.vary else self.name
+
+    def rows(self) -> "list[Setting]":
+        """This setting at every value."""
+        return [self._at(value) for value in sorted(set(self.values))] if self.vary else [self]
+
+    def _at(self, value: float) -> "Setting":
+        if self.vary in ("steps", "eta"):
+            changes: dict[str, Any] = {self.vary: int(value) if self.vary == "steps" else value}
+        elif self.vary == "weight":
+            changes = {"terms": tuple(dataclasses.replace(t, weight=value if t.weight else 0.0) for t in self.terms)}
+        else:
+            shares = [value, *([(1 - value) / (len(self.terms) - 1)] * (len(self.terms) - 1))]
+            pairs = zip(self.terms, shares, strict=True)
+            changes = {"terms": tuple(dataclasses.replace(term, reliability=share) for term, share in pairs)}
+        return dataclasses.replace(self, value=value, **changes)
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """One evaluation.
+
+    Attributes:
+        title: Stands above the table.
+        data: Held-out pictures.
+        experts: Name → file, relative to the configuration file.
+        settings: The rows.
+        measures: Groups of measures, see studies/evaluation.md; empty takes all that the data has but `predictions`.
+        shown: How many pictures of each setting are laid out in `samples.png`.
+        tabled: Measures of the table; empty takes all. `figures.csv` has all of them in any case.
+        plotted: Measures of the plot; empty takes the first ones.
+        note: Stands below the table.
+    """
+
+    title: str
+    data: DataConfig
+    experts: dict[str, Path]
+    settings: tuple[Setting, ...]
+    measures: tuple[str, ...] = ()
+    shown: int = 6
+    tabled: tuple[str, ...] = ()
+    plotted: tuple[str, ...] = ()
+    note: str = ""
+
+    @property
+    def rows(self) -> list[Setting]:
+        """All rows of the table: each setting at every value of what it varies."""
+        return [row for setting in self.settings for row in setting.rows()]
+
+
+def load_evaluation(path: Path, count: int = 0, steps: int = 0) -> EvaluationConfig:
+    """Read a configuration.
+
+    Args:
+        path: The TOML file.
+        count: Pictures of every setting at most, for a quick look; 0 as configured.
+        steps: DDIM steps of settings that don't vary them; 0 as configured.
+
+    Raises:
+        ValueError: The file is no TOML, or something in it is unknown, missing, of another type or of no use.
+    """
+    values = read_toml(path)
+    defaults = values.pop("sampling", {})
+    data = build(DataConfig, values.pop("data", {}), f"[data] of {path.name}")
+    if not isinstance(values.get("settings"), list) or not values["settings"]:
+        raise ValueError(f"Expected [[settings]] in {path.name} and found none; add one for each row of the table.")
+    if not isinstance(values.get("experts"), dict):
+        raise ValueError(f"Expected [experts] in {path.name} and found none; name each expert's file.")
+    settings = [_setting(defaults, entry, path.name) for entry in values.pop("settings")]
+    experts = {name: _expert(name, file, path) for name, file in values.pop("experts").items()}
+    data = dataclasses.replace(
+        data,
+        path=str(path.parent / data.path) if data.path else "",
+        features=str(path.parent / data.features) if data.features else "",
+        count=min(filter(None, (data.count, count)), default=0),
+    )
+    values |= {"data": data, "experts": experts, "settings": tuple(_reduced(s, count, steps) for s in settings)}
+    config: EvaluationConfig = build(EvaluationConfig, values, path.name)
+    if config.data.count < 0:
+        raise ValueError(f"[data] of {path.name} has count = {config.data.count}; give a number of pictures.")
+    for setting in config.settings:
+        _check(setting, config.experts)
+    _check_names(config.settings, path.name)
+    return config
+
+
+def _setting(defaults: Any, entry: Any, where: str) -> Setting:
+    for values, section in ((defaults, "[sampling]"), (entry, "each of the settings")):
+        if not isinstance(values, dict):
+            raise ValueError(f"Expected {section} of {where} to be a table and got {values!r}; name its values.")
+    values = defaults | entry
+    name, terms = values.get("name", "without a name"), values.get("terms", [])
+    if not isinstance(terms, list):
+        raise ValueError(
+            f"Expected a list as the terms of {name!r} in {where} and got {terms!r}; write terms = "
+            '[{ expert = "…", condition = "…" }].'
+        )
+    built = tuple(build(TermConfig, _listed(term), f"a term of {name!r} in {where}") for term in terms)
+    setting: Setting = build(Setting, values | {"terms": built}, f"the setting {name!r} of {where}")
+    return setting
+
+
+def _listed(term: Any) -> Any:
+    """A term whose single condition may stand without brackets."""
+    alone = isinstance(term, dict) and isinstance(term.get("condition"), str)
+    return term | {"condition": [term["condition"]]} if alone else term
+
+
+def _expert(name: str, file: Any, config: Path) -> Path:
+    if not isinstance(file, str):
+        raise ValueError(
+            f"Expected the path of a file for the expert {name!r} in [experts] of {config.name} and got {file!r}; "
+            "correct it."
+        )
+    return (config.parent / file).resolve()
+
+
+def _reduced(setting: Setting, count: int, steps: int) -> Setting:
+    return dataclasses.replace(
+        setting,
+        count=min(filter(None, (setting.count, count)), default=0),
+        steps=min(setting.steps, steps) if steps else setting.steps,
+        values=tuple(min(value, steps) for value in setting.values)
+        if steps and setting.vary == "steps"
+        else setting.values,
+    )
+
+
+def _check(setting: Setting, experts: dict[str, Path]) -> None:
+    if not setting.terms:
+        raise ValueError(f"The setting {setting.name!r} has no terms; name an expert or more.")
+    for term in setting.terms:
+        if term.expert not in experts:
+            raise ValueError(
+                f"The setting {setting.name!r} asks for the expert {term.expert!r}, and [experts] has "
+                f"{', '.join(experts) or 'none'}; name one of these, or add its file."
+            )
+    if setting.rule not in RULES:
+        raise ValueError(f"The rule of {setting.name!r} is {setting.rule!r}; choose one of {', '.join(RULES)}.")
+    if setting.rule == "gan" and len(setting.terms) > 1:
+        raise ValueError(f"{setting.name!r} asks a GAN and has {len(setting.terms)} terms; name the GAN alone.")
+    if setting.steps < 1:
+        raise ValueError(f"{setting.name!r} takes {setting.steps} steps; take one or more.")
+    if setting.count < 0:
+        raise ValueError(f"{setting.name!r} has count = {setting.count}; give a number of pictures, or 0 for all.")
+    if setting.vary not in ("", *VARIED) or bool(setting.vary) != bool(setting.values):
+        raise ValueError(
+            f"{setting.name!r} varies {setting.vary or 'nothing'!r} over {list(setting.values)}; vary one of "
+            f"{', '.join(VARIED)} over one value or more."
+        )
+    if setting.vary == "reliability" and len(setting.terms) < 2:
+        raise ValueError(f"{setting.name!r} varies the reliability of a single expert, which is always 1; add another.")
+    if setting.vary == "steps" and (wrong := [v for v in setting.values if v < 1 or not float(v).is_integer()]):
+        raise ValueError(f"{setting.name!r} varies its steps and takes {wrong[0]:g}; take whole numbers from 1 on.")
+
+
+def _check_names(settings: tuple[Setting, ...], where: str) -> None:
+    """Check that rows, and the lines of a plot, can be told apart by their names."""
+    names = [name for s in settings for name in ([s.name] if s.vary else []) + [row.label for row in s.rows()]]
+    if repeated := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        raise ValueError(f"{where} has several rows named {repeated[0]!r}; give each a name of its own.")

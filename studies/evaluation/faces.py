@@ -1,0 +1,217 @@
+"""Held-out faces, drawn from seeds that no training set touches, and what sampled faces show of them."""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from mcdm_core.conditions.encoder import Encoder
+from mcdm_core.conditions.reading.sketch import edges
+from mcdm_core.expert.condition import Condition
+
+from ..data.captions import caption
+from ..data.face_parser import Parsed, parse_face
+from ..data.faces import ATTRIBUTES, Face, Frequencies, draw_face, render_face
+from ..metrics import (
+    FeatureNetwork,
+    drawing_features,
+    f1_score,
+    flat_noise,
+    high_frequency_energy,
+    intersection_over_union,
+    right_answers,
+)
+from .caption_reader import caption_reader
+from .config import DataConfig, Setting
+from .held_out import HeldOut, Tile, as_floats, asked, compared_seeds, is_one_picture
+from .mouth import mouth_reader
+from .reader import Reader
+from .similarity import measure_edges, measure_similarity
+
+MAPS = ("hair", "skin")
+CAPTION_ATTRIBUTES = ("hair_color", "skin_color", "background", "mouth")
+"""What maps leave open, so what a caption beside them can decide."""
+
+
+@dataclass(frozen=True)
+class HeldOutFace:
+    """A face with everything that describes it.
+
+    Attributes:
+        face: The face.
+        image: uint8, (H, W, 3).
+        maps: "hair" and "skin" → uint8 coverage, (H, W).
+        caption: Names `CAPTION_ATTRIBUTES`.
+    """
+
+    face: Face
+    image: np.ndarray
+    maps: dict[str, np.ndarray]
+    caption: str
+
+
+class Faces(HeldOut):
+    """See `HeldOut`; a face is drawn when it is first asked for."""
+
+    measures = ("maps", "similarity", "frechet", "attributes", "edges", "cleanness")
+    read = ("maps", "frechet", "attributes", "cleanness")
+    network = "the drawing features"
+
+    def __init__(self, config: DataConfig):
+        if config.count < 1:
+            raise ValueError("Expected the count of held-out faces in [data] and found none; add one, 300 say.")
+        if unknown := sorted(config.leading.keys() - ATTRIBUTES.keys()):
+            raise ValueError(f"Faces have no attributes {unknown} to lead with; they have {', '.join(ATTRIBUTES)}.")
+        for name, value in config.leading.items():
+            if value not in ATTRIBUTES[name]:
+                raise ValueError(f"Faces have no {value!r} as {name}; lead with one of {', '.join(ATTRIBUTES[name])}.")
+        self._config = config
+        self._frequencies = Frequencies(config.leading)
+        self._drawn: dict[int, HeldOutFace] = {}
+        self._parsed: tuple[np.ndarray | None, list[Parsed]] = (None, [])
+
+    def __len__(self) -> int:
+        return self._config.count
+
+    def __getitem__(self, index: int) -> HeldOutFace:
+        if index not in self._drawn:
+            rng = np.random.default_rng(self._config.seed + index)
+            face = draw_face(rng, self._frequencies, self._config.spread)
+            drawing = render_face(face, MAPS)
+            text = caption(face.attributes, rng, CAPTION_ATTRIBUTES)
+            self._drawn[index] = HeldOutFace(face, drawing.image, drawing.maps, text)
+        return self._drawn[index]
+
+    @functools.cached_property
+    def images(self) -> np.ndarray:
+        """See `HeldOut`."""
+        return np.stack([self[i].image for i in range(len(self))])
+
+    def encode(self, name: str, encoder: Encoder, sources: Sequence[int]) -> Condition:
+        """See `HeldOut`."""
+        if name == "text":
+            return encoder.encode_text([self[i].caption for i in sources])
+        if name == "sketch":
+            return encoder.encode_sketch(as_floats(np.stack([self[i].image for i in sources])))
+        return encoder.encode_map(self.map_of(name, sources), name)
+
+    def map_of(self, name: str, sources: Sequence[int]) -> Tensor:
+        """See `HeldOut`."""
+        if name not in MAPS:
+            return super().map_of(name, sources)
+        return as_floats(np.stack([self[i].maps[name] for i in sources]))
+
+    def tile(self, name: str, source: int) -> Tile:
+        """See `HeldOut`."""
+        if name == "text":
+            return self[source].caption
+        if name == "sketch":
+            return Image.fromarray(255 * edges(self[source].image).astype(np.uint8))
+        return Image.fromarray(self[source].maps[name] if name in MAPS else self[source].image)
+
+    @functools.cached_property
+    def features(self) -> FeatureNetwork:
+        """See `HeldOut`."""
+        return drawing_features()
+
+    def compared(self) -> np.ndarray:
+        """See `HeldOut`: further faces of the same kind, more than there are held out."""
+        rngs = map(np.random.default_rng, compared_seeds(self._config))
+        return np.stack([render_face(draw_face(rng, self._frequencies, self._config.spread)).image for rng in rngs])
+
+    def measure(self, group: str, images: np.ndarray, setting: Setting | None) -> dict[str, np.ndarray]:
+        """See `HeldOut`."""
+        count = len(images)
+        if group == "similarity":
+            if not is_one_picture(setting):
+                return {}
+            return measure_similarity(images, self.images[:count], self.features)
+        if group == "edges":
+            sources = asked(setting, "sketch", count, self)
+            return {} if sources is None else measure_edges(images, self.images[sources])
+        parsed = self._parse(images)
+        if group == "cleanness":
+            return measure_cleanness(images, parsed, self.images)
+        if group == "maps":
+            asked_for = {name: asked(setting, name, count, self) for name in MAPS}
+            if not any(asked_for.values()):
+                return {}
+            # What was not asked for is compared with the picture's own: how much one map tells of the other.
+            return measure_maps(
+                parsed,
+                {
+                    name: np.stack([self[i].maps[name] for i in sources or range(count)])
+                    for name, sources in asked_for.items()
+                },
+            )
+        sources = asked(setting, "text", count, self)
+        if sources is None:
+            return {}
+        scores = caption_reader().score(images, [self[i].caption for i in sources])
+        attributes = measure_attributes(images, parsed, [self[i].face.attributes for i in sources], mouth_reader())
+        return attributes | {"caption score": scores}
+
+    def _parse(self, images: np.ndarray) -> list[Parsed]:
+        """What the parser reads; several groups of measures ask for the same pictures in a row."""
+        if self._parsed[0] is not images:
+            self._parsed = images, [parse_face(image) for image in images]
+        return self._parsed[1]
+
+
+def measure_maps(parsed: Sequence[Parsed], maps: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """IoU and F1 of parsed maps with those asked for, and their means over the maps.
+
+    Args:
+        parsed: What the parser reads in each picture.
+        maps: Map name → uint8 coverage, (B, H, W).
+    """
+    shown = {name: [getattr(p, name) for p in parsed] for name in maps}
+    measures: dict[str, np.ndarray] = {}
+    for label, score in (("IoU", intersection_over_union), ("F1", f1_score)):
+        of_maps = {
+            f"{name} {label}": np.array([score(p, m > 127) for p, m in zip(shown[name], maps[name], strict=True)])
+            for name in maps
+        }
+        measures |= {f"m{label}": np.mean([*of_maps.values()], axis=0)} | of_maps
+    return measures
+
+
+def measure_attributes(
+    images: np.ndarray, parsed: Sequence[Parsed], wanted: Sequence[dict[str, str]], reader: Reader
+) -> dict[str, np.ndarray]:
+    """Whether each picture shows what its caption names, 0 or 1, and the mean over attributes.
+
+    Args:
+        images: uint8 samples, (B, H, W, 3).
+        parsed: What the parser reads in each: the colours.
+        wanted: Attributes that each caption names.
+        reader: Reads mouths.
+    """
+    read = {name: [p.colors[name] for p in parsed] for name in parsed[0].colors} | {"mouth": reader.read(images)}
+    right = {
+        name.replace("_", " "): right_answers(values, [attributes[name] for attributes in wanted])
+        for name, values in read.items()
+    }
+    return {"attributes": np.mean([*right.values()], axis=0)} | right
+
+
+def measure_cleanness(images: np.ndarray, parsed: Sequence[Parsed], references: np.ndarray) -> dict[str, np.ndarray]:
+    """High-frequency energy relative to drawn faces, and how flat the flat areas are (mean deviation, of 255)."""
+    drawn = high_frequency_energy(references)
+    return {
+        "high-frequency energy": np.array([high_frequency_energy(image[None]) / drawn for image in images]),
+        "deviation in flat areas": np.array(
+            [flat_noise(image[None], flat_area(p)[None]) for image, p in zip(images, parsed, strict=True)]
+        ),
+    }
+
+
+def flat_area(parsed: Parsed) -> np.ndarray:
+    """Pixels whose whole 3×3 neighbourhood the parser gives to one part, (H, W)."""
+    flat = np.zeros(parsed.hair.shape, dtype=bool)
+    for part in (parsed.hair, parsed.skin):
+        flat[1:-1, 1:-1] |= np.lib.stride_tricks.sliding_window_view(part, (3, 3)).all(axis=(-2, -1))
+    return flat

@@ -1,0 +1,179 @@
+"""What an evaluation writes: figures and raw values as CSV, a table, a plot, and pictures side by side."""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from matplotlib.figure import Figure as Plot
+from PIL import Image
+
+from mcdm_core.pictures.files import labelled_grid
+
+from .config import EvaluationConfig
+from .held_out import HeldOut, Tile
+
+log = logging.getLogger(__name__)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from .run import Row
+
+PLOTTED = 4  # measures of a plot, where none are named
+DPI = 110
+
+
+class Report:
+    """Writes an evaluation.
+
+    Args:
+        config: The evaluation.
+        held_out: Its pictures.
+        rows: What was measured: of the pictures themselves, then of each setting.
+    """
+
+    def __init__(self, config: EvaluationConfig, held_out: HeldOut, rows: Sequence[Row]):
+        self.config, self.held_out, self.rows = config, held_out, rows
+        self.measures = list(dict.fromkeys(name for row in rows for name in row.figures))
+        if unknown := [name for name in (*config.tabled, *config.plotted) if name not in self.measures]:
+            log.warning("There is no figure %s to show; there are %s.", unknown, ", ".join(self.measures))
+
+    def write(self, out: Path) -> Path:
+        """Write everything into a folder; returns the table's file."""
+        out.mkdir(parents=True, exist_ok=True)
+        _write_csv(out / "figures.csv", self._figures())
+        _write_csv(out / "pictures.csv", self._values())
+        (out / "table.md").write_text(self.table(), encoding="utf-8", newline="\n")
+        if self.measures:  # sets too small for a Fréchet distance, where that alone is asked for, have none
+            self._plot().savefig(out / "plot.png", dpi=DPI)
+        if self.config.shown:
+            self._pictures().save(out / "samples.png")
+        return out / "table.md"
+
+    def table(self) -> str:
+        """The figures as Markdown, a row a setting."""
+        tabled = [name for name in self.config.tabled if name in self.measures] or self.measures
+        lines = [f"## {self.config.title}", "", self._circumstances(), ""]
+        lines.append(f"| | n | {' | '.join(tabled)} |")
+        lines.append("|---" * (len(tabled) + 2) + "|")
+        for row in self.rows:
+            figures = [str(row.figures[name]) if name in row.figures else "" for name in tabled]
+            label = row.label.replace("|", r"\|")
+            lines.append(f"| {label} | {len(row.images)} | {' | '.join(figures)} |")
+        return "\n".join([*lines, *(["", self.config.note] if self.config.note else [])]) + "\n"
+
+    def _circumstances(self) -> str:
+        data = self.config.data
+        what = "pictures of a folder"
+        if data.kind != "folder":
+            what = f"{data.kind} of the seeds {data.seed} to {data.seed + data.count - 1}"
+            what += f", leading {data.leading}" if data.leading else ""
+            what += f", spread {data.spread:g}" if data.spread != 1 else ""
+        rows = self.config.rows
+        steps, etas = sorted({row.steps for row in rows}), sorted({row.eta for row in rows})
+        precisions = {row.autocast: None for row in rows if row.rule != "gan"}
+        numbers = " and ".join("bfloat16" if autocast else "float32" for autocast in precisions)
+        over = f" Distances are over {self.held_out.network}." if self._has_distances() else ""
+        return (
+            f"{len(self.held_out)} {what}; DDIM, {_listed(steps)} steps, η = {_listed(etas)}, {numbers}; picture i "
+            f"starts from the noise of seed i.{over} In brackets 95 % bootstrap intervals over pictures."
+        )
+
+    def _has_distances(self) -> bool:
+        return any("distance" in name for name in self.measures)
+
+    def _figures(self) -> Iterable[Sequence[object]]:
+        yield "setting", "varied", "value", "n", "measure", "figure", "low", "high"
+        for row in self.rows:
+            varied, value = (row.setting.vary, row.setting.value) if row.setting else ("", None)
+            for name, figure in row.figures.items():
+                bounds = [f"{number:.5g}" for number in (figure.value, figure.low, figure.high)]
+                yield row.label, varied, "" if value is None else f"{value:g}", len(row.images), name, *bounds
+
+    def _values(self) -> Iterable[Sequence[object]]:
+        names = list(dict.fromkeys(name for row in self.rows for name in row.values))
+        yield "setting", "picture", *names
+        for row in self.rows:
+            for i in range(len(row.images)):
+                yield row.label, i, *(f"{row.values[name][i]:.4g}" if name in row.values else "" for name in names)
+
+    def _plot(self) -> Plot:
+        # Small sets have no Fréchet distance.
+        plotted = [name for name in self.config.plotted if name in self.measures]
+        measures = plotted or self.measures[:PLOTTED]
+        varied = any(row.setting and row.setting.vary for row in self.rows)
+        plot = Plot(figsize=(4.2 * len(measures), 3.6 if varied else 1.2 + 0.32 * len(self.rows)), layout="constrained")
+        plot.suptitle(self.config.title)
+        panels = plot.subplots(1, len(measures), squeeze=False, sharey=not varied)[0]
+        for axes, measure in zip(panels, measures, strict=True):
+            axes.set_title(measure, fontsize=10)
+            (self._draw_lines if varied else self._draw_rows)(axes, measure)
+        return plot
+
+    def _draw_lines(self, axes: Axes, measure: str) -> None:
+        """A line for each varied setting; the others level."""
+        lines: dict[str, list[Row]] = {}
+        for row in self.rows:
+            if measure in row.figures:
+                lines.setdefault(row.setting.name if row.setting else row.label, []).append(row)
+        for name, rows in lines.items():
+            if rows[0].setting is None or not rows[0].setting.vary:
+                axes.axhline(rows[0].figures[measure].value, linestyle=":", color="gray", label=name)
+                continue
+            values = [row.setting.value or 0.0 for row in rows if row.setting]
+            axes.errorbar(values, *_bars(rows, measure), marker="o", capsize=3, label=name)
+            axes.set_xlabel(rows[0].setting.vary)
+        axes.legend(fontsize=7)
+
+    def _draw_rows(self, axes: Axes, measure: str) -> None:
+        """A point for each setting, from above."""
+        rows = {-i: row for i, row in enumerate(self.rows) if measure in row.figures}
+        values, errors = _bars(list(rows.values()), measure)
+        axes.errorbar(values, list(rows), xerr=errors, fmt="o", capsize=3)
+        axes.set_yticks([-i for i in range(len(self.rows))], [row.label for row in self.rows], fontsize=8)
+
+    def _pictures(self) -> Image.Image:
+        """What was asked for, then the samples of each setting, a line a picture."""
+        terms = [term for setting in self.config.settings for term in setting.terms]
+        asked = list(dict.fromkeys((name, term.shift) for term in terms for name in term.condition))
+        rows = [row for row in self.rows if row.setting]
+        count = min(self.config.shown, *(len(row.images) for row in rows))
+        columns = [_asked_title(*each) for each in asked] + [_title(row.label) for row in rows]
+        lines: list[list[Tile]] = []
+        for i in range(count):
+            tiles = [self.held_out.tile(name, self.held_out.sources(shift, [i])[0]) for name, shift in asked]
+            lines.append([*tiles, *(Image.fromarray(row.images[i]) for row in rows)])
+        return labelled_grid(columns, lines)
+
+
+def _bars(rows: Sequence[Row], measure: str) -> tuple[list[float], list[list[float]]]:
+    figures = [row.figures[measure] for row in rows]
+    below, above = [f.value - f.low for f in figures], [f.high - f.value for f in figures]
+    return [f.value for f in figures], [[max(0.0, b) for b in below], [max(0.0, a) for a in above]]
+
+
+def _asked_title(name: str, shift: int) -> str:
+    return f"{name} of\nanother picture" if shift else name
+
+
+def _title(label: str, width: int = 22) -> str:
+    """A label over lines of about `width` letters, none of which ends within an equation."""
+    lines = [""]
+    for word in label.replace(" = ", "=").split():
+        if lines[-1] and len(lines[-1]) + len(word) > width:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {word}".strip()
+    return "\n".join(lines).replace("=", " = ")
+
+
+def _listed(numbers: Sequence[float]) -> str:
+    return ", ".join(f"{number:g}" for number in numbers)
+
+
+def _write_csv(path: Path, lines: Iterable[Sequence[object]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows(lines)

@@ -1,0 +1,138 @@
+"""One evaluation: sample every setting, measure the pictures, and write what was found."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mcdm_core.checkpoints.experts import read_metadata
+
+from ..baselines import load_gan
+from ..data.faces import IMAGE_SIZE
+from ..metrics import Figure, feature_vectors, frechet_figure
+from .config import EvaluationConfig, Setting
+from .held_out import HeldOut
+from .kinds import open_held_out
+from .predictions import PREDICTIONS, measure_predictions
+from .report import Report
+from .sampling import draw_samples
+
+log = logging.getLogger(__name__)
+
+FRECHET = "Fréchet distance"
+FEWEST = 3  # pictures a feature: with fewer, the distance says little (studies/metrics.md)
+REAL = "the pictures themselves"
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was measured of one setting.
+
+    Attributes:
+        setting: The setting; None for the held-out pictures themselves.
+        images: Its samples, uint8, (B, H, W, 3).
+        values: Measure → a value a picture, (B,).
+        figures: Measure → the mean, or the measure of the whole set, with its interval.
+    """
+
+    setting: Setting | None
+    images: np.ndarray
+    values: dict[str, np.ndarray]
+    figures: dict[str, Figure]
+
+    @property
+    def label(self) -> str:
+        """Names the row."""
+        return self.setting.label if self.setting else REAL
+
+
+class Evaluation:
+    """Samples and measures settings of one configuration.
+
+    Args:
+        config: The evaluation.
+        out: Folder for what is written.
+        samples: Folder for the samples; those that it holds are not drawn again, whichever evaluation drew them.
+        workers: Processes.
+
+    Raises:
+        ValueError: The pictures have no such measures, or cannot be drawn or read.
+    """
+
+    def __init__(self, config: EvaluationConfig, out: Path, samples: Path, workers: int):
+        self.config, self.out, self.samples, self.workers = config, out, samples, workers
+        self.held_out: HeldOut = open_held_out(config.data)
+        groups = config.measures or self.held_out.measures
+        known = (*self.held_out.measures, PREDICTIONS)
+        if unknown := [name for name in groups if name not in known]:
+            raise ValueError(
+                f"There is no measure {unknown[0]!r} of {config.data.kind}; choose among {', '.join(known)}."
+            )
+        check_experts(config)
+        self.groups = groups
+        self._compared: np.ndarray | None = None
+
+    def run(self) -> Path:
+        """Do all of it; returns the table's file."""
+        rows = [self._measured(None, self.held_out.images)]
+        for row in self.config.rows:
+            count = min(row.count or len(self.held_out), len(self.held_out))
+            images = draw_samples(row, self.config.data, self.config.experts, count, self.samples, self.workers)
+            rows.append(self._measured(row, images))
+            log.info("%s: %s", row.label, ", ".join(f"{n} {f}" for n, f in rows[-1].figures.items()))
+        return Report(self.config, self.held_out, rows).write(self.out)
+
+    def _measured(self, setting: Setting | None, images: np.ndarray) -> Row:
+        groups = [name for name in self.groups if setting or name in self.held_out.read]
+        values: dict[str, np.ndarray] = {}
+        for group in groups:
+            if setting and group == PREDICTIONS:
+                values |= measure_predictions(setting, self.config.experts, self.held_out, len(images))
+            elif group != "frechet":
+                values |= self.held_out.measure(group, images, setting)
+        figures = {name: figure_of(measured) for name, measured in values.items() if not np.isnan(measured).all()}
+        if "frechet" in groups and (figure := self._frechet(images)):
+            figures[FRECHET] = figure
+        return Row(setting, images, values, figures)
+
+    def _frechet(self, images: np.ndarray) -> Figure | None:
+        network = self.held_out.features
+        vectors = feature_vectors(images, network)
+        if len(vectors) < FEWEST * vectors.shape[1]:
+            log.warning(
+                "%d pictures are too few for a Fréchet distance over %d features, which takes %d times as many.",
+                *vectors.shape,
+                FEWEST,
+            )
+            return None
+        if self._compared is None:
+            self._compared = feature_vectors(self.held_out.compared(), network)
+        return frechet_figure(vectors, self._compared)
+
+
+def check_experts(config: EvaluationConfig) -> None:
+    """Refuse experts that are not there or whose pictures have another size, before anything is sampled.
+
+    Raises:
+        ValueError: One sentence says which and what to do.
+    """
+    size = config.data.image_size if config.data.kind == "folder" else IMAGE_SIZE
+    gans = {term.expert for setting in config.settings if setting.rule == "gan" for term in setting.terms}
+    for name in {term.expert: None for setting in config.settings for term in setting.terms}:
+        path = config.experts[name]
+        if not path.is_file():
+            raise ValueError(
+                f"Expected the expert {name!r} at {path} and found no file; train or download it, or correct [experts]."
+            )
+        own = load_gan(path).config.image_size if name in gans else read_metadata(path).image_size
+        if own != size:
+            raise ValueError(
+                f"The expert {name!r} draws pictures of {own} pixels and [data] has pictures of {size}; set image_size "
+                "of a folder to that of its experts, and evaluate experts of one size together."
+            )
+
+
+def figure_of(values: np.ndarray) -> Figure:
+    """Mean of the pictures that have a value; one at least."""
+    return Figure.of(values[~np.isnan(values)])

@@ -1,0 +1,175 @@
+"""Samples of held-out conditions, in parallel processes, each batch written once so that a run can be resumed."""
+
+import functools
+import hashlib
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from mcdm_core.checkpoints.experts import load_expert
+from mcdm_core.conditions.reading.maps import read_map
+from mcdm_core.expert.condition import Condition
+from mcdm_core.expert.expert import Expert
+from mcdm_core.pictures.files import as_bytes
+from mcdm_core.product.denoiser import OwnNullDenoiser, ProductDenoiser
+from mcdm_core.product.term import Term
+from mcdm_core.sampling import sample_product
+
+from ..baselines import load_gan
+from ..data.faces import DRAWING_VERSION
+from .config import DataConfig, Setting, TermConfig
+from .faces import MAPS
+from .held_out import HeldOut
+from .kinds import open_held_out
+
+BATCH = 20
+VERSION = 1  # counts changes to how samples are drawn: those drawn before one are not used after it
+_NOISE_SEED = 1_000_000  # of the noise that ancestral sampling adds; apart from the start noise
+RULES = {"product": ProductDenoiser, "own-null": OwnNullDenoiser}
+
+
+@dataclass(frozen=True)
+class _Job:
+    setting: Setting
+    data: DataConfig
+    experts: Mapping[str, Path]
+    indices: range
+    path: Path
+
+
+def draw_samples(
+    setting: Setting, data: DataConfig, experts: Mapping[str, Path], count: int, out: Path, workers: int
+) -> np.ndarray:
+    """Sample a setting, or read what an earlier run has left.
+
+    Args:
+        setting: What to sample.
+        data: Held-out pictures that the conditions are taken from.
+        experts: Name → file.
+        count: Number of samples.
+        out: Folder for the samples.
+        workers: Processes, each on one thread.
+
+    Returns:
+        uint8, (count, H, W, 3).
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    key = sample_key(setting, data, experts)
+    jobs = [_Job(setting, data, experts, b, out / f"{key}_{b.start:05d}_{len(b)}.npy") for b in batches_of(count)]
+    missing = [job for job in jobs if not job.path.exists()]
+    if missing:
+        # A forked child inherits the parent's thread pools, which torch cannot use there: spawn.
+        context = torch.multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(workers, mp_context=context) as pool:
+            list(tqdm(pool.map(_run, missing), total=len(missing), desc=setting.label, unit="batch"))
+    return np.concatenate([np.load(job.path) for job in jobs])
+
+
+def batches_of(count: int) -> list[range]:
+    """Indices of the pictures that are sampled together."""
+    return [range(start, min(start + BATCH, count)) for start in range(0, count, BATCH)]
+
+
+def sample_key(setting: Setting, data: DataConfig, experts: Mapping[str, Path]) -> str:
+    """Names the samples on disk: changes with whatever decides them, also in the experts' files and the folder."""
+    decisive = replace(setting, name="", count=0, vary="", values=(), value=None)
+    pictures = replace(data, path="", features="", count=data.count if any(term.shift for term in setting.terms) else 0)
+    versions = (VERSION, DRAWING_VERSION, BATCH)
+    digest = hashlib.sha256(f"{decisive!r} {pictures!r} {versions!r}".encode())
+    if data.path:
+        digest.update(_digest_of_folder(Path(data.path)))
+    for term in setting.terms:
+        digest.update(_digest(experts[term.expert]))
+    return digest.hexdigest()[:12]
+
+
+@functools.cache
+def _digest(path: Path) -> bytes:
+    return hashlib.sha256(path.read_bytes()).digest()
+
+
+@functools.cache
+def _digest_of_folder(folder: Path) -> bytes:
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(folder).as_posix()} {path.stat().st_size} ".encode())
+        digest.update(path.read_bytes())
+    return digest.digest()
+
+
+def _run(job: _Job) -> None:
+    torch.set_num_threads(1)
+    held_out = open_held_out(job.data)
+    sample = _sample_gan if job.setting.rule == "gan" else _sample_experts
+    samples = sample(job, held_out)
+    partial = job.path.with_suffix(".partial.npy")
+    np.save(partial, as_bytes(samples).permute(0, 2, 3, 1).numpy())
+    partial.replace(job.path)
+
+
+def _sample_experts(job: _Job, held_out: HeldOut) -> Tensor:
+    terms = terms_of(job.setting, job.experts, held_out, job.indices)
+    noise = start_noise(terms[0].expert, job.indices)
+    generator = _generator(_NOISE_SEED + job.indices.start)
+    rule = RULES[job.setting.rule]
+    with torch.autocast("cpu", torch.bfloat16, enabled=job.setting.autocast):
+        return sample_product(terms, noise, str(job.setting.steps), job.setting.eta, generator, rule=rule)
+
+
+def terms_of(setting: Setting, experts: Mapping[str, Path], held_out: HeldOut, indices: range) -> list[Term]:
+    """The experts of a setting, with what they are told of the pictures of these indices."""
+    terms = []
+    for term in setting.terms:
+        expert = _expert(experts[term.expert], setting.autocast)
+        condition = condition_of(term, expert, held_out, indices)
+        null = expert.encoder.null(len(indices)) if condition is None else expert.encoder.null_like(condition)
+        terms.append(Term(expert, condition, null, term.weight, term.reliability, start=term.start, end=term.end))
+    return terms
+
+
+def start_noise(expert: Expert, indices: range) -> Tensor:
+    """Standard normal noise for this expert's pictures, of one seed each; (B, C, H, W)."""
+    shape = expert.channels, expert.image_size, expert.image_size
+    return torch.stack([torch.randn(shape, generator=_generator(i)) for i in indices])
+
+
+def _sample_gan(job: _Job, held_out: HeldOut) -> Tensor:
+    (term,) = job.setting.terms
+    gan = load_gan(job.experts[term.expert])
+    size = gan.config.image_size
+    known = MAPS[: gan.config.map_channels]
+    maps = torch.zeros(len(job.indices), gan.config.map_channels, size, size)
+    for name in term.condition:
+        if name not in known:
+            raise ValueError(f"The GAN {term.expert!r} reads {' and '.join(known)} maps, and no {name}; leave it out.")
+        sources = held_out.sources(term.shift, job.indices)
+        maps[:, known.index(name)] = read_map(held_out.map_of(name, sources), name, size)[:, 0]
+    return gan.generate(maps, list(job.indices))
+
+
+def condition_of(term: TermConfig, expert: Expert, held_out: HeldOut, indices: range) -> Condition | None:
+    """What the samples of these indices ask of an expert; maps of one network are merged into one row."""
+    if not term.condition:
+        return None
+    sources = held_out.sources(term.shift, indices)
+    conditions = [held_out.encode(name, expert.encoder, sources) for name in term.condition]
+    return functools.reduce(expert.encoder.merge, conditions)
+
+
+@functools.cache
+def _expert(path: Path, autocast: bool) -> Expert:
+    expert = load_expert(path)
+    expert.network.float()  # half precision is slow on most processors, and bfloat16 is what autocast makes of float32
+    if autocast:
+        expert.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return expert
+
+
+def _generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)

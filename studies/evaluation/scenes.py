@@ -1,0 +1,101 @@
+"""Held-out scenes: an animal by its class and a landscape by its caption (paper §4.2 and §7.2)."""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mcdm_core.conditions.encoder import Encoder
+from mcdm_core.expert.condition import Condition
+
+from ..data.animals import ANIMALS, TRAINING_DRAWINGS, draw_animal, stand_before
+from ..data.landscape_captions import landscape_caption
+from ..data.landscapes import ATTRIBUTES, Landscape, draw_landscape, render_landscape
+from ..metrics import FeatureNetwork, drawing_features, right_answers
+from .animals import animal_reader
+from .config import DataConfig, Setting
+from .held_out import HeldOut, Tile, asked, compared_seeds
+from .landscape_parser import parse_landscape
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a picture is asked to show.
+
+    Attributes:
+        animal: One of `ANIMALS`.
+        landscape: What it stands before.
+        caption: Names all attributes of the landscape.
+    """
+
+    animal: str
+    landscape: Landscape
+    caption: str
+
+
+def held_out_scene(seed: int) -> Scene:
+    """The scene of a seed; consecutive seeds go through the animals."""
+    rng = np.random.default_rng(seed)
+    landscape = replace(draw_landscape(rng), foreground="")  # there stands the animal
+    text = landscape_caption(landscape.attributes, rng, list(ATTRIBUTES))
+    return Scene(ANIMALS[seed % len(ANIMALS)], landscape, text)
+
+
+def render_scene(seed: int) -> np.ndarray:
+    """A drawing of that scene, uint8, (H, W, 3)."""
+    scene = held_out_scene(seed)
+    animal = draw_animal(np.random.default_rng((seed, 1)), (scene.animal,), TRAINING_DRAWINGS)
+    return stand_before(animal, render_landscape(scene.landscape))
+
+
+class Scenes(HeldOut):
+    """See `HeldOut`."""
+
+    measures = read = ("scene", "frechet")
+    network = "the drawing features"
+
+    def __init__(self, config: DataConfig):
+        if config.count < 1:
+            raise ValueError("Expected the count of held-out scenes in [data] and found none; add one, 300 say.")
+        self._config = config
+        self.scenes = [held_out_scene(config.seed + i) for i in range(config.count)]
+
+    def __len__(self) -> int:
+        return len(self.scenes)
+
+    @functools.cached_property
+    def images(self) -> np.ndarray:
+        """See `HeldOut`."""
+        return np.stack([render_scene(self._config.seed + i) for i in range(len(self))])
+
+    def encode(self, name: str, encoder: Encoder, sources: Sequence[int]) -> Condition:
+        """See `HeldOut`."""
+        if name == "class":
+            return encoder.encode_class([1 + ANIMALS.index(self.scenes[i].animal) for i in sources])
+        if name == "text":
+            return encoder.encode_text([self.scenes[i].caption for i in sources])
+        raise ValueError(f"Scenes have a class and a text, and no {name}; ask for one of these.")
+
+    def tile(self, name: str, source: int) -> Tile:
+        """See `HeldOut`."""
+        return self.scenes[source].animal if name == "class" else self.scenes[source].caption
+
+    @functools.cached_property
+    def features(self) -> FeatureNetwork:
+        """See `HeldOut`."""
+        return drawing_features()
+
+    def compared(self) -> np.ndarray:
+        """See `HeldOut`: drawings of further scenes."""
+        return np.stack([render_scene(seed) for seed in compared_seeds(self._config)])
+
+    def measure(self, group: str, images: np.ndarray, setting: Setting | None) -> dict[str, np.ndarray]:
+        """See `HeldOut`: whether each picture shows its animal and its landscape, asked for or not; 0 or 1."""
+        own = list(range(len(images)))
+        animals, landscapes = (asked(setting, name, len(images), self) or own for name in ("class", "text"))
+        read, parsed = animal_reader().read(images), [parse_landscape(image) for image in images]
+        wanted = [self.scenes[i].landscape.attributes for i in landscapes]
+        right = {name: right_answers([p[name] for p in parsed], [w[name] for w in wanted]) for name in ATTRIBUTES}
+        animal = right_answers(read, [self.scenes[i].animal for i in animals])
+        return {"animal": animal, "landscape": np.mean([*right.values()], axis=0), **right}

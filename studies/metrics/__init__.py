@@ -1,0 +1,45 @@
+"""Measures of pictures, of what they show, and of sets of them, each beside its source.
+
+Pictures are uint8, (N, H, W, 3), maps boolean. A measure of one picture gives a value a picture, and `Figure.of` their
+mean with its bootstrap interval; the Fréchet distance is of whole sets. studies/metrics.md says which is for what.
+"""
+
+from .accuracy import attribute_accuracy, class_accuracy, right_answers
+from .bootstrap import Figure, bootstrap_interval, pivotal_figure
+from .captions import caption_score
+from .cleanness import flat_noise, high_frequency_energy
+from .features import DrawingFeatures, FeatureNetwork, PictureFeatures, drawing_features, feature_vectors
+from .frechet import frechet_distance, frechet_figure
+from .naturalness import niqe
+from .perceptual import perceptual_distance
+from .resnet import resnet_features
+from .segmentation import boundary_f1, f1_score, intersection_over_union, mean_f1, mean_iou
+from .similarity import structural_similarity
+
+__all__ = [
+    "DrawingFeatures",
+    "FeatureNetwork",
+    "Figure",
+    "PictureFeatures",
+    "attribute_accuracy",
+    "bootstrap_interval",
+    "boundary_f1",
+    "caption_score",
+    "class_accuracy",
+    "drawing_features",
+    "f1_score",
+    "feature_vectors",
+    "flat_noise",
+    "frechet_distance",
+    "frechet_figure",
+    "high_frequency_energy",
+    "intersection_over_union",
+    "mean_f1",
+    "mean_iou",
+    "niqe",
+    "perceptual_distance",
+    "pivotal_figure",
+    "resnet_features",
+    "right_answers",
+    "structural_similarity",
+]

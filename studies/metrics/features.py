@@ -1,0 +1,105 @@
+"""The stated feature network of drawn pictures, and what every feature network gives."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn as nn
+from safetensors.torch import load_file
+from torch import Tensor
+
+from mcdm_core.networks.image_encoder import ImageEncoder
+
+from .pictures import checked_pictures
+
+WEIGHTS = Path(__file__).with_name("drawing_features.safetensors")
+DIM, WIDTH = 64, 16
+IMAGE_SIZE = 64
+BATCH = 256
+
+
+class PictureFeatures(NamedTuple):
+    """What a feature network makes of pictures.
+
+    Attributes:
+        layers: Activations of its layers, (B, C, H, W) each, the sizes of their own: for `perceptual_distance`.
+        vector: (B, D), for `frechet_distance`.
+    """
+
+    layers: tuple[Tensor, ...]
+    vector: Tensor
+
+
+FeatureNetwork = Callable[[Tensor], PictureFeatures]
+"""Maps pictures in [−1, 1], (B, 3, H, W), to their features."""
+
+
+class DrawingFeatures(nn.Module):
+    """Features that tell what drawn faces and scenes show, and how blurred and how noisy they are.
+
+    A small convolutional network with 64 outputs, and a linear classifier of these for each attribute. It is trained
+    (`python -m mcdm_core evaluate train-features`) on seeds of its own, and takes no part in training any expert.
+
+    Args:
+        classes: Attribute → number of its values.
+    """
+
+    def __init__(self, classes: Mapping[str, int]):
+        super().__init__()
+        self.encoder = ImageEncoder(DIM, WIDTH)
+        self.heads = nn.ModuleDict({name: nn.Linear(DIM, count) for name, count in classes.items()})
+
+    def forward(self, pictures: Tensor) -> PictureFeatures:
+        """Features of pictures in [−1, 1], (B, 3, 64, 64).
+
+        Raises:
+            ValueError: The pictures have another size.
+        """
+        height, width = pictures.shape[2:]
+        if (height, width) != (IMAGE_SIZE, IMAGE_SIZE):
+            raise ValueError(
+                f"The features of drawings need pictures of {IMAGE_SIZE} × {IMAGE_SIZE} pixels, but got {height} × "
+                f"{width}; resize them, or use `resnet_features` for pictures of another kind."
+            )
+        layers = []
+        hidden = pictures
+        for stage in self.encoder.stages:
+            hidden = stage(hidden)
+            layers.append(hidden)
+        return PictureFeatures(tuple(layers), self.encoder.head(hidden))
+
+    def logits(self, pictures: Tensor) -> dict[str, Tensor]:
+        """Attribute → logits of its values, (B, number of values); pictures as in `forward`."""
+        vector = self(pictures).vector
+        return {name: head(vector) for name, head in self.heads.items()}
+
+
+def drawing_features(path: Path = WEIGHTS) -> DrawingFeatures:
+    """The trained network of drawn pictures of 64 × 64 pixels."""
+    weights = {name: tensor.float() for name, tensor in load_file(path).items()}
+    biases = {name: tensor for name, tensor in weights.items() if name.startswith("heads.") and name.endswith(".bias")}
+    network = DrawingFeatures({name.split(".")[1]: len(bias) for name, bias in biases.items()})
+    network.load_state_dict(weights)
+    return network.eval()
+
+
+@torch.no_grad()
+def feature_vectors(images: np.ndarray, network: FeatureNetwork) -> np.ndarray:
+    """Features of pictures, as `frechet_distance` takes them.
+
+    Args:
+        images: uint8, (N, H, W, 3), of a size that the network takes.
+        network: Where the features come from.
+
+    Returns:
+        float64, (N, D).
+    """
+    chunks = to_network(images).split(BATCH)
+    return torch.cat([network(chunk).vector for chunk in chunks]).double().numpy()
+
+
+def to_network(images: np.ndarray) -> Tensor:
+    """uint8 pictures, (N, H, W, 3), as float in [−1, 1], (N, 3, H, W)."""
+    return torch.from_numpy(np.array(checked_pictures(images))).permute(0, 3, 1, 2).float() / 127.5 - 1

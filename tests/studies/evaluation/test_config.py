@@ -1,0 +1,245 @@
+"""Configurations of evaluations: what they mean, and what is refused."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from studies.evaluation.config import Setting, TermConfig, load_evaluation
+
+CONFIGS = Path(__file__).parents[3] / "studies" / "configs" / "evaluate"
+HAIR, SKIN, LENT = TermConfig("hair", ("hair",), 2.0), TermConfig("skin", ("skin",), 3.0), TermConfig("free", weight=0)
+
+PLAIN = """
+title = "Two maps"
+[data]
+kind = "faces"
+count = 10
+[sampling]
+steps = 20
+eta = 0.5
+[experts]
+hair = "../hair.safetensors"
+skin = "/elsewhere/skin.safetensors"
+[[settings]]
+name = "united"
+terms = [
+    { expert = "hair", condition = "hair", weight = 2.0 },
+    { expert = "skin", condition = ["skin", "hair"], shift = 1, end = 0.5 },
+]
+"""
+UNITED = PLAIN[PLAIN.index("[[settings]]") :]
+
+
+@pytest.fixture
+def load(tmp_path):
+    def load_text(text, *limits):
+        path = tmp_path / "some" / "evaluation.toml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        return load_evaluation(path, *limits)
+
+    return load_text
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.stem)
+def test_the_configurations_of_the_repository_load(path):
+    config = load_evaluation(path)
+    assert config.title
+    rows = [row.label for setting in config.settings for row in setting.rows()]
+    assert len(set(rows)) == len(rows)
+    assert all(setting.count <= config.data.count for setting in config.settings)
+
+
+def test_there_are_configurations_to_load():
+    assert {"maps", "scenes", "reliability"} <= {path.stem for path in CONFIGS.glob("*.toml")}
+
+
+def test_sections_are_read(load, tmp_path):
+    config = load(PLAIN)
+    (united,) = config.settings
+    assert (united.steps, united.eta, united.rule, united.count, united.label) == (20, 0.5, "product", 0, "united")
+    assert united.terms == (
+        TermConfig("hair", ("hair",), 2.0),
+        TermConfig("skin", ("skin", "hair"), shift=1, end=0.5),
+    )
+    assert config.experts["hair"] == (tmp_path / "hair.safetensors").resolve()
+    assert config.experts["skin"] == Path("/elsewhere/skin.safetensors").resolve()
+    assert (config.data.path, config.data.features) == ("", "")
+
+
+def test_a_setting_may_differ_from_what_all_share(load):
+    config = load(PLAIN + UNITED.replace("united", "other") + "steps = 7\n")
+    assert [(setting.steps, setting.eta) for setting in config.settings] == [(20, 0.5), (7, 0.5)]
+
+
+def test_files_of_a_folder_lie_beside_the_configuration(load, tmp_path):
+    data = load(PLAIN.replace('"faces"', '"folder"\npath = "mine"\nfeatures = "resnet.pth"')).data
+    assert Path(data.path) == tmp_path / "some" / "mine"
+    assert Path(data.features) == tmp_path / "some" / "resnet.pth"
+
+
+@pytest.mark.parametrize(
+    ("configured", "limit", "expected"), [(10, 0, 10), (10, 4, 4), (10, 40, 10), (0, 4, 4), (0, 0, 0)]
+)
+def test_counts_are_limited_and_never_raised(configured, limit, expected, load):
+    text = PLAIN.replace("count = 10", f"count = {configured}") + f"count = {configured}\n"
+    config = load(text, limit)
+    assert (config.data.count, config.settings[0].count) == (expected, expected)
+
+
+def test_steps_are_limited_also_where_they_are_varied(load):
+    varied = UNITED.replace("united", "varied") + 'vary = "steps"\nvalues = [2, 5, 10]\n'
+    assert load(PLAIN, 0, 30).settings[0].steps == 20
+    config = load(PLAIN + varied, 0, 4)
+    assert [row.steps for setting in config.settings for row in setting.rows()] == [4, 2, 4]
+    assert [row.steps for row in load(PLAIN + varied).settings[1].rows()] == [2, 5, 10]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "match"),
+    [
+        ('title = "Two maps"', "", "incomplete: .*'title'"),
+        ('title = "Two maps"', 'titel = "Two maps"', r"evaluation\.toml has unknown names \['titel'\]"),
+        ('kind = "faces"', "", r"\[data\] of evaluation\.toml is incomplete: .*'kind'"),
+        ("count = 10", "counts = 10", r"\[data\] of evaluation\.toml has unknown names \['counts'\]"),
+        ("steps = 20", "stride = 20", r"the setting 'united' of evaluation\.toml has unknown names \['stride'\]"),
+        ("steps = 20", "steps = 0", "'united' takes 0 steps; take one or more"),
+        ("shift = 1", "shft = 1", r"a term of 'united' in evaluation\.toml has unknown names \['shft'\]"),
+        ('{ expert = "hair",', "{", "a term of 'united' in .* incomplete: .*'expert'"),
+        ('name = "united"', "", "'without a name' of evaluation.toml is incomplete: .*'name'"),
+        (UNITED, "", r"Expected \[\[settings\]\] in evaluation\.toml and found none"),
+        (UNITED, '[[settings]]\nname = "empty"\n', "The setting 'empty' has no terms"),
+        (UNITED, 2 * UNITED, r"evaluation\.toml has several rows named 'united'"),
+        ("count = 10", "count = -1", r"\[data\] of evaluation\.toml has count = -1; give a number of pictures"),
+        ("steps = 20", "count = -1", "'united' has count = -1; give a number of pictures, or 0 for all"),
+        ('hair = "../hair.safetensors"', "", r"asks for the expert 'hair', and \[experts\] has skin; name one"),
+        (
+            'name = "united"',
+            'name = "united"\nrule = "sum"',
+            "rule of 'united' is 'sum'; choose one of product, own-null",
+        ),
+        ('name = "united"', 'name = "united"\nrule = "gan"', "'united' asks a GAN and has 2 terms"),
+        ('name = "united"', 'name = "united"\nvary = "weight"', r"'united' varies 'weight' over \[\]"),
+        ('name = "united"', 'name = "united"\nvalues = [1.0]', r"'united' varies 'nothing' over \[1\.0\]"),
+        ('name = "united"', 'name = "united"\nvary = "shift"\nvalues = [1]', "varies 'shift' .* vary one of weight"),
+        ("[experts]", "[experts", "in TOML at"),
+        ("[experts]", "[expert]", r"Expected \[experts\] in evaluation\.toml and found none"),
+    ],
+)
+def test_what_is_of_no_use_is_refused(old, new, match, load):
+    assert PLAIN.count(old) == 1
+    with pytest.raises(ValueError, match=match):
+        load(PLAIN.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "match"),
+    [
+        ("steps = 20", 'steps = "20"', "'united' of .*: expected a whole number for steps and got '20'; correct it"),
+        ("steps = 20", "steps = true", "expected a whole number for steps and got True"),
+        ("eta = 0.5", 'eta = "0.5"', "expected a number for eta and got '0.5'"),
+        ("eta = 0.5", 'autocast = "yes"', "expected true or false for autocast and got 'yes'"),
+        ("eta = 0.5", "values = 2", "expected a list of numbers for values and got 2"),
+        ("eta = 0.5", 'values = [1, "2"]', r"expected a list of numbers for values and got \[1, '2'\]"),
+        ("weight = 2.0", 'weight = "2"', r"a term of 'united' in .*\.toml: expected a number for weight and got '2'"),
+        ('condition = "hair"', "condition = 3", "expected a list of texts for condition and got 3"),
+        ("count = 10", 'leading = "red"', r"\[data\] of .*\.toml: expected a table of texts for leading and got 'red'"),
+        (
+            "count = 10",
+            "leading = { hair_color = 3 }",
+            r"expected a table of texts for leading and got \{'hair_color': 3",
+        ),
+        ('"Two maps"', "3", r"^evaluation\.toml: expected a text for title and got 3"),
+        (
+            'hair = "../hair.safetensors"',
+            "hair = 3",
+            r"the path of a file for the expert 'hair' in \[experts\] of .* 3;",
+        ),
+        ('title = "Two maps"', 'title = "Two maps"\nmeasures = "maps"', "a list of texts for measures and got 'maps'"),
+    ],
+)
+def test_values_of_another_type_are_refused(old, new, match, load):
+    assert PLAIN.count(old) == 1
+    with pytest.raises(ValueError, match=match):
+        load(PLAIN.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("settings", "match"),
+    [
+        ("settings = [3]", "Expected each of the settings of .* to be a table and got 3"),
+        ('settings = [{ name = "a", terms = "hair" }]', "Expected a list as the terms of 'a' in .* and got 'hair'"),
+        ('settings = [{ name = "a", terms = ["hair"] }]', "Expected a term of 'a' in .* to be a table and got 'hair'"),
+        ('sampling = 3\nsettings = [{ name = "a" }]', r"Expected \[sampling\] of .* to be a table and got 3"),
+        ("data = 3\nsettings = [{}]", r"Expected \[data\] of .* to be a table and got 3"),
+    ],
+)
+def test_what_is_no_table_is_refused(settings, match, load):
+    with pytest.raises(ValueError, match=match):
+        load(
+            f'title = "A"\n{settings}\nexperts = {{}}\n' + ("" if "data =" in settings else '[data]\nkind = "faces"\n')
+        )
+
+
+@pytest.mark.parametrize(("values", "wrong"), [("[5, 7.5]", "7.5"), ("[0, 5]", "0"), ("[-2]", "-2"), ("[inf]", "inf")])
+def test_steps_vary_over_whole_numbers_only(values, wrong, load):
+    with pytest.raises(ValueError, match=f"'united' varies its steps and takes {wrong}; take whole numbers from 1 on"):
+        load(PLAIN + f'vary = "steps"\nvalues = {values}\n')
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "repeated"),
+    [
+        ('vary = "eta"\nvalues = [0, 1]', ('"united, eta 1"', ""), "united, eta 1"),
+        ('vary = "eta"\nvalues = [0, 1]', ('"united"', 'vary = "weight"\nvalues = [2]'), "united"),
+        ('vary = "eta"\nvalues = [0.1, 0.10000001]', ('"other"', ""), "united, eta 0.1"),
+    ],
+)
+def test_rows_and_lines_of_one_name_are_refused(first, second, repeated, load):
+    name, lines = second
+    other = UNITED.replace('"united"', name) + lines
+    with pytest.raises(ValueError, match=f"several rows named '{repeated}'; give each a name of its own"):
+        load(f"{PLAIN}{first}\n{other}\n")
+
+
+def test_the_reliability_of_one_expert_is_not_varied(load):
+    alone = '[[settings]]\nname = "alone"\nterms = [{ expert = "hair", condition = "hair" }]\n'
+    with pytest.raises(ValueError, match="'alone' varies the reliability of a single expert"):
+        load(PLAIN + alone + 'vary = "reliability"\nvalues = [0.5]\n')
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"nowhere\.toml"):
+        load_evaluation(tmp_path / "nowhere.toml")
+
+
+def test_a_setting_that_varies_nothing_is_one_row():
+    setting = Setting("a", (HAIR,))
+    assert setting.rows() == [setting]
+
+
+def test_each_value_is_a_row_in_order_and_once():
+    rows = Setting("a", (HAIR,), vary="eta", values=(1.0, 0.5, 1.0, 0.0)).rows()
+    assert [row.eta for row in rows] == [row.value for row in rows] == [0.0, 0.5, 1.0]
+    assert [row.label for row in rows] == ["a, eta 0", "a, eta 0.5", "a, eta 1"]
+
+
+def test_weights_vary_of_the_experts_that_have_one():
+    setting = Setting("a", (HAIR, SKIN, LENT), vary="weight", values=(0.5, 4.0))
+    assert [[term.weight for term in row.terms] for row in setting.rows()] == [[0.5, 0.5, 0.0], [4.0, 4.0, 0.0]]
+    assert all(replace(row, terms=setting.terms, value=None) == setting for row in setting.rows())
+
+
+def test_the_others_share_the_rest_of_the_reliability():
+    two = Setting("a", (HAIR, SKIN), vary="reliability", values=(0.0, 0.25, 1.0)).rows()
+    assert [[term.reliability for term in row.terms] for row in two] == [[0.0, 1.0], [0.25, 0.75], [1.0, 0.0]]
+    (three,) = Setting("a", (HAIR, SKIN, LENT), vary="reliability", values=(0.4,)).rows()
+    assert [term.reliability for term in three.terms] == pytest.approx([0.4, 0.3, 0.3])
+    assert [term.weight for term in three.terms] == [2.0, 3.0, 0.0]
+
+
+def test_steps_vary_in_whole_numbers():
+    rows = Setting("a", (HAIR,), vary="steps", values=(5.0, 20.0)).rows()
+    assert [row.steps for row in rows] == [5, 20]
+    assert all(isinstance(row.steps, int) for row in rows)  # "5.0" is no spacing

@@ -1,0 +1,173 @@
+"""Held-out faces: what experts are told of them, and what is measured of pictures with known answers."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from mcdm_core.conditions import MapEncoder, SketchEncoder, TextEncoder, TextTower, edges
+from studies.data.faces import ATTRIBUTES, MOUTHS
+from studies.evaluation import faces as faces_module
+from studies.evaluation import held_out
+from studies.evaluation.config import DataConfig, Setting, TermConfig
+from studies.evaluation.faces import CAPTION_ATTRIBUTES, Faces
+from studies.evaluation.kinds import open_held_out
+
+from ...support.evaluations import biased_reader
+
+COUNT = 6
+DATA = DataConfig("faces", seed=24_000_000, count=COUNT)
+OWN = range(COUNT)
+NEXT = [1, 2, 3, 4, 5, 0]
+
+
+@pytest.fixture(scope="module")
+def faces():
+    return open_held_out(DATA)
+
+
+@pytest.fixture
+def reader(tmp_path, monkeypatch):
+    reader = biased_reader(tmp_path / "mouths.safetensors", MOUTHS, "smiling")
+    monkeypatch.setattr(faces_module, "mouth_reader", lambda: reader)
+
+
+def asks(*names, shift=0, weight=1.0):
+    return Setting("", tuple(TermConfig(name, (name,), weight, shift=shift) for name in names))
+
+
+def test_real_renders_are_the_ceiling(faces):
+    maps = faces.measure("maps", faces.images, None)
+    assert list(maps) == ["mIoU", "hair IoU", "skin IoU", "mF1", "hair F1", "skin F1"]
+    assert maps["mIoU"].min() > 0.8
+    similarity = faces.measure("similarity", faces.images, None)
+    assert similarity["SSIM"] == pytest.approx(np.ones(COUNT))
+    assert similarity["perceptual distance"] == pytest.approx(np.zeros(COUNT))
+    assert faces.measure("edges", faces.images, None)["edge F1"] == pytest.approx(np.ones(COUNT))
+    assert faces.measure("cleanness", faces.images, None)["high-frequency energy"].mean() == pytest.approx(1)
+    attributes = faces.measure("attributes", faces.images, None)
+    assert list(attributes) == ["attributes", "hair color", "skin color", "background", "mouth", "caption score"]
+    assert attributes["attributes"].mean() > 0.9
+
+
+@pytest.mark.parametrize(
+    ("group", "names", "worse"),
+    [("maps", ("hair", "skin"), "mIoU"), ("edges", ("sketch",), "edge F1"), ("attributes", ("text",), "attributes")],
+)
+def test_samples_are_measured_against_what_they_were_asked_for(group, names, worse, faces):
+    real = faces.measure(group, faces.images, None)
+    following = faces.measure(group, faces.images[NEXT], asks(*names, shift=1))  # picture i shows face i + 1
+    for name, values in real.items():
+        assert following[name] == pytest.approx(values[NEXT])
+    ignored = faces.measure(group, faces.images, asks(*names, shift=1))
+    assert ignored[worse].mean() < real[worse].mean() - 0.1
+
+
+def test_fewer_samples_are_measured_against_the_first_pictures(faces):
+    real, two = (faces.measure("maps", images, None) for images in (faces.images, faces.images[:2]))
+    assert all(np.array_equal(two[name], real[name][:2]) for name in real)
+
+
+def test_a_map_that_was_not_asked_for_is_compared_with_the_picture_s_own(faces):
+    real = faces.measure("maps", faces.images, None)
+    mixed = faces.measure("maps", faces.images, asks("hair", shift=1))
+    assert np.array_equal(mixed["skin IoU"], real["skin IoU"])
+    assert mixed["hair IoU"].mean() < real["hair IoU"].mean() - 0.1
+    assert mixed["mIoU"] == pytest.approx((mixed["hair IoU"] + mixed["skin IoU"]) / 2)
+
+
+def test_what_was_not_asked_for_is_left_blank(faces):
+    one = faces.images[:1]
+    assert faces.measure("maps", one, asks("text")) == {}
+    assert faces.measure("maps", one, asks("hair", weight=0.0)) == {}
+    assert faces.measure("edges", one, asks("hair", "text")) == {}
+    assert faces.measure("attributes", one, asks("hair", "sketch")) == {}
+    assert faces.measure("similarity", one, asks("hair", shift=1)) == {}
+    assert set(faces.measure("similarity", one, asks("hair"))) == {"SSIM", "perceptual distance"}
+
+
+def test_attributes_are_right_or_wrong(faces, reader):
+    measured = faces.measure("attributes", faces.images, None)
+    mouths = [float(faces[i].face.attributes["mouth"] == "smiling") for i in OWN]
+    assert measured["mouth"].tolist() == mouths
+    shifted = faces.measure("attributes", faces.images, asks("text", shift=1))
+    for name in ("hair_color", "skin_color", "background"):
+        assert measured[name.replace("_", " ")].tolist() == [1.0] * COUNT
+        shown, wanted = ([faces[i].face.attributes[name] for i in rows] for rows in (OWN, NEXT))
+        assert shifted[name.replace("_", " ")].tolist() == [float(s == w) for s, w in zip(shown, wanted, strict=True)]
+    assert shifted["mouth"].tolist() == [mouths[i] for i in NEXT]
+    assert measured["attributes"] == pytest.approx((3 + np.array(mouths)) / 4)
+
+
+def test_a_picture_without_flat_areas_has_no_deviation(faces):
+    checks = np.indices((64, 64)).sum(0) % 2
+    noise = np.repeat((255 * checks.astype(np.uint8))[None, ..., None], 3, axis=-1)  # black and white: neither part
+    measured = faces.measure("cleanness", noise, asks("hair"))
+    assert np.isnan(measured["deviation in flat areas"]).all()
+    assert measured["high-frequency energy"][0] > 10
+
+
+def test_experts_are_told_of_the_pictures(faces):
+    sources = [2, 0]
+    captions = [faces[i].caption for i in sources]
+    tower = TextTower()
+    text = faces.encode("text", TextEncoder(tower, 64), sources)
+    assert torch.equal(text.embedding, tower.encode(captions))
+    sketch = faces.encode("sketch", SketchEncoder(64), sources)
+    assert np.array_equal(sketch.maps[:, 0].numpy(), edges(faces.images[sources]))
+    hair = faces.encode("hair", MapEncoder("hair", 64), sources)
+    assert np.array_equal((hair.maps[:, 0] * 255).round().numpy(), np.stack([faces[i].maps["hair"] for i in sources]))
+    with pytest.raises(ValueError, match="no class maps"):
+        faces.encode("class", MapEncoder("hair", 64), sources)
+
+
+def test_tiles_show_what_is_asked_for(faces):
+    assert faces.tile("text", 1) == faces[1].caption
+    assert np.array_equal(np.asarray(faces.tile("hair", 1)), faces[1].maps["hair"])
+    assert np.array_equal(np.asarray(faces.tile("sketch", 1)) > 0, edges(faces[1].image) > 0)
+
+
+def test_captions_name_what_maps_leave_open(faces):
+    recolored = [faces[i].face.attributes["hair_color"] for i in OWN]
+    assert set(CAPTION_ATTRIBUTES) <= set(ATTRIBUTES)
+    assert len({faces[i].caption for i in OWN}) == COUNT
+    assert len(set(recolored)) > 1
+
+
+def test_faces_are_those_of_their_seeds(faces):
+    later = Faces(replace(DATA, seed=DATA.seed + 1, count=1))
+    assert np.array_equal(later[0].image, faces[1].image)
+    assert later[0].caption == faces[1].caption
+
+
+def test_a_wider_spread_moves_the_same_faces(faces):
+    wide = Faces(replace(DATA, spread=1.5))
+    assert wide[0].face.attributes == faces[0].face.attributes
+    assert not np.array_equal(wide[0].maps["hair"], faces[0].maps["hair"])
+
+
+def test_leading_colours_lead():
+    led = Faces(replace(DATA, count=12, leading={"hair_color": "red"}))
+    assert np.mean([led[i].face.attributes["hair_color"] == "red" for i in range(12)]) > 0.5
+
+
+def test_the_distance_is_measured_to_other_faces_of_the_kind(faces, monkeypatch):
+    monkeypatch.setattr(held_out, "COMPARED", 2)
+    compared = faces.compared()
+    assert compared.shape == (2, 64, 64, 3)
+    assert np.array_equal(compared[1], Faces(replace(DATA, seed=DATA.seed + 500_001))[0].image)
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"count": 0}, r"count of held-out faces in \[data\] and found none"),
+        ({"leading": {"hat": "red"}}, r"no attributes \['hat'\] to lead with; they have hair_color"),
+        ({"leading": {"hair_color": "grey"}}, "no 'grey' as hair_color; lead with one of blonde"),
+        ({"kind": "cats"}, "kind faces, scenes, folder and got 'cats'"),
+    ],
+)
+def test_faces_that_cannot_be_drawn_are_refused(change, match):
+    with pytest.raises(ValueError, match=match):
+        open_held_out(replace(DATA, **change))

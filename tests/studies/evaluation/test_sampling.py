@@ -1,0 +1,213 @@
+"""Samples of held-out conditions: what decides them, and that none is drawn twice."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from mcdm_core import Term, load_expert, sample_product
+from studies.baselines import Generator, GeneratorConfig, save_gan
+from studies.evaluation import sampling
+from studies.evaluation.config import DataConfig, Setting, TermConfig
+from studies.evaluation.kinds import open_held_out
+from studies.evaluation.sampling import condition_of, draw_samples, sample_key
+
+from ...support.evaluations import InProcess, write_small
+from ...support.tiny_runs import write_folder
+
+FACES = DataConfig("faces", seed=23_000_000, count=3)
+HAIR, SKIN = TermConfig("hair", ("hair",), 2.0), TermConfig("skin", ("skin",), 3.0, 2.0)
+UNITED = Setting("united", (HAIR, SKIN), steps=2)
+
+
+@pytest.fixture
+def experts(tmp_path):
+    for name in ("hair", "skin"):
+        write_small(tmp_path / "experts", name, {"kind": "map", "map": name}, {"map_channels": 1})
+    write_small(tmp_path / "experts", "both", {"kind": "maps", "maps": ["hair", "skin"]}, {"map_channels": 2})
+    return {path.stem: path for path in (tmp_path / "experts").iterdir()}
+
+
+@pytest.fixture
+def draw(experts, tmp_path, monkeypatch):
+    monkeypatch.setattr(sampling, "ProcessPoolExecutor", InProcess)
+
+    def draw_setting(setting, count=2, data=FACES, out="samples"):
+        return draw_samples(setting, data, experts, count, tmp_path / out, 1)
+
+    return draw_setting
+
+
+def as_bytes(samples):
+    return ((samples + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
+
+
+def starts(count):
+    return torch.stack([torch.randn(3, 64, 64, generator=torch.Generator().manual_seed(i)) for i in range(count)])
+
+
+def expected_of(experts, sources, weights=(2.0, 3.0)):
+    """The product of hair and skin, by the library alone; the maps are those of the pictures `sources`."""
+    terms = []
+    for name, rows, weight, reliability in zip(("hair", "skin"), sources, weights, (1.0, 2.0), strict=True):
+        expert = load_expert(experts[name])
+        maps = torch.from_numpy(np.stack([open_held_out(FACES)[i].maps[name] for i in rows])).float() / 255
+        condition = expert.encoder.encode_map(maps)
+        terms.append(Term(expert, condition, condition.null(), weight, reliability))
+    return as_bytes(sample_product(terms, starts(len(sources[0])), "2"))
+
+
+def test_samples_are_those_of_the_library(draw, experts):
+    assert np.array_equal(draw(UNITED), expected_of(experts, [(0, 1), (0, 1)]))
+
+
+def test_a_shifted_condition_is_that_of_the_next_picture(draw, experts):
+    shifted = replace(UNITED, terms=(HAIR, replace(SKIN, shift=1)))
+    assert np.array_equal(draw(shifted, 3), expected_of(experts, [(0, 1, 2), (1, 2, 0)]))
+
+
+def test_maps_of_one_network_share_a_row(draw, experts):
+    encoder, faces = load_expert(experts["both"]).encoder, open_held_out(FACES)
+    both = TermConfig("both", ("hair", "skin"), shift=1)
+    condition = condition_of(both, load_expert(experts["both"]), faces, range(2))
+    for channel, name in enumerate(("hair", "skin")):
+        assert torch.equal(condition.maps[:, channel], faces.map_of(name, [1, 2]))
+    assert condition.signature == encoder.null(2).signature
+    assert condition_of(TermConfig("both"), load_expert(experts["both"]), faces, range(2)) is None
+    alone, together = (replace(UNITED, terms=(TermConfig("both", names),)) for names in (("hair",), ("hair", "skin")))
+    assert not np.array_equal(draw(alone), draw(together))
+
+
+def test_windows_are_kept_to(draw):
+    early, late = replace(HAIR, end=0.5), replace(SKIN, start=0.5)
+    assert not np.array_equal(draw(replace(UNITED, terms=(early, late))), draw(UNITED))
+
+
+def test_own_nulls_differ_where_the_nulls_do(draw):
+    product, own = draw(UNITED), draw(replace(UNITED, rule="own-null"))
+    assert not np.array_equal(product, own)
+    one = replace(UNITED, terms=(HAIR,))
+    assert np.array_equal(draw(one), draw(replace(one, rule="own-null")))
+
+
+def test_an_expert_without_a_condition_lends_its_null(draw):
+    lent = (replace(HAIR, reliability=0.0), TermConfig("skin", weight=0.0))
+    assert not np.array_equal(draw(replace(UNITED, terms=lent)), draw(replace(UNITED, terms=(HAIR,))))
+    with pytest.raises(ValueError, match="Expected a condition for skin"):
+        draw(replace(UNITED, terms=(HAIR, TermConfig("skin"))))
+
+
+def test_conditions_that_an_expert_does_not_read_are_refused(draw):
+    with pytest.raises(ValueError, match="driven by a hair map, not by a skin map"):
+        draw(replace(UNITED, terms=(replace(HAIR, condition=("skin",)),)))
+    with pytest.raises(ValueError, match="no nose maps"):
+        draw(replace(UNITED, terms=(replace(HAIR, condition=("nose",)),)))
+
+
+def test_samples_are_kept_and_read_again(draw, tmp_path, monkeypatch):
+    first = draw(UNITED, 3)
+    assert first.dtype == np.uint8
+    assert first.shape == (3, 64, 64, 3)
+    (file,) = (tmp_path / "samples").iterdir()
+    np.save(file, 255 - first)  # what lies there is what is read
+    assert np.array_equal(draw(UNITED, 3), 255 - first)
+
+
+def test_an_interrupted_run_goes_on_with_the_missing_batches(draw, tmp_path, monkeypatch):
+    monkeypatch.setattr(sampling, "BATCH", 1)
+    whole = draw(UNITED, 3)
+    first, second, third = sorted((tmp_path / "samples").iterdir())
+    second.unlink()
+    for kept in (first, third):
+        np.save(kept, np.zeros((1, 64, 64, 3), np.uint8))  # drawn again, they would not be black
+    second.with_suffix(".partial.npy").write_bytes(b"half of it")
+    resumed = draw(UNITED, 3)
+    assert not resumed[[0, 2]].any()
+    assert np.array_equal(resumed[1], whole[1])
+
+
+def test_more_pictures_go_on_from_full_batches(draw, tmp_path, monkeypatch):
+    monkeypatch.setattr(sampling, "BATCH", 2)
+    first = draw(UNITED, 2)
+    (full,) = (tmp_path / "samples").iterdir()
+    np.save(full, np.zeros_like(first))
+    grown = draw(UNITED, 3)
+    assert grown.shape[0] == 3
+    assert not grown[:2].any()
+    assert grown[2].any()
+
+
+def test_noise_of_ancestral_sampling_is_the_same_again(draw):
+    ancestral = replace(UNITED, eta=1.0)
+    first = draw(ancestral)
+    assert np.array_equal(first, draw(ancestral, out="again"))
+    assert not np.array_equal(first, draw(UNITED))
+
+
+def test_what_decides_the_pictures_names_them(experts, tmp_path):
+    shifted = replace(UNITED, terms=(HAIR, replace(SKIN, shift=1)))
+    other = dict(experts)
+    (tmp_path / "trained").mkdir()
+    other["skin"] = tmp_path / "trained" / "skin.safetensors"
+    other["skin"].write_bytes(experts["skin"].read_bytes() + b"0")
+    keys = [
+        sample_key(*each)
+        for each in (
+            (UNITED, FACES, experts),
+            (replace(UNITED, terms=(HAIR, replace(SKIN, weight=1.0))), FACES, experts),
+            (replace(UNITED, terms=(HAIR, replace(SKIN, reliability=1.0))), FACES, experts),
+            (replace(UNITED, terms=(HAIR, replace(SKIN, end=0.5))), FACES, experts),
+            (replace(UNITED, terms=(HAIR,)), FACES, experts),
+            (replace(UNITED, steps=3), FACES, experts),
+            (replace(UNITED, eta=0.5), FACES, experts),
+            (replace(UNITED, rule="own-null"), FACES, experts),
+            (replace(UNITED, autocast=True), FACES, experts),
+            (UNITED, replace(FACES, seed=1), experts),
+            (UNITED, replace(FACES, spread=1.5), experts),
+            (UNITED, replace(FACES, leading={"hair_color": "red"}), experts),
+            (UNITED, FACES, other),
+            (shifted, FACES, experts),
+            (shifted, replace(FACES, count=4), experts),  # the last picture's next one is another
+        )
+    ]
+    assert len(set(keys)) == len(keys)
+
+
+def test_what_does_not_decide_them_does_not(experts, tmp_path):
+    moved = dict(experts, hair=tmp_path / "hair.safetensors")
+    moved["hair"].write_bytes(experts["hair"].read_bytes())
+    unused = {name: path for name, path in experts.items() if name != "both"}
+    (row,) = replace(UNITED, name="varied", vary="steps", values=(2.0,)).rows()
+    same = {
+        sample_key(*each)
+        for each in (
+            (UNITED, FACES, experts),
+            (replace(UNITED, name="another name", count=1), FACES, experts),
+            (row, FACES, experts),
+            (UNITED, replace(FACES, count=50, features="resnet.pth"), experts),
+            (UNITED, FACES, moved),
+            (UNITED, FACES, unused),
+        )
+    }
+    assert len(same) == 1
+
+
+def test_a_folder_s_files_decide_its_samples(experts, tmp_path):
+    first, second = (write_folder(tmp_path / name, count=2) for name in ("one", "another"))
+    third = write_folder(tmp_path / "third", count=2)
+    (third / "hair" / "face_0.png").write_bytes((third / "hair" / "face_1.png").read_bytes())
+    keys = [sample_key(UNITED, DataConfig("folder", path=str(path)), experts) for path in (first, second, third)]
+    assert keys[0] == keys[1] != keys[2]
+
+
+def test_a_gan_is_given_its_maps(draw, experts, tmp_path):
+    generator = Generator(GeneratorConfig(channels=(8, 8, 8, 8), hidden=4, noise_dim=4)).eval()
+    experts["gan"] = tmp_path / "gan.safetensors"
+    save_gan(experts["gan"], generator.half().float())
+    asked = Setting("GAN", (TermConfig("gan", ("skin",), shift=1),), "gan")
+    maps = torch.zeros(2, 2, 64, 64)
+    maps[:, 1] = open_held_out(FACES).map_of("skin", [1, 2])
+    assert np.array_equal(draw(asked), as_bytes(generator.generate(maps, [0, 1])))
+    with pytest.raises(ValueError, match="'gan' reads hair and skin maps, and no sketch; leave it out"):
+        draw(replace(asked, terms=(TermConfig("gan", ("sketch",)),)))

@@ -1,0 +1,56 @@
+"""Evaluations of small experts, with readers of random weights."""
+
+import torch
+from safetensors.torch import save_file
+
+from mcdm_core.networks.image_encoder import ImageEncoder
+from studies.evaluation.reader import WIDTH, Reader
+
+from .small_experts import write_expert
+
+_SHAPE = {"channel_mult": (1,), "attention_downsamplings": (), "patch": 8}
+
+
+class InProcess:
+    """Stands where the process pool does: what runs in a child is not seen by a coverage report."""
+
+    def __init__(self, *arguments, **options):
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        return None
+
+    def map(self, function, jobs):
+        return map(function, jobs)
+
+
+def write_small(folder, name, condition, reads, tower=None, schedule="cosine"):
+    """An expert as small as one of 64 pixels can be; `reads` says what its network is told."""
+    folder.mkdir(exist_ok=True)
+    write_expert(folder / f"{name}.safetensors", condition, 64, tower, _SHAPE | reads, schedule)
+
+
+def write_small_text(folder, name, tower, schedule="cosine"):
+    condition = {"kind": "text", "text_encoder": tower.config.to_dict()}
+    write_small(folder, name, condition, {"pooled_dim": tower.config.dim}, tower, schedule)
+
+
+def biased_reader(path, classes, answer):
+    """A reader of random weights that takes every picture for the same."""
+    network = ImageEncoder(len(classes), WIDTH)
+    with torch.no_grad():
+        network.head[-1].bias[list(classes).index(answer)] += 100
+    save_file({key: value.half() for key, value in network.state_dict().items()}, path)
+    return Reader(path, classes)
+
+
+def write_evaluation(path, data, experts, settings, top=""):
+    """A configuration of these sections, each a few lines of TOML; settings are one-liners of terms by name."""
+    lines = [f'title = "A test"\n{top}\n[data]\n{data}\n[sampling]\nsteps = 1\n[experts]']
+    lines += [f'{name} = "experts/{name}.safetensors"' for name in experts]
+    lines += [f'[[settings]]\nname = "{name}"\n{content}' for name, content in settings.items()]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
