@@ -76,7 +76,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     maps = {name: load_maps(name) for name in ("hair", "skin")}
     conditions = {name: experts[name].encoder.encode_map(images) for name, images in maps.items()}
     conditions["text"] = experts["text"].encoder.encode_text(CAPTIONS)
-    terms = [Term(experts[name], conditions[name], conditions[name].null(), weight) for name, weight in WEIGHTS.items()]
+    terms = [
+        Term(experts[name], conditions[name], conditions[name].null(), weight=weight)
+        for name, weight in WEIGHTS.items()
+    ]
     noise = start_noise(options.seed, len(CAPTIONS), terms[0].expert.channels, terms[0].expert.image_size)
 
     samples = [sample(f"{term.expert.name} alone", [term], noise, options.steps, options.seed + 1) for term in terms]

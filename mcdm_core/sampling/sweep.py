@@ -15,7 +15,8 @@ from typing import NamedTuple
 from PIL import Image
 
 from ..pictures.files import labelled_grid
-from ..product.coefficients import Factor, is_one
+from ..product.coefficients import is_one
+from ..product.share import Share
 
 logger = logging.getLogger(__name__)
 
@@ -99,7 +100,7 @@ class Sweep:
         """All cells, row by row."""
         return [cell for row in self.rows() for cell in row]
 
-    def coefficients(self, experts: Sequence[Factor], cell: Cell) -> Coefficients:
+    def coefficients(self, experts: Sequence[Share], cell: Cell) -> Coefficients:
         """Weights and reliabilities of a cell.
 
         Args:
@@ -131,7 +132,7 @@ class Sweep:
                 "the chain from the first expert."
             )
 
-    def check(self, experts: Sequence[Factor]) -> None:
+    def check(self, experts: Sequence[Share]) -> None:
         """Refuse experts that some cell cannot be made of, and warn where the swept reliability has no say.
 
         Args:

@@ -79,7 +79,7 @@ class HeldOutReport:
             name=self.config.name,
         )
         weight = 1.0 if modality is None else report.weight
-        terms = [Term(expert, condition, null_rows(condition), weight)]
+        terms = [Term(expert, condition, null_rows(condition), weight=weight)]
         with torch.autocast("cpu", torch.bfloat16, enabled=self.objective.autocast):
             samples = sample_product(terms, noise, str(report.sample_steps))
         return [[_tile(condition, i), to_picture(samples[i]), to_picture(x0[i])] for i in range(len(x0))]

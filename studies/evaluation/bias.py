@@ -68,7 +68,7 @@ class GaussianPair:
         """The experts as the samplers take them, in one network, so that all four predictions are one batch."""
         means, variances, _ = self.factors()
         expert = gaussian_expert(means, variances, SCHEDULE)
-        return [Term(expert, label(i), label(i + 2), weight) for i, weight in enumerate(self.weights)]
+        return [Term(expert, label(i), label(i + 2), weight=weight) for i, weight in enumerate(self.weights)]
 
 
 @dataclass(frozen=True)

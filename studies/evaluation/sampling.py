@@ -129,7 +129,17 @@ def terms_of(setting: Setting, experts: Mapping[str, Path], held_out: HeldOut, i
         expert = _expert(experts[term.expert], setting.autocast)
         condition = condition_of(term, expert, held_out, indices)
         null = expert.encoder.null(len(indices)) if condition is None else expert.encoder.null_like(condition)
-        terms.append(Term(expert, condition, null, term.weight, term.reliability, start=term.start, end=term.end))
+        terms.append(
+            Term(
+                expert,
+                condition,
+                null,
+                weight=term.weight,
+                reliability=term.reliability,
+                start=term.start,
+                end=term.end,
+            )
+        )
     return terms
 
 

@@ -52,7 +52,10 @@ def test_sample_writes_what_the_same_call_in_python_gives(hair, text, hair_map, 
 
     first, second = load_expert(hair), load_expert(text)
     maps, words = first.encoder.encode_map(load_picture(hair_map)), second.encoder.encode_text("red hair")
-    terms = [Term(first, maps, maps.null(), 2.5), Term(second, words, words.null(), 1.0, reliability=3.0, end=0.5)]
+    terms = [
+        Term(first, maps, maps.null(), weight=2.5),
+        Term(second, words, words.null(), weight=1.0, reliability=3.0, end=0.5),
+    ]
     noise = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(7))
     expected = np.asarray(to_picture(sample_product(terms, noise, "3")[0]))
     assert np.array_equal(read(output), expected)
@@ -206,7 +209,7 @@ def test_a_small_picture_is_enlarged_beside_its_class(tmp_path):
     picture = load_picture(tmp_path / "small.png")
     condition, null = (expert.encoder.encode_low_res(picture, expert.encoder.encode_class(index)) for index in (2, 0))
     noise = 0.997 * torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    expected = sample_product([Term(expert, condition, null, 3.0)], noise, "2")
+    expected = sample_product([Term(expert, condition, null, weight=3.0)], noise, "2")
     assert np.array_equal(read(output), np.asarray(to_picture(expected[0])))
 
 

@@ -117,7 +117,10 @@ def test_glide_prompts_are_composed_as_in_composable_diffusion():
     schedule = Schedule.cosine()
     glide = Expert(published("glide_base"), schedule, prediction_named("eps"), image_size=32, clamp_x0=False)
     *prompts, null = (Condition(context=context[i : i + 1], embedding=pooled[i : i + 1]) for i in range(3))
-    terms = [Term(glide, prompt, null, weight) for prompt, weight in zip(prompts, about["inputs/weights"], strict=True)]
+    terms = [
+        Term(glide, prompt, null, weight=weight)
+        for prompt, weight in zip(prompts, about["inputs/weights"], strict=True)
+    ]
     t = torch.tensor(float(about["inputs/t"]), dtype=torch.float64)
     alpha_t, sigma_t = schedule.alpha_sigma(t)
     x_t = values["inputs/x"].double()

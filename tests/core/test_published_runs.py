@@ -107,9 +107,9 @@ def test_faces(weights, load, published):
     sketch = sketches.encoder.encode_sketch(SKETCH, "drawing light on dark")
     null = faces.encoder.with_text(faces.encoder.null())
     terms = [
-        Term(sketches, sketch, None, weight, reliability=0)
+        Term(sketches, sketch, None, weight=weight, reliability=0)
         if name == "sketch"
-        else Term(faces, told[name], null, weight)
+        else Term(faces, told[name], null, weight=weight)
         for name, weight in weights.items()
     ]
     check_ddim(published.faces(weights, text), terms, "linear", "ddim25")

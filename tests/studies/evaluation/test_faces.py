@@ -34,7 +34,7 @@ def reader(tmp_path, monkeypatch):
 
 
 def asks(*names, shift=0, weight=1.0):
-    return Setting("", tuple(TermConfig(name, (name,), weight, shift=shift) for name in names))
+    return Setting("", tuple(TermConfig(name, (name,), weight=weight, shift=shift) for name in names))
 
 
 def test_real_renders_are_the_ceiling(faces):
