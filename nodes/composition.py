@@ -2,10 +2,11 @@
 
 from comfy_api.latest import io
 
+from ..mcdm_core.product.own_null import OWN_NULL
 from .host.chain import Experts
-from .host.own_null import OwnNullGuider as HostOwnNullGuider
+from .host.guider import OwnNullGuider as HostOwnNullGuider
 from .host.product_model import product_model
-from .host.prompt import check_own_null_chain
+from .host.prompt import check_chain
 from .types import ExpertChain
 
 
@@ -84,7 +85,7 @@ class OwnNullGuider(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, experts) -> bool | str:
         """Refuse chains that cannot be combined."""
-        return check_own_null_chain(cls.hidden.unique_id)
+        return check_chain(cls.hidden.unique_id, OWN_NULL)
 
     @classmethod
     def execute(cls, experts: Experts) -> io.NodeOutput:

@@ -119,9 +119,9 @@ class Expert(io.ComfyNode):
     ) -> io.NodeOutput:
         """Add the expert."""
         null = implicit_null(model) if null is None else null
-        return io.NodeOutput(
-            (*experts, ExpertInput(model, condition, null, weight, reliability, start, end, mask)),
-        )
+        share = {"weight": weight, "reliability": reliability, "start": start, "end": end}
+        expert = ExpertInput(model, condition, null, **share, mask=mask, place=len(experts) + 1)
+        return io.NodeOutput((*experts, expert))
 
 
 class Guider(io.ComfyNode):

@@ -207,6 +207,24 @@ def align_noise_level(
     return x * torch.hypot(torch.ones_like(aligned), aligned) / torch.hypot(alpha, sigma), aligned
 
 
+def from_flow(s: float) -> float:
+    """Noise level σ = s/(1 − s) of a rectified flow's coordinate s, 0 ≤ s < 1."""
+    return s / (1.0 - s)
+
+
+def to_flow(x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+    """Carry a point into a rectified flow's form, (1 − s)·x0 + s·n with s = σ/(1 + σ).
+
+    Args:
+        x: x0 + σ·n, shape (B, …).
+        sigma: σ, broadcastable to x.
+
+    Returns:
+        The point, and s of the shape of σ.
+    """
+    return x / (1.0 + sigma), sigma / (1.0 + sigma)
+
+
 def per_row(values: Tensor | float, like: Tensor) -> Tensor:
     """A number, or one per row (B,), with the dtype and device of `like` (B, …), in a shape that broadcasts to it."""
     values = torch.as_tensor(values, dtype=like.dtype, device=like.device)

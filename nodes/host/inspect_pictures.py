@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...mcdm_core.pictures.files import labelled_grid
 from ...mcdm_core.pictures.plots import Panel, plot_lines
-from .chain import ExpertInput, Experts, describe
+from .chain import ExpertInput, Experts
 from .inspect import Recording, StepRecord
 from .tiles import TILE, decode_tiles, to_image
 
@@ -32,7 +32,7 @@ def prediction_grids(experts: Experts, recording: Recording, vae: Any) -> Tensor
         IMAGE, shape (B, H, W, 3), values 0…1.
     """
     shown = recording.shown()
-    titles = [f"{describe(experts, i)}, w={expert.weight:g}" for i, expert in enumerate(experts)]
+    titles = [f"{experts[i].label}, w={expert.weight:g}" for i, expert in enumerate(experts)]
     rows = [[step.cond[i] for step in shown] for i in range(len(experts))]
     absences = [_absence(expert) for expert in experts]
     if any(step.uncond is not None for step in shown):
@@ -70,7 +70,7 @@ def guidance_plots(experts: Experts, recording: Recording) -> Tensor:
     cosines = torch.stack([recording.guidance[step].cosines for step in steps], dim=-1)
     plots = []
     for norm, cosine in zip(norms, cosines, strict=True):
-        lines = {describe(experts, i): norm[i].tolist() for i in range(len(experts))}
+        lines = {experts[i].label: norm[i].tolist() for i in range(len(experts))}
         panels = [Panel("Guidance |w (D - U)|: root mean square change of x0", lines, placeholder=NO_GUIDANCE)]
         pairs = {f"experts {i + 1} and {j + 1}": cosine[i, j].tolist() for i, j in combinations(range(len(experts)), 2)}
         if pairs:

@@ -11,7 +11,7 @@ import comfy.model_sampling
 import torch
 from torch import Tensor
 
-from ...mcdm_core import align_noise_level
+from ...mcdm_core.diffusion.schedule import align_noise_level, from_flow, to_flow
 
 FLOW_LIMIT = 1.0 - 1e-6  # at σ = 1 a flow's x holds no signal and its level is infinite in the other form
 
@@ -40,11 +40,11 @@ def align(x: Tensor, sigma: Tensor, reference: Any, expert: Any) -> tuple[Tensor
     if same_form and bool(((sigma >= low) & (sigma <= high)).all()):
         return x, sigma
     if is_flow(expert):
-        low, high = _level_of_flow(low), _level_of_flow(min(high, FLOW_LIMIT))
+        low, high = from_flow(low), from_flow(min(high, FLOW_LIMIT))
     rows = sigma.reshape(-1, *[1] * (x.ndim - 1))
     aligned, level = align_noise_level(x, rows, low, high, alpha=1.0 - rows if is_flow(reference) else 1.0)
     if is_flow(expert):
-        aligned, level = aligned / (1.0 + level), level / (1.0 + level)
+        aligned, level = to_flow(aligned, level)
     return aligned.to(x.dtype), level.reshape(sigma.shape).to(sigma.dtype)
 
 
@@ -52,10 +52,6 @@ def align_levels(sigmas: Tensor, reference: Any, expert: Any) -> Tensor:
     """Noise levels of a run, shape (S,), as another expert meets them; 0 stays 0."""
     _, levels = align(torch.zeros(len(sigmas), 1, device=sigmas.device), sigmas, reference, expert)
     return torch.where(sigmas > 0, levels, sigmas)
-
-
-def _level_of_flow(sigma: float) -> float:
-    return sigma / (1.0 - sigma)
 
 
 def same_space(first: Any, second: Any) -> bool:

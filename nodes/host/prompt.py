@@ -7,13 +7,17 @@ nothing is known, and the run itself checks again.
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Sequence
 from contextvars import ContextVar
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any
 
 from ...mcdm_core.conditions import Encoder
+from ...mcdm_core.product.eq10 import EQ10
+from ...mcdm_core.product.planner import Planner
+from ...mcdm_core.product.rule import Rule
+from ...mcdm_core.product.share import Share
 from ...mcdm_core.sampling.sweep import Sweep
 from .folders import inspect_expert
 from .trials import try_encoder
@@ -68,15 +72,13 @@ def check_expert(node_id: str | None) -> bool | str:
     node = _node(node_id)
     if node is None:
         return True
-    inputs = node["inputs"]
-    weight, start, end = (inputs.get(name) for name in ("weight", "start", "end"))
-    if isinstance(weight, (int, float)) and weight != 0 and "condition" not in inputs:
-        return (
-            f"Expected a condition for an expert whose weight is {weight:g} and got none; connect one, or set the "
-            "weight to 0 so that the expert only lends its null."
-        )
-    if isinstance(start, (int, float)) and isinstance(end, (int, float)) and not start < end:
-        return f"Expected start below end and got {start:g} and {end:g}; swap them, or remove the expert."
+    known = _known_numbers(node["inputs"])
+    try:
+        share = Share(**known)
+        if "weight" in known:
+            share.check_condition("condition" in node["inputs"])
+    except ValueError as error:
+        return str(error)
     expert = _encoder_of(node, "model")
     if expert is None or expert.kind == "none":
         return True
@@ -127,15 +129,21 @@ def _encoded_by(node: dict, name: str) -> list[str]:
     return passed
 
 
-def check_chain(node_id: str | None) -> bool | str:
+def check_chain(node_id: str | None, rule: Rule = EQ10) -> bool | str:
     """Whether the experts wired to a guider or sampler can be combined; masks and windows are left to the run.
+
+    Args:
+        node_id: The node's id in the prompt.
+        rule: How it combines them.
 
     Returns:
         True, also where it cannot be known; else the sentence for the user.
     """
-    chain = _known_chain(node_id)
-    weights, reliabilities = ([inputs[name] for inputs in chain] for name in ("weight", "reliability"))
-    return not chain or _check_coefficients(chain, weights, reliabilities)
+    try:
+        _check_shares(_known_chain(node_id), rule)
+    except ValueError as error:
+        return str(error)
+    return True
 
 
 def check_sweep(node_id: str | None, sweep: Sweep) -> bool | str:
@@ -147,66 +155,41 @@ def check_sweep(node_id: str | None, sweep: Sweep) -> bool | str:
     node = _node(node_id)
     whole = (_chain(node) if node else None) or []
     chain = _known_chain(node_id)
-    experts = [_Factors(inputs["weight"], inputs["reliability"]) for inputs in chain]
     try:
         if whole:
             sweep.check_expert(len(whole))
-        coefficients = [sweep.coefficients(experts, cell) for cell in sweep.cells() if chain]
+        for cell in sweep.cells() if chain else ():
+            pairs = zip(chain, *sweep.coefficients(chain, cell), strict=True)
+            _check_shares([replace(share, weight=w, reliability=a) for share, w, a in pairs], EQ10)
     except ValueError as error:
         return str(error)
-    checks = (_check_coefficients(chain, *of_cell) for of_cell in coefficients)
-    return next((check for check in checks if check is not True), True)
-
-
-class _Factors(NamedTuple):
-    """What a prompt says of an expert's coefficients."""
-
-    weight: float
-    reliability: float
-
-
-def _check_coefficients(chain: Sequence[dict], weights: Sequence[float], reliabilities: Sequence[float]) -> bool | str:
-    """Whether experts that act everywhere and all the time can be combined with these coefficients."""
-    if math.isclose(sum(weights), 1.0):
-        return True
-    if sum(reliabilities) <= 0:
-        return (
-            "Expected reliabilities with a positive sum and got 0 for every expert; raise the reliability of one of "
-            "them, or let the weights sum to 1."
-        )
-    for index, (inputs, reliability) in enumerate(zip(chain, reliabilities, strict=True), start=1):
-        if reliability > 0 and _lacks_null(inputs):
-            return (
-                f"Expected a null for expert {index}, whose reliability is {reliability:g} while the weights sum to "
-                f"{sum(weights):g}, and got none; connect its null, set its reliability to 0, or let the weights sum "
-                "to 1."
-            )
     return True
 
 
-def check_own_null_chain(node_id: str | None) -> bool | str:
-    """As `check_chain`, for the own-null rule.
+@dataclass(frozen=True)
+class _QueuedExpert(Share):
+    """What a prompt says of an expert.
 
-    Returns:
-        True, also where it cannot be known; else the sentence for the user.
+    Attributes:
+        place: In the chain, from 1.
+        has_null: False where it certainly has none.
     """
-    chain = _known_chain(node_id)
-    total = sum(inputs["reliability"] for inputs in chain)
-    if not chain:
-        return True
-    if total <= 0:
-        return (
-            "Expected reliabilities with a positive sum and got 0 for every expert; raise the reliability of one of "
-            "them."
-        )
-    for index, inputs in enumerate(chain, start=1):
-        cancels = math.isclose(inputs["reliability"] / total, inputs["weight"])
-        if not cancels and _lacks_null(inputs):
-            return (
-                f"Expected a null for expert {index}, whose weight is {inputs['weight']:g} and reliability "
-                f"{inputs['reliability']:g}, and got none; connect its null, or set both to 0."
-            )
-    return True
+
+    place: int
+    has_null: bool
+
+    @property
+    def label(self) -> str:
+        """Its place in the chain."""
+        return f"expert {self.place}"
+
+
+def _check_shares(chain: Sequence[_QueuedExpert], rule: Rule) -> None:
+    """Refuse experts that act everywhere and all the time and cannot be combined."""
+    if chain:
+        have_null = [expert.has_null for expert in chain]
+        planner = Planner(chain, rule, have_null=have_null, give_null="connect its null")
+        planner.plan(tuple(range(len(chain))))
 
 
 def _lacks_null(expert: dict) -> bool:
@@ -250,14 +233,27 @@ def _encoder_of(node: dict, name: str) -> Encoder | None:
         return None  # the loader's own check says so
 
 
-def _known_chain(node_id: str | None) -> list[dict]:
-    """Inputs of all experts of the chain wired to a node; none if some cannot be known, or act only in part."""
+def _known_numbers(inputs: dict) -> dict[str, float]:
+    """Weight, reliability and window of an expert, as far as they are not made by other nodes."""
+    values = {name: inputs.get(name) for name in Share().numbers}
+    return {name: value for name, value in values.items() if isinstance(value, (int, float))}
+
+
+def _known_chain(node_id: str | None) -> list[_QueuedExpert]:
+    """All experts of the chain wired to a node; none if some cannot be known, or act only in part.
+
+    Raises:
+        ValueError: If a number cannot be used.
+    """
     node = _node(node_id)
     chain = (_chain(node) if node else None) or []
-    values = [inputs.get(name) for inputs in chain for name in ("weight", "reliability")]
-    known = all(isinstance(value, (int, float)) for value in values)
+    numbers = [_known_numbers(inputs) for inputs in chain]
+    known = all(len(of) == len(Share().numbers) for of in numbers)
     partial = any("mask" in inputs or inputs.get("start") != 0 or inputs.get("end") != 1 for inputs in chain)
-    return chain if known and not partial else []
+    if partial or not known:
+        return []
+    experts = enumerate(zip(chain, numbers, strict=True), start=1)
+    return [_QueuedExpert(place, not _lacks_null(inputs), **of) for place, (inputs, of) in experts]
 
 
 def _chain(node: dict) -> list[dict] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from ...mcdm_core.sampling.sweep import Cell, Sweep, sweep_grid
-from .chain import Experts, describe
+from .chain import Experts
 from .guider import ProductGuider
 from .ksampler import Settings, sample, start
 from .tiles import TILE, check_vae, decode_tiles, to_image
@@ -67,7 +68,7 @@ def swept_experts(experts: Experts, sweep: Sweep, cell: Cell) -> Experts:
     """
     coefficients = zip(*sweep.coefficients(experts, cell), strict=True)
     return tuple(
-        expert._replace(weight=weight, reliability=reliability)
+        replace(expert, weight=weight, reliability=reliability)
         for expert, (weight, reliability) in zip(experts, coefficients, strict=True)
     )
 
@@ -127,7 +128,7 @@ def _within_grid(
 
 def _grids(experts: Experts, sweep: Sweep, samples: dict[Cell, Tensor], vae: Any) -> list[Image.Image]:
     tiles = {cell: decode_tiles(latents, vae) for cell, latents in samples.items()}
-    name = describe(experts, sweep.expert)
+    name = experts[sweep.expert].label
     batch = len(next(iter(tiles.values())))
     return [sweep_grid(sweep, name, {cell: of[i] for cell, of in tiles.items()}, TILE) for i in range(batch)]
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from ...mcdm_core.pictures.files import to_picture
-from .chain import Experts, describe
+from .chain import Experts
 
 TILE = 256
 
@@ -26,7 +26,7 @@ def check_vae(experts: Experts, vae: Any) -> None:
     expected, found = experts[0].model.get_model_object("latent_format").latent_channels, vae.latent_channels
     if found != expected:
         raise ValueError(
-            f"Expected a VAE for latents of {expected} channels, those of {describe(experts, 0)}, and got one for "
+            f"Expected a VAE for latents of {expected} channels, those of {experts[0].label}, and got one for "
             f"{found}; connect the VAE of the node that loads this expert."
         )
 

@@ -98,7 +98,7 @@ def test_conditions_wired_in_a_circle_are_left_to_comfyui(host, published):
     ("model", "refused"),
     [("free", False), ("behind", False), ("unknown", False), ("text", True), ("checkpoint", True), ("lora", True)],
 )
-def test_a_null_is_missed_at_post_only_where_it_is_needed(host, published, model, refused):
+def test_a_null_is_missed_at_post_only_where_it_is_needed(host, core, published, model, refused):
     """An unconditional expert needs none, also where another node stands between it and the product."""
     numbers = {"reliability": 1.0, "start": 0.0, "end": 1.0}
     prompt = {
@@ -112,7 +112,7 @@ def test_a_null_is_missed_at_post_only_where_it_is_needed(host, published, model
         "guider": {"class_type": "MCDM_Guider", "inputs": {"experts": ["expert", 0]}},
     }
     host.prompt.remember_prompt({"prompt": prompt})
-    answers = [host.prompt.check_chain("guider"), host.prompt.check_own_null_chain("guider")]
+    answers = [host.prompt.check_chain("guider"), host.prompt.check_chain("guider", core.product.own_null.OWN_NULL)]
     host.prompt.remember_prompt({})
     assert ["Expected a null" in str(answer) for answer in answers] == [refused, refused]
 
