@@ -1,12 +1,10 @@
 """One factor of the product: an expert with its condition and its share."""
 
-import math
 from dataclasses import KW_ONLY, dataclass
 
-import torch
 from torch import Tensor
 
-from ..diffusion.schedule import NoiseSchedule, Schedule
+from ..diffusion.schedule import NoiseSchedule, sigma_at_share
 from ..expert.condition import Condition
 from ..expert.expert import Expert
 from .share import Share
@@ -65,9 +63,4 @@ class Term(Share):
 
     def window(self, reference: NoiseSchedule) -> Window:
         """Window as noise levels (σ_start, σ_end) of the reference expert; the term acts where σ_start ≥ σ > σ_end."""
-        return window_of(self.start, self.end, lambda share: _level(reference, share))
-
-
-def _level(schedule: NoiseSchedule, share: float) -> float:
-    last = len(schedule) - 1 if isinstance(schedule, Schedule) else schedule.t(torch.tensor(math.inf)).item()
-    return schedule.sigma((1 - share) * last).item()
+        return window_of(self.start, self.end, lambda share: sigma_at_share(reference, share))
