@@ -28,21 +28,21 @@ logger = logging.getLogger(__name__)
 EVERYWHERE: Window = (math.inf, -math.inf)
 
 
-@dataclass(frozen=True, eq=False)
-class Plan:
-    """What one set of active experts asks for; experts are told by their indices.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Plan(Coefficients):
+    """The coefficients while one set of experts is active, and the predictions that they take.
+
+    Weights are scaled by the masks, and 0 for inactive experts; reliabilities are normalized over the active ones, and 0
+    for the others and for all where no null is needed. Experts are told by their indices.
 
     Attributes:
         rule: How predictions are combined.
-        coefficients: w scaled by the masks, 0 for inactive experts; a normalized over the active ones, 0 for the others
-            and for all where no null is needed; and the scale s.
         conditions: Experts whose prediction under their condition is needed.
         nulls: Experts whose prediction under their null is needed.
         sharing: For each expert the first one that has the same null.
     """
 
     rule: Rule
-    coefficients: Coefficients
     conditions: tuple[int, ...]
     nulls: tuple[int, ...]
     sharing: Sequence[int]
@@ -61,7 +61,7 @@ class Plan:
         """
         experts = range(len(self.sharing))
         nulls = [null[self.sharing[j]] if j in self.nulls else None for j in experts]
-        return self.rule.pair([cond.get(i) for i in experts], nulls, self.coefficients, self.sharing)
+        return self.rule.pair([cond.get(i) for i in experts], nulls, self, self.sharing)
 
 
 class Planner:
@@ -165,7 +165,10 @@ class Planner:
     def _make_plan(self, active: tuple[int, ...], want_null: bool) -> Plan:
         if not active:
             raise ValueError("Expected an active expert at this noise level and got none; widen a window.")
-        weights = [self._masked_weight(i) if i in active else 0.0 for i in range(len(self.shares))]
+        weights: list[Coefficient] = [0.0] * len(self.shares)
+        for i in active:
+            mask = self.masks[i]
+            weights[i] = self.shares[i].weight if mask is None else self.shares[i].weight * mask
         total = total_of(weights)
         reliabilities = self._reliabilities(active, total, want_null)
         counted = [j for j in active if self._null_counts(j, weights, reliabilities, total, want_null)]
@@ -176,16 +179,14 @@ class Planner:
         if self._warn:
             self._warn = not warn_of_uncovered(self.shares, active, self.masks)
         return Plan(
-            self.rule,
-            Coefficients(weights, reliabilities, guidance_scale(total) if self.as_guidance else 1.0),
-            tuple(i for i, w in enumerate(weights) if anywhere(w != 0)),
-            nulls,
-            self._sharing,
+            weights=weights,
+            reliabilities=reliabilities,
+            scale=guidance_scale(total) if self.as_guidance else 1.0,
+            rule=self.rule,
+            conditions=tuple(i for i, w in enumerate(weights) if anywhere(w != 0)),
+            nulls=nulls,
+            sharing=self._sharing,
         )
-
-    def _masked_weight(self, index: int) -> Coefficient:
-        weight, mask = self.shares[index].weight, self.masks[index]
-        return weight if mask is None else weight * mask
 
     def _reliabilities(self, active: Sequence[int], total: Coefficient, want_null: bool) -> list[Coefficient]:
         """A normalized over the active experts where U counts, else 0."""

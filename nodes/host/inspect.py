@@ -78,7 +78,7 @@ class Recording:
         if self._call is None:
             return
         call, self._call = self._call, None
-        weights = [weight.cpu() if isinstance(weight, Tensor) else weight for weight in call.plan.coefficients.weights]
+        weights = [weight.cpu() if isinstance(weight, Tensor) else weight for weight in call.plan.weights]
         self.guidance[step] = measure_guidance(call.cond, call.uncond, weights, self._area)
         self._last = StepRecord(step, call.sigma, call.cond, call.uncond, _to_cpu(product))
         if step in self._wanted:

@@ -110,7 +110,7 @@ class Product:
         """U + s·(C − U) with C = U + Σ w_i (D_i − U)/s, through the hooks that ComfyUI runs on guidance."""
         if any(model_options.get(name) for name in CFG_HOOKS) or not self.weights.has_objects_of(self.reference):
             self.weights.activate(self.reference)  # hooks may call its network, samplers ask for its schedule
-        model, scale = self.reference.model, plan.coefficients.scale
+        model, scale = self.reference.model, plan.scale
         conds = [self.conds[0].get(CONDITION), self.conds[0].get(NULL) if plan.nulls else None]
         out = [guided, uncond]
         for hook in model_options.get("sampler_pre_cfg_function", []):

@@ -42,9 +42,9 @@ def test_a_null_counts_only_where_the_weights_do_not_sum_to_1():
 
 def test_experts_without_a_say_are_not_asked():
     found = planned(shares((0.0, 2.0), (3.0, 0.0)), (0, 1), [None, None])
-    assert (found.conditions, found.nulls, found.coefficients.reliabilities) == ((1,), (0,), [1.0, 0.0])
+    assert (found.conditions, found.nulls, found.reliabilities) == ((1,), (0,), [1.0, 0.0])
     inactive = planned(shares((2.0, 1.0), (3.0, 1.0)), (1,), [None, None])
-    assert (inactive.coefficients.weights, inactive.conditions, inactive.nulls) == ([0.0, 3.0], (1,), (1,))
+    assert (inactive.weights, inactive.conditions, inactive.nulls) == ([0.0, 3.0], (1,), (1,))
 
 
 def test_reliabilities_that_are_all_0_are_refused_by_name():
