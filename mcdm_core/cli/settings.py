@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..diffusion.respacing import space_timesteps
 from ..product.term import Term
-from ..sampling import sample_ddim, sample_product
+from ..sampling import SAMPLERS, sample_ddim, sample_product
 from ..sampling.types import Callback, Sampler
 
 
@@ -67,8 +67,15 @@ class Settings:
 def add_sampling_options(parser: argparse.ArgumentParser) -> None:
     """Add `--seed`, and what `settings_of` reads."""
     parser.add_argument("--seed", type=int, default=0, help="seed of the noise (0)")
-    parser.add_argument("--steps", default="100", help='number of DDIM steps, or a spacing such as "ddim50" (100)')
-    parser.add_argument("--eta", type=float, default=0.0, help="noise added in each step, 0 none, 1 as in DDPM (0)")
+    parser.add_argument("--steps", default="100", help='number of steps, or a spacing such as "ddim50" (100)')
+    parser.add_argument(
+        "--sampler",
+        choices=SAMPLERS,
+        default="ddim",
+        help="how noise is removed: ddim adds none on the way; ddpm adds some in each step, and ddpm-large more; "
+        "ddpm-learned adds what the first expert's network says, where it was trained to (ddim)",
+    )
+    parser.add_argument("--eta", type=float, help="noise that ddim adds in each step, 0 none, 1 as much as ddpm (0)")
     parser.add_argument(
         "--temperature", type=float, default=1.0, help="factor of the start noise; published upsamplers want 0.997 (1)"
     )
@@ -76,6 +83,17 @@ def add_sampling_options(parser: argparse.ArgumentParser) -> None:
 
 
 def settings_of(options: argparse.Namespace) -> Settings:
-    """Read what `add_sampling_options` added."""
-    sampler = functools.partial(sample_ddim, eta=options.eta)
+    """Read what `add_sampling_options` added.
+
+    Raises:
+        ValueError: If `--eta` is given to another sampler than DDIM.
+    """
+    sampler = SAMPLERS[options.sampler]
+    if options.eta is not None:
+        if sampler is not sample_ddim:
+            raise ValueError(
+                f"--eta is for --sampler ddim, but the sampler is {options.sampler}, which decides itself how much "
+                "noise it adds; leave --eta out, or choose ddim."
+            )
+        sampler = functools.partial(sample_ddim, eta=options.eta)
     return Settings(options.steps, sampler, options.temperature, options.device)
