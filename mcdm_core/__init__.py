@@ -16,10 +16,11 @@ from .product.denoiser import OwnNullDenoiser, ProductDenoiser
 from .product.eq10 import combined_epsilon
 from .product.own_null import own_null_epsilon
 from .product.term import Term
-from .sampling import sample_ddim, sample_ddpm, sample_ddpm_learned, sample_product, sigmas_for
+from .sampling import SAMPLERS, sample_ddim, sample_ddpm, sample_ddpm_learned, sample_product, sigmas_for
 
 __all__ = [
     "PREDICTIONS",
+    "SAMPLERS",
     "Condition",
     "Expert",
     "ExpertMetadata",

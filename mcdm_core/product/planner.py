@@ -32,8 +32,8 @@ EVERYWHERE: Window = (math.inf, -math.inf)
 class Plan(Coefficients):
     """The coefficients while one set of experts is active, and the predictions that they take.
 
-    Weights are scaled by the masks, and 0 for inactive experts; reliabilities are normalized over the active ones, and 0
-    for the others and for all where no null is needed. Experts are told by their indices.
+    Weights are scaled by the masks, and 0 for inactive experts; reliabilities are normalized over the active ones, and
+    0 for the others and for all where no null is needed. Experts are told by their indices.
 
     Attributes:
         rule: How predictions are combined.

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, fields
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +51,7 @@ class Share:
         return "this expert"
 
     @property
-    def numbers(self) -> dict[str, float]:
+    def numbers(self) -> dict[str, Any]:
         """The four numbers by name, to make another record of them."""
         return {field.name: getattr(self, field.name) for field in fields(Share)}
 

@@ -68,4 +68,4 @@ def sample_comfy_ddim(
                 level = sigmas[step]
                 callback({"x": point, "i": step, "sigma": level, "sigma_hat": level, "denoised": denoised})
 
-        return sample_ddim(denoise, x, sigmas, eta, generator, report)
+        return sample_ddim(denoise, x, sigmas, generator=generator, callback=report, eta=eta)

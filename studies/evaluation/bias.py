@@ -179,7 +179,7 @@ def measure(pair: GaussianPair, count: int, steps: int, generator: torch.Generat
     for eta, limit, names in ((0.0, ode_moments, METHODS[:2]), (1.0, sde_moments, METHODS[2:])):
         # Experts know nothing of neighbouring pixels, so that each pixel of one wide picture is a sample of its own.
         noise = torch.randn(1, 1, 1, count, dtype=torch.float64, generator=generator)
-        samples = sample_product(terms, noise, str(steps), eta, generator)
+        samples = sample_product(terms, noise, str(steps), eta=eta, generator=generator)
         row |= zip(names, (Estimate.exact(limit(*factors)), Estimate.of(samples.flatten().numpy())), strict=True)
     return row
 

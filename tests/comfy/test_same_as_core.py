@@ -41,7 +41,7 @@ def in_the_core(core, sampling, base, names, experts, spacing, seed, eta=0.0):
         terms.append(denoising.Term(loaded, condition, null, weight=1.5))
     noise = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(seed))
     generator = torch.Generator().manual_seed(seed + 1)
-    picture = sampling.sample_product(terms, noise, spacing, eta, generator)
+    picture = sampling.sample_product(terms, noise, spacing, eta=eta, generator=generator)
     return (picture.movedim(1, -1) + 1) / 2
 
 

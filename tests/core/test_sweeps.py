@@ -174,9 +174,10 @@ def read(path):
     return np.asarray(Image.open(path))
 
 
-def test_each_cell_is_what_sample_gives(experts, tmp_path):
+@pytest.mark.parametrize("sampler", [["--eta", "1"], ["--sampler", "ddpm-large"]], ids=" ".join)
+def test_each_cell_is_what_sample_gives(sampler, experts, tmp_path):
     options = ["--of", "2", "--values", "0, 0.25", "--seed", "7", "--seeds", "2", "--guidance", "1, 2"]
-    shared = ["--steps", "3", "--eta", "1"]
+    shared = ["--steps", "3", *sampler]
     assert sweep(experts, tmp_path / "grid.png", *options, *shared) == 0
     grid = read(tmp_path / "grid.png")
     assert grid.shape == (TILE // 3 + 2 * STEP, MARGIN + 5 * STEP, 3)
@@ -245,6 +246,7 @@ def test_an_interrupted_sweep_keeps_what_is_done(experts, tmp_path, caplog):
         (["--seeds", "0"], "sweep in parts"),
         (["--steps", "many"], "timestep spacing"),
         (["--reliability", "0"], "above 0"),
+        (["--sampler", "ddpm", "--eta", "0"], "leave --eta out"),
     ],
 )
 def test_what_cannot_be_swept_is_said_before_anything_is_sampled(experts, options, sentence, tmp_path, capsys):
