@@ -1,7 +1,6 @@
 """`python -m mcdm_core sweep`: one product at many reliabilities, guidance weights and seeds, as a labelled grid."""
 
 import argparse
-import dataclasses
 import logging
 import sys
 from collections.abc import Iterator, Sequence
@@ -28,24 +27,6 @@ EXAMPLE = """example, how much of the unconditional estimate the second expert d
 """
 
 
-def swept_terms(terms: Sequence[Term], sweep: Sweep, cell: Cell) -> list[Term]:
-    """The experts of one cell, with its weights and reliabilities.
-
-    Args:
-        terms: The experts with their own.
-        sweep: The sweep.
-        cell: One of its cells.
-
-    Raises:
-        ValueError: As `Sweep.coefficients`.
-    """
-    coefficients = zip(*sweep.coefficients(terms, cell), strict=True)
-    return [
-        dataclasses.replace(term, weight=weight, reliability=reliability)
-        for term, (weight, reliability) in zip(terms, coefficients, strict=True)
-    ]
-
-
 def sample_cells(
     terms: Sequence[Term], sweep: Sweep, settings: Settings, callback: Callback | None = None
 ) -> Iterator[tuple[Cell, Image.Image]]:
@@ -63,7 +44,7 @@ def sample_cells(
     Raises:
         ValueError: If the terms of some cell cannot be combined at every noise level; before any network is called.
     """
-    cells = {cell: swept_terms(terms, sweep, cell) for cell in sweep.cells()}
+    cells = {cell: sweep.at(terms, cell) for cell in sweep.cells()}
     reference = terms[0].expert
     sigmas = sigmas_for(reference.schedule, settings.steps)
     x = torch.empty(1, reference.channels, reference.image_size, reference.image_size)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from ...mcdm_core.conditions import Encoder
@@ -159,8 +159,7 @@ def check_sweep(node_id: str | None, sweep: Sweep) -> bool | str:
         if whole:
             sweep.check_expert(len(whole))
         for cell in sweep.cells() if chain else ():
-            pairs = zip(chain, *sweep.coefficients(chain, cell), strict=True)
-            _check_shares([replace(share, weight=w, reliability=a) for share, w, a in pairs], EQ10)
+            _check_shares(sweep.at(chain, cell), EQ10)
     except ValueError as error:
         return str(error)
     return True

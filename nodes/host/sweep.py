@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,19 +59,6 @@ def sample_sweep(
     return {**kept, "samples": stacked}, to_image(_grids(experts, sweep, run.finished, vae))
 
 
-def swept_experts(experts: Experts, sweep: Sweep, cell: Cell) -> Experts:
-    """The chain with the weights and reliabilities of one cell.
-
-    Raises:
-        ValueError: As `Sweep.coefficients`.
-    """
-    coefficients = zip(*sweep.coefficients(experts, cell), strict=True)
-    return tuple(
-        replace(expert, weight=weight, reliability=reliability)
-        for expert, (weight, reliability) in zip(experts, coefficients, strict=True)
-    )
-
-
 class _Run:
     """The cells of a sweep, sampled by one guider, so that its MODELs stay loaded.
 
@@ -111,7 +97,7 @@ class _Run:
             self.finished[cell] = sample(self._guider, cell.seed, self._settings, self._latent, callback)["samples"]
 
     def _set(self, cell: Cell) -> None:
-        self._guider.experts = swept_experts(self._experts, self._sweep, cell)
+        self._guider.experts = self._sweep.at(self._experts, cell)
 
 
 def _within_grid(
