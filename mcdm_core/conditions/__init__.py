@@ -5,6 +5,7 @@ from ..networks.clip import ClipTextTower
 from ..networks.text_tower import TextTower, TextTowerConfig
 from .encoder import Encoder
 from .encoders import MapEncoder, MultiMapEncoder, SketchEncoder, TextEncoder
+from .key import EncoderKey
 from .published import ClassEncoder, FaceEncoder, GlideEncoder
 from .reading.sketch import SketchSource, edges
 from .registry import build_encoder
@@ -13,6 +14,7 @@ __all__ = [
     "ClassEncoder",
     "ClipTextTower",
     "Encoder",
+    "EncoderKey",
     "FaceEncoder",
     "GlideEncoder",
     "MapEncoder",

@@ -7,11 +7,13 @@ others.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import NoReturn
 
 from torch import Tensor
 
 from ..expert.condition import Condition
+from .key import EncoderKey, Value
 from .reading.maps import AUTO
 from .reading.sketch import HIGH_THRESHOLD, LOW_THRESHOLD, SketchSource
 
@@ -21,7 +23,7 @@ class Encoder:
 
     Attributes:
         kind: "none", "map", "maps", "sketch", "text", "class", "tokens" (GLIDE's text) or "face" (maps and text).
-        driven_by: The same for people: "a hair map", say.
+        driven_by: The same for people: "a hair map", say. Different experts may read the same here; see `key`.
         background: What the expert is told where a map or sketch is black, which is 1 where it is white; where there is
             none it is told 0.
         low_res: Height and width of the small picture that the expert enlarges, None if it enlarges none.
@@ -44,6 +46,20 @@ class Encoder:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.driven_by}, {self.image_size} px)"
+
+    @cached_property
+    def key(self) -> EncoderKey:
+        """What this encoder's conditions hold and mean: a condition fits every expert whose encoder has an equal key.
+
+        Map names, channels and the value of black; classes; the text encoder's words and weights; kinds of pictures.
+        The size of pictures is no part of it: a map may be given to an expert of another size, whose run compares it
+        with the latent.
+        """
+        return EncoderKey(self.driven_by, tuple(self._content().items()))
+
+    def _content(self) -> dict[str, Value]:
+        """See `EncoderKey.content`."""
+        return {}
 
     def null(self, batch: int = 1) -> Condition:
         """The null condition ∅ for `batch` rows."""

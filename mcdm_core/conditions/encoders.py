@@ -9,8 +9,14 @@ from torch import Tensor
 from ..expert.condition import Condition, expand_together
 from ..networks.text_tower import TextTower
 from .encoder import Encoder
+from .key import Value, fingerprint
 from .reading.maps import AUTO, canonical_map, read_map
 from .reading.sketch import HIGH_THRESHOLD, LOW_THRESHOLD, SketchSource, read_sketch
+
+
+def map_content(names: Sequence[str], channels_per_map: int, background: float) -> dict[str, Value]:
+    """What maps are, for an encoder's key: the same whether one encoder makes several or each has its own."""
+    return {"maps": tuple(names), "channels per map": float(channels_per_map), "black as": float(background)}
 
 
 class MapEncoder(Encoder):
@@ -30,6 +36,9 @@ class MapEncoder(Encoder):
         self.background = background
         self.name = canonical_map(name)
         self.driven_by = f"a {self.name} map"
+
+    def _content(self) -> dict[str, Value]:
+        return map_content([self.name], 1, self.background)
 
     def null(self, batch: int = 1) -> Condition:
         """No map, per row."""
@@ -70,6 +79,9 @@ class MultiMapEncoder(Encoder):
         self.background = background
         self.names = tuple(map(canonical_map, names))
         self.driven_by = " or ".join(f"a {name} map" if name != "sketch" else "a sketch" for name in self.names)
+
+    def _content(self) -> dict[str, Value]:
+        return map_content(self.names, self.channels_per_map, self.background)
 
     def null(self, batch: int = 1) -> Condition:
         """No map in any channel."""
@@ -138,6 +150,9 @@ class SketchEncoder(Encoder):
         self.map_channels = map_channels
         self.background = background
 
+    def _content(self) -> dict[str, Value]:
+        return map_content(["sketch"], self.map_channels, self.background)
+
     def null(self, batch: int = 1) -> Condition:
         """No sketch, per row."""
         return Condition(maps=torch.zeros(batch, self.map_channels, self.image_size, self.image_size))
@@ -169,8 +184,12 @@ class TextEncoder(Encoder):
 
     def __init__(self, tower: TextTower, image_size: int, channels: int = 3):
         super().__init__(image_size, channels)
-        self.driven_by = f"text about {tower.config.lexicon}"  # another tower's embeddings mean something else
+        self.driven_by = f"text about {tower.config.lexicon}"
         self.tower = tower.eval().requires_grad_(False)
+
+    def _content(self) -> dict[str, Value]:
+        # Every tower has a space of its own: another one's embedding of the same words means something else.
+        return {"text encoder": fingerprint(self.tower.config.to_dict(), self.tower.state_dict())}
 
     def null(self, batch: int = 1) -> Condition:
         """A zero embedding per row."""

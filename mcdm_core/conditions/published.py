@@ -17,12 +17,14 @@ from ..networks.clip import ClipTextTower
 from ..text.tokenizers import GlideTokenizer
 from .class_names import IMAGENET_CLASSES, find_class, imagenet_names
 from .encoder import Encoder
-from .encoders import MultiMapEncoder
+from .encoders import MultiMapEncoder, map_content
+from .key import Value, fingerprint
 from .reading.images import fit, read_image
 
 logger = logging.getLogger(__name__)
 
-_NAMED = 3  # classes by which an expert's are told from another's
+_NAMED = 3  # classes that are listed where people are told what drives an expert
+_IDENTIFYING = ("final_ln.weight", "final_ln.bias", "transformer_proj.bias")  # of GLIDE's text transformers
 
 
 class PictureInputs(Encoder):
@@ -40,7 +42,11 @@ class PictureInputs(Encoder):
         self.low_res = low_res
         self.inpaint = inpaint
         extras = [("a small picture", low_res is not None), ("a picture to fill in", inpaint)]
-        self.driven_by = " and ".join([self.driven_by, *(extra for extra, read in extras if read)])
+        self.pictures = tuple(extra for extra, read in extras if read)
+        self.driven_by = " and ".join([self.driven_by, *self.pictures])
+
+    def _content(self) -> dict[str, Value]:
+        return {"pictures": self.pictures}
 
     def null_like(self, condition: Condition) -> Condition:
         """See `Encoder.null_like`; about the same pictures."""
@@ -90,8 +96,15 @@ class ClassEncoder(PictureInputs):
     ):
         self.class_embeddings = class_embeddings
         self.names = tuple(names)
-        self.driven_by = self._whose_classes()  # another expert's class of the same index is something else
+        self.driven_by = self._whose_classes()
         super().__init__(image_size, channels, low_res)
+
+    def _content(self) -> dict[str, Value]:
+        # Another expert's class of the same index is something else. Without names their number must do: of the
+        # published networks it says ImageNet, whose labels all of them share, though not their embeddings.
+        named: Value = tuple(name.casefold() for name in self.names)
+        classes = {"classes": named} if named else {"number of classes": float(len(self.class_embeddings))}
+        return {**classes, **super()._content()}
 
     def _whose_classes(self) -> str:
         classes = len(self.class_embeddings)
@@ -160,6 +173,13 @@ class GlideEncoder(PictureInputs):
         super().__init__(image_size, channels, low_res, inpaint)
         self.transformer = transformer.eval().requires_grad_(False)
         self.tokenizer = GlideTokenizer(transformer.config.context_length)
+        # At once, because a host may put something without weights in the transformer's place; and of a few small
+        # weights, which training changes with all others, because 400 MB of a mapped file should not be read for it.
+        weights = {name: tensor for name, tensor in transformer.state_dict().items() if name in _IDENTIFYING}
+        self._fingerprint = fingerprint(transformer.config.to_dict(), weights)
+
+    def _content(self) -> dict[str, Value]:
+        return {"text transformer": self._fingerprint, **super()._content()}
 
     def null(self, batch: int = 1) -> Condition:
         """A row without tokens, `batch` times."""
@@ -232,6 +252,12 @@ class FaceEncoder(MultiMapEncoder):
         self.driven_by = type(self).driven_by  # whichever the order: the maps of a condition can be swapped
         self.embedding_dim = embedding_dim
         self.load_text = load_text
+
+    def _content(self) -> dict[str, Value]:
+        # Of the text tower only what fits the network: an installation has one FaRL for all its experts, and its file
+        # is not to be read before there is a text. Sorted, since conditions may have their maps in either order.
+        maps = map_content(sorted(self.names), self.channels_per_map, self.background)
+        return {**maps, "length of embeddings": float(self.embedding_dim)}
 
     @cached_property
     def text_tower(self) -> ClipTextTower:
