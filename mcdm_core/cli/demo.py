@@ -12,9 +12,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..checkpoints.experts import load_expert
+from ..checkpoints import load_expert
 from ..diffusion.respacing import space_timesteps
-from ..pictures.files import labelled_grid, load_picture, map_to_picture, to_picture
+from ..pictures import labelled_grid, load_picture, map_to_picture, to_picture
 from ..product.term import Term
 from ..sampling import sample_product
 from .expert_options import expert_file

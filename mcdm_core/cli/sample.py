@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from ..diffusion.respacing import space_timesteps
-from ..pictures.files import labelled_grid, to_picture
+from ..pictures import labelled_grid, to_picture
 from ..product.term import Term
 from ..sampling import sample_product
 from ..sampling.types import Callback

@@ -12,7 +12,8 @@ from typing import NoReturn
 
 from torch import Tensor
 
-from ..expert.condition import Condition
+from ..expert import Condition
+from .description import Description
 from .key import EncoderKey, Value
 from .reading.maps import AUTO
 from .reading.sketch import HIGH_THRESHOLD, LOW_THRESHOLD, SketchSource
@@ -28,6 +29,8 @@ class Encoder:
             none it is told 0.
         low_res: Height and width of the small picture that the expert enlarges, None if it enlarges none.
         inpaint: Whether the expert fills in masked parts of a picture.
+        own_tensors: How the names of tensors begin that lie in an expert's file for the encoder, not for the network.
+        shared_tensors: Names of the network's tensors that the encoder reads too.
 
     Args:
         image_size: The expert's height and width in pixels.
@@ -39,10 +42,23 @@ class Encoder:
     background = 0.0
     low_res: int | None = None
     inpaint = False
+    own_tensors: tuple[str, ...] = ()
+    shared_tensors: tuple[str, ...] = ()
 
     def __init__(self, image_size: int, channels: int = 3):
         self.image_size = image_size
         self.channels = channels
+
+    @classmethod
+    def build(cls, given: Description) -> "Encoder":
+        """The encoder that an expert's file describes.
+
+        Raises:
+            KeyError: If an entry of the description or a tensor is missing.
+            TypeError: If an entry is unknown.
+            ValueError: If the tensors are others than the description asks for.
+        """
+        return cls(given.image_size, given.channels)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.driven_by}, {self.image_size} px)"

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from ..pictures.files import labelled_grid
+from ..pictures import labelled_grid
 from ..product.coefficients import Factor, is_one
 
 logger = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ INPUTS = {
 @pytest.fixture(scope="module")
 def files(core, base):
     """Node that encodes for it, by the name of each expert: alike in what people say of them, but for their content."""
-    networks = sys.modules["mcdm_pack.mcdm_core.networks.text_tower"]
+    networks = sys.modules["mcdm_pack.mcdm_core.networks"]
 
     def save(name, node_id, condition, tower=None, half=False, **shape):
         config = core.UNetConfig(

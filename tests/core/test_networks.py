@@ -4,9 +4,8 @@ import pytest
 import torch
 
 from mcdm_core import Condition, Expert, ProductDenoiser, Schedule, Term, prediction_named
-from mcdm_core.networks import TextTransformer, TextTransformerConfig, UNet, UNetConfig
+from mcdm_core.networks import ImageEncoder, TextTransformer, TextTransformerConfig, UNet, UNetConfig
 from mcdm_core.networks.blocks import timestep_embedding
-from mcdm_core.networks.image_encoder import ImageEncoder
 
 from ..support.reference_weights import reference_config, reference_values, reference_weights
 

@@ -15,7 +15,7 @@ from mcdm_core.conditions import (
     build_encoder,
 )
 from mcdm_core.conditions import key as keys
-from mcdm_core.networks.text_tower import TextTower, TextTowerConfig
+from mcdm_core.networks import TextTower, TextTowerConfig
 
 from ...support.small_encoders import GLIDE, classes, face, farl, glide
 
@@ -89,7 +89,7 @@ def test_of_many_new_classes_some_are_listed():
 def test_weights_are_read_once(monkeypatch):
     calls, read = [], keys.fingerprint
     monkeypatch.setattr(
-        "mcdm_core.conditions.encoders.fingerprint", lambda *args: calls.append(1) or read(*args), raising=True
+        "mcdm_core.conditions.captions.fingerprint", lambda *args: calls.append(1) or read(*args), raising=True
     )
     encoder = text()
     assert calls == []
