@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Any
 
 import torch
+from einops import repeat
 from torch import Tensor
 
 from ...mcdm_core import Condition
@@ -160,7 +161,7 @@ def merge_into(encoder: Encoder, conditioning: Conditioning, condition: Conditio
 def sketch_picture(encoder: Encoder, condition: Condition) -> Tensor:
     """What an expert sees of a sketch as IMAGE (B, H, W, 3), white lines on black."""
     drawn = (condition.tensors()["maps"].amax(dim=1) - encoder.background) / (1 - encoder.background)
-    return drawn[..., None].expand(-1, -1, -1, 3)
+    return repeat(drawn, "b h w -> b h w 3")
 
 
 def map_condition(encoder: Encoder, image: Tensor | None, mask: Tensor | None, kind: str, with_text: bool) -> Condition:
