@@ -35,7 +35,7 @@ class TextEncoder(Encoder):
 
     @classmethod
     def build(cls, given: Description) -> "TextEncoder":
-        """See `Encoder.build`."""
+        """From {"kind": "text", "text_encoder": {…}}, a `TextTowerConfig`; see `Encoder.build`."""
         config = TextTowerConfig.from_dict(given.spec["text_encoder"])
         tower = given.fill(TextTower, config).float()  # stored in half precision, too coarse to embed in
         return cls(tower, given.image_size, given.channels)

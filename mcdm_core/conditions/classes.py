@@ -32,6 +32,7 @@ class ClassEncoder(PictureInputs):
     """
 
     kind = "class"
+    needs_more = True
     shared_tensors = (CLASS_EMBEDDINGS,)
 
     def __init__(
@@ -49,7 +50,7 @@ class ClassEncoder(PictureInputs):
 
     @classmethod
     def build(cls, given: Description) -> "ClassEncoder":
-        """See `Encoder.build`."""
+        """From {"kind": "class", "classes": ["fox", …]}, names being optional; see `Encoder.build`."""
         embeddings, names = given.state[CLASS_EMBEDDINGS], given.spec.get("classes", ())
         return cls(embeddings, given.image_size, given.channels, given.low_res, names)
 

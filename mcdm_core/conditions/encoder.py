@@ -23,12 +23,13 @@ class Encoder:
     """Encoder of an expert that takes no condition; the base of the others.
 
     Attributes:
-        kind: "none", "map", "maps", "sketch", "text", "class", "tokens" (GLIDE's text) or "face" (maps and text).
+        kind: What an expert's file calls it; see `registry`.
         driven_by: The same for people: "a hair map", say. Different experts may read the same here; see `key`.
         background: What the expert is told where a map or sketch is black, which is 1 where it is white; where there is
             none it is told 0.
         low_res: Height and width of the small picture that the expert enlarges, None if it enlarges none.
         inpaint: Whether the expert fills in masked parts of a picture.
+        needs_more: Whether a picture to enlarge or to fill in must come with something else that is told.
         own_tensors: How the names of tensors begin that lie in an expert's file for the encoder, not for the network.
         shared_tensors: Names of the network's tensors that the encoder reads too.
 
@@ -42,6 +43,7 @@ class Encoder:
     background = 0.0
     low_res: int | None = None
     inpaint = False
+    needs_more = False
     own_tensors: tuple[str, ...] = ()
     shared_tensors: tuple[str, ...] = ()
 
@@ -51,7 +53,10 @@ class Encoder:
 
     @classmethod
     def build(cls, given: Description) -> "Encoder":
-        """The encoder that an expert's file describes.
+        """The encoder that an expert's file describes, here by {"kind": "none"}.
+
+        Encoders of maps and sketches also understand "background", those of classes and tokens "low_res", those of
+        tokens "inpaint", each as the attribute.
 
         Raises:
             KeyError: If an entry of the description or a tensor is missing.
@@ -74,8 +79,8 @@ class Encoder:
         return EncoderKey(self.driven_by, tuple(self._content().items()))
 
     def _content(self) -> dict[str, Value]:
-        """See `EncoderKey.content`."""
-        return {}
+        """See `EncoderKey.content`; every kind that reads something says what."""
+        return {"condition": self.kind}
 
     def null(self, batch: int = 1) -> Condition:
         """The null condition ∅ for `batch` rows."""

@@ -60,7 +60,7 @@ class FaceEncoder(MultiMapEncoder):
 
     @classmethod
     def build(cls, given: Description) -> "FaceEncoder":
-        """See `Encoder.build`."""
+        """From {"kind": "face", "maps": [in their order], "map_channels": 6, "embedding": 512}; see `Encoder.build`."""
         names, embedding = given.spec["maps"], given.spec["embedding"]
         per_map = given.spec["map_channels"] // len(names)
         return cls(names, given.image_size, embedding, given.channels, per_map, given.background, given.load_text)

@@ -62,7 +62,7 @@ class GlideEncoder(PictureInputs):
 
     @classmethod
     def build(cls, given: Description) -> "GlideEncoder":
-        """See `Encoder.build`."""
+        """From {"kind": "tokens", "text_transformer": {…}}, a `TextTransformerConfig`; see `Encoder.build`."""
         transformer = given.fill(TextTransformer, TextTransformerConfig(**given.spec["text_transformer"]))
         return cls(transformer, given.image_size, given.channels, given.low_res, given.spec.get("inpaint", False))
 

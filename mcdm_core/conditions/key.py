@@ -19,12 +19,11 @@ class EncoderKey:
 
     Attributes:
         driven_by: `Encoder.driven_by`, for messages; it takes no part in comparisons.
-        content: What the conditions hold, each a name for people and a value: ("maps", ("hair",)), say. Empty where the
-            expert reads no condition.
+        content: What the conditions hold, each a name for people and a value: ("maps", ("hair",)), say.
     """
 
     driven_by: str = field(compare=False)
-    content: tuple[tuple[str, Value], ...] = ()
+    content: tuple[tuple[str, Value], ...]
 
     def describe(self, other: "EncoderKey") -> str:
         """What drives an expert of another key, told from this one's where people say the same of both."""

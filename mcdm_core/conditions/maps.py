@@ -43,7 +43,7 @@ class MapEncoder(Encoder):
 
     @classmethod
     def build(cls, given: Description) -> "MapEncoder":
-        """See `Encoder.build`."""
+        """From {"kind": "map", "map": "hair"}; see `Encoder.build`."""
         return cls(given.spec["map"], given.image_size, given.channels, given.background)
 
     def _content(self) -> dict[str, Value]:
@@ -92,7 +92,7 @@ class MultiMapEncoder(Encoder):
 
     @classmethod
     def build(cls, given: Description) -> "MultiMapEncoder":
-        """See `Encoder.build`."""
+        """From {"kind": "maps", "maps": ["hair", "skin"]}; see `Encoder.build`."""
         return cls(given.spec["maps"], given.image_size, given.channels, background=given.background)
 
     def _content(self) -> dict[str, Value]:

@@ -53,11 +53,8 @@ def build_encoder(
     """Build the encoder of an expert.
 
     Args:
-        condition_spec: What drives the expert: {"kind": "none"}, {"kind": "map", "map": "hair"},
-            {"kind": "maps", "maps": ["hair", "skin"]}, {"kind": "sketch"}, {"kind": "text", "text_encoder": {…}},
-            {"kind": "class", "classes": ["fox", …]} (names are optional), {"kind": "tokens", "text_transformer": {…}}
-            or {"kind": "face", "maps": ["face", "hair"], "map_channels": 6, "embedding": 512}. With "background" maps
-            and sketches have another value than 0 where they are black.
+        condition_spec: What drives the expert, as its file has it: {"kind": "map", "map": "hair"}, say. Each encoder's
+            `build` says what belongs to its kind.
         image_size: The expert's height and width in pixels.
         channels: Channels of the expert's samples.
         state: Tensors that the encoder works with: those of the text tower or transformer, or the class embeddings.

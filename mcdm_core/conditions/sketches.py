@@ -33,7 +33,7 @@ class SketchEncoder(Encoder):
 
     @classmethod
     def build(cls, given: Description) -> "SketchEncoder":
-        """See `Encoder.build`."""
+        """From {"kind": "sketch"}, with {"map_channels": 3} for other than one; see `Encoder.build`."""
         return cls(given.image_size, given.channels, given.spec.get("map_channels", 1), given.background)
 
     def _content(self) -> dict[str, Value]:

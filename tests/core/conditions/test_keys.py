@@ -78,7 +78,7 @@ def test_what_people_would_call_the_same_is_told_apart(one, other, difference):
 def test_what_they_call_another_needs_no_more_words():
     assert MapEncoder("hair", 32).key.describe(MapEncoder("skin", 32).key) == "a skin map"
     assert classes().key != classes(low_res=8).key
-    assert Encoder(32).key == EncoderKey("no condition")
+    assert Encoder(32).key == EncoderKey("nothing", (("condition", "none"),))
 
 
 def test_of_many_new_classes_some_are_listed():
