@@ -3,13 +3,11 @@
 The method is Nair, Bandara & Patel's (CVPR 2023); `combined_epsilon` is its rule, `sample_product` a whole run.
 """
 
-from .checkpoints.experts import ExpertMetadata, convert_expert, load_expert, read_metadata, save_expert
-from .checkpoints.recognition import Overrides
+from .checkpoints import ExpertMetadata, Overrides, convert_expert, load_expert, read_metadata, save_expert
 from .diffusion.prediction import PREDICTIONS, prediction_named
 from .diffusion.respacing import Respacing, space_timesteps
 from .diffusion.schedule import Flow, Schedule, align_noise_level
-from .expert.condition import Condition
-from .expert.expert import Expert
+from .expert import Condition, Expert
 from .networks import UNet, UNetConfig
 from .product.coefficients import normalize_reliabilities
 from .product.denoiser import OwnNullDenoiser, ProductDenoiser

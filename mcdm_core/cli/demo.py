@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..checkpoints.experts import load_expert
-from ..pictures.files import labelled_grid, load_picture, map_to_picture, to_picture
+from ..checkpoints import load_expert
+from ..pictures import labelled_grid, load_picture, map_to_picture, to_picture
 from ..product.term import Term
 from ..sampling import sample_ddim
 from .expert_options import expert_file

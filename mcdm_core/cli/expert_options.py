@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..checkpoints.experts import load_expert
+from ..checkpoints import load_expert
 from ..conditions import Encoder, SketchSource
 from ..expert.condition import Condition
 from ..expert.expert import Expert

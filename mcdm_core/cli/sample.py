@@ -5,7 +5,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..pictures.files import labelled_grid, to_picture
+from ..pictures import labelled_grid, to_picture
 from .expert_options import add_expert_options, build_terms
 from .progress import progress_bar
 from .settings import add_sampling_options, settings_of

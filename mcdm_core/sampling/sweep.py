@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeVar
 
 from PIL import Image
 
-from ..pictures.files import labelled_grid
+from ..pictures import labelled_grid
 from ..product.coefficients import is_one
 from ..product.share import Share
 

@@ -10,7 +10,7 @@ from PIL import Image
 from ..expert.condition import Condition
 from ..expert.expert import Expert
 from ..networks import UNet
-from ..pictures.files import labelled_grid, map_to_picture, to_picture
+from ..pictures import labelled_grid, map_to_picture, to_picture
 from ..product.term import Term
 from ..sampling import sample_product
 from .config import TrainingConfig

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from studies.training.scenes import CLASSES, draw_animals, draw_landscapes, landscape_tower
 
-from ..checkpoints.experts import load_expert, save_expert
+from ..checkpoints import load_expert, save_expert
 from ..checkpoints.metadata import ExpertMetadata
 from ..expert.expert import Expert
 from ..networks.text_tower import TextTower

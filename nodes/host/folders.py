@@ -9,7 +9,7 @@ from pathlib import Path
 import folder_paths
 
 from ...mcdm_core import Expert, load_expert
-from ...mcdm_core.checkpoints.experts import text_encoder_among
+from ...mcdm_core.checkpoints.farl import text_encoder_among
 from ...mcdm_core.conditions import Encoder
 
 FOLDER = "mcdm"

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ...mcdm_core.pictures.files import labelled_grid
+from ...mcdm_core.pictures import labelled_grid
 from ...mcdm_core.pictures.plots import Panel, plot_lines
 from .chain import ExpertInput, Experts
 from .inspect import Recording, StepRecord

@@ -91,10 +91,11 @@ def _check_made_for(expert: Encoder, node: dict) -> bool | str:
     for name in ("condition", "null"):
         source = _linked(node, name)
         made_for = _encoder_of(source, "encoder") if source else None
-        if made_for and expert.driven_by != made_for.driven_by:
+        if made_for and made_for.key != expert.key:
+            other = expert.key.describe(made_for.key)
             return (
-                f"This expert is driven by {expert.driven_by} and its {name} was made for one driven by "
-                f"{made_for.driven_by}; connect an Encode … (Expert) node that has this expert's encoder."
+                f"This expert is driven by {expert.driven_by} and its {name} was made for one driven by {other}; "
+                "connect an Encode … (Expert) node that has this expert's encoder."
             )
     return True
 

@@ -75,4 +75,4 @@ _TRIALS: dict[str, Callable[[Encoder, Tensor, Inputs], None]] = {
 
 def _beside(encoder: Encoder, inputs: Inputs) -> Condition | None:
     """Stands for what the expert is told beside a picture; encoding a text for it would take too long here."""
-    return None if encoder.kind == "class" and "condition" not in inputs else Condition()
+    return None if encoder.needs_more and "condition" not in inputs else Condition()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from matplotlib.figure import Figure as Plot
 from PIL import Image
 
-from mcdm_core.pictures.files import labelled_grid
+from mcdm_core.pictures import labelled_grid
 
 from .config import EvaluationConfig
 from .held_out import HeldOut, Tile

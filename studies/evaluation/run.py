@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mcdm_core.checkpoints.experts import read_metadata
+from mcdm_core.checkpoints import read_metadata
 
 from ..baselines import load_gan
 from ..data.faces import IMAGE_SIZE

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from mcdm_core.checkpoints.experts import load_expert
+from mcdm_core.checkpoints import load_expert
 from mcdm_core.conditions.reading.maps import read_map
 from mcdm_core.expert.condition import Condition
 from mcdm_core.expert.expert import Expert

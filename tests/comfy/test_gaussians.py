@@ -44,7 +44,7 @@ def gaussian(core, host):
             clamp_x0=False,
         )
         condition, null = (
-            host.conditioning.to_conditioning(encoder.encode_class(label), encoder.driven_by) for label in (k, 2)
+            host.conditioning.to_conditioning(encoder.encode_class(label), encoder.key) for label in (k, 2)
         )
         return SimpleNamespace(model=host.pixel_model.expert_to_model(expert), condition=condition, null=null)
 

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from mcdm_core.cli.main import main
-from mcdm_core.pictures.files import MARGIN, labelled_grid
+from mcdm_core.pictures import labelled_grid
+from mcdm_core.pictures.grid import MARGIN
 from mcdm_core.product.share import Share
 from mcdm_core.sampling.sweep import (
     NOT_SAMPLED,

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mcdm_core import read_metadata
-from mcdm_core.conditions import TextTower
+from mcdm_core.networks import TextTower
 from mcdm_core.training.config import DataConfig
 from mcdm_core.training.run import train_expert
 from studies.data.landscapes import ATTRIBUTES

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from mcdm_core.cli.main import main
-from mcdm_core.conditions import TextTower
+from mcdm_core.networks import TextTower
 from studies.evaluation import folder as folder_module
 from studies.evaluation import sampling
 from studies.evaluation.config import DataConfig, Setting, TermConfig, load_evaluation

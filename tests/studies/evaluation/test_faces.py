@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from mcdm_core.conditions import MapEncoder, SketchEncoder, TextEncoder, TextTower, edges
+from mcdm_core.conditions import MapEncoder, SketchEncoder, TextEncoder, edges
+from mcdm_core.networks import TextTower
 from studies.data.faces import ATTRIBUTES, MOUTHS
 from studies.evaluation import faces as faces_module
 from studies.evaluation import held_out

@@ -8,13 +8,13 @@ import torch
 from safetensors.torch import save_file
 
 from mcdm_core import Condition, Overrides, convert_expert, load_expert, read_metadata
-from mcdm_core.checkpoints.experts import FARL, CheckpointError, text_encoder_among
+from mcdm_core.checkpoints import CheckpointError, load_towers
+from mcdm_core.checkpoints.farl import FARL, text_encoder_among
 from mcdm_core.checkpoints.recognition.layout import Layout
 from mcdm_core.cli.main import main
-from mcdm_core.conditions import load_towers
 from mcdm_core.networks import UNetConfig
 
-from ..support.reference_weights import reference_config, reference_values, reference_weights
+from ...support.reference_weights import reference_config, reference_values, reference_weights
 
 ADM = ("adm_cc_legacy", "adm_cc_neworder", "adm_cc_4heads", "adm_uncond", "adm_conv_resample", "adm_superres")
 GLIDE = ("glide_base", "glide_upsample")

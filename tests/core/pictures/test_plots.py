@@ -3,7 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from mcdm_core.pictures.plots import COLORS, LEFT, RIGHT, WIDTH, Panel, line_colors, plot_lines, tick_values
+from mcdm_core.pictures import Panel, plot_lines
+from mcdm_core.pictures.plots import COLORS, LEFT, RIGHT, WIDTH, line_colors, tick_values
 
 
 def ink(image, color):

@@ -4,11 +4,10 @@ import pytest
 import torch
 
 from mcdm_core import Condition, Expert, ProductDenoiser, Schedule, Term, prediction_named
-from mcdm_core.networks import TextTransformer, TextTransformerConfig, UNet, UNetConfig
+from mcdm_core.networks import ImageEncoder, TextTransformer, TextTransformerConfig, UNet, UNetConfig
 from mcdm_core.networks.blocks import timestep_embedding
-from mcdm_core.networks.image_encoder import ImageEncoder
 
-from ..support.reference_weights import reference_config, reference_values, reference_weights
+from ...support.reference_weights import reference_config, reference_values, reference_weights
 
 MAPS = {"face_unet": 6, "sketch_unet": 3}
 UPSAMPLERS = ("adm_superres", "glide_upsample")

@@ -4,13 +4,17 @@ import pytest
 import torch
 from torch import nn
 
-from mcdm_core.networks.clip import MEAN, STD, ClipImageConfig, ClipImageTower, ClipTextConfig, ClipTextTower
-from mcdm_core.networks.glide_clip import (
+from mcdm_core.networks import (
+    ClipImageConfig,
+    ClipImageTower,
+    ClipTextConfig,
+    ClipTextTower,
     GlideClipImageConfig,
     GlideClipImageTower,
     GlideClipTextConfig,
     GlideClipTextTower,
 )
+from mcdm_core.networks.clip import MEAN, STD
 
 from ...support.reference_weights import reference_config, reference_values, reference_weights
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mcdm_core.pictures.files import labelled_grid, load_picture, map_to_picture, to_picture
+from mcdm_core.pictures import labelled_grid, load_picture, map_to_picture, to_picture
 
 
 def test_a_picture_comes_back_as_it_was(tmp_path):

@@ -8,8 +8,8 @@ from functools import cache
 
 import pytest
 
-from mcdm_core.checkpoints.experts import CheckpointError
-from mcdm_core.checkpoints.recognition import Overrides, recognize
+from mcdm_core.checkpoints import CheckpointError, Overrides
+from mcdm_core.checkpoints.recognition import recognize
 from mcdm_core.checkpoints.recognition.layout import Layout, read_layout
 from mcdm_core.networks import UNetConfig
 

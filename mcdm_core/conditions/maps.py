@@ -1,18 +1,28 @@
-"""Encoders of experts that read maps, sketches or captions."""
+"""Encoders of experts that read segmentation maps, one or several."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
-from ..expert.condition import Condition, expand_together
-from ..networks.text_tower import TextTower
+from ..expert import Condition
+from ..expert.condition import expand_together
+from .description import Description
 from .encoder import Encoder
+from .key import Value
 from .reading.maps import AUTO, canonical_map, read_map
 from .reading.sketch import HIGH_THRESHOLD, LOW_THRESHOLD, SketchSource, read_sketch
+from .registry import register
 
 
+def map_content(names: Sequence[str], channels_per_map: int, background: float) -> dict[str, Value]:
+    """What maps are, for an encoder's key: the same whether one encoder makes several or each has its own."""
+    return {"maps": tuple(names), "channels per map": float(channels_per_map), "black as": float(background)}
+
+
+@register
 class MapEncoder(Encoder):
     """Encoder of an expert that reads one segmentation map; null is 0 everywhere.
 
@@ -31,6 +41,14 @@ class MapEncoder(Encoder):
         self.name = canonical_map(name)
         self.driven_by = f"a {self.name} map"
 
+    @classmethod
+    def build(cls, given: Description) -> "MapEncoder":
+        """From {"kind": "map", "map": "hair"}; see `Encoder.build`."""
+        return cls(given.spec["map"], given.image_size, given.channels, given.background)
+
+    def _content(self) -> dict[str, Value]:
+        return map_content([self.name], 1, self.background)
+
     def null(self, batch: int = 1) -> Condition:
         """No map, per row."""
         return Condition(maps=torch.zeros(batch, 1, self.image_size, self.image_size))
@@ -44,6 +62,7 @@ class MapEncoder(Encoder):
     encode = encode_map
 
 
+@register
 class MultiMapEncoder(Encoder):
     """Encoder of an expert that reads several maps, each in its own channels; absent maps are 0, the null is all 0.
 
@@ -70,6 +89,14 @@ class MultiMapEncoder(Encoder):
         self.background = background
         self.names = tuple(map(canonical_map, names))
         self.driven_by = " or ".join(f"a {name} map" if name != "sketch" else "a sketch" for name in self.names)
+
+    @classmethod
+    def build(cls, given: Description) -> "MultiMapEncoder":
+        """From {"kind": "maps", "maps": ["hair", "skin"]}; see `Encoder.build`."""
+        return cls(given.spec["maps"], given.image_size, given.channels, background=given.background)
+
+    def _content(self) -> dict[str, Value]:
+        return map_content(self.names, self.channels_per_map, self.background)
 
     def null(self, batch: int = 1) -> Condition:
         """No map in any channel."""
@@ -103,14 +130,17 @@ class MultiMapEncoder(Encoder):
     def merge(self, first: Condition, second: Condition) -> Condition:
         """See `Encoder.merge`; where both have a map of one kind, what either shows."""
         first, second = expand_together(first, second)
-        mine, theirs = (self._field(condition, "maps") for condition in (first, second))
-        kinds = zip(*(maps.split(self.channels_per_map, dim=1) for maps in (mine, theirs.to(mine))), strict=True)
-        return replace(first, maps=torch.cat([_either(*kind) for kind in kinds], dim=1))
+        mine, theirs = (
+            rearrange(self._field(condition, "maps"), "b (maps c) h w -> maps b c h w", c=self.channels_per_map)
+            for condition in (first, second)
+        )
+        merged = [_either(*of_one_kind) for of_one_kind in zip(mine, theirs.to(mine), strict=True)]
+        return replace(first, maps=rearrange(merged, "maps b c h w -> b (maps c) h w"))
 
     def _place(self, channel: Tensor, name: str) -> Condition:
         maps = channel.new_zeros(len(channel), len(self.names), self.channels_per_map, *channel.shape[2:])
         maps[:, self.names.index(name)] = self._as_told(channel)
-        return Condition(maps=maps.flatten(1, 2))
+        return Condition(maps=rearrange(maps, "b maps c h w -> b (maps c) h w"))
 
 
 def _either(first: Tensor, second: Tensor) -> Tensor:
@@ -118,69 +148,3 @@ def _either(first: Tensor, second: Tensor) -> Tensor:
     if not first.any() or not second.any():
         return first + second
     return torch.maximum(first, second)
-
-
-class SketchEncoder(Encoder):
-    """Encoder of an expert that reads sketches, light lines on black; null is 0 everywhere.
-
-    Args:
-        image_size: The expert's height and width in pixels.
-        channels: Channels of the expert's samples.
-        map_channels: Channels in which the gray sketch is repeated.
-        background: See `Encoder`.
-    """
-
-    kind = "sketch"
-    driven_by = "a sketch"
-
-    def __init__(self, image_size: int, channels: int = 3, map_channels: int = 1, background: float = 0.0):
-        super().__init__(image_size, channels)
-        self.map_channels = map_channels
-        self.background = background
-
-    def null(self, batch: int = 1) -> Condition:
-        """No sketch, per row."""
-        return Condition(maps=torch.zeros(batch, self.map_channels, self.image_size, self.image_size))
-
-    def encode_sketch(
-        self,
-        image: Tensor,
-        source: SketchSource | str = SketchSource.EDGES,
-        low: float = LOW_THRESHOLD,
-        high: float = HIGH_THRESHOLD,
-    ) -> Condition:
-        """See `Encoder.encode_sketch`; maps of shape (B, map_channels, size, size)."""
-        sketch = read_sketch(image, self.image_size, source, low, high)
-        return Condition(maps=self._as_told(sketch).expand(-1, self.map_channels, -1, -1))
-
-    encode = encode_sketch
-
-
-class TextEncoder(Encoder):
-    """Encoder of an expert that reads text; null is the zero embedding, which is also what an empty text gives.
-
-    Args:
-        tower: The text tower the expert was trained with.
-        image_size: The expert's height and width in pixels.
-        channels: Channels of the expert's samples.
-    """
-
-    kind = "text"
-
-    def __init__(self, tower: TextTower, image_size: int, channels: int = 3):
-        super().__init__(image_size, channels)
-        self.driven_by = f"text about {tower.config.lexicon}"  # another tower's embeddings mean something else
-        self.tower = tower.eval().requires_grad_(False)
-
-    def null(self, batch: int = 1) -> Condition:
-        """A zero embedding per row."""
-        return Condition(embedding=torch.zeros(batch, self.tower.config.dim))
-
-    def encode_text(self, text: str | Sequence[str]) -> Condition:
-        """See `Encoder.encode_text`; embedding of shape (B, dim), 0 where nothing is said."""
-        return Condition(embedding=self.tower.encode([text] if isinstance(text, str) else text))
-
-    def check_text(self) -> None:
-        """See `Encoder.check_text`; any text will do."""
-
-    encode = encode_text

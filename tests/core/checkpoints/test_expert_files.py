@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from mcdm_core import Condition, ExpertMetadata, UNet, UNetConfig, load_expert, read_metadata, save_expert
-from mcdm_core.checkpoints.experts import CheckpointError
+from mcdm_core.checkpoints import CheckpointError
 
 CONFIG = UNetConfig(
     model_channels=32, num_res_blocks=1, channel_mult=(1, 2), attention_downsamplings=(2,), map_channels=1, patch=2

@@ -6,7 +6,7 @@ import logging
 import pytest
 import torch
 
-from mcdm_core.networks.text_tower import TextTower, TextTowerConfig
+from mcdm_core.networks import TextTower, TextTowerConfig
 from mcdm_core.text.vocabulary import TOKENS
 
 
