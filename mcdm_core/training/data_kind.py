@@ -87,4 +87,7 @@ class DataKind(ABC):
         Raises:
             ValueError: The pairs cannot be used, or this kind has none.
         """
-        raise ValueError(f"Expected pictures with captions and got data of kind {self.name!r}, which has none of them.")
+        raise ValueError(
+            f"Expected pictures with captions and got data of kind {self.name!r}, which have none; name a folder of "
+            "pairs as path."
+        )
