@@ -1,9 +1,9 @@
 """`python -m mcdm_core evaluate product-bias`: how far samples of a product are from the product of the densities.
 
 Eq. 10 adds scores of noised densities, and a product of noised densities is not the noised product. For Gaussians both
-are known in closed form, and so is what the samplers reach (see `mcdm_core.gaussians`). The product of two experts'
-densities over their null is also what a picture with both conditions is drawn from, if the conditions are independent
-given the picture.
+are known in closed form, and so is what the samplers reach (see `mcdm_core.expert.gaussian`). The product of two
+experts' densities over their null is also what a picture with both conditions is drawn from, if the conditions are
+independent given the picture.
 """
 
 import argparse

@@ -7,9 +7,10 @@ from PIL import Image
 
 from mcdm_core import SAMPLERS, Term, load_expert, sample_product
 from mcdm_core.cli import expert_options
+from mcdm_core.cli.commands import COMMANDS
 from mcdm_core.cli.demo import CAPTIONS, COLUMNS, INPUTS
 from mcdm_core.cli.expert_options import ExpertRequest, build_terms, encode_request
-from mcdm_core.cli.main import COMMANDS, main
+from mcdm_core.cli.main import main
 from mcdm_core.pictures.files import load_picture, to_picture
 from mcdm_core.pictures.grid import MARGIN
 

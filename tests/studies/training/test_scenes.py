@@ -9,7 +9,9 @@ from mcdm_core.networks import TextTower
 from mcdm_core.training.config import DataConfig
 from mcdm_core.training.run import train_expert
 from studies.data.landscapes import ATTRIBUTES
-from studies.training import scenes
+from studies.training import landscape_tower
+from studies.training.animals import CLASSES, draw_animals
+from studies.training.landscapes import draw_landscapes
 
 from ...support.tiny_runs import write_config
 
@@ -18,8 +20,8 @@ REPORT = "held_out_every = 2\nheld_out = 2\nsamples = 1\nsample_steps = 1"
 
 @pytest.fixture
 def short_tower(monkeypatch):
-    train = scenes.train_tower
-    monkeypatch.setattr(scenes, "train_tower", lambda tower: train(tower, steps=2, batch_size=4))
+    train = landscape_tower.train_tower
+    monkeypatch.setattr(landscape_tower, "train_tower", lambda tower: train(tower, steps=2, batch_size=4))
 
 
 def train(folder, kind, modality, network):
@@ -31,9 +33,9 @@ def train(folder, kind, modality, network):
 
 def test_an_expert_of_animals_reads_classes_of_which_the_first_is_any(tmp_path):
     metadata = train(tmp_path, "animals", "class", "num_classes = 11")
-    assert metadata.condition == {"kind": "class", "classes": list(scenes.CLASSES)}
+    assert metadata.condition == {"kind": "class", "classes": list(CLASSES)}
     assert metadata.card["data"] == "6 animals, seed 41000000"
-    pictures = scenes.draw_animals(DataConfig("animals", ("class",), 41_000_000, 6), tmp_path / "runs" / "data")
+    pictures = draw_animals(DataConfig("animals", ("class",), 41_000_000, 6), tmp_path / "runs" / "data")
     x0, condition = pictures.batch("class", 20, np.random.default_rng(0))
     assert x0.shape == (20, 3, 64, 64)
     assert condition.labels.min() >= 1
@@ -41,26 +43,26 @@ def test_an_expert_of_animals_reads_classes_of_which_the_first_is_any(tmp_path):
 
 
 def test_an_expert_of_landscapes_carries_the_tower_that_read_its_captions(tmp_path, short_tower):
-    metadata = train(tmp_path, "landscapes", "text", f"pooled_dim = {scenes.EMBEDDING_DIM}")
+    metadata = train(tmp_path, "landscapes", "text", f"pooled_dim = {landscape_tower.EMBEDDING_DIM}")
     assert metadata.condition["kind"] == "text"
     assert {"the", "sun", ",", "hills"} <= set(metadata.condition["text_encoder"]["vocabulary"])
     cache = tmp_path / "runs" / "data"
-    tower = scenes.landscape_tower(cache)
+    tower = landscape_tower.landscape_tower(cache)
     assert isinstance(tower, TextTower)
     stored = sorted(path.name for path in cache.iterdir() if path.name.startswith("landscape_tower"))
     assert stored == ["landscape_tower1.safetensors"]
-    pictures = scenes.draw_landscapes(DataConfig("landscapes", ("text",), 41_000_000, 6), cache, tower)
+    pictures = draw_landscapes(DataConfig("landscapes", ("text",), 41_000_000, 6), cache, tower)
     x0, condition = pictures.batch("text", 5, np.random.default_rng(0))
     assert x0.shape == (5, 3, 64, 64)
     assert condition.embedding.shape == (5, sum(map(len, ATTRIBUTES.values())))
 
 
 def test_a_tower_learns_what_captions_name():
-    tower = scenes.TextTower(scenes.landscape_tower_config())
+    tower = TextTower(landscape_tower.landscape_tower_config())
     rng = np.random.default_rng(1)
-    captions, targets = zip(*(scenes.random_caption(rng) for _ in range(64)), strict=True)
+    captions, targets = zip(*(landscape_tower.random_caption(rng) for _ in range(64)), strict=True)
     targets = torch.from_numpy(np.stack(targets))
     before = (tower.encode(captions) - targets).square().mean().item()
-    scenes.train_tower(tower, steps=60, batch_size=32)
+    landscape_tower.train_tower(tower, steps=60, batch_size=32)
     assert (tower.encode(captions) - targets).square().mean().item() < min(before, 0.1)
     assert not tower.encode([""]).any()

@@ -8,7 +8,7 @@ from mcdm_core import load_expert
 from mcdm_core.training.checks import check_config
 from mcdm_core.training.config import load_config
 from mcdm_core.training.run import train_expert
-from mcdm_core.training.sources import draw_faces
+from studies.training.faces import draw_faces
 
 from ...support.tiny_runs import NETWORK
 
@@ -91,7 +91,11 @@ def test_a_map_that_is_not_trained_keeps_its_channel(tmp_path):
     [
         (SETS.replace("[data.sets.skin]", "[data.sets.sketch]"), r"sets for \['hair', 'sketch'\]; give each a set"),
         (SETS.replace("leading", "lead"), r"\[data.sets.hair\] has unknown names \['lead'\]; known are \['count'"),
-        (SETS.replace('"faces"', '"folder"\npath = "x"'), "Only maps of drawn faces have a set for each modality"),
+        (SETS.replace('"faces"', '"folder"\npath = "x"'), "same pictures for each modality; remove .data.sets"),
+        (
+            '\nkind = "faces"\nmodalities = ["text"]\ntext_encoder = "x"\n[data.sets.text]\nseed = 1\n',
+            "Only maps of drawn faces have a set for each modality",
+        ),
         (SETS.replace("[data.sets.hair]", 'trained = ["text"]\n[data.sets.hair]'), "'text' isn't; add it to modal"),
         (SETS.replace("seed = 42_000_000\n", ""), r"\[data.sets.skin\] has no seed, .*; add seed = "),
         (SETS.replace("42_000_000", '"42"'), r"\[data.sets.skin\]: expected a whole number for seed and got '42'"),
