@@ -3,10 +3,10 @@
 from comfy_api.latest import io
 
 from ..mcdm_core.product.own_null import OWN_NULL
-from .host.chain import Experts
+from .host.expert_chain import Experts
 from .host.guider import OwnNullGuider as HostOwnNullGuider
+from .host.post_checks import check_chain
 from .host.product_model import product_model
-from .host.prompt import check_chain
 from .types import ExpertChain
 
 

@@ -3,11 +3,11 @@
 import torch
 from comfy_api.latest import io
 
-from .host.chain import ExpertInput, Experts
+from .host.expert_chain import ExpertInput, Experts
 from .host.guider import ProductGuider
 from .host.ksampler import Settings, sample
 from .host.pixel_model import implicit_null
-from .host.prompt import check_chain, check_expert
+from .host.post_checks import check_chain, check_expert
 from .types import ExpertChain
 from .widgets import sampling_inputs, seed_input
 

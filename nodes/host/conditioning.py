@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ...mcdm_core import Condition
 from ...mcdm_core.conditions import Encoder, EncoderKey
-from .chain import Conditioning
+from .expert_chain import Conditioning
 
 CONDITION_KEY = "mcdm_condition"
 MADE_FOR = "mcdm_made_for"

@@ -19,10 +19,10 @@ from ...mcdm_core.product.own_null import OWN_NULL
 from ...mcdm_core.product.planner import Planner
 from ...mcdm_core.product.rule import Rule
 from ...mcdm_core.product.windows import window_of
-from .chain import Experts
 from .clones import SharedWeights
-from .levels import align_levels
+from .expert_chain import Experts
 from .loading import load_jointly
+from .noise_levels import align_levels
 from .prepared import Conds, PreparedModel, process, separate_hooked
 from .product import CONDITION, NULL, Observer, Product, warn_of_idle_hooks
 from .refusals import check_experts, check_sigmas

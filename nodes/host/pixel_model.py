@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from ...mcdm_core import Condition, Expert, UNetConfig
 from ...mcdm_core.networks import enlarge
 from .casting import make_offloadable
-from .chain import Conditioning
 from .conditioning import MADE_FOR, read_condition, to_conditioning
+from .expert_chain import Conditioning
 from .pixel_conditions import Reads
 from .pixel_sampling import PixelSpace, pixel_sampling
 

@@ -15,8 +15,8 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from .chain import ExpertInput, Experts
 from .differences import same_weights
+from .expert_chain import ExpertInput, Experts
 
 Conds = dict[str, list[dict]]
 CFG_HOOKS = ("sampler_cfg_function", "sampler_pre_cfg_function", "sampler_post_cfg_function")

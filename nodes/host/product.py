@@ -13,9 +13,9 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ...mcdm_core.product.planner import Plan, Planner
-from .chain import Experts
 from .clones import SharedWeights
-from .levels import align
+from .expert_chain import Experts
+from .noise_levels import align
 from .prepared import CFG_HOOKS, Conds, asked_models, same_conditioning
 
 logger = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrapperExecutor, WrappersMP
 from torch import Tensor
 
-from .chain import PRODUCT_KEY, Conditioning, ExpertInput, Experts
+from .expert_chain import PRODUCT_KEY, Conditioning, ExpertInput, Experts
 from .guider import ProductGuider
 from .pixel_model import implicit_null
 from .prepared import has_hooks, hooks_of_all_passes

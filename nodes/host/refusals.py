@@ -11,9 +11,9 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
-from .chain import PRODUCT_KEY, Conditioning, Experts
 from .differences import same_weights
-from .levels import is_flow, same_space
+from .expert_chain import PRODUCT_KEY, Conditioning, Experts
+from .noise_levels import is_flow, same_space
 from .pixel_model import PixelModel
 
 # Where the width of a text token is in the configuration of models that read tokens as they are.

@@ -15,10 +15,10 @@ from PIL import Image
 from torch import Tensor
 
 from ...mcdm_core.sampling.sweep import Cell, Sweep, sweep_grid
-from .chain import Experts
+from .expert_chain import Experts
+from .grid_tiles import TILE, check_vae, decode_tiles, to_image
 from .guider import ProductGuider
 from .ksampler import Settings, sample, start
-from .tiles import TILE, check_vae, decode_tiles, to_image
 
 logger = logging.getLogger(__name__)
 

@@ -57,7 +57,7 @@ def sampled(gaussian, chain, guide, host):
 
     def run(schedules, sampler, sigmas, predictions=("eps", "eps")):
         experts = [gaussian(k, *of) for k, of in enumerate(zip(schedules, predictions, strict=True))]
-        sampler = host.ddim.sample_comfy_ddim if sampler == "MCDM" else sampler
+        sampler = host.ddim_sampler.sample_comfy_ddim if sampler == "MCDM" else sampler
         return guide(chain(*experts), sampler, sigmas=sigmas)
 
     return run

@@ -26,7 +26,7 @@ def files(core, base):
         network = core.UNet(config)
         parts = [part.half() if half else part for part in (network, tower) if part is not None]
         metadata = core.ExpertMetadata(name, config, image_size=32, condition=condition)
-        core.save_expert(base / "models" / "mcdm" / f"{name}.safetensors", parts[0], metadata, *parts[1:])
+        core.save_expert(base / "models" / "mcdm" / f"made_for_{name}.safetensors", parts[0], metadata, *parts[1:])
         return node_id
 
     def text(name, seed, half=False):
@@ -59,17 +59,17 @@ def at_post(host, files):
 
     def ask(expert, made_for):
         loaders = {
-            place: {"class_type": "MCDM_LoadExpert", "inputs": {"expert_name": f"{name}.safetensors"}}
+            place: {"class_type": "MCDM_LoadExpert", "inputs": {"expert_name": f"made_for_{name}.safetensors"}}
             for place, name in (("own", expert), ("other", made_for))
         }
         told = {"class_type": files[made_for], "inputs": {"encoder": ["other", 1]}}
         asked = {"model": ["own", 0], "weight": 1.0, "condition": ["told", 0], "null": ["told", 1]}
         prompt = {**loaders, "told": told, "expert": {"class_type": "MCDM_Expert", "inputs": asked}}
-        host.prompt.remember_prompt({"prompt": prompt})
-        return host.prompt.check_expert("expert")
+        host.queued_prompt.remember_prompt({"prompt": prompt})
+        return host.post_checks.check_expert("expert")
 
     yield ask
-    host.prompt.remember_prompt({})
+    host.queued_prompt.remember_prompt({})
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def in_the_run(node, files, chain, sample):
 
     def run(expert, made_for):
         (model, _, _), (_, encoder, _) = (
-            node("MCDM_LoadExpert", expert_name=f"{name}.safetensors") for name in (expert, made_for)
+            node("MCDM_LoadExpert", expert_name=f"made_for_{name}.safetensors") for name in (expert, made_for)
         )
         condition, null = node(files[made_for], encoder=encoder, **INPUTS[files[made_for]])
         alone = chain((SimpleNamespace(model=model, condition=condition, null=null), {"weight": 2.0}))

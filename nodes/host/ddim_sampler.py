@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ...mcdm_core.sampling import sample_ddim
-from .levels import is_flow
+from .noise_levels import is_flow
 
 
 def ddim_sampler(eta: float) -> comfy.samplers.KSAMPLER:

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from ...mcdm_core.pictures import labelled_grid
 from ...mcdm_core.pictures.plots import Panel, plot_lines
-from .chain import ExpertInput, Experts
-from .inspect import Recording, StepRecord
-from .tiles import TILE, decode_tiles, to_image
+from .expert_chain import ExpertInput, Experts
+from .grid_tiles import TILE, decode_tiles, to_image
+from .recording import Recording, StepRecord
 
 Tile = Image.Image | str
 NO_GUIDANCE = "No guidance to measure: the weights sum to 1, so that U is not needed, or are 0."

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ...mcdm_core.product.guidance import Guidance, measure_guidance
-from .chain import Experts
+from .expert_chain import Experts
 from .guider import ProductGuider
 from .product import Evaluation
 from .shown_steps import shown_steps

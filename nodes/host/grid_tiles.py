@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from ...mcdm_core.pictures.files import to_picture
-from .chain import Experts
+from .expert_chain import Experts
 
 TILE = 256
 
