@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ...mcdm_core import Schedule
+from ...mcdm_core.diffusion.schedule import NoiseSchedule
 
 _FORMS = {
     "eps": comfy.model_sampling.EPS,
@@ -79,7 +80,7 @@ class ScheduleSampling(comfy.model_sampling.ModelSamplingDiscrete):
         return self.schedule.sigma((1.0 - percent) * (self.num_timesteps - 1)).item()
 
 
-def pixel_sampling(schedule: Schedule, prediction: str) -> ScheduleSampling:
+def pixel_sampling(schedule: NoiseSchedule, prediction: str) -> ScheduleSampling:
     """ComfyUI's model_sampling object for a schedule and a prediction type.
 
     Args:
@@ -95,7 +96,7 @@ def pixel_sampling(schedule: Schedule, prediction: str) -> ScheduleSampling:
             f"{prediction!r} on a {type(schedule).__name__}; sample it with `python -m mcdm_core sample`."
         )
 
-    class Sampling(ScheduleSampling, _FORMS[prediction]):
+    class Sampling(ScheduleSampling, _FORMS[prediction]):  # type: ignore[misc, valid-type]
         """Schedule and prediction type joined, as ComfyUI expects them."""
 
     return Sampling(schedule)
