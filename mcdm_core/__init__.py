@@ -3,23 +3,22 @@
 The method is Nair, Bandara & Patel's (CVPR 2023); `combined_epsilon` is its rule, `sample_product` a whole run.
 """
 
-from .checkpoints.experts import ExpertMetadata, convert_expert, load_expert, read_metadata, save_expert
-from .checkpoints.recognition import Overrides
+from .checkpoints import ExpertMetadata, Overrides, convert_expert, load_expert, read_metadata, save_expert
 from .diffusion.prediction import PREDICTIONS, prediction_named
 from .diffusion.respacing import Respacing, space_timesteps
 from .diffusion.schedule import Flow, Schedule, align_noise_level
-from .expert.condition import Condition
-from .expert.expert import Expert
+from .expert import Condition, Expert
 from .networks import UNet, UNetConfig
 from .product.coefficients import normalize_reliabilities
 from .product.denoiser import OwnNullDenoiser, ProductDenoiser
 from .product.eq10 import combined_epsilon
 from .product.own_null import own_null_epsilon
 from .product.term import Term
-from .sampling import sample_ddim, sample_ddpm, sample_ddpm_learned, sample_product, sigmas_for
+from .sampling import SAMPLERS, sample_ddim, sample_ddpm, sample_ddpm_learned, sample_product, sigmas_for
 
 __all__ = [
     "PREDICTIONS",
+    "SAMPLERS",
     "Condition",
     "Expert",
     "ExpertMetadata",

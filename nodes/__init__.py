@@ -6,9 +6,9 @@ from .analysis import Inspect, ReliabilitySweep
 from .composition import OwnNullGuider, ProductModel
 from .conditions import EncodeClass, EncodeMap, EncodeSketch, EncodeText
 from .experts import EmptyLatent, LoadExpert
-from .host.folders import register_folder
-from .host.inputs import install_example_inputs
-from .host.prompt import watch_prompts
+from .host.example_inputs import install_example_inputs
+from .host.expert_folders import register_folder
+from .host.queued_prompt import watch_prompts
 from .pictures import EncodeInpaint, EncodeLowRes
 from .product import Expert, Guider, KSampler
 from .sampling import RandomNoise, SamplerDDIM, Sigmas

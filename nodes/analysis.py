@@ -8,14 +8,14 @@ import torch
 from comfy_api.latest import io
 
 from ..mcdm_core.sampling.sweep import MOST_ACROSS, Sweep, Varied, parse_factors, parse_values, seeds_from
-from .host.chain import Experts
-from .host.inspect import sample_recorded
-from .host.inspect_pictures import guidance_plots, prediction_grids
+from .host.expert_chain import Experts
+from .host.grid_tiles import check_vae
 from .host.ksampler import Settings
-from .host.prompt import check_chain, check_sweep
+from .host.post_checks import check_chain, check_sweep
+from .host.recording import sample_recorded
+from .host.recording_pictures import guidance_plots, prediction_grids
 from .host.shown_steps import check_shown_steps
 from .host.sweep import sample_sweep
-from .host.tiles import check_vae
 from .types import ExpertChain
 from .widgets import sampling_inputs, seed_input
 

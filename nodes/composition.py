@@ -3,10 +3,11 @@
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
-from .host.chain import Experts
-from .host.own_null import OwnNullGuider as HostOwnNullGuider
+from ..mcdm_core.product.own_null import OWN_NULL
+from .host.expert_chain import Experts
+from .host.guider import OwnNullGuider as HostOwnNullGuider
+from .host.post_checks import check_chain
 from .host.product_model import product_model
-from .host.prompt import check_own_null_chain
 from .types import ExpertChain
 
 
@@ -85,7 +86,7 @@ class OwnNullGuider(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, experts: None) -> bool | str:
         """Refuse chains that cannot be combined."""
-        return check_own_null_chain(cls.hidden.unique_id)
+        return check_chain(cls.hidden.unique_id, OWN_NULL)
 
     @classmethod
     def execute(cls, experts: Experts) -> io.NodeOutput:

@@ -5,7 +5,7 @@ import torch
 from comfy_api.latest import io
 
 from ..mcdm_core.conditions import Encoder
-from .host import folders
+from .host import expert_folders as folders
 from .host.pixel_model import expert_to_model, pixel_space_vae
 from .host.text_encoders import manage_text_encoder
 from .types import ExpertEncoder

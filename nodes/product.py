@@ -4,11 +4,11 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
-from .host.chain import ExpertInput, Experts
+from .host.expert_chain import ExpertInput, Experts
 from .host.guider import ProductGuider
 from .host.ksampler import Settings, sample
 from .host.pixel_model import implicit_null
-from .host.prompt import check_chain, check_expert
+from .host.post_checks import check_chain, check_expert
 from .types import ExpertChain
 from .widgets import sampling_inputs, seed_input
 
@@ -120,9 +120,9 @@ class Expert(io.ComfyNode):
     ) -> io.NodeOutput:
         """Add the expert."""
         null = implicit_null(model) if null is None else null
-        return io.NodeOutput(
-            (*experts, ExpertInput(model, condition, null, weight, reliability, start, end, mask)),
-        )
+        share = {"weight": weight, "reliability": reliability, "start": start, "end": end}
+        expert = ExpertInput(model, condition, null, **share, mask=mask, place=len(experts) + 1)
+        return io.NodeOutput((*experts, expert))
 
 
 class Guider(io.ComfyNode):

@@ -3,9 +3,9 @@
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
-from .host.ddim import ddim_sampler
-from .host.noise import ScaledNoise
-from .host.spacing import check_spacing, spaced_sigmas
+from .host.ddim_sampler import ddim_sampler
+from .host.scaled_noise import ScaledNoise
+from .host.timestep_spacing import check_spacing, spaced_sigmas
 from .widgets import denoise_input, seed_input
 
 

@@ -1,1 +1,21 @@
 """Expert files: read safely, recognized, loaded and saved."""
+
+from .load import load_expert, read_metadata
+from .metadata import ExpertMetadata
+from .recognition import Overrides
+from .safe_reading import CheckpointError, read_checkpoint
+from .save import convert_expert, save_expert
+from .towers import load_towers, tower_kinds
+
+__all__ = [
+    "CheckpointError",
+    "ExpertMetadata",
+    "Overrides",
+    "convert_expert",
+    "load_expert",
+    "load_towers",
+    "read_checkpoint",
+    "read_metadata",
+    "save_expert",
+    "tower_kinds",
+]

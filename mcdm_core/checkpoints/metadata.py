@@ -8,6 +8,7 @@ from ..diffusion.schedule import Schedule
 from ..networks import UNetConfig
 
 FORMAT = 1
+METADATA_KEY = "mcdm"  # of the description in a file's header
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,16 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ..networks.clip import ClipImageConfig, ClipImageTower, ClipTextConfig, ClipTextTower
-from ..networks.glide_clip import GlideClipImageConfig, GlideClipImageTower, GlideClipTextConfig, GlideClipTextTower
+from ..networks import (
+    ClipImageConfig,
+    ClipImageTower,
+    ClipTextConfig,
+    ClipTextTower,
+    GlideClipImageConfig,
+    GlideClipImageTower,
+    GlideClipTextConfig,
+    GlideClipTextTower,
+)
 from .recognition import Shapes, difference
 from .safe_reading import CheckpointError, read_checkpoint
 

@@ -5,6 +5,7 @@ each expert makes of its own, and what all make of them together.
 """
 
 import argparse
+import functools
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,14 +13,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..checkpoints.experts import load_expert
-from ..diffusion.respacing import space_timesteps
-from ..pictures.files import labelled_grid, load_picture, map_to_picture, to_picture
+from ..checkpoints import load_expert
+from ..pictures import labelled_grid, load_picture, map_to_picture, to_picture
 from ..product.term import Term
-from ..sampling import sample_product
+from ..sampling import sample_ddim
 from .expert_options import expert_file
 from .progress import progress_bar
-from .sample import start_noise
+from .settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -47,23 +47,6 @@ def load_maps(name: str) -> Tensor:
     return torch.cat([load_picture(INPUTS / f"face_{face}_{name}.png") for face in range(1, len(CAPTIONS) + 1)])
 
 
-def sample(title: str, terms: Sequence[Term], noise: Tensor, steps: str, seed: int) -> Tensor:
-    """Sample from a product ancestrally (DDIM, η = 1), which obeys captions better than the ODE; shows progress.
-
-    Args:
-        title: What is sampled, for the progress bar.
-        terms: The experts.
-        noise: Start noise, shape (B, 3, H, W).
-        steps: Timestep spacing.
-        seed: Seed of the noise added on the way.
-
-    Returns:
-        Samples in [−1, 1], shape of the noise.
-    """
-    with progress_bar(title, len(space_timesteps(steps))) as callback:
-        return sample_product(terms, noise, steps, 1.0, torch.Generator().manual_seed(seed), callback)
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Write the grid."""
     parser = argparse.ArgumentParser(prog="python -m mcdm_core demo", description=__doc__.split(":", 1)[1].strip())
@@ -76,11 +59,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     maps = {name: load_maps(name) for name in ("hair", "skin")}
     conditions = {name: experts[name].encoder.encode_map(images) for name, images in maps.items()}
     conditions["text"] = experts["text"].encoder.encode_text(CAPTIONS)
-    terms = [Term(experts[name], conditions[name], conditions[name].null(), weight) for name, weight in WEIGHTS.items()]
-    noise = start_noise(options.seed, len(CAPTIONS), terms[0].expert.channels, terms[0].expert.image_size)
-
-    samples = [sample(f"{term.expert.name} alone", [term], noise, options.steps, options.seed + 1) for term in terms]
-    samples.append(sample("united", terms, noise, options.steps, options.seed + 1))
+    terms = [
+        Term(experts[name], conditions[name], conditions[name].null(), weight=weight)
+        for name, weight in WEIGHTS.items()
+    ]
+    # Ancestrally, which obeys captions better than the ODE.
+    settings = Settings(options.steps, functools.partial(sample_ddim, eta=1.0))
+    samples = []
+    for title, united in [*((f"{term.expert.name} alone", [term]) for term in terms), ("united", terms)]:
+        with progress_bar(title, settings.evaluations) as callback:
+            samples.append(settings.sample(united, options.seed, len(CAPTIONS), callback))
     columns = [
         *([map_to_picture(image[None, ..., 0]) for image in images] for images in maps.values()),
         CAPTIONS,

@@ -3,23 +3,24 @@
 import argparse
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..checkpoints.experts import load_expert
+from ..checkpoints import load_expert
 from ..conditions import Encoder, SketchSource
 from ..expert.condition import Condition
 from ..expert.expert import Expert
 from ..pictures.files import load_picture
+from ..product.share import Share
 from ..product.term import Term
 
 SHIPPED = Path(__file__).resolve().parents[2] / "experts"
 
 
-@dataclass
-class ExpertRequest:
-    """What the command line says of one expert; the fields are named as the options.
+@dataclass(frozen=True)
+class ExpertRequest(Share):
+    """What the command line says of one expert, its share among it; the fields are named as the options.
 
     Attributes:
         expert: Name of a shipped expert, or a file.
@@ -31,10 +32,6 @@ class ExpertRequest:
         class_name: Name or index of a class.
         low_res: Small picture to enlarge, beside a text or a class.
         with_text: Whether the map runs beside a text for the same network.
-        weight: w_i.
-        reliability: a_i, before normalization.
-        start: Share of the steps after which the expert begins to act, 0…1.
-        end: Share of the steps after which it stops, 0…1.
     """
 
     expert: str
@@ -46,10 +43,11 @@ class ExpertRequest:
     class_name: str | None = None
     low_res: Path | None = None
     with_text: bool = False
-    weight: float = 1.0
-    reliability: float = 1.0
-    start: float = 0.0
-    end: float = 1.0
+
+    @property
+    def label(self) -> str:
+        """The expert's name."""
+        return self.expert
 
 
 _ENCODINGS: dict[str, Callable[[Encoder, Any, ExpertRequest], Condition]] = {
@@ -75,7 +73,8 @@ class _DescribeExpert(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, *_: Any) -> None:
         if not namespace.experts:
             parser.error(f"{self.option_strings[0]} describes an expert; put it after --expert NAME")
-        setattr(namespace.experts[-1], self.dest, True if self.nargs == 0 else values)
+        value = True if self.nargs == 0 else values
+        namespace.experts[-1] = replace(namespace.experts[-1], **{self.dest: value})
 
 
 def add_expert_options(parser: argparse.ArgumentParser) -> None:
@@ -148,12 +147,5 @@ def build_terms(requests: Sequence[ExpertRequest], device: str) -> list[Term]:
 
 def _build_term(expert: Expert, request: ExpertRequest) -> Term:
     condition = encode_request(expert, request)
-    return Term(
-        expert,
-        condition,
-        expert.encoder.null(1) if condition is None else expert.encoder.null_like(condition),
-        weight=request.weight,
-        reliability=request.reliability,
-        start=request.start,
-        end=request.end,
-    )
+    null = expert.encoder.null(1) if condition is None else expert.encoder.null_like(condition)
+    return Term(expert, condition, null, **request.numbers)

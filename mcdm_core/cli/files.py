@@ -5,10 +5,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..checkpoints.experts import convert_expert, load_expert
+from ..checkpoints import convert_expert, load_expert, load_towers, tower_kinds
 from ..checkpoints.recognition import Overrides
 from ..checkpoints.safe_reading import read_checkpoint
-from ..conditions import load_towers, tower_kinds
 from ..conditions.class_names import FEW
 from ..diffusion.prediction import PREDICTIONS
 

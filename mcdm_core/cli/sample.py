@@ -5,15 +5,10 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
-from ..diffusion.respacing import space_timesteps
-from ..pictures.files import labelled_grid, to_picture
-from ..product.term import Term
-from ..sampling import sample_product
-from ..sampling.types import Callback
+from ..pictures import labelled_grid, to_picture
 from .expert_options import add_expert_options, build_terms
 from .progress import progress_bar
+from .settings import add_sampling_options, settings_of
 
 logger = logging.getLogger(__name__)
 
@@ -22,62 +17,11 @@ EXAMPLE = """example:
 """
 
 
-def start_noise(seed: int, count: int, channels: int, size: int) -> torch.Tensor:
-    """Draw the start noise of a seed, the same that ComfyUI draws; shape (count, channels, size, size)."""
-    return torch.randn(count, channels, size, size, generator=torch.Generator().manual_seed(seed))
-
-
-def sample_seed(
-    terms: Sequence[Term],
-    seed: int,
-    count: int,
-    steps: str,
-    eta: float,
-    device: str,
-    callback: Callback | None = None,
-    temperature: float = 1.0,
-) -> torch.Tensor:
-    """Sample from a product as the command does.
-
-    Args:
-        terms: The experts; the first gives the size of the pictures.
-        seed: Seed of the start noise, and of the noise added on the way.
-        count: Number of pictures.
-        steps: Timestep spacing; see `space_timesteps`.
-        eta: η of DDIM.
-        device: Where to sample.
-        callback: See `Callback`.
-        temperature: Factor of the start noise.
-
-    Returns:
-        Samples in [−1, 1] for pixel experts, shape (count, channels, size, size).
-
-    Raises:
-        ValueError: As `sample_product`.
-    """
-    reference = terms[0].expert
-    noise = temperature * start_noise(seed, count, reference.channels, reference.image_size)
-    # Seeded apart from the start noise, or the first step would add the same numbers again.
-    generator = torch.Generator().manual_seed((seed + 1) % 2**64)
-    return sample_product(terms, noise.to(device), steps, eta, generator, callback)
-
-
-def add_sampling_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `sample_seed`: `seed`, `steps`, `eta`, `temperature` and `device`."""
-    parser.add_argument("--seed", type=int, default=0, help="seed of the noise (0)")
-    parser.add_argument("--steps", default="100", help='number of DDIM steps, or a spacing such as "ddim50" (100)')
-    parser.add_argument("--eta", type=float, default=0.0, help="noise added in each step, 0 none, 1 as in DDPM (0)")
-    parser.add_argument(
-        "--temperature", type=float, default=1.0, help="factor of the start noise; published upsamplers want 0.997 (1)"
-    )
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="torch device")
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Sample pictures and write them as one PNG file.
 
     Raises:
-        ValueError: The experts or their conditions cannot be used as given.
+        ValueError: The experts, their conditions or the sampling options cannot be used as given.
     """
     parser = argparse.ArgumentParser(
         prog="python -m mcdm_core sample",
@@ -92,18 +36,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=Path("out/sample.png"), help="file to write (out/sample.png)")
     options = parser.parse_args(argv)
 
+    settings = settings_of(options)
     terms = build_terms(options.experts, options.device)
-    with progress_bar("sampling", len(space_timesteps(options.steps))) as callback:
-        samples = sample_seed(
-            terms,
-            options.seed,
-            options.count,
-            options.steps,
-            options.eta,
-            options.device,
-            callback,
-            options.temperature,
-        )
+    with progress_bar("sampling", settings.evaluations) as callback:
+        samples = settings.sample(terms, options.seed, options.count, callback)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     pictures = [to_picture(sample) for sample in samples]
     if len(pictures) == 1:

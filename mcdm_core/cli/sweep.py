@@ -1,15 +1,14 @@
 """`python -m mcdm_core sweep`: one product at many reliabilities, guidance weights and seeds, as a labelled grid."""
 
 import argparse
-import dataclasses
 import logging
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import torch
 from PIL import Image
 
-from ..diffusion.respacing import space_timesteps
 from ..pictures.files import to_picture
 from ..product.denoiser import ProductDenoiser
 from ..product.term import Term
@@ -18,7 +17,7 @@ from ..sampling.sweep import Cell, Sweep, Varied, parse_factors, parse_values, s
 from ..sampling.types import Callback
 from .expert_options import add_expert_options, build_terms
 from .progress import progress_bar
-from .sample import add_sampling_options, sample_seed, start_noise
+from .settings import Settings, add_sampling_options, settings_of
 
 logger = logging.getLogger(__name__)
 
@@ -28,43 +27,16 @@ EXAMPLE = """example, how much of the unconditional estimate the second expert d
 """
 
 
-def swept_terms(terms: Sequence[Term], sweep: Sweep, cell: Cell) -> list[Term]:
-    """The experts of one cell, with its weights and reliabilities.
-
-    Args:
-        terms: The experts with their own.
-        sweep: The sweep.
-        cell: One of its cells.
-
-    Raises:
-        ValueError: As `Sweep.coefficients`.
-    """
-    coefficients = zip(*sweep.coefficients(terms, cell), strict=True)
-    return [
-        dataclasses.replace(term, weight=weight, reliability=reliability)
-        for term, (weight, reliability) in zip(terms, coefficients, strict=True)
-    ]
-
-
 def sample_cells(
-    terms: Sequence[Term],
-    sweep: Sweep,
-    steps: str,
-    eta: float,
-    device: str,
-    callback: Callback | None = None,
-    temperature: float = 1.0,
+    terms: Sequence[Term], sweep: Sweep, settings: Settings, callback: Callback | None = None
 ) -> Iterator[tuple[Cell, Image.Image]]:
     """Sample a sweep cell by cell, each as `python -m mcdm_core sample` samples one picture.
 
     Args:
         terms: The experts; they stay loaded.
         sweep: The sweep.
-        steps: Timestep spacing.
-        eta: η of DDIM.
-        device: Where to sample.
+        settings: How each cell is sampled.
         callback: See `Callback`.
-        temperature: Factor of the start noise.
 
     Yields:
         A cell and its picture.
@@ -72,14 +44,14 @@ def sample_cells(
     Raises:
         ValueError: If the terms of some cell cannot be combined at every noise level; before any network is called.
     """
-    cells = {cell: swept_terms(terms, sweep, cell) for cell in sweep.cells()}
+    cells = {cell: sweep.at(terms, cell) for cell in sweep.cells()}
     reference = terms[0].expert
-    sigmas = sigmas_for(reference.schedule, steps)
-    noise = start_noise(0, 1, reference.channels, reference.image_size)
+    sigmas = sigmas_for(reference.schedule, settings.steps)
+    x = torch.empty(1, reference.channels, reference.image_size, reference.image_size)
     for swept in cells.values():
-        ProductDenoiser(swept).check_run(noise, sigmas)
+        ProductDenoiser(swept).check_run(x, sigmas)
     for cell, swept in cells.items():
-        (sample,) = sample_seed(swept, cell.seed, 1, steps, eta, device, callback, temperature)
+        (sample,) = settings.sample(swept, cell.seed, 1, callback)
         yield cell, to_picture(sample)
 
 
@@ -87,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Sample a grid and write it as a PNG file, which is written anew after each cell.
 
     Raises:
-        ValueError: The experts, their conditions or the sweep cannot be used as given.
+        ValueError: The experts, their conditions, the sampling options or the sweep cannot be used as given.
     """
     options = _parser().parse_args(argv)
     sweep = Sweep(
@@ -97,16 +69,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         Varied[options.vary.upper()],
         parse_factors(options.guidance),
     )
-    steps = len(space_timesteps(options.steps))
+    settings = settings_of(options)
+    evaluations = len(sweep.cells()) * settings.evaluations
     terms = build_terms(options.experts, options.device)
     sweep.check(terms)
     name, cells = terms[sweep.expert].expert.name, sweep.cells()
     options.output.parent.mkdir(parents=True, exist_ok=True)
     pictures: dict[Cell, Image.Image] = {}
     try:
-        with progress_bar(f"{len(cells)} cells", len(cells) * steps) as callback:
-            settings = (options.steps, options.eta, options.device, callback, options.temperature)
-            for cell, picture in sample_cells(terms, sweep, *settings):
+        with progress_bar(f"{len(cells)} cells", evaluations) as callback:
+            for cell, picture in sample_cells(terms, sweep, settings, callback):
                 pictures[cell] = picture
                 sweep_grid(sweep, name, pictures).save(options.output)
     except KeyboardInterrupt:

@@ -5,13 +5,17 @@ import logging
 import sys
 from pathlib import Path
 
+import torch
+
+from ..training.sections import train
+
 log = logging.getLogger(__name__)
 
 
 def main(argv: list[str] | None = None) -> int:
     """`python -m mcdm_core train CONFIG`: train what a configuration describes and write it as a file."""
     parser = argparse.ArgumentParser(prog="python -m mcdm_core train", description=main.__doc__)
-    parser.add_argument("config", type=Path, help="TOML file, see studies/configs/ and docs/training.md")
+    parser.add_argument("config", type=Path, help="TOML file, see docs/training.md")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of states, logs and drawn data")
     parser.add_argument(
         "--resume",
@@ -24,26 +28,11 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
 
-    import torch
-
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    from ..training.config import read_toml
-
-    sections = read_toml(arguments.config)
-    if "dual_encoder" in sections:
-        from ..training.dual_encoder import train_from_config
-
-        written = train_from_config(arguments.config, arguments.runs)
-    else:
-        if "gan" in sections:
-            from studies.baselines.training import train_gan as train
-        else:
-            from ..training.run import train_expert as train
-
-        try:
-            written = train(arguments.config, arguments.runs, arguments.resume)
-        except KeyboardInterrupt:
-            sys.exit(130)  # the state is saved and the log has said so
+    try:
+        written = train(arguments.config, arguments.runs, arguments.resume)
+    except KeyboardInterrupt:
+        sys.exit(130)  # whatever can be resumed is saved, and the log has said so
     log.info("Wrote %s", written)
     return 0

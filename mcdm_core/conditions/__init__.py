@@ -1,18 +1,20 @@
-"""Conditions: from maps, sketches and captions to what a network reads."""
+"""Conditions: from maps, sketches, captions, classes and pictures to what a network reads."""
 
-from ..checkpoints.towers import load_towers, tower_kinds
-from ..networks.clip import ClipTextTower
-from ..networks.text_tower import TextTower, TextTowerConfig
+from .captions import TextEncoder
+from .classes import ClassEncoder
 from .encoder import Encoder
-from .encoders import MapEncoder, MultiMapEncoder, SketchEncoder, TextEncoder
-from .published import ClassEncoder, FaceEncoder, GlideEncoder
+from .face import FaceEncoder
+from .glide import GlideEncoder
+from .key import EncoderKey
+from .maps import MapEncoder, MultiMapEncoder
 from .reading.sketch import SketchSource, edges
-from .registry import build_encoder
+from .registry import build_encoder, encoder_of_kind
+from .sketches import SketchEncoder
 
 __all__ = [
     "ClassEncoder",
-    "ClipTextTower",
     "Encoder",
+    "EncoderKey",
     "FaceEncoder",
     "GlideEncoder",
     "MapEncoder",
@@ -20,10 +22,7 @@ __all__ = [
     "SketchEncoder",
     "SketchSource",
     "TextEncoder",
-    "TextTower",
-    "TextTowerConfig",
     "build_encoder",
     "edges",
-    "load_towers",
-    "tower_kinds",
+    "encoder_of_kind",
 ]

@@ -7,11 +7,14 @@ others.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import NoReturn
 
 from torch import Tensor
 
-from ..expert.condition import Condition
+from ..expert import Condition
+from .description import Description
+from .key import EncoderKey, Value
 from .reading.maps import AUTO
 from .reading.sketch import HIGH_THRESHOLD, LOW_THRESHOLD, SketchSource
 
@@ -20,12 +23,15 @@ class Encoder:
     """Encoder of an expert that takes no condition; the base of the others.
 
     Attributes:
-        kind: "none", "map", "maps", "sketch", "text", "class", "tokens" (GLIDE's text) or "face" (maps and text).
-        driven_by: The same for people: "a hair map", say.
+        kind: What an expert's file calls it; see `registry`.
+        driven_by: The same for people: "a hair map", say. Different experts may read the same here; see `key`.
         background: What the expert is told where a map or sketch is black, which is 1 where it is white; where there is
             none it is told 0.
         low_res: Height and width of the small picture that the expert enlarges, None if it enlarges none.
         inpaint: Whether the expert fills in masked parts of a picture.
+        needs_more: Whether a picture to enlarge or to fill in must come with something else that is told.
+        own_tensors: How the names of tensors begin that lie in an expert's file for the encoder, not for the network.
+        shared_tensors: Names of the network's tensors that the encoder reads too.
 
     Args:
         image_size: The expert's height and width in pixels.
@@ -37,13 +43,44 @@ class Encoder:
     background = 0.0
     low_res: int | None = None
     inpaint = False
+    needs_more = False
+    own_tensors: tuple[str, ...] = ()
+    shared_tensors: tuple[str, ...] = ()
 
     def __init__(self, image_size: int, channels: int = 3):
         self.image_size = image_size
         self.channels = channels
 
+    @classmethod
+    def build(cls, given: Description) -> "Encoder":
+        """The encoder that an expert's file describes, here by {"kind": "none"}.
+
+        Encoders of maps and sketches also understand "background", those of classes and tokens "low_res", those of
+        tokens "inpaint", each as the attribute.
+
+        Raises:
+            KeyError: If an entry of the description or a tensor is missing.
+            TypeError: If an entry is unknown.
+            ValueError: If the tensors are others than the description asks for.
+        """
+        return cls(given.image_size, given.channels)
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.driven_by}, {self.image_size} px)"
+
+    @cached_property
+    def key(self) -> EncoderKey:
+        """What this encoder's conditions hold and mean: a condition fits every expert whose encoder has an equal key.
+
+        Map names, channels and the value of black; classes; the text encoder's words and weights; kinds of pictures.
+        The size of pictures is no part of it: a map may be given to an expert of another size, whose run compares it
+        with the latent.
+        """
+        return EncoderKey(self.driven_by, tuple(self._content().items()))
+
+    def _content(self) -> dict[str, Value]:
+        """See `EncoderKey.content`; every kind that reads something says what."""
+        return {"condition": self.kind}
 
     def null(self, batch: int = 1) -> Condition:
         """The null condition ∅ for `batch` rows."""

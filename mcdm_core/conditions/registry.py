@@ -1,26 +1,50 @@
-"""From what a checkpoint says about its condition to an encoder."""
+"""The kinds of condition, by the name that an expert's file has for them.
+
+A new kind is a subclass of `Encoder` in a file of its own, with `register` above it; `conditions/__init__.py` imports
+it. Nothing else lists the kinds.
+"""
 
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..networks import TextTransformer, TextTransformerConfig
-from ..networks.clip import ClipTextTower
-from ..networks.text_tower import TextTower, TextTowerConfig
+from ..networks import ClipTextTower
+from .description import Description
 from .encoder import Encoder
-from .encoders import MapEncoder, MultiMapEncoder, SketchEncoder, TextEncoder
-from .published import ClassEncoder, FaceEncoder, GlideEncoder
 
-CLASS_EMBEDDINGS = "label_emb.weight"
+Kind = TypeVar("Kind", bound=type[Encoder])
 
-Config = TypeVar("Config")
-Module = TypeVar("Module", bound=nn.Module)
+_KINDS: dict[str, type[Encoder]] = {Encoder.kind: Encoder}
+
+
+def register(encoder: Kind) -> Kind:
+    """Make a class the encoder of its `kind`."""
+    _KINDS[encoder.kind] = encoder
+    return encoder
+
+
+def encoder_of_kind(condition_spec: Mapping[str, Any]) -> type[Encoder]:
+    """The class of encoders that a description asks for.
+
+    Raises:
+        ValueError: If it names no kind, or one that is not registered.
+    """
+    try:
+        kind = str(condition_spec["kind"])
+    except (KeyError, TypeError) as error:
+        raise _incomplete(error) from None
+    if kind not in _KINDS:
+        *first, last = _KINDS
+        raise ValueError(
+            f'This expert is driven by "{kind}", but this version knows only {", ".join(first)} and {last}; update the '
+            "pack."
+        )
+    return _KINDS[kind]
 
 
 def build_encoder(
-    condition_spec: dict,
+    condition_spec: Mapping[str, Any],
     image_size: int,
     channels: int,
     state: Mapping[str, Tensor] | None = None,
@@ -29,11 +53,8 @@ def build_encoder(
     """Build the encoder of an expert.
 
     Args:
-        condition_spec: What drives the expert: {"kind": "none"}, {"kind": "map", "map": "hair"},
-            {"kind": "maps", "maps": ["hair", "skin"]}, {"kind": "sketch"}, {"kind": "text", "text_encoder": {…}},
-            {"kind": "class", "classes": ["fox", …]} (names are optional), {"kind": "tokens", "text_transformer": {…}}
-            or {"kind": "face", "maps": ["face", "hair"], "map_channels": 6, "embedding": 512}. With "background" maps
-            and sketches have another value than 0 where they are black.
+        condition_spec: What drives the expert, as its file has it: {"kind": "map", "map": "hair"}, say. Each encoder's
+            `build` says what belongs to its kind.
         image_size: The expert's height and width in pixels.
         channels: Channels of the expert's samples.
         state: Tensors that the encoder works with: those of the text tower or transformer, or the class embeddings.
@@ -45,61 +66,15 @@ def build_encoder(
     Raises:
         ValueError: If the description is incomplete or of an unknown kind, or the text tower's tensors don't fit it.
     """
-    state = state or {}
-    low_res = condition_spec.get("low_res")
-    background = condition_spec.get("background", 0.0)
+    encoder = encoder_of_kind(condition_spec)
     try:
-        match condition_spec["kind"]:
-            case "none":
-                return Encoder(image_size, channels)
-            case "map":
-                return MapEncoder(condition_spec["map"], image_size, channels, background)
-            case "maps":
-                return MultiMapEncoder(condition_spec["maps"], image_size, channels, background=background)
-            case "sketch":
-                return SketchEncoder(image_size, channels, condition_spec.get("map_channels", 1), background)
-            case "text":
-                config = TextTowerConfig.from_dict(condition_spec["text_encoder"])
-                tower = _filled(TextTower, config, state).float()  # stored in half precision, too coarse to embed in
-                return TextEncoder(tower, image_size, channels)
-            case "class":
-                names = condition_spec.get("classes", ())
-                return ClassEncoder(state[CLASS_EMBEDDINGS], image_size, channels, low_res, names)
-            case "tokens":
-                transformer = _filled(
-                    TextTransformer, TextTransformerConfig(**condition_spec["text_transformer"]), state
-                )
-                return GlideEncoder(transformer, image_size, channels, low_res, condition_spec.get("inpaint", False))
-            case "face":
-                names = condition_spec["maps"]
-                per_map = condition_spec["map_channels"] // len(names)
-                embedding = condition_spec["embedding"]
-                return FaceEncoder(names, image_size, embedding, channels, per_map, background, load_text)
-            case kind:
-                raise ValueError(
-                    f'This expert is driven by "{kind}", but this version knows only none, map, maps, sketch, text, '
-                    "class, tokens and face; update the pack."
-                )
+        return encoder.build(Description(condition_spec, image_size, channels, state or {}, load_text))
     except (KeyError, TypeError) as error:
-        raise ValueError(
-            f"The expert's description of its condition is incomplete or has an unknown entry ({error}); "
-            "export the expert again."
-        ) from None
+        raise _incomplete(error) from None
 
 
-def _filled(kind: Callable[[Config], Module], config: Config, state: Mapping[str, Tensor]) -> Module:
-    """A text encoder that uses the given tensors themselves, not copies of them."""
-    with torch.device("meta"):
-        module = kind(config)
-    expected = module.state_dict()
-    wrong = sorted(
-        {name for name in expected if name not in state or state[name].shape != expected[name].shape}
-        | {name for name in state if name not in expected}
+def _incomplete(error: Exception) -> ValueError:
+    return ValueError(
+        f"The expert's description of its condition is incomplete or has an unknown entry ({error}); export the expert "
+        "again."
     )
-    if wrong:
-        raise ValueError(
-            f"The text encoder's tensors should be those its description asks for, but {len(wrong)} are missing, "
-            f"unexpected or of another shape ({', '.join(wrong[:3])}); download or export the expert again."
-        )
-    module.load_state_dict(state, assign=True)
-    return module

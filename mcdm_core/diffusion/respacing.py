@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from itertools import accumulate, repeat
 
 import torch
-from torch import Tensor
 
 from .schedule import Schedule, betas_of
 
@@ -81,8 +80,6 @@ class Respacing:
         alphas_cumprod: ᾱ at those timesteps, float64, shape (S,).
         betas: β_i = 1 − ᾱ_i/ᾱ_{i−1}.
         sigmas: Noise levels √((1−ᾱ)/ᾱ).
-        log_variance_small: log β̃_i, the variance of q(x_{i−1} | x_i, x0); entry 0, which is log 0, repeats entry 1.
-        log_variance_large: log β_i; entry 0 is again log β̃_1.
     """
 
     def __init__(self, schedule: Schedule, spacing: Spacing):
@@ -90,25 +87,6 @@ class Respacing:
         self.alphas_cumprod = schedule.alphas_cumprod[self.timesteps]
         self.betas = betas_of(self.alphas_cumprod)
         self.sigmas = schedule.log_sigmas[self.timesteps].exp()
-        previous = torch.cat([torch.ones(1, dtype=torch.float64), self.alphas_cumprod[:-1]])
-        posterior = self.betas * (1 - previous) / (1 - self.alphas_cumprod)
-        first = posterior[1:2] if len(posterior) > 1 else self.betas
-        self.log_variance_small = torch.cat([first, posterior[1:]]).log()
-        self.log_variance_large = torch.cat([first, self.betas[1:]]).log()
 
     def __len__(self) -> int:
         return len(self.timesteps)
-
-    def learned_log_variance(self, step: int, v: Tensor) -> Tensor:
-        """Variance the network chose: log Σ = f·log β + (1−f)·log β̃, f = (v + 1)/2 (Nichol & Dhariwal, Eq. 15).
-
-        Args:
-            step: Index i into the respaced timesteps.
-            v: The network's second half, about −1…1, shape (B, C, H, W).
-
-        Returns:
-            Shape of v.
-        """
-        fraction = (v + 1) / 2
-        # Unlike `log_variance_large`, the upper bound at step 0 is β_0 itself.
-        return fraction * self.betas[step].log().item() + (1 - fraction) * self.log_variance_small[step].item()

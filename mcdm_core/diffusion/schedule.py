@@ -207,6 +207,35 @@ def align_noise_level(
     return x * torch.hypot(torch.ones_like(aligned), aligned) / torch.hypot(alpha, sigma), aligned
 
 
+def sigma_at_share(schedule: NoiseSchedule, share: float) -> float:
+    """Noise level σ at a share of the timesteps, 0 at the noisy end and 1 at the clean one."""
+    last = len(schedule) - 1 if isinstance(schedule, Schedule) else schedule.t(torch.tensor(math.inf)).item()
+    return schedule.sigma((1.0 - share) * last).item()
+
+
+def scale_to_known(sigma: Tensor, known: Tensor) -> Tensor:
+    """√(1 + σ_known²)/√(1 + σ²): what carries x0 + σ·n to a level that a network knows, with the same x_t."""
+    return torch.sqrt((1.0 + known**2) / (1.0 + sigma**2))
+
+
+def from_flow(s: float) -> float:
+    """Noise level σ = s/(1 − s) of a rectified flow's coordinate s, 0 ≤ s < 1."""
+    return s / (1.0 - s)
+
+
+def to_flow(x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+    """Carry a point into a rectified flow's form, (1 − s)·x0 + s·n with s = σ/(1 + σ).
+
+    Args:
+        x: x0 + σ·n, shape (B, …).
+        sigma: σ, broadcastable to x.
+
+    Returns:
+        The point, and s of the shape of σ.
+    """
+    return x / (1.0 + sigma), sigma / (1.0 + sigma)
+
+
 def per_row(values: Tensor | float, like: Tensor) -> Tensor:
     """A number, or one per row (B,), with the dtype and device of `like` (B, …), in a shape that broadcasts to it."""
     values = torch.as_tensor(values, dtype=like.dtype, device=like.device)

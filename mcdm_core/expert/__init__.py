@@ -1,1 +1,6 @@
-"""What is combined: a network that predicts x0, and the condition it is asked under."""
+"""An expert, and the condition that a pass of it is told."""
+
+from .condition import Condition
+from .expert import Expert
+
+__all__ = ["Condition", "Expert"]

@@ -8,6 +8,7 @@ import math
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 
@@ -141,14 +142,18 @@ def _modulate(h: Tensor, scale_shift: Tensor) -> Tensor:
     return h * (1 + scale) + shift
 
 
+NEW_ORDER = "b (qkv heads c) l -> qkv b heads l c"
+OLD_ORDER = "b (heads qkv c) l -> qkv b heads l c"
+
+
 class AttentionBlock(nn.Module):
     """Self-attention over the pixels of a feature map, which in GLIDE also attends to text tokens.
 
     Args:
         channels: Feature channels C.
         num_heads: Number of heads.
-        new_order: How the 3C channels of `qkv` are laid out: True splits q, k and v first, then heads (ADM-64);
-            False splits heads first (every other published file).
+        new_order: How the 3C channels of `qkv` are laid out: True is `NEW_ORDER` (ADM-64), False is `OLD_ORDER` (every
+            other published file).
         groups: Groups of the norm.
         context_dim: Width of the text tokens whose keys and values precede those of the pixels; None for no text.
     """
@@ -163,7 +168,7 @@ class AttentionBlock(nn.Module):
     ):
         super().__init__()
         self.num_heads = num_heads
-        self.new_order = new_order
+        self.order = NEW_ORDER if new_order else OLD_ORDER
         self.norm = GroupNorm32(groups, channels)
         self.qkv = nn.Conv1d(channels, 3 * channels, 1)
         if context_dim is not None:
@@ -172,20 +177,10 @@ class AttentionBlock(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Attend over the pixels of x (B, C, H, W) and the tokens of context (B, context_dim, L), residually."""
-        b, c, *spatial = x.shape
-        flat = x.reshape(b, c, -1)
-        q, k, v = self._heads(self.qkv(self.norm(flat)), 3)
+        flat = rearrange(x, "b c h w -> b c (h w)")
+        q, k, v = rearrange(self.qkv(self.norm(flat)), self.order, qkv=3, heads=self.num_heads)
         if context is not None:
-            text_k, text_v = self._heads(self.encoder_kv(context.to(flat.dtype)), 2)
+            text_k, text_v = rearrange(self.encoder_kv(context.to(flat.dtype)), self.order, qkv=2, heads=self.num_heads)
             k, v = torch.cat([text_k, k], dim=2), torch.cat([text_v, v], dim=2)
-        h = F.scaled_dot_product_attention(q, k, v)
-        h = h.transpose(-1, -2).reshape(b, c, -1)
-        return (flat + self.proj_out(h)).reshape(b, c, *spatial)
-
-    def _heads(self, features: Tensor, parts: int) -> tuple[Tensor, ...]:
-        """Split (B, parts·C, L) into `parts` tensors of shape (B, heads, L, C/heads)."""
-        b, channels, length = features.shape
-        width = channels // parts // self.num_heads
-        if self.new_order:
-            return features.reshape(b, parts, self.num_heads, width, length).transpose(-1, -2).unbind(1)
-        return features.reshape(b, self.num_heads, parts, width, length).transpose(-1, -2).unbind(2)
+        h = rearrange(F.scaled_dot_product_attention(q, k, v), "b heads l c -> b (heads c) l")
+        return rearrange(flat + self.proj_out(h), "b c (h w) -> b c h w", w=x.shape[-1])

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 from ..text.tokenizers import ClipTokenizer
@@ -166,7 +167,7 @@ class ClipImageTower(nn.Module):
             Embeddings, float32, not normalized, shape (B, dim).
         """
         patches = F.conv2d(pixels.float(), self.conv1.weight.float(), stride=self.config.patch_size)
-        patches = patches.flatten(2).transpose(1, 2)
+        patches = rearrange(patches, "b c h w -> b (h w) c")
         first = self.class_embedding.float().expand(len(patches), 1, -1)
         x = torch.cat([first, patches], dim=1) + self.positional_embedding.float()
         x = self.transformer["resblocks"](self.ln_pre(x))

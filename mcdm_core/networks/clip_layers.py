@@ -1,6 +1,7 @@
 """Layers of the CLIP towers. Weights may be stored in half precision; the towers compute in float32 on every device."""
 
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 
@@ -25,6 +26,5 @@ def attend(q: Tensor, k: Tensor, v: Tensor, heads: int, causal: bool) -> Tensor:
     Returns:
         Shape (B, L, width).
     """
-    b, length, width = q.shape
-    q, k, v = (x.view(b, length, heads, width // heads).transpose(1, 2) for x in (q, k, v))
-    return F.scaled_dot_product_attention(q, k, v, is_causal=causal).transpose(1, 2).reshape(b, length, width)
+    q, k, v = (rearrange(x, "b l (heads c) -> b heads l c", heads=heads) for x in (q, k, v))
+    return rearrange(F.scaled_dot_product_attention(q, k, v, is_causal=causal), "b heads l c -> b l (heads c)")

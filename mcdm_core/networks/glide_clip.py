@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 from ..text.tokenizers import ClipTokenizer
@@ -142,8 +143,9 @@ class ImageInput(nn.Module):
         """Pictures in −1…1, (B, 3, H, W), and timesteps, int64, (B,), to (B, 1 + patches, width)."""
         means, stds = (images.new_tensor(values).view(3, 1, 1) for values in (CHANNEL_MEANS, CHANNEL_STDS))
         pixels = ((images + 1) * 127.5 - means) / stds
-        patches = F.conv2d(pixels, self.patch_proj.float(), stride=self.patch_size).flatten(2).transpose(1, 2)
-        noise = F.embedding(t, self.w_t).float()[:, None]
+        patches = F.conv2d(pixels, self.patch_proj.float(), stride=self.patch_size)
+        patches = rearrange(patches, "b c h w -> b (h w) c")
+        noise = rearrange(F.embedding(t, self.w_t).float(), "b c -> b 1 c")
         return self.ln(torch.cat([noise, patches], dim=1) + self.w_pos.float())
 
 

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 from ..text.vocabulary import TOKENIZERS, TOKENS
@@ -80,11 +81,11 @@ class TextLayer(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Args: x of shape (B, L, width); mask (B, L), True where a token is. Returns (B, L, width)."""
-        batch, length, width = x.shape
-        qkv = self.qkv(self.attention_norm(x)).view(batch, length, 3, self.heads, width // self.heads)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4)
-        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask[:, None, None])
-        x = x + self.attention_out(attended.transpose(1, 2).reshape(batch, length, width))
+        qkv = self.qkv(self.attention_norm(x))
+        query, key, value = rearrange(qkv, "b l (qkv heads c) -> qkv b heads l c", qkv=3, heads=self.heads)
+        visible = rearrange(mask, "b l -> b 1 1 l")
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=visible)
+        x = x + self.attention_out(rearrange(attended, "b heads l c -> b l (heads c)"))
         return x + self.mlp(self.mlp_norm(x))
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 
@@ -56,10 +57,8 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Shape (B, L, width) to the same."""
-        b, length, width = x.shape
-        qkv = self.c_qkv(x).view(b, length, self.heads, 3, width // self.heads).transpose(1, 2)
-        h = F.scaled_dot_product_attention(*qkv.unbind(3))
-        return self.c_proj(h.transpose(1, 2).reshape(b, length, width))
+        qkv = rearrange(self.c_qkv(x), "b l (heads qkv c) -> qkv b heads l c", heads=self.heads, qkv=3)
+        return self.c_proj(rearrange(F.scaled_dot_product_attention(*qkv), "b heads l c -> b l (heads c)"))
 
 
 class MLP(nn.Module):

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 from .blocks import AttentionBlock, Downsample, GroupNorm32, ResBlock, Upsample, timestep_embedding
@@ -215,7 +216,7 @@ class UNet(nn.Module):
         if c.film_dim is not None and text_active:
             film = x_t.new_zeros(len(x_t), c.film_dim) if embedding is None else embedding
         if context is not None:
-            context = context.transpose(1, 2)
+            context = rearrange(context, "b l c -> b c l")  # as convolutions read it
 
         dtype = _dtype_of(self.input_blocks)
         h = self._stem_input(x_t, maps, low_res).to(dtype)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw, ImageFont
 
-from .files import INK, PAPER
+from .grid import INK, PAPER
 
 Point = tuple[float, float]
 Color = tuple[int, int, int]

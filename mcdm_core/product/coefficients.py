@@ -1,112 +1,66 @@
-"""The coefficients of Eq. 10: who counts where and how much, and which predictions that takes."""
+"""The coefficients of a product: weights w and reliabilities a, numbers or maps."""
 
-import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from functools import cached_property
 
 import torch
 from torch import Tensor
-
-logger = logging.getLogger(__name__)
 
 Coefficient = float | Tensor
 TOLERANCE = 1e-6
 
 
-class Factor(Protocol):
-    """What of an expert its coefficients are made of."""
-
-    @property
-    def weight(self) -> float:
-        """w_i."""
-
-    @property
-    def reliability(self) -> float:
-        """a_i ≥ 0 before normalization."""
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Coefficients:
-    """Coefficients of Eq. 10 while one set of experts is active; the lists have one entry per expert.
+    """Coefficients of Eq. 10, one entry per expert, and what of them is asked at every step of a run.
+
+    What follows from them is worked out once: of a map it takes the answer of the device that holds it.
 
     Attributes:
-        weights: w_i, scaled by the masks; 0 for inactive experts.
-        reliabilities: a_j, normalized over the active experts; 0 for the others, and for all where no null is needed.
-        total: W = Σ w_i.
-        conditions: Indices of the experts whose prediction under their condition is needed.
-        nulls: Indices of the experts whose prediction under their null is needed.
+        weights: w_i, numbers of any sign or maps that broadcast to the sample.
+        reliabilities: a_j, likewise; they sum to 1 wherever the unconditional estimate counts.
+        scale: s, by which the pair (C, U) makes up the product as U + s (C − U); not 0.
     """
 
-    weights: list[Coefficient]
-    reliabilities: list[Coefficient]
-    total: Coefficient
-    conditions: list[int]
-    nulls: list[int]
+    weights: Sequence[Coefficient]
+    reliabilities: Sequence[Coefficient]
+    scale: float = 1.0
+
+    @cached_property
+    def total(self) -> Coefficient:
+        """W = Σ w_i."""
+        return total_of(self.weights)
+
+    @cached_property
+    def scaled_weights(self) -> list[Coefficient]:
+        """w_i/s."""
+        return [w / self.scale for w in self.weights]
+
+    @cached_property
+    def without_null(self) -> bool:
+        """Whether C takes no null anywhere, since Σ w_i/s is 1."""
+        return everywhere(is_one(total_of(self.scaled_weights)))
+
+    @cached_property
+    def trusted(self) -> list[bool]:
+        """Whether a_j is not 0 everywhere."""
+        return [anywhere(a != 0) for a in self.reliabilities]
+
+    @cached_property
+    def own_null_counts(self) -> list[bool]:
+        """Whether a_j − w_j/s, the coefficient of an expert's null in the own-null rule, is not 0 everywhere."""
+        return [differs(a, w) for w, a in zip(self.scaled_weights, self.reliabilities, strict=True)]
 
 
-def coefficients_of(
-    factors: Sequence[Factor],
-    active: Sequence[int],
-    masks: Sequence[Tensor | None],
-    names: Sequence[str],
-    want_null: bool = False,
-) -> Coefficients:
-    """Coefficients of a product, and what has to be evaluated for it.
+def guidance_scale(total: Coefficient) -> float:
+    """The scale s of a product as one step of guidance: W, the largest |W| of a map, and 1 instead of 0.
 
-    Args:
-        factors: All experts.
-        active: Indices of those that act.
-        masks: Each expert's mask, values 0…1, in a shape that broadcasts to the sample; None is everywhere.
-        names: What messages call the experts.
-        want_null: Whether U is asked for also where the weights sum to 1.
-
-    Raises:
-        ValueError: If U is needed and the reliabilities of the active experts are all 0.
+    Weights that cancel leave a rounding error, by which nothing must be divided.
     """
-    weights: list[Coefficient] = [0.0] * len(factors)
-    for i in active:
-        mask = masks[i]
-        weights[i] = factors[i].weight if mask is None else factors[i].weight * mask
-    total = total_of(weights)
-    reliabilities: list[Coefficient] = [0.0] * len(factors)
-    if want_null or not everywhere(is_one(total)):
-        given = [factors[i].reliability for i in active]
-        if sum(given) <= 0:
-            why_always = "because the unconditional estimate is asked for whatever the weights sum to"
-            otherwise = why_always if want_null else "or let the weights sum to 1"
-            raise ValueError(
-                f"Expected reliabilities with a positive sum and got 0 for {', '.join(names[i] for i in active)}; "
-                f"raise the reliability of one of them, {otherwise}."
-            )
-        shares = normalize_reliabilities(given, [masks[i] for i in active])
-        for i, share in zip(active, shares, strict=True):
-            reliabilities[i] = share
-    conditions = [i for i, w in enumerate(weights) if anywhere(w != 0)]
-    nulls = [j for j, a in enumerate(reliabilities) if (anywhere(a != 0) if want_null else needs_null(a, total))]
-    return Coefficients(weights, reliabilities, total, conditions, nulls)
-
-
-def warn_of_uncovered(factors: Sequence[Factor], active: Sequence[int], masks: Sequence[Tensor | None]) -> bool:
-    """Say how much of the picture is covered by no expert that guides; those of weight 0 only lend their null.
-
-    Args:
-        factors: All experts.
-        active: Indices of those that act.
-        masks: Each expert's mask, of shapes that broadcast to one another; None covers everything.
-
-    Returns:
-        Whether there was something to say.
-    """
-    guiding = [masks[i] for i in active if factors[i].weight != 0]
-    given = [mask for mask in guiding if mask is not None]
-    if not given or len(given) < len(guiding):
-        return False
-    share = (torch.stack(torch.broadcast_tensors(*given)).sum(0) == 0).float().mean().item()
-    if share > 0:
-        logger.warning("No mask covers %.1f %% of the picture; the unconditional estimate is used there.", 100 * share)
-    return share > 0
+    scale = float(total.abs().max()) if isinstance(total, Tensor) else float(total)
+    return scale if abs(scale) > TOLERANCE else 1.0
 
 
 def total_of(coefficients: Sequence[Coefficient]) -> Coefficient:
@@ -118,14 +72,13 @@ def total_of(coefficients: Sequence[Coefficient]) -> Coefficient:
 
 
 def is_one(total: Coefficient) -> bool | Tensor:
-    """Where W = Σ w counts as 1, so that U has no say."""
+    """Where W = Σ w counts as 1, so that U cancels."""
     return (total - 1).abs() <= TOLERANCE if isinstance(total, Tensor) else math.isclose(total, 1)
 
 
-def needs_null(reliability: Coefficient, total: Coefficient) -> bool:
-    """Whether a null prediction with this reliability enters the result anywhere, given W = Σ w."""
-    shared = ~is_one(total) if isinstance(total, Tensor) else not is_one(total)
-    return anywhere(torch.as_tensor(reliability != 0) & shared)
+def differs(first: Coefficient, second: Coefficient) -> bool:
+    """Whether two coefficients are not the same at one place at least."""
+    return anywhere(torch.as_tensor(first - second).abs() > TOLERANCE)
 
 
 def anywhere(flags: bool | Tensor) -> bool:

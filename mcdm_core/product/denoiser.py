@@ -1,17 +1,23 @@
 """The product of experts as a denoiser: it predicts x0 as one expert does, so samplers need not know there are many."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from ..expert.condition import Condition, cat
 from ..expert.expert import Expert
-from .coefficients import Coefficients, coefficients_of, warn_of_uncovered
-from .eq10 import combined_epsilon
-from .own_null import needs_own_null, own_null_epsilon
-from .term import Term, active_sets, active_terms
+from .eq10 import EQ10
+from .own_null import OWN_NULL
+from .planner import Plan, Planner
+from .rule import Rule
+from .term import Term
+from .windows import active_at, active_sets
+
+Prediction = tuple[Tensor, Tensor | None]
+"""x0 and the learned variance, if the network has one."""
 
 
 @dataclass(frozen=True)
@@ -20,16 +26,6 @@ class Pass:
 
     expert: Expert
     condition: Condition
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a set of active terms asks for: coefficients, and for each term the index of its pass, or None."""
-
-    coefficients: Coefficients
-    passes: list[Pass]
-    cond: list[int | None]
-    null: list[int | None]
 
 
 class ProductDenoiser:
@@ -55,11 +51,7 @@ class ProductDenoiser:
         ValueError: If there is no term, or the experts' samples differ.
     """
 
-    _combine = staticmethod(combined_epsilon)
-    _why_null = (
-        "whose reliability is not 0, because the weights don't sum to 1 everywhere; give it one, set its reliability "
-        "to 0, or let the weights sum to 1"
-    )
+    rule: ClassVar[Rule] = EQ10
 
     def __init__(self, terms: Sequence[Term], max_rows: int | None = None):
         if not terms:
@@ -70,8 +62,8 @@ class ProductDenoiser:
         for term in self.terms:
             _check_same_samples(self.reference, term.expert)
         self.windows = [term.window(self.reference.schedule) for term in self.terms]
-        self._plans: dict[tuple, Plan] = {}
-        self._warned_uncovered = False
+        self._sharing = [_first_with_same_null(self.terms, index) for index in range(len(self.terms))]
+        self._planners: dict[tuple, Planner] = {}
 
     def __call__(self, x: Tensor, sigma: Tensor | float) -> Tensor:
         """Predict x0.
@@ -88,21 +80,21 @@ class ProductDenoiser:
         """
         return self.with_variance(x, sigma)[0]
 
-    def with_variance(self, x: Tensor, sigma: Tensor | float) -> tuple[Tensor, Tensor | None]:
+    def with_variance(self, x: Tensor, sigma: Tensor | float) -> Prediction:
         """As a call, together with the learned variance of the reference expert.
 
         Returns:
             x0, and v in −1…1 of the same shape; None if that expert has none or is not evaluated at this level.
         """
-        plan = self._plan(active_terms(self.windows, _single_level(sigma)), x)
-        predictions = self._evaluate(plan.passes, x, sigma)
-        denoised = self._combine(
-            [None if i is None else predictions[i][0] for i in plan.cond],
-            [None if i is None else predictions[i][0] for i in plan.null],
-            plan.coefficients.weights,
-            plan.coefficients.reliabilities,
-        )
-        own = [v for request, (_, v) in zip(plan.passes, predictions, strict=True) if request.expert is self.reference]
+        plan = self._planner(x).plan(active_at(self.windows, _single_level(sigma)))
+        passes = self._passes(plan)
+        predictions = self._evaluate(passes, x, sigma)
+        x0 = [prediction for prediction, _ in predictions]
+        first_null = len(plan.conditions)
+        cond = dict(zip(plan.conditions, x0[:first_null], strict=True))
+        null = dict(zip(plan.distinct_nulls, x0[first_null:], strict=True))
+        denoised, _ = plan.pair(cond, null)
+        own = [v for request, (_, v) in zip(passes, predictions, strict=True) if request.expert is self.reference]
         return denoised.clamp(-1, 1) if self.reference.clamp_x0 else denoised, next(iter(own), None)
 
     def check_run(self, x: Tensor, sigmas: Sequence[float] | Tensor) -> None:
@@ -116,14 +108,37 @@ class ProductDenoiser:
             ValueError: If at some level of the run no term is active, or the active ones cannot be combined.
         """
         for active in active_sets(self.windows, sigmas):
-            self._plan(active, x)
+            self._planner(x).plan(active)
 
-    def _evaluate(self, passes: list[Pass], x: Tensor, sigma: Tensor | float) -> list[tuple[Tensor, Tensor | None]]:
+    def _planner(self, x: Tensor) -> Planner:
+        """Plans for samples of the shape of x, whose masks they hold."""
+        key = (x.shape, x.device, x.dtype)
+        if key not in self._planners:
+            planner = Planner(
+                self.terms,
+                self.rule,
+                windows=self.windows,
+                masks=[term.mask_like(x) for term in self.terms],
+                have_null=[term.null is not None for term in self.terms],
+                warn=not self._planners,
+            )
+            planner.share_nulls(self._sharing)
+            self._planners[key] = planner
+        return self._planners[key]
+
+    def _passes(self, plan: Plan) -> list[Pass]:
+        """The network evaluations of a plan: its conditions, then its distinct nulls."""
+        asked = [(self.terms[i].expert, self.terms[i].condition) for i in plan.conditions]
+        asked += [(self.terms[j].expert, self.terms[j].null) for j in plan.distinct_nulls]
+        # Whoever counts has the condition or the null that it is asked under: terms and plans refuse others.
+        return [Pass(expert, condition) for expert, condition in asked if condition is not None]
+
+    def _evaluate(self, passes: list[Pass], x: Tensor, sigma: Tensor | float) -> list[Prediction]:
         """Predictions of all passes, one batch for those that can share it."""
         groups: dict[tuple, list[int]] = {}
         for i, request in enumerate(passes):
             groups.setdefault((request.expert.key, request.condition.signature), []).append(i)
-        results: dict[int, tuple[Tensor, Tensor | None]] = {}
+        results: dict[int, Prediction] = {}
         for indices in groups.values():
             size = max(1, self.max_rows // len(x)) if self.max_rows else len(indices)
             for first in range(0, len(indices), size):
@@ -135,59 +150,21 @@ class ProductDenoiser:
                 results |= dict(zip(batch, zip(x0.split(len(x)), variances, strict=True), strict=True))
         return [results[i] for i in range(len(passes))]
 
-    def _plan(self, active: tuple[int, ...], x: Tensor) -> Plan:
-        key = (active, x.shape, x.device, x.dtype)
-        if key not in self._plans:
-            self._plans[key] = self._make_plan(active, x)
-        return self._plans[key]
-
-    def _make_plan(self, active: tuple[int, ...], x: Tensor) -> Plan:
-        if not active:
-            raise ValueError("Expected an active expert at this noise level and got none; widen a window.")
-        masks = [term.mask_like(x) for term in self.terms]
-        self._warned_uncovered = self._warned_uncovered or warn_of_uncovered(self.terms, active, masks)
-        coefficients = self._coefficients(active, masks)
-        passes: list[Pass] = []
-        cond: list[int | None] = [None] * len(self.terms)
-        for i in coefficients.conditions:
-            condition = self.terms[i].condition
-            if condition is not None:  # as every term with a weight has one
-                cond[i] = len(passes)
-                passes.append(Pass(self.terms[i].expert, condition))
-        null: list[int | None] = [None] * len(self.terms)
-        for j in coefficients.nulls:
-            null[j] = _index_of_null(self.terms[j], passes, len(coefficients.conditions), self._why_null)
-        return Plan(coefficients, passes, cond, null)
-
-    def _coefficients(self, active: Sequence[int], masks: Sequence[Tensor | None]) -> Coefficients:
-        return coefficients_of(self.terms, active, masks, self._names)
-
-    @property
-    def _names(self) -> list[str]:
-        return [term.expert.name for term in self.terms]
-
 
 class OwnNullDenoiser(ProductDenoiser):
     """As `ProductDenoiser`, but each condition is measured against its own expert's null, see `own_null_epsilon`."""
 
-    _combine = staticmethod(own_null_epsilon)
-    _why_null = "because its weight is not its share of the reliability everywhere; give it one, or make them equal"
-
-    def _coefficients(self, active: Sequence[int], masks: Sequence[Tensor | None]) -> Coefficients:
-        shared = coefficients_of(self.terms, active, masks, self._names, want_null=True)
-        pairs = zip(shared.weights, shared.reliabilities, strict=True)
-        return replace(shared, nulls=[j for j, pair in enumerate(pairs) if needs_own_null(*pair)])
+    rule: ClassVar[Rule] = OWN_NULL
 
 
-def _index_of_null(term: Term, passes: list[Pass], first: int, why: str) -> int:
-    """Index of the pass of a term's null, appended unless an equal null of the same network is there already."""
-    if term.null is None:
-        raise ValueError(f"Expected a null condition for {term.expert.name}, {why}.")
-    for i, request in enumerate(passes[first:], start=first):
-        if request.expert.key == term.expert.key and request.condition.same_as(term.null):
-            return i
-    passes.append(Pass(term.expert, term.null))
-    return len(passes) - 1
+def _first_with_same_null(terms: Sequence[Term], index: int) -> int:
+    """Index of the first term whose network is asked the same null as the term of this index."""
+    null = terms[index].null
+    for first, other in enumerate(terms[:index]):
+        same_network = other.expert.key == terms[index].expert.key
+        if null is not None and other.null is not None and same_network and other.null.same_as(null):
+            return first
+    return index
 
 
 def _check_same_samples(reference: Expert, expert: Expert) -> None:

@@ -5,13 +5,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .coefficients import TOLERANCE, Coefficient, anywhere
-from .eq10 import add_weighted, check_lengths, check_present, check_sum, checked_coefficient, common_sample
+from .checks import check_lengths, check_present, check_sum, checked_coefficient, common_sample
+from .coefficients import Coefficient, Coefficients, anywhere, differs
+from .rule import Predictions, Rule
+from .share import Share
+from .weighted import add_weighted
 
 
 def own_null_epsilon(
-    cond: Sequence[Tensor | None],
-    null: Sequence[Tensor | None],
+    cond: Predictions,
+    null: Predictions,
     weights: Sequence[Coefficient],
     reliabilities: Sequence[Coefficient],
 ) -> Tensor:
@@ -48,55 +51,66 @@ def own_null_epsilon(
     """
     check_lengths(cond, null, weights, reliabilities)
     like = common_sample([*cond, *null])
-    weights = [checked_coefficient(w, like, f"weight {i}") for i, w in enumerate(weights)]
-    reliabilities = [checked_coefficient(a, like, f"reliability {j}") for j, a in enumerate(reliabilities)]
-    check_sum(reliabilities, total=0.0)  # they count whatever the weights sum to
+    coefficients = Coefficients(
+        [checked_coefficient(w, like, f"weight {i}") for i, w in enumerate(weights)],
+        [checked_coefficient(a, like, f"reliability {j}") for j, a in enumerate(reliabilities)],
+    )
+    check_sum(coefficients.reliabilities, total=0.0)  # they count whatever the weights sum to
 
-    check_present(cond, [anywhere(w != 0) for w in weights], "condition", "its weight to 0")
-    needed = [needs_own_null(w, a) for w, a in zip(weights, reliabilities, strict=True)]
-    check_present(null, needed, "null", "its reliability and weight to 0")
-    return _combine(cond, null, weights, reliabilities)
+    check_present(cond, [anywhere(w != 0) for w in coefficients.weights], "condition", "its weight to 0")
+    pairs = zip(coefficients.weights, coefficients.reliabilities, strict=True)
+    check_present(null, [needs_own_null(*pair) for pair in pairs], "null", "its reliability and weight to 0")
+    return own_null_pair(cond, null, coefficients)[0]
 
 
-def own_null_guidance_form(
-    cond: Sequence[Tensor | None],
-    null: Sequence[Tensor | None],
-    weights: Sequence[Coefficient],
-    reliabilities: Sequence[Coefficient],
-    scale: float,
+def own_null_pair(
+    cond: Predictions, null: Predictions, coefficients: Coefficients, sharing: Sequence[int] = ()
 ) -> tuple[Tensor, Tensor]:
-    """The rule as one step of classifier-free guidance, as `guidance_form` is for Eq. 10.
+    """The rule as one step of classifier-free guidance, as `guidance_pair` is for Eq. 10. Nothing is checked.
 
     Args:
         cond: As for `own_null_epsilon`.
-        null: Likewise.
-        weights: w_i.
-        reliabilities: a_j.
-        scale: s, not 0.
+        null: Likewise. Where a null is left out because it cancels, a condition stands in for it: the first that is
+            there of the experts that share the null, so that it cancels for them together, else the expert's own.
+        coefficients: w, a and s.
+        sharing: For each expert the index of the first that has the same null; empty where none is shared.
 
     Returns:
         C = U + Σ_i (w_i/s) (ε_i(x, c_i) − ε_i(x, ∅)) and U = Σ_j a_j ε_j(x, ∅), shape (B, …), such that the rule is
-        U + s (C − U). Where a null is left out, the condition stands in for it, so that there is no guidance.
+        U + s (C − U).
     """
-    present = [c if n is None else n for c, n in zip(cond, null, strict=True)]
-    u = add_weighted(torch.zeros_like(common_sample([*cond, *null])), present, reliabilities)
-    return _combine(cond, present, [w / scale for w in weights], reliabilities), u
+    present = [_first_present(j, cond, null, sharing or range(len(cond))) for j in range(len(cond))]
+    zero = torch.zeros_like(common_sample([*cond, *null]))
+    u = add_weighted(zero, present, coefficients.reliabilities)
+    # A null that cancels is replaced by the condition: so one expert's C at s = w is its condition, bit for bit.
+    kept = [
+        n if n is not None and (c is None or needed) else c
+        for c, n, needed in zip(cond, present, coefficients.own_null_counts, strict=True)
+    ]
+    start = add_weighted(zero, kept, coefficients.reliabilities)
+    differences = [None if c is None or n is None else c - n for c, n in zip(cond, kept, strict=True)]
+    return add_weighted(start, differences, coefficients.scaled_weights), u
 
 
-def _combine(
-    cond: Sequence[Tensor | None],
-    null: Sequence[Tensor | None],
-    weights: Sequence[Coefficient],
-    reliabilities: Sequence[Coefficient],
-) -> Tensor:
-    """The rule, with the condition in place of a null that cancels or is left out."""
-    terms = list(zip(cond, null, weights, reliabilities, strict=True))
-    null = [n if n is not None and (c is None or needs_own_null(w, a)) else c for c, n, w, a in terms]
-    u = add_weighted(torch.zeros_like(common_sample([*cond, *null])), null, reliabilities)
-    pairs = zip(cond, null, strict=True)
-    return add_weighted(u, [None if c is None or n is None else c - n for c, n in pairs], weights)
+def _first_present(index: int, cond: Predictions, null: Predictions, sharing: Sequence[int]) -> Tensor | None:
+    """An expert's null, or what stands in for it."""
+    if null[index] is not None:
+        return null[index]
+    together = [i for i, owner in enumerate(sharing) if owner == sharing[index]]
+    given = [*(null[i] for i in together), *(cond[i] for i in together)]
+    return next((prediction for prediction in given if prediction is not None), None)
 
 
-def needs_own_null(weight: Coefficient, reliability: Coefficient) -> bool:
-    """Whether a null enters the own-null rule anywhere: the coefficient of ε_j(x, ∅) is a_j − w_j."""
-    return anywhere(torch.as_tensor(reliability - weight).abs() > TOLERANCE)
+def needs_own_null(weight: Coefficient, reliability: Coefficient, total: Coefficient = 0.0) -> bool:
+    """Whether a null enters the own-null rule anywhere: its coefficient is a − w, whatever W = Σ w."""
+    return differs(reliability, weight)
+
+
+def _why(share: Share, total: Coefficient) -> tuple[str, str]:
+    return (
+        f"whose weight is {share.weight:g} and reliability {share.reliability:g}",
+        "which the own-null rule needs for both, or set both to 0",
+    )
+
+
+OWN_NULL = Rule(own_null_pair, needs_own_null, always_combines_nulls=True, why=_why)

@@ -39,9 +39,10 @@ def sample_ddim(
     denoiser: Denoiser,
     x: Tensor,
     sigmas: Sequence[float] | Tensor,
-    eta: float = 0.0,
+    *,
     generator: torch.Generator | None = None,
     callback: Callback | None = None,
+    eta: float = 0.0,
 ) -> Tensor:
     """Sample with DDIM.
 
@@ -49,9 +50,9 @@ def sample_ddim(
         denoiser: Predicts x0.
         x: Start, x0 + sigmas[0]·n, shape (B, …).
         sigmas: Descending noise levels, the last one usually 0; one network evaluation for each but the last.
-        eta: η of `ddim_step`.
         generator: Source of the noise for η > 0; its numbers are drawn on the generator's device.
         callback: See `Callback`.
+        eta: η of `ddim_step`.
 
     Returns:
         Sample at the last noise level, shape of x.

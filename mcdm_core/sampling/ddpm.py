@@ -1,14 +1,24 @@
-"""Ancestral sampling (Ho, Jain & Abbeel, "Denoising Diffusion Probabilistic Models", 2020; Eq. 9 of the paper)."""
+"""Ancestral sampling (Ho, Jain & Abbeel, "Denoising Diffusion Probabilistic Models", 2020; Eq. 9 of the paper).
+
+The published code steps from timestep to timestep by tables of β and β̃. Both follow from the two noise levels of a
+step, whatever timesteps lie between them. With ᾱ = 1/(1 + σ²) a step from σ to σ' has (Nichol & Dhariwal, "Improved
+DDPM", 2021, Eq. 19)
+
+    β = 1 − ᾱ/ᾱ' = (σ² − σ'²)/(1 + σ²)
+    β̃ = β (1 − ᾱ')/(1 − ᾱ) = (σ² − σ'²) σ'²/(σ² (1 + σ'²)).
+
+They are variances of x_t' = √ᾱ' x'. Those of x' are 1/ᾱ' = 1 + σ'² times as large, and what the functions here give.
+"""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from ..diffusion.respacing import Respacing
 from .noise import noise_like
-from .types import Callback, Denoiser, VarianceDenoiser
+from .types import Callback, Denoiser
 
 
 def ddpm_mean(x: Tensor, denoised: Tensor, sigma: float, sigma_next: float) -> Tensor:
@@ -16,92 +26,45 @@ def ddpm_mean(x: Tensor, denoised: Tensor, sigma: float, sigma_next: float) -> T
     return denoised + (sigma_next / sigma) ** 2 * (x - denoised)
 
 
+def posterior_variance(sigma: float, sigma_next: float) -> float:
+    """Variance of q(x' | x, x0): β̃/ᾱ' = σ'²(1 − σ'²/σ²), the smaller choice, right where x0 is a single point."""
+    return sigma_next**2 * (1 - (sigma_next / sigma) ** 2)
+
+
+def forward_variance(sigma: float, sigma_next: float) -> float:
+    """β/ᾱ' = (σ² − σ'²)(1 + σ'²)/(1 + σ²), the larger choice, right where x0 is standard normal (Ho et al., §3.2)."""
+    return (sigma**2 - sigma_next**2) * (1 + sigma_next**2) / (1 + sigma**2)
+
+
 @torch.no_grad()
 def sample_ddpm(
     denoiser: Denoiser,
     x: Tensor,
-    respacing: Respacing,
-    log_variance: Tensor | None = None,
+    sigmas: Sequence[float] | Tensor,
+    *,
     generator: torch.Generator | None = None,
     callback: Callback | None = None,
+    variance: Callable[[float, float], float] = posterior_variance,
 ) -> Tensor:
-    """Sample with a fixed variance.
+    """Sample ancestrally with a fixed variance; with the posterior's this is DDIM at η = 1.
 
     Args:
         denoiser: Predicts x0.
-        x: Start, x0 + respacing.sigmas[-1]·n, shape (B, …).
-        respacing: Timesteps to visit.
-        log_variance: log σ_t² of each step in the variance-preserving form, shape (S,): `respacing.log_variance_small`
-            (β̃, the default) or `respacing.log_variance_large` (β).
-        generator: Source of the noise, drawn on the generator's device.
+        x: Start, x0 + sigmas[0]·n, shape (B, …).
+        sigmas: Descending noise levels, the last one usually 0; one network evaluation for each but the last.
+        generator: Source of the noise; its numbers are drawn on the generator's device.
         callback: See `Callback`.
+        variance: Variance of a step, from σ and σ': `posterior_variance`, `forward_variance` or one's own.
 
     Returns:
-        Clean sample, shape of x.
+        Sample at the last noise level, shape of x.
     """
-    table = respacing.log_variance_small if log_variance is None else log_variance
-
-    def predict(x: Tensor, step: int) -> tuple[Tensor, float]:
-        return denoiser(x, respacing.sigmas[step].item()), table[step].item()
-
-    return _sample(predict, x, respacing, generator, callback)
-
-
-@torch.no_grad()
-def sample_ddpm_learned(
-    denoiser: VarianceDenoiser,
-    x: Tensor,
-    respacing: Respacing,
-    generator: torch.Generator | None = None,
-    callback: Callback | None = None,
-) -> Tensor:
-    """Sample with the variance that the (reference) network has learned (Nichol & Dhariwal, 2021).
-
-    Args:
-        denoiser: Predicts x0 and v.
-        x: Start, x0 + respacing.sigmas[-1]·n, shape (B, …).
-        respacing: Timesteps to visit.
-        generator: Source of the noise, drawn on the generator's device.
-        callback: See `Callback`.
-
-    Returns:
-        Clean sample, shape of x.
-
-    Raises:
-        ValueError: If the denoiser's network has no learned variance.
-    """
-
-    def predict(x: Tensor, step: int) -> tuple[Tensor, Tensor]:
-        denoised, v = denoiser.with_variance(x, respacing.sigmas[step].item())
-        if v is None:
-            raise ValueError(
-                "Expected a network with a learned variance and the reference expert has none, or is not evaluated; "
-                "use sample_ddpm with a fixed variance, or make the expert that has one the first term."
-            )
-        return denoised, respacing.learned_log_variance(step, v)
-
-    return _sample(predict, x, respacing, generator, callback)
-
-
-def _sample(
-    predict: Callable[[Tensor, int], tuple[Tensor, Tensor | float]],
-    x: Tensor,
-    respacing: Respacing,
-    generator: torch.Generator | None,
-    callback: Callback | None,
-) -> Tensor:
-    """The loop over steps; `predict` gives x0 and the log variance."""
-    for step in reversed(range(len(respacing))):
-        sigma = respacing.sigmas[step].item()
-        denoised, log_variance = predict(x, step)
+    levels = [float(sigma) for sigma in sigmas]
+    for step, (sigma, sigma_next) in enumerate(pairwise(levels)):
+        denoised = denoiser(x, sigma)
         if callback is not None:
-            callback(len(respacing) - 1 - step, sigma, denoised)
-        if step == 0:
-            x = denoised
-            continue
-        mean = ddpm_mean(x, denoised, sigma, respacing.sigmas[step - 1].item())
-        # The variance is that of the variance-preserving form; dividing by the next ᾱ brings it to this form.
-        log_scale = math.log(respacing.alphas_cumprod[step - 1])
-        deviation = torch.exp(0.5 * (torch.as_tensor(log_variance, dtype=x.dtype, device=x.device) - log_scale))
-        x = mean + deviation * noise_like(x, generator)
+            callback(step, sigma, denoised)
+        x = ddpm_mean(x, denoised, sigma, sigma_next)
+        if sigma_next > 0:
+            x = x + math.sqrt(variance(sigma, sigma_next)) * noise_like(x, generator)
     return x

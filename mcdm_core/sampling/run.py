@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from ..diffusion.schedule import NoiseSchedule, Schedule
 from ..product.denoiser import ProductDenoiser
 from ..product.term import Term
 from .ddim import sample_ddim
-from .types import Callback
+from .types import Callback, Sampler
 
 
 def sigmas_for(schedule: NoiseSchedule, spacing: Spacing) -> list[float]:
@@ -27,7 +28,7 @@ def sigmas_for(schedule: NoiseSchedule, spacing: Spacing) -> list[float]:
     if not isinstance(schedule, Schedule):
         raise ValueError(
             f"Expected a schedule of discrete timesteps and got a {type(schedule).__name__}; "
-            "make another expert the first term, or choose the noise levels yourself and call sample_ddim."
+            "make another expert the first term, or choose the noise levels yourself and call a sampler with them."
         )
     return [*reversed(Respacing(schedule, spacing).sigmas.tolist()), 0.0]
 
@@ -36,36 +37,43 @@ def sample_product(
     terms: Sequence[Term],
     noise: Tensor,
     spacing: Spacing = "100",
-    eta: float = 0.0,
+    *,
+    sampler: Sampler = sample_ddim,
     generator: torch.Generator | None = None,
     callback: Callback | None = None,
     rule: type[ProductDenoiser] = ProductDenoiser,
+    **options: Any,
 ) -> Tensor:
-    """Sample from united experts with DDIM, on the first expert's timesteps.
+    """Sample from united experts on the first expert's timesteps.
 
     Example:
         >>> hair, skin = load_expert("experts/hair.safetensors"), load_expert("experts/skin.safetensors")
         >>> conditions = [hair.encoder.encode(hair_map), skin.encoder.encode(skin_map)]
         >>> terms = [Term(e, c, c.null(), weight=2.0) for e, c in zip([hair, skin], conditions)]
-        >>> faces = sample_product(terms, torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
+        >>> noise = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+        >>> faces = sample_product(terms, noise)
+        >>> others = sample_product(terms, noise, sampler=sample_ddim, eta=1.0)
 
     Args:
         terms: The experts with their conditions; the first is the reference.
         noise: Standard normal start noise, x_T of Eq. 9, shape (B, C, H, W).
         spacing: Timesteps to visit; see `space_timesteps`.
-        eta: η of DDIM.
-        generator: Source of the noise for η > 0.
+        sampler: How noise is removed; one of `SAMPLERS`, or any other of their signature.
+        generator: Source of the noise that the sampler adds.
         callback: See `Callback`.
         rule: How predictions are combined: `ProductDenoiser` by Eq. 10, `OwnNullDenoiser` by composable diffusion.
+        **options: The sampler's own, such as `eta` of DDIM.
 
     Returns:
         Samples in [−1, 1] for pixel experts, shape of the noise.
 
     Raises:
-        ValueError: If the terms cannot be combined at every noise level of the run; before any network is called.
+        ValueError: If the terms cannot be combined at every noise level of the run, before any network is called; or if
+            the sampler wants a learned variance and the reference has none.
     """
     denoiser = rule(terms)
     sigmas = sigmas_for(denoiser.reference.schedule, spacing)
     denoiser.check_run(noise, sigmas)
     # x_T of the variance-preserving form is the noise itself, also where the run begins below the schedule's end.
-    return sample_ddim(denoiser, noise * math.hypot(1.0, sigmas[0]), sigmas, eta, generator, callback)
+    start = noise * math.hypot(1.0, sigmas[0])
+    return sampler(denoiser, start, sigmas, generator=generator, callback=callback, **options)

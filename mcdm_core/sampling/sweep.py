@@ -8,16 +8,19 @@ import logging
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from PIL import Image
 
-from ..pictures.files import labelled_grid
-from ..product.coefficients import Factor, is_one
+from ..pictures import labelled_grid
+from ..product.coefficients import is_one
+from ..product.share import Share
 
 logger = logging.getLogger(__name__)
+
+AnyShare = TypeVar("AnyShare", bound=Share)
 
 MOST_ACROSS = 50  # rows of a grid, and columns
 NOT_SAMPLED = "not sampled"
@@ -50,13 +53,6 @@ class Cell(NamedTuple):
     value: float
     factor: float
     seed: int
-
-
-class Coefficients(NamedTuple):
-    """Weights w_i and reliabilities a_i, before normalization, of all experts in one cell."""
-
-    weights: tuple[float, ...]
-    reliabilities: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -99,25 +95,26 @@ class Sweep:
         """All cells, row by row."""
         return [cell for row in self.rows() for cell in row]
 
-    def coefficients(self, experts: Sequence[Factor], cell: Cell) -> Coefficients:
-        """Weights and reliabilities of a cell.
+    def at(self, experts: Sequence[AnyShare], cell: Cell) -> tuple[AnyShare, ...]:
+        """The experts of a cell, with its weights and reliabilities.
 
         Args:
-            experts: The experts with their own weights and reliabilities.
+            experts: The experts with their own.
             cell: One of this sweep's.
 
         Raises:
             ValueError: If there is no such expert, or no other one that the rest of the reliability can go to.
         """
         self.check_expert(len(experts))
-        weights = tuple(expert.weight for expert in experts)
+        weights = [expert.weight for expert in experts]
         reliabilities = tuple(expert.reliability for expert in experts)
         if self.varied is not Varied.RELIABILITY:
             shares = [cell.value if i == self.expert else 1 - cell.value for i in range(len(experts))]
-            weights = tuple(w * share for w, share in zip(weights, shares, strict=True))
+            weights = [w * share for w, share in zip(weights, shares, strict=True)]
         if self.varied is not Varied.WEIGHT:
             reliabilities = reliabilities_at(cell.value, self.expert, reliabilities)
-        return Coefficients(tuple(w * cell.factor for w in weights), reliabilities)
+        changed = zip(experts, weights, reliabilities, strict=True)
+        return tuple(replace(expert, weight=w * cell.factor, reliability=a) for expert, w, a in changed)
 
     def check_expert(self, count: int) -> None:
         """Refuse a sweep of an expert that is not among `count`.
@@ -131,16 +128,16 @@ class Sweep:
                 "the chain from the first expert."
             )
 
-    def check(self, experts: Sequence[Factor]) -> None:
+    def check(self, experts: Sequence[Share]) -> None:
         """Refuse experts that some cell cannot be made of, and warn where the swept reliability has no say.
 
         Args:
-            experts: As in `coefficients`; their masks and windows are left out of account.
+            experts: As in `at`; their masks and windows are left out of account.
 
         Raises:
-            ValueError: As `coefficients`.
+            ValueError: As `at`.
         """
-        totals = [sum(self.coefficients(experts, cell).weights) for cell in self.cells()]
+        totals = [sum(expert.weight for expert in self.at(experts, cell)) for cell in self.cells()]
         masked = any(getattr(expert, "mask", None) is not None for expert in experts)
         if self.varied is Varied.RELIABILITY and not masked and any(is_one(total) for total in totals):
             logger.warning(

@@ -1,8 +1,9 @@
-"""What samplers ask for and report."""
+"""What a sampler is, what it asks for and what it reports."""
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
 Callback = Callable[[int, float, Tensor], None]
@@ -16,8 +17,35 @@ class Denoiser(Protocol):
         """x0 predicted from x = x0 + σ·n, shape of x."""
 
 
+@runtime_checkable
 class VarianceDenoiser(Denoiser, Protocol):
-    """A denoiser whose network has learned the variance of a step."""
+    """A denoiser whose network may have learned the variance of a step."""
 
     def with_variance(self, x: Tensor, sigma: Tensor | float) -> tuple[Tensor, Tensor | None]:
-        """x0, and v in −1…1 that places the log variance between its bounds."""
+        """x0, and v in −1…1 that places the log variance between its bounds, or None."""
+
+
+class Sampler(Protocol):
+    """What every `sample_…` is; options of its own are further keywords with defaults, bound by `functools.partial`."""
+
+    def __call__(
+        self,
+        denoiser: Denoiser,
+        x: Tensor,
+        sigmas: Sequence[float] | Tensor,
+        *,
+        generator: torch.Generator | None = None,
+        callback: Callback | None = None,
+    ) -> Tensor:
+        """Sample.
+
+        Args:
+            denoiser: Predicts x0.
+            x: Start, x0 + sigmas[0]·n, shape (B, …).
+            sigmas: Descending noise levels, the last one usually 0; one network evaluation for each but the last.
+            generator: Source of the noise added on the way; its numbers are drawn on the generator's device.
+            callback: See `Callback`.
+
+        Returns:
+            Sample at the last noise level, shape of x.
+        """

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from .dual_encoder import CaptionedPictures, DualEncoder, embed_images
+from .dual_encoder import DualEncoder, embed_images
+from .pairs import CaptionedPictures
 
 log = logging.getLogger(__name__)
 

@@ -15,19 +15,19 @@ class DataConfig:
     """Where pictures and conditions come from.
 
     Attributes:
-        kind: "faces", "landscapes" and "animals" draw them, "folder" reads the user's own.
-        modalities: Conditions trained on, alternating from step to step: "hair", "skin", "sketch", "text" of faces,
-            "text" of landscapes, "class" of animals; empty for an unconditional network. A folder may name any map
-            after its subfolder. Of several maps each has its own channel, in this order.
+        kind: "folder" reads the user's own; whatever draws them registers further kinds, see `kinds`.
+        modalities: Conditions trained on, alternating from step to step: "sketch", "text", "class", or any map by its
+            name, as far as the kind has them (a folder's maps are named after their subfolders); empty for an
+            unconditional network. Of several maps each has its own channel, in this order.
         trained: Those of the modalities that are trained on, where that isn't all; the others keep their channels. So a
             network is fine-tuned on one modality after the other.
         seed: First seed of the drawn set; sets with seeds 10⁶ apart are disjoint.
         count: How many pictures are drawn.
-        leading: Attribute → the value that 70 % of the drawn faces have (uniform where not named).
-        sets: Modality → the `seed`, `count` and `leading` of drawn faces of its own, in place of those above; for all
-            modalities or none. As in the paper, no picture is then seen with more than one of its maps.
+        leading: Attribute → the value that 70 % of the drawn pictures have (uniform where not named).
+        sets: Modality → the `seed`, `count` and `leading` of drawn pictures of its own, in place of those above; for
+            all modalities or none. As in the paper, no picture is then seen with more than one of its maps.
         path: The folder, relative to the configuration file.
-        text_encoder: Expert or dual encoder file whose image tower embeds the pictures ("text" of faces and folders).
+        text_encoder: Dual encoder file whose image tower embeds the pictures, where the modality is "text".
         embedding_noise: Largest noise on image embeddings, relative to their spread. Text embeddings lie beside image
             embeddings and leave unnamed attributes open; noise teaches the network to treat an embedding as evidence,
             not as truth.
@@ -164,6 +164,11 @@ class DualEncoderConfig:
     seed: int = 6_000_000
     count: int = 12_000
     words: int = 4000
+
+    @property
+    def kind(self) -> str:
+        """The kind of data that its pairs are of, see `kinds`."""
+        return "folder" if self.path else "faces"
 
 
 def load_config(path: Path) -> TrainingConfig:

@@ -6,10 +6,8 @@ embeddings be sampled with *text* embeddings.
 
 import json
 import logging
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -19,129 +17,14 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from studies.data.captions import caption
-from studies.data.faces import ATTRIBUTES, draw_face, render_face
-
 from ..networks.image_encoder import ImageEncoder
 from ..networks.text_tower import TextTower, TextTowerConfig
-from ..text.vocabulary import gather_vocabulary
-from .config import DualEncoderConfig, load_dual_encoder_config
-from .folder import CAPTIONS, IMAGES, list_files, load_pictures, pair_files, split_stems
+from .config import DualEncoderConfig
+from .pairs import HELD_OUT, CaptionedPictures
 
 log = logging.getLogger(__name__)
 
 METADATA_KEY = "mcdm_encoder"
-HELD_OUT = 128  # pairs
-NAMES = tuple(ATTRIBUTES)
-# The mouth covers a few pixels and is learned last: captions name it more often than anything else.
-_FIRST_NAMED = [0.4 if name == "mouth" else 0.6 / (len(NAMES) - 1) for name in NAMES]
-
-
-class CaptionedPictures(Protocol):
-    """Anything that yields pairs."""
-
-    def batch(self, size: int, rng: np.random.Generator) -> tuple[Tensor, list[str], Tensor]:
-        """Pictures uint8 (B, 3, H, W), their captions, and which pictures each caption fits: float (B, B)."""
-        ...
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """Drawn faces with the attributes that captions are written from.
-
-    Attributes:
-        images: uint8, (N, 3, H, W).
-        values: Index of each attribute's value, in the order of `NAMES`, (N, len(NAMES)).
-    """
-
-    images: Tensor
-    values: np.ndarray
-
-    def describe(self, index: int, rng: np.random.Generator) -> tuple[str, np.ndarray]:
-        """A caption of one picture and which attributes it names (boolean, in the order of `NAMES`)."""
-        named = rng.random(len(NAMES)) < rng.uniform(0.0, 1.0)
-        named[rng.choice(len(NAMES), p=_FIRST_NAMED)] = True
-        attributes = {n: ATTRIBUTES[n][v] for n, v in zip(NAMES, self.values[index], strict=True)}
-        subset = [n for n, flag in zip(NAMES, named, strict=True) if flag]
-        return caption(attributes, rng, subset), named
-
-    def batch(self, size: int, rng: np.random.Generator) -> tuple[Tensor, list[str], Tensor]:
-        """See `CaptionedPictures`. Captions are exact, so the targets are: a caption fits all that it is true of."""
-        index = rng.integers(0, len(self.images), size)
-        captions, named = zip(*(self.describe(i, rng) for i in index), strict=True)
-        return self.images[torch.from_numpy(index)], list(captions), matches(self.values[index], np.stack(named))
-
-
-@dataclass(frozen=True)
-class FolderPairs:
-    """Pictures with one or more captions each.
-
-    Attributes:
-        images: uint8, (N, 3, H, W).
-        captions: Captions of each picture.
-    """
-
-    images: Tensor
-    captions: list[list[str]]
-
-    def batch(self, size: int, rng: np.random.Generator) -> tuple[Tensor, list[str], Tensor]:
-        """See `CaptionedPictures`. A caption fits its own picture, and those that have the same caption."""
-        index = rng.choice(len(self.images), min(size, len(self.images)), replace=False)
-        texts = [str(rng.choice(self.captions[i])) for i in index]
-        targets = torch.tensor([[text in self.captions[j] for j in index] for text in texts]).float()
-        return self.images[torch.from_numpy(index)], texts, targets
-
-
-def read_pairs(folder: Path, size: int) -> tuple[FolderPairs, FolderPairs]:
-    """Pairs of a folder, `images/NAME.png` and `captions/NAME.txt` with a caption a line; held-out ones apart.
-
-    Raises:
-        ValueError: A file is missing, has no counterpart, or cannot be used.
-    """
-    pictures = list_files(folder / IMAGES)
-    texts = dict(zip(pictures, pair_files(folder, CAPTIONS, list(pictures), frozenset({".txt"})), strict=True))
-
-    def read(stems: list[str]) -> FolderPairs:
-        return FolderPairs(load_pictures([pictures[s] for s in stems], size), [_read_captions(texts[s]) for s in stems])
-
-    training, held_out = split_stems(list(pictures), HELD_OUT)
-    return read(training), read(held_out)
-
-
-def _read_captions(path: Path) -> list[str]:
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no UTF-8 text; save it as UTF-8.") from error
-    if not any(lines):
-        raise ValueError(f"{path} has no caption; write one, or remove it together with its picture.")
-    return [line for line in lines if line]
-
-
-def draw_pairs(seed: int, count: int) -> Pairs:
-    """Draw `count` uniform faces, seeds `seed` and up."""
-    with ProcessPoolExecutor() as pool:
-        seeds = range(seed, seed + count)
-        drawn = list(tqdm(pool.map(_draw_pair, seeds, chunksize=64), total=count, desc="drawing", unit="face"))
-    images = torch.from_numpy(np.stack([image for image, _ in drawn])).permute(0, 3, 1, 2).contiguous()
-    return Pairs(images, np.stack([values for _, values in drawn]))
-
-
-def _draw_pair(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    face = draw_face(np.random.default_rng(seed))
-    values = [ATTRIBUTES[name].index(face.attributes[name]) for name in NAMES]
-    return render_face(face).image, np.array(values)
-
-
-def matches(values: np.ndarray, named: np.ndarray) -> Tensor:
-    """Whether picture j shows everything that caption i names; float, (captions, pictures).
-
-    Args:
-        values: Attribute values of the pictures, caption i having been written for picture i, (B, A).
-        named: Which attributes each caption names, (B, A).
-    """
-    equal = values[:, None, :] == values[None, :, :]
-    return torch.from_numpy((equal | ~named[:, None, :]).all(axis=2)).float()
 
 
 class DualEncoder(nn.Module):
@@ -193,34 +76,6 @@ def train_dual_encoder(
 @torch.no_grad()
 def _held_out_loss(model: DualEncoder, pairs: CaptionedPictures) -> float:
     return model.loss(*pairs.batch(HELD_OUT, np.random.default_rng(0))).item()
-
-
-def train_from_config(config_path: Path, runs: Path) -> Path:
-    """Train the towers that a TOML file with a `[dual_encoder]` section describes.
-
-    Returns:
-        The file written: both towers, with their configuration in the header.
-
-    Raises:
-        ValueError: The configuration is wrong, or the folder's pairs cannot be used.
-    """
-    from .alignment import align  # which needs this module
-
-    config = load_dual_encoder_config(config_path)
-    training: CaptionedPictures
-    held_out: CaptionedPictures
-    if config.path:
-        training, held_out = read_pairs(config_path.parent / config.path, config.image_size)
-        words = gather_vocabulary((text for texts in training.captions for text in texts), config.words)
-        tower = TextTowerConfig(vocabulary=words, lexicon="plain")
-    else:
-        training, held_out = draw_pairs(config.seed, config.count), draw_pairs(config.seed + config.count, HELD_OUT)
-        tower = TextTowerConfig()
-    model = train_dual_encoder(config, training, held_out, tower)
-    align(model, training)
-    path = runs / config.name / f"{config.name}.safetensors"
-    save_dual_encoder(path, model, config)
-    return path
 
 
 def save_dual_encoder(path: Path, model: DualEncoder, config: DualEncoderConfig) -> None:

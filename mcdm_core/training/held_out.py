@@ -10,7 +10,7 @@ from PIL import Image
 from ..expert.condition import Condition
 from ..expert.expert import Expert
 from ..networks import UNet
-from ..pictures.files import labelled_grid, map_to_picture, to_picture
+from ..pictures import labelled_grid, map_to_picture, to_picture
 from ..product.term import Term
 from ..sampling import sample_product
 from .config import TrainingConfig
@@ -79,7 +79,7 @@ class HeldOutReport:
             name=self.config.name,
         )
         weight = 1.0 if modality is None else report.weight
-        terms = [Term(expert, condition, null_rows(condition), weight)]
+        terms = [Term(expert, condition, null_rows(condition), weight=weight)]
         with torch.autocast("cpu", torch.bfloat16, enabled=self.objective.autocast):
             samples = sample_product(terms, noise, str(report.sample_steps))
         return [[_tile(condition, i), to_picture(samples[i]), to_picture(x0[i])] for i in range(len(x0))]

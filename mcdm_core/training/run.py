@@ -1,31 +1,18 @@
 """One training run, from its configuration to the expert file."""
 
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-from studies.training.scenes import CLASSES, draw_animals, draw_landscapes, landscape_tower
-
-from ..checkpoints.experts import load_expert, save_expert
+from ..checkpoints import load_expert, save_expert
 from ..checkpoints.metadata import ExpertMetadata
 from ..expert.expert import Expert
 from ..networks.text_tower import TextTower
-from .checks import check_config, check_embedding, check_tower
-from .config import DataConfig, TrainingConfig, load_config
-from .dual_encoder import embed_images, load_dual_encoder
-from .folder import read_folder
+from .checks import check_config
+from .config import TrainingConfig, load_config
+from .data_kind import DataKind, Prepared
+from .embeddings import check_tower
+from .kinds import kind_named
 from .loop import goes_on
-from .sources import Source, draw_faces
 from .trainer import Trainer
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A run's batches and, for a text expert, the tower that goes into its file."""
-
-    source: Source
-    held_out: Source
-    text_tower: TextTower | None = None
 
 
 def train_expert(config_path: Path, runs: Path, resume: str | None = None) -> Path:
@@ -46,11 +33,11 @@ def train_expert(config_path: Path, runs: Path, resume: str | None = None) -> Pa
     """
     config = load_config(config_path)
     check_config(config)
-    folder, base = runs / config.name, config_path.parent
+    folder, base, kind = runs / config.name, config_path.parent, kind_named(config.data.kind)
     resumed = goes_on(folder, resume)
     begin = None if resumed else _load_beginning(config, base, resume)
     own_tower = getattr(begin[0].encoder, "tower", None) if begin and begin[1] else None
-    prepared = _prepare(config, base, runs, own_tower)
+    prepared = kind.prepare(config, base, runs / "data", own_tower)
     trainer = Trainer(config, prepared.source, prepared.held_out, folder)
     if resumed:
         trainer.resume()
@@ -64,7 +51,7 @@ def train_expert(config_path: Path, runs: Path, resume: str | None = None) -> Pa
     if prepared.text_tower is not None:
         prepared.text_tower.half()  # a direction needs no more, and the file stays small
     network = trainer.average.half() if config.half else trainer.average
-    save_expert(path, network, describe(trainer, prepared), prepared.text_tower)
+    save_expert(path, network, describe(trainer, prepared, kind), prepared.text_tower)
     return path
 
 
@@ -82,32 +69,7 @@ def _load_start(path: Path) -> Expert:
     return load_expert(path)
 
 
-def _prepare(config: TrainingConfig, base: Path, runs: Path, own_tower: TextTower | None) -> Prepared:
-    data, cache, held_out = config.data, runs / "data", config.report.held_out_count
-    beside = data.beside(held_out)
-    if data.kind == "animals":
-        return Prepared(draw_animals(data, cache), draw_animals(beside, cache))
-    text_tower, embed = None, None
-    if data.kind == "landscapes":
-        if "text" in data.modalities:
-            text_tower = own_tower or landscape_tower(cache)
-            check_embedding(config, text_tower.config.dim)
-        return Prepared(
-            draw_landscapes(data, cache, text_tower), draw_landscapes(beside, cache, text_tower), text_tower
-        )
-    if "text" in data.modalities:
-        text_tower, image_tower = load_dual_encoder(base / data.text_encoder)
-        check_embedding(config, text_tower.config.dim)
-        embed = partial(embed_images, image_tower)
-    if data.kind == "folder":
-        pictures = read_folder(
-            base / data.path, data.modalities, config.image_size, held_out, embed, data.embedding_noise
-        )
-        return Prepared(*pictures, text_tower)
-    return Prepared(draw_faces(data, cache, embed), draw_faces(beside, cache, embed), text_tower)
-
-
-def condition_spec(modalities: tuple[str, ...], text_tower: TextTower | None) -> dict:
+def condition_spec(modalities: tuple[str, ...], text_tower: TextTower | None, classes: tuple[str, ...]) -> dict:
     """What the expert's encoder has to know; see `mcdm_core.conditions.build_encoder`."""
     match modalities:
         case ():
@@ -116,7 +78,7 @@ def condition_spec(modalities: tuple[str, ...], text_tower: TextTower | None) ->
             assert text_tower is not None
             return {"kind": "text", "text_encoder": text_tower.config.to_dict()}
         case ("class",):
-            return {"kind": "class", "classes": list(CLASSES)}
+            return {"kind": "class", "classes": list(classes)}
         case ("sketch",):
             return {"kind": "sketch"}
         case (name,):
@@ -125,30 +87,20 @@ def condition_spec(modalities: tuple[str, ...], text_tower: TextTower | None) ->
             return {"kind": "maps", "maps": list(names)}
 
 
-def describe(trainer: Trainer, prepared: Prepared) -> ExpertMetadata:
+def describe(trainer: Trainer, prepared: Prepared, kind: DataKind) -> ExpertMetadata:
     """The expert's header: architecture, condition, and a card that says how it was trained."""
     config = trainer.config
     return ExpertMetadata(
         name=config.name,
         network=config.network,
         image_size=config.image_size,
-        condition=condition_spec(config.data.modalities, prepared.text_tower),
+        condition=condition_spec(config.data.modalities, prepared.text_tower, kind.classes),
         schedule=config.schedule,
         prediction=config.prediction,
         card={
             **config.card,
             "steps": trainer.step,
             "seed": config.optimizer.seed,
-            "data": _describe_data(config.data, len(prepared.source)),
+            "data": kind.describe(config.data, len(prepared.source)),
         },
     )
-
-
-def _describe_data(data: DataConfig, count: int) -> str:
-    if data.kind == "folder":
-        return f"{count} pictures of the folder {Path(data.path).name!r}"
-    if data.sets:
-        names = data.trained or data.modalities
-        return "; ".join(f"{name}: {_describe_data(data.of(name), data.of(name).count)}" for name in names)
-    leading = f", leading {data.leading}" if data.kind == "faces" else ""
-    return f"{count} {data.kind}, seed {data.seed}{leading}"

@@ -1,21 +1,14 @@
 """Sources of training batches: pictures with the conditions they are trained on."""
 
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from studies.data.drawn_set import draw_set
-from studies.data.faces import DRAWING_VERSION, Frequencies, draw_face, render_face
-
-from ..conditions.reading.sketch import edges
 from ..expert.condition import Condition
-from .config import DataConfig
 
 
 class Source(Protocol):
@@ -69,29 +62,6 @@ class PictureSet:
         return x0, Condition(maps=maps)
 
 
-@dataclass(frozen=True)
-class PictureSets:
-    """Pictures of its own for each map.
-
-    Attributes:
-        sets: Modality → its pictures, each with that map only; in the order of the network's channels.
-    """
-
-    sets: dict[str, PictureSet]
-
-    def __len__(self) -> int:
-        return sum(map(len, self.sets.values()))
-
-    def batch(self, modality: str | None, size: int, rng: np.random.Generator) -> tuple[Tensor, Condition]:
-        """See `Source`."""
-        assert modality is not None
-        x0, own = self.sets[modality].batch(modality, size, rng)
-        assert own.maps is not None
-        maps = torch.zeros(size, len(self.sets), *own.maps.shape[2:])
-        maps[:, list(self.sets).index(modality)] = own.maps[:, 0]
-        return x0, Condition(maps=maps)
-
-
 def perturb(embedding: Tensor, spread: Tensor, noise: float, rng: np.random.Generator) -> Tensor:
     """Embeddings with Gaussian noise of up to `noise` times their own spread, one amount a row.
 
@@ -105,39 +75,3 @@ def perturb(embedding: Tensor, spread: Tensor, noise: float, rng: np.random.Gene
     """
     amount = torch.from_numpy(rng.uniform(0, noise, (len(embedding), 1))).float()
     return embedding + amount * spread * torch.from_numpy(rng.standard_normal(embedding.shape, dtype=np.float32))
-
-
-def draw_faces(config: DataConfig, cache: Path, embed: Callable[[Tensor], Tensor] | None = None) -> Source:
-    """Draw the configured set on all cores, or read it from `cache`.
-
-    Args:
-        config: What to draw.
-        cache: Folder for the drawn sets.
-        embed: Image tower for the text modality: uint8 (N, 3, H, W) → (N, D).
-    """
-    if config.sets:
-        return PictureSets({name: _draw_faces(config.of(name), cache, None) for name in config.modalities})
-    return _draw_faces(config, cache, embed)
-
-
-def _draw_faces(config: DataConfig, cache: Path, embed: Callable[[Tensor], Tensor] | None) -> PictureSet:
-    maps = tuple(m for m in config.modalities if m in ("hair", "skin"))
-    leading = "_".join(f"{k}-{v}" for k, v in sorted(config.leading.items())) or "uniform"
-    path = cache / f"faces{DRAWING_VERSION}_{config.seed}_{config.count}_{'-'.join(maps) or 'plain'}_{leading}.npz"
-    jobs = [(config.seed + i, config.leading, maps) for i in range(config.count)]
-    arrays = draw_set(path, ("images", *maps), _draw_one, jobs)
-    images = torch.from_numpy(arrays["images"]).permute(0, 3, 1, 2).contiguous()
-    tensors = {name: torch.from_numpy(arrays[name]) for name in maps}
-    if "sketch" in config.modalities:
-        tensors["sketch"] = torch.from_numpy(
-            np.stack([255 * edges(image).astype(np.uint8) for image in images.permute(0, 2, 3, 1).numpy()])
-        )
-    in_order = {name: tensors[name] for name in config.modalities if name in tensors}
-    return PictureSet(images, in_order, embed(images) if embed else None, config.embedding_noise)
-
-
-def _draw_one(job: tuple[int, dict[str, str], tuple[str, ...]]) -> tuple[np.ndarray, ...]:
-    seed, leading, maps = job
-    face = draw_face(np.random.default_rng(seed), Frequencies(leading))
-    rendering = render_face(face, maps)
-    return (rendering.image, *(rendering.maps[name] for name in maps))

@@ -8,14 +8,15 @@ from enum import Enum
 from typing import Any, cast
 
 import torch
+from einops import repeat
 from torch import Tensor
 
 from ...mcdm_core import Condition
-from ...mcdm_core.conditions import ClassEncoder, Encoder
-from .chain import Conditioning
+from ...mcdm_core.conditions import ClassEncoder, Encoder, EncoderKey
+from .expert_chain import Conditioning
 
 CONDITION_KEY = "mcdm_condition"
-KIND_KEY = "mcdm_kind"
+MADE_FOR = "mcdm_made_for"
 POOLED_KEY = "pooled_output"  # ComfyUI's own
 OUTSIDE_KEY = "mcdm_outside"  # the fields of the condition that lie in ComfyUI's own places
 
@@ -31,7 +32,7 @@ class NullKind(Enum):
     """The mean of the classes' embeddings."""
 
 
-def to_conditioning(condition: Condition, kind: str) -> Conditioning:
+def to_conditioning(condition: Condition, made_for: EncoderKey) -> Conditioning:
     """Wrap a condition for a CONDITIONING socket.
 
     Text tokens and embeddings lie where those of ComfyUI's own text models do, so that ComfyUI's nodes that average or
@@ -39,12 +40,12 @@ def to_conditioning(condition: Condition, kind: str) -> Conditioning:
 
     Args:
         condition: What the network is told.
-        kind: What drives the expert it was made for, `Encoder.driven_by`.
+        made_for: Key of the encoder that made it; in every entry, so that combined conditionings stay told apart.
     """
     outside = tuple(name for name in ("context", "embedding") if name in condition.tensors())
     values: dict[str, Any] = {
         CONDITION_KEY: replace(condition, context=None, embedding=None),
-        KIND_KEY: kind,
+        MADE_FOR: made_for,
         OUTSIDE_KEY: outside,
     }
     if condition.embedding is not None:
@@ -88,7 +89,7 @@ def change(encoder: Encoder, conditioning: Conditioning, to: Callable[[Condition
     """
     changed = []
     for tokens, values in conditioning:
-        ((new_tokens, new_values),) = to_conditioning(to(_own(encoder, values, tokens)), encoder.driven_by)
+        ((new_tokens, new_values),) = to_conditioning(to(_own(encoder, values, tokens)), encoder.key)
         changed.append([new_tokens, {**values, **new_values}])
     return changed
 
@@ -110,9 +111,9 @@ def picture_conditions(
     Raises:
         ValueError: If the expert reads no such picture, or condition or null was made for another expert.
     """
-    given = null or to_conditioning(encoder.null(), encoder.driven_by)
+    given = null or to_conditioning(encoder.null(), encoder.key)
     if condition is None:
-        told = to_conditioning(add_picture(None), encoder.driven_by)
+        told = to_conditioning(add_picture(None), encoder.key)
     else:
         told = change(encoder, condition, add_picture)
     return told, change(encoder, given, add_picture)
@@ -140,7 +141,7 @@ def condition_and_null(
 ) -> tuple[Conditioning, Conditioning]:
     """A condition and its null as CONDITIONING; None for the one with the same fields and rows, fit for one batch."""
     null = encoder.null_like(condition) if null is None else null
-    return to_conditioning(condition, encoder.driven_by), to_conditioning(null, encoder.driven_by)
+    return to_conditioning(condition, encoder.key), to_conditioning(null, encoder.key)
 
 
 def merge_into(encoder: Encoder, conditioning: Conditioning, condition: Condition) -> tuple[Conditioning, Conditioning]:
@@ -156,13 +157,13 @@ def merge_into(encoder: Encoder, conditioning: Conditioning, condition: Conditio
             "Expected entries that all run beside a text or none of which does, and got both, which have different "
             "nulls; switch with_text on where their maps are encoded."
         )
-    return merged, to_conditioning(encoder.null_like(entries[0]), encoder.driven_by)
+    return merged, to_conditioning(encoder.null_like(entries[0]), encoder.key)
 
 
 def sketch_picture(encoder: Encoder, condition: Condition) -> Tensor:
     """What an expert sees of a sketch as IMAGE (B, H, W, 3), white lines on black."""
     drawn = (condition.tensors()["maps"].amax(dim=1) - encoder.background) / (1 - encoder.background)
-    return drawn[..., None].expand(-1, -1, -1, 3)
+    return repeat(drawn, "b h w -> b h w 3")
 
 
 def map_condition(encoder: Encoder, image: Tensor | None, mask: Tensor | None, kind: str, with_text: bool) -> Condition:
@@ -189,11 +190,13 @@ def map_condition(encoder: Encoder, image: Tensor | None, mask: Tensor | None, k
 
 def _own(encoder: Encoder, values: Mapping[str, Any], tokens: Tensor | None) -> Condition:
     condition = read_condition(values, tokens)
-    kind = values.get(KIND_KEY)
-    if condition is None or kind != encoder.driven_by:
-        found = f"one for an expert driven by {kind}" if condition is not None else "one of another kind of model"
-        raise ValueError(
-            f"Expected a condition of the same expert, which is driven by {encoder.driven_by}, and got {found}; encode "
-            "it with this expert's encoder, or give it to an expert of its own."
-        )
-    return condition
+    made_for = values.get(MADE_FOR)
+    if condition is not None and made_for == encoder.key:
+        return condition
+    found = "one of another kind of model"
+    if condition is not None and made_for is not None:
+        found = f"one for an expert driven by {encoder.key.describe(made_for)}"
+    raise ValueError(
+        f"Expected a condition of the same expert, which is driven by {encoder.driven_by}, and got {found}; encode it "
+        "with this expert's encoder, or give it to an expert of its own."
+    )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import comfy.patcher_extension
@@ -12,16 +14,36 @@ import comfy.samplers
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from .chain import Experts, describe
+from ...mcdm_core.product.eq10 import EQ10
+from ...mcdm_core.product.own_null import OWN_NULL
+from ...mcdm_core.product.planner import Planner
+from ...mcdm_core.product.rule import Rule
+from ...mcdm_core.product.windows import window_of
 from .clones import SharedWeights
-from .levels import align_levels
+from .expert_chain import Experts
 from .loading import load_jointly
-from .plan import Planner
+from .noise_levels import align_levels
 from .prepared import Conds, PreparedModel, process, separate_hooked
 from .product import CONDITION, NULL, Observer, Product, warn_of_idle_hooks
 from .refusals import check_experts, check_sigmas
 
-_RUN_STATE = ("conds", "inner_model", "loaded_models", "_others", "_weights", "_planner", "_processed", "_product")
+
+@dataclass
+class Run:
+    """What a run needs beside CFGGuider's part, the reference expert's; lives as long as the run.
+
+    Attributes:
+        weights: Switches between MODELs of one network.
+        others: The other MODELs, prepared.
+        processed: Processed conditioning of the experts after the first.
+        product: Made when CFGGuider has processed the reference's conditioning.
+    """
+
+    weights: SharedWeights
+    others: list[PreparedModel] = field(default_factory=list)
+    planner: Planner | None = None
+    processed: list[Conds] = field(default_factory=list)
+    product: Product | None = None
 
 
 class ProductGuider(comfy.samplers.CFGGuider):
@@ -35,12 +57,16 @@ class ProductGuider(comfy.samplers.CFGGuider):
         experts: The chain.
         observer: Is shown every evaluation of the product.
 
+    Attributes:
+        rule: How predictions are combined.
+        run: The run that goes on.
+
     Raises:
         ValueError: If there is no expert.
     """
 
-    planner: type[Planner] = Planner
-    product: type[Product] = Product
+    rule: Rule = EQ10
+    run: Run
 
     def __init__(self, experts: Experts, observer: Observer | None = None):
         if not experts:
@@ -61,8 +87,9 @@ class ProductGuider(comfy.samplers.CFGGuider):
         """
         if sigmas.shape[-1] == 0:
             return latent_image
-        with self._run(latent_image):
-            return super().sample(noise, latent_image, sampler, sigmas, *args, **kwargs)
+        guider = copy.copy(self)  # CFGGuider keeps a run in attributes, after a failure for good: they go with the copy
+        with guider.running(latent_image):
+            return super(ProductGuider, guider).sample(noise, latent_image, sampler, sigmas, *args, **kwargs)
 
     def check_run(self, noise: Tensor, sigmas: Tensor) -> None:
         """Refuse what `sample` would refuse before it calls a network; loads nothing.
@@ -78,20 +105,24 @@ class ProductGuider(comfy.samplers.CFGGuider):
         self._make_planner(noise, noise.device, sigmas)
 
     @contextmanager
-    def _run(self, latent_image: Tensor) -> Iterator[None]:
-        """What a run takes beside CFGGuider's part, the reference expert's."""
+    def running(self, latent_image: Tensor) -> Iterator[None]:
+        """Prepare a run, and clean up after it whatever becomes of it.
+
+        Raises:
+            ValueError: If the experts cannot be combined.
+        """
         check_experts(self.experts, latent_image)
         warn_of_idle_hooks(self.experts)
-        with ExitStack() as run:
-            run.callback(self._forget_run)
-            self._others = self._prepare_others(run)
-            self._weights = SharedWeights(_names(self.experts))
-            run.callback(self._weights.restore)
+        with ExitStack() as stack:
+            self.run = Run(SharedWeights(_names(self.experts)))
+            stack.callback(self._clean_up)
+            self.run.others = self._prepare_others(stack)
+            stack.callback(self.run.weights.restore)
             yield
 
     def outer_sample(self, *args: Any, **kwargs: Any) -> Tensor:
         """As CFGGuider's, but all experts are loaded where it loads its one model."""
-        if self._others:
+        if self.run.others:
             comfy.patcher_extension.add_wrapper_with_key(
                 comfy.patcher_extension.WrappersMP.PREPARE_SAMPLING,
                 "mcdm",
@@ -120,34 +151,47 @@ class ProductGuider(comfy.samplers.CFGGuider):
         settings |= {name: kwargs[name] for name in ("latent_shapes",) if name in kwargs}
         self._plan_run(noise, device, sigmas)
         self._process_conds(noise, latent_image, settings)
-        self._weights.activate(self.model_patcher)
+        self.run.weights.activate(self.model_patcher)
         rest = (callback, disable_pbar, seed, *args)
         try:
             return super().inner_sample(noise, latent_image, device, sampler, sigmas, denoise_mask, *rest, **kwargs)
         finally:
-            self._weights.restore()  # before CFGGuider cleans up after the reference expert
+            self.run.weights.restore()  # before CFGGuider cleans up after the reference expert
 
     def _make_planner(self, noise: Tensor, device: Any, sigmas: Tensor) -> Planner:
         check_sigmas(self.experts, sigmas)
-        masks = [None if e.mask is None else _mask_like(e.mask, noise, device) for e in self.experts]
-        planner = self.planner(self.experts, masks, self.model_patcher.get_model_object("model_sampling"))
+        reference = self.model_patcher.get_model_object("model_sampling")
+
+        def level(share: float) -> float:
+            return float(reference.percent_to_sigma(share))
+
+        planner = Planner(
+            self.experts,
+            self.rule,
+            windows=[window_of(e.start, e.end, level) for e in self.experts],
+            masks=[None if e.mask is None else _mask_like(e.mask, noise, device) for e in self.experts],
+            have_null=[e.null is not None for e in self.experts],
+            as_guidance=True,
+            # A hook of such a node reads more of the first expert's null pass than U: SAG's reads its attention.
+            read=[0] if self.experts[0].model.model_options.get("disable_cfg1_optimization") else [],
+            give_null="connect its null",
+        )
         planner.check_run(sigmas)
         return planner
 
     def _plan_run(self, noise: Tensor, device: Any, sigmas: Tensor) -> None:
-        self._planner = self._make_planner(noise, device, sigmas)
+        self.run.planner = self._make_planner(noise, device, sigmas)
         reference = self.model_patcher.get_model_object("model_sampling")
-        for other in self._others:
+        for other in self.run.others:
             other.start(align_levels(sigmas, reference, other.patcher.get_model_object("model_sampling")))
 
     def _process_conds(self, noise: Tensor, latent_image: Tensor, settings: dict[str, Any]) -> None:
-        conds: dict[ModelPatcher, Conds] = {other.patcher: other.conds for other in self._others}
+        conds: dict[ModelPatcher, Conds] = {other.patcher: other.conds for other in self.run.others}
         conds[self.model_patcher] = self.conds
-        self._processed = []
         for index, expert in enumerate(self.experts[1:], start=1):
-            self._weights.activate(expert.model)  # a clone may have a schedule of its own
+            self.run.weights.activate(expert.model)  # a clone may have a schedule of its own
             own = _of_expert(conds[expert.model], index)
-            self._processed.append(process(expert.model, own, noise, latent_image, **settings))
+            self.run.processed.append(process(expert.model, own, noise, latent_image, **settings))
         self.conds = _of_expert(self.conds, 0)
 
     def predict_noise(
@@ -160,13 +204,14 @@ class ProductGuider(comfy.samplers.CFGGuider):
         **kwargs: Any,
     ) -> Tensor:
         """The product's prediction of x0 (ComfyUI calls it noise), at σ = `timestep`."""
-        if self.__dict__.get("_product") is None:  # CFGGuider has processed the reference's conditioning by now
-            options = {other.patcher: other.model_options for other in self._others}
-            conds = [self.conds, *self._processed]
-            self._product = self.product(self.experts, conds, options, self._planner, self._weights, self.observer)
-        return self._product.predict(x, timestep, model_options or {})
+        run = self.run
+        if run.product is None:  # CFGGuider has processed the reference's conditioning by now
+            options = {other.patcher: other.model_options for other in run.others}
+            conds = [self.conds, *run.processed]
+            run.product = Product(self.experts, conds, options, run.planner, run.weights, self.observer)
+        return run.product.predict(x, timestep, model_options or {})
 
-    def _prepare_others(self, run: ExitStack) -> list[PreparedModel]:
+    def _prepare_others(self, stack: ExitStack) -> list[PreparedModel]:
         others = []
         for patcher in dict.fromkeys(expert.model for expert in self.experts):
             if patcher is self.model_patcher:
@@ -174,7 +219,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
             conditionings = _conditionings(self.experts, patcher)
             conds = {name: comfy.sampler_helpers.convert_cond(value) for name, value in conditionings.items()}
             other = PreparedModel(patcher, conds)
-            run.callback(other.close)
+            stack.callback(other.close)
             other.open()
             others.append(other)
         return others
@@ -183,24 +228,31 @@ class ProductGuider(comfy.samplers.CFGGuider):
         self, executor: Any, model: ModelPatcher, noise_shape: Sequence[int], conds: Conds, *args: Any, **kwargs: Any
     ) -> tuple[Any, Conds, list[ModelPatcher]]:
         """Wrapper around ComfyUI's own loading, which would load one MODEL and free the others."""
-        more = {"others": self._others, "names": _names(self.experts)}
+        more = {"others": self.run.others, "names": _names(self.experts)}
         return load_jointly(executor, model, noise_shape, conds, *args, **more, **kwargs)
 
-    def _forget_run(self) -> None:
-        if "loaded_models" in self.__dict__:  # an exception kept CFGGuider from its own cleanup
-            started = "_product" in self.__dict__  # a ControlNet that was not may fail to clean up
+    def _clean_up(self) -> None:
+        if "loaded_models" in vars(self):  # an exception kept CFGGuider from its own cleanup
+            started = self.run.product is not None  # a ControlNet that was not may fail to clean up
             comfy.sampler_helpers.cleanup_models(self.conds if started else {}, self.loaded_models)
-        for conds in self.__dict__.get("_processed", ()):  # CFGGuider cleans up after the reference's only
+        for conds in self.run.processed:  # CFGGuider cleans up after the reference's only
             comfy.sampler_helpers.cleanup_models(conds, [])
-        for name in _RUN_STATE:
-            self.__dict__.pop(name, None)
+
+
+class OwnNullGuider(ProductGuider):
+    """Combines experts by composable diffusion: D = Σ_j a_j D_j(∅) + Σ_i w_i (D_i(x_i) − D_i(∅)).
+
+    With one expert the result is CFGGuider's at cfg = w, bit for bit.
+    """
+
+    rule = OWN_NULL
 
 
 def _names(experts: Experts) -> dict[ModelPatcher, list[str]]:
     """The MODELs in the order of the chain, with what messages call the experts on each."""
     names: dict[ModelPatcher, list[str]] = {}
     for index, expert in enumerate(experts):
-        names.setdefault(expert.model, []).append(describe(experts, index))
+        names.setdefault(expert.model, []).append(experts[index].label)
     return names
 
 

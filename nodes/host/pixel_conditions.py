@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...mcdm_core import Condition, UNetConfig
-from ...mcdm_core.conditions import Encoder
+from ...mcdm_core.conditions import Encoder, EncoderKey
 
 _CONNECT = "connect an Encode … (Expert) node that has this expert's encoder"
 
@@ -14,7 +14,7 @@ class Reads:
     """What an expert reads, kept without its encoder, whose text model may be large.
 
     Attributes:
-        driven_by: What drives the expert, for people.
+        key: What fits it; see `Encoder.key`.
         nothing: Whether it listens to no condition at all.
 
     Args:
@@ -24,33 +24,29 @@ class Reads:
     """
 
     def __init__(self, name: str, encoder: Encoder, config: UNetConfig):
-        self.driven_by = encoder.driven_by
+        self.key = encoder.key
         self.nothing = encoder.kind == "none"
         self._name = name
         self._config = config
         self._inpaint = encoder.inpaint
 
-    def check(self, condition: Condition | None, kind: str | None, shape: Sequence[int]) -> Condition:
+    def check(self, condition: Condition | None, made_for: EncoderKey | None, shape: Sequence[int]) -> Condition:
         """The condition, if the expert can be asked under it.
 
         Args:
             condition: What a CONDITIONING says, None for one of other models.
-            kind: What drives the expert it was made for.
+            made_for: Key of the encoder that made it.
             shape: Of the latent, (B, C, H, W).
 
         Raises:
             ValueError: If it was made for another expert, lacks a picture that this one works on, or does not fit the
                 latent.
         """
-        if condition is None:
-            raise ValueError(
-                f"The expert {self._name} is driven by {self.driven_by} and got a CONDITIONING without one; {_CONNECT}."
-            )
-        if kind != self.driven_by:
-            raise ValueError(
-                f"The expert {self._name} is driven by {self.driven_by} and got a condition made for one driven by "
-                f"{kind}; {_CONNECT}."
-            )
+        driven = f"The expert {self._name} is driven by {self.key.driven_by} and got"
+        if condition is None or made_for is None:
+            raise ValueError(f"{driven} a CONDITIONING without one; {_CONNECT}.")
+        if made_for != self.key:
+            raise ValueError(f"{driven} a condition made for one driven by {self.key.describe(made_for)}; {_CONNECT}.")
         self._check_pictures(condition)
         self._check_text(condition)
         self._check_size(condition, shape)

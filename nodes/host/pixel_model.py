@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from ...mcdm_core import Condition, Expert, UNetConfig
 from ...mcdm_core.networks import enlarge
 from .casting import make_offloadable
-from .chain import Conditioning
-from .conditioning import KIND_KEY, read_condition, to_conditioning
+from .conditioning import MADE_FOR, read_condition, to_conditioning
+from .expert_chain import Conditioning
 from .pixel_conditions import Reads
 from .pixel_sampling import PixelSpace, pixel_sampling
 
@@ -106,7 +106,7 @@ class PixelModel(comfy.model_base.BaseModel):
             return {}  # whatever the entry says, the network listens to nothing
         noise = kwargs["noise"]
         condition = read_condition(kwargs, kwargs.get("cross_attn"))
-        moved = self.reads.check(condition, kwargs.get(KIND_KEY), noise.shape).to(kwargs["device"], self.get_dtype())
+        moved = self.reads.check(condition, kwargs.get(MADE_FOR), noise.shape).to(kwargs["device"], self.get_dtype())
         conds = {name: comfy.conds.CONDRegular(value) for name, value in moved.tensors().items()}
         if moved.context is not None:
             conds["c_crossattn"] = conds.pop("context")
@@ -133,7 +133,7 @@ class PixelModel(comfy.model_base.BaseModel):
 def implicit_null(model: comfy.model_patcher.ModelPatcher) -> Conditioning | None:
     """The null of an expert that listens to nothing, which need not be wired; None for every other MODEL."""
     reads = getattr(model.model, "reads", None)
-    return to_conditioning(Condition(), reads.driven_by) if isinstance(reads, Reads) and reads.nothing else None
+    return to_conditioning(Condition(), reads.key) if isinstance(reads, Reads) and reads.nothing else None
 
 
 def clamp_pixels(args: dict) -> Tensor:

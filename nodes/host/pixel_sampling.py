@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ...mcdm_core import Schedule
-from ...mcdm_core.diffusion.schedule import NoiseSchedule
+from ...mcdm_core.diffusion.schedule import NoiseSchedule, scale_to_known, sigma_at_share
 
 _FORMS = {
     "eps": comfy.model_sampling.EPS,
@@ -68,7 +68,7 @@ class ScheduleSampling(comfy.model_sampling.ModelSamplingDiscrete):
         The network is asked there with the same x_t (`calculate_input`), at its last timestep.
         """
         known = sigma.clamp(max=float(self.sigma_max))
-        scale = torch.sqrt((1.0 + known**2) / (1.0 + sigma**2)).reshape(-1, *[1] * (model_input.ndim - 1))
+        scale = scale_to_known(sigma, known).reshape(-1, *[1] * (model_input.ndim - 1))
         return super().calculate_denoised(known, model_output, model_input * scale)
 
     def percent_to_sigma(self, percent: float) -> float:
@@ -77,7 +77,7 @@ class ScheduleSampling(comfy.model_sampling.ModelSamplingDiscrete):
             return 999999999.9  # ComfyUI's "before everything"
         if percent >= 1.0:
             return 0.0
-        return self.schedule.sigma((1.0 - percent) * (self.num_timesteps - 1)).item()
+        return sigma_at_share(self.schedule, percent)
 
 
 def pixel_sampling(schedule: NoiseSchedule, prediction: str) -> ScheduleSampling:

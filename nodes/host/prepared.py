@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import comfy.hooks
@@ -14,8 +15,8 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from .chain import ExpertInput, Experts
 from .differences import same_weights
+from .expert_chain import ExpertInput, Experts
 
 Conds = dict[str, list[dict]]
 CFG_HOOKS = ("sampler_cfg_function", "sampler_pre_cfg_function", "sampler_post_cfg_function")
@@ -161,7 +162,7 @@ def separate_hooked(experts: Experts) -> Experts:
     models: dict[tuple[ModelPatcher, frozenset], ModelPatcher] = {}
     for model, hooks in dict.fromkeys(keys):
         models[model, hooks] = model.clone() if any(model is kept for kept, _ in models) else model
-    return tuple(expert._replace(model=models[key]) for expert, key in zip(experts, keys, strict=True))
+    return tuple(replace(expert, model=models[key]) for expert, key in zip(experts, keys, strict=True))
 
 
 def _hooks(expert: ExpertInput) -> comfy.hooks.HookGroup:

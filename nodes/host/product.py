@@ -12,11 +12,10 @@ import comfy.samplers
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ...mcdm_core.product.eq10 import guidance_form
-from .chain import Experts, describe
+from ...mcdm_core.product.planner import Plan, Planner
 from .clones import SharedWeights
-from .levels import align
-from .plan import Plan, Planner
+from .expert_chain import Experts
+from .noise_levels import align
 from .prepared import CFG_HOOKS, Conds, asked_models, same_conditioning
 
 logger = logging.getLogger(__name__)
@@ -39,7 +38,7 @@ class Evaluation:
 
     Attributes:
         sigma: Noise level of the reference.
-        plan: The coefficients.
+        plan: Who was asked, and the coefficients.
         cond: Each expert's x0 under its condition, shape (B, C, …); None where it was not needed.
         uncond: U, shape (B, C, …); None where it was not needed.
     """
@@ -60,12 +59,10 @@ class Product:
         experts: The chain, the reference first.
         conds: Each expert's processed conditioning, by role; a role is missing where nothing is connected.
         options: Prepared model_options of every MODEL but the reference, whose options come with each call.
-        planner: Coefficients at every noise level.
+        planner: Who is asked at every noise level, and the coefficients; it is told which nulls are the same.
         weights: Switches between MODELs of one network.
         observer: Is shown every evaluation, before the CFG hooks; it must not change the tensors.
     """
-
-    rule = staticmethod(guidance_form)
 
     def __init__(
         self,
@@ -84,7 +81,7 @@ class Product:
         self.weights = weights
         self.observer = observer
         self._asked = asked_models(experts)
-        self._null_owner = [self._first_with_same_null(index) for index in range(len(experts))]
+        planner.share_nulls([self._first_with_same_null(index) for index in range(len(experts))])
 
     def predict(self, x: Tensor, sigma: Tensor, model_options: dict[str, Any]) -> Tensor:
         """Combined prediction of x0.
@@ -97,15 +94,15 @@ class Product:
         Returns:
             x0 after the CFG hooks, shape of x.
         """
-        plan = self._plan(float(sigma[0]), bool(model_options.get("disable_cfg1_optimization", False)))
-        cond, null = self._evaluate(plan, x, sigma, model_options)
-        guided, uncond = self.rule(cond, null, plan.weights, plan.reliabilities, plan.scale)
+        level = float(sigma[0])
+        plan = self.planner.at(level, bool(model_options.get("disable_cfg1_optimization", False)))
+        results = self._evaluate(plan, x, sigma, model_options)
+        cond, null = ({asked.expert: x0 for asked, x0 in results.items() if asked.role == role} for role in _ROLES)
+        guided, uncond = plan.pair(cond, null)
         if self.observer is not None:
-            self.observer(Evaluation(float(sigma[0]), plan, cond, uncond if plan.nulls else None))
+            predictions = [cond.get(index) for index in range(len(self.experts))]
+            self.observer(Evaluation(level, plan, predictions, uncond if plan.nulls else None))
         return self._guide(guided, uncond, plan, x, sigma, model_options)
-
-    def _plan(self, sigma: float, want_null: bool) -> Plan:
-        return self.planner.at(sigma, want_null)
 
     def _guide(
         self, guided: Tensor, uncond: Tensor, plan: Plan, x: Tensor, sigma: Tensor, model_options: dict[str, Any]
@@ -113,7 +110,7 @@ class Product:
         """U + s·(C − U) with C = U + Σ w_i (D_i − U)/s, through the hooks that ComfyUI runs on guidance."""
         if any(model_options.get(name) for name in CFG_HOOKS) or not self.weights.has_objects_of(self.reference):
             self.weights.activate(self.reference)  # hooks may call its network, samplers ask for its schedule
-        model = self.reference.model
+        model, scale = self.reference.model, plan.scale
         conds = [self.conds[0].get(CONDITION), self.conds[0].get(NULL) if plan.nulls else None]
         out = [guided, uncond]
         for hook in model_options.get("sampler_pre_cfg_function", []):
@@ -121,7 +118,7 @@ class Product:
                 {
                     "conds": conds,
                     "conds_out": out,
-                    "cond_scale": plan.scale,
+                    "cond_scale": scale,
                     "timestep": sigma,
                     "input": x,
                     "sigma": sigma,
@@ -130,15 +127,13 @@ class Product:
                 }
             )
         return comfy.samplers.cfg_function(
-            model, out[0], out[1], plan.scale, x, sigma, model_options=model_options, cond=conds[0], uncond=conds[1]
+            model, out[0], out[1], scale, x, sigma, model_options=model_options, cond=conds[0], uncond=conds[1]
         )
 
-    def _evaluate(
-        self, plan: Plan, x: Tensor, sigma: Tensor, model_options: dict[str, Any]
-    ) -> tuple[list[Tensor | None], list[Tensor | None]]:
-        """Every needed prediction once: under the condition and under the null, one entry per expert."""
+    def _evaluate(self, plan: Plan, x: Tensor, sigma: Tensor, model_options: dict[str, Any]) -> dict[Request, Tensor]:
+        """Every needed prediction once: under the conditions, and under the nulls that are not the same."""
         requests = [Request(i, CONDITION) for i in plan.conditions]
-        requests += [Request(j, NULL) for j in dict.fromkeys(self._null_owner[j] for j in plan.nulls)]
+        requests += [Request(j, NULL) for j in plan.distinct_nulls]
         results: dict[Request, Tensor] = {}
         for patcher, mine in self._by_model(requests):
             comfy.model_management.throw_exception_if_processing_interrupted()
@@ -149,18 +144,14 @@ class Product:
             options = model_options if patcher is self.reference else self.options[patcher]
             for batch in self._batches(mine, options):
                 results |= zip(batch, self._run(patcher, batch, *point, options), strict=True)
-        cond = [results.get(Request(i, CONDITION)) for i in range(len(self.experts))]
-        null = [
-            results[Request(self._null_owner[j], NULL)] if j in plan.nulls else None for j in range(len(self.experts))
-        ]
-        return cond, null
+        return results
 
     def _by_model(self, requests: list[Request]) -> list[tuple[ModelPatcher, list[Request]]]:
         """The MODELs to ask, those first whose weights are in place, and what each is asked."""
         found: dict[ModelPatcher, list[Request]] = {}
         for request in requests:
             found.setdefault(self._asked[self.experts[request.expert].model], []).append(request)
-        last = self.reference if self.planner.null_is_read else None  # a patch keeps what it met last
+        last = self.reference if self.planner.read else None  # a patch keeps what it met last
         return sorted(found.items(), key=lambda entry: (entry[0] is last, not self.weights.is_active(entry[0])))
 
     def _batches(self, requests: list[Request], options: dict[str, Any]) -> list[list[Request]]:
@@ -175,7 +166,7 @@ class Product:
             if "sampler_calc_cond_batch_function" in options
             or any("control" in entry for entry in self.conds[request.expert][request.role])
         }
-        if self.planner.null_is_read and [request.role for request in requests].count(NULL) > 1:
+        if self.planner.read and [request.role for request in requests].count(NULL) > 1:
             apart.add(0)
         by_expert = [[request for request in requests if request.expert == i] for i in sorted(apart, reverse=True)]
         together = [request for request in requests if request.expert not in apart]
@@ -235,7 +226,7 @@ def warn_of_idle_hooks(experts: Experts) -> None:
             logger.warning(
                 "A node changed the guidance of %s's MODEL; only the first expert's guidance hooks run, on the whole "
                 "product.",
-                describe(experts, index),
+                experts[index].label,
             )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import comfy.samplers
@@ -12,7 +12,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrapperExecutor, WrappersMP
 from torch import Tensor
 
-from .chain import PRODUCT_KEY, Conditioning, ExpertInput, Experts
+from .expert_chain import PRODUCT_KEY, Conditioning, ExpertInput, Experts
 from .guider import ProductGuider
 from .pixel_model import implicit_null
 from .prepared import has_hooks, hooks_of_all_passes
@@ -80,7 +80,8 @@ class _Takeover:
             weight=host.cfg,
             reliability=self.reliability,
         )
-        return reference, *(self._on_reference(expert, reference) for expert in self.experts)
+        following = (replace(expert, place=expert.place + 1) for expert in self.experts)
+        return reference, *(self._on_reference(expert, reference) for expert in following)
 
     def _on_reference(self, expert: ExpertInput, reference: ExpertInput) -> ExpertInput:
         """The expert on the reference's MODEL, if that is its own, so that the two run in one batch.
@@ -90,7 +91,7 @@ class _Takeover:
         same = expert.model is self.given and reference.model is self.made()
         if not same or has_hooks(expert) or hooks_of_all_passes(reference):
             return expert
-        return expert._replace(model=reference.model)
+        return replace(expert, model=reference.model)
 
 
 class _HostedGuider(ProductGuider):
@@ -121,15 +122,16 @@ class _HostedGuider(ProductGuider):
             *args: Further arguments of `outer_sample`.
             **kwargs: Further arguments of `outer_sample`.
         """
-        with self._run(latent_image):
+        with self.running(latent_image):
             rest = WrapperExecutor.new_class_executor(self.outer_sample, self, executor.wrappers, executor.idx + 1)
             return rest.execute(noise, latent_image, *args, **kwargs)
 
     def predict_noise(self, x: Tensor, timestep: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """As the product's; wrappers around this method may change `cfg` from step to step."""
-        weights = [expert.weight for expert in self._planner.experts]
+        planner = self.run.planner
+        weights = [share.weight for share in planner.shares]
         if weights[0] != self.cfg:
-            self._planner.reweight([self.cfg, *weights[1:]])
+            planner.reweight([self.cfg, *weights[1:]])
         return super().predict_noise(x, timestep, *args, **kwargs)
 
 

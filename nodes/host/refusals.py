@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import comfy.model_base
@@ -12,9 +11,9 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
-from .chain import PRODUCT_KEY, Conditioning, Experts, describe
 from .differences import same_weights
-from .levels import is_flow, same_space
+from .expert_chain import PRODUCT_KEY, Conditioning, Experts
+from .noise_levels import is_flow, same_space
 from .pixel_model import PixelModel
 
 # Where the width of a text token is in the configuration of models that read tokens as they are.
@@ -44,7 +43,6 @@ def check_experts(experts: Experts, latent_image: Tensor) -> None:
     _check_spaces(experts)
     _check_latent(experts, latent_image)
     for index, expert in enumerate(experts):
-        _check_numbers(experts, index)
         _check_mask(experts, index, latent_image)
         for role, conditioning in (("condition", expert.condition), ("null", expert.null)):
             _check_conditioning(experts, index, role, conditioning, latent_image)
@@ -63,11 +61,11 @@ def check_sigmas(experts: Experts, sigmas: Tensor) -> None:
     """
     if not sigmas.isfinite().all():
         raise ValueError(
-            f"Expected finite noise levels for {describe(experts, 0)} and got NaN or infinity; use another scheduler."
+            f"Expected finite noise levels for {experts[0].label} and got NaN or infinity; use another scheduler."
         )
     if is_flow(experts[0].model.get_model_object("model_sampling")) and sigmas.max() > 1:
         raise ValueError(
-            f"Expected noise levels from 0 to 1 for {describe(experts, 0)}, a flow model, and got "
+            f"Expected noise levels from 0 to 1 for {experts[0].label}, a flow model, and got "
             f"{sigmas.max().item():.4g}; make the sigmas with the MODEL of the first expert."
         )
 
@@ -77,7 +75,7 @@ def _check_nested(experts: Experts) -> None:
     for index, expert in enumerate(experts):
         if expert.model is not experts[0].model and expert.model.get_wrappers(WrappersMP.OUTER_SAMPLE, PRODUCT_KEY):
             raise ValueError(
-                f"Expected a model for {describe(experts, index)} and got a product from Product as Model; chain that "
+                f"Expected a model for {experts[index].label} and got a product from Product as Model; chain that "
                 "product's experts instead."
             )
 
@@ -88,8 +86,8 @@ def _check_devices(experts: Experts) -> None:
         device = torch.device(expert.model.load_device)
         if (device.type, device.index or 0) != (reference.type, reference.index or 0):
             raise ValueError(
-                f"Expected experts on one device, but {describe(experts, 0)} is loaded to {reference} and "
-                f"{describe(experts, index)} to {device}; choose the same device in the nodes that load them."
+                f"Expected experts on one device, but {experts[0].label} is loaded to {reference} and "
+                f"{experts[index].label} to {device}; choose the same device in the nodes that load them."
             )
 
 
@@ -99,8 +97,8 @@ def _check_spaces(experts: Experts) -> None:
         latent_format = expert.model.get_model_object("latent_format")
         if not same_space(reference, latent_format):
             raise ValueError(
-                f"Expected experts of one latent space, but {describe(experts, 0)} works on {_space(reference)} and "
-                f"{describe(experts, index)} on {_space(latent_format)}; combine models of one family, or decode the "
+                f"Expected experts of one latent space, but {experts[0].label} works on {_space(reference)} and "
+                f"{experts[index].label} on {_space(latent_format)}; combine models of one family, or decode the "
                 "picture of one and encode it for the other."
             )
 
@@ -113,51 +111,26 @@ def _check_latent(experts: Experts, latent_image: Tensor) -> None:
     latent_format = experts[0].model.get_model_object("latent_format")
     if getattr(latent_image, "is_nested", False):
         raise ValueError(
-            f"Expected one latent for {describe(experts, 0)} and got several packed into one, such as a video with its "
+            f"Expected one latent for {experts[0].label} and got several packed into one, such as a video with its "
             "sound; sample them apart."
         )
     dimensions = latent_format.latent_dimensions + 2
     if latent_image.ndim != dimensions:
         raise ValueError(
-            f"Expected a latent of {dimensions} dimensions for {describe(experts, 0)}, which works on "
+            f"Expected a latent of {dimensions} dimensions for {experts[0].label}, which works on "
             f"{_space(latent_format)}, and got one of {latent_image.ndim}; a video model takes (B, C, T, H, W), an "
             "image model (B, C, H, W)."
         )
     if latent_image.shape[1] != latent_format.latent_channels:
         raise ValueError(
-            f"Expected a latent of {latent_format.latent_channels} channels for {describe(experts, 0)} and got one of "
+            f"Expected a latent of {latent_format.latent_channels} channels for {experts[0].label} and got one of "
             f"{latent_image.shape[1]}; encode the picture with this model's own VAE, or start from Empty Latent "
             "(Expert)."
         )
 
 
-def _check_numbers(experts: Experts, index: int) -> None:
-    expert, name = experts[index], describe(experts, index)
-    if not math.isfinite(expert.weight):
-        raise ValueError(f"Expected a finite weight for {name} and got {expert.weight}; set one between −20 and 20.")
-    if not 0 <= expert.reliability < math.inf:
-        raise ValueError(
-            f"Expected a reliability of 0 or more for {name} and got {expert.reliability}; set one between 0 and 100."
-        )
-    if not (0 <= expert.start <= 1 and 0 <= expert.end <= 1):
-        raise ValueError(
-            f"Expected start and end between 0 and 1 for {name} and got {expert.start:g} and {expert.end:g}; they are "
-            "shares of the sampling, not steps."
-        )
-    if not expert.start < expert.end:
-        raise ValueError(
-            f"Expected start below end for {name} and got {expert.start:g} and {expert.end:g}; swap them, or remove "
-            "the expert."
-        )
-    if expert.condition is None and expert.weight != 0:
-        raise ValueError(
-            f"Expected a condition for {name}, whose weight is {expert.weight:g}, and got none; connect one, or set "
-            "the weight to 0 so that the expert only lends its null."
-        )
-
-
 def _check_mask(experts: Experts, index: int, latent_image: Tensor) -> None:
-    mask, name = experts[index].mask, describe(experts, index)
+    mask, name = experts[index].mask, experts[index].label
     if mask is None:
         return
     if mask.ndim < 2 or latent_image.ndim < 4:
@@ -178,7 +151,7 @@ def _check_mask(experts: Experts, index: int, latent_image: Tensor) -> None:
 def _check_conditioning(
     experts: Experts, index: int, role: str, conditioning: Conditioning | None, latent_image: Tensor
 ) -> None:
-    model, name = experts[index].model.model, describe(experts, index)
+    model, name = experts[index].model.model, experts[index].label
     if conditioning is None:
         return
     if not conditioning:
@@ -229,8 +202,8 @@ def _check_controlnets(experts: Experts) -> None:
                 owner = owners.setdefault(id(control), index)
                 if not _prepared_alike(control, experts[owner].model, expert.model):
                     raise ValueError(
-                        f"Expected a ControlNet of its own for {describe(experts, index)} and got the one that "
-                        f"{describe(experts, owner)} uses; add a second Apply ControlNet node for it."
+                        f"Expected a ControlNet of its own for {experts[index].label} and got the one that "
+                        f"{experts[owner].label} uses; add a second Apply ControlNet node for it."
                     )
 
 

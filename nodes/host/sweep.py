@@ -15,10 +15,10 @@ from PIL import Image
 from torch import Tensor
 
 from ...mcdm_core.sampling.sweep import Cell, Sweep, sweep_grid
-from .chain import Experts, describe
+from .expert_chain import Experts
+from .grid_tiles import TILE, check_vae, decode_tiles, to_image
 from .guider import ProductGuider
 from .ksampler import Settings, sample, start
-from .tiles import TILE, check_vae, decode_tiles, to_image
 
 logger = logging.getLogger(__name__)
 
@@ -59,19 +59,6 @@ def sample_sweep(
     return {**kept, "samples": stacked}, to_image(_grids(experts, sweep, run.finished, vae))
 
 
-def swept_experts(experts: Experts, sweep: Sweep, cell: Cell) -> Experts:
-    """The chain with the weights and reliabilities of one cell.
-
-    Raises:
-        ValueError: As `Sweep.coefficients`.
-    """
-    coefficients = zip(*sweep.coefficients(experts, cell), strict=True)
-    return tuple(
-        expert._replace(weight=weight, reliability=reliability)
-        for expert, (weight, reliability) in zip(experts, coefficients, strict=True)
-    )
-
-
 class _Run:
     """The cells of a sweep, sampled by one guider, so that its MODELs stay loaded.
 
@@ -110,7 +97,7 @@ class _Run:
             self.finished[cell] = sample(self._guider, cell.seed, self._settings, self._latent, callback)["samples"]
 
     def _set(self, cell: Cell) -> None:
-        self._guider.experts = swept_experts(self._experts, self._sweep, cell)
+        self._guider.experts = self._sweep.at(self._experts, cell)
 
 
 def _within_grid(
@@ -127,7 +114,7 @@ def _within_grid(
 
 def _grids(experts: Experts, sweep: Sweep, samples: dict[Cell, Tensor], vae: Any) -> list[Image.Image]:
     tiles = {cell: decode_tiles(latents, vae) for cell, latents in samples.items()}
-    name = describe(experts, sweep.expert)
+    name = experts[sweep.expert].label
     batch = len(next(iter(tiles.values())))
     return [sweep_grid(sweep, name, {cell: of[i] for cell, of in tiles.items()}, TILE) for i in range(batch)]
 

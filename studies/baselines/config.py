@@ -3,10 +3,11 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mcdm_core.training.checks import check_sets
+from mcdm_core.training.checks import check_trained
 from mcdm_core.training.config import DataConfig, OptimizerConfig, ReportConfig, build, read_toml
 
 from ..data.faces import IMAGE_SIZE
+from ..training.sets import check_sets
 from .generator import GeneratorConfig
 
 MAPS = ("hair", "skin")
@@ -81,6 +82,7 @@ def _check(config: GanTrainingConfig) -> None:
             f"A GAN is trained on the maps {list(MAPS)} of drawn faces, in this order, and [data] has kind "
             f"{data.kind!r} and modalities {list(data.modalities)}; correct them."
         )
+    check_trained(data)
     check_sets(data, config.report.held_out_count)
     if len(MAPS) != generator.map_channels:
         raise ValueError(

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from mcdm_core.pictures.files import labelled_grid, map_to_picture, to_picture
+from mcdm_core.pictures import labelled_grid, map_to_picture, to_picture
 from mcdm_core.training.logs import CsvLog
 from mcdm_core.training.sources import Source
 

@@ -7,8 +7,9 @@ import numpy as np
 import torch
 
 from mcdm_core.training.loop import TrainingRun, goes_on, learning_rate_factor
-from mcdm_core.training.sources import Source, draw_faces
+from mcdm_core.training.sources import Source
 
+from ..training.faces import draw_faces
 from .adversaries import LOSSES, Adversaries
 from .config import GanTrainingConfig, load_gan_config
 from .files import save_gan

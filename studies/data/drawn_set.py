@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 from tqdm import tqdm
 
 log = logging.getLogger(__name__)
@@ -37,3 +39,8 @@ def draw_set(
         partial.replace(path)  # an interrupted write must not pass for a set
     with np.load(path) as stored:
         return {name: stored[name] for name in names}
+
+
+def channels_first(images: np.ndarray) -> Tensor:
+    """Pictures (N, H, W, 3) as a tensor (N, 3, H, W)."""
+    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()

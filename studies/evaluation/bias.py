@@ -1,9 +1,9 @@
 """`python -m mcdm_core evaluate product-bias`: how far samples of a product are from the product of the densities.
 
 Eq. 10 adds scores of noised densities, and a product of noised densities is not the noised product. For Gaussians both
-are known in closed form, and so is what the samplers reach (see `mcdm_core.gaussians`). The product of two experts'
-densities over their null is also what a picture with both conditions is drawn from, if the conditions are independent
-given the picture.
+are known in closed form, and so is what the samplers reach (see `mcdm_core.expert.gaussian`). The product of two
+experts' densities over their null is also what a picture with both conditions is drawn from, if the conditions are
+independent given the picture.
 """
 
 import argparse
@@ -68,7 +68,7 @@ class GaussianPair:
         """The experts as the samplers take them, in one network, so that all four predictions are one batch."""
         means, variances, _ = self.factors()
         expert = gaussian_expert(means, variances, SCHEDULE)
-        return [Term(expert, label(i), label(i + 2), weight) for i, weight in enumerate(self.weights)]
+        return [Term(expert, label(i), label(i + 2), weight=weight) for i, weight in enumerate(self.weights)]
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ def measure(pair: GaussianPair, count: int, steps: int, generator: torch.Generat
     for eta, limit, names in ((0.0, ode_moments, METHODS[:2]), (1.0, sde_moments, METHODS[2:])):
         # Experts know nothing of neighbouring pixels, so that each pixel of one wide picture is a sample of its own.
         noise = torch.randn(1, 1, 1, count, dtype=torch.float64, generator=generator)
-        samples = sample_product(terms, noise, str(steps), eta, generator)
+        samples = sample_product(terms, noise, str(steps), eta=eta, generator=generator)
         row |= zip(names, (Estimate.exact(limit(*factors)), Estimate.of(samples.flatten().numpy())), strict=True)
     return row
 

@@ -12,17 +12,11 @@ from torch import Tensor
 from mcdm_core.networks.text_tower import TextTowerConfig
 from mcdm_core.pictures.files import as_bytes
 from mcdm_core.training.config import DualEncoderConfig
-from mcdm_core.training.dual_encoder import (
-    HELD_OUT,
-    Pairs,
-    draw_pairs,
-    embed_images,
-    load_dual_encoder,
-    save_dual_encoder,
-    train_dual_encoder,
-)
+from mcdm_core.training.dual_encoder import embed_images, load_dual_encoder, save_dual_encoder, train_dual_encoder
+from mcdm_core.training.pairs import HELD_OUT
 
 from ..metrics import caption_score
+from ..training.face_pairs import FacePairs, draw_pairs
 from .reader import disturb
 
 WEIGHTS = Path(__file__).with_name("caption_reader.safetensors")
@@ -50,7 +44,7 @@ class CaptionReader:
 class _DisturbedPairs:
     """Pairs whose pictures are blurred and noised a little, as samples are."""
 
-    pairs: Pairs
+    pairs: FacePairs
 
     def batch(self, size: int, rng: np.random.Generator) -> tuple[Tensor, list[str], Tensor]:
         """See `CaptionedPictures`."""

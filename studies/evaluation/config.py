@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mcdm_core.product.share import Share
 from mcdm_core.training.config import build, read_toml
 
 RULES = ("product", "own-null", "gan")
@@ -39,27 +40,24 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
-class TermConfig:
-    """One expert of a setting, see `mcdm_core.Term`.
+class TermConfig(Share):
+    """One expert of a setting: its share (see `Share`), and what it is told.
 
     Attributes:
         expert: One of `[experts]`.
         condition: What it is given of the held-out picture: "hair", "skin" or whichever map, "sketch", "text", "class".
             Several maps of one network share a row.
-        weight: w.
-        reliability: a before normalization.
         shift: How many pictures further on the condition is taken from (0: the picture itself).
-        start: Share of the timesteps, from the noisy end, at which it begins to act.
-        end: Share at which it stops.
     """
 
     expert: str
     condition: tuple[str, ...] = ()
-    weight: float = 1.0
-    reliability: float = 1.0
     shift: int = 0
-    start: float = 0.0
-    end: float = 1.0
+
+    @property
+    def label(self) -> str:
+        """The expert's name."""
+        return self.expert
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import torch
 
-from mcdm_core.training.dual_encoder import NAMES, draw_pairs
-
 from ..data.faces import MOUTHS
+from ..training.face_pairs import NAMES, draw_pairs
 from .reader import Reader, train_reader
 
 WEIGHTS = Path(__file__).with_name("mouth_reader.safetensors")

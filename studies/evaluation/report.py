@@ -1,27 +1,21 @@
 """What an evaluation writes: figures and raw values as CSV, a table, a plot, and pictures side by side."""
 
-from __future__ import annotations
-
 import csv
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Plot
 from PIL import Image
 
-from mcdm_core.pictures.files import labelled_grid
+from mcdm_core.pictures import labelled_grid
 
 from .config import EvaluationConfig
 from .held_out import HeldOut, Tile
+from .row import Row
 
 log = logging.getLogger(__name__)
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-    from .run import Row
 
 PLOTTED = 4  # measures of a plot, where none are named
 DPI = 110

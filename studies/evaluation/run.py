@@ -1,12 +1,11 @@
 """One evaluation: sample every setting, measure the pictures, and write what was found."""
 
 import logging
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from mcdm_core.checkpoints.experts import read_metadata
+from mcdm_core.checkpoints import read_metadata
 
 from ..baselines import load_gan
 from ..data.faces import IMAGE_SIZE
@@ -16,35 +15,13 @@ from .held_out import HeldOut
 from .kinds import open_held_out
 from .predictions import PREDICTIONS, measure_predictions
 from .report import Report
+from .row import Row
 from .sampling import draw_samples
 
 log = logging.getLogger(__name__)
 
 FRECHET = "Fréchet distance"
 FEWEST = 3  # pictures a feature: with fewer, the distance says little (studies/metrics.md)
-REAL = "the pictures themselves"
-
-
-@dataclass(frozen=True)
-class Row:
-    """What was measured of one setting.
-
-    Attributes:
-        setting: The setting; None for the held-out pictures themselves.
-        images: Its samples, uint8, (B, H, W, 3).
-        values: Measure → a value a picture, (B,).
-        figures: Measure → the mean, or the measure of the whole set, with its interval.
-    """
-
-    setting: Setting | None
-    images: np.ndarray
-    values: dict[str, np.ndarray]
-    figures: dict[str, Figure]
-
-    @property
-    def label(self) -> str:
-        """Names the row."""
-        return self.setting.label if self.setting else REAL
 
 
 class Evaluation:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from mcdm_core.checkpoints.experts import load_expert
+from mcdm_core.checkpoints import load_expert
 from mcdm_core.conditions.reading.maps import read_map
 from mcdm_core.expert.condition import Condition
 from mcdm_core.expert.expert import Expert
@@ -119,7 +119,7 @@ def _sample_experts(job: _Job, held_out: HeldOut) -> Tensor:
     generator = _generator(_NOISE_SEED + job.indices.start)
     rule = RULES[job.setting.rule]
     with torch.autocast("cpu", torch.bfloat16, enabled=job.setting.autocast):
-        return sample_product(terms, noise, str(job.setting.steps), job.setting.eta, generator, rule=rule)
+        return sample_product(terms, noise, str(job.setting.steps), eta=job.setting.eta, generator=generator, rule=rule)
 
 
 def terms_of(setting: Setting, experts: Mapping[str, Path], held_out: HeldOut, indices: range) -> list[Term]:
@@ -129,7 +129,7 @@ def terms_of(setting: Setting, experts: Mapping[str, Path], held_out: HeldOut, i
         expert = _expert(experts[term.expert], setting.autocast)
         condition = condition_of(term, expert, held_out, indices)
         null = expert.encoder.null(len(indices)) if condition is None else expert.encoder.null_like(condition)
-        terms.append(Term(expert, condition, null, term.weight, term.reliability, start=term.start, end=term.end))
+        terms.append(Term(expert, condition, null, **term.numbers))
     return terms
 
 

@@ -128,8 +128,8 @@ def small_experts(core, base) -> dict[str, str]:
     """File names of small experts with random weights; "linear" predicts ε on another schedule than the rest."""
     import torch
 
-    conditions = sys.modules["mcdm_pack.mcdm_core.conditions"]
-    tower = conditions.TextTower()
+    networks = sys.modules["mcdm_pack.mcdm_core.networks"]
+    tower = networks.TextTower()
 
     def save(name: str, condition: dict, seed: int, encoder=None, **settings) -> str:
         torch.manual_seed(seed)

@@ -35,7 +35,7 @@ def record(host):
     def run(experts, inputs, shown="3"):
         latent = inputs["latent_image"]
         arguments = (inputs["noise"], inputs["sampler"], inputs["sigmas"], latent, shown)
-        return host.inspect.sample_recorded(experts, *arguments)[1]
+        return host.recording.sample_recorded(experts, *arguments)[1]
 
     return run
 

@@ -191,7 +191,7 @@ def test_chains_that_cannot_be_combined(load, chain, guide, passes, settings, ma
         ([{}, {"weight": 0.5, "null": None}], None),
     ],
 )
-def test_what_can_be_known_is_said_when_the_workflow_is_queued(host, experts, answer):
+def test_what_can_be_known_is_said_when_the_workflow_is_queued(host, core, experts, answer):
     prompt, previous = {"0": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "a.safetensors"}}}, None
     for number, settings in enumerate(experts):
         inputs = {"model": ["0", 0], "condition": ["0", 1], "null": ["0", 2]}
@@ -201,12 +201,12 @@ def test_what_can_be_known_is_said_when_the_workflow_is_queued(host, experts, an
         prompt[str(number + 1)] = {"class_type": "MCDM_Expert", "inputs": inputs}
         previous = [str(number + 1), 0]
     prompt["9"] = {"class_type": "MCDM_OwnNullGuider", "inputs": {"experts": previous}}
-    host.prompt.remember_prompt({"prompt": prompt})
+    host.queued_prompt.remember_prompt({"prompt": prompt})
     try:
-        given = host.prompt.check_own_null_chain("9")
+        given = host.post_checks.check_chain("9", core.product.own_null.OWN_NULL)
         assert given is True if answer is None else answer in given
     finally:
-        host.prompt.remember_prompt({})
+        host.queued_prompt.remember_prompt({})
 
 
 def test_a_guider_can_be_sampled_again(load, chain, guide, node):

@@ -41,7 +41,7 @@ def in_the_core(core, sampling, base, names, experts, spacing, seed, eta=0.0):
         terms.append(denoising.Term(loaded, condition, null, weight=1.5))
     noise = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(seed))
     generator = torch.Generator().manual_seed(seed + 1)
-    picture = sampling.sample_product(terms, noise, spacing, eta, generator)
+    picture = sampling.sample_product(terms, noise, spacing, eta=eta, generator=generator)
     return (picture.movedim(1, -1) + 1) / 2
 
 
@@ -90,13 +90,13 @@ def test_levels_of_flows_and_noise_predictors_meet(host):
     flow, eps = Flow(), Eps()
     x0, n = torch.full((1, 4, 2, 2), 0.5), torch.full((1, 4, 2, 2), -0.25)
     s = torch.tensor([0.75])
-    x, sigma = host.levels.align(0.25 * x0 + 0.75 * n, s, flow, eps)
+    x, sigma = host.noise_levels.align(0.25 * x0 + 0.75 * n, s, flow, eps)
     torch.testing.assert_close(sigma, torch.tensor([3.0]))
     torch.testing.assert_close(x, x0 + 3 * n)
-    back, level = host.levels.align(x, sigma, eps, flow)
+    back, level = host.noise_levels.align(x, sigma, eps, flow)
     torch.testing.assert_close(level, s)
     torch.testing.assert_close(back, 0.25 * x0 + 0.75 * n)
-    pure, highest = host.levels.align(n, torch.tensor([1.0]), flow, eps)
+    pure, highest = host.noise_levels.align(n, torch.tensor([1.0]), flow, eps)
     assert highest.item() == pytest.approx(float(eps.sigma_max))
     torch.testing.assert_close(pure, n * math.hypot(1, float(eps.sigma_max)))
 

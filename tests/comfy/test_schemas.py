@@ -104,7 +104,7 @@ def test_every_node_has_a_help_page(comfyui, pack):
 
 def test_model_cards_are_no_models(host, base):
     (base / "models" / "mcdm" / "card.md").write_text("A card.")
-    assert not [name for name in host.folders.expert_names() if name.endswith(".md")]
+    assert not [name for name in host.expert_folders.expert_names() if name.endswith(".md")]
 
 
 def test_paths_from_the_users_configuration_stay(host, tmp_path):
@@ -112,5 +112,5 @@ def test_paths_from_the_users_configuration_stay(host, tmp_path):
 
     (tmp_path / "theirs.safetensors").touch()
     folder_paths.add_model_folder_path("mcdm", str(tmp_path))
-    host.folders.register_folder()
-    assert "theirs.safetensors" in host.folders.expert_names()
+    host.expert_folders.register_folder()
+    assert "theirs.safetensors" in host.expert_folders.expert_names()

@@ -5,12 +5,14 @@ import pytest
 import torch
 from PIL import Image
 
-from mcdm_core import Term, load_expert, sample_product
+from mcdm_core import SAMPLERS, Term, load_expert, sample_product
 from mcdm_core.cli import expert_options
+from mcdm_core.cli.commands import COMMANDS
 from mcdm_core.cli.demo import CAPTIONS, COLUMNS, INPUTS
 from mcdm_core.cli.expert_options import ExpertRequest, build_terms, encode_request
-from mcdm_core.cli.main import COMMANDS, main
-from mcdm_core.pictures.files import MARGIN, load_picture, to_picture
+from mcdm_core.cli.main import main
+from mcdm_core.pictures.files import load_picture, to_picture
+from mcdm_core.pictures.grid import MARGIN
 
 from ..support.small_experts import write_expert, write_text_expert
 
@@ -52,7 +54,10 @@ def test_sample_writes_what_the_same_call_in_python_gives(hair, text, hair_map, 
 
     first, second = load_expert(hair), load_expert(text)
     maps, words = first.encoder.encode_map(load_picture(hair_map)), second.encoder.encode_text("red hair")
-    terms = [Term(first, maps, maps.null(), 2.5), Term(second, words, words.null(), 1.0, reliability=3.0, end=0.5)]
+    terms = [
+        Term(first, maps, maps.null(), weight=2.5),
+        Term(second, words, words.null(), weight=1.0, reliability=3.0, end=0.5),
+    ]
     noise = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(7))
     expected = np.asarray(to_picture(sample_product(terms, noise, "3")[0]))
     assert np.array_equal(read(output), expected)
@@ -97,6 +102,27 @@ def test_eta_adds_noise_that_the_seed_decides(hair, hair_map, tmp_path):
     assert not np.array_equal(noisy, run("d.png", "--eta", "1", "--seed", "1"))
 
 
+@pytest.fixture
+def with_variance(tmp_path):
+    """A map expert whose network has learned the variance of its steps."""
+    shape = {"map_channels": 1, "out_channels": 6}
+    return write_expert(tmp_path / "variance.safetensors", {"kind": "map", "map": "hair"}, shape=shape)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_any_sampler_can_be_chosen(name, with_variance, hair_map, tmp_path):
+    output = tmp_path / "sample.png"
+    given = ["--expert", str(with_variance), "--map", str(hair_map), "--weight", "2", "--seed", "7", "--steps", "3"]
+    assert main(["sample", *given, "--sampler", name, "--device", "cpu", "--output", str(output)]) == 0
+
+    expert = load_expert(with_variance)
+    condition = expert.encoder.encode_map(load_picture(hair_map))
+    noise = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(7))
+    terms, generator = [Term(expert, condition, condition.null(), weight=2.0)], torch.Generator().manual_seed(8)
+    expected = sample_product(terms, noise, "3", sampler=SAMPLERS[name], generator=generator)
+    assert np.array_equal(read(output), np.asarray(to_picture(expected[0])))
+
+
 def test_several_pictures_make_a_grid(hair, hair_map, tmp_path):
     output = tmp_path / "grid.png"
     arguments = ["--expert", str(hair), "--map", str(hair_map), "--steps", "1", "--count", "3", "--output", str(output)]
@@ -115,6 +141,8 @@ def test_several_pictures_make_a_grid(hair, hair_map, tmp_path):
         (["--expert", "{hair}", "--with-text"], "describe a map"),
         (["--expert", "{hair}"], "Expected a condition"),
         (["--expert", "{hair}", "--map", "{map}", "--steps", "many"], "many"),
+        (["--expert", "{hair}", "--map", "{map}", "--sampler", "ddpm", "--eta", "1"], "leave --eta out"),
+        (["--expert", "{hair}", "--map", "{map}", "--sampler", "ddpm-learned"], "with a learned variance"),
     ],
 )
 def test_what_cannot_be_sampled_is_said_in_a_sentence(arguments, sentence, hair, hair_map, tmp_path, capsys):
@@ -206,7 +234,7 @@ def test_a_small_picture_is_enlarged_beside_its_class(tmp_path):
     picture = load_picture(tmp_path / "small.png")
     condition, null = (expert.encoder.encode_low_res(picture, expert.encoder.encode_class(index)) for index in (2, 0))
     noise = 0.997 * torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    expected = sample_product([Term(expert, condition, null, 3.0)], noise, "2")
+    expected = sample_product([Term(expert, condition, null, weight=3.0)], noise, "2")
     assert np.array_equal(read(output), np.asarray(to_picture(expected[0])))
 
 

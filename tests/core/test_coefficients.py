@@ -1,46 +1,59 @@
-"""Who counts where, which predictions that takes, and Eq. 10 in the form of guidance."""
+"""Who counts where, which predictions that takes, and Eq. 10 as a pair of guidance."""
 
-from types import SimpleNamespace
+from dataclasses import dataclass
 
 import pytest
 import torch
 
 from mcdm_core import combined_epsilon
-from mcdm_core.product.coefficients import coefficients_of, warn_of_uncovered
-from mcdm_core.product.eq10 import guidance_form
+from mcdm_core.product.coefficients import Coefficients
+from mcdm_core.product.eq10 import EQ10, guidance_pair
+from mcdm_core.product.planner import Planner, warn_of_uncovered
+from mcdm_core.product.share import Share
 
 LEFT = torch.tensor([1.0, 1.0, 0.0, 0.0])
-NAMES = ["first", "second"]
 
 
-def factors(*pairs):
-    return [SimpleNamespace(weight=weight, reliability=reliability) for weight, reliability in pairs]
+@dataclass(frozen=True)
+class Named(Share):
+    """A share whose expert has a name."""
+
+    label: str = ""
+
+
+def shares(*pairs):
+    named = zip(("first", "second"), pairs, strict=False)
+    return [Named(label=name, weight=weight, reliability=reliability) for name, (weight, reliability) in named]
+
+
+def planned(pair, active, masks, want_null=False):
+    return Planner(pair, EQ10, masks=masks).plan(active, want_null)
 
 
 def test_a_null_counts_only_where_the_weights_do_not_sum_to_1():
-    pair = factors((1.0, 1.0), (3.0, 1.0))
-    found = coefficients_of(pair, (0, 1), [LEFT, 1 - LEFT], NAMES)
-    assert found.conditions == [0, 1]
-    assert found.nulls == [1]
-    assert coefficients_of(pair, (0, 1), [LEFT, 1 - LEFT], NAMES, want_null=True).nulls == [0, 1]
-    assert coefficients_of(pair, (0, 1), [None, None], NAMES).nulls == [0, 1]
-    assert coefficients_of(pair, (0,), [None, None], NAMES).nulls == []
+    pair = shares((1.0, 1.0), (3.0, 1.0))
+    found = planned(pair, (0, 1), [LEFT, 1 - LEFT])
+    assert found.conditions == (0, 1)
+    assert found.nulls == (1,)
+    assert planned(pair, (0, 1), [LEFT, 1 - LEFT], want_null=True).nulls == (0, 1)
+    assert planned(pair, (0, 1), [None, None]).nulls == (0, 1)
+    assert planned(pair, (0,), [None, None]).nulls == ()
 
 
 def test_experts_without_a_say_are_not_asked():
-    found = coefficients_of(factors((0.0, 2.0), (3.0, 0.0)), (0, 1), [None, None], NAMES)
-    assert (found.conditions, found.nulls, found.reliabilities) == ([1], [0], [1.0, 0.0])
-    inactive = coefficients_of(factors((2.0, 1.0), (3.0, 1.0)), (1,), [None, None], NAMES)
-    assert (inactive.weights, inactive.conditions, inactive.nulls) == ([0.0, 3.0], [1], [1])
+    found = planned(shares((0.0, 2.0), (3.0, 0.0)), (0, 1), [None, None])
+    assert (found.conditions, found.nulls, found.reliabilities) == ((1,), (0,), [1.0, 0.0])
+    inactive = planned(shares((2.0, 1.0), (3.0, 1.0)), (1,), [None, None])
+    assert (inactive.weights, inactive.conditions, inactive.nulls) == ([0.0, 3.0], (1,), (1,))
 
 
 def test_reliabilities_that_are_all_0_are_refused_by_name():
-    pair = factors((1.0, 1.0), (3.0, 0.0))
+    pair = shares((1.0, 1.0), (3.0, 0.0))
     with pytest.raises(ValueError, match=r"got 0 for second; raise .* or let the weights sum to 1"):
-        coefficients_of(pair, (1,), [None, None], NAMES)
+        planned(pair, (1,), [None, None])
     for weight in (1.0, 2.0):
         with pytest.raises(ValueError, match=r"got 0 for first; raise .* whatever the weights sum to"):
-            coefficients_of(factors((weight, 0.0), (0.0, 1.0)), (0,), [None, None], NAMES, want_null=True)
+            planned(shares((weight, 0.0), (0.0, 1.0)), (0,), [None, None], want_null=True)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +71,7 @@ def test_reliabilities_that_are_all_0_are_refused_by_name():
     ],
 )
 def test_places_that_no_guidance_covers_are_named(caplog, weights, masks, said):
-    pair = factors(*((weight, 1.0) for weight in weights))
+    pair = shares(*((weight, 1.0) for weight in weights))
     assert warn_of_uncovered(pair, (0, 1), masks) is bool(said)
     assert [record.getMessage().partition(" of the picture; ")[0] for record in caplog.records] == said
     caplog.clear()
@@ -76,26 +89,26 @@ def test_places_that_no_guidance_covers_are_named(caplog, weights, masks, said):
     ],
     ids=["numbers", "cancelling", "almost cancelling", "maps", "1 in places"],
 )
-def test_guidance_form_is_the_rule(weights, scale):
+def test_the_pair_is_the_rule(weights, scale):
     generator = torch.Generator().manual_seed(0)
     cond, null = torch.randn(2, 2, 3, 4, generator=generator, dtype=torch.float64).unbind(0)
-    shares = [0.3, 0.7]
-    expected = combined_epsilon(list(cond), list(null), weights, shares)
-    target, u = guidance_form(list(cond), list(null), weights, shares, scale)
+    trust = [0.3, 0.7]
+    expected = combined_epsilon(list(cond), list(null), weights, trust)
+    target, u = guidance_pair(list(cond), list(null), Coefficients(weights, trust, scale))
     torch.testing.assert_close(u + scale * (target - u), expected)
 
 
-def test_guidance_form_does_without_nulls_that_do_not_count():
+def test_the_pair_does_without_nulls_that_do_not_count():
     cond, null = torch.randn(2, 2, 3, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64).unbind(0)
-    weights, shares = [LEFT, 3.0 * (1 - LEFT)], [LEFT, 1 - LEFT]
-    expected = combined_epsilon(list(cond), list(null), weights, shares)
-    target, u = guidance_form(list(cond), [None, null[1]], weights, shares, 3.0)
+    weights, trust = [LEFT, 3.0 * (1 - LEFT)], [LEFT, 1 - LEFT]
+    expected = combined_epsilon(list(cond), list(null), weights, trust)
+    target, u = guidance_pair(list(cond), [None, null[1]], Coefficients(weights, trust, 3.0))
     torch.testing.assert_close(u + 3.0 * (target - u), expected)
     torch.testing.assert_close(u[..., :2], target[..., :2])  # hooks see no guidance where there is none
 
 
-def test_guidance_form_of_one_expert_is_exact():
+def test_the_pair_of_one_expert_is_exact():
     cond, null = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0)).unbind(0)
-    target, u = guidance_form([cond], [null], [3.7], [1.0], 3.7)
+    target, u = guidance_pair([cond], [null], Coefficients([3.7], [1.0], 3.7))
     assert torch.equal(target, cond)
     assert torch.equal(u, null)

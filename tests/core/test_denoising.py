@@ -133,9 +133,9 @@ def test_the_order_of_the_terms_does_not_matter():
 
 @pytest.mark.parametrize("name", PREDICTIONS)
 def test_every_parameterization_gives_the_same_answer(name):
-    expected = ProductDenoiser([Term(e, label(i), label(2), 2) for i, e in enumerate(pair())])(X, 5.0)
+    expected = ProductDenoiser([Term(e, label(i), label(2), weight=2) for i, e in enumerate(pair())])(X, 5.0)
     mixed = [gaussian_expert(MEANS, VARIANCES, prediction=name), gaussian_expert(MEANS, VARIANCES, Flow(), "flow")]
-    denoised = ProductDenoiser([Term(e, label(i), label(2), 2) for i, e in enumerate(mixed)])(X, 5.0)
+    denoised = ProductDenoiser([Term(e, label(i), label(2), weight=2) for i, e in enumerate(mixed)])(X, 5.0)
     torch.testing.assert_close(denoised, expected, rtol=1e-9, atol=1e-9)
 
 
@@ -152,10 +152,11 @@ def test_one_hot_masks_reproduce_each_expert_in_its_region():
     left[:, :3] = 1
     x = torch.randn(2, 1, 4, 6, dtype=torch.float64)
     for weight in (1.0, 3.5):
-        terms = [Term(e, label(i), label(2), weight) for i, e in enumerate((one, two))]
+        terms = [Term(e, label(i), label(2), weight=weight) for i, e in enumerate((one, two))]
         alone = [ProductDenoiser([term])(x, 2.0) for term in terms]
         masked = [
-            Term(e, label(i), label(2), weight, mask=mask) for i, (e, mask) in enumerate(((one, left), (two, 1 - left)))
+            Term(e, label(i), label(2), weight=weight, mask=mask)
+            for i, (e, mask) in enumerate(((one, left), (two, 1 - left)))
         ]
         together = ProductDenoiser(masked)(x, 2.0)
         torch.testing.assert_close(together[..., :3], alone[0][..., :3])
@@ -211,7 +212,7 @@ def test_refusals_before_sampling():
 
 def test_refusals_while_denoising():
     one, two = pair()
-    with pytest.raises(ValueError, match=r"null condition for gauss.*weights don't sum to 1"):
+    with pytest.raises(ValueError, match=r"null for gauss.*the weights sum to 3, and got none"):
         ProductDenoiser([Term(one, label(0), None, weight=3)])(X, 2.0)
     with pytest.raises(ValueError, match="positive sum"):
         ProductDenoiser([Term(one, label(0), label(2), weight=3, reliability=0)])(X, 2.0)
@@ -229,7 +230,7 @@ def test_a_run_is_refused_before_the_first_network_call():
     with pytest.raises(ValueError, match="none at σ"):
         ProductDenoiser(gap).check_run(X, sigmas)
     lone = [Term(one, label(0), weight=0.5), Term(two, label(1), weight=0.5, start=0.5)]
-    with pytest.raises(ValueError, match="null condition"):
+    with pytest.raises(ValueError, match="Expected a null for gauss"):
         ProductDenoiser(lone).check_run(X, sigmas)
     ProductDenoiser(lone).check_run(X, [level for level in sigmas if level < 1])
     assert rows(one, two) == [[], []]

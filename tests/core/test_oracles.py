@@ -3,18 +3,29 @@
 They reach their own limit, not the product of the densities: a product of noised marginals is not the noised product.
 """
 
+import functools
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import Tensor
 
-from mcdm_core import ProductDenoiser, Respacing, Schedule, Term, sample_ddim, sample_ddpm, sigmas_for
+from mcdm_core import SAMPLERS, ProductDenoiser, Schedule, Term, sample_ddim, sample_ddpm_learned, sigmas_for
 from mcdm_core.expert.gaussian import gaussian_expert, label, ode_moments, product_moments, sde_moments, wide_schedule
+from mcdm_core.sampling import ddim, ddpm, ddpm_learned
+from mcdm_core.sampling.types import Sampler
 
 from ..support.gaussians import samples
 
 MEANS, VARIANCES, COEFFICIENTS = (
     torch.tensor(v, dtype=torch.float64) for v in ([-1, 1.5, 0.2], [0.3, 0.8, 2], [1, 1, -1])
 )
+
+
+STOCHASTIC: dict[str, Sampler] = {
+    "ddim": functools.partial(sample_ddim, eta=1.0),
+    **{name: SAMPLERS[name] for name in ("ddpm", "ddpm-large")},
+}
 
 
 def product(means: Tensor = MEANS, variances: Tensor = VARIANCES, schedule: Schedule | None = None) -> ProductDenoiser:
@@ -50,17 +61,15 @@ def test_ddim_errs_in_the_first_order_and_extrapolates_to_the_closed_form():
     assert (2 * variance - coarse_variance).item() == pytest.approx(0.1200, abs=3e-4)
 
 
-def test_both_stochastic_samplers_reach_the_closed_form_of_the_sde():
+@pytest.mark.parametrize("name", STOCHASTIC)
+def test_stochastic_samplers_reach_the_closed_form_of_the_sde(name):
     schedule = wide_schedule(0.02, 100)
-    denoiser, respacing = product(schedule=schedule), Respacing(schedule, "800")
-    noise = torch.randn(10_000, 1, 1, 1, dtype=torch.float64) * respacing.sigmas[-1]
+    denoiser, sigmas = product(schedule=schedule), sigmas_for(schedule, "800")
     generator = torch.Generator().manual_seed(0)
-    for x0 in (
-        sample_ddpm(denoiser, noise, respacing, generator=generator),
-        sample_ddim(denoiser, noise, [*reversed(respacing.sigmas.tolist()), 0.0], eta=1.0, generator=generator),
-    ):
-        assert x0.mean().item() == pytest.approx(-0.1816, abs=0.012)
-        assert x0.var().item() == pytest.approx(0.1976, abs=0.01)
+    noise = torch.randn(10_000, 1, 1, 1, dtype=torch.float64, generator=generator) * sigmas[0]
+    x0 = STOCHASTIC[name](denoiser, noise, sigmas, generator=generator)
+    assert x0.mean().item() == pytest.approx(-0.1816, abs=0.012)
+    assert x0.var().item() == pytest.approx(0.1976, abs=0.01)
 
 
 def test_the_ode_is_exact_for_equal_covariances():
@@ -93,3 +102,68 @@ def test_ddim_converges_in_the_first_order():
         errors.append(abs(sample_ddim(denoiser, x, sigmas).item() - exact))
     orders = torch.tensor(errors[:-1]).div(torch.tensor(errors[1:])).log2()
     assert orders.tolist() == pytest.approx([1, 1, 1], abs=0.12)
+
+
+@pytest.fixture
+def variance_of(monkeypatch):
+    """Variance of a run's end, not estimated but exact: an affine run sums what each of its noises makes of the end."""
+
+    def variance(sampler: Sampler, denoiser: object, sigmas: list[float], start_variance: float) -> float:
+        drawn = iter(range(2, len(sigmas) + 1))
+
+        def one_row_each(x: Tensor, generator: torch.Generator | None) -> Tensor:
+            noise = torch.zeros_like(x)
+            noise[next(drawn)] = 1
+            return noise
+
+        for module in (ddim, ddpm, ddpm_learned):
+            monkeypatch.setattr(module, "noise_like", one_row_each)
+        start = torch.zeros(len(sigmas) + 1, 1, 1, 1, dtype=torch.float64)
+        start[1] = start_variance**0.5
+        end = sampler(denoiser, start, sigmas).flatten()
+        return ((end[1:] - end[0]) ** 2).sum().item()
+
+    return variance
+
+
+@pytest.mark.parametrize("name", STOCHASTIC)
+def test_the_variance_of_stochastic_samplers_converges_in_the_first_order(name, variance_of):
+    s, first, last = 0.4, 100.0, 0.01
+    denoiser = ProductDenoiser([Term(gaussian_expert([0.7], [s], wide_schedule(last, first, 2049)), label(0))])
+    errors = []
+    for steps in (64, 128, 256, 512):
+        sigmas = [first * (last / first) ** (i / steps) for i in range(steps + 1)]
+        errors.append(abs(variance_of(STOCHASTIC[name], denoiser, sigmas, s + first**2) - (s + last**2)))
+    orders = torch.tensor(errors[:-1]).div(torch.tensor(errors[1:])).log2()
+    assert orders.tolist() == pytest.approx([1, 1, 1], abs=0.12)
+
+
+class KnowsTheVariance:
+    """Denoiser of data N(0, s) that has learned the true variance of each step, as no fixed one is."""
+
+    def __init__(self, s: float, sigmas: list[float]):
+        self.s, self.next = s, dict(pairwise(sigmas))
+
+    def __call__(self, x: Tensor, sigma: float) -> Tensor:
+        return self.s / (self.s + sigma**2) * x
+
+    def with_variance(self, x: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
+        sigma_next = self.next[sigma]
+        low, high = ddpm.posterior_variance(sigma, sigma_next), ddpm.forward_variance(sigma, sigma_next)
+        # What x leaves open of x0 comes on top of the posterior's variance, which is that for a known x0.
+        of_x0 = self.s * sigma**2 / (self.s + sigma**2)
+        true = torch.tensor(low + (1 - (sigma_next / sigma) ** 2) ** 2 * of_x0, dtype=torch.float64)
+        return self(x, sigma), 2 * (true / low).log() / torch.tensor(high / low, dtype=torch.float64).log() - 1
+
+
+@pytest.mark.parametrize("s", [0.1, 0.4, 1.0])
+@pytest.mark.parametrize("steps", [1, 3, 10])
+def test_a_variance_that_was_learned_makes_any_number_of_steps_exact(s, steps, variance_of):
+    first, last = 50.0, 0.05
+    sigmas = [first * (last / first) ** (i / steps) for i in range(steps + 1)]
+    denoiser = KnowsTheVariance(s, sigmas)
+    found = variance_of(sample_ddpm_learned, denoiser, sigmas, s + first**2)
+    assert found == pytest.approx(s + last**2, rel=1e-9)
+    # It is β where the data are standard normal, and lies between β and β̃ where they vary less (Ho et al., §3.2).
+    v = denoiser.with_variance(torch.zeros(1), first)[1].item()
+    assert v == pytest.approx(1) if s == 1 else -1 < v < 1

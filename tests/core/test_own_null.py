@@ -5,7 +5,8 @@ import torch
 
 from mcdm_core import PREDICTIONS, combined_epsilon, own_null_epsilon
 from mcdm_core.diffusion.prediction import output_from_x0
-from mcdm_core.product.own_null import own_null_guidance_form
+from mcdm_core.product.coefficients import Coefficients
+from mcdm_core.product.own_null import own_null_pair
 
 
 def predictions(count: int) -> list[torch.Tensor]:
@@ -44,10 +45,10 @@ def test_with_weights_in_proportion_to_reliabilities_it_is_equation_10():
 def test_as_a_step_of_guidance_it_is_the_same():
     c, u = predictions(2), predictions(2)
     w, a = [3.0, -0.5], [0.25, 0.75]
-    guided, unconditional = own_null_guidance_form(c, u, w, a, 2.5)
+    guided, unconditional = own_null_pair(c, u, Coefficients(w, a, 2.5))
     torch.testing.assert_close(unconditional, 0.25 * u[0] + 0.75 * u[1])
     torch.testing.assert_close(unconditional + 2.5 * (guided - unconditional), own_null_epsilon(c, u, w, a))
-    guided, unconditional = own_null_guidance_form(c[:1], u[:1], [7.3], [1.0], 7.3)
+    guided, unconditional = own_null_pair(c[:1], u[:1], Coefficients([7.3], [1.0], 7.3))
     assert torch.equal(guided, c[0])
     assert torch.equal(unconditional, u[0])
 
@@ -84,7 +85,7 @@ def test_a_null_that_cancels_is_not_asked_for_beside_one_that_does_not():
     w, a = [2.0, 0.5], [0.5, 0.5]
     expected = own_null_epsilon(c, u, w, a)
     torch.testing.assert_close(own_null_epsilon(c, [u[0], None], w, a), expected)
-    guided, unconditional = own_null_guidance_form(c, [u[0], None], w, a, 2.5)
+    guided, unconditional = own_null_pair(c, [u[0], None], Coefficients(w, a, 2.5))
     torch.testing.assert_close(unconditional + 2.5 * (guided - unconditional), expected)
 
 

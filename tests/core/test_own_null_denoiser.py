@@ -21,7 +21,7 @@ def pair():
 
 def terms_of(pair, weights, reliabilities, nulls=NULLS):
     rows = zip(pair, (label(0), label(1)), nulls, weights, reliabilities, strict=True)
-    return [Term(expert, condition, null, w, a) for expert, condition, null, w, a in rows]
+    return [Term(expert, condition, null, weight=w, reliability=a) for expert, condition, null, w, a in rows]
 
 
 @pytest.mark.parametrize(
@@ -54,9 +54,22 @@ def test_only_nulls_that_enter_are_evaluated(weights, reliabilities, rows, pair)
     assert tuple(sum(expert.network.batches) for expert in pair) == rows
 
 
+@pytest.mark.parametrize(
+    ("weights", "rows"),
+    [((0.7, 0.3), 4), ((0.7, 0.4), 6), ((2.0, -1.0), 4), ((0.5, 0.5), 4)],
+)
+def test_a_shared_null_is_evaluated_only_where_it_counts_for_all_that_share_it(weights, rows):
+    one = recorded(gaussian_expert(MEANS, VARIANCES))
+    cond, null = [one.predict_x0(X, SIGMA, label(k)) for k in (0, 1)], [one.predict_x0(X, SIGMA, label(2))] * 2
+    one.network.batches.clear()
+    denoised = OwnNullDenoiser(terms_of([one, one], weights, (1.0, 1.0), (label(2), label(2))))(X, SIGMA)
+    torch.testing.assert_close(denoised, own_null_epsilon(cond, null, weights, (0.5, 0.5)))
+    assert sum(one.network.batches) == rows
+
+
 @pytest.mark.parametrize("weight", [0.0, 1.0, 3.5, -1.0])
 def test_one_expert_alone_is_guidance(weight, pair):
-    term = Term(pair[0], label(0), label(2), weight)
+    term = Term(pair[0], label(0), label(2), weight=weight)
     assert torch.equal(OwnNullDenoiser([term])(X, SIGMA), ProductDenoiser([term])(X, SIGMA))
 
 
@@ -71,7 +84,7 @@ def test_masks_keep_each_expert_to_its_place(pair):
     left = torch.tensor([1.0, 1.0, 0.0, 0.0]).expand(2, 4)
     terms = terms_of(pair, (2.0, 3.0), (1.0, 1.0))
     masked = [
-        Term(term.expert, term.condition, term.null, term.weight, mask=mask)
+        Term(term.expert, term.condition, term.null, weight=term.weight, mask=mask)
         for term, mask in zip(terms, (left, 1 - left), strict=True)
     ]
     together = OwnNullDenoiser(masked)(x, SIGMA)
@@ -81,16 +94,16 @@ def test_masks_keep_each_expert_to_its_place(pair):
 
 def test_outside_its_window_an_expert_is_not_asked(pair):
     first, second = terms_of(pair, (2.0, 3.0), (1.0, 1.0))
-    late = Term(second.expert, second.condition, second.null, second.weight, start=0.9)
+    late = Term(second.expert, second.condition, second.null, weight=second.weight, start=0.9)
     torch.testing.assert_close(OwnNullDenoiser([first, late])(X, 1e3), OwnNullDenoiser([first])(X, 1e3))
     assert pair[1].network.batches == []
 
 
 def test_a_missing_null_is_refused_before_the_run(pair):
     terms = terms_of(pair, (0.5, 0.5), (1.0, 3.0), (None, None))
-    with pytest.raises(ValueError, match="null condition for first, because its weight is not its share"):
+    with pytest.raises(ValueError, match=r"null for first, whose weight is 0.5 and reliability 1, and got none"):
         sample_product(terms, X, "10", rule=OwnNullDenoiser)
-    with pytest.raises(ValueError, match="null condition for second, because its weight is not its share"):
+    with pytest.raises(ValueError, match=r"null for second, whose weight is 1 and reliability 0, and got none"):
         OwnNullDenoiser(terms_of(pair, (1.0, 1.0), (1.0, 0.0), (None, None)))(X, SIGMA)
     with pytest.raises(ValueError, match="positive sum and got 0 for first, second"):
         OwnNullDenoiser(terms_of(pair, (0.5, 0.5), (0.0, 0.0)))(X, SIGMA)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import mcdm_core
-from mcdm_core import ProductDenoiser, Respacing, Schedule, Term, load_expert, sample_ddpm_learned, sample_product
+from mcdm_core import ProductDenoiser, Term, load_expert, sample_ddpm_learned, sample_product
 
 from ..support.published_networks import EMBEDDING, LAYOUTS, SIZE, overrides, random_tensor, write_file
 from ..support.published_runs import COMPOSED, HIDDEN, LABEL, MAPS, NOISE, PICTURE, SCENE, SKETCH, SMALL, Published
@@ -59,11 +59,15 @@ def check_ddpm(network, terms, schedule, spacing):
     draws = torch.Generator().manual_seed(5)
     step_noise = [torch.randn(NOISE.shape, generator=draws) for _ in process.timesteps[1:]]
     run = sample_ddpm(network, NOISE, process, step_noise)
-    denoiser, respacing = ProductDenoiser(terms), Respacing(Schedule.named(schedule), spacing)
-    x = NOISE / respacing.alphas_cumprod[-1].sqrt().item()
-    generator = torch.Generator().manual_seed(5)
-    end = sample_ddpm_learned(denoiser, x, respacing, generator, lambda _step, _sigma, x0: denoised.append(x0))
-    check(run, denoised, end, denoiser, process)
+    end = sample_product(
+        terms,
+        NOISE,
+        spacing,
+        sampler=sample_ddpm_learned,
+        generator=torch.Generator().manual_seed(5),
+        callback=lambda _step, _sigma, x0: denoised.append(x0),
+    )
+    check(run, denoised, end, ProductDenoiser(terms), process)
 
 
 def test_scenes(load, published):
@@ -107,9 +111,9 @@ def test_faces(weights, load, published):
     sketch = sketches.encoder.encode_sketch(SKETCH, "drawing light on dark")
     null = faces.encoder.with_text(faces.encoder.null())
     terms = [
-        Term(sketches, sketch, None, weight, reliability=0)
+        Term(sketches, sketch, None, weight=weight, reliability=0)
         if name == "sketch"
-        else Term(faces, told[name], null, weight)
+        else Term(faces, told[name], null, weight=weight)
         for name, weight in weights.items()
     ]
     check_ddim(published.faces(weights, text), terms, "linear", "ddim25")

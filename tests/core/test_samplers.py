@@ -1,5 +1,7 @@
 """Samplers against the published steps, and in float32 and float64."""
 
+import functools
+import inspect
 import math
 from itertools import pairwise
 
@@ -9,6 +11,7 @@ from torch.distributions import Normal
 
 from mcdm_core import (
     PREDICTIONS,
+    SAMPLERS,
     Condition,
     Expert,
     Flow,
@@ -23,12 +26,16 @@ from mcdm_core import (
     sigmas_for,
 )
 from mcdm_core.expert.gaussian import gaussian_expert, label
-from mcdm_core.sampling import ddim_step
+from mcdm_core.sampling import ddim_step, forward_variance, posterior_variance
 from mcdm_core.sampling.ddpm import ddpm_mean
+from mcdm_core.sampling.ddpm_learned import learned_variance
 from mcdm_core.sampling.noise import noise_like
 
 from ..support.gaussians import recorded, samples
+from ..support.published_sampling import Process
 from ..support.reference_weights import reference_values
+
+ANY_SAMPLER = SAMPLERS | {"ddim-eta": functools.partial(sample_ddim, eta=0.5)}
 
 
 class Fixed(torch.nn.Module):
@@ -65,7 +72,11 @@ def test_published_steps(name, step):
 
     x = x_t / alpha
     denoised, v = denoiser.with_variance(x, sigma)
-    log_variance = respacing.learned_log_variance(step, v)
+    log_variance = Process(name, "100").log_variance(step, v)  # published for the last step too, which draws no noise
+    if step > 0:
+        in_x = learned_variance(sigma, sigma_next, v).log() + 2 * math.log(alpha_next)
+        torch.testing.assert_close(in_x, log_variance, atol=1e-5, rtol=0)
+        log_variance = in_x
     mean = alpha_next * ddpm_mean(x, denoised, sigma, sigma_next)
     found = {
         "model_t": denoiser.reference.network.t,
@@ -94,19 +105,33 @@ def test_a_whole_run_of_ddpm_is_its_steps(variance):
     ac, previous, beta = respacing.alphas_cumprod[1], respacing.alphas_cumprod[0], respacing.betas[1]
     mean = (previous.sqrt() * beta * denoised + (1 - beta).sqrt() * (1 - previous) * x * ac.sqrt()) / (1 - ac)
     log_variances = {
-        "learned": respacing.learned_log_variance(1, v),
+        "learned": Process("cosine", "2").log_variance(1, v),
         "small": (beta * (1 - previous) / (1 - ac)).log(),
         "large": beta.log(),
     }
     x_next = (mean + torch.exp(0.5 * log_variances[variance]) * noise) / previous.sqrt()
     expected = denoiser(x_next, respacing.sigmas[0])
 
-    generator = torch.Generator().manual_seed(7)
-    if variance == "learned":
-        result = sample_ddpm_learned(denoiser, x, respacing, generator)
-    else:
-        result = sample_ddpm(denoiser, x, respacing, getattr(respacing, f"log_variance_{variance}"), generator)
+    sampler = SAMPLERS[{"learned": "ddpm-learned", "small": "ddpm", "large": "ddpm-large"}[variance]]
+    sigmas = sigmas_for(Schedule.cosine(), "2")
+    result = sampler(denoiser, x, sigmas, generator=torch.Generator().manual_seed(7))
     torch.testing.assert_close(result, expected, atol=1e-9, rtol=0)
+
+
+@pytest.mark.parametrize("spacing", ["1000", "100", "10,10,3,2,2", "fast27", "2"])
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+def test_variances_of_two_levels_are_the_published_tables(schedule, spacing):
+    """The tables of the published code list timesteps; each entry is a function of its two noise levels."""
+    process, sigmas = Process(schedule, spacing), sigmas_for(Schedule.named(schedule), spacing)[::-1]
+    for i, (sigma_next, sigma) in enumerate(pairwise(sigmas[1:]), start=1):
+        to_preserving = process.previous[i]
+        posterior = process.betas[i] * (1 - process.previous[i]) / (1 - process.bars[i])
+        # The published differences of numbers near 1 lose up to four of float64's sixteen digits.
+        assert to_preserving * posterior_variance(sigma, sigma_next) == pytest.approx(posterior, rel=1e-10)
+        assert to_preserving * forward_variance(sigma, sigma_next) == pytest.approx(process.betas[i], rel=1e-10)
+        v = torch.tensor([-1.0, -0.3, 1.0, 1.4], dtype=torch.float64)
+        learned = learned_variance(sigma, sigma_next, v).log() + math.log(to_preserving)
+        torch.testing.assert_close(learned, process.log_variance(i, v), atol=1e-10, rtol=0)
 
 
 def test_the_ancestral_mean_is_bayes_rule():
@@ -121,6 +146,7 @@ def test_the_ancestral_mean_is_bayes_rule():
     one, zero = (ddim_step(x, x0, sigma.item(), sigma_next.item(), 1.0, torch.tensor(n)) for n in (1.0, 0.0))
     assert zero.item() == pytest.approx(mean.item(), abs=1e-6)
     assert (one - zero).item() == pytest.approx(deviation.item(), abs=1e-6)
+    assert posterior_variance(sigma.item(), sigma_next.item()) == pytest.approx(deviation.item() ** 2, abs=1e-6)
 
 
 def test_ddim_is_the_preserving_form_and_eulers_step():
@@ -151,16 +177,74 @@ def test_ddim_keeps_float32_exact_at_large_noise():
     assert (sample_ddim(known, start.float(), sigmas[:-1]) - exact).abs().max() < 1e-4
 
 
-def test_the_callback_sees_every_evaluation():
-    denoiser = ProductDenoiser([Term(gaussian_expert([0.3], [0.5]), label(0))])
-    sigmas, seen = [4.0, 2.0, 1.0, 0.0], []
-    last = sample_ddim(denoiser, samples(1.0), sigmas, callback=lambda *args: seen.append(args))
+def network_with_variance() -> ProductDenoiser:
+    values = reference_values("sampler_steps")
+    return denoiser_of(values["model_output"].double(), Schedule.cosine())
+
+
+@pytest.mark.parametrize("name", ANY_SAMPLER)
+def test_the_callback_sees_every_evaluation(name):
+    denoiser, sigmas, seen = network_with_variance(), [4.0, 2.0, 1.0, 0.0], []
+    x = torch.zeros(2, 3, 8, 8, dtype=torch.float64)
+    last = ANY_SAMPLER[name](denoiser, x, sigmas, callback=lambda *args: seen.append(args))
     assert [(step, sigma) for step, sigma, _ in seen] == [(0, 4.0), (1, 2.0), (2, 1.0)]
     assert torch.equal(seen[-1][2], last)
-    seen.clear()
-    respacing = Respacing(denoiser.reference.schedule, "3")
-    sample_ddpm(denoiser, samples(1.0), respacing, callback=lambda *args: seen.append(args))
-    assert [step for step, _, _ in seen] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("name", ANY_SAMPLER)
+def test_the_step_to_0_is_the_prediction_and_draws_nothing(name):
+    """Its posterior has no variance; the published tables have that of the step before there, and nobody draws it."""
+    denoiser, generator = network_with_variance(), torch.Generator().manual_seed(1)
+    x, before = torch.ones(2, 3, 8, 8, dtype=torch.float64), generator.get_state()
+    assert torch.equal(ANY_SAMPLER[name](denoiser, x, [2.0, 0.0], generator=generator), denoiser(x, 2.0))
+    assert torch.equal(generator.get_state(), before)
+
+
+@pytest.mark.parametrize("name", ANY_SAMPLER)
+def test_every_sampler_has_the_one_signature(name):
+    parameters = list(inspect.signature(ANY_SAMPLER[name]).parameters.values())
+    assert [p.name for p in parameters[:3]] == ["denoiser", "x", "sigmas"]
+    assert [p.name for p in parameters[3:5]] == ["generator", "callback"]
+    assert all(p.kind is p.KEYWORD_ONLY and p.default is not p.empty for p in parameters[3:])
+
+
+@pytest.mark.parametrize("name", ANY_SAMPLER)
+def test_levels_may_be_a_tensor_and_may_end_above_zero(name):
+    denoiser = network_with_variance()
+    x = torch.ones(2, 3, 8, 8, dtype=torch.float64)
+    levels = torch.tensor([4.0, 2.0, 1.0], dtype=torch.float64)
+    found, same = (
+        ANY_SAMPLER[name](denoiser, x, sigmas, generator=torch.Generator().manual_seed(1))
+        for sigmas in (levels, levels.tolist())
+    )
+    assert torch.equal(found, same)
+    # Noise is still there, which a last step to 0 takes away.
+    assert not torch.equal(found, denoiser(found, 1.0))
+
+
+def test_ancestral_sampling_is_ddim_with_all_of_its_noise():
+    denoiser = ProductDenoiser([Term(gaussian_expert([0.3], [0.5], Schedule.cosine()), label(0))])
+    sigmas = sigmas_for(denoiser.reference.schedule, "50")
+    start = samples(1.0, -0.7) * sigmas[0]
+    ddpm, ddim = (
+        sampler(denoiser, start, sigmas, generator=torch.Generator().manual_seed(3))
+        for sampler in (sample_ddpm, functools.partial(sample_ddim, eta=1.0))
+    )
+    torch.testing.assert_close(ddpm, ddim, atol=1e-10, rtol=0)
+
+
+@pytest.mark.parametrize(("v", "same"), [(-1.0, "ddpm"), (1.0, "ddpm-large")])
+def test_a_learned_variance_lies_between_the_fixed_ones(v, same):
+    output = reference_values("sampler_steps")["model_output"].double()
+    output[:, 3:] = v
+    denoiser = denoiser_of(output, Schedule.cosine())
+    sigmas = sigmas_for(Schedule.cosine(), "10")
+    x = torch.randn(2, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * sigmas[0]
+    learned, fixed = (
+        SAMPLERS[name](denoiser, x, sigmas, generator=torch.Generator().manual_seed(1))
+        for name in ("ddpm-learned", same)
+    )
+    torch.testing.assert_close(learned, fixed, atol=1e-9, rtol=0)
 
 
 def test_a_seed_gives_one_picture():
@@ -185,12 +269,41 @@ def test_a_whole_run_starts_from_the_given_noise():
     assert torch.equal(sample_product(terms, samples(0.5), "20"), expected)
 
 
+@pytest.mark.parametrize("name", ANY_SAMPLER)
+def test_a_whole_run_takes_any_sampler(name):
+    values = reference_values("sampler_steps")
+    expert = Expert(Fixed(values["model_output"]), Schedule.cosine(), PREDICTIONS["eps"], image_size=8)
+    terms, noise, sampler = [Term(expert, Condition())], values["x"], ANY_SAMPLER[name]
+    sigmas = sigmas_for(expert.schedule, "5")
+    found = sample_product(terms, noise, "5", sampler=sampler, generator=torch.Generator().manual_seed(2))
+    start, generator = noise * math.hypot(1, sigmas[0]), torch.Generator().manual_seed(2)
+    assert torch.equal(found, sampler(ProductDenoiser(terms), start, sigmas, generator=generator))
+
+
+@pytest.mark.parametrize(
+    ("sampler", "options"), [(sample_ddim, {"eta": 0.5}), (sample_ddpm, {"variance": forward_variance})]
+)
+def test_a_whole_run_hands_on_the_options_of_its_sampler(sampler, options):
+    terms = [Term(gaussian_expert([0.3], [0.5]), label(0))]
+    given, bound = (
+        sample_product(terms, samples(0.5), "5", generator=torch.Generator().manual_seed(2), **how)
+        for how in ({"sampler": sampler, **options}, {"sampler": functools.partial(sampler, **options)})
+    )
+    assert torch.equal(given, bound)
+    plain = sample_product(terms, samples(0.5), "5", sampler=sampler, generator=torch.Generator().manual_seed(2))
+    assert not torch.equal(given, plain)
+
+
 def test_refusals():
     expert = recorded(gaussian_expert([0.3], [0.5]))
     with pytest.raises(ValueError, match="learned variance"):
-        sample_ddpm_learned(ProductDenoiser([Term(expert, label(0))]), samples(1.0), Respacing(expert.schedule, "3"))
+        sample_product([Term(expert, label(0))], samples(1.0), "3", sampler=sample_ddpm_learned)
+    with pytest.raises(ValueError, match="learned variance and got a function"):
+        sample_ddpm_learned(lambda x, sigma: x, samples(1.0), [1.0, 0.0])
     with pytest.raises(ValueError, match="discrete timesteps and got a Flow"):
         sigmas_for(Flow(), "20")
     with pytest.raises(ValueError, match="active expert at every noise level"):
         sample_product([Term(expert, label(0), end=0.5)], samples(1.0), "10")
+    with pytest.raises(TypeError, match="eta"):
+        sample_product([Term(expert, label(0))], samples(1.0), "10", sampler=sample_ddpm, eta=1.0)
     assert expert.network.batches == [1]  # the missing variance shows only in an answer, all else before

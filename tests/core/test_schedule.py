@@ -8,6 +8,8 @@ import torch
 
 from mcdm_core import Flow, Respacing, Schedule, align_noise_level, space_timesteps
 from mcdm_core.diffusion.schedule import per_row
+from mcdm_core.sampling.ddpm import forward_variance, posterior_variance
+from mcdm_core.sampling.ddpm_learned import learned_variance
 
 from ..support.reference_weights import PARITY
 
@@ -110,13 +112,15 @@ def test_respacing_keeps_the_cumulative_alphas():
 
 def test_respacing_variances():
     respacing = Respacing(Schedule.linear(), [1000])
-    ac, beta = respacing.alphas_cumprod, respacing.betas
+    ac, beta, sigmas = respacing.alphas_cumprod, respacing.betas, respacing.sigmas
     posterior = beta[1:] * (1 - ac[:-1]) / (1 - ac[1:])
-    torch.testing.assert_close(respacing.log_variance_small[1:].exp(), posterior)
-    torch.testing.assert_close(respacing.log_variance_large[1:].exp(), beta[1:])
-    assert respacing.log_variance_small[0] == respacing.log_variance_large[0] == respacing.log_variance_small[1]
-    for v, expected in ((-1.0, respacing.log_variance_small), (1.0, beta.log())):
-        assert respacing.learned_log_variance(7, torch.tensor(v)).item() == pytest.approx(expected[7].item())
+    # Variances of x_t in the variance-preserving form are ᾱ times those of x.
+    small, large = (ac[:-1] * variance(sigmas[1:], sigmas[:-1]) for variance in (posterior_variance, forward_variance))
+    torch.testing.assert_close(small, posterior)
+    torch.testing.assert_close(large, beta[1:])
+    for v, expected in ((-1.0, small), (1.0, beta[1:])):
+        learned = ac[6] * learned_variance(sigmas[7].item(), sigmas[6].item(), torch.tensor(v, dtype=torch.float64))
+        assert learned.log().item() == pytest.approx(expected[6].log().item())
     assert len(Respacing(Schedule.linear(), "1")) == 1
 
 

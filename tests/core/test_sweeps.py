@@ -11,7 +11,9 @@ import pytest
 from PIL import Image
 
 from mcdm_core.cli.main import main
-from mcdm_core.pictures.files import MARGIN, labelled_grid
+from mcdm_core.pictures import labelled_grid
+from mcdm_core.pictures.grid import MARGIN
+from mcdm_core.product.share import Share
 from mcdm_core.sampling.sweep import (
     NOT_SAMPLED,
     Cell,
@@ -28,13 +30,6 @@ from ..support.small_experts import write_expert, write_text_expert
 
 TILE = 128
 STEP = TILE + MARGIN
-
-
-class Chosen:
-    """An expert of which only the coefficients matter."""
-
-    def __init__(self, weight=1.0, reliability=1.0):
-        self.weight, self.reliability = weight, reliability
 
 
 @pytest.mark.parametrize(
@@ -98,9 +93,9 @@ def test_a_rest_that_nobody_can_take_is_refused():
 )
 def test_what_a_value_and_a_factor_set(varied, weights, reliabilities):
     sweep = Sweep(0, (0.75,), (1,), varied, (2.0,))
-    found = sweep.coefficients([Chosen(2.0, 1.0), Chosen(4.0, 3.0)], sweep.cells()[0])
-    assert found.weights == tuple(2 * w for w in weights)
-    assert found.reliabilities == reliabilities
+    found = sweep.at([Share(weight=2.0), Share(weight=4.0, reliability=3.0)], sweep.cells()[0])
+    assert tuple(expert.weight for expert in found) == tuple(2 * w for w in weights)
+    assert tuple(expert.reliability for expert in found) == reliabilities
 
 
 def test_cells_lie_row_by_row_with_the_factors_of_a_seed_together():
@@ -117,13 +112,13 @@ def test_grids_without_cells_or_too_large_are_refused(grid):
 
 def test_an_expert_that_is_not_there_is_refused():
     with pytest.raises(ValueError, match="from 1 to 2 to sweep and got 3"):
-        Sweep(2, (0.0,), (1,)).check([Chosen(), Chosen()])
+        Sweep(2, (0.0,), (1,)).check([Share(), Share()])
 
 
 @pytest.mark.parametrize(("weight", "warned"), [(0.5, True), (2.0, False)])
 def test_a_reliability_without_effect_is_said(weight, warned, caplog):
     with caplog.at_level(logging.WARNING):
-        Sweep(0, (0.0, 1.0), (1,)).check([Chosen(weight), Chosen(0.5)])
+        Sweep(0, (0.0, 1.0), (1,)).check([Share(weight=weight), Share(weight=0.5)])
     assert ("changes nothing" in caplog.text) is warned
 
 
@@ -174,9 +169,10 @@ def read(path):
     return np.asarray(Image.open(path))
 
 
-def test_each_cell_is_what_sample_gives(experts, tmp_path):
+@pytest.mark.parametrize("sampler", [["--eta", "1"], ["--sampler", "ddpm-large"]], ids=" ".join)
+def test_each_cell_is_what_sample_gives(sampler, experts, tmp_path):
     options = ["--of", "2", "--values", "0, 0.25", "--seed", "7", "--seeds", "2", "--guidance", "1, 2"]
-    shared = ["--steps", "3", "--eta", "1"]
+    shared = ["--steps", "3", *sampler]
     assert sweep(experts, tmp_path / "grid.png", *options, *shared) == 0
     grid = read(tmp_path / "grid.png")
     assert grid.shape == (TILE // 3 + 2 * STEP, MARGIN + 5 * STEP, 3)
@@ -245,6 +241,7 @@ def test_an_interrupted_sweep_keeps_what_is_done(experts, tmp_path, caplog):
         (["--seeds", "0"], "sweep in parts"),
         (["--steps", "many"], "timestep spacing"),
         (["--reliability", "0"], "above 0"),
+        (["--sampler", "ddpm", "--eta", "0"], "leave --eta out"),
     ],
 )
 def test_what_cannot_be_swept_is_said_before_anything_is_sampled(experts, options, sentence, tmp_path, capsys):

@@ -8,7 +8,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from mcdm_core import Flow, Schedule, Term
 from mcdm_core.expert.gaussian import gaussian_expert, label
-from mcdm_core.product.term import active_sets, active_terms
+from mcdm_core.product.windows import active_at, active_sets
 
 EXPERT = gaussian_expert([0.0], [1.0])
 
@@ -24,9 +24,9 @@ def test_windows_are_shares_of_the_reference_experts_timesteps():
 
 def test_windows_hold_their_start_and_not_their_end():
     windows = [(math.inf, 2.0), (2.0, -math.inf)]
-    assert active_terms(windows, 2.1) == (0,)
-    assert active_terms(windows, 2.0) == (1,)
-    assert active_terms(windows, 0.0) == (1,)
+    assert active_at(windows, 2.1) == (0,)
+    assert active_at(windows, 2.0) == (1,)
+    assert active_at(windows, 0.0) == (1,)
 
 
 def test_every_set_of_active_terms_is_found():
@@ -81,8 +81,8 @@ def test_masks_of_another_shape_are_refused(shape):
         ({"reliability": -0.1}, "reliability of 0 or more"),
         ({"reliability": math.nan}, "reliability of 0 or more"),
         ({"condition": None}, "condition for gauss"),
-        ({"start": 0.5, "end": 0.5}, "start < end"),
-        ({"end": 1.1}, "start < end"),
+        ({"start": 0.5, "end": 0.5}, "start below end for gauss and got 0.5 and 0.5"),
+        ({"end": 1.1}, "start and end between 0 and 1 for gauss and got 0 and 1.1"),
         ({"mask": torch.full((4, 4), 1.5)}, "mask values in 0…1"),
         ({"mask": torch.full((4, 4), math.nan)}, "mask values in 0…1"),
     ],

@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 
-from mcdm_core import ProductDenoiser, Respacing, Schedule, Term, sample_ddim, sample_ddpm, sample_product, sigmas_for
+from mcdm_core import ProductDenoiser, Schedule, Term, sample_ddim, sample_ddpm, sample_product, sigmas_for
 from mcdm_core.expert.gaussian import gaussian_expert, label
 
 MEANS, VARIANCES = [-0.8, 0.9, 0.2], [0.3, 0.8, 1.5]
@@ -49,10 +49,10 @@ def test_levels_above_what_an_expert_knows(names):
 
 @pytest.mark.parametrize("names", MIXED, ids="-".join)
 def test_an_ancestral_run(names):
-    respacing = Respacing(SCHEDULES[names[0]], "50")
-    start = NOISE * respacing.sigmas[-1].item()
+    sigmas = sigmas_for(SCHEDULES[names[0]], "50")
+    start = NOISE * sigmas[0]
     mixed, single = (
-        sample_ddpm(denoiser, start, respacing, generator=torch.Generator().manual_seed(3))
+        sample_ddpm(denoiser, start, sigmas, generator=torch.Generator().manual_seed(3))
         for denoiser in (ProductDenoiser(united(names)), SINGLE)
     )
     torch.testing.assert_close(mixed, single, atol=1e-3, rtol=0)

@@ -1,4 +1,4 @@
-"""What tests of Gaussian experts need beside `mcdm_core.gaussians`."""
+"""What tests of Gaussian experts need beside `mcdm_core.expert.gaussian`."""
 
 import torch
 from torch import Tensor, nn

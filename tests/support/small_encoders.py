@@ -2,8 +2,8 @@
 
 import torch
 
-from mcdm_core.conditions import ClassEncoder, ClipTextTower, FaceEncoder, GlideEncoder, build_encoder
-from mcdm_core.networks import TextTransformer, TextTransformerConfig
+from mcdm_core.conditions import ClassEncoder, FaceEncoder, GlideEncoder, build_encoder
+from mcdm_core.networks import ClipTextTower, TextTransformer, TextTransformerConfig
 from mcdm_core.networks.clip import ClipTextConfig
 
 SIZE, SMALL = 32, 8

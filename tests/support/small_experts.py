@@ -3,7 +3,7 @@
 import torch
 
 from mcdm_core import ExpertMetadata, UNet, UNetConfig, save_expert
-from mcdm_core.conditions import TextTower
+from mcdm_core.networks import TextTower
 
 
 def write_expert(path, condition, size=16, tower=None, shape=None, schedule="cosine"):

@@ -4,6 +4,7 @@ import logging
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor
 
 logger = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ def read_image(image: Tensor, what: str) -> Tensor:
         raise ValueError(
             f"The {what} should have values from 0 to 1, but they go from {low:g} to {high:g}; scale it to that range."
         )
-    return values.clamp(0, 1).movedim(-1, 1)
+    return rearrange(values.clamp(0, 1), "b h w c -> b c h w")
 
 
 def fit(image: Tensor, size: int, what: str) -> Tensor:

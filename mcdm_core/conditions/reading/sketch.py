@@ -13,6 +13,7 @@ from typing import overload
 
 import numpy as np
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from .images import fit, read_image
@@ -179,7 +180,7 @@ def edges(image: np.ndarray | Tensor, low: float = LOW_THRESHOLD, high: float = 
         return canny(rgb_to_gray(image), low, high).astype(np.uint8)
     pixels = (image.detach().clamp(0, 1) * 255).round().to("cpu", torch.uint8).numpy()
     found = torch.from_numpy(canny(rgb_to_gray(pixels), low, high)).to(image.device, torch.float32)
-    return found[:, None]
+    return rearrange(found, "b h w -> b 1 h w")
 
 
 def read_sketch(
@@ -214,7 +215,7 @@ def read_sketch(
     if source is SketchSource.EDGES:
         # Resized before, not after: experts are trained on the edges of pictures of their own size.
         picture = fit(values.expand(-1, 3, -1, -1), size, what)
-        return edges(picture.movedim(1, -1), low, high)
+        return edges(rearrange(picture, "b c h w -> b h w c"), low, high)
     light = values.mean(1, keepdim=True)
     return _strokes(1 - light if source is SketchSource.DARK_ON_LIGHT else light, size)
 

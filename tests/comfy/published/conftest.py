@@ -74,7 +74,7 @@ def validate(host, node, published):
     def ask(name, node_id, **inputs):
         encoder = {"class_type": "MCDM_LoadExpert", "inputs": {"expert_name": name}}
         asked = {"class_type": node_id, "inputs": {"encoder": ["load", 1], **inputs}}
-        host.prompt.remember_prompt({"prompt": {"load": encoder, "node": asked}})
+        host.queued_prompt.remember_prompt({"prompt": {"load": encoder, "node": asked}})
         given = {
             "MCDM_EncodeText": "text",
             "MCDM_EncodeClass": "class",
@@ -82,10 +82,10 @@ def validate(host, node, published):
             "MCDM_EncodeLowRes": "low resolution",
             "MCDM_EncodeInpaint": "inpainting",
         }[node_id]
-        return host.prompt.check_encoder("node", given)
+        return host.post_checks.check_encoder("node", given)
 
     yield ask
-    host.prompt.remember_prompt({})
+    host.queued_prompt.remember_prompt({})
 
 
 @pytest.fixture

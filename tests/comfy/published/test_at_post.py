@@ -72,9 +72,9 @@ def test_an_upsampler_without_its_picture_is_refused_at_post(host, published, ch
         "expert": {"class_type": "MCDM_Expert", "inputs": {"model": ["up", 0], "weight": 1.0}},
     }
     prompt["expert"]["inputs"] |= {"condition": ["small", 0], "null": ["small", 1], **changes.pop("expert", {})}
-    host.prompt.remember_prompt({"prompt": {**prompt, **changes}})
-    found = [host.prompt.check_encoder("small", "low resolution"), host.prompt.check_expert("expert")]
-    host.prompt.remember_prompt({})
+    host.queued_prompt.remember_prompt({"prompt": {**prompt, **changes}})
+    found = [host.post_checks.check_encoder("small", "low resolution"), host.post_checks.check_expert("expert")]
+    host.queued_prompt.remember_prompt({})
     refusals = [answer for answer in found if answer is not True]
     assert refusals == [] if sentence is None else sentence in refusals[0]
 
@@ -89,16 +89,16 @@ def test_conditions_wired_in_a_circle_are_left_to_comfyui(host, published):
             "inputs": {"model": ["up", 0], "weight": 1.0, "condition": ["first", 0]},
         },
     }
-    host.prompt.remember_prompt({"prompt": prompt})
-    assert host.prompt.check_expert("expert") is True
-    host.prompt.remember_prompt({})
+    host.queued_prompt.remember_prompt({"prompt": prompt})
+    assert host.post_checks.check_expert("expert") is True
+    host.queued_prompt.remember_prompt({})
 
 
 @pytest.mark.parametrize(
     ("model", "refused"),
     [("free", False), ("behind", False), ("unknown", False), ("text", True), ("checkpoint", True), ("lora", True)],
 )
-def test_a_null_is_missed_at_post_only_where_it_is_needed(host, published, model, refused):
+def test_a_null_is_missed_at_post_only_where_it_is_needed(host, core, published, model, refused):
     """An unconditional expert needs none, also where another node stands between it and the product."""
     numbers = {"reliability": 1.0, "start": 0.0, "end": 1.0}
     prompt = {
@@ -111,9 +111,12 @@ def test_a_null_is_missed_at_post_only_where_it_is_needed(host, published, model
         "expert": {"class_type": "MCDM_Expert", "inputs": {"model": [model, 0], "weight": 0.0, **numbers}},
         "guider": {"class_type": "MCDM_Guider", "inputs": {"experts": ["expert", 0]}},
     }
-    host.prompt.remember_prompt({"prompt": prompt})
-    answers = [host.prompt.check_chain("guider"), host.prompt.check_own_null_chain("guider")]
-    host.prompt.remember_prompt({})
+    host.queued_prompt.remember_prompt({"prompt": prompt})
+    answers = [
+        host.post_checks.check_chain("guider"),
+        host.post_checks.check_chain("guider", core.product.own_null.OWN_NULL),
+    ]
+    host.queued_prompt.remember_prompt({})
     assert ["Expected a null" in str(answer) for answer in answers] == [refused, refused]
 
 

@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 from mcdm_pack.mcdm_core import ExpertMetadata, UNet, UNetConfig
-from mcdm_pack.mcdm_core.conditions import ClipTextTower
-from mcdm_pack.mcdm_core.networks import TextTransformer, TextTransformerConfig
+from mcdm_pack.mcdm_core.networks import ClipTextTower, TextTransformer, TextTransformerConfig
 from mcdm_pack.mcdm_core.networks.clip import ClipTextConfig
 from safetensors.torch import save_file
 

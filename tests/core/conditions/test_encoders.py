@@ -3,16 +3,8 @@
 import pytest
 import torch
 
-from mcdm_core.conditions import (
-    Encoder,
-    MapEncoder,
-    MultiMapEncoder,
-    SketchEncoder,
-    TextTower,
-    TextTowerConfig,
-    build_encoder,
-    edges,
-)
+from mcdm_core.conditions import Encoder, MapEncoder, MultiMapEncoder, SketchEncoder, build_encoder, edges
+from mcdm_core.networks import TextTower, TextTowerConfig
 
 TEXT_CONFIG = TextTowerConfig(width=32, dim=16, layers=1)
 SPECS = {

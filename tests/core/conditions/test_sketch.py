@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from mcdm_core.conditions.reading.sketch import SketchSource, canny, edges, read_sketch, rgb_to_gray
+from mcdm_core.conditions import SketchSource, edges
+from mcdm_core.conditions.reading.sketch import canny, read_sketch, rgb_to_gray
 
 
 def _noise(rng: np.random.Generator, height: int, width: int) -> np.ndarray:

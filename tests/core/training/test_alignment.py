@@ -5,7 +5,8 @@ import torch
 
 from mcdm_core.networks.text_tower import TextTowerConfig
 from mcdm_core.training.alignment import align, canonical_variates
-from mcdm_core.training.dual_encoder import DualEncoder, FolderPairs, embed_images
+from mcdm_core.training.dual_encoder import DualEncoder, embed_images
+from mcdm_core.training.pairs import FolderPairs
 
 COLORS = {"red": (200, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 200)}
 

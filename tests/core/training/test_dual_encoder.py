@@ -1,4 +1,4 @@
-"""The dual encoder on pairs of one's own and on drawn faces, and the text expert behind it."""
+"""The dual encoder on pairs of one's own, and the text expert behind it."""
 
 import logging
 from functools import partial
@@ -12,16 +12,10 @@ from mcdm_core import load_expert
 from mcdm_core.cli.main import main
 from mcdm_core.networks.text_tower import TextTower, TextTowerConfig
 from mcdm_core.text.vocabulary import TOKENS, gather_vocabulary, tokenize, tokenize_plain
-from mcdm_core.training import alignment
-from mcdm_core.training.dual_encoder import (
-    NAMES,
-    DualEncoder,
-    draw_pairs,
-    load_dual_encoder,
-    matches,
-    read_pairs,
-    train_from_config,
-)
+from mcdm_core.training import dual_encoder_run
+from mcdm_core.training.dual_encoder import load_dual_encoder
+from mcdm_core.training.dual_encoder_run import train_from_config
+from mcdm_core.training.pairs import read_pairs
 from mcdm_core.training.run import train_expert
 from mcdm_core.training.sources import perturb
 
@@ -33,7 +27,7 @@ ENCODER = '[dual_encoder]\npath = "pictures"\nimage_size = 16\nsteps = {steps}\n
 @pytest.fixture
 def short_alignment(monkeypatch):
     """What is written and how it is used does not depend on how well the towers agree."""
-    monkeypatch.setattr(alignment, "align", partial(alignment.align, batches=2, steps=2, size=4))
+    monkeypatch.setattr(dual_encoder_run, "align", partial(dual_encoder_run.align, batches=2, steps=2, size=4))
 
 
 @pytest.fixture
@@ -109,28 +103,6 @@ def test_a_caption_fits_its_picture_and_those_of_the_same_caption(tmp_path):
     for caption, row in zip(captions, targets, strict=True):
         assert row.sum() == (5 if caption == "ein Kasten" else 1)
     assert targets.diagonal().all()
-
-
-def test_a_face_caption_fits_all_faces_it_is_true_of():
-    values = np.array([[0, 1], [0, 2], [1, 1]])
-    named = np.array([[True, False], [True, True], [False, True]])
-    assert matches(values, named).tolist() == [[1, 1, 0], [0, 1, 0], [1, 0, 1]]
-
-
-def test_drawn_pairs_learn_to_match():
-    pairs = draw_pairs(41_000_000, 24)
-    assert pairs.values.shape == (24, len(NAMES))
-    torch.manual_seed(0)
-    model = DualEncoder(TextTowerConfig(width=32))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    losses = []
-    for step in range(50):
-        loss = model.loss(*pairs.batch(12, np.random.default_rng(step % 3)))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    assert np.mean(losses[-3:]) < 0.75 * np.mean(losses[:3])
 
 
 def test_noise_on_embeddings_follows_their_spread():

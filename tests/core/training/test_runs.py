@@ -15,7 +15,6 @@ from mcdm_core.training.dropout import drop_rows, null_rows
 from mcdm_core.training.loop import learning_rate_factor
 from mcdm_core.training.run import train_expert
 from mcdm_core.training.trainer import adapt_state
-from studies.data.faces import DRAWING_VERSION
 
 from ...support.tiny_runs import write_config, write_folder
 
@@ -126,20 +125,18 @@ def test_dropped_classes_are_class_0():
         ({"network": "map_channels = 2\nnum_classes = 8"}, "num_classes is 8; remove num_classes"),
         ({"network": "map_channels = 2\nfilm_dim = 8"}, "not trained here"),
         ({"data": FOLDER + 'modalities = ["class"]'}, "has maps, sketches and captions"),
-        ({"data": 'kind = "animals"\nmodalities = ["class"]', "network": "", "top": ""}, "set num_classes = 11"),
         ({"network": "map_channels = 2\nout_channels = 6"}, "set both to 3"),
         ({"network": "map_channels = 2\nmodel_width = 6"}, r"unknown names \['model_width'\]"),
         ({"top": "image_size = 15"}, "no multiple of 2"),
         ({"top": 'image_size = 16\nschedule = "flow"'}, "discrete timesteps"),
         ({"top": 'image_size = 16\nstart = "nowhere.safetensors"'}, "to start from"),
-        ({"data": 'kind = "films"'}, "'animals' or 'folder'"),
+        ({"data": 'kind = "films"'}, "Expected data of kind 'folder'.* and got 'films'; correct the name"),
         ({"data": 'kind = "folder"'}, "add path"),
         ({"data": FOLDER + 'modalities = ["hair", "hair"]'}, "each modality once"),
         ({"data": FOLDER + 'modalities = ["images", "hair"]'}, "rename its subfolder"),
         ({"data": FOLDER + 'modalities = ["hair", "text"]'}, "unite them"),
         ({"data": FOLDER + 'modalities = ["text"]'}, "needs a dual encoder"),
-        ({"data": 'kind = "faces"\nmodalities = ["hair", "nose"]', "top": "image_size = 64"}, "not 'nose'"),
-        ({"data": 'kind = "faces"\nmodalities = ["hair", "skin"]'}, "drawn at 64 pixels"),
+        ({"data": BOTH + "\n[data.sets.hair]\nseed = 1"}, "same pictures for each modality; remove .data.sets"),
     ],
 )
 def test_a_configuration_that_cannot_be_trained_is_refused_in_a_sentence(tmp_path, change, sentence, capsys):
@@ -156,23 +153,3 @@ def test_a_file_that_is_no_configuration_is_refused(tmp_path, capsys):
     assert main(["train", str(tmp_path / "broken.toml")]) == 1
     assert "configuration in TOML" in capsys.readouterr().err
     assert main(["train", str(tmp_path / "nowhere.toml")]) == 1
-
-
-def test_faces_are_drawn_once_and_a_channel_a_map(tmp_path):
-    data = 'kind = "faces"\nmodalities = ["hair", "skin"]\ncount = 6\nseed = 40_000_000'
-    report = "held_out_every = 2\nheld_out = 2\nsamples = 1\nsample_steps = 1"
-    options = {"data": data, "top": "", "steps": 2, "report": report}
-    config = write_config(tmp_path / "drawn.toml", network="map_channels = 2", **options)
-    config.write_text(config.read_text().replace("patch = 2", "patch = 8"))
-    expert = load_expert(train_expert(config, tmp_path / "runs"))
-    assert expert.metadata["condition"] == {"kind": "maps", "maps": ["hair", "skin"]}
-    drawn = sorted((tmp_path / "runs" / "data").iterdir())
-    assert [path.name for path in drawn] == [
-        f"faces{DRAWING_VERSION}_40000000_6_hair-skin_uniform.npz",
-        f"faces{DRAWING_VERSION}_40000006_2_hair-skin_uniform.npz",
-    ]
-    times = [path.stat().st_mtime_ns for path in drawn]
-    train_expert(config, tmp_path / "runs", "state")
-    assert [path.stat().st_mtime_ns for path in drawn] == times
-    with np.load(drawn[0]) as training, np.load(drawn[1]) as held_out:
-        assert not any(np.array_equal(one, other) for one in training["images"] for other in held_out["images"])

@@ -11,11 +11,12 @@ from safetensors.torch import load_file
 
 from mcdm_core.cli.train import main
 from mcdm_core.expert.condition import Condition
-from mcdm_core.training.sources import PictureSet, PictureSets
+from mcdm_core.training.sources import PictureSet
 from studies.baselines import load_gan
 from studies.baselines.adversaries import Adversaries
 from studies.baselines.config import GanTrainingConfig, load_gan_config
 from studies.baselines.training import GanTrainer, train_gan
+from studies.training.sets import PictureSets
 
 CONFIG = """
 name = "gan"

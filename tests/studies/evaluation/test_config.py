@@ -8,7 +8,11 @@ import pytest
 from studies.evaluation.config import Setting, TermConfig, load_evaluation
 
 CONFIGS = Path(__file__).parents[3] / "studies" / "configs" / "evaluate"
-HAIR, SKIN, LENT = TermConfig("hair", ("hair",), 2.0), TermConfig("skin", ("skin",), 3.0), TermConfig("free", weight=0)
+HAIR, SKIN, LENT = (
+    TermConfig("hair", ("hair",), weight=2.0),
+    TermConfig("skin", ("skin",), weight=3.0),
+    TermConfig("free", weight=0),
+)
 
 PLAIN = """
 title = "Two maps"
@@ -60,7 +64,7 @@ def test_sections_are_read(load, tmp_path):
     (united,) = config.settings
     assert (united.steps, united.eta, united.rule, united.count, united.label) == (20, 0.5, "product", 0, "united")
     assert united.terms == (
-        TermConfig("hair", ("hair",), 2.0),
+        TermConfig("hair", ("hair",), weight=2.0),
         TermConfig("skin", ("skin", "hair"), shift=1, end=0.5),
     )
     assert config.experts["hair"] == (tmp_path / "hair.safetensors").resolve()

@@ -9,12 +9,13 @@ import pytest
 from PIL import Image
 
 from mcdm_core.cli.main import main
-from mcdm_core.conditions import TextTower
+from mcdm_core.networks import TextTower
 from studies.evaluation import folder as folder_module
 from studies.evaluation import sampling
 from studies.evaluation.config import DataConfig, Setting, TermConfig, load_evaluation
 from studies.evaluation.predictions import SIGMAS
-from studies.evaluation.run import FRECHET, REAL, Evaluation, figure_of
+from studies.evaluation.row import REAL
+from studies.evaluation.run import FRECHET, Evaluation, figure_of
 from studies.evaluation.sampling import draw_samples
 from studies.metrics import PictureFeatures
 

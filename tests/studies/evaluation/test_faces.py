@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from mcdm_core.conditions import MapEncoder, SketchEncoder, TextEncoder, TextTower, edges
+from mcdm_core.conditions import MapEncoder, SketchEncoder, TextEncoder, edges
+from mcdm_core.networks import TextTower
 from studies.data.faces import ATTRIBUTES, MOUTHS
 from studies.evaluation import faces as faces_module
 from studies.evaluation import held_out
@@ -34,7 +35,7 @@ def reader(tmp_path, monkeypatch):
 
 
 def asks(*names, shift=0, weight=1.0):
-    return Setting("", tuple(TermConfig(name, (name,), weight, shift=shift) for name in names))
+    return Setting("", tuple(TermConfig(name, (name,), weight=weight, shift=shift) for name in names))
 
 
 def test_real_renders_are_the_ceiling(faces):

@@ -8,7 +8,8 @@ import skimage.data
 import torch
 from PIL import Image
 
-from mcdm_core.conditions import MapEncoder, SketchEncoder, TextEncoder, TextTower, edges
+from mcdm_core.conditions import MapEncoder, SketchEncoder, TextEncoder, edges
+from mcdm_core.networks import TextTower
 from studies.evaluation import folder as folder_module
 from studies.evaluation.config import DataConfig, Setting, TermConfig
 from studies.evaluation.folder import Folder

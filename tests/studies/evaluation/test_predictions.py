@@ -13,7 +13,7 @@ from studies.evaluation.kinds import open_held_out
 from studies.evaluation.predictions import SIGMAS, measure_predictions
 
 SHIPPED = {name: Path(__file__).parents[3] / "experts" / f"{name}.safetensors" for name in ("hair", "skin")}
-HAIR, SKIN = TermConfig("hair", ("hair",), 1.5), TermConfig("skin", ("skin",), 2.0, 3.0)
+HAIR, SKIN = TermConfig("hair", ("hair",), weight=1.5), TermConfig("skin", ("skin",), weight=2.0, reliability=3.0)
 UNITED = Setting("united", (HAIR, SKIN))
 MEASURES = [f"x0 error at σ = {sigma:g}" for sigma in SIGMAS]
 
@@ -28,7 +28,7 @@ def test_they_are_those_of_the_library(faces):
     for term in UNITED.terms:
         expert = load_expert(SHIPPED[term.expert])
         condition = expert.encoder.encode_map(faces.map_of(term.expert, [0, 1]))
-        terms.append(Term(expert, condition, condition.null(), term.weight, term.reliability))
+        terms.append(Term(expert, condition, condition.null(), weight=term.weight, reliability=term.reliability))
     pictures = torch.from_numpy(faces.images[:2]).permute(0, 3, 1, 2) / 127.5 - 1
     noise = torch.stack([torch.randn(3, 64, 64, generator=torch.Generator().manual_seed(i)) for i in range(2)])
     measured = measure_predictions(UNITED, SHIPPED, faces, 2)

@@ -3,7 +3,6 @@
 import numpy as np
 import torch
 
-from mcdm_core.training.dual_encoder import draw_pairs
 from studies.data.animals import ANIMALS
 from studies.evaluation import caption_reader as caption_reader_module
 from studies.evaluation.animals import animal_reader, draw_labelled
@@ -12,6 +11,7 @@ from studies.evaluation.config import DataConfig
 from studies.evaluation.kinds import open_held_out
 from studies.evaluation.mouth import mouth_reader
 from studies.evaluation.reader import Reader, train_reader
+from studies.training.face_pairs import draw_pairs
 
 
 def test_a_reader_learns_its_classes(tmp_path):

@@ -17,7 +17,7 @@ from ...support.evaluations import InProcess, write_small
 from ...support.tiny_runs import write_folder
 
 FACES = DataConfig("faces", seed=23_000_000, count=3)
-HAIR, SKIN = TermConfig("hair", ("hair",), 2.0), TermConfig("skin", ("skin",), 3.0, 2.0)
+HAIR, SKIN = TermConfig("hair", ("hair",), weight=2.0), TermConfig("skin", ("skin",), weight=3.0, reliability=2.0)
 UNITED = Setting("united", (HAIR, SKIN), steps=2)
 
 
@@ -54,7 +54,7 @@ def expected_of(experts, sources, weights=(2.0, 3.0)):
         expert = load_expert(experts[name])
         maps = torch.from_numpy(np.stack([open_held_out(FACES)[i].maps[name] for i in rows])).float() / 255
         condition = expert.encoder.encode_map(maps)
-        terms.append(Term(expert, condition, condition.null(), weight, reliability))
+        terms.append(Term(expert, condition, condition.null(), weight=weight, reliability=reliability))
     return as_bytes(sample_product(terms, starts(len(sources[0])), "2"))
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from mcdm_core.conditions import ClassEncoder, MapEncoder, TextEncoder, TextTower, TextTowerConfig
+from mcdm_core.conditions import ClassEncoder, MapEncoder, TextEncoder
+from mcdm_core.networks import TextTower, TextTowerConfig
 from mcdm_core.text.vocabulary import gather_vocabulary
 from studies.data.animals import ANIMALS, draw_animal, stand_before
 from studies.data.landscapes import ATTRIBUTES, draw_landscape, render_landscape

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 
 from mcdm_core.training.config import DataConfig, load_config, load_dual_encoder_config, read_toml
-from mcdm_core.training.dual_encoder import HELD_OUT
+from mcdm_core.training.pairs import HELD_OUT
 from studies.baselines.config import load_gan_config
 from studies.evaluation import animals, caption_reader, features, mouth
 from studies.evaluation.config import load_evaluation

@@ -1,0 +1,41 @@
+"""FaRL's text tower, which the paper's face expert reads texts with: finding its file beside an expert's."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from ..networks import ClipTextTower
+from .safe_reading import CheckpointError
+from .towers import load_towers
+
+FARL = "FaRL-Base-Patch16-LAIONFace20M-ep64.pth"
+
+
+def text_encoder_among(names: Iterable[str]) -> str | None:
+    """Name of FaRL's file among others: the one the paper's networks were trained with, else the first called FaRL."""
+    found = sorted(name for name in names if Path(name).name.lower().startswith("farl"))
+    return next((name for name in found if Path(name).name == FARL), found[0] if found else None)
+
+
+def load_farl(expert: str | os.PathLike, text_encoder: str | os.PathLike | None) -> ClipTextTower:
+    """Load FaRL's text tower.
+
+    Args:
+        expert: The expert's file.
+        text_encoder: FaRL's; None for the one in the folder of the expert's.
+
+    Raises:
+        CheckpointError: If there is none, or the file holds no such tower or cannot be used.
+    """
+    if text_encoder is None:
+        beside = Path(expert).resolve().parent
+        found = text_encoder_among([file.name for file in beside.iterdir() if file.is_file()])
+        if found is None:
+            raise CheckpointError(
+                f"{Path(expert).name} reads texts with FaRL's text encoder; put {FARL} into its folder."
+            )
+        text_encoder = beside / found
+    tower = load_towers(text_encoder).get("text")
+    if not isinstance(tower, ClipTextTower):
+        raise CheckpointError(f"{Path(text_encoder).name} does not hold FaRL's text encoder; use {FARL}.")
+    return tower

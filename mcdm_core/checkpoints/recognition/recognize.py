@@ -1,0 +1,151 @@
+"""Recognition of diffusion files that carry no description, from the names and shapes of their tensors."""
+
+from collections.abc import Mapping
+from functools import lru_cache
+
+from ..metadata import ExpertMetadata
+from ..safe_reading import CheckpointError
+from .layout import Layout, Shapes, read_layout
+from .overrides import Overrides
+from .published import PUBLISHED, PublishedFile
+
+_ENLARGEMENT = 4  # of every published upsampler
+_BACKGROUND = -1.0  # what the paper's release makes of black in maps and sketches; without a map it has 0
+_ATTENTION_AT = 32  # pixels: the highest resolution at which every published network has attention
+
+
+def recognize(shapes: Shapes, file: str, overrides: Overrides | None = None) -> ExpertMetadata:
+    """Describe the expert that a file's tensors belong to.
+
+    A published file is known by its layout alone. Any other network of the same families needs `overrides` for what its
+    tensors don't tell: its schedule, and the heads of its attention.
+
+    Args:
+        shapes: Name to shape of every tensor.
+        file: Name of the file, for messages.
+        overrides: Settings that are known better.
+
+    Returns:
+        The description, overrides included.
+
+    Raises:
+        CheckpointError: If the tensors are not those of a published file, nor of another network that the overrides
+            complete; the message names what is missing, unexpected or of another shape.
+        ValueError: If the overrides don't suit the expert.
+    """
+    overrides = overrides or Overrides()
+    layout = read_layout(shapes)
+    if layout is None or not _is_whole(layout, shapes):
+        raise CheckpointError(f"{file} {_nearest_difference(shapes)}; it is damaged or changed, so download it again.")
+    for published in PUBLISHED:
+        if published.layout.told_by_tensors() == layout.told_by_tensors():
+            return overrides.apply(_describe(published.layout, published.name, published.schedule, published.card))
+    untold = _untold(layout, overrides)
+    if untold:
+        raise CheckpointError(
+            f"{file} {_nearest_difference(shapes)}; if it is a network of its own, say its {' and its '.join(untold)}, "
+            "which tensors don't tell, as options of `python -m mcdm_core convert`."
+        )
+    return overrides.apply(_describe(layout, file.rsplit(".", 1)[0], str(overrides.schedule), {}))
+
+
+def difference(expected: Shapes, found: Shapes, owner: str) -> str | None:
+    """Say in which tensors a file differs from what was expected, None where it does not.
+
+    Args:
+        expected: Names and shapes of the network's tensors.
+        found: Those of the file.
+        owner: Whose tensors are expected, in the possessive: "the network's".
+
+    Returns:
+        A predicate for a sentence about the file, with up to three names in it.
+    """
+    missing = [name for name in expected if name not in found]
+    unexpected = [name for name in found if name not in expected]
+    reshaped = [
+        f"{name} ({tuple(found[name])} instead of {tuple(shape)})"
+        for name, shape in expected.items()
+        if name in found and tuple(found[name]) != tuple(shape)
+    ]
+    for problem, names in (("lacks", missing), ("has wrong shapes in", reshaped)):
+        if names:
+            return f"{problem} {len(names)} of {owner} {len(expected)} tensors ({_listed(names)})"
+    if unexpected:
+        return f"has {len(unexpected)} unexpected beside {owner} {len(expected)} tensors ({_listed(unexpected)})"
+    return None
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+
+
+def _is_whole(layout: Layout, shapes: Shapes) -> bool:
+    try:
+        return layout.shapes() == {name: tuple(shape) for name, shape in shapes.items()}
+    except (ValueError, RuntimeError, ZeroDivisionError):  # no such network can be built
+        return False
+
+
+def _nearest_difference(shapes: Shapes) -> str:
+    """How the tensors differ from those of the published file that they differ least from."""
+    if not any(name.startswith(("time_embed.", "input_blocks.")) for name in shapes):
+        return "is a checkpoint, but does not describe an expert, nor are its tensors those of a published one"
+
+    def distance(published: PublishedFile) -> int:
+        expected = _published_shapes(published.name)
+        changed = sum(shapes.get(name) != shape for name, shape in expected.items())
+        return changed + sum(name not in expected for name in shapes)
+
+    nearest = min(PUBLISHED, key=distance).name
+    return str(difference(_published_shapes(nearest), shapes, f"{nearest}'s"))
+
+
+@lru_cache(maxsize=len(PUBLISHED))
+def _published_shapes(name: str) -> Mapping[str, tuple[int, ...]]:
+    return next(published for published in PUBLISHED if published.name == name).layout.shapes()
+
+
+def _untold(layout: Layout, overrides: Overrides) -> list[str]:
+    """What must be known of a network that is not published, and is not given."""
+    untold = {
+        "schedule": overrides.schedule is None,
+        "heads": overrides.num_heads is None and overrides.num_head_channels is None,
+        "text heads": layout.text is not None and overrides.text_heads is None,
+        "image size": not layout.network.attention_downsamplings and overrides.image_size is None,
+    }
+    return [name for name, missing in untold.items() if missing]
+
+
+def _describe(layout: Layout, name: str, schedule: str, card: dict) -> ExpertMetadata:
+    image_size = _ATTENTION_AT * min(layout.network.attention_downsamplings, default=1)
+    return ExpertMetadata(
+        name=name,
+        network=layout.network,
+        image_size=image_size,
+        condition=_condition(layout, image_size),
+        schedule=schedule,
+        prediction="eps",
+        card=card,
+    )
+
+
+def _condition(layout: Layout, image_size: int) -> dict:
+    """What drives the expert, as `build_encoder` reads it."""
+    network = layout.network
+    low_res = {"low_res": image_size // _ENLARGEMENT} if network.low_res_channels else {}
+    if layout.text is not None:
+        inpaint = {"inpaint": True} if network.map_channels else {}
+        return {"kind": "tokens", "text_transformer": layout.text.to_dict(), **low_res, **inpaint}
+    if network.num_classes is not None:
+        return {"kind": "class", **low_res}
+    if network.film_dim is not None:
+        return {
+            "kind": "face",
+            "maps": ["face", "hair"],
+            "map_channels": network.map_channels,
+            "embedding": network.film_dim,
+            "background": _BACKGROUND,
+        }
+    if network.map_channels:
+        return {"kind": "sketch", "map_channels": network.map_channels, "background": _BACKGROUND}
+    return {"kind": "none"}

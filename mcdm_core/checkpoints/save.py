@@ -1,0 +1,61 @@
+"""Writing expert files."""
+
+import os
+from pathlib import Path
+
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ..conditions.captions import TEXT_PREFIX
+from .load import assemble, describe
+from .metadata import METADATA_KEY, ExpertMetadata
+from .recognition import Overrides
+from .safe_reading import read_checkpoint
+
+
+def save_expert(
+    path: str | os.PathLike, network: nn.Module, metadata: ExpertMetadata, text_encoder: nn.Module | None = None
+) -> None:
+    """Write an expert as safetensors.
+
+    Args:
+        path: File to write; it appears only when complete.
+        network: The UNet that `metadata.network` describes.
+        metadata: Everything else needed to load it.
+        text_encoder: The text tower of a text expert.
+    """
+    tensors = dict(network.state_dict())
+    if text_encoder is not None:
+        tensors |= {TEXT_PREFIX + name: tensor for name, tensor in text_encoder.state_dict().items()}
+    _write(path, tensors, metadata)
+
+
+def convert_expert(
+    source: str | os.PathLike, target: str | os.PathLike, overrides: Overrides | None = None
+) -> ExpertMetadata:
+    """Write an expert file again as safetensors with a header: the same tensors, and what they were recognized as.
+
+    Args:
+        source: Any file that `load_expert` reads.
+        target: File to write; it appears only when complete.
+        overrides: Settings that are known better; they go into the header.
+
+    Returns:
+        The header's description.
+
+    Raises:
+        CheckpointError: As `load_expert`.
+        FileNotFoundError: If there is no such source.
+    """
+    tensors, text = read_checkpoint(source, METADATA_KEY)
+    metadata = describe(tensors, text, source, overrides)
+    assemble(tensors, metadata, source)  # refuses tensors that don't fit
+    _write(target, tensors, metadata)
+    return metadata
+
+
+def _write(path: str | os.PathLike, tensors: dict[str, Tensor], metadata: ExpertMetadata) -> None:
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    partial = Path(f"{os.fspath(path)}.partial")
+    save_file(tensors, partial, metadata={METADATA_KEY: metadata.to_json()})
+    partial.replace(path)

@@ -1,0 +1,99 @@
+"""How the command line samples, whatever the experts: the options that `sample` and `sweep` share."""
+
+import argparse
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..diffusion.respacing import space_timesteps
+from ..product.term import Term
+from ..sampling import SAMPLERS, sample_ddim, sample_product
+from ..sampling.types import Callback, Sampler
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a product is sampled.
+
+    Attributes:
+        steps: Timestep spacing; see `space_timesteps`.
+        sampler: How noise is removed.
+        temperature: Factor of the start noise.
+        device: Where to sample.
+    """
+
+    steps: str
+    sampler: Sampler = sample_ddim
+    temperature: float = 1.0
+    device: str = "cpu"
+
+    @property
+    def evaluations(self) -> int:
+        """Number of steps, each of which asks the product once.
+
+        Raises:
+            ValueError: If the spacing cannot be read.
+        """
+        return len(space_timesteps(self.steps))
+
+    def sample(self, terms: Sequence[Term], seed: int, count: int, callback: Callback | None = None) -> Tensor:
+        """Sample from a product.
+
+        Args:
+            terms: The experts; the first gives the size of the pictures.
+            seed: Seed of the start noise, which is the one that ComfyUI draws, and of the noise added on the way.
+            count: Number of pictures.
+            callback: See `Callback`.
+
+        Returns:
+            Samples in [−1, 1] for pixel experts, shape (count, channels, size, size).
+
+        Raises:
+            ValueError: As `sample_product`.
+        """
+        expert = terms[0].expert
+        shape = count, expert.channels, expert.image_size, expert.image_size
+        noise = self.temperature * torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+        # Seeded apart from the start noise, or the first step would add the same numbers again.
+        generator = torch.Generator().manual_seed((seed + 1) % 2**64)
+        return sample_product(
+            terms, noise.to(self.device), self.steps, sampler=self.sampler, generator=generator, callback=callback
+        )
+
+
+def add_sampling_options(parser: argparse.ArgumentParser) -> None:
+    """Add `--seed`, and what `settings_of` reads."""
+    parser.add_argument("--seed", type=int, default=0, help="seed of the noise (0)")
+    parser.add_argument("--steps", default="100", help='number of steps, or a spacing such as "ddim50" (100)')
+    parser.add_argument(
+        "--sampler",
+        choices=SAMPLERS,
+        default="ddim",
+        help="how noise is removed: ddim adds none on the way; ddpm adds some in each step, and ddpm-large more; "
+        "ddpm-learned adds what the first expert's network says, where it was trained to (ddim)",
+    )
+    parser.add_argument("--eta", type=float, help="noise that ddim adds in each step, 0 none, 1 as much as ddpm (0)")
+    parser.add_argument(
+        "--temperature", type=float, default=1.0, help="factor of the start noise; published upsamplers want 0.997 (1)"
+    )
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="torch device")
+
+
+def settings_of(options: argparse.Namespace) -> Settings:
+    """Read what `add_sampling_options` added.
+
+    Raises:
+        ValueError: If `--eta` is given to another sampler than DDIM.
+    """
+    sampler = SAMPLERS[options.sampler]
+    if options.eta is not None:
+        if sampler is not sample_ddim:
+            raise ValueError(
+                f"--eta is for --sampler ddim, but the sampler is {options.sampler}, which decides itself how much "
+                "noise it adds; leave --eta out, or choose ddim."
+            )
+        sampler = functools.partial(sample_ddim, eta=options.eta)
+    return Settings(options.steps, sampler, options.temperature, options.device)

@@ -1,0 +1,58 @@
+"""Encoder of experts that read captions through a text tower of their own."""
+
+from collections.abc import Sequence
+
+import torch
+
+from ..expert import Condition
+from ..networks import TextTower, TextTowerConfig
+from .description import Description
+from .encoder import Encoder
+from .key import Value, fingerprint
+from .registry import register
+
+TEXT_PREFIX = "text_encoder."
+"""What precedes the names of a text tower's tensors in an expert's file."""
+
+
+@register
+class TextEncoder(Encoder):
+    """Encoder of an expert that reads text; null is the zero embedding, which is also what an empty text gives.
+
+    Args:
+        tower: The text tower the expert was trained with.
+        image_size: The expert's height and width in pixels.
+        channels: Channels of the expert's samples.
+    """
+
+    kind = "text"
+    own_tensors = (TEXT_PREFIX,)
+
+    def __init__(self, tower: TextTower, image_size: int, channels: int = 3):
+        super().__init__(image_size, channels)
+        self.driven_by = f"text about {tower.config.lexicon}"
+        self.tower = tower.eval().requires_grad_(False)
+
+    @classmethod
+    def build(cls, given: Description) -> "TextEncoder":
+        """From {"kind": "text", "text_encoder": {…}}, a `TextTowerConfig`; see `Encoder.build`."""
+        config = TextTowerConfig.from_dict(given.spec["text_encoder"])
+        tower = given.fill(TextTower, config).float()  # stored in half precision, too coarse to embed in
+        return cls(tower, given.image_size, given.channels)
+
+    def _content(self) -> dict[str, Value]:
+        # Every tower has a space of its own: another one's embedding of the same words means something else.
+        return {"text encoder": fingerprint(self.tower.config.to_dict(), self.tower.state_dict())}
+
+    def null(self, batch: int = 1) -> Condition:
+        """A zero embedding per row."""
+        return Condition(embedding=torch.zeros(batch, self.tower.config.dim))
+
+    def encode_text(self, text: str | Sequence[str]) -> Condition:
+        """See `Encoder.encode_text`; embedding of shape (B, dim), 0 where nothing is said."""
+        return Condition(embedding=self.tower.encode([text] if isinstance(text, str) else text))
+
+    def check_text(self) -> None:
+        """See `Encoder.check_text`; any text will do."""
+
+    encode = encode_text

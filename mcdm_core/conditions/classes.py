@@ -1,0 +1,99 @@
+"""Encoder of experts that read a class label."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..expert import Condition
+from .class_names import IMAGENET_CLASSES, find_class, imagenet_names
+from .description import Description
+from .key import Value
+from .picture_inputs import PictureInputs
+from .registry import register
+
+CLASS_EMBEDDINGS = "label_emb.weight"
+_NAMED = 3  # classes that are listed where people are told what drives an expert
+
+
+@register
+class ClassEncoder(PictureInputs):
+    """Encoder of an expert that reads a class label.
+
+    The published networks know no null class. Their users take class 0 for it (`null`); `mean_null` is the mean of all
+    classes' embeddings, and an unconditional expert is a third choice.
+
+    Args:
+        class_embeddings: The network's embedding of every class, shape (classes, D).
+        image_size: See `PictureInputs`.
+        channels: See `PictureInputs`.
+        low_res: See `PictureInputs`.
+        names: The classes' names in the order of their indices; without any, 1000 classes have ImageNet's.
+    """
+
+    kind = "class"
+    needs_more = True
+    shared_tensors = (CLASS_EMBEDDINGS,)
+
+    def __init__(
+        self,
+        class_embeddings: Tensor,
+        image_size: int,
+        channels: int = 3,
+        low_res: int | None = None,
+        names: Sequence[str] = (),
+    ):
+        self.class_embeddings = class_embeddings
+        self.names = tuple(names)
+        self.driven_by = self._whose_classes()
+        super().__init__(image_size, channels, low_res)
+
+    @classmethod
+    def build(cls, given: Description) -> "ClassEncoder":
+        """From {"kind": "class", "classes": ["fox", …]}, names being optional; see `Encoder.build`."""
+        embeddings, names = given.state[CLASS_EMBEDDINGS], given.spec.get("classes", ())
+        return cls(embeddings, given.image_size, given.channels, given.low_res, names)
+
+    def _content(self) -> dict[str, Value]:
+        # Another expert's class of the same index is something else. Without names their number must do: of the
+        # published networks it says ImageNet, whose labels all of them share, though not their embeddings.
+        named: Value = tuple(name.casefold() for name in self.names)
+        classes = {"classes": named} if named else {"number of classes": float(len(self.class_embeddings))}
+        return {**classes, **super()._content()}
+
+    def _whose_classes(self) -> str:
+        classes = len(self.class_embeddings)
+        if self.names:
+            more = f" and {classes - _NAMED} more" if classes > _NAMED else ""
+            return f"a class among {', '.join(self.names[:_NAMED])}{more}"
+        owner = "ImageNet's" if classes == IMAGENET_CLASSES else "the"
+        return f"one of {owner} {classes} classes"
+
+    def null(self, batch: int = 1) -> Condition:
+        """Class 0 in every row, as the paper's code has it."""
+        return self.encode_class([0] * batch)
+
+    def mean_null(self, batch: int = 1) -> Condition:
+        """The mean of the class embeddings in every row, in the place of a class's."""
+        return Condition(embedding=self.class_embeddings.float().mean(0, keepdim=True).expand(batch, -1))
+
+    def encode_class(self, index: int | Sequence[int]) -> Condition:
+        """See `Encoder.encode_class`."""
+        labels = torch.tensor([index] if isinstance(index, int) else list(index), dtype=torch.int64)
+        classes = len(self.class_embeddings)
+        if labels.numel() == 0 or labels.min() < 0 or labels.max() >= classes:
+            raise ValueError(f"Expected classes from 0 to {classes - 1} and got {labels.tolist()}; correct the index.")
+        return Condition(labels=labels)
+
+    encode = encode_class
+
+    def find_class(self, name: str) -> int:
+        """See `Encoder.find_class`; an ImageNet class also from its synset, "n01440764"."""
+        if not self.names and len(self.class_embeddings) == IMAGENET_CLASSES:
+            return find_class(imagenet_names(), name)
+        return find_class([(own,) for own in self.names], name)
+
+    def _unsaid(self) -> Condition:
+        raise ValueError(
+            "This expert reads a class beside the picture and got none; give it the condition that Encode Class makes."
+        )

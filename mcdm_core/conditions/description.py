@@ -1,0 +1,63 @@
+"""What an expert's file says and holds of its condition."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from ..networks import ClipTextTower
+
+Config = TypeVar("Config")
+Module = TypeVar("Module", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Description:
+    """What an encoder is built from.
+
+    Attributes:
+        spec: The header's description of the condition; see `build_encoder`.
+        image_size: The expert's height and width in pixels.
+        channels: Channels of the expert's samples.
+        state: Tensors that the encoder works with, named as in their module.
+        load_text: Loads FaRL's text tower when the face network's encoder first needs it.
+    """
+
+    spec: Mapping[str, Any]
+    image_size: int
+    channels: int
+    state: Mapping[str, Tensor] = field(default_factory=dict)
+    load_text: Callable[[], ClipTextTower] | None = None
+
+    @property
+    def background(self) -> float:
+        """What stands for black in maps and sketches."""
+        return self.spec.get("background", 0.0)
+
+    @property
+    def low_res(self) -> int | None:
+        """Height and width of a small picture to enlarge, None for none."""
+        return self.spec.get("low_res")
+
+    def fill(self, module: Callable[[Config], Module], config: Config) -> Module:
+        """A text encoder that uses the given tensors themselves, not copies of them.
+
+        Raises:
+            ValueError: If the tensors are others than the configuration asks for.
+        """
+        with torch.device("meta"):
+            filled = module(config)
+        expected = filled.state_dict()
+        wrong = sorted(
+            {name for name in expected if name not in self.state or self.state[name].shape != expected[name].shape}
+            | {name for name in self.state if name not in expected}
+        )
+        if wrong:
+            raise ValueError(
+                f"The text encoder's tensors should be those its description asks for, but {len(wrong)} are missing, "
+                f"unexpected or of another shape ({', '.join(wrong[:3])}); download or export the expert again."
+            )
+        filled.load_state_dict(self.state, assign=True)
+        return filled

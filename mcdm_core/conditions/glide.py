@@ -1,0 +1,101 @@
+"""Encoder of GLIDE's experts, which read a caption's tokens."""
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from ..expert import Condition
+from ..networks import TextTransformer, TextTransformerConfig
+from ..text.tokenizers import GlideTokenizer
+from .description import Description
+from .key import Value, fingerprint
+from .picture_inputs import PictureInputs
+from .registry import register
+
+_IDENTIFYING = ("final_ln.weight", "final_ln.bias", "transformer_proj.bias")  # of text transformers
+
+
+@register
+class GlideEncoder(PictureInputs):
+    """Encoder of a GLIDE expert: a caption's tokens through the text transformer; null is a row without tokens.
+
+    Attributes:
+        transformer: The text transformer. Who manages the memory it takes may put anything in its place that has its
+            `config` and is called as it is; nothing else of it is used.
+
+    Args:
+        transformer: The file's text transformer.
+        image_size: See `PictureInputs`.
+        channels: See `PictureInputs`.
+        low_res: See `PictureInputs`.
+        inpaint: See `PictureInputs`.
+    """
+
+    kind = "tokens"
+    own_tensors = (
+        "token_embedding.",
+        "positional_embedding",
+        "padding_embedding",
+        "transformer.",
+        "final_ln.",
+        "transformer_proj.",
+    )
+    driven_by = "GLIDE's text"
+
+    def __init__(
+        self,
+        transformer: TextTransformer,
+        image_size: int,
+        channels: int = 3,
+        low_res: int | None = None,
+        inpaint: bool = False,
+    ):
+        super().__init__(image_size, channels, low_res, inpaint)
+        self.transformer = transformer.eval().requires_grad_(False)
+        self.tokenizer = GlideTokenizer(transformer.config.context_length)
+        # At once, because a host may put something without weights in the transformer's place; and of a few small
+        # weights, which training changes with all others, because 400 MB of a mapped file should not be read for it.
+        weights = {name: tensor for name, tensor in transformer.state_dict().items() if name in _IDENTIFYING}
+        self._fingerprint = fingerprint(transformer.config.to_dict(), weights)
+
+    @classmethod
+    def build(cls, given: Description) -> "GlideEncoder":
+        """From {"kind": "tokens", "text_transformer": {…}}, a `TextTransformerConfig`; see `Encoder.build`."""
+        transformer = given.fill(TextTransformer, TextTransformerConfig(**given.spec["text_transformer"]))
+        return cls(transformer, given.image_size, given.channels, given.low_res, given.spec.get("inpaint", False))
+
+    def _content(self) -> dict[str, Value]:
+        return {"text transformer": self._fingerprint, **super()._content()}
+
+    def null(self, batch: int = 1) -> Condition:
+        """A row without tokens, `batch` times."""
+        return self._no_tokens.expand(batch)
+
+    @cached_property
+    def _no_tokens(self) -> Condition:
+        tokens = torch.zeros(1, self.transformer.config.context_length, dtype=torch.int64)
+        with torch.inference_mode(False), torch.no_grad():  # it is kept, and may be used in training later
+            return self.encode_tokens(tokens, torch.zeros_like(tokens, dtype=torch.bool))
+
+    def check_text(self) -> None:
+        """See `Encoder.check_text`; a transformer with another tokenizer's vocabulary cannot read texts."""
+        vocabulary = self.transformer.config.vocabulary
+        if vocabulary != GlideTokenizer.vocabulary:
+            raise ValueError(
+                f"Expected a text transformer of {GlideTokenizer.vocabulary} tokens, GLIDE's, and this expert's knows "
+                f"{vocabulary}; give `encode_tokens` the rows of its own tokenizer."
+            )
+
+    def encode_text(self, text: str | Sequence[str]) -> Condition:
+        """See `Encoder.encode_text`; context of shape (B, L, width) and embedding of shape (B, D)."""
+        self.check_text()
+        return self.encode_tokens(*self.tokenizer([text] if isinstance(text, str) else text))
+
+    def encode_tokens(self, tokens: Tensor, mask: Tensor) -> Condition:
+        """Condition from token rows, as `TextTransformer.forward` takes them."""
+        context, pooled = self.transformer(tokens, mask)
+        return Condition(context=context, embedding=pooled)
+
+    encode = encode_text

@@ -1,0 +1,150 @@
+"""Encoders of experts that read segmentation maps, one or several."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from ..expert import Condition
+from ..expert.condition import expand_together
+from .description import Description
+from .encoder import Encoder
+from .key import Value
+from .reading.maps import AUTO, canonical_map, read_map
+from .reading.sketch import HIGH_THRESHOLD, LOW_THRESHOLD, SketchSource, read_sketch
+from .registry import register
+
+
+def map_content(names: Sequence[str], channels_per_map: int, background: float) -> dict[str, Value]:
+    """What maps are, for an encoder's key: the same whether one encoder makes several or each has its own."""
+    return {"maps": tuple(names), "channels per map": float(channels_per_map), "black as": float(background)}
+
+
+@register
+class MapEncoder(Encoder):
+    """Encoder of an expert that reads one segmentation map; null is 0 everywhere.
+
+    Args:
+        name: Kind of map: "hair" or "skin".
+        image_size: The expert's height and width in pixels.
+        channels: Channels of the expert's samples.
+        background: See `Encoder`.
+    """
+
+    kind = "map"
+
+    def __init__(self, name: str, image_size: int, channels: int = 3, background: float = 0.0):
+        super().__init__(image_size, channels)
+        self.background = background
+        self.name = canonical_map(name)
+        self.driven_by = f"a {self.name} map"
+
+    @classmethod
+    def build(cls, given: Description) -> "MapEncoder":
+        """From {"kind": "map", "map": "hair"}; see `Encoder.build`."""
+        return cls(given.spec["map"], given.image_size, given.channels, given.background)
+
+    def _content(self) -> dict[str, Value]:
+        return map_content([self.name], 1, self.background)
+
+    def null(self, batch: int = 1) -> Condition:
+        """No map, per row."""
+        return Condition(maps=torch.zeros(batch, 1, self.image_size, self.image_size))
+
+    def encode_map(self, image: Tensor, kind: str = AUTO) -> Condition:
+        """See `Encoder.encode_map`; maps of shape (B, 1, size, size)."""
+        if kind != AUTO and canonical_map(kind) != self.name:
+            self._refuse(f"a {kind} map")
+        return Condition(maps=self._as_told(read_map(image, self.name, self.image_size)))
+
+    encode = encode_map
+
+
+@register
+class MultiMapEncoder(Encoder):
+    """Encoder of an expert that reads several maps, each in its own channels; absent maps are 0, the null is all 0.
+
+    Args:
+        names: Kinds of map in the order of their channels.
+        image_size: The expert's height and width in pixels.
+        channels: Channels of the expert's samples.
+        channels_per_map: Channels in which each gray map is repeated.
+        background: See `Encoder`.
+    """
+
+    kind = "maps"
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        image_size: int,
+        channels: int = 3,
+        channels_per_map: int = 1,
+        background: float = 0.0,
+    ):
+        super().__init__(image_size, channels)
+        self.channels_per_map = channels_per_map
+        self.background = background
+        self.names = tuple(map(canonical_map, names))
+        self.driven_by = " or ".join(f"a {name} map" if name != "sketch" else "a sketch" for name in self.names)
+
+    @classmethod
+    def build(cls, given: Description) -> "MultiMapEncoder":
+        """From {"kind": "maps", "maps": ["hair", "skin"]}; see `Encoder.build`."""
+        return cls(given.spec["maps"], given.image_size, given.channels, background=given.background)
+
+    def _content(self) -> dict[str, Value]:
+        return map_content(self.names, self.channels_per_map, self.background)
+
+    def null(self, batch: int = 1) -> Condition:
+        """No map in any channel."""
+        count = len(self.names) * self.channels_per_map
+        return Condition(maps=torch.zeros(batch, count, self.image_size, self.image_size))
+
+    def encode_map(self, image: Tensor, kind: str = AUTO) -> Condition:
+        """See `Encoder.encode_map`; all maps in one condition. `kind` can't be "auto" here."""
+        name = canonical_map(kind)
+        if name == AUTO:
+            choices = ", ".join(name for name in self.names if name != "sketch")
+            raise ValueError(f'This expert reads several maps, so "auto" is not enough; choose one of {choices}.')
+        if name not in self.names or name == "sketch":
+            self._refuse(f"a {kind} map")
+        return self._place(read_map(image, name, self.image_size), name)
+
+    def encode_sketch(
+        self,
+        image: Tensor,
+        source: SketchSource | str = SketchSource.EDGES,
+        low: float = LOW_THRESHOLD,
+        high: float = HIGH_THRESHOLD,
+    ) -> Condition:
+        """See `Encoder.encode_sketch`; all maps in one condition."""
+        if "sketch" not in self.names:
+            self._refuse("a sketch")
+        return self._place(read_sketch(image, self.image_size, source, low, high), "sketch")
+
+    encode = encode_map
+
+    def merge(self, first: Condition, second: Condition) -> Condition:
+        """See `Encoder.merge`; where both have a map of one kind, what either shows."""
+        first, second = expand_together(first, second)
+        mine, theirs = (
+            rearrange(self._field(condition, "maps"), "b (maps c) h w -> maps b c h w", c=self.channels_per_map)
+            for condition in (first, second)
+        )
+        merged = [_either(*of_one_kind) for of_one_kind in zip(mine, theirs.to(mine), strict=True)]
+        return replace(first, maps=rearrange(merged, "maps b c h w -> b (maps c) h w"))
+
+    def _place(self, channel: Tensor, name: str) -> Condition:
+        maps = channel.new_zeros(len(channel), len(self.names), self.channels_per_map, *channel.shape[2:])
+        maps[:, self.names.index(name)] = self._as_told(channel)
+        return Condition(maps=rearrange(maps, "b maps c h w -> b (maps c) h w"))
+
+
+def _either(first: Tensor, second: Tensor) -> Tensor:
+    """Of two maps of one kind the one that is there, which is not 0 everywhere; of both, what either shows."""
+    if not first.any() or not second.any():
+        return first + second
+    return torch.maximum(first, second)

@@ -1,0 +1,57 @@
+"""Encoder of experts that read sketches."""
+
+import torch
+from torch import Tensor
+
+from ..expert import Condition
+from .description import Description
+from .encoder import Encoder
+from .key import Value
+from .maps import map_content
+from .reading.sketch import HIGH_THRESHOLD, LOW_THRESHOLD, SketchSource, read_sketch
+from .registry import register
+
+
+@register
+class SketchEncoder(Encoder):
+    """Encoder of an expert that reads sketches, light lines on black; null is 0 everywhere.
+
+    Args:
+        image_size: The expert's height and width in pixels.
+        channels: Channels of the expert's samples.
+        map_channels: Channels in which the gray sketch is repeated.
+        background: See `Encoder`.
+    """
+
+    kind = "sketch"
+    driven_by = "a sketch"
+
+    def __init__(self, image_size: int, channels: int = 3, map_channels: int = 1, background: float = 0.0):
+        super().__init__(image_size, channels)
+        self.map_channels = map_channels
+        self.background = background
+
+    @classmethod
+    def build(cls, given: Description) -> "SketchEncoder":
+        """From {"kind": "sketch"}, with {"map_channels": 3} for other than one; see `Encoder.build`."""
+        return cls(given.image_size, given.channels, given.spec.get("map_channels", 1), given.background)
+
+    def _content(self) -> dict[str, Value]:
+        return map_content(["sketch"], self.map_channels, self.background)
+
+    def null(self, batch: int = 1) -> Condition:
+        """No sketch, per row."""
+        return Condition(maps=torch.zeros(batch, self.map_channels, self.image_size, self.image_size))
+
+    def encode_sketch(
+        self,
+        image: Tensor,
+        source: SketchSource | str = SketchSource.EDGES,
+        low: float = LOW_THRESHOLD,
+        high: float = HIGH_THRESHOLD,
+    ) -> Condition:
+        """See `Encoder.encode_sketch`; maps of shape (B, map_channels, size, size)."""
+        sketch = read_sketch(image, self.image_size, source, low, high)
+        return Condition(maps=self._as_told(sketch).expand(-1, self.map_channels, -1, -1))
+
+    encode = encode_sketch

@@ -1,0 +1,255 @@
+"""Plans of a run: who acts at a noise level, with which coefficients, and which predictions that takes."""
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from .coefficients import (
+    Coefficient,
+    Coefficients,
+    anywhere,
+    everywhere,
+    guidance_scale,
+    is_one,
+    normalize_reliabilities,
+    total_of,
+)
+from .rule import Rule
+from .share import Share
+from .windows import Window, active_at, active_sets, levels_of
+
+logger = logging.getLogger(__name__)
+
+EVERYWHERE: Window = (math.inf, -math.inf)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Plan(Coefficients):
+    """The coefficients while one set of experts is active, and the predictions that they take.
+
+    Weights are scaled by the masks, and 0 for inactive experts; reliabilities are normalized over the active ones, and
+    0 for the others and for all where no null is needed. Experts are told by their indices.
+
+    Attributes:
+        rule: How predictions are combined.
+        conditions: Experts whose prediction under their condition is needed.
+        nulls: Experts whose prediction under their null is needed.
+        sharing: For each expert the first one that has the same null.
+    """
+
+    rule: Rule
+    conditions: tuple[int, ...]
+    nulls: tuple[int, ...]
+    sharing: Sequence[int]
+
+    @cached_property
+    def distinct_nulls(self) -> tuple[int, ...]:
+        """The experts whose null is asked, one for all that share it."""
+        return tuple(dict.fromkeys(self.sharing[j] for j in self.nulls))
+
+    def pair(self, cond: Mapping[int, Tensor], null: Mapping[int, Tensor]) -> tuple[Tensor, Tensor]:
+        """Combine predictions into (C, U), of which the product is U + s (C − U); at s = 1 it is C.
+
+        Args:
+            cond: Predictions under the conditions, of the experts in `conditions`, shape (B, …).
+            null: Predictions under the nulls, of the experts in `distinct_nulls`.
+        """
+        experts = range(len(self.sharing))
+        nulls = [null[self.sharing[j]] if j in self.nulls else None for j in experts]
+        return self.rule.pair([cond.get(i) for i in experts], nulls, self, self.sharing)
+
+
+class Planner:
+    """Makes the plans of one run, each once, and refuses what cannot be combined before a network is called.
+
+    Args:
+        shares: The experts'.
+        rule: How predictions are combined.
+        windows: The noise levels at which each acts; all of them everywhere by default.
+        masks: Each expert's mask, values 0…1, in shapes that broadcast to the sample; None is everywhere.
+        have_null: Whether each expert has a null; all by default.
+        as_guidance: Whether the scale of the plans is W, as hooks on guidance are shown it, and not 1.
+        read: Experts whose null is asked for by something other than the rule.
+        give_null: What a refusal tells the user to do about a missing null.
+        warn: Whether to say how much of the picture no mask covers, once.
+    """
+
+    def __init__(
+        self,
+        shares: Sequence[Share],
+        rule: Rule,
+        *,
+        windows: Sequence[Window] | None = None,
+        masks: Sequence[Tensor | None] | None = None,
+        have_null: Sequence[bool] | None = None,
+        as_guidance: bool = False,
+        read: Sequence[int] = (),
+        give_null: str = "give its null",
+        warn: bool = True,
+    ):
+        count = len(shares)
+        self.shares = tuple(shares)
+        self.rule = rule
+        self.windows = windows or [EVERYWHERE] * count
+        self.masks = masks or [None] * count
+        self.have_null = have_null or [True] * count
+        self.as_guidance = as_guidance
+        self.read = read
+        self.give_null = give_null
+        self._warn = warn
+        self._sharing: Sequence[int] = range(count)
+        self._range = (-math.inf, math.inf)
+        self._sets: list[tuple[int, ...]] = []
+        self._plans: dict[tuple, Plan] = {}
+
+    def share_nulls(self, sharing: Sequence[int]) -> None:
+        """Say for each expert which is the first that has the same null, so that it is asked once."""
+        self._sharing = sharing
+        self._plans.clear()
+
+    def reweight(self, weights: Sequence[float]) -> None:
+        """Change the experts' weights in the middle of a run.
+
+        Raises:
+            ValueError: If one is not finite.
+        """
+        self.shares = tuple(replace(share, weight=w) for share, w in zip(self.shares, weights, strict=True))
+        self._plans.clear()
+
+    def check_run(self, sigmas: Sequence[float] | Tensor) -> None:
+        """Refuse a run that would fail later.
+
+        Args:
+            sigmas: Noise levels of the run, descending, or ascending where noise is added; samplers may ask for levels
+                between them.
+
+        Raises:
+            ValueError: If no expert is active at some level, or the active ones cannot be combined.
+        """
+        levels = levels_of(sigmas)
+        self._sets = active_sets(self.windows, levels)
+        self._range = (min(levels), max(levels))
+        self._check_sets(want_null=False)
+
+    def at(self, sigma: float, want_null: bool = False) -> Plan:
+        """The plan at a noise level of the reference expert.
+
+        Args:
+            sigma: Noise level; samplers that add noise may ask above those of the run, where its highest one counts.
+            want_null: Whether the sampler asks for U also where W is 1.
+
+        Raises:
+            ValueError: If no expert is active, or the active ones cannot be combined.
+        """
+        if want_null:  # known from the first call on; what is missing then must not come up later
+            self._check_sets(want_null)
+        low, high = self._range
+        return self.plan(active_at(self.windows, min(max(sigma, low), high)), want_null)
+
+    def plan(self, active: tuple[int, ...], want_null: bool = False) -> Plan:
+        """The plan of a set of active experts; raises as `at`."""
+        key = (active, want_null)
+        if key not in self._plans:
+            self._plans[key] = self._make_plan(active, want_null)
+        return self._plans[key]
+
+    def _check_sets(self, want_null: bool) -> None:
+        for active in self._sets:
+            self.plan(active, want_null)
+
+    def _make_plan(self, active: tuple[int, ...], want_null: bool) -> Plan:
+        if not active:
+            raise ValueError("Expected an active expert at this noise level and got none; widen a window.")
+        weights: list[Coefficient] = [0.0] * len(self.shares)
+        for i in active:
+            mask = self.masks[i]
+            weights[i] = self.shares[i].weight if mask is None else self.shares[i].weight * mask
+        total = total_of(weights)
+        reliabilities = self._reliabilities(active, total, want_null)
+        counted = [j for j in active if self._null_counts(j, weights, reliabilities, total, want_null)]
+        nulls = tuple(dict.fromkeys([*self.read, *counted]))
+        for j in nulls:
+            if not self.have_null[j]:
+                raise ValueError(self._missing_null(j, total, want_null, counts=j in counted))
+        if self._warn:
+            self._warn = not warn_of_uncovered(self.shares, active, self.masks)
+        return Plan(
+            weights=weights,
+            reliabilities=reliabilities,
+            scale=guidance_scale(total) if self.as_guidance else 1.0,
+            rule=self.rule,
+            conditions=tuple(i for i, w in enumerate(weights) if anywhere(w != 0)),
+            nulls=nulls,
+            sharing=self._sharing,
+        )
+
+    def _reliabilities(self, active: Sequence[int], total: Coefficient, want_null: bool) -> list[Coefficient]:
+        """A normalized over the active experts where U counts, else 0."""
+        found: list[Coefficient] = [0.0] * len(self.shares)
+        always = want_null or self.rule.always_combines_nulls
+        if not always and everywhere(is_one(total)):
+            return found
+        given = [self.shares[i].reliability for i in active]
+        if sum(given) <= 0:
+            remedy = "because the unconditional estimate is asked for whatever the weights sum to"
+            raise ValueError(
+                "Expected reliabilities with a positive sum and got 0 for "
+                f"{', '.join(self.shares[i].label for i in active)}; raise the reliability of one of them, "
+                f"{remedy if always else 'or let the weights sum to 1'}."
+            )
+        for i, share in zip(active, normalize_reliabilities(given, [self.masks[i] for i in active]), strict=True):
+            found[i] = share
+        return found
+
+    def _null_counts(
+        self,
+        index: int,
+        weights: Sequence[Coefficient],
+        reliabilities: Sequence[Coefficient],
+        total: Coefficient,
+        want_null: bool,
+    ) -> bool:
+        """Whether an expert's null enters the result, with what it counts for the experts that share it."""
+        together = [i for i, owner in enumerate(self._sharing) if owner == self._sharing[index]]
+        weight, reliability = (total_of([of[i] for i in together]) for of in (weights, reliabilities))
+        return self.rule.needs_null(weight, reliability, total) or (want_null and anywhere(reliability != 0))
+
+    def _missing_null(self, index: int, total: Coefficient, want_null: bool, counts: bool) -> str:
+        share = self.shares[index]
+        reason, remedy = self.rule.why(share, total)
+        if not counts:
+            reason = "because a node that changed the guidance of its MODEL asks for it"
+            remedy = "or remove that node"
+        elif want_null and not self.rule.always_combines_nulls:
+            reason = (
+                f"whose reliability is {share.reliability:g}, because the sampler or a node asks for the unconditional "
+                "estimate whatever the weights sum to, as CFG++ samplers do"
+            )
+            remedy = "set its reliability to 0, or choose another sampler"
+        return f"Expected a null for {share.label}, {reason}, and got none; {self.give_null}, {remedy}."
+
+
+def warn_of_uncovered(shares: Sequence[Share], active: Sequence[int], masks: Sequence[Tensor | None]) -> bool:
+    """Say how much of the picture is covered by no expert that guides; those of weight 0 only lend their null.
+
+    Args:
+        shares: All experts'.
+        active: Indices of those that act.
+        masks: Each expert's mask, of shapes that broadcast to one another; None covers everything.
+
+    Returns:
+        Whether there was something to say.
+    """
+    guiding = [masks[i] for i in active if shares[i].weight != 0]
+    given = [mask for mask in guiding if mask is not None]
+    if not given or len(given) < len(guiding):
+        return False
+    share = (torch.stack(torch.broadcast_tensors(*given)).sum(0) == 0).float().mean().item()
+    if share > 0:
+        logger.warning("No mask covers %.1f %% of the picture; the unconditional estimate is used there.", 100 * share)
+    return share > 0

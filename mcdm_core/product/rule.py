@@ -1,0 +1,34 @@
+"""What a rule of combination is."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from .coefficients import Coefficient, Coefficients
+from .share import Share
+
+Predictions = Sequence[Tensor | None]
+"""One per expert, all of one shape (B, …); None where it was not asked for."""
+
+Pair = Callable[[Predictions, Predictions, Coefficients, Sequence[int]], tuple[Tensor, Tensor]]
+"""Predictions under the conditions and under the nulls, the coefficients, and for each expert the index of the first
+that has the same null, to C and U."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How the experts' predictions become one, and which of them that takes. There are two: `EQ10` and `OWN_NULL`.
+
+    Attributes:
+        pair: The pair (C, U) such that the combined prediction is U + s (C − U) for the coefficients' scale s; at s = 1
+            it is C. Nothing is checked: a run's plan has done that.
+        needs_null: Whether a null counts, given the sums of w and of a of the experts that share it, and W.
+        always_combines_nulls: Whether reliabilities count also where the weights sum to 1.
+        why: Why an expert's null is needed, given its share and W: the middle of a refusal, and what else would help.
+    """
+
+    pair: Pair
+    needs_null: Callable[[Coefficient, Coefficient, Coefficient], bool]
+    always_combines_nulls: bool
+    why: Callable[[Share, Coefficient], tuple[str, str]]

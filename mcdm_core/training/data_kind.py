@@ -1,0 +1,93 @@
+"""What a kind of data knows: how to check a configuration, to make its pictures ready, and to describe them."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..networks.text_tower import TextTower, TextTowerConfig
+from .config import DataConfig, DualEncoderConfig, TrainingConfig
+from .pairs import CaptionedPictures
+from .sources import Source
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run's batches and, for a text expert, the tower that goes into its file.
+
+    Attributes:
+        source: Pictures it trains on.
+        held_out: Pictures it does not train on.
+        text_tower: Embeds captions as the network was trained to read them.
+    """
+
+    source: Source
+    held_out: Source
+    text_tower: TextTower | None = None
+
+
+@dataclass(frozen=True)
+class PreparedPairs:
+    """What a dual encoder is trained on.
+
+    Attributes:
+        source: Pairs it trains on.
+        held_out: Pairs it does not train on.
+        tower: A text tower that knows the captions' words.
+    """
+
+    source: CaptionedPictures
+    held_out: CaptionedPictures
+    tower: TextTowerConfig
+
+
+class DataKind(ABC):
+    """A way to come by pictures with their conditions; `kind` of a `[data]` section names it, see `kinds`.
+
+    Attributes:
+        name: What it is called in configurations.
+        classes: Names of the classes that the modality "class" tells, the null class first; empty where it has none.
+    """
+
+    name: str
+    classes: tuple[str, ...] = ()
+
+    @abstractmethod
+    def check(self, config: TrainingConfig) -> None:
+        """Check what is particular to this kind, before anything is drawn or read; see `checks` for the rest.
+
+        Raises:
+            ValueError: The configuration does not fit it; one sentence says what to change.
+        """
+
+    @abstractmethod
+    def prepare(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> Prepared:
+        """Draw or read the pictures.
+
+        Args:
+            config: A configuration that passed the checks.
+            base: Folder that paths of the configuration are relative to.
+            cache: Folder for what is made once and kept.
+            tower: The text tower of the expert that the run goes on from.
+
+        Raises:
+            ValueError: The data cannot be used.
+        """
+
+    @abstractmethod
+    def describe(self, data: DataConfig, count: int) -> str:
+        """What an expert's card says of its `count` training pictures."""
+
+    def prepare_pairs(self, config: DualEncoderConfig, base: Path) -> PreparedPairs:
+        """Draw or read pictures with captions.
+
+        Args:
+            config: The dual encoder.
+            base: Folder that its path is relative to.
+
+        Raises:
+            ValueError: The pairs cannot be used, or this kind has none.
+        """
+        raise ValueError(
+            f"Expected pictures with captions and got data of kind {self.name!r}, which have none; name a folder of "
+            "pairs as path."
+        )

@@ -1,0 +1,89 @@
+"""What a text expert is trained on: embeddings that a dual encoder gives its pictures (paper §7.3)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..expert.expert import Expert
+from ..networks.text_tower import TextTower
+from .config import DataConfig, TrainingConfig
+from .dual_encoder import embed_images, load_dual_encoder
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Both towers of a dual encoder; neither where the modality is not "text".
+
+    Attributes:
+        tower: Embeds captions, and goes into the expert's file.
+        embed: Embeds pictures in their stead: uint8 (N, 3, H, W) → (N, D).
+    """
+
+    tower: TextTower | None = None
+    embed: Callable[[Tensor], Tensor] | None = None
+
+
+def check_text_encoder(data: DataConfig) -> None:
+    """Check that the modality "text" comes with a dual encoder.
+
+    Raises:
+        ValueError: It names none.
+    """
+    if "text" in data.modalities and not data.text_encoder:
+        raise ValueError('The modality "text" needs a dual encoder; train one and name its file in text_encoder.')
+
+
+def load_embeddings(config: TrainingConfig, base: Path) -> Embeddings:
+    """Read the dual encoder of a configuration.
+
+    Args:
+        config: The run.
+        base: Folder that the encoder's path is relative to.
+
+    Raises:
+        ValueError: It cannot be read, or does not fit the network.
+    """
+    if "text" not in config.data.modalities:
+        return Embeddings()
+    tower, images = load_dual_encoder(base / config.data.text_encoder)
+    check_embedding(config, tower.config.dim)
+    return Embeddings(tower, partial(embed_images, images))
+
+
+def check_embedding(config: TrainingConfig, dim: int) -> None:
+    """Check that the network takes embeddings of length `dim`.
+
+    Raises:
+        ValueError: It takes others.
+    """
+    if config.network.pooled_dim != dim:
+        raise ValueError(
+            f"The dual encoder's embeddings have length {dim} and [network] has pooled_dim = "
+            f"{config.network.pooled_dim}; set pooled_dim = {dim}."
+        )
+
+
+def check_tower(expert: Expert, tower: TextTower) -> None:
+    """Check that an expert to go on from was trained with this text tower; every dual encoder has a space of its own.
+
+    Raises:
+        ValueError: It was trained with another, or with none.
+    """
+    own = getattr(expert.encoder, "tower", None)
+    if own is None or not _same_weights(own, tower):
+        raise ValueError(
+            f"Expected the dual encoder that {expert.name} was trained with and got another one; name its file in "
+            "text_encoder, or begin anew, without --resume."
+        )
+
+
+def _same_weights(stored: TextTower, tower: TextTower) -> bool:
+    """Whether two towers are the same, in the half precision that expert files keep them in."""
+    one, other = ({key: value.half() for key, value in t.state_dict().items()} for t in (stored, tower))
+    return one.keys() == other.keys() and all(
+        one[key].shape == other[key].shape and torch.equal(one[key], other[key]) for key in one
+    )

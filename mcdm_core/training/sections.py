@@ -1,0 +1,53 @@
+"""What a configuration is trained by: a section tells dual encoders and the like from experts."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+Training = Callable[[Path, Path, str | None], Path]
+"""(configuration, folder of runs, what to resume from) → the file written; see `train`."""
+
+
+def _dual_encoder(config_path: Path, runs: Path, resume: str | None) -> Path:
+    from .dual_encoder_run import train_from_config
+
+    return train_from_config(config_path, runs)  # it takes minutes, and keeps no state to resume from
+
+
+def _expert(config_path: Path, runs: Path, resume: str | None) -> Path:
+    from .run import train_expert
+
+    return train_expert(config_path, runs, resume)
+
+
+_TRAININGS: dict[str, Training] = {"dual_encoder": _dual_encoder}
+
+
+def register_section(section: str, training: Training) -> None:
+    """Make known what trains the configurations that have a section, in place of what did.
+
+    Args:
+        section: Its name.
+        training: Imports that it needs belong in there: they are made when it is called.
+    """
+    _TRAININGS[section] = training
+
+
+def train(config_path: Path, runs: Path, resume: str | None = None) -> Path:
+    """Train what a configuration describes: an expert, where no section tells otherwise.
+
+    Args:
+        config_path: The TOML file.
+        runs: Folder of states, logs and drawn data; the run gets a subfolder of its name.
+        resume: None to begin; "state" to go on where the run stopped; or a file to go on from.
+
+    Returns:
+        The file written.
+
+    Raises:
+        ValueError: The configuration is wrong, its data cannot be used, or the run cannot go on from there.
+    """
+    from .config import read_toml
+
+    sections = read_toml(config_path)
+    training = next((_TRAININGS[name] for name in _TRAININGS if name in sections), _expert)
+    return training(config_path, runs, resume)

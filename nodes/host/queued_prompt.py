@@ -1,0 +1,93 @@
+"""The prompt that is being validated, and the way from one of its nodes to another.
+
+ComfyUI shows a node only its own widget values at POST /prompt. A handler that it calls with every prompt it is sent
+keeps the prompt for the validation that follows in the same task.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextvars import ContextVar
+from typing import Any
+
+from ...mcdm_core.conditions import Encoder
+from .expert_folders import inspect_expert
+
+Prompt = dict[str, dict]
+
+_prompt: ContextVar[Prompt | None] = ContextVar("mcdm_prompt", default=None)
+
+
+def watch_prompts() -> None:
+    """Register the handler with ComfyUI's server, where there is one."""
+    server = sys.modules.get("server")  # importing it would start things that only main.py should
+    instance = getattr(server.PromptServer, "instance", None) if server else None
+    if instance is not None:
+        instance.add_on_prompt_handler(remember_prompt)
+
+
+def remember_prompt(json_data: dict) -> dict:
+    """Keep a prompt for its validation; returns the request unchanged."""
+    prompt = json_data.get("prompt")
+    _prompt.set(prompt if isinstance(prompt, dict) else None)
+    return json_data
+
+
+def find_node(node_id: Any) -> dict | None:
+    """A node of the prompt by its id; None where there is none, or no prompt."""
+    prompt = _prompt.get()
+    return prompt.get(node_id) if prompt is not None else None
+
+
+def linked_node(node: dict, name: str) -> dict | None:
+    """The node that an input comes from."""
+    link = node["inputs"].get(name)
+    return find_node(link[0]) if isinstance(link, list) and link else None
+
+
+def last_before_loader(node: dict) -> dict:
+    """The last node that a MODEL passes through between its loader and here; LoRAs and patches lie on the way."""
+    visited = [node]
+    while (source := linked_node(visited[-1], "model")) and "model" in source["inputs"] and source not in visited:
+        visited.append(source)
+    return visited[-1]
+
+
+def encoder_of(node: dict, name: str) -> Encoder | None:
+    """The encoder of the Load Diffusion Expert node that an input comes from, None if that isn't what it is."""
+    source = linked_node(node, name)
+    if source is None or source.get("class_type") != "MCDM_LoadExpert":
+        return None
+    expert_name = source["inputs"].get("expert_name")
+    try:
+        return inspect_expert(expert_name) if isinstance(expert_name, str) else None
+    except ValueError:
+        return None  # the loader's own check says so
+
+
+def encode_nodes(node: dict, name: str) -> list[str]:
+    """The Encode … nodes that a condition comes through, none if it comes through any other node."""
+    passed: list[str] = []
+    link = node["inputs"].get(name)
+    visited: set[str] = set()
+    while isinstance(link, list) and link:
+        source = find_node(link[0]) or {}
+        class_type = source.get("class_type", "")
+        if not class_type.startswith("MCDM_Encode") or link[0] in visited:
+            return []
+        visited.add(link[0])
+        passed.append(class_type)
+        link = source["inputs"].get("null" if link[1] == 1 else "condition")
+    return passed
+
+
+def chain_inputs(node: dict) -> list[dict] | None:
+    """Inputs of all experts of a chain, the reference first; None if part of it is made by an unknown node."""
+    found: list[dict] = []
+    while "experts" in node["inputs"]:
+        source = linked_node(node, "experts")
+        if source is None or source.get("class_type") != "MCDM_Expert" or source["inputs"] in found:
+            return None
+        found.insert(0, source["inputs"])
+        node = source
+    return found

@@ -1,0 +1,154 @@
+"""A run of a product that is recorded: what each expert predicted, and how far and where to it pulled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import comfy.model_management
+import comfy.sample
+import comfy.sampler_helpers
+import comfy.utils
+import latent_preview
+import torch
+from torch import Tensor
+
+from ...mcdm_core.product.guidance import Guidance, measure_guidance
+from .expert_chain import Experts
+from .guider import ProductGuider
+from .product import Evaluation
+from .shown_steps import shown_steps
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """Predictions of x0 at one step, on the CPU, in the reference model's latent space.
+
+    Attributes:
+        step: Number of the step, from 1.
+        sigma: Noise level at which the experts were asked.
+        cond: Each expert's under its condition, shape (B, C, …); None where it was not asked.
+        uncond: The unconditional estimate U; None where it was not needed.
+        product: What the sampler went on with: after hooks, and with the kept part of an inpainted picture.
+    """
+
+    step: int
+    sigma: float
+    cond: list[Tensor | None]
+    uncond: Tensor | None
+    product: Tensor
+
+
+class Recording:
+    """Keeps the steps to be shown, and measures the guidance at every step.
+
+    Samplers may ask several times per step. What counts is the call before the sampler reports the step, for which it
+    also shows a preview: with ComfyUI's samplers the one at the step's own noise level, except with dpm_adaptive, which
+    reports after its trials.
+
+    Args:
+        wanted: Numbers of the steps to show, from 1.
+        total: How many steps are expected.
+        area: Noise mask of the shape of the samples, values 0…1; outside it guidance has no effect and isn't measured.
+    """
+
+    def __init__(self, wanted: Sequence[int], total: int, area: Tensor | None = None):
+        self.guidance: dict[int, Guidance] = {}
+        self._wanted = wanted
+        self._total = total
+        self._area = area
+        self._kept: dict[int, StepRecord] = {}
+        self._last: StepRecord | None = None
+        self._call: Evaluation | None = None
+
+    def observe(self, evaluation: Evaluation) -> None:
+        """Take a call of the sampler, as the product's observer."""
+        cond = [None if prediction is None else _to_cpu(prediction) for prediction in evaluation.cond]
+        uncond = None if evaluation.uncond is None else _to_cpu(evaluation.uncond)
+        self._call = Evaluation(evaluation.sigma, evaluation.plan, cond, uncond)
+
+    def finish_step(self, step: int, product: Tensor) -> None:
+        """Take the sampler's report of a step.
+
+        Args:
+            step: Number of the step, from 1.
+            product: The x0 it reports, shape (B, C, …).
+        """
+        if self._call is None:
+            return
+        call, self._call = self._call, None
+        weights = [weight.cpu() if isinstance(weight, Tensor) else weight for weight in call.plan.weights]
+        self.guidance[step] = measure_guidance(call.cond, call.uncond, weights, self._area)
+        self._last = StepRecord(step, call.sigma, call.cond, call.uncond, _to_cpu(product))
+        if step in self._wanted:
+            self._kept[step] = self._last
+
+    def shown(self) -> list[StepRecord]:
+        """The steps to show, ascending.
+
+        A few samplers choose how many steps they take: the last is shown in place of those they didn't get to, and
+        where the last was asked for.
+        """
+        last = self._last
+        if last is not None and max(self._wanted) >= min(self._total, last.step):
+            self._kept[last.step] = last
+        return [self._kept[step] for step in sorted(self._kept)]
+
+
+def sample_recorded(
+    experts: Experts, noise: Any, sampler: Any, sigmas: Tensor, latent: dict[str, Any], shown: str
+) -> tuple[dict[str, Any], Recording]:
+    """Sample as SamplerCustomAdvanced does with the product's guider, and record it.
+
+    Args:
+        experts: The chain.
+        noise: ComfyUI's NOISE.
+        sampler: ComfyUI's SAMPLER.
+        sigmas: Descending noise levels, shape (S + 1,).
+        latent: ComfyUI's LATENT, with its noise mask if there is one.
+        shown: Which steps to show, see `shown_steps`.
+
+    Returns:
+        The LATENT with new samples, and the recording.
+
+    Raises:
+        ValueError: If the experts cannot be combined or the steps not shown, before any network is called; or if the
+            sampler reported no step.
+    """
+    model = experts[0].model
+    total = len(sigmas) - 1
+    if total < 1:
+        raise ValueError("Expected sigmas with at least one step to inspect and got none; raise denoise.")
+    samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"])
+    latent = {**latent, "samples": samples}
+    mask = latent.get("noise_mask")
+    area = None if mask is None else comfy.sampler_helpers.prepare_mask(mask, samples.shape, torch.device("cpu"))
+    recording = Recording(shown_steps(shown, total), total, area)
+    preview = latent_preview.prepare_callback(model, total)
+
+    def report(step: int, x0: Tensor, x: Tensor, total_steps: int) -> None:
+        recording.finish_step(step + 1, x0)
+        preview(step, x0, x, total_steps)
+
+    result = ProductGuider(experts, recording.observe).sample(
+        noise.generate_noise(latent),
+        samples,
+        sampler,
+        sigmas,
+        denoise_mask=mask,
+        callback=report,
+        disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
+        seed=noise.seed,
+    )
+    if not recording.guidance:
+        raise ValueError(
+            "Expected a sampler that reports its steps, as all of ComfyUI's do, and got one that doesn't; choose "
+            "another."
+        )
+    return {**latent, "samples": result.to(comfy.model_management.intermediate_device())}, recording
+
+
+def _to_cpu(x0: Tensor) -> Tensor:
+    """A copy: samplers may change theirs in place."""
+    return x0.detach().to("cpu", torch.float32, copy=True)

@@ -1,0 +1,90 @@
+"""The pictures of a recorded run, as ComfyUI IMAGEs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ...mcdm_core.pictures import labelled_grid
+from ...mcdm_core.pictures.plots import Panel, plot_lines
+from .expert_chain import ExpertInput, Experts
+from .grid_tiles import TILE, decode_tiles, to_image
+from .recording import Recording, StepRecord
+
+Tile = Image.Image | str
+NO_GUIDANCE = "No guidance to measure: the weights sum to 1, so that U is not needed, or are 0."
+NO_PAIR = "No two experts had guidance at the same step."
+
+
+def prediction_grids(experts: Experts, recording: Recording, vae: Any) -> Tensor:
+    """A labelled grid for each picture of the batch: a row per expert, one for U and one for the product; steps across.
+
+    Args:
+        experts: The chain.
+        recording: The run.
+        vae: Decodes the reference's latents; of a video the middle frame is shown.
+
+    Returns:
+        IMAGE, shape (B, H, W, 3), values 0…1.
+    """
+    shown = recording.shown()
+    titles = [f"{experts[i].label}, w={expert.weight:g}" for i, expert in enumerate(experts)]
+    rows = [[step.cond[i] for step in shown] for i in range(len(experts))]
+    absences = [_absence(expert) for expert in experts]
+    if any(step.uncond is not None for step in shown):
+        titles.append("unconditional estimate U")
+        rows.append([step.uncond for step in shown])
+        absences.append("not needed")
+    titles.append("product")
+    rows.append([step.product for step in shown])
+    absences.append("")
+
+    batch = len(shown[0].product)
+    process = experts[0].model.model.process_latent_out
+    grids: list[list[list[Tile]]] = [[[title] for title in titles] for _ in range(batch)]
+    for place, (row, absence) in enumerate(zip(rows, absences, strict=True)):
+        for latents in row:
+            tiles: Sequence[Tile] = [absence] * batch if latents is None else decode_tiles(process(latents), vae)
+            for grid, tile in zip(grids, tiles, strict=True):
+                grid[place].append(tile)
+    columns = ["", *(_title(step) for step in shown)]
+    return to_image([labelled_grid(columns, grid, TILE) for grid in grids])
+
+
+def guidance_plots(experts: Experts, recording: Recording) -> Tensor:
+    """A plot for each picture of the batch: norms of the experts' guidance, and cosines between them, over the steps.
+
+    Args:
+        experts: The chain.
+        recording: The run.
+
+    Returns:
+        IMAGE, shape (B, H, W, 3), values 0…1.
+    """
+    steps = sorted(recording.guidance)
+    norms = torch.stack([recording.guidance[step].norms for step in steps], dim=-1)
+    cosines = torch.stack([recording.guidance[step].cosines for step in steps], dim=-1)
+    plots = []
+    for norm, cosine in zip(norms, cosines, strict=True):
+        lines = {experts[i].label: norm[i].tolist() for i in range(len(experts))}
+        panels = [Panel("Guidance |w (D - U)|: root mean square change of x0", lines, placeholder=NO_GUIDANCE)]
+        pairs = {f"experts {i + 1} and {j + 1}": cosine[i, j].tolist() for i, j in combinations(range(len(experts)), 2)}
+        if pairs:
+            title = "Agreement: cosine of two experts' guidance"
+            panels.append(Panel(title, pairs, limits=(-1.0, 1.0), placeholder=NO_PAIR))
+        plots.append(plot_lines(panels, steps))
+    return to_image(plots)
+
+
+def _title(step: StepRecord) -> str:
+    digits = ".3g" if step.sigma < 1000 else ".0f"
+    return f"step {step.step}\nsigma {step.sigma:{digits}}"
+
+
+def _absence(expert: ExpertInput) -> str:
+    return "not asked: weight 0" if expert.weight == 0 else "not asked at this step"

@@ -1,0 +1,89 @@
+"""Drawn faces, by their maps, sketches and captions."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mcdm_core.conditions.reading.sketch import edges
+from mcdm_core.networks.text_tower import TextTower, TextTowerConfig
+from mcdm_core.training.config import DataConfig, DualEncoderConfig, TrainingConfig
+from mcdm_core.training.data_kind import Prepared, PreparedPairs
+from mcdm_core.training.embeddings import check_text_encoder, load_embeddings
+from mcdm_core.training.pairs import HELD_OUT
+from mcdm_core.training.sources import PictureSet, Source
+
+from ..data.drawn_set import channels_first, draw_set
+from ..data.faces import DRAWING_VERSION, Frequencies, draw_face, render_face
+from .drawn_kind import DrawnKind
+from .face_pairs import draw_pairs
+from .sets import PictureSets
+
+
+class FaceKind(DrawnKind):
+    """See `DataKind`."""
+
+    name = "faces"
+    modalities = ("hair", "skin", "sketch", "text")
+
+    def check(self, config: TrainingConfig) -> None:
+        """See `DataKind`."""
+        super().check(config)
+        check_text_encoder(config.data)
+
+    def prepare(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> Prepared:
+        """See `DataKind`."""
+        embeddings = load_embeddings(config, base)
+        sets = config.data, config.data.beside(config.report.held_out_count)
+        training, held_out = (draw_faces(data, cache, embeddings.embed) for data in sets)
+        return Prepared(training, held_out, embeddings.tower)
+
+    def describe(self, data: DataConfig, count: int) -> str:
+        """See `DataKind`."""
+        if data.sets:
+            own = {name: data.of(name) for name in data.trained or data.modalities}
+            return "; ".join(f"{name}: {self.describe(each, each.count)}" for name, each in own.items())
+        return f"{super().describe(data, count)}, leading {data.leading}"
+
+    def prepare_pairs(self, config: DualEncoderConfig, base: Path) -> PreparedPairs:
+        """See `DataKind`; held-out faces are of the seeds just behind."""
+        training, held_out = draw_pairs(config.seed, config.count), draw_pairs(config.seed + config.count, HELD_OUT)
+        return PreparedPairs(training, held_out, TextTowerConfig())
+
+
+def draw_faces(config: DataConfig, cache: Path, embed: Callable[[Tensor], Tensor] | None = None) -> Source:
+    """Draw the configured set on all cores, or read it from `cache`.
+
+    Args:
+        config: What to draw.
+        cache: Folder for the drawn sets.
+        embed: Image tower for the text modality: uint8 (N, 3, H, W) → (N, D).
+    """
+    if config.sets:
+        return PictureSets({name: _draw_faces(config.of(name), cache, None) for name in config.modalities})
+    return _draw_faces(config, cache, embed)
+
+
+def _draw_faces(config: DataConfig, cache: Path, embed: Callable[[Tensor], Tensor] | None) -> PictureSet:
+    maps = tuple(m for m in config.modalities if m in ("hair", "skin"))
+    leading = "_".join(f"{k}-{v}" for k, v in sorted(config.leading.items())) or "uniform"
+    path = cache / f"faces{DRAWING_VERSION}_{config.seed}_{config.count}_{'-'.join(maps) or 'plain'}_{leading}.npz"
+    jobs = [(config.seed + i, config.leading, maps) for i in range(config.count)]
+    arrays = draw_set(path, ("images", *maps), _draw_one, jobs)
+    images = channels_first(arrays["images"])
+    tensors = {name: torch.from_numpy(arrays[name]) for name in maps}
+    if "sketch" in config.modalities:
+        tensors["sketch"] = torch.from_numpy(
+            np.stack([255 * edges(image).astype(np.uint8) for image in images.permute(0, 2, 3, 1).numpy()])
+        )
+    in_order = {name: tensors[name] for name in config.modalities if name in tensors}
+    return PictureSet(images, in_order, embed(images) if embed else None, config.embedding_noise)
+
+
+def _draw_one(job: tuple[int, dict[str, str], tuple[str, ...]]) -> tuple[np.ndarray, ...]:
+    seed, leading, maps = job
+    face = draw_face(np.random.default_rng(seed), Frequencies(leading))
+    rendering = render_face(face, maps)
+    return (rendering.image, *(rendering.maps[name] for name in maps))

@@ -1,0 +1,81 @@
+"""Drawn faces of its own for each map (`[data.sets]`): as in the paper, no picture is seen with more than one."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mcdm_core.expert.condition import Condition
+from mcdm_core.training.config import DataConfig
+from mcdm_core.training.sources import PictureSet
+from mcdm_core.training.value_types import check_types
+
+_OF_SETS = {"seed", "count", "leading"}
+
+
+@dataclass(frozen=True)
+class PictureSets:
+    """Pictures of its own for each map.
+
+    Attributes:
+        sets: Modality → its pictures, each with that map only; in the order of the network's channels.
+    """
+
+    sets: dict[str, PictureSet]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.sets.values()))
+
+    def batch(self, modality: str | None, size: int, rng: np.random.Generator) -> tuple[Tensor, Condition]:
+        """See `Source`."""
+        assert modality is not None
+        x0, own = self.sets[modality].batch(modality, size, rng)
+        assert own.maps is not None
+        maps = torch.zeros(size, len(self.sets), *own.maps.shape[2:])
+        maps[:, list(self.sets).index(modality)] = own.maps[:, 0]
+        return x0, Condition(maps=maps)
+
+
+def check_sets(data: DataConfig, held_out: int) -> None:
+    """Check that sets, where there are any, fit the modalities and each other.
+
+    Args:
+        data: The section.
+        held_out: How many pictures behind each set are held out.
+
+    Raises:
+        ValueError: They don't.
+    """
+    if not data.sets:
+        return
+    if data.kind != "faces" or "text" in data.modalities:
+        raise ValueError("Only maps of drawn faces have a set for each modality; remove [data.sets].")
+    if data.sets.keys() != set(data.modalities):
+        raise ValueError(
+            f"The modalities are {list(data.modalities)} and [data.sets] has sets for {list(data.sets)}; give each a "
+            "set, or none."
+        )
+    for name, values in data.sets.items():
+        if unknown := sorted(values.keys() - _OF_SETS):
+            raise ValueError(f"[data.sets.{name}] has unknown names {unknown}; known are {sorted(_OF_SETS)}.")
+        check_types(DataConfig, values, f"[data.sets.{name}]")
+        if "seed" not in values:
+            raise ValueError(
+                f"[data.sets.{name}] has no seed, and without one of its own it would share its pictures; add seed = "
+                "…, far from the other sets'."
+            )
+    _check_apart([data.of(name) for name in data.sets], held_out)
+
+
+def _check_apart(sets: list[DataConfig], held_out: int) -> None:
+    """No picture is trained on with more than one of its maps, nor held out of one set and trained on in another."""
+    for one, other in pairwise(sorted(sets, key=lambda data: data.seed)):
+        end = one.seed + one.count + held_out
+        if other.seed < end:
+            raise ValueError(
+                f"[data.sets.{one.modalities[0]}] takes the seeds {one.seed} to {end - 1}, the last {held_out} of them "
+                f"held out, and [data.sets.{other.modalities[0]}] begins at {other.seed}; move its seed to {end} or "
+                "further."
+            )

@@ -1,0 +1,231 @@
+"""Expert files: there and back, and one clear sentence for every file that cannot be used."""
+
+import dataclasses
+import json
+import os
+import pickle
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from mcdm_core import Condition, ExpertMetadata, UNet, UNetConfig, load_expert, read_metadata, save_expert
+from mcdm_core.checkpoints import CheckpointError
+
+CONFIG = UNetConfig(
+    model_channels=32, num_res_blocks=1, channel_mult=(1, 2), attention_downsamplings=(2,), map_channels=1, patch=2
+)
+METADATA = ExpertMetadata("hair", CONFIG, 16, {"kind": "map", "map": "hair"}, card={"steps": 7})
+
+
+@pytest.fixture
+def network():
+    return UNet(CONFIG)
+
+
+@pytest.fixture
+def path(tmp_path, network):
+    path = tmp_path / "hair.safetensors"
+    save_expert(path, network, METADATA)
+    return path
+
+
+def rewrite(path, change_tensors=None, **metadata):
+    """Save the file again with other tensors or another description."""
+    tensors = load_file(path)
+    if change_tensors:
+        change_tensors(tensors)
+    save_file(tensors, path, {"mcdm": json.dumps({**METADATA.to_dict(), **metadata})})
+
+
+def test_there_and_back(path, network):
+    expert = load_expert(path)
+    assert (expert.name, expert.image_size, expert.channels, expert.encoder.kind) == ("hair", 16, 3, "map")
+    assert expert.metadata["card"] == {"steps": 7}
+    assert not expert.network.training
+    assert not any(parameter.requires_grad for parameter in expert.network.parameters())
+    x = torch.randn(1, 3, 16, 16)
+    assert torch.equal(expert.raw(x, 5.0, Condition()), network.eval()(x, torch.tensor([5.0])))
+    assert read_metadata(path) == METADATA
+    assert [file.name for file in path.parent.iterdir()] == ["hair.safetensors"]
+
+
+def test_a_text_tower_travels_with_its_expert(tmp_path):
+    tower = torch.nn.Linear(2, 3)
+    save_expert(tmp_path / "text.safetensors", UNet(CONFIG), METADATA, tower)
+    tensors = load_file(tmp_path / "text.safetensors")
+    assert torch.equal(tensors["text_encoder.weight"], tower.weight)
+
+
+def test_files_of_torch_save_hold_the_same(path, tmp_path):
+    content = {"mcdm": METADATA.to_json(), **load_file(path)}
+    for zipped in (True, False):
+        torch.save(content, tmp_path / "hair.pt", _use_new_zipfile_serialization=zipped)
+        x = torch.randn(1, 3, 16, 16)
+        same = [load_expert(file).raw(x, 5.0, Condition()) for file in (path, tmp_path / "hair.pt")]
+        assert torch.equal(*same)
+        assert read_metadata(tmp_path / "hair.pt") == METADATA
+
+
+def test_tensors_may_lie_in_a_dictionary_below(path, tmp_path):
+    torch.save({"mcdm": METADATA.to_json(), "state_dict": load_file(path), "epoch": 64}, tmp_path / "hair.pt")
+    x = torch.randn(1, 3, 16, 16)
+    same = [load_expert(file).raw(x, 5.0, Condition()) for file in (path, tmp_path / "hair.pt")]
+    assert torch.equal(*same)
+
+
+@pytest.mark.parametrize("start", [b"\x80", b"PK"])
+def test_a_header_whose_length_looks_like_another_format(path, start):
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    padding = (int.from_bytes(start, "little") - length) % 256 ** len(start)
+    header = content[8 : 8 + length] + b" " * padding
+    path.write_bytes(len(header).to_bytes(8, "little") + header + content[8 + length :])
+    assert path.read_bytes().startswith(start)
+    assert read_metadata(path) == METADATA
+    assert load_expert(path).name == "hair"
+
+
+def refused(path, message):
+    for read in (load_expert, read_metadata):
+        with pytest.raises(CheckpointError, match=message) as error:
+            read(path)
+        assert "\n" not in str(error.value)
+        assert str(error.value).startswith(path.name)
+
+
+@pytest.mark.parametrize("kept", [0.9, 0.05])
+def test_truncated_safetensors(path, kept):
+    content = path.read_bytes()
+    header = 8 + int.from_bytes(content[:8], "little")
+    path.write_bytes(content[: int(kept * len(content))] if kept > 0.5 else content[: header // 2])
+    refused(path, r"is truncated: [\d,]+ bytes were expected")
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_truncated_torch_files(tmp_path, zipped):
+    path = tmp_path / "hair.pt"
+    torch.save({"mcdm": METADATA.to_json(), **UNet(CONFIG).state_dict()}, path, _use_new_zipfile_serialization=zipped)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    refused(path, "truncated|damaged")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"<!DOCTYPE html><html>not found</html>",
+        b"\x20" + bytes(7) + b"{this is no JSON at all....}    ",
+        bytes(64),
+    ],
+)
+def test_no_checkpoint(tmp_path, content):
+    path = tmp_path / "page.safetensors"
+    path.write_bytes(content)
+    refused(path, "is not a checkpoint")
+
+
+def test_a_broken_pickle(tmp_path):
+    path = tmp_path / "broken.pt"
+    path.write_bytes(b"\x80\x02 what follows is no pickle")
+    refused(path, "is not a checkpoint, or is damaged")
+
+
+def test_no_file(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        load_expert(tmp_path / "nothing.safetensors")
+
+
+class Trap:
+    """Runs a command when unpickled."""
+
+    def __init__(self, command: str):
+        self.command = command
+
+    def __reduce__(self):
+        return os.system, (self.command,)
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("writer", ["torch", "legacy torch", "pickle"])
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_code_is_named_and_not_run(tmp_path, writer, suffix):
+    path, proof = tmp_path / f"trap{suffix}", tmp_path / "ran"
+    content = {"state": Trap(f"touch {proof}")}
+    if writer == "pickle":
+        path.write_bytes(pickle.dumps(content))
+    else:
+        torch.save(content, path, _use_new_zipfile_serialization=writer == "torch")
+    refused(path, "contains code and was not opened")
+    assert not proof.exists()
+
+
+def test_a_list_is_no_checkpoint(tmp_path):
+    path = tmp_path / "list.pt"
+    torch.save([torch.zeros(1)], path)
+    refused(path, "holds a list where a dictionary")
+
+
+def test_no_description(tmp_path):
+    path = tmp_path / "other.safetensors"
+    save_file({"weight": torch.zeros(1)}, path)
+    refused(path, "does not describe an expert")
+
+
+def test_broken_tensors(path):
+    content = bytearray(path.read_bytes())
+    length = int.from_bytes(content[:8], "little")
+    content[8 : 8 + length] = content[8 : 8 + length].replace(b'"F32"', b'"X32"')
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="is damaged"):
+        load_expert(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("no JSON", "not a JSON object"),
+        ("[]", "not a JSON object"),
+        ("{}", "not a JSON object with a format number"),
+        ('{"format": 2}', "format 2 and this version reads format 1; update the pack"),
+        ('{"format": 1}', "missing or unknown .*network"),
+        (json.dumps({**METADATA.to_dict(), "extra": 1}), "missing or unknown .*extra"),
+        (json.dumps({**METADATA.to_dict(), "network": {"depth": 3}}), "missing or unknown .*depth"),
+        (json.dumps({**METADATA.to_dict(), "schedule": "sigmoid"}), "'sigmoid'"),
+        (json.dumps({**METADATA.to_dict(), "prediction": "score"}), "'score'"),
+    ],
+)
+def test_descriptions_that_cannot_be_used(path, text, message):
+    save_file(load_file(path), path, {"mcdm": text})
+    refused(path, message)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda tensors: [tensors.pop(key) for key in list(tensors)[:5]],
+            r"lacks 5 of the network's \d+ tensors \(.*, …\)",
+        ),
+        (lambda tensors: tensors.update({"stray.weight": torch.zeros(1)}), r"has 1 unexpected .*\(stray.weight\)"),
+        (
+            lambda tensors: tensors.update({"out.2.bias": torch.zeros(5)}),
+            r"wrong shapes in 1 .*\(5,\) instead of \(12,\)",
+        ),
+    ],
+)
+def test_tensors_that_do_not_fit(path, change, message):
+    rewrite(path, change)
+    with pytest.raises(CheckpointError, match=message):
+        load_expert(path)
+
+
+def test_a_condition_that_is_unknown(path):
+    rewrite(path, condition={"kind": "smell"})
+    with pytest.raises(ValueError, match="smell"):
+        load_expert(path)
+
+
+def test_metadata_cannot_name_an_unknown_schedule():
+    with pytest.raises(ValueError, match="'sigmoid'"):
+        dataclasses.replace(METADATA, schedule="sigmoid")

@@ -1,0 +1,38 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mcdm_core.pictures import labelled_grid, load_picture, map_to_picture, to_picture
+
+
+def test_a_picture_comes_back_as_it_was(tmp_path):
+    values = torch.randint(0, 256, (3, 5, 7), dtype=torch.uint8)
+    to_picture(values / 127.5 - 1).save(tmp_path / "picture.png")
+    loaded = load_picture(tmp_path / "picture.png")
+    assert torch.equal((loaded[0] * 255).round().to(torch.uint8), values.permute(1, 2, 0))
+
+
+def test_values_outside_the_range_are_clipped():
+    extremes = torch.tensor([-3.0, 3.0]).expand(3, 1, 2)
+    assert np.asarray(to_picture(extremes))[0, :, 0].tolist() == [0, 255]
+
+
+def test_maps_become_gray():
+    gray = np.asarray(map_to_picture(torch.tensor([[[0.0, 1.0]]])))
+    assert gray.tolist() == [[[0, 0, 0], [255, 255, 255]]]
+
+
+def test_long_texts_are_broken_between_words():
+    caption = "a smiling man with red hair and a full beard"
+    grid = np.asarray(labelled_grid(["caption", "next"], [[caption, Image.new("RGB", (8, 8), "white")]], tile=128))
+    tile = grid[128 // 3 :, 8 : 8 + 128]
+    beside = grid[128 // 3 :, 8 + 128 :]
+    inked_rows = (tile.min(axis=(1, 2)) < 128).sum()
+    assert inked_rows > 2 * 128 // 9
+    assert (beside == 255).all()
+
+
+def test_a_row_of_another_length_is_refused():
+    with pytest.raises(ValueError, match="each of the 2 columns, but one has 1"):
+        labelled_grid(["a", "b"], [["only one"]])
