@@ -7,7 +7,7 @@ WEB_DIRECTORY = "./web"
 __all__ = ["WEB_DIRECTORY", "comfy_entrypoint"]
 
 
-async def comfy_entrypoint():
+async def comfy_entrypoint() -> object:
     """Called by ComfyUI while it loads custom nodes; returns the extension with all nodes."""
     try:
         from .nodes import McdmExtension

@@ -38,7 +38,7 @@ NODES: list[type[io.ComfyNode]] = [
 class McdmExtension(ComfyExtension):
     """The pack, as ComfyUI registers it."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         register_folder()
         install_example_inputs()
         watch_prompts()

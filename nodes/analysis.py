@@ -1,5 +1,9 @@
 """Nodes that show how experts work together."""
 
+from typing import Any
+
+import comfy.samplers
+import comfy.sd
 import torch
 from comfy_api.latest import io
 
@@ -66,7 +70,7 @@ class Inspect(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, experts, steps_shown: str | None) -> bool | str:
+    def validate_inputs(cls, experts: None, steps_shown: str | None) -> bool | str:
         """Refuse steps that cannot be read, and chains that cannot be combined."""
         readable = steps_shown is None or check_shown_steps(steps_shown)
         return check_chain(cls.hidden.unique_id) if readable is True else readable
@@ -75,11 +79,11 @@ class Inspect(io.ComfyNode):
     def execute(
         cls,
         experts: Experts,
-        noise,
-        sampler,
+        noise: Any,
+        sampler: comfy.samplers.Sampler,
         sigmas: torch.Tensor,
         latent_image: dict,
-        vae,
+        vae: comfy.sd.VAE,
         steps_shown: str,
     ) -> io.NodeOutput:
         """Sample and draw."""
@@ -160,7 +164,7 @@ class ReliabilitySweep(io.ComfyNode):
     @classmethod
     def validate_inputs(
         cls,
-        experts,
+        experts: None,
         expert_index: int | None,
         values: str | None,
         vary: str | None,
@@ -169,7 +173,7 @@ class ReliabilitySweep(io.ComfyNode):
         seeds: int | None,
     ) -> bool | str:
         """Refuse grids that cannot be read, and cells that the chain cannot be combined for."""
-        given = (expert_index, values, vary, guidance, seed, seeds)
+        given: tuple[Any, ...] = (expert_index, values, vary, guidance, seed, seeds)
         if any(value is None for value in given):  # made by another node, so that only the run knows
             return True
         try:
@@ -193,7 +197,7 @@ class ReliabilitySweep(io.ComfyNode):
         scheduler: str,
         latent_image: dict,
         denoise: float,
-        vae,
+        vae: comfy.sd.VAE,
     ) -> io.NodeOutput:
         """Sample and draw."""
         sweep = _sweep(expert_index, values, vary, guidance, seed, seeds)

@@ -1,5 +1,6 @@
 """Nodes that combine experts in other ways: the product as a MODEL, and the own-null rule."""
 
+from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
 from ..mcdm_core.product.own_null import OWN_NULL
@@ -51,7 +52,7 @@ class ProductModel(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, model, reliability: float, experts: Experts) -> io.NodeOutput:
+    def execute(cls, model: ModelPatcher, reliability: float, experts: Experts) -> io.NodeOutput:
         """Make the model."""
         return io.NodeOutput(product_model(model, reliability, experts))
 
@@ -83,7 +84,7 @@ class OwnNullGuider(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, experts) -> bool | str:
+    def validate_inputs(cls, experts: None) -> bool | str:
         """Refuse chains that cannot be combined."""
         return check_chain(cls.hidden.unique_id, OWN_NULL)
 

@@ -63,7 +63,7 @@ class EncodeText(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, encoder) -> bool | str:
+    def validate_inputs(cls, encoder: None) -> bool | str:
         """Refuse experts that are not driven by text."""
         return check_encoder(cls.hidden.unique_id, "text")
 
@@ -106,7 +106,7 @@ class EncodeClass(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, encoder) -> bool | str:
+    def validate_inputs(cls, encoder: None) -> bool | str:
         """Refuse experts that are not driven by a class, and classes that the expert does not have."""
         return check_encoder(cls.hidden.unique_id, "class")
 
@@ -173,7 +173,7 @@ class EncodeMap(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, encoder) -> bool | str:
+    def validate_inputs(cls, encoder: None) -> bool | str:
         """Refuse experts that are not driven by this map."""
         return check_encoder(cls.hidden.unique_id, "map")
 
@@ -244,7 +244,7 @@ class EncodeSketch(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, encoder) -> bool | str:
+    def validate_inputs(cls, encoder: None) -> bool | str:
         """Refuse experts that are not driven by sketches."""
         return check_encoder(cls.hidden.unique_id, "sketch")
 

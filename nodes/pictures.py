@@ -70,7 +70,7 @@ class EncodeLowRes(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, encoder) -> bool | str:
+    def validate_inputs(cls, encoder: None) -> bool | str:
         """Refuse experts that enlarge no pictures."""
         return check_encoder(cls.hidden.unique_id, "low resolution")
 
@@ -110,7 +110,7 @@ class EncodeInpaint(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, encoder) -> bool | str:
+    def validate_inputs(cls, encoder: None) -> bool | str:
         """Refuse experts that fill in no pictures."""
         return check_encoder(cls.hidden.unique_id, "inpainting")
 

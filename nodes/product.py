@@ -1,6 +1,7 @@
 """Nodes that combine experts: any number of MODELs, each with its condition, sampled as one."""
 
 import torch
+from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
 from .host.expert_chain import ExpertInput, Experts
@@ -100,14 +101,14 @@ class Expert(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, model) -> bool | str:
+    def validate_inputs(cls, model: None) -> bool | str:
         """Refuse a missing condition, or one made for another expert."""
         return check_expert(cls.hidden.unique_id)
 
     @classmethod
     def execute(
         cls,
-        model,
+        model: ModelPatcher,
         weight: float,
         reliability: float,
         start: float,
@@ -141,7 +142,7 @@ class Guider(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, experts) -> bool | str:
+    def validate_inputs(cls, experts: None) -> bool | str:
         """Refuse chains that cannot be combined."""
         return check_chain(cls.hidden.unique_id)
 
@@ -175,7 +176,7 @@ class KSampler(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, experts) -> bool | str:
+    def validate_inputs(cls, experts: None) -> bool | str:
         """Refuse chains that cannot be combined."""
         return check_chain(cls.hidden.unique_id)
 

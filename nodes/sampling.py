@@ -1,5 +1,6 @@
 """Nodes for the paper's own sampling: its timesteps, DDIM with η, and start noise that is scaled down."""
 
+from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
 from .host.ddim_sampler import ddim_sampler
@@ -47,7 +48,7 @@ class Sigmas(io.ComfyNode):
         return True if spacing is None else check_spacing(spacing)
 
     @classmethod
-    def execute(cls, model, spacing: str, denoise: float) -> io.NodeOutput:
+    def execute(cls, model: ModelPatcher, spacing: str, denoise: float) -> io.NodeOutput:
         """Compute the noise levels."""
         return io.NodeOutput(spaced_sigmas(model, spacing, denoise))
 

@@ -3,6 +3,9 @@ import signal
 import pytest
 import torch
 
+# One process for each core runs them, and on networks this small threads cost more than they bring.
+torch.set_num_threads(1)
+
 
 @pytest.fixture(autouse=True)
 def _seed() -> None:

@@ -6,14 +6,19 @@ from pathlib import Path
 
 from .environment import ROOT
 
-# ComfyUI runs without torchaudio, and its builds often do not match the installed torch.
+# No test makes sound, and PyPI's torchaudio fits no CPU build of torch: it is left out.
 SKIPPED_REQUIREMENTS = {"torchaudio"}
+# Since 0.33.0, though, ComfyUI imports it unguarded, so the tests' environment gets it empty. No user's ever does.
+STAND_INS = ("torchaudio.functional",)
 # ComfyUI 0.3.64 imports requests without listing it: older versions of transformers brought it along.
 UNLISTED_REQUIREMENTS = ["requests"]
 
 
 def find_comfyui() -> Path | None:
-    """Return the first ComfyUI folder among COMFYUI_PATH, the one this pack is installed in, and ~/ComfyUI.
+    """Return the ComfyUI to test in: COMFYUI_PATH's, else the newer of the one around this pack and ~/ComfyUI.
+
+    Returns:
+        Its folder, or None if there is none.
 
     Raises:
         ValueError: COMFYUI_PATH is set, but there is no ComfyUI.
@@ -30,7 +35,14 @@ def find_comfyui() -> Path | None:
     candidates = [Path.home() / "ComfyUI"]
     if ROOT.parent.name == "custom_nodes":
         candidates.insert(0, ROOT.parent.parent)
-    return next((folder for folder in candidates if _is_comfyui(folder)), None)
+    return max(filter(_is_comfyui, candidates), key=_version_numbers, default=None)
+
+
+def comfyui_version(folder: Path) -> str:
+    """Return the version that a ComfyUI states in comfyui_version.py, or "of unknown version"."""
+    file = folder / "comfyui_version.py"
+    stated = re.search(r"""__version__ = ["'](.+?)["']""", file.read_text()) if file.is_file() else None
+    return stated.group(1) if stated else "of unknown version"
 
 
 def comfyui_requirements(folder: Path) -> list[str]:
@@ -42,6 +54,10 @@ def comfyui_requirements(folder: Path) -> list[str]:
 
 def _is_comfyui(folder: Path) -> bool:
     return (folder / "main.py").is_file() and (folder / "comfy").is_dir()
+
+
+def _version_numbers(folder: Path) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", comfyui_version(folder)))
 
 
 def _package_name(requirement: str) -> str:

@@ -1,12 +1,14 @@
 """What `python -m tools` can do: the demo, the tests, and the checks of style and types."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
-from .comfyui import comfyui_requirements, find_comfyui
-from .environment import ROOT, ensure_environment
+from .comfyui import STAND_INS, comfyui_requirements, comfyui_version, find_comfyui
+from .environment import ensure_environment
+from .process import run, say
+from .type_checks import check_types
+
+MOST_WORKERS = 8  # each worker of the node tests takes up to 2 GB of memory
 
 
 def demo(arguments: list[str]) -> int:
@@ -26,7 +28,7 @@ def lint() -> int:
 
 def types() -> int:
     """Check the types with mypy."""
-    return run([_test_environment(find_comfyui()), "-m", "mypy"])
+    return check_types(_test_environment(find_comfyui()))
 
 
 def format_code() -> int:
@@ -36,7 +38,7 @@ def format_code() -> int:
 
 
 def test(arguments: list[str]) -> int:
-    """Run the linters, the core's tests with coverage, and the node tests where a ComfyUI is found.
+    """Run the linters, the tests of core and studies with coverage, and the node tests where a ComfyUI is found.
 
     Args:
         arguments: Passed on to both pytest runs.
@@ -50,39 +52,32 @@ def test(arguments: list[str]) -> int:
     if code:
         return code
     if comfyui is None:
-        _say(
-            "Core tests passed. ComfyUI tests SKIPPED: no ComfyUI in COMFYUI_PATH, around this folder or in ~/ComfyUI."
-        )
+        say("Core tests passed. Node tests SKIPPED: no ComfyUI in COMFYUI_PATH, around this folder or in ~/ComfyUI.")
         return 0
-    if code := _comfyui_tests(python, comfyui, arguments):
+    if code := _node_tests(python, comfyui, arguments):
         return code
-    _say(f"Core tests and ComfyUI tests passed; none skipped for want of ComfyUI ({comfyui}).")
+    say(f"Core tests passed, and node tests in ComfyUI {comfyui_version(comfyui)} ({comfyui}).")
     return 0
 
 
 def _core_tests(python: Path, arguments: list[str]) -> int:
     # `-m pytest` puts the repository's root on sys.path, which is where the core's tests find mcdm_core.
-    code = run([python, "-m", "coverage", "run", "-m", "pytest", "tests/core", "tests/studies", *arguments])
-    return code or run([python, "-m", "coverage", "report"])
+    return run([python, "-m", "pytest", "tests/core", "tests/studies", "--cov", *_in_parallel(), *arguments])
 
 
-def _comfyui_tests(python: Path, comfyui: Path, arguments: list[str]) -> int:
+def _node_tests(python: Path, comfyui: Path, arguments: list[str]) -> int:
     # -I keeps the repository's root off sys.path: its nodes/ would hide ComfyUI's own module of that name.
     environment = os.environ | {"COMFYUI_PATH": str(comfyui)}
-    return run([python, "-I", "-m", "pytest", "tests/comfy", *arguments], environment)
+    return run([python, "-I", "-m", "pytest", "tests/comfy", *_in_parallel(), *arguments], environment)
+
+
+def _in_parallel() -> list[str]:
+    """Options of pytest: a process for each core of the machine, and every file's tests in one of them."""
+    workers = str(min(os.cpu_count() or 1, MOST_WORKERS))
+    return ["-n", workers, "--dist", "loadscope", "--no-loadscope-reorder", "--durations", "15"]
 
 
 def _test_environment(comfyui: Path | None) -> Path:
-    extra = comfyui_requirements(comfyui) if comfyui else []
-    return ensure_environment(".venv-test", ["requirements-dev.txt"], extra)
-
-
-def run(command: list[str | Path], environment: dict[str, str] | None = None) -> int:
-    """Show a command and run it in the clone; returns its exit code."""
-    _say("$ " + " ".join(str(part) for part in command))
-    return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+    if comfyui is None:
+        return ensure_environment(".venv-test", ["requirements-dev.txt"])
+    return ensure_environment(".venv-test", ["requirements-dev.txt"], comfyui_requirements(comfyui), STAND_INS)

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import venv
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -15,7 +16,12 @@ def environment_python(folder: Path) -> Path:
     return folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
-def ensure_environment(name: str, requirement_files: list[str], extra_requirements: list[str] | None = None) -> Path:
+def ensure_environment(
+    name: str,
+    requirement_files: list[str],
+    extra_requirements: Sequence[str] = (),
+    stand_ins: Sequence[str] = (),
+) -> Path:
     """Create the virtual environment `name` in the clone, if needed, and install into it.
 
     Nothing outside that folder is installed or upgraded.
@@ -24,6 +30,7 @@ def ensure_environment(name: str, requirement_files: list[str], extra_requiremen
         name: Folder below the repository root, such as ".venv-test".
         requirement_files: Requirement files relative to the repository root.
         extra_requirements: Further requirement lines.
+        stand_ins: Modules, such as "torchaudio.functional", that are put there empty where they cannot be imported.
 
     Returns:
         The environment's interpreter.
@@ -34,27 +41,51 @@ def ensure_environment(name: str, requirement_files: list[str], extra_requiremen
     folder = ROOT / name
     python = environment_python(folder)
     stamp = folder / "requirements.sha256"
-    wanted = _fingerprint(extra_requirements or [])
+    wanted = _fingerprint([*extra_requirements, *stand_ins])
     if python.exists() and stamp.exists() and stamp.read_text() == wanted:
         return python
 
     venv.create(folder, with_pip=True, clear=True)
     arguments = [argument for file in requirement_files for argument in ("-r", str(ROOT / file))]
     subprocess.run(
-        [python, "-m", "pip", "install", "--disable-pip-version-check", *arguments, *(extra_requirements or [])],
+        [python, "-m", "pip", "install", "--disable-pip-version-check", *arguments, *extra_requirements],
         check=True,
         cwd=ROOT,
     )
+    for module in stand_ins:
+        ensure_importable(python, module)
     # Written last: an interrupted installation is started afresh next time.
     stamp.write_text(wanted)
     return python
 
 
-def _fingerprint(extra_requirements: list[str]) -> str:
+def ensure_importable(python: Path, module: str) -> None:
+    """Put an empty module into the site-packages of an interpreter that cannot import the one of that name.
+
+    Args:
+        python: The interpreter of a virtual environment.
+        module: Its name; its packages are made as well.
+
+    Raises:
+        subprocess.CalledProcessError: When it cannot be imported even so.
+    """
+    import_it = [str(python), "-c", f"import {module}"]
+    if subprocess.run(import_it, stderr=subprocess.DEVNULL, check=False).returncode == 0:
+        return
+    ask = [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    folder = Path(subprocess.run(ask, check=True, capture_output=True, text=True).stdout.strip())
+    for part in module.split("."):
+        folder /= part
+        folder.mkdir(exist_ok=True)
+        (folder / "__init__.py").write_text("# An empty stand-in, made by tools/environment.py for the tests.\n")
+    subprocess.run(import_it, check=True)
+
+
+def _fingerprint(further: list[str]) -> str:
     """Digest of everything that decides what an environment holds: files, further lines and the Python version."""
     digest = hashlib.sha256(sys.version.encode())
     # All files, because requirement files include each other.
     for file in sorted(ROOT.glob("requirements*.txt")):
         digest.update(file.read_bytes())
-    digest.update("\n".join(extra_requirements).encode())
+    digest.update("\n".join(further).encode())
     return digest.hexdigest()

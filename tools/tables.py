@@ -4,8 +4,8 @@ import argparse
 import shutil
 from pathlib import Path
 
-from .commands import run
 from .environment import ROOT, ensure_environment
+from .process import run
 
 CONFIGS = ROOT / "studies" / "configs"
 NETWORKS = CONFIGS / "tables" / "networks"

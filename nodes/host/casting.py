@@ -40,5 +40,5 @@ def make_offloadable(network: nn.Module) -> nn.Module:
         if offloadable is not None:
             layer.__class__ = offloadable
             if isinstance(layer, nn.Embedding):
-                layer.bias = None  # ComfyUI's casting looks for it
+                layer.bias = None  # type: ignore[assignment] # ComfyUI's casting looks for it
     return network

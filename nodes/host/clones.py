@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import comfy.utils
 from comfy.model_patcher import LowVramPatch, ModelPatcher, get_key_weight
@@ -74,7 +74,7 @@ class _Slot:
 
     @property
     def parameter(self) -> nn.Parameter:
-        return self.module._parameters[self.name]
+        return cast(nn.Parameter, self.module._parameters[self.name])
 
     @parameter.setter
     def parameter(self, value: nn.Parameter) -> None:

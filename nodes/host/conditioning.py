@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from enum import Enum
-from typing import Any
+from typing import Any, cast
 
 import torch
 from einops import repeat
 from torch import Tensor
 
 from ...mcdm_core import Condition
-from ...mcdm_core.conditions import Encoder, EncoderKey
+from ...mcdm_core.conditions import ClassEncoder, Encoder, EncoderKey
 from .expert_chain import Conditioning
 
 CONDITION_KEY = "mcdm_condition"
@@ -131,7 +131,9 @@ def class_and_null(encoder: Encoder, name: str, null_kind: NullKind) -> tuple[Co
         ValueError: If the expert is not driven by classes, or has none of this name.
     """
     condition = encoder.encode_class(encoder.find_class(name))
-    return condition_and_null(encoder, condition, encoder.mean_null() if null_kind is NullKind.MEAN else None)
+    # Encoders of all other kinds have refused the class.
+    mean = cast(ClassEncoder, encoder).mean_null() if null_kind is NullKind.MEAN else None
+    return condition_and_null(encoder, condition, mean)
 
 
 def condition_and_null(
@@ -177,12 +179,12 @@ def map_condition(encoder: Encoder, image: Tensor | None, mask: Tensor | None, k
     Raises:
         ValueError: If not exactly one of image and mask is given, or the expert cannot use what is.
     """
-    if (image is None) == (mask is None):
+    given = [picture for picture in (image, mask) if picture is not None]
+    if len(given) != 1:
         raise ValueError(
-            f"Expected either an image or a mask and got {'neither' if image is None else 'both'}; connect exactly one "
-            "of them."
+            f"Expected either an image or a mask and got {'both' if given else 'neither'}; connect exactly one of them."
         )
-    condition = encoder.encode_map(image if mask is None else mask, kind)
+    condition = encoder.encode_map(given[0], kind)
     return encoder.with_text(condition) if with_text else condition
 
 

@@ -55,10 +55,10 @@ def sample_comfy_ddim(
     generator = torch.Generator().manual_seed(((extra_args.get("seed") or 0) + 1) % 2**64)
     point = x
 
-    def denoise(x: Tensor, sigma: float) -> Tensor:
+    def denoise(x: Tensor, sigma: Tensor | float) -> Tensor:
         nonlocal point
         point = x
-        return model(x, x.new_full((len(x),), sigma), **extra_args)
+        return model(x, x.new_full((len(x),), float(sigma)), **extra_args)
 
     with tqdm(total=len(sigmas) - 1, disable=disable) as bar:
 

@@ -16,7 +16,8 @@ def memory_of_clones(patchers: Sequence[ModelPatcher]) -> int:
     Args:
         patchers: The MODELs, first the one that is loaded.
     """
-    loaded, others, size = patchers[0], [], 0
+    loaded, size = patchers[0], 0
+    others: list[ModelPatcher] = []
     weights = dict(loaded.model.named_parameters())
     for patcher in patchers[1:]:
         if not any(same_weights(patcher, other) for other in (loaded, *others)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import comfy.conds
 import comfy.model_base
@@ -93,8 +93,8 @@ class PixelModel(comfy.model_base.BaseModel):
         self.model_sampling = sampling
         self.diffusion_model = network
         self.expert_name = expert.name
-        self.reads = Reads(expert.name, expert.encoder, expert.network.config)
-        self.unet_config: UNetConfig = expert.network.config
+        self.unet_config = cast(UNetConfig, expert.network.config)
+        self.reads = Reads(expert.name, expert.encoder, self.unet_config)
 
     def extra_conds(self, **kwargs: Any) -> dict[str, comfy.conds.CONDRegular]:
         """What the network is told, from one entry of a CONDITIONING.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ...mcdm_core import Schedule
-from ...mcdm_core.diffusion.schedule import scale_to_known, sigma_at_share
+from ...mcdm_core.diffusion.schedule import NoiseSchedule, scale_to_known, sigma_at_share
 
 _FORMS = {
     "eps": comfy.model_sampling.EPS,
@@ -80,7 +80,7 @@ class ScheduleSampling(comfy.model_sampling.ModelSamplingDiscrete):
         return sigma_at_share(self.schedule, percent)
 
 
-def pixel_sampling(schedule: Schedule, prediction: str) -> ScheduleSampling:
+def pixel_sampling(schedule: NoiseSchedule, prediction: str) -> ScheduleSampling:
     """ComfyUI's model_sampling object for a schedule and a prediction type.
 
     Args:
@@ -96,7 +96,7 @@ def pixel_sampling(schedule: Schedule, prediction: str) -> ScheduleSampling:
             f"{prediction!r} on a {type(schedule).__name__}; sample it with `python -m mcdm_core sample`."
         )
 
-    class Sampling(ScheduleSampling, _FORMS[prediction]):
+    class Sampling(ScheduleSampling, _FORMS[prediction]):  # type: ignore[misc, valid-type]
         """Schedule and prediction type joined, as ComfyUI expects them."""
 
     return Sampling(schedule)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
 
@@ -48,7 +49,7 @@ def prediction_grids(experts: Experts, recording: Recording, vae: Any) -> Tensor
     grids: list[list[list[Tile]]] = [[[title] for title in titles] for _ in range(batch)]
     for place, (row, absence) in enumerate(zip(rows, absences, strict=True)):
         for latents in row:
-            tiles = [absence] * batch if latents is None else decode_tiles(process(latents), vae)
+            tiles: Sequence[Tile] = [absence] * batch if latents is None else decode_tiles(process(latents), vae)
             for grid, tile in zip(grids, tiles, strict=True):
                 grid[place].append(tile)
     columns = ["", *(_title(step) for step in shown)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import comfy.model_management
 from comfy.model_patcher import ModelPatcher
@@ -21,7 +22,7 @@ class ManagedTextEncoder:
     """
 
     def __init__(self, module: nn.Module):
-        self.config = module.config
+        self.config: Any = module.config
         self.patcher = ModelPatcher(
             module,
             load_device=comfy.model_management.text_encoder_device(),
@@ -36,7 +37,7 @@ class ManagedTextEncoder:
         """As `ClipTextTower.encode`."""
         return self._loaded().encode(texts).to(comfy.model_management.intermediate_device())
 
-    def _loaded(self) -> nn.Module:
+    def _loaded(self) -> Any:
         comfy.model_management.load_models_gpu([self.patcher], force_full_load=True)
         return self.patcher.model
 
@@ -44,8 +45,13 @@ class ManagedTextEncoder:
 def manage_text_encoder(encoder: Encoder) -> Encoder:
     """Give an expert's large text encoder, if it has one, to ComfyUI's memory management; returns the same encoder."""
     if isinstance(encoder, GlideEncoder):
-        encoder.transformer = ManagedTextEncoder(encoder.transformer)
-    elif isinstance(encoder, FaceEncoder):
+        encoder.transformer = _managed(encoder.transformer)
+    elif isinstance(encoder, FaceEncoder) and encoder.load_text is not None:
         load_text = encoder.load_text
-        encoder.load_text = lambda: ManagedTextEncoder(load_text())
+        encoder.load_text = lambda: _managed(load_text())
     return encoder
+
+
+def _managed(module: nn.Module) -> Any:
+    """In place of the module, whose class the core names: it asks for no more than what is above."""
+    return ManagedTextEncoder(module)

@@ -1,8 +1,8 @@
-"""Fixtures for tests in a real ComfyUI: COMFYUI_PATH, else the one this pack is installed in, else ~/ComfyUI."""
+"""Fixtures for tests in a real ComfyUI, the one that `tools/comfyui.py` finds."""
 
 import asyncio
+import importlib
 import importlib.util
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,18 +10,10 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from .attachments import PAIRS
+from .support.attachments import PAIRS
 
 ROOT = Path(__file__).resolve().parents[2]
 NO_COMFYUI = "no ComfyUI in COMFYUI_PATH, around this folder or in ~/ComfyUI"
-
-
-def find_comfyui() -> Path | None:
-    configured = os.environ.get("COMFYUI_PATH")
-    candidates = [Path(configured).expanduser()] if configured else [ROOT.parent.parent, Path.home() / "ComfyUI"]
-    return next(
-        (path.resolve() for path in candidates if (path / "main.py").is_file() and (path / "comfy").is_dir()), None
-    )
 
 
 def load_package(name: str, folder: Path) -> ModuleType:
@@ -34,6 +26,10 @@ def load_package(name: str, folder: Path) -> ModuleType:
     return module
 
 
+load_package("mcdm_tools", ROOT / "tools")
+find_comfyui = importlib.import_module("mcdm_tools.comfyui").find_comfyui
+
+
 def pytest_addoption(parser):
     parser.addoption(
         "--all-combinations", action="store_true", help="check all 400 combinations of experts against brute force"
@@ -41,6 +37,7 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: "server" not in item.fixturenames)  # the longest files first, or one worker ends late
     if find_comfyui() is None:
         for item in items:
             if Path(__file__).parent in item.path.parents:
@@ -79,10 +76,8 @@ def pack(comfyui: Path, base: Path) -> ModuleType:
     inside = [entry for entry in sys.path if ROOT in (Path(entry).resolve(), *Path(entry).resolve().parents)]
     sys.path[:] = [str(comfyui), *(entry for entry in sys.path if entry not in inside or "site-packages" in entry)]
 
-    import torch
     from comfy.cli_args import args
 
-    torch.set_num_threads(1)  # on networks this small, threads cost more than they bring
     args.cpu = True
     args.base_directory = str(base)
     import nodes
@@ -286,7 +281,7 @@ def passes(monkeypatch):
 @pytest.fixture(scope="module")
 def cast(pack):
     """The oracle's experts."""
-    from .oracle.variants import Cast
+    from .support.oracle.variants import Cast
 
     return Cast()
 
@@ -304,6 +299,15 @@ def loads(monkeypatch):
 
     monkeypatch.setattr(comfy.model_management, "load_models_gpu", counted)
     return calls
+
+
+@pytest.fixture
+def every_step(monkeypatch):
+    """Let the progress bar report every step; newer ComfyUI leaves out those that follow within a tenth of a second."""
+    import comfy.utils
+
+    for limit in ("PROGRESS_THROTTLE_MIN_INTERVAL", "PROGRESS_THROTTLE_MIN_PERCENT"):
+        monkeypatch.setattr(comfy.utils, limit, 0, raising=False)
 
 
 @pytest.fixture

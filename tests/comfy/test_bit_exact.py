@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from .core_samplers import core_ksampler
+from .support.core_samplers import core_ksampler
 
 SAMPLERS = ["euler", "dpmpp_2m", "dpmpp_2m_sde", "ddim", "euler_cfg_pp"]
 

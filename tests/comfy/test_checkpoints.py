@@ -9,7 +9,7 @@ import torch
 @pytest.fixture
 def checkpoint(pack):
     """Make a MODEL with a positive and a negative prompt."""
-    from .oracle.networks import CONTEXT, network
+    from .support.oracle.networks import CONTEXT, network
 
     def make(seed: int, layout: str = "eps") -> SimpleNamespace:
         model = network(layout, seed)

@@ -6,7 +6,7 @@ import re
 import pytest
 import torch
 
-from .attachments import clone, unclamped, weighted, with_lora
+from .support.attachments import clone, unclamped, weighted, with_lora
 
 
 def test_each_gives_its_own_answer(pair, load, chain, guide):

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from .attachments import unclamped, weighted, with_lora
+from .support.attachments import unclamped, weighted, with_lora
 
 
 def test_weights_are_patched_once_a_run(load, chain, guide, monkeypatch):

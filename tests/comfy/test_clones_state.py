@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from .attachments import weighted, with_lora
-from .core_samplers import cancelled_at
-from .leaks import state_of
+from .support.attachments import weighted, with_lora
+from .support.core_samplers import cancelled_at
+from .support.leaks import state_of
 
 
 def weights_of(expert):

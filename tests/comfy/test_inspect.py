@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from .attachments import unclamped
+from .support.attachments import unclamped
 
 SIGMAS = torch.tensor([20.0, 3.0, 0.5, 0.0])
 TILE, TITLE = 256 + 8, 256 // 3
@@ -133,7 +133,7 @@ def test_each_picture_of_a_batch_has_a_grid_and_a_plot(load, chain, node, inputs
     torch.testing.assert_close(tiles, vae.decode(latent["samples"]).clamp(0, 1), atol=0.51 / 255, rtol=0)
 
 
-def test_steps_and_previews_reach_the_interface(load, chain, inputs, record, monkeypatch):
+def test_steps_and_previews_reach_the_interface(load, chain, inputs, record, monkeypatch, every_step):
     import comfy.utils
 
     seen = []

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from .attachments import alone
+from .support.attachments import alone
 
 SIGMAS = torch.tensor([20.0, 3.0, 0.5, 0.0])
 

@@ -4,7 +4,7 @@ import logging
 
 import torch
 
-from .attachments import alone, null_of
+from .support.attachments import alone, null_of
 
 
 def test_masks_give_each_expert_its_region(load, chain, predict):

@@ -139,8 +139,11 @@ def test_experts_of_which_60_percent_fit_give_the_same(cast, run, request, name)
     experts, shares = experts_of(cast, name), []
 
     def look(*args, **kwargs):
-        models = {id(expert.model.model): expert.model for expert in experts}.values()
-        shares.extend(model.loaded_size() / model.model_size() for model in models if model.model.model_lowvram)
+        for model in {id(expert.model.model): expert.model for expert in experts}.values():
+            if model.model.model_lowvram:
+                # Newer ComfyUI keeps room for the largest weights that it left out, which are cast as they are used.
+                room = getattr(model.model, "model_offload_buffer_memory", 0)
+                shares.append((model.loaded_size() + room) / model.model_size())
         return sample_euler(*args, **kwargs)
 
     assert torch.equal(run(experts, function=look), expected)

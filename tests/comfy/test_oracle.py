@@ -9,7 +9,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from .oracle.combinations import ATTACHMENTS, EXPERTS, PREDICTIONS, all_combinations, fixed_combinations, name_of
+from .support.oracle.combinations import (
+    ATTACHMENTS,
+    EXPERTS,
+    PREDICTIONS,
+    all_combinations,
+    fixed_combinations,
+    name_of,
+)
 
 AGREEMENT = 1e-4  # of the latent's scale
 ROUNDED = 3e-4  # where Euler steps from σ = 4519 to 3.5, float32 rounds x by up to 5e-4 before it shrinks
@@ -27,7 +34,7 @@ def pytest_generate_tests(metafunc):
 @pytest.fixture(scope="module")
 def casts(pack):
     """The experts for the product and their equals for brute force, which share nothing."""
-    from .oracle.variants import Cast
+    from .support.oracle.variants import Cast
 
     return Cast(), Cast()
 
@@ -46,7 +53,7 @@ def product_of(node):
 
 
 def brute_force(experts, sampler_name="euler"):
-    from .oracle.guider import BruteForceGuider
+    from .support.oracle.guider import BruteForceGuider
 
     return sampled(BruteForceGuider(experts), sampler_name)
 
@@ -55,7 +62,7 @@ def brute_force(experts, sampler_name="euler"):
 def sampled(guider, sampler_name="euler"):
     import comfy.samplers
 
-    from .oracle.variants import HEIGHT, WIDTH
+    from .support.oracle.variants import HEIGHT, WIDTH
 
     noise = torch.randn(2, 4, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(3))
     schedule = guider.model_patcher.get_model_object("model_sampling")
@@ -93,7 +100,7 @@ def test_agrees_with_brute_force(casts, product_of, assert_agree, combination):
 @pytest.mark.parametrize("prediction", PREDICTIONS)
 def test_every_attachment_matters(casts, prediction):
     """Else agreement would say nothing about it."""
-    from .oracle.variants import expert_of
+    from .support.oracle.variants import expert_of
 
     _, cast = casts
     plain, bare_copy = cast.expert(prediction, "plain", 1), expert_of(cast.parts[prediction].bare_copy, 0)
@@ -110,7 +117,7 @@ def models(pack):
     """Every way of predicting, twice over; those that core's nodes make are clones of a model beside them."""
     import comfy_extras.nodes_model_advanced as advanced
 
-    from .oracle.networks import network
+    from .support.oracle.networks import network
 
     def make():
         found = {name: network(name, seed) for seed, name in enumerate(MODELS[:4], start=1)}
@@ -126,7 +133,7 @@ def models(pack):
 
 @pytest.mark.parametrize(("reference", "other"), [(a, b) for a in MODELS for b in MODELS if a != b])
 def test_every_prediction_meets_every_other(models, product_of, assert_agree, reference, other):
-    from .oracle.variants import expert_of
+    from .support.oracle.variants import expert_of
 
     ours, theirs = ([expert_of(found[reference], 0), expert_of(found[other], 1)] for found in models)
     within = ROUNDED if reference == "zero-terminal-SNR" else AGREEMENT
@@ -154,7 +161,7 @@ def guided(pack):
 )
 def test_guidance_hooks_run_on_the_product(models, product_of, assert_agree, guided, chain):
     """SAG reads the attention of the null's rows too, and asks the network again about the product."""
-    from .oracle.variants import expert_of
+    from .support.oracle.variants import expert_of
 
     def make(found, hook):
         named = {**found, chain[0]: guided(hook, found["eps"])}
@@ -172,8 +179,8 @@ def test_sag_reads_the_first_experts_null_and_no_other(casts, product_of, assert
     """The others have it as well, on the same patch, and nulls of their own."""
     import comfy.sd
 
-    from .oracle.networks import lora
-    from .oracle.variants import conditioning, expert_of
+    from .support.oracle.networks import lora
+    from .support.oracle.variants import conditioning, expert_of
 
     def make(cast):
         bare = cast.parts["eps"].plain
@@ -191,7 +198,7 @@ def test_sag_reads_the_first_experts_null_and_no_other(casts, product_of, assert
 
 
 def test_a_hook_that_reads_the_first_experts_null_gets_it_at_reliability_0(models, product_of, assert_agree, guided):
-    from .oracle.variants import expert_of
+    from .support.oracle.variants import expert_of
 
     def make(found):
         first = expert_of(guided("SAG", found["eps"]), 0)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from .attachments import alone, null_of, unclamped
+from .support.attachments import alone, null_of, unclamped
 
 SIGMAS = torch.tensor([20.0, 3.0, 0.5, 0.0])
 

@@ -6,7 +6,7 @@ import logging
 import pytest
 import torch
 
-from .attachments import alone, null_of, unclamped
+from .support.attachments import alone, null_of, unclamped
 
 
 def test_equation_10(load, chain, predict):

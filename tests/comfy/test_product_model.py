@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from .attachments import patches_like_a_lora, with_lora
-from .core_samplers import LATENT, core_ksampler, custom_sampler
-from .leaks import state_of
+from .support.attachments import patches_like_a_lora, with_lora
+from .support.core_samplers import LATENT, core_ksampler, custom_sampler
+from .support.leaks import state_of
 
 
 def hooked(expert):

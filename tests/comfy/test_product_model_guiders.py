@@ -2,7 +2,7 @@
 
 import pytest
 
-from .core_samplers import core_ksampler, custom_sampler
+from .support.core_samplers import core_ksampler, custom_sampler
 
 
 @pytest.mark.parametrize("place", ["first", "second", "given", "other"])

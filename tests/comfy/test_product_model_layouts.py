@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from .core_samplers import core_ksampler
+from .support.core_samplers import core_ksampler
 
 
 @pytest.fixture(scope="module")
 def expert(pack):
     """An expert of a layout with something attached, for a place in a chain."""
-    from .oracle.networks import network
-    from .oracle.variants import Cast, expert_of
+    from .support.oracle.networks import network
+    from .support.oracle.variants import Cast, expert_of
 
     cast, sdxl = Cast(), network("SDXL", 4)
 

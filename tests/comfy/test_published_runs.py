@@ -19,7 +19,7 @@ def published(core):
 @pytest.fixture(scope="module")
 def opened(core, base, node, tmp_path_factory):
     """Load a small file of a published layout, converted as networks of one's own have to be."""
-    from .published.files import FARL, write_published
+    from .support.published_files import FARL, write_published
 
     source, models = tmp_path_factory.mktemp("published"), base / "models" / "mcdm"
     write_published(models, [FARL])
@@ -106,7 +106,7 @@ def test_inpainting(opened, tell, chain, check, published, name):
 
 @pytest.mark.parametrize("weights", sampling.FACE_WEIGHTS, ids="+".join)
 def test_faces(opened, tell, chain, check, published, core, base, weights):
-    from .published.files import FARL
+    from .support.published_files import FARL
 
     face, words = opened("face"), "a woman with blonde hair"
     told = {name: tell(face, "MCDM_EncodeMap", mask=mask, map=name, with_text=True) for name, mask in runs.MAPS.items()}

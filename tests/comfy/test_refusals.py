@@ -7,7 +7,7 @@ import re
 import pytest
 import torch
 
-from .wrong_setups import SETUPS, Setups
+from .support.wrong_setups import SETUPS, Setups
 
 
 class Code:

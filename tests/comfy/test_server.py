@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from .comfyui_server import ROOT, RUN_SECONDS, started
+from .support.comfyui_server import ROOT, RUN_SECONDS, started
 
 
 @pytest.fixture(scope="module")

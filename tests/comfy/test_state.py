@@ -7,9 +7,9 @@ import psutil
 import pytest
 import torch
 
-from .attachments import hooked, hooks_like_a_lora, with_lora
-from .core_samplers import cancelled_at, core_ksampler
-from .leaks import state_of
+from .support.attachments import hooked, hooks_like_a_lora, with_lora
+from .support.core_samplers import cancelled_at, core_ksampler
+from .support.leaks import state_of
 
 
 def test_all_experts_are_loaded_in_one_call(load, chain, guide, loads):

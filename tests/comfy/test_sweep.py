@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from .attachments import with_lora
+from .support.attachments import with_lora
 
 TILE, STEP, MARGIN = 256, 256 + 8, 8
 TITLE = TILE // 3
@@ -111,7 +111,7 @@ def test_the_experts_are_loaded_once_for_the_grid(load, chain, sample, sweep, se
     assert counts[0] == counts[1] == (1 if second == "lora clone" else 2)
 
 
-def test_progress_is_that_of_the_whole_grid(load, chain, sweep, monkeypatch):
+def test_progress_is_that_of_the_whole_grid(load, chain, sweep, monkeypatch, every_step):
     import comfy.utils
 
     seen = []
@@ -124,7 +124,7 @@ def test_progress_is_that_of_the_whole_grid(load, chain, sweep, monkeypatch):
 
 
 @pytest.fixture
-def cancel(monkeypatch):
+def cancel(monkeypatch, every_step):
     """Cancel as the user does, after so many steps of the grid."""
     import comfy.model_management
     import comfy.utils
@@ -198,7 +198,8 @@ def refusal(host, node):
         host.queued_prompt.remember_prompt({"prompt": prompt})
         cls = node.classes["MCDM_ReliabilitySweep"]
         widgets = {name: None if isinstance(value, list) else value for name, value in {**WIDGETS, **changes}.items()}
-        prepared = cls.PREPARE_CLASS_CLONE({"UNIQUE_ID": "sweep"})
+        hidden = {"UNIQUE_ID": "sweep"}  # newer ComfyUI looks for it one level deeper
+        prepared = cls.PREPARE_CLASS_CLONE({**hidden, "hidden_inputs": hidden})
         return prepared.validate_inputs(experts=None, **widgets)
 
     return say

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from .comfyui_server import ROOT, started
+from .support.comfyui_server import ROOT, started
 
 FOLDER = ROOT / "workflows"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
@@ -95,8 +95,8 @@ def test_the_note_and_the_readme_name_the_files_to_download(name):
 
 @pytest.fixture(scope="module")
 def server(comfyui, pack, tmp_path_factory):
-    from .downloads import write_checkpoint, write_lora
-    from .published.files import write_published
+    from .support.downloads import write_checkpoint, write_lora
+    from .support.published_files import write_published
 
     folder = tmp_path_factory.mktemp("workflows-server")
     (folder / "input").mkdir()

@@ -1,12 +1,13 @@
 """The developer commands, and what the packaging files promise."""
 
+import venv
 from pathlib import Path
 
 import pytest
 import tomli
 
 from tools import comfyui, tables
-from tools.environment import ROOT
+from tools.environment import ROOT, ensure_importable, environment_python
 
 
 @pytest.fixture
@@ -43,6 +44,25 @@ def test_the_variable_decides_and_must_name_a_comfyui(fake_home, monkeypatch):
     monkeypatch.setenv("COMFYUI_PATH", str(fake_home))
     with pytest.raises(ValueError, match="correct the variable or unset it"):
         comfyui.find_comfyui()
+
+
+def test_the_newer_of_both_is_taken(fake_home, monkeypatch):
+    at_home, around = make_comfyui(fake_home / "ComfyUI"), make_comfyui(fake_home / "other")
+    monkeypatch.setattr(comfyui, "ROOT", around / "custom_nodes" / "mcdm")
+    for version, newer in (("0.3.64", at_home), ("0.33.0", around)):
+        (at_home / "comfyui_version.py").write_text('__version__ = "0.4.0"\n')
+        (around / "comfyui_version.py").write_text(f'# generated\n__version__ = "{version}"\n')
+        assert comfyui.find_comfyui() == newer
+        assert comfyui.comfyui_version(around) == version
+
+
+def test_a_stand_in_takes_the_place_of_what_cannot_be_imported_only(tmp_path):
+    venv.create(tmp_path, with_pip=False)
+    python = environment_python(tmp_path)
+    for module in ("json.decoder", "torchaudio.functional"):
+        ensure_importable(python, module)
+    made = [path.name for path in tmp_path.rglob("site-packages/*") if path.is_dir()]
+    assert made == ["torchaudio"]
 
 
 def test_requirements_leave_out_torchaudio_and_add_requests(tmp_path):

@@ -10,7 +10,7 @@ from .given import TEXTS, draw, half
 @pytest.fixture(scope="session")
 def published(pack, base):
     """Small files of the published layouts among ComfyUI's models."""
-    from .files import write_published
+    from ..support.published_files import write_published
 
     write_published(base / "models" / "mcdm")
 

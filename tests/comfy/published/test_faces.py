@@ -73,7 +73,7 @@ def test_faces_and_a_sketch_are_united(face, told, chain, sample):
 
 
 def test_farl_is_asked_for_where_it_is_missing_and_found_when_it_comes(told, validate, node, base, tmp_path):
-    from .files import FARL
+    from ..support.published_files import FARL
 
     path, loader = base / "models" / "mcdm" / FARL, node.classes["MCDM_LoadExpert"]
     before = loader.fingerprint_inputs("model_latest.pt")

@@ -1,6 +1,7 @@
 """The dual encoder on pairs of one's own, and the text expert behind it."""
 
 import logging
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from mcdm_core import load_expert
 from mcdm_core.cli.main import main
 from mcdm_core.networks.text_tower import TextTower, TextTowerConfig
 from mcdm_core.text.vocabulary import TOKENS, gather_vocabulary, tokenize, tokenize_plain
+from mcdm_core.training import dual_encoder_run
 from mcdm_core.training.dual_encoder import load_dual_encoder
 from mcdm_core.training.dual_encoder_run import train_from_config
 from mcdm_core.training.pairs import read_pairs
@@ -23,7 +25,13 @@ ENCODER = '[dual_encoder]\npath = "pictures"\nimage_size = 16\nsteps = {steps}\n
 
 
 @pytest.fixture
-def encoder(tmp_path):
+def short_alignment(monkeypatch):
+    """What is written and how it is used does not depend on how well the towers agree."""
+    monkeypatch.setattr(dual_encoder_run, "align", partial(dual_encoder_run.align, batches=2, steps=2, size=4))
+
+
+@pytest.fixture
+def encoder(tmp_path, short_alignment):
     write_folder(tmp_path / "pictures", captions=True)
     (tmp_path / "encoder.toml").write_text(ENCODER.format(steps=2))
     return train_from_config(tmp_path / "encoder.toml", tmp_path / "runs")

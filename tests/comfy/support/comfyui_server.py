@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 INSTALLED = ("__init__.py", "pyproject.toml", "nodes", "mcdm_core", "experts", "workflows", "web")
 START_SECONDS = 120
 RUN_SECONDS = 240
