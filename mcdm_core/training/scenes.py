@@ -88,28 +88,30 @@ class LandscapeSet:
 def draw_animals(config: DataConfig, cache: Path) -> AnimalSet:
     """Draw the configured set on all cores, or read it from `cache`."""
     path = cache / f"animals{animals.DRAWING_VERSION}_{config.seed}_{config.count}.npz"
-    arrays = draw_set(path, ("images", "labels"), _draw_animal, range(config.seed, config.seed + config.count))
+    arrays = draw_set(path, ("images", "labels"), draw_labelled_animal, range(config.seed, config.seed + config.count))
     return AnimalSet(_channels_first(arrays["images"]), torch.from_numpy(arrays["labels"]))
 
 
 def draw_landscapes(config: DataConfig, cache: Path, tower: TextTower | None) -> LandscapeSet:
     """Draw the configured set on all cores, or read it from `cache`."""
     path = cache / f"landscapes{landscapes.DRAWING_VERSION}_{config.seed}_{config.count}.npz"
-    arrays = draw_set(path, ("images", "values"), _draw_landscape, range(config.seed, config.seed + config.count))
+    arrays = draw_set(path, ("images", "values"), draw_valued_landscape, range(config.seed, config.seed + config.count))
     return LandscapeSet(_channels_first(arrays["images"]), arrays["values"], tower)
 
 
-def _draw_animal(seed: int) -> tuple[np.ndarray, np.ndarray]:
+def draw_labelled_animal(seed: int, size: int = landscapes.IMAGE_SIZE) -> tuple[np.ndarray, np.ndarray]:
+    """An animal before scenery, uint8, (size, size, 3), and its row of `CLASSES`."""
     rng = np.random.default_rng(seed)
     animal = animals.draw_animal(rng)
-    image = animals.stand_before(animal, animals.draw_background(rng))
+    image = animals.stand_before(animal, animals.draw_background(rng, size))
     return image, np.int64(CLASSES.index(animal.name))
 
 
-def _draw_landscape(seed: int) -> tuple[np.ndarray, np.ndarray]:
+def draw_valued_landscape(seed: int, size: int = landscapes.IMAGE_SIZE) -> tuple[np.ndarray, np.ndarray]:
+    """A landscape, uint8, (size, size, 3), and the row of each of its values, as in `LandscapeSet`."""
     landscape = landscapes.draw_landscape(np.random.default_rng(seed))
     rows = [values.index(landscape.attributes[name]) for name, values in landscapes.ATTRIBUTES.items()]
-    return landscapes.render_landscape(landscape), np.array(rows)
+    return landscapes.render_landscape(landscape, size), np.array(rows)
 
 
 def _channels_first(images: np.ndarray) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..condition import Condition
 from ..conditions.sketch import edges
-from ..data.faces import DRAWING_VERSION, Frequencies, draw_face, render_face
+from ..data.faces import DRAWING_VERSION, IMAGE_SIZE, Frequencies, draw_face, render_face
 from .config import DataConfig
 from .drawn import draw_set
 
@@ -124,7 +124,7 @@ def _draw_faces(config: DataConfig, cache: Path, embed: Callable[[Tensor], Tenso
     leading = "_".join(f"{k}-{v}" for k, v in sorted(config.leading.items())) or "uniform"
     path = cache / f"faces{DRAWING_VERSION}_{config.seed}_{config.count}_{'-'.join(maps) or 'plain'}_{leading}.npz"
     jobs = [(config.seed + i, config.leading, maps) for i in range(config.count)]
-    arrays = draw_set(path, ("images", *maps), _draw_one, jobs)
+    arrays = draw_set(path, ("images", *maps), draw_mapped_face, jobs)
     images = torch.from_numpy(arrays["images"]).permute(0, 3, 1, 2).contiguous()
     tensors = {name: torch.from_numpy(arrays[name]) for name in maps}
     if "sketch" in config.modalities:
@@ -135,8 +135,16 @@ def _draw_faces(config: DataConfig, cache: Path, embed: Callable[[Tensor], Tenso
     return PictureSet(images, in_order, embed(images) if embed else None, config.embedding_noise)
 
 
-def _draw_one(job: tuple[int, dict[str, str], tuple[str, ...]]) -> tuple[np.ndarray, ...]:
+def draw_mapped_face(
+    job: tuple[int, dict[str, str], tuple[str, ...]], size: int = IMAGE_SIZE
+) -> tuple[np.ndarray, ...]:
+    """A face and maps of it, uint8, (size, size, 3) and (size, size) each.
+
+    Args:
+        job: Seed, leading values as in `DataConfig`, and names of the maps.
+        size: Side in pixels.
+    """
     seed, leading, maps = job
     face = draw_face(np.random.default_rng(seed), Frequencies(leading))
-    rendering = render_face(face, maps)
+    rendering = render_face(face, maps, size)
     return (rendering.image, *(rendering.maps[name] for name in maps))
