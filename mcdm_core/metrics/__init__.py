@@ -9,6 +9,7 @@ from .bootstrap import Figure, bootstrap_interval, pivotal_figure
 from .captions import caption_score
 from .cleanness import flat_noise, high_frequency_energy
 from .features import DrawingFeatures, FeatureNetwork, PictureFeatures, drawing_features, feature_vectors
+from .fidelity import peak_signal_to_noise
 from .frechet import frechet_distance, frechet_figure
 from .naturalness import niqe
 from .perceptual import perceptual_distance
@@ -37,6 +38,7 @@ __all__ = [
     "mean_f1",
     "mean_iou",
     "niqe",
+    "peak_signal_to_noise",
     "perceptual_distance",
     "pivotal_figure",
     "resnet_features",

@@ -38,6 +38,8 @@ def main(argv: list[str] | None = None) -> int:
     else:
         if "gan" in sections:
             from ..baselines.training import train_gan as train
+        elif "autoencoder" in sections:
+            from .autoencoder import train_autoencoder as train
         else:
             from .run import train_expert as train
 
