@@ -11,6 +11,7 @@ from mcdm_core.baselines.config import load_gan_config
 from mcdm_core.evaluation import animals, caption_reader, features, mouth
 from mcdm_core.evaluation.config import load_evaluation
 from mcdm_core.evaluation.held_out import compared_seeds
+from mcdm_core.training.autoencoder_config import load_autoencoder_config
 from mcdm_core.training.config import DataConfig, load_config, load_dual_encoder_config, read_toml
 from mcdm_core.training.dual_encoder import HELD_OUT
 
@@ -33,7 +34,10 @@ def trained_on(path: Path) -> set[Seeds]:
     if "dual_encoder" in sections:
         encoder = load_dual_encoder_config(path)
         return {Seeds(encoder.seed, encoder.seed + encoder.count + HELD_OUT, "dual encoder")}
-    config = load_gan_config(path) if "gan" in sections else load_config(path)
+    if "autoencoder" in sections:
+        config = load_autoencoder_config(path)
+    else:
+        config = load_gan_config(path) if "gan" in sections else load_config(path)
     sets = [config.data.of(name) for name in config.data.sets] or [config.data]
     return {_seeds(data, config.report.held_out_count) for data in sets}
 
