@@ -7,8 +7,10 @@ import torch
 from ..conditions.text import TextTower
 from ..data.faces import IMAGE_SIZE
 from ..experts import Expert
+from ..networks.autoencoder import DOWNSCALE
 from ..prediction import prediction_named
 from .config import DataConfig, TrainingConfig
+from .drawings import check_mixture
 from .objective import trained_schedule
 from .scenes import CLASSES
 from .value_types import check_types
@@ -26,6 +28,9 @@ def check_config(config: TrainingConfig) -> None:
     Raises:
         ValueError: They don't; one sentence says what to change.
     """
+    if config.vae is not None:
+        _check_latents(config)
+        return
     if config.data.kind not in (*MODALITIES, "folder"):
         raise ValueError(
             f"Expected data of kind {', '.join(map(repr, MODALITIES))} or 'folder' and got {config.data.kind!r}; "
@@ -43,6 +48,26 @@ def check_config(config: TrainingConfig) -> None:
     _check_modalities(config)
     check_sets(config.data, config.report.held_out_count)
     _check_network(config)
+
+
+def _check_latents(config: TrainingConfig) -> None:
+    """What holds of networks that make latents, which so far have no condition."""
+    check_mixture(config.data)
+    prediction_named(config.prediction)
+    trained_schedule(config.schedule)
+    network = config.network
+    if network.in_channels != network.out_channels or network.map_channels or network.patch != 1:
+        raise ValueError(
+            "A network of latents has as many channels out as in, no maps and a patch of 1, and [network] has "
+            f"in_channels = {network.in_channels}, out_channels = {network.out_channels}, map_channels = "
+            f"{network.map_channels} and patch = {network.patch}; correct them."
+        )
+    multiple = DOWNSCALE * 2 ** (len(network.channel_mult) - 1)
+    if config.image_size % multiple:
+        raise ValueError(
+            f"A VAE and this network halve a picture down to a {multiple}th, and image_size = {config.image_size} is "
+            f"no multiple of {multiple}; change image_size or channel_mult."
+        )
 
 
 def _check_modalities(config: TrainingConfig) -> None:

@@ -1,6 +1,6 @@
 """One training run, from its configuration to the expert file."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -10,8 +10,10 @@ from ..experts import Expert
 from ..metadata import ExpertMetadata
 from .checks import check_config, check_embedding, check_tower
 from .config import DataConfig, TrainingConfig, load_config
+from .drawings import MIXTURE, parts_of
 from .dual_encoder import embed_images, load_dual_encoder
 from .folder import read_folder
+from .latents import LatentSpace
 from .loop import goes_on
 from .scenes import CLASSES, draw_animals, draw_landscapes, landscape_tower
 from .sources import Source, draw_faces
@@ -46,11 +48,15 @@ def train_expert(config_path: Path, runs: Path, resume: str | None = None) -> Pa
     config = load_config(config_path)
     check_config(config)
     folder, base = runs / config.name, config_path.parent
+    space = LatentSpace(base / config.vae) if config.vae is not None else None
+    if space is not None:
+        config = replace(config, vae=space.key)  # so that a state does not go on with the latents of another VAE
     resumed = goes_on(folder, resume)
     begin = None if resumed else _load_beginning(config, base, resume)
     own_tower = getattr(begin[0].encoder, "tower", None) if begin and begin[1] else None
-    prepared = _prepare(config, base, runs, own_tower)
-    trainer = Trainer(config, prepared.source, prepared.held_out, folder)
+    prepared = _prepare(config, base, runs, own_tower) if space is None else _prepare_latents(config, runs, space)
+    decode = None if space is None else space.decode
+    trainer = Trainer(config, prepared.source, prepared.held_out, folder, decode)
     if resumed:
         trainer.resume()
     elif begin is not None:
@@ -106,6 +112,17 @@ def _prepare(config: TrainingConfig, base: Path, runs: Path, own_tower: TextTowe
     return Prepared(draw_faces(data, cache, embed), draw_faces(beside, cache, embed), text_tower)
 
 
+def _prepare_latents(config: TrainingConfig, runs: Path, space: LatentSpace) -> Prepared:
+    data, cache, size = config.data, runs / "data", config.image_size
+    if config.network.in_channels != space.channels:
+        raise ValueError(
+            f"The VAE's latents have {space.channels} channels and [network] has in_channels = "
+            f"{config.network.in_channels}; set in_channels and out_channels to {space.channels}."
+        )
+    beside = data.beside(config.report.held_out_count)
+    return Prepared(space.source(data, size, cache), space.source(beside, size, cache))
+
+
 def condition_spec(modalities: tuple[str, ...], text_tower: TextTower | None) -> dict:
     """What the expert's encoder has to know; see `mcdm_core.conditions.build_encoder`."""
     match modalities:
@@ -139,6 +156,7 @@ def describe(trainer: Trainer, prepared: Prepared) -> ExpertMetadata:
             "steps": trainer.step,
             "seed": config.optimizer.seed,
             "data": _describe_data(config.data, len(prepared.source)),
+            **({} if config.vae is None else {"vae": config.vae}),
         },
     )
 
@@ -146,6 +164,8 @@ def describe(trainer: Trainer, prepared: Prepared) -> ExpertMetadata:
 def _describe_data(data: DataConfig, count: int) -> str:
     if data.kind == "folder":
         return f"{count} pictures of the folder {Path(data.path).name!r}"
+    if data.kind == MIXTURE:
+        return "; ".join(_describe_data(part, part.count) for part in parts_of(data).values())
     if data.sets:
         names = data.trained or data.modalities
         return "; ".join(f"{name}: {_describe_data(data.of(name), data.of(name).count)}" for name in names)
