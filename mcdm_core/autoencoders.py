@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from .checkpoint_files import CheckpointError, read_checkpoint
-from .networks.autoencoder import LEVELS, WIDTH, Autoencoder, AutoencoderConfig
+from .networks.autoencoder import LEVELS, WIDTH, Autoencoder, AutoencoderConfig, LatentNorm
 from .recognition import difference
 
 METADATA_KEY = "mcdm_vae"
@@ -37,13 +37,11 @@ def folded(autoencoder: Autoencoder) -> Autoencoder:
     """
     plain = copy.deepcopy(autoencoder)
     norm, last = plain.norm, plain.encoder[-1]
-    if isinstance(norm, nn.BatchNorm2d) and isinstance(last, nn.Conv2d):
-        assert norm.running_mean is not None
-        assert norm.running_var is not None
+    if isinstance(norm, LatentNorm) and isinstance(last, nn.Conv2d):
         assert last.bias is not None
-        factor = 1 / (norm.running_var.double() + norm.eps).sqrt()
+        factor = 1 / norm.variance.double().sqrt()
         last.weight.copy_(last.weight * factor.view(-1, 1, 1, 1))
-        last.bias.copy_((last.bias - norm.running_mean.double()) * factor)
+        last.bias.copy_((last.bias - norm.mean.double()) * factor)
         plain.norm = nn.Identity()
     return plain
 

@@ -15,6 +15,7 @@ DOWNSCALE = 8  # pixels to a latent's side
 WIDTH = 64  # channels of every level of TAESD
 LEVELS = 4
 COLORS = 3
+_EPSILON = 1e-6
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,7 @@ class AutoencoderConfig:
 class Autoencoder(nn.Module):
     """Encoder and decoder, and between them the norm that gives every channel of the latents mean 0 and deviation 1.
 
-    The norm is measured on batches while it is in training mode, and is what was measured while it is not. It has no
-    counterpart in TAESD: `mcdm_core.autoencoders.folded` moves it into the encoder's last convolution.
+    The norm has no counterpart in TAESD: `mcdm_core.autoencoders.folded` moves it into the encoder's last convolution.
 
     Args:
         config: The architecture.
@@ -68,7 +68,7 @@ class Autoencoder(nn.Module):
             *_halved(quarter, coarse),
             _convolution(coarse, config.latent_channels),
         )
-        self.norm: nn.Module = nn.BatchNorm2d(config.latent_channels, momentum=0.01, affine=False)
+        self.norm: nn.Module = LatentNorm(config.latent_channels)
         self.decoder = nn.Sequential(
             Clamp(),
             _convolution(config.latent_channels, coarse),
@@ -94,6 +94,59 @@ class Autoencoder(nn.Module):
     def decode(self, latents: Tensor) -> Tensor:
         """Pictures of latents, not clipped; inverse of `encode` as far as the network has learned it."""
         return self.decoder(latents).to(latents.dtype) * 2 - 1
+
+
+class LatentNorm(nn.Module):
+    """Brings every channel to mean 0 and deviation 1 by what was measured of it over many batches.
+
+    Batches of a few pictures differ in mean and deviation, and a decoder that sees each normalized by its own would
+    learn to mistrust them. But if what was measured were a constant of the training, the encoder would grow its latents
+    to drown the noise on them. So values are those of the measured norm, and gradients those of the batch's own, to
+    which no scale makes a difference: S. Ioffe, "Batch Renormalization" (2017).
+
+    Args:
+        channels: Of the latents.
+        momentum: Weight of a new batch against what was measured before.
+
+    Attributes:
+        measuring: Whether batches in training mode are measured.
+    """
+
+    mean: Tensor
+    variance: Tensor
+    batches: Tensor
+
+    def __init__(self, channels: int, momentum: float = 0.01):
+        super().__init__()
+        self.momentum = momentum
+        self.measuring = True
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("variance", torch.ones(channels))
+        self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Normalize latents (B, C, h, w)."""
+        if not self.training:
+            return (latents - _over_pixels(self.mean)) / _over_pixels(self.variance.sqrt())
+        variance, mean = torch.var_mean(latents, dim=(0, 2, 3), correction=0)
+        variance = variance + _EPSILON
+        if self.measuring:
+            self._measure(mean.detach(), variance.detach())
+        own = (latents - _over_pixels(mean)) / _over_pixels(variance.sqrt())
+        measured = self.variance.sqrt()
+        factor, offset = (variance.sqrt() / measured).detach(), ((mean - self.mean) / measured).detach()
+        return own * _over_pixels(factor) + _over_pixels(offset)
+
+    def _measure(self, mean: Tensor, variance: Tensor) -> None:
+        self.batches += 1
+        weight = max(self.momentum, 1 / int(self.batches))
+        self.mean.lerp_(mean, weight)
+        self.variance.lerp_(variance, weight)
+
+
+def _over_pixels(values: Tensor) -> Tensor:
+    """A value for each channel, (C,), as (1, C, 1, 1)."""
+    return values.view(1, -1, 1, 1)
 
 
 class Block(nn.Module):

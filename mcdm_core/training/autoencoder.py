@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..autoencoders import save_autoencoder
 from ..condition import Condition
-from ..networks.autoencoder import Autoencoder
+from ..networks.autoencoder import Autoencoder, LatentNorm
 from .autoencoder_config import AutoencoderTrainingConfig, ObjectiveConfig, load_autoencoder_config
 from .autoencoder_report import AutoencoderReport
 from .config import DataConfig
@@ -97,7 +97,8 @@ class AutoencoderTrainer(TrainingRun[AutoencoderTrainingConfig, Autoencoder]):
         """See `TrainingRun`."""
         options, objective = self.config.optimizer, self.config.objective
         pictures, _, rng = self.next_batch()
-        self.network.norm.train(self.step < objective.measured_until * options.steps)
+        assert isinstance(self.network.norm, LatentNorm)
+        self.network.norm.measuring = self.step < objective.measured_until * options.steps
         with torch.autocast("cpu", torch.bfloat16, enabled=options.autocast):
             latents = self.network.encode(pictures.contiguous(memory_format=_LAYOUT))
             noise = torch.from_numpy(rng.standard_normal(latents.shape, dtype=np.float32))

@@ -9,7 +9,7 @@ from torch import nn
 
 from mcdm_core.autoencoders import folded, load_autoencoder, resized, save_autoencoder
 from mcdm_core.checkpoint_files import CheckpointError
-from mcdm_core.networks.autoencoder import Autoencoder, AutoencoderConfig, Block, Clamp
+from mcdm_core.networks.autoencoder import Autoencoder, AutoencoderConfig, Block, Clamp, LatentNorm
 
 NARROW = AutoencoderConfig((4, 6, 5, 8), latent_channels=4)
 WIDE = (64, 64, 64, 64)
@@ -21,7 +21,7 @@ def trained():
     network = Autoencoder(NARROW)
     for _ in range(3):
         network.encode(torch.rand(4, 3, 32, 32) * 2 - 1)
-    network.norm.running_mean.add_(torch.tensor([0.3, -1.0, 0.0, 2.0]))
+    network.norm.mean.add_(torch.tensor([0.3, -1.0, 0.0, 2.0]))
     return network.eval().requires_grad_(False)
 
 
@@ -39,7 +39,7 @@ def test_a_latent_has_an_eighth_of_the_sides(trained, pictures):
 def test_the_folded_norm_changes_nothing(trained, pictures):
     plain = folded(trained)
     assert isinstance(plain.norm, nn.Identity)
-    assert isinstance(trained.norm, nn.BatchNorm2d)
+    assert isinstance(trained.norm, LatentNorm)
     torch.testing.assert_close(plain.encode(pictures), trained.encode(pictures), rtol=0, atol=1e-5)
 
 
@@ -91,6 +91,32 @@ def test_a_file_has_the_keys_and_shapes_of_taesd(trained, tmp_path):
     assert biased == set(expected) - strided
     assert tensors["vae_scale"].item() == 1
     assert tensors["vae_shift"].item() == 0
+
+
+def test_latents_are_normalized_by_what_was_measured():
+    torch.manual_seed(0)
+    norm = LatentNorm(3)
+    scale, shift = torch.tensor([0.2, 1.0, 5.0]).view(1, 3, 1, 1), torch.tensor([1.0, 0.0, -3.0]).view(1, 3, 1, 1)
+    for _ in range(400):
+        norm(torch.randn(4, 3, 8, 8) * scale + shift)
+    latents = torch.randn(64, 3, 16, 16) * scale + shift
+    spread, mean = torch.std_mean(norm.eval()(latents), dim=(0, 2, 3))
+    torch.testing.assert_close(mean, torch.zeros(3), rtol=0, atol=0.03)
+    torch.testing.assert_close(spread, torch.ones(3), rtol=0, atol=0.03)
+    norm.train().measuring = False
+    small = latents[:2, :, :4, :4]  # whose own statistics are others
+    torch.testing.assert_close(norm(small), norm.eval()(small))
+
+
+def test_no_gradient_asks_for_larger_latents():
+    norm = LatentNorm(2)
+    norm(torch.randn(4, 2, 8, 8))
+    scale = torch.ones((), requires_grad=True)
+    shift = torch.zeros((), requires_grad=True)
+    latents = torch.randn(4, 2, 8, 8)
+    (norm(latents * scale + shift) * torch.randn(4, 2, 8, 8)).sum().backward()
+    assert abs(scale.grad.item()) < 1e-3
+    assert abs(shift.grad.item()) < 1e-3
 
 
 def test_the_decoder_clamps_smoothly_at_three():

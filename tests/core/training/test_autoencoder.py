@@ -116,8 +116,8 @@ def test_the_latents_norm_is_measured_first_and_fixed_then(config, images, tmp_p
     measured = []
     for _ in range(6):
         trainer.train_step()
-        measured.append(trainer.network.norm.running_mean.clone())
-        assert torch.equal(trainer.average.norm.running_mean, measured[-1])
+        measured.append(trainer.network.norm.mean.clone())
+        assert torch.equal(trainer.average.norm.mean, measured[-1])
     changes = [not torch.equal(one, other) for one, other in pairwise(measured)]
     assert changes == [True, True, True, True, False]  # 0.7 of six steps are four and a bit
 
