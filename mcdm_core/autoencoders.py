@@ -6,6 +6,7 @@ convolutions keep zeros, so that the wide network computes what the narrow one d
 """
 
 import copy
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -107,6 +108,15 @@ def load_autoencoder(path: str | os.PathLike) -> Autoencoder:
         raise CheckpointError(f"{name} {problem}; it is no VAE that can be used here, so choose another file.")
     wide.load_state_dict(state)
     return resized(wide, _widths(text, name))
+
+
+def encoder_key(autoencoder: Autoencoder) -> str:
+    """Twelve hexadecimal digits that tell an encoder, as it was loaded from its file, from all others."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(autoencoder.encoder.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.half().numpy().tobytes())
+    return digest.hexdigest()[:12]
 
 
 def _file_key(name: str) -> str:

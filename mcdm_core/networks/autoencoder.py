@@ -106,23 +106,28 @@ class LatentNorm(nn.Module):
 
     Args:
         channels: Of the latents.
-        momentum: Weight of a new batch against what was measured before.
+        momentum: Least weight of a new batch against what was measured before; 0 averages all batches.
 
     Attributes:
         measuring: Whether batches in training mode are measured.
     """
 
     mean: Tensor
-    variance: Tensor
+    square: Tensor
     batches: Tensor
 
-    def __init__(self, channels: int, momentum: float = 0.01):
+    def __init__(self, channels: int, momentum: float = 0.1):
         super().__init__()
         self.momentum = momentum
         self.measuring = True
         self.register_buffer("mean", torch.zeros(channels))
-        self.register_buffer("variance", torch.ones(channels))
+        self.register_buffer("square", torch.ones(channels))  # mean of squares; batches differ in their means, too
         self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
+
+    @property
+    def variance(self) -> Tensor:
+        """Measured variance of every channel."""
+        return self.square - self.mean.square() + _EPSILON
 
     def forward(self, latents: Tensor) -> Tensor:
         """Normalize latents (B, C, h, w)."""
@@ -141,7 +146,7 @@ class LatentNorm(nn.Module):
         self.batches += 1
         weight = max(self.momentum, 1 / int(self.batches))
         self.mean.lerp_(mean, weight)
-        self.variance.lerp_(variance, weight)
+        self.square.lerp_(variance + mean.square(), weight)
 
 
 def _over_pixels(values: Tensor) -> Tensor:

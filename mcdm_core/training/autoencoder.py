@@ -18,6 +18,7 @@ from .loop import TrainingRun, goes_on, learning_rate_factor
 from .muon import Muon
 from .sources import Source
 
+_MOMENTUM = 0.1  # of the norm while the encoder changes, which it has to follow
 _LAYOUT = torch.channels_last  # a third faster on a CPU
 _ENDS = ("encoder.0.", "encoder.14.", "decoder.1.", "decoder.19.")  # layers that touch colours or latents
 
@@ -97,10 +98,17 @@ class AutoencoderTrainer(TrainingRun[AutoencoderTrainingConfig, Autoencoder]):
         """See `TrainingRun`."""
         options, objective = self.config.optimizer, self.config.objective
         pictures, _, rng = self.next_batch()
+        encoder_steps, measured_steps = (
+            round(fraction * options.steps) for fraction in (objective.encoder_until, objective.measured_until)
+        )
+        if self.step == encoder_steps:
+            self._fix_encoder()
         assert isinstance(self.network.norm, LatentNorm)
-        self.network.norm.measuring = self.step < objective.measured_until * options.steps
+        self.network.norm.measuring = self.step < measured_steps
+        self.network.norm.momentum = _MOMENTUM if self.step < encoder_steps else 0.0
         with torch.autocast("cpu", torch.bfloat16, enabled=options.autocast):
-            latents = self.network.encode(pictures.contiguous(memory_format=_LAYOUT))
+            with torch.set_grad_enabled(self.step < encoder_steps):
+                latents = self.network.encode(pictures.contiguous(memory_format=_LAYOUT))
             noise = torch.from_numpy(rng.standard_normal(latents.shape, dtype=np.float32))
             output = self.network.decode(latents + objective.noise * noise)
         loss = reconstruction_loss(output, pictures, objective)
@@ -113,6 +121,21 @@ class AutoencoderTrainer(TrainingRun[AutoencoderTrainingConfig, Autoencoder]):
         self.finish_step()
         self.average.norm.load_state_dict(self.network.norm.state_dict())  # measured, so not to be averaged
         return (loss.item(),)
+
+    def _fix_encoder(self) -> None:
+        """Go on with the averaged encoder, and measure its latents from here."""
+        self.network.encoder.load_state_dict(self.average.encoder.state_dict())
+        self.network.norm.load_state_dict(LatentNorm(self.config.autoencoder.latent_channels).state_dict())
+
+    @property
+    def path(self) -> Path:
+        """The VAE's file."""
+        return self.folder / f"{self.config.name}.safetensors"
+
+    def save(self) -> None:
+        """See `TrainingRun`; the averaged weights are written beside the state, so that experts need not wait."""
+        super().save()
+        save_autoencoder(self.path, self.average, describe(self))
 
 
 def train_autoencoder(config_path: Path, runs: Path, resume: str | None = None) -> Path:
@@ -141,9 +164,7 @@ def train_autoencoder(config_path: Path, runs: Path, resume: str | None = None) 
     if resumed:
         trainer.resume()
     trainer.run(save_every=100)  # steps take a second or more
-    path = folder / f"{config.name}.safetensors"
-    save_autoencoder(path, trainer.average, describe(trainer))
-    return path
+    return trainer.path
 
 
 def draw_pictures(data: DataConfig, size: int, cache: Path) -> dict[str, Tensor]:

@@ -1,6 +1,5 @@
 """Sources whose pictures are latents of a VAE: encoded once, and kept on disk in half precision."""
 
-import hashlib
 import logging
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ..autoencoders import load_autoencoder
+from ..autoencoders import encoder_key, load_autoencoder
 from ..condition import Condition
 from .config import DataConfig
 from .drawings import Drawings, drawings_of, parts_of
@@ -58,7 +57,7 @@ class LatentSpace:
         path: The VAE's file.
 
     Attributes:
-        key: Tells this VAE from others; latents of one are nothing to another.
+        key: Tells this encoder from others, whose latents are other ones; a better decoder changes nothing about it.
 
     Raises:
         ValueError: There is no such file, or it is no VAE.
@@ -68,7 +67,7 @@ class LatentSpace:
         if not path.exists():
             raise ValueError(f"Expected a VAE at {path} and there is none; train it first, or correct the path.")
         self.autoencoder = load_autoencoder(path)
-        self.key = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+        self.key = encoder_key(self.autoencoder)
 
     @property
     def channels(self) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from mcdm_core.autoencoders import load_autoencoder
+from mcdm_core.autoencoders import encoder_key, load_autoencoder
 from mcdm_core.training import main
 from mcdm_core.training.autoencoder import AutoencoderTrainer, Crops, reconstruction_loss, train_autoencoder
 from mcdm_core.training.autoencoder_config import ObjectiveConfig, load_autoencoder_config
@@ -32,6 +32,8 @@ seed = 51
 count = 2
 [objective]
 crop = 16
+encoder_until = 0.5
+measured_until = 0.7
 [optimizer]
 steps = 6
 batch_size = 2
@@ -111,15 +113,23 @@ def test_an_interrupted_run_equals_an_uninterrupted_one(config, images, tmp_path
         assert all(torch.equal(expected[key], actual[key]) for key in expected)
 
 
-def test_the_latents_norm_is_measured_first_and_fixed_then(config, images, tmp_path):
+def test_the_latents_are_measured_after_the_encoder_is_fixed_and_final_then(config, images, tmp_path):
     trainer = AutoencoderTrainer(load_autoencoder_config(config), Crops(images, 16), {"boxes": images}, tmp_path)
-    measured = []
+    measured, keys = [], []
     for _ in range(6):
         trainer.train_step()
         measured.append(trainer.network.norm.mean.clone())
         assert torch.equal(trainer.average.norm.mean, measured[-1])
+        trainer.save()
+        keys.append(encoder_key(load_autoencoder(trainer.path)))
     changes = [not torch.equal(one, other) for one, other in pairwise(measured)]
-    assert changes == [True, True, True, True, False]  # 0.7 of six steps are four and a bit
+    assert changes == [True, True, True, False, False]  # the encoder is fixed after three steps, measured for one more
+    assert [one != other for one, other in pairwise(keys)] == changes
+    assert trainer.network.norm.batches == 1
+    for one, other in zip(trainer.network.encoder.parameters(), trainer.average.encoder.parameters(), strict=True):
+        assert torch.equal(one, other)
+    decoders = zip(trainer.network.decoder.parameters(), trainer.average.decoder.parameters(), strict=True)
+    assert not all(torch.equal(one, other) for one, other in decoders)
 
 
 def test_a_short_training_learns_to_reconstruct(config, images, tmp_path):
@@ -178,6 +188,7 @@ def test_runs_are_not_begun_twice_nor_from_a_file(config, tmp_path):
         ("seed = 31", "seeds = 31", r"\[data.sets.animals\] has unknown names \['seeds'\]"),
         ("seed = 31", 'seed = "31"', r"\[data.sets.animals\]: expected a whole number for seed"),
         ("crop = 16", "crops = 16", r"\[objective\] of vae.toml has unknown names"),
+        ("encoder_until = 0.5", "encoder_until = 0.8", "make the second larger"),
         ("widths = [4, 4, 6, 8]", "widths = [4]", "4 levels"),
     ],
 )
