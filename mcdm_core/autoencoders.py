@@ -40,7 +40,7 @@ def folded(autoencoder: Autoencoder) -> Autoencoder:
     norm, last = plain.norm, plain.encoder[-1]
     if isinstance(norm, LatentNorm) and isinstance(last, nn.Conv2d):
         assert last.bias is not None
-        factor = 1 / norm.variance.double().sqrt()
+        factor = 1 / norm.deviation.double()
         last.weight.copy_(last.weight * factor.view(-1, 1, 1, 1))
         last.bias.copy_((last.bias - norm.mean.double()) * factor)
         plain.norm = nn.Identity()

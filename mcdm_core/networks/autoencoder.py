@@ -15,7 +15,6 @@ DOWNSCALE = 8  # pixels to a latent's side
 WIDTH = 64  # channels of every level of TAESD
 LEVELS = 4
 COLORS = 3
-_EPSILON = 1e-6
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,11 @@ class Autoencoder(nn.Module):
         Returns:
             Shape (B, latent_channels, H/8, W/8), dtype of the pictures.
         """
-        return self.norm(self.encoder(pictures / 2 + 0.5).to(pictures.dtype))
+        return self.norm(self.features(pictures))
+
+    def features(self, pictures: Tensor) -> Tensor:
+        """Latents before the norm, otherwise as `encode`."""
+        return self.encoder(pictures / 2 + 0.5).to(pictures.dtype)
 
     def decode(self, latents: Tensor) -> Tensor:
         """Pictures of latents, not clipped; inverse of `encode` as far as the network has learned it."""
@@ -99,59 +102,37 @@ class Autoencoder(nn.Module):
 class LatentNorm(nn.Module):
     """Brings every channel to mean 0 and deviation 1 by what was measured of it over many batches.
 
-    Batches of a few pictures differ in mean and deviation, and a decoder that sees each normalized by its own would
-    learn to mistrust them. But if what was measured were a constant of the training, the encoder would grow its latents
-    to drown the noise on them. So values are those of the measured norm, and gradients those of the batch's own, to
-    which no scale makes a difference: S. Ioffe, "Batch Renormalization" (2017).
+    Before anything is measured it changes nothing.
 
     Args:
         channels: Of the latents.
-        momentum: Least weight of a new batch against what was measured before; 0 averages all batches.
-
-    Attributes:
-        measuring: Whether batches in training mode are measured.
     """
 
     mean: Tensor
     square: Tensor
     batches: Tensor
 
-    def __init__(self, channels: int, momentum: float = 0.1):
+    def __init__(self, channels: int):
         super().__init__()
-        self.momentum = momentum
-        self.measuring = True
         self.register_buffer("mean", torch.zeros(channels))
         self.register_buffer("square", torch.ones(channels))  # mean of squares; batches differ in their means, too
         self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
 
     @property
-    def variance(self) -> Tensor:
-        """Measured variance of every channel."""
-        return self.square - self.mean.square() + _EPSILON
+    def deviation(self) -> Tensor:
+        """Measured standard deviation of every channel, (C,)."""
+        return (self.square - self.mean.square()).sqrt()
 
     def forward(self, latents: Tensor) -> Tensor:
         """Normalize latents (B, C, h, w)."""
-        if not self.training:
-            return (latents - _over_pixels(self.mean)) / _over_pixels(self.variance.sqrt())
-        variance, mean = torch.var_mean(latents, dim=(0, 2, 3), correction=0)
-        variance = variance + _EPSILON
-        if self.measuring:
-            self._measure(mean.detach(), variance.detach())
-        own = (latents - _over_pixels(mean)) / _over_pixels(variance.sqrt())
-        measured = self.variance.sqrt()
-        factor, offset = (variance.sqrt() / measured).detach(), ((mean - self.mean) / measured).detach()
-        return own * _over_pixels(factor) + _over_pixels(offset)
+        return (latents - self.mean.view(1, -1, 1, 1)) / self.deviation.view(1, -1, 1, 1)
 
-    def _measure(self, mean: Tensor, variance: Tensor) -> None:
+    @torch.no_grad()
+    def measure(self, latents: Tensor) -> None:
+        """Take one more batch, (B, C, h, w), into the means of all that were measured."""
         self.batches += 1
-        weight = max(self.momentum, 1 / int(self.batches))
-        self.mean.lerp_(mean, weight)
-        self.square.lerp_(variance + mean.square(), weight)
-
-
-def _over_pixels(values: Tensor) -> Tensor:
-    """A value for each channel, (C,), as (1, C, 1, 1)."""
-    return values.view(1, -1, 1, 1)
+        self.mean.lerp_(latents.mean(dim=(0, 2, 3)), 1 / int(self.batches))
+        self.square.lerp_(latents.square().mean(dim=(0, 2, 3)), 1 / int(self.batches))
 
 
 class Block(nn.Module):

@@ -18,7 +18,6 @@ from .loop import TrainingRun, goes_on, learning_rate_factor
 from .muon import Muon
 from .sources import Source
 
-_MOMENTUM = 0.1  # of the norm while the encoder changes, which it has to follow
 _LAYOUT = torch.channels_last  # a third faster on a CPU
 _ENDS = ("encoder.0.", "encoder.14.", "decoder.1.", "decoder.19.")  # layers that touch colours or latents
 
@@ -70,6 +69,15 @@ def reconstruction_loss(output: Tensor, pictures: Tensor, weights: ObjectiveConf
     )
 
 
+def distance_from_normal(latents: Tensor) -> Tensor:
+    """Squared mean, and squared difference of the deviation from 1, averaged over the channels of (B, C, h, w).
+
+    Without it the encoder would grow its latents to drown the noise on them.
+    """
+    spread, mean = torch.std_mean(latents, dim=(0, 2, 3))
+    return (mean.square() + (spread - 1).square()).mean()
+
+
 class AutoencoderTrainer(TrainingRun[AutoencoderTrainingConfig, Autoencoder]):
     """One run of a VAE's configuration.
 
@@ -96,22 +104,11 @@ class AutoencoderTrainer(TrainingRun[AutoencoderTrainingConfig, Autoencoder]):
 
     def train_step(self) -> tuple[float]:
         """See `TrainingRun`."""
-        options, objective = self.config.optimizer, self.config.objective
+        options = self.config.optimizer
         pictures, _, rng = self.next_batch()
-        encoder_steps, measured_steps = (
-            round(fraction * options.steps) for fraction in (objective.encoder_until, objective.measured_until)
-        )
-        if self.step == encoder_steps:
-            self._fix_encoder()
-        assert isinstance(self.network.norm, LatentNorm)
-        self.network.norm.measuring = self.step < measured_steps
-        self.network.norm.momentum = _MOMENTUM if self.step < encoder_steps else 0.0
-        with torch.autocast("cpu", torch.bfloat16, enabled=options.autocast):
-            with torch.set_grad_enabled(self.step < encoder_steps):
-                latents = self.network.encode(pictures.contiguous(memory_format=_LAYOUT))
-            noise = torch.from_numpy(rng.standard_normal(latents.shape, dtype=np.float32))
-            output = self.network.decode(latents + objective.noise * noise)
-        loss = reconstruction_loss(output, pictures, objective)
+        if self.step == self._encoder_steps:
+            self.network.encoder.load_state_dict(self.average.encoder.state_dict())  # it is the better one
+        loss = self._loss(pictures.contiguous(memory_format=_LAYOUT), rng)
         for group in self.optimizer.param_groups:
             group["lr"] = options.learning_rate * learning_rate_factor(self.step, options)
         self.optimizer.zero_grad()
@@ -122,10 +119,29 @@ class AutoencoderTrainer(TrainingRun[AutoencoderTrainingConfig, Autoencoder]):
         self.average.norm.load_state_dict(self.network.norm.state_dict())  # measured, so not to be averaged
         return (loss.item(),)
 
-    def _fix_encoder(self) -> None:
-        """Go on with the averaged encoder, and measure its latents from here."""
-        self.network.encoder.load_state_dict(self.average.encoder.state_dict())
-        self.network.norm.load_state_dict(LatentNorm(self.config.autoencoder.latent_channels).state_dict())
+    def _loss(self, pictures: Tensor, rng: np.random.Generator) -> Tensor:
+        """Of reconstructions through noise and, while the encoder learns, of the latents' mean and spread.
+
+        Then they are measured, with the encoder as it stays, and from then on corrected by the norm.
+        """
+        objective, options = self.config.objective, self.config.optimizer
+        learning = self.step < self._encoder_steps
+        with torch.autocast("cpu", torch.bfloat16, enabled=options.autocast):
+            with torch.set_grad_enabled(learning):
+                features = self.network.features(pictures)
+            if self._encoder_steps <= self.step < round(objective.measured_until * options.steps):
+                assert isinstance(self.network.norm, LatentNorm)
+                self.network.norm.measure(features)
+            latents = self.network.norm(features)
+            noise = torch.from_numpy(rng.standard_normal(latents.shape, dtype=np.float32))
+            output = self.network.decode(latents + objective.noise * noise)
+        loss = reconstruction_loss(output, pictures, objective)
+        return loss + objective.spread * distance_from_normal(latents) if learning else loss
+
+    @property
+    def _encoder_steps(self) -> int:
+        """Steps in which the encoder learns."""
+        return round(self.config.objective.encoder_until * self.config.optimizer.steps)
 
     @property
     def path(self) -> Path:

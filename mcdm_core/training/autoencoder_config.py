@@ -21,6 +21,7 @@ class ObjectiveConfig:
         absolute: Weight of mean absolute differences of colours, which are in −1…1.
         squares: Weight of mean squared differences.
         steps: Weight of mean absolute differences between steps from a pixel to its neighbours: edges.
+        spread: Weight of how far the channels of the latents are from mean 0 and deviation 1, while the encoder learns.
         encoder_until: Fraction of the run after which the averaged encoder stays as it is and the decoder alone is
             trained on. Experts can then be trained on the latents already, and steps cost a third less.
         measured_until: Fraction after which also mean and deviation of the latents stay as they are.
@@ -31,6 +32,7 @@ class ObjectiveConfig:
     absolute: float = 1.0
     squares: float = 4.0
     steps: float = 1.0
+    spread: float = 0.1
     encoder_until: float = 0.3
     measured_until: float = 0.32
 

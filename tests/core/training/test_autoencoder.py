@@ -11,7 +11,13 @@ import torch
 
 from mcdm_core.autoencoders import encoder_key, load_autoencoder
 from mcdm_core.training import main
-from mcdm_core.training.autoencoder import AutoencoderTrainer, Crops, reconstruction_loss, train_autoencoder
+from mcdm_core.training.autoencoder import (
+    AutoencoderTrainer,
+    Crops,
+    distance_from_normal,
+    reconstruction_loss,
+    train_autoencoder,
+)
 from mcdm_core.training.autoencoder_config import ObjectiveConfig, load_autoencoder_config
 
 CONFIG = """
@@ -123,8 +129,8 @@ def test_the_latents_are_measured_after_the_encoder_is_fixed_and_final_then(conf
         trainer.save()
         keys.append(encoder_key(load_autoencoder(trainer.path)))
     changes = [not torch.equal(one, other) for one, other in pairwise(measured)]
-    assert changes == [True, True, True, False, False]  # the encoder is fixed after three steps, measured for one more
-    assert [one != other for one, other in pairwise(keys)] == changes
+    assert changes == [False, False, True, False, False]  # the encoder learns for three steps and is measured for one
+    assert [one != other for one, other in pairwise(keys)] == [True, True, True, False, False]
     assert trainer.network.norm.batches == 1
     for one, other in zip(trainer.network.encoder.parameters(), trainer.average.encoder.parameters(), strict=True):
         assert torch.equal(one, other)
@@ -157,6 +163,13 @@ def test_the_loss_is_of_colours_and_of_steps_between_neighbours():
     assert reconstruction_loss(shifted, pictures, weights["steps"]) == 0
     assert reconstruction_loss(stepped, pictures, weights["absolute"]) == 0.5
     assert reconstruction_loss(stepped, pictures, weights["steps"]) == 1
+
+
+def test_latents_are_kept_at_mean_zero_and_deviation_one():
+    latents = torch.randn(8, 2, 32, 32)
+    assert distance_from_normal(latents) < 0.001
+    off = latents * torch.tensor([1.0, 3.0]).view(1, 2, 1, 1) + torch.tensor([2.0, 0.0]).view(1, 2, 1, 1)
+    assert distance_from_normal(off) == pytest.approx((2**2 + 2**2) / 2, rel=0.05)
 
 
 def test_crops_are_parts_of_the_pictures(images):

@@ -68,8 +68,7 @@ def config(tmp_path):
 def write_vae(path, seed=0):
     torch.manual_seed(seed)
     network = Autoencoder(AutoencoderConfig((4, 4, 4, 4)))
-    for _ in range(200):
-        network.encode(torch.rand(8, 3, 16, 16) * 2 - 1)
+    network.norm.measure(network.features(torch.rand(8, 3, 16, 16) * 2 - 1))
     save_autoencoder(path, network.eval())
 
 
