@@ -121,9 +121,10 @@ class TrainingConfig:
         optimizer: Training.
         report: What is logged.
         start: Expert file to start from, relative to the configuration file; empty for random weights.
+        vae: File of a VAE whose latents the network makes, relative to the configuration file; none for pixels.
         schedule: Name of the noise schedule.
         prediction: What the network predicts.
-        image_size: Side in pixels.
+        image_size: Side in pixels, also where the network makes latents.
         half: Write the weights in half precision, which is enough for sampling.
         card: Licence, attribution and whatever else belongs on the expert's card.
     """
@@ -134,6 +135,7 @@ class TrainingConfig:
     optimizer: OptimizerConfig = OptimizerConfig()
     report: ReportConfig = ReportConfig()
     start: str = ""
+    vae: str | None = None
     schedule: str = "cosine"
     prediction: str = "v"
     image_size: int = 64

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ..diffusion.prediction import prediction_named
 from ..networks import UNet
 from .config import TrainingConfig
-from .held_out import HeldOutReport
+from .held_out import Decode, HeldOutReport
 from .loop import TrainingRun, learning_rate_factor
 from .objective import Objective, trained_schedule
 from .sources import Source
@@ -56,13 +56,16 @@ class Trainer(TrainingRun[TrainingConfig, UNet]):
         source: Its batches.
         held_out: Pictures it does not train on.
         folder: Where its state and its logs are kept.
+        decode: Makes pictures of samples, see `HeldOutReport`.
     """
 
-    def __init__(self, config: TrainingConfig, source: Source, held_out: Source, folder: Path):
+    def __init__(
+        self, config: TrainingConfig, source: Source, held_out: Source, folder: Path, decode: Decode | None = None
+    ):
         self.objective = Objective(
             trained_schedule(config.schedule), prediction_named(config.prediction), config.optimizer.autocast
         )
-        super().__init__(config, source, HeldOutReport(config, held_out, self.objective, folder), folder)
+        super().__init__(config, source, HeldOutReport(config, held_out, self.objective, folder, decode), folder)
 
     def make_network(self) -> UNet:
         """See `TrainingRun`."""
