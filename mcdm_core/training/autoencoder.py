@@ -98,10 +98,7 @@ class AutoencoderTrainer(TrainingRun[AutoencoderTrainingConfig, Autoencoder]):
 
     def make_optimizer(self) -> torch.optim.Optimizer:
         """See `TrainingRun`."""
-        named = dict(self.network.named_parameters())
-        inner = [name for name, weight in named.items() if weight.ndim > 1 and not name.startswith(_ENDS)]
-        others = [weight for name, weight in named.items() if name not in inner]
-        return Muon([named[name] for name in inner], others, self.config.optimizer.learning_rate)
+        return Muon.of(self.network, _ENDS, self.config.optimizer.learning_rate)
 
     def train_step(self) -> tuple[float]:
         """See `TrainingRun`."""

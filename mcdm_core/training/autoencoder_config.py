@@ -46,7 +46,7 @@ class AutoencoderTrainingConfig:
         autoencoder: Architecture.
         data: Pictures, without conditions.
         objective: What is minimized.
-        optimizer: As for experts, but for `condition_dropout`: there is no condition.
+        optimizer: As for experts, but that there is no condition to drop, and inner weights always train by Muon.
         report: As for experts; `held_out` and `samples` are of each kind of picture.
         image_size: Side of the pictures, in pixels.
         card: Licence, attribution and whatever else belongs on the file's card.

@@ -64,7 +64,8 @@ class OptimizerConfig:
     Attributes:
         steps: Optimizer steps.
         batch_size: Pictures a step.
-        learning_rate: Peak rate of AdamW.
+        learning_rate: Peak rate.
+        muon: Train inner weights by Muon, all others by Adam; otherwise everything by AdamW.
         warmup: Steps of linear warm-up.
         decay_from: Fraction of the run after which the rate falls linearly to zero.
         ema: Decay of the weight average (ramped up over the first steps).
@@ -76,6 +77,7 @@ class OptimizerConfig:
     steps: int = 4000
     batch_size: int = 32
     learning_rate: float = 4e-4
+    muon: bool = False
     warmup: int = 200
     decay_from: float = 0.6
     ema: float = 0.998

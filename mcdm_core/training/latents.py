@@ -63,8 +63,9 @@ class LatentSpace:
     def __init__(self, path: Path):
         if not path.exists():
             raise ValueError(f"Expected a VAE at {path} and there is none; train it first, or correct the path.")
-        self.autoencoder = load_autoencoder(path)
-        self.key = encoder_key(self.autoencoder)
+        autoencoder = load_autoencoder(path)
+        self.key = encoder_key(autoencoder)
+        self.autoencoder = autoencoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @property
     def channels(self) -> int:

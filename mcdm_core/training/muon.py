@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic that drives singular values towards 1 fastest
 _ITERATIONS = 5
@@ -42,6 +42,21 @@ class Muon(torch.optim.Optimizer):
         super().__init__(
             [group for group in groups if group["params"]], {"lr": lr, "momentum": momentum, "betas": betas}
         )
+
+    @classmethod
+    def of(cls, network: nn.Module, ends: tuple[str, ...], lr: float) -> "Muon":
+        """The optimizer of a whole network.
+
+        Args:
+            network: Its weights of two or more dimensions are the inner ones.
+            ends: How the names of those weights begin that are not.
+            lr: Learning rate.
+        """
+        inner: list[Tensor] = []
+        others: list[Tensor] = []
+        for name, weight in network.named_parameters():
+            (inner if weight.ndim > 1 and not name.startswith(ends) else others).append(weight)
+        return cls(inner, others, lr)
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -87,7 +102,8 @@ class Muon(torch.optim.Optimizer):
 def orthogonalized(matrices: Tensor) -> Tensor:
     """Matrices with the same singular vectors, all singular values near 1 (0.7 to 1.2).
 
-    A Newton–Schulz iteration: five times the quintic polynomial a·X + b·XXᵀX + c·(XXᵀ)²X.
+    A Newton–Schulz iteration: five times the quintic polynomial a·X + b·XXᵀX + c·(XXᵀ)²X. Its factors are polynomials
+    of XXᵀ, which is small where a matrix is wide: they are multiplied with one another, and with X once.
 
     Args:
         matrices: Shape (B, rows, columns).
@@ -96,7 +112,12 @@ def orthogonalized(matrices: Tensor) -> Tensor:
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if tall else matrices
     x = x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-12)
+    gram = x @ x.mT
+    identity = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
+    product = identity
     for _ in range(_ITERATIONS):
-        gram = x @ x.mT
-        x = a * x + (b * gram + c * gram @ gram) @ x
+        factor = a * identity + b * gram + c * gram @ gram
+        product = factor @ product
+        gram = factor @ gram @ factor
+    x = product @ x
     return x.mT if tall else x

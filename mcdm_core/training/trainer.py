@@ -11,10 +11,12 @@ from ..networks import UNet
 from .config import TrainingConfig
 from .held_out import Decode, HeldOutReport
 from .loop import TrainingRun, learning_rate_factor
+from .muon import Muon
 from .objective import Objective, trained_schedule
 from .sources import Source
 
 STEM = "input_blocks.0.0.weight"
+_ENDS = ("input_blocks.0.", "out.", "label_emb.", "pooled_proj.")  # layers that touch samples or conditions
 
 
 def adapt_state(state: dict[str, Tensor], network: UNet) -> dict[str, Tensor]:
@@ -74,6 +76,8 @@ class Trainer(TrainingRun[TrainingConfig, UNet]):
     def make_optimizer(self) -> torch.optim.Optimizer:
         """See `TrainingRun`."""
         rate = self.config.optimizer.learning_rate
+        if self.config.optimizer.muon:
+            return Muon.of(self.network, _ENDS, rate)
         return torch.optim.AdamW(self.network.parameters(), lr=rate, betas=(0.9, 0.99), weight_decay=0.01)
 
     def start_from(self, state: dict[str, Tensor], step: int = 0) -> None:

@@ -9,6 +9,23 @@ from torch import nn
 from mcdm_core.training.muon import Muon, orthogonalized
 
 
+def test_wide_matrices_are_iterated_as_if_one_by_one():
+    matrix = torch.randn(1, 6, 40, dtype=torch.float64)
+    x = matrix / torch.linalg.matrix_norm(matrix)
+    for _ in range(5):
+        gram = x @ x.mT
+        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+    torch.testing.assert_close(orthogonalized(matrix), x)
+    torch.testing.assert_close(orthogonalized(matrix.float()).double(), x, rtol=0, atol=1e-4)
+
+
+def test_a_network_is_parted_by_shapes_and_names():
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3), nn.Conv2d(4, 3, 3))
+    inner, others = Muon.of(network, ("0.", "2."), 1e-3).param_groups
+    assert [id(weight) for weight in inner["params"]] == [id(network[1].weight)]
+    assert len(others["params"]) == 5
+
+
 @pytest.mark.parametrize("shape", [(3, 8, 24), (2, 24, 8), (1, 8, 8)])
 def test_singular_values_come_near_one_and_directions_stay(shape):
     matrices = torch.randn(shape)

@@ -41,6 +41,7 @@ count = 4
 [optimizer]
 steps = 4
 batch_size = 3
+muon = true
 warmup = 2
 autocast = false
 [report]
