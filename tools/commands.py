@@ -63,8 +63,8 @@ def test(arguments: list[str]) -> int:
 
 def _core_tests(python: Path, arguments: list[str]) -> int:
     # `-m pytest` puts the repository's root on sys.path, which is where the core's tests find mcdm_core.
-    command = [python, "-m", "pytest", "tests/core", "tests/studies", "--cov", *_in_parallel(), *arguments]
-    return run(command, os.environ | ONE_THREAD)
+    tests = ["tests/core", "tests/studies", "--cov", *_in_parallel(), *arguments]
+    return run([python, "-m", "pytest", *tests], os.environ | ONE_THREAD)
 
 
 def _node_tests(python: Path, comfyui: Path, arguments: list[str]) -> int:
