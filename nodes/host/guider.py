@@ -35,13 +35,14 @@ class Run:
     Attributes:
         weights: Switches between MODELs of one network.
         others: The other MODELs, prepared.
+        planner: Made when the run's noise levels are known.
         processed: Processed conditioning of the experts after the first.
         product: Made when CFGGuider has processed the reference's conditioning.
     """
 
     weights: SharedWeights
     others: list[PreparedModel] = field(default_factory=list)
-    planner: Planner | None = None
+    planner: Planner = field(init=False)
     processed: list[Conds] = field(default_factory=list)
     product: Product | None = None
 
@@ -67,6 +68,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
 
     rule: Rule = EQ10
     run: Run
+    conds: Conds  # CFGGuider's own
 
     def __init__(self, experts: Experts, observer: Observer | None = None):
         if not experts:
@@ -228,8 +230,8 @@ class ProductGuider(comfy.samplers.CFGGuider):
         self, executor: Any, model: ModelPatcher, noise_shape: Sequence[int], conds: Conds, *args: Any, **kwargs: Any
     ) -> tuple[Any, Conds, list[ModelPatcher]]:
         """Wrapper around ComfyUI's own loading, which would load one MODEL and free the others."""
-        more = {"others": self.run.others, "names": _names(self.experts)}
-        return load_jointly(executor, model, noise_shape, conds, *args, **more, **kwargs)
+        names = _names(self.experts)
+        return load_jointly(executor, model, noise_shape, conds, *args, others=self.run.others, names=names, **kwargs)
 
     def _clean_up(self) -> None:
         if "loaded_models" in vars(self):  # an exception kept CFGGuider from its own cleanup
@@ -251,14 +253,14 @@ class OwnNullGuider(ProductGuider):
 def _names(experts: Experts) -> dict[ModelPatcher, list[str]]:
     """The MODELs in the order of the chain, with what messages call the experts on each."""
     names: dict[ModelPatcher, list[str]] = {}
-    for index, expert in enumerate(experts):
-        names.setdefault(expert.model, []).append(experts[index].label)
+    for expert in experts:
+        names.setdefault(expert.model, []).append(expert.label)
     return names
 
 
 def _conditionings(experts: Experts, patcher: ModelPatcher) -> dict[str, list]:
     """The CONDITIONINGs of all experts on one MODEL; `_of_expert` finds one expert's again."""
-    found = {}
+    found: dict[str, list] = {}
     for index, expert in enumerate(experts):
         if expert.model is patcher:
             given = {CONDITION: expert.condition, NULL: expert.null}

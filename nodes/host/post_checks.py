@@ -31,7 +31,7 @@ def check_encoder(node_id: str | None, given: str) -> bool | str:
     """
     node = find_node(node_id)
     encoder = encoder_of(node, "encoder") if node else None
-    if encoder is None:
+    if node is None or encoder is None:
         return True
     try:
         try_encoder(encoder, given, node["inputs"])

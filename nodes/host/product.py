@@ -176,7 +176,7 @@ class Product:
         self, patcher: ModelPatcher, batch: list[Request], x: Tensor, sigma: Tensor, options: dict[str, Any]
     ) -> list[Tensor]:
         """Predictions of x0 for one call, in the order of `batch` (conditions first)."""
-        conds = [self.conds[request.expert][request.role] for request in batch]
+        conds: list[list[dict] | None] = [self.conds[request.expert][request.role] for request in batch]
         roles = [_ROLES[request.role] for request in batch]
         if roles in ([0], [0, 1]):
             conds = [*conds, None][:2]
@@ -221,12 +221,12 @@ def _with_roles(options: dict[str, Any], roles: list[int]) -> dict[str, Any]:
 def warn_of_idle_hooks(experts: Experts) -> None:
     """Name the experts whose CFG hooks don't run: only the reference's do, once, on the product."""
     active = _cfg_hooks(experts[0].model)
-    for index, expert in enumerate(experts):
+    for expert in experts:
         if any(hook not in active for hook in _cfg_hooks(expert.model)):
             logger.warning(
                 "A node changed the guidance of %s's MODEL; only the first expert's guidance hooks run, on the whole "
                 "product.",
-                experts[index].label,
+                expert.label,
             )
 
 

@@ -12,7 +12,7 @@ from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from .differences import same_weights
-from .expert_chain import PRODUCT_KEY, Conditioning, Experts
+from .expert_chain import PRODUCT_KEY, Conditioning, ExpertInput, Experts
 from .noise_levels import is_flow, same_space
 from .pixel_model import PixelModel
 
@@ -42,10 +42,10 @@ def check_experts(experts: Experts, latent_image: Tensor) -> None:
     _check_devices(experts)
     _check_spaces(experts)
     _check_latent(experts, latent_image)
-    for index, expert in enumerate(experts):
-        _check_mask(experts, index, latent_image)
+    for expert in experts:
+        _check_mask(expert, latent_image)
         for role, conditioning in (("condition", expert.condition), ("null", expert.null)):
-            _check_conditioning(experts, index, role, conditioning, latent_image)
+            _check_conditioning(expert, role, conditioning, latent_image)
     _check_controlnets(experts)
 
 
@@ -72,33 +72,33 @@ def check_sigmas(experts: Experts, sigmas: Tensor) -> None:
 
 def _check_nested(experts: Experts) -> None:
     """Refuse products as experts; the reference of a product that is itself a MODEL looks like one."""
-    for index, expert in enumerate(experts):
+    for expert in experts:
         if expert.model is not experts[0].model and expert.model.get_wrappers(WrappersMP.OUTER_SAMPLE, PRODUCT_KEY):
             raise ValueError(
-                f"Expected a model for {experts[index].label} and got a product from Product as Model; chain that "
+                f"Expected a model for {expert.label} and got a product from Product as Model; chain that "
                 "product's experts instead."
             )
 
 
 def _check_devices(experts: Experts) -> None:
     reference = torch.device(experts[0].model.load_device)
-    for index, expert in enumerate(experts):
+    for expert in experts:
         device = torch.device(expert.model.load_device)
         if (device.type, device.index or 0) != (reference.type, reference.index or 0):
             raise ValueError(
                 f"Expected experts on one device, but {experts[0].label} is loaded to {reference} and "
-                f"{experts[index].label} to {device}; choose the same device in the nodes that load them."
+                f"{expert.label} to {device}; choose the same device in the nodes that load them."
             )
 
 
 def _check_spaces(experts: Experts) -> None:
     reference = experts[0].model.get_model_object("latent_format")
-    for index, expert in enumerate(experts):
+    for expert in experts:
         latent_format = expert.model.get_model_object("latent_format")
         if not same_space(reference, latent_format):
             raise ValueError(
                 f"Expected experts of one latent space, but {experts[0].label} works on {_space(reference)} and "
-                f"{experts[index].label} on {_space(latent_format)}; combine models of one family, or decode the "
+                f"{expert.label} on {_space(latent_format)}; combine models of one family, or decode the "
                 "picture of one and encode it for the other."
             )
 
@@ -129,8 +129,8 @@ def _check_latent(experts: Experts, latent_image: Tensor) -> None:
         )
 
 
-def _check_mask(experts: Experts, index: int, latent_image: Tensor) -> None:
-    mask, name = experts[index].mask, experts[index].label
+def _check_mask(expert: ExpertInput, latent_image: Tensor) -> None:
+    mask, name = expert.mask, expert.label
     if mask is None:
         return
     if mask.ndim < 2 or latent_image.ndim < 4:
@@ -149,9 +149,9 @@ def _check_mask(experts: Experts, index: int, latent_image: Tensor) -> None:
 
 
 def _check_conditioning(
-    experts: Experts, index: int, role: str, conditioning: Conditioning | None, latent_image: Tensor
+    expert: ExpertInput, role: str, conditioning: Conditioning | None, latent_image: Tensor
 ) -> None:
-    model, name = experts[index].model.model, experts[index].label
+    model, name = expert.model.model, expert.label
     if conditioning is None:
         return
     if not conditioning:
@@ -202,7 +202,7 @@ def _check_controlnets(experts: Experts) -> None:
                 owner = owners.setdefault(id(control), index)
                 if not _prepared_alike(control, experts[owner].model, expert.model):
                     raise ValueError(
-                        f"Expected a ControlNet of its own for {experts[index].label} and got the one that "
+                        f"Expected a ControlNet of its own for {expert.label} and got the one that "
                         f"{experts[owner].label} uses; add a second Apply ControlNet node for it."
                     )
 
