@@ -3,14 +3,14 @@
 from comfy_api.latest import ComfyExtension, io
 
 from .analysis import Inspect, ReliabilitySweep
-from .composition import OwnNullGuider, ProductModel
 from .conditions import EncodeClass, EncodeMap, EncodeSketch, EncodeText
 from .experts import EmptyLatent, LoadExpert
 from .host.example_inputs import install_example_inputs
 from .host.expert_folders import register_folder
 from .host.queued_prompt import watch_prompts
-from .pictures import EncodeInpaint, EncodeLowRes
-from .product import Expert, Guider, KSampler
+from .picture_conditions import EncodeInpaint, EncodeLowRes
+from .product import Expert, Guider, KSampler, OwnNullGuider
+from .product_model import ProductModel
 from .sampling import RandomNoise, SamplerDDIM, Sigmas
 
 NODES: list[type[io.ComfyNode]] = [

@@ -11,7 +11,7 @@ from ..mcdm_core.sampling.sweep import MOST_ACROSS, Sweep, Varied, parse_factors
 from .host.expert_chain import Experts
 from .host.grid_tiles import check_vae
 from .host.ksampler import Settings
-from .host.post_checks import check_chain, check_sweep
+from .host.queue_checks import check_chain, check_sweep
 from .host.recording import sample_recorded
 from .host.recording_pictures import guidance_plots, prediction_grids
 from .host.shown_steps import check_shown_steps

@@ -15,7 +15,7 @@ from .host.conditioning import (
     merge_into,
     sketch_picture,
 )
-from .host.post_checks import check_encoder
+from .host.queue_checks import check_encoder
 from .types import ExpertEncoder
 
 MAPS = ["auto", "face", "hair"]

@@ -9,6 +9,7 @@ from .process import run, say
 from .type_checks import check_types
 
 MOST_WORKERS = 8  # each worker of the node tests takes up to 2 GB of memory
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # in the processes that tests start; workers set it (tests/conftest.py)
 
 
 def demo(arguments: list[str]) -> int:
@@ -62,12 +63,13 @@ def test(arguments: list[str]) -> int:
 
 def _core_tests(python: Path, arguments: list[str]) -> int:
     # `-m pytest` puts the repository's root on sys.path, which is where the core's tests find mcdm_core.
-    return run([python, "-m", "pytest", "tests/core", "tests/studies", "--cov", *_in_parallel(), *arguments])
+    tests = ["tests/core", "tests/studies", "--cov", *_in_parallel(), *arguments]
+    return run([python, "-m", "pytest", *tests], os.environ | ONE_THREAD)
 
 
 def _node_tests(python: Path, comfyui: Path, arguments: list[str]) -> int:
     # -I keeps the repository's root off sys.path: its nodes/ would hide ComfyUI's own module of that name.
-    environment = os.environ | {"COMFYUI_PATH": str(comfyui)}
+    environment = os.environ | ONE_THREAD | {"COMFYUI_PATH": str(comfyui)}
     return run([python, "-I", "-m", "pytest", "tests/comfy", *_in_parallel(), *arguments], environment)
 
 

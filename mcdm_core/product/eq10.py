@@ -23,7 +23,7 @@ def combined_epsilon(
 ) -> Tensor:
     r"""Combine the experts' predictions (paper, Eqs. 10 and 18).
 
-    U = Σ_j a_j ε_j(x, ∅) and ε = U + Σ_i w_i (ε_i(x, c_i) − U) = Σ_i w_i ε_i(x, c_i) − (W − 1) U, W = Σ_i w_i.
+    U = Σ_j a_j ε_j(z, ∅) and ε = U + Σ_i w_i (ε_i(z, x_i) − U) = Σ_i w_i ε_i(z, x_i) − (W − 1) U, W = Σ_i w_i.
 
     The coefficients sum to 1, so the rule holds for predictions of ε, x0, v or the score alike, as long as all were
     made at the same point and noise level. With one expert it is classifier-free guidance, and w is ComfyUI's cfg.
@@ -66,8 +66,8 @@ def guidance_pair(
 ) -> tuple[Tensor, Tensor]:
     r"""Eq. 10 as one step of classifier-free guidance: C and U such that it is U + s (C − U). Nothing is checked.
 
-    U = Σ_j a_j ε_j(x, ∅) and C = U + Σ_i (w_i/s) (ε_i(x, c_i) − U). At s = 1, C is Eq. 10 itself. With s = W it is
-    Σ_i (w_i/W) ε_i(x, c_i), and for one expert ε_1 itself, bit for bit.
+    U = Σ_j a_j ε_j(z, ∅) and C = U + Σ_i (w_i/s) (ε_i(z, x_i) − U). At s = 1, C is Eq. 10 itself. With s = W it is
+    Σ_i (w_i/W) ε_i(z, x_i), and for one expert ε_1 itself, bit for bit.
 
     Args:
         cond: ε_i under the condition; None where w_i is 0.

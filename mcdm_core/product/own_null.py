@@ -20,10 +20,10 @@ def own_null_epsilon(
 ) -> Tensor:
     r"""Combine the experts' predictions, each guided away from its own null.
 
-    ε = Σ_j a_j ε_j(x, ∅) + Σ_i w_i (ε_i(x, c_i) − ε_i(x, ∅)).
+    ε = Σ_j a_j ε_j(z, ∅) + Σ_i w_i (ε_i(z, x_i) − ε_i(z, ∅)).
 
     The paper's rule (`combined_epsilon`, Eq. 10) differs in the subtrahend, which there is the common U = Σ_j a_j
-    ε_j(x, ∅). Where all nulls are one prediction, the two agree, and where the weights are in proportion to the
+    ε_j(z, ∅). Where all nulls are one prediction, the two agree, and where the weights are in proportion to the
     reliabilities. The coefficients sum to 1 here as well, so predictions of ε, x0, v or the score can be combined
     alike. With one expert it is classifier-free guidance.
 
@@ -76,7 +76,7 @@ def own_null_pair(
         sharing: For each expert the index of the first that has the same null; empty where none is shared.
 
     Returns:
-        C = U + Σ_i (w_i/s) (ε_i(x, c_i) − ε_i(x, ∅)) and U = Σ_j a_j ε_j(x, ∅), shape (B, …), such that the rule is
+        C = U + Σ_i (w_i/s) (ε_i(z, x_i) − ε_i(z, ∅)) and U = Σ_j a_j ε_j(z, ∅), shape (B, …), such that the rule is
         U + s (C − U).
     """
     present = [_first_present(j, cond, null, sharing or range(len(cond))) for j in range(len(cond))]

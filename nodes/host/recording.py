@@ -14,7 +14,7 @@ import latent_preview
 import torch
 from torch import Tensor
 
-from ...mcdm_core.product.guidance import Guidance, measure_guidance
+from ...mcdm_core.product.inspection import Guidance, measure_guidance
 from .expert_chain import Experts
 from .guider import ProductGuider
 from .product import Evaluation

@@ -203,7 +203,7 @@ def test_what_can_be_known_is_said_when_the_workflow_is_queued(host, core, exper
     prompt["9"] = {"class_type": "MCDM_OwnNullGuider", "inputs": {"experts": previous}}
     host.queued_prompt.remember_prompt({"prompt": prompt})
     try:
-        given = host.post_checks.check_chain("9", core.product.own_null.OWN_NULL)
+        given = host.queue_checks.check_chain("9", core.product.own_null.OWN_NULL)
         assert given is True if answer is None else answer in given
     finally:
         host.queued_prompt.remember_prompt({})

@@ -82,7 +82,7 @@ def validate(host, node, published):
             "MCDM_EncodeLowRes": "low resolution",
             "MCDM_EncodeInpaint": "inpainting",
         }[node_id]
-        return host.post_checks.check_encoder("node", given)
+        return host.queue_checks.check_encoder("node", given)
 
     yield ask
     host.queued_prompt.remember_prompt({})

@@ -18,7 +18,7 @@ Asked = tuple[dict[str, list], dict[str, Any]]  # one expert's processed conds a
 
 
 class BruteForceGuider(comfy.samplers.CFGGuider):
-    """Eq. 10 in float64, read from specs/combination.md and written without the pack.
+    """Eq. 10 in float64, read from the paper and written without the pack.
 
     CFGGuider only scales noise and latents by the reference's MODEL; it is given no conditioning.
     """

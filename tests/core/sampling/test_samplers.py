@@ -31,9 +31,9 @@ from mcdm_core.sampling.ddpm import ddpm_mean
 from mcdm_core.sampling.ddpm_learned import learned_variance
 from mcdm_core.sampling.noise import noise_like
 
-from ..support.gaussians import recorded, samples
-from ..support.published_sampling import Process
-from ..support.reference_weights import reference_values
+from ...support.gaussians import recorded, samples
+from ...support.published_sampling import Process
+from ...support.reference_weights import reference_values
 
 ANY_SAMPLER = SAMPLERS | {"ddim-eta": functools.partial(sample_ddim, eta=0.5)}
 

@@ -73,7 +73,7 @@ def test_an_upsampler_without_its_picture_is_refused_at_post(host, published, ch
     }
     prompt["expert"]["inputs"] |= {"condition": ["small", 0], "null": ["small", 1], **changes.pop("expert", {})}
     host.queued_prompt.remember_prompt({"prompt": {**prompt, **changes}})
-    found = [host.post_checks.check_encoder("small", "low resolution"), host.post_checks.check_expert("expert")]
+    found = [host.queue_checks.check_encoder("small", "low resolution"), host.queue_checks.check_expert("expert")]
     host.queued_prompt.remember_prompt({})
     refusals = [answer for answer in found if answer is not True]
     assert refusals == [] if sentence is None else sentence in refusals[0]
@@ -90,7 +90,7 @@ def test_conditions_wired_in_a_circle_are_left_to_comfyui(host, published):
         },
     }
     host.queued_prompt.remember_prompt({"prompt": prompt})
-    assert host.post_checks.check_expert("expert") is True
+    assert host.queue_checks.check_expert("expert") is True
     host.queued_prompt.remember_prompt({})
 
 
@@ -113,8 +113,8 @@ def test_a_null_is_missed_at_post_only_where_it_is_needed(host, core, published,
     }
     host.queued_prompt.remember_prompt({"prompt": prompt})
     answers = [
-        host.post_checks.check_chain("guider"),
-        host.post_checks.check_chain("guider", core.product.own_null.OWN_NULL),
+        host.queue_checks.check_chain("guider"),
+        host.queue_checks.check_chain("guider", core.product.own_null.OWN_NULL),
     ]
     host.queued_prompt.remember_prompt({})
     assert ["Expected a null" in str(answer) for answer in answers] == [refused, refused]

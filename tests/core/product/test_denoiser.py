@@ -19,7 +19,7 @@ from mcdm_core import (
 )
 from mcdm_core.expert.gaussian import gaussian_expert, label, wide_schedule
 
-from ..support.gaussians import recorded, samples
+from ...support.gaussians import recorded, samples
 
 MEANS, VARIANCES = [-1.0, 1.5, 0.2], [0.3, 0.8, 2.0]
 X = samples(3.0, -1.0)

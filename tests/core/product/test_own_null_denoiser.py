@@ -6,7 +6,7 @@ import torch
 from mcdm_core import OwnNullDenoiser, ProductDenoiser, Term, own_null_epsilon, sample_product
 from mcdm_core.expert.gaussian import gaussian_expert, label
 
-from ..support.gaussians import recorded, samples
+from ...support.gaussians import recorded, samples
 
 MEANS, VARIANCES = [-1.0, 1.5, 0.2], [0.3, 0.8, 2.0]
 X = samples(3.0, -1.0)

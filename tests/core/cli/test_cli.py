@@ -14,7 +14,7 @@ from mcdm_core.cli.main import main
 from mcdm_core.pictures.files import load_picture, to_picture
 from mcdm_core.pictures.grid import MARGIN
 
-from ..support.small_experts import write_expert, write_text_expert
+from ...support.small_experts import write_expert, write_text_expert
 
 
 @pytest.fixture

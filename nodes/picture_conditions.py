@@ -7,7 +7,7 @@ from comfy_api.latest import io
 
 from ..mcdm_core.conditions import Encoder
 from .host.conditioning import picture_conditions
-from .host.post_checks import check_encoder
+from .host.queue_checks import check_encoder
 from .types import ExpertEncoder
 
 

@@ -11,7 +11,7 @@ from mcdm_core.diffusion.schedule import per_row
 from mcdm_core.sampling.ddpm import forward_variance, posterior_variance
 from mcdm_core.sampling.ddpm_learned import learned_variance
 
-from ..support.reference_weights import PARITY
+from ...support.reference_weights import PARITY
 
 TABLES = json.loads((PARITY / "schedules.json").read_text())
 

@@ -15,7 +15,7 @@ from mcdm_core.expert.gaussian import gaussian_expert, label, ode_moments, produ
 from mcdm_core.sampling import ddim, ddpm, ddpm_learned
 from mcdm_core.sampling.types import Sampler
 
-from ..support.gaussians import samples
+from ...support.gaussians import samples
 
 MEANS, VARIANCES, COEFFICIENTS = (
     torch.tensor(v, dtype=torch.float64) for v in ([-1, 1.5, 0.2], [0.3, 0.8, 2], [1, 1, -1])

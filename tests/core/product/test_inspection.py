@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from mcdm_core.product.guidance import measure_guidance
+from mcdm_core.product.inspection import measure_guidance
 
 
 def sample(*values):

@@ -1,4 +1,4 @@
-"""The network passes of a product are the terms that specs/combination.md counts, and no more."""
+"""A product takes a pass for each weight that is not 0 and for each distinct null that counts, and no more."""
 
 from dataclasses import replace
 from types import SimpleNamespace

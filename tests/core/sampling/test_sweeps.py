@@ -26,7 +26,7 @@ from mcdm_core.sampling.sweep import (
     sweep_grid,
 )
 
-from ..support.small_experts import write_expert, write_text_expert
+from ...support.small_experts import write_expert, write_text_expert
 
 TILE = 128
 STEP = TILE + MARGIN
