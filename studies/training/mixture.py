@@ -3,15 +3,14 @@
 from dataclasses import replace
 
 from mcdm_core.training.config import DataConfig
-from mcdm_core.training.value_types import check_types
+
+from .sets import check_values
 
 MIXTURE = "mixture"
 """The kind of data whose `sets` are of several kinds, each with seeds of its own; all pictures are equally frequent."""
 
 KINDS = ("faces", "landscapes", "animals")
 """What can be mixed."""
-
-_OF_SETS = {"seed", "count", "leading"}
 
 
 def parts_of(data: DataConfig) -> dict[str, DataConfig]:
@@ -35,6 +34,4 @@ def check_mixture(data: DataConfig) -> None:
     if data.modalities or data.trained:
         raise ValueError("The pictures of a mixture have no conditions in common; remove modalities and trained.")
     for kind, values in data.sets.items():
-        if unknown := sorted(values.keys() - _OF_SETS):
-            raise ValueError(f"[data.sets.{kind}] has unknown names {unknown}; known are {sorted(_OF_SETS)}.")
-        check_types(DataConfig, values, f"[data.sets.{kind}]")
+        check_values(kind, values)
