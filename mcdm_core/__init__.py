@@ -11,12 +11,14 @@ from .expert import Condition, Expert
 from .networks import UNet, UNetConfig
 from .product.coefficients import normalize_reliabilities
 from .product.denoiser import OwnNullDenoiser, ProductDenoiser
-from .product.eq10 import combined_epsilon
-from .product.own_null import own_null_epsilon
+from .product.eq10 import EQ10, combined_epsilon
+from .product.own_null import OWN_NULL, own_null_epsilon
 from .product.term import Term
 from .sampling import SAMPLERS, sample_ddim, sample_ddpm, sample_ddpm_learned, sample_product, sigmas_for
 
 __all__ = [
+    "EQ10",
+    "OWN_NULL",
     "PREDICTIONS",
     "SAMPLERS",
     "Condition",

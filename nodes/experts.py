@@ -58,7 +58,7 @@ class LoadExpert(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, expert_name: str) -> tuple:
         """Load again when the file has changed, or FaRL's has come."""
-        return folders.fingerprint(expert_name)
+        return folders.file_state(expert_name)
 
     @classmethod
     def execute(cls, expert_name: str) -> io.NodeOutput:

@@ -104,7 +104,7 @@ class Expert(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, model: None) -> bool | str:
-        """Refuse a missing condition, or one made for another expert."""
+        """Refuse numbers, conditions and pictures that the expert cannot be used with."""
         return check_expert(cls.hidden.unique_id)
 
     @classmethod
@@ -122,8 +122,17 @@ class Expert(io.ComfyNode):
     ) -> io.NodeOutput:
         """Add the expert."""
         null = implicit_null(model) if null is None else null
-        share = {"weight": weight, "reliability": reliability, "start": start, "end": end}
-        expert = ExpertInput(model, condition, null, **share, mask=mask, place=len(experts) + 1)
+        expert = ExpertInput(
+            model,
+            condition,
+            null,
+            weight=weight,
+            reliability=reliability,
+            start=start,
+            end=end,
+            mask=mask,
+            place=len(experts) + 1,
+        )
         return io.NodeOutput((*experts, expert))
 
 

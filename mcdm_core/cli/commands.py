@@ -33,10 +33,10 @@ _registered: dict[str, Command] = {}
 
 
 def register_command(name: str, command: Command) -> None:
-    """Add a command to the core's own, in place of any other that was added under its name."""
+    """Add a command; the core's own keep their names, and of others the last of a name counts."""
     _registered[name] = command
 
 
 def all_commands() -> dict[str, Command]:
     """The core's own commands and those that were added."""
-    return COMMANDS | _registered
+    return _registered | COMMANDS

@@ -20,7 +20,7 @@ SHIPPED = Path(__file__).resolve().parents[2] / "experts"
 
 @dataclass(frozen=True)
 class ExpertRequest(Share):
-    """What the command line says of one expert, its share among it; the fields are named as the options.
+    """What the command line says of one expert, its share included; the fields are named as the options.
 
     Attributes:
         expert: Name of a shipped expert, or a file.

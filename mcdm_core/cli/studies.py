@@ -39,6 +39,11 @@ def _lies_beside() -> bool:
 
 def _refusal(wanted: str) -> Callable[..., NoReturn]:
     def refuse(*arguments: object) -> NoReturn:
+        if FOLDER.is_dir():
+            raise ValueError(
+                f"Expected to import {FOLDER} for {wanted} and Python finds none or another package of that name; run "
+                f"this in {FOLDER.parent}."
+            )
         raise ValueError(
             f"Expected the folder studies/ in {FOLDER.parent} for {wanted} and found none; run this in a clone of the "
             "repository: the archive of the ComfyUI registry leaves that folder out."

@@ -30,7 +30,7 @@ class EncoderKey:
         if other.driven_by != self.driven_by or other == self:
             return other.driven_by
         mine, theirs = dict(self.content), dict(other.content)
-        changed = next(name for name in {**theirs, **mine} if mine.get(name) != theirs.get(name))
+        changed = next((name for name in {**theirs, **mine} if mine.get(name) != theirs.get(name)), "content")
         return f"{other.driven_by}, with {_difference(changed, mine.get(changed), theirs.get(changed))}"
 
 
@@ -42,7 +42,9 @@ def _difference(name: str, mine: Value | None, theirs: Value | None) -> str:
         case (tuple(), tuple()):
             new = [value for value in theirs if value not in mine]
             listed = ", ".join(new[:_LISTED]) + (", …" if len(new) > _LISTED else "")
-            return f"other {name} ({listed})" if new else f"its {name} in another order"
+            if new:
+                return f"other {name} ({listed})"
+            return f"fewer {name}" if len(theirs) < len(mine) else f"its {name} in another order"
         case _:
             return f"another {name}"
 

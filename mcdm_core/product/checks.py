@@ -6,7 +6,28 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .coefficients import TOLERANCE, Coefficient, is_one, total_of
+from .coefficients import TOLERANCE, Coefficient, Coefficients, anywhere, is_one, total_of
+
+
+def checked_coefficients(
+    cond: Sequence[Tensor | None],
+    null: Sequence[Tensor | None],
+    weights: Sequence[Coefficient],
+    reliabilities: Sequence[Coefficient],
+) -> Coefficients:
+    """The coefficients of predictions, after the checks that every rule makes.
+
+    Raises:
+        ValueError: If lengths or shapes don't fit, a coefficient is not finite, or a condition that counts is missing.
+    """
+    check_lengths(cond, null, weights, reliabilities)
+    like = common_sample([*cond, *null])
+    coefficients = Coefficients(
+        [checked_coefficient(w, like, f"weight {i}") for i, w in enumerate(weights)],
+        [checked_coefficient(a, like, f"reliability {j}") for j, a in enumerate(reliabilities)],
+    )
+    check_present(cond, [anywhere(w != 0) for w in coefficients.weights], "condition", "its weight to 0")
+    return coefficients
 
 
 def check_lengths(cond: Sequence, null: Sequence, weights: Sequence, reliabilities: Sequence) -> None:
@@ -42,7 +63,7 @@ def checked_coefficient(value: Coefficient, like: Tensor, what: str) -> Coeffici
     if not isinstance(value, Tensor) or value.ndim == 0:
         value = float(value)
         if not math.isfinite(value):
-            raise ValueError(f"Expected {what} to be finite and got {value}.")
+            raise ValueError(f"Expected {what} to be finite and got {value}; set a number, such as 1.")
         return value
     try:
         fits = torch.broadcast_shapes(value.shape, like.shape) == like.shape

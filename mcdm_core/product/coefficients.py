@@ -16,7 +16,7 @@ TOLERANCE = 1e-6
 class Coefficients:
     """Coefficients of Eq. 10, one entry per expert, and what of them is asked at every step of a run.
 
-    What follows from them is worked out once: of a map it takes the answer of the device that holds it.
+    What follows from them is computed once, because looking into a map waits for its device.
 
     Attributes:
         weights: w_i, numbers of any sign or maps that broadcast to the sample.

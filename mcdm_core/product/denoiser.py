@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -14,9 +13,9 @@ from .own_null import OWN_NULL
 from .planner import Plan, Planner
 from .rule import Rule
 from .term import Term
-from .windows import active_at, active_sets
+from .windows import active_at
 
-Prediction = tuple[Tensor, Tensor | None]
+Predicted = tuple[Tensor, Tensor | None]
 """x0 and the learned variance, if the network has one."""
 
 
@@ -46,19 +45,19 @@ class ProductDenoiser:
     Args:
         terms: At least one, for samples of the same channels.
         max_rows: Largest batch given to a network, to save memory; None is no limit.
+        rule: How predictions are combined: `EQ10`, or `OWN_NULL` for composable diffusion.
 
     Raises:
         ValueError: If there is no term, or the experts' samples differ.
     """
 
-    rule: ClassVar[Rule] = EQ10
-
-    def __init__(self, terms: Sequence[Term], max_rows: int | None = None):
+    def __init__(self, terms: Sequence[Term], max_rows: int | None = None, rule: Rule = EQ10):
         if not terms:
             raise ValueError("Expected at least one term and got none; add an expert.")
         self.terms = tuple(terms)
         self.reference = self.terms[0].expert
         self.max_rows = max_rows
+        self.rule = rule
         for term in self.terms:
             _check_same_samples(self.reference, term.expert)
         self.windows = [term.window(self.reference.schedule) for term in self.terms]
@@ -80,7 +79,7 @@ class ProductDenoiser:
         """
         return self.with_variance(x, sigma)[0]
 
-    def with_variance(self, x: Tensor, sigma: Tensor | float) -> Prediction:
+    def with_variance(self, x: Tensor, sigma: Tensor | float) -> Predicted:
         """As a call, together with the learned variance of the reference expert.
 
         Returns:
@@ -107,8 +106,7 @@ class ProductDenoiser:
         Raises:
             ValueError: If at some level of the run no term is active, or the active ones cannot be combined.
         """
-        for active in active_sets(self.windows, sigmas):
-            self._planner(x).plan(active)
+        self._planner(x).check_run(sigmas)
 
     def _planner(self, x: Tensor) -> Planner:
         """Plans for samples of the shape of x, whose masks they hold."""
@@ -133,12 +131,12 @@ class ProductDenoiser:
         # Whoever counts has the condition or the null that it is asked under: terms and plans refuse others.
         return [Pass(expert, condition) for expert, condition in asked if condition is not None]
 
-    def _evaluate(self, passes: list[Pass], x: Tensor, sigma: Tensor | float) -> list[Prediction]:
+    def _evaluate(self, passes: list[Pass], x: Tensor, sigma: Tensor | float) -> list[Predicted]:
         """Predictions of all passes, one batch for those that can share it."""
         groups: dict[tuple, list[int]] = {}
         for i, request in enumerate(passes):
             groups.setdefault((request.expert.key, request.condition.signature), []).append(i)
-        results: dict[int, Prediction] = {}
+        results: dict[int, Predicted] = {}
         for indices in groups.values():
             size = max(1, self.max_rows // len(x)) if self.max_rows else len(indices)
             for first in range(0, len(indices), size):
@@ -154,7 +152,8 @@ class ProductDenoiser:
 class OwnNullDenoiser(ProductDenoiser):
     """As `ProductDenoiser`, but each condition is measured against its own expert's null, see `own_null_epsilon`."""
 
-    rule: ClassVar[Rule] = OWN_NULL
+    def __init__(self, terms: Sequence[Term], max_rows: int | None = None):
+        super().__init__(terms, max_rows, OWN_NULL)
 
 
 def _first_with_same_null(terms: Sequence[Term], index: int) -> int:

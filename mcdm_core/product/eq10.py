@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .checks import check_lengths, check_present, check_sum, checked_coefficient, common_sample
+from .checks import check_present, check_sum, checked_coefficients, common_sample
 from .coefficients import Coefficient, Coefficients, anywhere, everywhere, is_one
 from .rule import Predictions, Rule
 from .share import Share
@@ -46,13 +46,7 @@ def combined_epsilon(
         ValueError: If lengths or shapes don't fit, a coefficient is not finite, a prediction is missing, or the
             reliabilities don't sum to 1 (within 1e-6).
     """
-    check_lengths(cond, null, weights, reliabilities)
-    like = common_sample([*cond, *null])
-    coefficients = Coefficients(
-        [checked_coefficient(w, like, f"weight {i}") for i, w in enumerate(weights)],
-        [checked_coefficient(a, like, f"reliability {j}") for j, a in enumerate(reliabilities)],
-    )
-    check_present(cond, [anywhere(w != 0) for w in coefficients.weights], "condition", "its weight to 0")
+    coefficients = checked_coefficients(cond, null, weights, reliabilities)
     total = coefficients.total
     if not everywhere(is_one(total)):
         needed = [needs_null(0.0, a, total) for a in coefficients.reliabilities]
@@ -98,9 +92,9 @@ def needs_null(weight: Coefficient, reliability: Coefficient, total: Coefficient
 
 
 def _why(share: Share, total: Coefficient) -> tuple[str, str]:
-    weights = "a map" if isinstance(total, Tensor) else f"{total:g}"
+    weights = "don't sum to 1 everywhere" if isinstance(total, Tensor) else f"sum to {total:g}"
     return (
-        f"whose reliability is {share.reliability:g} while the weights sum to {weights}",
+        f"whose reliability is {share.reliability:g} while the weights {weights}",
         "set its reliability to 0, or let the weights sum to 1",
     )
 

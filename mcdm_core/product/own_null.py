@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .checks import check_lengths, check_present, check_sum, checked_coefficient, common_sample
-from .coefficients import Coefficient, Coefficients, anywhere, differs
+from .checks import check_present, check_sum, checked_coefficients, common_sample
+from .coefficients import Coefficient, Coefficients, differs
 from .rule import Predictions, Rule
 from .share import Share
 from .weighted import add_weighted
@@ -49,15 +49,9 @@ def own_null_epsilon(
         Liu, Li, Du, Torralba & Tenenbaum, "Compositional Visual Generation with Composable Diffusion Models", ECCV
         2022, conjunction (AND) of conditions; there one network gives all predictions and there is one null.
     """
-    check_lengths(cond, null, weights, reliabilities)
-    like = common_sample([*cond, *null])
-    coefficients = Coefficients(
-        [checked_coefficient(w, like, f"weight {i}") for i, w in enumerate(weights)],
-        [checked_coefficient(a, like, f"reliability {j}") for j, a in enumerate(reliabilities)],
-    )
+    coefficients = checked_coefficients(cond, null, weights, reliabilities)
     check_sum(coefficients.reliabilities, total=0.0)  # they count whatever the weights sum to
 
-    check_present(cond, [anywhere(w != 0) for w in coefficients.weights], "condition", "its weight to 0")
     pairs = zip(coefficients.weights, coefficients.reliabilities, strict=True)
     check_present(null, [needs_own_null(*pair) for pair in pairs], "null", "its reliability and weight to 0")
     return own_null_pair(cond, null, coefficients)[0]

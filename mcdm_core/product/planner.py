@@ -25,7 +25,7 @@ from .windows import Window, active_at, active_sets, levels_of
 
 logger = logging.getLogger(__name__)
 
-EVERYWHERE: Window = (math.inf, -math.inf)
+ALWAYS: Window = (math.inf, -math.inf)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -74,7 +74,7 @@ class Planner:
         masks: Each expert's mask, values 0…1, in shapes that broadcast to the sample; None is everywhere.
         have_null: Whether each expert has a null; all by default.
         as_guidance: Whether the scale of the plans is W, as hooks on guidance are shown it, and not 1.
-        read: Experts whose null is asked for by something other than the rule.
+        null_is_read: Whether something other than the rule asks for the first expert's null.
         give_null: What a refusal tells the user to do about a missing null.
         warn: Whether to say how much of the picture no mask covers, once.
     """
@@ -88,18 +88,18 @@ class Planner:
         masks: Sequence[Tensor | None] | None = None,
         have_null: Sequence[bool] | None = None,
         as_guidance: bool = False,
-        read: Sequence[int] = (),
+        null_is_read: bool = False,
         give_null: str = "give its null",
         warn: bool = True,
     ):
         count = len(shares)
         self.shares = tuple(shares)
         self.rule = rule
-        self.windows = windows or [EVERYWHERE] * count
+        self.windows = windows or [ALWAYS] * count
         self.masks = masks or [None] * count
         self.have_null = have_null or [True] * count
         self.as_guidance = as_guidance
-        self.read = read
+        self.null_is_read = null_is_read
         self.give_null = give_null
         self._warn = warn
         self._sharing: Sequence[int] = range(count)
@@ -172,7 +172,7 @@ class Planner:
         total = total_of(weights)
         reliabilities = self._reliabilities(active, total, want_null)
         counted = [j for j in active if self._null_counts(j, weights, reliabilities, total, want_null)]
-        nulls = tuple(dict.fromkeys([*self.read, *counted]))
+        nulls = tuple(dict.fromkeys([*([0] if self.null_is_read else []), *counted]))
         for j in nulls:
             if not self.have_null[j]:
                 raise ValueError(self._missing_null(j, total, want_null, counts=j in counted))

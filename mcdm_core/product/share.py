@@ -41,8 +41,8 @@ class Share:
             )
         if not self.start < self.end:
             raise ValueError(
-                f"Expected start below end for {self.label} and got {self.start:g} and {self.end:g}; swap them, or "
-                "remove the expert."
+                f"Expected start below end for {self.label} and got {self.start:g} and {self.end:g}; swap them, move "
+                "one of them, or remove the expert."
             )
 
     @property
@@ -53,7 +53,7 @@ class Share:
     @property
     def numbers(self) -> dict[str, Any]:
         """The four numbers by name, to make another record of them."""
-        return {field.name: getattr(self, field.name) for field in fields(Share)}
+        return {name: getattr(self, name) for name in NUMBERS}
 
     def check_condition(self, given: bool) -> None:
         """Refuse an expert that should guide and is told nothing.
@@ -66,6 +66,10 @@ class Share:
         """
         if not given and self.weight != 0:
             raise ValueError(
-                f"Expected a condition for {self.label}, whose weight is {self.weight:g}, and got none; connect one, "
+                f"Expected a condition for {self.label}, whose weight is {self.weight:g}, and got none; give one, "
                 "or set the weight to 0 so that the expert only lends its null."
             )
+
+
+NUMBERS = tuple(field.name for field in fields(Share))
+"""Names of the four numbers."""

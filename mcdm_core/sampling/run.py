@@ -10,6 +10,8 @@ from torch import Tensor
 from ..diffusion.respacing import Respacing, Spacing
 from ..diffusion.schedule import NoiseSchedule, Schedule
 from ..product.denoiser import ProductDenoiser
+from ..product.eq10 import EQ10
+from ..product.rule import Rule
 from ..product.term import Term
 from .ddim import sample_ddim
 from .types import Callback, Sampler
@@ -41,7 +43,7 @@ def sample_product(
     sampler: Sampler = sample_ddim,
     generator: torch.Generator | None = None,
     callback: Callback | None = None,
-    rule: type[ProductDenoiser] = ProductDenoiser,
+    rule: Rule = EQ10,
     **options: Any,
 ) -> Tensor:
     """Sample from united experts on the first expert's timesteps.
@@ -61,7 +63,7 @@ def sample_product(
         sampler: How noise is removed; one of `SAMPLERS`, or any other of their signature.
         generator: Source of the noise that the sampler adds.
         callback: See `Callback`.
-        rule: How predictions are combined: `ProductDenoiser` by Eq. 10, `OwnNullDenoiser` by composable diffusion.
+        rule: How predictions are combined: `EQ10`, or `OWN_NULL` for composable diffusion.
         **options: The sampler's own, such as `eta` of DDIM.
 
     Returns:
@@ -71,7 +73,7 @@ def sample_product(
         ValueError: If the terms cannot be combined at every noise level of the run, before any network is called; or if
             the sampler wants a learned variance and the reference has none.
     """
-    denoiser = rule(terms)
+    denoiser = ProductDenoiser(terms, rule=rule)
     sigmas = sigmas_for(denoiser.reference.schedule, spacing)
     denoiser.check_run(noise, sigmas)
     # x_T of the variance-preserving form is the noise itself, also where the run begins below the schedule's end.

@@ -124,12 +124,12 @@ class Sweep:
         """
         if not 0 <= self.expert < count:
             raise ValueError(
-                f"Expected the number of an expert from 1 to {count} to sweep and got {self.expert + 1}; count along "
-                "the chain from the first expert."
+                f"Expected the number of an expert from 1 to {count} to sweep and got {self.expert + 1}; count from "
+                "the first expert."
             )
 
     def check(self, experts: Sequence[Share]) -> None:
-        """Refuse experts that some cell cannot be made of, and warn where the swept reliability has no say.
+        """Refuse experts that some cell cannot be made of, and warn where the swept reliability changes nothing.
 
         Args:
             experts: As in `at`; their masks and windows are left out of account.
@@ -176,7 +176,7 @@ def reliabilities_at(value: float, expert: int, reliabilities: Sequence[float]) 
     if value < 1 and total <= 0:
         raise ValueError(
             f"Expected another expert whose reliability is above 0, to take the rest where expert {expert + 1} has "
-            f"{value:g}, and got none; chain one, or sweep the weight instead."
+            f"{value:g}, and got none; add one, or sweep the weight instead."
         )
     rest = (1 - value) / total if value < 1 else 0.0
     return tuple(value if i == expert else a * rest for i, a in enumerate(reliabilities))

@@ -53,7 +53,7 @@ def load(name: str) -> Expert:
     return load_expert(expert_path(name), text_encoder=_farl_path())
 
 
-def fingerprint(name: str) -> tuple:
+def file_state(name: str) -> tuple:
     """Changes when the expert's file does, or that of the text encoder it may need."""
     return tuple(_state(path) for path in (expert_path(name), _farl_path()) if path is not None)
 
@@ -75,7 +75,7 @@ def inspect_expert(name: str) -> Encoder:
     Raises:
         ValueError: If the file is missing or cannot be used; one sentence for the user.
     """
-    return _inspect(name, fingerprint(name))
+    return _inspect(name, file_state(name))
 
 
 @lru_cache(maxsize=32)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -30,7 +29,7 @@ from .refusals import check_experts, check_sigmas
 
 @dataclass
 class Run:
-    """What a run needs beside CFGGuider's part, the reference expert's; lives as long as the run.
+    """State of one run that CFGGuider does not keep, which knows the reference expert alone.
 
     Attributes:
         weights: Switches between MODELs of one network.
@@ -60,7 +59,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
 
     Attributes:
         rule: How predictions are combined.
-        run: The run that goes on.
+        run: Set only while it samples.
 
     Raises:
         ValueError: If there is no expert.
@@ -89,9 +88,8 @@ class ProductGuider(comfy.samplers.CFGGuider):
         """
         if sigmas.shape[-1] == 0:
             return latent_image
-        guider = copy.copy(self)  # CFGGuider keeps a run in attributes, after a failure for good: they go with the copy
-        with guider.running(latent_image):
-            return super(ProductGuider, guider).sample(noise, latent_image, sampler, sigmas, *args, **kwargs)
+        with self.running(latent_image):
+            return super().sample(noise, latent_image, sampler, sigmas, *args, **kwargs)
 
     def check_run(self, noise: Tensor, sigmas: Tensor) -> None:
         """Refuse what `sample` would refuse before it calls a network; loads nothing.
@@ -115,7 +113,9 @@ class ProductGuider(comfy.samplers.CFGGuider):
         """
         check_experts(self.experts, latent_image)
         warn_of_idle_hooks(self.experts)
+        before = dict(vars(self))  # CFGGuider keeps a run in attributes, after a failure for good
         with ExitStack() as stack:
+            stack.callback(self._set_attributes, before)
             self.run = Run(SharedWeights(_names(self.experts)))
             stack.callback(self._clean_up)
             self.run.others = self._prepare_others(stack)
@@ -175,7 +175,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
             have_null=[e.null is not None for e in self.experts],
             as_guidance=True,
             # A hook of such a node reads more of the first expert's null pass than U: SAG's reads its attention.
-            read=[0] if self.experts[0].model.model_options.get("disable_cfg1_optimization") else [],
+            null_is_read=bool(self.experts[0].model.model_options.get("disable_cfg1_optimization")),
             give_null="connect its null",
         )
         planner.check_run(sigmas)
@@ -232,6 +232,10 @@ class ProductGuider(comfy.samplers.CFGGuider):
         """Wrapper around ComfyUI's own loading, which would load one MODEL and free the others."""
         names = _names(self.experts)
         return load_jointly(executor, model, noise_shape, conds, *args, others=self.run.others, names=names, **kwargs)
+
+    def _set_attributes(self, attributes: dict[str, Any]) -> None:
+        self.__dict__.clear()
+        self.__dict__.update(attributes)
 
     def _clean_up(self) -> None:
         if "loaded_models" in vars(self):  # an exception kept CFGGuider from its own cleanup

@@ -61,7 +61,7 @@ class Reads:
         if self._inpaint and condition.maps is None:
             raise ValueError(
                 f"The expert {self._name} fills in a picture and got a condition without one; connect Encode "
-                "Inpainting between its Encode … node and it."
+                "Inpainting (Expert) between its Encode … node and it."
             )
 
     def _check_text(self, condition: Condition) -> None:

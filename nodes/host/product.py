@@ -1,4 +1,4 @@
-"""Eq. 10 over several MODELs: the passes that are made, their batches, and how the results meet ComfyUI's CFG hooks."""
+"""The product over several MODELs: its passes, their batches, and how results meet ComfyUI's CFG hooks."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class Product:
     def _guide(
         self, guided: Tensor, uncond: Tensor, plan: Plan, x: Tensor, sigma: Tensor, model_options: dict[str, Any]
     ) -> Tensor:
-        """U + s·(C − U) with C = U + Σ w_i (D_i − U)/s, through the hooks that ComfyUI runs on guidance."""
+        """U + s·(C − U), see `Rule.pair`, through the hooks that ComfyUI runs on guidance."""
         if any(model_options.get(name) for name in CFG_HOOKS) or not self.weights.has_objects_of(self.reference):
             self.weights.activate(self.reference)  # hooks may call its network, samplers ask for its schedule
         model, scale = self.reference.model, plan.scale
@@ -151,7 +151,7 @@ class Product:
         found: dict[ModelPatcher, list[Request]] = {}
         for request in requests:
             found.setdefault(self._asked[self.experts[request.expert].model], []).append(request)
-        last = self.reference if self.planner.read else None  # a patch keeps what it met last
+        last = self.reference if self.planner.null_is_read else None  # a patch keeps what it met last
         return sorted(found.items(), key=lambda entry: (entry[0] is last, not self.weights.is_active(entry[0])))
 
     def _batches(self, requests: list[Request], options: dict[str, Any]) -> list[list[Request]]:
@@ -166,7 +166,7 @@ class Product:
             if "sampler_calc_cond_batch_function" in options
             or any("control" in entry for entry in self.conds[request.expert][request.role])
         }
-        if self.planner.read and [request.role for request in requests].count(NULL) > 1:
+        if self.planner.null_is_read and [request.role for request in requests].count(NULL) > 1:
             apart.add(0)
         by_expert = [[request for request in requests if request.expert == i] for i in sorted(apart, reverse=True)]
         together = [request for request in requests if request.expert not in apart]

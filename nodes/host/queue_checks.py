@@ -13,7 +13,7 @@ from ...mcdm_core.conditions import Encoder
 from ...mcdm_core.product.eq10 import EQ10
 from ...mcdm_core.product.planner import Planner
 from ...mcdm_core.product.rule import Rule
-from ...mcdm_core.product.share import Share
+from ...mcdm_core.product.share import NUMBERS, Share
 from ...mcdm_core.sampling.sweep import Sweep
 from .encoder_trial import try_encoder
 from .queued_prompt import chain_inputs, encode_nodes, encoder_of, find_node, last_before_loader, linked_node
@@ -41,7 +41,7 @@ def check_encoder(node_id: str | None, given: str) -> bool | str:
 
 
 def check_expert(node_id: str | None) -> bool | str:
-    """Whether an expert has the condition it needs, made for its own model.
+    """Whether an expert's numbers, condition, null and pictures can be used.
 
     Returns:
         True, also where it cannot be known; else the sentence for the user.
@@ -116,12 +116,13 @@ def check_sweep(node_id: str | None, sweep: Sweep) -> bool | str:
     """
     node = find_node(node_id)
     whole = (chain_inputs(node) if node else None) or []
-    chain = _known_chain(node_id)
     try:
+        chain = _known_chain(node_id)
         if whole:
             sweep.check_expert(len(whole))
         for cell in sweep.cells() if chain else ():
-            _check_shares(sweep.at(chain, cell), EQ10)
+            if cell.seed == sweep.seeds[0]:  # seeds change no coefficients
+                _check_shares(sweep.at(chain, cell), EQ10)
     except ValueError as error:
         return str(error)
     return True
@@ -155,7 +156,7 @@ def _check_shares(chain: Sequence[_QueuedExpert], rule: Rule) -> None:
 
 def _known_numbers(inputs: dict) -> dict[str, float]:
     """Weight, reliability and window of an expert, as far as they are not made by other nodes."""
-    values = {name: inputs.get(name) for name in Share().numbers}
+    values = {name: inputs.get(name) for name in NUMBERS}
     return {name: value for name, value in values.items() if isinstance(value, (int, float))}
 
 
@@ -168,7 +169,7 @@ def _known_chain(node_id: str | None) -> list[_QueuedExpert]:
     node = find_node(node_id)
     chain = (chain_inputs(node) if node else None) or []
     numbers = [_known_numbers(inputs) for inputs in chain]
-    known = all(len(of) == len(Share().numbers) for of in numbers)
+    known = all(len(of) == len(NUMBERS) for of in numbers)
     partial = any("mask" in inputs or inputs.get("start") != 0 or inputs.get("end") != 1 for inputs in chain)
     if partial or not known:
         return []

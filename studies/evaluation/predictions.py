@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mcdm_core.product.denoiser import ProductDenoiser
+
 from .config import Setting
 from .held_out import HeldOut, as_floats, is_one_picture
 from .sampling import RULES, batches_of, start_noise, terms_of
@@ -40,7 +42,7 @@ def measure_predictions(
 def _errors(setting: Setting, experts: Mapping[str, Path], held_out: HeldOut, indices: range) -> Tensor:
     """(B, levels)."""
     terms = terms_of(setting, experts, held_out, indices)
-    denoiser = RULES[setting.rule](terms)
+    denoiser = ProductDenoiser(terms, rule=RULES[setting.rule])
     pictures = as_floats(held_out.images[indices.start : indices.stop]).permute(0, 3, 1, 2) * 2 - 1
     noise = start_noise(terms[0].expert, indices)
     errors = []

@@ -17,7 +17,8 @@ from mcdm_core.conditions.reading.maps import read_map
 from mcdm_core.expert.condition import Condition
 from mcdm_core.expert.expert import Expert
 from mcdm_core.pictures.files import as_bytes
-from mcdm_core.product.denoiser import OwnNullDenoiser, ProductDenoiser
+from mcdm_core.product.eq10 import EQ10
+from mcdm_core.product.own_null import OWN_NULL
 from mcdm_core.product.term import Term
 from mcdm_core.sampling import sample_product
 
@@ -31,7 +32,7 @@ from .kinds import open_held_out
 BATCH = 20
 VERSION = 1  # counts changes to how samples are drawn: those drawn before one are not used after it
 _NOISE_SEED = 1_000_000  # of the noise that ancestral sampling adds; apart from the start noise
-RULES = {"product": ProductDenoiser, "own-null": OwnNullDenoiser}
+RULES = {"product": EQ10, "own-null": OWN_NULL}
 
 
 @dataclass(frozen=True)

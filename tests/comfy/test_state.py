@@ -195,3 +195,15 @@ def test_whatever_a_run_left_behind_would_be_seen(load, leak):
     assert state_of(model) == before
     LEAKS[leak](model)
     assert state_of(model) != before
+
+
+def test_methods_that_another_pack_replaces_on_a_guider_are_called(load, chain, node, guide):
+    """Packs wrap `guider.predict_noise`; the guider that samples is the very object they have changed."""
+    (guider,) = node("MCDM_Guider", experts=chain(load("hair"), load("skin")))
+    expected = guide(guider=guider)
+    before, calls, predict = dict(vars(guider)), [], guider.predict_noise
+    guider.predict_noise = lambda *args, **kwargs: calls.append(1) or predict(*args, **kwargs)
+    assert torch.equal(guide(guider=guider), expected)
+    assert len(calls) == 4
+    del guider.predict_noise
+    assert vars(guider) == before

@@ -216,6 +216,7 @@ REFUSED = [
     ([{}], {"expert_index": 1}, "another expert whose reliability is above 0"),
     ([{}, {"null": None, "reliability": 0.0}], {}, "null for expert 2, whose reliability is 0.25"),
     ([{"reliability": 0.0}, {"reliability": 0.0}], {"vary": "weight"}, "reliabilities with a positive sum"),
+    ([{}, {"weight": float("nan")}], {}, "finite weight for expert 2"),
 ]
 
 

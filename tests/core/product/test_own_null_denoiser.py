@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mcdm_core import OwnNullDenoiser, ProductDenoiser, Term, own_null_epsilon, sample_product
+from mcdm_core import OWN_NULL, OwnNullDenoiser, ProductDenoiser, Term, own_null_epsilon, sample_product
 from mcdm_core.expert.gaussian import gaussian_expert, label
 
 from ...support.gaussians import recorded, samples
@@ -102,10 +102,10 @@ def test_outside_its_window_an_expert_is_not_asked(pair):
 def test_a_missing_null_is_refused_before_the_run(pair):
     terms = terms_of(pair, (0.5, 0.5), (1.0, 3.0), (None, None))
     with pytest.raises(ValueError, match=r"null for first, whose weight is 0.5 and reliability 1, and got none"):
-        sample_product(terms, X, "10", rule=OwnNullDenoiser)
+        sample_product(terms, X, "10", rule=OWN_NULL)
     with pytest.raises(ValueError, match=r"null for second, whose weight is 1 and reliability 0, and got none"):
         OwnNullDenoiser(terms_of(pair, (1.0, 1.0), (1.0, 0.0), (None, None)))(X, SIGMA)
     with pytest.raises(ValueError, match="positive sum and got 0 for first, second"):
         OwnNullDenoiser(terms_of(pair, (0.5, 0.5), (0.0, 0.0)))(X, SIGMA)
     assert [expert.network.batches for expert in pair] == [[], []]
-    sample_product(terms_of(pair, (0.25, 0.75), (1.0, 3.0), (None, None)), X, "2", rule=OwnNullDenoiser)
+    sample_product(terms_of(pair, (0.25, 0.75), (1.0, 3.0), (None, None)), X, "2", rule=OWN_NULL)
