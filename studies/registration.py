@@ -17,11 +17,18 @@ if TYPE_CHECKING:  # it needs what only training needs
 
 def register() -> None:
     """Make all of it known to the core."""
+    register_kind("mixture", _mixture)
     register_kind("faces", _faces)
     register_kind("landscapes", _landscapes)
     register_kind("animals", _animals)
     register_section("gan", _gan)
     register_command("evaluate", Command(_evaluate, "measure experts and their products"))
+
+
+def _mixture() -> "DataKind":
+    from .training.mixture_kind import MixtureKind
+
+    return MixtureKind()
 
 
 def _faces() -> "DataKind":

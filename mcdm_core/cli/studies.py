@@ -25,6 +25,7 @@ def register_studies() -> None:
     description = "measure experts and their products (not here: it needs the repository's folder studies/)"
     register_command("evaluate", Command(_refusal("evaluate"), description))
     register_section("gan", _refusal("a section [gan]"))
+    register_kind("mixture", _refusal("a mixture of drawings"))
     for kind in ("faces", "landscapes", "animals"):
         register_kind(kind, _refusal(f"drawn {kind}"))
 

@@ -1,6 +1,7 @@
 """Refuses configurations that could not be trained, before anything is drawn or read."""
 
 from ..diffusion.prediction import prediction_named
+from ..networks.autoencoder import DOWNSCALE
 from .config import DataConfig, TrainingConfig
 from .kinds import kind_named
 from .objective import trained_schedule
@@ -15,10 +16,31 @@ def check_config(config: TrainingConfig) -> None:
     kind = kind_named(config.data.kind)
     prediction_named(config.prediction)
     trained_schedule(config.schedule)
+    if config.vae is not None:
+        kind.check_pictures(config.data)
+        _check_latent_network(config)
+        return
     _check_modalities(config.data.modalities)
     check_trained(config.data)
     kind.check(config)
     _check_network(config, len(kind.classes))
+
+
+def _check_latent_network(config: TrainingConfig) -> None:
+    """What holds of networks that make latents, which so far have no condition."""
+    network = config.network
+    if network.in_channels != network.out_channels or network.map_channels or network.patch != 1:
+        raise ValueError(
+            "A network of latents has as many channels out as in, no maps and a patch of 1, and [network] has "
+            f"in_channels = {network.in_channels}, out_channels = {network.out_channels}, map_channels = "
+            f"{network.map_channels} and patch = {network.patch}; correct them."
+        )
+    multiple = DOWNSCALE * 2 ** (len(network.channel_mult) - 1)
+    if config.image_size % multiple:
+        raise ValueError(
+            f"A VAE and this network halve a picture down to a {multiple}th, and image_size = {config.image_size} is "
+            f"no multiple of {multiple}; change image_size or channel_mult."
+        )
 
 
 def _check_modalities(modalities: tuple[str, ...]) -> None:

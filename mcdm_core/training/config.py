@@ -64,7 +64,8 @@ class OptimizerConfig:
     Attributes:
         steps: Optimizer steps.
         batch_size: Pictures a step.
-        learning_rate: Peak rate of AdamW.
+        learning_rate: Peak rate.
+        muon: Train inner weights by Muon, all others by Adam; otherwise everything by AdamW.
         warmup: Steps of linear warm-up.
         decay_from: Fraction of the run after which the rate falls linearly to zero.
         ema: Decay of the weight average (ramped up over the first steps).
@@ -76,6 +77,7 @@ class OptimizerConfig:
     steps: int = 4000
     batch_size: int = 32
     learning_rate: float = 4e-4
+    muon: bool = False
     warmup: int = 200
     decay_from: float = 0.6
     ema: float = 0.998
@@ -121,9 +123,10 @@ class TrainingConfig:
         optimizer: Training.
         report: What is logged.
         start: Expert file to start from, relative to the configuration file; empty for random weights.
+        vae: File of a VAE whose latents the network makes, relative to the configuration file; none for pixels.
         schedule: Name of the noise schedule.
         prediction: What the network predicts.
-        image_size: Side in pixels.
+        image_size: Side in pixels, also where the network makes latents.
         half: Write the weights in half precision, which is enough for sampling.
         card: Licence, attribution and whatever else belongs on the expert's card.
     """
@@ -134,6 +137,7 @@ class TrainingConfig:
     optimizer: OptimizerConfig = OptimizerConfig()
     report: ReportConfig = ReportConfig()
     start: str = ""
+    vae: str | None = None
     schedule: str = "cosine"
     prediction: str = "v"
     image_size: int = 64

@@ -1,13 +1,14 @@
 """What a kind of data knows: how to check a configuration, to make its pictures ready, and to describe them."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..networks.text_tower import TextTower, TextTowerConfig
 from .config import DataConfig, DualEncoderConfig, TrainingConfig
 from .pairs import CaptionedPictures
-from .sources import Source
+from .sources import Pictures, Source
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,19 @@ class Prepared:
     source: Source
     held_out: Source
     text_tower: TextTower | None = None
+
+
+@dataclass(frozen=True)
+class PreparedPictures:
+    """What a VAE and networks of its latents are trained on.
+
+    Attributes:
+        training: What a part of the pictures is called → the pictures of it that are trained on.
+        held_out: The same parts, pictures that are not trained on.
+    """
+
+    training: Mapping[str, Pictures]
+    held_out: Mapping[str, Pictures]
 
 
 @dataclass(frozen=True)
@@ -90,4 +104,31 @@ class DataKind(ABC):
         raise ValueError(
             f"Expected pictures with captions and got data of kind {self.name!r}, which have none; name a folder of "
             "pairs as path."
+        )
+
+    def check_pictures(self, data: DataConfig) -> None:
+        """Check data whose pictures are trained on without conditions, by a VAE or a network of its latents.
+
+        Raises:
+            ValueError: It does not fit, or this kind has no such pictures.
+        """
+        raise self._without_pictures()
+
+    def prepare_pictures(self, data: DataConfig, size: int, held_out: int, base: Path) -> PreparedPictures:
+        """Make pictures ready; a kind that has any overrides this and `check_pictures`.
+
+        Args:
+            data: The section.
+            size: Side in pixels.
+            held_out: Pictures of each part that are held out.
+            base: Folder that its path is relative to.
+
+        Raises:
+            ValueError: The pictures cannot be used, or this kind has none.
+        """
+        raise self._without_pictures()
+
+    def _without_pictures(self) -> ValueError:
+        return ValueError(
+            f"A VAE and networks of its latents cannot be trained on data of kind {self.name!r}; choose another kind."
         )

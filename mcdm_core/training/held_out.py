@@ -1,11 +1,13 @@
 """What a run shows of itself on pictures it does not train on: a loss, and samples beside their conditions."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from ..expert.condition import Condition
 from ..expert.expert import Expert
@@ -21,6 +23,10 @@ from .sources import Source
 
 log = logging.getLogger(__name__)
 
+Decode = Callable[[Tensor], Tensor]
+"""Samples, (B, C, h, w) → pictures in −1…1, (B, 3, H, W)."""
+
+_TILE = 128  # smallest side of a picture in the grid of samples
 _STREAM = 1 << 32  # steps stay below, so that held-out noise is never that of a training step
 _COLUMNS = ("condition", "sample", "held-out\npicture")
 
@@ -33,13 +39,22 @@ class HeldOutReport:
         source: Held-out pictures.
         objective: What the run minimizes.
         folder: The run's folder, which gets `held_out.csv` and `samples_STEP.png`.
+        decode: Makes pictures of samples that are latents; None where samples are pictures.
     """
 
-    def __init__(self, config: TrainingConfig, source: Source, objective: Objective, folder: Path):
+    def __init__(
+        self,
+        config: TrainingConfig,
+        source: Source,
+        objective: Objective,
+        folder: Path,
+        decode: Decode | None = None,
+    ):
         self.config = config
         self.source = source
         self.objective = objective
         self.folder = folder
+        self.decode = decode
         self.log = CsvLog(folder / "held_out.csv", "step", "modality", "loss")
 
     @torch.no_grad()
@@ -57,7 +72,9 @@ class HeldOutReport:
             if self.config.report.samples:
                 rows += self._samples(network, modality)
         if rows:
-            labelled_grid(_COLUMNS, rows).save(self.folder / f"samples_{step:06d}.png")
+            labelled_grid(_COLUMNS, rows, max(_TILE, self.config.image_size)).save(
+                self.folder / f"samples_{step:06d}.png"
+            )
         mean = float(np.mean(losses))
         log.info("%s step %d: held-out loss %.4f", self.config.name, step, mean)
         return mean
@@ -76,12 +93,16 @@ class HeldOutReport:
             self.objective.schedule,
             self.objective.prediction,
             image_size=self.config.image_size,
+            channels=x0.shape[1],
+            clamp_x0=self.decode is None,
             name=self.config.name,
         )
         weight = 1.0 if modality is None else report.weight
         terms = [Term(expert, condition, null_rows(condition), weight=weight)]
         with torch.autocast("cpu", torch.bfloat16, enabled=self.objective.autocast):
             samples = sample_product(terms, noise, str(report.sample_steps))
+        if self.decode is not None:
+            samples, x0 = self.decode(samples), self.decode(x0)
         return [[_tile(condition, i), to_picture(samples[i]), to_picture(x0[i])] for i in range(len(x0))]
 
     def _generator(self) -> np.random.Generator:

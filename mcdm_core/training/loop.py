@@ -94,6 +94,8 @@ def deciding(config: RunConfig) -> dict[str, Any]:
     values = {name: value for name, value in asdict(config).items() if name not in _WITHOUT_INFLUENCE}
     if config.data.kind == "folder":
         values["report"] = {"held_out": config.report.held_out_count}  # they are taken out of the folder
+    if not config.optimizer.muon:
+        del values["optimizer"]["muon"]  # states of earlier versions don't say it
     read_back: dict[str, Any] = json.loads(json.dumps(values))
     return read_back
 

@@ -1,5 +1,6 @@
 """One training run, from its configuration to the expert file."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from ..checkpoints import load_expert, save_expert
@@ -11,6 +12,7 @@ from .config import TrainingConfig, load_config
 from .data_kind import DataKind, Prepared
 from .embeddings import check_tower
 from .kinds import kind_named
+from .latents import LatentSpace
 from .loop import goes_on
 from .trainer import Trainer
 
@@ -34,11 +36,19 @@ def train_expert(config_path: Path, runs: Path, resume: str | None = None) -> Pa
     config = load_config(config_path)
     check_config(config)
     folder, base, kind = runs / config.name, config_path.parent, kind_named(config.data.kind)
+    space = LatentSpace(base / config.vae) if config.vae is not None else None
+    if space is not None:
+        config = replace(config, vae=space.key)  # so that a state does not go on with the latents of another VAE
     resumed = goes_on(folder, resume)
     begin = None if resumed else _load_beginning(config, base, resume)
     own_tower = getattr(begin[0].encoder, "tower", None) if begin and begin[1] else None
-    prepared = kind.prepare(config, base, runs / "data", own_tower)
-    trainer = Trainer(config, prepared.source, prepared.held_out, folder)
+    cache = runs / "data"
+    if space is None:
+        prepared = kind.prepare(config, base, cache, own_tower)
+    else:
+        prepared = _prepare_latents(config, base, cache, kind, space)
+    decode = None if space is None else space.decode
+    trainer = Trainer(config, prepared.source, prepared.held_out, folder, decode)
     if resumed:
         trainer.resume()
     elif begin is not None:
@@ -67,6 +77,17 @@ def _load_start(path: Path) -> Expert:
     if not path.exists():
         raise ValueError(f"Expected an expert file to start from at {path} and there is none; train it first.")
     return load_expert(path)
+
+
+def _prepare_latents(config: TrainingConfig, base: Path, cache: Path, kind: DataKind, space: LatentSpace) -> Prepared:
+    if config.network.in_channels != space.channels:
+        raise ValueError(
+            f"The VAE's latents have {space.channels} channels and [network] has in_channels = "
+            f"{config.network.in_channels}; set in_channels and out_channels to {space.channels}."
+        )
+    pictures = kind.prepare_pictures(config.data, config.image_size, config.report.held_out_count, base)
+    training, held_out = (space.source(sets.values(), cache) for sets in (pictures.training, pictures.held_out))
+    return Prepared(training, held_out)
 
 
 def condition_spec(modalities: tuple[str, ...], text_tower: TextTower | None, classes: tuple[str, ...]) -> dict:
@@ -102,5 +123,6 @@ def describe(trainer: Trainer, prepared: Prepared, kind: DataKind) -> ExpertMeta
             "steps": trainer.step,
             "seed": config.optimizer.seed,
             "data": kind.describe(config.data, len(prepared.source)),
+            **({} if config.vae is None else {"vae": config.vae}),
         },
     )

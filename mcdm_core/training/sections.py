@@ -13,13 +13,19 @@ def _dual_encoder(config_path: Path, runs: Path, resume: str | None) -> Path:
     return train_from_config(config_path, runs)  # it takes minutes, and keeps no state to resume from
 
 
+def _autoencoder(config_path: Path, runs: Path, resume: str | None) -> Path:
+    from .autoencoder import train_autoencoder
+
+    return train_autoencoder(config_path, runs, resume)
+
+
 def _expert(config_path: Path, runs: Path, resume: str | None) -> Path:
     from .run import train_expert
 
     return train_expert(config_path, runs, resume)
 
 
-_TRAININGS: dict[str, Training] = {"dual_encoder": _dual_encoder}
+_TRAININGS: dict[str, Training] = {"dual_encoder": _dual_encoder, "autoencoder": _autoencoder}
 
 
 def register_section(section: str, training: Training) -> None:

@@ -1,7 +1,9 @@
 """Sources of training batches: pictures with the conditions they are trained on."""
 
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -20,6 +22,26 @@ class Source(Protocol):
 
     def batch(self, modality: str | None, size: int, rng: np.random.Generator) -> tuple[Tensor, Condition]:
         """`size` pictures in [−1, 1], shape (B, 3, H, W), and the named condition of each."""
+        ...
+
+
+class Pictures(Protocol):
+    """Pictures without conditions, as a VAE and networks of its latents are trained on."""
+
+    @property
+    def name(self) -> str:
+        """Tells them from all others, also from the same at another size; part of a file's name."""
+
+    def __len__(self) -> int:
+        """Number of pictures."""
+        ...
+
+    def load(self, cache: Path) -> np.ndarray:
+        """All of them, uint8, (N, H, W, 3): made now, or read from the folder `cache`."""
+        ...
+
+    def chunks(self) -> Iterator[np.ndarray]:
+        """All of them, made now, in parts (n, H, W, 3): what is encoded need not be held or kept."""
         ...
 
 

@@ -9,12 +9,14 @@ from torch import Tensor, nn
 from ..diffusion.prediction import prediction_named
 from ..networks import UNet
 from .config import TrainingConfig
-from .held_out import HeldOutReport
+from .held_out import Decode, HeldOutReport
 from .loop import TrainingRun, learning_rate_factor
+from .muon import Muon
 from .objective import Objective, trained_schedule
 from .sources import Source
 
 STEM = "input_blocks.0.0.weight"
+_ENDS = ("input_blocks.0.", "out.", "label_emb.", "pooled_proj.")  # layers that touch samples or conditions
 
 
 def adapt_state(state: dict[str, Tensor], network: UNet) -> dict[str, Tensor]:
@@ -56,13 +58,16 @@ class Trainer(TrainingRun[TrainingConfig, UNet]):
         source: Its batches.
         held_out: Pictures it does not train on.
         folder: Where its state and its logs are kept.
+        decode: Makes pictures of samples, see `HeldOutReport`.
     """
 
-    def __init__(self, config: TrainingConfig, source: Source, held_out: Source, folder: Path):
+    def __init__(
+        self, config: TrainingConfig, source: Source, held_out: Source, folder: Path, decode: Decode | None = None
+    ):
         self.objective = Objective(
             trained_schedule(config.schedule), prediction_named(config.prediction), config.optimizer.autocast
         )
-        super().__init__(config, source, HeldOutReport(config, held_out, self.objective, folder), folder)
+        super().__init__(config, source, HeldOutReport(config, held_out, self.objective, folder, decode), folder)
 
     def make_network(self) -> UNet:
         """See `TrainingRun`."""
@@ -71,6 +76,8 @@ class Trainer(TrainingRun[TrainingConfig, UNet]):
     def make_optimizer(self) -> torch.optim.Optimizer:
         """See `TrainingRun`."""
         rate = self.config.optimizer.learning_rate
+        if self.config.optimizer.muon:
+            return Muon.of(self.network, _ENDS, rate)
         return torch.optim.AdamW(self.network.parameters(), lr=rate, betas=(0.9, 0.99), weight_decay=0.01)
 
     def start_from(self, state: dict[str, Tensor], step: int = 0) -> None:

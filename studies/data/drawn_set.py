@@ -1,8 +1,9 @@
 """Drawn training sets, kept on disk once they are drawn."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,31 +15,63 @@ from tqdm import tqdm
 log = logging.getLogger(__name__)
 
 
-def draw_set(
-    path: Path, names: Sequence[str], draw_one: Callable[[Any], tuple[np.ndarray, ...]], jobs: Sequence[Any]
-) -> dict[str, np.ndarray]:
-    """Draw every job on all cores, or read what an earlier run has drawn.
+CHUNK = 256  # pictures in memory where a set is not kept
 
-    Args:
-        path: The set's file, an npz; its name has to change with what is drawn.
-        names: Names of the arrays that a job is drawn as.
+
+@dataclass(frozen=True)
+class Drawings:
+    """A set that can be drawn; see `Pictures`.
+
+    Attributes:
+        name: Tells it from all sets that are drawn otherwise.
+        arrays: Names of what is drawn of each job, the picture first: "images", uint8, (size, size, 3).
         draw_one: Turns a job into these arrays; has to be importable, since it runs in other processes.
         jobs: One for each picture.
-
-    Returns:
-        Name → the arrays of all jobs, stacked.
     """
-    if not path.exists():
-        log.info("Drawing %d pictures into %s", len(jobs), path)
+
+    name: str
+    arrays: tuple[str, ...]
+    draw_one: Callable[[Any], tuple[np.ndarray, ...]]
+    jobs: Sequence[Any]
+
+    def __len__(self) -> int:
+        return len(self.jobs)
+
+    def draw(self, cache: Path) -> dict[str, np.ndarray]:
+        """Draw every job on all cores, or read from the folder `cache` what an earlier run has drawn.
+
+        Returns:
+            Name → the arrays of all jobs, stacked.
+        """
+        path = cache / f"{self.name}.npz"
+        if not path.exists():
+            log.info("Drawing %d pictures into %s", len(self), path)
+            with ProcessPoolExecutor() as pool:
+                drawing = pool.map(self.draw_one, self.jobs, chunksize=64)
+                drawn = list(tqdm(drawing, total=len(self), desc="drawing", unit="picture"))
+            stacked: dict[str, Any] = {name: np.stack([row[i] for row in drawn]) for i, name in enumerate(self.arrays)}
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial = path.with_suffix(".partial.npz")
+            np.savez(partial, **stacked)
+            partial.replace(path)  # an interrupted write must not pass for a set
+        with np.load(path) as stored:
+            return {name: stored[name] for name in self.arrays}
+
+    def load(self, cache: Path) -> np.ndarray:
+        """See `Pictures`."""
+        return self.draw(cache)["images"]
+
+    def chunks(self) -> Iterator[np.ndarray]:
+        """See `Pictures`."""
         with ProcessPoolExecutor() as pool:
-            drawn = list(tqdm(pool.map(draw_one, jobs, chunksize=64), total=len(jobs), desc="drawing", unit="picture"))
-        arrays: dict[str, Any] = {name: np.stack([row[i] for row in drawn]) for i, name in enumerate(names)}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial.npz")
-        np.savez(partial, **arrays)
-        partial.replace(path)  # an interrupted write must not pass for a set
-    with np.load(path) as stored:
-        return {name: stored[name] for name in names}
+            for first in range(0, len(self), CHUNK):
+                drawn = pool.map(self.draw_one, self.jobs[first : first + CHUNK], chunksize=16)
+                yield np.stack([arrays[0] for arrays in drawn])
+
+
+def size_suffix(size: int, usual: int) -> str:
+    """What a set's name ends on: nothing at the size that its kind is drawn at where no other is asked for."""
+    return "" if size == usual else f"_{size}"
 
 
 def channels_first(images: np.ndarray) -> Tensor:

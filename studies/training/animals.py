@@ -1,5 +1,6 @@
 """Drawn animals, by their class."""
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from mcdm_core.training.config import DataConfig, TrainingConfig
 from mcdm_core.training.data_kind import Prepared
 
 from ..data.animals import ANIMALS, DRAWING_VERSION, draw_animal, draw_background, stand_before
-from ..data.drawn_set import channels_first, draw_set
+from ..data.drawn_set import Drawings, channels_first, size_suffix
+from ..data.landscapes import IMAGE_SIZE
 from .drawn_kind import DrawnKind
 
 CLASSES = ("any animal", *ANIMALS)
@@ -57,13 +59,19 @@ class AnimalSet:
 
 def draw_animals(config: DataConfig, cache: Path) -> AnimalSet:
     """Draw the configured set on all cores, or read it from `cache`."""
-    path = cache / f"animals{DRAWING_VERSION}_{config.seed}_{config.count}.npz"
-    arrays = draw_set(path, ("images", "labels"), _draw_animal, range(config.seed, config.seed + config.count))
+    arrays = animal_drawings(config).draw(cache)
     return AnimalSet(channels_first(arrays["images"]), torch.from_numpy(arrays["labels"]))
 
 
-def _draw_animal(seed: int) -> tuple[np.ndarray, np.ndarray]:
+def animal_drawings(data: DataConfig, size: int = IMAGE_SIZE) -> Drawings:
+    """What a set of animals is drawn as: pictures and rows of `CLASSES`, "labels"."""
+    name = f"animals{DRAWING_VERSION}_{data.seed}_{data.count}{size_suffix(size, IMAGE_SIZE)}"
+    seeds = range(data.seed, data.seed + data.count)
+    return Drawings(name, ("images", "labels"), functools.partial(_draw_animal, size=size), seeds)
+
+
+def _draw_animal(seed: int, size: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     animal = draw_animal(rng)
-    image = stand_before(animal, draw_background(rng))
+    image = stand_before(animal, draw_background(rng, size))
     return image, np.int64(CLASSES.index(animal.name))

@@ -4,6 +4,7 @@ from mcdm_core.training.config import DataConfig, TrainingConfig
 from mcdm_core.training.data_kind import DataKind
 
 from ..data.landscapes import IMAGE_SIZE
+from .mixture import check_mixture
 from .sets import check_sets
 
 
@@ -29,6 +30,10 @@ class DrawnKind(DataKind):
                 "among them."
             )
         check_sets(config.data, config.report.held_out_count)
+
+    def check_pictures(self, data: DataConfig) -> None:
+        """See `DataKind`; only mixtures are drawn at any size, and the refusal says so."""
+        check_mixture(data)
 
     def describe(self, data: DataConfig, count: int) -> str:
         """See `DataKind`."""

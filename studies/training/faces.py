@@ -1,5 +1,6 @@
 """Drawn faces, by their maps, sketches and captions."""
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,8 +16,8 @@ from mcdm_core.training.embeddings import check_text_encoder, load_embeddings
 from mcdm_core.training.pairs import HELD_OUT
 from mcdm_core.training.sources import PictureSet, Source
 
-from ..data.drawn_set import channels_first, draw_set
-from ..data.faces import DRAWING_VERSION, Frequencies, draw_face, render_face
+from ..data.drawn_set import Drawings, channels_first, size_suffix
+from ..data.faces import DRAWING_VERSION, IMAGE_SIZE, Frequencies, draw_face, render_face
 from .drawn_kind import DrawnKind
 from .face_pairs import draw_pairs
 from .sets import PictureSets
@@ -67,13 +68,9 @@ def draw_faces(config: DataConfig, cache: Path, embed: Callable[[Tensor], Tensor
 
 
 def _draw_faces(config: DataConfig, cache: Path, embed: Callable[[Tensor], Tensor] | None) -> PictureSet:
-    maps = tuple(m for m in config.modalities if m in ("hair", "skin"))
-    leading = "_".join(f"{k}-{v}" for k, v in sorted(config.leading.items())) or "uniform"
-    path = cache / f"faces{DRAWING_VERSION}_{config.seed}_{config.count}_{'-'.join(maps) or 'plain'}_{leading}.npz"
-    jobs = [(config.seed + i, config.leading, maps) for i in range(config.count)]
-    arrays = draw_set(path, ("images", *maps), _draw_one, jobs)
+    arrays = face_drawings(config).draw(cache)
     images = channels_first(arrays["images"])
-    tensors = {name: torch.from_numpy(arrays[name]) for name in maps}
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items() if name != "images"}
     if "sketch" in config.modalities:
         tensors["sketch"] = torch.from_numpy(
             np.stack([255 * edges(image).astype(np.uint8) for image in images.permute(0, 2, 3, 1).numpy()])
@@ -82,8 +79,18 @@ def _draw_faces(config: DataConfig, cache: Path, embed: Callable[[Tensor], Tenso
     return PictureSet(images, in_order, embed(images) if embed else None, config.embedding_noise)
 
 
-def _draw_one(job: tuple[int, dict[str, str], tuple[str, ...]]) -> tuple[np.ndarray, ...]:
+def face_drawings(data: DataConfig, size: int = IMAGE_SIZE) -> Drawings:
+    """What a set of faces is drawn as: pictures and, of the modalities, the maps, each uint8, (size, size)."""
+    maps = tuple(m for m in data.modalities if m in ("hair", "skin"))
+    leading = "_".join(f"{k}-{v}" for k, v in sorted(data.leading.items())) or "uniform"
+    name = f"faces{DRAWING_VERSION}_{data.seed}_{data.count}_{'-'.join(maps) or 'plain'}_{leading}"
+    jobs = [(seed, data.leading, maps) for seed in range(data.seed, data.seed + data.count)]
+    draw_one = functools.partial(_draw_face, size=size)
+    return Drawings(name + size_suffix(size, IMAGE_SIZE), ("images", *maps), draw_one, jobs)
+
+
+def _draw_face(job: tuple[int, dict[str, str], tuple[str, ...]], size: int) -> tuple[np.ndarray, ...]:
     seed, leading, maps = job
     face = draw_face(np.random.default_rng(seed), Frequencies(leading))
-    rendering = render_face(face, maps)
+    rendering = render_face(face, maps, size)
     return (rendering.image, *(rendering.maps[name] for name in maps))

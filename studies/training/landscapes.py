@@ -1,5 +1,6 @@
 """Drawn landscapes, by their captions. No caption is stored: each batch words its captions anew."""
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +14,9 @@ from mcdm_core.training.config import DataConfig, TrainingConfig
 from mcdm_core.training.data_kind import Prepared
 from mcdm_core.training.embeddings import check_embedding
 
-from ..data.drawn_set import channels_first, draw_set
+from ..data.drawn_set import Drawings, channels_first, size_suffix
 from ..data.landscape_captions import landscape_caption
-from ..data.landscapes import ATTRIBUTES, DRAWING_VERSION, draw_landscape, render_landscape
+from ..data.landscapes import ATTRIBUTES, DRAWING_VERSION, IMAGE_SIZE, draw_landscape, render_landscape
 from .drawn_kind import DrawnKind
 from .landscape_tower import landscape_tower
 
@@ -68,15 +69,21 @@ class LandscapeSet:
 
 def draw_landscapes(config: DataConfig, cache: Path, tower: TextTower | None) -> LandscapeSet:
     """Draw the configured set on all cores, or read it from `cache`."""
-    path = cache / f"landscapes{DRAWING_VERSION}_{config.seed}_{config.count}.npz"
-    arrays = draw_set(path, ("images", "values"), _draw_landscape, range(config.seed, config.seed + config.count))
+    arrays = landscape_drawings(config).draw(cache)
     return LandscapeSet(channels_first(arrays["images"]), arrays["values"], tower)
 
 
-def _draw_landscape(seed: int) -> tuple[np.ndarray, np.ndarray]:
+def landscape_drawings(data: DataConfig, size: int = IMAGE_SIZE) -> Drawings:
+    """What a set of landscapes is drawn as: pictures and rows of their values, as in `LandscapeSet`."""
+    name = f"landscapes{DRAWING_VERSION}_{data.seed}_{data.count}{size_suffix(size, IMAGE_SIZE)}"
+    seeds = range(data.seed, data.seed + data.count)
+    return Drawings(name, ("images", "values"), functools.partial(_draw_landscape, size=size), seeds)
+
+
+def _draw_landscape(seed: int, size: int) -> tuple[np.ndarray, np.ndarray]:
     landscape = draw_landscape(np.random.default_rng(seed))
     rows = [values.index(landscape.attributes[name]) for name, values in ATTRIBUTES.items()]
-    return render_landscape(landscape), np.array(rows)
+    return render_landscape(landscape, size), np.array(rows)
 
 
 def _attributes(rows: np.ndarray) -> dict[str, str]:

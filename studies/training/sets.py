@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -58,15 +59,24 @@ def check_sets(data: DataConfig, held_out: int) -> None:
             "set, or none."
         )
     for name, values in data.sets.items():
-        if unknown := sorted(values.keys() - _OF_SETS):
-            raise ValueError(f"[data.sets.{name}] has unknown names {unknown}; known are {sorted(_OF_SETS)}.")
-        check_types(DataConfig, values, f"[data.sets.{name}]")
+        check_values(name, values)
         if "seed" not in values:
             raise ValueError(
                 f"[data.sets.{name}] has no seed, and without one of its own it would share its pictures; add seed = "
                 "…, far from the other sets'."
             )
     _check_apart([data.of(name) for name in data.sets], held_out)
+
+
+def check_values(name: str, values: dict[str, Any]) -> None:
+    """Check the names and types in the section of one set, `[data.sets.name]`.
+
+    Raises:
+        ValueError: One is unknown or of another type.
+    """
+    if unknown := sorted(values.keys() - _OF_SETS):
+        raise ValueError(f"[data.sets.{name}] has unknown names {unknown}; known are {sorted(_OF_SETS)}.")
+    check_types(DataConfig, values, f"[data.sets.{name}]")
 
 
 def _check_apart(sets: list[DataConfig], held_out: int) -> None:

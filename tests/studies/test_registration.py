@@ -42,6 +42,7 @@ def archive(tmp_path_factory):
     write_config(folder / "faces.toml", data='kind = "faces"\nmodalities = ["hair"]', network="map_channels = 1")
     (folder / "gan.toml").write_text('name = "gan"\n[gan]\n', encoding="utf-8")
     (folder / "encoder.toml").write_text("[dual_encoder]\nsteps = 1\n", encoding="utf-8")
+    (folder / "vae.toml").write_text('name = "vae"\n[autoencoder]\n[data]\nkind = "mixture"\n', encoding="utf-8")
     return folder
 
 
@@ -62,6 +63,7 @@ def test_where_the_studies_are_missing_a_sentence_says_so(archive, path):
         "train faces.toml": "drawn faces",
         "train gan.toml": "a section [gan]",
         "train encoder.toml": "drawn faces",
+        "train vae.toml": "a mixture of drawings",
     }
     found = json.loads(run_python(archive, "-c", COMMANDS, *wanted, path=path))
     assert found == [

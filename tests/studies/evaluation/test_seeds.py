@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 import pytest
 
+from mcdm_core.training.autoencoder_config import load_autoencoder_config
 from mcdm_core.training.config import DataConfig, load_config, load_dual_encoder_config, read_toml
 from mcdm_core.training.pairs import HELD_OUT
 from studies.baselines.config import load_gan_config
-from studies.evaluation import animals, caption_reader, features, mouth
+from studies.evaluation import animals, caption_reader, features, mouth, reconstructions
 from studies.evaluation.config import load_evaluation
 from studies.evaluation.held_out import compared_seeds
 
@@ -33,7 +34,8 @@ def trained_on(path: Path) -> set[Seeds]:
     if "dual_encoder" in sections:
         encoder = load_dual_encoder_config(path)
         return {Seeds(encoder.seed, encoder.seed + encoder.count + HELD_OUT, "dual encoder")}
-    config = load_gan_config(path) if "gan" in sections else load_config(path)
+    load = {"gan": load_gan_config, "autoencoder": load_autoencoder_config}
+    config = next((load[name] for name in load if name in sections), load_config)(path)
     sets = [config.data.of(name) for name in config.data.sets] or [config.data]
     return {_seeds(data, config.report.held_out_count) for data in sets}
 
@@ -67,6 +69,12 @@ def measured_on(path: Path) -> set[Seeds]:
     }
 
 
+RECONSTRUCTED = {
+    Seeds(first, first + reconstructions.COUNT, f"reconstructed {kind}")
+    for kind, first in reconstructions.FIRST_SEEDS.items()
+}
+
+
 def overlap(one: Seeds, other: Seeds) -> bool:
     return one.first < other.end and other.first < one.end
 
@@ -74,7 +82,7 @@ def overlap(one: Seeds, other: Seeds) -> bool:
 def test_nothing_is_trained_on_twice_nor_measured_on_what_was_trained_on():
     trained = set().union(NETWORKS, *map(trained_on, TRAININGS))
     assert [pair for pair in combinations(sorted(trained), 2) if overlap(*pair)] == []
-    measured = set().union(*map(measured_on, EVALUATIONS))
+    measured = RECONSTRUCTED.union(*map(measured_on, EVALUATIONS))
     assert [(one, other) for one in sorted(trained) for other in sorted(measured) if overlap(one, other)] == []
 
 
@@ -93,4 +101,4 @@ def test_distances_are_measured_to_other_pictures(path):
 def test_all_configurations_are_looked_at():
     purposes = {seeds.purpose for path in TRAININGS for seeds in trained_on(path)}
     assert {"dual encoder", "training on faces and ('hair',)", "training on animals and ('class',)"} <= purposes
-    assert {"gan", "joint", "start", "landscapes"} <= {path.stem for path in TRAININGS}
+    assert {"gan", "joint", "start", "landscapes", "vae", "start256"} <= {path.stem for path in TRAININGS}

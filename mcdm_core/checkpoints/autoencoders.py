@@ -1,0 +1,154 @@
+"""Files of VAEs: safetensors with the keys and shapes of TAESD, which ComfyUI's own VAE loader opens.
+
+A narrow network is written 64 channels wide, its further channels zeros: the identities and rectifiers between the
+convolutions keep zeros, so that the wide network computes what the narrow one does. The header's metadata has one key,
+"mcdm_vae", which says how wide the trained part is: `load_autoencoder` reads that alone, at a fraction of the cost.
+"""
+
+import copy
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ..networks.autoencoder import LEVELS, WIDTH, Autoencoder, AutoencoderConfig, LatentNorm
+from .recognition.recognize import difference
+from .safe_reading import CheckpointError, read_checkpoint
+
+METADATA_KEY = "mcdm_vae"
+FORMAT = 1
+
+_PREFIXES = {"encoder.": "taesd_encoder.", "decoder.": "taesd_decoder."}
+_SCALE = {"vae_scale": 1.0, "vae_shift": 0.0}  # TAESD's: between its latents and those that a diffusion model sees
+
+
+@torch.no_grad()
+def folded(autoencoder: Autoencoder) -> Autoencoder:
+    """The same network with the norm of its latents moved into the encoder's last convolution.
+
+    Args:
+        autoencoder: A network as it was trained; one without a norm is copied.
+
+    Returns:
+        A copy whose norm is the identity; what its encoder computes is that of the original in evaluation mode.
+    """
+    plain = copy.deepcopy(autoencoder)
+    norm, last = plain.norm, plain.encoder[-1]
+    if isinstance(norm, LatentNorm) and isinstance(last, nn.Conv2d):
+        assert last.bias is not None
+        factor = 1 / norm.deviation.double()
+        last.weight.copy_(last.weight * factor.view(-1, 1, 1, 1))
+        last.bias.copy_((last.bias - norm.mean.double()) * factor)
+        plain.norm = nn.Identity()
+    return plain
+
+
+@torch.no_grad()
+def resized(autoencoder: Autoencoder, widths: tuple[int, ...]) -> Autoencoder:
+    """The same network with other widths: added channels are zeros, channels beyond the new width are left out.
+
+    What it computes stays the same as long as the channels left out are such zeros.
+
+    Args:
+        autoencoder: A network whose norm is folded.
+        widths: Channels of each level, the finest first.
+    """
+    result = Autoencoder(AutoencoderConfig(widths, autoencoder.config.latent_channels))
+    result.norm = nn.Identity()
+    sources = dict(autoencoder.named_parameters())
+    for name, target in result.named_parameters():
+        source = sources[name]
+        shared = tuple(slice(min(own, other)) for own, other in zip(source.shape, target.shape, strict=True))
+        target.zero_()[shared] = source[shared]
+    return result.to(sources["decoder.1.weight"].dtype).eval().requires_grad_(False)
+
+
+def save_autoencoder(path: str | os.PathLike, autoencoder: Autoencoder, card: dict | None = None) -> None:
+    """Write a VAE in half precision.
+
+    Args:
+        path: File to write; it appears only when complete.
+        autoencoder: The network as it was trained.
+        card: Data, licence, steps, whatever belongs beside it; plain values.
+    """
+    wide = resized(folded(autoencoder), (WIDTH,) * LEVELS)
+    tensors = {_file_key(name): tensor.half().contiguous() for name, tensor in wide.state_dict().items()}
+    tensors |= {name: torch.tensor(value).half() for name, value in _SCALE.items()}
+    header = {"format": FORMAT, "widths": list(autoencoder.config.widths), "card": card or {}}
+    partial = Path(f"{os.fspath(path)}.partial")
+    save_file(tensors, partial, metadata={METADATA_KEY: json.dumps(header)})
+    partial.replace(path)
+
+
+def load_autoencoder(path: str | os.PathLike) -> Autoencoder:
+    """A VAE from its file: on the CPU, in float32, in evaluation mode, without gradients, its norm folded.
+
+    Example:
+        >>> vae = load_autoencoder("vae/mcdm_vae.safetensors")
+        >>> latents = vae.encode(pictures)  # (B, 3, 256, 256) in −1…1 to (B, 4, 32, 32)
+
+    Args:
+        path: A file of `save_autoencoder`, or any of TAESD's keys and shapes, both halves in one file.
+
+    Raises:
+        CheckpointError: The file is damaged, or is no such VAE.
+        FileNotFoundError: There is no such file.
+    """
+    tensors, text = read_checkpoint(path, METADATA_KEY)
+    name = Path(path).name
+    state = _network_state(tensors, name)
+    wide = Autoencoder(AutoencoderConfig(latent_channels=state["decoder.1.weight"].shape[1]))
+    wide.norm = nn.Identity()
+    expected, found = ({k: tuple(v.shape) for k, v in part.items()} for part in (wide.state_dict(), state))
+    if problem := difference(expected, found, "the VAE's"):
+        raise CheckpointError(f"{name} {problem}; it is no VAE that can be used here, so choose another file.")
+    wide.load_state_dict(state)
+    return resized(wide, _widths(text, name))
+
+
+def encoder_key(autoencoder: Autoencoder) -> str:
+    """Twelve hexadecimal digits that tell an encoder, as it was loaded from its file, from all others."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(autoencoder.encoder.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.half().numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
+def _file_key(name: str) -> str:
+    half = name.split(".")[0] + "."
+    return _PREFIXES[half] + name.removeprefix(half)
+
+
+def _network_state(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    """The tensors by the names of `Autoencoder`, its scale and shift checked."""
+    state = {
+        own + key.removeprefix(stored): tensor.float()
+        for own, stored in _PREFIXES.items()
+        for key, tensor in tensors.items()
+        if key.startswith(stored)
+    }
+    if "decoder.1.weight" not in state:
+        raise CheckpointError(f"{name} is no VAE of TAESD's layers; choose one that a [autoencoder] run has written.")
+    if any(float(tensors.get(key, torch.tensor(value))) != value for key, value in _SCALE.items()):
+        raise CheckpointError(f"{name} scales its latents, and here they are used as they are; choose another file.")
+    return state
+
+
+def _widths(text: str | None, name: str) -> tuple[int, ...]:
+    """How wide the trained part is; all of it where the file does not say."""
+    if text is None:
+        return (WIDTH,) * LEVELS
+    try:
+        header = json.loads(text)
+        if header["format"] == FORMAT:
+            return AutoencoderConfig(tuple(header["widths"])).widths
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{name} has a description that cannot be used ({error}); write it again.") from None
+    raise CheckpointError(
+        f"{name} is of format {header['format']} and this version reads format {FORMAT}; update the pack."
+    )

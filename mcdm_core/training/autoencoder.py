@@ -1,0 +1,205 @@
+"""Trains a VAE on crops of pictures, and writes it as a file that ComfyUI opens."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from ..checkpoints.autoencoders import save_autoencoder
+from ..expert.condition import Condition
+from ..networks.autoencoder import Autoencoder, LatentNorm
+from .autoencoder_config import AutoencoderTrainingConfig, ObjectiveConfig, load_autoencoder_config
+from .autoencoder_report import AutoencoderReport
+from .kinds import kind_named
+from .loop import TrainingRun, goes_on, learning_rate_factor
+from .muon import Muon
+from .sources import Pictures, Source
+
+_LAYOUT = torch.channels_last  # a third faster on a CPU
+_ENDS = ("encoder.0.", "encoder.14.", "decoder.1.", "decoder.19.")  # layers that touch colours or latents
+
+
+@dataclass(frozen=True)
+class Crops:
+    """Pictures in memory that are cut anew for every batch.
+
+    Attributes:
+        images: uint8, (N, 3, H, W).
+        size: Side of the squares cut out of them.
+    """
+
+    images: Tensor
+    size: int
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def batch(self, modality: str | None, size: int, rng: np.random.Generator) -> tuple[Tensor, Condition]:
+        """See `Source`; there is no condition."""
+        rows = rng.integers(0, len(self.images), size).tolist()
+        tops = rng.integers(0, self.images.shape[2] - self.size + 1, size).tolist()
+        lefts = rng.integers(0, self.images.shape[3] - self.size + 1, size).tolist()
+        crops = [
+            self.images[row, :, top : top + self.size, left : left + self.size]
+            for row, top, left in zip(rows, tops, lefts, strict=True)
+        ]
+        return torch.stack(crops).float() / 127.5 - 1, Condition()
+
+
+def reconstruction_loss(output: Tensor, pictures: Tensor, weights: ObjectiveConfig) -> Tensor:
+    """How much reconstructions differ, in their colours and in their steps from pixel to pixel.
+
+    Flat areas and edges are what drawings consist of. Squares alone blur an edge rather than risk misplacing it; steps
+    between neighbours are wrong wherever an edge is blurred or a flat area isn't flat.
+
+    Args:
+        output: Reconstructions, shape (B, 3, H, W), not clipped.
+        pictures: What they should be, −1…1, of the same shape.
+        weights: Of the terms.
+    """
+    difference = output - pictures
+    across, down = difference.diff(dim=3).abs().mean(), difference.diff(dim=2).abs().mean()
+    return (
+        weights.absolute * difference.abs().mean()
+        + weights.squares * difference.square().mean()
+        + weights.steps * (across + down)
+    )
+
+
+def distance_from_normal(latents: Tensor) -> Tensor:
+    """Squared mean, and squared difference of the deviation from 1, averaged over the channels of (B, C, h, w).
+
+    Without it the encoder would grow its latents to drown the noise on them.
+    """
+    spread, mean = torch.std_mean(latents, dim=(0, 2, 3))
+    return (mean.square() + (spread - 1).square()).mean()
+
+
+class AutoencoderTrainer(TrainingRun[AutoencoderTrainingConfig, Autoencoder]):
+    """One run of a VAE's configuration.
+
+    Args:
+        config: The run.
+        source: Its batches.
+        held_out: What a part of the pictures is called → uint8 pictures it does not train on, (N, 3, H, W).
+        folder: Where its state and its logs are kept.
+    """
+
+    def __init__(self, config: AutoencoderTrainingConfig, source: Source, held_out: dict[str, Tensor], folder: Path):
+        super().__init__(config, source, AutoencoderReport(config, held_out, folder), folder)
+
+    def make_network(self) -> Autoencoder:
+        """See `TrainingRun`."""
+        return Autoencoder(self.config.autoencoder).to(memory_format=_LAYOUT)  # type: ignore[call-overload]
+
+    def make_optimizer(self) -> torch.optim.Optimizer:
+        """See `TrainingRun`."""
+        return Muon.of(self.network, _ENDS, self.config.optimizer.learning_rate)
+
+    def train_step(self) -> tuple[float]:
+        """See `TrainingRun`."""
+        options = self.config.optimizer
+        pictures, _, rng = self.next_batch()
+        if self.step == self._encoder_steps:
+            self.network.encoder.load_state_dict(self.average.encoder.state_dict())  # it is the better one
+        loss = self._loss(pictures.contiguous(memory_format=_LAYOUT), rng)
+        for group in self.optimizer.param_groups:
+            group["lr"] = options.learning_rate * learning_rate_factor(self.step, options)
+        self.optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.optimizer.step()
+        self.finish_step()
+        self.average.norm.load_state_dict(self.network.norm.state_dict())  # measured, so not to be averaged
+        return (loss.item(),)
+
+    def _loss(self, pictures: Tensor, rng: np.random.Generator) -> Tensor:
+        """Of reconstructions through noise and, while the encoder learns, of the latents' mean and spread.
+
+        Then they are measured, with the encoder as it stays, and from then on corrected by the norm.
+        """
+        objective, options = self.config.objective, self.config.optimizer
+        learning = self.step < self._encoder_steps
+        with torch.autocast("cpu", torch.bfloat16, enabled=options.autocast):
+            with torch.set_grad_enabled(learning):
+                features = self.network.features(pictures)
+            if self._encoder_steps <= self.step < round(objective.measured_until * options.steps):
+                assert isinstance(self.network.norm, LatentNorm)
+                self.network.norm.measure(features)
+            latents = self.network.norm(features)
+            noise = torch.from_numpy(rng.standard_normal(latents.shape, dtype=np.float32))
+            output = self.network.decode(latents + objective.noise * noise)
+        loss = reconstruction_loss(output, pictures, objective)
+        return loss + objective.spread * distance_from_normal(latents) if learning else loss
+
+    @property
+    def _encoder_steps(self) -> int:
+        """Steps in which the encoder learns."""
+        return round(self.config.objective.encoder_until * self.config.optimizer.steps)
+
+    @property
+    def path(self) -> Path:
+        """The VAE's file."""
+        return self.folder / f"{self.config.name}.safetensors"
+
+    def save(self) -> None:
+        """See `TrainingRun`; the averaged weights are written beside the state, so that experts need not wait."""
+        super().save()
+        save_autoencoder(self.path, self.average, describe(self))
+
+
+def train_autoencoder(config_path: Path, runs: Path, resume: str | None = None) -> Path:
+    """Train the configured VAE and write its averaged weights.
+
+    Args:
+        config_path: The TOML file.
+        runs: Folder that gets a subfolder named after the run.
+        resume: None to begin; "state" to go on where the run stopped, or to begin where there is no state.
+
+    Returns:
+        The VAE's file.
+
+    Raises:
+        ValueError: The configuration is wrong, a saved state exists and `resume` was not given, or `resume` names a
+            file.
+    """
+    config = load_autoencoder_config(config_path)
+    folder, cache = runs / config.name, runs / "data"
+    if resume not in (None, "state"):
+        raise ValueError(f"A VAE goes on from its own state only and not from {resume}; use --resume without a file.")
+    resumed = goes_on(folder, resume)
+    pictures = kind_named(config.data.kind).prepare_pictures(
+        config.data, config.image_size, config.report.held_out_count, config_path.parent
+    )
+    images = torch.cat([*_in_memory(pictures.training, cache).values()])
+    held_out = _in_memory(pictures.held_out, cache)
+    trainer = AutoencoderTrainer(config, Crops(images, config.objective.crop), held_out, folder)
+    if resumed:
+        trainer.resume()
+    trainer.run(save_every=100)  # steps take a second or more
+    return trainer.path
+
+
+def _in_memory(sets: Mapping[str, Pictures], cache: Path) -> dict[str, Tensor]:
+    """Name → uint8 pictures of each part, (N, 3, H, W)."""
+    return {
+        name: rearrange(torch.from_numpy(pictures.load(cache)), "n h w c -> n c h w").contiguous()
+        for name, pictures in sets.items()
+    }
+
+
+def describe(trainer: AutoencoderTrainer) -> dict:
+    """The card of the VAE's file: how it was trained."""
+    config = trainer.config
+    return {
+        **config.card,
+        "steps": trainer.step,
+        "seed": config.optimizer.seed,
+        "image_size": config.image_size,
+        "objective": asdict(config.objective),
+        "data": kind_named(config.data.kind).describe(config.data, len(trainer.source)),
+    }

@@ -1,0 +1,100 @@
+"""What the training of a VAE is made of, read from a TOML file."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..networks.autoencoder import DOWNSCALE, AutoencoderConfig
+from .config import DataConfig, OptimizerConfig, ReportConfig, build, read_toml
+from .kinds import kind_named
+
+SECTION = "autoencoder"
+"""The section that tells such a configuration from others."""
+
+
+@dataclass(frozen=True)
+class ObjectiveConfig:
+    """What is minimized: differences between a picture and its reconstruction.
+
+    Attributes:
+        crop: Side of the square cut out of each picture, in pixels.
+        noise: Deviation of the noise on a latent, whose own is 1: a sampled latent is never quite right either.
+        absolute: Weight of mean absolute differences of colours, which are in −1…1.
+        squares: Weight of mean squared differences.
+        steps: Weight of mean absolute differences between steps from a pixel to its neighbours: edges.
+        spread: Weight of how far the channels of the latents are from mean 0 and deviation 1, while the encoder learns.
+        encoder_until: Fraction of the run after which the averaged encoder stays as it is and the decoder alone is
+            trained on. Experts can then be trained on the latents already, and steps cost a third less.
+        measured_until: Fraction after which also mean and deviation of the latents stay as they are.
+    """
+
+    crop: int = 128
+    noise: float = 0.05
+    absolute: float = 1.0
+    squares: float = 4.0
+    steps: float = 1.0
+    spread: float = 0.1
+    encoder_until: float = 0.3
+    measured_until: float = 0.32
+
+
+@dataclass(frozen=True)
+class AutoencoderTrainingConfig:
+    """One run.
+
+    Attributes:
+        name: Names the run's folder and the file.
+        autoencoder: Architecture.
+        data: Pictures, without conditions.
+        objective: What is minimized.
+        optimizer: As for experts, but that there is no condition to drop, and inner weights always train by Muon.
+        report: As for experts; `held_out` and `samples` are of each kind of picture.
+        image_size: Side of the pictures, in pixels.
+        card: Licence, attribution and whatever else belongs on the file's card.
+    """
+
+    name: str
+    autoencoder: AutoencoderConfig
+    data: DataConfig
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    report: ReportConfig = field(default_factory=ReportConfig)
+    image_size: int = 256
+    card: dict[str, str] = field(default_factory=dict)
+
+
+def load_autoencoder_config(path: Path) -> AutoencoderTrainingConfig:
+    """Read a configuration that has a section `[autoencoder]`.
+
+    Raises:
+        ValueError: The file is no TOML, a name in it is unknown or missing, a value is of another type, or its parts
+            don't fit each other.
+    """
+    values = read_toml(path)
+    sections = {
+        SECTION: AutoencoderConfig,
+        "data": DataConfig,
+        "objective": ObjectiveConfig,
+        "optimizer": OptimizerConfig,
+        "report": ReportConfig,
+    }
+    for name, kind in sections.items():
+        values[name] = build(kind, values.get(name, {}), f"[{name}] of {path.name}")
+    config: AutoencoderTrainingConfig = build(AutoencoderTrainingConfig, values, path.name)
+    kind_named(config.data.kind).check_pictures(config.data)
+    _check_sizes(config)
+    return config
+
+
+def _check_sizes(config: AutoencoderTrainingConfig) -> None:
+    crop, size = config.objective.crop, config.image_size
+    if crop % DOWNSCALE or size % DOWNSCALE or not 0 < crop <= size:
+        raise ValueError(
+            f"Pictures and what is cut out of them have sides of a multiple of {DOWNSCALE} pixels, and image_size = "
+            f"{size} and crop = {crop}; change them, the crop to no more than the picture."
+        )
+    if not 0 < config.objective.encoder_until < config.objective.measured_until <= 1:
+        raise ValueError(
+            f"The latents are measured once more when the encoder stays as it is, but encoder_until = "
+            f"{config.objective.encoder_until} and measured_until = {config.objective.measured_until}; make the second "
+            "larger, both of them fractions of the run."
+        )

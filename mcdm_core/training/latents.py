@@ -1,0 +1,118 @@
+"""Sources whose pictures are latents of a VAE: encoded once, and kept on disk in half precision."""
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from ..checkpoints.autoencoders import encoder_key, load_autoencoder
+from ..expert.condition import Condition
+from .sources import Pictures
+
+log = logging.getLogger(__name__)
+
+ENCODED_AT_ONCE = 8
+
+Conditions = Callable[[str, np.ndarray, np.random.Generator], Condition]
+"""(modality, rows of the set, source of randomness) → the condition of each of these rows."""
+
+
+@dataclass(frozen=True)
+class LatentSet:
+    """Latents in memory.
+
+    Attributes:
+        latents: Half precision, (N, C, h, w).
+        conditions: Of the same pictures; None where there are none.
+    """
+
+    latents: Tensor
+    conditions: Conditions | None = None
+
+    def __len__(self) -> int:
+        return len(self.latents)
+
+    def batch(self, modality: str | None, size: int, rng: np.random.Generator) -> tuple[Tensor, Condition]:
+        """See `Source`; latents instead of pictures, (B, C, h, w), each channel of mean 0 and deviation 1."""
+        rows = rng.integers(0, len(self.latents), size)
+        x0 = self.latents[torch.from_numpy(rows)].float()
+        if modality is None:
+            return x0, Condition()
+        assert self.conditions is not None
+        return x0, self.conditions(modality, rows, rng)
+
+
+class LatentSpace:
+    """A VAE, and what it makes of pictures.
+
+    Args:
+        path: The VAE's file.
+
+    Attributes:
+        key: Tells this encoder from others, whose latents are other ones; a better decoder changes nothing about it.
+
+    Raises:
+        ValueError: There is no such file, or it is no VAE.
+    """
+
+    def __init__(self, path: Path):
+        if not path.exists():
+            raise ValueError(f"Expected a VAE at {path} and there is none; train it first, or correct the path.")
+        autoencoder = load_autoencoder(path)
+        self.key = encoder_key(autoencoder)
+        self.autoencoder = autoencoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @property
+    def channels(self) -> int:
+        """Channels of a latent."""
+        return self.autoencoder.config.latent_channels
+
+    @torch.no_grad()
+    def encode(self, images: np.ndarray) -> np.ndarray:
+        """Latents of pictures.
+
+        Args:
+            images: uint8, (N, H, W, 3).
+
+        Returns:
+            Half precision, (N, C, H/8, W/8).
+        """
+        pictures = torch.from_numpy(images).permute(0, 3, 1, 2)
+        encoded = [self.autoencoder.encode(p.float() / 127.5 - 1).half() for p in pictures.split(ENCODED_AT_ONCE)]
+        return torch.cat(encoded).numpy()
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> Tensor:
+        """Pictures, (B, 3, 8·h, 8·w), −1…1 but for overshoot, of latents (B, C, h, w)."""
+        return torch.cat([self.autoencoder.decode(chunk) for chunk in latents.split(ENCODED_AT_ONCE)])
+
+    def source(self, sets: Iterable[Pictures], cache: Path) -> LatentSet:
+        """Latents of pictures without conditions, all sets one after the other.
+
+        Args:
+            sets: The pictures.
+            cache: Folder of what was encoded before.
+        """
+        return LatentSet(torch.from_numpy(np.concatenate([self._encoded(pictures, cache) for pictures in sets])))
+
+    def _encoded(self, pictures: Pictures, cache: Path) -> np.ndarray:
+        """Latents of a set, encoded while it is made or read from `cache`; the pictures are not kept."""
+        path = cache / f"{pictures.name}_{self.key}.npy"
+        if not path.exists():
+            log.info("Encoding %d pictures into %s", len(pictures), path)
+            encoded = []
+            with tqdm(total=len(pictures), desc="encoding", unit="picture") as bar:
+                for chunk in pictures.chunks():
+                    encoded.append(self.encode(chunk))
+                    bar.update(len(chunk))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial = path.with_suffix(".partial.npy")
+            np.save(partial, np.concatenate(encoded))
+            partial.replace(path)  # an interrupted write must not pass for a set
+        latents: np.ndarray = np.load(path)
+        return latents

@@ -1,0 +1,69 @@
+"""Mixtures of drawn pictures as a kind of data: of any size, without conditions."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from mcdm_core.networks.text_tower import TextTower
+from mcdm_core.training.config import DataConfig, TrainingConfig
+from mcdm_core.training.data_kind import DataKind, Prepared, PreparedPictures
+from mcdm_core.training.kinds import kind_named
+from mcdm_core.training.sources import Pictures, PictureSet
+
+from ..data.drawn_set import Drawings, channels_first
+from .animals import animal_drawings
+from .faces import face_drawings
+from .landscapes import landscape_drawings
+from .mixture import MIXTURE, check_mixture, parts_of
+
+_DRAWINGS: dict[str, Callable[[DataConfig, int], Drawings]] = {
+    "faces": face_drawings,
+    "landscapes": landscape_drawings,
+    "animals": animal_drawings,
+}
+
+
+class MixtureKind(DataKind):
+    """See `DataKind`."""
+
+    name = MIXTURE
+
+    def check(self, config: TrainingConfig) -> None:
+        """See `DataKind`."""
+        check_mixture(config.data)
+
+    def prepare(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> Prepared:
+        """See `DataKind`."""
+        pictures = self.prepare_pictures(config.data, config.image_size, config.report.held_out_count, base)
+        return Prepared(_in_memory(pictures.training, cache), _in_memory(pictures.held_out, cache))
+
+    def describe(self, data: DataConfig, count: int) -> str:
+        """See `DataKind`."""
+        return "; ".join(kind_named(kind).describe(part, part.count) for kind, part in parts_of(data).items())
+
+    def check_pictures(self, data: DataConfig) -> None:
+        """See `DataKind`."""
+        check_mixture(data)
+
+    def prepare_pictures(self, data: DataConfig, size: int, held_out: int, base: Path) -> PreparedPictures:
+        """See `DataKind`; they are drawn when they are asked for."""
+        training, beside = (
+            {kind: drawings_of(part, size) for kind, part in parts_of(each).items()}
+            for each in (data, data.beside(held_out))
+        )
+        return PreparedPictures(training, beside)
+
+
+def drawings_of(data: DataConfig, size: int) -> Drawings:
+    """What a set of faces, landscapes or animals is drawn as.
+
+    Args:
+        data: One kind; of the modalities of faces, maps are drawn with the picture.
+        size: Side in pixels.
+    """
+    return _DRAWINGS[data.kind](data, size)
+
+
+def _in_memory(sets: Mapping[str, Pictures], cache: Path) -> PictureSet:
+    return PictureSet(channels_first(np.concatenate([pictures.load(cache) for pictures in sets.values()])), {})

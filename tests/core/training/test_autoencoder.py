@@ -1,0 +1,139 @@
+"""Training of VAEs."""
+
+import csv
+import signal
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from mcdm_core.checkpoints.autoencoders import encoder_key, load_autoencoder
+from mcdm_core.networks.autoencoder import AutoencoderConfig
+from mcdm_core.training.autoencoder import (
+    AutoencoderTrainer,
+    Crops,
+    distance_from_normal,
+    reconstruction_loss,
+)
+from mcdm_core.training.autoencoder_config import AutoencoderTrainingConfig, ObjectiveConfig
+from mcdm_core.training.config import DataConfig, OptimizerConfig, ReportConfig
+
+SETTINGS = AutoencoderTrainingConfig(
+    "vae",
+    AutoencoderConfig((4, 4, 6, 8)),
+    DataConfig("folder", path="boxes"),
+    ObjectiveConfig(crop=16, encoder_until=0.5, measured_until=0.7),
+    OptimizerConfig(steps=6, batch_size=2, warmup=2, autocast=False),
+    ReportConfig(every=2, held_out_every=3, held_out=2, samples=1),
+    image_size=32,
+)
+
+
+@pytest.fixture
+def images():
+    """Two flat pictures with a box in each, uint8, (2, 3, 32, 32)."""
+    pictures = torch.full((2, 3, 32, 32), 40, dtype=torch.uint8)
+    pictures[0, 0, 4:20, 8:30] = 220
+    pictures[1, 1:, 10:28, 2:16] = 180
+    return pictures
+
+
+class Interrupting:
+    """A source that is interrupted while it makes a batch."""
+
+    def __init__(self, source, at):
+        self.source, self.at = source, at
+
+    def __len__(self):
+        return len(self.source)
+
+    def batch(self, modality, size, rng):
+        self.at -= 1
+        if self.at == 0:
+            signal.raise_signal(signal.SIGINT)
+        return self.source.batch(modality, size, rng)
+
+
+def rows(path):
+    return list(csv.DictReader(path.open(encoding="utf-8")))
+
+
+def test_an_interrupted_run_equals_an_uninterrupted_one(images, tmp_path):
+    def trainer(folder, at=0):
+        source = Interrupting(Crops(images, 16), at)
+        return AutoencoderTrainer(SETTINGS, source, {"boxes": images}, tmp_path / folder)
+
+    whole = trainer("whole")
+    whole.run()
+    interrupted = trainer("resumed", 3)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted.run()
+    resumed = trainer("resumed")
+    resumed.resume()
+    assert resumed.step == 3
+    resumed.run()
+    for name in ("network", "average"):
+        expected, actual = (getattr(run, name).state_dict() for run in (whole, resumed))
+        assert all(torch.equal(expected[key], actual[key]) for key in expected)
+
+
+def test_the_latents_are_measured_after_the_encoder_is_fixed_and_final_then(images, tmp_path):
+    trainer = AutoencoderTrainer(SETTINGS, Crops(images, 16), {"boxes": images}, tmp_path)
+    measured, keys = [], []
+    for _ in range(6):
+        trainer.train_step()
+        measured.append(trainer.network.norm.mean.clone())
+        assert torch.equal(trainer.average.norm.mean, measured[-1])
+        trainer.save()
+        keys.append(encoder_key(load_autoencoder(trainer.path)))
+    changes = [not torch.equal(one, other) for one, other in pairwise(measured)]
+    assert changes == [False, False, True, False, False]  # the encoder learns for three steps and is measured for one
+    assert [one != other for one, other in pairwise(keys)] == [True, True, True, False, False]
+    assert trainer.network.norm.batches == 1
+    for one, other in zip(trainer.network.encoder.parameters(), trainer.average.encoder.parameters(), strict=True):
+        assert torch.equal(one, other)
+    decoders = zip(trainer.network.decoder.parameters(), trainer.average.decoder.parameters(), strict=True)
+    assert not all(torch.equal(one, other) for one, other in decoders)
+
+
+def test_a_short_training_learns_to_reconstruct(images, tmp_path):
+    optimizer = replace(SETTINGS.optimizer, steps=150, ema=0.9, learning_rate=3e-3)
+    settings = replace(SETTINGS, optimizer=optimizer, report=replace(SETTINGS.report, every=10, held_out_every=0))
+    trainer = AutoencoderTrainer(settings, Crops(images, 16), {"boxes": images}, tmp_path)
+    trainer.run()
+    losses = [float(row["loss"]) for row in rows(tmp_path / "loss.csv")]
+    assert losses[-1] < 0.4 * losses[0]
+
+
+def test_the_loss_is_of_colours_and_of_steps_between_neighbours():
+    pictures = torch.zeros(1, 3, 2, 2)
+    shifted = pictures + 0.5
+    stepped = pictures.clone()
+    stepped[..., 0] = 1
+    weights = {
+        name: ObjectiveConfig(absolute=a, squares=b, steps=c)
+        for name, a, b, c in (("absolute", 1, 0, 0), ("squares", 0, 1, 0), ("steps", 0, 0, 1))
+    }
+    assert reconstruction_loss(shifted, pictures, weights["absolute"]) == 0.5
+    assert reconstruction_loss(shifted, pictures, weights["squares"]) == 0.25
+    assert reconstruction_loss(shifted, pictures, weights["steps"]) == 0
+    assert reconstruction_loss(stepped, pictures, weights["absolute"]) == 0.5
+    assert reconstruction_loss(stepped, pictures, weights["steps"]) == 1
+
+
+def test_latents_are_kept_at_mean_zero_and_deviation_one():
+    latents = torch.randn(8, 2, 32, 32)
+    assert distance_from_normal(latents) < 0.001
+    off = latents * torch.tensor([1.0, 3.0]).view(1, 2, 1, 1) + torch.tensor([2.0, 0.0]).view(1, 2, 1, 1)
+    assert distance_from_normal(off) == pytest.approx((2**2 + 2**2) / 2, rel=0.05)
+
+
+def test_crops_are_parts_of_the_pictures(images):
+    crops, _ = Crops(images, 8).batch(None, 5, np.random.default_rng(0))
+    assert crops.shape == (5, 3, 8, 8)
+    windows = (
+        (images.float() / 127.5 - 1).unfold(2, 8, 1).unfold(3, 8, 1).permute(0, 2, 3, 1, 4, 5).reshape(-1, 3, 8, 8)
+    )
+    assert all((windows == crop).flatten(1).all(dim=1).any() for crop in crops)

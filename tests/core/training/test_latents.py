@@ -1,0 +1,56 @@
+"""Latents of a VAE in place of pictures."""
+
+import numpy as np
+import pytest
+import torch
+
+from mcdm_core import Condition, UNet, UNetConfig, prediction_named
+from mcdm_core.training.checks import check_config
+from mcdm_core.training.config import DataConfig, ReportConfig, TrainingConfig
+from mcdm_core.training.held_out import HeldOutReport
+from mcdm_core.training.latents import LatentSet
+from mcdm_core.training.objective import Objective, trained_schedule
+
+NETWORK = UNetConfig(
+    in_channels=4,
+    out_channels=4,
+    model_channels=32,
+    channel_mult=(1, 2),
+    num_res_blocks=1,
+    attention_downsamplings=(2,),
+    norm_groups=8,
+)
+REPORT = ReportConfig(held_out=2, samples=2, sample_steps=2)
+
+
+def test_latents_are_sampled_without_a_clamp(tmp_path):
+    network = UNet(NETWORK)
+    torch.nn.init.zeros_(network.out[-1].weight)
+    torch.nn.init.constant_(network.out[-1].bias, -3.0)  # v everywhere, so that x0 is about 3 where there is noise only
+    settings = TrainingConfig("start", NETWORK, DataConfig("folder"), report=REPORT, image_size=32)
+    objective = Objective(trained_schedule("cosine"), prediction_named("v"))
+    source, decoded = LatentSet(torch.randn(4, 4, 4, 4).half()), []
+
+    def decode(latents):
+        decoded.append(latents)
+        return torch.zeros(len(latents), 3, 32, 32)
+
+    HeldOutReport(settings, source, objective, tmp_path, decode).write(network, 1)
+    samples, x0 = decoded
+    assert samples.shape == x0.shape
+    assert samples.abs().max() > 1.5
+
+
+def test_conditions_belong_to_the_rows_that_were_drawn():
+    latents = torch.arange(5).half().view(5, 1, 1, 1)
+    source = LatentSet(latents, lambda modality, rows, rng: Condition(labels=torch.from_numpy(rows)))
+    x0, condition = source.batch("class", 8, np.random.default_rng(0))
+    assert x0.dtype == torch.float32
+    assert torch.equal(x0.flatten().long(), condition.labels)
+    assert source.batch(None, 2, np.random.default_rng(0))[1].rows is None
+
+
+def test_folders_have_no_pictures_for_latents_yet():
+    config = TrainingConfig("start", NETWORK, DataConfig("folder", path="pictures"), vae="vae.safetensors")
+    with pytest.raises(ValueError, match="cannot be trained on data of kind 'folder'; choose another"):
+        check_config(config)

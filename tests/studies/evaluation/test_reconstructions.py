@@ -1,0 +1,63 @@
+"""What a VAE loses of drawings."""
+
+import csv
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from mcdm_core.checkpoints.autoencoders import save_autoencoder
+from mcdm_core.networks.autoencoder import Autoencoder, AutoencoderConfig
+from mcdm_core.training.config import DataConfig
+from studies.evaluation import main
+from studies.evaluation.reconstructions import Figure, measure_faces, measure_landscapes, measure_reconstructions
+from studies.training.mixture_kind import drawings_of
+
+
+class Perfect(Autoencoder):
+    """A VAE that loses nothing, its latents as large as the pictures."""
+
+    def encode(self, pictures):
+        return pictures
+
+    def decode(self, latents):
+        return latents
+
+
+def test_a_perfect_vae_has_the_figures_of_the_drawings(tmp_path):
+    figures, latents = measure_reconstructions(Perfect(AutoencoderConfig((4, 4, 4, 4))), tmp_path, 2, 64)
+    assert latents.shape == (6, 3, 64, 64)
+    assert [f.decoded for f in figures if f.measure == "PSNR"] == [math.inf] * 3
+    assert all(f.drawings == f.decoded for f in figures)
+    assert {f.measure for f in figures} >= {"hair IoU", "skin IoU", "deviation in flat areas", "sky", "orb", "hills"}
+
+
+def test_a_blurred_face_loses_maps_and_flatness(tmp_path):
+    drawn = drawings_of(DataConfig("faces", ("hair", "skin"), seed=3, count=2), 128).draw(tmp_path)
+    pictures = torch.from_numpy(drawn["images"]).permute(0, 3, 1, 2).float()
+    blurred = torch.nn.functional.avg_pool2d(pictures, 9, 1, 4).permute(0, 2, 3, 1).round().to(torch.uint8).numpy()
+    before, after = measure_faces(drawn["images"], drawn), measure_faces(blurred, drawn)
+    assert after["hair IoU"] < before["hair IoU"]
+    assert after["deviation in flat areas"] > before["deviation in flat areas"]
+
+
+def test_landscapes_are_read_at_any_size(tmp_path):
+    drawn = drawings_of(DataConfig("landscapes", seed=3, count=6), 256).draw(tmp_path)
+    read = measure_landscapes(drawn["images"], drawn)
+    assert read["sky"] == 1
+    assert np.mean([*read.values()]) > 0.9
+
+
+def test_the_command_writes_a_table(tmp_path):
+    path = tmp_path / "vae.safetensors"
+    network = Autoencoder(AutoencoderConfig((4, 4, 4, 4)))
+    save_autoencoder(path, network.eval())
+    out = tmp_path / "out" / "vae.csv"
+    assert main(["vae", str(path), "--out", str(out), "--cache", str(tmp_path / "data"), "--count", "1"]) == 0
+    rows = list(csv.DictReader(out.open(encoding="utf-8")))
+    assert [row["measure"] for row in rows if row["kind"] == "latents"][:2] == [
+        "mean of channel 0",
+        "deviation of channel 0",
+    ]
+    assert Figure("faces", "PSNR", 2.0, 1.0).ratio == pytest.approx(0.5)
