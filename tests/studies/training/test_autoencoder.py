@@ -29,7 +29,6 @@ count = 2
 [objective]
 crop = 16
 encoder_until = 0.5
-measured_until = 0.7
 [optimizer]
 steps = 6
 batch_size = 2
@@ -86,7 +85,7 @@ def test_runs_are_not_begun_twice_nor_from_a_file(config, tmp_path):
         ("seed = 31", "seeds = 31", r"\[data.sets.animals\] has unknown names \['seeds'\]"),
         ("seed = 31", 'seed = "31"', r"\[data.sets.animals\]: expected a whole number for seed"),
         ("crop = 16", "crops = 16", r"\[objective\] of vae.toml has unknown names"),
-        ("encoder_until = 0.5", "encoder_until = 0.8", "make the second larger"),
+        ("encoder_until = 0.5", "encoder_until = 1.0", "set it between 0 and 1"),
         ("widths = [4, 4, 6, 8]", "widths = [4]", "4 levels"),
     ],
 )
