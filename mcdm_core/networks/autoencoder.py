@@ -129,7 +129,7 @@ class LatentNorm(nn.Module):
 
     @torch.no_grad()
     def measure(self, latents: Tensor) -> None:
-        """Take one more batch, (B, C, h, w), into the means of all that were measured."""
+        """Take one more batch, (B, C, h, w), into the means over all that were measured, each counting as much."""
         self.batches += 1
         self.mean.lerp_(latents.mean(dim=(0, 2, 3)), 1 / int(self.batches))
         self.square.lerp_(latents.square().mean(dim=(0, 2, 3)), 1 / int(self.batches))

@@ -11,13 +11,13 @@ from ..autoencoders import save_autoencoder
 from ..condition import Condition
 from ..networks.autoencoder import Autoencoder, LatentNorm
 from .autoencoder_config import AutoencoderTrainingConfig, ObjectiveConfig, load_autoencoder_config
-from .autoencoder_report import AutoencoderReport
+from .autoencoder_report import CHUNK, AutoencoderReport
 from .config import DataConfig
 from .drawings import drawings_of, parts_of
 from .loop import TrainingRun, goes_on, learning_rate_factor
 from .muon import Muon
-from .sources import Source
 
+_MEASURED = 400  # pictures, about, whose latents are measured
 _LAYOUT = torch.channels_last  # a third faster on a CPU
 _ENDS = ("encoder.0.", "encoder.14.", "decoder.1.", "decoder.19.")  # layers that touch colours or latents
 
@@ -83,12 +83,14 @@ class AutoencoderTrainer(TrainingRun[AutoencoderTrainingConfig, Autoencoder]):
 
     Args:
         config: The run.
-        source: Its batches.
+        source: Its pictures.
         held_out: Kind → uint8 pictures it does not train on, (N, 3, H, W).
         folder: Where its state and its logs are kept.
     """
 
-    def __init__(self, config: AutoencoderTrainingConfig, source: Source, held_out: dict[str, Tensor], folder: Path):
+    source: Crops
+
+    def __init__(self, config: AutoencoderTrainingConfig, source: Crops, held_out: dict[str, Tensor], folder: Path):
         super().__init__(config, source, AutoencoderReport(config, held_out, folder), folder)
 
     def make_network(self) -> Autoencoder:
@@ -104,7 +106,7 @@ class AutoencoderTrainer(TrainingRun[AutoencoderTrainingConfig, Autoencoder]):
         options = self.config.optimizer
         pictures, _, rng = self.next_batch()
         if self.step == self._encoder_steps:
-            self.network.encoder.load_state_dict(self.average.encoder.state_dict())  # it is the better one
+            self.fix_encoder()
         loss = self._loss(pictures.contiguous(memory_format=_LAYOUT), rng)
         for group in self.optimizer.param_groups:
             group["lr"] = options.learning_rate * learning_rate_factor(self.step, options)
@@ -117,23 +119,29 @@ class AutoencoderTrainer(TrainingRun[AutoencoderTrainingConfig, Autoencoder]):
         return (loss.item(),)
 
     def _loss(self, pictures: Tensor, rng: np.random.Generator) -> Tensor:
-        """Of reconstructions through noise and, while the encoder learns, of the latents' mean and spread.
-
-        Then they are measured, with the encoder as it stays, and from then on corrected by the norm.
-        """
+        """Of reconstructions through noise and, while the encoder learns, of the latents' mean and spread."""
         objective, options = self.config.objective, self.config.optimizer
         learning = self.step < self._encoder_steps
         with torch.autocast("cpu", torch.bfloat16, enabled=options.autocast):
             with torch.set_grad_enabled(learning):
-                features = self.network.features(pictures)
-            if self._encoder_steps <= self.step < round(objective.measured_until * options.steps):
-                assert isinstance(self.network.norm, LatentNorm)
-                self.network.norm.measure(features)
-            latents = self.network.norm(features)
+                latents = self.network.encode(pictures)
             noise = torch.from_numpy(rng.standard_normal(latents.shape, dtype=np.float32))
             output = self.network.decode(latents + objective.noise * noise)
         loss = reconstruction_loss(output, pictures, objective)
         return loss + objective.spread * distance_from_normal(latents) if learning else loss
+
+    @torch.no_grad()
+    def fix_encoder(self) -> None:
+        """Go on with the averaged encoder, which is the better one, and with latents normalized as it makes them.
+
+        They are measured of whole pictures, which show more of their backgrounds than crops do.
+        """
+        self.network.encoder.load_state_dict(self.average.encoder.state_dict())
+        norm = LatentNorm(self.config.autoencoder.latent_channels)
+        every = max(1, len(self.source) // _MEASURED)
+        for pictures in self.source.images[::every].split(CHUNK):
+            norm.measure(self.network.features(pictures.float() / 127.5 - 1))
+        self.network.norm.load_state_dict(norm.state_dict())
 
     @property
     def _encoder_steps(self) -> int:

@@ -24,7 +24,6 @@ class ObjectiveConfig:
         spread: Weight of how far the channels of the latents are from mean 0 and deviation 1, while the encoder learns.
         encoder_until: Fraction of the run after which the averaged encoder stays as it is and the decoder alone is
             trained on. Experts can then be trained on the latents already, and steps cost a third less.
-        measured_until: Fraction after which also mean and deviation of the latents stay as they are.
     """
 
     crop: int = 128
@@ -34,7 +33,6 @@ class ObjectiveConfig:
     steps: float = 1.0
     spread: float = 0.1
     encoder_until: float = 0.3
-    measured_until: float = 0.32
 
 
 @dataclass(frozen=True)
@@ -92,9 +90,8 @@ def _check_sizes(config: AutoencoderTrainingConfig) -> None:
             f"Pictures and what is cut out of them have sides of a multiple of {DOWNSCALE} pixels, and image_size = "
             f"{size} and crop = {crop}; change them, the crop to no more than the picture."
         )
-    if not 0 < config.objective.encoder_until < config.objective.measured_until <= 1:
+    if not 0 < config.objective.encoder_until < 1:
         raise ValueError(
-            f"The latents are measured once more when the encoder stays as it is, but encoder_until = "
-            f"{config.objective.encoder_until} and measured_until = {config.objective.measured_until}; make the second "
-            "larger, both of them fractions of the run."
+            "The decoder learns on when the encoder stays as it is, for some fraction of the run, and encoder_until = "
+            f"{config.objective.encoder_until}; set it between 0 and 1."
         )

@@ -39,7 +39,6 @@ count = 2
 [objective]
 crop = 16
 encoder_until = 0.5
-measured_until = 0.7
 [optimizer]
 steps = 6
 batch_size = 2
@@ -73,7 +72,10 @@ class Interrupting:
     """A source that is interrupted while it makes a batch."""
 
     def __init__(self, source, at):
-        self.source, self.at = source, at
+        self.source, self.at, self.images = source, at, source.images
+
+    def __len__(self):
+        return len(self.source)
 
     def batch(self, modality, size, rng):
         self.at -= 1
@@ -119,7 +121,7 @@ def test_an_interrupted_run_equals_an_uninterrupted_one(config, images, tmp_path
         assert all(torch.equal(expected[key], actual[key]) for key in expected)
 
 
-def test_the_latents_are_measured_after_the_encoder_is_fixed_and_final_then(config, images, tmp_path):
+def test_the_latents_are_measured_when_the_encoder_is_fixed_and_final_then(config, images, tmp_path):
     trainer = AutoencoderTrainer(load_autoencoder_config(config), Crops(images, 16), {"boxes": images}, tmp_path)
     measured, keys = [], []
     for _ in range(6):
@@ -129,9 +131,11 @@ def test_the_latents_are_measured_after_the_encoder_is_fixed_and_final_then(conf
         trainer.save()
         keys.append(encoder_key(load_autoencoder(trainer.path)))
     changes = [not torch.equal(one, other) for one, other in pairwise(measured)]
-    assert changes == [False, False, True, False, False]  # the encoder learns for three steps and is measured for one
+    assert changes == [False, False, True, False, False]  # the encoder learns for three steps
     assert [one != other for one, other in pairwise(keys)] == [True, True, True, False, False]
-    assert trainer.network.norm.batches == 1
+    spread, mean = torch.std_mean(trainer.average.encode(images.float() / 127.5 - 1), dim=(0, 2, 3), correction=0)
+    torch.testing.assert_close(mean, torch.zeros(4), rtol=0, atol=1e-3)  # of whole pictures
+    torch.testing.assert_close(spread, torch.ones(4), rtol=0, atol=1e-2)
     for one, other in zip(trainer.network.encoder.parameters(), trainer.average.encoder.parameters(), strict=True):
         assert torch.equal(one, other)
     decoders = zip(trainer.network.decoder.parameters(), trainer.average.decoder.parameters(), strict=True)
@@ -201,7 +205,7 @@ def test_runs_are_not_begun_twice_nor_from_a_file(config, tmp_path):
         ("seed = 31", "seeds = 31", r"\[data.sets.animals\] has unknown names \['seeds'\]"),
         ("seed = 31", 'seed = "31"', r"\[data.sets.animals\]: expected a whole number for seed"),
         ("crop = 16", "crops = 16", r"\[objective\] of vae.toml has unknown names"),
-        ("encoder_until = 0.5", "encoder_until = 0.8", "make the second larger"),
+        ("encoder_until = 0.5", "encoder_until = 1.0", "set it between 0 and 1"),
         ("widths = [4, 4, 6, 8]", "widths = [4]", "4 levels"),
     ],
 )
