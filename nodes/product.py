@@ -12,7 +12,7 @@ from .host.ksampler import Settings, sample
 from .host.pixel_model import implicit_null
 from .host.queue_checks import check_chain, check_expert
 from .types import ExpertChain
-from .widgets import sampling_inputs, seed_input
+from .widgets import reliability_input, sampling_inputs, seed_input
 
 _RULE = "Eq. 10 of the paper: ε = U + Σ w_i (ε_i(z_t, x_i, t) − U), with U = Σ a_j ε_j(z_t, ∅, t) and Σ a_j = 1."
 
@@ -58,15 +58,9 @@ class Expert(io.ComfyNode):
                     "add up: two experts at 3.5 pull like cfg 7. 1 in total is no guidance, 0 ignores the condition, "
                     "negative pushes away.",
                 ),
-                io.Float.Input(
-                    "reliability",
-                    default=1.0,
-                    min=0.0,
-                    max=100.0,
-                    step=0.05,
-                    round=0.001,
-                    tooltip="a, 0 to 100, relative to the other experts': this expert's share in the unconditional "
-                    "estimate U. Equal values share equally; at 0 its null is not needed.",
+                reliability_input(
+                    "a, 0 to 100, relative to the other experts': this expert's share in the unconditional estimate U. "
+                    "Equal values share equally; at 0 its null is not needed."
                 ),
                 io.Float.Input(
                     "start",

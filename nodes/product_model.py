@@ -6,6 +6,7 @@ from comfy_api.latest import io
 from .host.expert_chain import Experts
 from .host.product_model import product_model
 from .types import ExpertChain
+from .widgets import reliability_input
 
 
 class ProductModel(io.ComfyNode):
@@ -29,15 +30,9 @@ class ProductModel(io.ComfyNode):
                     tooltip="The reference expert: it decides latents, noise levels and previews. What is attached to "
                     "the output belongs to it as well.",
                 ),
-                io.Float.Input(
-                    "reliability",
-                    default=1.0,
-                    min=0.0,
-                    max=100.0,
-                    step=0.05,
-                    round=0.001,
-                    tooltip="The model's a, 0 to 100, relative to the other experts': its share in the unconditional "
-                    "estimate U. At 0 the sampler's negative is not needed.",
+                reliability_input(
+                    "The model's a, 0 to 100, relative to the other experts': its share in the unconditional estimate "
+                    "U. At 0 the sampler's negative is not needed."
                 ),
                 ExpertChain.Input(
                     "experts",

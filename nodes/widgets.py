@@ -1,7 +1,12 @@
-"""The inputs of ComfyUI's KSampler, for the nodes that sample as it does."""
+"""Inputs that several nodes have: those of ComfyUI's KSampler, and an expert's reliability."""
 
 import comfy.samplers
 from comfy_api.latest import io
+
+
+def reliability_input(tooltip: str) -> io.Float.Input:
+    """A of Eq. 10, before normalization."""
+    return io.Float.Input("reliability", default=1.0, min=0.0, max=100.0, step=0.05, round=0.001, tooltip=tooltip)
 
 
 def seed_input(name: str, tooltip: str) -> io.Int.Input:
