@@ -59,10 +59,20 @@ class Process:
         self.previous = np.append(1.0, self.bars[:-1])
         self.betas = 1 - self.bars / self.previous
 
+    @property
+    def log_variance_small(self) -> np.ndarray:
+        """log β̃ of each step; of the last one, where β̃ is 0, that of the one before."""
+        posterior = self.betas * (1 - self.previous) / (1 - self.bars)
+        return np.log(np.append(posterior[1], posterior[1:]))
+
+    @property
+    def log_variance_large(self) -> np.ndarray:
+        """log β of each step, but of the last one as small as above."""
+        return np.append(self.log_variance_small[0], np.log(self.betas[1:]))
+
     def log_variance(self, i: int, v: Tensor) -> Tensor:
         """Between the posterior's variance β̃ and β, in the logarithm, as v in −1…1 says."""
-        posterior = self.betas * (1 - self.previous) / (1 - self.bars)
-        low, high = math.log(posterior[max(i, 1)]), math.log(self.betas[i])  # β̃ of the last step is 0
+        low, high = float(self.log_variance_small[i]), math.log(self.betas[i])
         return (v + 1) / 2 * high + (1 - v) / 2 * low
 
 

@@ -11,6 +11,7 @@ from mcdm_core.diffusion.schedule import per_row
 from mcdm_core.sampling.ddpm import forward_variance, posterior_variance
 from mcdm_core.sampling.ddpm_learned import learned_variance
 
+from ...support.published_sampling import Process
 from ...support.reference_weights import PARITY
 
 TABLES = json.loads((PARITY / "schedules.json").read_text())
@@ -118,6 +119,10 @@ def test_respacing_variances():
     small, large = (ac[:-1] * variance(sigmas[1:], sigmas[:-1]) for variance in (posterior_variance, forward_variance))
     torch.testing.assert_close(small, posterior)
     torch.testing.assert_close(large, beta[1:])
+    published = Process("linear", "1000")
+    torch.testing.assert_close(small, torch.from_numpy(published.log_variance_small[1:]).exp())
+    torch.testing.assert_close(large, torch.from_numpy(published.log_variance_large[1:]).exp())
+    assert published.log_variance_small[0] == published.log_variance_large[0] == published.log_variance_small[1]
     for v, expected in ((-1.0, small), (1.0, beta[1:])):
         learned = ac[6] * learned_variance(sigmas[7].item(), sigmas[6].item(), torch.tensor(v, dtype=torch.float64))
         assert learned.log().item() == pytest.approx(expected[6].log().item())
