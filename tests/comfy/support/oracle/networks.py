@@ -118,4 +118,4 @@ def fill(module: nn.Module, seed: int) -> None:
         if parameter.ndim > 1:
             parameter.copy_(noise / math.sqrt(parameter[0].numel()))
         else:
-            parameter.copy_(0.1 * noise + (1.0 if name.endswith("weight") else 0.0))
+            parameter.copy_(0.1 * noise + (1.0 if name.endswith(("weight", "scale")) else 0.0))

@@ -1,0 +1,55 @@
+"""What a row of the tables says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+WIDTH = 16  # of a text token, where nothing fixes it
+TOKENS = 5  # of a text
+
+Draw = Callable[..., Tensor]  # normal values of a shape, from the conditioning's own seed
+
+
+def nothing(draw: Draw) -> dict[str, Any]:
+    return {}
+
+
+def pooled(width: int) -> Callable[[Draw], dict[str, Any]]:
+    """Values of a CONDITIONING whose text encoder pools."""
+    return lambda draw: {"pooled_output": draw(1, width)}
+
+
+def no_pool(draw: Draw) -> dict[str, Any]:
+    """Values of a CONDITIONING whose text encoder doesn't pool."""
+    return {"pooled_output": None}
+
+
+def all_tokens(draw: Draw) -> dict[str, Any]:
+    """Values of a CONDITIONING whose text encoder tells which tokens count."""
+    return {"attention_mask": torch.ones(1, TOKENS, dtype=torch.long)}
+
+
+@dataclass(frozen=True)
+class Family:
+    """One family of networks.
+
+    Attributes:
+        unet_config: What ComfyUI's detection would read off a checkpoint.
+        latent: Shape of a latent, without the batch.
+        tokens: Shape of a text, without the batch.
+        values: The rest of a CONDITIONING.
+        extra: In place of the class's own `unet_extra_config`, which fixes sizes.
+        checkpoint: Weights that the class wants beside the network's.
+    """
+
+    unet_config: Mapping[str, Any]
+    latent: tuple[int, ...]
+    tokens: tuple[int, ...] = (TOKENS, WIDTH)
+    values: Callable[[Draw], dict[str, Any]] = nothing
+    extra: Mapping[str, Any] | None = None
+    checkpoint: Callable[[], dict[str, Tensor]] = field(default=dict)
