@@ -96,6 +96,10 @@ def _picture(draw):
     return {"concat_latent_image": draw(1, *LATENT)}
 
 
+def _first_frame(draw):
+    return {**_picture(draw), "concat_mask": torch.tensor([0.0, 1.0]).reshape(1, 1, 2, 1, 1).expand(1, 1, 2, 4, 6)}
+
+
 VIDEOS = {
     "GenmoMochi": Family(
         {
@@ -166,9 +170,9 @@ VIDEOS = {
         (64, 2, 3, 4),
     ),
     "CosmosT2V": Family(_COSMOS_1, LATENT),
-    "CosmosI2V": Family({**_COSMOS_1, "in_channels": 17}, LATENT),
+    "CosmosI2V": Family({**_COSMOS_1, "in_channels": 17}, LATENT, values=_first_frame),
     "CosmosT2IPredict2": Family(_COSMOS_2, LATENT),
-    "CosmosI2VPredict2": Family({**_COSMOS_2, "in_channels": 17}, LATENT),
+    "CosmosI2VPredict2": Family({**_COSMOS_2, "in_channels": 17}, LATENT, values=_first_frame),
     "Anima": Family(
         {**_COSMOS_2, "image_model": "anima", "crossattn_emb_channels": 1024},
         (16, 1, 4, 6),
@@ -194,6 +198,6 @@ VIDEOS = {
             "txt_in_dim": WIDTH,
         },
         LATENT,
-        values=lambda draw: {"condition": draw(1, 17, *LATENT[1:])},
+        values=lambda draw: {"condition": torch.linspace(-1.0, 1.0, 17 * 2 * 4 * 6).reshape(1, 17, 2, 4, 6)},
     ),
 }

@@ -33,7 +33,7 @@ class BruteForceGuider(comfy.samplers.CFGGuider):
         levels = options["transformer_options"]["sample_sigmas"]
         active = [expert for expert in self.experts if self._is_active(expert, sigma)]
         point = own_point(_sampling(self.experts[0]), x, sigma)
-        predictions = [self._ask(expert, *point, levels, seed) for expert in active]
+        predictions = [self._ask(expert, *point, levels) for expert in active]
 
         masks = [_ones(x) if expert.mask is None else expert.mask.double()[:, None] for expert in active]
         weights = [expert.weight * mask for expert, mask in zip(active, masks, strict=True)]
@@ -65,20 +65,18 @@ class BruteForceGuider(comfy.samplers.CFGGuider):
         percent_to_sigma = _sampling(self.experts[0]).percent_to_sigma
         return (expert.start == 0 or percent_to_sigma(expert.start) >= sigma) and sigma > percent_to_sigma(expert.end)
 
-    def _ask(
-        self, expert: Expert, unit: Tensor, angle: float, levels: Tensor, seed: int | None
-    ) -> tuple[Tensor, Tensor]:
+    def _ask(self, expert: Expert, unit: Tensor, angle: float, levels: Tensor) -> tuple[Tensor, Tensor]:
         """x0 under the condition and under the null, one at a time."""
         x, sigma = point_of(_sampling(expert), unit, angle)
         x, sigma = x.float(), torch.full((len(x),), sigma)
-        with self._alone(expert, x, levels, seed) as (conds, options):
+        with self._alone(expert, x, levels) as (conds, options):
             calc = comfy.samplers.calc_cond_batch
             cond = calc(expert.model.model, [conds["positive"], None], x, sigma, options)[0]
             null = calc(expert.model.model, [None, conds["negative"]], x, sigma, options)[1]
         return cond.double(), null.double()
 
     @contextmanager
-    def _alone(self, expert: Expert, x: Tensor, levels: Tensor, seed: int | None = None) -> Iterator[Asked]:
+    def _alone(self, expert: Expert, x: Tensor, levels: Tensor) -> Iterator[Asked]:
         """What CFGGuider does for its only MODEL before it samples, and after."""
         patcher = expert.model
         conds = {"positive": expert.condition, "negative": expert.null}
@@ -91,7 +89,7 @@ class BruteForceGuider(comfy.samplers.CFGGuider):
         options["transformer_options"]["sample_sigmas"] = levels
         patcher.pre_run()
         try:
-            yield comfy.samplers.process_conds(patcher.model, x, conds, patcher.load_device, seed=seed), options
+            yield comfy.samplers.process_conds(patcher.model, x, conds, patcher.load_device), options
         finally:
             patcher.cleanup()
             patcher.restore_hook_patches()
