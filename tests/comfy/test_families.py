@@ -110,9 +110,9 @@ def sampled(family, guider):
 
 
 def brute_force(family, *experts):
-    from .support.families.brute_force import FamilyBruteForce
+    from .support.oracle.through_core import ThroughCore
 
-    return sampled(family, FamilyBruteForce(experts, SEED))
+    return sampled(family, ThroughCore(experts, SEED))
 
 
 def core_alone(family, expert, condition=None):

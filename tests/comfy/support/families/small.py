@@ -36,6 +36,7 @@ _PARAMS = {
 _NULL_SEED = 1000
 
 
+@torch.no_grad()  # as ComfyUI runs: older classes copy weights in place
 def network(name: str, family: Family, seed: int) -> ModelPatcher:
     """A MODEL of this family with random weights, as a checkpoint loader would return it."""
     base = getattr(comfy.supported_models, name)
@@ -43,6 +44,7 @@ def network(name: str, family: Family, seed: int) -> ModelPatcher:
     config = type(name, (base,), settings)(_known(family.unet_config))
     config.set_inference_dtype(torch.float32, None)
     model = config.get_model(family.checkpoint(), device=CPU)
+    model.eval()
     fill(model.diffusion_model, seed)
     _fill_buffers(model.diffusion_model, seed)
     return ModelPatcher(model, load_device=CPU, offload_device=CPU)

@@ -1,4 +1,4 @@
-"""The oracle for any family: ComfyUI's own CFGGuider is asked for each expert's two predictions."""
+"""The oracle for any network and whatever is attached to it: ComfyUI's CFGGuider makes each expert's predictions."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from typing import Any
 
 import comfy.samplers
 import torch
+from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ..oracle.guider import BruteForceGuider, point_of
-from ..oracle.variants import Expert
+from .guider import BruteForceGuider, point_of
+from .variants import Expert
 
 
-class FamilyBruteForce(BruteForceGuider):
+class ThroughCore(BruteForceGuider):
     """Eq. 10 in float64 of what every expert's MODEL predicts alone, as ComfyUI samples it.
 
     The condition and the null run in one batch, as ever in ComfyUI: a few networks read one row beside another.
@@ -21,6 +22,7 @@ class FamilyBruteForce(BruteForceGuider):
     def __init__(self, experts: tuple[Expert, ...], seed: int):
         super().__init__(experts)
         self.seed = seed  # some families draw noise for their conditions
+        self._bare = {id(expert): _without_guidance(expert.model) for expert in experts}
 
     def _ask(self, expert: Expert, unit: Tensor, angle: float, levels: Tensor) -> tuple[Tensor, Tensor]:
         x, sigma = point_of(expert.model.get_model_object("model_sampling"), unit, angle)
@@ -34,11 +36,20 @@ class FamilyBruteForce(BruteForceGuider):
         def ask_once(model: Any, noise: Tensor, sigmas: Tensor, extra_args: dict[str, Any], **_: Any) -> Tensor:
             return model(x, sigma, **extra_args)
 
-        model = expert.model.clone()
-        model.set_model_sampler_pre_cfg_function(look, disable_cfg1_optimization=True)
+        model = self._bare[id(expert)]
+        model.model_options["sampler_pre_cfg_function"] = [look]
         guider = comfy.samplers.CFGGuider(model)
         guider.set_conds(expert.condition, expert.null)
         sampler, start = comfy.samplers.KSAMPLER(ask_once), torch.zeros_like(x)
         guider.sample(start, start, sampler, levels, disable_pbar=True, seed=self.seed)
         ((condition, null),) = seen
         return condition.double(), null.double()
+
+
+def _without_guidance(model: ModelPatcher) -> ModelPatcher:
+    """A clone whose CFG hooks are gone: they run on the product, not on one expert."""
+    clone = model.clone()
+    for name in ("sampler_cfg_function", "sampler_pre_cfg_function", "sampler_post_cfg_function"):
+        clone.model_options.pop(name, None)
+    clone.model_options["disable_cfg1_optimization"] = True  # ask for the null as well, at cfg 1
+    return clone

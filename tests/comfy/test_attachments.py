@@ -1,0 +1,184 @@
+"""What ComfyUI's nodes attach to a MODEL, on experts of a product. README names the same in its table.
+
+ControlNets, attention patches like IP-Adapter's, LoRAs and hooks are in `test_oracle.py`.
+"""
+
+import logging
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from .support.core_nodes import ON_GUIDANCE, ON_PREDICTIONS, run_node
+from .support.families import FAMILIES
+
+AGREEMENT = 1e-4  # of the latent's scale
+STEPS = 4
+SEED = 3
+LATENTS = {"SD15": (4, 8, 12), "WAN21_T2V": (16, 4, 4, 6)}  # larger than the families' own
+
+
+@pytest.fixture(scope="module")
+def stage(pack):
+    """Two networks of a family, twice over, and their prompts; each is made once."""
+    from .support.families import small
+    from .support.oracle.variants import Expert
+
+    made = {}
+
+    def build(name):
+        if name not in made:
+            family = FAMILIES[name]
+            first, second = (small.condition(family, seed) for seed in (11, 12))
+            null = small.null(family)
+            made[name] = SimpleNamespace(
+                latent=LATENTS.get(name, family.latent),
+                networks=[[small.network(name, family, seed) for seed in (1, 2)] for _ in range(2)],
+                expert=lambda model, place: Expert(
+                    model, (first, second)[place], null, weight=(1.6, 0.9)[place], reliability=(1.0, 2.0)[place]
+                ),
+            )
+        return made[name]
+
+    return build
+
+
+@torch.no_grad()
+def sampled(stage, guider, latent=0.0, pictures=2, **settings):
+    import comfy.samplers
+
+    noise = torch.randn(pictures, *stage.latent, generator=torch.Generator().manual_seed(SEED))
+    sigmas = comfy.samplers.calculate_sigmas(guider.model_patcher.get_model_object("model_sampling"), "normal", STEPS)
+    start, sampler = torch.full_like(noise, latent), comfy.samplers.sampler_object("euler")
+    return guider.sample(noise, start, sampler, sigmas, disable_pbar=True, seed=SEED, **settings)
+
+
+@pytest.fixture
+def product_of(node):
+    def run(stage, experts, **settings):
+        chain = ()
+        for expert in experts:
+            (chain,) = node("MCDM_Expert", experts=chain, **vars(expert))
+        return sampled(stage, node("MCDM_Guider", experts=chain)[0], **settings)
+
+    return run
+
+
+def brute_force(stage, experts, **settings):
+    from .support.oracle.through_core import ThroughCore
+
+    return sampled(stage, ThroughCore(experts, SEED), **settings)
+
+
+@pytest.fixture
+def assert_agree(record_property):
+    """Assert that two latents agree, and keep by how much for the summary of the tests."""
+
+    def check(ours, theirs):
+        assert theirs.isfinite().all()
+        difference = float((ours - theirs).abs().max() / theirs.std())
+        record_property("difference", difference)
+        assert difference <= AGREEMENT
+
+    return check
+
+
+def assert_matters(with_it, without):
+    assert (with_it - without).abs().max() > 100 * AGREEMENT * without.std()
+
+
+def pair(stage, networks, place, attach, clone=False):
+    """Two experts of which the one in this place has an attachment; on two networks, or on one."""
+    models = [networks[0], networks[0] if clone else networks[1]]
+    models[place] = attach(models[place])
+    return [stage.expert(model, index) for index, model in enumerate(models)]
+
+
+@pytest.mark.parametrize("clone", [False, True], ids=["two networks", "one network"])
+@pytest.mark.parametrize("place", [0, 1], ids=["first", "second"])
+@pytest.mark.parametrize("name", ON_PREDICTIONS)
+def test_what_acts_in_the_network_acts_on_its_expert_alone(stage, product_of, assert_agree, name, place, clone):
+    node = ON_PREDICTIONS[name]
+    scene = stage(node.family)
+    ours, theirs = (pair(scene, networks, place, node.attach, clone) for networks in scene.networks)
+    expected = brute_force(scene, theirs, pictures=node.pictures)
+    assert_agree(product_of(scene, ours, pictures=node.pictures), expected)
+    plain = pair(scene, scene.networks[1], place, lambda model: model, clone)
+    assert_matters(expected, brute_force(scene, plain, pictures=node.pictures))
+
+
+@pytest.mark.parametrize("name", ON_GUIDANCE)
+def test_what_acts_on_guidance_acts_on_the_product_from_the_first_expert(stage, product_of, assert_agree, name):
+    node = ON_GUIDANCE[name]
+    scene = stage(node.family)
+    ours, theirs = (pair(scene, networks, 0, node.attach) for networks in scene.networks)
+    expected = brute_force(scene, theirs, pictures=node.pictures)
+    assert_agree(product_of(scene, ours, pictures=node.pictures), expected)
+    plain = pair(scene, scene.networks[1], 0, lambda model: model)
+    assert_matters(expected, brute_force(scene, plain, pictures=node.pictures))
+
+
+@pytest.mark.parametrize("name", ON_GUIDANCE)
+def test_what_acts_on_guidance_does_nothing_on_another_expert_and_a_warning_says_so(stage, product_of, name, caplog):
+    node = ON_GUIDANCE[name]
+    scene = stage(node.family)
+    with caplog.at_level(logging.WARNING, "mcdm_pack"):
+        attached = product_of(scene, pair(scene, scene.networks[0], 1, node.attach))
+    assert [record.getMessage() for record in caplog.records if "guidance of expert 2's MODEL" in record.getMessage()]
+    assert torch.equal(attached, product_of(scene, pair(scene, scene.networks[0], 1, lambda model: model)))
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_differential_diffusion_is_read_from_the_first_expert(stage, product_of, assert_agree, place):
+    """ComfyUI asks the sampled MODEL how a noise mask changes from step to step."""
+    scene = stage("SD15")
+    settings = {"latent": 0.5, "denoise_mask": torch.linspace(0.0, 1.0, 12).expand(1, 1, 8, 12)}
+
+    def attach(model):
+        return run_node("differential_diffusion", "DifferentialDiffusion", model=model, strength=1.0)
+
+    ours, theirs = (pair(scene, networks, place, attach) for networks in scene.networks)
+    expected = brute_force(scene, theirs, **settings)
+    assert_agree(product_of(scene, ours, **settings), expected)
+    plain = brute_force(scene, pair(scene, scene.networks[1], place, lambda model: model), **settings)
+    if place == 0:
+        assert_matters(expected, plain)
+    else:
+        assert torch.equal(expected, plain)
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_torch_compile(stage, product_of, assert_agree, place):
+    """Without the compiler itself, which not every machine has: what it wraps stays the same."""
+    helpers = pytest.importorskip("comfy_api.torch_helpers")
+    scene = stage("Flux")
+
+    def attach(model):
+        compiled = model.clone()
+        helpers.set_torch_compile_wrapper(model=compiled, backend="eager")
+        return compiled
+
+    ours = pair(scene, scene.networks[0], place, attach)
+    plain = pair(scene, scene.networks[1], place, lambda model: model)
+    assert_agree(product_of(scene, ours), brute_force(scene, plain))
+
+
+def test_a_sampler_node_that_sets_cfg_sets_the_first_experts_in_product_as_model(stage, node):
+    """CFGOverride wraps the prediction of the whole guider, whose cfg is the given model's weight."""
+    import comfy.samplers
+
+    scene = stage("SD15")
+    first, second = (scene.expert(model, place) for place, model in enumerate(scene.networks[0]))
+    (chain,) = node("MCDM_Expert", experts=(), **vars(second))
+    (product,) = node("MCDM_ProductModel", model=first.model, reliability=first.reliability, experts=chain)
+    overridden = run_node("custom_sampler", "CFGOverride", model=product, cfg=2.0, start_percent=0.0, end_percent=1.0)
+
+    def run(model, cfg):
+        guider = comfy.samplers.CFGGuider(model)
+        guider.set_conds(first.condition, first.null)
+        guider.set_cfg(cfg)
+        return sampled(scene, guider)
+
+    assert torch.equal(run(overridden, 7.0), run(product, 2.0))
+    assert_matters(run(product, 2.0), run(product, 7.0))
