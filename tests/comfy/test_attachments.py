@@ -4,7 +4,6 @@ ControlNets, attention patches like IP-Adapter's, LoRAs and hooks are in `test_o
 """
 
 import logging
-from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest

@@ -201,7 +201,7 @@ def test_a_window_and_no_mask_where_there_is_neither_height_nor_width(family, pr
         pytest.skip("has a height and a width, see the test before")
     experts = family.first, replace(family.other, end=0.3)
     assert_agree(product_of(*experts), brute_force(family, *experts))
-    with pytest.raises(ValueError, match="a height and a width for expert 2 .*; disconnect the mask"):
+    with pytest.raises(ValueError, match=r"a height and a width for expert 2 .*; disconnect the mask"):
         product_of(family.first, replace(family.other, mask=torch.ones(1, 8, 8)))
 
 

@@ -102,9 +102,7 @@ ON_PREDICTIONS = {
     "ModelComputeDtype": CoreNode("model_advanced", "ModelComputeDtype", {"dtype": "bf16"}),
     "SkipLayerGuidanceDiTSimple": CoreNode("slg", "SkipLayerGuidanceDiTSimple", _SKIPPED, "SD3"),
     "ScaleROPE": CoreNode("rope", "ScaleROPE", _ROPE, "Flux"),
-    "ContextWindowsManual": CoreNode(
-        "context_windows", "ContextWindowsManualNode", {**_WINDOWS, "dim": 3}, pictures=1
-    ),
+    "ContextWindowsManual": CoreNode("context_windows", "ContextWindowsManualNode", {**_WINDOWS, "dim": 3}, pictures=1),
     "ContextWindowsManual on frames": CoreNode(
         "context_windows",
         "ContextWindowsManualNode",

@@ -26,7 +26,9 @@ def _seconds(*names: str):
         found = {}
         for name in names:
             state = comfy.ldm.audio.embedders.NumberConditioner(768).state_dict()
-            found |= {f"conditioner.conditioners.{name}.{key}": torch.randn(value.shape) for key, value in state.items()}
+            found |= {
+                f"conditioner.conditioners.{name}.{key}": torch.randn(value.shape) for key, value in state.items()
+            }
         return found
 
     return weights

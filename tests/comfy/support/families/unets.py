@@ -138,7 +138,9 @@ UNETS = {
         values=lambda draw: {**_picture(4)(draw), "azimuth": [0, 20], "elevation": [10, 10]},
         extra=_HEADS,
     ),
-    "Stable_Cascade_C": Family(_STAGE_C, (16, 4, 4), (TOKENS, WIDTH), values=lambda draw: {"pooled_output": draw(1, 1, WIDTH)}),
+    "Stable_Cascade_C": Family(
+        _STAGE_C, (16, 4, 4), (TOKENS, WIDTH), values=lambda draw: {"pooled_output": draw(1, 1, WIDTH)}
+    ),
     "Stable_Cascade_B": Family(
         _STAGE_B,
         (4, 16, 16),
