@@ -1,9 +1,11 @@
-"""What ComfyUI's nodes attach to a MODEL, on experts of a product. README names the same in its table.
+"""What ComfyUI's nodes attach to a MODEL, on experts of a product; `docs/other-nodes.md` says the same.
 
 ControlNets, attention patches like IP-Adapter's, LoRAs and hooks are in `test_oracle.py`.
 """
 
 import logging
+import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -41,6 +43,21 @@ def stage(pack):
         return made[name]
 
     return build
+
+
+@pytest.mark.parametrize(
+    ("rows", "nodes"),
+    [
+        (("Weights", "In the network", "Around the network"), ON_PREDICTIONS),
+        (("Guidance", "SelfAttentionGuidance"), ON_GUIDANCE),
+    ],
+    ids=["predictions", "guidance"],
+)
+def test_the_page_names_these_nodes(rows, nodes):
+    page = (Path(__file__).resolve().parents[2] / "docs" / "other-nodes.md").read_text(encoding="utf-8")
+    table = [line for line in page.splitlines() if line.startswith(tuple(f"| **{row}**" for row in rows))]
+    named = set(re.findall(r"\b[A-Z]\w+", " ".join(line.split("|")[1] for line in table)))
+    assert {node.split(" ")[0] for node in nodes} <= named
 
 
 @torch.no_grad()
