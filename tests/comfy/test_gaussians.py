@@ -123,9 +123,9 @@ def gaussian_flow(pack):
     def build(k, noise_scale):
         class Config(comfy.supported_models_base.BASE):
             latent_format = comfy.latent_formats.ChromaRadiance
-            sampling_settings = {"noise_scale": noise_scale}
 
         config = Config({"disable_unet_model_creation": True})
+        config.sampling_settings = {"noise_scale": noise_scale}
         model = comfy.model_base.BaseModel(config, comfy.model_base.ModelType.FLOW)
         model.diffusion_model = GaussianFlow(noise_scale)
         tokens = [[[torch.tensor([[[MEANS[i]], [VARIANCES[i]]]]), {}]] for i in (k, 2)]
