@@ -41,9 +41,15 @@ class PreparedModel:
     def __init__(self, patcher: ModelPatcher, conds: Conds):
         self.patcher = patcher
         self.conds = conds
-        self.model_options: dict[str, Any] = comfy.model_patcher.create_model_options_clone(patcher.model_options)
+        self.guider = comfy.samplers.CFGGuider(patcher)  # what nodes' wrappers around a run are shown
+        self.guider.model_options = comfy.model_patcher.create_model_options_clone(patcher.model_options)
         self._hook_mode = patcher.hook_mode
         self._loaded_beside_weights = False
+
+    @property
+    def model_options(self) -> dict[str, Any]:
+        """The MODEL's prepared options; a wrapper around the run may put others in their place while it lasts."""
+        return self.guider.model_options
 
     def open(self) -> None:
         """Register hooks, wrappers and callbacks."""
@@ -53,6 +59,7 @@ class PreparedModel:
             self.patcher.hook_mode = comfy.hooks.EnumHookMode.MinVram
         comfy.sampler_helpers.prepare_model_patcher(self.patcher, self.conds, self.model_options)
         comfy.samplers.filter_registered_hooks_on_conds(self.conds, self.model_options)
+        self.guider.conds = self.conds
 
     def needs(self, noise_shape: Sequence[int]) -> tuple[list[ModelPatcher], float]:
         """What has to be loaded beside the MODEL, and the bytes that a pass takes.
