@@ -190,6 +190,21 @@ def asked_models(experts: Experts) -> dict[ModelPatcher, ModelPatcher]:
     return asked
 
 
+def reads_pairs(patcher: ModelPatcher) -> bool:
+    """Whether something in a MODEL's passes may read a condition and its null in one batch, as core's NAG does.
+
+    ComfyUI's sign of it is that a node asks for the null whatever cfg is; it is also that of hooks on guidance, which
+    read nothing in the passes. A MODEL with patches or wrappers and either is taken to: at worst, rows are asked that
+    nobody reads.
+    """
+    options = patcher.model_options
+    inside = options.get("transformer_options", {})
+    patched = any(inside.get(name) for name in ("patches", "patches_replace"))
+    wrapped = any(of.get(kind) for of in (patcher.wrappers, inside.get("wrappers", {})) for kind in _PREDICTING)
+    asks_for_null = bool(options.get("disable_cfg1_optimization"))
+    return asks_for_null and (patched or wrapped or "model_function_wrapper" in options)
+
+
 def same_predictions(first: ModelPatcher, second: ModelPatcher) -> bool:
     """Whether two MODELs answer alike: they are one network with the same weights and nothing else sets them apart.
 
