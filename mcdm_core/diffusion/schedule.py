@@ -218,22 +218,28 @@ def scale_to_known(sigma: Tensor, known: Tensor) -> Tensor:
     return torch.sqrt((1.0 + known**2) / (1.0 + sigma**2))
 
 
-def from_flow(s: float) -> float:
-    """Noise level σ = s/(1 − s) of a rectified flow's coordinate s, 0 ≤ s < 1."""
-    return s / (1.0 - s)
+def from_flow(s: float, noise_scale: float = 1.0) -> float:
+    """Noise level σ = k·s/(1 − s) of a rectified flow's coordinate s, 0 ≤ s < 1.
+
+    Args:
+        s: The coordinate.
+        noise_scale: k, what the flow multiplies its noise by.
+    """
+    return noise_scale * (s / (1.0 - s))
 
 
-def to_flow(x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-    """Carry a point into a rectified flow's form, (1 − s)·x0 + s·n with s = σ/(1 + σ).
+def to_flow(x: Tensor, sigma: Tensor, noise_scale: float = 1.0) -> tuple[Tensor, Tensor]:
+    """Carry a point into a rectified flow's form, (1 − s)·x0 + k·s·n with s = σ/(k + σ).
 
     Args:
         x: x0 + σ·n, shape (B, …).
         sigma: σ, broadcastable to x.
+        noise_scale: k, what the flow multiplies its noise by.
 
     Returns:
         The point, and s of the shape of σ.
     """
-    return x / (1.0 + sigma), sigma / (1.0 + sigma)
+    return noise_scale * x / (noise_scale + sigma), sigma / (noise_scale + sigma)
 
 
 def per_row(values: Tensor | float, like: Tensor) -> Tensor:

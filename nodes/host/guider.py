@@ -25,6 +25,7 @@ from .noise_levels import align_levels
 from .prepared import Conds, PreparedModel, process, separate_hooked
 from .product import CONDITION, NULL, Observer, Product, warn_of_idle_hooks
 from .refusals import check_experts, check_sigmas
+from .run_wrappers import within_wrappers
 
 
 @dataclass
@@ -132,7 +133,13 @@ class ProductGuider(comfy.samplers.CFGGuider):
                 self.model_options,
                 is_model_options=True,
             )
-        return super().outer_sample(*args, **kwargs)
+        run: Callable[..., Tensor] = super().outer_sample
+        kind = comfy.patcher_extension.WrappersMP.OUTER_SAMPLE
+        shared = comfy.patcher_extension.get_all_wrappers(kind, self.model_options, is_model_options=True)
+        names = _names(self.experts)
+        for other in self.run.others:
+            run = within_wrappers(run, other.guider, shared, " and ".join(names[other.patcher]))
+        return run(*args, **kwargs)
 
     def inner_sample(
         self,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import comfy.model_management
 import comfy.sample
 import comfy.samplers
 import comfy.utils
@@ -13,6 +12,7 @@ import latent_preview
 from torch import Tensor
 
 from .guider import ProductGuider
+from .latents import as_intermediate, fit_empty, with_samples
 
 
 class Settings(NamedTuple):
@@ -46,7 +46,7 @@ def start(
         The noise and the latent, of the same shape, and ComfyUI's KSampler, which has the `sigmas`.
     """
     model = guider.model_patcher
-    samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"])
+    samples = fit_empty(model, latent)
     noise = comfy.sample.prepare_noise(samples, seed, latent.get("batch_index"))
     sampling = comfy.samplers.KSampler(
         model,
@@ -93,4 +93,4 @@ def sample(
         disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
         seed=seed,
     )
-    return {**latent, "samples": result.to(comfy.model_management.intermediate_device())}
+    return with_samples(latent, as_intermediate(result))

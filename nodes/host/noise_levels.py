@@ -1,6 +1,7 @@
 """One noise level for experts whose MODELs write x differently (the paper's §7.2).
 
-ComfyUI steps most models in the variance-exploding form x0 + σ·n, rectified-flow models (CONST) in (1 − σ)·x0 + σ·n.
+ComfyUI steps most models in the variance-exploding form x0 + σ·n, rectified-flow models (CONST) in (1 − σ)·x0 + k·σ·n,
+with k = 1 for all but a few.
 """
 
 from __future__ import annotations
@@ -21,6 +22,11 @@ def is_flow(model_sampling: Any) -> bool:
     return isinstance(model_sampling, comfy.model_sampling.CONST)
 
 
+def noise_scale(model_sampling: Any) -> float:
+    """k, what a model's form multiplies the noise by; 1 where ComfyUI doesn't know of it."""
+    return getattr(model_sampling, "noise_scale", 1.0) if is_flow(model_sampling) else 1.0
+
+
 def align(x: Tensor, sigma: Tensor, reference: Any, expert: Any) -> tuple[Tensor, Tensor]:
     """Carry a point of the reference's trajectory to where another expert can be asked about it.
 
@@ -36,15 +42,16 @@ def align(x: Tensor, sigma: Tensor, reference: Any, expert: Any) -> tuple[Tensor
     if expert is reference:
         return x, sigma
     low, high = float(expert.sigma_min), float(expert.sigma_max)
-    same_form = is_flow(reference) == is_flow(expert)
+    scale, own_scale = noise_scale(reference), noise_scale(expert)
+    same_form = (is_flow(reference), scale) == (is_flow(expert), own_scale)
     if same_form and bool(((sigma >= low) & (sigma <= high)).all()):
         return x, sigma
     if is_flow(expert):
-        low, high = from_flow(low), from_flow(min(high, FLOW_LIMIT))
+        low, high = from_flow(low, own_scale), from_flow(min(high, FLOW_LIMIT), own_scale)
     rows = sigma.reshape(-1, *[1] * (x.ndim - 1))
-    aligned, level = align_noise_level(x, rows, low, high, alpha=1.0 - rows if is_flow(reference) else 1.0)
+    aligned, level = align_noise_level(x, scale * rows, low, high, alpha=1.0 - rows if is_flow(reference) else 1.0)
     if is_flow(expert):
-        aligned, level = to_flow(aligned, level)
+        aligned, level = to_flow(aligned, level, own_scale)
     return aligned.to(x.dtype), level.reshape(sigma.shape).to(sigma.dtype)
 
 

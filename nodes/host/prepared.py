@@ -41,9 +41,15 @@ class PreparedModel:
     def __init__(self, patcher: ModelPatcher, conds: Conds):
         self.patcher = patcher
         self.conds = conds
-        self.model_options: dict[str, Any] = comfy.model_patcher.create_model_options_clone(patcher.model_options)
+        self.guider = comfy.samplers.CFGGuider(patcher)  # what nodes' wrappers around a run are shown
+        self.guider.model_options = comfy.model_patcher.create_model_options_clone(patcher.model_options)
         self._hook_mode = patcher.hook_mode
         self._loaded_beside_weights = False
+
+    @property
+    def model_options(self) -> dict[str, Any]:
+        """The MODEL's prepared options; a wrapper around the run may put others in their place while it lasts."""
+        return self.guider.model_options
 
     def open(self) -> None:
         """Register hooks, wrappers and callbacks."""
@@ -53,6 +59,7 @@ class PreparedModel:
             self.patcher.hook_mode = comfy.hooks.EnumHookMode.MinVram
         comfy.sampler_helpers.prepare_model_patcher(self.patcher, self.conds, self.model_options)
         comfy.samplers.filter_registered_hooks_on_conds(self.conds, self.model_options)
+        self.guider.conds = self.conds
 
     def needs(self, noise_shape: Sequence[int]) -> tuple[list[ModelPatcher], float]:
         """What has to be loaded beside the MODEL, and the bytes that a pass takes.
@@ -181,6 +188,21 @@ def asked_models(experts: Experts) -> dict[ModelPatcher, ModelPatcher]:
         alike = (first for first in asked.values() if not hooked & {first, model} and same_predictions(first, model))
         asked.setdefault(model, next(alike, model))
     return asked
+
+
+def reads_pairs(patcher: ModelPatcher) -> bool:
+    """Whether something in a MODEL's passes may read a condition and its null in one batch, as core's NAG does.
+
+    ComfyUI's sign of it is that a node asks for the null whatever cfg is; it is also that of hooks on guidance, which
+    read nothing in the passes. A MODEL with patches or wrappers and either is taken to: at worst, rows are asked that
+    nobody reads.
+    """
+    options = patcher.model_options
+    inside = options.get("transformer_options", {})
+    patched = any(inside.get(name) for name in ("patches", "patches_replace"))
+    wrapped = any(of.get(kind) for of in (patcher.wrappers, inside.get("wrappers", {})) for kind in _PREDICTING)
+    asks_for_null = bool(options.get("disable_cfg1_optimization"))
+    return asks_for_null and (patched or wrapped or "model_function_wrapper" in options)
 
 
 def same_predictions(first: ModelPatcher, second: ModelPatcher) -> bool:

@@ -16,7 +16,7 @@ from ...mcdm_core.product.planner import Plan, Planner
 from .clones import SharedWeights
 from .expert_chain import Experts
 from .noise_levels import align
-from .prepared import CFG_HOOKS, Conds, asked_models, same_conditioning
+from .prepared import CFG_HOOKS, Conds, asked_models, reads_pairs, same_conditioning
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +81,15 @@ class Product:
         self.weights = weights
         self.observer = observer
         self._asked = asked_models(experts)
-        planner.share_nulls([self._first_with_same_null(index) for index in range(len(experts))])
+        self._in_pairs = [reads_pairs(expert.model) for expert in experts]
+        self._told_of_pairs = False
+        for expert, own, in_pairs in zip(experts, conds, self._in_pairs, strict=True):
+            if in_pairs and NULL not in own:
+                logger.warning(
+                    "A node on the MODEL of %s reads its null beside its condition, and it has none; connect its null.",
+                    expert.label,
+                )
+        planner.share_nulls([self._null_of(index) for index in range(len(experts))])
 
     def predict(self, x: Tensor, sigma: Tensor, model_options: dict[str, Any]) -> Tensor:
         """Combined prediction of x0.
@@ -133,7 +141,7 @@ class Product:
     def _evaluate(self, plan: Plan, x: Tensor, sigma: Tensor, model_options: dict[str, Any]) -> dict[Request, Tensor]:
         """Every needed prediction once: under the conditions, and under the nulls that are not the same."""
         requests = [Request(i, CONDITION) for i in plan.conditions]
-        requests += [Request(j, NULL) for j in plan.distinct_nulls]
+        requests += [Request(j, NULL) for j in self._nulls_to_ask(plan)]
         results: dict[Request, Tensor] = {}
         for patcher, mine in self._by_model(requests):
             comfy.model_management.throw_exception_if_processing_interrupted()
@@ -146,6 +154,22 @@ class Product:
                 results |= zip(batch, self._run(patcher, batch, *point, options), strict=True)
         return results
 
+    def _nulls_to_ask(self, plan: Plan) -> list[int]:
+        """The experts whose null is asked: where the product needs it, and beside the conditions read with it."""
+        beside = [i for i in plan.conditions if self._in_pairs[i] and NULL in self.conds[i]]
+        asked = list(dict.fromkeys([*plan.distinct_nulls, *beside]))
+        if beside and not self._told_of_pairs:
+            self._told_of_pairs = True
+            needed = {self._first_with_same_null(j) for j in plan.nulls}
+            more = sum(len(self.conds[j][NULL]) for j in asked) - sum(len(self.conds[j][NULL]) for j in needed)
+            logger.info(
+                "Nodes on the MODEL of %s read condition and null in one batch, so that each is asked both by itself: "
+                "%d more rows per picture at every step.",
+                " and ".join(self.experts[i].label for i in beside),
+                more,
+            )
+        return asked
+
     def _by_model(self, requests: list[Request]) -> list[tuple[ModelPatcher, list[Request]]]:
         """The MODELs to ask, those first whose weights are in place, and what each is asked."""
         found: dict[ModelPatcher, list[Request]] = {}
@@ -157,13 +181,14 @@ class Product:
     def _batches(self, requests: list[Request], options: dict[str, Any]) -> list[list[Request]]:
         """Requests to one MODEL, split into calls of ComfyUI's batching.
 
-        A ControlNet, or a node that replaces the batching, expects one condition and its null. So does a hook that
-        reads the first expert's null; that pass is the last.
+        A ControlNet, a node that replaces the batching, and one that reads rows beside one another expect one condition
+        and its null. So does a hook that reads the first expert's null; that pass is the last.
         """
         apart = {
             request.expert
             for request in requests
             if "sampler_calc_cond_batch_function" in options
+            or self._in_pairs[request.expert]
             or any("control" in entry for entry in self.conds[request.expert][request.role])
         }
         if self.planner.null_is_read and [request.role for request in requests].count(NULL) > 1:
@@ -191,6 +216,11 @@ class Product:
             args = {"conds": conds, "input": x, "sigma": sigma, "model": patcher.model, "model_options": options}
             out = calc(args)
         return out[1:] if roles == [1] else out[: len(batch)]
+
+    def _null_of(self, index: int) -> int:
+        """The expert whose null is taken for this one's: its own where the condition beside it changes the null."""
+        first = self._first_with_same_null(index)
+        return index if self._in_pairs[index] or self._in_pairs[first] else first
 
     def _first_with_same_null(self, index: int) -> int:
         null = self.conds[index].get(NULL)

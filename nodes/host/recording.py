@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import comfy.model_management
-import comfy.sample
 import comfy.sampler_helpers
 import comfy.utils
 import latent_preview
@@ -17,6 +15,7 @@ from torch import Tensor
 from ...mcdm_core.product.inspection import Guidance, measure_guidance
 from .expert_chain import Experts
 from .guider import ProductGuider
+from .latents import fit_empty, with_samples
 from .product import Evaluation
 from .shown_steps import shown_steps
 
@@ -120,7 +119,7 @@ def sample_recorded(
     total = len(sigmas) - 1
     if total < 1:
         raise ValueError("Expected sigmas with at least one step to inspect and got none; raise denoise.")
-    samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"])
+    samples = fit_empty(model, latent)
     latent = {**latent, "samples": samples}
     mask = latent.get("noise_mask")
     area = None if mask is None else comfy.sampler_helpers.prepare_mask(mask, samples.shape, torch.device("cpu"))
@@ -146,7 +145,7 @@ def sample_recorded(
             "Expected a sampler that reports its steps, as all of ComfyUI's do, and got one that doesn't; choose "
             "another."
         )
-    return {**latent, "samples": result.to(comfy.model_management.intermediate_device())}, recording
+    return with_samples(latent, result), recording
 
 
 def _to_cpu(x0: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from .differences import same_weights
 from .expert_chain import PRODUCT_KEY, Conditioning, ExpertInput, Experts
 from .noise_levels import is_flow, same_space
 from .pixel_model import PixelModel
+from .run_wrappers import check_wrappers
 
 # Where the width of a text token is in the configuration of models that read tokens as they are.
 _TOKEN_WIDTH: dict[type, tuple[str, ...]] = {
@@ -39,6 +40,7 @@ def check_experts(experts: Experts, latent_image: Tensor) -> None:
         ValueError: With one sentence that names the expert by its place in the chain and says what to change.
     """
     _check_nested(experts)
+    check_wrappers(experts)
     _check_devices(experts)
     _check_spaces(experts)
     _check_latent(experts, latent_image)

@@ -19,6 +19,7 @@ from .expert_chain import Experts
 from .grid_tiles import TILE, check_vae, decode_tiles, to_image
 from .guider import ProductGuider
 from .ksampler import Settings, sample, start
+from .latents import with_samples
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ def sample_sweep(
     # The batch indices are those of one cell.
     kept = {name: value for name, value in latent.items() if name != "batch_index"}
     stacked = torch.cat([run.finished[cell] for cell in sweep.cells()])
-    return {**kept, "samples": stacked}, to_image(_grids(experts, sweep, run.finished, vae))
+    return with_samples(kept, stacked), to_image(_grids(experts, sweep, run.finished, vae))
 
 
 class _Run:

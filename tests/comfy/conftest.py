@@ -11,6 +11,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from .support.attachments import PAIRS
+from .support.core_samplers import sampler_names
 
 ROOT = Path(__file__).resolve().parents[2]
 NO_COMFYUI = "no ComfyUI in COMFYUI_PATH, around this folder or in ~/ComfyUI"
@@ -34,6 +35,12 @@ def pytest_addoption(parser):
     parser.addoption(
         "--all-combinations", action="store_true", help="check all 400 combinations of experts against brute force"
     )
+
+
+def pytest_generate_tests(metafunc):
+    if "every_sampler" in metafunc.fixturenames:
+        found = find_comfyui()
+        metafunc.parametrize("every_sampler", sampler_names(found) if found else [])
 
 
 def pytest_collection_modifyitems(items):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from .support.core_samplers import core_ksampler
+from .support.core_samplers import core_ksampler, sampler_names
 
 SAMPLERS = ["euler", "dpmpp_2m", "dpmpp_2m_sde", "ddim", "euler_cfg_pp"]
 
@@ -17,6 +17,12 @@ def test_equals_core_ksampler(load, chain, sample, name, sampler_name, cfg):
     theirs = core_ksampler(expert.model, expert, cfg, sampler_name, latent)
     assert torch.equal(ours, theirs)
     assert 0.05 < theirs.std() < 0.999  # a saturated picture would compare nothing
+
+
+def test_the_samplers_are_those_of_this_core(pack, comfyui):
+    import comfy.samplers
+
+    assert sampler_names(comfyui) == comfy.samplers.KSampler.SAMPLERS
 
 
 def test_equals_core_ksampler_when_inpainting_a_picture(load, chain, sample):

@@ -1,6 +1,7 @@
 """Gaussian experts written on the linear and on the cosine schedule, united in ComfyUI: the answer of one schedule.
 
-The schedules end at σ = 157 and σ = 20291, so runs on the cosine schedule's levels start far above the other's.
+The schedules end at σ = 157 and σ = 20291, so runs on the cosine schedule's levels start far above the other's. And as
+rectified flows whose noise is scaled, which x0 in closed form tells whether they meet the others at one noise level.
 """
 
 from types import SimpleNamespace
@@ -88,3 +89,75 @@ def test_levels_above_what_an_expert_knows(sampled, schedules, sampler):
     sigmas = [20_000 * 1e-6 ** (i / 40) for i in range(40)] + [0.0]
     single = sampled(("cosine", "cosine"), sampler, sigmas)
     torch.testing.assert_close(sampled(schedules, sampler, sigmas), single, atol=1e-3, rtol=0)
+
+
+class GaussianFlow(torch.nn.Module):
+    """Predicts the velocity of data N(μ, s) in the form (1 − σ)·x0 + k·σ·n exactly; the tokens are μ and s."""
+
+    dtype = torch.float32
+
+    def __init__(self, noise_scale):
+        super().__init__()
+        self.noise_scale = noise_scale
+
+    def forward(self, x_t, t, context=None, control=None, transformer_options=None, **kwargs):
+        sigma, (mean, variance) = t.reshape(-1, 1, 1, 1) / 1000, context[:, :, :1, None].unbind(1)
+        mean, variance = mean[:, None], variance[:, None]
+        alpha, noise = 1 - sigma, self.noise_scale * sigma
+        x0 = mean + variance * alpha / (variance * alpha**2 + noise**2) * (x_t - alpha * mean)
+        return (x_t - x0) / sigma
+
+
+@pytest.fixture
+def gaussian_flow(pack):
+    """A Gaussian expert as a flow model in the space of the pixel experts, with condition k and null 2."""
+    import comfy.latent_formats
+    import comfy.model_base
+    import comfy.model_sampling
+    import comfy.supported_models_base
+    from comfy.model_patcher import ModelPatcher
+
+    if not hasattr(comfy.model_sampling.ModelSamplingDiscreteFlow, "set_noise_scale"):
+        pytest.skip("this ComfyUI knows no flow whose noise is scaled")
+
+    def build(k, noise_scale):
+        class Config(comfy.supported_models_base.BASE):
+            latent_format = comfy.latent_formats.ChromaRadiance
+
+        config = Config({"disable_unet_model_creation": True})
+        config.sampling_settings = {"noise_scale": noise_scale}
+        model = comfy.model_base.BaseModel(config, comfy.model_base.ModelType.FLOW)
+        model.diffusion_model = GaussianFlow(noise_scale)
+        tokens = [[[torch.tensor([[[MEANS[i]], [VARIANCES[i]]]]), {}]] for i in (k, 2)]
+        cpu = torch.device("cpu")
+        return SimpleNamespace(model=ModelPatcher(model, cpu, cpu), condition=tokens[0], null=tokens[1])
+
+    return build
+
+
+@pytest.mark.parametrize("scales", [(8.0, 1.0), (1.0, 8.0), (8.0, 8.0), (8.0, None), (None, 8.0)], ids=str)
+def test_flows_whose_noise_is_scaled_meet_the_others(gaussian, gaussian_flow, chain, guide, scales):
+    """None is a pixel expert in the variance-exploding form; the noise of the run is `guide`'s."""
+    weights, reliabilities = (1.5, 2.0), (1.0, 3.0)
+    experts = [gaussian(k, "cosine") if s is None else gaussian_flow(k, s) for k, s in enumerate(scales)]
+    settings = [{"weight": w, "reliability": a} for w, a in zip(weights, reliabilities, strict=True)]
+    sigma = 3.0 if scales[0] is None else 0.6
+    level = sigma if scales[0] is None else scales[0] * sigma / (1 - sigma)
+    x = level * torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(2)).double()
+
+    def x0(k):
+        return MEANS[k] + VARIANCES[k] / (VARIANCES[k] + level**2) * (x - MEANS[k])
+
+    expected = sum(w * (x0(k) - x0(2)) for k, w in enumerate(weights)) + x0(2)
+    found = guide(chain(*zip(experts, settings, strict=True)), sigmas=(sigma, 0.0))
+    torch.testing.assert_close(found.double(), expected, atol=2e-4, rtol=0)
+
+
+def test_a_whole_run_on_scaled_noise(gaussian_flow, chain, guide):
+    sigmas = [1.0, 0.98, 0.9, 0.7, 0.4, 0.1, 0.0]
+    mixed, single = (
+        guide(chain(*(gaussian_flow(k, s) for k, s in enumerate(scales))), sigmas=sigmas)
+        for scales in ((8.0, 1.0), (8.0, 8.0))
+    )
+    torch.testing.assert_close(mixed, single, atol=1e-3, rtol=0)
+    assert single.std() > 0.05

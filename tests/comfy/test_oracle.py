@@ -58,6 +58,15 @@ def brute_force(experts, sampler_name="euler"):
     return sampled(BruteForceGuider(experts), sampler_name)
 
 
+def core_guider(expert):
+    import comfy.samplers
+
+    guider = comfy.samplers.CFGGuider(expert.model)
+    guider.set_conds(expert.condition, expert.null)
+    guider.set_cfg(expert.weight)
+    return guider
+
+
 @torch.no_grad()
 def sampled(guider, sampler_name="euler"):
     import comfy.samplers
@@ -95,6 +104,13 @@ def test_agrees_with_brute_force(casts, product_of, assert_agree, combination):
     sampler_name, experts = combination
     ours, theirs = ([cast.expert(*expert, place) for place, expert in enumerate(experts)] for cast in casts)
     assert_agree(product_of(ours, sampler_name), brute_force(theirs, sampler_name))
+
+
+def test_every_sampler_agrees_with_brute_force(models, product_of, assert_agree, every_sampler):
+    from .support.oracle.variants import expert_of
+
+    ours, theirs = ([expert_of(found["eps"], 0), expert_of(found["v"], 1)] for found in models)
+    assert_agree(product_of(ours, every_sampler), brute_force(theirs, every_sampler))
 
 
 @pytest.mark.parametrize("prediction", PREDICTIONS)
@@ -211,16 +227,18 @@ def test_a_hook_that_reads_the_first_experts_null_gets_it_at_reliability_0(model
         product_of([replace(ours[0], null=None), ours[1]])
 
 
+def test_one_expert_is_cores_guider_with_every_sampler(casts, product_of, every_sampler):
+    expert = casts[0].expert("v", "patched attention", 0)
+    theirs = sampled(core_guider(expert), every_sampler)
+    assert torch.equal(product_of([expert], every_sampler), theirs)
+    assert theirs.isfinite().all()
+
+
 @pytest.mark.parametrize("attachment", ATTACHMENTS[:-2])  # core knows no mask and no window
 @pytest.mark.parametrize("prediction", PREDICTIONS)
 def test_one_expert_is_cores_guider(casts, product_of, prediction, attachment):
-    import comfy.samplers
-
     expert = casts[0].expert(prediction, attachment, 0)
-    guider = comfy.samplers.CFGGuider(expert.model)
-    guider.set_conds(expert.condition, expert.null)
-    guider.set_cfg(expert.weight)
-    assert torch.equal(product_of([expert]), sampled(guider))
+    assert torch.equal(product_of([expert]), sampled(core_guider(expert)))
 
 
 @pytest.mark.parametrize("guidance", ["none", "RescaleCFG", "APG"])

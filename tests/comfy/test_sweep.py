@@ -123,6 +123,40 @@ def test_progress_is_that_of_the_whole_grid(load, chain, sweep, monkeypatch, eve
     assert seen == [(step, 12) for step in range(1, 13)]
 
 
+def test_progress_begins_and_ends_with_the_grid_where_steps_are_left_out(load, chain, sweep, monkeypatch):
+    """As newer ComfyUI leaves them out."""
+    import comfy.utils
+
+    seen = []
+    monkeypatch.setattr(
+        comfy.utils, "PROGRESS_BAR_HOOK", lambda value, total, *rest, **more: seen.append([value, total])
+    )
+    hair = load("hair")
+    sweep(chain(hair, load("skin")), hair.vae, values="0, 1")
+    assert seen == sorted(seen)
+    assert [seen[0], seen[-1]] == [[1, 12], [12, 12]]
+    assert {total for _, total in seen} == {12}
+
+
+def test_a_cancel_is_heard_before_the_next_pass_whatever_progress_leaves_out(load, chain, sweep, passes, monkeypatch):
+    import comfy.model_management
+
+    hair, skin = passes.watch(load("hair")), passes.watch(load("skin"))
+    network = hair.model.model.diffusion_model
+    forward = network.forward
+
+    def cancelled_in_the_third(*args, **kwargs):
+        if len([call for call in passes.found if call.expert is hair]) == 2:
+            comfy.model_management.interrupt_current_processing()
+        return forward(*args, **kwargs)
+
+    monkeypatch.setattr(network, "forward", cancelled_in_the_third)
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        sweep(chain(hair, skin), hair.vae, values="0, 1")
+    assert passes.found[-1].expert is hair
+    assert len([call for call in passes.found if call.expert is hair]) == 3
+
+
 @pytest.fixture
 def cancel(monkeypatch, every_step):
     """Cancel as the user does, after so many steps of the grid."""

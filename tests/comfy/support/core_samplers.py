@@ -1,8 +1,25 @@
 """ComfyUI's own samplers, as its nodes run them, and one that is cancelled."""
 
+import ast
+from pathlib import Path
+
 import torch
 
 LATENT = {"samples": torch.zeros(2, 3, 32, 32)}
+
+
+def sampler_names(comfyui: Path) -> list[str]:
+    """All samplers that a ComfyUI's KSampler offers, read without importing it."""
+    source = (comfyui / "comfy" / "samplers.py").read_text(encoding="utf-8")
+    found: dict[str, list[str]] = {}
+    for statement in ast.parse(source).body:
+        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+            name, value = statement.targets[0].id, statement.value
+            if name == "KSAMPLER_NAMES":
+                found[name] = ast.literal_eval(value)
+            elif name == "SAMPLER_NAMES":  # KSAMPLER_NAMES + […]
+                found[name] = found[value.left.id] + ast.literal_eval(value.right)
+    return found["SAMPLER_NAMES"]
 
 
 def core_ksampler(model, expert, cfg, sampler_name="euler", latent=LATENT, denoise=1.0):

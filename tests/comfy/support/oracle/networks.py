@@ -41,6 +41,24 @@ _MMDIT = {
     "adm_in_channels": POOLED,
     "context_embedder_config": {"target": "torch.nn.Linear", "params": {"in_features": CONTEXT, "out_features": 128}},
 }
+_FLUX = {
+    "image_model": "flux",
+    "in_channels": 16,
+    "out_channels": 16,
+    "patch_size": 2,
+    "vec_in_dim": POOLED,
+    "context_in_dim": CONTEXT,
+    "hidden_size": 32,
+    "mlp_ratio": 2.0,
+    "num_heads": 2,
+    "depth": 1,
+    "depth_single_blocks": 1,
+    "axes_dim": [4, 6, 6],
+    "theta": 10_000,
+    "qkv_bias": True,
+    "guidance_embed": False,
+    "txt_ids_dims": [],
+}
 _HEADS = {"num_heads": -1, "num_head_channels": 16}
 
 
@@ -65,6 +83,7 @@ LAYOUTS = {
     "v": (SD2V, {**_UNET, "use_linear_in_transformer": True}),
     "flow": (SD3, _MMDIT),
     "SDXL": (SDXL, {**_UNET, **_ADM, "use_linear_in_transformer": True}),
+    "Flux": (comfy.supported_models.Flux, _FLUX),  # in a space of its own
 }
 
 

@@ -1,0 +1,69 @@
+"""The product of experts by core's own guiders, each prepared for its one MODEL by core, and run inside one another.
+
+Everything that nodes attach to a MODEL, wrappers around its run included, acts as it does in core.
+"""
+
+from itertools import pairwise
+
+import comfy.model_patcher
+import comfy.samplers
+import torch
+
+
+def core_guider(expert):
+    """Core's guider of one expert, at cfg = its weight."""
+    guider = comfy.samplers.CFGGuider(expert.model)
+    guider.set_conds(expert.condition, expert.null)
+    guider.set_cfg(expert.weight)
+    return guider
+
+
+@torch.no_grad()
+def sample_by_core_guiders(experts, noise, sigmas, asked=()):
+    """Euler's steps on Eq. 10 in float64.
+
+    Args:
+        experts: Of one schedule and latent space, on networks of their own.
+        noise: Start noise.
+        sigmas: Descending noise levels.
+        asked: The experts whose guiders have begun their run and wait in its first step, and how to ask them.
+    """
+    expert = experts[len(asked)]
+    samples = []
+
+    def function(model, x, all_sigmas, extra_args, callback, disable):
+        mine = [*asked, (expert, lambda x, sigma: _both(model, x, sigma, extra_args))]
+        if len(mine) < len(experts):
+            samples.append(sample_by_core_guiders(experts, noise, sigmas, mine))
+            return x
+        for sigma, following in pairwise(all_sigmas):
+            denoised = _combine([(expert, ask(x, sigma.expand(len(x)))) for expert, ask in mine])
+            x = x + (x - denoised) / sigma * (following - sigma)
+        return x
+
+    latent = torch.zeros_like(noise)
+    own = core_guider(expert).sample(
+        noise, latent, comfy.samplers.KSAMPLER(function), sigmas, disable_pbar=True, seed=3
+    )
+    return samples[0] if samples else own
+
+
+def _both(model, x, sigma, extra_args):
+    """x0 under the condition and under the null, from one call of core's."""
+    seen = {}
+
+    def keep(args):
+        seen.update(cond=args["cond_denoised"].double(), null=args["uncond_denoised"].double())
+        return args["denoised"]
+
+    options = comfy.model_patcher.create_model_options_clone(extra_args["model_options"])
+    options = comfy.model_patcher.set_model_options_post_cfg_function(options, keep, disable_cfg1_optimization=True)
+    model(x, sigma, **{**extra_args, "model_options": options})
+    return seen
+
+
+def _combine(predictions):
+    total = sum(expert.reliability for expert, _ in predictions)
+    unconditional = sum(expert.reliability / total * seen["null"] for expert, seen in predictions)
+    guidance = sum(expert.weight * (seen["cond"] - unconditional) for expert, seen in predictions)
+    return (unconditional + guidance).float()
