@@ -1,4 +1,4 @@
-"""ComfyUI's dynamic VRAM on the CPU: its own ModelPatcherDynamic and casts, over memory that can be limited and counted.
+"""ComfyUI's dynamic VRAM on the CPU: its own ModelPatcherDynamic and casts, over memory that is limited and counted.
 
 Four things are stood in for or bypassed: the allocator of comfy-aimdo, the reroute of CPU devices to the classic
 ModelPatcher, what `cast_bias_weight` does otherwise on CPU devices, and pinned memory. Everything else is ComfyUI's.
