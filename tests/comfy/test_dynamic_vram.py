@@ -108,3 +108,16 @@ def test_lines_that_are_no_longer_there_are_noticed(dynamic_vram, monkeypatch):
     monkeypatch.setitem(support._LINES, "_vbar_get", {"if self.load_device is None:": "if False:"})
     with pytest.raises(RuntimeError, match=r'"if self.load_device is None:" once in .*_vbar_get .* 0 times; read'):
         support.install(monkeypatch)
+
+
+def test_no_layer_keeps_its_page_after_a_pass(dynamic_vram, load):
+    from .support.core_samplers import core_ksampler
+    from .support.oracle.networks import network
+
+    dynamic, expert = network("eps", 1), load("hair")
+    core_alone(dynamic)
+    core_ksampler(expert.model, expert, 2.0)
+    assert expert.model.is_dynamic()
+    assert dynamic_vram.used > 0
+    dynamic_vram.free_all()
+    assert dynamic_vram.used == 0
