@@ -103,7 +103,7 @@ class _Network:
                 self.exchange.unload(self.active)
             self.active = self.loaded
         self.model.current_patcher = None
-        self.exchange.forget()
+        self.exchange.finish(self.loaded)
         self._known = None
 
     def _placement(self) -> tuple:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import comfy.lora
 import comfy.model_patcher
 import comfy.ops
 from comfy.model_patcher import LowVramPatch, ModelPatcher, get_key_weight
@@ -46,6 +47,12 @@ def patch_in_use(patcher: ModelPatcher, key: str) -> LowVramPatch:
         return patch
     _, set_weight, convert_weight = get_key_weight(patcher.model, key)
     return LowVramPatch(key, patcher.patches, convert_weight, set_weight)
+
+
+def resizes(patcher: ModelPatcher, key: str) -> bool:
+    """Whether a dynamic MODEL's patches change the shape of a weight that is not patched now."""
+    weight, _, _ = get_key_weight(patcher.model, key)
+    return comfy.lora.calculate_shape(patcher.patches[key], weight, key) != weight.shape
 
 
 @contextmanager

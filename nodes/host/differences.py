@@ -67,7 +67,7 @@ def differ_in_weights_only(first: ModelPatcher, second: ModelPatcher) -> bool:
 def why_loaded(patcher: ModelPatcher) -> str | None:
     """What about a MODEL only loading can bring about, as the end of a sentence that it begins."""
     own, cores = type(patcher), cores_own_kind(patcher)
-    layers = [name for name, value in patcher.object_patches.items() if _has_weights(value)]
+    layers = replaced_layers(patcher)
     if own.load is not cores.load or own.patch_weight_to_device is not cores.patch_weight_to_device:
         return "comes from a node whose MODELs load in a way of their own"
     if patcher.weight_wrapper_patches:
@@ -77,8 +77,10 @@ def why_loaded(patcher: ModelPatcher) -> str | None:
     return f"has a node's layers in place of {', '.join(layers)}" if layers else None
 
 
-def _has_weights(value: Any) -> bool:
-    return isinstance(value, nn.Module) and next(value.parameters(), None) is not None
+def replaced_layers(patcher: ModelPatcher) -> list[str]:
+    """Where a MODEL puts something with weights in place of a part of the network."""
+    objects = patcher.object_patches.items()
+    return [name for name, value in objects if isinstance(value, nn.Module) and any(True for _ in value.parameters())]
 
 
 def same_objects(first: dict[str, Any], second: dict[str, Any]) -> bool:

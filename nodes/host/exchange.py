@@ -41,7 +41,7 @@ class Exchange(ABC):
 
     @abstractmethod
     def forget(self) -> None:
-        """Drop all that is kept of MODELs, after a run or as it no longer fits the network."""
+        """Drop all that is kept of MODELs."""
 
     @abstractmethod
     def reload(self, previous: ModelPatcher, patcher: ModelPatcher) -> None:
@@ -55,6 +55,10 @@ class Exchange(ABC):
             active: The MODEL it should be.
             loaded: The MODEL that ComfyUI took it for.
         """
+
+    def finish(self, loaded: ModelPatcher) -> None:
+        """Leave the network, which is the loaded MODEL again, to ComfyUI."""
+        self.forget()
 
     def unload(self, active: ModelPatcher) -> None:
         """Leave the network unloaded."""

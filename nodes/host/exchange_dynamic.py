@@ -14,7 +14,8 @@ from typing import Any
 from comfy.model_patcher import ModelPatcher
 from torch import nn
 
-from .cores import patch_in_use
+from .cores import patch_in_use, resizes
+from .differences import replaced_layers
 from .exchange import Exchange, Slot, move_objects, slots_of
 
 
@@ -44,7 +45,7 @@ class DynamicExchange(Exchange):
 
     def exchange(self, previous: ModelPatcher, patcher: ModelPatcher) -> None:
         """See the base class."""
-        self._slots = self._slots or slots_of(self.patchers)
+        self._slots = self._slots or self._find_slots(previous)
         if id(previous) not in self._kept:
             self._kept[id(previous)] = [_content(slot) for slot in self._slots]
         if id(patcher) not in self._kept:
@@ -79,10 +80,30 @@ class DynamicExchange(Exchange):
         """See the base class. Pages keep what is in them if only small layers were moved."""
         self.reload(active, active)
 
+    def finish(self, loaded: ModelPatcher) -> None:
+        """See the base class."""
+        super().finish(loaded)
+        if any(map(replaced_layers, self.patchers)):
+            loaded.restore_loaded_backups()  # before other objects are there, see `loading`
+
     def unload(self, active: ModelPatcher) -> None:
         """See the base class."""
         active.restore_loaded_backups()
         super().unload(active)
+
+    def _find_slots(self, active: ModelPatcher) -> list[Slot]:
+        """All slots; as ComfyUI would, weights that a patch resizes are taken out of their pages, which don't fit."""
+        slots = slots_of(self.patchers)
+        for slot in slots:
+            resizing = (each for each in self.patchers if slot.key in each.patches and resizes(each, slot.key))
+            if _is_fetched(slot) and any(resizing):
+                del slot.module._v
+                slot.module._v_signature = None
+                path = slot.key.rpartition(".")[0]
+                for name, weight in slot.module.named_parameters(prefix=path, recurse=False):
+                    active.patch_weight_to_device(name, device_to=active.load_device, force_cast=True)
+                    self.model.model_loaded_weight_memory += weight.nbytes
+        return slots
 
     def _put(self, previous: ModelPatcher, patcher: ModelPatcher) -> None:
         for slot, content in zip(self._slots, self._kept[id(patcher)], strict=True):

@@ -1,5 +1,6 @@
 """MODELs of one network with dynamic VRAM: each gives its own answer, and none of them is loaded in another's place."""
 
+import copy
 import gc
 import logging
 from types import SimpleNamespace
@@ -30,6 +31,28 @@ def on_small_layers(model, seed):
     return clone
 
 
+def resized(model, seed):
+    """A clone whose time embedding is wider, as some LoRAs widen the first layer."""
+    clone, weights = lora_on(model, seed), model.model.state_dict()
+    generator = torch.Generator().manual_seed(seed)
+    for name, axis in (("0.weight", 0), ("0.bias", 0), ("2.weight", 1)):
+        shape = list(weights[key := f"diffusion_model.time_embed.{name}"].shape)
+        shape[axis] += 32
+        patch = 0.2 * torch.randn(shape, generator=generator)
+        clone.add_patches({key: ("diff", (patch, {"pad_weight": True}))})
+    return clone
+
+
+def with_other_layers(model):
+    """A clone with layers of its own, one of which is so small that it has no page; only loading can exchange them."""
+    clone = lora_on(model, 9)
+    for name in ("out.0", "middle_block.0.in_layers.2"):
+        layer = copy.deepcopy(model.get_model_object(f"diffusion_model.{name}"))
+        layer.weight.data.mul_(1.5)
+        clone.add_object_patch(f"diffusion_model.{name}", layer)
+    return clone
+
+
 def as_edm(model):
     """A clone with a schedule of its own."""
     import comfy_extras.nodes_model_advanced as advanced
@@ -49,6 +72,8 @@ MADE = {
     "another LoRA": lambda model: lora_on(model, 9),
     "LoRA on the LoRA": lambda model: lora_on(lora_on(model, 8), 9),
     "small layers": lambda model: on_small_layers(model, 10),
+    "resized": lambda model: resized(model, 12),
+    "other layers": with_other_layers,
     "EDM schedule": as_edm,
     "discrete schedule": discrete,
     "LoRA and schedule": lambda model: as_edm(lora_on(model, 8)),
@@ -58,6 +83,8 @@ GROUPS = [
     ("LoRA", "plain", "LoRA on the LoRA"),
     ("plain", "small layers"),
     ("small layers", "LoRA"),
+    ("plain", "resized", "LoRA"),
+    ("resized", "plain"),
     ("plain", "EDM schedule"),
     ("EDM schedule", "plain"),
     ("discrete schedule", "EDM schedule", "plain"),
@@ -116,8 +143,9 @@ def contents(models):
     network = models[0].model
     tensors = {name: value.clone() for name, value in network.diffusion_model.state_dict().items()}
     for place, model in enumerate(models):
-        schedule = model.get_model_object("model_sampling").state_dict()
-        tensors |= {f"{place} {name}": value.clone() for name, value in schedule.items()}
+        for name in ("model_sampling", *model.object_patches):
+            parts = model.get_model_object(name).state_dict()
+            tensors |= {f"{place} {name} {part}": value.clone() for part, value in parts.items()}
     hanging = {}
     for name, module in network.named_modules():
         for key in ("weight_lowvram_function", "bias_lowvram_function"):
@@ -135,9 +163,10 @@ def contents(models):
 
 def assert_same(now, before):
     assert now.tensors.keys() == before.tensors.keys()
-    assert all(torch.equal(now.tensors[key], before.tensors[key]) for key in now.tensors)
-    for name in ("hanging", "backup", "objects", "patcher", "sampling"):
+    assert_same_weights(now, before)
+    for name in ("hanging", "objects", "patcher", "sampling"):
         assert getattr(now, name) == getattr(before, name), name
+    assert now.backup >= before.backup  # resized weights stay outside the pages until the next load
 
 
 @pytest.mark.parametrize("share", [None, 0.5])
@@ -156,6 +185,26 @@ def test_each_gives_its_own_answer(models, sampled, dynamic_vram, names, share):
     assert dynamic_vram.loads == 1
     assert dynamic_vram.freed == 0
     assert dynamic_vram.used <= dynamic_vram.budget
+
+
+@pytest.mark.parametrize("names", [("plain", "other layers"), ("other layers", "LoRA")], ids=" + ".join)
+def test_what_only_loading_can_exchange(models, sampled, dynamic_vram, caplog, names):
+    import comfy.model_management
+
+    together, expected = models(names), sampled(models(names, apart=True))
+    at_first = contents(together)
+    dynamic_vram.reset()
+    for _ in range(2):
+        caplog.clear()
+        assert torch.equal(sampled(together), expected)
+        (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+        assert "has a node's layers in place of diffusion_model.out.0, diffusion_model.middle" in warning
+    assert dynamic_vram.loads > STEPS
+    comfy.model_management.unload_all_models()
+    sampled(together[::-1])
+    sampled(together[:1])
+    comfy.model_management.unload_all_models()
+    assert_same_weights(contents(together), at_first)
 
 
 def test_they_are_what_classic_models_are(models, sampled):
@@ -202,7 +251,7 @@ def test_in_smaller_formats(models, sampled, dynamic_vram, dtype, share):
 
 
 def assert_same_weights(now, before):
-    assert all(torch.equal(now.tensors[key], before.tensors[key]) for key in before.tensors)
+    assert [key for key in before.tensors if not torch.equal(now.tensors[key], before.tensors[key])] == []
 
 
 @pytest.mark.parametrize("names", GROUPS, ids=" + ".join)
