@@ -64,7 +64,9 @@ class LoadExpert(io.ComfyNode):
     def execute(cls, expert_name: str) -> io.NodeOutput:
         """Load the expert."""
         expert = folders.load(expert_name)
-        return io.NodeOutput(expert_to_model(expert), manage_text_encoder(expert.encoder), pixel_space_vae())
+        return io.NodeOutput(
+            expert_to_model(expert, expert_name), manage_text_encoder(expert.encoder), pixel_space_vae()
+        )
 
 
 class EmptyLatent(io.ComfyNode):

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...mcdm_core.networks.blocks import GroupNorm32
+from .cores import fetched
 
 
 class OffloadableGroupNorm32(GroupNorm32, comfy.ops.CastWeightBiasOp):
@@ -20,8 +21,8 @@ class OffloadableGroupNorm32(GroupNorm32, comfy.ops.CastWeightBiasOp):
         """Normalize x of shape (B, C, …) in float32."""
         if not (self.comfy_cast_weights or self.weight_function or self.bias_function):
             return super().forward(x)
-        weight, bias = comfy.ops.cast_bias_weight(self, x)
-        return F.group_norm(x.float(), self.num_groups, weight.float(), bias.float(), self.eps).to(x.dtype)
+        with fetched(self, x) as (weight, bias):
+            return F.group_norm(x.float(), self.num_groups, weight.float(), bias.float(), self.eps).to(x.dtype)
 
 
 _OFFLOADABLE: dict[type[nn.Module], type[nn.Module]] = {

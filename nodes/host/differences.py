@@ -9,6 +9,8 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import CallbacksMP
 from torch import nn
 
+from .cores import cores_own_kind, is_dynamic
+
 
 def memory_of_clones(patchers: Sequence[ModelPatcher]) -> int:
     """Bytes that switching between MODELs of one network takes beside the network: the weights that differ.
@@ -17,6 +19,8 @@ def memory_of_clones(patchers: Sequence[ModelPatcher]) -> int:
         patchers: The MODELs, first the one that is loaded.
     """
     loaded, size = patchers[0], 0
+    if is_dynamic(loaded):
+        return 0  # patches are applied as weights are fetched
     others: list[ModelPatcher] = []
     weights = dict(loaded.model.named_parameters())
     for patcher in patchers[1:]:
@@ -62,13 +66,10 @@ def differ_in_weights_only(first: ModelPatcher, second: ModelPatcher) -> bool:
 
 def why_loaded(patcher: ModelPatcher) -> str | None:
     """What about a MODEL only loading can bring about, as the end of a sentence that it begins."""
-    own_ways = (
-        type(patcher).load is not ModelPatcher.load,
-        type(patcher).patch_weight_to_device is not ModelPatcher.patch_weight_to_device,
-    )
-    layers = [name for name, value in patcher.object_patches.items() if _has_weights(value)]
-    if any(own_ways):
-        return "loads in a way of its own, as quantized models do"
+    own, cores = type(patcher), cores_own_kind(patcher)
+    layers = replaced_layers(patcher)
+    if own.load is not cores.load or own.patch_weight_to_device is not cores.patch_weight_to_device:
+        return "comes from a node whose MODELs load in a way of their own"
     if patcher.weight_wrapper_patches:
         return "wraps its weights"
     if patcher.get_all_callbacks(CallbacksMP.ON_LOAD):
@@ -76,8 +77,10 @@ def why_loaded(patcher: ModelPatcher) -> str | None:
     return f"has a node's layers in place of {', '.join(layers)}" if layers else None
 
 
-def _has_weights(value: Any) -> bool:
-    return isinstance(value, nn.Module) and next(value.parameters(), None) is not None
+def replaced_layers(patcher: ModelPatcher) -> list[str]:
+    """Where a MODEL puts something with weights in place of a part of the network."""
+    objects = patcher.object_patches.items()
+    return [name for name, value in objects if isinstance(value, nn.Module) and any(True for _ in value.parameters())]
 
 
 def same_objects(first: dict[str, Any], second: dict[str, Any]) -> bool:

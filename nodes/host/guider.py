@@ -19,6 +19,7 @@ from ...mcdm_core.product.planner import Planner
 from ...mcdm_core.product.rule import Rule
 from ...mcdm_core.product.windows import window_of
 from .clones import SharedWeights
+from .delegates import delegate_hooked
 from .expert_chain import Experts
 from .loading import load_jointly
 from .noise_levels import align_levels
@@ -63,7 +64,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
         run: Set only while it samples.
 
     Raises:
-        ValueError: If there is no expert.
+        ValueError: If there is no expert, or hooks need a MODEL that ComfyUI cannot load.
     """
 
     rule: Rule = EQ10
@@ -73,8 +74,8 @@ class ProductGuider(comfy.samplers.CFGGuider):
     def __init__(self, experts: Experts, observer: Observer | None = None):
         if not experts:
             raise ValueError("Expected at least one expert and got an empty chain; connect a Diffusion Expert node.")
+        experts = separate_hooked(delegate_hooked(experts))
         super().__init__(experts[0].model)
-        experts = separate_hooked(experts)
         self.experts = experts
         self.observer = observer
         self.inner_set_conds(_conditionings(experts, experts[0].model))
@@ -237,8 +238,9 @@ class ProductGuider(comfy.samplers.CFGGuider):
         self, executor: Any, model: ModelPatcher, noise_shape: Sequence[int], conds: Conds, *args: Any, **kwargs: Any
     ) -> tuple[Any, Conds, list[ModelPatcher]]:
         """Wrapper around ComfyUI's own loading, which would load one MODEL and free the others."""
-        names = _names(self.experts)
-        return load_jointly(executor, model, noise_shape, conds, *args, others=self.run.others, names=names, **kwargs)
+        kwargs |= {"others": self.run.others, "names": _names(self.experts)}
+        with self.run.weights.loading():
+            return load_jointly(executor, model, noise_shape, conds, *args, **kwargs)
 
     def _set_attributes(self, attributes: dict[str, Any]) -> None:
         self.__dict__.clear()

@@ -17,7 +17,9 @@ from ...mcdm_core import Condition, Expert, UNetConfig
 from ...mcdm_core.networks import enlarge
 from .casting import make_offloadable
 from .conditioning import MADE_FOR, read_condition, to_conditioning
+from .cores import kind_of_loaders
 from .expert_chain import Conditioning
+from .expert_folders import load
 from .pixel_conditions import Reads
 from .pixel_sampling import PixelSpace, pixel_sampling
 
@@ -141,17 +143,39 @@ def clamp_pixels(args: dict) -> Tensor:
     return args["denoised"].clamp(-1.0, 1.0)
 
 
-def expert_to_model(expert: Expert) -> comfy.model_patcher.ModelPatcher:
+def load_model(name: str, disable_dynamic: bool = False) -> comfy.model_patcher.ModelPatcher:
+    """Make a MODEL of an expert file, as ComfyUI asks for it where hooks need weights that stay in one place.
+
+    Args:
+        name: The file's name.
+        disable_dynamic: Whether its weights are loaded as a whole, also where ComfyUI fetches each as it is used.
+
+    Raises:
+        ValueError: If the file is missing or cannot be used; one sentence for the user.
+    """
+    return expert_to_model(load(name), name, disable_dynamic)
+
+
+def expert_to_model(
+    expert: Expert, name: str | None = None, disable_dynamic: bool = False
+) -> comfy.model_patcher.ModelPatcher:
     """Make a MODEL of a pixel-space expert, in ComfyUI's own memory management.
+
+    Args:
+        expert: The loaded expert.
+        name: Name of its file, from which ComfyUI may load it once more; None if it comes from none.
+        disable_dynamic: See `load_model`.
 
     Raises:
         ValueError: If ComfyUI cannot sample this kind of expert.
     """
     offload_device = comfy.model_management.unet_offload_device()
     model = PixelModel(expert, offload_device)
-    patcher = comfy.model_patcher.ModelPatcher(
+    patcher = kind_of_loaders(disable_dynamic)(
         model, load_device=comfy.model_management.get_torch_device(), offload_device=offload_device
     )
+    if name is not None:
+        patcher.cached_patcher_init = (load_model, (name,))
     if expert.clamp_x0:
         patcher.set_model_sampler_post_cfg_function(clamp_pixels)
     return patcher

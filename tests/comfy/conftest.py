@@ -4,7 +4,7 @@ import asyncio
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -34,6 +34,9 @@ find_comfyui = importlib.import_module("mcdm_tools.comfyui").find_comfyui
 def pytest_addoption(parser):
     parser.addoption(
         "--all-combinations", action="store_true", help="check all 400 combinations of experts against brute force"
+    )
+    parser.addoption(
+        "--dynamic-vram", action="store_true", help="run tests with ComfyUI's dynamic VRAM, stood in for on the CPU"
     )
 
 
@@ -77,8 +80,8 @@ def base(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def pack(comfyui: Path, base: Path) -> ModuleType:
-    """The pack, loaded into this process as ComfyUI loads it, on the CPU."""
+def pack(comfyui: Path, base: Path, request) -> Iterator[ModuleType]:
+    """The pack, loaded into this process as ComfyUI loads it, on the CPU; `--dynamic-vram` is for all that follows."""
     # The repository's nodes/ would hide ComfyUI's module of that name, and tests/comfy its package comfy.
     inside = [entry for entry in sys.path if ROOT in (Path(entry).resolve(), *Path(entry).resolve().parents)]
     sys.path[:] = [str(comfyui), *(entry for entry in sys.path if entry not in inside or "site-packages" in entry)]
@@ -92,7 +95,14 @@ def pack(comfyui: Path, base: Path) -> ModuleType:
     assert Path(nodes.__file__).parent == comfyui
     module = load_package("mcdm_pack", ROOT)
     module.extension = asyncio.run(module.comfy_entrypoint())
-    return module
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        if request.config.getoption("--dynamic-vram", default=False):
+            from .support import dynamic_vram
+
+            if not dynamic_vram.has_dynamic_vram:
+                pytest.skip(dynamic_vram.NO_DYNAMIC_VRAM)
+            dynamic_vram.install(monkeypatch)
+        yield module
 
 
 @pytest.fixture(scope="session")
@@ -306,6 +316,17 @@ def loads(monkeypatch):
 
     monkeypatch.setattr(comfy.model_management, "load_models_gpu", counted)
     return calls
+
+
+@pytest.fixture
+def dynamic_vram(pack):
+    """ComfyUI with dynamic VRAM: MODELs that a test makes are dynamic; returns the memory that they share."""
+    from .support import dynamic_vram
+
+    if not dynamic_vram.has_dynamic_vram:
+        pytest.skip(dynamic_vram.NO_DYNAMIC_VRAM)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        yield dynamic_vram.install(monkeypatch)
 
 
 @pytest.fixture

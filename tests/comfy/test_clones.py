@@ -86,6 +86,27 @@ def test_models_that_only_comfyui_can_load(load, chain, guide, caplog, kind):
     assert torch.equal(guide(chain(plain)), guide(chain(load("hair"))))
 
 
+def test_reloads_keep_their_memory(load, chain, guide, limited):
+    """However often networks are loaded in each other's place, as much of them is in memory as fits at first."""
+    from comfy.k_diffusion.sampling import sample_euler
+
+    plain, shares = load("hair"), []
+    plain.model.detach()
+
+    def look(model, x, sigmas, **kwargs):
+        def note(*_):
+            shares.append(plain.model.model.model_loaded_weight_memory / plain.model.model_size())
+
+        with plain.model.model.diffusion_model.register_forward_pre_hook(note):
+            return sample_euler(model, x, sigmas, **kwargs)
+
+    guide(chain(*weighted(plain, with_a_layer_replaced(plain))), look, sigmas=torch.linspace(20.0, 0.0, 7))
+    assert len(shares) == 12
+    assert shares[0] > 0.4
+    assert min(shares) >= 0.95 * shares[0]
+    assert max(shares) <= 0.6
+
+
 @pytest.mark.parametrize("mask", [None, torch.eye(32)[None]], ids=["whole", "inpainted"])
 def test_clones_with_schedules_of_their_own(load, chain, guide, mask):
     """What is replaced in a MODEL beside its weights comes and goes with it; inpainting asks for the first's."""

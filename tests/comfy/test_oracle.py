@@ -130,21 +130,28 @@ def test_every_attachment_matters(casts, prediction):
 
 @pytest.fixture(scope="module")
 def models(pack):
-    """Every way of predicting, twice over; those that core's nodes make are clones of a model beside them."""
+    """Every way of predicting, twice over: core's nodes make some of clones, of a model beside them or of one apart.
+
+    Only the product gets MODELs that share a network: loaded in turn, with dynamic VRAM, they mix up their schedules
+    (ComfyUI#16490).
+    """
     import comfy_extras.nodes_model_advanced as advanced
 
     from .support.oracle.networks import network
 
-    def make():
-        found = {name: network(name, seed) for seed, name in enumerate(MODELS[:4], start=1)}
+    def make(base):
         discrete, flow = advanced.ModelSamplingDiscrete(), advanced.ModelSamplingSD3()
-        (found["zero-terminal-SNR"],) = discrete.patch(found["v"], "v_prediction", True)
-        (found["x0"],) = discrete.patch(found["eps"], "x0", False)
-        (found["EDM"],) = advanced.ModelSamplingContinuousEDM().patch(found["SDXL"], "edm", 80.0, 0.002)
-        (found["shifted flow"],) = flow.patch(found["flow"], 1.5)
+        found = {name: base(name) for name in MODELS[:4]}
+        (found["zero-terminal-SNR"],) = discrete.patch(base("v"), "v_prediction", True)
+        (found["x0"],) = discrete.patch(base("eps"), "x0", False)
+        (found["EDM"],) = advanced.ModelSamplingContinuousEDM().patch(base("SDXL"), "edm", 80.0, 0.002)
+        (found["shifted flow"],) = flow.patch(base("flow"), 1.5)
         return found
 
-    return make(), make()
+    def fresh(name):
+        return network(name, 1 + MODELS.index(name))
+
+    return make({name: fresh(name) for name in MODELS[:4]}.get), make(fresh)
 
 
 @pytest.mark.parametrize(("reference", "other"), [(a, b) for a in MODELS for b in MODELS if a != b])

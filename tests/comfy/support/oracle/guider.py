@@ -10,11 +10,13 @@ import comfy.model_sampling
 import comfy.sampler_helpers
 import comfy.samplers
 import torch
+from comfy.model_base import BaseModel
+from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from .variants import Expert
 
-Asked = tuple[dict[str, list], dict[str, Any]]  # one expert's processed conds and its own options
+Asked = tuple[BaseModel, dict[str, list], dict[str, Any]]  # one expert's network, processed conds and own options
 
 
 class BruteForceGuider(comfy.samplers.CFGGuider):
@@ -50,8 +52,8 @@ class BruteForceGuider(comfy.samplers.CFGGuider):
         self, cond: Tensor, uncond: Tensor, scale: float, x: Tensor, timestep: Tensor, options: dict[str, Any]
     ) -> Tensor:
         """The CFG hooks of the reference and of the sampler, which may call the reference's network."""
-        model, out = self.model_patcher.model, [cond, uncond]
-        with self._alone(self.experts[0], x, options["transformer_options"]["sample_sigmas"]) as (conds, own):
+        out = [cond, uncond]
+        with self._alone(self.experts[0], x, options["transformer_options"]["sample_sigmas"]) as (model, conds, own):
             roles = [conds["positive"], conds["negative"]]
             comfy.samplers.calc_cond_batch(model, [None, roles[1]], x, timestep, own)  # its attention is what SAG reads
             shown = {"input": x, "sigma": timestep, "timestep": timestep, "model": model, "model_options": options}
@@ -69,16 +71,16 @@ class BruteForceGuider(comfy.samplers.CFGGuider):
         """x0 under the condition and under the null, one at a time."""
         x, sigma = point_of(_sampling(expert), unit, angle)
         x, sigma = x.float(), torch.full((len(x),), sigma)
-        with self._alone(expert, x, levels) as (conds, options):
+        with self._alone(expert, x, levels) as (model, conds, options):
             calc = comfy.samplers.calc_cond_batch
-            cond = calc(expert.model.model, [conds["positive"], None], x, sigma, options)[0]
-            null = calc(expert.model.model, [None, conds["negative"]], x, sigma, options)[1]
+            cond = calc(model, [conds["positive"], None], x, sigma, options)[0]
+            null = calc(model, [None, conds["negative"]], x, sigma, options)[1]
         return cond.double(), null.double()
 
     @contextmanager
     def _alone(self, expert: Expert, x: Tensor, levels: Tensor) -> Iterator[Asked]:
         """What CFGGuider does for its only MODEL before it samples, and after."""
-        patcher = expert.model
+        patcher = _hookable(expert)
         conds = {"positive": expert.condition, "negative": expert.null}
         conds = {role: _with_fresh_hooks(comfy.sampler_helpers.convert_cond(value)) for role, value in conds.items()}
         options = comfy.model_patcher.create_model_options_clone(patcher.model_options)
@@ -89,7 +91,7 @@ class BruteForceGuider(comfy.samplers.CFGGuider):
         options["transformer_options"]["sample_sigmas"] = levels
         patcher.pre_run()
         try:
-            yield comfy.samplers.process_conds(patcher.model, x, conds, patcher.load_device), options
+            yield patcher.model, comfy.samplers.process_conds(patcher.model, x, conds, patcher.load_device), options
         finally:
             patcher.cleanup()
             patcher.restore_hook_patches()
@@ -119,6 +121,13 @@ def point_of(sampling: Any, unit: Tensor, angle: float) -> tuple[Tensor, float]:
     cos, sin = math.cos(angle), math.sin(angle)
     stretch = 1.0 / (cos + sin) if flow else 1.0 / cos
     return unit * stretch, sin * stretch
+
+
+def _hookable(expert: Expert) -> ModelPatcher:
+    """The expert's MODEL or, where it is dynamic and hooks come along, what CFGGuider puts in its place."""
+    hooked = any("hooks" in entry for _, entry in [*expert.condition, *expert.null])
+    dynamic = hasattr(expert.model, "is_dynamic") and expert.model.is_dynamic()
+    return expert.model.get_non_dynamic_delegate() if hooked and dynamic else expert.model
 
 
 def _sampling(expert: Expert) -> Any:

@@ -1,15 +1,17 @@
 """Small networks with seeded random weights, in ComfyUI's own classes and in one latent space."""
 
 import math
+from collections.abc import Callable
 
 import comfy.cldm.cldm
 import comfy.cldm.mmdit
 import comfy.controlnet
 import comfy.latent_formats
+import comfy.model_patcher
 import comfy.ops
 import comfy.supported_models
 import torch
-from comfy.model_base import ModelType
+from comfy.model_base import BaseModel, ModelType
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
 
@@ -87,14 +89,35 @@ LAYOUTS = {
 }
 
 
-def network(layout: str, seed: int) -> ModelPatcher:
-    """A MODEL of this layout, as a checkpoint loader would return it."""
+def network(layout: str, seed: int, dtype: torch.dtype = torch.float32, disable_dynamic: bool = False) -> ModelPatcher:
+    """A MODEL of this layout, as a checkpoint loader would return it.
+
+    Args:
+        layout: A key of `LAYOUTS`.
+        seed: Of its weights.
+        dtype: What the weights are kept in; computed is in float32.
+        disable_dynamic: Whether it is a classic ModelPatcher also where ComfyUI's loaders make dynamic ones.
+    """
     base, unet_config = LAYOUTS[layout]
     config = base(unet_config)
-    config.set_inference_dtype(torch.float32, None)
+    config.set_inference_dtype(dtype, None if dtype == torch.float32 else torch.float32)
     model = config.get_model({}, device=CPU)
     fill(model.diffusion_model, seed)
-    return ModelPatcher(model, load_device=CPU, offload_device=CPU)
+    return as_loaded(model, disable_dynamic, (network, (layout, seed, dtype)))
+
+
+def as_loaded(model: BaseModel, disable_dynamic: bool, init: tuple[Callable, tuple]) -> ModelPatcher:
+    """A network as a loader of ComfyUI's returns it.
+
+    Args:
+        model: The network.
+        disable_dynamic: Whether to make a classic ModelPatcher in any case.
+        init: What makes the same MODEL once more: a function that takes `disable_dynamic`, and its other arguments.
+    """
+    loaders = getattr(comfy.model_patcher, "CoreModelPatcher", ModelPatcher)  # older ComfyUI has only the one
+    patcher = (ModelPatcher if disable_dynamic else loaders)(model, load_device=CPU, offload_device=CPU)
+    patcher.cached_patcher_init = init
+    return patcher
 
 
 def controlnet(model: ModelPatcher, seed: int) -> comfy.controlnet.ControlNet:

@@ -88,7 +88,7 @@ def _parts(prediction: str, seed: int) -> Parts:
         lora_clone=comfy.sd.load_lora_for_models(plain, None, weights, 0.7, 0.0)[0],
         patched=patch_attention(plain),
         controlnet=controlnet(plain, seed + 30),
-        hooks=_schedule(comfy.hooks.create_hook_lora(weights, 0.6, 0.0)),
+        hooks=schedule_hooks(comfy.hooks.create_hook_lora(weights, 0.6, 0.0)),
     )
 
 
@@ -113,7 +113,7 @@ def patch_attention(model: ModelPatcher) -> ModelPatcher:
     return clone
 
 
-def _schedule(hooks: HookGroup) -> HookGroup:
+def schedule_hooks(hooks: HookGroup) -> HookGroup:
     keyframes = None
     for strength, start in ((1.0, 0.0), (0.2, 0.5)):
         (keyframes,) = hook_nodes.CreateHookKeyframe().create_hook_keyframe(strength, start, keyframes)

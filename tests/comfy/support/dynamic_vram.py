@@ -1,0 +1,209 @@
+"""ComfyUI's dynamic VRAM on the CPU: its own ModelPatcherDynamic and casts, over memory that is limited and counted.
+
+Four things are stood in for or bypassed: the allocator of comfy-aimdo, the reroute of CPU devices to the classic
+ModelPatcher, what `cast_bias_weight` does otherwise on CPU devices, and pinned memory. Everything else is ComfyUI's.
+
+Imports ComfyUI: import it after the `pack` fixture has made it importable.
+"""
+
+from __future__ import annotations
+
+import array
+import inspect
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+import comfy.cli_args
+import comfy.model_patcher
+import comfy.ops
+import pytest
+import torch
+from torch import Tensor
+
+RUBBISH = 0xFF  # a float of any of torch's formats that consists of these bytes is NaN
+UNLIMITED = 1 << 62
+
+# Lines of ComfyUI that keep CPU devices out, and what stands there instead.
+_KEPT_OUT = 'if self.load_device == torch.device("cpu"):\n'
+_LINES = {
+    "__new__": {
+        "if load_device is not None and comfy.model_management.is_device_cpu(load_device):": "if False:",
+        "return super().__new__(cls)": "return object.__new__(cls)",
+    },
+    "_vbar_get": {_KEPT_OUT: "if False:\n"},
+    "partially_unload": {'assert self.load_device != torch.device("cpu")\n': "\n"},
+    "cast_bias_weight": {
+        'if hasattr(s, "_v") and comfy.model_management.is_device_cpu(device):': "if False:",
+        'elif hasattr(s, "_v") and s.weight.device != device:': 'elif hasattr(s, "_v"):',
+    },
+}
+
+has_dynamic_vram = hasattr(comfy.model_patcher, "ModelPatcherDynamic")
+NO_DYNAMIC_VRAM = "this ComfyUI has no dynamic VRAM"
+
+
+@dataclass
+class DynamicVram:
+    """The memory that all pages of all networks share, and what was done with it.
+
+    Attributes:
+        budget: Bytes of pages that may be in use at once; set it at any time, it counts from the next page on.
+        loads: Calls of `ModelPatcherDynamic.load`.
+        freed: Bytes of pages that were taken away.
+        copied: Bytes of weights that were cast, into pages or, where there was no room for one, beside them.
+    """
+
+    budget: int = UNLIMITED
+    loads: int = 0
+    freed: int = 0
+    copied: int = 0
+    networks: list[Pages] = field(default_factory=list, repr=False)  # the one that was loaded last comes first
+    signatures: Any = field(default_factory=lambda: count(1), repr=False)
+
+    def reset(self) -> None:
+        """Count anew, in unlimited memory."""
+        self.budget, self.loads, self.freed, self.copied = UNLIMITED, 0, 0, 0
+
+    @property
+    def used(self) -> int:
+        """Bytes of the pages in use."""
+        return sum(pages.loaded_size() for pages in self.networks)
+
+    def free_all(self) -> int:
+        """Take away every page that no layer is computing with; returns their bytes."""
+        return sum(pages.free_memory(UNLIMITED) for pages in self.networks)
+
+
+@dataclass
+class _Page:
+    memory: Tensor
+    signature: int | None = None  # None while it is not in use
+    pins: int = 0
+
+
+class Pages:
+    """Stands in for `comfy_aimdo.model_vbar.ModelVBAR`: the pages of one network, one for each allocation.
+
+    A page that was taken away comes back full of rubbish and with another signature.
+    """
+
+    vram: DynamicVram  # set by `installed`
+
+    def __init__(self, size: int, device: int | None):
+        self.max_size, self.offset, self.pages = size, 0, dict[int, _Page]()
+        self.vram.networks.append(self)
+
+    def prioritize(self) -> None:
+        self.vram.networks.remove(self)
+        self.vram.networks.insert(0, self)
+
+    def alloc(self, size: int) -> tuple[Pages, int, int]:
+        if self.offset + size > self.max_size:
+            raise MemoryError(f"Expected at most {self.max_size} bytes of pages and was asked for more.")
+        place, self.offset = self.offset, self.offset + size
+        with torch.inference_mode(False):  # whoever asks for it first, everybody may write into it
+            self.pages[place] = _Page(torch.full((size,), RUBBISH, dtype=torch.uint8))
+        return self, place, size
+
+    def fault(self, place: int, size: int) -> array.array | None:
+        page = self.pages[place]
+        if page.signature is None:
+            if not self._make_room(size):
+                self.vram.copied += size
+                return None
+            page.signature = next(self.vram.signatures)
+        page.pins += 1
+        return array.array("Q", [page.signature])
+
+    def unpin(self, place: int, size: int) -> None:
+        page = self.pages[place]
+        page.pins = max(0, page.pins - 1)
+
+    def loaded_size(self) -> int:
+        return sum(page.memory.nbytes for page in self.pages.values() if page.signature is not None)
+
+    def free_memory(self, size: float) -> int:
+        freed = 0
+        for page in reversed(self.pages.values()):
+            if freed < size and page.signature is not None and not page.pins:
+                page.signature = None
+                with torch.no_grad():
+                    page.memory.fill_(RUBBISH)
+                freed += page.memory.nbytes
+        self.vram.freed += freed
+        return freed
+
+    def tensor(self, place: int) -> Tensor:
+        self.vram.copied += self.pages[place].memory.nbytes
+        return self.pages[place].memory
+
+    def _make_room(self, size: int) -> bool:
+        for other in reversed(self.vram.networks):
+            if self.vram.used + size <= self.vram.budget:
+                return True
+            if other is not self:
+                other.free_memory(self.vram.used + size - self.vram.budget)
+        return self.vram.used + size <= self.vram.budget
+
+
+class _HostBuffer:
+    """Stands in for `comfy_aimdo.host_buffer.HostBuffer`, of which nothing is asked where memory is not pinned."""
+
+    def __init__(self, size: int, *args: Any):
+        self.size = size
+
+    def truncate(self, size: int, do_unregister: bool = True) -> None:
+        self.size = size
+
+
+def install(monkeypatch: pytest.MonkeyPatch) -> DynamicVram:
+    """Let every MODEL that is made from now on be a ModelPatcherDynamic, on the CPU as well.
+
+    Raises:
+        RuntimeError: If ComfyUI's lines are no longer those that this file replaces.
+    """
+    import comfy_aimdo.host_buffer
+    import comfy_aimdo.model_vbar
+    import comfy_aimdo.torch
+
+    patcher, vram = comfy.model_patcher.ModelPatcherDynamic, DynamicVram()
+    monkeypatch.setattr(Pages, "vram", vram, raising=False)
+    monkeypatch.setattr(comfy_aimdo.model_vbar, "ModelVBAR", Pages)
+    monkeypatch.setattr(comfy_aimdo.host_buffer, "HostBuffer", _HostBuffer)
+    monkeypatch.setattr(comfy_aimdo.torch, "aimdo_to_tensor", lambda alloc, device: alloc[0].tensor(alloc[1]))
+    monkeypatch.setattr(comfy.cli_args.args, "disable_pinned_memory", True)
+    monkeypatch.setattr(comfy.model_patcher, "CoreModelPatcher", patcher)
+
+    # The code is exchanged, not the function: other modules have a reference to it.
+    cast = comfy.ops.cast_bias_weight
+    monkeypatch.setattr(cast, "__code__", _rewritten(cast).__code__)
+    for name in ("__new__", "_vbar_get", "partially_unload"):
+        monkeypatch.setattr(patcher, name, _rewritten(getattr(patcher, name)))
+    load = patcher.load
+
+    def counted(self: Any, *args: Any, **kwargs: Any) -> None:
+        vram.loads += 1
+        load(self, *args, **kwargs)
+
+    monkeypatch.setattr(patcher, "load", counted)
+    return vram
+
+
+def _rewritten(function: Callable) -> Callable:
+    """The function as its source defines it, with the lines of `_LINES` replaced."""
+    lines, first = inspect.getsourcelines(function)
+    source = textwrap.dedent("".join(lines))
+    for line, other in _LINES[function.__name__].items():
+        if source.count(line) != 1:
+            raise RuntimeError(
+                f'Expected "{line.strip()}" once in {function.__qualname__} of this ComfyUI and found it '
+                f"{source.count(line)} times; read what it does now, and mend tests/comfy/support/dynamic_vram.py."
+            )
+        source = source.replace(line, other)
+    code = compile("\n" * (first - 1) + source, inspect.getsourcefile(function), "exec")
+    found: dict[str, Callable] = {}
+    exec(code, function.__globals__, found)  # noqa: S102 # ComfyUI's own source, in this process of tests alone
+    return found[function.__name__]
