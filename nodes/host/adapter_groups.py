@@ -101,9 +101,9 @@ def _common(models: Sequence[ModelPatcher]) -> Patches:
     """What all MODELs begin with, key by key."""
     if not models:
         return {}
-    first, *others = models
+    first, others = models[0], models[1:]
     common = {
-        key: patches[: min(_shared(patches, other.patches.get(key, ())) for other in models)]
+        key: patches[: min([len(patches), *(_shared(patches, other.patches.get(key, ())) for other in others)])]
         for key, patches in first.patches.items()
     }
     return {key: patches for key, patches in common.items() if patches}

@@ -42,6 +42,8 @@ class PatchedPass:
         Raises:
             NotAddedError: If the layer did not apply the patches.
         """
+        if _would_patch_twice(module):
+            raise NotAddedError(f"{type(module).__name__} has its weights fetched ahead, and patched where they came.")
         with self._patched(module):
             answer = module.forward(args[0][rows], *args[1:], **kwargs)
         if not all(function.used for function in self._functions.values()):
@@ -92,6 +94,12 @@ class _PatchFunction:
     @property
     def nbytes(self) -> int:
         return sum(_nbytes(value) for _, value, *_ in self._patches)
+
+
+def _would_patch_twice(module: nn.Module) -> bool:
+    """Whether ComfyUI would patch what it has fetched ahead anew, in place, at each use of one pass."""
+    functions = (getattr(module, f"{name}_lowvram_function", None) for name in ("weight", "bias"))
+    return hasattr(module, "_prefetch") and any(function is not None for function in functions)
 
 
 def float_type(dtype: torch.dtype) -> torch.dtype:
