@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from comfy.model_patcher import ModelPatcher
 
+from .adapter_groups import AdapterGroup
 from .cores import is_dynamic
-from .differences import differ_in_weights_only, same_objects, same_weights, why_loaded
+from .differences import differ_in_weights_only, memory_of_clones, same_objects, same_weights, why_loaded
 from .exchange_classic import ClassicExchange
 from .exchange_dynamic import DynamicExchange
+from .row_adapters import RowAdapters
 
 logger = logging.getLogger(__name__)
 
@@ -20,15 +22,39 @@ class SharedWeights:
     """Switches networks between the MODELs cloned from them.
 
     Args:
-        names: The MODELs of a run, with what messages call the experts on each. The first one of every network is the
-            one that is loaded.
+        names: The MODELs of a run, with what messages call the experts on each. Of the MODELs of a network the first
+            is loaded, or the base of its group.
+        groups: Those that differ in adapters alone, for which weights need not be switched.
     """
 
-    def __init__(self, names: dict[ModelPatcher, list[str]]):
-        groups: dict[int, dict[ModelPatcher, str]] = {}
+    def __init__(self, names: dict[ModelPatcher, list[str]], groups: Sequence[AdapterGroup] = ()):
+        self._adapters = [RowAdapters(group) for group in groups]
+        found: dict[int, dict[ModelPatcher, str]] = {}
         for patcher, experts in names.items():
-            groups.setdefault(id(patcher.model), {})[patcher] = " and ".join(experts)
-        self._networks = {key: _Network(group) for key, group in groups.items()}
+            clones = found.setdefault(id(patcher.model), {})
+            clones.setdefault(self._bearer(patcher), " and ".join(experts))
+            clones[patcher] = " and ".join(experts)
+        self._networks = {key: _Network(clones) for key, clones in found.items()}
+
+    def adapters(self, patcher: ModelPatcher) -> RowAdapters | None:
+        """What serves a MODEL without a switch of weights, None where nothing does."""
+        return next((each for each in self._adapters if each.is_serving and patcher in each.models), None)
+
+    def asked_with(self, patcher: ModelPatcher) -> ModelPatcher:
+        """The MODEL in whose batch one is asked, itself where it has its own."""
+        adapters = self.adapters(patcher)
+        return patcher if adapters is None else adapters.asked_with(patcher)
+
+    def loaded(self, patcher: ModelPatcher) -> ModelPatcher:
+        """The MODEL that is loaded for this one and all others of its network."""
+        return self._networks[id(patcher.model)].loaded
+
+    def memory(self, patcher: ModelPatcher) -> int:
+        """Bytes that the MODELs of this one's network take beside the network."""
+        patchers = self._networks[id(patcher.model)].patchers
+        bearers = dict.fromkeys(map(self._bearer, patchers))
+        added = sum(each.nbytes() for each in self._adapters if each.base in bearers)
+        return memory_of_clones(list(bearers)) + added
 
     @contextmanager
     def loading(self) -> Iterator[None]:
@@ -39,23 +65,35 @@ class SharedWeights:
             yield
 
     def is_active(self, patcher: ModelPatcher) -> bool:
-        """Whether the network has this MODEL's weights."""
+        """Whether the network has the weights that this MODEL needs."""
         network = self._networks[id(patcher.model)]
-        return network.active is network.owner(patcher)
+        return network.active is network.owner(self._bearer(patcher))
 
     def has_objects_of(self, patcher: ModelPatcher) -> bool:
         """Whether the network has what this MODEL replaces beside weights, a schedule for one."""
         return same_objects(self._networks[id(patcher.model)].active.object_patches, patcher.object_patches)
 
     def activate(self, patcher: ModelPatcher) -> None:
-        """Give the network this MODEL's weights, and make it the one that hooks and callbacks are read from."""
-        self._networks[id(patcher.model)].activate(patcher)
+        """Let the network answer as this MODEL, and make it the one that hooks and callbacks are read from."""
+        self._networks[id(patcher.model)].activate(self._bearer(patcher))
+        for adapters in self._adapters:
+            if patcher in adapters.models and adapters.is_serving:
+                adapters.give(patcher)
+            elif adapters.base.model is patcher.model:
+                adapters.pause()
         patcher.model.current_patcher = patcher
 
     def restore(self) -> None:
         """Leave every network as it was loaded; loads nothing, so that it can follow any failure."""
+        for adapters in self._adapters:
+            adapters.remove()
         for network in self._networks.values():
             network.restore()
+
+    def _bearer(self, patcher: ModelPatcher) -> ModelPatcher:
+        """The MODEL whose weights the network needs to answer as this one."""
+        adapters = self.adapters(patcher)
+        return patcher if adapters is None else adapters.base
 
 
 class _Network:

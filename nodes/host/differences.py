@@ -35,10 +35,15 @@ def same_weights(first: ModelPatcher, second: ModelPatcher) -> bool:
     """Whether two MODELs are one network with the same weights and objects in it."""
     if first is second:
         return True
+    same_patches = first.patches_uuid == second.patches_uuid or not (first.patches or second.patches)
+    return same_patches and same_but_for_patches(first, second)
+
+
+def same_but_for_patches(first: ModelPatcher, second: ModelPatcher) -> bool:
+    """Whether two MODELs are one network and nothing but patches of weights sets them apart inside it."""
     # ComfyUI's own comparison minds wrappers, and fails if only one MODEL has some.
     return (
         first.model is second.model
-        and (first.patches_uuid == second.patches_uuid or not (first.patches or second.patches))
         and first.callbacks == second.callbacks
         and first.attachments.keys() == second.attachments.keys()
         and first.additional_models.keys() == second.additional_models.keys()

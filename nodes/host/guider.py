@@ -18,6 +18,7 @@ from ...mcdm_core.product.own_null import OWN_NULL
 from ...mcdm_core.product.planner import Planner
 from ...mcdm_core.product.rule import Rule
 from ...mcdm_core.product.windows import window_of
+from .adapter_groups import adapter_groups
 from .clones import SharedWeights
 from .delegates import delegate_hooked
 from .expert_chain import Experts
@@ -118,7 +119,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
         before = dict(vars(self))  # CFGGuider keeps a run in attributes, after a failure for good
         with ExitStack() as stack:
             stack.callback(self._set_attributes, before)
-            self.run = Run(SharedWeights(_names(self.experts)))
+            self.run = Run(SharedWeights(_names(self.experts), adapter_groups(self.experts)))
             stack.callback(self._clean_up)
             self.run.others = self._prepare_others(stack)
             stack.callback(self.run.weights.restore)
@@ -238,7 +239,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
         self, executor: Any, model: ModelPatcher, noise_shape: Sequence[int], conds: Conds, *args: Any, **kwargs: Any
     ) -> tuple[Any, Conds, list[ModelPatcher]]:
         """Wrapper around ComfyUI's own loading, which would load one MODEL and free the others."""
-        kwargs |= {"others": self.run.others, "names": _names(self.experts)}
+        kwargs |= {"others": self.run.others, "weights": self.run.weights, "names": _names(self.experts)}
         with self.run.weights.loading():
             return load_jointly(executor, model, noise_shape, conds, *args, **kwargs)
 

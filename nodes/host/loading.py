@@ -9,7 +9,7 @@ from typing import Any
 import comfy.sampler_helpers
 from comfy.model_patcher import ModelPatcher
 
-from .differences import memory_of_clones
+from .clones import SharedWeights
 from .prepared import Conds, PreparedModel
 
 logger = logging.getLogger(__name__)
@@ -24,13 +24,14 @@ def load_jointly(
     conds: Conds,
     *args: Any,
     others: Sequence[PreparedModel],
+    weights: SharedWeights,
     names: dict[ModelPatcher, list[str]],
     **kwargs: Any,
 ) -> tuple[Any, Conds, list[ModelPatcher]]:
     """Load every expert and all that their conditioning brings along.
 
-    ComfyUI frees what an earlier call loaded, so there must be only one call. Of MODELs that share their weights the
-    first is loaded; `SharedWeights` switches to the others. Experts run one after the other, so the largest need of a
+    ComfyUI frees what an earlier call loaded, so there must be only one call. Of the MODELs of a network one is loaded;
+    `SharedWeights` lets it answer as the others. Experts run one after the other, so the largest need of a
     single one is what a pass takes.
 
     Args:
@@ -40,6 +41,7 @@ def load_jointly(
         conds: Conditioning of the experts on that MODEL.
         *args: Further arguments of `load`.
         others: The other MODELs.
+        weights: Of the run's MODELs.
         names: What messages call the experts on each MODEL.
         **kwargs: Further arguments of `load`.
 
@@ -56,11 +58,11 @@ def load_jointly(
         passengers += models
         clones = networks.setdefault(id(other.patcher.model), [])
         if not clones:
-            passengers.append(other.patcher)
+            passengers.append(weights.loaded(other.patcher))
         else:
             passengers += other.load_beside_weights()
         clones.append(other.patcher)
-    apart = {key: memory_of_clones(clones) for key, clones in networks.items()}
+    apart = {key: weights.memory(clones[0]) for key, clones in networks.items()}
     logger.info(
         "Loading %s; a pass takes up to %s.",
         ", ".join(_summary(clones, apart[key], names) for key, clones in networks.items()),
@@ -68,9 +70,9 @@ def load_jointly(
     )
     ticket = _Passengers(passengers, largest - own + sum(apart.values()))
     network, conds, additional = load(
-        model, noise_shape, {**conds, _PASSENGERS: [{"control": ticket}]}, *args, **kwargs
+        weights.loaded(model), noise_shape, {**conds, _PASSENGERS: [{"control": ticket}]}, *args, **kwargs
     )
-    experts = {id(model), *(id(other.patcher) for other in others)}
+    experts = {id(weights.loaded(clone)) for clones in networks.values() for clone in clones}
     conds = {name: entries for name, entries in conds.items() if name != _PASSENGERS}
     return network, conds, [patcher for patcher in additional if id(patcher) not in experts]
 
@@ -104,7 +106,7 @@ def _memory_of_pass(model: ModelPatcher, noise_shape: Sequence[int], conds: Cond
 def _summary(clones: Sequence[ModelPatcher], apart: int, names: dict[ModelPatcher, list[str]]) -> str:
     experts = " and ".join(name for patcher in clones for name in names[patcher])
     text = f"{experts}: {_megabytes(clones[0].model_size())}"
-    return f"{text} and {_megabytes(apart)} of weights that differ" if apart else text
+    return f"{text} and {_megabytes(apart)} for what differs" if apart else text
 
 
 def _megabytes(size: float) -> str:

@@ -210,14 +210,17 @@ def same_predictions(first: ModelPatcher, second: ModelPatcher) -> bool:
 
     What they do to guidance is left out.
     """
-    if first is second:
-        return True
+    return first is second or (same_weights(first, second) and same_options(first, second))
+
+
+def same_options(first: ModelPatcher, second: ModelPatcher) -> bool:
+    """Whether two MODELs do the same around their networks, guidance left out."""
     options = [
         {name: value for name, value in patcher.model_options.items() if name not in _GUIDING}
         for patcher in (first, second)
     ]
     wrappers = ({kind: patcher.wrappers.get(kind, {}) for kind in _PREDICTING} for patcher in (first, second))
-    return same_weights(first, second) and _same(*options) and _same(*wrappers)
+    return _same(*options) and _same(*wrappers)
 
 
 def same_conditioning(first: list[dict], second: list[dict]) -> bool:

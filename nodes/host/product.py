@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import comfy.model_management
@@ -17,6 +18,7 @@ from .clones import SharedWeights
 from .expert_chain import Experts
 from .noise_levels import align
 from .prepared import CFG_HOOKS, Conds, asked_models, reads_pairs, same_conditioning
+from .row_adapters import RowsUnknownError
 
 logger = logging.getLogger(__name__)
 
@@ -148,10 +150,9 @@ class Product:
             # Asked for before the weights are switched: with several clones, the network has only one's model_sampling.
             level = [p.get_model_object("model_sampling") for p in (self.reference, patcher)]
             point = (x, sigma) if patcher is self.reference else align(x, sigma, *level)
-            self.weights.activate(patcher)
             options = model_options if patcher is self.reference else self.options[patcher]
             for batch in self._batches(mine, options):
-                results |= zip(batch, self._run(patcher, batch, *point, options), strict=True)
+                results |= self._answer(batch, *point, options)
         return results
 
     def _nulls_to_ask(self, plan: Plan) -> list[int]:
@@ -174,7 +175,7 @@ class Product:
         """The MODELs to ask, those first whose weights are in place, and what each is asked."""
         found: dict[ModelPatcher, list[Request]] = {}
         for request in requests:
-            found.setdefault(self._asked[self.experts[request.expert].model], []).append(request)
+            found.setdefault(self.weights.asked_with(self._model(request)), []).append(request)
         last = self.reference if self.planner.null_is_read else None  # a patch keeps what it met last
         return sorted(found.items(), key=lambda entry: (entry[0] is last, not self.weights.is_active(entry[0])))
 
@@ -197,10 +198,35 @@ class Product:
         together = [request for request in requests if request.expert not in apart]
         return [batch for batch in (together, *by_expert) if batch]
 
+    def _model(self, request: Request) -> ModelPatcher:
+        return self._asked[self.experts[request.expert].model]
+
+    def _answer(self, batch: list[Request], x: Tensor, sigma: Tensor, options: dict[str, Any]) -> dict[Request, Tensor]:
+        """Predictions of x0 for requests to MODELs that are one, or that differ in adapters alone."""
+        models = [self._model(request) for request in batch]
+        self.weights.activate(models[0])
+        adapters = self.weights.adapters(models[0])
+        if adapters is None:
+            return dict(zip(batch, self._run(models[0], batch, x, sigma, options), strict=True))
+        alone = len(set(models)) == 1
+        told = partial(adapters.told, models=[*models, models[-1]])  # a null alone is second in a list of two
+        try:
+            with adapters.watching() if alone else adapters.sharing():
+                return dict(zip(batch, self._run(models[0], batch, x, sigma, options, told), strict=True))
+        except RowsUnknownError:  # by now there is no sharing, or nothing that adds
+            apart = [[request for request in batch if self._model(request) is model] for model in dict.fromkeys(models)]
+            return {key: x0 for mine in apart for key, x0 in self._answer(mine, x, sigma, options).items()}
+
     def _run(
-        self, patcher: ModelPatcher, batch: list[Request], x: Tensor, sigma: Tensor, options: dict[str, Any]
+        self,
+        patcher: ModelPatcher,
+        batch: list[Request],
+        x: Tensor,
+        sigma: Tensor,
+        options: dict[str, Any],
+        told: Callable[[dict[str, Any]], dict[str, Any]] = dict,
     ) -> list[Tensor]:
-        """Predictions of x0 for one call, in the order of `batch` (conditions first)."""
+        """Predictions of x0 for one call, in the order of `batch` (conditions first); `told` changes its options."""
         conds: list[list[dict] | None] = [self.conds[request.expert][request.role] for request in batch]
         roles = [_ROLES[request.role] for request in batch]
         if roles in ([0], [0, 1]):
@@ -209,6 +235,7 @@ class Product:
             conds = [None, *conds]
         else:
             options = _with_roles(options, roles)
+        options = told(options)
         calc = options.get("sampler_calc_cond_batch_function")
         if calc is None:
             out = comfy.samplers.calc_cond_batch(patcher.model, conds, x, sigma, options)

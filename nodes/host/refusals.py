@@ -200,7 +200,7 @@ def _check_controlnets(experts: Experts) -> None:
     owners: dict[int, int] = {}
     for index, expert in enumerate(experts):
         for conditioning in (expert.condition, expert.null):
-            for control in _controlnets(conditioning):
+            for control in controlnets(conditioning):
                 owner = owners.setdefault(id(control), index)
                 if not _prepared_alike(control, experts[owner].model, expert.model):
                     raise ValueError(
@@ -212,15 +212,20 @@ def _check_controlnets(experts: Experts) -> None:
 def _prepared_alike(control: ControlBase, first: ModelPatcher, second: ModelPatcher) -> bool:
     """Whether a ControlNet takes the same from either MODEL before a run: its schedule, and of some kinds weights."""
     schedules = [patcher.get_model_object("model_sampling") for patcher in (first, second)]
-    takes_weights = type(control).pre_run not in (ControlBase.pre_run, ControlNet.pre_run)
     return (
         first.model is second.model
         and schedules[0] is schedules[1]
-        and (not takes_weights or same_weights(first, second))
+        and (not takes_weights(control) or same_weights(first, second))
     )
 
 
-def _controlnets(conditioning: Conditioning | None) -> list[Any]:
+def takes_weights(control: ControlBase) -> bool:
+    """Whether a ControlNet takes weights of the network that it steers."""
+    return type(control).pre_run not in (ControlBase.pre_run, ControlNet.pre_run)
+
+
+def controlnets(conditioning: Conditioning | None) -> list[Any]:
+    """Those of a CONDITIONING, with all that they are chained to."""
     found = []
     for _, values in conditioning or ():
         control = values.get("control")

@@ -1,10 +1,10 @@
-"""What it takes to run MODELs cloned from one checkpoint."""
+"""What it takes to run MODELs cloned from one checkpoint that differ in more than adapters."""
 
 from collections import Counter
 
 import pytest
 
-from .support.attachments import unclamped, weighted, with_lora
+from .support.attachments import set_apart, unclamped, weighted, with_lora
 
 
 def test_weights_are_patched_once_a_run(load, chain, guide, monkeypatch):
@@ -17,7 +17,7 @@ def test_weights_are_patched_once_a_run(load, chain, guide, monkeypatch):
         return patch(self, key, *args, **kwargs)
 
     plain = load("hair")
-    lora = with_lora(plain)
+    lora = set_apart(with_lora(plain))
     guide(chain(plain))
     monkeypatch.setattr(ModelPatcher, "patch_weight_to_device", counted)
     guide(chain(*weighted(plain, lora)))
@@ -27,7 +27,7 @@ def test_weights_are_patched_once_a_run(load, chain, guide, monkeypatch):
 
 def test_clones_take_no_more_memory_than_the_weights_that_differ(load, chain, guide):
     plain = load("hair")
-    lora = with_lora(plain)
+    lora = set_apart(with_lora(plain))
     tensors = {}
 
     def look(model, x, sigmas, extra_args, **kwargs):
@@ -62,4 +62,4 @@ def test_weights_are_exchanged_back_only_for_guidance_hooks(load, chain, guide, 
     plain = unclamped(load("hair"))
     if hooked:
         plain.model.set_model_sampler_post_cfg_function(lambda args: args["denoised"])
-    guide(chain(*weighted(plain, with_lora(plain))), four_steps)
+    guide(chain(*weighted(plain, set_apart(with_lora(plain)))), four_steps)

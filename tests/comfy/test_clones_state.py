@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from .support.attachments import weighted, with_lora
+from .support.attachments import set_apart, weighted, with_lora
 from .support.core_samplers import cancelled_at
 from .support.leaks import state_of
 
@@ -22,7 +22,7 @@ def unchanged(chain, guide):
 
     def check(experts, run):
         alone = [guide(chain(expert)) for expert in experts]
-        guide(chain(experts[0]))
+        guide(chain(*weighted(*experts)))  # loads the MODEL that bears what is common to all
         models = [expert.model for expert in experts]
         weights, state = weights_of(experts[0]), state_of(*models)
         run(chain(*weighted(*experts)))
@@ -84,16 +84,18 @@ def test_weights_that_cannot_be_patched_leave_the_network_as_it_was(load, guide,
                 guide(experts)
 
     plain = load("hair")
-    unchanged((plain, with_lora(plain)), run)
+    unchanged((plain, set_apart(with_lora(plain))), run)
 
 
+@pytest.mark.parametrize("kind", ["by rows", "set apart"])
 @pytest.mark.parametrize("moved", ["plain", "lora"])
-def test_weights_that_comfyui_moves_in_the_middle_of_a_run(load, chain, guide, moved):
+def test_weights_that_comfyui_moves_in_the_middle_of_a_run(load, chain, guide, moved, kind):
     """ComfyUI may free memory at any time, as another node's model is loaded, say."""
     from comfy.k_diffusion.sampling import sample_euler
 
     plain = load("hair")
     lora = with_lora(plain)
+    lora = lora if kind == "by rows" else set_apart(lora)
     expected = guide(chain(*weighted(load("hair"), with_lora(load("hair")))))
 
     def move(model, x, sigmas, extra_args, **kwargs):

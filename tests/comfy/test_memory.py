@@ -85,12 +85,20 @@ def networks_of(experts):
 
 
 def bytes_of_weights(experts):
-    """Every network once, and patched weights once more: plain ones are kept beside them."""
+    """Every network once, and what patches take.
+
+    Patched weights count once more, as plain ones are kept beside them. A MODEL that runs in the batch of another has
+    only the patches themselves, once more for the run.
+    """
     plain = sum(weight.nbytes for network in networks_of(experts) for weight in network.parameters())
     patched = 0
-    for model in {id(expert.model): expert.model for expert in experts}.values():
+    models = {id(expert.model): expert.model for expert in experts}.values()
+    for model in models:
         weights = dict(model.model.named_parameters())
-        patched += sum(weights[key].nbytes for key in model.patches)
+        batched = any(other.model is model.model and other is not model for other in models)
+        for key, patches in model.patches.items():
+            used = [factor for _, lora, *_ in patches for factor in lora.weights[:2]] if batched else [weights[key]]
+            patched += sum(tensor.nbytes for tensor in used)
     return plain, patched
 
 

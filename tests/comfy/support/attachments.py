@@ -32,6 +32,13 @@ def with_lora(expert, seed=11, **where):
     return other
 
 
+def set_apart(expert):
+    """A clone that differs from others in more than patches, so that it can't share a pass: weights are exchanged."""
+    other = clone(expert)
+    other.model.set_model_unet_function_wrapper(lambda apply, args: apply(args["input"], args["timestep"], **args["c"]))
+    return other
+
+
 def hooks_like_a_lora(model, seed, strengths=(1.0, 0.0, -1.0)):
     """A hooked LoRA whose strength changes during the sampling."""
     import comfy.hooks
@@ -58,6 +65,8 @@ PAIRS = {
     "LoRA and plain": lambda expert: (with_lora(expert), expert),
     "two LoRAs": lambda expert: (with_lora(expert, 11), with_lora(expert, 12)),
     "LoRAs of other layers": lambda expert: (with_lora(expert, 11), with_lora(expert, 12, suffix="in_layers.2.weight")),
+    "a LoRA set apart": lambda expert: (expert, set_apart(with_lora(expert))),
+    "two LoRAs set apart": lambda expert: (with_lora(expert, 11), set_apart(with_lora(expert, 12))),
     "hooks on the first": lambda expert: (hooked(expert, hooks_like_a_lora(expert.model, 5)), with_lora(expert)),
     "hooks on the LoRA": lambda expert: (expert, hooked(with_lora(expert), hooks_like_a_lora(expert.model, 5))),
     "one schedule on both": lambda expert: [

@@ -1,0 +1,253 @@
+"""MODELs that differ in adapters alone run as one: each adds its adapters to its own rows in the layers' outputs.
+
+The network keeps the weights that are common to all, so nothing is switched, wherever and however ComfyUI holds them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+import comfy.utils
+import torch
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor, nn
+
+from .adapter_groups import AdapterGroup, Addition
+from .patched_pass import NotAddedError
+
+logger = logging.getLogger(__name__)
+
+
+class RowsUnknownError(Exception):
+    """Whose the rows of a layer's input are could not be told, so that what the network answered does not count."""
+
+
+@dataclass(frozen=True)
+class _Call:
+    """Whose rows the network is being given.
+
+    Attributes:
+        parts: Rows and the MODEL that they belong to; none where this is not known.
+        rows: How many rows there are; None where all are one MODEL's and nobody counted them.
+    """
+
+    parts: tuple[tuple[slice, ModelPatcher], ...]
+    rows: int | None = None
+
+    @property
+    def is_mixed(self) -> bool:
+        return len(self.parts) != 1
+
+
+_UNTOLD = _Call(())
+
+
+@dataclass(eq=False)
+class _Layer:
+    """A layer that some MODEL adds to.
+
+    Attributes:
+        path: Its name in the network.
+        module: The layer.
+        owner: The module that calls it.
+        additions: What each MODEL adds.
+        is_called: Whether it has been called, and has thus added what it should.
+        sizes: Numbers of rows with which the first dimension of its input was seen to agree.
+    """
+
+    path: str
+    module: nn.Module
+    owner: nn.Module
+    additions: dict[ModelPatcher, Addition]
+    is_called: bool = False
+    sizes: set[int] = field(default_factory=set)
+
+
+class RowAdapters:
+    """Adds adapters to rows during one run.
+
+    That the first dimension of a layer's input counts rows is not taken for granted: frames, heads or places may be
+    folded into it, and a sequence may be as long as the batch. The first passes are therefore of one MODEL each, and
+    MODELs share a pass only where the dimension agrees with the number of rows in both, which differ.
+
+    Args:
+        group: The MODELs.
+
+    Attributes:
+        base: The MODEL whose weights the network needs.
+        models: The MODELs that are served, in the order of the chain.
+        is_serving: Whether passes go by this; if not, each MODEL's weights have to be exchanged.
+    """
+
+    def __init__(self, group: AdapterGroup):
+        self.base = group.base
+        self.models = tuple(group.additions)
+        self.is_serving = True
+        self._additions = group.additions
+        self._batches = True
+        self._is_watched = False
+        self._layers: list[_Layer] = []
+        self._callers: set[nn.Module] = set()
+        self._handles: list[Any] = []
+        self._call: _Call | None = None
+
+    def nbytes(self) -> int:
+        """Bytes that a run keeps beside the network."""
+        dtype = self.base.get_model_object("manual_cast_dtype") or self.base.model_dtype()
+        apart = {model.patches_uuid: layers for model, layers in self._additions.items()}
+        return sum(added.nbytes(dtype) for layers in apart.values() for added in layers.values())
+
+    def asked_with(self, model: ModelPatcher) -> ModelPatcher:
+        """The MODEL in whose batch one is asked."""
+        return self.models[0] if self._batches and self._is_watched else model
+
+    def give(self, model: ModelPatcher) -> None:
+        """Let the network answer as a MODEL, whatever it is asked; the base's weights are in place."""
+        if not self._handles:
+            self._attach()
+        self._call = _Call(((slice(None), model),))
+
+    def pause(self) -> None:
+        """Let the network answer as its weights are."""
+        self._call = None
+
+    def remove(self) -> None:
+        """Leave the network as it was."""
+        self.pause()
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self._layers.clear()
+        self._callers.clear()
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Around a pass of one MODEL.
+
+        Raises:
+            RowsUnknownError: If the MODEL's adapters have not been added; it is not served any more.
+        """
+        try:
+            yield
+        except NotAddedError as error:
+            self._stop(str(error))
+            raise RowsUnknownError from error
+        missed = [layer.path for layer in self._layers if not layer.is_called and layer.owner in self._callers]
+        if missed and not self._is_watched:
+            self._stop(f"{', '.join(missed)} is read without being called.")
+            raise RowsUnknownError
+        self._is_watched = True
+
+    @contextmanager
+    def sharing(self) -> Iterator[None]:
+        """Around a pass of several MODELs, whose rows are told by the options from `told`.
+
+        Raises:
+            RowsUnknownError: If a layer's input does not have these rows; MODELs don't share passes any more.
+        """
+        before, self._call = self._call, _UNTOLD
+        try:
+            yield
+        except NotAddedError as error:
+            self._stop(str(error))
+            raise RowsUnknownError from error
+        except RowsUnknownError as error:
+            logger.debug("Experts that differ in adapters are asked one after the other: %s", error)
+            self._batches = False
+            raise
+        finally:
+            self._call = before
+
+    def told(self, options: dict[str, Any], models: Sequence[ModelPatcher]) -> dict[str, Any]:
+        """model_options under which each call of the network is told whose its rows are.
+
+        Args:
+            options: The options.
+            models: The MODEL of each conditioning in the list that ComfyUI's batching is given.
+        """
+        inner: Callable | None = options.get("model_function_wrapper")
+
+        def wrapper(apply_model: Callable, args: dict[str, Any]) -> Tensor:
+            before = self._call
+            self._call = _call_of([models[place] for place in args["cond_or_uncond"]], len(args["input"]))
+            try:
+                return inner(apply_model, args) if inner else apply_model(args["input"], args["timestep"], **args["c"])
+            finally:
+                self._call = before
+
+        return {**options, "model_function_wrapper": wrapper}
+
+    def _attach(self) -> None:
+        """Hook the layers, which may be other objects before the base is loaded."""
+        by_layer: dict[str, dict[ModelPatcher, Addition]] = {}
+        for model, additions in self._additions.items():
+            for path, addition in additions.items():
+                by_layer.setdefault(path, {})[model] = addition
+        for path, additions in by_layer.items():
+            module = comfy.utils.get_attr(self.base.model, path)
+            layer = _Layer(path, module, _owner(self.base.model, path), additions)
+            self._layers.append(layer)
+            self._handles.append(module.register_forward_hook(self._hook_of(layer), with_kwargs=True))
+        for owner in {layer.owner for layer in self._layers}:
+            self._handles.append(owner.register_forward_pre_hook(lambda owner, _: self._callers.add(owner)))
+
+    def _hook_of(self, layer: _Layer) -> Callable:
+        def hook(module: nn.Module, args: tuple, kwargs: dict[str, Any], output: Tensor) -> Tensor:
+            call = self._call
+            if call is None:
+                return output
+            if call.is_mixed or call.rows is not None:
+                self._check(layer, call, args, output)
+            layer.is_called = True
+            if not args:
+                raise NotAddedError(f"{layer.path} is given its input by name.")
+            for rows, model in call.parts:
+                if model in layer.additions:
+                    output = layer.additions[model].add(module, args, kwargs, output, rows)
+            return output
+
+        return hook
+
+    def _check(self, layer: _Layer, call: _Call, args: tuple, output: Tensor) -> None:
+        """Compare the first dimension with the number of rows."""
+        if call.rows is None:
+            raise RowsUnknownError("The network was called outside ComfyUI's batching.")
+        fits = bool(args) and len(args[0]) == len(output) == call.rows
+        if not call.is_mixed:
+            self._batches &= fits
+            layer.sizes |= {call.rows} if fits else set()
+        elif not fits or not layer.sizes - {call.rows}:
+            raise RowsUnknownError(f"The input of {layer.path} does not have a row for each of the batch.")
+
+    def _stop(self, reason: str) -> None:
+        logger.debug("Experts that differ in adapters have their weights exchanged: %s", reason)
+        self.is_serving = False
+        self.remove()
+
+
+def _call_of(models: Sequence[ModelPatcher], rows: int) -> _Call:
+    if len(set(models)) == 1:
+        return _Call(((slice(None), models[0]),), rows)
+    size, left = divmod(rows, len(models))
+    if left:
+        raise RowsUnknownError(f"{rows} rows can't be shared out among {len(models)} conditionings.")
+    parts, start = [], 0
+    for model, chunks in groupby(models):
+        stop = start + size * len(list(chunks))
+        parts.append((slice(start, stop), model))
+        start = stop
+    return _Call(tuple(parts), rows)
+
+
+def _owner(network: torch.nn.Module, path: str) -> nn.Module:
+    """The module that calls a layer: the nearest around it that is more than a list of modules."""
+    while True:
+        path = path.rpartition(".")[0]
+        owner = comfy.utils.get_attr(network, path) if path else network
+        if not path or not isinstance(owner, (nn.ModuleList, nn.ModuleDict)):
+            return owner
