@@ -18,7 +18,7 @@ from ...mcdm_core.product.own_null import OWN_NULL
 from ...mcdm_core.product.planner import Planner
 from ...mcdm_core.product.rule import Rule
 from ...mcdm_core.product.windows import window_of
-from .clones import SharedWeights
+from .device_copies import WeightsOnAllDevices
 from .expert_chain import Experts
 from .latents import pack, pack_mask, parts_of
 from .loading import load_jointly
@@ -42,7 +42,7 @@ class Run:
         product: Made when CFGGuider has processed the reference's conditioning.
     """
 
-    weights: SharedWeights
+    weights: WeightsOnAllDevices
     others: list[PreparedModel] = field(default_factory=list)
     planner: Planner = field(init=False)
     shapes: Sequence[Sequence[int]] = ()
@@ -125,7 +125,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
         before = dict(vars(self))  # CFGGuider keeps a run in attributes, after a failure for good
         with ExitStack() as stack:
             stack.callback(self._set_attributes, before)
-            self.run = Run(SharedWeights(_names(self.experts)))
+            self.run = Run(WeightsOnAllDevices(_names(self.experts)))
             stack.callback(self._clean_up)
             self.run.others = self._prepare_others(stack)
             stack.callback(self.run.weights.restore)
@@ -199,6 +199,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
 
     def _plan_run(self, noise: Tensor, device: Any, sigmas: Tensor) -> None:
         self.run.planner = self._make_planner(noise, self.run.shapes, device, sigmas)
+        self.run.weights.find_copies()
         reference = self.model_patcher.get_model_object("model_sampling")
         for other in self.run.others:
             other.start(align_levels(sigmas, reference, other.patcher.get_model_object("model_sampling")))
