@@ -13,17 +13,25 @@ from torch import Tensor
 
 from ...mcdm_core.pictures.files import to_picture
 from .expert_chain import Experts
+from .latents import parts_of
 
 TILE = 256
 
 
-def check_vae(experts: Experts, vae: Any) -> None:
+def check_vae(experts: Experts, vae: Any, samples: Any) -> None:
     """Refuse a VAE that cannot decode what the experts predict.
+
+    Args:
+        experts: The chain.
+        vae: The VAE.
+        samples: Those of the LATENT that a run starts from; of a nested one the first part is decoded.
 
     Raises:
         ValueError: If it is made for latents of other channels.
     """
     expected, found = experts[0].model.get_model_object("latent_format").latent_channels, vae.latent_channels
+    if getattr(samples, "is_nested", False):
+        expected = parts_of(samples)[0].shape[1]
     if found != expected:
         raise ValueError(
             f"Expected a VAE for latents of {expected} channels, those of {experts[0].label}, and got one for "
@@ -35,14 +43,15 @@ def decode_tiles(samples: Tensor, vae: Any) -> list[Image.Image]:
     """Decode latents as VAEDecode does.
 
     Args:
-        samples: As in a LATENT, shape (B, C, H, W) or (B, C, T, H, W); of a video the middle frame is shown.
+        samples: As in a LATENT, shape (B, C, H, W) or (B, C, T, H, W); of a video the middle frame is shown, of a
+            nested one the first part.
         vae: Decodes them.
 
     Returns:
         B pictures of TILE × TILE pixels.
     """
     comfy.model_management.throw_exception_if_processing_interrupted()
-    images = vae.decode(samples)
+    images = vae.decode(parts_of(samples)[0])
     if images.ndim == 5:
         images = images[:, images.shape[1] // 2]
     return [_fit(to_picture(image.movedim(-1, 0) * 2 - 1)) for image in images]

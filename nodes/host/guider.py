@@ -19,14 +19,15 @@ from ...mcdm_core.product.planner import Planner
 from ...mcdm_core.product.rule import Rule
 from ...mcdm_core.product.windows import window_of
 from .adapter_groups import adapter_groups
-from .clones import SharedWeights
 from .delegates import delegate_hooked
+from .device_copies import WeightsOnAllDevices
 from .expert_chain import Experts
+from .latents import pack, pack_mask, parts_of
 from .loading import load_jointly
 from .noise_levels import align_levels
 from .prepared import Conds, PreparedModel, process, separate_hooked
 from .product import CONDITION, NULL, Observer, Product, warn_of_idle_hooks
-from .refusals import check_experts, check_sigmas
+from .refusals import check_experts, check_packed, check_sigmas
 from .run_wrappers import within_wrappers
 
 
@@ -38,13 +39,15 @@ class Run:
         weights: Switches between MODELs of one network.
         others: The other MODELs, prepared.
         planner: Made when the run's noise levels are known.
+        shapes: Shapes of what the latent holds, one for most; made with the planner.
         processed: Processed conditioning of the experts after the first.
         product: Made when CFGGuider has processed the reference's conditioning.
     """
 
-    weights: SharedWeights
+    weights: WeightsOnAllDevices
     others: list[PreparedModel] = field(default_factory=list)
     planner: Planner = field(init=False)
+    shapes: Sequence[Sequence[int]] = ()
     processed: list[Conds] = field(default_factory=list)
     product: Product | None = None
 
@@ -104,22 +107,27 @@ class ProductGuider(comfy.samplers.CFGGuider):
         Raises:
             ValueError: If the experts cannot be combined.
         """
-        check_experts(self.experts, noise)
-        self._make_planner(noise, noise.device, sigmas)
+        parts = parts_of(noise)
+        check_experts(self.experts, *parts)
+        self._make_planner(pack(parts), [part.shape for part in parts], noise.device, sigmas)
 
     @contextmanager
-    def running(self, latent_image: Tensor) -> Iterator[None]:
+    def running(self, latent_image: Tensor, latent_shapes: Sequence[Sequence[int]] | None = None) -> Iterator[None]:
         """Prepare a run, and clean up after it whatever becomes of it.
+
+        Args:
+            latent_image: What to start from, shape (B, C, …), or nested.
+            latent_shapes: Where it is packed, the shapes of what it holds.
 
         Raises:
             ValueError: If the experts cannot be combined.
         """
-        check_experts(self.experts, latent_image)
+        check_experts(self.experts, *parts_of(latent_image, latent_shapes))
         warn_of_idle_hooks(self.experts)
         before = dict(vars(self))  # CFGGuider keeps a run in attributes, after a failure for good
         with ExitStack() as stack:
             stack.callback(self._set_attributes, before)
-            self.run = Run(SharedWeights(_names(self.experts), adapter_groups(self.experts)))
+            self.run = Run(WeightsOnAllDevices(_names(self.experts), adapter_groups(self.experts)))
             stack.callback(self._clean_up)
             self.run.others = self._prepare_others(stack)
             stack.callback(self.run.weights.restore)
@@ -160,6 +168,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
         """As CFGGuider's, which processes the reference's conditioning; the others' is processed here."""
         settings = {"device": device, "denoise_mask": denoise_mask, "seed": seed}
         settings |= {name: kwargs[name] for name in ("latent_shapes",) if name in kwargs}
+        self.run.shapes = kwargs.get("latent_shapes") or [noise.shape]
         self._plan_run(noise, device, sigmas)
         self._process_conds(noise, latent_image, settings)
         self.run.weights.activate(self.model_patcher)
@@ -169,7 +178,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
         finally:
             self.run.weights.restore()  # before CFGGuider cleans up after the reference expert
 
-    def _make_planner(self, noise: Tensor, device: Any, sigmas: Tensor) -> Planner:
+    def _make_planner(self, noise: Tensor, shapes: Sequence[Sequence[int]], device: Any, sigmas: Tensor) -> Planner:
         check_sigmas(self.experts, sigmas)
         reference = self.model_patcher.get_model_object("model_sampling")
 
@@ -180,7 +189,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
             self.experts,
             self.rule,
             windows=[window_of(e.start, e.end, level) for e in self.experts],
-            masks=[None if e.mask is None else _mask_like(e.mask, noise, device) for e in self.experts],
+            masks=[None if e.mask is None else _mask_like(e.mask, noise, shapes, device) for e in self.experts],
             have_null=[e.null is not None for e in self.experts],
             as_guidance=True,
             # A hook of such a node reads more of the first expert's null pass than U: SAG's reads its attention.
@@ -191,7 +200,8 @@ class ProductGuider(comfy.samplers.CFGGuider):
         return planner
 
     def _plan_run(self, noise: Tensor, device: Any, sigmas: Tensor) -> None:
-        self.run.planner = self._make_planner(noise, device, sigmas)
+        self.run.planner = self._make_planner(noise, self.run.shapes, device, sigmas)
+        self.run.weights.find_copies()
         reference = self.model_patcher.get_model_object("model_sampling")
         for other in self.run.others:
             other.start(align_levels(sigmas, reference, other.patcher.get_model_object("model_sampling")))
@@ -202,6 +212,8 @@ class ProductGuider(comfy.samplers.CFGGuider):
         for index, expert in enumerate(self.experts[1:], start=1):
             self.run.weights.activate(expert.model)  # a clone may have a schedule of its own
             own = _of_expert(conds[expert.model], index)
+            if "latent_shapes" in settings:
+                expert.model.model.latent_shapes = settings["latent_shapes"]  # CFGGuider tells the reference's
             self.run.processed.append(process(expert.model, own, noise, latent_image, **settings))
         self.conds = _of_expert(self.conds, 0)
 
@@ -219,6 +231,8 @@ class ProductGuider(comfy.samplers.CFGGuider):
         if run.product is None:  # CFGGuider has processed the reference's conditioning by now
             options = {other.patcher: other.model_options for other in run.others}
             conds = [self.conds, *run.processed]
+            if len(run.shapes) > 1:
+                check_packed(self.experts, conds)
             run.product = Product(self.experts, conds, options, run.planner, run.weights, self.observer)
         return run.product.predict(x, timestep, model_options or {})
 
@@ -291,11 +305,14 @@ def _name(role: str, index: int) -> str:
     return role if index == 0 else f"{role} {index + 1}"
 
 
-def _mask_like(mask: Tensor, noise: Tensor, device: Any) -> Tensor:
+def _mask_like(mask: Tensor, noise: Tensor, shapes: Sequence[Sequence[int]], device: Any) -> Tensor:
     """A mask of any resolution, in the shape that broadcasts to the noise, with values 0…1.
 
     Returns:
         Shape (B, 1, H, W). For videos (B, 1, T, H, W): the given masks are those of the frames, interpolated in time as
-        well where there are more or fewer than latent frames, and the same for every video of the batch.
+        well where there are more or fewer than latent frames, and the same for every video of the batch. For a packed
+        latent its shape: the mask is that of the first part, and 1 on the others, so that it leaves a video's sound
+        alone.
     """
-    return comfy.sampler_helpers.prepare_mask(mask, noise.shape, device)[:, :1].clamp(0.0, 1.0).to(noise.dtype)
+    found = pack_mask(mask, shapes, device).clamp(0.0, 1.0).to(noise.dtype)
+    return found[:, :1]

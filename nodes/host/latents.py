@@ -1,12 +1,20 @@
-"""LATENTs as ComfyUI's sampler nodes take them in and give them out."""
+"""LATENTs as ComfyUI's sampler nodes take them in and give them out.
+
+A LATENT may be nested: several tensors that one model makes together, such as a video and its sound. ComfyUI samples
+them packed, flat and end to end, shape (B, 1, values).
+"""
 
 from __future__ import annotations
 
 import inspect
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import comfy.model_management
 import comfy.sample
+import comfy.sampler_helpers
+import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
@@ -36,3 +44,45 @@ def as_intermediate(samples: Tensor) -> Tensor:
     """Samples in the dtype that KSampler gives out, which newer ComfyUI lets the user choose."""
     dtype = getattr(comfy.model_management, "intermediate_dtype", None)
     return samples if dtype is None else samples.to(dtype=dtype())
+
+
+def parts_of(latent: Any, shapes: Sequence[Sequence[int]] | None = None) -> list[Tensor]:
+    """The tensors in a latent; it is the only one of most.
+
+    Args:
+        latent: A tensor, or ComfyUI's nested one.
+        shapes: Where it is packed, the shapes of what it holds.
+    """
+    if getattr(latent, "is_nested", False):
+        return list(latent.unbind())
+    if shapes is None or len(shapes) == 1:
+        return [latent]
+    sizes = [math.prod(shape[1:]) for shape in shapes]
+    pieces = latent.split(sizes, dim=-1)
+    return [piece.reshape(len(piece), *shape[1:]) for piece, shape in zip(pieces, shapes, strict=True)]
+
+
+def pack(parts: Sequence[Tensor]) -> Tensor:
+    """Tensors as ComfyUI samples them: several packed, one as it is."""
+    return parts[0] if len(parts) == 1 else torch.cat([part.reshape(len(part), 1, -1) for part in parts], dim=-1)
+
+
+def pack_mask(mask: Any, shapes: Sequence[Sequence[int]], device: Any) -> Tensor:
+    """A mask of any resolution in the shape of the latent, as ComfyUI samples it.
+
+    Args:
+        mask: A tensor for the first part of the latent, where the others count as 1, or a nested one.
+        shapes: Those of the parts.
+        device: Where it goes.
+    """
+    given = parts_of(mask)[: len(shapes)]
+    given += [torch.ones(tuple(shape)) for shape in shapes[len(given) :]]
+    prepare = comfy.sampler_helpers.prepare_mask
+    return pack([prepare(part, shape, device) for part, shape in zip(given, shapes, strict=True)])
+
+
+def concatenate(latents: Sequence[Any]) -> Any:
+    """The samples of several LATENTs as one batch."""
+    if not getattr(latents[0], "is_nested", False):
+        return torch.cat(list(latents))
+    return type(latents[0])([torch.cat(parts) for parts in zip(*(latent.unbind() for latent in latents), strict=True)])

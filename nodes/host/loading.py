@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import comfy.sampler_helpers
+from comfy.controlnet import ControlBase
 from comfy.model_patcher import ModelPatcher
 
 from .clones import SharedWeights
+from .device_copies import copies_of
 from .prepared import Conds, PreparedModel
 
 logger = logging.getLogger(__name__)
@@ -30,9 +32,9 @@ def load_jointly(
 ) -> tuple[Any, Conds, list[ModelPatcher]]:
     """Load every expert and all that their conditioning brings along.
 
-    ComfyUI frees what an earlier call loaded, so there must be only one call. Of the MODELs of a network one is loaded;
-    `SharedWeights` lets it answer as the others. Experts run one after the other, so the largest need of a
-    single one is what a pass takes.
+    ComfyUI frees what an earlier call loaded, so there must be only one call. Of the MODELs of a network, and of copies
+    of a network on another device, one is loaded; `SharedWeights` lets it answer as the others. Experts run one after
+    the other, so the largest need of a single one is what a pass takes.
 
     Args:
         load: ComfyUI's own function, within the PREPARE_SAMPLING wrappers of other packs.
@@ -47,15 +49,18 @@ def load_jointly(
 
     Returns:
         As `load`: the reference's network, its conditioning, and the additional models (ControlNets and the like),
-        which need a cleanup after the run.
+        which need a cleanup after the run, among them the copies of the reference and no other MODEL's.
     """
     networks = {id(model.model): [model]}
     passengers: list[ModelPatcher] = []
+    copied = {id(copy.model) for copy in copies_of(model)}
     own = largest = _memory_of_pass(model, noise_shape, conds)
     for other in others:
         models, memory = other.needs(noise_shape)
         largest = max(largest, memory)
-        passengers += models
+        shared = {id(copy) for copy in copies_of(other.patcher) if id(copy.model) in copied}
+        copied |= {id(copy.model) for copy in copies_of(other.patcher)}
+        passengers += [each for each in models if id(each) not in shared]
         clones = networks.setdefault(id(other.patcher.model), [])
         if not clones:
             passengers.append(weights.loaded(other.patcher))
@@ -68,34 +73,34 @@ def load_jointly(
         ", ".join(_summary(clones, apart[key], names) for key, clones in networks.items()),
         _megabytes(largest),
     )
-    ticket = _Passengers(passengers, largest - own + sum(apart.values()))
-    network, conds, additional = load(
-        weights.loaded(model), noise_shape, {**conds, _PASSENGERS: [{"control": ticket}]}, *args, **kwargs
-    )
-    experts = {id(weights.loaded(clone)) for clones in networks.values() for clone in clones}
+    ticket = {"additional_models": passengers, "control": _Memory(largest - own + sum(apart.values()))}
+    conds = {**conds, _PASSENGERS: [ticket]}
+    network, conds, additional = load(weights.loaded(model), noise_shape, conds, *args, **kwargs)
+    loaded = {weights.loaded(clone) for clones in networks.values() for clone in clones}
+    experts = {id(each) for each in (*loaded, *(copy for other in others for copy in copies_of(other.patcher)))}
     conds = {name: entries for name, entries in conds.items() if name != _PASSENGERS}
     return network, conds, [patcher for patcher in additional if id(patcher) not in experts]
 
 
-class _Passengers:
-    """Further models to load, in the guise of the ControlNet that ComfyUI loads models for.
+class _Memory(ControlBase):
+    """What the other MODELs take in a pass, in the guise of a ControlNet, of which ComfyUI asks for that.
 
     Args:
-        models: The models.
-        memory: Bytes that they need in a pass beside the reference's own need.
+        size: Bytes beside the reference's own need.
     """
 
-    def __init__(self, models: list[ModelPatcher], memory: float):
-        self._models = models
-        self._memory = memory
-
-    def get_models(self) -> list[ModelPatcher]:
-        """Asked for by ComfyUI."""
-        return self._models
+    def __init__(self, size: float):
+        super().__init__()
+        self._size = size
 
     def inference_memory_requirements(self, dtype: Any) -> float:
         """Asked for by ComfyUI; in bytes."""
-        return self._memory
+        return self._size
+
+    def deepclone_multigpu(self, load_device: Any, autoregister: bool = False) -> ControlBase:
+        """Asked for by newer ComfyUI where the reference is split over devices; the others see to theirs."""
+        self.multigpu_clones[load_device] = ControlBase()
+        return self.multigpu_clones[load_device]
 
 
 def _memory_of_pass(model: ModelPatcher, noise_shape: Sequence[int], conds: Conds) -> float:

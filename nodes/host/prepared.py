@@ -15,6 +15,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
+from .device_copies import CopiesAtWork, match_copies
 from .differences import same_weights
 from .expert_chain import ExpertInput, Experts
 
@@ -45,6 +46,7 @@ class PreparedModel:
         self.guider.model_options = comfy.model_patcher.create_model_options_clone(patcher.model_options)
         self._hook_mode = patcher.hook_mode
         self._loaded_beside_weights = False
+        self._copies: CopiesAtWork | None = None
 
     @property
     def model_options(self) -> dict[str, Any]:
@@ -72,6 +74,7 @@ class PreparedModel:
             model: ModelPatcher, shape: Sequence[int], conds: Conds, *args: Any, **kwargs: Any
         ) -> tuple[Any, Conds, list[ModelPatcher]]:
             nonlocal memory
+            match_copies(model, conds, self.model_options)
             models, beside = comfy.sampler_helpers.get_additional_models(conds, model.model_dtype())
             models += comfy.sampler_helpers.get_additional_models_from_model_options(self.model_options)
             models += model.get_nested_additional_models()
@@ -107,11 +110,14 @@ class PreparedModel:
             self.model_options, device=self.patcher.load_device, dtype=self.patcher.model_dtype()
         )
         self.model_options.setdefault("transformer_options", {})["sample_sigmas"] = sigmas
+        self._copies = CopiesAtWork(self.patcher, self.model_options)
         self.patcher.pre_run()
 
     def close(self) -> None:
         """Undo all of the above, whether or not it was completed."""
         self.patcher.cleanup()
+        if self._copies is not None:
+            self._copies.close()
         if self._loaded_beside_weights:
             self.patcher.model_patches_to(self.patcher.offload_device)
         comfy.samplers.cast_to_load_options(self.model_options, device=self.patcher.offload_device)

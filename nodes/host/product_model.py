@@ -122,7 +122,7 @@ class _HostedGuider(ProductGuider):
             *args: Further arguments of `outer_sample`.
             **kwargs: Further arguments of `outer_sample`.
         """
-        with self.running(latent_image):
+        with self.running(latent_image, kwargs.get("latent_shapes")):
             rest = WrapperExecutor.new_class_executor(self.outer_sample, self, executor.wrappers, executor.idx + 1)
             return rest.execute(noise, latent_image, *args, **kwargs)
 

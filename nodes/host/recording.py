@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import comfy.sampler_helpers
 import comfy.utils
 import latent_preview
 import torch
@@ -15,7 +14,7 @@ from torch import Tensor
 from ...mcdm_core.product.inspection import Guidance, measure_guidance
 from .expert_chain import Experts
 from .guider import ProductGuider
-from .latents import fit_empty, with_samples
+from .latents import fit_empty, pack, pack_mask, parts_of, with_samples
 from .product import Evaluation
 from .shown_steps import shown_steps
 
@@ -49,11 +48,19 @@ class Recording:
     Args:
         wanted: Numbers of the steps to show, from 1.
         total: How many steps are expected.
+        shapes: Those of what the samples hold, one for most.
         area: Noise mask of the shape of the samples, values 0…1; outside it guidance has no effect and isn't measured.
     """
 
-    def __init__(self, wanted: Sequence[int], total: int, area: Tensor | None = None):
+    def __init__(
+        self,
+        wanted: Sequence[int],
+        total: int,
+        shapes: Sequence[Sequence[int]],
+        area: Tensor | None = None,
+    ):
         self.guidance: dict[int, Guidance] = {}
+        self.shapes = shapes
         self._wanted = wanted
         self._total = total
         self._area = area
@@ -72,14 +79,14 @@ class Recording:
 
         Args:
             step: Number of the step, from 1.
-            product: The x0 it reports, shape (B, C, …).
+            product: The x0 it reports, shape (B, C, …), or nested.
         """
         if self._call is None:
             return
         call, self._call = self._call, None
         weights = [weight.cpu() if isinstance(weight, Tensor) else weight for weight in call.plan.weights]
         self.guidance[step] = measure_guidance(call.cond, call.uncond, weights, self._area)
-        self._last = StepRecord(step, call.sigma, call.cond, call.uncond, _to_cpu(product))
+        self._last = StepRecord(step, call.sigma, call.cond, call.uncond, _to_cpu(pack(parts_of(product))))
         if step in self._wanted:
             self._kept[step] = self._last
 
@@ -122,8 +129,9 @@ def sample_recorded(
     samples = fit_empty(model, latent)
     latent = {**latent, "samples": samples}
     mask = latent.get("noise_mask")
-    area = None if mask is None else comfy.sampler_helpers.prepare_mask(mask, samples.shape, torch.device("cpu"))
-    recording = Recording(shown_steps(shown, total), total, area)
+    shapes = [part.shape for part in parts_of(samples)]
+    area = None if mask is None else pack_mask(mask, shapes, torch.device("cpu"))
+    recording = Recording(shown_steps(shown, total), total, shapes, area)
     preview = latent_preview.prepare_callback(model, total)
 
     def report(step: int, x0: Tensor, x: Tensor, total_steps: int) -> None:

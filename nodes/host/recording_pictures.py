@@ -14,6 +14,7 @@ from ...mcdm_core.pictures import labelled_grid
 from ...mcdm_core.pictures.plots import Panel, plot_lines
 from .expert_chain import ExpertInput, Experts
 from .grid_tiles import TILE, decode_tiles, to_image
+from .latents import parts_of
 from .recording import Recording, StepRecord
 
 Tile = Image.Image | str
@@ -27,7 +28,7 @@ def prediction_grids(experts: Experts, recording: Recording, vae: Any) -> Tensor
     Args:
         experts: The chain.
         recording: The run.
-        vae: Decodes the reference's latents; of a video the middle frame is shown.
+        vae: Decodes the reference's latents; of a video the middle frame is shown, of a nested latent the first part.
 
     Returns:
         IMAGE, shape (B, H, W, 3), values 0…1.
@@ -49,7 +50,9 @@ def prediction_grids(experts: Experts, recording: Recording, vae: Any) -> Tensor
     grids: list[list[list[Tile]]] = [[[title] for title in titles] for _ in range(batch)]
     for place, (row, absence) in enumerate(zip(rows, absences, strict=True)):
         for latents in row:
-            tiles: Sequence[Tile] = [absence] * batch if latents is None else decode_tiles(process(latents), vae)
+            tiles: Sequence[Tile] = [absence] * batch
+            if latents is not None:
+                tiles = decode_tiles(parts_of(process(latents), recording.shapes)[0], vae)
             for grid, tile in zip(grids, tiles, strict=True):
                 grid[place].append(tile)
     columns = ["", *(_title(step) for step in shown)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import comfy.model_base
@@ -15,6 +16,7 @@ from .differences import same_weights
 from .expert_chain import PRODUCT_KEY, Conditioning, ExpertInput, Experts
 from .noise_levels import is_flow, same_space
 from .pixel_model import PixelModel
+from .prepared import Conds
 from .run_wrappers import check_wrappers
 
 # Where the width of a text token is in the configuration of models that read tokens as they are.
@@ -29,12 +31,13 @@ _TOKEN_WIDTH: dict[type, tuple[str, ...]] = {
 }
 
 
-def check_experts(experts: Experts, latent_image: Tensor) -> None:
+def check_experts(experts: Experts, latent_image: Tensor, *beside: Tensor) -> None:
     """Refuse chains that no run could use.
 
     Args:
         experts: The chain.
         latent_image: The latent the run starts from, shape (B, C, H, W) or (B, C, T, H, W).
+        *beside: What the model makes together with it, a video's sound for one.
 
     Raises:
         ValueError: With one sentence that names the expert by its place in the chain and says what to change.
@@ -43,7 +46,7 @@ def check_experts(experts: Experts, latent_image: Tensor) -> None:
     check_wrappers(experts)
     _check_devices(experts)
     _check_spaces(experts)
-    _check_latent(experts, latent_image)
+    _check_latent(experts, latent_image, packed=bool(beside))
     for expert in experts:
         _check_mask(expert, latent_image)
         for role, conditioning in (("condition", expert.condition), ("null", expert.null)):
@@ -109,13 +112,33 @@ def _space(latent_format: Any) -> str:
     return f"{type(latent_format).__name__} ({latent_format.latent_channels} channels)"
 
 
-def _check_latent(experts: Experts, latent_image: Tensor) -> None:
+def check_packed(experts: Experts, conds: Sequence[Conds]) -> None:
+    """Refuse experts that make one latent, where several were given that one model makes together.
+
+    Args:
+        experts: The chain.
+        conds: Each one's processed conditioning; networks that unpack a latent find there how.
+
+    Raises:
+        ValueError: If one makes only one, or carries what is beside the first at another scale.
+    """
+    scales = [getattr(expert.model.get_model_object("model_sampling"), "audio_scale", 1.0) for expert in experts]
+    for expert, own, scale in zip(experts, conds, scales, strict=True):
+        entries = [entry for role in own.values() for entry in role]
+        if not all("latent_shapes" in entry.get("model_conds", {}) for entry in entries):
+            raise ValueError(
+                f"Expected a model that makes all of a nested latent for {expert.label}, a video and its sound say, "
+                "and got one that makes a single latent; sample the parts apart, or choose another model."
+            )
+        if scale != scales[0]:
+            raise ValueError(
+                f"Expected experts that carry the sound at one scale, but {experts[0].label} does at {scales[0]:g} and "
+                f"{expert.label} at {scale:g}; give their MODELs the same shifts."
+            )
+
+
+def _check_latent(experts: Experts, latent_image: Tensor, packed: bool) -> None:
     latent_format = experts[0].model.get_model_object("latent_format")
-    if getattr(latent_image, "is_nested", False):
-        raise ValueError(
-            f"Expected one latent for {experts[0].label} and got several packed into one, such as a video with its "
-            "sound; sample them apart."
-        )
     dimensions = latent_format.latent_dimensions + 2
     if latent_image.ndim != dimensions:
         raise ValueError(
@@ -123,7 +146,9 @@ def _check_latent(experts: Experts, latent_image: Tensor) -> None:
             f"{_space(latent_format)}, and got one of {latent_image.ndim}; a video model takes (B, C, T, H, W), an "
             "image model (B, C, H, W)."
         )
-    if latent_image.shape[1] != latent_format.latent_channels:
+    # A packed latent's format counts the channels of the part that has most.
+    channels = latent_format.latent_channels
+    if latent_image.shape[1] > channels or (latent_image.shape[1] < channels and not packed):
         raise ValueError(
             f"Expected a latent of {latent_format.latent_channels} channels for {experts[0].label} and got one of "
             f"{latent_image.shape[1]}; encode the picture with this model's own VAE, or start from Empty Latent "

@@ -10,7 +10,6 @@ from typing import Any
 import comfy.model_management
 import folder_paths
 import latent_preview
-import torch
 from PIL import Image
 from torch import Tensor
 
@@ -19,7 +18,7 @@ from .expert_chain import Experts
 from .grid_tiles import TILE, check_vae, decode_tiles, to_image
 from .guider import ProductGuider
 from .ksampler import Settings, sample, start
-from .latents import with_samples
+from .latents import concatenate, with_samples
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +44,7 @@ def sample_sweep(
     Raises:
         ValueError: If the experts of some cell cannot be combined, or not be decoded; before any network is called.
     """
-    check_vae(experts, vae)
+    check_vae(experts, vae, latent["samples"])
     run = _Run(experts, sweep, settings, latent)
     run.check()
     try:
@@ -56,7 +55,7 @@ def sample_sweep(
         raise
     # The batch indices are those of one cell.
     kept = {name: value for name, value in latent.items() if name != "batch_index"}
-    stacked = torch.cat([run.finished[cell] for cell in sweep.cells()])
+    stacked = concatenate([run.finished[cell] for cell in sweep.cells()])
     return with_samples(kept, stacked), to_image(_grids(experts, sweep, run.finished, vae))
 
 

@@ -149,13 +149,6 @@ def test_tokens_of_another_width(host, kind, config):
         check(8)  # the configuration doesn't tell
 
 
-def test_a_video_packed_with_its_sound(host, load, chain):
-    """As newer ComfyUI has them."""
-    latent = torch.nested.nested_tensor([torch.zeros(3, 4, 8, 8), torch.zeros(3, 2, 20, 1)])
-    with pytest.raises(ValueError, match=r"one latent for expert 1 .*; sample them apart"):
-        host.refusals.check_experts(chain(load("hair")), latent)
-
-
 def test_one_device_may_have_two_names(load, chain, sample):
     assert sample(Setups(load, chain).on_device("cpu:0"), steps=1).isfinite().all()
 

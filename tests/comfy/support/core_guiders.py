@@ -19,14 +19,15 @@ def core_guider(expert):
 
 
 @torch.no_grad()
-def sample_by_core_guiders(experts, noise, sigmas, asked=()):
+def sample_by_core_guiders(experts, noise, sigmas, asked=(), latent=None):
     """Euler's steps on Eq. 10 in float64.
 
     Args:
         experts: Of one schedule and latent space, on networks of their own.
-        noise: Start noise.
+        noise: Start noise, a tensor or nested.
         sigmas: Descending noise levels.
         asked: The experts whose guiders have begun their run and wait in its first step, and how to ask them.
+        latent: What to start from; None is zeros.
     """
     expert = experts[len(asked)]
     samples = []
@@ -34,17 +35,15 @@ def sample_by_core_guiders(experts, noise, sigmas, asked=()):
     def function(model, x, all_sigmas, extra_args, callback, disable):
         mine = [*asked, (expert, lambda x, sigma: _both(model, x, sigma, extra_args))]
         if len(mine) < len(experts):
-            samples.append(sample_by_core_guiders(experts, noise, sigmas, mine))
+            samples.append(sample_by_core_guiders(experts, noise, sigmas, mine, latent))
             return x
         for sigma, following in pairwise(all_sigmas):
             denoised = _combine([(expert, ask(x, sigma.expand(len(x)))) for expert, ask in mine])
             x = x + (x - denoised) / sigma * (following - sigma)
         return x
 
-    latent = torch.zeros_like(noise)
-    own = core_guider(expert).sample(
-        noise, latent, comfy.samplers.KSAMPLER(function), sigmas, disable_pbar=True, seed=3
-    )
+    start = torch.zeros_like(noise) if latent is None else latent
+    own = core_guider(expert).sample(noise, start, comfy.samplers.KSAMPLER(function), sigmas, disable_pbar=True, seed=3)
     return samples[0] if samples else own
 
 

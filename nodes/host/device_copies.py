@@ -1,0 +1,95 @@
+"""Copies of MODELs on further devices, to which core's MultiGPU CFG Split deals out the rows of a pass.
+
+CFGGuider looks after those of its one MODEL, the first expert's. Each expert's serve its own rows alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import comfy.sampler_helpers
+from comfy.model_patcher import ModelPatcher
+
+from .adapter_groups import AdapterGroup
+from .clones import SharedWeights
+
+_KEY = "multigpu"  # ComfyUI's, of the copies among a MODEL's additional models
+_POOL = "multigpu_thread_pool"  # and of the threads in its options
+
+
+def copies_of(patcher: ModelPatcher) -> list[ModelPatcher]:
+    """A MODEL's copies on further devices; most have none."""
+    return patcher.get_additional_models_with_key(_KEY)
+
+
+def match_copies(patcher: ModelPatcher, conds: dict[str, list[dict]], model_options: dict[str, Any]) -> None:
+    """Give a MODEL's copies what has been attached to it since they were made; before it is loaded.
+
+    Args:
+        patcher: The MODEL.
+        conds: Its conditioning, whose ControlNets get copies too.
+        model_options: Its prepared options.
+    """
+    if copies_of(patcher):
+        patcher.match_multigpu_clones()
+        comfy.sampler_helpers.preprocess_multigpu_conds(conds, patcher, model_options)
+
+
+class CopiesAtWork:
+    """The copies of one MODEL during a run, and a thread for each device.
+
+    Args:
+        patcher: The MODEL, loaded.
+        model_options: Its options of the run, by which ComfyUI finds the copies.
+    """
+
+    def __init__(self, patcher: ModelPatcher, model_options: dict[str, Any]):
+        self._copies = copies_of(patcher)
+        self._pool: Any = None
+        if self._copies:
+            import comfy.multigpu  # not in older ComfyUI, where no MODEL has copies
+
+            comfy.sampler_helpers.prepare_model_patcher_multigpu_clones(patcher, self._copies, model_options)
+            devices = [patcher.load_device, *(copy.load_device for copy in self._copies)]
+            self._pool = model_options[_POOL] = comfy.multigpu.MultiGPUThreadPool(devices)
+            for copy in self._copies:
+                copy.pre_run()
+
+    def close(self) -> None:
+        """End the threads and clean up."""
+        if self._pool is not None:
+            self._pool.shutdown()
+        for copy in self._copies:
+            copy.cleanup()
+
+
+class WeightsOnAllDevices(SharedWeights):
+    """Switches networks between MODELs, and those of their copies with them.
+
+    Copies share a network where the MODELs come from one that was split: a LoRA after the split, say.
+    """
+
+    def __init__(self, names: dict[ModelPatcher, list[str]], groups: Sequence[AdapterGroup] = ()):
+        super().__init__(names, groups)
+        self._names = names
+        self._copies: dict[ModelPatcher, list[ModelPatcher]] = {}
+        self._elsewhere = SharedWeights({})
+
+    def find_copies(self) -> None:
+        """Look for the copies of this run; after they are matched and loaded."""
+        self._copies = {patcher: copies_of(patcher) for patcher in self._names}
+        self._elsewhere = SharedWeights(
+            {copy: self._names[patcher] for patcher, copies in self._copies.items() for copy in copies}
+        )
+
+    def activate(self, patcher: ModelPatcher) -> None:
+        """As everywhere, and for its copies."""
+        super().activate(patcher)
+        for copy in self._copies.get(patcher, ()):
+            self._elsewhere.activate(copy)
+
+    def restore(self) -> None:
+        """As everywhere, and for all copies."""
+        self._elsewhere.restore()
+        super().restore()
