@@ -53,11 +53,6 @@ def _xl(**settings: Any) -> Family:
     return Family(config, LATENT, values=pooled(1280), extra=_HEADS)
 
 
-def _koala() -> Family:
-    """Without a block in the middle."""
-    return _xl(transformer_depth_middle=-1, transformer_depth_output=[1, 1, 1, 1])
-
-
 def _unclip(width: int) -> Family:
     def values(draw: Draw) -> dict[str, Any]:
         seen = SimpleNamespace(image_embeds=draw(1, width))
@@ -125,10 +120,10 @@ UNETS = {
         {**_LINEAR, **_adm(1280 + _XL_SIZES), "in_channels": 8}, LATENT, values=_with_picture_and_pool, extra=_HEADS
     ),
     "SDXLRefiner": _xl(**_adm(1280 + 5 * 256)),
-    "SSD1B": _xl(transformer_depth_middle=-1),
+    "SSD1B": _xl(transformer_depth_middle=-1, transformer_depth=[1, 2]),  # no block in the middle
     "Segmind_Vega": _xl(transformer_depth_middle=-1),
-    "KOALA_700M": _koala(),
-    "KOALA_1B": _xl(),
+    "KOALA_700M": _xl(transformer_depth=[0, 2], transformer_depth_output=[0, 0, 2, 2]),
+    "KOALA_1B": _xl(transformer_depth=[0, 3], transformer_depth_output=[0, 0, 3, 3]),
     "SVD_img2vid": Family({**_VIDEO, **_adm(768)}, LATENT, (1, WIDTH), values=_picture(4), extra=_HEADS),
     "SV3D_u": Family({**_VIDEO, **_adm(256)}, LATENT, (1, WIDTH), values=_picture(4), extra=_HEADS),
     "SV3D_p": Family(
