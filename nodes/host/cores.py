@@ -56,8 +56,8 @@ def resizes(patcher: ModelPatcher, key: str) -> bool:
 
 
 @contextmanager
-def fetched(layer: nn.Module, x: Tensor) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """A layer's weight and bias, patched, where x is and of its dtype, until the end of the block."""
+def fetched(layer: nn.Module, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """The weight and the bias of a layer that has both, patched, where x is and of its dtype, for the block."""
     if not hasattr(comfy.ops, "uncast_bias_weight"):
         yield comfy.ops.cast_bias_weight(layer, x)
         return

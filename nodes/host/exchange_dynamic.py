@@ -98,7 +98,7 @@ class DynamicExchange(Exchange):
             resizing = (each for each in self.patchers if slot.key in each.patches and resizes(each, slot.key))
             if _is_fetched(slot) and any(resizing):
                 del slot.module._v
-                slot.module._v_signature = None
+                _write_anew(slot.module)
                 path = slot.key.rpartition(".")[0]
                 for name, weight in slot.module.named_parameters(prefix=path, recurse=False):
                     active.patch_weight_to_device(name, device_to=active.load_device, force_cast=True)
@@ -111,7 +111,7 @@ class DynamicExchange(Exchange):
                 continue
             if _is_fetched(slot):
                 setattr(slot.module, _function_of(slot), content)
-                slot.module._v_signature = None  # so that the page is written anew
+                _write_anew(slot.module)
             else:
                 slot.parameter = content
         self.model.current_weight_patches_uuid = patcher.patches_uuid
@@ -142,6 +142,11 @@ class DynamicExchange(Exchange):
 def _is_fetched(slot: Slot) -> bool:
     """Whether the weight has a page, as those of layers above 16 kB do."""
     return hasattr(slot.module, "_v") and slot.name in ("weight", "bias")
+
+
+def _write_anew(module: nn.Module) -> None:
+    """Let ComfyUI take the layer's page for one that was taken away."""
+    vars(module)["_v_signature"] = None
 
 
 def _function_of(slot: Slot) -> str:
