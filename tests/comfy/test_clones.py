@@ -71,7 +71,10 @@ def with_a_layer_replaced(expert):
 
 
 SLOW = {
-    "own way": (lambda e: (in_a_way_of_its_own(e), set_apart(with_lora(in_a_way_of_its_own(e)))), "expert 1 .*own.* and expert 2"),
+    "own way": (
+        lambda e: (in_a_way_of_its_own(e), set_apart(with_lora(in_a_way_of_its_own(e)))),
+        "expert 1 .*own.* and expert 2",
+    ),
     "a layer": (
         lambda e: (e, with_a_layer_replaced(e)),
         r"expert 2 \(small hair\) has a node's layers in place of diff",
