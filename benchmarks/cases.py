@@ -105,7 +105,9 @@ def networks(guiders: Guiders, plan: Plan) -> Iterator[Result]:
     copies = [first, with_lora(second, 3)]
     clones = [first, with_lora(first, 3)]
     one = {"latent": plan.size.latent, "steps": 1}
-    pair, pair_of_clones = (guiders.product(models, weight=WEIGHT_WITHOUT_NULL) for models in (copies, clones))
+    pair, pair_of_clones, plain = (
+        guiders.product(models, weight=WEIGHT_WITHOUT_NULL) for models in (copies, clones, [first, first])
+    )
     calls = NetworkCalls(
         lambda: sample(pair, **one),
         [model.model.diffusion_model for model in (first, second)],
@@ -116,11 +118,13 @@ def networks(guiders: Guiders, plan: Plan) -> Iterator[Result]:
         "copies": lambda: sample(pair, plan.size.latent, plan.steps),
         "calls": lambda: Span.median([calls.repeat() for _ in range(plan.steps)]),
         "clones": lambda: sample(pair_of_clones, plan.size.latent, plan.steps),
+        "plain": lambda: sample(plain, plan.size.latent, plan.steps),
     }
     rounds = list(interleaved(contenders, plan.rounds))
-    copied, cloned = ([each[name].step for each in rounds] for name in ("copies", "clones"))
+    copied, cloned, shared = ([each[name].step for each in rounds] for name in ("copies", "clones", "plain"))
     yield _compare("2 experts / their network calls", "ratio", ratio, copied, [each["calls"] for each in rounds])
     yield _compare("LoRA-clone pair / copied-file pair", "ratio", ratio, cloned, copied)
+    yield _compare("LoRA-clone pair / as many rows of its plain network", "ratio", ratio, cloned, shared)
     copied, cloned = ([_whole(each[name]) for each in rounds] for name in ("copies", "clones"))
     yield _compare(f"the same, a run of {RUN} steps with all that it does once", "ratio", ratio, cloned, copied)
     yield _memory(guiders.product([first, first]), pair_of_clones, clones[1])
@@ -166,10 +170,12 @@ def _whole(run: Any) -> Span:
 
 
 def _memory(plain: Any, cloned: Any, clone: ModelPatcher) -> Result:
-    """What a run of clones holds beside what one of the plain checkpoint alone holds, over the patched weights."""
+    """What a run of clones holds beside what one of the plain checkpoint alone holds, over the LoRA as it is used."""
     held = []
     for guider in (plain, cloned):
         sample(guider, WARM_UP, 1, lambda: held.append(live_bytes()))
-    weights = dict(clone.model.named_parameters())
-    share = (held[1] - held[0]) / sum(weights[key].nbytes for key in clone.patches)
-    return Result("LoRA-clone pair: extra memory / patched weights", "ratio", (Interval(share, share, share),))
+    dtype = clone.model.manual_cast_dtype or clone.model_dtype()
+    loras = [lora for patches in clone.patches.values() for _, lora, *_ in patches]
+    size = dtype.itemsize * sum(factor.numel() for lora in loras for factor in lora.weights[:2])
+    share = (held[1] - held[0]) / size
+    return Result("LoRA-clone pair: extra memory / its LoRA", "ratio", (Interval(share, share, share),))

@@ -26,7 +26,7 @@ def test_the_command_prints_every_comparison(tmp_path):
     with (tmp_path / "figures.csv").open(encoding="utf-8", newline="") as file:
         figures = list(csv.DictReader(file))
     names = list(dict.fromkeys(figure["compared"] for figure in figures))
-    assert len(names) == 9
+    assert len(names) == 10
     assert [line.split(" | ")[0].removeprefix("| ") for line in done.stdout.splitlines()[4:]] == names
     for figure in figures:
         assert float(figure["low"]) <= float(figure["estimate"]) <= float(figure["high"])
