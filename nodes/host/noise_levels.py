@@ -57,8 +57,9 @@ def align(x: Tensor, sigma: Tensor, reference: Any, expert: Any) -> tuple[Tensor
 
 def align_levels(sigmas: Tensor, reference: Any, expert: Any) -> Tensor:
     """Noise levels of a run, shape (S,), as another expert meets them; 0 stays 0."""
-    _, levels = align(torch.zeros(len(sigmas), 1, device=sigmas.device), sigmas, reference, expert)
-    return torch.where(sigmas > 0, levels, sigmas)
+    aligned, noisy = sigmas.clone(), sigmas > 0  # to the bit where nothing changes: networks look for their own level
+    _, aligned[noisy] = align(torch.zeros(int(noisy.sum()), 1, device=sigmas.device), sigmas[noisy], reference, expert)
+    return aligned
 
 
 def same_space(first: Any, second: Any) -> bool:

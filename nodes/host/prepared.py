@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import comfy.hooks
+import comfy.model_base
 import comfy.model_patcher
 import comfy.patcher_extension
 import comfy.sampler_helpers
@@ -26,6 +27,13 @@ _PREDICTING = (  # wrappers of these kinds run in a prediction; guiders run the 
     comfy.patcher_extension.WrappersMP.CALC_COND_BATCH,
     comfy.patcher_extension.WrappersMP.APPLY_MODEL,
     comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL,
+)
+
+# Families whose networks halve the batch; not every core has all.
+_PAIRWISE = tuple(
+    getattr(comfy.model_base, name)
+    for name in ("SeedVR2", "ACEStep15", "Hunyuan3Dv2_1")
+    if hasattr(comfy.model_base, name)
 )
 
 
@@ -209,6 +217,11 @@ def reads_pairs(patcher: ModelPatcher) -> bool:
     wrapped = any(of.get(kind) for of in (patcher.wrappers, inside.get("wrappers", {})) for kind in _PREDICTING)
     asks_for_null = bool(options.get("disable_cfg1_optimization"))
     return asks_for_null and (patched or wrapped or "model_function_wrapper" in options)
+
+
+def takes_pairs(patcher: ModelPatcher) -> bool:
+    """Whether a network takes the rows of a batch for one condition and one null, whatever they are."""
+    return isinstance(patcher.model, _PAIRWISE)
 
 
 def same_predictions(first: ModelPatcher, second: ModelPatcher) -> bool:

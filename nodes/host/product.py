@@ -17,7 +17,7 @@ from ...mcdm_core.product.planner import Plan, Planner
 from .clones import SharedWeights
 from .expert_chain import Experts
 from .noise_levels import align
-from .prepared import CFG_HOOKS, Conds, asked_models, reads_pairs, same_conditioning
+from .prepared import CFG_HOOKS, Conds, asked_models, reads_pairs, same_conditioning, takes_pairs
 from .row_adapters import RowsUnknownError
 
 logger = logging.getLogger(__name__)
@@ -182,14 +182,15 @@ class Product:
     def _batches(self, requests: list[Request], options: dict[str, Any]) -> list[list[Request]]:
         """Requests to one MODEL, split into calls of ComfyUI's batching.
 
-        A ControlNet, a node that replaces the batching, and one that reads rows beside one another expect one condition
-        and its null. So does a hook that reads the first expert's null; that pass is the last.
+        A ControlNet, a node that replaces the batching, and a node or network that reads rows beside one another expect
+        one condition and its null. So does a hook that reads the first expert's null; that pass is the last.
         """
         apart = {
             request.expert
             for request in requests
             if "sampler_calc_cond_batch_function" in options
             or self._in_pairs[request.expert]
+            or takes_pairs(self.experts[request.expert].model)
             or any("control" in entry for entry in self.conds[request.expert][request.role])
         }
         if self.planner.null_is_read and [request.role for request in requests].count(NULL) > 1:

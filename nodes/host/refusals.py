@@ -68,9 +68,11 @@ def check_sigmas(experts: Experts, sigmas: Tensor) -> None:
         raise ValueError(
             f"Expected finite noise levels for {experts[0].label} and got NaN or infinity; use another scheduler."
         )
-    if is_flow(experts[0].model.get_model_object("model_sampling")) and sigmas.max() > 1:
+    sampling = experts[0].model.get_model_object("model_sampling")
+    highest = max(1.0, float(sampling.sigma_max))  # FlowRVS, which ComfyUI counts as a flow, has more than 1
+    if is_flow(sampling) and sigmas.max() > highest:
         raise ValueError(
-            f"Expected noise levels from 0 to 1 for {experts[0].label}, a flow model, and got "
+            f"Expected noise levels from 0 to {highest:.4g} for {experts[0].label}, a flow model, and got "
             f"{sigmas.max().item():.4g}; make the sigmas with the MODEL of the first expert."
         )
 

@@ -16,35 +16,6 @@ ROUNDED = 3e-4  # where the first level is 500 or above: float32 rounds x by 3e-
 STEPS = 3
 SEED = 3
 
-# What is known to be wrong, by family: the tests concerned and why. Each is to be taken out when it is mended.
-_PAIRS = "its network reads the rows of a batch as one condition and one null; a product asks three at once"
-_FLOW_RVS = "its noise levels reach 14.6, and check_sigmas refuses a flow's above 1"
-_LEVELS = "its network looks for its level among sample_sigmas, which align_levels rounds for all but the first expert"
-KNOWN_FAULTS = {
-    "SeedVR2": (_PAIRS, {"test_one_model_with_two_prompts"}),
-    "ACEStep15": (_PAIRS, {"test_one_model_with_two_prompts"}),
-    "Hunyuan3Dv2_1": (_PAIRS, {"test_one_model_with_two_prompts"}),
-    "WAN21_FlowRVS": (
-        _FLOW_RVS,
-        {
-            "test_two_networks",
-            "test_a_network_and_a_lora_on_it",
-            "test_one_model_with_two_prompts",
-            "test_an_expert_behind_one_that_adds_nothing_is_cores_guider",
-            "test_one_expert_is_cores_guider_to_the_bit",
-            "test_a_mask_and_a_window",
-        },
-    ),
-    "HunyuanVideo15_SR_Distilled": (
-        _LEVELS,
-        {
-            "test_two_networks",
-            "test_an_expert_behind_one_that_adds_nothing_is_cores_guider",
-            "test_a_mask_and_a_window",
-        },
-    ),
-}
-
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def family(request, pack):
@@ -83,11 +54,8 @@ def family(request, pack):
 
 
 @pytest.fixture
-def product_of(request, node, family):
-    """Sample a chain with Product Guider; where that is known to be wrong, the test must fail."""
-    why, tests = KNOWN_FAULTS.get(family.name, ("", set()))
-    if request.node.originalname in tests:
-        request.applymarker(pytest.mark.xfail(reason=why, strict=True))
+def product_of(node, family):
+    """Sample a chain with Product Guider."""
 
     def run(*experts):
         chain = ()
