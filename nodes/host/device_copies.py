@@ -5,14 +5,10 @@ CFGGuider looks after those of its one MODEL, the first expert's. Each expert's 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import comfy.sampler_helpers
 from comfy.model_patcher import ModelPatcher
-
-from .adapter_groups import AdapterGroup
-from .clones import SharedWeights
 
 _KEY = "multigpu"  # ComfyUI's, of the copies among a MODEL's additional models
 _POOL = "multigpu_thread_pool"  # and of the threads in its options
@@ -62,34 +58,3 @@ class CopiesAtWork:
             self._pool.shutdown()
         for copy in self._copies:
             copy.cleanup()
-
-
-class WeightsOnAllDevices(SharedWeights):
-    """Switches networks between MODELs, and those of their copies with them.
-
-    Copies share a network where the MODELs come from one that was split: a LoRA after the split, say.
-    """
-
-    def __init__(self, names: dict[ModelPatcher, list[str]], groups: Sequence[AdapterGroup] = ()):
-        super().__init__(names, groups)
-        self._names = names
-        self._copies: dict[ModelPatcher, list[ModelPatcher]] = {}
-        self._elsewhere = SharedWeights({})
-
-    def find_copies(self) -> None:
-        """Look for the copies of this run; after they are matched and loaded."""
-        self._copies = {patcher: copies_of(patcher) for patcher in self._names}
-        self._elsewhere = SharedWeights(
-            {copy: self._names[patcher] for patcher, copies in self._copies.items() for copy in copies}
-        )
-
-    def activate(self, patcher: ModelPatcher) -> None:
-        """As everywhere, and for its copies."""
-        super().activate(patcher)
-        for copy in self._copies.get(patcher, ()):
-            self._elsewhere.activate(copy)
-
-    def restore(self) -> None:
-        """As everywhere, and for all copies."""
-        self._elsewhere.restore()
-        super().restore()

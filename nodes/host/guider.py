@@ -20,7 +20,6 @@ from ...mcdm_core.product.rule import Rule
 from ...mcdm_core.product.windows import window_of
 from .adapter_groups import adapter_groups
 from .delegates import delegate_hooked
-from .device_copies import WeightsOnAllDevices
 from .expert_chain import Experts
 from .latents import pack, pack_mask, parts_of
 from .loading import load_jointly
@@ -29,6 +28,7 @@ from .prepared import Conds, PreparedModel, process, separate_hooked
 from .product import CONDITION, NULL, Observer, Product, warn_of_idle_hooks
 from .refusals import check_experts, check_packed, check_sigmas
 from .run_wrappers import within_wrappers
+from .weights_on_devices import WeightsOnAllDevices
 
 
 @dataclass

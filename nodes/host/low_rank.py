@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import comfy.ops
@@ -38,7 +38,7 @@ class LowRank:
         self._kept: dict[tuple, tuple[Tensor | None, ...]] = {}
 
     @classmethod
-    def of(cls, module: nn.Module, patches: dict[str, Sequence[Patch]], otherwise: PatchedPass) -> LowRank | None:
+    def of(cls, module: nn.Module, patches: Mapping[str, Sequence[Patch]], otherwise: PatchedPass) -> LowRank | None:
         """The patches in this form, None where they don't have it.
 
         Args:
@@ -62,7 +62,7 @@ class LowRank:
         size = sum(self._rank(patch) * (self._shape[0] + math.prod(self._shape[1:])) for patch in self._weight)
         return dtype.itemsize * (size + (self._shape[0] if self._bias else 0))
 
-    def add(self, module: nn.Module, args: tuple, kwargs: dict[str, Any], output: Tensor, rows: slice) -> Tensor:
+    def add(self, module: Any, args: tuple, kwargs: dict[str, Any], output: Tensor, rows: slice) -> Tensor:
         """Add to rows of a layer's output, in place.
 
         Args:
@@ -136,7 +136,7 @@ def _is_linear(module: nn.Module) -> bool:
     return isinstance(module, comfy.ops.CastWeightBiasOp) and hasattr(module, "in_features")
 
 
-def _shape(module: nn.Module) -> tuple[int, ...]:
+def _shape(module: Any) -> tuple[int, ...]:
     """Of the weight, which may be kept packed."""
     return (module.out_features, module.in_features) if _is_linear(module) else tuple(module.weight.shape)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,7 +29,7 @@ class PatchedPass:
         path: The layer's name in the network.
     """
 
-    def __init__(self, patches: dict[str, Sequence[Patch]], path: str):
+    def __init__(self, patches: Mapping[str, Sequence[Patch]], path: str):
         self._functions = {name: _PatchFunction(each, f"{path}.{name}") for name, each in patches.items()}
 
     def nbytes(self, dtype: torch.dtype) -> int:

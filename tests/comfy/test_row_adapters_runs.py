@@ -232,6 +232,7 @@ class SequenceFirst(torch.nn.Module):
         self.mix = operations.Linear(24, 24)
         self.scale = torch.nn.Parameter(torch.ones(4))
         self.direct = operations.Linear(4, 4)
+        self.idle = torch.nn.Sequential(operations.Linear(4, 4))
 
     def forward(self, x, t, context=None, control=None, transformer_options=None, **kwargs):
         places = self.mix(x.flatten(2).reshape(len(x), 4, 4, 24)[:, 0].transpose(0, 1)).transpose(0, 1)
@@ -263,11 +264,12 @@ def sequences():
     return make
 
 
-def test_a_sequence_as_long_as_the_batch_is_not_taken_for_it(sequences, guider_of, calls, weights_put):
+@pytest.mark.parametrize("ending", ["mix.weight", ("mix.weight", "idle.0.weight")], ids=["", "and an unused layer"])
+def test_a_sequence_as_long_as_the_batch_is_not_taken_for_it(sequences, guider_of, calls, weights_put, ending):
     """A condition and a null of two experts are four rows."""
 
     def models(plain):
-        return [plain, *with_loras(plain, 1, ending="mix.weight")]
+        return [plain, *with_loras(plain, 1, ending=ending)]
 
     plain = sequences(47)
     found = calls(plain)
@@ -294,6 +296,38 @@ def test_weights_that_no_layer_adds_to_are_exchanged(sequences, guider_of, weigh
     result = sampled(guider_of(made))
     assert set(weights_put) == set(made)
     assert_agree(result, models(sequences(48)))
+
+
+def test_merges_are_exchanged(network, guider_of, weights_put):
+    """A merge is as large as the network, and would be computed anew in every layer of every pass."""
+    from comfy_extras.nodes_model_merging import ModelMergeSimple
+
+    def models(plain):
+        return [plain, ModelMergeSimple().merge(plain, network("eps", 52), 0.4)[0]]
+
+    made = models(network("eps", 51))
+    result = sampled(guider_of(made))
+    assert set(weights_put) == set(made)
+    assert_agree(result, models(network("eps", 51)))
+
+
+def test_a_product_as_model(network, node, calls, weights_put):
+    """The MODEL that the node makes of the reference is another one, which predicts alike."""
+    import comfy.samplers
+
+    plain = network("eps", 53)
+    found = calls(plain)
+    first, second = experts_on([plain, *with_loras(plain, 1)])
+    (chain,) = node("MCDM_Expert", **vars(second))
+    (model,) = node("MCDM_ProductModel", model=plain, reliability=first.reliability, experts=chain)
+    guider = comfy.samplers.CFGGuider(model)
+    guider.set_conds(first.condition, first.null)
+    guider.set_cfg(first.weight)
+    result = sampled(guider)
+    assert [call.rows for call in found] == [2, 2, *[4] * (STEPS - 1)]
+    assert set(weights_put) == {model}
+    other = network("eps", 53)
+    assert_agree(result, [other, *with_loras(other, 1)])
 
 
 def hooks_of(model):
