@@ -29,7 +29,7 @@ _PREDICTING = (  # wrappers of these kinds run in a prediction; guiders run the 
     comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL,
 )
 
-# Families whose networks halve the batch; not every core has all.
+# Families whose networks take half of a batch for conditions and half for nulls; not every core has all.
 _PAIRWISE = tuple(
     getattr(comfy.model_base, name)
     for name in ("SeedVR2", "ACEStep15", "Hunyuan3Dv2_1")
@@ -205,23 +205,20 @@ def asked_models(experts: Experts) -> dict[ModelPatcher, ModelPatcher]:
 
 
 def reads_pairs(patcher: ModelPatcher) -> bool:
-    """Whether something in a MODEL's passes may read a condition and its null in one batch, as core's NAG does.
+    """Whether a MODEL's network, or something in its passes as core's NAG, may read a condition beside its null.
 
-    ComfyUI's sign of it is that a node asks for the null whatever cfg is; it is also that of hooks on guidance, which
-    read nothing in the passes. A MODEL with patches or wrappers and either is taken to: at worst, rows are asked that
-    nobody reads.
+    ComfyUI's sign of the latter is that a node asks for the null whatever cfg is; it is also that of hooks on guidance,
+    which read nothing in the passes. A MODEL with patches or wrappers and either is taken to: at worst, rows are asked
+    that nobody reads.
     """
+    if isinstance(patcher.model, _PAIRWISE):
+        return True
     options = patcher.model_options
     inside = options.get("transformer_options", {})
     patched = any(inside.get(name) for name in ("patches", "patches_replace"))
     wrapped = any(of.get(kind) for of in (patcher.wrappers, inside.get("wrappers", {})) for kind in _PREDICTING)
     asks_for_null = bool(options.get("disable_cfg1_optimization"))
     return asks_for_null and (patched or wrapped or "model_function_wrapper" in options)
-
-
-def takes_pairs(patcher: ModelPatcher) -> bool:
-    """Whether a network takes the rows of a batch for one condition and one null, whatever they are."""
-    return isinstance(patcher.model, _PAIRWISE)
 
 
 def same_predictions(first: ModelPatcher, second: ModelPatcher) -> bool:

@@ -17,7 +17,7 @@ from ...mcdm_core.product.planner import Plan, Planner
 from .clones import SharedWeights
 from .expert_chain import Experts
 from .noise_levels import align
-from .prepared import CFG_HOOKS, Conds, asked_models, reads_pairs, same_conditioning, takes_pairs
+from .prepared import CFG_HOOKS, Conds, asked_models, reads_pairs, same_conditioning
 from .row_adapters import RowsUnknownError
 
 logger = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ class Product:
         for expert, own, in_pairs in zip(experts, conds, self._in_pairs, strict=True):
             if in_pairs and NULL not in own:
                 logger.warning(
-                    "A node on the MODEL of %s reads its null beside its condition, and it has none; connect its null.",
+                    "The MODEL of %s reads its null beside its condition, and it has none; connect its null.",
                     expert.label,
                 )
         planner.share_nulls([self._null_of(index) for index in range(len(experts))])
@@ -164,7 +164,7 @@ class Product:
             needed = {self._first_with_same_null(j) for j in plan.nulls}
             more = sum(len(self.conds[j][NULL]) for j in asked) - sum(len(self.conds[j][NULL]) for j in needed)
             logger.info(
-                "Nodes on the MODEL of %s read condition and null in one batch, so that each is asked both by itself: "
+                "The MODEL of %s reads condition and null in one batch, so that each is asked for both by itself: "
                 "%d more rows per picture at every step.",
                 " and ".join(self.experts[i].label for i in beside),
                 more,
@@ -190,7 +190,6 @@ class Product:
             for request in requests
             if "sampler_calc_cond_batch_function" in options
             or self._in_pairs[request.expert]
-            or takes_pairs(self.experts[request.expert].model)
             or any("control" in entry for entry in self.conds[request.expert][request.role])
         }
         if self.planner.null_is_read and [request.role for request in requests].count(NULL) > 1:
