@@ -36,15 +36,20 @@ def clones(pack):
 
 @pytest.fixture
 def models(clones):
-    """MODELs by their names in `MADE`: clones of one network, or each of a network of its own that is its equal."""
+    """MODELs by their names in `MADE`: clones of one network, or each of a network of its own that is its equal.
+
+    All but the first have wrappers of their own, so that weights are exchanged, unless they are to share passes.
+    """
+    from .support import attachments
     from .support.oracle.networks import network
 
-    def make(names, dtype=torch.float32, apart=False, disable_dynamic=False):
+    def make(names, dtype=torch.float32, apart=False, disable_dynamic=False, sharing=False):
         def base():
             return network("eps", 1, dtype, disable_dynamic)
 
         together = base()
-        return [clones.MADE[name](base() if apart else together) for name in names]
+        made = [clones.MADE[name](base() if apart else together) for name in names]
+        return made if sharing else [made[0], *map(attachments.apart, made[1:])]
 
     return make
 
@@ -121,7 +126,28 @@ def test_they_are_what_classic_models_are(models, sampled):
     assert torch.equal(sampled(models(names)), sampled(models(names, disable_dynamic=True)))
 
 
-def test_what_a_base_and_two_loras_cost(models, sampled, dynamic_vram, caplog):
+@pytest.mark.parametrize("share", [0.5, 2.0])
+def test_a_base_and_two_loras_run_in_one_batch(models, sampled, dynamic_vram, caplog, share):
+    """Nothing is exchanged: the network is loaded once and fetched once, as far as it fits."""
+    names, rows, steps = GROUPS[0], [], 8
+    together, expected = models(names, sharing=True), sampled(models(names, apart=True), steps)
+    dynamic_vram.free_all()
+    dynamic_vram.reset()
+    dynamic_vram.budget = int(share * together[0].model_size())
+    network = together[0].model.diffusion_model
+    with network.register_forward_pre_hook(lambda _, args: rows.append(len(args[0]))), caplog.at_level(logging.WARNING):
+        ours = sampled(together, steps)
+    assert (ours - expected).abs().max() <= 1e-4 * expected.std()
+    assert not [record for record in caplog.records if record.name.startswith("mcdm")]
+    assert dynamic_vram.loads == 1
+    assert dynamic_vram.freed == 0
+    assert rows == [2] * 3 + [6] * (steps - 1)  # the first step looks whose rows are whose
+    if share > 1:
+        paged = [module for module in together[0].model.modules() if hasattr(module, "_v")]
+        assert dynamic_vram.copied == sum(module._v[2] for module in paged)
+
+
+def test_what_a_base_and_two_loras_cost_where_they_are_exchanged(models, sampled, dynamic_vram, caplog):
     """The network is loaded once; at each switch those weights alone are fetched that differ."""
     together, rows, steps = models(("plain", "LoRA", "another LoRA")), [], 8
     network = together[0].model.diffusion_model
@@ -142,10 +168,12 @@ def test_what_a_base_and_two_loras_cost(models, sampled, dynamic_vram, caplog):
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float8_e4m3fn])
 @pytest.mark.parametrize("share", [None, 0.5])
-def test_in_smaller_formats(clones, models, sampled, dynamic_vram, dtype, share):
+@pytest.mark.parametrize("sharing", [True, False], ids=["by rows", "exchanged"])
+def test_in_smaller_formats(clones, models, sampled, dynamic_vram, dtype, share, sharing):
     """No worse than ComfyUI's own patching of each MODEL alone, which rounds at random."""
     names = ("plain", "LoRA", "another LoRA")
-    together, apart, exact = models(names, dtype), models(names, dtype, apart=True), models(names, apart=True)
+    together, apart = models(names, dtype, sharing=sharing), models(names, dtype, apart=True)
+    exact = models(names, apart=True)
     for model in exact:
         model.model.load_state_dict({key: value.float() for key, value in together[0].model.state_dict().items()})
     expected, usual = sampled(exact), sampled(apart)

@@ -33,9 +33,16 @@ def with_lora(expert, seed=11, **where):
 
 
 def set_apart(expert):
-    """A clone that differs from others in more than patches, so that it can't share a pass: weights are exchanged."""
-    other = clone(expert)
-    other.model.set_model_unet_function_wrapper(lambda apply, args: apply(args["input"], args["timestep"], **args["c"]))
+    """The expert on a MODEL that can't share a pass with others; see `apart`."""
+    other = copy.copy(expert)
+    other.model = apart(expert.model)
+    return other
+
+
+def apart(model):
+    """A clone that differs from others in more than patches, so that weights are exchanged."""
+    other = model.clone()
+    other.set_model_unet_function_wrapper(lambda apply, args: apply(args["input"], args["timestep"], **args["c"]))
     return other
 
 
