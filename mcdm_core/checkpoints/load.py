@@ -94,9 +94,16 @@ def assemble(
         image_size=metadata.image_size,
         channels=channels,
         encoder=build_encoder(
-            metadata.condition, metadata.image_size, channels, encoder_state, lambda: load_farl(path, text_encoder)
+            metadata.condition,
+            metadata.image_size,
+            channels,
+            encoder_state,
+            lambda: load_farl(path, text_encoder),
+            metadata.downscale,
         ),
         name=metadata.name,
+        clamp_x0=metadata.vae is None,
+        downscale=metadata.downscale,
         metadata=metadata.to_dict(),
     )
 

@@ -54,8 +54,7 @@ class Settings:
         Raises:
             ValueError: As `sample_product`.
         """
-        expert = terms[0].expert
-        shape = count, expert.channels, expert.image_size, expert.image_size
+        shape = count, *terms[0].expert.sample_shape
         noise = self.temperature * torch.randn(shape, generator=torch.Generator().manual_seed(seed))
         # Seeded apart from the start noise, or the first step would add the same numbers again.
         generator = torch.Generator().manual_seed((seed + 1) % 2**64)

@@ -24,12 +24,13 @@ class Expert:
             the second half is the learned variance.
         schedule: Noise schedule the network was trained on.
         prediction: What its output means.
-        image_size: Height and width in pixels.
+        image_size: Height and width of its pictures in pixels.
         channels: Channels of a sample.
         encoder: Turns a person's input into a `Condition`.
         name: Shown in messages.
         clamp_x0: Whether x0 lies in [−1, 1] (pixels) or anywhere (latents).
         metadata: What the checkpoint says about itself.
+        downscale: Pixels to a side of a sample: 1 where it is a picture, 8 where it is a latent.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Expert:
         name: str = "expert",
         clamp_x0: bool = True,
         metadata: dict | None = None,
+        downscale: int = 1,
     ):
         self.network = network
         self.schedule = schedule
@@ -54,9 +56,15 @@ class Expert:
         self.name = name
         self.clamp_x0 = clamp_x0
         self.metadata = metadata or {}
+        self.downscale = downscale
 
     def __repr__(self) -> str:
         return f"Expert({self.name!r}, {self.image_size} px, {self.prediction.name}-prediction)"
+
+    @property
+    def sample_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of a sample."""
+        return self.channels, self.image_size // self.downscale, self.image_size // self.downscale
 
     @property
     def key(self) -> tuple[int, int, str]:
