@@ -170,6 +170,8 @@ def test_networks_of_latents_are_told_as_those_of_pictures_are(config, tmp_path,
     config.write_text(TOLD.format(kind=kind, modality=modality, network=network), encoding="utf-8")
     expert = load_expert(train_expert(config, tmp_path / "runs"))
     condition = expert.encoder.null(2)
+    with pytest.raises(ValueError, match=r"a VAE .* that is not there; put its file into"):
+        expert.decode(torch.zeros(1, *expert.sample_shape))
     assert expert.predict_x0(torch.randn(2, *expert.sample_shape), 1.0, condition).shape == (2, 4, 4, 4)
     assert (tmp_path / "runs" / "start" / "samples_000001.png").exists()
 
