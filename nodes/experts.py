@@ -99,5 +99,5 @@ class EmptyLatent(io.ComfyNode):
     @classmethod
     def execute(cls, encoder: Encoder, batch_size: int) -> io.NodeOutput:
         """Make the latent."""
-        shape = (batch_size, encoder.channels, encoder.image_size, encoder.image_size)
+        shape = (batch_size, encoder.channels, encoder.sample_size, encoder.sample_size)
         return io.NodeOutput({"samples": torch.zeros(shape, device=comfy.model_management.intermediate_device())})

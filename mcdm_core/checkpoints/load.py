@@ -8,6 +8,7 @@ never by extension, and nothing is unpickled but tensors, numbers, strings and c
 
 import logging
 import os
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -24,6 +25,7 @@ from .metadata import METADATA_KEY, ExpertMetadata
 from .recognition import Overrides, difference, recognize
 from .safe_reading import CheckpointError, read_checkpoint, read_metadata_text
 from .towers import tower_kinds
+from .vae_of import load_vae_of
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +35,7 @@ def load_expert(
     device: torch.device | str = "cpu",
     overrides: Overrides | None = None,
     text_encoder: str | os.PathLike | None = None,
+    vae: str | os.PathLike | None = None,
 ) -> Expert:
     """Load an expert.
 
@@ -50,6 +53,8 @@ def load_expert(
         overrides: Settings that are known better than the file's tensors or header tell them.
         text_encoder: FaRL's file, which the paper's face expert reads texts with; by default the one in the folder of
             `path` whose name begins with "FaRL". It is opened when the first text is encoded.
+        vae: File of the VAE whose latents the expert makes, where it makes any; by default found near `path`, see
+            `load_vae_of`. It is opened when the first picture is encoded or decoded.
 
     Returns:
         The expert with its encoder, in evaluation mode, without gradients.
@@ -60,7 +65,7 @@ def load_expert(
         FileNotFoundError: If there is no such file.
     """
     tensors, text = read_checkpoint(path, METADATA_KEY)
-    expert = assemble(tensors, describe(tensors, text, path, overrides), path, text_encoder).to(device)
+    expert = assemble(tensors, describe(tensors, text, path, overrides), path, text_encoder, vae).to(device)
     logger.info("Loaded %r from %s", expert, path)
     return expert
 
@@ -83,6 +88,7 @@ def assemble(
     metadata: ExpertMetadata,
     path: str | os.PathLike,
     text_encoder: str | os.PathLike | None = None,
+    vae: str | os.PathLike | None = None,
 ) -> Expert:
     """The expert that a file's tensors and their description make; raises as `load_expert`."""
     channels = metadata.network.in_channels
@@ -94,9 +100,17 @@ def assemble(
         image_size=metadata.image_size,
         channels=channels,
         encoder=build_encoder(
-            metadata.condition, metadata.image_size, channels, encoder_state, lambda: load_farl(path, text_encoder)
+            metadata.condition,
+            metadata.image_size,
+            channels,
+            encoder_state,
+            lambda: load_farl(path, text_encoder),
+            metadata.downscale,
         ),
         name=metadata.name,
+        clamp_x0=metadata.vae is None,
+        downscale=metadata.downscale,
+        load_vae=None if metadata.vae is None else partial(load_vae_of, path, metadata.vae, vae),
         metadata=metadata.to_dict(),
     )
 

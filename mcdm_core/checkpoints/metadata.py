@@ -6,8 +6,10 @@ from dataclasses import asdict, dataclass, field
 from ..diffusion.prediction import prediction_named
 from ..diffusion.schedule import Schedule
 from ..networks import UNetConfig
+from ..networks.autoencoder import DOWNSCALE
 
 FORMAT = 1
+LATENT_FORMAT = 2  # of experts that make latents, which versions that know format 1 alone would take for pictures
 METADATA_KEY = "mcdm"  # of the description in a file's header
 
 
@@ -23,6 +25,7 @@ class ExpertMetadata:
         schedule: Name for `Schedule.named`.
         prediction: Key of `PREDICTIONS`.
         card: Model card: data, licence, steps, measured quality; free.
+        vae: `encoder_key` of the VAE whose latents the expert makes; None where it makes pictures.
 
     Raises:
         ValueError: If the schedule or the prediction type is unknown.
@@ -35,6 +38,7 @@ class ExpertMetadata:
     schedule: str = "cosine"
     prediction: str = "v"
     card: dict = field(default_factory=dict)
+    vae: str | None = None
 
     def __post_init__(self) -> None:
         Schedule.named(self.schedule)
@@ -42,7 +46,16 @@ class ExpertMetadata:
 
     def to_dict(self) -> dict:
         """Plain values, with the number of the format."""
-        return {"format": FORMAT, **asdict(self)}
+        values = asdict(self)
+        if self.vae is None:
+            del values["vae"]  # earlier versions don't know it
+            return {"format": FORMAT, **values}
+        return {"format": LATENT_FORMAT, **values}
+
+    @property
+    def downscale(self) -> int:
+        """Pixels to a side of the expert's samples."""
+        return 1 if self.vae is None else DOWNSCALE
 
     def to_json(self) -> str:
         """Inverse of `from_json`."""
@@ -60,8 +73,11 @@ class ExpertMetadata:
             number = values.pop("format")
         except (ValueError, AttributeError, KeyError, TypeError):
             raise ValueError("it is not a JSON object with a format number; export the expert again.") from None
-        if number != FORMAT:
-            raise ValueError(f"it is of format {number} and this version reads format {FORMAT}; update the pack.")
+        if number not in (FORMAT, LATENT_FORMAT):
+            raise ValueError(
+                f"it is of format {number} and this version reads the formats {FORMAT} and {LATENT_FORMAT}; update the "
+                "pack."
+            )
         try:
             return cls(**{**values, "network": UNetConfig.from_dict(values["network"])})
         except (TypeError, KeyError, AttributeError) as error:

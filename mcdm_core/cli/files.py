@@ -10,6 +10,7 @@ from ..checkpoints.recognition import Overrides
 from ..checkpoints.safe_reading import read_checkpoint
 from ..conditions.class_names import FEW
 from ..diffusion.prediction import PREDICTIONS
+from ..expert import Expert
 
 
 def info(argv: Sequence[str] | None = None) -> None:
@@ -50,13 +51,18 @@ def describe(file: Path, overrides: Overrides | None = None) -> str:
     lines = [
         f"{file}: expert {expert.name!r}",
         f"  condition   {condition}",
-        f"  samples     {expert.channels} × {expert.image_size} × {expert.image_size}",
+        f"  samples     {' × '.join(map(str, expert.sample_shape))}{_latent_of(expert)}",
         f"  network     {_millions(expert.network.state_dict())} million parameters",
         f"  trained on  {metadata['schedule']} schedule, {metadata['prediction']}-prediction",
     ]
     width = max([len(key) for key in metadata["card"]], default=0)
     lines += [f"  {key:{width}}  {value}" for key, value in metadata["card"].items()]
     return "\n".join(lines)
+
+
+def _latent_of(expert: Expert) -> str:
+    side = expert.image_size
+    return f", latents of pictures of {side} × {side}" if expert.downscale > 1 else ""
 
 
 def _listed(names: list[str]) -> str:

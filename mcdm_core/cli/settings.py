@@ -49,19 +49,20 @@ class Settings:
             callback: See `Callback`.
 
         Returns:
-            Samples in [−1, 1] for pixel experts, shape (count, channels, size, size).
+            Pictures in [−1, 1] but for overshoot, shape (count, 3, size, size).
 
         Raises:
             ValueError: As `sample_product`.
         """
         expert = terms[0].expert
-        shape = count, expert.channels, expert.image_size, expert.image_size
+        shape = count, *expert.sample_shape
         noise = self.temperature * torch.randn(shape, generator=torch.Generator().manual_seed(seed))
         # Seeded apart from the start noise, or the first step would add the same numbers again.
         generator = torch.Generator().manual_seed((seed + 1) % 2**64)
-        return sample_product(
+        samples = sample_product(
             terms, noise.to(self.device), self.steps, sampler=self.sampler, generator=generator, callback=callback
         )
+        return expert.decode(samples)
 
 
 def add_sampling_options(parser: argparse.ArgumentParser) -> None:

@@ -47,7 +47,7 @@ def sample_cells(
     cells = {cell: sweep.at(terms, cell) for cell in sweep.cells()}
     reference = terms[0].expert
     sigmas = sigmas_for(reference.schedule, settings.steps)
-    x = torch.empty(1, reference.channels, reference.image_size, reference.image_size)
+    x = torch.empty(1, *reference.sample_shape)
     for swept in cells.values():
         ProductDenoiser(swept).check_run(x, sigmas)
     for cell, swept in cells.items():

@@ -10,11 +10,13 @@ from dataclasses import replace
 from functools import cached_property
 from typing import NoReturn
 
+import torch
 from torch import Tensor
 
 from ..expert import Condition
 from .description import Description
 from .key import EncoderKey, Value
+from .reading.folding import fold
 from .reading.maps import AUTO
 from .reading.sketch import HIGH_THRESHOLD, LOW_THRESHOLD, SketchSource
 
@@ -29,6 +31,9 @@ class Encoder:
             none it is told 0.
         low_res: Height and width of the small picture that the expert enlarges, None if it enlarges none.
         inpaint: Whether the expert fills in masked parts of a picture.
+        downscale: Pixels to a side of the expert's samples: 1 where they are pictures, 8 where they are latents of a
+            VAE. Maps and sketches are read at the size of pictures and folded to that of samples, see
+            `reading.folding`.
         needs_more: Whether a picture to enlarge or to fill in must come with something else that is told.
         own_tensors: How the names of tensors begin that lie in an expert's file for the encoder, not for the network.
         shared_tensors: Names of the network's tensors that the encoder reads too.
@@ -43,6 +48,7 @@ class Encoder:
     background = 0.0
     low_res: int | None = None
     inpaint = False
+    downscale = 1
     needs_more = False
     own_tensors: tuple[str, ...] = ()
     shared_tensors: tuple[str, ...] = ()
@@ -67,6 +73,11 @@ class Encoder:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.driven_by}, {self.image_size} px)"
+
+    @property
+    def sample_size(self) -> int:
+        """Height and width of the expert's samples."""
+        return self.image_size // self.downscale
 
     @cached_property
     def key(self) -> EncoderKey:
@@ -219,6 +230,14 @@ class Encoder:
     def _as_told(self, gray: Tensor) -> Tensor:
         """A map or sketch of values 0…1 in the values that the expert was trained on."""
         return self.background + (1 - self.background) * gray
+
+    def _folded(self, maps: Tensor) -> Tensor:
+        """Maps at the size of pictures, (B, C, H, W), as the network reads them, (B, C·downscale², H/downscale, …)."""
+        return fold(maps, self.downscale)
+
+    def _no_maps(self, batch: int, count: int) -> Tensor:
+        """`count` maps that are not there, as a null condition has them."""
+        return torch.zeros(batch, count * self.downscale**2, self.sample_size, self.sample_size)
 
     def _field(self, condition: Condition, name: str) -> Tensor:
         """A field that all of this encoder's conditions have."""

@@ -68,7 +68,7 @@ class FaceEncoder(MultiMapEncoder):
     def _content(self) -> dict[str, Value]:
         # Of the text tower only what fits the network: an installation has one FaRL for all its experts, and its file
         # is not to be read before there is a text. Sorted, since conditions may have their maps in either order.
-        maps = map_content(sorted(self.names), self.channels_per_map, self.background)
+        maps = map_content(self, sorted(self.names), self.channels_per_map)
         return {**maps, "length of embeddings": float(self.embedding_dim)}
 
     @cached_property

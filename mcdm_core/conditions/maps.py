@@ -17,9 +17,14 @@ from .reading.sketch import HIGH_THRESHOLD, LOW_THRESHOLD, SketchSource, read_sk
 from .registry import register
 
 
-def map_content(names: Sequence[str], channels_per_map: int, background: float) -> dict[str, Value]:
+def map_content(encoder: Encoder, names: Sequence[str], channels_per_map: int) -> dict[str, Value]:
     """What maps are, for an encoder's key: the same whether one encoder makes several or each has its own."""
-    return {"maps": tuple(names), "channels per map": float(channels_per_map), "black as": float(background)}
+    return {
+        "maps": tuple(names),
+        "channels per map": float(channels_per_map),
+        "black as": float(encoder.background),
+        "pixels folded": float(encoder.downscale),
+    }
 
 
 @register
@@ -47,17 +52,17 @@ class MapEncoder(Encoder):
         return cls(given.spec["map"], given.image_size, given.channels, given.background)
 
     def _content(self) -> dict[str, Value]:
-        return map_content([self.name], 1, self.background)
+        return map_content(self, [self.name], 1)
 
     def null(self, batch: int = 1) -> Condition:
         """No map, per row."""
-        return Condition(maps=torch.zeros(batch, 1, self.image_size, self.image_size))
+        return Condition(maps=self._no_maps(batch, 1))
 
     def encode_map(self, image: Tensor, kind: str = AUTO) -> Condition:
-        """See `Encoder.encode_map`; maps of shape (B, 1, size, size)."""
+        """See `Encoder.encode_map`; maps of shape (B, downscale², sample_size, sample_size)."""
         if kind != AUTO and canonical_map(kind) != self.name:
             self._refuse(f"a {kind} map")
-        return Condition(maps=self._as_told(read_map(image, self.name, self.image_size)))
+        return Condition(maps=self._folded(self._as_told(read_map(image, self.name, self.image_size))))
 
     encode = encode_map
 
@@ -96,12 +101,11 @@ class MultiMapEncoder(Encoder):
         return cls(given.spec["maps"], given.image_size, given.channels, background=given.background)
 
     def _content(self) -> dict[str, Value]:
-        return map_content(self.names, self.channels_per_map, self.background)
+        return map_content(self, self.names, self.channels_per_map)
 
     def null(self, batch: int = 1) -> Condition:
         """No map in any channel."""
-        count = len(self.names) * self.channels_per_map
-        return Condition(maps=torch.zeros(batch, count, self.image_size, self.image_size))
+        return Condition(maps=self._no_maps(batch, len(self.names) * self.channels_per_map))
 
     def encode_map(self, image: Tensor, kind: str = AUTO) -> Condition:
         """See `Encoder.encode_map`; all maps in one condition. `kind` can't be "auto" here."""
@@ -131,7 +135,7 @@ class MultiMapEncoder(Encoder):
         """See `Encoder.merge`; where both have a map of one kind, what either shows."""
         first, second = expand_together(first, second)
         mine, theirs = (
-            rearrange(self._field(condition, "maps"), "b (maps c) h w -> maps b c h w", c=self.channels_per_map)
+            rearrange(self._field(condition, "maps"), "b (maps c) h w -> maps b c h w", maps=len(self.names))
             for condition in (first, second)
         )
         merged = [_either(*of_one_kind) for of_one_kind in zip(mine, theirs.to(mine), strict=True)]
@@ -140,7 +144,7 @@ class MultiMapEncoder(Encoder):
     def _place(self, channel: Tensor, name: str) -> Condition:
         maps = channel.new_zeros(len(channel), len(self.names), self.channels_per_map, *channel.shape[2:])
         maps[:, self.names.index(name)] = self._as_told(channel)
-        return Condition(maps=rearrange(maps, "b maps c h w -> b (maps c) h w"))
+        return Condition(maps=self._folded(rearrange(maps, "b maps c h w -> b (maps c) h w")))
 
 
 def _either(first: Tensor, second: Tensor) -> Tensor:

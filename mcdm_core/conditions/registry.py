@@ -49,6 +49,7 @@ def build_encoder(
     channels: int,
     state: Mapping[str, Tensor] | None = None,
     load_text: Callable[[], ClipTextTower] | None = None,
+    downscale: int = 1,
 ) -> Encoder:
     """Build the encoder of an expert.
 
@@ -59,6 +60,7 @@ def build_encoder(
         channels: Channels of the expert's samples.
         state: Tensors that the encoder works with: those of the text tower or transformer, or the class embeddings.
         load_text: Loads FaRL's text tower when the face network's encoder first needs it.
+        downscale: Pixels to a side of the expert's samples, see `Encoder`.
 
     Returns:
         The encoder, ready to use.
@@ -66,11 +68,13 @@ def build_encoder(
     Raises:
         ValueError: If the description is incomplete or of an unknown kind, or the text tower's tensors don't fit it.
     """
-    encoder = encoder_of_kind(condition_spec)
+    kind = encoder_of_kind(condition_spec)
     try:
-        return encoder.build(Description(condition_spec, image_size, channels, state or {}, load_text))
+        encoder = kind.build(Description(condition_spec, image_size, channels, state or {}, load_text))
     except (KeyError, TypeError) as error:
         raise _incomplete(error) from None
+    encoder.downscale = downscale  # of the expert's samples, whatever kind of condition drives it
+    return encoder
 
 
 def _incomplete(error: Exception) -> ValueError:

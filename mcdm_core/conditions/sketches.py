@@ -1,6 +1,5 @@
 """Encoder of experts that read sketches."""
 
-import torch
 from torch import Tensor
 
 from ..expert import Condition
@@ -37,11 +36,11 @@ class SketchEncoder(Encoder):
         return cls(given.image_size, given.channels, given.spec.get("map_channels", 1), given.background)
 
     def _content(self) -> dict[str, Value]:
-        return map_content(["sketch"], self.map_channels, self.background)
+        return map_content(self, ["sketch"], self.map_channels)
 
     def null(self, batch: int = 1) -> Condition:
         """No sketch, per row."""
-        return Condition(maps=torch.zeros(batch, self.map_channels, self.image_size, self.image_size))
+        return Condition(maps=self._no_maps(batch, self.map_channels))
 
     def encode_sketch(
         self,
@@ -50,8 +49,8 @@ class SketchEncoder(Encoder):
         low: float = LOW_THRESHOLD,
         high: float = HIGH_THRESHOLD,
     ) -> Condition:
-        """See `Encoder.encode_sketch`; maps of shape (B, map_channels, size, size)."""
+        """See `Encoder.encode_sketch`; maps of shape (B, map_channels·downscale², sample_size, sample_size)."""
         sketch = read_sketch(image, self.image_size, source, low, high)
-        return Condition(maps=self._as_told(sketch).expand(-1, self.map_channels, -1, -1))
+        return Condition(maps=self._folded(self._as_told(sketch).expand(-1, self.map_channels, -1, -1)))
 
     encode = encode_sketch

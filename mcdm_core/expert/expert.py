@@ -1,5 +1,7 @@
 """An expert: a network together with what is needed to ask it for x0 at any noise level."""
 
+from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -7,7 +9,10 @@ from torch import Tensor, nn
 
 from ..diffusion.prediction import Prediction
 from ..diffusion.schedule import NoiseSchedule, align_noise_level, per_row
+from ..networks.autoencoder import Autoencoder
 from .condition import Condition
+
+CODED_AT_ONCE = 8  # pictures in a pass of the VAE
 
 
 class Expert:
@@ -24,12 +29,15 @@ class Expert:
             the second half is the learned variance.
         schedule: Noise schedule the network was trained on.
         prediction: What its output means.
-        image_size: Height and width in pixels.
+        image_size: Height and width of its pictures in pixels.
         channels: Channels of a sample.
         encoder: Turns a person's input into a `Condition`.
         name: Shown in messages.
         clamp_x0: Whether x0 lies in [−1, 1] (pixels) or anywhere (latents).
         metadata: What the checkpoint says about itself.
+        downscale: Pixels to a side of a sample: 1 where it is a picture, 8 where it is a latent.
+        load_vae: Loads the VAE that makes pictures of samples, when it is first needed; None where samples are
+            pictures.
     """
 
     def __init__(
@@ -44,6 +52,8 @@ class Expert:
         name: str = "expert",
         clamp_x0: bool = True,
         metadata: dict | None = None,
+        downscale: int = 1,
+        load_vae: Callable[[], Autoencoder] | None = None,
     ):
         self.network = network
         self.schedule = schedule
@@ -54,9 +64,39 @@ class Expert:
         self.name = name
         self.clamp_x0 = clamp_x0
         self.metadata = metadata or {}
+        self.downscale = downscale
+        self.load_vae = load_vae
 
     def __repr__(self) -> str:
         return f"Expert({self.name!r}, {self.image_size} px, {self.prediction.name}-prediction)"
+
+    @property
+    def sample_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of a sample."""
+        return self.channels, self.image_size // self.downscale, self.image_size // self.downscale
+
+    @cached_property
+    def vae(self) -> Autoencoder | None:
+        """The VAE between samples and pictures, on the CPU; None where samples are pictures.
+
+        Raises:
+            ValueError: Its file is missing or cannot be used.
+        """
+        return self.load_vae() if self.load_vae is not None else None
+
+    @torch.no_grad()
+    def encode(self, pictures: Tensor) -> Tensor:
+        """Samples (B, channels, H/downscale, W/downscale) of pictures (B, 3, H, W) in −1…1, on their device."""
+        if self.vae is None:
+            return pictures
+        return torch.cat([self.vae.to(p.device).encode(p) for p in pictures.float().split(CODED_AT_ONCE)])
+
+    @torch.no_grad()
+    def decode(self, samples: Tensor) -> Tensor:
+        """Pictures (B, 3, H, W), −1…1 but for overshoot, of samples (B, channels, …), on their device."""
+        if self.vae is None:
+            return samples
+        return torch.cat([self.vae.to(s.device).decode(s) for s in samples.float().split(CODED_AT_ONCE)])
 
     @property
     def key(self) -> tuple[int, int, str]:

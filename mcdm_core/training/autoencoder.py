@@ -184,8 +184,8 @@ def train_autoencoder(config_path: Path, runs: Path, resume: str | None = None) 
     pictures = kind_named(config.data.kind).prepare_pictures(
         config.data, config.image_size, config.report.held_out_count, config_path.parent
     )
-    images = torch.cat([*_in_memory(pictures.training, cache).values()])
-    held_out = _in_memory(pictures.held_out, cache)
+    images = torch.cat([*_in_memory(pictures.training.parts, cache).values()])
+    held_out = _in_memory(pictures.held_out.parts, cache)
     trainer = AutoencoderTrainer(config, Crops(images, config.objective.crop), held_out, folder)
     if resumed:
         trainer.resume()

@@ -16,24 +16,25 @@ def check_config(config: TrainingConfig) -> None:
     kind = kind_named(config.data.kind)
     prediction_named(config.prediction)
     trained_schedule(config.schedule)
-    if config.vae is not None:
-        kind.check_pictures(config.data)
-        _check_latent_network(config)
-        return
     _check_modalities(config.data.modalities)
     check_trained(config.data)
-    kind.check(config)
-    _check_network(config, len(kind.classes))
+    if config.vae is None:
+        kind.check(config)
+        _check_pixel_network(config)
+        _check_conditions(config, len(kind.classes), channels_per_map=1)
+    else:
+        kind.check_latents(config)
+        _check_latent_network(config)
+        _check_conditions(config, len(kind.classes), channels_per_map=DOWNSCALE**2)
 
 
 def _check_latent_network(config: TrainingConfig) -> None:
-    """What holds of networks that make latents, which so far have no condition."""
+    """What holds of networks that make latents."""
     network = config.network
-    if network.in_channels != network.out_channels or network.map_channels or network.patch != 1:
+    if network.in_channels != network.out_channels or network.patch != 1:
         raise ValueError(
-            "A network of latents has as many channels out as in, no maps and a patch of 1, and [network] has "
-            f"in_channels = {network.in_channels}, out_channels = {network.out_channels}, map_channels = "
-            f"{network.map_channels} and patch = {network.patch}; correct them."
+            "A network of latents has as many channels out as in and a patch of 1, and [network] has in_channels = "
+            f"{network.in_channels}, out_channels = {network.out_channels} and patch = {network.patch}; correct them."
         )
     multiple = DOWNSCALE * 2 ** (len(network.channel_mult) - 1)
     if config.image_size % multiple:
@@ -66,23 +67,9 @@ def check_trained(data: DataConfig) -> None:
         )
 
 
-def _check_network(config: TrainingConfig, known_classes: int) -> None:
-    network, modalities = config.network, config.data.modalities
-    maps = [name for name in modalities if name not in ("text", "class")]
-    if network.map_channels != len(maps):
-        raise ValueError(
-            f"The modalities {list(modalities)} need {len(maps)} map channels and [network] has "
-            f"{network.map_channels}; set map_channels = {len(maps)}."
-        )
-    if (network.pooled_dim is not None) != ("text" in modalities):
-        remedy = "add it, the length of the dual encoder's embedding" if "text" in modalities else "remove it"
-        raise ValueError(f"The modalities are {list(modalities)} and pooled_dim is {network.pooled_dim}; {remedy}.")
-    classes = known_classes if "class" in modalities else None
-    if network.num_classes != classes:
-        remedy = "remove num_classes" if classes is None else f"set num_classes = {classes}"
-        raise ValueError(f"The modalities are {list(modalities)} and num_classes is {network.num_classes}; {remedy}.")
-    if network.film_dim is not None:
-        raise ValueError("film_dim belongs to networks that are not trained here; remove it.")
+def _check_pixel_network(config: TrainingConfig) -> None:
+    """What holds of networks that make pictures."""
+    network = config.network
     if (network.in_channels, network.out_channels) != (3, 3):
         raise ValueError(
             f"Pictures have 3 channels and the variance is not learned, but [network] has in_channels = "
@@ -94,3 +81,23 @@ def _check_network(config: TrainingConfig, known_classes: int) -> None:
             f"This network halves its picture down to a {multiple}th, and image_size = {config.image_size} is no "
             f"multiple of {multiple}; change image_size, patch or channel_mult."
         )
+
+
+def _check_conditions(config: TrainingConfig, known_classes: int, channels_per_map: int) -> None:
+    """What a network needs for its modalities."""
+    network, modalities = config.network, config.data.modalities
+    needed = channels_per_map * len([name for name in modalities if name not in ("text", "class")])
+    if network.map_channels != needed:
+        raise ValueError(
+            f"The modalities {list(modalities)} need {needed} map channels and [network] has {network.map_channels}; "
+            f"set map_channels = {needed}."
+        )
+    if (network.pooled_dim is not None) != ("text" in modalities):
+        remedy = "add it, the length of the dual encoder's embedding" if "text" in modalities else "remove it"
+        raise ValueError(f"The modalities are {list(modalities)} and pooled_dim is {network.pooled_dim}; {remedy}.")
+    classes = known_classes if "class" in modalities else None
+    if network.num_classes != classes:
+        remedy = "remove num_classes" if classes is None else f"set num_classes = {classes}"
+        raise ValueError(f"The modalities are {list(modalities)} and num_classes is {network.num_classes}; {remedy}.")
+    if network.film_dim is not None:
+        raise ValueError("film_dim belongs to networks that are not trained here; remove it.")

@@ -8,7 +8,7 @@ from pathlib import Path
 from ..networks.text_tower import TextTower, TextTowerConfig
 from .config import DataConfig, DualEncoderConfig, TrainingConfig
 from .pairs import CaptionedPictures
-from .sources import Pictures, Source
+from .sources import Conditions, Pictures, Source
 
 
 @dataclass(frozen=True)
@@ -27,16 +27,31 @@ class Prepared:
 
 
 @dataclass(frozen=True)
+class PicturesToEncode:
+    """Pictures that a VAE encodes, and what they are told by.
+
+    Attributes:
+        parts: What a part of them is called → its pictures.
+        conditions: Of all parts, one after the other; None where there are none.
+    """
+
+    parts: Mapping[str, Pictures]
+    conditions: Conditions | None = None
+
+
+@dataclass(frozen=True)
 class PreparedPictures:
     """What a VAE and networks of its latents are trained on.
 
     Attributes:
-        training: What a part of the pictures is called → the pictures of it that are trained on.
+        training: Pictures that are trained on.
         held_out: The same parts, pictures that are not trained on.
+        text_tower: As in `Prepared`.
     """
 
-    training: Mapping[str, Pictures]
-    held_out: Mapping[str, Pictures]
+    training: PicturesToEncode
+    held_out: PicturesToEncode
+    text_tower: TextTower | None = None
 
 
 @dataclass(frozen=True)
@@ -113,6 +128,20 @@ class DataKind(ABC):
             ValueError: It does not fit, or this kind has no such pictures.
         """
         raise self._without_pictures()
+
+    def check_latents(self, config: TrainingConfig) -> None:
+        """Check what is particular to this kind where a network of a VAE's latents is trained on it.
+
+        Raises:
+            ValueError: The configuration does not fit it.
+        """
+        self.check_pictures(config.data)
+
+    def prepare_latents(
+        self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None
+    ) -> PreparedPictures:
+        """As `prepare`, of pictures that are to be encoded first; here of those without conditions."""
+        return self.prepare_pictures(config.data, config.image_size, config.report.held_out_count, base)
 
     def prepare_pictures(self, data: DataConfig, size: int, held_out: int, base: Path) -> PreparedPictures:
         """Make pictures ready; a kind that has any overrides this and `check_pictures`.

@@ -21,7 +21,7 @@ from ..conditions.reading.images import fit
 from ..conditions.reading.maps import read_gray
 from ..conditions.reading.sketch import SketchSource, edges, read_sketch
 from ..pictures.files import load_picture
-from .sources import PictureSet
+from .sources import EmbeddingConditions, MapConditions, PictureSet
 
 IMAGES, CAPTIONS, SKETCH = "images", "captions", "sketch"
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
@@ -129,8 +129,9 @@ def read_folder(
 
     def part(chosen: list[str]) -> PictureSet:
         rows = torch.tensor([index[stem] for stem in chosen])
-        embeddings = embed(images[rows]) if embed else None
-        return PictureSet(images[rows], {n: m[rows] for n, m in maps.items()}, embeddings, embedding_noise)
+        if embed is not None:
+            return PictureSet(images[rows], EmbeddingConditions(embed(images[rows]), embedding_noise))
+        return PictureSet(images[rows], MapConditions({n: m[rows, None] for n, m in maps.items()}))
 
     return part(parts[0]), part(parts[1])
 

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..conditions.reading.folding import unfold
 from ..expert.condition import Condition
 from ..expert.expert import Expert
 from ..networks import UNet
@@ -103,15 +104,16 @@ class HeldOutReport:
             samples = sample_product(terms, noise, str(report.sample_steps))
         if self.decode is not None:
             samples, x0 = self.decode(samples), self.decode(x0)
-        return [[_tile(condition, i), to_picture(samples[i]), to_picture(x0[i])] for i in range(len(x0))]
+        return [[self._tile(condition, i), to_picture(samples[i]), to_picture(x0[i])] for i in range(len(x0))]
+
+    def _tile(self, condition: Condition, row: int) -> Image.Image | str:
+        if condition.maps is not None:
+            maps = condition.maps[row : row + 1]
+            whole = unfold(maps, self.config.image_size // maps.shape[-1])
+            return map_to_picture(whole[0].amax(dim=0, keepdim=True))
+        if condition.labels is not None:
+            return f"class {condition.labels[row].item()}"
+        return "none" if condition.embedding is None else "embedding"
 
     def _generator(self) -> np.random.Generator:
         return np.random.default_rng((self.config.optimizer.seed, _STREAM))
-
-
-def _tile(condition: Condition, row: int) -> Image.Image | str:
-    if condition.maps is not None:
-        return map_to_picture(condition.maps[row].amax(dim=0, keepdim=True))
-    if condition.labels is not None:
-        return f"class {condition.labels[row].item()}"
-    return "none" if condition.embedding is None else "embedding"

@@ -1,7 +1,7 @@
 """Sources whose pictures are latents of a VAE: encoded once, and kept on disk in half precision."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,14 +12,11 @@ from tqdm import tqdm
 
 from ..checkpoints.autoencoders import encoder_key, load_autoencoder
 from ..expert.condition import Condition
-from .sources import Pictures
+from .sources import Conditions, Pictures, condition_of
 
 log = logging.getLogger(__name__)
 
 ENCODED_AT_ONCE = 8
-
-Conditions = Callable[[str, np.ndarray, np.random.Generator], Condition]
-"""(modality, rows of the set, source of randomness) → the condition of each of these rows."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +37,7 @@ class LatentSet:
     def batch(self, modality: str | None, size: int, rng: np.random.Generator) -> tuple[Tensor, Condition]:
         """See `Source`; latents instead of pictures, (B, C, h, w), each channel of mean 0 and deviation 1."""
         rows = rng.integers(0, len(self.latents), size)
-        x0 = self.latents[torch.from_numpy(rows)].float()
-        if modality is None:
-            return x0, Condition()
-        assert self.conditions is not None
-        return x0, self.conditions(modality, rows, rng)
+        return self.latents[rows].float(), condition_of(self.conditions, modality, rows, rng)
 
 
 class LatentSpace:
@@ -91,14 +84,16 @@ class LatentSpace:
         """Pictures, (B, 3, 8·h, 8·w), −1…1 but for overshoot, of latents (B, C, h, w)."""
         return torch.cat([self.autoencoder.decode(chunk) for chunk in latents.split(ENCODED_AT_ONCE)])
 
-    def source(self, sets: Iterable[Pictures], cache: Path) -> LatentSet:
-        """Latents of pictures without conditions, all sets one after the other.
+    def source(self, sets: Iterable[Pictures], cache: Path, conditions: Conditions | None = None) -> LatentSet:
+        """Latents of pictures, all sets one after the other.
 
         Args:
             sets: The pictures.
             cache: Folder of what was encoded before.
+            conditions: Of the same pictures.
         """
-        return LatentSet(torch.from_numpy(np.concatenate([self._encoded(pictures, cache) for pictures in sets])))
+        encoded = np.concatenate([self._encoded(pictures, cache) for pictures in sets])
+        return LatentSet(torch.from_numpy(encoded), conditions)
 
     def _encoded(self, pictures: Pictures, cache: Path) -> np.ndarray:
         """Latents of a set, encoded while it is made or read from `cache`; the pictures are not kept."""

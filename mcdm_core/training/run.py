@@ -46,7 +46,7 @@ def train_expert(config_path: Path, runs: Path, resume: str | None = None) -> Pa
     if space is None:
         prepared = kind.prepare(config, base, cache, own_tower)
     else:
-        prepared = _prepare_latents(config, base, cache, kind, space)
+        prepared = _prepare_latents(config, base, cache, kind, space, own_tower)
     decode = None if space is None else space.decode
     trainer = Trainer(config, prepared.source, prepared.held_out, folder, decode)
     if resumed:
@@ -79,15 +79,20 @@ def _load_start(path: Path) -> Expert:
     return load_expert(path)
 
 
-def _prepare_latents(config: TrainingConfig, base: Path, cache: Path, kind: DataKind, space: LatentSpace) -> Prepared:
+def _prepare_latents(
+    config: TrainingConfig, base: Path, cache: Path, kind: DataKind, space: LatentSpace, tower: TextTower | None
+) -> Prepared:
     if config.network.in_channels != space.channels:
         raise ValueError(
             f"The VAE's latents have {space.channels} channels and [network] has in_channels = "
             f"{config.network.in_channels}; set in_channels and out_channels to {space.channels}."
         )
-    pictures = kind.prepare_pictures(config.data, config.image_size, config.report.held_out_count, base)
-    training, held_out = (space.source(sets.values(), cache) for sets in (pictures.training, pictures.held_out))
-    return Prepared(training, held_out)
+    prepared = kind.prepare_latents(config, base, cache, tower)
+    training, held_out = (
+        space.source(pictures.parts.values(), cache, pictures.conditions)
+        for pictures in (prepared.training, prepared.held_out)
+    )
+    return Prepared(training, held_out, prepared.text_tower)
 
 
 def condition_spec(modalities: tuple[str, ...], text_tower: TextTower | None, classes: tuple[str, ...]) -> dict:
@@ -123,6 +128,6 @@ def describe(trainer: Trainer, prepared: Prepared, kind: DataKind) -> ExpertMeta
             "steps": trainer.step,
             "seed": config.optimizer.seed,
             "data": kind.describe(config.data, len(prepared.source)),
-            **({} if config.vae is None else {"vae": config.vae}),
         },
+        vae=config.vae,
     )

@@ -1,7 +1,7 @@
 """Sources of training batches: pictures with the conditions they are trained on."""
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -45,43 +45,83 @@ class Pictures(Protocol):
         ...
 
 
+class Conditions(Protocol):
+    """What the pictures of a set are told by."""
+
+    def __call__(self, modality: str, rows: np.ndarray, rng: np.random.Generator) -> Condition:
+        """The named condition of these rows of the set; `rng` gives what is random about it."""
+        ...
+
+
 @dataclass(frozen=True)
 class PictureSet:
     """Pictures in memory with their conditions.
 
     Attributes:
         images: uint8, (N, 3, H, W).
-        maps: Map modality → uint8 maps, (N, H, W), in the order of the network's channels.
-        embeddings: Image embeddings, (N, D), where the modality is text.
-        embedding_noise: See `DataConfig`.
+        conditions: Of the same pictures; None where there are none.
     """
 
     images: Tensor
-    maps: dict[str, Tensor]
-    embeddings: Tensor | None = None
-    embedding_noise: float = 0.0
+    conditions: Conditions | None = None
 
     def __len__(self) -> int:
         return len(self.images)
 
+    def batch(self, modality: str | None, size: int, rng: np.random.Generator) -> tuple[Tensor, Condition]:
+        """See `Source`."""
+        rows = rng.integers(0, len(self.images), size)
+        return self.images[rows].float() / 127.5 - 1, condition_of(self.conditions, modality, rows, rng)
+
+
+def condition_of(
+    conditions: Conditions | None, modality: str | None, rows: np.ndarray, rng: np.random.Generator
+) -> Condition:
+    """The condition of rows, an empty one where no modality is named."""
+    if modality is None:
+        return Condition()
+    assert conditions is not None
+    return conditions(modality, rows, rng)
+
+
+@dataclass(frozen=True)
+class MapConditions:
+    """Maps of pictures: each fills its own channels, and those of the other maps are zero, as if they were not given.
+
+    Attributes:
+        maps: Modality → uint8 maps, in the order of the network's channels, (N, C, H, W): one channel at the size of
+            samples, or what `reading.folding` makes of one at the size of pictures.
+    """
+
+    maps: Mapping[str, Tensor]
+
+    def __call__(self, modality: str, rows: np.ndarray, rng: np.random.Generator) -> Condition:
+        """See `Conditions`."""
+        named = self.maps[modality][rows].float() / 255
+        rest = {name: torch.zeros_like(named) for name in self.maps}
+        return Condition(maps=torch.cat(list((rest | {modality: named}).values()), dim=1))
+
+
+@dataclass(frozen=True)
+class EmbeddingConditions:
+    """Embeddings of pictures, which stand in for those of captions (paper §7.3).
+
+    Attributes:
+        embeddings: Shape (N, D).
+        noise: See `DataConfig.embedding_noise`.
+    """
+
+    embeddings: Tensor
+    noise: float
+
     @functools.cached_property
     def spread(self) -> Tensor:
         """Standard deviation of each direction of the embeddings, (D,)."""
-        assert self.embeddings is not None
         return self.embeddings.std(dim=0, correction=0)
 
-    def batch(self, modality: str | None, size: int, rng: np.random.Generator) -> tuple[Tensor, Condition]:
-        """See `Source`. A map fills its own channel; those of the other maps are zero, as if they were not given."""
-        index = torch.from_numpy(rng.integers(0, len(self.images), size))
-        x0 = self.images[index].float() / 127.5 - 1
-        if modality is None:
-            return x0, Condition()
-        if modality == "text":
-            assert self.embeddings is not None
-            return x0, Condition(embedding=perturb(self.embeddings[index], self.spread, self.embedding_noise, rng))
-        maps = torch.zeros(size, len(self.maps), *self.images.shape[2:])
-        maps[:, list(self.maps).index(modality)] = self.maps[modality][index].float() / 255
-        return x0, Condition(maps=maps)
+    def __call__(self, modality: str, rows: np.ndarray, rng: np.random.Generator) -> Condition:
+        """See `Conditions`."""
+        return Condition(embedding=perturb(self.embeddings[rows], self.spread, self.noise, rng))
 
 
 def perturb(embedding: Tensor, spread: Tensor, noise: float, rng: np.random.Generator) -> Tensor:

@@ -136,8 +136,7 @@ def terms_of(setting: Setting, experts: Mapping[str, Path], held_out: HeldOut, i
 
 def start_noise(expert: Expert, indices: range) -> Tensor:
     """Standard normal noise for this expert's pictures, of one seed each; (B, C, H, W)."""
-    shape = expert.channels, expert.image_size, expert.image_size
-    return torch.stack([torch.randn(shape, generator=_generator(i)) for i in indices])
+    return torch.stack([torch.randn(expert.sample_shape, generator=_generator(i)) for i in indices])
 
 
 def _sample_gan(job: _Job, held_out: HeldOut) -> Tensor:

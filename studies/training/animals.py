@@ -6,17 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from mcdm_core.expert.condition import Condition
 from mcdm_core.networks.text_tower import TextTower
 from mcdm_core.training.config import DataConfig, TrainingConfig
 from mcdm_core.training.data_kind import Prepared
+from mcdm_core.training.sources import PictureSet
 
 from ..data.animals import ANIMALS, DRAWING_VERSION, draw_animal, draw_background, stand_before
 from ..data.drawn_set import Drawings, channels_first, size_suffix
 from ..data.landscapes import IMAGE_SIZE
-from .drawn_kind import DrawnKind
+from .drawn_kind import DrawnKind, ToldBy
 
 CLASSES = ("any animal", *ANIMALS)
 """Names of the classes; class 0 is the null class, which condition dropout trains."""
@@ -34,33 +34,39 @@ class AnimalKind(DrawnKind):
         data = config.data
         return Prepared(draw_animals(data, cache), draw_animals(data.beside(config.report.held_out_count), cache))
 
+    def drawings(self, data: DataConfig, size: int) -> Drawings:
+        """See `DrawnKind`."""
+        return animal_drawings(data, size)
+
+    def told_by(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> ToldBy:
+        """See `DrawnKind`."""
+
+        def conditions(data: DataConfig) -> LabelConditions | None:
+            # Of small pictures, since only the labels count.
+            return LabelConditions(animal_drawings(data).draw(cache)["labels"]) if data.modalities else None
+
+        return ToldBy(conditions)
+
 
 @dataclass(frozen=True)
-class AnimalSet:
-    """Animals in memory.
+class LabelConditions:
+    """Classes of animals; see `Conditions`.
 
     Attributes:
-        images: uint8, (N, 3, H, W).
         labels: Row of `CLASSES`, int64, (N,).
     """
 
-    images: Tensor
-    labels: Tensor
+    labels: np.ndarray
 
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def batch(self, modality: str | None, size: int, rng: np.random.Generator) -> tuple[Tensor, Condition]:
-        """See `Source`."""
-        index = torch.from_numpy(rng.integers(0, len(self.images), size))
-        condition = Condition() if modality is None else Condition(labels=self.labels[index])
-        return self.images[index].float() / 127.5 - 1, condition
+    def __call__(self, modality: str, rows: np.ndarray, rng: np.random.Generator) -> Condition:
+        """See `Conditions`."""
+        return Condition(labels=torch.from_numpy(self.labels[rows]))
 
 
-def draw_animals(config: DataConfig, cache: Path) -> AnimalSet:
+def draw_animals(config: DataConfig, cache: Path) -> PictureSet:
     """Draw the configured set on all cores, or read it from `cache`."""
     arrays = animal_drawings(config).draw(cache)
-    return AnimalSet(channels_first(arrays["images"]), torch.from_numpy(arrays["labels"]))
+    return PictureSet(channels_first(arrays["images"]), LabelConditions(arrays["labels"]))
 
 
 def animal_drawings(data: DataConfig, size: int = IMAGE_SIZE) -> Drawings:

@@ -1,11 +1,31 @@
 """What all kinds of drawn pictures have in common."""
 
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mcdm_core.networks.text_tower import TextTower
 from mcdm_core.training.config import DataConfig, TrainingConfig
-from mcdm_core.training.data_kind import DataKind
+from mcdm_core.training.data_kind import DataKind, PicturesToEncode, PreparedPictures
+from mcdm_core.training.sources import Conditions, Pictures
 
 from ..data.landscapes import IMAGE_SIZE
 from .mixture import check_mixture
 from .sets import check_sets
+
+
+@dataclass(frozen=True)
+class ToldBy:
+    """How the pictures of a set are told.
+
+    Attributes:
+        conditions: Makes the conditions of a set; None where it has no modality.
+        text_tower: See `Prepared`.
+    """
+
+    conditions: Callable[[DataConfig], Conditions | None]
+    text_tower: TextTower | None = None
 
 
 class DrawnKind(DataKind):
@@ -24,16 +44,48 @@ class DrawnKind(DataKind):
                 f"{self.name.capitalize()} are drawn at {IMAGE_SIZE} pixels, not at {config.image_size}; set "
                 "image_size to that."
             )
-        if unknown := [name for name in config.data.modalities if name not in self.modalities]:
-            raise ValueError(
-                f"Drawn {self.name} have the modalities {', '.join(self.modalities)} and not {unknown[0]!r}; choose "
-                "among them."
-            )
+        self._check_modalities(config.data)
         check_sets(config.data, config.report.held_out_count)
+
+    def check_latents(self, config: TrainingConfig) -> None:
+        """See `DataKind`; of one modality, whose set is drawn at the size of the configuration."""
+        if config.data.sets or len(config.data.modalities) > 1:
+            raise ValueError(
+                f"A network of latents is trained on {self.name} by one modality and one set, and [data] has the "
+                f"modalities {list(config.data.modalities)} and sets for {list(config.data.sets)}; train a network "
+                "for each, and unite them."
+            )
+        self._check_modalities(config.data)
+
+    def prepare_latents(
+        self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None
+    ) -> PreparedPictures:
+        """See `DataKind`."""
+        told_by = self.told_by(config, base, cache, tower)
+        training, held_out = (
+            PicturesToEncode({self.name: self.drawings(data, config.image_size)}, told_by.conditions(data))
+            for data in (config.data, config.data.beside(config.report.held_out_count))
+        )
+        return PreparedPictures(training, held_out, told_by.text_tower)
+
+    @abstractmethod
+    def drawings(self, data: DataConfig, size: int) -> Pictures:
+        """The pictures of a set, (size, size)."""
+
+    @abstractmethod
+    def told_by(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> "ToldBy":
+        """What pictures of this kind are told by where they are encoded; arguments as for `prepare`."""
 
     def check_pictures(self, data: DataConfig) -> None:
         """See `DataKind`; only mixtures are drawn at any size, and the refusal says so."""
         check_mixture(data)
+
+    def _check_modalities(self, data: DataConfig) -> None:
+        if unknown := [name for name in data.modalities if name not in self.modalities]:
+            raise ValueError(
+                f"Drawn {self.name} have the modalities {', '.join(self.modalities)} and not {unknown[0]!r}; choose "
+                "among them."
+            )
 
     def describe(self, data: DataConfig, count: int) -> str:
         """See `DataKind`."""

@@ -1,24 +1,27 @@
 """Drawn faces, by their maps, sketches and captions."""
 
-import functools
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from mcdm_core.conditions.reading.folding import fold
 from mcdm_core.conditions.reading.sketch import edges
+from mcdm_core.networks.autoencoder import DOWNSCALE
 from mcdm_core.networks.text_tower import TextTower, TextTowerConfig
 from mcdm_core.training.config import DataConfig, DualEncoderConfig, TrainingConfig
 from mcdm_core.training.data_kind import Prepared, PreparedPairs
 from mcdm_core.training.embeddings import check_text_encoder, load_embeddings
 from mcdm_core.training.pairs import HELD_OUT
-from mcdm_core.training.sources import PictureSet, Source
+from mcdm_core.training.sources import Conditions, EmbeddingConditions, MapConditions, PictureSet, Source
 
 from ..data.drawn_set import Drawings, channels_first, size_suffix
 from ..data.faces import DRAWING_VERSION, IMAGE_SIZE, Frequencies, draw_face, render_face
-from .drawn_kind import DrawnKind
+from .drawn_kind import DrawnKind, ToldBy
 from .face_pairs import draw_pairs
 from .sets import PictureSets
 
@@ -40,6 +43,20 @@ class FaceKind(DrawnKind):
         sets = config.data, config.data.beside(config.report.held_out_count)
         training, held_out = (draw_faces(data, cache, embeddings.embed) for data in sets)
         return Prepared(training, held_out, embeddings.tower)
+
+    def check_latents(self, config: TrainingConfig) -> None:
+        """See `DataKind`."""
+        super().check_latents(config)
+        check_text_encoder(config.data)
+
+    def drawings(self, data: DataConfig, size: int) -> Drawings:
+        """See `DrawnKind`; the picture alone."""
+        return face_drawings(replace(data, modalities=()), size)
+
+    def told_by(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> ToldBy:
+        """See `DrawnKind`; maps are folded, and text encoders see pictures of the size they were trained on."""
+        embeddings = load_embeddings(config, base)
+        return ToldBy(partial(_latent_conditions, config.image_size, cache, embeddings.embed), embeddings.tower)
 
     def describe(self, data: DataConfig, count: int) -> str:
         """See `DataKind`."""
@@ -70,13 +87,38 @@ def draw_faces(config: DataConfig, cache: Path, embed: Callable[[Tensor], Tensor
 def _draw_faces(config: DataConfig, cache: Path, embed: Callable[[Tensor], Tensor] | None) -> PictureSet:
     arrays = face_drawings(config).draw(cache)
     images = channels_first(arrays["images"])
-    tensors = {name: torch.from_numpy(array) for name, array in arrays.items() if name != "images"}
+    if embed is not None:
+        return PictureSet(images, EmbeddingConditions(embed(images), config.embedding_noise))
+    maps = {name: arrays[name] for name in config.modalities if name in arrays}
     if "sketch" in config.modalities:
-        tensors["sketch"] = torch.from_numpy(
-            np.stack([255 * edges(image).astype(np.uint8) for image in images.permute(0, 2, 3, 1).numpy()])
-        )
-    in_order = {name: tensors[name] for name in config.modalities if name in tensors}
-    return PictureSet(images, in_order, embed(images) if embed else None, config.embedding_noise)
+        maps["sketch"] = np.stack([_sketch_of(image) for image in arrays["images"]])
+    in_order = {name: torch.from_numpy(maps[name])[:, None] for name in config.modalities}
+    return PictureSet(images, MapConditions(in_order))
+
+
+def _latent_conditions(
+    size: int, cache: Path, embed: Callable[[Tensor], Tensor] | None, data: DataConfig
+) -> Conditions | None:
+    """Conditions of the faces of a set where they are drawn at `size` pixels and encoded."""
+    if not data.modalities:
+        return None
+    if embed is not None:
+        images = channels_first(face_drawings(replace(data, modalities=())).draw(cache)["images"])
+        return EmbeddingConditions(embed(images), data.embedding_noise)
+    (name,) = data.modalities
+    maps = torch.from_numpy(_map_drawings(data, name, size).draw(cache)["maps"])
+    return MapConditions({name: fold(maps[:, None], DOWNSCALE)})
+
+
+def _map_drawings(data: DataConfig, name: str, size: int) -> Drawings:
+    """What the maps of a set of faces are drawn as, without the pictures: "maps", uint8, (size, size)."""
+    faces = face_drawings(data, size)
+    return Drawings(f"{faces.name}_{name}", ("maps",), partial(_draw_map, name=name, size=size), faces.jobs)
+
+
+def _sketch_of(image: np.ndarray) -> np.ndarray:
+    """The edges of a picture as a sketch, uint8, (H, W)."""
+    return 255 * edges(image).astype(np.uint8)
 
 
 def face_drawings(data: DataConfig, size: int = IMAGE_SIZE) -> Drawings:
@@ -85,7 +127,7 @@ def face_drawings(data: DataConfig, size: int = IMAGE_SIZE) -> Drawings:
     leading = "_".join(f"{k}-{v}" for k, v in sorted(data.leading.items())) or "uniform"
     name = f"faces{DRAWING_VERSION}_{data.seed}_{data.count}_{'-'.join(maps) or 'plain'}_{leading}"
     jobs = [(seed, data.leading, maps) for seed in range(data.seed, data.seed + data.count)]
-    draw_one = functools.partial(_draw_face, size=size)
+    draw_one = partial(_draw_face, size=size)
     return Drawings(name + size_suffix(size, IMAGE_SIZE), ("images", *maps), draw_one, jobs)
 
 
@@ -94,3 +136,8 @@ def _draw_face(job: tuple[int, dict[str, str], tuple[str, ...]], size: int) -> t
     face = draw_face(np.random.default_rng(seed), Frequencies(leading))
     rendering = render_face(face, maps, size)
     return (rendering.image, *(rendering.maps[name] for name in maps))
+
+
+def _draw_map(job: tuple[int, dict[str, str], tuple[str, ...]], name: str, size: int) -> tuple[np.ndarray]:
+    image, *maps = _draw_face(job, size)
+    return (_sketch_of(image) if name == "sketch" else maps[0],)

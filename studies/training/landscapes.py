@@ -5,19 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from mcdm_core.expert.condition import Condition
 from mcdm_core.networks.text_tower import TextTower
 from mcdm_core.training.config import DataConfig, TrainingConfig
 from mcdm_core.training.data_kind import Prepared
 from mcdm_core.training.embeddings import check_embedding
+from mcdm_core.training.sources import PictureSet
 
 from ..data.drawn_set import Drawings, channels_first, size_suffix
 from ..data.landscape_captions import landscape_caption
 from ..data.landscapes import ATTRIBUTES, DRAWING_VERSION, IMAGE_SIZE, draw_landscape, render_landscape
-from .drawn_kind import DrawnKind
+from .drawn_kind import DrawnKind, ToldBy
 from .landscape_tower import landscape_tower
 
 
@@ -29,52 +28,68 @@ class LandscapeKind(DrawnKind):
 
     def prepare(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> Prepared:
         """See `DataKind`."""
-        if "text" in config.data.modalities:
-            tower = tower or landscape_tower(cache)
-            check_embedding(config, tower.config.dim)
-        else:
-            tower = None
+        tower = _tower(config, cache, tower)
         sets = config.data, config.data.beside(config.report.held_out_count)
         training, held_out = (draw_landscapes(data, cache, tower) for data in sets)
         return Prepared(training, held_out, tower)
 
+    def drawings(self, data: DataConfig, size: int) -> Drawings:
+        """See `DrawnKind`."""
+        return landscape_drawings(data, size)
+
+    def told_by(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> ToldBy:
+        """See `DrawnKind`."""
+        tower = _tower(config, cache, tower)
+
+        def conditions(data: DataConfig) -> CaptionConditions | None:
+            # Of small pictures, since only the values count.
+            return None if tower is None else CaptionConditions(landscape_drawings(data).draw(cache)["values"], tower)
+
+        return ToldBy(conditions, tower)
+
+
+def _tower(config: TrainingConfig, cache: Path, given: TextTower | None) -> TextTower | None:
+    """What embeds the captions of a run, where its modality is text: the given one, or one that is trained now."""
+    if "text" not in config.data.modalities:
+        return None
+    tower = given or landscape_tower(cache)
+    check_embedding(config, tower.config.dim)
+    return tower
+
 
 @dataclass(frozen=True)
-class LandscapeSet:
-    """Landscapes in memory.
+class CaptionConditions:
+    """Captions of landscapes; see `Conditions`. Each names a random subset of the attributes.
 
     Attributes:
-        images: uint8, (N, 3, H, W).
         values: Row of each attribute's value, in the order of `ATTRIBUTES`, (N, attributes).
-        tower: Embeds their captions, where the modality is text.
+        tower: Embeds the captions.
     """
 
-    images: Tensor
     values: np.ndarray
-    tower: TextTower | None = None
+    tower: TextTower
 
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def batch(self, modality: str | None, size: int, rng: np.random.Generator) -> tuple[Tensor, Condition]:
-        """See `Source`; each caption names a random subset of the attributes."""
-        index = rng.integers(0, len(self.images), size)
-        x0 = self.images[torch.from_numpy(index)].float() / 127.5 - 1
-        if modality is None:
-            return x0, Condition()
-        assert self.tower is not None
-        captions = [landscape_caption(_attributes(self.values[i]), rng) for i in index]
-        return x0, Condition(embedding=self.tower.encode(captions))
+    def __call__(self, modality: str, rows: np.ndarray, rng: np.random.Generator) -> Condition:
+        """See `Conditions`."""
+        captions = [landscape_caption(_attributes(self.values[row]), rng) for row in rows]
+        return Condition(embedding=self.tower.encode(captions))
 
 
-def draw_landscapes(config: DataConfig, cache: Path, tower: TextTower | None) -> LandscapeSet:
-    """Draw the configured set on all cores, or read it from `cache`."""
+def draw_landscapes(config: DataConfig, cache: Path, tower: TextTower | None) -> PictureSet:
+    """Draw the configured set on all cores, or read it from `cache`.
+
+    Args:
+        config: What to draw.
+        cache: Folder for the drawn sets.
+        tower: Embeds their captions, where the modality is text.
+    """
     arrays = landscape_drawings(config).draw(cache)
-    return LandscapeSet(channels_first(arrays["images"]), arrays["values"], tower)
+    captions = None if tower is None else CaptionConditions(arrays["values"], tower)
+    return PictureSet(channels_first(arrays["images"]), captions)
 
 
 def landscape_drawings(data: DataConfig, size: int = IMAGE_SIZE) -> Drawings:
-    """What a set of landscapes is drawn as: pictures and rows of their values, as in `LandscapeSet`."""
+    """What a set of landscapes is drawn as: pictures and rows of their values, as in `CaptionConditions`."""
     name = f"landscapes{DRAWING_VERSION}_{data.seed}_{data.count}{size_suffix(size, IMAGE_SIZE)}"
     seeds = range(data.seed, data.seed + data.count)
     return Drawings(name, ("images", "values"), functools.partial(_draw_landscape, size=size), seeds)

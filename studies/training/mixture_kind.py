@@ -7,7 +7,7 @@ import numpy as np
 
 from mcdm_core.networks.text_tower import TextTower
 from mcdm_core.training.config import DataConfig, TrainingConfig
-from mcdm_core.training.data_kind import DataKind, Prepared, PreparedPictures
+from mcdm_core.training.data_kind import DataKind, PicturesToEncode, Prepared, PreparedPictures
 from mcdm_core.training.kinds import kind_named
 from mcdm_core.training.sources import Pictures, PictureSet
 
@@ -36,7 +36,7 @@ class MixtureKind(DataKind):
     def prepare(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> Prepared:
         """See `DataKind`."""
         pictures = self.prepare_pictures(config.data, config.image_size, config.report.held_out_count, base)
-        return Prepared(_in_memory(pictures.training, cache), _in_memory(pictures.held_out, cache))
+        return Prepared(_in_memory(pictures.training.parts, cache), _in_memory(pictures.held_out.parts, cache))
 
     def describe(self, data: DataConfig, count: int) -> str:
         """See `DataKind`."""
@@ -49,7 +49,7 @@ class MixtureKind(DataKind):
     def prepare_pictures(self, data: DataConfig, size: int, held_out: int, base: Path) -> PreparedPictures:
         """See `DataKind`; they are drawn when they are asked for."""
         training, beside = (
-            {kind: drawings_of(part, size) for kind, part in parts_of(each).items()}
+            PicturesToEncode({kind: drawings_of(part, size) for kind, part in parts_of(each).items()})
             for each in (data, data.beside(held_out))
         )
         return PreparedPictures(training, beside)
@@ -66,4 +66,4 @@ def drawings_of(data: DataConfig, size: int) -> Drawings:
 
 
 def _in_memory(sets: Mapping[str, Pictures], cache: Path) -> PictureSet:
-    return PictureSet(channels_first(np.concatenate([pictures.load(cache) for pictures in sets.values()])), {})
+    return PictureSet(channels_first(np.concatenate([pictures.load(cache) for pictures in sets.values()])))

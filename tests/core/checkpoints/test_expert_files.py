@@ -187,7 +187,7 @@ def test_broken_tensors(path):
         ("no JSON", "not a JSON object"),
         ("[]", "not a JSON object"),
         ("{}", "not a JSON object with a format number"),
-        ('{"format": 2}', "format 2 and this version reads format 1; update the pack"),
+        ('{"format": 3}', "format 3 and this version reads the formats 1 and 2; update the pack"),
         ('{"format": 1}', "missing or unknown .*network"),
         (json.dumps({**METADATA.to_dict(), "extra": 1}), "missing or unknown .*extra"),
         (json.dumps({**METADATA.to_dict(), "network": {"depth": 3}}), "missing or unknown .*depth"),

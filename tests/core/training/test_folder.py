@@ -60,13 +60,13 @@ def test_without_a_sketch_folder_the_edges_of_the_picture_are_taken(tmp_path):
     training, _ = read(write_folder(tmp_path), ("sketch",))
     expected = edges(training.images.permute(0, 2, 3, 1).numpy()) * 255
     assert expected.any()
-    assert np.array_equal(training.maps["sketch"].numpy(), expected)
+    assert np.array_equal(training.conditions.maps["sketch"][:, 0].numpy(), expected)
 
 
 def test_sketches_of_one_s_own_are_light_lines_on_black(tmp_path):
     write_folder(tmp_path, maps=("sketch",))
     training, _ = read(tmp_path, ("sketch",), size=24)
-    assert set(training.maps["sketch"].unique().tolist()) == {0, 255}
+    assert set(training.conditions.maps["sketch"][:, 0].unique().tolist()) == {0, 255}
 
 
 def test_the_middle_square_is_used(tmp_path):

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from mcdm_core.cli.train import main
 from mcdm_core.expert.condition import Condition
-from mcdm_core.training.sources import PictureSet
+from mcdm_core.training.sources import MapConditions, PictureSet
 from studies.baselines import load_gan
 from studies.baselines.adversaries import Adversaries
 from studies.baselines.config import GanTrainingConfig, load_gan_config
@@ -64,7 +64,7 @@ def source():
         maps = torch.zeros(2, 64, 64, dtype=torch.uint8)
         maps[0, :, :32], maps[1, :, 32:] = 255, 255
         images = torch.where(maps[:, None] > 0, torch.tensor(bright, dtype=torch.uint8).view(3, 1, 1), 40)
-        return PictureSet(images.to(torch.uint8), {name: maps})
+        return PictureSet(images.to(torch.uint8), MapConditions({name: maps[:, None]}))
 
     return PictureSets({"hair": halves("hair", (230, 200, 40)), "skin": halves("skin", (200, 120, 90))})
 

@@ -1,0 +1,83 @@
+"""Experts that make latents, and the VAE they belong to."""
+
+import pytest
+import torch
+
+from mcdm_core import load_expert
+from mcdm_core.checkpoints import save_expert
+from mcdm_core.checkpoints.autoencoders import encoder_key, load_autoencoder, save_autoencoder
+from mcdm_core.checkpoints.metadata import ExpertMetadata
+from mcdm_core.cli.settings import Settings
+from mcdm_core.networks import UNet, UNetConfig
+from mcdm_core.networks.autoencoder import Autoencoder, AutoencoderConfig
+from mcdm_core.product.term import Term
+
+NETWORK = UNetConfig(
+    in_channels=4, out_channels=4, model_channels=16, channel_mult=(1, 2), num_res_blocks=1, norm_groups=8
+)
+
+
+@pytest.fixture
+def vaes(tmp_path):
+    """A VAE, and another one, in the folder beside that of the experts."""
+    folder = tmp_path / "vae"
+    folder.mkdir()
+    for seed, name in enumerate(("b.safetensors", "a.safetensors")):
+        torch.manual_seed(seed)
+        network = Autoencoder(AutoencoderConfig((4, 4, 4, 4)))
+        network.norm.measure(network.features(torch.rand(8, 3, 16, 16) * 2 - 1))
+        save_autoencoder(folder / name, network.eval())
+    return folder
+
+
+@pytest.fixture
+def path(tmp_path, vaes):
+    """An expert of the first VAE's latents."""
+    torch.manual_seed(0)
+    key = encoder_key(load_autoencoder(vaes / "b.safetensors"))
+    metadata = ExpertMetadata("latent", NETWORK, 32, {"kind": "none"}, vae=key)
+    (tmp_path / "experts").mkdir()
+    save_expert(tmp_path / "experts" / "latent.safetensors", UNet(NETWORK), metadata)
+    return tmp_path / "experts" / "latent.safetensors"
+
+
+def test_an_expert_finds_the_vae_of_its_latents_by_what_it_encodes(path, vaes):
+    expert, pictures = load_expert(path), torch.rand(9, 3, 32, 32) * 2 - 1
+    own, other = (load_autoencoder(vaes / name) for name in ("b.safetensors", "a.safetensors"))
+    latents = expert.encode(pictures)
+    torch.testing.assert_close(latents, own.encode(pictures))
+    assert not torch.allclose(latents, other.encode(pictures))
+    torch.testing.assert_close(expert.decode(latents), own.decode(latents))
+    assert latents.shape[1:] == expert.sample_shape
+
+
+def test_samples_become_pictures(path):
+    expert = load_expert(path)
+    pictures = Settings("2").sample([Term(expert, expert.encoder.null(), expert.encoder.null())], 1, 2)
+    assert pictures.shape == (2, 3, 32, 32)
+
+
+def test_experts_of_pictures_leave_them_as_they_are():
+    expert, pictures = load_expert("experts/hair.safetensors"), torch.rand(1, 3, 64, 64)
+    assert expert.decode(pictures) is pictures
+    assert expert.encode(pictures) is pictures
+    assert expert.vae is None
+
+
+def test_a_vae_that_is_missing_or_another_s_is_refused(path, vaes):
+    with pytest.raises(ValueError, match=r"latent\.safetensors makes latents of the VAE .* a\.safetensors makes other"):
+        _ = load_expert(path, vae=vaes / "a.safetensors").vae
+    (vaes / "b.safetensors").write_bytes(b"no header")
+    with pytest.raises(ValueError, match="that is not there; put its file into the expert's folder"):
+        _ = load_expert(path).vae
+    expert = load_expert(path)
+    assert expert.sample_shape == (4, 4, 4)  # until it is needed, no VAE has to be there
+
+
+def test_a_header_of_latents_is_of_a_format_that_earlier_versions_refuse(path):
+    metadata = load_expert(path).metadata
+    assert metadata["format"] == 2
+    again = ExpertMetadata.from_json(ExpertMetadata("pixels", UNetConfig(), 64, {"kind": "none"}).to_json())
+    assert again.vae is None
+    assert again.to_dict()["format"] == 1
+    assert "vae" not in again.to_dict()
