@@ -145,10 +145,10 @@ def test_each_workflow_gives_its_pictures(server, name, sizes):
         ("scenes_glide_imagenet", "Caption for the upsampler", {"text": "a harbour"}),
         ("composable_glide", "First caption", {"text": "a harbour"}),
         ("composable_glide", "Second caption", {"text": "a harbour"}),
-        ("faces_release", "Face map", {"image": "mcdm/face_2_skin.png"}),
-        ("faces_release", "Hair map", {"image": "mcdm/face_2_hair.png"}),
+        ("faces_release", "Face map", {"image": "mcdm_face_2_skin.png"}),
+        ("faces_release", "Hair map", {"image": "mcdm_face_2_hair.png"}),
         ("faces_release", "Caption", {"text": "a man with a beard"}),
-        ("faces_release", "Picture for the sketch", {"image": "mcdm/face_2.png"}),
+        ("faces_release", "Picture for the sketch", {"image": "mcdm_face_2.png"}),
     ],
 )
 def test_every_condition_has_a_say(server, name, title, inputs):
