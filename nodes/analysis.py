@@ -16,6 +16,7 @@ from .host.recording import sample_recorded
 from .host.recording_pictures import guidance_plots, prediction_grids
 from .host.shown_steps import check_shown_steps
 from .host.sweep import sample_sweep
+from .newer_schema import found_by
 from .types import ExpertChain
 from .widgets import sampling_inputs, seed_input
 
@@ -30,10 +31,11 @@ class Inspect(io.ComfyNode):
             node_id="MCDM_Inspect",
             display_name="Inspect Product",
             category="mcdm/analysis",
+            **found_by("debug, visualize, compare models, x0 preview, agreement, plot"),
             description=(
-                "Samples as SamplerCustomAdvanced does with Product Guider, and shows the summands of Eq. 10 of the "
-                "paper: every expert's x0 beside the product's at chosen steps, how far each expert's guidance "
-                "w_i (D_i − U) reaches, and how far the experts agree."
+                "Samples, and shows what each expert wants beside what the product makes of it at chosen steps (x0), "
+                "how far each expert pulls, and how far they agree: the summands w_i (D_i − U) of the paper's Eq. 10. "
+                "The sample is SamplerCustomAdvanced's with Product Guider."
             ),
             inputs=[
                 ExpertChain.Input("experts", tooltip="The chain of Diffusion Expert nodes."),
@@ -42,8 +44,9 @@ class Inspect(io.ComfyNode):
                 io.Sigmas.Input("sigmas", tooltip="Noise levels, made for the first expert of the chain."),
                 io.Latent.Input(
                     "latent_image",
-                    tooltip="What to start from: Empty Latent (Expert), or an encoded picture. A noise mask is "
-                    "respected; where it keeps the picture, guidance isn't measured.",
+                    tooltip="What to start from: Empty Latent (Expert) for this pack's experts, Empty Latent Image for "
+                    "checkpoints, or an encoded picture. A noise mask is respected; where it keeps the picture, "
+                    "guidance isn't measured.",
                 ),
                 io.Vae.Input("vae", tooltip="Turns predictions into pictures: the VAE of the first expert."),
                 io.String.Input(
@@ -102,10 +105,11 @@ class ReliabilitySweep(io.ComfyNode):
             node_id="MCDM_ReliabilitySweep",
             display_name="Reliability Sweep",
             category="mcdm/analysis",
+            **found_by("xy plot, grid, compare, parameter sweep, interpolation, blend"),
             description=(
-                "Samples one product many times, each time as Product-of-Experts KSampler does, into a labelled grid: "
-                "reliabilities a of one expert downwards (Eq. 5 of the paper, Figs. 6 and 9–12), seeds and guidance "
-                "across. All cells of a seed start from the same noise."
+                "Samples one product many times into a labelled grid, an XY plot: one expert's reliability or weight "
+                "downwards (Eq. 5 of the paper, Figs. 6 and 9–12), seeds and guidance across. Each cell is what "
+                "Product-of-Experts KSampler gives; all cells of a seed start from the same noise."
             ),
             inputs=[
                 ExpertChain.Input("experts", tooltip="The chain of Diffusion Expert nodes."),

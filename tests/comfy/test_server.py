@@ -5,7 +5,6 @@ import json
 import shutil
 import time
 import uuid
-from pathlib import Path
 
 import numpy as np
 import pytest
