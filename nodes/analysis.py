@@ -8,17 +8,22 @@ import torch
 from comfy_api.latest import io
 
 from ..mcdm_core.sampling.sweep import MOST_ACROSS, Sweep, Varied, parse_factors, parse_values, seeds_from
+from .host.chain_checks import check_chain, check_sweep
 from .host.expert_chain import Experts
 from .host.grid_tiles import check_vae
 from .host.ksampler import Settings
-from .host.queue_checks import check_chain, check_sweep
+from .host.queue_checks import check_steps_shown
 from .host.recording import sample_recorded
 from .host.recording_pictures import guidance_plots, prediction_grids
-from .host.shown_steps import check_shown_steps
 from .host.sweep import sample_sweep
+from .host.validation import Fault, Validation
 from .newer_schema import found_by
 from .types import ExpertChain
 from .widgets import sampling_inputs, seed_input
+
+
+def _check_inspect(node_id: str) -> Fault | None:
+    return check_steps_shown(node_id) or check_chain(node_id)
 
 
 class Inspect(io.ComfyNode):
@@ -72,11 +77,7 @@ class Inspect(io.ComfyNode):
             hidden=[io.Hidden.unique_id],
         )
 
-    @classmethod
-    def validate_inputs(cls, experts: None, steps_shown: str | None) -> bool | str:
-        """Refuse steps that cannot be read, and chains that cannot be combined."""
-        readable = steps_shown is None or check_shown_steps(steps_shown)
-        return check_chain(cls.hidden.unique_id) if readable is True else readable
+    validate_inputs = classmethod(Validation("MCDM_Inspect", "experts", _check_inspect))
 
     @classmethod
     def execute(
@@ -165,26 +166,7 @@ class ReliabilitySweep(io.ComfyNode):
             hidden=[io.Hidden.unique_id],
         )
 
-    @classmethod
-    def validate_inputs(
-        cls,
-        experts: None,
-        expert_index: int | None,
-        values: str | None,
-        vary: str | None,
-        guidance: str | None,
-        seed: int | None,
-        seeds: int | None,
-    ) -> bool | str:
-        """Refuse grids that cannot be read, and cells that the chain cannot be combined for."""
-        given: tuple[Any, ...] = (expert_index, values, vary, guidance, seed, seeds)
-        if any(value is None for value in given):  # made by another node, so that only the run knows
-            return True
-        try:
-            sweep = _sweep(*given)
-        except ValueError as error:
-            return str(error)
-        return check_sweep(cls.hidden.unique_id, sweep)
+    validate_inputs = classmethod(Validation("MCDM_ReliabilitySweep", "experts", check_sweep))
 
     @classmethod
     def execute(

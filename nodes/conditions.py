@@ -1,5 +1,7 @@
 """Nodes that turn text, classes, maps and sketches into conditions of pixel-space experts."""
 
+from functools import partial
+
 import torch
 from comfy_api.latest import io
 
@@ -16,6 +18,7 @@ from .host.conditioning import (
     sketch_picture,
 )
 from .host.queue_checks import check_encoder
+from .host.validation import Validation
 from .newer_schema import advanced, found_by
 from .types import ExpertEncoder
 
@@ -65,10 +68,7 @@ class EncodeText(io.ComfyNode):
             hidden=[io.Hidden.unique_id],
         )
 
-    @classmethod
-    def validate_inputs(cls, encoder: None) -> bool | str:
-        """Refuse experts that are not driven by text."""
-        return check_encoder(cls.hidden.unique_id, "text")
+    validate_inputs = classmethod(Validation("MCDM_EncodeText", "encoder", partial(check_encoder, given="text")))
 
     @classmethod
     def execute(cls, encoder: Encoder, text: str) -> io.NodeOutput:
@@ -113,10 +113,7 @@ class EncodeClass(io.ComfyNode):
             hidden=[io.Hidden.unique_id],
         )
 
-    @classmethod
-    def validate_inputs(cls, encoder: None) -> bool | str:
-        """Refuse experts that are not driven by a class, and classes that the expert does not have."""
-        return check_encoder(cls.hidden.unique_id, "class")
+    validate_inputs = classmethod(Validation("MCDM_EncodeClass", "encoder", partial(check_encoder, given="class")))
 
     @classmethod
     def execute(cls, encoder: Encoder, class_name: str, null_kind: str) -> io.NodeOutput:
@@ -184,10 +181,7 @@ class EncodeMap(io.ComfyNode):
             hidden=[io.Hidden.unique_id],
         )
 
-    @classmethod
-    def validate_inputs(cls, encoder: None) -> bool | str:
-        """Refuse experts that are not driven by this map."""
-        return check_encoder(cls.hidden.unique_id, "map")
+    validate_inputs = classmethod(Validation("MCDM_EncodeMap", "encoder", partial(check_encoder, given="map")))
 
     @classmethod
     def execute(
@@ -258,10 +252,7 @@ class EncodeSketch(io.ComfyNode):
             hidden=[io.Hidden.unique_id],
         )
 
-    @classmethod
-    def validate_inputs(cls, encoder: None) -> bool | str:
-        """Refuse experts that are not driven by sketches."""
-        return check_encoder(cls.hidden.unique_id, "sketch")
+    validate_inputs = classmethod(Validation("MCDM_EncodeSketch", "encoder", partial(check_encoder, given="sketch")))
 
     @classmethod
     def execute(

@@ -8,6 +8,7 @@ from comfy_api.latest import io
 from ..mcdm_core.conditions import Encoder
 from .host.conditioning import picture_conditions
 from .host.queue_checks import check_encoder
+from .host.validation import Validation
 from .newer_schema import found_by
 from .types import ExpertEncoder
 
@@ -72,10 +73,9 @@ class EncodeLowRes(io.ComfyNode):
             hidden=[io.Hidden.unique_id],
         )
 
-    @classmethod
-    def validate_inputs(cls, encoder: None) -> bool | str:
-        """Refuse experts that enlarge no pictures."""
-        return check_encoder(cls.hidden.unique_id, "low resolution")
+    validate_inputs = classmethod(
+        Validation("MCDM_EncodeLowRes", "encoder", partial(check_encoder, given="low resolution"))
+    )
 
     @classmethod
     def execute(
@@ -113,10 +113,9 @@ class EncodeInpaint(io.ComfyNode):
             hidden=[io.Hidden.unique_id],
         )
 
-    @classmethod
-    def validate_inputs(cls, encoder: None) -> bool | str:
-        """Refuse experts that fill in no pictures."""
-        return check_encoder(cls.hidden.unique_id, "inpainting")
+    validate_inputs = classmethod(
+        Validation("MCDM_EncodeInpaint", "encoder", partial(check_encoder, given="inpainting"))
+    )
 
     @classmethod
     def execute(

@@ -1,16 +1,20 @@
 """Nodes that combine experts: any number of MODELs, each with its condition, sampled as one."""
 
+from functools import partial
+
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
 from ..mcdm_core.product.own_null import OWN_NULL
+from .host.chain_checks import check_chain
 from .host.expert_chain import ExpertInput, Experts
 from .host.guider import OwnNullGuider as HostOwnNullGuider
 from .host.guider import ProductGuider
 from .host.ksampler import Settings, sample
 from .host.pixel_model import implicit_null
-from .host.queue_checks import check_chain, check_expert
+from .host.queue_checks import check_expert
+from .host.validation import Validation
 from .newer_schema import advanced, found_by
 from .types import ExpertChain
 from .widgets import reliability_input, sampling_inputs, seed_input
@@ -106,10 +110,7 @@ class Expert(io.ComfyNode):
             hidden=[io.Hidden.unique_id],
         )
 
-    @classmethod
-    def validate_inputs(cls, model: None) -> bool | str:
-        """Refuse numbers, conditions and pictures that the expert cannot be used with."""
-        return check_expert(cls.hidden.unique_id)
+    validate_inputs = classmethod(Validation("MCDM_Expert", "weight", check_expert))
 
     @classmethod
     def execute(
@@ -160,10 +161,7 @@ class Guider(io.ComfyNode):
             hidden=[io.Hidden.unique_id],
         )
 
-    @classmethod
-    def validate_inputs(cls, experts: None) -> bool | str:
-        """Refuse chains that cannot be combined."""
-        return check_chain(cls.hidden.unique_id)
+    validate_inputs = classmethod(Validation("MCDM_Guider", "experts", check_chain))
 
     @classmethod
     def execute(cls, experts: Experts) -> io.NodeOutput:
@@ -198,10 +196,7 @@ class OwnNullGuider(io.ComfyNode):
             hidden=[io.Hidden.unique_id],
         )
 
-    @classmethod
-    def validate_inputs(cls, experts: None) -> bool | str:
-        """Refuse chains that cannot be combined."""
-        return check_chain(cls.hidden.unique_id, OWN_NULL)
+    validate_inputs = classmethod(Validation("MCDM_OwnNullGuider", "experts", partial(check_chain, rule=OWN_NULL)))
 
     @classmethod
     def execute(cls, experts: Experts) -> io.NodeOutput:
@@ -233,10 +228,7 @@ class KSampler(io.ComfyNode):
             hidden=[io.Hidden.unique_id],
         )
 
-    @classmethod
-    def validate_inputs(cls, experts: None) -> bool | str:
-        """Refuse chains that cannot be combined."""
-        return check_chain(cls.hidden.unique_id)
+    validate_inputs = classmethod(Validation("MCDM_KSampler", "experts", check_chain))
 
     @classmethod
     def execute(

@@ -4,7 +4,7 @@ import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
 
 const LINK_COLORS = { MCDM_EXPERTS: "#A3E635", MCDM_ENCODER: "#2FB5A0" };
-const WARNING = "mcdm_warning"; // name of the widget
+const WARNING = "warning"; // name of the widget
 
 function colorLinks() {
   Object.assign(app.canvas.default_connection_color_byType, LINK_COLORS);
@@ -28,18 +28,23 @@ function findNode(id) {
 function clearWarning(node) {
   const place = node?.widgets?.findIndex((widget) => widget.name === WARNING) ?? -1;
   if (place >= 0) {
-    node.widgets[place].onRemove?.();
-    node.widgets.splice(place, 1);
-    node.setSize([node.size[0], node.computeSize()[1]]);
+    const [widget] = node.widgets.splice(place, 1);
+    widget.onRemove?.();
+    node.setSize([node.size[0], widget.heightBefore]);
   }
 }
 
 function showWarning(node, text) {
   clearWarning(node);
-  const height = node.size[1];
-  const widget = node.addWidget("text", WARNING, text, () => {}, { multiline: true, read_only: true });
-  widget.serialize = false;
-  node.setSize([node.size[0], Math.max(height, node.computeSize()[1])]);
+  const heightBefore = node.size[1];
+  const { widget } = app.widgets.STRING(node, WARNING, ["STRING", { multiline: true }], app);
+  widget.value = text;
+  widget.serialize = false; // not saved,
+  widget.options.serialize = false; // and not queued
+  widget.options.read_only = true;
+  if (widget.element) widget.element.readOnly = true;
+  widget.heightBefore = heightBefore;
+  node.setSize([node.size[0], Math.max(heightBefore, node.computeSize()[1])]);
   node.setDirtyCanvas(true, true);
 }
 
