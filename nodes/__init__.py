@@ -7,6 +7,7 @@ from .conditions import EncodeClass, EncodeMap, EncodeSketch, EncodeText
 from .experts import EmptyLatent, LoadExpert
 from .host.example_inputs import install_example_inputs
 from .host.expert_folders import register_folder
+from .host.node_warnings import show_warnings
 from .host.queued_prompt import watch_prompts
 from .picture_conditions import EncodeInpaint, EncodeLowRes
 from .product import Expert, Guider, KSampler, OwnNullGuider
@@ -42,6 +43,7 @@ class McdmExtension(ComfyExtension):
         register_folder()
         install_example_inputs()
         watch_prompts()
+        show_warnings()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """All nodes of the pack."""

@@ -8,16 +8,22 @@ import torch
 from comfy_api.latest import io
 
 from ..mcdm_core.sampling.sweep import MOST_ACROSS, Sweep, Varied, parse_factors, parse_values, seeds_from
+from .host.chain_checks import check_chain, check_sweep
 from .host.expert_chain import Experts
 from .host.grid_tiles import check_vae
 from .host.ksampler import Settings
-from .host.queue_checks import check_chain, check_sweep
+from .host.queue_checks import check_steps_shown
 from .host.recording import sample_recorded
 from .host.recording_pictures import guidance_plots, prediction_grids
-from .host.shown_steps import check_shown_steps
 from .host.sweep import sample_sweep
+from .host.validation import Fault, Validation
+from .newer_schema import found_by
 from .types import ExpertChain
 from .widgets import sampling_inputs, seed_input
+
+
+def _check_inspect(node_id: str) -> Fault | None:
+    return check_steps_shown(node_id) or check_chain(node_id)
 
 
 class Inspect(io.ComfyNode):
@@ -30,10 +36,11 @@ class Inspect(io.ComfyNode):
             node_id="MCDM_Inspect",
             display_name="Inspect Product",
             category="mcdm/analysis",
+            **found_by("debug, visualize, compare models, x0 preview, agreement, plot"),
             description=(
-                "Samples as SamplerCustomAdvanced does with Product Guider, and shows the summands of Eq. 10 of the "
-                "paper: every expert's x0 beside the product's at chosen steps, how far each expert's guidance "
-                "w_i (D_i − U) reaches, and how far the experts agree."
+                "Samples, and shows what each expert wants beside what the product makes of it at chosen steps (x0), "
+                "how far each expert pulls, and how far they agree: the summands w_i (D_i − U) of the paper's Eq. 10. "
+                "The sample is SamplerCustomAdvanced's with Product Guider."
             ),
             inputs=[
                 ExpertChain.Input("experts", tooltip="The chain of Diffusion Expert nodes."),
@@ -42,8 +49,9 @@ class Inspect(io.ComfyNode):
                 io.Sigmas.Input("sigmas", tooltip="Noise levels, made for the first expert of the chain."),
                 io.Latent.Input(
                     "latent_image",
-                    tooltip="What to start from: Empty Latent (Expert), or an encoded picture. A noise mask is "
-                    "respected; where it keeps the picture, guidance isn't measured.",
+                    tooltip="What to start from: Empty Latent (Expert) for this pack's experts, Empty Latent Image for "
+                    "checkpoints, or an encoded picture. A noise mask is respected; where it keeps the picture, "
+                    "guidance isn't measured.",
                 ),
                 io.Vae.Input("vae", tooltip="Turns predictions into pictures: the VAE of the first expert."),
                 io.String.Input(
@@ -69,11 +77,7 @@ class Inspect(io.ComfyNode):
             hidden=[io.Hidden.unique_id],
         )
 
-    @classmethod
-    def validate_inputs(cls, experts: None, steps_shown: str | None) -> bool | str:
-        """Refuse steps that cannot be read, and chains that cannot be combined."""
-        readable = steps_shown is None or check_shown_steps(steps_shown)
-        return check_chain(cls.hidden.unique_id) if readable is True else readable
+    validate_inputs = classmethod(Validation("MCDM_Inspect", "experts", _check_inspect))
 
     @classmethod
     def execute(
@@ -102,10 +106,11 @@ class ReliabilitySweep(io.ComfyNode):
             node_id="MCDM_ReliabilitySweep",
             display_name="Reliability Sweep",
             category="mcdm/analysis",
+            **found_by("xy plot, grid, compare, parameter sweep, interpolation, blend"),
             description=(
-                "Samples one product many times, each time as Product-of-Experts KSampler does, into a labelled grid: "
-                "reliabilities a of one expert downwards (Eq. 5 of the paper, Figs. 6 and 9–12), seeds and guidance "
-                "across. All cells of a seed start from the same noise."
+                "Samples one product many times into a labelled grid, an XY plot: one expert's reliability or weight "
+                "downwards (Eq. 5 of the paper, Figs. 6 and 9–12), seeds and guidance across. Each cell is what "
+                "Product-of-Experts KSampler gives; all cells of a seed start from the same noise."
             ),
             inputs=[
                 ExpertChain.Input("experts", tooltip="The chain of Diffusion Expert nodes."),
@@ -161,26 +166,7 @@ class ReliabilitySweep(io.ComfyNode):
             hidden=[io.Hidden.unique_id],
         )
 
-    @classmethod
-    def validate_inputs(
-        cls,
-        experts: None,
-        expert_index: int | None,
-        values: str | None,
-        vary: str | None,
-        guidance: str | None,
-        seed: int | None,
-        seeds: int | None,
-    ) -> bool | str:
-        """Refuse grids that cannot be read, and cells that the chain cannot be combined for."""
-        given: tuple[Any, ...] = (expert_index, values, vary, guidance, seed, seeds)
-        if any(value is None for value in given):  # made by another node, so that only the run knows
-            return True
-        try:
-            sweep = _sweep(*given)
-        except ValueError as error:
-            return str(error)
-        return check_sweep(cls.hidden.unique_id, sweep)
+    validate_inputs = classmethod(Validation("MCDM_ReliabilitySweep", "experts", check_sweep))
 
     @classmethod
     def execute(

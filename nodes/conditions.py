@@ -1,5 +1,7 @@
 """Nodes that turn text, classes, maps and sketches into conditions of pixel-space experts."""
 
+from functools import partial
+
 import torch
 from comfy_api.latest import io
 
@@ -16,13 +18,15 @@ from .host.conditioning import (
     sketch_picture,
 )
 from .host.queue_checks import check_encoder
+from .host.validation import Validation
+from .newer_schema import advanced, found_by
 from .types import ExpertEncoder
 
-MAPS = ["auto", "face", "hair"]
+MAPS = ["auto", "face", "hair", "skin"]  # face and skin are two names of one map
 
 _ENCODER_TOOLTIP = "Encoder of the expert that the condition is for, from Load Diffusion Expert."
-_CONDITION_TOOLTIP = "To `condition` of Diffusion Expert, or `positive` of a KSampler."
-_NULL_TOOLTIP = "The null condition ∅ with the same fields: to `null` of Diffusion Expert, or `negative` of a KSampler."
+_CONDITION_TOOLTIP = "What the expert is told: to `condition` of Diffusion Expert, or `positive` of a KSampler."
+_NULL_TOOLTIP = "What stands for nothing told (∅): to `null` of Diffusion Expert, or `negative` of a KSampler."
 
 
 def _outputs() -> list:
@@ -42,10 +46,12 @@ class EncodeText(io.ComfyNode):
             node_id="MCDM_EncodeText",
             display_name="Encode Text (Expert)",
             category="mcdm/conditions",
+            **found_by("caption, prompt, CLIP text encode, text prompt, positive, negative"),
             description=(
-                "Condition of a text expert. The experts shipped and the paper's face network were trained on "
-                "embeddings of pictures and are driven by the caption's (paper, §7.3, Eq. 20); their null is the zero "
-                "embedding. GLIDE reads the caption's tokens; its null is a row without any."
+                "Turns a caption into the condition (positive) and the null (negative) of a text expert. The experts "
+                "shipped and the paper's face network were trained on embeddings of pictures and are driven by the "
+                "caption's (paper, §7.3, Eq. 20); their null is the zero embedding. GLIDE reads the caption's tokens; "
+                "its null is a row without any."
             ),
             inputs=[
                 ExpertEncoder.Input("encoder", tooltip=_ENCODER_TOOLTIP),
@@ -55,17 +61,14 @@ class EncodeText(io.ComfyNode):
                     dynamic_prompts=True,
                     default="a smiling man with a red beard",
                     tooltip="What the picture shows, in free words. Words that a shipped expert doesn't know are named "
-                    "in a warning and ignored, and an empty text says nothing.",
+                    "in a warning on the node and ignored, and an empty text says nothing.",
                 ),
             ],
             outputs=_outputs(),
             hidden=[io.Hidden.unique_id],
         )
 
-    @classmethod
-    def validate_inputs(cls, encoder: None) -> bool | str:
-        """Refuse experts that are not driven by text."""
-        return check_encoder(cls.hidden.unique_id, "text")
+    validate_inputs = classmethod(Validation("MCDM_EncodeText", "encoder", partial(check_encoder, given="text")))
 
     @classmethod
     def execute(cls, encoder: Encoder, text: str) -> io.NodeOutput:
@@ -83,7 +86,11 @@ class EncodeClass(io.ComfyNode):
             node_id="MCDM_EncodeClass",
             display_name="Encode Class (Expert)",
             category="mcdm/conditions",
-            description="Condition of a class expert (paper, §4.2), and what stands for no class: ∅ of Eq. 10.",
+            **found_by("ImageNet, label, category, synset"),
+            description=(
+                "Turns the name of a class into the condition (positive) of a class expert (paper, §4.2), and makes "
+                "the null (negative) that stands for no class: ∅ of Eq. 10."
+            ),
             inputs=[
                 ExpertEncoder.Input("encoder", tooltip=_ENCODER_TOOLTIP),
                 io.String.Input(
@@ -99,16 +106,14 @@ class EncodeClass(io.ComfyNode):
                     default=NullKind.CLASS_0.value,
                     tooltip="What stands for no class. class 0: the first class, as in the paper's code; of the "
                     "shipped class expert it is the trained null. mean of all classes: the mean of their embeddings.",
+                    **advanced(),
                 ),
             ],
             outputs=_outputs(),
             hidden=[io.Hidden.unique_id],
         )
 
-    @classmethod
-    def validate_inputs(cls, encoder: None) -> bool | str:
-        """Refuse experts that are not driven by a class, and classes that the expert does not have."""
-        return check_encoder(cls.hidden.unique_id, "class")
+    validate_inputs = classmethod(Validation("MCDM_EncodeClass", "encoder", partial(check_encoder, given="class")))
 
     @classmethod
     def execute(cls, encoder: Encoder, class_name: str, null_kind: str) -> io.NodeOutput:
@@ -126,9 +131,11 @@ class EncodeMap(io.ComfyNode):
             node_id="MCDM_EncodeMap",
             display_name="Encode Segmentation Map (Expert)",
             category="mcdm/conditions",
+            **found_by("segmentation, semantic map, mask to condition, hair, skin, face parsing"),
             description=(
-                "Condition of an expert that is driven by a segmentation map (paper, §4.1): x_i in ε_i(z_t, x_i, t). "
-                "The map is scaled to the expert's size and concatenated to z_t. The null is no map."
+                "Turns a segmentation map, a picture or a mask of where hair or skin is, into the condition (positive) "
+                "of a map expert; the null (negative) is no map. The map is scaled to the expert's size and "
+                "concatenated to z_t (paper, §4.1): x_i in ε_i(z_t, x_i, t)."
             ),
             inputs=[
                 ExpertEncoder.Input("encoder", tooltip=_ENCODER_TOOLTIP),
@@ -144,14 +151,15 @@ class EncodeMap(io.ComfyNode):
                     "map",
                     options=MAPS,
                     default="auto",
-                    tooltip="What the map shows. auto: whatever the expert reads (neutral). face (the skin) or hair: "
-                    "refused if the expert reads another.",
+                    tooltip="What the map shows. auto: whatever the expert reads (neutral). hair, or skin, which the "
+                    "paper calls face: refused if the expert reads another.",
                 ),
                 io.Boolean.Input(
                     "with_text",
                     default=False,
                     tooltip="On for the paper's face network wherever another of its conditions in the product is a "
                     "text: what it does in a row depends on it. Off for all other experts.",
+                    **advanced(),
                 ),
                 io.Conditioning.Input(
                     "condition",
@@ -166,16 +174,14 @@ class EncodeMap(io.ComfyNode):
                     optional=True,
                     tooltip="Where the paper's face network finds its two maps: face, hair as the published code "
                     "samples (neutral), or hair, face as it trains. Use one order in a graph.",
+                    **advanced(),
                 ),
             ],
             outputs=_outputs(),
             hidden=[io.Hidden.unique_id],
         )
 
-    @classmethod
-    def validate_inputs(cls, encoder: None) -> bool | str:
-        """Refuse experts that are not driven by this map."""
-        return check_encoder(cls.hidden.unique_id, "map")
+    validate_inputs = classmethod(Validation("MCDM_EncodeMap", "encoder", partial(check_encoder, given="map")))
 
     @classmethod
     def execute(
@@ -206,9 +212,10 @@ class EncodeSketch(io.ComfyNode):
             node_id="MCDM_EncodeSketch",
             display_name="Encode Sketch (Expert)",
             category="mcdm/conditions",
+            **found_by("canny, edges, scribble, lineart, line drawing"),
             description=(
-                "Condition of a sketch expert (paper, §7.5): the edges of a picture as Canny finds them, or a "
-                "drawing. The null is no sketch."
+                "Turns the edges of a picture as Canny finds them, or a drawing, into the condition (positive) of a "
+                "sketch expert (paper, §7.5). The null (negative) is no sketch."
             ),
             inputs=[
                 ExpertEncoder.Input("encoder", tooltip=_ENCODER_TOOLTIP),
@@ -228,6 +235,7 @@ class EncodeSketch(io.ComfyNode):
                     step=1.0,
                     tooltip="Canny's lower threshold, 0 to 2000: gradients above it continue an edge. The expert was "
                     "trained with 100. Unused for drawings.",
+                    **advanced(),
                 ),
                 io.Float.Input(
                     "high_threshold",
@@ -237,16 +245,14 @@ class EncodeSketch(io.ComfyNode):
                     step=1.0,
                     tooltip="Canny's upper threshold, 0 to 2000: gradients above it begin an edge. The expert was "
                     "trained with 200. Unused for drawings.",
+                    **advanced(),
                 ),
             ],
             outputs=[*_outputs(), io.Image.Output(display_name="sketch", tooltip="What the expert sees.")],
             hidden=[io.Hidden.unique_id],
         )
 
-    @classmethod
-    def validate_inputs(cls, encoder: None) -> bool | str:
-        """Refuse experts that are not driven by sketches."""
-        return check_encoder(cls.hidden.unique_id, "sketch")
+    validate_inputs = classmethod(Validation("MCDM_EncodeSketch", "encoder", partial(check_encoder, given="sketch")))
 
     @classmethod
     def execute(

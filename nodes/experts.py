@@ -8,6 +8,7 @@ from ..mcdm_core.conditions import Encoder
 from .host import expert_folders as folders
 from .host.pixel_model import expert_to_model, pixel_space_vae
 from .host.text_encoders import manage_text_encoder
+from .newer_schema import found_by
 from .types import ExpertEncoder
 
 
@@ -21,10 +22,11 @@ class LoadExpert(io.ComfyNode):
             node_id="MCDM_LoadExpert",
             display_name="Load Diffusion Expert",
             category="mcdm/loaders",
+            **found_by("load model, pixel model, guided diffusion, GLIDE, unite and conquer"),
             description=(
-                "Loads a pixel-space diffusion expert from models/mcdm or from those shipped. The MODEL works in "
-                "every sampler; the encoder makes conditions for it: ε(z_t, x, t) of the paper is this MODEL under "
-                "such a condition."
+                "Loads an expert, a diffusion model that works on pixels, from models/mcdm or from those shipped. The "
+                "MODEL works in every sampler; the encoder makes its conditions from captions, maps, sketches or "
+                "classes: ε(z_t, x, t) of the paper is this MODEL under such a condition."
             ),
             inputs=[
                 io.Combo.Input(
@@ -79,9 +81,10 @@ class EmptyLatent(io.ComfyNode):
             node_id="MCDM_EmptyLatent",
             display_name="Empty Latent (Expert)",
             category="mcdm/latent",
+            **found_by("empty latent image, pixel latent, size"),
             description=(
-                "An empty latent of a pixel expert's own size and channels: z_T of Eq. 9 before noise is added. Empty "
-                "Latent Image divides by 8 and is meant for models with a VAE."
+                "Makes an empty latent of an expert's own size and channels, for a new picture: z_T of the paper's "
+                "Eq. 9 before noise is added. For checkpoints take Empty Latent Image, which divides sizes by 8."
             ),
             inputs=[
                 ExpertEncoder.Input("encoder", tooltip="Encoder of the expert whose size and channels are wanted."),

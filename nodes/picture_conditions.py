@@ -8,6 +8,8 @@ from comfy_api.latest import io
 from ..mcdm_core.conditions import Encoder
 from .host.conditioning import picture_conditions
 from .host.queue_checks import check_encoder
+from .host.validation import Validation
+from .newer_schema import found_by
 from .types import ExpertEncoder
 
 
@@ -23,7 +25,7 @@ def _inputs_told_before(expert: str) -> list:
         io.Conditioning.Input(
             "null",
             optional=True,
-            tooltip="The null beside that condition. Unconnected: the expert's own null.",
+            tooltip="The null (negative) beside that condition. Unconnected: the expert's own null.",
         ),
     ]
 
@@ -52,9 +54,11 @@ class EncodeLowRes(io.ComfyNode):
             node_id="MCDM_EncodeLowRes",
             display_name="Encode Low Resolution",
             category="mcdm/conditions",
+            **found_by("upscale, upsample, super resolution, enlarge"),
             description=(
-                "Gives an upsampling expert the small picture to enlarge: x_i and ∅ of Eq. 10 both hold it. The expert "
-                "reads it beside z_t, as the upsamplers of GLIDE (Nichol et al., 2022) and guided-diffusion do."
+                "Gives an upsampling expert the small picture to enlarge, in the condition (positive) and in the null "
+                "(negative): x_i and ∅ of Eq. 10. The expert reads it beside z_t, as the upsamplers of GLIDE (Nichol "
+                "et al., 2022) and guided-diffusion do."
             ),
             inputs=[
                 ExpertEncoder.Input("encoder", tooltip="Encoder of the upsampling expert, from Load Diffusion Expert."),
@@ -69,10 +73,9 @@ class EncodeLowRes(io.ComfyNode):
             hidden=[io.Hidden.unique_id],
         )
 
-    @classmethod
-    def validate_inputs(cls, encoder: None) -> bool | str:
-        """Refuse experts that enlarge no pictures."""
-        return check_encoder(cls.hidden.unique_id, "low resolution")
+    validate_inputs = classmethod(
+        Validation("MCDM_EncodeLowRes", "encoder", partial(check_encoder, given="low resolution"))
+    )
 
     @classmethod
     def execute(
@@ -92,6 +95,7 @@ class EncodeInpaint(io.ComfyNode):
             node_id="MCDM_EncodeInpaint",
             display_name="Encode Inpainting (Expert)",
             category="mcdm/conditions",
+            **found_by("inpaint, outpaint, fill in, mask"),
             description=(
                 "Gives an inpainting expert (GLIDE's base_inpaint and upsample_inpaint; Nichol et al., 2022) the "
                 "picture, and what of it is to be filled in. To keep the rest exactly, sample from the picture's own "
@@ -109,10 +113,9 @@ class EncodeInpaint(io.ComfyNode):
             hidden=[io.Hidden.unique_id],
         )
 
-    @classmethod
-    def validate_inputs(cls, encoder: None) -> bool | str:
-        """Refuse experts that fill in no pictures."""
-        return check_encoder(cls.hidden.unique_id, "inpainting")
+    validate_inputs = classmethod(
+        Validation("MCDM_EncodeInpaint", "encoder", partial(check_encoder, given="inpainting"))
+    )
 
     @classmethod
     def execute(

@@ -1,20 +1,29 @@
 """Nodes that combine experts: any number of MODELs, each with its condition, sampled as one."""
 
+from functools import partial
+
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
 from ..mcdm_core.product.own_null import OWN_NULL
+from .host.chain_checks import check_chain
 from .host.expert_chain import ExpertInput, Experts
 from .host.guider import OwnNullGuider as HostOwnNullGuider
 from .host.guider import ProductGuider
 from .host.ksampler import Settings, sample
 from .host.pixel_model import implicit_null
-from .host.queue_checks import check_chain, check_expert
+from .host.queue_checks import check_expert
+from .host.validation import Validation
+from .newer_schema import advanced, found_by
 from .types import ExpertChain
 from .widgets import reliability_input, sampling_inputs, seed_input
 
 _RULE = "Eq. 10 of the paper: ε = U + Σ w_i (ε_i(z_t, x_i, t) − U), with U = Σ a_j ε_j(z_t, ∅, t) and Σ a_j = 1."
+_COMBINING = (
+    "composable, AND, combine models, merge models, mix models, blend models, unite, multi model, ensemble, "
+    "mixture of experts, product of experts, regional prompt"
+)
 
 
 class Expert(io.ComfyNode):
@@ -27,9 +36,11 @@ class Expert(io.ComfyNode):
             node_id="MCDM_Expert",
             display_name="Diffusion Expert",
             category="mcdm/product",
+            **found_by(_COMBINING, "condition"),
             description=(
-                "Adds one expert to a product: any MODEL with its condition, its weight w and its reliability a. The "
-                f"first of the chain is the reference: it decides latents, noise levels and previews. {_RULE}"
+                "Adds one model to a product of experts, with its condition (positive), its null (negative) and its "
+                "weight (cfg); chain several of these nodes. The first of the chain is the reference: it decides "
+                f"latents, noise levels and previews. {_RULE}"
             ),
             inputs=[
                 io.Model.Input(
@@ -38,14 +49,14 @@ class Expert(io.ComfyNode):
                 io.Conditioning.Input(
                     "condition",
                     optional=True,
-                    tooltip="What this expert is told (x_i). Unconnected: the expert only lends its null; set weight "
-                    "to 0.",
+                    tooltip="What this expert is told: what `positive` is to a KSampler (x_i). Unconnected: the expert "
+                    "only lends its null; set weight to 0.",
                 ),
                 io.Conditioning.Input(
                     "null",
                     optional=True,
-                    tooltip="The expert's null condition ∅ (for checkpoints: the negative prompt). Needed where the "
-                    "reliability is above 0, unless all weights sum to 1.",
+                    tooltip="What stands for nothing told: what `negative` is to a KSampler (∅), for checkpoints the "
+                    "negative prompt. Needed where the reliability is above 0, unless all weights sum to 1.",
                 ),
                 io.Float.Input(
                     "weight",
@@ -54,13 +65,14 @@ class Expert(io.ComfyNode):
                     max=20.0,
                     step=0.05,
                     round=0.001,
-                    tooltip="w, −20 to 20: how strongly the condition pulls, what cfg is for a single model. Weights "
-                    "add up: two experts at 3.5 pull like cfg 7. 1 in total is no guidance, 0 ignores the condition, "
-                    "negative pushes away.",
+                    tooltip="How strongly the condition pulls, −20 to 20: cfg, for a single model. Weights add up: two "
+                    "experts at 3.5 are cfg 7. 1 in total is no guidance, 0 ignores the condition, negative pushes "
+                    "away (w_i).",
                 ),
                 reliability_input(
-                    "a, 0 to 100, relative to the other experts': this expert's share in the unconditional estimate U. "
-                    "Equal values share equally; at 0 its null is not needed."
+                    "How much this expert decides what a picture looks like that nothing was asked of, 0 to 100, "
+                    "relative to the other experts: its share a in the unconditional estimate U. Equal values share "
+                    "equally; at 0 its null is not needed."
                 ),
                 io.Float.Input(
                     "start",
@@ -70,6 +82,7 @@ class Expert(io.ComfyNode):
                     step=0.01,
                     round=0.001,
                     tooltip="Share of the sampling, 0 to 1, after which the expert takes part; 0 from the beginning.",
+                    **advanced(),
                 ),
                 io.Float.Input(
                     "end",
@@ -80,6 +93,7 @@ class Expert(io.ComfyNode):
                     round=0.001,
                     tooltip="Share of the sampling, 0 to 1, after which the expert no longer takes part; 1 to the "
                     "end. Outside its window an expert costs nothing.",
+                    **advanced(),
                 ),
                 io.Mask.Input(
                     "mask",
@@ -96,10 +110,7 @@ class Expert(io.ComfyNode):
             hidden=[io.Hidden.unique_id],
         )
 
-    @classmethod
-    def validate_inputs(cls, model: None) -> bool | str:
-        """Refuse numbers, conditions and pictures that the expert cannot be used with."""
-        return check_expert(cls.hidden.unique_id)
+    validate_inputs = classmethod(Validation("MCDM_Expert", "weight", check_expert))
 
     @classmethod
     def execute(
@@ -140,16 +151,17 @@ class Guider(io.ComfyNode):
             node_id="MCDM_Guider",
             display_name="Product Guider",
             category="mcdm/product",
-            description=f"Combines the experts in SamplerCustomAdvanced, with any sampler and sigmas. {_RULE}",
+            **found_by(_COMBINING, "CFG guider, dual model"),
+            description=(
+                "Combines chained experts into one guidance for SamplerCustomAdvanced, with any sampler and sigmas. "
+                f"{_RULE}"
+            ),
             inputs=[ExpertChain.Input("experts", tooltip="The chain of Diffusion Expert nodes.")],
             outputs=[io.Guider.Output(display_name="guider", tooltip="To SamplerCustomAdvanced.")],
             hidden=[io.Hidden.unique_id],
         )
 
-    @classmethod
-    def validate_inputs(cls, experts: None) -> bool | str:
-        """Refuse chains that cannot be combined."""
-        return check_chain(cls.hidden.unique_id)
+    validate_inputs = classmethod(Validation("MCDM_Guider", "experts", check_chain))
 
     @classmethod
     def execute(cls, experts: Experts) -> io.NodeOutput:
@@ -167,10 +179,11 @@ class OwnNullGuider(io.ComfyNode):
             node_id="MCDM_OwnNullGuider",
             display_name="Own-Null Guider",
             category="mcdm/product",
+            **found_by(_COMBINING, "composable diffusion, MixMod"),
             description=(
-                "Combines the experts by composable diffusion (AND; Liu et al. 2022) across models: "
-                "ε = Σ a_j ε_j(z_t, ∅, t) + Σ w_i (ε_i(z_t, x_i, t) − ε_i(z_t, ∅, t)). Unlike in the paper's Eq. 10, "
-                "each condition is measured against its own expert's null."
+                "Combines chained experts by composable diffusion (AND; Liu et al. 2022), across models: each "
+                "condition is measured against its own expert's null (negative), unlike in the paper's Eq. 10. ε = Σ "
+                "a_j ε_j(z_t, ∅, t) + Σ w_i (ε_i(z_t, x_i, t) − ε_i(z_t, ∅, t))."
             ),
             inputs=[
                 ExpertChain.Input(
@@ -183,10 +196,7 @@ class OwnNullGuider(io.ComfyNode):
             hidden=[io.Hidden.unique_id],
         )
 
-    @classmethod
-    def validate_inputs(cls, experts: None) -> bool | str:
-        """Refuse chains that cannot be combined."""
-        return check_chain(cls.hidden.unique_id, OWN_NULL)
+    validate_inputs = classmethod(Validation("MCDM_OwnNullGuider", "experts", partial(check_chain, rule=OWN_NULL)))
 
     @classmethod
     def execute(cls, experts: Experts) -> io.NodeOutput:
@@ -204,9 +214,10 @@ class KSampler(io.ComfyNode):
             node_id="MCDM_KSampler",
             display_name="Product-of-Experts KSampler",
             category="mcdm/product",
+            **found_by(_COMBINING),
             description=(
-                "KSampler for a product of experts. With one expert it equals ComfyUI's KSampler at cfg = weight, bit "
-                f"for bit. {_RULE}"
+                "Combines several models in one KSampler: a product of experts, each with its own prompt and weight. "
+                f"With one expert it equals ComfyUI's KSampler at cfg = weight, bit for bit. {_RULE}"
             ),
             inputs=[
                 ExpertChain.Input("experts", tooltip="The chain of Diffusion Expert nodes."),
@@ -217,10 +228,7 @@ class KSampler(io.ComfyNode):
             hidden=[io.Hidden.unique_id],
         )
 
-    @classmethod
-    def validate_inputs(cls, experts: None) -> bool | str:
-        """Refuse chains that cannot be combined."""
-        return check_chain(cls.hidden.unique_id)
+    validate_inputs = classmethod(Validation("MCDM_KSampler", "experts", check_chain))
 
     @classmethod
     def execute(

@@ -5,6 +5,7 @@ from comfy_api.latest import io
 
 from .host.expert_chain import Experts
 from .host.product_model import product_model
+from .newer_schema import found_by
 from .types import ExpertChain
 from .widgets import reliability_input
 
@@ -19,6 +20,9 @@ class ProductModel(io.ComfyNode):
             node_id="MCDM_ProductModel",
             display_name="Product as Model",
             category="mcdm/product",
+            **found_by(
+                "combine models, merge models, model merge, mix models, blend models, unite, ensemble, composable"
+            ),
             description=(
                 "Makes a MODEL that any sampler node samples as a product of experts, by Eq. 10 of the paper: "
                 "KSampler, a detailer, a tiled upscaler. The positive, negative and cfg of that node are the "
@@ -31,8 +35,9 @@ class ProductModel(io.ComfyNode):
                     "the output belongs to it as well.",
                 ),
                 reliability_input(
-                    "The model's a, 0 to 100, relative to the other experts': its share in the unconditional estimate "
-                    "U. At 0 the sampler's negative is not needed."
+                    "How much this model decides what a picture looks like that nothing was asked of, 0 to 100, "
+                    "relative to the other experts: its share a in the unconditional estimate U. At 0 the sampler's "
+                    "negative is not needed."
                 ),
                 ExpertChain.Input(
                     "experts",

@@ -6,6 +6,7 @@ from comfy_api.latest import io
 from .host.ddim_sampler import ddim_sampler
 from .host.scaled_noise import ScaledNoise
 from .host.timestep_spacing import check_spacing, spaced_sigmas
+from .newer_schema import found_by
 from .widgets import denoise_input, seed_input
 
 
@@ -19,9 +20,10 @@ class Sigmas(io.ComfyNode):
             node_id="MCDM_Sigmas",
             display_name="Timestep Spacing",
             category="mcdm/sampling",
+            **found_by("scheduler, timesteps, respacing, steps"),
             description=(
-                "Noise levels at the timesteps the paper samples on, which ComfyUI's schedulers cannot produce: σ_t = "
-                "√((1 − ᾱ_t)/ᾱ_t) at evenly spaced t, the last one included (Nichol & Dhariwal, 2021)."
+                "Gives the noise levels at the timesteps the paper samples on, which ComfyUI's schedulers cannot "
+                "produce: evenly spaced, the last one included (Nichol & Dhariwal, 2021). σ_t = √((1 − ᾱ_t)/ᾱ_t)."
             ),
             inputs=[
                 io.Model.Input(
@@ -63,9 +65,11 @@ class SamplerDDIM(io.ComfyNode):
             node_id="MCDM_SamplerDDIM",
             display_name="DDIM Sampler",
             category="mcdm/sampling",
+            **found_by("eta, ancestral, DDPM"),
             description=(
-                "DDIM with η (Song et al., 2021): x' = D + (σ_down/σ)(x − D) + σ_up·n. Exact at the very large noise "
-                "levels of the cosine schedule, where ComfyUI's Euler step loses digits."
+                "DDIM with a choice of how much noise each step adds, η (Song et al., 2021). Exact at the very large "
+                "noise levels of the cosine schedule, where ComfyUI's Euler step loses digits: x' = D + (σ_down/σ)(x "
+                "− D) + σ_up·n."
             ),
             inputs=[
                 io.Float.Input(
@@ -96,6 +100,7 @@ class RandomNoise(io.ComfyNode):
             node_id="MCDM_RandomNoise",
             display_name="Random Noise (Temperature)",
             category="mcdm/sampling",
+            **found_by("noise scale, temperature, seed"),
             description=(
                 "ComfyUI's RandomNoise times a temperature. The published code starts GLIDE's upsampler (Nichol et "
                 "al., 2022) from slightly less noise than it was trained on, which makes its pictures calmer."

@@ -1,4 +1,4 @@
-"""Inputs that several nodes have: those of ComfyUI's KSampler, and an expert's reliability."""
+"""Inputs that several nodes have: those of ComfyUI's KSampler with its defaults, and an expert's reliability."""
 
 import comfy.samplers
 from comfy_api.latest import io
@@ -24,7 +24,7 @@ def sampling_inputs() -> list[io.Input]:
     return [
         io.Int.Input(
             "steps",
-            default=50,
+            default=20,
             min=1,
             max=10000,
             tooltip="Number of sampling steps, 1 to 10000. More is finer and slower; every expert is asked at each.",
@@ -32,17 +32,20 @@ def sampling_inputs() -> list[io.Input]:
         io.Combo.Input(
             "sampler_name",
             options=comfy.samplers.KSampler.SAMPLERS,
-            default="ddim",
             tooltip="How noise is removed; any of ComfyUI's samplers. ddim is the paper's.",
         ),
         io.Combo.Input(
             "scheduler",
             options=comfy.samplers.KSampler.SCHEDULERS,
-            default="normal",
-            tooltip="How noise levels are spaced on the reference expert's schedule. normal: evenly in timesteps. The "
-            "paper's exact timesteps are made by Timestep Spacing.",
+            tooltip="How noise levels are spaced on the reference expert's schedule. For the shipped experts one that "
+            "spaces by timestep: simple, normal, sgm_uniform, ddim_uniform. The paper's exact timesteps are made by "
+            "Timestep Spacing.",
         ),
-        io.Latent.Input("latent_image", tooltip="What to start from: Empty Latent (Expert), or an encoded picture."),
+        io.Latent.Input(
+            "latent_image",
+            tooltip="What to start from: Empty Latent (Expert) for this pack's experts, Empty Latent Image for "
+            "checkpoints, or an encoded picture.",
+        ),
         denoise_input(
             "Share of the noise added and removed, 0 to 1: 1 makes a new picture, less keeps more of the latent."
         ),

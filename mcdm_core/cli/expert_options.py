@@ -25,7 +25,7 @@ class ExpertRequest(Share):
     Attributes:
         expert: Name of a shipped expert, or a file.
         map: Picture of a segmentation map, white where the part is.
-        map_kind: What the map shows: "hair" or "face", or "auto", what the expert reads.
+        map_kind: What the map shows: "hair" or "skin" ("face" is the same), or "auto", what the expert reads.
         sketch: Picture whose edges are the sketch.
         drawing: Drawing, dark lines on light paper.
         text: Caption.
@@ -84,7 +84,9 @@ def add_expert_options(parser: argparse.ArgumentParser) -> None:
     )
     describe = functools.partial(parser.add_argument, action=_DescribeExpert, default=argparse.SUPPRESS)
     describe("--map", type=Path, help="* segmentation map, white where the part is")
-    describe("--map-kind", choices=["auto", "face", "hair"], help="* what the map shows (what the expert reads)")
+    describe(
+        "--map-kind", choices=["auto", "face", "hair", "skin"], help="* what the map shows (what the expert reads)"
+    )
     describe("--with-text", nargs=0, help="* the map runs beside a text for the same network")
     describe("--sketch", type=Path, help="* picture whose edges are the sketch")
     describe("--drawing", type=Path, help="* drawing, dark lines on light paper")

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
+from .letters import letters
+
 INK = (32, 32, 32)
 PAPER = (255, 255, 255)
 MARGIN = 8
@@ -23,7 +25,7 @@ def labelled_grid(columns: Sequence[str], rows: Sequence[Sequence[Image.Image | 
     for row in rows:
         if len(row) != len(columns):
             raise ValueError(f"Each row needs one tile for each of the {len(columns)} columns, but one has {len(row)}.")
-    font = ImageFont.load_default(size=tile // 9)
+    font = letters(tile // 9)
     title_font = _fitting([line for title in columns for line in title.splitlines()], tile)
     title_height = tile // 3
     step = tile + MARGIN
@@ -44,15 +46,15 @@ def labelled_grid(columns: Sequence[str], rows: Sequence[Sequence[Image.Image | 
     return grid
 
 
-def _fitting(lines: Sequence[str], width: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def _fitting(lines: Sequence[str], width: int) -> ImageFont.FreeTypeFont:
     """The font of texts, smaller where that keeps the longest line within `width` pixels."""
     size = width // 9
-    while size > 1 and any(ImageFont.load_default(size=size).getlength(line) > width for line in lines):
+    while size > 1 and any(letters(size).getlength(line) > width for line in lines):
         size -= 1
-    return ImageFont.load_default(size=size)
+    return letters(size)
 
 
-def _wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
     """Break a text between words into lines of at most `width` pixels."""
     lines: list[str] = []
     for word in text.split():

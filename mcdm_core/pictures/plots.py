@@ -5,9 +5,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from .grid import INK, PAPER
+from .letters import letters
 
 Point = tuple[float, float]
 Color = tuple[int, int, int]
@@ -86,7 +87,7 @@ class _PanelDrawing:
 
     def __init__(self, draw: ImageDraw.ImageDraw, panel: Panel, steps: Sequence[int], top: int, height: int):
         self._draw = draw
-        self._font = ImageFont.load_default(size=SMOOTHING * FONT_SIZE)
+        self._font = letters(SMOOTHING * FONT_SIZE)
         self._panel = panel
         self._steps = steps
         self._left, self._right = LEFT, WIDTH - RIGHT

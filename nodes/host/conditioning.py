@@ -179,13 +179,22 @@ def map_condition(encoder: Encoder, image: Tensor | None, mask: Tensor | None, k
     Raises:
         ValueError: If not exactly one of image and mask is given, or the expert cannot use what is.
     """
+    condition = encoder.encode_map(check_one_map(image, mask), kind)
+    return encoder.with_text(condition) if with_text else condition
+
+
+def check_one_map(image: Any, mask: Any) -> Any:
+    """The one of an image and a mask that is given.
+
+    Raises:
+        ValueError: If both are given, or neither is.
+    """
     given = [picture for picture in (image, mask) if picture is not None]
     if len(given) != 1:
         raise ValueError(
             f"Expected either an image or a mask and got {'both' if given else 'neither'}; connect exactly one of them."
         )
-    condition = encoder.encode_map(given[0], kind)
-    return encoder.with_text(condition) if with_text else condition
+    return given[0]
 
 
 def _own(encoder: Encoder, values: Mapping[str, Any], tokens: Tensor | None) -> Condition:

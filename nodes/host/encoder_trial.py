@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -10,60 +10,68 @@ from torch import Tensor
 
 from ...mcdm_core import Condition
 from ...mcdm_core.conditions import Encoder
-from .conditioning import SWAPPED_ORDER
+from .conditioning import SWAPPED_ORDER, check_one_map
+from .validation import Fault, fault_of
 
 Inputs = Mapping[str, Any]
+Trials = Iterator[tuple[str, Callable[[], object]]]
+"""Inputs of the node, each with what fails if it is the one that is wrong."""
+
+_READ_MAPS = ("map", "maps", "face")  # kinds of encoders
 
 
-def try_encoder(encoder: Encoder, given: str, inputs: Inputs) -> None:
-    """Refuse what the encoder's expert cannot use.
+def try_encoder(encoder: Encoder, given: str, inputs: Inputs) -> Fault | None:
+    """Find what the encoder's expert cannot use.
 
     Args:
         encoder: The expert's encoder.
         given: "text", "class", "map", "sketch", "low resolution" or "inpainting".
         inputs: The node's inputs as a prompt has them: widget values, and links for what other nodes make.
 
-    Raises:
-        ValueError: If the expert does not read what is given, or not this value of it.
+    Returns:
+        What is wrong if the expert does not read what is given, or not this value of it.
     """
     picture = torch.zeros(1, encoder.image_size, encoder.image_size)
     picture[..., encoder.image_size // 2 :] = 1.0  # maps that are black all over are warned of
-    _TRIALS[given](encoder, picture, inputs)
+    trials = _TRIALS[given](encoder, picture, inputs)
+    return next(filter(None, (fault_of(name, trial) for name, trial in trials)), None)
 
 
-def _try_text(encoder: Encoder, picture: Tensor, inputs: Inputs) -> None:
-    encoder.check_text()
+def _try_text(encoder: Encoder, picture: Tensor, inputs: Inputs) -> Trials:
+    yield "encoder", encoder.check_text
 
 
-def _try_class(encoder: Encoder, picture: Tensor, inputs: Inputs) -> None:
+def _try_class(encoder: Encoder, picture: Tensor, inputs: Inputs) -> Trials:
+    yield "encoder", lambda: encoder.encode_class(0)
     name = inputs.get("class_name")
-    encoder.encode_class(encoder.find_class(name) if isinstance(name, str) else 0)
+    if isinstance(name, str):
+        yield "class_name", lambda: encoder.encode_class(encoder.find_class(name))
 
 
-def _try_map(encoder: Encoder, picture: Tensor, inputs: Inputs) -> None:
+def _try_map(encoder: Encoder, picture: Tensor, inputs: Inputs) -> Trials:
     kind = inputs.get("map", "auto")
-    if not isinstance(kind, str):  # made by another node, so that only the run knows
-        return
-    condition = encoder.encode_map(picture, kind)
-    if inputs.get("with_text") is True:
-        encoder.with_text(condition)
+    if isinstance(kind, str):  # else made by another node, so that only the run knows
+        yield ("map" if encoder.kind in _READ_MAPS else "encoder"), lambda: encoder.encode_map(picture, kind)
+        if inputs.get("with_text") is True:
+            yield "with_text", lambda: encoder.with_text(encoder.encode_map(picture, kind))
     if inputs.get("map_order") == SWAPPED_ORDER:
-        encoder.swapped()
+        yield "map_order", encoder.swapped
+    yield "image", lambda: check_one_map(inputs.get("image"), inputs.get("mask"))
 
 
-def _try_sketch(encoder: Encoder, picture: Tensor, inputs: Inputs) -> None:
-    encoder.encode_sketch(picture)
+def _try_sketch(encoder: Encoder, picture: Tensor, inputs: Inputs) -> Trials:
+    yield "encoder", lambda: encoder.encode_sketch(picture)
 
 
-def _try_low_res(encoder: Encoder, picture: Tensor, inputs: Inputs) -> None:
-    encoder.encode_low_res(picture, _beside(encoder, inputs))
+def _try_low_res(encoder: Encoder, picture: Tensor, inputs: Inputs) -> Trials:
+    yield "encoder", lambda: encoder.encode_low_res(picture, _beside(encoder, inputs))
 
 
-def _try_inpaint(encoder: Encoder, picture: Tensor, inputs: Inputs) -> None:
-    encoder.encode_inpaint(picture, picture, _beside(encoder, inputs))
+def _try_inpaint(encoder: Encoder, picture: Tensor, inputs: Inputs) -> Trials:
+    yield "encoder", lambda: encoder.encode_inpaint(picture, picture, _beside(encoder, inputs))
 
 
-_TRIALS: dict[str, Callable[[Encoder, Tensor, Inputs], None]] = {
+_TRIALS: dict[str, Callable[[Encoder, Tensor, Inputs], Trials]] = {
     "text": _try_text,
     "class": _try_class,
     "map": _try_map,

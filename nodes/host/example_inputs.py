@@ -12,23 +12,29 @@ import folder_paths
 logger = logging.getLogger(__name__)
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "workflows" / "inputs"
-SUBFOLDER = "mcdm"
+PREFIX = "mcdm_"
+FORMER_SUBFOLDER = "mcdm"
 
 
 def install_example_inputs() -> None:
-    """Copy the example pictures into ComfyUI's input folder, under `mcdm/`, where Load Image finds them.
+    """Copy the example pictures into ComfyUI's input folder, where Load Image finds them.
 
-    The subfolder is this pack's own: files in it that differ from the pack's are replaced, so that the workflows stay
-    reproducible after an update. It also keeps Load Image's own list short.
+    Load Image lists no subfolders, so that the page reports pictures in them missing; the names' prefix keeps these
+    apart from the user's own. Workflows saved from earlier versions name them in a subfolder, and find them there too.
+    Files that differ from the pack's are replaced, so that the workflows stay reproducible after an update.
     """
-    target = Path(folder_paths.get_input_directory()) / SUBFOLDER
+    folder = Path(folder_paths.get_input_directory())
     try:
         for example in sorted(EXAMPLES.glob("*.png")):
-            copy = target / example.name
-            if not copy.exists() or not filecmp.cmp(example, copy, shallow=False):
-                target.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(example, copy)
+            _update(example, folder / f"{PREFIX}{example.name}")
+            _update(example, folder / FORMER_SUBFOLDER / example.name)
     except OSError as error:
         logger.warning(
-            "The example pictures could not be copied to %s (%s); copy %s there yourself.", target, error, EXAMPLES
+            "The example pictures could not be copied to %s (%s); copy %s there yourself.", folder, error, EXAMPLES
         )
+
+
+def _update(example: Path, copy: Path) -> None:
+    if not copy.exists() or not filecmp.cmp(example, copy, shallow=False):
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(example, copy)

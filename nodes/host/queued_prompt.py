@@ -39,6 +39,16 @@ def find_node(node_id: Any) -> dict | None:
     return prompt.get(node_id) if prompt is not None else None
 
 
+def nodes_of(class_type: str) -> list[tuple[str, dict]]:
+    """Nodes of one type in the prompt, with their ids."""
+    return [(key, node) for key, node in (_prompt.get() or {}).items() if node.get("class_type") == class_type]
+
+
+def users_of(node_id: str, name: str) -> list[dict]:
+    """Nodes of the prompt that take the first output of a node as their input of this name."""
+    return [node for node in (_prompt.get() or {}).values() if node.get("inputs", {}).get(name) == [node_id, 0]]
+
+
 def linked_node(node: dict, name: str) -> dict | None:
     """The node that an input comes from."""
     link = node["inputs"].get(name)

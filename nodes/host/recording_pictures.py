@@ -75,7 +75,7 @@ def guidance_plots(experts: Experts, recording: Recording) -> Tensor:
     plots = []
     for norm, cosine in zip(norms, cosines, strict=True):
         lines = {experts[i].label: norm[i].tolist() for i in range(len(experts))}
-        panels = [Panel("Guidance |w (D - U)|: root mean square change of x0", lines, placeholder=NO_GUIDANCE)]
+        panels = [Panel("Guidance ‖w (D − U)‖/√n: root mean square change of x0", lines, placeholder=NO_GUIDANCE)]
         pairs = {f"experts {i + 1} and {j + 1}": cosine[i, j].tolist() for i, j in combinations(range(len(experts)), 2)}
         if pairs:
             title = "Agreement: cosine of two experts' guidance"
@@ -86,7 +86,7 @@ def guidance_plots(experts: Experts, recording: Recording) -> Tensor:
 
 def _title(step: StepRecord) -> str:
     digits = ".3g" if step.sigma < 1000 else ".0f"
-    return f"step {step.step}\nsigma {step.sigma:{digits}}"
+    return f"step {step.step}\nσ = {step.sigma:{digits}}"
 
 
 def _absence(expert: ExpertInput) -> str:

@@ -32,6 +32,7 @@ find_comfyui = importlib.import_module("mcdm_tools.comfyui").find_comfyui
 
 
 def pytest_addoption(parser):
+    parser.addoption("--write-locales", action="store_true", help="write the English texts of the nodes anew")
     parser.addoption(
         "--all-combinations", action="store_true", help="check all 400 combinations of experts against brute force"
     )

@@ -66,7 +66,8 @@ def at_post(host, files):
         asked = {"model": ["own", 0], "weight": 1.0, "condition": ["told", 0], "null": ["told", 1]}
         prompt = {**loaders, "told": told, "expert": {"class_type": "MCDM_Expert", "inputs": asked}}
         host.queued_prompt.remember_prompt({"prompt": prompt})
-        return host.queue_checks.check_expert("expert")
+        fault = host.queue_checks.check_expert("expert")
+        return True if fault is None else fault.sentence
 
     yield ask
     host.queued_prompt.remember_prompt({})

@@ -183,10 +183,14 @@ def test_steps_shown(host, text, total, steps):
 
 
 @pytest.mark.parametrize("text", ["", "0", "1, 0", "-1", "a", "1 5", "1,,5", ",", "2.5", "51", "²"])
-def test_steps_that_cannot_be_read_are_refused_at_post(host, node, text):
-    said = host.shown_steps.check_shown_steps(text)
-    assert said.startswith("Expected how many steps to show")
-    assert node.classes["MCDM_Inspect"].validate_inputs(experts=None, steps_shown=text) == said
+def test_steps_that_cannot_be_read_are_refused_at_post(host, text):
+    host.queued_prompt.remember_prompt(
+        {"prompt": {"1": {"class_type": "MCDM_Inspect", "inputs": {"steps_shown": text}}}}
+    )
+    fault = host.queue_checks.check_steps_shown("1")
+    host.queued_prompt.remember_prompt({})
+    assert fault.input == "steps_shown"
+    assert fault.sentence.startswith("Expected how many steps to show")
 
 
 def test_what_cannot_be_shown_is_refused_before_the_first_pass(load, chain, node, inputs, passes):

@@ -203,8 +203,8 @@ def test_what_can_be_known_is_said_when_the_workflow_is_queued(host, core, exper
     prompt["9"] = {"class_type": "MCDM_OwnNullGuider", "inputs": {"experts": previous}}
     host.queued_prompt.remember_prompt({"prompt": prompt})
     try:
-        given = host.queue_checks.check_chain("9", core.product.own_null.OWN_NULL)
-        assert given is True if answer is None else answer in given
+        fault = host.chain_checks.check_chain("9", core.product.own_null.OWN_NULL)
+        assert fault is None if answer is None else answer in fault.sentence
     finally:
         host.queued_prompt.remember_prompt({})
 

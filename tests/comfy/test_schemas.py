@@ -95,6 +95,63 @@ def test_the_seed_can_change_after_each_run(node, node_id):
     assert seed.control_after_generate
 
 
+SEARCHES = {
+    "composable": {"MCDM_Expert", "MCDM_Guider", "MCDM_OwnNullGuider", "MCDM_KSampler", "MCDM_ProductModel"},
+    "and": {"MCDM_Expert", "MCDM_OwnNullGuider", "MCDM_KSampler"},
+    "combine models": {"MCDM_Expert", "MCDM_KSampler", "MCDM_ProductModel"},
+    "merge models": {"MCDM_Expert", "MCDM_KSampler", "MCDM_ProductModel"},
+    "regional prompt": {"MCDM_Expert"},
+    "ensemble": {"MCDM_Expert", "MCDM_KSampler"},
+    "xy plot": {"MCDM_ReliabilitySweep"},
+    "caption": {"MCDM_EncodeText"},
+    "inpaint": {"MCDM_EncodeInpaint"},
+    "upscale": {"MCDM_EncodeLowRes"},
+}
+
+
+@pytest.mark.parametrize("words", SEARCHES)
+def test_who_searches_finds_the_nodes(node, words):
+    aliases = {name: getattr(cls.GET_SCHEMA(), "search_aliases", None) for name, cls in node.classes.items()}
+    if not any(aliases.values()):
+        pytest.skip("this ComfyUI's schemas know no aliases")
+    found = {name for name, known in aliases.items() if words in map(str.lower, known)}
+    assert SEARCHES[words] <= found
+
+
+ADVANCED = {
+    "MCDM_EncodeClass": {"null_kind"},
+    "MCDM_EncodeMap": {"with_text", "map_order"},
+    "MCDM_EncodeSketch": {"low_threshold", "high_threshold"},
+    "MCDM_Expert": {"start", "end"},
+}
+
+
+def test_inputs_for_the_few_are_folded_away(node):
+    import inspect
+
+    from comfy_api.latest import io
+
+    if "advanced" not in inspect.signature(io.Float.Input).parameters:
+        pytest.skip("this ComfyUI's inputs know no advanced ones")
+    for node_id, cls in node.classes.items():
+        folded = {value.id for value in cls.GET_SCHEMA().inputs if value.advanced}
+        assert folded == ADVANCED.get(node_id, set())
+
+
+@pytest.mark.parametrize("node_id", ["MCDM_KSampler", "MCDM_ReliabilitySweep"])
+def test_inputs_of_the_ksampler_have_its_defaults(node, node_id):
+    import nodes
+
+    core = nodes.KSampler.INPUT_TYPES()["required"]
+    ours = node.classes[node_id].INPUT_TYPES()["required"]
+    for name in ("seed", "steps", "denoise"):
+        for setting in ("default", "min", "max"):
+            assert ours[name][1][setting] == core[name][1][setting]
+    for name in ("sampler_name", "scheduler"):
+        assert list(ours[name][1]["options"]) == list(core[name][0])
+        assert "default" not in ours[name][1]  # the first is chosen, as in the KSampler
+
+
 def test_every_node_has_a_help_page(comfyui, pack):
     from pathlib import Path
 

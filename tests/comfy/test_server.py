@@ -5,7 +5,6 @@ import json
 import shutil
 import time
 import uuid
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -100,7 +99,7 @@ def test_the_shipped_workflows_obey_their_conditions(server, studies, name):
     parsed = parser.parse_face(picture)
     for kind in ("hair", "skin"):
         (file,) = [value["inputs"]["image"] for value in prompt.values() if f"_{kind}.png" in str(value["inputs"])]
-        truth = np.asarray(Image.open(ROOT / "workflows" / "inputs" / Path(file).name).convert("L")) > 127
+        truth = np.asarray(Image.open(ROOT / "workflows" / "inputs" / file.removeprefix("mcdm_")).convert("L")) > 127
         assert metrics.intersection_over_union(getattr(parsed, kind), truth) > 0.65
     assert {key: parsed.colors[key] for key in WORKFLOWS[name]} == WORKFLOWS[name]
 
@@ -201,48 +200,102 @@ def test_previews_and_progress_arrive_while_sampling(server, small_experts):
     assert progress >= 6
 
 
+EMPTY_MAP = node("MCDM_EncodeMap", encoder=["skin", 1], map="skin", with_text=False)
+
+
+def test_a_warning_is_sent_for_the_node_that_gives_it(server, small_experts):
+    import aiohttp
+
+    said = node("MCDM_EncodeText", encoder=["skin", 1], text="a smiling man with a purple zeppelin")
+    changes = {"skin": node("MCDM_LoadExpert", expert_name=small_experts["text"]), "skin map": said}
+
+    async def listen() -> list[dict]:
+        client, warnings = uuid.uuid4().hex, []
+        async with (
+            aiohttp.ClientSession() as session,
+            session.ws_connect(f"ws://{server.address}/ws?clientId={client}") as socket,
+        ):
+            prompt_id = server.queue(product(small_experts, seed=41, **changes), client)
+            async for message in socket:
+                event = json.loads(message.data) if message.type == aiohttp.WSMsgType.TEXT else {"type": ""}
+                if event["type"] == "mcdm.warning":
+                    warnings.append(event["data"])
+                if event["type"] == "execution_success" and event["data"]["prompt_id"] == prompt_id:
+                    return warnings
+        return warnings
+
+    (warning,) = asyncio.run(asyncio.wait_for(listen(), RUN_SECONDS))
+    assert warning["node"] == "skin map"
+    assert "zeppelin" in warning["text"]
+
+
 REFUSED = {
-    "no such file": ({"hair": node("MCDM_LoadExpert", expert_name="gone.safetensors")}, "found no"),
-    "truncated file": ({"hair": node("MCDM_LoadExpert", expert_name="cut.safetensors")}, "truncated"),
-    "no condition": ({"first": expert("hair", condition=None)}, "Expected a condition"),
-    "no null": ({"second": expert("skin", null=None, experts=["first", 0])}, "Expected a null for expert 2"),
+    "no such file": ({"hair": node("MCDM_LoadExpert", expert_name="gone.safetensors")}, "expert_name", "found no"),
+    "truncated file": ({"hair": node("MCDM_LoadExpert", expert_name="cut.safetensors")}, "expert_name", "truncated"),
+    "no condition": ({"first": expert("hair", condition=None)}, "weight", "Expected a condition"),
+    "no null": ({"second": expert("skin", null=None, experts=["first", 0])}, "experts", "Expected a null for expert 2"),
     "reliabilities": (
         {"first": expert("hair", reliability=0.0), "second": expert("skin", reliability=0.0, experts=["first", 0])},
+        "experts",
         "reliabilities with a positive sum",
     ),
     "wrong map": (
         {"skin map": node("MCDM_EncodeMap", encoder=["skin", 1], image=["map", 0], map="hair", with_text=False)},
+        "map",
         "driven by a skin map, not by a hair map",
     ),
+    "no map": ({"skin map": EMPTY_MAP}, "encoder", "either an image or a mask and got neither"),
     "text for a map expert": (
         {"skin map": node("MCDM_EncodeText", encoder=["skin", 1], text="red hair")},
+        "encoder",
         "driven by a skin map, not by text",
     ),
     "a class for a map expert": (
         {"skin map": node("MCDM_EncodeClass", encoder=["skin", 1], class_name="fox", null_kind="class 0")},
+        "encoder",
         "driven by a skin map, not by a class",
     ),
     "a sweep of an expert that is not there": (
         {"sample": sweep(expert_index=3)},
+        "expert_index",
         "from 1 to 2 to sweep and got 3",
     ),
-    "values of a sweep": ({"sample": sweep(values="0, 2")}, "values from 0 to 1"),
+    "values of a sweep": ({"sample": sweep(values="0, 2")}, "values", "values from 0 to 1"),
+    "guidance of a sweep": ({"sample": sweep(guidance="strong")}, "guidance", "factors of the weights"),
+    "seeds of a sweep": ({"sample": sweep(seeds=51)}, "seeds", "sweep in parts"),
     "condition of another expert": (
         {"second": expert("skin", condition=["hair map", 0], experts=["first", 0])},
+        "condition",
         "made for",
     ),
-    "window": ({"second": expert("skin", start=0.7, end=0.2, experts=["first", 0])}, "start below end"),
+    "weight": ({"first": expert("hair", weight=50.0)}, "weight", "bigger than max of 20"),
+    "window": ({"second": expert("skin", start=0.7, end=0.2, experts=["first", 0])}, "end", "start below end"),
+    "a gap between windows": (
+        {"first": expert("hair", end=0.4), "second": expert("skin", start=0.6, experts=["first", 0])},
+        "experts",
+        "got none from 0.4 to 0.6 of it",
+    ),
 }
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_can_be_known_is_refused_at_post(server, small_experts, case):
+def test_what_can_be_known_is_refused_at_post_and_marks_one_input(server, small_experts, case):
     whole = (server.log.parent / "models" / "mcdm" / small_experts["hair"]).read_bytes()
     (server.log.parent / "models" / "mcdm" / "cut.safetensors").write_bytes(whole[:1000000])
-    changes, sentence = REFUSED[case]
+    changes, marked, sentence = REFUSED[case]
     status, body = server.refusal(product(small_experts, **changes))
     assert status == 400
     assert sentence in body
+    errors = [error for of in json.loads(body)["node_errors"].values() for error in of["errors"]]
+    assert [error["extra_info"]["input_name"] for error in errors] == [marked]
+
+
+def test_a_window_that_the_sampling_may_not_reach_is_left_to_the_run(server, small_experts):
+    changes = {"first": expert("hair", start=0.6), "second": expert("skin", start=0.7, experts=["first", 0])}
+    part = product(small_experts, **changes)
+    assert server.refusal(part)[0] == 400
+    part["sample"]["inputs"]["denoise"] = 0.3
+    assert server.pictures(part)
 
 
 def test_a_refusal_while_running_names_the_reason_and_the_next_run_is_good(server, small_experts):

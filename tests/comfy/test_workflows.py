@@ -4,13 +4,13 @@ Small random files stand in for the downloads. `test_server.py` checks what the 
 """
 
 import json
-import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from .support.comfyui_server import ROOT, started
+from .support.comfyui_server import ROOT, started_with
+from .support.pages import NOTES, page_prompt
 
 FOLDER = ROOT / "workflows"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
@@ -25,7 +25,6 @@ PICTURES = {
     "faces_release": [SIZE // 2],
 }
 """Sizes of the pictures of each workflow that needs downloads."""
-NOTES = {"Note", "MarkdownNote"}
 FILES = {"ckpt_name": "checkpoints", "lora_name": "loras", "expert_name": "mcdm"}
 BESIDE = {"faces_release": {("mcdm", "FaRL-Base-Patch16-LAIONFace20M-ep64.pth")}}
 
@@ -95,22 +94,8 @@ def test_the_note_and_the_readme_name_the_files_to_download(name):
 
 @pytest.fixture(scope="module")
 def server(comfyui, pack, tmp_path_factory):
-    from .support.downloads import write_checkpoint, write_lora
-    from .support.published_files import write_published
-
-    folder = tmp_path_factory.mktemp("workflows-server")
-    (folder / "input").mkdir()
-    files = sorted(set.union(*map(downloads, PICTURES)))
-    for seed, (kind, name) in enumerate(files):
-        if kind != "mcdm":
-            write = write_checkpoint if kind == "checkpoints" else write_lora
-            write(folder / "models" / kind / name, seed)
-    write_published(folder / "models" / "mcdm", [name for kind, name in files if kind == "mcdm"])
-    try:
-        with started(comfyui, folder) as running:
-            yield running
-    finally:
-        shutil.rmtree(folder / "models")  # pytest would keep several hundred megabytes
+    with started_with(comfyui, tmp_path_factory.mktemp("workflows"), set.union(*map(downloads, PICTURES))) as running:
+        yield running
 
 
 def small(name: str, **changes) -> dict:
@@ -130,6 +115,12 @@ def test_the_server_knows_every_node(server):
     assert {node["type"] for name in NAMES for node in graph(name)["nodes"]} <= known
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_the_page_queues_the_api_twin(server, name):
+    queued = page_prompt(graph(name), server.get("/object_info"))
+    assert queued == {key: {"class_type": n["class_type"], "inputs": n["inputs"]} for key, n in api(name).items()}
+
+
 @pytest.mark.parametrize(("name", "sizes"), PICTURES.items())
 def test_each_workflow_gives_its_pictures(server, name, sizes):
     pictures = server.pictures(small(name))
@@ -145,10 +136,10 @@ def test_each_workflow_gives_its_pictures(server, name, sizes):
         ("scenes_glide_imagenet", "Caption for the upsampler", {"text": "a harbour"}),
         ("composable_glide", "First caption", {"text": "a harbour"}),
         ("composable_glide", "Second caption", {"text": "a harbour"}),
-        ("faces_release", "Face map", {"image": "mcdm/face_2_skin.png"}),
-        ("faces_release", "Hair map", {"image": "mcdm/face_2_hair.png"}),
+        ("faces_release", "Face map", {"image": "mcdm_face_2_skin.png"}),
+        ("faces_release", "Hair map", {"image": "mcdm_face_2_hair.png"}),
         ("faces_release", "Caption", {"text": "a man with a beard"}),
-        ("faces_release", "Picture for the sketch", {"image": "mcdm/face_2.png"}),
+        ("faces_release", "Picture for the sketch", {"image": "mcdm_face_2.png"}),
     ],
 )
 def test_every_condition_has_a_say(server, name, title, inputs):

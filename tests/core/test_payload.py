@@ -13,8 +13,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 MOST = 60_000_000  # bytes, of which the experts are 53
 PARTS = {
-    "__init__.py", "LICENSE", "NOTICE.md", "README.md", "docs", "experts", "mcdm_core", "nodes", "pyproject.toml",
-    "requirements-train.txt", "requirements.txt", "web", "workflows",
+    "__init__.py", "LICENSE", "NOTICE.md", "README.md", "docs", "experts", "locales", "mcdm_core", "nodes",
+    "pyproject.toml", "requirements-train.txt", "requirements.txt", "subgraphs", "web", "workflows",
 }  # fmt: skip
 
 
@@ -62,7 +62,7 @@ def test_it_holds_what_runs_and_nothing_else(archive):
 
 
 def test_whole_packages_are_in_it(archive, tracked):
-    for part in ("nodes", "mcdm_core", "workflows", "web", "experts"):
+    for part in ("nodes", "mcdm_core", "workflows", "subgraphs", "locales", "web", "experts"):
         assert {name for name in tracked if name.startswith(f"{part}/")} <= archive.keys()
 
 

@@ -82,7 +82,8 @@ def validate(host, node, published):
             "MCDM_EncodeLowRes": "low resolution",
             "MCDM_EncodeInpaint": "inpainting",
         }[node_id]
-        return host.queue_checks.check_encoder("node", given)
+        fault = host.queue_checks.check_encoder("node", given)
+        return True if fault is None else fault.sentence
 
     yield ask
     host.queued_prompt.remember_prompt({})

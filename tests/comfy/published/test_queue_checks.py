@@ -13,7 +13,11 @@ from .given import LINK, TEXTS
         ("base.pt", "MCDM_EncodeText", {"text": TEXTS[0]}),
         ("model_latest.pt", "MCDM_EncodeText", {"text": TEXTS[0]}),
         ("64x64_diffusion.pt", "MCDM_EncodeClass", {"class_name": "tabby"}),
-        ("model_latest.pt", "MCDM_EncodeMap", {"map": "face", "with_text": True, "map_order": "hair, face"}),
+        (
+            "model_latest.pt",
+            "MCDM_EncodeMap",
+            {"map": "face", "image": LINK, "with_text": True, "map_order": "hair, face"},
+        ),
         ("upsample.pt", "MCDM_EncodeLowRes", {"image": LINK}),
         ("64_256_upsampler.pt", "MCDM_EncodeLowRes", {"image": LINK, "condition": LINK}),
         ("upsample_inpaint.pt", "MCDM_EncodeInpaint", {"image": LINK, "mask": LINK}),
@@ -37,6 +41,14 @@ def test_what_suits_the_expert_passes_at_post(validate, name, node_id, inputs):
 )
 def test_what_does_not_is_refused_at_post(validate, name, node_id, inputs, sentence):
     assert sentence in str(validate(name, node_id, **inputs))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"), [({}, "neither"), ({"image": LINK, "mask": LINK}, "both"), ({"mask": LINK}, "")]
+)
+def test_a_map_is_one_picture(validate, given, said):
+    answer = validate("model_latest.pt", "MCDM_EncodeMap", map="hair", **given)
+    assert f"Expected either an image or a mask and got {said}" in answer if said else answer is True
 
 
 def test_the_order_of_maps_and_text_are_the_face_networks_alone(validate, small_experts):
@@ -75,7 +87,7 @@ def test_an_upsampler_without_its_picture_is_refused_at_post(host, published, ch
     host.queued_prompt.remember_prompt({"prompt": {**prompt, **changes}})
     found = [host.queue_checks.check_encoder("small", "low resolution"), host.queue_checks.check_expert("expert")]
     host.queued_prompt.remember_prompt({})
-    refusals = [answer for answer in found if answer is not True]
+    refusals = [fault.sentence for fault in found if fault is not None]
     assert refusals == [] if sentence is None else sentence in refusals[0]
 
 
@@ -90,7 +102,7 @@ def test_conditions_wired_in_a_circle_are_left_to_comfyui(host, published):
         },
     }
     host.queued_prompt.remember_prompt({"prompt": prompt})
-    assert host.queue_checks.check_expert("expert") is True
+    assert host.queue_checks.check_expert("expert") is None
     host.queued_prompt.remember_prompt({})
 
 
@@ -113,8 +125,8 @@ def test_a_null_is_missed_at_post_only_where_it_is_needed(host, core, published,
     }
     host.queued_prompt.remember_prompt({"prompt": prompt})
     answers = [
-        host.queue_checks.check_chain("guider"),
-        host.queue_checks.check_chain("guider", core.product.own_null.OWN_NULL),
+        host.chain_checks.check_chain("guider"),
+        host.chain_checks.check_chain("guider", core.product.own_null.OWN_NULL),
     ]
     host.queued_prompt.remember_prompt({})
     assert ["Expected a null" in str(answer) for answer in answers] == [refused, refused]
@@ -128,4 +140,4 @@ def test_validation_runs_no_text_transformer(validate, core, monkeypatch):
 
 
 def test_a_linked_kind_of_map_is_left_to_the_run(validate):
-    assert validate("model_latest.pt", "MCDM_EncodeMap", map=LINK) is True
+    assert validate("model_latest.pt", "MCDM_EncodeMap", map=LINK, mask=LINK) is True

@@ -10,7 +10,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,7 +19,17 @@ import pytest
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[3]
-INSTALLED = ("__init__.py", "pyproject.toml", "nodes", "mcdm_core", "experts", "workflows", "web")
+INSTALLED = (
+    "__init__.py",
+    "pyproject.toml",
+    "nodes",
+    "mcdm_core",
+    "experts",
+    "workflows",
+    "web",
+    "subgraphs",
+    "locales",
+)
 START_SECONDS = 120
 RUN_SECONDS = 240
 
@@ -103,6 +113,26 @@ def started(comfyui: Path, folder: Path) -> Iterator[Server]:
     finally:
         process.terminate()
         process.wait(timeout=30)
+
+
+@contextmanager
+def started_with(comfyui: Path, folder: Path, files: Iterable[tuple[str, str]]) -> Iterator[Server]:
+    """As `started`, with small random files of these folders and names in place of downloads; needs the `pack`."""
+    from .downloads import write_checkpoint, write_lora
+    from .published_files import write_published
+
+    (folder / "input").mkdir()
+    files = sorted(files)
+    for seed, (kind, name) in enumerate(files):
+        if kind != "mcdm":
+            write = write_checkpoint if kind == "checkpoints" else write_lora
+            write(folder / "models" / kind / name, seed)
+    write_published(folder / "models" / "mcdm", [name for kind, name in files if kind == "mcdm"])
+    try:
+        with started(comfyui, folder) as running:
+            yield running
+    finally:
+        shutil.rmtree(folder / "models")  # pytest would keep several hundred megabytes
 
 
 def _install(target: Path) -> None:

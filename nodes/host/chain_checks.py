@@ -1,0 +1,181 @@
+"""What is refused at POST /prompt of chains of experts and of sweeps; masks are left to the run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ...mcdm_core.product.eq10 import EQ10
+from ...mcdm_core.product.planner import Planner
+from ...mcdm_core.product.rule import Rule
+from ...mcdm_core.product.share import NUMBERS, Share
+from ...mcdm_core.sampling.sweep import Sweep, Varied, parse_factors, parse_values, seeds_from
+from .queue_checks import known_numbers
+from .queued_prompt import chain_inputs, encoder_of, find_node, last_before_loader, linked_node, users_of
+from .validation import Fault
+
+_SWEEP = ("expert_index", "values", "vary", "guidance", "seed", "seeds")
+_SCHEDULERS = ("BasicScheduler", "MCDM_Sigmas")  # whose noise levels go from the highest to 0 at a denoise of 1
+
+
+def check_chain(node_id: str, rule: Rule = EQ10) -> Fault | None:
+    """Whether the experts wired to a guider or sampler can be combined.
+
+    Args:
+        node_id: The node's id in the prompt.
+        rule: How it combines them.
+
+    Returns:
+        What is wrong; None also where it cannot be known.
+    """
+    try:
+        _check_shares(_known_chain(node_id), rule)
+        _check_windows(node_id)
+    except ValueError as error:
+        return Fault("experts", str(error))
+    return None
+
+
+def check_sweep(node_id: str) -> Fault | None:
+    """As `check_chain`, for every cell of a sweep; and whether its grid can be read.
+
+    Returns:
+        What is wrong; None also where it cannot be known.
+    """
+    node = find_node(node_id) or {"inputs": {}}
+    try:
+        sweep = _read_sweep(node["inputs"])
+    except _UnreadableError as error:
+        return error.fault
+    if sweep is None:
+        return None
+    whole = chain_inputs(node) or []
+    try:
+        if whole:
+            sweep.check_expert(len(whole))
+    except ValueError as error:
+        return Fault("expert_index", str(error))
+    try:
+        chain = _known_chain(node_id)
+        for cell in sweep.cells() if chain else ():
+            if cell.seed == sweep.seeds[0]:  # seeds change no coefficients
+                _check_shares(sweep.at(chain, cell), EQ10)
+        _check_windows(node_id)
+    except ValueError as error:
+        return Fault("experts", str(error))
+    return None
+
+
+class _UnreadableError(ValueError):
+    def __init__(self, fault: Fault):
+        super().__init__(fault.sentence)
+        self.fault = fault
+
+
+def _read_sweep(inputs: dict) -> Sweep | None:
+    """The grid that a node's widgets describe; None where other nodes make some of them.
+
+    Raises:
+        _UnreadableError: If it cannot be read; with the input that is wrong.
+    """
+    if any(isinstance(inputs.get(name), (list, type(None))) for name in _SWEEP):
+        return None
+    read = {
+        "values": _read("values", parse_values, inputs["values"]),
+        "factors": _read("guidance", parse_factors, inputs["guidance"]),
+        "seeds": _read("seeds", seeds_from, inputs["seed"], inputs["seeds"]),
+        "varied": _read("vary", Varied, inputs["vary"]),
+    }
+    # What remains to be wrong is the number of columns, which is mostly the seeds'.
+    return _read("seeds", lambda: Sweep(inputs["expert_index"] - 1, **read))
+
+
+def _read(name: str, reader: Callable[..., Any], *given: Any) -> Any:
+    try:
+        return reader(*given)
+    except ValueError as error:
+        raise _UnreadableError(Fault(name, str(error))) from error
+
+
+@dataclass(frozen=True)
+class _QueuedExpert(Share):
+    """What a prompt says of an expert.
+
+    Attributes:
+        place: In the chain, from 1.
+        has_null: False where it certainly has none.
+    """
+
+    place: int
+    has_null: bool
+
+    @property
+    def label(self) -> str:
+        """Its place in the chain."""
+        return f"expert {self.place}"
+
+
+def _check_shares(chain: Sequence[_QueuedExpert], rule: Rule) -> None:
+    """Refuse experts that act everywhere and all the time and cannot be combined."""
+    if chain:
+        have_null = [expert.has_null for expert in chain]
+        planner = Planner(chain, rule, have_null=have_null, give_null="connect its null")
+        planner.plan(tuple(range(len(chain))))
+
+
+def _check_windows(node_id: str) -> None:
+    """Refuse windows that leave a gap, where the whole way from noise to picture is certainly sampled."""
+    node = find_node(node_id)
+    chain = (chain_inputs(node) if node else None) or []
+    windows = [(inputs.get("start"), inputs.get("end")) for inputs in chain]
+    known = [(a, b) for a, b in windows if isinstance(a, (int, float)) and isinstance(b, (int, float))]
+    if node is None or not windows or len(known) < len(windows) or not _samples_all(node_id, node):
+        return
+    reached = 0.0
+    for start, end in [*sorted(known), (1.0, 1.0)]:
+        if start > reached:
+            raise ValueError(
+                f"Expected an active expert throughout the sampling and got none from {reached:g} to {start:g} of it; "
+                "widen start and end of an expert so that the windows leave no gap."
+            )
+        reached = max(reached, end)
+
+
+def _samples_all(node_id: str, node: dict) -> bool:
+    """Whether a sampler, or one that a guider is wired to, certainly goes from the highest noise level to 0."""
+    if "denoise" in node["inputs"]:
+        return node["inputs"]["denoise"] == 1
+    samplers = [node, *users_of(node_id, "guider")]
+    schedulers = [linked_node(sampler, "sigmas") for sampler in samplers]
+    return any(
+        scheduler is not None and scheduler.get("class_type") in _SCHEDULERS and scheduler["inputs"].get("denoise") == 1
+        for scheduler in schedulers
+    )
+
+
+def _known_chain(node_id: str) -> list[_QueuedExpert]:
+    """All experts of the chain wired to a node; none if some cannot be known, or act only in part.
+
+    Raises:
+        ValueError: If a number cannot be used.
+    """
+    node = find_node(node_id)
+    chain = (chain_inputs(node) if node else None) or []
+    numbers = [known_numbers(inputs) for inputs in chain]
+    known = all(len(of) == len(NUMBERS) for of in numbers)
+    partial = any("mask" in inputs or inputs.get("start") != 0 or inputs.get("end") != 1 for inputs in chain)
+    if partial or not known:
+        return []
+    experts = enumerate(zip(chain, numbers, strict=True), start=1)
+    return [_QueuedExpert(place, not _lacks_null(inputs), **of) for place, (inputs, of) in experts]
+
+
+def _lacks_null(expert: dict) -> bool:
+    """Whether an expert certainly lacks a null: an unconditional one needs none, and of some nothing is known."""
+    if "null" in expert:
+        return False
+    owner = last_before_loader({"inputs": expert})
+    source = linked_node(owner, "model") or {}
+    encoder = encoder_of(owner, "model")
+    return source.get("class_type") == "CheckpointLoaderSimple" or (encoder is not None and encoder.kind != "none")

@@ -1,0 +1,71 @@
+"""`validate_inputs` of nodes that mark the one input that is wrong.
+
+ComfyUI calls a node's `validate_inputs` with the inputs that its signature names, and marks every one of them where it
+refuses; it reads the signature anew for each node. So the signature names the input that is at fault in the prompt
+being validated, and none where nothing is. ComfyUI's own checks of ranges and choices then apply to all others.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from .queued_prompt import find_node, nodes_of
+
+
+class Fault(NamedTuple):
+    """What is wrong with a node of a prompt.
+
+    Attributes:
+        input: The input that it is wrong with, connected or not.
+        sentence: For the user.
+    """
+
+    input: str
+    sentence: str
+
+
+def fault_of(name: str, trial: Callable[[], object]) -> Fault | None:
+    """What is wrong with an input, if a trial of it raises ValueError."""
+    try:
+        trial()
+    except ValueError as error:
+        return Fault(name, str(error))
+    return None
+
+
+Check = Callable[[str], "Fault | None"]
+"""From a node's id in the prompt to what is wrong with it; None also where it cannot be known."""
+
+
+class Validation:
+    """To be wrapped in `classmethod` as a node's `validate_inputs`; the node needs the hidden unique_id.
+
+    Args:
+        node_id: Of the node's schema.
+        required: An input that every such node in a prompt has; marked where the one at fault isn't connected.
+        check: Finds what is wrong.
+    """
+
+    def __init__(self, node_id: str, required: str, check: Check):
+        self._node_id = node_id
+        self._required = required
+        self._check = check
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """The class, and the inputs to be marked: several only where several such nodes are wrong in other ways."""
+        names = dict.fromkeys(["cls", *self._marked()])
+        return inspect.Signature([inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names])
+
+    def __call__(self, cls: Any, **inputs: Any) -> bool | str:
+        """True, or the sentence for the user."""
+        unique_id = cls.hidden.unique_id
+        fault = self._check(unique_id) if find_node(unique_id) is not None else None
+        return True if fault is None else fault.sentence
+
+    def _marked(self) -> Iterator[str]:
+        for unique_id, node in nodes_of(self._node_id):
+            if fault := self._check(unique_id):
+                yield fault.input if fault.input in node["inputs"] else self._required

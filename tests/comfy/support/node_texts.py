@@ -1,0 +1,20 @@
+"""What the page shows of the nodes, as a language file of ComfyUI has it (`locales/<language>/nodeDefs.json`)."""
+
+from typing import Any
+
+
+def node_texts(classes: dict[str, type]) -> dict[str, Any]:
+    """Names, descriptions and tooltips of nodes by their ids."""
+    return {node_id: _texts(cls.GET_SCHEMA()) for node_id, cls in classes.items()}
+
+
+def _texts(schema: Any) -> dict[str, Any]:
+    return {
+        "display_name": schema.display_name,
+        "description": schema.description,
+        "inputs": {value.id: {"name": value.id, "tooltip": value.tooltip} for value in schema.inputs},
+        "outputs": {
+            str(place): {"name": value.display_name, "tooltip": value.tooltip}
+            for place, value in enumerate(schema.outputs)
+        },
+    }

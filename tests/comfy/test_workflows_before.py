@@ -1,0 +1,60 @@
+"""Workflows that were shipped earlier still run unchanged, as saved by the page and over HTTP.
+
+`data/workflows_before` holds those shipped until the example pictures moved to the root of ComfyUI's input folder.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from .support.comfyui_server import started_with
+from .support.pages import page_prompt
+
+BEFORE = Path(__file__).parent / "data" / "workflows_before"
+NAMES = sorted(path.stem for path in BEFORE.glob("*.json"))
+FILES = {"ckpt_name": "checkpoints", "lora_name": "loras", "expert_name": "mcdm"}
+FARL = "FaRL-Base-Patch16-LAIONFace20M-ep64.pth"  # which the face network looks for beside itself
+FEW = {"steps": 1, "spacing": "1"}
+
+
+def read(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def prompt(name: str) -> dict:
+    nodes = read(BEFORE / "api" / f"{name}.json").items()
+    return {key: {"class_type": node["class_type"], "inputs": node["inputs"]} for key, node in nodes}
+
+
+def loaded_files() -> set[tuple[str, str]]:
+    inputs = [node["inputs"] for name in NAMES for node in prompt(name).values()]
+    return {(FILES[key], of[key]) for of in inputs for key in of.keys() & FILES.keys()} | {("mcdm", FARL)}
+
+
+@pytest.fixture(scope="module")
+def server(comfyui, pack, tmp_path_factory):
+    with started_with(comfyui, tmp_path_factory.mktemp("before"), loaded_files()) as running:
+        yield running
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_page_reads_it_as_it_was_meant(server, name):
+    info = server.get("/object_info")
+    queued, meant = page_prompt(read(BEFORE / f"{name}.json"), info), prompt(name)
+    assert queued.keys() == meant.keys()
+    for key, node in meant.items():
+        added = queued[key]["inputs"].keys() - node["inputs"].keys()
+        assert {name: value for name, value in queued[key]["inputs"].items() if name not in added} == node["inputs"]
+        assert added <= info[node["class_type"]]["input"].get("optional", {}).keys()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_runs(server, name):
+    short = prompt(name)
+    for node in short.values():
+        node["inputs"] |= {key: value for key, value in FEW.items() if key in node["inputs"]}
+        if node["class_type"] == "EmptyLatentImage":
+            node["inputs"] |= {"width": 64, "height": 64}
+    saved = sum(node["class_type"] == "SaveImage" for node in short.values())
+    assert len(server.pictures(short)) == saved

@@ -1,0 +1,190 @@
+"""How the shipped workflows look as the page opens them, measured in their files: 1920 × 1080 pixels, nothing moved."""
+
+import json
+import re
+from collections import Counter
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMES = sorted(path.stem for path in (ROOT / "workflows").glob("*.json"))
+NOTES = {"Note", "MarkdownNote"}
+TITLE = 30  # pixels of a node's title, above its position
+FREE = (62, 92, 1916, 1015)  # left, top, right and bottom of what side bar, tabs, Run bar and zoom bar leave
+MINIMAP = (1655, 815, 1916, 1022)
+
+# Pixels below the title that a node needs, the largest found in the frontends 1.27.10, 1.49.6 and 1.58.1, classic and
+# Nodes 2.0; with a preview of a picture where the node shows one.
+PICTURE = 250
+LEAST = {
+    "BasicScheduler": 118,
+    "CLIPTextEncode": 102,
+    "CheckpointLoaderSimple": 102,
+    "EmptyLatentImage": 118,
+    "FeatherMask": 146,
+    "ImageScaleBy": 90,
+    "InvertMask": 34,
+    "KSamplerSelect": 62,
+    "LoadImage": 350,
+    "LoraLoader": 138,
+    "MCDM_EmptyLatent": 86,
+    "MCDM_EncodeClass": 138,
+    "MCDM_EncodeLowRes": 118,
+    "MCDM_EncodeMap": 170,
+    "MCDM_EncodeSketch": 150,
+    "MCDM_EncodeText": 146,
+    "MCDM_Expert": 210,
+    "MCDM_Guider": 58,
+    "MCDM_KSampler": 218 + PICTURE,
+    "MCDM_LoadExpert": 126,
+    "MCDM_OwnNullGuider": 58,
+    "MCDM_RandomNoise": 114,
+    "MCDM_ReliabilitySweep": 394 + 180,
+    "MCDM_SamplerDDIM": 86,
+    "MCDM_Sigmas": 122,
+    "MarkdownNote": 200,
+    "MaskComposite": 138,
+    "MaskPreview": 34 + PICTURE,
+    "PreviewImage": 34 + PICTURE,
+    "RandomNoise": 82,
+    "SamplerCustomAdvanced": 114 + PICTURE,
+    "SaveImage": 70 + PICTURE,
+    "SolidMask": 118,
+    "VAEDecode": 54,
+}
+# Nodes 2.0 hang a button for the advanced inputs below these, and enlarge them when it is pressed.
+UNFOLDED = {"MCDM_EncodeClass": 170, "MCDM_EncodeMap": 202, "MCDM_EncodeSketch": 182, "MCDM_Expert": 250}
+BUTTON = 35
+
+DARKEST_TEXT = "#8A8A8A"  # of a note, among the frontends
+CORE_COLORS = [
+    *("#FFD500", "#FF6E6E", "#FFA931", "#FF9CF9", "#64B5F6", "#81C784"),
+    *("#B39DDB", "#B0B0B0", "#66FFFF", "#ECB4B4", "#CDFFCD", "#99AA99"),
+]
+LINKS = re.search(r"LINK_COLORS = \{(.*)\}", (ROOT / "web" / "mcdm.js").read_text(encoding="utf-8"))
+
+
+def page(name: str) -> dict:
+    return json.loads((ROOT / "workflows" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def box(node: dict) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom in the graph, as large as the node may become."""
+    (x, y), (width, height) = node["pos"], node["size"]
+    unfolded = UNFOLDED.get(node["type"])
+    room = height if unfolded is None else max(height, unfolded) + BUTTON
+    return x, y - TITLE, x + width, y + room
+
+
+def on_screen(graph: dict, node: dict) -> tuple[float, ...]:
+    view = graph["extra"]["ds"]
+    return tuple((value + view["offset"][place % 2]) * view["scale"] for place, value in enumerate(box(node)))
+
+
+def overlap(first: tuple, second: tuple) -> bool:
+    return all(first[side] < second[side + 2] and second[side] < first[side + 2] for side in (0, 1))
+
+
+def luminance(color: str) -> float:
+    """Relative luminance of WCAG 2."""
+    digits = color.removeprefix("#")
+    digits = digits if len(digits) == 6 else "".join(digit * 2 for digit in digits)
+    channels = [int(digits[place : place + 2], 16) / 255 for place in (0, 2, 4)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return sum(weight * value for weight, value in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def contrast(first: str, second: str) -> float:
+    lighter, darker = sorted((luminance(first), luminance(second)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def test_the_contrast_of_black_and_white_is_21():
+    assert contrast("#000", "#FFFFFF") == pytest.approx(21)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_text_is_drawn_at_the_zoom_it_opens_with(name):
+    assert page(name)["extra"]["ds"]["scale"] >= 0.6  # below, the classic rendering draws none
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_node_grows_when_it_is_drawn(name):
+    for node in page(name)["nodes"]:
+        assert node["size"][1] >= LEAST[node["type"]], node["type"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_node_lies_over_another(name):
+    boxes = [(node["id"], box(node)) for node in page(name)["nodes"]]
+    assert not [(a, b) for (a, first), (b, second) in combinations(boxes, 2) if overlap(first, second)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_lies_under_the_bars_and_the_map(name):
+    graph = page(name)
+    for node in graph["nodes"]:
+        seen = on_screen(graph, node)
+        assert all(seen[side] >= FREE[side] and seen[side + 2] <= FREE[side + 2] for side in (0, 1)), (node["id"], seen)
+        assert not overlap(seen, MINIMAP), (node["id"], seen)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_group_holds_the_nodes_that_it_touches(name):
+    graph = page(name)
+    for group in graph["groups"]:
+        x, y, width, height = group["bounding"]
+        for node in graph["nodes"]:
+            left, top, right, bottom = box(node)
+            if overlap((x, y, x + width, y + height), (left, top, right, bottom)):
+                inside = x <= left and y <= top and right <= x + width and bottom <= y + height
+                assert inside, (group["title"], node["id"])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_note_is_short_and_can_be_read(name):
+    (note,) = [node for node in page(name)["nodes"] if node["type"] in NOTES]
+    words = re.sub(r"\(https?:[^)]*\)", "", note["widgets_values"][0]).split()
+    assert len(words) <= 130
+    assert contrast(DARKEST_TEXT, note["bgcolor"]) >= 4.5
+    assert contrast("#FFF", note["bgcolor"]) >= 4.5
+
+
+def test_links_of_experts_have_a_colour_of_their_own():
+    """Not close to those of ComfyUI's types in its dark palette."""
+    colors = dict(re.findall(r'(MCDM_\w+): "(#\w{6})"', LINKS.group(1)))
+    assert colors.keys() == {"MCDM_EXPERTS", "MCDM_ENCODER"}
+    for color in colors.values():
+        others = [*CORE_COLORS, *(set(colors.values()) - {color})]
+        assert min(_distance(color, other) for other in others) > 60
+
+
+def _distance(first: str, second: str) -> float:
+    pairs = [(int(first[place : place + 2], 16), int(second[place : place + 2], 16)) for place in (1, 3, 5)]
+    return sum((a - b) ** 2 for a, b in pairs) ** 0.5
+
+
+def test_no_two_pictures_are_saved_under_one_name():
+    saved = [node["widgets_values"][0] for name in NAMES for node in page(name)["nodes"] if node["type"] == "SaveImage"]
+    assert len(saved) >= len(NAMES)
+    assert not [prefix for prefix, times in Counter(saved).items() if times > 1]
+
+
+SHIPPED = {path.name for path in (ROOT / "experts").glob("*.safetensors")}
+FOLDERS = {"CheckpointLoaderSimple": "checkpoints", "LoraLoader": "loras", "MCDM_LoadExpert": "mcdm"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_loaders_of_files_that_may_be_missing_say_where_they_come_from(name):
+    for node in page(name)["nodes"]:
+        if (folder := FOLDERS.get(node["type"])) is None or node["widgets_values"][0] in SHIPPED:
+            assert "models" not in node["properties"]
+            continue
+        models = node["properties"]["models"]
+        assert node["widgets_values"][0] in {model["name"] for model in models}
+        for model in models:
+            assert model.keys() == {"name", "url", "directory"}
+            assert model["url"].startswith("https://")
+            assert model["directory"] == folder
