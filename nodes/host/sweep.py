@@ -125,4 +125,4 @@ def _save(grids: list[Image.Image], done: int, total: int) -> None:
     for number, grid in enumerate(grids, start=counter):
         path = Path(folder) / f"{name}_{number:05}_.png"
         grid.save(path)
-        logger.info("Cancelled after %d of %d cells; %s has them.", done, total, path)
+        logger.warning("Cancelled after %d of %d cells; %s has them.", done, total, path)

@@ -41,7 +41,7 @@ LEAST = {
     "MCDM_LoadExpert": 126,
     "MCDM_OwnNullGuider": 58,
     "MCDM_RandomNoise": 114,
-    "MCDM_ReliabilitySweep": 394 + 180,
+    "MCDM_ReliabilitySweep": 394 + PICTURE,
     "MCDM_SamplerDDIM": 86,
     "MCDM_Sigmas": 122,
     "MarkdownNote": 200,
