@@ -151,7 +151,9 @@ class Guider(io.ComfyNode):
             node_id="MCDM_Guider",
             display_name="Product Guider",
             category="mcdm/product",
-            **found_by(_COMBINING, "CFG guider, dual model"),
+            **found_by(
+                "composable, AND, unite, ensemble, mixture of experts, product of experts, CFG guider, dual model"
+            ),
             description=(
                 "Combines chained experts into one guidance for SamplerCustomAdvanced, with any sampler and sigmas. "
                 f"{_RULE}"
@@ -179,7 +181,7 @@ class OwnNullGuider(io.ComfyNode):
             node_id="MCDM_OwnNullGuider",
             display_name="Own-Null Guider",
             category="mcdm/product",
-            **found_by(_COMBINING, "composable diffusion, MixMod"),
+            **found_by("composable diffusion, composable, AND, MixMod, CFG guider"),
             description=(
                 "Combines chained experts by composable diffusion (AND; Liu et al. 2022), across models: each "
                 "condition is measured against its own expert's null (negative), unlike in the paper's Eq. 10. ε = Σ "
