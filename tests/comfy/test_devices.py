@@ -3,7 +3,6 @@
 The CPU stands for two devices, under both of its names; ComfyUI tells devices by name.
 """
 
-import gc
 import threading
 from collections import Counter
 from dataclasses import replace
@@ -12,7 +11,7 @@ import pytest
 import torch
 
 from .support.core_samplers import cancelled_at
-from .support.leaks import state_of
+from .support.leaks import Living, state_of
 
 DEVICES = [torch.device("cpu"), torch.device("cpu", 0)]
 
@@ -188,6 +187,5 @@ def test_runs_leave_no_tensor_behind(bare, split, guider_of, run):
     for count in range(12):
         run(guider)
         if count in (2, 11):
-            gc.collect()
-            found.append(sum(isinstance(thing, torch.Tensor) for thing in gc.get_objects()))
+            found.append(Living.now().tensors)
     assert found[0] == found[1]

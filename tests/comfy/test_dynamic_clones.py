@@ -1,12 +1,12 @@
 """MODELs of one network with dynamic VRAM: each gives its own answer, and none of them is loaded in another's place."""
 
-import gc
 import logging
 
 import pytest
 import torch
 
 from .support.core_samplers import cancelled_at
+from .support.leaks import Living
 
 STEPS = 3
 pytestmark = pytest.mark.usefixtures("dynamic_vram")
@@ -280,15 +280,11 @@ def test_50_runs_leave_nothing_growing(models, guider_of, sampled, dynamic_vram)
     def used_after(runs):
         for _ in range(runs):
             assert torch.equal(sampled(None, 1, guider=guider), first)
-        gc.collect()
-        objects = gc.get_objects()
-        storages = [thing.untyped_storage() for thing in objects if issubclass(type(thing), torch.Tensor)]
-        sizes = {storage.data_ptr(): storage.nbytes() for storage in storages}
-        return sum(sizes.values()), len(objects), dynamic_vram.used
+        return Living.now(), dynamic_vram.used
 
     used_after(5)  # the first count makes some objects itself
-    tensors, objects, pages = used_after(5)
-    tensors_later, objects_later, pages_later = used_after(40)
-    assert tensors_later == tensors
-    assert objects_later - objects < 40  # not one more for each run
+    living, pages = used_after(5)
+    later, pages_later = used_after(40)
+    assert later.nbytes == living.nbytes
+    assert later.objects - living.objects < 40  # not one more for each run
     assert pages_later == pages

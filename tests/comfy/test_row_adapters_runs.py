@@ -1,10 +1,11 @@
 """Runs of MODELs that differ in adapters alone: their calls, when they don't share one, and what they leave behind."""
 
-import gc
 from types import SimpleNamespace
 
 import pytest
 import torch
+
+from .support.leaks import Living
 
 AGREEMENT = 1e-4  # of the latent's scale
 STEPS = 4
@@ -379,15 +380,11 @@ def test_fifty_runs_leave_nothing(network, guider_of):
     plain = network("eps", 50)
     guider = guider_of([plain, *with_loras(plain, 1)])
 
-    def living():
-        gc.collect()
-        return sum(1 for thing in gc.get_objects() if issubclass(type(thing), torch.Tensor))
-
     first = sampled(guider, steps=2)
     sampled(guider, steps=2)
-    before = living()
+    before = Living.now().tensors
     for _ in range(50):
         result = sampled(guider, steps=2)
     assert torch.equal(result, first)
     del result
-    assert living() <= before
+    assert Living.now().tensors <= before

@@ -1,12 +1,13 @@
 """What nodes put around a run, on any expert: core's EasyCache skips the steps that it skips in core alone."""
 
-import gc
 import logging
 import re
 from dataclasses import replace
 
 import pytest
 import torch
+
+from .support.leaks import Living
 
 STEPS = 8
 
@@ -172,15 +173,11 @@ def test_easycache_matters(bare, cached, by_core):
 def test_runs_leave_no_tensor_behind(bare, cached, product_of):
     experts = [cached(bare(0)), cached(bare(1))]
 
-    def tensors():
-        gc.collect()
-        return sum(isinstance(thing, torch.Tensor) for thing in gc.get_objects())
-
     found = []
     for run in range(50):
         product_of(experts)
         if run in (2, 49):
-            found.append(tensors())
+            found.append(Living.now().tensors)
     assert found[0] == found[1]
     for expert in experts:
         holder = expert.model.model_options["transformer_options"]["easycache"]

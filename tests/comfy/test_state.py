@@ -1,6 +1,5 @@
 """Loading, memory, and what a run leaves behind."""
 
-import gc
 import logging
 
 import psutil
@@ -9,7 +8,7 @@ import torch
 
 from .support.attachments import hooked, hooks_like_a_lora, with_lora
 from .support.core_samplers import cancelled_at, core_ksampler
-from .support.leaks import state_of
+from .support.leaks import Living, state_of
 
 
 def test_all_experts_are_loaded_in_one_call(load, chain, guide, loads):
@@ -150,15 +149,6 @@ def test_a_cached_guider_gives_the_same_50_times(load, chain, node, guide):
     assert all(torch.equal(guide(None, guider=guider, sigmas=(3.0, 0.0)), first) for _ in range(49))
 
 
-def memory_in_use():
-    """Bytes of the tensors alive, the number of objects, and the bytes of the process."""
-    gc.collect()
-    objects = gc.get_objects()
-    storages = [thing.untyped_storage() for thing in objects if issubclass(type(thing), torch.Tensor)]
-    tensors = {storage.data_ptr(): storage.nbytes() for storage in storages}
-    return sum(tensors.values()), len(objects), psutil.Process().memory_info().rss
-
-
 def test_memory_after_200_runs_is_that_after_10(load, chain, node, guide):
     """Of clones, of which one has hooks, and of a second network."""
     hair = load("hair")
@@ -168,12 +158,12 @@ def test_memory_after_200_runs_is_that_after_10(load, chain, node, guide):
     def used_after(runs):
         for _ in range(runs):
             guide(guider=guider, sigmas=(3.0, 0.0), disable_pbar=True)
-        return memory_in_use()
+        return Living.now(), psutil.Process().memory_info().rss
 
-    tensors, objects, process = used_after(10)
-    tensors_later, objects_later, process_later = used_after(190)
-    assert tensors_later == tensors
-    assert objects_later - objects < 190  # not one more for each run
+    living, process = used_after(10)
+    later, process_later = used_after(190)
+    assert later.nbytes == living.nbytes
+    assert later.objects - living.objects < 190  # not one more for each run
     assert process_later == pytest.approx(process, rel=0.01)
 
 

@@ -1,4 +1,9 @@
-"""What a run could leave behind in MODELs and in the networks they share."""
+"""What a run could leave behind: in MODELs, in the networks they share, and in memory."""
+
+import gc
+from typing import NamedTuple
+
+import torch
 
 RENEWED = ("patches_uuid", "current_weight_patches_uuid")  # by ComfyUI, whenever it registers hooks
 
@@ -27,3 +32,27 @@ def _copy(value):
     if isinstance(value, (list, tuple)):
         return [_copy(entry) for entry in value]
     return set(value) if isinstance(value, set) else value
+
+
+class Living(NamedTuple):
+    """What is alive once the garbage is gone.
+
+    Attributes:
+        tensors: How many tensors.
+        nbytes: Of their storages.
+        objects: How many objects of any kind.
+    """
+
+    tensors: int
+    nbytes: int
+    objects: int
+
+    @classmethod
+    def now(cls):
+        gc.collect()
+        objects = gc.get_objects()
+        tensors = [thing for thing in objects if issubclass(type(thing), torch.Tensor)]
+        storages = [tensor.untyped_storage() for tensor in tensors]
+        # Not by their addresses, which the compiler's fake tensors don't have.
+        sizes = {storage._cdata: storage.nbytes() for storage in storages}
+        return cls(len(tensors), sum(sizes.values()), len(objects))
