@@ -12,8 +12,10 @@ ROOT = Path(__file__).resolve().parents[2]
 NAMES = sorted(path.stem for path in (ROOT / "workflows").glob("*.json"))
 NOTES = {"Note", "MarkdownNote"}
 TITLE = 30  # pixels of a node's title, above its position
-FREE = (62, 92, 1916, 1015)  # left, top, right and bottom of what side bar, tabs, Run bar and zoom bar leave
-MINIMAP = (1655, 815, 1916, 1022)
+# Pixels of the canvas that side bar, tabs, Run bar and zoom bar leave, and those under the map: the least and the most
+# of the frontends, of which 1.27.10 has a canvas that begins beside its bars.
+FREE = (62, 92, 1850, 1010)  # left, top, right, bottom
+MINIMAP = (1560, 735, 1916, 1022)
 
 # Pixels below the title that a node needs, the largest found in the frontends 1.27.10, 1.49.6 and 1.58.1, classic and
 # Nodes 2.0; with a preview of a picture where the node shows one.
