@@ -124,9 +124,9 @@ def networks(guiders: Guiders, plan: Plan) -> Iterator[Result]:
     copied, cloned, shared = ([each[name].step for each in rounds] for name in ("copies", "clones", "plain"))
     yield _compare("2 experts / their network calls", "ratio", ratio, copied, [each["calls"] for each in rounds])
     yield _compare("LoRA-clone pair / copied-file pair", "ratio", ratio, cloned, copied)
+    runs = ([_whole(each[name]) for each in rounds] for name in ("clones", "copies"))
+    yield _compare(f"the same, a run of {RUN} steps with all that it does once", "ratio", ratio, *runs)
     yield _compare("LoRA-clone pair / as many rows of its plain network", "ratio", ratio, cloned, shared)
-    copied, cloned = ([_whole(each[name]) for each in rounds] for name in ("copies", "clones"))
-    yield _compare(f"the same, a run of {RUN} steps with all that it does once", "ratio", ratio, cloned, copied)
     yield _memory(guiders.product([first, first]), pair_of_clones, clones[1])
 
 

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import comfy.ops
 import comfy.utils
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import CallbacksMP
-from torch import nn
 
-from .differences import same_but_for_patches
+from .controlnets import controlnets, takes_weights
+from .device_copies import copies_of
+from .differences import replaced_layers, same_but_for_patches
 from .expert_chain import ExpertInput, Experts
 from .low_rank import LowRank
 from .patched_pass import Patch, PatchedPass
 from .prepared import has_hooks, same_options
-from .refusals import controlnets, takes_weights
 
 Addition = LowRank | PatchedPass
 Patches = dict[str, list[Patch]]
@@ -70,13 +69,9 @@ def _is_fit(model: ModelPatcher) -> bool:
         or model.weight_wrapper_patches
         or any(model.injections.values())
         or model.get_all_callbacks(CallbacksMP.ON_LOAD)
-        or "multigpu" in model.additional_models
-        or any(_has_weights(value) for value in model.object_patches.values())
+        or copies_of(model)
+        or replaced_layers(model)
     )
-
-
-def _has_weights(value: Any) -> bool:
-    return isinstance(value, nn.Module) and next(value.parameters(), None) is not None
 
 
 def _differ_in_patches(first: ModelPatcher, second: ModelPatcher) -> bool:

@@ -1,10 +1,14 @@
-"""MODELs that share one network, a checkpoint with and without a LoRA, say: each is given its own weights in turn."""
+"""MODELs that share one network, a checkpoint with and without a LoRA, say: it answers as each of them in turn.
+
+MODELs that differ in adapters alone add them to their own rows; of others the weights that differ are exchanged.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import TypeVar
 
 from comfy.model_patcher import ModelPatcher
 
@@ -13,13 +17,15 @@ from .cores import is_dynamic
 from .differences import differ_in_weights_only, memory_of_clones, same_objects, same_weights, why_loaded
 from .exchange_classic import ClassicExchange
 from .exchange_dynamic import DynamicExchange
-from .row_adapters import RowAdapters
+from .row_adapters import RowAdapters, RowsUnknownError
 
 logger = logging.getLogger(__name__)
 
+Answer = TypeVar("Answer")
+
 
 class SharedWeights:
-    """Switches networks between the MODELs cloned from them.
+    """Lets networks answer as the MODELs cloned from them.
 
     Args:
         names: The MODELs of a run, with what messages call the experts on each. Of the MODELs of a network the first
@@ -83,12 +89,25 @@ class SharedWeights:
                 adapters.pause()
         patcher.model.current_patcher = patcher
 
+    def ask_layers(self, patcher: ModelPatcher, ask: Callable[[], Answer]) -> Answer:
+        """What a function gives that may ask some of a MODEL's layers, outside its passes."""
+        self.activate(patcher)
+        adapters = self.adapters(patcher)
+        if adapters is not None:
+            try:
+                with adapters.outside_passes():
+                    return ask()
+            except RowsUnknownError:  # by now its weights are exchanged
+                self.activate(patcher)
+        return ask()
+
     def restore(self) -> None:
         """Leave every network as it was loaded; loads nothing, so that it can follow any failure."""
-        for adapters in self._adapters:
-            adapters.remove()
-        for network in self._networks.values():
-            network.restore()
+        with ExitStack() as stack:  # in which one failure keeps nothing else from being restored
+            for network in self._networks.values():
+                stack.callback(network.restore)
+            for adapters in self._adapters:
+                stack.callback(adapters.remove)
 
     def _bearer(self, patcher: ModelPatcher) -> ModelPatcher:
         """The MODEL whose weights the network needs to answer as this one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -66,3 +67,11 @@ def fetched(layer: nn.Module, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         yield weight, bias
     finally:
         comfy.ops.uncast_bias_weight(layer, weight, bias, stream)  # else their page could never be taken away
+
+
+def drop_prefetched() -> None:
+    """Give back what newer ComfyUI has fetched ahead for a pass that ends early: its pages are pinned until then."""
+    if importlib.util.find_spec("comfy.model_prefetch") is not None:
+        import comfy.model_prefetch
+
+        comfy.model_prefetch.cleanup_prefetch_queues()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import comfy.sampler_helpers
 from comfy.model_patcher import ModelPatcher
 
 from .cores import is_dynamic
 from .expert_chain import ExpertInput, Experts
+from .prepared import has_hooks
 
 
 def delegate_hooked(experts: Experts) -> Experts:
@@ -20,7 +20,7 @@ def delegate_hooked(experts: Experts) -> Experts:
     Raises:
         ValueError: If ComfyUI cannot load a MODEL a second time.
     """
-    hooked = {expert.model: expert for expert in reversed(experts) if is_dynamic(expert.model) and _has_hooks(expert)}
+    hooked = {expert.model: expert for expert in reversed(experts) if is_dynamic(expert.model) and has_hooks(expert)}
     delegates: dict[ModelPatcher, ModelPatcher] = {}
     for expert in experts:
         if expert.model in hooked and expert.model not in delegates:
@@ -40,7 +40,3 @@ def _delegate(expert: ExpertInput, sibling: ModelPatcher | None) -> ModelPatcher
             "start ComfyUI with --disable-dynamic-vram."
         )
     return patcher.get_non_dynamic_delegate()
-
-
-def _has_hooks(expert: ExpertInput) -> bool:
-    return any(comfy.sampler_helpers.cond_has_hooks(given) for given in (expert.condition, expert.null) if given)

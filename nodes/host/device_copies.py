@@ -41,14 +41,19 @@ class CopiesAtWork:
     """
 
     def __init__(self, patcher: ModelPatcher, model_options: dict[str, Any]):
+        self._patcher = patcher
+        self._options = model_options
         self._copies = copies_of(patcher)
         self._pool: Any = None
+
+    def start(self) -> None:
+        """Announce the run to the copies; `close` follows whether or not it succeeds."""
         if self._copies:
             import comfy.multigpu  # not in older ComfyUI, where no MODEL has copies
 
-            comfy.sampler_helpers.prepare_model_patcher_multigpu_clones(patcher, self._copies, model_options)
-            devices = [patcher.load_device, *(copy.load_device for copy in self._copies)]
-            self._pool = model_options[_POOL] = comfy.multigpu.MultiGPUThreadPool(devices)
+            comfy.sampler_helpers.prepare_model_patcher_multigpu_clones(self._patcher, self._copies, self._options)
+            devices = [self._patcher.load_device, *(copy.load_device for copy in self._copies)]
+            self._pool = self._options[_POOL] = comfy.multigpu.MultiGPUThreadPool(devices)
             for copy in self._copies:
                 copy.pre_run()
 

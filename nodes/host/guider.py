@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import comfy.patcher_extension
@@ -36,7 +37,7 @@ class Run:
     """State of one run that CFGGuider does not keep, which knows the reference expert alone.
 
     Attributes:
-        weights: Switches between MODELs of one network.
+        weights: Lets networks answer as each of the MODELs that share them.
         others: The other MODELs, prepared.
         planner: Made when the run's noise levels are known.
         shapes: Shapes of what the latent holds, one for most; made with the planner.
@@ -210,11 +211,12 @@ class ProductGuider(comfy.samplers.CFGGuider):
         conds: dict[ModelPatcher, Conds] = {other.patcher: other.conds for other in self.run.others}
         conds[self.model_patcher] = self.conds
         for index, expert in enumerate(self.experts[1:], start=1):
-            self.run.weights.activate(expert.model)  # a clone may have a schedule of its own
             own = _of_expert(conds[expert.model], index)
             if "latent_shapes" in settings:
                 expert.model.model.latent_shapes = settings["latent_shapes"]  # CFGGuider tells the reference's
-            self.run.processed.append(process(expert.model, own, noise, latent_image, **settings))
+            process_own = partial(process, expert.model, own, noise, latent_image, **settings)
+            # As that MODEL: a clone may have a schedule of its own, and a family may ask layers for its conditioning.
+            self.run.processed.append(self.run.weights.ask_layers(expert.model, process_own))
         self.conds = _of_expert(self.conds, 0)
 
     def predict_noise(

@@ -22,6 +22,12 @@ def is_flow(model_sampling: Any) -> bool:
     return isinstance(model_sampling, comfy.model_sampling.CONST)
 
 
+def starts_from_pictures(model_sampling: Any) -> bool:
+    """Whether a model's run starts from a picture and mixes no noise into it, as FlowRVS's; it has no noise levels."""
+    kind = getattr(comfy.model_sampling, "IMG_TO_IMG_FLOW", None)
+    return kind is not None and isinstance(model_sampling, kind)
+
+
 def noise_scale(model_sampling: Any) -> float:
     """k, what a model's form multiplies the noise by; 1 where ComfyUI doesn't know of it."""
     return getattr(model_sampling, "noise_scale", 1.0) if is_flow(model_sampling) else 1.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from .device_copies import CopiesAtWork, match_copies
 from .differences import same_weights
-from .expert_chain import ExpertInput, Experts
+from .expert_chain import PRODUCT_KEY, ExpertInput, Experts
 
 Conds = dict[str, list[dict]]
 CFG_HOOKS = ("sampler_cfg_function", "sampler_pre_cfg_function", "sampler_post_cfg_function")
@@ -119,18 +120,21 @@ class PreparedModel:
         )
         self.model_options.setdefault("transformer_options", {})["sample_sigmas"] = sigmas
         self._copies = CopiesAtWork(self.patcher, self.model_options)
+        self._copies.start()
         self.patcher.pre_run()
 
     def close(self) -> None:
         """Undo all of the above, whether or not it was completed."""
-        self.patcher.cleanup()
-        if self._copies is not None:
-            self._copies.close()
-        if self._loaded_beside_weights:
-            self.patcher.model_patches_to(self.patcher.offload_device)
-        comfy.samplers.cast_to_load_options(self.model_options, device=self.patcher.offload_device)
-        self.patcher.hook_mode = self._hook_mode
-        self.patcher.restore_hook_patches()
+        with ExitStack() as stack:  # the last first, and one failure keeps nothing else from being undone
+            stack.callback(self.patcher.restore_hook_patches)
+            self.patcher.hook_mode = self._hook_mode
+            offload = self.patcher.offload_device
+            stack.callback(comfy.samplers.cast_to_load_options, self.model_options, device=offload)
+            if self._loaded_beside_weights:
+                stack.callback(self.patcher.model_patches_to, offload)
+            if self._copies is not None:
+                stack.callback(self._copies.close)
+            stack.callback(self.patcher.cleanup)
 
 
 def _schedule_hooks_apart(conds: Conds) -> None:
@@ -230,13 +234,25 @@ def same_predictions(first: ModelPatcher, second: ModelPatcher) -> bool:
 
 
 def same_options(first: ModelPatcher, second: ModelPatcher) -> bool:
-    """Whether two MODELs do the same around their networks, guidance left out."""
+    """Whether two MODELs do the same around their networks, guidance left out.
+
+    Not where nodes ready something of each MODEL's for the run, as EasyCache does its cache.
+    """
+    if any(map(_is_readied, (first, second))):
+        return False
     options = [
         {name: value for name, value in patcher.model_options.items() if name not in _GUIDING}
         for patcher in (first, second)
     ]
     wrappers = ({kind: patcher.wrappers.get(kind, {}) for kind in _PREDICTING} for patcher in (first, second))
     return _same(*options) and _same(*wrappers)
+
+
+def _is_readied(patcher: ModelPatcher) -> bool:
+    kind = comfy.patcher_extension.WrappersMP.OUTER_SAMPLE
+    inside = patcher.model_options.get("transformer_options", {}).get("wrappers", {})
+    found = {**patcher.wrappers.get(kind, {}), **inside.get(kind, {})}
+    return any(wrappers for key, wrappers in found.items() if key != PRODUCT_KEY)
 
 
 def same_conditioning(first: list[dict], second: list[dict]) -> bool:

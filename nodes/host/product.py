@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ...mcdm_core.product.planner import Plan, Planner
 from .clones import SharedWeights
+from .cores import drop_prefetched
 from .expert_chain import Experts
 from .noise_levels import align
 from .prepared import CFG_HOOKS, Conds, asked_models, reads_pairs, same_conditioning
@@ -209,11 +210,12 @@ class Product:
         if adapters is None:
             return dict(zip(batch, self._run(models[0], batch, x, sigma, options), strict=True))
         alone = len(set(models)) == 1
-        told = partial(adapters.told, models=[*models, models[-1]])  # a null alone is second in a list of two
+        told = partial(adapters.told, models=models)
         try:
             with adapters.watching() if alone else adapters.sharing():
                 return dict(zip(batch, self._run(models[0], batch, x, sigma, options, told), strict=True))
         except RowsUnknownError:  # by now there is no sharing, or nothing that adds
+            drop_prefetched()  # of the pass that was given up
             apart = [[request for request in batch if self._model(request) is model] for model in dict.fromkeys(models)]
             return {key: x0 for mine in apart for key, x0 in self._answer(mine, x, sigma, options).items()}
 

@@ -7,14 +7,12 @@ from typing import Any
 
 import comfy.model_base
 import torch
-from comfy.controlnet import ControlBase, ControlNet
-from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
-from .differences import same_weights
+from .controlnets import controlnets, prepared_alike
 from .expert_chain import PRODUCT_KEY, Conditioning, ExpertInput, Experts
-from .noise_levels import is_flow, same_space
+from .noise_levels import is_flow, same_space, starts_from_pictures
 from .pixel_model import PixelModel
 from .prepared import Conds
 from .run_wrappers import check_wrappers
@@ -62,17 +60,23 @@ def check_sigmas(experts: Experts, sigmas: Tensor) -> None:
         sigmas: Noise levels of the run.
 
     Raises:
-        ValueError: If one is not finite, or above 1 for a flow model.
+        ValueError: If one is not finite, or above 1 for a flow model; or if the experts' have nothing in common.
     """
     if not sigmas.isfinite().all():
         raise ValueError(
             f"Expected finite noise levels for {experts[0].label} and got NaN or infinity; use another scheduler."
         )
-    sampling = experts[0].model.get_model_object("model_sampling")
-    highest = max(1.0, float(sampling.sigma_max))  # FlowRVS, which ComfyUI counts as a flow, has more than 1
-    if is_flow(sampling) and sigmas.max() > highest:
+    samplings = [expert.model.get_model_object("model_sampling") for expert in experts]
+    without_noise = [starts_from_pictures(sampling) for sampling in samplings]
+    if len(set(without_noise)) > 1:
+        odd = experts[without_noise.index(True)].label
         raise ValueError(
-            f"Expected noise levels from 0 to {highest:.4g} for {experts[0].label}, a flow model, and got "
+            f"Expected experts that all make pictures of noise, but {odd} starts from a picture and has no noise "
+            "levels that others could be asked at; sample it apart."
+        )
+    if is_flow(samplings[0]) and not without_noise[0] and sigmas.max() > 1:
+        raise ValueError(
+            f"Expected noise levels from 0 to 1 for {experts[0].label}, a flow model, and got "
             f"{sigmas.max().item():.4g}; make the sigmas with the MODEL of the first expert."
         )
 
@@ -229,34 +233,8 @@ def _check_controlnets(experts: Experts) -> None:
         for conditioning in (expert.condition, expert.null):
             for control in controlnets(conditioning):
                 owner = owners.setdefault(id(control), index)
-                if not _prepared_alike(control, experts[owner].model, expert.model):
+                if not prepared_alike(control, experts[owner].model, expert.model):
                     raise ValueError(
                         f"Expected a ControlNet of its own for {expert.label} and got the one that "
                         f"{experts[owner].label} uses; add a second Apply ControlNet node for it."
                     )
-
-
-def _prepared_alike(control: ControlBase, first: ModelPatcher, second: ModelPatcher) -> bool:
-    """Whether a ControlNet takes the same from either MODEL before a run: its schedule, and of some kinds weights."""
-    schedules = [patcher.get_model_object("model_sampling") for patcher in (first, second)]
-    return (
-        first.model is second.model
-        and schedules[0] is schedules[1]
-        and (not takes_weights(control) or same_weights(first, second))
-    )
-
-
-def takes_weights(control: ControlBase) -> bool:
-    """Whether a ControlNet takes weights of the network that it steers."""
-    return type(control).pre_run not in (ControlBase.pre_run, ControlNet.pre_run)
-
-
-def controlnets(conditioning: Conditioning | None) -> list[Any]:
-    """Those of a CONDITIONING, with all that they are chained to."""
-    found = []
-    for _, values in conditioning or ():
-        control = values.get("control")
-        while control is not None:
-            found.append(control)
-            control = control.previous_controlnet
-    return found

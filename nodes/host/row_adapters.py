@@ -91,6 +91,7 @@ class RowAdapters:
         self._additions = group.additions
         self._batches = True
         self._is_watched = False
+        self._was_asked = False
         self._layers: list[_Layer] = []
         self._callers: set[nn.Module] = set()
         self._handles: list[Any] = []
@@ -132,11 +133,11 @@ class RowAdapters:
         Raises:
             RowsUnknownError: If the MODEL's adapters have not been added; it is not served any more.
         """
-        try:
+        self._was_asked = False
+        with self._served():
             yield
-        except NotAddedError as error:
-            self._stop(str(error))
-            raise RowsUnknownError from error
+        if not self._was_asked:  # outside the range of timesteps of all its conditionings, say
+            return
         missed = [layer.path for layer in self._layers if not layer.is_called and layer.owner in self._callers]
         if missed and not self._is_watched:
             self._stop(f"{', '.join(missed)} is read without being called.")
@@ -152,10 +153,8 @@ class RowAdapters:
         """
         before, self._call = self._call, _UNTOLD
         try:
-            yield
-        except NotAddedError as error:
-            self._stop(str(error))
-            raise RowsUnknownError from error
+            with self._served():
+                yield
         except RowsUnknownError as error:
             logger.debug("Experts that differ in adapters are asked one after the other: %s", error)
             self._batches = False
@@ -163,18 +162,39 @@ class RowAdapters:
         finally:
             self._call = before
 
+    @contextmanager
+    def outside_passes(self) -> Iterator[None]:
+        """Around what asks some of the network's layers as one MODEL, as some families do for their conditioning.
+
+        Raises:
+            RowsUnknownError: As `watching`.
+        """
+        with self._served():
+            yield
+
+    @contextmanager
+    def _served(self) -> Iterator[None]:
+        try:
+            yield
+        except NotAddedError as error:
+            self._stop(str(error))
+            raise RowsUnknownError from error
+
     def told(self, options: dict[str, Any], models: Sequence[ModelPatcher]) -> dict[str, Any]:
         """model_options under which each call of the network is told whose its rows are.
 
         Args:
             options: The options.
-            models: The MODEL of each conditioning in the list that ComfyUI's batching is given.
+            models: The MODEL of each conditioning in the list that ComfyUI's batching is given; where it is one for
+                all, a node that replaces the batching may ask for more.
         """
         inner: Callable | None = options.get("model_function_wrapper")
+        alone = len(set(models)) == 1
 
         def wrapper(apply_model: Callable, args: dict[str, Any]) -> Tensor:
-            before = self._call
-            self._call = _call_of([models[place] for place in args["cond_or_uncond"]], len(args["input"]))
+            before, self._was_asked = self._call, True
+            places = [0] * len(args["cond_or_uncond"]) if alone else args["cond_or_uncond"]
+            self._call = _call_of([models[place] for place in places], len(args["input"]))
             try:
                 return inner(apply_model, args) if inner else apply_model(args["input"], args["timestep"], **args["c"])
             finally:

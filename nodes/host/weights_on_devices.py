@@ -12,9 +12,13 @@ from .device_copies import copies_of
 
 
 class WeightsOnAllDevices(SharedWeights):
-    """Switches networks between MODELs, and those of their copies with them.
+    """Lets networks answer as MODELs, and those of their copies with them.
 
     Copies share a network where the MODELs come from one that was split: a LoRA after the split, say.
+
+    Args:
+        names: See `SharedWeights`.
+        groups: See `SharedWeights`; MODELs with copies are in none.
     """
 
     def __init__(self, names: dict[ModelPatcher, list[str]], groups: Sequence[AdapterGroup] = ()):
@@ -38,5 +42,7 @@ class WeightsOnAllDevices(SharedWeights):
 
     def restore(self) -> None:
         """As everywhere, and for all copies."""
-        self._elsewhere.restore()
-        super().restore()
+        try:
+            self._elsewhere.restore()
+        finally:
+            super().restore()

@@ -165,19 +165,27 @@ def test_differential_diffusion_is_read_from_the_first_expert(stage, product_of,
 
 
 @pytest.mark.parametrize("place", [0, 1])
-def test_torch_compile(stage, product_of, assert_agree, place):
+def test_torch_compile(request, stage, product_of, assert_agree, place):
     """Without the compiler itself, which not every machine has: what it wraps stays the same."""
     helpers = pytest.importorskip("comfy_api.torch_helpers")
     scene = stage("Flux")
 
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
     def attach(model):
         compiled = model.clone()
-        helpers.set_torch_compile_wrapper(model=compiled, backend="eager")
+        helpers.set_torch_compile_wrapper(model=compiled, backend=backend)
         return compiled
 
+    request.addfinalizer(torch.compiler.reset)
     ours = pair(scene, scene.networks[0], place, attach)
     plain = pair(scene, scene.networks[1], place, lambda model: model)
     assert_agree(product_of(scene, ours), brute_force(scene, plain))
+    assert graphs
 
 
 def test_a_sampler_node_that_sets_cfg_sets_the_first_experts_in_product_as_model(stage, node):

@@ -175,6 +175,8 @@ def test_nothing_is_left_behind(bare, split, guider_of, run, end):
     after = state_of(*(expert.model for expert in experts))
     for (attributes, _), (found, _) in zip(before, after, strict=True):
         assert attributes.keys() == found.keys()
+        kept = ("hook_mode", "hook_patches", "patches", "object_patches", "wrappers", "callbacks")
+        assert all(attributes[name] == found[name] for name in kept)
         assert "multigpu_clones" not in found["model_options"]
     for expert in experts:
         assert expert.model.model.current_patcher is None

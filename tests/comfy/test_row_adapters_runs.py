@@ -299,6 +299,31 @@ def test_weights_that_no_layer_adds_to_are_exchanged(sequences, guider_of, weigh
     assert_agree(result, models(sequences(48)))
 
 
+@pytest.mark.parametrize("parameter", ["mix.weight", "direct.weight"])
+def test_an_expert_that_is_asked_nothing_at_first(sequences, guider_of, node, weights_put, parameter):
+    """Its conditioning begins halfway, so that its first pass asks the network nothing."""
+    from dataclasses import replace
+
+    from .support.adapters import patched
+    from .support.oracle.guider import BruteForceGuider
+
+    def experts(plain):
+        shape = plain.model.diffusion_model.get_parameter(parameter).shape
+        change = torch.randn(shape, generator=torch.Generator().manual_seed(5))
+        made = experts_on([patched(plain, {f"diffusion_model.{parameter}": ("diff", (change,))}), plain])
+        late = [[tokens, {**values, "start_percent": 0.5}] for tokens, values in made[0].condition]
+        first = replace(made[0], condition=late, reliability=0.0)
+        return [first, made[1]]
+
+    chain = ()
+    for expert in experts(sequences(49)):
+        (chain,) = node("MCDM_Expert", experts=chain, **vars(expert))
+    ours, put = sampled(node("MCDM_Guider", experts=chain)[0]), len(set(weights_put))
+    expected = sampled(BruteForceGuider(experts(sequences(49))))
+    assert (ours - expected).abs().max() <= AGREEMENT * expected.std()
+    assert put == (1 if parameter == "mix.weight" else 2)  # `direct` is read without being called
+
+
 def test_merges_are_exchanged(network, guider_of, weights_put):
     """A merge is as large as the network, and would be computed anew in every layer of every pass."""
     from comfy_extras.nodes_model_merging import ModelMergeSimple

@@ -51,8 +51,8 @@ class Living(NamedTuple):
     def now(cls):
         gc.collect()
         objects = gc.get_objects()
-        tensors = [thing for thing in objects if issubclass(type(thing), torch.Tensor)]
+        # Others consist of such tensors, or are the compiler's, which have no storage.
+        tensors = [thing for thing in objects if type(thing) in (torch.Tensor, torch.nn.Parameter)]
         storages = [tensor.untyped_storage() for tensor in tensors]
-        # Not by their addresses, which the compiler's fake tensors don't have.
-        sizes = {storage._cdata: storage.nbytes() for storage in storages}
+        sizes = {storage.data_ptr(): storage.nbytes() for storage in storages}
         return cls(len(tensors), sum(sizes.values()), len(objects))
