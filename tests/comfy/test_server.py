@@ -244,7 +244,7 @@ REFUSED = {
         "map",
         "driven by a skin map, not by a hair map",
     ),
-    "no map": ({"skin map": EMPTY_MAP}, "encoder", "either an image or a mask and got neither"),
+    "no map": ({"skin map": EMPTY_MAP}, "map", "either an image or a mask and got neither"),
     "text for a map expert": (
         {"skin map": node("MCDM_EncodeText", encoder=["skin", 1], text="red hair")},
         "encoder",
@@ -288,6 +288,45 @@ def test_what_can_be_known_is_refused_at_post_and_marks_one_input(server, small_
     assert sentence in body
     errors = [error for of in json.loads(body)["node_errors"].values() for error in of["errors"]]
     assert [error["extra_info"]["input_name"] for error in errors] == [marked]
+
+
+SPARE = expert("hair", condition=None)
+"""At fault in its weight, and nothing takes it."""
+
+
+def test_a_spare_expert_at_fault_refuses_nothing(server, small_experts):
+    assert server.pictures(product(small_experts, seed=51, spare=SPARE))
+
+
+@pytest.mark.parametrize("beside", [{"spare": SPARE}, {"first": SPARE}], ids=["spare", "in the chain"])
+def test_an_expert_at_fault_leaves_the_others_their_ranges(server, small_experts, beside):
+    too_strong = expert("skin", weight=50.0, experts=["first", 0])
+    status, body = server.refusal(product(small_experts, second=too_strong, **beside))
+    assert status == 400
+    (error,) = json.loads(body)["node_errors"]["second"]["errors"]
+    assert error["extra_info"]["input_name"] == "weight"
+    assert "50.0 bigger than max of 20.0" in error["message"] + error["details"]
+
+
+def test_choices_are_checked_beside_a_node_at_fault(server, small_experts):
+    encode = node("MCDM_EncodeMap", encoder=["hair", 1], image=["map", 0], map="nose", with_text=False)
+    status, body = server.refusal(product(small_experts, **{"hair map": encode, "skin map": EMPTY_MAP}))
+    assert status == 400
+    errors = {key: of["errors"] for key, of in json.loads(body)["node_errors"].items()}
+    assert {key: [error["extra_info"]["input_name"] for error in of] for key, of in errors.items()} == {
+        "hair map": ["map"],
+        "skin map": ["map"],
+    }
+
+
+def test_experts_wrong_in_different_inputs_are_both_marked_at_both(server, small_experts):
+    changes = {"first": SPARE, "second": expert("skin", start=0.7, end=0.2, experts=["first", 0])}
+    _, body = server.refusal(product(small_experts, **changes))
+    sentences = {"first": "Expected a condition", "second": "start below end"}
+    for key, of in json.loads(body)["node_errors"].items():
+        assert {error["extra_info"]["input_name"] for error in of["errors"]} == {"weight", "end"}
+        assert all(sentences.pop(key) in error["details"] for error in of["errors"][:1])
+    assert not sentences
 
 
 def test_a_window_that_the_sampling_may_not_reach_is_left_to_the_run(server, small_experts):
