@@ -37,7 +37,7 @@ LEAST = {
     "MCDM_EncodeMap": 170,
     "MCDM_EncodeSketch": 150,
     "MCDM_EncodeText": 146,
-    "MCDM_Expert": 210,
+    "MCDM_Expert": 250,
     "MCDM_Guider": 58,
     "MCDM_KSampler": 218 + PICTURE,
     "MCDM_LoadExpert": 126,
@@ -57,7 +57,7 @@ LEAST = {
     "VAEDecode": 54,
 }
 # Nodes 2.0 hang a button for the advanced inputs below these, and enlarge them when it is pressed.
-UNFOLDED = {"MCDM_EncodeClass": 170, "MCDM_EncodeMap": 202, "MCDM_EncodeSketch": 182, "MCDM_Expert": 250}
+UNFOLDED = {"MCDM_EncodeClass": 170, "MCDM_EncodeMap": 202, "MCDM_EncodeSketch": 182}
 BUTTON = 35
 
 DARKEST_TEXT = "#8A8A8A"  # of a note, among the frontends
