@@ -215,7 +215,9 @@ def test_a_warning_is_sent_for_the_node_that_gives_it(server, small_experts):
             aiohttp.ClientSession() as session,
             session.ws_connect(f"ws://{server.address}/ws?clientId={client}") as socket,
         ):
-            prompt_id = server.queue(product(small_experts, seed=41, **changes), client)
+            page = {"extra_pnginfo": {"workflow": {"id": "a workflow"}}}
+            asked = {"prompt": product(small_experts, seed=41, **changes), "client_id": client, "extra_data": page}
+            prompt_id = json.loads(server.request("/prompt", asked))["prompt_id"]
             async for message in socket:
                 event = json.loads(message.data) if message.type == aiohttp.WSMsgType.TEXT else {"type": ""}
                 if event["type"] == "mcdm.warning":
@@ -225,7 +227,7 @@ def test_a_warning_is_sent_for_the_node_that_gives_it(server, small_experts):
         return warnings
 
     (warning,) = asyncio.run(asyncio.wait_for(listen(), RUN_SECONDS))
-    assert warning["node"] == "skin map"
+    assert (warning["node"], warning["type"], warning["workflow"]) == ("skin map", "MCDM_EncodeText", "a workflow")
     assert "zeppelin" in warning["text"]
 
 
