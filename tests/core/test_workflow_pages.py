@@ -2,6 +2,7 @@
 
 import json
 import re
+import uuid
 from collections import Counter
 from itertools import combinations
 from pathlib import Path
@@ -105,6 +106,12 @@ def contrast(first: str, second: str) -> float:
 
 def test_the_contrast_of_black_and_white_is_21():
     assert contrast("#000", "#FFFFFF") == pytest.approx(21)
+
+
+def test_every_workflow_has_an_id_of_its_own():
+    ids = {page(name)["id"] for name in NAMES}
+    assert len(ids) == len(NAMES)
+    assert str(uuid.UUID(int=0)) not in ids  # to the page: none
 
 
 @pytest.mark.parametrize("name", NAMES)
