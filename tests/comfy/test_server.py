@@ -4,6 +4,7 @@ import asyncio
 import json
 import shutil
 import time
+import urllib.error
 import uuid
 
 import numpy as np
@@ -329,6 +330,18 @@ def test_experts_wrong_in_different_inputs_are_both_marked_at_both(server, small
         assert {error["extra_info"]["input_name"] for error in of["errors"]} == {"weight", "end"}
         assert all(sentences.pop(key) in error["details"] for error in of["errors"][:1])
     assert not sentences
+
+
+def test_an_expert_of_an_output_that_is_not_asked_for_marks_nothing(server, small_experts):
+    prompt = product(small_experts, second=expert("skin", start=0.7, end=0.2, experts=["first", 0]), spare=SPARE)
+    prompt["other"] = node("MCDM_KSampler", **{**prompt["sample"]["inputs"], "experts": ["spare", 0]})
+    prompt["other decode"] = node("VAEDecode", samples=["other", 0], vae=["hair", 2])
+    prompt["other save"] = node("SaveImage", images=["other decode", 0], filename_prefix="test")
+    for targets, marked in ((["save"], {"end"}), (["save", "other save"], {"weight", "end"})):
+        with pytest.raises(urllib.error.HTTPError) as error:
+            server.request("/prompt", {"prompt": prompt, "partial_execution_targets": targets})
+        errors = json.loads(error.value.read())["node_errors"]["second"]["errors"]
+        assert {error["extra_info"]["input_name"] for error in errors} == marked
 
 
 def test_a_window_that_the_sampling_may_not_reach_is_left_to_the_run(server, small_experts):
