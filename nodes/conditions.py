@@ -181,7 +181,7 @@ class EncodeMap(io.ComfyNode):
             hidden=[io.Hidden.unique_id],
         )
 
-    validate_inputs = classmethod(Validation("MCDM_EncodeMap", "encoder", partial(check_encoder, given="map")))
+    validate_inputs = classmethod(Validation("MCDM_EncodeMap", "map", partial(check_encoder, given="map")))
 
     @classmethod
     def execute(

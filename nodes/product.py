@@ -15,7 +15,7 @@ from .host.ksampler import Settings, sample
 from .host.pixel_model import implicit_null
 from .host.queue_checks import check_expert
 from .host.validation import Validation
-from .newer_schema import advanced, found_by
+from .newer_schema import found_by
 from .types import ExpertChain
 from .widgets import reliability_input, sampling_inputs, seed_input
 
@@ -82,7 +82,6 @@ class Expert(io.ComfyNode):
                     step=0.01,
                     round=0.001,
                     tooltip="Share of the sampling, 0 to 1, after which the expert takes part; 0 from the beginning.",
-                    **advanced(),
                 ),
                 io.Float.Input(
                     "end",
@@ -93,7 +92,6 @@ class Expert(io.ComfyNode):
                     round=0.001,
                     tooltip="Share of the sampling, 0 to 1, after which the expert no longer takes part; 1 to the "
                     "end. Outside its window an expert costs nothing.",
-                    **advanced(),
                 ),
                 io.Mask.Input(
                     "mask",

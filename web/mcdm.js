@@ -5,6 +5,9 @@ import { api } from "../../scripts/api.js";
 
 const LINK_COLORS = { MCDM_EXPERTS: "#A3E635", MCDM_ENCODER: "#2FB5A0" };
 const WARNING = "warning"; // name of the widget
+const FONT_SIZE = 12; // px
+const LINE_HEIGHT = 16; // px
+const MOST_LINES = 10; // shown; others are scrolled to
 
 function colorLinks() {
   Object.assign(app.canvas.default_connection_color_byType, LINK_COLORS);
@@ -14,15 +17,22 @@ function colorLinks() {
   }
 }
 
+const shownGraph = () => app.rootGraph ?? app.graph;
+
 // A node by its execution id: "12", or "5:12" for node 12 inside the subgraph that node 5 shows.
 function findNode(id) {
   let node;
-  let graph = app.rootGraph ?? app.graph;
+  let graph = shownGraph();
   for (const part of String(id).split(":")) {
     node = graph?.getNodeById(part) ?? graph?.getNodeById(Number(part));
     graph = node?.subgraph;
   }
   return node;
+}
+
+// The page may show another workflow than the one that runs; its nodes have the same ids.
+function isOrigin(node, { type, workflow }) {
+  return (!type || type === (node.comfyClass ?? node.type)) && (!workflow || workflow === shownGraph().id);
 }
 
 function clearWarning(node) {
@@ -34,15 +44,33 @@ function clearWarning(node) {
   }
 }
 
+function warningElement(text) {
+  const element = document.createElement("div"); // no text field: it would look like another prompt
+  element.textContent = text.replaceAll(/^/gm, "⚠ ");
+  Object.assign(element.style, {
+    ...{ boxSizing: "border-box", padding: "4px 8px", overflowY: "auto", whiteSpace: "pre-wrap" },
+    ...{ font: `${FONT_SIZE}px/${LINE_HEIGHT}px sans-serif`, color: "#FFE2A8", background: "#4A3200" },
+    ...{ borderLeft: "3px solid #F5A623", borderRadius: "4px", userSelect: "text" },
+  });
+  return element;
+}
+
+function heightOf(text, width) {
+  const perLine = Math.max(10, (width - 60) / (0.52 * FONT_SIZE)); // letters, of a usual sans-serif font
+  const lines = text.split("\n").reduce((sum, line) => sum + Math.ceil((line.length + 2) / perLine), 0);
+  return Math.min(lines, MOST_LINES) * LINE_HEIGHT + 10;
+}
+
 function showWarning(node, text) {
   clearWarning(node);
   const heightBefore = node.size[1];
-  const { widget } = app.widgets.STRING(node, WARNING, ["STRING", { multiline: true }], app);
-  widget.value = text;
-  widget.serialize = false; // not saved,
-  widget.options.serialize = false; // and not queued
-  widget.options.read_only = true;
-  if (widget.element) widget.element.readOnly = true;
+  const height = heightOf(text, node.size[0]);
+  const widget = node.addDOMWidget(WARNING, "mcdm_warning", warningElement(text), {
+    serialize: false, // not queued,
+    getMinHeight: () => height,
+    getMaxHeight: () => height,
+  });
+  widget.serialize = false; // and not saved
   widget.heightBefore = heightBefore;
   node.setSize([node.size[0], Math.max(heightBefore, node.computeSize()[1])]);
   node.setDirtyCanvas(true, true);
@@ -55,7 +83,7 @@ app.registerExtension({
     api.addEventListener("executing", ({ detail }) => detail && clearWarning(findNode(detail)));
     api.addEventListener("mcdm.warning", ({ detail }) => {
       const node = findNode(detail.node);
-      if (node) showWarning(node, detail.text);
+      if (node && isOrigin(node, detail)) showWarning(node, detail.text);
     });
   },
   afterConfigureGraph: colorLinks, // a change of the colour palette forgets types that it does not know

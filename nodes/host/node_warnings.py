@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import Any
 
 from comfy_execution.utils import get_executing_context
 
@@ -34,7 +35,17 @@ class NodeWarnings(logging.Handler):
         line = record.getMessage()
         if line not in self._lines:
             self._lines.append(line)
-            instance.send_sync(EVENT, {"node": context.node_id, "text": "\n".join(self._lines)}, instance.client_id)
+            warning = {"node": context.node_id, "text": "\n".join(self._lines)}
+            instance.send_sync(EVENT, {**warning, **_origin(instance.prompt_queue, *run)}, instance.client_id)
+
+
+def _origin(queue: Any, prompt_id: str, node_id: str) -> dict[str, str | None]:
+    """Type of the node and id of the page's workflow: the page may show another one by now, with the same node ids."""
+    for _, running_id, prompt, extra, *_ in queue.get_current_queue_volatile()[0]:
+        if running_id == prompt_id:
+            workflow = (extra.get("extra_pnginfo") or {}).get("workflow") or {}
+            return {"type": prompt.get(node_id, {}).get("class_type"), "workflow": workflow.get("id")}
+    return {"type": None, "workflow": None}
 
 
 def show_warnings() -> None:

@@ -10,12 +10,16 @@ import sys
 from contextvars import ContextVar
 from typing import Any
 
+import nodes
+
 from ...mcdm_core.conditions import Encoder
 from .expert_folders import inspect_expert
 
 Prompt = dict[str, dict]
 
 _prompt: ContextVar[Prompt | None] = ContextVar("mcdm_prompt", default=None)
+_targets: ContextVar[list[str] | None] = ContextVar("mcdm_targets", default=None)
+"""Output nodes to be run; None for all that there are."""
 
 
 def watch_prompts() -> None:
@@ -30,6 +34,7 @@ def remember_prompt(json_data: dict) -> dict:
     """Keep a prompt for its validation; returns the request unchanged."""
     prompt = json_data.get("prompt")
     _prompt.set(prompt if isinstance(prompt, dict) else None)
+    _targets.set(json_data.get("partial_execution_targets"))
     return json_data
 
 
@@ -39,9 +44,23 @@ def find_node(node_id: Any) -> dict | None:
     return prompt.get(node_id) if prompt is not None else None
 
 
-def nodes_of(class_type: str) -> list[tuple[str, dict]]:
-    """Nodes of one type in the prompt, with their ids."""
-    return [(key, node) for key, node in (_prompt.get() or {}).items() if node.get("class_type") == class_type]
+def needed_nodes(class_type: str) -> list[tuple[str, dict]]:
+    """Nodes of one type that an output to be run needs, with their ids; ComfyUI validates no others."""
+    prompt = _prompt.get() or {}
+    needed: set[str] = set()
+    waiting = [key for key, node in prompt.items() if _is_output(key, node)]
+    while waiting:
+        if (key := waiting.pop()) not in needed and key in prompt:
+            needed.add(key)
+            values = prompt[key].get("inputs", {}).values()
+            waiting += [value[0] for value in values if isinstance(value, list) and value and isinstance(value[0], str)]
+    return [(key, node) for key, node in prompt.items() if key in needed and node.get("class_type") == class_type]
+
+
+def _is_output(node_id: str, node: dict) -> bool:
+    targets = _targets.get()
+    known = nodes.NODE_CLASS_MAPPINGS.get(node.get("class_type"))
+    return getattr(known, "OUTPUT_NODE", False) is True and (targets is None or node_id in targets)
 
 
 def users_of(node_id: str, name: str) -> list[dict]:

@@ -1,8 +1,11 @@
 """`validate_inputs` of nodes that mark the one input that is wrong.
 
 ComfyUI calls a node's `validate_inputs` with the inputs that its signature names, and marks every one of them where it
-refuses; it reads the signature anew for each node. So the signature names the input that is at fault in the prompt
-being validated, and none where nothing is. ComfyUI's own checks of ranges and choices then apply to all others.
+refuses; it reads the signature anew for each node, but without saying for which. So the signature names the inputs that
+are at fault in the prompt being validated, and none where nothing is. Where two nodes of one type are wrong in
+different inputs, both are marked at both, each with its own sentence.
+
+ComfyUI leaves ranges and choices of named inputs to the node, of every node of the type: they are checked here.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from .queued_prompt import find_node, nodes_of
+from .queued_prompt import find_node, needed_nodes
 
 
 class Fault(NamedTuple):
@@ -63,9 +66,25 @@ class Validation:
         """True, or the sentence for the user."""
         unique_id = cls.hidden.unique_id
         fault = self._check(unique_id) if find_node(unique_id) is not None else None
-        return True if fault is None else fault.sentence
+        if fault is not None:
+            return fault.sentence
+        schema = {value.id: value for value in cls.define_schema().inputs}
+        return next(filter(None, (_outside(schema[name], value) for name, value in inputs.items())), True)
 
     def _marked(self) -> Iterator[str]:
-        for unique_id, node in nodes_of(self._node_id):
+        for unique_id, node in needed_nodes(self._node_id):
             if fault := self._check(unique_id):
                 yield fault.input if fault.input in node["inputs"] else self._required
+
+
+def _outside(schema: Any, value: Any) -> str | None:
+    """The sentence about a value outside its input's range or choices; None for one made by another node."""
+    low, high, choices = (getattr(schema, name, None) for name in ("min", "max", "options"))
+    if isinstance(value, (int, float)):
+        if low is not None and value < low:
+            return f"Value {value} smaller than min of {low}."
+        if high is not None and value > high:
+            return f"Value {value} bigger than max of {high}."
+    if choices is not None and value is not None and value not in choices:
+        return f"Value {value!r} not in list {choices}."
+    return None

@@ -122,7 +122,6 @@ ADVANCED = {
     "MCDM_EncodeClass": {"null_kind"},
     "MCDM_EncodeMap": {"with_text", "map_order"},
     "MCDM_EncodeSketch": {"low_threshold", "high_threshold"},
-    "MCDM_Expert": {"start", "end"},
 }
 
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import shutil
 import time
+import urllib.error
 import uuid
 
 import numpy as np
@@ -215,7 +216,9 @@ def test_a_warning_is_sent_for_the_node_that_gives_it(server, small_experts):
             aiohttp.ClientSession() as session,
             session.ws_connect(f"ws://{server.address}/ws?clientId={client}") as socket,
         ):
-            prompt_id = server.queue(product(small_experts, seed=41, **changes), client)
+            page = {"extra_pnginfo": {"workflow": {"id": "a workflow"}}}
+            asked = {"prompt": product(small_experts, seed=41, **changes), "client_id": client, "extra_data": page}
+            prompt_id = json.loads(server.request("/prompt", asked))["prompt_id"]
             async for message in socket:
                 event = json.loads(message.data) if message.type == aiohttp.WSMsgType.TEXT else {"type": ""}
                 if event["type"] == "mcdm.warning":
@@ -225,7 +228,7 @@ def test_a_warning_is_sent_for_the_node_that_gives_it(server, small_experts):
         return warnings
 
     (warning,) = asyncio.run(asyncio.wait_for(listen(), RUN_SECONDS))
-    assert warning["node"] == "skin map"
+    assert (warning["node"], warning["type"], warning["workflow"]) == ("skin map", "MCDM_EncodeText", "a workflow")
     assert "zeppelin" in warning["text"]
 
 
@@ -244,7 +247,7 @@ REFUSED = {
         "map",
         "driven by a skin map, not by a hair map",
     ),
-    "no map": ({"skin map": EMPTY_MAP}, "encoder", "either an image or a mask and got neither"),
+    "no map": ({"skin map": EMPTY_MAP}, "map", "either an image or a mask and got neither"),
     "text for a map expert": (
         {"skin map": node("MCDM_EncodeText", encoder=["skin", 1], text="red hair")},
         "encoder",
@@ -288,6 +291,57 @@ def test_what_can_be_known_is_refused_at_post_and_marks_one_input(server, small_
     assert sentence in body
     errors = [error for of in json.loads(body)["node_errors"].values() for error in of["errors"]]
     assert [error["extra_info"]["input_name"] for error in errors] == [marked]
+
+
+SPARE = expert("hair", condition=None)
+"""At fault in its weight, and nothing takes it."""
+
+
+def test_a_spare_expert_at_fault_refuses_nothing(server, small_experts):
+    assert server.pictures(product(small_experts, seed=51, spare=SPARE))
+
+
+@pytest.mark.parametrize("beside", [{"spare": SPARE}, {"first": SPARE}], ids=["spare", "in the chain"])
+def test_an_expert_at_fault_leaves_the_others_their_ranges(server, small_experts, beside):
+    too_strong = expert("skin", weight=50.0, experts=["first", 0])
+    status, body = server.refusal(product(small_experts, second=too_strong, **beside))
+    assert status == 400
+    (error,) = json.loads(body)["node_errors"]["second"]["errors"]
+    assert error["extra_info"]["input_name"] == "weight"
+    assert "50.0 bigger than max of 20.0" in error["message"] + error["details"]
+
+
+def test_choices_are_checked_beside_a_node_at_fault(server, small_experts):
+    encode = node("MCDM_EncodeMap", encoder=["hair", 1], image=["map", 0], map="nose", with_text=False)
+    status, body = server.refusal(product(small_experts, **{"hair map": encode, "skin map": EMPTY_MAP}))
+    assert status == 400
+    errors = {key: of["errors"] for key, of in json.loads(body)["node_errors"].items()}
+    assert {key: [error["extra_info"]["input_name"] for error in of] for key, of in errors.items()} == {
+        "hair map": ["map"],
+        "skin map": ["map"],
+    }
+
+
+def test_experts_wrong_in_different_inputs_are_both_marked_at_both(server, small_experts):
+    changes = {"first": SPARE, "second": expert("skin", start=0.7, end=0.2, experts=["first", 0])}
+    _, body = server.refusal(product(small_experts, **changes))
+    sentences = {"first": "Expected a condition", "second": "start below end"}
+    for key, of in json.loads(body)["node_errors"].items():
+        assert {error["extra_info"]["input_name"] for error in of["errors"]} == {"weight", "end"}
+        assert all(sentences.pop(key) in error["details"] for error in of["errors"][:1])
+    assert not sentences
+
+
+def test_an_expert_of_an_output_that_is_not_asked_for_marks_nothing(server, small_experts):
+    prompt = product(small_experts, second=expert("skin", start=0.7, end=0.2, experts=["first", 0]), spare=SPARE)
+    prompt["other"] = node("MCDM_KSampler", **{**prompt["sample"]["inputs"], "experts": ["spare", 0]})
+    prompt["other decode"] = node("VAEDecode", samples=["other", 0], vae=["hair", 2])
+    prompt["other save"] = node("SaveImage", images=["other decode", 0], filename_prefix="test")
+    for targets, marked in ((["save"], {"end"}), (["save", "other save"], {"weight", "end"})):
+        with pytest.raises(urllib.error.HTTPError) as error:
+            server.request("/prompt", {"prompt": prompt, "partial_execution_targets": targets})
+        errors = json.loads(error.value.read())["node_errors"]["second"]["errors"]
+        assert {error["extra_info"]["input_name"] for error in errors} == marked
 
 
 def test_a_window_that_the_sampling_may_not_reach_is_left_to_the_run(server, small_experts):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import uuid
 from collections import Counter
 from itertools import combinations
 from pathlib import Path
@@ -37,7 +38,7 @@ LEAST = {
     "MCDM_EncodeMap": 170,
     "MCDM_EncodeSketch": 150,
     "MCDM_EncodeText": 146,
-    "MCDM_Expert": 210,
+    "MCDM_Expert": 250,
     "MCDM_Guider": 58,
     "MCDM_KSampler": 218 + PICTURE,
     "MCDM_LoadExpert": 126,
@@ -57,7 +58,7 @@ LEAST = {
     "VAEDecode": 54,
 }
 # Nodes 2.0 hang a button for the advanced inputs below these, and enlarge them when it is pressed.
-UNFOLDED = {"MCDM_EncodeClass": 170, "MCDM_EncodeMap": 202, "MCDM_EncodeSketch": 182, "MCDM_Expert": 250}
+UNFOLDED = {"MCDM_EncodeClass": 170, "MCDM_EncodeMap": 202, "MCDM_EncodeSketch": 182}
 BUTTON = 35
 
 DARKEST_TEXT = "#8A8A8A"  # of a note, among the frontends
@@ -105,6 +106,12 @@ def contrast(first: str, second: str) -> float:
 
 def test_the_contrast_of_black_and_white_is_21():
     assert contrast("#000", "#FFFFFF") == pytest.approx(21)
+
+
+def test_every_workflow_has_an_id_of_its_own():
+    ids = {page(name)["id"] for name in NAMES}
+    assert len(ids) == len(NAMES)
+    assert str(uuid.UUID(int=0)) not in ids  # to the page: none
 
 
 @pytest.mark.parametrize("name", NAMES)
