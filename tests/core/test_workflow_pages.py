@@ -176,17 +176,38 @@ def test_no_two_pictures_are_saved_under_one_name():
 
 SHIPPED = {path.name for path in (ROOT / "experts").glob("*.safetensors")}
 FOLDERS = {"CheckpointLoaderSimple": "checkpoints", "LoraLoader": "loras", "MCDM_LoadExpert": "mcdm"}
+IN_A_REPOSITORY = dict.fromkeys(("model_latest.pt", "model_sketch.pt"), "https://github.com/Nithin-GK/UniteandConquer")
+DOWNLOADS = re.compile(r"https://civitai\.com/api/download/models/\d+")  # names the file only as it sends it
+
+
+def is_a_file(url: str, name: str) -> bool:
+    """Whether who follows a URL gets a file, not a page about it."""
+    address = url.partition("?")[0]
+    return address.startswith("https://") and (address.endswith(f"/{name}") or bool(DOWNLOADS.fullmatch(address)))
+
+
+def test_a_page_is_not_a_file():
+    assert is_a_file("https://example.org/resolve/main/a.pt?download=true", "a.pt")
+    assert not is_a_file("https://example.org/a.pt/tree", "a.pt")
+    assert not is_a_file("https://example.org/?file=/a.pt", "a.pt")
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_loaders_of_files_that_may_be_missing_say_where_they_come_from(name):
-    for node in page(name)["nodes"]:
-        if (folder := FOLDERS.get(node["type"])) is None or node["widgets_values"][0] in SHIPPED:
-            assert "models" not in node["properties"]
+    """The page takes no entry without an address, so what has none of its own is linked in the note alone."""
+    nodes = page(name)["nodes"]
+    (note,) = [node["widgets_values"][0] for node in nodes if node["type"] in NOTES]
+    for node in nodes:
+        models = node["properties"].get("models", [])
+        if (folder := FOLDERS.get(node["type"])) is None or (file := node["widgets_values"][0]) in SHIPPED:
+            assert not models
             continue
-        models = node["properties"]["models"]
-        assert node["widgets_values"][0] in {model["name"] for model in models}
+        if file in IN_A_REPOSITORY:
+            assert file in note
+            assert IN_A_REPOSITORY[file] in note
+        else:
+            assert file in {model["name"] for model in models}
         for model in models:
             assert model.keys() == {"name", "url", "directory"}
-            assert model["url"].startswith("https://")
             assert model["directory"] == folder
+            assert is_a_file(model["url"], model["name"]), model["url"]
