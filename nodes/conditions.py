@@ -151,8 +151,8 @@ class EncodeMap(io.ComfyNode):
                     "map",
                     options=MAPS,
                     default="auto",
-                    tooltip="What the map shows. auto: whatever the expert reads (neutral). hair, or skin, which the "
-                    "paper calls face: refused if the expert reads another.",
+                    tooltip="What the map shows. auto: whatever the expert reads (neutral). hair, or skin; face is the "
+                    "paper's name for skin, the same map. Refused if the expert reads another.",
                 ),
                 io.Boolean.Input(
                     "with_text",

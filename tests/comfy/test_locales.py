@@ -57,5 +57,15 @@ def test_nothing_means_something_to_the_page(language):
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_the_templates_have_a_heading(language):
-    assert read(language, "main.json")["templateWorkflows"]["category"]["mcdm"]
+def test_the_templates_have_a_heading_where_the_registry_installs_them(language):
+    """The page looks it up by the pack's folder, which the registry names after the project."""
+    project = re.search(r'^name = "(.+)"', (FOLDER.parent / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
+    headings = read(language, "main.json")["templateWorkflows"]["category"]
+    assert headings.keys() == {project.group(1)}
+    assert all(headings.values())
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_inputs_and_outputs_keep_the_names_that_messages_and_help_pages_give_them(language):
+    texts, english = leaves(read(language)), leaves(read("en"))
+    assert not [key for key in texts if key[-1] == "name" and texts[key] != english[key]]

@@ -136,7 +136,7 @@ def test_each_workflow_gives_its_pictures(server, name, sizes):
         ("scenes_glide_imagenet", "Caption for the upsampler", {"text": "a harbour"}),
         ("composable_glide", "First caption", {"text": "a harbour"}),
         ("composable_glide", "Second caption", {"text": "a harbour"}),
-        ("faces_release", "Face map", {"image": "mcdm_face_2_skin.png"}),
+        ("faces_release", "Skin map (the paper's face)", {"image": "mcdm_face_2_skin.png"}),
         ("faces_release", "Hair map", {"image": "mcdm_face_2_hair.png"}),
         ("faces_release", "Caption", {"text": "a man with a beard"}),
         ("faces_release", "Picture for the sketch", {"image": "mcdm_face_2.png"}),

@@ -13,10 +13,11 @@ ROOT = Path(__file__).resolve().parents[2]
 NAMES = sorted(path.stem for path in (ROOT / "workflows").glob("*.json"))
 NOTES = {"Note", "MarkdownNote"}
 TITLE = 30  # pixels of a node's title, above its position
-# Pixels of the canvas that side bar, tabs, Run bar and zoom bar leave, and those under the map: the least and the most
-# of the frontends, of which 1.27.10 has a canvas that begins beside its bars.
-FREE = (62, 92, 1850, 1010)  # left, top, right, bottom
+# Pixels of the canvas that side bar, tabs and Run bar leave, and those under the map and the zoom bar, in all frontends
+# together: in 1.27.10 the canvas is the 1856 × 1002 pixels beside and below the bars, in newer ones the whole page.
+FREE = (62, 92, 1850, 1000)  # left, top, right, bottom
 MINIMAP = (1560, 735, 1916, 1022)
+ZOOM_BAR = (1530, 940, 1916, 1080)
 
 # Pixels below the title that a node needs, the largest found in the frontends 1.27.10, 1.49.6 and 1.58.1, classic and
 # Nodes 2.0; with a preview of a picture where the node shows one.
@@ -60,6 +61,12 @@ LEAST = {
 # Nodes 2.0 hang a button for the advanced inputs below these, and enlarge them when it is pressed.
 UNFOLDED = {"MCDM_EncodeClass": 170, "MCDM_EncodeMap": 202, "MCDM_EncodeSketch": 182}
 BUTTON = 35
+# A warning makes these taller while it is shown: all that read a text or a picture, or sample.
+WARNED = {
+    *("MCDM_EncodeLowRes", "MCDM_EncodeMap", "MCDM_EncodeSketch", "MCDM_EncodeText"),
+    *("MCDM_KSampler", "MCDM_ReliabilitySweep", "SamplerCustomAdvanced"),
+}
+WARNING = 70
 
 DARKEST_TEXT = "#8A8A8A"  # of a note, among the frontends
 CORE_COLORS = [
@@ -78,7 +85,7 @@ def box(node: dict) -> tuple[float, float, float, float]:
     (x, y), (width, height) = node["pos"], node["size"]
     unfolded = UNFOLDED.get(node["type"])
     room = height if unfolded is None else max(height, unfolded) + BUTTON
-    return x, y - TITLE, x + width, y + room
+    return x, y - TITLE, x + width, y + room + (WARNING if node["type"] in WARNED else 0)
 
 
 def on_screen(graph: dict, node: dict) -> tuple[float, ...]:
@@ -138,6 +145,7 @@ def test_nothing_lies_under_the_bars_and_the_map(name):
         seen = on_screen(graph, node)
         assert all(seen[side] >= FREE[side] and seen[side + 2] <= FREE[side + 2] for side in (0, 1)), (node["id"], seen)
         assert not overlap(seen, MINIMAP), (node["id"], seen)
+        assert not overlap(seen, ZOOM_BAR), (node["id"], seen)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -183,17 +191,38 @@ def test_no_two_pictures_are_saved_under_one_name():
 
 SHIPPED = {path.name for path in (ROOT / "experts").glob("*.safetensors")}
 FOLDERS = {"CheckpointLoaderSimple": "checkpoints", "LoraLoader": "loras", "MCDM_LoadExpert": "mcdm"}
+IN_A_REPOSITORY = dict.fromkeys(("model_latest.pt", "model_sketch.pt"), "https://github.com/Nithin-GK/UniteandConquer")
+DOWNLOADS = re.compile(r"https://civitai\.com/api/download/models/\d+")  # names the file only as it sends it
+
+
+def is_a_file(url: str, name: str) -> bool:
+    """Whether who follows a URL gets a file, not a page about it."""
+    address = url.partition("?")[0]
+    return address.startswith("https://") and (address.endswith(f"/{name}") or bool(DOWNLOADS.fullmatch(address)))
+
+
+def test_a_page_is_not_a_file():
+    assert is_a_file("https://example.org/resolve/main/a.pt?download=true", "a.pt")
+    assert not is_a_file("https://example.org/a.pt/tree", "a.pt")
+    assert not is_a_file("https://example.org/?file=/a.pt", "a.pt")
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_loaders_of_files_that_may_be_missing_say_where_they_come_from(name):
-    for node in page(name)["nodes"]:
-        if (folder := FOLDERS.get(node["type"])) is None or node["widgets_values"][0] in SHIPPED:
-            assert "models" not in node["properties"]
+    """The page takes no entry without an address, so what has none of its own is linked in the note alone."""
+    nodes = page(name)["nodes"]
+    (note,) = [node["widgets_values"][0] for node in nodes if node["type"] in NOTES]
+    for node in nodes:
+        models = node["properties"].get("models", [])
+        if (folder := FOLDERS.get(node["type"])) is None or (file := node["widgets_values"][0]) in SHIPPED:
+            assert not models
             continue
-        models = node["properties"]["models"]
-        assert node["widgets_values"][0] in {model["name"] for model in models}
+        if file in IN_A_REPOSITORY:
+            assert file in note
+            assert IN_A_REPOSITORY[file] in note
+        else:
+            assert file in {model["name"] for model in models}
         for model in models:
             assert model.keys() == {"name", "url", "directory"}
-            assert model["url"].startswith("https://")
             assert model["directory"] == folder
+            assert is_a_file(model["url"], model["name"]), model["url"]
