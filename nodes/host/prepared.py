@@ -20,6 +20,7 @@ from torch import Tensor
 from .device_copies import CopiesAtWork, match_copies
 from .differences import same_weights
 from .expert_chain import PRODUCT_KEY, ExpertInput, Experts
+from .run_wrappers import wrappers_of
 
 Conds = dict[str, list[dict]]
 CFG_HOOKS = ("sampler_cfg_function", "sampler_pre_cfg_function", "sampler_post_cfg_function")
@@ -220,7 +221,7 @@ def reads_pairs(patcher: ModelPatcher) -> bool:
     options = patcher.model_options
     inside = options.get("transformer_options", {})
     patched = any(inside.get(name) for name in ("patches", "patches_replace"))
-    wrapped = any(of.get(kind) for of in (patcher.wrappers, inside.get("wrappers", {})) for kind in _PREDICTING)
+    wrapped = any(True for kind in _PREDICTING for _ in wrappers_of(patcher, kind))
     asks_for_null = bool(options.get("disable_cfg1_optimization"))
     return asks_for_null and (patched or wrapped or "model_function_wrapper" in options)
 
@@ -250,9 +251,7 @@ def same_options(first: ModelPatcher, second: ModelPatcher) -> bool:
 
 def _is_readied(patcher: ModelPatcher) -> bool:
     kind = comfy.patcher_extension.WrappersMP.OUTER_SAMPLE
-    inside = patcher.model_options.get("transformer_options", {}).get("wrappers", {})
-    found = {**patcher.wrappers.get(kind, {}), **inside.get(kind, {})}
-    return any(wrappers for key, wrappers in found.items() if key != PRODUCT_KEY)
+    return any(key != PRODUCT_KEY for key, _ in wrappers_of(patcher, kind))
 
 
 def same_conditioning(first: list[dict], second: list[dict]) -> bool:

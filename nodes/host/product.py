@@ -17,6 +17,7 @@ from ...mcdm_core.product.planner import Plan, Planner
 from .clones import SharedWeights
 from .cores import drop_prefetched
 from .expert_chain import Experts
+from .network_calls import Call, around_calls
 from .noise_levels import align
 from .prepared import CFG_HOOKS, Conds, asked_models, reads_pairs, same_conditioning
 from .row_adapters import RowsUnknownError
@@ -266,15 +267,13 @@ def _with_roles(options: dict[str, Any], roles: list[int]) -> dict[str, Any]:
 
     ComfyUI numbers rows by their place in the list.
     """
-    inner: Callable | None = options.get("model_function_wrapper")
 
-    def wrapper(apply_model: Callable, args: dict[str, Any]) -> Tensor:
+    def with_roles(call: Call, args: dict[str, Any]) -> Tensor:
         rows = [roles[place] for place in args["cond_or_uncond"]]
         transformer_options = {**args["c"]["transformer_options"], "cond_or_uncond": rows}
-        args = {**args, "cond_or_uncond": rows, "c": {**args["c"], "transformer_options": transformer_options}}
-        return inner(apply_model, args) if inner else apply_model(args["input"], args["timestep"], **args["c"])
+        return call({**args, "cond_or_uncond": rows, "c": {**args["c"], "transformer_options": transformer_options}})
 
-    return {**options, "model_function_wrapper": wrapper}
+    return around_calls(options, with_roles)
 
 
 def warn_of_idle_hooks(experts: Experts) -> None:

@@ -18,6 +18,7 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
 
 from .adapter_groups import AdapterGroup, Addition
+from .network_calls import Call, around_calls
 from .patched_pass import NotAddedError
 
 logger = logging.getLogger(__name__)
@@ -188,19 +189,18 @@ class RowAdapters:
             models: The MODEL of each conditioning in the list that ComfyUI's batching is given; where it is one for
                 all, a node that replaces the batching may ask for more.
         """
-        inner: Callable | None = options.get("model_function_wrapper")
         alone = len(set(models)) == 1
 
-        def wrapper(apply_model: Callable, args: dict[str, Any]) -> Tensor:
+        def told_whose(call: Call, args: dict[str, Any]) -> Tensor:
             before, self._was_asked = self._call, True
             places = [0] * len(args["cond_or_uncond"]) if alone else args["cond_or_uncond"]
             self._call = _call_of([models[place] for place in places], len(args["input"]))
             try:
-                return inner(apply_model, args) if inner else apply_model(args["input"], args["timestep"], **args["c"])
+                return call(args)
             finally:
                 self._call = before
 
-        return {**options, "model_function_wrapper": wrapper}
+        return around_calls(options, told_whose)
 
     def _attach(self) -> None:
         """Hook the layers, which may be other objects before the base is loaded."""

@@ -35,8 +35,8 @@ def check_wrappers(experts: Experts) -> None:
     first = experts[0]
     for expert in experts[1:]:
         for kind in _SAMPLER_WIDE:
-            shared = [wrapper for _, wrapper in _wrappers(first.model, kind)]
-            for key, wrapper in _wrappers(expert.model, kind):
+            shared = [wrapper for _, wrapper in wrappers_of(first.model, kind)]
+            for key, wrapper in wrappers_of(expert.model, kind):
                 if wrapper not in shared:
                     raise ValueError(
                         f"Expected nothing on the MODEL of {expert.label} that works on the prediction of the whole "
@@ -44,7 +44,8 @@ def check_wrappers(experts: Experts) -> None:
                     )
 
 
-def _wrappers(patcher: ModelPatcher, kind: str) -> Iterator[tuple[str | None, Callable]]:
+def wrappers_of(patcher: ModelPatcher, kind: str) -> Iterator[tuple[str | None, Callable]]:
+    """The wrappers of one kind that nodes put on a MODEL or into its options, each with its key."""
     options = patcher.model_options.get("transformer_options", {})
     for found in (patcher.wrappers, options.get("wrappers", {})):
         for key, wrappers in found.get(kind, {}).items():
