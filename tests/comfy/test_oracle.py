@@ -58,15 +58,6 @@ def brute_force(experts, sampler_name="euler"):
     return sampled(BruteForceGuider(experts), sampler_name)
 
 
-def core_guider(expert):
-    import comfy.samplers
-
-    guider = comfy.samplers.CFGGuider(expert.model)
-    guider.set_conds(expert.condition, expert.null)
-    guider.set_cfg(expert.weight)
-    return guider
-
-
 @torch.no_grad()
 def sampled(guider, sampler_name="euler"):
     import comfy.samplers
@@ -235,6 +226,8 @@ def test_a_hook_that_reads_the_first_experts_null_gets_it_at_reliability_0(model
 
 
 def test_one_expert_is_cores_guider_with_every_sampler(casts, product_of, every_sampler):
+    from .support.core_guiders import core_guider
+
     expert = casts[0].expert("v", "patched attention", 0)
     theirs = sampled(core_guider(expert), every_sampler)
     assert torch.equal(product_of([expert], every_sampler), theirs)
@@ -244,6 +237,8 @@ def test_one_expert_is_cores_guider_with_every_sampler(casts, product_of, every_
 @pytest.mark.parametrize("attachment", ATTACHMENTS[:-2])  # core knows no mask and no window
 @pytest.mark.parametrize("prediction", PREDICTIONS)
 def test_one_expert_is_cores_guider(casts, product_of, prediction, attachment):
+    from .support.core_guiders import core_guider
+
     expert = casts[0].expert(prediction, attachment, 0)
     assert torch.equal(product_of([expert]), sampled(core_guider(expert)))
 

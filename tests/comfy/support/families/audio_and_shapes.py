@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from .family import TOKENS, WIDTH, Family
+from .family import STREAMS, TOKENS, WIDTH, Family
 
 _STABLE_AUDIO = {
     "audio_model": "dit1.0",
@@ -38,11 +38,7 @@ _HUNYUAN_3D = {
     "image_model": "hunyuan3d2",
     "in_channels": 64,
     "context_in_dim": WIDTH,
-    "hidden_size": 32,
-    "mlp_ratio": 2.0,
-    "num_heads": 2,
-    "depth": 1,
-    "depth_single_blocks": 1,
+    **STREAMS,
 }
 
 AUDIO_AND_SHAPES = {

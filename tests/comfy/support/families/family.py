@@ -11,6 +11,8 @@ from torch import Tensor
 
 WIDTH = 16  # of a text token, where nothing fixes it
 TOKENS = 5  # of a text
+# Of networks that begin with a stream for each of picture and text, Flux's and Hunyuan's.
+STREAMS = {"hidden_size": 32, "mlp_ratio": 2.0, "num_heads": 2, "depth": 1, "depth_single_blocks": 1}
 
 Draw = Callable[..., Tensor]  # normal values of a shape, from the conditioning's own seed
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from .family import TOKENS, WIDTH, Family, all_tokens, no_pool, pooled
+from .family import STREAMS, TOKENS, WIDTH, Family, all_tokens, no_pool, pooled
 
 LATENT = (16, 4, 6)
 _FLUX = {
@@ -13,11 +13,7 @@ _FLUX = {
     "out_channels": 16,
     "vec_in_dim": WIDTH,
     "context_in_dim": WIDTH,
-    "hidden_size": 32,
-    "mlp_ratio": 2.0,
-    "num_heads": 2,
-    "depth": 1,
-    "depth_single_blocks": 1,
+    **STREAMS,
     "axes_dim": [4, 6, 6],
     "theta": 10000,
     "patch_size": 2,
@@ -127,11 +123,7 @@ _HUNYUAN_IMAGE = {
     "out_channels": 64,
     "vec_in_dim": None,
     "context_in_dim": WIDTH,
-    "hidden_size": 32,
-    "mlp_ratio": 2.0,
-    "num_heads": 2,
-    "depth": 1,
-    "depth_single_blocks": 1,
+    **STREAMS,
     "axes_dim": [8, 8],
     "theta": 256,
     "patch_size": [1, 1],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from .family import TOKENS, WIDTH, Family, all_tokens, no_pool, pooled
+from .family import STREAMS, TOKENS, WIDTH, Family, all_tokens, no_pool, pooled
 
 LATENT = (16, 2, 4, 6)
 _HUNYUAN = {
@@ -13,11 +13,7 @@ _HUNYUAN = {
     "out_channels": 16,
     "vec_in_dim": WIDTH,
     "context_in_dim": WIDTH,
-    "hidden_size": 32,
-    "mlp_ratio": 2.0,
-    "num_heads": 2,
-    "depth": 1,
-    "depth_single_blocks": 1,
+    **STREAMS,
     "axes_dim": [4, 6, 6],
     "theta": 256,
     "patch_size": [1, 2, 2],
