@@ -10,8 +10,8 @@ from .comfyui import enter
 from .report import HEAD, line, write_csv
 
 # Rounds, and steps of a run. Overhead is small and takes many; full-size networks are slow on a CPU and get few.
-AMOUNTS = {"overhead": (20, 50), "networks": (10, 3), "window": (10, 3)}
-FULL_SIZE_AMOUNTS = {**AMOUNTS, "networks": (5, 1), "window": (3, 1)}
+AMOUNTS = {"overhead": (20, 50), "networks": (10, 3), "adapters": (10, 3), "window": (10, 3)}
+FULL_SIZE_AMOUNTS = {**AMOUNTS, "networks": (6, 1), "adapters": (6, 1), "window": (3, 1)}
 TUNABLES, HUGE_PAGES = "GLIBC_TUNABLES", "glibc.malloc.hugetlb"
 
 

@@ -102,14 +102,10 @@ def networks(guiders: Guiders, plan: Plan) -> Iterator[Result]:
     One row per expert and step: the shorter the calls, the more weighs what comes on top.
     """
     first, second = network(plan.size, 1), network(plan.size, 2)
-    copies = [first, with_lora(second, 3)]
-    clones = [first, with_lora(first, 3)]
-    one = {"latent": plan.size.latent, "steps": 1}
-    pair, pair_of_clones, plain = (
-        guiders.product(models, weight=WEIGHT_WITHOUT_NULL) for models in (copies, clones, [first, first])
-    )
+    pair = guiders.product([first, with_lora(second, 3)], weight=WEIGHT_WITHOUT_NULL)
+    pair_of_clones = guiders.product([first, with_lora(first, 3)], weight=WEIGHT_WITHOUT_NULL)
     calls = NetworkCalls(
-        lambda: sample(pair, **one),
+        lambda: sample(pair, latent=plan.size.latent, steps=1),
         [model.model.diffusion_model for model in (first, second)],
         plan.size.latent,
         first.load_device,
@@ -118,16 +114,26 @@ def networks(guiders: Guiders, plan: Plan) -> Iterator[Result]:
         "copies": lambda: sample(pair, plan.size.latent, plan.steps),
         "calls": lambda: Span.median([calls.repeat() for _ in range(plan.steps)]),
         "clones": lambda: sample(pair_of_clones, plan.size.latent, plan.steps),
-        "plain": lambda: sample(plain, plan.size.latent, plan.steps),
     }
     rounds = list(interleaved(contenders, plan.rounds))
-    copied, cloned, shared = ([each[name].step for each in rounds] for name in ("copies", "clones", "plain"))
+    copied, cloned = ([each[name].step for each in rounds] for name in ("copies", "clones"))
     yield _compare("2 experts / their network calls", "ratio", ratio, copied, [each["calls"] for each in rounds])
     yield _compare("LoRA-clone pair / copied-file pair", "ratio", ratio, cloned, copied)
     runs = ([_whole(each[name]) for each in rounds] for name in ("clones", "copies"))
     yield _compare(f"the same, a run of {RUN} steps with all that it does once", "ratio", ratio, *runs)
-    yield _compare("LoRA-clone pair / as many rows of its plain network", "ratio", ratio, cloned, shared)
-    yield _memory(guiders.product([first, first]), pair_of_clones, clones[1])
+
+
+def adapters(guiders: Guiders, plan: Plan) -> Iterator[Result]:
+    """Steps of a checkpoint and its clone with a LoRA against as many rows of the checkpoint alone."""
+    plain = network(plan.size, 1)
+    clone = with_lora(plain, 3)
+    pairs = {"clones": [plain, clone], "plain": [plain, plain]}
+    contenders = {name: guiders.product(models, weight=WEIGHT_WITHOUT_NULL) for name, models in pairs.items()}
+    rounds = _steps(contenders, plan)
+    yield _compare(
+        "LoRA-clone pair / as many rows of its plain network", "ratio", ratio, rounds["clones"], rounds["plain"]
+    )
+    yield _memory(guiders.product([plain, plain]), contenders["clones"], clone)
 
 
 def window(guiders: Guiders, plan: Plan) -> Iterator[Result]:
@@ -141,6 +147,7 @@ def window(guiders: Guiders, plan: Plan) -> Iterator[Result]:
 CASES: dict[str, Callable[[Guiders, Plan], Iterator[Result]]] = {
     "overhead": overhead,
     "networks": networks,
+    "adapters": adapters,
     "window": window,
 }
 

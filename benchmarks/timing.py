@@ -99,11 +99,16 @@ def sample(guider: Any, latent: int, steps: int, at_end: Callable[[], None] | No
 
 
 def interleaved(contenders: dict[str, Callable[[], Any]], rounds: int) -> Iterator[dict[str, Any]]:
-    """Call every contender once a round, each round in another order, and yield the round's results by name."""
+    """Call every contender once a round and yield the round's results by name.
+
+    Rounds begin with another contender each and go backwards every other time, so that none always comes after the
+    same one, whose freed memory it would find.
+    """
     names = list(contenders)
     for number in range(rounds):
-        turn = number % len(names)
-        yield {name: contenders[name]() for name in names[turn:] + names[:turn]}
+        turn = number // 2 % len(names)
+        order = names[turn:] + names[:turn]
+        yield {name: contenders[name]() for name in order[:: -1 if number % 2 else 1]}
 
 
 class NetworkCalls:
