@@ -7,7 +7,9 @@ from comfy_api.latest import io
 from ..mcdm_core.conditions import Encoder
 from .host import expert_folders as folders
 from .host.pixel_model import expert_to_model, pixel_space_vae
+from .host.queue_checks import check_file
 from .host.text_encoders import manage_text_encoder
+from .host.validation import Validation
 from .newer_schema import found_by
 from .types import ExpertEncoder
 
@@ -45,17 +47,10 @@ class LoadExpert(io.ComfyNode):
                 ),
                 io.Vae.Output(display_name="vae", tooltip="ComfyUI's pixel-space VAE, for VAE Decode and VAE Encode."),
             ],
+            hidden=[io.Hidden.unique_id],
         )
 
-    @classmethod
-    def validate_inputs(cls, expert_name: str | None) -> bool | str:
-        """Refuse files that are missing, damaged, or no experts."""
-        try:
-            if expert_name is not None:  # a linked name is not known yet
-                folders.inspect_expert(expert_name)
-        except ValueError as error:
-            return str(error)
-        return True
+    validate_inputs = classmethod(Validation("MCDM_LoadExpert", "expert_name", check_file))
 
     @classmethod
     def fingerprint_inputs(cls, expert_name: str) -> tuple:

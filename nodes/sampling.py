@@ -3,11 +3,18 @@
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
+from ..mcdm_core import space_timesteps
 from .host.ddim_sampler import ddim_sampler
+from .host.queue_checks import check_text
 from .host.scaled_noise import ScaledNoise
-from .host.timestep_spacing import check_spacing, spaced_sigmas
+from .host.timestep_spacing import spaced_sigmas
+from .host.validation import Fault, Validation
 from .newer_schema import found_by
 from .widgets import denoise_input, seed_input
+
+
+def _check_spacing(node_id: str) -> Fault | None:
+    return check_text(node_id, "spacing", space_timesteps)
 
 
 class Sigmas(io.ComfyNode):
@@ -42,12 +49,10 @@ class Sigmas(io.ComfyNode):
                 ),
             ],
             outputs=[io.Sigmas.Output(display_name="sigmas", tooltip="To SamplerCustomAdvanced.")],
+            hidden=[io.Hidden.unique_id],
         )
 
-    @classmethod
-    def validate_inputs(cls, spacing: str | None) -> bool | str:
-        """Refuse a spacing that cannot be read."""
-        return True if spacing is None else check_spacing(spacing)
+    validate_inputs = classmethod(Validation("MCDM_Sigmas", "spacing", _check_spacing))
 
     @classmethod
     def execute(cls, model: ModelPatcher, spacing: str, denoise: float) -> io.NodeOutput:
@@ -82,7 +87,10 @@ class SamplerDDIM(io.ComfyNode):
                 )
             ],
             outputs=[io.Sampler.Output(display_name="sampler", tooltip="To SamplerCustomAdvanced.")],
+            hidden=[io.Hidden.unique_id],
         )
+
+    validate_inputs = classmethod(Validation("MCDM_SamplerDDIM", "eta"))
 
     @classmethod
     def execute(cls, eta: float) -> io.NodeOutput:
@@ -119,7 +127,10 @@ class RandomNoise(io.ComfyNode):
                 ),
             ],
             outputs=[io.Noise.Output(display_name="noise", tooltip="To SamplerCustomAdvanced.")],
+            hidden=[io.Hidden.unique_id],
         )
+
+    validate_inputs = classmethod(Validation("MCDM_RandomNoise", "temperature"))
 
     @classmethod
     def execute(cls, noise_seed: int, temperature: float) -> io.NodeOutput:

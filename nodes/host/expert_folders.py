@@ -36,7 +36,7 @@ def expert_path(name: str) -> str:
     Raises:
         ValueError: If there is no such file.
     """
-    path = folder_paths.get_full_path(FOLDER, name)
+    path = folder_paths.get_full_path(FOLDER, name) if isinstance(name, str) else None  # a prompt may hold anything
     if path is None:
         raise ValueError(
             f'Expected an expert file in models/{FOLDER} and found no "{name}" there; choose one of {expert_names()}.'

@@ -6,13 +6,15 @@ known, and the run itself checks again.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from ...mcdm_core.conditions import Encoder
 from ...mcdm_core.product.share import NUMBERS, Share
 from .encoder_trial import try_encoder
+from .expert_folders import inspect_expert
 from .queued_prompt import encode_nodes, encoder_of, find_node, linked_node
-from .shown_steps import check_shown_steps
 from .validation import Fault, fault_of
 
 _WINDOW = ("start", "end")
@@ -52,11 +54,20 @@ def check_expert(node_id: str) -> Fault | None:
     return _check_made_for(expert, node) or _check_pictures(expert, node)
 
 
-def check_steps_shown(node_id: str) -> Fault | None:
-    """Whether the steps that Inspect Product is to show can be read."""
-    text = (find_node(node_id) or {"inputs": {}})["inputs"].get("steps_shown")
-    said = check_shown_steps(text) if isinstance(text, str) else True
-    return None if said is True else Fault("steps_shown", str(said))
+def check_file(node_id: str) -> Fault | None:
+    """Whether there is such an expert file, and it can be used."""
+    return _check_value(node_id, "expert_name", inspect_expert)
+
+
+def check_text(node_id: str, name: str, read: Callable[[str], object]) -> Fault | None:
+    """Whether a text can be read; `read` raises ValueError if not."""
+    return _check_value(node_id, name, read)
+
+
+def _check_value(node_id: str, name: str, read: Callable[[Any], object]) -> Fault | None:
+    """Whether a value can be used; one that is linked is not known yet, and ComfyUI refuses one that is missing."""
+    value = (find_node(node_id) or {"inputs": {}})["inputs"].get(name)
+    return None if value is None or isinstance(value, list) else fault_of(name, partial(read, value))
 
 
 def known_numbers(inputs: dict) -> dict[str, float]:

@@ -10,6 +10,8 @@ import sys
 from contextvars import ContextVar
 from typing import Any
 
+from comfy_api.latest import io
+
 import nodes
 
 from ...mcdm_core.conditions import Encoder
@@ -20,6 +22,8 @@ Prompt = dict[str, dict]
 _prompt: ContextVar[Prompt | None] = ContextVar("mcdm_prompt", default=None)
 _targets: ContextVar[list[str] | None] = ContextVar("mcdm_targets", default=None)
 """Output nodes to be run; None for all that there are."""
+
+_READERS: dict[type, type] = {io.Int.Input: int, io.Float.Input: float, io.String.Input: str, io.Boolean.Input: bool}
 
 
 def watch_prompts() -> None:
@@ -33,9 +37,47 @@ def watch_prompts() -> None:
 def remember_prompt(json_data: dict) -> dict:
     """Keep a prompt for its validation; returns the request unchanged."""
     prompt = json_data.get("prompt")
-    _prompt.set(prompt if isinstance(prompt, dict) else None)
-    _targets.set(json_data.get("partial_execution_targets"))
+    _prompt.set(_well_formed(prompt) if isinstance(prompt, dict) else None)
+    targets = json_data.get("partial_execution_targets")
+    _targets.set(targets if isinstance(targets, list) else None)
     return json_data
+
+
+def _well_formed(prompt: dict) -> Prompt:
+    """The nodes that have a type and inputs, so that nobody else has to ask; ComfyUI refuses the others."""
+    return {
+        key: {**node, "inputs": _read(node["class_type"], node["inputs"])}
+        for key, node in prompt.items()
+        if isinstance(node, dict) and isinstance(node.get("class_type"), str) and isinstance(node.get("inputs"), dict)
+    }
+
+
+def _read(class_type: str, inputs: dict[str, Any]) -> dict[str, Any]:
+    """Inputs of one of this pack's nodes, converted as ComfyUI will; without those that it won't be able to."""
+    readers = {known.id: _READERS.get(type(known)) for known in schema_of(class_type)}
+    read = {}
+    for name, given in inputs.items():
+        value = given["__value__"] if isinstance(given, dict) and "__value__" in given else given
+        reader = readers.get(name)
+        try:
+            read[name] = value if reader is None or isinstance(value, list) else reader(value)
+        except (ValueError, TypeError, OverflowError):
+            continue
+    return read
+
+
+def schema_of(class_type: str) -> list[io.Input]:
+    """Inputs in the schema of one of this pack's nodes; none of another's."""
+    known = nodes.NODE_CLASS_MAPPINGS.get(class_type) if class_type.startswith("MCDM_") else None
+    return known.define_schema().inputs if known is not None else []
+
+
+def link_of(node: dict, name: str) -> tuple[str, int] | None:
+    """The node that an input is linked to and the number of its output; None if it is a value, or no proper link."""
+    match node["inputs"].get(name):
+        case [str(source), int(slot)]:
+            return source, slot
+    return None
 
 
 def find_node(node_id: Any) -> dict | None:
@@ -52,26 +94,26 @@ def needed_nodes(class_type: str) -> list[tuple[str, dict]]:
     while waiting:
         if (key := waiting.pop()) not in needed and key in prompt:
             needed.add(key)
-            values = prompt[key].get("inputs", {}).values()
-            waiting += [value[0] for value in values if isinstance(value, list) and value and isinstance(value[0], str)]
-    return [(key, node) for key, node in prompt.items() if key in needed and node.get("class_type") == class_type]
+            links = (link_of(prompt[key], name) for name in prompt[key]["inputs"])
+            waiting += [link[0] for link in links if link is not None]
+    return [(key, node) for key, node in prompt.items() if key in needed and node["class_type"] == class_type]
 
 
 def _is_output(node_id: str, node: dict) -> bool:
     targets = _targets.get()
-    known = nodes.NODE_CLASS_MAPPINGS.get(node.get("class_type"))
+    known = nodes.NODE_CLASS_MAPPINGS.get(node["class_type"])
     return getattr(known, "OUTPUT_NODE", False) is True and (targets is None or node_id in targets)
 
 
 def users_of(node_id: str, name: str) -> list[dict]:
     """Nodes of the prompt that take the first output of a node as their input of this name."""
-    return [node for node in (_prompt.get() or {}).values() if node.get("inputs", {}).get(name) == [node_id, 0]]
+    return [node for node in (_prompt.get() or {}).values() if link_of(node, name) == (node_id, 0)]
 
 
 def linked_node(node: dict, name: str) -> dict | None:
     """The node that an input comes from."""
-    link = node["inputs"].get(name)
-    return find_node(link[0]) if isinstance(link, list) and link else None
+    link = link_of(node, name)
+    return find_node(link[0]) if link else None
 
 
 def last_before_loader(node: dict) -> dict:
@@ -85,7 +127,7 @@ def last_before_loader(node: dict) -> dict:
 def encoder_of(node: dict, name: str) -> Encoder | None:
     """The encoder of the Load Diffusion Expert node that an input comes from, None if that isn't what it is."""
     source = linked_node(node, name)
-    if source is None or source.get("class_type") != "MCDM_LoadExpert":
+    if source is None or source["class_type"] != "MCDM_LoadExpert":
         return None
     expert_name = source["inputs"].get("expert_name")
     try:
@@ -97,16 +139,16 @@ def encoder_of(node: dict, name: str) -> Encoder | None:
 def encode_nodes(node: dict, name: str) -> list[str]:
     """The Encode … nodes that a condition comes through, none if it comes through any other node."""
     passed: list[str] = []
-    link = node["inputs"].get(name)
+    link = link_of(node, name)
     visited: set[str] = set()
-    while isinstance(link, list) and link:
-        source = find_node(link[0]) or {}
-        class_type = source.get("class_type", "")
-        if not class_type.startswith("MCDM_Encode") or link[0] in visited:
+    while link:
+        key, slot = link
+        source = find_node(key)
+        if source is None or not source["class_type"].startswith("MCDM_Encode") or key in visited:
             return []
-        visited.add(link[0])
-        passed.append(class_type)
-        link = source["inputs"].get("null" if link[1] == 1 else "condition")
+        visited.add(key)
+        passed.append(source["class_type"])
+        link = link_of(source, "null" if slot == 1 else "condition")
     return passed
 
 
@@ -115,7 +157,7 @@ def chain_inputs(node: dict) -> list[dict] | None:
     found: list[dict] = []
     while "experts" in node["inputs"]:
         source = linked_node(node, "experts")
-        if source is None or source.get("class_type") != "MCDM_Expert" or source["inputs"] in found:
+        if source is None or source["class_type"] != "MCDM_Expert" or source["inputs"] in found:
             return None
         found.insert(0, source["inputs"])
         node = source

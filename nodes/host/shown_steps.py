@@ -8,13 +8,13 @@ _WORDS = {"first": 1, "last": _LAST}
 _EXPECTED = 'Expected how many steps to show, such as "5", or which, such as "1, 5, 10, last"'
 
 
-def check_shown_steps(text: str) -> bool | str:
-    """True if the text can be read, else the sentence for the user."""
-    try:
-        _parse(text)
-    except ValueError as error:
-        return str(error)
-    return True
+def check_shown_steps(text: str) -> None:
+    """Refuse a text that cannot be read.
+
+    Raises:
+        ValueError: One sentence for the user.
+    """
+    _parse(text)
 
 
 def shown_steps(text: str, total: int) -> list[int]:

@@ -10,15 +10,6 @@ from torch import Tensor
 from ...mcdm_core import space_timesteps
 
 
-def check_spacing(spacing: str) -> bool | str:
-    """True if a spacing can be read and fits 1000 timesteps, else the sentence for the user."""
-    try:
-        space_timesteps(spacing)
-    except ValueError as error:
-        return str(error)
-    return True
-
-
 def spaced_sigmas(model: ModelPatcher, spacing: str, denoise: float) -> Tensor:
     """Descending noise levels at spaced timesteps, then 0.
 

@@ -11,10 +11,13 @@ ComfyUI leaves ranges and choices of named inputs to the node, of every node of 
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from .queued_prompt import find_node, needed_nodes
+from comfy_api.latest import io
+
+from .queued_prompt import find_node, needed_nodes, schema_of
 
 
 class Fault(NamedTuple):
@@ -48,10 +51,10 @@ class Validation:
     Args:
         node_id: Of the node's schema.
         required: An input that every such node in a prompt has; marked where the one at fault isn't connected.
-        check: Finds what is wrong.
+        check: Finds what is wrong, beside numbers that are infinite or none, which ComfyUI lets pass.
     """
 
-    def __init__(self, node_id: str, required: str, check: Check):
+    def __init__(self, node_id: str, required: str, check: Check = lambda node_id: None):
         self._node_id = node_id
         self._required = required
         self._check = check
@@ -65,7 +68,7 @@ class Validation:
     def __call__(self, cls: Any, **inputs: Any) -> bool | str:
         """True, or the sentence for the user."""
         unique_id = cls.hidden.unique_id
-        fault = self._check(unique_id) if find_node(unique_id) is not None else None
+        fault = self._fault(unique_id)
         if fault is not None:
             return fault.sentence
         schema = {value.id: value for value in cls.define_schema().inputs}
@@ -73,8 +76,22 @@ class Validation:
 
     def _marked(self) -> Iterator[str]:
         for unique_id, node in needed_nodes(self._node_id):
-            if fault := self._check(unique_id):
+            if fault := self._fault(unique_id):
                 yield fault.input if fault.input in node["inputs"] else self._required
+
+    def _fault(self, unique_id: str) -> Fault | None:
+        node = find_node(unique_id)
+        return (_endless(node) or self._check(unique_id)) if node is not None else None
+
+
+def _endless(node: dict) -> Fault | None:
+    """The first number of a node that is infinite or none."""
+    for known in schema_of(node["class_type"]):
+        given = node["inputs"].get(known.id)
+        if isinstance(known, io.Float.Input) and isinstance(given, float) and not math.isfinite(given):
+            expected = f"Expected a number for {known.id}, {known.min:g} to {known.max:g},"
+            return Fault(known.id, f"{expected} and got {given}; set one, such as {known.default:g}.")
+    return None
 
 
 def _outside(schema: Any, value: Any) -> str | None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from .support.attachments import unclamped
+from .support.posts import said_of
 
 SIGMAS = torch.tensor([20.0, 3.0, 0.5, 0.0])
 TILE, TITLE = 256 + 8, 256 // 3
@@ -178,19 +179,13 @@ def test_a_cancelled_run_leaves_nothing_behind(load, chain, node, inputs):
     ],
 )
 def test_steps_shown(host, text, total, steps):
-    assert host.shown_steps.check_shown_steps(text) is True
+    host.shown_steps.check_shown_steps(text)
     assert host.shown_steps.shown_steps(text, total) == steps
 
 
 @pytest.mark.parametrize("text", ["", "0", "1, 0", "-1", "a", "1 5", "1,,5", ",", "2.5", "51", "²"])
-def test_steps_that_cannot_be_read_are_refused_at_post(host, text):
-    host.queued_prompt.remember_prompt(
-        {"prompt": {"1": {"class_type": "MCDM_Inspect", "inputs": {"steps_shown": text}}}}
-    )
-    fault = host.queue_checks.check_steps_shown("1")
-    host.queued_prompt.remember_prompt({})
-    assert fault.input == "steps_shown"
-    assert fault.sentence.startswith("Expected how many steps to show")
+def test_steps_that_cannot_be_read_are_refused_at_post(host, node, text):
+    assert said_of(host, node, "MCDM_Inspect", steps_shown=text).startswith("Expected how many steps to show")
 
 
 def test_what_cannot_be_shown_is_refused_before_the_first_pass(load, chain, node, inputs, passes):

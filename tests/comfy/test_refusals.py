@@ -7,6 +7,7 @@ import re
 import pytest
 import torch
 
+from .support.posts import said_of
 from .support.wrong_setups import SETUPS, Setups
 
 
@@ -63,10 +64,10 @@ KINDS = ["truncated", "not a checkpoint", "pickle with code", "zip with code", "
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_files_that_cannot_be_used(refused, node, base, small_experts, kind):
+def test_files_that_cannot_be_used(refused, node, host, base, small_experts, kind):
     name, match = bad_files(base, small_experts)[kind]
     refused(lambda _: node("MCDM_LoadExpert", expert_name=name), match)
-    assert re.search(match, node.classes["MCDM_LoadExpert"].validate_inputs(name))
+    assert re.search(match, said_of(host, node, "MCDM_LoadExpert", expert_name=name))
 
 
 def encode_map(node, expert, **inputs):
@@ -153,10 +154,10 @@ def test_one_device_may_have_two_names(load, chain, sample):
     assert sample(Setups(load, chain).on_device("cpu:0"), steps=1).isfinite().all()
 
 
-def test_an_unreadable_spacing(node):
-    answer = node.classes["MCDM_Sigmas"].validate_inputs("a hundred")
-    assert "timestep spacing" in answer
+def test_an_unreadable_spacing(host, node):
+    assert "timestep spacing" in said_of(host, node, "MCDM_Sigmas", spacing="a hundred")
 
 
-def test_files_that_are_missing(node):
-    assert 'no "nowhere.safetensors"' in node.classes["MCDM_LoadExpert"].validate_inputs("nowhere.safetensors")
+@pytest.mark.parametrize("name", ["nowhere.safetensors", "../../x", "\0", "", 3, -0.5, True, {"a": 1}, float("nan")])
+def test_files_that_are_missing(host, node, name):
+    assert f'no "{name}"' in said_of(host, node, "MCDM_LoadExpert", expert_name=name)

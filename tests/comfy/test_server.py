@@ -159,13 +159,27 @@ def test_a_class_that_the_expert_does_not_know_is_refused_at_post(server, small_
     assert "Fox, owl, dog" in body
 
 
+async def until_sampled(server, prompt: dict, steps: int) -> str:
+    """Queue a prompt and wait until so many steps are done; its id."""
+    import aiohttp
+
+    client = uuid.uuid4().hex
+    async with (
+        aiohttp.ClientSession() as session,
+        session.ws_connect(f"ws://{server.address}/ws?clientId={client}") as socket,
+    ):
+        prompt_id = server.queue(prompt, client)
+        while steps > 0:
+            message = await socket.receive()
+            steps -= message.type == aiohttp.WSMsgType.TEXT and json.loads(message.data)["type"] == "progress"
+    return prompt_id
+
+
 def test_a_cancelled_sweep_leaves_the_finished_cells_in_the_output_folder(server, small_experts):
     values = "0-1 [50]"
     save = node("SaveImage", images=["sample", 1], filename_prefix="sweep")
     prompt = product(small_experts, sample=sweep(values=values, seeds=4, steps=60), save=save)
-    prompt_id = server.queue(prompt)
-    server.until(lambda: server.get("/queue")["queue_running"], 20)
-    time.sleep(6)  # some cells, but not all of them
+    prompt_id = asyncio.run(asyncio.wait_for(until_sampled(server, prompt, steps=3 * 60), RUN_SECONDS))
     server.request("/interrupt", {})
     entry = server.wait(prompt_id)
     assert any(message[0] == "execution_interrupted" for message in entry["status"]["messages"])

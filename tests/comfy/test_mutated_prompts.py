@@ -1,0 +1,119 @@
+"""Whatever is posted is run or refused in a sentence, at once, and the server stays as it was."""
+
+import json
+import time
+import urllib.error
+from collections import Counter
+
+import numpy as np
+import psutil
+import pytest
+
+from .support.prompt_mutants import mutants
+from .test_server import expert, node, product, server, sweep  # noqa: F401 — a fixture
+
+COUNT, SEED = 300, 14
+SECONDS, MEGABYTES = 5, 100
+RAISED = ("exception_during_validation", "exception_during_inner_validation")
+
+
+def prompts(names):
+    """Between them every kind of node that POST checks."""
+    caption = node("MCDM_EncodeText", encoder=["skin", 1], text="a smiling man")
+    drawn = {"mode": "edges of a picture", "low_threshold": 100, "high_threshold": 200}
+    encoders = {
+        "text": caption,
+        "sketch": node("MCDM_EncodeSketch", encoder=["skin", 1], image=["map", 0], **drawn),
+        "class": node("MCDM_EncodeClass", encoder=["skin", 1], class_name="owl", null_kind="class 0"),
+    }
+    yield product(names)
+    yield product(names, sample=sweep(), save=node("SaveImage", images=["sample", 1], filename_prefix="sweep"))
+    for kind, encode in encoders.items():
+        yield product(names, **{"skin": node("MCDM_LoadExpert", expert_name=names[kind]), "skin map": encode})
+    parts = {
+        "guider": node("MCDM_Guider", experts=["second", 0]),
+        "noise": node("MCDM_RandomNoise", noise_seed=1, temperature=1.0),
+        "sampler": node("MCDM_SamplerDDIM", eta=1.0),
+        "sigmas": node("MCDM_Sigmas", model=["hair", 0], spacing="3", denoise=1.0),
+    }
+    wired = {"noise": ["noise", 0], "sampler": ["sampler", 0], "sigmas": ["sigmas", 0], "latent_image": ["latent", 0]}
+    yield product(names, **parts, sample=node("SamplerCustomAdvanced", guider=["guider", 0], **wired))
+    shown = node("MCDM_Inspect", experts=["second", 0], vae=["hair", 2], steps_shown="3", **wired)
+    yield product(names, **parts, sample=shown)
+
+
+def posted(server, prompt):  # noqa: F811
+    """Status, body and seconds of a POST; what is accepted is not run."""
+    start = time.monotonic()
+    try:
+        server.queue(prompt)
+        status, body = 200, ""
+    except urllib.error.HTTPError as error:
+        status, body = error.code, error.read().decode()
+    seconds = time.monotonic() - start
+    if status == 200:
+        server.request("/queue", {"clear": True})
+        server.request("/interrupt", {})
+    return status, body, seconds
+
+
+def outcome(status, body):
+    """How a POST ended, and whose exception it was where it was one."""
+    if status != 400:
+        return "accepted" if status == 200 else "core's failure"
+    problems = [problem for each in json.loads(body)["node_errors"].values() for problem in each["errors"]]
+    raised = [problem["extra_info"] for problem in problems if problem["type"] in RAISED]
+    if not raised:
+        return "refused"
+    ours = any("mcdm" in line or "validate_inputs()" in str(info) for info in raised for line in info["traceback"])
+    return "the pack's exception" if ours else "core's exception"
+
+
+def resident(server):  # noqa: F811
+    return psutil.Process(server.process.pid).memory_info().rss / 1e6
+
+
+def test_mutated_prompts_are_run_or_refused(server, small_experts, record_property):  # noqa: F811
+    good = list(prompts(small_experts))
+    assert [posted(server, prompt)[:2] for prompt in good] == [(200, "")] * len(good)
+    (before,) = server.pictures(product(small_experts, seed=77))
+    memory = resident(server)
+    outcomes, bad = Counter(), []
+    for mutant in mutants(good, SEED, COUNT):
+        status, body, seconds = posted(server, mutant.prompt)
+        outcomes[outcome(status, body)] += 1
+        if outcome(status, body) == "the pack's exception" or seconds > SECONDS:
+            bad.append((mutant.change, seconds, body))
+    record_property("outcomes", dict(outcomes))
+    assert not bad
+    assert outcomes["refused"] > COUNT / 3
+    assert resident(server) - memory < MEGABYTES
+    assert "on_prompt_handler" not in server.log.read_text(encoding="utf-8")
+    server.until(lambda: not server.get("/queue")["queue_running"], 60)
+    again = node("SaveImage", images=["decode", 0], filename_prefix="again")
+    (after,) = server.pictures(product(small_experts, seed=77, save=again))
+    assert np.array_equal(before, after)
+
+
+ENDLESS = [float("nan"), float("inf"), "NaN", "-inf", "1e999"]
+
+
+@pytest.mark.parametrize("value", ENDLESS, ids=str)
+@pytest.mark.parametrize(
+    "place", [("sample", "denoise"), ("first", "weight"), ("second", "reliability"), ("second", "end")], ids=str
+)
+def test_numbers_that_are_none_are_refused(server, small_experts, place, value):  # noqa: F811
+    key, name = place
+    prompt = product(small_experts)
+    prompt[key]["inputs"][name] = value
+    status, body = server.refusal(prompt)
+    said = json.loads(body)["node_errors"][key]["errors"]
+    assert status == 400
+    assert [error["extra_info"]["input_name"] for error in said] == [name]
+
+
+@pytest.mark.parametrize("seed", [-1, 2**64, float("nan"), "x", None])
+def test_seeds_out_of_range_are_refused(server, small_experts, seed):  # noqa: F811
+    status, body = server.refusal(product(small_experts, seed=seed))
+    assert status == 400
+    assert "sample" in json.loads(body)["node_errors"]
