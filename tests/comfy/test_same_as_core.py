@@ -2,6 +2,7 @@
 
 import math
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -108,3 +109,20 @@ def test_the_pixel_space_vae_keeps_every_level(load):
     assert latent.shape == (1, 3, 16, 16)
     torch.testing.assert_close(latent.amin().item(), -1.0)
     torch.testing.assert_close(vae.decode(latent), picture, atol=1e-6, rtol=0)
+
+
+def test_steps_add_other_noise_than_the_start(host):
+    """Both are drawn from the seed of the run; the same numbers twice would only scale the start noise."""
+    import comfy.sample
+
+    latent = torch.zeros(1, 4, 32, 32)
+
+    def model(x, sigma, **_):
+        return latent
+
+    model.inner_model = SimpleNamespace(inner_model=SimpleNamespace(model_sampling=object()))
+    step = host.ddim_sampler.sample_comfy_ddim
+    added = step(model, latent.clone(), torch.tensor([2.0, 1.0]), extra_args={"seed": 5}, disable=True, eta=1.0)
+    start = comfy.sample.prepare_noise(latent, 5)
+    assert added.std() > 0.1
+    assert abs(torch.corrcoef(torch.stack([added.flatten(), start.flatten()]))[0, 1]) < 0.1

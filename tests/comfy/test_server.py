@@ -131,6 +131,24 @@ def test_a_second_load_of_a_file_in_a_graph_costs_nothing(server, small_experts)
     assert twice == once > 0
 
 
+def test_a_file_replaced_under_the_same_name_is_loaded_anew(server, small_experts):
+    folder = server.log.parent / "models" / "mcdm"
+    maps = {"skin map": node("MCDM_EncodeMap", encoder=["skin", 1], image=["map", 0], map="auto", with_text=False)}
+
+    def picture(name: str, prefix: str) -> np.ndarray:
+        save = node("SaveImage", images=["decode", 0], filename_prefix=prefix)
+        prompt = product(small_experts, skin=node("MCDM_LoadExpert", expert_name=name), save=save, **maps)
+        (found,) = server.pictures(prompt)
+        return found
+
+    shutil.copyfile(folder / small_experts["hair"], folder / "replaced.safetensors")
+    before = picture("replaced.safetensors", "before")
+    shutil.copyfile(folder / small_experts["skin"], folder / "replaced.safetensors")
+    after = picture("replaced.safetensors", "after")
+    assert not np.array_equal(before, after)
+    assert np.array_equal(after, picture(small_experts["skin"], "named"))
+
+
 def test_a_cancelled_run_is_followed_by_a_good_one(server, small_experts):
     (before,) = server.pictures(product(small_experts, seed=8))
     prompt_id = server.queue(product(small_experts, seed=9, steps=10000))

@@ -175,3 +175,27 @@ def test_logs_are_rewound_to_the_step_resumed_from(config, tmp_path):
     assert [line.split(",")[0] for line in lines] == ["step", *"123456"]
     held_out = [line.split(",")[:2] for line in (folder / "held_out.csv").read_text().splitlines()]
     assert held_out == [line.split(",")[:2] for line in before[1].splitlines()]
+
+
+def test_the_average_follows_the_first_steps_closely(config, tmp_path):
+    """The decay is ramped up: (1 + step)/(10 + step) until the configured one is less."""
+    trainer = make_trainer(config, tmp_path / "runs" / "both")
+    average = list(trainer.average.parameters())
+    for step in (1, 2):
+        before = [value.clone() for value in average]
+        trainer.train_step()
+        decay = (1 + step) / (10 + step)
+        for old, new, weight in zip(before, average, trainer.network.parameters(), strict=True):
+            torch.testing.assert_close(new, decay * old + (1 - decay) * weight)
+
+
+def test_conditions_are_dropped_from_batches(tmp_path):
+    write_folder(tmp_path / "pictures")
+    options = "batch_size = 4\nautocast = false\ncondition_dropout = 0.5"
+    config = write_config(tmp_path / "both.toml", data=DATA, network="map_channels = 2", optimizer=options)
+    trainer = make_trainer(config, tmp_path / "runs" / "both")
+    kept = []
+    for trainer.step in range(50):
+        _, condition, _ = trainer.next_batch()
+        kept += condition.maps.flatten(1).any(dim=1).tolist()
+    assert sum(kept) / len(kept) == pytest.approx(0.5, abs=0.12)
