@@ -125,7 +125,7 @@ def test_pairs_that_cannot_be_used_are_refused(tmp_path, damage, sentence, capsy
     write_folder(tmp_path / "pictures", captions=True)
     damage(tmp_path / "pictures")
     (tmp_path / "encoder.toml").write_text(ENCODER.format(steps=1))
-    assert main(["train", str(tmp_path / "encoder.toml"), "--runs", str(tmp_path / "runs")]) == 1
+    assert main(["train", str(tmp_path / "encoder.toml"), "--runs", str(tmp_path / "runs")]) == 2
     assert sentence in capsys.readouterr().err
 
 
