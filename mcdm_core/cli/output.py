@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from ..system.formats import picture_format, write_picture
+from ..pictures.writing import picture_format, write_picture
 from ..system.writer import make_folder
 
 

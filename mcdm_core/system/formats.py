@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
@@ -45,45 +44,12 @@ def csv_bytes(rows: Iterable[Sequence[object]], end: str = "\n") -> bytes:
     return text.getvalue().encode()
 
 
-def write_picture(path: str | os.PathLike, picture: Image.Image) -> None:
-    """Write a picture in the format that its file's name ends on; as `writing`.
-
-    Raises:
-        ValueError: Pillow writes no such format.
-    """
-    write_bytes(path, encoded(picture, picture_format(path)))
-
-
-def picture_format(path: str | os.PathLike) -> str:
-    """The format that pictures have in files of this name.
-
-    Raises:
-        ValueError: There is none that colours can be written in.
-    """
-    suffix = Path(path).suffix.lower()
-    known = Image.registered_extensions().get(suffix, "")
-    try:
-        encoded(Image.new("RGB", (8, 8)), known)
-    except (KeyError, ValueError, OSError):
-        raise ValueError(
-            f"Expected a picture's name, one that ends in .png for example, and got {os.fspath(path)}; change its end."
-        ) from None
-    return known
-
-
-def encoded(picture: Image.Image, name: str = "PNG") -> bytes:
-    """A picture as the bytes of a file of Pillow's format `name`."""
-    content = io.BytesIO()
-    picture.save(content, name)
-    return content.getvalue()
-
-
 def write_tensors(path: str | os.PathLike, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
     """Write safetensors with a description; as `replacing`."""
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with replacing(path) as partial:
         try:
-            save_file(contiguous, partial, metadata=metadata)
+            save_file(contiguous, partial, metadata=metadata or None)
         except SafetensorError as error:
             raise refused(path, error) from error
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..networks.autoencoder import Autoencoder
 from ..pictures import as_bytes, labelled_grid
 from ..pictures.fidelity import peak_signal_to_noise
-from ..system.formats import write_picture
+from ..pictures.writing import write_picture
 from .autoencoder_config import AutoencoderTrainingConfig
 from .logs import CsvLog
 

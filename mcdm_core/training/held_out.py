@@ -14,9 +14,9 @@ from ..expert.condition import Condition
 from ..expert.expert import Expert
 from ..networks import UNet
 from ..pictures import labelled_grid, map_to_picture, to_picture
+from ..pictures.writing import write_picture
 from ..product.term import Term
 from ..sampling import sample_product
-from ..system.formats import write_picture
 from .config import TrainingConfig
 from .dropout import null_rows
 from .logs import CsvLog

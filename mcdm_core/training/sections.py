@@ -10,9 +10,8 @@ Training = Callable[[Path, Path, str | None, bool], Path]
 def _dual_encoder(config_path: Path, runs: Path, resume: str | None, overwrite: bool) -> Path:
     from .dual_encoder_run import train_from_config
 
-    return train_from_config(
-        config_path, runs, overwrite or resume is not None
-    )  # it takes minutes, and keeps no state to resume from
+    # It takes minutes, and keeps no state: to resume it is to begin again.
+    return train_from_config(config_path, runs, overwrite or resume is not None)
 
 
 def _autoencoder(config_path: Path, runs: Path, resume: str | None, overwrite: bool) -> Path:

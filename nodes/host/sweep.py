@@ -13,8 +13,8 @@ import latent_preview
 from PIL import Image
 from torch import Tensor
 
+from ...mcdm_core.pictures.writing import write_picture
 from ...mcdm_core.sampling.sweep import Cell, Sweep, sweep_grid
-from ...mcdm_core.system.formats import write_picture
 from .expert_chain import Experts
 from .grid_tiles import TILE, check_vae, decode_tiles, to_image
 from .guider import ProductGuider

@@ -20,9 +20,10 @@ from mcdm_core.cli.values import seed
 from mcdm_core.diffusion.schedule import Schedule
 from mcdm_core.expert.gaussian import Moments, gaussian_expert, label, ode_moments, product_moments, sde_moments
 from mcdm_core.pictures.plots import Panel, plot_lines
+from mcdm_core.pictures.writing import encoded
 from mcdm_core.product.term import Term
 from mcdm_core.sampling import sample_product
-from mcdm_core.system.formats import csv_bytes, encoded, write_files
+from mcdm_core.system.formats import csv_bytes, write_files
 from mcdm_core.system.writer import make_folder
 
 from ..metrics.bootstrap import Figure, bootstrap_interval

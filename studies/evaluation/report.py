@@ -10,7 +10,8 @@ from matplotlib.figure import Figure as Plot
 from PIL import Image
 
 from mcdm_core.pictures import labelled_grid
-from mcdm_core.system.formats import csv_bytes, encoded, write_files
+from mcdm_core.pictures.writing import encoded
+from mcdm_core.system.formats import csv_bytes, write_files
 from mcdm_core.system.writer import make_folder
 
 from .config import EvaluationConfig

@@ -81,7 +81,7 @@ def test_a_class_is_told_by_name_or_index(tmp_path):
 
     def drawn(name):
         output = tmp_path / f"{name}.png"
-        options = ["--class-name", name, "--weight", "2", "--steps", "3", "--output", str(output)]
+        options = ["--class-name", name, "--weight", "2", "--steps", "3", "--overwrite", "--output", str(output)]
         assert main(["sample", "--expert", str(animals), *options]) == 0
         return read(output)
 

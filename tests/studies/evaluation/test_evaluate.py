@@ -3,6 +3,7 @@
 import csv
 import re
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from studies.evaluation.sampling import draw_samples
 from studies.metrics import PictureFeatures
 
 from ...support.evaluations import InProcess, write_evaluation, write_small, write_small_text
+from ...support.small_disk import contents, run_on_a_full_disk
 from ...support.tiny_runs import write_folder
 
 HAIR, SKIN = '{ expert = "hair", condition = "hair" }', '{ expert = "skin", condition = "skin", shift = 1 }'
@@ -299,3 +301,16 @@ def test_patterns_are_expanded(faces, tmp_path, run, capsys):
     assert (tmp_path / "out" / faces.stem / "table.md").exists()
     assert run(tmp_path / "x*.toml") == 1
     assert "Expected TOML files at" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the size of files can be limited on POSIX only")
+def test_a_full_disk_is_one_sentence_and_keeps_an_earlier_evaluation(evaluated, tmp_path):
+    shutil.copytree(evaluated, tmp_path / "evaluated")
+    folder = tmp_path / "evaluated"
+    before = contents(folder)
+    arguments = ["evaluate", str(folder / "faces.toml"), "--out", str(folder / "out"), "--workers", "1"]
+    for samples in (folder / "samples", folder / "others"):  # those that there are, and new ones
+        code, said = run_on_a_full_disk([*arguments, "--samples", str(samples)], folder)
+        assert code == 1
+        assert "could not be written (" in said
+        assert contents(folder) == before
