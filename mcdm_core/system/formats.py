@@ -63,10 +63,10 @@ def write_state(path: str | os.PathLike, state: Mapping[str, Any]) -> None:
 def write_array(path: str | os.PathLike, array: np.ndarray) -> None:
     """Write an array as `.npy`; as `writing`."""
     with writing(path) as file:
-        np.save(file, array)  # type: ignore[call-overload]
+        np.save(file, array)
 
 
 def write_arrays(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> None:
     """Write arrays by name as `.npz`; as `writing`."""
     with writing(path) as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type, call-overload]
+        np.savez(file, **arrays)

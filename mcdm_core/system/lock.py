@@ -5,12 +5,13 @@ left behind.
 """
 
 import contextlib
+import io
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 from .failures import ForeseenError
 from .writer import make_folder, refused
@@ -18,6 +19,18 @@ from .writer import make_folder, refused
 log = logging.getLogger(__name__)
 
 LOCK_FILE = "lock"
+
+_held: set[io.FileIO] = set()
+
+
+def _close_in_child() -> None:
+    """Processes that draw pictures are forked, and one that outlives its killed parent would keep the lock."""
+    for file in _held:
+        file.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_close_in_child)
 
 
 @contextmanager
@@ -41,10 +54,10 @@ def locked(folder: Path) -> Iterator[None]:
         _remove_empty(made)
 
 
-def _taken(path: Path, folder: Path) -> BinaryIO:
+def _taken(path: Path, folder: Path) -> io.FileIO:
     while True:
         try:
-            file = path.open("a+b")
+            file = io.FileIO(path, "a+")
         except OSError as error:
             raise refused(path, error) from error
         try:
@@ -64,15 +77,16 @@ def _taken(path: Path, folder: Path) -> BinaryIO:
     try:
         file.truncate(0)
         file.write(str(os.getpid()).encode())
-        file.flush()
     except OSError as error:
         _give_back(file, path)
         raise refused(path, error) from error
+    _held.add(file)
     return file
 
 
-def _give_back(file: BinaryIO, path: Path) -> None:
-    if os.name == "nt":  # an open file cannot be removed there, and one that another has opened can't either
+def _give_back(file: io.FileIO, path: Path) -> None:
+    _held.discard(file)
+    if sys.platform == "win32":  # an open file cannot be removed there, and one that another has opened can't either
         file.close()
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
@@ -81,13 +95,13 @@ def _give_back(file: BinaryIO, path: Path) -> None:
         file.close()
 
 
-def _owner(file: BinaryIO) -> str:
+def _owner(file: io.FileIO) -> str:
     file.seek(0)
     number = file.read(20).decode(errors="replace")
     return f" (process {number})" if number.isdecimal() else ""
 
 
-def _is(file: BinaryIO, path: Path) -> bool:
+def _is(file: io.FileIO, path: Path) -> bool:
     """Whether an open file is still the one of its name."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
@@ -102,15 +116,15 @@ def _remove_empty(folders: list[Path]) -> None:
             folder.rmdir()
 
 
-if os.name == "nt":
+if sys.platform == "win32":
     import msvcrt
 
-    def _lock(file: BinaryIO) -> None:
+    def _lock(file: io.FileIO) -> None:
         file.seek(1 << 30)  # beyond the content, which others could not read otherwise
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
 
 else:
     import fcntl
 
-    def _lock(file: BinaryIO) -> None:
+    def _lock(file: io.FileIO) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

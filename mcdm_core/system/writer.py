@@ -154,6 +154,7 @@ def refused(path: str | os.PathLike, error: Exception) -> WriteError:
         reason = error.strerror
     else:
         reason = re.sub(r"\s+", " ", str(error)).removeprefix("Error while serializing: I/O error: ")
+        reason = re.sub(r" \(os error \d+\)$", "", reason)
     return WriteError(
         f"{os.fspath(path)} could not be written ({reason}), and whatever it held before is unchanged; make room or "
         "choose another place."

@@ -1,5 +1,7 @@
 """One process at a time works in a folder."""
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,11 +13,15 @@ from mcdm_core.system.lock import locked
 
 ROOT = Path(__file__).parents[3]
 HOLD = """
-import sys
+import os, sys, time
 from pathlib import Path
 from mcdm_core.system.lock import locked
 with locked(Path(sys.argv[1])):
-    print("locked", flush=True)
+    child = os.fork() if hasattr(os, "fork") else None
+    if child == 0:
+        time.sleep(60)
+        os._exit(0)
+    print(child, flush=True)
     sys.stdin.read()
 """
 
@@ -25,7 +31,7 @@ def test_a_second_run_is_refused_until_the_first_is_killed(tmp_path):
     command = [sys.executable, "-c", HOLD, str(folder)]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         try:
-            assert other.stdout.readline() == "locked\n"
+            child = other.stdout.readline().strip()
             with (
                 pytest.raises(ForeseenError, match=rf"in use by another run \(process {other.pid}\); wait"),
                 locked(folder),
@@ -34,6 +40,14 @@ def test_a_second_run_is_refused_until_the_first_is_killed(tmp_path):
             assert folder.exists()  # it is the other's
         finally:
             other.kill()
+    try:
+        check_free(folder)  # though what was forked still runs
+    finally:
+        if child != "None":
+            os.kill(int(child), signal.SIGKILL)
+
+
+def check_free(folder):
     with locked(folder):
         (folder / "state.pt").touch()
     assert [path.name for path in folder.iterdir()] == ["state.pt"]
