@@ -69,4 +69,4 @@ def write_array(path: str | os.PathLike, array: np.ndarray) -> None:
 def write_arrays(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> None:
     """Write arrays by name as `.npz`; as `writing`."""
     with writing(path) as file:
-        np.savez(file, **arrays)
+        np.savez(file, **arrays)  # type: ignore[arg-type]
