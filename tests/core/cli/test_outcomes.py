@@ -69,6 +69,12 @@ def test_what_cannot_be_is_refused_before_any_work(options, code, sentence, give
     assert sorted(os.listdir(tmp_path)) == before
 
 
+@pytest.mark.parametrize("option", ["--of", "--seeds"])
+def test_a_sweep_of_nothing_is_refused(option, given, capsys):
+    assert code_of(["sweep", *given, option, "0"]) == 2
+    assert f"{option}: expected a whole number of 1 or more" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("command", ["sample", "sweep"])
 def test_an_output_is_replaced_only_where_that_is_said(command, given, tmp_path, capsys):
     output = tmp_path / "new folder" / "out.png"
