@@ -49,10 +49,10 @@ def _animals() -> "DataKind":
     return AnimalKind()
 
 
-def _gan(config_path: Path, runs: Path, resume: str | None) -> Path:
+def _gan(config_path: Path, runs: Path, resume: str | None, overwrite: bool) -> Path:
     from .baselines.training import train_gan
 
-    return train_gan(config_path, runs, resume)
+    return train_gan(config_path, runs, resume, overwrite)
 
 
 def _evaluate(arguments: list[str]) -> None:

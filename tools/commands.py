@@ -15,7 +15,7 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # in the processes that tests start; work
 def demo(arguments: list[str]) -> int:
     """Run `python -m mcdm_core demo` in an environment that holds requirements.txt."""
     python = ensure_environment(".venv-demo", ["requirements.txt"])
-    return run([python, "-m", "mcdm_core", "demo", *arguments])
+    return run([python, "-m", "mcdm_core", "demo", "--overwrite", *arguments])
 
 
 def lint() -> int:

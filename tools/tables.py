@@ -49,5 +49,15 @@ def _train(core: list[str | Path]) -> int:
     NETWORKS.mkdir(exist_ok=True)
     for name in TRAINED:
         trained = ROOT / "runs" / f"table-{name}" / f"table-{name}.safetensors"
-        shutil.copyfile(trained, NETWORKS / f"{name}.safetensors")
+        _replace(NETWORKS / f"{name}.safetensors", trained)
     return 0
+
+
+def _replace(target: Path, source: Path) -> None:
+    """Copy a file, so that what is replaced stays until the copy is whole."""
+    partial = target.with_name(f"{target.name}.partial")
+    try:
+        shutil.copyfile(source, partial)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -12,10 +12,10 @@ import os
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..networks.autoencoder import LEVELS, WIDTH, Autoencoder, AutoencoderConfig, LatentNorm
+from ..system.formats import write_tensors
 from .recognition.recognize import difference
 from .safe_reading import CheckpointError, read_checkpoint
 
@@ -76,12 +76,10 @@ def save_autoencoder(path: str | os.PathLike, autoencoder: Autoencoder, card: di
         card: Data, licence, steps, whatever belongs beside it; plain values.
     """
     wide = resized(folded(autoencoder), (WIDTH,) * LEVELS)
-    tensors = {_file_key(name): tensor.half().contiguous() for name, tensor in wide.state_dict().items()}
+    tensors = {_file_key(name): tensor.half() for name, tensor in wide.state_dict().items()}
     tensors |= {name: torch.tensor(value).half() for name, value in _SCALE.items()}
     header = {"format": FORMAT, "widths": list(autoencoder.config.widths), "card": card or {}}
-    partial = Path(f"{os.fspath(path)}.partial")
-    save_file(tensors, partial, metadata={METADATA_KEY: json.dumps(header)})
-    partial.replace(path)
+    write_tensors(path, tensors, {METADATA_KEY: json.dumps(header)})
 
 
 def load_autoencoder(path: str | os.PathLike) -> Autoencoder:

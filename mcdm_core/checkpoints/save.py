@@ -1,12 +1,11 @@
 """Writing expert files."""
 
 import os
-from pathlib import Path
 
-from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
 
 from ..conditions.captions import TEXT_PREFIX
+from ..system.formats import write_tensors
 from .load import assemble, describe
 from .metadata import METADATA_KEY, ExpertMetadata
 from .recognition import Overrides
@@ -23,11 +22,14 @@ def save_expert(
         network: The UNet that `metadata.network` describes.
         metadata: Everything else needed to load it.
         text_encoder: The text tower of a text expert.
+
+    Raises:
+        WriteError: It could not be written; what the file held before is unchanged.
     """
     tensors = dict(network.state_dict())
     if text_encoder is not None:
         tensors |= {TEXT_PREFIX + name: tensor for name, tensor in text_encoder.state_dict().items()}
-    _write(path, tensors, metadata)
+    write_tensors(path, tensors, {METADATA_KEY: metadata.to_json()})
 
 
 def convert_expert(
@@ -46,16 +48,10 @@ def convert_expert(
     Raises:
         CheckpointError: As `load_expert`.
         FileNotFoundError: If there is no such source.
+        WriteError: The target could not be written.
     """
     tensors, text = read_checkpoint(source, METADATA_KEY)
     metadata = describe(tensors, text, source, overrides)
     assemble(tensors, metadata, source)  # refuses tensors that don't fit
-    _write(target, tensors, metadata)
+    write_tensors(target, tensors, {METADATA_KEY: metadata.to_json()})
     return metadata
-
-
-def _write(path: str | os.PathLike, tensors: dict[str, Tensor], metadata: ExpertMetadata) -> None:
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    partial = Path(f"{os.fspath(path)}.partial")
-    save_file(tensors, partial, metadata={METADATA_KEY: metadata.to_json()})
-    partial.replace(path)

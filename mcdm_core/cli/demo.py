@@ -18,8 +18,10 @@ from ..pictures import labelled_grid, load_picture, map_to_picture, to_picture
 from ..product.term import Term
 from ..sampling import sample_ddim
 from .expert_options import expert_file
+from .output import add_output, check_picture, save_picture
 from .progress import progress_bar
 from .settings import Settings
+from .values import seed
 
 logger = logging.getLogger(__name__)
 
@@ -48,13 +50,22 @@ def load_maps(name: str) -> Tensor:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Write the grid."""
+    """Write the grid.
+
+    Raises:
+        ValueError: The steps or the output cannot be used as given, or the output exists.
+        WriteError: The output could not be written; what the file held before is unchanged.
+    """
     parser = argparse.ArgumentParser(prog="python -m mcdm_core demo", description=__doc__.split(":", 1)[1].strip())
     parser.add_argument("--steps", default="50", help='number of DDIM steps, or a spacing such as "ddim50" (50)')
-    parser.add_argument("--seed", type=int, default=1, help="seed of the start noise (1)")
-    parser.add_argument("--output", type=Path, default=Path("out/demo.png"), help="file to write (out/demo.png)")
+    parser.add_argument("--seed", type=seed, default=1, help="seed of the start noise (1)")
+    add_output(parser, "out/demo.png")
     options = parser.parse_args(argv)
 
+    check_picture(options.output, options.overwrite)
+    # Ancestrally, which obeys captions better than the ODE.
+    settings = Settings(options.steps, functools.partial(sample_ddim, eta=1.0))
+    settings.check()
     experts = {name: load_expert(expert_file(name)) for name in WEIGHTS}
     maps = {name: load_maps(name) for name in ("hair", "skin")}
     conditions = {name: experts[name].encoder.encode_map(images) for name, images in maps.items()}
@@ -63,8 +74,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         Term(experts[name], conditions[name], conditions[name].null(), weight=weight)
         for name, weight in WEIGHTS.items()
     ]
-    # Ancestrally, which obeys captions better than the ODE.
-    settings = Settings(options.steps, functools.partial(sample_ddim, eta=1.0))
     samples = []
     for title, united in [*((f"{term.expert.name} alone", [term]) for term in terms), ("united", terms)]:
         with progress_bar(title, settings.evaluations) as callback:
@@ -74,6 +83,5 @@ def main(argv: Sequence[str] | None = None) -> None:
         CAPTIONS,
         *([to_picture(picture) for picture in pictures] for pictures in samples),
     ]
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    labelled_grid(COLUMNS, list(zip(*columns, strict=True))).save(options.output)
+    save_picture(options.output, labelled_grid(COLUMNS, list(zip(*columns, strict=True))))
     logger.info("Wrote %s", options.output)

@@ -11,6 +11,7 @@ from ..checkpoints.safe_reading import read_checkpoint
 from ..conditions.class_names import FEW
 from ..diffusion.prediction import PREDICTIONS
 from ..expert import Expert
+from .output import add_overwrite, check_folder, check_free
 
 
 def info(argv: Sequence[str] | None = None) -> None:
@@ -84,7 +85,9 @@ def convert(argv: Sequence[str] | None = None) -> None:
     """Write an expert file again as safetensors.
 
     Raises:
-        ValueError: The source cannot be used as an expert, or the target exists or has another ending.
+        ValueError: The source cannot be used as an expert, or the target exists, has another ending or is in no
+            folder.
+        WriteError: The target could not be written; what it held before is unchanged.
     """
     parser = argparse.ArgumentParser(
         prog="python -m mcdm_core convert",
@@ -93,12 +96,13 @@ def convert(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("source", type=Path, help="expert file, .pt or .safetensors")
     parser.add_argument("target", type=Path, help="file to write, *.safetensors")
+    add_overwrite(parser)
     _add_overrides(parser)
     options = parser.parse_args(argv)
     if options.target.suffix != ".safetensors":
         raise ValueError(f"The target should end in .safetensors, but it is {options.target}; rename it.")
-    if options.target.exists():
-        raise ValueError(f"{options.target} exists already; remove it first or choose another name.")
+    check_folder(options.target.parent)
+    check_free(options.target, options.overwrite)
     convert_expert(options.source, options.target, _overrides(options))
 
 

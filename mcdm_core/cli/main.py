@@ -2,9 +2,11 @@
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 
+from ..system.failures import FAILED, foreseen
 from .commands import all_commands
 from .studies import register_studies
 
@@ -16,7 +18,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments after the program's name; None takes them from `sys.argv`.
 
     Returns:
-        0, or 1 where what the user gave could not be used (one sentence on stderr says why).
+        0; or, with one sentence on stderr, 2 where what was given cannot be used, and 1 where it failed on the way: a
+        full disk, a diverged loss, no memory, no such device, an interruption. A bug leaves its traceback.
     """
     register_studies()
     commands = all_commands()
@@ -30,8 +33,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
     try:
         commands[options.command].run(rest)
-    except (ValueError, OSError, ImportError) as error:
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read the output has closed it, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except (Exception, KeyboardInterrupt) as error:
+        outcome = foreseen(error)
+        if outcome is None:
+            raise
+        code, sentence = outcome
         logging.getLogger(__name__).debug("The command failed.", exc_info=True)
-        sys.stderr.write(f"error: {error}\n")
-        return 1
+        sys.stderr.write(f"error: {sentence}\n")
+        return code
     return 0

@@ -3,12 +3,13 @@
 import argparse
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 
 from ..pictures import labelled_grid, to_picture
 from .expert_options import add_expert_options, build_terms
+from .output import add_output, check_picture, save_picture
 from .progress import progress_bar
 from .settings import add_sampling_options, settings_of
+from .values import positive
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +22,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Sample pictures and write them as one PNG file.
 
     Raises:
-        ValueError: The experts, their conditions or the sampling options cannot be used as given.
+        ValueError: The experts, their conditions or the sampling options cannot be used as given, or the output exists.
+        ForeseenError: The device is not here.
+        WriteError: The output could not be written; what the file held before is unchanged.
     """
     parser = argparse.ArgumentParser(
         prog="python -m mcdm_core sample",
@@ -32,18 +35,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     add_expert_options(parser)
     add_sampling_options(parser)
-    parser.add_argument("--count", type=int, default=1, help="number of pictures (1)")
-    parser.add_argument("--output", type=Path, default=Path("out/sample.png"), help="file to write (out/sample.png)")
+    parser.add_argument("--count", type=positive, default=1, help="number of pictures (1)")
+    add_output(parser, "out/sample.png")
     options = parser.parse_args(argv)
 
+    check_picture(options.output, options.overwrite)
     settings = settings_of(options)
     terms = build_terms(options.experts, options.device)
     with progress_bar("sampling", settings.evaluations) as callback:
         samples = settings.sample(terms, options.seed, options.count, callback)
-    options.output.parent.mkdir(parents=True, exist_ok=True)
     pictures = [to_picture(sample) for sample in samples]
-    if len(pictures) == 1:
-        pictures[0].save(options.output)
-    else:
-        labelled_grid([str(number) for number in range(1, len(pictures) + 1)], [pictures]).save(options.output)
+    numbers = [str(number) for number in range(1, len(pictures) + 1)]
+    save_picture(options.output, pictures[0] if len(pictures) == 1 else labelled_grid(numbers, [pictures]))
     logger.info("Wrote %s", options.output)

@@ -12,6 +12,8 @@ from ..diffusion.respacing import space_timesteps
 from ..product.term import Term
 from ..sampling import SAMPLERS, sample_ddim, sample_product
 from ..sampling.types import Callback, Sampler
+from ..system.devices import check_device
+from .values import finite, seed
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,16 @@ class Settings:
             ValueError: If the spacing cannot be read.
         """
         return len(space_timesteps(self.steps))
+
+    def check(self) -> None:
+        """Check, before any expert is loaded, what can be checked without one.
+
+        Raises:
+            ValueError: The spacing cannot be read, or there is no device of such a name.
+            ForeseenError: The device is not here.
+        """
+        space_timesteps(self.steps)
+        check_device(self.device)
 
     def sample(self, terms: Sequence[Term], seed: int, count: int, callback: Callback | None = None) -> Tensor:
         """Sample from a product.
@@ -67,7 +79,7 @@ class Settings:
 
 def add_sampling_options(parser: argparse.ArgumentParser) -> None:
     """Add `--seed`, and what `settings_of` reads."""
-    parser.add_argument("--seed", type=int, default=0, help="seed of the noise (0)")
+    parser.add_argument("--seed", type=seed, default=0, help="seed of the noise (0)")
     parser.add_argument("--steps", default="100", help='number of steps, or a spacing such as "ddim50" (100)')
     parser.add_argument(
         "--sampler",
@@ -76,9 +88,9 @@ def add_sampling_options(parser: argparse.ArgumentParser) -> None:
         help="how noise is removed: ddim adds none on the way; ddpm adds some in each step, and ddpm-large more; "
         "ddpm-learned adds what the first expert's network says, where it was trained to (ddim)",
     )
-    parser.add_argument("--eta", type=float, help="noise that ddim adds in each step, 0 none, 1 as much as ddpm (0)")
+    parser.add_argument("--eta", type=finite, help="noise that ddim adds in each step, 0 none, 1 as much as ddpm (0)")
     parser.add_argument(
-        "--temperature", type=float, default=1.0, help="factor of the start noise; published upsamplers want 0.997 (1)"
+        "--temperature", type=finite, default=1.0, help="factor of the start noise; published upsamplers want 0.997 (1)"
     )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="torch device")
 
@@ -87,7 +99,8 @@ def settings_of(options: argparse.Namespace) -> Settings:
     """Read what `add_sampling_options` added.
 
     Raises:
-        ValueError: If `--eta` is given to another sampler than DDIM.
+        ValueError: If `--eta` is given to another sampler than DDIM, or as `Settings.check`.
+        ForeseenError: As `Settings.check`.
     """
     sampler = SAMPLERS[options.sampler]
     if options.eta is not None:
@@ -97,4 +110,6 @@ def settings_of(options: argparse.Namespace) -> Settings:
                 "noise it adds; leave --eta out, or choose ddim."
             )
         sampler = functools.partial(sample_ddim, eta=options.eta)
-    return Settings(options.steps, sampler, options.temperature, options.device)
+    settings = Settings(options.steps, sampler, options.temperature, options.device)
+    settings.check()
+    return settings

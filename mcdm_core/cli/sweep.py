@@ -2,9 +2,7 @@
 
 import argparse
 import logging
-import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import torch
 from PIL import Image
@@ -15,9 +13,12 @@ from ..product.term import Term
 from ..sampling import sigmas_for
 from ..sampling.sweep import Cell, Sweep, Varied, parse_factors, parse_values, seeds_from, sweep_grid
 from ..sampling.types import Callback
+from ..system.failures import ForeseenError
 from .expert_options import add_expert_options, build_terms
+from .output import add_output, check_picture, save_picture
 from .progress import progress_bar
 from .settings import Settings, add_sampling_options, settings_of
+from .values import positive
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +60,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Sample a grid and write it as a PNG file, which is written anew after each cell.
 
     Raises:
-        ValueError: The experts, their conditions, the sampling options or the sweep cannot be used as given.
+        ValueError: The experts, their conditions, the sampling options or the sweep cannot be used as given, or
+            the output exists.
+        ForeseenError: The device is not here, or the sweep was interrupted; the cells before that are written.
+        WriteError: A grid could not be written; the one before it is unchanged.
     """
     options = _parser().parse_args(argv)
     sweep = Sweep(
@@ -69,24 +73,23 @@ def main(argv: Sequence[str] | None = None) -> None:
         Varied[options.vary.upper()],
         parse_factors(options.guidance),
     )
+    check_picture(options.output, options.overwrite)
     settings = settings_of(options)
     evaluations = len(sweep.cells()) * settings.evaluations
     terms = build_terms(options.experts, options.device)
     sweep.check(terms)
     name, cells = terms[sweep.expert].expert.name, sweep.cells()
-    options.output.parent.mkdir(parents=True, exist_ok=True)
     pictures: dict[Cell, Image.Image] = {}
     try:
         with progress_bar(f"{len(cells)} cells", evaluations) as callback:
             for cell, picture in sample_cells(terms, sweep, settings, callback):
                 pictures[cell] = picture
-                sweep_grid(sweep, name, pictures).save(options.output)
+                save_picture(options.output, sweep_grid(sweep, name, pictures))
     except KeyboardInterrupt:
-        if pictures:  # written again: the interruption may have come while it was being written
-            sweep_grid(sweep, name, pictures).save(options.output)
+        if pictures:  # the interruption may have come before the last of them was written
+            save_picture(options.output, sweep_grid(sweep, name, pictures))
         kept = f"{options.output} has them" if pictures else "nothing was written"
-        logger.info("Interrupted after %d of %d cells; %s.", len(pictures), len(cells), kept)
-        sys.exit(130)
+        raise ForeseenError(f"Interrupted after {len(pictures)} of {len(cells)} cells; {kept}.") from None
     logger.info("Wrote %s", options.output)
 
 
@@ -101,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_expert_options(parser)
-    parser.add_argument("--of", type=int, default=1, metavar="N", help="which expert to sweep, counted from 1 (1)")
+    parser.add_argument("--of", type=positive, default=1, metavar="N", help="which expert to sweep, counted from 1 (1)")
     parser.add_argument(
         "--values",
         default="0, 0.25, 0.5, 0.75, 1",
@@ -117,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--guidance", default="1", help="factors of all weights, a column for each with every seed (1)")
     add_sampling_options(parser)
     parser.add_argument(
-        "--seeds", type=int, default=1, metavar="N", help="columns of seeds, counted up from --seed (1)"
+        "--seeds", type=positive, default=1, metavar="N", help="columns of seeds, counted up from --seed (1)"
     )
-    parser.add_argument("--output", type=Path, default=Path("out/sweep.png"), help="file to write (out/sweep.png)")
+    add_output(parser, "out/sweep.png")
     return parser

@@ -2,12 +2,12 @@
 
 import argparse
 import logging
-import sys
 from pathlib import Path
 
 import torch
 
 from ..training.sections import train
+from .values import whole
 
 log = logging.getLogger(__name__)
 
@@ -24,15 +24,17 @@ def main(argv: list[str] | None = None) -> int:
         metavar="FILE",
         help="go on from this run's saved state if there is one, or from the averaged weights of an expert file",
     )
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads, 0 for all")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="begin anew, and replace what an earlier run of this name has left"
+    )
+    parser.add_argument("--threads", type=whole(0), default=0, help="CPU threads, 0 for all")
     arguments = parser.parse_args(argv)
+    if arguments.overwrite and arguments.resume is not None:
+        parser.error("--resume goes on and --overwrite begins anew; give one of them")
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    try:
-        written = train(arguments.config, arguments.runs, arguments.resume)
-    except KeyboardInterrupt:
-        sys.exit(130)  # whatever can be resumed is saved, and the log has said so
+    written = train(arguments.config, arguments.runs, arguments.resume, arguments.overwrite)
     log.info("Wrote %s", written)
     return 0

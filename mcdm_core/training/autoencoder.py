@@ -15,8 +15,9 @@ from ..networks.autoencoder import Autoencoder, LatentNorm
 from .autoencoder_config import AutoencoderTrainingConfig, ObjectiveConfig, load_autoencoder_config
 from .autoencoder_report import CHUNK, AutoencoderReport
 from .kinds import kind_named
-from .loop import TrainingRun, goes_on, learning_rate_factor
+from .loop import TrainingRun, learning_rate_factor
 from .muon import Muon
+from .run_folder import run_folder
 from .sources import Pictures
 
 _MEASURED = 400  # pictures, about, whose latents are measured
@@ -161,13 +162,14 @@ class AutoencoderTrainer(TrainingRun[AutoencoderTrainingConfig, Autoencoder]):
         save_autoencoder(self.path, self.average, describe(self))
 
 
-def train_autoencoder(config_path: Path, runs: Path, resume: str | None = None) -> Path:
+def train_autoencoder(config_path: Path, runs: Path, resume: str | None = None, overwrite: bool = False) -> Path:
     """Train the configured VAE and write its averaged weights.
 
     Args:
         config_path: The TOML file.
         runs: Folder that gets a subfolder named after the run.
         resume: None to begin; "state" to go on where the run stopped, or to begin where there is no state.
+        overwrite: Whether a run that begins anew may replace what an earlier one of its name has left.
 
     Returns:
         The VAE's file.
@@ -177,19 +179,19 @@ def train_autoencoder(config_path: Path, runs: Path, resume: str | None = None) 
             file.
     """
     config = load_autoencoder_config(config_path)
-    folder, cache = runs / config.name, runs / "data"
     if resume not in (None, "state"):
         raise ValueError(f"A VAE goes on from its own state only and not from {resume}; use --resume without a file.")
-    resumed = goes_on(folder, resume)
-    pictures = kind_named(config.data.kind).prepare_pictures(
-        config.data, config.image_size, config.report.held_out_count, config_path.parent
-    )
-    images = torch.cat([*_in_memory(pictures.training.parts, cache).values()])
-    held_out = _in_memory(pictures.held_out.parts, cache)
-    trainer = AutoencoderTrainer(config, Crops(images, config.objective.crop), held_out, folder)
-    if resumed:
-        trainer.resume()
-    trainer.run(save_every=100)  # steps take a second or more
+    with run_folder(runs, config.name, resume, overwrite) as run:
+        cache = runs / "data"
+        pictures = kind_named(config.data.kind).prepare_pictures(
+            config.data, config.image_size, config.report.held_out_count, config_path.parent
+        )
+        images = torch.cat([*_in_memory(pictures.training.parts, cache).values()])
+        held_out = _in_memory(pictures.held_out.parts, cache)
+        trainer = AutoencoderTrainer(config, Crops(images, config.objective.crop), held_out, run.path)
+        if run.resumed:
+            trainer.resume()
+        trainer.run(save_every=100)  # steps take a second or more
     return trainer.path
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from ..networks.autoencoder import Autoencoder
 from ..pictures import as_bytes, labelled_grid
 from ..pictures.fidelity import peak_signal_to_noise
+from ..pictures.writing import write_picture
 from .autoencoder_config import AutoencoderTrainingConfig
 from .logs import CsvLog
 
@@ -67,7 +68,7 @@ class AutoencoderReport:
         log.info("%s step %d: latents' mean %s, deviation %s", self.config.name, step, _listed(mean), _listed(spread))
         if rows:
             grid = labelled_grid(_COLUMNS, rows, tile=self.config.image_size)
-            grid.save(self.folder / f"samples_{step:06d}.png")
+            write_picture(self.folder / f"samples_{step:06d}.png", grid)
 
 
 def _listed(values: Tensor) -> str:

@@ -7,7 +7,9 @@ from typing import Any
 import tomli
 
 from ..networks import UNetConfig
-from .value_types import check_types
+from .value_types import check_ranges, check_types, within
+
+MOST_SEED = 2**63 - 1  # of TOML's whole numbers, and of a seed that any generator takes
 
 
 @dataclass(frozen=True)
@@ -37,12 +39,12 @@ class DataConfig:
     modalities: tuple[str, ...] = ()
     trained: tuple[str, ...] = ()
     seed: int = 0
-    count: int = 8000
+    count: int = within(8000, 1)
     leading: dict[str, str] = field(default_factory=dict)
     sets: dict[str, dict[str, Any]] = field(default_factory=dict)
     path: str = ""
     text_encoder: str = ""
-    embedding_noise: float = 0.6
+    embedding_noise: float = within(0.6, 0)
 
     def of(self, modality: str) -> "DataConfig":
         """The set of one modality, where each has its own."""
@@ -74,15 +76,15 @@ class OptimizerConfig:
         autocast: Use bfloat16 for convolutions and matrix products.
     """
 
-    steps: int = 4000
-    batch_size: int = 32
-    learning_rate: float = 4e-4
+    steps: int = within(4000, 0)
+    batch_size: int = within(32, 1)
+    learning_rate: float = within(4e-4, 0)
     muon: bool = False
-    warmup: int = 200
-    decay_from: float = 0.6
-    ema: float = 0.998
-    condition_dropout: float = 0.1
-    seed: int = 0
+    warmup: int = within(200, 0)
+    decay_from: float = within(0.6, 0, 1)
+    ema: float = within(0.998, 0, 1)
+    condition_dropout: float = within(0.1, 0, 1)
+    seed: int = within(0, 0, MOST_SEED)
     autocast: bool = True
 
 
@@ -99,11 +101,11 @@ class ReportConfig:
         weight: Their guidance weight w.
     """
 
-    every: int = 100
-    held_out_every: int = 500
-    held_out: int = 64
-    samples: int = 4
-    sample_steps: int = 20
+    every: int = within(100, 1)
+    held_out_every: int = within(500, 0)
+    held_out: int = within(64, 1)
+    samples: int = within(4, 0)
+    sample_steps: int = within(20, 1)
     weight: float = 2.0
 
     @property
@@ -140,7 +142,7 @@ class TrainingConfig:
     vae: str | None = None
     schedule: str = "cosine"
     prediction: str = "v"
-    image_size: int = 64
+    image_size: int = within(64, 1)
     half: bool = False
     card: dict[str, str] = field(default_factory=dict)
 
@@ -162,12 +164,12 @@ class DualEncoderConfig:
 
     name: str = "encoder"
     path: str = ""
-    image_size: int = 64
-    steps: int = 3000
-    batch_size: int = 128
-    seed: int = 6_000_000
-    count: int = 12_000
-    words: int = 4000
+    image_size: int = within(64, 1)
+    steps: int = within(3000, 1)
+    batch_size: int = within(128, 1)
+    seed: int = within(6_000_000, 0, MOST_SEED)
+    count: int = within(12_000, 1)
+    words: int = within(4000, 1)
 
     @property
     def kind(self) -> str:
@@ -218,7 +220,8 @@ def build(kind: type, values: dict[str, Any], where: str) -> Any:
         where: What messages call the section.
 
     Raises:
-        ValueError: The section is no table, a name in it is unknown or missing, or a value is of another type.
+        ValueError: The section is no table, a name in it is unknown or missing, or a value is of another type or
+            out of range.
     """
     if not isinstance(values, dict):
         raise ValueError(f"Expected {where} to be a table and got {values!r}; give each of its values a name.")
@@ -226,6 +229,7 @@ def build(kind: type, values: dict[str, Any], where: str) -> Any:
     if unknown := sorted(set(values) - known):
         raise ValueError(f"{where} has unknown names {unknown}; known are {sorted(known)}.")
     check_types(kind, values, where)
+    check_ranges(kind, values, where)
     try:
         return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
     except TypeError as error:

@@ -13,12 +13,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from ..networks.image_encoder import ImageEncoder
 from ..networks.text_tower import TextTower, TextTowerConfig
+from ..system.formats import write_tensors
+from ..system.writer import make_folder
 from .config import DualEncoderConfig
 from .pairs import HELD_OUT, CaptionedPictures
 
@@ -80,11 +81,11 @@ def _held_out_loss(model: DualEncoder, pairs: CaptionedPictures) -> float:
 
 def save_dual_encoder(path: Path, model: DualEncoder, config: DualEncoderConfig) -> None:
     """Write both towers; `load_dual_encoder` reads them."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    state = {f"text_encoder.{k}": v.contiguous() for k, v in model.text.state_dict().items()}
-    state |= {f"image_encoder.{k}": v.contiguous() for k, v in model.image.state_dict().items()}
+    make_folder(path.parent)
+    state = {f"text_encoder.{k}": v for k, v in model.text.state_dict().items()}
+    state |= {f"image_encoder.{k}": v for k, v in model.image.state_dict().items()}
     header = {"text_encoder": model.text.config.to_dict(), "training": asdict(config)}
-    save_file(state, path, {METADATA_KEY: json.dumps(header)})
+    write_tensors(path, state, {METADATA_KEY: json.dumps(header)})
 
 
 @torch.no_grad()

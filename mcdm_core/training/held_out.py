@@ -14,6 +14,7 @@ from ..expert.condition import Condition
 from ..expert.expert import Expert
 from ..networks import UNet
 from ..pictures import labelled_grid, map_to_picture, to_picture
+from ..pictures.writing import write_picture
 from ..product.term import Term
 from ..sampling import sample_product
 from .config import TrainingConfig
@@ -73,9 +74,8 @@ class HeldOutReport:
             if self.config.report.samples:
                 rows += self._samples(network, modality)
         if rows:
-            labelled_grid(_COLUMNS, rows, max(_TILE, self.config.image_size)).save(
-                self.folder / f"samples_{step:06d}.png"
-            )
+            grid = labelled_grid(_COLUMNS, rows, max(_TILE, self.config.image_size))
+            write_picture(self.folder / f"samples_{step:06d}.png", grid)
         mean = float(np.mean(losses))
         log.info("%s step %d: held-out loss %.4f", self.config.name, step, mean)
         return mean

@@ -12,6 +12,8 @@ from tqdm import tqdm
 
 from ..checkpoints.autoencoders import encoder_key, load_autoencoder
 from ..expert.condition import Condition
+from ..system.formats import write_array
+from ..system.writer import make_folder
 from .sources import Conditions, Pictures, condition_of
 
 log = logging.getLogger(__name__)
@@ -105,9 +107,7 @@ class LatentSpace:
                 for chunk in pictures.chunks():
                     encoded.append(self.encode(chunk))
                     bar.update(len(chunk))
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_suffix(".partial.npy")
-            np.save(partial, np.concatenate(encoded))
-            partial.replace(path)  # an interrupted write must not pass for a set
+            make_folder(path.parent)
+            write_array(path, np.concatenate(encoded))
         latents: np.ndarray = np.load(path)
         return latents

@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+from ..system.formats import write_text
+from ..system.writer import append_line, make_folder
+
 
 class CsvLog:
     """A CSV file that grows with the run; its first column is the step.
@@ -16,18 +19,28 @@ class CsvLog:
         self.columns = columns
 
     def add(self, *values: object) -> None:
-        """Append a row."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        """Append a row.
+
+        Raises:
+            WriteError: It could not be written; the rows before it are unchanged.
+        """
         if not self.path.exists():
+            make_folder(self.path.parent)
             self._write([",".join(self.columns)])
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(",".join(map(str, values)) + "\n")
+        append_line(self.path, ",".join(map(str, values)))
 
     def rewind(self, step: int) -> None:
-        """Drop rows later than `step`: a run that goes on from there writes them again."""
+        """Drop rows later than `step`, and one cut off in the middle: a run that goes on from there writes them again.
+
+        Raises:
+            WriteError: They could not be dropped.
+        """
         if self.path.exists():
-            lines = self.path.read_text(encoding="utf-8").splitlines()
-            self._write([line for line in lines if not line[:1].isdigit() or int(line.split(",")[0]) <= step])
+            header, *rows = self.path.read_text(encoding="utf-8").splitlines() or [",".join(self.columns)]
+            self._write([header, *(row for row in rows if self._is_kept(row.split(","), step))])
+
+    def _is_kept(self, values: list[str], step: int) -> bool:
+        return len(values) == len(self.columns) and values[0].isdecimal() and int(values[0]) <= step
 
     def _write(self, lines: list[str]) -> None:
-        self.path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+        write_text(self.path, "".join(line + "\n" for line in lines))

@@ -4,6 +4,7 @@ import copy
 import json
 import logging
 import math
+import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -16,15 +17,17 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ..expert.condition import Condition
+from ..system.failures import ForeseenError, is_out_of_memory
+from ..system.formats import write_state
+from ..system.writer import make_folder
 from .config import DataConfig, OptimizerConfig, ReportConfig
 from .dropout import drop_rows
 from .interrupts import deferred_interrupts
 from .logs import CsvLog
+from .run_folder import STATE_FILE
 from .sources import Source
 
 log = logging.getLogger(__name__)
-
-STATE_FILE = "state.pt"
 
 _WITHOUT_INFLUENCE = ("name", "report", "card", "half")  # on the weights that a run comes to
 
@@ -63,22 +66,6 @@ class Report(Protocol[Reported]):
 
     def write(self, network: Reported, step: int) -> object:
         """Measure and sample the averaged network after `step` steps."""
-
-
-def goes_on(folder: Path, resume: str | None) -> bool:
-    """Whether a run goes on from the state in its folder.
-
-    Args:
-        folder: The run's.
-        resume: None to begin; "state" to go on, or to begin where there is no state; or a file to begin with.
-
-    Raises:
-        ValueError: There is a state, and `resume` is None.
-    """
-    state = folder / STATE_FILE
-    if state.exists() and resume is None:
-        raise ValueError(f"{state} holds an earlier run; add --resume to go on with it, or remove it.")
-    return resume == "state" and state.exists()
 
 
 def learning_rate_factor(step: int, config: OptimizerConfig) -> float:
@@ -124,6 +111,7 @@ class TrainingRun(ABC, Generic[Config, Network]):
         self.average = copy.deepcopy(self.network).requires_grad_(False).eval()
         self.optimizer = self.make_optimizer()
         self.step = 0
+        self.losses: list[Sequence[float]] = []  # of the steps since the last row of the log
 
     @abstractmethod
     def make_network(self) -> Network:
@@ -143,28 +131,29 @@ class TrainingRun(ABC, Generic[Config, Network]):
         return self.folder / STATE_FILE
 
     def save(self) -> None:
-        """Write the run's state, replacing the previous one only when it is whole."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        partial = self.state_path.with_suffix(".partial")
-        torch.save(
-            {
-                "network": self.network.state_dict(),
-                "average": self.average.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "step": self.step,
-                "config": json.dumps(deciding(self.config)),
-            },
-            partial,
-        )
-        partial.replace(self.state_path)
+        """Write the run's state.
+
+        Raises:
+            WriteError: It could not be written; the previous one is unchanged.
+        """
+        make_folder(self.folder)
+        state = {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "losses": [list(losses) for losses in self.losses],
+            "config": json.dumps(deciding(self.config)),
+        }
+        write_state(self.state_path, state)
 
     def resume(self) -> None:
         """Continue from the saved state.
 
         Raises:
-            ValueError: It is the state of another configuration or network.
+            ValueError: It is the state of another configuration or network, or is damaged.
         """
-        state = torch.load(self.state_path, map_location="cpu", weights_only=True)
+        state = self._read_state()
         if "config" in state:  # states of earlier versions have none
             self._check_same(json.loads(state["config"]))
         try:
@@ -177,9 +166,23 @@ class TrainingRun(ABC, Generic[Config, Network]):
                 "configuration, or remove the file to begin anew."
             ) from error
         self.step = state["step"]
-        self.log.rewind(self.step)
-        self.report.log.rewind(self.step)
+        self.losses = state.get("losses", [])  # states of earlier versions have none
         log.info("Resuming %s at step %d", self.config.name, self.step)
+
+    def _read_state(self) -> dict[str, Any]:
+        try:
+            state: dict[str, Any] = torch.load(self.state_path, map_location="cpu", weights_only=True)
+            missing = {"network", "average", "optimizer", "step"} - state.keys()
+        except (RuntimeError, EOFError, AttributeError, pickle.UnpicklingError, ValueError) as error:
+            if is_out_of_memory(error):
+                raise
+            missing = {"what torch.save writes"}
+        if missing:
+            raise ValueError(
+                f"{self.state_path} is damaged or is no state of a run (it lacks {', '.join(sorted(missing))}); go on "
+                "from the run's expert file (--resume FILE), or add --overwrite instead of --resume to begin anew."
+            )
+        return state
 
     def _check_same(self, saved: dict[str, Any]) -> None:
         """A run that changes on the way comes to weights that no configuration would come to again."""
@@ -215,38 +218,47 @@ class TrainingRun(ABC, Generic[Config, Network]):
     def run(self, save_every: int = 250) -> None:
         """Train to the configured number of steps, saving on the way and on interruption.
 
+        Rows of the logs that are later than the step to begin with are dropped.
+
         Raises:
             KeyboardInterrupt: The run was interrupted; its state is saved.
-            RuntimeError: A loss is no longer finite.
+            ForeseenError: A loss is no longer finite.
+            WriteError: The disk is full; the last state saved is unchanged.
         """
         steps = self.config.optimizer.steps
-        losses: list[Sequence[float]] = []
+        self.log.rewind(self.step)
+        self.report.log.rewind(self.step)
         with (
             deferred_interrupts() as interrupted,
             tqdm(total=steps, initial=self.step, desc=self.config.name, unit="step") as bar,
         ):
             while self.step < steps:
-                losses.append(self.train_step())
+                self.losses.append(self._finite(self.train_step()))
                 bar.update()
                 if self.step % self.config.report.every == 0:
-                    bar.set_postfix(loss=f"{self._log(losses):.4f}")
-                    losses.clear()
+                    bar.set_postfix(loss=f"{self._log():.4f}")
                 if self._is_reported():
                     self.report.write(self.average, self.step)
                 if interrupted():
                     self.save()
-                    log.warning("Interrupted at step %d; run again with --resume to go on.", self.step)
-                    raise KeyboardInterrupt
+                    raise KeyboardInterrupt(f"Interrupted at step {self.step}; run again with --resume to go on.")
                 if self.step % save_every == 0:
                     self.save()
         self.save()
 
-    def _log(self, losses: Sequence[Sequence[float]]) -> float:
-        """Log the means of all losses; returns the first."""
-        means = np.mean(losses, axis=0).tolist()
-        if not all(map(math.isfinite, means)):
-            raise RuntimeError(f"The loss of {self.config.name} diverged at step {self.step}.")
+    def _finite(self, losses: Sequence[float]) -> Sequence[float]:
+        """The losses of a step; of one that diverges nothing is saved."""
+        if not all(map(math.isfinite, losses)):
+            raise ForeseenError(
+                f"The loss of {self.config.name} diverged at step {self.step}; lower learning_rate or lengthen warmup."
+            )
+        return losses
+
+    def _log(self) -> float:
+        """Log the means of all losses since the last row; returns the first."""
+        means = np.mean(self.losses, axis=0).tolist()
         self.log.add(self.step, *(f"{mean:.5f}" for mean in means))
+        self.losses.clear()
         return float(means[0])
 
     def _is_reported(self) -> bool:

@@ -13,11 +13,11 @@ from .data_kind import DataKind, Prepared
 from .embeddings import check_tower
 from .kinds import kind_named
 from .latents import LatentSpace
-from .loop import goes_on
+from .run_folder import RunFolder, run_folder
 from .trainer import Trainer
 
 
-def train_expert(config_path: Path, runs: Path, resume: str | None = None) -> Path:
+def train_expert(config_path: Path, runs: Path, resume: str | None = None, overwrite: bool = False) -> Path:
     """Train the configured network and write its averaged weights as an expert.
 
     Args:
@@ -25,31 +25,39 @@ def train_expert(config_path: Path, runs: Path, resume: str | None = None) -> Pa
         runs: Folder that gets a subfolder named after the run.
         resume: None to begin; "state" to go on where the run stopped, or to begin where there is no state; or an
             expert file whose averaged weights and number of steps to go on from.
+        overwrite: Whether a run that begins anew may replace what an earlier one of its name has left.
 
     Returns:
         The expert file.
 
     Raises:
-        ValueError: The configuration is wrong, its data cannot be read, or a saved state exists and `resume` was not
-            given.
+        ValueError: The configuration is wrong, its data cannot be read, or there is something of an earlier run and
+            neither `resume` nor `overwrite` was given.
+        ForeseenError: The loss diverged, or another run is in the folder.
+        WriteError: Something could not be written; what it replaces is unchanged.
     """
     config = load_config(config_path)
     check_config(config)
-    folder, base, kind = runs / config.name, config_path.parent, kind_named(config.data.kind)
+    with run_folder(runs, config.name, resume, overwrite) as run:
+        _train(config, config_path.parent, runs / "data", run, resume)
+    return run.written
+
+
+def _train(config: TrainingConfig, base: Path, cache: Path, run: RunFolder, resume: str | None) -> None:
+    """Train into the run's folder; paths of the configuration are relative to `base`."""
+    kind = kind_named(config.data.kind)
     space = LatentSpace(base / config.vae) if config.vae is not None else None
     if space is not None:
         config = replace(config, vae=space.key)  # so that a state does not go on with the latents of another VAE
-    resumed = goes_on(folder, resume)
-    begin = None if resumed else _load_beginning(config, base, resume)
+    begin = None if run.resumed else _load_beginning(config, base, resume)
     own_tower = getattr(begin[0].encoder, "tower", None) if begin and begin[1] else None
-    cache = runs / "data"
     if space is None:
         prepared = kind.prepare(config, base, cache, own_tower)
     else:
         prepared = _prepare_latents(config, base, cache, kind, space, own_tower)
     decode = None if space is None else space.decode
-    trainer = Trainer(config, prepared.source, prepared.held_out, folder, decode)
-    if resumed:
+    trainer = Trainer(config, prepared.source, prepared.held_out, run.path, decode)
+    if run.resumed:
         trainer.resume()
     elif begin is not None:
         expert, steps = begin
@@ -57,12 +65,10 @@ def train_expert(config_path: Path, runs: Path, resume: str | None = None) -> Pa
             check_tower(expert, prepared.text_tower)
         trainer.start_from(expert.network.state_dict(), steps)
     trainer.run()
-    path = folder / f"{config.name}.safetensors"
     if prepared.text_tower is not None:
         prepared.text_tower.half()  # a direction needs no more, and the file stays small
     network = trainer.average.half() if config.half else trainer.average
-    save_expert(path, network, describe(trainer, prepared, kind), prepared.text_tower)
-    return path
+    save_expert(run.written, network, describe(trainer, prepared, kind), prepared.text_tower)
 
 
 def _load_beginning(config: TrainingConfig, base: Path, resume: str | None) -> tuple[Expert, int] | None:

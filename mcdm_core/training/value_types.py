@@ -1,6 +1,8 @@
-"""Checks values read from TOML against the types a dataclass declares."""
+"""Checks values read from TOML against the types and the ranges a dataclass declares."""
 
+import math
 import types
+from dataclasses import field, fields
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 _NAMES = {
@@ -11,6 +13,33 @@ _NAMES = {
     dict: ("a table", "tables"),
 }
 """What a type is called in messages: one of it, and several."""
+
+
+def within(default: Any, least: float, most: float = math.inf) -> Any:
+    """A dataclass's field of numbers from `least` to `most`, which `check_ranges` holds it to."""
+    return field(default=default, metadata={"range": (least, most)})
+
+
+def check_ranges(kind: type, values: dict[str, Any], where: str) -> None:
+    """Check that each number is in the range of the field it is for.
+
+    Args:
+        kind: The dataclass.
+        values: Values of some of its fields, of their types.
+        where: What messages call the section.
+
+    Raises:
+        ValueError: A number is out of range, infinite or NaN.
+    """
+    for each in fields(kind):
+        value = values.get(each.name)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        least, most = each.metadata.get("range", (-math.inf, math.inf))
+        if not math.isfinite(value) or not least <= value <= most:
+            wanted = "a finite number" if math.isinf(least) else f"{least} or more"
+            wanted = wanted if math.isinf(most) else f"a number from {least} to {most}"
+            raise ValueError(f"{where}: expected {wanted} for {each.name} and got {value!r}; correct it.")
 
 
 def check_types(kind: type, values: dict[str, Any], where: str) -> None:

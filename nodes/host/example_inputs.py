@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import filecmp
 import logging
-import shutil
 from pathlib import Path
 
 import folder_paths
+
+from ...mcdm_core.system.formats import write_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -37,4 +38,4 @@ def install_example_inputs() -> None:
 def _update(example: Path, copy: Path) -> None:
     if not copy.exists() or not filecmp.cmp(example, copy, shallow=False):
         copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(example, copy)
+        write_bytes(copy, example.read_bytes())

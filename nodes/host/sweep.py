@@ -13,6 +13,7 @@ import latent_preview
 from PIL import Image
 from torch import Tensor
 
+from ...mcdm_core.pictures.writing import write_picture
 from ...mcdm_core.sampling.sweep import Cell, Sweep, sweep_grid
 from .expert_chain import Experts
 from .grid_tiles import TILE, check_vae, decode_tiles, to_image
@@ -124,5 +125,5 @@ def _save(grids: list[Image.Image], done: int, total: int) -> None:
     folder, name, counter, *_ = folder_paths.get_save_image_path("MCDM_sweep", output)
     for number, grid in enumerate(grids, start=counter):
         path = Path(folder) / f"{name}_{number:05}_.png"
-        grid.save(path)
+        write_picture(path, grid)
         logger.warning("Cancelled after %d of %d cells; %s has them.", done, total, path)

@@ -5,11 +5,11 @@ import os
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from mcdm_core.checkpoints.recognition import difference
 from mcdm_core.checkpoints.safe_reading import CheckpointError, read_checkpoint
+from mcdm_core.system.formats import write_tensors
 
 from .generator import Generator, GeneratorConfig
 
@@ -26,10 +26,8 @@ def save_gan(path: str | os.PathLike, generator: Generator, card: dict | None = 
         card: Data, licence, steps, whatever belongs beside them; plain values.
     """
     header = {"format": FORMAT, "generator": generator.config.to_dict(), "card": card or {}}
-    tensors = {name: tensor.detach().cpu().half().contiguous() for name, tensor in generator.state_dict().items()}
-    partial = Path(f"{os.fspath(path)}.partial")
-    save_file(tensors, partial, metadata={METADATA_KEY: json.dumps(header)})
-    partial.replace(path)
+    tensors = {name: tensor.half() for name, tensor in generator.state_dict().items()}
+    write_tensors(path, tensors, {METADATA_KEY: json.dumps(header)})
 
 
 def load_gan(path: str | os.PathLike) -> Generator:

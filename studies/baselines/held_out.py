@@ -8,6 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from mcdm_core.pictures import labelled_grid, map_to_picture, to_picture
+from mcdm_core.pictures.writing import write_picture
 from mcdm_core.training.logs import CsvLog
 from mcdm_core.training.sources import Source
 
@@ -60,7 +61,7 @@ class GanReport:
             ]
         if rows:
             columns = ("condition", *(f"seed {seed}" for seed in range(SEEDS)), "held-out\npicture")
-            labelled_grid(columns, rows).save(self.folder / f"samples_{step:06d}.png")
+            write_picture(self.folder / f"samples_{step:06d}.png", labelled_grid(columns, rows))
 
 
 def _overlap(pictures: Tensor, maps: Tensor, modality: str) -> float:

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mcdm_core.training.loop import TrainingRun, goes_on, learning_rate_factor
+from mcdm_core.training.loop import TrainingRun, learning_rate_factor
+from mcdm_core.training.run_folder import run_folder
 from mcdm_core.training.sources import Source
 
 from ..training.faces import draw_faces
@@ -61,13 +62,14 @@ class GanTrainer(TrainingRun[GanTrainingConfig, Adversaries]):
         return tuple(loss.item() for loss in (generator, matching, discriminator))
 
 
-def train_gan(config_path: Path, runs: Path, resume: str | None = None) -> Path:
+def train_gan(config_path: Path, runs: Path, resume: str | None = None, overwrite: bool = False) -> Path:
     """Train the configured GAN and write its generator, of averaged weights.
 
     Args:
         config_path: The TOML file.
         runs: Folder that gets a subfolder named after the run.
         resume: None to begin; "state" to go on where the run stopped, or to begin where there is no state.
+        overwrite: Whether a run that begins anew may replace what an earlier one of its name has left.
 
     Returns:
         The generator's file.
@@ -77,17 +79,15 @@ def train_gan(config_path: Path, runs: Path, resume: str | None = None) -> Path:
             file.
     """
     config = load_gan_config(config_path)
-    folder = runs / config.name
     if resume not in (None, "state"):
         raise ValueError(f"A GAN goes on from its own state only and not from {resume}; use --resume without a file.")
-    resumed = goes_on(folder, resume)
-    cache, held_out = runs / "data", config.data.beside(config.report.held_out_count)
-    trainer = GanTrainer(config, draw_faces(config.data, cache), draw_faces(held_out, cache), folder)
-    if resumed:
-        trainer.resume()
-    trainer.run()
-    path = folder / f"{config.name}.safetensors"
-    data = {name: asdict(config.data)[name] for name in ("modalities", "trained", "seed", "count", "leading", "sets")}
-    card = {**config.card, "steps": trainer.step, "seed": config.optimizer.seed, "data": data}
-    save_gan(path, trainer.average.generator, card)
-    return path
+    with run_folder(runs, config.name, resume, overwrite) as run:
+        cache, held_out = runs / "data", config.data.beside(config.report.held_out_count)
+        trainer = GanTrainer(config, draw_faces(config.data, cache), draw_faces(held_out, cache), run.path)
+        if run.resumed:
+            trainer.resume()
+        trainer.run()
+        data = {n: asdict(config.data)[n] for n in ("modalities", "trained", "seed", "count", "leading", "sets")}
+        card = {**config.card, "steps": trainer.step, "seed": config.optimizer.seed, "data": data}
+        save_gan(run.written, trainer.average.generator, card)
+    return run.written

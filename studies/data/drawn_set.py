@@ -12,6 +12,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from mcdm_core.system.formats import write_arrays
+from mcdm_core.system.writer import make_folder
+
 log = logging.getLogger(__name__)
 
 
@@ -50,10 +53,8 @@ class Drawings:
                 drawing = pool.map(self.draw_one, self.jobs, chunksize=64)
                 drawn = list(tqdm(drawing, total=len(self), desc="drawing", unit="picture"))
             stacked: dict[str, Any] = {name: np.stack([row[i] for row in drawn]) for i, name in enumerate(self.arrays)}
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_suffix(".partial.npz")
-            np.savez(partial, **stacked)
-            partial.replace(path)  # an interrupted write must not pass for a set
+            make_folder(path.parent)
+            write_arrays(path, stacked)
         with np.load(path) as stored:
             return {name: stored[name] for name in self.arrays}
 

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mcdm_core.cli.values import positive, whole
+
 if TYPE_CHECKING:
     from .run import Evaluation
 
@@ -50,9 +52,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--out", type=Path, default=Path("runs/evaluation"), help="gets a folder for each TOML file")
     parser.add_argument("--samples", type=Path, default=Path("runs/samples"), help="keeps samples for later runs")
-    parser.add_argument("--count", type=int, default=0, help="pictures a setting at most, for a quick look")
-    parser.add_argument("--steps", type=int, default=0, help="DDIM steps at most, for a quick look")
-    parser.add_argument("--workers", type=int, default=min(os.cpu_count() or 1, MOST_WORKERS), help="processes")
+    parser.add_argument("--count", type=positive, default=0, help="pictures a setting at most, for a quick look")
+    parser.add_argument("--steps", type=positive, default=0, help="DDIM steps at most, for a quick look")
+    parser.add_argument(
+        "--workers", type=whole(1, MOST_WORKERS), default=min(os.cpu_count() or 1, MOST_WORKERS), help="processes"
+    )
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     if trained := [what for what in arguments.what if what in TRAINED]:

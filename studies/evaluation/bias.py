@@ -7,9 +7,8 @@ independent given the picture.
 """
 
 import argparse
-import csv
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,11 +16,15 @@ import numpy as np
 import torch
 from PIL import Image
 
+from mcdm_core.cli.values import seed
 from mcdm_core.diffusion.schedule import Schedule
 from mcdm_core.expert.gaussian import Moments, gaussian_expert, label, ode_moments, product_moments, sde_moments
 from mcdm_core.pictures.plots import Panel, plot_lines
+from mcdm_core.pictures.writing import encoded
 from mcdm_core.product.term import Term
 from mcdm_core.sampling import sample_product
+from mcdm_core.system.formats import csv_bytes, write_files
+from mcdm_core.system.writer import make_folder
 
 from ..metrics.bootstrap import Figure, bootstrap_interval
 
@@ -200,7 +203,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("runs/evaluation"), help="folder to write (runs/evaluation)")
     parser.add_argument("--samples", type=int, default=4000, help="samples of each product and sampler (4000)")
     parser.add_argument("--steps", type=int, default=400, help="steps of a sampling run (400)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of all noise (0)")
+    parser.add_argument("--seed", type=seed, default=0, help="seed of all noise (0)")
     options = parser.parse_args(arguments)
     for name, fewest in (("samples", FEWEST_SAMPLES), ("steps", FEWEST_STEPS)):
         if getattr(options, name) < fewest:
@@ -213,32 +216,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
         pairs = study.pairs.items()
         results.append({value: measure(pair, options.samples, options.steps, generator) for value, pair in pairs})
 
-    options.out.mkdir(parents=True, exist_ok=True)
+    make_folder(options.out)
     path = options.out / f"{NAME}.csv"
-    _write_csv(path, results)
-    path.with_suffix(".md").write_text(_to_markdown(results, options), encoding="utf-8")
-    _plots(results).save(path.with_suffix(".png"))
+    files = {
+        path: csv_bytes(_rows(results), "\r\n"),
+        path.with_suffix(".md"): _to_markdown(results, options).encode(),
+        path.with_suffix(".png"): encoded(_plots(results)),
+    }
+    write_files(files)
     log.info("Wrote %s, .md and .png", path)
     return 0
 
 
-def _write_csv(path: Path, results: Sequence[dict[str, Row]]) -> None:
+def _rows(results: Sequence[dict[str, Row]]) -> Iterator[Sequence[object]]:
+    """The figures as rows of a table, the header first."""
     header = ["study", "variable", "value", "means", "variances", "coefficients", "method", "samples"]
     for moment in ("mean", "std"):
         header += [moment, f"{moment}_low", f"{moment}_high", f"{moment}_error"]
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(header)
-        for study, rows in zip(STUDIES, results, strict=True):
-            for value, row in rows.items():
-                factors = [" ".join(f"{x:g}" for x in numbers) for numbers in study.pairs[value].factors()]
-                for method, estimate in row.items():
-                    figures = [
-                        f"{number:.6f}"
-                        for moment, figure in (("mean", estimate.mean), ("std", estimate.std))
-                        for number in (figure.value, figure.low, figure.high, estimate.error(moment, row[TARGET]))
-                    ]
-                    writer.writerow([study.title, study.variable, value, *factors, method, estimate.count, *figures])
+    yield header
+    for study, rows in zip(STUDIES, results, strict=True):
+        for value, row in rows.items():
+            factors = [" ".join(f"{x:g}" for x in numbers) for numbers in study.pairs[value].factors()]
+            for method, estimate in row.items():
+                figures = [
+                    f"{number:.6f}"
+                    for moment, figure in (("mean", estimate.mean), ("std", estimate.std))
+                    for number in (figure.value, figure.low, figure.high, estimate.error(moment, row[TARGET]))
+                ]
+                yield [study.title, study.variable, value, *factors, method, estimate.count, *figures]
 
 
 def _to_markdown(results: Sequence[dict[str, Row]], options: argparse.Namespace) -> str:

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
+
+from mcdm_core.system.formats import write_tensors
 
 from ..data import faces, landscapes
 from ..data.animals import ANIMALS, HELD_OUT_DRAWINGS, TRAINING_DRAWINGS, draw_animal, draw_background, stand_before
@@ -35,7 +36,7 @@ def train_features(path: Path = WEIGHTS, steps: int = 2000, count: int = 4000, s
     images = torch.from_numpy(np.concatenate([pictures for pictures, _ in drawn])).permute(0, 3, 1, 2).contiguous()
     labels = torch.from_numpy(np.concatenate([values for _, values in drawn]))
     network = fit_features(images, labels, steps, seed)
-    save_file({key: value.half().contiguous() for key, value in network.state_dict().items()}, path)
+    write_tensors(path, {key: value.half() for key, value in network.state_dict().items()}, {})
     return path
 
 

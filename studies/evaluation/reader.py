@@ -12,11 +12,12 @@ import numpy as np
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from tqdm import tqdm
 
 from mcdm_core.networks.image_encoder import ImageEncoder
+from mcdm_core.system.formats import write_tensors
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ def train_reader(path: Path, images: Tensor, labels: Tensor, classes: int, steps
         return F.cross_entropy(network(pictures), labels[index], label_smoothing=0.05)
 
     fit(network, loss, steps, path.stem)
-    save_file({key: value.half().contiguous() for key, value in network.state_dict().items()}, path)
+    write_tensors(path, {key: value.half() for key, value in network.state_dict().items()}, {})
     return path
 
 

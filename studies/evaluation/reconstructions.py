@@ -12,8 +12,11 @@ from PIL import Image
 from torch import Tensor
 
 from mcdm_core.checkpoints.autoencoders import load_autoencoder
+from mcdm_core.cli.values import positive
 from mcdm_core.networks.autoencoder import Autoencoder
 from mcdm_core.pictures.fidelity import peak_signal_to_noise
+from mcdm_core.system.formats import write_text
+from mcdm_core.system.writer import make_folder
 from mcdm_core.training.autoencoder_report import reconstruct
 from mcdm_core.training.config import DataConfig
 
@@ -126,7 +129,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("file", type=Path, help="a VAE, as a [autoencoder] run writes it")
     parser.add_argument("--out", type=Path, default=Path("runs/evaluation/vae.csv"), help="the table to write")
     parser.add_argument("--cache", type=Path, default=Path("runs/data"), help="folder of drawn pictures")
-    parser.add_argument("--count", type=int, default=COUNT, help="pictures of each kind")
+    parser.add_argument("--count", type=positive, default=COUNT, help="pictures of each kind")
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     figures, latents = measure_reconstructions(load_autoencoder(arguments.file), arguments.cache, arguments.count)
@@ -135,8 +138,8 @@ def main(argv: Sequence[str]) -> int:
         figures += [Figure("latents", f"mean of channel {channel}", 0.0, m)]
         figures += [Figure("latents", f"deviation of channel {channel}", 1.0, s)]
     rows = [f"{f.kind},{f.measure},{f.drawings:.4f},{f.decoded:.4f},{f.ratio:.4f}" for f in figures]
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(arguments.out.parent)
     text = "\n".join(["kind,measure,drawings,decoded,ratio", *rows]) + "\n"
-    arguments.out.write_text(text, encoding="utf-8")
+    write_text(arguments.out, text)
     log.info("Wrote %s\n%s", arguments.out, text)
     return 0

@@ -1,6 +1,6 @@
 """What an evaluation writes: figures and raw values as CSV, a table, a plot, and pictures side by side."""
 
-import csv
+import io
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,6 +10,9 @@ from matplotlib.figure import Figure as Plot
 from PIL import Image
 
 from mcdm_core.pictures import labelled_grid
+from mcdm_core.pictures.writing import encoded
+from mcdm_core.system.formats import csv_bytes, write_files
+from mcdm_core.system.writer import make_folder
 
 from .config import EvaluationConfig
 from .held_out import HeldOut, Tile
@@ -38,14 +41,19 @@ class Report:
 
     def write(self, out: Path) -> Path:
         """Write everything into a folder; returns the table's file."""
-        out.mkdir(parents=True, exist_ok=True)
-        _write_csv(out / "figures.csv", self._figures())
-        _write_csv(out / "pictures.csv", self._values())
-        (out / "table.md").write_text(self.table(), encoding="utf-8", newline="\n")
+        files = {
+            "figures.csv": csv_bytes(self._figures()),
+            "pictures.csv": csv_bytes(self._values()),
+            "table.md": self.table().encode(),
+        }
         if self.measures:  # sets too small for a Fréchet distance, where that alone is asked for, have none
-            self._plot().savefig(out / "plot.png", dpi=DPI)
+            plot = io.BytesIO()
+            self._plot().savefig(plot, format="png", dpi=DPI)
+            files["plot.png"] = plot.getvalue()
         if self.config.shown:
-            self._pictures().save(out / "samples.png")
+            files["samples.png"] = encoded(self._pictures())
+        make_folder(out)
+        write_files({out / name: content for name, content in files.items()})
         return out / "table.md"
 
     def table(self) -> str:
@@ -166,8 +174,3 @@ def _title(label: str, width: int = 22) -> str:
 
 def _listed(numbers: Sequence[float]) -> str:
     return ", ".join(f"{number:g}" for number in numbers)
-
-
-def _write_csv(path: Path, lines: Iterable[Sequence[object]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows(lines)

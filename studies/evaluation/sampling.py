@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import signal
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
@@ -21,6 +22,8 @@ from mcdm_core.product.eq10 import EQ10
 from mcdm_core.product.own_null import OWN_NULL
 from mcdm_core.product.term import Term
 from mcdm_core.sampling import sample_product
+from mcdm_core.system.formats import write_array
+from mcdm_core.system.writer import make_folder
 
 from ..baselines import load_gan
 from ..data.faces import DRAWING_VERSION
@@ -60,16 +63,21 @@ def draw_samples(
     Returns:
         uint8, (count, H, W, 3).
     """
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     key = sample_key(setting, data, experts)
     jobs = [_Job(setting, data, experts, b, out / f"{key}_{b.start:05d}_{len(b)}.npy") for b in batches_of(count)]
     missing = [job for job in jobs if not job.path.exists()]
     if missing:
         # A forked child inherits the parent's thread pools, which torch cannot use there: spawn.
         context = torch.multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        with ProcessPoolExecutor(workers, context, _end_at_ctrl_c) as pool:
             list(tqdm(pool.map(_run, missing), total=len(missing), desc=setting.label, unit="batch"))
     return np.concatenate([np.load(job.path) for job in jobs])
+
+
+def _end_at_ctrl_c() -> None:
+    """Let Ctrl-C, which reaches all processes, end this one without a traceback; the first process says what became."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def batches_of(count: int) -> list[range]:
@@ -109,9 +117,7 @@ def _run(job: _Job) -> None:
     held_out = open_held_out(job.data)
     sample = _sample_gan if job.setting.rule == "gan" else _sample_experts
     samples = sample(job, held_out)
-    partial = job.path.with_suffix(".partial.npy")
-    np.save(partial, as_bytes(samples).permute(0, 2, 3, 1).numpy())
-    partial.replace(job.path)
+    write_array(job.path, as_bytes(samples).permute(0, 2, 3, 1).numpy())
 
 
 def _sample_experts(job: _Job, held_out: HeldOut) -> Tensor:

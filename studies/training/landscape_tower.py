@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from tqdm import tqdm
 
 from mcdm_core.networks.text_tower import TextTower, TextTowerConfig
+from mcdm_core.system.formats import write_tensors
+from mcdm_core.system.writer import make_folder
 from mcdm_core.text.vocabulary import gather_vocabulary
 
 from ..data.landscape_captions import landscape_caption
@@ -33,8 +35,8 @@ def landscape_tower(cache: Path) -> TextTower:
         tower.load_state_dict(load_file(path))
     else:
         train_tower(tower)
-        cache.mkdir(parents=True, exist_ok=True)
-        save_file(tower.state_dict(), path)
+        make_folder(cache)
+        write_tensors(path, tower.state_dict(), {})
     return tower.eval().requires_grad_(False)
 
 

@@ -21,6 +21,7 @@ LAYERS = {
         "text": 1,
         "diffusion": 0,
         "pictures": 0,
+        "system": -1,
     },
     "studies": {"registration": 4, "evaluation": 3, "baselines": 2, "training": 1, "data": 0, "metrics": 0},
 }

@@ -7,6 +7,7 @@ import pytest
 import tomli
 
 from tools import comfyui, tables
+from tools import commands as demo_commands
 from tools.environment import ROOT, ensure_importable, environment_python
 
 
@@ -95,6 +96,14 @@ def commands(tmp_path, monkeypatch):
     monkeypatch.setattr(tables, "ROOT", tmp_path)
     monkeypatch.setattr(tables, "NETWORKS", tmp_path / "networks")
     return ran
+
+
+def test_the_demo_replaces_its_picture(monkeypatch):
+    ran = []
+    monkeypatch.setattr(demo_commands, "run", lambda command: ran.append(command[1:]) or 0)
+    monkeypatch.setattr(demo_commands, "ensure_environment", lambda *_: "python")
+    assert demo_commands.demo(["--steps", "5"]) == 0
+    assert ran == [["-m", "mcdm_core", "demo", "--overwrite", "--steps", "5"]]
 
 
 def test_all_tables_are_evaluated_by_one_command(commands):

@@ -68,7 +68,7 @@ def test_where_the_studies_are_missing_a_sentence_says_so(archive, path):
     found = json.loads(run_python(archive, "-c", COMMANDS, *wanted, path=path))
     assert found == [
         [
-            1,
+            2,
             f"error: Expected the folder studies/ in {archive.resolve()} for {what} and found none; run this in a "
             "clone of the repository: the archive of the ComfyUI registry leaves that folder out.\n",
         ]

@@ -164,7 +164,7 @@ def test_the_command_line_describes_and_converts_with_options(tmp_path, capsys):
     printed = capsys.readouterr().out
     for words in (f"expert '{name}'", "condition   class", "3 × 32 × 32", "linear schedule, eps-prediction"):
         assert words in printed
-    assert main(["convert", str(path), str(target)]) == 1
+    assert main(["convert", str(path), str(target)]) == 2
     assert "say its schedule and its heads" in capsys.readouterr().err
     assert not target.exists()
     assert main(["convert", str(path), str(target), *options]) == 0

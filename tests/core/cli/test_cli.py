@@ -81,7 +81,7 @@ def test_a_class_is_told_by_name_or_index(tmp_path):
 
     def drawn(name):
         output = tmp_path / f"{name}.png"
-        options = ["--class-name", name, "--weight", "2", "--steps", "3", "--output", str(output)]
+        options = ["--class-name", name, "--weight", "2", "--steps", "3", "--overwrite", "--output", str(output)]
         assert main(["sample", "--expert", str(animals), *options]) == 0
         return read(output)
 
@@ -148,7 +148,7 @@ def test_several_pictures_make_a_grid(hair, hair_map, tmp_path):
 def test_what_cannot_be_sampled_is_said_in_a_sentence(arguments, sentence, hair, hair_map, tmp_path, capsys):
     arguments = [argument.format(hair=hair, map=hair_map) for argument in arguments]
     output = tmp_path / "none.png"
-    assert main(["sample", *arguments, "--output", str(output)]) == 1
+    assert main(["sample", *arguments, "--output", str(output)]) == 2
     assert sentence in capsys.readouterr().err
     assert not output.exists()
 
@@ -189,7 +189,7 @@ def test_info_says_what_a_file_is(hair, text, capsys):
 def test_info_refuses_what_is_no_expert(tmp_path, capsys):
     path = tmp_path / "notes.safetensors"
     path.write_text("These are notes, not tensors.")
-    assert main(["info", str(path)]) == 1
+    assert main(["info", str(path)]) == 2
     assert "is not a checkpoint" in capsys.readouterr().err
 
 
@@ -213,10 +213,10 @@ def test_convert_keeps_tensors_and_description(name, tmp_path, request):
 
 def test_convert_overwrites_nothing(hair, tmp_path, capsys):
     before = hair.read_bytes()
-    assert main(["convert", str(hair), str(hair)]) == 1
-    assert "exists already" in capsys.readouterr().err
+    assert main(["convert", str(hair), str(hair)]) == 2
+    assert "exists already; add --overwrite" in capsys.readouterr().err
     assert hair.read_bytes() == before
-    assert main(["convert", str(hair), str(tmp_path / "hair.pt")]) == 1
+    assert main(["convert", str(hair), str(tmp_path / "hair.pt")]) == 2
     assert "end in .safetensors" in capsys.readouterr().err
 
 

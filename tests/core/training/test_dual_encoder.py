@@ -70,7 +70,9 @@ def test_an_expert_of_one_s_own_text(encoder, tmp_path):
     resumed = load_expert(train_expert(longer, tmp_path / "more", str(begun)))
     assert resumed.metadata["card"]["steps"] == 3
     (tmp_path / "encoder.toml").write_text(ENCODER.format(steps=3))
-    train_from_config(tmp_path / "encoder.toml", tmp_path / "runs")
+    with pytest.raises(ValueError, match="exists already; add --overwrite"):
+        train_from_config(tmp_path / "encoder.toml", tmp_path / "runs")
+    train_from_config(tmp_path / "encoder.toml", tmp_path / "runs", overwrite=True)
     with pytest.raises(ValueError, match="dual encoder that text was trained with and got another"):
         train_expert(longer, tmp_path / "others", str(begun))
 
@@ -125,7 +127,7 @@ def test_pairs_that_cannot_be_used_are_refused(tmp_path, damage, sentence, capsy
     write_folder(tmp_path / "pictures", captions=True)
     damage(tmp_path / "pictures")
     (tmp_path / "encoder.toml").write_text(ENCODER.format(steps=1))
-    assert main(["train", str(tmp_path / "encoder.toml"), "--runs", str(tmp_path / "runs")]) == 1
+    assert main(["train", str(tmp_path / "encoder.toml"), "--runs", str(tmp_path / "runs")]) == 2
     assert sentence in capsys.readouterr().err
 
 

@@ -7,9 +7,11 @@ import torch
 from safetensors.torch import load_file
 
 from mcdm_core import load_expert
+from mcdm_core.system.failures import ForeseenError
 from mcdm_core.training.config import load_config
 from mcdm_core.training.folder import read_folder
 from mcdm_core.training.run import train_expert
+from mcdm_core.training.run_folder import run_folder
 from mcdm_core.training.trainer import Trainer
 
 from ...support.tiny_runs import write_config, write_folder
@@ -160,6 +162,40 @@ def test_a_state_without_a_configuration_is_accepted_where_the_network_is_the_sa
     config.write_text(config.read_text(encoding="utf-8").replace("model_channels = 32", "model_channels = 64"), "utf-8")
     with pytest.raises(ValueError, match="state of a network other than the configuration describes; restore"):
         make_trainer(config, state.parent).resume()
+
+
+def test_the_row_after_a_resumption_is_of_all_steps_since_the_last(config, tmp_path):
+    config.write_text(config.read_text("utf-8").replace("held_out_every = 0", "held_out_every = 0\nevery = 4"), "utf-8")
+    train_expert(config, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt, match="Interrupted at step 3; run again with --resume"):
+        make_trainer(config, tmp_path / "runs" / "both", 3).run()
+    train_expert(config, tmp_path / "runs", "state")
+    logs = [(folder / "both" / "loss.csv").read_text("utf-8") for folder in (tmp_path / "whole", tmp_path / "runs")]
+    assert logs[0] == logs[1]
+    assert logs[0].splitlines()[1].startswith("4,")
+
+
+def test_a_row_cut_off_by_a_kill_is_written_again(config, tmp_path):
+    config.write_text(config.read_text("utf-8").replace("held_out_every = 0", "held_out_every = 0\nevery = 1"), "utf-8")
+    train_expert(config, tmp_path)
+    log = tmp_path / "both" / "loss.csv"
+    whole = log.read_text("utf-8")
+    log.write_text(whole + "5", "utf-8")
+    train_expert(config, tmp_path, "state")
+    assert log.read_text("utf-8") == whole
+
+
+def test_a_run_in_a_folder_in_use_is_refused(config, tmp_path):
+    with run_folder(tmp_path, "both"), pytest.raises(ForeseenError, match="in use by another run"):
+        train_expert(config, tmp_path)
+
+
+def test_what_a_killed_run_has_left_of_a_file_is_removed(config, tmp_path):
+    partial = tmp_path / "both" / "state.pt.0a1b2c3d.partial"
+    partial.parent.mkdir()
+    partial.touch()
+    train_expert(config, tmp_path)
+    assert not partial.exists()
 
 
 def test_logs_are_rewound_to_the_step_resumed_from(config, tmp_path):

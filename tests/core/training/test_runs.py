@@ -143,13 +143,13 @@ def test_a_configuration_that_cannot_be_trained_is_refused_in_a_sentence(tmp_pat
     config = write_config(tmp_path / "wrong.toml", **({"data": BOTH, "network": "map_channels = 2"} | change))
     with pytest.raises(ValueError, match=sentence):
         train_expert(config, tmp_path / "runs")
-    assert main(["train", str(config), "--runs", str(tmp_path / "runs")]) == 1
+    assert main(["train", str(config), "--runs", str(tmp_path / "runs")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert not (tmp_path / "runs").exists()
 
 
 def test_a_file_that_is_no_configuration_is_refused(tmp_path, capsys):
     (tmp_path / "broken.toml").write_text("name = ")
-    assert main(["train", str(tmp_path / "broken.toml")]) == 1
+    assert main(["train", str(tmp_path / "broken.toml")]) == 2
     assert "configuration in TOML" in capsys.readouterr().err
-    assert main(["train", str(tmp_path / "nowhere.toml")]) == 1
+    assert main(["train", str(tmp_path / "nowhere.toml")]) == 2

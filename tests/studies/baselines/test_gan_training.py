@@ -185,7 +185,7 @@ def test_losses_that_are_not_finite_stop_the_run(config, source, tmp_path):
             x0, condition = source.batch(modality, size, rng)
             return x0 * float("nan"), Condition(maps=condition.maps)
 
-    with pytest.raises(RuntimeError, match="diverged at step 2"):
+    with pytest.raises(RuntimeError, match="diverged at step 1"):
         GanTrainer(load_gan_config(config), Broken(), source, tmp_path).run()
 
 

@@ -109,6 +109,6 @@ def test_files_that_are_written(tmp_path):
     ],
 )
 def test_bad_options_are_refused_before_anything_is_written(options, message, tmp_path, capsys):
-    assert command_line(["evaluate", "product-bias", "--out", str(tmp_path / "out"), *options]) == 1
+    assert command_line(["evaluate", "product-bias", "--out", str(tmp_path / "out"), *options]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

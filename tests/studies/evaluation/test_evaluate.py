@@ -3,6 +3,7 @@
 import csv
 import re
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from studies.evaluation.sampling import draw_samples
 from studies.metrics import PictureFeatures
 
 from ...support.evaluations import InProcess, write_evaluation, write_small, write_small_text
+from ...support.small_disk import contents, run_on_a_full_disk
 from ...support.tiny_runs import write_folder
 
 HAIR, SKIN = '{ expert = "hair", condition = "hair" }', '{ expert = "skin", condition = "skin", shift = 1 }'
@@ -251,7 +253,7 @@ def test_what_cannot_be_used_is_said_in_one_sentence(old, new, match, faces, run
     text = faces.read_text("utf-8")
     assert old in text
     faces.write_text(text.replace(old, new), encoding="utf-8")
-    assert run(faces, "--count", 1) == 1
+    assert run(faces, "--count", 1) == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert re.search(match, line)
 
@@ -267,7 +269,7 @@ def test_measures_are_refused_before_anything_is_drawn(faces, tmp_path):
 def test_files_of_one_name_would_write_one_folder(faces, tmp_path, run, capsys):
     (tmp_path / "other").mkdir()
     twin = shutil.copy(faces, tmp_path / "other" / faces.name)
-    assert run(faces, twin) == 1
+    assert run(faces, twin) == 2
     assert f"Several files are named {faces.stem}" in capsys.readouterr().err
 
 
@@ -275,7 +277,7 @@ def test_experts_of_another_size_are_refused_before_anything_is_drawn(tmp_path, 
     write_folder(tmp_path / "mine", count=2, size=(64, 64))
     data = 'kind = "folder"\npath = "mine"\nimage_size = 32'
     path = write_evaluation(tmp_path / "folder.toml", data, experts, {"hair": f"terms = [{HAIR}]"})
-    assert run(path) == 1
+    assert run(path) == 2
     assert "'hair' draws pictures of 64 pixels and [data] has pictures of 32" in capsys.readouterr().err
     assert not (tmp_path / "samples").exists()
 
@@ -283,7 +285,7 @@ def test_experts_of_another_size_are_refused_before_anything_is_drawn(tmp_path, 
 def test_the_last_file_is_checked_before_the_first_is_drawn(faces, tmp_path, run, capsys):
     broken = tmp_path / "broken.toml"
     broken.write_text("title", encoding="utf-8")
-    assert run(faces, broken) == 1
+    assert run(faces, broken) == 2
     assert "broken.toml" in capsys.readouterr().err
     assert not (tmp_path / "samples").exists()
 
@@ -297,5 +299,18 @@ def test_training_is_a_run_of_its_own(faces, capsys):
 def test_patterns_are_expanded(faces, tmp_path, run, capsys):
     assert run(tmp_path / "f*.toml", "--count", 1) == 0
     assert (tmp_path / "out" / faces.stem / "table.md").exists()
-    assert run(tmp_path / "x*.toml") == 1
+    assert run(tmp_path / "x*.toml") == 2
     assert "Expected TOML files at" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the size of files can be limited on POSIX only")
+def test_a_full_disk_is_one_sentence_and_keeps_an_earlier_evaluation(evaluated, tmp_path):
+    shutil.copytree(evaluated, tmp_path / "evaluated")
+    folder = tmp_path / "evaluated"
+    before = contents(folder)
+    arguments = ["evaluate", str(folder / "faces.toml"), "--out", str(folder / "out"), "--workers", "1"]
+    for samples in (folder / "samples", folder / "others"):  # those that there are, and new ones
+        code, said = run_on_a_full_disk([*arguments, "--samples", str(samples)], folder)
+        assert code == 1
+        assert "could not be written (" in said
+        assert contents(folder) == before

@@ -25,7 +25,7 @@ def test_a_configuration_that_cannot_be_trained_is_refused_in_a_sentence(tmp_pat
     config = write_config(tmp_path / "wrong.toml", **({"network": "map_channels = 2"} | change))
     with pytest.raises(ValueError, match=sentence):
         train_expert(config, tmp_path / "runs")
-    assert main(["train", str(config), "--runs", str(tmp_path / "runs")]) == 1
+    assert main(["train", str(config), "--runs", str(tmp_path / "runs")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert not (tmp_path / "runs").exists()
 

@@ -1,0 +1,38 @@
+"""Numbers of the command line, refused with its usage where they are out of range."""
+
+import argparse
+import math
+from collections.abc import Callable
+
+MOST_SEED = 2**64 - 1
+
+
+def whole(least: int, most: int | None = None) -> Callable[[str], int]:
+    """A type of argparse's: whole numbers from `least` on, to `most` where it is given."""
+    wanted = f"a whole number of {least} or more" if most is None else f"a whole number from {least} to {most}"
+
+    def read(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = least - 1
+        if number < least or (most is not None and number > most):
+            raise argparse.ArgumentTypeError(f"expected {wanted} and got {text!r}")
+        return number
+
+    return read
+
+
+def finite(text: str) -> float:
+    """A type of argparse's: numbers that are neither infinite nor NaN."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"expected a number and got {text!r}")
+    return number
+
+
+positive = whole(1)
+seed = whole(0, MOST_SEED)

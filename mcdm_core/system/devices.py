@@ -1,0 +1,23 @@
+"""Where torch can compute."""
+
+import torch
+
+from .failures import ForeseenError
+
+
+def check_device(name: str) -> None:
+    """Check that torch can compute on a device, by doing so.
+
+    Raises:
+        ValueError: There is no device of such a name.
+        ForeseenError: There is, but not here.
+    """
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"Expected a device such as cpu or cuda and got {name!r}; correct --device.") from None
+    try:
+        torch.zeros(1, device=device).add(1).item()
+    except Exception as error:  # each backend has exceptions of its own
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise ForeseenError(f"The device {name} cannot be used here ({reason}); choose another, such as cpu.") from None

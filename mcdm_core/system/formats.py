@@ -1,0 +1,72 @@
+"""Files of each kind that is written here, all through `writer`."""
+
+import csv
+import io
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+from .writer import refused, replacing, writing
+
+
+def write_bytes(path: str | os.PathLike, content: bytes) -> None:
+    """Write bytes; as `writing`."""
+    with writing(path) as file:
+        file.write(content)
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Write UTF-8 whose lines end as they do in `text`, on Windows too; as `writing`."""
+    write_bytes(path, text.encode())
+
+
+def write_files(contents: Mapping[Path, bytes]) -> None:
+    """Write files that belong together: all of them, or where one cannot be written none; as `writing`."""
+    with ExitStack() as stack:
+        for path, content in contents.items():
+            file = stack.enter_context(writing(path))
+            file.write(content)
+            file.flush()
+
+
+def csv_bytes(rows: Iterable[Sequence[object]], end: str = "\n") -> bytes:
+    """Rows as CSV in UTF-8, the header among them, each with this end."""
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator=end).writerows(rows)
+    return text.getvalue().encode()
+
+
+def write_tensors(path: str | os.PathLike, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write safetensors with a description; as `replacing`."""
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with replacing(path) as partial:
+        try:
+            save_file(contiguous, partial, metadata=metadata or None)
+        except SafetensorError as error:
+            raise refused(path, error) from error
+
+
+def write_state(path: str | os.PathLike, state: Mapping[str, Any]) -> None:
+    """Write tensors and plain values as `torch.load` reads them; as `writing`."""
+    with writing(path) as file:
+        torch.save(state, file)  # type: ignore[arg-type]
+
+
+def write_array(path: str | os.PathLike, array: np.ndarray) -> None:
+    """Write an array as `.npy`; as `writing`."""
+    with writing(path) as file:
+        np.save(file, array)
+
+
+def write_arrays(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays by name as `.npz`; as `writing`."""
+    with writing(path) as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]

@@ -1,0 +1,201 @@
+"""What the command line refuses before any work, and how it ends."""
+
+import os
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mcdm_core.cli import sample
+from mcdm_core.cli.main import main
+
+from ...support.small_experts import write_expert
+from ...support.tiny_runs import write_config, write_folder
+
+
+@pytest.fixture
+def given(tmp_path):
+    """An expert and its condition, as `sample` and `sweep` take them."""
+    hair = write_expert(tmp_path / "hair.safetensors", {"kind": "map", "map": "hair"})
+    Image.fromarray(np.tri(16, dtype=np.uint8) * 255).save(tmp_path / "map.png")
+    return ["--expert", str(hair), "--map", str(tmp_path / "map.png"), "--steps", "2", "--device", "cpu"]
+
+
+@pytest.fixture
+def unused(monkeypatch):
+    """No expert may be loaded."""
+
+    def load(*arguments):
+        raise AssertionError("work was begun")
+
+    monkeypatch.setattr(sample, "build_terms", load)
+
+
+def code_of(arguments):
+    """The exit code, whether main returns it or argparse exits with it."""
+    try:
+        return main(arguments)
+    except SystemExit as stopped:
+        return stopped.code
+
+
+@pytest.mark.usefixtures("unused")
+@pytest.mark.parametrize(
+    ("options", "code", "sentence"),
+    [
+        (["--output", "{folder}/a/b/c.png"], 2, "create it or correct the path"),
+        (["--output", "{folder}/picture"], 2, "ends in .png"),
+        (["--output", "{folder}/picture.xyz"], 2, "ends in .png"),
+        (["--output", "{folder}/map.png"], 2, "add --overwrite"),
+        (["--output", "{folder}"], 2, "ends in .png"),
+        (["--device", "gpu"], 2, "Expected a device"),
+        (["--device", "meta"], 1, "cannot be used here"),
+        (["--count", "0"], 2, "a whole number of 1 or more"),
+        (["--seed", "-1"], 2, "from 0 to 18446744073709551615"),
+        (["--seed", str(2**64)], 2, "from 0 to 18446744073709551615"),
+        (["--steps", "0"], 2, "at least one timestep"),
+        (["--eta", "nan"], 2, "expected a number"),
+        (["--temperature", "inf"], 2, "expected a number"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_any_work(options, code, sentence, given, tmp_path, capsys):
+    before = sorted(os.listdir(tmp_path))
+    given += ["--output", str(tmp_path / "new.png")]
+    assert code_of(["sample", *given, *(option.format(folder=tmp_path) for option in options)]) == code
+    said = capsys.readouterr().err
+    assert sentence in said
+    assert "Traceback" not in said
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+@pytest.mark.parametrize("option", ["--of", "--seeds"])
+def test_a_sweep_of_nothing_is_refused(option, given, capsys):
+    assert code_of(["sweep", *given, option, "0"]) == 2
+    assert f"{option}: expected a whole number of 1 or more" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["sample", "sweep"])
+def test_an_output_is_replaced_only_where_that_is_said(command, given, tmp_path, capsys):
+    output = tmp_path / "new folder" / "out.png"
+    arguments = [command, *given, "--output", str(output)]
+    if command == "sweep":
+        arguments += ["--values", "1"]
+    assert main(arguments) == 0
+    before = output.read_bytes()
+    assert main([*arguments, "--seed", "1"]) == 2
+    assert f"{output} exists already; add --overwrite" in capsys.readouterr().err
+    assert output.read_bytes() == before
+    assert main([*arguments, "--seed", "1", "--overwrite"]) == 0
+    assert output.read_bytes() != before
+
+
+def test_convert_is_refused_a_missing_folder_before_it_reads(tmp_path, capsys):
+    assert main(["convert", str(tmp_path / "no.pt"), str(tmp_path / "no" / "new.safetensors")]) == 2
+    assert "Expected a folder" in capsys.readouterr().err
+    hair = write_expert(tmp_path / "hair.safetensors", {"kind": "map", "map": "hair"})
+    target = tmp_path / "new.safetensors"
+    target.write_text("before")
+    assert main(["convert", str(hair), str(target)]) == 2
+    assert main(["convert", str(hair), str(target), "--overwrite"]) == 0
+    assert target.read_bytes() != b"before"
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(KeyboardInterrupt(), 1), (torch.cuda.OutOfMemoryError("CUDA out of memory."), 1)]
+)
+def test_a_failure_on_the_way_is_one_sentence(error, code, given, tmp_path, monkeypatch, capsys):
+    def fail(*arguments):
+        raise error
+
+    monkeypatch.setattr(sample, "build_terms", fail)
+    assert main(["sample", *given, "--output", str(tmp_path / "new.png")]) == code
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_bug_is_a_traceback(given, tmp_path, monkeypatch):
+    def fail(*arguments):
+        raise TypeError("'NoneType' object is not callable")
+
+    monkeypatch.setattr(sample, "build_terms", fail)
+    with pytest.raises(TypeError):
+        main(["sample", *given, "--output", str(tmp_path / "new.png")])
+
+
+def test_memory_for_a_million_pictures_is_missing_in_one_sentence(given, tmp_path, capsys):
+    arguments = ["sample", *given, "--count", str(10**12), "--output", str(tmp_path / "new.png")]
+    assert main(arguments) == 1
+    assert "Memory ran out" in capsys.readouterr().err
+
+
+@pytest.fixture
+def config(tmp_path):
+    write_folder(tmp_path / "pictures")
+    data = 'kind = "folder"\npath = "pictures"\nmodalities = ["hair"]'
+    return write_config(tmp_path / "mine.toml", data=data, network="map_channels = 1")
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "../../x", "{folder}/x", "nul", "data"])
+def test_a_run_stays_in_its_folder(name, config, tmp_path, capsys):
+    before = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*"))
+    name = name.format(folder=tmp_path.as_posix())
+    config.write_text(config.read_text("utf-8").replace('name = "mine"', f"name = '{name}'"), "utf-8")
+    assert main(["train", str(config), "--runs", str(tmp_path / "runs")]) == 2
+    assert "Expected a name that a folder can have" in capsys.readouterr().err
+    assert sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("batch_size = 4", "batch_size = 0"),
+        ("steps = 4", "steps = -1"),
+        ("warmup = 2", "warmup = 2\nlearning_rate = nan"),
+        ("warmup = 2", "warmup = 2\ncondition_dropout = 1.5"),
+        ("held_out_every = 0", "held_out_every = 0\nevery = 0"),
+        ("image_size = 16", "image_size = 0"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(old, new, config, tmp_path, capsys):
+    text = config.read_text("utf-8")
+    assert old in text
+    config.write_text(text.replace(old, new), "utf-8")
+    assert main(["train", str(config), "--runs", str(tmp_path / "runs")]) == 2
+    said = capsys.readouterr().err
+    assert new.rpartition("\n")[2].split(" = ")[0] in said
+    assert "correct it" in said
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_loss_that_diverges_ends_a_run_in_a_sentence_and_saves_nothing_of_it(config, tmp_path, capsys):
+    config.write_text(config.read_text("utf-8").replace("warmup = 2", "warmup = 0\nlearning_rate = 1e30"), "utf-8")
+    assert main(["train", str(config), "--runs", str(tmp_path / "runs")]) == 1
+    assert "The loss of mine diverged at step" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_is_begun_anew_only_where_that_is_said(config, tmp_path, capsys):
+    arguments = ["train", str(config), "--runs", str(tmp_path / "runs")]
+    config.write_text(config.read_text("utf-8").replace("held_out_every = 0", "held_out_every = 0\nevery = 2"), "utf-8")
+    assert main(arguments) == 0
+    folder = tmp_path / "runs" / "mine"
+    assert main(arguments) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    (folder / "state.pt").unlink()
+    assert main(arguments) == 2
+    assert "mine.safetensors exists already; add --overwrite" in capsys.readouterr().err
+    assert main([*arguments, "--overwrite"]) == 0
+    assert [line.split(",")[0] for line in (folder / "loss.csv").read_text().splitlines()] == ["step", "2", "4"]
+    assert sorted(os.listdir(folder)) == ["loss.csv", "mine.safetensors", "state.pt"]
+    assert main([*arguments, "--resume"]) == 0
+
+
+def test_a_damaged_state_is_refused_in_a_sentence(config, tmp_path, capsys):
+    arguments = ["train", str(config), "--runs", str(tmp_path / "runs")]
+    assert main(arguments) == 0
+    state = tmp_path / "runs" / "mine" / "state.pt"
+    whole = state.read_bytes()
+    for damaged in (b"", b"notes", whole[: len(whole) // 2]):
+        state.write_bytes(damaged)
+        assert main([*arguments, "--resume"]) == 2
+        assert "state.pt is damaged" in capsys.readouterr().err

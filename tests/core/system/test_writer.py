@@ -1,0 +1,168 @@
+"""Files are written whole or not at all."""
+
+import errno
+import os
+import stat
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from mcdm_core.pictures.writing import write_picture
+from mcdm_core.system import writer
+from mcdm_core.system.failures import WriteError
+from mcdm_core.system.formats import (
+    write_array,
+    write_arrays,
+    write_files,
+    write_state,
+    write_tensors,
+    write_text,
+)
+
+WRITERS = {
+    "text.md": lambda path: write_text(path, "ε\n"),
+    "picture.png": lambda path: write_picture(path, Image.new("RGB", (4, 4), "red")),
+    "expert.safetensors": lambda path: write_tensors(path, {"a": torch.arange(6.0).view(2, 3).T}, {"key": "value"}),
+    "state.pt": lambda path: write_state(path, {"network": torch.arange(1000), "step": 3}),
+    "latents.npy": lambda path: write_array(path, np.arange(1000)),
+    "set.npz": lambda path: write_arrays(path, {"images": np.arange(1000), "maps": np.arange(3)}),
+}
+every_kind = pytest.mark.parametrize("name", WRITERS)
+
+
+@pytest.fixture
+def full_disk(monkeypatch):
+    """A disk that is full by the time a file should be on it, as some report it only then."""
+
+    def fsync(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(writer.os, "fsync", fsync)
+
+
+class Full:
+    """An open file on a disk that becomes full with the second write to it."""
+
+    def __init__(self, file):
+        self.file, self.writes = file, 0
+
+    def write(self, data):
+        self.writes += 1
+        if self.writes > 1:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return self.file.write(data)
+
+    def __getattr__(self, name):
+        return getattr(self.file, name)
+
+
+@every_kind
+def test_what_is_written_replaces_what_was_there(name, tmp_path):
+    path = tmp_path / name
+    path.write_text("before")
+    WRITERS[name](path)
+    assert path.read_bytes() != b"before"
+    assert os.listdir(tmp_path) == [name]
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    for name, write in WRITERS.items():
+        write(tmp_path / name)
+    assert (tmp_path / "text.md").read_bytes() == "ε\n".encode()
+    assert Image.open(tmp_path / "picture.png").getpixel((0, 0)) == (255, 0, 0)
+    assert torch.equal(load_file(tmp_path / "expert.safetensors")["a"], torch.arange(6.0).view(2, 3).T)
+    assert torch.load(tmp_path / "state.pt", weights_only=True)["step"] == 3
+    assert np.array_equal(np.load(tmp_path / "latents.npy"), np.arange(1000))
+    with np.load(tmp_path / "set.npz") as stored:
+        assert stored["maps"].tolist() == [0, 1, 2]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
+@every_kind
+def test_the_umask_decides_the_mode(name, umask, mode, tmp_path):
+    before = os.umask(umask)
+    try:
+        WRITERS[name](tmp_path / name)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / name).stat().st_mode) == mode
+
+
+@pytest.mark.usefixtures("full_disk")
+@every_kind
+def test_a_full_disk_leaves_what_was_there_and_nothing_else(name, tmp_path):
+    path = tmp_path / name
+    path.write_text("before")
+    with pytest.raises(WriteError, match=rf"{name} could not be written \(No space left on device\)"):
+        WRITERS[name](path)
+    assert path.read_text() == "before"
+    assert os.listdir(tmp_path) == [name]
+
+
+@pytest.mark.parametrize("name", ["state.pt", "latents.npy", "set.npz"])
+def test_a_disk_that_becomes_full_in_the_middle_is_said_to_be(name, tmp_path, monkeypatch):
+    """Torch, numpy and zip files say something of their own then, or write on."""
+    monkeypatch.setattr(writer.Output, "__init__", lambda self, file: vars(self).update(_file=Full(file), error=None))
+    with pytest.raises(WriteError, match="No space left on device"):
+        WRITERS[name](tmp_path / name)
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_interruption_leaves_what_was_there(tmp_path):
+    path = tmp_path / "text.md"
+    path.write_text("before")
+
+    def write():
+        with writer.writing(path) as file:
+            file.write(b"half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write()
+    assert path.read_text() == "before"
+    assert os.listdir(tmp_path) == ["text.md"]
+
+
+def test_files_that_belong_together_are_all_written_or_none(tmp_path):
+    kept = tmp_path / "table.md"
+    kept.write_text("before")
+    with pytest.raises(WriteError, match="nowhere"):
+        write_files({kept: b"after", tmp_path / "nowhere" / "figures.csv": b"after"})
+    assert kept.read_text() == "before"
+    write_files({kept: b"after", tmp_path / "figures.csv": b"also"})
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {
+        "table.md": b"after",
+        "figures.csv": b"also",
+    }
+
+
+def test_a_line_is_appended_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "loss.csv"
+    path.write_text("step,loss\n")
+    writer.append_line(path, "1,0.5")
+
+    def fsync(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(writer.os, "fsync", fsync)
+    with pytest.raises(WriteError, match="No space left"):
+        writer.append_line(path, "2,0.25")
+    assert path.read_bytes() == b"step,loss\n1,0.5\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+def test_what_a_link_points_to_is_replaced_and_not_the_link(tmp_path):
+    (tmp_path / "real.md").write_text("before")
+    (tmp_path / "link.md").symlink_to(tmp_path / "real.md")
+    write_text(tmp_path / "link.md", "after")
+    assert (tmp_path / "link.md").is_symlink()
+    assert (tmp_path / "real.md").read_text() == "after"
+
+
+def test_a_name_as_long_as_a_file_system_takes_can_be_written(tmp_path):
+    write_text(tmp_path / ("a" * 250 + ".md"), "after")
+    assert len(os.listdir(tmp_path)) == 1
