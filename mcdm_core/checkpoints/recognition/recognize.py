@@ -4,13 +4,15 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from ..metadata import ExpertMetadata
-from ..safe_reading import CheckpointError
+from ..weights import listed
+from ..contents import CheckpointError
 from .layout import Layout, Shapes, read_layout
 from .overrides import Overrides
 from .published import PUBLISHED, PublishedFile
 
 _ENLARGEMENT = 4  # of every published upsampler
 _BACKGROUND = -1.0  # what the paper's release makes of black in maps and sketches; without a map it has 0
+_LAYER_TENSORS = 12  # of a layer of GLIDE's text transformer
 _ATTENTION_AT = 32  # pixels: the highest resolution at which every published network has attention
 
 
@@ -69,20 +71,19 @@ def difference(expected: Shapes, found: Shapes, owner: str) -> str | None:
     ]
     for problem, names in (("lacks", missing), ("has wrong shapes in", reshaped)):
         if names:
-            return f"{problem} {len(names)} of {owner} {len(expected)} tensors ({_listed(names)})"
+            return f"{problem} {len(names)} of {owner} {len(expected)} tensors ({listed(names)})"
     if unexpected:
-        return f"has {len(unexpected)} unexpected beside {owner} {len(expected)} tensors ({_listed(unexpected)})"
+        return f"has {len(unexpected)} unexpected beside {owner} {len(expected)} tensors ({listed(unexpected)})"
     return None
 
 
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-
-
 def _is_whole(layout: Layout, shapes: Shapes) -> bool:
+    text_tensors = _LAYER_TENSORS * layout.text.layers if layout.text else 0
+    if layout.network.fewest_tensors + text_tensors > len(shapes):
+        return False  # to build it would take long
     try:
         return layout.shapes() == {name: tuple(shape) for name, shape in shapes.items()}
-    except (ValueError, RuntimeError, ZeroDivisionError):  # no such network can be built
+    except (ValueError, RuntimeError, TypeError, ZeroDivisionError):  # no such network can be built
         return False
 
 
