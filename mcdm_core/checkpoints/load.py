@@ -3,7 +3,10 @@
 The header's metadata has one key, "mcdm", a JSON object (see `ExpertMetadata`). The network's tensors are named as in
 `UNet`; those of a text encoder have the prefix "text_encoder.". Published files have no such header: they are
 recognized from their tensors, among which GLIDE's text transformer has no prefix. Files are recognized by content,
-never by extension, and nothing is unpickled but tensors, numbers, strings and containers.
+never by extension, and nothing is unpickled.
+
+A file is described before anything is built from it: every field of its header has a type and a range (see
+`networks.fields`), what it describes must be what its tensors are, and these must be as many bytes as there are.
 """
 
 import logging
@@ -22,6 +25,7 @@ from ..diffusion.prediction import prediction_named
 from ..diffusion.schedule import Schedule
 from ..expert import Expert
 from ..networks import UNet
+from ..networks.blank import without_weights
 from .contents import CheckpointError, Contents, Entry
 from .farl import load_farl
 from .metadata import METADATA_KEY, ExpertMetadata
@@ -172,7 +176,10 @@ def _build_encoder(
 
 
 def describe(
-    tensors: Mapping[str, Tensor] | Mapping[str, Entry], text: str | None, path: str | os.PathLike, overrides: Overrides | None
+    tensors: Mapping[str, Tensor] | Mapping[str, Entry],
+    text: str | None,
+    path: str | os.PathLike,
+    overrides: Overrides | None,
 ) -> ExpertMetadata:
     """The description in a file's header, or what its tensors show where it has none.
 
@@ -244,7 +251,7 @@ def _blank_network(
             f"ask for {metadata.network.fewest_tensors} and more; download or export it again."
         )
     try:
-        with torch.device("meta"):
+        with without_weights():
             network = UNet(metadata.network)
     except (ValueError, RuntimeError, TypeError) as error:
         raise CheckpointError(f"{name} describes a network that cannot be built ({error}); export it again.") from None

@@ -118,6 +118,4 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 def truncated(expected: int, found: int) -> Unusable:
     """That of a file some bytes are missing."""
-    return Unusable(
-        f"is truncated: {expected:,} bytes were expected and {found:,} came; download or copy it again."
-    )
+    return Unusable(f"is truncated: {expected:,} bytes were expected and {found:,} came; download or copy it again.")

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol, TypeVar
 
-import torch
 from torch import Tensor, nn
 
 from ..networks import ClipTextTower
+from ..networks.blank import without_weights
 from ..networks.fields import Between, Length, Line
 
 ANY = "any"
@@ -75,7 +75,7 @@ class Description:
                 f"layers of the text encoder is {config.layers}, and it has no more than {len(self.state)} tensors; "
                 "download or export the expert again."
             )
-        with torch.device("meta"):
+        with without_weights():
             filled = module(config)
         expected = filled.state_dict()
         wrong = sorted(
@@ -88,4 +88,14 @@ class Description:
                 f"unexpected or of another shape ({', '.join(wrong[:3])}); download or export the expert again."
             )
         filled.load_state_dict(self.state, assign=True)
+        computed = {
+            name: tensor.dtype for name, tensor in self.state.items() if "ln_" not in name and "norm" not in name
+        }
+        if len(set(computed.values())) > 1:
+            first = next(iter(computed))
+            other = next(name for name, dtype in computed.items() if dtype != computed[first])
+            raise ValueError(
+                f"The text encoder's {other} is in {computed[other]} and {first}, which is computed with it, in "
+                f"{computed[first]}; download or export the expert again."
+            )
         return filled

@@ -38,7 +38,7 @@ def encoder_of_kind(condition_spec: Mapping[str, Any]) -> type[Encoder]:
     if not isinstance(kind, str) or kind not in _KINDS:
         *first, last = _KINDS
         raise ValueError(
-            f"This expert is driven by {shown(kind)}, but this version knows only {', '.join(first)} and {last}; update the "
+            f"This expert is driven by {_quoted(kind)}, but this version knows only {', '.join(first)} and {last}; update the "
             "pack."
         )
     return _KINDS[kind]
@@ -72,6 +72,10 @@ def check_condition(condition_spec: Mapping[str, Any], network: UNetConfig, down
             raise ValueError(
                 f"{name} of the network should be there for its condition ({kind.kind}); export the expert again."
             )
+
+
+def _quoted(kind: object) -> str:
+    return f'"{kind}"' if isinstance(kind, str) and len(kind) < 40 and kind.isprintable() else shown(kind)
 
 
 def build_encoder(

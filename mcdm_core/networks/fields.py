@@ -79,7 +79,9 @@ def check_fields(kind: type, values: object, owner: str) -> None:
     needed = [f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING]
     wrong = [name for name in needed if name not in values] or [name for name in values if name not in hints]
     if wrong:
-        raise ValueError(f"a field of {owner} is missing or unknown ({shown(wrong[0])}); export the expert again.")
+        raise ValueError(
+            f"a field of {owner} is missing or unknown ({', '.join(map(shown, wrong[:5]))}); export the expert again."
+        )
     for name, value in values.items():
         if not _fits(value, hints[name]):
             raise ValueError(

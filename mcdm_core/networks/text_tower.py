@@ -115,7 +115,7 @@ class TextTower(nn.Module):
         width = self.config.width
         self._rows = {token: row for row, token in enumerate(self.config.vocabulary, start=1)}
         self.words = nn.Embedding(len(self.config.vocabulary) + 1, width, padding_idx=0)
-        self.positions = nn.Parameter(torch.randn(self.config.max_tokens, width) * 0.02)
+        self.positions = nn.Parameter(nn.init.normal_(torch.empty(self.config.max_tokens, width), std=0.02))
         self.layers = nn.ModuleList(TextLayer(width, self.config.heads) for _ in range(self.config.layers))
         self.norm = nn.LayerNorm(width)
         self.projection = nn.Linear(width, self.config.dim, bias=False)

@@ -128,7 +128,9 @@ class UNetConfig:
                     f"{getattr(self, name)}; export the expert again."
                 )
         if self.convert_maps and not self.map_channels:
-            raise ValueError("map_channels of the network should not be 0 where convert_maps is; export the expert again.")
+            raise ValueError(
+                "map_channels of the network should not be 0 where convert_maps is; export the expert again."
+            )
 
     def heads(self, channels: int) -> int:
         """Number of attention heads at a level of the given width."""

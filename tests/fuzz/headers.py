@@ -106,9 +106,9 @@ def other_tensors(rng: random.Random, file: File) -> bytes:
         case 0:
             del file.header[name]
         case 1:
-            file.header[rng.choice(("x", "", "input_blocks.9.0.weight", "text_encoder.x", "transformer.resblocks."))] = (
-                file.header[name]
-            )
+            file.header[
+                rng.choice(("x", "", "input_blocks.9.0.weight", "text_encoder.x", "transformer.resblocks."))
+            ] = file.header[name]
         case 2:
             many = rng.choice((100, 20_000, 300_000))
             file.header |= {f"t{i}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for i in range(many)}

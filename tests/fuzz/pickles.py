@@ -169,9 +169,18 @@ def other_content(rng: random.Random, content: dict) -> bytes:
         {**content, "x": torch.quantize_per_tensor(torch.zeros(2), 0.1, 0, torch.qint8)},
         {**content, "x": torch.zeros(2, dtype=torch.complex64)},
         {**content, "x": torch.nn.Parameter(torch.zeros(2))},
-        {name: value.t() if isinstance(value, torch.Tensor) and value.ndim == 2 else value for name, value in content.items()},
-        {name: value.expand(3, *value.shape) if isinstance(value, torch.Tensor) else value for name, value in content.items()},
-        {name: torch.full_like(value, float("nan")) if isinstance(value, torch.Tensor) else value for name, value in content.items()},
+        {
+            name: value.t() if isinstance(value, torch.Tensor) and value.ndim == 2 else value
+            for name, value in content.items()
+        },
+        {
+            name: value.expand(3, *value.shape) if isinstance(value, torch.Tensor) else value
+            for name, value in content.items()
+        },
+        {
+            name: torch.full_like(value, float("nan")) if isinstance(value, torch.Tensor) else value
+            for name, value in content.items()
+        },
         {name: value.int() if isinstance(value, torch.Tensor) else value for name, value in content.items()},
     ]
     return saved(rng.choice(choices), zipped=rng.random() < 0.6)

@@ -62,9 +62,7 @@ def load_and_sample(path: Path) -> Outcome:
             if expert.encoder.low_res is not None:
                 picture = torch.zeros(1, 8, 8, 3)
                 condition = expert.encoder.encode_low_res(picture, condition)
-            finite = all(
-                bool(expert.predict_x0(x, sigma, condition).isfinite().all()) for sigma in (0.5, 5.0)
-            )
+            finite = all(bool(expert.predict_x0(x, sigma, condition).isfinite().all()) for sigma in (0.5, 5.0))
     except MemoryError:
         return Outcome("memory", "MemoryError while sampling")
     except Exception as error:
