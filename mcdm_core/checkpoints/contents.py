@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 MAX_HEADER = 2**20
-"""Bytes of a header, some eight times what the largest published file has: what reads it takes 20 to 50 times as much."""
+"""Bytes of a header, eight times those of the largest published file; reading takes up to 50 times as much memory."""
 MAX_TENSORS = 5_000
 """Six times as many as the largest published file has."""
 

@@ -26,14 +26,14 @@ def parse_json(text: str, deepest: int) -> Any:
         raise ValueError(f"is nested {depth:,} levels deep")
     try:
         values = json.loads(text, object_pairs_hook=_without_doubles)
-    except _DoubleName:
+    except _DoubleNameError:
         raise
     except (ValueError, RecursionError):
         raise ValueError("is no JSON") from None
     return values
 
 
-class _DoubleName(ValueError):
+class _DoubleNameError(ValueError):
     """An object has a name twice."""
 
 
@@ -51,5 +51,5 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
         double, _ = Counter(name for name, _ in pairs).most_common(1)[0]
-        raise _DoubleName(f"has {shown(double)} twice")
+        raise _DoubleNameError(f"has {shown(double)} twice")
     return values

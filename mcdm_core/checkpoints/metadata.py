@@ -82,8 +82,8 @@ class ExpertMetadata:
         number = values.pop("format")
         if type(number) is not int or number not in (FORMAT, LATENT_FORMAT):
             raise ValueError(
-                f"it is of format {shown(number)} and this version reads the formats {FORMAT} and {LATENT_FORMAT}; update the "
-                "pack."
+                f"it is of format {shown(number)} and this version reads the formats {FORMAT} and {LATENT_FORMAT}; "
+                "update the pack."
             )
         if "network" in values:
             values["network"] = UNetConfig.from_dict(values["network"])

@@ -16,16 +16,24 @@ from .contents import DAMAGED, Unusable
 
 MAX_PICKLE = 4 * 2**20
 """Bytes of a pickle, some twenty times what the largest published file has."""
-_MAX_INSTRUCTIONS = 300_000
+_MAX_INSTRUCTIONS = 120_000  # five times as many as the largest published file has
 
 _STORAGES = {
-    **{"FloatStorage": torch.float32, "HalfStorage": torch.float16, "BFloat16Storage": torch.bfloat16},
-    **{"DoubleStorage": torch.float64, "LongStorage": torch.int64, "IntStorage": torch.int32},
-    **{"ShortStorage": torch.int16, "CharStorage": torch.int8, "ByteStorage": torch.uint8, "BoolStorage": torch.bool},
+    "FloatStorage": torch.float32,
+    "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16,
+    "DoubleStorage": torch.float64,
+    "LongStorage": torch.int64,
+    "IntStorage": torch.int32,
+    "ShortStorage": torch.int16,
+    "CharStorage": torch.int8,
+    "ByteStorage": torch.uint8,
+    "BoolStorage": torch.bool,
     "ComplexFloatStorage": torch.complex64,
 }
 _INERT = {
     *("collections.OrderedDict", "collections.Counter", "torch.Size", "torch.device", "torch._utils._rebuild_tensor"),
+    "_codecs.encode",  # bytes
     *("torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_parameter"),
     *(f"torch.{name}" for name in ("float32", "float16", "bfloat16", "float64", "int64", "int32", "uint8", "bool")),
     *(f"torch.{name}" for name in _STORAGES),

@@ -22,10 +22,23 @@ _MAX_DEPTH = 8  # of a header's JSON; the format has three levels
 _DTYPES = {
     name: getattr(torch, dtype)
     for name, dtype in {
-        **{"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "C64": "complex64"},
-        **{"I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U8": "uint8", "BOOL": "bool"},
-        **{"U64": "uint64", "U32": "uint32", "U16": "uint16"},
-        **{"F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2", "F8_E8M0": "float8_e8m0fnu"},
+        "F64": "float64",
+        "F32": "float32",
+        "F16": "float16",
+        "BF16": "bfloat16",
+        "C64": "complex64",
+        "I64": "int64",
+        "I32": "int32",
+        "I16": "int16",
+        "I8": "int8",
+        "U8": "uint8",
+        "BOOL": "bool",
+        "U64": "uint64",
+        "U32": "uint32",
+        "U16": "uint16",
+        "F8_E4M3": "float8_e4m3fn",
+        "F8_E5M2": "float8_e5m2",
+        "F8_E8M0": "float8_e8m0fnu",
     }.items()
     if hasattr(torch, dtype)  # some came with later versions
 }

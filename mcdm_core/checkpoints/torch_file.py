@@ -1,5 +1,4 @@
-"""Files of `torch.save`: an archive with a pickle and an entry for each storage or, before version 1.6, one after the
-other.
+"""Files of `torch.save`: archives of a pickle and its storages or, before version 1.6, one after the other.
 
 Only what `torch.save` can have written is read. The tensors are mapped into memory where they lie.
 """

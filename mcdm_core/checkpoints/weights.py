@@ -33,8 +33,9 @@ def refuse_other_dtypes(tensors: Mapping[str, HasDtype], file: str) -> None:
     """
     for name, tensor in tensors.items():
         if tensor.dtype not in COMPUTED:
+            known = ", ".join(map(_named, COMPUTED))
             raise CheckpointError(
-                f"{file} has {name} in {_named(tensor.dtype)}, and weights should be in {', '.join(map(_named, COMPUTED))}; "
+                f"{file} has {name} in {_named(tensor.dtype)}, and weights should be in one of {known}; "
                 "download or export it again."
             )
 

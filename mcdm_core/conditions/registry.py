@@ -38,8 +38,8 @@ def encoder_of_kind(condition_spec: Mapping[str, Any]) -> type[Encoder]:
     if not isinstance(kind, str) or kind not in _KINDS:
         *first, last = _KINDS
         raise ValueError(
-            f"This expert is driven by {_quoted(kind)}, but this version knows only {', '.join(first)} and {last}; update the "
-            "pack."
+            f"This expert is driven by {_quoted(kind)}, but this version knows only {', '.join(first)} and {last}; "
+            "update the pack."
         )
     return _KINDS[kind]
 

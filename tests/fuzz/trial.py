@@ -6,8 +6,7 @@ from pathlib import Path
 
 import torch
 
-from mcdm_core import load_expert
-from mcdm_core import checkpoints
+from mcdm_core import checkpoints, load_expert
 from mcdm_core.checkpoints import CheckpointError
 
 MEGABYTE = 2**20
@@ -24,7 +23,7 @@ class Outcome:
         kind: "refused", "sampled", "traceback" (while loading), "fails later" (while sampling, or a picture that is
             not finite), "slow", "memory" or "look" (too much for POST).
         detail: The sentence, or the error.
-        seconds: Of all.
+        seconds: Of the processor, for all.
         peak: Bytes beyond what the process had before.
     """
 
@@ -78,7 +77,7 @@ def attempt(path: Path, usual: int) -> Outcome:
         usual: Bytes that a good load takes, the file's size left out.
     """
     torch.manual_seed(0)
-    begun = time.perf_counter()
+    begun = time.process_time()
     before = reset_peak()
     problem = None
     try:
@@ -87,9 +86,9 @@ def attempt(path: Path, usual: int) -> Outcome:
         problem = None if is_sentence(error) else str(error)
     except Exception as error:
         problem = f"{type(error).__name__}: {error}"
-    looked, look_peak = time.perf_counter() - begun, peak() - before
+    looked, look_peak = time.process_time() - begun, peak() - before
     outcome = load_and_sample(path)
-    outcome.seconds, outcome.peak = time.perf_counter() - begun, peak() - before
+    outcome.seconds, outcome.peak = time.process_time() - begun, peak() - before
     if problem and outcome.kind in ("refused", "sampled"):
         outcome.kind, outcome.detail = "traceback", f"at POST: {problem}"
     if outcome.peak > usual + path.stat().st_size + BETWEEN:

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from functools import lru_cache
 
+from ..contents import CheckpointError
 from ..metadata import ExpertMetadata
 from ..weights import listed
-from ..contents import CheckpointError
 from .layout import Layout, Shapes, read_layout
 from .overrides import Overrides
 from .published import PUBLISHED, PublishedFile
@@ -38,7 +38,11 @@ def recognize(shapes: Shapes, file: str, overrides: Overrides | None = None) -> 
     overrides = overrides or Overrides()
     layout = read_layout(shapes)
     if layout is None or not _is_whole(layout, shapes):
-        raise CheckpointError(f"{file} {_nearest_difference(shapes)}; it is damaged or changed, so download it again.")
+        known = _fits_mostly(shapes)
+        advice = (
+            "damaged or changed, so download it again" if known else "of a layout unknown here, so choose an expert"
+        )
+        raise CheckpointError(f"{file} {_nearest_difference(shapes)}; it is {advice}.")
     for published in PUBLISHED:
         if published.layout.told_by_tensors() == layout.told_by_tensors():
             return overrides.apply(_describe(published.layout, published.name, published.schedule, published.card))
@@ -89,16 +93,32 @@ def _is_whole(layout: Layout, shapes: Shapes) -> bool:
 
 def _nearest_difference(shapes: Shapes) -> str:
     """How the tensors differ from those of the published file that they differ least from."""
-    if not any(name.startswith(("time_embed.", "input_blocks.")) for name in shapes):
+    if not _resembles_expert(shapes):
         return "is a checkpoint, but does not describe an expert, nor are its tensors those of a published one"
 
+    nearest = _nearest(shapes).name
+    return str(difference(_published_shapes(nearest), shapes, f"{nearest}'s"))
+
+
+def _resembles_expert(shapes: Shapes) -> bool:
+    return any(name.startswith(("time_embed.", "input_blocks.")) for name in shapes)
+
+
+def _fits_mostly(shapes: Shapes) -> bool:
+    """Whether most tensors are those of a published file, so that one must be meant."""
+    if not _resembles_expert(shapes):
+        return False
+    expected = _published_shapes(_nearest(shapes).name)
+    return 2 * sum(expected.get(name) == shape for name, shape in shapes.items()) > len(shapes)
+
+
+def _nearest(shapes: Shapes) -> PublishedFile:
     def distance(published: PublishedFile) -> int:
         expected = _published_shapes(published.name)
         changed = sum(shapes.get(name) != shape for name, shape in expected.items())
         return changed + sum(name not in expected for name in shapes)
 
-    nearest = min(PUBLISHED, key=distance).name
-    return str(difference(_published_shapes(nearest), shapes, f"{nearest}'s"))
+    return min(PUBLISHED, key=distance)
 
 
 @lru_cache(maxsize=len(PUBLISHED))
