@@ -14,7 +14,7 @@ import os
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -244,7 +244,7 @@ def _blank_network(
         CheckpointError: If the tensors are others than the description asks for, or cannot be computed with.
     """
     name = Path(path).name
-    state: Mapping[str, Tensor | Entry] = _split(tensors, metadata)[0]  # type: ignore[type-var]
+    state: Mapping[str, Any] = _split(tensors, metadata)[0]
     if metadata.network.fewest_tensors > len(state):
         raise CheckpointError(
             f"{name} has {len(state)} tensors for its network, and num_res_blocks and channel_mult of its description "

@@ -14,6 +14,7 @@ from .contents import CheckpointError
 COMPUTED = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 _BLOCKS = ("input_blocks", "middle_block", "output_blocks")
+_LARGEST = 1e12  # what a damaged byte makes of a weight is finite at times, and the picture is not
 _checked: set[tuple[str, int, int]] = set()  # states of files whose weights were found to be finite
 
 
@@ -88,7 +89,8 @@ def refuse_not_finite(tensors: Mapping[str, Tensor], path: str | os.PathLike) ->
     spoiled = [name for name, tensor in tensors.items() if not _is_finite(tensor)]
     if spoiled:
         raise CheckpointError(
-            f"{Path(path).name} has weights that are NaN or infinite in {listed(spoiled)}; download or train it again."
+            f"{Path(path).name} has weights that are NaN, infinite or beyond {_LARGEST:g} in {listed(spoiled)}; download "
+            "or train it again."
         )
     _checked.add(state)
 
@@ -96,7 +98,7 @@ def refuse_not_finite(tensors: Mapping[str, Tensor], path: str | os.PathLike) ->
 def _is_finite(tensor: Tensor) -> bool:
     if not tensor.numel() or not tensor.is_floating_point():
         return True
-    return all(bool(bound.isfinite()) for bound in torch.aminmax(tensor))  # either is NaN where a number is
+    return all(abs(float(bound)) < _LARGEST for bound in torch.aminmax(tensor))  # both are NaN where a number is
 
 
 def listed(names: Iterable[str]) -> str:
