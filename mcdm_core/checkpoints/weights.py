@@ -89,8 +89,8 @@ def refuse_not_finite(tensors: Mapping[str, Tensor], path: str | os.PathLike) ->
     spoiled = [name for name, tensor in tensors.items() if not _is_finite(tensor)]
     if spoiled:
         raise CheckpointError(
-            f"{Path(path).name} has weights that are NaN, infinite or beyond {_LARGEST:g} in {listed(spoiled)}; download "
-            "or train it again."
+            f"{Path(path).name} has weights that are NaN, infinite or beyond {_LARGEST:g} in {listed(spoiled)}; "
+            "download or train it again."
         )
     _checked.add(state)
 
