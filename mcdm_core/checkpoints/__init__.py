@@ -1,6 +1,6 @@
 """Expert files: read safely, recognized, loaded and saved."""
 
-from .load import load_expert, read_metadata
+from .load import load_expert, read_encoder, read_metadata
 from .metadata import ExpertMetadata
 from .recognition import Overrides
 from .safe_reading import CheckpointError, read_checkpoint
@@ -15,6 +15,7 @@ __all__ = [
     "load_expert",
     "load_towers",
     "read_checkpoint",
+    "read_encoder",
     "read_metadata",
     "save_expert",
     "tower_kinds",

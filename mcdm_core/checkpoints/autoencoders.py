@@ -15,14 +15,19 @@ import torch
 from torch import Tensor, nn
 
 from ..networks.autoencoder import LEVELS, WIDTH, Autoencoder, AutoencoderConfig, LatentNorm
+from ..networks.fields import shown
 from ..system.formats import write_tensors
+from .json_text import parse_json
 from .recognition.recognize import difference
 from .safe_reading import CheckpointError, read_checkpoint
+from .weights import refuse_not_finite, refuse_other_dtypes
 
 METADATA_KEY = "mcdm_vae"
 FORMAT = 1
 
+_MAX_DEPTH = 32  # of the description's JSON, a free card within it
 _PREFIXES = {"encoder.": "taesd_encoder.", "decoder.": "taesd_decoder."}
+_MOST_LATENT_CHANNELS = 128
 _SCALE = {"vae_scale": 1.0, "vae_shift": 0.0}  # TAESD's: between its latents and those that a diffusion model sees
 
 
@@ -98,12 +103,14 @@ def load_autoencoder(path: str | os.PathLike) -> Autoencoder:
     """
     tensors, text = read_checkpoint(path, METADATA_KEY)
     name = Path(path).name
+    refuse_other_dtypes(tensors, name)
     state = _network_state(tensors, name)
     wide = Autoencoder(AutoencoderConfig(latent_channels=state["decoder.1.weight"].shape[1]))
     wide.norm = nn.Identity()
     expected, found = ({k: tuple(v.shape) for k, v in part.items()} for part in (wide.state_dict(), state))
     if problem := difference(expected, found, "the VAE's"):
         raise CheckpointError(f"{name} {problem}; it is no VAE that can be used here, so choose another file.")
+    refuse_not_finite(state, path)
     wide.load_state_dict(state)
     return resized(wide, _widths(text, name))
 
@@ -130,9 +137,10 @@ def _network_state(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
         for key, tensor in tensors.items()
         if key.startswith(stored)
     }
-    if "decoder.1.weight" not in state:
+    latents = state.get("decoder.1.weight")
+    if latents is None or latents.ndim != 4 or not 1 <= latents.shape[1] <= _MOST_LATENT_CHANNELS:
         raise CheckpointError(f"{name} is no VAE of TAESD's layers; choose one that a [autoencoder] run has written.")
-    if any(float(tensors.get(key, torch.tensor(value))) != value for key, value in _SCALE.items()):
+    if any(not (tensors.get(key, torch.tensor(value)) == value).all() for key, value in _SCALE.items()):
         raise CheckpointError(f"{name} scales its latents, and here they are used as they are; choose another file.")
     return state
 
@@ -142,11 +150,11 @@ def _widths(text: str | None, name: str) -> tuple[int, ...]:
     if text is None:
         return (WIDTH,) * LEVELS
     try:
-        header = json.loads(text)
+        header = parse_json(text, _MAX_DEPTH)
         if header["format"] == FORMAT:
             return AutoencoderConfig(tuple(header["widths"])).widths
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{name} has a description that cannot be used ({error}); write it again.") from None
     raise CheckpointError(
-        f"{name} is of format {header['format']} and this version reads format {FORMAT}; update the pack."
+        f"{name} is of format {shown(header['format'])} and this version reads format {FORMAT}; update the pack."
     )

@@ -3,29 +3,37 @@
 The header's metadata has one key, "mcdm", a JSON object (see `ExpertMetadata`). The network's tensors are named as in
 `UNet`; those of a text encoder have the prefix "text_encoder.". Published files have no such header: they are
 recognized from their tensors, among which GLIDE's text transformer has no prefix. Files are recognized by content,
-never by extension, and nothing is unpickled but tensors, numbers, strings and containers.
+never by extension, and nothing is unpickled.
+
+A file is described before anything is built from it: every field of its header has a type and a range (see
+`networks.fields`), what it describes must be what its tensors are, and these must be as many bytes as there are.
 """
 
 import logging
 import os
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from ..conditions import build_encoder, encoder_of_kind
+from ..conditions import Encoder, build_encoder, encoder_of_kind
 from ..conditions.captions import TEXT_PREFIX
 from ..diffusion.prediction import prediction_named
 from ..diffusion.schedule import Schedule
 from ..expert import Expert
 from ..networks import UNet
+from ..networks.blank import without_weights
+from .contents import CheckpointError, Contents, Entry
 from .farl import load_farl
 from .metadata import METADATA_KEY, ExpertMetadata
 from .recognition import Overrides, difference, recognize
-from .safe_reading import CheckpointError, read_checkpoint, read_metadata_text
+from .safe_reading import open_checkpoint, read_tensors
 from .towers import tower_kinds
 from .vae_of import load_vae_of
+from .weights import refuse_mixed_dtypes, refuse_not_finite, refuse_other_dtypes
 
 logger = logging.getLogger(__name__)
 
@@ -60,12 +68,17 @@ def load_expert(
         The expert with its encoder, in evaluation mode, without gradients.
 
     Raises:
-        CheckpointError: If the file is truncated, is no checkpoint, contains code, or its tensors don't fit; a
-            ValueError whose message is one sentence for the user.
+        CheckpointError: If the file is truncated, is no checkpoint, contains code, or its tensors don't fit or are not
+            finite; a ValueError whose message is one sentence for the user.
+        ValueError: If the overrides don't suit the expert.
         FileNotFoundError: If there is no such file.
     """
-    tensors, text = read_checkpoint(path, METADATA_KEY)
-    expert = assemble(tensors, describe(tensors, text, path, overrides), path, text_encoder, vae).to(device)
+    contents = open_checkpoint(path)
+    metadata = describe(contents.entries, contents.texts.get(METADATA_KEY), path, overrides)
+    network = _blank_network(metadata, contents.entries, path)  # refuses what doesn't fit before anything is read
+    tensors = read_tensors(contents, path)
+    refuse_not_finite(tensors, path)
+    expert = _filled(network, tensors, metadata, path, text_encoder, vae).to(device)
     logger.info("Loaded %r from %s", expert, path)
     return expert
 
@@ -73,14 +86,37 @@ def load_expert(
 def read_metadata(path: str | os.PathLike, overrides: Overrides | None = None) -> ExpertMetadata:
     """What an expert file says about itself, or what its tensors show.
 
-    Only the header of a safetensors file that has a description is read.
+    Only the file's header is read, see `open_checkpoint`, and compared with what it says of its tensors.
 
     Raises:
         CheckpointError: If the file cannot be used; the message is one sentence for the user.
     """
-    text = read_metadata_text(path, METADATA_KEY)
-    tensors = read_checkpoint(path, METADATA_KEY)[0] if text is None else {}
-    return describe(tensors, text, path, overrides)
+    return _inspected(path, overrides)[1]
+
+
+def read_encoder(path: str | os.PathLike, text_encoder: str | os.PathLike | None = None) -> Encoder:
+    """The encoder of an expert file, without its network: what can be known before a run, in less than two seconds.
+
+    Of the tensors only the encoder's are read, and of those only what tells its conditions from others'. Whether all
+    weights are finite remains to be seen when the expert is loaded.
+
+    Args:
+        path: See `load_expert`.
+        text_encoder: See `load_expert`.
+
+    Raises:
+        CheckpointError: As `load_expert`.
+    """
+    contents, metadata = _inspected(path)
+    _, state = _split(read_tensors(contents, path), metadata)
+    return _build_encoder(metadata, state, path, text_encoder)
+
+
+def _inspected(path: str | os.PathLike, overrides: Overrides | None = None) -> tuple[Contents, ExpertMetadata]:
+    contents = open_checkpoint(path)
+    metadata = describe(contents.entries, contents.texts.get(METADATA_KEY), path, overrides)
+    _blank_network(metadata, contents.entries, path)
+    return contents, metadata
 
 
 def assemble(
@@ -91,22 +127,27 @@ def assemble(
     vae: str | os.PathLike | None = None,
 ) -> Expert:
     """The expert that a file's tensors and their description make; raises as `load_expert`."""
-    channels = metadata.network.in_channels
+    return _filled(_blank_network(metadata, tensors, path), tensors, metadata, path, text_encoder, vae)
+
+
+def _filled(
+    network: UNet,
+    tensors: dict[str, Tensor],
+    metadata: ExpertMetadata,
+    path: str | os.PathLike,
+    text_encoder: str | os.PathLike | None,
+    vae: str | os.PathLike | None,
+) -> Expert:
+    """The expert of a network on the meta device that the tensors fit."""
     network_state, encoder_state = _split(tensors, metadata)
+    network.load_state_dict(network_state, assign=True)
     return Expert(
-        _build_network(metadata, network_state, path),
+        network.eval().requires_grad_(False),
         Schedule.named(metadata.schedule),
         prediction_named(metadata.prediction),
         image_size=metadata.image_size,
-        channels=channels,
-        encoder=build_encoder(
-            metadata.condition,
-            metadata.image_size,
-            channels,
-            encoder_state,
-            lambda: load_farl(path, text_encoder),
-            metadata.downscale,
-        ),
+        channels=metadata.network.in_channels,
+        encoder=_build_encoder(metadata, encoder_state, path, text_encoder),
         name=metadata.name,
         clamp_x0=metadata.vae is None,
         downscale=metadata.downscale,
@@ -115,21 +156,55 @@ def assemble(
     )
 
 
+def _build_encoder(
+    metadata: ExpertMetadata,
+    state: Mapping[str, Tensor],
+    path: str | os.PathLike,
+    text_encoder: str | os.PathLike | None,
+) -> Encoder:
+    try:
+        return build_encoder(
+            metadata.condition,
+            metadata.image_size,
+            metadata.network.in_channels,
+            state,
+            lambda: load_farl(path, text_encoder),
+            metadata.downscale,
+        )
+    except ValueError as error:
+        raise CheckpointError(f"{Path(path).name} cannot be used: {error}") from None
+
+
 def describe(
-    tensors: dict[str, Tensor], text: str | None, path: str | os.PathLike, overrides: Overrides | None
+    tensors: Mapping[str, Tensor] | Mapping[str, Entry],
+    text: str | None,
+    path: str | os.PathLike,
+    overrides: Overrides | None,
 ) -> ExpertMetadata:
     """The description in a file's header, or what its tensors show where it has none.
 
     Args:
-        tensors: The file's tensors, looked at where it has no description.
+        tensors: The file's tensors, or what it says of them.
         text: The description, None for none.
         path: The file, for messages.
         overrides: Settings that are known better.
 
     Raises:
         CheckpointError: As `load_expert`.
+        ValueError: If the overrides don't suit the expert.
     """
     name = Path(path).name
+    metadata = _described(tensors, text, name, overrides)
+    try:
+        metadata.check()
+    except ValueError as error:
+        raise CheckpointError(f"{name} has a description that cannot be used: {error}") from None
+    return metadata
+
+
+def _described(
+    tensors: Mapping[str, Tensor] | Mapping[str, Entry], text: str | None, name: str, overrides: Overrides | None
+) -> ExpertMetadata:
     if text is None:
         _refuse_towers(tensors, name)
         return recognize({key: tuple(tensor.shape) for key, tensor in tensors.items()}, name, overrides)
@@ -140,7 +215,7 @@ def describe(
     return overrides.apply(metadata) if overrides else metadata
 
 
-def _refuse_towers(tensors: dict[str, Tensor], name: str) -> None:
+def _refuse_towers(tensors: Mapping[str, object], name: str) -> None:
     kinds = tower_kinds(tensors)
     if kinds:
         raise CheckpointError(
@@ -149,7 +224,10 @@ def _refuse_towers(tensors: dict[str, Tensor], name: str) -> None:
         )
 
 
-def _split(tensors: dict[str, Tensor], metadata: ExpertMetadata) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+Kept = TypeVar("Kept")
+
+
+def _split(tensors: Mapping[str, Kept], metadata: ExpertMetadata) -> tuple[dict[str, Kept], dict[str, Kept]]:
     """Tensors of the network and of its encoder, each named as in its module."""
     kind = encoder_of_kind(metadata.condition)
     network = {name: tensor for name, tensor in tensors.items() if not name.startswith(kind.own_tensors)}
@@ -157,20 +235,31 @@ def _split(tensors: dict[str, Tensor], metadata: ExpertMetadata) -> tuple[dict[s
     return network, encoder | {name: network[name] for name in kind.shared_tensors if name in network}
 
 
-def _build_network(metadata: ExpertMetadata, state: dict[str, Tensor], path: str | os.PathLike) -> UNet:
-    """The network with the file's own tensors, in evaluation mode.
+def _blank_network(
+    metadata: ExpertMetadata, tensors: Mapping[str, Tensor] | Mapping[str, Entry], path: str | os.PathLike
+) -> UNet:
+    """The network on the meta device, once the file's tensors are known to fit it.
 
     Raises:
-        CheckpointError: If the tensors are others than the description asks for.
+        CheckpointError: If the tensors are others than the description asks for, or cannot be computed with.
     """
-    with torch.device("meta"):
-        network = UNet(metadata.network)
-    expected, found = ({k: tuple(v.shape) for k, v in part.items()} for part in (network.state_dict(), state))
-    problem = difference(expected, found, "the network's")
-    if problem:
+    name = Path(path).name
+    state: Mapping[str, Any] = _split(tensors, metadata)[0]
+    if metadata.network.fewest_tensors > len(state):
         raise CheckpointError(
-            f"{Path(path).name} {problem}; it does not belong to the network its header describes, so download or "
-            "export it again."
+            f"{name} has {len(state)} tensors for its network, and num_res_blocks and channel_mult of its description "
+            f"ask for {metadata.network.fewest_tensors} and more; download or export it again."
         )
-    network.load_state_dict(state, assign=True)
-    return network.eval().requires_grad_(False)
+    try:
+        with without_weights():
+            network = UNet(metadata.network)
+    except (ValueError, RuntimeError, TypeError) as error:
+        raise CheckpointError(f"{name} describes a network that cannot be built ({error}); export it again.") from None
+    expected, found = ({k: tuple(v.shape) for k, v in part.items()} for part in (network.state_dict(), state))
+    if problem := difference(expected, found, "the network's"):
+        raise CheckpointError(
+            f"{name} {problem}; it does not belong to the network its header describes, so download or export it again."
+        )
+    refuse_other_dtypes(tensors, name)
+    refuse_mixed_dtypes(network, state, name)
+    return network

@@ -2,15 +2,20 @@
 
 import json
 from dataclasses import asdict, dataclass, field
+from typing import Annotated
 
+from ..conditions import check_condition
 from ..diffusion.prediction import prediction_named
 from ..diffusion.schedule import Schedule
 from ..networks import UNetConfig
 from ..networks.autoencoder import DOWNSCALE
+from ..networks.fields import Between, Length, Line, check_fields, shown
+from .json_text import parse_json
 
 FORMAT = 1
 LATENT_FORMAT = 2  # of experts that make latents, which versions that know format 1 alone would take for pictures
 METADATA_KEY = "mcdm"  # of the description in a file's header
+_MAX_DEPTH = 32  # of its JSON, a free card within it
 
 
 @dataclass(frozen=True)
@@ -31,14 +36,14 @@ class ExpertMetadata:
         ValueError: If the schedule or the prediction type is unknown.
     """
 
-    name: str
+    name: Line
     network: UNetConfig
-    image_size: int
+    image_size: Annotated[int, Between(1, 1024)]
     condition: dict
     schedule: str = "cosine"
     prediction: str = "v"
     card: dict = field(default_factory=dict)
-    vae: str | None = None
+    vae: Annotated[str, Length(1, 64)] | None = None
 
     def __post_init__(self) -> None:
         Schedule.named(self.schedule)
@@ -66,19 +71,43 @@ class ExpertMetadata:
         """Read the description.
 
         Raises:
-            ValueError: If it is not JSON, is of a newer format, or lacks something.
+            ValueError: If it is not JSON, is of a newer format, or a field is missing or not as declared.
         """
         try:
-            values = json.loads(text)
-            number = values.pop("format")
-        except (ValueError, AttributeError, KeyError, TypeError):
-            raise ValueError("it is not a JSON object with a format number; export the expert again.") from None
-        if number not in (FORMAT, LATENT_FORMAT):
+            values = parse_json(text, _MAX_DEPTH)
+        except ValueError as problem:
+            raise ValueError(f"it {problem}, and not a JSON object; export the expert again.") from None
+        if not isinstance(values, dict) or "format" not in values:
+            raise ValueError("it is not a JSON object with a format number; export the expert again.")
+        number = values.pop("format")
+        if type(number) is not int or number not in (FORMAT, LATENT_FORMAT):
             raise ValueError(
-                f"it is of format {number} and this version reads the formats {FORMAT} and {LATENT_FORMAT}; update the "
-                "pack."
+                f"it is of format {shown(number)} and this version reads the formats {FORMAT} and {LATENT_FORMAT}; "
+                "update the pack."
             )
-        try:
-            return cls(**{**values, "network": UNetConfig.from_dict(values["network"])})
-        except (TypeError, KeyError, AttributeError) as error:
-            raise ValueError(f"a field is missing or unknown ({error}); export the expert again.") from None
+        if "network" in values:
+            values["network"] = UNetConfig.from_dict(values["network"])
+        check_fields(cls, values, "the description")
+        return cls(**values)
+
+    def check(self) -> None:
+        """Refuse fields that don't suit each other.
+
+        Raises:
+            ValueError: Some don't; the message names them.
+        """
+        network = self.network
+        network.check()
+        channels = network.in_channels
+        if network.out_channels not in (channels, 2 * channels):
+            raise ValueError(
+                f"out_channels of the network should be {channels} or, with a learned variance, {2 * channels} and is "
+                f"{network.out_channels}; export the expert again."
+            )
+        multiple = self.downscale * network.patch * 2 ** (len(network.channel_mult) - 1)
+        if self.image_size % multiple:
+            raise ValueError(
+                f"image_size of the description should be a multiple of {multiple}, which the network halves down, and "
+                f"is {self.image_size}; export the expert again."
+            )
+        check_condition(self.condition, network, self.downscale)

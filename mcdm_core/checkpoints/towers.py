@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
 from ..networks import (
@@ -23,6 +22,7 @@ from ..networks import (
     GlideClipTextConfig,
     GlideClipTextTower,
 )
+from ..networks.blank import without_weights
 from .recognition import Shapes, difference
 from .safe_reading import CheckpointError, read_checkpoint
 
@@ -180,9 +180,11 @@ def _load_tower(kind: TowerKind, tensors: Mapping[str, Tensor], file: str, heads
     try:
         config = kind.read_config(found)
         config = config if heads is None else replace(config, heads=heads)
-        with torch.device("meta"):
+        if config.layers > len(state):
+            raise ValueError(f"it would have {config.layers:,} layers and has {len(state):,} tensors")
+        with without_weights():
             tower = kind.tower(config)
-    except (KeyError, IndexError, ValueError, RuntimeError, ZeroDivisionError) as error:
+    except (KeyError, IndexError, ValueError, RuntimeError, TypeError, ZeroDivisionError) as error:
         raise CheckpointError(
             f"{file} should hold {kind.name}, but what it holds of it cannot be one ({error}); download it again."
         ) from None

@@ -8,7 +8,7 @@ from .glide import GlideEncoder
 from .key import EncoderKey
 from .maps import MapEncoder, MultiMapEncoder
 from .reading.sketch import SketchSource, edges
-from .registry import build_encoder, encoder_of_kind
+from .registry import build_encoder, check_condition, encoder_of_kind
 from .sketches import SketchEncoder
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "SketchSource",
     "TextEncoder",
     "build_encoder",
+    "check_condition",
     "edges",
     "encoder_of_kind",
 ]

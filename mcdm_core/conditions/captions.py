@@ -1,18 +1,27 @@
 """Encoder of experts that read captions through a text tower of their own."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from ..expert import Condition
 from ..networks import TextTower, TextTowerConfig
-from .description import Description
+from .description import Description, Fields
 from .encoder import Encoder
 from .key import Value, fingerprint
 from .registry import register
 
 TEXT_PREFIX = "text_encoder."
 """What precedes the names of a text tower's tensors in an expert's file."""
+
+
+@dataclass(frozen=True)
+class TextFields(Fields):
+    """Entries of a description of the kind "text"."""
+
+    text_encoder: dict
 
 
 @register
@@ -26,6 +35,7 @@ class TextEncoder(Encoder):
     """
 
     kind = "text"
+    fields = TextFields
     own_tensors = (TEXT_PREFIX,)
 
     def __init__(self, tower: TextTower, image_size: int, channels: int = 3):
@@ -39,6 +49,11 @@ class TextEncoder(Encoder):
         config = TextTowerConfig.from_dict(given.spec["text_encoder"])
         tower = given.fill(TextTower, config).float()  # stored in half precision, too coarse to embed in
         return cls(tower, given.image_size, given.channels)
+
+    @classmethod
+    def network_fields(cls, spec: Mapping[str, Any], downscale: int) -> dict[str, Any]:
+        """See `Encoder.network_fields`."""
+        return {"pooled_dim": TextTowerConfig.from_dict(spec["text_encoder"]).dim}
 
     def _content(self) -> dict[str, Value]:
         # Every tower has a space of its own: another one's embedding of the same words means something else.

@@ -1,19 +1,30 @@
 """Encoder of experts that read a class label."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
 from ..expert import Condition
+from ..networks.fields import Length, Line
 from .class_names import IMAGENET_CLASSES, find_class, imagenet_names
-from .description import Description
+from .description import ANY, COLORS, Description, Fields, LowRes
 from .key import Value
 from .picture_inputs import PictureInputs
 from .registry import register
 
 CLASS_EMBEDDINGS = "label_emb.weight"
 _NAMED = 3  # classes that are listed where people are told what drives an expert
+
+
+@dataclass(frozen=True)
+class ClassFields(Fields):
+    """Entries of a description of the kind "class"."""
+
+    classes: Annotated[tuple[Line, ...], Length(0, 100_000)] = ()
+    low_res: LowRes = None
 
 
 @register
@@ -32,6 +43,7 @@ class ClassEncoder(PictureInputs):
     """
 
     kind = "class"
+    fields = ClassFields
     needs_more = True
     shared_tensors = (CLASS_EMBEDDINGS,)
 
@@ -53,6 +65,12 @@ class ClassEncoder(PictureInputs):
         """From {"kind": "class", "classes": ["fox", …]}, names being optional; see `Encoder.build`."""
         embeddings, names = given.state[CLASS_EMBEDDINGS], given.spec.get("classes", ())
         return cls(embeddings, given.image_size, given.channels, given.low_res, names)
+
+    @classmethod
+    def network_fields(cls, spec: Mapping[str, Any], downscale: int) -> dict[str, Any]:
+        """See `Encoder.network_fields`."""
+        low_res_channels = 0 if spec.get("low_res") is None else COLORS
+        return {"num_classes": len(spec.get("classes", ())) or ANY, "low_res_channels": low_res_channels}
 
     def _content(self) -> dict[str, Value]:
         # Another expert's class of the same index is something else. Without names their number must do: of the

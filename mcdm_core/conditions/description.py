@@ -2,15 +2,38 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Annotated, Any, Protocol, TypeVar
 
-import torch
 from torch import Tensor, nn
 
 from ..networks import ClipTextTower
+from ..networks.blank import without_weights
+from ..networks.fields import Between, Length, Line
 
-Config = TypeVar("Config")
+ANY = "any"
+"""As the value of a network's field: whatever it is, as long as it is there."""
+COLORS = 3  # of a small picture, and of one to fill in, beside which a channel says what of it is known
+
+Background = Annotated[float, Between(-1, 1)]
+LowRes = Annotated[int, Between(1, 1024)] | None
+Maps = Annotated[tuple[Line, ...], Length(1, 64)]
+
+
+class LayeredConfig(Protocol):
+    """Configuration of a text encoder."""
+
+    @property
+    def layers(self) -> int:
+        """Transformer layers."""
+
+
+Config = TypeVar("Config", bound=LayeredConfig)
 Module = TypeVar("Module", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Fields:
+    """Entries of a description beside its kind: none."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +70,12 @@ class Description:
         Raises:
             ValueError: If the tensors are others than the configuration asks for.
         """
-        with torch.device("meta"):
+        if config.layers > len(self.state):
+            raise ValueError(
+                f"layers of the text encoder is {config.layers}, and it has no more than {len(self.state)} tensors; "
+                "download or export the expert again."
+            )
+        with without_weights():
             filled = module(config)
         expected = filled.state_dict()
         wrong = sorted(
@@ -60,4 +88,14 @@ class Description:
                 f"unexpected or of another shape ({', '.join(wrong[:3])}); download or export the expert again."
             )
         filled.load_state_dict(self.state, assign=True)
+        computed = {
+            name: tensor.dtype for name, tensor in self.state.items() if "ln_" not in name and "norm" not in name
+        }
+        if len(set(computed.values())) > 1:
+            first = next(iter(computed))
+            other = next(name for name, dtype in computed.items() if dtype != computed[first])
+            raise ValueError(
+                f"The text encoder's {other} is in {computed[other]} and {first}, which is computed with it, in "
+                f"{computed[first]}; download or export the expert again."
+            )
         return filled

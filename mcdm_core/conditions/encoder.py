@@ -5,16 +5,16 @@ Every encoder has the methods `encode_text`, `encode_class`, `encode_map`, `enco
 others.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
 
 from ..expert import Condition
-from .description import Description
+from .description import Description, Fields
 from .key import EncoderKey, Value
 from .reading.folding import fold
 from .reading.maps import AUTO
@@ -37,6 +37,7 @@ class Encoder:
         needs_more: Whether a picture to enlarge or to fill in must come with something else that is told.
         own_tensors: How the names of tensors begin that lie in an expert's file for the encoder, not for the network.
         shared_tensors: Names of the network's tensors that the encoder reads too.
+        fields: Dataclass that declares the entries of a description beside "kind"; others are passed over.
 
     Args:
         image_size: The expert's height and width in pixels.
@@ -52,6 +53,7 @@ class Encoder:
     needs_more = False
     own_tensors: tuple[str, ...] = ()
     shared_tensors: tuple[str, ...] = ()
+    fields: type = Fields
 
     def __init__(self, image_size: int, channels: int = 3):
         self.image_size = image_size
@@ -70,6 +72,19 @@ class Encoder:
             ValueError: If the tensors are others than the description asks for.
         """
         return cls(given.image_size, given.channels)
+
+    @classmethod
+    def network_fields(cls, spec: Mapping[str, Any], downscale: int) -> dict[str, Any]:
+        """Fields of `UNetConfig` as a network has them that reads the conditions of this kind.
+
+        Args:
+            spec: Description whose entries were checked.
+            downscale: See `Encoder`.
+
+        Raises:
+            ValueError: An entry does not suit another.
+        """
+        return {}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.driven_by}, {self.image_size} px)"

@@ -1,9 +1,10 @@
 """Encoder of the paper's face network, which reads maps and text."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
@@ -11,10 +12,19 @@ from torch import Tensor
 from ..expert import Condition
 from ..expert.condition import expand_together
 from ..networks import ClipTextTower
+from ..networks.fields import Between, Width
 from .description import Description
 from .key import Value
-from .maps import MultiMapEncoder, map_content
+from .maps import MapsFields, MultiMapEncoder, map_content
 from .registry import register
+
+
+@dataclass(frozen=True, kw_only=True)
+class FaceFields(MapsFields):
+    """Entries of a description of the kind "face"."""
+
+    map_channels: Annotated[int, Between(1, 4096)]
+    embedding: Width
 
 
 @register
@@ -41,6 +51,7 @@ class FaceEncoder(MultiMapEncoder):
     """
 
     kind = "face"
+    fields = FaceFields
     driven_by = "face and hair maps and text"
 
     def __init__(
@@ -64,6 +75,16 @@ class FaceEncoder(MultiMapEncoder):
         names, embedding = given.spec["maps"], given.spec["embedding"]
         per_map = given.spec["map_channels"] // len(names)
         return cls(names, given.image_size, embedding, given.channels, per_map, given.background, given.load_text)
+
+    @classmethod
+    def network_fields(cls, spec: Mapping[str, Any], downscale: int) -> dict[str, Any]:
+        """See `Encoder.network_fields`."""
+        if spec["map_channels"] % len(spec["maps"]):
+            raise ValueError(
+                f"map_channels of the condition should be so many for each of its {len(spec['maps'])} maps and is "
+                f"{spec['map_channels']}; export the expert again."
+            )
+        return {"map_channels": spec["map_channels"] * downscale**2, "film_dim": spec["embedding"]}
 
     def _content(self) -> dict[str, Value]:
         # Of the text tower only what fits the network: an installation has one FaRL for all its experts, and its file

@@ -1,7 +1,9 @@
 """Encoder of GLIDE's experts, which read a caption's tokens."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,12 +11,21 @@ from torch import Tensor
 from ..expert import Condition
 from ..networks import TextTransformer, TextTransformerConfig
 from ..text.tokenizers import GlideTokenizer
-from .description import Description
+from .description import COLORS, Description, Fields, LowRes
 from .key import Value, fingerprint
 from .picture_inputs import PictureInputs
 from .registry import register
 
 _IDENTIFYING = ("final_ln.weight", "final_ln.bias", "transformer_proj.bias")  # of text transformers
+
+
+@dataclass(frozen=True)
+class TokensFields(Fields):
+    """Entries of a description of the kind "tokens"."""
+
+    text_transformer: dict
+    low_res: LowRes = None
+    inpaint: bool = False
 
 
 @register
@@ -34,6 +45,7 @@ class GlideEncoder(PictureInputs):
     """
 
     kind = "tokens"
+    fields = TokensFields
     own_tensors = (
         "token_embedding.",
         "positional_embedding",
@@ -63,8 +75,21 @@ class GlideEncoder(PictureInputs):
     @classmethod
     def build(cls, given: Description) -> "GlideEncoder":
         """From {"kind": "tokens", "text_transformer": {…}}, a `TextTransformerConfig`; see `Encoder.build`."""
-        transformer = given.fill(TextTransformer, TextTransformerConfig(**given.spec["text_transformer"]))
+        transformer = given.fill(TextTransformer, TextTransformerConfig.from_dict(given.spec["text_transformer"]))
         return cls(transformer, given.image_size, given.channels, given.low_res, given.spec.get("inpaint", False))
+
+    @classmethod
+    def network_fields(cls, spec: Mapping[str, Any], downscale: int) -> dict[str, Any]:
+        """See `Encoder.network_fields`."""
+        text = TextTransformerConfig.from_dict(spec["text_transformer"])
+        low_res_channels = 0 if spec.get("low_res") is None else COLORS
+        inpaint = {"map_channels": COLORS + 1} if spec.get("inpaint") else {}
+        return {
+            "context_dim": text.width,
+            "embedding_channels": text.pooled_dim,
+            "low_res_channels": low_res_channels,
+            **inpaint,
+        }
 
     def _content(self) -> dict[str, Value]:
         return {"text transformer": self._fingerprint, **super()._content()}

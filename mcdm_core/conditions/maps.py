@@ -1,7 +1,8 @@
 """Encoders of experts that read segmentation maps, one or several."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from einops import rearrange
@@ -9,7 +10,8 @@ from torch import Tensor
 
 from ..expert import Condition
 from ..expert.condition import expand_together
-from .description import Description
+from ..networks.fields import Line
+from .description import Background, Description, Fields, Maps
 from .encoder import Encoder
 from .key import Value
 from .reading.maps import AUTO, canonical_map, read_map
@@ -27,6 +29,22 @@ def map_content(encoder: Encoder, names: Sequence[str], channels_per_map: int) -
     }
 
 
+@dataclass(frozen=True)
+class MapFields(Fields):
+    """Entries of a description of the kind "map"."""
+
+    map: Line
+    background: Background = 0.0
+
+
+@dataclass(frozen=True)
+class MapsFields(Fields):
+    """Entries of a description of the kind "maps"."""
+
+    maps: Maps
+    background: Background = 0.0
+
+
 @register
 class MapEncoder(Encoder):
     """Encoder of an expert that reads one segmentation map; null is 0 everywhere.
@@ -39,6 +57,7 @@ class MapEncoder(Encoder):
     """
 
     kind = "map"
+    fields = MapFields
 
     def __init__(self, name: str, image_size: int, channels: int = 3, background: float = 0.0):
         super().__init__(image_size, channels)
@@ -50,6 +69,11 @@ class MapEncoder(Encoder):
     def build(cls, given: Description) -> "MapEncoder":
         """From {"kind": "map", "map": "hair"}; see `Encoder.build`."""
         return cls(given.spec["map"], given.image_size, given.channels, given.background)
+
+    @classmethod
+    def network_fields(cls, spec: Mapping[str, Any], downscale: int) -> dict[str, Any]:
+        """See `Encoder.network_fields`."""
+        return {"map_channels": downscale**2}
 
     def _content(self) -> dict[str, Value]:
         return map_content(self, [self.name], 1)
@@ -80,6 +104,7 @@ class MultiMapEncoder(Encoder):
     """
 
     kind = "maps"
+    fields: type = MapsFields
 
     def __init__(
         self,
@@ -99,6 +124,11 @@ class MultiMapEncoder(Encoder):
     def build(cls, given: Description) -> "MultiMapEncoder":
         """From {"kind": "maps", "maps": ["hair", "skin"]}; see `Encoder.build`."""
         return cls(given.spec["maps"], given.image_size, given.channels, background=given.background)
+
+    @classmethod
+    def network_fields(cls, spec: Mapping[str, Any], downscale: int) -> dict[str, Any]:
+        """See `Encoder.network_fields`."""
+        return {"map_channels": len(spec["maps"]) * downscale**2}
 
     def _content(self) -> dict[str, Value]:
         return map_content(self, self.names, self.channels_per_map)

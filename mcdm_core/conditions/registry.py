@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-from ..networks import ClipTextTower
-from .description import Description
+from ..networks import ClipTextTower, UNetConfig
+from ..networks.fields import check_fields, known_fields, shown
+from .description import ANY, Description
 from .encoder import Encoder
 
 Kind = TypeVar("Kind", bound=type[Encoder])
@@ -31,16 +32,50 @@ def encoder_of_kind(condition_spec: Mapping[str, Any]) -> type[Encoder]:
         ValueError: If it names no kind, or one that is not registered.
     """
     try:
-        kind = str(condition_spec["kind"])
+        kind = condition_spec["kind"]
     except (KeyError, TypeError) as error:
         raise _incomplete(error) from None
-    if kind not in _KINDS:
+    if not isinstance(kind, str) or kind not in _KINDS:
         *first, last = _KINDS
         raise ValueError(
-            f'This expert is driven by "{kind}", but this version knows only {", ".join(first)} and {last}; update the '
-            "pack."
+            f"This expert is driven by {_quoted(kind)}, but this version knows only {', '.join(first)} and {last}; "
+            "update the pack."
         )
     return _KINDS[kind]
+
+
+_NEITHER_READ_NOR_ASKED_FOR = {"num_classes": None, "low_res_channels": 0, "context_dim": None}
+"""Of networks whose kind of condition says nothing else; they would ask for what nobody can give them."""
+
+
+def check_condition(condition_spec: Mapping[str, Any], network: UNetConfig, downscale: int) -> None:
+    """Check the entries of a description, and that the network reads the conditions described.
+
+    Args:
+        condition_spec: See `build_encoder`.
+        network: The network that the conditions are for.
+        downscale: Pixels to a side of its samples.
+
+    Raises:
+        ValueError: An entry is missing or not what it should be, or the network reads something else; the message names
+            it.
+    """
+    kind = encoder_of_kind(condition_spec)
+    check_fields(kind.fields, known_fields(kind.fields, condition_spec), "the condition")
+    for name, value in {**_NEITHER_READ_NOR_ASKED_FOR, **kind.network_fields(condition_spec, downscale)}.items():
+        if getattr(network, name) != value and value is not ANY:
+            raise ValueError(
+                f"{name} of the network should be {shown(value)} for its condition ({kind.kind}) and is "
+                f"{shown(getattr(network, name))}; export the expert again."
+            )
+        if value is ANY and getattr(network, name) is None:
+            raise ValueError(
+                f"{name} of the network should be there for its condition ({kind.kind}); export the expert again."
+            )
+
+
+def _quoted(kind: object) -> str:
+    return f'"{kind}"' if isinstance(kind, str) and len(kind) < 40 and kind.isprintable() else shown(kind)
 
 
 def build_encoder(

@@ -1,14 +1,27 @@
 """Encoder of experts that read sketches."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
 from torch import Tensor
 
 from ..expert import Condition
-from .description import Description
+from ..networks.fields import Between
+from .description import Background, Description, Fields
 from .encoder import Encoder
 from .key import Value
 from .maps import map_content
 from .reading.sketch import HIGH_THRESHOLD, LOW_THRESHOLD, SketchSource, read_sketch
 from .registry import register
+
+
+@dataclass(frozen=True)
+class SketchFields(Fields):
+    """Entries of a description of the kind "sketch"."""
+
+    map_channels: Annotated[int, Between(1, 64)] = 1
+    background: Background = 0.0
 
 
 @register
@@ -23,6 +36,7 @@ class SketchEncoder(Encoder):
     """
 
     kind = "sketch"
+    fields = SketchFields
     driven_by = "a sketch"
 
     def __init__(self, image_size: int, channels: int = 3, map_channels: int = 1, background: float = 0.0):
@@ -34,6 +48,11 @@ class SketchEncoder(Encoder):
     def build(cls, given: Description) -> "SketchEncoder":
         """From {"kind": "sketch"}, with {"map_channels": 3} for other than one; see `Encoder.build`."""
         return cls(given.image_size, given.channels, given.spec.get("map_channels", 1), given.background)
+
+    @classmethod
+    def network_fields(cls, spec: Mapping[str, Any], downscale: int) -> dict[str, Any]:
+        """See `Encoder.network_fields`."""
+        return {"map_channels": spec.get("map_channels", 1) * downscale**2}
 
     def _content(self) -> dict[str, Value]:
         return map_content(self, ["sketch"], self.map_channels)

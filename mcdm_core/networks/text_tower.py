@@ -7,6 +7,7 @@ image embeddings and driven by text embeddings (the paper's §7.3, Eq. 20).
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from ..text.vocabulary import TOKENIZERS, TOKENS
+from .fields import Between, Length, Line, check_fields
 
 logger = logging.getLogger(__name__)
 
@@ -37,12 +39,12 @@ class TextTowerConfig:
         ValueError: If the lexicon is unknown.
     """
 
-    vocabulary: tuple[str, ...] = TOKENS
-    width: int = 128
-    heads: int = 4
-    layers: int = 2
-    dim: int = 128
-    max_tokens: int = 64
+    vocabulary: Annotated[tuple[Line, ...], Length(1, 20_000)] = TOKENS
+    width: Annotated[int, Between(1, 1024)] = 128
+    heads: Annotated[int, Between(1, 1024)] = 4
+    layers: Annotated[int, Between(0, 64)] = 2
+    dim: Annotated[int, Between(1, 4096)] = 128
+    max_tokens: Annotated[int, Between(1, 4096)] = 64
     lexicon: str = "faces"
 
     def __post_init__(self) -> None:
@@ -53,9 +55,20 @@ class TextTowerConfig:
             )
 
     @classmethod
-    def from_dict(cls, values: dict) -> "TextTowerConfig":
-        """Inverse of `to_dict`, also after a trip through JSON."""
-        return cls(**{**values, "vocabulary": tuple(values["vocabulary"])})
+    def from_dict(cls, values: dict[str, Any]) -> "TextTowerConfig":
+        """Inverse of `to_dict`, also after a trip through JSON.
+
+        Raises:
+            ValueError: A value is missing, unknown, or not of its field's type and range.
+        """
+        check_fields(cls, values, "the text encoder")
+        config = cls(**{**values, "vocabulary": tuple(values["vocabulary"])} if "vocabulary" in values else values)
+        if config.width % config.heads:
+            raise ValueError(
+                f"heads of the text encoder should divide its width, {config.width}, and is {config.heads}; export the "
+                "expert again."
+            )
+        return config
 
     def to_dict(self) -> dict:
         """Plain values, fit for JSON."""
@@ -102,7 +115,7 @@ class TextTower(nn.Module):
         width = self.config.width
         self._rows = {token: row for row, token in enumerate(self.config.vocabulary, start=1)}
         self.words = nn.Embedding(len(self.config.vocabulary) + 1, width, padding_idx=0)
-        self.positions = nn.Parameter(torch.randn(self.config.max_tokens, width) * 0.02)
+        self.positions = nn.Parameter(nn.init.normal_(torch.empty(self.config.max_tokens, width), std=0.02))
         self.layers = nn.ModuleList(TextLayer(width, self.config.heads) for _ in range(self.config.layers))
         self.norm = nn.LayerNorm(width)
         self.projection = nn.Linear(width, self.config.dim, bias=False)

@@ -5,11 +5,14 @@ prompt alone, so that a run needs one pass of it, not one per step.
 """
 
 from dataclasses import asdict, dataclass
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
+
+from .fields import Between, Width, check_fields
 
 
 @dataclass(frozen=True)
@@ -25,15 +28,31 @@ class TextTransformerConfig:
         pooled_dim: Width of the pooled embedding, that of the UNet's time embedding.
     """
 
-    vocabulary: int = 50_257
-    context_length: int = 128
-    width: int = 512
-    layers: int = 16
-    heads: int = 8
-    pooled_dim: int = 768
+    vocabulary: Annotated[int, Between(1, 1_000_000)] = 50_257
+    context_length: Annotated[int, Between(1, 4096)] = 128
+    width: Width = 512
+    layers: Annotated[int, Between(1, 256)] = 16
+    heads: Width = 8
+    pooled_dim: Width = 768
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "TextTransformerConfig":
+        """Inverse of `to_dict`.
+
+        Raises:
+            ValueError: A value is unknown, or not of its field's type and range.
+        """
+        check_fields(cls, values, "the text transformer")
+        config = cls(**values)
+        if config.width % config.heads:
+            raise ValueError(
+                f"heads of the text transformer should divide its width, {config.width}, and is {config.heads}; export "
+                "the expert again."
+            )
+        return config
 
     def to_dict(self) -> dict:
-        """Plain values, fit for JSON; `TextTransformerConfig(**values)` is the inverse."""
+        """Plain values, fit for JSON."""
         return asdict(self)
 
 

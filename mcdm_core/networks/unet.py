@@ -6,7 +6,7 @@ checkpoints.
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +14,10 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from .blocks import AttentionBlock, Downsample, GroupNorm32, ResBlock, Upsample, timestep_embedding
+from .fields import Between, Length, Width, check_fields
+
+_Channels = Annotated[int, Between(1, 128)]
+_BLOCK_TENSORS = 10  # of the smallest residual block
 
 
 @dataclass(frozen=True)
@@ -46,37 +50,87 @@ class UNetConfig:
         patch: Pixel-unshuffle factor of the stem; 1 is plain ADM.
     """
 
-    in_channels: int = 3
-    out_channels: int = 3
-    model_channels: int = 64
-    num_res_blocks: int = 2
-    channel_mult: tuple[float, ...] = (1, 2, 3, 4)
-    attention_downsamplings: tuple[int, ...] = (2, 4, 8)
-    num_heads: int = 4
-    num_head_channels: int | None = None
+    in_channels: _Channels = 3
+    out_channels: _Channels = 3
+    model_channels: Width = 64
+    num_res_blocks: Annotated[int, Between(1, 100)] = 2
+    channel_mult: Annotated[tuple[Annotated[float, Between(1 / 64, 64)], ...], Length(1, 10)] = (1, 2, 3, 4)
+    attention_downsamplings: Annotated[tuple[Annotated[int, Between(1, 1024)], ...], Length(0, 10)] = (2, 4, 8)
+    num_heads: Width = 4
+    num_head_channels: Width | None = None
     new_attention_order: bool = False
     scale_shift_norm: bool = True
     resblock_updown: bool = True
-    norm_groups: int = 32
-    dropout: float = 0.0
-    num_classes: int | None = None
-    map_channels: int = 0
-    low_res_channels: int = 0
+    norm_groups: Width = 32
+    dropout: Annotated[float, Between(0, 1)] = 0.0
+    num_classes: Annotated[int, Between(1, 1_000_000)] | None = None
+    map_channels: Annotated[int, Between(0, 4096)] = 0
+    low_res_channels: Annotated[int, Between(0, 128)] = 0
     convert_maps: bool = False
-    film_dim: int | None = None
-    pooled_dim: int | None = None
-    context_dim: int | None = None
-    patch: int = 1
+    film_dim: Width | None = None
+    pooled_dim: Width | None = None
+    context_dim: Width | None = None
+    patch: Annotated[int, Between(1, 16)] = 1
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "UNetConfig":
-        """Inverse of `to_dict`; lists become tuples, unknown names raise TypeError."""
+        """Inverse of `to_dict`; lists become tuples.
+
+        Raises:
+            ValueError: A name is unknown, a value is not of its field's type and range, or one does not suit another.
+        """
+        check_fields(cls, values, "the network")
         settings: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        return cls(**settings)
+        config = cls(**settings)
+        config.check()
+        return config
 
     def to_dict(self) -> dict:
         """Plain values, ready for JSON or TOML."""
         return asdict(self)
+
+    @property
+    def embedding_channels(self) -> int:
+        """Width of the time embedding and of what is added to it."""
+        return 4 * self.model_channels
+
+    @property
+    def widths(self) -> list[int]:
+        """Channels of each level, the finest first."""
+        return [int(mult * self.model_channels) for mult in self.channel_mult]
+
+    @property
+    def fewest_tensors(self) -> int:
+        """A number of tensors that the network exceeds: those of its residual blocks."""
+        return _BLOCK_TENSORS * (2 * self.num_res_blocks + 1) * len(self.channel_mult)
+
+    def check(self) -> None:
+        """Refuse numbers that don't divide each other as the layers need it.
+
+        Raises:
+            ValueError: Some don't; the message names them.
+        """
+        last = len(self.channel_mult) - 1
+        for level, width in enumerate(self.widths):
+            if width < 1 or width % self.norm_groups:
+                raise ValueError(
+                    f"norm_groups of the network should divide the {width} channels of level {level} evenly and is "
+                    f"{self.norm_groups}; export the expert again."
+                )
+            name = "num_head_channels" if self.num_head_channels else "num_heads"
+            heads = self.heads(width)
+            per_head = self.num_head_channels or 1
+            if (level == last or 2**level in self.attention_downsamplings) and (
+                heads < 1 or width % heads or width % per_head
+            ):
+                raise ValueError(
+                    f"{name} of the network should divide the {width} channels of level {level} evenly and is "
+                    f"{getattr(self, name)}; export the expert again."
+                )
+        if self.convert_maps and not self.map_channels:
+            raise ValueError(
+                "map_channels of the network should not be 0 where convert_maps is; export the expert again."
+            )
 
     def heads(self, channels: int) -> int:
         """Number of attention heads at a level of the given width."""
@@ -112,7 +166,7 @@ class UNet(nn.Module):
         super().__init__()
         self.config = config
         c = config
-        emb_channels = 4 * c.model_channels
+        emb_channels = c.embedding_channels
         self.time_embed = nn.Sequential(
             nn.Linear(c.model_channels, emb_channels), nn.SiLU(), nn.Linear(emb_channels, emb_channels)
         )
@@ -143,7 +197,7 @@ class UNet(nn.Module):
         def attention(channels: int) -> AttentionBlock:
             return AttentionBlock(channels, c.heads(channels), c.new_attention_order, c.norm_groups, c.context_dim)
 
-        widths = [int(mult * c.model_channels) for mult in c.channel_mult]
+        widths = c.widths
         map_channels = c.in_channels if c.convert_maps else c.map_channels
         stem_in = (c.in_channels + map_channels + c.low_res_channels) * c.patch**2
         channels = widths[0]

@@ -9,6 +9,7 @@ from pathlib import Path
 import folder_paths
 
 from ...mcdm_core import Expert, load_expert
+from ...mcdm_core.checkpoints import read_encoder
 from ...mcdm_core.checkpoints.farl import text_encoder_among
 from ...mcdm_core.conditions import Encoder
 
@@ -70,7 +71,7 @@ def _farl_path() -> str | None:
 
 
 def inspect_expert(name: str) -> Encoder:
-    """The encoder of an expert file, after a check of the whole file.
+    """The encoder of an expert file, after a check of its header; the weights are read when the expert is loaded.
 
     Raises:
         ValueError: If the file is missing or cannot be used; one sentence for the user.
@@ -80,4 +81,4 @@ def inspect_expert(name: str) -> Encoder:
 
 @lru_cache(maxsize=32)
 def _inspect(name: str, state: tuple) -> Encoder:
-    return load(name).encoder
+    return read_encoder(expert_path(name), text_encoder=_farl_path())

@@ -7,9 +7,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-import torch
-
 from ...networks import TextTransformer, TextTransformerConfig, UNet, UNetConfig
+from ...networks.blank import without_weights
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -36,7 +35,7 @@ class Layout:
         Raises:
             ValueError: If there can be no such network, because a width is not a multiple of 32, say.
         """
-        with torch.device("meta"):
+        with without_weights():
             modules = [UNet(self.network), *([TextTransformer(self.text)] if self.text else [])]
         return {name: tuple(tensor.shape) for module in modules for name, tensor in module.state_dict().items()}
 

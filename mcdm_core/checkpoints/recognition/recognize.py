@@ -3,14 +3,16 @@
 from collections.abc import Mapping
 from functools import lru_cache
 
+from ..contents import CheckpointError
 from ..metadata import ExpertMetadata
-from ..safe_reading import CheckpointError
+from ..weights import listed
 from .layout import Layout, Shapes, read_layout
 from .overrides import Overrides
 from .published import PUBLISHED, PublishedFile
 
 _ENLARGEMENT = 4  # of every published upsampler
 _BACKGROUND = -1.0  # what the paper's release makes of black in maps and sketches; without a map it has 0
+_LAYER_TENSORS = 12  # of a layer of GLIDE's text transformer
 _ATTENTION_AT = 32  # pixels: the highest resolution at which every published network has attention
 
 
@@ -36,7 +38,11 @@ def recognize(shapes: Shapes, file: str, overrides: Overrides | None = None) -> 
     overrides = overrides or Overrides()
     layout = read_layout(shapes)
     if layout is None or not _is_whole(layout, shapes):
-        raise CheckpointError(f"{file} {_nearest_difference(shapes)}; it is damaged or changed, so download it again.")
+        known = _fits_mostly(shapes)
+        advice = (
+            "damaged or changed, so download it again" if known else "of a layout unknown here, so choose an expert"
+        )
+        raise CheckpointError(f"{file} {_nearest_difference(shapes)}; it is {advice}.")
     for published in PUBLISHED:
         if published.layout.told_by_tensors() == layout.told_by_tensors():
             return overrides.apply(_describe(published.layout, published.name, published.schedule, published.card))
@@ -69,35 +75,50 @@ def difference(expected: Shapes, found: Shapes, owner: str) -> str | None:
     ]
     for problem, names in (("lacks", missing), ("has wrong shapes in", reshaped)):
         if names:
-            return f"{problem} {len(names)} of {owner} {len(expected)} tensors ({_listed(names)})"
+            return f"{problem} {len(names)} of {owner} {len(expected)} tensors ({listed(names)})"
     if unexpected:
-        return f"has {len(unexpected)} unexpected beside {owner} {len(expected)} tensors ({_listed(unexpected)})"
+        return f"has {len(unexpected)} unexpected beside {owner} {len(expected)} tensors ({listed(unexpected)})"
     return None
 
 
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-
-
 def _is_whole(layout: Layout, shapes: Shapes) -> bool:
+    text_tensors = _LAYER_TENSORS * layout.text.layers if layout.text else 0
+    if layout.network.fewest_tensors + text_tensors > len(shapes):
+        return False  # to build it would take long
     try:
         return layout.shapes() == {name: tuple(shape) for name, shape in shapes.items()}
-    except (ValueError, RuntimeError, ZeroDivisionError):  # no such network can be built
+    except (ValueError, RuntimeError, TypeError, ZeroDivisionError):  # no such network can be built
         return False
 
 
 def _nearest_difference(shapes: Shapes) -> str:
     """How the tensors differ from those of the published file that they differ least from."""
-    if not any(name.startswith(("time_embed.", "input_blocks.")) for name in shapes):
+    if not _resembles_expert(shapes):
         return "is a checkpoint, but does not describe an expert, nor are its tensors those of a published one"
 
+    nearest = _nearest(shapes).name
+    return str(difference(_published_shapes(nearest), shapes, f"{nearest}'s"))
+
+
+def _resembles_expert(shapes: Shapes) -> bool:
+    return any(name.startswith(("time_embed.", "input_blocks.")) for name in shapes)
+
+
+def _fits_mostly(shapes: Shapes) -> bool:
+    """Whether most tensors are those of a published file, so that one must be meant."""
+    if not _resembles_expert(shapes):
+        return False
+    expected = _published_shapes(_nearest(shapes).name)
+    return 2 * sum(expected.get(name) == shape for name, shape in shapes.items()) > len(shapes)
+
+
+def _nearest(shapes: Shapes) -> PublishedFile:
     def distance(published: PublishedFile) -> int:
         expected = _published_shapes(published.name)
         changed = sum(shapes.get(name) != shape for name, shape in expected.items())
         return changed + sum(name not in expected for name in shapes)
 
-    nearest = min(PUBLISHED, key=distance).name
-    return str(difference(_published_shapes(nearest), shapes, f"{nearest}'s"))
+    return min(PUBLISHED, key=distance)
 
 
 @lru_cache(maxsize=len(PUBLISHED))

@@ -129,7 +129,7 @@ def test_the_text_tower_keeps_its_weights():
         ({}, "incomplete"),
         ({"kind": "map"}, "incomplete"),
         ({"kind": "text"}, "incomplete"),
-        ({"kind": "text", "text_encoder": {**TEXT_CONFIG.to_dict(), "colour": 1}}, "unknown entry"),
+        ({"kind": "text", "text_encoder": {**TEXT_CONFIG.to_dict(), "colour": 1}}, "missing or unknown .'colour'"),
         ({"kind": "smell"}, 'driven by "smell"'),
     ],
 )

@@ -1,0 +1,190 @@
+"""Files of `torch.save`: archives of a pickle and its storages or, before version 1.6, one after the other.
+
+Only what `torch.save` can have written is read. The tensors are mapped into memory where they lie.
+"""
+
+import struct
+import zipfile
+from collections.abc import Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .contents import DAMAGED, Contents, Entry, Unusable, refuse_too_many
+from .pickled import MAX_PICKLE, Stored, describe_pickle
+from .safetensors_file import truncated
+
+ZIP, PICKLE = b"PK", b"\x80"  # how files of torch.save begin, new and old
+
+_MAGIC, _VERSION = 0x1950A86A20F9469CFC6C, 1001  # how files of the old format begin
+_MAX_DIRECTORY = 2**20  # bytes of an archive's list of entries
+_END, _END_64 = struct.Struct("<4s4H2LH"), struct.Struct("<4sQ2H2L4Q")
+_LOCAL = struct.Struct("<26x2H")  # lengths of name and extra field, before an entry's bytes
+
+Places = Mapping[str, tuple[int, int]]
+"""Where each storage begins in the file, and its bytes."""
+
+
+def open_torch(path: Path) -> Contents:
+    """Read what a file of `torch.save` describes.
+
+    Tensors may lie in the dictionary itself or in one below it called "state_dict".
+
+    Raises:
+        Unusable: It is truncated, contains code, or is something that `torch.save` does not write.
+    """
+    with path.open("rb") as file:
+        zipped = file.read(len(ZIP)) == ZIP
+    content, places = _open_archive(path) if zipped else _open_old(path)
+    if not isinstance(content, dict):
+        raise Unusable(f"holds a {type(content).__name__.lower()} where a dictionary of tensors was expected.")
+    nested = content.get("state_dict")
+    values = nested if isinstance(nested, dict) else content
+    tensors = {name: value for name, value in values.items() if isinstance(name, str) and isinstance(value, Stored)}
+    refuse_too_many(len(tensors))
+    if not all(name.isprintable() for name in tensors):
+        raise Unusable(DAMAGED)
+    for tensor in tensors.values():
+        _check_place(tensor, places)
+    entries = {name: Entry(tensor.storage.dtype, tensor.shape) for name, tensor in tensors.items()}
+    texts = {name: text for name, text in content.items() if isinstance(name, str) and isinstance(text, str)}
+    return Contents(entries, texts, lambda: _read(path, tensors, places))
+
+
+def _check_place(tensor: Stored, places: Places) -> None:
+    storage = tensor.storage
+    place = places.get(storage.key)
+    if place is None or place[1] != storage.numel * storage.dtype.itemsize:
+        raise Unusable("is damaged: it lacks the numbers of some of its tensors; download or export it again.")
+
+
+def _read(path: Path, tensors: Mapping[str, Stored], places: Places) -> dict[str, Tensor]:
+    whole = torch.UntypedStorage.from_file(str(path), shared=False, nbytes=path.stat().st_size)
+    storages: dict[str, Any] = {}
+    read = {}
+    for name, tensor in tensors.items():
+        dtype, key = tensor.storage.dtype, tensor.storage.key
+        if key not in storages:
+            begin, size = places[key]
+            part = whole[begin : begin + size]
+            storages[key] = part.clone() if begin % dtype.itemsize else part
+        read[name] = torch.empty(0, dtype=dtype).set_(storages[key], tensor.offset, tensor.shape, tensor.stride)
+    return read
+
+
+def _open_archive(path: Path) -> tuple[Any, Places]:
+    _check_directory(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+            pickled = _check_entries(entries, path.stat().st_size)
+            content = describe_pickle(BytesIO(archive.read(pickled)))
+            order = pickled.filename.removesuffix("data.pkl") + "byteorder"
+            if order in archive.namelist() and archive.read(order) != b"little":
+                raise Unusable("was written on a machine of another byte order; use a safetensors file of this expert.")
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, UnicodeError):
+        raise Unusable(DAMAGED) from None
+    folder = pickled.filename.removesuffix("data.pkl") + "data/"
+    stored = [entry for entry in entries if entry.filename.startswith(folder)]
+    with path.open("rb") as file:
+        places = {}
+        for entry in stored:
+            file.seek(entry.header_offset)
+            begin = entry.header_offset + 30 + sum(_LOCAL.unpack(file.read(_LOCAL.size)))
+            places[entry.filename.removeprefix(folder)] = (begin, entry.file_size)
+    size = path.stat().st_size
+    if any(begin + length > size for begin, length in places.values()):
+        raise Unusable(DAMAGED)
+    return content, places
+
+
+def _check_directory(path: Path) -> None:
+    """Refuse an archive that does not end as one, or whose list of entries is too long to go through."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        file.seek(max(0, size - _END.size))
+        end = file.read()
+        if len(end) < _END.size or not end.startswith(b"PK\5\6"):
+            raise Unusable("is truncated; download or export it again.")
+        length = _END.unpack(end)[5]
+        if length == 2**32 - 1:  # the true one stands before, and a locator of 20 bytes between
+            file.seek(max(0, size - _END.size - 20 - _END_64.size))
+            record = file.read(_END_64.size)
+            if len(record) < _END_64.size or not record.startswith(b"PK\6\6"):
+                raise Unusable(DAMAGED)
+            length = _END_64.unpack(record)[8]
+    if length > _MAX_DIRECTORY:
+        raise Unusable(f"has a list of entries of {length:,} bytes, more than any file of an expert; choose an expert.")
+
+
+def _check_entries(entries: list[zipfile.ZipInfo], size: int) -> zipfile.ZipInfo:
+    """Refuse what `torch.save` does not write; returns the one entry that is the pickle."""
+    if any(entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size for entry in entries):
+        raise Unusable("was not opened: it is compressed, as torch.save never does; use a safetensors file.")
+    names = [entry.filename for entry in entries]
+    pickles = [entry for entry in entries if entry.filename.endswith("data.pkl")]
+    if len(set(names)) < len(names) or len(pickles) != 1:
+        raise Unusable(
+            f"was not opened: it has {len(pickles)} entries data.pkl among {len(names)}, where torch.save writes one, "
+            "and each entry once; use a safetensors file of this expert."
+        )
+    if any(name.endswith("constants.pkl") for name in names):
+        raise Unusable("contains code and was not opened (TorchScript); use a safetensors file of this expert.")
+    if pickles[0].file_size > MAX_PICKLE:
+        raise Unusable(
+            f"was not opened: its data.pkl has {pickles[0].file_size:,} bytes, and that of an expert has at most "
+            f"{MAX_PICKLE:,}; use a safetensors file of this expert."
+        )
+    if sum(entry.file_size for entry in entries) > size:
+        raise Unusable(DAMAGED)
+    return pickles[0]
+
+
+def _open_old(path: Path) -> tuple[Any, Places]:
+    """A magic number, a version, what the system was like, the object and the order of its storages, each pickled."""
+    with path.open("rb") as file:
+        stream = BytesIO(file.read(MAX_PICKLE))
+    magic, version = describe_pickle(stream), None
+    if magic == _MAGIC:
+        version = describe_pickle(stream)
+    if version != _VERSION:
+        raise Unusable(DAMAGED)
+    describe_pickle(stream)
+    content = describe_pickle(stream)
+    keys = describe_pickle(stream)
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+        raise Unusable(DAMAGED)
+    return content, _places_of_old(path, stream.tell(), keys, _widths(content))
+
+
+def _places_of_old(path: Path, begin: int, keys: list[str], widths: Mapping[str, int]) -> Places:
+    """Each storage is a number of elements, and these."""
+    size, places = path.stat().st_size, {}
+    with path.open("rb") as file:
+        for key in keys:
+            file.seek(begin)
+            numel = int.from_bytes(file.read(8), "little")
+            length = numel * widths.get(key, 1)
+            if begin + 8 + length > size:
+                raise truncated(begin + 8 + length, size)
+            places[key] = (begin + 8, length)
+            begin += 8 + length
+    return places
+
+
+def _widths(content: Any) -> dict[str, int]:
+    """Bytes of an element of each storage, of those within lists and dictionaries too."""
+    widths: dict[str, int] = {}
+    seen: set[int] = set()
+    waiting = [content]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Stored):
+            widths[value.storage.key] = value.storage.dtype.itemsize
+        elif isinstance(value, dict | list | tuple) and id(value) not in seen:
+            seen.add(id(value))
+            waiting += value.values() if isinstance(value, dict) else value
+    return widths

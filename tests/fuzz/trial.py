@@ -1,0 +1,128 @@
+"""What becomes of one expert file: looked at as POST /prompt does, loaded, sampled."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from mcdm_core import checkpoints, load_expert
+from mcdm_core.checkpoints import CheckpointError
+
+MEGABYTE = 2**20
+BETWEEN = 100 * MEGABYTE  # beyond a good load and the file's size
+LOOK_SECONDS, LOOK_BYTES = 2.0, 64 * MEGABYTE
+SECONDS = 5.0
+
+
+@dataclass
+class Outcome:
+    """What became of a file.
+
+    Attributes:
+        kind: "refused", "sampled", "traceback" (while loading), "fails later" (while sampling, or a picture that is
+            not finite), "slow", "memory" or "look" (too much for POST).
+        detail: The sentence, or the error.
+        seconds: Of the processor, for all.
+        peak: Bytes beyond what the process had before.
+    """
+
+    kind: str
+    detail: str
+    seconds: float = 0.0
+    peak: int = 0
+
+
+def is_sentence(error: Exception) -> bool:
+    """Whether an error is fit to be shown: one line, of a length that can be read."""
+    text = str(error)
+    return isinstance(error, CheckpointError) and "\n" not in text and 20 < len(text) < 1000
+
+
+def look(path: Path) -> None:
+    """Everything that is read of a file before a run."""
+    getattr(checkpoints, "read_encoder", checkpoints.read_metadata)(path)
+
+
+def load_and_sample(path: Path) -> Outcome:
+    """Load an expert and ask it once, about its null condition."""
+    try:
+        expert = load_expert(path)
+    except CheckpointError as error:
+        return Outcome("refused" if is_sentence(error) else "traceback", f"{error}")
+    except MemoryError:
+        return Outcome("memory", "MemoryError")
+    except Exception as error:
+        return Outcome("traceback", f"{type(error).__name__}: {error}")
+    try:
+        with torch.no_grad():
+            x = torch.randn(1, *expert.sample_shape)
+            condition = expert.encoder.null()
+            if expert.encoder.low_res is not None:
+                picture = torch.zeros(1, 8, 8, 3)
+                condition = expert.encoder.encode_low_res(picture, condition)
+            finite = all(bool(expert.predict_x0(x, sigma, condition).isfinite().all()) for sigma in (0.5, 5.0))
+    except MemoryError:
+        return Outcome("memory", "MemoryError while sampling")
+    except Exception as error:
+        return Outcome("fails later", f"{type(error).__name__}: {error}")
+    return Outcome("sampled", "") if finite else Outcome("fails later", "a picture that is not finite")
+
+
+def attempt(path: Path, usual: int) -> Outcome:
+    """Try one file.
+
+    Args:
+        path: The file.
+        usual: Bytes that a good load takes, the file's size left out.
+    """
+    torch.manual_seed(0)
+    begun = time.process_time()
+    before = reset_peak()
+    problem = None
+    try:
+        look(path)
+    except CheckpointError as error:
+        problem = None if is_sentence(error) else str(error)
+    except Exception as error:
+        problem = f"{type(error).__name__}: {error}"
+    looked, look_peak = time.process_time() - begun, peak() - before
+    outcome = load_and_sample(path)
+    outcome.seconds, outcome.peak = time.process_time() - begun, peak() - before
+    if problem and outcome.kind in ("refused", "sampled"):
+        outcome.kind, outcome.detail = "traceback", f"at POST: {problem}"
+    if outcome.peak > usual + path.stat().st_size + BETWEEN:
+        outcome.kind = "memory"
+    elif looked > LOOK_SECONDS or look_peak > LOOK_BYTES:
+        outcome.kind, outcome.detail = "look", f"{looked:.1f} s, {look_peak / MEGABYTE:.0f} MB; {outcome.detail}"
+    if outcome.seconds > SECONDS:
+        outcome.kind = "slow"
+    return outcome
+
+
+def reset_peak() -> int:
+    """Forget the highest memory so far; returns what is held now, 0 where the system does not tell."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    except OSError:
+        return 0
+    return _status("VmRSS")
+
+
+def peak() -> int:
+    """Highest memory since `reset_peak`, in bytes."""
+    return _status("VmHWM")
+
+
+def _status(name: str) -> int:
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(name)), 0)
+
+
+def usual_memory(bases: list[Path]) -> int:
+    """Bytes that good loads take at most; the first is not counted, as it also loads code."""
+    assert attempt(bases[0], 2**62).kind == "sampled"
+    return max(attempt(path, 2**62).peak for path in bases)
