@@ -163,7 +163,7 @@ class TrainingRun(ABC, Generic[Config, Network]):
         except (RuntimeError, ValueError) as error:
             raise ValueError(
                 f"{self.state_path} is the state of a network other than the configuration describes; restore the "
-                "configuration, or remove the file to begin anew."
+                "configuration, or add --overwrite instead of --resume to begin anew."
             ) from error
         self.step = state["step"]
         self.losses = state.get("losses", [])  # states of earlier versions have none
@@ -192,8 +192,8 @@ class TrainingRun(ABC, Generic[Config, Network]):
             sections = [f"[{name}]" if isinstance(own.get(name), dict) else name for name in differing]
             raise ValueError(
                 f"{self.state_path} is the state of a run of another configuration, which differs in "
-                f"{', '.join(sections)}; restore the configuration, or remove the file to begin anew (--resume FILE "
-                "goes on from an expert's weights)."
+                f"{', '.join(sections)}; restore the configuration, or add --overwrite instead of --resume "
+                "to begin anew (--resume FILE goes on from an expert's weights)."
             )
 
     def next_batch(self) -> tuple[Tensor, Condition, np.random.Generator]:

@@ -139,7 +139,7 @@ def test_the_state_of_another_configuration_is_refused(state, config, tmp_path, 
     text = config.read_text(encoding="utf-8")
     assert text.count(old) == 1
     config.write_text(text.replace(old, new), encoding="utf-8")
-    with pytest.raises(ValueError, match=rf"differs in {differing}; restore the configuration, or remove the file"):
+    with pytest.raises(ValueError, match=rf"differs in {differing}; restore the configuration, or add --overwrite"):
         make_trainer(config, state.parent).resume()
 
 
