@@ -16,7 +16,7 @@ from .contents import DAMAGED, Unusable
 
 MAX_PICKLE = 4 * 2**20
 """Bytes of a pickle, some twenty times what the largest published file has."""
-_MAX_INSTRUCTIONS = 120_000  # five times as many as the largest published file has
+_MAX_INSTRUCTIONS = 250_000  # ten times as many as the largest published file has
 
 _STORAGES = {
     "FloatStorage": torch.float32,
@@ -30,12 +30,14 @@ _STORAGES = {
     "ByteStorage": torch.uint8,
     "BoolStorage": torch.bool,
     "ComplexFloatStorage": torch.complex64,
+    "ComplexDoubleStorage": torch.complex128,
 }
 _INERT = {
     *("collections.OrderedDict", "collections.Counter", "torch.Size", "torch.device", "torch._utils._rebuild_tensor"),
     "_codecs.encode",  # bytes
     *("torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_parameter"),
-    *(f"torch.{name}" for name in ("float32", "float16", "bfloat16", "float64", "int64", "int32", "uint8", "bool")),
+    *("torch._utils._rebuild_parameter_with_state", "builtins.set", "__builtin__.set"),
+    *(str(dtype) for dtype in vars(torch).values() if isinstance(dtype, torch.dtype)),
     *(f"torch.{name}" for name in _STORAGES),
 }
 """What files of tensors name, all of it known here by its name alone."""
@@ -173,10 +175,14 @@ def _expect(value: Any, kind: type) -> Any:
 
 def _set_items(target: dict, items: list[Any]) -> None:
     for key, value in zip(items[::2], items[1::2], strict=True):
-        # A tuple of tuples, each of them twice in the next, would take forever to hash.
-        if not isinstance(key, str | int | float | bytes | None):
+        if not _is_plain(key) and not (isinstance(key, tuple) and all(map(_is_plain, key))):
             raise Unusable(DAMAGED)
         target[key] = value
+
+
+def _is_plain(key: object) -> bool:
+    """Whether a key is hashed at once; a tuple of tuples, each of them twice in the next, would take forever."""
+    return isinstance(key, str | int | float | bytes | None)
 
 
 def _named(module: str, name: str) -> Name:
@@ -202,12 +208,14 @@ def _made(function: str, arguments: tuple[Any, ...]) -> Any:
     match function:
         case "torch._utils._rebuild_tensor" | "torch._utils._rebuild_tensor_v2":
             return _tensor(*arguments[:4])
-        case "torch._utils._rebuild_parameter":
+        case "torch._utils._rebuild_parameter" | "torch._utils._rebuild_parameter_with_state":
             return arguments[0]
-        case "collections.OrderedDict" | "collections.Counter":
+        case "collections.OrderedDict":
             if arguments:
                 raise Unusable(DAMAGED)
             return {}
+        case "collections.Counter":
+            return _expect(arguments[0], dict) if arguments else {}
     return Other()
 
 

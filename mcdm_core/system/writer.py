@@ -4,6 +4,7 @@ A file is written under a temporary name in its own folder, flushed to the disk,
 fails before, a full disk among it, leaves what had that name as it was, and no other file behind.
 """
 
+import contextlib
 import io
 import os
 import re
@@ -44,7 +45,8 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     try:
         mode = _create(partial)
         yield partial
-        os.chmod(partial, mode)
+        with contextlib.suppress(OSError):  # some file systems know no modes, and give every file the same
+            os.chmod(partial, mode)
         with partial.open("r+b") as file:
             os.fsync(file.fileno())
         os.replace(partial, path)

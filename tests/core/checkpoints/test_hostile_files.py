@@ -6,6 +6,7 @@ import pickle
 import struct
 import time
 import zipfile
+from collections import Counter
 
 import pytest
 import torch
@@ -308,3 +309,12 @@ def test_a_plain_pickle_is_not_read(tmp_path):
     pickle.dump({"a": 1}, buffer, protocol=2)
     path.write_bytes(buffer.getvalue())
     assert "is not a checkpoint" in refusal(path)
+
+
+def test_what_trainings_keep_beside_weights_is_passed_over(tmp_path):
+    tagged = torch.nn.Parameter(torch.arange(3.0))
+    tagged.tag = "of an optimizer's"
+    beside = {"milestones": Counter([3, 5, 5]), "seen": {1, 2}, "dtype": torch.int16, "pairs": {(1, "a"): 2}}
+    torch.save({"state_dict": {"tagged": tagged}, **beside}, tmp_path / "training.pt")
+    tensors, _ = read_checkpoint(tmp_path / "training.pt")
+    assert torch.equal(tensors["tagged"], torch.arange(3.0))

@@ -166,3 +166,12 @@ def test_what_a_link_points_to_is_replaced_and_not_the_link(tmp_path):
 def test_a_name_as_long_as_a_file_system_takes_can_be_written(tmp_path):
     write_text(tmp_path / ("a" * 250 + ".md"), "after")
     assert len(os.listdir(tmp_path)) == 1
+
+
+def test_file_systems_without_modes_are_written_to(tmp_path, monkeypatch):
+    def chmod(path, mode):
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), str(path))
+
+    monkeypatch.setattr(writer.os, "chmod", chmod)
+    write_text(tmp_path / "text.md", "ε\n")
+    assert (tmp_path / "text.md").read_text(encoding="utf-8") == "ε\n"
