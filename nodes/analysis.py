@@ -12,7 +12,7 @@ from .host.chain_checks import check_chain, check_sweep
 from .host.expert_chain import Experts
 from .host.grid_tiles import check_vae
 from .host.ksampler import Settings
-from .host.queue_checks import check_text
+from .host.queue_checks import check_value
 from .host.recording import sample_recorded
 from .host.recording_pictures import guidance_plots, prediction_grids
 from .host.shown_steps import check_shown_steps
@@ -24,7 +24,7 @@ from .widgets import sampling_inputs, seed_input
 
 
 def _check_inspect(node_id: str) -> Fault | None:
-    return check_text(node_id, "steps_shown", check_shown_steps) or check_chain(node_id)
+    return check_value(node_id, "steps_shown", check_shown_steps) or check_chain(node_id)
 
 
 class Inspect(io.ComfyNode):

@@ -5,7 +5,7 @@ from comfy_api.latest import io
 
 from ..mcdm_core import space_timesteps
 from .host.ddim_sampler import ddim_sampler
-from .host.queue_checks import check_text
+from .host.queue_checks import check_value
 from .host.scaled_noise import ScaledNoise
 from .host.timestep_spacing import spaced_sigmas
 from .host.validation import Fault, Validation
@@ -14,7 +14,7 @@ from .widgets import denoise_input, seed_input
 
 
 def _check_spacing(node_id: str) -> Fault | None:
-    return check_text(node_id, "spacing", space_timesteps)
+    return check_value(node_id, "spacing", space_timesteps)
 
 
 class Sigmas(io.ComfyNode):

@@ -56,16 +56,14 @@ def check_expert(node_id: str) -> Fault | None:
 
 def check_file(node_id: str) -> Fault | None:
     """Whether there is such an expert file, and it can be used."""
-    return _check_value(node_id, "expert_name", inspect_expert)
+    return check_value(node_id, "expert_name", inspect_expert)
 
 
-def check_text(node_id: str, name: str, read: Callable[[str], object]) -> Fault | None:
-    """Whether a text can be read; `read` raises ValueError if not."""
-    return _check_value(node_id, name, read)
+def check_value(node_id: str, name: str, read: Callable[[Any], object]) -> Fault | None:
+    """Whether a value can be used; `read` raises ValueError if not.
 
-
-def _check_value(node_id: str, name: str, read: Callable[[Any], object]) -> Fault | None:
-    """Whether a value can be used; one that is linked is not known yet, and ComfyUI refuses one that is missing."""
+    One that is linked is not known yet, and ComfyUI refuses one that is missing.
+    """
     value = (find_node(node_id) or {"inputs": {}})["inputs"].get(name)
     return None if value is None or isinstance(value, list) else fault_of(name, partial(read, value))
 
