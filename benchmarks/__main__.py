@@ -20,7 +20,7 @@ def main() -> int:
     options = _parser().parse_args()
     _ask_for_huge_pages()
     logging.disable(logging.WARNING)
-    node = enter(options.cpu)
+    node = enter(options.cpu or options.dynamic_vram is not None)
     import torch
 
     from .cases import CASES, Guiders, Plan
@@ -29,6 +29,8 @@ def main() -> int:
     if options.threads:
         torch.set_num_threads(options.threads)
     guiders = Guiders(node, SIZES[options.size])
+    if options.dynamic_vram is not None:
+        _stand_in_dynamic_vram(options)
     sys.stdout.write(f"{options.size} networks, {_machine()}\n\n{HEAD}\n")
     results = []
     with torch.inference_mode():  # as ComfyUI runs nodes
@@ -50,6 +52,13 @@ def _ask_for_huge_pages() -> None:
     if sys.platform == "linux" and HUGE_PAGES not in tunables:
         changed = ":".join(filter(None, (tunables, f"{HUGE_PAGES}=1")))
         os.execve(sys.executable, sys.orig_argv, {**os.environ, TUNABLES: changed})
+
+
+def _stand_in_dynamic_vram(options: argparse.Namespace) -> None:
+    from .dynamic_vram import stand_in
+    from .networks import SIZES, network
+
+    stand_in(options.dynamic_vram, network(SIZES[options.size], 1).model_size())
 
 
 def _machine() -> str:
@@ -76,6 +85,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, help="how often each contender runs")
     parser.add_argument("--steps", type=int, help="timed steps of each run")
     parser.add_argument("--cpu", action="store_true", help="stay on the CPU where there is a GPU")
+    parser.add_argument(
+        "--dynamic-vram",
+        type=float,
+        metavar="SHARE",
+        help="stand in for ComfyUI's dynamic VRAM on the CPU, with room for this share of a network; implies --cpu",
+    )
     parser.add_argument("--threads", type=int, help="CPU threads that torch uses")
     parser.add_argument("--csv", type=Path, help="also write the figures to this file")
     return parser

@@ -37,12 +37,7 @@ def enter(cpu: bool) -> Callable[..., tuple]:
 
     # ComfyUI takes a GPU for granted unless it is told.
     args.cpu = cpu or not any(kind.is_available() for kind in (torch.cuda, torch.backends.mps, torch.xpu))
-    spec = importlib.util.spec_from_file_location(
-        "mcdm_pack", ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
-    )
-    pack = importlib.util.module_from_spec(spec)
-    sys.modules["mcdm_pack"] = pack
-    spec.loader.exec_module(pack)
+    pack = imported("mcdm_pack", ROOT / "__init__.py", [str(ROOT)])
     extension = asyncio.run(pack.comfy_entrypoint())
     classes = {cls.define_schema().node_id: cls for cls in asyncio.run(extension.get_node_list())}
 
@@ -50,3 +45,17 @@ def enter(cpu: bool) -> Callable[..., tuple]:
         return classes[node_id].execute(**inputs).args
 
     return node
+
+
+def imported(name: str, path: Path, folders: list[str] | None = None) -> Any:
+    """Import a file under a name, for what is not on the path.
+
+    Args:
+        name: Name of the module.
+        path: Its file.
+        folders: Where its submodules are, if it is a package.
+    """
+    spec = importlib.util.spec_from_file_location(name, path, submodule_search_locations=folders)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
