@@ -1,4 +1,4 @@
-"""Try both corpora and count what became of them."""
+"""Try both corpora and count what became of them, or write them for others to try."""
 
 import argparse
 import sys
@@ -22,7 +22,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--corpus", choices=CORPORA, action="append", help="one corpus only")
     parser.add_argument("--keep", type=Path, help="folder for the files that came out badly")
+    parser.add_argument("--write", type=Path, help="write all files to this folder, and try none")
     options = parser.parse_args(arguments)
+    if options.write:
+        return _write(options)
     bad = 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -35,6 +38,17 @@ def main(arguments: list[str] | None = None) -> int:
             bad += sum(outcome.kind not in GOOD for _, outcome in outcomes)
         child.close()
     return min(bad, 1)
+
+
+def _write(options: argparse.Namespace) -> int:
+    options.write.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as name:
+        bases = write_bases(Path(name))
+        for corpus in options.corpus or CORPORA:
+            suffix, files = CORPORA[corpus]
+            for index, (mutation, content) in enumerate(files(bases, options.files, options.seed)):
+                (options.write / f"{mutation}-{corpus}-{index}{suffix}").write_bytes(content)
+    return 0
 
 
 def _try_corpus(

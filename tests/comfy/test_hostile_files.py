@@ -1,0 +1,105 @@
+"""Spoiled expert files at a server: each is run or refused in a sentence, at once, and the server stays as it was."""
+
+import shutil
+import subprocess
+import sys
+import urllib.error
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from .support.comfyui_server import ROOT
+from .test_mutated_prompts import outcome
+from .test_server import node, product, server  # noqa: F401 — a fixture
+
+SEED = 14
+POST_SECONDS, SECONDS = 2, 5
+MEGABYTES = 100  # beyond what the server takes for a good expert
+
+
+@pytest.fixture(scope="module")
+def spoiled(tmp_path_factory, request):
+    """Files of both corpora."""
+    folder = tmp_path_factory.mktemp("spoiled")
+    count = str(request.config.getoption("--hostile-files"))
+    command = [sys.executable, "-m", "tests.fuzz", "--write", str(folder), "--files", count, "--seed", str(SEED)]
+    subprocess.run(command, cwd=ROOT, check=True)
+    return sorted(folder.iterdir())
+
+
+def loading(name: str) -> dict:
+    """A prompt that loads an expert; its network is not asked, as each kind wants a condition of its own."""
+    return {
+        "load": node("MCDM_LoadExpert", expert_name=name),
+        "latent": node("MCDM_EmptyLatent", encoder=["load", 1], batch_size=1),
+        "sigmas": node("MCDM_Sigmas", model=["load", 0], spacing="3", denoise=1.0),
+        "decode": node("VAEDecode", samples=["latent", 0], vae=["load", 2]),
+        "show": node("PreviewImage", images=["decode", 0]),
+        "levels": node("PreviewAny", source=["sigmas", 0]),
+    }
+
+
+def ended(entry: dict) -> str:
+    """How a run ended, in one word, or the error that is none for users."""
+    if entry["status"]["status_str"] == "success":
+        return "loaded"
+    (error,) = [told for event, told in entry["status"]["messages"] if event == "execution_error"]
+    text = error["exception_message"].strip()
+    is_sentence = error["exception_type"].endswith("CheckpointError") and "\n" not in text
+    return "refused at the run" if is_sentence else f"{error['exception_type']}: {text}"
+
+
+def peak_megabytes(process_id: int, reset: bool = False) -> float:
+    """The most memory that a process has held since the last reset; 0 where the system does not tell."""
+    try:
+        if reset:
+            Path(f"/proc/{process_id}/clear_refs").write_text("5", encoding="ascii")
+        lines = Path(f"/proc/{process_id}/status").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0.0
+    return next(int(line.split()[1]) / 1e3 for line in lines if line.startswith("VmHWM"))
+
+
+def busy_seconds(server) -> float:  # noqa: F811
+    """Processor time that the server has taken, which other processes don't lengthen."""
+    times = psutil.Process(server.process.pid).cpu_times()
+    return times.user + times.system
+
+
+def attempt(server, path):  # noqa: F811
+    """What became of a file, and whether that took too long."""
+    put = server.log.parent / "models" / "mcdm" / path.name
+    shutil.copyfile(path, put)
+    begun, prompt_id = busy_seconds(server), None
+    try:
+        prompt_id = server.queue(loading(path.name))
+    except urllib.error.HTTPError as error:
+        kind = outcome(error.code, error.read().decode())
+    posted = busy_seconds(server) - begun
+    if prompt_id:
+        kind = ended(server.wait(prompt_id))
+    put.unlink()
+    return kind, posted > POST_SECONDS or busy_seconds(server) - begun > SECONDS
+
+
+def test_spoiled_files_are_loaded_or_refused(server, small_experts, spoiled, record_property):  # noqa: F811
+    (before,) = server.pictures(product(small_experts, seed=78))
+    peak_megabytes(server.process.pid, reset=True)
+    server.wait(server.queue(loading(small_experts["text"])))
+    usual = peak_megabytes(server.process.pid)
+    outcomes, slow = Counter(), []
+    for path in spoiled:
+        kind, is_slow = attempt(server, path)
+        outcomes[kind] += 1
+        slow += [path.name] * is_slow
+    record_property("outcomes", dict(outcomes))
+    record_property("megabytes", peak_megabytes(server.process.pid) - usual)
+    assert not slow
+    assert outcomes.keys() == {"loaded", "refused", "refused at the run"}
+    assert peak_megabytes(server.process.pid) < usual + MEGABYTES
+    again = node("SaveImage", images=["decode", 0], filename_prefix="again")
+    (after,) = server.pictures(product(small_experts, seed=78, save=again))
+    assert np.array_equal(before, after)
