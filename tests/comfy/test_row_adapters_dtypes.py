@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -33,11 +34,11 @@ def network(dtype, seed, kept=None):
     return ModelPatcher(model, load_device=CPU, offload_device=CPU)
 
 
-def experts_on(plain, kind):
+def experts_on(plain, kind, seed=0):
     from .support.adapters import adapted
     from .support.oracle.variants import expert_of
 
-    models = [plain, adapted(plain, *kind, seed=3), adapted(plain, *kind, seed=8)]
+    models = [plain, adapted(plain, *kind, seed=3 + seed), adapted(plain, *kind, seed=8 + seed)]
     return [replace(expert_of(model, place), weight=1.2, reliability=1.0) for place, model in enumerate(models)]
 
 
@@ -77,18 +78,19 @@ def distance(first, second):
     return float((first - second).square().mean().sqrt() / second.std())
 
 
-def assert_no_worse(ours, cores):
-    """Ours may be a tenth further off, by chance: roundings differ."""
-    assert 0 < ours <= 1.1 * cores
-
-
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
-def test_rounding_is_no_worse_than_cores(pack, by_rows, dtype, kind):
-    ours, cores, exact = (network(each, 61) for each in (dtype, dtype, torch.float32))
-    expected = by_brute_force(experts_on(exact, KINDS[kind]))
-    theirs = by_brute_force(experts_on(cores, KINDS[kind]))
-    assert_no_worse(distance(by_rows(experts_on(ours, KINDS[kind])), expected), distance(theirs, expected))
+def test_rounding_is_no_worse_than_cores(pack, by_rows, dtype, kind, request, record_property):
+    """One network may be a tenth off by chance, either way; the mean of 16, with --all-combinations, less."""
+    count = 16 if request.config.getoption("--all-combinations") else 1
+    ratios = []
+    for seed in range(0, 100 * count, 100):
+        ours, cores, exact = (network(each, 61 + seed) for each in (dtype, dtype, torch.float32))
+        expected = by_brute_force(experts_on(exact, KINDS[kind], seed))
+        theirs = by_brute_force(experts_on(cores, KINDS[kind], seed))
+        ratios.append(distance(by_rows(experts_on(ours, KINDS[kind], seed)), expected) / distance(theirs, expected))
+    record_property("ratio", f"{np.mean(ratios):.3f} ± {1.96 * np.std(ratios) / count**0.5:.3f}")
+    assert 0 < np.mean(ratios) <= (1.1 if count == 1 else 1.05)
 
 
 @pytest.mark.parametrize("kind", KINDS)
