@@ -132,7 +132,7 @@ def _file_key(name: str) -> str:
 def _network_state(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
     """The tensors by the names of `Autoencoder`, its scale and shift checked."""
     state = {
-        own + key.removeprefix(stored): tensor.float()
+        own + key.removeprefix(stored): tensor
         for own, stored in _PREFIXES.items()
         for key, tensor in tensors.items()
         if key.startswith(stored)
