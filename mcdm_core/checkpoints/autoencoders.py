@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..networks.autoencoder import LEVELS, WIDTH, Autoencoder, AutoencoderConfig, LatentNorm
-from ..networks.fields import shown
+from ..system.fields import shown
 from ..system.formats import write_tensors
 from .json_text import parse_json
 from .recognition.recognize import difference
