@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 from .comfyui import enter
-from .report import HEAD, line, write_csv
 
 # Rounds, and steps of a run. Overhead is small and takes many; full-size networks are slow on a CPU and get few.
 AMOUNTS = {"overhead": (20, 50), "networks": (10, 3), "adapters": (10, 3), "window": (10, 3)}
@@ -17,8 +16,20 @@ TUNABLES, HUGE_PAGES = "GLIBC_TUNABLES", "glibc.malloc.hugetlb"
 
 def main() -> int:
     """Parse the command line, measure, and print a Markdown table line by line."""
-    options = _parser().parse_args()
+    parser = _parser()
+    options = parser.parse_args()
     _ask_for_huge_pages()
+    # Imported only where glibc has been asked, for they import torch; once ComfyUI is entered they aren't found.
+    from mcdm_core.cli.output import check_folder, check_free
+
+    from .report import HEAD, line, write_csv
+
+    if options.csv:
+        try:
+            check_folder(options.csv.parent)
+            check_free(options.csv, overwrite=True)
+        except ValueError as error:
+            parser.error(str(error))
     logging.disable(logging.WARNING)
     node = enter(options.cpu or options.dynamic_vram is not None)
     import torch

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from mcdm_core.system.formats import csv_bytes, write_bytes
 
 if TYPE_CHECKING:
     from .cases import Result
@@ -23,14 +24,13 @@ def line(result: Result) -> str:
 
 def write_csv(path: Path, results: Iterable[Result]) -> None:
     """One row per figure: name, unit, clock, estimate and the ends of its interval."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["compared", "unit", "clock", "estimate", "low", "high"])
-        for result in results:
-            writer.writerows(
-                [result.name, result.unit, clock if len(result.figures) > 1 else "", *figure]
-                for clock, figure in zip(CLOCKS, result.figures, strict=False)
-            )
+    rows: list[list[object]] = [["compared", "unit", "clock", "estimate", "low", "high"]]
+    for result in results:
+        rows += [
+            [result.name, result.unit, clock if len(result.figures) > 1 else "", *figure]
+            for clock, figure in zip(CLOCKS, result.figures, strict=False)
+        ]
+    write_bytes(path, csv_bytes(rows))
 
 
 def _text(figure: Interval) -> str:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..networks.autoencoder import LEVELS, WIDTH, Autoencoder, AutoencoderConfig, LatentNorm
-from ..networks.fields import shown
+from ..system.fields import shown
 from ..system.formats import write_tensors
 from .json_text import parse_json
 from .recognition.recognize import difference
@@ -132,7 +132,7 @@ def _file_key(name: str) -> str:
 def _network_state(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
     """The tensors by the names of `Autoencoder`, its scale and shift checked."""
     state = {
-        own + key.removeprefix(stored): tensor.float()
+        own + key.removeprefix(stored): tensor
         for own, stored in _PREFIXES.items()
         for key, tensor in tensors.items()
         if key.startswith(stored)

@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from typing import Any
 
-from ..networks.fields import shown
+from ..system.fields import shown
 
 _BRACKETS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 _OTHERS = bytes(set(range(256)) - set(_BRACKETS))

@@ -6,7 +6,7 @@ recognized from their tensors, among which GLIDE's text transformer has no prefi
 never by extension, and nothing is unpickled.
 
 A file is described before anything is built from it: every field of its header has a type and a range (see
-`networks.fields`), what it describes must be what its tensors are, and these must be as many bytes as there are.
+`system.fields`), what it describes must be what its tensors are, and these must be as many bytes as there are.
 """
 
 import logging

@@ -9,7 +9,7 @@ from ..diffusion.prediction import prediction_named
 from ..diffusion.schedule import Schedule
 from ..networks import UNetConfig
 from ..networks.autoencoder import DOWNSCALE
-from ..networks.fields import Between, Length, Line, check_fields, shown
+from ..system.fields import Between, Line, Word, check_fields, shown
 from .json_text import parse_json
 
 FORMAT = 1
@@ -40,10 +40,10 @@ class ExpertMetadata:
     network: UNetConfig
     image_size: Annotated[int, Between(1, 1024)]
     condition: dict
-    schedule: str = "cosine"
-    prediction: str = "v"
+    schedule: Word = "cosine"
+    prediction: Word = "v"
     card: dict = field(default_factory=dict)
-    vae: Annotated[str, Length(1, 64)] | None = None
+    vae: Word | None = None
 
     def __post_init__(self) -> None:
         Schedule.named(self.schedule)

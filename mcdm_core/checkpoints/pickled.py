@@ -220,7 +220,7 @@ def _made(function: str, arguments: tuple[Any, ...]) -> Any:
 
 
 def _tensor(storage: Storage, offset: int, shape: tuple[int, ...], stride: tuple[int, ...]) -> Stored:
-    """A tensor all of whose numbers lie in its storage, each of them once."""
+    """A tensor all of whose numbers lie in its storage, each of them once or, in an expanded one, many times."""
     counts = (offset, *_expect(shape, tuple), *_expect(stride, tuple))
     if not all(map(_is_count, counts)) or len(shape) != len(stride):
         raise Unusable(DAMAGED)
@@ -228,7 +228,7 @@ def _tensor(storage: Storage, offset: int, shape: tuple[int, ...], stride: tuple
     for side in shape:
         numel *= side
     last = offset + sum((side - 1) * step for side, step in zip(shape, stride, strict=True)) if numel else 0
-    if last >= max(1, _expect(storage, Storage).numel) or numel > storage.numel:
+    if last >= max(1, _expect(storage, Storage).numel):
         raise Unusable("is damaged: it has a tensor of more numbers than it holds; download or export it again.")
     return Stored(storage, offset, shape, stride)
 

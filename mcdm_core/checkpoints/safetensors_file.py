@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ..networks.fields import shown
+from ..system.fields import shown
 from .contents import MAX_HEADER, Contents, Entry, Unusable, refuse_too_many
 from .json_text import parse_json
 

@@ -1,6 +1,7 @@
 """Writing expert files."""
 
 import os
+from pathlib import Path
 
 from torch import nn
 
@@ -9,7 +10,8 @@ from ..system.formats import write_tensors
 from .load import assemble, describe
 from .metadata import METADATA_KEY, ExpertMetadata
 from .recognition import Overrides
-from .safe_reading import read_checkpoint
+from .safe_reading import CheckpointError, read_checkpoint
+from .weights import refuse_spoiled
 
 
 def save_expert(
@@ -24,12 +26,20 @@ def save_expert(
         text_encoder: The text tower of a text expert.
 
     Raises:
+        ValueError: `load_expert` would refuse it; nothing was written.
         WriteError: It could not be written; what the file held before is unchanged.
     """
     tensors = dict(network.state_dict())
     if text_encoder is not None:
         tensors |= {TEXT_PREFIX + name: tensor for name, tensor in text_encoder.state_dict().items()}
-    write_tensors(path, tensors, {METADATA_KEY: metadata.to_json()})
+    tensors = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
+    text = metadata.to_json()
+    try:
+        assemble(tensors, describe(tensors, text, path, None), path)
+        refuse_spoiled(tensors, Path(path).name)
+    except CheckpointError as error:
+        raise ValueError(f"Expected an expert that can be loaded again, and nothing was written: {error}") from None
+    write_tensors(path, tensors, {METADATA_KEY: text})
 
 
 def convert_expert(

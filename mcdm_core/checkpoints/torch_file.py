@@ -3,9 +3,10 @@
 Only what `torch.save` can have written is read. The tensors are mapped into memory where they lie.
 """
 
+import math
 import struct
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ ZIP, PICKLE = b"PK", b"\x80"  # how files of torch.save begin, new and old
 _MAGIC, _VERSION = 0x1950A86A20F9469CFC6C, 1001  # how files of the old format begin
 _MAX_DIRECTORY = 2**20  # bytes of an archive's list of entries
 _END, _END_64 = struct.Struct("<4s4H2LH"), struct.Struct("<4sQ2H2L4Q")
+_MAX_EXPANDED = 2**24  # bytes of expanded tensors, which take nothing in the file and all of this when computed with
 _LOCAL = struct.Struct("<26x2H")  # lengths of name and extra field, before an entry's bytes
 
 Places = Mapping[str, tuple[int, int]]
@@ -49,6 +51,7 @@ def open_torch(path: Path) -> Contents:
         raise Unusable(DAMAGED)
     for tensor in tensors.values():
         _check_place(tensor, places)
+    _refuse_repetition(tensors.values(), path.stat().st_size)
     entries = {name: Entry(tensor.storage.dtype, tensor.shape) for name, tensor in tensors.items()}
     texts = {name: text for name, text in content.items() if isinstance(name, str) and isinstance(text, str)}
     return Contents(entries, texts, lambda: _read(path, tensors, places))
@@ -59,6 +62,26 @@ def _check_place(tensor: Stored, places: Places) -> None:
     place = places.get(storage.key)
     if place is None or place[1] != storage.numel * storage.dtype.itemsize:
         raise Unusable("is damaged: it lacks the numbers of some of its tensors; download or export it again.")
+
+
+def _refuse_repetition(tensors: Collection[Stored], size: int) -> None:
+    """Refuse a file of this size whose tensors, which may share what it stores, are much more than that."""
+    expanded = sum(_bytes_of(tensor) for tensor in tensors if math.prod(tensor.shape) > tensor.storage.numel)
+    if expanded > _MAX_EXPANDED:
+        raise Unusable(
+            f"was not opened: its expanded tensors make {expanded:,} bytes of few numbers, and those of an expert at "
+            f"most {_MAX_EXPANDED:,}; choose an expert, or save copies of them by contiguous()."
+        )
+    whole = sum(map(_bytes_of, tensors))
+    if whole > 2 * size + _MAX_EXPANDED:
+        raise Unusable(
+            f"was not opened: its tensors are {whole:,} bytes and share the same numbers over and over, as a file of "
+            f"{size:,} bytes cannot hold them; choose an expert, or save copies of them by clone()."
+        )
+
+
+def _bytes_of(tensor: Stored) -> int:
+    return math.prod(tensor.shape) * tensor.storage.dtype.itemsize
 
 
 def _read(path: Path, tensors: Mapping[str, Stored], places: Places) -> dict[str, Tensor]:

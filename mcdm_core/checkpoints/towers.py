@@ -25,6 +25,7 @@ from ..networks import (
 from ..networks.blank import without_weights
 from .recognition import Shapes, difference
 from .safe_reading import CheckpointError, read_checkpoint
+from .weights import refuse_not_finite
 
 logger = logging.getLogger(__name__)
 
@@ -160,7 +161,7 @@ def load_towers(path: str | os.PathLike, heads: Mapping[Side, int] | None = None
 
     Raises:
         CheckpointError: If the file is truncated, is no checkpoint, contains code, holds no tower, or a tower's tensors
-            don't fit; a ValueError whose message is one sentence for the user.
+            don't fit or are not finite; a ValueError whose message is one sentence for the user.
         FileNotFoundError: If there is no such file.
     """
     tensors, _ = read_checkpoint(path)
@@ -170,6 +171,10 @@ def load_towers(path: str | os.PathLike, heads: Mapping[Side, int] | None = None
             f"{Path(path).name} holds neither a text nor an image encoder; choose a file of FaRL or of GLIDE's CLIP."
         )
     towers = {kind.side: _load_tower(kind, tensors, Path(path).name, (heads or {}).get(kind.side)) for kind in kinds}
+    used = {
+        kind.prefix + name: tensors[kind.prefix + name] for kind in kinds for name in towers[kind.side].state_dict()
+    }
+    refuse_not_finite(used, path)
     logger.info("Loaded %s from %s", " and ".join(kind.name for kind in kinds), path)
     return towers
 

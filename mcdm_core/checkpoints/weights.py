@@ -84,15 +84,19 @@ def refuse_not_finite(tensors: Mapping[str, Tensor], path: str | os.PathLike) ->
     """
     status = Path(path).stat()
     state = str(Path(path).resolve()), status.st_mtime_ns, status.st_size
-    if state in _checked:
-        return
+    if state not in _checked:
+        refuse_spoiled(tensors, Path(path).name)
+        _checked.add(state)
+
+
+def refuse_spoiled(tensors: Mapping[str, Tensor], file: str) -> None:
+    """As `refuse_not_finite`, of tensors that are in no file yet."""
     spoiled = [name for name, tensor in tensors.items() if not _is_finite(tensor)]
     if spoiled:
         raise CheckpointError(
-            f"{Path(path).name} has weights that are NaN, infinite or beyond {_LARGEST:g} in {listed(spoiled)}; "
+            f"{file} has weights that are NaN, infinite or beyond {_LARGEST:g} in {listed(spoiled)}; "
             "download or train it again."
         )
-    _checked.add(state)
 
 
 def _is_finite(tensor: Tensor) -> bool:

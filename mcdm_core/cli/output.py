@@ -6,7 +6,7 @@ from pathlib import Path
 from PIL import Image
 
 from ..pictures.writing import picture_format, write_picture
-from ..system.writer import make_folder
+from ..system.writer import check_file, make_folder
 
 
 def add_output(parser: argparse.ArgumentParser, default: str) -> None:
@@ -45,10 +45,9 @@ def check_free(path: Path, overwrite: bool) -> None:
     """Check that there is no such file, or that it may be replaced.
 
     Raises:
-        ValueError: It may not, or it is a folder.
+        ValueError: It may not, or it is something else than a file.
     """
-    if path.is_dir():
-        raise ValueError(f"Expected the name of a file to write and {path} is a folder; add a file's name.")
+    check_file(path)
     if path.exists() and not overwrite:
         raise ValueError(f"{path} exists already; add --overwrite to replace it, or choose another name.")
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..expert import Condition
-from ..networks.fields import Length, Line
+from ..system.fields import Length, Line
 from .class_names import IMAGENET_CLASSES, find_class, imagenet_names
 from .description import ANY, COLORS, Description, Fields, LowRes
 from .key import Value

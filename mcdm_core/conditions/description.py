@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ..networks import ClipTextTower
 from ..networks.blank import without_weights
-from ..networks.fields import Between, Length, Line
+from ..system.fields import Between, Length, Line
 
 ANY = "any"
 """As the value of a network's field: whatever it is, as long as it is there."""

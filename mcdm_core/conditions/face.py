@@ -12,7 +12,7 @@ from torch import Tensor
 from ..expert import Condition
 from ..expert.condition import expand_together
 from ..networks import ClipTextTower
-from ..networks.fields import Between, Width
+from ..system.fields import Between, Width
 from .description import Description
 from .key import Value
 from .maps import MapsFields, MultiMapEncoder, map_content

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..expert import Condition
 from ..expert.condition import expand_together
-from ..networks.fields import Line
+from ..system.fields import Line
 from .description import Background, Description, Fields, Maps
 from .encoder import Encoder
 from .key import Value

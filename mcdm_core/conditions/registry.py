@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from ..networks import ClipTextTower, UNetConfig
-from ..networks.fields import check_fields, known_fields, shown
+from ..system.fields import check_fields, known_fields, shown
 from .description import ANY, Description
 from .encoder import Encoder
 

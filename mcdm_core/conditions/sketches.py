@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from torch import Tensor
 
 from ..expert import Condition
-from ..networks.fields import Between
+from ..system.fields import Between
 from .description import Background, Description, Fields
 from .encoder import Encoder
 from .key import Value

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from ..system.fields import Between, Length, Line, Word, check_fields
 from ..text.vocabulary import TOKENIZERS, TOKENS
-from .fields import Between, Length, Line, check_fields
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class TextTowerConfig:
     layers: Annotated[int, Between(0, 64)] = 2
     dim: Annotated[int, Between(1, 4096)] = 128
     max_tokens: Annotated[int, Between(1, 4096)] = 64
-    lexicon: str = "faces"
+    lexicon: Word = "faces"
 
     def __post_init__(self) -> None:
         if self.lexicon not in TOKENIZERS:

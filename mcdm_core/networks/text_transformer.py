@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from .fields import Between, Width, check_fields
+from ..system.fields import Between, Width, check_fields
 
 
 @dataclass(frozen=True)

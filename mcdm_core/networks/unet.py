@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from ..system.fields import Between, Length, Width, check_fields
 from .blocks import AttentionBlock, Downsample, GroupNorm32, ResBlock, Upsample, timestep_embedding
-from .fields import Between, Length, Width, check_fields
 
 _Channels = Annotated[int, Between(1, 128)]
 _BLOCK_TENSORS = 10  # of the smallest residual block

@@ -46,12 +46,23 @@ def csv_bytes(rows: Iterable[Sequence[object]], end: str = "\n") -> bytes:
 
 def write_tensors(path: str | os.PathLike, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
     """Write safetensors with a description; as `replacing`."""
-    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with replacing(path) as partial:
         try:
-            save_file(contiguous, partial, metadata=metadata or None)
+            save_file(_apart(tensors), partial, metadata=metadata or None)
         except SafetensorError as error:
             raise refused(path, error) from error
+
+
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors on the CPU, each with numbers of its own: safetensors knows neither strides nor shared numbers."""
+    taken: set[int] = set()
+    apart = {}
+    for name, tensor in tensors.items():
+        own = tensor.detach().cpu().contiguous()
+        place = own.untyped_storage().data_ptr()
+        apart[name] = own.clone() if place in taken else own
+        taken.add(place)
+    return apart
 
 
 def write_state(path: str | os.PathLike, state: Mapping[str, Any]) -> None:

@@ -2,6 +2,9 @@
 
 The lock is the operating system's, on an open file: it ends with the process, however that ends, so that none is ever
 left behind.
+
+It is not filelock's, which torch requires in any version: up to 3.20 at least, processes that were forked keep the lock
+of a killed parent, and file systems without locks are mistaken for folders in use.
 """
 
 import contextlib

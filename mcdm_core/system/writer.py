@@ -5,6 +5,7 @@ fails before, a full disk among it, leaves what had that name as it was, and no 
 """
 
 import contextlib
+import errno
 import io
 import os
 import re
@@ -21,6 +22,34 @@ PARTIAL = ".partial"
 """How temporary names end."""
 
 _KEPT = 60  # characters of a file's name in its temporary one, which may otherwise be too long
+
+
+def check_file(path: Path) -> None:
+    """Check that a file of this name can be written: there is none, or one that can be replaced by another.
+
+    Raises:
+        ValueError: It is a folder, or a device, a pipe or a socket, whose name a file would take.
+    """
+    if path.is_dir():
+        raise ValueError(f"Expected the name of a file to write and {path} is a folder; add a file's name.")
+    if _is_special(path):
+        raise ValueError(
+            f"Expected the name of a file to write and {path} is a device, a pipe or a socket; choose another name."
+        )
+
+
+def check_folder_name(path: Path) -> None:
+    """Check that a folder of this name is there or can be made.
+
+    Raises:
+        ValueError: It is the name of something else.
+    """
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"Expected the name of a folder to write to and {path} is none; choose another name.")
+
+
+def _is_special(path: Path) -> bool:
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 @contextmanager
@@ -43,6 +72,8 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         path = path.resolve()
     partial = path.with_name(f"{path.name[:_KEPT]}.{secrets.token_hex(4)}{PARTIAL}")
     try:
+        if _is_special(path):
+            raise OSError(errno.EINVAL, "it is a device, a pipe or a socket")
         mode = _create(partial)
         yield partial
         with contextlib.suppress(OSError):  # some file systems know no modes, and give every file the same

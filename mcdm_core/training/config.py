@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import tomli
 
 from ..networks import UNetConfig
-from .value_types import check_ranges, check_types, within
+from ..system.fields import Between, find_misfit, shown
 
 MOST_SEED = 2**63 - 1  # of TOML's whole numbers, and of a seed that any generator takes
 
@@ -39,12 +39,12 @@ class DataConfig:
     modalities: tuple[str, ...] = ()
     trained: tuple[str, ...] = ()
     seed: int = 0
-    count: int = within(8000, 1)
+    count: Annotated[int, Between(1)] = 8000
     leading: dict[str, str] = field(default_factory=dict)
     sets: dict[str, dict[str, Any]] = field(default_factory=dict)
     path: str = ""
     text_encoder: str = ""
-    embedding_noise: float = within(0.6, 0)
+    embedding_noise: Annotated[float, Between(0)] = 0.6
 
     def of(self, modality: str) -> "DataConfig":
         """The set of one modality, where each has its own."""
@@ -76,15 +76,15 @@ class OptimizerConfig:
         autocast: Use bfloat16 for convolutions and matrix products.
     """
 
-    steps: int = within(4000, 0)
-    batch_size: int = within(32, 1)
-    learning_rate: float = within(4e-4, 0)
+    steps: Annotated[int, Between(0)] = 4000
+    batch_size: Annotated[int, Between(1)] = 32
+    learning_rate: Annotated[float, Between(0)] = 4e-4
     muon: bool = False
-    warmup: int = within(200, 0)
-    decay_from: float = within(0.6, 0, 1)
-    ema: float = within(0.998, 0, 1)
-    condition_dropout: float = within(0.1, 0, 1)
-    seed: int = within(0, 0, MOST_SEED)
+    warmup: Annotated[int, Between(0)] = 200
+    decay_from: Annotated[float, Between(0, 1)] = 0.6
+    ema: Annotated[float, Between(0, 1)] = 0.998
+    condition_dropout: Annotated[float, Between(0, 1)] = 0.1
+    seed: Annotated[int, Between(0, MOST_SEED)] = 0
     autocast: bool = True
 
 
@@ -101,11 +101,11 @@ class ReportConfig:
         weight: Their guidance weight w.
     """
 
-    every: int = within(100, 1)
-    held_out_every: int = within(500, 0)
-    held_out: int = within(64, 1)
-    samples: int = within(4, 0)
-    sample_steps: int = within(20, 1)
+    every: Annotated[int, Between(1)] = 100
+    held_out_every: Annotated[int, Between(0)] = 500
+    held_out: Annotated[int, Between(1)] = 64
+    samples: Annotated[int, Between(0)] = 4
+    sample_steps: Annotated[int, Between(1)] = 20
     weight: float = 2.0
 
     @property
@@ -142,7 +142,7 @@ class TrainingConfig:
     vae: str | None = None
     schedule: str = "cosine"
     prediction: str = "v"
-    image_size: int = within(64, 1)
+    image_size: Annotated[int, Between(1)] = 64
     half: bool = False
     card: dict[str, str] = field(default_factory=dict)
 
@@ -164,12 +164,12 @@ class DualEncoderConfig:
 
     name: str = "encoder"
     path: str = ""
-    image_size: int = within(64, 1)
-    steps: int = within(3000, 1)
-    batch_size: int = within(128, 1)
-    seed: int = within(6_000_000, 0, MOST_SEED)
-    count: int = within(12_000, 1)
-    words: int = within(4000, 1)
+    image_size: Annotated[int, Between(1)] = 64
+    steps: Annotated[int, Between(1)] = 3000
+    batch_size: Annotated[int, Between(1)] = 128
+    seed: Annotated[int, Between(0, MOST_SEED)] = 6_000_000
+    count: Annotated[int, Between(1)] = 12_000
+    words: Annotated[int, Between(1)] = 4000
 
     @property
     def kind(self) -> str:
@@ -224,13 +224,27 @@ def build(kind: type, values: dict[str, Any], where: str) -> Any:
             out of range.
     """
     if not isinstance(values, dict):
-        raise ValueError(f"Expected {where} to be a table and got {values!r}; give each of its values a name.")
+        raise ValueError(f"Expected {where} to be a table and got {shown(values)}; give each of its values a name.")
     known = {f.name for f in fields(kind)}
     if unknown := sorted(set(values) - known):
         raise ValueError(f"{where} has unknown names {unknown}; known are {sorted(known)}.")
-    check_types(kind, values, where)
-    check_ranges(kind, values, where)
+    check_values(kind, values, where)
     try:
         return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
     except TypeError as error:
         raise ValueError(f"{where} is incomplete: {error}.") from error
+
+
+def check_values(kind: type, values: dict[str, Any], where: str) -> None:
+    """Check that the values of a section are of the types and in the ranges of the fields that they are for.
+
+    Args:
+        kind: The dataclass.
+        values: Values of some of its fields.
+        where: What messages call the section.
+
+    Raises:
+        ValueError: One is not.
+    """
+    if misfit := find_misfit(kind, values):
+        raise ValueError(f"{where}: expected {misfit.expected} for {misfit.name} and got {misfit.got}; correct it.")

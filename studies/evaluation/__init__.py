@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mcdm_core.cli.values import positive, whole
+from mcdm_core.system.writer import check_folder_name
 
 if TYPE_CHECKING:
     from .run import Evaluation
@@ -95,6 +96,8 @@ def _evaluation(path: Path, arguments: argparse.Namespace) -> "Evaluation":
     from .config import load_evaluation
     from .run import Evaluation
 
+    for folder in (arguments.out, arguments.out / path.stem, arguments.samples):
+        check_folder_name(folder)
     config = load_evaluation(path, arguments.count, arguments.steps)
     return Evaluation(config, arguments.out / path.stem, arguments.samples, arguments.workers)
 

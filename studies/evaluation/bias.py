@@ -24,7 +24,7 @@ from mcdm_core.pictures.writing import encoded
 from mcdm_core.product.term import Term
 from mcdm_core.sampling import sample_product
 from mcdm_core.system.formats import csv_bytes, write_files
-from mcdm_core.system.writer import make_folder
+from mcdm_core.system.writer import check_folder_name, make_folder
 
 from ..metrics.bootstrap import Figure, bootstrap_interval
 
@@ -194,7 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Arguments after `product-bias`.
 
     Raises:
-        ValueError: An option is out of range.
+        ValueError: An option is out of range, or there is something else than a folder to write to.
     """
     parser = argparse.ArgumentParser(
         prog="python -m mcdm_core evaluate product-bias",
@@ -208,6 +208,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, fewest in (("samples", FEWEST_SAMPLES), ("steps", FEWEST_STEPS)):
         if getattr(options, name) < fewest:
             raise ValueError(f"Expected --{name} of {fewest} or more and got {getattr(options, name)}; ask for more.")
+    check_folder_name(options.out)
 
     generator = torch.Generator().manual_seed(options.seed)
     results = []

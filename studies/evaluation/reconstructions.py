@@ -16,7 +16,7 @@ from mcdm_core.cli.values import positive
 from mcdm_core.networks.autoencoder import Autoencoder
 from mcdm_core.pictures.fidelity import peak_signal_to_noise
 from mcdm_core.system.formats import write_text
-from mcdm_core.system.writer import make_folder
+from mcdm_core.system.writer import check_file, make_folder
 from mcdm_core.training.autoencoder_report import reconstruct
 from mcdm_core.training.config import DataConfig
 
@@ -131,6 +131,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--cache", type=Path, default=Path("runs/data"), help="folder of drawn pictures")
     parser.add_argument("--count", type=positive, default=COUNT, help="pictures of each kind")
     arguments = parser.parse_args(argv)
+    check_file(arguments.out)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     figures, latents = measure_reconstructions(load_autoencoder(arguments.file), arguments.cache, arguments.count)
     spread, mean = torch.std_mean(latents, dim=(0, 2, 3))

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from mcdm_core.training.config import DataConfig
 
-from .sets import check_values
+from .sets import check_set
 
 MIXTURE = "mixture"
 """The kind of data whose `sets` are of several kinds, each with seeds of its own; all pictures are equally frequent."""
@@ -34,4 +34,4 @@ def check_mixture(data: DataConfig) -> None:
     if data.modalities or data.trained:
         raise ValueError("The pictures of a mixture have no conditions in common; remove modalities and trained.")
     for kind, values in data.sets.items():
-        check_values(kind, values)
+        check_set(kind, values)

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from mcdm_core.expert.condition import Condition
-from mcdm_core.training.config import DataConfig
+from mcdm_core.training.config import DataConfig, check_values
 from mcdm_core.training.sources import PictureSet
-from mcdm_core.training.value_types import check_types
 
 _OF_SETS = {"seed", "count", "leading"}
 
@@ -59,7 +58,7 @@ def check_sets(data: DataConfig, held_out: int) -> None:
             "set, or none."
         )
     for name, values in data.sets.items():
-        check_values(name, values)
+        check_set(name, values)
         if "seed" not in values:
             raise ValueError(
                 f"[data.sets.{name}] has no seed, and without one of its own it would share its pictures; add seed = "
@@ -68,15 +67,15 @@ def check_sets(data: DataConfig, held_out: int) -> None:
     _check_apart([data.of(name) for name in data.sets], held_out)
 
 
-def check_values(name: str, values: dict[str, Any]) -> None:
-    """Check the names and types in the section of one set, `[data.sets.name]`.
+def check_set(name: str, values: dict[str, Any]) -> None:
+    """Check the names and values in the section of one set, `[data.sets.name]`.
 
     Raises:
-        ValueError: One is unknown or of another type.
+        ValueError: One is unknown, of another type or out of range.
     """
     if unknown := sorted(values.keys() - _OF_SETS):
         raise ValueError(f"[data.sets.{name}] has unknown names {unknown}; known are {sorted(_OF_SETS)}.")
-    check_types(DataConfig, values, f"[data.sets.{name}]")
+    check_values(DataConfig, values, f"[data.sets.{name}]")
 
 
 def _check_apart(sets: list[DataConfig], held_out: int) -> None:

@@ -149,6 +149,7 @@ def test_a_file_of_others_is_read_as_wide_as_it_is(trained, tmp_path):
         ({"vae_scale": torch.tensor(0.18215)}, "scales its latents"),
         ({"taesd_encoder.14.bias": torch.zeros(5)}, "no VAE that can be used here"),
         ({"taesd_decoder.1.weight": None}, "is no VAE of TAESD's layers"),
+        ({"taesd_encoder.0.bias": torch.full((64,), torch.nan).half()}, "NaN, infinite or beyond .* in encoder.0.bias"),
         ({"taesd_encoder.0.bias": None}, "no VAE that can be used here"),
     ],
 )

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from mcdm_core import Condition, ExpertMetadata, UNet, UNetConfig, load_expert, read_metadata, save_expert
 from mcdm_core.checkpoints import CheckpointError
+from mcdm_core.networks import TextTower, TextTowerConfig
 
 CONFIG = UNetConfig(
     model_channels=32, num_res_blocks=1, channel_mult=(1, 2), attention_downsamplings=(2,), map_channels=1, patch=2
@@ -51,10 +52,48 @@ def test_there_and_back(path, network):
 
 
 def test_a_text_tower_travels_with_its_expert(tmp_path):
-    tower = torch.nn.Linear(2, 3)
-    save_expert(tmp_path / "text.safetensors", UNet(CONFIG), METADATA, tower)
-    tensors = load_file(tmp_path / "text.safetensors")
-    assert torch.equal(tensors["text_encoder.weight"], tower.weight)
+    tower = TextTower(TextTowerConfig(("red", "blue"), width=16, heads=2, layers=1, dim=8, max_tokens=6))
+    metadata = dataclasses.replace(
+        METADATA,
+        network=dataclasses.replace(CONFIG, map_channels=0, pooled_dim=8),
+        condition={"kind": "text", "text_encoder": tower.config.to_dict()},
+    )
+    save_expert(tmp_path / "text.safetensors", UNet(metadata.network), metadata, tower)
+    expected = tower.eval().encode(["a red one"])
+    assert torch.equal(load_expert(tmp_path / "text.safetensors").encoder.tower.encode(["a red one"]), expected)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"image_size": 18}, "image_size"),
+        ({"image_size": 16.0}, "image_size"),
+        ({"name": "two\nlines"}, "name"),
+        ({"condition": {"kind": "map"}}, "map"),
+        ({"network": dataclasses.replace(CONFIG, model_channels=64)}, "the network's 144"),
+        ({"network": dataclasses.replace(CONFIG, num_head_channels=5)}, "num_head_channels"),
+    ],
+)
+def test_what_could_not_be_loaded_is_not_written(tmp_path, network, changes, message):
+    with pytest.raises(ValueError, match=rf"^Expected an expert that can be loaded again.*{message}[^\n]*$"):
+        save_expert(tmp_path / "odd.safetensors", network, dataclasses.replace(METADATA, **changes))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("spoil", [lambda bias: bias.mul_(torch.nan), lambda bias: bias.fill_(1e30)])
+def test_weights_that_could_not_be_loaded_are_not_written(tmp_path, network, spoil):
+    with torch.no_grad():
+        spoil(network.out[2].bias)
+    with pytest.raises(
+        ValueError, match=r"nothing was written: odd\.safetensors has weights that are NaN.* out\.2\.bias"
+    ):
+        save_expert(tmp_path / "odd.safetensors", network, METADATA)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_expert_is_unchanged_by_being_written(path, network):
+    assert network.training
+    assert all(parameter.requires_grad for parameter in network.parameters())
 
 
 def test_files_of_torch_save_hold_the_same(path, tmp_path):

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from mcdm_core import load_expert, read_metadata
-from mcdm_core.checkpoints import CheckpointError, load_towers, read_checkpoint, read_encoder
+from mcdm_core.checkpoints import CheckpointError, convert_expert, load_towers, read_checkpoint, read_encoder
 from mcdm_core.checkpoints.autoencoders import load_autoencoder
 from tests.fuzz.bases import KINDS, content_of, write_bases
 from tests.fuzz.corpus import CORPORA
@@ -268,6 +268,11 @@ def test_tensors_of_torch_files_are_what_torch_load_reads(tmp_path, old):
         "whole": base,
         "turned": base.t(),
         "part": base[1:3, 2:],
+        "across": base[1:, ::2].t(),
+        "repeated": torch.randn(1).expand(4),
+        "rows": base[0].expand(3, 6),
+        "overlapping": base.flatten().unfold(0, 8, 2),
+        "empty": torch.zeros(1).expand(0),
         "parameter": torch.nn.Parameter(torch.randn(3)),
         "half": torch.randn(5).half(),
         "bytes": torch.arange(3, dtype=torch.uint8),
@@ -285,6 +290,43 @@ def test_tensors_of_torch_files_are_what_torch_load_reads(tmp_path, old):
     for name, tensor in tensors.items():
         assert tensor.dtype == expected[name].dtype
         assert torch.equal(tensor, expected[name])
+
+
+def test_an_expert_of_views_is_the_one_of_their_copies(bases, tmp_path):
+    content = content_of(bases["map"])
+    views = {name: value.t().contiguous().t() if value.ndim == 2 else value for name, value in copied(content)}
+    views |= {name: content["out.2.bias"][:1].expand(len(content[name])) for name in content if name.endswith("bias")}
+    expected = {name: value.clone() for name, value in copied(views)}
+    torch.save({"mcdm": content["mcdm"], **views}, tmp_path / "views.pt")
+    state = load_expert(tmp_path / "views.pt").network.state_dict()
+    assert all(torch.equal(state[name], value) for name, value in expected.items())
+    convert_expert(tmp_path / "views.pt", tmp_path / "copies.safetensors")
+    converted, _ = read_checkpoint(tmp_path / "copies.safetensors")
+    assert all(torch.equal(converted[name], value) for name, value in expected.items())
+
+
+def copied(content):
+    return [(name, value) for name, value in content.items() if isinstance(value, torch.Tensor)]
+
+
+@pytest.mark.parametrize("old", [False, True])
+@pytest.mark.parametrize(
+    ("tensors", "message"),
+    [
+        ({"a": torch.zeros(1).expand(2**38)}, "expanded tensors make 1,099,511,627,776 bytes"),
+        ({f"a{i}": torch.zeros(1).expand(2**20) for i in range(5)}, "expanded tensors make 20,971,520 bytes"),
+        ({"a": torch.zeros(3, 1, 1).expand(3, 2**20, 2**10)}, "expanded tensors make"),
+        (dict.fromkeys(map(str, range(300)), torch.zeros(2**15)), "share the same numbers"),
+    ],
+)
+def test_views_of_more_than_a_file_holds_are_refused_unread(tmp_path, tensors, message, old):
+    path = tmp_path / "views.pt"
+    torch.save(tensors, path, _use_new_zipfile_serialization=not old)
+    before = reset_peak()
+    sentence = refusal(path)
+    assert message in sentence
+    assert "damaged" not in sentence
+    assert peak() - before < 64 * 2**20
 
 
 def test_a_tower_of_endless_layers(tmp_path):

@@ -151,6 +151,20 @@ def test_towers_are_no_experts_and_damaged_ones_are_refused(name, tmp_path):
         load_towers(path)
 
 
+@pytest.mark.parametrize("name", ["farl_clip", "glide_clip_text", "glide_clip_image"])
+def test_weights_of_towers_that_are_not_finite_are_refused(name, tmp_path):
+    weights = reference_weights(name)
+    spoiled = next(key for key in reversed(weights) if "block" in key)
+    path = write(tmp_path / "tower.pt", weights | {spoiled: torch.full_like(weights[spoiled], torch.nan)})
+    with pytest.raises(CheckpointError, match=r"^tower\.pt has weights that are NaN.* in " + spoiled):
+        load_towers(path)
+
+
+def test_weights_that_no_tower_uses_may_be_anything(tmp_path):
+    weights = reference_weights("farl_clip") | {"remains": torch.tensor([torch.nan])}
+    assert load_towers(write(tmp_path / "tower.pt", weights)).keys() == {"text", "image"}
+
+
 def test_an_expert_is_no_tower(tmp_path):
     with pytest.raises(CheckpointError, match="neither a text nor an image encoder"):
         load_towers(write(tmp_path / "adm.pt", reference_weights("adm_uncond")))

@@ -1,6 +1,7 @@
 """What the command line refuses before any work, and how it ends."""
 
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -88,6 +89,32 @@ def test_an_output_is_replaced_only_where_that_is_said(command, given, tmp_path,
     assert output.read_bytes() == before
     assert main([*arguments, "--seed", "1", "--overwrite"]) == 0
     assert output.read_bytes() != before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="such names are POSIX's")
+@pytest.mark.parametrize("overwrite", [[], ["--overwrite"]])
+@pytest.mark.parametrize("command", ["sample", "sweep", "demo", "convert"])
+def test_what_is_no_file_is_refused_before_any_work(command, overwrite, tmp_path, capsys):
+    path = tmp_path / "pipe.png"
+    options = ["--output", str(path)]
+    if command == "convert":
+        path = tmp_path / "pipe.safetensors"
+        options = [str(tmp_path / "no expert.pt"), str(path)]
+    elif command != "demo":
+        options += ["--expert", str(tmp_path / "no expert.pt")]
+    os.mkfifo(path)
+    assert main([command, *options, *overwrite]) == 2
+    assert f"{path} is a device, a pipe or a socket; choose another name" in capsys.readouterr().err
+    assert path.is_fifo()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="such names are POSIX's")
+def test_a_device_that_a_link_names_is_refused(tmp_path, capsys):
+    path = tmp_path / "out.png"
+    path.symlink_to("/dev/full")
+    assert main(["demo", "--output", str(path), "--overwrite"]) == 2
+    assert "is a device, a pipe or a socket" in capsys.readouterr().err
+    assert path.is_symlink()
 
 
 def test_convert_is_refused_a_missing_folder_before_it_reads(tmp_path, capsys):

@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+import sys
 
 import numpy as np
 import pytest
@@ -175,3 +176,14 @@ def test_file_systems_without_modes_are_written_to(tmp_path, monkeypatch):
     monkeypatch.setattr(writer.os, "chmod", chmod)
     write_text(tmp_path / "text.md", "ε\n")
     assert (tmp_path / "text.md").read_text(encoding="utf-8") == "ε\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="such names are POSIX's")
+@pytest.mark.parametrize("name", WRITERS)
+def test_what_is_no_file_is_not_replaced_by_one(name, tmp_path):
+    path = tmp_path / name
+    os.mkfifo(path)
+    with pytest.raises(WriteError, match="is a device, a pipe or a socket"):
+        WRITERS[name](path)
+    assert path.is_fifo()
+    assert os.listdir(tmp_path) == [name]

@@ -1,4 +1,4 @@
-"""Configurations of training runs: the types of their values."""
+"""Configurations of training runs: the types and ranges of their values."""
 
 import pytest
 
@@ -42,16 +42,27 @@ def test_whole_numbers_are_numbers_and_lists_are_tuples(tmp_path):
         (
             "steps = 10",
             'steps = "10"',
-            r"^\[optimizer\] of plain\.toml: expected a whole number for steps and got '10';",
+            r"^\[optimizer\] of plain\.toml: expected a whole number of 0 or more for steps and got '10'; correct it",
         ),
-        ("steps = 10", "steps = 10.0", "expected a whole number for steps and got 10.0"),
-        ("steps = 10", "steps = true", "expected a whole number for steps and got True"),
-        ("learning_rate = 1", "learning_rate = false", "expected a number for learning_rate and got False"),
+        ("steps = 10", "steps = 10.0", "expected a whole number of 0 or more for steps and got 10.0"),
+        ("steps = 10", "steps = true", "expected a whole number of 0 or more for steps and got True"),
+        (
+            "learning_rate = 1",
+            "learning_rate = false",
+            "expected a finite number of 0 or more for learning_rate and got False",
+        ),
         ("learning_rate = 1", "autocast = 1", "expected true or false for autocast and got 1"),
         ('["hair"]', '"hair"', "expected a list of texts for modalities and got 'hair'"),
         ('["hair"]', '["hair", 3]', r"expected a list of texts for modalities and got \['hair', 3\]"),
-        ("[1, 1.5]", '[1, "2"]', "expected a list of numbers for channel_mult"),
-        ("model_channels = 32", 'pooled_dim = "x"', r"^\[network\] of .*: expected a whole number for pooled_dim"),
+        ("[1, 1.5]", '[1, "2"]', "a list of length 1 to 10 of finite numbers from 0.015625 to 64 for channel_mult"),
+        (
+            "model_channels = 32",
+            'pooled_dim = "x"',
+            r"^\[network\] of .*: expected a whole number from 1 to 65,536 or none for pooled_dim",
+        ),
+        ("model_channels = 32", "model_channels = 0", "from 1 to 65,536 for model_channels and got 0; correct it"),
+        ("steps = 10", "ema = 1.5", "expected a finite number from 0 to 1 for ema and got 1.5; correct it"),
+        ("learning_rate = 1", "learning_rate = inf", "of 0 or more for learning_rate and got inf; correct it"),
         ('{ hair_color = "red" }', '"red"', "expected a table of texts for leading and got 'red'"),
         (
             "[data.sets.hair]\nseed = 2",
@@ -67,7 +78,7 @@ def test_whole_numbers_are_numbers_and_lists_are_tuples(tmp_path):
         ),
     ],
 )
-def test_values_of_another_type_are_refused(tmp_path, old, new, message):
+def test_values_that_are_not_as_declared_are_refused(tmp_path, old, new, message):
     assert PLAIN.count(old) == 1
     with pytest.raises(ValueError, match=message):
         load(tmp_path, PLAIN.replace(old, new))
@@ -77,7 +88,7 @@ def test_values_of_another_type_are_refused(tmp_path, old, new, message):
     ("text", "message"),
     [
         ("dual_encoder = 3", r"Expected \[dual_encoder\] of plain\.toml to be a table and got 3"),
-        ('[dual_encoder]\nwords = "many"', "expected a whole number for words and got 'many'"),
+        ('[dual_encoder]\nwords = "many"', "expected a whole number of 1 or more for words and got 'many'"),
     ],
 )
 def test_dual_encoders_are_checked_alike(tmp_path, text, message):

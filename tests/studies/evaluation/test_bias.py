@@ -1,6 +1,7 @@
 """The bias of products of Gaussians: closed forms beside samples, and what the command writes."""
 
 import csv
+import os
 
 import pytest
 import torch
@@ -105,6 +106,7 @@ def test_files_that_are_written(tmp_path):
     [
         (["--samples", "5"], "Expected --samples of 100 or more and got 5; ask for more."),
         (["--steps", "0"], "Expected --steps of 10 or more and got 0; ask for more."),
+        (["--out", os.devnull], "Expected the name of a folder to write to and"),
         (["--samples", "100", "--steps", "2000"], "Expected at most 1000 timesteps in a section of 1000 and got 2000"),
     ],
 )

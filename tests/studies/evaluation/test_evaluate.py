@@ -290,6 +290,14 @@ def test_the_last_file_is_checked_before_the_first_is_drawn(faces, tmp_path, run
     assert not (tmp_path / "samples").exists()
 
 
+@pytest.mark.parametrize("name", ["out", "samples"])
+def test_what_is_no_folder_is_refused_before_anything_is_drawn(name, faces, tmp_path, run, capsys):
+    (tmp_path / name).touch()
+    assert run(faces) == 2
+    assert f"Expected the name of a folder to write to and {tmp_path / name} is none" in capsys.readouterr().err
+    assert not any((tmp_path / folder).is_dir() for folder in ("out", "samples"))
+
+
 def test_training_is_a_run_of_its_own(faces, capsys):
     with pytest.raises(SystemExit):
         main(["evaluate", "train-features", str(faces)])

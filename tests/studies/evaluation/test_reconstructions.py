@@ -61,3 +61,8 @@ def test_the_command_writes_a_table(tmp_path):
         "deviation of channel 0",
     ]
     assert Figure("faces", "PSNR", 2.0, 1.0).ratio == pytest.approx(0.5)
+
+
+def test_a_folder_is_no_name_of_a_table(tmp_path):
+    with pytest.raises(ValueError, match="is a folder; add a file's name"):
+        main(["vae", str(tmp_path / "no vae"), "--out", str(tmp_path)])

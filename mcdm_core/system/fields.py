@@ -1,0 +1,174 @@
+"""What the fields of descriptions and configurations may be: declared where the fields are, and checked here.
+
+A dataclass says of each field what it may be by its type and by `Annotated`; values that came out of a file are
+compared with that.
+"""
+
+import math
+import types
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from functools import cache
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+
+_SHOWN = 60  # characters of a value in a message
+
+
+@dataclass(frozen=True)
+class Between:
+    """Bounds of a number, both included."""
+
+    low: float
+    high: float = math.inf
+
+    def __contains__(self, value: Any) -> bool:
+        return self.low <= value <= self.high
+
+    def __str__(self) -> str:
+        return f"of {self.low:,} or more" if self.high == math.inf else f"from {self.low:,} to {self.high:,}"
+
+
+@dataclass(frozen=True)
+class Length:
+    """Bounds of the length of a list or a text, both included."""
+
+    low: int
+    high: int
+
+    def __contains__(self, value: Any) -> bool:
+        return self.low <= len(value) <= self.high
+
+    def __str__(self) -> str:
+        return f"of length {self.low:,} to {self.high:,}"
+
+
+class OneLine:
+    """A text that can stand within a message: without line ends and other characters that don't show."""
+
+    def __contains__(self, value: Any) -> bool:
+        return value.isprintable()
+
+    def __str__(self) -> str:
+        return "in one line"
+
+
+Width = Annotated[int, Between(1, 65_536)]
+Word = Annotated[str, Length(1, 64), OneLine()]
+Line = Annotated[str, Length(1, 200), OneLine()]
+
+_NAMES: dict[Any, tuple[str, str]] = {
+    str: ("a text", "texts"),
+    int: ("a whole number", "whole numbers"),
+    float: ("a finite number", "finite numbers"),
+    bool: ("true or false", "true or false"),
+    dict: ("a table", "tables"),
+    tuple: ("a list", "lists"),
+    types.NoneType: ("none", "none"),
+}
+"""What a type is called in messages: one of it, and several."""
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """A value that is not what its field is declared to be.
+
+    Attributes:
+        name: The field's.
+        expected: What was, as it stands after "expected" or "should be".
+        got: The value, as messages show it.
+    """
+
+    name: str
+    expected: str
+    got: str
+
+
+def find_misfit(kind: type, values: Mapping[str, Any]) -> Misfit | None:
+    """The first value that is not of the type and in the range of its field.
+
+    A whole number is a number, true and false are not, nor is infinity; lists may stand for tuples. Names without a
+    field are passed over.
+
+    Args:
+        kind: The dataclass.
+        values: Values of some of its fields, by name.
+    """
+    hints = _hints(kind)
+    for name, value in values.items():
+        if name in hints and not _fits(value, hints[name]):
+            return Misfit(name, _described(hints[name]), shown(value))
+    return None
+
+
+def check_fields(kind: type, values: object, owner: str) -> None:
+    """Check that a description has values for the fields of a dataclass, each as declared, see `find_misfit`.
+
+    Args:
+        kind: The dataclass.
+        values: Values by the names of fields, all those without a default among them.
+        owner: Whose fields they are, for messages: "the network".
+
+    Raises:
+        ValueError: One is missing, unknown or not as declared; a sentence that names it.
+    """
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{owner} should be a table and is {shown(values)}; export the expert again.")
+    hints = _hints(kind)
+    needed = [f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING]
+    wrong = [name for name in needed if name not in values] or [name for name in values if name not in hints]
+    if wrong:
+        raise ValueError(
+            f"a field of {owner} is missing or unknown ({', '.join(map(shown, wrong[:5]))}); export the expert again."
+        )
+    if misfit := find_misfit(kind, values):
+        raise ValueError(
+            f"{misfit.name} of {owner} should be {misfit.expected} and is {misfit.got}; export the expert again."
+        )
+
+
+def known_fields(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the values that a dataclass has fields for."""
+    return {name: value for name, value in values.items() if name in _hints(kind)}
+
+
+def shown(value: object) -> str:
+    """A value as messages show it: one line, of a length that can be read."""
+    if isinstance(value, list | dict | tuple) and len(value) > _SHOWN:
+        return f"{'a table' if isinstance(value, dict) else 'a list'} of {len(value):,}"
+    text = repr(value) if isinstance(value, float | int | bool | None) or str(value).isprintable() else ascii(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind, include_extras=True)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    if hint is Any:
+        return True
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _fits(value, arguments[0]) and all(value in bounds for bounds in arguments[1:])
+    if origin in (Union, types.UnionType):
+        return any(_fits(value, argument) for argument in arguments)
+    if origin is tuple:
+        return isinstance(value, list | tuple) and all(_fits(item, arguments[0]) for item in value)
+    if origin is dict:
+        return isinstance(value, dict) and all(_fits(item, arguments[1]) for item in value.values())
+    if isinstance(value, bool):
+        return hint is bool
+    if hint is float:
+        return isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
+    return isinstance(value, hint)
+
+
+def _described(hint: Any, several: bool = False, bounds: tuple[Any, ...] = ()) -> str:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _described(arguments[0], several, arguments[1:])
+    if origin in (Union, types.UnionType):
+        return " or ".join(_described(argument, several) for argument in arguments)
+    name = " ".join([_NAMES.get(origin or hint, ("a section", "sections"))[several], *map(str, bounds)])
+    item = {tuple: 0, dict: 1}.get(origin)
+    return name if item is None or arguments[item] is Any else f"{name} of {_described(arguments[item], several=True)}"
