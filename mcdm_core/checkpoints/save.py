@@ -11,7 +11,7 @@ from .load import assemble, describe
 from .metadata import METADATA_KEY, ExpertMetadata
 from .recognition import Overrides
 from .safe_reading import CheckpointError, read_checkpoint
-from .weights import refuse_spoiled
+from .weights import refuse_not_finite, refuse_spoiled
 
 
 def save_expert(
@@ -63,5 +63,6 @@ def convert_expert(
     tensors, text = read_checkpoint(source, METADATA_KEY)
     metadata = describe(tensors, text, source, overrides)
     assemble(tensors, metadata, source)  # refuses tensors that don't fit
+    refuse_not_finite(tensors, source)
     write_tensors(target, tensors, {METADATA_KEY: metadata.to_json()})
     return metadata
