@@ -57,10 +57,13 @@ class OneOf:
 Width = Annotated[int, Between(1, 65_536)]
 Line = Annotated[str, Length(1, 200)]
 
+EXPORT_AGAIN = "export the expert again"
+"""What to do about a field of an expert's file."""
+
 _NAMES = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", dict: "an object"}
 
 
-def check_fields(kind: type, values: object, owner: str) -> None:
+def check_fields(kind: type, values: object, owner: str, remedy: str = EXPORT_AGAIN) -> None:
     """Check that values are there for the fields of a dataclass, and each of its type and in its range.
 
     A whole number is a number, true and false are not; lists may stand for tuples; texts are one line.
@@ -69,24 +72,21 @@ def check_fields(kind: type, values: object, owner: str) -> None:
         kind: The dataclass.
         values: Values by the names of fields, all those without a default among them.
         owner: Whose fields they are, for messages: "the network".
+        remedy: What to do about one that cannot be, for messages.
 
     Raises:
         ValueError: One is missing, unknown or not as declared; a sentence that names it.
     """
     if not isinstance(values, Mapping):
-        raise ValueError(f"{owner} should be an object and is {shown(values)}; export the expert again.")
+        raise ValueError(f"{owner} should be an object and is {shown(values)}; {remedy}.")
     hints = _hints(kind)
     needed = [f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING]
     wrong = [name for name in needed if name not in values] or [name for name in values if name not in hints]
     if wrong:
-        raise ValueError(
-            f"a field of {owner} is missing or unknown ({', '.join(map(shown, wrong[:5]))}); export the expert again."
-        )
+        raise ValueError(f"a field of {owner} is missing or unknown ({', '.join(map(shown, wrong[:5]))}); {remedy}.")
     for name, value in values.items():
         if not _fits(value, hints[name]):
-            raise ValueError(
-                f"{name} of {owner} should be {_described(hints[name])} and is {shown(value)}; export the expert again."
-            )
+            raise ValueError(f"{name} of {owner} should be {_described(hints[name])} and is {shown(value)}; {remedy}.")
 
 
 def known_fields(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:

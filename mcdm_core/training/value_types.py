@@ -1,6 +1,7 @@
 """Checks values read from TOML against the types and the ranges a dataclass declares."""
 
 import math
+import sys
 import types
 from dataclasses import field, fields
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -29,14 +30,14 @@ def check_ranges(kind: type, values: dict[str, Any], where: str) -> None:
         where: What messages call the section.
 
     Raises:
-        ValueError: A number is out of range, infinite or NaN.
+        ValueError: A number is out of range, infinite, NaN or too large for a float.
     """
     for each in fields(kind):
         value = values.get(each.name)
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
         least, most = each.metadata.get("range", (-math.inf, math.inf))
-        if not math.isfinite(value) or not least <= value <= most:
+        if not abs(value) <= sys.float_info.max or not least <= value <= most:
             wanted = "a finite number" if math.isinf(least) else f"{least} or more"
             wanted = wanted if math.isinf(most) else f"a number from {least} to {most}"
             raise ValueError(f"{where}: expected {wanted} for {each.name} and got {value!r}; correct it.")
