@@ -5,6 +5,7 @@ fails before, a full disk among it, leaves what had that name as it was, and no 
 """
 
 import contextlib
+import errno
 import io
 import os
 import re
@@ -40,7 +41,9 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """
     path = Path(path)
     if path.is_symlink():  # what it points to is replaced, not the link
-        path = path.resolve()
+        path = Path(os.path.realpath(path))
+        if path.is_symlink():  # one that leads to itself
+            raise refused(path, OSError(errno.ELOOP, os.strerror(errno.ELOOP)))
     partial = path.with_name(f"{path.name[:_KEPT]}.{secrets.token_hex(4)}{PARTIAL}")
     try:
         mode = _create(partial)
