@@ -10,6 +10,7 @@ from ..networks import UNetConfig
 from .value_types import check_ranges, check_types, within
 
 MOST_SEED = 2**63 - 1  # of TOML's whole numbers, and of a seed that any generator takes
+MOST_AT_ONCE = 2**31 - 1  # pictures a step: beyond, numpy refuses to draw so many rows without saying of what
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class OptimizerConfig:
     """
 
     steps: int = within(4000, 0)
-    batch_size: int = within(32, 1)
+    batch_size: int = within(32, 1, MOST_AT_ONCE)
     learning_rate: float = within(4e-4, 0)
     muon: bool = False
     warmup: int = within(200, 0)
@@ -166,7 +167,7 @@ class DualEncoderConfig:
     path: str = ""
     image_size: int = within(64, 1)
     steps: int = within(3000, 1)
-    batch_size: int = within(128, 1)
+    batch_size: int = within(128, 1, MOST_AT_ONCE)
     seed: int = within(6_000_000, 0, MOST_SEED)
     count: int = within(12_000, 1)
     words: int = within(4000, 1)
