@@ -7,6 +7,10 @@ import torch
 torch.set_num_threads(1)
 
 
+def pytest_addoption(parser):
+    parser.addoption("--examples", type=int, help="examples of every fuzzed test, other ones each time")
+
+
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
@@ -18,3 +22,18 @@ def ctrl_c():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def examples(pytestconfig):
+    """Settings of hypothesis for so many examples, the same ones each time unless `--examples` asks for others."""
+    from hypothesis import HealthCheck, settings
+
+    asked = pytestconfig.getoption("--examples", default=None)
+    return lambda count: settings(
+        max_examples=asked or count,
+        derandomize=not asked,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )

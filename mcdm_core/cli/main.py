@@ -1,6 +1,7 @@
 """Command line of the core: `python -m mcdm_core COMMAND …`, with each command's own help under `COMMAND --help`."""
 
 import argparse
+import io
 import logging
 import os
 import sys
@@ -21,6 +22,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         0; or, with one sentence on stderr, 2 where what was given cannot be used, and 1 where it failed on the way: a
         full disk, a diverged loss, no memory, no such device, an interruption. A bug leaves its traceback.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name may have letters that a pipe's encoding has not
+        sys.stdout.reconfigure(errors="backslashreplace")
     register_studies()
     commands = all_commands()
     parser = argparse.ArgumentParser(prog="python -m mcdm_core", description=__doc__)

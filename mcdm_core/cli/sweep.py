@@ -11,14 +11,14 @@ from ..pictures.files import to_picture
 from ..product.denoiser import ProductDenoiser
 from ..product.term import Term
 from ..sampling import sigmas_for
-from ..sampling.sweep import Cell, Sweep, Varied, parse_factors, parse_values, seeds_from, sweep_grid
+from ..sampling.sweep import MOST_ACROSS, Cell, Sweep, Varied, parse_factors, parse_values, seeds_from, sweep_grid
 from ..sampling.types import Callback
 from ..system.failures import ForeseenError
 from .expert_options import add_expert_options, build_terms
 from .output import add_output, check_picture, save_picture
 from .progress import progress_bar
 from .settings import Settings, add_sampling_options, settings_of
-from .values import positive
+from .values import positive, whole
 
 logger = logging.getLogger(__name__)
 
@@ -120,7 +120,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--guidance", default="1", help="factors of all weights, a column for each with every seed (1)")
     add_sampling_options(parser)
     parser.add_argument(
-        "--seeds", type=positive, default=1, metavar="N", help="columns of seeds, counted up from --seed (1)"
+        "--seeds",
+        type=whole(1, MOST_ACROSS),
+        default=1,
+        metavar="N",
+        help="columns of seeds, counted up from --seed (1)",
     )
     add_output(parser, "out/sweep.png")
     return parser

@@ -11,6 +11,8 @@ from .values import whole
 
 log = logging.getLogger(__name__)
 
+MOST_THREADS = 1024  # torch takes any number, and ends the process where the system has no more
+
 
 def main(argv: list[str] | None = None) -> int:
     """`python -m mcdm_core train CONFIG`: train what a configuration describes and write it as a file."""
@@ -27,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--overwrite", action="store_true", help="begin anew, and replace what an earlier run of this name has left"
     )
-    parser.add_argument("--threads", type=whole(0), default=0, help="CPU threads, 0 for all")
+    parser.add_argument("--threads", type=whole(0, MOST_THREADS), default=0, help="CPU threads, 0 for all")
     arguments = parser.parse_args(argv)
     if arguments.overwrite and arguments.resume is not None:
         parser.error("--resume goes on and --overwrite begins anew; give one of them")

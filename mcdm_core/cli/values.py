@@ -34,5 +34,5 @@ def finite(text: str) -> float:
     return number
 
 
-positive = whole(1)
+positive = whole(1, 2**63 - 1)  # what torch can count
 seed = whole(0, MOST_SEED)

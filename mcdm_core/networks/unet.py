@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from ..system.fields import Between, Length, Width, check_fields
+from ..system.fields import EXPORT_AGAIN, Between, Length, Width, check_fields
 from .blocks import AttentionBlock, Downsample, GroupNorm32, ResBlock, Upsample, timestep_embedding
 
 _Channels = Annotated[int, Between(1, 128)]
@@ -104,8 +104,11 @@ class UNetConfig:
         """A number of tensors that the network exceeds: those of its residual blocks."""
         return _BLOCK_TENSORS * (2 * self.num_res_blocks + 1) * len(self.channel_mult)
 
-    def check(self) -> None:
+    def check(self, remedy: str = EXPORT_AGAIN) -> None:
         """Refuse numbers that don't divide each other as the layers need it.
+
+        Args:
+            remedy: What to do about it, for messages.
 
         Raises:
             ValueError: Some don't; the message names them.
@@ -115,7 +118,7 @@ class UNetConfig:
             if width < 1 or width % self.norm_groups:
                 raise ValueError(
                     f"norm_groups of the network should divide the {width} channels of level {level} evenly and is "
-                    f"{self.norm_groups}; export the expert again."
+                    f"{self.norm_groups}; {remedy}."
                 )
             name = "num_head_channels" if self.num_head_channels else "num_heads"
             heads = self.heads(width)
@@ -125,12 +128,10 @@ class UNetConfig:
             ):
                 raise ValueError(
                     f"{name} of the network should divide the {width} channels of level {level} evenly and is "
-                    f"{getattr(self, name)}; export the expert again."
+                    f"{getattr(self, name)}; {remedy}."
                 )
         if self.convert_maps and not self.map_channels:
-            raise ValueError(
-                "map_channels of the network should not be 0 where convert_maps is; export the expert again."
-            )
+            raise ValueError(f"map_channels of the network should not be 0 where convert_maps is; {remedy}.")
 
     def heads(self, channels: int) -> int:
         """Number of attention heads at a level of the given width."""

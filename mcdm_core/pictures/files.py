@@ -19,13 +19,22 @@ def load_picture(path: str | Path) -> Tensor:
         Colours in 0…1, shape (1, H, W, 3).
 
     Raises:
-        ValueError: The file is not a picture.
+        OSError: The file cannot be opened.
+        ValueError: The file is not a picture, is damaged, or has more pixels than Pillow reads.
     """
     try:
         with Image.open(path) as image:
             pixels = np.asarray(image.convert("RGB"), dtype=np.float32) / 255
-    except UnidentifiedImageError as error:
-        raise ValueError(f"{path} should be a picture, such as a PNG file, but it cannot be read as one.") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # of damaged files Pillow raises nearly any, SyntaxError and RuntimeError among them
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        reason = "" if isinstance(error, UnidentifiedImageError) else f" ({' '.join(str(error).split()).rstrip('.')})"
+        raise ValueError(
+            f"{path} should be a picture, such as a PNG file, but it cannot be read as one{reason}; correct the path "
+            "or save the picture again."
+        ) from error
     return torch.from_numpy(pixels)[None]
 
 

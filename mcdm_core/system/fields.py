@@ -5,6 +5,7 @@ compared with that.
 """
 
 import math
+import sys
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
@@ -56,6 +57,9 @@ Width = Annotated[int, Between(1, 65_536)]
 Word = Annotated[str, Length(1, 64), OneLine()]
 Line = Annotated[str, Length(1, 200), OneLine()]
 
+EXPORT_AGAIN = "export the expert again"
+"""What to do about a field of an expert's file."""
+
 _NAMES: dict[Any, tuple[str, str]] = {
     str: ("a text", "texts"),
     int: ("a whole number", "whole numbers"),
@@ -100,30 +104,27 @@ def find_misfit(kind: type, values: Mapping[str, Any]) -> Misfit | None:
     return None
 
 
-def check_fields(kind: type, values: object, owner: str) -> None:
+def check_fields(kind: type, values: object, owner: str, remedy: str = EXPORT_AGAIN) -> None:
     """Check that a description has values for the fields of a dataclass, each as declared, see `find_misfit`.
 
     Args:
         kind: The dataclass.
         values: Values by the names of fields, all those without a default among them.
         owner: Whose fields they are, for messages: "the network".
+        remedy: What to do about one that cannot be, for messages.
 
     Raises:
         ValueError: One is missing, unknown or not as declared; a sentence that names it.
     """
     if not isinstance(values, Mapping):
-        raise ValueError(f"{owner} should be a table and is {shown(values)}; export the expert again.")
+        raise ValueError(f"{owner} should be a table and is {shown(values)}; {remedy}.")
     hints = _hints(kind)
     needed = [f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING]
     wrong = [name for name in needed if name not in values] or [name for name in values if name not in hints]
     if wrong:
-        raise ValueError(
-            f"a field of {owner} is missing or unknown ({', '.join(map(shown, wrong[:5]))}); export the expert again."
-        )
+        raise ValueError(f"a field of {owner} is missing or unknown ({', '.join(map(shown, wrong[:5]))}); {remedy}.")
     if misfit := find_misfit(kind, values):
-        raise ValueError(
-            f"{misfit.name} of {owner} should be {misfit.expected} and is {misfit.got}; export the expert again."
-        )
+        raise ValueError(f"{misfit.name} of {owner} should be {misfit.expected} and is {misfit.got}; {remedy}.")
 
 
 def known_fields(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -158,9 +159,9 @@ def _fits(value: Any, hint: Any) -> bool:
         return isinstance(value, dict) and all(_fits(item, arguments[1]) for item in value.values())
     if isinstance(value, bool):
         return hint is bool
-    if hint is float:
-        return isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
-    return isinstance(value, hint)
+    if isinstance(value, int | float) and not abs(value) <= sys.float_info.max:
+        return False  # NaN, or more than can be computed with
+    return isinstance(value, int | float if hint is float else hint)
 
 
 def _described(hint: Any, several: bool = False, bounds: tuple[Any, ...] = ()) -> str:

@@ -69,7 +69,9 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """
     path = Path(path)
     if path.is_symlink():  # what it points to is replaced, not the link
-        path = path.resolve()
+        path = Path(os.path.realpath(path))
+        if path.is_symlink():  # one that leads to itself
+            raise refused(path, OSError(errno.ELOOP, os.strerror(errno.ELOOP)))
     partial = path.with_name(f"{path.name[:_KEPT]}.{secrets.token_hex(4)}{PARTIAL}")
     try:
         if _is_special(path):

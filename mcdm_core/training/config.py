@@ -10,6 +10,7 @@ from ..networks import UNetConfig
 from ..system.fields import Between, find_misfit, shown
 
 MOST_SEED = 2**63 - 1  # of TOML's whole numbers, and of a seed that any generator takes
+MOST_AT_ONCE = 2**31 - 1  # pictures a step: beyond, numpy refuses to draw so many rows without saying of what
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class OptimizerConfig:
     """
 
     steps: Annotated[int, Between(0)] = 4000
-    batch_size: Annotated[int, Between(1)] = 32
+    batch_size: Annotated[int, Between(1, MOST_AT_ONCE)] = 32
     learning_rate: Annotated[float, Between(0)] = 4e-4
     muon: bool = False
     warmup: Annotated[int, Between(0)] = 200
@@ -166,7 +167,7 @@ class DualEncoderConfig:
     path: str = ""
     image_size: Annotated[int, Between(1)] = 64
     steps: Annotated[int, Between(1)] = 3000
-    batch_size: Annotated[int, Between(1)] = 128
+    batch_size: Annotated[int, Between(1, MOST_AT_ONCE)] = 128
     seed: Annotated[int, Between(0, MOST_SEED)] = 6_000_000
     count: Annotated[int, Between(1)] = 12_000
     words: Annotated[int, Between(1)] = 4000

@@ -181,7 +181,7 @@ def load_file(path: Path) -> Tensor:
     """
     try:
         return load_picture(path)
-    except OSError as error:  # truncated, say
+    except OSError as error:
         raise ValueError(f"{path} cannot be read as a picture ({error}); replace or remove it.") from error
 
 

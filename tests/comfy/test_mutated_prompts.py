@@ -8,8 +8,9 @@ from collections import Counter
 import numpy as np
 import psutil
 import pytest
+from hypothesis import given, note
 
-from .support.prompt_mutants import mutants
+from .support.prompt_mutants import drawn_mutants, mutants
 from .test_server import expert, node, product, server, sweep  # noqa: F401 — a fixture
 
 COUNT, SEED = 300, 14
@@ -93,6 +94,20 @@ def test_mutated_prompts_are_run_or_refused(server, small_experts, record_proper
     again = node("SaveImage", images=["decode", 0], filename_prefix="again")
     (after,) = server.pictures(product(small_experts, seed=77, save=again))
     assert np.array_equal(before, after)
+
+
+def test_drawn_prompts_are_run_or_refused(server, small_experts, examples):  # noqa: F811
+    @examples(60)
+    @given(drawn_mutants(list(prompts(small_experts))))
+    def is_run_or_refused(mutant):
+        status, body, seconds = posted(server, mutant.prompt)
+        note(f"{mutant.change}: {status} {body}")
+        assert outcome(status, body) != "the pack's exception"
+        assert seconds <= SECONDS
+
+    is_run_or_refused()
+    assert server.process.poll() is None
+    assert "on_prompt_handler" not in server.log.read_text(encoding="utf-8")
 
 
 ENDLESS = [float("nan"), float("inf"), "NaN", "-inf", "1e999"]

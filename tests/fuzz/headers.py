@@ -1,5 +1,6 @@
 """Safetensors files whose header, description or weights were spoiled."""
 
+import copy
 import json
 import random
 import struct
@@ -58,7 +59,7 @@ def a_field(rng: random.Random, file: File) -> bytes:
         owner, key = rng.choice(places)
         if owner.keys() <= file.description.keys() if isinstance(owner, dict) else False:
             owner = file.description
-        owner[key] = rng.choice(HOSTILE)
+        owner[key] = copy.deepcopy(rng.choice(HOSTILE))  # the next change may be within
     return file.to_bytes()
 
 

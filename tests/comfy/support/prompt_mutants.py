@@ -1,10 +1,15 @@
-"""Prompts that no page would send: one thing of a good prompt is replaced by something else, told by a seed."""
+"""Prompts that no page would send: one thing of a good prompt is replaced by something else.
+
+A seed tells what, or hypothesis, which also draws any JSON for an input and shrinks what comes out badly.
+"""
 
 import copy
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+
+from hypothesis import strategies as st
 
 NUMBERS = (-1, 0, 1, 0.5, -0.5, 2**63, 2**64, -(2**64), 2**200, 1e308, float("nan"), float("inf"), float("-inf"))
 TEXTS = (
@@ -43,9 +48,38 @@ def mutants(prompts: list[dict], seed: int, count: int) -> Iterator[Mutant]:
     """So many prompts, the same ones for the same seed."""
     chance = random.Random(seed)
     for number in range(count):
-        prompt = copy.deepcopy(prompts[number % len(prompts)])
-        change = chance.choices(list(_CHANGES), list(_CHANGES.values()))[0]
-        yield Mutant(change(prompt, chance), prompt)
+        yield mutant(prompts[number % len(prompts)], chance)
+
+
+def mutant(good: dict, chance: random.Random) -> Mutant:
+    """One prompt, changed as chance will have it."""
+    prompt = copy.deepcopy(good)
+    change = chance.choices(list(_CHANGES), list(_CHANGES.values()))[0]
+    return Mutant(change(prompt, chance), prompt)
+
+
+_SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
+_JSON = st.recursive(
+    _SCALARS | st.sampled_from((*NUMBERS, *TEXTS)),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@st.composite
+def drawn_mutants(draw: st.DrawFn, prompts: list[dict]) -> Mutant:
+    """A mutant, or a prompt with any JSON in up to two inputs."""
+    good = draw(st.sampled_from(prompts))
+    chance = draw(st.randoms(use_true_random=False))
+    if draw(st.booleans()):
+        return mutant(good, chance)
+    prompt, changes = copy.deepcopy(good), []
+    for _ in range(draw(st.integers(1, 2))):
+        node_id, inputs = _inputs(prompt, chance)
+        name = chance.choice(list(inputs))
+        inputs[name] = draw(_JSON)
+        changes.append(f"{node_id}.{name} = {inputs[name]!r}")
+    return Mutant(", ".join(changes), prompt)
 
 
 def _value(prompt: dict, chance: random.Random) -> str:

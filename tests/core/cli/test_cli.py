@@ -1,5 +1,8 @@
 """The command line, on small experts with random weights."""
 
+import io
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -184,6 +187,13 @@ def test_info_says_what_a_file_is(hair, text, capsys):
     printed = capsys.readouterr().out
     for words in ("map hair", "3 × 16 × 16", "cosine schedule, v-prediction", "CC BY 4.0", "expert 'text'"):
         assert words in printed
+
+
+def test_info_writes_what_a_pipe_has_no_letters_for(hair, monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, "ascii"))
+    assert main(["info", str(hair)]) == 0
+    assert b"3 \\xd7 16 \\xd7 16" in written.getvalue()
 
 
 def test_info_refuses_what_is_no_expert(tmp_path, capsys):

@@ -52,7 +52,8 @@ def code_of(arguments):
         (["--output", "{folder}"], 2, "ends in .png"),
         (["--device", "gpu"], 2, "Expected a device"),
         (["--device", "meta"], 1, "cannot be used here"),
-        (["--count", "0"], 2, "a whole number of 1 or more"),
+        (["--count", "0"], 2, "a whole number from 1 to"),
+        (["--count", str(10**30)], 2, "a whole number from 1 to"),
         (["--seed", "-1"], 2, "from 0 to 18446744073709551615"),
         (["--seed", str(2**64)], 2, "from 0 to 18446744073709551615"),
         (["--steps", "0"], 2, "at least one timestep"),
@@ -70,10 +71,10 @@ def test_what_cannot_be_is_refused_before_any_work(options, code, sentence, give
     assert sorted(os.listdir(tmp_path)) == before
 
 
-@pytest.mark.parametrize("option", ["--of", "--seeds"])
-def test_a_sweep_of_nothing_is_refused(option, given, capsys):
-    assert code_of(["sweep", *given, option, "0"]) == 2
-    assert f"{option}: expected a whole number of 1 or more" in capsys.readouterr().err
+@pytest.mark.parametrize(("option", "number"), [("--of", 0), ("--seeds", 0), ("--seeds", 10**12)])
+def test_a_sweep_of_nothing_or_of_no_end_is_refused(option, number, given, capsys):
+    assert code_of(["sweep", *given, option, str(number)]) == 2
+    assert f"{option}: expected a whole number from 1 to " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["sample", "sweep"])
@@ -181,6 +182,15 @@ def test_a_run_stays_in_its_folder(name, config, tmp_path, capsys):
         ("warmup = 2", "warmup = 2\ncondition_dropout = 1.5"),
         ("held_out_every = 0", "held_out_every = 0\nevery = 0"),
         ("image_size = 16", "image_size = 0"),
+        ("batch_size = 4", f"batch_size = {2**63}"),
+        ("warmup = 2", f"warmup = {10**400}"),
+        ("patch = 2", "patch = 0"),
+        ("num_res_blocks = 1", f"num_res_blocks = {10**9}"),
+        ("channel_mult = [1]", "channel_mult = []"),
+        ("dropout = 0.1", "dropout = 2.0"),
+        ("dropout = 0.1", "norm_groups = 0"),
+        ("dropout = 0.1", "norm_groups = 5"),
+        ("dropout = 0.1", "num_heads = 3"),
     ],
 )
 def test_numbers_out_of_range_are_refused(old, new, config, tmp_path, capsys):
@@ -190,8 +200,13 @@ def test_numbers_out_of_range_are_refused(old, new, config, tmp_path, capsys):
     assert main(["train", str(config), "--runs", str(tmp_path / "runs")]) == 2
     said = capsys.readouterr().err
     assert new.rpartition("\n")[2].split(" = ")[0] in said
-    assert "correct it" in said
+    assert "; correct" in said
     assert not (tmp_path / "runs").exists()
+
+
+def test_more_threads_than_a_system_has_are_refused(config, capsys):
+    assert code_of(["train", str(config), "--threads", "100000"]) == 2
+    assert "--threads: expected a whole number from 0 to 1024" in capsys.readouterr().err
 
 
 def test_a_loss_that_diverges_ends_a_run_in_a_sentence_and_saves_nothing_of_it(config, tmp_path, capsys):

@@ -1,3 +1,6 @@
+import struct
+import zlib
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +14,35 @@ def test_a_picture_comes_back_as_it_was(tmp_path):
     to_picture(values / 127.5 - 1).save(tmp_path / "picture.png")
     loaded = load_picture(tmp_path / "picture.png")
     assert torch.equal((loaded[0] * 255).round().to(torch.uint8), values.permute(1, 2, 0))
+
+
+def png(width=16, height=16, data=None):
+    """The parts of a PNG file, and of them the file."""
+    data = zlib.compress(bytes(height * (width + 1))) if data is None else data
+    parts = ((b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)), (b"IDAT", data), (b"IEND", b""))
+    chunks = [struct.pack(">I", len(c)) + n + c + struct.pack(">I", zlib.crc32(n + c)) for n, c in parts]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "as one; correct"),
+        (png(data=bytes(9))[:-16], "as one ("),
+        (png(data=b"\x78\x9c\xff\xff"), "as one ("),
+        (png(data=b"").replace(b"IEND", b"\xfb\xc0\x0bX"), "as one ("),
+        (png(60_000, 60_000, b""), "exceeds limit"),
+        (b"P6\nO0 4\n255\n", "as one ("),
+    ],
+    ids=["empty", "cut off", "spoiled", "a chunk", "a bomb", "a letter for a number"],
+)
+def test_what_is_no_picture_is_refused_in_a_sentence_that_names_it(content, reason, tmp_path):
+    path = tmp_path / "odd.png"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"odd\.png should be a picture") as error:
+        load_picture(path)
+    assert reason in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_values_outside_the_range_are_clipped():

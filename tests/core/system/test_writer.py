@@ -164,6 +164,14 @@ def test_what_a_link_points_to_is_replaced_and_not_the_link(tmp_path):
     assert (tmp_path / "real.md").read_text() == "after"
 
 
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+def test_a_link_to_itself_is_refused_in_a_sentence(tmp_path):
+    (tmp_path / "loop.md").symlink_to("loop.md")
+    with pytest.raises(WriteError, match="could not be written"):
+        write_text(tmp_path / "loop.md", "after")
+    assert [path.name for path in tmp_path.iterdir()] == ["loop.md"]
+
+
 def test_a_name_as_long_as_a_file_system_takes_can_be_written(tmp_path):
     write_text(tmp_path / ("a" * 250 + ".md"), "after")
     assert len(os.listdir(tmp_path)) == 1

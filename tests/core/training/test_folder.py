@@ -141,7 +141,7 @@ def damage_lonely(folder):
         (damage_frame, "face_1.png is 24 × 12 pixels and its picture 24 × 24"),
         (damage_colour, "face_1.png: The hair map should be gray"),
         (damage_text, "face_1.png should be a picture"),
-        (damage_truncated, "face_1.png cannot be read as a picture"),
+        (damage_truncated, "face_1.png should be a picture"),
         (damage_twins, "share a name"),
         (damage_lonely, "at least two pictures"),
     ],
