@@ -41,7 +41,10 @@ def main() -> int:
         torch.set_num_threads(options.threads)
     guiders = Guiders(node, SIZES[options.size])
     if options.dynamic_vram is not None:
-        _stand_in_dynamic_vram(options)
+        try:
+            _stand_in_dynamic_vram(options)
+        except (RuntimeError, ModuleNotFoundError) as error:
+            parser.error(f"--dynamic-vram cannot be used here: {error}")
     sys.stdout.write(f"{options.size} networks, {_machine()}\n\n{HEAD}\n")
     results = []
     with torch.inference_mode():  # as ComfyUI runs nodes
@@ -83,6 +86,12 @@ def _machine() -> str:
     return f"{name}, {os.cpu_count()} CPU cores of which {torch.get_num_threads()} used, {chosen_dtype()}"
 
 
+def _share(text: str) -> float:
+    if not 0 <= (share := float(text)) <= 1:
+        raise argparse.ArgumentTypeError(f"expected a share of a network, from 0 to 1, and got {text}")
+    return share
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
@@ -98,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--cpu", action="store_true", help="stay on the CPU where there is a GPU")
     parser.add_argument(
         "--dynamic-vram",
-        type=float,
+        type=_share,
         metavar="SHARE",
         help="stand in for ComfyUI's dynamic VRAM on the CPU, with room for this share of a network; implies --cpu",
     )

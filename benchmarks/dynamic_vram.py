@@ -1,7 +1,5 @@
 """ComfyUI's dynamic VRAM on a CPU, stood in for as the tests do."""
 
-import pytest
-
 from .comfyui import ROOT, imported
 
 _FIXTURE = ROOT / "tests" / "comfy" / "support" / "dynamic_vram.py"
@@ -16,10 +14,13 @@ def stand_in(resident: float, network_bytes: int) -> None:
 
     Raises:
         RuntimeError: If this ComfyUI has no dynamic VRAM, or another than the tests know.
+        ModuleNotFoundError: If there is no pytest.
     """
+    import pytest
+
     fixture = imported("mcdm_dynamic_vram", _FIXTURE)
     if not fixture.has_dynamic_vram:
-        raise RuntimeError(f"--dynamic-vram cannot be used: {fixture.NO_DYNAMIC_VRAM}.")
+        raise RuntimeError(f"{fixture.NO_DYNAMIC_VRAM}.")
     vram = fixture.install(pytest.MonkeyPatch())
     if resident < 1:
         vram.budget = int(resident * network_bytes)

@@ -26,7 +26,7 @@ def ctrl_c():
 
 @pytest.fixture
 def examples(pytestconfig):
-    """Settings of hypothesis for so many examples, the same ones each time unless `--examples` asks for others."""
+    """Settings of hypothesis for so many examples, its version's own ones unless `--examples` asks for others."""
     from hypothesis import HealthCheck, settings
 
     asked = pytestconfig.getoption("--examples", default=None)
@@ -35,5 +35,6 @@ def examples(pytestconfig):
         derandomize=not asked,
         deadline=None,
         database=None,
+        print_blob=True,
         suppress_health_check=list(HealthCheck),
     )

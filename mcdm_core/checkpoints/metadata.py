@@ -2,14 +2,13 @@
 
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Annotated
 
 from ..conditions import check_condition
 from ..diffusion.prediction import prediction_named
 from ..diffusion.schedule import Schedule
 from ..networks import UNetConfig
 from ..networks.autoencoder import DOWNSCALE
-from ..system.fields import Between, Line, Word, check_fields, shown
+from ..system.fields import Line, PictureSize, Word, check_fields, shown
 from .json_text import parse_json
 
 FORMAT = 1
@@ -38,7 +37,7 @@ class ExpertMetadata:
 
     name: Line
     network: UNetConfig
-    image_size: Annotated[int, Between(1, 1024)]
+    image_size: PictureSize
     condition: dict
     schedule: Word = "cosine"
     prediction: Word = "v"

@@ -4,6 +4,7 @@ Instructions are listed by `pickletools` and followed for values that a file of 
 above all, is refused.
 """
 
+import math
 import pickletools
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from .contents import DAMAGED, Unusable
 MAX_PICKLE = 4 * 2**20
 """Bytes of a pickle, some twenty times what the largest published file has."""
 _MAX_INSTRUCTIONS = 250_000  # ten times as many as the largest published file has
+_MOST, _MOST_SIDES = 2**40, 64  # numbers of a tensor, and sides, of which torch itself prints no more
 
 _STORAGES = {
     "FloatStorage": torch.float32,
@@ -222,11 +224,11 @@ def _made(function: str, arguments: tuple[Any, ...]) -> Any:
 def _tensor(storage: Storage, offset: int, shape: tuple[int, ...], stride: tuple[int, ...]) -> Stored:
     """A tensor all of whose numbers lie in its storage, each of them once or, in an expanded one, many times."""
     counts = (offset, *_expect(shape, tuple), *_expect(stride, tuple))
-    if not all(map(_is_count, counts)) or len(shape) != len(stride):
+    if not all(map(_is_count, counts)) or len(shape) != len(stride) or len(shape) > _MOST_SIDES:
         raise Unusable(DAMAGED)
-    numel = 1
-    for side in shape:
-        numel *= side
+    numel = math.prod(shape)
+    if numel >= _MOST:
+        raise Unusable("is damaged: it has a tensor of more numbers than any file holds; download or export it again.")
     last = offset + sum((side - 1) * step for side, step in zip(shape, stride, strict=True)) if numel else 0
     if last >= max(1, _expect(storage, Storage).numel):
         raise Unusable("is damaged: it has a tensor of more numbers than it holds; download or export it again.")
@@ -234,4 +236,4 @@ def _tensor(storage: Storage, offset: int, shape: tuple[int, ...], stride: tuple
 
 
 def _is_count(value: object) -> bool:
-    return type(value) is int and 0 <= value < 2**40
+    return type(value) is int and 0 <= value < _MOST

@@ -26,13 +26,12 @@ def save_expert(
         text_encoder: The text tower of a text expert.
 
     Raises:
-        ValueError: `load_expert` would refuse it; nothing was written.
+        ValueError: The description and the tensors don't make an expert that loads; nothing was written.
         WriteError: It could not be written; what the file held before is unchanged.
     """
     tensors = dict(network.state_dict())
     if text_encoder is not None:
         tensors |= {TEXT_PREFIX + name: tensor for name, tensor in text_encoder.state_dict().items()}
-    tensors = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
     text = metadata.to_json()
     try:
         assemble(tensors, describe(tensors, text, path, None), path)

@@ -24,6 +24,7 @@ _MAGIC, _VERSION = 0x1950A86A20F9469CFC6C, 1001  # how files of the old format b
 _MAX_DIRECTORY = 2**20  # bytes of an archive's list of entries
 _END, _END_64 = struct.Struct("<4s4H2LH"), struct.Struct("<4sQ2H2L4Q")
 _MAX_EXPANDED = 2**24  # bytes of expanded tensors, which take nothing in the file and all of this when computed with
+_MOST_SHARED = 8  # times that a file's numbers may occur in its tensors; tied weights do so twice
 _LOCAL = struct.Struct("<26x2H")  # lengths of name and extra field, before an entry's bytes
 
 Places = Mapping[str, tuple[int, int]]
@@ -73,10 +74,10 @@ def _refuse_repetition(tensors: Collection[Stored], size: int) -> None:
             f"most {_MAX_EXPANDED:,}; choose an expert, or save copies of them by contiguous()."
         )
     whole = sum(map(_bytes_of, tensors))
-    if whole > 2 * size + _MAX_EXPANDED:
+    if whole > _MOST_SHARED * size + _MAX_EXPANDED:
         raise Unusable(
-            f"was not opened: its tensors are {whole:,} bytes and share the same numbers over and over, as a file of "
-            f"{size:,} bytes cannot hold them; choose an expert, or save copies of them by clone()."
+            f"was not opened: its tensors share the same numbers over and over, {whole:,} bytes in all of a file of "
+            f"{size:,}; choose an expert, or save copies of them by clone()."
         )
 
 

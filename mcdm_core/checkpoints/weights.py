@@ -15,7 +15,7 @@ COMPUTED = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 _BLOCKS = ("input_blocks", "middle_block", "output_blocks")
 _LARGEST = 1e12  # what a damaged byte makes of a weight is finite at times, and the picture is not
-_checked: set[tuple[str, int, int]] = set()  # states of files whose weights were found to be finite
+_checked: set[tuple[str, int, int, frozenset[str]]] = set()  # states of files, and what was found to be finite
 
 
 class HasDtype(Protocol):
@@ -83,7 +83,7 @@ def refuse_not_finite(tensors: Mapping[str, Tensor], path: str | os.PathLike) ->
         CheckpointError: Some are; the message names their tensors.
     """
     status = Path(path).stat()
-    state = str(Path(path).resolve()), status.st_mtime_ns, status.st_size
+    state = str(Path(path).resolve()), status.st_mtime_ns, status.st_size, frozenset(tensors)
     if state not in _checked:
         refuse_spoiled(tensors, Path(path).name)
         _checked.add(state)

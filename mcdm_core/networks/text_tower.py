@@ -19,6 +19,8 @@ from ..text.vocabulary import TOKENIZERS, TOKENS
 
 logger = logging.getLogger(__name__)
 
+MOST_WORDS = 20_000
+"""Of a vocabulary."""
 _LISTED_WORDS = 60  # in a warning
 
 
@@ -39,7 +41,7 @@ class TextTowerConfig:
         ValueError: If the lexicon is unknown.
     """
 
-    vocabulary: Annotated[tuple[Line, ...], Length(1, 20_000)] = TOKENS
+    vocabulary: Annotated[tuple[Line, ...], Length(1, MOST_WORDS)] = TOKENS
     width: Annotated[int, Between(1, 1024)] = 128
     heads: Annotated[int, Between(1, 1024)] = 4
     layers: Annotated[int, Between(0, 64)] = 2

@@ -54,6 +54,7 @@ class OneLine:
 
 
 Width = Annotated[int, Between(1, 65_536)]
+PictureSize = Annotated[int, Between(1, 1024)]
 Word = Annotated[str, Length(1, 64), OneLine()]
 Line = Annotated[str, Length(1, 200), OneLine()]
 
@@ -67,7 +68,6 @@ _NAMES: dict[Any, tuple[str, str]] = {
     bool: ("true or false", "true or false"),
     dict: ("a table", "tables"),
     tuple: ("a list", "lists"),
-    types.NoneType: ("none", "none"),
 }
 """What a type is called in messages: one of it, and several."""
 
@@ -169,7 +169,8 @@ def _described(hint: Any, several: bool = False, bounds: tuple[Any, ...] = ()) -
     if origin is Annotated:
         return _described(arguments[0], several, arguments[1:])
     if origin in (Union, types.UnionType):
-        return " or ".join(_described(argument, several) for argument in arguments)
+        # None is left out, in the message as in the file: TOML has none.
+        return " or ".join(_described(each, several) for each in arguments if each is not types.NoneType)
     name = " ".join([_NAMES.get(origin or hint, ("a section", "sections"))[several], *map(str, bounds)])
     item = {tuple: 0, dict: 1}.get(origin)
     return name if item is None or arguments[item] is Any else f"{name} of {_described(arguments[item], several=True)}"

@@ -28,28 +28,32 @@ def check_file(path: Path) -> None:
     """Check that a file of this name can be written: there is none, or one that can be replaced by another.
 
     Raises:
-        ValueError: It is a folder, or a device, a pipe or a socket, whose name a file would take.
+        ValueError: It is a folder, or something else whose name a file would take.
     """
     if path.is_dir():
         raise ValueError(f"Expected the name of a file to write and {path} is a folder; add a file's name.")
-    if _is_special(path):
-        raise ValueError(
-            f"Expected the name of a file to write and {path} is a device, a pipe or a socket; choose another name."
-        )
+    if reason := _unfit(path):
+        raise ValueError(f"Expected the name of a file to write and {path} {reason}; choose another name.")
 
 
 def check_folder_name(path: Path) -> None:
     """Check that a folder of this name is there or can be made.
 
     Raises:
-        ValueError: It is the name of something else.
+        ValueError: It, or one above it, is the name of something else.
     """
-    if path.exists() and not path.is_dir():
-        raise ValueError(f"Expected the name of a folder to write to and {path} is none; choose another name.")
+    there = next((folder for folder in (path, *path.parents) if folder.exists()), path)
+    if there.exists() and not there.is_dir():
+        raise ValueError(f"Expected the name of a folder to write to and {there} is none; choose another name.")
 
 
-def _is_special(path: Path) -> bool:
-    return path.exists() and not path.is_file() and not path.is_dir()
+def _unfit(path: Path) -> str:
+    """Why no file can take this name, empty where one can."""
+    if path.is_symlink() and os.path.islink(os.path.realpath(path)):
+        return "is a link that leads to itself"
+    if path.exists() and not path.is_file() and not path.is_dir():
+        return "is a device, a pipe or a socket"
+    return ""
 
 
 @contextmanager
@@ -68,14 +72,12 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         WriteError: It could not be written.
     """
     path = Path(path)
+    if reason := _unfit(path):
+        raise refused(path, OSError(errno.EINVAL, f"it {reason}"))
     if path.is_symlink():  # what it points to is replaced, not the link
         path = Path(os.path.realpath(path))
-        if path.is_symlink():  # one that leads to itself
-            raise refused(path, OSError(errno.ELOOP, os.strerror(errno.ELOOP)))
     partial = path.with_name(f"{path.name[:_KEPT]}.{secrets.token_hex(4)}{PARTIAL}")
     try:
-        if _is_special(path):
-            raise OSError(errno.EINVAL, "it is a device, a pipe or a socket")
         mode = _create(partial)
         yield partial
         with contextlib.suppress(OSError):  # some file systems know no modes, and give every file the same

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import tomli
 
 from ..networks import UNetConfig
-from ..system.fields import Between, find_misfit, shown
+from ..networks.text_tower import MOST_WORDS
+from ..system.fields import Between, PictureSize, find_misfit, shown
 
 MOST_SEED = 2**63 - 1  # of TOML's whole numbers, and of a seed that any generator takes
 MOST_AT_ONCE = 2**31 - 1  # pictures a step: beyond, numpy refuses to draw so many rows without saying of what
@@ -143,7 +144,7 @@ class TrainingConfig:
     vae: str | None = None
     schedule: str = "cosine"
     prediction: str = "v"
-    image_size: Annotated[int, Between(1)] = 64
+    image_size: PictureSize = 64
     half: bool = False
     card: dict[str, str] = field(default_factory=dict)
 
@@ -165,12 +166,12 @@ class DualEncoderConfig:
 
     name: str = "encoder"
     path: str = ""
-    image_size: Annotated[int, Between(1)] = 64
+    image_size: PictureSize = 64
     steps: Annotated[int, Between(1)] = 3000
     batch_size: Annotated[int, Between(1, MOST_AT_ONCE)] = 128
     seed: Annotated[int, Between(0, MOST_SEED)] = 6_000_000
     count: Annotated[int, Between(1)] = 12_000
-    words: Annotated[int, Between(1)] = 4000
+    words: Annotated[int, Between(1, MOST_WORDS)] = 4000
 
     @property
     def kind(self) -> str:

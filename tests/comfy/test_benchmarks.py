@@ -32,3 +32,14 @@ def test_the_command_prints_every_comparison(tmp_path):
         assert float(figure["low"]) <= float(figure["estimate"]) <= float(figure["high"])
     (memory,) = [float(figure["estimate"]) for figure in figures if "memory" in figure["compared"]]
     assert 0.999 < memory < 1.001  # exact, however busy the machine is
+
+
+def test_with_dynamic_vram(dynamic_vram):
+    command = [sys.executable, "-m", "benchmarks", "--size", "tiny", "--cases", "adapters", "--rounds", "1"]
+    command += ["--steps", "1", "--threads", "1", "--dynamic-vram"]
+    done = subprocess.run([*command, "0.5"], cwd=ROOT, capture_output=True, text=True, encoding="utf-8")
+    assert done.returncode == 0, done.stderr
+    assert "LoRA-clone pair: extra memory / its LoRA | ratio | 1.000" in done.stdout
+    done = subprocess.run([*command, "nan"], cwd=ROOT, capture_output=True, text=True, encoding="utf-8")
+    assert done.returncode == 2
+    assert "expected a share of a network, from 0 to 1, and got nan" in done.stderr

@@ -8,7 +8,6 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 
 from .support.comfyui_server import ROOT
@@ -63,26 +62,20 @@ def peak_megabytes(process_id: int, reset: bool = False) -> float:
     return next(int(line.split()[1]) / 1e3 for line in lines if line.startswith("VmHWM"))
 
 
-def busy_seconds(server) -> float:  # noqa: F811
-    """Processor time that the server has taken, which other processes don't lengthen."""
-    times = psutil.Process(server.process.pid).cpu_times()
-    return times.user + times.system
-
-
 def attempt(server, path):  # noqa: F811
     """What became of a file, and whether that took too long."""
     put = server.log.parent / "models" / "mcdm" / path.name
     shutil.copyfile(path, put)
-    begun, prompt_id = busy_seconds(server), None
+    begun, prompt_id = server.busy_seconds, None
     try:
         prompt_id = server.queue(loading(path.name))
     except urllib.error.HTTPError as error:
         kind = outcome(error.code, error.read().decode())
-    posted = busy_seconds(server) - begun
+    posted = server.busy_seconds - begun
     if prompt_id:
         kind = ended(server.wait(prompt_id))
     put.unlink()
-    return kind, posted > POST_SECONDS or busy_seconds(server) - begun > SECONDS
+    return kind, posted > POST_SECONDS or server.busy_seconds - begun > SECONDS
 
 
 def test_spoiled_files_are_loaded_or_refused(server, small_experts, spoiled, record_property):  # noqa: F811

@@ -1,7 +1,6 @@
 """Whatever is posted is run or refused in a sentence, at once, and the server stays as it was."""
 
 import json
-import time
 import urllib.error
 from collections import Counter
 
@@ -44,14 +43,14 @@ def prompts(names):
 
 
 def posted(server, prompt):  # noqa: F811
-    """Status, body and seconds of a POST; what is accepted is not run."""
-    start = time.monotonic()
+    """Status, body and processor seconds of a POST; what is accepted is not run."""
+    begun = server.busy_seconds
     try:
         server.queue(prompt)
         status, body = 200, ""
     except urllib.error.HTTPError as error:
         status, body = error.code, error.read().decode()
-    seconds = time.monotonic() - start
+    seconds = server.busy_seconds - begun
     if status == 200:
         server.request("/queue", {"clear": True})
         server.request("/interrupt", {})

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
@@ -62,6 +63,12 @@ class Server:
 
     def wait(self, prompt_id: str) -> dict:
         return self.until(lambda: self.get(f"/history/{prompt_id}").get(prompt_id), RUN_SECONDS)
+
+    @property
+    def busy_seconds(self) -> float:
+        """Processor time that the server has taken, which other processes don't lengthen."""
+        times = psutil.Process(self.process.pid).cpu_times()
+        return times.user + times.system
 
     def until(self, condition, seconds: float):
         deadline = time.monotonic() + seconds

@@ -338,6 +338,22 @@ def test_views_of_more_than_a_file_holds_are_refused_unread(tmp_path, tensors, m
     assert peak() - before < 64 * 2**20
 
 
+@pytest.mark.parametrize(("sides", "side"), [(70, 1), (60_000, 1), (64, 2**39), (370, 2**39), (1, 2**40)])
+def test_tensors_of_more_sides_or_numbers_than_any(bases, tmp_path, sides, side):
+    entries = entries_of(saved({"a": torch.zeros(1).expand(side % 7 + 1)}))
+    name = next(name for name in entries if name.endswith("data.pkl"))
+    old = b"K" + bytes([side % 7 + 1]) + b"\x85"
+    number = b"\x8a\x06" + side.to_bytes(6, "little")
+    assert entries[name].count(old) == 1
+    tuples = b"(" + number * sides + b"t"
+    entries[name] = entries[name].replace(old, tuples).replace(b"K\x00\x85", b"(" + b"K\x00" * sides + b"t")
+    path = tmp_path / "sides.pt"
+    path.write_bytes(archive(entries))
+    begun = time.process_time()
+    assert "damaged" in refusal(path)
+    assert time.process_time() - begun < 3 * 2  # three readers
+
+
 def test_a_tower_of_endless_layers(tmp_path):
     path = tmp_path / "tower.safetensors"
     shapes = {"text_projection": (8, 8), "token_embedding.weight": (9, 8), "positional_embedding": (5, 8)}

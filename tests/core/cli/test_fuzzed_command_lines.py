@@ -40,8 +40,7 @@ def here(tmp_path, monkeypatch):
 def run(arguments, config, monkeypatch):
     """The exit code, and what was said on stderr; stdout takes UTF-8 and nothing else, as a pipe does."""
     said = io.TextIOWrapper(io.BytesIO(), "utf-8", "backslashreplace")
-    with open(CONFIG, "w", encoding="utf-8", errors="surrogatepass") as file:
-        file.write(config)
+    Path(CONFIG).write_bytes(config.encode("utf-8", "surrogatepass"))
     with monkeypatch.context() as replaced:
         replaced.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), "utf-8"))
         replaced.setattr(sys, "stderr", said)

@@ -112,7 +112,7 @@ def test_what_is_no_file_is_refused_before_any_work(command, overwrite, tmp_path
 @pytest.mark.skipif(sys.platform == "win32", reason="such names are POSIX's")
 def test_a_device_that_a_link_names_is_refused(tmp_path, capsys):
     path = tmp_path / "out.png"
-    path.symlink_to("/dev/full")
+    path.symlink_to(os.devnull)
     assert main(["demo", "--output", str(path), "--overwrite"]) == 2
     assert "is a device, a pipe or a socket" in capsys.readouterr().err
     assert path.is_symlink()

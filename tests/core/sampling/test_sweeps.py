@@ -250,7 +250,7 @@ def test_an_interrupted_sweep_keeps_what_is_done(experts, tmp_path, capsys):
         (["--values", "0, 2"], "values from 0 to 1"),
         (["--guidance", "strong"], "factors of the weights"),
         (["--of", "3"], "from 1 to 2 to sweep and got 3"),
-        (["--seeds", "51"], "sweep in parts"),
+        (["--seeds", "26", "--guidance", "1, 2"], "sweep in parts"),
         (["--steps", "many"], "timestep spacing"),
         (["--reliability", "0"], "above 0"),
         (["--sampler", "ddpm", "--eta", "0"], "leave --eta out"),

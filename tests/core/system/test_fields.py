@@ -48,12 +48,12 @@ def test_values_as_declared(values):
         ("title", None, "a text"),
         ("name", "two\nlines", "a text of length 1 to 200 in one line"),
         ("name", "", "a text of length 1 to 200 in one line"),
-        ("size", 0, "a whole number of 1 or more or none"),
+        ("size", 0, "a whole number of 1 or more"),
         ("widths", [], "a list of length 1 to 2 of whole numbers from 1 to 8"),
         ("widths", [9], "a list of length 1 to 2 of whole numbers from 1 to 8"),
         ("widths", 1, "a list of length 1 to 2 of whole numbers from 1 to 8"),
-        ("tables", {"a": 3}, "a table of tables or none"),
-        ("card", [], "a table or none"),
+        ("tables", {"a": 3}, "a table of tables"),
+        ("card", [], "a table"),
     ],
 )
 def test_a_misfit_is_described(name, value, expected):

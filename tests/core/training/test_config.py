@@ -58,7 +58,7 @@ def test_whole_numbers_are_numbers_and_lists_are_tuples(tmp_path):
         (
             "model_channels = 32",
             'pooled_dim = "x"',
-            r"^\[network\] of .*: expected a whole number from 1 to 65,536 or none for pooled_dim",
+            r"^\[network\] of .*: expected a whole number from 1 to 65,536 for pooled_dim",
         ),
         ("model_channels = 32", "model_channels = 0", "from 1 to 65,536 for model_channels and got 0; correct it"),
         ("steps = 10", "ema = 1.5", "expected a finite number from 0 to 1 for ema and got 1.5; correct it"),
@@ -88,7 +88,7 @@ def test_values_that_are_not_as_declared_are_refused(tmp_path, old, new, message
     ("text", "message"),
     [
         ("dual_encoder = 3", r"Expected \[dual_encoder\] of plain\.toml to be a table and got 3"),
-        ('[dual_encoder]\nwords = "many"', "expected a whole number of 1 or more for words and got 'many'"),
+        ('[dual_encoder]\nwords = "many"', "expected a whole number from 1 to 20,000 for words and got 'many'"),
     ],
 )
 def test_dual_encoders_are_checked_alike(tmp_path, text, message):
