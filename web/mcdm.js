@@ -8,6 +8,7 @@ const WARNING = "warning"; // name of the widget
 const FONT_SIZE = 12; // px
 const LINE_HEIGHT = 16; // px
 const MOST_LINES = 10; // shown; others are scrolled to
+const MARGIN = 4; // px that the classic rendering leaves on each side of the text, within the widget's height
 
 function colorLinks() {
   Object.assign(app.canvas.default_connection_color_byType, LINK_COLORS);
@@ -64,9 +65,10 @@ function heightOf(text, width) {
 function showWarning(node, text) {
   clearWarning(node);
   const heightBefore = node.size[1];
-  const height = heightOf(text, node.size[0]);
+  const height = heightOf(text, node.size[0]) + 2 * MARGIN;
   const widget = node.addDOMWidget(WARNING, "mcdm_warning", warningElement(text), {
     serialize: false, // not queued,
+    margin: MARGIN,
     getMinHeight: () => height,
     getMaxHeight: () => height,
   });
