@@ -185,13 +185,26 @@ def expert_to_model(
     Raises:
         ValueError: If ComfyUI cannot sample this kind of expert.
     """
+    load_device = comfy.model_management.get_torch_device()
     offload_device = comfy.model_management.unet_offload_device()
-    model = ExpertModel(expert, offload_device)
+    _fit_precision(expert.network, load_device)
     patcher = kind_of_loaders(disable_dynamic)(
-        model, load_device=comfy.model_management.get_torch_device(), offload_device=offload_device
+        ExpertModel(expert, offload_device), load_device=load_device, offload_device=offload_device
     )
     if name is not None:
         patcher.cached_patcher_init = (load_model, (name,))
     if expert.clamp_x0:
         patcher.set_model_sampler_post_cfg_function(clamp_pixels)
     return patcher
+
+
+def _fit_precision(network: nn.Module, device: torch.device) -> None:
+    """Sample a network that is stored in half precision in float32 where the device has no fast halves.
+
+    One of mixed precision says itself what it computes in what, and stays as it is.
+    """
+    parameters = list(network.parameters())
+    if {parameter.dtype for parameter in parameters} != {torch.float16}:
+        return
+    if not comfy.model_management.should_use_fp16(device, sum(parameter.numel() for parameter in parameters)):
+        network.float()

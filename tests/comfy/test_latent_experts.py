@@ -142,6 +142,12 @@ def test_one_expert_is_comfyuis_ksampler(load_latent, chain, sample, sampler_nam
     assert torch.equal(ours, core_ksampler(expert.model, expert, 2.5, sampler_name, EMPTY))
 
 
+def test_a_product_as_a_model_is_sampled_by_comfyuis_ksampler(load_latent, chain, product, sample):
+    hair, text = load_latent("hair"), load_latent("text")
+    ours = sample(chain((hair, {"weight": 2.5}), text), EMPTY, steps=4)
+    assert torch.equal(ours, core_ksampler(product(hair, chain(text)), hair, 2.5, "euler", EMPTY))
+
+
 def test_a_picture_is_drawn_anew(load_latent, chain, sample):
     import nodes
 
@@ -290,6 +296,25 @@ def test_latents_of_other_vaes_have_no_previews(load_latent, chain, sample, monk
 def test_a_network_off_the_device_gives_the_same(load_latent, chain, sample, limited):
     hair = load_latent("hair")
     assert sample(chain(hair), EMPTY).isfinite().all()
+
+
+@pytest.mark.parametrize(("fast", "dtype"), [(False, torch.float32), (True, torch.float16)])
+def test_weights_in_half_precision_are_sampled_so_where_that_is_fast(
+    core, own, base, node, chain, sample, load_latent, monkeypatch, fast, dtype
+):
+    import comfy.model_management
+
+    monkeypatch.setattr(comfy.model_management, "should_use_fp16", lambda *_, **__: fast)
+    hair = own("hair")
+    values = {**hair.metadata, "network": hair.network.config}
+    del values["format"]
+    name = "latent half.safetensors"
+    core.save_expert(base / "models" / "mcdm" / name, hair.network.half(), core.ExpertMetadata(**values))
+    expert = load_latent("hair")
+    expert.model, _, _ = node("MCDM_LoadExpert", expert_name=name)
+    assert expert.model.model.get_dtype() == dtype
+    out = sample(chain(expert), EMPTY, steps=2)
+    torch.testing.assert_close(out, sample(chain(load_latent("hair")), EMPTY, steps=2), atol=0.05, rtol=0)
 
 
 # What is refused
