@@ -6,7 +6,7 @@ from .analysis import Inspect, ReliabilitySweep
 from .conditions import EncodeClass, EncodeMap, EncodeSketch, EncodeText
 from .experts import EmptyLatent, LoadExpert
 from .host.example_inputs import install_example_inputs
-from .host.expert_folders import register_folder
+from .host.expert_folders import register_folders
 from .host.node_warnings import show_warnings
 from .host.queued_prompt import watch_prompts
 from .picture_conditions import EncodeInpaint, EncodeLowRes
@@ -40,7 +40,7 @@ class McdmExtension(ComfyExtension):
     """The pack, as ComfyUI registers it."""
 
     def __init__(self) -> None:
-        register_folder()
+        register_folders()
         install_example_inputs()
         watch_prompts()
         show_warnings()

@@ -1,4 +1,4 @@
-"""Nodes that turn text, classes, maps and sketches into conditions of pixel-space experts."""
+"""Nodes that turn text, classes, maps and sketches into conditions of experts."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""Nodes that bring pixel-space experts into a graph."""
+"""Nodes that bring experts into a graph."""
 
 import comfy.model_management
 import torch
@@ -6,8 +6,9 @@ from comfy_api.latest import io
 
 from ..mcdm_core.conditions import Encoder
 from .host import expert_folders as folders
-from .host.pixel_model import expert_to_model, pixel_space_vae
+from .host.expert_model import expert_to_model
 from .host.queue_checks import check_file
+from .host.spaces import latent_space_vae, pixel_space_vae
 from .host.text_encoders import manage_text_encoder
 from .host.validation import Validation
 from .newer_schema import found_by
@@ -26,26 +27,32 @@ class LoadExpert(io.ComfyNode):
             category="mcdm/loaders",
             **found_by("load model, pixel model, guided diffusion, GLIDE, unite and conquer"),
             description=(
-                "Loads an expert, a diffusion model that works on pixels, from models/mcdm or from those shipped. The "
-                "MODEL works in every sampler; the encoder makes its conditions from captions, maps, sketches or "
-                "classes: ε(z_t, x, t) of the paper is this MODEL under such a condition."
+                "Loads an expert, a diffusion model that works on pixels or on latents of its VAE, from models/mcdm or "
+                "from those shipped. The MODEL works in every sampler; the encoder makes its conditions from captions, "
+                "maps, sketches or classes: ε(z_t, x, t) of the paper is this MODEL under such a condition."
             ),
             inputs=[
                 io.Combo.Input(
                     "expert_name",
                     options=folders.expert_names(),
                     tooltip="File of the expert, in models/mcdm or shipped with the pack. A file that cannot be used "
-                    "is refused when the prompt is queued.",
+                    "is refused when the prompt is queued, and so is an expert whose VAE is missing.",
                 )
             ],
             outputs=[
                 io.Model.Output(
-                    display_name="model", tooltip="The expert as an ordinary MODEL; its latents are pictures."
+                    display_name="model",
+                    tooltip="The expert as an ordinary MODEL. Its latents are pictures, or those of its VAE; experts "
+                    "of both kinds can't be mixed.",
                 ),
                 ExpertEncoder.Output(
                     display_name="encoder", tooltip="Makes this expert's conditions and empty latents."
                 ),
-                io.Vae.Output(display_name="vae", tooltip="ComfyUI's pixel-space VAE, for VAE Decode and VAE Encode."),
+                io.Vae.Output(
+                    display_name="vae",
+                    tooltip="For VAE Decode and VAE Encode, tiled ones too: the expert's own VAE, or ComfyUI's "
+                    "pixel-space VAE for an expert that works on pixels.",
+                ),
             ],
             hidden=[io.Hidden.unique_id],
         )
@@ -54,15 +61,17 @@ class LoadExpert(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, expert_name: str) -> tuple:
-        """Load again when the file has changed, or FaRL's has come."""
+        """Load again when the file or its VAE's has changed, or FaRL's has come."""
         return folders.file_state(expert_name)
 
     @classmethod
     def execute(cls, expert_name: str) -> io.NodeOutput:
         """Load the expert."""
-        expert = folders.load(expert_name)
+        expert, vae = folders.load(expert_name), folders.vae_path(expert_name)
         return io.NodeOutput(
-            expert_to_model(expert, expert_name), manage_text_encoder(expert.encoder), pixel_space_vae()
+            expert_to_model(expert, expert_name),
+            manage_text_encoder(expert.encoder),
+            pixel_space_vae() if vae is None else latent_space_vae(vae),
         )
 
 

@@ -9,10 +9,10 @@ from comfy_api.latest import io
 from ..mcdm_core.product.own_null import OWN_NULL
 from .host.chain_checks import check_chain
 from .host.expert_chain import ExpertInput, Experts
+from .host.expert_model import implicit_null
 from .host.guider import OwnNullGuider as HostOwnNullGuider
 from .host.guider import ProductGuider
 from .host.ksampler import Settings, sample
-from .host.pixel_model import implicit_null
 from .host.queue_checks import check_expert
 from .host.validation import Validation
 from .newer_schema import found_by

@@ -62,7 +62,7 @@ def load_expert(
         text_encoder: FaRL's file, which the paper's face expert reads texts with; by default the one in the folder of
             `path` whose name begins with "FaRL". It is opened when the first text is encoded.
         vae: File of the VAE whose latents the expert makes, where it makes any; by default found near `path`, see
-            `load_vae_of`. It is opened when the first picture is encoded or decoded.
+            `find_vae_of`. It is opened when the first picture is encoded or decoded.
 
     Returns:
         The expert with its encoder, in evaluation mode, without gradients.

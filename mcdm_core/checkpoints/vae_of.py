@@ -1,7 +1,8 @@
 """Finds the VAE whose latents an expert makes."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 
 from ..networks.autoencoder import Autoencoder
@@ -17,38 +18,74 @@ def load_vae_of(expert: str | os.PathLike, key: str, vae: str | os.PathLike | No
     Args:
         expert: The expert's file.
         key: `encoder_key` of the VAE, which the expert's header tells.
-        vae: The VAE's file; None for the one of that key in the expert's folder, or in a folder "vae" in or beside it.
+        vae: The VAE's file; None for the one that `find_vae_of` finds.
 
     Raises:
         CheckpointError: There is none, it cannot be used, or it makes other latents.
     """
-    candidates = _vaes_near(Path(expert)) if vae is None else iter([Path(vae)])
-    for path in candidates:
-        autoencoder = load_autoencoder(path)
-        if encoder_key(autoencoder) == key:
-            return autoencoder
     if vae is None:
+        return load_autoencoder(find_vae_of(expert, key))
+    autoencoder = load_autoencoder(vae)
+    if encoder_key(autoencoder) != key:
         raise CheckpointError(
-            f"{Path(expert).name} makes latents of a VAE ({key}) that is not there; put its file into the expert's "
-            f'folder, or into a folder "{VAE_FOLDER}" beside it.'
+            f"{Path(expert).name} makes latents of the VAE {key} and {Path(vae).name} makes other ones; choose the "
+            "VAE that came with the expert."
         )
+    return autoencoder
+
+
+def find_vae_of(expert: str | os.PathLike, key: str, further: Iterable[str | os.PathLike] = ()) -> Path:
+    """Find the VAE of an expert by what it encodes; its file may have any name.
+
+    Args:
+        expert: The expert's file.
+        key: `encoder_key` of the VAE, which the expert's header tells.
+        further: Files that may be it, beside those in the expert's folder and in a folder "vae" in or beside it. Files
+            of VAEs that were not trained here are not opened beyond their header.
+
+    Raises:
+        CheckpointError: There is none, or the only one that may be it cannot be used.
+    """
+    others, damaged = [], None
+    for path in dict.fromkeys([*_files_near(Path(expert)), *(Path(path).resolve() for path in further)]):
+        try:
+            found = _key_of(path)
+        except CheckpointError as error:
+            damaged = damaged or error
+            continue
+        if found == key:
+            return path
+        if found is not None:
+            others.append(path.name)
+    if damaged is not None:
+        raise damaged
+    besides = f" (other VAEs are there: {', '.join(others)})" if others else ""
     raise CheckpointError(
-        f"{Path(expert).name} makes latents of the VAE {key} and {Path(vae).name} makes other ones; choose the VAE "
-        "that came with the expert."
+        f"{Path(expert).name} makes latents of a VAE ({key}) that is not there; put its file into the expert's "
+        f'folder, or into a folder "{VAE_FOLDER}" beside it{besides}.'
     )
 
 
-def _vaes_near(expert: Path) -> Iterator[Path]:
-    """Files of VAEs that were trained here; other files are not opened beyond their header."""
+def _files_near(expert: Path) -> Iterator[Path]:
     folder = expert.resolve().parent
     for place in (folder, folder / VAE_FOLDER, folder.parent / VAE_FOLDER):
-        for path in sorted(place.glob("*.safetensors")):
-            if _is_vae(path):
-                yield path
+        yield from sorted(place.glob("*.safetensors"))
 
 
-def _is_vae(path: Path) -> bool:
+def _key_of(path: Path) -> str | None:
+    """Key of a VAE that was trained here; None for any other file.
+
+    Raises:
+        CheckpointError: It is such a VAE and cannot be used.
+    """
+    status = path.stat()
+    return _read_key(path, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=256)  # graphs ask at every run
+def _read_key(path: Path, modified: int, size: int) -> str | None:
     try:
-        return read_metadata_text(path, METADATA_KEY) is not None
+        ours = read_metadata_text(path, METADATA_KEY) is not None
     except CheckpointError:  # another's file, which is none of ours to judge
-        return False
+        return None
+    return encoder_key(load_autoencoder(path)) if ours else None

@@ -1,1 +1,1 @@
-"""The only code that knows ComfyUI's internals: pixel experts as MODELs, the guider over MODELs, prompt checks."""
+"""The only code that knows ComfyUI's internals: experts as MODELs, the guider over MODELs, prompt checks."""

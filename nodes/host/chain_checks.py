@@ -11,8 +11,17 @@ from ...mcdm_core.product.planner import Planner
 from ...mcdm_core.product.rule import Rule
 from ...mcdm_core.product.share import NUMBERS, Share
 from ...mcdm_core.sampling.sweep import Sweep, Varied, parse_factors, parse_values, seeds_from
+from .expert_folders import vae_key
 from .queue_checks import known_numbers
-from .queued_prompt import chain_inputs, encoder_of, find_node, last_before_loader, linked_node, users_of
+from .queued_prompt import (
+    chain_inputs,
+    encoder_of,
+    expert_name_of,
+    find_node,
+    last_before_loader,
+    linked_node,
+    users_of,
+)
 from .validation import Fault
 
 _SWEEP = ("expert_index", "values", "vary", "guidance", "seed", "seeds")
@@ -30,6 +39,7 @@ def check_chain(node_id: str, rule: Rule = EQ10) -> Fault | None:
         What is wrong; None also where it cannot be known.
     """
     try:
+        _check_spaces(node_id)
         _check_shares(_known_chain(node_id), rule)
         _check_windows(node_id)
     except ValueError as error:
@@ -57,6 +67,7 @@ def check_sweep(node_id: str) -> Fault | None:
     except ValueError as error:
         return Fault("expert_index", str(error))
     try:
+        _check_spaces(node_id)
         chain = _known_chain(node_id)
         for cell in sweep.cells() if chain else ():
             if cell.seed == sweep.seeds[0]:  # seeds change no coefficients
@@ -122,6 +133,33 @@ def _check_shares(chain: Sequence[_QueuedExpert], rule: Rule) -> None:
         have_null = [expert.has_null for expert in chain]
         planner = Planner(chain, rule, have_null=have_null, give_null="connect its null")
         planner.plan(tuple(range(len(chain))))
+
+
+def _check_spaces(node_id: str) -> None:
+    """Refuse experts of this pack that don't all work on pictures, or on latents of one VAE."""
+    node = find_node(node_id)
+    reference: tuple[int, str] | None = None
+    for place, inputs in enumerate((chain_inputs(node) if node else None) or [], start=1):
+        name = expert_name_of(last_before_loader({"inputs": inputs}), "model")
+        space = _space(name) if name is not None else None
+        if space is None:
+            continue
+        reference = reference or (place, space)
+        if space != reference[1]:
+            raise ValueError(
+                f"Expected experts that all work on pixels, or all on latents of one VAE, but expert {reference[0]} "
+                f"works on {reference[1]} and expert {place} on {space}; they can't be mixed, so choose experts of one "
+                "kind."
+            )
+
+
+def _space(expert_name: str) -> str | None:
+    """What an expert works on; None where its file cannot be used, which the loader's own check says."""
+    try:
+        key = vae_key(expert_name)
+    except ValueError:
+        return None
+    return "pixels" if key is None else f"latents of the VAE {key}"
 
 
 def _check_windows(node_id: str) -> None:

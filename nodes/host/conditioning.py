@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ...mcdm_core import Condition
 from ...mcdm_core.conditions import ClassEncoder, Encoder, EncoderKey
+from ...mcdm_core.conditions.reading.folding import unfold
 from .expert_chain import Conditioning
 
 CONDITION_KEY = "mcdm_condition"
@@ -162,7 +163,8 @@ def merge_into(encoder: Encoder, conditioning: Conditioning, condition: Conditio
 
 def sketch_picture(encoder: Encoder, condition: Condition) -> Tensor:
     """What an expert sees of a sketch as IMAGE (B, H, W, 3), white lines on black."""
-    drawn = (condition.tensors()["maps"].amax(dim=1) - encoder.background) / (1 - encoder.background)
+    told = unfold(condition.tensors()["maps"], encoder.downscale).amax(dim=1)
+    drawn = (told - encoder.background) / (1 - encoder.background)
     return repeat(drawn, "b h w -> b h w 3")
 
 

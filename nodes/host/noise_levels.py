@@ -72,5 +72,7 @@ def same_space(first: Any, second: Any) -> bool:
     """Whether two latent formats mean the same by the same numbers."""
     if first.latent_channels != second.latent_channels or first.latent_dimensions != second.latent_dimensions:
         return False
+    if getattr(first, "vae_key", None) != getattr(second, "vae_key", None):
+        return False  # latents of VAEs of this pack are none of another's, though all are used as they are
     probe = torch.linspace(-1.0, 1.0, first.latent_channels).reshape(1, -1, *[1] * (first.latent_dimensions))
     return torch.allclose(first.process_in(probe), second.process_in(probe), rtol=1e-4)

@@ -13,8 +13,8 @@ from comfy.patcher_extension import WrapperExecutor, WrappersMP
 from torch import Tensor
 
 from .expert_chain import PRODUCT_KEY, Conditioning, ExpertInput, Experts
+from .expert_model import implicit_null
 from .guider import ProductGuider
-from .pixel_model import implicit_null
 from .prepared import has_hooks, hooks_of_all_passes
 from .product import CONDITION, NULL
 

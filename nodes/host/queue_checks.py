@@ -13,7 +13,7 @@ from typing import Any
 from ...mcdm_core.conditions import Encoder
 from ...mcdm_core.product.share import NUMBERS, Share
 from .encoder_trial import try_encoder
-from .expert_folders import inspect_expert
+from .expert_folders import check_expert_file
 from .queued_prompt import encode_nodes, encoder_of, find_node, linked_node
 from .validation import Fault, fault_of
 
@@ -55,8 +55,8 @@ def check_expert(node_id: str) -> Fault | None:
 
 
 def check_file(node_id: str) -> Fault | None:
-    """Whether there is such an expert file, and it can be used."""
-    return check_value(node_id, "expert_name", inspect_expert)
+    """Whether there is such an expert file, and it can be used, together with its VAE if it needs one."""
+    return check_value(node_id, "expert_name", check_expert_file)
 
 
 def check_value(node_id: str, name: str, read: Callable[[Any], object]) -> Fault | None:

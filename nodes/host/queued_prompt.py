@@ -124,14 +124,20 @@ def last_before_loader(node: dict) -> dict:
     return visited[-1]
 
 
-def encoder_of(node: dict, name: str) -> Encoder | None:
-    """The encoder of the Load Diffusion Expert node that an input comes from, None if that isn't what it is."""
+def expert_name_of(node: dict, name: str) -> str | None:
+    """The file of the Load Diffusion Expert node that an input comes from, None if that isn't what it is."""
     source = linked_node(node, name)
     if source is None or source["class_type"] != "MCDM_LoadExpert":
         return None
     expert_name = source["inputs"].get("expert_name")
+    return expert_name if isinstance(expert_name, str) else None
+
+
+def encoder_of(node: dict, name: str) -> Encoder | None:
+    """The encoder of the Load Diffusion Expert node that an input comes from, None if that isn't what it is."""
+    expert_name = expert_name_of(node, name)
     try:
-        return inspect_expert(expert_name) if isinstance(expert_name, str) else None
+        return inspect_expert(expert_name) if expert_name is not None else None
     except ValueError:
         return None  # the loader's own check says so
 

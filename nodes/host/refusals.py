@@ -12,8 +12,8 @@ from torch import Tensor
 
 from .controlnets import controlnets, prepared_alike
 from .expert_chain import PRODUCT_KEY, Conditioning, ExpertInput, Experts
+from .expert_model import ExpertModel
 from .noise_levels import is_flow, same_space, starts_from_pictures
-from .pixel_model import PixelModel
 from .prepared import Conds
 from .run_wrappers import check_wrappers
 
@@ -115,7 +115,9 @@ def _check_spaces(experts: Experts) -> None:
 
 
 def _space(latent_format: Any) -> str:
-    return f"{type(latent_format).__name__} ({latent_format.latent_channels} channels)"
+    vae_key = getattr(latent_format, "vae_key", None)
+    of_vae = f" of the VAE {vae_key}" if vae_key else ""
+    return f"{type(latent_format).__name__} ({latent_format.latent_channels} channels{of_vae})"
 
 
 def check_packed(experts: Experts, conds: Sequence[Conds]) -> None:
@@ -190,8 +192,8 @@ def _check_conditioning(
     if not conditioning:
         raise ValueError(f"Expected a {role} with at least one entry for {name} and got an empty one; connect another.")
     for tokens, values in conditioning:
-        if isinstance(model, PixelModel):
-            _check_pixel_conditioning(model, name, role, {**values, "cross_attn": tokens}, latent_image)
+        if isinstance(model, ExpertModel):
+            _check_expert_conditioning(model, name, role, {**values, "cross_attn": tokens}, latent_image)
         elif isinstance(tokens, Tensor):
             _check_tokens(model, name, role, tokens)
 
@@ -213,13 +215,13 @@ def _token_width(model: comfy.model_base.BaseModel) -> int | None:
     return found if isinstance(found, int) else None
 
 
-def _check_pixel_conditioning(
-    model: PixelModel, name: str, role: str, values: dict[str, Any], latent_image: Tensor
+def _check_expert_conditioning(
+    model: ExpertModel, name: str, role: str, values: dict[str, Any], latent_image: Tensor
 ) -> None:
     if "control" in values:
         raise ValueError(
-            f"Expected no ControlNet for {name}, a pixel expert, and got one in its {role}; add an expert that is "
-            "driven by the map instead."
+            f"Expected no ControlNet for {name}, an expert of this pack, and got one in its {role}; add an expert "
+            "that is driven by the map instead."
         )
     try:
         model.extra_conds(**{**values, "noise": latent_image, "device": latent_image.device})

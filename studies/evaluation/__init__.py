@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 TRAINED = ("train-mouth-reader", "train-animal-reader", "train-caption-reader", "train-features")
 BIAS = "product-bias"
 VAE = "vae"
+PREVIEW = "preview"
 MOST_WORKERS = 61  # that a pool of processes can have on Windows
 EXAMPLE = """examples:
   python -m mcdm_core evaluate studies/configs/evaluate/maps.toml
@@ -37,6 +38,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from .reconstructions import main as reconstructions
 
         return reconstructions(argv[1:])
+    if argv and argv[0] == PREVIEW:
+        from .preview import main as preview
+
+        return preview(argv[1:])
     parser = argparse.ArgumentParser(
         prog="python -m mcdm_core evaluate",
         description=main.__doc__,
@@ -49,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="TOML files, see studies/configs/evaluate/ and studies/evaluation.md; "
         f"or {BIAS}: closed forms beside samples of Gaussian experts; "
         f"or {VAE} and its file: what a VAE loses of drawings; "
+        f"or {PREVIEW} and the same file: the colours of its latents; "
         f"or one of {', '.join(TRAINED)}: the networks that read pictures",
     )
     parser.add_argument("--out", type=Path, default=Path("runs/evaluation"), help="gets a folder for each TOML file")

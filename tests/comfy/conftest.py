@@ -145,23 +145,31 @@ def node(pack):
 
 
 @pytest.fixture(scope="session")
-def small_experts(core, base) -> dict[str, str]:
-    """File names of small experts with random weights; "linear" predicts ε on another schedule than the rest."""
+def save_small(core, base) -> Callable[..., str]:
+    """Save a small expert with random weights; returns its file's name."""
     import torch
 
-    networks = sys.modules["mcdm_pack.mcdm_core.networks"]
-    tower = networks.TextTower()
-
-    def save(name: str, condition: dict, seed: int, encoder=None, **settings) -> str:
+    def save(name: str, condition: dict, seed: int, encoder=None, size=32, shape=None, **settings) -> str:
         torch.manual_seed(seed)
-        shapes = {"text": {"pooled_dim": tower.config.dim}, "class": {"num_classes": 4}}
-        shape = shapes.get(condition["kind"], {"map_channels": 1})
         network = core.UNetConfig(
-            model_channels=32, num_res_blocks=1, channel_mult=(1, 2), attention_downsamplings=(2,), patch=2, **shape
+            model_channels=32, num_res_blocks=1, channel_mult=(1, 2), attention_downsamplings=(2,), **(shape or {})
         )
-        metadata = core.ExpertMetadata(name=name, network=network, image_size=32, condition=condition, **settings)
+        metadata = core.ExpertMetadata(name=name, network=network, image_size=size, condition=condition, **settings)
         core.save_expert(base / "models" / "mcdm" / f"{name}.safetensors", core.UNet(network), metadata, encoder)
         return f"{name}.safetensors"
+
+    return save
+
+
+@pytest.fixture(scope="session")
+def small_experts(core, save_small) -> dict[str, str]:
+    """File names of small experts with random weights; "linear" predicts ε on another schedule than the rest."""
+    tower = sys.modules["mcdm_pack.mcdm_core.networks"].TextTower()
+
+    def save(name: str, condition: dict, seed: int, encoder=None, **settings) -> str:
+        shapes = {"text": {"pooled_dim": tower.config.dim}, "class": {"num_classes": 4}}
+        shape = {"patch": 2, **shapes.get(condition["kind"], {"map_channels": 1})}
+        return save_small(name, condition, seed, encoder, shape=shape, **settings)
 
     text = {"kind": "text", "text_encoder": tower.config.to_dict()}
     return {
@@ -174,32 +182,83 @@ def small_experts(core, base) -> dict[str, str]:
     }
 
 
+@pytest.fixture(scope="session")
+def small_vaes(core, base) -> dict[str, str]:
+    """Keys of two small VAEs with random weights among ComfyUI's: one in the folder, one in a folder within."""
+    import torch
+
+    autoencoders = sys.modules["mcdm_pack.mcdm_core.checkpoints.autoencoders"]
+    networks = sys.modules["mcdm_pack.mcdm_core.networks.autoencoder"]
+    keys = {}
+    for seed, (name, path) in enumerate({"vae": "small vae.safetensors", "other": "within/other.safetensors"}.items()):
+        torch.manual_seed(seed)
+        network = networks.Autoencoder(networks.AutoencoderConfig((8, 8, 8, 8)))
+        network.norm.measure(network.features(torch.rand(8, 3, 64, 64) * 2 - 1))
+        with torch.no_grad():
+            network.decoder[-1].weight.mul_(8.0)  # else all pictures are about as gray
+        file = base / "models" / "vae" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        autoencoders.save_autoencoder(file, network.eval())
+        keys[name] = autoencoders.encoder_key(autoencoders.load_autoencoder(file))
+    return keys
+
+
+@pytest.fixture(scope="session")
+def latent_experts(core, save_small, small_vaes) -> dict[str, str]:
+    """File names of small experts with random weights that make latents of the VAE; "other" of the other one."""
+    tower = sys.modules["mcdm_pack.mcdm_core.networks"].TextTower()
+
+    def save(name: str, condition: dict, seed: int, encoder=None, vae: str = "vae", **told) -> str:
+        shape = {"in_channels": 4, "out_channels": 4, **told}
+        return save_small(name, condition, seed, encoder, size=64, shape=shape, vae=small_vaes[vae])
+
+    text = {"kind": "text", "text_encoder": tower.config.to_dict()}
+    return {
+        "hair": save("latent hair", {"kind": "map", "map": "hair"}, 11, map_channels=64),
+        "skin": save("latent skin", {"kind": "map", "map": "skin"}, 12, map_channels=64),
+        "sketch": save("latent sketch", {"kind": "sketch"}, 13, map_channels=64),
+        "text": save("latent text", text, 14, tower, pooled_dim=tower.config.dim),
+        "class": save("latent class", {"kind": "class", "classes": ["any", "fox", "owl"]}, 15, num_classes=3),
+        "none": save("latent none", {"kind": "none"}, 16),
+        "other": save("latent other", {"kind": "map", "map": "hair"}, 17, vae="other", map_channels=64),
+    }
+
+
 @pytest.fixture
 def load(node, small_experts):
     """Load a small expert: its model, encoder, a condition and the null, for a batch of two."""
+    return lambda name: _loaded(node, small_experts[name], 32)
+
+
+@pytest.fixture
+def load_latent(node, latent_experts):
+    """As `load`, of the experts that make latents."""
+    return lambda name: _loaded(node, latent_experts[name], 64)
+
+
+def _loaded(node, expert_name: str, size: int) -> SimpleNamespace:
+    """A loaded expert, with a condition from a picture of this size or from a text or a class."""
     import torch
 
-    def loader(name: str) -> SimpleNamespace:
-        model, encoder, vae = node("MCDM_LoadExpert", expert_name=small_experts[name])
-        noise = torch.rand(1, 32, 32, generator=torch.Generator().manual_seed(7))
-        if encoder.kind == "text":
-            condition, null = node("MCDM_EncodeText", encoder=encoder, text="a smiling man with red hair")
-        elif encoder.kind == "class":
-            condition, null = node("MCDM_EncodeClass", encoder=encoder, class_name="fox", null_kind="class 0")
-        elif encoder.kind == "sketch":
-            condition, null, _ = node(
-                "MCDM_EncodeSketch",
-                encoder=encoder,
-                image=noise[..., None].expand(-1, -1, -1, 3),
-                mode="drawing light on dark",
-                low_threshold=100.0,
-                high_threshold=200.0,
-            )
-        else:
-            condition, null = node("MCDM_EncodeMap", encoder=encoder, map="auto", with_text=False, mask=noise)
-        return SimpleNamespace(model=model, encoder=encoder, vae=vae, condition=condition, null=null)
-
-    return loader
+    model, encoder, vae = node("MCDM_LoadExpert", expert_name=expert_name)
+    noise = torch.rand(1, size, size, generator=torch.Generator().manual_seed(7))
+    condition = null = None
+    if encoder.kind == "text":
+        condition, null = node("MCDM_EncodeText", encoder=encoder, text="a smiling man with red hair")
+    elif encoder.kind == "class":
+        condition, null = node("MCDM_EncodeClass", encoder=encoder, class_name="fox", null_kind="class 0")
+    elif encoder.kind == "sketch":
+        condition, null, _ = node(
+            "MCDM_EncodeSketch",
+            encoder=encoder,
+            image=noise[..., None].expand(-1, -1, -1, 3),
+            mode="drawing light on dark",
+            low_threshold=100.0,
+            high_threshold=200.0,
+        )
+    elif encoder.kind != "none":
+        condition, null = node("MCDM_EncodeMap", encoder=encoder, map="auto", with_text=False, mask=noise)
+    return SimpleNamespace(model=model, encoder=encoder, vae=vae, condition=condition, null=null)
 
 
 @pytest.fixture

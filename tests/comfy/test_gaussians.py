@@ -47,7 +47,7 @@ def gaussian(core, host):
         condition, null = (
             host.conditioning.to_conditioning(encoder.encode_class(label), encoder.key) for label in (k, 2)
         )
-        return SimpleNamespace(model=host.pixel_model.expert_to_model(expert), condition=condition, null=null)
+        return SimpleNamespace(model=host.expert_model.expert_to_model(expert), condition=condition, null=null)
 
     return build
 

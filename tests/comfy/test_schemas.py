@@ -168,5 +168,21 @@ def test_paths_from_the_users_configuration_stay(host, tmp_path):
 
     (tmp_path / "theirs.safetensors").touch()
     folder_paths.add_model_folder_path("mcdm", str(tmp_path))
-    host.expert_folders.register_folder()
+    host.expert_folders.register_folders()
     assert "theirs.safetensors" in host.expert_folders.expert_names()
+
+
+def test_vaes_of_the_pack_are_among_comfyuis(host, tmp_path, monkeypatch):
+    import folder_paths
+
+    monkeypatch.setattr(folder_paths, "folder_names_and_paths", dict(folder_paths.folder_names_and_paths))
+    before = list(folder_paths.get_folder_paths("vae"))
+    paths, extensions = folder_paths.folder_names_and_paths["vae"]
+    folder_paths.folder_names_and_paths["vae"] = (list(paths), extensions)
+    monkeypatch.setattr(host.expert_folders, "SHIPPED_VAES", tmp_path / "vae")
+    host.expert_folders.register_folders()
+    assert folder_paths.get_folder_paths("vae") == before  # there is none
+    (tmp_path / "vae").mkdir()
+    (tmp_path / "vae" / "ours.safetensors").touch()
+    host.expert_folders.register_folders()
+    assert "ours.safetensors" in folder_paths.get_filename_list("vae")

@@ -7,6 +7,7 @@ from mcdm_core import load_expert
 from mcdm_core.checkpoints import save_expert
 from mcdm_core.checkpoints.autoencoders import encoder_key, load_autoencoder, save_autoencoder
 from mcdm_core.checkpoints.metadata import ExpertMetadata
+from mcdm_core.checkpoints.vae_of import find_vae_of
 from mcdm_core.cli.settings import Settings
 from mcdm_core.networks import UNet, UNetConfig
 from mcdm_core.networks.autoencoder import Autoencoder, AutoencoderConfig
@@ -68,10 +69,38 @@ def test_a_vae_that_is_missing_or_another_s_is_refused(path, vaes):
     with pytest.raises(ValueError, match=r"latent\.safetensors makes latents of the VAE .* a\.safetensors makes other"):
         _ = load_expert(path, vae=vaes / "a.safetensors").vae
     (vaes / "b.safetensors").write_bytes(b"no header")
-    with pytest.raises(ValueError, match="that is not there; put its file into the expert's folder"):
+    with pytest.raises(ValueError, match=r"is not there; put its file .* \(other VAEs are there: a\.safetensors\)\."):
         _ = load_expert(path).vae
     expert = load_expert(path)
     assert expert.sample_shape == (4, 4, 4)  # until it is needed, no VAE has to be there
+
+
+def test_a_vae_may_lie_elsewhere_beside_files_of_other_programs(path, vaes, tmp_path):
+    key, elsewhere = load_expert(path).metadata["vae"], tmp_path / "elsewhere" / "kept.safetensors"
+    elsewhere.parent.mkdir()
+    (vaes / "b.safetensors").rename(elsewhere)
+    foreign = elsewhere.with_name("foreign.safetensors")
+    foreign.write_bytes(b"nothing that could be read")
+    with pytest.raises(ValueError, match="is not there"):
+        find_vae_of(path, key)
+    assert find_vae_of(path, key, [foreign, vaes / "a.safetensors", elsewhere]) == elsewhere
+
+
+def test_a_vae_that_is_damaged_is_named_where_it_may_be_the_one(path, vaes):
+    key, other = load_expert(path).metadata["vae"], vaes / "a.safetensors"
+    whole = other.read_bytes()
+    other.write_bytes(whole.replace(b'"taesd_encoder.0.bias"', b'"taesd_encoder.0.bier"'))
+    assert find_vae_of(path, key) == vaes / "b.safetensors"
+    (vaes / "b.safetensors").unlink()
+    with pytest.raises(ValueError, match=r"a\.safetensors lacks"):
+        find_vae_of(path, key)
+
+
+def test_a_vae_that_was_replaced_is_another_one(path, vaes):
+    key = load_expert(path).metadata["vae"]
+    assert find_vae_of(path, key) == vaes / "b.safetensors"
+    (vaes / "b.safetensors").replace(vaes / "a.safetensors")
+    assert find_vae_of(path, key) == vaes / "a.safetensors"
 
 
 def test_a_header_of_latents_is_of_a_format_that_earlier_versions_refuse(path):

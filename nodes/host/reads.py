@@ -1,4 +1,4 @@
-"""Which conditions a pixel-space expert can be asked under."""
+"""Which conditions an expert can be asked under."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ class Reads:
         self._name = name
         self._config = config
         self._inpaint = encoder.inpaint
+        self._downscale = encoder.downscale
 
     def check(self, condition: Condition | None, made_for: EncoderKey | None, shape: Sequence[int]) -> Condition:
         """The condition, if the expert can be asked under it.
@@ -81,15 +82,19 @@ class Reads:
             )
 
     def _check_size(self, condition: Condition, shape: Sequence[int]) -> None:
-        batch, (height, width) = shape[0], shape[-2:]
+        batch = shape[0]
         if batch % (condition.rows or 1):
             raise ValueError(
                 f"The expert {self._name} got a condition of {condition.rows} rows for a latent of {batch}, which "
                 f"can't be shared out evenly; give it fewer, or set the latent's batch size to {condition.rows}."
             )
-        if condition.maps is not None and condition.maps.shape[-2:] != (height, width):
-            expected = condition.maps.shape[-2:]
+        if condition.maps is not None and tuple(condition.maps.shape[-2:]) != tuple(shape[-2:]):
+            expected, found = map(self._in_pixels, (condition.maps.shape, shape))
             raise ValueError(
-                f"The expert {self._name} expects a latent of {expected[1]}×{expected[0]} pixels, the size of its map, "
-                f"and got {width}×{height}; use Empty Latent (Expert) or scale the picture before encoding it."
+                f"The expert {self._name} expects a latent of {expected} pixels, the size of its map, and got {found}; "
+                "use Empty Latent (Expert) or scale the picture before encoding it."
             )
+
+    def _in_pixels(self, shape: Sequence[int]) -> str:
+        """Width and height of the picture that a sample of this shape stands for."""
+        return f"{self._downscale * shape[-1]}×{self._downscale * shape[-2]}"

@@ -1,16 +1,17 @@
-"""Pixel-space experts as ordinary ComfyUI MODELs."""
+"""Experts as ordinary ComfyUI MODELs, whether they make pictures or latents of a VAE."""
 
 from __future__ import annotations
 
 from typing import Any, cast
 
 import comfy.conds
+import comfy.latent_formats
 import comfy.model_base
 import comfy.model_management
 import comfy.model_patcher
-import comfy.sd
 import comfy.supported_models_base
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...mcdm_core import Condition, Expert, UNetConfig
@@ -20,26 +21,27 @@ from .conditioning import MADE_FOR, read_condition, to_conditioning
 from .cores import kind_of_loaders
 from .expert_chain import Conditioning
 from .expert_folders import load
-from .pixel_conditions import Reads
-from .pixel_sampling import PixelSpace, pixel_sampling
+from .reads import Reads
+from .schedule_sampling import schedule_sampling
+from .spaces import space_of
 
+_SPATIAL = ("maps", "low_res")  # what a condition tells place by place
 _MODEL_TYPES = {"v": comfy.model_base.ModelType.V_PREDICTION}
 
 
-class PixelConfig(comfy.supported_models_base.BASE):
+class ExpertConfig(comfy.supported_models_base.BASE):
     """What `BaseModel` wants to know about a network that is built elsewhere."""
 
-    latent_format = PixelSpace
-
-    def __init__(self, dtype: torch.dtype):
+    def __init__(self, dtype: torch.dtype, latent_format: comfy.latent_formats.LatentFormat):
         super().__init__({"disable_unet_model_creation": True, "dtype": dtype})
+        self.latent_format = latent_format
 
 
-class PixelNetwork(nn.Module):
+class ExpertNetwork(nn.Module):
     """The core's network behind the signature that `BaseModel` calls.
 
     Args:
-        network: The expert's UNet.
+        network: The expert's UNet. Samples whose sides it cannot halve are padded for it.
         channels: Channels of a sample; what the network puts out beyond them is its learned variance.
     """
 
@@ -48,6 +50,8 @@ class PixelNetwork(nn.Module):
         self.network = network
         self.channels = channels
         self.dtype = next(network.parameters()).dtype
+        config = cast(UNetConfig, network.config)
+        self._multiple = config.patch * 2 ** (len(config.channel_mult) - 1)
 
     def forward(
         self,
@@ -73,13 +77,25 @@ class PixelNetwork(nn.Module):
         """
         if control is not None:
             raise ValueError(
-                "Expected no ControlNet on a pixel expert and got one; add an expert that is driven by the map instead."
+                "Expected no ControlNet on an expert of this pack and got one; add an expert that is driven by the map "
+                "instead."
             )
-        return self.network(x_t, t, context=context, **condition)[:, : self.channels]
+        height, width = x_t.shape[-2:]
+        told = {**condition, **{name: self._padded(condition[name]) for name in _SPATIAL if name in condition}}
+        output = self.network(self._padded(x_t), t, context=context, **told)
+        return output[:, : self.channels, :height, :width]
+
+    def _padded(self, x: Tensor) -> Tensor:
+        """With reflected places below and to the right; ComfyUI's areas and pictures may be of any 8 pixels."""
+        below, right = (-side % self._multiple for side in x.shape[-2:])
+        if not (below or right):
+            return x
+        mode = "reflect" if min(x.shape[-2:]) >= self._multiple else "replicate"
+        return F.pad(x, (0, right, 0, below), mode=mode)
 
 
-class PixelModel(comfy.model_base.BaseModel):
-    """A pixel-space expert; what it is told arrives through its own keys, except text tokens, which have ComfyUI's.
+class ExpertModel(comfy.model_base.BaseModel):
+    """An expert of this pack; what it is told arrives through its own keys, except text tokens, which have ComfyUI's.
 
     Args:
         expert: The loaded expert; its network becomes ComfyUI's to move.
@@ -87,11 +103,11 @@ class PixelModel(comfy.model_base.BaseModel):
     """
 
     def __init__(self, expert: Expert, device: torch.device):
-        network = PixelNetwork(make_offloadable(expert.network), expert.channels)
+        network = ExpertNetwork(make_offloadable(expert.network), expert.channels)
         prediction = expert.prediction.name
-        sampling = pixel_sampling(expert.schedule, prediction)
+        sampling = schedule_sampling(expert.schedule, prediction)
         model_type = _MODEL_TYPES.get(prediction, comfy.model_base.ModelType.EPS)
-        super().__init__(PixelConfig(network.dtype), model_type, device=device)
+        super().__init__(ExpertConfig(network.dtype, space_of(expert)), model_type, device=device)
         self.model_sampling = sampling
         self.diffusion_model = network
         self.expert_name = expert.name
@@ -126,10 +142,10 @@ class PixelModel(comfy.model_base.BaseModel):
         and normalization take a few copies of the widest; attention is computed without storing its matrix.
         """
         config = self.unet_config
-        pixels = input_shape[0] * input_shape[-1] * input_shape[-2] / config.patch**2
+        places = input_shape[0] * input_shape[-1] * input_shape[-2] / config.patch**2
         widths = [mult * config.model_channels for mult in config.channel_mult]
         skips = sum(width * (config.num_res_blocks + 1) / 4**level for level, width in enumerate(widths))
-        return pixels * (skips + 8 * max(widths)) * comfy.model_management.dtype_size(self.get_dtype())
+        return places * (skips + 8 * max(widths)) * comfy.model_management.dtype_size(self.get_dtype())
 
 
 def implicit_null(model: comfy.model_patcher.ModelPatcher) -> Conditioning | None:
@@ -159,7 +175,7 @@ def load_model(name: str, disable_dynamic: bool = False) -> comfy.model_patcher.
 def expert_to_model(
     expert: Expert, name: str | None = None, disable_dynamic: bool = False
 ) -> comfy.model_patcher.ModelPatcher:
-    """Make a MODEL of a pixel-space expert, in ComfyUI's own memory management.
+    """Make a MODEL of an expert, in ComfyUI's own memory management.
 
     Args:
         expert: The loaded expert.
@@ -169,10 +185,11 @@ def expert_to_model(
     Raises:
         ValueError: If ComfyUI cannot sample this kind of expert.
     """
+    load_device = comfy.model_management.get_torch_device()
     offload_device = comfy.model_management.unet_offload_device()
-    model = PixelModel(expert, offload_device)
+    _fit_precision(expert.network, load_device)
     patcher = kind_of_loaders(disable_dynamic)(
-        model, load_device=comfy.model_management.get_torch_device(), offload_device=offload_device
+        ExpertModel(expert, offload_device), load_device=load_device, offload_device=offload_device
     )
     if name is not None:
         patcher.cached_patcher_init = (load_model, (name,))
@@ -181,6 +198,13 @@ def expert_to_model(
     return patcher
 
 
-def pixel_space_vae() -> comfy.sd.VAE:
-    """ComfyUI's own pixel-space VAE, as VAELoader makes it; float32, since bfloat16 would cost a level of 255."""
-    return comfy.sd.VAE(sd={"pixel_space_vae": torch.tensor(1.0)}, dtype=torch.float32)
+def _fit_precision(network: nn.Module, device: torch.device) -> None:
+    """Sample a network that is stored in half precision in float32 where the device has no fast halves.
+
+    One of mixed precision says itself what it computes in what, and stays as it is.
+    """
+    parameters = list(network.parameters())
+    if {parameter.dtype for parameter in parameters} != {torch.float16}:
+        return
+    if not comfy.model_management.should_use_fp16(device, sum(parameter.numel() for parameter in parameters)):
+        network.float()

@@ -1,8 +1,7 @@
-"""Noise schedule and latent format of pixel-space experts, in ComfyUI's terms."""
+"""Noise schedules of experts, in ComfyUI's terms."""
 
 from __future__ import annotations
 
-import comfy.latent_formats
 import comfy.model_sampling
 import torch
 from torch import Tensor
@@ -18,14 +17,6 @@ _FORMS = {
 
 
 _NOISE_FROM = 0.9  # of the schedule's timesteps: so late there is next to nothing of a picture
-
-
-class PixelSpace(comfy.latent_formats.LatentFormat):
-    """Pictures themselves: RGB in −1…1. The identity matrix below makes ComfyUI's previews exact."""
-
-    scale_factor = 1.0
-    latent_channels = 3
-    latent_rgb_factors = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]  # noqa: RUF012 - ComfyUI's own layout
 
 
 class ScheduleSampling(comfy.model_sampling.ModelSamplingDiscrete):
@@ -56,8 +47,8 @@ class ScheduleSampling(comfy.model_sampling.ModelSamplingDiscrete):
         """As ComfyUI's; a run from an empty latent starts from x_T = noise, in the variance-preserving form.
 
         ComfyUI does so at the schedule's last level only, and published spacings may begin a little below it. Far
-        below, an empty latent is a gray picture. ComfyUI asks here with one level when a run starts, and with one per
-        row for the known part of an inpainting, which is never pure noise.
+        below, an empty latent is a gray picture, or the mean of all latents. ComfyUI asks here with one level when a
+        run starts, and with one per row for the known part of an inpainting, which is never pure noise.
         """
         starts = sigma.ndim == 0 and self.timestep(sigma) >= _NOISE_FROM * (self.num_timesteps - 1)
         return super().noise_scaling(sigma, noise, latent_image, max_denoise or bool(starts and not latent_image.any()))
@@ -80,7 +71,7 @@ class ScheduleSampling(comfy.model_sampling.ModelSamplingDiscrete):
         return sigma_at_share(self.schedule, percent)
 
 
-def pixel_sampling(schedule: NoiseSchedule, prediction: str) -> ScheduleSampling:
+def schedule_sampling(schedule: NoiseSchedule, prediction: str) -> ScheduleSampling:
     """ComfyUI's model_sampling object for a schedule and a prediction type.
 
     Args:
@@ -92,7 +83,7 @@ def pixel_sampling(schedule: NoiseSchedule, prediction: str) -> ScheduleSampling
     """
     if prediction not in _FORMS or not isinstance(schedule, Schedule):
         raise ValueError(
-            f"Expected a pixel expert with a discrete schedule that predicts {', '.join(_FORMS)} and got "
+            f"Expected an expert with a discrete schedule that predicts {', '.join(_FORMS)} and got "
             f"{prediction!r} on a {type(schedule).__name__}; sample it with `python -m mcdm_core sample`."
         )
 
