@@ -104,27 +104,27 @@ def find_misfit(kind: type, values: Mapping[str, Any]) -> Misfit | None:
     return None
 
 
-def check_fields(kind: type, values: object, owner: str, remedy: str = EXPORT_AGAIN) -> None:
+def check_fields(kind: type, values: object, owner: str) -> None:
     """Check that a description has values for the fields of a dataclass, each as declared, see `find_misfit`.
 
     Args:
         kind: The dataclass.
         values: Values by the names of fields, all those without a default among them.
         owner: Whose fields they are, for messages: "the network".
-        remedy: What to do about one that cannot be, for messages.
 
     Raises:
         ValueError: One is missing, unknown or not as declared; a sentence that names it.
     """
     if not isinstance(values, Mapping):
-        raise ValueError(f"{owner} should be a table and is {shown(values)}; {remedy}.")
+        raise ValueError(f"{owner} should be a table and is {shown(values)}; {EXPORT_AGAIN}.")
     hints = _hints(kind)
     needed = [f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING]
     wrong = [name for name in needed if name not in values] or [name for name in values if name not in hints]
     if wrong:
-        raise ValueError(f"a field of {owner} is missing or unknown ({', '.join(map(shown, wrong[:5]))}); {remedy}.")
+        listed = ", ".join(map(shown, wrong[:5]))
+        raise ValueError(f"a field of {owner} is missing or unknown ({listed}); {EXPORT_AGAIN}.")
     if misfit := find_misfit(kind, values):
-        raise ValueError(f"{misfit.name} of {owner} should be {misfit.expected} and is {misfit.got}; {remedy}.")
+        raise ValueError(f"{misfit.name} of {owner} should be {misfit.expected} and is {misfit.got}; {EXPORT_AGAIN}.")
 
 
 def known_fields(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,9 +1,7 @@
 """Refuses configurations that could not be trained, before anything is drawn or read."""
 
 from ..diffusion.prediction import prediction_named
-from ..networks import UNetConfig
 from ..networks.autoencoder import DOWNSCALE
-from ..system.fields import check_fields
 from .config import DataConfig, TrainingConfig
 from .kinds import kind_named
 from .objective import trained_schedule
@@ -16,7 +14,7 @@ def check_config(config: TrainingConfig) -> None:
         ValueError: They don't; one sentence says what to change.
     """
     kind = kind_named(config.data.kind)
-    _check_architecture(config.network)
+    config.network.check("correct it")
     prediction_named(config.prediction)
     trained_schedule(config.schedule)
     _check_modalities(config.data.modalities)
@@ -29,12 +27,6 @@ def check_config(config: TrainingConfig) -> None:
         kind.check_latents(config)
         _check_latent_network(config)
         _check_conditions(config, len(kind.classes), channels_per_map=DOWNSCALE**2)
-
-
-def _check_architecture(network: UNetConfig) -> None:
-    """What holds of every network; an expert's file that says otherwise could not be loaded."""
-    check_fields(UNetConfig, network.to_dict(), "[network]", "correct it")
-    network.check("correct it")
 
 
 def _check_latent_network(config: TrainingConfig) -> None:

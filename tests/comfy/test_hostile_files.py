@@ -5,18 +5,18 @@ import subprocess
 import sys
 import urllib.error
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from ..support.memory import MEGABYTE, peak, reset_peak
 from .support.comfyui_server import ROOT
 from .test_mutated_prompts import outcome
 from .test_server import node, product, server  # noqa: F401 — a fixture
 
 SEED = 14
 POST_SECONDS, SECONDS = 2, 5
-MEGABYTES = 100  # beyond what the server takes for a good expert
+MOST_BYTES = 100 * MEGABYTE  # beyond what the server takes for a good expert
 
 
 @pytest.fixture(scope="module")
@@ -51,17 +51,6 @@ def ended(entry: dict) -> str:
     return "refused at the run" if is_sentence else f"{error['exception_type']}: {text}"
 
 
-def peak_megabytes(process_id: int, reset: bool = False) -> float:
-    """The most memory that a process has held since the last reset; 0 where the system does not tell."""
-    try:
-        if reset:
-            Path(f"/proc/{process_id}/clear_refs").write_text("5", encoding="ascii")
-        lines = Path(f"/proc/{process_id}/status").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return 0.0
-    return next(int(line.split()[1]) / 1e3 for line in lines if line.startswith("VmHWM"))
-
-
 def attempt(server, path):  # noqa: F811
     """What became of a file, and whether that took too long."""
     put = server.log.parent / "models" / "mcdm" / path.name
@@ -80,19 +69,19 @@ def attempt(server, path):  # noqa: F811
 
 def test_spoiled_files_are_loaded_or_refused(server, small_experts, spoiled, record_property):  # noqa: F811
     (before,) = server.pictures(product(small_experts, seed=78))
-    peak_megabytes(server.process.pid, reset=True)
+    reset_peak(server.process.pid)
     server.wait(server.queue(loading(small_experts["text"])))
-    usual = peak_megabytes(server.process.pid)
+    usual = peak(server.process.pid)
     outcomes, slow = Counter(), []
     for path in spoiled:
         kind, is_slow = attempt(server, path)
         outcomes[kind] += 1
         slow += [path.name] * is_slow
     record_property("outcomes", dict(outcomes))
-    record_property("megabytes", peak_megabytes(server.process.pid) - usual)
+    record_property("megabytes", (peak(server.process.pid) - usual) / MEGABYTE)
     assert not slow
     assert outcomes.keys() == {"loaded", "refused", "refused at the run"}
-    assert peak_megabytes(server.process.pid) < usual + MEGABYTES
+    assert peak(server.process.pid) < usual + MOST_BYTES
     again = node("SaveImage", images=["decode", 0], filename_prefix="again")
     (after,) = server.pictures(product(small_experts, seed=78, save=again))
     assert np.array_equal(before, after)

@@ -9,7 +9,8 @@ import torch
 from mcdm_core import checkpoints, load_expert
 from mcdm_core.checkpoints import CheckpointError
 
-MEGABYTE = 2**20
+from ..support.memory import MEGABYTE, peak, reset_peak
+
 BETWEEN = 100 * MEGABYTE  # beyond a good load and the file's size
 LOOK_SECONDS, LOOK_BYTES = 2.0, 64 * MEGABYTE
 SECONDS = 5.0
@@ -98,28 +99,6 @@ def attempt(path: Path, usual: int) -> Outcome:
     if outcome.seconds > SECONDS:
         outcome.kind = "slow"
     return outcome
-
-
-def reset_peak() -> int:
-    """Forget the highest memory so far; returns what is held now, 0 where the system does not tell."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    except OSError:
-        return 0
-    return _status("VmRSS")
-
-
-def peak() -> int:
-    """Highest memory since `reset_peak`, in bytes."""
-    return _status("VmHWM")
-
-
-def _status(name: str) -> int:
-    try:
-        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(name)), 0)
 
 
 def usual_memory(bases: list[Path]) -> int:
