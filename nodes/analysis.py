@@ -153,6 +153,12 @@ class ReliabilitySweep(io.ComfyNode):
                 ),
                 *sampling_inputs(),
                 io.Vae.Input("vae", tooltip="Turns the samples into pictures: the VAE of the first expert."),
+                io.Image.Input(
+                    "reference",
+                    optional=True,
+                    tooltip="A picture to compare with, laid above the grid. What the same graph makes of the product "
+                    "as it is, connected here, is finished before the sweep begins.",
+                ),
             ],
             outputs=[
                 io.Latent.Output(
@@ -185,11 +191,12 @@ class ReliabilitySweep(io.ComfyNode):
         latent_image: dict,
         denoise: float,
         vae: comfy.sd.VAE,
+        reference: torch.Tensor | None = None,
     ) -> io.NodeOutput:
         """Sample and draw."""
         sweep = _sweep(expert_index, values, vary, guidance, seed, seeds)
         settings = Settings(steps, sampler_name, scheduler, denoise)
-        return io.NodeOutput(*sample_sweep(experts, sweep, settings, latent_image, vae))
+        return io.NodeOutput(*sample_sweep(experts, sweep, settings, latent_image, vae, reference))
 
 
 def _sweep(expert_index: int, values: str, vary: str, guidance: str, seed: int, seeds: int) -> Sweep:

@@ -212,7 +212,13 @@ def seeds_from(first: int, count: int) -> tuple[int, ...]:
     return tuple((first + offset) % 2**64 for offset in range(count))
 
 
-def sweep_grid(sweep: Sweep, name: str, pictures: Mapping[Cell, Image.Image], tile: int = 128) -> Image.Image:
+def sweep_grid(
+    sweep: Sweep,
+    name: str,
+    pictures: Mapping[Cell, Image.Image],
+    tile: int = 128,
+    reference: Image.Image | None = None,
+) -> Image.Image:
     """Lay out a sweep.
 
     Args:
@@ -220,10 +226,15 @@ def sweep_grid(sweep: Sweep, name: str, pictures: Mapping[Cell, Image.Image], ti
         name: Of the chosen expert.
         pictures: Those that there are; a note stands in place of the others.
         tile: Side of a tile in pixels.
+        reference: A square picture to compare with, in a row of its own above the others.
     """
     rows = sweep.rows()
     columns = [name, *(sweep.column_label(cell) for cell in rows[0])]
-    tiles = [[sweep.row_label(row[0].value), *(pictures.get(cell, NOT_SAMPLED) for cell in row)] for row in rows]
+    tiles: list[list[Image.Image | str]] = [
+        [sweep.row_label(row[0].value), *(pictures.get(cell, NOT_SAMPLED) for cell in row)] for row in rows
+    ]
+    if reference is not None:
+        tiles.insert(0, ["reference", reference, *[""] * (len(rows[0]) - 1)])
     return labelled_grid(columns, tiles, tile)
 
 

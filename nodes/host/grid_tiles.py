@@ -54,6 +54,11 @@ def decode_tiles(samples: Tensor, vae: Any) -> list[Image.Image]:
     images = vae.decode(parts_of(samples)[0])
     if images.ndim == 5:
         images = images[:, images.shape[1] // 2]
+    return tiles_of(images)
+
+
+def tiles_of(images: Tensor) -> list[Image.Image]:
+    """An IMAGE, (B, H, W, 3) in 0…1, as B pictures of TILE × TILE pixels."""
     return [_fit(to_picture(image.movedim(-1, 0) * 2 - 1)) for image in images]
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from ...mcdm_core.pictures.writing import write_picture
 from ...mcdm_core.sampling.sweep import Cell, Sweep, sweep_grid
 from .expert_chain import Experts
-from .grid_tiles import TILE, check_vae, decode_tiles, to_image
+from .grid_tiles import TILE, check_vae, decode_tiles, tiles_of, to_image
 from .guider import ProductGuider
 from .ksampler import Settings, sample, start
 from .latents import concatenate, with_samples
@@ -25,7 +25,12 @@ logger = logging.getLogger(__name__)
 
 
 def sample_sweep(
-    experts: Experts, sweep: Sweep, settings: Settings, latent: dict[str, Any], vae: Any
+    experts: Experts,
+    sweep: Sweep,
+    settings: Settings,
+    latent: dict[str, Any],
+    vae: Any,
+    reference: Tensor | None = None,
 ) -> tuple[dict[str, Any], Tensor]:
     """Sample every cell as Product-of-Experts KSampler does, and draw the grid.
 
@@ -37,6 +42,7 @@ def sample_sweep(
         settings: How to sample each cell.
         latent: ComfyUI's LATENT that each cell starts from, with its noise mask and batch indices if there are.
         vae: Decodes the samples.
+        reference: IMAGE to compare with, above each grid: its picture of the same place in the batch, or its last.
 
     Returns:
         The LATENT of all cells, row by row, the pictures of a cell one after the other; and an IMAGE with a grid for
@@ -52,12 +58,12 @@ def sample_sweep(
         run.sample()
     except comfy.model_management.InterruptProcessingException:
         if run.finished:  # a second cancel stops the decoding
-            _save(_grids(experts, sweep, run.finished, vae), len(run.finished), len(sweep.cells()))
+            _save(_grids(experts, sweep, run.finished, vae, reference), len(run.finished), len(sweep.cells()))
         raise
     # The batch indices are those of one cell.
     kept = {name: value for name, value in latent.items() if name != "batch_index"}
     stacked = concatenate([run.finished[cell] for cell in sweep.cells()])
-    return with_samples(kept, stacked), to_image(_grids(experts, sweep, run.finished, vae))
+    return with_samples(kept, stacked), to_image(_grids(experts, sweep, run.finished, vae, reference))
 
 
 class _Run:
@@ -113,11 +119,17 @@ def _within_grid(
     return callback
 
 
-def _grids(experts: Experts, sweep: Sweep, samples: dict[Cell, Tensor], vae: Any) -> list[Image.Image]:
+def _grids(
+    experts: Experts, sweep: Sweep, samples: dict[Cell, Tensor], vae: Any, reference: Tensor | None
+) -> list[Image.Image]:
     tiles = {cell: decode_tiles(latents, vae) for cell, latents in samples.items()}
     name = experts[sweep.expert].label
     batch = len(next(iter(tiles.values())))
-    return [sweep_grid(sweep, name, {cell: of[i] for cell, of in tiles.items()}, TILE) for i in range(batch)]
+    references = [None] if reference is None else tiles_of(reference)
+    references += references[-1:] * (batch - len(references))
+    return [
+        sweep_grid(sweep, name, {cell: of[i] for cell, of in tiles.items()}, TILE, references[i]) for i in range(batch)
+    ]
 
 
 def _save(grids: list[Image.Image], done: int, total: int) -> None:

@@ -58,7 +58,7 @@ FROZEN = {
         "Reliability Sweep",
         [
             *("experts", "expert_index", "values", "vary", "guidance", "seed", "seeds"),
-            *("steps", "sampler_name", "scheduler", "latent_image", "denoise", "vae"),
+            *("steps", "sampler_name", "scheduler", "latent_image", "denoise", "vae", "reference"),
         ],
         ["LATENT", "IMAGE"],
     ),

@@ -75,6 +75,20 @@ def test_what_else_a_value_can_set(load, chain, sample, sweep, vary, weights, re
     assert torch.equal(samples, sample(chain(*zip(both, settings, strict=True)), latent=one))
 
 
+@pytest.mark.parametrize("of_batch", [1, 2])
+def test_a_reference_stands_above_and_changes_nothing(load, chain, sweep, of_batch):
+    hair = load("hair")
+    experts, latent = chain((hair, {"weight": 1.5})), {"samples": torch.zeros(2, 3, 32, 32)}
+    settings = {"expert_index": 1, "values": "1", "latent": latent}
+    samples, grids = sweep(experts, hair.vae, **settings)
+    reference = torch.rand(of_batch, 32, 32, 3)
+    again, compared = sweep(experts, hair.vae, reference=reference, **settings)
+    assert torch.equal(again, samples)
+    for grid, plain, picture in zip(compared, grids, reference.expand(2, -1, -1, -1), strict=True):
+        torch.testing.assert_close(tile(grid, 0, 0), picture, atol=0.51 / 255, rtol=0)
+        assert torch.equal(grid[TITLE + STEP :], plain[TITLE:])
+
+
 def test_the_latents_mask_and_picture_reach_every_cell(load, chain, node, sweep):
     hair = load("hair")
     experts = chain(hair, load("skin"))

@@ -145,6 +145,14 @@ def test_cells_without_a_picture_say_so():
     assert np.array_equal(sweep_grid(sweep, "skin", {sweep.cells()[0]: black}), expected)
 
 
+def test_a_reference_stands_above():
+    sweep = Sweep(1, (0.5,), (5, 6))
+    black, white = Image.new("RGB", (8, 8)), Image.new("RGB", (8, 8), "white")
+    pictures = dict.fromkeys(sweep.cells(), black)
+    expected = labelled_grid(["skin", "seed 5", "seed 6"], [["reference", white, ""], ["a = 0.5", black, black]])
+    assert np.array_equal(sweep_grid(sweep, "skin", pictures, reference=white), expected)
+
+
 @pytest.fixture
 def experts(tmp_path):
     """Options for two experts; the first six are the first expert's."""
