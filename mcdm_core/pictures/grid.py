@@ -9,15 +9,18 @@ from .letters import letters
 INK = (32, 32, 32)
 PAPER = (255, 255, 255)
 MARGIN = 8
+SMALLEST_TILE = 128
 
 
-def labelled_grid(columns: Sequence[str], rows: Sequence[Sequence[Image.Image | str]], tile: int = 128) -> Image.Image:
+def labelled_grid(
+    columns: Sequence[str], rows: Sequence[Sequence[Image.Image | str]], tile: int | None = None
+) -> Image.Image:
     """Lay out pictures under column titles.
 
     Args:
         columns: A title per column; a line break starts a second line. Letters get smaller until the longest fits.
-        rows: A picture or a text for each column of each row; pictures are enlarged without smoothing.
-        tile: Side of a tile in pixels.
+        rows: A picture or a text for each column of each row; smaller pictures are enlarged without smoothing.
+        tile: Side of a tile in pixels; None for that of the largest picture, and 128 at least.
 
     Raises:
         ValueError: A row has not one entry per column.
@@ -25,6 +28,8 @@ def labelled_grid(columns: Sequence[str], rows: Sequence[Sequence[Image.Image | 
     for row in rows:
         if len(row) != len(columns):
             raise ValueError(f"Each row needs one tile for each of the {len(columns)} columns, but one has {len(row)}.")
+    if tile is None:
+        tile = max([SMALLEST_TILE, *(max(e.size) for row in rows for e in row if isinstance(e, Image.Image))])
     font = letters(tile // 9)
     title_font = _fitting([line for title in columns for line in title.splitlines()], tile)
     title_height = tile // 3
@@ -42,8 +47,13 @@ def labelled_grid(columns: Sequence[str], rows: Sequence[Sequence[Image.Image | 
                 middle = (left + tile // 2, top + tile // 2)
                 draw.multiline_text(middle, text, fill=INK, font=font, anchor="mm", align="center")
             else:
-                grid.paste(entry.resize((tile, tile), Image.Resampling.NEAREST), (left, top))
+                grid.paste(_resized(entry, tile), (left, top))
     return grid
+
+
+def _resized(picture: Image.Image, tile: int) -> Image.Image:
+    method = Image.Resampling.NEAREST if max(picture.size) <= tile else Image.Resampling.LANCZOS
+    return picture.resize((tile, tile), method)
 
 
 def _fitting(lines: Sequence[str], width: int) -> ImageFont.FreeTypeFont:

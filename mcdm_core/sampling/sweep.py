@@ -216,7 +216,7 @@ def sweep_grid(
     sweep: Sweep,
     name: str,
     pictures: Mapping[Cell, Image.Image],
-    tile: int = 128,
+    tile: int | None = None,
     reference: Image.Image | None = None,
 ) -> Image.Image:
     """Lay out a sweep.
@@ -225,7 +225,7 @@ def sweep_grid(
         sweep: The sweep.
         name: Of the chosen expert.
         pictures: Those that there are; a note stands in place of the others.
-        tile: Side of a tile in pixels.
+        tile: Side of a tile in pixels, see `labelled_grid`.
         reference: A square picture to compare with, in a row of its own above the others.
     """
     rows = sweep.rows()

@@ -67,7 +67,7 @@ class AutoencoderReport:
         spread, mean = torch.std_mean(torch.cat(latents), dim=(0, 2, 3))
         log.info("%s step %d: latents' mean %s, deviation %s", self.config.name, step, _listed(mean), _listed(spread))
         if rows:
-            grid = labelled_grid(_COLUMNS, rows, tile=self.config.image_size)
+            grid = labelled_grid(_COLUMNS, rows)
             write_picture(self.folder / f"samples_{step:06d}.png", grid)
 
 

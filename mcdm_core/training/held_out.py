@@ -28,7 +28,6 @@ log = logging.getLogger(__name__)
 Decode = Callable[[Tensor], Tensor]
 """Samples, (B, C, h, w) → pictures in −1…1, (B, 3, H, W)."""
 
-_TILE = 128  # smallest side of a picture in the grid of samples
 _STREAM = 1 << 32  # steps stay below, so that held-out noise is never that of a training step
 _COLUMNS = ("condition", "sample", "held-out\npicture")
 
@@ -74,7 +73,7 @@ class HeldOutReport:
             if self.config.report.samples:
                 rows += self._samples(network, modality)
         if rows:
-            grid = labelled_grid(_COLUMNS, rows, max(_TILE, self.config.image_size))
+            grid = labelled_grid(_COLUMNS, rows)
             write_picture(self.folder / f"samples_{step:06d}.png", grid)
         mean = float(np.mean(losses))
         log.info("%s step %d: held-out loss %.4f", self.config.name, step, mean)

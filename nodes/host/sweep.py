@@ -125,7 +125,7 @@ def _grids(
     tiles = {cell: decode_tiles(latents, vae) for cell, latents in samples.items()}
     name = experts[sweep.expert].label
     batch = len(next(iter(tiles.values())))
-    references = [None] if reference is None else tiles_of(reference)
+    references: list[Image.Image | None] = [None] if reference is None else [*tiles_of(reference)]
     references += references[-1:] * (batch - len(references))
     return [
         sweep_grid(sweep, name, {cell: of[i] for cell, of in tiles.items()}, TILE, references[i]) for i in range(batch)

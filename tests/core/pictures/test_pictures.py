@@ -65,6 +65,22 @@ def test_long_texts_are_broken_between_words():
     assert (beside == 255).all()
 
 
+@pytest.mark.parametrize(("side", "tile"), [(64, 128), (200, 200)])
+def test_tiles_are_as_large_as_the_largest_picture(side, tile):
+    picture = Image.effect_noise((side, side), 100).convert("RGB")
+    grid = labelled_grid(["a", "b"], [[picture, "caption"]])
+    assert grid.width == 8 + 2 * (tile + 8)
+    expected = picture.resize((tile, tile), Image.Resampling.NEAREST)
+    assert np.array_equal(np.asarray(grid)[tile // 3 :][:tile, 8 : 8 + tile], np.asarray(expected))
+
+
+def test_a_picture_larger_than_its_tile_is_averaged():
+    stripes = np.zeros((256, 256, 3), np.uint8)
+    stripes[:, ::2] = 255
+    tile = np.asarray(labelled_grid(["a"], [[Image.fromarray(stripes)]], 128))[128 // 3 : -8, 16:128]
+    assert 120 < tile.min() <= tile.max() < 136
+
+
 def test_a_row_of_another_length_is_refused():
     with pytest.raises(ValueError, match="each of the 2 columns, but one has 1"):
         labelled_grid(["a", "b"], [["only one"]])
