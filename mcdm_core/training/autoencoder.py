@@ -9,7 +9,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from ..checkpoints.autoencoders import save_autoencoder
+from ..checkpoints.autoencoders import load_autoencoder, save_autoencoder
 from ..expert.condition import Condition
 from ..networks.autoencoder import Autoencoder, LatentNorm
 from .autoencoder_config import AutoencoderTrainingConfig, ObjectiveConfig, load_autoencoder_config
@@ -104,11 +104,26 @@ class AutoencoderTrainer(TrainingRun[AutoencoderTrainingConfig, Autoencoder]):
         """See `TrainingRun`."""
         return Muon.of(self.network, _ENDS, self.config.optimizer.learning_rate)
 
+    def start_from(self, autoencoder: Autoencoder) -> None:
+        """Begin with the weights of a VAE whose norm is folded.
+
+        Raises:
+            ValueError: It has other widths, or other latents.
+        """
+        if autoencoder.config != self.config.autoencoder:
+            raise ValueError(
+                f"A VAE is trained on at its own size, {autoencoder.config.to_dict()}, and [autoencoder] has "
+                f"{self.config.autoencoder.to_dict()}; correct it."
+            )
+        for network in (self.network, self.average):
+            network.encoder.load_state_dict(autoencoder.encoder.state_dict())
+            network.decoder.load_state_dict(autoencoder.decoder.state_dict())
+
     def train_step(self) -> tuple[float]:
         """See `TrainingRun`."""
         options = self.config.optimizer
         pictures, _, rng = self.next_batch()
-        if self.step == self._encoder_steps:
+        if self.step == self._encoder_steps and not self.config.start:
             self.fix_encoder()
         loss = self._loss(pictures.contiguous(memory_format=_LAYOUT), rng)
         for group in self.optimizer.param_groups:
@@ -148,8 +163,8 @@ class AutoencoderTrainer(TrainingRun[AutoencoderTrainingConfig, Autoencoder]):
 
     @property
     def _encoder_steps(self) -> int:
-        """Steps in which the encoder learns."""
-        return round(self.config.objective.encoder_until * self.config.optimizer.steps)
+        """Steps in which the encoder learns; none where the run began with another's."""
+        return 0 if self.config.start else round(self.config.objective.encoder_until * self.config.optimizer.steps)
 
     @property
     def path(self) -> Path:
@@ -175,8 +190,9 @@ def train_autoencoder(config_path: Path, runs: Path, resume: str | None = None, 
         The VAE's file.
 
     Raises:
-        ValueError: The configuration is wrong, a saved state exists and `resume` was not given, or `resume` names a
-            file.
+        ValueError: The configuration is wrong, a saved state exists and `resume` was not given, `resume` names a
+            file, or the VAE to start from has another size or is no VAE.
+        FileNotFoundError: There is no VAE to start from.
     """
     config = load_autoencoder_config(config_path)
     if resume not in (None, "state"):
@@ -191,6 +207,8 @@ def train_autoencoder(config_path: Path, runs: Path, resume: str | None = None, 
         trainer = AutoencoderTrainer(config, Crops(images, config.objective.crop), held_out, run.path)
         if run.resumed:
             trainer.resume()
+        elif config.start:
+            trainer.start_from(load_autoencoder(config_path.parent / config.start))
         trainer.run(save_every=100)  # steps take a second or more
     return trainer.path
 

@@ -47,6 +47,8 @@ class AutoencoderTrainingConfig:
         optimizer: As for experts, but that there is no condition to drop, and inner weights always train by Muon.
         report: As for experts; `held_out` and `samples` are of each kind of picture.
         image_size: Side of the pictures, in pixels.
+        start: File of a VAE, relative to the configuration, whose decoder is trained on while its encoder, and so every
+            latent, stays as it is; None for random weights.
         card: Licence, attribution and whatever else belongs on the file's card.
     """
 
@@ -57,6 +59,7 @@ class AutoencoderTrainingConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     report: ReportConfig = field(default_factory=ReportConfig)
     image_size: int = 256
+    start: str | None = None
     card: dict[str, str] = field(default_factory=dict)
 
 

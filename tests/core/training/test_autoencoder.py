@@ -100,6 +100,25 @@ def test_the_latents_are_measured_when_the_encoder_is_fixed_and_final_then(image
     assert not all(torch.equal(one, other) for one, other in decoders)
 
 
+def test_a_decoder_trained_on_keeps_the_latents_of_the_vae_it_began_with(images, tmp_path):
+    first = AutoencoderTrainer(SETTINGS, Crops(images, 16), {"boxes": images}, tmp_path / "first")
+    first.run()
+    begun = load_autoencoder(first.path)
+    further = replace(SETTINGS, start=str(first.path))
+    trainer = AutoencoderTrainer(further, Crops(images, 16), {"boxes": images}, tmp_path / "further")
+    trainer.start_from(begun)
+    torch.testing.assert_close(trainer.average.decode(torch.ones(1, 4, 2, 2)), begun.decode(torch.ones(1, 4, 2, 2)))
+    trainer.run()
+    written = load_autoencoder(trainer.path)
+    assert encoder_key(written) == encoder_key(begun)
+    pictures = images.float() / 127.5 - 1
+    assert torch.equal(written.encode(pictures), begun.encode(pictures))
+    assert not torch.equal(written.decode(torch.ones(1, 4, 2, 2)), begun.decode(torch.ones(1, 4, 2, 2)))
+    wider = replace(further, autoencoder=AutoencoderConfig((4, 4, 6, 10)))
+    with pytest.raises(ValueError, match="at its own size"):
+        AutoencoderTrainer(wider, Crops(images, 16), {"boxes": images}, tmp_path).start_from(begun)
+
+
 def test_a_short_training_learns_to_reconstruct(images, tmp_path):
     optimizer = replace(SETTINGS.optimizer, steps=150, ema=0.9, learning_rate=3e-3)
     settings = replace(SETTINGS, optimizer=optimizer, report=replace(SETTINGS.report, every=10, held_out_every=0))

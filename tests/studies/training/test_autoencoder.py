@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mcdm_core.checkpoints.autoencoders import load_autoencoder
+from mcdm_core.checkpoints.autoencoders import encoder_key, load_autoencoder
 from mcdm_core.cli.train import main
 from mcdm_core.training.autoencoder import train_autoencoder
 from mcdm_core.training.autoencoder_config import load_autoencoder_config
@@ -95,6 +95,16 @@ def test_wrong_configurations_are_refused(config, old, new, message):
         load_autoencoder_config(config)
 
 
-def test_the_shipped_configuration_can_be_read():
-    config = load_autoencoder_config(Path(__file__).resolve().parents[3] / "studies" / "configs" / "vae.toml")
+def test_a_decoder_is_trained_on_from_a_file(config, tmp_path):
+    begun = train_autoencoder(config, tmp_path / "first")
+    text = f'start = "{begun.relative_to(tmp_path).as_posix()}"\n{CONFIG}'
+    config.write_text(text, encoding="utf-8")
+    written = train_autoencoder(config, tmp_path / "further")
+    assert encoder_key(load_autoencoder(written)) == encoder_key(load_autoencoder(begun))
+    assert written.read_bytes() != begun.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["vae", "decoder"])
+def test_the_shipped_configurations_can_be_read(name):
+    config = load_autoencoder_config(Path(__file__).resolve().parents[3] / "studies" / "configs" / f"{name}.toml")
     assert config.image_size == 256
