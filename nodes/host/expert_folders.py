@@ -75,7 +75,10 @@ def vae_path(name: str) -> Path | None:
 
 
 def file_state(name: str) -> tuple:
-    """Changes when the expert's file does, or that of the text encoder or of the VAE it may need."""
+    """Changes when the expert's file does, or that of the text encoder or of the VAE it may need.
+
+    ComfyUI keeps it in the prompt that Save Image writes as JSON.
+    """
     vae = vae_path(name)
     return (*_states_of_expert(name), *([] if vae is None else [_state(vae)]))
 
@@ -84,9 +87,9 @@ def _states_of_expert(name: str) -> tuple:
     return tuple(_state(path) for path in (expert_path(name), _farl_path()) if path is not None)
 
 
-def _state(path: str | Path) -> tuple[str | Path, int, int]:
+def _state(path: str | Path) -> tuple[str, int, int]:
     status = os.stat(path)
-    return path, status.st_mtime_ns, status.st_size
+    return str(path), status.st_mtime_ns, status.st_size
 
 
 def _farl_path() -> str | None:

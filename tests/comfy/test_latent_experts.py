@@ -1,5 +1,6 @@
 """Experts that make latents of a VAE: in ComfyUI they are ordinary latent models, and what they give is the core's."""
 
+import json
 import sys
 from types import SimpleNamespace
 
@@ -401,6 +402,7 @@ def test_a_vae_that_is_missing_is_refused_at_post(host, node, base, latent_exper
     name, kept = latent_experts["other"], tmp_path / "kept.safetensors"
     assert said_of(host, node, "MCDM_LoadExpert", expert_name=name) is True
     state = host.expert_folders.file_state(name)
+    assert json.dumps(state)  # Save Image writes it
     file.rename(kept)
     try:
         sentence = said_of(host, node, "MCDM_LoadExpert", expert_name=name)

@@ -15,7 +15,7 @@ from .support.comfyui_server import ROOT, RUN_SECONDS, started
 
 
 @pytest.fixture(scope="module")
-def server(comfyui, small_experts, base, tmp_path_factory):
+def server(comfyui, small_experts, latent_experts, base, tmp_path_factory):
     folder = tmp_path_factory.mktemp("comfyui-server")
     shutil.copytree(base / "models", folder / "models")
     (folder / "input").mkdir()
@@ -81,6 +81,12 @@ def test_nodes_arrive_with_tooltips(server, pack):
 def test_a_product_gives_a_picture(server, small_experts):
     (picture,) = server.pictures(product(small_experts))
     assert picture.shape == (32, 32, 3)
+    assert picture.std() > 5
+
+
+def test_a_product_of_latents_gives_a_picture(server, latent_experts):
+    (picture,) = server.pictures(product(latent_experts))
+    assert picture.shape == (64, 64, 3)
     assert picture.std() > 5
 
 
