@@ -8,6 +8,7 @@ import json
 import logging
 from dataclasses import asdict
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -94,7 +95,21 @@ def embed_images(tower: ImageEncoder, images: Tensor) -> Tensor:
     return torch.cat([tower(chunk.float() / 127.5 - 1) for chunk in images.split(256)])
 
 
-def load_dual_encoder(path: Path) -> tuple[TextTower, ImageEncoder]:
+class Towers(NamedTuple):
+    """A dual encoder's file.
+
+    Attributes:
+        text: Embeds captions.
+        image: Embeds pictures.
+        image_size: Side of the pictures that it was trained on, in pixels.
+    """
+
+    text: TextTower
+    image: ImageEncoder
+    image_size: int
+
+
+def load_dual_encoder(path: Path) -> Towers:
     """Both towers of a file written by `save_dual_encoder`.
 
     Raises:
@@ -114,4 +129,4 @@ def load_dual_encoder(path: Path) -> tuple[TextTower, ImageEncoder]:
     for prefix, tower in (("text_encoder.", text_tower), ("image_encoder.", image_tower)):
         tower.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
         tower.eval()
-    return text_tower, image_tower
+    return Towers(text_tower, image_tower, header.get("training", {}).get("image_size", DualEncoderConfig.image_size))

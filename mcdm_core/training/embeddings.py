@@ -8,10 +8,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..conditions.reading.images import fit
 from ..expert.expert import Expert
 from ..networks.text_tower import TextTower
 from .config import DataConfig, TrainingConfig
-from .dual_encoder import embed_images, load_dual_encoder
+from .dual_encoder import Towers, embed_images, load_dual_encoder
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,17 @@ def load_embeddings(config: TrainingConfig, base: Path) -> Embeddings:
     """
     if "text" not in config.data.modalities:
         return Embeddings()
-    tower, images = load_dual_encoder(base / config.data.text_encoder)
-    check_embedding(config, tower.config.dim)
-    return Embeddings(tower, partial(embed_images, images))
+    towers = load_dual_encoder(base / config.data.text_encoder)
+    check_embedding(config, towers.text.config.dim)
+    return Embeddings(towers.text, partial(_embed, towers))
+
+
+def _embed(towers: Towers, images: Tensor) -> Tensor:
+    """Embeddings of pictures, shrunk to the size of those that the encoder was trained on."""
+    if images.shape[-1] > towers.image_size:
+        shrunk = [fit(chunk.float(), towers.image_size, "picture").round().byte() for chunk in images.split(256)]
+        images = torch.cat(shrunk)
+    return embed_images(towers.image, images)
 
 
 def check_embedding(config: TrainingConfig, dim: int) -> None:

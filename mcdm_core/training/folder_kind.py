@@ -1,16 +1,26 @@
 """The user's own folder as a kind of data."""
 
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
+from ..conditions.reading.folding import fold
+from ..networks.autoencoder import DOWNSCALE
 from ..networks.text_tower import TextTower, TextTowerConfig
 from ..text.vocabulary import gather_vocabulary
 from .config import DataConfig, DualEncoderConfig, TrainingConfig
-from .data_kind import DataKind, Prepared, PreparedPairs
-from .embeddings import check_text_encoder, load_embeddings
+from .data_kind import DataKind, PicturesToEncode, Prepared, PreparedPairs, PreparedPictures
+from .embeddings import Embeddings, check_text_encoder, load_embeddings
 from .folder import read_folder
 from .pairs import read_pairs
+from .sources import MapConditions, PictureSet
 
 _RESERVED = ("images", "captions", "auto")
+_CHUNK = 256  # pictures that are encoded between two reports of progress
 
 
 class FolderKind(DataKind):
@@ -21,29 +31,41 @@ class FolderKind(DataKind):
     def check(self, config: TrainingConfig) -> None:
         """See `DataKind`."""
         data = config.data
-        if not data.path:
-            raise ValueError('Expected the folder\'s path in [data] and found none; add path = "…".')
+        self.check_pictures(data)
         if "class" in data.modalities:
             raise ValueError('A folder has maps, sketches and captions and no "class"; remove it from modalities.')
         if reserved := [name for name in data.modalities if name in _RESERVED or "/" in name]:
             raise ValueError(f"{reserved[0]!r} cannot be the name of a modality; rename its subfolder.")
         check_text_encoder(data)
-        if data.sets:
-            raise ValueError("A folder has the same pictures for each modality; remove [data.sets].")
 
     def prepare(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> Prepared:
         """See `DataKind`; held-out pictures are taken out of the folder."""
-        data = config.data
         embeddings = load_embeddings(config, base)
-        training, held_out = read_folder(
-            base / data.path,
-            data.modalities,
-            config.image_size,
-            config.report.held_out_count,
-            embeddings.embed,
-            data.embedding_noise,
-        )
-        return Prepared(training, held_out, embeddings.tower)
+        return Prepared(*_read(config, base, embeddings), embeddings.tower)
+
+    def check_pictures(self, data: DataConfig) -> None:
+        """See `DataKind`; conditions are passed over."""
+        if not data.path:
+            raise ValueError('Expected the folder\'s path in [data] and found none; add path = "…".')
+        if data.sets:
+            raise ValueError("A folder has the same pictures for each modality; remove [data.sets].")
+
+    def prepare_pictures(self, data: DataConfig, size: int, held_out: int, base: Path) -> PreparedPictures:
+        """See `DataKind`; held-out pictures are taken out of the folder."""
+        training, beside = read_folder(base / data.path, (), size, held_out)
+        return PreparedPictures(_to_encode(training), _to_encode(beside))
+
+    def check_latents(self, config: TrainingConfig) -> None:
+        """See `DataKind`."""
+        self.check(config)
+
+    def prepare_latents(
+        self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None
+    ) -> PreparedPictures:
+        """See `DataKind`; maps keep the size of the pictures and are folded."""
+        embeddings = load_embeddings(config, base)
+        training, held_out = _read(config, base, embeddings)
+        return PreparedPictures(_to_encode(training), _to_encode(held_out), embeddings.tower)
 
     def describe(self, data: DataConfig, count: int) -> str:
         """See `DataKind`."""
@@ -54,3 +76,52 @@ class FolderKind(DataKind):
         training, held_out = read_pairs(base / config.path, config.image_size)
         words = gather_vocabulary((text for texts in training.captions for text in texts), config.words)
         return PreparedPairs(training, held_out, TextTowerConfig(vocabulary=words, lexicon="plain"))
+
+
+@dataclass(frozen=True)
+class FolderPictures:
+    """See `Pictures`; they are in memory, as all of a folder is.
+
+    Attributes:
+        images: uint8, (N, H, W, 3).
+    """
+
+    images: np.ndarray
+
+    @cached_property
+    def name(self) -> str:
+        """See `Pictures`; another one as soon as a picture is another one."""
+        return f"folder_{len(self)}_{self.images.shape[1]}_{hashlib.sha256(self.images.data).hexdigest()[:12]}"
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def load(self, cache: Path) -> np.ndarray:
+        """See `Pictures`."""
+        return self.images
+
+    def chunks(self) -> Iterator[np.ndarray]:
+        """See `Pictures`."""
+        for first in range(0, len(self), _CHUNK):
+            yield self.images[first : first + _CHUNK]
+
+
+def _read(config: TrainingConfig, base: Path, embeddings: Embeddings) -> tuple[PictureSet, PictureSet]:
+    data = config.data
+    return read_folder(
+        base / data.path,
+        data.modalities,
+        config.image_size,
+        config.report.held_out_count,
+        embeddings.embed,
+        data.embedding_noise,
+    )
+
+
+def _to_encode(pictures: PictureSet) -> PicturesToEncode:
+    """Pictures for a VAE, and what they are told by beside its latents."""
+    images = np.ascontiguousarray(pictures.images.permute(0, 2, 3, 1).numpy())
+    conditions = pictures.conditions
+    if isinstance(conditions, MapConditions):
+        conditions = MapConditions({name: fold(maps, DOWNSCALE) for name, maps in conditions.maps.items()})
+    return PicturesToEncode({FolderKind.name: FolderPictures(images)}, conditions)

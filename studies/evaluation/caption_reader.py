@@ -31,7 +31,7 @@ class CaptionReader:
     """
 
     def __init__(self, path: Path = WEIGHTS):
-        self._text, self._image = load_dual_encoder(path)
+        self._text, self._image, _ = load_dual_encoder(path)
 
     @torch.no_grad()
     def score(self, images: np.ndarray, captions: Sequence[str]) -> np.ndarray:

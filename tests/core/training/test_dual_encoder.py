@@ -38,7 +38,7 @@ def encoder(tmp_path, short_alignment):
 
 
 def test_the_vocabulary_is_gathered_from_the_captions(encoder, caplog):
-    text, image = load_dual_encoder(encoder)
+    text, image, _ = load_dual_encoder(encoder)
     words = text.config.vocabulary
     assert text.config.lexicon == "plain"
     # "number" stands in every training caption, "2" in one.
@@ -59,7 +59,7 @@ def test_an_expert_of_one_s_own_text(encoder, tmp_path):
     options = {"data": data, "steps": 2, "report": report}
     config = write_config(tmp_path / "text.toml", network="pooled_dim = 128", **options)
     expert = load_expert(train_expert(config, tmp_path / "runs"))
-    tower, _ = load_dual_encoder(encoder)
+    tower, *_ = load_dual_encoder(encoder)
     with torch.no_grad():
         expected = tower.half().float().encode(["ein Kasten"])  # the file keeps the tower in half precision
     assert torch.equal(expert.encoder.encode_text("ein Kasten").embedding, expected)

@@ -1,11 +1,9 @@
 """Latents of a VAE in place of pictures."""
 
 import numpy as np
-import pytest
 import torch
 
 from mcdm_core import Condition, UNet, UNetConfig, prediction_named
-from mcdm_core.training.checks import check_config
 from mcdm_core.training.config import DataConfig, ReportConfig, TrainingConfig
 from mcdm_core.training.held_out import HeldOutReport
 from mcdm_core.training.latents import LatentSet
@@ -48,9 +46,3 @@ def test_conditions_belong_to_the_rows_that_were_drawn():
     assert x0.dtype == torch.float32
     assert torch.equal(x0.flatten().long(), condition.labels)
     assert source.batch(None, 2, np.random.default_rng(0))[1].rows is None
-
-
-def test_folders_have_no_pictures_for_latents_yet():
-    config = TrainingConfig("start", NETWORK, DataConfig("folder", path="pictures"), vae="vae.safetensors")
-    with pytest.raises(ValueError, match="cannot be trained on data of kind 'folder'; choose another"):
-        check_config(config)
