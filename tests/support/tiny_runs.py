@@ -15,6 +15,19 @@ patch = 2
 dropout = 0.1
 """
 
+LATENT_NETWORK = """
+image_size = 32
+vae = "vae.safetensors"
+[network]
+in_channels = 4
+out_channels = 4
+model_channels = 32
+channel_mult = [1, 2]
+num_res_blocks = 1
+attention_downsamplings = [2]
+norm_groups = 8
+"""
+
 
 def write_config(
     path,

@@ -20,25 +20,15 @@ from mcdm_core.training.folder_kind import FolderKind
 from mcdm_core.training.latents import LatentSpace
 from mcdm_core.training.run import train_expert
 
-from ...support.tiny_runs import write_folder
+from ...support.tiny_runs import LATENT_NETWORK, write_folder
 
-NETWORK = """
+NETWORK = f"""
 name = "mine"
-image_size = 32
-vae = "vae.safetensors"
-[network]
-in_channels = 4
-out_channels = 4
-model_channels = 32
-channel_mult = [1, 2]
-num_res_blocks = 1
-attention_downsamplings = [2]
-norm_groups = 8
-{network}
+{LATENT_NETWORK}{{network}}
 [data]
 kind = "folder"
 path = "pictures"
-{data}
+{{data}}
 [optimizer]
 steps = 2
 batch_size = 3

@@ -22,19 +22,11 @@ from studies.data.faces import Frequencies, draw_face, render_face
 from studies.training.faces import FaceKind
 from studies.training.mixture_kind import MixtureKind, drawings_of
 
-CONFIG = """
+from ...support.tiny_runs import LATENT_NETWORK
+
+CONFIG = f"""
 name = "start"
-image_size = 32
-vae = "vae.safetensors"
-[network]
-in_channels = 4
-out_channels = 4
-model_channels = 32
-channel_mult = [1, 2]
-num_res_blocks = 1
-attention_downsamplings = [2]
-norm_groups = 8
-[data]
+{LATENT_NETWORK}[data]
 kind = "mixture"
 [data.sets.faces]
 seed = 11
