@@ -1,7 +1,7 @@
-"""The reader of animals.
+"""The readers of animals, of pictures of 64 pixels and of 256.
 
-It is trained on augmentations of its own seeds, before drawn landscapes that no expert of animals has seen, and on the
-drawings that are held out from the experts as well.
+They are trained on augmentations of their own seeds, before drawn landscapes that no expert of animals has seen, and on
+the drawings that are held out from the experts as well.
 """
 
 from pathlib import Path
@@ -11,35 +11,59 @@ import torch
 from tqdm import tqdm
 
 from ..data.animals import ANIMALS, HELD_OUT_DRAWINGS, TRAINING_DRAWINGS, draw_animal, draw_background, stand_before
-from ..data.landscapes import draw_landscape, render_landscape
-from .reader import Reader, train_reader
+from ..data.landscapes import IMAGE_SIZE, draw_landscape, render_landscape
+from .reader import LARGE_BATCH, LARGE_SIZE, Reader, train_reader, with_decoded
 
 WEIGHTS = Path(__file__).with_name("animal_reader.safetensors")
+LARGE_WEIGHTS = Path(__file__).with_name("animal_reader_256.safetensors")
 FIRST_SEED = 33_000_000
+FIRST_LARGE_SEED = 61_000_000
+PICTURE_SIZE = 256
 
 
 def animal_reader(path: Path = WEIGHTS) -> Reader:
-    """The reader that tells `ANIMALS` apart."""
+    """The reader that tells `ANIMALS` apart, of pictures of 64 pixels."""
     return Reader(path, ANIMALS)
+
+
+def large_animal_reader(path: Path = LARGE_WEIGHTS) -> Reader:
+    """The reader that tells `ANIMALS` apart, of pictures of 256 pixels."""
+    return Reader(path, ANIMALS, LARGE_SIZE)
 
 
 def train_animal_reader(path: Path = WEIGHTS, steps: int = 1500, count: int = 4000, seed: int = FIRST_SEED) -> Path:
     """Draw `count` animals, train the reader on them and write it."""
     images, labels = (torch.from_numpy(array) for array in draw_labelled(seed, count))
-    return train_reader(path, images.permute(0, 3, 1, 2).contiguous(), labels, len(ANIMALS), steps, seed)
+    images = images.permute(0, 3, 1, 2).contiguous()
+    return train_reader(path, images, labels[:, None], [len(ANIMALS)], steps, seed)
 
 
-def draw_labelled(first_seed: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+def train_large_animal_reader(
+    path: Path = LARGE_WEIGHTS,
+    steps: int = 800,
+    count: int = 1800,
+    decoded_count: int = 250,
+    seed: int = FIRST_LARGE_SEED,
+) -> Path:
+    """Draw `count` animals, the first of them at full size for the VAE, train the reader on them and write it."""
+    large, labels_of_large = draw_labelled(seed, decoded_count, PICTURE_SIZE)
+    drawn, labels = draw_labelled(seed + decoded_count, count - decoded_count, LARGE_SIZE)
+    images, values = with_decoded(drawn, labels[:, None], large, labels_of_large[:, None])
+    return train_reader(path, images, values, [len(ANIMALS)], steps, seed, LARGE_BATCH)
+
+
+def draw_labelled(first_seed: int, count: int, size: int = IMAGE_SIZE) -> tuple[np.ndarray, np.ndarray]:
     """Animals before landscapes and, every other one, before other scenery.
 
     Returns:
-        uint8 pictures, (count, H, W, 3), and the row of each animal in `ANIMALS`, (count,).
+        uint8 pictures, (count, size, size, 3), and the row of each animal in `ANIMALS`, (count,).
     """
     images, labels = [], []
     for seed in tqdm(range(first_seed, first_seed + count), desc="drawing", unit="picture"):
         rng = np.random.default_rng(seed)
         animal = draw_animal(rng, drawings=TRAINING_DRAWINGS + HELD_OUT_DRAWINGS)
-        scenery = draw_background(rng) if seed % 2 else render_landscape(draw_landscape(rng, object_share=0))
+        landscape = None if seed % 2 else draw_landscape(rng, object_share=0)
+        scenery = render_landscape(landscape, size) if landscape else draw_background(rng, size)
         images.append(stand_before(animal, scenery))
         labels.append(ANIMALS.index(animal.name))
     return np.stack(images), np.array(labels)
