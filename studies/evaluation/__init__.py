@@ -4,7 +4,7 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,8 +21,7 @@ TRAINED = (
     "train-animal-reader",
     "train-caption-reader",
     "train-features",
-    "train-face-reader-256",
-    "train-animal-reader-256",
+    "train-face-reader",
 )
 BIAS = "product-bias"
 VAE = "vae"
@@ -116,18 +115,17 @@ def _evaluation(path: Path, arguments: argparse.Namespace) -> "Evaluation":
 
 
 def _train(what: str) -> Path:
-    from .animals import train_animal_reader, train_large_animal_reader
+    from .animals import train_animal_reader
     from .caption_reader import train_caption_reader
     from .face_reader import train_face_reader
     from .features import train_features
     from .mouth import train_mouth_reader
 
-    trainings = (
+    trainings: tuple[Callable[[], Path], ...] = (
         train_mouth_reader,
         train_animal_reader,
         train_caption_reader,
         train_features,
         train_face_reader,
-        train_large_animal_reader,
     )
     return dict(zip(TRAINED, trainings, strict=True))[what]()

@@ -1,6 +1,6 @@
-"""The readers of animals, of pictures of 64 pixels and of 256.
+"""The reader of animals.
 
-They are trained on augmentations of their own seeds, before drawn landscapes that no expert of animals has seen, and on
+It is trained on augmentations of their own seeds, before drawn landscapes that no expert of animals has seen, and on
 the drawings that are held out from the experts as well.
 """
 
@@ -12,23 +12,15 @@ from tqdm import tqdm
 
 from ..data.animals import ANIMALS, HELD_OUT_DRAWINGS, TRAINING_DRAWINGS, draw_animal, draw_background, stand_before
 from ..data.landscapes import IMAGE_SIZE, draw_landscape, render_landscape
-from .reader import LARGE_BATCH, LARGE_SIZE, Reader, train_reader, with_decoded
+from .reader import Reader, train_reader
 
 WEIGHTS = Path(__file__).with_name("animal_reader.safetensors")
-LARGE_WEIGHTS = Path(__file__).with_name("animal_reader_256.safetensors")
 FIRST_SEED = 33_000_000
-FIRST_LARGE_SEED = 61_000_000
-PICTURE_SIZE = 256
 
 
 def animal_reader(path: Path = WEIGHTS) -> Reader:
-    """The reader that tells `ANIMALS` apart, of pictures of 64 pixels."""
+    """The reader that tells `ANIMALS` apart."""
     return Reader(path, ANIMALS)
-
-
-def large_animal_reader(path: Path = LARGE_WEIGHTS) -> Reader:
-    """The reader that tells `ANIMALS` apart, of pictures of 256 pixels."""
-    return Reader(path, ANIMALS, LARGE_SIZE)
 
 
 def train_animal_reader(path: Path = WEIGHTS, steps: int = 1500, count: int = 4000, seed: int = FIRST_SEED) -> Path:
@@ -36,20 +28,6 @@ def train_animal_reader(path: Path = WEIGHTS, steps: int = 1500, count: int = 40
     images, labels = (torch.from_numpy(array) for array in draw_labelled(seed, count))
     images = images.permute(0, 3, 1, 2).contiguous()
     return train_reader(path, images, labels[:, None], [len(ANIMALS)], steps, seed)
-
-
-def train_large_animal_reader(
-    path: Path = LARGE_WEIGHTS,
-    steps: int = 800,
-    count: int = 1800,
-    decoded_count: int = 250,
-    seed: int = FIRST_LARGE_SEED,
-) -> Path:
-    """Draw `count` animals, the first of them at full size for the VAE, train the reader on them and write it."""
-    large, labels_of_large = draw_labelled(seed, decoded_count, PICTURE_SIZE)
-    drawn, labels = draw_labelled(seed + decoded_count, count - decoded_count, LARGE_SIZE)
-    images, values = with_decoded(drawn, labels[:, None], large, labels_of_large[:, None])
-    return train_reader(path, images, values, [len(ANIMALS)], steps, seed, LARGE_BATCH)
 
 
 def draw_labelled(first_seed: int, count: int, size: int = IMAGE_SIZE) -> tuple[np.ndarray, np.ndarray]:

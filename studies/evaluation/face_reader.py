@@ -1,4 +1,4 @@
-"""The reader of faces of 256 pixels: mouth, eyes and colours, trained on drawings and on what a VAE makes of them.
+"""The reader of mouths and eyes of faces of 256 pixels, trained on drawings and on what a VAE makes of them.
 
 Eyes are of one of the kinds that are drawn, or not both there: some faces lack one or both, or have it smeared, as
 samples may.
@@ -7,38 +7,67 @@ samples may.
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image, ImageFilter
 from tqdm import tqdm
 
-from ..data.faces import ATTRIBUTES, EYES, Face, draw_face, render_face
-from .reader import LARGE_BATCH, LARGE_SIZE, AttributeReader, train_reader, with_decoded
+from ..data.drawn_set import channels_first
+from ..data.faces import EYES, MOUTHS, Face, draw_face, render_face
+from ..metrics import shrunk
+from .decoded import decoded
+from .reader import AttributeReader, train_reader
 
 WEIGHTS = Path(__file__).with_name("face_reader_256.safetensors")
+VAE = Path(__file__).parents[1] / "networks" / "mcdm_vae.safetensors"
 FIRST_SEED = 60_000_000
-PICTURE_SIZE = 256
+PICTURE_SIZE, HALF_SIZE = 256, 128  # pixels of faces, and of those that are read
+MIDDLE = slice(38, 118), slice(24, 104)  # rows and columns of a face of 128 pixels that hold eyes and mouth
 MISSING = "missing"
-CLASSES: dict[str, tuple[str, ...]] = {
-    "mouth": ATTRIBUTES["mouth"],
-    "eyes": (*EYES, MISSING),
-    **{name: ATTRIBUTES[name] for name in ("hair_color", "skin_color", "background")},
-}
+CLASSES = {"mouth": tuple(MOUTHS), "eyes": (*EYES, MISSING)}
+_BATCH = 32
 _INCOMPLETE = 0.2  # of the faces lack an eye
 _SMEARED = 1 / 3  # of these have it smeared
 
 
-def face_reader(path: Path = WEIGHTS) -> AttributeReader:
-    """The reader that tells `CLASSES` apart."""
-    return AttributeReader(path, CLASSES, LARGE_SIZE)
+class FaceReader:
+    """A trained classifier of mouths and eyes.
+
+    Args:
+        path: Its weights, as `train_face_reader` writes them.
+    """
+
+    def __init__(self, path: Path = WEIGHTS):
+        self._reader = AttributeReader(path, CLASSES, MIDDLE[0].stop - MIDDLE[0].start)
+
+    def read(self, images: np.ndarray) -> dict[str, list[str]]:
+        """Attribute of `CLASSES` → its value in each picture; images uint8, (N, 256, 256, 3)."""
+        return self._reader.read(_middle(images))
 
 
 def train_face_reader(
-    path: Path = WEIGHTS, steps: int = 1500, count: int = 5000, decoded_count: int = 700, seed: int = FIRST_SEED
+    path: Path = WEIGHTS, steps: int = 2000, count: int = 5000, decoded_count: int = 700, seed: int = FIRST_SEED
 ) -> Path:
-    """Draw `count` faces, the first of them at full size for the VAE, train the reader on them and write it."""
-    large = draw_labelled_faces(seed, decoded_count, PICTURE_SIZE)
-    drawn = draw_labelled_faces(seed + decoded_count, count - decoded_count, LARGE_SIZE)
-    images, labels = with_decoded(*drawn, *large)
-    return train_reader(path, images, labels, [len(v) for v in CLASSES.values()], steps, seed, LARGE_BATCH)
+    """Draw `count` faces, train the reader on them and write it.
+
+    Args:
+        path: Where to.
+        steps: Optimizer steps, of 32 faces each.
+        count: How many faces are drawn.
+        decoded_count: How many of them the VAE encodes and decodes; these are shown three times as often.
+        seed: The first face's, also of initialization and batches.
+    """
+    large, labels_of_large = draw_labelled_faces(seed, decoded_count, PICTURE_SIZE)
+    small, labels = draw_labelled_faces(seed + decoded_count, count - decoded_count, HALF_SIZE)
+    pictures = _middle(np.concatenate([small, *[shrunk(decoded(large, VAE), HALF_SIZE)] * 3]))
+    values = torch.from_numpy(np.concatenate([labels, *[labels_of_large] * 3]))
+    mirrored = channels_first(np.concatenate([pictures, pictures[:, :, ::-1]]))
+    counts = [len(each) for each in CLASSES.values()]
+    return train_reader(path, mirrored, torch.cat([values, values]), counts, steps, seed, _BATCH)
+
+
+def _middle(images: np.ndarray) -> np.ndarray:
+    """Where eyes and mouths are, (N, 80, 80, 3), of faces (N, S, S, 3), S of 128 or 256."""
+    return shrunk(images, HALF_SIZE)[:, MIDDLE[0], MIDDLE[1]]
 
 
 def draw_labelled_faces(first_seed: int, count: int, size: int) -> tuple[np.ndarray, np.ndarray]:

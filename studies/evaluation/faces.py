@@ -28,7 +28,7 @@ from ..metrics import (
 )
 from .caption_reader import caption_reader
 from .config import DataConfig, Setting
-from .face_reader import MISSING, face_reader
+from .face_reader import MISSING, FaceReader
 from .held_out import LARGE_SIZE, HeldOut, Tile, as_floats, asked, check_drawn, compared_seeds, is_one_picture
 from .mouth import mouth_reader
 from .similarity import measure_edges, measure_similarity
@@ -142,7 +142,7 @@ class Faces(HeldOut):
             return {"stripes": stripes(images, self._flat(count, setting))}
         if group == "eyes":
             sources = asked(setting, "sketch", count, self)
-            return measure_eyes(images, sources and [self[i].face.eyes for i in sources])
+            return measure_eyes(images, None if sources is None else [self[i].face.eyes for i in sources])
         parsed = self._parse(images)
         if group == "cleanness":
             return measure_cleanness(images, parsed, self.images)
@@ -166,12 +166,9 @@ class Faces(HeldOut):
         return measure_attributes(self._read_attributes(images, parsed), wanted) | {"caption score": scores}
 
     def _read_attributes(self, images: np.ndarray, parsed: Sequence[Parsed]) -> dict[str, list[str]]:
-        """Attribute → value in each picture: of large ones by their reader, else by mouth reader and palette."""
-        if self._size == LARGE_SIZE:
-            read = face_reader().read(images)
-            return {name: read[name] for name in (*parsed[0].colors, "mouth")}
-        colors = {name: [p.colors[name] for p in parsed] for name in parsed[0].colors}
-        return colors | {"mouth": mouth_reader().read(images)}
+        """Attribute → value in each picture: colours by the palette, mouths by a reader of this size."""
+        mouths = FaceReader().read(images)["mouth"] if self._size == LARGE_SIZE else mouth_reader().read(images)
+        return {name: [p.colors[name] for p in parsed] for name in parsed[0].colors} | {"mouth": mouths}
 
     def _flat(self, count: int, setting: Setting | None) -> np.ndarray:
         """Pixels whose 3×3 neighbourhood what is asked for makes flat, (count, H, W).
@@ -232,7 +229,7 @@ def measure_eyes(images: np.ndarray, wanted: Sequence[str] | None) -> dict[str, 
         images: uint8 samples, (B, 256, 256, 3).
         wanted: Kind of eyes of each, one of `EYES`; None where none was asked for.
     """
-    read = face_reader().read(images)["eyes"]
+    read = FaceReader().read(images)["eyes"]
     measures = {"both eyes": np.array([float(kind != MISSING) for kind in read])}
     return measures if wanted is None else measures | {"kind of eyes": right_answers(read, wanted)}
 

@@ -1,7 +1,7 @@
 """Small classifiers that read what a picture shows; none took part in training any expert.
 
 Each is trained on pictures of its own seeds, blurred and noised a little so that it does not mistake a sample's
-softness for another class; those of pictures of 256 pixels on decoded encodings as well.
+softness for another class.
 """
 
 import logging
@@ -20,17 +20,12 @@ from mcdm_core.networks.image_encoder import ImageEncoder
 from mcdm_core.system.formats import write_tensors
 
 from ..metrics import shrunk
-from .decoded import decoded
 
 log = logging.getLogger(__name__)
 
 WIDTH = 16
 BATCH = 64
 SIZE = 64  # pixels, of readers of pictures of that size
-LARGE_SIZE = 128  # pixels, to which readers of pictures of 256 pixels average them
-LARGE_BATCH = 32
-VAE = Path(__file__).parents[1] / "networks" / "mcdm_vae.safetensors"
-DECODED_SHARE = 3  # of this many of the pictures that a reader of 256 pixels is trained on, one is a decoded encoding
 
 
 class AttributeReader:
@@ -106,25 +101,6 @@ def train_reader(
     fit(network, loss, steps, path.stem)
     write_tensors(path, {key: value.half() for key, value in network.state_dict().items()}, {})
     return path
-
-
-def with_decoded(images: np.ndarray, labels: np.ndarray, large: np.ndarray, labels_of_large: np.ndarray) -> tuple:
-    """What a reader of pictures of 256 pixels is trained on: drawings, decoded encodings, and both mirrored.
-
-    Args:
-        images: Drawings, uint8, (N, 128, 128, 3).
-        labels: Theirs, (N, attributes).
-        large: Drawings to encode and decode, uint8, (M, 256, 256, 3).
-        labels_of_large: Theirs, (M, attributes).
-
-    Returns:
-        Pictures and labels as `train_reader` takes them, decoded encodings repeated to one of `DECODED_SHARE`.
-    """
-    repeats = max(1, len(images) // ((DECODED_SHARE - 1) * len(large)))
-    shown = [images] + [shrunk(decoded(large, VAE), LARGE_SIZE)] * repeats
-    pictures = torch.from_numpy(np.concatenate(shown)).permute(0, 3, 1, 2)
-    values = torch.from_numpy(np.concatenate([labels] + [labels_of_large] * repeats))
-    return torch.cat([pictures, pictures.flip(3)]), torch.cat([values, values])
 
 
 def fit(network: nn.Module, loss: Callable[[], Tensor], steps: int, name: str) -> None:

@@ -53,8 +53,8 @@ class Evaluation:
     def run(self) -> Path:
         """Do all of it; returns the table's file."""
         rows = [self._measured(REAL, None, self.held_out.images)]
-        if path := self._expert_of_latents():
-            rows.append(self._measured(DECODED, None, decoded(self.held_out.images, vae_of(path))))
+        if vae := self._find_vae():
+            rows.append(self._measured(DECODED, None, decoded(self.held_out.images, vae)))
         for row in self.config.rows:
             count = min(row.count or len(self.held_out), len(self.held_out))
             images = draw_samples(row, self.config.data, self.config.experts, count, self.samples, self.workers)
@@ -62,12 +62,11 @@ class Evaluation:
             log.info("%s: %s", row.label, ", ".join(f"{n} {f}" for n, f in rows[-1].figures.items()))
         return Report(self.config, self.held_out, rows).write(self.out)
 
-    def _expert_of_latents(self) -> Path | None:
-        """The first expert that makes latents, if there is one: what its VAE loses, samples lose as well."""
-        gans = gans_of(self.config)
-        used = {term.expert: None for setting in self.config.settings for term in setting.terms}
-        paths = (self.config.experts[name] for name in used if name not in gans)
-        return next((path for path in paths if read_metadata(path).vae), None)
+    def _find_vae(self) -> Path | None:
+        """The VAE of the first expert that makes latents, if there is one: what it loses, samples lose as well."""
+        terms = [term for setting in self.config.settings if setting.rule != "gan" for term in setting.terms]
+        vaes = (vae_of(self.config.experts[term.expert]) for term in terms)
+        return next(filter(None, vaes), None)
 
     def _measured(self, label: str, setting: Setting | None, images: np.ndarray) -> Row:
         groups = [name for name in self.groups if label != REAL or name in self.held_out.read]
@@ -103,7 +102,8 @@ def check_experts(config: EvaluationConfig) -> None:
     Raises:
         ValueError: One sentence says which and what to do.
     """
-    size, gans = config.data.image_size, gans_of(config)
+    size = config.data.image_size
+    gans = {term.expert for setting in config.settings if setting.rule == "gan" for term in setting.terms}
     for name in {term.expert: None for setting in config.settings for term in setting.terms}:
         path = config.experts[name]
         if not path.is_file():
@@ -116,11 +116,6 @@ def check_experts(config: EvaluationConfig) -> None:
                 f"The expert {name!r} draws pictures of {own} pixels and [data] has pictures of {size}; set image_size "
                 "to that of the experts, and evaluate experts of one size together."
             )
-
-
-def gans_of(config: EvaluationConfig) -> set[str]:
-    """Names of the experts that are GANs."""
-    return {term.expert for setting in config.settings if setting.rule == "gan" for term in setting.terms}
 
 
 def figure_of(values: np.ndarray) -> Figure:

@@ -13,7 +13,7 @@ from ..data.animals import ANIMALS, TRAINING_DRAWINGS, draw_animal, stand_before
 from ..data.landscape_captions import landscape_caption
 from ..data.landscapes import ATTRIBUTES, IMAGE_SIZE, Landscape, draw_landscape, render_landscape
 from ..metrics import FeatureNetwork, drawing_features, right_answers, stripes
-from .animals import animal_reader, large_animal_reader
+from .animals import animal_reader
 from .config import DataConfig, Setting
 from .held_out import LARGE_SIZE, HeldOut, Tile, asked, check_drawn, compared_seeds
 from .landscape_parser import parse_landscape
@@ -101,10 +101,10 @@ class Scenes(HeldOut):
         if group == "stripes":
             return {"stripes": stripes(images)}
         own = list(range(len(images)))
-        sources = [asked(setting, name, len(images), self) for name in ("class", "text")]
+        animals, landscapes = (asked(setting, name, len(images), self) for name in ("class", "text"))
         if group == "ring":
-            return {} if None in sources else {"ring": self._rings(images, *sources)}
-        return self._measure_scene(images, *(rows or own for rows in sources))
+            return {} if animals is None or landscapes is None else {"ring": self._rings(images, animals, landscapes)}
+        return self._measure_scene(images, animals or own, landscapes or own)
 
     def _rings(self, images: np.ndarray, animals: Sequence[int], landscapes: Sequence[int]) -> np.ndarray:
         pairs = zip(images, animals, landscapes, strict=True)
@@ -114,8 +114,7 @@ class Scenes(HeldOut):
         self, images: np.ndarray, animals: Sequence[int], landscapes: Sequence[int]
     ) -> dict[str, np.ndarray]:
         """Whether each picture shows its animal and its landscape, asked for or not; 0 or 1."""
-        reader = large_animal_reader if self._size == LARGE_SIZE else animal_reader
-        read, parsed = reader().read(images), [parse_landscape(image) for image in images]
+        read, parsed = animal_reader().read(images), [parse_landscape(image) for image in images]
         wanted = [self.scenes[i].landscape.attributes for i in landscapes]
         right = {name: right_answers([p[name] for p in parsed], [w[name] for w in wanted]) for name in ATTRIBUTES}
         animal = right_answers(read, [self.scenes[i].animal for i in animals])

@@ -77,5 +77,5 @@ def widened(mask: np.ndarray, pixels: int) -> np.ndarray:
     """What is up to so many pixels away, down and across, from a boolean mask (H, W)."""
     for axis in (0, 1):
         padded = np.pad(mask, [(pixels, pixels) if each == axis else (0, 0) for each in (0, 1)])
-        mask = np.lib.stride_tricks.sliding_window_view(padded, 2 * pixels + 1, axis=axis).any(axis=-1)
+        mask = np.asarray(np.lib.stride_tricks.sliding_window_view(padded, 2 * pixels + 1, axis=axis).any(axis=-1))
     return mask

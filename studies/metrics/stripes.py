@@ -10,7 +10,8 @@ from .pictures import checked_pictures
 PERIODS = (2, 4, 8)  # pixels
 WINDOW = 16  # pixels, the side of the squares that are looked at; a multiple of all periods
 STEP = 8  # pixels from one square to the next
-CALM = 16  # of 255: within a square means over 8 × 8 pixels, which hold no stripe, differ by no more
+MARGIN = 4  # pixels round a square that no edge may cross either
+CALM = 6  # of 255: within square and margin means over 8 × 8 pixels, which hold no stripe, differ by no more
 
 
 def stripes(images: np.ndarray, flat: np.ndarray | None = None) -> np.ndarray:
@@ -18,8 +19,8 @@ def stripes(images: np.ndarray, flat: np.ndarray | None = None) -> np.ndarray:
 
     In squares of 16 × 16 pixels a plane and all waves whose periods down and across are 2, 4, 8 or none are fitted
     together by least squares; what is measured is the root of the waves' mean power over squares and colours. A sine of
-    amplitude A has A/√2, a plane of any slope 0. Squares that an edge crosses say nothing and are left out: those in
-    which means over 8 × 8 pixels, which no such wave changes, differ by more than `CALM`.
+    amplitude A has A/√2, a plane 0. Squares that an edge crosses or comes near to say nothing and are left out: those
+    in and round which means over 8 × 8 pixels, which no such wave changes, differ by more than `CALM`.
 
     Args:
         images: uint8, (N, H, W, 3).
@@ -47,20 +48,28 @@ def flat_pixels(values: np.ndarray) -> np.ndarray:
 
 
 def _stripes(image: np.ndarray, area: np.ndarray) -> float:
-    inside = _squares(area).all(axis=(-2, -1))
-    squares = _squares(image.astype(np.float32))[inside]  # (n, 3, 16, 16)
-    boxes = np.lib.stride_tricks.sliding_window_view(squares, (max(PERIODS), max(PERIODS)), axis=(2, 3))
-    means = boxes.mean(axis=(-2, -1))
-    squares = squares[(np.ptp(means, axis=(2, 3)) <= CALM).all(axis=1)]
+    inner = slice(MARGIN, -MARGIN)
+    chosen = _windows(area[inner, inner], WINDOW).all(axis=(-2, -1))
+    means = _windows(_box_means(image), WINDOW + 2 * MARGIN - max(PERIODS) + 1)[chosen]
+    calm = (np.ptp(means, axis=(-2, -1)) <= CALM).all(axis=-1)
+    squares = _windows(image[inner, inner], WINDOW)[chosen][calm].astype(np.float32)  # (n, 3, 16, 16)
     if not len(squares):
         return float("nan")
     waves = squares.reshape(*squares.shape[:2], -1) @ _fit().T
     return float(np.sqrt(np.square(waves).sum(axis=-1).mean()))
 
 
-def _squares(pixels: np.ndarray) -> np.ndarray:
-    """(H, W, …) as (rows, columns, …, 16, 16)."""
-    return np.lib.stride_tricks.sliding_window_view(pixels, (WINDOW, WINDOW), axis=(0, 1))[::STEP, ::STEP]
+def _windows(pixels: np.ndarray, side: int) -> np.ndarray:
+    """(H, W, …) as (rows, columns, …, side, side)."""
+    return np.lib.stride_tricks.sliding_window_view(pixels, (side, side), axis=(0, 1))[::STEP, ::STEP]
+
+
+def _box_means(image: np.ndarray) -> np.ndarray:
+    """Means over all squares of 8 × 8 pixels, (H − 7, W − 7, 3)."""
+    side = max(PERIODS)
+    sums = np.pad(image.astype(np.float64).cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0), (0, 0)))
+    boxes = sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
+    return (boxes / side**2).round(6)
 
 
 @functools.cache

@@ -53,8 +53,7 @@ def read_by(train, first: int, purpose: str) -> Seeds:
 NETWORKS = {
     read_by(mouth.train_mouth_reader, mouth.FIRST_SEED, "mouth reader"),
     read_by(animals.train_animal_reader, animals.FIRST_SEED, "animal reader"),
-    read_by(face_reader.train_face_reader, face_reader.FIRST_SEED, "face reader of 256 pixels"),
-    read_by(animals.train_large_animal_reader, animals.FIRST_LARGE_SEED, "animal reader of 256 pixels"),
+    read_by(face_reader.train_face_reader, face_reader.FIRST_SEED, "face reader"),
     read_by(caption_reader.train_caption_reader, caption_reader.FIRST_SEED, "caption reader"),
     read_by(features.train_features, features.FIRST_FACE_SEED, "features of faces"),
     read_by(features.train_features, features.FIRST_SCENE_SEED, "features of scenes"),
