@@ -49,20 +49,26 @@ def train_face_reader(
 ) -> Path:
     """Draw `count` faces, train the reader on them and write it.
 
+    It is trained on all alike, and then for half as long with dark faces shown four times as often: on these, lines of
+    eyes and mouths are faint.
+
     Args:
         path: Where to.
-        steps: Optimizer steps, of 32 faces each.
+        steps: Optimizer steps of the first part, of 32 faces each.
         count: How many faces are drawn.
         decoded_count: How many of them the VAE encodes and decodes; these are shown three times as often.
         seed: The first face's, also of initialization and batches.
     """
-    large, labels_of_large = draw_labelled_faces(seed, decoded_count, PICTURE_SIZE)
-    small, labels = draw_labelled_faces(seed + decoded_count, count - decoded_count, HALF_SIZE)
+    large, *told_of_large = draw_labelled_faces(seed, decoded_count, PICTURE_SIZE)
+    small, *told = draw_labelled_faces(seed + decoded_count, count - decoded_count, HALF_SIZE)
     pictures = _middle(np.concatenate([small, *[shrunk(decoded(large, VAE), HALF_SIZE)] * 3]))
-    values = torch.from_numpy(np.concatenate([labels, *[labels_of_large] * 3]))
+    labels, dark = (np.concatenate([a, *[b] * 3] * 2) for a, b in zip(told, told_of_large, strict=True))
+    values = torch.from_numpy(labels)
     mirrored = channels_first(np.concatenate([pictures, pictures[:, :, ::-1]]))
     counts = [len(each) for each in CLASSES.values()]
-    return train_reader(path, mirrored, torch.cat([values, values]), counts, steps, seed, _BATCH)
+    train_reader(path, mirrored, values, counts, steps, seed, _BATCH)
+    rows = torch.from_numpy(np.concatenate([np.arange(len(dark)), *[np.flatnonzero(dark)] * 3]))
+    return train_reader(path, mirrored[rows], values[rows], counts, steps // 2, seed + 1, _BATCH, start=path)
 
 
 def _middle(images: np.ndarray) -> np.ndarray:
@@ -70,13 +76,14 @@ def _middle(images: np.ndarray) -> np.ndarray:
     return shrunk(images, HALF_SIZE)[:, MIDDLE[0], MIDDLE[1]]
 
 
-def draw_labelled_faces(first_seed: int, count: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+def draw_labelled_faces(first_seed: int, count: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Faces with uniform attributes, some of them without one or both eyes.
 
     Returns:
-        uint8 pictures, (count, size, size, 3), and the row of each of `CLASSES`, (count, attributes).
+        uint8 pictures, (count, size, size, 3), the row of each of `CLASSES`, (count, attributes), and whether the skin
+        is dark, (count,).
     """
-    images, labels = [], []
+    images, labels, dark = [], [], []
     for seed in tqdm(range(first_seed, first_seed + count), desc="drawing", unit="face"):
         rng = np.random.default_rng(seed)
         face = draw_face(rng)
@@ -84,7 +91,8 @@ def draw_labelled_faces(first_seed: int, count: int, size: int) -> tuple[np.ndar
         values = face.attributes | {"eyes": MISSING if incomplete else face.eyes}
         images.append(render_incomplete(face, rng, size) if incomplete else render_face(face, (), size).image)
         labels.append([choices.index(values[name]) for name, choices in CLASSES.items()])
-    return np.stack(images), np.array(labels)
+        dark.append(face.attributes["skin_color"] == "dark")
+    return np.stack(images), np.array(labels), np.array(dark)
 
 
 def render_incomplete(face: Face, rng: np.random.Generator, size: int) -> np.ndarray:

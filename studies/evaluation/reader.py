@@ -74,7 +74,14 @@ class Reader:
 
 
 def train_reader(
-    path: Path, images: Tensor, labels: Tensor, classes: Sequence[int], steps: int, seed: int, batch: int = BATCH
+    path: Path,
+    images: Tensor,
+    labels: Tensor,
+    classes: Sequence[int],
+    steps: int,
+    seed: int,
+    batch: int = BATCH,
+    start: Path | None = None,
 ) -> Path:
     """Train a classifier and write its weights in half precision.
 
@@ -86,10 +93,13 @@ def train_reader(
         steps: Optimizer steps.
         seed: Seed of initialization and batches.
         batch: Pictures of a step.
+        start: Weights to begin with; None for random ones.
     """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     network = ImageEncoder(sum(classes), WIDTH)
+    if start is not None:
+        network.load_state_dict({key: value.float() for key, value in load_file(start).items()})
 
     def loss() -> Tensor:
         index = torch.from_numpy(rng.integers(0, len(images), batch))

@@ -47,26 +47,21 @@ class Evaluation:
                 f"There is no measure {unknown[0]!r} of {config.data.kind}; choose among {', '.join(known)}."
             )
         check_experts(config)
+        self._vae = find_vae(config)
         self.groups = groups
         self._compared: np.ndarray | None = None
 
     def run(self) -> Path:
         """Do all of it; returns the table's file."""
         rows = [self._measured(REAL, None, self.held_out.images)]
-        if vae := self._find_vae():
-            rows.append(self._measured(DECODED, None, decoded(self.held_out.images, vae)))
+        if self._vae:
+            rows.append(self._measured(DECODED, None, decoded(self.held_out.images, self._vae)))
         for row in self.config.rows:
             count = min(row.count or len(self.held_out), len(self.held_out))
             images = draw_samples(row, self.config.data, self.config.experts, count, self.samples, self.workers)
             rows.append(self._measured(row.label, row, images))
             log.info("%s: %s", row.label, ", ".join(f"{n} {f}" for n, f in rows[-1].figures.items()))
         return Report(self.config, self.held_out, rows).write(self.out)
-
-    def _find_vae(self) -> Path | None:
-        """The VAE of the first expert that makes latents, if there is one: what it loses, samples lose as well."""
-        terms = [term for setting in self.config.settings if setting.rule != "gan" for term in setting.terms]
-        vaes = (vae_of(self.config.experts[term.expert]) for term in terms)
-        return next(filter(None, vaes), None)
 
     def _measured(self, label: str, setting: Setting | None, images: np.ndarray) -> Row:
         groups = [name for name in self.groups if label != REAL or name in self.held_out.read]
@@ -116,6 +111,12 @@ def check_experts(config: EvaluationConfig) -> None:
                 f"The expert {name!r} draws pictures of {own} pixels and [data] has pictures of {size}; set image_size "
                 "to that of the experts, and evaluate experts of one size together."
             )
+
+
+def find_vae(config: EvaluationConfig) -> Path | None:
+    """The VAE of the first expert that makes latents, if there is one: what it loses, samples lose as well."""
+    terms = [term for setting in config.settings if setting.rule != "gan" for term in setting.terms]
+    return next(filter(None, (vae_of(config.experts[term.expert]) for term in terms)), None)
 
 
 def figure_of(values: np.ndarray) -> Figure:

@@ -42,8 +42,11 @@ def flat_pixels(values: np.ndarray) -> np.ndarray:
     Returns:
         Boolean, (N, H, W); false at the borders.
     """
-    windows = np.lib.stride_tricks.sliding_window_view(values, (3, 3), axis=(1, 2))
-    same = (windows == values[:, 1:-1, 1:-1, :, None, None]).all(axis=(-3, -2, -1))
+    height, width = values.shape[1:3]
+    middle = values[:, 1:-1, 1:-1]
+    same = np.ones(middle.shape[:3], dtype=bool)
+    for down, across in itertools.product(range(3), repeat=2):
+        same &= (values[:, down : height - 2 + down, across : width - 2 + across] == middle).all(axis=-1)
     return np.pad(same, ((0, 0), (1, 1), (1, 1)))
 
 

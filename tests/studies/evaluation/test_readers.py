@@ -73,7 +73,7 @@ def shares_right(read, wanted):
 @pytest.fixture(scope="module")
 def large_faces():
     """Faces of 256 pixels, a fifth of them without both eyes, and what they show."""
-    images, labels = draw_labelled_faces(62_000_000, LARGE_COUNT, 256)
+    images, labels, _ = draw_labelled_faces(62_000_000, LARGE_COUNT, 256)
     return images, [{n: v[row] for (n, v), row in zip(CLASSES.items(), rows, strict=True)} for rows in labels]
 
 
