@@ -83,6 +83,28 @@ def stand_before(animal: Animal, background: np.ndarray) -> np.ndarray:
     return (alpha * rgb.clip(0, 255) + (1 - alpha) * background).round().astype(np.uint8)
 
 
+@functools.cache
+def colors_of(name: str, step: int = 16, share: float = 0.01) -> np.ndarray:
+    """The colours of an animal in all its drawings.
+
+    Args:
+        name: One of `ANIMALS`.
+        step: Colours nearer than that in red, green and blue are one.
+        share: Of a drawing's pixels that one of its colours has at least.
+
+    Returns:
+        RGB, 0…255, (colours, 3).
+    """
+    colors = []
+    for drawing in _drawings().values():
+        placement = Placement(CANVAS / 2, CANVAS / 2, CANVAS, 0, False).svg(drawing["size"])
+        pixels = render(f'{_SVG}<g transform="{placement}">{drawing["bodies"][name]}</g></svg>', IMAGE_SIZE)
+        opaque = pixels[pixels[..., 3] == 255][:, :3].astype(np.int64)
+        found, counts = np.unique((opaque + step // 2) // step, axis=0, return_counts=True)
+        colors.append(found[counts >= share * len(opaque)] * step)
+    return np.unique(np.minimum(np.concatenate(colors), 255), axis=0)
+
+
 def draw_background(rng: np.random.Generator, size: int = IMAGE_SIZE) -> np.ndarray:
     """Scenery of a sky, an orb or none, and ranges of hills; uint8, (size, size, 3)."""
     sky = _color(rng, SKY_COLORS[str(rng.choice(list(SKY_COLORS)))])

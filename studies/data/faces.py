@@ -46,6 +46,7 @@ REAR_HAIR = {
     "neck-length": "neckHigh",
     "shoulder-length": "shoulderHigh",
 }
+EYES = ("bow", "happy", "humble", "wide", "wink")
 BEARDS = {"none": None, "goatee": "chin", "full": "fullBeard"}
 
 ATTRIBUTES: dict[str, tuple[str, ...]] = {
@@ -161,7 +162,7 @@ def draw_face(rng: np.random.Generator, frequencies: Frequencies | None = None, 
     frequencies = frequencies or Frequencies()
     return Face(
         attributes={name: frequencies.draw(rng, name) for name in ATTRIBUTES},
-        eyes=str(rng.choice(["bow", "happy", "humble", "wide", "wink"])),
+        eyes=str(rng.choice(EYES)),
         eyebrows=str(rng.choice(["angry", "happy", "neutral", "raised", "sad"])),
         clothes=str(rng.choice(["dress", "openJacket", "shirt", "tShirt", "turtleNeck"])),
         scale=float(rng.uniform(0.95, 1.25)),
@@ -220,8 +221,8 @@ _PLACEHOLDERS = {
 }
 
 
-def _svg_template(face: Face, mouthless: bool = False) -> str:
-    """The face's SVG with a placeholder for each colour; `mouthless` leaves out the mouth."""
+def _svg_template(face: Face, left_out: str = "") -> str:
+    """The face's SVG with a placeholder for each colour; a part, "mouth" or "eyes", may be left out."""
     a = face.attributes
     options = {
         "size": CANVAS,
@@ -237,7 +238,7 @@ def _svg_template(face: Face, mouthless: bool = False) -> str:
         **{f"{name}Color": value for name, value in _PLACEHOLDERS.items()},
         **_optional_part("rearHair", REAR_HAIR[a["rear_hair"]]),
         **_optional_part("beard", BEARDS[a["beard"]]),
-        **({"mouthProbability": 0} if mouthless else {}),
+        **({f"{left_out}Probability": 0} if left_out else {}),
     }
     svg = str(Avatar(_style(), options))
     for group, placement in (("face", face.face_placement), ("hair", face.hair_placement)):
@@ -281,13 +282,14 @@ class Rendering:
     maps: dict[str, np.ndarray]
 
 
-def render_face(face: Face, maps: tuple[str, ...] = (), size: int = IMAGE_SIZE) -> Rendering:
+def render_face(face: Face, maps: tuple[str, ...] = (), size: int = IMAGE_SIZE, left_out: str = "") -> Rendering:
     """Draw a face and the named maps of it.
 
     Args:
         face: What to draw.
         maps: Any of "hair" and "skin".
         size: Side in pixels.
+        left_out: "mouth" or "eyes", to be left out of the picture.
     """
     colors = {name: _hex(rgb) for name, rgb in colors_of(face).items()}
 
@@ -297,9 +299,9 @@ def render_face(face: Face, maps: tuple[str, ...] = (), size: int = IMAGE_SIZE) 
         return _render(svg, size)
 
     def coverage(part: str) -> np.ndarray:
-        svg = _svg_template(face, mouthless=True) if part == "skin" else template
+        svg = _svg_template(face, "mouth") if part == "skin" else template
         white, black = render(svg, **{part: "#ffffff"}), render(svg, **{part: "#000000"})
         return np.abs(white.astype(np.int16) - black).mean(axis=2).round().astype(np.uint8)
 
-    template = _svg_template(face)
+    template = _svg_template(face, left_out)
     return Rendering(render(template), {name: coverage(name) for name in maps})

@@ -4,7 +4,7 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-TRAINED = ("train-mouth-reader", "train-animal-reader", "train-caption-reader", "train-features")
+TRAINED = (
+    "train-mouth-reader",
+    "train-animal-reader",
+    "train-caption-reader",
+    "train-features",
+    "train-face-reader",
+)
 BIAS = "product-bias"
 VAE = "vae"
 PREVIEW = "preview"
@@ -111,8 +117,15 @@ def _evaluation(path: Path, arguments: argparse.Namespace) -> "Evaluation":
 def _train(what: str) -> Path:
     from .animals import train_animal_reader
     from .caption_reader import train_caption_reader
+    from .face_reader import train_face_reader
     from .features import train_features
     from .mouth import train_mouth_reader
 
-    trainings = train_mouth_reader, train_animal_reader, train_caption_reader, train_features
+    trainings: tuple[Callable[[], Path], ...] = (
+        train_mouth_reader,
+        train_animal_reader,
+        train_caption_reader,
+        train_features,
+        train_face_reader,
+    )
     return dict(zip(TRAINED, trainings, strict=True))[what]()

@@ -1,7 +1,7 @@
 """The reader of animals.
 
-It is trained on augmentations of its own seeds, before drawn landscapes that no expert of animals has seen, and on the
-drawings that are held out from the experts as well.
+It is trained on augmentations of their own seeds, before drawn landscapes that no expert of animals has seen, and on
+the drawings that are held out from the experts as well.
 """
 
 from pathlib import Path
@@ -11,7 +11,7 @@ import torch
 from tqdm import tqdm
 
 from ..data.animals import ANIMALS, HELD_OUT_DRAWINGS, TRAINING_DRAWINGS, draw_animal, draw_background, stand_before
-from ..data.landscapes import draw_landscape, render_landscape
+from ..data.landscapes import IMAGE_SIZE, draw_landscape, render_landscape
 from .reader import Reader, train_reader
 
 WEIGHTS = Path(__file__).with_name("animal_reader.safetensors")
@@ -26,20 +26,22 @@ def animal_reader(path: Path = WEIGHTS) -> Reader:
 def train_animal_reader(path: Path = WEIGHTS, steps: int = 1500, count: int = 4000, seed: int = FIRST_SEED) -> Path:
     """Draw `count` animals, train the reader on them and write it."""
     images, labels = (torch.from_numpy(array) for array in draw_labelled(seed, count))
-    return train_reader(path, images.permute(0, 3, 1, 2).contiguous(), labels, len(ANIMALS), steps, seed)
+    images = images.permute(0, 3, 1, 2).contiguous()
+    return train_reader(path, images, labels[:, None], [len(ANIMALS)], steps, seed)
 
 
-def draw_labelled(first_seed: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+def draw_labelled(first_seed: int, count: int, size: int = IMAGE_SIZE) -> tuple[np.ndarray, np.ndarray]:
     """Animals before landscapes and, every other one, before other scenery.
 
     Returns:
-        uint8 pictures, (count, H, W, 3), and the row of each animal in `ANIMALS`, (count,).
+        uint8 pictures, (count, size, size, 3), and the row of each animal in `ANIMALS`, (count,).
     """
     images, labels = [], []
     for seed in tqdm(range(first_seed, first_seed + count), desc="drawing", unit="picture"):
         rng = np.random.default_rng(seed)
         animal = draw_animal(rng, drawings=TRAINING_DRAWINGS + HELD_OUT_DRAWINGS)
-        scenery = draw_background(rng) if seed % 2 else render_landscape(draw_landscape(rng, object_share=0))
+        landscape = None if seed % 2 else draw_landscape(rng, object_share=0)
+        scenery = render_landscape(landscape, size) if landscape else draw_background(rng, size)
         images.append(stand_before(animal, scenery))
         labels.append(ANIMALS.index(animal.name))
     return np.stack(images), np.array(labels)

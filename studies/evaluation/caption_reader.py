@@ -15,7 +15,8 @@ from mcdm_core.training.config import DualEncoderConfig
 from mcdm_core.training.dual_encoder import embed_images, load_dual_encoder, save_dual_encoder, train_dual_encoder
 from mcdm_core.training.pairs import HELD_OUT
 
-from ..metrics import caption_score
+from ..data.faces import IMAGE_SIZE
+from ..metrics import caption_score, shrunk
 from ..training.face_pairs import FacePairs, draw_pairs
 from .reader import disturb
 
@@ -36,7 +37,7 @@ class CaptionReader:
     @torch.no_grad()
     def score(self, images: np.ndarray, captions: Sequence[str]) -> np.ndarray:
         """How well each picture fits its caption, see `caption_score`; images uint8, (N, H, W, 3)."""
-        pictures = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2)
+        pictures = torch.from_numpy(np.array(shrunk(images, IMAGE_SIZE))).permute(0, 3, 1, 2)
         return caption_score(embed_images(self._image, pictures).numpy(), self._text.encode(list(captions)).numpy())
 
 

@@ -24,7 +24,7 @@ class DataConfig:
         spread: How far drawn faces turn, stretch and move, see `draw_face`.
         path: The folder, relative to the configuration file: pictures in `images`, maps in subfolders named after them,
             captions in `captions`.
-        image_size: Side in pixels to which the folder's pictures are brought.
+        image_size: Side in pixels at which pictures are drawn, 64 or 256, or to which a folder's are brought.
         features: File of torchvision's ResNet weights for the distances of a folder's pictures, relative to the
             configuration file. Drawn pictures have a network of their own.
     """

@@ -1,7 +1,7 @@
 """Held-out faces, drawn from seeds that no training set touches, and what sampled faces show of them."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,18 +20,22 @@ from ..metrics import (
     drawing_features,
     f1_score,
     flat_noise,
+    flat_pixels,
     high_frequency_energy,
     intersection_over_union,
     right_answers,
+    stripes,
 )
 from .caption_reader import caption_reader
 from .config import DataConfig, Setting
-from .held_out import HeldOut, Tile, as_floats, asked, compared_seeds, is_one_picture
+from .face_reader import MISSING, FaceReader
+from .held_out import LARGE_SIZE, HeldOut, Tile, as_floats, asked, check_drawn, compared_seeds, is_one_picture
 from .mouth import mouth_reader
-from .reader import Reader
 from .similarity import measure_edges, measure_similarity
 
 MAPS = ("hair", "skin")
+LARGE_MEASURES = ("eyes", "stripes")
+"""Groups that pictures of 256 pixels have in addition."""
 CAPTION_ATTRIBUTES = ("hair_color", "skin_color", "background", "mouth")
 """What maps leave open, so what a caption beside them can decide."""
 
@@ -56,19 +60,20 @@ class HeldOutFace:
 class Faces(HeldOut):
     """See `HeldOut`; a face is drawn when it is first asked for."""
 
-    measures = ("maps", "similarity", "frechet", "attributes", "edges", "cleanness")
-    read = ("maps", "frechet", "attributes", "cleanness")
+    measures: tuple[str, ...] = ("maps", "similarity", "frechet", "attributes", "edges", "cleanness")
+    read: tuple[str, ...] = ("maps", "frechet", "attributes", "cleanness")
     network = "the drawing features"
 
     def __init__(self, config: DataConfig):
-        if config.count < 1:
-            raise ValueError("Expected the count of held-out faces in [data] and found none; add one, 300 say.")
+        check_drawn(config)
         if unknown := sorted(config.leading.keys() - ATTRIBUTES.keys()):
             raise ValueError(f"Faces have no attributes {unknown} to lead with; they have {', '.join(ATTRIBUTES)}.")
         for name, value in config.leading.items():
             if value not in ATTRIBUTES[name]:
                 raise ValueError(f"Faces have no {value!r} as {name}; lead with one of {', '.join(ATTRIBUTES[name])}.")
-        self._config = config
+        self._config, self._size = config, config.image_size
+        if self._size == LARGE_SIZE:
+            self.measures, self.read = ((*groups, *LARGE_MEASURES) for groups in (self.measures, self.read))
         self._frequencies = Frequencies(config.leading)
         self._drawn: dict[int, HeldOutFace] = {}
         self._parsed: tuple[np.ndarray | None, list[Parsed]] = (None, [])
@@ -80,7 +85,7 @@ class Faces(HeldOut):
         if index not in self._drawn:
             rng = np.random.default_rng(self._config.seed + index)
             face = draw_face(rng, self._frequencies, self._config.spread)
-            drawing = render_face(face, MAPS)
+            drawing = render_face(face, MAPS, self._size)
             text = caption(face.attributes, rng, CAPTION_ATTRIBUTES)
             self._drawn[index] = HeldOutFace(face, drawing.image, drawing.maps, text)
         return self._drawn[index]
@@ -120,7 +125,8 @@ class Faces(HeldOut):
     def compared(self) -> np.ndarray:
         """See `HeldOut`: further faces of the same kind, more than there are held out."""
         rngs = map(np.random.default_rng, compared_seeds(self._config))
-        return np.stack([render_face(draw_face(rng, self._frequencies, self._config.spread)).image for rng in rngs])
+        faces = (draw_face(rng, self._frequencies, self._config.spread) for rng in rngs)
+        return np.stack([render_face(face, (), self._size).image for face in faces])
 
     def measure(self, group: str, images: np.ndarray, setting: Setting | None) -> dict[str, np.ndarray]:
         """See `HeldOut`."""
@@ -132,6 +138,11 @@ class Faces(HeldOut):
         if group == "edges":
             sources = asked(setting, "sketch", count, self)
             return {} if sources is None else measure_edges(images, self.images[sources])
+        if group == "stripes":
+            return {"stripes": stripes(images, self._flat(count, setting))}
+        if group == "eyes":
+            sources = asked(setting, "sketch", count, self)
+            return measure_eyes(images, None if sources is None else [self[i].face.eyes for i in sources])
         parsed = self._parse(images)
         if group == "cleanness":
             return measure_cleanness(images, parsed, self.images)
@@ -151,8 +162,26 @@ class Faces(HeldOut):
         if sources is None:
             return {}
         scores = caption_reader().score(images, [self[i].caption for i in sources])
-        attributes = measure_attributes(images, parsed, [self[i].face.attributes for i in sources], mouth_reader())
-        return attributes | {"caption score": scores}
+        wanted = [self[i].face.attributes for i in sources]
+        return measure_attributes(self._read_attributes(images, parsed), wanted) | {"caption score": scores}
+
+    def _read_attributes(self, images: np.ndarray, parsed: Sequence[Parsed]) -> dict[str, list[str]]:
+        """Attribute → value in each picture: colours by the palette, mouths by a reader of this size."""
+        mouths = FaceReader().read(images)["mouth"] if self._size == LARGE_SIZE else mouth_reader().read(images)
+        return {name: [p.colors[name] for p in parsed] for name in parsed[0].colors} | {"mouth": mouths}
+
+    def _flat(self, count: int, setting: Setting | None) -> np.ndarray:
+        """Pixels whose 3×3 neighbourhood what is asked for makes flat, (count, H, W).
+
+        That is in the drawing, where all is asked of one; else in all maps that are asked for, inside and outside.
+        """
+        if is_one_picture(setting):
+            return flat_pixels(self.images[:count])
+        flat = np.ones((count, self._size, self._size), dtype=bool)
+        for name in MAPS:
+            if (sources := asked(setting, name, count, self)) is not None:
+                flat &= flat_pixels(np.stack([self[i].maps[name] for i in sources])[..., None])
+        return flat
 
     def _parse(self, images: np.ndarray) -> list[Parsed]:
         """What the parser reads; several groups of measures ask for the same pictures in a row."""
@@ -179,23 +208,30 @@ def measure_maps(parsed: Sequence[Parsed], maps: dict[str, np.ndarray]) -> dict[
     return measures
 
 
-def measure_attributes(
-    images: np.ndarray, parsed: Sequence[Parsed], wanted: Sequence[dict[str, str]], reader: Reader
-) -> dict[str, np.ndarray]:
+def measure_attributes(read: Mapping[str, Sequence[str]], wanted: Sequence[dict[str, str]]) -> dict[str, np.ndarray]:
     """Whether each picture shows what its caption names, 0 or 1, and the mean over attributes.
 
     Args:
-        images: uint8 samples, (B, H, W, 3).
-        parsed: What the parser reads in each: the colours.
+        read: Attribute → its value in each picture.
         wanted: Attributes that each caption names.
-        reader: Reads mouths.
     """
-    read = {name: [p.colors[name] for p in parsed] for name in parsed[0].colors} | {"mouth": reader.read(images)}
     right = {
         name.replace("_", " "): right_answers(values, [attributes[name] for attributes in wanted])
         for name, values in read.items()
     }
     return {"attributes": np.mean([*right.values()], axis=0)} | right
+
+
+def measure_eyes(images: np.ndarray, wanted: Sequence[str] | None) -> dict[str, np.ndarray]:
+    """Whether both eyes are there and, where a sketch asks for them, of its kind; 0 or 1. Captions name no eyes.
+
+    Args:
+        images: uint8 samples, (B, 256, 256, 3).
+        wanted: Kind of eyes of each, one of `EYES`; None where none was asked for.
+    """
+    read = FaceReader().read(images)["eyes"]
+    measures = {"both eyes": np.array([float(kind != MISSING) for kind in read])}
+    return measures if wanted is None else measures | {"kind of eyes": right_answers(read, wanted)}
 
 
 def measure_cleanness(images: np.ndarray, parsed: Sequence[Parsed], references: np.ndarray) -> dict[str, np.ndarray]:

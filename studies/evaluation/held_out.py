@@ -16,6 +16,7 @@ from .config import DataConfig, Setting
 
 Tile = Image.Image | str
 
+SIZE, LARGE_SIZE = 64, 256  # pixels of drawn pictures, for which there are readers
 COMPARED = 2000  # drawings that a Fréchet distance is measured to
 COMPARED_FROM = 500_000  # seeds behind the held-out ones
 
@@ -100,6 +101,21 @@ def asked(setting: Setting | None, name: str, count: int, held_out: HeldOut) -> 
         return list(range(count))
     shifts = [term.shift for term in setting.terms if name in term.condition and term.weight]
     return held_out.sources(shifts[0], range(count)) if shifts else None
+
+
+def check_drawn(config: DataConfig) -> None:
+    """Refuse drawn pictures without a number, and of sizes at which none can read them.
+
+    Raises:
+        ValueError: One sentence says what to do.
+    """
+    if config.count < 1:
+        raise ValueError(f"Expected the count of held-out {config.kind} in [data] and found none; add one, 300 say.")
+    if config.image_size not in (SIZE, LARGE_SIZE):
+        raise ValueError(
+            f"Held-out {config.kind} are drawn and read at {SIZE} or {LARGE_SIZE} pixels, not at {config.image_size}; "
+            "set image_size in [data] to one of these."
+        )
 
 
 def compared_seeds(config: DataConfig) -> range:

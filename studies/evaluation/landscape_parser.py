@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from ..data.landscapes import HILL_COLORS, ORB_COLORS, SKY_COLORS
+from ..data.landscapes import HILL_COLORS, IMAGE_SIZE, ORB_COLORS, SKY_COLORS
+from ..metrics import shrunk
 
 _TOP = 26  # rows that hold the sky, and the orb in it
 _SKY_ROWS = 8
@@ -12,7 +13,8 @@ _ORB_PIXELS = 14
 
 
 def parse_landscape(image: np.ndarray) -> dict[str, str]:
-    """The value of each attribute; image uint8, (64, 64, 3)."""
+    """The value of each attribute; image uint8, (64, 64, 3), or of a multiple of that size, which is averaged to it."""
+    image = shrunk(image[None], IMAGE_SIZE)[0]
     return {"sky": _sky(image), "orb": _orb(image), "hills": _hills(image)}
 
 

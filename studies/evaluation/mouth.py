@@ -20,5 +20,5 @@ def mouth_reader(path: Path = WEIGHTS) -> Reader:
 def train_mouth_reader(path: Path = WEIGHTS, steps: int = 2500, count: int = 12_000, seed: int = FIRST_SEED) -> Path:
     """Draw `count` faces, train the reader on them and write it."""
     pairs = draw_pairs(seed, count)
-    labels = torch.from_numpy(pairs.values[:, NAMES.index("mouth")])
-    return train_reader(path, pairs.images, labels, len(MOUTHS), steps, seed)
+    labels = torch.from_numpy(pairs.values[:, [NAMES.index("mouth")]])
+    return train_reader(path, pairs.images, labels, [len(MOUTHS)], steps, seed)

@@ -14,7 +14,14 @@ from .held_out import HeldOut, as_floats, is_one_picture
 from .sampling import RULES, batches_of, start_noise, terms_of
 
 PREDICTIONS = "predictions"
-SIGMAS = (20.0, 5.0, 2.0, 1.0, 0.5, 0.2)  # noise levels; pictures are in −1…1
+SIGMAS = (
+    20.0,
+    5.0,
+    2.0,
+    1.0,
+    0.5,
+    0.2,
+)  # noise levels; pictures are in −1…1, latents of deviation 1
 
 
 def measure_predictions(
@@ -29,8 +36,8 @@ def measure_predictions(
         count: How many of them.
 
     Returns:
-        "x0 error at σ = …" → root mean square over pixels in −1…1, (count,); empty where no one picture is predicted:
-        for GANs, and where conditions are taken from several.
+        "x0 error at σ = …" → root mean square over the values of pictures, in −1…1, or of latents, (count,); empty
+        where no one picture is predicted: for GANs, and where conditions are taken from several.
     """
     if setting.rule == "gan" or not is_one_picture(setting):
         return {}
@@ -44,10 +51,11 @@ def _errors(setting: Setting, experts: Mapping[str, Path], held_out: HeldOut, in
     terms = terms_of(setting, experts, held_out, indices)
     denoiser = ProductDenoiser(terms, rule=RULES[setting.rule])
     pictures = as_floats(held_out.images[indices.start : indices.stop]).permute(0, 3, 1, 2) * 2 - 1
+    samples = terms[0].expert.encode(pictures)
     noise = start_noise(terms[0].expert, indices)
     errors = []
     for sigma in SIGMAS:
         with torch.autocast("cpu", torch.bfloat16, enabled=setting.autocast):
-            predicted = denoiser(pictures + sigma * noise, sigma)
-        errors.append((predicted - pictures).square().mean(dim=(1, 2, 3)).sqrt())
+            predicted = denoiser(samples + sigma * noise, sigma)
+        errors.append((predicted - samples).square().mean(dim=(1, 2, 3)).sqrt())
     return torch.stack(errors, dim=1)

@@ -5,7 +5,7 @@ softness for another class.
 """
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,53 +19,94 @@ from tqdm import tqdm
 from mcdm_core.networks.image_encoder import ImageEncoder
 from mcdm_core.system.formats import write_tensors
 
+from ..metrics import shrunk
+
 log = logging.getLogger(__name__)
 
 WIDTH = 16
 BATCH = 64
+SIZE = 64  # pixels, of readers of pictures of that size
 
 
-class Reader:
-    """A trained classifier.
+class AttributeReader:
+    """A trained classifier of several attributes.
 
     Args:
         path: Its weights, as `train_reader` writes them.
-        classes: What it tells apart, in the order of its outputs.
+        classes: Attribute → the values it tells apart, in the order of its outputs.
+        size: Side in pixels of the pictures it was trained on.
     """
 
-    def __init__(self, path: Path, classes: Collection[str]):
-        self.classes = tuple(classes)
-        self.network = ImageEncoder(len(self.classes), WIDTH)
+    def __init__(self, path: Path, classes: Mapping[str, Collection[str]], size: int = SIZE):
+        self.classes = {name: tuple(values) for name, values in classes.items()}
+        self.size = size
+        self.network = ImageEncoder(sum(map(len, self.classes.values())), WIDTH)
         self.network.load_state_dict({key: value.float() for key, value in load_file(path).items()})
         self.network.eval()
 
     @torch.no_grad()
+    def read(self, images: np.ndarray) -> dict[str, list[str]]:
+        """The values of each picture; images uint8, (N, H, W, 3), averaged to the reader's size."""
+        pictures = torch.from_numpy(np.array(shrunk(images, self.size))).permute(0, 3, 1, 2).float() / 127.5 - 1
+        outputs = torch.cat([self.network(chunk) for chunk in pictures.split(256)])
+        logits = outputs.split([len(values) for values in self.classes.values()], dim=1)
+        return {
+            name: [values[choice] for choice in each.argmax(dim=1).tolist()]
+            for (name, values), each in zip(self.classes.items(), logits, strict=True)
+        }
+
+
+class Reader:
+    """A trained classifier of one attribute.
+
+    Args:
+        path: Its weights, as `train_reader` writes them.
+        classes: What it tells apart, in the order of its outputs.
+        size: Side in pixels of the pictures it was trained on.
+    """
+
+    def __init__(self, path: Path, classes: Collection[str], size: int = SIZE):
+        self._reader = AttributeReader(path, {"class": classes}, size)
+
     def read(self, images: np.ndarray) -> list[str]:
-        """The class of each picture; images uint8, (N, H, W, 3)."""
-        pictures = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
-        choices = torch.cat([self.network(chunk) for chunk in pictures.split(256)]).argmax(dim=1)
-        return [self.classes[choice] for choice in choices.tolist()]
+        """The class of each picture; images as for `AttributeReader`."""
+        return self._reader.read(images)["class"]
 
 
-def train_reader(path: Path, images: Tensor, labels: Tensor, classes: int, steps: int, seed: int) -> Path:
+def train_reader(
+    path: Path,
+    images: Tensor,
+    labels: Tensor,
+    classes: Sequence[int],
+    steps: int,
+    seed: int,
+    batch: int = BATCH,
+    start: Path | None = None,
+) -> Path:
     """Train a classifier and write its weights in half precision.
 
     Args:
         path: Where to.
         images: uint8, (N, 3, H, W).
-        labels: Class of each, int64, (N,), below `classes`.
-        classes: Number of classes.
-        steps: Optimizer steps, of 64 pictures each.
+        labels: Value of each attribute, int64, (N, attributes), below their numbers.
+        classes: Number of values of each attribute.
+        steps: Optimizer steps.
         seed: Seed of initialization and batches.
+        batch: Pictures of a step.
+        start: Weights to begin with; None for random ones.
     """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    network = ImageEncoder(classes, WIDTH)
+    network = ImageEncoder(sum(classes), WIDTH)
+    if start is not None:
+        network.load_state_dict({key: value.float() for key, value in load_file(start).items()})
 
     def loss() -> Tensor:
-        index = torch.from_numpy(rng.integers(0, len(images), BATCH))
+        index = torch.from_numpy(rng.integers(0, len(images), batch))
         pictures = disturb(images[index].float() / 127.5 - 1, rng)
-        return F.cross_entropy(network(pictures), labels[index], label_smoothing=0.05)
+        logits = network(pictures).split(list(classes), dim=1)
+        columns = zip(logits, labels[index].T, strict=True)
+        return torch.stack([F.cross_entropy(*column, label_smoothing=0.05) for column in columns]).sum()
 
     fit(network, loss, steps, path.stem)
     write_tensors(path, {key: value.half() for key, value in network.state_dict().items()}, {})

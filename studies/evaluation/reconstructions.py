@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from mcdm_core.checkpoints.autoencoders import load_autoencoder
@@ -22,7 +21,6 @@ from mcdm_core.training.config import DataConfig
 
 from ..data.face_parser import parse_face
 from ..data.landscapes import ATTRIBUTES
-from ..data.landscapes import IMAGE_SIZE as PARSED_SIZE
 from ..metrics import right_answers
 from ..training.mixture_kind import drawings_of
 from .faces import MAPS, measure_cleanness, measure_maps
@@ -69,18 +67,14 @@ def measure_faces(images: np.ndarray, drawn: dict[str, np.ndarray]) -> dict[str,
 
 
 def measure_landscapes(images: np.ndarray, drawn: dict[str, np.ndarray]) -> dict[str, float]:
-    """How often sky, orb and hills are read right, of the pictures at the size that the parser knows."""
-    parsed = [parse_landscape(_reduced(image)) for image in images]
+    """How often sky, orb and hills are read right."""
+    parsed = [parse_landscape(image) for image in images]
     return {
         name: float(
             np.mean(right_answers([p[name] for p in parsed], [ATTRIBUTES[name][row] for row in drawn["values"][:, i]]))
         )
         for i, name in enumerate(ATTRIBUTES)
     }
-
-
-def _reduced(image: np.ndarray) -> np.ndarray:
-    return np.asarray(Image.fromarray(image).resize((PARSED_SIZE, PARSED_SIZE), Image.Resampling.BOX))
 
 
 def measure_nothing(images: np.ndarray, drawn: dict[str, np.ndarray]) -> dict[str, float]:

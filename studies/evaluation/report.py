@@ -15,13 +15,14 @@ from mcdm_core.system.formats import csv_bytes, write_files
 from mcdm_core.system.writer import make_folder
 
 from .config import EvaluationConfig
-from .held_out import HeldOut, Tile
+from .held_out import SIZE, HeldOut, Tile
 from .row import Row
 
 log = logging.getLogger(__name__)
 
 PLOTTED = 4  # measures of a plot, where none are named
 DPI = 110
+TILE = 128  # pixels that a picture is shown at, where it has no more itself
 
 
 class Report:
@@ -75,6 +76,7 @@ class Report:
             what = f"{data.kind} of the seeds {data.seed} to {data.seed + data.count - 1}"
             what += f", leading {data.leading}" if data.leading else ""
             what += f", spread {data.spread:g}" if data.spread != 1 else ""
+            what += f", of {data.image_size} pixels" if data.image_size != SIZE else ""
         rows = self.config.rows
         steps, etas = sorted({row.steps for row in rows}), sorted({row.eta for row in rows})
         precisions = {row.autocast: None for row in rows if row.rule != "gan"}
@@ -149,7 +151,7 @@ class Report:
         for i in range(count):
             tiles = [self.held_out.tile(name, self.held_out.sources(shift, [i])[0]) for name, shift in asked]
             lines.append([*tiles, *(Image.fromarray(row.images[i]) for row in rows)])
-        return labelled_grid(columns, lines)
+        return labelled_grid(columns, lines, tile=max(TILE, max(row.images.shape[1] for row in rows)))
 
 
 def _bars(rows: Sequence[Row], measure: str) -> tuple[list[float], list[list[float]]]:

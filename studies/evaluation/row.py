@@ -8,6 +8,7 @@ from ..metrics import Figure
 from .config import Setting
 
 REAL = "the pictures themselves"
+DECODED = "their decoded encodings"
 
 
 @dataclass(frozen=True)
@@ -15,18 +16,15 @@ class Row:
     """What was measured of one setting.
 
     Attributes:
-        setting: The setting; None for the held-out pictures themselves.
+        label: Names the row.
+        setting: The setting; None for the held-out pictures themselves and what a VAE makes of them.
         images: Its samples, uint8, (B, H, W, 3).
         values: Measure → a value a picture, (B,).
         figures: Measure → the mean, or the measure of the whole set, with its interval.
     """
 
+    label: str
     setting: Setting | None
     images: np.ndarray
     values: dict[str, np.ndarray]
     figures: dict[str, Figure]
-
-    @property
-    def label(self) -> str:
-        """Names the row."""
-        return self.setting.label if self.setting else REAL

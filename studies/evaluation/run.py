@@ -8,15 +8,15 @@ import numpy as np
 from mcdm_core.checkpoints import read_metadata
 
 from ..baselines import load_gan
-from ..data.faces import IMAGE_SIZE
 from ..metrics import Figure, feature_vectors, frechet_figure
 from .config import EvaluationConfig, Setting
+from .decoded import decoded
 from .held_out import HeldOut
 from .kinds import open_held_out
 from .predictions import PREDICTIONS, measure_predictions
 from .report import Report
-from .row import Row
-from .sampling import draw_samples
+from .row import DECODED, REAL, Row
+from .sampling import draw_samples, vae_of
 
 log = logging.getLogger(__name__)
 
@@ -47,31 +47,34 @@ class Evaluation:
                 f"There is no measure {unknown[0]!r} of {config.data.kind}; choose among {', '.join(known)}."
             )
         check_experts(config)
+        self._vae = find_vae(config)
         self.groups = groups
         self._compared: np.ndarray | None = None
 
     def run(self) -> Path:
         """Do all of it; returns the table's file."""
-        rows = [self._measured(None, self.held_out.images)]
+        rows = [self._measured(REAL, None, self.held_out.images)]
+        if self._vae:
+            rows.append(self._measured(DECODED, None, decoded(self.held_out.images, self._vae)))
         for row in self.config.rows:
             count = min(row.count or len(self.held_out), len(self.held_out))
             images = draw_samples(row, self.config.data, self.config.experts, count, self.samples, self.workers)
-            rows.append(self._measured(row, images))
+            rows.append(self._measured(row.label, row, images))
             log.info("%s: %s", row.label, ", ".join(f"{n} {f}" for n, f in rows[-1].figures.items()))
         return Report(self.config, self.held_out, rows).write(self.out)
 
-    def _measured(self, setting: Setting | None, images: np.ndarray) -> Row:
-        groups = [name for name in self.groups if setting or name in self.held_out.read]
+    def _measured(self, label: str, setting: Setting | None, images: np.ndarray) -> Row:
+        groups = [name for name in self.groups if label != REAL or name in self.held_out.read]
         values: dict[str, np.ndarray] = {}
         for group in groups:
             if setting and group == PREDICTIONS:
                 values |= measure_predictions(setting, self.config.experts, self.held_out, len(images))
-            elif group != "frechet":
+            elif group not in ("frechet", PREDICTIONS):
                 values |= self.held_out.measure(group, images, setting)
         figures = {name: figure_of(measured) for name, measured in values.items() if not np.isnan(measured).all()}
         if "frechet" in groups and (figure := self._frechet(images)):
             figures[FRECHET] = figure
-        return Row(setting, images, values, figures)
+        return Row(label, setting, images, values, figures)
 
     def _frechet(self, images: np.ndarray) -> Figure | None:
         network = self.held_out.features
@@ -94,7 +97,7 @@ def check_experts(config: EvaluationConfig) -> None:
     Raises:
         ValueError: One sentence says which and what to do.
     """
-    size = config.data.image_size if config.data.kind == "folder" else IMAGE_SIZE
+    size = config.data.image_size
     gans = {term.expert for setting in config.settings if setting.rule == "gan" for term in setting.terms}
     for name in {term.expert: None for setting in config.settings for term in setting.terms}:
         path = config.experts[name]
@@ -106,8 +109,14 @@ def check_experts(config: EvaluationConfig) -> None:
         if own != size:
             raise ValueError(
                 f"The expert {name!r} draws pictures of {own} pixels and [data] has pictures of {size}; set image_size "
-                "of a folder to that of its experts, and evaluate experts of one size together."
+                "to that of the experts, and evaluate experts of one size together."
             )
+
+
+def find_vae(config: EvaluationConfig) -> Path | None:
+    """The VAE of the first expert that makes latents, if there is one: what it loses, samples lose as well."""
+    terms = [term for setting in config.settings if setting.rule != "gan" for term in setting.terms]
+    return next(filter(None, (vae_of(config.experts[term.expert]) for term in terms)), None)
 
 
 def figure_of(values: np.ndarray) -> Figure:

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from mcdm_core.checkpoints import load_expert
+from mcdm_core.checkpoints import load_expert, read_metadata
+from mcdm_core.checkpoints.vae_of import find_vae_of
 from mcdm_core.conditions.reading.maps import read_map
 from mcdm_core.expert.condition import Condition
 from mcdm_core.expert.expert import Expert
@@ -95,7 +96,16 @@ def sample_key(setting: Setting, data: DataConfig, experts: Mapping[str, Path]) 
         digest.update(_digest_of_folder(Path(data.path)))
     for term in setting.terms:
         digest.update(_digest(experts[term.expert]))
+    if setting.rule != "gan" and (vae := vae_of(experts[setting.terms[0].expert])):
+        digest.update(_digest(vae))
     return digest.hexdigest()[:12]
+
+
+@functools.cache
+def vae_of(path: Path) -> Path | None:
+    """The VAE's file of an expert that makes latents; None of one that makes pictures."""
+    key = read_metadata(path).vae
+    return find_vae_of(path, key) if key else None
 
 
 @functools.cache
@@ -126,7 +136,10 @@ def _sample_experts(job: _Job, held_out: HeldOut) -> Tensor:
     generator = _generator(_NOISE_SEED + job.indices.start)
     rule = RULES[job.setting.rule]
     with torch.autocast("cpu", torch.bfloat16, enabled=job.setting.autocast):
-        return sample_product(terms, noise, str(job.setting.steps), eta=job.setting.eta, generator=generator, rule=rule)
+        samples = sample_product(
+            terms, noise, str(job.setting.steps), eta=job.setting.eta, generator=generator, rule=rule
+        )
+    return terms[0].expert.decode(samples)
 
 
 def terms_of(setting: Setting, experts: Mapping[str, Path], held_out: HeldOut, indices: range) -> list[Term]:
@@ -141,7 +154,7 @@ def terms_of(setting: Setting, experts: Mapping[str, Path], held_out: HeldOut, i
 
 
 def start_noise(expert: Expert, indices: range) -> Tensor:
-    """Standard normal noise for this expert's pictures, of one seed each; (B, C, H, W)."""
+    """Standard normal noise for this expert's samples, of one seed each; (B, C, H, W)."""
     return torch.stack([torch.randn(expert.sample_shape, generator=_generator(i)) for i in indices])
 
 

@@ -11,12 +11,16 @@ from mcdm_core.expert.condition import Condition
 
 from ..data.animals import ANIMALS, TRAINING_DRAWINGS, draw_animal, stand_before
 from ..data.landscape_captions import landscape_caption
-from ..data.landscapes import ATTRIBUTES, Landscape, draw_landscape, render_landscape
-from ..metrics import FeatureNetwork, drawing_features, right_answers
+from ..data.landscapes import ATTRIBUTES, IMAGE_SIZE, Landscape, draw_landscape, render_landscape
+from ..metrics import FeatureNetwork, drawing_features, right_answers, stripes
 from .animals import animal_reader
 from .config import DataConfig, Setting
-from .held_out import HeldOut, Tile, asked, compared_seeds
+from .held_out import LARGE_SIZE, HeldOut, Tile, asked, check_drawn, compared_seeds
 from .landscape_parser import parse_landscape
+from .ring import ring_share
+
+LARGE_MEASURES = ("ring", "stripes")
+"""Groups that pictures of 256 pixels have in addition."""
 
 
 @dataclass(frozen=True)
@@ -42,23 +46,25 @@ def held_out_scene(seed: int) -> Scene:
     return Scene(ANIMALS[seed % len(ANIMALS)], landscape, text)
 
 
-def render_scene(seed: int) -> np.ndarray:
-    """A drawing of that scene, uint8, (H, W, 3)."""
+def render_scene(seed: int, size: int = IMAGE_SIZE) -> np.ndarray:
+    """A drawing of that scene, uint8, (size, size, 3)."""
     scene = held_out_scene(seed)
     animal = draw_animal(np.random.default_rng((seed, 1)), (scene.animal,), TRAINING_DRAWINGS)
-    return stand_before(animal, render_landscape(scene.landscape))
+    return stand_before(animal, render_landscape(scene.landscape, size))
 
 
 class Scenes(HeldOut):
     """See `HeldOut`."""
 
-    measures = read = ("scene", "frechet")
+    measures: tuple[str, ...] = ("scene", "frechet")
+    read = measures
     network = "the drawing features"
 
     def __init__(self, config: DataConfig):
-        if config.count < 1:
-            raise ValueError("Expected the count of held-out scenes in [data] and found none; add one, 300 say.")
-        self._config = config
+        check_drawn(config)
+        self._config, self._size = config, config.image_size
+        if self._size == LARGE_SIZE:
+            self.measures, self.read = ((*groups, *LARGE_MEASURES) for groups in (self.measures, self.read))
         self.scenes = [held_out_scene(config.seed + i) for i in range(config.count)]
 
     def __len__(self) -> int:
@@ -67,7 +73,7 @@ class Scenes(HeldOut):
     @functools.cached_property
     def images(self) -> np.ndarray:
         """See `HeldOut`."""
-        return np.stack([render_scene(self._config.seed + i) for i in range(len(self))])
+        return np.stack([render_scene(self._config.seed + i, self._size) for i in range(len(self))])
 
     def encode(self, name: str, encoder: Encoder, sources: Sequence[int]) -> Condition:
         """See `HeldOut`."""
@@ -88,12 +94,26 @@ class Scenes(HeldOut):
 
     def compared(self) -> np.ndarray:
         """See `HeldOut`: drawings of further scenes."""
-        return np.stack([render_scene(seed) for seed in compared_seeds(self._config)])
+        return np.stack([render_scene(seed, self._size) for seed in compared_seeds(self._config)])
 
     def measure(self, group: str, images: np.ndarray, setting: Setting | None) -> dict[str, np.ndarray]:
-        """See `HeldOut`: whether each picture shows its animal and its landscape, asked for or not; 0 or 1."""
+        """See `HeldOut`; a scene tells nothing of where something is flat, so that any area counts for stripes."""
+        if group == "stripes":
+            return {"stripes": stripes(images)}
         own = list(range(len(images)))
-        animals, landscapes = (asked(setting, name, len(images), self) or own for name in ("class", "text"))
+        animals, landscapes = (asked(setting, name, len(images), self) for name in ("class", "text"))
+        if group == "ring":
+            return {} if animals is None or landscapes is None else {"ring": self._rings(images, animals, landscapes)}
+        return self._measure_scene(images, animals or own, landscapes or own)
+
+    def _rings(self, images: np.ndarray, animals: Sequence[int], landscapes: Sequence[int]) -> np.ndarray:
+        pairs = zip(images, animals, landscapes, strict=True)
+        return np.array([ring_share(image, self.scenes[a].animal, self.scenes[b].landscape) for image, a, b in pairs])
+
+    def _measure_scene(
+        self, images: np.ndarray, animals: Sequence[int], landscapes: Sequence[int]
+    ) -> dict[str, np.ndarray]:
+        """Whether each picture shows its animal and its landscape, asked for or not; 0 or 1."""
         read, parsed = animal_reader().read(images), [parse_landscape(image) for image in images]
         wanted = [self.scenes[i].landscape.attributes for i in landscapes]
         right = {name: right_answers([p[name] for p in parsed], [w[name] for w in wanted]) for name in ATTRIBUTES}

@@ -12,9 +12,11 @@ from .features import DrawingFeatures, FeatureNetwork, PictureFeatures, drawing_
 from .frechet import frechet_distance, frechet_figure
 from .naturalness import niqe
 from .perceptual import perceptual_distance
+from .pictures import shrunk
 from .resnet import resnet_features
-from .segmentation import boundary_f1, f1_score, intersection_over_union, mean_f1, mean_iou
+from .segmentation import boundary_f1, f1_score, intersection_over_union, mean_f1, mean_iou, widened
 from .similarity import structural_similarity
+from .stripes import flat_pixels, stripes
 
 __all__ = [
     "DrawingFeatures",
@@ -30,6 +32,7 @@ __all__ = [
     "f1_score",
     "feature_vectors",
     "flat_noise",
+    "flat_pixels",
     "frechet_distance",
     "frechet_figure",
     "high_frequency_energy",
@@ -41,5 +44,8 @@ __all__ = [
     "pivotal_figure",
     "resnet_features",
     "right_answers",
+    "shrunk",
+    "stripes",
     "structural_similarity",
+    "widened",
 ]

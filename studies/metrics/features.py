@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn as nn
+import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -52,17 +53,19 @@ class DrawingFeatures(nn.Module):
         self.heads = nn.ModuleDict({name: nn.Linear(DIM, count) for name, count in classes.items()})
 
     def forward(self, pictures: Tensor) -> PictureFeatures:
-        """Features of pictures in [−1, 1], (B, 3, 64, 64).
+        """Features of pictures in [−1, 1], (B, 3, 64, 64); those of multiples of that size are averaged to it.
 
         Raises:
             ValueError: The pictures have another size.
         """
         height, width = pictures.shape[2:]
-        if (height, width) != (IMAGE_SIZE, IMAGE_SIZE):
+        if height != width or height % IMAGE_SIZE:
             raise ValueError(
-                f"The features of drawings need pictures of {IMAGE_SIZE} × {IMAGE_SIZE} pixels, but got {height} × "
-                f"{width}; resize them, or use `resnet_features` for pictures of another kind."
+                f"The features of drawings need pictures of {IMAGE_SIZE} × {IMAGE_SIZE} pixels, or a multiple, but got "
+                f"{height} × {width}; resize them, or use `resnet_features` for pictures of another kind."
             )
+        if height > IMAGE_SIZE:
+            pictures = F.avg_pool2d(pictures, height // IMAGE_SIZE)
         layers = []
         hidden = pictures
         for stage in self.encoder.stages:
@@ -77,7 +80,7 @@ class DrawingFeatures(nn.Module):
 
 
 def drawing_features(path: Path = WEIGHTS) -> DrawingFeatures:
-    """The trained network of drawn pictures of 64 × 64 pixels."""
+    """The trained network of drawn pictures of 64 × 64 pixels, or of a multiple of that."""
     weights = {name: tensor.float() for name, tensor in load_file(path).items()}
     biases = {name: tensor for name, tensor in weights.items() if name.startswith("heads.") and name.endswith(".bias")}
     network = DrawingFeatures({name.split(".")[1]: len(bias) for name, bias in biases.items()})
@@ -96,8 +99,8 @@ def feature_vectors(images: np.ndarray, network: FeatureNetwork) -> np.ndarray:
     Returns:
         float64, (N, D).
     """
-    chunks = to_network(images).split(BATCH)
-    return torch.cat([network(chunk).vector for chunk in chunks]).double().numpy()
+    chunks = (images[start : start + BATCH] for start in range(0, len(images), BATCH))  # large pictures take memory
+    return torch.cat([network(to_network(chunk)).vector for chunk in chunks]).double().numpy()
 
 
 def to_network(images: np.ndarray) -> Tensor:

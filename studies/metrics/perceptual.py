@@ -30,8 +30,9 @@ def perceptual_distance(images: np.ndarray, references: np.ndarray, network: Fea
         ValueError: The pictures are not uint8 (N, H, W, 3), or their shapes differ.
     """
     images, references = checked_pairs(images, references)
-    chunks = zip(to_network(images).split(BATCH), to_network(references).split(BATCH), strict=True)
-    return torch.cat([_distances(network(one).layers, network(other).layers) for one, other in chunks]).numpy()
+    chunks = (slice(start, start + BATCH) for start in range(0, len(images), BATCH))  # large pictures take memory
+    pairs = ((network(to_network(each[chunk])).layers for each in (images, references)) for chunk in chunks)
+    return torch.cat([_distances(*pair) for pair in pairs]).numpy()
 
 
 def _distances(one: tuple[Tensor, ...], other: tuple[Tensor, ...]) -> Tensor:

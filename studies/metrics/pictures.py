@@ -17,6 +17,30 @@ def checked_pictures(images: np.ndarray) -> np.ndarray:
     return images
 
 
+def shrunk(images: np.ndarray, size: int) -> np.ndarray:
+    """Pictures averaged over squares of pixels to a smaller size.
+
+    Args:
+        images: uint8, (N, S, S, 3).
+        size: Side to reach, of which S is a multiple.
+
+    Returns:
+        uint8, (N, size, size, 3); the very same pictures where they have that size.
+
+    Raises:
+        ValueError: S is no multiple of the size.
+    """
+    count, height, width, channels = checked_pictures(images).shape
+    if height == width == size:
+        return images
+    if height != width or height % size:
+        raise ValueError(
+            f"Expected square pictures of a multiple of {size} pixels and got {height} × {width}; resize them first."
+        )
+    squares = images.reshape(count, size, height // size, size, height // size, channels)
+    return np.stack([each.mean(axis=(1, 3)).round().astype(np.uint8) for each in squares])
+
+
 def checked_pairs(images: np.ndarray, references: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Pictures and as many references of the same size.
 

@@ -55,19 +55,27 @@ def _mean_over_classes(
     return float(np.mean(values)) if values else 1.0
 
 
-def boundary_f1(predicted: np.ndarray, truth: np.ndarray) -> float:
-    """F1 of two boolean edge maps, (H, W), where an edge counts as found up to one pixel away; 1 where both are empty.
+def boundary_f1(predicted: np.ndarray, truth: np.ndarray, tolerance: int = 1) -> float:
+    """F1 of two boolean edge maps, (H, W), where an edge counts as found that near; 1 where both are empty.
 
     The measure of the Berkeley segmentation benchmark (Martin, Fowlkes and Malik, IEEE PAMI 26(5), 2004), but an edge
     may be matched by several.
+
+    Args:
+        predicted: Edges that were found.
+        truth: Edges that are there.
+        tolerance: Pixels, down or across, that an edge may be away.
     """
     if not predicted.any() or not truth.any():
         return float(predicted.any() == truth.any())
-    precision = _widen(truth)[predicted].mean()
-    recall = _widen(predicted)[truth].mean()
+    precision = widened(truth, tolerance)[predicted].mean()
+    recall = widened(predicted, tolerance)[truth].mean()
     return float(2 * precision * recall / (precision + recall)) if precision + recall else 0.0
 
 
-def _widen(edges: np.ndarray) -> np.ndarray:
-    """Pixels whose 3×3 neighbourhood holds an edge."""
-    return np.asarray(np.lib.stride_tricks.sliding_window_view(np.pad(edges, 1), (3, 3)).any(axis=(-2, -1)))
+def widened(mask: np.ndarray, pixels: int) -> np.ndarray:
+    """What is up to so many pixels away, down and across, from a boolean mask (H, W)."""
+    for axis in (0, 1):
+        padded = np.pad(mask, [(pixels, pixels) if each == axis else (0, 0) for each in (0, 1)])
+        mask = np.asarray(np.lib.stride_tricks.sliding_window_view(padded, 2 * pixels + 1, axis=axis).any(axis=-1))
+    return mask

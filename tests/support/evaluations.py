@@ -3,6 +3,8 @@
 import torch
 from safetensors.torch import save_file
 
+from mcdm_core.checkpoints.autoencoders import encoder_key, load_autoencoder, save_autoencoder
+from mcdm_core.networks.autoencoder import Autoencoder, AutoencoderConfig
 from mcdm_core.networks.image_encoder import ImageEncoder
 from studies.evaluation.reader import WIDTH, Reader
 
@@ -31,6 +33,19 @@ def write_small(folder, name, condition, reads, tower=None, schedule="cosine"):
     """An expert as small as one of 64 pixels can be; `reads` says what its network is told."""
     folder.mkdir(exist_ok=True)
     write_expert(folder / f"{name}.safetensors", condition, 64, tower, _SHAPE | reads, schedule)
+
+
+def write_small_vae(folder):
+    """A narrow VAE of random weights in the folder; returns its key."""
+    folder.mkdir(exist_ok=True)
+    save_autoencoder(folder / "vae.safetensors", Autoencoder(AutoencoderConfig((4, 4, 4, 4))).eval())
+    return encoder_key(load_autoencoder(folder / "vae.safetensors"))
+
+
+def write_small_latent(folder, name, condition, reads, vae, tower=None, schedule="cosine"):
+    """An expert of the latents of 256 pixels."""
+    shape = _SHAPE | {"in_channels": 4, "out_channels": 4} | reads
+    write_expert(folder / f"{name}.safetensors", condition, 256, tower, shape, schedule, vae)
 
 
 def write_small_text(folder, name, tower, schedule="cosine"):

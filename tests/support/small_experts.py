@@ -6,7 +6,7 @@ from mcdm_core import ExpertMetadata, UNet, UNetConfig, save_expert
 from mcdm_core.networks import TextTower
 
 
-def write_expert(path, condition, size=16, tower=None, shape=None, schedule="cosine"):
+def write_expert(path, condition, size=16, tower=None, shape=None, schedule="cosine", vae=None):
     """Save a network with random weights; the last layer is not zero, or all experts would agree."""
     shape = shape or ({"map_channels": 1} if tower is None else {"pooled_dim": tower.config.dim})
     config = UNetConfig(**{"model_channels": 32, "num_res_blocks": 1, "channel_mult": (1, 2), "patch": 2} | shape)
@@ -14,7 +14,7 @@ def write_expert(path, condition, size=16, tower=None, shape=None, schedule="cos
     for parameter in network.parameters():
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.05)
-    about = {"condition": condition, "schedule": schedule, "card": {"licence": "CC BY 4.0"}}
+    about = {"condition": condition, "schedule": schedule, "card": {"licence": "CC BY 4.0"}, "vae": vae}
     save_expert(path, network, ExpertMetadata(path.stem, network=config, image_size=size, **about), tower)
     return path
 

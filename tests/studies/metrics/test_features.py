@@ -21,7 +21,7 @@ from studies.evaluation.features import (
     fit_features,
     train_features,
 )
-from studies.metrics import drawing_features, feature_vectors, frechet_distance
+from studies.metrics import drawing_features, feature_vectors, frechet_distance, shrunk
 from studies.metrics.features import to_network
 
 CONFIGS = Path(__file__).resolve().parents[3] / "studies" / "configs"
@@ -93,8 +93,20 @@ def test_the_distance_notices_blur_noise_and_a_missing_colour(faces):
 def test_pictures_that_are_no_pictures_are_refused():
     with pytest.raises(ValueError, match=r"uint8.*convert them to RGB"):
         feature_vectors(np.zeros((1, 64, 64, 3)), drawing_features())
-    with pytest.raises(ValueError, match=r"64 × 64 pixels, but got 32 × 64"):
-        feature_vectors(np.zeros((1, 32, 64, 3), dtype=np.uint8), drawing_features())
+    for height, width in ((32, 64), (96, 96), (128, 64)):
+        with pytest.raises(ValueError, match=rf"64 × 64 pixels, or a multiple, but got {height} × {width}"):
+            feature_vectors(np.zeros((1, height, width, 3), dtype=np.uint8), drawing_features())
+
+
+def test_larger_pictures_are_averaged():
+    small = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
+    large = small.repeat(4, axis=1).repeat(4, axis=2)
+    large[:, ::2] = large[:, ::2] // 2 + 40
+    large[:, 1::2] = large[:, 1::2] // 2 + 80  # lines that the mean does not have
+    mean = shrunk(large, 64)
+    assert feature_vectors(large, drawing_features()) == pytest.approx(
+        feature_vectors(mean, drawing_features()), abs=0.1
+    )
 
 
 def test_it_learns_what_is_labelled_and_how_much_pictures_were_disturbed():

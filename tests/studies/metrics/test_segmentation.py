@@ -36,6 +36,8 @@ def test_an_edge_counts_as_found_one_pixel_away():
     half[4:] = False
     # Of the other half of the line, the pixel beside the end is near enough: recall 5/8.
     assert boundary_f1(half, line) == pytest.approx(2 * (5 / 8) / (1 + 5 / 8))
+    assert boundary_f1(np.roll(line, 2, axis=1), line, tolerance=2) == 1
+    assert boundary_f1(np.roll(line, 3, axis=1), line, tolerance=2) == 0
     assert boundary_f1(nothing, nothing) == 1
     assert boundary_f1(nothing, line) == boundary_f1(line, nothing) == 0
 

@@ -1,0 +1,15 @@
+"""What a VAE makes of pictures: as near as samples of latents can come to them."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mcdm_core.checkpoints.autoencoders import load_autoencoder
+from mcdm_core.training.autoencoder_report import reconstruct
+
+
+def decoded(images: np.ndarray, vae: Path) -> np.ndarray:
+    """Pictures encoded by a VAE and decoded again; uint8, (N, H, W, 3)."""
+    pictures, _ = reconstruct(load_autoencoder(vae), torch.from_numpy(images).permute(0, 3, 1, 2))
+    return pictures.permute(0, 2, 3, 1).numpy()
