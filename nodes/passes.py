@@ -73,9 +73,10 @@ class Passes(io.ComfyNode):
                 "faster, speed up, cache, guidance interval, guidance limit, skip cfg, adaptive guidance, skip negative"
             ),
             description=(
-                "Lets a product take fewer passes of its networks: guidance in an interval only (Kynkäänniemi et al. "
-                "2024), nulls that are left out once they resemble their conditions (Adaptive Guidance, 2023), and "
-                "experts whose guidance hardly changes. Between a chain and its guider; the log says what was saved."
+                "Lets a product (Eq. 10 of the paper) ask its networks less: guidance in an interval only "
+                "(Kynkäänniemi et al. 2024), nulls that are left out once they resemble their conditions (Adaptive "
+                "Guidance, 2023), and experts whose guidance hardly changes. Between a chain and its guider; the log "
+                "says what was saved."
             ),
             inputs=[
                 ExpertChain.Input("experts", tooltip="The chain of Diffusion Expert nodes."),
@@ -113,7 +114,7 @@ class Passes(io.ComfyNode):
                 ),
                 io.Int.Input(
                     "refresh",
-                    default=3,
+                    default=4,
                     min=1,
                     max=MOST_STEPS,
                     tooltip="Everything is asked again at every so many steps, 1 to 100. More saves more; 1 leaves "

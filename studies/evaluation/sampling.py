@@ -126,7 +126,15 @@ def _sample_experts(job: _Job, held_out: HeldOut) -> Tensor:
     generator = _generator(_NOISE_SEED + job.indices.start)
     rule = RULES[job.setting.rule]
     with torch.autocast("cpu", torch.bfloat16, enabled=job.setting.autocast):
-        return sample_product(terms, noise, str(job.setting.steps), eta=job.setting.eta, generator=generator, rule=rule)
+        return sample_product(
+            terms,
+            noise,
+            str(job.setting.steps),
+            eta=job.setting.eta,
+            generator=generator,
+            rule=rule,
+            passes=job.setting.passes,
+        )
 
 
 def terms_of(setting: Setting, experts: Mapping[str, Path], held_out: HeldOut, indices: range) -> list[Term]:
