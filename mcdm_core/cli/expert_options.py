@@ -12,9 +12,9 @@ from ..conditions import Encoder, SketchSource
 from ..expert.condition import Condition
 from ..expert.expert import Expert
 from ..pictures.files import load_picture
-from ..product.curve import parse_curve
 from ..product.share import Share
 from ..product.term import Term
+from .values import curve
 
 SHIPPED = Path(__file__).resolve().parents[2] / "experts"
 
@@ -102,7 +102,7 @@ def add_expert_options(parser: argparse.ArgumentParser) -> None:
     describe("--sigma-end", type=float, help="* noise level down to which it acts (0: no limit)")
     describe(
         "--weight-curve",
-        type=parse_curve,
+        type=curve,
         metavar="PAIRS",
         help='* factors of the weight at shares of the steps, such as "0: 1, 0.5: 2, 1: 0", linear between them (1)',
     )
