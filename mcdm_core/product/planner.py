@@ -116,6 +116,7 @@ class Planner:
         self._range = (-math.inf, math.inf)
         self._telling: list[float] = []
         self._plans: dict[tuple, Plan] = {}
+        self._factors: dict[float, tuple[float, ...]] = {}
 
     def share_nulls(self, sharing: Sequence[int]) -> None:
         """Say for each expert which is the first that has the same null, so that it is asked once."""
@@ -216,8 +217,10 @@ class Planner:
         curves = [share.weight_curve for share in self.shares]
         if self.level is None or not any(curves):
             return None
-        passed = share_at(sigma, self.level)
-        return tuple(factor_at(curve, passed) for curve in curves)
+        if sigma not in self._factors:
+            passed = share_at(sigma, self.level)
+            self._factors[sigma] = tuple(factor_at(curve, passed) for curve in curves)
+        return self._factors[sigma]
 
     def _check_levels(self, want_null: bool) -> None:
         for level in self._telling:
