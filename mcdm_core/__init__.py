@@ -13,6 +13,7 @@ from .product.coefficients import normalize_reliabilities
 from .product.denoiser import OwnNullDenoiser, ProductDenoiser
 from .product.eq10 import EQ10, combined_epsilon
 from .product.own_null import OWN_NULL, own_null_epsilon
+from .product.passes import Passes
 from .product.term import Term
 from .sampling import SAMPLERS, sample_ddim, sample_ddpm, sample_ddpm_learned, sample_product, sigmas_for
 
@@ -27,6 +28,7 @@ __all__ = [
     "Flow",
     "Overrides",
     "OwnNullDenoiser",
+    "Passes",
     "ProductDenoiser",
     "Respacing",
     "Schedule",

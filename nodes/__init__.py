@@ -9,6 +9,7 @@ from .host.example_inputs import install_example_inputs
 from .host.expert_folders import register_folders
 from .host.node_warnings import show_warnings
 from .host.queued_prompt import watch_prompts
+from .passes import Passes, Schedule
 from .picture_conditions import EncodeInpaint, EncodeLowRes
 from .product import Expert, Guider, KSampler, OwnNullGuider
 from .product_model import ProductModel
@@ -24,6 +25,8 @@ NODES: list[type[io.ComfyNode]] = [
     EncodeLowRes,
     EncodeInpaint,
     Expert,
+    Schedule,
+    Passes,
     Guider,
     KSampler,
     ProductModel,

@@ -17,7 +17,7 @@ from .host.queue_checks import check_expert
 from .host.validation import Validation
 from .newer_schema import found_by
 from .types import ExpertChain
-from .widgets import reliability_input, sampling_inputs, seed_input
+from .widgets import reliability_input, sampling_inputs, seed_input, share_input
 
 _RULE = "Eq. 10 of the paper: ε = U + Σ w_i (ε_i(z_t, x_i, t) − U), with U = Σ a_j ε_j(z_t, ∅, t) and Σ a_j = 1."
 _COMBINING = (
@@ -74,24 +74,16 @@ class Expert(io.ComfyNode):
                     "relative to the other experts: its share a in the unconditional estimate U. Equal values share "
                     "equally; at 0 its null is not needed."
                 ),
-                io.Float.Input(
+                share_input(
                     "start",
-                    default=0.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    round=0.001,
-                    tooltip="Share of the sampling, 0 to 1, after which the expert takes part; 0 from the beginning.",
+                    0.0,
+                    "Share of the sampling, 0 to 1, after which the expert takes part; 0 from the beginning.",
                 ),
-                io.Float.Input(
+                share_input(
                     "end",
-                    default=1.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    round=0.001,
-                    tooltip="Share of the sampling, 0 to 1, after which the expert no longer takes part; 1 to the "
-                    "end. Outside its window an expert costs nothing.",
+                    1.0,
+                    "Share of the sampling, 0 to 1, after which the expert no longer takes part; 1 to the end. Outside "
+                    "its window an expert costs nothing.",
                 ),
                 io.Mask.Input(
                     "mask",

@@ -9,6 +9,16 @@ def reliability_input(tooltip: str) -> io.Float.Input:
     return io.Float.Input("reliability", default=1.0, min=0.0, max=100.0, step=0.05, round=0.001, tooltip=tooltip)
 
 
+def share_input(name: str, default: float, tooltip: str) -> io.Float.Input:
+    """A share of the sampling, 0 to 1."""
+    return io.Float.Input(name, default=default, min=0.0, max=1.0, step=0.01, round=0.001, tooltip=tooltip)
+
+
+def level_input(name: str, tooltip: str) -> io.Float.Input:
+    """A noise level, 0 for no limit."""
+    return io.Float.Input(name, default=0.0, min=0.0, max=100000.0, step=0.01, round=0.0001, tooltip=tooltip)
+
+
 def seed_input(name: str, tooltip: str) -> io.Int.Input:
     """A seed of any 64 bits, with ComfyUI's choice of how it changes after each run."""
     return io.Int.Input(name, default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True, tooltip=tooltip)

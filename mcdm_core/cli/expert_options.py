@@ -14,6 +14,7 @@ from ..expert.expert import Expert
 from ..pictures.files import load_picture
 from ..product.share import Share
 from ..product.term import Term
+from .values import curve
 
 SHIPPED = Path(__file__).resolve().parents[2] / "experts"
 
@@ -97,6 +98,14 @@ def add_expert_options(parser: argparse.ArgumentParser) -> None:
     describe("--reliability", type=float, help="* share in the unconditional estimate (1)")
     describe("--start", type=float, help="* share of the steps at which it begins to act (0)")
     describe("--end", type=float, help="* share of the steps at which it stops (1)")
+    describe("--sigma-start", type=float, help="* noise level below which it acts, of the first expert's (0: no limit)")
+    describe("--sigma-end", type=float, help="* noise level down to which it acts (0: no limit)")
+    describe(
+        "--weight-curve",
+        type=curve,
+        metavar="PAIRS",
+        help='* factors of the weight at shares of the steps, such as "0: 1, 0.5: 2, 1: 0", linear between them (1)',
+    )
 
 
 def expert_file(name: str) -> Path:

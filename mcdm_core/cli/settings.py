@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..diffusion.respacing import space_timesteps
+from ..product.passes import EVERY_PASS, Passes
 from ..product.term import Term
 from ..sampling import SAMPLERS, sample_ddim, sample_product
 from ..sampling.types import Callback, Sampler
@@ -25,12 +26,14 @@ class Settings:
         sampler: How noise is removed.
         temperature: Factor of the start noise.
         device: Where to sample.
+        passes: What may be left out.
     """
 
     steps: str
     sampler: Sampler = sample_ddim
     temperature: float = 1.0
     device: str = "cpu"
+    passes: Passes = EVERY_PASS
 
     @property
     def evaluations(self) -> int:
@@ -72,7 +75,13 @@ class Settings:
         # Seeded apart from the start noise, or the first step would add the same numbers again.
         generator = torch.Generator().manual_seed((seed + 1) % 2**64)
         samples = sample_product(
-            terms, noise.to(self.device), self.steps, sampler=self.sampler, generator=generator, callback=callback
+            terms,
+            noise.to(self.device),
+            self.steps,
+            sampler=self.sampler,
+            generator=generator,
+            callback=callback,
+            passes=self.passes,
         )
         return expert.decode(samples)
 
@@ -92,6 +101,36 @@ def add_sampling_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--temperature", type=finite, default=1.0, help="factor of the start noise; published upsamplers want 0.997 (1)"
     )
+    fewer = parser.add_argument_group("fewer passes", "What a run may leave out; by default nothing.")
+    fewer.add_argument(
+        "--interval",
+        nargs=2,
+        type=float,
+        default=[0.0, 1.0],
+        metavar=("START", "END"),
+        help="shares of the steps between which the product is guided; outside, positive weights are divided by their "
+        "sum, and no null is asked (0 1)",
+    )
+    fewer.add_argument(
+        "--interval-sigmas",
+        nargs=2,
+        type=float,
+        default=[0.0, 0.0],
+        metavar=("START", "END"),
+        help="noise levels between which it is guided, 0 for no limit (0 0)",
+    )
+    fewer.add_argument(
+        "--threshold", type=float, default=1.0, help="cosine of condition and null above which a null is left out (1)"
+    )
+    fewer.add_argument(
+        "--tolerance",
+        type=float,
+        default=0.0,
+        help="relative change of an expert's guidance below which it is left out (0)",
+    )
+    fewer.add_argument(
+        "--refresh", type=int, default=1, metavar="N", help="everything is asked again every N steps (1)"
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="torch device")
 
 
@@ -99,7 +138,7 @@ def settings_of(options: argparse.Namespace) -> Settings:
     """Read what `add_sampling_options` added.
 
     Raises:
-        ValueError: If `--eta` is given to another sampler than DDIM, or as `Settings.check`.
+        ValueError: If `--eta` is given to another sampler than DDIM, or as `Settings.check` and `Passes`.
         ForeseenError: As `Settings.check`.
     """
     sampler = SAMPLERS[options.sampler]
@@ -110,6 +149,19 @@ def settings_of(options: argparse.Namespace) -> Settings:
                 "noise it adds; leave --eta out, or choose ddim."
             )
         sampler = functools.partial(sample_ddim, eta=options.eta)
-    settings = Settings(options.steps, sampler, options.temperature, options.device)
+    settings = Settings(options.steps, sampler, options.temperature, options.device, _passes_of(options))
     settings.check()
     return settings
+
+
+def _passes_of(options: argparse.Namespace) -> Passes:
+    (start, end), (sigma_start, sigma_end) = options.interval, options.interval_sigmas
+    return Passes(
+        start=start,
+        end=end,
+        sigma_start=sigma_start,
+        sigma_end=sigma_end,
+        threshold=options.threshold,
+        tolerance=options.tolerance,
+        refresh=options.refresh,
+    )

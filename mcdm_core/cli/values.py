@@ -4,6 +4,8 @@ import argparse
 import math
 from collections.abc import Callable
 
+from ..product.curve import Curve, parse_curve
+
 MOST_SEED = 2**64 - 1
 
 
@@ -32,6 +34,14 @@ def finite(text: str) -> float:
     if not math.isfinite(number):
         raise argparse.ArgumentTypeError(f"expected a number and got {text!r}")
     return number
+
+
+def curve(text: str) -> Curve:
+    """A type of argparse's: weight curves."""
+    try:
+        return parse_curve(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 positive = whole(1, 2**63 - 1)  # what torch can count

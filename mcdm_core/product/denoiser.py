@@ -1,19 +1,22 @@
 """The product of experts as a denoiser: it predicts x0 as one expert does, so samplers need not know there are many."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from ..diffusion.schedule import sigma_at_share
 from ..expert.condition import Condition, cat
 from ..expert.expert import Expert
 from .eq10 import EQ10
 from .own_null import OWN_NULL
-from .planner import Plan, Planner
+from .passes import EVERY_PASS, Passes
+from .planner import Planner
+from .reuse import Asked, Reuse, RowCount, everything
 from .rule import Rule
 from .term import Term
-from .windows import active_at
 
 Predicted = tuple[Tensor, Tensor | None]
 """x0 and the learned variance, if the network has one."""
@@ -46,12 +49,15 @@ class ProductDenoiser:
         terms: At least one, for samples of the same channels.
         max_rows: Largest batch given to a network, to save memory; None is no limit.
         rule: How predictions are combined: `EQ10`, or `OWN_NULL` for composable diffusion.
+        passes: What may be left out; predictions stand in for passes only within `running`.
 
     Raises:
         ValueError: If there is no term, or the experts' samples differ.
     """
 
-    def __init__(self, terms: Sequence[Term], max_rows: int | None = None, rule: Rule = EQ10):
+    def __init__(
+        self, terms: Sequence[Term], max_rows: int | None = None, rule: Rule = EQ10, passes: Passes = EVERY_PASS
+    ):
         if not terms:
             raise ValueError("Expected at least one term and got none; add an expert.")
         self.terms = tuple(terms)
@@ -60,9 +66,12 @@ class ProductDenoiser:
         self.rule = rule
         for term in self.terms:
             _check_same_samples(self.reference, term.expert)
-        self.windows = [term.window(self.reference.schedule) for term in self.terms]
+        self.passes = passes
+        self.windows = [term.window(self._level) for term in self.terms]
         self._sharing = [_first_with_same_null(self.terms, index) for index in range(len(self.terms))]
         self._planners: dict[tuple, Planner] = {}
+        self._reuse: Reuse | None = None
+        self._rows = RowCount()
 
     def __call__(self, x: Tensor, sigma: Tensor | float) -> Tensor:
         """Predict x0.
@@ -85,13 +94,18 @@ class ProductDenoiser:
         Returns:
             x0, and v in −1…1 of the same shape; None if that expert has none or is not evaluated at this level.
         """
-        plan = self._planner(x).plan(active_at(self.windows, _single_level(sigma)))
-        passes = self._passes(plan)
+        planner, level = self._planner(x), _single_level(sigma)
+        plan = planner.plan_at(level)
+        asked = everything(plan) if self._reuse is None else self._reuse.choose(plan, level, x)
+        passes = self._passes(asked)
         predictions = self._evaluate(passes, x, sigma)
         x0 = [prediction for prediction, _ in predictions]
-        first_null = len(plan.conditions)
-        cond = dict(zip(plan.conditions, x0[:first_null], strict=True))
-        null = dict(zip(plan.distinct_nulls, x0[first_null:], strict=True))
+        first_null = len(asked.conditions)
+        cond: Mapping[int, Tensor] = dict(zip(asked.conditions, x0[:first_null], strict=True))
+        null: Mapping[int, Tensor] = dict(zip(asked.nulls, x0[first_null:], strict=True))
+        if self._reuse is not None:
+            self._rows.add(len(x) * asked.passes, len(x) * everything(planner.plain_at(level)).passes)
+            cond, null = self._reuse.complete(plan, level, cond, null)
         denoised, _ = plan.pair(cond, null)
         own = [v for request, (_, v) in zip(passes, predictions, strict=True) if request.expert is self.reference]
         return denoised.clamp(-1, 1) if self.reference.clamp_x0 else denoised, next(iter(own), None)
@@ -108,6 +122,26 @@ class ProductDenoiser:
         """
         self._planner(x).check_run(sigmas)
 
+    @contextmanager
+    def running(self, sigmas: Sequence[float] | Tensor) -> Iterator[None]:
+        """A run, within which predictions may stand in for passes; what they take is forgotten at its end.
+
+        Args:
+            sigmas: Noise levels of the run, as in `check_run`.
+        """
+        if self.passes.saves:
+            lent = [0] if self.terms[0].weight == 0 else []  # the reference is asked for the learned variance
+            self._reuse, self._rows = Reuse(self.passes, sigmas, always=lent), RowCount()
+        try:
+            yield
+            self._rows.log()
+        finally:
+            self._reuse, self._rows = None, RowCount()
+
+    def _level(self, share: float) -> float:
+        """Noise level of the reference expert at a share of the sampling."""
+        return sigma_at_share(self.reference.schedule, share)
+
     def _planner(self, x: Tensor) -> Planner:
         """Plans for samples of the shape of x, whose masks they hold."""
         key = (x.shape, x.device, x.dtype)
@@ -115,21 +149,22 @@ class ProductDenoiser:
             planner = Planner(
                 self.terms,
                 self.rule,
-                windows=self.windows,
+                level=self._level,
                 masks=[term.mask_like(x) for term in self.terms],
                 have_null=[term.null is not None for term in self.terms],
+                passes=self.passes,
                 warn=not self._planners,
             )
             planner.share_nulls(self._sharing)
             self._planners[key] = planner
         return self._planners[key]
 
-    def _passes(self, plan: Plan) -> list[Pass]:
-        """The network evaluations of a plan: its conditions, then its distinct nulls."""
-        asked = [(self.terms[i].expert, self.terms[i].condition) for i in plan.conditions]
-        asked += [(self.terms[j].expert, self.terms[j].null) for j in plan.distinct_nulls]
+    def _passes(self, asked: Asked) -> list[Pass]:
+        """The network evaluations to be made: conditions, then nulls."""
+        pairs = [(self.terms[i].expert, self.terms[i].condition) for i in asked.conditions]
+        pairs += [(self.terms[j].expert, self.terms[j].null) for j in asked.nulls]
         # Whoever counts has the condition or the null that it is asked under: terms and plans refuse others.
-        return [Pass(expert, condition) for expert, condition in asked if condition is not None]
+        return [Pass(expert, condition) for expert, condition in pairs if condition is not None]
 
     def _evaluate(self, passes: list[Pass], x: Tensor, sigma: Tensor | float) -> list[Predicted]:
         """Predictions of all passes, one batch for those that can share it."""
@@ -152,8 +187,8 @@ class ProductDenoiser:
 class OwnNullDenoiser(ProductDenoiser):
     """As `ProductDenoiser`, but each condition is measured against its own expert's null, see `own_null_epsilon`."""
 
-    def __init__(self, terms: Sequence[Term], max_rows: int | None = None):
-        super().__init__(terms, max_rows, OWN_NULL)
+    def __init__(self, terms: Sequence[Term], max_rows: int | None = None, passes: Passes = EVERY_PASS):
+        super().__init__(terms, max_rows, OWN_NULL, passes)
 
 
 def _first_with_same_null(terms: Sequence[Term], index: int) -> int:

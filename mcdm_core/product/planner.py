@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -19,18 +19,22 @@ from .coefficients import (
     normalize_reliabilities,
     total_of,
 )
+from .curve import factor_at, share_at
+from .passes import EVERY_PASS, Passes
 from .rule import Rule
 from .share import Share
-from .windows import Window, active_at, active_sets, levels_of
+from .windows import Window, active_at, active_sets, levels_of, telling_levels
 
 logger = logging.getLogger(__name__)
 
 ALWAYS: Window = (math.inf, -math.inf)
+Level = Callable[[float], float]
+"""Noise level of the reference expert at a share of the sampling."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Plan(Coefficients):
-    """The coefficients while one set of experts is active, and the predictions that they take.
+    """The coefficients at a noise level, and the predictions that they take.
 
     Weights are scaled by the masks, and 0 for inactive experts; reliabilities are normalized over the active ones, and
     0 for the others and for all where no null is needed. Experts are told by their indices.
@@ -70,12 +74,14 @@ class Planner:
     Args:
         shares: The experts'.
         rule: How predictions are combined.
-        windows: The noise levels at which each acts; all of them everywhere by default.
+        level: Noise level of the reference expert at a share of the sampling, by which it is known when each acts; None
+            where all act everywhere.
         masks: Each expert's mask, values 0…1, in shapes that broadcast to the sample; None is everywhere.
         have_null: Whether each expert has a null; all by default.
         as_guidance: Whether the scale of the plans is W, as hooks on guidance are shown it, and not 1.
         null_is_read: Whether something other than the rule asks for the first expert's null.
         give_null: What a refusal tells the user to do about a missing null.
+        passes: What the run may leave out.
         warn: Whether to say how much of the picture no mask covers, once.
     """
 
@@ -84,18 +90,22 @@ class Planner:
         shares: Sequence[Share],
         rule: Rule,
         *,
-        windows: Sequence[Window] | None = None,
+        level: Level | None = None,
         masks: Sequence[Tensor | None] | None = None,
         have_null: Sequence[bool] | None = None,
         as_guidance: bool = False,
         null_is_read: bool = False,
         give_null: str = "give its null",
+        passes: Passes = EVERY_PASS,
         warn: bool = True,
     ):
         count = len(shares)
         self.shares = tuple(shares)
         self.rule = rule
-        self.windows = windows or [ALWAYS] * count
+        self.level = level
+        self.passes = passes
+        self.windows = [ALWAYS if level is None else share.window(level) for share in shares]
+        self._interval = ALWAYS if level is None else passes.window(level)
         self.masks = masks or [None] * count
         self.have_null = have_null or [True] * count
         self.as_guidance = as_guidance
@@ -104,8 +114,9 @@ class Planner:
         self._warn = warn
         self._sharing: Sequence[int] = range(count)
         self._range = (-math.inf, math.inf)
-        self._sets: list[tuple[int, ...]] = []
+        self._telling: list[float] = []
         self._plans: dict[tuple, Plan] = {}
+        self._factors: dict[float, tuple[float, ...]] = {}
 
     def share_nulls(self, sharing: Sequence[int]) -> None:
         """Say for each expert which is the first that has the same null, so that it is asked once."""
@@ -132,9 +143,10 @@ class Planner:
             ValueError: If no expert is active at some level, or the active ones cannot be combined.
         """
         levels = levels_of(sigmas)
-        self._sets = active_sets(self.windows, levels)
+        active_sets(self.windows, levels)
+        self._telling = telling_levels(self._edges(), levels)
         self._range = (min(levels), max(levels))
-        self._check_sets(want_null=False)
+        self._check_levels(want_null=False)
 
     def at(self, sigma: float, want_null: bool = False) -> Plan:
         """The plan at a noise level of the reference expert.
@@ -147,30 +159,83 @@ class Planner:
             ValueError: If no expert is active, or the active ones cannot be combined.
         """
         if want_null:  # known from the first call on; what is missing then must not come up later
-            self._check_sets(want_null)
+            self._check_levels(want_null)
         low, high = self._range
-        return self.plan(active_at(self.windows, min(max(sigma, low), high)), want_null)
+        return self.plan_at(min(max(sigma, low), high), want_null)
 
-    def plan(self, active: tuple[int, ...], want_null: bool = False) -> Plan:
-        """The plan of a set of active experts; raises as `at`."""
-        key = (active, want_null)
+    def plan_at(self, sigma: float, want_null: bool = False) -> Plan:
+        """As `at`, whatever the levels of the run."""
+        start, end = self._interval
+        guided = start >= sigma > end
+        return self.plan(active_at(self.windows, sigma), want_null, factors=self._factors_at(sigma), guided=guided)
+
+    def plain_at(self, sigma: float, want_null: bool = False) -> Plan:
+        """As `at`, for a run without a guidance interval, to compare with.
+
+        That may be short of a null which the interval makes needless; then it is `at`'s plan.
+        """
+        low, high = self._range
+        level = min(max(sigma, low), high)
+        try:
+            return self.plan(active_at(self.windows, level), want_null, factors=self._factors_at(level))
+        except ValueError:
+            return self.at(sigma, want_null)
+
+    def plan(
+        self,
+        active: tuple[int, ...],
+        want_null: bool = False,
+        *,
+        factors: tuple[float, ...] | None = None,
+        guided: bool = True,
+    ) -> Plan:
+        """The plan of a set of active experts.
+
+        Args:
+            active: Their indices, ascending.
+            want_null: As in `at`.
+            factors: What each expert's weight is multiplied by; None is 1 for all.
+            guided: Whether it is within the guidance interval.
+
+        Raises:
+            ValueError: As `at`.
+        """
+        key = (active, want_null, factors, guided)
         if key not in self._plans:
-            self._plans[key] = self._make_plan(active, want_null)
+            self._plans[key] = self._make_plan(active, want_null, factors or (1.0,) * len(self.shares), guided)
         return self._plans[key]
 
-    def _check_sets(self, want_null: bool) -> None:
-        for active in self._sets:
-            self.plan(active, want_null)
+    def _edges(self) -> list[float]:
+        """The noise levels at which windows, the guidance interval and weight curves change."""
+        edges = [edge for window in (*self.windows, self._interval) for edge in window]
+        if self.level is not None:
+            edges += [self.level(share) for expert in self.shares for share, _ in expert.weight_curve if share > 0]
+        return edges
 
-    def _make_plan(self, active: tuple[int, ...], want_null: bool) -> Plan:
+    def _factors_at(self, sigma: float) -> tuple[float, ...] | None:
+        """What weights are multiplied by at a noise level; None where there is no curve."""
+        curves = [share.weight_curve for share in self.shares]
+        if self.level is None or not any(curves):
+            return None
+        if sigma not in self._factors:
+            passed = share_at(sigma, self.level)
+            self._factors[sigma] = tuple(factor_at(curve, passed) for curve in curves)
+        return self._factors[sigma]
+
+    def _check_levels(self, want_null: bool) -> None:
+        for level in self._telling:
+            self.plan_at(level, want_null)
+
+    def _make_plan(self, active: tuple[int, ...], want_null: bool, factors: Sequence[float], guided: bool) -> Plan:
         if not active:
             raise ValueError("Expected an active expert at this noise level and got none; widen a window.")
-        weights: list[Coefficient] = [0.0] * len(self.shares)
-        for i in active:
-            mask = self.masks[i]
-            weights[i] = self.shares[i].weight if mask is None else self.shares[i].weight * mask
+        numbers = {i: self.shares[i].weight * factors[i] for i in active}
+        weights = self._weights(numbers) if guided else self._unguided_weights(numbers)
         total = total_of(weights)
-        reliabilities = self._reliabilities(active, total, want_null)
+        if guided or not self.rule.always_combines_nulls:
+            reliabilities = self._reliabilities(active, total, want_null)
+        else:
+            reliabilities = list(weights)  # so that the nulls cancel
         counted = [j for j in active if self._null_counts(j, weights, reliabilities, total, want_null)]
         nulls = tuple(dict.fromkeys([*([0] if self.null_is_read else []), *counted]))
         for j in nulls:
@@ -187,6 +252,29 @@ class Planner:
             nulls=nulls,
             sharing=self._sharing,
         )
+
+    def _weights(self, numbers: Mapping[int, float]) -> list[Coefficient]:
+        """Weights of all experts where the active ones have these, scaled by their masks."""
+        found: list[Coefficient] = [0.0] * len(self.shares)
+        for i, number in numbers.items():
+            mask = self.masks[i]
+            found[i] = number if mask is None else number * mask
+        return found
+
+    def _unguided_weights(self, numbers: Mapping[int, float]) -> list[Coefficient]:
+        """The positive weights divided by their sum, so that W is 1 at every place, and 0 in place of the others."""
+        positive = {i: number for i, number in numbers.items() if number > 0}
+        if not positive:
+            labels = ", ".join(self.shares[i].label for i in numbers)
+            raise ValueError(
+                f"Expected an expert of positive weight wherever {self.passes.label} does not reach, and got none "
+                f"among {labels}; raise the weight of one of them, or widen the interval."
+            )
+        found: list[Coefficient] = [0.0] * len(self.shares)
+        shared = normalize_reliabilities(list(positive.values()), [self.masks[i] for i in positive])
+        for i, weight in zip(positive, shared, strict=True):
+            found[i] = weight
+        return found
 
     def _reliabilities(self, active: Sequence[int], total: Coefficient, want_null: bool) -> list[Coefficient]:
         """A normalized over the active experts where U counts, else 0."""

@@ -4,19 +4,22 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any
 
+from .curve import Curve, check_curve
+from .span import Span
+
 
 @dataclass(frozen=True, kw_only=True)
-class Share:
+class Share(Span):
     """An expert's share in a product: how strongly it pulls, how far it is trusted, and when.
 
     Every record of an expert in a product is one of these, so that numbers which no product can be made of are refused
-    in one place, whoever gives them.
+    in one place, whoever gives them. When it acts is the span of `start`, `end`, `sigma_start` and `sigma_end`, see
+    `Span`.
 
     Attributes:
         weight: w_i of Eq. 10, any sign; for a single expert the guidance scale that ComfyUI calls cfg.
         reliability: a_i ≥ 0 before normalization.
-        start: Share of the sampling, from the noisy end, after which the expert acts, 0…1.
-        end: Share of the sampling after which it no longer does, 0…1.
+        weight_curve: What w_i is multiplied by as the sampling goes on, see `Curve`; empty is 1 throughout.
 
     Raises:
         ValueError: If a number cannot be used; one sentence that names the expert by its `label`.
@@ -24,8 +27,7 @@ class Share:
 
     weight: float = 1.0
     reliability: float = 1.0
-    start: float = 0.0
-    end: float = 1.0
+    weight_curve: Curve = ()
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.weight):
@@ -34,16 +36,8 @@ class Share:
             raise ValueError(
                 f"Expected a reliability of 0 or more for {self.label} and got {self.reliability}; set one, such as 1."
             )
-        if not (0 <= self.start <= 1 and 0 <= self.end <= 1):
-            raise ValueError(
-                f"Expected start and end between 0 and 1 for {self.label} and got {self.start:g} and {self.end:g}; "
-                "they are shares of the sampling, not steps."
-            )
-        if not self.start < self.end:
-            raise ValueError(
-                f"Expected start below end for {self.label} and got {self.start:g} and {self.end:g}; swap them, move "
-                "one of them, or remove the expert."
-            )
+        super().__post_init__()
+        check_curve(self.weight_curve, self.label)
 
     @property
     def label(self) -> str:
@@ -51,8 +45,13 @@ class Share:
         return "this expert"
 
     @property
+    def what(self) -> str:
+        """What messages advise to remove where its window is empty."""
+        return "the expert"
+
+    @property
     def numbers(self) -> dict[str, Any]:
-        """The four numbers by name, to make another record of them."""
+        """What the share consists of by name, to make another record of it."""
         return {name: getattr(self, name) for name in NUMBERS}
 
     def check_condition(self, given: bool) -> None:
@@ -72,4 +71,4 @@ class Share:
 
 
 NUMBERS = tuple(field.name for field in fields(Share))
-"""Names of the four numbers."""
+"""Names of what a share consists of."""

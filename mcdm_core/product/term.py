@@ -4,16 +4,14 @@ from dataclasses import KW_ONLY, dataclass
 
 from torch import Tensor
 
-from ..diffusion.schedule import NoiseSchedule, sigma_at_share
 from ..expert.condition import Condition
 from ..expert.expert import Expert
 from .share import Share
-from .windows import Window, window_of
 
 
 @dataclass(frozen=True, eq=False)
 class Term(Share):
-    """An expert with its condition and its share (`weight`, `reliability`, `start`, `end`; see `Share`).
+    """An expert with its condition and its share (`weight`, `reliability`, when it acts; see `Share`).
 
     Example:
         >>> Term(hair, condition, condition.null(), weight=2.0)
@@ -60,7 +58,3 @@ class Term(Share):
                 f"shape {tuple(self.mask.shape)}; resize it to the sample."
             )
         return mask.to(x)
-
-    def window(self, reference: NoiseSchedule) -> Window:
-        """Window as noise levels (σ_start, σ_end) of the reference expert; the term acts where σ_start ≥ σ > σ_end."""
-        return window_of(self.start, self.end, lambda share: sigma_at_share(reference, share))

@@ -1,26 +1,12 @@
 """Which experts act at which noise level."""
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 from torch import Tensor
 
 Window = tuple[float, float]
 """Noise levels (σ_start, σ_end); an expert acts where σ_start ≥ σ > σ_end."""
-
-
-def window_of(start: float, end: float, level: Callable[[float], float]) -> Window:
-    """A window given as shares of the sampling, as noise levels.
-
-    Args:
-        start: Share at which it begins, 0…1.
-        end: Share at which it ends, 0…1.
-        level: Noise level at a share.
-
-    Returns:
-        The levels; a window that lasts to the end has −∞, because samplers may ask at σ = 0 as well.
-    """
-    return (math.inf if start <= 0 else level(start), -math.inf if end >= 1 else level(end))
 
 
 def active_at(windows: Sequence[Window], sigma: float) -> tuple[int, ...]:
@@ -40,10 +26,8 @@ def active_sets(windows: Sequence[Window], sigmas: Sequence[float] | Tensor) -> 
     Raises:
         ValueError: If at some level no expert is active.
     """
-    levels = levels_of(sigmas)
-    last, first = min(levels), max(levels)
-    edges = {edge for window in windows for edge in window if last < edge < first}
-    sets = {sigma: active_at(windows, sigma) for sigma in sorted({first, last} | edges, reverse=True)}
+    edges = [edge for window in windows for edge in window]
+    sets = {sigma: active_at(windows, sigma) for sigma in telling_levels(edges, sigmas)}
     for sigma, active in sets.items():
         if not active:
             raise ValueError(
@@ -51,6 +35,21 @@ def active_sets(windows: Sequence[Window], sigmas: Sequence[float] | Tensor) -> 
                 "of an expert so that the windows leave no gap."
             )
     return list(dict.fromkeys(sets.values()))
+
+
+def telling_levels(edges: Iterable[float], sigmas: Sequence[float] | Tensor) -> list[float]:
+    """The levels of a run to look at where something changes only at given edges, descending.
+
+    They are its first and last, the edges between them, and a level between each two, for what is linear there.
+
+    Args:
+        edges: Noise levels at which windows, intervals and curves change.
+        sigmas: Noise levels of the run, in any order.
+    """
+    levels = levels_of(sigmas)
+    last, first = min(levels), max(levels)
+    found = sorted({first, last, *(edge for edge in edges if last < edge < first)}, reverse=True)
+    return [*(level for a, b in pairwise(found) for level in (a, (a + b) / 2)), last]
 
 
 def levels_of(sigmas: Sequence[float] | Tensor) -> list[float]:

@@ -11,6 +11,7 @@ from ..diffusion.respacing import Respacing, Spacing
 from ..diffusion.schedule import NoiseSchedule, Schedule
 from ..product.denoiser import ProductDenoiser
 from ..product.eq10 import EQ10
+from ..product.passes import EVERY_PASS, Passes
 from ..product.rule import Rule
 from ..product.term import Term
 from .ddim import sample_ddim
@@ -44,6 +45,7 @@ def sample_product(
     generator: torch.Generator | None = None,
     callback: Callback | None = None,
     rule: Rule = EQ10,
+    passes: Passes = EVERY_PASS,
     **options: Any,
 ) -> Tensor:
     """Sample from united experts on the first expert's timesteps.
@@ -64,6 +66,7 @@ def sample_product(
         generator: Source of the noise that the sampler adds.
         callback: See `Callback`.
         rule: How predictions are combined: `EQ10`, or `OWN_NULL` for composable diffusion.
+        passes: What may be left out, such as `Passes(threshold=0.98, refresh=3)`; the rows saved are logged.
         **options: The sampler's own, such as `eta` of DDIM.
 
     Returns:
@@ -73,9 +76,10 @@ def sample_product(
         ValueError: If the terms cannot be combined at every noise level of the run, before any network is called; or if
             the sampler wants a learned variance and the reference has none.
     """
-    denoiser = ProductDenoiser(terms, rule=rule)
+    denoiser = ProductDenoiser(terms, rule=rule, passes=passes)
     sigmas = sigmas_for(denoiser.reference.schedule, spacing)
     denoiser.check_run(noise, sigmas)
     # x_T of the variance-preserving form is the noise itself, also where the run begins below the schedule's end.
     start = noise * math.hypot(1.0, sigmas[0])
-    return sampler(denoiser, start, sigmas, generator=generator, callback=callback, **options)
+    with denoiser.running(sigmas):
+        return sampler(denoiser, start, sigmas, generator=generator, callback=callback, **options)

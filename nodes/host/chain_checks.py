@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from ...mcdm_core.product.curve import parse_curve
 from ...mcdm_core.product.eq10 import EQ10
+from ...mcdm_core.product.passes import EVERY_PASS, Passes
 from ...mcdm_core.product.planner import Planner
 from ...mcdm_core.product.rule import Rule
-from ...mcdm_core.product.share import NUMBERS, Share
+from ...mcdm_core.product.share import Share
+from ...mcdm_core.product.span import Span
 from ...mcdm_core.sampling.sweep import Sweep, Varied, parse_factors, parse_values, seeds_from
 from .expert_folders import vae_key
-from .queue_checks import known_numbers
+from .queue_checks import KNOWN, check_value, known_numbers
 from .queued_prompt import (
     chain_inputs,
     encoder_of,
@@ -20,9 +24,10 @@ from .queued_prompt import (
     find_node,
     last_before_loader,
     linked_node,
+    passes_inputs,
     users_of,
 )
-from .validation import Fault
+from .validation import Fault, fault_of
 
 _SWEEP = ("expert_index", "values", "vary", "guidance", "seed", "seeds")
 _SCHEDULERS = ("BasicScheduler", "MCDM_Sigmas")  # whose noise levels go from the highest to 0 at a denoise of 1
@@ -40,11 +45,27 @@ def check_chain(node_id: str, rule: Rule = EQ10) -> Fault | None:
     """
     try:
         _check_spaces(node_id)
-        _check_shares(_known_chain(node_id), rule)
+        _check_shares(_known_chain(node_id), rule, _known_passes(node_id))
         _check_windows(node_id)
     except ValueError as error:
         return Fault("experts", str(error))
     return None
+
+
+def check_schedule(node_id: str) -> Fault | None:
+    """Whether the noise levels and the weight curve of Expert Schedule can be used."""
+    inputs = (find_node(node_id) or {"inputs": {}})["inputs"]
+    levels = _numbers_of(inputs, ("sigma_start", "sigma_end"))
+    return fault_of("sigma_start", partial(Span, **levels)) or check_value(node_id, "weight_curve", parse_curve)
+
+
+def check_passes(node_id: str) -> Fault | None:
+    """Whether what Fewer Passes says can be used."""
+    inputs = (find_node(node_id) or {"inputs": {}})["inputs"]
+    parts = {"start": ("start", "end"), "sigma_start": ("sigma_start", "sigma_end")}
+    parts |= {name: (name,) for name in ("threshold", "refresh", "tolerance")}
+    trials = ((name, partial(Passes, **_numbers_of(inputs, own))) for name, own in parts.items())
+    return next(filter(None, (fault_of(name, trial) for name, trial in trials)), None)
 
 
 def check_sweep(node_id: str) -> Fault | None:
@@ -71,7 +92,7 @@ def check_sweep(node_id: str) -> Fault | None:
         chain = _known_chain(node_id)
         for cell in sweep.cells() if chain else ():
             if cell.seed == sweep.seeds[0]:  # seeds change no coefficients
-                _check_shares(sweep.at(chain, cell), EQ10)
+                _check_shares(sweep.at(chain, cell), EQ10, _known_passes(node_id))
         _check_windows(node_id)
     except ValueError as error:
         return Fault("experts", str(error))
@@ -127,12 +148,15 @@ class _QueuedExpert(Share):
         return f"expert {self.place}"
 
 
-def _check_shares(chain: Sequence[_QueuedExpert], rule: Rule) -> None:
+def _check_shares(chain: Sequence[_QueuedExpert], rule: Rule, passes: Passes | None) -> None:
     """Refuse experts that act everywhere and all the time and cannot be combined."""
-    if chain:
+    if chain and passes is not None:
         have_null = [expert.has_null for expert in chain]
-        planner = Planner(chain, rule, have_null=have_null, give_null="connect its null")
-        planner.plan(tuple(range(len(chain))))
+        planner = Planner(chain, rule, have_null=have_null, give_null="connect its null", passes=passes)
+        everyone = tuple(range(len(chain)))
+        planner.plan(everyone)
+        if not passes.is_whole:
+            planner.plan(everyone, guided=False)
 
 
 def _check_spaces(node_id: str) -> None:
@@ -201,12 +225,37 @@ def _known_chain(node_id: str) -> list[_QueuedExpert]:
     node = find_node(node_id)
     chain = (chain_inputs(node) if node else None) or []
     numbers = [known_numbers(inputs) for inputs in chain]
-    known = all(len(of) == len(NUMBERS) for of in numbers)
-    partial = any("mask" in inputs or inputs.get("start") != 0 or inputs.get("end") != 1 for inputs in chain)
-    if partial or not known:
+    known = all(len(of) == len(KNOWN) for of in numbers)
+    if not known or any(_acts_in_part(inputs, of) for inputs, of in zip(chain, numbers, strict=True)):
         return []
     experts = enumerate(zip(chain, numbers, strict=True), start=1)
     return [_QueuedExpert(place, not _lacks_null(inputs), **of) for place, (inputs, of) in experts]
+
+
+def _acts_in_part(inputs: dict, numbers: dict[str, float]) -> bool:
+    """Whether an expert has a mask, a window or a weight curve."""
+    whole = numbers["start"] == 0 and numbers["end"] == 1 and not numbers["sigma_start"] and not numbers["sigma_end"]
+    return "mask" in inputs or bool(inputs.get("weight_curve")) or not whole
+
+
+def _known_passes(node_id: str) -> Passes | None:
+    """The guidance interval of the product wired to a node; None if a run may lie within it, or without."""
+    node = find_node(node_id)
+    inputs = passes_inputs(node) if node else None
+    if node is None or inputs is None:
+        return EVERY_PASS
+    names = ("start", "end", "sigma_start", "sigma_end")
+    numbers = _numbers_of(inputs, names)
+    known = len(numbers) == len(names) and not numbers["sigma_start"] and not numbers["sigma_end"]
+    if not known or fault_of("start", partial(Passes, **numbers)):
+        return None
+    passes = Passes(**numbers)
+    return passes if passes.is_whole or _samples_all(node_id, node) else None
+
+
+def _numbers_of(inputs: dict, names: Sequence[str]) -> dict[str, Any]:
+    """Those of a node's widgets that are numbers, and not made by other nodes."""
+    return {name: inputs[name] for name in names if isinstance(inputs.get(name), (int, float))}
 
 
 def _lacks_null(expert: dict) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from ...mcdm_core.product.curve import Curve
+from ...mcdm_core.product.passes import EVERY_PASS, Passes
 from ...mcdm_core.product.share import Share
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ class ExpertInput(Share):
         mask: Where the expert acts, shape (B or 1, H, W), of videos (frames, H, W), values 0…1, any resolution; None is
             everywhere.
         place: In the chain, from 1.
+        passes: What the whole product may leave out, as far as a node behind this expert says; see `passes_of`.
 
     Raises:
         ValueError: See `Share`; or a condition is missing.
@@ -39,6 +42,7 @@ class ExpertInput(Share):
     _: KW_ONLY
     mask: Tensor | None = None
     place: int = 1
+    passes: Passes | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -52,3 +56,24 @@ class ExpertInput(Share):
 
 
 Experts = tuple[ExpertInput, ...]
+
+
+def with_schedule(experts: Experts, sigma_start: float, sigma_end: float, weight_curve: Curve) -> Experts:
+    """The chain with a window in noise levels and a weight curve for its last expert.
+
+    Raises:
+        ValueError: If they cannot be used, see `Share`.
+    """
+    *before, last = experts
+    return *before, replace(last, sigma_start=sigma_start, sigma_end=sigma_end, weight_curve=weight_curve)
+
+
+def with_passes(experts: Experts, passes: Passes) -> Experts:
+    """The chain with what its product may leave out; more experts can still be chained to it."""
+    *before, last = experts
+    return *before, replace(last, passes=passes)
+
+
+def passes_of(experts: Experts) -> Passes:
+    """What the product of a chain may leave out: what was said last along the chain."""
+    return next((expert.passes for expert in reversed(experts) if expert.passes is not None), EVERY_PASS)

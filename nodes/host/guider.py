@@ -17,11 +17,11 @@ from torch import Tensor
 from ...mcdm_core.product.eq10 import EQ10
 from ...mcdm_core.product.own_null import OWN_NULL
 from ...mcdm_core.product.planner import Planner
+from ...mcdm_core.product.reuse import Reuse, RowCount
 from ...mcdm_core.product.rule import Rule
-from ...mcdm_core.product.windows import window_of
 from .adapter_groups import adapter_groups
 from .delegates import delegate_hooked
-from .expert_chain import Experts
+from .expert_chain import Experts, passes_of
 from .latents import pack, pack_mask, parts_of
 from .loading import load_jointly
 from .noise_levels import align_levels
@@ -43,6 +43,8 @@ class Run:
         shapes: Shapes of what the latent holds, one for most; made with the planner.
         processed: Processed conditioning of the experts after the first.
         product: Made when CFGGuider has processed the reference's conditioning.
+        reuse: What predictions stand in for passes; None where nothing is left out. Made with the planner.
+        rows: What networks were asked, where something may be left out.
     """
 
     weights: WeightsOnAllDevices
@@ -51,6 +53,8 @@ class Run:
     shapes: Sequence[Sequence[int]] = ()
     processed: list[Conds] = field(default_factory=list)
     product: Product | None = None
+    reuse: Reuse | None = None
+    rows: RowCount = field(default_factory=RowCount)
 
 
 class ProductGuider(comfy.samplers.CFGGuider):
@@ -133,6 +137,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
             self.run.others = self._prepare_others(stack)
             stack.callback(self.run.weights.restore)
             yield
+            self.run.rows.log()
 
     def outer_sample(self, *args: Any, **kwargs: Any) -> Tensor:
         """As CFGGuider's, but all experts are loaded where it loads its one model."""
@@ -189,19 +194,23 @@ class ProductGuider(comfy.samplers.CFGGuider):
         planner = Planner(
             self.experts,
             self.rule,
-            windows=[window_of(e.start, e.end, level) for e in self.experts],
+            level=level,
             masks=[None if e.mask is None else _mask_like(e.mask, noise, shapes, device) for e in self.experts],
             have_null=[e.null is not None for e in self.experts],
             as_guidance=True,
             # A hook of such a node reads more of the first expert's null pass than U: SAG's reads its attention.
             null_is_read=bool(self.experts[0].model.model_options.get("disable_cfg1_optimization")),
             give_null="connect its null",
+            passes=passes_of(self.experts),
         )
         planner.check_run(sigmas)
         return planner
 
     def _plan_run(self, noise: Tensor, device: Any, sigmas: Tensor) -> None:
         self.run.planner = self._make_planner(noise, self.run.shapes, device, sigmas)
+        if self.run.planner.passes.saves:
+            always = [0] if self.run.planner.null_is_read else []
+            self.run.reuse = Reuse(self.run.planner.passes, sigmas, always)
         self.run.weights.find_copies()
         reference = self.model_patcher.get_model_object("model_sampling")
         for other in self.run.others:
@@ -235,7 +244,8 @@ class ProductGuider(comfy.samplers.CFGGuider):
             conds = [self.conds, *run.processed]
             if len(run.shapes) > 1:
                 check_packed(self.experts, conds)
-            run.product = Product(self.experts, conds, options, run.planner, run.weights, self.observer)
+            saving = (run.reuse, run.rows)
+            run.product = Product(self.experts, conds, options, run.planner, run.weights, *saving, self.observer)
         return run.product.predict(x, timestep, model_options or {})
 
     def _prepare_others(self, stack: ExitStack) -> list[PreparedModel]:

@@ -33,6 +33,13 @@ def noise_scale(model_sampling: Any) -> float:
     return getattr(model_sampling, "noise_scale", 1.0) if is_flow(model_sampling) else 1.0
 
 
+def unbounded_level(sigma: float, model_sampling: Any) -> float:
+    """A model's noise level σ in the variance-exploding form, x0 + σ·n; of a flow, one near infinity at σ = 1."""
+    if not is_flow(model_sampling):
+        return sigma
+    return from_flow(min(sigma, FLOW_LIMIT), noise_scale(model_sampling))
+
+
 def align(x: Tensor, sigma: Tensor, reference: Any, expert: Any) -> tuple[Tensor, Tensor]:
     """Carry a point of the reference's trajectory to where another expert can be asked about it.
 

@@ -14,11 +14,12 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ...mcdm_core.product.planner import Plan, Planner
+from ...mcdm_core.product.reuse import Asked, Reuse, RowCount, everything
 from .clones import SharedWeights
 from .cores import drop_prefetched
 from .expert_chain import Experts
 from .network_calls import Call, around_calls
-from .noise_levels import align
+from .noise_levels import align, unbounded_level
 from .prepared import CFG_HOOKS, Conds, asked_models, reads_pairs, same_conditioning
 from .row_adapters import RowsUnknownError
 
@@ -45,12 +46,16 @@ class Evaluation:
         plan: Who was asked, and the coefficients.
         cond: Each expert's x0 under its condition, shape (B, C, …); None where it was not needed.
         uncond: U, shape (B, C, …); None where it was not needed.
+        rows: How many rows networks were asked; not counted where nothing may be left out.
+        plain_rows: How many the plain product would have taken.
     """
 
     sigma: float
     plan: Plan
     cond: list[Tensor | None]
     uncond: Tensor | None
+    rows: int = 0
+    plain_rows: int = 0
 
 
 Observer = Callable[[Evaluation], None]
@@ -65,6 +70,8 @@ class Product:
         options: Prepared model_options of every MODEL but the reference, whose options come with each call.
         planner: Who is asked at every noise level, and the coefficients; it is told which nulls are the same.
         weights: Switches between MODELs of one network.
+        reuse: What may be left out of a call, and what stands in for it; None leaves nothing out.
+        rows: Where rows are counted, if something may be left out.
         observer: Is shown every evaluation, before the CFG hooks; it must not change the tensors.
     """
 
@@ -75,6 +82,8 @@ class Product:
         options: dict[ModelPatcher, dict[str, Any]],
         planner: Planner,
         weights: SharedWeights,
+        reuse: Reuse | None = None,
+        rows: RowCount | None = None,
         observer: Observer | None = None,
     ):
         self.experts = experts
@@ -83,6 +92,8 @@ class Product:
         self.options = options
         self.planner = planner
         self.weights = weights
+        self.reuse = reuse
+        self.rows = rows or RowCount()
         self.observer = observer
         self._asked = asked_models(experts)
         self._in_pairs = [reads_pairs(expert.model) for expert in experts]
@@ -107,13 +118,22 @@ class Product:
             x0 after the CFG hooks, shape of x.
         """
         level = float(sigma[0])
-        plan = self.planner.at(level, bool(model_options.get("disable_cfg1_optimization", False)))
-        results = self._evaluate(plan, x, sigma, model_options)
+        want_null = bool(model_options.get("disable_cfg1_optimization", False))
+        plan = self.planner.at(level, want_null)
+        requests = self._requests(everything(plan) if self.reuse is None else self.reuse.choose(plan, level, x))
+        results = self._evaluate(requests, x, sigma, model_options)
         cond, null = ({asked.expert: x0 for asked, x0 in results.items() if asked.role == role} for role in _ROLES)
+        counts = (0, 0)
+        if self.reuse is not None:
+            plain = self._requests(everything(self.planner.plain_at(level, want_null)))
+            counts = self._rows_of(requests, x), self._rows_of(plain, x)
+            self.rows.add(*counts)
+            noise = unbounded_level(level, self.reference.get_model_object("model_sampling"))
+            cond, null = self.reuse.complete(plan, noise, cond, null)
         guided, uncond = plan.pair(cond, null)
         if self.observer is not None:
             predictions = [cond.get(index) for index in range(len(self.experts))]
-            self.observer(Evaluation(level, plan, predictions, uncond if plan.nulls else None))
+            self.observer(Evaluation(level, plan, predictions, uncond if plan.nulls else None, *counts))
         return self._guide(guided, uncond, plan, x, sigma, model_options)
 
     def _guide(
@@ -142,10 +162,18 @@ class Product:
             model, out[0], out[1], scale, x, sigma, model_options=model_options, cond=conds[0], uncond=conds[1]
         )
 
-    def _evaluate(self, plan: Plan, x: Tensor, sigma: Tensor, model_options: dict[str, Any]) -> dict[Request, Tensor]:
-        """Every needed prediction once: under the conditions, and under the nulls that are not the same."""
-        requests = [Request(i, CONDITION) for i in plan.conditions]
-        requests += [Request(j, NULL) for j in self._nulls_to_ask(plan)]
+    def _requests(self, asked: Asked) -> list[Request]:
+        """Every prediction to make once: under the conditions, and under the nulls that are not the same."""
+        requests = [Request(i, CONDITION) for i in asked.conditions]
+        return requests + [Request(j, NULL) for j in self._nulls_to_ask(asked)]
+
+    def _rows_of(self, requests: list[Request], x: Tensor) -> int:
+        return len(x) * sum(len(self.conds[request.expert][request.role]) for request in requests)
+
+    def _evaluate(
+        self, requests: list[Request], x: Tensor, sigma: Tensor, model_options: dict[str, Any]
+    ) -> dict[Request, Tensor]:
+        """The answers to all requests."""
         results: dict[Request, Tensor] = {}
         for patcher, mine in self._by_model(requests):
             comfy.model_management.throw_exception_if_processing_interrupted()
@@ -157,13 +185,13 @@ class Product:
                 results |= self._answer(batch, *point, options)
         return results
 
-    def _nulls_to_ask(self, plan: Plan) -> list[int]:
+    def _nulls_to_ask(self, wanted: Asked) -> list[int]:
         """The experts whose null is asked: where the product needs it, and beside the conditions read with it."""
-        beside = [i for i in plan.conditions if self._in_pairs[i] and NULL in self.conds[i]]
-        asked = list(dict.fromkeys([*plan.distinct_nulls, *beside]))
+        beside = [i for i in wanted.conditions if self._in_pairs[i] and NULL in self.conds[i]]
+        asked = list(dict.fromkeys([*wanted.nulls, *beside]))
         if beside and not self._told_of_pairs:
             self._told_of_pairs = True
-            needed = {self._first_with_same_null(j) for j in plan.nulls}
+            needed = {self._first_with_same_null(j) for j in wanted.nulls}
             more = sum(len(self.conds[j][NULL]) for j in asked) - sum(len(self.conds[j][NULL]) for j in needed)
             logger.info(
                 "The MODEL of %s reads condition and null in one batch, so that each is asked for both by itself: "

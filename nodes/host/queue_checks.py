@@ -18,6 +18,10 @@ from .queued_prompt import encode_nodes, encoder_of, find_node, linked_node
 from .validation import Fault, fault_of
 
 _WINDOW = ("start", "end")
+_LEVELS = ("sigma_start", "sigma_end")
+_SCHEDULED = dict.fromkeys(_LEVELS, 0.0)  # what an expert without Expert Schedule has
+KNOWN = tuple(name for name in NUMBERS if name != "weight_curve")
+"""What of an expert's share is a number."""
 
 
 def check_encoder(node_id: str, given: str) -> Fault | None:
@@ -69,14 +73,14 @@ def check_value(node_id: str, name: str, read: Callable[[Any], object]) -> Fault
 
 
 def known_numbers(inputs: dict) -> dict[str, float]:
-    """Weight, reliability and window of an expert, as far as they are not made by other nodes."""
-    values = {name: inputs.get(name) for name in NUMBERS}
+    """Weight, reliability and windows of an expert, as far as they are not made by other nodes."""
+    values = {name: inputs.get(name, _SCHEDULED.get(name)) for name in KNOWN}
     return {name: value for name, value in values.items() if isinstance(value, (int, float))}
 
 
 def _check_numbers(inputs: dict) -> Fault | None:
     known = known_numbers(inputs)
-    alone = {name: {name: value} for name, value in known.items() if name not in _WINDOW}
+    alone = {name: {name: value} for name, value in known.items() if name not in (*_WINDOW, *_LEVELS)}
     window = {name: known[name] for name in _WINDOW if name in known}
     trials = [*alone.items(), ("end" if window.get("end", 1.0) < 1 else "start", window)]
     faults = [fault_of(name, partial(_check_share, numbers, "condition" in inputs)) for name, numbers in trials]

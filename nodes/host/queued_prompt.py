@@ -23,6 +23,7 @@ _prompt: ContextVar[Prompt | None] = ContextVar("mcdm_prompt", default=None)
 _targets: ContextVar[list[str] | None] = ContextVar("mcdm_targets", default=None)
 """Output nodes to be run; None for all that there are."""
 
+_CHAINED = ("MCDM_Expert", "MCDM_Schedule", "MCDM_Passes")
 _READERS: dict[type, type] = {io.Int.Input: int, io.Float.Input: float, io.String.Input: str, io.Boolean.Input: bool}
 
 
@@ -159,12 +160,37 @@ def encode_nodes(node: dict, name: str) -> list[str]:
 
 
 def chain_inputs(node: dict) -> list[dict] | None:
-    """Inputs of all experts of a chain, the reference first; None if part of it is made by an unknown node."""
+    """Inputs of all experts of a chain, the reference first; None if part of it is made by an unknown node.
+
+    Those of an Expert Schedule are among its expert's.
+    """
+    chain = _chain_nodes(node)
+    if chain is None:
+        return None
+    found: list[dict] = []
+    scheduled: dict[str, Any] = {}
+    for source in chain:
+        if source["class_type"] == "MCDM_Schedule" and not scheduled:  # of two in a row the one behind counts
+            scheduled = {name: value for name, value in source["inputs"].items() if name != "experts"}
+        elif source["class_type"] == "MCDM_Expert":
+            found.insert(0, {**source["inputs"], **scheduled})
+            scheduled = {}
+    return found
+
+
+def passes_inputs(node: dict) -> dict | None:
+    """Inputs of the Fewer Passes that counts for the chain wired to a node: the last one along the chain."""
+    chain = _chain_nodes(node) or []
+    return next((source["inputs"] for source in chain if source["class_type"] == "MCDM_Passes"), None)
+
+
+def _chain_nodes(node: dict) -> list[dict] | None:
+    """The nodes of the chain wired to a node, from its end; None if one of them is unknown, or they form a ring."""
     found: list[dict] = []
     while "experts" in node["inputs"]:
         source = linked_node(node, "experts")
-        if source is None or source["class_type"] != "MCDM_Expert" or source["inputs"] in found:
+        if source is None or source["class_type"] not in _CHAINED or any(source is other for other in found):
             return None
-        found.insert(0, source["inputs"])
+        found.append(source)
         node = source
     return found

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ...mcdm_core.product.inspection import Guidance, measure_guidance
+from ...mcdm_core.product.reuse import RowCount
 from .expert_chain import Experts
 from .guider import ProductGuider
 from .latents import fit_empty, pack, pack_mask, parts_of, with_samples
@@ -45,6 +46,11 @@ class Recording:
     also shows a preview: with ComfyUI's samplers the one at the step's own noise level, except with dpm_adaptive, which
     reports after its trials.
 
+    Attributes:
+        guidance: Of every step.
+        rows: Of every step, with all its calls: how many networks were asked, and how many the plain product takes;
+            0 where nothing may be left out.
+
     Args:
         wanted: Numbers of the steps to show, from 1.
         total: How many steps are expected.
@@ -60,6 +66,7 @@ class Recording:
         area: Tensor | None = None,
     ):
         self.guidance: dict[int, Guidance] = {}
+        self.rows: dict[int, tuple[int, int]] = {}
         self.shapes = shapes
         self._wanted = wanted
         self._total = total
@@ -67,12 +74,14 @@ class Recording:
         self._kept: dict[int, StepRecord] = {}
         self._last: StepRecord | None = None
         self._call: Evaluation | None = None
+        self._rows = RowCount()
 
     def observe(self, evaluation: Evaluation) -> None:
         """Take a call of the sampler, as the product's observer."""
         cond = [None if prediction is None else _to_cpu(prediction) for prediction in evaluation.cond]
         uncond = None if evaluation.uncond is None else _to_cpu(evaluation.uncond)
         self._call = Evaluation(evaluation.sigma, evaluation.plan, cond, uncond)
+        self._rows.add(evaluation.rows, evaluation.plain_rows)
 
     def finish_step(self, step: int, product: Tensor) -> None:
         """Take the sampler's report of a step.
@@ -84,6 +93,7 @@ class Recording:
         if self._call is None:
             return
         call, self._call = self._call, None
+        self.rows[step], self._rows = (self._rows.asked, self._rows.plain), RowCount()
         weights = [weight.cpu() if isinstance(weight, Tensor) else weight for weight in call.plan.weights]
         self.guidance[step] = measure_guidance(call.cond, call.uncond, weights, self._area)
         self._last = StepRecord(step, call.sigma, call.cond, call.uncond, _to_cpu(pack(parts_of(product))))

@@ -62,6 +62,8 @@ def prediction_grids(experts: Experts, recording: Recording, vae: Any) -> Tensor
 def guidance_plots(experts: Experts, recording: Recording) -> Tensor:
     """A plot for each picture of the batch: norms of the experts' guidance, and cosines between them, over the steps.
 
+    Where the run may leave passes out, also the rows that networks were asked.
+
     Args:
         experts: The chain.
         recording: The run.
@@ -80,8 +82,19 @@ def guidance_plots(experts: Experts, recording: Recording) -> Tensor:
         if pairs:
             title = "Agreement: cosine of two experts' guidance"
             panels.append(Panel(title, pairs, limits=(-1.0, 1.0), placeholder=NO_PAIR))
+        if saved := _saved(recording, steps):
+            panels.append(saved)
         plots.append(plot_lines(panels, steps))
     return to_image(plots)
+
+
+def _saved(recording: Recording, steps: Sequence[int]) -> Panel | None:
+    """The rows that networks were asked, of the whole batch, and those of the plain product."""
+    asked, plain = ([recording.rows[step][place] for step in steps] for place in (0, 1))
+    if not any(plain):
+        return None
+    share = 1 - sum(asked) / sum(plain)
+    return Panel(f"Rows that networks were asked: {share:.0%} were saved", {"asked": asked, "plain product": plain})
 
 
 def _title(step: StepRecord) -> str:

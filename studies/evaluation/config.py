@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mcdm_core.product.passes import EVERY_PASS, Passes
 from mcdm_core.product.share import Share
 from mcdm_core.training.config import build, read_toml
 
@@ -72,6 +73,7 @@ class Setting:
         eta: η of DDIM; 0 is its ODE, 1 ancestral sampling.
         autocast: Use bfloat16 for convolutions and matrix products, as in training: faster on most processors.
         count: How many pictures, from the first on; 0 is all.
+        passes: What the run may leave out, see `Passes`.
         vary: What is varied: "weight" of all experts that have one, "reliability" of the first (the others share the
             rest), "steps" or "eta"; empty for a single row.
         values: The values it takes, a row each.
@@ -85,6 +87,7 @@ class Setting:
     eta: float = 0.0
     autocast: bool = False
     count: int = 0
+    passes: Passes = EVERY_PASS
     vary: str = ""
     values: tuple[float, ...] = ()
     value: float | None = None
@@ -190,7 +193,8 @@ def _setting(defaults: Any, entry: Any, where: str) -> Setting:
             '[{ expert = "…", condition = "…" }].'
         )
     built = tuple(build(TermConfig, _listed(term), f"a term of {name!r} in {where}") for term in terms)
-    setting: Setting = build(Setting, values | {"terms": built}, f"the setting {name!r} of {where}")
+    passes = build(Passes, values.get("passes", {}), f"passes of {name!r} in {where}")
+    setting: Setting = build(Setting, values | {"terms": built, "passes": passes}, f"the setting {name!r} of {where}")
     return setting
 
 

@@ -137,7 +137,13 @@ def _sample_experts(job: _Job, held_out: HeldOut) -> Tensor:
     rule = RULES[job.setting.rule]
     with torch.autocast("cpu", torch.bfloat16, enabled=job.setting.autocast):
         samples = sample_product(
-            terms, noise, str(job.setting.steps), eta=job.setting.eta, generator=generator, rule=rule
+            terms,
+            noise,
+            str(job.setting.steps),
+            eta=job.setting.eta,
+            generator=generator,
+            rule=rule,
+            passes=job.setting.passes,
         )
     return terms[0].expert.decode(samples)
 

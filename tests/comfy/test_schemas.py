@@ -38,6 +38,16 @@ FROZEN = {
         ["model", "condition", "null", "weight", "reliability", "start", "end", "mask", "experts"],
         ["MCDM_EXPERTS"],
     ),
+    "MCDM_Schedule": (
+        "Expert Schedule",
+        ["experts", "sigma_start", "sigma_end", "weight_curve"],
+        ["MCDM_EXPERTS"],
+    ),
+    "MCDM_Passes": (
+        "Fewer Passes",
+        ["experts", "start", "end", "sigma_start", "sigma_end", "threshold", "refresh", "tolerance"],
+        ["MCDM_EXPERTS"],
+    ),
     "MCDM_Guider": ("Product Guider", ["experts"], ["GUIDER"]),
     "MCDM_KSampler": (
         "Product-of-Experts KSampler",

@@ -92,6 +92,7 @@ def test_a_product_of_latents_gives_a_picture(server, latent_experts):
 
 WORKFLOWS = {
     "faces": {"hair_color": "red", "background": "white"},
+    "faces_fewer_passes": {"hair_color": "red", "background": "white"},
     "faces_four_modalities": {"hair_color": "purple", "background": "green"},
 }
 

@@ -44,6 +44,7 @@ LEAST = {
     "MCDM_KSampler": 218 + PICTURE,
     "MCDM_LoadExpert": 126,
     "MCDM_OwnNullGuider": 58,
+    "MCDM_Passes": 302,
     "MCDM_RandomNoise": 114,
     "MCDM_ReliabilitySweep": 394 + PICTURE,
     "MCDM_SamplerDDIM": 86,

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mcdm_core import SAMPLERS, Term, load_expert, sample_product
+from mcdm_core import SAMPLERS, Passes, Term, load_expert, sample_product
 from mcdm_core.cli import expert_options
 from mcdm_core.cli.commands import COMMANDS
 from mcdm_core.cli.demo import CAPTIONS, COLUMNS, INPUTS
@@ -64,6 +64,27 @@ def test_sample_writes_what_the_same_call_in_python_gives(hair, text, hair_map, 
     noise = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(7))
     expected = np.asarray(to_picture(sample_product(terms, noise, "3")[0]))
     assert np.array_equal(read(output), expected)
+
+
+def test_sample_leaves_out_what_it_is_told_to(hair, text, hair_map, tmp_path):
+    output = tmp_path / "sample.png"
+    experts = ["--expert", str(hair), "--map", str(hair_map), "--weight", "2.5", "--sigma-end", "0.1"]
+    experts += ["--expert", str(text), "--text", "red hair", "--weight-curve", "0: 2, 1: 0.5"]
+    fewer = ["--interval", "0", "0.8", "--interval-sigmas", "1000", "0", "--threshold", "0", "--refresh", "2"]
+    rest = ["--tolerance", "0.5", "--seed", "7", "--steps", "6", "--device", "cpu", "--output", str(output)]
+    assert main(["sample", *experts, *fewer, *rest]) == 0
+
+    first, second = load_expert(hair), load_expert(text)
+    maps, words = first.encoder.encode_map(load_picture(hair_map)), second.encoder.encode_text("red hair")
+    terms = [
+        Term(first, maps, maps.null(), weight=2.5, sigma_end=0.1),
+        Term(second, words, words.null(), weight_curve=((0.0, 2.0), (1.0, 0.5))),
+    ]
+    noise = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(7))
+    passes = Passes(end=0.8, sigma_start=1000.0, threshold=0.0, refresh=2, tolerance=0.5)
+    found, plain = (sample_product(terms, noise, "6", passes=policy)[0] for policy in (passes, Passes()))
+    assert np.array_equal(read(output), np.asarray(to_picture(found)))
+    assert not np.array_equal(read(output), np.asarray(to_picture(plain)))
 
 
 def test_sketches_come_from_pictures_and_from_drawings(tmp_path):
@@ -143,6 +164,9 @@ def test_several_pictures_make_a_grid(hair, hair_map, tmp_path):
         (["--expert", "nobody"], "shipped expert"),
         (["--expert", "{hair}", "--with-text"], "describe a map"),
         (["--expert", "{hair}"], "Expected a condition"),
+        (["--expert", "{hair}", "--map", "{map}", "--threshold", "2"], "threshold of a cosine"),
+        (["--expert", "{hair}", "--map", "{map}", "--interval", "0.5", "0.1"], "start below end for the guidance"),
+        (["--expert", "{hair}", "--map", "{map}", "--weight", "-1", "--interval", "0", "0.5"], "of positive weight"),
         (["--expert", "{hair}", "--map", "{map}", "--steps", "many"], "many"),
         (["--expert", "{hair}", "--map", "{map}", "--sampler", "ddpm", "--eta", "1"], "leave --eta out"),
         (["--expert", "{hair}", "--map", "{map}", "--sampler", "ddpm-learned"], "with a learned variance"),
@@ -154,6 +178,13 @@ def test_what_cannot_be_sampled_is_said_in_a_sentence(arguments, sentence, hair,
     assert main(["sample", *arguments, "--output", str(output)]) == 2
     assert sentence in capsys.readouterr().err
     assert not output.exists()
+
+
+def test_a_weight_curve_that_cannot_be_read_is_refused(hair, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["sample", "--expert", str(hair), "--weight-curve", "often"])
+    assert stopped.value.code == 2
+    assert 'Expected a weight curve such as "0: 1, 0.5: 2, 1: 0.5"' in capsys.readouterr().err
 
 
 def test_an_option_before_its_expert_is_refused(hair, capsys):

@@ -7,6 +7,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mcdm_core import Flow, Schedule, Term
+from mcdm_core.diffusion.schedule import sigma_at_share
 from mcdm_core.expert.gaussian import gaussian_expert, label
 from mcdm_core.product.windows import active_at, active_sets
 
@@ -15,11 +16,15 @@ EXPERT = gaussian_expert([0.0], [1.0])
 
 def test_windows_are_shares_of_the_reference_experts_timesteps():
     schedule = Schedule.linear()
-    assert Term(EXPERT, label(0)).window(schedule) == (math.inf, -math.inf)
-    start, end = Term(EXPERT, label(0), start=0.25, end=0.75).window(schedule)
+
+    def window(schedule, **shares):
+        return Term(EXPERT, label(0), **shares).window(lambda share: sigma_at_share(schedule, share))
+
+    assert window(schedule) == (math.inf, -math.inf)
+    start, end = window(schedule, start=0.25, end=0.75)
     assert start == pytest.approx(schedule.sigma(0.75 * 999).item())
     assert end == pytest.approx(schedule.sigma(0.25 * 999).item())
-    assert Term(EXPERT, label(0), start=0.25).window(Flow())[0] == pytest.approx(3.0)
+    assert window(Flow(), start=0.25)[0] == pytest.approx(3.0)
 
 
 def test_windows_hold_their_start_and_not_their_end():

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from mcdm_core import Passes
 from studies.evaluation.config import Setting, TermConfig, load_evaluation
 
 CONFIGS = Path(__file__).parents[3] / "studies" / "configs" / "evaluate"
@@ -75,6 +76,19 @@ def test_sections_are_read(load, tmp_path):
 def test_a_setting_may_differ_from_what_all_share(load):
     config = load(PLAIN + UNITED.replace("united", "other") + "steps = 7\n")
     assert [(setting.steps, setting.eta) for setting in config.settings] == [(20, 0.5), (7, 0.5)]
+
+
+def test_a_setting_may_leave_passes_out(load):
+    curve = "weight_curve = [[0, 1], [1, 0.5]], sigma_end = 0.1, "
+    text = PLAIN.replace("weight = 2.0", f"{curve}weight = 2.0") + "passes = { threshold = 0.98, refresh = 4 }\n"
+    (united,) = load(text).settings
+    assert united.passes == Passes(threshold=0.98, refresh=4)
+    assert united.terms[0].sigma_end == 0.1
+    assert [tuple(pair) for pair in united.terms[0].weight_curve] == [(0, 1), (1, 0.5)]
+    assert load(PLAIN).settings[0].passes == Passes()
+    for wrong, match in (("{ threshold = 2 }", "threshold of a cosine"), ("{ rate = 2 }", "unknown"), ("3", "table")):
+        with pytest.raises(ValueError, match=match):
+            load(PLAIN + f"passes = {wrong}\n")
 
 
 def test_files_of_a_folder_lie_beside_the_configuration(load, tmp_path):

@@ -1,0 +1,78 @@
+"""How strongly an expert pulls as the sampling goes on: a factor of its weight, linear between given shares."""
+
+import math
+import re
+from collections.abc import Callable
+from itertools import pairwise
+
+Curve = tuple[tuple[float, float], ...]
+"""Pairs (share of the sampling, factor of the weight), shares 0…1 ascending; empty is the factor 1 throughout."""
+
+HALVINGS = 40
+_EXPECTED = 'Expected a weight curve such as "0: 1, 0.5: 2, 1: 0.5", pairs of a share of the sampling and a factor'
+
+
+def check_curve(curve: Curve, label: str) -> None:
+    """Refuse what is no curve.
+
+    Raises:
+        ValueError: If shares don't ascend within 0…1, or a number is not finite; names the expert by `label`.
+    """
+    pairs = all(len(pair) == 2 for pair in curve)
+    ascending = pairs and all(first < second for (first, _), (second, _) in pairwise(curve))
+    if not ascending or not all(0 <= share <= 1 and math.isfinite(factor) for share, factor in curve):
+        given = ", ".join(": ".join(f"{number:g}" for number in pair) for pair in curve)
+        raise ValueError(
+            f"Expected a weight curve for {label} whose shares ascend from 0 to 1 and whose factors are finite, and "
+            f'got "{given}"; correct it, or leave it out.'
+        )
+
+
+def parse_curve(text: str) -> Curve:
+    """Read a curve.
+
+    Args:
+        text: Pairs "share: factor" between commas, such as "0: 1, 0.5: 2, 1: 0.5"; empty is no curve.
+
+    Raises:
+        ValueError: If it cannot be read, or is no curve.
+    """
+    entries = [entry.strip() for entry in text.split(",")] if text.strip() else []
+    curve = tuple(_pair(entry, text) for entry in entries)
+    check_curve(curve, "this expert")
+    return curve
+
+
+def factor_at(curve: Curve, share: float) -> float:
+    """The factor at a share of the sampling: linear between the given ones, and the nearest one before and after."""
+    if not curve:
+        return 1.0
+    for (first, before), (second, after) in pairwise(((-math.inf, curve[0][1]), *curve, (math.inf, curve[-1][1]))):
+        if share <= second:
+            if before == after:
+                break
+            return before + (after - before) * (share - first) / (second - first)
+    return before
+
+
+def share_at(sigma: float, level: Callable[[float], float]) -> float:
+    """The share of the sampling, 0…1, at a noise level: the inverse of `level`, which falls.
+
+    Args:
+        sigma: The noise level; above the first it is 0, and below the last 1.
+        level: Noise level at a share.
+    """
+    low, high = 0.0, 1.0
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if level(middle) > sigma else (low, middle)
+    return (low + high) / 2
+
+
+def _pair(entry: str, text: str) -> tuple[float, float]:
+    numbers = re.split(r"\s*:\s*", entry)
+    try:
+        share, factor = map(float, numbers)
+    except ValueError:
+        raise ValueError(f'{_EXPECTED}, and got "{text}"; correct it.') from None
+    return share, factor

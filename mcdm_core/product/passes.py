@@ -1,0 +1,72 @@
+"""What a run may leave out of a product: a policy, off unless it is asked for."""
+
+import math
+from dataclasses import dataclass
+
+from .span import Span
+
+MOST_STEPS = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Passes(Span):
+    """How a product saves passes of networks. The defaults save none, and change nothing.
+
+    **Guidance interval**: the span (`start`, `end`, `sigma_start`, `sigma_end`, see `Span`) within which the product is
+    guided. Outside it positive weights are divided by their sum and others are 0, so that W = 1 and no null is asked.
+
+    **Adaptive null**: once a null's x0 resembles that of its own expert's conditions, their last difference stands in
+    for its pass, until the null is asked again `refresh` steps later. **Steady guidance**: the same for all that an
+    expert is asked, once its guidance D_i − U hardly changes.
+
+    Attributes:
+        threshold: Cosine of the two x0 above which a null is left out, −1…1; at 1 none is.
+        tolerance: ‖change of D_i − U‖/‖D_i − U‖ from one full step to the next, below which an expert is left out; at
+            0 none is.
+        refresh: After how many steps everything is asked again, 1 or more; at 1 nothing is left out.
+
+    Raises:
+        ValueError: If a number cannot be used.
+
+    References:
+        Kynkäänniemi et al., "Applying Guidance in a Limited Interval Improves Sample and Distribution Quality in
+        Diffusion Models", 2024. Castillo et al., "Adaptive Guidance: Training-free Acceleration of Conditional
+        Diffusion Models", 2023 (arXiv 2312.12487).
+    """
+
+    threshold: float = 1.0
+    tolerance: float = 0.0
+    refresh: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not -1 <= self.threshold <= 1:
+            raise ValueError(
+                f"Expected a threshold of a cosine, −1 to 1, and got {self.threshold}; set one, such as 0.99, or 1 for "
+                "no adaptive null."
+            )
+        if not 0 <= self.tolerance < math.inf:
+            raise ValueError(
+                f"Expected a tolerance of 0 or more and got {self.tolerance}; set one, such as 0.05, or 0 for none."
+            )
+        if not 1 <= self.refresh <= MOST_STEPS:
+            raise ValueError(f"Expected to refresh every 1 to {MOST_STEPS} steps and got {self.refresh}; set 3, say.")
+
+    @property
+    def label(self) -> str:
+        """What messages call the interval."""
+        return "the guidance interval"
+
+    @property
+    def reuses(self) -> bool:
+        """Whether predictions may stand in for passes."""
+        return self.refresh > 1 and (self.threshold < 1 or self.tolerance > 0)
+
+    @property
+    def saves(self) -> bool:
+        """Whether anything may be left out."""
+        return self.reuses or not self.is_whole
+
+
+EVERY_PASS = Passes()
+"""The plain product."""

@@ -1,0 +1,162 @@
+"""Nodes that stand in a chain of experts and change what is asked of it at which noise level."""
+
+from comfy_api.latest import io
+
+from ..mcdm_core.product.curve import parse_curve
+from ..mcdm_core.product.passes import MOST_STEPS
+from ..mcdm_core.product.passes import Passes as Policy
+from .host.chain_checks import check_passes, check_schedule
+from .host.expert_chain import Experts, with_passes, with_schedule
+from .host.validation import Validation
+from .newer_schema import found_by
+from .types import ExpertChain
+from .widgets import level_input, share_input
+
+
+class Schedule(io.ComfyNode):
+    """MCDM_Schedule."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """See the base class."""
+        return io.Schema(
+            node_id="MCDM_Schedule",
+            display_name="Expert Schedule",
+            category="mcdm/product",
+            **found_by("guidance schedule, cfg curve, weight curve, boundary, refiner, high noise, low noise, window"),
+            description=(
+                "Says when the last expert of a chain acts, in noise levels, and how its weight changes as the "
+                "sampling goes on: w_i of the paper's Eq. 10 times a factor. Chain it behind that expert."
+            ),
+            inputs=[
+                ExpertChain.Input("experts", tooltip="The chain; its last expert is given the schedule."),
+                level_input(
+                    "sigma_start",
+                    "Noise level σ below which the expert takes part, 0 to 100000, as SIGMAS of the first expert have "
+                    "it; 0 is no limit.",
+                ),
+                level_input(
+                    "sigma_end",
+                    "Noise level σ down to which the expert takes part, 0 to 100000; 0 is no limit. Two experts with "
+                    "one level as their end and their start hand over there.",
+                ),
+                io.String.Input(
+                    "weight_curve",
+                    default="",
+                    tooltip='What the weight is multiplied by: pairs of a share of the sampling and a factor, "0: 1, '
+                    '0.5: 2, 1: 0", linear between them. Empty: 1 throughout.',
+                ),
+            ],
+            outputs=[ExpertChain.Output(display_name="experts", tooltip="The chain with the schedule.")],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    validate_inputs = classmethod(Validation("MCDM_Schedule", "experts", check_schedule))
+
+    @classmethod
+    def execute(cls, experts: Experts, sigma_start: float, sigma_end: float, weight_curve: str) -> io.NodeOutput:
+        """Set the schedule."""
+        return io.NodeOutput(with_schedule(experts, sigma_start, sigma_end, parse_curve(weight_curve)))
+
+
+class Passes(io.ComfyNode):
+    """MCDM_Passes."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """See the base class."""
+        return io.Schema(
+            node_id="MCDM_Passes",
+            display_name="Fewer Passes",
+            category="mcdm/product",
+            **found_by(
+                "faster, speed up, cache, guidance interval, guidance limit, skip cfg, adaptive guidance, skip negative"
+            ),
+            description=(
+                "Lets a product (Eq. 10 of the paper) ask its networks less: guidance in an interval only "
+                "(Kynkäänniemi et al. 2024), nulls that are left out once they resemble their conditions (Adaptive "
+                "Guidance, 2023), and experts whose guidance hardly changes. Between a chain and its guider; the log "
+                "says what was saved."
+            ),
+            inputs=[
+                ExpertChain.Input("experts", tooltip="The chain of Diffusion Expert nodes."),
+                share_input(
+                    "start",
+                    0.0,
+                    "Share of the sampling, 0 to 1, after which the product is guided; 0 from the beginning. Outside "
+                    "the interval positive weights are divided by their sum, so that no null is asked.",
+                ),
+                share_input(
+                    "end",
+                    1.0,
+                    "Share of the sampling, 0 to 1, after which the product is no longer guided; 1 to the end.",
+                ),
+                level_input(
+                    "sigma_start",
+                    "Noise level σ below which the product is guided, 0 to 100000, in place of start or beside it; 0 "
+                    "is no limit.",
+                ),
+                level_input(
+                    "sigma_end",
+                    "Noise level σ down to which the product is guided, 0 to 100000, in place of end or beside it; 0 "
+                    "is no limit.",
+                ),
+                io.Float.Input(
+                    "threshold",
+                    default=0.98,
+                    min=0.0,
+                    max=1.0,
+                    step=0.005,
+                    round=0.0001,
+                    tooltip="Cosine, 0 to 1, between what an expert predicts under its condition and under its null, "
+                    "above which the null is left out and their last difference stands in for it. Lower saves more; 1 "
+                    "leaves none out.",
+                ),
+                io.Int.Input(
+                    "refresh",
+                    default=4,
+                    min=1,
+                    max=MOST_STEPS,
+                    tooltip="Everything is asked again at every so many steps, 1 to 100. More saves more; 1 leaves "
+                    "nothing out but what the interval does.",
+                ),
+                io.Float.Input(
+                    "tolerance",
+                    default=0.0,
+                    min=0.0,
+                    max=10.0,
+                    step=0.01,
+                    round=0.001,
+                    tooltip="How much an expert's guidance may change between two full steps, 0 to 10, relative to its "
+                    "size, to be left out of the next ones. Higher saves more; 0 leaves no expert out.",
+                ),
+            ],
+            outputs=[ExpertChain.Output(display_name="experts", tooltip="The chain, to be sampled with fewer passes.")],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    validate_inputs = classmethod(Validation("MCDM_Passes", "experts", check_passes))
+
+    @classmethod
+    def execute(
+        cls,
+        experts: Experts,
+        start: float,
+        end: float,
+        sigma_start: float,
+        sigma_end: float,
+        threshold: float,
+        refresh: int,
+        tolerance: float,
+    ) -> io.NodeOutput:
+        """Set the policy."""
+        policy = Policy(
+            start=start,
+            end=end,
+            sigma_start=sigma_start,
+            sigma_end=sigma_end,
+            threshold=threshold,
+            refresh=refresh,
+            tolerance=tolerance,
+        )
+        return io.NodeOutput(with_passes(experts, policy))
