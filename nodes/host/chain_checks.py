@@ -62,7 +62,7 @@ def check_schedule(node_id: str) -> Fault | None:
 def check_passes(node_id: str) -> Fault | None:
     """Whether what Fewer Passes says can be used."""
     inputs = (find_node(node_id) or {"inputs": {}})["inputs"]
-    parts = {"start": ("start", "end"), "sigma_start": ("sigma_start", "sigma_end")}
+    parts: dict[str, tuple[str, ...]] = {"start": ("start", "end"), "sigma_start": ("sigma_start", "sigma_end")}
     parts |= {name: (name,) for name in ("threshold", "refresh", "tolerance")}
     trials = ((name, partial(Passes, **_numbers_of(inputs, own))) for name, own in parts.items())
     return next(filter(None, (fault_of(name, trial) for name, trial in trials)), None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -122,6 +122,8 @@ class Product:
         plan = self.planner.at(level, want_null)
         requests = self._requests(everything(plan) if self.reuse is None else self.reuse.choose(plan, level, x))
         results = self._evaluate(requests, x, sigma, model_options)
+        cond: Mapping[int, Tensor]
+        null: Mapping[int, Tensor]
         cond, null = ({asked.expert: x0 for asked, x0 in results.items() if asked.role == role} for role in _ROLES)
         counts = (0, 0)
         if self.reuse is not None:

@@ -72,7 +72,7 @@ def check_value(node_id: str, name: str, read: Callable[[Any], object]) -> Fault
     return None if value is None or isinstance(value, list) else fault_of(name, partial(read, value))
 
 
-def known_numbers(inputs: dict) -> dict[str, float]:
+def known_numbers(inputs: dict) -> dict[str, Any]:
     """Weight, reliability and windows of an expert, as far as they are not made by other nodes."""
     values = {name: inputs.get(name, _SCHEDULED.get(name)) for name in KNOWN}
     return {name: value for name, value in values.items() if isinstance(value, (int, float))}
@@ -87,7 +87,7 @@ def _check_numbers(inputs: dict) -> Fault | None:
     return next(filter(None, faults), None)
 
 
-def _check_share(numbers: dict[str, float], has_condition: bool) -> None:
+def _check_share(numbers: dict[str, Any], has_condition: bool) -> None:
     share = Share(**numbers)
     if "weight" in numbers:
         share.check_condition(has_condition)
