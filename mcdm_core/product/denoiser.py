@@ -10,7 +10,7 @@ from ..expert.condition import Condition, cat
 from ..expert.expert import Expert
 from .eq10 import EQ10
 from .own_null import OWN_NULL
-from .planner import Plan, Planner
+from .planner import Factor, Plan, Planner
 from .rule import Rule
 from .term import Term
 from .windows import active_at
@@ -85,16 +85,21 @@ class ProductDenoiser:
         Returns:
             x0, and v in −1…1 of the same shape; None if that expert has none or is not evaluated at this level.
         """
-        plan = self._planner(x).plan(active_at(self.windows, _single_level(sigma)))
+        plan = self._plan(x, sigma)
         passes = self._passes(plan)
         predictions = self._evaluate(passes, x, sigma)
-        x0 = [prediction for prediction, _ in predictions]
-        first_null = len(plan.conditions)
-        cond = dict(zip(plan.conditions, x0[:first_null], strict=True))
-        null = dict(zip(plan.distinct_nulls, x0[first_null:], strict=True))
-        denoised, _ = plan.pair(cond, null)
         own = [v for request, (_, v) in zip(passes, predictions, strict=True) if request.expert is self.reference]
-        return denoised.clamp(-1, 1) if self.reference.clamp_x0 else denoised, next(iter(own), None)
+        return self._combined(plan, *_by_expert(plan, predictions)), next(iter(own), None)
+
+    def with_factors(self, x: Tensor, sigma: Tensor | float) -> tuple[Tensor, list[Factor]]:
+        """As a call, together with what the prediction is made of.
+
+        Returns:
+            x0, and the factors: their sum Σ c_k D_k is x0, before it is clamped.
+        """
+        plan = self._plan(x, sigma)
+        predictions = _by_expert(plan, self._evaluate(self._passes(plan), x, sigma))
+        return self._combined(plan, *predictions), plan.factors(*predictions)
 
     def check_run(self, x: Tensor, sigmas: Sequence[float] | Tensor) -> None:
         """Refuse a run that could not finish, before any network is called.
@@ -107,6 +112,13 @@ class ProductDenoiser:
             ValueError: If at some level of the run no term is active, or the active ones cannot be combined.
         """
         self._planner(x).check_run(sigmas)
+
+    def _plan(self, x: Tensor, sigma: Tensor | float) -> Plan:
+        return self._planner(x).plan(active_at(self.windows, _single_level(sigma)))
+
+    def _combined(self, plan: Plan, cond: dict[int, Tensor], null: dict[int, Tensor]) -> Tensor:
+        denoised, _ = plan.pair(cond, null)
+        return denoised.clamp(-1, 1) if self.reference.clamp_x0 else denoised
 
     def _planner(self, x: Tensor) -> Planner:
         """Plans for samples of the shape of x, whose masks they hold."""
@@ -154,6 +166,14 @@ class OwnNullDenoiser(ProductDenoiser):
 
     def __init__(self, terms: Sequence[Term], max_rows: int | None = None):
         super().__init__(terms, max_rows, OWN_NULL)
+
+
+def _by_expert(plan: Plan, predictions: Sequence[Predicted]) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
+    """x0 of a plan's passes, under the conditions and under the distinct nulls, by the experts' indices."""
+    x0 = [prediction for prediction, _ in predictions]
+    first_null = len(plan.conditions)
+    cond = dict(zip(plan.conditions, x0[:first_null], strict=True))
+    return cond, dict(zip(plan.distinct_nulls, x0[first_null:], strict=True))
 
 
 def _first_with_same_null(terms: Sequence[Term], index: int) -> int:
