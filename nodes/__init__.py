@@ -13,6 +13,7 @@ from .picture_conditions import EncodeInpaint, EncodeLowRes
 from .product import Expert, Guider, KSampler, OwnNullGuider
 from .product_model import ProductModel
 from .sampling import RandomNoise, SamplerDDIM, Sigmas
+from .true_product import Choose, LangevinSampler, ParticleSampler
 
 NODES: list[type[io.ComfyNode]] = [
     LoadExpert,
@@ -31,8 +32,11 @@ NODES: list[type[io.ComfyNode]] = [
     Sigmas,
     SamplerDDIM,
     RandomNoise,
+    LangevinSampler,
+    ParticleSampler,
     Inspect,
     ReliabilitySweep,
+    Choose,
 ]
 
 

@@ -43,6 +43,7 @@ class Run:
         shapes: Shapes of what the latent holds, one for most; made with the planner.
         processed: Processed conditioning of the experts after the first.
         product: Made when CFGGuider has processed the reference's conditioning.
+        observers: Are shown every evaluation of the product.
     """
 
     weights: WeightsOnAllDevices
@@ -51,6 +52,7 @@ class Run:
     shapes: Sequence[Sequence[int]] = ()
     processed: list[Conds] = field(default_factory=list)
     product: Product | None = None
+    observers: list[Observer] = field(default_factory=list)
 
 
 class ProductGuider(comfy.samplers.CFGGuider):
@@ -112,6 +114,10 @@ class ProductGuider(comfy.samplers.CFGGuider):
         check_experts(self.experts, *parts)
         self._make_planner(pack(parts), [part.shape for part in parts], noise.device, sigmas)
 
+    def watch(self, observer: Observer) -> None:
+        """Show someone every evaluation of the product for the rest of the run, as samplers that weigh it need."""
+        self.run.observers.append(observer)
+
     @contextmanager
     def running(self, latent_image: Tensor, latent_shapes: Sequence[Sequence[int]] | None = None) -> Iterator[None]:
         """Prepare a run, and clean up after it whatever becomes of it.
@@ -129,6 +135,8 @@ class ProductGuider(comfy.samplers.CFGGuider):
         with ExitStack() as stack:
             stack.callback(self._set_attributes, before)
             self.run = Run(WeightsOnAllDevices(_names(self.experts), adapter_groups(self.experts)))
+            if self.observer is not None:
+                self.watch(self.observer)
             stack.callback(self._clean_up)
             self.run.others = self._prepare_others(stack)
             stack.callback(self.run.weights.restore)
@@ -235,7 +243,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
             conds = [self.conds, *run.processed]
             if len(run.shapes) > 1:
                 check_packed(self.experts, conds)
-            run.product = Product(self.experts, conds, options, run.planner, run.weights, self.observer)
+            run.product = Product(self.experts, conds, options, run.planner, run.weights, run.observers)
         return run.product.predict(x, timestep, model_options or {})
 
     def _prepare_others(self, stack: ExitStack) -> list[PreparedModel]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -13,7 +13,7 @@ import comfy.samplers
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ...mcdm_core.product.planner import Plan, Planner
+from ...mcdm_core.product.planner import Factor, Plan, Planner
 from .clones import SharedWeights
 from .cores import drop_prefetched
 from .expert_chain import Experts
@@ -45,12 +45,18 @@ class Evaluation:
         plan: Who was asked, and the coefficients.
         cond: Each expert's x0 under its condition, shape (B, C, …); None where it was not needed.
         uncond: U, shape (B, C, …); None where it was not needed.
+        null: x0 under the distinct nulls, shape (B, C, …), by the experts whose they are.
     """
 
     sigma: float
     plan: Plan
     cond: list[Tensor | None]
     uncond: Tensor | None
+    null: dict[int, Tensor] = field(default_factory=dict)
+
+    def factors(self) -> list[Factor]:
+        """What the product is the sum of, before the CFG hooks."""
+        return self.plan.factors({i: x0 for i, x0 in enumerate(self.cond) if x0 is not None}, self.null)
 
 
 Observer = Callable[[Evaluation], None]
@@ -65,7 +71,7 @@ class Product:
         options: Prepared model_options of every MODEL but the reference, whose options come with each call.
         planner: Who is asked at every noise level, and the coefficients; it is told which nulls are the same.
         weights: Switches between MODELs of one network.
-        observer: Is shown every evaluation, before the CFG hooks; it must not change the tensors.
+        observers: Are shown every evaluation, before the CFG hooks; they must not change the tensors.
     """
 
     def __init__(
@@ -75,7 +81,7 @@ class Product:
         options: dict[ModelPatcher, dict[str, Any]],
         planner: Planner,
         weights: SharedWeights,
-        observer: Observer | None = None,
+        observers: Sequence[Observer] = (),
     ):
         self.experts = experts
         self.reference = experts[0].model
@@ -83,7 +89,7 @@ class Product:
         self.options = options
         self.planner = planner
         self.weights = weights
-        self.observer = observer
+        self.observers = observers
         self._asked = asked_models(experts)
         self._in_pairs = [reads_pairs(expert.model) for expert in experts]
         self._told_of_pairs = False
@@ -111,9 +117,11 @@ class Product:
         results = self._evaluate(plan, x, sigma, model_options)
         cond, null = ({asked.expert: x0 for asked, x0 in results.items() if asked.role == role} for role in _ROLES)
         guided, uncond = plan.pair(cond, null)
-        if self.observer is not None:
+        if self.observers:
             predictions = [cond.get(index) for index in range(len(self.experts))]
-            self.observer(Evaluation(level, plan, predictions, uncond if plan.nulls else None))
+            evaluation = Evaluation(level, plan, predictions, uncond if plan.nulls else None, null)
+            for observer in self.observers:
+                observer(evaluation)
         return self._guide(guided, uncond, plan, x, sigma, model_options)
 
     def _guide(
