@@ -4,6 +4,7 @@ The schedules end at σ = 157 and σ = 20291, so runs on the cosine schedule's l
 rectified flows whose noise is scaled, which x0 in closed form tells whether they meet the others at one noise level.
 """
 
+import importlib
 from types import SimpleNamespace
 
 import pytest
@@ -196,10 +197,8 @@ def united(gaussian, gaussian_flow, chain):
 
 @pytest.fixture
 def target(core):
-    import sys
-
-    moments = sys.modules["mcdm_pack.mcdm_core.expert.gaussian"].product_moments
-    return moments(MEANS, VARIANCES, COEFFICIENTS)
+    gaussians = importlib.import_module("mcdm_pack.mcdm_core.expert.gaussian")
+    return gaussians.product_moments(MEANS, VARIANCES, COEFFICIENTS)
 
 
 @pytest.mark.parametrize("kind", ["eps", "v", "flow"])
