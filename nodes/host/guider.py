@@ -19,6 +19,7 @@ from ...mcdm_core.product.own_null import OWN_NULL
 from ...mcdm_core.product.planner import Planner
 from ...mcdm_core.product.rule import Rule
 from ...mcdm_core.product.windows import window_of
+from ...mcdm_core.sampling.particles import Resampling
 from .adapter_groups import adapter_groups
 from .delegates import delegate_hooked
 from .expert_chain import Experts
@@ -68,6 +69,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
 
     Attributes:
         rule: How predictions are combined.
+        on_particles: Is told what becomes of the particles, where a sampler makes particles of the batch.
         run: Set only while it samples.
 
     Raises:
@@ -85,6 +87,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
         super().__init__(experts[0].model)
         self.experts = experts
         self.observer = observer
+        self.on_particles: Callable[[Resampling], None] = lambda resampling: None
         self.inner_set_conds(_conditionings(experts, experts[0].model))
 
     def sample(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import comfy.samplers
@@ -64,7 +65,7 @@ def sample_comfy_particles(
     check_particles(len(x), resample_below, limit)
     denoiser = _Denoiser(model, guider, extra_args)
     generator = torch.Generator().manual_seed(((extra_args.get("seed") or 0) + 1) % 2**64)
-    history = _History(len(x))
+    history = _History(len(x), guider.on_particles)
     with step_reports(sigmas, callback, disable, lambda: denoiser.point) as report:
         x, levels = denoiser.exploding(x, sigmas)
         x = sample_particles(
@@ -131,11 +132,13 @@ class _Denoiser:
 class _History:
     """Which particles went on."""
 
-    def __init__(self, count: int):
+    def __init__(self, count: int, told: Callable[[Resampling], None]):
+        self._told = told
         self._roots = torch.arange(count)
         self._steps: list[str] = []
 
     def add(self, resampling: Resampling) -> None:
+        self._told(resampling)
         if resampling.ancestors is not None:
             self._roots = self._roots[resampling.ancestors]
             self._steps.append(f"{resampling.step + 1} (effective size {resampling.effective:.1f})")

@@ -465,3 +465,24 @@ def test_a_choice_that_is_none_is_refused_at_post(host, node):
     assert said(9, 4, "RepeatLatentBatch") is True  # which may start from many
     assert "from 1 to all 4 samples and got 5" in said(5, 4)
     assert "at least 2 samples to choose from and got 1" in said(1, 1)
+
+
+@pytest.mark.parametrize("name", ["langevin", "particles"])
+def test_inspect_shows_the_steps_and_the_particles(load, experts, langevin, particles, node, name):
+    import comfy_extras.nodes_custom_sampler as custom
+
+    sampler = langevin() if name == "langevin" else particles()
+    given = {
+        "noise": custom.Noise_RandomNoise(3),
+        "sampler": sampler,
+        "sigmas": torch.tensor(SIGMAS),
+        "latent_image": {"samples": torch.zeros(3, 3, 32, 32)},
+    }
+    (guider,) = node("MCDM_Guider", experts=experts())
+    expected, _ = custom.SamplerCustomAdvanced().sample(guider=guider, **given)
+    latent, _, plot = node("MCDM_Inspect", experts=experts(), vae=load("hair").vae, steps_shown="2", **given)
+    assert torch.equal(latent["samples"], expected["samples"])
+    given["sampler"] = node("MCDM_SamplerDDIM", eta=0.0)[0]
+    plain = node("MCDM_Inspect", experts=experts(), vae=load("hair").vae, steps_shown="2", **given)[2]
+    panels = 2 if name == "langevin" else 3
+    assert plot.shape[1] / plain.shape[1] == panels / 2
