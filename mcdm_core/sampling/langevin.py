@@ -67,7 +67,8 @@ def sample_langevin(
     Args:
         denoiser: Predicts x0.
         x: Start, x0 + sigmas[0]·n, shape (B, …).
-        sigmas: Descending noise levels, the last one usually 0; K + 1 network evaluations for each but the last two.
+        sigmas: Descending noise levels, the last one usually 0. The sampler's evaluations, and K more at each level
+            that it reaches but 0.
         generator: Source of the noise, the sampler's and the corrections'; drawn on the generator's device.
         callback: See `Callback`.
         sampler: Takes the steps, each by itself.
