@@ -15,7 +15,16 @@ from .product.eq10 import EQ10, combined_epsilon
 from .product.own_null import OWN_NULL, own_null_epsilon
 from .product.passes import Passes
 from .product.term import Term
-from .sampling import SAMPLERS, sample_ddim, sample_ddpm, sample_ddpm_learned, sample_product, sigmas_for
+from .sampling import (
+    SAMPLERS,
+    sample_ddim,
+    sample_ddpm,
+    sample_ddpm_learned,
+    sample_langevin,
+    sample_particles,
+    sample_product,
+    sigmas_for,
+)
 
 __all__ = [
     "EQ10",
@@ -46,6 +55,8 @@ __all__ = [
     "sample_ddim",
     "sample_ddpm",
     "sample_ddpm_learned",
+    "sample_langevin",
+    "sample_particles",
     "sample_product",
     "save_expert",
     "sigmas_for",

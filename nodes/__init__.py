@@ -14,6 +14,7 @@ from .picture_conditions import EncodeInpaint, EncodeLowRes
 from .product import Expert, Guider, KSampler, OwnNullGuider
 from .product_model import ProductModel
 from .sampling import RandomNoise, SamplerDDIM, Sigmas
+from .true_product import Choose, LangevinSampler, ParticleSampler
 
 NODES: list[type[io.ComfyNode]] = [
     LoadExpert,
@@ -34,8 +35,11 @@ NODES: list[type[io.ComfyNode]] = [
     Sigmas,
     SamplerDDIM,
     RandomNoise,
+    LangevinSampler,
+    ParticleSampler,
     Inspect,
     ReliabilitySweep,
+    Choose,
 ]
 
 

@@ -11,10 +11,11 @@ from torch import Tensor
 from ..diffusion.respacing import space_timesteps
 from ..product.passes import EVERY_PASS, Passes
 from ..product.term import Term
-from ..sampling import SAMPLERS, sample_ddim, sample_product
+from ..sampling import SAMPLERS, sample_ddim, sample_langevin, sample_product
+from ..sampling.langevin import check_langevin
 from ..sampling.types import Callback, Sampler
 from ..system.devices import check_device
-from .values import finite, seed
+from .values import finite, seed, whole
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Settings:
         temperature: Factor of the start noise.
         device: Where to sample.
         passes: What may be left out.
+        corrections: Langevin steps that the sampler makes after each level but the last.
     """
 
     steps: str
@@ -34,15 +36,17 @@ class Settings:
     temperature: float = 1.0
     device: str = "cpu"
     passes: Passes = EVERY_PASS
+    corrections: int = 0
 
     @property
     def evaluations(self) -> int:
-        """Number of steps, each of which asks the product once.
+        """How often the product is asked: once for each step, and for each correction.
 
         Raises:
             ValueError: If the spacing cannot be read.
         """
-        return len(space_timesteps(self.steps))
+        steps = len(space_timesteps(self.steps))
+        return steps + self.corrections * (steps - 1)
 
     def check(self) -> None:
         """Check, before any expert is loaded, what can be checked without one.
@@ -95,9 +99,25 @@ def add_sampling_options(parser: argparse.ArgumentParser) -> None:
         choices=SAMPLERS,
         default="ddim",
         help="how noise is removed: ddim adds none on the way; ddpm adds some in each step, and ddpm-large more; "
-        "ddpm-learned adds what the first expert's network says, where it was trained to (ddim)",
+        "ddpm-learned adds what the first expert's network says, where it was trained to; particles is ddpm that "
+        "drops pictures of a --count for copies of likelier ones (ddim)",
     )
     parser.add_argument("--eta", type=finite, help="noise that ddim adds in each step, 0 none, 1 as much as ddpm (0)")
+    parser.add_argument(
+        "--corrections",
+        type=whole(0),
+        default=0,
+        metavar="K",
+        help="Langevin steps after each level, which pull samples towards the true product of the experts; each costs "
+        "as much as a step (0)",
+    )
+    parser.add_argument(
+        "--correction-size",
+        type=finite,
+        default=0.1,
+        metavar="R",
+        help="their size as a share of sigma^2, 0 to 1 (0.1)",
+    )
     parser.add_argument(
         "--temperature", type=finite, default=1.0, help="factor of the start noise; published upsamplers want 0.997 (1)"
     )
@@ -149,7 +169,12 @@ def settings_of(options: argparse.Namespace) -> Settings:
                 "noise it adds; leave --eta out, or choose ddim."
             )
         sampler = functools.partial(sample_ddim, eta=options.eta)
-    settings = Settings(options.steps, sampler, options.temperature, options.device, _passes_of(options))
+    check_langevin(options.corrections, options.correction_size)
+    if options.corrections:
+        how = {"corrections": options.corrections, "ratio": options.correction_size}
+        sampler = functools.partial(sample_langevin, sampler=sampler, **how)
+    passes, corrections = _passes_of(options), options.corrections
+    settings = Settings(options.steps, sampler, options.temperature, options.device, passes, corrections)
     settings.check()
     return settings
 

@@ -13,13 +13,15 @@ from ..expert.expert import Expert
 from .eq10 import EQ10
 from .own_null import OWN_NULL
 from .passes import EVERY_PASS, Passes
-from .planner import Planner
+from .planner import Factor, Plan, Planner
 from .reuse import Asked, Reuse, RowCount, everything
 from .rule import Rule
 from .term import Term
 
 Predicted = tuple[Tensor, Tensor | None]
 """x0 and the learned variance, if the network has one."""
+Predictions = Mapping[int, Tensor]
+"""x0 by the index of the expert that was asked."""
 
 
 @dataclass(frozen=True)
@@ -94,21 +96,17 @@ class ProductDenoiser:
         Returns:
             x0, and v in −1…1 of the same shape; None if that expert has none or is not evaluated at this level.
         """
-        planner, level = self._planner(x), _single_level(sigma)
-        plan = planner.plan_at(level)
-        asked = everything(plan) if self._reuse is None else self._reuse.choose(plan, level, x)
-        passes = self._passes(asked)
-        predictions = self._evaluate(passes, x, sigma)
-        x0 = [prediction for prediction, _ in predictions]
-        first_null = len(asked.conditions)
-        cond: Mapping[int, Tensor] = dict(zip(asked.conditions, x0[:first_null], strict=True))
-        null: Mapping[int, Tensor] = dict(zip(asked.nulls, x0[first_null:], strict=True))
-        if self._reuse is not None:
-            self._rows.add(len(x) * asked.passes, len(x) * everything(planner.plain_at(level)).passes)
-            cond, null = self._reuse.complete(plan, level, cond, null)
-        denoised, _ = plan.pair(cond, null)
-        own = [v for request, (_, v) in zip(passes, predictions, strict=True) if request.expert is self.reference]
-        return denoised.clamp(-1, 1) if self.reference.clamp_x0 else denoised, next(iter(own), None)
+        plan, cond, null, own = self._predict(x, sigma)
+        return self._combined(plan, cond, null), own
+
+    def with_factors(self, x: Tensor, sigma: Tensor | float) -> tuple[Tensor, list[Factor]]:
+        """As a call, together with what the prediction is made of.
+
+        Returns:
+            x0, and the factors: their sum Σ c_k D_k is x0, before it is clamped.
+        """
+        plan, cond, null, _ = self._predict(x, sigma)
+        return self._combined(plan, cond, null), plan.factors(cond, null)
 
     def check_run(self, x: Tensor, sigmas: Sequence[float] | Tensor) -> None:
         """Refuse a run that could not finish, before any network is called.
@@ -141,6 +139,27 @@ class ProductDenoiser:
     def _level(self, share: float) -> float:
         """Noise level of the reference expert at a share of the sampling."""
         return sigma_at_share(self.reference.schedule, share)
+
+    def _predict(self, x: Tensor, sigma: Tensor | float) -> tuple[Plan, Predictions, Predictions, Tensor | None]:
+        """The plan at a noise level, all predictions that it takes, and the reference's learned variance."""
+        planner, level = self._planner(x), _single_level(sigma)
+        plan = planner.plan_at(level)
+        asked = everything(plan) if self._reuse is None else self._reuse.choose(plan, level, x)
+        passes = self._passes(asked)
+        predictions = self._evaluate(passes, x, sigma)
+        x0 = [prediction for prediction, _ in predictions]
+        first_null = len(asked.conditions)
+        cond: Predictions = dict(zip(asked.conditions, x0[:first_null], strict=True))
+        null: Predictions = dict(zip(asked.nulls, x0[first_null:], strict=True))
+        if self._reuse is not None:
+            self._rows.add(len(x) * asked.passes, len(x) * everything(planner.plain_at(level)).passes)
+            cond, null = self._reuse.complete(plan, level, cond, null)
+        own = [v for request, (_, v) in zip(passes, predictions, strict=True) if request.expert is self.reference]
+        return plan, cond, null, next(iter(own), None)
+
+    def _combined(self, plan: Plan, cond: Predictions, null: Predictions) -> Tensor:
+        denoised, _ = plan.pair(cond, null)
+        return denoised.clamp(-1, 1) if self.reference.clamp_x0 else denoised
 
     def _planner(self, x: Tensor) -> Planner:
         """Plans for samples of the shape of x, whose masks they hold."""

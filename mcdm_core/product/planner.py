@@ -27,6 +27,9 @@ from .windows import Window, active_at, active_sets, levels_of, telling_levels
 
 logger = logging.getLogger(__name__)
 
+Factor = tuple[Coefficient, Tensor]
+"""c_k and D_k: what a prediction counts in the product, a number or a map, and the prediction, shape (B, …)."""
+
 ALWAYS: Window = (math.inf, -math.inf)
 Level = Callable[[float], float]
 """Noise level of the reference expert at a share of the sampling."""
@@ -66,6 +69,19 @@ class Plan(Coefficients):
         experts = range(len(self.sharing))
         nulls = [null[self.sharing[j]] if j in self.nulls else None for j in experts]
         return self.rule.pair([cond.get(i) for i in experts], nulls, self, self.sharing)
+
+    def factors(self, cond: Mapping[int, Tensor], null: Mapping[int, Tensor]) -> list[Factor]:
+        """The predictions that the product is the sum of, with what each counts, c_k; Σ c_k = 1.
+
+        Args:
+            cond: As for `pair`.
+            null: As for `pair`.
+        """
+        of_nulls = self.rule.null_coefficients(self)
+        return [
+            *((self.weights[i], cond[i]) for i in self.conditions),
+            *((of_nulls[j], null[self.sharing[j]]) for j in self.nulls),
+        ]
 
 
 class Planner:

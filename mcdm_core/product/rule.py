@@ -24,11 +24,14 @@ class Rule:
         pair: The pair (C, U) such that the combined prediction is U + s (C − U) for the coefficients' scale s; at s = 1
             it is C. Nothing is checked: a run's plan has done that.
         needs_null: Whether a null counts, given the sums of w and of a of the experts that share it, and W.
+        null_coefficients: What each expert's null counts in the combined prediction, given the plan's coefficients; an
+            expert's condition counts w, and all together 1.
         always_combines_nulls: Whether reliabilities count also where the weights sum to 1.
         why: Why an expert's null is needed, given its share and W: the middle of a refusal, and what else would help.
     """
 
     pair: Pair
     needs_null: Callable[[Coefficient, Coefficient, Coefficient], bool]
+    null_coefficients: Callable[[Coefficients], list[Coefficient]]
     always_combines_nulls: bool
     why: Callable[[Share, Coefficient], tuple[str, str]]

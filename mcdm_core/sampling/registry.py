@@ -5,6 +5,7 @@ import functools
 from .ddim import sample_ddim
 from .ddpm import forward_variance, sample_ddpm
 from .ddpm_learned import sample_ddpm_learned
+from .particles import sample_particles
 from .types import Sampler
 
 SAMPLERS: dict[str, Sampler] = {
@@ -12,4 +13,5 @@ SAMPLERS: dict[str, Sampler] = {
     "ddpm": sample_ddpm,
     "ddpm-large": functools.partial(sample_ddpm, variance=forward_variance),
     "ddpm-learned": sample_ddpm_learned,
+    "particles": sample_particles,
 }

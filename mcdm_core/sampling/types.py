@@ -6,6 +6,8 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from ..product.planner import Factor
+
 Callback = Callable[[int, float, Tensor], None]
 """Called after each network evaluation with the step's index, its noise level and the predicted x0."""
 
@@ -23,6 +25,14 @@ class VarianceDenoiser(Denoiser, Protocol):
 
     def with_variance(self, x: Tensor, sigma: Tensor | float) -> tuple[Tensor, Tensor | None]:
         """x0, and v in −1…1 that places the log variance between its bounds, or None."""
+
+
+@runtime_checkable
+class FactorsDenoiser(Denoiser, Protocol):
+    """A denoiser that knows of what its prediction is made, as every product does."""
+
+    def with_factors(self, x: Tensor, sigma: Tensor | float) -> tuple[Tensor, list[Factor]]:
+        """x0, and the factors whose sum Σ c_k D_k it is but for a clamp."""
 
 
 class Sampler(Protocol):

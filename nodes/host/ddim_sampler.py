@@ -8,10 +8,10 @@ from typing import Any
 import comfy.samplers
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from ...mcdm_core.sampling import sample_ddim
 from .noise_levels import is_flow
+from .step_reports import step_reports
 
 
 def ddim_sampler(eta: float) -> comfy.samplers.KSAMPLER:
@@ -60,12 +60,5 @@ def sample_comfy_ddim(
         point = x
         return model(x, x.new_full((len(x),), float(sigma)), **extra_args)
 
-    with tqdm(total=len(sigmas) - 1, disable=disable) as bar:
-
-        def report(step: int, sigma: float, denoised: Tensor) -> None:
-            bar.update()
-            if callback is not None:
-                level = sigmas[step]
-                callback({"x": point, "i": step, "sigma": level, "sigma_hat": level, "denoised": denoised})
-
+    with step_reports(sigmas, callback, disable, lambda: point) as report:
         return sample_ddim(denoise, x, sigmas, generator=generator, callback=report, eta=eta)

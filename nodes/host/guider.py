@@ -19,6 +19,7 @@ from ...mcdm_core.product.own_null import OWN_NULL
 from ...mcdm_core.product.planner import Planner
 from ...mcdm_core.product.reuse import Reuse, RowCount
 from ...mcdm_core.product.rule import Rule
+from ...mcdm_core.sampling.particles import Resampling
 from .adapter_groups import adapter_groups
 from .delegates import delegate_hooked
 from .expert_chain import Experts, passes_of
@@ -45,6 +46,7 @@ class Run:
         product: Made when CFGGuider has processed the reference's conditioning.
         reuse: What predictions stand in for passes; None where nothing is left out. Made with the planner.
         rows: What networks were asked, where something may be left out.
+        observers: Are shown every evaluation of the product.
     """
 
     weights: WeightsOnAllDevices
@@ -55,6 +57,7 @@ class Run:
     product: Product | None = None
     reuse: Reuse | None = None
     rows: RowCount = field(default_factory=RowCount)
+    observers: list[Observer] = field(default_factory=list)
 
 
 class ProductGuider(comfy.samplers.CFGGuider):
@@ -70,6 +73,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
 
     Attributes:
         rule: How predictions are combined.
+        on_particles: Is told what becomes of the particles, where a sampler makes particles of the batch.
         run: Set only while it samples.
 
     Raises:
@@ -87,6 +91,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
         super().__init__(experts[0].model)
         self.experts = experts
         self.observer = observer
+        self.on_particles: Callable[[Resampling], None] = lambda resampling: None
         self.inner_set_conds(_conditionings(experts, experts[0].model))
 
     def sample(
@@ -116,6 +121,10 @@ class ProductGuider(comfy.samplers.CFGGuider):
         check_experts(self.experts, *parts)
         self._make_planner(pack(parts), [part.shape for part in parts], noise.device, sigmas)
 
+    def watch(self, observer: Observer) -> None:
+        """Show someone every evaluation of the product for the rest of the run, as samplers that weigh it need."""
+        self.run.observers.append(observer)
+
     @contextmanager
     def running(self, latent_image: Tensor, latent_shapes: Sequence[Sequence[int]] | None = None) -> Iterator[None]:
         """Prepare a run, and clean up after it whatever becomes of it.
@@ -133,6 +142,8 @@ class ProductGuider(comfy.samplers.CFGGuider):
         with ExitStack() as stack:
             stack.callback(self._set_attributes, before)
             self.run = Run(WeightsOnAllDevices(_names(self.experts), adapter_groups(self.experts)))
+            if self.observer is not None:
+                self.watch(self.observer)
             stack.callback(self._clean_up)
             self.run.others = self._prepare_others(stack)
             stack.callback(self.run.weights.restore)
@@ -245,7 +256,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
             if len(run.shapes) > 1:
                 check_packed(self.experts, conds)
             saving = (run.reuse, run.rows)
-            run.product = Product(self.experts, conds, options, run.planner, run.weights, *saving, self.observer)
+            run.product = Product(self.experts, conds, options, run.planner, run.weights, *saving, run.observers)
         return run.product.predict(x, timestep, model_options or {})
 
     def _prepare_others(self, stack: ExitStack) -> list[PreparedModel]:

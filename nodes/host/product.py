@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -13,7 +13,7 @@ import comfy.samplers
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ...mcdm_core.product.planner import Plan, Planner
+from ...mcdm_core.product.planner import Factor, Plan, Planner
 from ...mcdm_core.product.reuse import Asked, Reuse, RowCount, everything
 from .clones import SharedWeights
 from .cores import drop_prefetched
@@ -46,6 +46,7 @@ class Evaluation:
         plan: Who was asked, and the coefficients.
         cond: Each expert's x0 under its condition, shape (B, C, …); None where it was not needed.
         uncond: U, shape (B, C, …); None where it was not needed.
+        null: x0 under the distinct nulls, shape (B, C, …), by the experts whose they are.
         rows: How many rows networks were asked; not counted where nothing may be left out.
         plain_rows: How many the plain product would have taken.
     """
@@ -54,8 +55,13 @@ class Evaluation:
     plan: Plan
     cond: list[Tensor | None]
     uncond: Tensor | None
+    null: Mapping[int, Tensor] = field(default_factory=dict)
     rows: int = 0
     plain_rows: int = 0
+
+    def factors(self) -> list[Factor]:
+        """What the product is the sum of, before the CFG hooks."""
+        return self.plan.factors({i: x0 for i, x0 in enumerate(self.cond) if x0 is not None}, self.null)
 
 
 Observer = Callable[[Evaluation], None]
@@ -72,7 +78,7 @@ class Product:
         weights: Switches between MODELs of one network.
         reuse: What may be left out of a call, and what stands in for it; None leaves nothing out.
         rows: Where rows are counted, if something may be left out.
-        observer: Is shown every evaluation, before the CFG hooks; it must not change the tensors.
+        observers: Are shown every evaluation, before the CFG hooks; they must not change the tensors.
     """
 
     def __init__(
@@ -84,7 +90,7 @@ class Product:
         weights: SharedWeights,
         reuse: Reuse | None = None,
         rows: RowCount | None = None,
-        observer: Observer | None = None,
+        observers: Sequence[Observer] = (),
     ):
         self.experts = experts
         self.reference = experts[0].model
@@ -94,7 +100,7 @@ class Product:
         self.weights = weights
         self.reuse = reuse
         self.rows = rows or RowCount()
-        self.observer = observer
+        self.observers = observers
         self._asked = asked_models(experts)
         self._in_pairs = [reads_pairs(expert.model) for expert in experts]
         self._told_of_pairs = False
@@ -133,9 +139,11 @@ class Product:
             noise = unbounded_level(level, self.reference.get_model_object("model_sampling"))
             cond, null = self.reuse.complete(plan, noise, cond, null)
         guided, uncond = plan.pair(cond, null)
-        if self.observer is not None:
+        if self.observers:
             predictions = [cond.get(index) for index in range(len(self.experts))]
-            self.observer(Evaluation(level, plan, predictions, uncond if plan.nulls else None, *counts))
+            evaluation = Evaluation(level, plan, predictions, uncond if plan.nulls else None, null, *counts)
+            for observer in self.observers:
+                observer(evaluation)
         return self._guide(guided, uncond, plan, x, sigma, model_options)
 
     def _guide(

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ...mcdm_core.product.inspection import Guidance, measure_guidance
 from ...mcdm_core.product.reuse import RowCount
+from ...mcdm_core.sampling.particles import Resampling
 from .expert_chain import Experts
 from .guider import ProductGuider
 from .latents import fit_empty, pack, pack_mask, parts_of, with_samples
@@ -56,6 +57,10 @@ class Recording:
         total: How many steps are expected.
         shapes: Those of what the samples hold, one for most.
         area: Noise mask of the shape of the samples, values 0…1; outside it guidance has no effect and isn't measured.
+
+    Attributes:
+        guidance: Measurements, by the number of the step.
+        particles: Where the batch are particles, how many of them count, by the number of the step.
     """
 
     def __init__(
@@ -67,6 +72,7 @@ class Recording:
     ):
         self.guidance: dict[int, Guidance] = {}
         self.rows: dict[int, tuple[int, int]] = {}
+        self.particles: dict[int, float] = {}
         self.shapes = shapes
         self._wanted = wanted
         self._total = total
@@ -82,6 +88,10 @@ class Recording:
         uncond = None if evaluation.uncond is None else _to_cpu(evaluation.uncond)
         self._call = Evaluation(evaluation.sigma, evaluation.plan, cond, uncond)
         self._rows.add(evaluation.rows, evaluation.plain_rows)
+
+    def take_particles(self, resampling: Resampling) -> None:
+        """Take what became of the particles in a step."""
+        self.particles[resampling.step + 1] = resampling.effective
 
     def finish_step(self, step: int, product: Tensor) -> None:
         """Take the sampler's report of a step.
@@ -148,7 +158,9 @@ def sample_recorded(
         recording.finish_step(step + 1, x0)
         preview(step, x0, x, total_steps)
 
-    result = ProductGuider(experts, recording.observe).sample(
+    guider = ProductGuider(experts, recording.observe)
+    guider.on_particles = recording.take_particles
+    result = guider.sample(
         noise.generate_noise(latent),
         samples,
         sampler,

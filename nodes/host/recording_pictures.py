@@ -62,7 +62,8 @@ def prediction_grids(experts: Experts, recording: Recording, vae: Any) -> Tensor
 def guidance_plots(experts: Experts, recording: Recording) -> Tensor:
     """A plot for each picture of the batch: norms of the experts' guidance, and cosines between them, over the steps.
 
-    Where the run may leave passes out, also the rows that networks were asked.
+    Where the run may leave passes out, also the rows that networks were asked; where the batch were particles, how many
+    of them count, which is the same for all.
 
     Args:
         experts: The chain.
@@ -84,6 +85,9 @@ def guidance_plots(experts: Experts, recording: Recording) -> Tensor:
             panels.append(Panel(title, pairs, limits=(-1.0, 1.0), placeholder=NO_PAIR))
         if saved := _saved(recording, steps):
             panels.append(saved)
+        if recording.particles:
+            line = {"effective number": [recording.particles[step] for step in steps]}
+            panels.append(Panel("Particles that count; resampling makes them all", line, limits=(0.0, len(norms))))
         plots.append(plot_lines(panels, steps))
     return to_image(plots)
 

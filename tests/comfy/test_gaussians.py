@@ -4,6 +4,7 @@ The schedules end at σ = 157 and σ = 20291, so runs on the cosine schedule's l
 rectified flows whose noise is scaled, which x0 in closed form tells whether they meet the others at one noise level.
 """
 
+import importlib
 from types import SimpleNamespace
 
 import pytest
@@ -161,3 +162,67 @@ def test_a_whole_run_on_scaled_noise(gaussian_flow, chain, guide):
     )
     torch.testing.assert_close(mixed, single, atol=1e-3, rtol=0)
     assert single.std() > 0.05
+
+
+COEFFICIENTS = [1.0, 1.0, -1.0]
+LEVELS = [100.0 * 3e-4 ** (i / 99) for i in range(100)]
+
+
+@pytest.fixture
+def pixels(node):
+    """Sample pictures of one pixel of a chain, whose three values are samples each."""
+
+    def run(experts, sampler, count, sigmas):
+        (guider,) = node("MCDM_Guider", experts=experts)
+        noise = torch.randn(count, 3, 1, 1, generator=torch.Generator().manual_seed(4))
+        zero = torch.zeros_like(noise)
+        return guider.sample(noise, zero, sampler, torch.tensor(sigmas), seed=4, disable_pbar=True).double()
+
+    return run
+
+
+@pytest.fixture
+def united(gaussian, gaussian_flow, chain):
+    """Both conditions at weight 1 and one null, of noise predictors or of flows; and the levels of a run."""
+
+    def build(kind):
+        if kind == "flow":
+            levels = [1.0, *(level / (1 + level) for level in LEVELS), 0.0]
+            return chain(*((gaussian_flow(k, 1.0), {"weight": 1.0}) for k in range(2))), levels
+        experts = [(gaussian(k, "cosine", kind), {"weight": 1.0}) for k in range(2)]
+        return chain(*experts), [*LEVELS, 0.0]
+
+    return build
+
+
+@pytest.fixture
+def target(core):
+    gaussians = importlib.import_module("mcdm_pack.mcdm_core.expert.gaussian")
+    return gaussians.product_moments(MEANS, VARIANCES, COEFFICIENTS)
+
+
+@pytest.mark.parametrize("kind", ["eps", "v", "flow"])
+def test_langevin_corrections_reach_the_product_of_the_densities(node, pixels, united, target, kind):
+    """Where plain Euler misses it; what is left is what the core's closed form of such a run leaves."""
+    import comfy.samplers
+
+    experts, levels = united(kind)
+    euler = comfy.samplers.sampler_object("euler")
+    (corrected,) = node("MCDM_LangevinSampler", sampler=euler, corrections=8, ratio=0.2)
+    plain, found = (pixels(experts, sampler, 700, levels) for sampler in (euler, corrected))
+    error = 3 * (target.variance / found.numel()) ** 0.5 + 0.015
+    assert found.mean().item() == pytest.approx(target.mean, abs=error)
+    assert found.var().item() == pytest.approx(target.variance, rel=0.15)
+    assert abs(plain.mean().item() - target.mean) > 3 * error
+
+
+@pytest.mark.parametrize("kind", ["eps", "flow"])
+def test_particles_come_near_the_product_of_the_densities(node, pixels, united, target, kind):
+    experts, levels = united(kind)
+    (particles,) = node("MCDM_ParticleSampler", resample_below=0.8, limit=1.0)
+    (plain,) = node("MCDM_SamplerDDIM", eta=1.0)
+    found = pixels(experts, particles, 3000, levels)
+    assert found.mean().item() == pytest.approx(target.mean, abs=0.06)
+    assert found.var().item() == pytest.approx(target.variance, rel=0.25)
+    if kind == "eps":
+        assert abs(pixels(experts, plain, 3000, levels).mean().item() - target.mean) > 0.12

@@ -38,6 +38,20 @@ def prompts(names):
     }
     wired = {"noise": ["noise", 0], "sampler": ["sampler", 0], "sigmas": ["sigmas", 0], "latent_image": ["latent", 0]}
     yield product(names, **parts, sample=node("SamplerCustomAdvanced", guider=["guider", 0], **wired))
+    corrected = node("MCDM_LangevinSampler", sampler=["sampler", 0], corrections=1, ratio=0.1)
+    yield product(
+        names,
+        **parts,
+        corrected=corrected,
+        sample=node("SamplerCustomAdvanced", guider=["guider", 0], **{**wired, "sampler": ["corrected", 0]}),
+    )
+    several = {
+        "latent": node("MCDM_EmptyLatent", encoder=["hair", 1], batch_size=2),
+        "sampler": node("MCDM_ParticleSampler", resample_below=0.5, limit=1.0),
+        "run": node("SamplerCustomAdvanced", guider=["guider", 0], **wired),
+    }
+    chosen = node("MCDM_Choose", experts=["second", 0], samples=["run", 0], count=1, levels=2, seed=0)
+    yield product(names, **{**parts, **several}, sample=chosen)
     shown = node("MCDM_Inspect", experts=["second", 0], vae=["hair", 2], steps_shown="3", **wired)
     yield product(names, **parts, sample=shown)
 

@@ -15,13 +15,13 @@ def sampling(core):
     return sys.modules["mcdm_pack.mcdm_core.sampling"]
 
 
-def in_comfyui(node, experts, spacing, seed, eta=0.0):
+def in_comfyui(node, experts, spacing, seed, eta=0.0, sampler=None):
     import comfy_extras.nodes_custom_sampler as custom
 
     reference = experts[0]
     (latent,) = node("MCDM_EmptyLatent", encoder=reference.encoder, batch_size=2)
     (sigmas,) = node("MCDM_Sigmas", model=reference.model, spacing=spacing, denoise=1.0)
-    (sampler,) = node("MCDM_SamplerDDIM", eta=eta)
+    sampler = sampler or node("MCDM_SamplerDDIM", eta=eta)[0]
     built = ()
     for expert in experts:
         inputs = {"weight": 1.5, "reliability": 1.0, "start": 0.0, "end": 1.0}
@@ -32,7 +32,7 @@ def in_comfyui(node, experts, spacing, seed, eta=0.0):
     return reference.vae.decode(out["samples"])
 
 
-def in_the_core(core, sampling, base, names, experts, spacing, seed, eta=0.0):
+def in_the_core(core, sampling, base, names, experts, spacing, seed, **how):
     terms = []
     denoising = sys.modules["mcdm_pack.mcdm_core.product.term"]
     read_condition = sys.modules["mcdm_pack.nodes.host.conditioning"].read_condition
@@ -42,7 +42,7 @@ def in_the_core(core, sampling, base, names, experts, spacing, seed, eta=0.0):
         terms.append(denoising.Term(loaded, condition, null, weight=1.5))
     noise = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(seed))
     generator = torch.Generator().manual_seed(seed + 1)
-    picture = sampling.sample_product(terms, noise, spacing, eta=eta, generator=generator)
+    picture = sampling.sample_product(terms, noise, spacing, generator=generator, **how)
     return (picture.movedim(1, -1) + 1) / 2
 
 
@@ -51,8 +51,18 @@ def in_the_core(core, sampling, base, names, experts, spacing, seed, eta=0.0):
 def test_same_seed_same_picture(load, node, core, sampling, base, small_experts, names, eta):
     experts = [load(name) for name in names]
     ours = in_comfyui(node, experts, "10", 3, eta)
-    theirs = in_the_core(core, sampling, base, [small_experts[name] for name in names], experts, "10", 3, eta)
+    theirs = in_the_core(core, sampling, base, [small_experts[name] for name in names], experts, "10", 3, eta=eta)
     assert ((theirs > 0) & (theirs < 1)).float().mean() > 0.1  # saturated pixels compare nothing
+    assert (ours - theirs).abs().max() < LEVEL
+
+
+def test_same_particles(load, node, core, sampling, base, small_experts):
+    names = ["hair", "skin"]
+    experts = [load(name) for name in names]
+    (particles,) = node("MCDM_ParticleSampler", resample_below=0.7, limit=0.5)
+    ours = in_comfyui(node, experts, "10", 3, sampler=particles)
+    how = {"sampler": sampling.sample_particles, "resample_below": 0.7, "limit": 0.5}
+    theirs = in_the_core(core, sampling, base, [small_experts[name] for name in names], experts, "10", 3, **how)
     assert (ours - theirs).abs().max() < LEVEL
 
 

@@ -58,6 +58,9 @@ FROZEN = {
     "MCDM_OwnNullGuider": ("Own-Null Guider", ["experts"], ["GUIDER"]),
     "MCDM_Sigmas": ("Timestep Spacing", ["model", "spacing", "denoise"], ["SIGMAS"]),
     "MCDM_SamplerDDIM": ("DDIM Sampler", ["eta"], ["SAMPLER"]),
+    "MCDM_LangevinSampler": ("Langevin Sampler", ["sampler", "corrections", "ratio"], ["SAMPLER"]),
+    "MCDM_ParticleSampler": ("Particle Sampler", ["resample_below", "limit"], ["SAMPLER"]),
+    "MCDM_Choose": ("Choose Samples", ["experts", "samples", "count", "levels", "seed"], ["LATENT", "STRING"]),
     "MCDM_RandomNoise": ("Random Noise (Temperature)", ["noise_seed", "temperature"], ["NOISE"]),
     "MCDM_Inspect": (
         "Inspect Product",
@@ -99,7 +102,7 @@ def test_everything_is_explained(node, node_id):
             assert re.search(rf"\b{value.max:.0f}\b", value.tooltip), f"{value.id}: the tooltip should give the range"
 
 
-@pytest.mark.parametrize("node_id", ["MCDM_KSampler", "MCDM_ReliabilitySweep", "MCDM_RandomNoise"])
+@pytest.mark.parametrize("node_id", ["MCDM_KSampler", "MCDM_ReliabilitySweep", "MCDM_RandomNoise", "MCDM_Choose"])
 def test_the_seed_can_change_after_each_run(node, node_id):
     (seed,) = (value for value in node.classes[node_id].GET_SCHEMA().inputs if value.id.endswith("seed"))
     assert seed.control_after_generate

@@ -9,7 +9,19 @@ from PIL import Image
 
 from mcdm_core.cli.main import main as command_line
 from mcdm_core.expert.gaussian import ode_moments, product_moments, sde_moments
-from studies.evaluation.bias import METHODS, STUDIES, TARGET, Estimate, GaussianPair, main, measure
+from studies.evaluation.bias import (
+    LANGEVIN,
+    METHODS,
+    PARTICLES,
+    PLAIN,
+    STUDIES,
+    TARGET,
+    Estimate,
+    GaussianPair,
+    Row,
+    main,
+    measure,
+)
 
 CASES = STUDIES[0].pairs
 WORKED = next(pair for name, pair in CASES.items() if name.startswith("worked case"))
@@ -23,17 +35,31 @@ def test_the_worked_case():
     assert sde_moments(*factors) == pytest.approx((-0.1816, 0.1976), abs=5e-5)
 
 
-def test_samples_reach_the_closed_forms_of_their_samplers_and_not_the_target():
-    count = 4000
-    row = measure(WORKED, count, 200, torch.Generator().manual_seed(0))
-    for limit, sampled in (METHODS[:2], METHODS[2:]):
+COUNT = 4000
+
+
+@pytest.fixture(scope="module")
+def row() -> Row:
+    return measure(WORKED, COUNT, 200, torch.Generator().manual_seed(0))
+
+
+def test_samples_reach_the_closed_forms_of_their_samplers_and_not_the_target(row):
+    for limit, sampled in (PLAIN[:2], PLAIN[2:]):
         exact, estimate = row[limit], row[sampled]
-        assert estimate.count == count
+        assert estimate.count == COUNT
         # Four standard errors, and 1 or 2 % of the standard deviation for the finite number of steps.
-        assert abs(estimate.mean.value - exact.mean.value) < (4 / count**0.5 + 0.01) * exact.std.value
-        assert abs(estimate.std.value / exact.std.value - 1) < 4 / (2 * count) ** 0.5 + 0.02
+        assert abs(estimate.mean.value - exact.mean.value) < (4 / COUNT**0.5 + 0.01) * exact.std.value
+        assert abs(estimate.std.value / exact.std.value - 1) < 4 / (2 * COUNT) ** 0.5 + 0.02
         assert abs(estimate.error("mean", row[TARGET])) > 0.3
         assert estimate.error("std", row[TARGET]) < -0.05
+
+
+def test_corrections_and_particles_come_nearer_to_the_target_than_ancestral_sampling(row):
+    errors = {name: abs(row[name].error("mean", row[TARGET])) for name in METHODS}
+    assert errors[PLAIN[1]] > errors[PLAIN[3]] > errors[LANGEVIN[0]] > errors[LANGEVIN[1]]
+    assert errors[LANGEVIN[2]] < 0.1
+    assert errors[PARTICLES] < 0.15
+    assert all(abs(row[name].error("std", row[TARGET])) < 0.05 for name in (*LANGEVIN[1:], PARTICLES))
 
 
 @pytest.mark.parametrize("pair", [*EXACT, STUDIES[2].pairs["1"], STUDIES[3].pairs["1"]])

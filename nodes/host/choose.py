@@ -1,0 +1,175 @@
+"""Choosing among finished samples by how far every expert lifts them."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import comfy.sample
+import comfy.samplers
+import comfy.utils
+import latent_preview
+import torch
+from torch import Tensor
+
+from ...mcdm_core.diffusion.schedule import from_flow
+from ...mcdm_core.sampling.choose import check_choice, choose, level_shares, lift, mean_lifts
+from .expert_chain import Experts
+from .guider import ProductGuider
+from .latents import parts_of, with_samples
+from .noise_levels import is_flow, noise_scale
+from .product import Evaluation
+from .step_reports import Report
+
+logger = logging.getLogger(__name__)
+
+
+def choose_samples(
+    experts: Experts, latent: dict[str, Any], count: int, levels: int, seed: int
+) -> tuple[dict[str, Any], str]:
+    """Keep the samples whose smallest lift is largest.
+
+    Args:
+        experts: The chain; those of a weight need a null.
+        latent: ComfyUI's LATENT of finished samples.
+        count: How many to keep.
+        levels: How many noise levels to ask the experts at.
+        seed: Seed of the noise.
+
+    Returns:
+        The LATENT of those kept, the best first, and all scores as text.
+
+    Raises:
+        ValueError: If there is nothing to choose, or the lift of an expert cannot be measured; before any network is
+            called, but for predictions that are not finite.
+    """
+    samples = latent["samples"]
+    batch = len(parts_of(samples)[0])
+    check_choice(count, batch)
+    guiding = tuple(expert for expert in experts if expert.weight != 0)
+    lifts = mean_lifts(_measure(guiding, samples, levels, seed), [expert.label for expert in guiding])
+    kept = choose(lifts, count)
+    lifted = int((lifts.amin(1) > 0).sum())
+    if lifted < count:
+        logger.warning("Every expert lifts %d of the %d pictures; %d are kept all the same.", lifted, batch, count)
+    return _take(latent, kept, batch), _scores(guiding, lifts)
+
+
+def _measure(guiding: Experts, samples: Any, levels: int, seed: int) -> list[list[Tensor]]:
+    """For each expert its lifts at the levels at which it acts, each of shape (B,)."""
+    for expert in guiding:
+        if expert.null is None:
+            raise ValueError(
+                f"Expected a null for {expert.label}, against which its lift is measured, and got none; connect its "
+                "null."
+            )
+    if not guiding:
+        return []
+    # Equal numbers, so that every condition and every null is asked; the masks stay.
+    guider = ProductGuider(tuple(replace(expert, weight=1.0, reliability=1.0) for expert in guiding))
+    sampling = guider.model_patcher.get_model_object("model_sampling")
+    sigmas = torch.tensor([float(sampling.percent_to_sigma(share)) for share in level_shares(levels)])
+    record = _Record([expert.weight for expert in guiding])
+    guider.observer = record.take
+    guider.sample(
+        comfy.sample.prepare_noise(samples, seed),
+        samples,
+        comfy.samplers.KSAMPLER(functools.partial(_ask, record=record)),
+        sigmas,
+        callback=latent_preview.prepare_callback(guider.model_patcher, levels),
+        disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
+        seed=seed,
+    )
+    logger.info("Choosing took %d rows for each picture: %d noise levels, %s.", record.rows, levels, record.asked)
+    return record.lifts
+
+
+class _Record:
+    """What the experts answer about noised samples.
+
+    Attributes:
+        lifts: For each expert those at its levels.
+        rows: Network rows for each sample.
+        asked: Of what, in words.
+        samples: x0, in the reference's latent space, shape (B, …); set once the run has it.
+        sigma: Level of the present call, in the variance-exploding form.
+    """
+
+    samples: Tensor
+    sigma: float
+
+    def __init__(self, weights: Sequence[float]):
+        self._weights = weights
+        self.lifts: list[list[Tensor]] = [[] for _ in weights]
+        self.rows = 0
+        self.asked = ""
+
+    def take(self, evaluation: Evaluation) -> None:
+        plan = evaluation.plan
+        for index in plan.conditions:
+            conditional, area = evaluation.cond[index], plan.weights[index]
+            if conditional is None:
+                continue
+            own = lift(
+                self.samples,
+                conditional,
+                evaluation.null[plan.sharing[index]],
+                self.sigma,
+                area if isinstance(area, Tensor) else None,
+            )
+            self.lifts[index].append(own if self._weights[index] > 0 else -own)
+        counts = len(plan.conditions), len(evaluation.null)
+        self.rows += sum(counts)
+        self.asked = f"at most {counts[0]} conditions and {counts[1]} nulls at each"
+
+
+def _ask(
+    model: Any,
+    x: Tensor,
+    sigmas: Tensor,
+    extra_args: dict[str, Any],
+    callback: Report | None = None,
+    disable: bool | None = None,
+    *,
+    record: _Record,
+) -> Tensor:
+    """Behind the signature of ComfyUI's sampler functions: asks about the latent at every level, samples nothing."""
+    sampling = model.inner_model.inner_model.model_sampling
+    record.samples = model.latent_image
+    generator = torch.Generator().manual_seed((extra_args["seed"] or 0) % 2**64)
+    options = {**extra_args["model_options"], "disable_cfg1_optimization": True}  # or W = 1 would ask for no null
+    for step, sigma in enumerate(sigmas):
+        level = float(sigma)
+        record.sigma = from_flow(level, noise_scale(sampling)) if is_flow(sampling) else level
+        # One noise for all, so that scores differ by the samples.
+        noise = torch.randn(x.shape[1:], dtype=x.dtype, generator=generator).to(x.device).expand_as(x)
+        noisy = sampling.noise_scaling(sigma, noise, record.samples, False)
+        denoised = model(noisy, sigma * x.new_ones(len(x)), **{**extra_args, "model_options": options})
+        if callback is not None:
+            callback({"x": noisy, "i": step, "sigma": sigma, "sigma_hat": sigma, "denoised": denoised})
+    return record.samples
+
+
+def _take(latent: dict[str, Any], kept: Tensor, batch: int) -> dict[str, Any]:
+    """The LATENT of some of its samples, with their masks and places in the batch."""
+    samples, indices = latent["samples"], kept.tolist()
+    chosen = [part[indices] for part in parts_of(samples)]
+    found = with_samples(latent, type(samples)(chosen) if getattr(samples, "is_nested", False) else chosen[0])
+    mask, places = latent.get("noise_mask"), latent.get("batch_index")
+    if isinstance(mask, Tensor) and len(mask) == batch:
+        found["noise_mask"] = mask[indices]
+    if places is not None and len(places) == batch:
+        found["batch_index"] = [places[i] for i in indices]
+    return found
+
+
+def _scores(guiding: Experts, lifts: Tensor) -> str:
+    """A line for each sample, the best first."""
+    lines = []
+    for index in choose(lifts, len(lifts)).tolist():
+        own = ", ".join(f"{e.label} {value:+.4f}" for e, value in zip(guiding, lifts[index].tolist(), strict=True))
+        lines.append(f"picture {index + 1}: smallest lift {lifts[index].min().item():+.4f} ({own})")
+    return "\n".join(lines)
