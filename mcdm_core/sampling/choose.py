@@ -9,6 +9,7 @@ per value of the sample here, so that sizes compare.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -94,7 +95,7 @@ def measure_lifts(
     ]
     found = []
     for term in guiding:
-        start, end = term.window(schedule)
+        start, end = term.window(partial(sigma_at_share, schedule))
         acting = [(sigma, z) for sigma, z in zip(sigmas, noise, strict=True) if start >= sigma > end]
         found.append([_lift_of(term, samples, sigma, z) for sigma, z in acting])
     return mean_lifts(found, [term.label for term in guiding])

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ...mcdm_core.diffusion.schedule import from_flow
+from ...mcdm_core.product.passes import EVERY_PASS
 from ...mcdm_core.sampling.choose import check_choice, choose, level_shares, lift, mean_lifts
 from .expert_chain import Experts
 from .guider import ProductGuider
@@ -68,8 +69,9 @@ def _measure(guiding: Experts, samples: Any, levels: int, seed: int) -> list[lis
             )
     if not guiding:
         return []
-    # Equal numbers, so that every condition and every null is asked; the masks stay.
-    guider = ProductGuider(tuple(replace(expert, weight=1.0, reliability=1.0) for expert in guiding))
+    # Equal numbers, so that every condition and every null is asked; the masks and windows stay.
+    equal = {"weight": 1.0, "reliability": 1.0, "weight_curve": (), "passes": EVERY_PASS}
+    guider = ProductGuider(tuple(replace(expert, **equal) for expert in guiding))
     sampling = guider.model_patcher.get_model_object("model_sampling")
     sigmas = torch.tensor([float(sampling.percent_to_sigma(share)) for share in level_shares(levels)])
     record = _Record([expert.weight for expert in guiding])
