@@ -70,7 +70,7 @@ def _measure(guiding: Experts, samples: Any, levels: int, seed: int) -> list[lis
     if not guiding:
         return []
     # Equal numbers, so that every condition and every null is asked; the masks and windows stay.
-    equal = {"weight": 1.0, "reliability": 1.0, "weight_curve": (), "passes": EVERY_PASS}
+    equal: dict[str, Any] = {"weight": 1.0, "reliability": 1.0, "weight_curve": (), "passes": EVERY_PASS}
     guider = ProductGuider(tuple(replace(expert, **equal) for expert in guiding))
     sampling = guider.model_patcher.get_model_object("model_sampling")
     sigmas = torch.tensor([float(sampling.percent_to_sigma(share)) for share in level_shares(levels)])
