@@ -108,6 +108,11 @@ class ProductDenoiser:
         plan, cond, null, _ = self._predict(x, sigma)
         return self._combined(plan, cond, null), plan.factors(cond, null)
 
+    def forget(self) -> None:
+        """Let no prediction of earlier calls stand in for a pass, because the samples of the batch are others now."""
+        if self._reuse is not None:
+            self._reuse.forget()
+
     def check_run(self, x: Tensor, sigmas: Sequence[float] | Tensor) -> None:
         """Refuse a run that could not finish, before any network is called.
 

@@ -99,6 +99,10 @@ class Reuse:
         self._asks_all = last is None or not 0 < passed < self.passes.refresh
         return everything(plan) if self._asks_all or last is None else last.needed
 
+    def forget(self) -> None:
+        """Drop the answers so far, so that everything is asked again: they are not of the samples to come."""
+        self._last = self._before = None
+
     def complete(
         self, plan: Plan, level: float, cond: Mapping[int, Tensor], null: Mapping[int, Tensor]
     ) -> tuple[Mapping[int, Tensor], Mapping[int, Tensor]]:

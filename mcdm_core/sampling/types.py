@@ -34,6 +34,9 @@ class FactorsDenoiser(Denoiser, Protocol):
     def with_factors(self, x: Tensor, sigma: Tensor | float) -> tuple[Tensor, list[Factor]]:
         """x0, and the factors whose sum Σ c_k D_k it is but for a clamp."""
 
+    def forget(self) -> None:
+        """Drop what is kept of earlier calls, because the samples of the batch are others now."""
+
 
 class Sampler(Protocol):
     """What every `sample_…` is; options of its own are further keywords with defaults, bound by `functools.partial`."""

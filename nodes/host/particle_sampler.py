@@ -93,7 +93,7 @@ class _Denoiser:
     point: Tensor
 
     def __init__(self, model: Any, guider: ProductGuider, extra_args: dict[str, Any]):
-        self._model, self._extra_args = model, extra_args
+        self._model, self._guider, self._extra_args = model, guider, extra_args
         sampling = model.inner_model.inner_model.model_sampling
         self._scale = noise_scale(sampling) if is_flow(sampling) else None
         self._shown: list[Evaluation] = []
@@ -112,6 +112,11 @@ class _Denoiser:
                 "that skips steps, or use another sampler."
             )
         return denoised, self._shown[-1].factors()
+
+    def forget(self) -> None:
+        reuse = self._guider.run.reuse
+        if reuse is not None:
+            reuse.forget()
 
     def exploding(self, x: Tensor, sigmas: Tensor) -> tuple[Tensor, list[float]]:
         """A start in the reference's form and the levels of a run, in the variance-exploding form."""

@@ -219,6 +219,16 @@ def test_particles_beside_a_plain_loop(experts, run, particles):
     assert len(seen) == 7
 
 
+@pytest.mark.parametrize(("resample_below", "same"), [(1.0, True), (0.0, False)])
+def test_after_a_resampling_no_prediction_of_other_particles_stands_in_for_a_pass(
+    experts, run, particles, node, resample_below, same
+):
+    saving = {"start": 0.0, "end": 1.0, "sigma_start": 0.0, "sigma_end": 0.0}
+    (fewer,) = node("MCDM_Passes", experts=experts(), **saving, threshold=-1.0, refresh=9, tolerance=0.0)
+    found, plain = (run(chain, particles(resample_below), batch=4) for chain in (fewer, experts()))
+    assert torch.equal(found, plain) is same
+
+
 def test_what_was_resampled_is_logged(experts, run, particles, caplog):
     with caplog.at_level(logging.INFO, "mcdm_pack"):
         found = run(experts(), particles(resample_below=1.0), batch=4)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mcdm_core import ProductDenoiser, Term, sample_ddpm, sample_particles
+from mcdm_core import Passes, ProductDenoiser, Term, sample_ddpm, sample_particles
 from mcdm_core.expert.gaussian import gaussian_expert, label, product_moments
 from mcdm_core.product.own_null import OWN_NULL
 from mcdm_core.sampling.particles import (
@@ -201,6 +201,18 @@ def test_one_expert_alone_is_ancestral_sampling_to_the_bit():
         for sampler in (sample_particles, sample_ddpm)
     )
     assert torch.equal(found, plain)
+
+
+@pytest.mark.parametrize(("resample_below", "same"), [(1.0, True), (0.0, False)])
+def test_after_a_resampling_no_prediction_of_other_particles_stands_in_for_a_pass(resample_below, same):
+    def run(passes: Passes) -> Tensor:
+        denoiser, levels = product(passes=passes), SIGMAS[:-1:20]
+        generator = torch.Generator().manual_seed(1)
+        with denoiser.running(levels):
+            options = {"generator": generator, "resample_below": resample_below}
+            return sample_particles(denoiser, noise(6), levels, **options)
+
+    assert torch.equal(run(Passes(tolerance=1e9, refresh=3)), run(Passes())) is same
 
 
 def test_a_seed_gives_one_batch():
