@@ -87,6 +87,8 @@ def test_level_by_level_is_the_whole_run(experts, run, langevin, host, node, mon
     """Where a correction changes nothing."""
     import comfy.samplers
 
+    if name not in ("MCDM", *comfy.samplers.SAMPLER_NAMES):
+        pytest.skip(f"this ComfyUI has no {name}")
     monkeypatch.setattr(host.langevin_sampler, "langevin_step", lambda x, *_: x)
     sampler = node("MCDM_SamplerDDIM", eta=0.0)[0] if name == "MCDM" else comfy.samplers.sampler_object(name)
     assert torch.equal(run(experts(), langevin(sampler)), run(experts(), sampler))
