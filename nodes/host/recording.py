@@ -47,11 +47,6 @@ class Recording:
     also shows a preview: with ComfyUI's samplers the one at the step's own noise level, except with dpm_adaptive, which
     reports after its trials.
 
-    Attributes:
-        guidance: Of every step.
-        rows: Of every step, with all its calls: how many networks were asked, and how many the plain product takes;
-            0 where nothing may be left out.
-
     Args:
         wanted: Numbers of the steps to show, from 1.
         total: How many steps are expected.
@@ -60,6 +55,8 @@ class Recording:
 
     Attributes:
         guidance: Measurements, by the number of the step.
+        rows: Of every step, with all its calls: how many networks were asked, and how many the plain product takes;
+            0 where nothing may be left out.
         particles: Where the batch are particles, how many of them count, by the number of the step.
     """
 
