@@ -33,7 +33,7 @@ from .recognition import Overrides, difference, recognize
 from .safe_reading import open_checkpoint, read_tensors
 from .towers import tower_kinds
 from .vae_of import load_vae_of
-from .weights import refuse_mixed_dtypes, refuse_not_finite, refuse_other_dtypes
+from .weights import in_halves, refuse_mixed_dtypes, refuse_not_finite, refuse_other_dtypes
 
 logger = logging.getLogger(__name__)
 
@@ -44,10 +44,13 @@ def load_expert(
     overrides: Overrides | None = None,
     text_encoder: str | os.PathLike | None = None,
     vae: str | os.PathLike | None = None,
+    *,
+    as_stored: bool = False,
 ) -> Expert:
     """Load an expert.
 
-    The tensors keep the dtype in which they are stored, and on the CPU they are the file's own, mapped into memory.
+    A network that is stored in half precision becomes one in float32 on the CPU, which has no fast halves. All other
+    tensors keep their dtype, and on the CPU they are the file's own, mapped into memory.
 
     Example:
         >>> expert = load_expert("experts/hair.safetensors")
@@ -63,6 +66,7 @@ def load_expert(
             `path` whose name begins with "FaRL". It is opened when the first text is encoded.
         vae: File of the VAE whose latents the expert makes, where it makes any; by default found near `path`, see
             `find_vae_of`. It is opened when the first picture is encoded or decoded.
+        as_stored: Keep halves on the CPU too, for a network that computes elsewhere.
 
     Returns:
         The expert with its encoder, in evaluation mode, without gradients.
@@ -79,6 +83,8 @@ def load_expert(
     tensors = read_tensors(contents, path)
     refuse_not_finite(tensors, path)
     expert = _filled(network, tensors, metadata, path, text_encoder, vae).to(device)
+    if not as_stored and torch.device(device).type == "cpu" and in_halves(expert.network):
+        expert.network.float()
     logger.info("Loaded %r from %s", expert, path)
     return expert
 

@@ -115,3 +115,8 @@ def listed(names: Iterable[str]) -> str:
 
 def _named(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
+
+
+def in_halves(network: nn.Module) -> bool:
+    """Whether all of a network is in half precision; one of mixed precision says itself what it computes in which."""
+    return {parameter.dtype for parameter in network.parameters()} == {torch.float16}

@@ -59,7 +59,7 @@ def load(name: str) -> Expert:
     Raises:
         ValueError: If the file is missing or cannot be used; one sentence for the user.
     """
-    return load_expert(expert_path(name), text_encoder=_farl_path())
+    return load_expert(expert_path(name), text_encoder=_farl_path(), as_stored=True)
 
 
 def vae_path(name: str) -> Path | None:

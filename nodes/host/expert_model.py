@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...mcdm_core import Condition, Expert, UNetConfig
+from ...mcdm_core.checkpoints.weights import in_halves
 from ...mcdm_core.networks import enlarge
 from .casting import make_offloadable
 from .conditioning import MADE_FOR, read_condition, to_conditioning
@@ -199,12 +200,7 @@ def expert_to_model(
 
 
 def _fit_precision(network: nn.Module, device: torch.device) -> None:
-    """Sample a network that is stored in half precision in float32 where the device has no fast halves.
-
-    One of mixed precision says itself what it computes in what, and stays as it is.
-    """
-    parameters = list(network.parameters())
-    if {parameter.dtype for parameter in parameters} != {torch.float16}:
-        return
-    if not comfy.model_management.should_use_fp16(device, sum(parameter.numel() for parameter in parameters)):
+    """Sample a network that is stored in half precision in float32 where the device has no fast halves."""
+    size = sum(parameter.numel() for parameter in network.parameters())
+    if in_halves(network) and not comfy.model_management.should_use_fp16(device, size):
         network.float()

@@ -96,6 +96,13 @@ def test_an_expert_is_unchanged_by_being_written(path, network):
     assert all(parameter.requires_grad for parameter in network.parameters())
 
 
+def test_halves_compute_in_float32_on_the_cpu_unless_asked_for(tmp_path, network):
+    path = tmp_path / "half.safetensors"
+    save_expert(path, network.half(), METADATA)
+    for kept, dtype in {False: torch.float32, True: torch.float16}.items():
+        assert {parameter.dtype for parameter in load_expert(path, as_stored=kept).network.parameters()} == {dtype}
+
+
 def test_files_of_torch_save_hold_the_same(path, tmp_path):
     content = {"mcdm": METADATA.to_json(), **load_file(path)}
     for zipped in (True, False):
