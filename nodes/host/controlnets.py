@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import comfy.model_management
+import torch
 from comfy.controlnet import ControlBase, ControlNet
 from comfy.model_patcher import ModelPatcher
 
+from .devices import by_one_name
 from .differences import same_weights
 from .expert_chain import Conditioning
 
@@ -23,6 +26,12 @@ def controlnets(conditioning: Conditioning | None) -> list[ControlBase]:
 def takes_weights(control: ControlBase) -> bool:
     """Whether a ControlNet takes weights of the network that it steers."""
     return type(control).pre_run not in (ControlBase.pre_run, ControlNet.pre_run)
+
+
+def device_of_controlnet(control: ControlBase) -> torch.device:
+    """The device that a ControlNet works on: ComfyUI loads all to one, and moves none."""
+    named = getattr(control, "load_device", None) or getattr(control, "device", None)
+    return by_one_name(named or comfy.model_management.get_torch_device())
 
 
 def prepared_alike(control: ControlBase, first: ModelPatcher, second: ModelPatcher) -> bool:

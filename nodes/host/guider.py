@@ -22,6 +22,7 @@ from ...mcdm_core.product.rule import Rule
 from ...mcdm_core.sampling.particles import Resampling
 from .adapter_groups import adapter_groups
 from .delegates import delegate_hooked
+from .devices import Devices
 from .expert_chain import Experts, passes_of
 from .latents import pack, pack_mask, parts_of
 from .loading import load_jointly
@@ -39,6 +40,7 @@ class Run:
 
     Attributes:
         weights: Lets networks answer as each of the MODELs that share them.
+        devices: Those of the MODELs.
         others: The other MODELs, prepared.
         planner: Made when the run's noise levels are known.
         shapes: Shapes of what the latent holds, one for most; made with the planner.
@@ -50,6 +52,7 @@ class Run:
     """
 
     weights: WeightsOnAllDevices
+    devices: Devices
     others: list[PreparedModel] = field(default_factory=list)
     planner: Planner = field(init=False)
     shapes: Sequence[Sequence[int]] = ()
@@ -141,7 +144,10 @@ class ProductGuider(comfy.samplers.CFGGuider):
         before = dict(vars(self))  # CFGGuider keeps a run in attributes, after a failure for good
         with ExitStack() as stack:
             stack.callback(self._set_attributes, before)
-            self.run = Run(WeightsOnAllDevices(_names(self.experts), adapter_groups(self.experts)))
+            names = _names(self.experts)
+            devices = Devices(list(names))
+            stack.callback(devices.close)
+            self.run = Run(WeightsOnAllDevices(names, adapter_groups(self.experts)), devices)
             if self.observer is not None:
                 self.watch(self.observer)
             stack.callback(self._clean_up)
@@ -183,7 +189,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
         **kwargs: Any,
     ) -> Tensor:
         """As CFGGuider's, which processes the reference's conditioning; the others' is processed here."""
-        settings = {"device": device, "denoise_mask": denoise_mask, "seed": seed}
+        settings = {"denoise_mask": denoise_mask, "seed": seed}
         settings |= {name: kwargs[name] for name in ("latent_shapes",) if name in kwargs}
         self.run.shapes = kwargs.get("latent_shapes") or [noise.shape]
         self._plan_run(noise, device, sigmas)
@@ -256,7 +262,8 @@ class ProductGuider(comfy.samplers.CFGGuider):
             if len(run.shapes) > 1:
                 check_packed(self.experts, conds)
             saving = (run.reuse, run.rows)
-            run.product = Product(self.experts, conds, options, run.planner, run.weights, *saving, run.observers)
+            means = (run.planner, run.weights, run.devices)
+            run.product = Product(self.experts, conds, options, *means, *saving, run.observers)
         return run.product.predict(x, timestep, model_options or {})
 
     def _prepare_others(self, stack: ExitStack) -> list[PreparedModel]:

@@ -116,6 +116,7 @@ class PreparedModel:
         Args:
             sigmas: Noise levels of the run, in this MODEL's form.
         """
+        sigmas = sigmas.to(self.patcher.load_device)
         comfy.samplers.cast_to_load_options(
             self.model_options, device=self.patcher.load_device, dtype=self.patcher.model_dtype()
         )
@@ -152,20 +153,32 @@ def _schedule_hooks_apart(conds: Conds) -> None:
         entry["hooks"] = groups[id(shared)]
 
 
-def process(patcher: ModelPatcher, conds: Conds, noise: Tensor, latent_image: Tensor | None, **kwargs: Any) -> Conds:
-    """Process one expert's conditioning against its own model.
+def process(
+    patcher: ModelPatcher,
+    conds: Conds,
+    noise: Tensor,
+    latent_image: Tensor | None,
+    denoise_mask: Tensor | None,
+    **kwargs: Any,
+) -> Conds:
+    """Process one expert's conditioning against its own model, on its own device.
 
     Args:
         patcher: The expert's MODEL.
         conds: "positive" and "negative", either may be missing.
         noise: Start noise, shape (B, C, H, W).
         latent_image: The latent as it came in, before any model's scaling.
+        denoise_mask: Noise mask of the run; None is everywhere.
         **kwargs: Further arguments of `comfy.samplers.process_conds`.
     """
-    model = patcher.model
-    if latent_image is not None and torch.count_nonzero(latent_image) > 0:
-        latent_image = model.process_latent_in(latent_image)
-    return comfy.samplers.process_conds(model, noise, conds, latent_image=latent_image, **kwargs)
+    model, device = patcher.model, patcher.load_device
+    if latent_image is not None:
+        latent_image = latent_image.to(device)
+        if torch.count_nonzero(latent_image) > 0:
+            latent_image = model.process_latent_in(latent_image)
+    mask = None if denoise_mask is None else denoise_mask.to(device)
+    given = {"latent_image": latent_image, "denoise_mask": mask}
+    return comfy.samplers.process_conds(model, noise.to(device), conds, device, **given, **kwargs)
 
 
 def has_hooks(expert: ExpertInput) -> bool:

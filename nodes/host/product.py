@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import comfy.model_management
 import comfy.samplers
+import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
@@ -17,6 +17,7 @@ from ...mcdm_core.product.planner import Factor, Plan, Planner
 from ...mcdm_core.product.reuse import Asked, Reuse, RowCount, everything
 from .clones import SharedWeights
 from .cores import drop_prefetched
+from .devices import Devices, device_of
 from .expert_chain import Experts
 from .network_calls import Call, around_calls
 from .noise_levels import align, unbounded_level
@@ -76,6 +77,7 @@ class Product:
         options: Prepared model_options of every MODEL but the reference, whose options come with each call.
         planner: Who is asked at every noise level, and the coefficients; it is told which nulls are the same.
         weights: Switches between MODELs of one network.
+        devices: Those of the MODELs, on which they are asked at once.
         reuse: What may be left out of a call, and what stands in for it; None leaves nothing out.
         rows: Where rows are counted, if something may be left out.
         observers: Are shown every evaluation, before the CFG hooks; they must not change the tensors.
@@ -88,6 +90,7 @@ class Product:
         options: dict[ModelPatcher, dict[str, Any]],
         planner: Planner,
         weights: SharedWeights,
+        devices: Devices,
         reuse: Reuse | None = None,
         rows: RowCount | None = None,
         observers: Sequence[Observer] = (),
@@ -98,6 +101,7 @@ class Product:
         self.options = options
         self.planner = planner
         self.weights = weights
+        self.devices = devices
         self.reuse = reuse
         self.rows = rows or RowCount()
         self.observers = observers
@@ -183,16 +187,34 @@ class Product:
     def _evaluate(
         self, requests: list[Request], x: Tensor, sigma: Tensor, model_options: dict[str, Any]
     ) -> dict[Request, Tensor]:
-        """The answers to all requests."""
-        results: dict[Request, Tensor] = {}
+        """The answers to all requests, on the device of x."""
+        asked: dict[torch.device, list[tuple[ModelPatcher, list[Request]]]] = {}
         for patcher, mine in self._by_model(requests):
-            comfy.model_management.throw_exception_if_processing_interrupted()
+            asked.setdefault(device_of(patcher), []).append((patcher, mine))
+        ask = partial(self._ask, x=x, sigma=sigma, model_options=model_options)
+        answers = self.devices.run({device: partial(ask, models) for device, models in asked.items()})
+        return {request: x0 for found in answers for request, x0 in found.items()}
+
+    def _ask(
+        self,
+        asked: list[tuple[ModelPatcher, list[Request]]],
+        check: Callable[[], None],
+        x: Tensor,
+        sigma: Tensor,
+        model_options: dict[str, Any],
+    ) -> dict[Request, Tensor]:
+        """The answers of the MODELs on one device."""
+        results: dict[Request, Tensor] = {}
+        for patcher, mine in asked:
+            check()
             # Asked for before the weights are switched: with several clones, the network has only one's model_sampling.
             level = [p.get_model_object("model_sampling") for p in (self.reference, patcher)]
             point = (x, sigma) if patcher is self.reference else align(x, sigma, *level)
+            point = point[0].to(patcher.load_device), point[1].to(patcher.load_device)
             options = model_options if patcher is self.reference else self.options[patcher]
             for batch in self._batches(mine, options):
-                results |= self._answer(batch, *point, options)
+                answers = self._answer(batch, *point, options)
+                results |= {request: x0.to(x.device) for request, x0 in answers.items()}
         return results
 
     def _nulls_to_ask(self, wanted: Asked) -> list[int]:

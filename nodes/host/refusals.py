@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import comfy.model_base
-import torch
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
-from .controlnets import controlnets, prepared_alike
+from .controlnets import controlnets, device_of_controlnet, prepared_alike
+from .devices import device_of
 from .expert_chain import PRODUCT_KEY, Conditioning, ExpertInput, Experts
 from .expert_model import ExpertModel
 from .noise_levels import is_flow, same_space, starts_from_pictures
@@ -92,14 +92,23 @@ def _check_nested(experts: Experts) -> None:
 
 
 def _check_devices(experts: Experts) -> None:
-    reference = torch.device(experts[0].model.load_device)
+    """Refuse what cannot be on the device of its expert: a network that is wanted on two, and ControlNets elsewhere."""
+    first: dict[int, ExpertInput] = {}
     for expert in experts:
-        device = torch.device(expert.model.load_device)
-        if (device.type, device.index or 0) != (reference.type, reference.index or 0):
+        other = first.setdefault(id(expert.model.model), expert)
+        devices = [device_of(each.model) for each in (other, expert)]
+        if devices[0] != devices[1]:
             raise ValueError(
-                f"Expected experts on one device, but {experts[0].label} is loaded to {reference} and "
-                f"{expert.label} to {device}; choose the same device in the nodes that load them."
+                f"Expected a network on one device, but {other.label} and {expert.label} share one and are to be on "
+                f"{devices[0]} and {devices[1]}; choose the same device for both, or give one of them a copy of the "
+                "file."
             )
+        for control in (*controlnets(expert.condition), *controlnets(expert.null)):
+            if device_of_controlnet(control) != devices[1]:
+                raise ValueError(
+                    f"Expected a ControlNet on the device of {expert.label}, {devices[1]}, and got one on "
+                    f"{device_of_controlnet(control)}, which ComfyUI cannot move; move another expert in its place."
+                )
 
 
 def _check_spaces(experts: Experts) -> None:

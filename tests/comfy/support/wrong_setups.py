@@ -40,6 +40,23 @@ class Setups:
         expert.model.load_device = torch.device(name)
         return self.chain(self.load("hair"), expert)
 
+    def network_on_two_devices(self):
+        expert = self.load("hair")
+        other = copy.copy(expert)
+        other.model = expert.model.clone()
+        other.model.load_device = torch.device("cpu", 1)
+        return self.chain(expert, other)
+
+    def controlnet_elsewhere(self):
+        from .oracle.networks import controlnet, network
+
+        self.latent = torch.zeros(2, 4, 8, 12)
+        experts = [self.checkpoint(network("eps", seed), 16) for seed in (1, 2)]
+        experts[1].model.load_device = torch.device("cpu", 1)
+        control = {"control": controlnet(experts[1].model, 3)}
+        condition = [[tokens, {**values, **control}] for tokens, values in experts[1].condition]
+        return self.chain(experts[0], (experts[1], {"condition": condition}))
+
     def with_object(self, name, value, place=1):
         experts = [self.load("hair"), self.load("skin")]
         experts[place].model = experts[place].model.clone()
@@ -171,7 +188,14 @@ SETUPS = {
     "latent of another size": (lambda s, _: s.latent_of(2, 3, 64, 64), "expert 1 .*32×32 pixels.* 64×64; use"),
     "latent of a video": (lambda s, _: s.latent_of(2, 3, 4, 32, 32), "4 dimensions for expert 1 .* 5; a video"),
     "other latent space": (lambda s, _: s.other_space(), "expert 1 .*PixelSpace.* expert 2 .*SDXL.*; combine"),
-    "other device": (lambda s, _: s.on_device("meta"), "expert 1 .* to cpu and expert 2 .* to meta; choose"),
+    "one network on two devices": (
+        lambda s, _: s.network_on_two_devices(),
+        "expert 1 .* and expert 2 .* share one .* on cpu:0 and cpu:1; choose",
+    ),
+    "a ControlNet on another device": (
+        lambda s, _: s.controlnet_elsewhere(),
+        "device of expert 2, cpu:1, and got one on cpu:0, .*; move",
+    ),
     "condition of another expert": (
         lambda s, _: s.condition_of("text"),
         "Wrong condition for expert 2 .*driven by a skin map .* driven by text about faces; connect",
