@@ -13,7 +13,8 @@ from ..expert.expert import Expert
 from .eq10 import EQ10
 from .own_null import OWN_NULL
 from .passes import EVERY_PASS, Passes
-from .planner import Factor, Plan, Planner
+from .plan import Factor, Plan
+from .planner import Planner
 from .reuse import Asked, Reuse, RowCount, everything
 from .rule import Rule
 from .term import Term

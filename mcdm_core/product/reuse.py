@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .passes import Passes
-from .planner import Plan
+from .plan import Plan
 from .windows import levels_of
 
 logger = logging.getLogger(__name__)

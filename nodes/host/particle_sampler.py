@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ...mcdm_core.diffusion.schedule import from_flow, to_flow
-from ...mcdm_core.product.planner import Factor
+from ...mcdm_core.product.plan import Factor
 from ...mcdm_core.sampling import sample_particles
 from ...mcdm_core.sampling.particles import Resampling, check_particles
 from .guider import ProductGuider

@@ -13,7 +13,8 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ...mcdm_core.product.planner import Factor, Plan, Planner
+from ...mcdm_core.product.plan import Factor, Plan
+from ...mcdm_core.product.planner import Planner
 from ...mcdm_core.product.reuse import Asked, Reuse, RowCount, everything
 from .clones import SharedWeights
 from .cores import drop_prefetched
