@@ -10,6 +10,7 @@ from torch import Tensor
 from ..diffusion.schedule import sigma_at_share
 from ..expert.condition import Condition, cat
 from ..expert.expert import Expert
+from .agreement import PLAIN_WEIGHTS, Agreement
 from .eq10 import EQ10
 from .own_null import OWN_NULL
 from .passes import EVERY_PASS, Passes
@@ -53,13 +54,19 @@ class ProductDenoiser:
         max_rows: Largest batch given to a network, to save memory; None is no limit.
         rule: How predictions are combined: `EQ10`, or `OWN_NULL` for composable diffusion.
         passes: What may be left out; predictions stand in for passes only within `running`.
+        agreement: How the positive weights are shared out, place by place.
 
     Raises:
         ValueError: If there is no term, or the experts' samples differ.
     """
 
     def __init__(
-        self, terms: Sequence[Term], max_rows: int | None = None, rule: Rule = EQ10, passes: Passes = EVERY_PASS
+        self,
+        terms: Sequence[Term],
+        max_rows: int | None = None,
+        rule: Rule = EQ10,
+        passes: Passes = EVERY_PASS,
+        agreement: Agreement = PLAIN_WEIGHTS,
     ):
         if not terms:
             raise ValueError("Expected at least one term and got none; add an expert.")
@@ -70,6 +77,7 @@ class ProductDenoiser:
         for term in self.terms:
             _check_same_samples(self.reference, term.expert)
         self.passes = passes
+        self.agreement = agreement
         self.windows = [term.window(self._level) for term in self.terms]
         self._sharing = [_first_with_same_null(self.terms, index) for index in range(len(self.terms))]
         self._planners: dict[tuple, Planner] = {}
@@ -105,7 +113,11 @@ class ProductDenoiser:
 
         Returns:
             x0, and the factors: their sum Σ c_k D_k is x0, before it is clamped.
+
+        Raises:
+            ValueError: As a call; or if the weights depend on the sample, see `Agreement.check_fixed`.
         """
+        self.agreement.check_fixed()
         plan, cond, null, _ = self._predict(x, sigma)
         return self._combined(plan, cond, null), plan.factors(cond, null)
 
@@ -157,11 +169,12 @@ class ProductDenoiser:
         first_null = len(asked.conditions)
         cond: Predictions = dict(zip(asked.conditions, x0[:first_null], strict=True))
         null: Predictions = dict(zip(asked.nulls, x0[first_null:], strict=True))
+        self._rows.add_compared(len(x) * len({*asked.nulls} & {*plan.compared}))
         if self._reuse is not None:
             self._rows.add(len(x) * asked.passes, len(x) * everything(planner.plain_at(level)).passes)
             cond, null = self._reuse.complete(plan, level, cond, null)
         own = [v for request, (_, v) in zip(passes, predictions, strict=True) if request.expert is self.reference]
-        return plan, cond, null, next(iter(own), None)
+        return plan.agreed(x, 1.0, cond, null), cond, null, next(iter(own), None)
 
     def _combined(self, plan: Plan, cond: Predictions, null: Predictions) -> Tensor:
         denoised, _ = plan.pair(cond, null)
@@ -178,6 +191,7 @@ class ProductDenoiser:
                 masks=[term.mask_like(x) for term in self.terms],
                 have_null=[term.null is not None for term in self.terms],
                 passes=self.passes,
+                agreement=self.agreement,
                 warn=not self._planners,
             )
             planner.share_nulls(self._sharing)
@@ -212,8 +226,14 @@ class ProductDenoiser:
 class OwnNullDenoiser(ProductDenoiser):
     """As `ProductDenoiser`, but each condition is measured against its own expert's null, see `own_null_epsilon`."""
 
-    def __init__(self, terms: Sequence[Term], max_rows: int | None = None, passes: Passes = EVERY_PASS):
-        super().__init__(terms, max_rows, OWN_NULL, passes)
+    def __init__(
+        self,
+        terms: Sequence[Term],
+        max_rows: int | None = None,
+        passes: Passes = EVERY_PASS,
+        agreement: Agreement = PLAIN_WEIGHTS,
+    ):
+        super().__init__(terms, max_rows, OWN_NULL, passes, agreement)
 
 
 def _first_with_same_null(terms: Sequence[Term], index: int) -> int:

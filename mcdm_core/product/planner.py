@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from .agreement import PLAIN_WEIGHTS, Agreement
 from .coefficients import (
     Coefficient,
     anywhere,
@@ -45,6 +46,7 @@ class Planner:
         null_is_read: Whether something other than the rule asks for the first expert's null.
         give_null: What a refusal tells the user to do about a missing null.
         passes: What the run may leave out.
+        agreement: How positive weights are shared out, place by place.
         warn: Whether to say how much of the picture no mask covers, once.
     """
 
@@ -60,6 +62,7 @@ class Planner:
         null_is_read: bool = False,
         give_null: str = "give its null",
         passes: Passes = EVERY_PASS,
+        agreement: Agreement = PLAIN_WEIGHTS,
         warn: bool = True,
     ):
         count = len(shares)
@@ -67,8 +70,10 @@ class Planner:
         self.rule = rule
         self.level = level
         self.passes = passes
+        self.agreement = agreement
         self.windows = [ALWAYS if level is None else share.window(level) for share in shares]
         self._interval = ALWAYS if level is None else passes.window(level)
+        self._agreeing = ALWAYS if level is None else agreement.window(level)
         self.masks = masks or [None] * count
         self.have_null = have_null or [True] * count
         self.as_guidance = as_guidance
@@ -128,9 +133,9 @@ class Planner:
 
     def plan_at(self, sigma: float, want_null: bool = False) -> Plan:
         """As `at`, whatever the levels of the run."""
-        start, end = self._interval
-        guided = start >= sigma > end
-        return self.plan(active_at(self.windows, sigma), want_null, factors=self._factors_at(sigma), guided=guided)
+        guided, agreeing = (_is_within(window, sigma) for window in (self._interval, self._agreeing))
+        active, factors = active_at(self.windows, sigma), self._factors_at(sigma)
+        return self.plan(active, want_null, factors=factors, guided=guided, agreeing=agreeing)
 
     def plain_at(self, sigma: float, want_null: bool = False) -> Plan:
         """As `at`, for a run without a guidance interval, to compare with.
@@ -140,7 +145,8 @@ class Planner:
         low, high = self._range
         level = min(max(sigma, low), high)
         try:
-            return self.plan(active_at(self.windows, level), want_null, factors=self._factors_at(level))
+            active, agreeing = active_at(self.windows, level), _is_within(self._agreeing, level)
+            return self.plan(active, want_null, factors=self._factors_at(level), agreeing=agreeing)
         except ValueError:
             return self.at(sigma, want_null)
 
@@ -151,6 +157,7 @@ class Planner:
         *,
         factors: tuple[float, ...] | None = None,
         guided: bool = True,
+        agreeing: bool = True,
     ) -> Plan:
         """The plan of a set of active experts.
 
@@ -159,18 +166,21 @@ class Planner:
             want_null: As in `at`.
             factors: What each expert's weight is multiplied by; None is 1 for all.
             guided: Whether it is within the guidance interval.
+            agreeing: Whether it is within the span of agreement weights.
 
         Raises:
             ValueError: As `at`.
         """
-        key = (active, want_null, factors, guided)
+        agreeing = agreeing and guided and self.agreement.acts
+        key = (active, want_null, factors, guided, agreeing)
         if key not in self._plans:
-            self._plans[key] = self._make_plan(active, want_null, factors or (1.0,) * len(self.shares), guided)
+            ones = (1.0,) * len(self.shares)
+            self._plans[key] = self._make_plan(active, want_null, factors or ones, guided, agreeing)
         return self._plans[key]
 
     def _edges(self) -> list[float]:
-        """The noise levels at which windows, the guidance interval and weight curves change."""
-        edges = [edge for window in (*self.windows, self._interval) for edge in window]
+        """The noise levels at which windows, the guidance interval, agreement weights and weight curves change."""
+        edges = [edge for window in (*self.windows, self._interval, self._agreeing) for edge in window]
         if self.level is not None:
             edges += [self.level(share) for expert in self.shares for share, _ in expert.weight_curve if share > 0]
         return edges
@@ -189,21 +199,28 @@ class Planner:
         for level in self._telling:
             self.plan_at(level, want_null)
 
-    def _make_plan(self, active: tuple[int, ...], want_null: bool, factors: Sequence[float], guided: bool) -> Plan:
+    def _make_plan(
+        self, active: tuple[int, ...], want_null: bool, factors: Sequence[float], guided: bool, agreeing: bool
+    ) -> Plan:
         if not active:
             raise ValueError("Expected an active expert at this noise level and got none; widen a window.")
         numbers = {i: self.shares[i].weight * factors[i] for i in active}
         weights = self._weights(numbers) if guided else self._unguided_weights(numbers)
         total = total_of(weights)
+        contending = tuple(i for i in active if agreeing and numbers[i] > 0 and anywhere(weights[i] != 0))
+        contending = contending if len(contending) > 1 else ()
         if guided or not self.rule.always_combines_nulls:
-            reliabilities = self._reliabilities(active, total, want_null)
+            reliabilities = self._reliabilities(active, total, want_null or bool(contending))
         else:
             reliabilities = list(weights)  # so that the nulls cancel
+        read = [0] if self.null_is_read else []
         counted = [j for j in active if self._null_counts(j, weights, reliabilities, total, want_null)]
-        nulls = tuple(dict.fromkeys([*([0] if self.null_is_read else []), *counted]))
+        compared = [j for j in active if contending and self._is_compared(j, reliabilities, contending)]
+        nulls = tuple(dict.fromkeys([*read, *counted, *compared]))
         for j in nulls:
             if not self.have_null[j]:
-                raise ValueError(self._missing_null(j, total, want_null, counts=j in counted))
+                raise ValueError(self._missing_null(j, total, want_null, counts=j in counted, compared=j in compared))
+        asked_anyway = {self._sharing[j] for j in (*read, *counted)}
         if self._warn:
             self._warn = not warn_of_uncovered(self.shares, active, self.masks)
         return Plan(
@@ -214,6 +231,9 @@ class Planner:
             conditions=tuple(i for i, w in enumerate(weights) if anywhere(w != 0)),
             nulls=nulls,
             sharing=self._sharing,
+            agreement=self.agreement,
+            contending=contending,
+            compared=tuple(j for j in dict.fromkeys(self._sharing[j] for j in compared) if j not in asked_anyway),
         )
 
     def _weights(self, numbers: Mapping[int, float]) -> list[Coefficient]:
@@ -270,10 +290,18 @@ class Planner:
         weight, reliability = (total_of([of[i] for i in together]) for of in (weights, reliabilities))
         return self.rule.needs_null(weight, reliability, total) or (want_null and anywhere(reliability != 0))
 
-    def _missing_null(self, index: int, total: Coefficient, want_null: bool, counts: bool) -> str:
+    def _is_compared(self, index: int, reliabilities: Sequence[Coefficient], contending: Sequence[int]) -> bool:
+        """Whether agreement weights need an expert's null: for U, or because its coefficient is one of theirs."""
+        of_weight = self.rule.always_combines_nulls and index in contending
+        return of_weight or anywhere(reliabilities[index] != 0)
+
+    def _missing_null(self, index: int, total: Coefficient, want_null: bool, counts: bool, compared: bool) -> str:
         share = self.shares[index]
         reason, remedy = self.rule.why(share, total)
-        if not counts:
+        if not counts and compared:
+            reason = "because agreement weights compare experts with the unconditional estimate"
+            remedy = "set its reliability to 0, or tau to 0"
+        elif not counts:
             reason = "because a node that changed the guidance of its MODEL asks for it"
             remedy = "or remove that node"
         elif want_null and not self.rule.always_combines_nulls:
@@ -283,6 +311,11 @@ class Planner:
             )
             remedy = "set its reliability to 0, or choose another sampler"
         return f"Expected a null for {share.label}, {reason}, and got none; {self.give_null}, {remedy}."
+
+
+def _is_within(window: Window, sigma: float) -> bool:
+    start, end = window
+    return start >= sigma > end
 
 
 def warn_of_uncovered(shares: Sequence[Share], active: Sequence[int], masks: Sequence[Tensor | None]) -> bool:

@@ -176,14 +176,24 @@ class RowCount:
     def __init__(self) -> None:
         self.asked = 0
         self.plain = 0
+        self.compared = 0
 
     def add(self, asked: int, plain: int) -> None:
         """Count a call."""
         self.asked += asked
         self.plain += plain
 
+    def add_compared(self, rows: int) -> None:
+        """Count rows of nulls that agreement weights alone asked for."""
+        self.compared += rows
+
     def log(self) -> None:
-        """Say what was saved, if there was a run."""
+        """Say what was saved, and what agreement weights cost, if there was a run."""
+        if self.compared:
+            logger.info(
+                "Agreement weights: networks were asked %d rows of nulls that the product alone would not need.",
+                self.compared,
+            )
         if self.plain:
             saved = self.plain - self.asked
             logger.info(
