@@ -61,8 +61,9 @@ class AgreementWeights(io.ComfyNode):
                 ),
                 share_input(
                     "end",
-                    1.0,
-                    "Share of the sampling, 0 to 1, after which weights are no longer shared out; 1 to the end.",
+                    0.8,
+                    "Share of the sampling, 0 to 1, after which weights are no longer shared out; 1 to the end. In the "
+                    "last steps cosines differ so much that places change hands in speckles.",
                 ),
                 level_input(
                     "sigma_start",

@@ -155,6 +155,13 @@ def add_sampling_options(parser: argparse.ArgumentParser) -> None:
     fewer.add_argument(
         "--refresh", type=int, default=1, metavar="N", help="everything is asked again every N steps (1)"
     )
+    fewer.add_argument(
+        "--switch",
+        type=int,
+        default=0,
+        metavar="N",
+        help="experts of positive weight take turns of N steps; 0: they act together (0)",
+    )
     agreement = parser.add_argument_group(
         "agreement weights", "How experts share their weights out, place by place; by default not at all."
     )
@@ -172,9 +179,9 @@ def add_sampling_options(parser: argparse.ArgumentParser) -> None:
         "--agreement-window",
         nargs=2,
         type=float,
-        default=[0.0, 1.0],
+        default=[0.0, 0.8],
         metavar=("START", "END"),
-        help="shares of the steps between which weights are shared out (0 1)",
+        help="shares of the steps between which weights are shared out (0 0.8)",
     )
     agreement.add_argument(
         "--agreement-sigmas",
@@ -235,4 +242,5 @@ def _passes_of(options: argparse.Namespace) -> Passes:
         threshold=options.threshold,
         tolerance=options.tolerance,
         refresh=options.refresh,
+        switch=options.switch,
     )

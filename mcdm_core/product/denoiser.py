@@ -19,6 +19,7 @@ from .planner import Planner
 from .reuse import Asked, Reuse, RowCount, everything
 from .rule import Rule
 from .term import Term
+from .windows import levels_of
 
 Predicted = tuple[Tensor, Tensor | None]
 """x0 and the learned variance, if the network has one."""
@@ -83,6 +84,7 @@ class ProductDenoiser:
         self._planners: dict[tuple, Planner] = {}
         self._reuse: Reuse | None = None
         self._rows = RowCount()
+        self._levels: list[float] = []
 
     def __call__(self, x: Tensor, sigma: Tensor | float) -> Tensor:
         """Predict x0.
@@ -140,7 +142,7 @@ class ProductDenoiser:
 
     @contextmanager
     def running(self, sigmas: Sequence[float] | Tensor) -> Iterator[None]:
-        """A run, within which predictions may stand in for passes; what they take is forgotten at its end.
+        """A run, within which predictions may stand in for passes and experts take turns, all forgotten at its end.
 
         Args:
             sigmas: Noise levels of the run, as in `check_run`.
@@ -148,11 +150,12 @@ class ProductDenoiser:
         if self.passes.saves:
             lent = [0] if self.terms[0].weight == 0 else []  # the reference is asked for the learned variance
             self._reuse, self._rows = Reuse(self.passes, sigmas, always=lent), RowCount()
+        self._levels = levels_of(sigmas)
         try:
             yield
             self._rows.log()
         finally:
-            self._reuse, self._rows = None, RowCount()
+            self._reuse, self._rows, self._levels = None, RowCount(), []
 
     def _level(self, share: float) -> float:
         """Noise level of the reference expert at a share of the sampling."""
@@ -196,6 +199,7 @@ class ProductDenoiser:
             )
             planner.share_nulls(self._sharing)
             self._planners[key] = planner
+        self._planners[key].set_run(self._levels)
         return self._planners[key]
 
     def _passes(self, asked: Asked) -> list[Pass]:

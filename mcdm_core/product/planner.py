@@ -1,11 +1,9 @@
 """Plans of a run: who acts at a noise level, with which coefficients, and which predictions that takes."""
 
-import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-import torch
 from torch import Tensor
 
 from .agreement import PLAIN_WEIGHTS, Agreement
@@ -18,14 +16,14 @@ from .coefficients import (
     normalize_reliabilities,
     total_of,
 )
+from .coverage import warn_of_uncovered
 from .curve import factor_at, share_at
 from .passes import EVERY_PASS, Passes
 from .plan import Plan
 from .rule import Rule
 from .share import Share
+from .turns import acting_in_turn, step_at
 from .windows import Window, active_at, active_sets, levels_of, telling_levels
-
-logger = logging.getLogger(__name__)
 
 ALWAYS: Window = (math.inf, -math.inf)
 Level = Callable[[float], float]
@@ -82,6 +80,7 @@ class Planner:
         self._warn = warn
         self._sharing: Sequence[int] = range(count)
         self._range = (-math.inf, math.inf)
+        self._levels: list[float] = []
         self._telling: list[float] = []
         self._plans: dict[tuple, Plan] = {}
         self._factors: dict[float, tuple[float, ...]] = {}
@@ -90,6 +89,10 @@ class Planner:
         """Say for each expert which is the first that has the same null, so that it is asked once."""
         self._sharing = sharing
         self._plans.clear()
+
+    def set_run(self, levels: Sequence[float]) -> None:
+        """Say the noise levels of the run, by which experts take turns; without any, all act together."""
+        self._levels = [*levels]
 
     def reweight(self, weights: Sequence[float]) -> None:
         """Change the experts' weights in the middle of a run.
@@ -112,6 +115,7 @@ class Planner:
         """
         levels = levels_of(sigmas)
         active_sets(self.windows, levels)
+        self.set_run(levels)
         self._telling = telling_levels(self._edges(), levels)
         self._range = (min(levels), max(levels))
         self._check_levels(want_null=False)
@@ -132,13 +136,25 @@ class Planner:
         return self.plan_at(min(max(sigma, low), high), want_null)
 
     def plan_at(self, sigma: float, want_null: bool = False) -> Plan:
-        """As `at`, whatever the levels of the run."""
+        """As `at`, also beyond the levels of the run."""
+        turn = (max(step_at(self._levels, sigma), 1) - 1) // self.passes.switch if self.passes.switch else 0
+        return self._plan_in_turn(sigma, want_null, turn)
+
+    def _plan_in_turn(self, sigma: float, want_null: bool, turn: int) -> Plan:
         guided, agreeing = (_is_within(window, sigma) for window in (self._interval, self._agreeing))
-        active, factors = active_at(self.windows, sigma), self._factors_at(sigma)
-        return self.plan(active, want_null, factors=factors, guided=guided, agreeing=agreeing)
+        sets = self.acting(active_at(self.windows, sigma)) if self._levels else [active_at(self.windows, sigma)]
+        factors = self._factors_at(sigma)
+        return self.plan(sets[turn % len(sets)], want_null, factors=factors, guided=guided, agreeing=agreeing)
+
+    def acting(self, active: tuple[int, ...]) -> list[tuple[int, ...]]:
+        """The sets of experts that act one after the other where some are active: one for each turn."""
+        if not self.passes.switch:
+            return [active]
+        guiding = {i for i in active if self.shares[i].weight > 0}
+        return [acting_in_turn(active, guiding, turn) for turn in range(max(len(guiding), 1))]
 
     def plain_at(self, sigma: float, want_null: bool = False) -> Plan:
-        """As `at`, for a run without a guidance interval, to compare with.
+        """As `at`, for a run without a guidance interval and turns, to compare with.
 
         That may be short of a null which the interval makes needless; then it is `at`'s plan.
         """
@@ -197,7 +213,8 @@ class Planner:
 
     def _check_levels(self, want_null: bool) -> None:
         for level in self._telling:
-            self.plan_at(level, want_null)
+            for turn in range(len(self.acting(active_at(self.windows, level)))):
+                self._plan_in_turn(level, want_null, turn)
 
     def _make_plan(
         self, active: tuple[int, ...], want_null: bool, factors: Sequence[float], guided: bool, agreeing: bool
@@ -316,24 +333,3 @@ class Planner:
 def _is_within(window: Window, sigma: float) -> bool:
     start, end = window
     return start >= sigma > end
-
-
-def warn_of_uncovered(shares: Sequence[Share], active: Sequence[int], masks: Sequence[Tensor | None]) -> bool:
-    """Say how much of the picture is covered by no expert that guides; those of weight 0 only lend their null.
-
-    Args:
-        shares: All experts'.
-        active: Indices of those that act.
-        masks: Each expert's mask, of shapes that broadcast to one another; None covers everything.
-
-    Returns:
-        Whether there was something to say.
-    """
-    guiding = [masks[i] for i in active if shares[i].weight != 0]
-    given = [mask for mask in guiding if mask is not None]
-    if not given or len(given) < len(guiding):
-        return False
-    share = (torch.stack(torch.broadcast_tensors(*given)).sum(0) == 0).float().mean().item()
-    if share > 0:
-        logger.warning("No mask covers %.1f %% of the picture; the unconditional estimate is used there.", 100 * share)
-    return share > 0

@@ -11,11 +11,10 @@ from torch import Tensor
 
 from .passes import Passes
 from .plan import Plan
+from .turns import step_at
 from .windows import levels_of
 
 logger = logging.getLogger(__name__)
-
-ROUNDING = 1e-4  # relative, of noise levels that samplers compute by way of logarithms
 
 Predictions = dict[int, Tensor]
 """Predictions of x0 by the index of the expert, shape (B, …)."""
@@ -92,7 +91,7 @@ class Reuse:
             sigma: Noise level, in the form of the run's.
             like: A sample of the call's shape.
         """
-        self._step = sum(level * (1 + ROUNDING) >= sigma for level in self._levels)
+        self._step = step_at(self._levels, sigma)
         last, passed = self._last, 0
         if last is not None and last.asked == everything(plan) and last.cond[plan.conditions[0]].shape == like.shape:
             passed = self._step - last.step

@@ -63,7 +63,7 @@ def check_schedule(node_id: str) -> Fault | None:
 def check_passes(node_id: str) -> Fault | None:
     """Whether what Fewer Passes says can be used."""
     inputs = (find_node(node_id) or {"inputs": {}})["inputs"]
-    return _fault_of_policy(Passes, inputs, ("threshold", "refresh", "tolerance"))
+    return _fault_of_policy(Passes, inputs, ("threshold", "refresh", "tolerance", "switch"))
 
 
 def check_agreement(node_id: str) -> Fault | None:
@@ -168,9 +168,10 @@ def _check_shares(chain: Sequence[_QueuedExpert], rule: Rule, passes: Passes | N
             chain, rule, have_null=have_null, give_null="connect its null", passes=passes, agreement=agreement
         )
         everyone = tuple(range(len(chain)))
-        planner.plan(everyone, agreeing=passes.is_whole)  # an interval may keep all of agreement's span out
-        if not passes.is_whole:
-            planner.plan(everyone, guided=False)
+        for acting in planner.acting(everyone):
+            planner.plan(acting, agreeing=passes.is_whole)  # an interval may keep all of agreement's span out
+            if not passes.is_whole:
+                planner.plan(acting, guided=False)
 
 
 def _check_spaces(node_id: str) -> None:
@@ -253,7 +254,7 @@ def _acts_in_part(inputs: dict, numbers: dict[str, float]) -> bool:
 
 
 def _known_passes(node_id: str) -> Passes | None:
-    """The guidance interval of the product wired to a node; None if a run may lie within it, or without."""
+    """Guidance interval and turns of the product wired to a node; None if a run may lie within one, or without."""
     node = find_node(node_id)
     inputs = policy_inputs(node, "MCDM_Passes") if node else None
     if node is None or inputs is None:
@@ -263,7 +264,10 @@ def _known_passes(node_id: str) -> Passes | None:
     known = len(numbers) == len(names) and not numbers["sigma_start"] and not numbers["sigma_end"]
     if not known or fault_of("start", partial(Passes, **numbers)):
         return None
-    passes = Passes(**numbers)
+    switch = inputs.get("switch", 0)
+    if not isinstance(switch, int) or fault_of("switch", partial(Passes, switch=switch)):
+        return None
+    passes = Passes(**numbers, switch=switch)
     return passes if passes.is_whole or _samples_all(node_id, node) else None
 
 

@@ -33,6 +33,8 @@ LEAST = {
     "KSamplerSelect": 62,
     "LoadImage": 350,
     "LoraLoader": 138,
+    "LoraLoaderModelOnly": 90,
+    "MCDM_AgreementWeights": 274,
     "MCDM_EmptyLatent": 86,
     "MCDM_EncodeClass": 138,
     "MCDM_EncodeLowRes": 118,
@@ -44,7 +46,7 @@ LEAST = {
     "MCDM_KSampler": 218 + PICTURE,
     "MCDM_LoadExpert": 126,
     "MCDM_OwnNullGuider": 58,
-    "MCDM_Passes": 302,
+    "MCDM_Passes": 330,
     "MCDM_RandomNoise": 114,
     "MCDM_ReliabilitySweep": 394 + PICTURE,
     "MCDM_SamplerDDIM": 86,
@@ -57,6 +59,7 @@ LEAST = {
     "SamplerCustomAdvanced": 114 + PICTURE,
     "SaveImage": 70 + PICTURE,
     "SolidMask": 118,
+    "TomePatchModel": 62,
     "VAEDecode": 54,
 }
 # Nodes 2.0 hang a button for the advanced inputs below these, and enlarge them when it is pressed.
@@ -192,6 +195,7 @@ def test_no_two_pictures_are_saved_under_one_name():
 
 SHIPPED = {path.name for path in (ROOT / "experts").glob("*.safetensors")}
 FOLDERS = {"CheckpointLoaderSimple": "checkpoints", "LoraLoader": "loras", "MCDM_LoadExpert": "mcdm"}
+FOLDERS["LoraLoaderModelOnly"] = "loras"
 IN_A_REPOSITORY = dict.fromkeys(("model_latest.pt", "model_sketch.pt"), "https://github.com/Nithin-GK/UniteandConquer")
 DOWNLOADS = re.compile(r"https://civitai\.com/api/download/models/\d+")  # names the file only as it sends it
 
