@@ -182,7 +182,7 @@ def test_what_was_said_last_along_the_chain_counts(load, chain, fewer, guide, no
 @pytest.mark.parametrize("sampler", ["euler", "heun", "dpm_2"])
 @pytest.mark.parametrize("length", [1, 2])
 def test_experts_take_turns(load, chain, fewer, guide, passes, counted, sampler, length):
-    """A second call in a step belongs to the step whose level it has reached: heun's to the next, dpm_2's to its own."""
+    """A second call in a step belongs to the step whose level it has reached: heun's to the next."""
     experts = [passes.watch(load(name)) for name in ("hair", "skin")]
     counts = counted(lambda: guide(fewer(chain(*experts), switch=length), sampler, sigmas=SIGMAS))[1:]
     asked = [call.expert for call in passes.found]
