@@ -26,9 +26,13 @@ LEAST = {
     "BasicScheduler": 118,
     "CLIPTextEncode": 102,
     "CheckpointLoaderSimple": 102,
+    "DualCLIPLoader": 146,
     "EmptyLatentImage": 118,
     "FeatherMask": 146,
+    "FluxGuidance": 62,
     "ImageScaleBy": 90,
+    "InpaintModelConditioning": 142,
+    "InstructPixToPixConditioning": 94,
     "InvertMask": 34,
     "KSamplerSelect": 62,
     "LoadImage": 350,
@@ -60,7 +64,9 @@ LEAST = {
     "SaveImage": 70 + PICTURE,
     "SolidMask": 118,
     "TomePatchModel": 62,
+    "UNETLoader": 90,
     "VAEDecode": 54,
+    "VAELoader": 62,
 }
 # Nodes 2.0 hang a button for the advanced inputs below these, and enlarge them when it is pressed.
 UNFOLDED = {"MCDM_EncodeClass": 170, "MCDM_EncodeMap": 202, "MCDM_EncodeSketch": 182}
@@ -195,7 +201,8 @@ def test_no_two_pictures_are_saved_under_one_name():
 
 SHIPPED = {path.name for path in (ROOT / "experts").glob("*.safetensors")}
 FOLDERS = {"CheckpointLoaderSimple": "checkpoints", "LoraLoader": "loras", "MCDM_LoadExpert": "mcdm"}
-FOLDERS["LoraLoaderModelOnly"] = "loras"
+FOLDERS |= {"LoraLoaderModelOnly": "loras", "UNETLoader": "diffusion_models"}
+FOLDERS |= {"DualCLIPLoader": "text_encoders", "VAELoader": "vae"}
 IN_A_REPOSITORY = dict.fromkeys(("model_latest.pt", "model_sketch.pt"), "https://github.com/Nithin-GK/UniteandConquer")
 DOWNLOADS = re.compile(r"https://civitai\.com/api/download/models/\d+")  # names the file only as it sends it
 
