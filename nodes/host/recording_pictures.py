@@ -58,8 +58,8 @@ def prediction_grids(experts: Experts, recording: Recording, vae: Any) -> Tensor
             for grid, tile in zip(grids, tiles, strict=True):
                 grid[place].append(tile)
     for i in sorted({i for step in shown for i in step.shares}):
-        for grid, row in zip(grids, _share_rows(shown, i, batch), strict=True):
-            grid.append([f"{experts[i].label}, share of the weights", *row])
+        for grid, tiled in zip(grids, _share_rows(shown, i, batch), strict=True):
+            grid.append([f"{experts[i].label}, share of the weights", *tiled])
     columns = ["", *(_title(step) for step in shown)]
     return to_image([labelled_grid(columns, grid, TILE) for grid in grids])
 
