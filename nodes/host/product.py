@@ -136,7 +136,7 @@ class Product:
         results = self._evaluate(requests, x, sigma, model_options)
         cond: Mapping[int, Tensor]
         null: Mapping[int, Tensor]
-        cond, null = ({asked.expert: x0 for asked, x0 in results.items() if asked.role == role} for role in _ROLES)
+        cond, null = ({made.expert: x0 for made, x0 in results.items() if made.role == role} for role in _ROLES)
         sampling = self.reference.get_model_object("model_sampling")
         if plan.compared:
             needed = Asked(asked.conditions, tuple(j for j in asked.nulls if j not in plan.compared))
