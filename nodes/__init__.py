@@ -2,6 +2,7 @@
 
 from comfy_api.latest import ComfyExtension, io
 
+from .agreement import AgreementWeights
 from .analysis import Inspect, ReliabilitySweep
 from .conditions import EncodeClass, EncodeMap, EncodeSketch, EncodeText
 from .experts import EmptyLatent, LoadExpert
@@ -28,6 +29,7 @@ NODES: list[type[io.ComfyNode]] = [
     Expert,
     Schedule,
     Passes,
+    AgreementWeights,
     Guider,
     KSampler,
     ProductModel,

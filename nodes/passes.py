@@ -70,13 +70,14 @@ class Passes(io.ComfyNode):
             display_name="Fewer Passes",
             category="mcdm/product",
             **found_by(
-                "faster, speed up, cache, guidance interval, guidance limit, skip cfg, adaptive guidance, skip negative"
+                "faster, speed up, cache, guidance interval, guidance limit, skip cfg, adaptive guidance, skip "
+                "negative, LoRA switch, alternate, take turns"
             ),
             description=(
                 "Lets a product (Eq. 10 of the paper) ask its networks less: guidance in an interval only "
                 "(Kynkäänniemi et al. 2024), nulls that are left out once they resemble their conditions (Adaptive "
-                "Guidance, 2023), and experts whose guidance hardly changes. Between a chain and its guider; the log "
-                "says what was saved."
+                "Guidance, 2023), experts whose guidance hardly changes, and experts that take turns (LoRA Switch, "
+                "2024). Between a chain and its guider; the log says what was saved."
             ),
             inputs=[
                 ExpertChain.Input("experts", tooltip="The chain of Diffusion Expert nodes."),
@@ -130,6 +131,15 @@ class Passes(io.ComfyNode):
                     tooltip="How much an expert's guidance may change between two full steps, 0 to 10, relative to its "
                     "size, to be left out of the next ones. Higher saves more; 0 leaves no expert out.",
                 ),
+                io.Int.Input(
+                    "switch",
+                    default=0,
+                    min=0,
+                    max=MOST_STEPS,
+                    optional=True,
+                    tooltip="LoRA Switch: experts of positive weight take turns along the chain, each for so many "
+                    "steps, 1 to 100, so that a single one is asked at a time. 0: they act together.",
+                ),
             ],
             outputs=[ExpertChain.Output(display_name="experts", tooltip="The chain, to be sampled with fewer passes.")],
             hidden=[io.Hidden.unique_id],
@@ -148,6 +158,7 @@ class Passes(io.ComfyNode):
         threshold: float,
         refresh: int,
         tolerance: float,
+        switch: int = 0,
     ) -> io.NodeOutput:
         """Set the policy."""
         policy = Policy(
@@ -158,5 +169,6 @@ class Passes(io.ComfyNode):
             threshold=threshold,
             refresh=refresh,
             tolerance=tolerance,
+            switch=switch,
         )
         return io.NodeOutput(with_passes(experts, policy))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..diffusion.respacing import space_timesteps
+from ..product.agreement import PLAIN_WEIGHTS, Agreement
 from ..product.passes import EVERY_PASS, Passes
 from ..product.term import Term
 from ..sampling import SAMPLERS, sample_ddim, sample_langevin, sample_product
@@ -28,6 +29,7 @@ class Settings:
         temperature: Factor of the start noise.
         device: Where to sample.
         passes: What may be left out.
+        agreement: How the positive weights are shared out.
         corrections: Langevin steps that the sampler makes after each level but the last.
     """
 
@@ -36,6 +38,7 @@ class Settings:
     temperature: float = 1.0
     device: str = "cpu"
     passes: Passes = EVERY_PASS
+    agreement: Agreement = PLAIN_WEIGHTS
     corrections: int = 0
 
     @property
@@ -86,6 +89,7 @@ class Settings:
             generator=generator,
             callback=callback,
             passes=self.passes,
+            agreement=self.agreement,
         )
         return expert.decode(samples)
 
@@ -151,6 +155,42 @@ def add_sampling_options(parser: argparse.ArgumentParser) -> None:
     fewer.add_argument(
         "--refresh", type=int, default=1, metavar="N", help="everything is asked again every N steps (1)"
     )
+    fewer.add_argument(
+        "--switch",
+        type=int,
+        default=0,
+        metavar="N",
+        help="experts of positive weight take turns of N steps; 0: they act together (0)",
+    )
+    agreement = parser.add_argument_group(
+        "agreement weights", "How experts share their weights out, place by place; by default not at all."
+    )
+    agreement.add_argument(
+        "--tau",
+        type=float,
+        default=0.0,
+        help="how far it decides which expert leaves the unconditional estimate the most, 0 to 10000, 300 for example "
+        "(0)",
+    )
+    agreement.add_argument(
+        "--patch", type=int, default=5, metavar="N", help="side of the patches that are compared, odd (5)"
+    )
+    agreement.add_argument(
+        "--agreement-window",
+        nargs=2,
+        type=float,
+        default=[0.0, 0.8],
+        metavar=("START", "END"),
+        help="shares of the steps between which weights are shared out (0 0.8)",
+    )
+    agreement.add_argument(
+        "--agreement-sigmas",
+        nargs=2,
+        type=float,
+        default=[0.0, 0.0],
+        metavar=("START", "END"),
+        help="noise levels between which they are, 0 for no limit (0 0)",
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="torch device")
 
 
@@ -158,7 +198,7 @@ def settings_of(options: argparse.Namespace) -> Settings:
     """Read what `add_sampling_options` added.
 
     Raises:
-        ValueError: If `--eta` is given to another sampler than DDIM, or as `Settings.check` and `Passes`.
+        ValueError: If `--eta` is given to another sampler than DDIM, or as `Settings.check`, `Passes` and `Agreement`.
         ForeseenError: As `Settings.check`.
     """
     sampler = SAMPLERS[options.sampler]
@@ -173,10 +213,23 @@ def settings_of(options: argparse.Namespace) -> Settings:
     if options.corrections:
         how = {"corrections": options.corrections, "ratio": options.correction_size}
         sampler = functools.partial(sample_langevin, sampler=sampler, **how)
-    passes, corrections = _passes_of(options), options.corrections
-    settings = Settings(options.steps, sampler, options.temperature, options.device, passes, corrections)
+    settings = Settings(
+        options.steps,
+        sampler,
+        options.temperature,
+        options.device,
+        _passes_of(options),
+        _agreement_of(options),
+        options.corrections,
+    )
     settings.check()
     return settings
+
+
+def _agreement_of(options: argparse.Namespace) -> Agreement:
+    (start, end), (sigma_start, sigma_end) = options.agreement_window, options.agreement_sigmas
+    window = {"start": start, "end": end, "sigma_start": sigma_start, "sigma_end": sigma_end}
+    return Agreement(tau=options.tau, patch=options.patch, **window)
 
 
 def _passes_of(options: argparse.Namespace) -> Passes:
@@ -189,4 +242,5 @@ def _passes_of(options: argparse.Namespace) -> Passes:
         threshold=options.threshold,
         tolerance=options.tolerance,
         refresh=options.refresh,
+        switch=options.switch,
     )

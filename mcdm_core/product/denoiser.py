@@ -10,13 +10,16 @@ from torch import Tensor
 from ..diffusion.schedule import sigma_at_share
 from ..expert.condition import Condition, cat
 from ..expert.expert import Expert
+from .agreement import PLAIN_WEIGHTS, Agreement
 from .eq10 import EQ10
 from .own_null import OWN_NULL
 from .passes import EVERY_PASS, Passes
-from .planner import Factor, Plan, Planner
+from .plan import Factor, Plan
+from .planner import Planner
 from .reuse import Asked, Reuse, RowCount, everything
 from .rule import Rule
 from .term import Term
+from .windows import levels_of
 
 Predicted = tuple[Tensor, Tensor | None]
 """x0 and the learned variance, if the network has one."""
@@ -52,13 +55,19 @@ class ProductDenoiser:
         max_rows: Largest batch given to a network, to save memory; None is no limit.
         rule: How predictions are combined: `EQ10`, or `OWN_NULL` for composable diffusion.
         passes: What may be left out; predictions stand in for passes only within `running`.
+        agreement: How the positive weights are shared out, place by place.
 
     Raises:
         ValueError: If there is no term, or the experts' samples differ.
     """
 
     def __init__(
-        self, terms: Sequence[Term], max_rows: int | None = None, rule: Rule = EQ10, passes: Passes = EVERY_PASS
+        self,
+        terms: Sequence[Term],
+        max_rows: int | None = None,
+        rule: Rule = EQ10,
+        passes: Passes = EVERY_PASS,
+        agreement: Agreement = PLAIN_WEIGHTS,
     ):
         if not terms:
             raise ValueError("Expected at least one term and got none; add an expert.")
@@ -69,11 +78,13 @@ class ProductDenoiser:
         for term in self.terms:
             _check_same_samples(self.reference, term.expert)
         self.passes = passes
+        self.agreement = agreement
         self.windows = [term.window(self._level) for term in self.terms]
         self._sharing = [_first_with_same_null(self.terms, index) for index in range(len(self.terms))]
         self._planners: dict[tuple, Planner] = {}
         self._reuse: Reuse | None = None
         self._rows = RowCount()
+        self._levels: list[float] = []
 
     def __call__(self, x: Tensor, sigma: Tensor | float) -> Tensor:
         """Predict x0.
@@ -104,7 +115,11 @@ class ProductDenoiser:
 
         Returns:
             x0, and the factors: their sum Σ c_k D_k is x0, before it is clamped.
+
+        Raises:
+            ValueError: As a call; or if the weights depend on the sample, see `Agreement.check_fixed`.
         """
+        self.agreement.check_fixed()
         plan, cond, null, _ = self._predict(x, sigma)
         return self._combined(plan, cond, null), plan.factors(cond, null)
 
@@ -127,7 +142,7 @@ class ProductDenoiser:
 
     @contextmanager
     def running(self, sigmas: Sequence[float] | Tensor) -> Iterator[None]:
-        """A run, within which predictions may stand in for passes; what they take is forgotten at its end.
+        """A run, within which predictions may stand in for passes and experts take turns, all forgotten at its end.
 
         Args:
             sigmas: Noise levels of the run, as in `check_run`.
@@ -135,11 +150,12 @@ class ProductDenoiser:
         if self.passes.saves:
             lent = [0] if self.terms[0].weight == 0 else []  # the reference is asked for the learned variance
             self._reuse, self._rows = Reuse(self.passes, sigmas, always=lent), RowCount()
+        self._levels = levels_of(sigmas)
         try:
             yield
             self._rows.log()
         finally:
-            self._reuse, self._rows = None, RowCount()
+            self._reuse, self._rows, self._levels = None, RowCount(), []
 
     def _level(self, share: float) -> float:
         """Noise level of the reference expert at a share of the sampling."""
@@ -156,11 +172,12 @@ class ProductDenoiser:
         first_null = len(asked.conditions)
         cond: Predictions = dict(zip(asked.conditions, x0[:first_null], strict=True))
         null: Predictions = dict(zip(asked.nulls, x0[first_null:], strict=True))
+        self._rows.add_compared(len(x) * len({*asked.nulls} & {*plan.compared}))
         if self._reuse is not None:
             self._rows.add(len(x) * asked.passes, len(x) * everything(planner.plain_at(level)).passes)
             cond, null = self._reuse.complete(plan, level, cond, null)
         own = [v for request, (_, v) in zip(passes, predictions, strict=True) if request.expert is self.reference]
-        return plan, cond, null, next(iter(own), None)
+        return plan.agreed(x, 1.0, cond, null), cond, null, next(iter(own), None)
 
     def _combined(self, plan: Plan, cond: Predictions, null: Predictions) -> Tensor:
         denoised, _ = plan.pair(cond, null)
@@ -177,10 +194,12 @@ class ProductDenoiser:
                 masks=[term.mask_like(x) for term in self.terms],
                 have_null=[term.null is not None for term in self.terms],
                 passes=self.passes,
+                agreement=self.agreement,
                 warn=not self._planners,
             )
             planner.share_nulls(self._sharing)
             self._planners[key] = planner
+        self._planners[key].set_run(self._levels)
         return self._planners[key]
 
     def _passes(self, asked: Asked) -> list[Pass]:
@@ -211,8 +230,14 @@ class ProductDenoiser:
 class OwnNullDenoiser(ProductDenoiser):
     """As `ProductDenoiser`, but each condition is measured against its own expert's null, see `own_null_epsilon`."""
 
-    def __init__(self, terms: Sequence[Term], max_rows: int | None = None, passes: Passes = EVERY_PASS):
-        super().__init__(terms, max_rows, OWN_NULL, passes)
+    def __init__(
+        self,
+        terms: Sequence[Term],
+        max_rows: int | None = None,
+        passes: Passes = EVERY_PASS,
+        agreement: Agreement = PLAIN_WEIGHTS,
+    ):
+        super().__init__(terms, max_rows, OWN_NULL, passes, agreement)
 
 
 def _first_with_same_null(terms: Sequence[Term], index: int) -> int:

@@ -19,11 +19,15 @@ class Passes(Span):
     for its pass, until the null is asked again `refresh` steps later. **Steady guidance**: the same for all that an
     expert is asked, once its guidance D_i − U hardly changes.
 
+    **Switch**: the experts of positive weight take turns in the order of the chain, each for some steps; the others act
+    all the time.
+
     Attributes:
         threshold: Cosine of the two x0 above which a null is left out, −1…1; at 1 none is.
         tolerance: ‖change of D_i − U‖/‖D_i − U‖ from one full step to the next, below which an expert is left out; at
             0 none is.
         refresh: After how many steps everything is asked again, 1 or more; at 1 nothing is left out.
+        switch: How many steps the turn of an expert lasts, see `turns`; at 0 all act together.
 
     Raises:
         ValueError: If a number cannot be used.
@@ -31,12 +35,14 @@ class Passes(Span):
     References:
         Kynkäänniemi et al., "Applying Guidance in a Limited Interval Improves Sample and Distribution Quality in
         Diffusion Models", 2024. Castillo et al., "Adaptive Guidance: Training-free Acceleration of Conditional
-        Diffusion Models", 2023 (arXiv 2312.12487).
+        Diffusion Models", 2023 (arXiv 2312.12487). Zhong et al., "Multi-LoRA Composition for Image Generation", 2024
+        (arXiv 2402.16843).
     """
 
     threshold: float = 1.0
     tolerance: float = 0.0
     refresh: int = 1
+    switch: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -51,6 +57,11 @@ class Passes(Span):
             )
         if not 1 <= self.refresh <= MOST_STEPS:
             raise ValueError(f"Expected to refresh every 1 to {MOST_STEPS} steps and got {self.refresh}; set 3, say.")
+        if not 0 <= self.switch <= MOST_STEPS:
+            raise ValueError(
+                f"Expected turns of 0 to {MOST_STEPS} steps for experts that switch and got {self.switch}; set 1, say, "
+                "or 0 for experts that act together."
+            )
 
     @property
     def label(self) -> str:
@@ -65,7 +76,7 @@ class Passes(Span):
     @property
     def saves(self) -> bool:
         """Whether anything may be left out."""
-        return self.reuses or not self.is_whole
+        return self.reuses or not self.is_whole or self.switch > 0
 
 
 EVERY_PASS = Passes()

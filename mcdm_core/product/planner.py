@@ -1,17 +1,14 @@
 """Plans of a run: who acts at a noise level, with which coefficients, and which predictions that takes."""
 
-import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 
-import torch
 from torch import Tensor
 
+from .agreement import PLAIN_WEIGHTS, Agreement
 from .coefficients import (
     Coefficient,
-    Coefficients,
     anywhere,
     everywhere,
     guidance_scale,
@@ -19,69 +16,18 @@ from .coefficients import (
     normalize_reliabilities,
     total_of,
 )
+from .coverage import warn_of_uncovered
 from .curve import factor_at, share_at
 from .passes import EVERY_PASS, Passes
+from .plan import Plan
 from .rule import Rule
 from .share import Share
+from .turns import acting_in_turn, step_at
 from .windows import Window, active_at, active_sets, levels_of, telling_levels
-
-logger = logging.getLogger(__name__)
-
-Factor = tuple[Coefficient, Tensor]
-"""c_k and D_k: what a prediction counts in the product, a number or a map, and the prediction, shape (B, …)."""
 
 ALWAYS: Window = (math.inf, -math.inf)
 Level = Callable[[float], float]
 """Noise level of the reference expert at a share of the sampling."""
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Plan(Coefficients):
-    """The coefficients at a noise level, and the predictions that they take.
-
-    Weights are scaled by the masks, and 0 for inactive experts; reliabilities are normalized over the active ones, and
-    0 for the others and for all where no null is needed. Experts are told by their indices.
-
-    Attributes:
-        rule: How predictions are combined.
-        conditions: Experts whose prediction under their condition is needed.
-        nulls: Experts whose prediction under their null is needed.
-        sharing: For each expert the first one that has the same null.
-    """
-
-    rule: Rule
-    conditions: tuple[int, ...]
-    nulls: tuple[int, ...]
-    sharing: Sequence[int]
-
-    @cached_property
-    def distinct_nulls(self) -> tuple[int, ...]:
-        """The experts whose null is asked, one for all that share it."""
-        return tuple(dict.fromkeys(self.sharing[j] for j in self.nulls))
-
-    def pair(self, cond: Mapping[int, Tensor], null: Mapping[int, Tensor]) -> tuple[Tensor, Tensor]:
-        """Combine predictions into (C, U), of which the product is U + s (C − U); at s = 1 it is C.
-
-        Args:
-            cond: Predictions under the conditions, of the experts in `conditions`, shape (B, …).
-            null: Predictions under the nulls, of the experts in `distinct_nulls`.
-        """
-        experts = range(len(self.sharing))
-        nulls = [null[self.sharing[j]] if j in self.nulls else None for j in experts]
-        return self.rule.pair([cond.get(i) for i in experts], nulls, self, self.sharing)
-
-    def factors(self, cond: Mapping[int, Tensor], null: Mapping[int, Tensor]) -> list[Factor]:
-        """The predictions that the product is the sum of, with what each counts, c_k; Σ c_k = 1.
-
-        Args:
-            cond: As for `pair`.
-            null: As for `pair`.
-        """
-        of_nulls = self.rule.null_coefficients(self)
-        return [
-            *((self.weights[i], cond[i]) for i in self.conditions),
-            *((of_nulls[j], null[self.sharing[j]]) for j in self.nulls),
-        ]
 
 
 class Planner:
@@ -98,6 +44,7 @@ class Planner:
         null_is_read: Whether something other than the rule asks for the first expert's null.
         give_null: What a refusal tells the user to do about a missing null.
         passes: What the run may leave out.
+        agreement: How positive weights are shared out, place by place.
         warn: Whether to say how much of the picture no mask covers, once.
     """
 
@@ -113,6 +60,7 @@ class Planner:
         null_is_read: bool = False,
         give_null: str = "give its null",
         passes: Passes = EVERY_PASS,
+        agreement: Agreement = PLAIN_WEIGHTS,
         warn: bool = True,
     ):
         count = len(shares)
@@ -120,8 +68,10 @@ class Planner:
         self.rule = rule
         self.level = level
         self.passes = passes
+        self.agreement = agreement
         self.windows = [ALWAYS if level is None else share.window(level) for share in shares]
         self._interval = ALWAYS if level is None else passes.window(level)
+        self._agreeing = ALWAYS if level is None else agreement.window(level)
         self.masks = masks or [None] * count
         self.have_null = have_null or [True] * count
         self.as_guidance = as_guidance
@@ -130,6 +80,7 @@ class Planner:
         self._warn = warn
         self._sharing: Sequence[int] = range(count)
         self._range = (-math.inf, math.inf)
+        self._levels: list[float] = []
         self._telling: list[float] = []
         self._plans: dict[tuple, Plan] = {}
         self._factors: dict[float, tuple[float, ...]] = {}
@@ -138,6 +89,10 @@ class Planner:
         """Say for each expert which is the first that has the same null, so that it is asked once."""
         self._sharing = sharing
         self._plans.clear()
+
+    def set_run(self, levels: Sequence[float]) -> None:
+        """Say the noise levels of the run, by which experts take turns; without any, all act together."""
+        self._levels = [*levels]
 
     def reweight(self, weights: Sequence[float]) -> None:
         """Change the experts' weights in the middle of a run.
@@ -160,6 +115,7 @@ class Planner:
         """
         levels = levels_of(sigmas)
         active_sets(self.windows, levels)
+        self.set_run(levels)
         self._telling = telling_levels(self._edges(), levels)
         self._range = (min(levels), max(levels))
         self._check_levels(want_null=False)
@@ -180,20 +136,33 @@ class Planner:
         return self.plan_at(min(max(sigma, low), high), want_null)
 
     def plan_at(self, sigma: float, want_null: bool = False) -> Plan:
-        """As `at`, whatever the levels of the run."""
-        start, end = self._interval
-        guided = start >= sigma > end
-        return self.plan(active_at(self.windows, sigma), want_null, factors=self._factors_at(sigma), guided=guided)
+        """As `at`, also beyond the levels of the run."""
+        turn = (max(step_at(self._levels, sigma), 1) - 1) // self.passes.switch if self.passes.switch else 0
+        return self._plan_in_turn(sigma, want_null, turn)
+
+    def _plan_in_turn(self, sigma: float, want_null: bool, turn: int) -> Plan:
+        guided, agreeing = (_is_within(window, sigma) for window in (self._interval, self._agreeing))
+        sets = self.acting(active_at(self.windows, sigma)) if self._levels else [active_at(self.windows, sigma)]
+        factors = self._factors_at(sigma)
+        return self.plan(sets[turn % len(sets)], want_null, factors=factors, guided=guided, agreeing=agreeing)
+
+    def acting(self, active: tuple[int, ...]) -> list[tuple[int, ...]]:
+        """The sets of experts that act one after the other where some are active: one for each turn."""
+        if not self.passes.switch:
+            return [active]
+        guiding = {i for i in active if self.shares[i].weight > 0}
+        return [acting_in_turn(active, guiding, turn) for turn in range(max(len(guiding), 1))]
 
     def plain_at(self, sigma: float, want_null: bool = False) -> Plan:
-        """As `at`, for a run without a guidance interval, to compare with.
+        """As `at`, for a run without a guidance interval and turns, to compare with.
 
         That may be short of a null which the interval makes needless; then it is `at`'s plan.
         """
         low, high = self._range
         level = min(max(sigma, low), high)
         try:
-            return self.plan(active_at(self.windows, level), want_null, factors=self._factors_at(level))
+            active, agreeing = active_at(self.windows, level), _is_within(self._agreeing, level)
+            return self.plan(active, want_null, factors=self._factors_at(level), agreeing=agreeing)
         except ValueError:
             return self.at(sigma, want_null)
 
@@ -204,6 +173,7 @@ class Planner:
         *,
         factors: tuple[float, ...] | None = None,
         guided: bool = True,
+        agreeing: bool = True,
     ) -> Plan:
         """The plan of a set of active experts.
 
@@ -212,18 +182,21 @@ class Planner:
             want_null: As in `at`.
             factors: What each expert's weight is multiplied by; None is 1 for all.
             guided: Whether it is within the guidance interval.
+            agreeing: Whether it is within the span of agreement weights.
 
         Raises:
             ValueError: As `at`.
         """
-        key = (active, want_null, factors, guided)
+        agreeing = agreeing and guided and self.agreement.acts
+        key = (active, want_null, factors, guided, agreeing)
         if key not in self._plans:
-            self._plans[key] = self._make_plan(active, want_null, factors or (1.0,) * len(self.shares), guided)
+            ones = (1.0,) * len(self.shares)
+            self._plans[key] = self._make_plan(active, want_null, factors or ones, guided, agreeing)
         return self._plans[key]
 
     def _edges(self) -> list[float]:
-        """The noise levels at which windows, the guidance interval and weight curves change."""
-        edges = [edge for window in (*self.windows, self._interval) for edge in window]
+        """The noise levels at which windows, the guidance interval, agreement weights and weight curves change."""
+        edges = [edge for window in (*self.windows, self._interval, self._agreeing) for edge in window]
         if self.level is not None:
             edges += [self.level(share) for expert in self.shares for share, _ in expert.weight_curve if share > 0]
         return edges
@@ -240,23 +213,31 @@ class Planner:
 
     def _check_levels(self, want_null: bool) -> None:
         for level in self._telling:
-            self.plan_at(level, want_null)
+            for turn in range(len(self.acting(active_at(self.windows, level)))):
+                self._plan_in_turn(level, want_null, turn)
 
-    def _make_plan(self, active: tuple[int, ...], want_null: bool, factors: Sequence[float], guided: bool) -> Plan:
+    def _make_plan(
+        self, active: tuple[int, ...], want_null: bool, factors: Sequence[float], guided: bool, agreeing: bool
+    ) -> Plan:
         if not active:
             raise ValueError("Expected an active expert at this noise level and got none; widen a window.")
         numbers = {i: self.shares[i].weight * factors[i] for i in active}
         weights = self._weights(numbers) if guided else self._unguided_weights(numbers)
         total = total_of(weights)
+        contending = tuple(i for i in active if agreeing and numbers[i] > 0 and anywhere(weights[i] != 0))
+        contending = contending if len(contending) > 1 else ()
         if guided or not self.rule.always_combines_nulls:
-            reliabilities = self._reliabilities(active, total, want_null)
+            reliabilities = self._reliabilities(active, total, want_null or bool(contending))
         else:
             reliabilities = list(weights)  # so that the nulls cancel
+        read = [0] if self.null_is_read else []
         counted = [j for j in active if self._null_counts(j, weights, reliabilities, total, want_null)]
-        nulls = tuple(dict.fromkeys([*([0] if self.null_is_read else []), *counted]))
+        compared = [j for j in active if contending and self._is_compared(j, reliabilities, contending)]
+        nulls = tuple(dict.fromkeys([*read, *counted, *compared]))
         for j in nulls:
             if not self.have_null[j]:
-                raise ValueError(self._missing_null(j, total, want_null, counts=j in counted))
+                raise ValueError(self._missing_null(j, total, want_null, counts=j in counted, compared=j in compared))
+        asked_anyway = {self._sharing[j] for j in (*read, *counted)}
         if self._warn:
             self._warn = not warn_of_uncovered(self.shares, active, self.masks)
         return Plan(
@@ -267,6 +248,9 @@ class Planner:
             conditions=tuple(i for i, w in enumerate(weights) if anywhere(w != 0)),
             nulls=nulls,
             sharing=self._sharing,
+            agreement=self.agreement,
+            contending=contending,
+            compared=tuple(j for j in dict.fromkeys(self._sharing[j] for j in compared) if j not in asked_anyway),
         )
 
     def _weights(self, numbers: Mapping[int, float]) -> list[Coefficient]:
@@ -323,10 +307,18 @@ class Planner:
         weight, reliability = (total_of([of[i] for i in together]) for of in (weights, reliabilities))
         return self.rule.needs_null(weight, reliability, total) or (want_null and anywhere(reliability != 0))
 
-    def _missing_null(self, index: int, total: Coefficient, want_null: bool, counts: bool) -> str:
+    def _is_compared(self, index: int, reliabilities: Sequence[Coefficient], contending: Sequence[int]) -> bool:
+        """Whether agreement weights need an expert's null: for U, or because its coefficient is one of theirs."""
+        of_weight = self.rule.always_combines_nulls and index in contending
+        return of_weight or anywhere(reliabilities[index] != 0)
+
+    def _missing_null(self, index: int, total: Coefficient, want_null: bool, counts: bool, compared: bool) -> str:
         share = self.shares[index]
         reason, remedy = self.rule.why(share, total)
-        if not counts:
+        if not counts and compared:
+            reason = "because agreement weights compare experts with the unconditional estimate"
+            remedy = "set its reliability to 0, or tau to 0"
+        elif not counts:
             reason = "because a node that changed the guidance of its MODEL asks for it"
             remedy = "or remove that node"
         elif want_null and not self.rule.always_combines_nulls:
@@ -338,22 +330,6 @@ class Planner:
         return f"Expected a null for {share.label}, {reason}, and got none; {self.give_null}, {remedy}."
 
 
-def warn_of_uncovered(shares: Sequence[Share], active: Sequence[int], masks: Sequence[Tensor | None]) -> bool:
-    """Say how much of the picture is covered by no expert that guides; those of weight 0 only lend their null.
-
-    Args:
-        shares: All experts'.
-        active: Indices of those that act.
-        masks: Each expert's mask, of shapes that broadcast to one another; None covers everything.
-
-    Returns:
-        Whether there was something to say.
-    """
-    guiding = [masks[i] for i in active if shares[i].weight != 0]
-    given = [mask for mask in guiding if mask is not None]
-    if not given or len(given) < len(guiding):
-        return False
-    share = (torch.stack(torch.broadcast_tensors(*given)).sum(0) == 0).float().mean().item()
-    if share > 0:
-        logger.warning("No mask covers %.1f %% of the picture; the unconditional estimate is used there.", 100 * share)
-    return share > 0
+def _is_within(window: Window, sigma: float) -> bool:
+    start, end = window
+    return start >= sigma > end

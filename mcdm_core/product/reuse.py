@@ -10,12 +10,11 @@ import torch
 from torch import Tensor
 
 from .passes import Passes
-from .planner import Plan
+from .plan import Plan
+from .turns import step_at
 from .windows import levels_of
 
 logger = logging.getLogger(__name__)
-
-ROUNDING = 1e-4  # relative, of noise levels that samplers compute by way of logarithms
 
 Predictions = dict[int, Tensor]
 """Predictions of x0 by the index of the expert, shape (B, …)."""
@@ -92,7 +91,7 @@ class Reuse:
             sigma: Noise level, in the form of the run's.
             like: A sample of the call's shape.
         """
-        self._step = sum(level * (1 + ROUNDING) >= sigma for level in self._levels)
+        self._step = step_at(self._levels, sigma)
         last, passed = self._last, 0
         if last is not None and last.asked == everything(plan) and last.cond[plan.conditions[0]].shape == like.shape:
             passed = self._step - last.step
@@ -176,14 +175,24 @@ class RowCount:
     def __init__(self) -> None:
         self.asked = 0
         self.plain = 0
+        self.compared = 0
 
     def add(self, asked: int, plain: int) -> None:
         """Count a call."""
         self.asked += asked
         self.plain += plain
 
+    def add_compared(self, rows: int) -> None:
+        """Count rows of nulls that agreement weights alone asked for."""
+        self.compared += rows
+
     def log(self) -> None:
-        """Say what was saved, if there was a run."""
+        """Say what was saved, and what agreement weights cost, if there was a run."""
+        if self.compared:
+            logger.info(
+                "Agreement weights: networks were asked %d rows of nulls that the product alone would not need.",
+                self.compared,
+            )
         if self.plain:
             saved = self.plain - self.asked
             logger.info(

@@ -17,7 +17,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from ..product.planner import Factor
+from ..product.plan import Factor
 from ..product.weighted import add_weighted
 from .ddpm import ddpm_mean, posterior_variance
 from .noise import noise_like

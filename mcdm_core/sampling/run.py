@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..diffusion.respacing import Respacing, Spacing
 from ..diffusion.schedule import NoiseSchedule, Schedule
+from ..product.agreement import PLAIN_WEIGHTS, Agreement
 from ..product.denoiser import ProductDenoiser
 from ..product.eq10 import EQ10
 from ..product.passes import EVERY_PASS, Passes
@@ -46,6 +47,7 @@ def sample_product(
     callback: Callback | None = None,
     rule: Rule = EQ10,
     passes: Passes = EVERY_PASS,
+    agreement: Agreement = PLAIN_WEIGHTS,
     **options: Any,
 ) -> Tensor:
     """Sample from united experts on the first expert's timesteps.
@@ -67,6 +69,7 @@ def sample_product(
         callback: See `Callback`.
         rule: How predictions are combined: `EQ10`, or `OWN_NULL` for composable diffusion.
         passes: What may be left out, such as `Passes(threshold=0.98, refresh=3)`; the rows saved are logged.
+        agreement: How the positive weights are shared out, place by place, such as `Agreement(tau=300)`.
         **options: The sampler's own, such as `eta` of DDIM.
 
     Returns:
@@ -76,7 +79,7 @@ def sample_product(
         ValueError: If the terms cannot be combined at every noise level of the run, before any network is called; or if
             the sampler wants a learned variance and the reference has none.
     """
-    denoiser = ProductDenoiser(terms, rule=rule, passes=passes)
+    denoiser = ProductDenoiser(terms, rule=rule, passes=passes, agreement=agreement)
     sigmas = sigmas_for(denoiser.reference.schedule, spacing)
     denoiser.check_run(noise, sigmas)
     # x_T of the variance-preserving form is the noise itself, also where the run begins below the schedule's end.

@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from ..product.planner import Factor
+from ..product.plan import Factor
 
 Callback = Callable[[int, float, Tensor], None]
 """Called after each network evaluation with the step's index, its noise level and the predicted x0."""

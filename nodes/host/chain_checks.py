@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from ...mcdm_core.product.agreement import PLAIN_WEIGHTS, Agreement
 from ...mcdm_core.product.curve import parse_curve
 from ...mcdm_core.product.eq10 import EQ10
 from ...mcdm_core.product.passes import EVERY_PASS, Passes
@@ -24,7 +25,7 @@ from .queued_prompt import (
     find_node,
     last_before_loader,
     linked_node,
-    passes_inputs,
+    policy_inputs,
     users_of,
 )
 from .validation import Fault, fault_of
@@ -45,7 +46,7 @@ def check_chain(node_id: str, rule: Rule = EQ10) -> Fault | None:
     """
     try:
         _check_spaces(node_id)
-        _check_shares(_known_chain(node_id), rule, _known_passes(node_id))
+        _check_shares(_known_chain(node_id), rule, _known_passes(node_id), _known_agreement(node_id))
         _check_windows(node_id)
     except ValueError as error:
         return Fault("experts", str(error))
@@ -62,9 +63,20 @@ def check_schedule(node_id: str) -> Fault | None:
 def check_passes(node_id: str) -> Fault | None:
     """Whether what Fewer Passes says can be used."""
     inputs = (find_node(node_id) or {"inputs": {}})["inputs"]
+    return _fault_of_policy(Passes, inputs, ("threshold", "refresh", "tolerance", "switch"))
+
+
+def check_agreement(node_id: str) -> Fault | None:
+    """Whether what Agreement Weights says can be used."""
+    inputs = (find_node(node_id) or {"inputs": {}})["inputs"]
+    return _fault_of_policy(Agreement, inputs, ("tau", "patch"))
+
+
+def _fault_of_policy(policy: type[Span], inputs: dict, own: Sequence[str]) -> Fault | None:
+    """What is wrong with the numbers of a policy: its span, or one of its own."""
     parts: dict[str, tuple[str, ...]] = {"start": ("start", "end"), "sigma_start": ("sigma_start", "sigma_end")}
-    parts |= {name: (name,) for name in ("threshold", "refresh", "tolerance")}
-    trials = ((name, partial(Passes, **_numbers_of(inputs, own))) for name, own in parts.items())
+    parts |= {name: (name,) for name in own}
+    trials = ((name, partial(policy, **_numbers_of(inputs, names))) for name, names in parts.items())
     return next(filter(None, (fault_of(name, trial) for name, trial in trials)), None)
 
 
@@ -92,7 +104,7 @@ def check_sweep(node_id: str) -> Fault | None:
         chain = _known_chain(node_id)
         for cell in sweep.cells() if chain else ():
             if cell.seed == sweep.seeds[0]:  # seeds change no coefficients
-                _check_shares(sweep.at(chain, cell), EQ10, _known_passes(node_id))
+                _check_shares(sweep.at(chain, cell), EQ10, _known_passes(node_id), _known_agreement(node_id))
         _check_windows(node_id)
     except ValueError as error:
         return Fault("experts", str(error))
@@ -148,15 +160,18 @@ class _QueuedExpert(Share):
         return f"expert {self.place}"
 
 
-def _check_shares(chain: Sequence[_QueuedExpert], rule: Rule, passes: Passes | None) -> None:
+def _check_shares(chain: Sequence[_QueuedExpert], rule: Rule, passes: Passes | None, agreement: Agreement) -> None:
     """Refuse experts that act everywhere and all the time and cannot be combined."""
     if chain and passes is not None:
         have_null = [expert.has_null for expert in chain]
-        planner = Planner(chain, rule, have_null=have_null, give_null="connect its null", passes=passes)
+        planner = Planner(
+            chain, rule, have_null=have_null, give_null="connect its null", passes=passes, agreement=agreement
+        )
         everyone = tuple(range(len(chain)))
-        planner.plan(everyone)
-        if not passes.is_whole:
-            planner.plan(everyone, guided=False)
+        for acting in planner.acting(everyone):
+            planner.plan(acting, agreeing=passes.is_whole)  # an interval may keep all of agreement's span out
+            if not passes.is_whole:
+                planner.plan(acting, guided=False)
 
 
 def _check_spaces(node_id: str) -> None:
@@ -239,9 +254,9 @@ def _acts_in_part(inputs: dict, numbers: dict[str, float]) -> bool:
 
 
 def _known_passes(node_id: str) -> Passes | None:
-    """The guidance interval of the product wired to a node; None if a run may lie within it, or without."""
+    """Guidance interval and turns of the product wired to a node; None if a run may lie within one, or without."""
     node = find_node(node_id)
-    inputs = passes_inputs(node) if node else None
+    inputs = policy_inputs(node, "MCDM_Passes") if node else None
     if node is None or inputs is None:
         return EVERY_PASS
     names = ("start", "end", "sigma_start", "sigma_end")
@@ -249,8 +264,29 @@ def _known_passes(node_id: str) -> Passes | None:
     known = len(numbers) == len(names) and not numbers["sigma_start"] and not numbers["sigma_end"]
     if not known or fault_of("start", partial(Passes, **numbers)):
         return None
-    passes = Passes(**numbers)
+    switch = inputs.get("switch", 0)
+    if not isinstance(switch, int) or fault_of("switch", partial(Passes, switch=switch)):
+        return None
+    passes = Passes(**numbers, switch=switch)
     return passes if passes.is_whole or _samples_all(node_id, node) else None
+
+
+def queued_agreement(node: dict) -> Agreement:
+    """How the product wired to a node shares its weights out; as they are, where that cannot be known."""
+    inputs = policy_inputs(node, "MCDM_AgreementWeights") or {}
+    names = ("tau", "patch", "start", "end", "sigma_start", "sigma_end")
+    numbers = _numbers_of(inputs, names)
+    known = len(numbers) == len(names) and not fault_of("tau", partial(Agreement, **numbers))
+    return Agreement(**numbers) if known else PLAIN_WEIGHTS
+
+
+def _known_agreement(node_id: str) -> Agreement:
+    """How the product wired to a node shares its weights out at some level of the run; as they are if none may be."""
+    node = find_node(node_id)
+    found = queued_agreement(node) if node is not None else PLAIN_WEIGHTS
+    by_levels = found.sigma_start or found.sigma_end
+    reached = node is not None and not by_levels and (found.is_whole or _samples_all(node_id, node))
+    return found if reached else PLAIN_WEIGHTS
 
 
 def _numbers_of(inputs: dict, names: Sequence[str]) -> dict[str, Any]:

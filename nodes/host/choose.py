@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ...mcdm_core.diffusion.schedule import from_flow
+from ...mcdm_core.product.agreement import PLAIN_WEIGHTS
 from ...mcdm_core.product.passes import EVERY_PASS
 from ...mcdm_core.sampling.choose import check_choice, choose, level_shares, lift, mean_lifts
 from .expert_chain import Experts
@@ -71,6 +72,7 @@ def _measure(guiding: Experts, samples: Any, levels: int, seed: int) -> list[lis
         return []
     # Equal numbers, so that every condition and every null is asked; the masks and windows stay.
     equal: dict[str, Any] = {"weight": 1.0, "reliability": 1.0, "weight_curve": (), "passes": EVERY_PASS}
+    equal["agreement"] = PLAIN_WEIGHTS
     guider = ProductGuider(tuple(replace(expert, **equal) for expert in guiding))
     sampling = guider.model_patcher.get_model_object("model_sampling")
     sigmas = torch.tensor([float(sampling.percent_to_sigma(share)) for share in level_shares(levels)])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from ...mcdm_core.product.agreement import PLAIN_WEIGHTS, Agreement
 from ...mcdm_core.product.curve import Curve
 from ...mcdm_core.product.passes import EVERY_PASS, Passes
 from ...mcdm_core.product.share import Share
@@ -31,6 +32,7 @@ class ExpertInput(Share):
             everywhere.
         place: In the chain, from 1.
         passes: What the whole product may leave out, as far as a node behind this expert says; see `passes_of`.
+        agreement: How the positive weights of the whole product are shared out, likewise; see `agreement_of`.
 
     Raises:
         ValueError: See `Share`; or a condition is missing.
@@ -43,6 +45,7 @@ class ExpertInput(Share):
     mask: Tensor | None = None
     place: int = 1
     passes: Passes | None = None
+    agreement: Agreement | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -77,3 +80,14 @@ def with_passes(experts: Experts, passes: Passes) -> Experts:
 def passes_of(experts: Experts) -> Passes:
     """What the product of a chain may leave out: what was said last along the chain."""
     return next((expert.passes for expert in reversed(experts) if expert.passes is not None), EVERY_PASS)
+
+
+def with_agreement(experts: Experts, agreement: Agreement) -> Experts:
+    """The chain with how the weights of its product are shared out; more experts can still be chained to it."""
+    *before, last = experts
+    return *before, replace(last, agreement=agreement)
+
+
+def agreement_of(experts: Experts) -> Agreement:
+    """How the weights of the product of a chain are shared out: what was said last along the chain."""
+    return next((expert.agreement for expert in reversed(experts) if expert.agreement is not None), PLAIN_WEIGHTS)

@@ -23,13 +23,13 @@ from ...mcdm_core.sampling.particles import Resampling
 from .adapter_groups import adapter_groups
 from .delegates import delegate_hooked
 from .devices import Devices
-from .expert_chain import Experts, passes_of
+from .expert_chain import Experts, agreement_of, passes_of
 from .latents import pack, pack_mask, parts_of
 from .loading import load_jointly
 from .noise_levels import align_levels
 from .prepared import Conds, PreparedModel, process, separate_hooked
 from .product import CONDITION, NULL, Observer, Product, warn_of_idle_hooks
-from .refusals import check_experts, check_packed, check_sigmas
+from .refusals import check_experts, check_packed, check_patches, check_sigmas
 from .run_wrappers import within_wrappers
 from .weights_on_devices import WeightsOnAllDevices
 
@@ -203,6 +203,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
 
     def _make_planner(self, noise: Tensor, shapes: Sequence[Sequence[int]], device: Any, sigmas: Tensor) -> Planner:
         check_sigmas(self.experts, sigmas)
+        check_patches(agreement_of(self.experts), shapes)
         reference = self.model_patcher.get_model_object("model_sampling")
 
         def level(share: float) -> float:
@@ -219,6 +220,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
             null_is_read=bool(self.experts[0].model.model_options.get("disable_cfg1_optimization")),
             give_null="connect its null",
             passes=passes_of(self.experts),
+            agreement=agreement_of(self.experts),
         )
         planner.check_run(sigmas)
         return planner

@@ -33,6 +33,11 @@ def noise_scale(model_sampling: Any) -> float:
     return getattr(model_sampling, "noise_scale", 1.0) if is_flow(model_sampling) else 1.0
 
 
+def signal_scale(sigma: float, model_sampling: Any) -> float:
+    """α, what a model's form multiplies x0 by at a noise level."""
+    return 1.0 - sigma if is_flow(model_sampling) else 1.0
+
+
 def unbounded_level(sigma: float, model_sampling: Any) -> float:
     """A model's noise level σ in the variance-exploding form, x0 + σ·n; of a flow, one near infinity at σ = 1."""
     if not is_flow(model_sampling):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ...mcdm_core.diffusion.schedule import from_flow, to_flow
-from ...mcdm_core.product.planner import Factor
+from ...mcdm_core.product.plan import Factor
 from ...mcdm_core.sampling import sample_particles
 from ...mcdm_core.sampling.particles import Resampling, check_particles
 from .guider import ProductGuider
@@ -57,12 +57,13 @@ def sample_comfy_particles(
     A rectified flow is stepped in the variance-exploding form, x/(1 − σ).
 
     Raises:
-        ValueError: If the guider is not of this pack, or as `sample_particles`.
+        ValueError: If the guider is not of this pack, its weights depend on the samples, or as `sample_particles`.
     """
     guider, extra_args = model.inner_model, extra_args or {}
     if not isinstance(guider, ProductGuider):
         raise ValueError(NO_PRODUCT.format(type(guider).__name__))
     check_particles(len(x), resample_below, limit)
+    guider.run.planner.agreement.check_fixed()
     denoiser = _Denoiser(model, guider, extra_args)
     generator = torch.Generator().manual_seed(((extra_args.get("seed") or 0) + 1) % 2**64)
     history = _History(len(x), guider.on_particles)

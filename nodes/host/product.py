@@ -13,14 +13,15 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ...mcdm_core.product.planner import Factor, Plan, Planner
+from ...mcdm_core.product.plan import Factor, Plan
+from ...mcdm_core.product.planner import Planner
 from ...mcdm_core.product.reuse import Asked, Reuse, RowCount, everything
 from .clones import SharedWeights
 from .cores import drop_prefetched
 from .devices import Devices, device_of
 from .expert_chain import Experts
 from .network_calls import Call, around_calls
-from .noise_levels import align, unbounded_level
+from .noise_levels import align, signal_scale, unbounded_level
 from .prepared import CFG_HOOKS, Conds, asked_models, reads_pairs, same_conditioning
 from .row_adapters import RowsUnknownError
 
@@ -130,18 +131,23 @@ class Product:
         level = float(sigma[0])
         want_null = bool(model_options.get("disable_cfg1_optimization", False))
         plan = self.planner.at(level, want_null)
-        requests = self._requests(everything(plan) if self.reuse is None else self.reuse.choose(plan, level, x))
+        asked = everything(plan) if self.reuse is None else self.reuse.choose(plan, level, x)
+        requests = self._requests(asked)
         results = self._evaluate(requests, x, sigma, model_options)
         cond: Mapping[int, Tensor]
         null: Mapping[int, Tensor]
-        cond, null = ({asked.expert: x0 for asked, x0 in results.items() if asked.role == role} for role in _ROLES)
+        cond, null = ({made.expert: x0 for made, x0 in results.items() if made.role == role} for role in _ROLES)
+        sampling = self.reference.get_model_object("model_sampling")
+        if plan.compared:
+            needed = Asked(asked.conditions, tuple(j for j in asked.nulls if j not in plan.compared))
+            self.rows.add_compared(self._rows_of(requests, x) - self._rows_of(self._requests(needed), x))
         counts = (0, 0)
         if self.reuse is not None:
             plain = self._requests(everything(self.planner.plain_at(level, want_null)))
             counts = self._rows_of(requests, x), self._rows_of(plain, x)
             self.rows.add(*counts)
-            noise = unbounded_level(level, self.reference.get_model_object("model_sampling"))
-            cond, null = self.reuse.complete(plan, noise, cond, null)
+            cond, null = self.reuse.complete(plan, unbounded_level(level, sampling), cond, null)
+        plan = plan.agreed(x, signal_scale(level, sampling), cond, null)
         guided, uncond = plan.pair(cond, null)
         if self.observers:
             predictions = [cond.get(index) for index in range(len(self.experts))]

@@ -23,7 +23,7 @@ _prompt: ContextVar[Prompt | None] = ContextVar("mcdm_prompt", default=None)
 _targets: ContextVar[list[str] | None] = ContextVar("mcdm_targets", default=None)
 """Output nodes to be run; None for all that there are."""
 
-_CHAINED = ("MCDM_Expert", "MCDM_Schedule", "MCDM_Passes")
+_CHAINED = ("MCDM_Expert", "MCDM_Schedule", "MCDM_Passes", "MCDM_AgreementWeights")
 _READERS: dict[type, type] = {io.Int.Input: int, io.Float.Input: float, io.String.Input: str, io.Boolean.Input: bool}
 
 
@@ -178,10 +178,10 @@ def chain_inputs(node: dict) -> list[dict] | None:
     return found
 
 
-def passes_inputs(node: dict) -> dict | None:
-    """Inputs of the Fewer Passes that counts for the chain wired to a node: the last one along the chain."""
+def policy_inputs(node: dict, class_type: str) -> dict | None:
+    """Inputs of the Fewer Passes, say, that counts for the chain wired to a node: the last one along the chain."""
     chain = _chain_nodes(node) or []
-    return next((source["inputs"] for source in chain if source["class_type"] == "MCDM_Passes"), None)
+    return next((source["inputs"] for source in chain if source["class_type"] == class_type), None)
 
 
 def _chain_nodes(node: dict) -> list[dict] | None:

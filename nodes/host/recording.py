@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,8 @@ class StepRecord:
         cond: Each expert's under its condition, shape (B, C, …); None where it was not asked.
         uncond: The unconditional estimate U; None where it was not needed.
         product: What the sampler went on with: after hooks, and with the kept part of an inpainted picture.
+        shares: What share of the positive weights agreement weights gave each expert, shape (B, 1, …), 0…1; those
+            among whom none were shared out are missing.
     """
 
     step: int
@@ -38,6 +40,7 @@ class StepRecord:
     cond: list[Tensor | None]
     uncond: Tensor | None
     product: Tensor
+    shares: Mapping[int, Tensor]
 
 
 class Recording:
@@ -103,7 +106,8 @@ class Recording:
         self.rows[step], self._rows = (self._rows.asked, self._rows.plain), RowCount()
         weights = [weight.cpu() if isinstance(weight, Tensor) else weight for weight in call.plan.weights]
         self.guidance[step] = measure_guidance(call.cond, call.uncond, weights, self._area)
-        self._last = StepRecord(step, call.sigma, call.cond, call.uncond, _to_cpu(pack(parts_of(product))))
+        shares = {i: _to_cpu(share) for i, share in call.plan.shares().items()}
+        self._last = StepRecord(step, call.sigma, call.cond, call.uncond, _to_cpu(pack(parts_of(product))), shares)
         if step in self._wanted:
             self._kept[step] = self._last
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from ...mcdm_core.pictures import labelled_grid
 from ...mcdm_core.pictures.plots import Panel, plot_lines
 from .expert_chain import ExpertInput, Experts
-from .grid_tiles import TILE, decode_tiles, to_image
+from .grid_tiles import TILE, decode_tiles, tiles_of, to_image
 from .latents import parts_of
 from .recording import Recording, StepRecord
 
@@ -24,6 +24,8 @@ NO_PAIR = "No two experts had guidance at the same step."
 
 def prediction_grids(experts: Experts, recording: Recording, vae: Any) -> Tensor:
     """A labelled grid for each picture of the batch: a row per expert, one for U and one for the product; steps across.
+
+    Where agreement weights shared weights out, a row per expert more, with its share: black is none, white is all.
 
     Args:
         experts: The chain.
@@ -55,6 +57,9 @@ def prediction_grids(experts: Experts, recording: Recording, vae: Any) -> Tensor
                 tiles = decode_tiles(parts_of(process(latents), recording.shapes)[0], vae)
             for grid, tile in zip(grids, tiles, strict=True):
                 grid[place].append(tile)
+    for i in sorted({i for step in shown for i in step.shares}):
+        for grid, tiled in zip(grids, _share_rows(shown, i, batch), strict=True):
+            grid.append([f"{experts[i].label}, share of the weights", *tiled])
     columns = ["", *(_title(step) for step in shown)]
     return to_image([labelled_grid(columns, grid, TILE) for grid in grids])
 
@@ -90,6 +95,20 @@ def guidance_plots(experts: Experts, recording: Recording) -> Tensor:
             panels.append(Panel("Particles that count; resampling makes them all", line, limits=(0.0, len(norms))))
         plots.append(plot_lines(panels, steps))
     return to_image(plots)
+
+
+def _share_rows(shown: Sequence[StepRecord], index: int, batch: int) -> list[list[Tile]]:
+    """For each picture of the batch, the maps of an expert's share at the steps."""
+    rows: list[list[Tile]] = [[] for _ in range(batch)]
+    for step in shown:
+        tiles: Sequence[Tile] = ["weights as given"] * batch
+        if index in step.shares:
+            share = step.shares[index]
+            middle = share if share.ndim == 4 else share[:, :, share.shape[2] // 2]  # of a video
+            tiles = tiles_of(middle.movedim(1, -1).expand(-1, -1, -1, 3))
+        for row, tile in zip(rows, tiles, strict=True):
+            row.append(tile)
+    return rows
 
 
 def _saved(recording: Recording, steps: Sequence[int]) -> Panel | None:

@@ -7,6 +7,7 @@ from functools import partial
 from ...mcdm_core.sampling.choose import check_choice
 from ...mcdm_core.sampling.langevin import check_langevin
 from ...mcdm_core.sampling.particles import check_particles
+from .chain_checks import queued_agreement
 from .langevin_sampler import STEPWISE, not_stepwise
 from .particle_sampler import NO_PRODUCT
 from .queued_prompt import find_node, linked_node, users_of
@@ -62,6 +63,9 @@ def check_particle_node(node_id: str) -> Fault | None:
         guider = user if user["class_type"] == "SamplerCustom" else linked_node(user, "guider")
         if guider is not None and guider["class_type"] in _ONE_MODEL and _samples_one_model(guider):
             return Fault("resample_below", NO_PRODUCT.format(guider["class_type"]))
+        product = user if "experts" in user["inputs"] else guider
+        if product is not None and (fault := fault_of("resample_below", queued_agreement(product).check_fixed)):
+            return fault
         batch = _batch_of(user)
         if batch is not None and (fault := fault_of("resample_below", partial(check_particles, batch, 0.5, 1.0))):
             return fault

@@ -52,6 +52,15 @@ def prompts(names):
     }
     chosen = node("MCDM_Choose", experts=["second", 0], samples=["run", 0], count=1, levels=2, seed=0)
     yield product(names, **{**parts, **several}, sample=chosen)
+    window = {"start": 0.0, "end": 1.0, "sigma_start": 0.0, "sigma_end": 0.0}
+    policies = {
+        "curved": node("MCDM_Schedule", experts=["second", 0], sigma_start=0.0, sigma_end=0.0, weight_curve="0: 1"),
+        "fewer": node("MCDM_Passes", experts=["curved", 0], threshold=0.9, refresh=2, tolerance=0.0, **window),
+        "shared": node("MCDM_AgreementWeights", experts=["fewer", 0], tau=300.0, patch=5, **window),
+        "guider": node("MCDM_Guider", experts=["shared", 0]),
+    }
+    run = node("SamplerCustomAdvanced", guider=["guider", 0], **wired)
+    yield product(names, **{**parts, **policies}, sample=run)
     shown = node("MCDM_Inspect", experts=["second", 0], vae=["hair", 2], steps_shown="3", **wired)
     yield product(names, **parts, sample=shown)
 

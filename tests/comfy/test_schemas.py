@@ -45,7 +45,12 @@ FROZEN = {
     ),
     "MCDM_Passes": (
         "Fewer Passes",
-        ["experts", "start", "end", "sigma_start", "sigma_end", "threshold", "refresh", "tolerance"],
+        ["experts", "start", "end", "sigma_start", "sigma_end", "threshold", "refresh", "tolerance", "switch"],
+        ["MCDM_EXPERTS"],
+    ),
+    "MCDM_AgreementWeights": (
+        "Agreement Weights",
+        ["experts", "tau", "patch", "start", "end", "sigma_start", "sigma_end"],
         ["MCDM_EXPERTS"],
     ),
     "MCDM_Guider": ("Product Guider", ["experts"], ["GUIDER"]),

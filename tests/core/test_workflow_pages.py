@@ -26,13 +26,19 @@ LEAST = {
     "BasicScheduler": 118,
     "CLIPTextEncode": 102,
     "CheckpointLoaderSimple": 102,
+    "DualCLIPLoader": 146,
     "EmptyLatentImage": 118,
     "FeatherMask": 146,
+    "FluxGuidance": 62,
     "ImageScaleBy": 90,
+    "InpaintModelConditioning": 142,
+    "InstructPixToPixConditioning": 94,
     "InvertMask": 34,
     "KSamplerSelect": 62,
     "LoadImage": 350,
     "LoraLoader": 138,
+    "LoraLoaderModelOnly": 90,
+    "MCDM_AgreementWeights": 274,
     "MCDM_EmptyLatent": 86,
     "MCDM_EncodeClass": 138,
     "MCDM_EncodeLowRes": 118,
@@ -44,7 +50,7 @@ LEAST = {
     "MCDM_KSampler": 218 + PICTURE,
     "MCDM_LoadExpert": 126,
     "MCDM_OwnNullGuider": 58,
-    "MCDM_Passes": 302,
+    "MCDM_Passes": 330,
     "MCDM_RandomNoise": 114,
     "MCDM_ReliabilitySweep": 394 + PICTURE,
     "MCDM_SamplerDDIM": 86,
@@ -57,7 +63,10 @@ LEAST = {
     "SamplerCustomAdvanced": 114 + PICTURE,
     "SaveImage": 70 + PICTURE,
     "SolidMask": 118,
+    "TomePatchModel": 62,
+    "UNETLoader": 90,
     "VAEDecode": 54,
+    "VAELoader": 62,
 }
 # Nodes 2.0 hang a button for the advanced inputs below these, and enlarge them when it is pressed.
 UNFOLDED = {"MCDM_EncodeClass": 170, "MCDM_EncodeMap": 202, "MCDM_EncodeSketch": 182}
@@ -192,6 +201,8 @@ def test_no_two_pictures_are_saved_under_one_name():
 
 SHIPPED = {path.name for path in (ROOT / "experts").glob("*.safetensors")}
 FOLDERS = {"CheckpointLoaderSimple": "checkpoints", "LoraLoader": "loras", "MCDM_LoadExpert": "mcdm"}
+FOLDERS |= {"LoraLoaderModelOnly": "loras", "UNETLoader": "diffusion_models"}
+FOLDERS |= {"DualCLIPLoader": "text_encoders", "VAELoader": "vae"}
 IN_A_REPOSITORY = dict.fromkeys(("model_latest.pt", "model_sketch.pt"), "https://github.com/Nithin-GK/UniteandConquer")
 DOWNLOADS = re.compile(r"https://civitai\.com/api/download/models/\d+")  # names the file only as it sends it
 

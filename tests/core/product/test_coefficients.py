@@ -7,8 +7,9 @@ import torch
 
 from mcdm_core import combined_epsilon
 from mcdm_core.product.coefficients import Coefficients
+from mcdm_core.product.coverage import warn_of_uncovered
 from mcdm_core.product.eq10 import EQ10, guidance_pair
-from mcdm_core.product.planner import Planner, warn_of_uncovered
+from mcdm_core.product.planner import Planner
 from mcdm_core.product.share import Share
 
 LEFT = torch.tensor([1.0, 1.0, 0.0, 0.0])

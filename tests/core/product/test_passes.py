@@ -142,6 +142,7 @@ SAME = {
     "a threshold of 1": {"threshold": 1.0, "refresh": 9},
     "a tolerance of 0": {"tolerance": 0.0, "threshold": 1.0, "refresh": 9},
     "a refresh at every step": {"threshold": -1.0, "tolerance": 100.0, "refresh": 1},
+    "no turns": {"switch": 0},
 }
 
 
@@ -207,6 +208,77 @@ def test_outside_the_interval_masks_divide_the_weights_place_by_place():
     one, two = (term.expert.predict_x0(x, sigma, term.condition) for term in terms[:2])
     shares = torch.tensor([[1.0, 2 / 3], [0.0, 2 / 3]], dtype=torch.float64)  # where no mask is, the bare weights'
     torch.testing.assert_close(denoised, combined_epsilon([one, two], [None] * 2, [shares, 1 - shares], [0, 0]))
+
+
+def in_turn(terms, length, rule):
+    """Eq. 10, or the own-null rule, of the experts whose turn it is: of the first two, whose weights are positive."""
+    levels = sigmas_for(terms[0].expert.schedule, STEPS)
+
+    def denoise(x, sigma):
+        passed = 0
+        while levels[passed + 1] >= sigma * (1 - 1e-9):  # heun's second call in a step is at the next one's level
+            passed += 1
+        acting = [terms[passed // length % 2], terms[2]]
+        cond = [t.expert.predict_x0(x, sigma, t.condition) for t in acting]
+        null = [t.expert.predict_x0(x, sigma, label(NULL)) for t in acting]
+        total = sum(t.reliability for t in acting)
+        u = sum(t.reliability / total * found for t, found in zip(acting, null, strict=True))
+        base = null if rule is OWN_NULL else [u, u]
+        return u + sum(t.weight * (c - b) for t, c, b in zip(acting, cond, base, strict=True))
+
+    return denoise, levels
+
+
+@pytest.mark.parametrize("rule", [EQ10, OWN_NULL])
+@pytest.mark.parametrize("sampler", [sample_ddim, sample_heun])
+@pytest.mark.parametrize("length", [1, 2, 5])
+def test_experts_of_positive_weight_take_turns(length, sampler, rule):
+    terms = chain()
+    denoise, levels = in_turn(terms, length, rule)
+    options = {"eta": 1.0} if sampler is sample_ddim else {}
+    begin = start() * math.hypot(1.0, levels[0])
+    expected = sampler(denoise, begin, levels, generator=torch.Generator().manual_seed(2), **options)
+    torch.testing.assert_close(sampled(terms, sampler, rule, switch=length), expected, rtol=1e-9, atol=1e-9)
+
+
+def test_who_waits_for_its_turn_is_not_asked(caplog):
+    terms = chain()
+    with caplog.at_level(logging.INFO):
+        sampled(terms, batch=1, switch=3)
+    # The first expert's turn asks two conditions and one null, of one network; the second's both networks for both.
+    assert rows(terms) == 6 * 3 + 6 * 4
+    assert caplog.messages[0].startswith("Fewer passes: networks were asked 42 rows in place of 60")
+
+
+def test_turns_end_with_the_run_and_experts_act_together_outside_of_one():
+    terms = chain()
+    denoiser = ProductDenoiser(terms, passes=Passes(switch=1))
+    levels = sigmas_for(terms[0].expert.schedule, STEPS)
+    begin, together = start() * levels[0], ProductDenoiser(terms)(start() * levels[0], levels[1])
+    denoiser.check_run(begin, levels)
+    with denoiser.running(levels):
+        assert not torch.equal(denoiser(begin, levels[1]), together)
+    assert torch.equal(denoiser(begin, levels[1]), together)
+
+
+def test_a_window_takes_an_expert_out_of_the_turns():
+    terms = [replace(term, end=0.5) if place == 1 else term for place, term in enumerate(chain())]
+    found = recorded(terms[1].expert).network
+    sampled(terms, batch=1, switch=1)
+    edge = sigma_at_share(terms[0].expert.schedule, 0.5)
+    levels = [level for level in sigmas_for(terms[0].expert.schedule, STEPS) if level > edge]
+    assert sorted({round(level, 6) for level in found.levels}) == sorted(round(level, 6) for level in levels[1::2])
+
+
+def test_turns_in_which_a_null_is_missing_are_refused_before_the_first_pass():
+    """Together the weights sum to 1, one by one they don't."""
+    terms = [replace(term, null=None) for term in chain(weights=(0.5, 0.5, 0.0))][:2]
+    sampled(terms)
+    for term in terms:
+        term.expert.network.batches.clear()
+    with pytest.raises(ValueError, match="null for expert 1"):
+        sampled(terms, switch=2)
+    assert rows(terms) == 0
 
 
 @pytest.mark.parametrize("policy", ["both", "all of them"])
@@ -278,6 +350,8 @@ def test_a_null_that_no_condition_of_its_own_is_beside_is_always_asked():
         ({"tolerance": -0.1}, "tolerance of 0 or more"),
         ({"tolerance": math.nan}, "tolerance of 0 or more"),
         ({"refresh": 0}, "every 1 to 100 steps"),
+        ({"switch": -1}, "turns of 0 to 100 steps"),
+        ({"switch": 101}, "turns of 0 to 100 steps"),
         ({"start": 0.6, "end": 0.4}, "start below end for the guidance interval and got 0.6 and 0.4"),
         ({"end": math.nan}, "start and end between 0 and 1 for the guidance interval"),
         ({"sigma_start": -1.0}, "noise levels of 0 or more"),
