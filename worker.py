@@ -149,8 +149,8 @@ def _check(options: argparse.Namespace) -> None:
     token = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
     if os.environ.get("RAY_AUTH_MODE") != "token" or not (token or (Path.home() / ".ray" / "auth_token").is_file()):
         raise ValueError(
-            "Expected Ray's token authentication, since Ray's ports are open to other machines; set RAY_AUTH_MODE=token "
-            "and give all machines one token in ~/.ray/auth_token, as docs/hosts.md says."
+            "Expected Ray's token authentication, since Ray's ports are open to other machines; set "
+            "RAY_AUTH_MODE=token and give all machines one token in ~/.ray/auth_token, as docs/hosts.md says."
         )
 
 

@@ -29,8 +29,8 @@ class ExpertRemote(io.ComfyNode):
             description=(
                 "Diffusion Expert, on another machine: the nodes behind model, condition and null are run by that "
                 "machine's ComfyUI, a worker, and nothing of them is loaded here. At every step all workers are asked "
-                "at once for their ε_i(z_t, x_i, t) and ε_i(z_t, ∅, t), while experts here are computed. Needs Ray; "
-                "docs/hosts.md says how to start a worker."
+                "at once for their ε_i(z_t, x_i, t) and ε_i(z_t, ∅, t) of Eq. 10 of the paper, while experts here are "
+                "computed. Needs Ray; docs/hosts.md says how to start a worker."
             ),
             inputs=[
                 io.Model.Input(
@@ -99,8 +99,8 @@ class ExpertRemote(io.ComfyNode):
                     max=86400.0,
                     step=1.0,
                     tooltip="Seconds, 1 to 86400, for which the worker may give no sign of life before the run ends. A "
-                    "worker that died is started again by Ray and asked again, which takes as long as its ComfyUI takes "
-                    "to start.",
+                    "worker that died is started again by Ray and asked again, which takes as long as its ComfyUI "
+                    "takes to start.",
                 ),
             ],
             outputs=[

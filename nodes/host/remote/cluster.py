@@ -45,8 +45,8 @@ def connect(address: str) -> Any:
 
     if ray.is_initialized() and _connected_to != address:
         raise ValueError(
-            f"Expected the cluster {_connected_to or 'that another pack joined'} and got {address}, but a ComfyUI joins "
-            "only one; give all workers one address, or restart ComfyUI."
+            f"Expected the cluster {_connected_to or 'that another pack joined'} and got {address}, but a ComfyUI "
+            "joins only one; give all workers one address, or restart ComfyUI."
         )
     if not ray.is_initialized():
         try:

@@ -130,8 +130,8 @@ def _value_of(name: str, value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_value_of(name, each) for each in value]
     raise ValueError(
-        f"Expected a noise schedule and latents of numbers and got {type(value).__name__} as {name}; such a model can't "
-        "be on a worker."
+        f"Expected a noise schedule and latents of numbers and got {type(value).__name__} as {name}; such a model "
+        "can't be on a worker."
     )
 
 

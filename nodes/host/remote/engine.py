@@ -166,7 +166,7 @@ def _answered(work: Callable[[], Answer]) -> Answer:
 
 def _failure(error: Exception) -> Answer:
     if not isinstance(error, ValueError):
-        logger.exception("The worker failed.", exc_info=error)
+        logger.error("The worker failed.", exc_info=error)
     said = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}; its log has more."
     return {"refused": " ".join(said.split())}
 

@@ -1,4 +1,4 @@
-"""An expert on a worker, as ComfyUI here sees it: a MODEL without weights, and conditions that only say where they are."""
+"""An expert on a worker, as ComfyUI here sees it: a MODEL without weights, and conditions that are elsewhere."""
 
 from __future__ import annotations
 

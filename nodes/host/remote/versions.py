@@ -35,6 +35,6 @@ def check_versions(there: dict[str, str], worker: str) -> None:
     for name, here in versions().items():
         if there.get(name) != here:
             raise ValueError(
-                f"Expected {name} {here} on the worker {worker}, as here, and it has {there.get(name, 'none')}; install "
-                "the same version on both machines."
+                f"Expected {name} {here} on the worker {worker}, as here, and it has {there.get(name, 'none')}; "
+                "install the same version on both machines."
             )

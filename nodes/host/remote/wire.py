@@ -56,4 +56,4 @@ def to_tensor(buffer: Any, shape: tuple[int, ...] | None = None) -> Tensor:
         raise ValueError(f"Expected a tensor of shape {tuple(shape)} and got {tuple(sizes)}; try again.")
     if data.ndim != 1 or data.size != math.prod(sizes) * known.itemsize:
         raise ValueError(f"Expected {math.prod(sizes)} values of {known} and got {data.size} bytes; try again.")
-    return torch.from_numpy(data.copy()).view(known).reshape(sizes)
+    return torch.from_numpy(data.copy()).view(known).reshape(sizes) if data.size else torch.empty(sizes, dtype=known)
