@@ -84,9 +84,9 @@ class Worker:
         """Keep an input file."""
         return self._engine.store(name, content)
 
-    def load(self, nodes: dict, link: list) -> dict:
+    def load(self, nodes: dict, link: list, models: dict) -> dict:
         """Load a MODEL, and describe it."""
-        return self._engine.load(nodes, link)
+        return self._engine.load(nodes, link, models)
 
     def begin(self, told: dict) -> dict:
         """Prepare a run."""
@@ -109,14 +109,17 @@ def main() -> int:
     """Start the worker, and stay until it is stopped."""
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     options = _parser().parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # by way of what has to be put away
     try:
         _check(options)
         with _ray_node(options), _worker(options):
             logger.info("The worker %s is ready. Ctrl-C ends it.", options.name)
-            _wait_for_stop()
+            threading.Event().wait()
     except ValueError as error:
         logger.error("%s", error)
         return 2
+    except KeyboardInterrupt:
+        return 0
     return 0
 
 
@@ -256,13 +259,6 @@ def _take_name(ray: Any, name: str) -> None:
     if answers:
         raise ValueError(f"Expected a name of its own for the worker and got {name}, which is at work; choose another.")
     ray.kill(former, no_restart=True)
-
-
-def _wait_for_stop() -> None:
-    stop = threading.Event()
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, lambda *_: stop.set())
-    stop.wait()
 
 
 if __name__ == "__main__":

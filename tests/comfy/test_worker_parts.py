@@ -111,6 +111,9 @@ def test_classes_that_are_not_known_are_refused(remote, load):
             descriptions.make_sampling({**described, "classes": [name]})
         with pytest.raises(ValueError, match="known here"):
             descriptions.make_latents({"class": name, "values": {}})
+    for name in ("__class__", "_buffers", "timestep", "register_buffer"):
+        with pytest.raises(ValueError, match="Expected numbers of a schedule"):
+            descriptions.make_sampling({**described, "values": {name: 1.0}})
 
 
 def test_a_model_without_weights_is_no_model_to_sample(remote, load):
@@ -219,9 +222,51 @@ def test_a_run_that_is_not_served_is_unknown(remote, known, small_experts):
     engine = remote("engine").Engine()
     assert engine.predict("none", []) == {"unknown": True}
     nodes = {"a": {"class_type": "MCDM_LoadExpert", "inputs": {"expert_name": small_experts["hair"]}}}
-    assert engine.load(nodes, ["a", 0])["model"]["latent_format"]["class"] == "mcdm:PixelSpace"
-    assert "isn't installed" in engine.load({"a": {"class_type": "Nothing", "inputs": {}}}, ["a", 0])["refused"]
+    assert engine.load(nodes, ["a", 0], {})["model"]["latent_format"]["class"] == "mcdm:PixelSpace"
+    assert "isn't installed" in engine.load({"a": {"class_type": "Nothing", "inputs": {}}}, ["a", 0], {})["refused"]
     assert engine.finish("none") == {"finished": "none"}
+
+
+@pytest.fixture
+def checkpoint(base):
+    """Writes a file under one name."""
+    import folder_paths
+    from safetensors.torch import save_file
+
+    path = base / "models" / "checkpoints" / "same name.safetensors"
+    path.parent.mkdir(exist_ok=True)
+
+    def write(size, digest=None):
+        save_file({"a": torch.zeros(size)}, path, None if digest is None else {"modelspec.hash_sha256": digest})
+        folder_paths.filename_list_cache.clear()
+        return [path.name]
+
+    yield write
+    path.unlink()
+
+
+def test_files_of_one_name_that_differ_are_refused(remote, checkpoint):
+    files = remote("model_files")
+    here = files.model_files(checkpoint(3, "0x12"))
+    assert list(here) == ["checkpoints/same name.safetensors"]
+    files.check_model_files(here)
+    checkpoint(1000)
+    with pytest.raises(ValueError, match=r"same name\.safetensors to be the same file .* its size is .*; copy"):
+        files.check_model_files(here)
+    checkpoint(3, "0x34")
+    with pytest.raises(ValueError, match="its hash is 0x12 where the workflow is and 0x34 on the worker; copy"):
+        files.check_model_files(here)
+
+
+def test_an_empty_file_stands_for_one_that_is_elsewhere(remote, base):
+    import folder_paths
+
+    path = base / "models" / "checkpoints" / "elsewhere.safetensors"
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    folder_paths.filename_list_cache.clear()
+    assert remote("model_files").model_files([path.name]) == {}
+    remote("model_files").check_model_files({"checkpoints/none.safetensors": {"size": 3}, "nowhere/x.pt": {"size": 3}})
 
 
 def test_without_ray_a_sentence_says_how_to_get_it(remote, monkeypatch):

@@ -49,8 +49,7 @@ def make_sampling(described: dict[str, Any]) -> Any:
     nn.Module.__init__(made)
     for name, buffer in described["buffers"].items():
         made.register_buffer(name, to_tensor(buffer))
-    for name, value in described["values"].items():
-        setattr(made, name, _value_from(value))
+    _set(made, described["values"])
     return made
 
 
@@ -77,8 +76,7 @@ def make_latents(described: dict[str, Any]) -> Any:
     """
     kind = _find(described["class"], _latent_modules(), comfy.latent_formats.LatentFormat)
     made: Any = object.__new__(kind)
-    for name, value in described["values"].items():
-        setattr(made, name, _value_from(value))
+    _set(made, described["values"])
     return made
 
 
@@ -118,6 +116,13 @@ def _values(thing: Any) -> dict[str, Any]:
     """What an object holds beside its buffers, and what torch needs for itself."""
     held = {name: value for name, value in vars(thing).items() if not name.startswith("_") and name != "training"}
     return {name: _value_of(name, value) for name, value in held.items()}
+
+
+def _set(thing: Any, values: dict[str, Any]) -> None:
+    for name, value in values.items():
+        if name.startswith("_") or (hasattr(type(thing), name) and callable(getattr(type(thing), name))):
+            raise ValueError(f"Expected numbers of a schedule or latents and got {name}; use the same ComfyUI.")
+        setattr(thing, name, _value_from(value))
 
 
 def _value_of(name: str, value: Any) -> Any:

@@ -15,6 +15,7 @@ import comfy.model_management
 import torch
 
 from . import files
+from .model_files import check_model_files
 from .prompts import PromptRunner
 from .served import Answering, describe_model, serve_run
 from .versions import versions
@@ -72,14 +73,20 @@ class Engine:
 
         return _answered(work)
 
-    def load(self, nodes: dict[str, Any], link: list) -> Answer:
+    def load(self, nodes: dict[str, Any], link: list, models: dict[str, Any]) -> Answer:
         """Load a MODEL, and describe it.
 
         Args:
             nodes: A part of a prompt.
             link: Where the MODEL comes from.
+            models: The files that it is made of, see `check_model_files`.
         """
-        return self._do(_Task(lambda: {"model": describe_model(self._prompts.made(nodes, [link], keep=True)[0])}))
+
+        def work() -> Answer:
+            check_model_files(models)
+            return {"model": describe_model(self._prompts.made(nodes, [link], keep=True)[0])}
+
+        return self._do(_Task(work))
 
     def begin(self, told: dict[str, Any]) -> Answer:
         """Prepare a run.
@@ -122,6 +129,7 @@ class Engine:
                 task.answer.set_result(answer)
 
     def _serve(self, told: dict[str, Any], begun: _Task) -> Answer:
+        check_model_files(told["models"])
         links = [(expert["links"], name) for expert in told["experts"] for name in expert["links"]]
         found = self._prompts.made(told["nodes"], [each[name] for each, name in links])
         made: list[dict[str, Any]] = [{} for _ in told["experts"]]

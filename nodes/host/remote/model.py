@@ -53,6 +53,7 @@ class RemoteModel(comfy.model_base.BaseModel):
         self.worker = worker
         self.expert_name = f"on {worker.name}"
         self.reads_pairs = bool(described["reads_pairs"])
+        self.has_null = bool(described["has_null"])
         self.guidance = [str(name) for name in described["guidance"]]
 
     def extra_conds(self, **kwargs: Any) -> dict[str, Any]:

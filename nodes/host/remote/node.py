@@ -50,6 +50,8 @@ def remote_expert(
     check_versions(cluster.ask(worker, timeout, "hello")["versions"], worker.name)
     model = _model(part, worker, timeout)
     condition, null = (made_by(part.links[name]) if name in part.links else None for name in ("condition", "null"))
+    if null is None and model.model.has_null:  # an expert that listens to nothing has it without its being wired
+        null = made_by(part.links["model"])
     place = len(experts) + 1
     return RemoteExpert(model, condition, null, mask=mask, place=place, part=part, timeout=timeout, **shares)
 
@@ -59,6 +61,6 @@ def _model(part: PromptPart, worker: WorkerName, timeout: float) -> ModelPatcher
     if (known := _models.get(key)) is not None:
         return known
     send_files(worker, timeout, part.files)
-    answer = cluster.ask(worker, timeout, "load", part.nodes, list(part.links["model"]))
+    answer = cluster.ask(worker, timeout, "load", part.nodes, list(part.links["model"]), part.models)
     made = _models[key] = remote_patcher(answer["model"], worker)
     return made

@@ -13,6 +13,8 @@ import folder_paths
 
 import nodes
 
+from .model_files import Known, model_files
+
 Link = tuple[str, int]
 """A node, by its key in a part, and the number of its output."""
 
@@ -33,11 +35,13 @@ class PromptPart:
         nodes: In API format, by their keys.
         links: Where "model", "condition" and "null" come from; the latter two may be missing.
         files: Input files that the nodes read, by the names that they have for a worker: digests of their content.
+        models: What is known of the model files that the nodes name, see `model_files`.
     """
 
     nodes: dict[str, dict[str, Any]]
     links: dict[str, Link]
     files: dict[str, Path]
+    models: dict[str, Known]
 
 
 def part_behind(node_of: Callable[[str], dict[str, Any]], links: Mapping[str, Any]) -> PromptPart:
@@ -49,7 +53,8 @@ def part_behind(node_of: Callable[[str], dict[str, Any]], links: Mapping[str, An
     """
     walk = _Walk(node_of)
     found = {name: (walk.key_of(str(link[0])), int(link[1])) for name, link in links.items()}
-    return PromptPart(walk.nodes, found, walk.files)
+    named = model_files(value for node in walk.nodes.values() for value in node["inputs"].values())
+    return PromptPart(walk.nodes, found, walk.files, named)
 
 
 class _Walk:

@@ -95,11 +95,12 @@ class WorkersOfRun:
             "seed": start.seed,
         }
         for worker, indices in self._of_worker.items():
-            self._told[worker] = {**common, "nodes": {}, "experts": []}
+            self._told[worker] = {**common, "nodes": {}, "models": {}, "experts": []}
             for index in indices:
                 expert = self._remote[index]
                 levels = align_levels(start.sigmas, reference, expert.model.get_model_object("model_sampling"))
                 self._told[worker]["nodes"] |= expert.part.nodes
+                self._told[worker]["models"] |= expert.part.models
                 self._told[worker]["experts"].append(
                     {"index": index, "place": expert.place, "links": expert.part.links, "levels": to_buffer(levels)}
                 )

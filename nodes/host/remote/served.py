@@ -41,6 +41,7 @@ def describe_model(patcher: ModelPatcher) -> dict[str, Any]:
         "model_sampling": describe_sampling(patcher.get_model_object("model_sampling")),
         "latent_format": describe_latents(patcher.get_model_object("latent_format")),
         "reads_pairs": reads_pairs(patcher),
+        "has_null": implicit_null(patcher) is not None,
         "clamps": any(clamp_pixels in each for each in listed.values()),
         "guidance": [name for name, each in listed.items() if any(hook is not clamp_pixels for hook in each)],
     }
