@@ -197,6 +197,9 @@ def test_a_prompts_nodes_are_run_once(remote, known, small_experts):
     runner.made({"b": prompt["b"]}, [["b", 0]], keep=True)
     again, _ = runner.made(prompt, [["a", 0], ["b", 0]])
     assert again is first
+    with pytest.raises(ValueError, match="isn't installed"):
+        runner.made({"c": {"class_type": "Nothing", "inputs": {}}}, [["c", 0]], keep=True)
+    assert runner.made(prompt, [["a", 0]], keep=True)[0] is first
     runner.made({"b": prompt["b"]}, [["b", 0]])
     assert runner.made(prompt, [["a", 0]])[0] is not first
 

@@ -53,13 +53,14 @@ def runner(pack, node, host):
     import asyncio
 
     import comfy_extras.nodes_custom_sampler as custom
+    import comfy_extras.nodes_mask as mask
 
     import nodes
 
+    cores = [asyncio.run(asyncio.run(each.comfy_entrypoint()).get_node_list()) for each in (custom, mask)]
     with pytest.MonkeyPatch.context() as monkeypatch:
-        for known in (node.classes.values(), asyncio.run(asyncio.run(custom.comfy_entrypoint()).get_node_list())):
-            for each in known:
-                monkeypatch.setitem(nodes.NODE_CLASS_MAPPINGS, each.GET_SCHEMA().node_id, each)
+        for each in (each for known in (node.classes.values(), *cores) for each in known):
+            monkeypatch.setitem(nodes.NODE_CLASS_MAPPINGS, each.GET_SCHEMA().node_id, each)
         prompts = importlib.import_module("mcdm_pack.nodes.host.remote.prompts")
 
         found = {}

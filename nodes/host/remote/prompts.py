@@ -39,8 +39,8 @@ class PromptRunner:
         Raises:
             ValueError: If a node is missing or is given something wrong, or fails.
         """
-        self._recent = [*self._recent[-_KEPT:], part] if keep else [part]
-        prompt = {key: node for each in self._recent for key, node in each.items()}
+        wanted = [*self._recent[-_KEPT:], part] if keep else [part]
+        prompt = {key: node for each in wanted for key, node in each.items()}
         roots = list(dict.fromkeys(str(key) for key, _ in links))
         self._count += 1
         prompt_id = f"mcdm {self._count}"
@@ -48,6 +48,7 @@ class PromptRunner:
         self._executor.execute(prompt, prompt_id, {}, roots)
         if not self._executor.success:
             raise ValueError(_error_in(self._executor.status_messages))
+        self._recent = wanted  # a part that cannot be run spoils no other
         return [asyncio.run(self._output(str(key), int(slot))) for key, slot in links]
 
     async def _output(self, key: str, slot: int) -> Any:

@@ -9,13 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .comfyui_server import install
 
 NO_RAY = "Ray isn't installed (requirements-hosts.txt)"
 START_SECONDS = 300
+TRIES = 4  # Ray gives its own processes 30 s to start, which is short on a machine that is at work
 
 
 class Cluster:
@@ -39,7 +40,12 @@ class Cluster:
         command += ["--port", self.address.rpartition(":")[2], "--object-store-memory", "200000000"]
         command += ["--disable-usage-stats", "--include-dashboard", "false", "--include-log-monitor", "false"]
         try:
-            self._start(command, "head", "Ray runtime started")
+            for _ in range(TRIES - 1):
+                with suppress(RuntimeError):
+                    self._start(command, "head", "Ray runtime started")
+                    break
+            else:
+                self._start(command, "head", "Ray runtime started")
             yield self
         finally:
             for process in reversed(self._started):
