@@ -51,7 +51,7 @@ class RemoteModel(comfy.model_base.BaseModel):
         self.model_sampling = make_sampling(described["model_sampling"])
         self.diffusion_model = _NoNetwork()
         self.worker = worker
-        self.expert_name = f"on {worker.name}"
+        self.expert_name = f"{described['name']} on {worker.name}" if described["name"] else f"on {worker.name}"
         self.reads_pairs = bool(described["reads_pairs"])
         self.has_null = bool(described["has_null"])
         self.guidance = [str(name) for name in described["guidance"]]

@@ -40,6 +40,7 @@ def describe_model(patcher: ModelPatcher) -> dict[str, Any]:
     return {
         "model_sampling": describe_sampling(patcher.get_model_object("model_sampling")),
         "latent_format": describe_latents(patcher.get_model_object("latent_format")),
+        "name": getattr(patcher.model, "expert_name", None),
         "reads_pairs": reads_pairs(patcher),
         "has_null": implicit_null(patcher) is not None,
         "clamps": any(clamp_pixels in each for each in listed.values()),
