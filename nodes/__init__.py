@@ -14,6 +14,7 @@ from .passes import Passes, Schedule
 from .picture_conditions import EncodeInpaint, EncodeLowRes
 from .product import Expert, Guider, KSampler, OwnNullGuider
 from .product_model import ProductModel
+from .remote import ExpertRemote
 from .sampling import RandomNoise, SamplerDDIM, Sigmas
 from .true_product import Choose, LangevinSampler, ParticleSampler
 
@@ -27,6 +28,7 @@ NODES: list[type[io.ComfyNode]] = [
     EncodeLowRes,
     EncodeInpaint,
     Expert,
+    ExpertRemote,
     Schedule,
     Passes,
     AgreementWeights,

@@ -30,6 +30,8 @@ from .noise_levels import align_levels
 from .prepared import Conds, PreparedModel, process, separate_hooked
 from .product import CONDITION, NULL, Observer, Product, warn_of_idle_hooks
 from .refusals import check_experts, check_packed, check_patches, check_sigmas
+from .remote.model import is_remote
+from .remote.run import Start, WorkersOfRun, workers_of
 from .run_wrappers import within_wrappers
 from .weights_on_devices import WeightsOnAllDevices
 
@@ -49,6 +51,7 @@ class Run:
         reuse: What predictions stand in for passes; None where nothing is left out. Made with the planner.
         rows: What networks were asked, where something may be left out.
         observers: Are shown every evaluation of the product.
+        workers: Have the experts whose networks are elsewhere, if some are.
     """
 
     weights: WeightsOnAllDevices
@@ -61,6 +64,7 @@ class Run:
     reuse: Reuse | None = None
     rows: RowCount = field(default_factory=RowCount)
     observers: list[Observer] = field(default_factory=list)
+    workers: WorkersOfRun | None = None
 
 
 class ProductGuider(comfy.samplers.CFGGuider):
@@ -145,12 +149,16 @@ class ProductGuider(comfy.samplers.CFGGuider):
         with ExitStack() as stack:
             stack.callback(self._set_attributes, before)
             names = _names(self.experts)
-            devices = Devices(list(names))
+            here = [patcher for patcher in names if patcher is self.model_patcher or not is_remote(patcher)]
+            devices = Devices(here)
             stack.callback(devices.close)
             self.run = Run(WeightsOnAllDevices(names, adapter_groups(self.experts)), devices)
             if self.observer is not None:
                 self.watch(self.observer)
             stack.callback(self._clean_up)
+            self.run.workers = workers_of(self.experts)
+            if self.run.workers is not None:
+                stack.callback(self.run.workers.close)
             self.run.others = self._prepare_others(stack)
             stack.callback(self.run.weights.restore)
             yield
@@ -194,6 +202,8 @@ class ProductGuider(comfy.samplers.CFGGuider):
         self.run.shapes = kwargs.get("latent_shapes") or [noise.shape]
         self._plan_run(noise, device, sigmas)
         self._process_conds(noise, latent_image, settings)
+        if self.run.workers is not None:
+            self.run.workers.begin(Start(noise, latent_image, denoise_mask, sigmas, seed), self.run.shapes)
         self.run.weights.activate(self.model_patcher)
         rest = (callback, disable_pbar, seed, *args)
         try:
@@ -231,9 +241,17 @@ class ProductGuider(comfy.samplers.CFGGuider):
             always = [0] if self.run.planner.null_is_read else []
             self.run.reuse = Reuse(self.run.planner.passes, sigmas, always)
         self.run.weights.find_copies()
-        reference = self.model_patcher.get_model_object("model_sampling")
         for other in self.run.others:
-            other.start(align_levels(sigmas, reference, other.patcher.get_model_object("model_sampling")))
+            other.start(self.levels_of(other.patcher, sigmas))
+
+    def levels_of(self, patcher: ModelPatcher, sigmas: Tensor) -> Tensor:
+        """Noise levels of the run as a MODEL meets them.
+
+        Args:
+            patcher: The MODEL.
+            sigmas: The levels in the reference's form, shape (S + 1,).
+        """
+        return align_levels(sigmas, *(p.get_model_object("model_sampling") for p in (self.model_patcher, patcher)))
 
     def _process_conds(self, noise: Tensor, latent_image: Tensor, settings: dict[str, Any]) -> None:
         conds: dict[ModelPatcher, Conds] = {other.patcher: other.conds for other in self.run.others}
@@ -257,16 +275,19 @@ class ProductGuider(comfy.samplers.CFGGuider):
         **kwargs: Any,
     ) -> Tensor:
         """The product's prediction of x0 (ComfyUI calls it noise), at σ = `timestep`."""
+        return self.make_product().predict(x, timestep, model_options or {})
+
+    def make_product(self) -> Product:
+        """The product of the run, made when it is first asked for: CFGGuider has processed its conditioning by then."""
         run = self.run
-        if run.product is None:  # CFGGuider has processed the reference's conditioning by now
+        if run.product is None:
             options = {other.patcher: other.model_options for other in run.others}
             conds = [self.conds, *run.processed]
             if len(run.shapes) > 1:
                 check_packed(self.experts, conds)
-            saving = (run.reuse, run.rows)
-            means = (run.planner, run.weights, run.devices)
-            run.product = Product(self.experts, conds, options, *means, *saving, run.observers)
-        return run.product.predict(x, timestep, model_options or {})
+            means, saving = (run.planner, run.weights, run.devices), (run.reuse, run.rows)
+            run.product = Product(self.experts, conds, options, *means, *saving, run.observers, run.workers)
+        return run.product
 
     def _prepare_others(self, stack: ExitStack) -> list[PreparedModel]:
         others = []

@@ -229,7 +229,7 @@ def reads_pairs(patcher: ModelPatcher) -> bool:
     which read nothing in the passes. A MODEL with patches or wrappers and either is taken to: at worst, rows are asked
     that nobody reads.
     """
-    if isinstance(patcher.model, _PAIRWISE):
+    if isinstance(patcher.model, _PAIRWISE) or getattr(patcher.model, "reads_pairs", False):
         return True
     options = patcher.model_options
     inside = options.get("transformer_options", {})

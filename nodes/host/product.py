@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import comfy.samplers
 import torch
@@ -67,6 +67,26 @@ class Evaluation:
 
 
 Observer = Callable[[Evaluation], None]
+Point = tuple[Tensor, Tensor]
+"""x in a MODEL's own form, shape (B, C, …), and σ of equal entries, shape (B,)."""
+
+
+class Workers(Protocol):
+    """Has experts whose networks are on workers."""
+
+    def answers(
+        self,
+        requests: list[Request],
+        point_of: Callable[[ModelPatcher], Point],
+        here: Callable[[list[Request]], dict[Request, Tensor]],
+    ) -> dict[Request, Tensor]:
+        """Predictions of x0.
+
+        Args:
+            requests: What is asked.
+            point_of: x and σ in a MODEL's own form.
+            here: Answers those of the requests whose networks are here.
+        """
 
 
 class Product:
@@ -82,6 +102,7 @@ class Product:
         reuse: What may be left out of a call, and what stands in for it; None leaves nothing out.
         rows: Where rows are counted, if something may be left out.
         observers: Are shown every evaluation, before the CFG hooks; they must not change the tensors.
+        workers: Have the experts whose networks are elsewhere; None where all are here.
     """
 
     def __init__(
@@ -95,6 +116,7 @@ class Product:
         reuse: Reuse | None = None,
         rows: RowCount | None = None,
         observers: Sequence[Observer] = (),
+        workers: Workers | None = None,
     ):
         self.experts = experts
         self.reference = experts[0].model
@@ -106,6 +128,7 @@ class Product:
         self.reuse = reuse
         self.rows = rows or RowCount()
         self.observers = observers
+        self.workers = workers
         self._asked = asked_models(experts)
         self._in_pairs = [reads_pairs(expert.model) for expert in experts]
         self._told_of_pairs = False
@@ -190,23 +213,45 @@ class Product:
     def _rows_of(self, requests: list[Request], x: Tensor) -> int:
         return len(x) * sum(len(self.conds[request.expert][request.role]) for request in requests)
 
-    def _evaluate(
-        self, requests: list[Request], x: Tensor, sigma: Tensor, model_options: dict[str, Any]
+    def answers(
+        self, requests: list[Request], point_of: Callable[[ModelPatcher], Point], model_options: dict[str, Any]
     ) -> dict[Request, Tensor]:
-        """The answers to all requests, on the device of x."""
+        """Predictions of x0, each where its MODEL's point is.
+
+        Args:
+            requests: What is asked, of networks that are here.
+            point_of: x and σ in a MODEL's own form.
+            model_options: The reference's prepared options.
+        """
         asked: dict[torch.device, list[tuple[ModelPatcher, list[Request]]]] = {}
         for patcher, mine in self._by_model(requests):
             asked.setdefault(device_of(patcher), []).append((patcher, mine))
-        ask = partial(self._ask, x=x, sigma=sigma, model_options=model_options)
+        ask = partial(self._ask, point_of=point_of, model_options=model_options)
         answers = self.devices.run({device: partial(ask, models) for device, models in asked.items()})
         return {request: x0 for found in answers for request, x0 in found.items()}
+
+    def asked_in_place_of(self, model: ModelPatcher) -> ModelPatcher:
+        """The MODEL whose batch an expert's is asked in, which may be that of one that predicts alike."""
+        return self.weights.asked_with(self._asked[model])
+
+    def _evaluate(
+        self, requests: list[Request], x: Tensor, sigma: Tensor, model_options: dict[str, Any]
+    ) -> dict[Request, Tensor]:
+        """The answers to all requests, on the device of x; workers are at work while networks here are."""
+
+        def point_of(patcher: ModelPatcher) -> Point:
+            if patcher is self.reference:
+                return x, sigma
+            return align(x, sigma, *(p.get_model_object("model_sampling") for p in (self.reference, patcher)))
+
+        here = partial(self.answers, point_of=point_of, model_options=model_options)
+        return here(requests) if self.workers is None else self.workers.answers(requests, point_of, here)
 
     def _ask(
         self,
         asked: list[tuple[ModelPatcher, list[Request]]],
         check: Callable[[], None],
-        x: Tensor,
-        sigma: Tensor,
+        point_of: Callable[[ModelPatcher], Point],
         model_options: dict[str, Any],
     ) -> dict[Request, Tensor]:
         """The answers of the MODELs on one device."""
@@ -214,12 +259,10 @@ class Product:
         for patcher, mine in asked:
             check()
             # Asked for before the weights are switched: with several clones, the network has only one's model_sampling.
-            level = [p.get_model_object("model_sampling") for p in (self.reference, patcher)]
-            point = (x, sigma) if patcher is self.reference else align(x, sigma, *level)
-            point = point[0].to(patcher.load_device), point[1].to(patcher.load_device)
+            x, sigma = point_of(patcher)
             options = model_options if patcher is self.reference else self.options[patcher]
             for batch in self._batches(mine, options):
-                answers = self._answer(batch, *point, options)
+                answers = self._answer(batch, x.to(patcher.load_device), sigma.to(patcher.load_device), options)
                 results |= {request: x0.to(x.device) for request, x0 in answers.items()}
         return results
 
@@ -346,7 +389,8 @@ def warn_of_idle_hooks(experts: Experts) -> None:
     """Name the experts whose CFG hooks don't run: only the reference's do, once, on the product."""
     active = _cfg_hooks(experts[0].model)
     for expert in experts:
-        if any(hook not in active for hook in _cfg_hooks(expert.model)):
+        elsewhere = getattr(expert.model.model, "guidance", [])  # of a MODEL on a worker, where they don't run
+        if elsewhere or any(hook not in active for hook in _cfg_hooks(expert.model)):
             logger.warning(
                 "A node changed the guidance of %s's MODEL; only the first expert's guidance hooks run, on the whole "
                 "product.",

@@ -23,7 +23,8 @@ _prompt: ContextVar[Prompt | None] = ContextVar("mcdm_prompt", default=None)
 _targets: ContextVar[list[str] | None] = ContextVar("mcdm_targets", default=None)
 """Output nodes to be run; None for all that there are."""
 
-_CHAINED = ("MCDM_Expert", "MCDM_Schedule", "MCDM_Passes", "MCDM_AgreementWeights")
+_EXPERTS = ("MCDM_Expert", "MCDM_ExpertRemote")
+_CHAINED = (*_EXPERTS, "MCDM_Schedule", "MCDM_Passes", "MCDM_AgreementWeights")
 _READERS: dict[type, type] = {io.Int.Input: int, io.Float.Input: float, io.String.Input: str, io.Boolean.Input: bool}
 
 
@@ -172,7 +173,7 @@ def chain_inputs(node: dict) -> list[dict] | None:
     for source in chain:
         if source["class_type"] == "MCDM_Schedule" and not scheduled:  # of two in a row the one behind counts
             scheduled = {name: value for name, value in source["inputs"].items() if name != "experts"}
-        elif source["class_type"] == "MCDM_Expert":
+        elif source["class_type"] in _EXPERTS:
             found.insert(0, {**source["inputs"], **scheduled})
             scheduled = {}
     return found

@@ -12,6 +12,7 @@ import pytest
 
 from .support.attachments import PAIRS
 from .support.core_samplers import sampler_names
+from .support.workers import NO_RAY
 
 ROOT = Path(__file__).resolve().parents[2]
 NO_COMFYUI = "no ComfyUI in COMFYUI_PATH, around this folder or in ~/ComfyUI"
@@ -61,6 +62,8 @@ def pytest_collection_modifyitems(items):
 def pytest_terminal_summary(terminalreporter):
     if any(NO_COMFYUI in str(report.longrepr) for report in terminalreporter.stats.get("skipped", [])):
         terminalreporter.write_line(f"ComfyUI tests SKIPPED: {NO_COMFYUI}.")
+    if any(NO_RAY in str(report.longrepr) for report in terminalreporter.stats.get("skipped", [])):
+        terminalreporter.write_line(f"Tests of workers SKIPPED: {NO_RAY}.")
     passed = [(dict(report.user_properties), report.nodeid) for report in terminalreporter.getreports("passed")]
     differences = [(properties["difference"], name) for properties, name in passed if "difference" in properties]
     if differences:

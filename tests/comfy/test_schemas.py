@@ -38,6 +38,14 @@ FROZEN = {
         ["model", "condition", "null", "weight", "reliability", "start", "end", "mask", "experts"],
         ["MCDM_EXPERTS"],
     ),
+    "MCDM_ExpertRemote": (
+        "Diffusion Expert on a Worker",
+        [
+            *("model", "condition", "null", "weight", "reliability", "start", "end", "mask", "experts"),
+            *("address", "worker", "timeout"),
+        ],
+        ["MCDM_EXPERTS", "MODEL"],
+    ),
     "MCDM_Schedule": (
         "Expert Schedule",
         ["experts", "sigma_start", "sigma_end", "weight_curve"],

@@ -14,7 +14,8 @@ ROOT = Path(__file__).resolve().parents[2]
 MOST = 60_000_000  # bytes, of which the experts are 53
 PARTS = {
     "__init__.py", "LICENSE", "NOTICE.md", "README.md", "docs", "experts", "locales", "mcdm_core", "nodes",
-    "pyproject.toml", "requirements-train.txt", "requirements.txt", "subgraphs", "web", "workflows",
+    "pyproject.toml", "requirements-hosts.txt", "requirements-train.txt", "requirements.txt", "subgraphs", "web",
+    "worker.py", "workflows",
 }  # fmt: skip
 
 

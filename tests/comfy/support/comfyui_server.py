@@ -23,6 +23,8 @@ ROOT = Path(__file__).resolve().parents[3]
 INSTALLED = (
     "__init__.py",
     "pyproject.toml",
+    "requirements-hosts.txt",
+    "worker.py",
     "nodes",
     "mcdm_core",
     "experts",
@@ -96,7 +98,7 @@ class Server:
 @contextmanager
 def started(comfyui: Path, folder: Path) -> Iterator[Server]:
     """Install the pack under `folder`, which holds models/ and input/, and run ComfyUI there."""
-    _install(folder / "custom_nodes" / "mcdm")
+    install(folder / "custom_nodes" / "mcdm")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -142,7 +144,10 @@ def started_with(comfyui: Path, folder: Path, files: Iterable[tuple[str, str]]) 
         shutil.rmtree(folder / "models")  # pytest would keep several hundred megabytes
 
 
-def _install(target: Path) -> None:
+def install(target: Path) -> None:
+    """Put the pack where ComfyUI looks for custom nodes."""
+    if target.exists():
+        return
     target.mkdir(parents=True)
     for name in INSTALLED:
         source = ROOT / name

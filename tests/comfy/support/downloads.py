@@ -5,6 +5,8 @@ Imports ComfyUI: import it after the `pack` fixture has made it importable.
 
 from pathlib import Path
 
+import comfy.cldm.cldm
+import comfy.ops
 import comfy.sd1_clip
 import comfy.supported_models
 import comfy.taesd.taesd
@@ -48,6 +50,16 @@ def write_checkpoint(path: Path, seed: int) -> None:
 def write_lora(path: Path, seed: int) -> None:
     """A LoRA on all linear layers of the UNet of `write_checkpoint`."""
     _save(lora(_unet(0), seed), path)
+
+
+def write_controlnet(path: Path, seed: int) -> None:
+    """A ControlNet for the UNet of `write_checkpoint`."""
+    config = {name: value for name, value in _UNET.items() if name != "out_channels"}
+    net = comfy.cldm.cldm.ControlNet(
+        hint_channels=3, num_heads=8, dtype=torch.float32, operations=comfy.ops.disable_weight_init, **config
+    )
+    fill(net, seed)
+    _save(net.state_dict(), path)
 
 
 def _unet(seed: int) -> ModelPatcher:

@@ -1,0 +1,184 @@
+"""A worker: ComfyUI's work in one thread, and what comes from the cluster in others."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+import comfy.model_management
+import torch
+
+from . import files
+from .model_files import check_model_files
+from .prompts import PromptRunner
+from .served import Answering, describe_model, serve_run
+from .versions import versions
+
+logger = logging.getLogger(__name__)
+
+Answer = dict[str, Any]
+
+
+@dataclass(eq=False)
+class _Task:
+    """Something for ComfyUI's thread.
+
+    Attributes:
+        work: What to do; None for a prediction, which only the run that is being served can make.
+        run: Whose prediction.
+        question: What it is asked.
+        answer: What comes of it.
+    """
+
+    work: Callable[[], Answer] | None = None
+    run: str = ""
+    question: list[dict[str, Any]] = field(default_factory=list)
+    answer: Future = field(default_factory=Future)
+
+
+class Engine:
+    """Serves one run at a time. Another run, or another prompt, puts it away; its owner tells it anew.
+
+    Each method can be called by any thread, and answers with a dictionary: {"refused": sentence} where ValueError is
+    raised.
+    """
+
+    def __init__(self) -> None:
+        self._tasks: queue.SimpleQueue[_Task] = queue.SimpleQueue()
+        self._prompts = PromptRunner()
+        self._run: str | None = None
+        self._next: _Task | None = None
+        threading.Thread(target=self._work, name="mcdm worker", daemon=True).start()
+
+    def hello(self) -> Answer:
+        """What runs here."""
+        return {"versions": versions(), "system": platform.platform(), "device": _device()}
+
+    def lacks(self, names: list[str]) -> Answer:
+        """Which input files have to be sent."""
+        return _answered(lambda: {"lacks": files.lacking(names)})
+
+    def store(self, name: str, content: bytes) -> Answer:
+        """Keep an input file."""
+
+        def work() -> Answer:
+            files.store(name, content)
+            return {"stored": name}
+
+        return _answered(work)
+
+    def load(self, nodes: dict[str, Any], link: list, models: dict[str, Any]) -> Answer:
+        """Load a MODEL, and describe it.
+
+        Args:
+            nodes: A part of a prompt.
+            link: Where the MODEL comes from.
+            models: The files that it is made of, see `check_model_files`.
+        """
+
+        def work() -> Answer:
+            check_model_files(models)
+            return {"model": describe_model(self._prompts.made(nodes, [link], keep=True)[0])}
+
+        return self._do(_Task(work))
+
+    def begin(self, told: dict[str, Any]) -> Answer:
+        """Prepare a run.
+
+        Args:
+            told: See `WorkersOfRun.begin`.
+        """
+        task = _Task()
+        task.work = lambda: self._serve(told, task)
+        return self._do(task)
+
+    def predict(self, run: str, question: list[dict[str, Any]]) -> Answer:
+        """Predictions of x0; {"unknown": True} where the run isn't being served."""
+        return self._do(_Task(None, run, question))
+
+    def finish(self, run: str) -> Answer:
+        """Put a run away, if it is being served."""
+        return self._do(_Task(lambda: {"finished": run})) if self._run == run else {"finished": run}
+
+    def cancel(self, run: str) -> Answer:
+        """End the pass that a run is at, at its next layer that looks, at the latest with the pass."""
+        if self._run == run:
+            comfy.model_management.interrupt_current_processing()
+        return {"cancelled": run}
+
+    def _do(self, task: _Task) -> Answer:
+        self._tasks.put(task)
+        return task.answer.result()
+
+    @torch.inference_mode()
+    def _work(self) -> None:
+        while True:
+            task, self._next = self._next or self._tasks.get(), None
+            if task.work is None:
+                task.answer.set_result({"unknown": True})
+                continue
+            comfy.model_management.interrupt_current_processing(False)
+            answer = _answered(task.work)
+            if not task.answer.done():  # that of a run is given when it begins
+                task.answer.set_result(answer)
+
+    def _serve(self, told: dict[str, Any], begun: _Task) -> Answer:
+        check_model_files(told["models"])
+        links = [(expert["links"], name) for expert in told["experts"] for name in expert["links"]]
+        found = self._prompts.made(told["nodes"], [each[name] for each, name in links])
+        made: list[dict[str, Any]] = [{} for _ in told["experts"]]
+        places = [place for place, expert in enumerate(told["experts"]) for _ in expert["links"]]
+        for place, (_, name), value in zip(places, links, found, strict=True):
+            made[place][name] = value
+
+        def serve(answer: Answering) -> None:
+            self._run = told["run"]
+            begun.answer.set_result({"begun": self._run})
+            self._answer_requests(answer)
+
+        try:
+            serve_run(told, made, serve)
+        finally:
+            self._run = None
+        return {}
+
+    def _answer_requests(self, answer: Answering) -> None:
+        """Answer until something else is to be done, or a pass fails."""
+        while True:
+            task = self._tasks.get()
+            if task.work is not None or task.run != self._run:
+                self._next = task
+                return
+            try:
+                task.answer.set_result({"predictions": answer(task.question)})
+            except comfy.model_management.InterruptProcessingException:
+                task.answer.set_result({"interrupted": True})
+                return
+            except Exception as error:
+                task.answer.set_result(_failure(error))
+                return
+
+
+def _answered(work: Callable[[], Answer]) -> Answer:
+    try:
+        return work()
+    except Exception as error:
+        return _failure(error)
+
+
+def _failure(error: Exception) -> Answer:
+    if not isinstance(error, ValueError):
+        logger.error("The worker failed.", exc_info=error)
+    said = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}; its log has more."
+    return {"refused": " ".join(said.split())}
+
+
+def _device() -> str:
+    device = comfy.model_management.get_torch_device()
+    return f"{device}, {torch.get_num_threads()} threads"

@@ -1,0 +1,74 @@
+"""Model files of the same name that should be the same here and on a worker."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import folder_paths
+
+_ENDINGS = (".safetensors", ".sft", ".ckpt", ".pt", ".pt2", ".pth", ".bin", ".pkl", ".gguf")
+_LONGEST_HEADER = 100_000_000  # bytes, safetensors' own limit
+_HASH = "modelspec.hash_sha256"
+
+Known = dict[str, Any]
+"""Of a file its "size" in bytes, and its "hash" where its header has one."""
+
+
+def model_files(values: Iterable[Any]) -> dict[str, Known]:
+    """What is known of the model files among the inputs of nodes, by "FOLDER/NAME", FOLDER being ComfyUI's.
+
+    An empty file stands for one that only the worker has, and is left out.
+    """
+    found: dict[str, Known] = {}
+    for name in {value for value in values if isinstance(value, str) and value.lower().endswith(_ENDINGS)}:
+        for folder in folder_paths.folder_names_and_paths:
+            path = folder_paths.get_full_path(folder, name)
+            if path is not None and Path(path).stat().st_size > 0:
+                found[f"{folder}/{name}"] = _known_of(Path(path))
+    return found
+
+
+def check_model_files(there: Mapping[str, Known]) -> None:
+    """Refuse files of the same names that differ; on a worker.
+
+    Args:
+        there: What the ComfyUI that asks knows of its own. What is missing here is said by the nodes that load it.
+
+    Raises:
+        ValueError: If the sizes of two differ, or the hashes that both have.
+    """
+    for each, known in there.items():
+        folder, _, name = each.partition("/")
+        path = folder_paths.get_full_path(folder, name) if folder in folder_paths.folder_names_and_paths else None
+        if path is None:
+            continue
+        own = _known_of(Path(path))
+        for what in ("size", "hash"):
+            if known.get(what) is not None and own.get(what) is not None and known[what] != own[what]:
+                raise ValueError(
+                    f"Expected {name} to be the same file on both machines, but its {what} is {known[what]} where the "
+                    f"workflow is and {own[what]} on the worker; copy it from one to the other."
+                )
+
+
+def _known_of(path: Path) -> Known:
+    return {"size": path.stat().st_size, "hash": _hash_in_header(path) if path.suffix == ".safetensors" else None}
+
+
+def _hash_in_header(path: Path) -> str | None:
+    """What a file says of its own content; None where it says nothing that can be read."""
+    with path.open("rb") as file:
+        start = file.read(8)
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else _LONGEST_HEADER + 1
+        if length > _LONGEST_HEADER:
+            return None
+        try:
+            header = json.loads(file.read(length))
+        except ValueError:
+            return None
+    metadata = header.get("__metadata__") if isinstance(header, dict) else None
+    return metadata.get(_HASH) if isinstance(metadata, dict) else None

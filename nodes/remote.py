@@ -1,0 +1,145 @@
+"""The node that puts an expert on another machine."""
+
+from typing import Any
+
+import torch
+from comfy_api.latest import io
+
+from .host.expert_chain import Experts
+from .host.queue_checks import check_expert
+from .host.remote.model import WorkerName
+from .host.remote.node import remote_expert
+from .host.validation import Validation
+from .newer_schema import found_by
+from .types import ExpertChain
+from .widgets import reliability_input, share_input
+
+
+class ExpertRemote(io.ComfyNode):
+    """MCDM_ExpertRemote."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """See the base class."""
+        return io.Schema(
+            node_id="MCDM_ExpertRemote",
+            display_name="Diffusion Expert on a Worker",
+            category="mcdm/product",
+            **found_by("remote, distributed, Ray, cluster, other machine, several machines, worker, network"),
+            description=(
+                "Diffusion Expert, on another machine: the nodes behind model, condition and null are run by that "
+                "machine's ComfyUI, a worker, and nothing of them is loaded here. At every step all workers are asked "
+                "at once for their ε_i(z_t, x_i, t) and ε_i(z_t, ∅, t) of Eq. 10 of the paper, while experts here are "
+                "computed. Needs Ray; docs/hosts.md says how to start a worker."
+            ),
+            inputs=[
+                io.Model.Input(
+                    "model",
+                    lazy=True,
+                    tooltip="Any MODEL, from nodes that the worker runs. Files have to exist on the worker, and their "
+                    "names here as well: for a checkpoint an empty file will do.",
+                ),
+                io.Conditioning.Input(
+                    "condition",
+                    optional=True,
+                    lazy=True,
+                    tooltip="What this expert is told (x_i), as for Diffusion Expert; encoded by the worker. "
+                    "Unconnected: the expert only lends its null; set weight to 0.",
+                ),
+                io.Conditioning.Input(
+                    "null",
+                    optional=True,
+                    lazy=True,
+                    tooltip="What stands for nothing told (∅), as for Diffusion Expert; encoded by the worker.",
+                ),
+                io.Float.Input(
+                    "weight",
+                    default=1.0,
+                    min=-20.0,
+                    max=20.0,
+                    step=0.05,
+                    round=0.001,
+                    tooltip="How strongly the condition pulls, −20 to 20, as for Diffusion Expert; 1 in total is no "
+                    "guidance (w_i).",
+                ),
+                reliability_input(
+                    "How much this expert decides what a picture looks like that nothing was asked of, 0 to 100, as "
+                    "for Diffusion Expert (a_i); at 0 its null is not needed."
+                ),
+                share_input(
+                    "start",
+                    0.0,
+                    "Share of the sampling, 0 to 1, after which the expert takes part; 0 from the beginning.",
+                ),
+                share_input(
+                    "end",
+                    1.0,
+                    "Share of the sampling, 0 to 1, after which the expert no longer takes part; 1 to the end.",
+                ),
+                io.Mask.Input(
+                    "mask",
+                    optional=True,
+                    tooltip="Where the expert acts, 0 to 1, any size; made here. Unconnected: everywhere.",
+                ),
+                ExpertChain.Input(
+                    "experts",
+                    optional=True,
+                    tooltip="The experts before this one, here or on workers. Unconnected: this is the first.",
+                ),
+                io.String.Input(
+                    "address",
+                    default="127.0.0.1:6379",
+                    tooltip="Host and port of the Ray cluster's head; one for all workers of a ComfyUI.",
+                ),
+                io.String.Input("worker", default="worker", tooltip="The name with which worker.py was started there."),
+                io.Float.Input(
+                    "timeout",
+                    default=120.0,
+                    min=1.0,
+                    max=86400.0,
+                    step=1.0,
+                    tooltip="Seconds, 1 to 86400, for which the worker may give no sign of life before the run ends. A "
+                    "worker that died is started again by Ray and asked again, which takes as long as its ComfyUI "
+                    "takes to start.",
+                ),
+            ],
+            outputs=[
+                ExpertChain.Output(display_name="experts", tooltip="The chain with this expert added."),
+                io.Model.Output(
+                    display_name="model",
+                    tooltip="The MODEL without its weights: for schedulers, which need its noise levels, and for "
+                    "nothing else.",
+                ),
+            ],
+            hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
+        )
+
+    validate_inputs = classmethod(Validation("MCDM_ExpertRemote", "weight", check_expert))
+
+    @classmethod
+    def check_lazy_status(cls, **inputs: Any) -> list[str]:
+        """Nothing behind the inputs is run here."""
+        return []
+
+    @classmethod
+    def execute(
+        cls,
+        weight: float,
+        reliability: float,
+        start: float,
+        end: float,
+        address: str,
+        worker: str,
+        timeout: float,
+        model: None = None,
+        condition: None = None,
+        null: None = None,
+        mask: torch.Tensor | None = None,
+        experts: Experts = (),
+    ) -> io.NodeOutput:
+        """Add the expert."""
+        shares = {"weight": weight, "reliability": reliability, "start": start, "end": end}
+        where = WorkerName(address.strip(), worker.strip())
+        hidden = cls.hidden
+        expert = remote_expert(hidden.dynprompt, hidden.unique_id, where, timeout, shares, mask, experts)
+        return io.NodeOutput((*experts, expert), expert.model)

@@ -1,0 +1,296 @@
+"""What experts on workers are made of, without a cluster: buffers, descriptions, parts of prompts, sentences."""
+
+import importlib
+import importlib.util
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+
+
+@pytest.fixture(scope="module")
+def remote(pack):
+    """Modules of nodes/host/remote by name."""
+    return lambda name: importlib.import_module(f"mcdm_pack.nodes.host.remote.{name}")
+
+
+@pytest.fixture
+def known(node, monkeypatch):
+    """ComfyUI as it is with this pack installed."""
+    import nodes
+
+    for cls in node.classes.values():
+        monkeypatch.setitem(nodes.NODE_CLASS_MAPPINGS, cls.GET_SCHEMA().node_id, cls)
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.bool]
+)
+@pytest.mark.parametrize("shape", [(), (0, 3), (2, 4, 8, 8), (1, 16, 3, 8, 8)], ids=str)
+def test_tensors_arrive_as_they_were(remote, dtype, shape):
+    wire = remote("wire")
+    sent = (torch.randn(shape, generator=torch.Generator().manual_seed(1)) * 3).to(dtype)
+    assert torch.equal(wire.to_tensor(wire.to_buffer(sent), shape), sent)
+    assert torch.equal(
+        wire.to_tensor(wire.to_buffer(sent.expand(2, *shape).transpose(0, -1))), sent.expand(2, *shape).transpose(0, -1)
+    )
+
+
+def test_what_is_no_tensor_is_refused(remote):
+    wire = remote("wire")
+    good = wire.to_buffer(torch.ones(2, 3))
+    for wrong in (
+        None,
+        "a tensor",
+        {},
+        {**good, "dtype": "object"},
+        {**good, "dtype": ["float32"]},
+        {**good, "shape": [2, -3]},
+        {**good, "shape": [2, 3.0]},
+        {**good, "shape": [2, 4]},
+        {**good, "data": good["data"].tobytes()},
+        {**good, "data": good["data"].view(np.float32)},
+        {**good, "data": good["data"][:-1]},
+        {**good, "data": good["data"].reshape(2, 12)},
+    ):
+        with pytest.raises(ValueError, match=r"Expected .*; (use|try)"):
+            wire.to_tensor(wrong)
+    with pytest.raises(ValueError, match=r"of shape \(3, 2\) and got \(2, 3\)"):
+        wire.to_tensor(good, (3, 2))
+
+
+def models(load):
+    import comfy_extras.nodes_model_advanced as advanced
+
+    from .support.oracle.networks import network
+
+    found = {layout: network(layout, 1) for layout in ("eps", "v", "flow", "SDXL", "Flux")}
+    found["shifted"] = advanced.ModelSamplingSD3().patch(found["flow"], 5.0)[0]
+    found["LCM"] = advanced.ModelSamplingDiscrete().patch(found["eps"], "lcm", False)[0]
+    found["zero SNR"] = advanced.ModelSamplingDiscrete().patch(found["v"], "v_prediction", True)[0]
+    found["EDM"] = advanced.ModelSamplingContinuousEDM().patch(found["eps"], "v_prediction", 80.0, 0.002)[0]
+    found["expert"] = load("hair").model
+    found["expert on another schedule"] = load("linear").model
+    return found
+
+
+def test_schedules_and_latents_are_made_again(remote, load):
+    descriptions = remote("descriptions")
+    for name, model in models(load).items():
+        sampling, latents = (model.get_model_object(each) for each in ("model_sampling", "latent_format"))
+        ours = descriptions.make_sampling(descriptions.describe_sampling(sampling))
+        x = torch.randn(2, latents.latent_channels, 8, 8, generator=torch.Generator().manual_seed(2))
+        for share in (0.0, 0.3, 1.0):
+            assert ours.percent_to_sigma(share) == sampling.percent_to_sigma(share), name
+        sigma = torch.tensor([float(sampling.percent_to_sigma(share)) for share in (0.2, 0.7)])
+        assert torch.equal(ours.timestep(sigma), sampling.timestep(sigma)), name
+        assert torch.equal(ours.calculate_input(sigma, x), sampling.calculate_input(sigma, x)), name
+        assert torch.equal(ours.calculate_denoised(sigma, x, x), sampling.calculate_denoised(sigma, x, x)), name
+        assert (float(ours.sigma_min), float(ours.sigma_max)) == (float(sampling.sigma_min), float(sampling.sigma_max))
+        again = descriptions.make_latents(descriptions.describe_latents(latents))
+        assert type(again) is type(latents), name
+        assert torch.equal(again.process_in(x), latents.process_in(x)), name
+        assert again.latent_rgb_factors == latents.latent_rgb_factors, name
+
+
+def test_classes_that_are_not_known_are_refused(remote, load):
+    descriptions = remote("descriptions")
+    sampling = load("hair").model.get_model_object("model_sampling")
+
+    class Another(type(sampling)):
+        def timestep(self, sigma):
+            return sigma
+
+    with pytest.raises(ValueError, match=r"schedule of ComfyUI's own .*Another; remove"):
+        descriptions.describe_sampling(Another(sampling.schedule))
+    described = descriptions.describe_sampling(sampling)
+    for name in ("os:system", "core:torch", "core:", "core:isinstance", 3):
+        with pytest.raises(ValueError, match="known here"):
+            descriptions.make_sampling({**described, "classes": [name]})
+        with pytest.raises(ValueError, match="known here"):
+            descriptions.make_latents({"class": name, "values": {}})
+    for name in ("__class__", "_buffers", "timestep", "register_buffer"):
+        with pytest.raises(ValueError, match="Expected numbers of a schedule"):
+            descriptions.make_sampling({**described, "values": {name: 1.0}})
+
+
+def test_a_model_without_weights_is_no_model_to_sample(remote, load):
+    from comfy.model_management import module_size
+
+    served, model = remote("served"), remote("model")
+    described = served.describe_model(load("hair").model)
+    patcher = model.remote_patcher(described, model.WorkerName("127.0.0.1:6379", "big"))
+    assert model.is_remote(patcher)
+    assert not list(patcher.model.parameters())
+    assert module_size(patcher.model) < 20_000  # the noise levels
+    with pytest.raises(ValueError, match="on big; take it for schedulers alone"):
+        patcher.model.apply_model(torch.zeros(1, 3, 32, 32), torch.ones(1))
+
+
+def prompt_of(picture, expert_name="hair.safetensors", more=None):
+    return {
+        "1": {"class_type": "MCDM_LoadExpert", "inputs": {"expert_name": expert_name}},
+        "2": {"class_type": "LoadImage", "inputs": {"image": picture}},
+        "3": {"class_type": "MCDM_EncodeMap", "inputs": {"encoder": ["1", 1], "image": ["2", 0], "map": "auto"}},
+        "7": {"class_type": "MCDM_LoadExpert", "inputs": {"expert_name": "skin.safetensors"}},
+        **(more or {}),
+    }
+
+
+@pytest.fixture
+def part(remote, known):
+    def behind(prompt, links=None):
+        links = links or {"model": ["1", 0], "condition": ["3", 0], "null": ["3", 1]}
+        return remote("prompt_part").part_behind(prompt.__getitem__, links)
+
+    return behind
+
+
+def test_a_part_holds_what_is_behind_and_no_more(part):
+    found = part(prompt_of("mcdm_face_1_hair.png"))
+    kinds = sorted(node["class_type"] for node in found.nodes.values())
+    assert kinds == ["LoadImage", "MCDM_EncodeMap", "MCDM_LoadExpert"]
+    assert found.links["condition"][0] == found.links["null"][0]
+    assert json.loads(json.dumps(found.nodes)) == found.nodes
+
+
+def test_keys_tell_what_a_node_is_and_not_what_it_is_called(part):
+    first = prompt_of("mcdm_face_1_hair.png")
+    renamed = json.loads(re.sub(r'"([1237])"', r'"node \1"', json.dumps(first)))
+    links = {"model": ["node 1", 0], "condition": ["node 3", 0], "null": ["node 3", 1]}
+    assert part(renamed, links).links == part(first).links
+    assert part(prompt_of("mcdm_face_1_hair.png", "skin.safetensors")).links != part(first).links
+
+
+def test_pictures_go_by_their_content(part, remote, base):
+    import folder_paths
+
+    inputs = remote("files")
+    first = part(prompt_of("mcdm_face_1_hair.png"))
+    (name, path), *rest = first.files.items()
+    assert not rest
+    copy = base / "input" / "the same.png"
+    copy.write_bytes(path.read_bytes())
+    assert part(prompt_of("the same.png")).links == first.links
+    assert inputs.lacking([name]) == [name]
+    inputs.store(name, path.read_bytes())
+    assert inputs.lacking([name]) == []
+    (image,) = (node["inputs"]["image"] for node in first.nodes.values() if node["class_type"] == "LoadImage")
+    assert folder_paths.exists_annotated_filepath(image)
+
+
+@pytest.mark.parametrize("name", ["../x.png", "x", "0" * 64 + "/../x", "0" * 64 + ".png", "/etc/passwd"])
+def test_files_of_other_names_are_not_kept(remote, name):
+    with pytest.raises(ValueError, match="Expected"):
+        remote("files").store(name, b"content")
+
+
+def test_a_prompts_nodes_are_run_once(remote, known, small_experts):
+    runner = remote("prompts").PromptRunner()
+    prompt = {
+        "a": {"class_type": "MCDM_LoadExpert", "inputs": {"expert_name": small_experts["hair"]}},
+        "b": {"class_type": "MCDM_LoadExpert", "inputs": {"expert_name": small_experts["skin"]}},
+    }
+    (first,) = runner.made({"a": prompt["a"]}, [["a", 0]], keep=True)
+    runner.made({"b": prompt["b"]}, [["b", 0]], keep=True)
+    again, _ = runner.made(prompt, [["a", 0], ["b", 0]])
+    assert again is first
+    with pytest.raises(ValueError, match="isn't installed"):
+        runner.made({"c": {"class_type": "Nothing", "inputs": {}}}, [["c", 0]], keep=True)
+    assert runner.made(prompt, [["a", 0]], keep=True)[0] is first
+    runner.made({"b": prompt["b"]}, [["b", 0]])
+    assert runner.made(prompt, [["a", 0]])[0] is not first
+
+
+@pytest.mark.parametrize(
+    ("prompt", "match"),
+    [
+        ({"a": {"class_type": "Nothing", "inputs": {}}}, "node Nothing, which isn't installed there; install"),
+        ({"a": {"class_type": "MCDM_LoadExpert", "inputs": {"expert_name": "none.safetensors"}}}, "MCDM_LoadExpert: "),
+        ({"a": {"class_type": "MCDM_LoadExpert", "inputs": {}}}, "MCDM_LoadExpert: Required input is missing"),
+        (
+            {"a": {"class_type": "MCDM_EncodeText", "inputs": {"encoder": ["b", 1], "text": "x"}}},
+            "MCDM_EncodeText is linked to and a part is missing; try",
+        ),
+    ],
+)
+def test_prompts_that_cannot_run_are_refused(remote, known, prompt, match):
+    with pytest.raises(ValueError, match=match):
+        remote("prompts").PromptRunner().made(prompt, [["a", 0]])
+
+
+def test_a_run_that_is_not_served_is_unknown(remote, known, small_experts):
+    engine = remote("engine").Engine()
+    assert engine.predict("none", []) == {"unknown": True}
+    nodes = {"a": {"class_type": "MCDM_LoadExpert", "inputs": {"expert_name": small_experts["hair"]}}}
+    assert engine.load(nodes, ["a", 0], {})["model"]["latent_format"]["class"] == "mcdm:PixelSpace"
+    assert "isn't installed" in engine.load({"a": {"class_type": "Nothing", "inputs": {}}}, ["a", 0], {})["refused"]
+    assert engine.finish("none") == {"finished": "none"}
+
+
+@pytest.fixture
+def checkpoint(base):
+    """Writes a file under one name."""
+    import folder_paths
+    from safetensors.torch import save_file
+
+    path = base / "models" / "checkpoints" / "same name.safetensors"
+    path.parent.mkdir(exist_ok=True)
+
+    def write(size, digest=None):
+        save_file({"a": torch.zeros(size)}, path, None if digest is None else {"modelspec.hash_sha256": digest})
+        folder_paths.filename_list_cache.clear()
+        return [path.name]
+
+    yield write
+    path.unlink()
+
+
+def test_files_of_one_name_that_differ_are_refused(remote, checkpoint):
+    files = remote("model_files")
+    here = files.model_files(checkpoint(3, "0x12"))
+    assert list(here) == ["checkpoints/same name.safetensors"]
+    files.check_model_files(here)
+    checkpoint(1000)
+    with pytest.raises(ValueError, match=r"same name\.safetensors to be the same file .* its size is .*; copy"):
+        files.check_model_files(here)
+    checkpoint(3, "0x34")
+    with pytest.raises(ValueError, match="its hash is 0x12 where the workflow is and 0x34 on the worker; copy"):
+        files.check_model_files(here)
+
+
+def test_an_empty_file_stands_for_one_that_is_elsewhere(remote, base):
+    import folder_paths
+
+    path = base / "models" / "checkpoints" / "elsewhere.safetensors"
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    folder_paths.filename_list_cache.clear()
+    assert remote("model_files").model_files([path.name]) == {}
+    remote("model_files").check_model_files({"checkpoints/none.safetensors": {"size": 3}, "nowhere/x.pt": {"size": 3}})
+
+
+def test_without_ray_a_sentence_says_how_to_get_it(remote, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "ray" else find(name, *more))
+    with pytest.raises(ValueError, match=r"Expected Ray.*; run: python -m pip install -r .*requirements-hosts\.txt$"):
+        remote("cluster").connect("127.0.0.1:6379")
+
+
+def test_nothing_behind_the_node_is_asked_for(node):
+    node_class = node.classes["MCDM_ExpertRemote"]
+    assert node_class.check_lazy_status(model=None, condition=None, null=None, weight=1.0) == []
+    lazy = {value.id for value in node_class.GET_SCHEMA().inputs if value.lazy}
+    assert lazy == {"model", "condition", "null"}
+
+
+def test_versions_that_differ_are_named(remote, monkeypatch):
+    module = remote("versions")
+    monkeypatch.setattr(module, "versions", lambda: {"this pack": "1.0", "Ray": "2.60.0"})
+    module.check_versions({"this pack": "1.0", "Ray": "2.60.0"}, "big")
+    with pytest.raises(
+        ValueError, match=r"Expected Ray 2\.60\.0 on the worker big, as here, and it has 2\.50\.0; inst"
+    ):
+        module.check_versions({"this pack": "1.0", "Ray": "2.50.0"}, "big")

@@ -1,0 +1,266 @@
+"""Make this ComfyUI a worker: Diffusion Expert on a Worker can then put experts on it, from another ComfyUI.
+
+    python custom_nodes/mcdm/worker.py --name NAME --address HOST:PORT --join -- COMFYUI_ARGUMENTS
+
+joins the Ray cluster at HOST:PORT with a node of this machine's, and keeps ComfyUI on it until it is stopped.
+docs/hosts.md says how to start a cluster, and whom to trust.
+"""
+
+# Ray's processes unpack the class below by value: it can't refer to anything in this file, nor import the pack, whose
+# folder must never be on the path of a process that imports ComfyUI.
+
+import argparse
+import contextlib
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+PACK = Path(__file__).resolve().parent
+NAMESPACE = "mcdm"
+JOIN_SECONDS = 180
+START_SECONDS = 600
+
+logger = logging.getLogger("mcdm.worker")
+
+
+class Worker:
+    """ComfyUI in a process of Ray's. Calls are answered by threads, so that a sign of life never waits for a pass.
+
+    Args:
+        comfyui: ComfyUI's folder.
+        arguments: Its command line.
+        threads: Of torch.
+    """
+
+    def __init__(self, comfyui: str, arguments: list[str], threads: int):
+        import asyncio
+        import importlib
+        import sys
+        import threading
+
+        sys.path[:] = [comfyui, *(entry for entry in sys.path if "site-packages" in entry or "lib" in entry)]
+        sys.argv = ["main.py", *arguments]
+        self._streams = sys.stdout, sys.stderr  # ComfyUI writes to their files and lets go of them, which closes those
+        try:
+            main = importlib.import_module("main")
+            loop, server, _ = main.start_comfyui(asyncio.new_event_loop())
+        except SystemExit as error:  # which Ray would take for the end of a worker that has done its work
+            raise RuntimeError("ComfyUI ended while it started; look at its arguments.") from error
+        # Nobody listens, but what ComfyUI would tell a page has to go somewhere.
+        threading.Thread(target=loop.run_until_complete, args=(server.publish_loop(),), daemon=True).start()
+        importlib.import_module("torch").set_num_threads(threads)
+        known = importlib.import_module("nodes").NODE_CLASS_MAPPINGS
+        if "MCDM_Expert" not in known:
+            raise RuntimeError("ComfyUI has started without this pack; its log says why.")
+        pack = known["MCDM_Expert"].__module__.rpartition(".")[0]
+        self._engine = importlib.import_module(f"{pack}.host.remote.engine").Engine()
+
+    def alive(self) -> bool:
+        """A sign of life."""
+        return True
+
+    def process(self) -> int:
+        """The number of the process."""
+        import os
+
+        return os.getpid()
+
+    def hello(self) -> dict:
+        """See `Engine`, as for all that follow."""
+        return self._engine.hello()
+
+    def lacks(self, names: list) -> dict:
+        """Which input files have to be sent."""
+        return self._engine.lacks(names)
+
+    def store(self, name: str, content: bytes) -> dict:
+        """Keep an input file."""
+        return self._engine.store(name, content)
+
+    def load(self, nodes: dict, link: list, models: dict) -> dict:
+        """Load a MODEL, and describe it."""
+        return self._engine.load(nodes, link, models)
+
+    def begin(self, told: dict) -> dict:
+        """Prepare a run."""
+        return self._engine.begin(told)
+
+    def predict(self, run: str, question: list) -> dict:
+        """Predictions of x0."""
+        return self._engine.predict(run, question)
+
+    def finish(self, run: str) -> dict:
+        """Put a run away."""
+        return self._engine.finish(run)
+
+    def cancel(self, run: str) -> dict:
+        """End the pass that a run is at."""
+        return self._engine.cancel(run)
+
+
+def main() -> int:
+    """Start the worker, and stay until it is stopped."""
+    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    options = _parser().parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # by way of what has to be put away
+    try:
+        _check(options)
+        with _ray_node(options), _worker(options):
+            logger.info("The worker %s is ready. Ctrl-C ends it.", options.name)
+            threading.Event().wait()
+    except ValueError as error:
+        logger.error("%s", error)
+        return 2
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--name", required=True, help="what the node Diffusion Expert on a Worker calls it")
+    parser.add_argument("--address", required=True, help="HOST:PORT of the cluster's head")
+    node = parser.add_mutually_exclusive_group()
+    node.add_argument("--join", action="store_true", help="start a Ray node here that joins the cluster")
+    node.add_argument("--head", action="store_true", help="start the cluster here, at the port of ADDRESS")
+    parser.add_argument("--listen", help="this machine's address in the cluster, for --join and --head [Ray's choice]")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of torch [one for each core]")
+    parser.add_argument("--comfyui", type=Path, default=PACK.parents[1], help="ComfyUI's folder [the one around this]")
+    parser.add_argument("arguments", nargs="*", metavar="COMFYUI_ARGUMENT", help="after --, as for ComfyUI's main.py")
+    return parser
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Refuse what cannot work, or should not be.
+
+    Raises:
+        ValueError: If there is no ComfyUI, no Ray, or no token where other machines reach the node.
+    """
+    if not (options.comfyui / "main.py").is_file():
+        raise ValueError(f"Expected ComfyUI in {options.comfyui} and found no main.py; give its folder as --comfyui.")
+    try:
+        import ray  # noqa: F401
+    except ImportError as error:
+        raise ValueError(f"Expected Ray; run: python -m pip install -r {PACK / 'requirements-hosts.txt'}") from error
+    token = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
+    if os.environ.get("RAY_AUTH_MODE") != "token" or not (token or (Path.home() / ".ray" / "auth_token").is_file()):
+        raise ValueError(
+            "Expected Ray's token authentication, since Ray's ports are open to other machines; set "
+            "RAY_AUTH_MODE=token and give all machines one token in ~/.ray/auth_token, as docs/hosts.md says."
+        )
+
+
+@contextlib.contextmanager
+def _ray_node(options: argparse.Namespace) -> Iterator[None]:
+    """The node that was asked for, as long as the block lasts; without --join and --head one runs already."""
+    if not (options.join or options.head):
+        yield
+        return
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block"]
+    command += ["--node-ip-address", options.listen] if options.listen else []
+    command += ["--disable-usage-stats", "--include-dashboard", "false"] if options.head else []
+    command += ["--head", "--port", options.address.rpartition(":")[2]] if options.head else []
+    command += [] if options.head else ["--address", options.address]
+    process = subprocess.Popen(command, env={**os.environ, "RAY_USAGE_STATS_ENABLED": "0"})
+    try:
+        yield
+    finally:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=30)
+
+
+@contextlib.contextmanager
+def _worker(options: argparse.Namespace) -> Iterator[None]:
+    """The worker on that node, which Ray starts again where it dies."""
+    ray = _joined(options.address)
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    _take_name(ray, options.name)
+    environment = {
+        "OMP_NUM_THREADS": str(options.threads),  # Ray would set 1
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # hide all GPUs
+        "RAY_worker_niceness": "0",  # and let others go first
+    }
+    actor = ray.remote(Worker).options(
+        name=options.name,
+        namespace=NAMESPACE,
+        lifetime="detached",
+        num_cpus=0,
+        scheduling_strategy=NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False),
+        max_restarts=-1,
+        max_task_retries=-1,
+        max_concurrency=16,
+        runtime_env={"env_vars": environment},
+    )
+    handle = actor.remote(str(options.comfyui.resolve()), options.arguments, options.threads)
+    try:
+        answer = _first_answer(ray, handle)
+        logger.info("%s on %s.", ", ".join(f"{k} {v}" for k, v in answer["versions"].items()), answer["device"])
+        yield
+    finally:
+        ray.kill(handle, no_restart=True)
+
+
+def _first_answer(ray: Any, handle: Any) -> dict[str, Any]:
+    """What the worker says once ComfyUI has started.
+
+    Raises:
+        ValueError: If it doesn't start.
+    """
+    try:
+        return ray.get(handle.hello.remote(), timeout=START_SECONDS)
+    except ray.exceptions.RayError as error:
+        raise ValueError(f"Expected ComfyUI to start and it didn't: {error}") from error
+
+
+def _joined(address: str) -> Any:
+    """Ray, once the node has joined; its first tries may come too early."""
+    import ray
+
+    deadline = time.monotonic() + JOIN_SECONDS
+    while (said := _try_to_join(ray, address)) is not None:
+        if time.monotonic() > deadline:
+            raise ValueError(
+                f"Expected a Ray node of the cluster at {address} on this machine and found none; start one, or add "
+                f"--join or --head. Ray says: {said[:400]}"
+            )
+        time.sleep(1.0)
+    return ray
+
+
+def _try_to_join(ray: Any, address: str) -> str | None:
+    """Join; or what Ray says against it."""
+    try:
+        ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.WARNING)
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        return " ".join(str(error).split())
+    return None
+
+
+def _take_name(ray: Any, name: str) -> None:
+    """End a worker of this name that no longer answers, and refuse where one does."""
+    try:
+        former = ray.get_actor(name, namespace=NAMESPACE)
+    except ValueError:
+        return
+    ready, _ = ray.wait([former.alive.remote()], timeout=5.0)
+    try:
+        answers = bool(ready) and ray.get(ready[0])
+    except ray.exceptions.RayError:
+        answers = False
+    if answers:
+        raise ValueError(f"Expected a name of its own for the worker and got {name}, which is at work; choose another.")
+    ray.kill(former, no_restart=True)
+
+
+if __name__ == "__main__":
+    sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != PACK]
+    sys.exit(main())
