@@ -43,7 +43,7 @@ def tables(arguments: list[str]) -> int:
 
 
 def _train(core: list[str | Path]) -> int:
-    for config in (CONFIGS / "start.toml", *(CONFIGS / "tables" / f"{name}.toml" for name in TRAINED)):
+    for config in (CONFIGS / "pixels" / "start.toml", *(CONFIGS / "tables" / f"{name}.toml" for name in TRAINED)):
         if code := run([*core, "train", config, "--resume"]):
             return code
     NETWORKS.mkdir(exist_ok=True)

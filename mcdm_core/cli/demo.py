@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 INPUTS = Path(__file__).resolve().parents[2] / "workflows" / "inputs"
 CAPTIONS = (
-    "a smiling man with red hair and a full beard on a white background",
+    "a smiling man with red hair on a white background",
     "an angry tan woman with purple hair on a green background",
     "a surprised dark-skinned person with blonde hair, blue background",
     "a laughing pale girl with red hair on a purple background",

@@ -26,6 +26,7 @@ TRAINED = (
 BIAS = "product-bias"
 VAE = "vae"
 PREVIEW = "preview"
+SHEET = "sheet"
 MOST_WORKERS = 61  # that a pool of processes can have on Windows
 EXAMPLE = """examples:
   python -m mcdm_core evaluate studies/configs/evaluate/maps.toml
@@ -48,6 +49,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from .preview import main as preview
 
         return preview(argv[1:])
+    if argv and argv[0] == SHEET:
+        from .sheet import main as sheet
+
+        return sheet(argv[1:])
     parser = argparse.ArgumentParser(
         prog="python -m mcdm_core evaluate",
         description=main.__doc__,
@@ -61,6 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"or {BIAS}: closed forms beside samples of Gaussian experts; "
         f"or {VAE} and its file: what a VAE loses of drawings; "
         f"or {PREVIEW} and the same file: the colours of its latents; "
+        f"or {SHEET} and a TOML file: the first samples of a setting; "
         f"or one of {', '.join(TRAINED)}: the networks that read pictures",
     )
     parser.add_argument("--out", type=Path, default=Path("runs/evaluation"), help="gets a folder for each TOML file")

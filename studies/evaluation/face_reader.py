@@ -18,7 +18,7 @@ from .decoded import decoded
 from .reader import AttributeReader, train_reader
 
 WEIGHTS = Path(__file__).with_name("face_reader_256.safetensors")
-VAE = Path(__file__).parents[1] / "networks" / "mcdm_vae.safetensors"
+VAE = Path(__file__).parents[2] / "vae" / "mcdm_vae.safetensors"
 FIRST_SEED = 60_000_000
 PICTURE_SIZE, HALF_SIZE = 256, 128  # pixels of faces, and of those that are read
 MIDDLE = slice(38, 118), slice(24, 104)  # rows and columns of a face of 128 pixels that hold eyes and mouth

@@ -5,7 +5,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ROOT / "workflows" / "api"
-BEFORE = Path(__file__).parent / "data" / "workflows_before" / "api"
+BEFORE = Path(__file__).parent / "data" / "workflows_before" / "inputs_in_a_subfolder" / "api"
 
 
 def loaded_pictures(folder: Path) -> set[str]:

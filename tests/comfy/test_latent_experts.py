@@ -272,7 +272,7 @@ def test_previews_are_in_the_colours_of_the_vae(host, comfyui):
 
     autoencoders = sys.modules["mcdm_pack.mcdm_core.checkpoints.autoencoders"]
     root = sys.modules["mcdm_pack"].__path__[0]
-    vae = autoencoders.load_autoencoder(f"{root}/studies/networks/mcdm_vae.safetensors")
+    vae = autoencoders.load_autoencoder(f"{root}/vae/mcdm_vae.safetensors")
     space = host.spaces.LatentSpace(4, autoencoders.encoder_key(vae))
     face = Image.open(f"{root}/workflows/inputs/face_1.png").convert("RGB").resize((256, 256), Image.Resampling.NEAREST)
     pixels = torch.from_numpy(np.asarray(face).copy()).permute(2, 0, 1)[None].float() / 127.5 - 1

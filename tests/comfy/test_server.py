@@ -90,6 +90,8 @@ def test_a_product_of_latents_gives_a_picture(server, latent_experts):
     assert picture.std() > 5
 
 
+BEFORE = ROOT / "tests" / "comfy" / "data" / "workflows_before" / "64_pixels" / "api"
+EARLIER = ROOT / "studies" / "networks" / "pixels"
 WORKFLOWS = {
     "faces": {"hair_color": "red", "background": "white"},
     "faces_fewer_passes": {"hair_color": "red", "background": "white"},
@@ -101,9 +103,8 @@ WORKFLOWS = {
 def test_the_shipped_workflows_obey_their_conditions(server, studies, name):
     parser, metrics = studies("data.face_parser"), studies("metrics")
     prompt = json.loads((ROOT / "workflows" / "api" / f"{name}.json").read_text())
-    (enlarged,) = server.pictures(prompt)
-    picture = enlarged[::6, ::6]
-    assert picture.shape == (64, 64, 3)
+    (picture,) = server.pictures(prompt)
+    assert picture.shape == (256, 256, 3)
     parsed = parser.parse_face(picture)
     for kind in ("hair", "skin"):
         (file,) = [value["inputs"]["image"] for value in prompt.values() if f"_{kind}.png" in str(value["inputs"])]
@@ -121,6 +122,30 @@ def test_the_shipped_scene_shows_its_animal_in_its_landscape(server, studies):
     assert animals.animal_reader().read(picture[None]) == ["fox"]
     assert landscapes.parse_landscape(picture) == {"sky": "purple", "orb": "moon", "hills": "green"}
     assert sweep_grid.std() > 20
+
+
+def earlier_prompt(server, **loaded) -> dict:
+    """The workflow `faces` as it was, with the given files of the state before in place of those of their names."""
+    for name in loaded.values():
+        shutil.copyfile(EARLIER / name, server.log.parent / "models" / "mcdm" / f"64_{name}")
+    prompt = json.loads((BEFORE / "faces.json").read_text(encoding="utf-8"))
+    for key, name in loaded.items():
+        prompt[key]["inputs"]["expert_name"] = f"64_{name}"
+    prompt["16"]["inputs"]["spacing"] = "10"
+    return prompt
+
+
+def test_experts_of_an_earlier_version_still_draw(server):
+    files = {"1": "hair.safetensors", "5": "skin.safetensors", "9": "text.safetensors"}
+    (picture,) = server.pictures(earlier_prompt(server, **files))
+    assert picture.shape == (6 * 64, 6 * 64, 3)
+    assert picture.std() > 20
+
+
+def test_an_expert_of_an_earlier_version_is_not_mixed_with_those_that_ship_now(server):
+    code, answer = server.refusal(earlier_prompt(server, **{"1": "hair.safetensors"}))
+    assert code == 400
+    assert "work on pixels, or all on latents of one VAE" in json.dumps(answer)
 
 
 def test_a_second_load_of_a_file_in_a_graph_costs_nothing(server, small_experts):

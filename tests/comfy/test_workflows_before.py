@@ -1,6 +1,7 @@
 """Workflows that were shipped earlier still run unchanged, as saved by the page and over HTTP.
 
-`data/workflows_before` holds those shipped until the example pictures moved to the root of ComfyUI's input folder.
+`data/workflows_before` holds those that a later state changed: `inputs_in_a_subfolder`, shipped until the example
+pictures moved to the root of ComfyUI's input folder, and `64_pixels`, until the shipped experts drew larger pictures.
 """
 
 import json
@@ -12,7 +13,7 @@ from .support.comfyui_server import started_with
 from .support.pages import page_prompt
 
 BEFORE = Path(__file__).parent / "data" / "workflows_before"
-NAMES = sorted(path.stem for path in BEFORE.glob("*.json"))
+NAMES = sorted(f"{path.parent.name}/{path.stem}" for path in BEFORE.glob("*/*.json"))
 FILES = {"ckpt_name": "checkpoints", "lora_name": "loras", "expert_name": "mcdm"}
 FARL = "FaRL-Base-Patch16-LAIONFace20M-ep64.pth"  # which the face network looks for beside itself
 FEW = {"steps": 1, "spacing": "1"}
@@ -23,7 +24,8 @@ def read(path: Path) -> dict:
 
 
 def prompt(name: str) -> dict:
-    nodes = read(BEFORE / "api" / f"{name}.json").items()
+    state, _, file = name.partition("/")
+    nodes = read(BEFORE / state / "api" / f"{file}.json").items()
     return {key: {"class_type": node["class_type"], "inputs": node["inputs"]} for key, node in nodes}
 
 

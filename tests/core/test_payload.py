@@ -11,10 +11,10 @@ import pathspec
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-MOST = 60_000_000  # bytes, of which the experts are 53
+MOST = 68_000_000  # bytes, of which the experts are 57 and their VAE 5
 PARTS = {
     "__init__.py", "LICENSE", "NOTICE.md", "README.md", "docs", "experts", "locales", "mcdm_core", "nodes",
-    "pyproject.toml", "requirements-hosts.txt", "requirements-train.txt", "requirements.txt", "subgraphs", "web",
+    "pyproject.toml", "requirements-hosts.txt", "requirements-train.txt", "requirements.txt", "subgraphs", "vae", "web",
     "worker.py", "workflows",
 }  # fmt: skip
 

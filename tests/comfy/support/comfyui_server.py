@@ -28,6 +28,7 @@ INSTALLED = (
     "nodes",
     "mcdm_core",
     "experts",
+    "vae",
     "workflows",
     "web",
     "subgraphs",

@@ -43,7 +43,7 @@ def _widgets(node_info: dict) -> Iterator[tuple[str, object, int]]:
         for name in node_info["input_order"].get(group, ()):
             kind, *rest = node_info["input"][group][name]
             settings = rest[0] if rest else {}
-            options = kind if isinstance(kind, list) else settings.get("options") or [None]
+            options = (kind if isinstance(kind, list) else settings.get("options")) or [None]  # none of an empty folder
             if isinstance(kind, list) or kind in VALUES:
                 controlled = settings.get("control_after_generate") or name in ("seed", "noise_seed")
                 yield name, settings.get("default", options[0]), bool(controlled) + bool(settings.get("image_upload"))

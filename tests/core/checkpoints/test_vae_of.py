@@ -1,5 +1,7 @@
 """Experts that make latents, and the VAE they belong to."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -13,6 +15,7 @@ from mcdm_core.networks import UNet, UNetConfig
 from mcdm_core.networks.autoencoder import Autoencoder, AutoencoderConfig
 from mcdm_core.product.term import Term
 
+EARLIER = Path(__file__).parents[3] / "studies" / "networks" / "pixels" / "hair.safetensors"
 NETWORK = UNetConfig(
     in_channels=4, out_channels=4, model_channels=16, channel_mult=(1, 2), num_res_blocks=1, norm_groups=8
 )
@@ -59,7 +62,7 @@ def test_samples_become_pictures(path):
 
 
 def test_experts_of_pictures_leave_them_as_they_are():
-    expert, pictures = load_expert("experts/hair.safetensors"), torch.rand(1, 3, 64, 64)
+    expert, pictures = load_expert(EARLIER), torch.rand(1, 3, 64, 64)
     assert expert.decode(pictures) is pictures
     assert expert.encode(pictures) is pictures
     assert expert.vae is None

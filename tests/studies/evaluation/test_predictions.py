@@ -12,7 +12,8 @@ from studies.evaluation.config import DataConfig, Setting, TermConfig
 from studies.evaluation.kinds import open_held_out
 from studies.evaluation.predictions import SIGMAS, measure_predictions
 
-SHIPPED = {name: Path(__file__).parents[3] / "experts" / f"{name}.safetensors" for name in ("hair", "skin")}
+NETWORKS = Path(__file__).parents[3] / "studies" / "networks" / "pixels"
+SHIPPED = {name: NETWORKS / f"{name}.safetensors" for name in ("hair", "skin")}
 HAIR, SKIN = TermConfig("hair", ("hair",), weight=1.5), TermConfig("skin", ("skin",), weight=2.0, reliability=3.0)
 UNITED = Setting("united", (HAIR, SKIN))
 MEASURES = [f"x0 error at σ = {sigma:g}" for sigma in SIGMAS]

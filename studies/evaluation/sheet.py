@@ -1,0 +1,79 @@
+"""Samples as they come, side by side, to be looked at: the first ones of a setting, none left out."""
+
+import argparse
+import logging
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from mcdm_core.cli.values import positive
+from mcdm_core.pictures.writing import encoded
+from mcdm_core.system.formats import write_bytes
+from mcdm_core.system.writer import check_folder_name
+
+from .config import EvaluationConfig, Setting, load_evaluation
+from .run import check_experts
+from .sampling import BATCH, draw_samples
+
+log = logging.getLogger(__name__)
+
+COUNT = 64
+
+
+def tiled(images: np.ndarray) -> Image.Image:
+    """Pictures edge to edge, in as many columns as rows.
+
+    Args:
+        images: uint8, (N, H, W, 3), in the order of reading; places that are left in the last row stay black.
+    """
+    count, height, width, _ = images.shape
+    columns = math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    sheet = np.zeros((rows * height, columns * width, 3), np.uint8)
+    for i, image in enumerate(images):
+        top, left = i // columns * height, i % columns * width
+        sheet[top : top + height, left : left + width] = image
+    return Image.fromarray(sheet)
+
+
+def setting_named(config: EvaluationConfig, label: str) -> Setting:
+    """The row of that label.
+
+    Raises:
+        ValueError: There is none.
+    """
+    for row in config.rows:
+        if row.label == label:
+            return row
+    labels = ", ".join(repr(row.label) for row in config.rows)
+    raise ValueError(f"Expected the name of a setting and got {label!r}; there are {labels}.")
+
+
+def main(argv: Sequence[str]) -> int:
+    """`python -m mcdm_core evaluate sheet CONFIG`: draw the first samples of a setting on one sheet.
+
+    Raises:
+        ValueError: The setting is unknown, or an expert is not there.
+        WriteError: The sheet could not be written.
+    """
+    parser = argparse.ArgumentParser(prog="python -m mcdm_core evaluate sheet", description=main.__doc__)
+    parser.add_argument("config", type=Path, help="a TOML file, as `evaluate` reads it")
+    parser.add_argument("--setting", required=True, help="name of the setting")
+    parser.add_argument("--count", type=positive, default=COUNT, help=f"pictures ({COUNT})")
+    parser.add_argument("--samples", type=Path, default=Path("runs/samples"), help="keeps samples for later runs")
+    parser.add_argument("--workers", type=positive, default=1, help="processes")
+    parser.add_argument("--output", type=Path, required=True, help="a JPEG file, which is replaced")
+    arguments = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    check_folder_name(arguments.samples)
+    config = load_evaluation(arguments.config)
+    check_experts(config)
+    setting = setting_named(config, arguments.setting)
+    drawn = min(config.data.count, math.ceil(arguments.count / BATCH) * BATCH)  # whole batches, as the evaluation draws
+    images = draw_samples(setting, config.data, config.experts, drawn, arguments.samples, arguments.workers)
+    write_bytes(arguments.output, encoded(tiled(images[: arguments.count]), "JPEG"))
+    log.info("Wrote %s", arguments.output)
+    return 0

@@ -1,0 +1,48 @@
+"""Sheets of the first samples of a setting."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mcdm_core.cli.main import main
+from studies.evaluation import sampling, sheet
+
+from ...support.evaluations import InProcess, write_evaluation, write_small_latent, write_small_vae
+
+
+@pytest.fixture
+def evaluation(tmp_path, monkeypatch):
+    """One setting of an expert of latents, over five faces."""
+    monkeypatch.setattr(sampling, "ProcessPoolExecutor", InProcess)
+    monkeypatch.setattr(sampling, "BATCH", 2)
+    monkeypatch.setattr(sheet, "BATCH", 2)
+    key = write_small_vae(tmp_path / "experts")
+    write_small_latent(tmp_path / "experts", "hair", {"kind": "map", "map": "hair"}, {"map_channels": 64}, key)
+    data = 'kind = "faces"\nseed = 25_000_000\ncount = 5\nimage_size = 256'
+    settings = {"united": 'terms = [{ expert = "hair", condition = "hair" }]'}
+    return write_evaluation(tmp_path / "faces.toml", data, ("hair",), settings)
+
+
+def test_pictures_lie_in_the_order_of_reading():
+    images = np.arange(3, dtype=np.uint8)[:, None, None, None] + np.full((3, 2, 4, 3), 10, np.uint8)
+    found = np.asarray(sheet.tiled(images))
+    assert found.shape == (4, 8, 3)
+    assert [found[0, 0, 0], found[0, 4, 0], found[2, 0, 0], found[2, 4, 0]] == [10, 11, 12, 0]
+
+
+def test_the_samples_are_those_that_the_evaluation_draws(evaluation, tmp_path):
+    samples = tmp_path / "samples"
+    options = ["--setting", "united", "--count", "3", "--samples", str(samples)]
+    assert main(["evaluate", "sheet", str(evaluation), *options, "--output", str(tmp_path / "sheet.jpg")]) == 0
+    drawn = sorted(samples.glob("*.npy"))
+    assert [path.stem.split("_", 1)[1] for path in drawn] == ["00000_2", "00002_2"]
+    page = Image.open(tmp_path / "sheet.jpg")
+    assert (page.format, page.size) == ("JPEG", (512, 512))
+    first = np.load(drawn[0])[0].astype(float)
+    assert np.abs(np.asarray(page)[:256, :256] - first).mean() < 10
+
+
+def test_an_unknown_setting_is_answered_with_those_that_are_there(evaluation, tmp_path, capsys):
+    options = ["--setting", "untied", "--output", str(tmp_path / "sheet.jpg")]
+    assert main(["evaluate", "sheet", str(evaluation), *options]) == 2
+    assert "got 'untied'; there are 'united'" in capsys.readouterr().err
