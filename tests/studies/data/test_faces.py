@@ -25,7 +25,8 @@ from studies.evaluation.mouth import FIRST_SEED as MOUTH_SEED
 from studies.metrics import intersection_over_union
 
 CONFIGS = Path(__file__).resolve().parents[3] / "studies" / "configs"
-EXPERTS = ("start", "hair", "skin", "sketch", "text")
+NAMES = ("hair", "skin", "sketch", "text")
+EXPERTS = (*NAMES, "pixels/start", *(f"pixels/{name}" for name in NAMES))
 PAIRS = 40
 
 
@@ -141,8 +142,9 @@ def test_a_data_set_has_its_leading_colours_and_all_others(name):
         assert min(rest) > 0.7 * 0.3 / len(rest)
 
 
-def test_data_sets_lead_with_different_colours():
-    leading = [load_config(CONFIGS / f"{name}.toml").data.leading for name in ("hair", "skin", "sketch", "text")]
+@pytest.mark.parametrize("folder", ["", "pixels"])
+def test_data_sets_lead_with_different_colours(folder):
+    leading = [load_config(CONFIGS / folder / f"{name}.toml").data.leading for name in NAMES]
     for one, other in combinations(leading, 2):
         assert all(one[attribute] != other[attribute] for attribute in one)
 
