@@ -291,14 +291,16 @@ def test_nothing_more_is_asked_on_a_device_once_another_failed(casts, away, run,
     """The second device has two networks; the error comes while the first of them is at work."""
     first, second = (away(casts[1].expert(prediction, "plain", 1)) for prediction in ("v", "flow"))
     here = casts[0].expert("eps", "plain", 0)
-    failed, asked = threading.Event(), []
+    begun, failed, asked = threading.Event(), threading.Event(), []
 
     def fail():
+        assert begun.wait(30.0)
         failed.set()
         raise BrokenError
 
     def wait():
         asked.append(len(asked))
+        begun.set()
         assert failed.wait(30.0)
 
     networks.watch(here, fail)
