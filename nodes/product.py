@@ -17,7 +17,7 @@ from .host.queue_checks import check_expert
 from .host.validation import Validation
 from .newer_schema import found_by
 from .types import ExpertChain
-from .widgets import reliability_input, sampling_inputs, seed_input, share_input
+from .widgets import reliability_input, sampling_inputs, seed_input, share_input, weight_input
 
 _RULE = "Eq. 10 of the paper: ε = U + Σ w_i (ε_i(z_t, x_i, t) − U), with U = Σ a_j ε_j(z_t, ∅, t) and Σ a_j = 1."
 _COMBINING = (
@@ -58,14 +58,8 @@ class Expert(io.ComfyNode):
                     tooltip="What stands for nothing told: what `negative` is to a KSampler (∅), for checkpoints the "
                     "negative prompt. Needed where the reliability is above 0, unless all weights sum to 1.",
                 ),
-                io.Float.Input(
-                    "weight",
-                    default=1.0,
-                    min=-20.0,
-                    max=20.0,
-                    step=0.05,
-                    round=0.001,
-                    tooltip="How strongly the condition pulls, −20 to 20: cfg, for a single model. Weights add up: two "
+                weight_input(
+                    "How strongly the condition pulls, −20 to 20: cfg, for a single model. Weights add up: two "
                     "experts at 3.5 are cfg 7. 1 in total is no guidance, 0 ignores the condition, negative pushes "
                     "away (w_i).",
                 ),

@@ -12,7 +12,7 @@ from .host.remote.node import remote_expert
 from .host.validation import Validation
 from .newer_schema import found_by
 from .types import ExpertChain
-from .widgets import reliability_input, share_input
+from .widgets import reliability_input, share_input, weight_input
 
 
 class ExpertRemote(io.ComfyNode):
@@ -52,14 +52,8 @@ class ExpertRemote(io.ComfyNode):
                     lazy=True,
                     tooltip="What stands for nothing told (∅), as for Diffusion Expert; encoded by the worker.",
                 ),
-                io.Float.Input(
-                    "weight",
-                    default=1.0,
-                    min=-20.0,
-                    max=20.0,
-                    step=0.05,
-                    round=0.001,
-                    tooltip="How strongly the condition pulls, −20 to 20, as for Diffusion Expert; 1 in total is no "
+                weight_input(
+                    "How strongly the condition pulls, −20 to 20, as for Diffusion Expert; 1 in total is no "
                     "guidance (w_i).",
                 ),
                 reliability_input(

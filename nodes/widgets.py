@@ -1,4 +1,4 @@
-"""Inputs that several nodes have: those of ComfyUI's KSampler with its defaults, and an expert's reliability."""
+"""Inputs that several nodes have: those of ComfyUI's KSampler with its defaults, and an expert's numbers."""
 
 import comfy.samplers
 from comfy_api.latest import io
@@ -7,6 +7,11 @@ from comfy_api.latest import io
 def reliability_input(tooltip: str) -> io.Float.Input:
     """A of Eq. 10, before normalization."""
     return io.Float.Input("reliability", default=1.0, min=0.0, max=100.0, step=0.05, round=0.001, tooltip=tooltip)
+
+
+def weight_input(tooltip: str) -> io.Float.Input:
+    """W of Eq. 10."""
+    return io.Float.Input("weight", default=1.0, min=-20.0, max=20.0, step=0.05, round=0.001, tooltip=tooltip)
 
 
 def share_input(name: str, default: float, tooltip: str) -> io.Float.Input:

@@ -55,7 +55,7 @@ def load_expert(
     Example:
         >>> expert = load_expert("experts/hair.safetensors")
         >>> expert.image_size, expert.encoder.kind
-        (64, 'map')
+        (256, 'map')
         >>> expert = load_expert("models/mcdm/my_adm.pt", overrides=Overrides(schedule="cosine", num_head_channels=32))
 
     Args:

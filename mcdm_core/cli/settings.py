@@ -126,22 +126,18 @@ def add_sampling_options(parser: argparse.ArgumentParser) -> None:
         "--temperature", type=finite, default=1.0, help="factor of the start noise; published upsamplers want 0.997 (1)"
     )
     fewer = parser.add_argument_group("fewer passes", "What a run may leave out; by default nothing.")
-    fewer.add_argument(
+    _add_pair(
+        fewer,
         "--interval",
-        nargs=2,
-        type=float,
-        default=[0.0, 1.0],
-        metavar=("START", "END"),
-        help="shares of the steps between which the product is guided; outside, positive weights are divided by their "
+        [0.0, 1.0],
+        "shares of the steps between which the product is guided; outside, positive weights are divided by their "
         "sum, and no null is asked (0 1)",
     )
-    fewer.add_argument(
+    _add_pair(
+        fewer,
         "--interval-sigmas",
-        nargs=2,
-        type=float,
-        default=[0.0, 0.0],
-        metavar=("START", "END"),
-        help="noise levels between which it is guided, 0 for no limit (0 0)",
+        [0.0, 0.0],
+        "noise levels between which it is guided, 0 for no limit (0 0)",
     )
     fewer.add_argument(
         "--threshold", type=float, default=1.0, help="cosine of condition and null above which a null is left out (1)"
@@ -175,23 +171,24 @@ def add_sampling_options(parser: argparse.ArgumentParser) -> None:
     agreement.add_argument(
         "--patch", type=int, default=5, metavar="N", help="side of the patches that are compared, odd (5)"
     )
-    agreement.add_argument(
+    _add_pair(
+        agreement,
         "--agreement-window",
-        nargs=2,
-        type=float,
-        default=[0.0, 0.8],
-        metavar=("START", "END"),
-        help="shares of the steps between which weights are shared out (0 0.8)",
+        [0.0, 0.8],
+        "shares of the steps between which weights are shared out (0 0.8)",
     )
-    agreement.add_argument(
+    _add_pair(
+        agreement,
         "--agreement-sigmas",
-        nargs=2,
-        type=float,
-        default=[0.0, 0.0],
-        metavar=("START", "END"),
-        help="noise levels between which they are, 0 for no limit (0 0)",
+        [0.0, 0.0],
+        "noise levels between which they are, 0 for no limit (0 0)",
     )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="torch device")
+
+
+def _add_pair(group: argparse._ArgumentGroup, name: str, default: list[float], help_text: str) -> None:
+    """An option of two numbers, where something begins and where it ends."""
+    group.add_argument(name, nargs=2, type=float, default=default, metavar=("START", "END"), help=help_text)
 
 
 def settings_of(options: argparse.Namespace) -> Settings:

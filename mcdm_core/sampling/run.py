@@ -56,9 +56,9 @@ def sample_product(
         >>> hair, skin = load_expert("experts/hair.safetensors"), load_expert("experts/skin.safetensors")
         >>> conditions = [hair.encoder.encode(hair_map), skin.encoder.encode(skin_map)]
         >>> terms = [Term(e, c, c.null(), weight=2.0) for e, c in zip([hair, skin], conditions)]
-        >>> noise = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-        >>> faces = sample_product(terms, noise)
-        >>> others = sample_product(terms, noise, sampler=sample_ddim, eta=1.0)
+        >>> noise = torch.randn(1, *hair.sample_shape, generator=torch.Generator().manual_seed(0))
+        >>> faces = hair.decode(sample_product(terms, noise))
+        >>> others = hair.decode(sample_product(terms, noise, sampler=sample_ddim, eta=1.0))
 
     Args:
         terms: The experts with their conditions; the first is the reference.
