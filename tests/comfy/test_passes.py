@@ -57,23 +57,15 @@ def counted(caplog):
 @pytest.fixture(scope="module")
 def models(pack):
     """MODELs for the product and their equals for brute force, which share nothing."""
-    from .support.oracle.networks import network
+    from .support.small_runs import equal_models
 
-    def make():
-        return {name: network(name, seed) for seed, name in enumerate(("eps", "v", "flow"), start=1)}
-
-    return make(), make()
+    return equal_models()
 
 
-@torch.no_grad()
 def sampled(guider, sampler_name="euler"):
-    import comfy.samplers
+    from .support.small_runs import sampled
 
-    noise = torch.randn(2, 4, 8, 12, generator=torch.Generator().manual_seed(3))
-    schedule = guider.model_patcher.get_model_object("model_sampling")
-    sigmas = comfy.samplers.calculate_sigmas(schedule, "normal", STEPS)
-    sampler = comfy.samplers.sampler_object(sampler_name)
-    return guider.sample(noise, torch.zeros_like(noise), sampler, sigmas, disable_pbar=True, seed=3)
+    return sampled(guider, STEPS, sampler_name)
 
 
 TWICE = ("heun", "dpm_2", "dpm_2_ancestral", "dpmpp_2s_ancestral", "dpmpp_sde")
