@@ -84,6 +84,14 @@ class Worker:
         """Keep an input file."""
         return self._engine.store(name, content)
 
+    def uploads(self, kinds: list) -> dict:
+        """Which inputs name input files."""
+        return self._engine.uploads(kinds)
+
+    def check(self, nodes: dict, links: dict, models: dict) -> dict:
+        """Whether nodes can be run."""
+        return self._engine.check(nodes, links, models)
+
     def load(self, nodes: dict, link: list, models: dict) -> dict:
         """Load a MODEL, and describe it."""
         return self._engine.load(nodes, link, models)

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from .support.leaks import Living
-from .support.workers import NO_RAY, Cluster, copy_models, on_worker
+from .support.workers import NO_RAY, copy_models, joined_cluster, on_worker
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason=NO_RAY)
 
@@ -34,18 +34,10 @@ def cluster(pack, base, comfyui, small_experts, save_small, tmp_path_factory):
     write_lora(base / "models" / "loras" / "third.safetensors", 3)
     save_small("small none", {"kind": "none"}, 7, shape={"patch": 2})
     folder = tmp_path_factory.mktemp("cluster")
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setenv("RAY_AUTH_MODE", "token")
-        monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
-        monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        with Cluster(comfyui, folder).running() as running:
-            for name in ("one", "two"):
-                running.add(name, copy_models(base, folder / name))
-            importlib.import_module("mcdm_pack.nodes.host.remote.cluster").connect(running.address)
-            yield running
-            import ray
-
-            ray.shutdown()
+    with joined_cluster(comfyui, folder) as running:
+        for name in ("one", "two"):
+            running.add(name, copy_models(base, folder / name))
+        yield running
 
 
 @pytest.fixture(scope="module")

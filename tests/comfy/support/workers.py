@@ -1,7 +1,9 @@
 """A Ray cluster of this machine, and workers in it as users start them: each a ComfyUI in a process of its own."""
 
+import importlib
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -11,6 +13,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import pytest
 
 from .comfyui_server import install
 
@@ -89,6 +93,21 @@ class Cluster:
             process.wait(timeout=60)
         except subprocess.TimeoutExpired:
             process.kill()
+
+
+@contextmanager
+def joined_cluster(comfyui: Path, folder: Path) -> Iterator[Cluster]:
+    """A cluster with a token of its own, which this process has joined; needs the `pack`."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("RAY_AUTH_MODE", "token")
+        monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        with Cluster(comfyui, folder).running() as running:
+            importlib.import_module("mcdm_pack.nodes.host.remote.cluster").connect(running.address)
+            yield running
+            import ray
+
+            ray.shutdown()
 
 
 def on_worker(prompt: dict, address: str, worker: str, experts: tuple[str, ...], timeout: float = 120.0) -> dict:
