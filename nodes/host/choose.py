@@ -19,11 +19,11 @@ from ...mcdm_core.diffusion.schedule import from_flow
 from ...mcdm_core.product.agreement import PLAIN_WEIGHTS
 from ...mcdm_core.product.passes import EVERY_PASS
 from ...mcdm_core.sampling.choose import check_choice, choose, level_shares, lift, mean_lifts
+from .evaluation import Evaluation
 from .expert_chain import Experts
 from .guider import ProductGuider
 from .latents import parts_of, with_samples
 from .noise_levels import is_flow, noise_scale
-from .product import Evaluation
 from .step_reports import Report
 
 logger = logging.getLogger(__name__)

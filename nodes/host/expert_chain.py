@@ -91,3 +91,11 @@ def with_agreement(experts: Experts, agreement: Agreement) -> Experts:
 def agreement_of(experts: Experts) -> Agreement:
     """How the weights of the product of a chain are shared out: what was said last along the chain."""
     return next((expert.agreement for expert in reversed(experts) if expert.agreement is not None), PLAIN_WEIGHTS)
+
+
+def labels_by_model(experts: Experts) -> dict[ModelPatcher, list[str]]:
+    """The MODELs in the order of the chain, with what messages call the experts on each."""
+    names: dict[ModelPatcher, list[str]] = {}
+    for expert in experts:
+        names.setdefault(expert.model, []).append(expert.label)
+    return names

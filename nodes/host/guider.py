@@ -23,12 +23,16 @@ from ...mcdm_core.sampling.particles import Resampling
 from .adapter_groups import adapter_groups
 from .delegates import delegate_hooked
 from .devices import Devices
-from .expert_chain import Experts, agreement_of, passes_of
-from .latents import pack, pack_mask, parts_of
+from .evaluation import Observer
+from .expert_chain import Experts, agreement_of, labels_by_model, passes_of
+from .expert_conds import conditionings_on, conds_of
+from .idle_hooks import warn_of_idle_hooks
+from .latents import mask_like, pack, parts_of
 from .loading import load_jointly
+from .networks import Networks
 from .noise_levels import align_levels
 from .prepared import Conds, PreparedModel, process, separate_hooked
-from .product import CONDITION, NULL, Observer, Product, warn_of_idle_hooks
+from .product import Product
 from .refusals import check_experts, check_packed, check_patches, check_sigmas
 from .remote.model import is_remote
 from .remote.run import Start, WorkersOfRun, workers_of
@@ -99,7 +103,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
         self.experts = experts
         self.observer = observer
         self.on_particles: Callable[[Resampling], None] = lambda resampling: None
-        self.inner_set_conds(_conditionings(experts, experts[0].model))
+        self.inner_set_conds(conditionings_on(experts, experts[0].model))
 
     def sample(
         self, noise: Tensor, latent_image: Tensor, sampler: Any, sigmas: Tensor, *args: Any, **kwargs: Any
@@ -148,7 +152,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
         before = dict(vars(self))  # CFGGuider keeps a run in attributes, after a failure for good
         with ExitStack() as stack:
             stack.callback(self._set_attributes, before)
-            names = _names(self.experts)
+            names = labels_by_model(self.experts)
             here = [patcher for patcher in names if patcher is self.model_patcher or not is_remote(patcher)]
             devices = Devices(here)
             stack.callback(devices.close)
@@ -177,7 +181,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
         run: Callable[..., Tensor] = super().outer_sample
         kind = comfy.patcher_extension.WrappersMP.OUTER_SAMPLE
         shared = comfy.patcher_extension.get_all_wrappers(kind, self.model_options, is_model_options=True)
-        names = _names(self.experts)
+        names = labels_by_model(self.experts)
         for other in self.run.others:
             run = within_wrappers(run, other.guider, shared, " and ".join(names[other.patcher]))
         return run(*args, **kwargs)
@@ -223,7 +227,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
             self.experts,
             self.rule,
             level=level,
-            masks=[None if e.mask is None else _mask_like(e.mask, noise, shapes, device) for e in self.experts],
+            masks=[None if e.mask is None else mask_like(e.mask, noise, shapes, device) for e in self.experts],
             have_null=[e.null is not None for e in self.experts],
             as_guidance=True,
             # A hook of such a node reads more of the first expert's null pass than U: SAG's reads its attention.
@@ -257,13 +261,13 @@ class ProductGuider(comfy.samplers.CFGGuider):
         conds: dict[ModelPatcher, Conds] = {other.patcher: other.conds for other in self.run.others}
         conds[self.model_patcher] = self.conds
         for index, expert in enumerate(self.experts[1:], start=1):
-            own = _of_expert(conds[expert.model], index)
+            own = conds_of(conds[expert.model], index)
             if "latent_shapes" in settings:
                 expert.model.model.latent_shapes = settings["latent_shapes"]  # CFGGuider tells the reference's
             process_own = partial(process, expert.model, own, noise, latent_image, **settings)
             # As that MODEL: a clone may have a schedule of its own, and a family may ask layers for its conditioning.
             self.run.processed.append(self.run.weights.ask_layers(expert.model, process_own))
-        self.conds = _of_expert(self.conds, 0)
+        self.conds = conds_of(self.conds, 0)
 
     def predict_noise(
         self,
@@ -285,8 +289,10 @@ class ProductGuider(comfy.samplers.CFGGuider):
             conds = [self.conds, *run.processed]
             if len(run.shapes) > 1:
                 check_packed(self.experts, conds)
-            means, saving = (run.planner, run.weights, run.devices), (run.reuse, run.rows)
-            run.product = Product(self.experts, conds, options, *means, *saving, run.observers, run.workers)
+            read = run.planner.null_is_read
+            networks = Networks(self.experts, conds, options, run.weights, run.devices, read)
+            saving = run.reuse, run.rows
+            run.product = Product(self.experts, conds, networks, run.planner, *saving, run.observers, run.workers)
         return run.product
 
     def _prepare_others(self, stack: ExitStack) -> list[PreparedModel]:
@@ -294,7 +300,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
         for patcher in dict.fromkeys(expert.model for expert in self.experts):
             if patcher is self.model_patcher:
                 continue
-            conditionings = _conditionings(self.experts, patcher)
+            conditionings = conditionings_on(self.experts, patcher)
             conds = {name: comfy.sampler_helpers.convert_cond(value) for name, value in conditionings.items()}
             other = PreparedModel(patcher, conds)
             stack.callback(other.close)
@@ -306,7 +312,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
         self, executor: Any, model: ModelPatcher, noise_shape: Sequence[int], conds: Conds, *args: Any, **kwargs: Any
     ) -> tuple[Any, Conds, list[ModelPatcher]]:
         """Wrapper around ComfyUI's own loading, which would load one MODEL and free the others."""
-        kwargs |= {"others": self.run.others, "weights": self.run.weights, "names": _names(self.experts)}
+        kwargs |= {"others": self.run.others, "weights": self.run.weights, "names": labels_by_model(self.experts)}
         with self.run.weights.loading():
             return load_jointly(executor, model, noise_shape, conds, *args, **kwargs)
 
@@ -329,43 +335,3 @@ class OwnNullGuider(ProductGuider):
     """
 
     rule = OWN_NULL
-
-
-def _names(experts: Experts) -> dict[ModelPatcher, list[str]]:
-    """The MODELs in the order of the chain, with what messages call the experts on each."""
-    names: dict[ModelPatcher, list[str]] = {}
-    for expert in experts:
-        names.setdefault(expert.model, []).append(expert.label)
-    return names
-
-
-def _conditionings(experts: Experts, patcher: ModelPatcher) -> dict[str, list]:
-    """The CONDITIONINGs of all experts on one MODEL; `_of_expert` finds one expert's again."""
-    found: dict[str, list] = {}
-    for index, expert in enumerate(experts):
-        if expert.model is patcher:
-            given = {CONDITION: expert.condition, NULL: expert.null}
-            found |= {_name(role, index): value for role, value in given.items() if value is not None}
-    return found
-
-
-def _of_expert(conds: Conds, index: int) -> Conds:
-    return {role: conds[_name(role, index)] for role in (CONDITION, NULL) if _name(role, index) in conds}
-
-
-def _name(role: str, index: int) -> str:
-    """CFGGuider's own names for the reference, numbered ones for the rest."""
-    return role if index == 0 else f"{role} {index + 1}"
-
-
-def _mask_like(mask: Tensor, noise: Tensor, shapes: Sequence[Sequence[int]], device: Any) -> Tensor:
-    """A mask of any resolution, in the shape that broadcasts to the noise, with values 0…1.
-
-    Returns:
-        Shape (B, 1, H, W). For videos (B, 1, T, H, W): the given masks are those of the frames, interpolated in time as
-        well where there are more or fewer than latent frames, and the same for every video of the batch. For a packed
-        latent its shape: the mask is that of the first part, and 1 on the others, so that it leaves a video's sound
-        alone.
-    """
-    found = pack_mask(mask, shapes, device).clamp(0.0, 1.0).to(noise.dtype)
-    return found[:, :1]

@@ -86,3 +86,16 @@ def concatenate(latents: Sequence[Any]) -> Any:
     if not getattr(latents[0], "is_nested", False):
         return torch.cat(list(latents))
     return type(latents[0])([torch.cat(parts) for parts in zip(*(latent.unbind() for latent in latents), strict=True)])
+
+
+def mask_like(mask: Tensor, noise: Tensor, shapes: Sequence[Sequence[int]], device: Any) -> Tensor:
+    """A mask of any resolution, in the shape that broadcasts to the noise, with values 0…1.
+
+    Returns:
+        Shape (B, 1, H, W). For videos (B, 1, T, H, W): the given masks are those of the frames, interpolated in time as
+        well where there are more or fewer than latent frames, and the same for every video of the batch. For a packed
+        latent its shape: the mask is that of the first part, and 1 on the others, so that it leaves a video's sound
+        alone.
+    """
+    found = pack_mask(mask, shapes, device).clamp(0.0, 1.0).to(noise.dtype)
+    return found[:, :1]

@@ -14,9 +14,9 @@ from ...mcdm_core.diffusion.schedule import from_flow, to_flow
 from ...mcdm_core.product.plan import Factor
 from ...mcdm_core.sampling import sample_particles
 from ...mcdm_core.sampling.particles import Resampling, check_particles
+from .evaluation import Evaluation
 from .guider import ProductGuider
 from .noise_levels import FLOW_LIMIT, is_flow, noise_scale
-from .product import Evaluation
 from .step_reports import Report, step_reports
 
 logger = logging.getLogger(__name__)

@@ -12,11 +12,11 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrapperExecutor, WrappersMP
 from torch import Tensor
 
+from .evaluation import CONDITION, NULL
 from .expert_chain import PRODUCT_KEY, Conditioning, ExpertInput, Experts
 from .expert_model import implicit_null
 from .guider import ProductGuider
 from .prepared import has_hooks, hooks_of_all_passes
-from .product import CONDITION, NULL
 
 # Methods of a guider that are left out where its run is taken over.
 _LEFT_OUT = ("outer_sample", "inner_sample", "__call__", "outer_predict_noise", "predict_noise")

@@ -14,10 +14,10 @@ from torch import Tensor
 from ...mcdm_core.product.inspection import Guidance, measure_guidance
 from ...mcdm_core.product.reuse import RowCount
 from ...mcdm_core.sampling.particles import Resampling
+from .evaluation import Evaluation
 from .expert_chain import Experts
 from .guider import ProductGuider
 from .latents import fit_empty, pack, pack_mask, parts_of, with_samples
-from .product import Evaluation
 from .shown_steps import shown_steps
 
 

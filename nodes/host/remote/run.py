@@ -11,9 +11,9 @@ from typing import Any
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
+from ..evaluation import Point, Request
 from ..expert_chain import Experts
 from ..noise_levels import align_levels
-from ..product import Point, Request
 from . import cluster
 from .files import send_files
 from .model import RemoteExpert, RemoteModel, WorkerName, is_remote

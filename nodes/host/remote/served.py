@@ -10,11 +10,11 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
+from ..evaluation import CONDITION, NULL, Request
 from ..expert_chain import ExpertInput, Experts
 from ..expert_model import clamp_pixels, implicit_null
 from ..guider import ProductGuider
 from ..prepared import CFG_HOOKS, reads_pairs
-from ..product import CONDITION, NULL, Request
 from ..run_wrappers import wrappers_of
 from .descriptions import describe_latents, describe_sampling
 from .wire import to_buffer, to_tensor
@@ -124,9 +124,9 @@ class _Guider(ProductGuider):
             if model not in of_model:
                 x = to_tensor(point["x"]).to(model.load_device)
                 of_model[model] = x, x.new_full((len(x),), float(point["sigma"]))
-        product = self.make_product()
-        asked = {product.asked_in_place_of(model): point for model, point in of_model.items()}
-        answers = product.answers(requests, asked.__getitem__, model_options)
+        networks = self.make_product().networks
+        asked = {networks.asked_in_place_of(model): point for model, point in of_model.items()}
+        answers = networks.answers(requests, asked.__getitem__, model_options)
         return [dict(to_buffer(answers[request])) for request in requests]
 
 

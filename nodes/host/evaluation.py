@@ -1,0 +1,73 @@
+"""What a product is made of: what is asked, of whom, and what came back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor
+
+from ...mcdm_core.product.plan import Factor, Plan
+
+CONDITION, NULL = "positive", "negative"
+ROLES = {CONDITION: 0, NULL: 1}  # what patches see as cond_or_uncond
+
+
+@dataclass(frozen=True)
+class Request:
+    """One prediction to be made: an expert's, under its condition or its null."""
+
+    expert: int
+    role: str
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a product is made of at one noise level.
+
+    Attributes:
+        sigma: Noise level of the reference.
+        plan: Who was asked, and the coefficients.
+        cond: Each expert's x0 under its condition, shape (B, C, …); None where it was not needed.
+        uncond: U, shape (B, C, …); None where it was not needed.
+        null: x0 under the distinct nulls, shape (B, C, …), by the experts whose they are.
+        rows: How many rows networks were asked; not counted where nothing may be left out.
+        plain_rows: How many the plain product would have taken.
+    """
+
+    sigma: float
+    plan: Plan
+    cond: list[Tensor | None]
+    uncond: Tensor | None
+    null: Mapping[int, Tensor] = field(default_factory=dict)
+    rows: int = 0
+    plain_rows: int = 0
+
+    def factors(self) -> list[Factor]:
+        """What the product is the sum of, before the CFG hooks."""
+        return self.plan.factors({i: x0 for i, x0 in enumerate(self.cond) if x0 is not None}, self.null)
+
+
+Observer = Callable[[Evaluation], None]
+Point = tuple[Tensor, Tensor]
+"""x in a MODEL's own form, shape (B, C, …), and σ of equal entries, shape (B,)."""
+
+
+class Workers(Protocol):
+    """Has experts whose networks are on workers."""
+
+    def answers(
+        self,
+        requests: list[Request],
+        point_of: Callable[[ModelPatcher], Point],
+        here: Callable[[list[Request]], dict[Request, Tensor]],
+    ) -> dict[Request, Tensor]:
+        """Predictions of x0.
+
+        Args:
+            requests: What is asked.
+            point_of: x and σ in a MODEL's own form.
+            here: Answers those of the requests whose networks are here.
+        """

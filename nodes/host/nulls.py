@@ -1,0 +1,71 @@
+"""Which nulls of a product are one, and which have to be asked beside their condition."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from ...mcdm_core.product.reuse import Asked
+from .evaluation import NULL
+from .expert_chain import Experts
+from .networks import Networks
+from .prepared import Conds, same_conditioning
+
+logger = logging.getLogger(__name__)
+
+
+class Nulls:
+    """The nulls of one run.
+
+    Args:
+        experts: The chain.
+        conds: Each expert's processed conditioning, by role.
+        networks: Those of the experts.
+    """
+
+    def __init__(self, experts: Experts, conds: Sequence[Conds], networks: Networks):
+        self.experts = experts
+        self.conds = conds
+        self.networks = networks
+        self._told_of_pairs = False
+        for expert, own, in_pairs in zip(experts, conds, networks.in_pairs, strict=True):
+            if in_pairs and NULL not in own:
+                logger.warning(
+                    "The MODEL of %s reads its null beside its condition, and it has none; connect its null.",
+                    expert.label,
+                )
+
+    def shared(self) -> list[int]:
+        """For every expert the one whose null is taken for its own."""
+        return [self._null_of(index) for index in range(len(self.experts))]
+
+    def to_ask(self, wanted: Asked) -> list[int]:
+        """The experts whose null is asked: where the product needs it, and beside the conditions read with it."""
+        in_pairs = self.networks.in_pairs
+        beside = [i for i in wanted.conditions if in_pairs[i] and NULL in self.conds[i]]
+        asked = list(dict.fromkeys([*wanted.nulls, *beside]))
+        if beside and not self._told_of_pairs:
+            self._told_of_pairs = True
+            needed = {self._first_with_same_null(j) for j in wanted.nulls}
+            more = sum(len(self.conds[j][NULL]) for j in asked) - sum(len(self.conds[j][NULL]) for j in needed)
+            logger.info(
+                "The MODEL of %s reads condition and null in one batch, so that each is asked for both by itself: "
+                "%d more rows per picture at every step.",
+                " and ".join(self.experts[i].label for i in beside),
+                more,
+            )
+        return asked
+
+    def _null_of(self, index: int) -> int:
+        """The expert whose null is taken for this one's: its own where the condition beside it changes the null."""
+        first, in_pairs = self._first_with_same_null(index), self.networks.in_pairs
+        return index if in_pairs[index] or in_pairs[first] else first
+
+    def _first_with_same_null(self, index: int) -> int:
+        null = self.conds[index].get(NULL)
+        for first in range(index):
+            other = self.conds[first].get(NULL)
+            one_model = self.networks.model_of(first) is self.networks.model_of(index)
+            if null and other and one_model and same_conditioning(null, other):
+                return first
+        return index
