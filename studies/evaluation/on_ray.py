@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from mcdm_core.system.addresses import check_listening
 from mcdm_core.system.formats import write_array, write_bytes
 from mcdm_core.system.writer import make_folder
 
@@ -58,6 +59,7 @@ class RayCluster:
                 "Expected Ray, which spreads batches over machines, and it isn't installed; run: python -m pip install "
                 "-r requirements-hosts.txt"
             )
+        check_listening(address, "a Ray cluster")
         import ray
 
         self._ray = ray

@@ -164,7 +164,7 @@ def test_two_machines_say_how_to_get_ray(server):
     assert failed["node_type"] == "MCDM_ExpertRemote"
     there = importlib.util.find_spec("ray") is not None
     expected = (
-        r"a Ray cluster at 127\.0\.0\.1:6379 .*; see" if there else r"Ray.*; run: python -m pip install -r .*hosts"
+        r"a Ray cluster at 127\.0\.0\.1:6379 .*; start" if there else r"Ray.*; run: python -m pip install -r .*hosts"
     )
     assert re.search(f"Expected {expected}", failed["exception_message"])
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import comfy.model_management
 
+from ....mcdm_core.system.addresses import check_listening
 from .model import WorkerName
 
 logger = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ def _join(ray: Any, address: str) -> None:
             "joins only one; give all workers one address, or restart ComfyUI."
         )
     if not ray.is_initialized():
+        check_listening(address, "a Ray cluster")
         try:
             ray.init(
                 address=address,
