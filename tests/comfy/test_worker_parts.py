@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from .support.prompt_mutants import mutants
+
 
 @pytest.fixture(scope="module")
 def remote(pack):
@@ -344,6 +346,20 @@ def test_a_long_graph_is_read(remote):
     chain = {f"a{n}": {"class_type": "A", "inputs": {"a": [f"a{n + 1}", 0]}} for n in range(3000)}
     text = json.dumps(graph_of(condition=["a0", 0]) | chain | {"a3000": {"class_type": "B", "inputs": {}}})
     assert len(remote("graph").read_graph(text).nodes) == 3004
+
+
+def test_mutated_graphs_are_read_or_refused(remote, part):
+    """Read, they can be told to a worker."""
+
+    def is_read(text):
+        try:
+            graph = remote("graph").read_graph(text)
+        except ValueError:
+            return False
+        return bool(remote("prompt_part").part_behind(graph.nodes.__getitem__, graph.links, lambda kind: ["image"]))
+
+    read = [is_read(json.dumps(mutant.prompt)) for mutant in mutants([graph_of()], 7, 400)]
+    assert 40 < sum(read) < 360
 
 
 @pytest.fixture

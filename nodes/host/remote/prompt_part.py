@@ -119,7 +119,7 @@ def input_file(value: str) -> Path | None:
     name, folder = folder_paths.annotated_filepath(value)
     base = Path(os.path.abspath(folder or folder_paths.get_input_directory()))  # as written: users link folders
     path = Path(os.path.abspath(base / name))
-    return path if path.is_relative_to(base) and path.is_file() else None
+    return path if path.is_relative_to(base) and os.path.isfile(path) else None  # Path's raises for some names
 
 
 def _is_upload(option: Any) -> bool:
