@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+TOKEN = secrets.token_hex(32)  # one a process: Ray keeps the first that it has read
 START_SECONDS = 300
 TRIES = 4  # Ray gives its own processes 30 s to start, which is short on a machine that is at work
 NODE = ["-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats", "--include-log-monitor", "false"]
@@ -83,6 +84,6 @@ def secured() -> Iterator[None]:
     """A token for what is started meanwhile, and nothing sent to Ray's makers."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setenv("RAY_AUTH_MODE", "token")
-        monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        monkeypatch.setenv("RAY_AUTH_TOKEN", TOKEN)
         monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         yield
