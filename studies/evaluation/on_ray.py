@@ -26,7 +26,7 @@ from .sampling import Job, drawn, vae_of
 
 _ROOT = Path(__file__).resolve().parents[2]
 _PACKAGES = ("mcdm_core", "studies")
-_LEFT_HERE = ["**/__pycache__", "/configs", "/results"]  # of the packages
+_LEFT_HERE = ["**/__pycache__", "/configs", "/networks", "/results"]  # of the packages
 _VAE = "vae/vae.safetensors"  # where `find_vae_of` looks, from a folder of experts
 
 
