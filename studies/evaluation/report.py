@@ -135,11 +135,11 @@ class Report:
 
     def _draw_points(self, axes: Axes, measure: str) -> None:
         """A point for each setting over the measure that is named `across`; what has no such value level."""
-        for i, row in enumerate(row for row in self.rows if measure in row.figures):
-            if self.config.across in row.figures:
+        for i, row in enumerate(self.rows):  # a row has one colour in all panels
+            if measure in row.figures and self.config.across in row.figures:
                 over = row.figures[self.config.across].value
                 axes.errorbar([over], *_bars([row], measure), fmt="o", capsize=3, label=row.label, color=f"C{i % 10}")
-            elif row.label == DECODED:
+            elif measure in row.figures and row.label == DECODED:
                 axes.axhline(row.figures[measure].value, linestyle=":", color="gray", label=row.label)
         axes.set_xlabel(self.config.across)
 
