@@ -5,12 +5,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mcdm_core.product.agreement import PLAIN_WEIGHTS, Agreement
 from mcdm_core.product.passes import EVERY_PASS, Passes
 from mcdm_core.product.share import Share
 from mcdm_core.training.config import build, read_toml
 
+from .methods import Choice, Langevin, Particles
+
+BATCH = 20  # pictures of one file of samples
 RULES = ("product", "own-null", "gan")
 VARIED = ("weight", "reliability", "steps", "eta")
+METHODS: dict[str, type] = {
+    "passes": Passes,
+    "agreement": Agreement,
+    "langevin": Langevin,
+    "particles": Particles,
+    "choose": Choice,
+}
+"""Tables of a setting, and what is made of each."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +90,13 @@ class Setting:
             rest), "steps" or "eta"; empty for a single row.
         values: The values it takes, a row each.
         value: The value of this row.
+        agreement: How the positive weights are shared out, see `Agreement`.
+        langevin: Corrections between the steps of DDIM.
+        particles: Sample several particles a picture, ancestrally and so with η = 1.
+        choose: Sample several candidates a picture, and keep the best.
+        together: How many pictures are sampled in one batch, 0…20: adaptive passes are left out where all pictures of a
+            batch let them; 0 takes 20.
+        candidate: Which candidate of a picture this is, 0 being its plain sample.
     """
 
     name: str
@@ -91,6 +110,19 @@ class Setting:
     vary: str = ""
     values: tuple[float, ...] = ()
     value: float | None = None
+    # Not in the representation, by which samples on disk are named: `sample_key` adds those that were set.
+    agreement: Agreement = field(default=PLAIN_WEIGHTS, repr=False)
+    langevin: Langevin | None = field(default=None, repr=False)
+    particles: Particles | None = field(default=None, repr=False)
+    choose: Choice | None = field(default=None, repr=False)
+    together: int = field(default=0, repr=False)
+    candidate: int = field(default=0, repr=False)
+
+    @property
+    def added(self) -> dict[str, Any]:
+        """What is set of those fields that its representation leaves out, by name."""
+        hidden = [each for each in dataclasses.fields(self) if not each.repr]
+        return {each.name: value for each in hidden if (value := getattr(self, each.name)) != each.default}
 
     @property
     def label(self) -> str:
@@ -127,6 +159,8 @@ class EvaluationConfig:
         tabled: Measures of the table; empty takes all. `figures.csv` has all of them in any case.
         plotted: Measures of the plot; empty takes the first ones.
         note: Stands below the table.
+        against: Label of the row that all others are compared with picture by picture, in `differences.md`.
+        across: Measure that plots are drawn over, "rows per picture" say; empty takes what is varied, if anything is.
     """
 
     title: str
@@ -138,6 +172,8 @@ class EvaluationConfig:
     tabled: tuple[str, ...] = ()
     plotted: tuple[str, ...] = ()
     note: str = ""
+    against: str = ""
+    across: str = ""
 
     @property
     def rows(self) -> list[Setting]:
@@ -178,6 +214,11 @@ def load_evaluation(path: Path, count: int = 0, steps: int = 0) -> EvaluationCon
     for setting in config.settings:
         _check(setting, config.experts)
     _check_names(config.settings, path.name)
+    if config.against and config.against not in (labels := [row.label for row in config.rows]):
+        raise ValueError(
+            f"Expected the name of a row as `against` of {path.name} and got {config.against!r}; there are "
+            f"{', '.join(map(repr, labels))}."
+        )
     return config
 
 
@@ -193,8 +234,12 @@ def _setting(defaults: Any, entry: Any, where: str) -> Setting:
             '[{ expert = "…", condition = "…" }].'
         )
     built = tuple(build(TermConfig, _listed(term), f"a term of {name!r} in {where}") for term in terms)
-    passes = build(Passes, values.get("passes", {}), f"passes of {name!r} in {where}")
-    setting: Setting = build(Setting, values | {"terms": built, "passes": passes}, f"the setting {name!r} of {where}")
+    methods = {
+        key: build(method, values[key], f"{key} of {name!r} in {where}")
+        for key, method in METHODS.items()
+        if key in values
+    }
+    setting: Setting = build(Setting, values | {"terms": built} | methods, f"the setting {name!r} of {where}")
     return setting
 
 
@@ -250,6 +295,28 @@ def _check(setting: Setting, experts: dict[str, Path]) -> None:
         raise ValueError(f"{setting.name!r} varies the reliability of a single expert, which is always 1; add another.")
     if setting.vary == "steps" and (wrong := [v for v in setting.values if v < 1 or not float(v).is_integer()]):
         raise ValueError(f"{setting.name!r} varies its steps and takes {wrong[0]:g}; take whole numbers from 1 on.")
+    _check_methods(setting)
+
+
+def _check_methods(setting: Setting) -> None:
+    """Refuse methods that cannot act, or not together."""
+    named = [key for key in ("langevin", "particles", "choose") if getattr(setting, key)]
+    if setting.rule == "gan" and (unused := [*setting.added, *(["passes"] if setting.passes.saves else [])]):
+        raise ValueError(f"{setting.name!r} asks a GAN, which has no {unused[0]}; leave that out.")
+    if len(named) > 1:
+        raise ValueError(f"{setting.name!r} asks for {' and '.join(named)}; compare them in settings of their own.")
+    if setting.particles and setting.eta != 1:
+        raise ValueError(
+            f"{setting.name!r} has particles, which are sampled ancestrally, and η = {setting.eta:g}; set eta = 1."
+        )
+    if setting.particles:
+        setting.agreement.check_fixed()
+    if not 0 <= setting.together <= BATCH:
+        raise ValueError(
+            f"{setting.name!r} samples {setting.together} pictures together; take 1 to {BATCH}, or 0 for {BATCH}."
+        )
+    if setting.candidate:
+        raise ValueError(f"{setting.name!r} names a candidate, which `choose` does itself; leave it out.")
 
 
 def _check_names(settings: tuple[Setting, ...], where: str) -> None:

@@ -15,14 +15,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from mcdm_core.system.addresses import check_listening
-from mcdm_core.system.formats import write_array, write_bytes
+from mcdm_core.system.formats import write_bytes
 from mcdm_core.system.writer import make_folder
 
 from .config import DataConfig
-from .sampling import Job, drawn, vae_of
+from .sampling import Job, Samples, drawn, keep, vae_of
 
 _ROOT = Path(__file__).resolve().parents[2]
 _PACKAGES = ("mcdm_core", "studies")
@@ -98,15 +96,15 @@ class RayCluster:
         try:
             while waiting:
                 (ref,), _ = self._ray.wait(list(waiting), num_returns=1)
-                write_array(waiting.pop(ref).path, self._made(ref))
+                keep(waiting.pop(ref), self._made(ref))
                 yield
         finally:
             for ref in waiting:
                 self._ray.cancel(ref)
 
-    def _made(self, ref: Any) -> np.ndarray:
+    def _made(self, ref: Any) -> Samples:
         try:
-            made: np.ndarray = self._ray.get(ref)
+            made: Samples = self._ray.get(ref)
         except self._ray.exceptions.RayTaskError as error:
             raise error.cause from error
         except self._ray.exceptions.RayError as error:
@@ -148,16 +146,13 @@ def files_of_folder(folder: Path) -> dict[str, Path]:
     return {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def draw_batch(job: Job, experts: Mapping[str, Sent], pictures: Sent | None) -> np.ndarray:
+def draw_batch(job: Job, experts: Mapping[str, Sent], pictures: Sent | None) -> Samples:
     """A batch, on whichever machine Ray chooses.
 
     Args:
         job: What to draw, without paths.
         experts: Name → files; the expert's is the first.
         pictures: The folder of pictures, if the data are one.
-
-    Returns:
-        uint8, (B, H, W, 3).
     """
     paths = {name: _unpacked(sent) / next(iter(sent.contents)) for name, sent in experts.items()}
     data = replace(job.data, path=str(_unpacked(pictures))) if pictures else job.data

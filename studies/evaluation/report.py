@@ -14,9 +14,10 @@ from mcdm_core.pictures.writing import encoded
 from mcdm_core.system.formats import csv_bytes, write_files
 from mcdm_core.system.writer import make_folder
 
+from .comparison import differences_table
 from .config import EvaluationConfig
 from .held_out import SIZE, HeldOut, Tile
-from .row import Row
+from .row import DECODED, Row
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,8 @@ class Report:
     def __init__(self, config: EvaluationConfig, held_out: HeldOut, rows: Sequence[Row]):
         self.config, self.held_out, self.rows = config, held_out, rows
         self.measures = list(dict.fromkeys(name for row in rows for name in row.figures))
-        if unknown := [name for name in (*config.tabled, *config.plotted) if name not in self.measures]:
+        across = [config.across] if config.across else []
+        if unknown := [name for name in (*config.tabled, *config.plotted, *across) if name not in self.measures]:
             log.warning("There is no figure %s to show; there are %s.", unknown, ", ".join(self.measures))
 
     def write(self, out: Path) -> Path:
@@ -47,6 +49,11 @@ class Report:
             "pictures.csv": csv_bytes(self._values()),
             "table.md": self.table().encode(),
         }
+        if self.config.against:
+            named = self.config.tabled or self.measures
+            files["differences.md"] = differences_table(
+                self.config.title, self.rows, self.config.against, named
+            ).encode()
         if self.measures:  # sets too small for a Fréchet distance, where that alone is asked for, have none
             plot = io.BytesIO()
             self._plot().savefig(plot, format="png", dpi=DPI)
@@ -110,13 +117,31 @@ class Report:
         plotted = [name for name in self.config.plotted if name in self.measures]
         measures = plotted or self.measures[:PLOTTED]
         varied = any(row.setting and row.setting.vary for row in self.rows)
-        plot = Plot(figsize=(4.2 * len(measures), 3.6 if varied else 1.2 + 0.32 * len(self.rows)), layout="constrained")
+        lined = varied or self.config.across in self.measures
+        plot = Plot(figsize=(4.2 * len(measures), 3.6 if lined else 1.2 + 0.32 * len(self.rows)), layout="constrained")
         plot.suptitle(self.config.title)
-        panels = plot.subplots(1, len(measures), squeeze=False, sharey=not varied)[0]
+        panels = plot.subplots(1, len(measures), squeeze=False, sharey=not lined)[0]
         for axes, measure in zip(panels, measures, strict=True):
             axes.set_title(measure, fontsize=10)
-            (self._draw_lines if varied else self._draw_rows)(axes, measure)
+            if self.config.across in self.measures:
+                self._draw_points(axes, measure)
+            else:
+                (self._draw_lines if varied else self._draw_rows)(axes, measure)
+        if self.config.across in self.measures:
+            plot.legend(
+                *panels[0].get_legend_handles_labels(), loc="outside lower center", fontsize=7, ncols=len(measures)
+            )
         return plot
+
+    def _draw_points(self, axes: Axes, measure: str) -> None:
+        """A point for each setting over the measure that is named `across`; what has no such value level."""
+        for i, row in enumerate(self.rows):  # a row has one colour in all panels
+            if measure in row.figures and self.config.across in row.figures:
+                over = row.figures[self.config.across].value
+                axes.errorbar([over], *_bars([row], measure), fmt="o", capsize=3, label=row.label, color=f"C{i % 10}")
+            elif measure in row.figures and row.label == DECODED:
+                axes.axhline(row.figures[measure].value, linestyle=":", color="gray", label=row.label)
+        axes.set_xlabel(self.config.across)
 
     def _draw_lines(self, axes: Axes, measure: str) -> None:
         """A line for each varied setting; the others level."""

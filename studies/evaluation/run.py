@@ -1,6 +1,8 @@
 """One evaluation: sample every setting, measure the pictures, and write what was found."""
 
 import logging
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +15,12 @@ from .config import EvaluationConfig, Setting
 from .decoded import decoded
 from .held_out import HeldOut
 from .kinds import open_held_out
+from .methods import LIFTS
 from .predictions import PREDICTIONS, measure_predictions
 from .report import Report
 from .row import DECODED, REAL, Row
-from .sampling import Drawer, draw_samples, vae_of
+from .rows import PER_PICTURE, ROWS
+from .sampling import Drawer, Samples, draw_counted, draw_samples, vae_of
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +45,7 @@ class Evaluation:
         self.config, self.out, self.samples, self.workers = config, out, samples, workers
         self.held_out: HeldOut = open_held_out(config.data)
         groups = config.measures or self.held_out.measures
-        known = (*self.held_out.measures, PREDICTIONS)
+        known = (*self.held_out.measures, PREDICTIONS, ROWS)
         if unknown := [name for name in groups if name not in known]:
             raise ValueError(
                 f"There is no measure {unknown[0]!r} of {config.data.kind}; choose among {', '.join(known)}."
@@ -52,29 +56,73 @@ class Evaluation:
         self._compared: np.ndarray | None = None
 
     def run(self) -> Path:
-        """Do all of it; returns the table's file."""
+        """Do all of it; returns the table's file.
+
+        Raises:
+            ValueError: A setting chooses by a measure that there is not.
+        """
         rows = [self._measured(REAL, None, self.held_out.images)]
+        self._check_choices(rows[0])
         if self._vae:
             rows.append(self._measured(DECODED, None, decoded(self.held_out.images, self._vae)))
         for row in self.config.rows:
             count = min(row.count or len(self.held_out), len(self.held_out))
-            images = draw_samples(row, self.config.data, self.config.experts, count, self.samples, self.workers)
-            rows.append(self._measured(row.label, row, images))
+            chooses = row.choose is not None and row.choose.by != LIFTS
+            samples = self._best(row, count) if chooses else self._drawn(row, count)
+            rows.append(self._measured(row.label, row, *samples))
             log.info("%s: %s", row.label, ", ".join(f"{n} {f}" for n, f in rows[-1].figures.items()))
         return Report(self.config, self.held_out, rows).write(self.out)
 
-    def _measured(self, label: str, setting: Setting | None, images: np.ndarray) -> Row:
+    def _drawn(self, setting: Setting, count: int) -> Samples:
+        given = (setting, self.config.data, self.config.experts, count, self.samples, self.workers)
+        if ROWS in self.groups:
+            return draw_counted(*given)
+        return Samples(draw_samples(*given), np.full(count, np.nan))
+
+    def _best(self, setting: Setting, count: int) -> Samples:
+        """Of several candidates for each picture the one that is best by a measure; its rows are those of all."""
+        assert setting.choose
+        settings = [replace(setting, choose=None, candidate=candidate) for candidate in range(setting.choose.of)]
+        candidates = [self._drawn(each, count) for each in settings]
+        read = [name for name in self.groups if name in self.held_out.read]
+        values = [self._values_of(read, setting, each.images) for each in candidates]
+        by = setting.choose.by
+        if by not in values[0]:
+            raise ValueError(
+                f"{setting.name!r} chooses by {by!r}, which its conditions do not ask for; choose by another measure."
+            )
+        measured = [of_candidate[by] for of_candidate in values]
+        best = np.nan_to_num(np.stack(measured), nan=-np.inf).argmax(axis=0)
+        images = np.stack([candidates[candidate].images[i] for i, candidate in enumerate(best)])
+        return Samples(images, np.sum([samples.rows for samples in candidates], axis=0))
+
+    def _check_choices(self, real: Row) -> None:
+        """Refuse choices by a measure that is none of the pictures' own."""
+        named = [s.choose.by for s in self.config.settings if s.choose and s.choose.by != LIFTS]
+        if unknown := [name for name in named if name not in real.values]:
+            raise ValueError(
+                f"There is no measure {unknown[0]!r} to choose by; name {LIFTS!r} or one of {', '.join(real.values)}."
+            )
+
+    def _measured(self, label: str, setting: Setting | None, images: np.ndarray, rows: np.ndarray | None = None) -> Row:
         groups = [name for name in self.groups if label != REAL or name in self.held_out.read]
-        values: dict[str, np.ndarray] = {}
-        for group in groups:
-            if setting and group == PREDICTIONS:
-                values |= measure_predictions(setting, self.config.experts, self.held_out, len(images))
-            elif group not in ("frechet", PREDICTIONS):
-                values |= self.held_out.measure(group, images, setting)
+        values = self._values_of(groups, setting, images)
+        if ROWS in self.groups and rows is not None:
+            values[PER_PICTURE] = rows
         figures = {name: figure_of(measured) for name, measured in values.items() if not np.isnan(measured).all()}
         if "frechet" in groups and (figure := self._frechet(images)):
             figures[FRECHET] = figure
         return Row(label, setting, images, values, figures)
+
+    def _values_of(self, groups: Sequence[str], setting: Setting | None, images: np.ndarray) -> dict[str, np.ndarray]:
+        """What these groups measure of each picture."""
+        values: dict[str, np.ndarray] = {}
+        for group in groups:
+            if setting and group == PREDICTIONS:
+                values |= measure_predictions(setting, self.config.experts, self.held_out, len(images))
+            elif group not in ("frechet", PREDICTIONS, ROWS):
+                values |= self.held_out.measure(group, images, setting)
+        return values
 
     def _frechet(self, images: np.ndarray) -> Figure | None:
         network = self.held_out.features

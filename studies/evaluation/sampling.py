@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,19 +24,27 @@ from mcdm_core.product.eq10 import EQ10
 from mcdm_core.product.own_null import OWN_NULL
 from mcdm_core.product.term import Term
 from mcdm_core.sampling import sample_product
+from mcdm_core.sampling.choose import choose, measure_lifts
+from mcdm_core.sampling.ddim import sample_ddim
+from mcdm_core.sampling.langevin import sample_langevin
+from mcdm_core.sampling.particles import sample_particles
+from mcdm_core.sampling.types import Sampler
 from mcdm_core.system.formats import write_array
 from mcdm_core.system.writer import make_folder
 
 from ..baselines import load_gan
 from ..data.faces import DRAWING_VERSION
-from .config import DataConfig, Setting, TermConfig
+from .config import BATCH, DataConfig, Setting, TermConfig
 from .faces import MAPS
 from .held_out import HeldOut
 from .kinds import open_held_out
+from .methods import LIFTS
+from .rows import count_rows
 
-BATCH = 20
 VERSION = 1  # counts changes to how samples are drawn: those drawn before one are not used after it
 _NOISE_SEED = 1_000_000  # of the noise that ancestral sampling adds; apart from the start noise
+_LIFT_SEED = 900_000  # of the noise that candidates are compared under
+_NEXT_CANDIDATE = 10_000_000  # seeds between two candidates of a picture
 RULES = {"product": EQ10, "own-null": OWN_NULL}
 
 
@@ -49,6 +58,7 @@ class Job:
         experts: Name → file.
         indices: Of the pictures.
         path: Where the samples are kept.
+        counted: Whether their rows are kept as well.
     """
 
     setting: Setting
@@ -56,6 +66,29 @@ class Job:
     experts: Mapping[str, Path]
     indices: range
     path: Path
+    counted: bool
+
+    @property
+    def rows_path(self) -> Path:
+        """Where the rows that networks were asked lie, beside the pictures."""
+        return self.path.with_suffix(".rows.npy")
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all that it writes is there."""
+        return self.path.exists() and (not self.counted or self.rows_path.exists())
+
+
+class Samples(NamedTuple):
+    """What was sampled.
+
+    Attributes:
+        images: uint8, (B, H, W, 3).
+        rows: Rows that networks were asked for each picture, (B,); NaN where they were not counted, as for GANs.
+    """
+
+    images: np.ndarray
+    rows: np.ndarray
 
 
 Drawer = Callable[[Sequence[Job]], Iterable[None]]
@@ -65,6 +98,13 @@ Drawer = Callable[[Sequence[Job]], Iterable[None]]
 def draw_samples(
     setting: Setting, data: DataConfig, experts: Mapping[str, Path], count: int, out: Path, workers: int | Drawer
 ) -> np.ndarray:
+    """As `draw_counted`, the pictures alone, also those of which no rows were counted; uint8, (count, H, W, 3)."""
+    return _draw(setting, data, experts, count, out, workers, counted=False).images
+
+
+def draw_counted(
+    setting: Setting, data: DataConfig, experts: Mapping[str, Path], count: int, out: Path, workers: int | Drawer
+) -> Samples:
     """Sample a setting, or read what an earlier run has left.
 
     Args:
@@ -76,16 +116,31 @@ def draw_samples(
         workers: Processes, each on one thread; or who draws in their place.
 
     Returns:
-        uint8, (count, H, W, 3).
+        Pictures and rows; those of which an earlier run has counted no rows are drawn again.
     """
+    return _draw(setting, data, experts, count, out, workers, counted=setting.rule != "gan")
+
+
+def _draw(
+    setting: Setting,
+    data: DataConfig,
+    experts: Mapping[str, Path],
+    count: int,
+    out: Path,
+    workers: int | Drawer,
+    counted: bool,
+) -> Samples:
     make_folder(out)
     key = sample_key(setting, data, experts)
-    jobs = [Job(setting, data, experts, b, out / f"{key}_{b.start:05d}_{len(b)}.npy") for b in batches_of(count)]
-    missing = [job for job in jobs if not job.path.exists()]
+    paths = {batch: out / f"{key}_{batch.start:05d}_{len(batch)}.npy" for batch in batches_of(count)}
+    jobs = [Job(setting, data, experts, batch, path, counted) for batch, path in paths.items()]
+    missing = [job for job in jobs if not job.is_done]
     if missing:
         done = _in_processes(missing, workers) if isinstance(workers, int) else workers(missing)
         list(tqdm(done, total=len(missing), desc=setting.label, unit="batch"))
-    return np.concatenate([np.load(job.path) for job in jobs])
+    images = np.concatenate([np.load(job.path) for job in jobs])
+    rows = np.concatenate([np.load(job.rows_path) for job in jobs]) if counted else np.full(count, np.nan)
+    return Samples(images, rows)
 
 
 def _in_processes(jobs: Sequence[Job], workers: int) -> Iterator[None]:
@@ -101,8 +156,12 @@ def _end_at_ctrl_c() -> None:
 
 
 def batches_of(count: int) -> list[range]:
-    """Indices of the pictures that are sampled together."""
-    return [range(start, min(start + BATCH, count)) for start in range(0, count, BATCH)]
+    """Indices of the pictures of each file."""
+    return _parts_of(range(count), BATCH)
+
+
+def _parts_of(indices: range, size: int) -> list[range]:
+    return [range(start, min(start + size, indices.stop)) for start in range(indices.start, indices.stop, size)]
 
 
 def sample_key(setting: Setting, data: DataConfig, experts: Mapping[str, Path]) -> str:
@@ -111,6 +170,8 @@ def sample_key(setting: Setting, data: DataConfig, experts: Mapping[str, Path]) 
     pictures = replace(data, path="", features="", count=data.count if any(term.shift for term in setting.terms) else 0)
     versions = (VERSION, DRAWING_VERSION, BATCH)
     digest = hashlib.sha256(f"{decisive!r} {pictures!r} {versions!r}".encode())
+    if setting.added:
+        digest.update(repr(setting.added).encode())
     if data.path:
         digest.update(_digest_of_folder(Path(data.path)))
     for term in setting.terms:
@@ -142,38 +203,87 @@ def _digest_of_folder(folder: Path) -> bytes:
 
 
 def _run(job: Job) -> None:
-    write_array(job.path, drawn(job))
+    keep(job, drawn(job))
 
 
-def drawn(job: Job) -> np.ndarray:
-    """The samples of a batch, on one thread, so that they are the same to the bit in any process.
+def keep(job: Job, samples: Samples) -> None:
+    """Write what was drawn."""
+    if job.counted:  # before the pictures, which say that the job is done where nobody asks for its rows
+        write_array(job.rows_path, samples.rows)
+    write_array(job.path, samples.images)
 
-    Returns:
-        uint8, (B, H, W, 3).
-    """
+
+def drawn(job: Job) -> Samples:
+    """The samples of a batch, on one thread, so that they are the same to the bit in any process."""
     torch.set_num_threads(1)
     held_out = open_held_out(job.data)
-    sample = _sample_gan if job.setting.rule == "gan" else _sample_experts
-    samples = sample(job, held_out)
-    return as_bytes(samples).permute(0, 2, 3, 1).numpy()
-
-
-def _sample_experts(job: Job, held_out: HeldOut) -> Tensor:
-    terms = terms_of(job.setting, job.experts, held_out, job.indices)
-    noise = start_noise(terms[0].expert, job.indices)
-    generator = _generator(_NOISE_SEED + job.indices.start)
-    rule = RULES[job.setting.rule]
-    with torch.autocast("cpu", torch.bfloat16, enabled=job.setting.autocast):
-        samples = sample_product(
-            terms,
-            noise,
-            str(job.setting.steps),
-            eta=job.setting.eta,
-            generator=generator,
-            rule=rule,
-            passes=job.setting.passes,
+    if job.setting.rule == "gan":
+        samples, rows = _sample_gan(job, held_out), np.full(len(job.indices), np.nan)
+    else:
+        parts = _parts_of(job.indices, 1 if job.setting.particles else job.setting.together or BATCH)
+        sampled = [_sample_part(job.setting, job.experts, held_out, part) for part in parts]
+        samples = torch.cat([pictures for pictures, _ in sampled])
+        rows = np.concatenate(
+            [np.full(len(part), count / len(part)) for part, (_, count) in zip(parts, sampled, strict=True)]
         )
-    return terms[0].expert.decode(samples)
+    return Samples(as_bytes(samples).permute(0, 2, 3, 1).numpy(), rows)
+
+
+def _sample_part(
+    setting: Setting, experts: Mapping[str, Path], held_out: HeldOut, indices: range
+) -> tuple[Tensor, int]:
+    """Pictures of one batch, and the rows that it took of all networks."""
+    terms = terms_of(setting, experts, held_out, indices)
+    sample = _sample_plain
+    if setting.particles:
+        sample = _sample_particle
+    elif setting.choose and setting.choose.by == LIFTS:
+        sample = _sample_chosen
+    with count_rows(terms) as rows, torch.autocast("cpu", torch.bfloat16, enabled=setting.autocast):
+        samples = sample(setting, terms, indices)
+    return terms[0].expert.decode(samples), rows.count
+
+
+def _sample_plain(setting: Setting, terms: Sequence[Term], indices: range) -> Tensor:
+    noise = start_noise(terms[0].expert, indices, setting.candidate)
+    sampler: Sampler = functools.partial(sample_ddim, eta=setting.eta)
+    if setting.langevin:
+        sampler = functools.partial(sample_langevin, sampler=sampler, **vars(setting.langevin))
+    return _sample(setting, terms, noise, indices, sampler)
+
+
+def _sample_particle(setting: Setting, terms: Sequence[Term], indices: range) -> Tensor:
+    """One of the particles of a single picture, each place as often as any other."""
+    assert setting.particles
+    count = setting.particles.count
+    noise = torch.cat([start_noise(terms[0].expert, indices, candidate) for candidate in range(count)])
+    options = {name: getattr(setting.particles, name) for name in ("resample_below", "limit")}
+    samples = _sample(setting, terms, noise, indices, functools.partial(sample_particles, **options))
+    return samples[indices.start % count].unsqueeze(0)
+
+
+def _sample_chosen(setting: Setting, terms: Sequence[Term], indices: range) -> Tensor:
+    """Of several candidates for each picture the one that the experts lift most."""
+    assert setting.choose
+    candidates, lifts = [], []
+    for candidate in range(setting.choose.of):
+        candidates.append(_sample_plain(replace(setting, candidate=candidate), terms, indices))
+        lifts.append(measure_lifts(terms, candidates[-1], setting.choose.levels, _generator(_LIFT_SEED)))
+    best = [int(choose(of_picture, 1)) for of_picture in torch.stack(lifts, dim=1)]
+    return torch.stack([candidates[candidate][place] for place, candidate in enumerate(best)])
+
+
+def _sample(setting: Setting, terms: Sequence[Term], noise: Tensor, indices: range, sampler: Sampler) -> Tensor:
+    return sample_product(
+        terms,
+        noise,
+        str(setting.steps),
+        sampler=sampler,
+        generator=_generator(_NOISE_SEED + indices.start + setting.candidate * _NEXT_CANDIDATE),
+        rule=RULES[setting.rule],
+        passes=setting.passes,
+        agreement=setting.agreement,
+    )
 
 
 def terms_of(setting: Setting, experts: Mapping[str, Path], held_out: HeldOut, indices: range) -> list[Term]:
@@ -187,9 +297,10 @@ def terms_of(setting: Setting, experts: Mapping[str, Path], held_out: HeldOut, i
     return terms
 
 
-def start_noise(expert: Expert, indices: range) -> Tensor:
-    """Standard normal noise for this expert's samples, of one seed each; (B, C, H, W)."""
-    return torch.stack([torch.randn(expert.sample_shape, generator=_generator(i)) for i in indices])
+def start_noise(expert: Expert, indices: range, candidate: int = 0) -> Tensor:
+    """Standard normal noise for this expert's samples, of one seed for each candidate of a picture; (B, C, H, W)."""
+    seeds = [i + candidate * _NEXT_CANDIDATE for i in indices]
+    return torch.stack([torch.randn(expert.sample_shape, generator=_generator(seed)) for seed in seeds])
 
 
 def _sample_gan(job: Job, held_out: HeldOut) -> Tensor:

@@ -113,6 +113,20 @@ def test_the_shipped_workflows_obey_their_conditions(server, studies, name):
     assert {key: parsed.colors[key] for key in WORKFLOWS[name]} == WORKFLOWS[name]
 
 
+def test_the_true_product_is_sampled_by_corrections_and_by_particles(server, studies):
+    """Of each four faces one is chosen, or those go on that are likelier: all have their hair and skin in place."""
+    parser, metrics = studies("data.face_parser"), studies("metrics")
+    prompt = json.loads((ROOT / "workflows" / "api" / "faces_true_product.json").read_text(encoding="utf-8"))
+    pictures = server.pictures(prompt)
+    assert [picture.shape for picture in pictures] == [(256, 256, 3)] * 5
+    for kind in ("hair", "skin"):
+        path = ROOT / "workflows" / "inputs" / f"face_1_{kind}.png"
+        truth = np.asarray(Image.open(path).convert("L")) > 127
+        for picture in pictures:
+            parsed = getattr(parser.parse_face(picture), kind)
+            assert metrics.intersection_over_union(parsed, truth) > 0.65
+
+
 def test_the_shipped_scene_shows_its_animal_in_its_landscape(server, studies):
     animals, landscapes = studies("evaluation.animals"), studies("evaluation.landscape_parser")
     prompt = json.loads((ROOT / "workflows" / "api" / "scenes.json").read_text(encoding="utf-8"))

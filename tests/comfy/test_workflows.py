@@ -27,6 +27,7 @@ PICTURES = {
     "lora_switch": [SIZE],
     "null_of_another_model": [SIZE],
     "autoguidance": [SIZE],
+    "refiner_hand_off": [SIZE],
     "scenes_glide_imagenet": [SIZE // 2, SIZE],
     "composable_glide": [SIZE // 2, SIZE],
     "faces_release": [SIZE // 2],

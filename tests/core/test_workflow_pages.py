@@ -20,13 +20,16 @@ MINIMAP = (1560, 735, 1916, 1022)
 ZOOM_BAR = (1530, 940, 1916, 1080)
 
 # Pixels below the title that a node needs, the largest found in the frontends 1.27.10, 1.49.6 and 1.58.1, classic and
-# Nodes 2.0; with a preview of a picture where the node shows one.
+# Nodes 2.0; with a preview of a picture where the node shows one. Of nodes that only the workflows of Wan, the refiner
+# and the true product have, it is reckoned from others with as many inputs and widgets.
 PICTURE = 250
 LEAST = {
     "BasicScheduler": 118,
+    "CLIPLoader": 146,
     "CLIPTextEncode": 102,
     "CheckpointLoaderSimple": 102,
     "DualCLIPLoader": 146,
+    "EmptyHunyuanLatentVideo": 154,
     "EmptyLatentImage": 118,
     "FeatherMask": 146,
     "FluxGuidance": 62,
@@ -39,6 +42,7 @@ LEAST = {
     "LoraLoader": 138,
     "LoraLoaderModelOnly": 90,
     "MCDM_AgreementWeights": 274,
+    "MCDM_Choose": 270,
     "MCDM_EmptyLatent": 86,
     "MCDM_EncodeClass": 138,
     "MCDM_EncodeLowRes": 118,
@@ -49,19 +53,24 @@ LEAST = {
     "MCDM_ExpertRemote": 400,
     "MCDM_Guider": 58,
     "MCDM_KSampler": 218 + PICTURE,
+    "MCDM_LangevinSampler": 162,
     "MCDM_LoadExpert": 126,
     "MCDM_OwnNullGuider": 58,
+    "MCDM_ParticleSampler": 162,
     "MCDM_Passes": 330,
     "MCDM_RandomNoise": 114,
     "MCDM_ReliabilitySweep": 394 + PICTURE,
     "MCDM_SamplerDDIM": 86,
+    "MCDM_Schedule": 165,
     "MCDM_Sigmas": 122,
     "MarkdownNote": 200,
     "MaskComposite": 138,
     "MaskPreview": 34 + PICTURE,
+    "ModelSamplingSD3": 62,
     "PreviewImage": 34 + PICTURE,
     "RandomNoise": 82,
     "SamplerCustomAdvanced": 114 + PICTURE,
+    "SaveAnimatedWEBP": 178 + PICTURE,
     "SaveImage": 70 + PICTURE,
     "SolidMask": 118,
     "TomePatchModel": 62,
@@ -203,7 +212,7 @@ def test_no_two_pictures_are_saved_under_one_name():
 SHIPPED = {path.name for path in (ROOT / "experts").glob("*.safetensors")}
 FOLDERS = {"CheckpointLoaderSimple": "checkpoints", "LoraLoader": "loras", "MCDM_LoadExpert": "mcdm"}
 FOLDERS |= {"LoraLoaderModelOnly": "loras", "UNETLoader": "diffusion_models"}
-FOLDERS |= {"DualCLIPLoader": "text_encoders", "VAELoader": "vae"}
+FOLDERS |= {"CLIPLoader": "text_encoders", "DualCLIPLoader": "text_encoders", "VAELoader": "vae"}
 IN_A_REPOSITORY = dict.fromkeys(("model_latest.pt", "model_sketch.pt"), "https://github.com/Nithin-GK/UniteandConquer")
 DOWNLOADS = re.compile(r"https://civitai\.com/api/download/models/\d+")  # names the file only as it sends it
 

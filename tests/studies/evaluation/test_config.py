@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from mcdm_core import Passes
+from mcdm_core import Agreement, Passes
 from studies.evaluation.config import Setting, TermConfig, load_evaluation
+from studies.evaluation.methods import Choice, Langevin, Particles
 
 CONFIGS = Path(__file__).parents[3] / "studies" / "configs" / "evaluate"
 HAIR, SKIN, LENT = (
@@ -89,6 +90,59 @@ def test_a_setting_may_leave_passes_out(load):
     for wrong, match in (("{ threshold = 2 }", "threshold of a cosine"), ("{ rate = 2 }", "unknown"), ("3", "table")):
         with pytest.raises(ValueError, match=match):
             load(PLAIN + f"passes = {wrong}\n")
+
+
+def test_a_setting_may_name_a_method(load):
+    lines = {
+        "agreement = { tau = 300 }": ("agreement", Agreement(tau=300)),
+        "langevin = { corrections = 2, ratio = 0.2 }": ("langevin", Langevin(2, 0.2)),
+        "langevin = {}": ("langevin", Langevin()),
+        "eta = 1.0\nparticles = { count = 3, limit = 2 }": ("particles", Particles(3, limit=2)),
+        'choose = { of = 3, by = "mIoU" }': ("choose", Choice(3, "mIoU")),
+        "choose = { levels = 4 }": ("choose", Choice(levels=4)),
+        "together = 4": ("together", 4),
+    }
+    for line, (name, expected) in lines.items():
+        (setting,) = load(PLAIN.replace("eta = 0.5", "") + line + "\n").settings
+        assert getattr(setting, name) == expected
+        assert setting.added == {name: expected}
+    assert load(PLAIN).settings[0].added == {}
+
+
+@pytest.mark.parametrize(
+    ("lines", "match"),
+    [
+        ("langevin = 3", "Expected langevin of 'united' in .* to be a table and got 3"),
+        ("langevin = { ratio = 2 }", "a ratio above 0 and at most 1 and got 2"),
+        ("choose = { off = 3 }", r"choose of 'united' in .* has unknown names \['off'\]"),
+        ('choose = { of = "3" }', "expected a whole number for of and got '3'"),
+        ("agreement = { tau = -1 }", "a tau of 0 to 10000"),
+        ("particles = {}", "'united' has particles, which are sampled ancestrally, and η = 0.5; set eta = 1"),
+        ("eta = 1\nparticles = {}\nagreement = { tau = 1 }", "by which particles can be weighed"),
+        ("langevin = {}\nchoose = {}", "'united' asks for langevin and choose; compare them in settings of their own"),
+        ("together = 21", "'united' samples 21 pictures together; take 1 to 20, or 0 for 20"),
+        ("together = -1", "'united' samples -1 pictures together"),
+        ("candidate = 1", "'united' names a candidate"),
+    ],
+)
+def test_methods_that_cannot_act_are_refused(lines, match, load):
+    with pytest.raises(ValueError, match=match):
+        load(PLAIN + lines + "\n")
+
+
+@pytest.mark.parametrize("line", ["langevin = {}", "passes = { end = 0.5 }", "together = 2"])
+def test_a_gan_has_no_methods(line, load):
+    alone = '[[settings]]\nname = "gan"\nrule = "gan"\nterms = [{ expert = "hair", condition = "hair" }]\n'
+    assert load(PLAIN + alone).settings[1].rule == "gan"
+    with pytest.raises(ValueError, match=f"'gan' asks a GAN, which has no {line.split()[0]}; leave that out"):
+        load(PLAIN + alone + line + "\n")
+
+
+def test_what_rows_are_compared_with_is_one_of_them(load):
+    against = PLAIN.replace("[data]", 'against = "unity"\n[data]')
+    with pytest.raises(ValueError, match=r"as `against` of .* and got 'unity'; there are 'united'"):
+        load(against)
+    assert load(against.replace("unity", "united")).against == "united"
 
 
 def test_files_of_a_folder_lie_beside_the_configuration(load, tmp_path):

@@ -216,6 +216,48 @@ def test_a_folder_of_one_s_own_is_evaluated(tmp_path, experts, run, monkeypatch)
     ).read_bytes()
 
 
+def test_rows_and_differences_are_shown_where_they_are_named(evaluated, run, tmp_path, experts):
+    assert "rows per picture" not in (evaluated / "out" / "faces" / "table.md").read_text("utf-8")
+    assert not (evaluated / "out" / "faces" / "differences.md").exists()
+    settings = {
+        "hair | plain": f"terms = [{HAIR}]",
+        "two steps": f"terms = [{HAIR}]\nsteps = 2",
+        "the best": f'terms = [{HAIR}]\nchoose = {{ of = 2, by = "mIoU" }}',
+    }
+    top = 'measures = ["maps", "frechet", "rows"]\nagainst = "hair | plain"\nacross = "rows per picture"'
+    assert run(write_evaluation(tmp_path / "rows.toml", FACES, experts, settings, top)) == 0
+    out = tmp_path / "out" / "rows"
+    figures = {(row["setting"], row["measure"]): float(row["figure"]) for row in rows_of(out / "figures.csv")}
+    rows = [figures[name, "rows per picture"] for name in settings]
+    assert rows == [1, 2, 2]  # at w = 1 no null is asked
+    values = {
+        name: np.array([float(row["mIoU"]) for row in rows_of(out / "pictures.csv") if row["setting"] == name])
+        for name in settings
+    }
+    table = table_of(out / "differences.md")
+    assert list(table) == ["two steps", "the best"]
+    for name, cells in table.items():
+        assert cells["n"] == "3"
+        assert float(cells["mIoU"].split()[0]) == pytest.approx(
+            np.mean(values[name] - values["hair | plain"]), abs=2e-4
+        )
+        assert cells["rows per picture"] == "+1.0000 [+1.0000, +1.0000]"
+    assert (values["the best"] >= values["hair | plain"]).all()  # which is one of those that are chosen among
+    assert (out / "plot.png").stat().st_size > 0
+
+
+def test_a_choice_by_what_is_not_measured_is_refused(run, tmp_path, experts, capsys):
+    settings = {"best": f'terms = [{HAIR}]\nchoose = {{ by = "beauty" }}'}
+    path = write_evaluation(tmp_path / "best.toml", FACES, experts, settings, 'measures = ["maps"]')
+    assert run(path) == 2
+    assert "no measure 'beauty' to choose by; name 'lifts' or one of mIoU" in capsys.readouterr().err
+    assert not (tmp_path / "samples").exists()
+    settings = {"best": f'terms = [{HAIR}]\nchoose = {{ of = 2, by = "attributes" }}'}
+    path = write_evaluation(tmp_path / "best.toml", FACES, experts, settings, 'measures = ["attributes"]')
+    assert run(path) == 2
+    assert "'best' chooses by 'attributes', which its conditions do not ask for" in capsys.readouterr().err
+
+
 def test_too_few_pictures_for_a_distance_are_no_failure(tmp_path, experts, run):
     settings = {"hair": f"terms = [{HAIR}]"}
     path = write_evaluation(tmp_path / "few.toml", FACES, experts, settings, 'measures = ["frechet"]')

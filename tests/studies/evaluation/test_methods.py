@@ -1,0 +1,179 @@
+"""Methods beyond a plain run: what each setting samples with them, and the rows that it takes."""
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from mcdm_core import Agreement, Passes, Term, load_expert, sample_product
+from mcdm_core.sampling.choose import choose, measure_lifts
+from mcdm_core.sampling.ddim import sample_ddim
+from mcdm_core.sampling.langevin import sample_langevin
+from mcdm_core.sampling.particles import sample_particles
+from studies.evaluation import sampling
+from studies.evaluation.config import DataConfig, Setting, TermConfig
+from studies.evaluation.kinds import open_held_out
+from studies.evaluation.methods import Choice, Langevin, Particles
+from studies.evaluation.sampling import draw_counted, draw_samples, sample_key
+
+from ...support.evaluations import InProcess, write_small
+
+FACES = DataConfig("faces", seed=23_000_000, count=3)
+WEIGHTS = {"hair": 2.0, "skin": 3.0}
+TERMS = tuple(TermConfig(name, (name,), weight=weight) for name, weight in WEIGHTS.items())
+PLAIN = Setting("plain", TERMS, steps=3, eta=1.0)
+ROWS = 4 * PLAIN.steps  # two conditions and two nulls a step
+
+
+@pytest.fixture
+def experts(tmp_path):
+    for name in WEIGHTS:
+        write_small(tmp_path / "experts", name, {"kind": "map", "map": name}, {"map_channels": 1})
+    return {path.stem: path for path in (tmp_path / "experts").iterdir()}
+
+
+@pytest.fixture
+def draw(experts, tmp_path, monkeypatch):
+    monkeypatch.setattr(sampling, "ProcessPoolExecutor", InProcess)
+    return lambda setting, count=2: draw_counted(setting, FACES, experts, count, tmp_path / "samples", 1)
+
+
+def terms_of(experts, indices):
+    faces, terms = open_held_out(FACES), []
+    for name, weight in WEIGHTS.items():
+        expert = load_expert(experts[name])
+        condition = expert.encoder.encode_map(faces.map_of(name, indices))
+        terms.append(Term(expert, condition, condition.null(), weight=weight))
+    return terms
+
+
+def noise_of(*seeds):
+    return torch.stack([torch.randn(3, 64, 64, generator=generator(seed)) for seed in seeds])
+
+
+def generator(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+def as_bytes(samples):
+    return ((samples + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
+
+
+def sampled(experts, indices, noise, seed, sampler, **options):
+    """A run of the library alone."""
+    terms = terms_of(experts, indices)
+    with torch.no_grad():
+        return sample_product(terms, noise, "3", sampler=sampler, generator=generator(seed), **options)
+
+
+ANCESTRAL = partial(sample_ddim, eta=1.0)
+ADDED = 1_000_000  # the seed of the noise that is added to the first picture
+NEXT = 10_000_000  # seeds to the next candidate
+
+
+def test_a_plain_run_asks_each_network_for_its_rows(draw, experts):
+    samples = draw(PLAIN)
+    assert np.array_equal(samples.images, as_bytes(sampled(experts, [0, 1], noise_of(0, 1), ADDED, ANCESTRAL)))
+    assert samples.rows.tolist() == [ROWS, ROWS]
+
+
+def test_rows_are_counted_where_an_earlier_run_has_not(draw, experts, tmp_path):
+    images = draw_samples(PLAIN, FACES, experts, 2, tmp_path / "samples", 1)
+    (file,) = (tmp_path / "samples").iterdir()
+    samples = draw(PLAIN)
+    assert np.array_equal(samples.images, images)
+    assert samples.rows.tolist() == [ROWS, ROWS]
+    np.save(file, 255 - images)  # what lies there with its rows is read, with and without them
+    assert np.array_equal(draw(PLAIN).images, 255 - images)
+    assert np.array_equal(draw_samples(PLAIN, FACES, experts, 2, tmp_path / "samples", 1), 255 - images)
+
+
+def test_passes_are_left_out_of_the_count(draw):
+    samples = draw(replace(PLAIN, passes=Passes(threshold=-1.0, refresh=3)))
+    assert samples.rows.tolist() == [ROWS - 4, ROWS - 4]  # of three steps two ask no null
+
+
+def test_pictures_that_are_not_sampled_together_are_batches_of_their_own(draw, experts):
+    alone = draw(replace(PLAIN, together=1))
+    expected = [sampled(experts, [i], noise_of(i), ADDED + i, ANCESTRAL) for i in range(2)]
+    assert np.array_equal(alone.images, as_bytes(torch.cat(expected)))
+    assert alone.rows.tolist() == [ROWS, ROWS]
+
+
+def test_corrections_are_made_between_the_steps(draw, experts):
+    samples = draw(replace(PLAIN, langevin=Langevin(2, 0.2)))
+    sampler = partial(sample_langevin, sampler=ANCESTRAL, corrections=2, ratio=0.2)
+    assert np.array_equal(samples.images, as_bytes(sampled(experts, [0, 1], noise_of(0, 1), ADDED, sampler)))
+    assert samples.rows.tolist() == [ROWS + 2 * 2 * 4] * 2  # two at each of the two levels between
+    none = draw(replace(PLAIN, langevin=Langevin(0)))
+    assert np.array_equal(none.images, draw(PLAIN).images)
+
+
+def test_weights_are_shared_out_by_agreement(draw, experts):
+    agreement = Agreement(tau=50.0)
+    samples = draw(replace(PLAIN, agreement=agreement))
+    expected = sampled(experts, [0, 1], noise_of(0, 1), ADDED, ANCESTRAL, agreement=agreement)
+    assert np.array_equal(samples.images, as_bytes(expected))
+
+
+def test_each_picture_is_one_of_its_particles_and_costs_all(draw, experts):
+    samples = draw(replace(PLAIN, particles=Particles(3)))
+    for i in range(2):
+        noise = noise_of(i, i + NEXT, i + 2 * NEXT)
+        of_picture = sampled(experts, [i], noise, ADDED + i, sample_particles)
+        assert np.array_equal(
+            samples.images[i], as_bytes(of_picture)[i]
+        )  # the first of the first, the second of the next
+    assert samples.rows.tolist() == [3 * ROWS] * 2
+
+
+def test_experts_choose_among_candidates(draw, experts):
+    samples = draw(replace(PLAIN, choose=Choice(of=3, levels=2)), 3)
+    pictures, lifts = [], []
+    for candidate in range(3):
+        noise = noise_of(*(i + candidate * NEXT for i in range(3)))
+        pictures.append(sampled(experts, range(3), noise, ADDED + candidate * NEXT, ANCESTRAL))
+        with torch.no_grad():
+            lifts.append(measure_lifts(terms_of(experts, range(3)), pictures[-1], 2, generator(900_000)))
+    best = [int(choose(torch.stack([of[i] for of in lifts]), 1)) for i in range(3)]
+    assert len(set(best)) > 1  # else any rule would do
+    expected = torch.stack([pictures[candidate][i] for i, candidate in enumerate(best)])
+    assert np.array_equal(samples.images, as_bytes(expected))
+    assert samples.rows.tolist() == [3 * (ROWS + 2 * 2 * 2)] * 3  # two levels, two rows of two experts
+
+
+def test_methods_name_samples_of_their_own_and_what_is_off_names_none(experts):
+    settings = [
+        PLAIN,
+        replace(PLAIN, langevin=Langevin()),
+        replace(PLAIN, langevin=Langevin(ratio=0.2)),
+        replace(PLAIN, particles=Particles()),
+        replace(PLAIN, choose=Choice()),
+        replace(PLAIN, choose=Choice(levels=4)),
+        replace(PLAIN, agreement=Agreement(tau=1.0)),
+        replace(PLAIN, together=4),
+        replace(PLAIN, candidate=1),
+    ]
+    keys = [sample_key(setting, FACES, experts) for setting in settings]
+    assert len(set(keys)) == len(keys)
+    assert "agreement" not in repr(PLAIN)  # the representation names samples that were drawn before there were methods
+    assert PLAIN.added == {}
+    assert replace(PLAIN, agreement=Agreement(), together=0).added == {}
+
+
+@pytest.mark.parametrize(
+    ("made", "match"),
+    [
+        (lambda: Langevin(-1), "0 or more corrections at each level and got -1"),
+        (lambda: Langevin(1, 0.0), "a ratio above 0"),
+        (lambda: Particles(1), "at least 2 samples, the particles, and got 1"),
+        (lambda: Particles(limit=0.0), "a limit above 0"),
+        (lambda: Choice(of=1), "at least 2 samples to choose from and got 1"),
+        (lambda: Choice(levels=0), "1 or more noise levels to choose by and got 0"),
+    ],
+)
+def test_numbers_of_no_use_are_refused(made, match):
+    with pytest.raises(ValueError, match=match):
+        made()
