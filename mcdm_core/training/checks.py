@@ -19,6 +19,7 @@ def check_config(config: TrainingConfig) -> None:
     trained_schedule(config.schedule)
     _check_modalities(config.data.modalities)
     check_trained(config.data)
+    _check_named(config, kind.attributes)
     _check_adapter(config)
     if config.vae is None:
         kind.check(config)
@@ -43,6 +44,21 @@ def _check_latent_network(config: TrainingConfig) -> None:
         raise ValueError(
             f"A VAE and this network halve a picture down to a {multiple}th, and image_size = {config.image_size} is "
             f"no multiple of {multiple}; change image_size or channel_mult."
+        )
+
+
+def _check_named(config: TrainingConfig, attributes: tuple[str, ...]) -> None:
+    """What captions that are written for pictures can name."""
+    data = config.data
+    if data.named and ("text" not in data.modalities or config.vae is None):
+        raise ValueError(
+            "Captions are written for networks of latents that read text, and the modalities are "
+            f'{list(data.modalities)} and vae is {config.vae}; set modalities = ["text"] and vae, or remove named.'
+        )
+    if unknown := [name for name in data.named if name not in attributes]:
+        raise ValueError(
+            f"Captions of data of kind {data.kind!r} name {', '.join(attributes) or 'nothing'}, and not "
+            f"{unknown[0]!r}; correct named, or remove it."
         )
 
 

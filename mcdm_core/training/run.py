@@ -42,8 +42,8 @@ def train_expert(config_path: Path, runs: Path, resume: str | None = None, overw
     check_config(config)
     if config.adapter is not None and resume not in (None, "state"):
         raise ValueError(
-            f"Expected a LoRA to go on from its state and got {resume}; give --resume without a file, or name the expert "
-            "that it belongs to as start."
+            f"Expected a LoRA to go on from its state and got {resume}; give --resume without a file, and name the "
+            "expert that it belongs to as start."
         )
     with run_folder(runs, config.name, resume, overwrite) as run:
         _train(config, config_path.parent, runs / "data", run, resume)

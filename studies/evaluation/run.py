@@ -58,7 +58,7 @@ class Evaluation:
             rows.append(self._measured(DECODED, None, decoded(self.held_out.images, self._vae)))
         for row in self.config.rows:
             count = min(row.count or len(self.held_out), len(self.held_out))
-            images = draw_samples(row, self.config.data, self.config.experts, count, self.samples, self.workers)
+            images = draw_samples(row, self.config.data, self.config.files, count, self.samples, self.workers)
             rows.append(self._measured(row.label, row, images))
             log.info("%s: %s", row.label, ", ".join(f"{n} {f}" for n, f in rows[-1].figures.items()))
         return Report(self.config, self.held_out, rows).write(self.out)
@@ -68,7 +68,7 @@ class Evaluation:
         values: dict[str, np.ndarray] = {}
         for group in groups:
             if setting and group == PREDICTIONS:
-                values |= measure_predictions(setting, self.config.experts, self.held_out, len(images))
+                values |= measure_predictions(setting, self.config.files, self.held_out, len(images))
             elif group not in ("frechet", PREDICTIONS):
                 values |= self.held_out.measure(group, images, setting)
         figures = {name: figure_of(measured) for name, measured in values.items() if not np.isnan(measured).all()}
@@ -97,6 +97,11 @@ def check_experts(config: EvaluationConfig) -> None:
     Raises:
         ValueError: One sentence says which and what to do.
     """
+    for name in {term.lora: None for setting in config.settings for term in setting.terms if term.lora}:
+        if not config.loras[name].is_file():
+            raise ValueError(
+                f"Expected the LoRA {name!r} at {config.loras[name]} and found no file; train it, or correct [loras]."
+            )
     size = config.data.image_size
     gans = {term.expert for setting in config.settings if setting.rule == "gan" for term in setting.terms}
     for name in {term.expert: None for setting in config.settings for term in setting.terms}:

@@ -10,15 +10,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
 from mcdm_core.checkpoints import load_expert, read_metadata
+from mcdm_core.checkpoints.lora import with_lora
 from mcdm_core.checkpoints.vae_of import find_vae_of
 from mcdm_core.conditions.reading.maps import read_map
 from mcdm_core.expert.condition import Condition
 from mcdm_core.expert.expert import Expert
 from mcdm_core.pictures.files import as_bytes
+from mcdm_core.product.agreement import PLAIN_WEIGHTS
 from mcdm_core.product.eq10 import EQ10
 from mcdm_core.product.own_null import OWN_NULL
 from mcdm_core.product.term import Term
@@ -36,6 +39,7 @@ from .kinds import open_held_out
 BATCH = 20
 VERSION = 1  # counts changes to how samples are drawn: those drawn before one are not used after it
 _NOISE_SEED = 1_000_000  # of the noise that ancestral sampling adds; apart from the start noise
+_NOT = "not "  # before the name of a map that a mask leaves out
 RULES = {"product": EQ10, "own-null": OWN_NULL}
 
 
@@ -56,7 +60,7 @@ def draw_samples(
     Args:
         setting: What to sample.
         data: Held-out pictures that the conditions are taken from.
-        experts: Name → file.
+        experts: Name → file, of LoRAs as well.
         count: Number of samples.
         out: Folder for the samples.
         workers: Processes, each on one thread.
@@ -96,6 +100,11 @@ def sample_key(setting: Setting, data: DataConfig, experts: Mapping[str, Path]) 
         digest.update(_digest_of_folder(Path(data.path)))
     for term in setting.terms:
         digest.update(_digest(experts[term.expert]))
+        if term.lora:
+            digest.update(_digest(experts[term.lora]))
+    changed = setting.agreement, [(term.mask, bool(term.lora)) for term in setting.terms]
+    if changed != (PLAIN_WEIGHTS, [("", False)] * len(setting.terms)):
+        digest.update(repr(changed).encode())
     if setting.rule != "gan" and (vae := vae_of(experts[setting.terms[0].expert])):
         digest.update(_digest(vae))
     return digest.hexdigest()[:12]
@@ -144,6 +153,7 @@ def _sample_experts(job: _Job, held_out: HeldOut) -> Tensor:
             generator=generator,
             rule=rule,
             passes=job.setting.passes,
+            agreement=job.setting.agreement,
         )
     return terms[0].expert.decode(samples)
 
@@ -152,11 +162,20 @@ def terms_of(setting: Setting, experts: Mapping[str, Path], held_out: HeldOut, i
     """The experts of a setting, with what they are told of the pictures of these indices."""
     terms = []
     for term in setting.terms:
-        expert = _expert(experts[term.expert], setting.autocast)
+        expert = _expert(experts[term.expert], setting.autocast, experts[term.lora] if term.lora else None)
         condition = condition_of(term, expert, held_out, indices)
         null = expert.encoder.null(len(indices)) if condition is None else expert.encoder.null_like(condition)
-        terms.append(Term(expert, condition, null, **term.numbers))
+        mask = mask_of(term, expert, held_out, indices) if term.mask else None
+        terms.append(Term(expert, condition, null, mask=mask, **term.numbers))
     return terms
+
+
+def mask_of(term: TermConfig, expert: Expert, held_out: HeldOut, indices: range) -> Tensor:
+    """How far a term acts at each place of the samples of these indices, 0…1, (B, h, w)."""
+    name = term.mask.removeprefix(_NOT)
+    covered = held_out.map_of(name, held_out.sources(term.shift, indices))
+    covered = F.adaptive_avg_pool2d(covered[:, None], expert.sample_shape[1:])[:, 0]
+    return 1 - covered if term.mask.startswith(_NOT) else covered
 
 
 def start_noise(expert: Expert, indices: range) -> Tensor:
@@ -188,8 +207,10 @@ def condition_of(term: TermConfig, expert: Expert, held_out: HeldOut, indices: r
 
 
 @functools.cache
-def _expert(path: Path, autocast: bool) -> Expert:
+def _expert(path: Path, autocast: bool, lora: Path | None = None) -> Expert:
     expert = load_expert(path)
+    if lora is not None:
+        expert = with_lora(expert, lora)
     expert.network.float()  # half precision is slow on most processors, and bfloat16 is what autocast makes of float32
     if autocast:
         expert.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

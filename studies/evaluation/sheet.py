@@ -73,7 +73,7 @@ def main(argv: Sequence[str]) -> int:
     check_experts(config)
     setting = setting_named(config, arguments.setting)
     drawn = min(config.data.count, math.ceil(arguments.count / BATCH) * BATCH)  # whole batches, as the evaluation draws
-    images = draw_samples(setting, config.data, config.experts, drawn, arguments.samples, arguments.workers)
+    images = draw_samples(setting, config.data, config.files, drawn, arguments.samples, arguments.workers)
     write_bytes(arguments.output, encoded(tiled(images[: arguments.count]), "JPEG"))
     log.info("Wrote %s", arguments.output)
     return 0

@@ -10,7 +10,7 @@ from mcdm_core.expert.condition import Condition
 from mcdm_core.networks.text_tower import TextTower
 from mcdm_core.training.config import DataConfig
 
-from ..data.captions import ATTRIBUTE_NAMES, caption
+from ..data.captions import caption
 from ..data.faces import Frequencies, draw_face
 
 
@@ -41,20 +41,3 @@ def caption_conditions(data: DataConfig, tower: TextTower) -> CaptionConditions:
     seeds = range(data.seed, data.seed + data.count)
     attributes = [draw_face(np.random.default_rng(seed), frequencies).attributes for seed in seeds]
     return CaptionConditions(attributes, data.named, tower)
-
-
-def check_named(data: DataConfig) -> None:
-    """Check that captions can name what they are to name.
-
-    Raises:
-        ValueError: They can't; one sentence says what to change.
-    """
-    if data.named and "text" not in data.modalities:
-        raise ValueError(
-            f'Only captions name attributes, and the modalities are {list(data.modalities)}; add "text", or remove '
-            "named."
-        )
-    if unknown := [name for name in data.named if name not in ATTRIBUTE_NAMES]:
-        raise ValueError(
-            f"Captions of faces name {', '.join(ATTRIBUTE_NAMES)}, and not {unknown[0]!r}; choose among them."
-        )

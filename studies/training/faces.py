@@ -19,10 +19,11 @@ from mcdm_core.training.embeddings import check_text_encoder, load_embeddings
 from mcdm_core.training.pairs import HELD_OUT
 from mcdm_core.training.sources import Conditions, EmbeddingConditions, MapConditions, PictureSet, Source
 
+from ..data.captions import ATTRIBUTE_NAMES
 from ..data.drawn_set import Drawings, channels_first, size_suffix
 from ..data.faces import DRAWING_VERSION, IMAGE_SIZE, Frequencies, draw_face, render_face
 from .drawn_kind import DrawnKind, ToldBy
-from .face_captions import caption_conditions, check_named
+from .face_captions import caption_conditions
 from .face_pairs import draw_pairs
 from .sets import PictureSets
 
@@ -32,13 +33,12 @@ class FaceKind(DrawnKind):
 
     name = "faces"
     modalities = ("hair", "skin", "sketch", "text")
+    attributes = ATTRIBUTE_NAMES
 
     def check(self, config: TrainingConfig) -> None:
         """See `DataKind`."""
         super().check(config)
         check_text_encoder(config.data)
-        if config.data.named:
-            raise ValueError("Captions are trained on by networks of latents; add vae, or remove named.")
 
     def prepare(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> Prepared:
         """See `DataKind`."""
@@ -51,7 +51,6 @@ class FaceKind(DrawnKind):
         """See `DataKind`."""
         super().check_latents(config)
         check_text_encoder(config.data)
-        check_named(config.data)
 
     def drawings(self, data: DataConfig, size: int) -> Drawings:
         """See `DrawnKind`; the picture alone."""
