@@ -25,7 +25,7 @@ LORA_KEY = "mcdm_lora"
 """Names the description in the header."""
 
 _PREFIX = "diffusion_model.network."
-_DOWN, _UP, _ALPHA = ".lora_down.weight", ".lora_up.weight", ".alpha"
+_DOWN, _UP, _ALPHA = _PARTS = ".lora_down.weight", ".lora_up.weight", ".alpha"
 
 
 def save_lora(path: str | os.PathLike, network: nn.Module, card: Mapping[str, Any], half: bool = False) -> None:
@@ -67,44 +67,50 @@ def with_lora(expert: Expert, path: str | os.PathLike, strength: float = 1.0) ->
         FileNotFoundError: If there is no such file.
     """
     tensors, _ = read_checkpoint(path)
-    refuse_other_dtypes(tensors, Path(path).name)
+    file = Path(path).name
+    refuse_other_dtypes(tensors, file)
     refuse_not_finite(tensors, path)
     changed = copy.copy(expert)
     changed.network = copy.deepcopy(expert.network)
     changed.name = f"{expert.name} with {Path(path).stem}"
     layers = dict(changed.network.named_modules())
     with torch.no_grad():
-        for layer, change in _changes(tensors, Path(path).name).items():
-            weight = getattr(layers.get(layer), "weight", None)
-            if weight is None or weight.shape != change.shape:
+        for name in _changed_layers(tensors, file):
+            down, up, alpha = (tensors[f"{_PREFIX}{name}{part}"] for part in _PARTS)
+            _check_factors(down, up, alpha, name, file)
+            weight, shape = getattr(layers.get(name), "weight", None), (len(up), *down.shape[1:])
+            if weight is None or weight.shape != shape:
                 raise CheckpointError(
-                    f"{Path(path).name} changes {layer} by {tuple(change.shape)}, which {expert.name} does not have; "
-                    "choose the expert that the LoRA was trained on."
+                    f"{file} changes {name} by {shape}, which {expert.name} does not have; choose the expert that the "
+                    "LoRA was trained on."
                 )
-            weight += (strength * change).to(weight)
+            scale = strength * float(alpha) / len(down)
+            weight += (scale * change_of(down.to(weight.device).float(), up.to(weight.device).float())).to(weight)
     return changed
 
 
-def _changes(tensors: Mapping[str, Tensor], file: str) -> dict[str, Tensor]:
-    """Layer → what its weight gains at strength 1, in float32."""
+def _changed_layers(tensors: Mapping[str, Tensor], file: str) -> list[str]:
+    """Names of the layers that a file has factors for.
+
+    Raises:
+        CheckpointError: It has none, or other tensors too, or of a layer not all.
+    """
     layers = [name[len(_PREFIX) : -len(_UP)] for name in tensors if name.startswith(_PREFIX) and name.endswith(_UP)]
-    known = {f"{_PREFIX}{layer}{part}" for layer in layers for part in (_DOWN, _UP, _ALPHA)}
+    known = {f"{_PREFIX}{layer}{part}" for layer in layers for part in _PARTS}
     if not layers or (strangers := known ^ tensors.keys()):
         names = listed(sorted(strangers)) if layers else "no factors of a network's layers"
         raise CheckpointError(
             f"{file} has {names}, and a LoRA of an expert has {_DOWN[1:]}, {_UP[1:]} and {_ALPHA[1:]} of each layer; "
             "choose one that was trained on an expert of this pack."
         )
-    return {
-        layer: _change(*(tensors[f"{_PREFIX}{layer}{part}"] for part in (_DOWN, _UP, _ALPHA)), layer=layer, file=file)
-        for layer in layers
-    }
+    return layers
 
 
-def _change(down: Tensor, up: Tensor, alpha: Tensor, layer: str, file: str) -> Tensor:
-    if down.ndim < 2 or up.ndim < 2 or up.flatten(1).shape[1] != len(down) or alpha.numel() != 1:
+def _check_factors(down: Tensor, up: Tensor, alpha: Tensor, layer: str, file: str) -> None:
+    """Refuse factors that cannot be multiplied."""
+    ranks = (len(down), up.flatten(1).shape[1]) if down.ndim > 1 and up.ndim > 1 else (0, 0)
+    if not ranks[0] or ranks[0] != ranks[1] or alpha.numel() != 1:
         raise CheckpointError(
             f"{file} has factors of {layer} that don't fit each other, {tuple(down.shape)} and {tuple(up.shape)}; "
             "train or export it again."
         )
-    return float(alpha) / len(down) * change_of(down.float(), up.float())
