@@ -13,6 +13,7 @@ from mcdm_core.conditions.encoder import Encoder
 from mcdm_core.expert.condition import Condition
 
 from ..data.captions import caption
+from ..data.face_parser import read_colors
 from ..data.faces import ATTRIBUTES, Frequencies, draw_face, render_face
 from ..metrics import right_answers
 from .config import DataConfig, Setting
@@ -81,7 +82,7 @@ class ColorPairs(Faces):
         """See `HeldOut`."""
         if group != "bleeding":
             return super().measure(group, images, setting)
-        read = [parsed.colors for parsed in self._parse(images)]
+        read = [read_colors(image) for image in images]
         wanted = [self[i].face.attributes for i in range(len(images))]
         return measure_bleeding(read, wanted, self._config.leading)
 
