@@ -3,7 +3,7 @@
 The method is Nair, Bandara & Patel's (CVPR 2023); `combined_epsilon` is its rule, `sample_product` a whole run.
 """
 
-from .checkpoints import ExpertMetadata, Overrides, convert_expert, load_expert, read_metadata, save_expert
+from .checkpoints import ExpertMetadata, Overrides, convert_expert, load_expert, read_metadata, save_expert, with_lora
 from .diffusion.prediction import PREDICTIONS, prediction_named
 from .diffusion.respacing import Respacing, space_timesteps
 from .diffusion.schedule import Flow, Schedule, align_noise_level
@@ -63,4 +63,5 @@ __all__ = [
     "save_expert",
     "sigmas_for",
     "space_timesteps",
+    "with_lora",
 ]

@@ -21,10 +21,7 @@ class AgreementWeights(io.ComfyNode):
             node_id="MCDM_AgreementWeights",
             display_name="Agreement Weights",
             category="mcdm/product",
-            **found_by(
-                "multi lora, lora composition, lora bleeding, concept bleeding, LoRAtorio, spatial weights, automatic "
-                "mask, regional"
-            ),
+            **found_by("multi lora, lora composition, LoRAtorio, spatial weights, automatic mask, regional"),
             description=(
                 "Lets experts share their positive weights out place by place: most goes to whoever leaves the "
                 "unconditional estimate the most there (LoRAtorio, 2025, on the paper's Eq. 10). w_i(p) = W₊ w_i e^(−τ "

@@ -165,7 +165,10 @@ class OwnNullGuider(io.ComfyNode):
             node_id="MCDM_OwnNullGuider",
             display_name="Own-Null Guider",
             category="mcdm/product",
-            **found_by("composable diffusion, composable, AND, MixMod, CFG guider"),
+            **found_by(
+                "composable diffusion, composable, AND, MixMod, CFG guider, LoRA Composite, multi lora, lora bleeding, "
+                "concept bleeding"
+            ),
             description=(
                 "Combines chained experts by composable diffusion (AND; Liu et al. 2022), across models: each "
                 "condition is measured against its own expert's null (negative), unlike in the paper's Eq. 10. ε = Σ "

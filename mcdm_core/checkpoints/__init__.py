@@ -1,6 +1,7 @@
 """Expert files: read safely, recognized, loaded and saved."""
 
 from .load import load_expert, read_encoder, read_metadata
+from .lora import save_lora, with_lora
 from .metadata import ExpertMetadata
 from .recognition import Overrides
 from .safe_reading import CheckpointError, read_checkpoint
@@ -18,5 +19,7 @@ __all__ = [
     "read_encoder",
     "read_metadata",
     "save_expert",
+    "save_lora",
     "tower_kinds",
+    "with_lora",
 ]

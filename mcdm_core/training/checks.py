@@ -19,6 +19,8 @@ def check_config(config: TrainingConfig) -> None:
     trained_schedule(config.schedule)
     _check_modalities(config.data.modalities)
     check_trained(config.data)
+    _check_named(config, kind.attributes)
+    _check_adapter(config)
     if config.vae is None:
         kind.check(config)
         _check_pixel_network(config)
@@ -43,6 +45,31 @@ def _check_latent_network(config: TrainingConfig) -> None:
             f"A VAE and this network halve a picture down to a {multiple}th, and image_size = {config.image_size} is "
             f"no multiple of {multiple}; change image_size or channel_mult."
         )
+
+
+def _check_named(config: TrainingConfig, attributes: tuple[str, ...]) -> None:
+    """What captions that are written for pictures can name."""
+    data = config.data
+    if data.named and ("text" not in data.modalities or config.vae is None):
+        raise ValueError(
+            "Captions are written for networks of latents that read text, and the modalities are "
+            f'{list(data.modalities)} and vae is {config.vae}; set modalities = ["text"] and vae, or remove named.'
+        )
+    if unknown := [name for name in data.named if name not in attributes]:
+        raise ValueError(
+            f"Captions of data of kind {data.kind!r} name {', '.join(attributes) or 'nothing'}, and not "
+            f"{unknown[0]!r}; correct named, or remove it."
+        )
+
+
+def _check_adapter(config: TrainingConfig) -> None:
+    """What a LoRA needs."""
+    if config.adapter is None:
+        return
+    if not config.start:
+        raise ValueError("A LoRA changes an expert, and none is given; name the expert's file as start.")
+    if config.optimizer.muon:
+        raise ValueError("The factors of a LoRA are trained by AdamW; remove muon from [optimizer].")
 
 
 def _check_modalities(modalities: tuple[str, ...]) -> None:

@@ -27,7 +27,7 @@ class DataConfig:
             network is fine-tuned on one modality after the other.
         seed: First seed of the drawn set; sets with seeds 10⁶ apart are disjoint.
         count: How many pictures are drawn.
-        leading: Attribute → the value that 70 % of the drawn pictures have (uniform where not named).
+        leading: Attribute → the value that most of the drawn pictures have (uniform where not named).
         sets: Modality → the `seed`, `count` and `leading` of drawn pictures of its own, in place of those above; for
             all modalities or none. As in the paper, no picture is then seen with more than one of its maps.
         path: The folder, relative to the configuration file.
@@ -35,6 +35,9 @@ class DataConfig:
         embedding_noise: Largest noise on image embeddings, relative to their spread. Text embeddings lie beside image
             embeddings and leave unnamed attributes open; noise teaches the network to treat an embedding as evidence,
             not as truth.
+        share: How many of the drawn pictures have the leading values, 0…1.
+        named: Attributes that captions of drawn pictures name, where the modality is "text": the condition is then such
+            a caption, which leaves all else to the network; empty for embeddings of the pictures.
     """
 
     kind: str
@@ -47,6 +50,8 @@ class DataConfig:
     path: str = ""
     text_encoder: str = ""
     embedding_noise: Annotated[float, Between(0)] = 0.6
+    share: Annotated[float, Between(0, 1)] = 0.7
+    named: tuple[str, ...] = ()
 
     def of(self, modality: str) -> "DataConfig":
         """The set of one modality, where each has its own."""
@@ -88,6 +93,17 @@ class OptimizerConfig:
     condition_dropout: Annotated[float, Between(0, 1)] = 0.1
     seed: Annotated[int, Between(0, MOST_SEED)] = 0
     autocast: bool = True
+
+
+@dataclass(frozen=True)
+class AdapterConfig:
+    """A LoRA: the weights of the expert in `start` stay, and what is trained and written is a change of low rank.
+
+    Attributes:
+        rank: Rank of the change of each weight.
+    """
+
+    rank: Annotated[int, Between(1, 1024)] = 8
 
 
 @dataclass(frozen=True)
@@ -133,6 +149,7 @@ class TrainingConfig:
         image_size: Side in pixels, also where the network makes latents.
         half: Write the weights in half precision, which is enough for sampling.
         card: Licence, attribution and whatever else belongs on the expert's card.
+        adapter: What a LoRA is made of; None trains all weights.
     """
 
     name: str
@@ -147,6 +164,7 @@ class TrainingConfig:
     image_size: PictureSize = 64
     half: bool = False
     card: dict[str, str] = field(default_factory=dict)
+    adapter: AdapterConfig | None = None
 
 
 @dataclass(frozen=True)
@@ -189,6 +207,8 @@ def load_config(path: Path) -> TrainingConfig:
     sections = {"network": UNetConfig, "data": DataConfig, "optimizer": OptimizerConfig, "report": ReportConfig}
     for name, kind in sections.items():
         values[name] = build(kind, values.get(name, {}), f"[{name}] of {path.name}")
+    if "adapter" in values:
+        values["adapter"] = build(AdapterConfig, values["adapter"], f"[adapter] of {path.name}")
     return build(TrainingConfig, values, path.name)
 
 

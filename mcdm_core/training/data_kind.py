@@ -75,10 +75,12 @@ class DataKind(ABC):
     Attributes:
         name: What it is called in configurations.
         classes: Names of the classes that the modality "class" tells, the null class first; empty where it has none.
+        attributes: What captions written for its pictures can name (`named` of `[data]`); empty where none are written.
     """
 
     name: str
     classes: tuple[str, ...] = ()
+    attributes: tuple[str, ...] = ()
 
     @abstractmethod
     def check(self, config: TrainingConfig) -> None:

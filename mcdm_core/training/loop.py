@@ -83,6 +83,12 @@ def deciding(config: RunConfig) -> dict[str, Any]:
         values["report"] = {"held_out": config.report.held_out_count}  # they are taken out of the folder
     if not config.optimizer.muon:
         del values["optimizer"]["muon"]  # states of earlier versions don't say it
+    usual = DataConfig(config.data.kind)
+    for name in ("share", "named"):  # nor these
+        if values["data"][name] == getattr(usual, name):
+            del values["data"][name]
+    if values.get("adapter") is None:
+        values.pop("adapter", None)
     read_back: dict[str, Any] = json.loads(json.dumps(values))
     return read_back
 

@@ -4,9 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..checkpoints import load_expert, save_expert
+from ..checkpoints.lora import save_lora
 from ..checkpoints.metadata import ExpertMetadata
 from ..expert.expert import Expert
 from ..networks.text_tower import TextTower
+from .adapter import AdapterTrainer
 from .checks import check_config
 from .config import TrainingConfig, load_config
 from .data_kind import DataKind, Prepared
@@ -18,7 +20,7 @@ from .trainer import Trainer
 
 
 def train_expert(config_path: Path, runs: Path, resume: str | None = None, overwrite: bool = False) -> Path:
-    """Train the configured network and write its averaged weights as an expert.
+    """Train the configured network and write its averaged weights as an expert, or what changes them as a LoRA.
 
     Args:
         config_path: The TOML file.
@@ -28,7 +30,7 @@ def train_expert(config_path: Path, runs: Path, resume: str | None = None, overw
         overwrite: Whether a run that begins anew may replace what an earlier one of its name has left.
 
     Returns:
-        The expert file.
+        The expert file, or the LoRA's.
 
     Raises:
         ValueError: The configuration is wrong, its data cannot be read, or there is something of an earlier run and
@@ -38,6 +40,11 @@ def train_expert(config_path: Path, runs: Path, resume: str | None = None, overw
     """
     config = load_config(config_path)
     check_config(config)
+    if config.adapter is not None and resume not in (None, "state"):
+        raise ValueError(
+            f"Expected a LoRA to go on from its state and got {resume}; give --resume without a file, and name the "
+            "expert that it belongs to as start."
+        )
     with run_folder(runs, config.name, resume, overwrite) as run:
         _train(config, config_path.parent, runs / "data", run, resume)
     return run.written
@@ -56,15 +63,24 @@ def _train(config: TrainingConfig, base: Path, cache: Path, run: RunFolder, resu
     else:
         prepared = _prepare_latents(config, base, cache, kind, space, own_tower)
     decode = None if space is None else space.decode
-    trainer = Trainer(config, prepared.source, prepared.held_out, run.path, decode)
+    trainer_of = Trainer if config.adapter is None else AdapterTrainer
+    trainer = trainer_of(config, prepared.source, prepared.held_out, run.path, decode)
     if run.resumed:
         trainer.resume()
     elif begin is not None:
         expert, steps = begin
-        if steps and prepared.text_tower is not None:
+        if (steps or config.adapter) and prepared.text_tower is not None:
             check_tower(expert, prepared.text_tower)
         trainer.start_from(expert.network.state_dict(), steps)
     trainer.run()
+    if config.adapter is not None:
+        save_lora(
+            run.written,
+            trainer.average,
+            _card(trainer, prepared, kind) | {"start": Path(config.start).stem},
+            config.half,
+        )
+        return
     if prepared.text_tower is not None:
         prepared.text_tower.half()  # a direction needs no more, and the file stays small
     network = trainer.average.half() if config.half else trainer.average
@@ -129,11 +145,17 @@ def describe(trainer: Trainer, prepared: Prepared, kind: DataKind) -> ExpertMeta
         condition=condition_spec(config.data.modalities, prepared.text_tower, kind.classes),
         schedule=config.schedule,
         prediction=config.prediction,
-        card={
-            **config.card,
-            "steps": trainer.step,
-            "seed": config.optimizer.seed,
-            "data": kind.describe(config.data, len(prepared.source)),
-        },
+        card=_card(trainer, prepared, kind),
         vae=config.vae,
     )
+
+
+def _card(trainer: Trainer, prepared: Prepared, kind: DataKind) -> dict:
+    """How the weights were trained."""
+    config = trainer.config
+    return {
+        **config.card,
+        "steps": trainer.step,
+        "seed": config.optimizer.seed,
+        "data": kind.describe(config.data, len(prepared.source)),
+    }

@@ -37,9 +37,8 @@ def parse_face(image: np.ndarray) -> Parsed:
     Args:
         image: uint8, (H, W, 3).
     """
-    hair = _dominant(image, HAIR_COLORS)
-    skin = _dominant(image, SKIN_COLORS)
-    background = _background(image)
+    colors = read_colors(image)
+    hair, skin, background = (colors[name] for name in ("hair_color", "skin_color", "background"))
     hair_rgb, skin_rgb, background_rgb = HAIR_COLORS[hair], SKIN_COLORS[skin], BACKGROUNDS[background]
     palette = np.array(
         [
@@ -56,8 +55,23 @@ def parse_face(image: np.ndarray) -> Parsed:
     return Parsed(
         hair=nearest <= 1,
         skin=(nearest == 2) | (nearest == 3),
-        colors={"hair_color": hair, "skin_color": skin, "background": background},
+        colors=colors,
     )
+
+
+def read_colors(image: np.ndarray) -> dict[str, str]:
+    """The colours alone, see `Parsed.colors`, without the maps.
+
+    Args:
+        image: uint8, (H, W, 3).
+    """
+    nearest = _distances(image, _ALL_COLORS).argmin(axis=-1)
+    counts = np.bincount(nearest.ravel(), minlength=len(_ALL_COLORS))
+    return {
+        "hair_color": _dominant(counts, HAIR_COLORS),
+        "skin_color": _dominant(counts, SKIN_COLORS),
+        "background": _background(image),
+    }
 
 
 def _shade(rgb: tuple[int, ...], factor: float) -> tuple[float, ...]:
@@ -74,10 +88,8 @@ _ALL_COLORS = np.array([*HAIR_COLORS.values(), *SKIN_COLORS.values(), *BACKGROUN
 _ALL_NAMES = [*HAIR_COLORS, *SKIN_COLORS, *(f"{name} background" for name in BACKGROUNDS)]
 
 
-def _dominant(image: np.ndarray, colors: dict[str, tuple[int, int, int]]) -> str:
-    """The colour of this group that most pixels are nearest to, the whole palette competing."""
-    nearest = _distances(image, _ALL_COLORS).argmin(axis=-1)
-    counts = np.bincount(nearest.ravel(), minlength=len(_ALL_COLORS))
+def _dominant(counts: np.ndarray, colors: dict[str, tuple[int, int, int]]) -> str:
+    """The colour of this group that most pixels are nearest to, of how many each of the whole palette has."""
     return max(colors, key=lambda name: counts[_ALL_NAMES.index(name)])
 
 

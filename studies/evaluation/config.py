@@ -30,10 +30,11 @@ class DataConfig:
     """The held-out pictures whose conditions are asked for.
 
     Attributes:
-        kind: "faces" or "scenes", which are drawn, or "folder", one's own pictures.
+        kind: "faces", "color pairs" (see `ColorPairs`) or "scenes", which are drawn, or "folder", one's own pictures.
         seed: First seed of drawn pictures.
         count: How many there are; of a folder 0 takes all.
-        leading: Attribute → the value that 70 % of drawn faces have; the others are uniform.
+        leading: Attribute → the value that 70 % of drawn faces have; the others are uniform. Of color pairs: the value
+            that is never asked for.
         spread: How far drawn faces turn, stretch and move, see `draw_face`.
         path: The folder, relative to the configuration file: pictures in `images`, maps in subfolders named after them,
             captions in `captions`.
@@ -61,11 +62,16 @@ class TermConfig(Share):
         condition: What it is given of the held-out picture: "hair", "skin" or whichever map, "sketch", "text", "class".
             Several maps of one network share a row.
         shift: How many pictures further on the condition is taken from (0: the picture itself).
+        lora: One of `[loras]`, which the expert's weights gain; empty for none.
+        mask: Where it acts: "hair" or whichever map of the held-out picture, or "not hair"; empty for everywhere.
     """
 
     expert: str
     condition: tuple[str, ...] = ()
     shift: int = 0
+    # Not in `repr`, so that samples that were drawn before there were any keep their names.
+    lora: str = field(default="", kw_only=True, repr=False)
+    mask: str = field(default="", kw_only=True, repr=False)
 
     @property
     def label(self) -> str:
@@ -153,6 +159,7 @@ class EvaluationConfig:
         title: Stands above the table.
         data: Held-out pictures.
         experts: Name → file, relative to the configuration file.
+        loras: The same of LoRAs, under other names.
         settings: The rows.
         measures: Groups of measures, see studies/evaluation.md; empty takes all that the data has but `predictions`.
         shown: How many pictures of each setting are laid out in `samples.png`.
@@ -174,6 +181,12 @@ class EvaluationConfig:
     note: str = ""
     against: str = ""
     across: str = ""
+    loras: dict[str, Path] = field(default_factory=dict)
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """Every file that a term names."""
+        return self.experts | self.loras
 
     @property
     def rows(self) -> list[Setting]:
@@ -201,18 +214,24 @@ def load_evaluation(path: Path, count: int = 0, steps: int = 0) -> EvaluationCon
         raise ValueError(f"Expected [experts] in {path.name} and found none; name each expert's file.")
     settings = [_setting(defaults, entry, path.name) for entry in values.pop("settings")]
     experts = {name: _expert(name, file, path) for name, file in values.pop("experts").items()}
+    loras = _loras(values.pop("loras", {}), experts, path)
     data = dataclasses.replace(
         data,
         path=str(path.parent / data.path) if data.path else "",
         features=str(path.parent / data.features) if data.features else "",
         count=min(filter(None, (data.count, count)), default=0),
     )
-    values |= {"data": data, "experts": experts, "settings": tuple(_reduced(s, count, steps) for s in settings)}
+    values |= {
+        "data": data,
+        "experts": experts,
+        "loras": loras,
+        "settings": tuple(_reduced(s, count, steps) for s in settings),
+    }
     config: EvaluationConfig = build(EvaluationConfig, values, path.name)
     if config.data.count < 0:
         raise ValueError(f"[data] of {path.name} has count = {config.data.count}; give a number of pictures.")
     for setting in config.settings:
-        _check(setting, config.experts)
+        _check(setting, config.experts, loras)
     _check_names(config.settings, path.name)
     if config.against and config.against not in (labels := [row.label for row in config.rows]):
         raise ValueError(
@@ -258,6 +277,14 @@ def _expert(name: str, file: Any, config: Path) -> Path:
     return (config.parent / file).resolve()
 
 
+def _loras(files: Any, experts: dict[str, Path], config: Path) -> dict[str, Path]:
+    if not isinstance(files, dict):
+        raise ValueError(f"Expected [loras] of {config.name} to be a table and got {files!r}; name each LoRA's file.")
+    if twice := sorted(files.keys() & experts.keys()):
+        raise ValueError(f"{config.name} has {twice[0]!r} in [experts] and in [loras]; rename one of them.")
+    return {name: _expert(name, file, config) for name, file in files.items()}
+
+
 def _reduced(setting: Setting, count: int, steps: int) -> Setting:
     return dataclasses.replace(
         setting,
@@ -269,7 +296,7 @@ def _reduced(setting: Setting, count: int, steps: int) -> Setting:
     )
 
 
-def _check(setting: Setting, experts: dict[str, Path]) -> None:
+def _check(setting: Setting, experts: dict[str, Path], loras: dict[str, Path]) -> None:
     if not setting.terms:
         raise ValueError(f"The setting {setting.name!r} has no terms; name an expert or more.")
     for term in setting.terms:
@@ -277,6 +304,11 @@ def _check(setting: Setting, experts: dict[str, Path]) -> None:
             raise ValueError(
                 f"The setting {setting.name!r} asks for the expert {term.expert!r}, and [experts] has "
                 f"{', '.join(experts) or 'none'}; name one of these, or add its file."
+            )
+        if term.lora and term.lora not in loras:
+            raise ValueError(
+                f"The setting {setting.name!r} asks for the LoRA {term.lora!r}, and [loras] has "
+                f"{', '.join(loras) or 'none'}; name one of these, or add its file."
             )
     if setting.rule not in RULES:
         raise ValueError(f"The rule of {setting.name!r} is {setting.rule!r}; choose one of {', '.join(RULES)}.")

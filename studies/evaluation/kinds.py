@@ -2,13 +2,19 @@
 
 from collections.abc import Callable
 
+from .color_pairs import ColorPairs
 from .config import DataConfig
 from .faces import Faces
 from .folder import Folder
 from .held_out import HeldOut
 from .scenes import Scenes
 
-_KINDS: dict[str, Callable[[DataConfig], HeldOut]] = {"faces": Faces, "scenes": Scenes, "folder": Folder}
+_KINDS: dict[str, Callable[[DataConfig], HeldOut]] = {
+    "faces": Faces,
+    "color pairs": ColorPairs,
+    "scenes": Scenes,
+    "folder": Folder,
+}
 _opened: dict[str, HeldOut] = {}
 
 

@@ -74,7 +74,7 @@ class Evaluation:
         return Report(self.config, self.held_out, rows).write(self.out)
 
     def _drawn(self, setting: Setting, count: int) -> Samples:
-        given = (setting, self.config.data, self.config.experts, count, self.samples, self.workers)
+        given = (setting, self.config.data, self.config.files, count, self.samples, self.workers)
         if ROWS in self.groups:
             return draw_counted(*given)
         return Samples(draw_samples(*given), np.full(count, np.nan))
@@ -119,7 +119,7 @@ class Evaluation:
         values: dict[str, np.ndarray] = {}
         for group in groups:
             if setting and group == PREDICTIONS:
-                values |= measure_predictions(setting, self.config.experts, self.held_out, len(images))
+                values |= measure_predictions(setting, self.config.files, self.held_out, len(images))
             elif group not in ("frechet", PREDICTIONS, ROWS):
                 values |= self.held_out.measure(group, images, setting)
         return values
@@ -145,6 +145,11 @@ def check_experts(config: EvaluationConfig) -> None:
     Raises:
         ValueError: One sentence says which and what to do.
     """
+    for name in {term.lora: None for setting in config.settings for term in setting.terms if term.lora}:
+        if not config.loras[name].is_file():
+            raise ValueError(
+                f"Expected the LoRA {name!r} at {config.loras[name]} and found no file; train it, or correct [loras]."
+            )
     size = config.data.image_size
     gans = {term.expert for setting in config.settings if setting.rule == "gan" for term in setting.terms}
     for name in {term.expert: None for setting in config.settings for term in setting.terms}:

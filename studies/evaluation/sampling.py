@@ -11,10 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
 from mcdm_core.checkpoints import load_expert, read_metadata
+from mcdm_core.checkpoints.lora import with_lora
 from mcdm_core.checkpoints.vae_of import find_vae_of
 from mcdm_core.conditions.reading.maps import read_map
 from mcdm_core.expert.condition import Condition
@@ -45,6 +47,7 @@ VERSION = 1  # counts changes to how samples are drawn: those drawn before one a
 _NOISE_SEED = 1_000_000  # of the noise that ancestral sampling adds; apart from the start noise
 _LIFT_SEED = 900_000  # of the noise that candidates are compared under
 _NEXT_CANDIDATE = 10_000_000  # seeds between two candidates of a picture
+_NOT = "not "  # before the name of a map that a mask leaves out
 RULES = {"product": EQ10, "own-null": OWN_NULL}
 
 
@@ -110,7 +113,7 @@ def draw_counted(
     Args:
         setting: What to sample.
         data: Held-out pictures that the conditions are taken from.
-        experts: Name → file.
+        experts: Name → file, of LoRAs as well.
         count: Number of samples.
         out: Folder for the samples.
         workers: Processes, each on one thread; or who draws in their place.
@@ -176,6 +179,10 @@ def sample_key(setting: Setting, data: DataConfig, experts: Mapping[str, Path]) 
         digest.update(_digest_of_folder(Path(data.path)))
     for term in setting.terms:
         digest.update(_digest(experts[term.expert]))
+        if term.lora:
+            digest.update(_digest(experts[term.lora]))
+    if any(term.lora or term.mask for term in setting.terms):
+        digest.update(repr([(bool(term.lora), term.mask) for term in setting.terms]).encode())
     if setting.rule != "gan" and (vae := vae_of(experts[setting.terms[0].expert])):
         digest.update(_digest(vae))
     return digest.hexdigest()[:12]
@@ -290,11 +297,20 @@ def terms_of(setting: Setting, experts: Mapping[str, Path], held_out: HeldOut, i
     """The experts of a setting, with what they are told of the pictures of these indices."""
     terms = []
     for term in setting.terms:
-        expert = _expert(experts[term.expert], setting.autocast)
+        expert = _expert(experts[term.expert], setting.autocast, experts[term.lora] if term.lora else None)
         condition = condition_of(term, expert, held_out, indices)
         null = expert.encoder.null(len(indices)) if condition is None else expert.encoder.null_like(condition)
-        terms.append(Term(expert, condition, null, **term.numbers))
+        mask = mask_of(term, expert, held_out, indices) if term.mask else None
+        terms.append(Term(expert, condition, null, mask=mask, **term.numbers))
     return terms
+
+
+def mask_of(term: TermConfig, expert: Expert, held_out: HeldOut, indices: range) -> Tensor:
+    """How far a term acts at each place of the samples of these indices, 0…1, (B, h, w)."""
+    name = term.mask.removeprefix(_NOT)
+    covered = held_out.map_of(name, held_out.sources(term.shift, indices))
+    covered = F.adaptive_avg_pool2d(covered[:, None], expert.sample_shape[1:])[:, 0]
+    return 1 - covered if term.mask.startswith(_NOT) else covered
 
 
 def start_noise(expert: Expert, indices: range, candidate: int = 0) -> Tensor:
@@ -327,8 +343,10 @@ def condition_of(term: TermConfig, expert: Expert, held_out: HeldOut, indices: r
 
 
 @functools.cache
-def _expert(path: Path, autocast: bool) -> Expert:
+def _expert(path: Path, autocast: bool, lora: Path | None = None) -> Expert:
     expert = load_expert(path)
+    if lora is not None:
+        expert = with_lora(expert, lora)
     expert.network.float()  # half precision is slow on most processors, and bfloat16 is what autocast makes of float32
     if autocast:
         expert.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -23,14 +23,15 @@ log = logging.getLogger(__name__)
 COUNT = 64
 
 
-def tiled(images: np.ndarray) -> Image.Image:
-    """Pictures edge to edge, in as many columns as rows.
+def tiled(images: np.ndarray, columns: int = 0) -> Image.Image:
+    """Pictures edge to edge.
 
     Args:
         images: uint8, (N, H, W, 3), in the order of reading; places that are left in the last row stay black.
+        columns: Pictures in a row; 0 for as many as there are rows.
     """
     count, height, width, _ = images.shape
-    columns = math.ceil(math.sqrt(count))
+    columns = columns or math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
     sheet = np.zeros((rows * height, columns * width, 3), np.uint8)
     for i, image in enumerate(images):
@@ -53,7 +54,9 @@ def setting_named(config: EvaluationConfig, label: str) -> Setting:
 
 
 def main(argv: Sequence[str]) -> int:
-    """`python -m mcdm_core evaluate sheet CONFIG`: draw the first samples of a setting on one sheet.
+    """`python -m mcdm_core evaluate sheet CONFIG`: draw the first samples of a setting on one sheet, or of several.
+
+    Those of several settings lie in a row each, the same seed below the same.
 
     Raises:
         ValueError: The setting is unknown, or an expert is not there.
@@ -61,7 +64,7 @@ def main(argv: Sequence[str]) -> int:
     """
     parser = argparse.ArgumentParser(prog="python -m mcdm_core evaluate sheet", description=main.__doc__)
     parser.add_argument("config", type=Path, help="a TOML file, as `evaluate` reads it")
-    parser.add_argument("--setting", required=True, help="name of the setting")
+    parser.add_argument("--setting", required=True, action="append", help="name of a setting; give it once for each")
     parser.add_argument("--count", type=positive, default=COUNT, help=f"pictures ({COUNT})")
     parser.add_argument("--samples", type=Path, default=Path("runs/samples"), help="keeps samples for later runs")
     parser.add_argument("--workers", type=positive, default=1, help="processes")
@@ -71,9 +74,13 @@ def main(argv: Sequence[str]) -> int:
     check_folder_name(arguments.samples)
     config = load_evaluation(arguments.config)
     check_experts(config)
-    setting = setting_named(config, arguments.setting)
+    settings = [setting_named(config, label) for label in arguments.setting]
     drawn = min(config.data.count, math.ceil(arguments.count / BATCH) * BATCH)  # whole batches, as the evaluation draws
-    images = draw_samples(setting, config.data, config.experts, drawn, arguments.samples, arguments.workers)
-    write_bytes(arguments.output, encoded(tiled(images[: arguments.count]), "JPEG"))
+    images = [
+        draw_samples(setting, config.data, config.files, drawn, arguments.samples, arguments.workers)[: arguments.count]
+        for setting in settings
+    ]
+    page = tiled(np.concatenate(images), columns=len(images[0]) if len(images) > 1 else 0)
+    write_bytes(arguments.output, encoded(page, "JPEG"))
     log.info("Wrote %s", arguments.output)
     return 0

@@ -19,9 +19,11 @@ from mcdm_core.training.embeddings import check_text_encoder, load_embeddings
 from mcdm_core.training.pairs import HELD_OUT
 from mcdm_core.training.sources import Conditions, EmbeddingConditions, MapConditions, PictureSet, Source
 
+from ..data.captions import ATTRIBUTE_NAMES
 from ..data.drawn_set import Drawings, channels_first, size_suffix
 from ..data.faces import DRAWING_VERSION, IMAGE_SIZE, Frequencies, draw_face, render_face
 from .drawn_kind import DrawnKind, ToldBy
+from .face_captions import caption_conditions
 from .face_pairs import draw_pairs
 from .sets import PictureSets
 
@@ -31,6 +33,7 @@ class FaceKind(DrawnKind):
 
     name = "faces"
     modalities = ("hair", "skin", "sketch", "text")
+    attributes = ATTRIBUTE_NAMES
 
     def check(self, config: TrainingConfig) -> None:
         """See `DataKind`."""
@@ -56,6 +59,9 @@ class FaceKind(DrawnKind):
     def told_by(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> ToldBy:
         """See `DrawnKind`; maps are folded, and text encoders see pictures of the size they were trained on."""
         embeddings = load_embeddings(config, base)
+        if config.data.named:
+            assert embeddings.tower is not None
+            return ToldBy(partial(caption_conditions, tower=embeddings.tower), embeddings.tower)
         return ToldBy(partial(_latent_conditions, config.image_size, cache, embeddings.embed), embeddings.tower)
 
     def describe(self, data: DataConfig, count: int) -> str:
@@ -63,7 +69,9 @@ class FaceKind(DrawnKind):
         if data.sets:
             own = {name: data.of(name) for name in data.trained or data.modalities}
             return "; ".join(f"{name}: {self.describe(each, each.count)}" for name, each in own.items())
-        return f"{super().describe(data, count)}, leading {data.leading}"
+        share = "" if data.share == Frequencies.share else f" ({data.share:g} of them)"
+        named = f", captions of {', '.join(data.named)}" if data.named else ""
+        return f"{super().describe(data, count)}, leading {data.leading}{share}{named}"
 
     def prepare_pairs(self, config: DualEncoderConfig, base: Path) -> PreparedPairs:
         """See `DataKind`; held-out faces are of the seeds just behind."""
@@ -125,19 +133,22 @@ def face_drawings(data: DataConfig, size: int = IMAGE_SIZE) -> Drawings:
     """What a set of faces is drawn as: pictures and, of the modalities, the maps, each uint8, (size, size)."""
     maps = tuple(m for m in data.modalities if m in ("hair", "skin"))
     leading = "_".join(f"{k}-{v}" for k, v in sorted(data.leading.items())) or "uniform"
+    if data.share != Frequencies.share:
+        leading += f"_{data.share:g}"
     name = f"faces{DRAWING_VERSION}_{data.seed}_{data.count}_{'-'.join(maps) or 'plain'}_{leading}"
-    jobs = [(seed, data.leading, maps) for seed in range(data.seed, data.seed + data.count)]
+    frequencies = Frequencies(data.leading, data.share)
+    jobs = [(seed, frequencies, maps) for seed in range(data.seed, data.seed + data.count)]
     draw_one = partial(_draw_face, size=size)
     return Drawings(name + size_suffix(size, IMAGE_SIZE), ("images", *maps), draw_one, jobs)
 
 
-def _draw_face(job: tuple[int, dict[str, str], tuple[str, ...]], size: int) -> tuple[np.ndarray, ...]:
-    seed, leading, maps = job
-    face = draw_face(np.random.default_rng(seed), Frequencies(leading))
+def _draw_face(job: tuple[int, Frequencies, tuple[str, ...]], size: int) -> tuple[np.ndarray, ...]:
+    seed, frequencies, maps = job
+    face = draw_face(np.random.default_rng(seed), frequencies)
     rendering = render_face(face, maps, size)
     return (rendering.image, *(rendering.maps[name] for name in maps))
 
 
-def _draw_map(job: tuple[int, dict[str, str], tuple[str, ...]], name: str, size: int) -> tuple[np.ndarray]:
+def _draw_map(job: tuple[int, Frequencies, tuple[str, ...]], name: str, size: int) -> tuple[np.ndarray]:
     image, *maps = _draw_face(job, size)
     return (_sketch_of(image) if name == "sketch" else maps[0],)

@@ -22,7 +22,6 @@ PICTURES = {
     "checkpoint_and_lora": [SIZE],
     "regions": [SIZE],
     "paper_vs_own_null": [SIZE, SIZE],
-    "many_loras": [SIZE],
     "lora_composite": [SIZE],
     "lora_switch": [SIZE],
     "null_of_another_model": [SIZE],

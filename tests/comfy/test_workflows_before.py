@@ -1,7 +1,8 @@
 """Workflows that were shipped earlier still run unchanged, as saved by the page and over HTTP.
 
 `data/workflows_before` holds those that a later state changed: `inputs_in_a_subfolder`, shipped until the example
-pictures moved to the root of ComfyUI's input folder, and `64_pixels`, until the shipped experts drew larger pictures.
+pictures moved to the root of ComfyUI's input folder, `64_pixels`, until the shipped experts drew larger pictures, and
+`agreement_of_loras`, until it was measured that agreement weights keep no LoRA out of another's place.
 """
 
 import json

@@ -321,3 +321,30 @@ def test_steps_vary_in_whole_numbers():
     rows = Setting("a", (HAIR,), vary="steps", values=(5.0, 20.0)).rows()
     assert [row.steps for row in rows] == [5, 20]
     assert all(isinstance(row.steps, int) for row in rows)  # "5.0" is no spacing
+
+
+def test_loras_masks_and_agreement_are_read(load, tmp_path):
+    text = PLAIN.replace("[[settings]]", '[loras]\nmine = "../mine.safetensors"\n[[settings]]', 1)
+    text = text.replace("weight = 2.0", 'weight = 2.0, lora = "mine", mask = "hair"')
+    config = load(text + "agreement = { tau = 300.0, end = 0.8 }")
+    (united,) = config.settings
+    assert (united.terms[0].lora, united.terms[0].mask, united.terms[1].lora) == ("mine", "hair", "")
+    assert united.agreement == Agreement(tau=300.0, end=0.8)
+    assert config.files == config.experts | {"mine": (tmp_path / "mine.safetensors").resolve()}
+    assert load(PLAIN).settings[0].agreement == Agreement()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("weight = 2.0", 'weight = 2.0, lora = "mine"', r"the LoRA 'mine', and \[loras\] has none"),
+        ("[[settings]]", "[loras]\nhair = 'a'\n[[settings]]", r"'hair' in \[experts\] and in \[loras\]; rename"),
+        ("[[settings]]", "[loras]\nmine = 3\n[[settings]]", "path of a file for .*'mine'"),
+        ('title = "Two maps"', 'title = "Two maps"\nloras = 3', r"\[loras\] .* to be a table"),
+        ("terms = [", "agreement = { tau = -1.0 }\nterms = [", "tau of 0 to 10000"),
+        ("terms = [", "agreement = { taux = 1.0 }\nterms = [", r"agreement of 'united' .* unknown names"),
+    ],
+)
+def test_loras_and_agreement_that_cannot_be_used_are_refused(load, old, new, message):
+    with pytest.raises(ValueError, match=message):
+        load(PLAIN.replace(old, new, 1))

@@ -19,7 +19,10 @@ def evaluation(tmp_path, monkeypatch):
     key = write_small_vae(tmp_path / "experts")
     write_small_latent(tmp_path / "experts", "hair", {"kind": "map", "map": "hair"}, {"map_channels": 64}, key)
     data = 'kind = "faces"\nseed = 25_000_000\ncount = 5\nimage_size = 256'
-    settings = {"united": 'terms = [{ expert = "hair", condition = "hair" }]'}
+    settings = {
+        "united": 'terms = [{ expert = "hair", condition = "hair" }]',
+        "stronger": 'steps = 2\nterms = [{ expert = "hair", condition = "hair", weight = 9.0 }]',
+    }
     return write_evaluation(tmp_path / "faces.toml", data, ("hair",), settings)
 
 
@@ -42,7 +45,21 @@ def test_the_samples_are_those_that_the_evaluation_draws(evaluation, tmp_path):
     assert np.abs(np.asarray(page)[:256, :256] - first).mean() < 10
 
 
+def test_settings_lie_below_each_other(evaluation, tmp_path):
+    def draw(*names):
+        named = [word for name in names for word in ("--setting", name)]
+        options = [*named, "--count", "3", "--samples", str(tmp_path / "samples")]
+        assert main(["evaluate", "sheet", str(evaluation), *options, "--output", str(tmp_path / "sheet.jpg")]) == 0
+        return np.asarray(Image.open(tmp_path / "sheet.jpg")).astype(float)
+
+    draw("stronger")
+    (drawn,) = (tmp_path / "samples").glob("*_00000_2.npy")
+    both = draw("united", "stronger")
+    assert both.shape == (512, 768, 3)
+    assert np.abs(both[256:, 256:512] - np.load(drawn)[1]).mean() < 10
+
+
 def test_an_unknown_setting_is_answered_with_those_that_are_there(evaluation, tmp_path, capsys):
     options = ["--setting", "untied", "--output", str(tmp_path / "sheet.jpg")]
     assert main(["evaluate", "sheet", str(evaluation), *options]) == 2
-    assert "got 'untied'; there are 'united'" in capsys.readouterr().err
+    assert "got 'untied'; there are 'united', 'stronger'" in capsys.readouterr().err

@@ -1,0 +1,40 @@
+"""Trains a LoRA: low-rank changes of an expert's weights, which stay themselves."""
+
+import torch
+from torch import Tensor
+
+from ..networks import UNet
+from ..networks.low_rank import add_low_rank, load_base
+from .trainer import Trainer
+
+
+class AdapterTrainer(Trainer):
+    """See `Trainer`; of a configuration with an `[adapter]`. Begin with `start_from`, or resume."""
+
+    def make_network(self) -> UNet:
+        """See `TrainingRun`."""
+        assert self.config.adapter is not None
+        network = super().make_network()
+        add_low_rank(network, self.config.adapter.rank)
+        return network
+
+    def make_optimizer(self) -> torch.optim.Optimizer:
+        """See `TrainingRun`; weights don't decay, since 0 is the expert itself and what is learned is the change."""
+        learning = [weight for weight in self.network.parameters() if weight.requires_grad]
+        return torch.optim.AdamW(learning, lr=self.config.optimizer.learning_rate, betas=(0.9, 0.99), weight_decay=0.0)
+
+    def start_from(self, state: dict[str, Tensor], step: int = 0) -> None:
+        """Begin with the weights of an expert.
+
+        Raises:
+            ValueError: They are of another network.
+        """
+        try:
+            for network in (self.network, self.average):
+                load_base(network, state)
+        except RuntimeError as error:
+            raise ValueError(
+                "Expected [network] to be that of the expert in start, whose weights stay, and it is another one; copy "
+                "the section of the expert's own configuration."
+            ) from error
+        self.step = step

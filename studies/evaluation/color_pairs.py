@@ -1,0 +1,115 @@
+"""Faces whose colours are asked for one by one, by experts of which each has seen all faces with one of the others'.
+
+Colours that experts have only ever seen are never asked for, so that where one shows it has bled into the picture.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+
+import numpy as np
+
+from mcdm_core.conditions.encoder import Encoder
+from mcdm_core.expert.condition import Condition
+
+from ..data.captions import caption
+from ..data.face_parser import read_colors
+from ..data.faces import ATTRIBUTES, Frequencies, draw_face, render_face
+from ..metrics import right_answers
+from .config import DataConfig, Setting
+from .faces import MAPS, Faces, HeldOutFace
+from .held_out import Tile
+
+COLORS = ("hair_color", "skin_color", "background")
+
+
+@dataclass(frozen=True)
+class ColorPair(HeldOutFace):
+    """See `HeldOutFace`; its caption names all colours that are asked for.
+
+    Attributes:
+        captions: Attribute → a caption that names it alone.
+    """
+
+    captions: dict[str, str]
+
+
+class ColorPairs(Faces):
+    """See `HeldOut`; `leading` of the configuration are the colours that bleed: attribute → value.
+
+    Consecutive pictures go through the combinations of the other values, so that each is asked for equally often.
+    """
+
+    measures: tuple[str, ...] = ("bleeding", *Faces.measures)
+    read: tuple[str, ...] = ("bleeding", *Faces.read)
+
+    def __init__(self, config: DataConfig):
+        if strangers := sorted(config.leading.keys() - set(COLORS)) or (["nothing"] if not config.leading else []):
+            raise ValueError(
+                f"Expected colours that bleed as leading of [data], of {', '.join(COLORS)}, and got {strangers[0]}; "
+                'name them, as in leading = { background = "green" }.'
+            )
+        super().__init__(config)
+        self._frequencies = Frequencies()
+        others = ([value for value in ATTRIBUTES[name] if value != lead] for name, lead in config.leading.items())
+        self._combinations = [dict(zip(config.leading, values, strict=True)) for values in product(*others)]
+
+    def __getitem__(self, index: int) -> ColorPair:
+        if index not in self._drawn:
+            rng = np.random.default_rng(self._config.seed + index)
+            face = draw_face(rng, self._frequencies, self._config.spread)
+            colors = self._combinations[index % len(self._combinations)]
+            face = replace(face, attributes=face.attributes | colors)
+            drawing = render_face(face, MAPS, self._size)
+            captions = {name: caption(face.attributes, rng, (name,)) for name in colors}
+            text = caption(face.attributes, rng, tuple(colors))
+            self._drawn[index] = ColorPair(face, drawing.image, drawing.maps, text, captions)
+        pair = self._drawn[index]
+        assert isinstance(pair, ColorPair)
+        return pair
+
+    def encode(self, name: str, encoder: Encoder, sources: Sequence[int]) -> Condition:
+        """See `HeldOut`; an attribute's name is a caption that names it alone."""
+        if name in self._config.leading:
+            return encoder.encode_text([self[i].captions[name] for i in sources])
+        return super().encode(name, encoder, sources)
+
+    def tile(self, name: str, source: int) -> Tile:
+        """See `HeldOut`."""
+        return self[source].captions[name] if name in self._config.leading else super().tile(name, source)
+
+    def measure(self, group: str, images: np.ndarray, setting: Setting | None) -> dict[str, np.ndarray]:
+        """See `HeldOut`."""
+        if group != "bleeding":
+            return super().measure(group, images, setting)
+        read = [read_colors(image) for image in images]
+        wanted = [self[i].face.attributes for i in range(len(images))]
+        return measure_bleeding(read, wanted, self._config.leading)
+
+
+def measure_bleeding(
+    read: Sequence[dict[str, str]], wanted: Sequence[dict[str, str]], leading: dict[str, str]
+) -> dict[str, np.ndarray]:
+    """Which colours are those asked for, and which are those that bleed; 0 or 1.
+
+    Args:
+        read: Attribute → colour in each picture.
+        wanted: The same, as asked for.
+        leading: Attribute → the colour that bleeds, for the attributes that were asked for.
+
+    Returns:
+        "all right" and, of each attribute, whether it is right; "bleeding", where any colour has bled, and of each
+        attribute "bled into hair color".
+    """
+    right = {name: right_answers([r[name] for r in read], [w[name] for w in wanted]) for name in leading}
+    bled = {name: right_answers([r[name] for r in read], [lead] * len(read)) for name, lead in leading.items()}
+    return {
+        "all right": np.min([*right.values()], axis=0),
+        **{_spoken(name): values for name, values in right.items()},
+        "bleeding": np.max([*bled.values()], axis=0),
+        **{f"bled into {_spoken(name)}": values for name, values in bled.items()},
+    }
+
+
+def _spoken(name: str) -> str:
+    return name.replace("_", " ")

@@ -1,0 +1,102 @@
+"""Low-rank changes of weights, against the layers that they stand for."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from mcdm_core import UNet, UNetConfig
+from mcdm_core.networks.low_rank import add_low_rank, change_of, load_base, low_rank_of
+
+CONFIG = UNetConfig(
+    in_channels=4,
+    out_channels=4,
+    model_channels=16,
+    channel_mult=(1, 2),
+    num_res_blocks=1,
+    attention_downsamplings=(2,),
+    norm_groups=8,
+    pooled_dim=6,
+)
+X, T = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0)), torch.tensor([10.0, 700.0])
+
+
+def changed(seed=0, rank=2):
+    """A network whose weights are changed at random, and the state of what was changed."""
+    torch.manual_seed(seed)
+    network = UNet(CONFIG).eval()
+    state = copy.deepcopy(network.state_dict())
+    add_low_rank(network, rank)
+    return network, state
+
+
+def test_a_change_begins_as_nothing_and_alone_learns():
+    network, state = changed()
+    plain = UNet(CONFIG).eval()
+    plain.load_state_dict(state)
+    assert torch.equal(network(X, T), plain(X, T))
+    network(X, T).square().mean().backward()
+    learning = {name for name, weight in network.named_parameters() if weight.requires_grad}
+    assert learning == {name for name, weight in network.named_parameters() if weight.grad is not None} | {
+        "pooled_proj.parametrizations.weight.0.down",  # nothing was told
+        "pooled_proj.parametrizations.weight.0.up",
+    }
+    assert {name.rpartition(".")[2] for name in learning} == {"down", "up"}
+
+
+def test_every_matrix_of_the_network_is_changed():
+    network, state = changed()
+    matrices = {name.removesuffix(".weight") for name, tensor in state.items() if tensor.ndim > 1}
+    assert low_rank_of(network).keys() == matrices
+
+
+@pytest.mark.parametrize(
+    ("layer", "x"),
+    [
+        (nn.Linear(5, 3), torch.randn(2, 5)),
+        (nn.Conv1d(5, 3, 1), torch.randn(2, 5, 7)),
+        (nn.Conv2d(5, 3, 3, padding=1), torch.randn(2, 5, 6, 6)),
+    ],
+)
+def test_the_changed_layer_is_the_layer_and_two_thin_ones(layer, x):
+    torch.manual_seed(0)
+    plain, network = copy.deepcopy(layer), nn.Sequential(layer)
+    add_low_rank(network, 2)
+    (change,) = low_rank_of(network).values()
+    nn.init.normal_(change.up)
+    down, up = copy.deepcopy(plain), type(plain)(2, 3, *([1] if x.ndim > 2 else []), bias=False)
+    down.weight, down.bias, up.weight = nn.Parameter(change.down), None, nn.Parameter(change.up)
+    torch.testing.assert_close(network(x), plain(x) + up(down(x)))
+
+
+def test_no_rank_exceeds_the_weight_s_own():
+    network, _ = changed(rank=1000)
+    shapes = {name: (change.down.shape, change.up.shape) for name, change in low_rank_of(network).items()}
+    assert shapes["pooled_proj"] == ((6, 6), (64, 6))
+    assert shapes["out.2"] == ((4, 16, 3, 3), (4, 4, 1, 1))
+
+
+def test_factors_may_be_of_any_convolution():
+    down, up = torch.randn(2, 5, 3, 3), torch.randn(4, 2, 1, 1)
+    expected = torch.einsum("or,rikl->oikl", up[:, :, 0, 0], down)
+    torch.testing.assert_close(change_of(down, up), expected)
+
+
+def test_a_base_is_loaded_under_the_change():
+    network, _ = changed(0)
+    _, state = changed(1)
+    factors = {name: change.down.clone() for name, change in low_rank_of(network).items()}
+    load_base(network, state)
+    plain = UNet(CONFIG).eval()
+    plain.load_state_dict(state)
+    assert torch.equal(network(X, T), plain(X, T))
+    assert all(torch.equal(change.down, factors[name]) for name, change in low_rank_of(network).items())
+
+
+@pytest.mark.parametrize("spoil", [lambda s: s.pop("out.2.bias"), lambda s: s.update(more=torch.zeros(1))])
+def test_the_base_of_another_network_is_refused(spoil):
+    network, state = changed()
+    spoil(state)
+    with pytest.raises(RuntimeError, match=r"out\.2\.bias|more"):
+        load_base(network, state)
