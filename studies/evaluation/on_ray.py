@@ -20,7 +20,9 @@ from mcdm_core.system.formats import write_bytes
 from mcdm_core.system.writer import make_folder
 
 from .config import DataConfig
-from .sampling import Job, Samples, drawn, keep, vae_of
+from .drawing import drawn
+from .jobs import Job, Samples, keep
+from .sampling import vae_of
 
 _ROOT = Path(__file__).resolve().parents[2]
 _PACKAGES = ("mcdm_core", "studies")

@@ -10,8 +10,9 @@ from torch import Tensor
 from mcdm_core.product.denoiser import ProductDenoiser
 
 from .config import Setting
+from .drawing import RULES, start_noise, terms_of
 from .held_out import HeldOut, as_floats, is_one_picture
-from .sampling import RULES, batches_of, start_noise, terms_of
+from .jobs import batches_of
 
 PREDICTIONS = "predictions"
 SIGMAS = (

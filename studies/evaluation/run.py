@@ -14,13 +14,14 @@ from ..metrics import Figure, feature_vectors, frechet_figure
 from .config import EvaluationConfig, Setting
 from .decoded import decoded
 from .held_out import HeldOut
+from .jobs import Samples
 from .kinds import open_held_out
 from .methods import LIFTS
 from .predictions import PREDICTIONS, measure_predictions
 from .report import Report
 from .row import DECODED, REAL, Row
 from .rows import PER_PICTURE, ROWS
-from .sampling import Drawer, Samples, draw_counted, draw_samples, vae_of
+from .sampling import Drawer, draw_counted, draw_samples, vae_of
 
 log = logging.getLogger(__name__)
 

@@ -14,9 +14,9 @@ from mcdm_core.pictures.writing import encoded
 from mcdm_core.system.formats import write_bytes
 from mcdm_core.system.writer import check_folder_name
 
-from .config import EvaluationConfig, Setting, load_evaluation
+from .config import BATCH, EvaluationConfig, Setting, load_evaluation
 from .run import check_experts
-from .sampling import BATCH, draw_samples
+from .sampling import draw_samples
 
 log = logging.getLogger(__name__)
 

@@ -18,8 +18,9 @@ from studies.data.faces import BACKGROUNDS, HAIR_COLORS
 from studies.evaluation import sampling
 from studies.evaluation.color_pairs import ColorPairs, measure_bleeding
 from studies.evaluation.config import DataConfig, Setting, TermConfig
+from studies.evaluation.drawing import start_noise, terms_of
 from studies.evaluation.kinds import open_held_out
-from studies.evaluation.sampling import draw_samples, sample_key, start_noise, terms_of
+from studies.evaluation.sampling import draw_samples, sample_key
 
 from ...support.evaluations import InProcess, write_small_latent, write_small_vae
 

@@ -285,7 +285,7 @@ def test_processes_draw_what_one_process_draws(tmp_path, experts, monkeypatch):
     [
         ("title", "titel", r"has unknown names \['titel'\]"),
         ("experts/skin", "experts/missing", "Expected the expert 'skin' at .*missing.safetensors and found no file"),
-        ('"faces"', '"cats"', "data of kind faces, scenes, folder and got 'cats'"),
+        ('"faces"', '"cats"', "data of kind faces, color pairs, scenes, folder and got 'cats'"),
         ('kind = "faces"', 'kind = "folder"\npath = "nowhere"', "Expected a folder .*images and there is none"),
         ("shown = 2", 'measures = ["beauty"]', "There is no measure 'beauty' of faces; choose among maps, similarity"),
         ('condition = "text"', 'condition = "sketch"', "not by a sketch"),

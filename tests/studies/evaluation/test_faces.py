@@ -166,7 +166,7 @@ def test_the_distance_is_measured_to_other_faces_of_the_kind(faces, monkeypatch)
         ({"count": 0}, r"count of held-out faces in \[data\] and found none"),
         ({"leading": {"hat": "red"}}, r"no attributes \['hat'\] to lead with; they have hair_color"),
         ({"leading": {"hair_color": "grey"}}, "no 'grey' as hair_color; lead with one of blonde"),
-        ({"kind": "cats"}, "kind faces, scenes, folder and got 'cats'"),
+        ({"kind": "cats"}, "kind faces, color pairs, scenes, folder and got 'cats'"),
     ],
 )
 def test_faces_that_cannot_be_drawn_are_refused(change, match):

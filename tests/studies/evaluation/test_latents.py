@@ -14,7 +14,7 @@ from mcdm_core.networks import TextTower, TextTowerConfig
 from mcdm_core.pictures.files import as_bytes
 from mcdm_core.text.vocabulary import gather_vocabulary
 from studies.data.animals import ANIMALS
-from studies.evaluation import held_out, sampling
+from studies.evaluation import drawing, held_out, sampling
 from studies.evaluation.config import DataConfig, Setting, TermConfig, load_evaluation
 from studies.evaluation.decoded import decoded
 from studies.evaluation.kinds import open_held_out
@@ -124,8 +124,8 @@ def test_samples_are_decoded(experts, tmp_path, monkeypatch):
     images = draw_samples(UNITED, FACES, experts, 2, tmp_path, 1)
     assert images.shape == (2, 256, 256, 3)
     hair = load_expert(experts["hair"])
-    terms = sampling.terms_of(UNITED, experts, open_held_out(FACES), range(2))
-    latents = sampling.sample_product(terms, sampling.start_noise(hair, range(2)), "1", rule=sampling.RULES["product"])
+    terms = drawing.terms_of(UNITED, experts, open_held_out(FACES), range(2))
+    latents = drawing.sample_product(terms, drawing.start_noise(hair, range(2)), "1", rule=drawing.RULES["product"])
     assert latents.shape == (2, 4, 32, 32)
     expected = as_bytes(hair.decode(latents)).permute(0, 2, 3, 1).numpy()
     assert np.abs(images.astype(int) - expected).max() <= 1

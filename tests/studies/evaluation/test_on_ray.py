@@ -12,7 +12,7 @@ import pytest
 
 from mcdm_core.cli.main import main
 from mcdm_core.networks import TextTower
-from studies.evaluation import sampling
+from studies.evaluation import jobs, sampling
 
 from ...support.evaluations import (
     InProcess,
@@ -63,7 +63,7 @@ def written(folder):
 @pytest.fixture
 def here(faces, tmp_path, monkeypatch):
     """What one process writes, a batch for each picture."""
-    monkeypatch.setattr(sampling, "BATCH", 1)
+    monkeypatch.setattr(jobs, "BATCH", 1)
     with monkeypatch.context() as patched:
         patched.setattr(sampling, "ProcessPoolExecutor", InProcess)
         assert evaluate(tmp_path, faces, "here", "--workers", "1") == 0

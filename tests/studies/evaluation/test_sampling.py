@@ -8,10 +8,11 @@ import torch
 
 from mcdm_core import Term, load_expert, sample_product
 from studies.baselines import Generator, GeneratorConfig, save_gan
-from studies.evaluation import sampling
+from studies.evaluation import jobs, sampling
 from studies.evaluation.config import DataConfig, Setting, TermConfig
+from studies.evaluation.drawing import condition_of
 from studies.evaluation.kinds import open_held_out
-from studies.evaluation.sampling import condition_of, draw_samples, sample_key
+from studies.evaluation.sampling import draw_samples, sample_key
 
 from ...support.evaluations import InProcess, write_small
 from ...support.tiny_runs import write_folder
@@ -115,7 +116,7 @@ def test_samples_are_kept_and_read_again(draw, tmp_path, monkeypatch):
 
 
 def test_an_interrupted_run_goes_on_with_the_missing_batches(draw, tmp_path, monkeypatch):
-    monkeypatch.setattr(sampling, "BATCH", 1)
+    monkeypatch.setattr(jobs, "BATCH", 1)
     whole = draw(UNITED, 3)
     first, second, third = sorted((tmp_path / "samples").iterdir())
     second.unlink()
@@ -128,7 +129,7 @@ def test_an_interrupted_run_goes_on_with_the_missing_batches(draw, tmp_path, mon
 
 
 def test_more_pictures_go_on_from_full_batches(draw, tmp_path, monkeypatch):
-    monkeypatch.setattr(sampling, "BATCH", 2)
+    monkeypatch.setattr(jobs, "BATCH", 2)
     first = draw(UNITED, 2)
     (full,) = (tmp_path / "samples").iterdir()
     np.save(full, np.zeros_like(first))

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from mcdm_core.cli.main import main
-from studies.evaluation import sampling, sheet
+from studies.evaluation import jobs, sampling, sheet
 
 from ...support.evaluations import InProcess, write_evaluation, write_small_latent, write_small_vae
 
@@ -14,7 +14,7 @@ from ...support.evaluations import InProcess, write_evaluation, write_small_late
 def evaluation(tmp_path, monkeypatch):
     """One setting of an expert of latents, over five faces."""
     monkeypatch.setattr(sampling, "ProcessPoolExecutor", InProcess)
-    monkeypatch.setattr(sampling, "BATCH", 2)
+    monkeypatch.setattr(jobs, "BATCH", 2)
     monkeypatch.setattr(sheet, "BATCH", 2)
     key = write_small_vae(tmp_path / "experts")
     write_small_latent(tmp_path / "experts", "hair", {"kind": "map", "map": "hair"}, {"map_channels": 64}, key)

@@ -1,0 +1,179 @@
+"""One batch of samples of held-out conditions, drawn."""
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mcdm_core.checkpoints import load_expert
+from mcdm_core.checkpoints.lora import with_lora
+from mcdm_core.conditions.reading.maps import read_map
+from mcdm_core.expert.condition import Condition
+from mcdm_core.expert.expert import Expert
+from mcdm_core.pictures.files import as_bytes
+from mcdm_core.product.eq10 import EQ10
+from mcdm_core.product.own_null import OWN_NULL
+from mcdm_core.product.term import Term
+from mcdm_core.sampling import sample_product
+from mcdm_core.sampling.choose import choose, measure_lifts
+from mcdm_core.sampling.ddim import sample_ddim
+from mcdm_core.sampling.langevin import sample_langevin
+from mcdm_core.sampling.particles import sample_particles
+from mcdm_core.sampling.types import Sampler
+
+from ..baselines import load_gan
+from .config import BATCH, Setting, TermConfig
+from .faces import MAPS
+from .held_out import HeldOut
+from .jobs import Job, Samples, parts_of
+from .kinds import open_held_out
+from .methods import LIFTS
+from .rows import count_rows
+
+_NOISE_SEED = 1_000_000  # of the noise that ancestral sampling adds; apart from the start noise
+_LIFT_SEED = 900_000  # of the noise that candidates are compared under
+_NEXT_CANDIDATE = 10_000_000  # seeds between two candidates of a picture
+_NOT = "not "  # before the name of a map that a mask leaves out
+RULES = {"product": EQ10, "own-null": OWN_NULL}
+
+
+def drawn(job: Job) -> Samples:
+    """The samples of a batch, on one thread, so that they are the same to the bit in any process."""
+    torch.set_num_threads(1)
+    held_out = open_held_out(job.data)
+    if job.setting.rule == "gan":
+        samples, rows = _sample_gan(job, held_out), np.full(len(job.indices), np.nan)
+    else:
+        parts = parts_of(job.indices, 1 if job.setting.particles else job.setting.together or BATCH)
+        sampled = [_sample_part(job.setting, job.experts, held_out, part) for part in parts]
+        samples = torch.cat([pictures for pictures, _ in sampled])
+        rows = np.concatenate(
+            [np.full(len(part), count / len(part)) for part, (_, count) in zip(parts, sampled, strict=True)]
+        )
+    return Samples(as_bytes(samples).permute(0, 2, 3, 1).numpy(), rows)
+
+
+def _sample_part(
+    setting: Setting, experts: Mapping[str, Path], held_out: HeldOut, indices: range
+) -> tuple[Tensor, int]:
+    """Pictures of one batch, and the rows that it took of all networks."""
+    terms = terms_of(setting, experts, held_out, indices)
+    sample = _sample_plain
+    if setting.particles:
+        sample = _sample_particle
+    elif setting.choose and setting.choose.by == LIFTS:
+        sample = _sample_chosen
+    with count_rows(terms) as rows, torch.autocast("cpu", torch.bfloat16, enabled=setting.autocast):
+        samples = sample(setting, terms, indices)
+    return terms[0].expert.decode(samples), rows.count
+
+
+def _sample_plain(setting: Setting, terms: Sequence[Term], indices: range) -> Tensor:
+    noise = start_noise(terms[0].expert, indices, setting.candidate)
+    sampler: Sampler = functools.partial(sample_ddim, eta=setting.eta)
+    if setting.langevin:
+        sampler = functools.partial(sample_langevin, sampler=sampler, **vars(setting.langevin))
+    return _sample(setting, terms, noise, indices, sampler)
+
+
+def _sample_particle(setting: Setting, terms: Sequence[Term], indices: range) -> Tensor:
+    """One of the particles of a single picture, each place as often as any other."""
+    assert setting.particles
+    count = setting.particles.count
+    noise = torch.cat([start_noise(terms[0].expert, indices, candidate) for candidate in range(count)])
+    options = {name: getattr(setting.particles, name) for name in ("resample_below", "limit")}
+    samples = _sample(setting, terms, noise, indices, functools.partial(sample_particles, **options))
+    return samples[indices.start % count].unsqueeze(0)
+
+
+def _sample_chosen(setting: Setting, terms: Sequence[Term], indices: range) -> Tensor:
+    """Of several candidates for each picture the one that the experts lift most."""
+    assert setting.choose
+    candidates, lifts = [], []
+    for candidate in range(setting.choose.of):
+        candidates.append(_sample_plain(replace(setting, candidate=candidate), terms, indices))
+        lifts.append(measure_lifts(terms, candidates[-1], setting.choose.levels, _generator(_LIFT_SEED)))
+    best = [int(choose(of_picture, 1)) for of_picture in torch.stack(lifts, dim=1)]
+    return torch.stack([candidates[candidate][place] for place, candidate in enumerate(best)])
+
+
+def _sample(setting: Setting, terms: Sequence[Term], noise: Tensor, indices: range, sampler: Sampler) -> Tensor:
+    return sample_product(
+        terms,
+        noise,
+        str(setting.steps),
+        sampler=sampler,
+        generator=_generator(_NOISE_SEED + indices.start + setting.candidate * _NEXT_CANDIDATE),
+        rule=RULES[setting.rule],
+        passes=setting.passes,
+        agreement=setting.agreement,
+    )
+
+
+def terms_of(setting: Setting, experts: Mapping[str, Path], held_out: HeldOut, indices: range) -> list[Term]:
+    """The experts of a setting, with what they are told of the pictures of these indices."""
+    terms = []
+    for term in setting.terms:
+        expert = _expert(experts[term.expert], setting.autocast, experts[term.lora] if term.lora else None)
+        condition = condition_of(term, expert, held_out, indices)
+        null = expert.encoder.null(len(indices)) if condition is None else expert.encoder.null_like(condition)
+        mask = mask_of(term, expert, held_out, indices) if term.mask else None
+        terms.append(Term(expert, condition, null, mask=mask, **term.numbers))
+    return terms
+
+
+def mask_of(term: TermConfig, expert: Expert, held_out: HeldOut, indices: range) -> Tensor:
+    """How far a term acts at each place of the samples of these indices, 0…1, (B, h, w)."""
+    name = term.mask.removeprefix(_NOT)
+    covered = held_out.map_of(name, held_out.sources(term.shift, indices))
+    covered = F.adaptive_avg_pool2d(covered[:, None], expert.sample_shape[1:])[:, 0]
+    return 1 - covered if term.mask.startswith(_NOT) else covered
+
+
+def start_noise(expert: Expert, indices: range, candidate: int = 0) -> Tensor:
+    """Standard normal noise for this expert's samples, of one seed for each candidate of a picture; (B, C, H, W)."""
+    seeds = [i + candidate * _NEXT_CANDIDATE for i in indices]
+    return torch.stack([torch.randn(expert.sample_shape, generator=_generator(seed)) for seed in seeds])
+
+
+def _sample_gan(job: Job, held_out: HeldOut) -> Tensor:
+    (term,) = job.setting.terms
+    gan = load_gan(job.experts[term.expert])
+    size = gan.config.image_size
+    known = MAPS[: gan.config.map_channels]
+    maps = torch.zeros(len(job.indices), gan.config.map_channels, size, size)
+    for name in term.condition:
+        if name not in known:
+            raise ValueError(f"The GAN {term.expert!r} reads {' and '.join(known)} maps, and no {name}; leave it out.")
+        sources = held_out.sources(term.shift, job.indices)
+        maps[:, known.index(name)] = read_map(held_out.map_of(name, sources), name, size)[:, 0]
+    return gan.generate(maps, list(job.indices))
+
+
+def condition_of(term: TermConfig, expert: Expert, held_out: HeldOut, indices: range) -> Condition | None:
+    """What the samples of these indices ask of an expert; maps of one network are merged into one row."""
+    if not term.condition:
+        return None
+    sources = held_out.sources(term.shift, indices)
+    conditions = [held_out.encode(name, expert.encoder, sources) for name in term.condition]
+    return functools.reduce(expert.encoder.merge, conditions)
+
+
+@functools.cache
+def _expert(path: Path, autocast: bool, lora: Path | None = None) -> Expert:
+    expert = load_expert(path)
+    if lora is not None:
+        expert = with_lora(expert, lora)
+    expert.network.float()  # half precision is slow on most processors, and bfloat16 is what autocast makes of float32
+    if autocast:
+        expert.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return expert
+
+
+def _generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
