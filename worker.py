@@ -14,6 +14,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -83,6 +84,14 @@ class Worker:
     def store(self, name: str, content: bytes) -> dict:
         """Keep an input file."""
         return self._engine.store(name, content)
+
+    def uploads(self, kinds: list) -> dict:
+        """Which inputs name input files."""
+        return self._engine.uploads(kinds)
+
+    def check(self, nodes: dict, links: dict, models: dict) -> dict:
+        """Whether nodes can be run."""
+        return self._engine.check(nodes, links, models)
 
     def load(self, nodes: dict, link: list, models: dict) -> dict:
         """Load a MODEL, and describe it."""
@@ -230,17 +239,19 @@ def _joined(address: str) -> Any:
         if time.monotonic() > deadline:
             raise ValueError(
                 f"Expected a Ray node of the cluster at {address} on this machine and found none; start one, or add "
-                f"--join or --head. Ray says: {said[:400]}"
+                f"--join or --head. {said[:400]}"
             )
         time.sleep(1.0)
     return ray
 
 
 def _try_to_join(ray: Any, address: str) -> str | None:
-    """Join; or what Ray says against it."""
+    """Join; or what is said against it."""
+    host, _, port = address.rpartition(":")
     try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=5.0).close()  # Ray would try for minutes
         ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.WARNING)
-    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+    except (OSError, OverflowError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         return " ".join(str(error).split())
     return None
 

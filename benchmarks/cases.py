@@ -90,10 +90,10 @@ def overhead(guiders: Guiders, plan: Plan) -> Iterator[Result]:
     contenders = {"core": guiders.core(models[0])}
     contenders |= {str(n): guiders.product(models[:n]) for n in EXPERTS}
     rounds = _steps(contenders, plan)
-    yield _compare("core's CFGGuider, no network", "ms", difference, _scaled(rounds["core"], 1e3), None)
+    yield compared("core's CFGGuider, no network", "ms", difference, _scaled(rounds["core"], 1e3), None)
     for n in EXPERTS:
         ours, cores = (_scaled(rounds[name], 1e3 / n) for name in (str(n), "core"))
-        yield _compare(f"{n} expert{'s' * (n > 1)} − core, no network", "ms per expert", difference, ours, cores)
+        yield compared(f"{n} expert{'s' * (n > 1)} − core, no network", "ms per expert", difference, ours, cores)
 
 
 def networks(guiders: Guiders, plan: Plan) -> Iterator[Result]:
@@ -117,10 +117,10 @@ def networks(guiders: Guiders, plan: Plan) -> Iterator[Result]:
     }
     rounds = list(interleaved(contenders, plan.rounds))
     copied, cloned = ([each[name].step for each in rounds] for name in ("copies", "clones"))
-    yield _compare("2 experts / their network calls", "ratio", ratio, copied, [each["calls"] for each in rounds])
-    yield _compare("LoRA-clone pair / copied-file pair", "ratio", ratio, cloned, copied)
+    yield compared("2 experts / their network calls", "ratio", ratio, copied, [each["calls"] for each in rounds])
+    yield compared("LoRA-clone pair / copied-file pair", "ratio", ratio, cloned, copied)
     runs = ([_whole(each[name]) for each in rounds] for name in ("clones", "copies"))
-    yield _compare(f"the same, a run of {RUN} steps with all that it does once", "ratio", ratio, *runs)
+    yield compared(f"the same, a run of {RUN} steps with all that it does once", "ratio", ratio, *runs)
 
 
 def adapters(guiders: Guiders, plan: Plan) -> Iterator[Result]:
@@ -130,7 +130,7 @@ def adapters(guiders: Guiders, plan: Plan) -> Iterator[Result]:
     pairs = {"clones": [plain, clone], "plain": [plain, plain]}
     contenders = {name: guiders.product(models, weight=WEIGHT_WITHOUT_NULL) for name, models in pairs.items()}
     rounds = _steps(contenders, plan)
-    yield _compare(
+    yield compared(
         "LoRA-clone pair / as many rows of its plain network", "ratio", ratio, rounds["clones"], rounds["plain"]
     )
     yield _memory(guiders.product([plain, plain]), contenders["clones"], clone)
@@ -141,7 +141,7 @@ def window(guiders: Guiders, plan: Plan) -> Iterator[Result]:
     models = [network(plan.size, seed) for seed in (1, 2)]
     contenders = {"core": guiders.core(models[0]), "product": guiders.product(models, last_start=0.999)}
     rounds = _steps(contenders, plan)
-    yield _compare("2 experts, one outside its window / core", "ratio", ratio, rounds["product"], rounds["core"])
+    yield compared("2 experts, one outside its window / core", "ratio", ratio, rounds["product"], rounds["core"])
 
 
 CASES: dict[str, Callable[[Guiders, Plan], Iterator[Result]]] = {
@@ -153,16 +153,25 @@ CASES: dict[str, Callable[[Guiders, Plan], Iterator[Result]]] = {
 
 
 def _steps(guiders: dict[str, Any], plan: Plan) -> dict[str, list[Span]]:
-    """Each guider's median step in every round, after a round that does not count."""
-    contenders = {
-        name: lambda guider=guider: sample(guider, plan.size.latent, plan.steps).step
-        for name, guider in guiders.items()
-    }
-    _, *rounds = interleaved(contenders, plan.rounds + 1)
-    return {name: [each[name] for each in rounds] for name in guiders}
+    return steps_of(guiders, plan.size.latent, plan.rounds, plan.steps)
 
 
-def _compare(name: str, unit: str, how: Callable, first: list[Span], second: list[Span] | None) -> Result:
+def steps_of(guiders: dict[str, Any], latent: int | Sequence[int], rounds: int, steps: int) -> dict[str, list[Span]]:
+    """Each guider's median step in every round, after a round that does not count.
+
+    Args:
+        guiders: By name.
+        latent: See `sample`.
+        rounds: How often each runs.
+        steps: Timed steps of each run.
+    """
+    contenders = {name: lambda guider=guider: sample(guider, latent, steps).step for name, guider in guiders.items()}
+    _, *counted = interleaved(contenders, rounds + 1)
+    return {name: [each[name] for each in counted] for name in guiders}
+
+
+def compared(name: str, unit: str, how: Callable, first: list[Span], second: list[Span] | None) -> Result:
+    """A line: what `how` says of two columns of times, by either clock; of the first alone where there is no second."""
     second = second or [Span(0.0, 0.0)] * len(first)
     clocks = zip(zip(*first, strict=True), zip(*second, strict=True), strict=True)
     return Result(name, unit, tuple(how(a, b) for a, b in clocks))

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import comfy.latent_formats
 import comfy.model_management
 import comfy.model_patcher
 import comfy.sd
@@ -51,6 +52,16 @@ class Size:
 SIZES = {"tiny": Size(32, 16, 16), "small": Size(64, 64, 32), "full": Size(320, 768, 64)}
 
 
+TIMED = "network"
+HOSTS_SIZE = SIZES["small"]  # of which a pass takes some hundred milliseconds on one thread
+LATENTS: dict[str, tuple[type[comfy.latent_formats.LatentFormat], tuple[int, ...]]] = {
+    "64x64x4": (comfy.latent_formats.SD15, (1, 4, 64, 64)),
+    "128x128x16": (comfy.latent_formats.SD3, (1, 16, 128, 128)),
+    "video, 5x40x72x16": (comfy.latent_formats.Wan21, (1, 16, 5, 40, 72)),
+}
+"""Latents of which one is sent at every step, each with what models of such a family say of theirs."""
+
+
 class Constant(nn.Module):
     """Stands in for a network: answers 0 at no cost."""
 
@@ -71,9 +82,25 @@ def network(size: Size, seed: int) -> ModelPatcher:
     return model
 
 
-def without_network(size: Size) -> ModelPatcher:
-    """The same MODEL, but its network is a constant."""
-    return _model(size, Constant)
+def without_network(size: Size, latent_format: comfy.latent_formats.LatentFormat | None = None) -> ModelPatcher:
+    """The same MODEL, but its network is a constant.
+
+    Args:
+        size: Of the network.
+        latent_format: Of its latents; None for SD1.5's.
+    """
+    return _model(size, Constant, latent_format)
+
+
+def made(kind: str, seed: int) -> tuple[ModelPatcher, list, list]:
+    """A MODEL with its condition and its null, the same in every process.
+
+    Args:
+        kind: One of `LATENTS`, whose network is a constant; or `TIMED`, one of `HOSTS_SIZE`.
+        seed: Of all three.
+    """
+    model = network(HOSTS_SIZE, seed) if kind == TIMED else without_network(HOSTS_SIZE, LATENTS[kind][0]())
+    return model, conditioning(HOSTS_SIZE, seed), conditioning(HOSTS_SIZE, 0)
 
 
 def chosen_dtype() -> torch.dtype:
@@ -85,9 +112,12 @@ def chosen_dtype() -> torch.dtype:
     )
 
 
-def _model(size: Size, kind: type[nn.Module]) -> ModelPatcher:
+def _model(
+    size: Size, kind: type[nn.Module], latent_format: comfy.latent_formats.LatentFormat | None = None
+) -> ModelPatcher:
     """On the device and with the dtype that ComfyUI chooses."""
     config = comfy.supported_models.SD15({**_LAYOUT, "model_channels": size.channels, "context_dim": size.context})
+    config.latent_format = latent_format or config.latent_format
     device, offload_device = comfy.model_management.get_torch_device(), comfy.model_management.unet_offload_device()
     dtype, dtypes = chosen_dtype(), config.supported_inference_dtypes
     config.set_inference_dtype(dtype, comfy.model_management.unet_manual_cast(dtype, device, dtypes))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from statistics import median
@@ -63,12 +63,12 @@ class Run:
         return Span.median(self.steps)
 
 
-def sample(guider: Any, latent: int, steps: int, at_end: Callable[[], None] | None = None) -> Run:
+def sample(guider: Any, latent: int | Sequence[int], steps: int, at_end: Callable[[], None] | None = None) -> Run:
     """Sample with Euler and time it.
 
     Args:
         guider: A GUIDER.
-        latent: Height and width of the latents.
+        latent: Shape of the latents; or height and width of those of SD1.5.
         steps: Number of timed steps.
         at_end: Called before the run is over.
     """
@@ -90,7 +90,8 @@ def sample(guider: Any, latent: int, steps: int, at_end: Callable[[], None] | No
             at_end()
         return x
 
-    noise = torch.randn(1, 4, latent, latent, generator=torch.Generator().manual_seed(1))
+    shape = (1, 4, latent, latent) if isinstance(latent, int) else tuple(latent)
+    noise = torch.randn(shape, generator=torch.Generator().manual_seed(1))
     schedule = guider.model_patcher.get_model_object("model_sampling")
     # The first half of a schedule: windows that begin at the end stay closed.
     sigmas = comfy.samplers.calculate_sigmas(schedule, "normal", 2 * steps)[: steps + 1]

@@ -6,11 +6,11 @@ import torch
 from comfy_api.latest import io
 
 from .host.expert_chain import Experts
-from .host.queue_checks import check_expert
 from .host.remote.model import WorkerName
-from .host.remote.node import remote_expert
+from .host.remote.node import files_of_graph, remote_expert
+from .host.remote.queue_check import check_remote_expert
 from .host.validation import Validation
-from .newer_schema import found_by
+from .newer_schema import advanced, found_by
 from .types import ExpertChain
 from .widgets import reliability_input, share_input, weight_input
 
@@ -27,17 +27,18 @@ class ExpertRemote(io.ComfyNode):
             category="mcdm/product",
             **found_by("remote, distributed, Ray, cluster, other machine, several machines, worker, network"),
             description=(
-                "Diffusion Expert, on another machine: the nodes behind model, condition and null are run by that "
-                "machine's ComfyUI, a worker, and nothing of them is loaded here. At every step all workers are asked "
-                "at once for their ε_i(z_t, x_i, t) and ε_i(z_t, ∅, t) of Eq. 10 of the paper, while experts here are "
-                "computed. Needs Ray; docs/hosts.md says how to start a worker."
+                "Diffusion Expert, on another machine: the nodes behind model, condition and null, or those of a "
+                "graph, are run by that machine's ComfyUI, a worker, and nothing of them is loaded here. At every step "
+                "all workers are asked at once for their ε_i(z_t, x_i, t) and ε_i(z_t, ∅, t) of Eq. 10 of the paper, "
+                "while experts here are computed. Needs Ray; docs/hosts.md says how to start a worker."
             ),
             inputs=[
                 io.Model.Input(
                     "model",
+                    optional=True,
                     lazy=True,
                     tooltip="Any MODEL, from nodes that the worker runs. Files have to exist on the worker, and their "
-                    "names here as well: for a checkpoint an empty file will do.",
+                    "names here as well: for a checkpoint an empty file will do. Unconnected: give a graph.",
                 ),
                 io.Conditioning.Input(
                     "condition",
@@ -96,6 +97,17 @@ class ExpertRemote(io.ComfyNode):
                     "worker that died is started again by Ray and asked again, which takes as long as its ComfyUI "
                     "takes to start.",
                 ),
+                io.String.Input(
+                    "graph",
+                    default="",
+                    multiline=True,
+                    optional=True,
+                    tooltip="For nodes and files that only the worker has: a workflow that its ComfyUI saved with "
+                    "Export (API), with one Diffusion Expert, whose model, condition and null are taken in the place "
+                    "of those here; weight, window and mask are set here. Pictures that it names and this ComfyUI has "
+                    "are sent. Empty: what is connected here.",
+                    **advanced(),
+                ),
             ],
             outputs=[
                 ExpertChain.Output(display_name="experts", tooltip="The chain with this expert added."),
@@ -108,7 +120,12 @@ class ExpertRemote(io.ComfyNode):
             hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
         )
 
-    validate_inputs = classmethod(Validation("MCDM_ExpertRemote", "weight", check_expert))
+    validate_inputs = classmethod(Validation("MCDM_ExpertRemote", "weight", check_remote_expert))
+
+    @classmethod
+    def fingerprint_inputs(cls, graph: str = "", **inputs: Any) -> tuple:
+        """Ask again when a picture that a graph names has changed."""
+        return files_of_graph(graph)
 
     @classmethod
     def check_lazy_status(cls, **inputs: Any) -> list[str]:
@@ -130,10 +147,11 @@ class ExpertRemote(io.ComfyNode):
         null: None = None,
         mask: torch.Tensor | None = None,
         experts: Experts = (),
+        graph: str = "",
     ) -> io.NodeOutput:
         """Add the expert."""
         shares = {"weight": weight, "reliability": reliability, "start": start, "end": end}
         where = WorkerName(address.strip(), worker.strip())
         hidden = cls.hidden
-        expert = remote_expert(hidden.dynprompt, hidden.unique_id, where, timeout, shares, mask, experts)
+        expert = remote_expert(hidden.dynprompt, hidden.unique_id, graph, where, timeout, shares, mask, experts)
         return io.NodeOutput((*experts, expert), expert.model)

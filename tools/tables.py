@@ -18,7 +18,8 @@ def tables(arguments: list[str]) -> int:
 
     Args:
         arguments: `--train` trains the networks of studies/configs/tables/ before, as far as they are not trained in
-            runs/; all else is passed on to `evaluate`. A quick look needs an `--out` of its own.
+            runs/; `--ray` draws on a cluster; all else is passed on to `evaluate`. A quick look needs an `--out` of its
+            own.
 
     Returns:
         0, or the exit code of the first step that failed.
@@ -30,15 +31,20 @@ def tables(arguments: list[str]) -> int:
         help="train the networks first, going on where that stopped; replaces those beside their configurations",
     )
     parser.add_argument("--out", type=Path, default=RESULTS, help="gets a folder for each evaluation")
+    parser.add_argument("--ray", metavar="HOST:PORT", help="draw on all machines of this Ray cluster")
     options, rest = parser.parse_known_args(arguments)
     if rest and options.out == RESULTS:
         parser.error(f"{' '.join(rest)} would change what studies/results/ shows; add --out with another folder")
-    python = ensure_environment(".venv-tables", ["requirements-train.txt"])
+    if options.ray:
+        python = ensure_environment(".venv-tables-ray", ["requirements-train.txt", "requirements-hosts.txt"])
+    else:
+        python = ensure_environment(".venv-tables", ["requirements-train.txt"])
     core: list[str | Path] = [python, "-m", "mcdm_core"]
     if options.train and (code := _train(core)):
         return code
     configs = sorted((CONFIGS / "evaluate").glob("*.toml"))
-    code = run([*core, "evaluate", *configs, "--out", options.out, *rest])
+    spread = ["--ray", options.ray] if options.ray else []
+    code = run([*core, "evaluate", *configs, "--out", options.out, *spread, *rest])
     return code or run([*core, "evaluate", "product-bias", "--out", options.out / "product_bias"])
 
 

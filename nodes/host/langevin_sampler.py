@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
 
 import comfy.samplers
 import torch
@@ -14,7 +13,8 @@ from ...mcdm_core.sampling.langevin import check_langevin, langevin_step
 from ...mcdm_core.sampling.noise import noise_like
 from .ddim_sampler import sample_comfy_ddim
 from .noise_levels import is_flow, noise_scale
-from .step_reports import Report, at_step
+from .sampler_functions import Sampling, sampler_function
+from .step_reports import at_step
 
 # ComfyUI's samplers that keep nothing from one step to the next and look at no level beyond the next.
 STEPWISE = (
@@ -55,39 +55,26 @@ def not_stepwise(name: str) -> str:
     )
 
 
-def _sample(
-    model: Any,
-    x: Tensor,
-    sigmas: Tensor,
-    extra_args: dict[str, Any] | None = None,
-    callback: Report | None = None,
-    disable: bool | None = None,
-    *,
-    sampler: comfy.samplers.KSAMPLER,
-    corrections: int,
-    ratio: float,
-) -> Tensor:
-    """Behind the signature of ComfyUI's sampler functions; see `sample_comfy_ddim`."""
-    extra_args = extra_args or {}
-    sampling = model.inner_model.inner_model.model_sampling
-    # Not the seed of the start noise, nor that which the samplers add noise by.
-    generator = torch.Generator().manual_seed(((extra_args.get("seed") or 0) + 2) % 2**64)
-    for step in tqdm(range(len(sigmas) - 1), disable=disable):
+@sampler_function
+def _sample(run: Sampling, *, sampler: comfy.samplers.KSAMPLER, corrections: int, ratio: float) -> Tensor:
+    x, sigmas, schedule = run.x, run.sigmas, run.schedule
+    generator = run.generator(2)  # by 1 the samplers add noise
+    for step in tqdm(range(len(sigmas) - 1), disable=run.disable):
         # A seed for each step: the sampler's own generator begins anew every time.
         seed = int(torch.randint(2**62, (), generator=generator))
         x = sampler.sampler_function(
-            model,
+            run.model,
             x,
             sigmas[step : step + 2],
-            extra_args={**extra_args, "seed": seed},
-            callback=at_step(callback, step),
+            extra_args={**run.extra_args, "seed": seed},
+            callback=at_step(run.callback, step),
             disable=True,
             **sampler.extra_options,
         )
         sigma = float(sigmas[step + 1])
-        alpha = 1.0 - sigma if is_flow(sampling) else 1.0
+        alpha = 1.0 - sigma if is_flow(schedule) else 1.0
         for _ in range(corrections if sigma > 0 else 0):
-            denoised = model(x, x.new_full((len(x),), sigma), **extra_args)
+            denoised = run.denoised(x, sigma)
             noise = noise_like(x, generator)
-            x = langevin_step(x, denoised, noise_scale(sampling) * sigma, ratio, noise, alpha)
+            x = langevin_step(x, denoised, noise_scale(schedule) * sigma, ratio, noise, alpha)
     return x

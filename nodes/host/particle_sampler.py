@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
 
 import comfy.samplers
 import torch
@@ -17,7 +16,8 @@ from ...mcdm_core.sampling.particles import Resampling, check_particles
 from .evaluation import Evaluation
 from .guider import ProductGuider
 from .noise_levels import FLOW_LIMIT, is_flow, noise_scale
-from .step_reports import Report, step_reports
+from .sampler_functions import Sampling, sampler_function
+from .step_reports import step_reports
 
 logger = logging.getLogger(__name__)
 
@@ -42,42 +42,33 @@ def particle_sampler(resample_below: float, limit: float) -> comfy.samplers.KSAM
     return comfy.samplers.KSAMPLER(sample_comfy_particles, extra_options=options)
 
 
-def sample_comfy_particles(
-    model: Any,
-    x: Tensor,
-    sigmas: Tensor,
-    extra_args: dict[str, Any] | None = None,
-    callback: Report | None = None,
-    disable: bool | None = None,
-    resample_below: float = 0.5,
-    limit: float = 1.0,
-) -> Tensor:
-    """Particles behind the signature of ComfyUI's sampler functions; for the arguments see `sample_comfy_ddim`.
+@sampler_function
+def sample_comfy_particles(run: Sampling, resample_below: float = 0.5, limit: float = 1.0) -> Tensor:
+    """Particles as one of ComfyUI's sampler functions.
 
     A rectified flow is stepped in the variance-exploding form, x/(1 − σ).
 
     Raises:
         ValueError: If the guider is not of this pack, its weights depend on the samples, or as `sample_particles`.
     """
-    guider, extra_args = model.inner_model, extra_args or {}
+    guider = run.model.inner_model
     if not isinstance(guider, ProductGuider):
         raise ValueError(NO_PRODUCT.format(type(guider).__name__))
-    check_particles(len(x), resample_below, limit)
+    check_particles(len(run.x), resample_below, limit)
     guider.run.planner.agreement.check_fixed()
-    denoiser = _Denoiser(model, guider, extra_args)
-    generator = torch.Generator().manual_seed(((extra_args.get("seed") or 0) + 1) % 2**64)
-    history = _History(len(x), guider.on_particles)
-    with step_reports(sigmas, callback, disable, lambda: denoiser.point) as report:
-        x, levels = denoiser.exploding(x, sigmas)
+    denoiser = _Denoiser(run, guider)
+    history = _History(len(run.x), guider.on_particles)
+    with step_reports(run.sigmas, run.callback, run.disable, lambda: denoiser.point) as report:
+        x, levels = denoiser.exploding(run.x, run.sigmas)
         x = sample_particles(
             denoiser,
             x,
             levels,
-            generator=generator,
+            generator=run.generator(1),
             callback=report,
             resample_below=resample_below,
             limit=limit,
-            area=extra_args.get("denoise_mask"),
+            area=run.extra_args.get("denoise_mask"),
             report=history.add,
         )
     history.log()
@@ -93,10 +84,9 @@ class _Denoiser:
 
     point: Tensor
 
-    def __init__(self, model: Any, guider: ProductGuider, extra_args: dict[str, Any]):
-        self._model, self._guider, self._extra_args = model, guider, extra_args
-        sampling = model.inner_model.inner_model.model_sampling
-        self._scale = noise_scale(sampling) if is_flow(sampling) else None
+    def __init__(self, run: Sampling, guider: ProductGuider):
+        self._run, self._guider = run, guider
+        self._scale = noise_scale(run.schedule) if is_flow(run.schedule) else None
         self._shown: list[Evaluation] = []
         guider.watch(self._shown.append)
 
@@ -106,7 +96,7 @@ class _Denoiser:
     def with_factors(self, x: Tensor, sigma: Tensor | float) -> tuple[Tensor, list[Factor]]:
         self._shown.clear()
         self.point, level = self.own_form(x, float(sigma))
-        denoised = self._model(self.point, x.new_full((len(x),), level), **self._extra_args)
+        denoised = self._run.denoised(self.point, level)
         if not self._shown:
             raise ValueError(
                 "Expected the product to be evaluated at every step and another node left one out; remove the node "

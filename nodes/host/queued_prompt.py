@@ -7,6 +7,7 @@ keeps the prompt for the validation that follows in the same task.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
@@ -16,12 +17,19 @@ import nodes
 
 from ...mcdm_core.conditions import Encoder
 from .expert_folders import inspect_expert
+from .remote.graph import read_graph
+from .remote.prompt_part import LINKS
 
 Prompt = dict[str, dict]
 
 _prompt: ContextVar[Prompt | None] = ContextVar("mcdm_prompt", default=None)
 _targets: ContextVar[list[str] | None] = ContextVar("mcdm_targets", default=None)
 """Output nodes to be run; None for all that there are."""
+_found: ContextVar[dict[Any, Any] | None] = ContextVar("mcdm_found", default=None)
+"""What was found out about the prompt."""
+
+_ELSEWHERE = ["", 0]
+"""A link to a node that isn't in the prompt: nothing is known of what it gives."""
 
 _EXPERTS = ("MCDM_Expert", "MCDM_ExpertRemote")
 _CHAINED = (*_EXPERTS, "MCDM_Schedule", "MCDM_Passes", "MCDM_AgreementWeights")
@@ -42,7 +50,23 @@ def remember_prompt(json_data: dict) -> dict:
     _prompt.set(_well_formed(prompt) if isinstance(prompt, dict) else None)
     targets = json_data.get("partial_execution_targets")
     _targets.set(targets if isinstance(targets, list) else None)
+    _found.set({})
     return json_data
+
+
+def once_a_prompt(key: Any, find: Callable[[], Any]) -> Any:
+    """What a function returns, called once for the prompt that is being validated, however often it is asked for.
+
+    Args:
+        key: Tells it from others.
+        find: The function.
+    """
+    found = _found.get()
+    if found is None:
+        return find()
+    if key not in found:
+        found[key] = find()
+    return found[key]
 
 
 def _well_formed(prompt: dict) -> Prompt:
@@ -65,7 +89,20 @@ def _read(class_type: str, inputs: dict[str, Any]) -> dict[str, Any]:
             read[name] = value if reader is None or isinstance(value, list) else reader(value)
         except (ValueError, TypeError, OverflowError):
             continue
-    return read
+    return _as_by_graph(read) if class_type == "MCDM_ExpertRemote" and read.get("graph") else read
+
+
+def _as_by_graph(inputs: dict[str, Any]) -> dict[str, Any]:
+    """Inputs of an expert on a worker with what its graph connects in the place of what is connected here."""
+    graph = inputs["graph"]
+    try:
+        connected = LINKS if isinstance(graph, list) else read_graph(graph).links if graph.strip() else None
+    except ValueError:
+        connected = LINKS  # the node's own check says so
+    if connected is None:
+        return inputs
+    kept = {name: value for name, value in inputs.items() if name not in LINKS}
+    return kept | dict.fromkeys(connected, _ELSEWHERE)
 
 
 def schema_of(class_type: str) -> list[io.Input]:

@@ -4,7 +4,8 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from mcdm_core.system.writer import check_folder_name
 
 if TYPE_CHECKING:
     from .run import Evaluation
+    from .sampling import Drawer
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +78,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--workers", type=whole(1, MOST_WORKERS), default=min(os.cpu_count() or 1, MOST_WORKERS), help="processes"
     )
+    parser.add_argument(
+        "--ray", metavar="HOST:PORT", help="draw on all machines of this Ray cluster, in place of --workers processes"
+    )
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     if trained := [what for what in arguments.what if what in TRAINED]:
@@ -84,12 +89,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         for what in trained:
             log.info("Wrote %s", _train(what))
         return 0
-    # All are checked before the first is sampled, which may take hours.
-    evaluations = [_evaluation(path, arguments) for path in _expanded(arguments.what)]
-    for evaluation in evaluations:
-        written = evaluation.run()
-        log.info("Wrote %s\n%s", written, written.read_text(encoding="utf-8"))
+    with _drawer(arguments) as workers:
+        # All are checked before the first is sampled, which may take hours.
+        evaluations = [_evaluation(path, arguments, workers) for path in _expanded(arguments.what)]
+        for evaluation in evaluations:
+            written = evaluation.run()
+            log.info("Wrote %s\n%s", written, written.read_text(encoding="utf-8"))
     return 0
+
+
+@contextmanager
+def _drawer(arguments: argparse.Namespace) -> "Iterator[int | Drawer]":
+    """Who draws the samples."""
+    if not arguments.ray:
+        yield arguments.workers
+        return
+    from .on_ray import RayCluster
+
+    with RayCluster(arguments.ray) as cluster:
+        yield cluster.draw
 
 
 def _expanded(names: Sequence[str]) -> list[Path]:
@@ -110,14 +128,14 @@ def _expanded(names: Sequence[str]) -> list[Path]:
     return paths
 
 
-def _evaluation(path: Path, arguments: argparse.Namespace) -> "Evaluation":
+def _evaluation(path: Path, arguments: argparse.Namespace, workers: "int | Drawer") -> "Evaluation":
     from .config import load_evaluation
     from .run import Evaluation
 
     for folder in (arguments.out, arguments.out / path.stem, arguments.samples):
         check_folder_name(folder)
     config = load_evaluation(path, arguments.count, arguments.steps)
-    return Evaluation(config, arguments.out / path.stem, arguments.samples, arguments.workers)
+    return Evaluation(config, arguments.out / path.stem, arguments.samples, workers)
 
 
 def _train(what: str) -> Path:

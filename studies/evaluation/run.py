@@ -16,7 +16,7 @@ from .kinds import open_held_out
 from .predictions import PREDICTIONS, measure_predictions
 from .report import Report
 from .row import DECODED, REAL, Row
-from .sampling import draw_samples, vae_of
+from .sampling import Drawer, draw_samples, vae_of
 
 log = logging.getLogger(__name__)
 
@@ -31,13 +31,13 @@ class Evaluation:
         config: The evaluation.
         out: Folder for what is written.
         samples: Folder for the samples; those that it holds are not drawn again, whichever evaluation drew them.
-        workers: Processes.
+        workers: Processes, or who draws in their place.
 
     Raises:
         ValueError: The pictures have no such measures, or cannot be drawn or read.
     """
 
-    def __init__(self, config: EvaluationConfig, out: Path, samples: Path, workers: int):
+    def __init__(self, config: EvaluationConfig, out: Path, samples: Path, workers: int | Drawer):
         self.config, self.out, self.samples, self.workers = config, out, samples, workers
         self.held_out: HeldOut = open_held_out(config.data)
         groups = config.measures or self.held_out.measures

@@ -3,7 +3,7 @@
 import functools
 import hashlib
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,7 +40,17 @@ RULES = {"product": EQ10, "own-null": OWN_NULL}
 
 
 @dataclass(frozen=True)
-class _Job:
+class Job:
+    """One batch.
+
+    Attributes:
+        setting: What is sampled.
+        data: Held-out pictures.
+        experts: Name → file.
+        indices: Of the pictures.
+        path: Where the samples are kept.
+    """
+
     setting: Setting
     data: DataConfig
     experts: Mapping[str, Path]
@@ -48,8 +58,12 @@ class _Job:
     path: Path
 
 
+Drawer = Callable[[Sequence[Job]], Iterable[None]]
+"""Draws batches and writes each; gives something for each that is done."""
+
+
 def draw_samples(
-    setting: Setting, data: DataConfig, experts: Mapping[str, Path], count: int, out: Path, workers: int
+    setting: Setting, data: DataConfig, experts: Mapping[str, Path], count: int, out: Path, workers: int | Drawer
 ) -> np.ndarray:
     """Sample a setting, or read what an earlier run has left.
 
@@ -59,21 +73,26 @@ def draw_samples(
         experts: Name → file.
         count: Number of samples.
         out: Folder for the samples.
-        workers: Processes, each on one thread.
+        workers: Processes, each on one thread; or who draws in their place.
 
     Returns:
         uint8, (count, H, W, 3).
     """
     make_folder(out)
     key = sample_key(setting, data, experts)
-    jobs = [_Job(setting, data, experts, b, out / f"{key}_{b.start:05d}_{len(b)}.npy") for b in batches_of(count)]
+    jobs = [Job(setting, data, experts, b, out / f"{key}_{b.start:05d}_{len(b)}.npy") for b in batches_of(count)]
     missing = [job for job in jobs if not job.path.exists()]
     if missing:
-        # A forked child inherits the parent's thread pools, which torch cannot use there: spawn.
-        context = torch.multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, context, _end_at_ctrl_c) as pool:
-            list(tqdm(pool.map(_run, missing), total=len(missing), desc=setting.label, unit="batch"))
+        done = _in_processes(missing, workers) if isinstance(workers, int) else workers(missing)
+        list(tqdm(done, total=len(missing), desc=setting.label, unit="batch"))
     return np.concatenate([np.load(job.path) for job in jobs])
+
+
+def _in_processes(jobs: Sequence[Job], workers: int) -> Iterator[None]:
+    # A forked child inherits the parent's thread pools, which torch cannot use there: spawn.
+    context = torch.multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, _end_at_ctrl_c) as pool:
+        yield from pool.map(_run, jobs)
 
 
 def _end_at_ctrl_c() -> None:
@@ -122,15 +141,24 @@ def _digest_of_folder(folder: Path) -> bytes:
     return digest.digest()
 
 
-def _run(job: _Job) -> None:
+def _run(job: Job) -> None:
+    write_array(job.path, drawn(job))
+
+
+def drawn(job: Job) -> np.ndarray:
+    """The samples of a batch, on one thread, so that they are the same to the bit in any process.
+
+    Returns:
+        uint8, (B, H, W, 3).
+    """
     torch.set_num_threads(1)
     held_out = open_held_out(job.data)
     sample = _sample_gan if job.setting.rule == "gan" else _sample_experts
     samples = sample(job, held_out)
-    write_array(job.path, as_bytes(samples).permute(0, 2, 3, 1).numpy())
+    return as_bytes(samples).permute(0, 2, 3, 1).numpy()
 
 
-def _sample_experts(job: _Job, held_out: HeldOut) -> Tensor:
+def _sample_experts(job: Job, held_out: HeldOut) -> Tensor:
     terms = terms_of(job.setting, job.experts, held_out, job.indices)
     noise = start_noise(terms[0].expert, job.indices)
     generator = _generator(_NOISE_SEED + job.indices.start)
@@ -164,7 +192,7 @@ def start_noise(expert: Expert, indices: range) -> Tensor:
     return torch.stack([torch.randn(expert.sample_shape, generator=_generator(i)) for i in indices])
 
 
-def _sample_gan(job: _Job, held_out: HeldOut) -> Tensor:
+def _sample_gan(job: Job, held_out: HeldOut) -> Tensor:
     (term,) = job.setting.terms
     gan = load_gan(job.experts[term.expert])
     size = gan.config.image_size

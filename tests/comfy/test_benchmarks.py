@@ -1,9 +1,14 @@
 """`python -m benchmarks` runs, and says what it should."""
 
 import csv
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+from .support.workers import NO_RAY
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -32,6 +37,19 @@ def test_the_command_prints_every_comparison(tmp_path):
         assert float(figure["low"]) <= float(figure["estimate"]) <= float(figure["high"])
     (memory,) = [float(figure["estimate"]) for figure in figures if "memory" in figure["compared"]]
     assert 0.999 < memory < 1.001  # exact, however busy the machine is
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason=NO_RAY)
+def test_workers_are_measured(tmp_path):
+    amounts = ["--rounds", "1", "--steps", "1", "--passes", "1", "--csv", tmp_path / "figures.csv"]
+    command = [sys.executable, "-m", "benchmarks.hosts", *amounts]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, encoding="utf-8")
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "figures.csv").open(encoding="utf-8", newline="") as file:
+        figures = [figure for figure in csv.DictReader(file) if figure["clock"] == "wall"]
+    units = [figure["unit"] for figure in figures]
+    assert units == ["ms a step"] * 3 + ["ms"] + ["ratio"] * 2
+    assert all(float(figure["estimate"]) > 0 for figure in figures[3:])
 
 
 def test_with_dynamic_vram(dynamic_vram):

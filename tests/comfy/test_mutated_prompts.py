@@ -30,6 +30,8 @@ def prompts(names):
     yield product(names, sample=sweep(), save=node("SaveImage", images=["sample", 1], filename_prefix="sweep"))
     for kind, encode in encoders.items():
         yield product(names, **{"skin": node("MCDM_LoadExpert", expert_name=names[kind]), "skin map": encode})
+    where = {"address": "127.0.0.1:1", "worker": "one", "timeout": 5.0, "graph": ""}
+    yield product(names, first=node("MCDM_ExpertRemote", **product(names)["first"]["inputs"], **where))
     parts = {
         "guider": node("MCDM_Guider", experts=["second", 0]),
         "noise": node("MCDM_RandomNoise", noise_seed=1, temperature=1.0),

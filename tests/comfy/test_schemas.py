@@ -42,7 +42,7 @@ FROZEN = {
         "Diffusion Expert on a Worker",
         [
             *("model", "condition", "null", "weight", "reliability", "start", "end", "mask", "experts"),
-            *("address", "worker", "timeout"),
+            *("address", "worker", "timeout", "graph"),
         ],
         ["MCDM_EXPERTS", "MODEL"],
     ),
@@ -148,6 +148,7 @@ ADVANCED = {
     "MCDM_EncodeClass": {"null_kind"},
     "MCDM_EncodeMap": {"with_text", "map_order"},
     "MCDM_EncodeSketch": {"low_threshold", "high_threshold"},
+    "MCDM_ExpertRemote": {"graph"},
 }
 
 

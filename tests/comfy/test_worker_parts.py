@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from .support.prompt_mutants import mutants
+
 
 @pytest.fixture(scope="module")
 def remote(pack):
@@ -133,7 +135,10 @@ def prompt_of(picture, expert_name="hair.safetensors", more=None):
     return {
         "1": {"class_type": "MCDM_LoadExpert", "inputs": {"expert_name": expert_name}},
         "2": {"class_type": "LoadImage", "inputs": {"image": picture}},
-        "3": {"class_type": "MCDM_EncodeMap", "inputs": {"encoder": ["1", 1], "image": ["2", 0], "map": "auto"}},
+        "3": {
+            "class_type": "MCDM_EncodeMap",
+            "inputs": {"encoder": ["1", 1], "image": ["2", 0], "map": "auto", "with_text": False},
+        },
         "7": {"class_type": "MCDM_LoadExpert", "inputs": {"expert_name": "skin.safetensors"}},
         **(more or {}),
     }
@@ -294,3 +299,177 @@ def test_versions_that_differ_are_named(remote, monkeypatch):
         ValueError, match=r"Expected Ray 2\.60\.0 on the worker big, as here, and it has 2\.50\.0; inst"
     ):
         module.check_versions({"this pack": "1.0", "Ray": "2.50.0"}, "big")
+
+
+def graph_of(experts=1, **changes):
+    """A graph of a small expert, as a worker's ComfyUI exports it."""
+    inputs = {"model": ["1", 0], "condition": ["3", 0], "null": ["3", 1], "weight": 4.0, "experts": ["8", 0]}
+    expert = {"class_type": "MCDM_Expert", "inputs": {**inputs, **changes}, "_meta": {"title": "Diffusion Expert"}}
+    sampler = {"class_type": "KSampler", "inputs": {"model": ["nowhere", 0]}}
+    graph = prompt_of("mcdm_face_1_hair.png") | {"sampler": sampler}
+    return graph | {f"expert {number}": expert for number in range(experts)}
+
+
+def test_a_graph_is_what_its_expert_needs(remote):
+    graph = remote("graph").read_graph(json.dumps(graph_of()))
+    assert sorted(graph.nodes) == ["1", "2", "3"]
+    assert graph.links == {"model": ("1", 0), "condition": ("3", 0), "null": ("3", 1)}
+    assert graph.kinds == ["LoadImage", "MCDM_EncodeMap", "MCDM_LoadExpert"]
+    alone = remote("graph").read_graph(json.dumps(graph_of(condition="x", null=None)))
+    assert alone.links == {"model": ("1", 0)}
+
+
+RING = graph_of() | {"1": {"class_type": "A", "inputs": {"a": ["3", 0]}}}
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("{", r"got no JSON .*; build it"),
+        ("[" * 100_000, r"got no JSON .*; build it"),
+        ("[]", "class_type and inputs, and got something else; build"),
+        ('{"1": {"class_type": 3, "inputs": {}}}', "something else; build"),
+        ('{"nodes": [], "links": []}', r"one of the page; take File, Export \(API\)"),
+        (json.dumps(graph_of(experts=0)), "Expected one Diffusion Expert .* got none; build"),
+        (json.dumps(graph_of(experts=2)), "Expected one Diffusion Expert .* got 2; build"),
+        (json.dumps(graph_of(model="x")), "Expected a model at the Diffusion Expert .* got none; connect"),
+        (json.dumps(graph_of(null=["9", 0])), "9 is missing; build"),
+        (json.dumps(RING), "without rings and node [13] is in one; build"),
+    ],
+)
+def test_what_is_no_graph_is_refused(remote, text, match):
+    with pytest.raises(ValueError, match=match):
+        remote("graph").read_graph(text)
+
+
+def test_a_long_graph_is_read(remote):
+    chain = {f"a{n}": {"class_type": "A", "inputs": {"a": [f"a{n + 1}", 0]}} for n in range(3000)}
+    text = json.dumps(graph_of(condition=["a0", 0]) | chain | {"a3000": {"class_type": "B", "inputs": {}}})
+    assert len(remote("graph").read_graph(text).nodes) == 3004
+
+
+def test_mutated_graphs_are_read_or_refused(remote, part):
+    """Read, they can be told to a worker."""
+
+    def is_read(text):
+        try:
+            graph = remote("graph").read_graph(text)
+        except ValueError:
+            return False
+        return bool(remote("prompt_part").part_behind(graph.nodes.__getitem__, graph.links, lambda kind: ["image"]))
+
+    read = [is_read(json.dumps(mutant.prompt)) for mutant in mutants([graph_of()], 7, 400)]
+    assert 40 < sum(read) < 360
+
+
+@pytest.fixture
+def engine(remote, known):
+    """A worker's side, asked as a worker is."""
+    served = remote("engine").Engine()
+
+    def ask(method, *args):
+        answer = getattr(served, method)(*args)
+        if "refused" in answer:
+            raise ValueError(answer["refused"])
+        return answer
+
+    return ask
+
+
+def test_a_graph_becomes_the_part_that_its_links_would_be(remote, part, engine, small_experts, base):
+    prompt = prompt_of("mcdm_face_1_hair.png", small_experts["hair"])
+    graph = remote("graph").read_graph(json.dumps(graph_of() | prompt))
+    found = remote("node").checked_part(graph, engine)
+    assert found == part(prompt)
+    assert not remote("files").lacking(list(found.files))  # it was sent
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"2": {"class_type": "OnlyHere", "inputs": {}}}, "node OnlyHere, which isn't installed there; install"),
+        ({"1": {"class_type": "MCDM_LoadExpert", "inputs": {"expert_name": "no"}}}, "MCDM_LoadExpert: .*no"),
+        (graph_of(model=["1", 2]), "a MODEL as the model and got VAE, which is output 3 of MCDM_LoadExpert; connect"),
+        (graph_of(model=["1", 9]), "a MODEL as the model and got nothing, which is output 10"),
+        (graph_of(null=["1", 0]), "a CONDITIONING as the null and got MODEL"),
+    ],
+)
+def test_a_graph_is_checked_where_it_will_run(remote, engine, small_experts, changes, match):
+    graph = graph_of() | changes
+    loader = graph["1"]["inputs"]
+    graph["1"]["inputs"] = {**loader, "expert_name": loader["expert_name"].replace("hair", "small hair")}
+    with pytest.raises(ValueError, match=match):
+        remote("node").checked_part(remote("graph").read_graph(json.dumps(graph)), engine)
+
+
+def test_only_input_files_are_sent(remote, base):
+    input_file = remote("prompt_part").input_file
+    (base / "secret.png").write_bytes(b"x")
+    (base / "input" / "within").mkdir(exist_ok=True)
+    (base / "input" / "within" / "x.png").write_bytes(b"x")
+    (base / "output" / "made.png").write_bytes(b"x")
+    assert input_file("within/x.png").name == "x.png"
+    assert input_file("made.png [output]").name == "made.png"
+    for outside in ("../secret.png", "within/../../secret.png", str(base / "secret.png"), "../secret.png [output]"):
+        assert input_file(outside) is None
+    assert input_file("within") is None
+    assert input_file("a\0b") is None
+
+
+def test_a_picture_that_a_graph_names_is_looked_at_again(node, base):
+    fingerprint = node.classes["MCDM_ExpertRemote"].fingerprint_inputs
+    picture = base / "input" / "changing.png"
+    picture.write_bytes(b"first")
+    text = json.dumps(graph_of() | {"2": {"class_type": "OnlyThere", "inputs": {"image": picture.name}}})
+    before = fingerprint(graph=text, weight=1.0)
+    assert before == fingerprint(graph=text)
+    assert before != fingerprint(graph="") == fingerprint() == fingerprint(graph="no graph")
+    picture.write_bytes(b"the second")
+    assert fingerprint(graph=text) != before
+
+
+@pytest.fixture
+def posted(known, monkeypatch):
+    """What POST /prompt says of an expert on a worker with these inputs: nothing, or a sentence."""
+    import asyncio
+
+    import execution
+
+    import nodes
+
+    queued = importlib.import_module("mcdm_pack.nodes.host.queued_prompt")
+
+    class End:
+        OUTPUT_NODE = True
+        RETURN_TYPES = ()
+
+        @classmethod
+        def INPUT_TYPES(cls):  # noqa: N802 - as ComfyUI calls it
+            return {"required": {"experts": ("MCDM_EXPERTS",)}}
+
+    monkeypatch.setitem(nodes.NODE_CLASS_MAPPINGS, "End", End)
+
+    def check(more=None, **inputs):
+        numbers = {"weight": 1.0, "reliability": 1.0, "start": 0.0, "end": 1.0}
+        where = {"address": "127.0.0.1:6379", "worker": "one", "timeout": 5.0}
+        remote = {"class_type": "MCDM_ExpertRemote", "inputs": {**numbers, **where, **inputs}}
+        prompt = {"r": remote, "end": {"class_type": "End", "inputs": {"experts": ["r", 0]}}, **(more or {})}
+        queued.remember_prompt({"prompt": prompt})
+        validated = {}
+        asyncio.run(execution.validate_inputs("test", prompt, "end", validated))
+        return " ".join(error["details"] for error in validated["r"][1])
+
+    return check
+
+
+def test_a_model_or_a_graph_has_to_be_there(posted):
+    assert "Expected a model and got neither a link nor a graph; connect" in posted()
+    assert "Expected a model and got neither a link nor a graph; connect" in posted(graph="  ")
+
+
+def test_a_graph_is_checked_when_it_is_queued(posted, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "ray" else find(name, *more))
+    assert "Expected one Diffusion Expert in the graph" in posted(graph=json.dumps(prompt_of("x")))
+    assert "condition" in posted(graph=json.dumps(graph_of(condition=None)))  # a weight without one
+    assert re.search("Expected Ray.*; run: python -m pip install", posted(graph=json.dumps(graph_of())))

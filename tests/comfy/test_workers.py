@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from .support.leaks import Living
-from .support.workers import NO_RAY, Cluster, copy_models, on_worker
+from .support.workers import NO_RAY, copy_models, joined_cluster, on_worker
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason=NO_RAY)
 
@@ -34,18 +34,10 @@ def cluster(pack, base, comfyui, small_experts, save_small, tmp_path_factory):
     write_lora(base / "models" / "loras" / "third.safetensors", 3)
     save_small("small none", {"kind": "none"}, 7, shape={"patch": 2})
     folder = tmp_path_factory.mktemp("cluster")
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setenv("RAY_AUTH_MODE", "token")
-        monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
-        monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        with Cluster(comfyui, folder).running() as running:
-            for name in ("one", "two"):
-                running.add(name, copy_models(base, folder / name))
-            importlib.import_module("mcdm_pack.nodes.host.remote.cluster").connect(running.address)
-            yield running
-            import ray
-
-            ray.shutdown()
+    with joined_cluster(comfyui, folder) as running:
+        for name in ("one", "two"):
+            running.add(name, copy_models(base, folder / name))
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -258,6 +250,22 @@ def test_an_expert_that_only_lends_its_null(cluster, runner):
     assert_same(runner(on_worker(prompt, cluster.address, "one", ("9",)), "11"), runner(prompt, "11"))
 
 
+@pytest.mark.parametrize("moved", [("9",), ("8", "9")], ids=str)
+def test_agreement_weights_and_turns(cluster, runner, moved):
+    """Together: shares by place in the first half, turns in the second."""
+    prompt = in_8_steps()
+    everywhere = {"sigma_start": 0.0, "sigma_end": 0.0}
+    shared = {"experts": ["9", 0], "tau": 300.0, "patch": 5, "start": 0.0, "end": 0.5, **everywhere}
+    turns = {"experts": ["20", 0], "threshold": 1.0, "refresh": 1, "tolerance": 0.0, "switch": 1, "end": 1.0}
+    prompt["20"] = {"class_type": "MCDM_AgreementWeights", "inputs": shared}
+    prompt["21"] = {"class_type": "MCDM_Passes", "inputs": {**turns, "start": 0.5, **everywhere}}
+    plain = runner(prompt, "11")
+    prompt["11"]["inputs"]["experts"] = ["21", 0]
+    here = runner(prompt, "11")
+    assert not torch.allclose(here["samples"], plain["samples"], atol=1e-3)
+    assert_same(runner(on_worker(prompt, cluster.address, "two", moved), "11"), here)
+
+
 def test_its_model_serves_schedulers(cluster, runner):
     prompt = small()
     moved = on_worker(prompt, cluster.address, "one", ("8",))
@@ -397,16 +405,27 @@ def test_a_worker_of_that_name_is_at_work(cluster, tmp_path):
     assert "got one, which is at work; choose another." in done.stderr
 
 
-def test_a_wrong_token(cluster, tmp_path):
-    """Ray lets nobody in who has another."""
+def test_a_wrong_token(cluster, comfyui):
+    """Ray lets nobody in who has another; in a ComfyUI of its own, since this one is in the cluster."""
     import subprocess
     import sys
 
-    code = f"import ray; ray.init(address={cluster.address!r}, namespace='mcdm')"
-    wrong = {**os.environ, "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    done = subprocess.run([sys.executable, "-c", code], env=wrong, capture_output=True, text=True, timeout=300)
+    code = (
+        "from benchmarks.comfyui import enter; enter(cpu=True); from mcdm_pack.nodes.host.remote.cluster import connect"
+    )
+    code = f"{code}; connect({cluster.address!r})"
+    wrong = {**os.environ, "RAY_AUTH_TOKEN": secrets.token_hex(32), "COMFYUI_PATH": str(comfyui)}
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=wrong, cwd=root, capture_output=True, text=True, timeout=300
+    )
     assert done.returncode != 0
-    assert re.search("token|[Aa]uthenticat|Failed to connect", done.stderr)
+    sentence = (
+        rf"ValueError: Expected a Ray cluster at {cluster.address} that takes this ComfyUI in, and it doesn't; see "
+    )
+    assert re.search(
+        sentence + r"that a Ray node runs here, with the cluster's token, Ray and Python\. Ray says: ", done.stderr
+    )
 
 
 def test_a_worker_that_stays_away(cluster, runner, host, monkeypatch):

@@ -3,7 +3,9 @@
 Small random files stand in for the downloads. `test_server.py` checks what the workflows of the shipped experts draw.
 """
 
+import importlib.util
 import json
+import re
 
 import numpy as np
 import pytest
@@ -153,6 +155,18 @@ def test_every_condition_has_a_say(server, name, title, inputs):
     changed["inputs"] |= inputs
     (*_, usual), (*_, other) = (sorted(server.pictures(prompt), key=len) for prompt in (before, after))
     assert np.abs(usual.astype(float) - other).mean() > 0.2
+
+
+def test_two_machines_say_how_to_get_ray(server):
+    """The page opens without it, and where it is there is still no cluster."""
+    entry = server.wait(server.queue(small("two_machines")))
+    (failed,) = [data for event, data in entry["status"]["messages"] if event == "execution_error"]
+    assert failed["node_type"] == "MCDM_ExpertRemote"
+    there = importlib.util.find_spec("ray") is not None
+    expected = (
+        r"a Ray cluster at 127\.0\.0\.1:6379 .*; start" if there else r"Ray.*; run: python -m pip install -r .*hosts"
+    )
+    assert re.search(f"Expected {expected}", failed["exception_message"])
 
 
 def test_the_lora_has_a_say(server):

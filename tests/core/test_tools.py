@@ -115,6 +115,12 @@ def test_all_tables_are_evaluated_by_one_command(commands):
     assert bias == ["evaluate", "product-bias", "--out", "product_bias"]
 
 
+def test_tables_can_be_drawn_on_a_cluster(commands):
+    """That changes nothing in them."""
+    assert tables.tables(["--ray", "10.0.0.1:6379"]) == 0
+    assert commands[0][-4:] == ["--out", "results", "--ray", "10.0.0.1:6379"]
+
+
 def test_their_networks_can_be_trained_before(commands, tmp_path):
     assert tables.tables(["--train"]) == 0
     configured = {path.stem for path in (ROOT / "studies" / "configs" / "tables").glob("*.toml")}

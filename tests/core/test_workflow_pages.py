@@ -46,6 +46,7 @@ LEAST = {
     "MCDM_EncodeSketch": 150,
     "MCDM_EncodeText": 146,
     "MCDM_Expert": 250,
+    "MCDM_ExpertRemote": 400,
     "MCDM_Guider": 58,
     "MCDM_KSampler": 218 + PICTURE,
     "MCDM_LoadExpert": 126,
@@ -69,7 +70,7 @@ LEAST = {
     "VAELoader": 62,
 }
 # Nodes 2.0 hang a button for the advanced inputs below these, and enlarge them when it is pressed.
-UNFOLDED = {"MCDM_EncodeClass": 170, "MCDM_EncodeMap": 202, "MCDM_EncodeSketch": 182}
+UNFOLDED = {"MCDM_EncodeClass": 170, "MCDM_EncodeMap": 202, "MCDM_EncodeSketch": 182, "MCDM_ExpertRemote": 500}
 BUTTON = 35
 # A warning makes these taller while it is shown: all that read a text or a picture, or sample.
 WARNED = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import comfy.model_management
 
+from ....mcdm_core.system.addresses import check_listening
 from .model import WorkerName
 
 logger = logging.getLogger(__name__)
@@ -21,6 +23,7 @@ _SIGN_OF_LIFE = 1.0  # seconds after which one is asked for
 _REQUIREMENTS = Path(__file__).parents[3] / "requirements-hosts.txt"
 
 _connected_to: str | None = None
+_joining = threading.Lock()  # a prompt is checked in one thread while another runs in a second
 
 
 def connect(address: str) -> Any:
@@ -35,7 +38,6 @@ def connect(address: str) -> Any:
     Raises:
         ValueError: If Ray is missing, the process has joined another cluster, or there is none at the address.
     """
-    global _connected_to
     if importlib.util.find_spec("ray") is None:
         raise ValueError(
             f"Expected Ray, by which workers are reached, and it isn't installed; run: python -m pip install -r "
@@ -43,12 +45,20 @@ def connect(address: str) -> Any:
         )
     import ray
 
+    with _joining:
+        _join(ray, address)
+    return ray
+
+
+def _join(ray: Any, address: str) -> None:
+    global _connected_to
     if ray.is_initialized() and _connected_to != address:
         raise ValueError(
             f"Expected the cluster {_connected_to or 'that another pack joined'} and got {address}, but a ComfyUI "
             "joins only one; give all workers one address, or restart ComfyUI."
         )
     if not ray.is_initialized():
+        check_listening(address, "a Ray cluster")
         try:
             ray.init(
                 address=address,
@@ -64,7 +74,6 @@ def connect(address: str) -> Any:
                 f"runs here, with the cluster's token, Ray and Python. Ray says: {said[:400]}"
             ) from error
         _connected_to = address
-    return ray
 
 
 def find_worker(worker: WorkerName) -> Any:
@@ -177,6 +186,10 @@ def _answer(call: Call) -> dict[str, Any]:
     return answer
 
 
+Ask = Callable[..., dict[str, Any]]
+"""Calls a method of a worker by its name, with what it takes, and waits for the answer."""
+
+
 def ask(worker: WorkerName, timeout: float, method: str, *args: Any) -> dict[str, Any]:
     """Call a method of a worker and wait for the answer.
 
@@ -192,3 +205,25 @@ def ask(worker: WorkerName, timeout: float, method: str, *args: Any) -> dict[str
     answers: list[dict[str, Any]] = []
     wait([(Call(worker, find_worker(worker), method, *args), answers.append)], {worker: timeout})
     return answers[0]
+
+
+def ask_until(deadline: float, worker: WorkerName, method: str, *args: Any) -> dict[str, Any]:
+    """As `ask`, while another prompt may be running: the user's cancel is that one's, and is not looked for.
+
+    Args:
+        deadline: Of `time.monotonic()`.
+        worker: Whom.
+        method: The name.
+        *args: See `Call`.
+
+    Raises:
+        ValueError: See `ask`.
+        TimeoutError: If the answer doesn't come until then.
+    """
+    call = Call(worker, find_worker(worker), method, *args)
+    import ray
+
+    done, _ = ray.wait([call.ref], timeout=max(0.0, deadline - time.monotonic()))
+    if not done:
+        raise TimeoutError
+    return _answer(call)

@@ -16,7 +16,8 @@ import torch
 
 from . import files
 from .model_files import check_model_files
-from .prompts import PromptRunner
+from .prompt_part import upload_inputs
+from .prompts import PromptRunner, check_part
 from .served import Answering, describe_model, serve_run
 from .versions import versions
 
@@ -70,6 +71,26 @@ class Engine:
         def work() -> Answer:
             files.store(name, content)
             return {"stored": name}
+
+        return _answered(work)
+
+    def uploads(self, kinds: list[str]) -> Answer:
+        """Which inputs of nodes name input files."""
+        return _answered(lambda: {"uploads": {kind: upload_inputs(kind) for kind in kinds}})
+
+    def check(self, nodes: dict[str, Any], links: dict[str, list], models: dict[str, Any]) -> Answer:
+        """Whether nodes can be run, as far as ComfyUI says before it runs them.
+
+        Args:
+            nodes: A part of a prompt.
+            links: Where what is wanted comes from, by its name.
+            models: See `load`.
+        """
+
+        def work() -> Answer:
+            check_model_files(models)
+            check_part(nodes, links)
+            return {"checked": list(links)}
 
         return _answered(work)
 

@@ -10,19 +10,17 @@ from pathlib import Path
 import folder_paths
 
 from ....mcdm_core.system.formats import write_bytes
-from . import cluster
-from .model import WorkerName
+from .cluster import Ask
 from .prompt_part import FOLDER
 
 _NAME = re.compile(r"([0-9a-f]{64})(\.[a-z0-9]{1,8})?")
 
 
-def send_files(worker: WorkerName, timeout: float, files: Mapping[str, Path]) -> None:
+def send_files(ask: Ask, files: Mapping[str, Path]) -> None:
     """Send a worker what it lacks.
 
     Args:
-        worker: Whom.
-        timeout: Seconds for which it may give no sign of life.
+        ask: Asks the worker.
         files: By their names, which are digests of their content.
 
     Raises:
@@ -30,8 +28,8 @@ def send_files(worker: WorkerName, timeout: float, files: Mapping[str, Path]) ->
     """
     if not files:
         return
-    for name in cluster.ask(worker, timeout, "lacks", list(files))["lacks"]:
-        cluster.ask(worker, timeout, "store", name, files[name].read_bytes())
+    for name in ask("lacks", list(files))["lacks"]:
+        ask("store", name, files[name].read_bytes())
 
 
 def lacking(names: list[str]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import weakref
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from comfy.model_patcher import ModelPatcher
@@ -13,9 +14,15 @@ from torch import Tensor
 from ..expert_chain import Experts
 from . import cluster
 from .files import send_files
+from .graph import Graph, read_graph
 from .model import RemoteExpert, WorkerName, made_by, remote_patcher
-from .prompt_part import PromptPart, part_behind
+from .prompt_part import LINKS, PromptPart, input_file, part_behind
 from .versions import check_versions
+
+NO_MODEL = (
+    "Expected a model and got neither a link nor a graph; connect a MODEL, or give a graph in API format that has one "
+    "Diffusion Expert."
+)
 
 _models: weakref.WeakValueDictionary[str, ModelPatcher] = weakref.WeakValueDictionary()
 """MODELs in use, so that experts with one MODEL share it here as they do there."""
@@ -24,6 +31,7 @@ _models: weakref.WeakValueDictionary[str, ModelPatcher] = weakref.WeakValueDicti
 def remote_expert(
     prompt: Any,
     node_id: str,
+    graph: str,
     worker: WorkerName,
     timeout: float,
     shares: Mapping[str, Any],
@@ -34,7 +42,8 @@ def remote_expert(
 
     Args:
         prompt: ComfyUI's DynamicPrompt.
-        node_id: The node, whose links say what to run there.
+        node_id: The node, whose links say what to run there, unless a graph does.
+        graph: See `read_graph`; empty for none.
         worker: Where.
         timeout: Seconds for which it may give no sign of life.
         shares: See `Share`.
@@ -44,11 +53,13 @@ def remote_expert(
     Raises:
         ValueError: If the worker cannot be reached, is of another version, or cannot load the MODEL.
     """
-    inputs = prompt.get_node(node_id)["inputs"]
-    names = [name for name in ("model", "condition", "null") if name in inputs]
-    part = part_behind(prompt.get_node, {name: inputs[name] for name in names})
-    check_versions(cluster.ask(worker, timeout, "hello")["versions"], worker.name)
-    model = _model(part, worker, timeout)
+    ask = partial(cluster.ask, worker, timeout)
+    check_versions(ask("hello")["versions"], worker.name)
+    if graph.strip():
+        part = checked_part(read_graph(graph), ask)
+    else:
+        part = _part_behind_links(prompt, node_id)
+    model = _model(part, worker, ask)
     condition, null = (made_by(part.links[name]) if name in part.links else None for name in ("condition", "null"))
     if null is None and model.model.has_null:  # an expert that listens to nothing has it without its being wired
         null = made_by(part.links["model"])
@@ -56,11 +67,46 @@ def remote_expert(
     return RemoteExpert(model, condition, null, mask=mask, place=place, part=part, timeout=timeout, **shares)
 
 
-def _model(part: PromptPart, worker: WorkerName, timeout: float) -> ModelPatcher:
+def files_of_graph(text: str) -> tuple[tuple[str, int, int], ...]:
+    """The files here that values of a graph may name, each with when it was changed and its size."""
+    try:
+        nodes = read_graph(text).nodes.values() if text.strip() else ()
+    except ValueError:
+        return ()  # the run says so
+    values = {value for node in nodes for value in node["inputs"].values() if isinstance(value, str)}
+    found = {value: path.stat() for value in values if (path := input_file(value)) is not None}
+    return tuple((value, stat.st_mtime_ns, stat.st_size) for value, stat in sorted(found.items()))
+
+
+def checked_part(graph: Graph, ask: cluster.Ask) -> PromptPart:
+    """What a worker is told of a graph, once it has said that it can run it.
+
+    Args:
+        graph: The graph. Input files that it names are sent, and known there by their content.
+        ask: Asks the worker.
+
+    Raises:
+        ValueError: If the worker can't run it.
+    """
+    uploads = ask("uploads", graph.kinds)["uploads"]
+    part = part_behind(graph.nodes.__getitem__, graph.links, uploads.__getitem__)
+    send_files(ask, part.files)
+    ask("check", part.nodes, {name: list(link) for name, link in part.links.items()}, part.models)
+    return part
+
+
+def _part_behind_links(prompt: Any, node_id: str) -> PromptPart:
+    inputs = prompt.get_node(node_id)["inputs"]
+    if "model" not in inputs:
+        raise ValueError(NO_MODEL)
+    return part_behind(prompt.get_node, {name: inputs[name] for name in LINKS if name in inputs})
+
+
+def _model(part: PromptPart, worker: WorkerName, ask: cluster.Ask) -> ModelPatcher:
     key = json.dumps([worker.address, worker.name, part.links["model"]])
     if (known := _models.get(key)) is not None:
         return known
-    send_files(worker, timeout, part.files)
-    answer = cluster.ask(worker, timeout, "load", part.nodes, list(part.links["model"]), part.models)
+    send_files(ask, part.files)
+    answer = ask("load", part.nodes, list(part.links["model"]), part.models)
     made = _models[key] = remote_patcher(answer["model"], worker)
     return made

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ import folder_paths
 import nodes
 
 from .model_files import Known, model_files
+
+LINKS = ("model", "condition", "null")
+"""What a worker makes for an expert."""
 
 Link = tuple[str, int]
 """A node, by its key in a part, and the number of its output."""
@@ -44,24 +48,43 @@ class PromptPart:
     models: dict[str, Known]
 
 
-def part_behind(node_of: Callable[[str], dict[str, Any]], links: Mapping[str, Any]) -> PromptPart:
+def upload_inputs(class_type: str) -> list[str]:
+    """Those inputs of a node that name files in ComfyUI's folder of inputs.
+
+    Raises:
+        ValueError: If there is no such node here.
+    """
+    if class_type not in nodes.NODE_CLASS_MAPPINGS:
+        raise ValueError(f"Expected the node {class_type}, which isn't installed there; install it.")
+    kinds = nodes.NODE_CLASS_MAPPINGS[class_type].INPUT_TYPES()
+    specs = [(name, option) for kind in ("required", "optional") for name, option in kinds.get(kind, {}).items()]
+    return [name for name, spec in specs if any(_is_upload(option) for option in spec[1:])]
+
+
+def part_behind(
+    node_of: Callable[[str], dict[str, Any]],
+    links: Mapping[str, Any],
+    uploads_of: Callable[[str], Collection[str]] = upload_inputs,
+) -> PromptPart:
     """The part of a prompt that some links lead to.
 
     Args:
         node_of: The prompt's nodes by their ids.
         links: What is wanted, each as a link of the prompt.
+        uploads_of: From a node's type to its inputs that name input files.
     """
-    walk = _Walk(node_of)
+    walk = _Walk(node_of, uploads_of)
     found = {name: (walk.key_of(str(link[0])), int(link[1])) for name, link in links.items()}
     named = model_files(value for node in walk.nodes.values() for value in node["inputs"].values())
     return PromptPart(walk.nodes, found, walk.files, named)
 
 
 class _Walk:
-    def __init__(self, node_of: Callable[[str], dict[str, Any]]):
+    def __init__(self, node_of: Callable[[str], dict[str, Any]], uploads_of: Callable[[str], Collection[str]]):
         self.nodes: dict[str, dict[str, Any]] = {}
         self.files: dict[str, Path] = {}
         self._node_of = node_of
+        self._uploads_of = uploads_of
         self._keys: dict[str, str] = {}
 
     def key_of(self, node_id: str) -> str:
@@ -69,28 +92,35 @@ class _Walk:
         if node_id not in self._keys:
             node = self._node_of(node_id)
             class_type = node["class_type"]
-            inputs = {name: self._input(class_type, name, value) for name, value in sorted(node["inputs"].items())}
+            uploads = self._uploads_of(class_type)
+            inputs = {name: self._input(value, name in uploads) for name, value in sorted(node["inputs"].items())}
             taken = {"class_type": class_type, "inputs": inputs}
             key = hashlib.sha256(json.dumps(taken, sort_keys=True).encode()).hexdigest()
             self._keys[node_id] = key
             self.nodes[key] = taken
         return self._keys[node_id]
 
-    def _input(self, class_type: str, name: str, value: Any) -> Any:
+    def _input(self, value: Any, is_upload: bool) -> Any:
         match value:
             case [str(source), int(slot)]:
                 return [self.key_of(source), slot]
-            case str() if _is_upload(class_type, name) and folder_paths.exists_annotated_filepath(value):
-                path = Path(folder_paths.get_annotated_filepath(value))
+            case str() if is_upload and (path := input_file(value)) is not None:
                 digest = hashlib.sha256(path.read_bytes()).hexdigest()
                 self.files[f"{digest}{path.suffix.lower()}"] = path
                 return f"{FOLDER}/{digest}{path.suffix.lower()}"
         return value
 
 
-def _is_upload(class_type: str, name: str) -> bool:
-    """Whether an input of a node names a file in ComfyUI's folder of inputs."""
-    kinds = nodes.NODE_CLASS_MAPPINGS[class_type].INPUT_TYPES()
-    specs = [kinds[kind][name] for kind in ("required", "optional") if name in kinds.get(kind, {})]
-    options = [option for spec in specs for option in spec[1:] if isinstance(option, dict)]
-    return any(option.get(each) for option in options for each in _UPLOADS)
+def input_file(value: str) -> Path | None:
+    """The file in ComfyUI's folder of inputs, outputs or temporary files that a value names; None where there is none.
+
+    A graph may come from anybody, and says which files are read here: none outside these folders.
+    """
+    name, folder = folder_paths.annotated_filepath(value)
+    base = Path(os.path.abspath(folder or folder_paths.get_input_directory()))  # as written: users link folders
+    path = Path(os.path.abspath(base / name))
+    return path if path.is_relative_to(base) and os.path.isfile(path) else None  # Path's raises for some names
+
+
+def _is_upload(option: Any) -> bool:
+    return isinstance(option, dict) and any(option.get(each) for each in _UPLOADS)

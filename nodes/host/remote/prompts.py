@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import execution
 from comfy_execution.graph_utils import is_link
+from comfy_execution.validation import validate_node_input
 
 import nodes
 
@@ -70,6 +71,28 @@ class _NoPage:
 
     def send_sync(self, event: str, data: Any, sid: Any = None) -> None:
         """To a page."""
+
+
+def check_part(part: dict[str, Any], links: Mapping[str, Any]) -> None:
+    """Refuse nodes that can't be run, or don't make what is wanted of them.
+
+    Args:
+        part: Nodes in API format.
+        links: Where "model", "condition" and "null" come from, by these names.
+
+    Raises:
+        ValueError: With the first thing that is wrong.
+    """
+    asyncio.run(_check("mcdm check", part, list(dict.fromkeys(str(key) for key, _ in links.values()))))
+    for name, (key, slot) in links.items():
+        kind, wanted = part[key]["class_type"], "MODEL" if name == "model" else "CONDITIONING"
+        types = nodes.NODE_CLASS_MAPPINGS[kind].RETURN_TYPES
+        made = types[slot] if 0 <= slot < len(types) else "nothing"
+        if not validate_node_input(made, wanted):
+            raise ValueError(
+                f"Expected a {wanted} as the {name} and got {made}, which is output {slot + 1} of {kind}; connect "
+                "another."
+            )
 
 
 async def _check(prompt_id: str, prompt: dict[str, Any], roots: Sequence[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from comfy.model_patcher import ModelPatcher
@@ -104,7 +105,7 @@ class WorkersOfRun:
                 self._told[worker]["experts"].append(
                     {"index": index, "place": expert.place, "links": expert.part.links, "levels": to_buffer(levels)}
                 )
-        self._wait([(self._begin(worker), lambda answer: None) for worker in self._of_worker])
+        self._wait([(self.tell(worker), lambda answer: None) for worker in self._of_worker])
 
     def answers(
         self,
@@ -148,12 +149,9 @@ class WorkersOfRun:
         """Ask a worker for predictions."""
         return self.call(worker, "predict", self._name, question)
 
-    def begin_again(self, worker: WorkerName) -> cluster.Call:
-        """Tell a worker of the run that has forgotten it."""
-        return self._begin(worker)
-
-    def _begin(self, worker: WorkerName) -> cluster.Call:
-        send_files(worker, self._timeouts[worker], self._files(worker))
+    def tell(self, worker: WorkerName) -> cluster.Call:
+        """Tell a worker of the run, which it doesn't know yet, or has forgotten."""
+        send_files(partial(cluster.ask, worker, self._timeouts[worker]), self._files(worker))
         return self.call(worker, "begin", self._told[worker])
 
     def _files(self, worker: WorkerName) -> dict[str, Any]:
@@ -205,7 +203,7 @@ class _Asked:
     def take(self, answer: dict[str, Any]) -> cluster.Call | None:
         """Take the answer; or tell of the run anew, or ask once it is told."""
         if answer.get("unknown"):
-            return self._run.begin_again(self._worker)
+            return self._run.tell(self._worker)
         if "predictions" not in answer:
             return self.call()
         for request, buffer in zip(self._requests, answer["predictions"], strict=True):

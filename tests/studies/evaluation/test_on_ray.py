@@ -1,0 +1,162 @@
+"""`evaluate --ray`: a cluster's machines write the same bytes as one process, also where some are lost on the way."""
+
+import importlib.util
+import os
+import re
+import signal
+import time
+
+import numpy as np
+import psutil
+import pytest
+
+from mcdm_core.cli.main import main
+from mcdm_core.networks import TextTower
+from studies.evaluation import sampling
+
+from ...support.evaluations import (
+    InProcess,
+    write_evaluation,
+    write_small,
+    write_small_latent,
+    write_small_text,
+    write_small_vae,
+)
+from ...support.ray_nodes import RayNodes, secured
+from ...support.tiny_runs import write_folder
+
+needs_ray = pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason="Ray isn't installed (requirements-hosts.txt)"
+)
+FACES = 'kind = "faces"\nseed = 25_000_000\ncount = 4'
+HAIR, SKIN = '{ expert = "hair", condition = "hair" }', '{ expert = "skin", condition = "skin", shift = 1 }'
+TEXT = '{ expert = "text", condition = "text", weight = 2.0 }'
+SETTINGS = {
+    "two": f"terms = [{HAIR}, {SKIN}]\nsteps = 2\neta = 1.0",
+    "caption": f'terms = [{TEXT}]\nvary = "weight"\nvalues = [1.0, 3.0]',
+}
+
+
+@pytest.fixture
+def faces(tmp_path):
+    for name in ("hair", "skin"):
+        write_small(tmp_path / "experts", name, {"kind": "map", "map": name}, {"map_channels": 1})
+    write_small_text(tmp_path / "experts", "text", TextTower())
+    return write_evaluation(tmp_path / "faces.toml", FACES, ("hair", "skin", "text"), SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    with secured(), RayNodes(tmp_path_factory.mktemp("cluster")).running() as running:
+        yield running
+
+
+def evaluate(folder, config, name, *options):
+    folders = ["--out", str(folder / name), "--samples", str(folder / f"{name} samples")]
+    return main(["evaluate", str(config), *folders, *options])
+
+
+def written(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.suffix in (".csv", ".npy", ".md")}
+
+
+@pytest.fixture
+def here(faces, tmp_path, monkeypatch):
+    """What one process writes, a batch for each picture."""
+    monkeypatch.setattr(sampling, "BATCH", 1)
+    with monkeypatch.context() as patched:
+        patched.setattr(sampling, "ProcessPoolExecutor", InProcess)
+        assert evaluate(tmp_path, faces, "here", "--workers", "1") == 0
+    return written(tmp_path / "here" / "faces"), written(tmp_path / "here samples")
+
+
+@needs_ray
+def test_two_machines_write_what_one_process_does(cluster, faces, here, tmp_path, monkeypatch):
+    """A process that draws is killed after the first batch, and a machine after the second."""
+    from studies.evaluation.on_ray import RayCluster
+
+    machine = cluster.join("other")
+    draw, done = RayCluster.draw, []
+
+    def watched(self, jobs):
+        for _ in draw(self, jobs):
+            done.append(len(jobs))
+            if len(done) == 1:
+                kill_one_that_draws()
+            if len(done) == 2:
+                kill_with_children(machine.pid)
+            yield
+
+    monkeypatch.setattr(RayCluster, "draw", watched)
+    assert evaluate(tmp_path, faces, "there", "--ray", cluster.address) == 0
+    assert done == [4] * 12
+    assert written(tmp_path / "there" / "faces") == here[0]
+    assert written(tmp_path / "there samples") == here[1]
+
+
+def kill_one_that_draws():
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        for process in psutil.process_iter(["cmdline"]):
+            if (process.info["cmdline"] or [""])[0].startswith("ray::draw_batch"):
+                process.kill()
+                return
+        time.sleep(0.05)
+    raise AssertionError("nobody draws")
+
+
+def kill_with_children(pid):
+    """As where a machine is switched off."""
+    process = psutil.Process(pid)
+    for each in (process, *process.children(recursive=True)):
+        os.kill(each.pid, signal.SIGKILL)
+
+
+@needs_ray
+def test_it_goes_on_with_the_missing_batches(cluster, faces, here, tmp_path, monkeypatch):
+    assert evaluate(tmp_path, faces, "there", "--ray", cluster.address) == 0
+    files = sorted((tmp_path / "there samples").iterdir())
+    black = np.zeros_like(np.load(files[0]))
+    np.save(files[0], black)  # drawn again, it would not be black
+    lost = files[-1].read_bytes()
+    files[-1].unlink()
+    assert evaluate(tmp_path, faces, "there", "--ray", cluster.address) == 0
+    assert not np.load(files[0]).any()
+    assert files[-1].read_bytes() == lost
+
+
+@needs_ray
+def test_what_is_wrong_is_said_as_by_one_process(cluster, faces, tmp_path, capsys):
+    text = faces.read_text(encoding="utf-8").replace('condition = "hair"', 'condition = "nose"')
+    faces.write_text(text, encoding="utf-8")
+    assert evaluate(tmp_path, faces, "there", "--ray", cluster.address) == 2
+    assert (
+        capsys.readouterr().err.splitlines()[-1] == "error: These pictures have no nose maps; ask for something else."
+    )
+
+
+def test_files_go_as_they_lie_to_one_another(tmp_path):
+    on_ray = importlib.import_module("studies.evaluation.on_ray")
+    key = write_small_vae(tmp_path / "vae")
+    (tmp_path / "experts").mkdir()
+    write_small_latent(tmp_path / "experts", "hair", {"kind": "map", "map": "hair"}, {"map_channels": 64}, key)
+    hair = tmp_path / "experts" / "hair.safetensors"
+    sent = on_ray.files_of_expert(hair, "product")
+    assert list(sent) == ["hair.safetensors", "vae/vae.safetensors"]
+    other = tmp_path / "other"
+    (other / "vae").mkdir(parents=True)
+    for name, path in sent.items():
+        (other / name).write_bytes(path.read_bytes())
+    assert sampling.vae_of(other / "hair.safetensors") == other / "vae" / "vae.safetensors"
+    folder = tmp_path / "pictures"
+    write_folder(folder)
+    assert {path for path in folder.rglob("*") if path.is_file()} == {
+        folder / n for n in on_ray.files_of_folder(folder)
+    }
+
+
+def test_without_ray_a_sentence_says_how_to_get_it(faces, tmp_path, monkeypatch, capsys):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "ray" else find(name, *more))
+    assert evaluate(tmp_path, faces, "there", "--ray", "127.0.0.1:6379") == 2
+    assert re.search(r"Expected Ray.*; run: python -m pip install -r requirements-hosts\.txt", capsys.readouterr().err)
