@@ -130,9 +130,8 @@ def test_the_true_product_is_sampled_by_corrections_and_by_particles(server, stu
 def test_the_shipped_scene_shows_its_animal_in_its_landscape(server, studies):
     animals, landscapes = studies("evaluation.animals"), studies("evaluation.landscape_parser")
     prompt = json.loads((ROOT / "workflows" / "api" / "scenes.json").read_text(encoding="utf-8"))
-    enlarged, sweep_grid = sorted(server.pictures(prompt), key=len)
-    picture = enlarged[::6, ::6]
-    assert picture.shape == (64, 64, 3)
+    picture, sweep_grid = sorted(server.pictures(prompt), key=len)
+    assert picture.shape == (256, 256, 3)
     assert animals.animal_reader().read(picture[None]) == ["fox"]
     assert landscapes.parse_landscape(picture) == {"sky": "purple", "orb": "moon", "hills": "green"}
     assert sweep_grid.std() > 20
