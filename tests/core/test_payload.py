@@ -11,7 +11,7 @@ import pathspec
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-MOST = 68_000_000  # bytes, of which the experts are 57 and their VAE 5
+MOST = 69_000_000  # bytes, of which the experts are 59 and their VAE 5
 PARTS = {
     "__init__.py", "LICENSE", "NOTICE.md", "README.md", "docs", "experts", "locales", "mcdm_core", "nodes",
     "pyproject.toml", "requirements-hosts.txt", "requirements-train.txt", "requirements.txt", "subgraphs", "vae", "web",
