@@ -83,13 +83,13 @@ class Passes(io.ComfyNode):
                 ExpertChain.Input("experts", tooltip="The chain of Diffusion Expert nodes."),
                 share_input(
                     "start",
-                    0.0,
+                    0.1,
                     "Share of the sampling, 0 to 1, after which the product is guided; 0 from the beginning. Outside "
                     "the interval positive weights are divided by their sum, so that no null is asked.",
                 ),
                 share_input(
                     "end",
-                    1.0,
+                    0.9,
                     "Share of the sampling, 0 to 1, after which the product is no longer guided; 1 to the end.",
                 ),
                 level_input(
