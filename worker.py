@@ -150,10 +150,13 @@ def _check(options: argparse.Namespace) -> None:
     """Refuse what cannot work, or should not be.
 
     Raises:
-        ValueError: If there is no ComfyUI, no Ray, or no token where other machines reach the node.
+        ValueError: If there is no ComfyUI, no Ray, no such address, or no token where other machines reach the node.
     """
     if not (options.comfyui / "main.py").is_file():
         raise ValueError(f"Expected ComfyUI in {options.comfyui} and found no main.py; give its folder as --comfyui.")
+    host, _, port = options.address.rpartition(":")
+    if not host or not (port.isascii() and port.isdecimal()):
+        raise ValueError(f"Expected HOST:PORT as --address and got {options.address!r}; correct it.")
     try:
         import ray  # noqa: F401
     except ImportError as error:

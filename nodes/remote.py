@@ -123,7 +123,7 @@ class ExpertRemote(io.ComfyNode):
     validate_inputs = classmethod(Validation("MCDM_ExpertRemote", "weight", check_remote_expert))
 
     @classmethod
-    def fingerprint_inputs(cls, graph: str = "", **inputs: Any) -> tuple:
+    def fingerprint_inputs(cls, graph: str | None = "", **inputs: Any) -> tuple:
         """Ask again when a picture that a graph names has changed."""
         return files_of_graph(graph)
 

@@ -6,6 +6,7 @@ weight gains strength · alpha / rank · up · down. The header says under "mcdm
 
 import copy
 import json
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -65,7 +66,10 @@ def with_lora(expert: Expert, path: str | os.PathLike, strength: float = 1.0) ->
     Raises:
         CheckpointError: The file is damaged, is no LoRA, or is one for another network.
         FileNotFoundError: If there is no such file.
+        ValueError: The strength is infinite or NaN.
     """
+    if not math.isfinite(strength):
+        raise ValueError(f"Expected a finite strength of a LoRA and got {strength}.")
     tensors, _ = read_checkpoint(path)
     file = Path(path).name
     refuse_other_dtypes(tensors, file)
@@ -86,6 +90,10 @@ def with_lora(expert: Expert, path: str | os.PathLike, strength: float = 1.0) ->
                 )
             scale = strength * float(alpha) / len(down)
             weight += (scale * change_of(down.to(weight.device).float(), up.to(weight.device).float())).to(weight)
+            if not weight.isfinite().all():
+                raise CheckpointError(
+                    f"{file} changes {name} by more than its dtype can hold; take less of its strength."
+                )
     return changed
 
 

@@ -41,7 +41,7 @@ class Sampling:
         return self.model.inner_model.inner_model.model_sampling
 
     def denoised(self, x: Tensor, sigma: float) -> Tensor:
-        """The model's x0, shape of x, shape (B, C, …)."""
+        """The model's x0; it and x of shape (B, C, …)."""
         prediction: Tensor = self.model(x, x.new_full((len(x),), sigma), **self.extra_args)
         return prediction
 
@@ -69,6 +69,6 @@ def sampler_function(sample: Callable[Concatenate[Sampling, Options], Tensor]) -
     ) -> Tensor:
         return sample(Sampling(model, x, sigmas, extra_args or {}, callback, disable), *args, **options)
 
-    functools.update_wrapper(function, sample)
+    functools.update_wrapper(function, sample, assigned=("__module__", "__name__", "__qualname__", "__doc__"))
     del function.__wrapped__  # type: ignore[attr-defined] # whoever asks for the signature is to see ComfyUI's
     return function

@@ -15,6 +15,7 @@ from .methods import Choice, Langevin, Particles
 BATCH = 20  # pictures of one file of samples
 RULES = ("product", "own-null", "gan")
 VARIED = ("weight", "reliability", "steps", "eta")
+NOT = "not "  # before the name of a map that a mask leaves out
 METHODS: dict[str, type] = {
     "passes": Passes,
     "agreement": Agreement,
@@ -72,6 +73,11 @@ class TermConfig(Share):
     # Not in `repr`, so that samples that were drawn before there were any keep their names.
     lora: str = field(default="", kw_only=True, repr=False)
     mask: str = field(default="", kw_only=True, repr=False)
+
+    @property
+    def masking_map(self) -> str:
+        """The map that its mask is, or leaves out; empty where it has none."""
+        return self.mask.removeprefix(NOT)
 
     @property
     def label(self) -> str:
@@ -333,7 +339,9 @@ def _check(setting: Setting, experts: dict[str, Path], loras: dict[str, Path]) -
 def _check_methods(setting: Setting) -> None:
     """Refuse methods that cannot act, or not together."""
     named = [key for key in ("langevin", "particles", "choose") if getattr(setting, key)]
-    if setting.rule == "gan" and (unused := [*setting.added, *(["passes"] if setting.passes.saves else [])]):
+    of_terms = [name for name in ("lora", "mask") if any(getattr(term, name) for term in setting.terms)]
+    unused = [*setting.added, *(["passes"] if setting.passes.saves else []), *of_terms]
+    if setting.rule == "gan" and unused:
         raise ValueError(f"{setting.name!r} asks a GAN, which has no {unused[0]}; leave that out.")
     if len(named) > 1:
         raise ValueError(f"{setting.name!r} asks for {' and '.join(named)}; compare them in settings of their own.")

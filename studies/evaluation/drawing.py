@@ -27,7 +27,7 @@ from mcdm_core.sampling.particles import sample_particles
 from mcdm_core.sampling.types import Sampler
 
 from ..baselines import load_gan
-from .config import BATCH, Setting, TermConfig
+from .config import BATCH, NOT, Setting, TermConfig
 from .faces import MAPS
 from .held_out import HeldOut
 from .jobs import Job, Samples, parts_of
@@ -38,7 +38,6 @@ from .rows import count_rows
 _NOISE_SEED = 1_000_000  # of the noise that ancestral sampling adds; apart from the start noise
 _LIFT_SEED = 900_000  # of the noise that candidates are compared under
 _NEXT_CANDIDATE = 10_000_000  # seeds between two candidates of a picture
-_NOT = "not "  # before the name of a map that a mask leaves out
 RULES = {"product": EQ10, "own-null": OWN_NULL}
 
 
@@ -68,6 +67,11 @@ def _sample_part(
         sample = _sample_particle
     elif setting.choose and setting.choose.by == LIFTS:
         sample = _sample_chosen
+    elif setting.choose:
+        raise ValueError(
+            f"{setting.name!r} chooses by {setting.choose.by!r}, which is measured once all is sampled; `evaluate` "
+            "makes that choice, and a sheet has none."
+        )
     with count_rows(terms) as rows, torch.autocast("cpu", torch.bfloat16, enabled=setting.autocast):
         samples = sample(setting, terms, indices)
     return terms[0].expert.decode(samples), rows.count
@@ -129,10 +133,9 @@ def terms_of(setting: Setting, experts: Mapping[str, Path], held_out: HeldOut, i
 
 def mask_of(term: TermConfig, expert: Expert, held_out: HeldOut, indices: range) -> Tensor:
     """How far a term acts at each place of the samples of these indices, 0…1, (B, h, w)."""
-    name = term.mask.removeprefix(_NOT)
-    covered = held_out.map_of(name, held_out.sources(term.shift, indices))
+    covered = held_out.map_of(term.masking_map, held_out.sources(term.shift, indices))
     covered = F.adaptive_avg_pool2d(covered[:, None], expert.sample_shape[1:])[:, 0]
-    return 1 - covered if term.mask.startswith(_NOT) else covered
+    return 1 - covered if term.mask.startswith(NOT) else covered
 
 
 def start_noise(expert: Expert, indices: range, candidate: int = 0) -> Tensor:
@@ -164,7 +167,7 @@ def condition_of(term: TermConfig, expert: Expert, held_out: HeldOut, indices: r
     return functools.reduce(expert.encoder.merge, conditions)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=8)  # as many as a setting has, and not those of all evaluations of a process
 def _expert(path: Path, autocast: bool, lora: Path | None = None) -> Expert:
     expert = load_expert(path)
     if lora is not None:

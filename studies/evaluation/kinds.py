@@ -28,5 +28,6 @@ def open_held_out(config: DataConfig) -> HeldOut:
         raise ValueError(f"Expected data of kind {', '.join(_KINDS)} and got {config.kind!r}; correct the name.")
     key = repr(config)
     if key not in _opened:
+        _opened.clear()  # a process may draw for many evaluations, one after the other
         _opened[key] = _KINDS[config.kind](config)
     return _opened[key]

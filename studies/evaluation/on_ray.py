@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import logging
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,7 +27,8 @@ from .sampling import vae_of
 
 _ROOT = Path(__file__).resolve().parents[2]
 _PACKAGES = ("mcdm_core", "studies")
-_LEFT_HERE = ["**/__pycache__", "/configs", "/networks", "/results"]  # of the packages
+_LEFT_HERE = {"studies": {"configs", "networks", "results"}}  # of what lies in a folder
+_TRIES = 20  # of a batch whose process or machine is lost: one that always dies must end some day
 _VAE = "vae/vae.safetensors"  # where `find_vae_of` looks, from a folder of experts
 
 
@@ -64,14 +66,15 @@ class RayCluster:
 
         self._ray = ray
         self._sent: dict[Any, Sent] = {}
-        packages = [str(_ROOT / name) for name in _PACKAGES]
         try:
-            ray.init(
-                address=address,
-                log_to_driver=False,
-                logging_level=logging.WARNING,
-                runtime_env={"py_modules": packages, "excludes": _LEFT_HERE},
-            )
+            with tempfile.TemporaryDirectory(prefix="mcdm-") as folder:
+                # As its working folder: else Ray lets the machines import what lies at this process's, if they have it.
+                ray.init(
+                    address=address,
+                    log_to_driver=False,
+                    logging_level=logging.WARNING,
+                    runtime_env={"working_dir": str(_staged(Path(folder)))},
+                )
         except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
             said = " ".join(str(error).split())
             raise ValueError(
@@ -92,8 +95,7 @@ class RayCluster:
         Raises:
             ValueError: One cannot be drawn, or the cluster is gone.
         """
-        # Lost batches are drawn again without end: where machines come and go, one may be lost often.
-        task = self._ray.remote(draw_batch).options(num_cpus=1, max_retries=-1)
+        task = self._ray.remote(draw_batch).options(num_cpus=1, max_retries=_TRIES)
         waiting = {task.remote(*self._told(job)): job for job in jobs}
         try:
             while waiting:
@@ -137,6 +139,18 @@ class RayCluster:
             refs = {name: self._ray.put(content) for name, content in contents.items()}
             self._sent[key] = Sent(digest.hexdigest(), refs)
         return self._sent[key]
+
+
+def _staged(folder: Path) -> Path:
+    """A folder with the code that the machines need."""
+
+    def left_here(inside: str, names: list[str]) -> set[str]:
+        left = _LEFT_HERE.get(Path(inside).relative_to(_ROOT).as_posix(), set())
+        return {name for name in names if name in left or name == "__pycache__"}
+
+    for name in _PACKAGES:
+        shutil.copytree(_ROOT / name, folder / name, ignore=left_here)
+    return folder
 
 
 def files_of_expert(path: Path, rule: str) -> dict[str, Path]:

@@ -52,6 +52,8 @@ class Evaluation:
                 f"There is no measure {unknown[0]!r} of {config.data.kind}; choose among {', '.join(known)}."
             )
         check_experts(config)
+        for name in {term.masking_map for setting in config.settings for term in setting.terms if term.mask}:
+            self.held_out.map_of(name, [0])  # refuses what there is none of
         self._vae = find_vae(config)
         self.groups = groups
         self._compared: np.ndarray | None = None

@@ -20,7 +20,7 @@ class Graph:
     """What a text says.
 
     Attributes:
-        nodes: In API format, by their ids; those that the links need.
+        nodes: In API format, by their ids; those that the links need, each behind those that it comes from.
         links: Where "model", "condition" and "null" come from; the latter two may be missing.
     """
 

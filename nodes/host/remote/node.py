@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import weakref
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -67,15 +68,24 @@ def remote_expert(
     return RemoteExpert(model, condition, null, mask=mask, place=place, part=part, timeout=timeout, **shares)
 
 
-def files_of_graph(text: str) -> tuple[tuple[str, int, int], ...]:
-    """The files here that values of a graph may name, each with when it was changed and its size."""
+def files_of_graph(text: str | None) -> tuple[tuple[str, int, int], ...]:
+    """The files here that values of a graph may name, each with when it was changed and its size.
+
+    Args:
+        text: The graph; None where it comes from a node that has not run yet.
+    """
     try:
-        nodes = read_graph(text).nodes.values() if text.strip() else ()
+        nodes = read_graph(text).nodes.values() if text and text.strip() else ()
     except ValueError:
         return ()  # the run says so
     values = {value for node in nodes for value in node["inputs"].values() if isinstance(value, str)}
-    found = {value: path.stat() for value in values if (path := input_file(value)) is not None}
-    return tuple((value, stat.st_mtime_ns, stat.st_size) for value, stat in sorted(found.items()))
+    found = []
+    for value in sorted(values):
+        with suppress(FileNotFoundError):  # it may go at any time
+            if (path := input_file(value)) is not None:
+                stat = path.stat()
+                found.append((value, stat.st_mtime_ns, stat.st_size))
+    return tuple(found)
 
 
 def checked_part(graph: Graph, ask: cluster.Ask) -> PromptPart:
@@ -89,7 +99,7 @@ def checked_part(graph: Graph, ask: cluster.Ask) -> PromptPart:
         ValueError: If the worker can't run it.
     """
     uploads = ask("uploads", graph.kinds)["uploads"]
-    part = part_behind(graph.nodes.__getitem__, graph.links, uploads.__getitem__)
+    part = part_behind(graph.nodes.__getitem__, graph.links, uploads.__getitem__, list(graph.nodes))
     send_files(ask, part.files)
     ask("check", part.nodes, {name: list(link) for name, link in part.links.items()}, part.models)
     return part

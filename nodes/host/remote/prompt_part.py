@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,7 @@ def part_behind(
     node_of: Callable[[str], dict[str, Any]],
     links: Mapping[str, Any],
     uploads_of: Callable[[str], Collection[str]] = upload_inputs,
+    order: Sequence[str] = (),
 ) -> PromptPart:
     """The part of a prompt that some links lead to.
 
@@ -72,8 +73,11 @@ def part_behind(
         node_of: The prompt's nodes by their ids.
         links: What is wanted, each as a link of the prompt.
         uploads_of: From a node's type to its inputs that name input files.
+        order: Nodes, each behind those that it comes from; of a prompt of which nobody knows how long its chains are.
     """
     walk = _Walk(node_of, uploads_of)
+    for node_id in order:
+        walk.key_of(node_id)
     found = {name: (walk.key_of(str(link[0])), int(link[1])) for name, link in links.items()}
     named = model_files(value for node in walk.nodes.values() for value in node["inputs"].values())
     return PromptPart(walk.nodes, found, walk.files, named)

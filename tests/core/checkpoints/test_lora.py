@@ -71,6 +71,12 @@ def test_strength_scales_the_change(expert, trained, file):
     torch.testing.assert_close(output(with_lora(expert, file).network), output(halved.network))  # 1 of rank 2
 
 
+@pytest.mark.parametrize(("strength", "error"), [(float("nan"), ValueError), (1e38, CheckpointError)])
+def test_a_strength_that_no_weight_can_hold_is_refused(expert, file, strength, error):
+    with pytest.raises(error, match="strength"):
+        with_lora(expert, file, strength * 10)
+
+
 def test_two_loras_add_up(expert, file):
     twice = with_lora(with_lora(expert, file), file)
     torch.testing.assert_close(

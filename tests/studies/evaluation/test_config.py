@@ -138,6 +138,13 @@ def test_a_gan_has_no_methods(line, load):
         load(PLAIN + alone + line + "\n")
 
 
+def test_a_gan_acts_everywhere(load):
+    term = '{ expert = "hair", condition = "hair", mask = "hair" }'
+    masked = f'[[settings]]\nname = "gan"\nrule = "gan"\nterms = [{term}]\n'
+    with pytest.raises(ValueError, match="'gan' asks a GAN, which has no mask; leave that out"):
+        load(PLAIN + masked)
+
+
 def test_what_rows_are_compared_with_is_one_of_them(load):
     against = PLAIN.replace("[data]", 'against = "unity"\n[data]')
     with pytest.raises(ValueError, match=r"as `against` of .* and got 'unity'; there are 'united'"):

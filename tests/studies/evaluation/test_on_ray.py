@@ -113,6 +113,18 @@ def kill_with_children(pid):
 
 
 @needs_ray
+def test_machines_compute_with_the_code_that_they_are_sent(cluster):
+    """Not with what lies where this process runs, which they happen to have here."""
+    from studies.evaluation.on_ray import RayCluster
+
+    names = ("mcdm_core.networks.unet", "studies.evaluation.drawing")
+    with RayCluster(cluster.address) as running:
+        ray = running._ray
+        where = ray.remote(lambda: [__import__("importlib").import_module(name).__file__ for name in names])
+        assert all("runtime_resources" in path for path in ray.get(where.remote()))
+
+
+@needs_ray
 def test_it_goes_on_with_the_missing_batches(cluster, faces, here, tmp_path, monkeypatch):
     assert evaluate(tmp_path, faces, "there", "--ray", cluster.address) == 0
     files = sorted((tmp_path / "there samples").iterdir())
