@@ -22,7 +22,7 @@ def main() -> int:
     # Imported only where glibc has been asked, for they import torch; once ComfyUI is entered they aren't found.
     from mcdm_core.cli.output import check_folder, check_free
 
-    from .report import HEAD, line, write_csv
+    from .report import HEAD, show, write_csv
 
     if options.csv:
         try:
@@ -51,10 +51,7 @@ def main() -> int:
         for name in options.cases or CASES:
             rounds, steps = (FULL_SIZE_AMOUNTS if options.size == "full" else AMOUNTS)[name]
             plan = Plan(SIZES[options.size], options.rounds or rounds, options.steps or steps)
-            for result in CASES[name](guiders, plan):
-                results.append(result)
-                sys.stdout.write(f"{line(result)}\n")
-                sys.stdout.flush()
+            results += show(CASES[name](guiders, plan))
     if options.csv:
         write_csv(options.csv, results)
     return 0

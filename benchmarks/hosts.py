@@ -36,17 +36,12 @@ def main() -> int:
     parser.add_argument("--passes", type=int, default=4, help="timed steps of a run with networks (4)")
     parser.add_argument("--csv", type=Path, help="also write the figures to this file")
     options = parser.parse_args()
-    from .report import HEAD, line, write_csv
+    from .report import HEAD, show, write_csv
 
     logging.disable(logging.WARNING)
-    results = []
     with tempfile.TemporaryDirectory() as folder, workers(Path(folder)) as address:
-        for result in measured(address, options):
-            if not results:
-                sys.stdout.write(f"{os.cpu_count()} CPU cores, one thread for each process\n\n{HEAD}\n")
-            results.append(result)
-            sys.stdout.write(f"{line(result)}\n")
-            sys.stdout.flush()
+        sys.stdout.write(f"{os.cpu_count()} CPU cores, one thread for each process\n\n{HEAD}\n")
+        results = show(measured(address, options))
     if options.csv:
         write_csv(options.csv, results)
     return 0

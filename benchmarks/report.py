@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,16 @@ def line(result: Result) -> str:
     """A row of the Markdown table."""
     figures = [_text(figure) for figure in result.figures] + ["–"]
     return f"| {result.name} | {result.unit} | {figures[0]} | {figures[1]} |"
+
+
+def show(results: Iterable[Result]) -> list[Result]:
+    """Print the row of each result as it comes."""
+    shown = []
+    for result in results:
+        shown.append(result)
+        sys.stdout.write(f"{line(result)}\n")
+        sys.stdout.flush()
+    return shown
 
 
 def write_csv(path: Path, results: Iterable[Result]) -> None:

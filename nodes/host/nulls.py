@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 
 from ...mcdm_core.product.reuse import Asked
 from .evaluation import NULL
-from .expert_chain import Experts
 from .networks import Networks
-from .prepared import Conds, same_conditioning
+from .prepared import same_conditioning
 
 logger = logging.getLogger(__name__)
 
@@ -18,17 +16,15 @@ class Nulls:
     """The nulls of one run.
 
     Args:
-        experts: The chain.
-        conds: Each expert's processed conditioning, by role.
         networks: Those of the experts.
     """
 
-    def __init__(self, experts: Experts, conds: Sequence[Conds], networks: Networks):
-        self.experts = experts
-        self.conds = conds
+    def __init__(self, networks: Networks):
+        self.experts = networks.experts
+        self.conds = networks.conds
         self.networks = networks
         self._told_of_pairs = False
-        for expert, own, in_pairs in zip(experts, conds, networks.in_pairs, strict=True):
+        for expert, own, in_pairs in zip(self.experts, self.conds, networks.in_pairs, strict=True):
             if in_pairs and NULL not in own:
                 logger.warning(
                     "The MODEL of %s reads its null beside its condition, and it has none; connect its null.",

@@ -14,19 +14,16 @@ from ...mcdm_core.product.plan import Plan
 from ...mcdm_core.product.planner import Planner
 from ...mcdm_core.product.reuse import Asked, Reuse, RowCount, everything
 from .evaluation import CONDITION, NULL, ROLES, Evaluation, Observer, Point, Request, Workers
-from .expert_chain import Experts
 from .networks import Networks
 from .noise_levels import align, signal_scale, unbounded_level
 from .nulls import Nulls
-from .prepared import CFG_HOOKS, Conds
+from .prepared import CFG_HOOKS
 
 
 class Product:
     """The product of one run.
 
     Args:
-        experts: The chain, the reference first.
-        conds: Each expert's processed conditioning, by role; a role is missing where nothing is connected.
         networks: Those of the experts.
         planner: Who is asked at every noise level, and the coefficients; it is told which nulls are the same.
         reuse: What may be left out of a call, and what stands in for it; None leaves nothing out.
@@ -37,8 +34,6 @@ class Product:
 
     def __init__(
         self,
-        experts: Experts,
-        conds: Sequence[Conds],
         networks: Networks,
         planner: Planner,
         reuse: Reuse | None = None,
@@ -46,16 +41,14 @@ class Product:
         observers: Sequence[Observer] = (),
         workers: Workers | None = None,
     ):
-        self.experts = experts
-        self.reference = experts[0].model
-        self.conds = conds
         self.networks = networks
+        self.reference = networks.reference
         self.planner = planner
         self.reuse = reuse
         self.rows = rows or RowCount()
         self.observers = observers
         self.workers = workers
-        self._nulls = Nulls(experts, conds, networks)
+        self._nulls = Nulls(networks)
         planner.share_nulls(self._nulls.shared())
 
     def predict(self, x: Tensor, sigma: Tensor, model_options: dict[str, Any]) -> Tensor:
@@ -91,7 +84,7 @@ class Product:
         plan = plan.agreed(x, signal_scale(level, sampling), cond, null)
         guided, uncond = plan.pair(cond, null)
         if self.observers:
-            predictions = [cond.get(index) for index in range(len(self.experts))]
+            predictions = [cond.get(index) for index in range(len(self.networks.experts))]
             evaluation = Evaluation(level, plan, predictions, uncond if plan.nulls else None, null, *counts)
             for observer in self.observers:
                 observer(evaluation)
@@ -105,7 +98,8 @@ class Product:
         if any(model_options.get(name) for name in CFG_HOOKS) or not weights.has_objects_of(self.reference):
             weights.activate(self.reference)  # hooks may call its network, samplers ask for its schedule
         model, scale = self.reference.model, plan.scale
-        conds = [self.conds[0].get(CONDITION), self.conds[0].get(NULL) if plan.nulls else None]
+        own = self.networks.conds[0]
+        conds = [own.get(CONDITION), own.get(NULL) if plan.nulls else None]
         out = [guided, uncond]
         for hook in model_options.get("sampler_pre_cfg_function", []):
             out = hook(

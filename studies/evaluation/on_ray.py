@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mcdm_core.system.addresses import check_listening
+from mcdm_core.system.clusters import join_cluster
 from mcdm_core.system.formats import write_bytes
 from mcdm_core.system.writer import make_folder
 
@@ -61,26 +61,14 @@ class RayCluster:
                 "Expected Ray, which spreads batches over machines, and it isn't installed; run: python -m pip install "
                 "-r requirements-hosts.txt"
             )
-        check_listening(address, "a Ray cluster")
         import ray
 
         self._ray = ray
         self._sent: dict[Any, Sent] = {}
-        try:
-            with tempfile.TemporaryDirectory(prefix="mcdm-") as folder:
-                # As its working folder: else Ray lets the machines import what lies at this process's, if they have it.
-                ray.init(
-                    address=address,
-                    log_to_driver=False,
-                    logging_level=logging.WARNING,
-                    runtime_env={"working_dir": str(_staged(Path(folder)))},
-                )
-        except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-            said = " ".join(str(error).split())
-            raise ValueError(
-                f"Expected a Ray cluster at {address} that takes this process in, and it doesn't; see that a Ray node "
-                f"runs here, with the cluster's token, Ray and Python. Ray says: {said[:400]}"
-            ) from error
+        with tempfile.TemporaryDirectory(prefix="mcdm-") as folder:
+            # As its working folder: else Ray lets the machines import what lies at this process's, if they have it.
+            code = {"working_dir": str(_staged(Path(folder)))}
+            join_cluster(ray, address, "this process", logging_level=logging.WARNING, runtime_env=code)
 
     def __enter__(self) -> RayCluster:
         return self

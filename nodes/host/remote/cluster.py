@@ -12,7 +12,7 @@ from typing import Any
 
 import comfy.model_management
 
-from ....mcdm_core.system.addresses import check_listening
+from ....mcdm_core.system.clusters import join_cluster
 from .model import WorkerName
 
 logger = logging.getLogger(__name__)
@@ -58,21 +58,8 @@ def _join(ray: Any, address: str) -> None:
             "joins only one; give all workers one address, or restart ComfyUI."
         )
     if not ray.is_initialized():
-        check_listening(address, "a Ray cluster")
-        try:
-            ray.init(
-                address=address,
-                namespace=NAMESPACE,
-                log_to_driver=False,
-                configure_logging=False,
-                include_dashboard=False,
-            )
-        except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-            said = " ".join(str(error).split())
-            raise ValueError(
-                f"Expected a Ray cluster at {address} that takes this ComfyUI in, and it doesn't; see that a Ray node "
-                f"runs here, with the cluster's token, Ray and Python. Ray says: {said[:400]}"
-            ) from error
+        options = {"namespace": NAMESPACE, "configure_logging": False, "include_dashboard": False}
+        join_cluster(ray, address, "this ComfyUI", **options)
         _connected_to = address
 
 

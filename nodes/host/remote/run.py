@@ -113,7 +113,7 @@ class WorkersOfRun:
         point_of: Callable[[ModelPatcher], Point],
         here: Callable[[list[Request]], dict[Request, Tensor]],
     ) -> dict[Request, Tensor]:
-        """See `product.Workers`; the workers are at work while the networks here are."""
+        """See `evaluation.Workers`; the workers are at work while the networks here are."""
         local = [request for request in requests if not is_remote(self._experts[request.expert].model)]
         found: dict[Request, Tensor] = {}
         asked = []
