@@ -117,7 +117,8 @@ class TextTower(nn.Module):
         width = self.config.width
         self._rows = {token: row for row, token in enumerate(self.config.vocabulary, start=1)}
         self.words = nn.Embedding(len(self.config.vocabulary) + 1, width, padding_idx=0)
-        self.positions = nn.Parameter(nn.init.normal_(torch.empty(self.config.max_tokens, width), std=0.02))
+        # Large enough beside the words for attention to see, from the first step on, which words stand together.
+        self.positions = nn.Parameter(nn.init.normal_(torch.empty(self.config.max_tokens, width), std=0.1))
         self.layers = nn.ModuleList(TextLayer(width, self.config.heads) for _ in range(self.config.layers))
         self.norm = nn.LayerNorm(width)
         self.projection = nn.Linear(width, self.config.dim, bias=False)

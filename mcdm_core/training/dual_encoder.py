@@ -63,7 +63,7 @@ def train_dual_encoder(
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01)
     rates = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1e-3, total_steps=config.steps, pct_start=0.1)
     for step in tqdm(range(1, config.steps + 1), desc="dual encoder", unit="step"):
-        loss = model.loss(*training.batch(config.batch_size, rng))
+        loss = model.loss(*training.contrasts(config.batch_size, rng))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -21,6 +21,10 @@ class CaptionedPictures(Protocol):
         """Pictures uint8 (B, 3, H, W), their captions, and which pictures each caption fits: float (B, B)."""
         ...
 
+    def contrasts(self, size: int, rng: np.random.Generator) -> tuple[Tensor, list[str], Tensor]:
+        """A batch to rank, as `batch` returns it, in which pictures may be chosen for being easily confused."""
+        ...
+
 
 @dataclass(frozen=True)
 class FolderPairs:
@@ -40,6 +44,9 @@ class FolderPairs:
         texts = [str(rng.choice(self.captions[i])) for i in index]
         targets = torch.tensor([[text in self.captions[j] for j in index] for text in texts]).float()
         return self.images[torch.from_numpy(index)], texts, targets
+
+    contrasts = batch
+    """See `CaptionedPictures`; nothing is known of which pictures of a folder are easily confused."""
 
 
 def read_pairs(folder: Path, size: int) -> tuple[FolderPairs, FolderPairs]:

@@ -52,6 +52,9 @@ class _DisturbedPairs:
         images, captions, targets = self.pairs.batch(size, rng)
         return as_bytes(disturb(images.float() / 127.5 - 1, rng)), captions, targets
 
+    contrasts = batch
+    """See `CaptionedPictures`; even batches, as the reader that ships was trained on."""
+
 
 @functools.cache
 def caption_reader() -> CaptionReader:

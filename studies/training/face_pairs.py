@@ -2,6 +2,7 @@
 
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -10,9 +11,13 @@ from tqdm import tqdm
 
 from ..data.captions import caption
 from ..data.drawn_set import channels_first
-from ..data.faces import ATTRIBUTES, draw_face, render_face
+from ..data.faces import ATTRIBUTES, BACKGROUNDS, HAIR_COLORS, draw_face, render_face
 
 NAMES = tuple(ATTRIBUTES)
+_COLORED = [NAMES.index("hair_color"), NAMES.index("background")]
+_SHARED = [name for name in HAIR_COLORS if name in BACKGROUNDS]
+# The indices of a shared colour, among those of hair and among those of backgrounds.
+_AS_COLORED = np.array([[ATTRIBUTES[NAMES[i]].index(name) for i in _COLORED] for name in _SHARED])
 # The mouth covers a few pixels and is learned last: captions name it more often than anything else.
 _FIRST_NAMED = [0.4 if name == "mouth" else 0.6 / (len(NAMES) - 1) for name in NAMES]
 
@@ -39,7 +44,38 @@ class FacePairs:
 
     def batch(self, size: int, rng: np.random.Generator) -> tuple[Tensor, list[str], Tensor]:
         """See `CaptionedPictures`. Captions are exact, so the targets are: a caption fits all that it is true of."""
-        index = rng.integers(0, len(self.images), size)
+        return self._batch(rng.integers(0, len(self.images), size), rng)
+
+    def contrasts(self, size: int, rng: np.random.Generator) -> tuple[Tensor, list[str], Tensor]:
+        """See `CaptionedPictures`. A quarter of the faces share their two colours with another quarter, exchanged.
+
+        Blue hair on green tells itself from green hair on blue only to those who read which word belongs to which. In
+        even batches such pairs are so rare that both towers learn which colours there are, and not where.
+        """
+        first = rng.choice(self._exchangeable, size // 4) if len(self._exchangeable) else self._exchangeable
+        rest = rng.integers(0, len(self.images), size - 2 * len(first))
+        return self._batch(np.concatenate([first, self._exchanged(first, rng), rest]), rng)
+
+    @cached_property
+    def _exchangeable(self) -> np.ndarray:
+        """Faces whose hair and background have two of the colours that both can have."""
+        hair, background = (np.isin(self.values[:, i], _AS_COLORED[:, k]) for k, i in enumerate(_COLORED))
+        return np.flatnonzero(hair & background & (self._shared(0) != self._shared(1)))
+
+    def _shared(self, part: int) -> np.ndarray:
+        """Index among the shared colours of each face's hair (0) or background (1); that of none is arbitrary."""
+        return (self.values[:, _COLORED[part], None] == _AS_COLORED[:, part]).argmax(1)
+
+    def _exchanged(self, index: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """For each face one of those that are most like it but for the two colours, which are exchanged."""
+        wanted = self.values[index]
+        wanted[:, _COLORED[0]] = _AS_COLORED[self._shared(1)[index], 0]
+        wanted[:, _COLORED[1]] = _AS_COLORED[self._shared(0)[index], 1]
+        equal = self.values[None] == wanted[:, None]
+        likeness = equal.sum(2) + len(NAMES) * equal[..., _COLORED].all(2)
+        return (likeness + rng.random(likeness.shape)).argmax(1)
+
+    def _batch(self, index: np.ndarray, rng: np.random.Generator) -> tuple[Tensor, list[str], Tensor]:
         captions, named = zip(*(self.describe(i, rng) for i in index), strict=True)
         return self.images[torch.from_numpy(index)], list(captions), matches(self.values[index], np.stack(named))
 

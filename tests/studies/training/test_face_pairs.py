@@ -9,7 +9,8 @@ from mcdm_core.training.config import DualEncoderConfig
 from mcdm_core.training.dual_encoder import DualEncoder
 from mcdm_core.training.kinds import kind_named
 from mcdm_core.training.pairs import HELD_OUT
-from studies.training.face_pairs import NAMES, draw_pairs, matches
+from studies.data.faces import ATTRIBUTES
+from studies.training.face_pairs import NAMES, FacePairs, draw_pairs, matches
 
 
 def test_a_face_caption_fits_all_faces_it_is_true_of():
@@ -32,6 +33,30 @@ def test_drawn_pairs_learn_to_match():
         optimizer.step()
         losses.append(loss.item())
     assert np.mean(losses[-3:]) < 0.75 * np.mean(losses[:3])
+
+
+def test_contrasts_hold_faces_with_their_two_colors_exchanged():
+    def face(hair_color: str, tone: str, mouth: int) -> list[int]:
+        values = dict.fromkeys(NAMES, 0) | {"mouth": mouth}
+        values["hair_color"] = ATTRIBUTES["hair_color"].index(hair_color)
+        values["background"] = ATTRIBUTES["background"].index(tone)
+        return [values[name] for name in NAMES]
+
+    faces = [("red", "white", 0), ("blue", "green", 1), ("green", "blue", 2), ("green", "blue", 1), ("pink", "blue", 1)]
+    values = np.array([face(*each) for each in faces])
+    images = torch.arange(5, dtype=torch.uint8)[:, None, None, None].expand(5, 3, 64, 64)
+    rng = np.random.default_rng(0)
+    shown = FacePairs(images, values).contrasts(40, rng)[0][:, 0, 0, 0].tolist()
+    partner = {1: [3], 2: [1], 3: [1]}  # of the two that have green hair on blue, the one with the same mouth
+    assert {*shown[:10]} == {*partner}
+    assert all(other in partner[one] for one, other in zip(shown[:10], shown[10:20], strict=True))
+    assert {*shown[20:]} == {*range(5)}
+
+
+def test_contrasts_of_faces_without_such_colors_are_any_faces():
+    values = np.zeros((3, len(NAMES)), dtype=int)
+    images = torch.zeros(3, 3, 64, 64, dtype=torch.uint8)
+    assert len(FacePairs(images, values).contrasts(8, np.random.default_rng(0))[1]) == 8
 
 
 def test_a_dual_encoder_without_a_folder_is_trained_on_drawn_faces(tmp_path):
