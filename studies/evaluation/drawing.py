@@ -34,6 +34,7 @@ from .jobs import Job, Samples, parts_of
 from .kinds import open_held_out
 from .methods import LIFTS
 from .rows import count_rows
+from .vaes import vae_of
 
 _NOISE_SEED = 1_000_000  # of the noise that ancestral sampling adds; apart from the start noise
 _LIFT_SEED = 900_000  # of the noise that candidates are compared under
@@ -169,7 +170,7 @@ def condition_of(term: TermConfig, expert: Expert, held_out: HeldOut, indices: r
 
 @functools.lru_cache(maxsize=8)  # as many as a setting has, and not those of all evaluations of a process
 def _expert(path: Path, autocast: bool, lora: Path | None = None) -> Expert:
-    expert = load_expert(path)
+    expert = load_expert(path, vae=vae_of(path))
     if lora is not None:
         expert = with_lora(expert, lora)
     expert.network.float()  # half precision is slow on most processors, and bfloat16 is what autocast makes of float32

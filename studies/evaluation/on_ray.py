@@ -23,7 +23,7 @@ from mcdm_core.system.writer import make_folder
 from .config import DataConfig
 from .drawing import drawn
 from .jobs import Job, Samples, keep
-from .sampling import vae_of
+from .vaes import vae_of
 
 _ROOT = Path(__file__).resolve().parents[2]
 _PACKAGES = ("mcdm_core", "studies")

@@ -21,7 +21,8 @@ from .predictions import PREDICTIONS, measure_predictions
 from .report import Report
 from .row import DECODED, REAL, Row
 from .rows import PER_PICTURE, ROWS
-from .sampling import Drawer, draw_counted, draw_samples, vae_of
+from .sampling import Drawer, draw_counted, draw_samples
+from .vaes import vae_of
 
 log = logging.getLogger(__name__)
 

@@ -12,14 +12,13 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from mcdm_core.checkpoints import read_metadata
-from mcdm_core.checkpoints.vae_of import find_vae_of
 from mcdm_core.system.writer import make_folder
 
 from ..data.faces import DRAWING_VERSION
 from .config import BATCH, DataConfig, Setting
 from .drawing import drawn
 from .jobs import Job, Samples, batches_of, keep
+from .vaes import vae_of
 
 VERSION = 1  # counts changes to how samples are drawn: those drawn before one are not used after it
 
@@ -106,13 +105,6 @@ def sample_key(setting: Setting, data: DataConfig, experts: Mapping[str, Path]) 
     if setting.rule != "gan" and (vae := vae_of(experts[setting.terms[0].expert])):
         digest.update(_digest(vae))
     return digest.hexdigest()[:12]
-
-
-@functools.cache
-def vae_of(path: Path) -> Path | None:
-    """The VAE's file of an expert that makes latents; None of one that makes pictures."""
-    key = read_metadata(path).vae
-    return find_vae_of(path, key) if key else None
 
 
 @functools.cache
