@@ -2,23 +2,22 @@
 
 import argparse
 import logging
-import os
 import sys
 from pathlib import Path
 
 from .comfyui import enter
+from .machine import ask_for_huge_pages, machine
 
 # Rounds, and steps of a run. Overhead is small and takes many; full-size networks are slow on a CPU and get few.
 AMOUNTS = {"overhead": (20, 50), "networks": (10, 3), "adapters": (10, 3), "window": (10, 3)}
 FULL_SIZE_AMOUNTS = {**AMOUNTS, "networks": (6, 1), "adapters": (6, 1), "window": (3, 1)}
-TUNABLES, HUGE_PAGES = "GLIBC_TUNABLES", "glibc.malloc.hugetlb"
 
 
 def main() -> int:
     """Parse the command line, measure, and print a Markdown table line by line."""
     parser = _parser()
     options = parser.parse_args()
-    _ask_for_huge_pages()
+    ask_for_huge_pages()
     # Imported only where glibc has been asked, for they import torch; once ComfyUI is entered they aren't found.
     from mcdm_core.cli.output import check_folder, check_free
 
@@ -35,7 +34,7 @@ def main() -> int:
     import torch
 
     from .cases import CASES, Guiders, Plan
-    from .networks import SIZES
+    from .networks import SIZES, chosen_dtype
 
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -45,7 +44,7 @@ def main() -> int:
             _stand_in_dynamic_vram(options)
         except (RuntimeError, ModuleNotFoundError) as error:
             parser.error(f"--dynamic-vram cannot be used here: {error}")
-    sys.stdout.write(f"{options.size} networks, {_machine()}\n\n{HEAD}\n")
+    sys.stdout.write(f"{options.size} networks, {machine(chosen_dtype())}\n\n{HEAD}\n")
     results = []
     with torch.inference_mode():  # as ComfyUI runs nodes
         for name in options.cases or CASES:
@@ -57,30 +56,11 @@ def main() -> int:
     return 0
 
 
-def _ask_for_huge_pages() -> None:
-    """Start anew with glibc's huge pages: in small ones a network can take a fifth longer than its copy, by chance."""
-    tunables = os.environ.get(TUNABLES, "")
-    if sys.platform == "linux" and HUGE_PAGES not in tunables:
-        changed = ":".join(filter(None, (tunables, f"{HUGE_PAGES}=1")))
-        os.execve(sys.executable, sys.orig_argv, {**os.environ, TUNABLES: changed})
-
-
 def _stand_in_dynamic_vram(options: argparse.Namespace) -> None:
     from .dynamic_vram import stand_in
     from .networks import SIZES, network
 
     stand_in(options.dynamic_vram, network(SIZES[options.size], 1).model_size())
-
-
-def _machine() -> str:
-    import comfy.model_management
-    import torch
-
-    from .networks import chosen_dtype
-
-    device = comfy.model_management.get_torch_device()
-    name = comfy.model_management.get_torch_device_name(device)
-    return f"{name}, {os.cpu_count()} CPU cores of which {torch.get_num_threads()} used, {chosen_dtype()}"
 
 
 def _share(text: str) -> float:

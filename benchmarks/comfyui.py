@@ -19,7 +19,8 @@ def enter(cpu: bool) -> Callable[..., tuple]:
         cpu: Stay on the CPU where there is another device.
 
     Returns:
-        A function that runs one of the pack's nodes by its id with keyword arguments and returns the outputs.
+        A function that runs one of the pack's nodes by its id with keyword arguments and returns the outputs. A widget
+        that isn't given has its default, as on the page.
 
     Raises:
         FileNotFoundError: If no ComfyUI is found.
@@ -42,7 +43,9 @@ def enter(cpu: bool) -> Callable[..., tuple]:
     classes = {cls.define_schema().node_id: cls for cls in asyncio.run(extension.get_node_list())}
 
     def node(node_id: str, **inputs: Any) -> tuple:
-        return classes[node_id].execute(**inputs).args
+        widgets = {widget.id: getattr(widget, "default", None) for widget in classes[node_id].define_schema().inputs}
+        given = {name: default for name, default in widgets.items() if default is not None} | inputs
+        return classes[node_id].execute(**given).args
 
     return node
 

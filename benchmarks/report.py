@@ -19,7 +19,7 @@ CLOCKS = ("wall", "processor")
 
 def line(result: Result) -> str:
     """A row of the Markdown table."""
-    figures = [_text(figure) for figure in result.figures] + ["–"]
+    figures = [figure_text(figure) for figure in result.figures] + ["–"]
     return f"| {result.name} | {result.unit} | {figures[0]} | {figures[1]} |"
 
 
@@ -44,6 +44,7 @@ def write_csv(path: Path, results: Iterable[Result]) -> None:
     write_bytes(path, csv_bytes(rows))
 
 
-def _text(figure: Interval) -> str:
+def figure_text(figure: Interval) -> str:
+    """An estimate, with the ends of its interval where it has one."""
     estimate = f"{figure.value:.3f}"
     return estimate if figure.low == figure.high else f"{estimate} ({figure.low:.3f} … {figure.high:.3f})"

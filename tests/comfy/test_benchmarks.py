@@ -61,3 +61,28 @@ def test_with_dynamic_vram(dynamic_vram):
     done = subprocess.run([*command, "nan"], cwd=ROOT, capture_output=True, text=True, encoding="utf-8")
     assert done.returncode == 2
     assert "expected a share of a network, from 0 to 1, and got nan" in done.stderr
+
+
+def test_methods_are_measured_on_the_experts_that_ship(tmp_path):
+    amounts = ["--rounds", "1", "--steps", "4", "--threads", "1", "--csv", tmp_path / "costs.csv"]
+    command = [sys.executable, "-m", "benchmarks.methods", "--cpu", *amounts]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, encoding="utf-8")
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "costs.csv").open(encoding="utf-8", newline="") as file:
+        costs = list(csv.DictReader(file))
+    assert all(float(cost["time_ratio"]) > 0 for cost in costs)
+    rows = {cost["method"]: float(cost["rows"]) for cost in costs}
+    plain = 4 * 6  # steps, three conditions and three nulls
+    expected = {
+        "plain product": plain,
+        "guidance interval .1 to .9": plain - 2 * 3,  # the first step and the last ask no null
+        "turns of 2 steps": 4 * 2,
+        "Agreement Weights": plain,
+        "Langevin Sampler, K = 1": plain + 3 * 6,  # the last step, to σ = 0, is not corrected
+        "Particle Sampler": plain,
+        "Choose Samples": plain + 8 * 6,
+        "plain product, W = 1": plain / 2,
+        "Agreement Weights, W = 1": plain / 2 + 3 * 3,  # none in the last fifth
+    }
+    assert expected.items() <= rows.items()
+    assert len(rows) == 12

@@ -1,0 +1,146 @@
+"""Entry point of `python -m benchmarks.methods`: rows and time of fewer passes, agreement weights and the true product.
+
+Each method is turned on as a user of the nodes does, on the experts that ship (hair map, skin map and caption of one
+face), and compared with the plain product of the same experts, steps and batch.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .comfyui import enter
+from .machine import ask_for_huge_pages, machine
+
+if TYPE_CHECKING:
+    from .costs import Cost
+    from .shipped import Faces
+
+PLAIN, PLAIN_WITHOUT_NULL = "plain product", "plain product, W = 1"
+AGREEMENT_WITHOUT_NULL = "Agreement Weights, W = 1"
+AGAINST = {AGREEMENT_WITHOUT_NULL: PLAIN_WITHOUT_NULL}  # all else is compared with the plain product
+WITHOUT_NULL = (0.25, 0.25, 0.5)  # such weights sum to 1
+EVERY_PASS = {"start": 0.0, "end": 1.0, "threshold": 1.0, "refresh": 1}  # what Fewer Passes leaves alone
+
+Contenders = dict[str, Callable[[], Any]]
+
+
+def main() -> int:
+    """Parse the command line, measure, and print a Markdown table."""
+    parser = _parser()
+    options = parser.parse_args()
+    ask_for_huge_pages()
+    # Imported only where glibc has been asked, for they import torch; once ComfyUI is entered they aren't found.
+    from mcdm_core.cli.output import check_folder, check_free
+
+    from .costs import HEAD, line, write_csv
+
+    if options.csv:
+        try:
+            check_folder(options.csv.parent)
+            check_free(options.csv, overwrite=True)
+        except ValueError as error:
+            parser.error(str(error))
+    logging.disable(logging.WARNING)
+    node = enter(options.cpu)
+    import torch
+
+    from .shipped import Faces
+
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    with torch.inference_mode():  # as ComfyUI runs nodes
+        faces = Faces(node, options.batch, options.steps)
+        amounts = f"{options.steps} steps, batch of {options.batch}, {options.rounds} rounds"
+        sys.stdout.write(f"shipped experts, {amounts}, {machine(faces.dtype)}\n\n{HEAD}\n")
+        costs = list(measured(faces, options.batch, options.rounds))
+    sys.stdout.writelines(f"{line(cost)}\n" for cost in costs)
+    if options.csv:
+        write_csv(options.csv, costs)
+    return 0
+
+
+def measured(faces: "Faces", batch: int, rounds: int) -> Iterator["Cost"]:
+    """The cost of each method, runs interleaved; a first round counts rows and is not timed.
+
+    Args:
+        faces: The experts and the runs.
+        batch: Pictures of a run.
+        rounds: How often each contender is timed.
+    """
+    from .cases import compared
+    from .costs import Cost
+    from .intervals import ratio
+    from .timing import Stopwatch, interleaved
+
+    methods = contenders(faces)
+    rows = {}
+    for name, run in methods.items():
+        with faces.counting() as calls:
+            run()
+        rows[name] = sum(calls) / batch
+
+    def timed(run: Callable[[], Any]) -> Any:
+        with Stopwatch(faces.device) as watch:
+            run()
+        return watch.span
+
+    times = list(interleaved({name: lambda run=run: timed(run) for name, run in methods.items()}, rounds))
+    for name in methods:
+        plain = AGAINST.get(name, PLAIN)
+        own, others = ([each[which] for each in times] for which in (name, plain))
+        yield Cost(name, rows[name], rows[name] / rows[plain], compared(name, "ratio", ratio, own, others).figures)
+
+
+def contenders(faces: "Faces") -> Contenders:
+    """A whole run by each method, by name."""
+    chain, without_null = faces.chain(), faces.chain(WITHOUT_NULL)
+    (ancestral,) = faces.node("MCDM_SamplerDDIM", eta=1.0)
+    (langevin,) = faces.node("MCDM_LangevinSampler", sampler=ancestral)
+    (particles,) = faces.node("MCDM_ParticleSampler")
+
+    def fewer(**widgets: Any) -> Callable[[], Any]:
+        (saving,) = faces.node("MCDM_Passes", experts=chain, **widgets)
+        return lambda: faces.sample(saving, ancestral)
+
+    def agreeing(experts: tuple) -> Callable[[], Any]:
+        (sharing,) = faces.node("MCDM_AgreementWeights", experts=experts)
+        return lambda: faces.sample(sharing, ancestral)
+
+    return {
+        PLAIN: lambda: faces.sample(chain, ancestral),
+        "guidance interval .1 to .9": fewer(**{**EVERY_PASS, "start": 0.1, "end": 0.9}),
+        "adaptive null (.98, 4)": fewer(**{**EVERY_PASS, "threshold": 0.98, "refresh": 4}),
+        "Fewer Passes as it comes": fewer(),
+        "steady guidance (.2, 3)": fewer(**{**EVERY_PASS, "tolerance": 0.2, "refresh": 3}),
+        "turns of 2 steps": fewer(**{**EVERY_PASS, "switch": 2}),
+        "Agreement Weights": agreeing(chain),
+        "Langevin Sampler, K = 1": lambda: faces.sample(chain, langevin),
+        "Particle Sampler": lambda: faces.sample(chain, particles),
+        "Choose Samples": lambda: faces.node("MCDM_Choose", experts=chain, samples=faces.sample(chain, ancestral)),
+        PLAIN_WITHOUT_NULL: lambda: faces.sample(without_null, ancestral),
+        AGREEMENT_WITHOUT_NULL: agreeing(without_null),
+    }
+
+
+def _batch(text: str) -> int:
+    if (batch := int(text)) < 2:
+        raise argparse.ArgumentTypeError(f"expected 2 pictures or more, to choose from, and got {text}")
+    return batch
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.methods", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=8, help="how often each method is timed (8)")
+    parser.add_argument("--steps", type=int, default=25, help="of each run (25)")
+    parser.add_argument("--batch", type=_batch, default=2, help="pictures made at once, 2 or more (2)")
+    parser.add_argument("--cpu", action="store_true", help="stay on the CPU where there is a GPU")
+    parser.add_argument("--threads", type=int, help="CPU threads that torch uses")
+    parser.add_argument("--csv", type=Path, help="also write the figures to this file")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
