@@ -49,7 +49,7 @@ class LangevinSampler(io.ComfyNode):
                     default=0.1,
                     min=0.001,
                     max=1.0,
-                    step=0.01,
+                    step=0.005,
                     round=0.001,
                     tooltip="Size of a correction, r of δ = r·σ², 0.001 to 1. Small ones are exact and slow; at large "
                     "weights large ones overshoot.",
@@ -100,7 +100,7 @@ class ParticleSampler(io.ComfyNode):
                     default=1.0,
                     min=0.001,
                     max=1000.0,
-                    step=0.1,
+                    step=0.05,
                     round=0.001,
                     tooltip="Largest change of a log weight in one step, 0.001 to 1000. Pictures have so many values "
                     "that without a limit one particle takes all; lower keeps more of them.",

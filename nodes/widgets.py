@@ -21,7 +21,7 @@ def share_input(name: str, default: float, tooltip: str) -> io.Float.Input:
 
 def level_input(name: str, tooltip: str) -> io.Float.Input:
     """A noise level, 0 for no limit."""
-    return io.Float.Input(name, default=0.0, min=0.0, max=100000.0, step=0.01, round=0.0001, tooltip=tooltip)
+    return io.Float.Input(name, default=0.0, min=0.0, max=100000.0, step=0.001, round=0.0001, tooltip=tooltip)
 
 
 def seed_input(name: str, tooltip: str) -> io.Int.Input:

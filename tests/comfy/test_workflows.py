@@ -5,6 +5,7 @@ Small random files stand in for the downloads. `test_server.py` checks what the 
 
 import importlib.util
 import json
+import math
 import re
 
 import numpy as np
@@ -80,6 +81,17 @@ def test_the_api_twin_has_the_values_of_the_widgets(name):
             expected += ["fixed"] if key in ("seed", "noise_seed") else []  # control after generate
         expected += ["image"] if node["type"] == "LoadImage" else []  # the upload button
         assert (node.get("widgets_values") or []) == expected, node["type"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_page_shows_every_number_in_full(node, name):
+    for each in api(name).values():
+        of_the_pack = node.classes.get(each["class_type"])
+        for widget in of_the_pack.GET_SCHEMA().inputs if of_the_pack else ():
+            value = each["inputs"].get(widget.id)
+            if widget.io_type == "FLOAT" and not is_link(value):
+                digits = max(0, -math.floor(math.log10(widget.step)))  # what is typed is rounded to as many
+                assert value == round(value, digits), f"{each['class_type']}: {widget.id}"
 
 
 @pytest.mark.parametrize("name", NAMES)
