@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,17 +39,21 @@ def main() -> int:
     from .report import HEAD, show, write_csv
 
     logging.disable(logging.WARNING)
-    with tempfile.TemporaryDirectory() as folder, workers(Path(folder)) as address:
+    with tempfile.TemporaryDirectory() as folder, workers(Path(folder), WORKERS) as nodes:
         sys.stdout.write(f"{os.cpu_count()} CPU cores, one thread for each process\n\n{HEAD}\n")
-        results = show(measured(address, options))
+        results = show(measured(nodes.address, options))
     if options.csv:
         write_csv(options.csv, results)
     return 0
 
 
 @contextmanager
-def workers(folder: Path) -> Iterator[str]:
-    """Two workers; gives their cluster's address.
+def workers(folder: Path, names: Sequence[str]) -> Iterator[RayNodes]:
+    """Workers with one thread each; gives their cluster.
+
+    Args:
+        folder: An empty one.
+        names: Of the workers.
 
     Raises:
         FileNotFoundError: No ComfyUI is found.
@@ -65,11 +69,11 @@ def workers(folder: Path) -> Iterator[str]:
     (packs / "benchmark_network.py").symlink_to(ROOT / "benchmarks" / "host_nodes.py")
     nodes = RayNodes(folder)
     with secured(), nodes.running():
-        for name in WORKERS:
+        for name in names:
             command = [sys.executable, str(ROOT / "worker.py"), "--name", name, "--address", nodes.address]
             command += ["--threads", "1", "--comfyui", str(comfyui), "--", "--cpu", "--base-directory", str(folder)]
             nodes.start([*command, "--database-url", "sqlite:///:memory:"], name, "is ready")
-        yield nodes.address
+        yield nodes
 
 
 def measured(address: str, options: argparse.Namespace) -> Iterator["Result"]:
@@ -80,7 +84,7 @@ def measured(address: str, options: argparse.Namespace) -> Iterator["Result"]:
     from .networks import LATENTS, TIMED
 
     torch.set_num_threads(1)
-    products = _Products(node, address)
+    products = Products(node, address)
     with torch.inference_mode():  # as ComfyUI runs nodes
         for kind, (_, shape) in LATENTS.items():
             yield _overhead(products, kind, shape, options)
@@ -88,7 +92,7 @@ def measured(address: str, options: argparse.Namespace) -> Iterator["Result"]:
     importlib.import_module("ray").shutdown()
 
 
-def _overhead(products: "_Products", kind: str, shape: tuple[int, ...], options: argparse.Namespace) -> "Result":
+def _overhead(products: "Products", kind: str, shape: tuple[int, ...], options: argparse.Namespace) -> "Result":
     """Time of a step with one of two experts on a worker, beyond that of both here; constants are their networks."""
     from .cases import compared, steps_of
     from .intervals import difference
@@ -99,7 +103,7 @@ def _overhead(products: "_Products", kind: str, shape: tuple[int, ...], options:
     return compared(f"an expert on a worker − here, no network, {kind}", "ms a step", difference, there, here)
 
 
-def _speed(products: "_Products", kind: str, options: argparse.Namespace) -> Iterator["Result"]:
+def _speed(products: "Products", kind: str, options: argparse.Namespace) -> Iterator["Result"]:
     """Time of a step of two experts, one on each of two workers, and one of them here, over that of both here."""
     from .cases import compared, steps_of
     from .intervals import difference, ratio
@@ -115,7 +119,7 @@ def _speed(products: "_Products", kind: str, options: argparse.Namespace) -> Ite
     yield compared("2 experts, one on a worker / in one process", "ratio", ratio, rounds["one"], rounds["here"])
 
 
-class _Products:
+class Products:
     """Makes GUIDERs whose experts are here or on workers, with the same networks and conditions.
 
     Args:

@@ -52,10 +52,17 @@ class Stopwatch:
 
 @dataclass
 class Run:
-    """Times of one sampling run: what it does once, and each step."""
+    """One sampling run.
+
+    Attributes:
+        start: What it does once.
+        steps: Each step.
+        sampled: What came of it, shape of the latents.
+    """
 
     start: Span
     steps: list[Span] = field(default_factory=list)
+    sampled: Tensor | None = None
 
     @property
     def step(self) -> Span:
@@ -63,7 +70,13 @@ class Run:
         return Span.median(self.steps)
 
 
-def sample(guider: Any, latent: int | Sequence[int], steps: int, at_end: Callable[[], None] | None = None) -> Run:
+def sample(
+    guider: Any,
+    latent: int | Sequence[int],
+    steps: int,
+    at_end: Callable[[], None] | None = None,
+    before_step: Callable[[int], None] | None = None,
+) -> Run:
     """Sample with Euler and time it.
 
     Args:
@@ -71,6 +84,7 @@ def sample(guider: Any, latent: int | Sequence[int], steps: int, at_end: Callabl
         latent: Shape of the latents; or height and width of those of SD1.5.
         steps: Number of timed steps.
         at_end: Called before the run is over.
+        before_step: Called with the number of a step, from 0, before that is timed.
     """
     device = guider.model_patcher.load_device
     result: Run | None = None
@@ -81,7 +95,9 @@ def sample(guider: Any, latent: int | Sequence[int], steps: int, at_end: Callabl
         with Stopwatch(device) as watch:
             model(x[..., :WARM_UP, :WARM_UP], sigmas[:1], **extra_args)
         result = Run(watch.span)
-        for sigma, following in pairwise(sigmas):
+        for number, (sigma, following) in enumerate(pairwise(sigmas)):
+            if before_step is not None:
+                before_step(number)
             with Stopwatch(device) as watch:
                 denoised = model(x, sigma.expand(len(x)), **extra_args)
                 x = denoised + (following / sigma) * (x - denoised)
@@ -95,7 +111,9 @@ def sample(guider: Any, latent: int | Sequence[int], steps: int, at_end: Callabl
     schedule = guider.model_patcher.get_model_object("model_sampling")
     # The first half of a schedule: windows that begin at the end stay closed.
     sigmas = comfy.samplers.calculate_sigmas(schedule, "normal", 2 * steps)[: steps + 1]
-    guider.sample(noise, torch.zeros_like(noise), comfy.samplers.KSAMPLER(euler), sigmas, disable_pbar=True, seed=1)
+    sampler = comfy.samplers.KSAMPLER(euler)
+    sampled = guider.sample(noise, torch.zeros_like(noise), sampler, sigmas, disable_pbar=True, seed=1)
+    result.sampled = sampled
     return result
 
 

@@ -52,6 +52,20 @@ def test_workers_are_measured(tmp_path):
     assert all(float(figure["estimate"]) > 0 for figure in figures[3:])
 
 
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason=NO_RAY)
+def test_what_a_death_costs_is_measured(tmp_path):
+    command = [sys.executable, "-m", "benchmarks.deaths", "--steps", "2", "--csv", tmp_path / "figures.csv"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, encoding="utf-8")
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "figures.csv").open(encoding="utf-8", newline="") as file:
+        *killed, both, same = csv.DictReader(file)
+    lost = sorted(float(figure["estimate"]) for figure in killed)
+    assert len(lost) == 2
+    assert lost[0] > 0
+    assert [float(both[end]) for end in ("low", "high")] == pytest.approx(lost)
+    assert float(same["estimate"]) == 2
+
+
 def test_with_dynamic_vram(dynamic_vram):
     command = [sys.executable, "-m", "benchmarks", "--size", "tiny", "--cases", "adapters", "--rounds", "1"]
     command += ["--steps", "1", "--threads", "1", "--dynamic-vram"]

@@ -1,6 +1,8 @@
 """A Ray cluster of this machine, as users start one: each node in a process of its own."""
 
+import os
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -8,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,6 +62,18 @@ class RayNodes:
                 raise RuntimeError(f"{name} did not start; its log ends with:\n{log.read_text()[-3000:]}")
             time.sleep(0.2)
         return process
+
+    def actor(self, name: str) -> Any:
+        """Ray's handle of a worker of this pack; for a process that has joined the cluster."""
+        import ray
+
+        return ray.get_actor(name, namespace="mcdm")
+
+    def kill(self, name: str) -> None:
+        """End the process of a worker, which Ray will start again; see `actor`."""
+        import ray
+
+        os.kill(ray.get(self.actor(name).process.remote()), signal.SIGKILL)
 
     def log_of(self, name: str) -> Path:
         """What a process has written."""

@@ -2,9 +2,7 @@
 
 import importlib
 import json
-import os
 import shutil
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,18 +34,6 @@ class Cluster(RayNodes):
         command += ["--base-directory", str(files), "--database-url", "sqlite:///:memory:", "--disable-api-nodes"]
         self.start(command, name, "is ready")
         return self.log_of(name)
-
-    def actor(self, name: str):
-        """Ray's handle of a worker."""
-        import ray
-
-        return ray.get_actor(name, namespace="mcdm")
-
-    def kill(self, name: str) -> None:
-        """End the process of a worker, which Ray will start again."""
-        import ray
-
-        os.kill(ray.get(self.actor(name).process.remote()), signal.SIGKILL)
 
 
 @contextmanager

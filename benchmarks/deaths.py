@@ -1,0 +1,96 @@
+"""Entry point of `python -m benchmarks.deaths`: the time that a run loses where its worker dies.
+
+A worker is started on this machine as for `benchmarks.hosts`, and one of two experts of 8 steps put on it. Its process
+is killed at the beginning of one step, of each in turn; runs in which nothing happens come between. Needs Ray
+(`requirements-hosts.txt`) and pytest.
+"""
+
+import argparse
+import importlib
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from .comfyui import enter
+from .hosts import Products, workers
+
+if TYPE_CHECKING:
+    from tests.support.ray_nodes import RayNodes
+
+    from .cases import Result
+    from .timing import Run
+
+WORKER = "mortal"
+
+
+def main() -> int:
+    """Parse the command line, measure, and print a Markdown table line by line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.deaths", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--steps", type=int, default=8, help="steps of a run; the worker is killed at each of them (8)")
+    parser.add_argument("--csv", type=Path, help="also write the figures to this file")
+    options = parser.parse_args()
+    from .report import HEAD, show, write_csv
+
+    logging.disable(logging.WARNING)
+    with tempfile.TemporaryDirectory() as folder, workers(Path(folder), [WORKER]) as nodes:
+        sys.stdout.write(f"{os.cpu_count()} CPU cores, one thread for each process\n\n{HEAD}\n")
+        results = show(measured(nodes, options.steps))
+    if options.csv:
+        write_csv(options.csv, results)
+    return 0
+
+
+def measured(nodes: "RayNodes", steps: int) -> Iterator["Result"]:
+    """All lines of the table."""
+    node = enter(cpu=True)
+    import torch
+
+    from .networks import TIMED
+
+    torch.set_num_threads(1)
+    guider = Products(node, nodes.address).of([TIMED, TIMED], [None, WORKER])
+    with torch.inference_mode():  # as ComfyUI runs nodes
+        yield from _deaths(guider, nodes, steps)
+    importlib.import_module("ray").shutdown()
+
+
+def _deaths(guider: Any, nodes: "RayNodes", steps: int) -> Iterator["Result"]:
+    import torch
+
+    from .cases import Result
+    from .intervals import Interval
+    from .networks import HOSTS_SIZE
+    from .timing import sample
+
+    run = partial(sample, guider, HOSTS_SIZE.latent, steps)
+    run()  # the first loads the networks
+    lost, same = [], 0
+    for step in range(steps):
+        undisturbed = run()
+        killed = run(before_step=lambda number, step=step: nodes.kill(WORKER) if number == step else None)
+        lost.append(_seconds(killed) - _seconds(undisturbed))
+        same += torch.equal(killed.sampled, undisturbed.sampled)
+        yield Result(f"killed at step {step + 1} of {steps}: time lost", "s", (_exactly(lost[-1]),))
+    yield Result("all of them: median and range", "s", (Interval(median(lost), min(lost), max(lost)),))
+    yield Result("sampled as if nothing had happened, to the bit", f"of {steps} runs", (_exactly(same),))
+
+
+def _seconds(run: "Run") -> float:
+    """Of all steps: a step that is asked again counts with all that it waits for."""
+    return sum(step.wall for step in run.steps)
+
+
+def _exactly(value: float) -> Any:
+    from .intervals import Interval
+
+    return Interval(value, value, value)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
