@@ -18,7 +18,7 @@ import nodes
 from ...mcdm_core.conditions import Encoder
 from .expert_folders import inspect_expert
 from .remote.graph import read_graph
-from .remote.prompt_part import LINKS
+from .remote.prompt_part import LINKS, Link, as_link
 
 Prompt = dict[str, dict]
 
@@ -111,12 +111,9 @@ def schema_of(class_type: str) -> list[io.Input]:
     return known.define_schema().inputs if known is not None else []
 
 
-def link_of(node: dict, name: str) -> tuple[str, int] | None:
+def link_of(node: dict, name: str) -> Link | None:
     """The node that an input is linked to and the number of its output; None if it is a value, or no proper link."""
-    match node["inputs"].get(name):
-        case [str(source), int(slot)]:
-            return source, slot
-    return None
+    return as_link(node["inputs"].get(name))
 
 
 def find_node(node_id: Any) -> dict | None:

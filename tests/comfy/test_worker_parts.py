@@ -387,6 +387,37 @@ def test_a_graph_becomes_the_part_that_its_links_would_be(remote, part, engine, 
     assert not remote("files").lacking(list(found.files))  # it was sent
 
 
+@pytest.mark.parametrize("by_graph", [True, False], ids=["graph", "links"])
+def test_a_worker_is_asked_once_for_each_thing(remote, engine, small_experts, base, monkeypatch, by_graph):
+    from PIL import Image
+
+    picture = base / "input" / f"asked once {by_graph}.png"
+    Image.new("RGB", (32, 32), (7, 7, 30 + by_graph)).save(picture)  # that no other test has sent
+    graph = graph_of() | prompt_of(picture.name, small_experts["hair"])
+    calls = []
+
+    def ask(worker, timeout, method, *args):
+        calls.append(method)
+        return engine(method, *args)
+
+    monkeypatch.setattr(remote("cluster"), "ask", ask)
+    for module in ("engine", "versions"):
+        monkeypatch.setattr(remote(module), "versions", dict)  # Ray's too, which isn't needed here
+
+    class Prompt:
+        get_node = graph.__getitem__
+
+    share = {"weight": 1.0, "reliability": 1.0, "start": 0.0, "end": 1.0}
+    where = remote("model").WorkerName("127.0.0.1:6379", f"of its own: {by_graph}")
+    text = json.dumps(graph) if by_graph else ""
+    expert = remote("node").remote_expert(Prompt, "expert 0", text, where, 5.0, share, None, ())
+    assert calls == ["hello", *(["uploads"] * by_graph), "lacks", "store", *(["check"] * by_graph), "load"]
+    calls.clear()
+    again = remote("node").remote_expert(Prompt, "expert 0", text, where, 5.0, share, None, ())
+    assert again.model is expert.model
+    assert calls == ["hello", *(["uploads"] * by_graph), "lacks", *(["check"] * by_graph)]
+
+
 @pytest.mark.parametrize(
     ("changes", "match"),
     [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -14,8 +13,6 @@ import comfy.model_management
 
 from ....mcdm_core.system.clusters import join_cluster
 from .model import WorkerName
-
-logger = logging.getLogger(__name__)
 
 NAMESPACE = "mcdm"
 _POLL = 0.2  # seconds after which the user's cancel is looked for

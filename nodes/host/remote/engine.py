@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import platform
 import queue
 import threading
 from collections.abc import Callable
@@ -59,7 +58,7 @@ class Engine:
 
     def hello(self) -> Answer:
         """What runs here."""
-        return {"versions": versions(), "system": platform.platform(), "device": _device()}
+        return {"versions": versions(), "device": _device()}
 
     def lacks(self, names: list[str]) -> Answer:
         """Which input files have to be sent."""

@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from .prompt_part import LINKS, Link
+from .prompt_part import LINKS, Link, as_link
 
 _EXPERT = "MCDM_Expert"
 _EXPORT = "build it in the worker's ComfyUI, end it with a Diffusion Expert, and paste what Export (API) saves"
@@ -51,7 +51,7 @@ def read_graph(text: str) -> Graph:
             f"{len(experts) or 'none'}; {_EXPORT}."
         )
     inputs = nodes[experts[0]]["inputs"]
-    links = {name: link for name in LINKS if (link := _link(inputs.get(name))) is not None}
+    links = {name: link for name in LINKS if (link := as_link(inputs.get(name))) is not None}
     if "model" not in links:
         raise ValueError("Expected a model at the Diffusion Expert of the graph and got none; connect one, and export.")
     return Graph(_behind(nodes, [source for source, _ in links.values()]), links)
@@ -82,13 +82,6 @@ def _is_node(node: Any) -> bool:
     return isinstance(node, dict) and isinstance(node.get("class_type"), str) and isinstance(node.get("inputs"), dict)
 
 
-def _link(value: Any) -> Link | None:
-    match value:
-        case [str(source), int(slot)]:
-            return source, slot
-    return None
-
-
 def _behind(nodes: dict[str, dict[str, Any]], sources: list[str]) -> dict[str, dict[str, Any]]:
     """The nodes that some come from, and they themselves.
 
@@ -105,7 +98,7 @@ def _behind(nodes: dict[str, dict[str, Any]], sources: list[str]) -> dict[str, d
                 f"Expected all nodes that others of the graph are linked to and {key} is missing; {_EXPORT}."
             )
         values = nodes[key]["inputs"].values()
-        before = [link[0] for value in values if (link := _link(value)) is not None and link[0] not in whole]
+        before = [link[0] for value in values if (link := as_link(value)) is not None and link[0] not in whole]
         if before and key in begun:
             raise ValueError(f"Expected a graph without rings and node {key} is in one; {_EXPORT}.")
         if before:

@@ -60,6 +60,7 @@ def remote_expert(
         part = checked_part(read_graph(graph), ask)
     else:
         part = _part_behind_links(prompt, node_id)
+        send_files(ask, part.files)
     model = _model(part, worker, ask)
     condition, null = (made_by(part.links[name]) if name in part.links else None for name in ("condition", "null"))
     if null is None and model.model.has_null:  # an expert that listens to nothing has it without its being wired
@@ -116,7 +117,6 @@ def _model(part: PromptPart, worker: WorkerName, ask: cluster.Ask) -> ModelPatch
     key = json.dumps([worker.address, worker.name, part.links["model"]])
     if (known := _models.get(key)) is not None:
         return known
-    send_files(ask, part.files)
     answer = ask("load", part.nodes, list(part.links["model"]), part.models)
     made = _models[key] = remote_patcher(answer["model"], worker)
     return made

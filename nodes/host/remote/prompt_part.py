@@ -20,7 +20,7 @@ LINKS = ("model", "condition", "null")
 """What a worker makes for an expert."""
 
 Link = tuple[str, int]
-"""A node, by its key in a part, and the number of its output."""
+"""A node, by its id in a prompt or its key in a part, and the number of its output."""
 
 FOLDER = "mcdm_workers"
 """Where a worker keeps input files that were sent, in its folder of inputs."""
@@ -46,6 +46,14 @@ class PromptPart:
     links: dict[str, Link]
     files: dict[str, Path]
     models: dict[str, Known]
+
+
+def as_link(value: Any) -> Link | None:
+    """What an input of a node is linked to; None if it is a value, or no proper link."""
+    match value:
+        case [str(source), int(slot)]:
+            return source, slot
+    return None
 
 
 def upload_inputs(class_type: str) -> list[str]:
@@ -105,13 +113,12 @@ class _Walk:
         return self._keys[node_id]
 
     def _input(self, value: Any, is_upload: bool) -> Any:
-        match value:
-            case [str(source), int(slot)]:
-                return [self.key_of(source), slot]
-            case str() if is_upload and (path := input_file(value)) is not None:
-                digest = hashlib.sha256(path.read_bytes()).hexdigest()
-                self.files[f"{digest}{path.suffix.lower()}"] = path
-                return f"{FOLDER}/{digest}{path.suffix.lower()}"
+        if (link := as_link(value)) is not None:
+            return [self.key_of(link[0]), link[1]]
+        if is_upload and isinstance(value, str) and (path := input_file(value)) is not None:
+            name = f"{hashlib.sha256(path.read_bytes()).hexdigest()}{path.suffix.lower()}"
+            self.files[name] = path
+            return f"{FOLDER}/{name}"
         return value
 
 
