@@ -3,10 +3,10 @@
 import argparse
 import logging
 import sys
-from pathlib import Path
 
 from .comfyui import enter
-from .machine import ask_for_huge_pages, machine
+from .command import parsed
+from .machine import machine
 
 # Rounds, and steps of a run. Overhead is small and takes many; full-size networks are slow on a CPU and get few.
 AMOUNTS = {"overhead": (20, 50), "networks": (10, 3), "adapters": (10, 3), "window": (10, 3)}
@@ -16,19 +16,10 @@ FULL_SIZE_AMOUNTS = {**AMOUNTS, "networks": (6, 1), "adapters": (6, 1), "window"
 def main() -> int:
     """Parse the command line, measure, and print a Markdown table line by line."""
     parser = _parser()
-    options = parser.parse_args()
-    ask_for_huge_pages()
-    # Imported only where glibc has been asked, for they import torch; once ComfyUI is entered they aren't found.
-    from mcdm_core.cli.output import check_folder, check_free
-
+    options = parsed(parser, huge_pages=True)
+    # Imported only where glibc has been asked, for it imports torch.
     from .report import HEAD, show, write_csv
 
-    if options.csv:
-        try:
-            check_folder(options.csv.parent)
-            check_free(options.csv, overwrite=True)
-        except ValueError as error:
-            parser.error(str(error))
     logging.disable(logging.WARNING)
     node = enter(options.cpu or options.dynamic_vram is not None)
     import torch
@@ -89,7 +80,6 @@ def _parser() -> argparse.ArgumentParser:
         help="stand in for ComfyUI's dynamic VRAM on the CPU, with room for this share of a network; implies --cpu",
     )
     parser.add_argument("--threads", type=int, help="CPU threads that torch uses")
-    parser.add_argument("--csv", type=Path, help="also write the figures to this file")
     return parser
 
 

@@ -18,6 +18,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from .comfyui import enter
+from .command import parsed
 from .hosts import Products, workers
 
 if TYPE_CHECKING:
@@ -33,8 +34,7 @@ def main() -> int:
     """Parse the command line, measure, and print a Markdown table line by line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.deaths", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--steps", type=int, default=8, help="steps of a run; the worker is killed at each of them (8)")
-    parser.add_argument("--csv", type=Path, help="also write the figures to this file")
-    options = parser.parse_args()
+    options = parsed(parser)
     from .report import HEAD, show, write_csv
 
     logging.disable(logging.WARNING)

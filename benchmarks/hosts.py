@@ -20,6 +20,7 @@ from tests.support.ray_nodes import RayNodes, secured
 from tools.comfyui import find_comfyui
 
 from .comfyui import ROOT, enter
+from .command import parsed
 
 if TYPE_CHECKING:
     from .cases import Result
@@ -34,8 +35,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=20, help="how often each contender runs (20)")
     parser.add_argument("--steps", type=int, default=20, help="timed steps of a run without networks (20)")
     parser.add_argument("--passes", type=int, default=4, help="timed steps of a run with networks (4)")
-    parser.add_argument("--csv", type=Path, help="also write the figures to this file")
-    options = parser.parse_args()
+    options = parsed(parser)
     from .report import HEAD, show, write_csv
 
     logging.disable(logging.WARNING)

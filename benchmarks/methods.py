@@ -8,11 +8,11 @@ import argparse
 import logging
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .comfyui import enter
-from .machine import ask_for_huge_pages, machine
+from .command import parsed
+from .machine import machine
 
 if TYPE_CHECKING:
     from .costs import Cost
@@ -30,19 +30,10 @@ Contenders = dict[str, Callable[[], Any]]
 def main() -> int:
     """Parse the command line, measure, and print a Markdown table."""
     parser = _parser()
-    options = parser.parse_args()
-    ask_for_huge_pages()
-    # Imported only where glibc has been asked, for they import torch; once ComfyUI is entered they aren't found.
-    from mcdm_core.cli.output import check_folder, check_free
-
+    options = parsed(parser, huge_pages=True)
+    # Imported only where glibc has been asked, for it imports torch.
     from .costs import HEAD, line, write_csv
 
-    if options.csv:
-        try:
-            check_folder(options.csv.parent)
-            check_free(options.csv, overwrite=True)
-        except ValueError as error:
-            parser.error(str(error))
     logging.disable(logging.WARNING)
     node = enter(options.cpu)
     import torch
@@ -138,7 +129,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch", type=_batch, default=2, help="pictures made at once, 2 or more (2)")
     parser.add_argument("--cpu", action="store_true", help="stay on the CPU where there is a GPU")
     parser.add_argument("--threads", type=int, help="CPU threads that torch uses")
-    parser.add_argument("--csv", type=Path, help="also write the figures to this file")
     return parser
 
 
