@@ -121,7 +121,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # by way of what has to be put away
     try:
         _check(options)
-        with _ray_node(options), _worker(options):
+        with _ray_node(options) as node, _worker(options, node):
             logger.info("The worker %s is ready. Ctrl-C ends it.", options.name)
             threading.Event().wait()
     except ValueError as error:
@@ -170,10 +170,10 @@ def _check(options: argparse.Namespace) -> None:
 
 
 @contextlib.contextmanager
-def _ray_node(options: argparse.Namespace) -> Iterator[None]:
-    """The node that was asked for, as long as the block lasts; without --join and --head one runs already."""
+def _ray_node(options: argparse.Namespace) -> Iterator[subprocess.Popen | None]:
+    """The node that was asked for, as long as the block lasts; None without --join and --head: one runs already."""
     if not (options.join or options.head):
-        yield
+        yield None
         return
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block"]
     command += ["--node-ip-address", options.listen] if options.listen else []
@@ -182,7 +182,7 @@ def _ray_node(options: argparse.Namespace) -> Iterator[None]:
     command += [] if options.head else ["--address", options.address]
     process = subprocess.Popen(command, env={**os.environ, "RAY_USAGE_STATS_ENABLED": "0"})
     try:
-        yield
+        yield process
     finally:
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -190,9 +190,9 @@ def _ray_node(options: argparse.Namespace) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _worker(options: argparse.Namespace) -> Iterator[None]:
+def _worker(options: argparse.Namespace, node: subprocess.Popen | None) -> Iterator[None]:
     """The worker on that node, which Ray starts again where it dies."""
-    ray = _joined(options.address)
+    ray = _joined(options.address, node)
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     _take_name(ray, options.name)
@@ -233,12 +233,21 @@ def _first_answer(ray: Any, handle: Any) -> dict[str, Any]:
         raise ValueError(f"Expected ComfyUI to start and it didn't: {error}") from error
 
 
-def _joined(address: str) -> Any:
-    """Ray, once the node has joined; its first tries may come too early."""
+def _joined(address: str, node: subprocess.Popen | None) -> Any:
+    """Ray, once the node has joined; its first tries may come too early.
+
+    Raises:
+        ValueError: If the node ends, or none joins in time.
+    """
     import ray
 
     deadline = time.monotonic() + JOIN_SECONDS
     while (said := _try_to_join(ray, address)) is not None:
+        if node is not None and node.poll() is not None:
+            raise ValueError(
+                f"Expected the Ray node that this started to join the cluster at {address} and it ended, as it says "
+                "above; see that this machine has the cluster's token, Ray and Python."
+            )
         if time.monotonic() > deadline:
             raise ValueError(
                 f"Expected a Ray node of the cluster at {address} on this machine and found none; start one, or add "

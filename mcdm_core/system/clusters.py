@@ -1,5 +1,6 @@
 """Ray clusters, which this process joins."""
 
+import os
 from typing import Any
 
 from .addresses import check_listening
@@ -23,6 +24,13 @@ def join_cluster(ray: Any, address: str, who: str, **options: Any) -> None:
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         said = " ".join(str(error).split())
         raise ValueError(
-            f"Expected a Ray cluster at {address} that takes {who} in, and it doesn't; see that a Ray node runs here, "
-            f"with the cluster's token, Ray and Python. Ray says: {said[:400]}"
+            f"Expected a Ray cluster at {address} that takes {who} in, and it doesn't; {_remedy()}. Ray says, with "
+            f"more in the log: {said[:400]}"
         ) from error
+
+
+def _remedy() -> str:
+    """What to do; Ray says of nobody whether it was the token."""
+    see = "see that a Ray node runs here, with the cluster's token, Ray and Python"
+    without = os.environ.get("RAY_AUTH_MODE") != "token"
+    return f"start it with RAY_AUTH_MODE=token, if the cluster was, and {see}" if without else see

@@ -424,8 +424,22 @@ def test_a_wrong_token(cluster, comfyui):
         rf"ValueError: Expected a Ray cluster at {cluster.address} that takes this ComfyUI in, and it doesn't; see "
     )
     assert re.search(
-        sentence + r"that a Ray node runs here, with the cluster's token, Ray and Python\. Ray says: ", done.stderr
+        sentence + r"that a Ray node runs here, with the cluster's token, Ray and Python\. Ray says, ", done.stderr
     )
+
+
+def test_a_worker_with_a_wrong_token(cluster):
+    """It says so once Ray has said it, and waits no longer for a node that won't join."""
+    import subprocess
+    import sys
+
+    wrong = {**os.environ, "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    command = [sys.executable, str(Path(__file__).resolve().parents[2] / "worker.py"), "--name", "four", "--join"]
+    command += ["--address", cluster.address, "--comfyui", str(cluster.comfyui)]
+    done = subprocess.run(command, env=wrong, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 2
+    sentence = rf"Expected the Ray node that this started to join the cluster at {cluster.address} and it ended, .*; see"
+    assert re.search(sentence, done.stderr)
 
 
 def test_a_worker_that_stays_away(cluster, runner, host, monkeypatch):
