@@ -438,7 +438,7 @@ def test_a_worker_with_a_wrong_token(cluster):
     command += ["--address", cluster.address, "--comfyui", str(cluster.comfyui)]
     done = subprocess.run(command, env=wrong, capture_output=True, text=True, timeout=300)
     assert done.returncode == 2
-    sentence = rf"Expected the Ray node that this started to join the cluster at {cluster.address} and it ended, .*; see"
+    sentence = rf"Expected the Ray node that this started to join the cluster at {cluster.address} and it ended.*; see"
     assert re.search(sentence, done.stderr)
 
 
