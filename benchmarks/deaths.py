@@ -1,8 +1,8 @@
 """Entry point of `python -m benchmarks.deaths`: the time that a run loses where its worker dies.
 
 A worker is started on this machine as for `benchmarks.hosts`, and one of two experts of 8 steps put on it. Its process
-is killed at the beginning of one step, of each in turn; runs in which nothing happens come between. Needs Ray
-(`requirements-hosts.txt`) and pytest.
+is killed at the beginning of one step, of each in turn; runs in which nothing happens come between. Processor time is
+that of the worker's processes. Needs Ray (`requirements-hosts.txt`) and pytest.
 """
 
 import argparse
@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -72,13 +72,40 @@ def _deaths(guider: Any, nodes: "RayNodes", steps: int) -> Iterator["Result"]:
     run()  # the first loads the networks
     lost, same = [], 0
     for step in range(steps):
-        undisturbed = run()
-        killed = run(before_step=lambda number, step=step: nodes.kill(WORKER) if number == step else None)
-        lost.append(_seconds(killed) - _seconds(undisturbed))
+        undisturbed, spent = _watched(run, nodes)
+        killed, spent_by_both = _watched(run, nodes, step)
+        lost.append((_seconds(killed) - _seconds(undisturbed), spent_by_both - spent))
         same += torch.equal(killed.sampled, undisturbed.sampled)
-        yield Result(f"killed at step {step + 1} of {steps}: time lost", "s", (_exactly(lost[-1]),))
-    yield Result("all of them: median and range", "s", (Interval(median(lost), min(lost), max(lost)),))
+        yield Result(f"killed at step {step + 1} of {steps}: time lost", "s", tuple(map(_exactly, lost[-1])))
+    clocks = list(zip(*lost, strict=True))
+    yield Result("all of them: median and range", "s", tuple(Interval(median(c), min(c), max(c)) for c in clocks))
     yield Result("sampled as if nothing had happened, to the bit", f"of {steps} runs", (_exactly(same),))
+
+
+def _watched(run: Callable[..., "Run"], nodes: "RayNodes", dies_at: int | None = None) -> tuple["Run", float]:
+    """A run, and the processor time that the worker spends in it, in the process that dies and in that after it.
+
+    Args:
+        run: Samples.
+        nodes: The cluster.
+        dies_at: The step, from 0, at which the worker is killed; None for a run in which nothing happens.
+    """
+    spent = -_spent(nodes)
+
+    def before_step(number: int) -> None:
+        nonlocal spent
+        if number == dies_at:
+            spent += _spent(nodes)
+            nodes.kill(WORKER)
+
+    done = run(before_step=before_step)
+    return done, spent + _spent(nodes)
+
+
+def _spent(nodes: "RayNodes") -> float:
+    """Processor time of the worker's process of now, in seconds."""
+    times = nodes.process(WORKER).cpu_times()
+    return times.user + times.system
 
 
 def _seconds(run: "Run") -> float:

@@ -6,7 +6,6 @@ import json
 import re
 import time
 
-import psutil
 import pytest
 import torch
 
@@ -143,14 +142,12 @@ def test_it_is_validated_there(cluster, posted):
 
 def test_a_worker_that_does_not_answer_is_left_to_the_run(cluster, posted):
     """Three experts of it wait no longer than one."""
-    import ray
-
     prompt = by_graph(with_picture(), cluster.address, "8")
     for key, before in (("20", "8"), ("21", "20")):
         inputs = {**prompt["8"]["inputs"], "experts": [before, 0]}
         prompt = changed({**prompt, key: {**prompt["8"], "inputs": inputs}}, "unused", prompt["3"])
     prompt["9"]["inputs"]["experts"] = ["21", 0]
-    process = psutil.Process(ray.get(cluster.actor("one").process.remote()))
+    process = cluster.process("one")
     process.suspend()
     try:
         said, seconds = posted(prompt)

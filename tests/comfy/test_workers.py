@@ -9,7 +9,6 @@ import threading
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 import torch
 
@@ -276,10 +275,8 @@ def test_its_model_serves_schedulers(cluster, runner):
 
 
 def test_runs_leave_nothing_behind(cluster, runner):
-    import ray
-
     prompt, found = on_worker(small(), cluster.address, "one", ("9",)), []
-    process = psutil.Process(ray.get(cluster.actor("one").process.remote()))
+    process = cluster.process("one")
     for count in range(50):
         prompt["11"]["inputs"]["seed"] = count
         runner(prompt, "11")
@@ -459,9 +456,7 @@ def test_a_worker_that_stays_away(cluster, runner, host, monkeypatch):
 
 def test_a_worker_that_gives_no_sign_of_life(cluster, runner, host, monkeypatch):
     """Its process is stopped, as a machine that hangs."""
-    import ray
-
-    process = psutil.Process(ray.get(cluster.actor("one").process.remote()))
+    process = cluster.process("one")
 
     def stop(call):
         if call == 1:

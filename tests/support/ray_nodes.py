@@ -1,8 +1,6 @@
 """A Ray cluster of this machine, as users start one: each node in a process of its own."""
 
-import os
 import secrets
-import signal
 import socket
 import subprocess
 import sys
@@ -71,9 +69,14 @@ class RayNodes:
 
     def kill(self, name: str) -> None:
         """End the process of a worker, which Ray will start again; see `actor`."""
+        self.process(name).kill()
+
+    def process(self, name: str) -> Any:
+        """psutil's view of a worker's process; see `actor`."""
+        import psutil
         import ray
 
-        os.kill(ray.get(self.actor(name).process.remote()), signal.SIGKILL)
+        return psutil.Process(ray.get(self.actor(name).process.remote()))
 
     def log_of(self, name: str) -> Path:
         """What a process has written."""
