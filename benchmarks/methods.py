@@ -8,7 +8,8 @@ import argparse
 import logging
 import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .comfyui import enter
 from .command import parsed
@@ -17,6 +18,7 @@ from .machine import machine
 if TYPE_CHECKING:
     from .costs import Cost
     from .shipped import Faces
+    from .timing import Span
 
 PLAIN, PLAIN_WITHOUT_NULL = "plain product", "plain product, W = 1"
 AGREEMENT_WITHOUT_NULL = "Agreement Weights, W = 1"
@@ -53,8 +55,15 @@ def main() -> int:
     return 0
 
 
+class Run(NamedTuple):
+    """What a run took: its time, and the rows that networks were asked."""
+
+    span: "Span"
+    rows: int
+
+
 def measured(faces: "Faces", batch: int, rounds: int) -> Iterator["Cost"]:
-    """The cost of each method, runs interleaved; a first round counts rows and is not timed.
+    """The cost of each method, runs interleaved, after a run that does not count.
 
     Args:
         faces: The experts and the runs.
@@ -67,21 +76,18 @@ def measured(faces: "Faces", batch: int, rounds: int) -> Iterator["Cost"]:
     from .timing import Stopwatch, interleaved
 
     methods = contenders(faces)
-    rows = {}
-    for name, run in methods.items():
-        with faces.counting() as calls:
-            run()
-        rows[name] = sum(calls) / batch
+    methods[PLAIN]()
 
-    def timed(run: Callable[[], Any]) -> Any:
-        with Stopwatch(faces.device) as watch:
-            run()
-        return watch.span
+    def run(name: str) -> Run:
+        with faces.counting() as calls, Stopwatch(faces.device) as watch:
+            methods[name]()
+        return Run(watch.span, sum(calls))
 
-    times = list(interleaved({name: lambda run=run: timed(run) for name, run in methods.items()}, rounds))
+    runs = list(interleaved({name: partial(run, name) for name in methods}, rounds))
+    rows = {name: run.rows / batch for name, run in runs[0].items()}  # those of every round
     for name in methods:
         plain = AGAINST.get(name, PLAIN)
-        own, others = ([each[which] for each in times] for which in (name, plain))
+        own, others = ([each[which].span for each in runs] for which in (name, plain))
         yield Cost(name, rows[name], rows[name] / rows[plain], compared(name, "ratio", ratio, own, others).figures)
 
 
