@@ -12,6 +12,7 @@ from ..expert.condition import Condition, cat
 from ..expert.expert import Expert
 from .agreement import PLAIN_WEIGHTS, Agreement
 from .eq10 import EQ10
+from .lifts import Lifts
 from .own_null import OWN_NULL
 from .passes import EVERY_PASS, Passes
 from .plan import Factor, Plan
@@ -56,6 +57,7 @@ class ProductDenoiser:
         rule: How predictions are combined: `EQ10`, or `OWN_NULL` for composable diffusion.
         passes: What may be left out; predictions stand in for passes only within `running`.
         agreement: How the positive weights are shared out, place by place.
+        lifts: Gathers from every call how far the experts lift the samples; made of the same terms.
 
     Raises:
         ValueError: If there is no term, or the experts' samples differ.
@@ -68,6 +70,7 @@ class ProductDenoiser:
         rule: Rule = EQ10,
         passes: Passes = EVERY_PASS,
         agreement: Agreement = PLAIN_WEIGHTS,
+        lifts: Lifts | None = None,
     ):
         if not terms:
             raise ValueError("Expected at least one term and got none; add an expert.")
@@ -79,6 +82,7 @@ class ProductDenoiser:
             _check_same_samples(self.reference, term.expert)
         self.passes = passes
         self.agreement = agreement
+        self.lifts = lifts
         self.windows = [term.window(self._level) for term in self.terms]
         self._sharing = [_first_with_same_null(self.terms, index) for index in range(len(self.terms))]
         self._planners: dict[tuple, Planner] = {}
@@ -123,10 +127,16 @@ class ProductDenoiser:
         plan, cond, null, _ = self._predict(x, sigma)
         return self._combined(plan, cond, null), plan.factors(cond, null)
 
-    def forget(self) -> None:
-        """Let no prediction of earlier calls stand in for a pass, because the samples of the batch are others now."""
+    def resample(self, ancestors: Tensor) -> None:
+        """Let samples of the batch go on as others: no prediction of earlier calls stands in for a pass of theirs.
+
+        Args:
+            ancestors: Which sample each is from now on, shape (B,).
+        """
         if self._reuse is not None:
             self._reuse.forget()
+        if self.lifts is not None:
+            self.lifts.resample(ancestors)
 
     def check_run(self, x: Tensor, sigmas: Sequence[float] | Tensor) -> None:
         """Refuse a run that could not finish, before any network is called.
@@ -173,6 +183,8 @@ class ProductDenoiser:
         cond: Predictions = dict(zip(asked.conditions, x0[:first_null], strict=True))
         null: Predictions = dict(zip(asked.nulls, x0[first_null:], strict=True))
         self._rows.add_compared(len(x) * len({*asked.nulls} & {*plan.compared}))
+        if self.lifts is not None:  # before predictions stand in for others
+            self.lifts.take(plan, level, cond, null)
         if self._reuse is not None:
             self._rows.add(len(x) * asked.passes, len(x) * everything(planner.plain_at(level)).passes)
             cond, null = self._reuse.complete(plan, level, cond, null)
@@ -236,8 +248,9 @@ class OwnNullDenoiser(ProductDenoiser):
         max_rows: int | None = None,
         passes: Passes = EVERY_PASS,
         agreement: Agreement = PLAIN_WEIGHTS,
+        lifts: Lifts | None = None,
     ):
-        super().__init__(terms, max_rows, OWN_NULL, passes, agreement)
+        super().__init__(terms, max_rows, OWN_NULL, passes, agreement, lifts)
 
 
 def _first_with_same_null(terms: Sequence[Term], index: int) -> int:

@@ -172,7 +172,7 @@ def sample_particles(
         if effective < (len(x) if last else resample_below * len(x)) * (1 - _ROUNDING):
             ancestors = systematic_ancestors(log_weights, _uniform(generator))
             x, log_weights = x[ancestors.to(x.device)], torch.zeros_like(log_weights)
-            denoiser.forget()
+            denoiser.resample(ancestors)
         if report is not None:
             report(Resampling(step, sigma, effective, ancestors))
         if sigma_next > 0:  # after the resampling, so that copies part

@@ -12,6 +12,7 @@ from ..diffusion.schedule import NoiseSchedule, Schedule
 from ..product.agreement import PLAIN_WEIGHTS, Agreement
 from ..product.denoiser import ProductDenoiser
 from ..product.eq10 import EQ10
+from ..product.lifts import Lifts
 from ..product.passes import EVERY_PASS, Passes
 from ..product.rule import Rule
 from ..product.term import Term
@@ -48,6 +49,7 @@ def sample_product(
     rule: Rule = EQ10,
     passes: Passes = EVERY_PASS,
     agreement: Agreement = PLAIN_WEIGHTS,
+    lifts: Lifts | None = None,
     **options: Any,
 ) -> Tensor:
     """Sample from united experts on the first expert's timesteps.
@@ -70,6 +72,7 @@ def sample_product(
         rule: How predictions are combined: `EQ10`, or `OWN_NULL` for composable diffusion.
         passes: What may be left out, such as `Passes(threshold=0.98, refresh=3)`; the rows saved are logged.
         agreement: How the positive weights are shared out, place by place, such as `Agreement(tau=300)`.
+        lifts: Gathers how far the experts lift the samples, from what the run asks anyway; `Lifts(terms)`.
         **options: The sampler's own, such as `eta` of DDIM.
 
     Returns:
@@ -79,7 +82,7 @@ def sample_product(
         ValueError: If the terms cannot be combined at every noise level of the run, before any network is called; or if
             the sampler wants a learned variance and the reference has none.
     """
-    denoiser = ProductDenoiser(terms, rule=rule, passes=passes, agreement=agreement)
+    denoiser = ProductDenoiser(terms, rule=rule, passes=passes, agreement=agreement, lifts=lifts)
     sigmas = sigmas_for(denoiser.reference.schedule, spacing)
     denoiser.check_run(noise, sigmas)
     # x_T of the variance-preserving form is the noise itself, also where the run begins below the schedule's end.

@@ -34,8 +34,8 @@ class FactorsDenoiser(Denoiser, Protocol):
     def with_factors(self, x: Tensor, sigma: Tensor | float) -> tuple[Tensor, list[Factor]]:
         """x0, and the factors whose sum Σ c_k D_k it is but for a clamp."""
 
-    def forget(self) -> None:
-        """Drop what is kept of earlier calls, because the samples of the batch are others now."""
+    def resample(self, ancestors: Tensor) -> None:
+        """Take that each sample of the batch goes on as the one of this index, shape (B,), with all that is kept."""
 
 
 class Sampler(Protocol):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,15 +14,15 @@ import latent_preview
 import torch
 from torch import Tensor
 
-from ...mcdm_core.diffusion.schedule import from_flow
 from ...mcdm_core.product.agreement import PLAIN_WEIGHTS
+from ...mcdm_core.product.lifts import Lifts
 from ...mcdm_core.product.passes import EVERY_PASS
-from ...mcdm_core.sampling.choose import check_choice, choose, level_shares, lift, mean_lifts
+from ...mcdm_core.sampling.choose import check_choice, choose, level_shares
 from .evaluation import Evaluation
 from .expert_chain import Experts
 from .guider import ProductGuider
 from .latents import parts_of, with_samples
-from .noise_levels import is_flow, noise_scale
+from .scores import scores_of
 from .step_reports import Report
 
 logger = logging.getLogger(__name__)
@@ -34,8 +33,10 @@ def choose_samples(
 ) -> tuple[dict[str, Any], str]:
     """Keep the samples whose smallest lift is largest.
 
+    Where the samples carry the scores of their run, nothing is asked; else every expert is, at some noise levels.
+
     Args:
-        experts: The chain; those of a weight need a null.
+        experts: The chain; those of a weight need a null, unless there are scores.
         latent: ComfyUI's LATENT of finished samples.
         count: How many to keep.
         levels: How many noise levels to ask the experts at.
@@ -52,7 +53,11 @@ def choose_samples(
     batch = len(parts_of(samples)[0])
     check_choice(count, batch)
     guiding = tuple(expert for expert in experts if expert.weight != 0)
-    lifts = mean_lifts(_measure(guiding, samples, levels, seed), [expert.label for expert in guiding])
+    lifts = scores_of(samples, experts)
+    if lifts is None:
+        lifts = _measure(guiding, samples, levels, seed)
+    else:
+        logger.info("Choosing asked nothing: the samples carry the scores of their run.")
     kept = choose(lifts, count)
     lifted = int((lifts.amin(1) > 0).sum())
     if lifted < count:
@@ -60,72 +65,51 @@ def choose_samples(
     return _take(latent, kept, batch), _scores(guiding, lifts)
 
 
-def _measure(guiding: Experts, samples: Any, levels: int, seed: int) -> list[list[Tensor]]:
-    """For each expert its lifts at the levels at which it acts, each of shape (B,)."""
+def _measure(guiding: Experts, samples: Any, levels: int, seed: int) -> Tensor:
+    """How far the experts lift the samples, shape (B, N)."""
     for expert in guiding:
         if expert.null is None:
             raise ValueError(
                 f"Expected a null for {expert.label}, against which its lift is measured, and got none; connect its "
                 "null."
             )
+    lifts = Lifts(guiding)
     if not guiding:
-        return []
+        return lifts.of(samples)
     # Equal numbers, so that every condition and every null is asked; the masks and windows stay.
     equal: dict[str, Any] = {"weight": 1.0, "reliability": 1.0, "weight_curve": (), "passes": EVERY_PASS}
     equal["agreement"] = PLAIN_WEIGHTS
-    guider = ProductGuider(tuple(replace(expert, **equal) for expert in guiding))
+    cost, found = _Cost(), list[Tensor]()
+    guider = ProductGuider(tuple(replace(expert, **equal) for expert in guiding), cost.take)
     sampling = guider.model_patcher.get_model_object("model_sampling")
     sigmas = torch.tensor([float(sampling.percent_to_sigma(share)) for share in level_shares(levels)])
-    record = _Record([expert.weight for expert in guiding])
-    guider.observer = record.take
     guider.sample(
         comfy.sample.prepare_noise(samples, seed),
         samples,
-        comfy.samplers.KSAMPLER(functools.partial(_ask, record=record)),
+        comfy.samplers.KSAMPLER(functools.partial(_ask, lifts=lifts, found=found)),
         sigmas,
         callback=latent_preview.prepare_callback(guider.model_patcher, levels),
         disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
         seed=seed,
     )
-    logger.info("Choosing took %d rows for each picture: %d noise levels, %s.", record.rows, levels, record.asked)
-    return record.lifts
+    logger.info("Choosing took %d rows for each picture: %d noise levels, %s.", cost.rows, levels, cost.asked)
+    return found[0]
 
 
-class _Record:
-    """What the experts answer about noised samples.
+class _Cost:
+    """What choosing asks of networks.
 
     Attributes:
-        lifts: For each expert those at its levels.
         rows: Network rows for each sample.
         asked: Of what, in words.
-        samples: x0, in the reference's latent space, shape (B, …); set once the run has it.
-        sigma: Level of the present call, in the variance-exploding form.
     """
 
-    samples: Tensor
-    sigma: float
-
-    def __init__(self, weights: Sequence[float]):
-        self._weights = weights
-        self.lifts: list[list[Tensor]] = [[] for _ in weights]
+    def __init__(self) -> None:
         self.rows = 0
         self.asked = ""
 
     def take(self, evaluation: Evaluation) -> None:
-        plan = evaluation.plan
-        for index in plan.conditions:
-            conditional, area = evaluation.cond[index], plan.weights[index]
-            if conditional is None:
-                continue
-            own = lift(
-                self.samples,
-                conditional,
-                evaluation.null[plan.sharing[index]],
-                self.sigma,
-                area if isinstance(area, Tensor) else None,
-            )
-            self.lifts[index].append(own if self._weights[index] > 0 else -own)
-        counts = len(plan.conditions), len(evaluation.null)
+        counts = len(evaluation.plan.conditions), len(evaluation.null)
         self.rows += sum(counts)
         self.asked = f"at most {counts[0]} conditions and {counts[1]} nulls at each"
 
@@ -138,23 +122,23 @@ def _ask(
     callback: Report | None = None,
     disable: bool | None = None,
     *,
-    record: _Record,
+    lifts: Lifts,
+    found: list[Tensor],
 ) -> Tensor:
     """Behind the signature of ComfyUI's sampler functions: asks about the latent at every level, samples nothing."""
     sampling = model.inner_model.inner_model.model_sampling
-    record.samples = model.latent_image
+    model.inner_model.gather(lifts)
     generator = torch.Generator().manual_seed((extra_args["seed"] or 0) % 2**64)
     options = {**extra_args["model_options"], "disable_cfg1_optimization": True}  # or W = 1 would ask for no null
     for step, sigma in enumerate(sigmas):
-        level = float(sigma)
-        record.sigma = from_flow(level, noise_scale(sampling)) if is_flow(sampling) else level
         # One noise for all, so that scores differ by the samples.
         noise = torch.randn(x.shape[1:], dtype=x.dtype, generator=generator).to(x.device).expand_as(x)
-        noisy = sampling.noise_scaling(sigma, noise, record.samples, False)
+        noisy = sampling.noise_scaling(sigma, noise, model.latent_image, False)
         denoised = model(noisy, sigma * x.new_ones(len(x)), **{**extra_args, "model_options": options})
         if callback is not None:
             callback({"x": noisy, "i": step, "sigma": sigma, "sigma_hat": sigma, "denoised": denoised})
-    return record.samples
+    found.append(lifts.of(model.latent_image))
+    return model.latent_image
 
 
 def _take(latent: dict[str, Any], kept: Tensor, batch: int) -> dict[str, Any]:

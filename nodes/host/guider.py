@@ -15,6 +15,7 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ...mcdm_core.product.eq10 import EQ10
+from ...mcdm_core.product.lifts import Lifts
 from ...mcdm_core.product.own_null import OWN_NULL
 from ...mcdm_core.product.planner import Planner
 from ...mcdm_core.product.reuse import Reuse, RowCount
@@ -37,6 +38,7 @@ from .refusals import check_experts, check_packed, check_patches, check_sigmas
 from .remote.model import is_remote
 from .remote.run import Start, WorkersOfRun, workers_of
 from .run_wrappers import within_wrappers
+from .scores import lifts_of_run, with_scores
 from .weights_on_devices import WeightsOnAllDevices
 
 
@@ -56,6 +58,8 @@ class Run:
         rows: What networks were asked, where something may be left out.
         observers: Are shown every evaluation of the product.
         workers: Have the experts whose networks are elsewhere, if some are.
+        lifts: Gathers how far the experts lift the samples, if that is asked for.
+        scores: What it found of the samples, if they carry it.
     """
 
     weights: WeightsOnAllDevices
@@ -69,6 +73,8 @@ class Run:
     rows: RowCount = field(default_factory=RowCount)
     observers: list[Observer] = field(default_factory=list)
     workers: WorkersOfRun | None = None
+    lifts: Lifts | None = None
+    scores: Tensor | None = None
 
 
 class ProductGuider(comfy.samplers.CFGGuider):
@@ -81,6 +87,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
     Args:
         experts: The chain.
         observer: Is shown every evaluation of the product.
+        scores: Whether the samples carry how far every expert lifts them, see `scores_of`; nothing more is asked.
 
     Attributes:
         rule: How predictions are combined.
@@ -95,9 +102,11 @@ class ProductGuider(comfy.samplers.CFGGuider):
     run: Run
     conds: Conds  # CFGGuider's own
 
-    def __init__(self, experts: Experts, observer: Observer | None = None):
+    def __init__(self, experts: Experts, observer: Observer | None = None, scores: bool = False):
         if not experts:
             raise ValueError("Expected at least one expert and got an empty chain; connect a Diffusion Expert node.")
+        self.chain = experts
+        self.scores = scores
         experts = separate_hooked(delegate_hooked(experts))
         super().__init__(experts[0].model)
         self.experts = experts
@@ -116,7 +125,8 @@ class ProductGuider(comfy.samplers.CFGGuider):
         if sigmas.shape[-1] == 0:
             return latent_image
         with self.running(latent_image):
-            return super().sample(noise, latent_image, sampler, sigmas, *args, **kwargs)
+            samples = super().sample(noise, latent_image, sampler, sigmas, *args, **kwargs)
+            return with_scores(samples, self.chain, self.run.scores)
 
     def check_run(self, noise: Tensor, sigmas: Tensor) -> None:
         """Refuse what `sample` would refuse before it calls a network; loads nothing.
@@ -135,6 +145,21 @@ class ProductGuider(comfy.samplers.CFGGuider):
     def watch(self, observer: Observer) -> None:
         """Show someone every evaluation of the product for the rest of the run, as samplers that weigh it need."""
         self.run.observers.append(observer)
+
+    def gather(self, lifts: Lifts) -> None:
+        """Let every call of the run tell how far the experts lift the samples; before the first."""
+        self.run.lifts = lifts
+
+    def resample(self, ancestors: Tensor) -> None:
+        """Take that samples of the batch go on as others, with all that the run keeps of them.
+
+        Args:
+            ancestors: Which sample each is from now on, shape (B,).
+        """
+        if self.run.reuse is not None:
+            self.run.reuse.forget()
+        if self.run.lifts is not None:
+            self.run.lifts.resample(ancestors)
 
     @contextmanager
     def running(self, latent_image: Tensor, latent_shapes: Sequence[Sequence[int]] | None = None) -> Iterator[None]:
@@ -159,6 +184,8 @@ class ProductGuider(comfy.samplers.CFGGuider):
             self.run = Run(WeightsOnAllDevices(names, adapter_groups(self.experts)), devices)
             if self.observer is not None:
                 self.watch(self.observer)
+            if self.scores:
+                self.gather(Lifts(self.experts))
             stack.callback(self._clean_up)
             self.run.workers = workers_of(self.experts)
             if self.run.workers is not None:
@@ -211,7 +238,10 @@ class ProductGuider(comfy.samplers.CFGGuider):
         self.run.weights.activate(self.model_patcher)
         rest = (callback, disable_pbar, seed, *args)
         try:
-            return super().inner_sample(noise, latent_image, device, sampler, sigmas, denoise_mask, *rest, **kwargs)
+            made = super().inner_sample(noise, latent_image, device, sampler, sigmas, denoise_mask, *rest, **kwargs)
+            if self.scores and self.run.lifts is not None:
+                self.run.scores = lifts_of_run(self.run.lifts, self.inner_model.process_latent_in(made), sigmas)
+            return made
         finally:
             self.run.weights.restore()  # before CFGGuider cleans up after the reference expert
 
@@ -292,7 +322,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
             read = run.planner.null_is_read
             networks = Networks(self.experts, conds, options, run.weights, run.devices, read)
             saving = run.reuse, run.rows
-            run.product = Product(networks, run.planner, *saving, run.observers, run.workers)
+            run.product = Product(networks, run.planner, *saving, run.observers, run.workers, run.lifts)
         return run.product
 
     def _prepare_others(self, stack: ExitStack) -> list[PreparedModel]:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from .guider import ProductGuider
 from .latents import as_intermediate, fit_empty, with_samples
+from .scores import carry_scores
 
 
 class Settings(NamedTuple):
@@ -93,4 +94,4 @@ def sample(
         disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
         seed=seed,
     )
-    return with_samples(latent, as_intermediate(result))
+    return with_samples(latent, carry_scores(result, as_intermediate(result)))

@@ -104,10 +104,8 @@ class _Denoiser:
             )
         return denoised, self._shown[-1].factors()
 
-    def forget(self) -> None:
-        reuse = self._guider.run.reuse
-        if reuse is not None:
-            reuse.forget()
+    def resample(self, ancestors: Tensor) -> None:
+        self._guider.resample(ancestors)
 
     def exploding(self, x: Tensor, sigmas: Tensor) -> tuple[Tensor, list[float]]:
         """A start in the reference's form and the levels of a run, in the variance-exploding form."""

@@ -10,6 +10,7 @@ import comfy.samplers
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
+from ...mcdm_core.product.lifts import Lifts
 from ...mcdm_core.product.plan import Plan
 from ...mcdm_core.product.planner import Planner
 from ...mcdm_core.product.reuse import Asked, Reuse, RowCount, everything
@@ -30,6 +31,7 @@ class Product:
         rows: Where rows are counted, if something may be left out.
         observers: Are shown every evaluation, before the CFG hooks; they must not change the tensors.
         workers: Have the experts whose networks are elsewhere; None where all are here.
+        lifts: Gathers how far the experts lift the samples; None where nobody asks.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Product:
         rows: RowCount | None = None,
         observers: Sequence[Observer] = (),
         workers: Workers | None = None,
+        lifts: Lifts | None = None,
     ):
         self.networks = networks
         self.reference = networks.reference
@@ -48,6 +51,7 @@ class Product:
         self.rows = rows or RowCount()
         self.observers = observers
         self.workers = workers
+        self.lifts = lifts
         self._nulls = Nulls(networks)
         planner.share_nulls(self._nulls.shared())
 
@@ -75,6 +79,8 @@ class Product:
         if plan.compared:
             needed = Asked(asked.conditions, tuple(j for j in asked.nulls if j not in plan.compared))
             self.rows.add_compared(self._rows_of(requests, x) - self._rows_of(self._requests(needed), x))
+        if self.lifts is not None:  # before predictions stand in for others
+            self.lifts.take(plan, unbounded_level(level, sampling), cond, null)
         counts = (0, 0)
         if self.reuse is not None:
             plain = self._requests(everything(self.planner.plain_at(level, want_null)))

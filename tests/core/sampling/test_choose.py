@@ -8,8 +8,9 @@ import torch
 
 from mcdm_core import Term
 from mcdm_core.expert.gaussian import gaussian_expert, label
+from mcdm_core.product.lifts import Lifts
 from mcdm_core.sampling import choose, measure_lifts
-from mcdm_core.sampling.choose import level_shares, lift, sigmas_of
+from mcdm_core.sampling.choose import level_shares, sigmas_of
 
 from ...support.gaussians import recorded, samples
 
@@ -104,7 +105,9 @@ def test_levels_are_even_and_not_at_the_ends():
 
 def test_a_lift_is_per_value():
     x0, better, worse = torch.zeros(1, 3, 4, 4), torch.full((1, 3, 4, 4), 0.1), torch.full((1, 3, 4, 4), 0.3)
-    assert lift(x0, better, worse, 2.0).item() == pytest.approx((0.09 - 0.01) / 4)
+    lifts = Lifts(terms()[:1])
+    lifts.add(0, better, worse, 2.0)
+    assert lifts.of(x0).item() == pytest.approx((0.09 - 0.01) / 4)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +129,7 @@ def test_refusals():
         measure_lifts([Term(expert, label(0))], samples(0.0, 1.0))
     with pytest.raises(ValueError, match="weight is not 0 to choose by and got none; raise"):
         measure_lifts([Term(expert, None, label(2), weight=0.0)], samples(0.0, 1.0))
-    with pytest.raises(ValueError, match="level at which gauss acts and got none; raise levels"):
+    with pytest.raises(ValueError, match="level at which gauss is asked its condition and its null"):
         measure_lifts([Term(expert, label(0), label(2), end=0.1)], samples(0.0, 1.0), 2)
-    with pytest.raises(ValueError, match="finite predictions of gauss to choose by"):
+    with pytest.raises(ValueError, match="finite samples and predictions of gauss to choose by"):
         measure_lifts(terms(), samples(0.0, math.nan), 2)

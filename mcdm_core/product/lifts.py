@@ -1,0 +1,123 @@
+"""How far experts lift samples: how much better each tells the noise in them if it is told its condition.
+
+Yu & Gao, "Improving Compositional Generation with Diffusion Models Using Lift Scores" (CompLift), ICML 2025. The lift
+of a sample x0 is log p(x0 | c) − log p(x0) as the expert's own errors at noised samples x0 + σ·ε tell it, on average
+over σ and ε:
+
+    E[‖ε − ε(x, ∅)‖² − ‖ε − ε(x, c)‖²] = E[‖x0 − D_∅‖² − ‖x0 − D_c‖²]/σ²,
+
+per value of the sample here, so that sizes compare. The noise may be drawn for the purpose, or be the one that is left
+in the samples of a run at its levels, whose predictions are made anyway (the paper's cached form).
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from .plan import Plan
+from .share import Share
+
+
+class Lifts:
+    """Gathers the lifts of samples that need not be known yet.
+
+    A lift is affine in x0: ‖D_∅‖² − ‖D_c‖² − 2⟨x0, D_∅ − D_c⟩. So two sums over the noise levels are kept of each
+    expert, and no prediction. They are float64 on the CPU, as not every accelerator has float64.
+
+    Example:
+        >>> lifts = Lifts(terms)
+        >>> faces = sample_product(terms, noise, lifts=lifts)  # asks no more than without
+        >>> best = faces[choose(lifts.of(faces), 1)]
+
+    Args:
+        shares: The experts of a product. Those without weight say nothing, those of negative weight are to lower: their
+            lift changes its sign.
+    """
+
+    def __init__(self, shares: Sequence[Share]):
+        self._shares = {index: share for index, share in enumerate(shares) if share.weight != 0}
+        self._slopes: dict[int, Tensor] = {}
+        self._constants: dict[int, Tensor] = {}
+        self._levels = dict.fromkeys(self._shares, 0)
+
+    @property
+    def unasked(self) -> list[str]:
+        """The labels of those of whom no level is known."""
+        return [share.label for index, share in self._shares.items() if not self._levels[index]]
+
+    def take(self, plan: Plan, sigma: float, cond: Mapping[int, Tensor], null: Mapping[int, Tensor]) -> None:
+        """Take a call of the product: of each expert that was asked its condition and its own null.
+
+        Args:
+            plan: Who counts, and where.
+            sigma: σ of the variance-exploding form, x0 + σ·n.
+            cond: Predictions of x0 under the conditions, by the index of the expert, shape (B, …).
+            null: Predictions under the distinct nulls.
+        """
+        for index in self._shares.keys() & cond.keys():
+            unconditional, weight = null.get(plan.sharing[index]), plan.weights[index]
+            if unconditional is not None:
+                self.add(index, cond[index], unconditional, sigma, weight if isinstance(weight, Tensor) else None)
+
+    def add(
+        self, index: int, conditional: Tensor, unconditional: Tensor, sigma: float, area: Tensor | None = None
+    ) -> None:
+        """Add one noise level of one expert.
+
+        Args:
+            index: Whose.
+            conditional: x0 predicted under the condition, shape (B, …).
+            unconditional: x0 predicted under the null, of the same shape.
+            sigma: σ.
+            area: How much each value counts, up to a factor, broadcasts to the sample; None counts all alike.
+        """
+        told, untold = (prediction.detach().cpu().double() for prediction in (conditional, unconditional))
+        counted = torch.ones_like(told) if area is None else area.detach().cpu().double().expand_as(told)
+        counted = (counted.flatten(1) / counted.flatten(1).sum(1, keepdim=True)).reshape(told.shape) / sigma**2
+        slope = counted * (untold - told)
+        constant = (slope * (untold + told)).flatten(1).sum(1)
+        self._slopes[index] = self._slopes.get(index, 0.0) + slope
+        self._constants[index] = self._constants.get(index, 0.0) + constant
+        self._levels[index] += 1
+
+    def resample(self, ancestors: Tensor) -> None:
+        """Let samples of the batch go on as others.
+
+        Args:
+            ancestors: Which sample each is from now on, shape (B,).
+        """
+        for sums in (self._slopes, self._constants):
+            for index, of in sums.items():
+                sums[index] = of[ancestors.cpu()]
+
+    def of(self, samples: Tensor) -> Tensor:
+        """The lifts, averaged over the levels at which each expert was asked.
+
+        Args:
+            samples: x0, shape (B, …).
+
+        Returns:
+            Shape (B, N) for the N experts of a weight, in float64 on the CPU.
+
+        Raises:
+            ValueError: If there is no expert, or of one no level is known, or a lift is not finite.
+        """
+        if not self._shares:
+            raise ValueError("Expected an expert whose weight is not 0 to choose by and got none; raise a weight.")
+        if self.unasked:
+            raise ValueError(
+                f"Expected a noise level at which {self.unasked[0]} is asked its condition and its null and got none; "
+                "raise the number of levels or its reliability, or widen its window."
+            )
+        return torch.stack([self._lift(index, samples.detach().cpu().double()) for index in self._shares], dim=1)
+
+    def _lift(self, index: int, samples: Tensor) -> Tensor:
+        share = self._shares[index]
+        sums = self._constants[index] - 2 * (samples * self._slopes[index]).flatten(1).sum(1)
+        if not sums.isfinite().all():
+            raise ValueError(
+                f"Expected finite samples and predictions of {share.label} to choose by and got NaN or infinity; use a "
+                "network of more precision."
+            )
+        return sums / self._levels[index] * (1 if share.weight > 0 else -1)

@@ -1,0 +1,188 @@
+"""Lifts gathered in a run, against plain loops over what the run asked, and how they follow the samples."""
+
+from functools import partial
+
+import pytest
+import torch
+from torch import Tensor
+
+from mcdm_core import Agreement, OwnNullDenoiser, Passes, ProductDenoiser, Term, sample_ddim, sample_particles
+from mcdm_core.expert.gaussian import gaussian_expert, label
+from mcdm_core.product.lifts import Lifts
+from mcdm_core.sampling.choose import sigmas_of
+
+from ...support.gaussians import samples
+
+MEANS, VARIANCES = [-1.0, 1.5, 0.2, 0.9], [0.3, 0.8, 2.0, 1.2]
+NULLS = (2, 3)  # of either expert
+SIGMAS = [20.0, 3.0, 1.0, 0.4, 0.0]
+ANCESTRAL = partial(sample_ddim, eta=1.0)
+
+
+def terms(weights: tuple[float, float] = (1.5, 2.0), **settings: object) -> list[Term]:
+    expert = gaussian_expert(MEANS, VARIANCES)
+    return [Term(expert, label(k), label(NULLS[k]), weight=weights[k], **settings) for k in range(2)]
+
+
+def noise(batch: int = 4, size: int = 2) -> Tensor:
+    return torch.randn(batch, 1, size, size, dtype=torch.float64, generator=torch.Generator().manual_seed(2)) * 20
+
+
+class Watched(ProductDenoiser):
+    """A product that keeps what it was asked about."""
+
+    def __init__(self, *arguments: object, **settings: object):
+        super().__init__(*arguments, **settings)
+        self.points: list[tuple[Tensor, float]] = []
+
+    def with_variance(self, x: Tensor, sigma: Tensor | float) -> tuple[Tensor, Tensor | None]:
+        self.points.append((x.clone(), float(sigma)))
+        return super().with_variance(x, sigma)
+
+
+def run(denoiser: ProductDenoiser, sampler=ANCESTRAL, start: Tensor | None = None, **options: object) -> Tensor:
+    with denoiser.running(SIGMAS):
+        generator = torch.Generator().manual_seed(5)
+        return sampler(denoiser, noise() if start is None else start, SIGMAS, generator=generator, **options)
+
+
+def by_loops(points: list[tuple[Tensor, float]], made: Tensor, mask: Tensor | None = None) -> list[list[float]]:
+    """CompLift's cached form, value by value: the noise left in the samples at each point, against either ε."""
+    found = []
+    for row in range(len(made)):
+        lifts = []
+        for k in range(2):
+            total = 0.0
+            for x, sigma in points:
+                errors, counted = 0.0, 0.0
+                for place, value in enumerate(x[row].flatten().tolist()):
+                    left = (value - made[row].flatten()[place].item()) / sigma
+                    wrong = []
+                    for of in (NULLS[k], k):
+                        gain = VARIANCES[of] / (VARIANCES[of] + sigma**2)
+                        predicted = MEANS[of] + gain * (value - MEANS[of])
+                        wrong.append((left - (value - predicted) / sigma) ** 2)
+                    count = 1.0 if mask is None else mask.flatten()[place].item()
+                    errors += count * (wrong[0] - wrong[1])
+                    counted += count
+                total += errors / counted
+            lifts.append(total / len(points))
+        found.append(lifts)
+    return found
+
+
+def test_brute_force():
+    lifts = Lifts(terms())
+    watched = Watched(terms(), lifts=lifts)
+    made = run(watched)
+    expected = torch.tensor(by_loops(watched.points, made), dtype=torch.float64)
+    torch.testing.assert_close(lifts.of(made), expected, atol=1e-6, rtol=1e-5)
+    assert len(watched.points) == 4
+
+
+def test_brute_force_in_a_mask_and_against_a_weight():
+    mask = torch.tensor([[1.0, 0.25], [0.0, 0.5]])
+    lifts = Lifts(terms((2.0, -1.0), mask=mask))
+    watched = Watched(terms((2.0, -1.0), mask=mask), lifts=lifts)
+    made = run(watched)
+    expected = torch.tensor(by_loops(watched.points, made, mask), dtype=torch.float64)
+    torch.testing.assert_close(lifts.of(made), expected * torch.tensor([1.0, -1.0]), atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [ProductDenoiser, OwnNullDenoiser])
+def test_gathering_changes_nothing_and_asks_nothing(kind):
+    assert torch.equal(run(kind(terms(), lifts=Lifts(terms()))), run(kind(terms())))
+
+
+def test_own_nulls_are_what_lifts_are_measured_against():
+    shared, own = Lifts(terms()), Lifts(terms())
+    start = torch.zeros(2, 1, 2, 2, dtype=torch.float64)
+    for lifts, kind in ((shared, ProductDenoiser), (own, OwnNullDenoiser)):
+        kind(terms(), lifts=lifts)(start, 1.0)
+    torch.testing.assert_close(shared.of(start), own.of(start))
+
+
+def test_predictions_that_stand_in_do_not_count():
+    """Of four steps the first and the last ask for everything."""
+    lifts, passes = Lifts(terms()), Passes(threshold=-1.0, refresh=3)
+    watched = Watched(terms(), passes=passes, lifts=lifts)
+    made = run(watched)
+    asked = [watched.points[0], watched.points[3]]
+    expected = torch.tensor(by_loops(asked, made), dtype=torch.float64)
+    torch.testing.assert_close(lifts.of(made), expected, atol=1e-6, rtol=1e-5)
+
+
+def test_weights_by_agreement_count_where_they_are():
+    agreement, settings = Agreement(tau=1.0), {"mask": torch.ones(2, 2)}
+    lifts, plain = Lifts(terms()), Lifts(terms(**settings))
+    x = noise()
+    ProductDenoiser(terms(), agreement=agreement, lifts=lifts)(x, 1.0)
+    ProductDenoiser(terms(**settings), lifts=plain)(x, 1.0)
+    torch.testing.assert_close(lifts.of(x), plain.of(x))  # by the weights that the user gave
+
+
+def test_particles_take_their_lifts_along():
+    """Whatever is resampled, the noise left in a sample is that of its own line."""
+    lifts, seen = Lifts(terms()), []
+
+    class Followed(ProductDenoiser):
+        def with_factors(self, x, sigma):
+            seen.append((x.clone(), float(sigma)))
+            return super().with_factors(x, sigma)
+
+        def resample(self, ancestors):
+            seen[:] = [(x[ancestors], sigma) for x, sigma in seen]
+            super().resample(ancestors)
+
+    kept = []
+    denoiser = Followed(terms(), lifts=lifts)
+    made = run(denoiser, sample_particles, resample_below=1.0, limit=50.0, report=kept.append)
+    assert any(of.ancestors is not None and len(of.ancestors.unique()) > 1 for of in kept[:-1])
+    expected = torch.tensor(by_loops(seen, made), dtype=torch.float64)
+    torch.testing.assert_close(lifts.of(made), expected, atol=1e-6, rtol=1e-5)
+
+
+def test_who_was_not_asked_is_told():
+    lifts = Lifts(terms((0.4, 0.6)))
+    made = run(ProductDenoiser(terms((0.4, 0.6)), lifts=lifts))
+    assert len(lifts.unasked) == 2  # weights that sum to 1 take no null
+    with pytest.raises(ValueError, match=r"level at which gauss is asked .* and got none; raise .* reliability"):
+        lifts.of(made)
+    lent = [*terms((0.4, 0.6)), Term(gaussian_expert(MEANS, VARIANCES), None, label(2), weight=0.0)]
+    assert len(Lifts(lent).unasked) == 2  # who lends a null isn't asked for
+
+
+def true_lifts(made: Tensor) -> Tensor:
+    """On average over the noise, at the levels of `measure_lifts`; see `test_choose`."""
+    found = []
+    for k in range(2):
+        total = torch.zeros(len(made), dtype=torch.float64)
+        for sigma in sigmas_of(terms()[0].expert.schedule, 8):
+            errors = []
+            for of in (NULLS[k], k):
+                gain = VARIANCES[of] / (VARIANCES[of] + sigma**2)
+                errors.append((1 - gain) ** 2 * (made - MEANS[of]) ** 2 / sigma**2 + gain**2)
+            total += (errors[0] - errors[1]).flatten(1).mean(1) / 8
+        found.append(total)
+    return torch.stack(found, dim=1)
+
+
+@pytest.mark.parametrize(
+    ("weights", "eta", "low", "high"),
+    [((1.5, 2.0), 1.0, 0.5, 0.8), ((1.0, 1.0), 1.0, 0.45, 0.8), ((1.5, 2.0), 0.0, -1.0, -0.7)],
+)
+def test_scores_of_a_run_follow_the_true_ones_after_ancestral_steps_alone(weights, eta, low, high):
+    """What guidance pushed and no noise replaced is no noise: after deterministic steps the order is turned around."""
+    lifts, generator = Lifts(terms(weights)), torch.Generator().manual_seed(1)
+    sigmas = [*(20 * 1e-3 ** (i / 24) for i in range(25)), 0.0]
+    start = 20 * torch.randn(1000, 1, 8, 8, dtype=torch.float64, generator=generator)
+    made = sample_ddim(ProductDenoiser(terms(weights), lifts=lifts), start, sigmas, generator=generator, eta=eta)
+    correlation = torch.corrcoef(torch.stack([lifts.of(made).amin(1), true_lifts(made).amin(1)]))[0, 1].item()
+    assert low < correlation < high
+
+
+def test_samples_of_nothing_finite():
+    lifts = Lifts(terms())
+    ProductDenoiser(terms(), lifts=lifts)(torch.zeros(2, 1, 2, 2, dtype=torch.float64), 1.0)
+    with pytest.raises(ValueError, match="finite samples and predictions of gauss"):
+        lifts.of(samples(0.0, float("nan")).expand(2, 1, 2, 2))
