@@ -17,6 +17,7 @@ from mcdm_core.expert.condition import Condition
 from mcdm_core.expert.expert import Expert
 from mcdm_core.pictures.files import as_bytes
 from mcdm_core.product.eq10 import EQ10
+from mcdm_core.product.lifts import Lifts
 from mcdm_core.product.own_null import OWN_NULL
 from mcdm_core.product.term import Term
 from mcdm_core.sampling import sample_product
@@ -32,7 +33,7 @@ from .faces import MAPS
 from .held_out import HeldOut
 from .jobs import Job, Samples, parts_of
 from .kinds import open_held_out
-from .methods import LIFTS
+from .methods import RUN
 from .rows import count_rows
 from .vaes import vae_of
 
@@ -66,7 +67,7 @@ def _sample_part(
     sample = _sample_plain
     if setting.particles:
         sample = _sample_particle
-    elif setting.choose and setting.choose.by == LIFTS:
+    elif setting.choose and not setting.choose.by_reader:
         sample = _sample_chosen
     elif setting.choose:
         raise ValueError(
@@ -78,12 +79,12 @@ def _sample_part(
     return terms[0].expert.decode(samples), rows.count
 
 
-def _sample_plain(setting: Setting, terms: Sequence[Term], indices: range) -> Tensor:
+def _sample_plain(setting: Setting, terms: Sequence[Term], indices: range, lifts: Lifts | None = None) -> Tensor:
     noise = start_noise(terms[0].expert, indices, setting.candidate)
     sampler: Sampler = functools.partial(sample_ddim, eta=setting.eta)
     if setting.langevin:
         sampler = functools.partial(sample_langevin, sampler=sampler, **vars(setting.langevin))
-    return _sample(setting, terms, noise, indices, sampler)
+    return _sample(setting, terms, noise, indices, sampler, lifts)
 
 
 def _sample_particle(setting: Setting, terms: Sequence[Term], indices: range) -> Tensor:
@@ -101,13 +102,25 @@ def _sample_chosen(setting: Setting, terms: Sequence[Term], indices: range) -> T
     assert setting.choose
     candidates, lifts = [], []
     for candidate in range(setting.choose.of):
-        candidates.append(_sample_plain(replace(setting, candidate=candidate), terms, indices))
-        lifts.append(measure_lifts(terms, candidates[-1], setting.choose.levels, _generator(_LIFT_SEED)))
+        of_run = Lifts(terms)
+        drawn = _sample_plain(replace(setting, candidate=candidate), terms, indices, of_run)
+        candidates.append(drawn)
+        if setting.choose.by == RUN:
+            lifts.append(of_run.of(drawn))
+        else:
+            lifts.append(measure_lifts(terms, drawn, setting.choose.levels, _generator(_LIFT_SEED)))
     best = [int(choose(of_picture, 1)) for of_picture in torch.stack(lifts, dim=1)]
     return torch.stack([candidates[candidate][place] for place, candidate in enumerate(best)])
 
 
-def _sample(setting: Setting, terms: Sequence[Term], noise: Tensor, indices: range, sampler: Sampler) -> Tensor:
+def _sample(
+    setting: Setting,
+    terms: Sequence[Term],
+    noise: Tensor,
+    indices: range,
+    sampler: Sampler,
+    lifts: Lifts | None = None,
+) -> Tensor:
     return sample_product(
         terms,
         noise,
@@ -117,6 +130,7 @@ def _sample(setting: Setting, terms: Sequence[Term], noise: Tensor, indices: ran
         rule=RULES[setting.rule],
         passes=setting.passes,
         agreement=setting.agreement,
+        lifts=lifts,
     )
 
 

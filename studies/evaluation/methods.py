@@ -7,6 +7,7 @@ from mcdm_core.sampling.langevin import check_langevin
 from mcdm_core.sampling.particles import check_particles
 
 LIFTS = "lifts"
+RUN = "run"
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,10 @@ class Choice:
 
     Attributes:
         of: How many candidates, 2 or more.
-        by: "lifts" lets the experts choose, see `measure_lifts`. The name of a measure, "mIoU" say, lets its reader
+        by: "lifts" lets the experts choose, see `measure_lifts`; "run" likewise, by what the runs of the candidates
+            asked anyway, see `Lifts`, at no row more. The name of a measure, "mIoU" say, lets its reader
             choose by it, the larger the better: the ceiling of any choice.
-        levels: Noise levels of the lifts, 1 or more; each costs 2 rows per expert and candidate.
+        levels: Noise levels at which "lifts" asks, 1 or more; each costs 2 rows per expert and candidate.
 
     Raises:
         ValueError: If a number cannot be used.
@@ -71,3 +73,8 @@ class Choice:
         check_choice(1, self.of)
         if self.levels < 1:
             raise ValueError(f"Expected 1 or more noise levels to choose by and got {self.levels}; set 8, say.")
+
+    @property
+    def by_reader(self) -> bool:
+        """Whether a measure decides, once all candidates are drawn."""
+        return self.by not in (LIFTS, RUN)

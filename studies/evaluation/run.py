@@ -16,7 +16,7 @@ from .decoded import decoded
 from .held_out import HeldOut
 from .jobs import Samples
 from .kinds import open_held_out
-from .methods import LIFTS
+from .methods import LIFTS, RUN
 from .predictions import PREDICTIONS, measure_predictions
 from .report import Report
 from .row import DECODED, REAL, Row
@@ -71,7 +71,7 @@ class Evaluation:
             rows.append(self._measured(DECODED, None, decoded(self.held_out.images, self._vae)))
         for row in self.config.rows:
             count = min(row.count or len(self.held_out), len(self.held_out))
-            chooses = row.choose is not None and row.choose.by != LIFTS
+            chooses = row.choose is not None and row.choose.by_reader
             samples = self._best(row, count) if chooses else self._drawn(row, count)
             rows.append(self._measured(row.label, row, *samples))
             log.info("%s: %s", row.label, ", ".join(f"{n} {f}" for n, f in rows[-1].figures.items()))
@@ -102,10 +102,10 @@ class Evaluation:
 
     def _check_choices(self, real: Row) -> None:
         """Refuse choices by a measure that is none of the pictures' own."""
-        named = [s.choose.by for s in self.config.settings if s.choose and s.choose.by != LIFTS]
+        named = [s.choose.by for s in self.config.settings if s.choose and s.choose.by_reader]
         if unknown := [name for name in named if name not in real.values]:
             raise ValueError(
-                f"There is no measure {unknown[0]!r} to choose by; name {LIFTS!r} or one of {', '.join(real.values)}."
+                f"There is no measure {unknown[0]!r} to choose by; name one of {', '.join([LIFTS, RUN, *real.values])}."
             )
 
     def _measured(self, label: str, setting: Setting | None, images: np.ndarray, rows: np.ndarray | None = None) -> Row:

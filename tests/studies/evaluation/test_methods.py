@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from mcdm_core import Agreement, Passes, Term, load_expert, sample_product
+from mcdm_core.product.lifts import Lifts
 from mcdm_core.sampling.choose import choose, measure_lifts
 from mcdm_core.sampling.ddim import sample_ddim
 from mcdm_core.sampling.langevin import sample_langevin
@@ -142,6 +143,21 @@ def test_experts_choose_among_candidates(draw, experts):
     expected = torch.stack([pictures[candidate][i] for i, candidate in enumerate(best)])
     assert np.array_equal(samples.images, as_bytes(expected))
     assert samples.rows.tolist() == [3 * (ROWS + 2 * 2 * 2)] * 3  # two levels, two rows of two experts
+
+
+def test_experts_choose_by_what_their_runs_asked_anyway(draw, experts):
+    samples = draw(replace(PLAIN, choose=Choice(of=3, by="run")), 3)
+    pictures, lifts = [], []
+    for candidate in range(3):
+        noise = noise_of(*(i + candidate * NEXT for i in range(3)))
+        of_run = Lifts(terms_of(experts, range(3)))
+        pictures.append(sampled(experts, range(3), noise, ADDED + candidate * NEXT, ANCESTRAL, lifts=of_run))
+        lifts.append(of_run.of(pictures[-1]))
+    best = [int(choose(torch.stack([of[i] for of in lifts]), 1)) for i in range(3)]
+    assert len(set(best)) > 1  # else any rule would do
+    expected = torch.stack([pictures[candidate][i] for i, candidate in enumerate(best)])
+    assert np.array_equal(samples.images, as_bytes(expected))
+    assert samples.rows.tolist() == [3 * ROWS] * 3
 
 
 def test_methods_name_samples_of_their_own_and_what_is_off_names_none(experts):
