@@ -17,7 +17,7 @@ from .host.queue_checks import check_expert
 from .host.validation import Validation
 from .newer_schema import found_by
 from .types import ExpertChain
-from .widgets import reliability_input, sampling_inputs, seed_input, share_input, weight_input
+from .widgets import reliability_input, sampling_inputs, scores_input, seed_input, share_input, weight_input
 
 _RULE = "Eq. 10 of the paper: ε = U + Σ w_i (ε_i(z_t, x_i, t) − U), with U = Σ a_j ε_j(z_t, ∅, t) and Σ a_j = 1."
 _COMBINING = (
@@ -142,7 +142,10 @@ class Guider(io.ComfyNode):
                 "Combines chained experts into one guidance for SamplerCustomAdvanced, with any sampler and sigmas. "
                 f"{_RULE}"
             ),
-            inputs=[ExpertChain.Input("experts", tooltip="The chain of Diffusion Expert nodes.")],
+            inputs=[
+                ExpertChain.Input("experts", tooltip="The chain of Diffusion Expert nodes."),
+                scores_input(),
+            ],
             outputs=[io.Guider.Output(display_name="guider", tooltip="To SamplerCustomAdvanced.")],
             hidden=[io.Hidden.unique_id],
         )
@@ -150,9 +153,9 @@ class Guider(io.ComfyNode):
     validate_inputs = classmethod(Validation("MCDM_Guider", "experts", check_chain))
 
     @classmethod
-    def execute(cls, experts: Experts) -> io.NodeOutput:
+    def execute(cls, experts: Experts, scores: bool = False) -> io.NodeOutput:
         """Make the guider."""
-        return io.NodeOutput(ProductGuider(experts))
+        return io.NodeOutput(ProductGuider(experts, scores=scores))
 
 
 class OwnNullGuider(io.ComfyNode):
@@ -179,7 +182,8 @@ class OwnNullGuider(io.ComfyNode):
                     "experts",
                     tooltip="The chain of Diffusion Expert nodes. An expert needs its null unless its weight is its "
                     "share of the reliabilities.",
-                )
+                ),
+                scores_input(),
             ],
             outputs=[io.Guider.Output(display_name="guider", tooltip="To SamplerCustomAdvanced.")],
             hidden=[io.Hidden.unique_id],
@@ -188,9 +192,9 @@ class OwnNullGuider(io.ComfyNode):
     validate_inputs = classmethod(Validation("MCDM_OwnNullGuider", "experts", partial(check_chain, rule=OWN_NULL)))
 
     @classmethod
-    def execute(cls, experts: Experts) -> io.NodeOutput:
+    def execute(cls, experts: Experts, scores: bool = False) -> io.NodeOutput:
         """Make the guider."""
-        return io.NodeOutput(HostOwnNullGuider(experts))
+        return io.NodeOutput(HostOwnNullGuider(experts, scores=scores))
 
 
 class KSampler(io.ComfyNode):
@@ -212,6 +216,7 @@ class KSampler(io.ComfyNode):
                 ExpertChain.Input("experts", tooltip="The chain of Diffusion Expert nodes."),
                 seed_input("seed", "Seed of the start noise, 0 to 2⁶⁴ − 1; the same seed gives the same picture."),
                 *sampling_inputs(),
+                scores_input(),
             ],
             outputs=[io.Latent.Output(display_name="latent", tooltip="The sampled latent.")],
             hidden=[io.Hidden.unique_id],
@@ -229,7 +234,8 @@ class KSampler(io.ComfyNode):
         scheduler: str,
         latent_image: dict,
         denoise: float,
+        scores: bool = False,
     ) -> io.NodeOutput:
         """Sample."""
         settings = Settings(steps, sampler_name, scheduler, denoise)
-        return io.NodeOutput(sample(ProductGuider(experts), seed, settings, latent_image))
+        return io.NodeOutput(sample(ProductGuider(experts, scores=scores), seed, settings, latent_image))

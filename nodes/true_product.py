@@ -132,7 +132,8 @@ class Choose(io.ComfyNode):
             description=(
                 "Keeps the samples that every expert finds likelier with its condition than without, by the lift E[‖ε "
                 "− ε(∅)‖² − ‖ε − ε_i‖²] of noised samples (CompLift, 2025): ranked by the smallest lift of any expert "
-                "of the product (Eq. 10 of the paper). Asks every condition and null once at each noise level."
+                "of the product (Eq. 10 of the paper). Asks every condition and null once at each noise level, or "
+                "nothing where the samples carry the scores of their run."
             ),
             inputs=[
                 ExpertChain.Input(
@@ -140,7 +141,11 @@ class Choose(io.ComfyNode):
                     tooltip="The chain that made the samples. Experts of weight 0 say nothing, those of negative "
                     "weight are to lower; all others need their null.",
                 ),
-                io.Latent.Input("samples", tooltip="The finished samples, at least two in one batch."),
+                io.Latent.Input(
+                    "samples",
+                    tooltip="The finished samples, at least two in one batch. Where they come from a run with `scores` "
+                    "on, of this chain, the experts are not asked again.",
+                ),
                 io.Int.Input(
                     "count",
                     default=1,
@@ -154,7 +159,7 @@ class Choose(io.ComfyNode):
                     min=1,
                     max=1000,
                     tooltip="Noise levels at which to ask, 1 to 1000, spread evenly over the timesteps. More is surer "
-                    "and slower: each costs about as much as a step.",
+                    "and slower: each costs about as much as a step. Without effect where the samples carry scores.",
                 ),
                 seed_input("seed", "Seed of the noise, 0 to 2⁶⁴ − 1; all samples are asked about under the same."),
             ],

@@ -34,6 +34,17 @@ def denoise_input(tooltip: str) -> io.Float.Input:
     return io.Float.Input("denoise", default=1.0, min=0.0, max=1.0, step=0.01, tooltip=tooltip)
 
 
+def scores_input() -> io.Boolean.Input:
+    """Whether samples carry how far every expert lifts them."""
+    return io.Boolean.Input(
+        "scores",
+        default=False,
+        optional=True,
+        tooltip="On: the samples carry how far every expert lifts each of them, found from what the run asks anyway, "
+        "so that Choose Samples asks nothing more. The pictures stay the same, bit for bit.",
+    )
+
+
 def sampling_inputs() -> list[io.Input]:
     """`steps`, `sampler_name`, `scheduler`, `latent_image` and `denoise`, in this order."""
     return [

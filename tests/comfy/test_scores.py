@@ -1,0 +1,230 @@
+"""Scores that ride with samples: gathered by a run, taken by Choose Samples, left behind by whatever changes them."""
+
+import gc
+import logging
+
+import pytest
+import torch
+
+from .support.attachments import unclamped
+from .support.leaks import Living
+
+SIGMAS = torch.tensor([20.0, 3.0, 1.0, 0.5, 0.0])
+NOTHING = "Choosing asked nothing: the samples carry the scores of their run."
+
+
+@pytest.fixture
+def experts(load, chain):
+    return lambda *settings: chain(*zip((load("hair"), load("skin")), settings or WEIGHTS, strict=True))
+
+
+WEIGHTS = ({"weight": 1.5}, {"weight": 2.0})
+
+
+@pytest.fixture
+def sampled(node, host):
+    """What SamplerCustomAdvanced makes with a guider of these experts."""
+
+    def sample(experts, *, scores=True, kind="MCDM_Guider", sampler="euler_ancestral", sigmas=SIGMAS, batch=4):
+        import comfy.samplers
+        from comfy_extras.nodes_custom_sampler import Noise_RandomNoise, SamplerCustomAdvanced
+
+        (guider,) = node(kind, experts=experts, **({"scores": scores} if scores is not None else {}))
+        if isinstance(sampler, str):
+            sampler = comfy.samplers.sampler_object(sampler)
+        latent = {"samples": torch.zeros(batch, 3, 32, 32)}
+        return SamplerCustomAdvanced.execute(Noise_RandomNoise(2), guider, sampler, sigmas, latent).args[0]
+
+    return sample
+
+
+@pytest.fixture
+def choose(node):
+    return lambda experts, latent, count=2: node(
+        "MCDM_Choose", experts=experts, samples=latent, count=count, levels=2, seed=7
+    )
+
+
+def recording(points):
+    """Ancestral Euler steps in a plain loop that keep where they ask."""
+
+    def sample(model, x, sigmas, extra_args, callback, disable):
+        generator = torch.Generator().manual_seed(1)
+        for sigma, after in zip(sigmas[:-1].tolist(), sigmas[1:].tolist(), strict=True):
+            points.append((x.clone(), sigma))
+            denoised = model(x, torch.full((len(x),), sigma), **extra_args)
+            up = min(after, (after**2 * (sigma**2 - after**2) / sigma**2) ** 0.5)
+            x = denoised + ((after**2 - up**2) ** 0.5 / sigma) * (x - denoised)
+            x = x + up * torch.randn(x.shape, generator=generator)
+        return x
+
+    return sample
+
+
+def asked_alone(chain, node, expert, condition, x, sigma):
+    """x0 that one expert predicts, as if that were all there is."""
+    import comfy.samplers
+
+    kept = []
+
+    def once(model, x_start, sigmas, extra_args, callback, disable):
+        kept.append(model(x, torch.full((len(x),), sigma), **extra_args))
+        return x_start
+
+    (guider,) = node("MCDM_Guider", experts=chain((expert, {"condition": condition, "weight": 1.0})))
+    zero = torch.zeros_like(x)
+    guider.sample(zero, zero, comfy.samplers.KSAMPLER(once), torch.tensor([sigma, 0.0]), seed=1)
+    return kept[0]
+
+
+@pytest.mark.parametrize("kind", ["MCDM_Guider", "MCDM_OwnNullGuider"])
+def test_scores_beside_plain_loops(load, chain, node, host, sampled, kind):
+    import comfy.samplers
+
+    hair, skin = unclamped(load("hair")), unclamped(load("skin"))
+    points, product = [], chain((hair, WEIGHTS[0]), (skin, WEIGHTS[1]))
+    made = sampled(product, kind=kind, sampler=comfy.samplers.KSAMPLER(recording(points)))["samples"]
+    expected = torch.zeros(4, 2, dtype=torch.float64)
+    for x, sigma in points:
+        for k, expert in enumerate((hair, skin)):
+            null, told = (
+                asked_alone(chain, node, expert, condition, x, sigma) for condition in (expert.null, expert.condition)
+            )
+            for row in range(4):
+                left = (x[row] - made[row]).double() / sigma
+                errors = [((x[row] - of[row]).double() / sigma - left).square().mean() for of in (null, told)]
+                expected[row, k] += (errors[0] - errors[1]) / len(points)
+    torch.testing.assert_close(host.scores.scores_of(made, product), expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["MCDM_Guider", "MCDM_OwnNullGuider"])
+def test_pictures_are_the_same_and_nothing_more_is_asked(load, chain, sampled, passes, kind):
+    hair = passes.watch(load("hair"))
+    product = chain((hair, {"weight": 1.5}), (load("skin"), {"weight": 2.0}))
+    found, rows = [], []
+    for scores in (None, False, True):
+        passes.found.clear()
+        found.append(sampled(product, scores=scores, kind=kind)["samples"])
+        rows.append(sum(call.rows for call in passes.found))
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
+    assert rows[0] == rows[1] == rows[2] > 0
+
+
+def test_choosing_by_scores_asks_nothing(load, chain, sampled, choose, passes, host, caplog):
+    hair, skin = passes.watch(load("hair")), passes.watch(load("skin"))
+    product = chain((hair, {"weight": 1.5}), (skin, {"weight": 2.0}))
+    latent = sampled(product)
+    lifts = host.scores.scores_of(latent["samples"], product)
+    passes.found.clear()
+    with caplog.at_level(logging.INFO, "mcdm_pack"):
+        kept, text = choose(product, latent, 4)
+    assert not passes.found
+    assert NOTHING in caplog.text
+    order = lifts.amin(1).argsort(descending=True)
+    assert torch.equal(kept["samples"], latent["samples"][order])
+    assert [line.split()[1] for line in text.splitlines()] == [f"{row + 1}:" for row in order.tolist()]
+
+
+def test_the_ksampler_of_the_pack_gives_scores_too(experts, node, choose, host, caplog):
+    settings = {"seed": 3, "steps": 3, "sampler_name": "euler_ancestral", "scheduler": "simple", "denoise": 1.0}
+    latent = {"samples": torch.zeros(3, 3, 32, 32)}
+    product = experts()
+    plain, scored = (
+        node("MCDM_KSampler", experts=product, latent_image=latent, **settings, **more)[0]
+        for more in ({}, {"scores": True})
+    )
+    assert torch.equal(plain["samples"], scored["samples"])
+    assert host.scores.scores_of(plain["samples"], product) is None
+    with caplog.at_level(logging.INFO, "mcdm_pack"):
+        choose(product, scored)
+    assert NOTHING in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        (lambda latent: latent | {"samples": latent["samples"][1:]}, "fewer"),
+        (lambda latent: latent | {"samples": latent["samples"] * 1.0}, "others"),
+    ],
+)
+def test_whatever_changes_samples_leaves_their_scores_behind(experts, sampled, choose, caplog, change, name):
+    product = experts()
+    changed = change(sampled(product))
+    with caplog.at_level(logging.INFO, "mcdm_pack"):
+        choose(product, changed)
+    assert "Choosing took 8 rows for each picture: 2 noise levels" in caplog.text
+
+
+def test_scores_of_another_chain_do_not_count(experts, sampled, choose, caplog):
+    latent = sampled(experts())
+    with caplog.at_level(logging.INFO, "mcdm_pack"):
+        choose(experts(), latent)
+    assert "The samples carry scores of another chain of experts, which do not count." in caplog.text
+    assert "Choosing took 8 rows" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("settings", "sigmas", "message"),
+    [
+        (({"weight": 0.4}, {"weight": 0.6}), SIGMAS, r"expert 1 \(.*\) is asked its condition and its null"),
+        (({"weight": 1.5}, {"weight": 2.0, "reliability": 0.0}), SIGMAS, r"expert 2 \(.*\) is asked its condition"),
+        (WEIGHTS, SIGMAS[:-1], r"for noise is left in them; give the run noise levels to 0"),
+    ],
+)
+def test_a_run_that_cannot_tell_says_so_and_passes_are_spent(
+    experts, sampled, choose, caplog, settings, sigmas, message
+):
+    product = experts(*settings)
+    with caplog.at_level(logging.INFO, "mcdm_pack"):
+        latent = sampled(product, sigmas=sigmas)
+        choose(product, latent)
+    (warning,) = [of.getMessage() for of in caplog.records if "carry no scores" in of.getMessage()]
+    import re
+
+    assert re.search(message, warning)
+    assert "Choosing took 8 rows" in caplog.text
+
+
+def test_particles_take_their_scores_along(load, chain, node, sampled, host):
+    """Copies of one particle that no noise parts have its scores."""
+    hair, skin = unclamped(load("hair")), unclamped(load("skin"))
+    product = chain((hair, WEIGHTS[0]), (skin, WEIGHTS[1]))
+    (sampler,) = node("MCDM_ParticleSampler", resample_below=0.0, limit=1000.0)
+    made = sampled(product, sampler=sampler)["samples"]
+    lifts = host.scores.scores_of(made, product)
+    copies = [(i, j) for i in range(4) for j in range(i) if torch.equal(made[i], made[j])]
+    assert copies
+    for i, j in copies:
+        torch.testing.assert_close(lifts[i], lifts[j])
+
+
+def test_nothing_copies_scored_samples_on_their_way_into_a_latent(experts, node, host):
+    """Samples on the way out of a guider are where ComfyUI keeps what nodes hand on."""
+    import comfy.model_management
+    import comfy.samplers
+
+    (guider,) = node("MCDM_Guider", experts=experts(), scores=True)
+    noise = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    made = guider.sample(noise, torch.zeros_like(noise), comfy.samplers.sampler_object("euler"), SIGMAS, seed=1)
+    assert made.device == comfy.model_management.intermediate_device()
+    assert made.to(comfy.model_management.intermediate_device()) is made
+
+
+def test_50_runs_leave_nothing_but_what_is_kept(experts, sampled):
+    product = experts()
+    for i in range(50):
+        latent = sampled(product, batch=2, sigmas=SIGMAS[-2:])
+        if i == 9:
+            before = Living.now()
+    after = Living.now()
+    assert (after.tensors, after.nbytes) == (before.tensors, before.nbytes)
+    assert latent["samples"].isfinite().all()
+
+
+def test_samples_keep_no_experts(experts, sampled, host):
+    latent = sampled(experts(), batch=2)
+    gc.collect()
+    scores = getattr(latent["samples"], host.scores._ATTRIBUTE)
+    assert [of() for of in scores.experts] == [None, None]
+    assert host.scores.scores_of(latent["samples"], experts()) is None
