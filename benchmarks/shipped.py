@@ -7,10 +7,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import comfy.sample
-import numpy as np
-import torch
-from PIL import Image
 from torch import Tensor
+
+from mcdm_core.pictures import load_picture
 
 from .comfyui import ROOT
 
@@ -41,7 +40,8 @@ class Faces:
             if kind == "text":
                 told = node("MCDM_EncodeText", encoder=encoder, text=CAPTION)
             else:
-                told = node("MCDM_EncodeMap", encoder=encoder, map=kind, image=_picture(f"face_1_{kind}.png"))
+                picture = load_picture(INPUTS / f"face_1_{kind}.png")
+                told = node("MCDM_EncodeMap", encoder=encoder, map=kind, image=picture)
             self._models.append(model)
             self._told.append(told[:2])
             if kind == "hair":
@@ -70,20 +70,13 @@ class Faces:
         """Collect how many rows each call of a network has."""
         calls: list[int] = []
 
-        def count(network: Any, args: tuple, kwargs: dict) -> None:
+        def count(network: Any, args: tuple) -> None:
             calls.append(len(args[0]))
 
         networks = [model.model.diffusion_model for model in self._models]
-        handles = [network.register_forward_pre_hook(count, with_kwargs=True) for network in networks]
+        handles = [network.register_forward_pre_hook(count) for network in networks]
         try:
             yield calls
         finally:
             for handle in handles:
                 handle.remove()
-
-
-def _picture(name: str) -> Tensor:
-    """An IMAGE, shape (1, H, W, 3), 0…1."""
-    with Image.open(INPUTS / name) as file:
-        values = np.asarray(file.convert("RGB"), dtype=np.float32) / 255
-    return torch.from_numpy(values)[None]
