@@ -6,20 +6,13 @@ that of the worker's processes. Needs Ray (`requirements-hosts.txt`) and pytest.
 """
 
 import argparse
-import importlib
-import logging
-import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from .comfyui import enter
-from .command import parsed
-from .hosts import Products, workers
+from .hosts import Products, measure_on_workers
 
 if TYPE_CHECKING:
     from tests.support.ray_nodes import RayNodes
@@ -34,41 +27,20 @@ def main() -> int:
     """Parse the command line, measure, and print a Markdown table line by line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.deaths", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--steps", type=int, default=8, help="steps of a run; the worker is killed at each of them (8)")
-    options = parsed(parser)
-    from .report import HEAD, show, write_csv
-
-    logging.disable(logging.WARNING)
-    with tempfile.TemporaryDirectory() as folder, workers(Path(folder), [WORKER]) as nodes:
-        sys.stdout.write(f"{os.cpu_count()} CPU cores, one thread for each process\n\n{HEAD}\n")
-        results = show(measured(nodes, options.steps))
-    if options.csv:
-        write_csv(options.csv, results)
-    return 0
+    return measure_on_workers(parser, [WORKER], measured)
 
 
-def measured(nodes: "RayNodes", steps: int) -> Iterator["Result"]:
+def measured(products: Products, nodes: "RayNodes", options: argparse.Namespace) -> Iterator["Result"]:
     """All lines of the table."""
-    node = enter(cpu=True)
-    import torch
-
-    from .networks import TIMED
-
-    torch.set_num_threads(1)
-    guider = Products(node, nodes.address).of([TIMED, TIMED], [None, WORKER])
-    with torch.inference_mode():  # as ComfyUI runs nodes
-        yield from _deaths(guider, nodes, steps)
-    importlib.import_module("ray").shutdown()
-
-
-def _deaths(guider: Any, nodes: "RayNodes", steps: int) -> Iterator["Result"]:
     import torch
 
     from .cases import Result
     from .intervals import Interval
-    from .networks import HOSTS_SIZE
+    from .networks import HOSTS_SIZE, TIMED
     from .timing import sample
 
-    run = partial(sample, guider, HOSTS_SIZE.latent, steps)
+    steps = options.steps
+    run = partial(sample, products.of([TIMED, TIMED], [None, WORKER]), HOSTS_SIZE.latent, steps)
     run()  # the first loads the networks
     lost, same = [], 0
     for step in range(steps):

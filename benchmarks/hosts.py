@@ -35,13 +35,32 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=20, help="how often each contender runs (20)")
     parser.add_argument("--steps", type=int, default=20, help="timed steps of a run without networks (20)")
     parser.add_argument("--passes", type=int, default=4, help="timed steps of a run with networks (4)")
+    return measure_on_workers(parser, WORKERS, measured)
+
+
+def measure_on_workers(
+    parser: argparse.ArgumentParser, names: Sequence[str], measure: Callable[..., Iterator["Result"]]
+) -> int:
+    """Parse the command line, start workers, measure, and print a Markdown table line by line.
+
+    Args:
+        parser: With all options but `--csv`.
+        names: Of the workers.
+        measure: Gives the lines of the table; takes products, the cluster and the options.
+    """
     options = parsed(parser)
     from .report import HEAD, show, write_csv
 
     logging.disable(logging.WARNING)
-    with tempfile.TemporaryDirectory() as folder, workers(Path(folder), WORKERS) as nodes:
+    with tempfile.TemporaryDirectory() as folder, workers(Path(folder), names) as nodes:
         sys.stdout.write(f"{os.cpu_count()} CPU cores, one thread for each process\n\n{HEAD}\n")
-        results = show(measured(nodes.address, options))
+        node = enter(cpu=True)
+        import torch
+
+        torch.set_num_threads(1)
+        with torch.inference_mode():  # as ComfyUI runs nodes
+            results = show(measure(Products(node, nodes.address), nodes, options))
+        importlib.import_module("ray").shutdown()
     if options.csv:
         write_csv(options.csv, results)
     return 0
@@ -76,20 +95,13 @@ def workers(folder: Path, names: Sequence[str]) -> Iterator[RayNodes]:
         yield nodes
 
 
-def measured(address: str, options: argparse.Namespace) -> Iterator["Result"]:
+def measured(products: "Products", nodes: RayNodes, options: argparse.Namespace) -> Iterator["Result"]:
     """All lines of the table."""
-    node = enter(cpu=True)
-    import torch
-
     from .networks import LATENTS, TIMED
 
-    torch.set_num_threads(1)
-    products = Products(node, address)
-    with torch.inference_mode():  # as ComfyUI runs nodes
-        for kind, (_, shape) in LATENTS.items():
-            yield _overhead(products, kind, shape, options)
-        yield from _speed(products, TIMED, options)
-    importlib.import_module("ray").shutdown()
+    for kind, (_, shape) in LATENTS.items():
+        yield _overhead(products, kind, shape, options)
+    yield from _speed(products, TIMED, options)
 
 
 def _overhead(products: "Products", kind: str, shape: tuple[int, ...], options: argparse.Namespace) -> "Result":
