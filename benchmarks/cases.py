@@ -194,4 +194,4 @@ def _memory(plain: Any, cloned: Any, clone: ModelPatcher) -> Result:
     loras = [lora for patches in clone.patches.values() for _, lora, *_ in patches]
     size = dtype.itemsize * sum(factor.numel() for lora in loras for factor in lora.weights[:2])
     share = (held[1] - held[0]) / size
-    return Result("LoRA-clone pair: extra memory / its LoRA", "ratio", (Interval(share, share, share),))
+    return Result("LoRA-clone pair: extra memory / its LoRA", "ratio", (Interval.exact(share),))

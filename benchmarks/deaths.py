@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .hosts import Products, measure_on_workers
 
@@ -48,10 +48,10 @@ def measured(products: Products, nodes: "RayNodes", options: argparse.Namespace)
         killed, spent_by_both = _watched(run, nodes, step)
         lost.append((_seconds(killed) - _seconds(undisturbed), spent_by_both - spent))
         same += torch.equal(killed.sampled, undisturbed.sampled)
-        yield Result(f"killed at step {step + 1} of {steps}: time lost", "s", tuple(map(_exactly, lost[-1])))
+        yield Result(f"killed at step {step + 1} of {steps}: time lost", "s", tuple(map(Interval.exact, lost[-1])))
     clocks = list(zip(*lost, strict=True))
     yield Result("all of them: median and range", "s", tuple(Interval(median(c), min(c), max(c)) for c in clocks))
-    yield Result("sampled as if nothing had happened, to the bit", f"of {steps} runs", (_exactly(same),))
+    yield Result("sampled as if nothing had happened, to the bit", f"of {steps} runs", (Interval.exact(same),))
 
 
 def _watched(run: Callable[..., "Run"], nodes: "RayNodes", dies_at: int | None = None) -> tuple["Run", float]:
@@ -83,12 +83,6 @@ def _spent(nodes: "RayNodes") -> float:
 def _seconds(run: "Run") -> float:
     """Of all steps: a step that is asked again counts with all that it waits for."""
     return sum(step.wall for step in run.steps)
-
-
-def _exactly(value: float) -> Any:
-    from .intervals import Interval
-
-    return Interval(value, value, value)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,11 @@ class Interval(NamedTuple):
     low: float
     high: float
 
+    @classmethod
+    def exact(cls, value: float) -> "Interval":
+        """A value that is known exactly."""
+        return cls(value, value, value)
+
 
 def ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Interval:
     """Σ numerators / Σ denominators; entries of one index belong to one round."""
