@@ -215,7 +215,7 @@ def test_a_prompts_nodes_are_run_once(remote, known, small_experts):
         ({"a": {"class_type": "Nothing", "inputs": {}}}, "node Nothing, which isn't installed there; install"),
         (
             {"a": {"class_type": "MCDM_LoadExpert", "inputs": {"expert_name": "none.safetensors"}}},
-            "MCDM_LoadExpert: .*; put that file there, or choose another",
+            r"MCDM_LoadExpert: .*; choose another, or put it there if it is a file\.$",
         ),
         ({"a": {"class_type": "MCDM_LoadExpert", "inputs": {}}}, "MCDM_LoadExpert: Required input is missing"),
         (
