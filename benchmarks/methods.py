@@ -24,7 +24,7 @@ PLAIN, PLAIN_WITHOUT_NULL = "plain product", "plain product, W = 1"
 AGREEMENT_WITHOUT_NULL = "Agreement Weights, W = 1"
 AGAINST = {AGREEMENT_WITHOUT_NULL: PLAIN_WITHOUT_NULL}  # all else is compared with the plain product
 WITHOUT_NULL = (0.25, 0.25, 0.5)  # such weights sum to 1
-EVERY_PASS = {"start": 0.0, "end": 1.0, "threshold": 1.0, "refresh": 1}  # what Fewer Passes leaves alone
+EVERY_PASS = {"start": 0.0, "end": 1.0, "threshold": 1.0, "refresh": 1}  # with these, Fewer Passes saves nothing
 
 Contenders = dict[str, Callable[[], Any]]
 
