@@ -5,19 +5,21 @@ import json
 import os
 import re
 import secrets
+import subprocess
+import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 import torch
 
+from .support.comfyui_server import ROOT
 from .support.leaks import Living
 from .support.workers import NO_RAY, copy_models, joined_cluster, on_worker
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason=NO_RAY)
 
-WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows" / "api"
+WORKFLOWS = ROOT / "workflows" / "api"
 STEPS = 4
 EXACT = 1e-6  # of the latent's scale
 
@@ -392,11 +394,7 @@ def test_another_cluster(cluster, refused):
 
 
 def test_a_worker_of_that_name_is_at_work(cluster, tmp_path):
-    import subprocess
-    import sys
-
-    root = Path(__file__).resolve().parents[2]
-    command = [sys.executable, str(root / "worker.py"), "--name", "one", "--address", cluster.address]
+    command = [sys.executable, str(ROOT / "worker.py"), "--name", "one", "--address", cluster.address]
     done = subprocess.run([*command, "--comfyui", str(cluster.comfyui)], capture_output=True, text=True, timeout=300)
     assert done.returncode == 2
     assert "got one, which is at work; choose another." in done.stderr
@@ -404,17 +402,13 @@ def test_a_worker_of_that_name_is_at_work(cluster, tmp_path):
 
 def test_a_wrong_token(cluster, comfyui):
     """Ray lets nobody in who has another; in a ComfyUI of its own, since this one is in the cluster."""
-    import subprocess
-    import sys
-
     code = (
         "from benchmarks.comfyui import enter; enter(cpu=True); from mcdm_pack.nodes.host.remote.cluster import connect"
     )
     code = f"{code}; connect({cluster.address!r})"
     wrong = {**os.environ, "RAY_AUTH_TOKEN": secrets.token_hex(32), "COMFYUI_PATH": str(comfyui)}
-    root = Path(__file__).resolve().parents[2]
     done = subprocess.run(
-        [sys.executable, "-c", code], env=wrong, cwd=root, capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", code], env=wrong, cwd=ROOT, capture_output=True, text=True, timeout=300
     )
     assert done.returncode != 0
     sentence = (
@@ -427,11 +421,8 @@ def test_a_wrong_token(cluster, comfyui):
 
 def test_a_worker_with_a_wrong_token(cluster):
     """It says so once Ray has said it, and waits no longer for a node that won't join."""
-    import subprocess
-    import sys
-
     wrong = {**os.environ, "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    command = [sys.executable, str(Path(__file__).resolve().parents[2] / "worker.py"), "--name", "four", "--join"]
+    command = [sys.executable, str(ROOT / "worker.py"), "--name", "four", "--join"]
     command += ["--address", cluster.address, "--comfyui", str(cluster.comfyui)]
     done = subprocess.run(command, env=wrong, capture_output=True, text=True, timeout=300)
     assert done.returncode == 2
