@@ -102,6 +102,9 @@ def contenders(faces: "Faces") -> Contenders:
         (saving,) = faces.node("MCDM_Passes", experts=chain, **widgets)
         return lambda: faces.sample(saving, ancestral)
 
+    def chosen(**settings: Any) -> Callable[[], Any]:
+        return lambda: faces.node("MCDM_Choose", experts=chain, samples=faces.sample(chain, ancestral, **settings))
+
     def agreeing(experts: tuple) -> Callable[[], Any]:
         (sharing,) = faces.node("MCDM_AgreementWeights", experts=experts)
         return lambda: faces.sample(sharing, ancestral)
@@ -116,7 +119,8 @@ def contenders(faces: "Faces") -> Contenders:
         "Agreement Weights": agreeing(chain),
         "Langevin Sampler, K = 1": lambda: faces.sample(chain, langevin),
         "Particle Sampler": lambda: faces.sample(chain, particles),
-        "Choose Samples": lambda: faces.node("MCDM_Choose", experts=chain, samples=faces.sample(chain, ancestral)),
+        "Choose Samples": chosen(),
+        "Choose Samples, by the run's scores": chosen(scores=True),
         PLAIN_WITHOUT_NULL: lambda: faces.sample(without_null, ancestral),
         AGREEMENT_WITHOUT_NULL: agreeing(without_null),
     }

@@ -57,9 +57,9 @@ class Faces:
             (chain,) = self.node("MCDM_Expert", **wired, weight=weight)
         return chain
 
-    def sample(self, chain: tuple, sampler: Any) -> dict[str, Any]:
+    def sample(self, chain: tuple, sampler: Any, scores: bool = False) -> dict[str, Any]:
         """A whole run of a product as a sampling node makes it; gives the LATENT."""
-        (guider,) = self.node("MCDM_Guider", experts=chain)
+        (guider,) = self.node("MCDM_Guider", experts=chain, scores=scores)
         start: Tensor = self._latent["samples"]
         noise = comfy.sample.prepare_noise(start, SEED)
         made = guider.sample(noise, start, sampler, self._sigmas, disable_pbar=True, seed=SEED)
