@@ -7,7 +7,9 @@ over σ and ε:
     E[‖ε − ε(x, ∅)‖² − ‖ε − ε(x, c)‖²] = E[‖x0 − D_∅‖² − ‖x0 − D_c‖²]/σ²,
 
 per value of the sample here, so that sizes compare. The noise may be drawn for the purpose, or be the one that is left
-in the samples of a run at its levels, whose predictions are made anyway (the paper's cached form).
+in the samples of a run at its levels, whose predictions are made anyway (the paper's cached form). That noise is not
+quite random: the last steps leave hardly more than what guidance pushed, and 1/σ² makes most of it. A run's lifts are
+therefore those of x0, without 1/σ². For Gaussians they follow log p(x0 | c) − log p(x0) far better.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,9 +35,12 @@ class Lifts:
     Args:
         shares: The experts of a product. Those without weight say nothing, those of negative weight are to lower: their
             lift changes its sign.
+        of_noise: Whether errors are those of ε, for noise that was drawn for the purpose, or those of x0, for the noise
+            that is left in the samples of a run.
     """
 
-    def __init__(self, shares: Sequence[Share]):
+    def __init__(self, shares: Sequence[Share], of_noise: bool = False):
+        self._of_noise = of_noise
         self._shares = {index: share for index, share in enumerate(shares) if share.weight != 0}
         self._slopes: dict[int, Tensor] = {}
         self._constants: dict[int, Tensor] = {}
@@ -74,7 +79,8 @@ class Lifts:
         """
         told, untold = (prediction.detach().cpu().double() for prediction in (conditional, unconditional))
         counted = torch.ones_like(told) if area is None else area.detach().cpu().double().expand_as(told)
-        counted = (counted.flatten(1) / counted.flatten(1).sum(1, keepdim=True)).reshape(told.shape) / sigma**2
+        counted = (counted.flatten(1) / counted.flatten(1).sum(1, keepdim=True)).reshape(told.shape)
+        counted = counted / sigma**2 if self._of_noise else counted
         slope = counted * (untold - told)
         constant = (slope * (untold + told)).flatten(1).sum(1)
         self._slopes[index] = self._slopes.get(index, 0.0) + slope

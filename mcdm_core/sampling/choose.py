@@ -60,7 +60,7 @@ def measure_lifts(
     Raises:
         ValueError: If an expert has no null, or acts at none of the levels, or none has a weight.
     """
-    lifts = Lifts(terms)
+    lifts = Lifts(terms, of_noise=True)
     schedule = terms[0].expert.schedule
     device = generator.device if generator is not None else samples.device
     for sigma in sigmas_of(schedule, levels):

@@ -73,7 +73,7 @@ def _measure(guiding: Experts, samples: Any, levels: int, seed: int) -> Tensor:
                 f"Expected a null for {expert.label}, against which its lift is measured, and got none; connect its "
                 "null."
             )
-    lifts = Lifts(guiding)
+    lifts = Lifts(guiding, of_noise=True)
     if not guiding:
         return lifts.of(samples)
     # Equal numbers, so that every condition and every null is asked; the masks and windows stay.

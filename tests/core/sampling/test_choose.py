@@ -105,7 +105,7 @@ def test_levels_are_even_and_not_at_the_ends():
 
 def test_a_lift_is_per_value():
     x0, better, worse = torch.zeros(1, 3, 4, 4), torch.full((1, 3, 4, 4), 0.1), torch.full((1, 3, 4, 4), 0.3)
-    lifts = Lifts(terms()[:1])
+    lifts = Lifts(terms()[:1], of_noise=True)
     lifts.add(0, better, worse, 2.0)
     assert lifts.of(x0).item() == pytest.approx((0.09 - 0.01) / 4)
 
