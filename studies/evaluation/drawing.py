@@ -1,7 +1,7 @@
 """One batch of samples of held-out conditions, drawn."""
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,7 +64,7 @@ def _sample_part(
 ) -> tuple[Tensor, int]:
     """Pictures of one batch, and the rows that it took of all networks."""
     terms = terms_of(setting, experts, held_out, indices)
-    sample = _sample_plain
+    sample: Callable[[Setting, Sequence[Term], range], Tensor] = _sample_plain
     if setting.particles:
         sample = _sample_particle
     elif setting.choose and not setting.choose.by_reader:
