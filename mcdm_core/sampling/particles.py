@@ -110,6 +110,70 @@ def systematic_ancestors(log_weights: Tensor, offset: float) -> Tensor:
     return torch.searchsorted(ends, points, right=True).clamp(max=count - 1)
 
 
+class ParticleWeights:
+    """The weights of the particles of a run, by which some go on as several and others end.
+
+    Args:
+        count: How many particles there are.
+        resample_below: See `sample_particles`.
+        limit: Likewise.
+        generator: Source of the resampling.
+        report: Is told of every step.
+
+    Raises:
+        ValueError: As `check_particles`.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        resample_below: float,
+        limit: float,
+        generator: torch.Generator | None = None,
+        report: Report | None = None,
+    ):
+        check_particles(count, resample_below, limit)
+        self._below, self._limit = resample_below * count, limit
+        self._generator, self._report = generator, report
+        self._logs = torch.zeros(count, dtype=torch.float64)
+
+    def add(self, change: Tensor, sigma: float) -> None:
+        """Take what a step adds to the log weights.
+
+        Args:
+            change: Δ log w up to a constant, shape (B,), float64 on the CPU.
+            sigma: Noise level that the step begins at.
+
+        Raises:
+            ValueError: If a number is not finite.
+        """
+        if not change.isfinite().all():
+            raise ValueError(
+                f"Expected finite predictions to weigh the particles by and got NaN or infinity at σ = {sigma:.4g}; "
+                "lower the weights, or use a network of more precision."
+            )
+        self._logs += (change - change.mean()).clamp(-self._limit, self._limit)
+
+    def resample(self, step: int, sigma: float, last: bool) -> Tensor | None:
+        """Resample the particles where too few of them count, and report the step.
+
+        Args:
+            step: Number of the step, from 0.
+            sigma: Noise level that it begins at.
+            last: Whether it is the run's last, after which no weights are to be left.
+
+        Returns:
+            Which particle each goes on as, shape (B,); None where all go on as they are.
+        """
+        ancestors, effective = None, effective_size(self._logs)
+        if effective < (len(self._logs) if last else self._below) * (1 - _ROUNDING):
+            ancestors = systematic_ancestors(self._logs, _uniform(self._generator))
+            self._logs = torch.zeros_like(self._logs)
+        if self._report is not None:
+            self._report(Resampling(step, sigma, effective, ancestors))
+        return ancestors
+
+
 @torch.no_grad()
 def sample_particles(
     denoiser: Denoiser,
@@ -147,34 +211,23 @@ def sample_particles(
         ValueError: If the denoiser has no factors, there is one particle, a number is out of range, or a prediction
             is not finite.
     """
-    check_particles(len(x), resample_below, limit)
+    weights = ParticleWeights(len(x), resample_below, limit, generator, report)
     if not isinstance(denoiser, FactorsDenoiser):
         raise ValueError(
             "Expected a product of experts, whose factors weigh the particles, and got a "
             f"{type(denoiser).__name__} without `with_factors`; use another sampler, ddpm for example."
         )
     levels = [float(sigma) for sigma in sigmas]
-    log_weights = torch.zeros(len(x), dtype=torch.float64)
     for step, (sigma, sigma_next) in enumerate(pairwise(levels)):
         denoised, factors = denoiser.with_factors(x, sigma)
         if callback is not None:
             callback(step, sigma, denoised)
-        change = log_weight_change(factors, sigma, sigma_next, area)
-        if not change.isfinite().all():
-            raise ValueError(
-                f"Expected finite predictions to weigh the particles by and got NaN or infinity at σ = {sigma:.4g}; "
-                "lower the weights, or use a network of more precision."
-            )
-        log_weights += (change - change.mean()).clamp(-limit, limit)
+        weights.add(log_weight_change(factors, sigma, sigma_next, area), sigma)
         x = ddpm_mean(x, denoised, sigma, sigma_next)
-        ancestors, effective = None, effective_size(log_weights)
-        last = step == len(levels) - 2
-        if effective < (len(x) if last else resample_below * len(x)) * (1 - _ROUNDING):
-            ancestors = systematic_ancestors(log_weights, _uniform(generator))
-            x, log_weights = x[ancestors.to(x.device)], torch.zeros_like(log_weights)
+        ancestors = weights.resample(step, sigma, last=step == len(levels) - 2)
+        if ancestors is not None:
+            x = x[ancestors.to(x.device)]
             denoiser.resample(ancestors)
-        if report is not None:
-            report(Resampling(step, sigma, effective, ancestors))
         if sigma_next > 0:  # after the resampling, so that copies part
             x = x + math.sqrt(posterior_variance(sigma, sigma_next)) * noise_like(x, generator)
     return x
