@@ -11,6 +11,7 @@ from ..diffusion.schedule import sigma_at_share
 from ..expert.condition import Condition, cat
 from ..expert.expert import Expert
 from .agreement import PLAIN_WEIGHTS, Agreement
+from .alone import Alone, AlonePlanner, Weigh
 from .eq10 import EQ10
 from .lifts import Lifts
 from .own_null import OWN_NULL
@@ -86,6 +87,7 @@ class ProductDenoiser:
         self.windows = [term.window(self._level) for term in self.terms]
         self._sharing = [_first_with_same_null(self.terms, index) for index in range(len(self.terms))]
         self._planners: dict[tuple, Planner] = {}
+        self._alone: dict[Planner, AlonePlanner] = {}
         self._reuse: Reuse | None = None
         self._rows = RowCount()
         self._levels: list[float] = []
@@ -111,7 +113,7 @@ class ProductDenoiser:
         Returns:
             x0, and v in −1…1 of the same shape; None if that expert has none or is not evaluated at this level.
         """
-        plan, cond, null, own = self._predict(x, sigma)
+        plan, cond, null, own = self._predict(x, sigma, self._planner(x))
         return self._combined(plan, cond, null), own
 
     def with_factors(self, x: Tensor, sigma: Tensor | float) -> tuple[Tensor, list[Factor]]:
@@ -124,8 +126,28 @@ class ProductDenoiser:
             ValueError: As a call; or if the weights depend on the sample, see `Agreement.check_fixed`.
         """
         self.agreement.check_fixed()
-        plan, cond, null, _ = self._predict(x, sigma)
+        plan, cond, null, _ = self._predict(x, sigma, self._planner(x))
         return self._combined(plan, cond, null), plan.factors(cond, null)
+
+    def with_terms(self, x: Tensor, sigma: Tensor | float, weigh: Weigh) -> tuple[Tensor, dict[int, Tensor]]:
+        """Predict x0 as something else than the product of the terms, and what each predicts alone.
+
+        Args:
+            x: As for a call.
+            sigma: Likewise.
+            weigh: Says what each term that acts counts.
+
+        Returns:
+            x0 = Σ ω_i D_i, clamped as the product is, and D_i by the index of the term, see `Alone.terms`.
+
+        Raises:
+            ValueError: If no term of positive weight is active at σ, a null is missing, or weights depend on the
+                sample, see `Agreement.check_fixed`.
+        """
+        self.agreement.check_fixed()
+        plan, cond, null, _ = self._predict(x, sigma, self._alone_planner(x, weigh))
+        assert isinstance(plan, Alone)
+        return self._combined(plan, cond, null), plan.terms(cond, null)
 
     def resample(self, ancestors: Tensor) -> None:
         """Let samples of the batch go on as others: no prediction of earlier calls stands in for a pass of theirs.
@@ -171,9 +193,11 @@ class ProductDenoiser:
         """Noise level of the reference expert at a share of the sampling."""
         return sigma_at_share(self.reference.schedule, share)
 
-    def _predict(self, x: Tensor, sigma: Tensor | float) -> tuple[Plan, Predictions, Predictions, Tensor | None]:
+    def _predict(
+        self, x: Tensor, sigma: Tensor | float, planner: Planner
+    ) -> tuple[Plan, Predictions, Predictions, Tensor | None]:
         """The plan at a noise level, all predictions that it takes, and the reference's learned variance."""
-        planner, level = self._planner(x), _single_level(sigma)
+        level = _single_level(sigma)
         plan = planner.plan_at(level)
         asked = everything(plan) if self._reuse is None else self._reuse.choose(plan, level, x)
         passes = self._passes(asked)
@@ -213,6 +237,13 @@ class ProductDenoiser:
             self._planners[key] = planner
         self._planners[key].set_run(self._levels)
         return self._planners[key]
+
+    def _alone_planner(self, x: Tensor, weigh: Weigh) -> AlonePlanner:
+        planner = self._planner(x)
+        alone = self._alone.setdefault(planner, AlonePlanner(planner, weigh))
+        alone.weigh = weigh
+        alone.set_run(self._levels)
+        return alone
 
     def _passes(self, asked: Asked) -> list[Pass]:
         """The network evaluations to be made: conditions, then nulls."""

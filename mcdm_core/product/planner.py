@@ -1,5 +1,6 @@
 """Plans of a run: who acts at a noise level, with which coefficients, and which predictions that takes."""
 
+import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -102,6 +103,12 @@ class Planner:
         """
         self.shares = tuple(replace(share, weight=w) for share, w in zip(self.shares, weights, strict=True))
         self._plans.clear()
+
+    def with_shares(self, shares: Sequence[Share]) -> "Planner":
+        """The same for other shares of the same experts; it warns of nothing, as this one has."""
+        other = copy.copy(self)
+        other.shares, other._plans, other._warn = tuple(shares), {}, False
+        return other
 
     def check_run(self, sigmas: Sequence[float] | Tensor) -> None:
         """Refuse a run that would fail later.

@@ -1,11 +1,12 @@
 """What a sampler is, what it asks for and what it reports."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from ..product.alone import Weigh
 from ..product.plan import Factor
 
 Callback = Callable[[int, float, Tensor], None]
@@ -36,6 +37,17 @@ class FactorsDenoiser(Denoiser, Protocol):
 
     def resample(self, ancestors: Tensor) -> None:
         """Take that each sample of the batch goes on as the one of this index, shape (B,), with all that is kept."""
+
+
+@runtime_checkable
+class TermsDenoiser(Denoiser, Protocol):
+    """A denoiser that can be told how to combine its experts, and shows what each predicts alone, as a product does."""
+
+    def with_terms(self, x: Tensor, sigma: Tensor | float, weigh: Weigh) -> tuple[Tensor, Mapping[int, Tensor]]:
+        """x0 = Σ ω_i D_i but for a clamp, with ω as `weigh` says, and D_i of the experts that act, by their index."""
+
+    def resample(self, ancestors: Tensor) -> None:
+        """See `FactorsDenoiser`."""
 
 
 class Sampler(Protocol):

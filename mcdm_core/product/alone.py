@@ -1,0 +1,105 @@
+"""Experts each by itself: what one alone predicts at its own weight, for combinations other than the product."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from .coefficients import Coefficient
+from .plan import Plan
+from .planner import Planner
+from .rule import Rule
+from .share import Share
+from .weighted import add_weighted
+
+Weigh = Callable[[Mapping[int, float]], Mapping[int, Coefficient]]
+"""The signed weights of the experts that act, by their index, to what the prediction of each counts, ω; Σ ω = 1."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Alone(Plan):
+    """A plan that asks for each expert by itself and combines them as `weigh` says, not as the rule does.
+
+    Attributes:
+        parts: For each expert that acts the plan of it alone.
+        signed: Their weights, as `weigh` takes them.
+        weigh: What each counts.
+    """
+
+    parts: Mapping[int, Plan]
+    signed: Mapping[int, float]
+    weigh: Weigh
+
+    def terms(self, cond: Mapping[int, Tensor], null: Mapping[int, Tensor]) -> dict[int, Tensor]:
+        """What each expert predicts alone, D_i = U + |w_i| (D_i(x_i) − U); at |w_i| = 1 its condition.
+
+        U is Eq. 10's, or for the own-null rule the expert's own null.
+
+        Args:
+            cond: As for `pair`.
+            null: As for `pair`.
+
+        Returns:
+            D_i by the index of the expert, shape (B, …).
+        """
+        return {i: part.pair({i: cond[i]}, null)[0] for i, part in self.parts.items()}
+
+    def pair(self, cond: Mapping[int, Tensor], null: Mapping[int, Tensor]) -> tuple[Tensor, Tensor]:
+        """Σ ω_i D_i, twice: such a combination is no guidance that another scale could strengthen."""
+        terms, counts = self.terms(cond, null), self.weigh(self.signed)
+        zero = torch.zeros_like(next(iter(terms.values())))
+        combined = add_weighted(zero, [*terms.values()], [counts[i] for i in terms])
+        return combined, combined
+
+
+class AlonePlanner(Planner):
+    """Plans as another planner does who acts at a noise level, and asks for each expert by itself.
+
+    Outside a guidance interval every expert counts as at weight 1.
+
+    Args:
+        planner: The other.
+        weigh: What each expert counts; may be changed between calls.
+    """
+
+    def __init__(self, planner: Planner, weigh: Weigh):
+        vars(self).update(vars(planner.with_shares(planner.shares)))
+        self.weigh = weigh
+
+    def _make_plan(
+        self, active: tuple[int, ...], want_null: bool, factors: Sequence[float], guided: bool, agreeing: bool
+    ) -> Plan:
+        signed = {i: self.shares[i].weight * factors[i] for i in active if self.shares[i].weight * factors[i] != 0}
+        if not any(weight > 0 for weight in signed.values()):
+            labels = ", ".join(self.shares[i].label for i in active)
+            raise ValueError(
+                "Expected an expert of positive weight at every noise level, from which others can be excluded, and "
+                f"got none among {labels or 'the active ones'}; raise the weight of one of them, or widen a window."
+            )
+        parts = {}
+        for i, weight in signed.items():
+            planner = self.with_shares(_alone(self.shares, i, math.copysign(1.0, weight), self.rule))
+            planner.as_guidance = False  # so that C is the prediction itself
+            parts[i] = Planner._make_plan(planner, active, False, factors, guided, False)
+        even = [1 / len(parts) if i in parts else 0.0 for i in range(len(self.shares))]
+        return Alone(
+            weights=even,
+            reliabilities=even,
+            rule=self.rule,
+            conditions=tuple(parts),
+            nulls=tuple(dict.fromkeys(j for part in parts.values() for j in part.nulls)),
+            sharing=self._sharing,
+            parts=parts,
+            signed=signed,
+            weigh=lambda weights: self.weigh(weights),
+        )
+
+
+def _alone(shares: Sequence[Share], index: int, sign: float, rule: Rule) -> list[Share]:
+    """The shares of a product in which one expert alone guides; in the own-null rule away from its null alone."""
+    found = [replace(share, weight=sign * share.weight if i == index else 0.0) for i, share in enumerate(shares)]
+    if rule.always_combines_nulls:
+        found = [replace(share, reliability=1.0 if i == index else 0.0) for i, share in enumerate(found)]
+    return found
