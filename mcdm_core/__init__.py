@@ -13,6 +13,7 @@ from .product.agreement import Agreement
 from .product.coefficients import normalize_reliabilities
 from .product.denoiser import OwnNullDenoiser, ProductDenoiser
 from .product.eq10 import EQ10, combined_epsilon
+from .product.logic import Logic
 from .product.own_null import OWN_NULL, own_null_epsilon
 from .product.passes import Passes
 from .product.term import Term
@@ -22,6 +23,7 @@ from .sampling import (
     sample_ddpm,
     sample_ddpm_learned,
     sample_langevin,
+    sample_logic,
     sample_particles,
     sample_product,
     sigmas_for,
@@ -37,6 +39,7 @@ __all__ = [
     "Expert",
     "ExpertMetadata",
     "Flow",
+    "Logic",
     "Overrides",
     "OwnNullDenoiser",
     "Passes",
@@ -58,6 +61,7 @@ __all__ = [
     "sample_ddpm",
     "sample_ddpm_learned",
     "sample_langevin",
+    "sample_logic",
     "sample_particles",
     "sample_product",
     "save_expert",

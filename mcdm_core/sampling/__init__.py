@@ -5,6 +5,7 @@ from .ddim import ddim_step, sample_ddim
 from .ddpm import forward_variance, posterior_variance, sample_ddpm
 from .ddpm_learned import sample_ddpm_learned
 from .langevin import langevin_step, sample_langevin
+from .logic import sample_logic
 from .particles import sample_particles
 from .registry import SAMPLERS
 from .run import sample_product, sigmas_for
@@ -21,6 +22,7 @@ __all__ = [
     "sample_ddpm",
     "sample_ddpm_learned",
     "sample_langevin",
+    "sample_logic",
     "sample_particles",
     "sample_product",
     "sigmas_for",

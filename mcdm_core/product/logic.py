@@ -1,0 +1,129 @@
+"""Logic of experts: what the densities of several say together where they are united, intersected and excluded.
+
+The power mean with exponent e of the densities p_i of experts with shares π_i, Σ π_i = 1, is
+
+    q = (Σ_i π_i p_i^e)^(1/e).
+
+At e = λ > 0 it is OR (e = 1 is the mixture), at e = −λ AND: small wherever one of them is (λ = 1 is their harmonic
+mean). Those of Dombi's fuzzy logic are the same but for a constant. NOT takes densities p_j away, r = q − Σ_j π_j p_j.
+The score of r is Σ ω_i s_i with ω_i = ∂ log r/∂ log p_i, which sum to 1, so predictions of x0 combine alike.
+
+References:
+    Blohm & Garg, "Composition of Pretrained Diffusion Models: A Logic-Based Calculus", ICLR 2026 (AND, OR). Koulischer
+    et al., "Dynamic Negative Guidance of Diffusion Models", ICLR 2025 (arXiv 2410.14398; NOT).
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+AND, OR = "and", "or"
+OPERATIONS = (AND, OR)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Logic:
+    """How the densities of experts are combined: those of negative weight are excluded from what the others say.
+
+    Attributes:
+        operation: "and" or "or", among the experts of positive weight.
+        sharpness: λ > 0; large ones come close to the smallest density for AND, to the largest for OR.
+        priors: π_i > 0 of all experts, in order. Those of positive weight are divided by their sum; that of an expert
+            of negative weight is the share of what the others make that is taken to be its own, below 1. Empty is 1 for
+            those of positive weight and ½ for the others.
+        largest: What the excluded ones count at most, −Σ ω_j, 0 or more; at 0 they count nothing. Where they would
+            count more, r is continued by q^(1 + c)/(Σ_j π_j p_j)^c for this c, smoothly and above 0.
+
+    Raises:
+        ValueError: If one cannot be used.
+    """
+
+    operation: str = AND
+    sharpness: float = 1.0
+    priors: tuple[float, ...] = ()
+    largest: float = 2.0
+
+    def __post_init__(self) -> None:
+        if self.operation not in OPERATIONS:
+            raise ValueError(f"Expected the operation {' or '.join(OPERATIONS)} and got {self.operation}; choose one.")
+        if not 0 < self.sharpness < math.inf:  # NaN as well
+            raise ValueError(f"Expected a sharpness above 0 and got {self.sharpness:g}; set one, such as 1.")
+        for prior in self.priors:
+            if not 0 < prior < math.inf:
+                raise ValueError(f"Expected a prior above 0 and got {prior:g}; set one, such as 0.5.")
+        if not 0 <= self.largest < math.inf:
+            raise ValueError(
+                f"Expected 0 or more for what excluded experts count at most and got {self.largest:g}; set one, such "
+                "as 2, or 0 to exclude nothing."
+            )
+
+    @property
+    def exponent(self) -> float:
+        """E of the power mean."""
+        return self.sharpness if self.operation == OR else -self.sharpness
+
+    def combine(self, logs: Mapping[int, Tensor], weights: Mapping[int, float]) -> "Combination":
+        """What each expert counts.
+
+        Args:
+            logs: Log densities of experts by index, up to a constant that all share, shape (B,).
+            weights: The signed weights of those that act, one above 0 among them.
+
+        Raises:
+            ValueError: If there are fewer priors than experts.
+        """
+        uniting = {i: math.log(self._prior(i, w)) for i, w in weights.items() if w > 0}
+        excluding = {i: math.log(self._prior(i, w)) for i, w in weights.items() if w < 0}
+        e = self.exponent
+        united = torch.stack([e * logs[i] + prior for i, prior in uniting.items()])
+        total = math.log(sum(math.exp(prior) for prior in uniting.values()))
+        log_q = (united.logsumexp(0) - total) / e
+        inner = dict(zip(uniting, united.softmax(0), strict=True))
+        if not excluding:
+            return Combination(inner, {}, torch.zeros_like(log_q), torch.zeros_like(log_q, dtype=torch.bool))
+        excluded = torch.stack([logs[j] + prior for j, prior in excluding.items()])
+        share = (excluded.logsumexp(0) - log_q).exp()
+        reached = share * (1 + self.largest) >= self.largest
+        counts = torch.where(reached, self.largest, share / (1 - share))
+        return Combination(inner, dict(zip(excluding, excluded.softmax(0), strict=True)), counts, reached)
+
+    def _prior(self, index: int, weight: float) -> float:
+        if not self.priors:
+            return 1.0 if weight > 0 else 0.5
+        if index >= len(self.priors):
+            raise ValueError(
+                f"Expected a prior for each expert and got {len(self.priors)} of them for expert {index + 1}; give as "
+                "many as there are experts, or none."
+            )
+        return self.priors[index]
+
+
+@dataclass(frozen=True, eq=False)
+class Combination:
+    """What experts count in a combination, for each sample of a batch.
+
+    Attributes:
+        uniting: Of those of positive weight, in q alone: they sum to 1; shape (B,) each.
+        excluding: Of those of negative weight, among themselves: they sum to 1; shape (B,) each.
+        counts: What the excluded ones count together, m = −Σ ω_j, shape (B,).
+        reached: Where that is the largest value, shape (B,).
+    """
+
+    uniting: Mapping[int, Tensor]
+    excluding: Mapping[int, Tensor]
+    counts: Tensor
+    reached: Tensor
+
+    @property
+    def weights(self) -> dict[int, Tensor]:
+        """ω by index, shape (B,); they sum to 1."""
+        return {i: (1 + self.counts) * w for i, w in self.uniting.items()} | {
+            j: -self.counts * w for j, w in self.excluding.items()
+        }
+
+
+HARMONIC = Logic()
+"""The harmonic mean of the densities: AND with λ = 1."""

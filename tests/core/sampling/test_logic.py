@@ -1,0 +1,408 @@
+"""Logic of experts against Gaussian densities, whose unions, intersections and differences are known by quadrature."""
+
+import functools
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import Tensor
+
+from mcdm_core import Logic, Passes, ProductDenoiser, Term, sample_ddpm, sample_logic
+from mcdm_core.expert.gaussian import gaussian_expert, label
+from mcdm_core.product.agreement import Agreement
+from mcdm_core.product.own_null import OWN_NULL
+from mcdm_core.sampling.ddpm import posterior_variance
+from mcdm_core.sampling.logic import TrackedDensities
+from mcdm_core.sampling.particles import Resampling
+
+from ...support.gaussians import recorded, samples
+
+COUNT = 20_000
+AXIS = torch.linspace(-12, 12, 24_001, dtype=torch.float64)
+
+
+def spaced(count: int) -> list[float]:
+    return [*(100.0 * 2e-4 ** (i / (count - 1)) for i in range(count)), 0.0]
+
+
+def noise(count: int, sigma: float = 100.0) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(count, 1, 1, 1, dtype=torch.float64, generator=generator) * sigma
+
+
+def denoiser(means, variances, weights=None, **settings) -> ProductDenoiser:
+    """One expert for each Gaussian, asked for its condition alone."""
+    expert = gaussian_expert(means, variances)
+    weights = weights or [1.0] * len(means)
+    return ProductDenoiser([Term(expert, label(k), weight=w) for k, w in enumerate(weights)], **settings)
+
+
+@functools.cache
+def sampled(means, variances, weights, logic, corrected=False, steps=400) -> Tensor:
+    generator, options = torch.Generator().manual_seed(3), {"logic": logic, "corrected": corrected}
+    experts = denoiser(means, variances, weights)
+    return sample_logic(experts, noise(COUNT), spaced(steps), generator=generator, **options).flatten()
+
+
+def log_density(x: Tensor, mean: float, variance: float) -> Tensor:
+    return -((x - mean) ** 2) / (2 * variance) - 0.5 * math.log(2 * math.pi * variance)
+
+
+def moments_of(log_values: Tensor) -> tuple[float, float]:
+    """Mean and variance of the density of these values on the axis, up to a factor."""
+    values = log_values.exp() / log_values.exp().sum()
+    mean = (values * AXIS).sum()
+    return mean.item(), (values * (AXIS - mean) ** 2).sum().item()
+
+
+def assert_moments(found: Tensor, mean: float, variance: float, share: float = 1.0) -> None:
+    """Within three standard errors of a share of the samples, or .01."""
+    errors = (math.sqrt(variance / (share * len(found))), variance * math.sqrt(2 / (share * len(found))))
+    assert found.mean().item() == pytest.approx(mean, abs=max(0.01, 3 * errors[0]))
+    assert found.var().item() == pytest.approx(variance, abs=max(0.01, 3 * errors[1]))
+
+
+INTERSECTION = ((-1.0, 1.0), (0.5, 1.5), (1.0, 1.0), Logic(operation="and"))
+
+
+def test_and_is_the_harmonic_mean_of_the_densities_once_it_is_corrected():
+    p, q = (log_density(AXIS, mean, variance) for mean, variance in zip(*INTERSECTION[:2], strict=True))
+    target = moments_of(p + q - torch.logaddexp(p, q))
+    assert target == pytest.approx((-0.475, 0.539), abs=5e-4)
+    assert_moments(sampled(*INTERSECTION, corrected=True, steps=800), -0.471, 0.534, share=0.7)
+    assert_moments(sampled(*INTERSECTION, corrected=True, steps=800), *target, share=0.7)
+
+
+def test_and_without_correction_misses_it_as_the_limit_of_ancestral_steps_does():
+    assert_moments(sampled(*INTERSECTION, steps=800), -0.315, 0.449)
+
+
+def test_or_is_the_mixture():
+    found = sampled((-2.0, 2.0), (0.2, 0.5), (1.0, 1.0), Logic(operation="or"))
+    left, right = found[found < 0], found[found > 0]
+    assert len(left) / COUNT == pytest.approx(0.5, abs=3 * 0.5 / math.sqrt(COUNT))
+    assert_moments(left, -2.0, 0.2)
+    assert_moments(right, 2.0, 0.5)
+
+
+def test_priors_say_how_many_samples_are_whose():
+    logic = Logic(operation="or", priors=(3.0, 1.0))
+    found = sampled((-2.0, 2.0), (0.2, 0.5), (1.0, 1.0), logic, steps=200)
+    assert (found < 0).double().mean().item() == pytest.approx(0.75, abs=0.015)
+
+
+@pytest.mark.parametrize(("operation", "sharpness"), [("or", 3.0), ("and", 0.5)])
+def test_other_exponents_are_power_means_once_they_are_corrected(operation, sharpness):
+    logic = Logic(operation=operation, sharpness=sharpness)
+    means, variances = (-1.0, 1.0), (0.5, 0.8)
+    p, q = (log_density(AXIS, mean, variance) for mean, variance in zip(means, variances, strict=True))
+    target = moments_of(torch.logaddexp(logic.exponent * p, logic.exponent * q) / logic.exponent)
+    found, plain = (sampled(means, variances, (1.0, 1.0), logic, corrected) for corrected in (True, False))
+    assert found.mean().item() == pytest.approx(target[0], abs=0.03)
+    assert found.var().item() == pytest.approx(target[1], abs=0.04)
+    assert abs(plain.var().item() - target[1]) > 0.04
+
+
+def test_not_takes_a_density_away():
+    logic = Logic(priors=(1.0, 0.2), largest=20.0)
+    p, q = log_density(AXIS, 0.0, 2.0), log_density(AXIS, 1.0, 0.2) + math.log(0.2)
+    target = moments_of(p + torch.log1p(-(q - p).exp()))
+    assert target == pytest.approx((-0.25, 2.1375), abs=1e-4)
+    assert_moments(sampled((0.0, 1.0), (2.0, 0.2), (1.0, -1.0), logic), *target)
+
+
+def test_not_beyond_its_largest_value_is_continued_as_a_product():
+    """p0 − π p1 is negative around 1.4; K p0²/(π p1) goes on from where π p1 is half of p0."""
+    logic, given = Logic(priors=(1.0, 0.6), largest=1.0), ((0.0, 1.0), (1.0, 0.3), (1.0, -1.0))
+    p, q = log_density(AXIS, 0.0, 1.0), log_density(AXIS, 1.0, 0.3) + math.log(0.6)
+    odds = (q - p).exp()
+    target = moments_of(torch.where(odds < 0.5, p + torch.log1p(-odds.clamp(max=0.5)), 2 * p - q - math.log(4)))
+    assert_moments(sampled(*given, logic, corrected=True), *target, share=0.7)
+    assert abs(sampled(*given, logic).mean().item() - target[0]) > 0.1
+
+
+def test_or_and_not_together_leave_what_is_not_excluded():
+    """(p1 + p2)/2 − p2/2 = p1/2."""
+    logic = Logic(operation="or", largest=50.0)
+    found = sampled((-2.0, 2.0, 2.0), (0.3, 0.4, 0.4), (1.0, 1.0, -1.0), logic, steps=200)
+    assert (found > 0).double().mean() < 0.01
+    assert found[found < 0].mean().item() == pytest.approx(-2.0, abs=0.02)
+    assert found[found < 0].var().item() == pytest.approx(0.3, abs=0.02)
+
+
+@pytest.mark.parametrize(("means", "variances"), [((-1.0, 1.0), (0.5, 1.5)), ((-0.3, 0.3), (0.1, 0.1))], ids=str)
+def test_densities_are_tracked_and_better_than_by_the_two_extreme_variances(means, variances):
+    """Against the exact difference at the last noise level above 0, of paths of the mixture in 50 steps."""
+    sigmas = spaced(50)[:-1]
+    errors = {}
+    for name in ("ours", "itô", "points"):
+        tracked, generator = TrackedDensities(Logic(operation="or"), noise(1000)), torch.Generator().manual_seed(1)
+        x, experts = noise(1000), denoiser(means, variances)
+        for sigma, after in pairwise(sigmas):
+            mixed, terms = experts.with_terms(x, sigma, tracked.weigh)
+            kept = (after / sigma) ** 2
+            added = torch.randn(x.shape, generator=generator, dtype=torch.float64)
+            added = added * math.sqrt(posterior_variance(sigma, after))
+            before = dict(tracked.logs)
+            tracked.follow(added, {i: (1 - kept) * (x0 - mixed) for i, x0 in terms.items()}, sigma, after)
+            own = (sigma**2 - after**2) * (1 + after**2) / (1 + sigma**2)
+            other = {"ours": own, "itô": sigma**2 - after**2, "points": (sigma**2 - after**2) * kept}[name]
+            tracked.logs = {i: before[i] + (tracked.logs[i] - before[i]) * own / other for i in before}
+            x = mixed + kept * (x - mixed) + added
+        exact = [log_density(x.flatten(), m, s + sigmas[-1] ** 2) for m, s in zip(means, variances, strict=True)]
+        difference = tracked.logs[1] - tracked.logs[0] - (exact[1] - exact[0])
+        errors[name] = difference.square().mean().sqrt().item()
+    assert errors["ours"] < 0.3
+    assert errors["ours"] < 0.75 * min(errors["itô"], errors["points"])
+
+
+def test_brute_force():
+    """A whole run in plain numbers: two united, one excluded, nulls and weights, corrections and resampling."""
+    means, variances, nulls = (-1.0, 1.5, 0.4), (0.3, 0.8, 0.5), (0.2, 2.0)
+    weights, priors, largest, sharpness, limit = (1.5, 1.0, -0.7), (2.0, 1.0, 0.2), 0.3, 0.7, 0.4
+    sigmas, starts = [3.0, 1.2, 0.7, 0.4, 0.0], [2.0, -3.0, 6.0, 1.0]
+    expert = gaussian_expert([*means, nulls[0]], [*variances, nulls[1]])
+    terms = [Term(expert, label(k), label(3), weight=w) for k, w in enumerate(weights)]
+    logic = Logic(sharpness=sharpness, priors=priors, largest=largest)
+    options = {"logic": logic, "corrected": True, "resample_below": 1.0, "limit": limit}
+    generator = torch.Generator().manual_seed(4)
+    found = sample_logic(ProductDenoiser(terms), samples(*starts), sigmas, generator=generator, **options)
+
+    generator, xs, logs, tracked = (
+        torch.Generator().manual_seed(4),
+        list(starts),
+        [0.0] * 4,
+        [[0.0] * 3 for _ in starts],
+    )
+    seen_reached = set()
+    for i in range(4):
+        sigma, after = sigmas[i], sigmas[i + 1]
+        moved, changes = [], []
+        for x, log in zip(xs, tracked, strict=True):
+            u = nulls[0] + nulls[1] / (nulls[1] + sigma**2) * (x - nulls[0])
+            d = []
+            for m, s, w in zip(means, variances, weights, strict=True):
+                d.append(u + abs(w) * (m + s / (s + sigma**2) * (x - m) - u))
+            parts = [priors[k] / 3 * math.exp(-sharpness * log[k]) for k in (0, 1)]
+            q = sum(parts) ** (-1 / sharpness)
+            inner = [part / sum(parts) for part in parts]
+            share = 0.2 * math.exp(log[2]) / q
+            reached = share >= largest / (1 + largest)
+            seen_reached.add(reached)
+            m = largest if reached else share / (1 - share)
+            omega = [(1 + m) * inner[0], (1 + m) * inner[1], -m]
+            combined = sum(w * of for w, of in zip(omega, d, strict=True))
+            dq = inner[0] * d[0] + inner[1] * d[1]
+            scores = [(of - x) / sigma**2 for of in (*d, dq, combined)]
+            spread = inner[0] * scores[0] ** 2 + inner[1] * scores[1] ** 2 - scores[3] ** 2
+            change = -(1 + m) * (1 + sharpness) * spread
+            if reached:
+                change += scores[4] ** 2 - (1 + m) * scores[3] ** 2 + m * scores[2] ** 2
+            changes.append((1 - after / sigma) * sigma**2 * change)
+            kept = (after / sigma) ** 2
+            moved.append((combined + kept * (x - combined), [of + kept * (x - of) for of in d], log))
+        centre = sum(changes) / 4
+        logs = [of + max(-limit, min(limit, change - centre)) for of, change in zip(logs, changes, strict=True)]
+        total = sum(map(math.exp, logs))
+        shares = [math.exp(of) / total for of in logs]
+        if 1 / sum(of**2 for of in shares) < 4 - 1e-6:
+            offset, chosen = torch.rand((), dtype=torch.float64, generator=generator).item(), []
+            for point in ((k + offset) / 4 for k in range(4)):
+                place = 0
+                while sum(shares[: place + 1]) <= point:
+                    place += 1
+                chosen.append(moved[place])
+            moved, logs = chosen, [0.0] * 4
+        xs, tracked = [mean for mean, _, _ in moved], [list(log) for _, _, log in moved]
+        if after:
+            added = torch.randn(4, 1, 1, 1, dtype=torch.float64, generator=generator).flatten().tolist()
+            variance = (sigma**2 - after**2) * (1 + after**2) / (1 + sigma**2)
+            for row, (mean, own, _) in enumerate(moved):
+                xs[row] = mean + after * math.sqrt(1 - (after / sigma) ** 2) * added[row]
+                for k in range(3):
+                    tracked[row][k] -= (xs[row] - own[k]) ** 2 / (2 * variance)
+    assert seen_reached == {True, False}
+    assert found.flatten().tolist() == pytest.approx(xs, abs=1e-9)
+
+
+def given_logs() -> dict[int, Tensor]:
+    rows = [[0.3, -1.0, 2.0, 0.0], [0.1, 4.0, -3.0, 0.5], [-2.0, 0.0, 1.0, 9.0]]
+    return {i: torch.tensor(row, dtype=torch.float64, requires_grad=True) for i, row in enumerate(rows)}
+
+
+@pytest.mark.parametrize("operation", ["and", "or"])
+@pytest.mark.parametrize("sharpness", [0.4, 1.0, 3.0])
+def test_what_experts_count_is_the_derivative_of_the_log_density(operation, sharpness):
+    logs, logic = given_logs(), Logic(operation=operation, sharpness=sharpness, priors=(2.0, 1.0, 0.4), largest=0.8)
+    found = logic.combine(logs, {0: 1.5, 1: 0.2, 2: -1.0})
+    e = logic.exponent
+    log_q = (2 / 3 * (e * logs[0]).exp() + 1 / 3 * (e * logs[1]).exp()).log() / e
+    excluded = math.log(0.4) + logs[2]
+    difference = log_q + torch.log1p(-(excluded - log_q).exp())
+    continued = 1.8 * log_q - 0.8 * excluded
+    torch.where(found.reached, continued, difference).sum().backward()
+    assert found.reached.tolist().count(True) in (1, 2, 3)
+    for i, weights in found.weights.items():
+        torch.testing.assert_close(weights, logs[i].grad)
+    torch.testing.assert_close(sum(found.weights.values()), torch.ones(4, dtype=torch.float64))
+
+
+def test_sharp_logic_follows_the_least_or_the_most_likely():
+    logs = {i: log.detach() for i, log in given_logs().items()}
+    stacked = torch.stack([*logs.values()])
+    for operation, chosen in (("and", stacked.argmin(0)), ("or", stacked.argmax(0))):
+        found = Logic(operation=operation, sharpness=200.0).combine(logs, dict.fromkeys(range(3), 1.0))
+        assert torch.equal(torch.stack([*found.weights.values()]).argmax(0), chosen)
+        assert torch.stack([*found.weights.values()]).amax(0).min() > 0.999
+
+
+@pytest.mark.parametrize("rule", ["eq10", "own null"])
+def test_an_expert_alone_is_guided_at_its_own_weight(rule):
+    """Away from U of Eq. 10, (3 N_1 + N_2)/4 here, or from its own null."""
+    expert = gaussian_expert([-1.0, 1.5, 0.2, 0.9], [0.3, 0.8, 2.0, 1.0])
+    terms = [
+        Term(expert, label(0), label(2), weight=2.5, reliability=3.0),
+        Term(expert, label(1), label(3), weight=-0.5),
+        Term(expert, label(1), label(3), weight=1.0),
+    ]
+    settings = {"rule": OWN_NULL} if rule == "own null" else {}
+    x, seen = samples(0.4, -1.7), []
+
+    def weigh(weights):
+        seen.append(dict(weights))
+        return {0: 0.5, 1: -0.25, 2: 0.75}
+
+    combined, found = ProductDenoiser(terms, **settings).with_terms(x, 0.8, weigh)
+    d = [m + s / (s + 0.64) * (x - m) for m, s in zip([-1.0, 1.5, 0.2, 0.9], [0.3, 0.8, 2.0, 1.0], strict=True)]
+    u = 0.6 * d[2] + 0.4 * d[3]
+    first, second = (d[2], d[3]) if rule == "own null" else (u, u)
+    expected = [first + 2.5 * (d[0] - first), second + 0.5 * (d[1] - second), d[1]]
+    for i, value in enumerate(expected):
+        torch.testing.assert_close(found[i], value)
+    assert seen == [{0: 2.5, 1: -0.5, 2: 1.0}]
+    torch.testing.assert_close(combined, 0.5 * expected[0] - 0.25 * expected[1] + 0.75 * expected[2])
+
+
+@pytest.mark.parametrize(("weights", "rows"), [((1.0, 1.0), 2), ((1.0, -1.0), 2), ((1.0, 0.5), 3), ((0.5, 0.5), 3)])
+def test_nulls_are_asked_only_where_a_weight_is_not_1(weights, rows):
+    expert = recorded(gaussian_expert([-1.0, 1.5, 0.2], [0.3, 0.8, 2.0]))
+    terms = [Term(expert, label(k), label(2), weight=w) for k, w in enumerate(weights)]
+    sample_logic(ProductDenoiser(terms), samples(0.4, -1.7), [2.0, 1.0, 0.0], generator=torch.Generator())
+    assert expert.network.batches == [2 * rows] * 2
+
+
+@pytest.mark.parametrize("corrected", [False, True])
+@pytest.mark.parametrize("operation", ["and", "or"])
+@pytest.mark.parametrize("weight", [1.0, 2.5])
+def test_one_expert_alone_is_ancestral_sampling_to_the_bit(weight, operation, corrected):
+    expert = gaussian_expert([0.3, 0.0], [0.5, 2.0])
+    experts = ProductDenoiser([Term(expert, label(0), label(1), weight=weight)])
+    options = {"logic": Logic(operation=operation, sharpness=0.7), "corrected": corrected}
+    found = sample_logic(experts, noise(5), spaced(30), generator=torch.Generator().manual_seed(2), **options)
+    plain = sample_ddpm(experts, noise(5), spaced(30), generator=torch.Generator().manual_seed(2))
+    assert torch.equal(found, plain)
+
+
+def test_equal_experts_agree_whatever_the_logic():
+    for operation in ("and", "or"):
+        given = ((0.3,) * 3, (0.5,) * 3, (1.0, 1.0, -1.0), Logic(operation=operation, largest=0.5))
+        found, options = [], {"logic": given[3], "corrected": True}
+        for count in (1, 3):
+            experts = denoiser(given[0][:count], given[1][:count], given[2][:count])
+            generator = torch.Generator().manual_seed(2)
+            found.append(sample_logic(experts, noise(4), spaced(20), generator=generator, **options))
+        torch.testing.assert_close(*found)
+
+
+def test_an_expert_outside_its_window_finds_each_step_as_likely_as_the_combination():
+    expert = gaussian_expert([-1.0, 1.5], [0.3, 0.8])
+    terms = [Term(expert, label(0)), Term(expert, label(1), sigma_start=2.0)]
+    x, seen, experts = samples(0.5, -0.4), [], ProductDenoiser(terms)
+    tracked = TrackedDensities(Logic(), x)
+    for sigma in (3.0, 1.5):
+        denoised, found = experts.with_terms(x, sigma, tracked.weigh)
+        seen.append(sorted(found))
+        tracked.follow(torch.ones_like(x), {i: x0 - denoised for i, x0 in found.items()}, sigma, sigma / 2)
+        if sigma == 3.0:
+            assert tracked.logs[0].tolist() == [0.0, 0.0]  # it is the combination
+    assert seen == [[0], [0, 1]]
+    assert tracked.logs[0].tolist() != tracked.logs[1].tolist()
+
+
+def test_an_area_is_all_that_counts():
+    x = torch.randn(3, 1, 2, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    area = torch.tensor([[1.0, 0.0], [0.5, 0.0]], dtype=torch.float64)
+    logs = []
+    for given in (area, None):
+        tracked = TrackedDensities(Logic(), x, given)
+        tracked.weigh({0: 1.0})
+        added, shift = (x, x.flip(0)) if given is not None else (x[..., :1], x.flip(0)[..., :1])
+        if given is None:
+            added, shift = (torch.cat([of[:, :, :1], of[:, :, 1:] * math.sqrt(0.5)], 2) for of in (added, shift))
+        tracked.follow(added, {0: shift}, 2.0, 1.0)
+        logs.append(tracked.logs[0])
+    torch.testing.assert_close(*logs)
+
+
+def test_what_became_of_the_particles_is_reported():
+    reports: list[Resampling] = []
+    given = {"corrected": True, "resample_below": 0.9, "report": reports.append}
+    sample_logic(denoiser([-1.0, 1.0], [0.5, 1.5]), noise(50), spaced(20), generator=torch.Generator(), **given)
+    assert [report.step for report in reports] == list(range(20))
+    assert any(report.ancestors is not None for report in reports)
+
+
+def test_after_a_resampling_no_prediction_of_other_particles_stands_in_for_a_pass():
+    def run(passes: Passes, below: float) -> Tensor:
+        experts, levels = denoiser([-1.0, 1.0], [0.5, 1.5], passes=passes), spaced(12)
+        given = {"generator": torch.Generator().manual_seed(1), "corrected": True, "resample_below": below}
+        with experts.running(levels):
+            return sample_logic(experts, noise(6), levels, **given)
+
+    saving = Passes(tolerance=1e9, refresh=3)
+    assert not torch.equal(run(saving, 0.0), run(Passes(), 0.0))
+    assert run(saving, 1.0).isfinite().all()
+
+
+def test_a_seed_gives_one_batch():
+    def run(seed: int) -> Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        return sample_logic(denoiser([-1.0, 1.0], [0.5, 1.5]), noise(6), spaced(9), generator=generator)
+
+    assert torch.equal(run(1), run(1))
+    assert not torch.equal(run(1), run(2))
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"operation": "xor"}, "operation and or or and got xor; choose"),
+        ({"sharpness": 0.0}, "sharpness above 0 and got 0; set"),
+        ({"sharpness": math.nan}, "sharpness above 0 and got nan; set"),
+        ({"priors": (1.0, 0.0)}, "prior above 0 and got 0; set"),
+        ({"largest": -1.0}, "count at most and got -1; set"),
+        ({"largest": math.nan}, "count at most and got nan; set"),
+    ],
+)
+def test_settings_that_are_refused(setting, message):
+    with pytest.raises(ValueError, match=message):
+        Logic(**setting)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"denoiser": lambda x, sigma: x}, "densities are tracked .* got a function without `with_terms`; use another"),
+        ({"denoiser": denoiser([0.3], [0.5], [-1.0])}, "positive weight at every noise level, .* raise the weight"),
+        ({"denoiser": denoiser([0.3], [0.5], agreement=Agreement(tau=3.0))}, "got agreement weights"),
+        ({"logic": Logic(priors=(1.0,))}, "prior for each expert and got 1 of them for expert 2; give"),
+        ({"x": samples(1.0), "corrected": True}, "at least 2 samples, the particles, and got 1; raise"),
+        ({"corrected": True, "limit": math.nan}, "limit above 0"),
+        ({"x": samples(1.0, math.nan)}, "finite predictions to track densities by .* at σ = 2; lower"),
+    ],
+)
+def test_runs_that_are_refused(options, message):
+    given = {"denoiser": denoiser([0.3, 0.1], [0.5, 1.0]), "x": samples(1.0, 2.0), "sigmas": [2.0, 1.0, 0.0]}
+    with pytest.raises(ValueError, match=message):
+        sample_logic(**given | options)
