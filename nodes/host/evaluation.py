@@ -9,6 +9,7 @@ from typing import Protocol
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
+from ...mcdm_core.product.alone import Alone
 from ...mcdm_core.product.plan import Factor, Plan
 
 CONDITION, NULL = "positive", "negative"
@@ -47,7 +48,16 @@ class Evaluation:
 
     def factors(self) -> list[Factor]:
         """What the product is the sum of, before the CFG hooks."""
-        return self.plan.factors({i: x0 for i, x0 in enumerate(self.cond) if x0 is not None}, self.null)
+        return self.plan.factors(self._asked, self.null)
+
+    def terms(self) -> dict[int, Tensor]:
+        """What each expert predicts alone, by its index; of a run in which they are asked alone."""
+        assert isinstance(self.plan, Alone)
+        return self.plan.terms(self._asked, self.null)
+
+    @property
+    def _asked(self) -> dict[int, Tensor]:
+        return {i: x0 for i, x0 in enumerate(self.cond) if x0 is not None}
 
 
 Observer = Callable[[Evaluation], None]

@@ -14,6 +14,7 @@ import comfy.samplers
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
+from ...mcdm_core.product.alone import AlonePlanner, Weigh
 from ...mcdm_core.product.eq10 import EQ10
 from ...mcdm_core.product.lifts import Lifts
 from ...mcdm_core.product.own_null import OWN_NULL
@@ -149,6 +150,22 @@ class ProductGuider(comfy.samplers.CFGGuider):
     def gather(self, lifts: Lifts) -> None:
         """Let every call of the run tell how far the experts lift the samples; before the first."""
         self.run.lifts = lifts
+
+    def ask_alone(self, weigh: Weigh, sigmas: Tensor) -> None:
+        """Ask for each expert by itself for the rest of the run, and combine them otherwise than by the rule.
+
+        Args:
+            weigh: Says what each counts.
+            sigmas: Noise levels of the run, shape (S + 1,).
+
+        Raises:
+            ValueError: If an expert lacks a null that it needs, none is of positive weight, or weights depend on the
+                samples.
+        """
+        self.run.planner.agreement.check_fixed()
+        self.run.planner = AlonePlanner(self.run.planner, weigh)
+        self.run.planner.check_run(sigmas)
+        self.run.product = None  # it plans as it was made to
 
     def resample(self, ancestors: Tensor) -> None:
         """Take that samples of the batch go on as others, with all that the run keeps of them.

@@ -1,0 +1,80 @@
+"""The product of a run as the core's samplers know one, for those that weigh or combine what it shows."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ...mcdm_core.diffusion.schedule import from_flow, to_flow
+from ...mcdm_core.product.alone import AlonePlanner, Weigh
+from ...mcdm_core.product.plan import Factor
+from .evaluation import Evaluation
+from .guider import ProductGuider
+from .noise_levels import FLOW_LIMIT, is_flow, noise_scale
+from .sampler_functions import Sampling
+
+
+class ShownProduct:
+    """ComfyUI's model in the variance-exploding form, with what the product shows of each call, as the core's product.
+
+    Args:
+        run: What the sampler was given.
+        guider: The run's.
+
+    Attributes:
+        point: What it was asked about last, in the reference's form.
+    """
+
+    point: Tensor
+
+    def __init__(self, run: Sampling, guider: ProductGuider):
+        self._run, self._guider = run, guider
+        self._scale = noise_scale(run.schedule) if is_flow(run.schedule) else None
+        self._shown: list[Evaluation] = []
+        guider.watch(self._shown.append)
+
+    def __call__(self, x: Tensor, sigma: Tensor | float) -> Tensor:
+        """X0, shape of x."""
+        return self.with_factors(x, sigma)[0]
+
+    def with_factors(self, x: Tensor, sigma: Tensor | float) -> tuple[Tensor, list[Factor]]:
+        """See the core's `FactorsDenoiser`."""
+        denoised, shown = self._ask(x, sigma)
+        return denoised, shown.factors()
+
+    def with_terms(self, x: Tensor, sigma: Tensor | float, weigh: Weigh) -> tuple[Tensor, dict[int, Tensor]]:
+        """See the core's `TermsDenoiser`; the first call makes the whole run one of experts that are asked alone."""
+        if not isinstance(self._guider.run.planner, AlonePlanner):
+            self._guider.ask_alone(weigh, self._run.sigmas)
+        denoised, shown = self._ask(x, sigma)
+        return denoised, shown.terms()
+
+    def resample(self, ancestors: Tensor) -> None:
+        """See `ProductGuider.resample`."""
+        self._guider.resample(ancestors)
+
+    def exploding(self, x: Tensor, sigmas: Tensor) -> tuple[Tensor, list[float]]:
+        """A start in the reference's form and the levels of a run, in the variance-exploding form."""
+        levels = [float(sigma) for sigma in sigmas]
+        if self._scale is None:
+            return x, levels
+        levels = [min(level, FLOW_LIMIT) for level in levels]
+        return x / (1.0 - levels[0]), [from_flow(level, self._scale) for level in levels]
+
+    def own_form(self, x: Tensor, sigma: float) -> tuple[Tensor, float]:
+        """A point and its level in the reference's form."""
+        if self._scale is None:
+            return x, sigma
+        own, level = to_flow(x, torch.tensor(sigma, dtype=torch.float64), self._scale)
+        return own.to(x.dtype), float(level)
+
+    def _ask(self, x: Tensor, sigma: Tensor | float) -> tuple[Tensor, Evaluation]:
+        self._shown.clear()
+        self.point, level = self.own_form(x, float(sigma))
+        denoised = self._run.denoised(self.point, level)
+        if not self._shown:
+            raise ValueError(
+                "Expected the product to be evaluated at every step and another node left one out; remove the node "
+                "that skips steps, or use another sampler."
+            )
+        return denoised, self._shown[-1]
