@@ -10,6 +10,7 @@ from .host.example_inputs import install_example_inputs
 from .host.expert_folders import register_folders
 from .host.node_warnings import show_warnings
 from .host.queued_prompt import watch_prompts
+from .logic import LogicSampler
 from .passes import Passes, Schedule
 from .picture_conditions import EncodeInpaint, EncodeLowRes
 from .product import Expert, Guider, KSampler, OwnNullGuider
@@ -41,6 +42,7 @@ NODES: list[type[io.ComfyNode]] = [
     RandomNoise,
     LangevinSampler,
     ParticleSampler,
+    LogicSampler,
     Inspect,
     ReliabilitySweep,
     Choose,

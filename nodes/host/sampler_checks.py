@@ -9,6 +9,7 @@ from ...mcdm_core.sampling.langevin import check_langevin
 from ...mcdm_core.sampling.particles import check_particles
 from .chain_checks import queued_agreement
 from .langevin_sampler import STEPWISE, not_stepwise
+from .logic_sampler import NO_EXPERTS, logic_of
 from .particle_sampler import NO_PRODUCT
 from .queued_prompt import find_node, linked_node, users_of
 from .validation import Fault, fault_of
@@ -22,6 +23,7 @@ _NOT_STEPWISE = {
     "SamplerER_SDE": "er_sde",
     "SamplerSASolver": "sa_solver",
     "MCDM_ParticleSampler": "Particle Sampler",
+    "MCDM_Logic": "Logic Sampler",
 }
 _ONE_MODEL = {"BasicGuider", "CFGGuider", "DualCFGGuider", "SamplerCustom"}  # ComfyUI's, with the MODEL they sample
 _SAMPLERS = {"KSampler", "KSamplerAdvanced", "SamplerCustom", "SamplerCustomAdvanced", "MCDM_KSampler", "MCDM_Inspect"}
@@ -59,15 +61,49 @@ def check_particle_node(node_id: str) -> Fault | None:
         return fault
     if isinstance(limit, float) and (fault := fault_of("limit", lambda: check_particles(2, 0.5, limit))):
         return fault
+    return _check_users(node_id, "resample_below", NO_PRODUCT, are_particles=True)
+
+
+def check_logic_node(node_id: str) -> Fault | None:
+    """Whether Logic Sampler's numbers can be used, and whatever takes it samples a product.
+
+    Returns:
+        What is wrong; None also where it cannot be known.
+    """
+    inputs = (find_node(node_id) or {"inputs": {}})["inputs"]
+    trials = {
+        "operation": (str, lambda given: logic_of(given, 1.0, 0.5, 2.0)),
+        "sharpness": (float | int, lambda given: logic_of("and", given, 0.5, 2.0)),
+        "prior": (float | int, lambda given: logic_of("and", 1.0, given, 2.0)),
+        "largest": (float | int, lambda given: logic_of("and", 1.0, 0.5, given)),
+        "resample_below": (float | int, lambda given: check_particles(2, given, 1.0)),
+        "limit": (float | int, lambda given: check_particles(2, 0.5, given)),
+    }
+    for name, (kind, trial) in trials.items():
+        given = inputs.get(name)
+        if isinstance(given, kind) and (fault := fault_of(name, partial(trial, given))):
+            return fault
+    return _check_users(node_id, "operation", NO_EXPERTS, are_particles=inputs.get("corrected") is True)
+
+
+def _check_users(node_id: str, name: str, no_product: str, are_particles: bool) -> Fault | None:
+    """Whether what takes a sampler samples a product of fixed weights, and several pictures if they are particles.
+
+    Args:
+        node_id: The sampler's.
+        name: Its input to mark.
+        no_product: What to say of a guider of another kind.
+        are_particles: Whether the pictures are.
+    """
     for user in users_of(node_id, "sampler"):
         guider = user if user["class_type"] == "SamplerCustom" else linked_node(user, "guider")
         if guider is not None and guider["class_type"] in _ONE_MODEL and _samples_one_model(guider):
-            return Fault("resample_below", NO_PRODUCT.format(guider["class_type"]))
+            return Fault(name, no_product.format(guider["class_type"]))
         product = user if "experts" in user["inputs"] else guider
-        if product is not None and (fault := fault_of("resample_below", queued_agreement(product).check_fixed)):
+        if product is not None and (fault := fault_of(name, queued_agreement(product).check_fixed)):
             return fault
-        batch = _batch_of(user)
-        if batch is not None and (fault := fault_of("resample_below", partial(check_particles, batch, 0.5, 1.0))):
+        batch = _batch_of(user) if are_particles else None
+        if batch is not None and (fault := fault_of(name, partial(check_particles, batch, 0.5, 1.0))):
             return fault
     return None
 

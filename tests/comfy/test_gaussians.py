@@ -226,3 +226,17 @@ def test_particles_come_near_the_product_of_the_densities(node, pixels, united, 
     assert found.var().item() == pytest.approx(target.variance, rel=0.25)
     if kind == "eps":
         assert abs(pixels(experts, plain, 3000, levels).mean().item() - target.mean) > 0.12
+
+
+@pytest.mark.parametrize("kind", ["eps", "flow"])
+def test_or_of_gaussians_is_their_mixture(node, pixels, united, kind):
+    """All three values of a picture are of one and the same expert."""
+    experts, levels = united(kind)
+    logic = {"operation": "or", "sharpness": 1.0, "prior": 0.5, "largest": 1.0}
+    (sampler,) = node("MCDM_Logic", **logic, corrected=False, resample_below=0.5, limit=1.0)
+    found = pixels(experts, sampler, 3000, levels).flatten(1)
+    mixture = sum(MEANS[:2]) / 2, sum(v + m**2 for v, m in zip(VARIANCES[:2], MEANS[:2], strict=True)) / 2
+    assert found.mean().item() == pytest.approx(mixture[0], abs=0.06)
+    assert found.square().mean().item() == pytest.approx(mixture[1], rel=0.07)
+    shared = ((found - found.mean(0)).T @ (found - found.mean(0)) / len(found)).triu(1)
+    assert shared[shared != 0].mean().item() == pytest.approx(0.25 * (MEANS[1] - MEANS[0]) ** 2, rel=0.1)

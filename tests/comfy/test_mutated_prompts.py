@@ -52,6 +52,9 @@ def prompts(names):
         "sampler": node("MCDM_ParticleSampler", resample_below=0.5, limit=1.0),
         "run": node("SamplerCustomAdvanced", guider=["guider", 0], **wired),
     }
+    numbers = {"sharpness": 1.0, "prior": 0.5, "largest": 2.0, "resample_below": 0.5, "limit": 1.0}
+    logic = {"sampler": node("MCDM_Logic", operation="and", corrected=True, **numbers), "sample": several["run"]}
+    yield product(names, **{**parts, **several, **logic})
     chosen = node("MCDM_Choose", experts=["second", 0], samples=["run", 0], count=1, levels=2, seed=0)
     yield product(names, **{**parts, **several}, sample=chosen)
     window = {"start": 0.0, "end": 1.0, "sigma_start": 0.0, "sigma_end": 0.0}

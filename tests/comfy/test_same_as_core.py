@@ -66,6 +66,16 @@ def test_same_particles(load, node, core, sampling, base, small_experts):
     assert (ours - theirs).abs().max() < LEVEL
 
 
+def test_same_logic(load, node, core, sampling, base, small_experts):
+    names = ["hair", "skin"]
+    experts, numbers = [load(name) for name in names], {"corrected": True, "resample_below": 0.7, "limit": 0.5}
+    (sampler,) = node("MCDM_Logic", operation="or", sharpness=0.01, prior=0.5, largest=2.0, **numbers)
+    ours = in_comfyui(node, experts, "10", 3, sampler=sampler)
+    how = {"sampler": sampling.sample_logic, "logic": core.Logic(operation="or", sharpness=0.01), **numbers}
+    theirs = in_the_core(core, sampling, base, [small_experts[name] for name in names], experts, "10", 3, **how)
+    assert (ours - theirs).abs().max() < LEVEL
+
+
 def test_timestep_spacing_visits_the_papers_timesteps(load, node):
     model = load("hair").model
     (sigmas,) = node("MCDM_Sigmas", model=model, spacing="100", denoise=1.0)

@@ -73,6 +73,11 @@ FROZEN = {
     "MCDM_SamplerDDIM": ("DDIM Sampler", ["eta"], ["SAMPLER"]),
     "MCDM_LangevinSampler": ("Langevin Sampler", ["sampler", "corrections", "ratio"], ["SAMPLER"]),
     "MCDM_ParticleSampler": ("Particle Sampler", ["resample_below", "limit"], ["SAMPLER"]),
+    "MCDM_Logic": (
+        "Logic Sampler",
+        ["operation", "sharpness", "prior", "largest", "corrected", "resample_below", "limit"],
+        ["SAMPLER"],
+    ),
     "MCDM_Choose": ("Choose Samples", ["experts", "samples", "count", "levels", "seed"], ["LATENT", "STRING"]),
     "MCDM_RandomNoise": ("Random Noise (Temperature)", ["noise_seed", "temperature"], ["NOISE"]),
     "MCDM_Inspect": (

@@ -1,0 +1,97 @@
+"""The core's logic of experts as a ComfyUI SAMPLER, for products alone: it tracks what each expert predicts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import comfy.samplers
+from torch import Tensor
+
+from ...mcdm_core.product.logic import HARMONIC, Logic
+from ...mcdm_core.sampling import sample_logic
+from ...mcdm_core.sampling.particles import check_particles
+from .guider import ProductGuider
+from .particle_sampler import ParticleHistory
+from .sampler_functions import Sampling, sampler_function
+from .shown_product import ShownProduct
+from .step_reports import step_reports
+
+NO_EXPERTS = (
+    "Expected a product of experts, whose densities Logic Sampler tracks, and got {}, which shows one prediction "
+    "alone; connect Product Guider, or another sampler."
+)
+
+
+def logic_of(operation: str, sharpness: float, prior: float, largest: float) -> Logic:
+    """A logic whose one prior is that of every expert of negative weight.
+
+    Args:
+        operation: See the core's `Logic`.
+        sharpness: Likewise.
+        prior: π of NOT, above 0.
+        largest: See the core's `Logic`.
+
+    Raises:
+        ValueError: As `Logic`.
+    """
+    return Logic(operation=operation, sharpness=sharpness, priors=(prior,), largest=largest)
+
+
+def logic_sampler(logic: Logic, corrected: bool, resample_below: float, limit: float) -> comfy.samplers.KSAMPLER:
+    """A SAMPLER of what the experts say together by a logic.
+
+    Args:
+        logic: See `logic_of`.
+        corrected: Whether the batch are particles, see the core's `sample_logic`.
+        resample_below: See the core's `sample_particles`.
+        limit: Likewise.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+    check_particles(2, resample_below, limit)
+    options = {"logic": logic, "corrected": corrected, "resample_below": resample_below, "limit": limit}
+    return comfy.samplers.KSAMPLER(sample_comfy_logic, extra_options=options)
+
+
+@sampler_function
+def sample_comfy_logic(
+    run: Sampling,
+    logic: Logic = HARMONIC,
+    corrected: bool = False,
+    resample_below: float = 0.5,
+    limit: float = 1.0,
+) -> Tensor:
+    """Logic of experts as one of ComfyUI's sampler functions.
+
+    A rectified flow is stepped in the variance-exploding form, x/(1 − σ).
+
+    Raises:
+        ValueError: If the guider is not of this pack, or as `ProductGuider.ask_alone` and `sample_logic`.
+    """
+    guider = run.model.inner_model
+    if not isinstance(guider, ProductGuider):
+        raise ValueError(NO_EXPERTS.format(type(guider).__name__))
+    denoiser = ShownProduct(run, guider)
+    history = ParticleHistory(len(run.x), guider.on_particles)
+    if logic.priors:
+        signs = [share.weight for share in guider.run.planner.shares]
+        logic = replace(logic, priors=tuple(logic.priors[0] if sign < 0 else 1.0 for sign in signs))
+    with step_reports(run.sigmas, run.callback, run.disable, lambda: denoiser.point) as report:
+        x, levels = denoiser.exploding(run.x, run.sigmas)
+        x = sample_logic(
+            denoiser,
+            x,
+            levels,
+            generator=run.generator(1),
+            callback=report,
+            logic=logic,
+            corrected=corrected,
+            resample_below=resample_below,
+            limit=limit,
+            area=run.extra_args.get("denoise_mask"),
+            report=history.add,
+        )
+    if corrected:
+        history.log()
+    return denoiser.own_form(x, levels[-1])[0]
