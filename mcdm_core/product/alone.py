@@ -72,12 +72,7 @@ class AlonePlanner(Planner):
         self, active: tuple[int, ...], want_null: bool, factors: Sequence[float], guided: bool, agreeing: bool
     ) -> Plan:
         signed = {i: self.shares[i].weight * factors[i] for i in active if self.shares[i].weight * factors[i] != 0}
-        if not any(weight > 0 for weight in signed.values()):
-            labels = ", ".join(self.shares[i].label for i in active)
-            raise ValueError(
-                "Expected an expert of positive weight at every noise level, from which others can be excluded, and "
-                f"got none among {labels or 'the active ones'}; raise the weight of one of them, or widen a window."
-            )
+        check_positive([(self.shares[i].label, signed.get(i, 0.0)) for i in active])
         parts = {}
         for i, weight in signed.items():
             planner = self.with_shares(_alone(self.shares, i, math.copysign(1.0, weight), self.rule))
@@ -94,6 +89,23 @@ class AlonePlanner(Planner):
             parts=parts,
             signed=signed,
             weigh=lambda weights: self.weigh(weights),
+        )
+
+
+def check_positive(weights: Sequence[tuple[str, float]]) -> None:
+    """Refuse experts among whom none is of positive weight.
+
+    Args:
+        weights: What messages call each expert, and its weight.
+
+    Raises:
+        ValueError: If all are negative or 0, or there is none.
+    """
+    if not any(weight > 0 for _, weight in weights):
+        labels = ", ".join(label for label, _ in weights)
+        raise ValueError(
+            "Expected an expert of positive weight at every noise level, from which others can be excluded, and got "
+            f"none among {labels or 'the active ones'}; raise the weight of one of them, or widen a window."
         )
 
 

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from ...mcdm_core.product.agreement import PLAIN_WEIGHTS, Agreement
+from ...mcdm_core.product.alone import check_positive
 from ...mcdm_core.product.curve import parse_curve
 from ...mcdm_core.product.eq10 import EQ10
 from ...mcdm_core.product.passes import EVERY_PASS, Passes
@@ -51,6 +52,18 @@ def check_chain(node_id: str, rule: Rule = EQ10) -> Fault | None:
     except ValueError as error:
         return Fault("experts", str(error))
     return None
+
+
+def check_positive_weights(node: dict) -> None:
+    """Refuse the chain wired to a guider or sampler if certainly none of its experts is of positive weight.
+
+    Raises:
+        ValueError: If none is.
+    """
+    chain = chain_inputs(node) or []
+    weights = [_numbers_of(inputs, ["weight"]).get("weight", 1.0) for inputs in chain if not inputs.get("weight_curve")]
+    if len(weights) == len(chain) > 0:
+        check_positive([(f"expert {place}", weight) for place, weight in enumerate(weights, start=1)])
 
 
 def check_schedule(node_id: str) -> Fault | None:

@@ -7,7 +7,7 @@ from functools import partial
 from ...mcdm_core.sampling.choose import check_choice
 from ...mcdm_core.sampling.langevin import check_langevin
 from ...mcdm_core.sampling.particles import check_particles
-from .chain_checks import queued_agreement
+from .chain_checks import check_positive_weights, queued_agreement
 from .langevin_sampler import STEPWISE, not_stepwise
 from .logic_sampler import NO_EXPERTS, logic_of
 from .particle_sampler import NO_PRODUCT
@@ -83,7 +83,13 @@ def check_logic_node(node_id: str) -> Fault | None:
         given = inputs.get(name)
         if isinstance(given, kind) and (fault := fault_of(name, partial(trial, given))):
             return fault
-    return _check_users(node_id, "operation", NO_EXPERTS, are_particles=inputs.get("corrected") is True)
+    if fault := _check_users(node_id, "operation", NO_EXPERTS, are_particles=inputs.get("corrected") is True):
+        return fault
+    products = (
+        user if "experts" in user["inputs"] else linked_node(user, "guider") for user in users_of(node_id, "sampler")
+    )
+    faults = (fault_of("operation", partial(check_positive_weights, product)) for product in products if product)
+    return next(filter(None, faults), None)
 
 
 def _check_users(node_id: str, name: str, no_product: str, are_particles: bool) -> Fault | None:

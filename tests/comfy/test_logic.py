@@ -316,6 +316,12 @@ def test_what_takes_it_is_checked_at_post(host, node):
     window = {"start": 0.0, "end": 1.0, "sigma_start": 0.0, "sigma_end": 0.0}
     agreeing = of("MCDM_AgreementWeights", experts=["x", 0], tau=300.0, patch=5, **window)
     assert "got agreement weights" in said(**ours, e=agreeing, x=of("MCDM_Expert"))
+    bare = {"model": ["load", 0], "condition": ["c", 0], "reliability": 1.0, "start": 0.0, "end": 1.0}
+    first = of("MCDM_Expert", **bare, weight=-1.0)
+    for weight, refused in ((-0.5, True), (0.5, False)):
+        second = of("MCDM_Expert", **bare, weight=weight, experts=["first", 0])
+        answer = said(**ours, e=second, first=first)
+        assert ("none among expert 1, expert 2; raise" in answer) if refused else answer is True
     wrapped = of("MCDM_LangevinSampler", sampler=["sampler", 0], corrections=1, ratio=0.1)
     prompt = {"sampler": of("MCDM_Logic", **USUAL), "wrapped": wrapped}
     assert "got Logic Sampler, which" in posted(host, node, prompt, "wrapped")
