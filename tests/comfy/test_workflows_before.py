@@ -1,8 +1,9 @@
 """Workflows that were shipped earlier still run unchanged, as saved by the page and over HTTP.
 
 `data/workflows_before` holds those that a later state changed: `inputs_in_a_subfolder`, shipped until the example
-pictures moved to the root of ComfyUI's input folder, `64_pixels`, until the shipped experts drew larger pictures, and
-`agreement_of_loras`, until it was measured that agreement weights keep no LoRA out of another's place.
+pictures moved to the root of ComfyUI's input folder, `64_pixels`, until the shipped experts drew larger pictures,
+`agreement_of_loras`, until it was measured that agreement weights keep no LoRA out of another's place, and
+`choice_by_passes`, until runs could keep the scores that samples are chosen by.
 """
 
 import json
