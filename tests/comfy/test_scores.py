@@ -33,7 +33,7 @@ def sampled(node, host):
         if isinstance(sampler, str):
             sampler = comfy.samplers.sampler_object(sampler)
         latent = {"samples": torch.zeros(batch, 3, 32, 32)}
-        return SamplerCustomAdvanced.execute(Noise_RandomNoise(2), guider, sampler, sigmas, latent).args[0]
+        return SamplerCustomAdvanced().sample(Noise_RandomNoise(2), guider, sampler, sigmas, latent)[0]
 
     return sample
 
