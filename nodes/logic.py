@@ -7,6 +7,7 @@ from .host.logic_sampler import logic_of, logic_sampler
 from .host.sampler_checks import check_logic_node
 from .host.validation import Validation
 from .newer_schema import found_by
+from .widgets import limit_input, resample_input
 
 
 class LogicSampler(io.ComfyNode):
@@ -70,25 +71,13 @@ class LogicSampler(io.ComfyNode):
                     "ancestral steps miss of and. Needs 2 pictures or more, some of which end as copies. Off: each is "
                     "a sample of its own.",
                 ),
-                io.Float.Input(
-                    "resample_below",
-                    default=0.5,
-                    min=0.0,
-                    max=1.0,
-                    step=0.05,
-                    round=0.001,
-                    tooltip="Where corrected: share of the batch, 0 to 1; particles are resampled where their "
-                    "effective number falls below it. 0 only at the end, 1 after every step.",
+                resample_input(
+                    "Where corrected: share of the batch, 0 to 1; particles are resampled where their "
+                    "effective number falls below it. 0 only at the end, 1 after every step."
                 ),
-                io.Float.Input(
-                    "limit",
-                    default=1.0,
-                    min=0.001,
-                    max=1000.0,
-                    step=0.05,
-                    round=0.001,
-                    tooltip="Where corrected: largest change of a log weight in one step, 0.001 to 1000. Lower keeps "
-                    "more of the particles.",
+                limit_input(
+                    "Where corrected: largest change of a log weight in one step, 0.001 to 1000. Lower keeps "
+                    "more of the particles."
                 ),
             ],
             outputs=[io.Sampler.Output(display_name="sampler", tooltip="To SamplerCustomAdvanced or Inspect Product.")],

@@ -11,7 +11,7 @@ from .host.sampler_checks import check_choose_node, check_langevin_node, check_p
 from .host.validation import Validation
 from .newer_schema import found_by
 from .types import ExpertChain
-from .widgets import seed_input
+from .widgets import limit_input, resample_input, seed_input
 
 
 class LangevinSampler(io.ComfyNode):
@@ -85,25 +85,13 @@ class ParticleSampler(io.ComfyNode):
                 "alone, and costs no more passes than ancestral sampling."
             ),
             inputs=[
-                io.Float.Input(
-                    "resample_below",
-                    default=0.5,
-                    min=0.0,
-                    max=1.0,
-                    step=0.05,
-                    round=0.001,
-                    tooltip="Share of the batch, 0 to 1: particles are resampled where their effective number falls "
-                    "below it. 0 only at the end, 1 after every step.",
+                resample_input(
+                    "Share of the batch, 0 to 1: particles are resampled where their effective number falls "
+                    "below it. 0 only at the end, 1 after every step."
                 ),
-                io.Float.Input(
-                    "limit",
-                    default=1.0,
-                    min=0.001,
-                    max=1000.0,
-                    step=0.05,
-                    round=0.001,
-                    tooltip="Largest change of a log weight in one step, 0.001 to 1000. Pictures have so many values "
-                    "that without a limit one particle takes all; lower keeps more of them.",
+                limit_input(
+                    "Largest change of a log weight in one step, 0.001 to 1000. Pictures have so many values "
+                    "that without a limit one particle takes all; lower keeps more of them."
                 ),
             ],
             outputs=[io.Sampler.Output(display_name="sampler", tooltip="To SamplerCustomAdvanced or Inspect Product.")],

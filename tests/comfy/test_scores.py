@@ -6,6 +6,7 @@ import logging
 import pytest
 import torch
 
+from .support.asked_alone import asked_alone
 from .support.attachments import unclamped
 from .support.leaks import Living
 
@@ -59,22 +60,6 @@ def recording(points):
         return x
 
     return sample
-
-
-def asked_alone(chain, node, expert, condition, x, sigma):
-    """x0 that one expert predicts, as if that were all there is."""
-    import comfy.samplers
-
-    kept = []
-
-    def once(model, x_start, sigmas, extra_args, callback, disable):
-        kept.append(model(x, torch.full((len(x),), sigma), **extra_args))
-        return x_start
-
-    (guider,) = node("MCDM_Guider", experts=chain((expert, {"condition": condition, "weight": 1.0})))
-    zero = torch.zeros_like(x)
-    guider.sample(zero, zero, comfy.samplers.KSAMPLER(once), torch.tensor([sigma, 0.0]), seed=1)
-    return kept[0]
 
 
 @pytest.mark.parametrize("kind", ["MCDM_Guider", "MCDM_OwnNullGuider"])

@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 
+from .support.asked_alone import asked_alone
 from .support.attachments import unclamped
 from .support.leaks import Living
 from .support.posts import said_of
@@ -296,23 +297,8 @@ def pictures(count):
 
 def lifts_by_loops(chain, node, experts, samples, levels, seed):
     """Each expert asked alone, under its condition and then under its null as if that were one."""
-    import comfy.samplers
-
     sampling = experts[0].model.get_model_object("model_sampling")
     generator, found = torch.Generator().manual_seed(seed), torch.zeros(len(samples), len(experts))
-
-    def ask(expert, condition, x, sigma):
-        kept = []
-
-        def once(model, x_start, sigmas, extra_args, callback, disable):
-            kept.append(model(x, torch.full((len(x),), sigma), **extra_args))
-            return x_start
-
-        (guider,) = node("MCDM_Guider", experts=chain((expert, {"condition": condition, "weight": 1.0})))
-        zero = torch.zeros_like(x)
-        guider.sample(zero, zero, comfy.samplers.KSAMPLER(once), torch.tensor([sigma, 0.0]), seed=1)
-        return kept[0]
-
     for i in range(levels):
         sigma = float(sampling.percent_to_sigma((i + 0.5) / levels))
         sigma = torch.tensor(sigma).item()
@@ -320,7 +306,8 @@ def lifts_by_loops(chain, node, experts, samples, levels, seed):
         x = samples + sigma * z
         for k, expert in enumerate(experts):
             predicted = [
-                (x - ask(expert, condition, x, sigma)) / sigma for condition in (expert.null, expert.condition)
+                (x - asked_alone(chain, node, expert, condition, x, sigma)) / sigma
+                for condition in (expert.null, expert.condition)
             ]
             for row in range(len(samples)):
                 errors = [(of[row] - z).double().square().mean() for of in predicted]

@@ -1,0 +1,28 @@
+"""What one expert predicts, asked by a run of its own."""
+
+import torch
+
+
+def asked_alone(chain, node, expert, condition, x, sigma):
+    """x0 of one expert under a condition, or under its null as if that were one, at one noise level.
+
+    Args:
+        chain: The fixture.
+        node: Likewise.
+        expert: A loaded one.
+        condition: CONDITIONING.
+        x: The point, shape (B, C, H, W).
+        sigma: σ.
+    """
+    import comfy.samplers
+
+    kept = []
+
+    def once(model, x_start, sigmas, extra_args, callback, disable):
+        kept.append(model(x, torch.full((len(x),), sigma), **extra_args))
+        return x_start
+
+    (guider,) = node("MCDM_Guider", experts=chain((expert, {"condition": condition, "weight": 1.0})))
+    zero = torch.zeros_like(x)
+    guider.sample(zero, zero, comfy.samplers.KSAMPLER(once), torch.tensor([sigma, 0.0]), seed=1)
+    return kept[0]
