@@ -55,6 +55,7 @@ LEAST = {
     "MCDM_KSampler": 246 + PICTURE,
     "MCDM_LangevinSampler": 162,
     "MCDM_LoadExpert": 126,
+    "MCDM_Logic": 254,
     "MCDM_OwnNullGuider": 86,
     "MCDM_ParticleSampler": 162,
     "MCDM_Passes": 330,
