@@ -127,6 +127,16 @@ def test_the_true_product_is_sampled_by_corrections_and_by_particles(server, stu
             assert metrics.intersection_over_union(parsed, truth) > 0.65
 
 
+def test_or_draws_faces_of_one_caption_or_of_the_other(server, studies):
+    """Red hair or blue hair, both among four faces of one seed; the product's four are saved beside them."""
+    parser = studies("data.face_parser")
+    prompt = json.loads((ROOT / "workflows" / "api" / "faces_or.json").read_text(encoding="utf-8"))
+    outputs = server.wait(server.queue(prompt))["outputs"]
+    product, either = ([server.picture(image) for image in outputs[key]["images"]] for key in ("16", "17"))
+    assert [picture.shape for picture in (*product, *either)] == [(256, 256, 3)] * 8
+    assert {parser.parse_face(picture).colors["hair_color"] for picture in either} == {"red", "blue"}
+
+
 def test_the_shipped_scene_shows_its_animal_in_its_landscape(server, studies):
     animals, landscapes = studies("evaluation.animals"), studies("evaluation.landscape_parser")
     prompt = json.loads((ROOT / "workflows" / "api" / "scenes.json").read_text(encoding="utf-8"))
