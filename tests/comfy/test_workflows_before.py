@@ -61,4 +61,4 @@ def test_it_runs(server, name):
         if node["class_type"] == "EmptyLatentImage":
             node["inputs"] |= {"width": 64, "height": 64}
     saved = sum(node["class_type"] == "SaveImage" for node in short.values())
-    assert len(server.pictures(short)) == saved
+    assert len(server.pictures(short)) >= saved  # a batch gives several
