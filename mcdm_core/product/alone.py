@@ -18,6 +18,21 @@ Weigh = Callable[[Mapping[int, float]], Mapping[int, Coefficient]]
 """The signed weights of the experts that act, by their index, to what the prediction of each counts, ω; Σ ω = 1."""
 
 
+class Weighing:
+    """Says what experts count, for all plans of a run.
+
+    Attributes:
+        weigh: Who is asked; may be changed between calls.
+    """
+
+    def __init__(self, weigh: Weigh):
+        self.weigh = weigh
+
+    def __call__(self, weights: Mapping[int, float]) -> Mapping[int, Coefficient]:
+        """As `Weigh`."""
+        return self.weigh(weights)
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Alone(Plan):
     """A plan that asks for each expert by itself and combines them as `weigh` says, not as the rule does.
@@ -46,11 +61,20 @@ class Alone(Plan):
         """
         return {i: part.pair({i: cond[i]}, null)[0] for i, part in self.parts.items()}
 
+    def area(self, index: int) -> Tensor | None:
+        """See `Plan.area`."""
+        return self.parts[index].area(index)
+
+    def agreed(self, x: Tensor, alpha: float, cond: Mapping[int, Tensor], null: Mapping[int, Tensor]) -> Plan:
+        """The plan with ω as its weights, which until then are even."""
+        counts = self.weigh(self.signed)
+        return self._reweighted([counts.get(i, 0.0) for i in range(len(self.weights))])
+
     def pair(self, cond: Mapping[int, Tensor], null: Mapping[int, Tensor]) -> tuple[Tensor, Tensor]:
         """Σ ω_i D_i, twice: such a combination is no guidance that another scale could strengthen."""
-        terms, counts = self.terms(cond, null), self.weigh(self.signed)
+        terms = self.terms(cond, null)
         zero = torch.zeros_like(next(iter(terms.values())))
-        combined = add_weighted(zero, [*terms.values()], [counts[i] for i in terms])
+        combined = add_weighted(zero, [*terms.values()], [self.weights[i] for i in terms])
         return combined, combined
 
 
@@ -61,12 +85,15 @@ class AlonePlanner(Planner):
 
     Args:
         planner: The other.
-        weigh: What each expert counts; may be changed between calls.
+        weigh: What each expert counts.
+
+    Attributes:
+        weighing: Where that can be said anew.
     """
 
     def __init__(self, planner: Planner, weigh: Weigh):
         vars(self).update(vars(planner.with_shares(planner.shares)))
-        self.weigh = weigh
+        self.weighing = Weighing(weigh)
 
     def _make_plan(
         self, active: tuple[int, ...], want_null: bool, factors: Sequence[float], guided: bool, agreeing: bool
@@ -88,7 +115,7 @@ class AlonePlanner(Planner):
             sharing=self._sharing,
             parts=parts,
             signed=signed,
-            weigh=lambda weights: self.weigh(weights),
+            weigh=self.weighing,
         )
 
 

@@ -183,11 +183,13 @@ class ProductDenoiser:
             lent = [0] if self.terms[0].weight == 0 else []  # the reference is asked for the learned variance
             self._reuse, self._rows = Reuse(self.passes, sigmas, always=lent), RowCount()
         self._levels = levels_of(sigmas)
+        self._alone.clear()
         try:
             yield
             self._rows.log()
         finally:
             self._reuse, self._rows, self._levels = None, RowCount(), []
+            self._alone.clear()
 
     def _level(self, share: float) -> float:
         """Noise level of the reference expert at a share of the sampling."""
@@ -240,10 +242,13 @@ class ProductDenoiser:
 
     def _alone_planner(self, x: Tensor, weigh: Weigh) -> AlonePlanner:
         planner = self._planner(x)
-        alone = self._alone.setdefault(planner, AlonePlanner(planner, weigh))
-        alone.weigh = weigh
-        alone.set_run(self._levels)
-        return alone
+        if planner not in self._alone:
+            alone = self._alone[planner] = AlonePlanner(planner, weigh)
+            alone.set_run(self._levels)
+            if self._levels:
+                alone.check_run(self._levels)
+        self._alone[planner].weighing.weigh = weigh
+        return self._alone[planner]
 
     def _passes(self, asked: Asked) -> list[Pass]:
         """The network evaluations to be made: conditions, then nulls."""

@@ -9,7 +9,8 @@ over σ and ε:
 per value of the sample here, so that sizes compare. The noise may be drawn for the purpose, or be the one that is left
 in the samples of a run at its levels, whose predictions are made anyway (the paper's cached form). That noise is not
 quite random: the last steps leave hardly more than what guidance pushed, and 1/σ² makes most of it. A run's lifts are
-therefore those of x0, without 1/σ². For Gaussians they follow log p(x0 | c) − log p(x0) far better.
+therefore those of x0, without 1/σ²: after ancestral steps they follow an expert's log p(x0 | c) − log p(x0) far closer
+(Gaussians: tests/core/product/test_lifts.py). After deterministic steps under guidance neither does.
 """
 
 from collections.abc import Mapping, Sequence
@@ -61,9 +62,9 @@ class Lifts:
             null: Predictions under the distinct nulls.
         """
         for index in self._shares.keys() & cond.keys():
-            unconditional, weight = null.get(plan.sharing[index]), plan.weights[index]
+            unconditional = null.get(plan.sharing[index])
             if unconditional is not None:
-                self.add(index, cond[index], unconditional, sigma, weight if isinstance(weight, Tensor) else None)
+                self.add(index, cond[index], unconditional, sigma, plan.area(index))
 
     def add(
         self, index: int, conditional: Tensor, unconditional: Tensor, sigma: float, area: Tensor | None = None

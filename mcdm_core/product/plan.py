@@ -71,6 +71,11 @@ class Plan(Coefficients):
             weights[i] = weight
         return self._reweighted(weights)
 
+    def area(self, index: int) -> Tensor | None:
+        """Where an expert acts, up to a factor, as a map that broadcasts to the sample; None is everywhere alike."""
+        weight = self.weights[index]
+        return weight if isinstance(weight, Tensor) else None
+
     def shares(self) -> dict[int, Tensor]:
         """What share of the positive weights each of the contending experts has, 0…1 place by place; 0 without any."""
         total = total_of([self.weights[i] for i in self.contending])

@@ -11,8 +11,8 @@ variance V that is common to them differences between experts change by
     Δ(log p_i − log p_j) = (‖x' − m_j‖² − ‖x' − m_i‖²)/2V.
 
 V = σ² − σ'² is Itô's estimator itself, and exact for very wide data; σ'²(1 − σ'²/σ²) is exact for data that are points.
-`forward_variance` is between them, exact for standard normal data, and the nearest of the three wherever Gaussians
-tell: by two to three times at 25 to 50 steps.
+`forward_variance` is between them, exact for standard normal data, and of the three never the worst and mostly the
+nearest where Gaussians tell (docs/logic.md).
 
 References:
     Skreta et al., "The Superposition of Diffusion Models Using the Itô Density Estimator", ICLR 2025 (arXiv
@@ -120,7 +120,7 @@ class TrackedDensities:
     def __init__(self, logic: Logic, like: Tensor, area: Tensor | None = None):
         self.logs: dict[int, Tensor] = {}
         self._logic, self._area = logic, area
-        self._like = like[:1]
+        self._kind, self._ndim = like.new_empty(0), like.ndim
         self._count = len(like)
         self._combination: Combination | None = None
 
@@ -179,10 +179,13 @@ class TrackedDensities:
         Raises:
             ValueError: If a prediction is not finite.
         """
+        variance = forward_variance(sigma, sigma_next)
+        if variance == 0:  # a level that is visited twice
+            return
         for i, shift in shifts.items():
             gained = shift * (added - shift / 2)
             gained = gained if self._area is None else self._area * gained
-            change = gained.flatten(1).sum(1).cpu().double() / forward_variance(sigma, sigma_next)
+            change = gained.flatten(1).sum(1).cpu().double() / variance
             if not change.isfinite().all():
                 raise ValueError(
                     f"Expected finite predictions to track densities by and got NaN or infinity at σ = {sigma:.4g}; "
@@ -200,5 +203,5 @@ class TrackedDensities:
 
     def _shaped(self, of: Mapping[int, Tensor]) -> dict[int, Tensor]:
         """Numbers (B,) as they broadcast to the batch."""
-        ones = [1] * (self._like.ndim - 1)
-        return {i: number.to(self._like.device, self._like.dtype).reshape(-1, *ones) for i, number in of.items()}
+        ones = [1] * (self._ndim - 1)
+        return {i: number.to(self._kind).reshape(-1, *ones) for i, number in of.items()}

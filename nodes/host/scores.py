@@ -1,7 +1,7 @@
 """Scores that ride with samples: how far the experts of a run lift what it made.
 
-They ride on the tensor itself, as ComfyUI's sampler nodes copy the LATENT around it, and so that whatever changes the
-samples, or takes some of them, leaves the scores behind.
+They go with the tensor itself, as ComfyUI's sampler nodes copy the LATENT around it, and so that whatever changes the
+samples, takes some of them, saves or copies them leaves the scores behind.
 """
 
 from __future__ import annotations
@@ -13,14 +13,13 @@ from typing import Any
 
 import comfy.model_management
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from ...mcdm_core.product.lifts import Lifts
 from .expert_chain import ExpertInput, Experts
 from .latents import parts_of
 
 logger = logging.getLogger(__name__)
-
-_ATTRIBUTE = "_mcdm_scores"
 
 
 @dataclass(frozen=True)
@@ -34,6 +33,9 @@ class _Scores:
 
     experts: tuple[weakref.ref[ExpertInput], ...]
     lifts: Tensor
+
+
+_SCORES = WeakTensorKeyDictionary()  # beside the tensors, not on them, or those could not be pickled
 
 
 def lifts_of_run(lifts: Lifts, samples: Tensor, sigmas: Tensor) -> Tensor | None:
@@ -65,7 +67,7 @@ def with_scores(samples: Any, experts: Experts, lifts: Tensor | None) -> Any:
     if lifts is None:
         return samples
     kept = samples.to(comfy.model_management.intermediate_device())
-    setattr(parts_of(kept)[0], _ATTRIBUTE, _Scores(tuple(map(weakref.ref, experts)), lifts))
+    _SCORES[parts_of(kept)[0]] = _Scores(tuple(map(weakref.ref, experts)), lifts)
     return kept
 
 
@@ -79,7 +81,7 @@ def scores_of(samples: Any, experts: Experts) -> Tensor | None:
     Returns:
         None where there are none, or those of another chain.
     """
-    scores: _Scores | None = getattr(parts_of(samples)[0], _ATTRIBUTE, None)
+    scores: _Scores | None = _SCORES.get(parts_of(samples)[0])
     if scores is None:
         return None
     if [of() for of in scores.experts] != list(experts):
@@ -90,7 +92,7 @@ def scores_of(samples: Any, experts: Experts) -> Tensor | None:
 
 def carry_scores(source: Any, target: Any) -> Any:
     """The target, with the scores of the source, whose samples it has in another form."""
-    scores = getattr(parts_of(source)[0], _ATTRIBUTE, None)
+    scores = _SCORES.get(parts_of(source)[0])
     if scores is not None:
-        setattr(parts_of(target)[0], _ATTRIBUTE, scores)
+        _SCORES[parts_of(target)[0]] = scores
     return target

@@ -44,7 +44,10 @@ class ShownProduct:
 
     def with_terms(self, x: Tensor, sigma: Tensor | float, weigh: Weigh) -> tuple[Tensor, dict[int, Tensor]]:
         """See the core's `TermsDenoiser`; the first call makes the whole run one of experts that are asked alone."""
-        if not isinstance(self._guider.run.planner, AlonePlanner):
+        planner = self._guider.run.planner
+        if isinstance(planner, AlonePlanner):
+            planner.weighing.weigh = weigh
+        else:
             self._guider.ask_alone(weigh, self._run.sigmas)
         denoised, shown = self._ask(x, sigma)
         return denoised, shown.terms()

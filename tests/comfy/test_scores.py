@@ -1,7 +1,9 @@
 """Scores that ride with samples: gathered by a run, taken by Choose Samples, left behind by whatever changes them."""
 
+import copy
 import gc
 import logging
+import re
 
 import pytest
 import torch
@@ -164,8 +166,6 @@ def test_a_run_that_cannot_tell_says_so_and_passes_are_spent(
         latent = sampled(product, sigmas=sigmas)
         choose(product, latent)
     (warning,) = [of.getMessage() for of in caplog.records if "carry no scores" in of.getMessage()]
-    import re
-
     assert re.search(message, warning)
     assert "Choosing took 8 rows" in caplog.text
 
@@ -206,9 +206,63 @@ def test_50_runs_leave_nothing_but_what_is_kept(experts, sampled):
     assert latent["samples"].isfinite().all()
 
 
-def test_samples_keep_no_experts(experts, sampled, host):
+def test_samples_keep_no_experts_and_scores_no_samples(experts, sampled, host):
+    gc.collect()
+    before = len(host.scores._SCORES)
     latent = sampled(experts(), batch=2)
     gc.collect()
-    scores = getattr(latent["samples"], host.scores._ATTRIBUTE)
-    assert [of() for of in scores.experts] == [None, None]
+    assert [of() for of in host.scores._SCORES[latent["samples"]].experts] == [None, None]
     assert host.scores.scores_of(latent["samples"], experts()) is None
+    assert len(host.scores._SCORES) == before + 1
+    del latent
+    gc.collect()
+    assert len(host.scores._SCORES) == before
+
+
+def test_scored_samples_can_be_saved_and_copied(experts, sampled, host, tmp_path):
+    product = experts()
+    samples = sampled(product, batch=2)["samples"]
+    torch.save({"samples": samples}, tmp_path / "samples.pt")
+    saved = torch.load(tmp_path / "samples.pt", weights_only=True)["samples"]
+    for other in (saved, copy.deepcopy(samples)):
+        assert torch.equal(other, samples)
+        assert host.scores.scores_of(other, product) is None
+
+
+def test_a_cancelled_run_leaves_no_scores_and_the_next_one_has_them(experts, sampled, host):
+    import comfy.model_management
+    import comfy.samplers
+
+    def cancelled(model, x, sigmas, extra_args, callback, disable):
+        model(x, sigmas[0] * torch.ones(len(x)), **extra_args)
+        raise comfy.model_management.InterruptProcessingException
+
+    product = experts()
+    gc.collect()
+    before = len(host.scores._SCORES)
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        sampled(product, sampler=comfy.samplers.KSAMPLER(cancelled))
+    assert len(host.scores._SCORES) == before
+    assert host.scores.scores_of(sampled(product)["samples"], product) is not None
+
+
+def test_scores_heed_masks_windows_and_what_was_left_out(load, chain, node, host, sampled):
+    """Half of the picture, of a mask; one step in three, as the others are left out; and no step after the window."""
+    import comfy.samplers
+
+    hair, skin = unclamped(load("hair")), unclamped(load("skin"))
+    mask = torch.zeros(1, 32, 32)
+    mask[..., :16] = 1.0
+    product = chain((hair, {"weight": 1.5}), (skin, {"weight": 2.0, "mask": mask}))
+    saving = {"start": 0.0, "end": 1.0, "sigma_start": 0.0, "sigma_end": 0.0, "tolerance": 0.0}
+    (product,) = node("MCDM_Passes", experts=product, **saving, threshold=-1.0, refresh=3)
+    points = []
+    made = sampled(product, sampler=comfy.samplers.KSAMPLER(recording(points)))["samples"]
+    expected = torch.zeros(4, 2, dtype=torch.float64)
+    for x, sigma in (points[0], points[3]):
+        for k, expert in enumerate((hair, skin)):
+            null, told = (asked_alone(chain, node, expert, of, x, sigma) for of in (expert.null, expert.condition))
+            seen = slice(None) if k == 0 else slice(0, 16)
+            errors = [(made - of)[..., seen].double().square().flatten(1).mean(1) for of in (null, told)]
+            expected[:, k] += (errors[0] - errors[1]) / 2
+    torch.testing.assert_close(host.scores.scores_of(made, product), expected, atol=1e-5, rtol=1e-4)

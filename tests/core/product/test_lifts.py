@@ -156,20 +156,27 @@ def log_ratios(made: Tensor) -> Tensor:
     return torch.stack([(logs[k] - logs[NULLS[k]]).flatten(1).mean(1) for k in range(2)], dim=1)
 
 
-@pytest.mark.parametrize(("eta", "least"), [(1.0, 0.95), (0.0, 0.5)])
-@pytest.mark.parametrize("weights", [(1.5, 2.0), (1.0, 1.0)])
-def test_scores_of_a_run_follow_the_likelihoods_closest_after_ancestral_steps(weights, eta, least):
-    """What guidance pushed and no noise replaced is no noise; in ε it even turns the order around."""
-    found = {}
-    for of_noise in (False, True):
-        lifts, generator = Lifts(terms(weights), of_noise), torch.Generator().manual_seed(1)
-        sigmas = [*(20 * 1e-3 ** (i / 24) for i in range(25)), 0.0]
-        start = 20 * torch.randn(1000, 1, 8, 8, dtype=torch.float64, generator=generator)
-        made = sample_ddim(ProductDenoiser(terms(weights), lifts=lifts), start, sigmas, generator=generator, eta=eta)
-        pair = torch.stack([lifts.of(made).amin(1), log_ratios(made).amin(1)])
-        found[of_noise] = torch.corrcoef(pair)[0, 1].item()
-    assert found[False] > least
-    assert found[True] < found[False] - 0.15
+def correlations(weights: tuple[float, float], eta: float, of_noise: bool = False) -> list[float]:
+    """Of either expert's scores after 25 steps with its log ratios, over 1000 samples of 64 values."""
+    lifts, generator = Lifts(terms(weights), of_noise), torch.Generator().manual_seed(1)
+    sigmas = [*(20 * 1e-3 ** (i / 24) for i in range(25)), 0.0]
+    start = 20 * torch.randn(1000, 1, 8, 8, dtype=torch.float64, generator=generator)
+    made = sample_ddim(ProductDenoiser(terms(weights), lifts=lifts), start, sigmas, generator=generator, eta=eta)
+    pairs = zip(lifts.of(made).T, log_ratios(made).T, strict=True)
+    return [torch.corrcoef(torch.stack(pair))[0, 1].item() for pair in pairs]
+
+
+@pytest.mark.parametrize("weights", [(1.0, 1.0), (1.5, 2.0), (2.0, 4.0)])
+def test_after_ancestral_steps_the_scores_of_every_expert_follow_its_likelihoods(weights):
+    found, of_noise = correlations(weights, 1.0), correlations(weights, 1.0, of_noise=True)
+    assert min(found) > 0.85
+    assert max(of_noise) < min(found)
+
+
+def test_after_deterministic_steps_under_guidance_they_may_be_turned_around():
+    """The noise left is then what guidance pushed, and no noise replaced."""
+    assert min(correlations((1.0, 1.0), 0.0)) > 0.95  # none was needed: it is the experts' own
+    assert min(correlations((2.0, 2.0), 0.0)) < -0.5
 
 
 def test_samples_of_nothing_finite():

@@ -2,6 +2,7 @@
 
 import functools
 import math
+import weakref
 from itertools import pairwise
 
 import pytest
@@ -11,6 +12,7 @@ from torch import Tensor
 from mcdm_core import Logic, Passes, ProductDenoiser, Term, sample_ddpm, sample_logic
 from mcdm_core.expert.gaussian import gaussian_expert, label
 from mcdm_core.product.agreement import Agreement
+from mcdm_core.product.lifts import Lifts
 from mcdm_core.product.own_null import OWN_NULL
 from mcdm_core.sampling.ddpm import posterior_variance
 from mcdm_core.sampling.logic import TrackedDensities
@@ -353,16 +355,60 @@ def test_what_became_of_the_particles_is_reported():
     assert any(report.ancestors is not None for report in reports)
 
 
-def test_after_a_resampling_no_prediction_of_other_particles_stands_in_for_a_pass():
-    def run(passes: Passes, below: float) -> Tensor:
-        experts, levels = denoiser([-1.0, 1.0], [0.5, 1.5], passes=passes), spaced(12)
+def test_after_a_resampling_everything_is_asked_again():
+    """With predictions that would stand in for the passes of two steps in three."""
+
+    def rows(below: float) -> int:
+        expert, levels = recorded(gaussian_expert([-1.0, 1.0, 0.2], [0.5, 1.5, 1.0])), spaced(12)
+        terms = [Term(expert, label(k), label(2), weight=2.0) for k in range(2)]
+        experts = ProductDenoiser(terms, passes=Passes(tolerance=1e9, refresh=3))
         given = {"generator": torch.Generator().manual_seed(1), "corrected": True, "resample_below": below}
         with experts.running(levels):
-            return sample_logic(experts, noise(6), levels, **given)
+            sample_logic(experts, noise(6), levels, **given)
+        return sum(expert.network.batches)
 
-    saving = Passes(tolerance=1e9, refresh=3)
-    assert not torch.equal(run(saving, 0.0), run(Passes(), 0.0))
-    assert run(saving, 1.0).isfinite().all()
+    assert rows(0.0) < rows(1.0) == 12 * 6 * 3
+
+
+def test_a_level_may_come_twice():
+    def run(sigmas: list[float], sampler) -> Tensor:
+        return sampler(denoiser([-1.0], [0.5]), noise(6), sigmas, generator=torch.Generator().manual_seed(1))
+
+    twice = [2.0, 1.0, 1.0, 0.0]
+    assert torch.equal(run(twice, sample_logic), run(twice, sample_ddpm))
+    both = sample_logic(denoiser([-1.0, 1.0], [0.5, 1.5]), noise(6), twice, generator=torch.Generator())
+    assert both.isfinite().all()
+
+
+def test_a_run_that_could_not_finish_calls_no_network():
+    expert = recorded(gaussian_expert([-1.0, 1.0], [0.5, 1.5]))
+    terms = [Term(expert, label(0), label(1), end=0.5), Term(expert, label(1), label(0), weight=-1.0)]
+    experts = ProductDenoiser(terms)
+    with experts.running(spaced(12)), pytest.raises(ValueError, match="positive weight at every noise level"):
+        sample_logic(experts, noise(2), spaced(12))
+    assert not expert.network.batches
+
+
+def test_a_run_is_let_go_with_its_sampler():
+    experts, levels = denoiser([-1.0, 1.0], [0.5, 1.5]), spaced(4)
+    made = weakref.ref(start := noise(6))
+    with experts.running(levels):
+        sample_logic(experts, start, levels)
+    del start
+    assert made() is None  # without the garbage collector
+
+
+def test_scores_of_a_run_heed_masks():
+    """An expert is scored where it acts, as under the product."""
+    mask = torch.tensor([[1.0, 0.0]])
+    expert = gaussian_expert([-1.0, 1.0, 0.2], [0.5, 1.5, 1.0])
+    terms = [Term(expert, label(k), label(2), weight=2.0, mask=mask if k else None) for k in range(2)]
+    x, found = torch.randn(3, 1, 1, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1)), []
+    for ask in (lambda of: of(x, 1.0), lambda of: of.with_terms(x, 1.0, lambda weights: dict.fromkeys(weights, 0.5))):
+        lifts = Lifts(terms)
+        ask(ProductDenoiser(terms, lifts=lifts))
+        found.append(lifts.of(x))
+    torch.testing.assert_close(*found)
 
 
 def test_a_seed_gives_one_batch():
