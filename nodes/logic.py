@@ -20,7 +20,7 @@ class LogicSampler(io.ComfyNode):
             node_id="MCDM_Logic",
             display_name="Logic Sampler",
             category="mcdm/sampling",
-            **found_by("AND, OR, NOT, union, intersection, Dombi, SuperDiff, dynamic negative guidance, composable"),
+            **found_by("AND, OR, NOT, union, intersection, Dombi, dynamic negative guidance, composable"),
             description=(
                 "Samples what all experts find likely (AND) or any of them (OR), without what those of negative weight "
                 "find likely (NOT), instead of the product of the paper's Eq. 10. Each expert's density is tracked "

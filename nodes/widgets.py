@@ -51,8 +51,8 @@ def scores_input() -> io.Boolean.Input:
         default=False,
         optional=True,
         tooltip="On: the samples carry how far every expert lifts each of them, found from what the run asks anyway, "
-        "so that Choose Samples asks nothing more. Surest where the sampler adds noise at every step, as DDIM Sampler "
-        "at η = 1 does. The pictures stay the same, bit for bit.",
+        "so that Choose Samples asks nothing more. For samplers that add noise at every step, as DDIM Sampler at η = 1 "
+        "does; others may turn the order around. The pictures stay the same, bit for bit.",
     )
 
 
