@@ -203,6 +203,23 @@ def test_experts_of_one_latent_are_refused(product, run):
     run(product(sounding))
 
 
+def test_scores_are_of_all_parts_and_of_flows_too(node, chain, host):
+    import comfy.samplers
+
+    experts = chain((sounding_expert(1), {"weight": 2.0}), (sounding_expert(2), {"weight": 1.5}))
+    (guider,) = node("MCDM_Guider", experts=experts, scores=True)
+    guider.observer = (seen := []).append
+    euler = comfy.samplers.sampler_object("euler_ancestral")
+    made = guider.sample(random_latent(2), empty_latent()["samples"], euler, SIGMAS, disable_pbar=True, seed=3)
+    x0, expected = host.latents.pack(made.unbind()).double(), torch.zeros(1, 2, dtype=torch.float64)
+    for k in range(2):
+        for call in seen:
+            errors = [(x0 - of.double()).square().mean() for of in (call.null[k], call.cond[k])]
+            expected[0, k] += (errors[0] - errors[1]) / len(seen)
+    assert len(seen) == 3
+    torch.testing.assert_close(host.scores.scores_of(made, experts), expected, atol=1e-6, rtol=1e-4)
+
+
 def test_agreement_weights_are_refused(node, product, chain, run):
     experts = chain(sounding_expert(1), sounding_expert(2))
     window = {"start": 0.0, "end": 1.0, "sigma_start": 0.0, "sigma_end": 0.0}
