@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mcdm_core.product.agreement import PLAIN_WEIGHTS, Agreement
+from mcdm_core.product.logic import Logic
 from mcdm_core.product.passes import EVERY_PASS, Passes
 from mcdm_core.product.share import Share
 from mcdm_core.training.config import build, read_toml
@@ -22,6 +23,7 @@ METHODS: dict[str, type] = {
     "langevin": Langevin,
     "particles": Particles,
     "choose": Choice,
+    "logic": Logic,
 }
 """Tables of a setting, and what is made of each."""
 
@@ -106,6 +108,7 @@ class Setting:
         langevin: Corrections between the steps of DDIM.
         particles: Sample several particles a picture, ancestrally and so with η = 1.
         choose: Sample several candidates a picture, and keep the best.
+        logic: Combine the experts by AND, OR and NOT instead of multiplying them, ancestrally and so with η = 1.
         together: How many pictures are sampled in one batch, 0…20: adaptive passes are left out where all pictures of a
             batch let them; 0 takes 20.
         candidate: Which candidate of a picture this is, 0 being its plain sample.
@@ -127,6 +130,7 @@ class Setting:
     langevin: Langevin | None = field(default=None, repr=False)
     particles: Particles | None = field(default=None, repr=False)
     choose: Choice | None = field(default=None, repr=False)
+    logic: Logic | None = field(default=None, repr=False)
     together: int = field(default=0, repr=False)
     candidate: int = field(default=0, repr=False)
 
@@ -338,7 +342,7 @@ def _check(setting: Setting, experts: dict[str, Path], loras: dict[str, Path]) -
 
 def _check_methods(setting: Setting) -> None:
     """Refuse methods that cannot act, or not together."""
-    named = [key for key in ("langevin", "particles", "choose") if getattr(setting, key)]
+    named = [key for key in ("langevin", "particles", "choose", "logic") if getattr(setting, key)]
     of_terms = [name for name in ("lora", "mask") if any(getattr(term, name) for term in setting.terms)]
     unused = [*setting.added, *(["passes"] if setting.passes.saves else []), *of_terms]
     if setting.rule == "gan" and unused:
@@ -349,7 +353,9 @@ def _check_methods(setting: Setting) -> None:
         raise ValueError(
             f"{setting.name!r} has particles, which are sampled ancestrally, and η = {setting.eta:g}; set eta = 1."
         )
-    if setting.particles:
+    if setting.logic:
+        _check_logic(setting, setting.logic)
+    if setting.particles or setting.logic:
         setting.agreement.check_fixed()
     if not 0 <= setting.together <= BATCH:
         raise ValueError(
@@ -357,6 +363,20 @@ def _check_methods(setting: Setting) -> None:
         )
     if setting.candidate:
         raise ValueError(f"{setting.name!r} names a candidate, which `choose` does itself; leave it out.")
+
+
+def _check_logic(setting: Setting, logic: Logic) -> None:
+    if setting.eta != 1:
+        raise ValueError(
+            f"{setting.name!r} has logic, which is sampled ancestrally, and η = {setting.eta:g}; set eta = 1."
+        )
+    if not any(term.weight > 0 for term in setting.terms):
+        raise ValueError(f"{setting.name!r} has logic and excludes all of its experts; give one a weight above 0.")
+    if logic.priors and len(logic.priors) != len(setting.terms):
+        raise ValueError(
+            f"{setting.name!r} has {len(logic.priors)} priors for {len(setting.terms)} terms; give one for each, or "
+            "none."
+        )
 
 
 def _check_names(settings: tuple[Setting, ...], where: str) -> None:

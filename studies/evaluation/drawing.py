@@ -24,6 +24,7 @@ from mcdm_core.sampling import sample_product
 from mcdm_core.sampling.choose import choose, measure_lifts
 from mcdm_core.sampling.ddim import sample_ddim
 from mcdm_core.sampling.langevin import sample_langevin
+from mcdm_core.sampling.logic import sample_logic
 from mcdm_core.sampling.particles import sample_particles
 from mcdm_core.sampling.types import Sampler
 
@@ -84,6 +85,8 @@ def _sample_plain(setting: Setting, terms: Sequence[Term], indices: range, lifts
     sampler: Sampler = functools.partial(sample_ddim, eta=setting.eta)
     if setting.langevin:
         sampler = functools.partial(sample_langevin, sampler=sampler, **vars(setting.langevin))
+    elif setting.logic:
+        sampler = functools.partial(sample_logic, logic=setting.logic)
     return _sample(setting, terms, noise, indices, sampler, lifts)
 
 

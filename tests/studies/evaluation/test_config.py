@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from mcdm_core import Agreement, Passes
+from mcdm_core.product.logic import Logic
 from studies.evaluation.config import Setting, TermConfig, load_evaluation
 from studies.evaluation.methods import Choice, Langevin, Particles
 
@@ -100,6 +101,11 @@ def test_a_setting_may_name_a_method(load):
         "eta = 1.0\nparticles = { count = 3, limit = 2 }": ("particles", Particles(3, limit=2)),
         'choose = { of = 3, by = "mIoU" }': ("choose", Choice(3, "mIoU")),
         "choose = { levels = 4 }": ("choose", Choice(levels=4)),
+        'eta = 1\nlogic = { operation = "or", sharpness = 0.5, priors = [1, 2], largest = 3 }': (
+            "logic",
+            Logic(operation="or", sharpness=0.5, priors=(1, 2), largest=3),
+        ),
+        "eta = 1\nlogic = {}": ("logic", Logic()),
         "together = 4": ("together", 4),
     }
     for line, (name, expected) in lines.items():
@@ -120,6 +126,14 @@ def test_a_setting_may_name_a_method(load):
         ("particles = {}", "'united' has particles, which are sampled ancestrally, and η = 0.5; set eta = 1"),
         ("eta = 1\nparticles = {}\nagreement = { tau = 1 }", "by which particles can be weighed"),
         ("langevin = {}\nchoose = {}", "'united' asks for langevin and choose; compare them in settings of their own"),
+        ("logic = {}", "'united' has logic, which is sampled ancestrally, and η = 0.5; set eta = 1"),
+        ("eta = 1\nlogic = {}\nagreement = { tau = 1 }", "weights that stay as they are"),
+        ("eta = 1\nlogic = {}\nlangevin = {}", "'united' asks for langevin and logic; compare them"),
+        ("eta = 1\nlogic = { priors = [1] }", "'united' has 1 priors for 2 terms; give one for each, or none"),
+        ("eta = 1\nlogic = { priors = [1, 0] }", "a prior above 0 and got 0"),
+        ("eta = 1\nlogic = { sharpness = 0 }", "a sharpness above 0 and got 0"),
+        ('eta = 1\nlogic = { operation = "xor" }', "the operation and or or and got xor"),
+        ("eta = 1\nlogic = { corrected = true }", r"logic of 'united' in .* has unknown names \['corrected'\]"),
         ("together = 21", "'united' samples 21 pictures together; take 1 to 20, or 0 for 20"),
         ("together = -1", "'united' samples -1 pictures together"),
         ("candidate = 1", "'united' names a candidate"),
@@ -130,7 +144,14 @@ def test_methods_that_cannot_act_are_refused(lines, match, load):
         load(PLAIN + lines + "\n")
 
 
-@pytest.mark.parametrize("line", ["langevin = {}", "passes = { end = 0.5 }", "together = 2"])
+def test_logic_that_excludes_everything_is_refused(load):
+    terms = '[{ expert = "hair", condition = "hair", weight = -1 }]'
+    excluding = f'[[settings]]\nname = "none"\neta = 1\nlogic = {{}}\nterms = {terms}\n'
+    with pytest.raises(ValueError, match="'none' has logic and excludes all of its experts; give one a weight above 0"):
+        load(PLAIN + excluding)
+
+
+@pytest.mark.parametrize("line", ["langevin = {}", "passes = { end = 0.5 }", "together = 2", "logic = {}"])
 def test_a_gan_has_no_methods(line, load):
     alone = '[[settings]]\nname = "gan"\nrule = "gan"\nterms = [{ expert = "hair", condition = "hair" }]\n'
     assert load(PLAIN + alone).settings[1].rule == "gan"

@@ -9,9 +9,11 @@ import torch
 
 from mcdm_core import Agreement, Passes, Term, load_expert, sample_product
 from mcdm_core.product.lifts import Lifts
+from mcdm_core.product.logic import Logic
 from mcdm_core.sampling.choose import choose, measure_lifts
 from mcdm_core.sampling.ddim import sample_ddim
 from mcdm_core.sampling.langevin import sample_langevin
+from mcdm_core.sampling.logic import sample_logic
 from mcdm_core.sampling.particles import sample_particles
 from studies.evaluation import sampling
 from studies.evaluation.config import DataConfig, Setting, TermConfig
@@ -112,6 +114,26 @@ def test_corrections_are_made_between_the_steps(draw, experts):
     assert np.array_equal(none.images, draw(PLAIN).images)
 
 
+@pytest.mark.parametrize("logic", [Logic(operation="or"), Logic(sharpness=0.03), Logic(priors=(2.0, 1.0))])
+def test_experts_are_combined_by_logic(logic, draw, experts):
+    samples = draw(replace(PLAIN, logic=logic))
+    expected = sampled(experts, [0, 1], noise_of(0, 1), ADDED, partial(sample_logic, logic=logic))
+    assert np.array_equal(samples.images, as_bytes(expected))
+    assert samples.rows.tolist() == [ROWS, ROWS]
+    assert not np.array_equal(samples.images, draw(PLAIN).images)
+
+
+def test_an_expert_of_negative_weight_is_excluded(draw, experts):
+    excluding = replace(PLAIN, terms=(TERMS[0], replace(TERMS[1], weight=-1.0)), logic=Logic(priors=(1.0, 0.3)))
+    hair, skin = terms_of(experts, [0, 1])
+    terms = [hair, replace(skin, weight=-1.0)]
+    with torch.no_grad():
+        expected = sample_product(
+            terms, noise_of(0, 1), "3", sampler=partial(sample_logic, logic=excluding.logic), generator=generator(ADDED)
+        )
+    assert np.array_equal(draw(excluding).images, as_bytes(expected))
+
+
 def test_weights_are_shared_out_by_agreement(draw, experts):
     agreement = Agreement(tau=50.0)
     samples = draw(replace(PLAIN, agreement=agreement))
@@ -169,6 +191,10 @@ def test_methods_name_samples_of_their_own_and_what_is_off_names_none(experts):
         replace(PLAIN, choose=Choice()),
         replace(PLAIN, choose=Choice(levels=4)),
         replace(PLAIN, agreement=Agreement(tau=1.0)),
+        replace(PLAIN, logic=Logic()),
+        replace(PLAIN, logic=Logic(operation="or")),
+        replace(PLAIN, logic=Logic(sharpness=0.03)),
+        replace(PLAIN, logic=Logic(priors=(1.0, 2.0))),
         replace(PLAIN, together=4),
         replace(PLAIN, candidate=1),
     ]
@@ -188,6 +214,8 @@ def test_methods_name_samples_of_their_own_and_what_is_off_names_none(experts):
         (lambda: Particles(limit=0.0), "a limit above 0"),
         (lambda: Choice(of=1), "at least 2 samples to choose from and got 1"),
         (lambda: Choice(levels=0), "1 or more noise levels to choose by and got 0"),
+        (lambda: Logic(operation="xor"), "the operation and or or and got xor"),
+        (lambda: Logic(sharpness=0.0), "a sharpness above 0"),
     ],
 )
 def test_numbers_of_no_use_are_refused(made, match):
