@@ -4,13 +4,10 @@ Colours that experts have only ever seen are never asked for, so that where one 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
-
-from mcdm_core.conditions.encoder import Encoder
-from mcdm_core.expert.condition import Condition
 
 from ..data.captions import caption
 from ..data.face_parser import read_colors
@@ -18,20 +15,8 @@ from ..data.faces import ATTRIBUTES, Frequencies, draw_face, render_face
 from ..metrics import right_answers
 from .config import DataConfig, Setting
 from .faces import MAPS, Faces, HeldOutFace
-from .held_out import Tile
 
 COLORS = ("hair_color", "skin_color", "background")
-
-
-@dataclass(frozen=True)
-class ColorPair(HeldOutFace):
-    """See `HeldOutFace`; its caption names all colours that are asked for.
-
-    Attributes:
-        captions: Attribute → a caption that names it alone.
-    """
-
-    captions: dict[str, str]
 
 
 class ColorPairs(Faces):
@@ -51,10 +36,11 @@ class ColorPairs(Faces):
             )
         super().__init__(config)
         self._frequencies = Frequencies()
+        self._named = config.leading.keys()
         others = ([value for value in ATTRIBUTES[name] if value != lead] for name, lead in config.leading.items())
         self._combinations = [dict(zip(config.leading, values, strict=True)) for values in product(*others)]
 
-    def __getitem__(self, index: int) -> ColorPair:
+    def __getitem__(self, index: int) -> HeldOutFace:
         if index not in self._drawn:
             rng = np.random.default_rng(self._config.seed + index)
             face = draw_face(rng, self._frequencies, self._config.spread)
@@ -63,20 +49,8 @@ class ColorPairs(Faces):
             drawing = render_face(face, MAPS, self._size)
             captions = {name: caption(face.attributes, rng, (name,)) for name in colors}
             text = caption(face.attributes, rng, tuple(colors))
-            self._drawn[index] = ColorPair(face, drawing.image, drawing.maps, text, captions)
-        pair = self._drawn[index]
-        assert isinstance(pair, ColorPair)
-        return pair
-
-    def encode(self, name: str, encoder: Encoder, sources: Sequence[int]) -> Condition:
-        """See `HeldOut`; an attribute's name is a caption that names it alone."""
-        if name in self._config.leading:
-            return encoder.encode_text([self[i].captions[name] for i in sources])
-        return super().encode(name, encoder, sources)
-
-    def tile(self, name: str, source: int) -> Tile:
-        """See `HeldOut`."""
-        return self[source].captions[name] if name in self._config.leading else super().tile(name, source)
+            self._drawn[index] = HeldOutFace(face, drawing.image, drawing.maps, text, captions)
+        return self._drawn[index]
 
     def measure(self, group: str, images: np.ndarray, setting: Setting | None) -> dict[str, np.ndarray]:
         """See `HeldOut`."""

@@ -16,6 +16,7 @@ from .methods import Choice, Langevin, Particles
 BATCH = 20  # pictures of one file of samples
 RULES = ("product", "own-null", "gan")
 VARIED = ("weight", "reliability", "steps", "eta")
+NOTHING = "nothing"  # in place of a condition
 NOT = "not "  # before the name of a map that a mask leaves out
 METHODS: dict[str, type] = {
     "passes": Passes,
@@ -63,7 +64,8 @@ class TermConfig(Share):
     Attributes:
         expert: One of `[experts]`.
         condition: What it is given of the held-out picture: "hair", "skin" or whichever map, "sketch", "text", "class".
-            Several maps of one network share a row.
+            Several maps of one network share a row. "hair_color", or whichever attribute captions name, is a caption of
+            that alone; "nothing" is the null as a condition of its own.
         shift: How many pictures further on the condition is taken from (0: the picture itself).
         lora: One of `[loras]`, which the expert's weights gain; empty for none.
         mask: Where it acts: "hair" or whichever map of the held-out picture, or "not hair"; empty for everywhere.

@@ -29,7 +29,7 @@ from mcdm_core.sampling.particles import sample_particles
 from mcdm_core.sampling.types import Sampler
 
 from ..baselines import load_gan
-from .config import BATCH, NOT, Setting, TermConfig
+from .config import BATCH, NOT, NOTHING, Setting, TermConfig
 from .faces import MAPS
 from .held_out import HeldOut
 from .jobs import Job, Samples, parts_of
@@ -180,6 +180,8 @@ def condition_of(term: TermConfig, expert: Expert, held_out: HeldOut, indices: r
     """What the samples of these indices ask of an expert; maps of one network are merged into one row."""
     if not term.condition:
         return None
+    if term.condition == (NOTHING,):
+        return expert.encoder.null(len(indices))
     sources = held_out.sources(term.shift, indices)
     conditions = [held_out.encode(name, expert.encoder, sources) for name in term.condition]
     return functools.reduce(expert.encoder.merge, conditions)

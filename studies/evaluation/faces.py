@@ -1,7 +1,7 @@
 """Held-out faces, drawn from seeds that no training set touches, and what sampled faces show of them."""
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +26,7 @@ from ..metrics import (
     right_answers,
     stripes,
 )
+from .alternatives import alternatives, excluded, measure_alternatives, measure_excluded
 from .caption_reader import caption_reader
 from .config import DataConfig, Setting
 from .face_reader import MISSING, FaceReader
@@ -48,20 +49,31 @@ class HeldOutFace:
         face: The face.
         image: uint8, (H, W, 3).
         maps: "hair" and "skin" → uint8 coverage, (H, W).
-        caption: Names `CAPTION_ATTRIBUTES`.
+        caption: Names all of them that captions of this kind name.
+        captions: Attribute → a caption that names it alone.
     """
 
     face: Face
     image: np.ndarray
     maps: dict[str, np.ndarray]
     caption: str
+    captions: dict[str, str]
 
 
 class Faces(HeldOut):
     """See `HeldOut`; a face is drawn when it is first asked for."""
 
-    measures: tuple[str, ...] = ("maps", "similarity", "frechet", "attributes", "edges", "cleanness")
-    read: tuple[str, ...] = ("maps", "frechet", "attributes", "cleanness")
+    measures: tuple[str, ...] = (
+        "maps",
+        "similarity",
+        "frechet",
+        "attributes",
+        "edges",
+        "cleanness",
+        "alternatives",
+        "excluded",
+    )
+    read: tuple[str, ...] = ("maps", "frechet", "attributes", "cleanness", "alternatives")
     network = "the drawing features"
 
     def __init__(self, config: DataConfig):
@@ -75,6 +87,7 @@ class Faces(HeldOut):
         if self._size == LARGE_SIZE:
             self.measures, self.read = ((*groups, *LARGE_MEASURES) for groups in (self.measures, self.read))
         self._frequencies = Frequencies(config.leading)
+        self._named: Collection[str] = CAPTION_ATTRIBUTES  # by captions of their own
         self._drawn: dict[int, HeldOutFace] = {}
         self._parsed: tuple[np.ndarray | None, list[Parsed]] = (None, [])
 
@@ -87,7 +100,8 @@ class Faces(HeldOut):
             face = draw_face(rng, self._frequencies, self._config.spread)
             drawing = render_face(face, MAPS, self._size)
             text = caption(face.attributes, rng, CAPTION_ATTRIBUTES)
-            self._drawn[index] = HeldOutFace(face, drawing.image, drawing.maps, text)
+            captions = {name: caption(face.attributes, rng, (name,)) for name in CAPTION_ATTRIBUTES}
+            self._drawn[index] = HeldOutFace(face, drawing.image, drawing.maps, text, captions)
         return self._drawn[index]
 
     @functools.cached_property
@@ -99,6 +113,8 @@ class Faces(HeldOut):
         """See `HeldOut`."""
         if name == "text":
             return encoder.encode_text([self[i].caption for i in sources])
+        if name in self._named:
+            return encoder.encode_text([self[i].captions[name] for i in sources])
         if name == "sketch":
             return encoder.encode_sketch(as_floats(np.stack([self[i].image for i in sources])))
         return encoder.encode_map(self.map_of(name, sources), name)
@@ -113,6 +129,8 @@ class Faces(HeldOut):
         """See `HeldOut`."""
         if name == "text":
             return self[source].caption
+        if name in self._named:
+            return self[source].captions[name]
         if name == "sketch":
             return Image.fromarray(255 * edges(self[source].image).astype(np.uint8))
         return Image.fromarray(self[source].maps[name] if name in MAPS else self[source].image)
@@ -158,12 +176,22 @@ class Faces(HeldOut):
                     for name, sources in asked_for.items()
                 },
             )
+        if group == "alternatives":
+            captions = [self._attributes(sources) for sources in alternatives(setting, count, self)]
+            return measure_alternatives(self._read_attributes(images, parsed), captions) if captions else {}
+        if group == "excluded":
+            of = excluded(setting, self._named, count, self)
+            unwanted = {name: [a[name] for a in self._attributes(sources)] for name, sources in of.items()}
+            return measure_excluded(self._read_attributes(images, parsed), unwanted)
         sources = asked(setting, "text", count, self)
         if sources is None:
             return {}
         scores = caption_reader().score(images, [self[i].caption for i in sources])
-        wanted = [self[i].face.attributes for i in sources]
+        wanted = self._attributes(sources)
         return measure_attributes(self._read_attributes(images, parsed), wanted) | {"caption score": scores}
+
+    def _attributes(self, sources: Sequence[int]) -> list[dict[str, str]]:
+        return [self[i].face.attributes for i in sources]
 
     def _read_attributes(self, images: np.ndarray, parsed: Sequence[Parsed]) -> dict[str, list[str]]:
         """Attribute → value in each picture: colours by the palette, mouths by a reader of this size."""

@@ -96,10 +96,10 @@ class HeldOut(ABC):
 
 
 def asked(setting: Setting | None, name: str, count: int, held_out: HeldOut) -> list[int] | None:
-    """For each sample the picture whose condition of this name was asked for; None where none was."""
+    """For each sample the picture whose condition of this name was asked for; None where none was, or is excluded."""
     if setting is None:
         return list(range(count))
-    shifts = [term.shift for term in setting.terms if name in term.condition and term.weight]
+    shifts = [term.shift for term in setting.terms if name in term.condition and term.weight > 0]
     return held_out.sources(shifts[0], range(count)) if shifts else None
 
 

@@ -15,7 +15,7 @@ from mcdm_core.system.formats import csv_bytes, write_files
 from mcdm_core.system.writer import make_folder
 
 from .comparison import differences_table
-from .config import EvaluationConfig
+from .config import NOTHING, EvaluationConfig
 from .held_out import SIZE, HeldOut, Tile
 from .row import DECODED, Row
 
@@ -168,7 +168,7 @@ class Report:
     def _pictures(self) -> Image.Image:
         """What was asked for, then the samples of each setting, a line a picture."""
         terms = [term for setting in self.config.settings for term in setting.terms]
-        asked = list(dict.fromkeys((name, term.shift) for term in terms for name in term.condition))
+        asked = list(dict.fromkeys((name, term.shift) for term in terms for name in term.condition if name != NOTHING))
         rows = [row for row in self.rows if row.setting]
         count = min(self.config.shown, *(len(row.images) for row in rows))
         columns = [_asked_title(*each) for each in asked] + [_title(row.label) for row in rows]

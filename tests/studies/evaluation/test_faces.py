@@ -101,6 +101,14 @@ def test_attributes_are_right_or_wrong(faces, reader):
     assert measured["attributes"] == pytest.approx((3 + np.array(mouths)) / 4)
 
 
+def test_no_caption_is_no_alternative_and_excludes_nothing(faces):
+    one = faces.images[:1]
+    assert faces.measure("alternatives", one, asks("hair", "sketch")) == {}
+    assert faces.measure("excluded", one, asks("text", "hair_color")) == {}
+    assert faces.measure("excluded", one, None) == {}
+    assert faces.measure("attributes", one, asks("text", weight=-1.0)) == {}  # is not asked for
+
+
 def test_a_picture_without_flat_areas_has_no_deviation(faces):
     checks = np.indices((64, 64)).sum(0) % 2
     noise = np.repeat((255 * checks.astype(np.uint8))[None, ..., None], 3, axis=-1)  # black and white: neither part
@@ -117,6 +125,8 @@ def test_experts_are_told_of_the_pictures(faces):
     assert torch.equal(text.embedding, tower.encode(captions))
     sketch = faces.encode("sketch", SketchEncoder(64), sources)
     assert np.array_equal(sketch.maps[:, 0].numpy(), edges(faces.images[sources]))
+    hair_alone = faces.encode("hair_color", TextEncoder(tower, 64), sources)
+    assert torch.equal(hair_alone.embedding, tower.encode([faces[i].captions["hair_color"] for i in sources]))
     hair = faces.encode("hair", MapEncoder("hair", 64), sources)
     assert np.array_equal((hair.maps[:, 0] * 255).round().numpy(), np.stack([faces[i].maps["hair"] for i in sources]))
     with pytest.raises(ValueError, match="no class maps"):
@@ -125,6 +135,7 @@ def test_experts_are_told_of_the_pictures(faces):
 
 def test_tiles_show_what_is_asked_for(faces):
     assert faces.tile("text", 1) == faces[1].caption
+    assert faces.tile("mouth", 1) == faces[1].captions["mouth"]
     assert np.array_equal(np.asarray(faces.tile("hair", 1)), faces[1].maps["hair"])
     assert np.array_equal(np.asarray(faces.tile("sketch", 1)) > 0, edges(faces[1].image) > 0)
 
@@ -134,6 +145,15 @@ def test_captions_name_what_maps_leave_open(faces):
     assert set(CAPTION_ATTRIBUTES) <= set(ATTRIBUTES)
     assert len({faces[i].caption for i in OWN}) == COUNT
     assert len(set(recolored)) > 1
+
+
+def test_captions_of_one_attribute_name_no_other(faces):
+    for i in OWN:
+        captions = faces[i].captions
+        assert list(captions) == list(CAPTION_ATTRIBUTES)
+        assert "hair" in captions["hair_color"]
+        assert not any(word in captions["hair_color"] for word in ("background", "backdrop", "wall", "skin"))
+        assert not any("hair" in captions[name] for name in CAPTION_ATTRIBUTES if name != "hair_color")
 
 
 def test_faces_are_those_of_their_seeds(faces):

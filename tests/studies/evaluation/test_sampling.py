@@ -99,6 +99,14 @@ def test_an_expert_without_a_condition_lends_its_null(draw):
         draw(replace(UNITED, terms=(HAIR, TermConfig("skin"))))
 
 
+def test_nothing_is_a_condition_that_is_the_null(draw, experts):
+    nothing = TermConfig("skin", ("nothing",))
+    faces, expert = open_held_out(FACES), load_expert(experts["skin"])
+    assert torch.equal(condition_of(nothing, expert, faces, range(2)).maps, expert.encoder.null(2).maps)
+    weighed = (draw(replace(UNITED, terms=(replace(nothing, weight=weight),))) for weight in (1.0, 3.0))
+    assert np.array_equal(*weighed)  # guidance from the null to itself
+
+
 def test_conditions_that_an_expert_does_not_read_are_refused(draw):
     with pytest.raises(ValueError, match="driven by a hair map, not by a skin map"):
         draw(replace(UNITED, terms=(replace(HAIR, condition=("skin",)),)))
