@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -41,13 +41,15 @@ class Alone(Plan):
         parts: For each expert that acts the plan of it alone.
         signed: Their weights, as `weigh` takes them.
         weigh: What each counts.
+        predicted: What each predicts alone, once that is known, see `terms`.
     """
 
     parts: Mapping[int, Plan]
     signed: Mapping[int, float]
     weigh: Weigh
+    predicted: Mapping[int, Tensor] = field(default_factory=dict)
 
-    def terms(self, cond: Mapping[int, Tensor], null: Mapping[int, Tensor]) -> dict[int, Tensor]:
+    def terms(self, cond: Mapping[int, Tensor], null: Mapping[int, Tensor]) -> Mapping[int, Tensor]:
         """What each expert predicts alone, D_i = U + |w_i| (D_i(x_i) − U); at |w_i| = 1 its condition.
 
         U is Eq. 10's, or for the own-null rule the expert's own null.
@@ -59,16 +61,17 @@ class Alone(Plan):
         Returns:
             D_i by the index of the expert, shape (B, …).
         """
-        return {i: part.pair({i: cond[i]}, null)[0] for i, part in self.parts.items()}
+        return self.predicted or {i: part.pair({i: cond[i]}, null)[0] for i, part in self.parts.items()}
 
     def area(self, index: int) -> Tensor | None:
         """See `Plan.area`."""
         return self.parts[index].area(index)
 
     def agreed(self, x: Tensor, alpha: float, cond: Mapping[int, Tensor], null: Mapping[int, Tensor]) -> Plan:
-        """The plan with ω as its weights, which until then are even."""
+        """The plan with ω as its weights, which until then are even, and with what each expert predicts."""
         counts = self.weigh(self.signed)
-        return self._reweighted([counts.get(i, 0.0) for i in range(len(self.weights))])
+        known = replace(self, predicted=self.terms(cond, null))
+        return known._reweighted([counts.get(i, 0.0) for i in range(len(self.weights))])
 
     def pair(self, cond: Mapping[int, Tensor], null: Mapping[int, Tensor]) -> tuple[Tensor, Tensor]:
         """Σ ω_i D_i, twice: such a combination is no guidance that another scale could strengthen."""

@@ -129,7 +129,7 @@ class ProductDenoiser:
         plan, cond, null, _ = self._predict(x, sigma, self._planner(x))
         return self._combined(plan, cond, null), plan.factors(cond, null)
 
-    def with_terms(self, x: Tensor, sigma: Tensor | float, weigh: Weigh) -> tuple[Tensor, dict[int, Tensor]]:
+    def with_terms(self, x: Tensor, sigma: Tensor | float, weigh: Weigh) -> tuple[Tensor, Mapping[int, Tensor]]:
         """Predict x0 as something else than the product of the terms, and what each predicts alone.
 
         Args:

@@ -50,7 +50,7 @@ class Evaluation:
         """What the product is the sum of, before the CFG hooks."""
         return self.plan.factors(self._asked, self.null)
 
-    def terms(self) -> dict[int, Tensor]:
+    def terms(self) -> Mapping[int, Tensor]:
         """What each expert predicts alone, by its index; of a run in which they are asked alone."""
         assert isinstance(self.plan, Alone)
         return self.plan.terms(self._asked, self.null)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -19,7 +18,7 @@ from ...mcdm_core.product.eq10 import EQ10
 from ...mcdm_core.product.lifts import Lifts
 from ...mcdm_core.product.own_null import OWN_NULL
 from ...mcdm_core.product.planner import Planner
-from ...mcdm_core.product.reuse import Reuse, RowCount
+from ...mcdm_core.product.reuse import Reuse
 from ...mcdm_core.product.rule import Rule
 from ...mcdm_core.sampling.particles import Resampling
 from .adapter_groups import adapter_groups
@@ -37,45 +36,11 @@ from .prepared import Conds, PreparedModel, process, separate_hooked
 from .product import Product
 from .refusals import check_experts, check_packed, check_patches, check_sigmas
 from .remote.model import is_remote
-from .remote.run import Start, WorkersOfRun, workers_of
+from .remote.run import Start, workers_of
+from .run_state import Run
 from .run_wrappers import within_wrappers
 from .scores import lifts_of_run, with_scores
 from .weights_on_devices import WeightsOnAllDevices
-
-
-@dataclass
-class Run:
-    """State of one run that CFGGuider does not keep, which knows the reference expert alone.
-
-    Attributes:
-        weights: Lets networks answer as each of the MODELs that share them.
-        devices: Those of the MODELs.
-        others: The other MODELs, prepared.
-        planner: Made when the run's noise levels are known.
-        shapes: Shapes of what the latent holds, one for most; made with the planner.
-        processed: Processed conditioning of the experts after the first.
-        product: Made when CFGGuider has processed the reference's conditioning.
-        reuse: What predictions stand in for passes; None where nothing is left out. Made with the planner.
-        rows: What networks were asked, where something may be left out.
-        observers: Are shown every evaluation of the product.
-        workers: Have the experts whose networks are elsewhere, if some are.
-        lifts: Gathers how far the experts lift the samples, if that is asked for.
-        scores: What it found of the samples, if they carry it.
-    """
-
-    weights: WeightsOnAllDevices
-    devices: Devices
-    others: list[PreparedModel] = field(default_factory=list)
-    planner: Planner = field(init=False)
-    shapes: Sequence[Sequence[int]] = ()
-    processed: list[Conds] = field(default_factory=list)
-    product: Product | None = None
-    reuse: Reuse | None = None
-    rows: RowCount = field(default_factory=RowCount)
-    observers: list[Observer] = field(default_factory=list)
-    workers: WorkersOfRun | None = None
-    lifts: Lifts | None = None
-    scores: Tensor | None = None
 
 
 class ProductGuider(comfy.samplers.CFGGuider):
@@ -166,17 +131,6 @@ class ProductGuider(comfy.samplers.CFGGuider):
         self.run.planner = AlonePlanner(self.run.planner, weigh)
         self.run.planner.check_run(sigmas)
         self.run.product = None  # it plans as it was made to
-
-    def resample(self, ancestors: Tensor) -> None:
-        """Take that samples of the batch go on as others, with all that the run keeps of them.
-
-        Args:
-            ancestors: Which sample each is from now on, shape (B,).
-        """
-        if self.run.reuse is not None:
-            self.run.reuse.forget()
-        if self.run.lifts is not None:
-            self.run.lifts.resample(ancestors)
 
     @contextmanager
     def running(self, latent_image: Tensor, latent_shapes: Sequence[Sequence[int]] | None = None) -> Iterator[None]:

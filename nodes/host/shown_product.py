@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -42,7 +44,7 @@ class ShownProduct:
         denoised, shown = self._ask(x, sigma)
         return denoised, shown.factors()
 
-    def with_terms(self, x: Tensor, sigma: Tensor | float, weigh: Weigh) -> tuple[Tensor, dict[int, Tensor]]:
+    def with_terms(self, x: Tensor, sigma: Tensor | float, weigh: Weigh) -> tuple[Tensor, Mapping[int, Tensor]]:
         """See the core's `TermsDenoiser`; the first call makes the whole run one of experts that are asked alone."""
         planner = self._guider.run.planner
         if isinstance(planner, AlonePlanner):
@@ -53,8 +55,8 @@ class ShownProduct:
         return denoised, shown.terms()
 
     def resample(self, ancestors: Tensor) -> None:
-        """See `ProductGuider.resample`."""
-        self._guider.resample(ancestors)
+        """See `Run.resample`."""
+        self._guider.run.resample(ancestors)
 
     def exploding(self, x: Tensor, sigmas: Tensor) -> tuple[Tensor, list[float]]:
         """A start in the reference's form and the levels of a run, in the variance-exploding form."""
