@@ -105,13 +105,13 @@ def _sample_chosen(setting: Setting, terms: Sequence[Term], indices: range) -> T
     assert setting.choose
     candidates, lifts = [], []
     for candidate in range(setting.choose.of):
-        of_run = Lifts(terms)
+        of_run = Lifts(terms) if setting.choose.by == RUN else None
         drawn = _sample_plain(replace(setting, candidate=candidate), terms, indices, of_run)
         candidates.append(drawn)
-        if setting.choose.by == RUN:
-            lifts.append(of_run.of(drawn))
-        else:
+        if of_run is None:
             lifts.append(measure_lifts(terms, drawn, setting.choose.levels, _generator(_LIFT_SEED)))
+        else:
+            lifts.append(of_run.of(drawn))
     best = [int(choose(of_picture, 1)) for of_picture in torch.stack(lifts, dim=1)]
     return torch.stack([candidates[candidate][place] for place, candidate in enumerate(best)])
 
