@@ -15,8 +15,6 @@ from .support.core_nodes import ON_GUIDANCE, ON_PREDICTIONS, run_node
 from .support.families import FAMILIES
 
 AGREEMENT = 1e-4  # of the latent's scale
-# A processor with units for bfloat16 sums otherwise in a batch of another size.
-ROUNDED = {"ModelComputeDtype": 2**-8}
 STEPS = 4
 SEED = 3
 LATENTS = {"SD15": (4, 8, 12), "WAN21_T2V": (16, 4, 4, 6)}  # larger than the families' own
@@ -93,11 +91,11 @@ def brute_force(stage, experts, **settings):
 def assert_agree(record_property):
     """Assert that two latents agree, and keep by how much for the summary of the tests."""
 
-    def check(ours, theirs, most=AGREEMENT):
+    def check(ours, theirs):
         assert theirs.isfinite().all()
         difference = float((ours - theirs).abs().max() / theirs.std())
         record_property("difference", difference)
-        assert difference <= most
+        assert difference <= AGREEMENT
 
     return check
 
@@ -116,12 +114,13 @@ def pair(stage, networks, place, attach, clone=False):
 @pytest.mark.parametrize("clone", [False, True], ids=["two networks", "one network"])
 @pytest.mark.parametrize("place", [0, 1], ids=["first", "second"])
 @pytest.mark.parametrize("name", ON_PREDICTIONS)
+@torch.backends.mkldnn.flags(enabled=False)  # with units for bfloat16 it sums otherwise in a batch of another size
 def test_what_acts_in_the_network_acts_on_its_expert_alone(stage, product_of, assert_agree, name, place, clone):
     node = ON_PREDICTIONS[name]
     scene = stage(node.family)
     ours, theirs = (pair(scene, networks, place, node.attach, clone) for networks in scene.networks)
     expected = brute_force(scene, theirs, pictures=node.pictures)
-    assert_agree(product_of(scene, ours, pictures=node.pictures), expected, ROUNDED.get(name, AGREEMENT))
+    assert_agree(product_of(scene, ours, pictures=node.pictures), expected)
     plain = pair(scene, scene.networks[1], place, lambda model: model, clone)
     assert_matters(expected, brute_force(scene, plain, pictures=node.pictures))
 
