@@ -14,7 +14,6 @@ from .guider import ProductGuider
 from .particle_sampler import ParticleHistory
 from .sampler_functions import Sampling, sampler_function
 from .shown_product import ShownProduct
-from .step_reports import step_reports
 
 NO_EXPERTS = (
     "Expected a product of experts, whose densities Logic Sampler tracks, and got {}, which shows one prediction "
@@ -72,26 +71,18 @@ def sample_comfy_logic(
     guider = run.model.inner_model
     if not isinstance(guider, ProductGuider):
         raise ValueError(NO_EXPERTS.format(type(guider).__name__))
-    denoiser = ShownProduct(run, guider)
     history = ParticleHistory(len(run.x), guider.on_particles)
     if logic.priors:
         signs = [share.weight for share in guider.run.planner.shares]
         logic = replace(logic, priors=tuple(logic.priors[0] if sign < 0 else 1.0 for sign in signs))
-    with step_reports(run.sigmas, run.callback, run.disable, lambda: denoiser.point) as report:
-        x, levels = denoiser.exploding(run.x, run.sigmas)
-        x = sample_logic(
-            denoiser,
-            x,
-            levels,
-            generator=run.generator(1),
-            callback=report,
-            logic=logic,
-            corrected=corrected,
-            resample_below=resample_below,
-            limit=limit,
-            area=run.extra_args.get("denoise_mask"),
-            report=history.add,
-        )
+    made = ShownProduct(run, guider).sample(
+        sample_logic,
+        logic=logic,
+        corrected=corrected,
+        resample_below=resample_below,
+        limit=limit,
+        report=history.add,
+    )
     if corrected:
         history.log()
-    return denoiser.own_form(x, levels[-1])[0]
+    return made

@@ -14,7 +14,6 @@ from ...mcdm_core.sampling.particles import Resampling, check_particles
 from .guider import ProductGuider
 from .sampler_functions import Sampling, sampler_function
 from .shown_product import ShownProduct
-from .step_reports import step_reports
 
 logger = logging.getLogger(__name__)
 
@@ -53,23 +52,15 @@ def sample_comfy_particles(run: Sampling, resample_below: float = 0.5, limit: fl
         raise ValueError(NO_PRODUCT.format(type(guider).__name__))
     check_particles(len(run.x), resample_below, limit)
     guider.run.planner.agreement.check_fixed()
-    denoiser = ShownProduct(run, guider)
     history = ParticleHistory(len(run.x), guider.on_particles)
-    with step_reports(run.sigmas, run.callback, run.disable, lambda: denoiser.point) as report:
-        x, levels = denoiser.exploding(run.x, run.sigmas)
-        x = sample_particles(
-            denoiser,
-            x,
-            levels,
-            generator=run.generator(1),
-            callback=report,
-            resample_below=resample_below,
-            limit=limit,
-            area=run.extra_args.get("denoise_mask"),
-            report=history.add,
-        )
+    made = ShownProduct(run, guider).sample(
+        sample_particles,
+        resample_below=resample_below,
+        limit=limit,
+        report=history.add,
+    )
     history.log()
-    return denoiser.own_form(x, levels[-1])[0]
+    return made
 
 
 class ParticleHistory:

@@ -85,9 +85,7 @@ def check_logic_node(node_id: str) -> Fault | None:
             return fault
     if fault := _check_users(node_id, "operation", NO_EXPERTS, are_particles=inputs.get("corrected") is True):
         return fault
-    products = (
-        user if "experts" in user["inputs"] else linked_node(user, "guider") for user in users_of(node_id, "sampler")
-    )
+    products = map(_product_of, users_of(node_id, "sampler"))
     faults = (fault_of("operation", partial(check_positive_weights, product)) for product in products if product)
     return next(filter(None, faults), None)
 
@@ -102,16 +100,26 @@ def _check_users(node_id: str, name: str, no_product: str, are_particles: bool) 
         are_particles: Whether the pictures are.
     """
     for user in users_of(node_id, "sampler"):
-        guider = user if user["class_type"] == "SamplerCustom" else linked_node(user, "guider")
+        guider = _guider_of(user)
         if guider is not None and guider["class_type"] in _ONE_MODEL and _samples_one_model(guider):
             return Fault(name, no_product.format(guider["class_type"]))
-        product = user if "experts" in user["inputs"] else guider
+        product = _product_of(user)
         if product is not None and (fault := fault_of(name, queued_agreement(product).check_fixed)):
             return fault
         batch = _batch_of(user) if are_particles else None
         if batch is not None and (fault := fault_of(name, partial(check_particles, batch, 0.5, 1.0))):
             return fault
     return None
+
+
+def _guider_of(user: dict) -> dict | None:
+    """The node that guides what a node samples; SamplerCustom does itself."""
+    return user if user["class_type"] == "SamplerCustom" else linked_node(user, "guider")
+
+
+def _product_of(user: dict) -> dict | None:
+    """The node that a chain of experts is wired to, of what a node samples."""
+    return user if "experts" in user["inputs"] else _guider_of(user)
 
 
 def check_choose_node(node_id: str) -> Fault | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from .evaluation import Evaluation
 from .guider import ProductGuider
 from .noise_levels import FLOW_LIMIT, is_flow, noise_scale
 from .sampler_functions import Sampling
+from .step_reports import step_reports
 
 
 class ShownProduct:
@@ -34,6 +36,25 @@ class ShownProduct:
         self._scale = noise_scale(run.schedule) if is_flow(run.schedule) else None
         self._shown: list[Evaluation] = []
         guider.watch(self._shown.append)
+
+    def sample(self, sampler: Callable[..., Tensor], **options: Any) -> Tensor:
+        """Run one of the core's samplers that weigh each value by an `area`.
+
+        A rectified flow is stepped in the variance-exploding form, x/(1 − σ).
+
+        Args:
+            sampler: The sampler.
+            **options: Its own, but for `area`, which is the run's noise mask.
+
+        Returns:
+            What it made, in the reference's form.
+        """
+        run = self._run
+        with step_reports(run.sigmas, run.callback, run.disable, lambda: self.point) as report:
+            x, levels = self._exploding(run.x, run.sigmas)
+            area = run.extra_args.get("denoise_mask")
+            x = sampler(self, x, levels, generator=run.generator(1), callback=report, area=area, **options)
+        return self._own_form(x, levels[-1])[0]
 
     def __call__(self, x: Tensor, sigma: Tensor | float) -> Tensor:
         """X0, shape of x."""
@@ -58,7 +79,7 @@ class ShownProduct:
         """See `Run.resample`."""
         self._guider.run.resample(ancestors)
 
-    def exploding(self, x: Tensor, sigmas: Tensor) -> tuple[Tensor, list[float]]:
+    def _exploding(self, x: Tensor, sigmas: Tensor) -> tuple[Tensor, list[float]]:
         """A start in the reference's form and the levels of a run, in the variance-exploding form."""
         levels = [float(sigma) for sigma in sigmas]
         if self._scale is None:
@@ -66,7 +87,7 @@ class ShownProduct:
         levels = [min(level, FLOW_LIMIT) for level in levels]
         return x / (1.0 - levels[0]), [from_flow(level, self._scale) for level in levels]
 
-    def own_form(self, x: Tensor, sigma: float) -> tuple[Tensor, float]:
+    def _own_form(self, x: Tensor, sigma: float) -> tuple[Tensor, float]:
         """A point and its level in the reference's form."""
         if self._scale is None:
             return x, sigma
@@ -75,7 +96,7 @@ class ShownProduct:
 
     def _ask(self, x: Tensor, sigma: Tensor | float) -> tuple[Tensor, Evaluation]:
         self._shown.clear()
-        self.point, level = self.own_form(x, float(sigma))
+        self.point, level = self._own_form(x, float(sigma))
         denoised = self._run.denoised(self.point, level)
         if not self._shown:
             raise ValueError(
