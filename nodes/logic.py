@@ -1,4 +1,4 @@
-"""The node for AND, OR and NOT of experts."""
+"""The node for AND, OR and NOT of experts, and for those that are kept equally likely."""
 
 from comfy_api.latest import io
 
@@ -20,11 +20,11 @@ class LogicSampler(io.ComfyNode):
             node_id="MCDM_Logic",
             display_name="Logic Sampler",
             category="mcdm/sampling",
-            **found_by("AND, OR, NOT, union, intersection, Dombi, dynamic negative guidance, composable"),
+            **found_by("AND, OR, NOT, union, intersection, Dombi, SuperDiff, dynamic negative guidance, composable"),
             description=(
-                "Samples what all experts find likely (AND) or any of them (OR), without what those of negative weight "
-                "find likely (NOT), instead of the product of the paper's Eq. 10. Each expert's density is tracked "
-                "along ancestral steps, and says what it counts: ω_i = ∂ log r/∂ log p_i. Works with Product Guider "
+                "Samples what all experts find likely (AND), any of them (OR) or all equally (equal), without what "
+                "those of negative weight find likely (NOT), instead of the product of the paper's Eq. 10. Each "
+                "expert's density is tracked along ancestral steps, and says what it counts. Works with Product Guider "
                 "alone, and costs no more passes than ancestral sampling."
             ),
             inputs=[
@@ -32,7 +32,8 @@ class LogicSampler(io.ComfyNode):
                     "operation",
                     options=[*OPERATIONS],
                     tooltip="What the experts of positive weight make. and: only what all find likely. or: each "
-                    "picture what one of them finds likely. Without effect for an expert alone.",
+                    "picture what one of them finds likely. equal: what all find equally likely, solved for at every "
+                    "step. Without effect for an expert alone.",
                 ),
                 io.Float.Input(
                     "sharpness",
@@ -42,7 +43,8 @@ class LogicSampler(io.ComfyNode):
                     step=0.01,
                     round=0.0001,
                     tooltip="λ, 0.0001 to 100. With or, 1 is the mixture. Pictures have so many values that at 1 one "
-                    "expert has almost every step to itself, with and the least likely one; 0.01 to 0.1 share steps.",
+                    "expert has almost every step to itself, with and the least likely one; 0.01 to 0.1 share steps. "
+                    "Without effect on equal.",
                 ),
                 io.Float.Input(
                     "prior",
@@ -69,7 +71,7 @@ class LogicSampler(io.ComfyNode):
                     default=False,
                     tooltip="On: the pictures of the batch are particles, as in Particle Sampler, which mends what "
                     "ancestral steps miss of and. Needs 2 pictures or more, some of which end as copies. Off: each is "
-                    "a sample of its own.",
+                    "a sample of its own, as equal needs.",
                 ),
                 resample_input(
                     "Where corrected: share of the batch, 0 to 1; particles are resampled where their "

@@ -14,8 +14,8 @@ from .rule import Rule
 from .share import Share
 from .weighted import add_weighted
 
-Weigh = Callable[[Mapping[int, float]], Mapping[int, Coefficient]]
-"""The signed weights of the experts that act, by their index, to what the prediction of each counts, ω; Σ ω = 1."""
+Weigh = Callable[[Mapping[int, float], Mapping[int, Tensor]], Mapping[int, Coefficient]]
+"""Signed weights and predictions D_i of the experts that act, by their index, to what each counts, ω; Σ ω = 1."""
 
 
 class Weighing:
@@ -28,9 +28,9 @@ class Weighing:
     def __init__(self, weigh: Weigh):
         self.weigh = weigh
 
-    def __call__(self, weights: Mapping[int, float]) -> Mapping[int, Coefficient]:
+    def __call__(self, weights: Mapping[int, float], terms: Mapping[int, Tensor]) -> Mapping[int, Coefficient]:
         """As `Weigh`."""
-        return self.weigh(weights)
+        return self.weigh(weights, terms)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -69,8 +69,8 @@ class Alone(Plan):
 
     def agreed(self, x: Tensor, alpha: float, cond: Mapping[int, Tensor], null: Mapping[int, Tensor]) -> Plan:
         """The plan with ω as its weights, which until then are even, and with what each expert predicts."""
-        counts = self.weigh(self.signed)
         known = replace(self, predicted=self.terms(cond, null))
+        counts = self.weigh(self.signed, known.predicted)
         return known._reweighted([counts.get(i, 0.0) for i in range(len(self.weights))])
 
     def pair(self, cond: Mapping[int, Tensor], null: Mapping[int, Tensor]) -> tuple[Tensor, Tensor]:

@@ -5,12 +5,14 @@ The power mean with exponent e of the densities p_i of experts with shares π_i,
     q = (Σ_i π_i p_i^e)^(1/e).
 
 At e = λ > 0 it is OR (e = 1 is the mixture), at e = −λ AND: small wherever one of them is (λ = 1 is their harmonic
-mean). Those of Dombi's fuzzy logic are the same but for a constant. NOT takes densities p_j away, r = q − Σ_j π_j p_j.
-The score of r is Σ ω_i s_i with ω_i = ∂ log r/∂ log p_i, which sum to 1, so predictions of x0 combine alike.
+mean). Those of Dombi's fuzzy logic are the same but for a constant. Where all p_i are kept equal, q is each of them,
+and what they count is solved for instead, see `equal_shares`. NOT takes densities p_j away, r = q − Σ_j π_j p_j. The
+score of r is Σ ω_i s_i with ω_i = ∂ log r/∂ log p_i, which sum to 1, so predictions of x0 combine alike.
 
 References:
-    Blohm & Garg, "Composition of Pretrained Diffusion Models: A Logic-Based Calculus", ICLR 2026 (AND, OR). Koulischer
-    et al., "Dynamic Negative Guidance of Diffusion Models", ICLR 2025 (arXiv 2410.14398; NOT).
+    Blohm & Garg, "Composition of Pretrained Diffusion Models: A Logic-Based Calculus", ICLR 2026 (AND, OR). Skreta et
+    al., "The Superposition of Diffusion Models Using the Itô Density Estimator", ICLR 2025 (arXiv 2412.17762; equal).
+    Koulischer et al., "Dynamic Negative Guidance of Diffusion Models", ICLR 2025 (arXiv 2410.14398; NOT).
 """
 
 import math
@@ -20,8 +22,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-AND, OR = "and", "or"
-OPERATIONS = (AND, OR)
+AND, OR, EQUAL = "and", "or", "equal"
+OPERATIONS = (AND, OR, EQUAL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,11 +31,12 @@ class Logic:
     """How the densities of experts are combined: those of negative weight are excluded from what the others say.
 
     Attributes:
-        operation: "and" or "or", among the experts of positive weight.
-        sharpness: λ > 0; large ones come close to the smallest density for AND, to the largest for OR.
+        operation: "and", "or" or "equal", among the experts of positive weight.
+        sharpness: λ > 0; large ones come close to the smallest density for AND, to the largest for OR. Equal densities
+            heed none.
         priors: π_i > 0 of all experts, in order. Those of positive weight are divided by their sum; that of an expert
             of negative weight is the share of what the others make that is taken to be its own, below 1. Empty is 1 for
-            those of positive weight and ½ for the others.
+            those of positive weight and ½ for the others. Equal densities heed those of negative weight alone.
         largest: What the excluded ones count at most, −Σ ω_j, 0 or more; at 0 they count nothing. Where they would
             count more, r is continued by q^(1 + c)/(Σ_j π_j p_j)^c for this c, smoothly and above 0.
 
@@ -48,7 +51,7 @@ class Logic:
 
     def __post_init__(self) -> None:
         if self.operation not in OPERATIONS:
-            raise ValueError(f"Expected the operation {' or '.join(OPERATIONS)} and got {self.operation}; choose one.")
+            raise ValueError(f"Expected an operation of {', '.join(OPERATIONS)}, and got {self.operation}; choose one.")
         if not 0 < self.sharpness < math.inf:  # NaN as well
             raise ValueError(f"Expected a sharpness above 0 and got {self.sharpness:g}; set one, such as 1.")
         for prior in self.priors:

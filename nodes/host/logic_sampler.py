@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ...mcdm_core.product.logic import HARMONIC, Logic
 from ...mcdm_core.sampling import sample_logic
+from ...mcdm_core.sampling.logic import check_correction
 from ...mcdm_core.sampling.particles import check_particles
 from .guider import ProductGuider
 from .particle_sampler import ParticleHistory
@@ -46,9 +47,10 @@ def logic_sampler(logic: Logic, corrected: bool, resample_below: float, limit: f
         limit: Likewise.
 
     Raises:
-        ValueError: If a number is out of range.
+        ValueError: If a number is out of range, or samples of that logic can't be corrected.
     """
     check_particles(2, resample_below, limit)
+    check_correction(logic, corrected)
     options = {"logic": logic, "corrected": corrected, "resample_below": resample_below, "limit": limit}
     return comfy.samplers.KSAMPLER(sample_comfy_logic, extra_options=options)
 

@@ -6,6 +6,7 @@ from functools import partial
 
 from ...mcdm_core.sampling.choose import check_choice
 from ...mcdm_core.sampling.langevin import check_langevin
+from ...mcdm_core.sampling.logic import check_correction
 from ...mcdm_core.sampling.particles import check_particles
 from .chain_checks import check_positive_weights, queued_agreement
 from .langevin_sampler import STEPWISE, not_stepwise
@@ -71,8 +72,9 @@ def check_logic_node(node_id: str) -> Fault | None:
         What is wrong; None also where it cannot be known.
     """
     inputs = (find_node(node_id) or {"inputs": {}})["inputs"]
+    corrected = inputs.get("corrected") is True
     trials = {
-        "operation": (str, lambda given: logic_of(given, 1.0, 0.5, 2.0)),
+        "operation": (str, lambda given: check_correction(logic_of(given, 1.0, 0.5, 2.0), corrected)),
         "sharpness": (float | int, lambda given: logic_of("and", given, 0.5, 2.0)),
         "prior": (float | int, lambda given: logic_of("and", 1.0, given, 2.0)),
         "largest": (float | int, lambda given: logic_of("and", 1.0, 0.5, given)),
@@ -83,7 +85,7 @@ def check_logic_node(node_id: str) -> Fault | None:
         given = inputs.get(name)
         if isinstance(given, kind) and (fault := fault_of(name, partial(trial, given))):
             return fault
-    if fault := _check_users(node_id, "operation", NO_EXPERTS, are_particles=inputs.get("corrected") is True):
+    if fault := _check_users(node_id, "operation", NO_EXPERTS, are_particles=corrected):
         return fault
     products = map(_product_of, users_of(node_id, "sampler"))
     faults = (fault_of("operation", partial(check_positive_weights, product)) for product in products if product)

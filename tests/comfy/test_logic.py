@@ -69,13 +69,26 @@ def logic_loop(weights, own_null, **settings):
         reached = odds >= given["largest"] / (1 + given["largest"])
         return inner, given["largest"] if reached else odds / (1 - odds), reached
 
+    def meet(inner, m, d, log, drawn, sigma, after):
+        """Where two are kept equal, what they count so that they are again but for √½ of what is drawn."""
+        kept = 1 - (after / sigma) ** 2
+        middle, half = (kept * (d[0] + sign * d[1]) / 2 for sign in (1, -1))
+        rest = (1 - math.sqrt(0.5)) * drawn - (m * (kept * d[-1] - middle) if m else 0.0)
+        variance = (sigma**2 - after**2) * (1 + after**2) / (1 + sigma**2)
+        lag = variance * (log[1] - log[0]) / 2 - float((rest * half).sum())
+        more = lag / (2 * (1 + m) * float((half * half).sum()))
+        return {k: 0.5 + sign * more for k, sign in zip(inner, (1, -1), strict=True)}
+
     def sample(model, x, sigmas, extra_args, callback, disable):
         seen, count = [], len(weights)
+        equal = given["operation"] == "equal" and len(positive) == 2
         model.inner_model.watch(seen.append)
         generator = torch.Generator().manual_seed(extra_args["seed"] + 1)
         tracked, logs = [[0.0] * count for _ in x], [0.0] * len(x)
         for i in range(len(sigmas) - 1):
             sigma, after = sigmas[i].item(), sigmas[i + 1].item()
+            deviation = after * math.sqrt(1 - (after / sigma) ** 2)
+            drawn = deviation * torch.randn(x.shape, generator=generator) if equal and after else torch.zeros_like(x)
             model(x, torch.full((len(x),), sigma), **extra_args)
             nulls = [seen[-1].null[seen[-1].plan.sharing[j]].double() for j in range(count)]
             moved, changes = [], []
@@ -85,6 +98,8 @@ def logic_loop(weights, own_null, **settings):
                     base = nulls[k][row] if own_null else sum(null[row] for null in nulls) / count
                     d.append(base + abs(w) * (seen[-1].cond[k][row].double() - base))
                 inner, m, reached = combine(tracked[row])
+                if equal:
+                    inner = meet(inner, m, d, tracked[row], drawn[row].double(), sigma, after)
                 q = sum(share * d[k] for k, share in inner.items())
                 raw = (1 + m) * q - m * d[-1] if m else q
                 combined = raw.clamp(-1, 1)
@@ -110,7 +125,7 @@ def logic_loop(weights, own_null, **settings):
             x = torch.stack([mean for mean, _, _ in moved]).float()
             tracked = [list(log) for _, _, log in moved]
             if after > 0:
-                x = x + after * math.sqrt(1 - (after / sigma) ** 2) * torch.randn(x.shape, generator=generator)
+                x = x + (drawn if equal else deviation * torch.randn(x.shape, generator=generator))
                 variance = (sigma**2 - after**2) * (1 + after**2) / (1 + sigma**2)
                 for row, (mean, own, _) in enumerate(moved):
                     for k in range(count):
@@ -128,6 +143,8 @@ RUNS = [
     ((1.5, 2.0), {"operation": "or", "sharpness": 0.3, "corrected": True}, "MCDM_OwnNullGuider"),
     ((1.5, 2.0, -0.5), {"corrected": True}, "MCDM_Guider"),
     ((1.5, -0.5), {}, "MCDM_OwnNullGuider"),
+    ((1.5, 2.0), {"operation": "equal"}, "MCDM_Guider"),
+    ((1.5, 2.0, -0.5), {"operation": "equal"}, "MCDM_OwnNullGuider"),
 ]
 
 
@@ -268,6 +285,7 @@ def test_another_guider_is_refused(load, run, logic, passes):
     [
         ((-1.0, -0.5), {}, 2, r"positive weight at every noise level, .* expert 1.*; raise the weight"),
         ((1.5, 2.0), {"corrected": True}, 1, r"at least 2 samples, the particles, and got 1; raise"),
+        ((1.5, 2.0), {"corrected": True, "operation": "equal"}, 2, r"got corrected ones of equal densities, .* turn"),
     ],
 )
 def test_runs_that_are_refused_before_any_pass(load, chain, run, logic, passes, weights, settings, batch, message):
@@ -293,7 +311,8 @@ def test_a_corrector_around_it_is_refused(node, logic):
         ({"largest": -1.0}, "count at most and got -1"),
         ({"resample_below": 1.5}, "0 to 1, to resample below and got 1.5"),
         ({"limit": math.nan}, "log weight and got nan"),
-        ({"operation": "xor"}, "operation and or or"),
+        ({"operation": "xor"}, "operation of and, or, equal, and got xor; choose"),
+        ({"operation": "equal", "corrected": True}, "got corrected ones of equal densities, for which no weights are"),
     ],
 )
 def test_settings_are_refused_at_post(node, host, inputs, message):

@@ -3,6 +3,7 @@
 import functools
 import math
 import weakref
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -15,7 +16,7 @@ from mcdm_core.product.agreement import Agreement
 from mcdm_core.product.lifts import Lifts
 from mcdm_core.product.own_null import OWN_NULL
 from mcdm_core.sampling.ddpm import posterior_variance
-from mcdm_core.sampling.logic import TrackedDensities
+from mcdm_core.sampling.densities import Step, TrackedDensities
 from mcdm_core.sampling.particles import Resampling
 
 from ...support.gaussians import recorded, samples
@@ -133,6 +134,19 @@ def test_or_and_not_together_leave_what_is_not_excluded():
     assert found[found < 0].var().item() == pytest.approx(0.3, abs=0.02)
 
 
+def test_equal_densities_are_equal():
+    """Those of N(−1, .5) and N(1, 1.5) at the root next to 0 of 4x² + 16x + 4 = 3 log 3."""
+    found = sampled((-1.0, 1.0), (0.5, 1.5), (1.0, 1.0), Logic(operation="equal"), steps=800)
+    root = -2 + math.sqrt(3 + 0.75 * math.log(3))
+    assert log_density(torch.tensor(root), -1.0, 0.5).item() == pytest.approx(
+        log_density(torch.tensor(root), 1.0, 1.5).item(), abs=1e-6
+    )
+    assert found.mean().item() == pytest.approx(root, abs=0.01)
+    assert found.std().item() < 0.05  # the noise of the last steps, which no later one takes back
+    gap = log_density(found, -1.0, 0.5) - log_density(found, 1.0, 1.5)
+    assert gap.mean().item() == pytest.approx(0.0, abs=0.01)
+
+
 @pytest.mark.parametrize(("means", "variances"), [((-1.0, 1.0), (0.5, 1.5)), ((-0.3, 0.3), (0.1, 0.1))], ids=str)
 def test_densities_are_tracked_and_better_than_by_the_two_extreme_variances(means, variances):
     """Against the exact difference at the last noise level above 0, of paths of the mixture in 50 steps."""
@@ -142,12 +156,13 @@ def test_densities_are_tracked_and_better_than_by_the_two_extreme_variances(mean
         tracked, generator = TrackedDensities(Logic(operation="or"), noise(1000)), torch.Generator().manual_seed(1)
         x, experts = noise(1000), denoiser(means, variances)
         for sigma, after in pairwise(sigmas):
+            tracked.step = Step(sigma, after)
             mixed, terms = experts.with_terms(x, sigma, tracked.weigh)
             kept = (after / sigma) ** 2
             added = torch.randn(x.shape, generator=generator, dtype=torch.float64)
             added = added * math.sqrt(posterior_variance(sigma, after))
             before = dict(tracked.logs)
-            tracked.follow(added, {i: (1 - kept) * (x0 - mixed) for i, x0 in terms.items()}, sigma, after)
+            tracked.follow(added, {i: (1 - kept) * (x0 - mixed) for i, x0 in terms.items()})
             own = (sigma**2 - after**2) * (1 + after**2) / (1 + sigma**2)
             other = {"ours": own, "itô": sigma**2 - after**2, "points": (sigma**2 - after**2) * kept}[name]
             tracked.logs = {i: before[i] + (tracked.logs[i] - before[i]) * own / other for i in before}
@@ -228,6 +243,81 @@ def test_brute_force():
     assert found.flatten().tolist() == pytest.approx(xs, abs=1e-9)
 
 
+def test_equal_densities_by_brute_force():
+    """A whole run in plain numbers, of two channels: two kept equal, one excluded, nulls and weights."""
+    means, variances, nulls = [(-1.0, 0.5), (1.5, 0.0), (0.4, -0.5)], [(0.3, 1.0), (0.8, 0.6), (0.5, 0.7)], (0.2, 2.0)
+    weights, prior, largest, left = (1.5, 1.0, -0.7), 0.2, 0.3, math.sqrt(0.5)
+    sigmas, starts = [3.0, 1.2, 0.7, 0.4, 0.0], [(2.0, 0.3), (-3.0, 1.0), (6.0, -2.0)]
+    expert = gaussian_expert([*means, (nulls[0],) * 2], [*variances, (nulls[1],) * 2])
+    terms = [Term(expert, label(k), label(3), weight=w) for k, w in enumerate(weights)]
+    logic = Logic(operation="equal", priors=(1.0, 1.0, prior), largest=largest)
+    x, generator = torch.tensor(starts, dtype=torch.float64)[..., None, None], torch.Generator().manual_seed(4)
+    found = sample_logic(ProductDenoiser(terms), x, sigmas, generator=generator, logic=logic)
+
+    generator, xs, logs, seen_reached = torch.Generator().manual_seed(4), starts, [[0.0] * 3 for _ in starts], set()
+    for sigma, after in pairwise(sigmas):
+        kept, drawn = (after / sigma) ** 2, torch.zeros(3, 2)
+        if after:
+            drawn = torch.randn(3, 2, 1, 1, dtype=torch.float64, generator=generator).flatten(1)
+        variance = (sigma**2 - after**2) * (1 + after**2) / (1 + sigma**2)
+        moved = []
+        for x, log, noise in zip(xs, logs, drawn.tolist(), strict=True):
+            own = []
+            for m, s, w in zip(means, variances, weights, strict=True):
+                u = [nulls[0] + nulls[1] / (nulls[1] + sigma**2) * (of - nulls[0]) for of in x]
+                d = [m[c] + s[c] / (s[c] + sigma**2) * (x[c] - m[c]) for c in (0, 1)]
+                d = [u[c] + abs(w) * (d[c] - u[c]) for c in (0, 1)]
+                own.append([d[c] + kept * (x[c] - d[c]) for c in (0, 1)])
+            added = [after * math.sqrt(1 - kept) * of for of in noise]
+            odds = prior * math.exp(log[2] + math.log(math.exp(-log[0]) / 2 + math.exp(-log[1]) / 2))
+            reached = odds >= largest / (1 + largest)
+            seen_reached.add(reached)
+            m = largest if reached else odds / (1 - odds)
+            middle, half = ([(own[0][c] + sign * own[1][c]) / 2 for c in (0, 1)] for sign in (1, -1))
+            rest = [(1 - left) * added[c] - m * (own[2][c] - middle[c]) for c in (0, 1)]
+            lag = variance * (log[1] - log[0]) / 2 - sum(rest[c] * half[c] for c in (0, 1))
+            more = lag / (2 * (1 + m) * sum(of**2 for of in half))
+            omega = [(1 + m) * (0.5 + more), (1 + m) * (0.5 - more), -m]
+            mean = [sum(w * of[c] for w, of in zip(omega, own, strict=True)) for c in (0, 1)]
+            moved.append(tuple(mean[c] + added[c] for c in (0, 1)))
+            if after:
+                for k in range(3):
+                    log[k] -= sum((moved[-1][c] - own[k][c]) ** 2 for c in (0, 1)) / (2 * variance)
+        xs = moved
+    assert seen_reached == {True, False}
+    torch.testing.assert_close(found.flatten(1), torch.tensor(xs, dtype=torch.float64), atol=1e-9, rtol=0)
+
+
+def test_equal_densities_leave_what_experts_agree_on_to_chance():
+    """The second channel is that of either expert alone, the first where neither is the likelier."""
+    expert = gaussian_expert([(-1.0, 0.5), (1.0, 0.5)], [(0.5, 0.7), (0.5, 0.7)])
+    x = torch.randn(500, 2, 1, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 100
+    found = []
+    for sampler, count in ((partial(sample_logic, logic=Logic(operation="equal")), 2), (sample_ddpm, 1)):
+        experts = ProductDenoiser([Term(expert, label(k)) for k in range(count)])
+        found.append(sampler(experts, x, spaced(200), generator=torch.Generator().manual_seed(3)).flatten(1))
+    torch.testing.assert_close(found[0][:, 1], found[1][:, 1])
+    assert found[0][:, 0].mean().item() == pytest.approx(0.0, abs=0.01)
+    assert found[0][:, 0].std().item() < 0.05
+
+
+def test_equal_densities_take_an_expert_in_as_likely_as_the_others():
+    """When its window opens, however unlikely its absence made the others beside the noise."""
+    expert = gaussian_expert([-1.0, 1.5, 0.2], [0.3, 0.8, 0.5])
+    terms = [Term(expert, label(0)), Term(expert, label(1)), Term(expert, label(2), sigma_start=2.0)]
+    x, experts = samples(0.5, -0.4), ProductDenoiser(terms)
+    tracked = TrackedDensities(Logic(operation="equal"), x)
+    for sigma in (3.0, 1.5):
+        tracked.step = Step(sigma, sigma / 2, torch.ones_like(x))
+        denoised, found = experts.with_terms(x, sigma, tracked.weigh)
+        if sigma == 3.0:
+            tracked.follow(torch.ones_like(x), {i: 0.75 * (x0 - denoised) for i, x0 in found.items()})
+            assert sum(tracked.logs.values()).tolist() == pytest.approx([0.0, 0.0], abs=1e-12)
+            assert tracked.logs[0].abs().min() > 0.01
+    assert sorted(found) == [0, 1, 2]
+    assert tracked.logs[2].tolist() == [0.0, 0.0]
+
+
 def given_logs() -> dict[int, Tensor]:
     rows = [[0.3, -1.0, 2.0, 0.0], [0.1, 4.0, -3.0, 0.5], [-2.0, 0.0, 1.0, 9.0]]
     return {i: torch.tensor(row, dtype=torch.float64, requires_grad=True) for i, row in enumerate(rows)}
@@ -271,7 +361,7 @@ def test_an_expert_alone_is_guided_at_its_own_weight(rule):
     settings = {"rule": OWN_NULL} if rule == "own null" else {}
     x, seen = samples(0.4, -1.7), []
 
-    def weigh(weights):
+    def weigh(weights, terms):
         seen.append(dict(weights))
         return {0: 0.5, 1: -0.25, 2: 0.75}
 
@@ -294,8 +384,9 @@ def test_nulls_are_asked_only_where_a_weight_is_not_1(weights, rows):
     assert expert.network.batches == [2 * rows] * 2
 
 
-@pytest.mark.parametrize("corrected", [False, True])
-@pytest.mark.parametrize("operation", ["and", "or"])
+@pytest.mark.parametrize(
+    ("operation", "corrected"), [("and", False), ("and", True), ("or", False), ("or", True), ("equal", False)]
+)
 @pytest.mark.parametrize("weight", [1.0, 2.5])
 def test_one_expert_alone_is_ancestral_sampling_to_the_bit(weight, operation, corrected):
     expert = gaussian_expert([0.3, 0.0], [0.5, 2.0])
@@ -307,9 +398,9 @@ def test_one_expert_alone_is_ancestral_sampling_to_the_bit(weight, operation, co
 
 
 def test_equal_experts_agree_whatever_the_logic():
-    for operation in ("and", "or"):
+    for operation in ("and", "or", "equal"):
         given = ((0.3,) * 3, (0.5,) * 3, (1.0, 1.0, -1.0), Logic(operation=operation, largest=0.5))
-        found, options = [], {"logic": given[3], "corrected": True}
+        found, options = [], {"logic": given[3], "corrected": operation != "equal"}
         for count in (1, 3):
             experts = denoiser(given[0][:count], given[1][:count], given[2][:count])
             generator = torch.Generator().manual_seed(2)
@@ -323,9 +414,10 @@ def test_an_expert_outside_its_window_finds_each_step_as_likely_as_the_combinati
     x, seen, experts = samples(0.5, -0.4), [], ProductDenoiser(terms)
     tracked = TrackedDensities(Logic(), x)
     for sigma in (3.0, 1.5):
+        tracked.step = Step(sigma, sigma / 2)
         denoised, found = experts.with_terms(x, sigma, tracked.weigh)
         seen.append(sorted(found))
-        tracked.follow(torch.ones_like(x), {i: x0 - denoised for i, x0 in found.items()}, sigma, sigma / 2)
+        tracked.follow(torch.ones_like(x), {i: x0 - denoised for i, x0 in found.items()})
         if sigma == 3.0:
             assert tracked.logs[0].tolist() == [0.0, 0.0]  # it is the combination
     assert seen == [[0], [0, 1]]
@@ -338,11 +430,12 @@ def test_an_area_is_all_that_counts():
     logs = []
     for given in (area, None):
         tracked = TrackedDensities(Logic(), x, given)
-        tracked.weigh({0: 1.0})
+        tracked.step = Step(2.0, 1.0)
+        tracked.weigh({0: 1.0}, {0: x})
         added, shift = (x, x.flip(0)) if given is not None else (x[..., :1], x.flip(0)[..., :1])
         if given is None:
             added, shift = (torch.cat([of[:, :, :1], of[:, :, 1:] * math.sqrt(0.5)], 2) for of in (added, shift))
-        tracked.follow(added, {0: shift}, 2.0, 1.0)
+        tracked.follow(added, {0: shift})
         logs.append(tracked.logs[0])
     torch.testing.assert_close(*logs)
 
@@ -404,7 +497,11 @@ def test_scores_of_a_run_heed_masks():
     expert = gaussian_expert([-1.0, 1.0, 0.2], [0.5, 1.5, 1.0])
     terms = [Term(expert, label(k), label(2), weight=2.0, mask=mask if k else None) for k in range(2)]
     x, found = torch.randn(3, 1, 1, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1)), []
-    for ask in (lambda of: of(x, 1.0), lambda of: of.with_terms(x, 1.0, lambda weights: dict.fromkeys(weights, 0.5))):
+
+    def halves(weights, terms):
+        return dict.fromkeys(weights, 0.5)
+
+    for ask in (lambda of: of(x, 1.0), lambda of: of.with_terms(x, 1.0, halves)):
         lifts = Lifts(terms)
         ask(ProductDenoiser(terms, lifts=lifts))
         found.append(lifts.of(x))
@@ -423,7 +520,7 @@ def test_a_seed_gives_one_batch():
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"operation": "xor"}, "operation and or or and got xor; choose"),
+        ({"operation": "xor"}, "operation of and, or, equal, and got xor; choose"),
         ({"sharpness": 0.0}, "sharpness above 0 and got 0; set"),
         ({"sharpness": math.nan}, "sharpness above 0 and got nan; set"),
         ({"priors": (1.0, 0.0)}, "prior above 0 and got 0; set"),
@@ -445,6 +542,8 @@ def test_settings_that_are_refused(setting, message):
         ({"logic": Logic(priors=(1.0,))}, "prior for each expert and got 1 of them for expert 2; give"),
         ({"x": samples(1.0), "corrected": True}, "at least 2 samples, the particles, and got 1; raise"),
         ({"corrected": True, "limit": math.nan}, "limit above 0"),
+        ({"corrected": True, "logic": Logic(operation="equal")}, "got corrected ones of equal densities, .* turn"),
+        ({"x": samples(1.0, math.nan), "logic": Logic(operation="equal")}, "finite predictions .* at σ = 2; lower"),
         ({"x": samples(1.0, math.nan)}, "finite predictions to track densities by .* at σ = 2; lower"),
     ],
 )

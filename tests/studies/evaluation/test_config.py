@@ -132,7 +132,7 @@ def test_a_setting_may_name_a_method(load):
         ("eta = 1\nlogic = { priors = [1] }", "'united' has 1 priors for 2 terms; give one for each, or none"),
         ("eta = 1\nlogic = { priors = [1, 0] }", "a prior above 0 and got 0"),
         ("eta = 1\nlogic = { sharpness = 0 }", "a sharpness above 0 and got 0"),
-        ('eta = 1\nlogic = { operation = "xor" }', "the operation and or or and got xor"),
+        ('eta = 1\nlogic = { operation = "xor" }', "an operation of and, or, equal, and got xor"),
         ("eta = 1\nlogic = { corrected = true }", r"logic of 'united' in .* has unknown names \['corrected'\]"),
         ("together = 21", "'united' samples 21 pictures together; take 1 to 20, or 0 for 20"),
         ("together = -1", "'united' samples -1 pictures together"),

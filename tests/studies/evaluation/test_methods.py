@@ -214,7 +214,7 @@ def test_methods_name_samples_of_their_own_and_what_is_off_names_none(experts):
         (lambda: Particles(limit=0.0), "a limit above 0"),
         (lambda: Choice(of=1), "at least 2 samples to choose from and got 1"),
         (lambda: Choice(levels=0), "1 or more noise levels to choose by and got 0"),
-        (lambda: Logic(operation="xor"), "the operation and or or and got xor"),
+        (lambda: Logic(operation="xor"), "an operation of and, or, equal, and got xor"),
         (lambda: Logic(sharpness=0.0), "a sharpness above 0"),
     ],
 )

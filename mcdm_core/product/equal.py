@@ -1,0 +1,38 @@
+"""What experts count in a step after which all of them are equally likely: a small linear system for each sample.
+
+Let m_i be what expert i alone would step to on average, m̄ the mean of these and d_i = m_i − m̄. Of a step to
+x' = m̄ + f Σ_i ω_i d_i + e the log density of expert i gains −‖x' − m_i‖²/2V, up to what all share. From L_i so far, all
+are equal where
+
+    f Σ_j ⟨d_i, d_j⟩ ω_j = ½‖d_i‖² − ⟨d_i, e⟩ − V L_i + const,  Σ_i ω_i = 1.
+
+Noise that e holds is taken back along the experts' differences, and in no other direction. Skreta et al., "The
+Superposition of Diffusion Models Using the Itô Density Estimator", ICLR 2025 (arXiv 2412.17762), ask this of the Itô
+density estimator (their AND), with all the noise of the step.
+"""
+
+import torch
+from torch import Tensor
+
+_SAME = 1e-6
+"""Squared distance, beside the largest, below which experts that agree are told apart by rounding alone."""
+
+
+def equal_shares(products: Tensor, along: Tensor, gaps: Tensor, strength: Tensor) -> Tensor:
+    """What each expert counts, ω; where several solutions are as good, the one nearest to equal shares.
+
+    Args:
+        products: ⟨d_i, d_j⟩ of n experts, shape (B, n, n), float64.
+        along: ⟨d_i, e⟩, shape (B, n).
+        gaps: V L_i, up to a constant that all share, shape (B, n).
+        strength: f > 0, shape (B,).
+
+    Returns:
+        Shape (B, n); rows sum to 1, and what is in them may be below 0 or above 1.
+    """
+    wanted = products.diagonal(dim1=1, dim2=2) / 2 - along - gaps
+    centred = products - products.mean(1, keepdim=True)
+    centred = centred - centred.mean(2, keepdim=True)  # Σ_i d_i = 0 but for rounding
+    solve = torch.linalg.pinv(centred, rtol=_SAME, hermitian=True)
+    deviations = (solve @ (wanted - wanted.mean(1, keepdim=True))[..., None])[..., 0]
+    return 1 / products.shape[1] + deviations / strength[:, None]
