@@ -15,6 +15,7 @@ from mcdm_core.expert.gaussian import gaussian_expert, label
 from mcdm_core.product.agreement import Agreement
 from mcdm_core.product.lifts import Lifts
 from mcdm_core.product.own_null import OWN_NULL
+from mcdm_core.sampling import densities
 from mcdm_core.sampling.ddpm import posterior_variance
 from mcdm_core.sampling.densities import Step, TrackedDensities
 from mcdm_core.sampling.particles import Resampling
@@ -241,6 +242,17 @@ def test_brute_force():
                     tracked[row][k] -= (xs[row] - own[k]) ** 2 / (2 * variance)
     assert seen_reached == {True, False}
     assert found.flatten().tolist() == pytest.approx(xs, abs=1e-9)
+
+
+@pytest.mark.parametrize(("left", "gap"), [(0.0, math.log(3) / 2), (math.sqrt(0.5), 0.0), (1.0, -math.log(3) / 2)])
+def test_half_the_power_of_what_is_taken_back_is_left_to_the_next_step(monkeypatch, left, gap):
+    """With another share of it equal densities are not what the noise of the path says they are."""
+    monkeypatch.setattr(densities, "LEFT", left)
+    generator, options = torch.Generator().manual_seed(3), {"logic": Logic(operation="equal")}
+    experts = denoiser((-1.0, 1.0), (0.5, 1.5))
+    found = sample_logic(experts, noise(4000), spaced(400), generator=generator, **options).flatten()
+    ratio = log_density(found, -1.0, 0.5) - log_density(found, 1.0, 1.5)
+    assert ratio.mean().item() == pytest.approx(gap, abs=0.02)
 
 
 def test_equal_densities_by_brute_force():
