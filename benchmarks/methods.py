@@ -97,7 +97,7 @@ def contenders(faces: "Faces") -> Contenders:
     (ancestral,) = faces.node("MCDM_SamplerDDIM", eta=1.0)
     (langevin,) = faces.node("MCDM_LangevinSampler", sampler=ancestral)
     (particles,) = faces.node("MCDM_ParticleSampler")
-    (either,) = faces.node("MCDM_Logic", operation="or")
+    either, alike = (faces.node("MCDM_Logic", operation=operation)[0] for operation in ("or", "equal"))
 
     def fewer(**widgets: Any) -> Callable[[], Any]:
         (saving,) = faces.node("MCDM_Passes", experts=chain, **widgets)
@@ -121,6 +121,7 @@ def contenders(faces: "Faces") -> Contenders:
         "Langevin Sampler, K = 1": lambda: faces.sample(chain, langevin),
         "Particle Sampler": lambda: faces.sample(chain, particles),
         "Logic Sampler, or": lambda: faces.sample(chain, either),
+        "Logic Sampler, equal": lambda: faces.sample(chain, alike),
         "Choose Samples": chosen(),
         "Choose Samples, by the run's scores": chosen(scores=True),
         PLAIN_WITHOUT_NULL: lambda: faces.sample(without_null, ancestral),

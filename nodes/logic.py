@@ -24,8 +24,9 @@ class LogicSampler(io.ComfyNode):
             description=(
                 "Samples what all experts find likely (AND), any of them (OR) or all equally (equal), without what "
                 "those of negative weight find likely (NOT), instead of the product of the paper's Eq. 10. Each "
-                "expert's density is tracked along ancestral steps, and says what it counts. Works with Product Guider "
-                "alone, and costs no more passes than ancestral sampling."
+                "expert's density is tracked along ancestral steps, and says what it counts: ω_i = ∂ log r/∂ log p_i, "
+                "which equal solves for instead. Works with Product Guider alone, and costs no more passes than "
+                "ancestral sampling."
             ),
             inputs=[
                 io.Combo.Input(

@@ -18,7 +18,7 @@ _SAME = 1e-6
 """Squared distance, beside the largest, below which experts that agree are told apart by rounding alone."""
 
 
-def equal_shares(products: Tensor, along: Tensor, gaps: Tensor, strength: Tensor) -> Tensor:
+def equal_shares(products: Tensor, along: Tensor, gaps: Tensor, strength: Tensor, farthest: float) -> Tensor:
     """What each expert counts, ω; where several solutions are as good, the one nearest to equal shares.
 
     Args:
@@ -26,13 +26,25 @@ def equal_shares(products: Tensor, along: Tensor, gaps: Tensor, strength: Tensor
         along: ⟨d_i, e⟩, shape (B, n).
         gaps: V L_i, up to a constant that all share, shape (B, n).
         strength: f > 0, shape (B,).
+        farthest: How much farther than the farthest m_i the point where all are equal may be from m̄. One beyond is
+            approached so far: experts that come to agree, or lie in one line, would have to be left far behind.
 
     Returns:
         Shape (B, n); rows sum to 1, and what is in them may be below 0 or above 1.
     """
-    wanted = products.diagonal(dim1=1, dim2=2) / 2 - along - gaps
-    centred = products - products.mean(1, keepdim=True)
-    centred = centred - centred.mean(2, keepdim=True)  # Σ_i d_i = 0 but for rounding
-    solve = torch.linalg.pinv(centred, rtol=_SAME, hermitian=True)
-    deviations = (solve @ (wanted - wanted.mean(1, keepdim=True))[..., None])[..., 0]
-    return 1 / products.shape[1] + deviations / strength[:, None]
+    squares = products.diagonal(dim1=1, dim2=2)
+    centred = _centred(_centred(products, 1), 2)  # Σ_i d_i = 0 but for rounding
+    inverse = torch.linalg.pinv(centred, rtol=_SAME, hermitian=True)
+    wanted = _centred(squares / 2 - gaps, 1)
+    distance = (wanted * _solved(inverse, wanted)).sum(1).clamp(min=0).sqrt()
+    reach = squares.amax(1).sqrt() + farthest
+    wanted = torch.where(distance > reach, reach / distance, 1.0)[:, None] * wanted
+    return 1 / products.shape[1] + _solved(inverse, wanted - _centred(along, 1)) / strength[:, None]
+
+
+def _centred(values: Tensor, dim: int) -> Tensor:
+    return values - values.mean(dim, keepdim=True)
+
+
+def _solved(inverse: Tensor, right: Tensor) -> Tensor:
+    return (inverse @ right[..., None])[..., 0]

@@ -65,11 +65,11 @@ class Logic:
 
     @property
     def exponent(self) -> float:
-        """E of the power mean."""
+        """The power mean's e; equal densities have none."""
         return self.sharpness if self.operation == OR else -self.sharpness
 
     def combine(self, logs: Mapping[int, Tensor], weights: Mapping[int, float]) -> "Combination":
-        """What each expert counts.
+        """What each expert counts; where all densities are kept equal, what it does before that is solved for.
 
         Args:
             logs: Log densities of experts by index, up to a constant that all share, shape (B,).
@@ -78,13 +78,8 @@ class Logic:
         Raises:
             ValueError: If there are fewer priors than experts.
         """
-        uniting = {i: math.log(self._prior(i, w)) for i, w in weights.items() if w > 0}
+        log_q, inner = self._unite(logs, {i: math.log(self._prior(i, w)) for i, w in weights.items() if w > 0})
         excluding = {i: math.log(self._prior(i, w)) for i, w in weights.items() if w < 0}
-        e = self.exponent
-        united = torch.stack([e * logs[i] + prior for i, prior in uniting.items()])
-        total = math.log(sum(math.exp(prior) for prior in uniting.values()))
-        log_q = (united.logsumexp(0) - total) / e
-        inner = dict(zip(uniting, united.softmax(0), strict=True))
         if not excluding:
             return Combination(inner, {}, torch.zeros_like(log_q), torch.zeros_like(log_q, dtype=torch.bool))
         excluded = torch.stack([logs[j] + prior for j, prior in excluding.items()])
@@ -92,6 +87,16 @@ class Logic:
         reached = share * (1 + self.largest) >= self.largest
         counts = torch.where(reached, self.largest, share / (1 - share))
         return Combination(inner, dict(zip(excluding, excluded.softmax(0), strict=True)), counts, reached)
+
+    def _unite(self, logs: Mapping[int, Tensor], log_priors: Mapping[int, float]) -> tuple[Tensor, dict[int, Tensor]]:
+        """Log q, and what those of positive weight count in it."""
+        if self.operation == EQUAL:
+            united = torch.stack([logs[i] for i in log_priors])
+            return united.mean(0), dict.fromkeys(log_priors, torch.full_like(united[0], 1 / len(united)))
+        e = self.exponent
+        united = torch.stack([e * logs[i] + prior for i, prior in log_priors.items()])
+        total = math.log(sum(math.exp(prior) for prior in log_priors.values()))
+        return (united.logsumexp(0) - total) / e, dict(zip(log_priors, united.softmax(0), strict=True))
 
     def _prior(self, index: int, weight: float) -> float:
         if not self.priors:

@@ -24,8 +24,9 @@ has θ(a' − a) along it, of the variance 2θ² = 1 times that of a.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -39,6 +40,8 @@ from .particles import log_weight_change
 
 LEFT = math.sqrt(0.5)
 """θ, see above."""
+FARTHEST = 3.0
+"""How many standard deviations, √V, a gap may move the batch in a step; what is left of it, later ones may make up."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,12 +78,9 @@ class TrackedDensities:
         area: How much each value counts in densities and weights, 0…1, broadcasts to the sample; None counts all alike.
 
     Attributes:
-        step: The step that is being made; to be set before the others are called.
         logs: log p_i − log r up to a constant by the index of the expert, shape (B,), in float64 on the CPU. Where
             densities are kept equal, r is that of the experts of positive weight.
     """
-
-    step: Step
 
     def __init__(self, logic: Logic, like: Tensor, area: Tensor | None = None):
         self.logs: dict[int, Tensor] = {}
@@ -89,10 +89,11 @@ class TrackedDensities:
         self._count = len(like)
         self._combination: Combination | None = None
 
-    def weigh(self, weights: Mapping[int, float], terms: Mapping[int, Tensor]) -> Mapping[int, Coefficient]:
-        """What each expert counts at this point of the paths.
+    def weigh(self, step: Step, weights: Mapping[int, float], terms: Mapping[int, Tensor]) -> Mapping[int, Coefficient]:
+        """What each expert counts in a step from this point of the paths.
 
         Args:
+            step: The step.
             weights: The signed weights of those that act.
             terms: D_i by the same indices.
 
@@ -106,14 +107,14 @@ class TrackedDensities:
             self.logs[i] = torch.zeros(self._count, dtype=torch.float64)
         found = self._logic.combine(self.logs, weights)
         if self._logic.operation == EQUAL and len(weights) > 1:
-            found = replace(found, uniting=self._solved(found, terms))
+            found = replace(found, uniting=self._solved(found, terms, step))
         self._combination = found
         if len(weights) == 1:
             return dict.fromkeys(weights, 1.0)
         return self._shaped(found.weights)
 
-    def weight_change(self, terms: Mapping[int, Tensor]) -> Tensor:
-        """Δ log w of the step, with what each expert counts as `weigh` said last.
+    def weight_change(self, terms: Mapping[int, Tensor], step: Step) -> Tensor:
+        """Δ log w of a step of and, or of or, with what each expert counts as `weigh` said last.
 
         Where r = exp G(log p), it is ½ (Σ_ij G_ij ⟨s_i, s_j⟩ + ‖s_r‖² − Σ_i ω_i ‖s_i‖²)(σ² − σ'²). For the power mean q
         that is −½ (1 − e)(Σ_i ω_i ‖s_i‖² − ‖s_q‖²)(σ² − σ'²). A difference of densities adds nothing to q's share of
@@ -121,37 +122,39 @@ class TrackedDensities:
 
         Args:
             terms: D_i by index.
+            step: The step.
 
         Returns:
             Shape (B,), in float64 on the CPU.
         """
         assert self._combination is not None
-        found, step = self._combination, (self.step.sigma, self.step.sigma_next, self._area)
+        found, given = self._combination, (step.sigma, step.sigma_next, self._area)
         uniting = self._shaped(found.uniting)
-        inner = log_weight_change([(w, terms[i]) for i, w in uniting.items()], *step)
+        inner = log_weight_change([(w, terms[i]) for i, w in uniting.items()], *given)
         change = (1 - self._logic.exponent) * (1 + found.counts) * inner
         if not found.reached.any():
             return change
         zero, excluding = torch.zeros_like(next(iter(terms.values()))), self._shaped(found.excluding)
         q, excluded = (add_weighted(zero, [terms[i] for i in of], [*of.values()]) for of in (uniting, excluding))
         counts = self._shaped({0: found.counts})[0]
-        return change + found.reached * log_weight_change([(1 + counts, q), (-counts, excluded)], *step)
+        return change + found.reached * log_weight_change([(1 + counts, q), (-counts, excluded)], *given)
 
-    def follow(self, added: Tensor, shifts: Mapping[int, Tensor]) -> None:
-        """Take the step that the batch made.
+    def follow(self, added: Tensor, shifts: Mapping[int, Tensor], step: Step) -> None:
+        """Take a step that the batch made.
 
         Args:
             added: x' − m_r, where m_r is the mean of the step of what is sampled, shape (B, …).
             shifts: m_i − m_r by the index of the expert, of the same shape.
+            step: The step.
 
         Raises:
             ValueError: If a prediction is not finite.
         """
-        variance = self.step.variance
-        if variance == 0:  # a level that is visited twice
+        if step.variance == 0:  # a level that is visited twice
             return
         for i, shift in shifts.items():
-            self.logs[i] = self.logs[i] + self._finite(self._inner(shift, added - shift / 2)) / variance
+            gained = self._inner([(shift, added - shift / 2)], step)[0]
+            self.logs[i] = self.logs[i] + gained / step.variance
         if self._logic.operation == EQUAL and self._combination is not None:
             common = torch.stack([self.logs[i] for i in self._combination.uniting]).mean(0)
             self.logs |= {i: self.logs[i] - common for i in shifts}
@@ -164,33 +167,30 @@ class TrackedDensities:
         """
         self.logs = {i: log[ancestors] for i, log in self.logs.items()}
 
-    def _solved(self, found: Combination, terms: Mapping[int, Tensor]) -> dict[int, Tensor]:
+    def _solved(self, found: Combination, terms: Mapping[int, Tensor], step: Step) -> dict[int, Tensor]:
         """What those of positive weight count, so that they are equally likely but for `LEFT` of the step's noise."""
-        means = [self.step.share * terms[i] for i in found.uniting]  # up to a shift that all share
+        means = [step.share * terms[i] for i in found.uniting]  # up to a shift that all share
         middle = sum(means[1:], start=means[0]) / len(means)
-        rest = torch.zeros_like(middle) if self.step.added is None else (1 - LEFT) * self.step.added
+        deviations = [mean - middle for mean in means]
+        rest = torch.zeros_like(middle) if step.added is None else (1 - LEFT) * step.added
         for j, share in self._shaped(found.excluding).items():
             counts = self._shaped({j: found.counts})[j] * share
-            rest = rest - counts * (self.step.share * terms[j] - middle)
-        deviations = [mean - middle for mean in means]
-        products = torch.stack([torch.stack([self._inner(one, other) for other in deviations]) for one in deviations])
-        along = torch.stack([self._inner(one, rest) for one in deviations])
-        gaps = self.step.variance * torch.stack([self.logs[i] for i in found.uniting])
-        strength = 1 + found.counts
-        solved = equal_shares(self._finite(products).permute(2, 0, 1), self._finite(along).T, gaps.T, strength)
+            rest = rest - counts * (step.share * terms[j] - middle)
+        inner = self._inner(product(deviations, [*deviations, rest]), step).T.reshape(self._count, len(means), -1)
+        gaps = step.variance * torch.stack([self.logs[i] for i in found.uniting], 1)
+        farthest = FARTHEST * math.sqrt(step.variance)
+        solved = equal_shares(inner[..., :-1], inner[..., -1], gaps, 1 + found.counts, farthest)
         return dict(zip(found.uniting, solved.T, strict=True))
 
-    def _inner(self, one: Tensor, other: Tensor) -> Tensor:
-        """⟨one, other⟩ of each sample over what counts, shape (B,), in float64 on the CPU."""
-        product = one * other
-        counted = product if self._area is None else self._area * product
-        return counted.flatten(1).sum(1).cpu().double()
-
-    def _finite(self, found: Tensor) -> Tensor:
+    def _inner(self, pairs: Iterable[tuple[Tensor, Tensor]], step: Step) -> Tensor:
+        """⟨one, other⟩ over what counts of each sample, shape (number of pairs, B), in float64 on the CPU."""
+        products = (one * other for one, other in pairs)
+        counted = products if self._area is None else (self._area * each for each in products)
+        found = torch.stack([each.flatten(1).sum(1) for each in counted]).cpu().double()
         if not found.isfinite().all():
             raise ValueError(
-                "Expected finite predictions to track densities by and got NaN or infinity at σ = "
-                f"{self.step.sigma:.4g}; lower the weights, or use a network of more precision."
+                f"Expected finite predictions to track densities by and got NaN or infinity at σ = {step.sigma:.4g}; "
+                "lower the weights, or use a network of more precision."
             )
         return found
 

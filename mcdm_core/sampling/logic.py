@@ -7,6 +7,7 @@ References:
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -89,14 +90,14 @@ def sample_logic(
     levels = [float(sigma) for sigma in sigmas]
     for step, (sigma, sigma_next) in enumerate(pairwise(levels)):
         ahead = _noise(x, sigma, sigma_next, generator) if logic.operation == EQUAL else None
-        densities.step = Step(sigma, sigma_next, ahead)
-        denoised, terms = denoiser.with_terms(x, sigma, densities.weigh)
+        move = Step(sigma, sigma_next, ahead)
+        denoised, terms = denoiser.with_terms(x, sigma, partial(densities.weigh, move))
         if callback is not None:
             callback(step, sigma, denoised)
         x = ddpm_mean(x, denoised, sigma, sigma_next)
-        shifts = {i: densities.step.share * (x0 - denoised) for i, x0 in terms.items()}  # m_i − m_r
+        shifts = {i: move.share * (x0 - denoised) for i, x0 in terms.items()}  # m_i − m_r
         if particles is not None:
-            particles.add(densities.weight_change(terms), sigma)
+            particles.add(densities.weight_change(terms, move), sigma)
             ancestors = particles.resample(step, sigma, last=step == len(levels) - 2)
             if ancestors is not None:
                 kept = ancestors.to(x.device)
@@ -106,7 +107,7 @@ def sample_logic(
         added = _noise(x, sigma, sigma_next, generator) if ahead is None else ahead
         if added is not None:
             x = x + added
-            densities.follow(added, shifts)
+            densities.follow(added, shifts, move)
     return x
 
 

@@ -110,7 +110,7 @@ class Setting:
         langevin: Corrections between the steps of DDIM.
         particles: Sample several particles a picture, ancestrally and so with η = 1.
         choose: Sample several candidates a picture, and keep the best.
-        logic: Combine the experts by AND, OR and NOT instead of multiplying them, ancestrally and so with η = 1.
+        logic: Combine the experts by logic instead of multiplying them, ancestrally and so with η = 1.
         together: How many pictures are sampled in one batch, 0…20: adaptive passes are left out where all pictures of a
             batch let them; 0 takes 20.
         candidate: Which candidate of a picture this is, 0 being its plain sample.

@@ -97,10 +97,11 @@ def test_methods_are_measured_on_the_experts_that_ship(tmp_path):
         "Langevin Sampler, K = 1": plain + 3 * 6,  # the last step, to σ = 0, is not corrected
         "Particle Sampler": plain,
         "Logic Sampler, or": plain,
+        "Logic Sampler, equal": plain,
         "Choose Samples": plain + 8 * 6,
         "Choose Samples, by the run's scores": plain,
         "plain product, W = 1": plain / 2,
         "Agreement Weights, W = 1": plain / 2 + 3 * 3,  # none in the last fifth
     }
     assert expected.items() <= rows.items()
-    assert len(rows) == 14
+    assert len(rows) == 15

@@ -62,6 +62,8 @@ def logic_loop(weights, own_null, **settings):
         top = max(e * logs[k] for k in positive)
         parts = {k: math.exp(e * logs[k] - top) / len(positive) for k in positive}
         log_q = (math.log(sum(parts.values())) + top) / e
+        if given["operation"] == "equal":
+            log_q = sum(logs[k] for k in positive) / len(positive)
         inner = {k: part / sum(parts.values()) for k, part in parts.items()}
         if len(positive) == len(weights):
             return inner, 0.0, False
@@ -220,10 +222,11 @@ def test_50_runs_give_the_same_and_leave_nothing(experts, run, logic, node):
     assert set(vars(guider)) == attributes
 
 
-def test_a_noise_mask_keeps_the_rest_and_limits_what_counts(experts, run, logic):
+@pytest.mark.parametrize("operation", ["and", "equal"])
+def test_a_noise_mask_keeps_the_rest_and_limits_what_counts(experts, run, logic, operation):
     mask, latent = torch.zeros(1, 32, 32), torch.full((4, 3, 32, 32), 0.25)
     mask[:, :16] = 1.0
-    found = run(experts(1.5, 2.0), logic(), denoise_mask=mask, latent=latent)
+    found = run(experts(1.5, 2.0), logic(operation=operation), denoise_mask=mask, latent=latent)
     torch.testing.assert_close(found[..., 16:, :], latent[..., 16:, :], atol=1e-5, rtol=0)
     assert (found[..., :16, :] - 0.25).abs().mean() > 0.1
 

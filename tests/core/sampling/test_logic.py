@@ -16,7 +16,7 @@ from mcdm_core.product.agreement import Agreement
 from mcdm_core.product.lifts import Lifts
 from mcdm_core.product.own_null import OWN_NULL
 from mcdm_core.sampling import densities
-from mcdm_core.sampling.ddpm import posterior_variance
+from mcdm_core.sampling.ddpm import ddpm_mean, posterior_variance
 from mcdm_core.sampling.densities import Step, TrackedDensities
 from mcdm_core.sampling.particles import Resampling
 
@@ -30,9 +30,9 @@ def spaced(count: int) -> list[float]:
     return [*(100.0 * 2e-4 ** (i / (count - 1)) for i in range(count)), 0.0]
 
 
-def noise(count: int, sigma: float = 100.0) -> Tensor:
+def noise(count: int, size: int = 1) -> Tensor:
     generator = torch.Generator().manual_seed(0)
-    return torch.randn(count, 1, 1, 1, dtype=torch.float64, generator=generator) * sigma
+    return torch.randn(count, 1, size, size, dtype=torch.float64, generator=generator) * 100
 
 
 def denoiser(means, variances, weights=None, **settings) -> ProductDenoiser:
@@ -143,7 +143,7 @@ def test_equal_densities_are_equal():
         log_density(torch.tensor(root), 1.0, 1.5).item(), abs=1e-6
     )
     assert found.mean().item() == pytest.approx(root, abs=0.01)
-    assert found.std().item() < 0.05  # the noise of the last steps, which no later one takes back
+    assert found.std().item() < 0.05  # what tracking misses
     gap = log_density(found, -1.0, 0.5) - log_density(found, 1.0, 1.5)
     assert gap.mean().item() == pytest.approx(0.0, abs=0.01)
 
@@ -157,13 +157,13 @@ def test_densities_are_tracked_and_better_than_by_the_two_extreme_variances(mean
         tracked, generator = TrackedDensities(Logic(operation="or"), noise(1000)), torch.Generator().manual_seed(1)
         x, experts = noise(1000), denoiser(means, variances)
         for sigma, after in pairwise(sigmas):
-            tracked.step = Step(sigma, after)
-            mixed, terms = experts.with_terms(x, sigma, tracked.weigh)
+            step = Step(sigma, after)
+            mixed, terms = experts.with_terms(x, sigma, partial(tracked.weigh, step))
             kept = (after / sigma) ** 2
             added = torch.randn(x.shape, generator=generator, dtype=torch.float64)
             added = added * math.sqrt(posterior_variance(sigma, after))
             before = dict(tracked.logs)
-            tracked.follow(added, {i: (1 - kept) * (x0 - mixed) for i, x0 in terms.items()})
+            tracked.follow(added, {i: (1 - kept) * (x0 - mixed) for i, x0 in terms.items()}, step)
             own = (sigma**2 - after**2) * (1 + after**2) / (1 + sigma**2)
             other = {"ours": own, "itô": sigma**2 - after**2, "points": (sigma**2 - after**2) * kept}[name]
             tracked.logs = {i: before[i] + (tracked.logs[i] - before[i]) * own / other for i in before}
@@ -281,7 +281,7 @@ def test_equal_densities_by_brute_force():
                 d = [u[c] + abs(w) * (d[c] - u[c]) for c in (0, 1)]
                 own.append([d[c] + kept * (x[c] - d[c]) for c in (0, 1)])
             added = [after * math.sqrt(1 - kept) * of for of in noise]
-            odds = prior * math.exp(log[2] + math.log(math.exp(-log[0]) / 2 + math.exp(-log[1]) / 2))
+            odds = prior * math.exp(log[2] - (log[0] + log[1]) / 2)
             reached = odds >= largest / (1 + largest)
             seen_reached.add(reached)
             m = largest if reached else odds / (1 - odds)
@@ -320,14 +320,67 @@ def test_equal_densities_take_an_expert_in_as_likely_as_the_others():
     x, experts = samples(0.5, -0.4), ProductDenoiser(terms)
     tracked = TrackedDensities(Logic(operation="equal"), x)
     for sigma in (3.0, 1.5):
-        tracked.step = Step(sigma, sigma / 2, torch.ones_like(x))
-        denoised, found = experts.with_terms(x, sigma, tracked.weigh)
+        step = Step(sigma, sigma / 2, torch.ones_like(x))
+        denoised, found = experts.with_terms(x, sigma, partial(tracked.weigh, step))
         if sigma == 3.0:
-            tracked.follow(torch.ones_like(x), {i: 0.75 * (x0 - denoised) for i, x0 in found.items()})
+            tracked.follow(torch.ones_like(x), {i: 0.75 * (x0 - denoised) for i, x0 in found.items()}, step)
             assert sum(tracked.logs.values()).tolist() == pytest.approx([0.0, 0.0], abs=1e-12)
             assert tracked.logs[0].abs().min() > 0.01
     assert sorted(found) == [0, 1, 2]
     assert tracked.logs[2].tolist() == [0.0, 0.0]
+
+
+def test_equal_densities_heed_neither_sharpness_nor_the_priors_of_those_kept_equal():
+    def run(**settings) -> Tensor:
+        experts = denoiser((-1.0, 1.5, 0.4), (0.3, 0.8, 0.5), (1.0, 1.0, -1.0))
+        logic = Logic(operation="equal", **{"priors": (1.0, 1.0, 0.4), **settings})
+        return sample_logic(experts, noise(4), spaced(12), generator=torch.Generator().manual_seed(1), logic=logic)
+
+    assert torch.equal(run(), run(sharpness=100.0))
+    assert torch.equal(run(), run(priors=(50.0, 1.0, 0.4)))
+    assert not torch.equal(run(), run(priors=(1.0, 1.0, 0.8)))
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_no_gap_is_left_after_a_step_without_noise(count):
+    generator, x = torch.Generator().manual_seed(1), torch.cat([noise(5)] * 3, 1) / 20
+    experts = denoiser([(-1.0, 0.0, 0.2), (1.0, 0.5, 0.0), (0.3, -1.0, 0.5)][:count], [(0.5, 1.5, 1.0)] * count)
+    tracked, gaps = TrackedDensities(Logic(operation="equal"), x), []
+    for sigma, after in pairwise([5.0, 2.0, 1.0, 0.5]):
+        added = torch.randn(x.shape, generator=generator, dtype=torch.float64) if after > 0.5 else torch.zeros_like(x)
+        step = Step(sigma, after, added)
+        denoised, terms = experts.with_terms(x, sigma, partial(tracked.weigh, step))
+        tracked.follow(added, {i: step.share * (x0 - denoised) for i, x0 in terms.items()}, step)
+        x = ddpm_mean(x, denoised, sigma, after) + added
+        gaps.append(max(log.abs().max().item() for log in tracked.logs.values()))
+    assert min(gaps[:-1]) > 0.1
+    assert gaps[-1] < 1e-9
+
+
+def test_experts_that_come_to_agree_do_not_drag_samples_away_to_make_up_for_a_gap():
+    """A weight of 2 that falls to all but nothing, of which the noise that is left to the next step would ask much."""
+    expert = gaussian_expert([-1.0, 1.0, 0.0], [0.5, 1.5, 1.0])
+    fading = ((0.0, 1.0), (0.7, 1.0), (0.71, 0.001), (1.0, 0.001))
+    terms = [Term(expert, label(k), label(2), weight=2.0, weight_curve=fading) for k in range(2)]
+    found = []
+    for operation in ("and", "equal"):
+        experts, levels = ProductDenoiser(terms), spaced(25)
+        options = {"generator": torch.Generator().manual_seed(1), "logic": Logic(operation=operation)}
+        with experts.running(levels):
+            found.append(sample_logic(experts, noise(4, 64), levels, **options).square().mean().sqrt().item())
+    assert found[1] == pytest.approx(found[0], rel=0.1)
+
+
+def test_equal_densities_heed_an_area():
+    """The half of a picture that counts is as if the other weren't there."""
+    x, area = noise(3, 8) / 100, torch.zeros(8, 8, dtype=torch.float64)
+    area[:4] = 1.0
+    found = []
+    for sample, given in ((x, area), (x[..., :4, :], None)):
+        tracked, experts = TrackedDensities(Logic(operation="equal"), sample, given), denoiser((-1.0, 1.0), (0.5, 1.5))
+        step = Step(3.0, 2.0, sample.flip(0))
+        found.append(experts.with_terms(sample, 3.0, partial(tracked.weigh, step))[0][..., :4, :])
+    torch.testing.assert_close(*found)
 
 
 def given_logs() -> dict[int, Tensor]:
@@ -426,10 +479,10 @@ def test_an_expert_outside_its_window_finds_each_step_as_likely_as_the_combinati
     x, seen, experts = samples(0.5, -0.4), [], ProductDenoiser(terms)
     tracked = TrackedDensities(Logic(), x)
     for sigma in (3.0, 1.5):
-        tracked.step = Step(sigma, sigma / 2)
-        denoised, found = experts.with_terms(x, sigma, tracked.weigh)
+        step = Step(sigma, sigma / 2)
+        denoised, found = experts.with_terms(x, sigma, partial(tracked.weigh, step))
         seen.append(sorted(found))
-        tracked.follow(torch.ones_like(x), {i: x0 - denoised for i, x0 in found.items()})
+        tracked.follow(torch.ones_like(x), {i: x0 - denoised for i, x0 in found.items()}, step)
         if sigma == 3.0:
             assert tracked.logs[0].tolist() == [0.0, 0.0]  # it is the combination
     assert seen == [[0], [0, 1]]
@@ -442,12 +495,11 @@ def test_an_area_is_all_that_counts():
     logs = []
     for given in (area, None):
         tracked = TrackedDensities(Logic(), x, given)
-        tracked.step = Step(2.0, 1.0)
-        tracked.weigh({0: 1.0}, {0: x})
+        tracked.weigh(Step(2.0, 1.0), {0: 1.0}, {0: x})
         added, shift = (x, x.flip(0)) if given is not None else (x[..., :1], x.flip(0)[..., :1])
         if given is None:
             added, shift = (torch.cat([of[:, :, :1], of[:, :, 1:] * math.sqrt(0.5)], 2) for of in (added, shift))
-        tracked.follow(added, {0: shift})
+        tracked.follow(added, {0: shift}, Step(2.0, 1.0))
         logs.append(tracked.logs[0])
     torch.testing.assert_close(*logs)
 
