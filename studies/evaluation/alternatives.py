@@ -21,11 +21,16 @@ def excluded(setting: Setting | None, names: Collection[str], count: int, held_o
     """Of each attribute that a caption alone excludes, the picture of each sample that the caption is of.
 
     A term of weight 0, which nothing is asked of, says what to look for in pictures that exclude nothing.
+
+    Raises:
+        ValueError: If an attribute is excluded as two pictures have it, for which there is no one measure.
     """
     terms = [] if setting is None else [term for term in setting.terms if term.weight <= 0]
-    return {
-        name: held_out.sources(term.shift, range(count)) for term in terms for name in names if name in term.condition
-    }
+    shifts = {(name, term.shift) for term in terms for name in names if name in term.condition}
+    by_name = dict(sorted(shifts))
+    if setting is not None and len(by_name) < len(shifts):
+        raise ValueError(f"{setting.name!r} excludes an attribute as two pictures have it; exclude one of them.")
+    return {name: held_out.sources(shift, range(count)) for name, shift in by_name.items()}
 
 
 def measure_alternatives(

@@ -1,6 +1,7 @@
 """What an evaluation is made of, read from a TOML file; studies/evaluation.md explains it by examples."""
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -155,7 +156,9 @@ class Setting:
         if self.vary in ("steps", "eta"):
             changes: dict[str, Any] = {self.vary: int(value) if self.vary == "steps" else value}
         elif self.vary == "weight":
-            changes = {"terms": tuple(dataclasses.replace(t, weight=value if t.weight else 0.0) for t in self.terms)}
+            weights = [math.copysign(1.0, term.weight) * value if term.weight else 0.0 for term in self.terms]
+            pairs = zip(self.terms, weights, strict=True)
+            changes = {"terms": tuple(dataclasses.replace(term, weight=weight) for term, weight in pairs)}
         else:
             shares = [value, *([(1 - value) / (len(self.terms) - 1)] * (len(self.terms) - 1))]
             pairs = zip(self.terms, shares, strict=True)
@@ -339,7 +342,8 @@ def _check(setting: Setting, experts: dict[str, Path], loras: dict[str, Path]) -
         raise ValueError(f"{setting.name!r} varies the reliability of a single expert, which is always 1; add another.")
     if setting.vary == "steps" and (wrong := [v for v in setting.values if v < 1 or not float(v).is_integer()]):
         raise ValueError(f"{setting.name!r} varies its steps and takes {wrong[0]:g}; take whole numbers from 1 on.")
-    _check_methods(setting)
+    for row in setting.rows():
+        _check_methods(row)
 
 
 def _check_methods(setting: Setting) -> None:
@@ -351,14 +355,14 @@ def _check_methods(setting: Setting) -> None:
         raise ValueError(f"{setting.name!r} asks a GAN, which has no {unused[0]}; leave that out.")
     if len(named) > 1:
         raise ValueError(f"{setting.name!r} asks for {' and '.join(named)}; compare them in settings of their own.")
-    if setting.particles and setting.eta != 1:
-        raise ValueError(
-            f"{setting.name!r} has particles, which are sampled ancestrally, and η = {setting.eta:g}; set eta = 1."
-        )
+    if setting.particles or setting.logic:
+        if setting.eta != 1:
+            raise ValueError(
+                f"{setting.name!r} has {named[0]}, sampled ancestrally, and η = {setting.eta:g}; set eta = 1."
+            )
+        setting.agreement.check_fixed()
     if setting.logic:
         _check_logic(setting, setting.logic)
-    if setting.particles or setting.logic:
-        setting.agreement.check_fixed()
     if not 0 <= setting.together <= BATCH:
         raise ValueError(
             f"{setting.name!r} samples {setting.together} pictures together; take 1 to {BATCH}, or 0 for {BATCH}."
@@ -368,10 +372,6 @@ def _check_methods(setting: Setting) -> None:
 
 
 def _check_logic(setting: Setting, logic: Logic) -> None:
-    if setting.eta != 1:
-        raise ValueError(
-            f"{setting.name!r} has logic, which is sampled ancestrally, and η = {setting.eta:g}; set eta = 1."
-        )
     if not any(term.weight > 0 for term in setting.terms):
         raise ValueError(f"{setting.name!r} has logic and excludes all of its experts; give one a weight above 0.")
     if logic.priors and len(logic.priors) != len(setting.terms):

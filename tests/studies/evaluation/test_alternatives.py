@@ -97,3 +97,9 @@ def test_a_colour_is_looked_for_where_its_caption_is_excluded_or_counts_nothing(
         unwanted = [hair[(i + shift) % COUNT] for i in OWN]
         same = [float(shown == color) for shown, color in zip(hair, unwanted, strict=True)]
         assert {name: values.tolist() for name, values in found.items()} == {"excluded hair color": same}
+
+
+def test_an_attribute_is_excluded_as_one_picture_has_it(faces):
+    setting = captions(("text", 0, 1.0), ("hair_color", 0, -1.0), ("hair_color", 1, -1.0))
+    with pytest.raises(ValueError, match="excludes an attribute as two pictures have it; exclude one"):
+        faces.measure("excluded", faces.images, setting)

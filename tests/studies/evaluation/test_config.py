@@ -123,10 +123,12 @@ def test_a_setting_may_name_a_method(load):
         ("choose = { off = 3 }", r"choose of 'united' in .* has unknown names \['off'\]"),
         ('choose = { of = "3" }', "expected a whole number for of and got '3'"),
         ("agreement = { tau = -1 }", "a tau of 0 to 10000"),
-        ("particles = {}", "'united' has particles, which are sampled ancestrally, and η = 0.5; set eta = 1"),
+        ("particles = {}", "'united' has particles, sampled ancestrally, and η = 0.5; set eta = 1"),
         ("eta = 1\nparticles = {}\nagreement = { tau = 1 }", "by which particles can be weighed"),
         ("langevin = {}\nchoose = {}", "'united' asks for langevin and choose; compare them in settings of their own"),
-        ("logic = {}", "'united' has logic, which is sampled ancestrally, and η = 0.5; set eta = 1"),
+        ("logic = {}", "'united' has logic, sampled ancestrally, and η = 0.5; set eta = 1"),
+        ('eta = 1\nlogic = {}\nvary = "eta"\nvalues = [0.5]', "has logic, sampled ancestrally, and η = 0.5"),
+        ('eta = 1\nlogic = {}\nvary = "weight"\nvalues = [1, -2]', "has logic and excludes all of its experts"),
         ("eta = 1\nlogic = {}\nagreement = { tau = 1 }", "weights that stay as they are"),
         ("eta = 1\nlogic = {}\nlangevin = {}", "'united' asks for langevin and logic; compare them"),
         ("eta = 1\nlogic = { priors = [1] }", "'united' has 1 priors for 2 terms; give one for each, or none"),
@@ -335,6 +337,8 @@ def test_weights_vary_of_the_experts_that_have_one():
     setting = Setting("a", (HAIR, SKIN, LENT), vary="weight", values=(0.5, 4.0))
     assert [[term.weight for term in row.terms] for row in setting.rows()] == [[0.5, 0.5, 0.0], [4.0, 4.0, 0.0]]
     assert all(replace(row, terms=setting.terms, value=None) == setting for row in setting.rows())
+    (row,) = Setting("a", (HAIR, replace(SKIN, weight=-3.0)), vary="weight", values=(2.0,)).rows()
+    assert [term.weight for term in row.terms] == [2.0, -2.0]  # who is excluded stays so
 
 
 def test_the_others_share_the_rest_of_the_reliability():
