@@ -61,10 +61,10 @@ class Lifts:
             cond: Predictions of x0 under the conditions, by the index of the expert, shape (B, …).
             null: Predictions under the distinct nulls.
         """
-        for index in self._shares.keys() & cond.keys():
-            unconditional = null.get(plan.sharing[index])
-            if unconditional is not None:
-                self.add(index, cond[index], unconditional, sigma, plan.area(index))
+        asked = [i for i in self._shares if i in cond and plan.sharing[i] in null]
+        nulls = {j: _exact(null[j]) for j in {plan.sharing[i] for i in asked}}  # once for all that share it
+        for index in asked:
+            self.add(index, cond[index], nulls[plan.sharing[index]], sigma, plan.area(index))
 
     def add(
         self, index: int, conditional: Tensor, unconditional: Tensor, sigma: float, area: Tensor | None = None
@@ -78,9 +78,11 @@ class Lifts:
             sigma: σ.
             area: How much each value counts, up to a factor, broadcasts to the sample; None counts all alike.
         """
-        told, untold = (prediction.detach().cpu().double() for prediction in (conditional, unconditional))
-        counted = torch.ones_like(told) if area is None else area.detach().cpu().double().expand_as(told)
-        counted = (counted.flatten(1) / counted.flatten(1).sum(1, keepdim=True)).reshape(told.shape)
+        told, untold = _exact(conditional), _exact(unconditional)
+        counted: Tensor | float = 1 / told[0].numel()
+        if area is not None:
+            whole = _exact(area).expand_as(told).flatten(1)
+            counted = (whole / whole.sum(1, keepdim=True)).reshape(told.shape)
         counted = counted / sigma**2 if self._of_noise else counted
         slope = counted * (untold - told)
         constant = (slope * (untold + told)).flatten(1).sum(1)
@@ -117,7 +119,7 @@ class Lifts:
                 f"Expected a noise level at which {self.unasked[0]} is asked its condition and its null and got none; "
                 "raise the number of levels or its reliability, or widen its window."
             )
-        return torch.stack([self._lift(index, samples.detach().cpu().double()) for index in self._shares], dim=1)
+        return torch.stack([self._lift(index, _exact(samples)) for index in self._shares], dim=1)
 
     def _lift(self, index: int, samples: Tensor) -> Tensor:
         share = self._shares[index]
@@ -128,3 +130,7 @@ class Lifts:
                 "network of more precision."
             )
         return sums / self._levels[index] * (1 if share.weight > 0 else -1)
+
+
+def _exact(values: Tensor) -> Tensor:
+    return values.detach().cpu().double()

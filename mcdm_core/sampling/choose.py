@@ -63,13 +63,17 @@ def measure_lifts(
     lifts = Lifts(terms, of_noise=True)
     schedule = terms[0].expert.schedule
     device = generator.device if generator is not None else samples.device
+    acting = [
+        (index, term, term.window(partial(sigma_at_share, schedule)), term.mask_like(samples))
+        for index, term in enumerate(terms)
+        if term.weight != 0
+    ]
     for sigma in sigmas_of(schedule, levels):
         noise = torch.randn(samples.shape[1:], dtype=samples.dtype, device=device, generator=generator)
         x = samples + sigma * noise.to(samples.device)
-        for index, term in enumerate(terms):
-            start, end = term.window(partial(sigma_at_share, schedule))
-            if term.weight != 0 and start >= sigma > end:
-                lifts.add(index, *_asked(term, x, sigma), sigma, term.mask_like(samples))
+        for index, term, (start, end), mask in acting:
+            if start >= sigma > end:
+                lifts.add(index, *_asked(term, x, sigma), sigma, mask)
     return lifts.of(samples)
 
 
