@@ -2,8 +2,8 @@
 
 from comfy_api.latest import io
 
-from ..mcdm_core.product.logic import OPERATIONS
-from .host.logic_sampler import logic_of, logic_sampler
+from ..mcdm_core.product.logic import OPERATIONS, Logic
+from .host.logic_sampler import logic_sampler
 from .host.sampler_checks import check_logic_node
 from .host.validation import Validation
 from .newer_schema import found_by
@@ -101,5 +101,5 @@ class LogicSampler(io.ComfyNode):
         limit: float,
     ) -> io.NodeOutput:
         """Make the sampler."""
-        logic = logic_of(operation, sharpness, prior, largest)
+        logic = Logic(operation=operation, sharpness=sharpness, excluded=prior, largest=largest)
         return io.NodeOutput(logic_sampler(logic, corrected, resample_below, limit))

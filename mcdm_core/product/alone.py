@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .coefficients import Coefficient
-from .plan import Plan
+from .plan import Factor, Plan
 from .planner import Planner
 from .rule import Rule
 from .share import Share
@@ -18,35 +18,18 @@ Weigh = Callable[[Mapping[int, float], Mapping[int, Tensor]], Mapping[int, Coeff
 """Signed weights and predictions D_i of the experts that act, by their index, to what each counts, ω; Σ ω = 1."""
 
 
-class Weighing:
-    """Says what experts count, for all plans of a run.
-
-    Attributes:
-        weigh: Who is asked; may be changed between calls.
-    """
-
-    def __init__(self, weigh: Weigh):
-        self.weigh = weigh
-
-    def __call__(self, weights: Mapping[int, float], terms: Mapping[int, Tensor]) -> Mapping[int, Coefficient]:
-        """As `Weigh`."""
-        return self.weigh(weights, terms)
-
-
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Alone(Plan):
-    """A plan that asks for each expert by itself and combines them as `weigh` says, not as the rule does.
+    """A plan that asks for each expert by itself, and combines them evenly until it is told what each counts.
 
     Attributes:
         parts: For each expert that acts the plan of it alone.
-        signed: Their weights, as `weigh` takes them.
-        weigh: What each counts.
+        signed: Their weights.
         predicted: What each predicts alone, once that is known, see `terms`.
     """
 
     parts: Mapping[int, Plan]
     signed: Mapping[int, float]
-    weigh: Weigh
     predicted: Mapping[int, Tensor] = field(default_factory=dict)
 
     def terms(self, cond: Mapping[int, Tensor], null: Mapping[int, Tensor]) -> Mapping[int, Tensor]:
@@ -67,11 +50,28 @@ class Alone(Plan):
         """See `Plan.area`."""
         return self.parts[index].area(index)
 
-    def agreed(self, x: Tensor, alpha: float, cond: Mapping[int, Tensor], null: Mapping[int, Tensor]) -> Plan:
-        """The plan with ω as its weights, which until then are even, and with what each expert predicts."""
+    def weighed(self, weigh: Weigh, cond: Mapping[int, Tensor], null: Mapping[int, Tensor]) -> "Alone":
+        """The plan with ω as its weights, and with what each expert predicts.
+
+        Args:
+            weigh: Says what each expert counts.
+            cond: As for `pair`.
+            null: As for `pair`.
+        """
         known = replace(self, predicted=self.terms(cond, null))
-        counts = self.weigh(self.signed, known.predicted)
-        return known._reweighted([counts.get(i, 0.0) for i in range(len(self.weights))])
+        counts = weigh(self.signed, known.predicted)
+        weighed = known._reweighted([counts.get(i, 0.0) for i in range(len(self.weights))])
+        assert isinstance(weighed, Alone)
+        return weighed
+
+    def factors(self, cond: Mapping[int, Tensor], null: Mapping[int, Tensor]) -> list[Factor]:
+        """ω_i and D_i; see `Plan.factors`."""
+        return [(self.weights[i], term) for i, term in self.terms(cond, null).items()]
+
+    def unconditional(self, cond: Mapping[int, Tensor], null: Mapping[int, Tensor]) -> Tensor | None:
+        """See `Plan.unconditional`; for the own-null rule, where each expert has its own, their mean."""
+        found = [part.pair({i: cond[i]}, null)[1] for i, part in self.parts.items() if part.nulls]
+        return sum(found[1:], start=found[0]) / len(found) if found else None
 
     def pair(self, cond: Mapping[int, Tensor], null: Mapping[int, Tensor]) -> tuple[Tensor, Tensor]:
         """Σ ω_i D_i, twice: such a combination is no guidance that another scale could strengthen."""
@@ -88,15 +88,10 @@ class AlonePlanner(Planner):
 
     Args:
         planner: The other.
-        weigh: What each expert counts.
-
-    Attributes:
-        weighing: Where that can be said anew.
     """
 
-    def __init__(self, planner: Planner, weigh: Weigh):
+    def __init__(self, planner: Planner):
         vars(self).update(vars(planner.with_shares(planner.shares)))
-        self.weighing = Weighing(weigh)
 
     def _make_plan(
         self, active: tuple[int, ...], want_null: bool, factors: Sequence[float], guided: bool, agreeing: bool
@@ -118,7 +113,13 @@ class AlonePlanner(Planner):
             sharing=self._sharing,
             parts=parts,
             signed=signed,
-            weigh=self.weighing,
+        )
+
+    def _missing_null(self, index: int, total: Coefficient, want_null: bool, counts: bool, compared: bool) -> str:
+        lacking, asked = self.shares[index].label, next(share.label for share in self.shares if share.weight != 0)
+        return (
+            f"Expected a null for {lacking}, because {asked} is asked by itself, at a weight that is not 1 or −1 "
+            f"everywhere, and got none; {self.give_null}, or set that weight to 1 or −1, without a mask."
         )
 
 

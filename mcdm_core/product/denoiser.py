@@ -145,9 +145,10 @@ class ProductDenoiser:
                 sample, see `Agreement.check_fixed`.
         """
         self.agreement.check_fixed()
-        plan, cond, null, _ = self._predict(x, sigma, self._alone_planner(x, weigh))
+        plan, cond, null, _ = self._predict(x, sigma, self._alone_planner(x))
         assert isinstance(plan, Alone)
-        return self._combined(plan, cond, null), plan.terms(cond, null)
+        weighed = plan.weighed(weigh, cond, null)
+        return self._combined(weighed, cond, null), weighed.predicted
 
     def resample(self, ancestors: Tensor) -> None:
         """Let samples of the batch go on as others: no prediction of earlier calls stands in for a pass of theirs.
@@ -240,14 +241,13 @@ class ProductDenoiser:
         self._planners[key].set_run(self._levels)
         return self._planners[key]
 
-    def _alone_planner(self, x: Tensor, weigh: Weigh) -> AlonePlanner:
+    def _alone_planner(self, x: Tensor) -> AlonePlanner:
         planner = self._planner(x)
         if planner not in self._alone:
-            alone = self._alone[planner] = AlonePlanner(planner, weigh)
+            alone = self._alone[planner] = AlonePlanner(planner)
             alone.set_run(self._levels)
             if self._levels:
                 alone.check_run(self._levels)
-        self._alone[planner].weighing.weigh = weigh
         return self._alone[planner]
 
     def _passes(self, asked: Asked) -> list[Pass]:

@@ -36,7 +36,8 @@ class Logic:
             heed none.
         priors: π_i > 0 of all experts, in order. Those of positive weight are divided by their sum; that of an expert
             of negative weight is the share of what the others make that is taken to be its own, below 1. Empty is 1 for
-            those of positive weight and ½ for the others. Equal densities heed those of negative weight alone.
+            those of positive weight and `excluded` for the others. Equal densities heed those of negative weight alone.
+        excluded: π of each expert of negative weight where there are no priors.
         largest: What the excluded ones count at most, −Σ ω_j, 0 or more; at 0 they count nothing. Where they would
             count more, r is continued by q^(1 + c)/(Σ_j π_j p_j)^c for this c, smoothly and above 0.
 
@@ -47,6 +48,7 @@ class Logic:
     operation: str = AND
     sharpness: float = 1.0
     priors: tuple[float, ...] = ()
+    excluded: float = 0.5
     largest: float = 2.0
 
     def __post_init__(self) -> None:
@@ -54,7 +56,7 @@ class Logic:
             raise ValueError(f"Expected an operation of {', '.join(OPERATIONS)}, and got {self.operation}; choose one.")
         if not 0 < self.sharpness < math.inf:  # NaN as well
             raise ValueError(f"Expected a sharpness above 0 and got {self.sharpness:g}; set one, such as 1.")
-        for prior in self.priors:
+        for prior in (*self.priors, self.excluded):
             if not 0 < prior < math.inf:
                 raise ValueError(f"Expected a prior above 0 and got {prior:g}; set one, such as 0.5.")
         if not 0 <= self.largest < math.inf:
@@ -100,7 +102,7 @@ class Logic:
 
     def _prior(self, index: int, weight: float) -> float:
         if not self.priors:
-            return 1.0 if weight > 0 else 0.5
+            return 1.0 if weight > 0 else self.excluded
         if index >= len(self.priors):
             raise ValueError(
                 f"Expected a prior for each expert and got {len(self.priors)} of them for expert {index + 1}; give as "

@@ -93,6 +93,15 @@ class Plan(Coefficients):
         nulls = [null[self.sharing[j]] if j in self.nulls else None for j in experts]
         return self.rule.pair([cond.get(i) for i in experts], nulls, self, self.sharing)
 
+    def unconditional(self, cond: Mapping[int, Tensor], null: Mapping[int, Tensor]) -> Tensor | None:
+        """U, shape (B, …); None where no null is asked.
+
+        Args:
+            cond: As for `pair`.
+            null: As for `pair`.
+        """
+        return self.pair(cond, null)[1] if self.nulls else None
+
     def factors(self, cond: Mapping[int, Tensor], null: Mapping[int, Tensor]) -> list[Factor]:
         """The predictions that the product is the sum of, with what each counts, c_k; Σ c_k = 1.
 

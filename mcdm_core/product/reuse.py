@@ -140,8 +140,8 @@ class Reuse:
             self._before = self._last
         guidance: Predictions = {}
         if self.passes.tolerance > 0:
-            together, u = plan.pair(cond, null)
-            base = u if plan.nulls else together
+            base = plan.unconditional(cond, null)
+            base = plan.pair(cond, null)[0] if base is None else base
             guidance = {i: (cond[i] - base) / spread for i in plan.conditions}
         steady = [i for i in plan.conditions[1:] if self._is_steady(i, guidance)]
         conditions = tuple(i for i in plan.conditions if i not in steady)

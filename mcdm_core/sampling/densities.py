@@ -152,9 +152,8 @@ class TrackedDensities:
         """
         if step.variance == 0:  # a level that is visited twice
             return
-        for i, shift in shifts.items():
-            gained = self._inner([(shift, added - shift / 2)], step)[0]
-            self.logs[i] = self.logs[i] + gained / step.variance
+        gained = self._inner(((shift, added - shift / 2) for shift in shifts.values()), step) / step.variance
+        self.logs |= {i: self.logs[i] + gain for i, gain in zip(shifts, gained, strict=True)}
         if self._logic.operation == EQUAL and self._combination is not None:
             common = torch.stack([self.logs[i] for i in self._combination.uniting]).mean(0)
             self.logs |= {i: self.logs[i] - common for i in shifts}

@@ -13,7 +13,7 @@ import comfy.samplers
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ...mcdm_core.product.alone import AlonePlanner, Weigh
+from ...mcdm_core.product.alone import AlonePlanner
 from ...mcdm_core.product.eq10 import EQ10
 from ...mcdm_core.product.lifts import Lifts
 from ...mcdm_core.product.own_null import OWN_NULL
@@ -116,21 +116,29 @@ class ProductGuider(comfy.samplers.CFGGuider):
         """Let every call of the run tell how far the experts lift the samples; before the first."""
         self.run.lifts = lifts
 
-    def ask_alone(self, weigh: Weigh, sigmas: Tensor) -> None:
-        """Ask for each expert by itself for the rest of the run, and combine them otherwise than by the rule.
+    @contextmanager
+    def asking_alone(self, sigmas: Tensor) -> Iterator[Run]:
+        """A part of a run in which each expert is asked by itself, and all are combined otherwise than by the rule.
 
         Args:
-            weigh: Says what each counts.
             sigmas: Noise levels of the run, shape (S + 1,).
+
+        Yields:
+            The run, whose `weigh` is to say what each counts.
 
         Raises:
             ValueError: If an expert lacks a null that it needs, none is of positive weight, or weights depend on the
                 samples.
         """
-        self.run.planner.agreement.check_fixed()
-        self.run.planner = AlonePlanner(self.run.planner, weigh)
-        self.run.planner.check_run(sigmas)
-        self.run.product = None  # it plans as it was made to
+        together = self.run.planner
+        together.agreement.check_fixed()
+        alone = AlonePlanner(together)
+        alone.check_run(sigmas)
+        try:
+            self.run.planner, self.run.product = alone, None  # a product plans as it was made to
+            yield self.run
+        finally:
+            self.run.planner, self.run.product, self.run.weigh = together, None, None
 
     @contextmanager
     def running(self, latent_image: Tensor, latent_shapes: Sequence[Sequence[int]] | None = None) -> Iterator[None]:
@@ -280,7 +288,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
         **kwargs: Any,
     ) -> Tensor:
         """The product's prediction of x0 (ComfyUI calls it noise), at σ = `timestep`."""
-        return self.make_product().predict(x, timestep, model_options or {})
+        return self.make_product().predict(x, timestep, model_options or {}, self.run.weigh)
 
     def make_product(self) -> Product:
         """The product of the run, made when it is first asked for: CFGGuider has processed its conditioning by then."""

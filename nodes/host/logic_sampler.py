@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import comfy.samplers
 from torch import Tensor
 
@@ -22,26 +20,11 @@ NO_EXPERTS = (
 )
 
 
-def logic_of(operation: str, sharpness: float, prior: float, largest: float) -> Logic:
-    """A logic whose one prior is that of every expert of negative weight.
-
-    Args:
-        operation: See the core's `Logic`.
-        sharpness: Likewise.
-        prior: π of NOT, above 0.
-        largest: See the core's `Logic`.
-
-    Raises:
-        ValueError: As `Logic`.
-    """
-    return Logic(operation=operation, sharpness=sharpness, priors=(prior,), largest=largest)
-
-
 def logic_sampler(logic: Logic, corrected: bool, resample_below: float, limit: float) -> comfy.samplers.KSAMPLER:
     """A SAMPLER of what the experts say together by a logic.
 
     Args:
-        logic: See `logic_of`.
+        logic: How densities are combined.
         corrected: Whether the batch are particles, see the core's `sample_logic`.
         resample_below: See the core's `sample_particles`.
         limit: Likewise.
@@ -68,15 +51,12 @@ def sample_comfy_logic(
     A rectified flow is stepped in the variance-exploding form, x/(1 − σ).
 
     Raises:
-        ValueError: If the guider is not of this pack, or as `ProductGuider.ask_alone` and `sample_logic`.
+        ValueError: If the guider is not of this pack, or as `ProductGuider.asking_alone` and `sample_logic`.
     """
     guider = run.model.inner_model
     if not isinstance(guider, ProductGuider):
         raise ValueError(NO_EXPERTS.format(type(guider).__name__))
     history = ParticleHistory(len(run.x), guider.on_particles)
-    if logic.priors:
-        signs = [share.weight for share in guider.run.planner.shares]
-        logic = replace(logic, priors=tuple(logic.priors[0] if sign < 0 else 1.0 for sign in signs))
     made = ShownProduct(run, guider).sample(
         sample_logic,
         logic=logic,

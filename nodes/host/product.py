@@ -10,6 +10,7 @@ import comfy.samplers
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
+from ...mcdm_core.product.alone import Alone, Weigh
 from ...mcdm_core.product.lifts import Lifts
 from ...mcdm_core.product.plan import Plan
 from ...mcdm_core.product.planner import Planner
@@ -55,13 +56,14 @@ class Product:
         self._nulls = Nulls(networks)
         planner.share_nulls(self._nulls.shared())
 
-    def predict(self, x: Tensor, sigma: Tensor, model_options: dict[str, Any]) -> Tensor:
+    def predict(self, x: Tensor, sigma: Tensor, model_options: dict[str, Any], weigh: Weigh | None = None) -> Tensor:
         """Combined prediction of x0.
 
         Args:
             x: Point in the reference expert's form, shape (B, C, …).
             sigma: Noise level of the reference, equal entries, shape (B,).
             model_options: The reference's prepared options, with what the sampler added.
+            weigh: Says what each expert counts, where they are asked alone.
 
         Returns:
             x0 after the CFG hooks, shape of x.
@@ -88,10 +90,13 @@ class Product:
             self.rows.add(*counts)
             cond, null = self.reuse.complete(plan, unbounded_level(level, sampling), cond, null)
         plan = plan.agreed(x, signal_scale(level, sampling), cond, null)
+        if weigh is not None:
+            assert isinstance(plan, Alone)
+            plan = plan.weighed(weigh, cond, null)
         guided, uncond = plan.pair(cond, null)
         if self.observers:
             predictions = [cond.get(index) for index in range(len(self.networks.experts))]
-            evaluation = Evaluation(level, plan, predictions, uncond if plan.nulls else None, null, *counts)
+            evaluation = Evaluation(level, plan, predictions, plan.unconditional(cond, null), null, *counts)
             for observer in self.observers:
                 observer(evaluation)
         return self._guide(guided, uncond, plan, x, sigma, model_options)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from ...mcdm_core.product.alone import Weigh
 from ...mcdm_core.product.lifts import Lifts
 from ...mcdm_core.product.planner import Planner
 from ...mcdm_core.product.reuse import Reuse, RowCount
@@ -27,6 +28,7 @@ class Run:
         devices: Those of the MODELs.
         others: The other MODELs, prepared.
         planner: Made when the run's noise levels are known.
+        weigh: Says what each expert counts, while they are asked alone.
         shapes: Shapes of what the latent holds, one for most; made with the planner.
         processed: Processed conditioning of the experts after the first.
         product: Made when CFGGuider has processed the reference's conditioning.
@@ -42,6 +44,7 @@ class Run:
     devices: Devices
     others: list[PreparedModel] = field(default_factory=list)
     planner: Planner = field(init=False)
+    weigh: Weigh | None = None
     shapes: Sequence[Sequence[int]] = ()
     processed: list[Conds] = field(default_factory=list)
     product: Product | None = None

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
+from ...mcdm_core.product.logic import Logic
 from ...mcdm_core.sampling.choose import check_choice
 from ...mcdm_core.sampling.langevin import check_langevin
 from ...mcdm_core.sampling.logic import check_correction
 from ...mcdm_core.sampling.particles import check_particles
 from .chain_checks import check_positive_weights, queued_agreement
 from .langevin_sampler import STEPWISE, not_stepwise
-from .logic_sampler import NO_EXPERTS, logic_of
+from .logic_sampler import NO_EXPERTS
 from .particle_sampler import NO_PRODUCT
 from .queued_prompt import find_node, linked_node, users_of
 from .validation import Fault, fault_of
 
+Trials = Mapping[str, Callable[[Any], object]]
+"""The name of a widget to what refuses a value of it."""
+
+_OF_PARTICLES: Trials = {
+    "resample_below": lambda given: check_particles(2, given, 1.0),
+    "limit": lambda given: check_particles(2, 0.5, given),
+}
 _SELECTABLE = {*STEPWISE, "ddim"}  # ddim is euler
 _NOT_STEPWISE = {
     "SamplerDPMPP_2M_SDE": "dpmpp_2m_sde",
@@ -56,11 +66,7 @@ def check_particle_node(node_id: str) -> Fault | None:
     Returns:
         What is wrong; None also where it cannot be known.
     """
-    inputs = (find_node(node_id) or {"inputs": {}})["inputs"]
-    share, limit = inputs.get("resample_below"), inputs.get("limit")
-    if isinstance(share, float) and (fault := fault_of("resample_below", lambda: check_particles(2, share, 1.0))):
-        return fault
-    if isinstance(limit, float) and (fault := fault_of("limit", lambda: check_particles(2, 0.5, limit))):
+    if fault := _check_values((find_node(node_id) or {"inputs": {}})["inputs"], _OF_PARTICLES):
         return fault
     return _check_users(node_id, "resample_below", NO_PRODUCT, are_particles=True)
 
@@ -73,26 +79,27 @@ def check_logic_node(node_id: str) -> Fault | None:
     """
     inputs = (find_node(node_id) or {"inputs": {}})["inputs"]
     corrected = inputs.get("corrected") is True
-    trials = {
-        "operation": (str, lambda given: check_correction(logic_of(given, 1.0, 0.5, 2.0), corrected)),
-        "sharpness": (float | int, lambda given: logic_of("and", given, 0.5, 2.0)),
-        "prior": (float | int, lambda given: logic_of("and", 1.0, given, 2.0)),
-        "largest": (float | int, lambda given: logic_of("and", 1.0, 0.5, given)),
-        "resample_below": (float | int, lambda given: check_particles(2, given, 1.0)),
-        "limit": (float | int, lambda given: check_particles(2, 0.5, given)),
+    trials: Trials = {
+        "operation": lambda given: check_correction(Logic(operation=given), corrected),
+        "sharpness": lambda given: Logic(sharpness=given),
+        "prior": lambda given: Logic(excluded=given),
+        "largest": lambda given: Logic(largest=given),
+        **_OF_PARTICLES,
     }
-    for name, (kind, trial) in trials.items():
-        given = inputs.get(name)
-        if isinstance(given, kind) and (fault := fault_of(name, partial(trial, given))):
-            return fault
-    if fault := _check_users(node_id, "operation", NO_EXPERTS, are_particles=corrected):
+    if fault := _check_values(inputs, trials):
         return fault
-    products = map(_product_of, users_of(node_id, "sampler"))
-    faults = (fault_of("operation", partial(check_positive_weights, product)) for product in products if product)
-    return next(filter(None, faults), None)
+    return _check_users(node_id, "operation", NO_EXPERTS, are_particles=corrected, check=check_positive_weights)
 
 
-def _check_users(node_id: str, name: str, no_product: str, are_particles: bool) -> Fault | None:
+def _check_values(inputs: Mapping[str, Any], trials: Trials) -> Fault | None:
+    """Try each widget's value that the prompt shows, and not a link."""
+    given = {name: inputs[name] for name in trials if isinstance(inputs.get(name), str | float | int)}
+    return next(filter(None, (fault_of(name, partial(trials[name], value)) for name, value in given.items())), None)
+
+
+def _check_users(
+    node_id: str, name: str, no_product: str, are_particles: bool, check: Callable[[dict], None] = lambda product: None
+) -> Fault | None:
     """Whether what takes a sampler samples a product of fixed weights, and several pictures if they are particles.
 
     Args:
@@ -100,13 +107,17 @@ def _check_users(node_id: str, name: str, no_product: str, are_particles: bool) 
         name: Its input to mark.
         no_product: What to say of a guider of another kind.
         are_particles: Whether the pictures are.
+        check: Refuses products further.
     """
     for user in users_of(node_id, "sampler"):
         guider = _guider_of(user)
         if guider is not None and guider["class_type"] in _ONE_MODEL and _samples_one_model(guider):
             return Fault(name, no_product.format(guider["class_type"]))
         product = _product_of(user)
-        if product is not None and (fault := fault_of(name, queued_agreement(product).check_fixed)):
+        checks: list[Callable[[], object]] = []
+        if product is not None:
+            checks = [queued_agreement(product).check_fixed, partial(check, product)]
+        if fault := next(filter(None, (fault_of(name, each) for each in checks)), None):
             return fault
         batch = _batch_of(user) if are_particles else None
         if batch is not None and (fault := fault_of(name, partial(check_particles, batch, 0.5, 1.0))):

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ...mcdm_core.diffusion.schedule import from_flow, to_flow
-from ...mcdm_core.product.alone import AlonePlanner, Weigh
+from ...mcdm_core.product.alone import Weigh
 from ...mcdm_core.product.plan import Factor
 from .evaluation import Evaluation
 from .guider import ProductGuider
 from .noise_levels import FLOW_LIMIT, is_flow, noise_scale
+from .run_state import Run
 from .sampler_functions import Sampling
 from .step_reports import step_reports
 
@@ -30,11 +32,13 @@ class ShownProduct:
     """
 
     point: Tensor
+    _alone: Run | None
 
     def __init__(self, run: Sampling, guider: ProductGuider):
         self._run, self._guider = run, guider
         self._scale = noise_scale(run.schedule) if is_flow(run.schedule) else None
         self._shown: list[Evaluation] = []
+        self._asking, self._alone = ExitStack(), None
         guider.watch(self._shown.append)
 
     def sample(self, sampler: Callable[..., Tensor], **options: Any) -> Tensor:
@@ -50,7 +54,8 @@ class ShownProduct:
             What it made, in the reference's form.
         """
         run = self._run
-        with step_reports(run.sigmas, run.callback, run.disable, lambda: self.point) as report:
+        reports = step_reports(run.sigmas, run.callback, run.disable, lambda: self.point)
+        with reports as report, self._asking:
             x, levels = self._exploding(run.x, run.sigmas)
             area = run.extra_args.get("denoise_mask")
             x = sampler(self, x, levels, generator=run.generator(1), callback=report, area=area, **options)
@@ -66,12 +71,10 @@ class ShownProduct:
         return denoised, shown.factors()
 
     def with_terms(self, x: Tensor, sigma: Tensor | float, weigh: Weigh) -> tuple[Tensor, Mapping[int, Tensor]]:
-        """See the core's `TermsDenoiser`; the first call makes the whole run one of experts that are asked alone."""
-        planner = self._guider.run.planner
-        if isinstance(planner, AlonePlanner):
-            planner.weighing.weigh = weigh
-        else:
-            self._guider.ask_alone(weigh, self._run.sigmas)
+        """See the core's `TermsDenoiser`; from the first call on the sampler's are of experts that are asked alone."""
+        if self._alone is None:
+            self._alone = self._asking.enter_context(self._guider.asking_alone(self._run.sigmas))
+        self._alone.weigh = weigh
         denoised, shown = self._ask(x, sigma)
         return denoised, shown.terms()
 

@@ -223,12 +223,21 @@ def test_50_runs_give_the_same_and_leave_nothing(experts, run, logic, node):
 
 
 @pytest.mark.parametrize("operation", ["and", "equal"])
-def test_a_noise_mask_keeps_the_rest_and_limits_what_counts(experts, run, logic, operation):
+def test_a_noise_mask_keeps_the_rest_and_limits_what_counts(experts, run, logic, host, monkeypatch, operation):
+    areas, original = [], host.logic_sampler.sample_logic
+
+    def seen(*args, area, **more):
+        areas.append(area)
+        return original(*args, area=area, **more)
+
+    monkeypatch.setattr(host.logic_sampler, "sample_logic", seen)
     mask, latent = torch.zeros(1, 32, 32), torch.full((4, 3, 32, 32), 0.25)
     mask[:, :16] = 1.0
     found = run(experts(1.5, 2.0), logic(operation=operation), denoise_mask=mask, latent=latent)
     torch.testing.assert_close(found[..., 16:, :], latent[..., 16:, :], atol=1e-5, rtol=0)
     assert (found[..., :16, :] - 0.25).abs().mean() > 0.1
+    assert areas[0][..., :16, :].min() == 1.0
+    assert areas[0][..., 16:, :].max() == 0.0
 
 
 def test_product_as_model_works(load, chain, run, logic, product):
@@ -242,15 +251,22 @@ def test_product_as_model_works(load, chain, run, logic, product):
     torch.testing.assert_close(run(sampler=logic(), guider=guider), expected, atol=1e-5, rtol=0)
 
 
-def test_windows_and_fewer_passes(load, chain, run, logic, node):
-    late = chain((load("hair"), {"weight": 1.5}), (load("skin"), {"weight": 2.0, "start": 0.4}))
-    whole = chain((load("hair"), {"weight": 1.5}), (load("skin"), {"weight": 2.0}))
+def test_windows_and_fewer_passes(load, chain, run, logic, node, passes):
+    """Nulls of one step in three stand in for those of the others, and an expert is asked in its window alone."""
+    hair, skin = (passes.watch(load(name)) for name in ("hair", "skin"))
+    late = chain((hair, {"weight": 1.5}), (skin, {"weight": 2.0, "start": 0.4}))
+    whole = chain((hair, {"weight": 1.5}), (skin, {"weight": 2.0}))
     saving = {"start": 0.0, "end": 1.0, "sigma_start": 0.0, "sigma_end": 0.0, "tolerance": 0.0, "switch": 0}
     (fewer,) = node("MCDM_Passes", experts=whole, threshold=-1.0, refresh=3, **saving)
-    found = [run(chained, logic()) for chained in (whole, late, fewer)]
+    found, rows = [], []
+    for chained in (whole, late, fewer):
+        passes.found.clear()
+        found.append(run(chained, logic(), batch=1))
+        rows.append(sum(call.rows for call in passes.found))
+    assert rows == [6 * 4, 3 * 2 + 3 * 4, 2 * 4 + 4 * 2]
     assert all(each.isfinite().all() for each in found)
-    assert not torch.equal(found[0], found[1])
-    assert not torch.equal(found[0], found[2])
+    assert (found[0] - found[1]).abs().max() > 0.001
+    assert 0.001 < (found[0] - found[2]).abs().mean() < 0.1
 
 
 def test_what_was_resampled_is_logged(experts, run, logic, caplog):

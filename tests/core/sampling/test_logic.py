@@ -3,6 +3,8 @@
 import functools
 import math
 import weakref
+from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
@@ -13,10 +15,13 @@ from torch import Tensor
 from mcdm_core import Logic, Passes, ProductDenoiser, Term, sample_ddpm, sample_logic
 from mcdm_core.expert.gaussian import gaussian_expert, label
 from mcdm_core.product.agreement import Agreement
+from mcdm_core.product.alone import AlonePlanner
+from mcdm_core.product.eq10 import EQ10
 from mcdm_core.product.lifts import Lifts
 from mcdm_core.product.own_null import OWN_NULL
+from mcdm_core.product.planner import Planner
 from mcdm_core.sampling import densities
-from mcdm_core.sampling.ddpm import ddpm_mean, posterior_variance
+from mcdm_core.sampling.ddpm import ddpm_mean, forward_variance, posterior_variance
 from mcdm_core.sampling.densities import Step, TrackedDensities
 from mcdm_core.sampling.particles import Resampling
 
@@ -114,6 +119,20 @@ def test_not_takes_a_density_away():
     target = moments_of(p + torch.log1p(-(q - p).exp()))
     assert target == pytest.approx((-0.25, 2.1375), abs=1e-4)
     assert_moments(sampled((0.0, 1.0), (2.0, 0.2), (1.0, -1.0), logic), *target)
+
+
+def test_an_expert_is_excluded_where_its_curve_makes_its_weight_negative():
+    found = []
+    for weight, curve in ((-1.0, ()), (1.0, ((0.0, -1.0), (1.0, -1.0)))):
+        expert = gaussian_expert((0.0, 1.0), (2.0, 0.2))
+        terms = [Term(expert, label(0)), Term(expert, label(1), weight=weight, weight_curve=curve)]
+        options = {"generator": torch.Generator().manual_seed(3), "logic": Logic(excluded=0.2)}
+        found.append(sample_logic(ProductDenoiser(terms), noise(5), spaced(30), **options))
+    experts, options["logic"] = denoiser((0.0, 1.0), (2.0, 0.2), (1.0, -1.0)), Logic(priors=(1.0, 0.2))
+    options["generator"].manual_seed(3)
+    found.append(sample_logic(experts, noise(5), spaced(30), **options))
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
 
 
 def test_not_beyond_its_largest_value_is_continued_as_a_product():
@@ -370,6 +389,27 @@ def test_experts_that_come_to_agree_do_not_drag_samples_away_to_make_up_for_a_ga
     assert found[1] == pytest.approx(found[0], rel=0.1)
 
 
+@pytest.mark.parametrize(("operation", "corrected"), [("and", False), ("and", True), ("or", True), ("equal", False)])
+def test_what_an_area_leaves_out_counts_no_more_than_what_experts_agree_on(operation, corrected):
+    """A second channel, of which experts say the same in one run and in the other what doesn't count."""
+    options = {"logic": Logic(operation=operation, largest=0.5), "corrected": corrected, "resample_below": 1.0}
+    x, found = torch.cat([noise(6), noise(6).flip(0)], 1), []
+    for other, area in ((0.0, None), (5.0, torch.tensor([1.0, 0.0], dtype=torch.float64)[:, None, None])):
+        means, variances = [(-1.0, -other), (1.0, other), (0.5, other)], [(0.5, 1.0), (1.5, 1.0), (0.8, 1.0)]
+        experts = denoiser(means, variances, (1.0, 1.0, -1.0))
+        given = {"generator": torch.Generator().manual_seed(2), "area": area, **options}
+        found.append(sample_logic(experts, x, spaced(12), **given)[:, 0])
+    torch.testing.assert_close(*found)
+
+
+def test_a_gap_moves_samples_three_standard_deviations_at_most():
+    tracked, step = TrackedDensities(Logic(operation="equal"), samples(0.0)), Step(2.0, 1.0)
+    tracked.logs = {0: torch.tensor([-1e6]).double(), 1: torch.zeros(1).double()}
+    counts = tracked.weigh(step, {0: 1.0, 1: 1.0}, {0: samples(-1.0), 1: samples(1.0)})
+    moved = 0.75 * (counts[1] - counts[0])
+    assert moved.item() == pytest.approx(-0.75 - 3 * math.sqrt(forward_variance(2.0, 1.0)))
+
+
 def test_equal_densities_heed_an_area():
     """The half of a picture that counts is as if the other weren't there."""
     x, area = noise(3, 8) / 100, torch.zeros(8, 8, dtype=torch.float64)
@@ -438,6 +478,36 @@ def test_an_expert_alone_is_guided_at_its_own_weight(rule):
         torch.testing.assert_close(found[i], value)
     assert seen == [{0: 2.5, 1: -0.5, 2: 1.0}]
     torch.testing.assert_close(combined, 0.5 * expected[0] - 0.25 * expected[1] + 0.75 * expected[2])
+
+
+@pytest.mark.parametrize("rule", ["eq10", "own null"])
+def test_a_plan_of_experts_alone_knows_u_and_its_factors(rule):
+    """U of Eq. 10, or of the experts' own nulls those that are asked."""
+    expert = gaussian_expert([-1.0, 1.5, 0.2, 0.9], [0.3, 0.8, 2.0, 1.0])
+    terms = [Term(expert, label(0), label(2), weight=2.5, reliability=3.0), Term(expert, label(1), label(3))]
+    planner = AlonePlanner(Planner(terms, OWN_NULL if rule == "own null" else EQ10))
+    plan = planner.plan((0, 1))
+    cond, null = {0: samples(1.0), 1: samples(-2.0)}, {2: samples(0.4), 3: samples(0.8)}
+    null = {j: null[j + 2] for j in plan.distinct_nulls}
+    expected = 0.4 if rule == "own null" else 0.75 * 0.4 + 0.25 * 0.8
+    assert plan.unconditional(cond, null).item() == pytest.approx(expected)
+    weighed = plan.weighed(lambda weights, terms: {0: 0.3, 1: 0.7}, cond, null)
+    total = sum(weight * prediction for weight, prediction in weighed.factors(cond, null))
+    torch.testing.assert_close(total, weighed.pair(cond, null)[0])
+    assert total.item() == pytest.approx(0.3 * (expected + 2.5 * (1.0 - expected)) - 0.7 * 2.0)
+    unasked = AlonePlanner(Planner([replace(term, weight=1.0) for term in terms], planner.rule)).plan((0, 1))
+    assert unasked.unconditional(cond, {}) is None
+
+
+@pytest.mark.parametrize("weight", [0.5, -0.7])
+def test_a_null_that_an_expert_alone_needs_is_asked_for(weight):
+    """The product of weights that sum to 1 needs none."""
+    first, second = (gaussian_expert([mean], [0.3], name=name) for mean, name in ((-1.0, "first"), (1.5, "second")))
+    terms = [Term(first, label(0), weight=1 - weight, reliability=0.0), Term(second, label(0), weight=weight)]
+    ProductDenoiser(terms)(samples(0.3), 1.0)
+    message = r"null for second, because first is asked by itself, at a weight that .*, and got none; give .* set that"
+    with pytest.raises(ValueError, match=message):
+        sample_logic(ProductDenoiser(terms), samples(0.3), [1.0, 0.5])
 
 
 @pytest.mark.parametrize(("weights", "rows"), [((1.0, 1.0), 2), ((1.0, -1.0), 2), ((1.0, 0.5), 3), ((0.5, 0.5), 3)])
@@ -545,10 +615,11 @@ def test_a_run_that_could_not_finish_calls_no_network():
     assert not expert.network.batches
 
 
-def test_a_run_is_let_go_with_its_sampler():
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_run_is_let_go_with_its_sampler(announced):
     experts, levels = denoiser([-1.0, 1.0], [0.5, 1.5]), spaced(4)
     made = weakref.ref(start := noise(6))
-    with experts.running(levels):
+    with experts.running(levels) if announced else nullcontext():
         sample_logic(experts, start, levels)
     del start
     assert made() is None  # without the garbage collector
@@ -587,6 +658,7 @@ def test_a_seed_gives_one_batch():
         ({"sharpness": 0.0}, "sharpness above 0 and got 0; set"),
         ({"sharpness": math.nan}, "sharpness above 0 and got nan; set"),
         ({"priors": (1.0, 0.0)}, "prior above 0 and got 0; set"),
+        ({"excluded": math.nan}, "prior above 0 and got nan; set"),
         ({"largest": -1.0}, "count at most and got -1; set"),
         ({"largest": math.nan}, "count at most and got nan; set"),
     ],
