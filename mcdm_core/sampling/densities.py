@@ -172,8 +172,8 @@ class TrackedDensities:
         middle = sum(means[1:], start=means[0]) / len(means)
         deviations = [mean - middle for mean in means]
         rest = torch.zeros_like(middle) if step.added is None else (1 - LEFT) * step.added
-        for j, share in self._shaped(found.excluding).items():
-            counts = self._shaped({j: found.counts})[j] * share
+        pull = {j: found.counts * share for j, share in found.excluding.items()}
+        for j, counts in self._shaped(pull).items():
             rest = rest - counts * (step.share * terms[j] - middle)
         inner = self._inner(product(deviations, [*deviations, rest]), step).T.reshape(self._count, len(means), -1)
         gaps = step.variance * torch.stack([self.logs[i] for i in found.uniting], 1)

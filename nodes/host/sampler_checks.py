@@ -18,8 +18,8 @@ from .particle_sampler import NO_PRODUCT
 from .queued_prompt import find_node, linked_node, users_of
 from .validation import Fault, fault_of
 
-Trials = Mapping[str, Callable[[Any], object]]
-"""The name of a widget to what refuses a value of it."""
+Trials = Mapping[str, Callable[[float], object]]
+"""The name of a widget to what refuses a number of it."""
 
 _OF_PARTICLES: Trials = {
     "resample_below": lambda given: check_particles(2, given, 1.0),
@@ -66,7 +66,7 @@ def check_particle_node(node_id: str) -> Fault | None:
     Returns:
         What is wrong; None also where it cannot be known.
     """
-    if fault := _check_values((find_node(node_id) or {"inputs": {}})["inputs"], _OF_PARTICLES):
+    if fault := _check_numbers((find_node(node_id) or {"inputs": {}})["inputs"], _OF_PARTICLES):
         return fault
     return _check_users(node_id, "resample_below", NO_PRODUCT, are_particles=True)
 
@@ -78,22 +78,25 @@ def check_logic_node(node_id: str) -> Fault | None:
         What is wrong; None also where it cannot be known.
     """
     inputs = (find_node(node_id) or {"inputs": {}})["inputs"]
-    corrected = inputs.get("corrected") is True
+    operation, corrected = inputs.get("operation"), inputs.get("corrected") is True
     trials: Trials = {
-        "operation": lambda given: check_correction(Logic(operation=given), corrected),
         "sharpness": lambda given: Logic(sharpness=given),
         "prior": lambda given: Logic(excluded=given),
         "largest": lambda given: Logic(largest=given),
         **_OF_PARTICLES,
     }
-    if fault := _check_values(inputs, trials):
+    if fault := _check_numbers(inputs, trials):
         return fault
+    if isinstance(operation, str):
+        fault = fault_of("operation", lambda: check_correction(Logic(operation=operation), corrected))
+        if fault:
+            return fault
     return _check_users(node_id, "operation", NO_EXPERTS, are_particles=corrected, check=check_positive_weights)
 
 
-def _check_values(inputs: Mapping[str, Any], trials: Trials) -> Fault | None:
-    """Try each widget's value that the prompt shows, and not a link."""
-    given = {name: inputs[name] for name in trials if isinstance(inputs.get(name), str | float | int)}
+def _check_numbers(inputs: Mapping[str, Any], trials: Trials) -> Fault | None:
+    """Try each number that the prompt shows, and not a link."""
+    given = {name: inputs[name] for name in trials if isinstance(inputs.get(name), float | int)}
     return next(filter(None, (fault_of(name, partial(trials[name], value)) for name, value in given.items())), None)
 
 

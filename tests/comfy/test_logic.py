@@ -337,6 +337,8 @@ def test_a_corrector_around_it_is_refused(node, logic):
 def test_settings_are_refused_at_post(node, host, inputs, message):
     assert message in said_of(host, node, "MCDM_Logic", **{**USUAL, **inputs})
     assert said_of(host, node, "MCDM_Logic", **USUAL) is True
+    others = {"sharpness": "some", "operation": 1}  # of these ComfyUI says what is wrong
+    assert said_of(host, node, "MCDM_Logic", **{**USUAL, **others}) is True
 
 
 def test_what_takes_it_is_checked_at_post(host, node):
