@@ -41,7 +41,7 @@ from .particles import log_weight_change
 LEFT = math.sqrt(0.5)
 """θ, see above."""
 FARTHEST = 3.0
-"""How many standard deviations, √V, a gap may move the batch in a step; what is left of it, later ones may make up."""
+"""How many standard deviations, √V, a gap may move a sample in a step; what is left of it, later ones may make up."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from comfy.model_patcher import ModelPatcher
@@ -32,7 +32,6 @@ class Evaluation:
         sigma: Noise level of the reference.
         plan: Who was asked, and the coefficients.
         cond: Each expert's x0 under its condition, shape (B, C, …); None where it was not needed.
-        uncond: U, shape (B, C, …); None where it was not needed.
         null: x0 under the distinct nulls, shape (B, C, …), by the experts whose they are.
         rows: How many rows networks were asked; not counted where nothing may be left out.
         plain_rows: How many the plain product would have taken.
@@ -41,10 +40,13 @@ class Evaluation:
     sigma: float
     plan: Plan
     cond: list[Tensor | None]
-    uncond: Tensor | None
-    null: Mapping[int, Tensor] = field(default_factory=dict)
+    null: Mapping[int, Tensor]
     rows: int = 0
     plain_rows: int = 0
+
+    def unconditional(self) -> Tensor | None:
+        """U, shape (B, C, …); None where it was not needed."""
+        return self.plan.unconditional(self._asked, self.null)
 
     def factors(self) -> list[Factor]:
         """What the product is the sum of, before the CFG hooks."""

@@ -117,14 +117,11 @@ class ProductGuider(comfy.samplers.CFGGuider):
         self.run.lifts = lifts
 
     @contextmanager
-    def asking_alone(self, sigmas: Tensor) -> Iterator[Run]:
-        """A part of a run in which each expert is asked by itself, and all are combined otherwise than by the rule.
+    def asking_alone(self, sigmas: Tensor) -> Iterator[None]:
+        """A part of a run in which each expert is asked by itself, and all are combined as the run's `weigh` says.
 
         Args:
             sigmas: Noise levels of the run, shape (S + 1,).
-
-        Yields:
-            The run, whose `weigh` is to say what each counts.
 
         Raises:
             ValueError: If an expert lacks a null that it needs, none is of positive weight, or weights depend on the
@@ -136,7 +133,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
         alone.check_run(sigmas)
         try:
             self.run.planner, self.run.product = alone, None  # a product plans as it was made to
-            yield self.run
+            yield
         finally:
             self.run.planner, self.run.product, self.run.weigh = together, None, None
 

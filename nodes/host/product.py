@@ -96,7 +96,7 @@ class Product:
         guided, uncond = plan.pair(cond, null)
         if self.observers:
             predictions = [cond.get(index) for index in range(len(self.networks.experts))]
-            evaluation = Evaluation(level, plan, predictions, plan.unconditional(cond, null), null, *counts)
+            evaluation = Evaluation(level, plan, predictions, null, *counts)
             for observer in self.observers:
                 observer(evaluation)
         return self._guide(guided, uncond, plan, x, sigma, model_options)

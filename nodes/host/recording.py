@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import comfy.utils
 import latent_preview
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ...mcdm_core.product.inspection import Guidance, measure_guidance
+from ...mcdm_core.product.plan import Plan
 from ...mcdm_core.product.reuse import RowCount
 from ...mcdm_core.sampling.particles import Resampling
 from .evaluation import Evaluation
@@ -41,6 +42,15 @@ class StepRecord:
     uncond: Tensor | None
     product: Tensor
     shares: Mapping[int, Tensor]
+
+
+class _Call(NamedTuple):
+    """What is kept of a call until its step is reported, as in `StepRecord`."""
+
+    sigma: float
+    plan: Plan
+    cond: list[Tensor | None]
+    uncond: Tensor | None
 
 
 class Recording:
@@ -79,14 +89,14 @@ class Recording:
         self._area = area
         self._kept: dict[int, StepRecord] = {}
         self._last: StepRecord | None = None
-        self._call: Evaluation | None = None
+        self._call: _Call | None = None
         self._rows = RowCount()
 
     def observe(self, evaluation: Evaluation) -> None:
         """Take a call of the sampler, as the product's observer."""
         cond = [None if prediction is None else _to_cpu(prediction) for prediction in evaluation.cond]
-        uncond = None if evaluation.uncond is None else _to_cpu(evaluation.uncond)
-        self._call = Evaluation(evaluation.sigma, evaluation.plan, cond, uncond)
+        uncond = evaluation.unconditional()
+        self._call = _Call(evaluation.sigma, evaluation.plan, cond, None if uncond is None else _to_cpu(uncond))
         self._rows.add(evaluation.rows, evaluation.plain_rows)
 
     def take_particles(self, resampling: Resampling) -> None:

@@ -15,7 +15,6 @@ from ...mcdm_core.product.plan import Factor
 from .evaluation import Evaluation
 from .guider import ProductGuider
 from .noise_levels import FLOW_LIMIT, is_flow, noise_scale
-from .run_state import Run
 from .sampler_functions import Sampling
 from .step_reports import step_reports
 
@@ -32,13 +31,12 @@ class ShownProduct:
     """
 
     point: Tensor
-    _alone: Run | None
 
     def __init__(self, run: Sampling, guider: ProductGuider):
         self._run, self._guider = run, guider
         self._scale = noise_scale(run.schedule) if is_flow(run.schedule) else None
         self._shown: list[Evaluation] = []
-        self._asking, self._alone = ExitStack(), None
+        self._asking = ExitStack()
         guider.watch(self._shown.append)
 
     def sample(self, sampler: Callable[..., Tensor], **options: Any) -> Tensor:
@@ -71,10 +69,10 @@ class ShownProduct:
         return denoised, shown.factors()
 
     def with_terms(self, x: Tensor, sigma: Tensor | float, weigh: Weigh) -> tuple[Tensor, Mapping[int, Tensor]]:
-        """See the core's `TermsDenoiser`; from the first call on the sampler's are of experts that are asked alone."""
-        if self._alone is None:
-            self._alone = self._asking.enter_context(self._guider.asking_alone(self._run.sigmas))
-        self._alone.weigh = weigh
+        """See the core's `TermsDenoiser`; from the first call to the sampler's end experts are asked alone."""
+        if self._guider.run.weigh is None:
+            self._asking.enter_context(self._guider.asking_alone(self._run.sigmas))
+        self._guider.run.weigh = weigh
         denoised, shown = self._ask(x, sigma)
         return denoised, shown.terms()
 
