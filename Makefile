@@ -1,7 +1,7 @@
 # `python -m tools …` does the work, so that Windows users need no make. ARGS is passed on.
 PYTHON ?= python3
 
-.PHONY: demo tables test lint format
+.PHONY: demo tables test test-all lint format
 
 demo:
 	$(PYTHON) -m tools demo $(ARGS)
@@ -11,6 +11,9 @@ tables:
 
 test:
 	$(PYTHON) -m tools test $(ARGS)
+
+test-all:
+	$(PYTHON) -m tools test-all $(ARGS)
 
 lint:
 	$(PYTHON) -m tools lint

@@ -1,6 +1,7 @@
 """What `python -m tools` can do: the demo, the tests, and the checks of style and types."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from .comfyui import STAND_INS, comfyui_requirements, comfyui_version, find_comfyui
@@ -39,44 +40,63 @@ def format_code() -> int:
 
 
 def test(arguments: list[str]) -> int:
-    """Run the linters, the tests of core and studies with coverage, and the node tests where a ComfyUI is found.
+    """Run the linters, then the short tests of core and studies, with coverage, and of the nodes.
 
     Args:
         arguments: Passed on to both pytest runs.
 
     Returns:
-        0, or the exit code of the first step that failed.
+        0, or 1 if anything failed; all is run even so.
     """
     comfyui = find_comfyui()
     python = _test_environment(comfyui)
-    code = lint() or _core_tests(python, arguments)
-    if code:
-        return code
-    if comfyui is None:
-        say("Core tests passed. Node tests SKIPPED: no ComfyUI in COMFYUI_PATH, around this folder or in ~/ComfyUI.")
-        return 0
-    if code := _node_tests(python, comfyui, arguments):
-        return code
-    say(f"Core tests passed, and node tests in ComfyUI {comfyui_version(comfyui)} ({comfyui}).")
-    return 0
+    lint_code = lint()
+    return _report({"Linters": lint_code} | _both_halves(python, comfyui, ["--cases", "short", *arguments], ["--cov"]))
 
 
-def _core_tests(python: Path, arguments: list[str]) -> int:
+def test_all(arguments: list[str]) -> int:
+    """Run the long tests, which `test` leaves out: both together are all; as `test`."""
+    comfyui = find_comfyui()
+    python = _test_environment(comfyui)
+    return _report(_both_halves(python, comfyui, ["--cases", "long", *arguments]))
+
+
+def _both_halves(
+    python: Path, comfyui: Path | None, arguments: list[str], of_core: Sequence[str] = ()
+) -> dict[str, int | None]:
+    """Exit code of the tests of core and studies, and of the nodes' (None if they were skipped), by what to call them.
+
+    Args:
+        python: The interpreter.
+        comfyui: Where the nodes' tests run; they are skipped where there is none.
+        arguments: Options of both pytest runs.
+        of_core: Those of the first alone.
+    """
     # `-m pytest` puts the repository's root on sys.path, which is where the core's tests find mcdm_core.
-    tests = ["tests/core", "tests/studies", "--cov", *_in_parallel(), *arguments]
-    return run([python, "-m", "pytest", *tests], os.environ | ONE_THREAD)
-
-
-def _node_tests(python: Path, comfyui: Path, arguments: list[str]) -> int:
+    tests = ["tests/core", "tests/studies", *of_core, *_in_parallel(), *arguments]
+    codes: dict[str, int | None] = {"Core tests": run([python, "-m", "pytest", *tests], os.environ | ONE_THREAD)}
+    if comfyui is None:
+        return codes | {"Node tests": None}
     # -I keeps the repository's root off sys.path: its nodes/ would hide ComfyUI's own module of that name.
     environment = os.environ | ONE_THREAD | {"COMFYUI_PATH": str(comfyui)}
-    return run([python, "-I", "-m", "pytest", "tests/comfy", *_in_parallel(), *arguments], environment)
+    code = run([python, "-I", "-m", "pytest", "tests/comfy", *_in_parallel(), *arguments], environment)
+    return codes | {f"Node tests in ComfyUI {comfyui_version(comfyui)} ({comfyui})": code}
+
+
+def _report(codes: dict[str, int | None]) -> int:
+    """Say of each part whether it passed, a line each; returns 1 if one did not."""
+    for part, code in codes.items():
+        if code is None:
+            say(f"{part}: SKIPPED, no ComfyUI in COMFYUI_PATH, around this folder or in ~/ComfyUI.")
+        else:
+            say(f"{part}: {'passed' if code == 0 else f'FAILED (exit code {code})'}.")
+    return int(any(codes.values()))
 
 
 def _in_parallel() -> list[str]:
     """Options of pytest: a process for each core of the machine, and every file's tests in one of them."""
     workers = str(min(os.cpu_count() or 1, MOST_WORKERS))
-    return ["-n", workers, "--dist", "loadscope", "--no-loadscope-reorder", "--durations", "15"]
+    return ["-n", workers, "--dist", "loadscope", "--no-loadscope-reorder", "--durations", "20"]
 
 
 def _test_environment(comfyui: Path | None) -> Path:

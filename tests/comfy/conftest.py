@@ -53,6 +53,9 @@ def pytest_generate_tests(metafunc):
 
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: "server" not in item.fixturenames)  # the longest files first, or one worker ends late
+    for item in items:
+        if "server" in item.fixturenames:
+            item.add_marker(pytest.mark.long)
     if find_comfyui() is None:
         for item in items:
             if Path(__file__).parent in item.path.parents:
