@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
-from contextlib import contextmanager
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import comfy.lora
@@ -69,9 +70,42 @@ def fetched(layer: nn.Module, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         comfy.ops.uncast_bias_weight(layer, weight, bias, stream)  # else their page could never be taken away
 
 
-def drop_prefetched() -> None:
-    """Give back what newer ComfyUI has fetched ahead for a pass that ends early: its pages are pinned until then."""
-    if importlib.util.find_spec("comfy.model_prefetch") is not None:
-        import comfy.model_prefetch
+def drop_prefetched(network: nn.Module) -> None:
+    """Give back what newer ComfyUI has fetched ahead for a pass that ends early: its pages are pinned until then.
 
-        comfy.model_prefetch.cleanup_prefetch_queues()
+    Of this network alone: ComfyUI's queues are those of all threads, and others may be in the middle of a pass.
+
+    Args:
+        network: The network that was asked; no other thread asks it.
+    """
+    give_back = _of_prefetching("cleanup_prefetched_modules")
+    if give_back is not None:
+        takes_owner = len(inspect.signature(give_back).parameters) > 1  # and gives back what it holds for the graph
+        for module in network.modules():
+            give_back(*([module] if takes_owner else []), [module])
+    end_memory_graph()
+
+
+def outside_memory_graph() -> AbstractContextManager:
+    """Around what is made in the middle of a pass and kept for the next.
+
+    Newer ComfyUI records what a pass allocates, and hands the same memory out anew in the next pass.
+    """
+    pause = _of_prefetching("pause_malloc_graph")
+    return nullcontext() if pause is None else pause()
+
+
+def end_memory_graph() -> None:
+    """End what newer ComfyUI has recorded of the calling thread's passes, which it keeps under the thread's number."""
+    end = _of_prefetching("cleanup_malloc_graph")
+    if end is not None:
+        end()
+
+
+def _of_prefetching(name: str) -> Callable[..., Any] | None:
+    """A function of the module that fetches ahead, None where this ComfyUI lacks it."""
+    if importlib.util.find_spec("comfy.model_prefetch") is None:
+        return None
+    import comfy.model_prefetch
+
+    return getattr(comfy.model_prefetch, name, None)

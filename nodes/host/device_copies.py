@@ -10,6 +10,8 @@ from typing import Any
 import comfy.sampler_helpers
 from comfy.model_patcher import ModelPatcher
 
+from .cores import end_memory_graph
+
 _KEY = "multigpu"  # ComfyUI's, of the copies among a MODEL's additional models
 _POOL = "multigpu_thread_pool"  # and of the threads in its options
 
@@ -30,6 +32,17 @@ def match_copies(patcher: ModelPatcher, conds: dict[str, list[dict]], model_opti
     if copies_of(patcher):
         patcher.match_multigpu_clones()
         comfy.sampler_helpers.preprocess_multigpu_conds(conds, patcher, model_options)
+
+
+def end_threads(pool: Any) -> None:
+    """End ComfyUI's threads for devices, and before that what each holds of its device's memory.
+
+    Args:
+        pool: A `comfy.multigpu.MultiGPUThreadPool`, whose threads do what they are given one after the other.
+    """
+    for device in pool.devices:
+        pool.submit(device, end_memory_graph)
+    pool.shutdown()
 
 
 class CopiesAtWork:
@@ -60,6 +73,6 @@ class CopiesAtWork:
     def close(self) -> None:
         """End the threads and clean up."""
         if self._pool is not None:
-            self._pool.shutdown()
+            end_threads(self._pool)
         for copy in self._copies:
             copy.cleanup()

@@ -13,7 +13,7 @@ import comfy.model_management
 import torch
 from comfy.model_patcher import ModelPatcher
 
-from .device_copies import copies_of
+from .device_copies import copies_of, end_threads
 
 Answer = TypeVar("Answer")
 Job = Callable[[Callable[[], None]], Answer]
@@ -80,7 +80,7 @@ class Devices:
     def close(self) -> None:
         """End the threads."""
         if self._pool is not None:
-            self._pool.shutdown()
+            end_threads(self._pool)
 
     def _attempt(
         self, device: torch.device, job: Job[Answer], stop: threading.Event

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from comfy.weight_adapter import LoRAAdapter
 from torch import Tensor, nn
 
+from .cores import outside_memory_graph
 from .patched_pass import Patch, PatchedPass, float_type
 
 _CONVOLUTIONS = {nn.Conv1d: F.conv1d, nn.Conv2d: F.conv2d, nn.Conv3d: F.conv3d}
@@ -96,17 +97,21 @@ class LowRank:
         """`down`, shape (R, in, …) per group, `up`, shape (out, R, …), and what is added to the bias, shape (out)."""
         key = device, dtype
         if key not in self._kept:
-            down = up = bias = None
-            exact = float_type(dtype)
-            if self._weight:
-                pairs = [self._pair(patch, device, exact) for patch in self._weight]
-                down, up = torch.cat([down for down, _ in pairs]), torch.cat([up for _, up in pairs], dim=1)
-                down = down.repeat(self._groups, *[1] * (down.ndim - 1)).to(dtype)
-                up = up.reshape(*up.shape, *[1] * (down.ndim - 2)).to(dtype)
-            if self._bias:
-                bias = sum(patch[0] * patch[1][1][0].to(device, exact) for patch in self._bias).to(dtype)
-            self._kept[key] = down, up, bias
+            with outside_memory_graph():
+                self._kept[key] = self._cast(device, dtype)
         return self._kept[key]
+
+    def _cast(self, device: torch.device, dtype: torch.dtype) -> tuple[Tensor | None, ...]:
+        down = up = bias = None
+        exact = float_type(dtype)
+        if self._weight:
+            pairs = [self._pair(patch, device, exact) for patch in self._weight]
+            down, up = torch.cat([down for down, _ in pairs]), torch.cat([up for _, up in pairs], dim=1)
+            down = down.repeat(self._groups, *[1] * (down.ndim - 1)).to(dtype)
+            up = up.reshape(*up.shape, *[1] * (down.ndim - 2)).to(dtype)
+        if self._bias:
+            bias = sum(patch[0] * patch[1][1][0].to(device, exact) for patch in self._bias).to(dtype)
+        return down, up, bias
 
     def _pair(self, patch: Patch, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """One LoRA's down, shape (r, in, …), and up, shape (out, r), with its strength; 0 outside its slice."""

@@ -144,7 +144,7 @@ class Networks:
             with adapters.watching() if alone else adapters.sharing():
                 return dict(zip(batch, self._run(models[0], batch, x, sigma, options, told), strict=True))
         except RowsUnknownError:  # by now there is no sharing, or nothing that adds
-            drop_prefetched()  # of the pass that was given up
+            drop_prefetched(models[0].model)  # by the pass that was given up
             pairs = list(zip(batch, models, strict=True))
             apart = [[request for request, own in pairs if own is model] for model in dict.fromkeys(models)]
             return {key: x0 for mine in apart for key, x0 in self._answer(mine, x, sigma, options).items()}

@@ -11,6 +11,8 @@ import torch
 from comfy.weight_adapter import WeightAdapterBase
 from torch import Tensor, nn
 
+from .cores import outside_memory_graph
+
 Patch = tuple[float, Any, float, Any, Any]  # ComfyUI's: strength, what is added, factor of the weight, slice, function
 
 
@@ -85,7 +87,8 @@ class _PatchFunction:
     def __call__(self, weight: Tensor) -> Tensor:
         self.used = True
         if weight.device not in self._kept:
-            self._kept[weight.device] = [(s, _moved(v, weight.device), *rest) for s, v, *rest in self._patches]
+            with outside_memory_graph():
+                self._kept[weight.device] = [(s, _moved(v, weight.device), *rest) for s, v, *rest in self._patches]
         dtype = float_type(weight.dtype)
         exact = weight.to(dtype, copy=True)
         patches = self._kept[weight.device]
