@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from .cores import outside_memory_graph
 
+_PLAIN = (bool, int, float, complex, str, torch.dtype, torch.device, type(None))
+
 Patch = tuple[float, Any, float, Any, Any]  # ComfyUI's: strength, what is added, factor of the weight, slice, function
 
 
@@ -42,12 +44,15 @@ class PatchedPass:
         """Put the MODEL's answer in place of the network's; as `LowRank.add`.
 
         Raises:
-            NotAddedError: If the layer did not apply the patches.
+            NotAddedError: If the layer did not apply the patches, or can't be run for some rows alone.
         """
         if _would_patch_twice(module):
             raise NotAddedError(f"{type(module).__name__} has its weights fetched ahead, and patched where they came.")
+        if any(_share_memory(given, output) for given in tensors_in((*args, *kwargs.values()))):
+            raise NotAddedError(f"{type(module).__name__} writes into what it is given, and can't be run twice.")
+        args, kwargs = _of_rows(args, rows), {name: _of_rows(value, rows) for name, value in kwargs.items()}
         with self._patched(module):
-            answer = module.forward(args[0][rows], *args[1:], **kwargs)
+            answer = module.forward(*args, **kwargs)
         if not all(function.used for function in self._functions.values()):
             raise NotAddedError(f"{type(module).__name__} doesn't fetch its weights as ComfyUI's layers do.")
         output[rows] = answer
@@ -103,6 +108,33 @@ def _would_patch_twice(module: nn.Module) -> bool:
     """Whether ComfyUI would patch what it has fetched ahead anew, in place, at each use of one pass."""
     functions = (getattr(module, f"{name}_lowvram_function", None) for name in ("weight", "bias"))
     return hasattr(module, "_prefetch") and any(function is not None for function in functions)
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """The tensors among a layer's arguments."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (tuple, list)):
+        for each in value:
+            yield from tensors_in(each)
+
+
+def _share_memory(first: Tensor, second: Tensor) -> bool:
+    if type(first) is not type(second):  # a quantized tensor has no memory of its own
+        return False
+    address = first.untyped_storage().data_ptr()  # 0 where there is nothing
+    return address != 0 and address == second.untyped_storage().data_ptr()
+
+
+def _of_rows(value: Any, rows: slice) -> Any:
+    """Some rows of what a layer is given; a number in a tensor of its own is the same for all rows."""
+    if isinstance(value, Tensor):
+        return value[rows] if value.ndim else value
+    if type(value) in (tuple, list):
+        return type(value)(_of_rows(each, rows) for each in value)
+    if isinstance(value, _PLAIN):
+        return value
+    raise NotAddedError(f"A layer is given a {type(value).__name__} beside its input, which may do anything to rows.")
 
 
 def float_type(dtype: torch.dtype) -> torch.dtype:

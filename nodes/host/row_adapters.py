@@ -13,13 +13,12 @@ from itertools import groupby
 from typing import Any
 
 import comfy.utils
-import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
 
 from .adapter_groups import AdapterGroup, Addition
 from .network_calls import Call, around_calls
-from .patched_pass import NotAddedError
+from .patched_pass import NotAddedError, tensors_in
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +47,20 @@ class _Call:
 _UNTOLD = _Call(())
 
 
+class _Parameters(dict):
+    """A module's parameters, which notice that one is looked up by its name, as `module.weight` does.
+
+    Attributes:
+        are_read: Whether one was.
+    """
+
+    are_read = False
+
+    def __getitem__(self, name: str) -> Any:
+        self.are_read = True
+        return super().__getitem__(name)
+
+
 @dataclass(eq=False)
 class _Layer:
     """A layer that some MODEL adds to.
@@ -55,18 +68,43 @@ class _Layer:
     Attributes:
         path: Its name in the network.
         module: The layer.
-        owner: The module that calls it.
+        around: The modules that it is a part of.
         additions: What each MODEL adds.
-        is_called: Whether it has been called, and has thus added what it should.
+        is_called: Whether it has been called since `watch`, and has thus added what it should.
         sizes: Numbers of rows with which the first dimension of its input was seen to agree.
     """
 
     path: str
     module: nn.Module
-    owner: nn.Module
+    around: frozenset[nn.Module]
     additions: dict[ModelPatcher, Addition]
     is_called: bool = False
     sizes: set[int] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._own = self.module._parameters
+        self._watched = vars(self.module)["_parameters"] = _Parameters(self._own)
+
+    def watch(self) -> None:
+        """Forget who has called it or read its weights."""
+        self.is_called = self._watched.are_read = False
+
+    def is_missed(self, called: set[nn.Module]) -> bool:
+        """Whether its weights may have had a say since `watch` without what is added to its output.
+
+        A layer that is neither called nor read was left out. Reads while no module around it runs are of its shape.
+
+        Args:
+            called: The modules that were called meanwhile.
+        """
+        can_tell = "weight" in self._watched
+        return not self.is_called and (self._watched.are_read or not can_tell) and not called.isdisjoint(self.around)
+
+    def leave(self) -> None:
+        """Give the module its own parameters back, or what has been put in their places."""
+        self._own.clear()
+        self._own.update(self._watched)
+        vars(self.module)["_parameters"] = self._own
 
 
 class RowAdapters:
@@ -94,7 +132,7 @@ class RowAdapters:
         self._is_watched = False
         self._was_asked = False
         self._layers: list[_Layer] = []
-        self._callers: set[nn.Module] = set()
+        self._called: set[nn.Module] = set()
         self._handles: list[Any] = []
         self._call: _Call | None = None
 
@@ -123,34 +161,31 @@ class RowAdapters:
         self.pause()
         for handle in self._handles:
             handle.remove()
+        for layer in reversed(self._layers):  # one that has two names was watched twice
+            layer.leave()
         self._handles.clear()
         self._layers.clear()
-        self._callers.clear()
+        self._called.clear()
 
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Around a pass of one MODEL.
 
         Raises:
-            RowsUnknownError: If the MODEL's adapters have not been added; it is not served any more.
+            RowsUnknownError: If adapters have not been added; the MODELs are not served any more.
         """
         self._was_asked = False
         with self._served():
             yield
-        if not self._was_asked:  # outside the range of timesteps of all its conditionings, say
-            return
-        missed = [layer.path for layer in self._layers if not layer.is_called and layer.owner in self._callers]
-        if missed and not self._is_watched:
-            self._stop(f"{', '.join(missed)} is read without being called.")
-            raise RowsUnknownError
-        self._is_watched = True
+        self._is_watched |= self._was_asked  # not outside the range of timesteps of all its conditionings, say
 
     @contextmanager
     def sharing(self) -> Iterator[None]:
         """Around a pass of several MODELs, whose rows are told by the options from `told`.
 
         Raises:
-            RowsUnknownError: If a layer's input does not have these rows; MODELs don't share passes any more.
+            RowsUnknownError: If a layer's input does not have these rows; MODELs don't share passes any more. Or as
+                `watching`.
         """
         before, self._call = self._call, _UNTOLD
         try:
@@ -175,8 +210,13 @@ class RowAdapters:
 
     @contextmanager
     def _served(self) -> Iterator[None]:
+        self._called.clear()
+        for layer in self._layers:
+            layer.watch()
         try:
             yield
+            if missed := [layer.path for layer in self._layers if layer.is_missed(self._called)]:
+                raise NotAddedError(f"{', '.join(missed)} is read without being called.")
         except NotAddedError as error:
             self._stop(str(error))
             raise RowsUnknownError from error
@@ -210,11 +250,11 @@ class RowAdapters:
                 by_layer.setdefault(path, {})[model] = addition
         for path, additions in by_layer.items():
             module = comfy.utils.get_attr(self.base.model, path)
-            layer = _Layer(path, module, _owner(self.base.model, path), additions)
+            layer = _Layer(path, module, _around(self.base.model, path), additions)
             self._layers.append(layer)
             self._handles.append(module.register_forward_hook(self._hook_of(layer), with_kwargs=True))
-        for owner in {layer.owner for layer in self._layers}:
-            self._handles.append(owner.register_forward_pre_hook(lambda owner, _: self._callers.add(owner)))
+        for module in frozenset[nn.Module]().union(*(layer.around for layer in self._layers)):
+            self._handles.append(module.register_forward_pre_hook(lambda module, _: self._called.add(module)))
 
     def _hook_of(self, layer: _Layer) -> Callable:
         def hook(module: nn.Module, args: tuple, kwargs: dict[str, Any], output: Tensor) -> Tensor:
@@ -222,7 +262,7 @@ class RowAdapters:
             if call is None:
                 return output
             if call.is_mixed or call.rows is not None:
-                self._check(layer, call, args, output)
+                self._check(layer, call, (*args, *kwargs.values()), output)
             layer.is_called = True
             if not args:
                 raise NotAddedError(f"{layer.path} is given its input by name.")
@@ -233,11 +273,11 @@ class RowAdapters:
 
         return hook
 
-    def _check(self, layer: _Layer, call: _Call, args: tuple, output: Tensor) -> None:
-        """Compare the first dimension with the number of rows."""
+    def _check(self, layer: _Layer, call: _Call, given: tuple, output: Tensor) -> None:
+        """Compare the first dimension of all that the layer is given with the number of rows."""
         if call.rows is None:
             raise RowsUnknownError("The network was called outside ComfyUI's batching.")
-        fits = bool(args) and len(args[0]) == len(output) == call.rows
+        fits = all(len(tensor) == call.rows for tensor in (*tensors_in(given), output) if tensor.ndim)
         if not call.is_mixed:
             self._batches &= fits
             layer.sizes |= {call.rows} if fits else set()
@@ -264,10 +304,7 @@ def _call_of(models: Sequence[ModelPatcher], rows: int) -> _Call:
     return _Call(tuple(parts), rows)
 
 
-def _owner(network: torch.nn.Module, path: str) -> nn.Module:
-    """The module that calls a layer: the nearest around it that is more than a list of modules."""
-    while True:
-        path = path.rpartition(".")[0]
-        owner = comfy.utils.get_attr(network, path) if path else network
-        if not path or not isinstance(owner, (nn.ModuleList, nn.ModuleDict)):
-            return owner
+def _around(network: nn.Module, path: str) -> frozenset[nn.Module]:
+    """The modules that the one of this name is a part of, but for the whole network."""
+    names = path.split(".")[:-1]
+    return frozenset(comfy.utils.get_attr(network, ".".join(names[: i + 1])) for i in range(len(names)))

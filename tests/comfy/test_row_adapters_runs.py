@@ -357,8 +357,9 @@ def test_a_product_as_model(network, node, calls, weights_put):
 
 
 def hooks_of(model):
-    """Of all modules of a MODEL's network, those of torch."""
-    return [
+    """Of all modules of a MODEL's network, those of torch, and what stands in for their parameters."""
+    watched = [module for module in model.model.modules() if type(module._parameters) is not dict]
+    return watched + [
         vars(module)[name]
         for module in model.model.modules()
         for name in ("_forward_hooks", "_forward_pre_hooks", "_forward_hooks_with_kwargs")
