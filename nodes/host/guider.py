@@ -31,7 +31,7 @@ from .idle_hooks import warn_of_idle_hooks
 from .latents import mask_like, pack, parts_of
 from .loading import load_jointly
 from .networks import Networks
-from .noise_levels import align_levels
+from .noise_levels import Forms, align_levels
 from .prepared import Conds, PreparedModel, process, separate_hooked
 from .product import Product
 from .refusals import check_experts, check_packed, check_patches, check_sigmas
@@ -247,6 +247,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
 
     def _plan_run(self, noise: Tensor, device: Any, sigmas: Tensor) -> None:
         self.run.planner = self._make_planner(noise, self.run.shapes, device, sigmas)
+        self.run.forms = Forms(noise.shape)
         if self.run.planner.passes.saves:
             always = [0] if self.run.planner.null_is_read else []
             self.run.reuse = Reuse(self.run.planner.passes, sigmas, always)
@@ -261,7 +262,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
             patcher: The MODEL.
             sigmas: The levels in the reference's form, shape (S + 1,).
         """
-        return align_levels(sigmas, *(p.get_model_object("model_sampling") for p in (self.model_patcher, patcher)))
+        return align_levels(sigmas, self.run.forms.of(self.model_patcher), self.run.forms.of(patcher))
 
     def _process_conds(self, noise: Tensor, latent_image: Tensor, settings: dict[str, Any]) -> None:
         conds: dict[ModelPatcher, Conds] = {other.patcher: other.conds for other in self.run.others}
@@ -298,7 +299,9 @@ class ProductGuider(comfy.samplers.CFGGuider):
             read = run.planner.null_is_read
             networks = Networks(self.experts, conds, options, run.weights, run.devices, read)
             saving = run.reuse, run.rows
-            run.product = Product(networks, run.planner, *saving, run.observers, run.workers, run.lifts)
+            run.product = Product(
+                networks, run.forms, run.planner, *saving, run.observers, run.workers, run.lifts
+            )
         return run.product
 
     def _prepare_others(self, stack: ExitStack) -> list[PreparedModel]:

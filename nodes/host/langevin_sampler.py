@@ -12,7 +12,6 @@ from tqdm.auto import tqdm
 from ...mcdm_core.sampling.langevin import check_langevin, langevin_step
 from ...mcdm_core.sampling.noise import noise_like
 from .ddim_sampler import sample_comfy_ddim
-from .noise_levels import is_flow, noise_scale
 from .sampler_functions import Sampling, sampler_function
 from .step_reports import at_step
 
@@ -57,7 +56,7 @@ def not_stepwise(name: str) -> str:
 
 @sampler_function
 def _sample(run: Sampling, *, sampler: comfy.samplers.KSAMPLER, corrections: int, ratio: float) -> Tensor:
-    x, sigmas, schedule = run.x, run.sigmas, run.schedule
+    x, sigmas, form = run.x, run.sigmas, run.form
     generator = run.generator(2)  # by 1 the samplers add noise
     for step in tqdm(range(len(sigmas) - 1), disable=run.disable):
         # A seed for each step: the sampler's own generator begins anew every time.
@@ -72,9 +71,8 @@ def _sample(run: Sampling, *, sampler: comfy.samplers.KSAMPLER, corrections: int
             **sampler.extra_options,
         )
         sigma = float(sigmas[step + 1])
-        alpha = 1.0 - sigma if is_flow(schedule) else 1.0
         for _ in range(corrections if sigma > 0 else 0):
             denoised = run.denoised(x, sigma)
             noise = noise_like(x, generator)
-            x = langevin_step(x, denoised, noise_scale(schedule) * sigma, ratio, noise, alpha)
+            x = langevin_step(x, denoised, form.noise_scale * sigma, ratio, noise, form.signal_scale(sigma))
     return x

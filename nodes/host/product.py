@@ -17,7 +17,7 @@ from ...mcdm_core.product.planner import Planner
 from ...mcdm_core.product.reuse import Asked, Reuse, RowCount, everything
 from .evaluation import CONDITION, NULL, ROLES, Evaluation, Observer, Point, Request, Workers
 from .networks import Networks
-from .noise_levels import align, signal_scale, unbounded_level
+from .noise_levels import Forms, align
 from .nulls import Nulls
 from .prepared import CFG_HOOKS
 
@@ -27,6 +27,7 @@ class Product:
 
     Args:
         networks: Those of the experts.
+        forms: Those of the MODELs.
         planner: Who is asked at every noise level, and the coefficients; it is told which nulls are the same.
         reuse: What may be left out of a call, and what stands in for it; None leaves nothing out.
         rows: Where rows are counted, if something may be left out.
@@ -38,6 +39,7 @@ class Product:
     def __init__(
         self,
         networks: Networks,
+        forms: Forms,
         planner: Planner,
         reuse: Reuse | None = None,
         rows: RowCount | None = None,
@@ -47,6 +49,7 @@ class Product:
     ):
         self.networks = networks
         self.reference = networks.reference
+        self.forms = forms
         self.planner = planner
         self.reuse = reuse
         self.rows = rows or RowCount()
@@ -73,23 +76,23 @@ class Product:
         plan = self.planner.at(level, want_null)
         asked = everything(plan) if self.reuse is None else self.reuse.choose(plan, level, x)
         requests = self._requests(asked)
-        results = self._evaluate(requests, x, sigma, model_options)
+        results = self._evaluate(requests, x, sigma, level, model_options)
         cond: Mapping[int, Tensor]
         null: Mapping[int, Tensor]
         cond, null = ({made.expert: x0 for made, x0 in results.items() if made.role == role} for role in ROLES)
-        sampling = self.reference.get_model_object("model_sampling")
+        form = self.forms.of(self.reference)
         if plan.compared:
             needed = Asked(asked.conditions, tuple(j for j in asked.nulls if j not in plan.compared))
             self.rows.add_compared(self._rows_of(requests, x) - self._rows_of(self._requests(needed), x))
         if self.lifts is not None:  # before predictions stand in for others
-            self.lifts.take(plan, unbounded_level(level, sampling), cond, null)
+            self.lifts.take(plan, form.unbounded(level), cond, null)
         counts = (0, 0)
         if self.reuse is not None:
             plain = self._requests(everything(self.planner.plain_at(level, want_null)))
             counts = self._rows_of(requests, x), self._rows_of(plain, x)
             self.rows.add(*counts)
-            cond, null = self.reuse.complete(plan, unbounded_level(level, sampling), cond, null)
-        plan = plan.agreed(x, signal_scale(level, sampling), cond, null)
+            cond, null = self.reuse.complete(plan, form.unbounded(level), cond, null)
+        plan = plan.agreed(x, form.signal_scale(level), cond, null)
         if weigh is not None:
             assert isinstance(plan, Alone)
             plan = plan.weighed(weigh, cond, null)
@@ -138,14 +141,12 @@ class Product:
         return len(x) * sum(map(self.networks.rows, requests))
 
     def _evaluate(
-        self, requests: list[Request], x: Tensor, sigma: Tensor, model_options: dict[str, Any]
+        self, requests: list[Request], x: Tensor, sigma: Tensor, level: float, model_options: dict[str, Any]
     ) -> dict[Request, Tensor]:
         """The answers to all requests, on the device of x; workers are at work while networks here are."""
 
         def point_of(patcher: ModelPatcher) -> Point:
-            if patcher is self.reference:
-                return x, sigma
-            return align(x, sigma, *(p.get_model_object("model_sampling") for p in (self.reference, patcher)))
+            return align(x, sigma, level, self.forms.of(self.reference), self.forms.of(patcher))
 
         here = partial(self.networks.answers, point_of=point_of, model_options=model_options)
         return here(requests) if self.workers is None else self.workers.answers(requests, point_of, here)

@@ -13,6 +13,7 @@ from ...mcdm_core.product.planner import Planner
 from ...mcdm_core.product.reuse import Reuse, RowCount
 from .devices import Devices
 from .evaluation import Observer
+from .noise_levels import Forms
 from .prepared import Conds, PreparedModel
 from .product import Product
 from .remote.run import WorkersOfRun
@@ -28,6 +29,7 @@ class Run:
         devices: Those of the MODELs.
         others: The other MODELs, prepared.
         planner: Made when the run's noise levels are known.
+        forms: Of the MODELs; made with the planner.
         weigh: Says what each expert counts, while they are asked alone.
         shapes: Shapes of what the latent holds, one for most; made with the planner.
         processed: Processed conditioning of the experts after the first.
@@ -44,6 +46,7 @@ class Run:
     devices: Devices
     others: list[PreparedModel] = field(default_factory=list)
     planner: Planner = field(init=False)
+    forms: Forms = field(init=False)
     weigh: Weigh | None = None
     shapes: Sequence[Sequence[int]] = ()
     processed: list[Conds] = field(default_factory=list)

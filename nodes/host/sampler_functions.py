@@ -10,6 +10,7 @@ from typing import Any, Concatenate, ParamSpec
 import torch
 from torch import Tensor
 
+from .noise_levels import Form, form_of
 from .step_reports import Report
 
 Options = ParamSpec("Options")
@@ -39,6 +40,11 @@ class Sampling:
     def schedule(self) -> Any:
         """The model_sampling of the MODEL, a product's reference."""
         return self.model.inner_model.inner_model.model_sampling
+
+    @functools.cached_property
+    def form(self) -> Form:
+        """How that MODEL writes x."""
+        return form_of(self.schedule, self.x.shape)
 
     def denoised(self, x: Tensor, sigma: float) -> Tensor:
         """The model's x0; it and x of shape (B, C, …)."""

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...mcdm_core.diffusion.schedule import from_flow, to_flow
+from ...mcdm_core.diffusion.schedule import to_flow
 from ...mcdm_core.product.alone import Weigh
 from ...mcdm_core.product.plan import Factor
 from .evaluation import Evaluation
 from .guider import ProductGuider
-from .noise_levels import FLOW_LIMIT, is_flow, noise_scale
+from .noise_levels import FLOW_LIMIT
 from .sampler_functions import Sampling
 from .step_reports import step_reports
 
@@ -34,7 +34,7 @@ class ShownProduct:
 
     def __init__(self, run: Sampling, guider: ProductGuider):
         self._run, self._guider = run, guider
-        self._scale = noise_scale(run.schedule) if is_flow(run.schedule) else None
+        self._form = run.form
         self._shown: list[Evaluation] = []
         self._asking = ExitStack()
         guider.watch(self._shown.append)
@@ -83,16 +83,14 @@ class ShownProduct:
     def _exploding(self, x: Tensor, sigmas: Tensor) -> tuple[Tensor, list[float]]:
         """A start in the reference's form and the levels of a run, in the variance-exploding form."""
         levels = [float(sigma) for sigma in sigmas]
-        if self._scale is None:
-            return x, levels
-        levels = [min(level, FLOW_LIMIT) for level in levels]
-        return x / (1.0 - levels[0]), [from_flow(level, self._scale) for level in levels]
+        start = self._form.signal_scale(min(levels[0], FLOW_LIMIT))
+        return x / start, list(map(self._form.unbounded, levels))
 
     def _own_form(self, x: Tensor, sigma: float) -> tuple[Tensor, float]:
         """A point and its level in the reference's form."""
-        if self._scale is None:
+        if not self._form.flow:
             return x, sigma
-        own, level = to_flow(x, torch.tensor(sigma, dtype=torch.float64), self._scale)
+        own, level = to_flow(x, torch.tensor(sigma, dtype=torch.float64), self._form.noise_scale)
         return own.to(x.dtype), float(level)
 
     def _ask(self, x: Tensor, sigma: Tensor | float) -> tuple[Tensor, Evaluation]:

@@ -108,18 +108,18 @@ def test_levels_of_flows_and_noise_predictors_meet(host):
     class Eps(type(eps), comfy.model_sampling.EPS):
         pass
 
-    flow, eps = Flow(), Eps()
     x0, n = torch.full((1, 4, 2, 2), 0.5), torch.full((1, 4, 2, 2), -0.25)
+    flow, eps = (host.noise_levels.form_of(kind(), x0.shape) for kind in (Flow, Eps))
     s = torch.tensor([0.75])
-    x, sigma = host.noise_levels.align(0.25 * x0 + 0.75 * n, s, flow, eps)
+    x, sigma = host.noise_levels.align(0.25 * x0 + 0.75 * n, s, 0.75, flow, eps)
     torch.testing.assert_close(sigma, torch.tensor([3.0]))
     torch.testing.assert_close(x, x0 + 3 * n)
-    back, level = host.noise_levels.align(x, sigma, eps, flow)
+    back, level = host.noise_levels.align(x, sigma, 3.0, eps, flow)
     torch.testing.assert_close(level, s)
     torch.testing.assert_close(back, 0.25 * x0 + 0.75 * n)
-    pure, highest = host.noise_levels.align(n, torch.tensor([1.0]), flow, eps)
-    assert highest.item() == pytest.approx(float(eps.sigma_max))
-    torch.testing.assert_close(pure, n * math.hypot(1, float(eps.sigma_max)))
+    pure, highest = host.noise_levels.align(n, torch.tensor([1.0]), 1.0, flow, eps)
+    assert highest.item() == pytest.approx(eps.sigma_max)
+    torch.testing.assert_close(pure, n * math.hypot(1, eps.sigma_max))
 
 
 def test_the_pixel_space_vae_keeps_every_level(load):

@@ -1,11 +1,13 @@
 """A MODEL's noise schedule and latent space in plain words, from which they are made again where its weights are not.
 
-Classes go by their names, and only those of ComfyUI and of this pack are known; nothing that was sent is run.
+Classes go by their names, and only schedules and latents of ComfyUI and of this pack are known. A family of ComfyUI's
+may have its own beside its network: that is looked up where ComfyUI has imported it. Nothing that was sent is run.
 """
 
 from __future__ import annotations
 
 import importlib
+import sys
 from types import ModuleType
 from typing import Any
 
@@ -18,6 +20,13 @@ from .. import schedule_sampling, spaces
 from .wire import to_buffer, to_tensor
 
 _OF_CORES_NODES = "comfy_extras.nodes_model_advanced"
+_OF_CORES_FAMILIES = "comfy."  # how the names of ComfyUI's modules begin
+_LATENTS = (comfy.latent_formats.LatentFormat,)
+_SAMPLINGS = tuple(
+    kind
+    for kind in vars(comfy.model_sampling).values()
+    if isinstance(kind, type) and kind.__module__ == comfy.model_sampling.__name__
+)
 _IN_EVERY_CLASS = {"__module__", "__doc__", "__qualname__", "__dict__", "__weakref__", "__static_attributes__"}
 _IN_EVERY_CLASS |= {"__firstlineno__"}
 
@@ -28,7 +37,7 @@ def describe_sampling(sampling: Any) -> dict[str, Any]:
     Raises:
         ValueError: If it is of a class that a node of another pack made.
     """
-    names = [_name_of(kind, _sampling_modules()) for kind in _named_kinds(type(sampling))]
+    names = [_name_of(kind, _sampling_modules(), _SAMPLINGS) for kind in _named_kinds(type(sampling))]
     if None in names:
         raise ValueError(
             f"Expected a noise schedule of ComfyUI's own or of this pack and got {type(sampling).__qualname__}; remove "
@@ -43,7 +52,7 @@ def make_sampling(described: dict[str, Any]) -> Any:
     Raises:
         ValueError: If its classes are not known here.
     """
-    kinds = tuple(_find(name, _sampling_modules(), object) for name in described["classes"])
+    kinds = tuple(_find(name, _sampling_modules(), _SAMPLINGS) for name in described["classes"])
     kind = type("RemoteSampling", kinds, {}) if len(kinds) > 1 else kinds[0]
     made: Any = object.__new__(kind)
     nn.Module.__init__(made)
@@ -59,7 +68,7 @@ def describe_latents(latent_format: Any) -> dict[str, Any]:
     Raises:
         ValueError: If it is of a class that a node of another pack made.
     """
-    name = _name_of(type(latent_format), _latent_modules())
+    name = _name_of(type(latent_format), _latent_modules(), _LATENTS)
     if name is None:
         raise ValueError(
             f"Expected a latent format of ComfyUI's own or of this pack and got {type(latent_format).__qualname__}; "
@@ -74,7 +83,7 @@ def make_latents(described: dict[str, Any]) -> Any:
     Raises:
         ValueError: If its class is not known here.
     """
-    kind = _find(described["class"], _latent_modules(), comfy.latent_formats.LatentFormat)
+    kind = _find(described["class"], _latent_modules(), _LATENTS)
     made: Any = object.__new__(kind)
     _set(made, described["values"])
     return made
@@ -95,17 +104,29 @@ def _named_kinds(kind: type) -> tuple[type, ...]:
     return kind.__bases__ if joins else (kind,)
 
 
-def _name_of(kind: type, modules: dict[str, ModuleType]) -> str | None:
-    found = (f"{key}:{kind.__name__}" for key, module in modules.items() if vars(module).get(kind.__name__) is kind)
-    return next(found, None)
+def _name_of(kind: type, modules: dict[str, ModuleType], bases: tuple[type, ...]) -> str | None:
+    names = (f"{key}:{kind.__name__}" for key in (*modules, kind.__module__))
+    return next((name for name in names if _known(name, modules, bases) is kind), None)
 
 
-def _find(name: Any, modules: dict[str, ModuleType], base: Any) -> type:
-    key, _, kind_name = str(name).partition(":")
-    kind = vars(modules[key]).get(kind_name) if key in modules else None
-    if not isinstance(kind, type) or not issubclass(kind, base):
+def _find(name: Any, modules: dict[str, ModuleType], bases: tuple[type, ...]) -> type:
+    kind = _known(str(name), modules, bases)
+    if kind is None:
         raise ValueError(f"Expected a schedule or latents that are known here and got {name}; use the same ComfyUI.")
     return kind
+
+
+def _known(name: str, modules: dict[str, ModuleType], bases: tuple[type, ...]) -> type | None:
+    """The class of a name, "module:class", if it is of these kinds.
+
+    The module goes by its short name, or is one of ComfyUI's by its own, if it is imported and the class is its own.
+    """
+    key, _, kind_name = name.partition(":")
+    family = sys.modules.get(key) if key.startswith(_OF_CORES_FAMILIES) else None
+    module = modules.get(key, family)
+    kind = None if module is None else vars(module).get(kind_name)
+    fits = isinstance(kind, type) and issubclass(kind, bases) and (key in modules or kind.__module__ == key)
+    return kind if fits else None
 
 
 def _buffer(named: tuple[str, Tensor]) -> tuple[str, Any]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..evaluation import Point, Request
 from ..expert_chain import Experts
-from ..noise_levels import align_levels
+from ..noise_levels import Forms, align_levels
 from . import cluster
 from .files import send_files
 from .model import RemoteExpert, RemoteModel, WorkerName, is_remote
@@ -87,7 +87,8 @@ class WorkersOfRun:
             raise ValueError(
                 "Expected a single latent for experts on workers and got a nested one; sample such a model here."
             )
-        reference = self._experts[0].model.get_model_object("model_sampling")
+        forms = Forms(start.noise.shape)
+        reference = forms.of(self._experts[0].model)
         common = {
             "run": self._name,
             "noise": to_buffer(start.noise),
@@ -99,7 +100,7 @@ class WorkersOfRun:
             self._told[worker] = {**common, "nodes": {}, "models": {}, "experts": []}
             for index in indices:
                 expert = self._remote[index]
-                levels = align_levels(start.sigmas, reference, expert.model.get_model_object("model_sampling"))
+                levels = align_levels(start.sigmas, reference, forms.of(expert.model))
                 self._told[worker]["nodes"] |= expert.part.nodes
                 self._told[worker]["models"] |= expert.part.models
                 self._told[worker]["experts"].append(
