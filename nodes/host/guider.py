@@ -299,9 +299,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
             read = run.planner.null_is_read
             networks = Networks(self.experts, conds, options, run.weights, run.devices, read)
             saving = run.reuse, run.rows
-            run.product = Product(
-                networks, run.forms, run.planner, *saving, run.observers, run.workers, run.lifts
-            )
+            run.product = Product(networks, run.forms, run.planner, *saving, run.observers, run.workers, run.lifts)
         return run.product
 
     def _prepare_others(self, stack: ExitStack) -> list[PreparedModel]:

@@ -69,7 +69,7 @@ def form_of(model_sampling: Any, shape: Sequence[int]) -> Form:
 
 
 def _noise_scale(model_sampling: Any, shape: Sequence[int]) -> float:
-    """k of a flow: what becomes of noise 1 and nothing else at σ = 1, where a run starts."""
+    """What a flow makes of noise 1 and nothing else at σ = 1, where a run starts: k."""
     sigma = torch.ones((), dtype=torch.float64)
     noise, nothing = (sigma.new_full((1, *shape[1:]), value) for value in (1.0, 0.0))
     return float(model_sampling.noise_scaling(sigma, noise, nothing, False).flatten()[0])

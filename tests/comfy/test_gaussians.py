@@ -111,7 +111,10 @@ class GaussianFlow(torch.nn.Module):
 
 @pytest.fixture
 def gaussian_flow(pack):
-    """A Gaussian expert as a flow model in the space of the pixel experts, with condition k and null 2."""
+    """A Gaussian expert as a flow model in the space of the pixel experts, with condition k and null 2.
+
+    Where its noise is scaled by the size of pictures, only `noise_scaling` tells by how much.
+    """
     import comfy.latent_formats
     import comfy.model_base
     import comfy.model_sampling
@@ -121,7 +124,9 @@ def gaussian_flow(pack):
     if not hasattr(comfy.model_sampling.ModelSamplingDiscreteFlow, "set_noise_scale"):
         pytest.skip("this ComfyUI knows no flow whose noise is scaled")
 
-    def build(k, noise_scale):
+    def build(k, noise_scale, by_size=False):
+        from .support.sized_noise import SizedFlow
+
         class Config(comfy.supported_models_base.BASE):
             latent_format = comfy.latent_formats.ChromaRadiance
 
@@ -129,6 +134,9 @@ def gaussian_flow(pack):
         config.sampling_settings = {"noise_scale": noise_scale}
         model = comfy.model_base.BaseModel(config, comfy.model_base.ModelType.FLOW)
         model.diffusion_model = GaussianFlow(noise_scale)
+        if by_size:
+            config.sampling_settings = {}
+            model.model_sampling = SizedFlow(config)
         tokens = [[[torch.tensor([[[MEANS[i]], [VARIANCES[i]]]]), {}]] for i in (k, 2)]
         cpu = torch.device("cpu")
         return SimpleNamespace(model=ModelPatcher(model, cpu, cpu), condition=tokens[0], null=tokens[1])
@@ -136,11 +144,15 @@ def gaussian_flow(pack):
     return build
 
 
+@pytest.mark.parametrize("by_size", [False, True], ids=["", "by the size"])
 @pytest.mark.parametrize("scales", [(8.0, 1.0), (1.0, 8.0), (8.0, 8.0), (8.0, None), (None, 8.0)], ids=str)
-def test_flows_whose_noise_is_scaled_meet_the_others(gaussian, gaussian_flow, chain, guide, scales):
-    """None is a pixel expert in the variance-exploding form; the noise of the run is `guide`'s."""
+def test_flows_whose_noise_is_scaled_meet_the_others(gaussian, gaussian_flow, chain, guide, scales, by_size):
+    """None is a pixel expert in the variance-exploding form; the noise of the run is `guide`'s, whose size gives 8."""
     weights, reliabilities = (1.5, 2.0), (1.0, 3.0)
-    experts = [gaussian(k, "cosine") if s is None else gaussian_flow(k, s) for k, s in enumerate(scales)]
+    experts = [
+        gaussian(k, "cosine") if s is None else gaussian_flow(k, s, by_size=by_size and s == 8.0)
+        for k, s in enumerate(scales)
+    ]
     settings = [{"weight": w, "reliability": a} for w, a in zip(weights, reliabilities, strict=True)]
     sigma = 3.0 if scales[0] is None else 0.6
     level = sigma if scales[0] is None else scales[0] * sigma / (1 - sigma)
@@ -181,11 +193,38 @@ def pixels(node):
     return run
 
 
+@pytest.mark.parametrize("name", ["MCDM_LangevinSampler", "MCDM_ParticleSampler", "MCDM_Logic"])
+def test_samplers_learn_how_noise_is_scaled_from_what_becomes_of_it(gaussian_flow, chain, node, pixels, name):
+    """As from a number that says it, to the bit; k of a picture of one pixel is 0.25."""
+    import comfy.samplers
+
+    particles = {"resample_below": 0.8, "limit": 1.0}
+    logic = {"operation": "or", "sharpness": 1.0, "prior": 0.5, "largest": 1.0, "corrected": False}
+    options = {
+        "MCDM_LangevinSampler": {"sampler": comfy.samplers.sampler_object("euler"), "corrections": 2, "ratio": 0.2},
+        "MCDM_ParticleSampler": particles,
+        "MCDM_Logic": logic | particles,
+    }
+    levels = [1.0, *(level / (0.25 + level) for level in LEVELS[::10]), 0.0]
+
+    def run(by_size):
+        experts = chain(*((gaussian_flow(k, 0.25, by_size), {"weight": 1.0}) for k in range(2)))
+        return pixels(experts, node(name, **options[name])[0], 50, levels)
+
+    assert torch.equal(run(by_size=True), run(by_size=False))
+
+
 @pytest.fixture
 def united(gaussian, gaussian_flow, chain):
-    """Both conditions at weight 1 and one null, of noise predictors or of flows; and the levels of a run."""
+    """Both conditions at weight 1 and one null, of noise predictors or of flows; and the levels of a run.
+
+    The noise of a "sized" flow is scaled by the size of pictures, here of one pixel.
+    """
 
     def build(kind):
+        if kind == "sized":
+            levels = [1.0, *(level / (0.25 + level) for level in LEVELS), 0.0]
+            return chain(*((gaussian_flow(k, 0.25, by_size=True), {"weight": 1.0}) for k in range(2))), levels
         if kind == "flow":
             levels = [1.0, *(level / (1 + level) for level in LEVELS), 0.0]
             return chain(*((gaussian_flow(k, 1.0), {"weight": 1.0}) for k in range(2))), levels
@@ -201,7 +240,7 @@ def target(core):
     return gaussians.product_moments(MEANS, VARIANCES, COEFFICIENTS)
 
 
-@pytest.mark.parametrize("kind", ["eps", "v", "flow"])
+@pytest.mark.parametrize("kind", ["eps", "v", "flow", "sized"])
 def test_langevin_corrections_reach_the_product_of_the_densities(node, pixels, united, target, kind):
     """Where plain Euler misses it; what is left is what the core's closed form of such a run leaves."""
     import comfy.samplers

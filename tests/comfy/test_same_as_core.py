@@ -122,6 +122,18 @@ def test_levels_of_flows_and_noise_predictors_meet(host):
     torch.testing.assert_close(pure, n * math.hypot(1, eps.sigma_max))
 
 
+def test_levels_of_a_run_are_those_that_networks_are_asked_at(host):
+    """To the bit, also where some lie beyond the expert's schedule: networks look for their own among the run's."""
+    align, align_levels, Form = (getattr(host.noise_levels, name) for name in ("align", "align_levels", "Form"))
+    flows = Form(True, 1.0, 0.001, 1.0), Form(True, 1.0, 0.003, 1.0), Form(True, 8.0, 0.001, 1.0)
+    sigmas = torch.tensor([1.0, 0.9, 0.37, 0.002, 1e-4, 0.0])
+    for reference in (*flows, Form(False, 1.0, 0.03, 14.6)):
+        for expert in flows:
+            asked = [align(torch.zeros(1, 1), sigma[None], float(sigma), reference, expert)[1] for sigma in sigmas[:-1]]
+            assert torch.equal(align_levels(sigmas, reference, expert), torch.cat([*asked, torch.zeros(1)]))
+    assert torch.equal(align_levels(sigmas, flows[0], flows[1])[:3], sigmas[:3])
+
+
 def test_the_pixel_space_vae_keeps_every_level(load):
     vae = load("hair").vae
     picture = (torch.arange(256.0) / 255).reshape(1, 16, 16, 1).expand(-1, -1, -1, 3)

@@ -4,6 +4,8 @@ import importlib
 import importlib.util
 import json
 import re
+import sys
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -95,6 +97,42 @@ def test_schedules_and_latents_are_made_again(remote, load):
         assert type(again) is type(latents), name
         assert torch.equal(again.process_in(x), latents.process_in(x)), name
         assert again.latent_rgb_factors == latents.latent_rgb_factors, name
+
+
+@pytest.fixture
+def of_a_family(monkeypatch, pack):
+    """A class of ours as one of a module of core's, which keeps a family's own there."""
+    from .support.sized_noise import SizedFlow
+
+    module = ModuleType("comfy.ldm.sized.sampling")
+    kind = module.SizedFlow = type("SizedFlow", (SizedFlow,), {"__module__": module.__name__})
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    return module, kind
+
+
+def test_a_schedule_that_a_family_keeps_beside_its_network_is_made_again(remote, host, of_a_family):
+    descriptions, (_, kind) = remote("descriptions"), of_a_family
+    sampling = kind()
+    sampling.set_parameters(shift=3.0)
+    ours = descriptions.make_sampling(descriptions.describe_sampling(sampling))
+    assert type(ours) is kind
+    for size, scale in ((1, 0.25), (32, 8.0)):
+        forms = [host.noise_levels.form_of(each, (2, 3, size, size)) for each in (ours, sampling)]
+        assert forms[0] == forms[1]
+        assert forms[0].noise_scale == scale
+
+
+def test_only_schedules_of_cores_own_modules_are_known(remote, of_a_family):
+    descriptions, (module, kind) = remote("descriptions"), of_a_family
+    described = descriptions.describe_sampling(kind())
+    module.Borrowed = type("Borrowed", (kind,), {"__module__": "of_a_pack"})
+    module.NoSchedule = type("NoSchedule", (torch.nn.Module,), {"__module__": module.__name__})
+    asked = ["Borrowed", "NoSchedule", "Missing", "__name__"]
+    for name in (*(f"{module.__name__}:{each}" for each in asked), "comfy.cli_args:args", "comfy.not_imported:Flow"):
+        with pytest.raises(ValueError, match="known here"):
+            descriptions.make_sampling({**described, "classes": [name]})
+    with pytest.raises(ValueError, match=r"schedule of ComfyUI's own .*Borrowed; remove"):
+        descriptions.describe_sampling(module.Borrowed())
 
 
 def test_classes_that_are_not_known_are_refused(remote, load):
