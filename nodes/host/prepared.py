@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -146,11 +147,23 @@ def _schedule_hooks_apart(conds: Conds) -> None:
     for entry in (entry for entries in conds.values() for entry in entries if entry.get("hooks") is not None):
         shared = entry["hooks"]
         if id(shared) not in groups:
-            groups[id(shared)] = shared.clone()
-            for hook in groups[id(shared)].hooks:
-                schedule = hook.hook_keyframe
-                hook.hook_keyframe = schedules.setdefault(id(schedule), schedule.clone())
+            groups[id(shared)] = _scheduled_apart(shared, schedules)
         entry["hooks"] = groups[id(shared)]
+
+
+def _scheduled_apart(
+    shared: comfy.hooks.HookGroup, schedules: dict[int, comfy.hooks.HookKeyframeGroup]
+) -> comfy.hooks.HookGroup:
+    """The same hooks on copies of their schedules, which are kept by what they are copies of.
+
+    A hook's own `clone` is left alone: that of a node pack may forget what ComfyUI, which seldom clones, never misses.
+    """
+    group = comfy.hooks.HookGroup()
+    for hook in shared.hooks:
+        other = copy.copy(hook)
+        other.hook_keyframe = schedules.setdefault(id(hook.hook_keyframe), hook.hook_keyframe.clone())
+        group.add(other)
+    return group
 
 
 def process(
