@@ -12,7 +12,7 @@ from comfy.patcher_extension import CallbacksMP
 
 from .controlnets import controlnets, takes_weights
 from .device_copies import copies_of
-from .differences import replaced_layers, same_but_for_patches
+from .differences import replaced_layers, same_but_for_patches, without_injections
 from .expert_chain import ExpertInput, Experts
 from .low_rank import LowRank
 from .patched_pass import Patch, PatchedPass
@@ -51,7 +51,8 @@ def adapter_groups(experts: Experts) -> list[AdapterGroup]:
                 alike.append([model])
             else:
                 group.append(model)
-    return [group for group in map(_group, alike) if group is not None]
+    with without_injections([expert.model for expert in experts]):
+        return [group for group in map(_group, alike) if group is not None]
 
 
 def _needs_weights(expert: ExpertInput) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import comfy.model_management
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import CallbacksMP
 from torch import nn
@@ -91,3 +93,17 @@ def replaced_layers(patcher: ModelPatcher) -> list[str]:
 def same_objects(first: dict[str, Any], second: dict[str, Any]) -> bool:
     """Whether two MODELs put the same objects under the same names."""
     return first.keys() == second.keys() and all(first[key] is second[key] for key in first)
+
+
+@contextmanager
+def without_injections(patchers: Sequence[ModelPatcher]) -> Iterator[None]:
+    """The networks of MODELs without the layers that a loaded clone has put between theirs, for the block.
+
+    Such layers shift the names of others, by which patches say what they are for.
+    """
+    networks = {id(patcher.model) for patcher in patchers}
+    with ExitStack() as stack:
+        for loaded in comfy.model_management.loaded_models():
+            if loaded is not None and id(loaded.model) in networks:
+                stack.enter_context(loaded.use_ejected())
+        yield

@@ -90,6 +90,7 @@ class ClassicExchange(Exchange):
         self.forget()
         self._memory = None
         if active is not loaded:
+            loaded.eject_model()  # which ComfyUI has injected where it has loaded it anew
             self.reload(active, active)
 
     def _take(self, patcher: ModelPatcher) -> _Weights:

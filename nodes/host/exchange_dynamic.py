@@ -15,8 +15,10 @@ from comfy.model_patcher import ModelPatcher
 from torch import nn
 
 from .cores import patch_in_use, resizes
-from .differences import replaced_layers
+from .differences import replaced_layers, without_injections
 from .exchange import Exchange, Slot, move_objects, slots_of
+
+_BYPASS = "bypass_lora"  # ComfyUI's key of injections that add to what layers give, and change no weight
 
 
 class DynamicExchange(Exchange):
@@ -39,17 +41,18 @@ class DynamicExchange(Exchange):
         a clone's schedule would get the noise levels of another's. So all is put back before, and nothing is kept that
         belongs to an object which may be exchanged.
         """
-        self.patchers[0].restore_loaded_backups()
+        with without_injections(self.patchers):
+            self.patchers[0].restore_loaded_backups()
         yield
         self._keep_buffers_apart()
+        if any(map(_injections_on_weights, self.patchers)):
+            self._write_all_anew()  # what is in the pages may be of a MODEL that differs in injections alone
 
     def exchange(self, previous: ModelPatcher, patcher: ModelPatcher) -> None:
         """See the base class."""
-        self._slots = self._slots or self._find_slots(previous)
-        if id(previous) not in self._kept:
-            self._kept[id(previous)] = [_content(slot) for slot in self._slots]
-        if id(patcher) not in self._kept:
-            self._kept[id(patcher)] = [self._make(slot, patcher) for slot in self._slots]
+        if not self._kept.keys() >= {id(previous), id(patcher)}:
+            with previous.use_ejected():  # weights are found by their names, which injected layers shift
+                self._keep(previous, patcher)
         previous.unpatch_model(unpatch_weights=False)  # objects and injections only
         try:
             move_objects(patcher)
@@ -72,24 +75,37 @@ class DynamicExchange(Exchange):
     def reload(self, previous: ModelPatcher, patcher: ModelPatcher) -> None:
         """See the base class."""
         self.forget()
+        previous.eject_model()
         previous.restore_loaded_backups()  # while the objects are there that they belong to, see `loading`
+        if not _same_on_weights(previous, patcher):
+            self._write_all_anew()
         patcher.partially_load(patcher.load_device)
         self._keep_buffers_apart()
 
     def follow(self, active: ModelPatcher, loaded: ModelPatcher) -> None:
         """See the base class. Pages keep what is in them if only small layers were moved."""
+        loaded.eject_model()  # which ComfyUI has injected where it has loaded it anew
         self.reload(active, active)
 
     def finish(self, loaded: ModelPatcher) -> None:
         """See the base class."""
         super().finish(loaded)
         if any(map(replaced_layers, self.patchers)):
-            loaded.restore_loaded_backups()  # before other objects are there, see `loading`
+            with loaded.use_ejected():
+                loaded.restore_loaded_backups()  # before other objects are there, see `loading`
 
     def unload(self, active: ModelPatcher) -> None:
         """See the base class."""
+        active.eject_model()
         active.restore_loaded_backups()
         super().unload(active)
+
+    def _keep(self, previous: ModelPatcher, patcher: ModelPatcher) -> None:
+        self._slots = self._slots or self._find_slots(previous)
+        if id(previous) not in self._kept:
+            self._kept[id(previous)] = [_content(slot) for slot in self._slots]
+        if id(patcher) not in self._kept:
+            self._kept[id(patcher)] = [self._make(slot, patcher) for slot in self._slots]
 
     def _find_slots(self, active: ModelPatcher) -> list[Slot]:
         """All slots; as ComfyUI would, weights that a patch resizes are taken out of their pages, which don't fit."""
@@ -114,7 +130,15 @@ class DynamicExchange(Exchange):
                 _write_anew(slot.module)
             else:
                 slot.parameter = content
+        if not _same_on_weights(previous, patcher):
+            self._write_all_anew()
         self.model.current_weight_patches_uuid = patcher.patches_uuid
+
+    def _write_all_anew(self) -> None:
+        """Have all pages written anew: nothing tells which weights an injection changes where they lie."""
+        for module in self.model.modules():
+            if hasattr(module, "_v"):
+                _write_anew(module)
 
     def _make(self, slot: Slot, patcher: ModelPatcher) -> Any:
         """What a MODEL has in a slot: the patch of a weight that is fetched, or the patched weight itself."""
@@ -161,3 +185,12 @@ def _content(slot: Slot) -> Any:
 def _same_patches(key: str, first: ModelPatcher, second: ModelPatcher) -> bool:
     mine, others = first.patches.get(key, []), second.patches.get(key, [])
     return len(mine) == len(others) and all(one is other for one, other in zip(mine, others, strict=True))
+
+
+def _injections_on_weights(patcher: ModelPatcher) -> dict[str, Any]:
+    """A MODEL's injections that may change weights."""
+    return {key: tuple(each) for key, each in patcher.injections.items() if each and key != _BYPASS}
+
+
+def _same_on_weights(first: ModelPatcher, second: ModelPatcher) -> bool:
+    return _injections_on_weights(first) == _injections_on_weights(second)
