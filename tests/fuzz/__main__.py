@@ -70,10 +70,10 @@ def _try_corpus(
 
 def _tell(corpus: str, outcomes: list[tuple[str, Outcome]]) -> None:
     counts = Counter(outcome.kind for _, outcome in outcomes)
-    slowest = max(outcome.seconds for _, outcome in outcomes)
+    calls = max(outcome.calls for _, outcome in outcomes)
     largest = max(outcome.peak for _, outcome in outcomes) / MEGABYTE
     told = ", ".join(f"{count} {kind}" for kind, count in counts.most_common())
-    lines = [f"{corpus}: {len(outcomes)} files: {told}; slowest {slowest:.1f} s, largest peak {largest:.0f} MB"]
+    lines = [f"{corpus}: {len(outcomes)} files: {told}; at most {calls:,} calls, {largest:.0f} MB"]
     alike = defaultdict(list)
     for name, outcome in outcomes:
         if outcome.kind not in GOOD:

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import torch
 
+from ..support.watchdog import PATIENCE
 from .trial import Outcome, attempt, usual_memory
 
-PATIENCE = 30.0  # seconds for one file
 ADDRESSES = 3 * 2**30  # bytes beyond what the process begins with
 
 
 class Child:
-    """Tries files in a process of its own, within limits of time and memory.
+    """Tries files in a process of its own, within a limit of memory.
 
     Args:
         bases: Healthy files, by which the usual memory is measured.
@@ -38,7 +38,7 @@ class Child:
         try:
             if self.pipe.poll(PATIENCE):
                 return self.pipe.recv()
-            outcome = Outcome("slow", f"nothing for {PATIENCE:.0f} s", PATIENCE)
+            outcome = Outcome("hung", f"nothing for {PATIENCE:.0f} s")
         except (EOFError, ConnectionError):
             outcome = Outcome("memory", "the process ended")
         self.close()

@@ -30,7 +30,7 @@ BOMBS: dict[str, bytes] = {
     "laughs": b"(lp0\n" + b"".join(b"(h" + bytes([i]) + b"h" + bytes([i]) + b"tq" + bytes([i + 1]) for i in range(60)),
     "laughing key": b"}" + b")q\x00" + b"".join(b"h\x00h\x00\x86q\x00" for _ in range(40)) + b"Ns",
     "nested": b"(" * 50_000,
-    "lists": b"]" * 300_000,
+    "lists": b"]" * 600_000,
     "size": b"ctorch\nSize\n" + b"]" + b"\x85R",
     "ordered": b"ccollections\nOrderedDict\n" + b"K\x05\x85R",
     "counter": b"ccollections\nCounter\n" + b"X\x01\x00\x00\x00a\x85R",

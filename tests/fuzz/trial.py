@@ -1,6 +1,5 @@
 """What becomes of one expert file: looked at as POST /prompt does, loaded, sampled."""
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,11 +8,13 @@ import torch
 from mcdm_core import checkpoints, load_expert
 from mcdm_core.checkpoints import CheckpointError
 
+from ..support.calls import counted_calls
 from ..support.memory import MEGABYTE, peak, reset_peak
 
 BETWEEN = 100 * MEGABYTE  # beyond a good load and the file's size
-LOOK_SECONDS, LOOK_BYTES = 2.0, 64 * MEGABYTE
-SECONDS = 5.0
+LOOK_BYTES = 64 * MEGABYTE
+LOOK_CALLS = 2_500_000  # of functions: a good file takes 40,000, and the longest pickle that is read 2,000,000
+CALLS = 2 * LOOK_CALLS
 
 
 @dataclass
@@ -22,15 +23,15 @@ class Outcome:
 
     Attributes:
         kind: "refused", "sampled", "traceback" (while loading), "fails later" (while sampling, or a picture that is
-            not finite), "slow", "memory" or "look" (too much for POST).
+            not finite), "calls" (too many of functions), "memory", "look" (too much for POST) or "hung".
         detail: The sentence, or the error.
-        seconds: Of the processor, for all.
+        calls: Of functions, for all.
         peak: Bytes beyond what the process had before.
     """
 
     kind: str
     detail: str
-    seconds: float = 0.0
+    calls: int = 0
     peak: int = 0
 
 
@@ -78,26 +79,28 @@ def attempt(path: Path, usual: int) -> Outcome:
         usual: Bytes that a good load takes, the file's size left out.
     """
     torch.manual_seed(0)
-    begun = time.process_time()
     before = reset_peak()
     problem = None
-    try:
-        look(path)
-    except CheckpointError as error:
-        problem = None if is_sentence(error) else str(error)
-    except Exception as error:
-        problem = f"{type(error).__name__}: {error}"
-    looked, look_peak = time.process_time() - begun, peak() - before
-    outcome = load_and_sample(path)
-    outcome.seconds, outcome.peak = time.process_time() - begun, peak() - before
+    with counted_calls() as looked:
+        try:
+            look(path)
+        except CheckpointError as error:
+            problem = None if is_sentence(error) else str(error)
+        except Exception as error:
+            problem = f"{type(error).__name__}: {error}"
+    look_peak = peak() - before
+    with counted_calls() as loaded:
+        outcome = load_and_sample(path)
+    outcome.calls, outcome.peak = looked.count + loaded.count, peak() - before
     if problem and outcome.kind in ("refused", "sampled"):
         outcome.kind, outcome.detail = "traceback", f"at POST: {problem}"
     if outcome.peak > usual + path.stat().st_size + BETWEEN:
         outcome.kind = "memory"
-    elif looked > LOOK_SECONDS or look_peak > LOOK_BYTES:
-        outcome.kind, outcome.detail = "look", f"{looked:.1f} s, {look_peak / MEGABYTE:.0f} MB; {outcome.detail}"
-    if outcome.seconds > SECONDS:
-        outcome.kind = "slow"
+    elif looked.count > LOOK_CALLS or look_peak > LOOK_BYTES:
+        told = f"{looked.count:,} calls, {look_peak / MEGABYTE:.0f} MB"
+        outcome.kind, outcome.detail = "look", f"{told}; {outcome.detail}"
+    if outcome.calls > CALLS:
+        outcome.kind, outcome.detail = "calls", f"{outcome.calls:,} calls; {outcome.detail}"
     return outcome
 
 

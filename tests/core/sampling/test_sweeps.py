@@ -3,13 +3,12 @@
 import logging
 import math
 import signal
-import threading
-import time
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from mcdm_core.cli import sweep as command
 from mcdm_core.cli.main import main
 from mcdm_core.pictures import labelled_grid
 from mcdm_core.pictures.grid import MARGIN
@@ -230,20 +229,18 @@ def test_progress_counts_the_steps_of_the_whole_grid(experts, tmp_path, capsys):
 
 
 @pytest.mark.usefixtures("ctrl_c")
-def test_an_interrupted_sweep_keeps_what_is_done(experts, tmp_path, capsys):
-    output = tmp_path / "grid.png"
+def test_an_interrupted_sweep_keeps_what_is_done(experts, tmp_path, capsys, monkeypatch):
+    output, save = tmp_path / "grid.png", command.save_picture
 
-    def interrupt():
-        while not output.exists():
-            time.sleep(0.001)
+    def save_and_interrupt(*args):
+        save(*args)
+        monkeypatch.setattr(command, "save_picture", save)
         signal.raise_signal(signal.SIGINT)
 
-    watcher = threading.Thread(target=interrupt)
-    watcher.start()
+    monkeypatch.setattr(command, "save_picture", save_and_interrupt)
     assert sweep(experts, output, "--values", "0-1 [50]", "--steps", "3") == 1
-    watcher.join()
     grid = read(output)
-    assert f"of 50 cells; {output} has them" in capsys.readouterr().err
+    assert f"after 1 of 50 cells; {output} has them" in capsys.readouterr().err
     assert [path.name for path in tmp_path.glob("grid*")] == ["grid.png"]
     sampled, missing = tile(grid, 0, 0), tile(grid, 49, 0)
     assert sampled.std() > 5
