@@ -27,6 +27,7 @@ PACK = Path(__file__).resolve().parent
 NAMESPACE = "mcdm"
 JOIN_SECONDS = 180
 START_SECONDS = 600
+ANSWER_SECONDS = 30  # of a worker that lives, also where its machine is at work
 
 logger = logging.getLogger("mcdm.worker")
 
@@ -274,7 +275,7 @@ def _take_name(ray: Any, name: str) -> None:
         former = ray.get_actor(name, namespace=NAMESPACE)
     except ValueError:
         return
-    ready, _ = ray.wait([former.alive.remote()], timeout=5.0)
+    ready, _ = ray.wait([former.alive.remote()], timeout=ANSWER_SECONDS)
     try:
         answers = bool(ready) and ray.get(ready[0])
     except ray.exceptions.RayError:

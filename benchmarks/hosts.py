@@ -89,7 +89,7 @@ def workers(folder: Path, names: Sequence[str]) -> Iterator[RayNodes]:
     nodes = RayNodes(folder)
     with secured(), nodes.running():
         for name in names:
-            command = [sys.executable, str(ROOT / "worker.py"), "--name", name, "--address", nodes.address]
+            command = [str(ROOT / "worker.py"), "--name", name, "--address", nodes.address]
             command += ["--threads", "1", "--comfyui", str(comfyui), "--", "--cpu", "--base-directory", str(folder)]
             nodes.start([*command, "--database-url", "sqlite:///:memory:"], name, "is ready")
         yield nodes

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import shutil
-import time
 import urllib.error
 import uuid
 
@@ -11,16 +10,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from .support.comfyui_server import ROOT, RUN_SECONDS, started
+from ..support.watchdog import result_of
+from .support.comfyui_server import ROOT, started
 
 
 @pytest.fixture(scope="module")
-def server(comfyui, small_experts, latent_experts, base, tmp_path_factory):
+def server(comfyui, small_experts, latent_experts, base, tmp_path_factory, request):
     folder = tmp_path_factory.mktemp("comfyui-server")
     shutil.copytree(base / "models", folder / "models")
     (folder / "input").mkdir()
     Image.fromarray(np.full((32, 32), 255, np.uint8)).save(folder / "input" / "white.png")
-    with started(comfyui, folder) as running:
+    with started(comfyui, folder, counts_calls=getattr(request.module, "COUNTS_CALLS", False)) as running:
         yield running
 
 
@@ -206,9 +206,7 @@ def test_a_file_replaced_under_the_same_name_is_loaded_anew(server, small_expert
 
 def test_a_cancelled_run_is_followed_by_a_good_one(server, small_experts):
     (before,) = server.pictures(product(small_experts, seed=8))
-    prompt_id = server.queue(product(small_experts, seed=9, steps=10000))
-    server.until(lambda: server.get("/queue")["queue_running"], 20)
-    time.sleep(1)
+    prompt_id = result_of(until_sampled(server, product(small_experts, seed=9, steps=10000), steps=5), "a fifth step")
     server.request("/interrupt", {})
     entry = server.wait(prompt_id)
     assert any(message[0] == "execution_interrupted" for message in entry["status"]["messages"])
@@ -252,7 +250,7 @@ def test_a_cancelled_sweep_leaves_the_finished_cells_in_the_output_folder(server
     values = "0-1 [50]"
     save = node("SaveImage", images=["sample", 1], filename_prefix="sweep")
     prompt = product(small_experts, sample=sweep(values=values, seeds=4, steps=60), save=save)
-    prompt_id = asyncio.run(asyncio.wait_for(until_sampled(server, prompt, steps=3 * 60), RUN_SECONDS))
+    prompt_id = result_of(until_sampled(server, prompt, steps=3 * 60), "the third cell")
     server.request("/interrupt", {})
     entry = server.wait(prompt_id)
     assert any(message[0] == "execution_interrupted" for message in entry["status"]["messages"])
@@ -283,7 +281,7 @@ def test_previews_and_progress_arrive_while_sampling(server, small_experts):
                         return previews, progress
         return previews, progress
 
-    previews, progress = asyncio.run(asyncio.wait_for(listen(), RUN_SECONDS))
+    previews, progress = result_of(listen(), "the end of a run")
     assert previews >= 1
     assert progress >= 6
 
@@ -314,7 +312,7 @@ def test_a_warning_is_sent_for_the_node_that_gives_it(server, small_experts):
                     return warnings
         return warnings
 
-    (warning,) = asyncio.run(asyncio.wait_for(listen(), RUN_SECONDS))
+    (warning,) = result_of(listen(), "the end of a run")
     assert (warning["node"], warning["type"], warning["workflow"]) == ("skin map", "MCDM_EncodeText", "a workflow")
     assert "zeppelin" in warning["text"]
 

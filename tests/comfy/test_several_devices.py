@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from ..support.watchdog import await_event, meet
 from .support.core_samplers import LATENT, cancelled_at
 from .support.leaks import Living, state_of
 
@@ -187,14 +188,14 @@ def test_a_product_as_a_model(load, select, chain, product):
 def test_they_run_at_once(casts, away, run, networks):
     """The passes meet, which they could not one after the other."""
     experts = [casts[0].expert("eps", "plain", 0), away(casts[1].expert("v", "plain", 1))]
-    meeting, threads = threading.Barrier(2, timeout=30.0), set()
+    meeting, threads = threading.Barrier(2), set()
 
-    def meet():
+    def come():
         threads.add(threading.get_ident())
-        meeting.wait()
+        meet(meeting, "a pass on the other device")
 
     for expert in experts:
-        networks.watch(expert, meet)
+        networks.watch(expert, come)
     run(experts)
     assert len(threads) == 2
     assert threading.get_ident() in threads
@@ -294,14 +295,14 @@ def test_nothing_more_is_asked_on_a_device_once_another_failed(casts, away, run,
     begun, failed, asked = threading.Event(), threading.Event(), []
 
     def fail():
-        assert begun.wait(30.0)
+        await_event(begun, "a pass on the second device")
         failed.set()
         raise BrokenError
 
     def wait():
         asked.append(len(asked))
         begun.set()
-        assert failed.wait(30.0)
+        await_event(failed, "the error on the first device")
 
     networks.watch(here, fail)
     for expert in (first, second):

@@ -3,8 +3,6 @@
 import secrets
 import socket
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from .processes import start, stop
+from .watchdog import EndedError, wait_until
+
 TOKEN = secrets.token_hex(32)  # one a process: Ray keeps the first that it has read
-START_SECONDS = 300
 TRIES = 4  # Ray gives its own processes 30 s to start, which is short on a machine that is at work
 NODE = ["-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats", "--include-log-monitor", "false"]
 
@@ -42,23 +42,24 @@ class RayNodes:
             yield self
         finally:
             for process in reversed(self._started):
-                self._stop(process)
+                stop(process)
 
     def join(self, name: str) -> subprocess.Popen:
         """Start another node, as of another machine, which can do one thing at a time."""
         return self._start_node(name, ["--address", self.address, "--object-store-memory", "80000000"])
 
     def start(self, command: list[str], name: str, sign: str) -> subprocess.Popen:
-        """Start a process, and wait until it has written something to its log."""
+        """Start a script or module, see `processes.start`, and wait until it has written something to its log."""
         log = self.log_of(name)
         with log.open("w") as output:
-            process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=self.folder)
+            process = start(command, output, cwd=self.folder)
         self._started.append(process)
-        deadline = time.monotonic() + START_SECONDS
-        while sign not in log.read_text():
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"{name} did not start; its log ends with:\n{log.read_text()[-3000:]}")
-            time.sleep(0.2)
+        wait_until(
+            lambda: sign in log.read_text(),
+            f"{sign!r} of {name}",
+            process,
+            lambda: f" Its log ends with:\n{log.read_text()[-3000:]}",
+        )
         return process
 
     def actor(self, name: str) -> Any:
@@ -83,18 +84,11 @@ class RayNodes:
         return self.folder / f"{name}.log"
 
     def _start_node(self, name: str, options: list[str]) -> subprocess.Popen:
-        command = [sys.executable, *NODE, "--num-cpus", "1", *options]
+        command = [*NODE, "--num-cpus", "1", *options]
         for _ in range(TRIES - 1):
-            with suppress(RuntimeError):
+            with suppress(EndedError):
                 return self.start(command, name, "Ray runtime started")
         return self.start(command, name, "Ray runtime started")
-
-    def _stop(self, process: subprocess.Popen) -> None:
-        process.terminate()
-        try:
-            process.wait(timeout=60)
-        except subprocess.TimeoutExpired:
-            process.kill()
 
 
 @contextmanager

@@ -5,19 +5,20 @@ import json
 import shutil
 import socket
 import subprocess
-import sys
-import time
 import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-import psutil
 import pytest
 from PIL import Image
+
+from ...support.processes import start, stop
+from ...support.watchdog import PATIENCE, HungError, wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
 INSTALLED = (
@@ -34,8 +35,17 @@ INSTALLED = (
     "subgraphs",
     "locales",
 )
-START_SECONDS = 120
-RUN_SECONDS = 240
+COUNTED_CALLS = Path(__file__).with_name("counted_calls.py")
+
+
+class Calls(NamedTuple):
+    """Calls of functions, by the thread that answers requests and by the one that runs prompts."""
+
+    answering: int
+    running: int
+
+    def __sub__(self, before: "Calls") -> "Calls":
+        return Calls(self.answering - before.answering, self.running - before.running)
 
 
 class Server:
@@ -47,8 +57,11 @@ class Server:
     def request(self, path: str, data: dict | None = None) -> bytes:
         body = None if data is None else json.dumps(data).encode()
         request = urllib.request.Request(f"http://{self.address}{path}", body, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=30) as response:
-            return response.read()
+        try:
+            with urllib.request.urlopen(request, timeout=PATIENCE) as response:
+                return response.read()
+        except TimeoutError:
+            raise HungError(f"the answer to {path}", self.told()) from None
 
     def get(self, path: str) -> dict:
         return json.loads(self.request(path))
@@ -65,23 +78,19 @@ class Server:
         return error.value.code, error.value.read().decode()
 
     def wait(self, prompt_id: str) -> dict:
-        return self.until(lambda: self.get(f"/history/{prompt_id}").get(prompt_id), RUN_SECONDS)
+        return self.until(lambda: self.get(f"/history/{prompt_id}").get(prompt_id), "the end of a run")
 
-    @property
-    def busy_seconds(self) -> float:
-        """Processor time that the server has taken, which other processes don't lengthen."""
-        times = psutil.Process(self.process.pid).cpu_times()
-        return times.user + times.system
+    def calls(self) -> "Calls":
+        """How many calls the server has made, where it counts them."""
+        return Calls(**self.get("/counted_calls"))
 
-    def until(self, condition, seconds: float):
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            if self.process.poll() is not None:
-                raise RuntimeError(f"ComfyUI ended; its log ends with:\n{self.log.read_text()[-3000:]}")
-            if result := condition():
-                return result
-            time.sleep(0.1)
-        raise TimeoutError(f"Nothing after {seconds} s; the log ends with:\n{self.log.read_text()[-3000:]}")
+    def until(self, condition, what: str):
+        """Wait until a condition holds; returns what it gave."""
+        return wait_until(condition, what, self.process, self.told)
+
+    def told(self) -> str:
+        """What the server has said last, for messages."""
+        return f" ComfyUI's log ends with:\n{self.log.read_text()[-3000:]}"
 
     def pictures(self, prompt: dict) -> list[np.ndarray]:
         """Run a prompt and fetch what it saved, as arrays (H, W, 3) in 0…255."""
@@ -97,18 +106,26 @@ class Server:
 
 
 @contextmanager
-def started(comfyui: Path, folder: Path) -> Iterator[Server]:
-    """Install the pack under `folder`, which holds models/ and input/, and run ComfyUI there."""
+def started(comfyui: Path, folder: Path, counts_calls: bool = False) -> Iterator[Server]:
+    """Install the pack under `folder`, which holds models/ and input/, and run ComfyUI there.
+
+    Args:
+        comfyui: ComfyUI's folder.
+        folder: The base directory.
+        counts_calls: Install `counted_calls` too, for `Server.calls`.
+    """
     install(folder / "custom_nodes" / "mcdm")
+    if counts_calls:
+        shutil.copy2(COUNTED_CALLS, folder / "custom_nodes" / COUNTED_CALLS.name)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     log = folder / "server.log"
-    command = [sys.executable, str(comfyui / "main.py"), "--cpu", "--base-directory", str(folder)]
+    command = [str(comfyui / "main.py"), "--cpu", "--base-directory", str(folder)]
     command += ["--listen", "127.0.0.1", "--port", str(port), "--preview-method", "auto"]
     command += ["--disable-auto-launch", "--database-url", "sqlite:///:memory:"]
     with log.open("w") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=folder)
+        process = start(command, output, cwd=folder)
     running = Server(f"127.0.0.1:{port}", process, log)
 
     def answers() -> bool:
@@ -118,11 +135,10 @@ def started(comfyui: Path, folder: Path) -> Iterator[Server]:
             return False
 
     try:
-        running.until(answers, START_SECONDS)
+        running.until(answers, "the first answer")
         yield running
     finally:
-        process.terminate()
-        process.wait(timeout=30)
+        stop(process)
 
 
 @contextmanager

@@ -3,12 +3,12 @@
 import importlib
 import json
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ...support.ray_nodes import RayNodes, secured
+from ...support.watchdog import PATIENCE
 from .comfyui_server import install
 
 NO_RAY = "Ray isn't installed (requirements-hosts.txt)"
@@ -29,7 +29,7 @@ class Cluster(RayNodes):
     def add(self, name: str, files: Path) -> Path:
         """Start a worker whose ComfyUI has its folders in `files`; returns its log."""
         install(files / "custom_nodes" / "mcdm")
-        command = [sys.executable, str(files / "custom_nodes" / "mcdm" / "worker.py"), "--name", name]
+        command = [str(files / "custom_nodes" / "mcdm" / "worker.py"), "--name", name]
         command += ["--address", self.address, "--threads", "1", "--comfyui", str(self.comfyui), "--", "--cpu"]
         command += ["--base-directory", str(files), "--database-url", "sqlite:///:memory:", "--disable-api-nodes"]
         self.start(command, name, "is ready")
@@ -47,7 +47,7 @@ def joined_cluster(comfyui: Path, folder: Path) -> Iterator[Cluster]:
         ray.shutdown()
 
 
-def on_worker(prompt: dict, address: str, worker: str, experts: tuple[str, ...], timeout: float = 120.0) -> dict:
+def on_worker(prompt: dict, address: str, worker: str, experts: tuple[str, ...], timeout: float = PATIENCE) -> dict:
     """A prompt with some of its experts, by the ids of their nodes, on a worker."""
     moved = json.loads(json.dumps(prompt))
     for key in experts:

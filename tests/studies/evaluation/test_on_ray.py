@@ -4,7 +4,6 @@ import importlib.util
 import os
 import re
 import signal
-import time
 
 import numpy as np
 import psutil
@@ -24,6 +23,7 @@ from ...support.evaluations import (
 )
 from ...support.ray_nodes import RayNodes, secured
 from ...support.tiny_runs import write_folder
+from ...support.watchdog import wait_until
 
 needs_ray = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason="Ray isn't installed (requirements-hosts.txt)"
@@ -95,14 +95,12 @@ def test_two_machines_write_what_one_process_does(cluster, faces, here, tmp_path
 
 
 def kill_one_that_draws():
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        for process in psutil.process_iter(["cmdline"]):
-            if (process.info["cmdline"] or [""])[0].startswith("ray::draw_batch"):
-                process.kill()
-                return
-        time.sleep(0.05)
-    raise AssertionError("nobody draws")
+    wait_until(those_that_draw, "a process that draws")[0].kill()
+
+
+def those_that_draw():
+    processes = psutil.process_iter(["cmdline"])
+    return [each for each in processes if (each.info["cmdline"] or [""])[0].startswith("ray::draw_batch")]
 
 
 def kill_with_children(pid):
