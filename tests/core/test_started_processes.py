@@ -10,7 +10,7 @@ from select import select
 import pytest
 
 from tests.support.processes import run, start, stop
-from tests.support.watchdog import PATIENCE, wait_until
+from tests.support.watchdog import PATIENCE, HungError, wait_until
 
 ROOT = Path(__file__).parents[2]
 SERVER = """
@@ -62,6 +62,13 @@ def connection_of_server(listener, process):
     return connection
 
 
+def wait_for_end(connection):
+    try:
+        assert connection.recv(1) == b""
+    except TimeoutError:
+        raise HungError("the end of the server") from None
+
+
 @pytest.mark.parametrize("ending", ["at once", "puts away"])
 def test_a_server_ends_where_the_tests_are_killed(begin, listening, tmp_path, ending):
     server = tmp_path / "server.py"
@@ -69,14 +76,14 @@ def test_a_server_ends_where_the_tests_are_killed(begin, listening, tmp_path, en
     tests = begin("run", TESTS, server, str(listening.getsockname()[1]), ending)
     with connection_of_server(listening, tests) as connection:
         tests.kill()
-        assert connection.recv(1) == b""
+        wait_for_end(connection)
 
 
 def test_a_server_that_is_stopped_puts_away_what_it_has(begin, listening):
     server = begin("server", SERVER, str(listening.getsockname()[1]), "puts away")
     with connection_of_server(listening, server) as connection:
         stop(server)
-        assert connection.recv(1) == b""
+        wait_for_end(connection)
     assert server.returncode == (3 if os.name == "posix" else signal.SIGTERM)
 
 
