@@ -36,11 +36,16 @@ function isOrigin(node, { type, workflow }) {
   return (!type || type === (node.comfyClass ?? node.type)) && (!workflow || workflow === shownGraph().id);
 }
 
+function removeWidget(node, widget) {
+  if (node.removeWidget) return node.removeWidget(widget); // also forgets the state that newer frontends keep of it
+  node.widgets.splice(node.widgets.indexOf(widget), 1);
+  widget.onRemove?.();
+}
+
 function clearWarning(node) {
-  const place = node?.widgets?.findIndex((widget) => widget.name === WARNING) ?? -1;
-  if (place >= 0) {
-    const [widget] = node.widgets.splice(place, 1);
-    widget.onRemove?.();
+  const widget = node?.widgets?.find((widget) => widget.name === WARNING);
+  if (widget) {
+    removeWidget(node, widget);
     node.setSize([node.size[0], widget.heightBefore]);
   }
 }
