@@ -19,7 +19,10 @@ from .guider import ProductGuider
 from .prepared import has_hooks, hooks_of_all_passes
 
 # Methods of a guider that are left out where its run is taken over.
-_LEFT_OUT = ("outer_sample", "inner_sample", "__call__", "outer_predict_noise", "predict_noise")
+_LEFT_OUT = ("outer_sample", "inner_sample", "__call__", "outer_predict_noise")
+
+# Nodes that make a guider of their own, by its class, and how they take another.
+_TAKES_A_GUIDER = {"SharkGuider": "SharkOptions GuiderInput, which goes to the options of ClownsharKSampler"}
 
 
 def product_model(model: ModelPatcher, reliability: float, experts: Experts) -> ModelPatcher:
@@ -104,6 +107,7 @@ class _HostedGuider(ProductGuider):
 
     def __init__(self, host: comfy.samplers.CFGGuider, experts: Experts):
         super().__init__(experts)
+        self._host = _over_product(host, self._predict) if _own(host, "predict_noise") else None
         self.cfg = host.cfg
         self.model_options = host.model_options
         self.conds = {
@@ -127,12 +131,51 @@ class _HostedGuider(ProductGuider):
             return rest.execute(noise, latent_image, *args, **kwargs)
 
     def predict_noise(self, x: Tensor, timestep: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """As the product's; wrappers around this method may change `cfg` from step to step."""
+        """As the host's own, for which the product is what its class derives from; else the product's.
+
+        Wrappers around this method, and the host's, may change `cfg` from step to step.
+        """
+        if self._host is None:
+            return self._predict(self.cfg, x, timestep, *args, **kwargs)
+        self._host.cfg = self.cfg
+        found = self._host.predict_noise(x, timestep, *args, **kwargs)
+        self.cfg = self._host.cfg
+        return found
+
+    def _predict(self, cfg: float, x: Tensor, timestep: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         planner = self.run.planner
         weights = [share.weight for share in planner.shares]
-        if weights[0] != self.cfg:
-            planner.reweight([self.cfg, *weights[1:]])
+        if weights[0] != cfg:
+            planner.reweight([cfg, *weights[1:]])
         return super().predict_noise(x, timestep, *args, **kwargs)
+
+
+class _OverProduct(comfy.samplers.CFGGuider):
+    """Put below a guider's class, answers in CFGGuider's place and has nothing with which to predict by itself."""
+
+    product: Callable[..., Tensor]
+
+    def predict_noise(self, *args: Any, **kwargs: Any) -> Tensor:
+        """The product's x0, at the weight that `cfg` now is."""
+        return self.product(self.cfg, *args, **kwargs)
+
+    def _refuse(self, *value: Any) -> Any:
+        raise _leaves_out_experts(self)
+
+    inner_model = conds = property(_refuse, _refuse)  # they are one expert's
+
+
+def _over_product(host: comfy.samplers.CFGGuider, product: Callable[..., Tensor]) -> comfy.samplers.CFGGuider:
+    """The guider, with its state, whose `super().predict_noise` is the product.
+
+    Args:
+        host: Of a class with a `predict_noise` of its own.
+        product: Is given cfg and the arguments of `predict_noise`.
+    """
+    kind = type(type(host).__name__, (type(host), _OverProduct), {"product": staticmethod(product)})
+    over: comfy.samplers.CFGGuider = object.__new__(kind)
+    over.__dict__ = vars(host)
+    return over
 
 
 def _check_guider(host: Any) -> None:
@@ -141,12 +184,31 @@ def _check_guider(host: Any) -> None:
             "Expected an expert that is a model and got a product from Product as Model as expert 1; chain that "
             "product's experts instead."
         )
-    methods = [(getattr(host, name), getattr(comfy.samplers.CFGGuider, name)) for name in _LEFT_OUT]
-    if any(getattr(own, "__func__", own) is not cores for own, cores in methods):
-        raise ValueError(
-            "Expected a guider that is led by one positive, one negative and cfg, as KSampler and CFGGuider are, and "
-            f"got {type(host).__name__}, which would not see the other experts; use one of those, or Product Guider."
-        )
+    predict = _own(host, "predict_noise")
+    if any(_own(host, name) for name in _LEFT_OUT) or (predict and not _asks_its_parent(host, predict)):
+        raise _leaves_out_experts(host)
+
+
+def _own(host: Any, name: str) -> Callable | None:
+    """A guider's method, if it isn't CFGGuider's."""
+    method = getattr(host, name)
+    function = getattr(method, "__func__", method)
+    return None if function is getattr(comfy.samplers.CFGGuider, name) else function
+
+
+def _asks_its_parent(host: Any, method: Callable) -> bool:
+    """Whether the `predict_noise` of a guider's class may call its parent's; tells before anything is loaded."""
+    code = getattr(method, "__code__", None)
+    return "predict_noise" not in vars(host) and code is not None and "super" in code.co_names
+
+
+def _leaves_out_experts(host: Any) -> ValueError:
+    other_way = _TAKES_A_GUIDER.get(type(host).__name__)
+    return ValueError(
+        "Expected a guider that is led by one positive, one negative and cfg, as KSampler and CFGGuider are, and "
+        f"got {type(host).__name__}, which would not see the other experts; use one of those, or Product Guider"
+        f"{f' with {other_way}' if other_way else ''}."
+    )
 
 
 def _conditioning(conds: list[dict] | None) -> Conditioning | None:
