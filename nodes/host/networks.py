@@ -19,6 +19,7 @@ from .expert_chain import Experts
 from .network_calls import Call, around_calls
 from .prepared import Conds, asked_models, reads_pairs
 from .row_adapters import RowsUnknownError
+from .run_wrappers import told_of_passes
 
 
 class Networks:
@@ -169,11 +170,12 @@ class Networks:
             options = _with_roles(options, roles)
         options = told(options)
         calc = options.get("sampler_calc_cond_batch_function")
-        if calc is None:
-            out = comfy.samplers.calc_cond_batch(patcher.model, conds, x, sigma, options)
-        else:
-            args = {"conds": conds, "input": x, "sigma": sigma, "model": patcher.model, "model_options": options}
-            out = calc(args)
+        with told_of_passes(self.experts):
+            if calc is None:
+                out = comfy.samplers.calc_cond_batch(patcher.model, conds, x, sigma, options)
+            else:
+                args = {"conds": conds, "input": x, "sigma": sigma, "model": patcher.model, "model_options": options}
+                out = calc(args)
         return out[1:] if roles == [1] else out[: len(batch)]
 
 

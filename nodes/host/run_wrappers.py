@@ -1,4 +1,4 @@
-"""What nodes put around a whole run, on the MODELs of the experts after the first.
+"""What nodes put around a whole run, on the MODELs of the experts after the first, or around passes of some.
 
 CFGGuider runs such wrappers for its one MODEL, the first expert's, around the whole product. EasyCache, for one,
 readies itself in a wrapper of OUTER_SAMPLE and acts in the MODEL's passes, so that it works on any expert whose wrapper
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import comfy.samplers
@@ -50,6 +51,30 @@ def wrappers_of(patcher: ModelPatcher, kind: str) -> Iterator[tuple[str | None, 
     for found in (patcher.wrappers, options.get("wrappers", {})):
         for key, wrappers in found.get(kind, {}).items():
             yield from ((key, wrapper) for wrapper in wrappers)
+
+
+@contextmanager
+def told_of_passes(experts: Experts) -> Iterator[None]:
+    """Tell of a node around the network's passes that some experts' MODELs have and others don't, if a pass fails.
+
+    Such a node may find out from the first expert's MODEL how it is to treat the ControlNets of all; it then works only
+    where every expert's MODEL has it.
+
+    Raises:
+        ValueError: In place of what Python raises where an object is not what a node or network expects.
+    """
+    try:
+        yield
+    except (AttributeError, TypeError) as error:
+        names: dict[bool, list[str]] = {True: [], False: []}
+        for expert in experts:
+            names["model_function_wrapper" in expert.model.model_options].append(expert.label)
+        if not (names[True] and names[False]):
+            raise
+        raise ValueError(
+            f"Expected a node around the network that can be on the MODEL of {' and '.join(names[True])} alone, and a "
+            f"pass failed ({type(error).__name__}: {error}); attach it to every expert, or leave it out."
+        ) from error
 
 
 def within_wrappers(
