@@ -32,27 +32,28 @@ def pytest_collection_modifyitems(config, items):
     seen: Counter[str] = Counter()
     chosen, left = [], []
     for item in items:
-        is_chosen = _is_long(item, seen) == (cases == "long")
-        (chosen if is_chosen else left).append(item)
+        (chosen if cases in _runs(item, seen) else left).append(item)
     items[:] = chosen
     config.hook.pytest_deselected(items=left)
 
 
-def _is_long(item: pytest.Item, seen: Counter[str]) -> bool:
-    """Whether `make test` leaves a case out.
+def _runs(item: pytest.Item, seen: Counter[str]) -> tuple[str, ...]:
+    """In which runs a case is, "short" or "long" or both.
 
     Args:
         item: The case.
         seen: How many cases of each test came before it; counts this one.
     """
     if item.get_closest_marker("long") is not None:
-        return True
+        return ("long",)
+    if "examples" in item.fixturenames:
+        return "short", "long"
     marker = item.get_closest_marker("one_of")
     if marker is None:
-        return False
+        return ("short",)
     test = item.nodeid.partition("[")[0]
     seen[test] += 1
-    return (seen[test] - 1) % marker.args[0] != 0
+    return ("short",) if (seen[test] - 1) % marker.args[0] == 0 else ("long",)
 
 
 @pytest.fixture(autouse=True)
@@ -70,12 +71,16 @@ def ctrl_c():
 
 @pytest.fixture
 def examples(pytestconfig):
-    """Settings of hypothesis for so many examples, its version's own ones unless `--examples` asks for others."""
+    """Settings of hypothesis for so many examples, its version's own ones unless `--examples` asks for others.
+
+    `make test` and `make test-all` both run such a test, the first with a tenth of the examples.
+    """
     from hypothesis import HealthCheck, settings
 
     asked = pytestconfig.getoption("--examples", default=None)
+    divisor = 10 if pytestconfig.getoption("--cases") == "short" else 1
     return lambda count: settings(
-        max_examples=asked or count,
+        max_examples=asked or count // divisor,
         derandomize=not asked,
         deadline=None,
         database=None,

@@ -165,8 +165,8 @@ class _Network:
 
     def _placement(self) -> tuple:
         """What changes when ComfyUI moves or patches weights itself, to free memory in the middle of a run, say."""
-        injected = [patcher.is_injected for patcher in self.patchers]
-        return self.model.current_weight_patches_uuid, self.model.model_loaded_weight_memory, self.model.device, injected
+        model, injected = self.model, [patcher.is_injected for patcher in self.patchers]
+        return model.current_weight_patches_uuid, model.model_loaded_weight_memory, model.device, injected
 
     def _warn_of_loading(self, patcher: ModelPatcher) -> None:
         if self._warned:

@@ -124,10 +124,10 @@ def test_levels_of_flows_and_noise_predictors_meet(host):
 
 def test_levels_of_a_run_are_those_that_networks_are_asked_at(host):
     """To the bit, also where some lie beyond the expert's schedule: networks look for their own among the run's."""
-    align, align_levels, Form = (getattr(host.noise_levels, name) for name in ("align", "align_levels", "Form"))
-    flows = Form(True, 1.0, 0.001, 1.0), Form(True, 1.0, 0.003, 1.0), Form(True, 8.0, 0.001, 1.0)
+    align, align_levels, form = (getattr(host.noise_levels, name) for name in ("align", "align_levels", "Form"))
+    flows = form(True, 1.0, 0.001, 1.0), form(True, 1.0, 0.003, 1.0), form(True, 8.0, 0.001, 1.0)
     sigmas = torch.tensor([1.0, 0.9, 0.37, 0.002, 1e-4, 0.0])
-    for reference in (*flows, Form(False, 1.0, 0.03, 14.6)):
+    for reference in (*flows, form(False, 1.0, 0.03, 14.6)):
         for expert in flows:
             asked = [align(torch.zeros(1, 1), sigma[None], float(sigma), reference, expert)[1] for sigma in sigmas[:-1]]
             assert torch.equal(align_levels(sigmas, reference, expert), torch.cat([*asked, torch.zeros(1)]))

@@ -68,6 +68,7 @@ def expected(name):
     return reference_values(name)["outputs/mixed_batch" if name == "face_unet" else "outputs/out"]
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
 @pytest.mark.parametrize("name", EXPERTS)
 def test_a_loaded_file_equals_the_published_code(name, suffix, tmp_path):
@@ -87,6 +88,7 @@ def test_a_converted_file_is_the_same_expert(name, tmp_path):
     )
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("name", ["adm_superres", "glide_base", "face_unet"])
 def test_half_precision_is_kept_and_used(name, tmp_path):
     """fp16 files halve the convolutions of the torso alone: norms, embeddings and the output stay in float32."""
@@ -212,6 +214,7 @@ print(peak() - before)
 """
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak memory from /proc")
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
 def test_loading_takes_no_more_memory_than_the_file(suffix, tmp_path):

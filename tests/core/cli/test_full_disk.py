@@ -34,6 +34,7 @@ def check(arguments, folder, written):
     assert contents(folder) == before
 
 
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize("command", ["sample", "sweep"])
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
 def test_pictures_are_kept(command, suffix, given, tmp_path):
@@ -54,6 +55,7 @@ def test_a_converted_file_is_kept(given, tmp_path):
     check([*arguments, "--overwrite"], tmp_path, target)
 
 
+@pytest.mark.long
 def test_a_run_is_kept(tmp_path):
     write_folder(tmp_path / "pictures")
     data = 'kind = "folder"\npath = "pictures"\nmodalities = ["hair"]'

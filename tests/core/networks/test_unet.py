@@ -57,6 +57,7 @@ def published_text(name: str) -> TextTransformer:
     return transformer.eval().requires_grad_(False)
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize(
     "name", ["adm_cc_legacy", "adm_cc_neworder", "adm_cc_4heads", "adm_uncond", "adm_conv_resample"]
 )

@@ -125,6 +125,7 @@ CASES = {
 }
 
 
+@pytest.mark.one_of(5)
 @pytest.mark.parametrize("rule", [EQ10, OWN_NULL], ids=["common null", "own nulls"])
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize(("patch", "window"), [(1, (0.0, 1.0)), (3, (0.2, 0.8)), (9, (0.0, 0.6))])

@@ -118,6 +118,7 @@ POLICIES = {
 }
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("sampler", [sample_ddim, sample_heun])
 @pytest.mark.parametrize("policy", POLICIES)
 def test_agrees_with_plain_loops(policy, sampler):
@@ -146,6 +147,7 @@ SAME = {
 }
 
 
+@pytest.mark.one_of(5)
 @pytest.mark.parametrize("rule", [EQ10, OWN_NULL])
 @pytest.mark.parametrize("sampler", [sample_ddim, sample_heun])
 @pytest.mark.parametrize("policy", SAME)

@@ -61,6 +61,7 @@ def test_ddim_errs_in_the_first_order_and_extrapolates_to_the_closed_form():
     assert (2 * variance - coarse_variance).item() == pytest.approx(0.1200, abs=3e-4)
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("name", STOCHASTIC)
 def test_stochastic_samplers_reach_the_closed_form_of_the_sde(name):
     schedule = wide_schedule(0.02, 100)
@@ -126,6 +127,7 @@ def variance_of(monkeypatch):
     return variance
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("name", STOCHASTIC)
 def test_the_variance_of_stochastic_samplers_converges_in_the_first_order(name, variance_of):
     s, first, last = 0.4, 100.0, 0.01

@@ -70,6 +70,7 @@ def corrected():
 FIGURES = {1: (-0.257, 0.226), 4: (-0.340, 0.238), 16: (-0.363, 0.243)}
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("corrections", FIGURES)
 def test_samples_have_the_exact_moments(corrected, corrections):
     mean, variance = exact_moments(levels(), corrections, 0.1)

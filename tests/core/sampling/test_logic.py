@@ -75,6 +75,7 @@ def assert_moments(found: Tensor, mean: float, variance: float, share: float = 1
 INTERSECTION = ((-1.0, 1.0), (0.5, 1.5), (1.0, 1.0), Logic(operation="and"))
 
 
+@pytest.mark.long
 def test_and_is_the_harmonic_mean_of_the_densities_once_it_is_corrected():
     p, q = (log_density(AXIS, mean, variance) for mean, variance in zip(*INTERSECTION[:2], strict=True))
     target = moments_of(p + q - torch.logaddexp(p, q))
@@ -83,6 +84,7 @@ def test_and_is_the_harmonic_mean_of_the_densities_once_it_is_corrected():
     assert_moments(sampled(*INTERSECTION, corrected=True, steps=800), *target, share=0.7)
 
 
+@pytest.mark.long
 def test_and_without_correction_misses_it_as_the_limit_of_ancestral_steps_does():
     assert_moments(sampled(*INTERSECTION, steps=800), -0.315, 0.449)
 
@@ -101,6 +103,7 @@ def test_priors_say_how_many_samples_are_whose():
     assert (found < 0).double().mean().item() == pytest.approx(0.75, abs=0.015)
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize(("operation", "sharpness"), [("or", 3.0), ("and", 0.5)])
 def test_other_exponents_are_power_means_once_they_are_corrected(operation, sharpness):
     logic = Logic(operation=operation, sharpness=sharpness)
@@ -135,6 +138,7 @@ def test_an_expert_is_excluded_where_its_curve_makes_its_weight_negative():
     assert torch.equal(found[0], found[2])
 
 
+@pytest.mark.long
 def test_not_beyond_its_largest_value_is_continued_as_a_product():
     """p0 − π p1 is negative around 1.4; K p0²/(π p1) goes on from where π p1 is half of p0."""
     logic, given = Logic(priors=(1.0, 0.6), largest=1.0), ((0.0, 1.0), (1.0, 0.3), (1.0, -1.0))
@@ -154,6 +158,7 @@ def test_or_and_not_together_leave_what_is_not_excluded():
     assert found[found < 0].var().item() == pytest.approx(0.3, abs=0.02)
 
 
+@pytest.mark.long
 def test_equal_densities_are_equal():
     """Those of N(−1, .5) and N(1, 1.5) at the root next to 0 of 4x² + 16x + 4 = 3 log 3."""
     found = sampled((-1.0, 1.0), (0.5, 1.5), (1.0, 1.0), Logic(operation="equal"), steps=800)
@@ -263,6 +268,7 @@ def test_brute_force():
     assert found.flatten().tolist() == pytest.approx(xs, abs=1e-9)
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize(("left", "gap"), [(0.0, math.log(3) / 2), (math.sqrt(0.5), 0.0), (1.0, -math.log(3) / 2)])
 def test_half_the_power_of_what_is_taken_back_is_left_to_the_next_step(monkeypatch, left, gap):
     """With another share of it equal densities are not what the noise of the path says they are."""

@@ -70,6 +70,7 @@ def check_ddpm(network, terms, schedule, spacing):
     check(run, denoised, end, ProductDenoiser(terms), process)
 
 
+@pytest.mark.long
 def test_scenes(load, published):
     classes, texts = load("class"), load("glide")
     terms = [
@@ -79,6 +80,7 @@ def test_scenes(load, published):
     check_ddim(published.scene(), terms, "cosine")
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize(
     ("name", "spacing"), [("glide_upsample", "100"), ("glide_upsample", "fast27"), ("class_upsampler", "ddim25")]
 )
@@ -91,6 +93,7 @@ def test_upsampling(name, spacing, load, published):
     check_ddim(published.upsampler(name), terms, "linear", spacing, 0.997 * NOISE)
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("name", ["glide_inpaint", "glide_upsample_inpaint"])
 def test_inpainting(name, load, published):
     expert, encoder = load(name), load(name).encoder
@@ -102,6 +105,7 @@ def test_inpainting(name, load, published):
     check_ddim(published.inpainting(name, 3.0), terms, LAYOUTS[name].schedule, "ddim25")
 
 
+@pytest.mark.one_of(7)
 @pytest.mark.parametrize("weights", FACE_WEIGHTS, ids="+".join)
 def test_faces(weights, load, published):
     faces, sketches = load("face"), load("sketch")
@@ -128,6 +132,7 @@ def test_composable_diffusion(load, published):
     check_ddim(published.composed(), composed_terms(load("glide")), "cosine", "ddim25")
 
 
+@pytest.mark.long
 def test_composable_diffusion_with_the_learned_variance(load, published):
     check_ddpm(published.composed(), composed_terms(load("glide")), "cosine", "100")
 
