@@ -26,7 +26,7 @@ def test_the_samplers_are_those_of_this_core(pack, comfyui):
 
 
 @pytest.fixture
-def added(monkeypatch) -> str:
+def added(pack, monkeypatch) -> str:
     """A sampler that core's list has since this pack was loaded, as another pack or a newer core adds one."""
     import comfy.k_diffusion.sampling
     import comfy.samplers
