@@ -128,7 +128,8 @@ def test_through_product_as_model(load, chain, product, where, second):
         reference = hooked(hair, hooks_like_a_lora(hair.model, 5)) if where != "other" else hair
         if where != "reference":
             other = hooked(other, hooks_like_a_lora(other.model, 6))
-        return hair, core_ksampler(product(hair, chain((other, {"weight": 0.7}))), reference, 1.5)
+        # From the middle of the schedule: at its highest level, 20,291, float32 rounds away what is compared here.
+        return hair, core_ksampler(product(hair, chain((other, {"weight": 0.7}))), reference, 1.5, denoise=0.5)
 
     hair, ours = picture()
     assert hair.model.is_dynamic()
@@ -139,7 +140,7 @@ def test_through_product_as_model(load, chain, product, where, second):
         patch.setattr(comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher)
         hair, classic = picture()
     assert not hair.model.is_dynamic()
-    torch.testing.assert_close(ours, classic, atol=2e-4, rtol=0)  # which batches what is on one MODEL
+    torch.testing.assert_close(ours, classic, atol=2e-5, rtol=0)  # which batches what is on one MODEL
 
 
 def test_a_model_that_cannot_be_loaded_again_is_refused(parts, node, chain):
