@@ -45,6 +45,7 @@ class Lifts:
         self._shares = {index: share for index, share in enumerate(shares) if share.weight != 0}
         self._slopes: dict[int, Tensor] = {}
         self._constants: dict[int, Tensor] = {}
+        self._covered: dict[int, Tensor] = {}
         self._levels = dict.fromkeys(self._shares, 0)
 
     @property
@@ -80,14 +81,18 @@ class Lifts:
         """
         told, untold = _exact(conditional), _exact(unconditional)
         counted: Tensor | float = 1 / told[0].numel()
+        covered = torch.ones(len(told), dtype=torch.bool)
         if area is not None:
             whole = _exact(area).expand_as(told).flatten(1)
-            counted = (whole / whole.sum(1, keepdim=True)).reshape(told.shape)
+            total = whole.sum(1, keepdim=True)
+            covered = (total != 0).flatten()
+            counted = (whole / total.where(total != 0, 1.0)).reshape(told.shape)
         counted = counted / sigma**2 if self._of_noise else counted
         slope = counted * (untold - told)
         constant = (slope * (untold + told)).flatten(1).sum(1)
         self._slopes[index] = self._slopes.get(index, 0.0) + slope
         self._constants[index] = self._constants.get(index, 0.0) + constant
+        self._covered[index] = covered | self._covered.get(index, False)
         self._levels[index] += 1
 
     def resample(self, ancestors: Tensor) -> None:
@@ -96,9 +101,9 @@ class Lifts:
         Args:
             ancestors: Which sample each is from now on, shape (B,).
         """
-        for sums in (self._slopes, self._constants):
-            for index, of in sums.items():
-                sums[index] = of[ancestors.cpu()]
+        for kept in (self._slopes, self._constants, self._covered):
+            for index, of in kept.items():
+                kept[index] = of[ancestors.cpu()]
 
     def of(self, samples: Tensor) -> Tensor:
         """The lifts, averaged over the levels at which each expert was asked.
@@ -107,7 +112,8 @@ class Lifts:
             samples: x0, shape (B, …).
 
         Returns:
-            Shape (B, N) for the N experts of a weight, in float64 on the CPU.
+            Shape (B, N) for the N experts of a weight, in float64 on the CPU; infinity where an expert's area leaves
+            out all of a sample, so that the smallest lift of the sample is that of the others.
 
         Raises:
             ValueError: If there is no expert, or of one no level is known, or a lift is not finite.
@@ -129,7 +135,8 @@ class Lifts:
                 f"Expected finite samples and predictions of {share.label} to choose by and got NaN or infinity; use a "
                 "network of more precision."
             )
-        return sums / self._levels[index] * (1 if share.weight > 0 else -1)
+        lifts = sums / self._levels[index] * (1 if share.weight > 0 else -1)
+        return lifts.where(self._covered[index], torch.inf)
 
 
 def _exact(values: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -158,6 +159,11 @@ def _scores(guiding: Experts, lifts: Tensor) -> str:
     """A line for each sample, the best first."""
     lines = []
     for index in choose(lifts, len(lifts)).tolist():
-        own = ", ".join(f"{e.label} {value:+.4f}" for e, value in zip(guiding, lifts[index].tolist(), strict=True))
-        lines.append(f"picture {index + 1}: smallest lift {lifts[index].min().item():+.4f} ({own})")
+        own = ", ".join(f"{e.label} {_lift(value)}" for e, value in zip(guiding, lifts[index].tolist(), strict=True))
+        lines.append(f"picture {index + 1}: smallest lift {_lift(lifts[index].min().item())} ({own})")
     return "\n".join(lines)
+
+
+def _lift(value: float) -> str:
+    """A lift as text; infinite is that of an expert whose mask leaves out the whole picture."""
+    return f"{value:+.4f}" if math.isfinite(value) else "none, outside the mask"

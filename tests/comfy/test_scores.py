@@ -266,3 +266,26 @@ def test_scores_heed_masks_windows_and_what_was_left_out(load, chain, node, host
             errors = [(made - of)[..., seen].double().square().flatten(1).mean(1) for of in (null, told)]
             expected[:, k] += (errors[0] - errors[1]) / 2
     torch.testing.assert_close(host.scores.scores_of(made, product), expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("scores", [True, False], ids=["by scores", "by passes"])
+def test_an_expert_whose_mask_leaves_out_a_picture_does_not_count_for_it(
+    load, chain, sampled, choose, host, caplog, scores
+):
+    """The other pictures are chosen from as they are with a mask that lets all of them in."""
+    hair, skin, masks = load("hair"), load("skin"), torch.ones(4, 32, 32)
+    everywhere, without = (
+        chain((hair, {"weight": 1.5}), (skin, {"weight": 2.0, "mask": torch.cat([first, masks[1:]])}))
+        for first in (masks[:1], torch.zeros(1, 32, 32))
+    )
+    latent = sampled(without, scores=scores)
+    with caplog.at_level(logging.INFO, "mcdm_pack"):
+        _, text = choose(without, latent, 4)
+        _, plain = choose(everywhere, {"samples": latent["samples"].clone()}, 4)
+    assert (NOTHING in caplog.text) == scores
+    found, expected = ({line.split(":")[0]: line for line in each.splitlines()} for each in (text, plain))
+    own = re.search(r"expert 1 \([^)]*\) ([+-][\d.]+)", found["picture 1"])[1]
+    assert f"smallest lift {own} (" in found["picture 1"]
+    assert found["picture 1"].endswith("none, outside the mask)")
+    if not scores:
+        assert all(found[row] == expected[row] for row in expected if row != "picture 1")

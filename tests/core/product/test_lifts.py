@@ -1,5 +1,7 @@
 """Lifts gathered in a run, against plain loops over what the run asked, and how they follow the samples."""
 
+import dataclasses
+import math
 from functools import partial
 
 import pytest
@@ -85,6 +87,29 @@ def test_brute_force_in_a_mask_and_against_a_weight():
     made = run(watched)
     expected = torch.tensor(by_loops(watched.points, made, mask), dtype=torch.float64)
     torch.testing.assert_close(lifts.of(made), expected * torch.tensor([1.0, -1.0]), atol=1e-6, rtol=1e-5)
+
+
+def test_an_expert_whose_mask_leaves_out_a_picture_says_nothing_about_it():
+    """Of four pictures one is chosen from as without the second expert; the others are scored as by loops."""
+    masks = torch.ones(4, 1, 2, 2, dtype=torch.float64)
+    masks[1] = 0.0
+    both = [terms()[0], dataclasses.replace(terms()[1], mask=masks)]
+    lifts = Lifts(both)
+    watched = Watched(both, lifts=lifts)
+    made = run(watched)
+    found, expected = lifts.of(made), torch.tensor(by_loops(watched.points, made), dtype=torch.float64)
+    assert found[1, 1] == torch.inf
+    expected[1, 1] = found[1, 1]
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
+    assert found.amin(1)[1] == found[1, 0]
+
+
+def test_which_mask_is_empty_goes_along_with_resampled_pictures():
+    lifts = Lifts(terms()[:1])
+    masks = torch.tensor([1.0, 0.0, 1.0]).reshape(3, 1, 1, 1)
+    lifts.add(0, torch.zeros(3, 1, 2, 2), torch.ones(3, 1, 2, 2), 1.0, masks)
+    lifts.resample(torch.tensor([1, 2, 1]))
+    assert lifts.of(torch.zeros(3, 1, 2, 2)).flatten().tolist() == [math.inf, 1.0, math.inf]
 
 
 @pytest.mark.parametrize("kind", [ProductDenoiser, OwnNullDenoiser])

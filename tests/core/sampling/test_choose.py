@@ -1,5 +1,6 @@
 """Lift scores against Gaussians, where the expectation over the noise is known."""
 
+import dataclasses
 import math
 from itertools import pairwise
 
@@ -87,6 +88,18 @@ def test_an_expert_counts_in_its_mask_and_turns_with_its_weight():
     here, everywhere = measured(mask=mask), measured()
     assert here > 0 > everywhere
     assert measured(mask=mask, weight=-2.0) == pytest.approx(-here)
+
+
+def test_pictures_outside_an_experts_mask_are_chosen_as_without_it():
+    x0, masks = samples(-1.0, 4.0).expand(2, 1, 8, 8), torch.stack([torch.zeros(8, 8), torch.ones(8, 8)])
+    one, other = terms()
+    both, alone = (
+        measure_lifts(of, x0, 4, torch.Generator().manual_seed(1))
+        for of in ([one, dataclasses.replace(other, mask=masks)], [one])
+    )
+    assert torch.equal(both[:, 0], alone[:, 0])
+    assert both[0, 1] == math.inf
+    assert both[1, 1].isfinite()
 
 
 def test_an_expert_is_asked_in_its_window():
