@@ -13,7 +13,7 @@ from ..product.agreement import PLAIN_WEIGHTS, Agreement
 from ..product.passes import EVERY_PASS, Passes
 from ..product.term import Term
 from ..sampling import SAMPLERS, sample_ddim, sample_langevin, sample_product
-from ..sampling.langevin import check_langevin
+from ..sampling.langevin import check_langevin, check_stepwise
 from ..sampling.types import Callback, Sampler
 from ..system.devices import check_device
 from .values import finite, seed, whole
@@ -195,7 +195,8 @@ def settings_of(options: argparse.Namespace) -> Settings:
     """Read what `add_sampling_options` added.
 
     Raises:
-        ValueError: If `--eta` is given to another sampler than DDIM, or as `Settings.check`, `Passes` and `Agreement`.
+        ValueError: If `--eta` is given to another sampler than DDIM, or as `Settings.check`, `check_stepwise`, `Passes`
+            and `Agreement`.
         ForeseenError: As `Settings.check`.
     """
     sampler = SAMPLERS[options.sampler]
@@ -208,6 +209,7 @@ def settings_of(options: argparse.Namespace) -> Settings:
         sampler = functools.partial(sample_ddim, eta=options.eta)
     check_langevin(options.corrections, options.correction_size)
     if options.corrections:
+        check_stepwise(sampler)
         how = {"corrections": options.corrections, "ratio": options.correction_size}
         sampler = functools.partial(sample_langevin, sampler=sampler, **how)
     settings = Settings(

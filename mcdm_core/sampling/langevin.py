@@ -5,6 +5,7 @@ Du et al., "Reduce, Reuse, Recycle: Compositional Generation with Energy-Based D
 Langevin dynamics pull the samples towards the product of the noised densities, which the levels before have missed.
 """
 
+import functools
 import math
 from collections.abc import Sequence
 from itertools import pairwise
@@ -13,8 +14,12 @@ import torch
 from torch import Tensor
 
 from .ddim import sample_ddim
+from .logic import sample_logic
 from .noise import noise_like
+from .particles import sample_particles
 from .types import Callback, Denoiser, Sampler
+
+_CARRYING = (sample_particles, sample_logic)  # they weigh samples by all steps before
 
 
 def langevin_step(x: Tensor, denoised: Tensor, sigma: float, ratio: float, noise: Tensor, alpha: float = 1.0) -> Tensor:
@@ -50,6 +55,24 @@ def check_langevin(corrections: int, ratio: float) -> None:
         raise ValueError(f"Expected a ratio above 0 and at most 1 and got {ratio:g}; set one, such as 0.1.")
 
 
+def check_stepwise(sampler: Sampler) -> None:
+    """Refuse to correct a sampler that would begin anew at every level.
+
+    Args:
+        sampler: The sampler, also with options bound by `functools.partial`.
+
+    Raises:
+        ValueError: If it carries weights or densities of the samples from step to step.
+    """
+    function = sampler.func if isinstance(sampler, functools.partial) else sampler
+    if function in _CARRYING:
+        raise ValueError(
+            "Expected a sampler that takes each step by itself, such as ddim or ddpm, to correct and got "
+            f"{function.__name__.removeprefix('sample_')}, which weighs samples by all steps before; choose one of "
+            "those, or set corrections to 0."
+        )
+
+
 @torch.no_grad()
 def sample_langevin(
     denoiser: Denoiser,
@@ -79,11 +102,12 @@ def sample_langevin(
         Sample at the last noise level, shape of x.
 
     Raises:
-        ValueError: As `check_langevin`.
+        ValueError: As `check_langevin`; or as `check_stepwise`, if corrections are to be made.
     """
     check_langevin(corrections, ratio)
     if corrections == 0:
         return sampler(denoiser, x, sigmas, generator=generator, callback=callback)
+    check_stepwise(sampler)
     levels = [float(sigma) for sigma in sigmas]
     for step, (sigma, sigma_next) in enumerate(pairwise(levels)):
         x = sampler(denoiser, x, (sigma, sigma_next), generator=generator, callback=_at_step(callback, step))

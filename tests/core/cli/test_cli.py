@@ -232,6 +232,10 @@ def test_several_pictures_make_a_grid(hair, hair_map, tmp_path):
         (["--expert", "{hair}", "--map", "{map}", "--sampler", "ddpm-learned"], "with a learned variance"),
         (["--expert", "{hair}", "--map", "{map}", "--sampler", "particles"], "at least 2 samples"),
         (
+            ["--expert", "{hair}", "--map", "{map}", "--corrections", "1", "--sampler", "particles", "--count", "2"],
+            "to correct and got particles",
+        ),
+        (
             ["--expert", "{hair}", "--map", "{map}", "--corrections", "1", "--correction-size", "2"],
             "at most 1 and got 2",
         ),

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mcdm_core import SAMPLERS, ProductDenoiser, Term, sample_ddim, sample_langevin
+from mcdm_core import SAMPLERS, ProductDenoiser, Term, sample_ddim, sample_langevin, sample_logic, sample_particles
 from mcdm_core.expert.gaussian import gaussian_expert, label, product_moments
 from mcdm_core.sampling import langevin_step
 
@@ -117,6 +117,15 @@ def test_without_corrections_it_is_the_sampler_to_the_bit(name):
         for sampler in (functools.partial(sample_langevin, sampler=STEPWISE[name], corrections=0), STEPWISE[name])
     )
     assert torch.equal(found, plain)
+
+
+@pytest.mark.parametrize("sampler", [sample_particles, functools.partial(sample_logic, corrected=True), sample_logic])
+def test_samplers_that_weigh_samples_by_all_steps_are_refused(sampler):
+    expert = recorded(gaussian_expert([0.3], [0.5]))
+    x = samples(1.0, 2.0)
+    with pytest.raises(ValueError, match=r"ddim or ddpm, to correct and got (particles|logic), which .* choose one"):
+        sample_langevin(ProductDenoiser([Term(expert, label(0))]), x, [1.0, 0.5, 0.0], sampler=sampler)
+    assert not expert.network.batches
 
 
 def test_brute_force():
