@@ -23,9 +23,11 @@ def learned_variance(sigma: float, sigma_next: float, v: Tensor) -> Tensor:
         v: The network's second half, about −1…1, shape (B, C, H, W).
 
     Returns:
-        Shape of v.
+        Shape of v; 0 at a level that is visited twice, where both bounds are.
     """
     low, high = posterior_variance(sigma, sigma_next), forward_variance(sigma, sigma_next)
+    if low == 0:
+        return torch.zeros_like(v)
     return low * (high / low) ** ((v + 1) / 2)
 
 

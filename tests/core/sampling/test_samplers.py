@@ -201,6 +201,14 @@ def test_the_step_to_0_is_the_prediction_and_draws_nothing(name):
 
 
 @pytest.mark.parametrize("name", ANY_SAMPLER)
+def test_a_level_that_comes_twice_changes_nothing(name):
+    denoiser, generator = network_with_variance(), torch.Generator().manual_seed(1)
+    x = torch.randn(2, 3, 8, 8, dtype=torch.float64, generator=generator)
+    found = ANY_SAMPLER[name](denoiser, x, [2.0, 2.0], generator=generator)
+    torch.testing.assert_close(found, x, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("name", ANY_SAMPLER)
 def test_every_sampler_has_the_one_signature(name):
     parameters = list(inspect.signature(ANY_SAMPLER[name]).parameters.values())
     assert [p.name for p in parameters[:3]] == ["denoiser", "x", "sigmas"]
