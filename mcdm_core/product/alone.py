@@ -50,6 +50,10 @@ class Alone(Plan):
         """See `Plan.area`."""
         return self.parts[index].area(index)
 
+    def is_one_alone(self, index: int) -> bool:
+        """Never: C and U are what an expert predicts under guidance."""
+        return False
+
     def weighed(self, weigh: Weigh, cond: Mapping[int, Tensor], null: Mapping[int, Tensor]) -> "Alone":
         """The plan with ω as its weights, and with what each expert predicts.
 

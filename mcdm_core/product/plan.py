@@ -46,6 +46,12 @@ class Plan(Coefficients):
         """The experts whose null is asked, one for all that share it."""
         return tuple(dict.fromkeys(self.sharing[j] for j in self.nulls))
 
+    def is_one_alone(self, index: int) -> bool:
+        """Whether C and U of `pair` are what this expert predicts itself, to the bit, at every place."""
+        if self.conditions != (index,) or self.area(index) is not None or self.scale != self.weights[index]:
+            return False
+        return set(self.distinct_nulls) <= {self.sharing[index]}
+
     def agreed(self, x: Tensor, alpha: float, cond: Mapping[int, Tensor], null: Mapping[int, Tensor]) -> "Plan":
         """The plan with the weights that the experts' predictions give them, see `Agreement`.
 

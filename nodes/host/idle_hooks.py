@@ -14,15 +14,13 @@ logger = logging.getLogger(__name__)
 
 
 def warn_of_idle_hooks(experts: Experts) -> None:
-    """Name the experts whose CFG hooks don't run: only the reference's do, once, on the product."""
+    """Name the experts whose CFG hooks don't run: only the reference's do, see `CfgHooks`."""
     active = _cfg_hooks(experts[0].model)
     for expert in experts:
         elsewhere = getattr(expert.model.model, "guidance", [])  # of a MODEL on a worker, where they don't run
         if elsewhere or any(hook not in active for hook in _cfg_hooks(expert.model)):
             logger.warning(
-                "A node changed the guidance of %s's MODEL; only the first expert's guidance hooks run, on the whole "
-                "product.",
-                expert.label,
+                "A node changed the guidance of %s's MODEL; only the first expert's guidance hooks run.", expert.label
             )
 
 

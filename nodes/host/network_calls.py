@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from comfy.patcher_extension import WrapperExecutor, WrappersMP
 from torch import Tensor
 
 Call = Callable[[dict[str, Any]], Tensor]
@@ -26,3 +27,22 @@ def around_calls(options: dict[str, Any], around: Callable[[Call, dict[str, Any]
         return around(call, args)
 
     return {**options, "model_function_wrapper": wrapper}
+
+
+def when_asked(options: dict[str, Any], notice: Callable[[], object]) -> dict[str, Any]:
+    """model_options under which each call of the network is noticed, with whatever a hook adds to a copy of them.
+
+    Args:
+        options: The options.
+        notice: Is called before the network is.
+    """
+
+    def noticed(executor: WrapperExecutor, *args: Any, **kwargs: Any) -> Tensor:
+        notice()
+        return executor(*args, **kwargs)
+
+    inside = options.get("transformer_options", {})
+    wrappers = inside.get("wrappers", {})
+    around = {"mcdm": [noticed], **wrappers.get(WrappersMP.APPLY_MODEL, {})}  # outside of those that may not call it
+    wrappers = {**wrappers, WrappersMP.APPLY_MODEL: around}
+    return {**options, "transformer_options": {**inside, "wrappers": wrappers}}

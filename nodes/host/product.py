@@ -15,6 +15,7 @@ from ...mcdm_core.product.lifts import Lifts
 from ...mcdm_core.product.plan import Plan
 from ...mcdm_core.product.planner import Planner
 from ...mcdm_core.product.reuse import Asked, Reuse, RowCount, everything
+from .cfg_hooks import CfgHooks, Own
 from .evaluation import CONDITION, NULL, ROLES, Evaluation, Observer, Point, Request, Workers
 from .networks import Networks
 from .noise_levels import Forms, align
@@ -56,6 +57,7 @@ class Product:
         self.observers = observers
         self.workers = workers
         self.lifts = lifts
+        self._hooks = CfgHooks()
         self._nulls = Nulls(networks)
         planner.share_nulls(self._nulls.shared())
 
@@ -86,7 +88,7 @@ class Product:
             self.rows.add_compared(self._rows_of(requests, x) - self._rows_of(self._requests(needed), x))
         if self.lifts is not None:  # before predictions stand in for others
             self.lifts.take(plan, form.unbounded(level), cond, null)
-        counts = (0, 0)
+        counts, alone = (0, 0), cond.get(0)  # not what stands in for it
         if self.reuse is not None:
             plain = self._requests(everything(self.planner.plain_at(level, want_null)))
             counts = self._rows_of(requests, x), self._rows_of(plain, x)
@@ -102,18 +104,28 @@ class Product:
             evaluation = Evaluation(level, plan, predictions, null, *counts)
             for observer in self.observers:
                 observer(evaluation)
-        return self._guide(guided, uncond, plan, x, sigma, model_options)
+        own = None if alone is None else Own(alone, null.get(plan.sharing[0], uncond), self.planner.masks[0])
+        return self._guide(guided, uncond, plan, own, x, sigma, model_options)
 
     def _guide(
-        self, guided: Tensor, uncond: Tensor, plan: Plan, x: Tensor, sigma: Tensor, model_options: dict[str, Any]
+        self,
+        guided: Tensor,
+        uncond: Tensor,
+        plan: Plan,
+        own: Own | None,
+        x: Tensor,
+        sigma: Tensor,
+        model_options: dict[str, Any],
     ) -> Tensor:
-        """U + s·(C − U), see `Rule.pair`, through the hooks that ComfyUI runs on guidance."""
+        """U + s·(C − U), see `Rule.pair`, through the hooks that ComfyUI runs on guidance; see `CfgHooks`."""
         weights = self.networks.weights
         if any(model_options.get(name) for name in CFG_HOOKS) or not weights.has_objects_of(self.reference):
             weights.activate(self.reference)  # hooks may call its network, samplers ask for its schedule
+        if own is None or not plan.is_one_alone(0):
+            model_options = self._hooks.around(model_options, own)
         model, scale = self.reference.model, plan.scale
-        own = self.networks.conds[0]
-        conds = [own.get(CONDITION), own.get(NULL) if plan.nulls else None]
+        given = self.networks.conds[0]
+        conds = [given.get(CONDITION), given.get(NULL) if plan.nulls else None]
         out = [guided, uncond]
         for hook in model_options.get("sampler_pre_cfg_function", []):
             out = hook(

@@ -3,6 +3,7 @@
 ControlNets, attention patches like IP-Adapter's, LoRAs and hooks are in `test_oracle.py`.
 """
 
+import dataclasses
 import logging
 import re
 from pathlib import Path
@@ -49,7 +50,7 @@ def stage(pack):
     ("rows", "nodes"),
     [
         (("Weights", "In the network", "Around the network"), ON_PREDICTIONS),
-        (("Guidance", "SelfAttentionGuidance"), ON_GUIDANCE),
+        (("Guidance", "Guidance by a further pass"), ON_GUIDANCE),
     ],
     ids=["predictions", "guidance"],
 )
@@ -81,10 +82,10 @@ def product_of(node):
     return run
 
 
-def brute_force(stage, experts, **settings):
+def brute_force(stage, experts, hooks_ask=False, **settings):
     from .support.oracle.through_core import ThroughCore
 
-    return sampled(stage, ThroughCore(experts, SEED), **settings)
+    return sampled(stage, ThroughCore(experts, SEED, hooks_ask), **settings)
 
 
 @pytest.fixture
@@ -127,10 +128,11 @@ def test_what_acts_in_the_network_acts_on_its_expert_alone(stage, product_of, as
 
 @pytest.mark.parametrize("name", ON_GUIDANCE)
 def test_what_acts_on_guidance_acts_on_the_product_from_the_first_expert(stage, product_of, assert_agree, name):
+    """What asks the network acts on what the first expert predicts, and its change counts."""
     node = ON_GUIDANCE[name]
     scene = stage(node.family)
     ours, theirs = (pair(scene, networks, 0, node.attach) for networks in scene.networks)
-    expected = brute_force(scene, theirs, pictures=node.pictures)
+    expected = brute_force(scene, theirs, node.asks, pictures=node.pictures)
     assert_agree(product_of(scene, ours, pictures=node.pictures), expected)
     plain = pair(scene, scene.networks[1], 0, lambda model: model)
     assert_matters(expected, brute_force(scene, plain, pictures=node.pictures))
@@ -144,6 +146,28 @@ def test_what_acts_on_guidance_does_nothing_on_another_expert_and_a_warning_says
         attached = product_of(scene, pair(scene, scene.networks[0], 1, node.attach))
     assert [record.getMessage() for record in caplog.records if "guidance of expert 2's MODEL" in record.getMessage()]
     assert torch.equal(attached, product_of(scene, pair(scene, scene.networks[0], 1, lambda model: model)))
+
+
+@pytest.mark.parametrize("name", [name for name, node in ON_GUIDANCE.items() if node.asks])
+def test_what_asks_the_network_acts_on_a_product_of_copies_as_core_at_the_sum_of_weights(
+    stage, product_of, assert_agree, name
+):
+    """A product of two networks of equal weights, at 1.5 and 2.5, is one of them at 4."""
+    import comfy.samplers
+
+    node = ON_GUIDANCE[name]
+    scene = stage(node.family)
+    models = [node.attach(scene.networks[0][0]), scene.networks[1][0], node.attach(scene.networks[1][0])]
+    one, copy, alone = (dataclasses.replace(scene.expert(model, 0), reliability=1.0) for model in models)
+    guider = comfy.samplers.CFGGuider(alone.model)
+    guider.set_conds(alone.condition, alone.null)
+    guider.set_cfg(4.0)
+    expected = sampled(scene, guider)
+    weights = [dataclasses.replace(one, weight=1.5), dataclasses.replace(copy, weight=2.5)]
+    assert_agree(product_of(scene, weights), expected)
+    assert torch.equal(product_of(scene, [dataclasses.replace(one, weight=4.0)]), expected)
+    guider.model_options = guider.model_patcher.model_options | {"sampler_post_cfg_function": []}
+    assert_matters(expected, sampled(scene, guider))
 
 
 @pytest.mark.parametrize("place", [0, 1])

@@ -22,6 +22,7 @@ class CoreNode:
         family: What it is made for.
         pictures: In the batch; a few of these nodes take one only.
         seeded: Whether it draws from torch's generator at every call of the network, which is seeded before each then.
+        asks: Whether its hook asks the network, so that it means what its own expert predicts.
     """
 
     module: str
@@ -30,6 +31,7 @@ class CoreNode:
     family: str = "SD15"
     pictures: int = 2
     seeded: bool = False
+    asks: bool = False
 
     def attach(self, model: Any) -> Any:
         """A clone of the MODEL with what the node attaches."""
@@ -116,7 +118,8 @@ ON_PREDICTIONS = {
     ),
 }
 
-# They act on guidance: the first expert's run on the product, those of the others don't run, and a warning says so.
+# They act on guidance: the first expert's run on the product, or in that expert where they ask its network; those of
+# the others don't run, and a warning says so.
 ON_GUIDANCE = {
     "RescaleCFG": CoreNode("model_advanced", "RescaleCFG", {"multiplier": 0.7}),
     "APG": CoreNode("apg", "APG", {"eta": 0.5, "norm_threshold": 3.0, "momentum": -0.5}),
@@ -128,10 +131,12 @@ ON_GUIDANCE = {
     "FreSca": CoreNode("fresca", "FreSca", {"scale_low": 1.0, "scale_high": 1.5, "freq_cutoff": 2}),
     "RenormCFG": CoreNode("lumina2", "RenormCFG", {"cfg_trunc": 100.0, "renorm_cfg": 0.9}, pictures=1),
     "Mahiro": CoreNode("mahiro", "Mahiro"),
-    "PerturbedAttentionGuidance": CoreNode("pag", "PerturbedAttentionGuidance", {"scale": 3.0}),
-    "SelfAttentionGuidance": CoreNode("sag", "SelfAttentionGuidance", {"scale": 0.8, "blur_sigma": 2.0}),
-    "SkipLayerGuidanceDiT": CoreNode("slg", "SkipLayerGuidanceDiT", {**_SKIPPED, "scale": 3.0}, "SD3"),
-    "SkipLayerGuidanceSD3": CoreNode("sd3", "SkipLayerGuidanceSD3", {**_LAYERS, "layers": "0", "scale": 3.0}, "SD3"),
+    "PerturbedAttentionGuidance": CoreNode("pag", "PerturbedAttentionGuidance", {"scale": 3.0}, asks=True),
+    "SelfAttentionGuidance": CoreNode("sag", "SelfAttentionGuidance", {"scale": 0.8, "blur_sigma": 2.0}, asks=True),
+    "SkipLayerGuidanceDiT": CoreNode("slg", "SkipLayerGuidanceDiT", {**_SKIPPED, "scale": 3.0}, "SD3", asks=True),
+    "SkipLayerGuidanceSD3": CoreNode(
+        "sd3", "SkipLayerGuidanceSD3", {**_LAYERS, "layers": "0", "scale": 3.0}, "SD3", asks=True
+    ),
     "VideoLinearCFGGuidance": CoreNode("video_model", "VideoLinearCFGGuidance", {"min_cfg": 1.0}),
     "VideoTriangleCFGGuidance": CoreNode("video_model", "VideoTriangleCFGGuidance", {"min_cfg": 1.0}),
 }

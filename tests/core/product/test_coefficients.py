@@ -48,6 +48,26 @@ def test_experts_without_a_say_are_not_asked():
     assert (inactive.weights, inactive.conditions, inactive.nulls) == ([0.0, 3.0], (1,), (1,))
 
 
+@pytest.mark.parametrize(
+    ("pair", "active", "masks", "as_guidance", "alone"),
+    [
+        (shares((3.0, 1.0)), (0,), [None], True, True),
+        (shares((3.0, 1.0), (2.0, 1.0)), (0,), [None, None], True, True),
+        (shares((3.0, 1.0), (0.0, 0.0)), (0, 1), [None, None], True, True),
+        (shares((3.0, 1.0), (0.0, 1.0)), (0, 1), [None, None], True, False),
+        (shares((3.0, 1.0), (2.0, 1.0)), (0, 1), [None, None], True, False),
+        (shares((3.0, 1.0), (2.0, 1.0)), (1,), [None, None], True, False),
+        (shares((3.0, 1.0)), (0,), [LEFT], True, False),
+        (shares((3.0, 1.0)), (0,), [None], False, False),
+    ],
+)
+def test_it_is_known_when_guidance_is_of_one_expert_to_the_bit(pair, active, masks, as_guidance, alone):
+    found = Planner(pair, EQ10, masks=masks, as_guidance=as_guidance).plan(active)
+    cond, null = ({i: torch.randn(1, 4) for i in range(len(pair))} for _ in range(2))
+    assert found.is_one_alone(0) == alone
+    assert all(map(torch.equal, found.pair(cond, null), (cond[0], null[0]))) == alone
+
+
 def test_reliabilities_that_are_all_0_are_refused_by_name():
     pair = shares((1.0, 1.0), (3.0, 0.0))
     with pytest.raises(ValueError, match=r"got 0 for second; raise .* or let the weights sum to 1"):

@@ -23,11 +23,16 @@ class BruteForceGuider(comfy.samplers.CFGGuider):
     """Eq. 10 in float64, read from the paper and written without the pack.
 
     CFGGuider only scales noise and latents by the reference's MODEL; it is given no conditioning.
+
+    Args:
+        experts: The first is the reference.
+        hooks_ask: Whether the reference's CFG hooks ask its network, so that they mean what it predicts alone.
     """
 
-    def __init__(self, experts: Sequence[Expert]):
+    def __init__(self, experts: Sequence[Expert], hooks_ask: bool = False):
         super().__init__(experts[0].model)
         self.experts = experts
+        self.hooks_ask = hooks_ask
 
     def predict_noise(self, x: Tensor, timestep: Tensor, model_options: dict | None = None, seed=None) -> Tensor:
         """x0 at σ = `timestep`."""
@@ -45,6 +50,10 @@ class BruteForceGuider(comfy.samplers.CFGGuider):
         if not any(name.endswith("cfg_function") for name in options):
             return (unconditional + guidance).float()
         scale = _shown_scale(active, sum(weights))
+        if self.hooks_ask:
+            cond, null = (each.float() for each in predictions[0])
+            changed = self._through_hooks(cond, null, scale, x, timestep, options)
+            return (unconditional + guidance).float() + changed - (null + scale * (cond - null))
         shown = (unconditional + guidance / scale).float(), unconditional.float()
         return self._through_hooks(*shown, scale, x, timestep, options)
 

@@ -19,8 +19,8 @@ class ThroughCore(BruteForceGuider):
     The condition and the null run in one batch, as ever in ComfyUI: a few networks read one row beside another.
     """
 
-    def __init__(self, experts: tuple[Expert, ...], seed: int):
-        super().__init__(experts)
+    def __init__(self, experts: tuple[Expert, ...], seed: int, hooks_ask: bool = False):
+        super().__init__(experts, hooks_ask)
         self.seed = seed  # some families draw noise for their conditions
         self._bare = {id(expert): _without_guidance(expert.model) for expert in experts}
 
