@@ -54,11 +54,14 @@ def test_experts_on_the_given_model_run_in_its_batch(load, chain, sample, produc
 
 
 def test_experts_with_hooks_on_the_given_model_keep_them(load, chain, sample, product):
+    """From the middle of the schedule: at its highest level, 20,291, float32 rounds away what is compared here."""
     hair = load("hair")
-    ours = core_ksampler(product(hair, chain(hooked(hair))), hair, 1.5)
-    expected = sample(chain(as_first(hair, 1.5), hooked(hair)), LATENT, steps=4)
-    torch.testing.assert_close(ours, expected, atol=1e-4, rtol=0)
-    assert not torch.allclose(expected, sample(chain(as_first(hair, 1.5), hair), LATENT, steps=4), atol=1e-3)
+    ours = core_ksampler(product(hair, chain(hooked(hair))), hair, 1.5, denoise=0.5)
+    expected, without = (
+        sample(chain(as_first(hair, 1.5), other), LATENT, steps=4, denoise=0.5) for other in (hooked(hair), hair)
+    )
+    torch.testing.assert_close(ours, expected, atol=1e-5, rtol=0)
+    assert not torch.allclose(expected, without, atol=1e-3)
 
 
 def test_what_is_attached_afterwards_belongs_to_the_reference(load, chain, sample, product):
