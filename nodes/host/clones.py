@@ -17,6 +17,7 @@ from .cores import is_dynamic
 from .differences import differ_in_weights_only, memory_of_clones, same_objects, same_weights, why_loaded
 from .exchange_classic import ClassicExchange
 from .exchange_dynamic import DynamicExchange
+from .prompt_caches import forget_prompts
 from .row_adapters import RowAdapters, RowsUnknownError
 
 logger = logging.getLogger(__name__)
@@ -62,6 +63,10 @@ class SharedWeights:
         added = sum(each.nbytes() for each in self._adapters if each.base in bearers)
         return memory_of_clones(list(bearers)) + added
 
+    def is_shared(self, patcher: ModelPatcher) -> bool:
+        """Whether a MODEL's network answers as others in this run, too."""
+        return len(self._networks[id(patcher.model)].patchers) > 1
+
     @contextmanager
     def loading(self) -> Iterator[None]:
         """Around ComfyUI's loading of the networks, once a run."""
@@ -82,12 +87,15 @@ class SharedWeights:
     def activate(self, patcher: ModelPatcher) -> None:
         """Let the network answer as this MODEL, and make it the one that hooks and callbacks are read from."""
         self._networks[id(patcher.model)].activate(self._bearer(patcher))
+        if self.is_shared(patcher):
+            forget_prompts(patcher.model)
         for adapters in self._adapters:
             if patcher in adapters.models and adapters.is_serving:
                 adapters.give(patcher)
             elif adapters.base.model is patcher.model:
                 adapters.pause()
-        patcher.model.current_patcher = patcher
+        if patcher.model.current_patcher is not patcher:  # a network may take it for the beginning of a run
+            patcher.model.current_patcher = patcher
 
     def ask_layers(self, patcher: ModelPatcher, ask: Callable[[], Answer]) -> Answer:
         """What a function gives that may ask some of a MODEL's layers, outside its passes."""
@@ -160,6 +168,8 @@ class _Network:
                 self.exchange.unload(self.active)
             self.active = self.loaded
         self.model.current_patcher = None
+        if len(self.patchers) > 1:
+            forget_prompts(self.model)
         self.exchange.finish(self.loaded)
         self._known = None
 

@@ -18,6 +18,7 @@ from .evaluation import NULL, ROLES, Point, Request
 from .expert_chain import Experts
 from .network_calls import Call, around_calls
 from .prepared import Conds, asked_models, reads_pairs
+from .prompt_caches import without_prompt_caches
 from .row_adapters import RowsUnknownError
 from .run_wrappers import told_of_passes
 
@@ -100,6 +101,8 @@ class Networks:
             # Asked for before the weights are switched: with several clones, the network has only one's model_sampling.
             x, sigma = point_of(patcher)
             options = model_options if patcher is self.reference else self.options[patcher]
+            if self.weights.is_shared(patcher):
+                options = without_prompt_caches(options, patcher.model)
             for batch in self._batches(mine, options):
                 answers = self._answer(batch, x.to(patcher.load_device), sigma.to(patcher.load_device), options)
                 results |= {request: x0.to(x.device) for request, x0 in answers.items()}
