@@ -17,7 +17,7 @@ from .devices import Devices, device_of
 from .evaluation import NULL, ROLES, Point, Request
 from .expert_chain import Experts
 from .network_calls import Call, around_calls
-from .prepared import Conds, asked_models, reads_pairs
+from .prepared import Conds, asked_models, reads_pairs, replaces_forwards
 from .prompt_caches import without_prompt_caches
 from .row_adapters import RowsUnknownError
 from .run_wrappers import told_of_passes
@@ -36,7 +36,7 @@ class Networks:
             one of its own, and the last.
 
     Attributes:
-        in_pairs: Whether an expert's MODEL reads its null beside its condition, by expert.
+        in_pairs: Whether an expert's MODEL reads its null beside its condition, or may, by expert.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Networks:
         self.weights = weights
         self.devices = devices
         self.null_is_read = null_is_read
-        self.in_pairs = [reads_pairs(expert.model) for expert in experts]
+        self.in_pairs = [reads_pairs(expert.model) or replaces_forwards(expert.model) for expert in experts]
         self._asked = asked_models(experts)
 
     def model_of(self, expert: int) -> ModelPatcher:

@@ -7,7 +7,7 @@ import logging
 from ...mcdm_core.product.reuse import Asked
 from .evaluation import NULL
 from .networks import Networks
-from .prepared import same_conditioning
+from .prepared import reads_pairs, same_conditioning
 
 logger = logging.getLogger(__name__)
 
@@ -24,8 +24,9 @@ class Nulls:
         self.conds = networks.conds
         self.networks = networks
         self._told_of_pairs = False
-        for expert, own, in_pairs in zip(self.experts, self.conds, networks.in_pairs, strict=True):
-            if in_pairs and NULL not in own:
+        self._known = [reads_pairs(expert.model) for expert in self.experts]
+        for expert, own, known in zip(self.experts, self.conds, self._known, strict=True):
+            if known and NULL not in own:
                 logger.warning(
                     "The MODEL of %s reads its null beside its condition, and it has none; connect its null.",
                     expert.label,
@@ -35,18 +36,24 @@ class Nulls:
         """For every expert the one whose null is taken for its own."""
         return [self._null_of(index) for index in range(len(self.experts))]
 
-    def to_ask(self, wanted: Asked) -> list[int]:
-        """The experts whose null is asked: where the product needs it, and beside the conditions read with it."""
-        in_pairs = self.networks.in_pairs
-        beside = [i for i in wanted.conditions if in_pairs[i] and NULL in self.conds[i]]
+    def to_ask(self, wanted: Asked, guided: bool) -> list[int]:
+        """The experts whose null is asked: where the product needs it, and beside the conditions read with it.
+
+        Args:
+            wanted: What the product needs.
+            guided: Whether nulls have a part in it; where none has, as at cfg 1, ComfyUI asks conditions alone of
+                MODELs of which nothing says that they read nulls.
+        """
+        asked_beside = self.networks.in_pairs if guided else self._known
+        beside = [i for i in wanted.conditions if asked_beside[i] and NULL in self.conds[i]]
         asked = list(dict.fromkeys([*wanted.nulls, *beside]))
         if beside and not self._told_of_pairs:
             self._told_of_pairs = True
             needed = {self._first_with_same_null(j) for j in wanted.nulls}
             more = sum(len(self.conds[j][NULL]) for j in asked) - sum(len(self.conds[j][NULL]) for j in needed)
             logger.info(
-                "The MODEL of %s reads condition and null in one batch, so that each is asked for both by itself: "
-                "%d more rows per picture at every step.",
+                "The MODEL of %s reads condition and null in one batch, or may do so, and each is asked for both by "
+                "itself: %d more rows per picture at every step.",
                 " and ".join(self.experts[i].label for i in beside),
                 more,
             )

@@ -77,7 +77,7 @@ class Product:
         want_null = bool(model_options.get("disable_cfg1_optimization", False))
         plan = self.planner.at(level, want_null)
         asked = everything(plan) if self.reuse is None else self.reuse.choose(plan, level, x)
-        requests = self._requests(asked)
+        requests = self._requests(plan, asked)
         results = self._evaluate(requests, x, sigma, level, model_options)
         cond: Mapping[int, Tensor]
         null: Mapping[int, Tensor]
@@ -85,12 +85,13 @@ class Product:
         form = self.forms.of(self.reference)
         if plan.compared:
             needed = Asked(asked.conditions, tuple(j for j in asked.nulls if j not in plan.compared))
-            self.rows.add_compared(self._rows_of(requests, x) - self._rows_of(self._requests(needed), x))
+            self.rows.add_compared(self._rows_of(requests, x) - self._rows_of(self._requests(plan, needed), x))
         if self.lifts is not None:  # before predictions stand in for others
             self.lifts.take(plan, form.unbounded(level), cond, null)
         counts, alone = (0, 0), cond.get(0)  # not what stands in for it
         if self.reuse is not None:
-            plain = self._requests(everything(self.planner.plain_at(level, want_null)))
+            plain_plan = self.planner.plain_at(level, want_null)
+            plain = self._requests(plain_plan, everything(plain_plan))
             counts = self._rows_of(requests, x), self._rows_of(plain, x)
             self.rows.add(*counts)
             cond, null = self.reuse.complete(plan, form.unbounded(level), cond, null)
@@ -144,10 +145,10 @@ class Product:
             model, out[0], out[1], scale, x, sigma, model_options=model_options, cond=conds[0], uncond=conds[1]
         )
 
-    def _requests(self, asked: Asked) -> list[Request]:
+    def _requests(self, plan: Plan, asked: Asked) -> list[Request]:
         """Every prediction to make once: under the conditions, and under the nulls that are not the same."""
         requests = [Request(i, CONDITION) for i in asked.conditions]
-        return requests + [Request(j, NULL) for j in self._nulls.to_ask(asked)]
+        return requests + [Request(j, NULL) for j in self._nulls.to_ask(asked, bool(plan.nulls))]
 
     def _rows_of(self, requests: list[Request], x: Tensor) -> int:
         return len(x) * sum(map(self.networks.rows, requests))

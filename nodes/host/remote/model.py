@@ -53,6 +53,7 @@ class RemoteModel(comfy.model_base.BaseModel):
         self.worker = worker
         self.expert_name = f"{described['name']} on {worker.name}" if described["name"] else f"on {worker.name}"
         self.reads_pairs = bool(described["reads_pairs"])
+        self.replaces_forwards = bool(described["replaces_forwards"])
         self.has_null = bool(described["has_null"])
         self.guidance = [str(name) for name in described["guidance"]]
 

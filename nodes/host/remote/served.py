@@ -14,7 +14,7 @@ from ..evaluation import CONDITION, NULL, Request
 from ..expert_chain import ExpertInput, Experts
 from ..expert_model import clamp_pixels, implicit_null
 from ..guider import ProductGuider
-from ..prepared import CFG_HOOKS, reads_pairs
+from ..prepared import CFG_HOOKS, reads_pairs, replaces_forwards
 from ..run_wrappers import wrappers_of
 from .descriptions import describe_latents, describe_sampling
 from .wire import to_buffer, to_tensor
@@ -42,6 +42,7 @@ def describe_model(patcher: ModelPatcher) -> dict[str, Any]:
         "latent_format": describe_latents(patcher.get_model_object("latent_format")),
         "name": getattr(patcher.model, "expert_name", None),
         "reads_pairs": reads_pairs(patcher),
+        "replaces_forwards": replaces_forwards(patcher),
         "has_null": implicit_null(patcher) is not None,
         "clamps": any(clamp_pixels in each for each in listed.values()),
         "guidance": [name for name, each in listed.items() if any(hook is not clamp_pixels for hook in each)],
