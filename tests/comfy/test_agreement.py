@@ -57,6 +57,7 @@ RUNS = [
 ]
 
 
+@pytest.mark.one_of(5)
 @pytest.mark.parametrize(("names", "kind", "sampler", "own_nulls"), RUNS)
 def test_agrees_with_brute_force(node, models, agreeing, names, kind, sampler, own_nulls):
     from dataclasses import replace
@@ -219,6 +220,7 @@ def test_a_cancelled_run_leaves_nothing_behind(load, chain, agreeing, guide, nod
     assert torch.equal(guide(guider=guider), before)
 
 
+@pytest.mark.long
 def test_50_runs_of_one_guider_are_the_same(load, chain, agreeing, fewer, guide, node):
     (guider,) = node("MCDM_Guider", experts=agreeing(fewer(chain(load("hair"), load("skin")))))
     first, attributes = guide(guider=guider), set(vars(guider))

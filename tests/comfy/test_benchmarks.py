@@ -13,6 +13,7 @@ from .support.workers import NO_RAY
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.long
 def test_the_command_prints_every_comparison(tmp_path):
     amounts = ["--rounds", "2", "--steps", "1", "--threads", "1"]
     command = [
@@ -68,6 +69,7 @@ def test_what_a_death_costs_is_measured(tmp_path):
     assert float(same["estimate"]) == 2
 
 
+@pytest.mark.long
 def test_with_dynamic_vram(dynamic_vram):
     command = [sys.executable, "-m", "benchmarks", "--size", "tiny", "--cases", "adapters", "--rounds", "1"]
     command += ["--steps", "1", "--threads", "1", "--dynamic-vram"]
@@ -79,6 +81,7 @@ def test_with_dynamic_vram(dynamic_vram):
     assert "expected a share of a network, from 0 to 1, and got nan" in done.stderr
 
 
+@pytest.mark.long
 def test_methods_are_measured_on_the_experts_that_ship(tmp_path):
     amounts = ["--rounds", "1", "--steps", "4", "--threads", "1", "--csv", tmp_path / "costs.csv"]
     command = [sys.executable, "-m", "benchmarks.methods", "--cpu", *amounts]

@@ -41,6 +41,7 @@ def test_the_table_is_imagenets():
     assert {index: names[index][1] for index in KNOWN} == KNOWN
 
 
+@pytest.mark.long
 def test_every_synset_and_every_whole_label_finds_its_class():
     names = imagenet_names()
     assert [find_class(names, called[0]) for called in names] == list(range(1000))

@@ -119,6 +119,7 @@ def test_a_decoder_trained_on_keeps_the_latents_of_the_vae_it_began_with(images,
         AutoencoderTrainer(wider, Crops(images, 16), {"boxes": images}, tmp_path).start_from(begun)
 
 
+@pytest.mark.long
 def test_a_short_training_learns_to_reconstruct(images, tmp_path):
     optimizer = replace(SETTINGS.optimizer, steps=150, ema=0.9, learning_rate=3e-3)
     settings = replace(SETTINGS, optimizer=optimizer, report=replace(SETTINGS.report, every=10, held_out_every=0))

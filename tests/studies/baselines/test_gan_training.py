@@ -149,6 +149,7 @@ def test_each_loss_reaches_its_own_network(config):
         assert moved(network.losses(x0, maps, noise)[index]) == {owner}
 
 
+@pytest.mark.long
 def test_a_short_training_learns_to_follow_the_maps(config, source, tmp_path):
     text = (
         config.read_text(encoding="utf-8")

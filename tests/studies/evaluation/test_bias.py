@@ -43,6 +43,7 @@ def row() -> Row:
     return measure(WORKED, COUNT, 200, torch.Generator().manual_seed(0))
 
 
+@pytest.mark.long
 def test_samples_reach_the_closed_forms_of_their_samplers_and_not_the_target(row):
     for limit, sampled in (PLAIN[:2], PLAIN[2:]):
         exact, estimate = row[limit], row[sampled]
@@ -102,6 +103,7 @@ def test_products_without_a_density_are_refused():
         product_moments(*pair.factors())
 
 
+@pytest.mark.long
 def test_files_that_are_written(tmp_path):
     options = ["--samples", "100", "--steps", "10", "--out"]
     for folder in ("first", "second"):

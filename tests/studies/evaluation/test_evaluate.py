@@ -353,6 +353,7 @@ def test_patterns_are_expanded(faces, tmp_path, run, capsys):
     assert "Expected TOML files at" in capsys.readouterr().err
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform == "win32", reason="the size of files can be limited on POSIX only")
 def test_a_full_disk_is_one_sentence_and_keeps_an_earlier_evaluation(evaluated, tmp_path):
     shutil.copytree(evaluated, tmp_path / "evaluated")

@@ -105,6 +105,7 @@ def test_mouths_and_eyes_of_decoded_faces_are_read_but_on_dark_skin(large_faces)
     assert min(right.values()) >= 0.98
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("made", [as_drawn, as_decoded])
 def test_colours_of_large_faces_are_read(made):
     faces = open_held_out(DataConfig("faces", seed=62_500_000, count=12, image_size=256))
@@ -113,6 +114,7 @@ def test_colours_of_large_faces_are_read(made):
     assert min(shares_right(read, [faces[i].face.attributes for i in range(12)]).values()) == 1
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("made", [as_drawn, as_decoded])
 def test_animals_of_large_pictures_are_read(made, large_animals):
     images, shown = large_animals
@@ -142,6 +144,7 @@ def test_eyes_are_taken_away_or_smeared_and_nothing_else():
     assert all(np.flatnonzero(pixels.any(axis=1))[-1] <= rows[-1] for pixels in changed)
 
 
+@pytest.mark.long
 def test_a_caption_reader_is_trained_on_disturbed_pictures(tmp_path, monkeypatch):
     pairs = draw_pairs(12_000_000, 8)
     images, _, _ = _DisturbedPairs(pairs).batch(4, np.random.default_rng(0))

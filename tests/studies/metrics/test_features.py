@@ -109,6 +109,7 @@ def test_larger_pictures_are_averaged():
     )
 
 
+@pytest.mark.long
 def test_it_learns_what_is_labelled_and_how_much_pictures_were_disturbed():
     labels = torch.full((64, len(DRAWN_CLASSES)), UNKNOWN)
     column = list(DRAWN_CLASSES).index("sky")

@@ -19,6 +19,7 @@ def test_a_face_caption_fits_all_faces_it_is_true_of():
     assert matches(values, named).tolist() == [[1, 1, 0], [0, 1, 0], [1, 0, 1]]
 
 
+@pytest.mark.long
 def test_drawn_pairs_learn_to_match():
     pairs = draw_pairs(41_000_000, 24)
     assert pairs.values.shape == (24, len(NAMES))

@@ -149,6 +149,7 @@ sample_steps = 2
 )
 
 
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize(
     ("kind", "modality", "network"),
     [

@@ -71,6 +71,7 @@ def test_the_card_says_what_each_map_was_trained_on(tmp_path):
     assert "hair: 4 faces, seed 41000000, leading {'hair_color': 'blue'}; skin: 3 faces, seed 42000000" in data
 
 
+@pytest.mark.long
 def test_a_map_that_is_not_trained_keeps_its_channel(tmp_path):
     hair = 'kind = "faces"\nmodalities = ["hair"]\nseed = 41_000_000\ncount = 4\n'
     train_expert(write(tmp_path / "hair.toml", "\n" + hair, steps=3, channels=1), tmp_path / "runs")
