@@ -55,6 +55,7 @@ def test_samples_reach_the_closed_forms_of_their_samplers_and_not_the_target(row
         assert estimate.error("std", row[TARGET]) < -0.05
 
 
+@pytest.mark.long
 def test_corrections_and_particles_come_nearer_to_the_target_than_ancestral_sampling(row):
     errors = {name: abs(row[name].error("mean", row[TARGET])) for name in METHODS}
     assert errors[PLAIN[1]] > errors[PLAIN[3]] > errors[LANGEVIN[0]] > errors[LANGEVIN[1]]
