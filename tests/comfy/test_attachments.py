@@ -112,6 +112,7 @@ def pair(stage, networks, place, attach, clone=False):
     return [stage.expert(model, index) for index, model in enumerate(models)]
 
 
+@pytest.mark.one_of(5)
 @pytest.mark.parametrize("clone", [False, True], ids=["two networks", "one network"])
 @pytest.mark.parametrize("place", [0, 1], ids=["first", "second"])
 @pytest.mark.parametrize("name", ON_PREDICTIONS)
@@ -126,6 +127,7 @@ def test_what_acts_in_the_network_acts_on_its_expert_alone(stage, product_of, as
     assert_matters(expected, brute_force(scene, plain, pictures=node.pictures))
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("name", ON_GUIDANCE)
 def test_what_acts_on_guidance_acts_on_the_product_from_the_first_expert(stage, product_of, assert_agree, name):
     """What asks the network acts on what the first expert predicts, and its change counts."""

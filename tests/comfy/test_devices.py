@@ -108,6 +108,7 @@ def test_one_expert_is_cores_guider(bare, split, guider_of, run):
     assert torch.equal(run(guider_of([expert])), run(core_guider(expert)))
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("places", [(0,), (1,), (2,), (0, 1), (1, 2), (0, 1, 2)], ids=str)
 def test_a_split_changes_nothing(bare, split, guider_of, run, passes, places):
     experts = [bare(place) for place in range(3)]

@@ -85,6 +85,7 @@ def sampled(guider_of):
     return run
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("names", GROUPS, ids=" + ".join)
 def test_each_gives_its_own_answer(models, sampled, dynamic_vram, names):
     """Half the network in memory, and all of it."""
@@ -101,6 +102,7 @@ def test_each_gives_its_own_answer(models, sampled, dynamic_vram, names):
         assert dynamic_vram.used <= dynamic_vram.budget
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("names", [("plain", "other layers"), ("other layers", "LoRA")], ids=" + ".join)
 def test_what_only_loading_can_exchange(clones, models, sampled, dynamic_vram, caplog, names):
     import comfy.model_management
@@ -166,6 +168,7 @@ def test_what_a_base_and_two_loras_cost_where_they_are_exchanged(models, sampled
     assert dynamic_vram.copied == sum(sizes.values()) + switches * differing
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float8_e4m3fn])
 @pytest.mark.parametrize("share", [None, 0.5])
 @pytest.mark.parametrize("sharing", [True, False], ids=["by rows", "exchanged"])
@@ -215,6 +218,7 @@ def test_schedules_stay_apart_after_core_has_loaded_one(clones, models, sampled)
     clones.assert_same_weights(clones.contents([plain, other]), before)
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("step", [0, 2])
 @pytest.mark.parametrize("names", [GROUPS[0], GROUPS[3], GROUPS[6]], ids=" + ".join)
 def test_a_cancelled_run_leaves_everything_as_it_was(clones, models, sampled, names, step):
@@ -251,6 +255,7 @@ def test_a_failure_leaves_everything_as_it_was(clones, models, sampled, monkeypa
     assert torch.equal(sampled(together), sampled(models(names, apart=True)))
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("moved", ["pages", "all", "loaded anew"])
 @pytest.mark.parametrize("names", [GROUPS[0], ("plain", "small layers", "EDM schedule")], ids=" + ".join)
 def test_weights_that_comfyui_moves_in_the_middle_of_a_run(models, sampled, dynamic_vram, names, moved):
@@ -272,6 +277,7 @@ def test_weights_that_comfyui_moves_in_the_middle_of_a_run(models, sampled, dyna
     assert torch.equal(sampled(together, function=moving), expected)
 
 
+@pytest.mark.long
 def test_50_runs_leave_nothing_growing(models, guider_of, sampled, dynamic_vram):
     guider = guider_of(models(("plain", "LoRA", "small layers")))
 

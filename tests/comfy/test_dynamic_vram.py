@@ -30,6 +30,7 @@ def with_lora(model):
     return comfy.sd.load_lora_for_models(model, None, lora(model, 8), 0.7, 0.0)[0]
 
 
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize("share", [None, 0.5, 0.0])
 @pytest.mark.parametrize("lora", [False, True])
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -51,6 +52,7 @@ def test_core_alone_gives_what_it_gives_without(dynamic_vram, layout, lora, shar
     assert torch.equal(core_alone(dynamic), expected)
 
 
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize("share", [None, 0.5])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float8_e4m3fn])
 def test_core_alone_in_smaller_formats(dynamic_vram, dtype, share):

@@ -209,6 +209,7 @@ def ancestral(node):
     return node("MCDM_SamplerDDIM", eta=1.0)[0]
 
 
+@pytest.mark.long
 def test_50_runs_give_the_same_and_leave_nothing(experts, run, logic, node):
     sampler = logic(corrected=True)
     (guider,) = node("MCDM_Guider", experts=experts(1.5, 2.0))

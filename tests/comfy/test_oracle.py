@@ -91,12 +91,14 @@ def test_the_fixed_combinations_have_every_expert():
     assert len(set(all_combinations())) == 400
 
 
+@pytest.mark.one_of(4)
 def test_agrees_with_brute_force(casts, product_of, assert_agree, combination):
     sampler_name, experts = combination
     ours, theirs = ([cast.expert(*expert, place) for place, expert in enumerate(experts)] for cast in casts)
     assert_agree(product_of(ours, sampler_name), brute_force(theirs, sampler_name))
 
 
+@pytest.mark.one_of(4)
 def test_every_sampler_agrees_with_brute_force(models, product_of, assert_agree, every_sampler):
     from .support.oracle.variants import expert_of
 
@@ -145,6 +147,7 @@ def models(pack):
     return make({name: fresh(name) for name in MODELS[:4]}.get), make(fresh)
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize(("reference", "other"), [(a, b) for a in MODELS for b in MODELS if a != b])
 def test_every_prediction_meets_every_other(models, product_of, assert_agree, reference, other):
     from .support.oracle.variants import expert_of
@@ -225,6 +228,7 @@ def test_a_hook_that_reads_the_first_experts_null_gets_it_at_reliability_0(model
         product_of([replace(ours[0], null=None), ours[1]])
 
 
+@pytest.mark.one_of(4)
 def test_one_expert_is_cores_guider_with_every_sampler(casts, product_of, every_sampler):
     from .support.core_guiders import core_guider
 
@@ -234,6 +238,7 @@ def test_one_expert_is_cores_guider_with_every_sampler(casts, product_of, every_
     assert theirs.isfinite().all()
 
 
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize("attachment", ATTACHMENTS[:-2])  # core knows no mask and no window
 @pytest.mark.parametrize("prediction", PREDICTIONS)
 def test_one_expert_is_cores_guider(casts, product_of, prediction, attachment):
@@ -243,6 +248,7 @@ def test_one_expert_is_cores_guider(casts, product_of, prediction, attachment):
     assert torch.equal(product_of([expert]), sampled(core_guider(expert)))
 
 
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize("guidance", ["none", "RescaleCFG", "APG"])
 @pytest.mark.parametrize("prediction", PREDICTIONS)
 def test_one_expert_is_cores_ksampler(casts, guided, sample, chain, prediction, guidance):

@@ -79,6 +79,7 @@ RUNS = [
 ]
 
 
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize(("names", "policy", "sampler"), RUNS)
 def test_agrees_with_brute_force(node, models, fewer, scheduled, counted, names, policy, sampler):
     from .support.oracle.fewer_passes import FewerPassesGuider
@@ -113,6 +114,7 @@ SAME = {
 }
 
 
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize("sampler", ["euler", "dpmpp_2m", "heun", "dpmpp_sde", "euler_cfg_pp"])
 @pytest.mark.parametrize("policy", SAME)
 def test_where_nothing_is_left_out_it_is_cores_ksampler_to_the_bit(load, chain, fewer, sample, policy, sampler):
@@ -249,6 +251,7 @@ def test_a_cancelled_run_leaves_nothing_behind(load, chain, fewer, guide, node, 
     assert torch.equal(guide(guider=guider), before)
 
 
+@pytest.mark.long
 def test_50_runs_of_one_guider_are_the_same(load, chain, fewer, guide, node, counted):
     experts = fewer(chain(load("hair"), load("skin")), threshold=-1.0, tolerance=1.0, refresh=3)
     (guider,) = node("MCDM_Guider", experts=experts)

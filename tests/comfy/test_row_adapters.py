@@ -85,6 +85,7 @@ def agree(plain, node, host, record_property):
     return check
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_adapter(agree, kind):
     from .support.adapters import adapted
@@ -93,6 +94,7 @@ def test_every_kind_of_adapter(agree, kind):
     assert agree(lambda plain: [plain, adapted(plain, name, ending)]) == {form}
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("kind", ["lora", "loha", "difference", "oft"])
 @pytest.mark.parametrize(("strength", "strength_model"), [(-0.6, 1.0), (1.3, 0.5)])
 def test_strengths(agree, kind, strength, strength_model):
@@ -104,6 +106,7 @@ def test_strengths(agree, kind, strength, strength_model):
     assert forms == {LOW_RANK if low_rank else PATCHED}
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("kind", ["lora", "difference"])
 @pytest.mark.parametrize("ending", [LINEAR, CONVOLUTION])
 @pytest.mark.parametrize("offset", [(0, 8, 16), (1, 4, 8)], ids=["outputs", "inputs"])

@@ -402,6 +402,7 @@ def test_no_hook_is_left(network, guider_of):
     assert all(torch.equal(value, weights[name]) for name, value in plain.model.state_dict().items())
 
 
+@pytest.mark.long
 def test_fifty_runs_leave_nothing(network, guider_of):
     plain = network("eps", 50)
     guider = guider_of([plain, *with_loras(plain, 1)])

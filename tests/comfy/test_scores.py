@@ -195,6 +195,7 @@ def test_nothing_copies_scored_samples_on_their_way_into_a_latent(experts, node,
     assert made.to(comfy.model_management.intermediate_device()) is made
 
 
+@pytest.mark.long
 def test_50_runs_leave_nothing_but_what_is_kept(experts, sampled):
     product = experts()
     for i in range(50):

@@ -159,6 +159,7 @@ def test_a_run_can_be_cancelled_and_the_next_one_works(experts, run, langevin, p
     assert torch.equal(run(sampler=sampler, guider=guider), before)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["langevin", "particles"])
 def test_50_runs_give_the_same_and_leave_nothing(experts, run, langevin, particles, node, name):
     sampler = langevin(corrections=1) if name == "langevin" else particles()

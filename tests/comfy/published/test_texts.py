@@ -93,6 +93,7 @@ def test_an_unconditional_expert_lends_its_null(open_expert, told, chain, sample
     assert torch.equal(result, draw(sample, chain(borrowed, (free, {**lender[1], "null": other}))))
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("name", ["model_sketch.pt", "base.pt", "model_latest.pt"])
 def test_half_precision_files_are_sampled(told, chain, sample, base, published, name):
     """As the published files have it: convolutions in half precision, all else not."""
