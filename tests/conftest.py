@@ -73,12 +73,12 @@ def ctrl_c():
 def examples(pytestconfig):
     """Settings of hypothesis for so many examples, its version's own ones unless `--examples` asks for others.
 
-    `make test` and `make test-all` both run such a test, the first with a tenth of the examples.
+    `make test` and `make test-all` both run such a test, the first with a quarter of the examples.
     """
     from hypothesis import HealthCheck, settings
 
     asked = pytestconfig.getoption("--examples", default=None)
-    divisor = 10 if pytestconfig.getoption("--cases") == "short" else 1
+    divisor = 4 if pytestconfig.getoption("--cases") == "short" else 1
     return lambda count: settings(
         max_examples=asked or count // divisor,
         derandomize=not asked,

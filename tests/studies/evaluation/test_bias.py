@@ -1,6 +1,7 @@
 """The bias of products of Gaussians: closed forms beside samples, and what the command writes."""
 
 import csv
+import io
 import os
 
 import pytest
@@ -104,17 +105,25 @@ def test_products_without_a_density_are_refused():
         product_moments(*pair.factors())
 
 
-@pytest.mark.long
-def test_files_that_are_written(tmp_path):
-    options = ["--samples", "100", "--steps", "10", "--out"]
-    for folder in ("first", "second"):
-        assert main([*options, str(tmp_path / folder)]) == 0
-    written = {path.name: path.read_bytes() for path in (tmp_path / "first").iterdir()}
-    assert set(written) == {"product_bias.csv", "product_bias.md", "product_bias.png"}
-    assert all((tmp_path / "second" / name).read_bytes() == content for name, content in written.items())
+def write(folder) -> dict[str, bytes]:
+    """A small study; name → content of its files."""
+    assert main(["--samples", "100", "--steps", "10", "--out", str(folder)]) == 0
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
-    with (tmp_path / "first" / "product_bias.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory) -> dict[str, bytes]:
+    return write(tmp_path_factory.mktemp("bias") / "first")
+
+
+@pytest.mark.long
+def test_the_same_seed_writes_the_same_files(written, tmp_path):
+    assert write(tmp_path / "second") == written
+
+
+def test_files_that_are_written(written):
+    assert set(written) == {"product_bias.csv", "product_bias.md", "product_bias.png"}
+    rows = list(csv.DictReader(io.StringIO(written["product_bias.csv"].decode(), newline="")))
     assert len(rows) == sum(len(study.pairs) for study in STUDIES) * (1 + len(METHODS))
     worked = {row["method"]: row for row in rows if row["value"].startswith("worked case")}
     assert worked[TARGET]["samples"] == ""
@@ -126,7 +135,7 @@ def test_files_that_are_written(tmp_path):
     table = written["product_bias.md"].decode()
     assert "evaluate product-bias --samples 100 --steps 10 --seed 0" in table
     assert "| −0.382 | −0.062; +65 % |" in table
-    with Image.open(tmp_path / "first" / "product_bias.png") as picture:
+    with Image.open(io.BytesIO(written["product_bias.png"])) as picture:
         assert picture.size == (960, 3 * 324)
 
 
