@@ -240,6 +240,7 @@ def target(core):
     return gaussians.product_moments(MEANS, VARIANCES, COEFFICIENTS)
 
 
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize("kind", ["eps", "v", "flow", "sized"])
 def test_langevin_corrections_reach_the_product_of_the_densities(node, pixels, united, target, kind):
     """Where plain Euler misses it; what is left is what the core's closed form of such a run leaves."""

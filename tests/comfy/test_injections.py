@@ -118,6 +118,7 @@ def assert_close(ours, theirs):
     assert (ours - theirs).abs().max() <= 1e-4 * theirs.std()
 
 
+@pytest.mark.one_of(4)
 @pytest.mark.usefixtures("kind_of_models")
 @pytest.mark.parametrize("kind", [*KINDS, BYPASS])
 @pytest.mark.parametrize("names", GROUPS, ids=" + ".join)

@@ -119,6 +119,7 @@ def calls(cast):
         hook.remove()
 
 
+@pytest.mark.one_of(5)
 @pytest.mark.parametrize("name", CASTS)
 def test_the_peak_is_the_weights_and_one_pass(cast, run, calls, name):
     experts = experts_of(cast, name)

@@ -24,6 +24,7 @@ def as_first(expert, cfg, model=None, reliability=1.0):
     return (expert, {"weight": cfg, "reliability": reliability, "model": model or expert.model})
 
 
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize(("cfg", "weight"), [(1.0, 1.5), (2.5, -0.5), (0.4, 0.6), (0.0, 2.0), (1.0, 0.0)])
 @pytest.mark.parametrize("sampler_name", ["euler", "dpmpp_2m_sde", "ddim", "euler_cfg_pp"])
 def test_equals_mcdm_ksampler(load, chain, sample, product, sampler_name, cfg, weight):

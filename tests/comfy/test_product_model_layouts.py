@@ -20,6 +20,7 @@ def expert(pack):
     return make
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("cfg", [1.0, 4.0])
 @pytest.mark.parametrize(
     ("layout", "attachment"),

@@ -75,6 +75,7 @@ def check(node):
     return run
 
 
+@pytest.mark.long
 def test_scenes(opened, tell, chain, check, published):
     by_class = tell(opened("class"), "MCDM_EncodeClass", class_name=str(runs.LABEL), null_kind="class 0")
     by_text = tell(opened("glide"), "MCDM_EncodeText", text=runs.SCENE)
@@ -104,6 +105,7 @@ def test_inpainting(opened, tell, chain, check, published, name):
     check(chain((expert, {"weight": 3.0})), published.inpainting(name, 3.0), networks.LAYOUTS[name].schedule)
 
 
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize("weights", sampling.FACE_WEIGHTS, ids="+".join)
 def test_faces(opened, tell, chain, check, published, core, base, weights):
     from .support.published_files import FARL

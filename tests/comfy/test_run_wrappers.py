@@ -174,6 +174,7 @@ def test_easycache_matters(bare, cached, by_core):
     assert (with_cache - by_core(experts)).abs().max() > 1e-2 * with_cache.std()
 
 
+@pytest.mark.long
 def test_runs_leave_no_tensor_behind(bare, cached, product_of):
     experts = [cached(bare(0)), cached(bare(1))]
 
