@@ -19,7 +19,7 @@ Patch = tuple[float, Any, float, Any, Any]  # ComfyUI's: strength, what is added
 
 
 class NotAddedError(Exception):
-    """A layer doesn't fetch its weights as ComfyUI's layers do, so that they cannot be patched for some rows alone."""
+    """A MODEL's patches can't be added to some rows of a layer alone, or were not, so that its weights are needed."""
 
 
 class PatchedPass:

@@ -37,7 +37,7 @@ def calls(pack):
 
 
 @pytest.fixture
-def assert_agree(node, host):
+def assert_agree(node, host, record_property):
     """Assert that a product of a MODEL and a clone of it with an adapter agrees with brute force.
 
     Both come from a function that makes them of a plain MODEL, of which there are two that share nothing.
@@ -53,7 +53,9 @@ def assert_agree(node, host):
         assert [len(group.additions) for group in host.adapter_groups.adapter_groups(chain)] == [2]
         result = sampled(node("MCDM_Guider", experts=chain)[0])
         expected = sampled(BruteForceGuider(theirs))
-        assert (result - expected).abs().max() <= AGREEMENT * expected.std()
+        difference = float((result - expected).abs().max() / expected.std())
+        record_property("difference", difference)
+        assert difference <= AGREEMENT
         alike = [expert_of(theirs[0].model, place) for place in range(2)]
         without = sampled(BruteForceGuider(alike))
         assert (without - expected).abs().max() > 50 * AGREEMENT * expected.std()  # else agreement would say nothing
