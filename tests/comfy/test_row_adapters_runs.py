@@ -50,11 +50,11 @@ def sampled(guider, batch=1, sampler=None, steps=STEPS):
         return guider.sample(noise, torch.zeros_like(noise), sampler, sigmas, disable_pbar=True, seed=3)
 
 
-def assert_agree(ours, models, **run):
+def assert_agree(ours, models, hooks_ask=False, **run):
     """With brute force on MODELs that share nothing with ours."""
     from .support.oracle.guider import BruteForceGuider
 
-    expected = sampled(BruteForceGuider(experts_on(models)), **run)
+    expected = sampled(BruteForceGuider(experts_on(models), hooks_ask), **run)
     assert (ours - expected).abs().max() <= AGREEMENT * expected.std()
 
 
@@ -137,7 +137,7 @@ def test_guidance_that_calls_the_network_itself(network, guider_of):
         (first,) = with_loras(plain, 1)
         return [SelfAttentionGuidance.execute(first, 0.7, 2.0).args[0], plain]
 
-    assert_agree(sampled(guider_of(models(network("eps", 44)))), models(network("eps", 44)))
+    assert_agree(sampled(guider_of(models(network("eps", 44)))), models(network("eps", 44)), hooks_ask=True)
 
 
 def split(most):
