@@ -140,6 +140,7 @@ def test_what_acts_on_guidance_acts_on_the_product_from_the_first_expert(stage, 
     assert_matters(expected, brute_force(scene, plain, pictures=node.pictures))
 
 
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize("name", ON_GUIDANCE)
 def test_what_acts_on_guidance_does_nothing_on_another_expert_and_a_warning_says_so(stage, product_of, name, caplog):
     node = ON_GUIDANCE[name]

@@ -24,6 +24,7 @@ def latent():
     return {"samples": torch.zeros(2, 4, 16, 16)}
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("layout", ["eps", "v"])
 @pytest.mark.parametrize("sampler_name", ["euler", "dpmpp_2m_sde", "heun", "uni_pc"])
 def test_one_checkpoint_equals_core_ksampler(checkpoint, chain, sample, layout, sampler_name):

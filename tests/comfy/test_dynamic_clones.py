@@ -190,6 +190,7 @@ def test_in_smaller_formats(clones, models, sampled, dynamic_vram, dtype, share,
     clones.assert_same_weights(clones.contents(together), before)
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("names", GROUPS[2::2], ids=" + ".join)
 def test_a_run_leaves_everything_as_it_was(clones, models, sampled, names):
     import comfy.model_management

@@ -83,6 +83,7 @@ def test_a_whole_run(sampled, levels, schedules, predictions, sampler):
     assert single.std() > 0.1
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("sampler", ["MCDM", "euler", "heun"])
 @pytest.mark.parametrize("schedules", [*MIXED, ("linear", "linear")], ids="-".join)
 def test_levels_above_what_an_expert_knows(sampled, schedules, sampler):

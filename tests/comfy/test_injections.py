@@ -131,6 +131,7 @@ def test_each_gives_its_own_answer(models, sampled, names, kind):
         assert_close(sampled(together), expected)
 
 
+@pytest.mark.one_of(4)
 @pytest.mark.usefixtures("kind_of_models")
 @pytest.mark.parametrize("kind", ["a_layer_between", BYPASS])
 @pytest.mark.parametrize("names", [("injected", "other layers"), ("other layers", "injected")], ids=" + ".join)

@@ -1,6 +1,7 @@
 """A ComfyUI that tests start ends with them, also where they are killed; see tests/core/test_started_processes.py."""
 
 import psutil
+import pytest
 
 from ..support.processes import start, stop
 from ..support.watchdog import wait_until
@@ -17,6 +18,7 @@ with started(Path(sys.argv[1]), Path(sys.argv[2])):
 """
 
 
+@pytest.mark.long
 def test_a_comfyui_ends_where_the_tests_are_killed(comfyui, tmp_path):
     script, log, folder = tmp_path / "run.py", tmp_path / "run.log", tmp_path / "server"
     script.write_text(TESTS, encoding="utf-8")

@@ -111,6 +111,7 @@ def test_one_expert_is_cores_guider(bare, attach, product_of, start, layout, cfg
     assert torch.equal(product_of(layout, [expert]), theirs)
 
 
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize("layout", CHANNELS)
 @pytest.mark.parametrize("places", [(0,), (1,), (0, 1)], ids=str)
 @pytest.mark.parametrize("shares", SHARES)

@@ -183,6 +183,7 @@ CHAINS = {
 }
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("chain_name", CHAINS)
 def test_chains(agree, chain_name):
     agree(CHAINS[chain_name])

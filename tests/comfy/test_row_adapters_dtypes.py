@@ -78,7 +78,7 @@ def distance(first, second):
     return float((first - second).square().mean().sqrt() / second.std())
 
 
-@pytest.mark.one_of(3)
+@pytest.mark.one_of(5)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 def test_rounding_is_no_worse_than_cores(pack, by_rows, dtype, kind, request, record_property):

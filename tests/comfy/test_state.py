@@ -149,6 +149,7 @@ def test_a_cached_guider_gives_the_same_50_times(load, chain, node, guide):
     assert all(torch.equal(guide(None, guider=guider, sigmas=(3.0, 0.0)), first) for _ in range(49))
 
 
+@pytest.mark.long
 def test_memory_after_200_runs_is_that_after_10(load, chain, node, guide):
     """Of clones, of which one has hooks, and of a second network."""
     hair = load("hair")

@@ -33,6 +33,7 @@ def tile(grid, row, column):
     return grid[top : top + TILE : 8, left : left + TILE : 8]
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("sampler_name", ["ddim", "dpmpp_2m_sde"])
 def test_each_cell_is_the_ksamplers(load, chain, sample, sweep, sampler_name):
     hair, skin = load("hair"), load("linear")

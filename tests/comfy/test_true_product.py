@@ -83,6 +83,7 @@ def test_without_corrections_it_is_the_sampler_itself(langevin, name):
     assert langevin(sampler, corrections=0) is sampler
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("name", [*DETERMINISTIC, "MCDM"])
 def test_level_by_level_is_the_whole_run(experts, run, langevin, host, node, monkeypatch, name):
     """Where a correction changes nothing."""
@@ -95,6 +96,7 @@ def test_level_by_level_is_the_whole_run(experts, run, langevin, host, node, mon
     assert torch.equal(run(experts(), langevin(sampler)), run(experts(), sampler))
 
 
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize("name", [*STOCHASTIC, "MCDM"])
 def test_noise_is_the_seeds_and_another_at_every_step(experts, run, langevin, node, monkeypatch, name):
     import comfy.samplers
