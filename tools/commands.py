@@ -50,8 +50,8 @@ def test(arguments: list[str]) -> int:
     """
     comfyui = find_comfyui()
     python = _test_environment(comfyui)
-    lint_code = lint()
-    return _report({"Linters": lint_code} | _both_halves(python, comfyui, ["--cases", "short", *arguments], ["--cov"]))
+    linters: dict[str, int | None] = {"Linters": lint()}
+    return _report(linters | _both_halves(python, comfyui, ["--cases", "short", *arguments], ["--cov"]))
 
 
 def test_all(arguments: list[str]) -> int:

@@ -106,6 +106,47 @@ def test_the_demo_replaces_its_picture(monkeypatch):
     assert ran == [["-m", "mcdm_core", "demo", "--overwrite", "--steps", "5"]]
 
 
+@pytest.fixture
+def tested(monkeypatch, tmp_path):
+    """Run a command where a part fails; returns its exit code, the words of each pytest run, and what is said."""
+    runs, said = [], []
+    monkeypatch.setattr(demo_commands, "ensure_environment", lambda *_: "python")
+    monkeypatch.setattr(demo_commands, "check_types", lambda _: 0)
+    monkeypatch.setattr(demo_commands, "comfyui_requirements", lambda _: [])
+    monkeypatch.setattr(demo_commands, "say", said.append)
+
+    def run_tests(command, comfyui, failing):
+        def run(words, *_):
+            if "pytest" in words:
+                runs.append(words)
+            return int(failing in words)
+
+        monkeypatch.setattr(demo_commands, "find_comfyui", lambda: comfyui)
+        monkeypatch.setattr(demo_commands, "run", run)
+        return command([]), runs, said
+
+    return run_tests
+
+
+@pytest.mark.parametrize("failing", ["ruff", "tests/core", "tests/comfy", None])
+def test_tests_go_on_whatever_fails_and_a_line_says_of_each_how_it_went(tested, failing, tmp_path):
+    code, runs, said = tested(demo_commands.test, tmp_path, failing)
+    assert code == int(failing is not None)
+    assert ["tests/core" in words for words in runs] == [True, False]
+    assert all(words[words.index("--cases") + 1] == "short" for words in runs)
+    assert [line.endswith("passed.") for line in said] == [
+        failing != part for part in ("ruff", "tests/core", "tests/comfy")
+    ]
+
+
+def test_the_long_tests_are_those_that_the_short_ones_leave_out(tested):
+    code, runs, said = tested(demo_commands.test_all, None, None)
+    assert code == 0
+    ((*_, cases, kind),) = runs
+    assert (cases, kind) == ("--cases", "long")
+    assert said[-1].startswith("Node tests: SKIPPED, no ComfyUI in COMFYUI_PATH")
+
+
 def test_all_tables_are_evaluated_by_one_command(commands):
     assert tables.tables([]) == 0
     evaluated, bias = commands
