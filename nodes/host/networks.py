@@ -17,7 +17,7 @@ from .devices import Devices, device_of
 from .evaluation import NULL, ROLES, Point, Request
 from .expert_chain import Experts
 from .network_calls import Call, around_calls
-from .prepared import Conds, asked_models, reads_pairs, replaces_forwards
+from .prepared import Conds, asked_models, patches_passes, reads_pairs, replaces_forwards
 from .prompt_caches import without_prompt_caches
 from .row_adapters import RowsUnknownError
 from .run_wrappers import told_of_passes
@@ -119,15 +119,15 @@ class Networks:
     def _batches(self, requests: list[Request], options: dict[str, Any]) -> list[list[Request]]:
         """Requests to one MODEL, split into calls of ComfyUI's batching.
 
-        A ControlNet, a node that replaces the batching, and a node or network that reads rows beside one another expect
-        one condition and its null. So does a hook that reads the first expert's null; that pass is the last.
+        A ControlNet, a hook that patches the passes, a node that replaces the batching, and a node or network that reads
+        rows beside one another expect one condition and its null. So does a hook that reads the first expert's null; that pass is the last.
         """
         apart = {
             request.expert
             for request in requests
             if "sampler_calc_cond_batch_function" in options
             or self.in_pairs[request.expert]
-            or any("control" in entry for entry in self.conds[request.expert][request.role])
+            or any("control" in entry or patches_passes(entry) for entry in self.conds[request.expert][request.role])
         }
         if self.null_is_read and [request.role for request in requests].count(NULL) > 1:
             apart.add(0)

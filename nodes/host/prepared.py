@@ -206,6 +206,12 @@ def hooks_of_all_passes(expert: ExpertInput) -> frozenset[comfy.hooks.Hook]:
     return frozenset(hook for hook in found if hook.hook_scope == comfy.hooks.EnumHookScope.AllConditioning)
 
 
+def patches_passes(entry: dict) -> bool:
+    """Whether hooks of a processed condition patch its passes, as those of regional prompts do."""
+    hooks = entry.get("hooks")
+    return hooks is not None and bool(hooks.get_type(comfy.hooks.EnumHookType.TransformerOptions))
+
+
 def separate_hooked(experts: Experts) -> Experts:
     """Experts that share a MODEL, on clones of it where hooks of one would reach the passes of another.
 

@@ -19,6 +19,7 @@ def attach(pack):
             super().__init__(patches, comfy.hooks.EnumHookScope.HookedOnly)
 
         def scale(self, rows, options):
+            assert options["cond_or_uncond"].count(0) <= 1  # it has regions for one condition
             return rows * self.factor
 
         def on_apply_hooks(self, model, transformer_options):
@@ -102,3 +103,10 @@ def test_one_hook_on_two_experts(bare, attach, run):
 
     theirs = run(experts(), by_core=True)
     torch.testing.assert_close(run(experts()), theirs, atol=1e-4 * theirs.std().item(), rtol=0)
+
+
+def test_one_hooked_condition_twice_on_one_model_is_core_at_the_sum_of_weights(bare, attach, run):
+    first = attach(bare(0), 0.5)
+    theirs = run([replace(first, weight=2.5)], by_core=True)
+    ours = run([replace(first, weight=1.6), replace(first, weight=0.9)])
+    torch.testing.assert_close(ours, theirs, atol=1e-4 * theirs.std().item(), rtol=0)
