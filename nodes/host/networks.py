@@ -119,8 +119,9 @@ class Networks:
     def _batches(self, requests: list[Request], options: dict[str, Any]) -> list[list[Request]]:
         """Requests to one MODEL, split into calls of ComfyUI's batching.
 
-        A ControlNet, a hook that patches the passes, a node that replaces the batching, and a node or network that reads
-        rows beside one another expect one condition and its null. So does a hook that reads the first expert's null; that pass is the last.
+        A ControlNet, a hook that patches the passes, a node that replaces the batching, and a node or network that
+        reads rows beside one another expect one condition and its null. So does a hook that reads the first expert's
+        null; that pass is the last.
         """
         apart = {
             request.expert
