@@ -62,7 +62,7 @@ class Worker:
         if "MCDM_Expert" not in known:
             raise RuntimeError("ComfyUI has started without this pack; its log says why.")
         pack = known["MCDM_Expert"].__module__.rpartition(".")[0]
-        self._engine = importlib.import_module(f"{pack}.host.remote.engine").Engine()
+        self._engine = importlib.import_module(f"{pack}.workers.engine").Engine()
 
     def alive(self) -> bool:
         """A sign of life."""

@@ -6,10 +6,10 @@ from .agreement import AgreementWeights
 from .analysis import Inspect, ReliabilitySweep
 from .conditions import EncodeClass, EncodeMap, EncodeSketch, EncodeText
 from .experts import EmptyLatent, LoadExpert
-from .host.example_inputs import install_example_inputs
-from .host.expert_folders import register_folders
-from .host.node_warnings import show_warnings
-from .host.queued_prompt import watch_prompts
+from .host.comfyui.node_warnings import show_warnings
+from .host.files.example_inputs import install_example_inputs
+from .host.files.expert_folders import register_folders
+from .host.prompt.queued_prompt import watch_prompts
 from .logic import LogicSampler
 from .passes import Passes, Schedule
 from .picture_conditions import EncodeInpaint, EncodeLowRes

@@ -3,9 +3,9 @@
 from comfy_api.latest import io
 
 from ..mcdm_core.product.agreement import LARGEST_PATCH, MOST_TAU, Agreement
-from .host.chain_checks import check_agreement
-from .host.expert_chain import Experts, with_agreement
-from .host.validation import Validation
+from .host.chain.expert_chain import Experts, with_agreement
+from .host.prompt.chain_checks import check_agreement
+from .host.prompt.validation import Validation
 from .newer_schema import found_by
 from .types import ExpertChain
 from .widgets import level_input, share_input

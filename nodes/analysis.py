@@ -8,16 +8,16 @@ import torch
 from comfy_api.latest import io
 
 from ..mcdm_core.sampling.sweep import MOST_ACROSS, Sweep, Varied, parse_factors, parse_values, seeds_from
-from .host.chain_checks import check_chain, check_sweep
-from .host.expert_chain import Experts
-from .host.grid_tiles import check_vae
-from .host.ksampler import Settings
-from .host.queue_checks import check_value
-from .host.recording import sample_recorded
-from .host.recording_pictures import guidance_plots, prediction_grids
-from .host.shown_steps import check_shown_steps
-from .host.sweep import sample_sweep
-from .host.validation import Fault, Validation
+from .host.chain.expert_chain import Experts
+from .host.pictures.grid_tiles import check_vae
+from .host.pictures.recording import sample_recorded
+from .host.pictures.recording_pictures import guidance_plots, prediction_grids
+from .host.pictures.shown_steps import check_shown_steps
+from .host.pictures.sweep import sample_sweep
+from .host.prompt.chain_checks import check_chain, check_sweep
+from .host.prompt.queue_checks import check_value
+from .host.prompt.validation import Fault, Validation
+from .host.run.ksampler import Settings
 from .newer_schema import found_by
 from .types import ExpertChain
 from .widgets import sampling_inputs, seed_input

@@ -7,7 +7,7 @@ from comfy_api.latest import io
 
 from ..mcdm_core.conditions import Encoder, SketchSource
 from ..mcdm_core.conditions.reading.sketch import HIGH_THRESHOLD, LOW_THRESHOLD
-from .host.conditioning import (
+from .host.files.conditioning import (
     SWAPPED_ORDER,
     USUAL_ORDER,
     NullKind,
@@ -17,8 +17,8 @@ from .host.conditioning import (
     merge_into,
     sketch_picture,
 )
-from .host.queue_checks import check_encoder
-from .host.validation import Validation
+from .host.prompt.queue_checks import check_encoder
+from .host.prompt.validation import Validation
 from .newer_schema import advanced, found_by
 from .types import ExpertEncoder
 

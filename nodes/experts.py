@@ -5,12 +5,12 @@ import torch
 from comfy_api.latest import io
 
 from ..mcdm_core.conditions import Encoder
-from .host import expert_folders as folders
-from .host.expert_model import expert_to_model
-from .host.queue_checks import check_file
-from .host.spaces import latent_space_vae, pixel_space_vae
-from .host.text_encoders import manage_text_encoder
-from .host.validation import Validation
+from .host.files import expert_folders as folders
+from .host.files.expert_model import expert_to_model
+from .host.files.spaces import latent_space_vae, pixel_space_vae
+from .host.files.text_encoders import manage_text_encoder
+from .host.prompt.queue_checks import check_file
+from .host.prompt.validation import Validation
 from .newer_schema import found_by
 from .types import ExpertEncoder
 

@@ -3,9 +3,9 @@
 from comfy_api.latest import io
 
 from ..mcdm_core.product.logic import OPERATIONS, Logic
-from .host.logic_sampler import logic_sampler
-from .host.sampler_checks import check_logic_node
-from .host.validation import Validation
+from .host.prompt.sampler_checks import check_logic_node
+from .host.prompt.validation import Validation
+from .host.samplers.logic import logic_sampler
 from .newer_schema import found_by
 from .widgets import limit_input, resample_input
 

@@ -5,9 +5,9 @@ from comfy_api.latest import io
 from ..mcdm_core.product.curve import parse_curve
 from ..mcdm_core.product.passes import MOST_STEPS
 from ..mcdm_core.product.passes import Passes as Policy
-from .host.chain_checks import check_passes, check_schedule
-from .host.expert_chain import Experts, with_passes, with_schedule
-from .host.validation import Validation
+from .host.chain.expert_chain import Experts, with_passes, with_schedule
+from .host.prompt.chain_checks import check_passes, check_schedule
+from .host.prompt.validation import Validation
 from .newer_schema import found_by
 from .types import ExpertChain
 from .widgets import level_input, share_input

@@ -7,14 +7,14 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
 from ..mcdm_core.product.own_null import OWN_NULL
-from .host.chain_checks import check_chain
-from .host.expert_chain import ExpertInput, Experts
-from .host.expert_model import implicit_null
-from .host.guider import OwnNullGuider as HostOwnNullGuider
-from .host.guider import ProductGuider
-from .host.ksampler import Settings, sample
-from .host.queue_checks import check_expert
-from .host.validation import Validation
+from .host.chain.expert_chain import ExpertInput, Experts
+from .host.files.expert_model import implicit_null
+from .host.prompt.chain_checks import check_chain
+from .host.prompt.queue_checks import check_expert
+from .host.prompt.validation import Validation
+from .host.run.guider import OwnNullGuider as HostOwnNullGuider
+from .host.run.guider import ProductGuider
+from .host.run.ksampler import Settings, sample
 from .newer_schema import found_by
 from .types import ExpertChain
 from .widgets import reliability_input, sampling_inputs, scores_input, seed_input, share_input, weight_input

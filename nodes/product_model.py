@@ -3,8 +3,8 @@
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
-from .host.expert_chain import Experts
-from .host.product_model import product_model
+from .host.chain.expert_chain import Experts
+from .host.run.product_model import product_model
 from .newer_schema import found_by
 from .types import ExpertChain
 from .widgets import reliability_input

@@ -1,18 +1,36 @@
-"""The node that puts an expert on another machine."""
+"""The node that puts an expert on another machine; what is in `workers` is imported where one is used, and Ray is."""
 
 from typing import Any
 
 import torch
 from comfy_api.latest import io
 
-from .host.expert_chain import Experts
-from .host.remote.model import WorkerName
-from .host.remote.node import files_of_graph, remote_expert
-from .host.remote.queue_check import check_remote_expert
-from .host.validation import Validation
+from ..mcdm_core.system.clusters import check_ray
+from .host.chain.expert_chain import Experts
+from .host.prompt.graph import files_of_graph
+from .host.prompt.queue_checks import check_remote_expert
+from .host.prompt.queued_prompt import find_node
+from .host.prompt.validation import Fault, Validation, fault_of
 from .newer_schema import advanced, found_by
 from .types import ExpertChain
 from .widgets import reliability_input, share_input, weight_input
+
+
+def _check(node_id: str) -> Fault | None:
+    """Whether the expert can be used, and its worker run its graph, if it has one."""
+    if fault := check_remote_expert(node_id):
+        return fault
+    inputs = (find_node(node_id) or {"inputs": {}})["inputs"]
+    given = [inputs.get(name) for name in ("graph", "address", "worker")]
+    if not all(isinstance(value, str) and value.strip() for value in given):
+        return None
+    if fault := fault_of("graph", check_ray):
+        return fault
+    from .workers.model import WorkerName
+    from .workers.queue_check import check_there
+
+    graph, address, worker = given
+    return check_there(graph, WorkerName(address.strip(), worker.strip()))
 
 
 class ExpertRemote(io.ComfyNode):
@@ -120,7 +138,7 @@ class ExpertRemote(io.ComfyNode):
             hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
         )
 
-    validate_inputs = classmethod(Validation("MCDM_ExpertRemote", "weight", check_remote_expert))
+    validate_inputs = classmethod(Validation("MCDM_ExpertRemote", "weight", _check))
 
     @classmethod
     def fingerprint_inputs(cls, graph: str | None = "", **inputs: Any) -> tuple:
@@ -150,6 +168,10 @@ class ExpertRemote(io.ComfyNode):
         graph: str = "",
     ) -> io.NodeOutput:
         """Add the expert."""
+        check_ray()
+        from .workers.model import WorkerName
+        from .workers.node import remote_expert
+
         shares = {"weight": weight, "reliability": reliability, "start": start, "end": end}
         where = WorkerName(address.strip(), worker.strip())
         hidden = cls.hidden

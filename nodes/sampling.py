@@ -4,11 +4,11 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
 from ..mcdm_core import space_timesteps
-from .host.ddim_sampler import ddim_sampler
-from .host.queue_checks import check_value
-from .host.scaled_noise import ScaledNoise
-from .host.timestep_spacing import spaced_sigmas
-from .host.validation import Fault, Validation
+from .host.prompt.queue_checks import check_value
+from .host.prompt.validation import Fault, Validation
+from .host.samplers.ddim import ddim_sampler
+from .host.samplers.scaled_noise import ScaledNoise
+from .host.samplers.timestep_spacing import spaced_sigmas
 from .newer_schema import found_by
 from .widgets import denoise_input, seed_input
 

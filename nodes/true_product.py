@@ -3,12 +3,12 @@
 import comfy.samplers
 from comfy_api.latest import io
 
-from .host.choose import choose_samples
-from .host.expert_chain import Experts
-from .host.langevin_sampler import langevin_sampler
-from .host.particle_sampler import particle_sampler
-from .host.sampler_checks import check_choose_node, check_langevin_node, check_particle_node
-from .host.validation import Validation
+from .host.chain.expert_chain import Experts
+from .host.pictures.choose import choose_samples
+from .host.prompt.sampler_checks import check_choose_node, check_langevin_node, check_particle_node
+from .host.prompt.validation import Validation
+from .host.samplers.langevin import langevin_sampler
+from .host.samplers.particles import particle_sampler
 from .newer_schema import found_by
 from .types import ExpertChain
 from .widgets import limit_input, resample_input, seed_input

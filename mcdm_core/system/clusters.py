@@ -1,9 +1,26 @@
 """Ray clusters, which this process joins."""
 
+import importlib.util
 import os
+from pathlib import Path
 from typing import Any
 
 from .addresses import check_listening
+
+_REQUIREMENTS = Path(__file__).parents[2] / "requirements-hosts.txt"
+
+
+def check_ray() -> None:
+    """Refuse to go on without Ray, by which workers are reached; nothing of it is imported.
+
+    Raises:
+        ValueError: If it is missing.
+    """
+    if importlib.util.find_spec("ray") is None:
+        raise ValueError(
+            f"Expected Ray, by which workers are reached, and it isn't installed; run: python -m pip install -r "
+            f"{_REQUIREMENTS}"
+        )
 
 
 def join_cluster(ray: Any, address: str, who: str, **options: Any) -> None:

@@ -130,12 +130,9 @@ def studies() -> Callable[[str], ModuleType]:
 
 
 @pytest.fixture(scope="session")
-def host(pack) -> SimpleNamespace:
-    """Modules of nodes/host by name."""
-    prefix = "mcdm_pack.nodes.host."
-    return SimpleNamespace(
-        **{name.removeprefix(prefix): module for name, module in sys.modules.items() if name.startswith(prefix)}
-    )
+def host(pack) -> ModuleType:
+    """The pack's own nodes/host, with its rooms and their modules."""
+    return sys.modules["mcdm_pack.nodes.host"]
 
 
 @pytest.fixture(scope="session")

@@ -245,7 +245,7 @@ def test_inspect_shows_the_maps(load, chain, agreeing, node, host):
     assert grid.shape[1] == plain_grid.shape[1] + 2 * row
 
     samples = {"samples": torch.zeros(2, 3, 32, 32)}
-    _, recording = host.recording.sample_recorded(
+    _, recording = host.pictures.recording.sample_recorded(
         experts, given["noise"], given["sampler"], given["sigmas"], samples, "1, 4, 6"
     )
     first, fourth, last = recording.shown()
@@ -302,12 +302,12 @@ def queued(host):
             prompt[str(number)] = {"class_type": class_type, "inputs": kept}
             previous = [str(number), 0]
         prompt["sample"] = {"class_type": "MCDM_KSampler", "inputs": {"experts": previous, "denoise": denoise}}
-        host.queued_prompt.remember_prompt({"prompt": prompt})
+        host.prompt.queued_prompt.remember_prompt({"prompt": prompt})
         try:
-            fault = getattr(host.chain_checks, check)("sample")
+            fault = getattr(host.prompt.chain_checks, check)("sample")
             return fault and fault.sentence
         finally:
-            host.queued_prompt.remember_prompt({})
+            host.prompt.queued_prompt.remember_prompt({})
 
     return check
 

@@ -65,12 +65,12 @@ def at_post(host, files):
         told = {"class_type": files[made_for], "inputs": {"encoder": ["other", 1]}}
         asked = {"model": ["own", 0], "weight": 1.0, "condition": ["told", 0], "null": ["told", 1]}
         prompt = {**loaders, "told": told, "expert": {"class_type": "MCDM_Expert", "inputs": asked}}
-        host.queued_prompt.remember_prompt({"prompt": prompt})
-        fault = host.queue_checks.check_expert("expert")
+        host.prompt.queued_prompt.remember_prompt({"prompt": prompt})
+        fault = host.prompt.queue_checks.check_expert("expert")
         return True if fault is None else fault.sentence
 
     yield ask
-    host.queued_prompt.remember_prompt({})
+    host.prompt.queued_prompt.remember_prompt({})
 
 
 @pytest.fixture

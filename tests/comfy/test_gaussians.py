@@ -46,9 +46,9 @@ def gaussian(core, host):
             clamp_x0=False,
         )
         condition, null = (
-            host.conditioning.to_conditioning(encoder.encode_class(label), encoder.key) for label in (k, 2)
+            host.files.conditioning.to_conditioning(encoder.encode_class(label), encoder.key) for label in (k, 2)
         )
-        return SimpleNamespace(model=host.expert_model.expert_to_model(expert), condition=condition, null=null)
+        return SimpleNamespace(model=host.files.expert_model.expert_to_model(expert), condition=condition, null=null)
 
     return build
 
@@ -59,7 +59,7 @@ def sampled(gaussian, chain, guide, host):
 
     def run(schedules, sampler, sigmas, predictions=("eps", "eps")):
         experts = [gaussian(k, *of) for k, of in enumerate(zip(schedules, predictions, strict=True))]
-        sampler = host.ddim_sampler.sample_comfy_ddim if sampler == "MCDM" else sampler
+        sampler = host.samplers.ddim.sample_comfy_ddim if sampler == "MCDM" else sampler
         return guide(chain(*experts), sampler, sigmas=sigmas)
 
     return run

@@ -36,7 +36,7 @@ def record(host):
     def run(experts, inputs, shown="3"):
         latent = inputs["latent_image"]
         arguments = (inputs["noise"], inputs["sampler"], inputs["sigmas"], latent, shown)
-        return host.recording.sample_recorded(experts, *arguments)[1]
+        return host.pictures.recording.sample_recorded(experts, *arguments)[1]
 
     return run
 
@@ -179,8 +179,8 @@ def test_a_cancelled_run_leaves_nothing_behind(load, chain, node, inputs):
     ],
 )
 def test_steps_shown(host, text, total, steps):
-    host.shown_steps.check_shown_steps(text)
-    assert host.shown_steps.shown_steps(text, total) == steps
+    host.pictures.shown_steps.check_shown_steps(text)
+    assert host.pictures.shown_steps.shown_steps(text, total) == steps
 
 
 @pytest.mark.parametrize("text", ["", "0", "1, 0", "-1", "a", "1 5", "1,,5", ",", "2.5", "51", "²"])

@@ -90,7 +90,7 @@ def test_same_seed_same_picture_as_the_core(load_latent, node, core, own, chain,
     (guider,) = node("MCDM_Guider", experts=chain(*experts))
     out, _ = custom.SamplerCustomAdvanced().sample(custom.Noise_RandomNoise(3), guider, sampler, sigmas, latent)
 
-    read = sys.modules["mcdm_pack.nodes.host.conditioning"].read_condition
+    read = sys.modules["mcdm_pack.nodes.host.files.conditioning"].read_condition
     terms = []
     for name, expert in zip(names, experts, strict=True):
         condition, null = (read(*reversed(entries[0])) for entries in (expert.condition, expert.null))
@@ -113,7 +113,7 @@ def test_a_product_is_what_brute_force_makes_of_its_experts(load_latent, node, h
     for side, mask in masks.items():
         mask[..., : side // 2] = 1.0
     loaded = [load_latent(name) for name in ("hair", "text", "none")]
-    loaded[2].condition = loaded[2].null = host.expert_model.implicit_null(loaded[2].model)
+    loaded[2].condition = loaded[2].null = host.files.expert_model.implicit_null(loaded[2].model)
     settings = [
         {"weight": 1.6, "reliability": 1.0, "mask": 64},
         {"weight": 0.9, "reliability": 2.0, "end": 0.6},
@@ -191,7 +191,7 @@ def test_an_area_has_its_part_of_the_map(load_latent, chain, sample, core, monke
     sample(chain(SimpleNamespace(**{**vars(expert), "condition": area})), EMPTY, steps=1)
     ((_, cut),) = [found for found in seen if found[0] == (5, 4)]
     unfold = sys.modules["mcdm_pack.mcdm_core.conditions.reading.folding"].unfold
-    told = sys.modules["mcdm_pack.nodes.host.conditioning"].read_condition(*reversed(expert.condition[0])).maps
+    told = sys.modules["mcdm_pack.nodes.host.files.conditioning"].read_condition(*reversed(expert.condition[0])).maps
     cut = cut[cut.flatten(1).any(1)]  # less the null's rows
     torch.testing.assert_close(unfold(cut[:1], 8), unfold(told, 8)[..., 8:48, 16:48])
 
@@ -274,7 +274,7 @@ def test_previews_are_in_the_colours_of_the_vae(host, comfyui):
     autoencoders = sys.modules["mcdm_pack.mcdm_core.checkpoints.autoencoders"]
     root = sys.modules["mcdm_pack"].__path__[0]
     vae = autoencoders.load_autoencoder(f"{root}/vae/mcdm_vae.safetensors")
-    space = host.spaces.LatentSpace(4, autoencoders.encoder_key(vae))
+    space = host.files.spaces.LatentSpace(4, autoencoders.encoder_key(vae))
     face = Image.open(f"{root}/workflows/inputs/face_1.png").convert("RGB").resize((256, 256), Image.Resampling.NEAREST)
     pixels = torch.from_numpy(np.asarray(face).copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
     previewer = latent_preview.Latent2RGBPreviewer(space.latent_rgb_factors, space.latent_rgb_factors_bias)
@@ -374,12 +374,16 @@ def test_mixtures_are_refused_at_post(host, node, small_experts, latent_experts,
         last = [f"expert {place}", 0]
     widgets = {"expert_index": 2, "values": "0, 1", "vary": "reliability", "guidance": "1", "seed": 5, "seeds": 1}
     prompt["node"] = {"class_type": class_type, "inputs": {"experts": last, **widgets, "denoise": 1.0}}
-    host.queued_prompt.remember_prompt({"prompt": prompt})
-    check = host.chain_checks.check_sweep if class_type == "MCDM_ReliabilitySweep" else host.chain_checks.check_chain
+    host.prompt.queued_prompt.remember_prompt({"prompt": prompt})
+    check = (
+        host.prompt.chain_checks.check_sweep
+        if class_type == "MCDM_ReliabilitySweep"
+        else host.prompt.chain_checks.check_chain
+    )
     try:
         fault = check("node")
     finally:
-        host.queued_prompt.remember_prompt({})
+        host.prompt.queued_prompt.remember_prompt({})
     if said is None:
         assert fault is None
     else:
@@ -402,7 +406,7 @@ def test_a_vae_that_is_missing_is_refused_at_post(host, node, base, latent_exper
     file = base / "models" / "vae" / "within" / "other.safetensors"
     name, kept = latent_experts["other"], tmp_path / "kept.safetensors"
     assert said_of(host, node, "MCDM_LoadExpert", expert_name=name) is True
-    state = host.expert_folders.file_state(name)
+    state = host.files.expert_folders.file_state(name)
     assert json.dumps(state)  # Save Image writes it
     file.rename(kept)
     try:
@@ -412,8 +416,8 @@ def test_a_vae_that_is_missing_is_refused_at_post(host, node, base, latent_exper
             node("MCDM_LoadExpert", expert_name=name)
         moved = base / "models" / "mcdm" / "vae.safetensors"
         kept.rename(moved)
-        assert host.expert_folders.vae_path(name) == moved
-        assert host.expert_folders.file_state(name) != state  # the node loads again
+        assert host.files.expert_folders.vae_path(name) == moved
+        assert host.files.expert_folders.file_state(name) != state  # the node loads again
         moved.rename(kept)
     finally:
         kept.rename(file)

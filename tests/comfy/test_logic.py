@@ -226,13 +226,13 @@ def test_50_runs_give_the_same_and_leave_nothing(experts, run, logic, node):
 
 @pytest.mark.parametrize("operation", ["and", "equal"])
 def test_a_noise_mask_keeps_the_rest_and_limits_what_counts(experts, run, logic, host, monkeypatch, operation):
-    areas, original = [], host.logic_sampler.sample_logic
+    areas, original = [], host.samplers.logic.sample_logic
 
     def seen(*args, area, **more):
         areas.append(area)
         return original(*args, area=area, **more)
 
-    monkeypatch.setattr(host.logic_sampler, "sample_logic", seen)
+    monkeypatch.setattr(host.samplers.logic, "sample_logic", seen)
     mask, latent = torch.zeros(1, 32, 32), torch.full((4, 3, 32, 32), 0.25)
     mask[:, :16] = 1.0
     found = run(experts(1.5, 2.0), logic(operation=operation), denoise_mask=mask, latent=latent)

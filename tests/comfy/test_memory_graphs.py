@@ -61,8 +61,8 @@ def test_what_adapters_keep_is_made_outside_the_recording(host, prefetch, monkey
     x = torch.empty(2, 8, *[4] * (layer.weight.ndim - 2), dtype=torch.float16, device="meta")
     patch = getattr(Factors(getattr(layer, place)), kind)()
     patches = {place: [(1.0, patch, 1.0, None, None)]}
-    patched = host.patched_pass.PatchedPass(patches, "layer")
-    adapter = host.low_rank.LowRank.of(layer, patches, patched) or patched
+    patched = host.weights.patched_pass.PatchedPass(patches, "layer")
+    adapter = host.weights.low_rank.LowRank.of(layer, patches, patched) or patched
     recording = Recording()
     monkeypatch.setattr(prefetch, "pause_malloc_graph", recording.paused, raising=False)
     with torch.no_grad(), recording:

@@ -166,7 +166,7 @@ def test_what_inspect_records_is_the_product(host, chain):
     experts = chain((sounding_expert(1), {"weight": 1.5}), (sounding_expert(2), {"weight": 2.0}))
     euler = comfy.samplers.sampler_object("euler")
     arguments = (custom.Noise_RandomNoise(3), euler, SIGMAS, empty_latent(), "1, 2, 3")
-    for step in host.recording.sample_recorded(experts, *arguments)[1].shown():
+    for step in host.pictures.recording.sample_recorded(experts, *arguments)[1].shown():
         combined = step.uncond + 1.5 * (step.cond[0] - step.uncond) + 2.0 * (step.cond[1] - step.uncond)
         torch.testing.assert_close(step.product, combined, atol=1e-4 * combined.std().item(), rtol=0)
 
@@ -211,13 +211,13 @@ def test_scores_are_of_all_parts_and_of_flows_too(node, chain, host):
     guider.observer = (seen := []).append
     euler = comfy.samplers.sampler_object("euler_ancestral")
     made = guider.sample(random_latent(2), empty_latent()["samples"], euler, SIGMAS, disable_pbar=True, seed=3)
-    x0, expected = host.latents.pack(made.unbind()).double(), torch.zeros(1, 2, dtype=torch.float64)
+    x0, expected = host.comfyui.latents.pack(made.unbind()).double(), torch.zeros(1, 2, dtype=torch.float64)
     for k in range(2):
         for call in seen:
             errors = [(x0 - of.double()).square().mean() for of in (call.null[k], call.cond[k])]
             expected[0, k] += (errors[0] - errors[1]) / len(seen)
     assert len(seen) == 3
-    torch.testing.assert_close(host.scores.scores_of(made, experts), expected, atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(host.run.scores.scores_of(made, experts), expected, atol=1e-6, rtol=1e-4)
 
 
 def test_agreement_weights_are_refused(node, product, chain, run):
@@ -254,7 +254,7 @@ def test_parts_survive_packing(host):
 
     parts = random_latent(1).unbind()
     packed, shapes = comfy.utils.pack_latents(parts)
-    assert torch.equal(host.latents.pack(parts), packed)
-    for part, found in zip(parts, host.latents.parts_of(packed, shapes), strict=True):
+    assert torch.equal(host.comfyui.latents.pack(parts), packed)
+    for part, found in zip(parts, host.comfyui.latents.parts_of(packed, shapes), strict=True):
         assert torch.equal(part, found)
-    assert host.latents.parts_of(nested(*parts))[1] is parts[1]
+    assert host.comfyui.latents.parts_of(nested(*parts))[1] is parts[1]

@@ -201,12 +201,12 @@ def test_what_can_be_known_is_said_when_the_workflow_is_queued(host, core, exper
         prompt[str(number + 1)] = {"class_type": "MCDM_Expert", "inputs": inputs}
         previous = [str(number + 1), 0]
     prompt["9"] = {"class_type": "MCDM_OwnNullGuider", "inputs": {"experts": previous}}
-    host.queued_prompt.remember_prompt({"prompt": prompt})
+    host.prompt.queued_prompt.remember_prompt({"prompt": prompt})
     try:
-        fault = host.chain_checks.check_chain("9", core.product.own_null.OWN_NULL)
+        fault = host.prompt.chain_checks.check_chain("9", core.product.own_null.OWN_NULL)
         assert fault is None if answer is None else answer in fault.sentence
     finally:
-        host.queued_prompt.remember_prompt({})
+        host.prompt.queued_prompt.remember_prompt({})
 
 
 def test_a_guider_can_be_sampled_again(load, chain, guide, node):

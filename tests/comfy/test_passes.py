@@ -291,7 +291,9 @@ def test_inspect_counts_all_calls_of_a_step(load, chain, fewer, host):
 
     experts = fewer(chain(load("hair"), load("skin")), threshold=-1.0, refresh=3)
     arguments = (custom.Noise_RandomNoise(3), comfy.samplers.sampler_object("heun"), torch.tensor(SIGMAS))
-    _, recording = host.recording.sample_recorded(experts, *arguments, {"samples": torch.zeros(1, 3, 32, 32)}, "2")
+    _, recording = host.pictures.recording.sample_recorded(
+        experts, *arguments, {"samples": torch.zeros(1, 3, 32, 32)}, "2"
+    )
     # heun reports a step before its second call, which counts for the step that follows.
     assert list(recording.rows.values()) == [(4, 4), (4, 8), (4, 8), (8, 8), (4, 8), (4, 8)]
 
@@ -337,12 +339,12 @@ def queued(host):
             prompt[str(number)] = {"class_type": class_type, "inputs": kept}
             previous = [str(number), 0]
         prompt["9"] = {"class_type": "MCDM_KSampler", "inputs": {"experts": previous, "denoise": float(samples_all)}}
-        host.queued_prompt.remember_prompt({"prompt": prompt})
+        host.prompt.queued_prompt.remember_prompt({"prompt": prompt})
         try:
-            fault = host.chain_checks.check_chain("9")
+            fault = host.prompt.chain_checks.check_chain("9")
             return fault and fault.sentence
         finally:
-            host.queued_prompt.remember_prompt({})
+            host.prompt.queued_prompt.remember_prompt({})
 
     return check
 
@@ -387,8 +389,8 @@ def test_a_ring_of_nodes_is_no_chain(host):
         "1": {"class_type": "MCDM_Passes", "inputs": {**OFF, "experts": ["2", 0]}},
         "2": {"class_type": "MCDM_Schedule", "inputs": {"experts": ["1", 0]}},
     }
-    host.queued_prompt.remember_prompt({"prompt": ring})
+    host.prompt.queued_prompt.remember_prompt({"prompt": ring})
     try:
-        assert host.queued_prompt.chain_inputs({"inputs": {"experts": ["1", 0]}}) is None
+        assert host.prompt.queued_prompt.chain_inputs({"inputs": {"experts": ["1", 0]}}) is None
     finally:
-        host.queued_prompt.remember_prompt({})
+        host.prompt.queued_prompt.remember_prompt({})

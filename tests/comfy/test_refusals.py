@@ -140,7 +140,7 @@ def test_tokens_of_another_width(host, kind, config):
 
     def check(width):
         tokens = [[torch.zeros(1, 2, width), {}]]
-        host.refusals.check_experts((host.expert_chain.ExpertInput(patcher, tokens, tokens),), latent)
+        host.run.refusals.check_experts((host.chain.expert_chain.ExpertInput(patcher, tokens, tokens),), latent)
 
     check(7)
     if config:

@@ -154,7 +154,7 @@ def test_what_replaces_something_and_asks_no_more_rows(host, small):
 
     from .support.clones import as_edm
 
-    replaces_forwards = host.prepared.replaces_forwards
+    replaces_forwards = host.chain.pairs.replaces_forwards
     model = small.network()
     block = model.model.diffusion_model.blocks[0]
     name = "diffusion_model.blocks.0"

@@ -71,7 +71,7 @@ def agree(plain, node, host, record_property):
         chain = ()
         for expert in ours:
             (chain,) = node("MCDM_Expert", experts=chain, **vars(expert))
-        groups = host.adapter_groups.adapter_groups(chain)
+        groups = host.weights.adapter_groups.adapter_groups(chain)
         assert [len(group.additions) for group in groups] == ([len(ours)] if grouped else [])
         result, expected = run(node("MCDM_Guider", experts=chain)[0]), run(BruteForceGuider(theirs))
         difference = float((result - expected).abs().max() / expected.std())
@@ -148,8 +148,8 @@ def test_grouped_convolutions(host, pack):
     layer = comfy.ops.disable_weight_init.Conv2d(8, 12, 3, groups=4, padding="same", padding_mode="circular")
     torch.nn.init.normal_(layer.weight), torch.nn.init.zeros_(layer.bias)
     patches = {"weight": [(0.7, Factors(layer.weight).lora(alpha=2.0), 1.0, None, None)]}
-    exact = host.patched_pass.PatchedPass(patches, "layer")
-    low_rank = host.low_rank.LowRank.of(layer, patches, exact)
+    exact = host.weights.patched_pass.PatchedPass(patches, "layer")
+    low_rank = host.weights.low_rank.LowRank.of(layer, patches, exact)
     x, rows = torch.randn(5, 8, 6, 6), slice(1, 4)
     with torch.no_grad():
         plain = layer(x)

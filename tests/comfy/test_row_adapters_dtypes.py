@@ -61,7 +61,7 @@ def by_rows(node, host):
         chain = ()
         for expert in experts:
             (chain,) = node("MCDM_Expert", experts=chain, **vars(expert))
-        (group,) = host.adapter_groups.adapter_groups(chain)
+        (group,) = host.weights.adapter_groups.adapter_groups(chain)
         assert len(group.additions) == len(experts)
         return sampled(node("MCDM_Guider", experts=chain)[0])
 

@@ -50,7 +50,7 @@ def assert_agree(node, host, record_property):
         chain = ()
         for expert in ours:
             (chain,) = node("MCDM_Expert", experts=chain, **vars(expert))
-        assert [len(group.additions) for group in host.adapter_groups.adapter_groups(chain)] == [2]
+        assert [len(group.additions) for group in host.weights.adapter_groups.adapter_groups(chain)] == [2]
         result = sampled(node("MCDM_Guider", experts=chain)[0])
         expected = sampled(BruteForceGuider(theirs))
         difference = float((result - expected).abs().max() / expected.std())
@@ -92,7 +92,7 @@ def with_lora(*endings):
 @pytest.fixture
 def exchanged(host, monkeypatch):
     """Why MODELs had their weights exchanged that could have added their adapters to rows."""
-    kind, reasons = host.row_adapters.RowAdapters, []
+    kind, reasons = host.weights.row_adapters.RowAdapters, []
     stop = kind._stop
     monkeypatch.setattr(kind, "_stop", lambda self, why: reasons.append(why) or stop(self, why))
     return reasons

@@ -35,7 +35,7 @@ def in_comfyui(node, experts, spacing, seed, eta=0.0, sampler=None):
 def in_the_core(core, sampling, base, names, experts, spacing, seed, **how):
     terms = []
     denoising = sys.modules["mcdm_pack.mcdm_core.product.term"]
-    read_condition = sys.modules["mcdm_pack.nodes.host.conditioning"].read_condition
+    read_condition = sys.modules["mcdm_pack.nodes.host.files.conditioning"].read_condition
     for name, expert in zip(names, experts, strict=True):
         condition, null = (read_condition(*reversed(value[0])) for value in (expert.condition, expert.null))
         loaded = core.load_expert(base / "models" / "mcdm" / name)
@@ -110,22 +110,24 @@ def test_levels_of_flows_and_noise_predictors_meet(host):
         pass
 
     x0, n = torch.full((1, 4, 2, 2), 0.5), torch.full((1, 4, 2, 2), -0.25)
-    flow, eps = (host.noise_levels.form_of(kind(), x0.shape) for kind in (Flow, Eps))
+    flow, eps = (host.evaluation.noise_levels.form_of(kind(), x0.shape) for kind in (Flow, Eps))
     s = torch.tensor([0.75])
-    x, sigma = host.noise_levels.align(0.25 * x0 + 0.75 * n, s, 0.75, flow, eps)
+    x, sigma = host.evaluation.noise_levels.align(0.25 * x0 + 0.75 * n, s, 0.75, flow, eps)
     torch.testing.assert_close(sigma, torch.tensor([3.0]))
     torch.testing.assert_close(x, x0 + 3 * n)
-    back, level = host.noise_levels.align(x, sigma, 3.0, eps, flow)
+    back, level = host.evaluation.noise_levels.align(x, sigma, 3.0, eps, flow)
     torch.testing.assert_close(level, s)
     torch.testing.assert_close(back, 0.25 * x0 + 0.75 * n)
-    pure, highest = host.noise_levels.align(n, torch.tensor([1.0]), 1.0, flow, eps)
+    pure, highest = host.evaluation.noise_levels.align(n, torch.tensor([1.0]), 1.0, flow, eps)
     assert highest.item() == pytest.approx(eps.sigma_max)
     torch.testing.assert_close(pure, n * math.hypot(1, eps.sigma_max))
 
 
 def test_levels_of_a_run_are_those_that_networks_are_asked_at(host):
     """To the bit, also where some lie beyond the expert's schedule: networks look for their own among the run's."""
-    align, align_levels, form = (getattr(host.noise_levels, name) for name in ("align", "align_levels", "Form"))
+    align, align_levels, form = (
+        getattr(host.evaluation.noise_levels, name) for name in ("align", "align_levels", "Form")
+    )
     flows = form(True, 1.0, 0.001, 1.0), form(True, 1.0, 0.003, 1.0), form(True, 8.0, 0.001, 1.0)
     sigmas = torch.tensor([1.0, 0.9, 0.37, 0.002, 1e-4, 0.0])
     for reference in (*flows, form(False, 1.0, 0.03, 14.6)):
@@ -154,7 +156,7 @@ def test_steps_add_other_noise_than_the_start(host):
         return latent
 
     model.inner_model = SimpleNamespace(inner_model=SimpleNamespace(model_sampling=object()))
-    step = host.ddim_sampler.sample_comfy_ddim
+    step = host.samplers.ddim.sample_comfy_ddim
     added = step(model, latent.clone(), torch.tensor([2.0, 1.0]), extra_args={"seed": 5}, disable=True, eta=1.0)
     start = comfy.sample.prepare_noise(latent, 5)
     assert added.std() > 0.1

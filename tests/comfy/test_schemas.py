@@ -192,7 +192,7 @@ def test_every_node_has_a_help_page(comfyui, pack):
 
 def test_model_cards_are_no_models(host, base):
     (base / "models" / "mcdm" / "card.md").write_text("A card.")
-    assert not [name for name in host.expert_folders.expert_names() if name.endswith(".md")]
+    assert not [name for name in host.files.expert_folders.expert_names() if name.endswith(".md")]
 
 
 def test_paths_from_the_users_configuration_stay(host, tmp_path):
@@ -200,8 +200,8 @@ def test_paths_from_the_users_configuration_stay(host, tmp_path):
 
     (tmp_path / "theirs.safetensors").touch()
     folder_paths.add_model_folder_path("mcdm", str(tmp_path))
-    host.expert_folders.register_folders()
-    assert "theirs.safetensors" in host.expert_folders.expert_names()
+    host.files.expert_folders.register_folders()
+    assert "theirs.safetensors" in host.files.expert_folders.expert_names()
 
 
 def test_vaes_of_the_pack_are_among_comfyuis(host, tmp_path, monkeypatch):
@@ -211,10 +211,10 @@ def test_vaes_of_the_pack_are_among_comfyuis(host, tmp_path, monkeypatch):
     before = list(folder_paths.get_folder_paths("vae"))
     paths, extensions = folder_paths.folder_names_and_paths["vae"]
     folder_paths.folder_names_and_paths["vae"] = (list(paths), extensions)
-    monkeypatch.setattr(host.expert_folders, "SHIPPED_VAES", tmp_path / "vae")
-    host.expert_folders.register_folders()
+    monkeypatch.setattr(host.files.expert_folders, "SHIPPED_VAES", tmp_path / "vae")
+    host.files.expert_folders.register_folders()
     assert folder_paths.get_folder_paths("vae") == before  # there is none
     (tmp_path / "vae").mkdir()
     (tmp_path / "vae" / "ours.safetensors").touch()
-    host.expert_folders.register_folders()
+    host.files.expert_folders.register_folders()
     assert "ours.safetensors" in folder_paths.get_filename_list("vae")

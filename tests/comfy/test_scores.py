@@ -80,7 +80,7 @@ def test_scores_beside_plain_loops(load, chain, node, host, sampled, kind):
             for row in range(4):
                 errors = [(made[row] - of[row]).double().square().mean() for of in (null, told)]
                 expected[row, k] += (errors[0] - errors[1]) / len(points)
-    torch.testing.assert_close(host.scores.scores_of(made, product), expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(host.run.scores.scores_of(made, product), expected, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["MCDM_Guider", "MCDM_OwnNullGuider"])
@@ -101,7 +101,7 @@ def test_choosing_by_scores_asks_nothing(load, chain, sampled, choose, passes, h
     hair, skin = passes.watch(load("hair")), passes.watch(load("skin"))
     product = chain((hair, {"weight": 1.5}), (skin, {"weight": 2.0}))
     latent = sampled(product)
-    lifts = host.scores.scores_of(latent["samples"], product)
+    lifts = host.run.scores.scores_of(latent["samples"], product)
     passes.found.clear()
     with caplog.at_level(logging.INFO, "mcdm_pack"):
         kept, text = choose(product, latent, 4)
@@ -121,7 +121,7 @@ def test_the_ksampler_of_the_pack_gives_scores_too(experts, node, choose, host, 
         for more in ({}, {"scores": True})
     )
     assert torch.equal(plain["samples"], scored["samples"])
-    assert host.scores.scores_of(plain["samples"], product) is None
+    assert host.run.scores.scores_of(plain["samples"], product) is None
     with caplog.at_level(logging.INFO, "mcdm_pack"):
         choose(product, scored)
     assert NOTHING in caplog.text
@@ -176,7 +176,7 @@ def test_particles_take_their_scores_along(load, chain, node, sampled, host):
     product = chain((hair, WEIGHTS[0]), (skin, WEIGHTS[1]))
     (sampler,) = node("MCDM_ParticleSampler", resample_below=0.0, limit=1000.0)
     made = sampled(product, sampler=sampler)["samples"]
-    lifts = host.scores.scores_of(made, product)
+    lifts = host.run.scores.scores_of(made, product)
     copies = [(i, j) for i in range(4) for j in range(i) if torch.equal(made[i], made[j])]
     assert copies
     for i, j in copies:
@@ -209,15 +209,15 @@ def test_50_runs_leave_nothing_but_what_is_kept(experts, sampled):
 
 def test_samples_keep_no_experts_and_scores_no_samples(experts, sampled, host):
     gc.collect()
-    before = len(host.scores._SCORES)
+    before = len(host.run.scores._SCORES)
     latent = sampled(experts(), batch=2)
     gc.collect()
-    assert [of() for of in host.scores._SCORES[latent["samples"]].experts] == [None, None]
-    assert host.scores.scores_of(latent["samples"], experts()) is None
-    assert len(host.scores._SCORES) == before + 1
+    assert [of() for of in host.run.scores._SCORES[latent["samples"]].experts] == [None, None]
+    assert host.run.scores.scores_of(latent["samples"], experts()) is None
+    assert len(host.run.scores._SCORES) == before + 1
     del latent
     gc.collect()
-    assert len(host.scores._SCORES) == before
+    assert len(host.run.scores._SCORES) == before
 
 
 def test_scored_samples_can_be_saved_and_copied(experts, sampled, host, tmp_path):
@@ -227,7 +227,7 @@ def test_scored_samples_can_be_saved_and_copied(experts, sampled, host, tmp_path
     saved = torch.load(tmp_path / "samples.pt", weights_only=True)["samples"]
     for other in (saved, copy.deepcopy(samples)):
         assert torch.equal(other, samples)
-        assert host.scores.scores_of(other, product) is None
+        assert host.run.scores.scores_of(other, product) is None
 
 
 def test_a_cancelled_run_leaves_no_scores_and_the_next_one_has_them(experts, sampled, host):
@@ -240,11 +240,11 @@ def test_a_cancelled_run_leaves_no_scores_and_the_next_one_has_them(experts, sam
 
     product = experts()
     gc.collect()
-    before = len(host.scores._SCORES)
+    before = len(host.run.scores._SCORES)
     with pytest.raises(comfy.model_management.InterruptProcessingException):
         sampled(product, sampler=comfy.samplers.KSAMPLER(cancelled))
-    assert len(host.scores._SCORES) == before
-    assert host.scores.scores_of(sampled(product)["samples"], product) is not None
+    assert len(host.run.scores._SCORES) == before
+    assert host.run.scores.scores_of(sampled(product)["samples"], product) is not None
 
 
 def test_scores_heed_masks_windows_and_what_was_left_out(load, chain, node, host, sampled):
@@ -266,7 +266,7 @@ def test_scores_heed_masks_windows_and_what_was_left_out(load, chain, node, host
             seen = slice(None) if k == 0 else slice(0, 16)
             errors = [(made - of)[..., seen].double().square().flatten(1).mean(1) for of in (null, told)]
             expected[:, k] += (errors[0] - errors[1]) / 2
-    torch.testing.assert_close(host.scores.scores_of(made, product), expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(host.run.scores.scores_of(made, product), expected, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("scores", [True, False], ids=["by scores", "by passes"])

@@ -244,7 +244,7 @@ def refusal(host, node):
             }
             above["inputs"]["experts"] = [str(place), 0]
             above = prompt[str(place)]
-        host.queued_prompt.remember_prompt({"prompt": prompt})
+        host.prompt.queued_prompt.remember_prompt({"prompt": prompt})
         cls = node.classes["MCDM_ReliabilitySweep"]
         widgets = {name: None if isinstance(value, list) else value for name, value in {**WIDGETS, **changes}.items()}
         hidden = {"UNIQUE_ID": "sweep"}  # newer ComfyUI looks for it one level deeper

@@ -91,7 +91,7 @@ def test_level_by_level_is_the_whole_run(experts, run, langevin, host, node, mon
 
     if name not in ("MCDM", *comfy.samplers.SAMPLER_NAMES):
         pytest.skip(f"this ComfyUI has no {name}")
-    monkeypatch.setattr(host.langevin_sampler, "langevin_step", lambda x, *_: x)
+    monkeypatch.setattr(host.samplers.langevin, "langevin_step", lambda x, *_: x)
     sampler = node("MCDM_SamplerDDIM", eta=0.0)[0] if name == "MCDM" else comfy.samplers.sampler_object(name)
     assert torch.equal(run(experts(), langevin(sampler)), run(experts(), sampler))
 
@@ -120,7 +120,7 @@ def test_samplers_that_remember_are_refused(langevin, host, node):
     import comfy.samplers
 
     refused = [
-        name for name in comfy.samplers.KSampler.SAMPLERS if name not in {*host.langevin_sampler.STEPWISE, "ddim"}
+        name for name in comfy.samplers.KSampler.SAMPLERS if name not in {*host.samplers.langevin.STEPWISE, "ddim"}
     ]
     assert {"dpmpp_2m", "lms", "uni_pc", "deis", "ipndm", "res_multistep", "sa_solver", "heunpp2"} <= set(refused)
     for name in refused:
@@ -246,13 +246,13 @@ def test_what_was_resampled_is_logged(experts, run, particles, caplog):
 
 
 def test_particles_do_not_weigh_what_a_noise_mask_keeps(experts, run, particles, host, monkeypatch):
-    areas, original = [], host.particle_sampler.sample_particles
+    areas, original = [], host.samplers.particles.sample_particles
 
     def seen(*args, area, **more):
         areas.append(area)
         return original(*args, area=area, **more)
 
-    monkeypatch.setattr(host.particle_sampler, "sample_particles", seen)
+    monkeypatch.setattr(host.samplers.particles, "sample_particles", seen)
     mask = torch.zeros(1, 32, 32)
     mask[:, :16] = 1.0
     run(experts(), particles(), denoise_mask=mask)
@@ -405,7 +405,7 @@ def posted(host, node, prompt, node_id):
     """What POST /prompt would say of one node of a prompt."""
     import inspect
 
-    host.queued_prompt.remember_prompt({"prompt": prompt})
+    host.prompt.queued_prompt.remember_prompt({"prompt": prompt})
     try:
         hidden = {"UNIQUE_ID": node_id}
         cls = node.classes[prompt[node_id]["class_type"]]
@@ -414,7 +414,7 @@ def posted(host, node, prompt, node_id):
         inputs = prompt[node_id]["inputs"]
         return prepared.validate_inputs(**{name: value for name, value in inputs.items() if name in named})
     finally:
-        host.queued_prompt.remember_prompt({})
+        host.prompt.queued_prompt.remember_prompt({})
 
 
 def of(class_type, **inputs):

@@ -29,7 +29,7 @@ class CheckpointThere(nodes.CheckpointLoaderSimple):
 
 NODE_CLASS_MAPPINGS = {"ImageThere": ImageThere, "CheckpointThere": CheckpointThere}
 """
-QUEUE_CHECK = "mcdm_pack.nodes.host.remote.queue_check"
+QUEUE_CHECK = "mcdm_pack.nodes.workers.queue_check"
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def posted(cluster, runner, monkeypatch):  # noqa: F811
 
     import nodes
 
-    queued = importlib.import_module("mcdm_pack.nodes.host.queued_prompt")
+    queued = importlib.import_module("mcdm_pack.nodes.host.prompt.queued_prompt")
 
     def check(prompt):
         prompt = behind(prompt, "11") | {"save": {"class_type": "SaveLatent", "inputs": {"samples": ["11", 0]}}}

@@ -16,8 +16,8 @@ from .support.prompt_mutants import mutants
 
 @pytest.fixture(scope="module")
 def remote(pack):
-    """Modules of nodes/host/remote by name."""
-    return lambda name: importlib.import_module(f"mcdm_pack.nodes.host.remote.{name}")
+    """Modules of nodes/workers by name."""
+    return lambda name: importlib.import_module(f"mcdm_pack.nodes.workers.{name}")
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def test_a_schedule_that_a_family_keeps_beside_its_network_is_made_again(remote,
     ours = descriptions.make_sampling(descriptions.describe_sampling(sampling))
     assert type(ours) is kind
     for size, scale in ((1, 0.25), (32, 8.0)):
-        forms = [host.noise_levels.form_of(each, (2, 3, size, size)) for each in (ours, sampling)]
+        forms = [host.evaluation.noise_levels.form_of(each, (2, 3, size, size)) for each in (ours, sampling)]
         assert forms[0] == forms[1]
         assert forms[0].noise_scale == scale
 
@@ -514,7 +514,7 @@ def posted(known, monkeypatch):
 
     import nodes
 
-    queued = importlib.import_module("mcdm_pack.nodes.host.queued_prompt")
+    queued = importlib.import_module("mcdm_pack.nodes.host.prompt.queued_prompt")
 
     class End:
         OUTPUT_NODE = True

@@ -53,7 +53,7 @@ def runner(pack, node, host):
     with pytest.MonkeyPatch.context() as monkeypatch:
         for each in (each for known in (node.classes.values(), *cores) for each in known):
             monkeypatch.setitem(nodes.NODE_CLASS_MAPPINGS, each.GET_SCHEMA().node_id, each)
-        prompts = importlib.import_module("mcdm_pack.nodes.host.remote.prompts")
+        prompts = importlib.import_module("mcdm_pack.nodes.workers.prompts")
 
         found = {}
 
@@ -289,7 +289,7 @@ def test_runs_leave_nothing_behind(cluster, runner):
 
 def within_steps(monkeypatch, host, act):
     """Do something in the middle of a run: before the workers are asked for the time of this number."""
-    run = importlib.import_module("mcdm_pack.nodes.host.remote.run")
+    run = importlib.import_module("mcdm_pack.nodes.workers.run")
     calls, answers = iter(range(1000)), run.WorkersOfRun.answers
 
     def watched(self, *args):
@@ -402,7 +402,7 @@ def test_a_wrong_token(cluster, comfyui, tmp_path):
     """Ray lets nobody in who has another; in a ComfyUI of its own, since this one is in the cluster."""
     script = tmp_path / "connect.py"
     script.write_text(
-        "from benchmarks.comfyui import enter; enter(cpu=True); from mcdm_pack.nodes.host.remote.cluster import connect"
+        "from benchmarks.comfyui import enter; enter(cpu=True); from mcdm_pack.nodes.workers.cluster import connect"
         f"; connect({cluster.address!r})"
     )
     wrong = {**os.environ, "RAY_AUTH_TOKEN": secrets.token_hex(32), "COMFYUI_PATH": str(comfyui)}
@@ -430,7 +430,7 @@ def test_a_worker_that_stays_away(cluster, runner, host, monkeypatch):
     """The last test: "two" is ended for good. It is asked once more, and nobody waits for signs of its life."""
     import ray
 
-    calls = importlib.import_module("mcdm_pack.nodes.host.remote.cluster").Call
+    calls = importlib.import_module("mcdm_pack.nodes.workers.cluster").Call
     call_it, asked = calls.__init__, []
 
     def end(call):

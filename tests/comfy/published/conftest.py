@@ -74,7 +74,7 @@ def validate(host, node, published):
     def ask(name, node_id, **inputs):
         encoder = {"class_type": "MCDM_LoadExpert", "inputs": {"expert_name": name}}
         asked = {"class_type": node_id, "inputs": {"encoder": ["load", 1], **inputs}}
-        host.queued_prompt.remember_prompt({"prompt": {"load": encoder, "node": asked}})
+        host.prompt.queued_prompt.remember_prompt({"prompt": {"load": encoder, "node": asked}})
         given = {
             "MCDM_EncodeText": "text",
             "MCDM_EncodeClass": "class",
@@ -82,11 +82,11 @@ def validate(host, node, published):
             "MCDM_EncodeLowRes": "low resolution",
             "MCDM_EncodeInpaint": "inpainting",
         }[node_id]
-        fault = host.queue_checks.check_encoder("node", given)
+        fault = host.prompt.queue_checks.check_encoder("node", given)
         return True if fault is None else fault.sentence
 
     yield ask
-    host.queued_prompt.remember_prompt({})
+    host.prompt.queued_prompt.remember_prompt({})
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ def picture(seed=0, size=32):
 
 
 def condition_of(conditioning):
-    read = sys.modules["mcdm_pack.nodes.host.conditioning"].read_condition
+    read = sys.modules["mcdm_pack.nodes.host.files.conditioning"].read_condition
     ((tokens, values),) = conditioning
     return read(values, tokens)
 

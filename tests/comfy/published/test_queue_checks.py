@@ -84,9 +84,12 @@ def test_an_upsampler_without_its_picture_is_refused_at_post(host, published, ch
         "expert": {"class_type": "MCDM_Expert", "inputs": {"model": ["up", 0], "weight": 1.0}},
     }
     prompt["expert"]["inputs"] |= {"condition": ["small", 0], "null": ["small", 1], **changes.pop("expert", {})}
-    host.queued_prompt.remember_prompt({"prompt": {**prompt, **changes}})
-    found = [host.queue_checks.check_encoder("small", "low resolution"), host.queue_checks.check_expert("expert")]
-    host.queued_prompt.remember_prompt({})
+    host.prompt.queued_prompt.remember_prompt({"prompt": {**prompt, **changes}})
+    found = [
+        host.prompt.queue_checks.check_encoder("small", "low resolution"),
+        host.prompt.queue_checks.check_expert("expert"),
+    ]
+    host.prompt.queued_prompt.remember_prompt({})
     refusals = [fault.sentence for fault in found if fault is not None]
     assert refusals == [] if sentence is None else sentence in refusals[0]
 
@@ -101,9 +104,9 @@ def test_conditions_wired_in_a_circle_are_left_to_comfyui(host, published):
             "inputs": {"model": ["up", 0], "weight": 1.0, "condition": ["first", 0]},
         },
     }
-    host.queued_prompt.remember_prompt({"prompt": prompt})
-    assert host.queue_checks.check_expert("expert") is None
-    host.queued_prompt.remember_prompt({})
+    host.prompt.queued_prompt.remember_prompt({"prompt": prompt})
+    assert host.prompt.queue_checks.check_expert("expert") is None
+    host.prompt.queued_prompt.remember_prompt({})
 
 
 @pytest.mark.parametrize(
@@ -123,12 +126,12 @@ def test_a_null_is_missed_at_post_only_where_it_is_needed(host, core, published,
         "expert": {"class_type": "MCDM_Expert", "inputs": {"model": [model, 0], "weight": 0.0, **numbers}},
         "guider": {"class_type": "MCDM_Guider", "inputs": {"experts": ["expert", 0]}},
     }
-    host.queued_prompt.remember_prompt({"prompt": prompt})
+    host.prompt.queued_prompt.remember_prompt({"prompt": prompt})
     answers = [
-        host.chain_checks.check_chain("guider"),
-        host.chain_checks.check_chain("guider", core.product.own_null.OWN_NULL),
+        host.prompt.chain_checks.check_chain("guider"),
+        host.prompt.chain_checks.check_chain("guider", core.product.own_null.OWN_NULL),
     ]
-    host.queued_prompt.remember_prompt({})
+    host.prompt.queued_prompt.remember_prompt({})
     assert ["Expected a null" in str(answer) for answer in answers] == [refused, refused]
 
 

@@ -40,7 +40,7 @@ class Cluster(RayNodes):
 def joined_cluster(comfyui: Path, folder: Path) -> Iterator[Cluster]:
     """A cluster with a token of its own, which this process has joined; needs the `pack`."""
     with secured(), Cluster(comfyui, folder).running() as running:
-        importlib.import_module("mcdm_pack.nodes.host.remote.cluster").connect(running.address)
+        importlib.import_module("mcdm_pack.nodes.workers.cluster").connect(running.address)
         yield running
         import ray
 

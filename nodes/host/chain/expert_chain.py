@@ -1,0 +1,103 @@
+"""The list of experts that travels along MCDM_EXPERTS sockets."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from ....mcdm_core.product.agreement import PLAIN_WEIGHTS, Agreement
+from ....mcdm_core.product.curve import Curve
+from ....mcdm_core.product.passes import EVERY_PASS, Passes
+from ....mcdm_core.product.share import Share
+
+if TYPE_CHECKING:
+    from comfy.model_patcher import ModelPatcher
+
+Conditioning = list
+Conds = dict[str, list[dict]]
+"""Conditioning as samplers have it: entries by "positive" and "negative", either may be missing."""
+
+PRODUCT_KEY = "mcdm_product"  # of the wrapper by which Product as Model makes a MODEL a product
+
+
+@dataclass(frozen=True, eq=False)
+class ExpertInput(Share):
+    """One expert of a product, as the user wired it; a product is a tuple of these, the reference expert first.
+
+    Attributes:
+        model: Any MODEL.
+        condition: CONDITIONING of ε_i(z_t, x_i, t), None for an expert that only lends its null.
+        null: CONDITIONING of ε_i(z_t, ∅, t), None where it is not needed.
+        mask: Where the expert acts, shape (B or 1, H, W), of videos (frames, H, W), values 0…1, any resolution; None is
+            everywhere.
+        place: In the chain, from 1.
+        passes: What the whole product may leave out, as far as a node behind this expert says; see `passes_of`.
+        agreement: How the positive weights of the whole product are shared out, likewise; see `agreement_of`.
+
+    Raises:
+        ValueError: See `Share`; or a condition is missing.
+    """
+
+    model: ModelPatcher
+    condition: Conditioning | None = None
+    null: Conditioning | None = None
+    _: KW_ONLY
+    mask: Tensor | None = None
+    place: int = 1
+    passes: Passes | None = None
+    agreement: Agreement | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_condition(self.condition is not None)
+
+    @property
+    def label(self) -> str:
+        """How messages name the expert: its place in the chain and, for experts of this pack, its name."""
+        name = getattr(self.model.model, "expert_name", None)
+        return f"expert {self.place} ({name})" if name else f"expert {self.place}"
+
+
+Experts = tuple[ExpertInput, ...]
+
+
+def with_schedule(experts: Experts, sigma_start: float, sigma_end: float, weight_curve: Curve) -> Experts:
+    """The chain with a window in noise levels and a weight curve for its last expert.
+
+    Raises:
+        ValueError: If they cannot be used, see `Share`.
+    """
+    *before, last = experts
+    return *before, replace(last, sigma_start=sigma_start, sigma_end=sigma_end, weight_curve=weight_curve)
+
+
+def with_passes(experts: Experts, passes: Passes) -> Experts:
+    """The chain with what its product may leave out; more experts can still be chained to it."""
+    *before, last = experts
+    return *before, replace(last, passes=passes)
+
+
+def passes_of(experts: Experts) -> Passes:
+    """What the product of a chain may leave out: what was said last along the chain."""
+    return next((expert.passes for expert in reversed(experts) if expert.passes is not None), EVERY_PASS)
+
+
+def with_agreement(experts: Experts, agreement: Agreement) -> Experts:
+    """The chain with how the weights of its product are shared out; more experts can still be chained to it."""
+    *before, last = experts
+    return *before, replace(last, agreement=agreement)
+
+
+def agreement_of(experts: Experts) -> Agreement:
+    """How the weights of the product of a chain are shared out: what was said last along the chain."""
+    return next((expert.agreement for expert in reversed(experts) if expert.agreement is not None), PLAIN_WEIGHTS)
+
+
+def labels_by_model(experts: Experts) -> dict[ModelPatcher, list[str]]:
+    """The MODELs in the order of the chain, with what messages call the experts on each."""
+    names: dict[ModelPatcher, list[str]] = {}
+    for expert in experts:
+        names.setdefault(expert.model, []).append(expert.label)
+    return names

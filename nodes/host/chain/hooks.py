@@ -1,0 +1,77 @@
+"""Hooks that conditions bring, and those that nodes put on guidance."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import comfy.hooks
+import comfy.sampler_helpers
+from comfy.model_patcher import ModelPatcher
+
+from .expert_chain import Conds, ExpertInput, Experts
+
+CFG_HOOKS = ("sampler_cfg_function", "sampler_pre_cfg_function", "sampler_post_cfg_function")
+"""Options of a MODEL that hold hooks on guidance."""
+
+
+def has_hooks(expert: ExpertInput) -> bool:
+    """Whether an expert's conditioning brings hooks, which change the MODEL it is prepared with."""
+    return len(_hooks(expert)) > 0
+
+
+def hooks_of_all_passes(expert: ExpertInput) -> frozenset[comfy.hooks.Hook]:
+    """Hooks in an expert's conditioning that ComfyUI attaches to the MODEL, to every pass of it."""
+    found = _hooks(expert).get_type(comfy.hooks.EnumHookType.TransformerOptions)
+    return frozenset(hook for hook in found if hook.hook_scope == comfy.hooks.EnumHookScope.AllConditioning)
+
+
+def patches_passes(entry: dict) -> bool:
+    """Whether hooks of a processed condition patch its passes, as those of regional prompts do."""
+    hooks = entry.get("hooks")
+    return hooks is not None and bool(hooks.get_type(comfy.hooks.EnumHookType.TransformerOptions))
+
+
+def separate_hooked(experts: Experts) -> Experts:
+    """Experts that share a MODEL, on clones of it where hooks of one would reach the passes of another.
+
+    The first expert keeps its MODEL.
+    """
+    keys = [(expert.model, hooks_of_all_passes(expert)) for expert in experts]
+    models: dict[tuple[ModelPatcher, frozenset], ModelPatcher] = {}
+    for model, hooks in dict.fromkeys(keys):
+        models[model, hooks] = model.clone() if any(model is kept for kept, _ in models) else model
+    return tuple(replace(expert, model=models[key]) for expert, key in zip(experts, keys, strict=True))
+
+
+def schedule_hooks_apart(conds: Conds) -> None:
+    """Give hooks schedules of their own: a schedule remembers where it is, in the noise levels of one MODEL."""
+    groups: dict[int, comfy.hooks.HookGroup] = {}
+    schedules: dict[int, comfy.hooks.HookKeyframeGroup] = {}
+    for entry in (entry for entries in conds.values() for entry in entries if entry.get("hooks") is not None):
+        shared = entry["hooks"]
+        if id(shared) not in groups:
+            groups[id(shared)] = _scheduled_apart(shared, schedules)
+        entry["hooks"] = groups[id(shared)]
+
+
+def _scheduled_apart(
+    shared: comfy.hooks.HookGroup, schedules: dict[int, comfy.hooks.HookKeyframeGroup]
+) -> comfy.hooks.HookGroup:
+    """The same hooks on copies of their schedules, which are kept by what they are copies of.
+
+    A hook's own `clone` is left alone: that of a node pack may forget what ComfyUI, which seldom clones, never misses.
+    """
+    group = comfy.hooks.HookGroup()
+    for hook in shared.hooks:
+        other = copy.copy(hook)
+        other.hook_keyframe = schedules.setdefault(id(hook.hook_keyframe), hook.hook_keyframe.clone())
+        group.add(other)
+    return group
+
+
+def _hooks(expert: ExpertInput) -> comfy.hooks.HookGroup:
+    found = comfy.hooks.HookGroup()
+    for conditioning in (expert.condition, expert.null):
+        comfy.sampler_helpers.get_hooks_from_cond([values for _, values in conditioning or ()], found)
+    return found

@@ -1,0 +1,136 @@
+"""What nodes put around a whole run, on the MODELs of the experts after the first, or around passes of some.
+
+CFGGuider runs such wrappers for its one MODEL, the first expert's, around the whole product. EasyCache, for one,
+readies itself in a wrapper of OUTER_SAMPLE and acts in the MODEL's passes, so that it works on any expert whose wrapper
+is run.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import comfy.samplers
+from comfy.model_patcher import ModelPatcher
+from comfy.patcher_extension import WrapperExecutor, WrappersMP, get_all_wrappers
+from torch import Tensor, equal
+
+from .expert_chain import Experts
+
+logger = logging.getLogger(__name__)
+
+PREDICTING = (WrappersMP.CALC_COND_BATCH, WrappersMP.APPLY_MODEL, WrappersMP.DIFFUSION_MODEL)
+"""Wrappers of these kinds run in a prediction; guiders run the rest, around the reference's."""
+
+_SAMPLER_WIDE = (WrappersMP.PREDICT_NOISE, WrappersMP.SAMPLER_SAMPLE)
+_FIXED = ("noise", "latent_image", "sampler", "sigmas", "denoise_mask")  # the first arguments of `outer_sample`
+
+
+def check_wrappers(experts: Experts) -> None:
+    """Refuse wrappers of the product's one prediction, or of the sampler, on a MODEL that isn't the first expert's.
+
+    LazyCache is one. Those that the first expert's MODEL has as well run there, around the product.
+
+    Raises:
+        ValueError: If another expert has one.
+    """
+    first = experts[0]
+    for expert in experts[1:]:
+        for kind in _SAMPLER_WIDE:
+            shared = [wrapper for _, wrapper in wrappers_of(first.model, kind)]
+            for key, wrapper in wrappers_of(expert.model, kind):
+                if wrapper not in shared:
+                    raise ValueError(
+                        f"Expected nothing on the MODEL of {expert.label} that works on the prediction of the whole "
+                        f"product and got {key or 'a node'} ({kind}); attach it to {first.label}, or leave it out."
+                    )
+
+
+def wrappers_of(patcher: ModelPatcher, kind: str) -> Iterator[tuple[str | None, Callable]]:
+    """The wrappers of one kind that nodes put on a MODEL or into its options, each with its key."""
+    options = patcher.model_options.get("transformer_options", {})
+    for found in (patcher.wrappers, options.get("wrappers", {})):
+        for key, wrappers in found.get(kind, {}).items():
+            yield from ((key, wrapper) for wrapper in wrappers)
+
+
+@contextmanager
+def told_of_passes(experts: Experts) -> Iterator[None]:
+    """Tell of a node around the network's passes that some experts' MODELs have and others don't, if a pass fails.
+
+    Such a node may find out from the first expert's MODEL how it is to treat the ControlNets of all; it then works only
+    where every expert's MODEL has it.
+
+    Raises:
+        ValueError: In place of what Python raises where an object is not what a node or network expects.
+    """
+    try:
+        yield
+    except (AttributeError, TypeError) as error:
+        names: dict[bool, list[str]] = {True: [], False: []}
+        for expert in experts:
+            names["model_function_wrapper" in expert.model.model_options].append(expert.label)
+        if not (names[True] and names[False]):
+            raise
+        raise ValueError(
+            f"Expected a node around the network that can be on the MODEL of {' and '.join(names[True])} alone, and a "
+            f"pass failed ({type(error).__name__}: {error}); attach it to every expert, or leave it out."
+        ) from error
+
+
+def within_wrappers(
+    run: Callable[..., Tensor], guider: comfy.samplers.CFGGuider, shared: Sequence[Callable], name: str
+) -> Callable[..., Tensor]:
+    """A run inside the OUTER_SAMPLE wrappers of one MODEL, which may ready what they need in it.
+
+    Args:
+        run: Has the arguments of `outer_sample` and samples the product.
+        guider: What the wrappers see: a guider of this MODEL alone, with its prepared options.
+        shared: Wrappers of the first expert's MODEL. What they do to the whole run has been done where this one has
+            them as well.
+        name: What messages call the experts on the MODEL.
+
+    Returns:
+        A function like `run`. It raises ValueError before the run if a wrapper of this MODEL alone changes what all
+        experts start from.
+    """
+    wrappers = get_all_wrappers(WrappersMP.OUTER_SAMPLE, guider.model_options, is_model_options=True)
+    if not wrappers:
+        return run
+
+    def wrapped(*args: Any, **kwargs: Any) -> Tensor:
+        samples: list[Tensor] = []
+
+        def go_on(*handed: Any, **named: Any) -> Tensor:
+            if any(wrapper not in shared for wrapper in wrappers):
+                _check_unchanged(args, handed, name)
+            samples.append(run(*args, **kwargs))
+            return samples[-1]
+
+        result = WrapperExecutor.new_class_executor(go_on, guider, wrappers).execute(*args, **kwargs)
+        if not samples:
+            raise ValueError(
+                f"Expected nodes on the MODEL of {name} that let the run begin and got one that answers in its place "
+                f"({WrappersMP.OUTER_SAMPLE}); attach it to the first expert, or leave it out."
+            )
+        if result is not samples[-1]:
+            logger.warning(
+                "A node on the MODEL of %s changed the result of the run; only the first expert's may.", name
+            )
+        return samples[-1]
+
+    return wrapped
+
+
+def _check_unchanged(before: Sequence, after: Sequence, name: str) -> None:
+    for what, given, handed in zip(_FIXED, before, after, strict=False):
+        same = given is handed
+        if isinstance(given, Tensor) and isinstance(handed, Tensor):
+            same = same or (given.shape == handed.shape and equal(given, handed))
+        if not same:
+            raise ValueError(
+                f"Expected nodes on the MODEL of {name} that leave the {what} of the run alone and got one that "
+                f"changes it ({WrappersMP.OUTER_SAMPLE}); attach it to the first expert, or leave it out."
+            )

@@ -1,0 +1,45 @@
+"""The core's reports of a sampler's steps, as ComfyUI's samplers make them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from ....mcdm_core.sampling.types import Callback
+
+Report = Callable[[dict], None]
+"""What ComfyUI gives a sampler function to call after each step."""
+
+
+@contextmanager
+def step_reports(
+    sigmas: Tensor, callback: Report | None, disable: bool | None, point: Callable[[], Tensor]
+) -> Iterator[Callback]:
+    """Show a bar in the log, and hand reports on.
+
+    Args:
+        sigmas: Noise levels of the run, shape (S + 1,).
+        callback: ComfyUI's.
+        disable: Whether to hide the bar.
+        point: Gives the point that was asked about last.
+
+    Yields:
+        The callback for a sampler of the core.
+    """
+    with tqdm(total=len(sigmas) - 1, disable=disable) as bar:
+
+        def report(step: int, sigma: float, denoised: Tensor) -> None:
+            bar.update()
+            if callback is not None:
+                level = sigmas[step]
+                callback({"x": point(), "i": step, "sigma": level, "sigma_hat": level, "denoised": denoised})
+
+        yield report
+
+
+def at_step(callback: Report | None, step: int) -> Report | None:
+    """The callback for a sampler function that is given one step of a run, counted from 0."""
+    return None if callback is None else lambda report: callback({**report, "i": step})

@@ -1,0 +1,132 @@
+"""ComfyUI's CFG hooks on a product of several predictions.
+
+Most hooks change guidance (RescaleCFG, APG, Mahiro) and mean the whole product. Others ask the network once more with
+something of it perturbed, and guide away from the answer (PAG, SEG, SAG, skipped layers). What they compare is one
+network's, so they are handed what the first expert alone predicts, and what they change of that is added to the
+product. Against the whole product they would guide away from the first expert even where nothing is perturbed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from ..comfyui.network_calls import when_asked
+
+Hook = Callable[[dict[str, Any]], Any]
+Args = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Own:
+    """What the first expert predicts alone.
+
+    Attributes:
+        cond: D_1 under its condition, shape (B, C, …).
+        uncond: Under its null, or U where that isn't asked.
+        mask: Where it acts, 0…1, broadcasts to the sample; None is everywhere.
+    """
+
+    cond: Tensor
+    uncond: Tensor
+    mask: Tensor | None
+
+
+class CfgHooks:
+    """The CFG hooks of a run, of which some turn out to ask the network."""
+
+    def __init__(self) -> None:
+        self._asking: list[Hook] = []
+
+    def around(self, options: dict[str, Any], own: Own | None) -> dict[str, Any]:
+        """model_options in whose hooks those that ask the network work on the first expert alone.
+
+        Until a hook asks, it is given the product. When it first does, its answer is dropped and it runs again.
+
+        Args:
+            options: The reference's, with its hooks.
+            own: What the first expert predicts; None where it isn't asked, and the hooks that ask do nothing.
+        """
+        found = dict(options)
+        for name, kind in _KINDS.items():
+            hooks = options.get(name)
+            if isinstance(hooks, list):
+                found[name] = [partial(self._run, hook, kind, options, own) for hook in hooks]
+            elif hooks is not None:
+                found[name] = partial(self._run, hooks, kind, options, own)
+        return found
+
+    def _run(self, hook: Hook, kind: _Kind, options: dict[str, Any], own: Own | None, args: Args) -> Any:
+        args = {**args, "model_options": options}
+        if hook not in self._asking:
+            asked: list[bool] = []
+            watched = when_asked(options, lambda: asked.append(True))
+            result = hook({**args, **kind.kept(args), "model_options": watched})
+            if not asked:
+                return result
+            self._asking.append(hook)
+        if own is None:
+            return kind.value(args)
+        shown = {**args, **kind.shown(args, own.cond.clone(), own.uncond.clone())}
+        plain = kind.value({**args, **kind.shown(args, own.cond, own.uncond)})
+        return _with_change(kind.value(args), hook(shown), plain, own.mask)
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """One of ComfyUI's kinds of hooks.
+
+    Attributes:
+        shown: The arguments by which it sees a cond and an uncond.
+        value: What it is to return if it changes nothing, of its arguments.
+        kept: Copies of the arguments that a hook may change in place and return.
+    """
+
+    shown: Callable[[Args, Tensor, Tensor], Args]
+    value: Callable[[Args], Any]
+    kept: Callable[[Args], Args]
+
+
+_KINDS = {
+    "sampler_pre_cfg_function": _Kind(
+        shown=lambda args, cond, uncond: {"conds_out": [cond, uncond]},
+        value=lambda args: args["conds_out"],
+        kept=lambda args: {"conds_out": [out.clone() for out in args["conds_out"]]},
+    ),
+    "sampler_cfg_function": _Kind(
+        shown=lambda args, cond, uncond: {
+            "cond": args["input"] - cond,
+            "uncond": args["input"] - uncond,
+            "cond_denoised": cond,
+            "uncond_denoised": uncond,
+        },
+        value=lambda args: _guided(args["cond"], args["uncond"], args["cond_scale"]),
+        kept=lambda args: {name: args[name].clone() for name in ("cond", "uncond")},
+    ),
+    "sampler_post_cfg_function": _Kind(
+        shown=lambda args, cond, uncond: {
+            "denoised": _guided(cond, uncond, args["cond_scale"]),
+            "cond_denoised": cond,
+            "uncond_denoised": uncond,
+        },
+        value=lambda args: args["denoised"],
+        kept=lambda args: {"denoised": args["denoised"].clone()},
+    ),
+}
+
+
+def _guided(cond: Tensor, uncond: Tensor, scale: float) -> Tensor:
+    """As ComfyUI's `cfg_function` without hooks."""
+    return uncond + (cond - uncond) * scale
+
+
+def _with_change(product: Any, changed: Any, plain: Any, mask: Tensor | None) -> Any:
+    """The product's tensors with what a hook changed of others, within a mask."""
+    if not isinstance(product, Tensor):
+        return [_with_change(*each, mask) for each in zip(product, changed, plain, strict=True)]
+    change = changed - plain
+    return product + (change if mask is None else mask * change)

@@ -1,0 +1,199 @@
+"""The networks of a product's experts, asked in ComfyUI's batches and on their own devices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import comfy.samplers
+import torch
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor
+
+from ..chain.expert_chain import Conds, Experts
+from ..chain.hooks import patches_passes
+from ..chain.pairs import reads_pairs, replaces_forwards
+from ..chain.run_wrappers import told_of_passes
+from ..comfyui.cores import drop_prefetched
+from ..comfyui.devices import Devices, device_of
+from ..comfyui.network_calls import Call, around_calls
+from ..comfyui.prompt_caches import without_prompt_caches
+from ..weights.alike import asked_models
+from ..weights.clones import SharedWeights
+from ..weights.row_adapters import RowsUnknownError
+from .types import NULL, ROLES, Point, Request
+
+
+class Networks:
+    """The networks of the experts that are here.
+
+    Args:
+        experts: The chain, the reference first.
+        conds: Each expert's processed conditioning, by role; a role is missing where nothing is connected.
+        options: Prepared model_options of every MODEL but the reference, whose options come with each call.
+        weights: Switches between MODELs of one network.
+        devices: Those of the MODELs, on which they are asked at once.
+        null_is_read: Whether a hook reads more of the reference's null pass than its prediction, so that this pass is
+            one of its own, and the last.
+
+    Attributes:
+        in_pairs: Whether an expert's MODEL reads its null beside its condition, or may, by expert.
+    """
+
+    def __init__(
+        self,
+        experts: Experts,
+        conds: Sequence[Conds],
+        options: dict[ModelPatcher, dict[str, Any]],
+        weights: SharedWeights,
+        devices: Devices,
+        null_is_read: bool = False,
+    ):
+        self.experts = experts
+        self.reference = experts[0].model
+        self.conds = conds
+        self.options = options
+        self.weights = weights
+        self.devices = devices
+        self.null_is_read = null_is_read
+        self.in_pairs = [reads_pairs(expert.model) or replaces_forwards(expert.model) for expert in experts]
+        self._asked = asked_models(experts)
+
+    def model_of(self, expert: int) -> ModelPatcher:
+        """The MODEL that an expert's predictions are asked of."""
+        return self._asked[self.experts[expert].model]
+
+    def rows(self, request: Request) -> int:
+        """How many rows a request takes for every picture."""
+        return len(self.conds[request.expert][request.role])
+
+    def answers(
+        self, requests: list[Request], point_of: Callable[[ModelPatcher], Point], model_options: dict[str, Any]
+    ) -> dict[Request, Tensor]:
+        """Predictions of x0, each where its MODEL's point is.
+
+        Args:
+            requests: What is asked, of networks that are here.
+            point_of: x and σ in a MODEL's own form.
+            model_options: The reference's prepared options.
+        """
+        asked: dict[torch.device, list[tuple[ModelPatcher, list[Request]]]] = {}
+        for patcher, mine in self._by_model(requests):
+            asked.setdefault(device_of(patcher), []).append((patcher, mine))
+        ask = partial(self._ask, point_of=point_of, model_options=model_options)
+        answers = self.devices.run({device: partial(ask, models) for device, models in asked.items()})
+        return {request: x0 for found in answers for request, x0 in found.items()}
+
+    def asked_in_place_of(self, model: ModelPatcher) -> ModelPatcher:
+        """The MODEL whose batch an expert's is asked in, which may be that of one that predicts alike."""
+        return self.weights.asked_with(self._asked[model])
+
+    def _ask(
+        self,
+        asked: list[tuple[ModelPatcher, list[Request]]],
+        check: Callable[[], None],
+        point_of: Callable[[ModelPatcher], Point],
+        model_options: dict[str, Any],
+    ) -> dict[Request, Tensor]:
+        """The answers of the MODELs on one device."""
+        results: dict[Request, Tensor] = {}
+        for patcher, mine in asked:
+            check()
+            # Asked for before the weights are switched: with several clones, the network has only one's model_sampling.
+            x, sigma = point_of(patcher)
+            options = model_options if patcher is self.reference else self.options[patcher]
+            if self.weights.is_shared(patcher):
+                options = without_prompt_caches(options, patcher.model)
+            for batch in self._batches(mine, options):
+                answers = self._answer(batch, x.to(patcher.load_device), sigma.to(patcher.load_device), options)
+                results |= {request: x0.to(x.device) for request, x0 in answers.items()}
+        return results
+
+    def _by_model(self, requests: list[Request]) -> list[tuple[ModelPatcher, list[Request]]]:
+        """The MODELs to ask, those first whose weights are in place, and what each is asked."""
+        found: dict[ModelPatcher, list[Request]] = {}
+        for request in requests:
+            found.setdefault(self.weights.asked_with(self.model_of(request.expert)), []).append(request)
+        last = self.reference if self.null_is_read else None  # a patch keeps what it met last
+        return sorted(found.items(), key=lambda entry: (entry[0] is last, not self.weights.is_active(entry[0])))
+
+    def _batches(self, requests: list[Request], options: dict[str, Any]) -> list[list[Request]]:
+        """Requests to one MODEL, split into calls of ComfyUI's batching.
+
+        A ControlNet, a hook that patches the passes, a node that replaces the batching, and a node or network that
+        reads rows beside one another expect one condition and its null. So does a hook that reads the first expert's
+        null; that pass is the last.
+        """
+        apart = {
+            request.expert
+            for request in requests
+            if "sampler_calc_cond_batch_function" in options
+            or self.in_pairs[request.expert]
+            or any("control" in entry or patches_passes(entry) for entry in self.conds[request.expert][request.role])
+        }
+        if self.null_is_read and [request.role for request in requests].count(NULL) > 1:
+            apart.add(0)
+        by_expert = [[request for request in requests if request.expert == i] for i in sorted(apart, reverse=True)]
+        together = [request for request in requests if request.expert not in apart]
+        return [batch for batch in (together, *by_expert) if batch]
+
+    def _answer(self, batch: list[Request], x: Tensor, sigma: Tensor, options: dict[str, Any]) -> dict[Request, Tensor]:
+        """Predictions of x0 for requests to MODELs that are one, or that differ in adapters alone."""
+        models = [self.model_of(request.expert) for request in batch]
+        self.weights.activate(models[0])
+        adapters = self.weights.adapters(models[0])
+        if adapters is None:
+            return dict(zip(batch, self._run(models[0], batch, x, sigma, options), strict=True))
+        alone = len(set(models)) == 1
+        told = partial(adapters.told, models=models)
+        try:
+            with adapters.watching() if alone else adapters.sharing():
+                return dict(zip(batch, self._run(models[0], batch, x, sigma, options, told), strict=True))
+        except RowsUnknownError:  # by now there is no sharing, or nothing that adds
+            drop_prefetched(models[0].model)  # by the pass that was given up
+            pairs = list(zip(batch, models, strict=True))
+            apart = [[request for request, own in pairs if own is model] for model in dict.fromkeys(models)]
+            return {key: x0 for mine in apart for key, x0 in self._answer(mine, x, sigma, options).items()}
+
+    def _run(
+        self,
+        patcher: ModelPatcher,
+        batch: list[Request],
+        x: Tensor,
+        sigma: Tensor,
+        options: dict[str, Any],
+        told: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+    ) -> list[Tensor]:
+        """Predictions of x0 for one call, in the order of `batch` (conditions first); `told` changes its options."""
+        conds: list[list[dict] | None] = [self.conds[request.expert][request.role] for request in batch]
+        roles = [ROLES[request.role] for request in batch]
+        if roles in ([0], [0, 1]):
+            conds = [*conds, None][:2]
+        elif roles == [1]:
+            conds = [None, *conds]
+        else:
+            options = _with_roles(options, roles)
+        options = told(options)
+        calc = options.get("sampler_calc_cond_batch_function")
+        with told_of_passes(self.experts):
+            if calc is None:
+                out = comfy.samplers.calc_cond_batch(patcher.model, conds, x, sigma, options)
+            else:
+                args = {"conds": conds, "input": x, "sigma": sigma, "model": patcher.model, "model_options": options}
+                out = calc(args)
+        return out[1:] if roles == [1] else out[: len(batch)]
+
+
+def _with_roles(options: dict[str, Any], roles: list[int]) -> dict[str, Any]:
+    """Options under which patches see 0 for every condition and 1 for every null.
+
+    ComfyUI numbers rows by their place in the list.
+    """
+
+    def with_roles(call: Call, args: dict[str, Any]) -> Tensor:
+        rows = [roles[place] for place in args["cond_or_uncond"]]
+        transformer_options = {**args["c"]["transformer_options"], "cond_or_uncond": rows}
+        return call({**args, "cond_or_uncond": rows, "c": {**args["c"], "transformer_options": transformer_options}})
+
+    return around_calls(options, with_roles)

@@ -1,0 +1,75 @@
+"""Which nulls of a product are one, and which have to be asked beside their condition."""
+
+from __future__ import annotations
+
+import logging
+
+from ....mcdm_core.product.reuse import Asked
+from ..chain.pairs import reads_pairs
+from ..weights.alike import same_conditioning
+from .networks import Networks
+from .types import NULL
+
+logger = logging.getLogger(__name__)
+
+
+class Nulls:
+    """The nulls of one run.
+
+    Args:
+        networks: Those of the experts.
+    """
+
+    def __init__(self, networks: Networks):
+        self.experts = networks.experts
+        self.conds = networks.conds
+        self.networks = networks
+        self._told_of_pairs = False
+        self._known = [reads_pairs(expert.model) for expert in self.experts]
+        for expert, own, known in zip(self.experts, self.conds, self._known, strict=True):
+            if known and NULL not in own:
+                logger.warning(
+                    "The MODEL of %s reads its null beside its condition, and it has none; connect its null.",
+                    expert.label,
+                )
+
+    def shared(self) -> list[int]:
+        """For every expert the one whose null is taken for its own."""
+        return [self._null_of(index) for index in range(len(self.experts))]
+
+    def to_ask(self, wanted: Asked, guided: bool) -> list[int]:
+        """The experts whose null is asked: where the product needs it, and beside the conditions read with it.
+
+        Args:
+            wanted: What the product needs.
+            guided: Whether nulls have a part in it; where none has, as at cfg 1, ComfyUI asks conditions alone of
+                MODELs of which nothing says that they read nulls.
+        """
+        asked_beside = self.networks.in_pairs if guided else self._known
+        beside = [i for i in wanted.conditions if asked_beside[i] and NULL in self.conds[i]]
+        asked = list(dict.fromkeys([*wanted.nulls, *beside]))
+        if beside and not self._told_of_pairs:
+            self._told_of_pairs = True
+            needed = {self._first_with_same_null(j) for j in wanted.nulls}
+            more = sum(len(self.conds[j][NULL]) for j in asked) - sum(len(self.conds[j][NULL]) for j in needed)
+            logger.info(
+                "The MODEL of %s reads condition and null in one batch, or may do so, and each is asked for both by "
+                "itself: %d more rows per picture at every step.",
+                " and ".join(self.experts[i].label for i in beside),
+                more,
+            )
+        return asked
+
+    def _null_of(self, index: int) -> int:
+        """The expert whose null is taken for this one's: its own where the condition beside it changes the null."""
+        first, in_pairs = self._first_with_same_null(index), self.networks.in_pairs
+        return index if in_pairs[index] or in_pairs[first] else first
+
+    def _first_with_same_null(self, index: int) -> int:
+        null = self.conds[index].get(NULL)
+        for first in range(index):
+            other = self.conds[first].get(NULL)
+            one_model = self.networks.model_of(first) is self.networks.model_of(index)
+            if null and other and one_model and same_conditioning(null, other):
+                return first
+        return index

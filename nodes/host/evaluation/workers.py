@@ -1,0 +1,88 @@
+"""Experts whose networks are elsewhere, as a run meets them; whoever has them is in `nodes/workers`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor
+
+from ..chain.expert_chain import Experts
+from .types import Point, Request
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a run starts from.
+
+    Attributes:
+        noise: Start noise, shape (B, C, …).
+        latent_image: The latent as it came in, before any model's scaling.
+        denoise_mask: Noise mask in the shape of the noise; None is everywhere.
+        sigmas: Noise levels in the reference's form, shape (S + 1,).
+        seed: Of the run.
+    """
+
+    noise: Tensor
+    latent_image: Tensor
+    denoise_mask: Tensor | None
+    sigmas: Tensor
+    seed: int | None
+
+
+class Workers(Protocol):
+    """Has experts whose networks are on workers."""
+
+    def begin(self, start: Start, shapes: Sequence[Sequence[int]]) -> None:
+        """Tell them of the run, before they are asked.
+
+        Args:
+            start: What it starts from.
+            shapes: Of what the latent holds.
+
+        Raises:
+            ValueError: If one refuses.
+        """
+
+    def answers(
+        self,
+        requests: list[Request],
+        point_of: Callable[[ModelPatcher], Point],
+        here: Callable[[list[Request]], dict[Request, Tensor]],
+    ) -> dict[Request, Tensor]:
+        """Predictions of x0.
+
+        Args:
+            requests: What is asked.
+            point_of: x and σ in a MODEL's own form.
+            here: Answers those of the requests whose networks are here.
+        """
+
+    def close(self) -> None:
+        """Let them put the run away."""
+
+
+@runtime_checkable
+class ExpertOnWorker(Protocol):
+    """An expert whose network is on a worker."""
+
+    def workers(self, experts: Experts) -> Workers:
+        """Those of the whole chain, for one run.
+
+        Args:
+            experts: The chain.
+
+        Raises:
+            ValueError: If one cannot be found.
+        """
+
+
+def workers_of(experts: Experts) -> Workers | None:
+    """The workers of a chain; None where all of its experts are here.
+
+    Raises:
+        ValueError: If one cannot be found.
+    """
+    return next((expert.workers(experts) for expert in experts if isinstance(expert, ExpertOnWorker)), None)

@@ -1,0 +1,1 @@
+"""Experts and conditions of this pack as ComfyUI's MODEL, VAE and CONDITIONING."""

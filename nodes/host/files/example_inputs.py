@@ -1,0 +1,41 @@
+"""The pictures that the example workflows load."""
+
+from __future__ import annotations
+
+import filecmp
+import logging
+from pathlib import Path
+
+import folder_paths
+
+from ....mcdm_core.system.formats import write_bytes
+
+logger = logging.getLogger(__name__)
+
+EXAMPLES = Path(__file__).resolve().parents[3] / "workflows" / "inputs"
+PREFIX = "mcdm_"
+FORMER_SUBFOLDER = "mcdm"
+
+
+def install_example_inputs() -> None:
+    """Copy the example pictures into ComfyUI's input folder, where Load Image finds them.
+
+    Load Image lists no subfolders, so that the page reports pictures in them missing; the names' prefix keeps these
+    apart from the user's own. Workflows saved from earlier versions name them in a subfolder, and find them there too.
+    Files that differ from the pack's are replaced, so that the workflows stay reproducible after an update.
+    """
+    folder = Path(folder_paths.get_input_directory())
+    try:
+        for example in sorted(EXAMPLES.glob("*.png")):
+            _update(example, folder / f"{PREFIX}{example.name}")
+            _update(example, folder / FORMER_SUBFOLDER / example.name)
+    except OSError as error:
+        logger.warning(
+            "The example pictures could not be copied to %s (%s); copy %s there yourself.", folder, error, EXAMPLES
+        )
+
+
+def _update(example: Path, copy: Path) -> None:
+    if not copy.exists() or not filecmp.cmp(example, copy, shallow=False):
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(copy, example.read_bytes())

@@ -1,0 +1,143 @@
+"""Where ComfyUI finds expert files: `models/mcdm` and the experts shipped with the pack; and the VAEs of some."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+
+import folder_paths
+
+from ....mcdm_core import Expert, load_expert, read_metadata
+from ....mcdm_core.checkpoints import read_encoder
+from ....mcdm_core.checkpoints.farl import text_encoder_among
+from ....mcdm_core.checkpoints.vae_of import find_vae_of
+from ....mcdm_core.conditions import Encoder
+
+FOLDER = "mcdm"
+VAE_FOLDER = "vae"  # ComfyUI's own
+PACK = Path(__file__).resolve().parents[3]
+SHIPPED, SHIPPED_VAES = PACK / "experts", PACK / "vae"
+EXTENSIONS = {".safetensors", ".pt", ".pth", ".ckpt"}
+
+
+def register_folders() -> None:
+    """Register the model folder, and the pack's VAEs among ComfyUI's.
+
+    Paths from extra_model_paths.yaml, which are there already, stay.
+    """
+    if SHIPPED_VAES.is_dir():
+        folder_paths.add_model_folder_path(VAE_FOLDER, str(SHIPPED_VAES))
+    folder_paths.add_model_folder_path(FOLDER, os.path.join(folder_paths.models_dir, FOLDER))
+    folder_paths.add_model_folder_path(FOLDER, str(SHIPPED))
+    # add_model_folder_path leaves the set of extensions empty, which would list model cards as models.
+    folder_paths.folder_names_and_paths[FOLDER] = (folder_paths.get_folder_paths(FOLDER), EXTENSIONS)
+
+
+def expert_names() -> list[str]:
+    """Names of all expert files."""
+    return folder_paths.get_filename_list(FOLDER)
+
+
+def expert_path(name: str) -> str:
+    """Path of an expert file.
+
+    Raises:
+        ValueError: If there is no such file.
+    """
+    path = folder_paths.get_full_path(FOLDER, name) if isinstance(name, str) else None  # a prompt may hold anything
+    if path is None:
+        raise ValueError(
+            f'Expected an expert file in models/{FOLDER} and found no "{name}" there; choose one of {expert_names()}.'
+        )
+    return path
+
+
+def load(name: str) -> Expert:
+    """Load an expert.
+
+    Raises:
+        ValueError: If the file is missing or cannot be used; one sentence for the user.
+    """
+    return load_expert(expert_path(name), text_encoder=_farl_path(), as_stored=True)
+
+
+def vae_path(name: str) -> Path | None:
+    """File of the VAE whose latents an expert makes; None where it makes pictures.
+
+    It may lie where `find_vae_of` looks, or among ComfyUI's VAEs.
+
+    Raises:
+        ValueError: If the expert's file or the VAE is missing or cannot be used; one sentence for the user.
+    """
+    key = vae_key(name)
+    return None if key is None else find_vae_of(expert_path(name), key, _vaes())
+
+
+def file_state(name: str) -> tuple:
+    """Changes when the expert's file does, or that of the text encoder or of the VAE it may need.
+
+    ComfyUI keeps it in the prompt that Save Image writes as JSON.
+    """
+    vae = vae_path(name)
+    return (*_states_of_expert(name), *([] if vae is None else [_state(vae)]))
+
+
+def _states_of_expert(name: str) -> tuple:
+    return tuple(_state(path) for path in (expert_path(name), _farl_path()) if path is not None)
+
+
+def _state(path: str | Path) -> tuple[str, int, int]:
+    status = os.stat(path)
+    return str(path), status.st_mtime_ns, status.st_size
+
+
+def _farl_path() -> str | None:
+    """FaRL's file, which the paper's face network reads texts with; it may lie in any folder of expert files."""
+    name = text_encoder_among(expert_names())
+    return None if name is None else expert_path(name)
+
+
+def vae_key(name: str) -> str | None:
+    """`encoder_key` of the VAE whose latents an expert makes; None where it makes pictures.
+
+    Raises:
+        ValueError: As `inspect_expert`.
+    """
+    return _vae_key(name, _states_of_expert(name))
+
+
+def _vaes() -> list[str]:
+    """Files among ComfyUI's VAEs that may have been trained here."""
+    names = [name for name in folder_paths.get_filename_list(VAE_FOLDER) if name.endswith(".safetensors")]
+    paths = [folder_paths.get_full_path(VAE_FOLDER, name) for name in names]
+    return [path for path in paths if path is not None]
+
+
+def check_expert_file(name: str) -> None:
+    """Refuse an expert file that cannot be used, or whose VAE is missing.
+
+    Raises:
+        ValueError: One sentence for the user.
+    """
+    inspect_expert(name)
+    vae_path(name)
+
+
+def inspect_expert(name: str) -> Encoder:
+    """The encoder of an expert file, after a check of its header; the weights are read when the expert is loaded.
+
+    Raises:
+        ValueError: If the file is missing or cannot be used; one sentence for the user.
+    """
+    return _inspect(name, _states_of_expert(name))
+
+
+@lru_cache(maxsize=32)
+def _inspect(name: str, state: tuple) -> Encoder:
+    return read_encoder(expert_path(name), text_encoder=_farl_path())
+
+
+@lru_cache(maxsize=32)
+def _vae_key(name: str, state: tuple) -> str | None:
+    return read_metadata(expert_path(name)).vae

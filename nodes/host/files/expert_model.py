@@ -1,0 +1,206 @@
+"""Experts as ordinary ComfyUI MODELs, whether they make pictures or latents of a VAE."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import comfy.conds
+import comfy.latent_formats
+import comfy.model_base
+import comfy.model_management
+import comfy.model_patcher
+import comfy.supported_models_base
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ....mcdm_core import Condition, Expert, UNetConfig
+from ....mcdm_core.checkpoints.weights import in_halves
+from ....mcdm_core.networks import enlarge
+from ..chain.expert_chain import Conditioning
+from ..comfyui.casting import make_offloadable
+from ..comfyui.cores import kind_of_loaders
+from .conditioning import MADE_FOR, read_condition, to_conditioning
+from .expert_folders import load
+from .reads import Reads
+from .schedule_sampling import schedule_sampling
+from .spaces import space_of
+
+_SPATIAL = ("maps", "low_res")  # what a condition tells place by place
+_MODEL_TYPES = {"v": comfy.model_base.ModelType.V_PREDICTION}
+
+
+class ExpertConfig(comfy.supported_models_base.BASE):
+    """What `BaseModel` wants to know about a network that is built elsewhere."""
+
+    def __init__(self, dtype: torch.dtype, latent_format: comfy.latent_formats.LatentFormat):
+        super().__init__({"disable_unet_model_creation": True, "dtype": dtype})
+        self.latent_format = latent_format
+
+
+class ExpertNetwork(nn.Module):
+    """The core's network behind the signature that `BaseModel` calls.
+
+    Args:
+        network: The expert's UNet. Samples whose sides it cannot halve are padded for it.
+        channels: Channels of a sample; what the network puts out beyond them is its learned variance.
+    """
+
+    def __init__(self, network: nn.Module, channels: int):
+        super().__init__()
+        self.network = network
+        self.channels = channels
+        self.dtype = next(network.parameters()).dtype
+        config = cast(UNetConfig, network.config)
+        self._multiple = config.patch * 2 ** (len(config.channel_mult) - 1)
+
+    def forward(
+        self,
+        x_t: Tensor,
+        t: Tensor,
+        context: Tensor | None = None,
+        control: dict | None = None,
+        transformer_options: dict | None = None,
+        **condition: Any,
+    ) -> Tensor:
+        """Network output without the learned variance, shape of x_t.
+
+        Args:
+            x_t: See `UNet.forward`.
+            t: See `UNet.forward`.
+            context: Text tokens (B, L, D), None for a network that reads none.
+            control: What a ControlNet would add.
+            transformer_options: ComfyUI's; nothing here can be patched.
+            **condition: The other fields of `Condition`.
+
+        Raises:
+            ValueError: If a ControlNet is attached.
+        """
+        if control is not None:
+            raise ValueError(
+                "Expected no ControlNet on an expert of this pack and got one; add an expert that is driven by the map "
+                "instead."
+            )
+        height, width = x_t.shape[-2:]
+        told = {**condition, **{name: self._padded(condition[name]) for name in _SPATIAL if name in condition}}
+        output = self.network(self._padded(x_t), t, context=context, **told)
+        return output[:, : self.channels, :height, :width]
+
+    def _padded(self, x: Tensor) -> Tensor:
+        """With reflected places below and to the right; ComfyUI's areas and pictures may be of any 8 pixels."""
+        below, right = (-side % self._multiple for side in x.shape[-2:])
+        if not (below or right):
+            return x
+        mode = "reflect" if min(x.shape[-2:]) >= self._multiple else "replicate"
+        return F.pad(x, (0, right, 0, below), mode=mode)
+
+
+class ExpertModel(comfy.model_base.BaseModel):
+    """An expert of this pack; what it is told arrives through its own keys, except text tokens, which have ComfyUI's.
+
+    Args:
+        expert: The loaded expert; its network becomes ComfyUI's to move.
+        device: Where the weights are.
+    """
+
+    def __init__(self, expert: Expert, device: torch.device):
+        network = ExpertNetwork(make_offloadable(expert.network), expert.channels)
+        prediction = expert.prediction.name
+        sampling = schedule_sampling(expert.schedule, prediction)
+        model_type = _MODEL_TYPES.get(prediction, comfy.model_base.ModelType.EPS)
+        super().__init__(ExpertConfig(network.dtype, space_of(expert)), model_type, device=device)
+        self.model_sampling = sampling
+        self.diffusion_model = network
+        self.expert_name = expert.name
+        self.unet_config = cast(UNetConfig, expert.network.config)
+        self.reads = Reads(expert.name, expert.encoder, self.unet_config)
+
+    def extra_conds(self, **kwargs: Any) -> dict[str, comfy.conds.CONDRegular]:
+        """What the network is told, from one entry of a CONDITIONING.
+
+        Raises:
+            ValueError: If the condition was made for another expert, or its maps have another size than the latent.
+        """
+        if self.reads.nothing:
+            return {}  # whatever the entry says, the network listens to nothing
+        noise = kwargs["noise"]
+        condition = read_condition(kwargs, kwargs.get("cross_attn"))
+        moved = self.reads.check(condition, kwargs.get(MADE_FOR), noise.shape).to(kwargs["device"], self.get_dtype())
+        conds = {name: comfy.conds.CONDRegular(value) for name, value in moved.tensors().items()}
+        if moved.context is not None:
+            conds["c_crossattn"] = conds.pop("context")
+        if moved.maps is not None:
+            conds["maps"] = comfy.conds.CONDNoiseShape(moved.maps)
+        if moved.low_res is not None:
+            # Enlarged here as the network would do it, so that tiles and areas are cut from it as from the latent.
+            conds["low_res"] = comfy.conds.CONDNoiseShape(enlarge(moved.low_res, noise.shape[-2:]))
+        return {**conds, "text_active": comfy.conds.CONDConstant(moved.text_active)}
+
+    def memory_required(self, input_shape: list[int], *args: Any, **kwargs: Any) -> float:
+        """Bytes that one pass needs beside the weights.
+
+        Feature maps of all levels are alive at the highest level of the decoder (they are its skips), and convolution
+        and normalization take a few copies of the widest; attention is computed without storing its matrix.
+        """
+        config = self.unet_config
+        places = input_shape[0] * input_shape[-1] * input_shape[-2] / config.patch**2
+        widths = [mult * config.model_channels for mult in config.channel_mult]
+        skips = sum(width * (config.num_res_blocks + 1) / 4**level for level, width in enumerate(widths))
+        return places * (skips + 8 * max(widths)) * comfy.model_management.dtype_size(self.get_dtype())
+
+
+def implicit_null(model: comfy.model_patcher.ModelPatcher) -> Conditioning | None:
+    """The null of an expert that listens to nothing, which need not be wired; None for every other MODEL."""
+    reads = getattr(model.model, "reads", None)
+    return to_conditioning(Condition(), reads.key) if isinstance(reads, Reads) and reads.nothing else None
+
+
+def clamp_pixels(args: dict) -> Tensor:
+    """Post-CFG hook: a picture's values lie in −1…1, and ε is re-derived from what is returned here."""
+    return args["denoised"].clamp(-1.0, 1.0)
+
+
+def load_model(name: str, disable_dynamic: bool = False) -> comfy.model_patcher.ModelPatcher:
+    """Make a MODEL of an expert file, as ComfyUI asks for it where hooks need weights that stay in one place.
+
+    Args:
+        name: The file's name.
+        disable_dynamic: Whether its weights are loaded as a whole, also where ComfyUI fetches each as it is used.
+
+    Raises:
+        ValueError: If the file is missing or cannot be used; one sentence for the user.
+    """
+    return expert_to_model(load(name), name, disable_dynamic)
+
+
+def expert_to_model(
+    expert: Expert, name: str | None = None, disable_dynamic: bool = False
+) -> comfy.model_patcher.ModelPatcher:
+    """Make a MODEL of an expert, in ComfyUI's own memory management.
+
+    Args:
+        expert: The loaded expert.
+        name: Name of its file, from which ComfyUI may load it once more; None if it comes from none.
+        disable_dynamic: See `load_model`.
+
+    Raises:
+        ValueError: If ComfyUI cannot sample this kind of expert.
+    """
+    load_device = comfy.model_management.get_torch_device()
+    offload_device = comfy.model_management.unet_offload_device()
+    _fit_precision(expert.network, load_device)
+    patcher = kind_of_loaders(disable_dynamic)(
+        ExpertModel(expert, offload_device), load_device=load_device, offload_device=offload_device
+    )
+    if name is not None:
+        patcher.cached_patcher_init = (load_model, (name,))
+    if expert.clamp_x0:
+        patcher.set_model_sampler_post_cfg_function(clamp_pixels)
+    return patcher
+
+
+def _fit_precision(network: nn.Module, device: torch.device) -> None:
+    """Sample a network that is stored in half precision in float32 where the device has no fast halves."""
+    size = sum(parameter.numel() for parameter in network.parameters())
+    if in_halves(network) and not comfy.model_management.should_use_fp16(device, size):
+        network.float()

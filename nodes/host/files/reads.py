@@ -1,0 +1,100 @@
+"""Which conditions an expert can be asked under."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ....mcdm_core import Condition, UNetConfig
+from ....mcdm_core.conditions import Encoder, EncoderKey
+
+_CONNECT = "connect an Encode … (Expert) node that has this expert's encoder"
+
+
+class Reads:
+    """What an expert reads, kept without its encoder, whose text model may be large.
+
+    Attributes:
+        key: What fits it; see `Encoder.key`.
+        nothing: Whether it listens to no condition at all.
+
+    Args:
+        name: The expert's name.
+        encoder: Its encoder.
+        config: Its network.
+    """
+
+    def __init__(self, name: str, encoder: Encoder, config: UNetConfig):
+        self.key = encoder.key
+        self.nothing = encoder.kind == "none"
+        self._name = name
+        self._config = config
+        self._inpaint = encoder.inpaint
+        self._downscale = encoder.downscale
+
+    def check(self, condition: Condition | None, made_for: EncoderKey | None, shape: Sequence[int]) -> Condition:
+        """The condition, if the expert can be asked under it.
+
+        Args:
+            condition: What a CONDITIONING says, None for one of other models.
+            made_for: Key of the encoder that made it.
+            shape: Of the latent, (B, C, H, W).
+
+        Raises:
+            ValueError: If it was made for another expert, lacks a picture that this one works on, or does not fit the
+                latent.
+        """
+        driven = f"The expert {self._name} is driven by {self.key.driven_by} and got"
+        if condition is None or made_for is None:
+            raise ValueError(f"{driven} a CONDITIONING without one; {_CONNECT}.")
+        if made_for != self.key:
+            raise ValueError(f"{driven} a condition made for one driven by {self.key.describe(made_for)}; {_CONNECT}.")
+        self._check_pictures(condition)
+        self._check_text(condition)
+        self._check_size(condition, shape)
+        return condition
+
+    def _check_pictures(self, condition: Condition) -> None:
+        if self._config.low_res_channels and condition.low_res is None:
+            raise ValueError(
+                f"The expert {self._name} enlarges a small picture and got a condition without one; connect Encode Low "
+                "Resolution between its Encode … node and it."
+            )
+        if self._inpaint and condition.maps is None:
+            raise ValueError(
+                f"The expert {self._name} fills in a picture and got a condition without one; connect Encode "
+                "Inpainting (Expert) between its Encode … node and it."
+            )
+
+    def _check_text(self, condition: Condition) -> None:
+        """ComfyUI's nodes may have mixed texts of several models, and class experts lend each other their means."""
+        config = self._config
+        reads_tokens = config.context_dim is not None
+        width = config.film_dim or config.pooled_dim or 4 * config.model_channels
+        complete = condition.context is not None and condition.embedding is not None
+        fits = all(
+            value is None or value.shape[-1] == expected
+            for value, expected in ((condition.embedding, width), (condition.context, config.context_dim))
+        )
+        if not fits or (reads_tokens and not complete):
+            raise ValueError(
+                f"The expert {self._name} got an embedding that is not as its encoder made it; average or combine only "
+                "conditions that were encoded for this expert, and take the null from its encoder too."
+            )
+
+    def _check_size(self, condition: Condition, shape: Sequence[int]) -> None:
+        batch = shape[0]
+        if batch % (condition.rows or 1):
+            raise ValueError(
+                f"The expert {self._name} got a condition of {condition.rows} rows for a latent of {batch}, which "
+                f"can't be shared out evenly; give it fewer, or set the latent's batch size to {condition.rows}."
+            )
+        if condition.maps is not None and tuple(condition.maps.shape[-2:]) != tuple(shape[-2:]):
+            expected, found = map(self._in_pixels, (condition.maps.shape, shape))
+            raise ValueError(
+                f"The expert {self._name} expects a latent of {expected} pixels, the size of its map, and got {found}; "
+                "use Empty Latent (Expert) or scale the picture before encoding it."
+            )
+
+    def _in_pixels(self, shape: Sequence[int]) -> str:
+        """Width and height of the picture that a sample of this shape stands for."""
+        return f"{self._downscale * shape[-1]}×{self._downscale * shape[-2]}"

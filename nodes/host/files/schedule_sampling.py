@@ -1,0 +1,93 @@
+"""Noise schedules of experts, in ComfyUI's terms."""
+
+from __future__ import annotations
+
+import comfy.model_sampling
+import torch
+from torch import Tensor
+
+from ....mcdm_core import Schedule
+from ....mcdm_core.diffusion.schedule import NoiseSchedule, scale_to_known, sigma_at_share
+
+_FORMS = {
+    "eps": comfy.model_sampling.EPS,
+    "v": comfy.model_sampling.V_PREDICTION,
+    "x0": comfy.model_sampling.X0,
+}
+
+
+_NOISE_FROM = 0.9  # of the schedule's timesteps: so late there is next to nothing of a picture
+
+
+class ScheduleSampling(comfy.model_sampling.ModelSamplingDiscrete):
+    """ComfyUI's discrete sampling with an expert's own β schedule and fractional timesteps.
+
+    ComfyUI rounds the timestep of a noise level to the nearest integer; here `timestep` inverts `sigma` exactly, as
+    `Schedule` does.
+
+    Args:
+        schedule: The schedule the expert was trained on.
+    """
+
+    def __init__(self, schedule: Schedule):
+        super().__init__()
+        self.schedule = schedule
+        self.num_timesteps = len(schedule)
+        self.set_sigmas(schedule.sigma(torch.arange(len(schedule), dtype=torch.float64)))
+
+    def timestep(self, sigma: Tensor) -> Tensor:
+        """Fractional timesteps at noise levels of any shape."""
+        return self.schedule.t(sigma)
+
+    def sigma(self, timestep: Tensor) -> Tensor:
+        """Noise levels at timesteps of any shape, fractional ones allowed."""
+        return self.schedule.sigma(timestep.float())
+
+    def noise_scaling(self, sigma: Tensor, noise: Tensor, latent_image: Tensor, max_denoise: bool = False) -> Tensor:
+        """As ComfyUI's; a run from an empty latent starts from x_T = noise, in the variance-preserving form.
+
+        ComfyUI does so at the schedule's last level only, and published spacings may begin a little below it. Far
+        below, an empty latent is a gray picture, or the mean of all latents. ComfyUI asks here with one level when a
+        run starts, and with one per row for the known part of an inpainting, which is never pure noise.
+        """
+        starts = sigma.ndim == 0 and self.timestep(sigma) >= _NOISE_FROM * (self.num_timesteps - 1)
+        return super().noise_scaling(sigma, noise, latent_image, max_denoise or bool(starts and not latent_image.any()))
+
+    def calculate_denoised(self, sigma: Tensor, model_output: Tensor, model_input: Tensor) -> Tensor:
+        """x0 from x = `model_input`; above the highest level of the schedule, as if x were scaled down to it.
+
+        The network is asked there with the same x_t (`calculate_input`), at its last timestep.
+        """
+        known = sigma.clamp(max=float(self.sigma_max))
+        scale = scale_to_known(sigma, known).reshape(-1, *[1] * (model_input.ndim - 1))
+        return super().calculate_denoised(known, model_output, model_input * scale)
+
+    def percent_to_sigma(self, percent: float) -> float:
+        """Noise level after a share of the sampling, counted in timesteps as ComfyUI does."""
+        if percent <= 0.0:
+            return 999999999.9  # ComfyUI's "before everything"
+        if percent >= 1.0:
+            return 0.0
+        return sigma_at_share(self.schedule, percent)
+
+
+def schedule_sampling(schedule: NoiseSchedule, prediction: str) -> ScheduleSampling:
+    """ComfyUI's model_sampling object for a schedule and a prediction type.
+
+    Args:
+        schedule: A variance-preserving schedule.
+        prediction: "eps", "v" or "x0".
+
+    Raises:
+        ValueError: If ComfyUI cannot sample such an expert.
+    """
+    if prediction not in _FORMS or not isinstance(schedule, Schedule):
+        raise ValueError(
+            f"Expected an expert with a discrete schedule that predicts {', '.join(_FORMS)} and got "
+            f"{prediction!r} on a {type(schedule).__name__}; sample it with `python -m mcdm_core sample`."
+        )
+
+    class Sampling(ScheduleSampling, _FORMS[prediction]):  # type: ignore[misc, valid-type]
+        """Schedule and prediction type joined, as ComfyUI expects them."""
+
+    return Sampling(schedule)

@@ -1,0 +1,79 @@
+"""What an expert's samples are, as ComfyUI's latent formats: pictures, or latents of a VAE; and the VAE of each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import comfy.latent_formats
+import comfy.sd
+import comfy.utils
+import torch
+
+from ....mcdm_core import Expert
+from ....mcdm_core.networks.autoencoder import DOWNSCALE
+
+_PREVIEWS: dict[str, tuple[list[list[float]], list[float]]] = {
+    "b17d32bd647e": (
+        [
+            [0.7040, 0.3241, 0.4266],
+            [-0.1110, 0.2019, -0.3693],
+            [0.0571, 0.4523, 0.2039],
+            [-0.4185, -0.0064, 0.4257],
+        ],
+        [0.1862, 0.1426, 0.1763],
+    )
+}
+"""Red, green and blue for each channel of a VAE's latents, and for all zeros; by the VAE's `encoder_key`.
+
+Least squares over held-out drawings: `python -m mcdm_core evaluate preview vae/mcdm_vae.safetensors`.
+"""
+
+
+class PixelSpace(comfy.latent_formats.LatentFormat):
+    """Pictures themselves: RGB in −1…1. The identity matrix below makes ComfyUI's previews exact."""
+
+    scale_factor = 1.0
+    latent_channels = 3
+    latent_rgb_factors = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]  # noqa: RUF012 - ComfyUI's own layout
+
+
+class LatentSpace(comfy.latent_formats.LatentFormat):
+    """Latents of a VAE that was trained here, whose encoder brings them to mean 0 and deviation 1 by itself.
+
+    Those of a VAE whose colours are not known here have no previews.
+
+    Args:
+        channels: Of a latent.
+        vae_key: `encoder_key` of the VAE. Latents of another are other latents.
+    """
+
+    scale_factor = 1.0
+    spacial_downscale_ratio = DOWNSCALE
+
+    def __init__(self, channels: int, vae_key: str):
+        self.latent_channels = channels
+        self.vae_key = vae_key
+        if vae_key in _PREVIEWS:
+            self.latent_rgb_factors, self.latent_rgb_factors_bias = _PREVIEWS[vae_key]
+
+
+def space_of(expert: Expert) -> comfy.latent_formats.LatentFormat:
+    """The latent format of an expert's samples."""
+    vae_key = expert.metadata.get("vae")
+    return PixelSpace() if vae_key is None else LatentSpace(expert.channels, vae_key)
+
+
+def pixel_space_vae() -> comfy.sd.VAE:
+    """ComfyUI's own pixel-space VAE, as VAELoader makes it; float32, since bfloat16 would cost a level of 255."""
+    return comfy.sd.VAE(sd={"pixel_space_vae": torch.tensor(1.0)}, dtype=torch.float32)
+
+
+def latent_space_vae(path: Path) -> comfy.sd.VAE:
+    """ComfyUI's own VAE, as VAELoader makes it of TAESD's layers, here in float32; bfloat16 shows in flat areas.
+
+    Args:
+        path: A file that `find_vae_of` has found.
+    """
+    vae = comfy.sd.VAE(sd=comfy.utils.load_torch_file(str(path), safe_load=True), dtype=torch.float32)
+    vae.throw_exception_if_invalid()
+    return vae

@@ -1,0 +1,57 @@
+"""Text encoders of the published experts in ComfyUI's memory management."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import comfy.model_management
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor, nn
+
+from ....mcdm_core.conditions import Encoder, FaceEncoder, GlideEncoder
+
+
+class ManagedTextEncoder:
+    """A text encoder that ComfyUI loads where it runs text encoders, whenever it is asked.
+
+    It is loaded whole: ComfyUI loads in parts only what consists of its own layers.
+
+    Args:
+        module: `TextTransformer` or `ClipTextTower`.
+    """
+
+    def __init__(self, module: nn.Module):
+        self.config: Any = module.config
+        self.patcher = ModelPatcher(
+            module,
+            load_device=comfy.model_management.text_encoder_device(),
+            offload_device=comfy.model_management.text_encoder_offload_device(),
+        )
+
+    def __call__(self, tokens: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
+        """What the module returns, where ComfyUI keeps what nodes exchange."""
+        return tuple(output.to(comfy.model_management.intermediate_device()) for output in self._loaded()(tokens, mask))
+
+    def encode(self, texts: Sequence[str]) -> Tensor:
+        """As `ClipTextTower.encode`."""
+        return self._loaded().encode(texts).to(comfy.model_management.intermediate_device())
+
+    def _loaded(self) -> Any:
+        comfy.model_management.load_models_gpu([self.patcher], force_full_load=True)
+        return self.patcher.model
+
+
+def manage_text_encoder(encoder: Encoder) -> Encoder:
+    """Give an expert's large text encoder, if it has one, to ComfyUI's memory management; returns the same encoder."""
+    if isinstance(encoder, GlideEncoder):
+        encoder.transformer = _managed(encoder.transformer)
+    elif isinstance(encoder, FaceEncoder) and encoder.load_text is not None:
+        load_text = encoder.load_text
+        encoder.load_text = lambda: _managed(load_text())
+    return encoder
+
+
+def _managed(module: nn.Module) -> Any:
+    """In place of the module, whose class the core names: it asks for no more than what is above."""
+    return ManagedTextEncoder(module)

@@ -1,0 +1,1 @@
+"""Runs whose pictures are shown side by side: recordings, sweeps, choices."""

@@ -1,0 +1,74 @@
+"""Latents to the square pictures that grids are made of, and grids to ComfyUI IMAGEs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import comfy.model_management
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from ....mcdm_core.pictures.files import to_picture
+from ..chain.expert_chain import Experts
+from ..comfyui.latents import parts_of
+
+TILE = 256
+
+
+def check_vae(experts: Experts, vae: Any, samples: Any) -> None:
+    """Refuse a VAE that cannot decode what the experts predict.
+
+    Args:
+        experts: The chain.
+        vae: The VAE.
+        samples: Those of the LATENT that a run starts from; of a nested one the first part is decoded.
+
+    Raises:
+        ValueError: If it is made for latents of other channels.
+    """
+    expected, found = experts[0].model.get_model_object("latent_format").latent_channels, vae.latent_channels
+    if getattr(samples, "is_nested", False):
+        expected = parts_of(samples)[0].shape[1]
+    if found != expected:
+        raise ValueError(
+            f"Expected a VAE for latents of {expected} channels, those of {experts[0].label}, and got one for "
+            f"{found}; connect the VAE of the node that loads this expert."
+        )
+
+
+def decode_tiles(samples: Tensor, vae: Any) -> list[Image.Image]:
+    """Decode latents as VAEDecode does.
+
+    Args:
+        samples: As in a LATENT, shape (B, C, H, W) or (B, C, T, H, W); of a video the middle frame is shown, of a
+            nested one the first part.
+        vae: Decodes them.
+
+    Returns:
+        B pictures of TILE × TILE pixels.
+    """
+    comfy.model_management.throw_exception_if_processing_interrupted()
+    images = vae.decode(parts_of(samples)[0])
+    if images.ndim == 5:
+        images = images[:, images.shape[1] // 2]
+    return tiles_of(images)
+
+
+def tiles_of(images: Tensor) -> list[Image.Image]:
+    """An IMAGE, (B, H, W, 3) in 0…1, as B pictures of TILE × TILE pixels."""
+    return [_fit(to_picture(image.movedim(-1, 0) * 2 - 1)) for image in images]
+
+
+def to_image(pictures: Sequence[Image.Image]) -> Tensor:
+    """Make an IMAGE of pictures of one size; shape (B, H, W, 3), values 0…1."""
+    return torch.from_numpy(np.stack([np.asarray(picture, dtype=np.float32) / 255 for picture in pictures]))
+
+
+def _fit(picture: Image.Image) -> Image.Image:
+    """A picture of any size in a square tile; single pixels stay visible, large ones are averaged."""
+    enlarged = max(picture.size) <= TILE
+    method = Image.Resampling.NEAREST if enlarged else Image.Resampling.LANCZOS
+    return ImageOps.pad(picture, (TILE, TILE), method, color="white")

@@ -1,0 +1,194 @@
+"""A run of a product that is recorded: what each expert predicted, and how far and where to it pulled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import comfy.utils
+import latent_preview
+import torch
+from torch import Tensor
+
+from ....mcdm_core.product.inspection import Guidance, measure_guidance
+from ....mcdm_core.product.plan import Plan
+from ....mcdm_core.product.reuse import RowCount
+from ....mcdm_core.sampling.particles import Resampling
+from ..chain.expert_chain import Experts
+from ..comfyui.latents import fit_empty, pack, pack_mask, parts_of, with_samples
+from ..evaluation.types import Evaluation
+from ..run.guider import ProductGuider
+from .shown_steps import shown_steps
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """Predictions of x0 at one step, on the CPU, in the reference model's latent space.
+
+    Attributes:
+        step: Number of the step, from 1.
+        sigma: Noise level at which the experts were asked.
+        cond: Each expert's under its condition, shape (B, C, …); None where it was not asked.
+        uncond: The unconditional estimate U; None where it was not needed.
+        product: What the sampler went on with: after hooks, and with the kept part of an inpainted picture.
+        shares: What share of the positive weights agreement weights gave each expert, shape (B, 1, …), 0…1; those
+            among whom none were shared out are missing.
+    """
+
+    step: int
+    sigma: float
+    cond: list[Tensor | None]
+    uncond: Tensor | None
+    product: Tensor
+    shares: Mapping[int, Tensor]
+
+
+class _Call(NamedTuple):
+    """What is kept of a call until its step is reported, as in `StepRecord`."""
+
+    sigma: float
+    plan: Plan
+    cond: list[Tensor | None]
+    uncond: Tensor | None
+
+
+class Recording:
+    """Keeps the steps to be shown, and measures the guidance at every step.
+
+    Samplers may ask several times per step. What counts is the call before the sampler reports the step, for which it
+    also shows a preview: with ComfyUI's samplers the one at the step's own noise level, except with dpm_adaptive, which
+    reports after its trials.
+
+    Args:
+        wanted: Numbers of the steps to show, from 1.
+        total: How many steps are expected.
+        shapes: Those of what the samples hold, one for most.
+        area: Noise mask of the shape of the samples, values 0…1; outside it guidance has no effect and isn't measured.
+
+    Attributes:
+        guidance: Measurements, by the number of the step.
+        rows: Of every step, with all its calls: how many networks were asked, and how many the plain product takes;
+            0 where nothing may be left out.
+        particles: Where the batch are particles, how many of them count, by the number of the step.
+    """
+
+    def __init__(
+        self,
+        wanted: Sequence[int],
+        total: int,
+        shapes: Sequence[Sequence[int]],
+        area: Tensor | None = None,
+    ):
+        self.guidance: dict[int, Guidance] = {}
+        self.rows: dict[int, tuple[int, int]] = {}
+        self.particles: dict[int, float] = {}
+        self.shapes = shapes
+        self._wanted = wanted
+        self._total = total
+        self._area = area
+        self._kept: dict[int, StepRecord] = {}
+        self._last: StepRecord | None = None
+        self._call: _Call | None = None
+        self._rows = RowCount()
+
+    def observe(self, evaluation: Evaluation) -> None:
+        """Take a call of the sampler, as the product's observer."""
+        cond = [None if prediction is None else _to_cpu(prediction) for prediction in evaluation.cond]
+        uncond = evaluation.unconditional()
+        self._call = _Call(evaluation.sigma, evaluation.plan, cond, None if uncond is None else _to_cpu(uncond))
+        self._rows.add(evaluation.rows, evaluation.plain_rows)
+
+    def take_particles(self, resampling: Resampling) -> None:
+        """Take what became of the particles in a step."""
+        self.particles[resampling.step + 1] = resampling.effective
+
+    def finish_step(self, step: int, product: Tensor) -> None:
+        """Take the sampler's report of a step.
+
+        Args:
+            step: Number of the step, from 1.
+            product: The x0 it reports, shape (B, C, …), or nested.
+        """
+        if self._call is None:
+            return
+        call, self._call = self._call, None
+        self.rows[step], self._rows = (self._rows.asked, self._rows.plain), RowCount()
+        weights = [weight.cpu() if isinstance(weight, Tensor) else weight for weight in call.plan.weights]
+        self.guidance[step] = measure_guidance(call.cond, call.uncond, weights, self._area)
+        shares = {i: _to_cpu(share) for i, share in call.plan.shares().items()}
+        self._last = StepRecord(step, call.sigma, call.cond, call.uncond, _to_cpu(pack(parts_of(product))), shares)
+        if step in self._wanted:
+            self._kept[step] = self._last
+
+    def shown(self) -> list[StepRecord]:
+        """The steps to show, ascending.
+
+        A few samplers choose how many steps they take: the last is shown in place of those they didn't get to, and
+        where the last was asked for.
+        """
+        last = self._last
+        if last is not None and max(self._wanted) >= min(self._total, last.step):
+            self._kept[last.step] = last
+        return [self._kept[step] for step in sorted(self._kept)]
+
+
+def sample_recorded(
+    experts: Experts, noise: Any, sampler: Any, sigmas: Tensor, latent: dict[str, Any], shown: str
+) -> tuple[dict[str, Any], Recording]:
+    """Sample as SamplerCustomAdvanced does with the product's guider, and record it.
+
+    Args:
+        experts: The chain.
+        noise: ComfyUI's NOISE.
+        sampler: ComfyUI's SAMPLER.
+        sigmas: Descending noise levels, shape (S + 1,).
+        latent: ComfyUI's LATENT, with its noise mask if there is one.
+        shown: Which steps to show, see `shown_steps`.
+
+    Returns:
+        The LATENT with new samples, and the recording.
+
+    Raises:
+        ValueError: If the experts cannot be combined or the steps not shown, before any network is called; or if the
+            sampler reported no step.
+    """
+    model = experts[0].model
+    total = len(sigmas) - 1
+    if total < 1:
+        raise ValueError("Expected sigmas with at least one step to inspect and got none; raise denoise.")
+    samples = fit_empty(model, latent)
+    latent = {**latent, "samples": samples}
+    mask = latent.get("noise_mask")
+    shapes = [part.shape for part in parts_of(samples)]
+    area = None if mask is None else pack_mask(mask, shapes, torch.device("cpu"))
+    recording = Recording(shown_steps(shown, total), total, shapes, area)
+    preview = latent_preview.prepare_callback(model, total)
+
+    def report(step: int, x0: Tensor, x: Tensor, total_steps: int) -> None:
+        recording.finish_step(step + 1, x0)
+        preview(step, x0, x, total_steps)
+
+    guider = ProductGuider(experts, recording.observe)
+    guider.on_particles = recording.take_particles
+    result = guider.sample(
+        noise.generate_noise(latent),
+        samples,
+        sampler,
+        sigmas,
+        denoise_mask=mask,
+        callback=report,
+        disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
+        seed=noise.seed,
+    )
+    if not recording.guidance:
+        raise ValueError(
+            "Expected a sampler that reports its steps, as all of ComfyUI's do, and got one that doesn't; choose "
+            "another."
+        )
+    return with_samples(latent, result), recording
+
+
+def _to_cpu(x0: Tensor) -> Tensor:
+    """A copy: samplers may change theirs in place."""
+    return x0.detach().to("cpu", torch.float32, copy=True)

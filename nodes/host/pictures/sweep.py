@@ -1,0 +1,141 @@
+"""A grid of runs of one product, at many reliabilities, guidance weights and seeds."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import comfy.model_management
+import folder_paths
+import latent_preview
+from PIL import Image
+from torch import Tensor
+
+from ....mcdm_core.pictures.writing import write_picture
+from ....mcdm_core.sampling.sweep import Cell, Sweep, sweep_grid
+from ..chain.expert_chain import Experts
+from ..comfyui.latents import concatenate, with_samples
+from ..run.guider import ProductGuider
+from ..run.ksampler import Settings, sample, start
+from .grid_tiles import TILE, check_vae, decode_tiles, tiles_of, to_image
+
+logger = logging.getLogger(__name__)
+
+
+def sample_sweep(
+    experts: Experts,
+    sweep: Sweep,
+    settings: Settings,
+    latent: dict[str, Any],
+    vae: Any,
+    reference: Tensor | None = None,
+) -> tuple[dict[str, Any], Tensor]:
+    """Sample every cell as Product-of-Experts KSampler does, and draw the grid.
+
+    Where the user cancels, the finished cells are drawn into a PNG file among ComfyUI's outputs.
+
+    Args:
+        experts: The chain.
+        sweep: The grid.
+        settings: How to sample each cell.
+        latent: ComfyUI's LATENT that each cell starts from, with its noise mask and batch indices if there are.
+        vae: Decodes the samples.
+        reference: IMAGE to compare with, above each grid: its picture of the same place in the batch, or its last.
+
+    Returns:
+        The LATENT of all cells, row by row, the pictures of a cell one after the other; and an IMAGE with a grid for
+        each picture of the batch.
+
+    Raises:
+        ValueError: If the experts of some cell cannot be combined, or not be decoded; before any network is called.
+    """
+    check_vae(experts, vae, latent["samples"])
+    run = _Run(experts, sweep, settings, latent)
+    run.check()
+    try:
+        run.sample()
+    except comfy.model_management.InterruptProcessingException:
+        if run.finished:  # a second cancel stops the decoding
+            _save(_grids(experts, sweep, run.finished, vae, reference), len(run.finished), len(sweep.cells()))
+        raise
+    # The batch indices are those of one cell.
+    kept = {name: value for name, value in latent.items() if name != "batch_index"}
+    stacked = concatenate([run.finished[cell] for cell in sweep.cells()])
+    return with_samples(kept, stacked), to_image(_grids(experts, sweep, run.finished, vae, reference))
+
+
+class _Run:
+    """The cells of a sweep, sampled by one guider, so that its MODELs stay loaded.
+
+    Attributes:
+        finished: The samples of the cells that are done.
+    """
+
+    def __init__(self, experts: Experts, sweep: Sweep, settings: Settings, latent: dict[str, Any]):
+        self._guider = ProductGuider(experts)
+        self._experts = self._guider.experts  # some on clones of their own
+        self._sweep = sweep
+        self._settings = settings
+        self._latent = latent
+        self.finished: dict[Cell, Tensor] = {}
+
+    def check(self) -> None:
+        """Refuse a sweep of which some cell could not be sampled."""
+        self._sweep.check(self._experts)
+        seed = self._sweep.seeds[0]
+        noise, _, sampling = start(self._guider, seed, self._settings, self._latent)
+        if len(sampling.sigmas) == 0:
+            return
+        for cell in self._sweep.cells():
+            if cell.seed == seed:
+                self._set(cell)
+                self._guider.check_run(noise, sampling.sigmas)
+
+    def sample(self) -> None:
+        """Sample all cells."""
+        cells = self._sweep.cells()
+        report = latent_preview.prepare_callback(self._guider.model_patcher, len(cells) * self._settings.steps)
+        for place, cell in enumerate(cells):
+            comfy.model_management.throw_exception_if_processing_interrupted()
+            self._set(cell)
+            callback = _within_grid(report, place, len(cells))
+            self.finished[cell] = sample(self._guider, cell.seed, self._settings, self._latent, callback)["samples"]
+
+    def _set(self, cell: Cell) -> None:
+        self._guider.experts = self._sweep.at(self._experts, cell)
+
+
+def _within_grid(
+    report: Callable[[int, Tensor, Tensor, int], None], place: int, cells: int
+) -> Callable[[int, Tensor, Tensor, int], None]:
+    """ComfyUI's callback of one cell's steps, counted over the whole grid."""
+
+    def callback(step: int, x0: Tensor, x: Tensor, steps: int) -> None:
+        # A few samplers take more steps than they announce.
+        report(place * steps + min(step, steps - 1), x0, x, cells * steps)
+
+    return callback
+
+
+def _grids(
+    experts: Experts, sweep: Sweep, samples: dict[Cell, Tensor], vae: Any, reference: Tensor | None
+) -> list[Image.Image]:
+    tiles = {cell: decode_tiles(latents, vae) for cell, latents in samples.items()}
+    name = experts[sweep.expert].label
+    batch = len(next(iter(tiles.values())))
+    references: list[Image.Image | None] = [None] if reference is None else [*tiles_of(reference)]
+    references += references[-1:] * (batch - len(references))
+    return [
+        sweep_grid(sweep, name, {cell: of[i] for cell, of in tiles.items()}, TILE, references[i]) for i in range(batch)
+    ]
+
+
+def _save(grids: list[Image.Image], done: int, total: int) -> None:
+    output = folder_paths.get_output_directory()
+    folder, name, counter, *_ = folder_paths.get_save_image_path("MCDM_sweep", output)
+    for number, grid in enumerate(grids, start=counter):
+        path = Path(folder) / f"{name}_{number:05}_.png"
+        write_picture(path, grid)
+        logger.warning("Cancelled after %d of %d cells; %s has them.", done, total, path)

@@ -1,0 +1,345 @@
+"""The guider: ComfyUI's CFGGuider with a product of experts in place of its one model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any
+
+import comfy.patcher_extension
+import comfy.sampler_helpers
+import comfy.samplers
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor
+
+from ....mcdm_core.product.alone import AlonePlanner
+from ....mcdm_core.product.eq10 import EQ10
+from ....mcdm_core.product.lifts import Lifts
+from ....mcdm_core.product.own_null import OWN_NULL
+from ....mcdm_core.product.planner import Planner
+from ....mcdm_core.product.reuse import Reuse
+from ....mcdm_core.product.rule import Rule
+from ....mcdm_core.sampling.particles import Resampling
+from ..chain.expert_chain import Conds, Experts, agreement_of, labels_by_model, passes_of
+from ..chain.hooks import separate_hooked
+from ..chain.run_wrappers import within_wrappers
+from ..comfyui.devices import Devices
+from ..comfyui.latents import mask_like, pack, parts_of
+from ..evaluation.expert_conds import conditionings_on, conds_of
+from ..evaluation.networks import Networks
+from ..evaluation.noise_levels import Forms, align_levels
+from ..evaluation.product import Product
+from ..evaluation.types import Observer
+from ..evaluation.workers import ExpertOnWorker, Start, workers_of
+from ..weights.adapter_groups import adapter_groups
+from ..weights.weights_on_devices import WeightsOnAllDevices
+from .delegates import delegate_hooked
+from .idle_hooks import warn_of_idle_hooks
+from .loading import load_jointly
+from .prepared import PreparedModel, process
+from .refusals import check_experts, check_packed, check_patches, check_sigmas
+from .run_state import Run
+from .scores import lifts_of_run, with_scores
+
+
+class ProductGuider(comfy.samplers.CFGGuider):
+    """Combines experts by Eq. 10: D = Σ_i w_i D_i(x_i) − (Σ_i w_i − 1) Σ_j a_j D_j(∅).
+
+    CFGGuider does for the reference expert, the first of the chain, what it always does; the other MODELs are prepared
+    beside it. With one expert the result is CFGGuider's at cfg = w, bit for bit. Nothing of a run survives it, so the
+    object can be sampled again.
+
+    Args:
+        experts: The chain.
+        observer: Is shown every evaluation of the product.
+        scores: Whether the samples carry how far every expert lifts them, see `scores_of`; nothing more is asked.
+
+    Attributes:
+        rule: How predictions are combined.
+        on_particles: Is told what becomes of the particles, where a sampler makes particles of the batch.
+        run: Set only while it samples.
+
+    Raises:
+        ValueError: If there is no expert, or hooks need a MODEL that ComfyUI cannot load.
+    """
+
+    rule: Rule = EQ10
+    run: Run
+    conds: Conds  # CFGGuider's own
+
+    def __init__(self, experts: Experts, observer: Observer | None = None, scores: bool = False):
+        if not experts:
+            raise ValueError("Expected at least one expert and got an empty chain; connect a Diffusion Expert node.")
+        self.chain = experts
+        self.scores = scores
+        experts = separate_hooked(delegate_hooked(experts))
+        super().__init__(experts[0].model)
+        self.experts = experts
+        self.observer = observer
+        self.on_particles: Callable[[Resampling], None] = lambda resampling: None
+        self.inner_set_conds(conditionings_on(experts, experts[0].model))
+
+    def sample(
+        self, noise: Tensor, latent_image: Tensor, sampler: Any, sigmas: Tensor, *args: Any, **kwargs: Any
+    ) -> Tensor:
+        """As CFGGuider's.
+
+        Raises:
+            ValueError: If the experts cannot be combined; before any network is called.
+        """
+        if sigmas.shape[-1] == 0:
+            return latent_image
+        with self.running(latent_image):
+            samples = super().sample(noise, latent_image, sampler, sigmas, *args, **kwargs)
+            return with_scores(samples, self.chain, self.run.scores)
+
+    def check_run(self, noise: Tensor, sigmas: Tensor) -> None:
+        """Refuse what `sample` would refuse before it calls a network; loads nothing.
+
+        Args:
+            noise: The start noise.
+            sigmas: Noise levels of the run, at least one.
+
+        Raises:
+            ValueError: If the experts cannot be combined.
+        """
+        parts = parts_of(noise)
+        check_experts(self.experts, *parts)
+        self._make_planner(pack(parts), [part.shape for part in parts], noise.device, sigmas)
+
+    def watch(self, observer: Observer) -> None:
+        """Show someone every evaluation of the product for the rest of the run, as samplers that weigh it need."""
+        self.run.observers.append(observer)
+
+    def gather(self, lifts: Lifts) -> None:
+        """Let every call of the run tell how far the experts lift the samples; before the first."""
+        self.run.lifts = lifts
+
+    @contextmanager
+    def asking_alone(self, sigmas: Tensor) -> Iterator[None]:
+        """A part of a run in which each expert is asked by itself, and all are combined as the run's `weigh` says.
+
+        Args:
+            sigmas: Noise levels of the run, shape (S + 1,).
+
+        Raises:
+            ValueError: If an expert lacks a null that it needs, none is of positive weight, or weights depend on the
+                samples.
+        """
+        together = self.run.planner
+        together.agreement.check_fixed()
+        alone = AlonePlanner(together)
+        alone.check_run(sigmas)
+        try:
+            self.run.planner, self.run.product = alone, None  # a product plans as it was made to
+            yield
+        finally:
+            self.run.planner, self.run.product, self.run.weigh = together, None, None
+
+    @contextmanager
+    def running(self, latent_image: Tensor, latent_shapes: Sequence[Sequence[int]] | None = None) -> Iterator[None]:
+        """Prepare a run, and clean up after it whatever becomes of it.
+
+        Args:
+            latent_image: What to start from, shape (B, C, …), or nested.
+            latent_shapes: Where it is packed, the shapes of what it holds.
+
+        Raises:
+            ValueError: If the experts cannot be combined.
+        """
+        check_experts(self.experts, *parts_of(latent_image, latent_shapes))
+        warn_of_idle_hooks(self.experts)
+        before = dict(vars(self))  # CFGGuider keeps a run in attributes, after a failure for good
+        with ExitStack() as stack:
+            stack.callback(self._set_attributes, before)
+            names = labels_by_model(self.experts)
+            elsewhere = {expert.model for expert in self.experts if isinstance(expert, ExpertOnWorker)}
+            here = [patcher for patcher in names if patcher is self.model_patcher or patcher not in elsewhere]
+            devices = Devices(here)
+            stack.callback(devices.close)
+            self.run = Run(WeightsOnAllDevices(names, adapter_groups(self.experts)), devices)
+            if self.observer is not None:
+                self.watch(self.observer)
+            if self.scores:
+                self.gather(Lifts(self.experts))
+            stack.callback(self._clean_up)
+            self.run.workers = workers_of(self.experts)
+            if self.run.workers is not None:
+                stack.callback(self.run.workers.close)
+            self.run.others = self._prepare_others(stack)
+            stack.callback(self.run.weights.restore)
+            yield
+            self.run.rows.log()
+
+    def outer_sample(self, *args: Any, **kwargs: Any) -> Tensor:
+        """As CFGGuider's, but all experts are loaded where it loads its one model."""
+        if self.run.others:
+            comfy.patcher_extension.add_wrapper_with_key(
+                comfy.patcher_extension.WrappersMP.PREPARE_SAMPLING,
+                "mcdm",
+                self._prepare_sampling,
+                self.model_options,
+                is_model_options=True,
+            )
+        run: Callable[..., Tensor] = super().outer_sample
+        kind = comfy.patcher_extension.WrappersMP.OUTER_SAMPLE
+        shared = comfy.patcher_extension.get_all_wrappers(kind, self.model_options, is_model_options=True)
+        names = labels_by_model(self.experts)
+        for other in self.run.others:
+            run = within_wrappers(run, other.guider, shared, " and ".join(names[other.patcher]))
+        return run(*args, **kwargs)
+
+    def inner_sample(
+        self,
+        noise: Tensor,
+        latent_image: Tensor,
+        device: Any,
+        sampler: Any,
+        sigmas: Tensor,
+        denoise_mask: Tensor | None,
+        callback: Callable | None,
+        disable_pbar: bool,
+        seed: int | None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Tensor:
+        """As CFGGuider's, which processes the reference's conditioning; the others' is processed here."""
+        settings = {"denoise_mask": denoise_mask, "seed": seed}
+        settings |= {name: kwargs[name] for name in ("latent_shapes",) if name in kwargs}
+        self.run.shapes = kwargs.get("latent_shapes") or [noise.shape]
+        self._plan_run(noise, device, sigmas)
+        self._process_conds(noise, latent_image, settings)
+        if self.run.workers is not None:
+            self.run.workers.begin(Start(noise, latent_image, denoise_mask, sigmas, seed), self.run.shapes)
+        self.run.weights.activate(self.model_patcher)
+        rest = (callback, disable_pbar, seed, *args)
+        try:
+            made = super().inner_sample(noise, latent_image, device, sampler, sigmas, denoise_mask, *rest, **kwargs)
+            if self.scores and self.run.lifts is not None:
+                self.run.scores = lifts_of_run(self.run.lifts, self.inner_model.process_latent_in(made), sigmas)
+            return made
+        finally:
+            self.run.weights.restore()  # before CFGGuider cleans up after the reference expert
+
+    def _make_planner(self, noise: Tensor, shapes: Sequence[Sequence[int]], device: Any, sigmas: Tensor) -> Planner:
+        check_sigmas(self.experts, sigmas)
+        check_patches(agreement_of(self.experts), shapes)
+        reference = self.model_patcher.get_model_object("model_sampling")
+
+        def level(share: float) -> float:
+            return float(reference.percent_to_sigma(share))
+
+        planner = Planner(
+            self.experts,
+            self.rule,
+            level=level,
+            masks=[None if e.mask is None else mask_like(e.mask, noise, shapes, device) for e in self.experts],
+            have_null=[e.null is not None for e in self.experts],
+            as_guidance=True,
+            # A hook of such a node reads more of the first expert's null pass than U: SAG's reads its attention.
+            null_is_read=bool(self.experts[0].model.model_options.get("disable_cfg1_optimization")),
+            give_null="connect its null",
+            passes=passes_of(self.experts),
+            agreement=agreement_of(self.experts),
+        )
+        planner.check_run(sigmas)
+        return planner
+
+    def _plan_run(self, noise: Tensor, device: Any, sigmas: Tensor) -> None:
+        self.run.planner = self._make_planner(noise, self.run.shapes, device, sigmas)
+        self.run.forms = Forms(noise.shape)
+        if self.run.planner.passes.saves:
+            always = [0] if self.run.planner.null_is_read else []
+            self.run.reuse = Reuse(self.run.planner.passes, sigmas, always)
+        self.run.weights.find_copies()
+        for other in self.run.others:
+            other.start(self.levels_of(other.patcher, sigmas))
+
+    def levels_of(self, patcher: ModelPatcher, sigmas: Tensor) -> Tensor:
+        """Noise levels of the run as a MODEL meets them.
+
+        Args:
+            patcher: The MODEL.
+            sigmas: The levels in the reference's form, shape (S + 1,).
+        """
+        return align_levels(sigmas, self.run.forms.of(self.model_patcher), self.run.forms.of(patcher))
+
+    def _process_conds(self, noise: Tensor, latent_image: Tensor, settings: dict[str, Any]) -> None:
+        conds: dict[ModelPatcher, Conds] = {other.patcher: other.conds for other in self.run.others}
+        conds[self.model_patcher] = self.conds
+        for index, expert in enumerate(self.experts[1:], start=1):
+            own = conds_of(conds[expert.model], index)
+            if "latent_shapes" in settings:
+                expert.model.model.latent_shapes = settings["latent_shapes"]  # CFGGuider tells the reference's
+            process_own = partial(process, expert.model, own, noise, latent_image, **settings)
+            # As that MODEL: a clone may have a schedule of its own, and a family may ask layers for its conditioning.
+            self.run.processed.append(self.run.weights.ask_layers(expert.model, process_own))
+        self.conds = conds_of(self.conds, 0)
+
+    def predict_noise(
+        self,
+        x: Tensor,
+        timestep: Tensor,
+        model_options: dict | None = None,
+        seed: int | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Tensor:
+        """The product's prediction of x0 (ComfyUI calls it noise), at σ = `timestep`."""
+        return self.make_product().predict(x, timestep, model_options or {}, self.run.weigh)
+
+    def make_product(self) -> Product:
+        """The product of the run, made when it is first asked for: CFGGuider has processed its conditioning by then."""
+        run = self.run
+        if run.product is None:
+            options = {other.patcher: other.model_options for other in run.others}
+            conds = [self.conds, *run.processed]
+            if len(run.shapes) > 1:
+                check_packed(self.experts, conds)
+            read = run.planner.null_is_read
+            networks = Networks(self.experts, conds, options, run.weights, run.devices, read)
+            saving = run.reuse, run.rows
+            run.product = Product(networks, run.forms, run.planner, *saving, run.observers, run.workers, run.lifts)
+        return run.product
+
+    def _prepare_others(self, stack: ExitStack) -> list[PreparedModel]:
+        others = []
+        for patcher in dict.fromkeys(expert.model for expert in self.experts):
+            if patcher is self.model_patcher:
+                continue
+            conditionings = conditionings_on(self.experts, patcher)
+            conds = {name: comfy.sampler_helpers.convert_cond(value) for name, value in conditionings.items()}
+            other = PreparedModel(patcher, conds)
+            stack.callback(other.close)
+            other.open()
+            others.append(other)
+        return others
+
+    def _prepare_sampling(
+        self, executor: Any, model: ModelPatcher, noise_shape: Sequence[int], conds: Conds, *args: Any, **kwargs: Any
+    ) -> tuple[Any, Conds, list[ModelPatcher]]:
+        """Wrapper around ComfyUI's own loading, which would load one MODEL and free the others."""
+        kwargs |= {"others": self.run.others, "weights": self.run.weights, "names": labels_by_model(self.experts)}
+        with self.run.weights.loading():
+            return load_jointly(executor, model, noise_shape, conds, *args, **kwargs)
+
+    def _set_attributes(self, attributes: dict[str, Any]) -> None:
+        self.__dict__.clear()
+        self.__dict__.update(attributes)
+
+    def _clean_up(self) -> None:
+        if "loaded_models" in vars(self):  # an exception kept CFGGuider from its own cleanup
+            started = self.run.product is not None  # a ControlNet that was not may fail to clean up
+            comfy.sampler_helpers.cleanup_models(self.conds if started else {}, self.loaded_models)
+        for conds in self.run.processed:  # CFGGuider cleans up after the reference's only
+            comfy.sampler_helpers.cleanup_models(conds, [])
+
+
+class OwnNullGuider(ProductGuider):
+    """Combines experts by composable diffusion: D = Σ_j a_j D_j(∅) + Σ_i w_i (D_i(x_i) − D_i(∅)).
+
+    With one expert the result is CFGGuider's at cfg = w, bit for bit.
+    """
+
+    rule = OWN_NULL

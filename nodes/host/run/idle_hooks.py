@@ -1,0 +1,29 @@
+"""CFG hooks that a product leaves idle."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from comfy.model_patcher import ModelPatcher
+
+from ..chain.expert_chain import Experts
+from ..chain.hooks import CFG_HOOKS
+
+logger = logging.getLogger(__name__)
+
+
+def warn_of_idle_hooks(experts: Experts) -> None:
+    """Name the experts whose CFG hooks don't run: only the reference's do, see `CfgHooks`."""
+    active = _cfg_hooks(experts[0].model)
+    for expert in experts:
+        elsewhere = getattr(expert.model.model, "guidance", [])  # of a MODEL on a worker, where they don't run
+        if elsewhere or any(hook not in active for hook in _cfg_hooks(expert.model)):
+            logger.warning(
+                "A node changed the guidance of %s's MODEL; only the first expert's guidance hooks run.", expert.label
+            )
+
+
+def _cfg_hooks(patcher: ModelPatcher) -> list[Callable]:
+    found = [patcher.model_options.get(name) for name in CFG_HOOKS]
+    return [hook for hooks in found if hooks is not None for hook in (hooks if isinstance(hooks, list) else [hooks])]

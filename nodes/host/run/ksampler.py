@@ -1,0 +1,97 @@
+"""Sampling as ComfyUI's KSampler node does it, with the product's guider."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import comfy.sample
+import comfy.samplers
+import comfy.utils
+import latent_preview
+from torch import Tensor
+
+from ..comfyui.latents import as_intermediate, fit_empty, with_samples
+from .guider import ProductGuider
+from .scores import carry_scores
+
+
+class Settings(NamedTuple):
+    """Widgets of KSampler beside the seed.
+
+    Attributes:
+        steps: Sampling steps.
+        sampler_name: One of ComfyUI's samplers.
+        scheduler: One of ComfyUI's schedulers.
+        denoise: Share of the noise to add and remove, 0…1.
+    """
+
+    steps: int
+    sampler_name: str
+    scheduler: str
+    denoise: float
+
+
+def start(
+    guider: ProductGuider, seed: int, settings: Settings, latent: dict[str, Any]
+) -> tuple[Tensor, Tensor, comfy.samplers.KSampler]:
+    """What a run starts from.
+
+    Args:
+        guider: The product; its first expert gives the noise levels.
+        seed: Seed of the start noise.
+        settings: How to sample.
+        latent: ComfyUI's LATENT, with its batch indices if there are.
+
+    Returns:
+        The noise and the latent, of the same shape, and ComfyUI's KSampler, which has the `sigmas`.
+    """
+    model = guider.model_patcher
+    samples = fit_empty(model, latent)
+    noise = comfy.sample.prepare_noise(samples, seed, latent.get("batch_index"))
+    sampling = comfy.samplers.KSampler(
+        model,
+        steps=settings.steps,
+        device=model.load_device,
+        sampler=settings.sampler_name,
+        scheduler=settings.scheduler,
+        denoise=settings.denoise,
+        model_options=model.model_options,
+    )
+    return noise, samples, sampling
+
+
+def sample(
+    guider: ProductGuider,
+    seed: int,
+    settings: Settings,
+    latent: dict[str, Any],
+    callback: Callable[[int, Tensor, Tensor, int], None] | None = None,
+) -> dict[str, Any]:
+    """Sample a product of experts.
+
+    Args:
+        guider: The product; its first expert gives the noise levels.
+        seed: Seed of the start noise.
+        settings: How to sample.
+        latent: ComfyUI's LATENT, with its noise mask and batch indices if there are.
+        callback: Is told of each step, as ComfyUI's; None shows progress and previews of this run.
+
+    Returns:
+        The LATENT with new samples.
+
+    Raises:
+        ValueError: If the experts cannot be combined; before any network is called.
+    """
+    noise, samples, sampling = start(guider, seed, settings, latent)
+    result = guider.sample(
+        noise,
+        samples,
+        comfy.samplers.sampler_object(sampling.sampler),
+        sampling.sigmas,
+        denoise_mask=latent.get("noise_mask"),
+        callback=callback or latent_preview.prepare_callback(guider.model_patcher, settings.steps),
+        disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
+        seed=seed,
+    )
+    return with_samples(latent, carry_scores(result, as_intermediate(result)))

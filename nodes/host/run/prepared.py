@@ -1,0 +1,148 @@
+"""One MODEL of a run with everything attached to it: its own options, hooks and conditioning."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import comfy.hooks
+import comfy.model_patcher
+import comfy.patcher_extension
+import comfy.sampler_helpers
+import comfy.samplers
+import torch
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor
+
+from ..chain.expert_chain import Conds
+from ..chain.hooks import schedule_hooks_apart
+from ..comfyui.device_copies import CopiesAtWork, match_copies
+
+
+class PreparedModel:
+    """Does for one MODEL what CFGGuider does for its only one, and undoes it.
+
+    The reference expert's MODEL is prepared by CFGGuider itself; this is for the others.
+
+    Args:
+        patcher: The MODEL.
+        conds: Converted conditioning of all experts on it, by name.
+    """
+
+    def __init__(self, patcher: ModelPatcher, conds: Conds):
+        self.patcher = patcher
+        self.conds = conds
+        self.guider = comfy.samplers.CFGGuider(patcher)  # what nodes' wrappers around a run are shown
+        self.guider.model_options = comfy.model_patcher.create_model_options_clone(patcher.model_options)
+        self._hook_mode = patcher.hook_mode
+        self._loaded_beside_weights = False
+        self._copies: CopiesAtWork | None = None
+
+    @property
+    def model_options(self) -> dict[str, Any]:
+        """The MODEL's prepared options; a wrapper around the run may put others in their place while it lasts."""
+        return self.guider.model_options
+
+    def open(self) -> None:
+        """Register hooks, wrappers and callbacks."""
+        comfy.samplers.preprocess_conds_hooks(self.conds)
+        schedule_hooks_apart(self.conds)
+        if comfy.samplers.get_total_hook_groups_in_conds(self.conds) <= 1:
+            self.patcher.hook_mode = comfy.hooks.EnumHookMode.MinVram
+        comfy.sampler_helpers.prepare_model_patcher(self.patcher, self.conds, self.model_options)
+        comfy.samplers.filter_registered_hooks_on_conds(self.conds, self.model_options)
+        self.guider.conds = self.conds
+
+    def needs(self, noise_shape: Sequence[int]) -> tuple[list[ModelPatcher], float]:
+        """What has to be loaded beside the MODEL, and the bytes that a pass takes.
+
+        The MODEL's PREPARE_SAMPLING wrappers, which may change both, are run around this instead of around loading.
+        """
+        memory = 0.0
+
+        def look(
+            model: ModelPatcher, shape: Sequence[int], conds: Conds, *args: Any, **kwargs: Any
+        ) -> tuple[Any, Conds, list[ModelPatcher]]:
+            nonlocal memory
+            match_copies(model, conds, self.model_options)
+            models, beside = comfy.sampler_helpers.get_additional_models(conds, model.model_dtype())
+            models += comfy.sampler_helpers.get_additional_models_from_model_options(self.model_options)
+            models += model.get_nested_additional_models()
+            memory = comfy.sampler_helpers.estimate_memory(model, shape, conds)[0] + beside
+            return model.model, conds, models
+
+        kind = comfy.patcher_extension.WrappersMP.PREPARE_SAMPLING
+        wrappers = comfy.patcher_extension.get_all_wrappers(kind, self.model_options, is_model_options=True)
+        executor = comfy.patcher_extension.WrapperExecutor.new_executor(look, wrappers)
+        _, self.conds, models = executor.execute(
+            self.patcher, noise_shape, self.conds, model_options=self.model_options
+        )
+        return models, memory
+
+    def load_beside_weights(self) -> list[ModelPatcher]:
+        """Do what loading does beside the weights, for a MODEL that stays unloaded because a clone of it is.
+
+        Returns:
+            The models of its patches, which are to be loaded as well.
+        """
+        self._loaded_beside_weights = True
+        self.patcher.model_patches_to(self.patcher.load_device)
+        self.patcher.model_patches_to(self.patcher.model_dtype())
+        return self.patcher.model_patches_models()
+
+    def start(self, sigmas: Tensor) -> None:
+        """Announce the run to the MODEL, after loading.
+
+        Args:
+            sigmas: Noise levels of the run, in this MODEL's form.
+        """
+        sigmas = sigmas.to(self.patcher.load_device)
+        comfy.samplers.cast_to_load_options(
+            self.model_options, device=self.patcher.load_device, dtype=self.patcher.model_dtype()
+        )
+        self.model_options.setdefault("transformer_options", {})["sample_sigmas"] = sigmas
+        self._copies = CopiesAtWork(self.patcher, self.model_options)
+        self._copies.start()
+        self.patcher.pre_run()
+
+    def close(self) -> None:
+        """Undo all of the above, whether or not it was completed."""
+        with ExitStack() as stack:  # the last first, and one failure keeps nothing else from being undone
+            stack.callback(self.patcher.restore_hook_patches)
+            self.patcher.hook_mode = self._hook_mode
+            offload = self.patcher.offload_device
+            stack.callback(comfy.samplers.cast_to_load_options, self.model_options, device=offload)
+            if self._loaded_beside_weights:
+                stack.callback(self.patcher.model_patches_to, offload)
+            if self._copies is not None:
+                stack.callback(self._copies.close)
+            stack.callback(self.patcher.cleanup)
+
+
+def process(
+    patcher: ModelPatcher,
+    conds: Conds,
+    noise: Tensor,
+    latent_image: Tensor | None,
+    denoise_mask: Tensor | None,
+    **kwargs: Any,
+) -> Conds:
+    """Process one expert's conditioning against its own model, on its own device.
+
+    Args:
+        patcher: The expert's MODEL.
+        conds: "positive" and "negative", either may be missing.
+        noise: Start noise, shape (B, C, H, W).
+        latent_image: The latent as it came in, before any model's scaling.
+        denoise_mask: Noise mask of the run; None is everywhere.
+        **kwargs: Further arguments of `comfy.samplers.process_conds`.
+    """
+    model, device = patcher.model, patcher.load_device
+    if latent_image is not None:
+        latent_image = latent_image.to(device)
+        if torch.count_nonzero(latent_image) > 0:
+            latent_image = model.process_latent_in(latent_image)
+    mask = None if denoise_mask is None else denoise_mask.to(device)
+    given = {"latent_image": latent_image, "denoise_mask": mask}
+    return comfy.samplers.process_conds(model, noise.to(device), conds, device, **given, **kwargs)

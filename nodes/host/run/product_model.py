@@ -1,0 +1,216 @@
+"""The product as an ordinary MODEL: whichever sampler runs it, the other experts run with it."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import comfy.samplers
+from comfy.model_patcher import ModelPatcher
+from comfy.patcher_extension import WrapperExecutor, WrappersMP
+from torch import Tensor
+
+from ..chain.expert_chain import PRODUCT_KEY, Conditioning, ExpertInput, Experts
+from ..chain.hooks import has_hooks, hooks_of_all_passes
+from ..evaluation.types import CONDITION, NULL
+from ..files.expert_model import implicit_null
+from .guider import ProductGuider
+
+# Methods of a guider that are left out where its run is taken over.
+_LEFT_OUT = ("outer_sample", "inner_sample", "__call__", "outer_predict_noise")
+
+# Nodes that make a guider of their own, by its class, and how they take another.
+_TAKES_A_GUIDER = {"SharkGuider": "SharkOptions GuiderInput, which goes to the options of ClownsharKSampler"}
+
+
+def product_model(model: ModelPatcher, reliability: float, experts: Experts) -> ModelPatcher:
+    """Make a MODEL that is sampled as the product of itself and other experts.
+
+    It is the reference expert. Whatever guider samples it gives the condition, the null and the weight of the reference
+    by its positive, negative and cfg.
+
+    Args:
+        model: The reference expert's MODEL.
+        reliability: Its a ≥ 0, before normalization.
+        experts: The other experts.
+
+    Returns:
+        A clone, to which more can be attached; that then belongs to the reference expert alone.
+    """
+    patcher = model.clone()
+    takeover = _Takeover(model, weakref.ref(patcher), reliability, experts)
+    patcher.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, PRODUCT_KEY, takeover)
+    return patcher
+
+
+@dataclass(frozen=True, eq=False)
+class _Takeover:
+    """ComfyUI calls this where a guider, prepared for its one model, would load it and sample.
+
+    It keeps nothing of a run, so the MODEL can be sampled again, and by several samplers.
+
+    Attributes:
+        given: The MODEL that Product as Model was given.
+        made: The MODEL that it made of it; whoever attaches something to that one has a clone of it.
+        reliability: The reference's a.
+        experts: The other experts.
+    """
+
+    given: ModelPatcher
+    made: Callable[[], ModelPatcher | None]
+    reliability: float
+    experts: Experts
+
+    def __call__(
+        self, executor: WrapperExecutor, noise: Tensor, latent_image: Tensor, *args: Any, **kwargs: Any
+    ) -> Tensor:
+        """Sample the product in place of the one model.
+
+        Raises:
+            ValueError: If the guider isn't led by positive, negative and cfg alone, or the experts cannot be combined.
+        """
+        host = executor.class_obj
+        _check_guider(host)
+        return _HostedGuider(host, self._chain(host)).go_on(executor, noise, latent_image, *args, **kwargs)
+
+    def _chain(self, host: comfy.samplers.CFGGuider) -> Experts:
+        reference = ExpertInput(
+            host.model_patcher,
+            _conditioning(host.conds.get(CONDITION)),
+            _conditioning(host.conds.get(NULL)) or implicit_null(host.model_patcher),
+            weight=host.cfg,
+            reliability=self.reliability,
+        )
+        following = (replace(expert, place=expert.place + 1) for expert in self.experts)
+        return reference, *(self._on_reference(expert, reference) for expert in following)
+
+    def _on_reference(self, expert: ExpertInput, reference: ExpertInput) -> ExpertInput:
+        """The expert on the reference's MODEL, if that is its own, so that the two run in one batch.
+
+        Hooks have to be registered with a MODEL before this wrapper is called; experts with hooks stay apart.
+        """
+        same = expert.model is self.given and reference.model is self.made()
+        if not same or has_hooks(expert) or hooks_of_all_passes(reference):
+            return expert
+        return replace(expert, model=reference.model)
+
+
+class _HostedGuider(ProductGuider):
+    """A product that goes on where another guider has prepared the reference expert.
+
+    Args:
+        host: That guider.
+        experts: The chain; its first expert is the guider's.
+    """
+
+    def __init__(self, host: comfy.samplers.CFGGuider, experts: Experts):
+        super().__init__(experts)
+        self._host = _over_product(host, self._predict) if _own(host, "predict_noise") else None
+        self.cfg = host.cfg
+        self.model_options = host.model_options
+        self.conds = {
+            name: [dict(entry) for entry in conds] for name, conds in {**self.original_conds, **host.conds}.items()
+        }
+
+    def go_on(
+        self, executor: WrapperExecutor, noise: Tensor, latent_image: Tensor, *args: Any, **kwargs: Any
+    ) -> Tensor:
+        """Do what the guider was about to do.
+
+        Args:
+            executor: The guider's call of `outer_sample`, from which the wrappers of other packs are kept.
+            noise: Start noise, shape (B, C, …).
+            latent_image: What to start from, of the same shape.
+            *args: Further arguments of `outer_sample`.
+            **kwargs: Further arguments of `outer_sample`.
+        """
+        with self.running(latent_image, kwargs.get("latent_shapes")):
+            rest = WrapperExecutor.new_class_executor(self.outer_sample, self, executor.wrappers, executor.idx + 1)
+            return rest.execute(noise, latent_image, *args, **kwargs)
+
+    def predict_noise(self, x: Tensor, timestep: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """As the host's own, for which the product is what its class derives from; else the product's.
+
+        Wrappers around this method, and the host's, may change `cfg` from step to step.
+        """
+        if self._host is None:
+            return self._predict(self.cfg, x, timestep, *args, **kwargs)
+        self._host.cfg = self.cfg
+        found = self._host.predict_noise(x, timestep, *args, **kwargs)
+        self.cfg = self._host.cfg
+        return found
+
+    def _predict(self, cfg: float, x: Tensor, timestep: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        planner = self.run.planner
+        weights = [share.weight for share in planner.shares]
+        if weights[0] != cfg:
+            planner.reweight([cfg, *weights[1:]])
+        return super().predict_noise(x, timestep, *args, **kwargs)
+
+
+class _OverProduct(comfy.samplers.CFGGuider):
+    """Put below a guider's class, answers in CFGGuider's place and has nothing with which to predict by itself."""
+
+    product: Callable[..., Tensor]
+
+    def predict_noise(self, *args: Any, **kwargs: Any) -> Tensor:
+        """The product's x0, at the weight that `cfg` now is."""
+        return self.product(self.cfg, *args, **kwargs)
+
+    def _refuse(self, *value: Any) -> Any:
+        raise _leaves_out_experts(self)
+
+    inner_model = conds = property(_refuse, _refuse)  # they are one expert's
+
+
+def _over_product(host: comfy.samplers.CFGGuider, product: Callable[..., Tensor]) -> comfy.samplers.CFGGuider:
+    """The guider, with its state, whose `super().predict_noise` is the product.
+
+    Args:
+        host: Of a class with a `predict_noise` of its own.
+        product: Is given cfg and the arguments of `predict_noise`.
+    """
+    kind = type(type(host).__name__, (type(host), _OverProduct), {"product": staticmethod(product)})
+    over: comfy.samplers.CFGGuider = object.__new__(kind)
+    over.__dict__ = vars(host)
+    return over
+
+
+def _check_guider(host: Any) -> None:
+    if isinstance(host, ProductGuider):
+        raise ValueError(
+            "Expected an expert that is a model and got a product from Product as Model as expert 1; chain that "
+            "product's experts instead."
+        )
+    predict = _own(host, "predict_noise")
+    if any(_own(host, name) for name in _LEFT_OUT) or (predict and not _asks_its_parent(host, predict)):
+        raise _leaves_out_experts(host)
+
+
+def _own(host: Any, name: str) -> Callable | None:
+    """A guider's method, if it isn't CFGGuider's."""
+    method = getattr(host, name)
+    function = getattr(method, "__func__", method)
+    return None if function is getattr(comfy.samplers.CFGGuider, name) else function
+
+
+def _asks_its_parent(host: Any, method: Callable) -> bool:
+    """Whether the `predict_noise` of a guider's class may call its parent's; tells before anything is loaded."""
+    code = getattr(method, "__code__", None)
+    return "predict_noise" not in vars(host) and code is not None and "super" in code.co_names
+
+
+def _leaves_out_experts(host: Any) -> ValueError:
+    other_way = _TAKES_A_GUIDER.get(type(host).__name__)
+    return ValueError(
+        "Expected a guider that is led by one positive, one negative and cfg, as KSampler and CFGGuider are, and "
+        f"got {type(host).__name__}, which would not see the other experts; use one of those, or Product Guider"
+        f"{f' with {other_way}' if other_way else ''}."
+    )
+
+
+def _conditioning(conds: list[dict] | None) -> Conditioning | None:
+    """A guider's converted conditions as the CONDITIONING they came from."""
+    return None if conds is None else [[entry.get("cross_attn"), entry] for entry in conds]

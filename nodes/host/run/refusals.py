@@ -1,0 +1,268 @@
+"""What a product cannot be sampled with, said before any network is called."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import comfy.model_base
+from comfy.patcher_extension import WrappersMP
+from torch import Tensor
+
+from ....mcdm_core.product.agreement import Agreement
+from ..chain.expert_chain import PRODUCT_KEY, Conditioning, Conds, ExpertInput, Experts
+from ..chain.run_wrappers import check_wrappers
+from ..comfyui.devices import device_of
+from ..evaluation.noise_levels import is_flow, same_space, starts_from_pictures
+from ..files.expert_model import ExpertModel
+from ..weights.controlnets import controlnets, device_of_controlnet, prepared_alike
+
+# Where the width of a text token is in the configuration of models that read tokens as they are.
+_TOKEN_WIDTH: dict[type, tuple[str, ...]] = {
+    comfy.model_base.BaseModel: ("context_dim",),
+    comfy.model_base.SDXL: ("context_dim",),
+    comfy.model_base.SD3: ("context_embedder_config", "params", "in_features"),
+    comfy.model_base.AuraFlow: ("cond_seq_dim",),
+    comfy.model_base.Flux: ("context_in_dim",),
+    comfy.model_base.Chroma: ("context_in_dim",),
+    comfy.model_base.Lumina2: ("cap_feat_dim",),
+}
+
+
+def check_experts(experts: Experts, latent_image: Tensor, *beside: Tensor) -> None:
+    """Refuse chains that no run could use.
+
+    Args:
+        experts: The chain.
+        latent_image: The latent the run starts from, shape (B, C, H, W) or (B, C, T, H, W).
+        *beside: What the model makes together with it, a video's sound for one.
+
+    Raises:
+        ValueError: With one sentence that names the expert by its place in the chain and says what to change.
+    """
+    _check_nested(experts)
+    check_wrappers(experts)
+    _check_devices(experts)
+    _check_spaces(experts)
+    _check_latent(experts, latent_image, packed=bool(beside))
+    for expert in experts:
+        _check_mask(expert, latent_image)
+        for role, conditioning in (("condition", expert.condition), ("null", expert.null)):
+            _check_conditioning(expert, role, conditioning, latent_image)
+    _check_controlnets(experts)
+
+
+def check_sigmas(experts: Experts, sigmas: Tensor) -> None:
+    """Refuse noise levels that the reference expert doesn't have.
+
+    Args:
+        experts: The chain.
+        sigmas: Noise levels of the run.
+
+    Raises:
+        ValueError: If one is not finite, or above 1 for a flow model; or if the experts' have nothing in common.
+    """
+    if not sigmas.isfinite().all():
+        raise ValueError(
+            f"Expected finite noise levels for {experts[0].label} and got NaN or infinity; use another scheduler."
+        )
+    samplings = [expert.model.get_model_object("model_sampling") for expert in experts]
+    without_noise = [starts_from_pictures(sampling) for sampling in samplings]
+    if len(set(without_noise)) > 1:
+        odd = experts[without_noise.index(True)].label
+        raise ValueError(
+            f"Expected experts that all make pictures of noise, but {odd} starts from a picture and has no noise "
+            "levels that others could be asked at; sample it apart."
+        )
+    if is_flow(samplings[0]) and not without_noise[0] and sigmas.max() > 1:
+        raise ValueError(
+            f"Expected noise levels from 0 to 1 for {experts[0].label}, a flow model, and got "
+            f"{sigmas.max().item():.4g}; make the sigmas with the MODEL of the first expert."
+        )
+
+
+def check_patches(agreement: Agreement, shapes: Sequence[Sequence[int]]) -> None:
+    """Refuse agreement weights where the samples have no patches.
+
+    Args:
+        agreement: How the product's weights are shared out.
+        shapes: Shapes of what the latent holds.
+
+    Raises:
+        ValueError: If weights are to be shared out, and the latent holds several things, such as a video and its sound.
+    """
+    if agreement.acts and len(shapes) > 1:
+        raise ValueError(
+            "Expected a latent of pictures or videos alone for Agreement Weights, which compares experts in patches, "
+            f"and got one of {len(shapes)} parts; set tau to 0, or remove the node."
+        )
+
+
+def _check_nested(experts: Experts) -> None:
+    """Refuse products as experts; the reference of a product that is itself a MODEL looks like one."""
+    for expert in experts:
+        if expert.model is not experts[0].model and expert.model.get_wrappers(WrappersMP.OUTER_SAMPLE, PRODUCT_KEY):
+            raise ValueError(
+                f"Expected a model for {expert.label} and got a product from Product as Model; chain that "
+                "product's experts instead."
+            )
+
+
+def _check_devices(experts: Experts) -> None:
+    """Refuse what cannot be on the device of its expert: a network that is wanted on two, and ControlNets elsewhere."""
+    first: dict[int, ExpertInput] = {}
+    for expert in experts:
+        other = first.setdefault(id(expert.model.model), expert)
+        devices = [device_of(each.model) for each in (other, expert)]
+        if devices[0] != devices[1]:
+            raise ValueError(
+                f"Expected a network on one device, but {other.label} and {expert.label} share one and are to be on "
+                f"{devices[0]} and {devices[1]}; choose the same device for both, or give one of them a copy of the "
+                "file."
+            )
+        for control in (*controlnets(expert.condition), *controlnets(expert.null)):
+            if device_of_controlnet(control) != devices[1]:
+                raise ValueError(
+                    f"Expected a ControlNet on the device of {expert.label}, {devices[1]}, and got one on "
+                    f"{device_of_controlnet(control)}, which ComfyUI cannot move; move another expert in its place."
+                )
+
+
+def _check_spaces(experts: Experts) -> None:
+    reference = experts[0].model.get_model_object("latent_format")
+    for expert in experts:
+        latent_format = expert.model.get_model_object("latent_format")
+        if not same_space(reference, latent_format):
+            raise ValueError(
+                f"Expected experts of one latent space, but {experts[0].label} works on {_space(reference)} and "
+                f"{expert.label} on {_space(latent_format)}; combine models of one family, or decode the "
+                "picture of one and encode it for the other."
+            )
+
+
+def _space(latent_format: Any) -> str:
+    vae_key = getattr(latent_format, "vae_key", None)
+    of_vae = f" of the VAE {vae_key}" if vae_key else ""
+    return f"{type(latent_format).__name__} ({latent_format.latent_channels} channels{of_vae})"
+
+
+def check_packed(experts: Experts, conds: Sequence[Conds]) -> None:
+    """Refuse experts that make one latent, where several were given that one model makes together.
+
+    Args:
+        experts: The chain.
+        conds: Each one's processed conditioning; networks that unpack a latent find there how.
+
+    Raises:
+        ValueError: If one makes only one, or carries what is beside the first at another scale.
+    """
+    scales = [getattr(expert.model.get_model_object("model_sampling"), "audio_scale", 1.0) for expert in experts]
+    for expert, own, scale in zip(experts, conds, scales, strict=True):
+        entries = [entry for role in own.values() for entry in role]
+        if not all("latent_shapes" in entry.get("model_conds", {}) for entry in entries):
+            raise ValueError(
+                f"Expected a model that makes all of a nested latent for {expert.label}, a video and its sound say, "
+                "and got one that makes a single latent; sample the parts apart, or choose another model."
+            )
+        if scale != scales[0]:
+            raise ValueError(
+                f"Expected experts that carry the sound at one scale, but {experts[0].label} does at {scales[0]:g} and "
+                f"{expert.label} at {scale:g}; give their MODELs the same shifts."
+            )
+
+
+def _check_latent(experts: Experts, latent_image: Tensor, packed: bool) -> None:
+    latent_format = experts[0].model.get_model_object("latent_format")
+    dimensions = latent_format.latent_dimensions + 2
+    if latent_image.ndim != dimensions:
+        raise ValueError(
+            f"Expected a latent of {dimensions} dimensions for {experts[0].label}, which works on "
+            f"{_space(latent_format)}, and got one of {latent_image.ndim}; a video model takes (B, C, T, H, W), an "
+            "image model (B, C, H, W)."
+        )
+    # A packed latent's format counts the channels of the part that has most.
+    channels = latent_format.latent_channels
+    if latent_image.shape[1] > channels or (latent_image.shape[1] < channels and not packed):
+        raise ValueError(
+            f"Expected a latent of {latent_format.latent_channels} channels for {experts[0].label} and got one of "
+            f"{latent_image.shape[1]}; encode the picture with this model's own VAE, or start from Empty Latent "
+            "(Expert)."
+        )
+
+
+def _check_mask(expert: ExpertInput, latent_image: Tensor) -> None:
+    mask, name = expert.mask, expert.label
+    if mask is None:
+        return
+    if mask.ndim < 2 or latent_image.ndim < 4:
+        raise ValueError(
+            f"Expected a mask and a latent that have a height and a width for {name} and got the shapes "
+            f"{tuple(mask.shape)} and {tuple(latent_image.shape)}; disconnect the mask."
+        )
+    if not mask.isfinite().all():
+        raise ValueError(f"Expected mask values from 0 to 1 for {name} and got NaN or infinity; repair the mask.")
+    masks, pictures = mask.numel() // mask.shape[-2:].numel(), len(latent_image)
+    if latent_image.ndim == 4 and masks not in (1, pictures):
+        raise ValueError(
+            f"Expected one mask for {name}, or one for each of the {pictures} pictures, and got {masks}; choose one, "
+            "or change the batch size."
+        )
+
+
+def _check_conditioning(
+    expert: ExpertInput, role: str, conditioning: Conditioning | None, latent_image: Tensor
+) -> None:
+    model, name = expert.model.model, expert.label
+    if conditioning is None:
+        return
+    if not conditioning:
+        raise ValueError(f"Expected a {role} with at least one entry for {name} and got an empty one; connect another.")
+    for tokens, values in conditioning:
+        if isinstance(model, ExpertModel):
+            _check_expert_conditioning(model, name, role, {**values, "cross_attn": tokens}, latent_image)
+        elif isinstance(tokens, Tensor):
+            _check_tokens(model, name, role, tokens)
+
+
+def _check_tokens(model: comfy.model_base.BaseModel, name: str, role: str, tokens: Tensor) -> None:
+    width = _token_width(model)
+    if width is not None and tokens.shape[-1] != width:
+        raise ValueError(
+            f"Expected a {role} of {width} values per token for {name} and got {tokens.shape[-1]}; encode it with the "
+            "CLIP of the same checkpoint."
+        )
+
+
+def _token_width(model: comfy.model_base.BaseModel) -> int | None:
+    """Values per token that a model reads, None where its configuration doesn't tell."""
+    found: Any = model.model_config.unet_config if type(model) in _TOKEN_WIDTH else None
+    for name in _TOKEN_WIDTH.get(type(model), ()):
+        found = found.get(name) if isinstance(found, dict) else None
+    return found if isinstance(found, int) else None
+
+
+def _check_expert_conditioning(
+    model: ExpertModel, name: str, role: str, values: dict[str, Any], latent_image: Tensor
+) -> None:
+    if "control" in values:
+        raise ValueError(
+            f"Expected no ControlNet for {name}, an expert of this pack, and got one in its {role}; add an expert "
+            "that is driven by the map instead."
+        )
+    try:
+        model.extra_conds(**{**values, "noise": latent_image, "device": latent_image.device})
+    except ValueError as error:
+        raise ValueError(f"Wrong {role} for {name}: {error}") from error
+
+
+def _check_controlnets(experts: Experts) -> None:
+    owners: dict[int, int] = {}
+    for index, expert in enumerate(experts):
+        for conditioning in (expert.condition, expert.null):
+            for control in controlnets(conditioning):
+                owner = owners.setdefault(id(control), index)
+                if not prepared_alike(control, experts[owner].model, expert.model):
+                    raise ValueError(
+                        f"Expected a ControlNet of its own for {expert.label} and got the one that "
+                        f"{experts[owner].label} uses; add a second Apply ControlNet node for it."
+                    )

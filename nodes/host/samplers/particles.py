@@ -1,0 +1,101 @@
+"""The core's particles as a ComfyUI SAMPLER, for products alone: they weigh what each expert predicts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import comfy.samplers
+import torch
+from torch import Tensor
+
+from ....mcdm_core.sampling import sample_particles
+from ....mcdm_core.sampling.particles import Resampling, check_particles
+from ..run.guider import ProductGuider
+from .functions import Sampling, sampler_function
+from .shown_product import ShownProduct
+
+logger = logging.getLogger(__name__)
+
+NO_PRODUCT = (
+    "Expected a product of experts, which Particle Sampler weighs, and got {}, which shows one prediction alone; "
+    "connect Product Guider, or another sampler."
+)
+
+
+def particle_sampler(resample_below: float, limit: float) -> comfy.samplers.KSAMPLER:
+    """A SAMPLER that treats the batch as particles.
+
+    Args:
+        resample_below: See the core's `sample_particles`.
+        limit: Likewise.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+    check_particles(2, resample_below, limit)
+    options = {"resample_below": resample_below, "limit": limit}
+    return comfy.samplers.KSAMPLER(sample_comfy_particles, extra_options=options)
+
+
+@sampler_function
+def sample_comfy_particles(run: Sampling, resample_below: float = 0.5, limit: float = 1.0) -> Tensor:
+    """Particles as one of ComfyUI's sampler functions.
+
+    A rectified flow is stepped in the variance-exploding form, x/(1 − σ).
+
+    Raises:
+        ValueError: If the guider is not of this pack, its weights depend on the samples, or as `sample_particles`.
+    """
+    guider = run.model.inner_model
+    if not isinstance(guider, ProductGuider):
+        raise ValueError(NO_PRODUCT.format(type(guider).__name__))
+    check_particles(len(run.x), resample_below, limit)
+    guider.run.planner.agreement.check_fixed()
+    history = ParticleHistory(len(run.x), guider.on_particles)
+    made = ShownProduct(run, guider).sample(
+        sample_particles,
+        resample_below=resample_below,
+        limit=limit,
+        report=history.add,
+    )
+    history.log()
+    return made
+
+
+class ParticleHistory:
+    """Which particles went on.
+
+    Args:
+        count: How many there are.
+        told: Is told of every step too.
+    """
+
+    def __init__(self, count: int, told: Callable[[Resampling], None]):
+        self._told = told
+        self._roots = torch.arange(count)
+        self._steps: list[str] = []
+
+    def add(self, resampling: Resampling) -> None:
+        """Take a step."""
+        self._told(resampling)
+        if resampling.ancestors is not None:
+            self._roots = self._roots[resampling.ancestors]
+            self._steps.append(f"{resampling.step + 1} (effective size {resampling.effective:.1f})")
+
+    def log(self) -> None:
+        """Say after which steps was resampled, and from whom the particles descend."""
+        count, left = len(self._roots), len(self._roots.unique())
+        logger.info(
+            "Particles resampled after steps %s; the %d pictures go back to %d of the %d that began: %s.",
+            ", ".join(self._steps) or "none",
+            count,
+            left,
+            count,
+            ", ".join(str(root + 1) for root in self._roots.tolist()),
+        )
+        if left == 1:
+            logger.warning(
+                "All particles go back to picture %d of the batch; lower limit, or enlarge the batch.",
+                int(self._roots[0]) + 1,
+            )

@@ -1,0 +1,105 @@
+"""The product of a run as the core's samplers know one, for those that weigh or combine what it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ....mcdm_core.diffusion.schedule import to_flow
+from ....mcdm_core.product.alone import Weigh
+from ....mcdm_core.product.plan import Factor
+from ..comfyui.step_reports import step_reports
+from ..evaluation.noise_levels import FLOW_LIMIT
+from ..evaluation.types import Evaluation
+from ..run.guider import ProductGuider
+from .functions import Sampling
+
+
+class ShownProduct:
+    """ComfyUI's model in the variance-exploding form, with what the product shows of each call, as the core's product.
+
+    Args:
+        run: What the sampler was given.
+        guider: The run's.
+
+    Attributes:
+        point: What it was asked about last, in the reference's form.
+    """
+
+    point: Tensor
+
+    def __init__(self, run: Sampling, guider: ProductGuider):
+        self._run, self._guider = run, guider
+        self._form = run.form
+        self._shown: list[Evaluation] = []
+        self._asking = ExitStack()
+        guider.watch(self._shown.append)
+
+    def sample(self, sampler: Callable[..., Tensor], **options: Any) -> Tensor:
+        """Run one of the core's samplers that weigh each value by an `area`.
+
+        A rectified flow is stepped in the variance-exploding form, x/(1 − σ).
+
+        Args:
+            sampler: The sampler.
+            **options: Its own, but for `area`, which is the run's noise mask.
+
+        Returns:
+            What it made, in the reference's form.
+        """
+        run = self._run
+        reports = step_reports(run.sigmas, run.callback, run.disable, lambda: self.point)
+        with reports as report, self._asking:
+            x, levels = self._exploding(run.x, run.sigmas)
+            area = run.extra_args.get("denoise_mask")
+            x = sampler(self, x, levels, generator=run.generator(1), callback=report, area=area, **options)
+        return self._own_form(x, levels[-1])[0]
+
+    def __call__(self, x: Tensor, sigma: Tensor | float) -> Tensor:
+        """X0, shape of x."""
+        return self.with_factors(x, sigma)[0]
+
+    def with_factors(self, x: Tensor, sigma: Tensor | float) -> tuple[Tensor, list[Factor]]:
+        """See the core's `FactorsDenoiser`."""
+        denoised, shown = self._ask(x, sigma)
+        return denoised, shown.factors()
+
+    def with_terms(self, x: Tensor, sigma: Tensor | float, weigh: Weigh) -> tuple[Tensor, Mapping[int, Tensor]]:
+        """See the core's `TermsDenoiser`; from the first call to the sampler's end experts are asked alone."""
+        if self._guider.run.weigh is None:
+            self._asking.enter_context(self._guider.asking_alone(self._run.sigmas))
+        self._guider.run.weigh = weigh
+        denoised, shown = self._ask(x, sigma)
+        return denoised, shown.terms()
+
+    def resample(self, ancestors: Tensor) -> None:
+        """See `Run.resample`."""
+        self._guider.run.resample(ancestors)
+
+    def _exploding(self, x: Tensor, sigmas: Tensor) -> tuple[Tensor, list[float]]:
+        """A start in the reference's form and the levels of a run, in the variance-exploding form."""
+        levels = [float(sigma) for sigma in sigmas]
+        start = self._form.signal_scale(min(levels[0], FLOW_LIMIT))
+        return x / start, list(map(self._form.unbounded, levels))
+
+    def _own_form(self, x: Tensor, sigma: float) -> tuple[Tensor, float]:
+        """A point and its level in the reference's form."""
+        if not self._form.flow:
+            return x, sigma
+        own, level = to_flow(x, torch.tensor(sigma, dtype=torch.float64), self._form.noise_scale)
+        return own.to(x.dtype), float(level)
+
+    def _ask(self, x: Tensor, sigma: Tensor | float) -> tuple[Tensor, Evaluation]:
+        self._shown.clear()
+        self.point, level = self._own_form(x, float(sigma))
+        denoised = self._run.denoised(self.point, level)
+        if not self._shown:
+            raise ValueError(
+                "Expected the product to be evaluated at every step and another node left one out; remove the node "
+                "that skips steps, or use another sampler."
+            )
+        return denoised, self._shown[-1]

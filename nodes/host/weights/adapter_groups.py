@@ -1,0 +1,171 @@
+"""Which MODELs of a run share a network and differ in adapters alone, LoRAs say, so that they can run in one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import comfy.ops
+import comfy.utils
+from comfy.model_patcher import ModelPatcher
+from comfy.patcher_extension import CallbacksMP
+
+from ..chain.expert_chain import ExpertInput, Experts
+from ..chain.hooks import has_hooks
+from ..comfyui.device_copies import copies_of
+from .alike import same_options
+from .controlnets import controlnets, takes_weights
+from .differences import replaced_layers, same_but_for_patches, without_injections
+from .low_rank import LowRank
+from .patched_pass import Patch, PatchedPass
+
+Addition = LowRank | PatchedPass
+Patches = dict[str, list[Patch]]
+
+_COMPILED = "torch.compile"  # ComfyUI's key of the wrapper that puts compiled modules in
+
+
+@dataclass(frozen=True, eq=False)
+class AdapterGroup:
+    """MODELs of one network that differ in adapters alone.
+
+    Attributes:
+        base: Bears the patches that are common to all; an expert's own MODEL, or one that they were cloned from.
+        additions: For each MODEL what it adds beside those, by the names of the layers.
+    """
+
+    base: ModelPatcher
+    additions: dict[ModelPatcher, dict[str, Addition]]
+
+
+def adapter_groups(experts: Experts) -> list[AdapterGroup]:
+    """The groups of at least two MODELs, in the order of the chain.
+
+    MODELs that can't be in one have weights of their own, which are exchanged.
+    """
+    apart = {expert.model for expert in experts if _needs_weights(expert)}
+    alike: list[list[ModelPatcher]] = []
+    for model in dict.fromkeys(expert.model for expert in experts):
+        if model not in apart and _is_fit(model):
+            group = next((group for group in alike if _differ_in_patches(group[0], model)), None)
+            if group is None:
+                alike.append([model])
+            else:
+                group.append(model)
+    with without_injections([expert.model for expert in experts]):
+        return [group for group in map(_group, alike) if group is not None]
+
+
+def _needs_weights(expert: ExpertInput) -> bool:
+    """Whether something in an expert's conditioning changes or takes the weights of its MODEL."""
+    conditionings = (expert.condition, expert.null)
+    controls = [control for conditioning in conditionings for control in controlnets(conditioning)]
+    return has_hooks(expert) or any(map(takes_weights, controls))
+
+
+def _is_fit(model: ModelPatcher) -> bool:
+    """Whether patches are all that changes the MODEL's weights, and its layers run as they are."""
+    compiled = any(_COMPILED in wrappers for wrappers in model.wrappers.values())
+    return not (
+        compiled
+        or model.weight_wrapper_patches
+        or any(model.injections.values())
+        or model.get_all_callbacks(CallbacksMP.ON_LOAD)
+        or copies_of(model)
+        or replaced_layers(model)
+    )
+
+
+def _differ_in_patches(first: ModelPatcher, second: ModelPatcher) -> bool:
+    same_casts = first.force_cast_weights == second.force_cast_weights
+    return same_casts and same_but_for_patches(first, second) and same_options(first, second)
+
+
+def _group(models: list[ModelPatcher]) -> AdapterGroup | None:
+    """The group of those of the MODELs whose adapters can be added row by row."""
+    while True:
+        common = _common(models)
+        found = {model: _additions(model, common) for model in models}
+        additions = {model: by_layer for model, by_layer in found.items() if by_layer is not None}
+        if len(additions) == len(models):
+            break
+        models = list(additions)  # what is common to fewer may be more
+    base = next((each for each in _candidates(models) if _bears(each, common)), None)
+    return None if base is None or not any(additions.values()) else AdapterGroup(base, additions)
+
+
+def _common(models: Sequence[ModelPatcher]) -> Patches:
+    """What all MODELs begin with, key by key."""
+    if not models:
+        return {}
+    first, others = models[0], models[1:]
+    common = {
+        key: patches[: min([len(patches), *(_shared(patches, other.patches.get(key, ())) for other in others)])]
+        for key, patches in first.patches.items()
+    }
+    return {key: patches for key, patches in common.items() if patches}
+
+
+def _shared(first: Sequence[Patch], second: Sequence[Patch]) -> int:
+    """How many patches two lists begin with that are the same objects, as those of clones are."""
+    pairs = enumerate(zip(first, second, strict=False))
+    return next((place for place, (a, b) in pairs if a is not b), min(len(first), len(second)))
+
+
+def _candidates(models: Sequence[ModelPatcher]) -> Iterator[ModelPatcher]:
+    """The MODELs, and those that they were cloned from and that still do the same but for patches."""
+    yield from models
+    for model in models:
+        parent = model.parent
+        while parent is not None:
+            if _is_fit(parent) and _differ_in_patches(parent, model):
+                yield parent
+            parent = parent.parent
+
+
+def _bears(model: ModelPatcher, patches: Patches) -> bool:
+    own = {key: entries for key, entries in model.patches.items() if entries}
+    return own.keys() == patches.keys() and all(
+        len(own[key]) == len(entries) == _shared(own[key], entries) for key, entries in patches.items()
+    )
+
+
+def _additions(model: ModelPatcher, common: Patches) -> dict[str, Addition] | None:
+    """What a MODEL adds beside the common patches, by the names of the layers; None if it can't be added by rows."""
+    layers: dict[str, Patches] = {}
+    for key, patches in model.patches.items():
+        if left := patches[len(common.get(key, ())) :]:
+            if any(map(_changes_shape, patches)):
+                return None
+            path, _, name = key.rpartition(".")
+            layers.setdefault(path, {})[name] = left
+    found = {path: _addition(model, path, patches) for path, patches in layers.items()}
+    additions = {path: addition for path, addition in found.items() if addition is not None}
+    return additions if len(additions) == len(found) else None
+
+
+def _addition(model: ModelPatcher, path: str, patches: Patches) -> Addition | None:
+    layer = comfy.utils.get_attr(model.model, path) if path else model.model
+    of_comfyui = isinstance(layer, comfy.ops.CastWeightBiasOp) and patches.keys() <= {"weight", "bias"}
+    if not of_comfyui or any(getattr(layer, name, None) is None for name in patches):
+        return None
+    if any(_is_merge(patch) for each in patches.values() for patch in each):
+        return None
+    patched = PatchedPass(patches, path)
+    low_rank = LowRank.of(layer, patches, patched)
+    if low_rank is None and getattr(layer, "scale_weight", None) is not None:
+        return None  # the layer applies the scale after it has fetched, and patched, the weight
+    return low_rank or patched
+
+
+def _is_merge(patch: Patch) -> bool:
+    """Whether a patch holds a whole other network's weight, which is cheaper to exchange than to compute each time."""
+    return isinstance(patch[1], list)
+
+
+def _changes_shape(patch: Patch) -> bool:
+    value = patch[1]
+    if isinstance(value, tuple):
+        details = value[1] if len(value) == 2 else value
+        return len(details) > 1 and isinstance(details[1], dict) and bool(details[1].get("pad_weight"))
+    return isinstance(getattr(value, "weights", None), tuple) and value.name == "lora" and value.weights[5] is not None

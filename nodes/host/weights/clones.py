@@ -1,0 +1,192 @@
+"""MODELs that share one network, a checkpoint with and without a LoRA, say: it answers as each of them in turn.
+
+MODELs that differ in adapters alone add them to their own rows; of others the weights that differ are exchanged.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TypeVar
+
+from comfy.model_patcher import ModelPatcher
+
+from ..comfyui.cores import is_dynamic
+from ..comfyui.prompt_caches import forget_prompts
+from .adapter_groups import AdapterGroup
+from .differences import differ_in_weights_only, memory_of_clones, same_objects, same_weights, why_loaded
+from .exchange_classic import ClassicExchange
+from .exchange_dynamic import DynamicExchange
+from .row_adapters import RowAdapters, RowsUnknownError
+
+logger = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
+
+
+class SharedWeights:
+    """Lets networks answer as the MODELs cloned from them.
+
+    Args:
+        names: The MODELs of a run, with what messages call the experts on each. Of the MODELs of a network the first
+            is loaded, or the base of its group.
+        groups: Those that differ in adapters alone, for which weights need not be switched.
+    """
+
+    def __init__(self, names: dict[ModelPatcher, list[str]], groups: Sequence[AdapterGroup] = ()):
+        self._adapters = [RowAdapters(group) for group in groups]
+        found: dict[int, dict[ModelPatcher, str]] = {}
+        for patcher, experts in names.items():
+            clones = found.setdefault(id(patcher.model), {})
+            clones.setdefault(self._bearer(patcher), " and ".join(experts))
+            clones[patcher] = " and ".join(experts)
+        self._networks = {key: _Network(clones) for key, clones in found.items()}
+
+    def adapters(self, patcher: ModelPatcher) -> RowAdapters | None:
+        """What serves a MODEL without a switch of weights, None where nothing does."""
+        return next((each for each in self._adapters if each.is_serving and patcher in each.models), None)
+
+    def asked_with(self, patcher: ModelPatcher) -> ModelPatcher:
+        """The MODEL in whose batch one is asked, itself where it has its own."""
+        adapters = self.adapters(patcher)
+        return patcher if adapters is None else adapters.asked_with(patcher)
+
+    def loaded(self, patcher: ModelPatcher) -> ModelPatcher:
+        """The MODEL that is loaded for this one and all others of its network."""
+        return self._networks[id(patcher.model)].loaded
+
+    def memory(self, patcher: ModelPatcher) -> int:
+        """Bytes that the MODELs of this one's network take beside the network."""
+        patchers = self._networks[id(patcher.model)].patchers
+        bearers = dict.fromkeys(map(self._bearer, patchers))
+        added = sum(each.nbytes() for each in self._adapters if each.base in bearers)
+        return memory_of_clones(list(bearers)) + added
+
+    def is_shared(self, patcher: ModelPatcher) -> bool:
+        """Whether a MODEL's network answers as others in this run, too."""
+        return len(self._networks[id(patcher.model)].patchers) > 1
+
+    @contextmanager
+    def loading(self) -> Iterator[None]:
+        """Around ComfyUI's loading of the networks, once a run."""
+        with ExitStack() as stack:
+            for network in self._networks.values():
+                stack.enter_context(network.exchange.loading())
+            yield
+
+    def is_active(self, patcher: ModelPatcher) -> bool:
+        """Whether the network has the weights that this MODEL needs."""
+        network = self._networks[id(patcher.model)]
+        return network.active is network.owner(self._bearer(patcher))
+
+    def has_objects_of(self, patcher: ModelPatcher) -> bool:
+        """Whether the network has what this MODEL replaces beside weights, a schedule for one."""
+        return same_objects(self._networks[id(patcher.model)].active.object_patches, patcher.object_patches)
+
+    def activate(self, patcher: ModelPatcher) -> None:
+        """Let the network answer as this MODEL, and make it the one that hooks and callbacks are read from."""
+        self._networks[id(patcher.model)].activate(self._bearer(patcher))
+        if self.is_shared(patcher):
+            forget_prompts(patcher.model)
+        for adapters in self._adapters:
+            if patcher in adapters.models and adapters.is_serving:
+                adapters.give(patcher)
+            elif adapters.base.model is patcher.model:
+                adapters.pause()
+        if patcher.model.current_patcher is not patcher:  # a network may take it for the beginning of a run
+            patcher.model.current_patcher = patcher
+
+    def ask_layers(self, patcher: ModelPatcher, ask: Callable[[], Answer]) -> Answer:
+        """What a function gives that may ask some of a MODEL's layers, outside its passes."""
+        self.activate(patcher)
+        adapters = self.adapters(patcher)
+        if adapters is not None:
+            try:
+                with adapters.outside_passes():
+                    return ask()
+            except RowsUnknownError:  # by now its weights are exchanged
+                self.activate(patcher)
+        return ask()
+
+    def restore(self) -> None:
+        """Leave every network as it was loaded; loads nothing, so that it can follow any failure."""
+        with ExitStack() as stack:  # in which one failure keeps nothing else from being restored
+            for network in self._networks.values():
+                stack.callback(network.restore)
+            for adapters in self._adapters:
+                stack.callback(adapters.remove)
+
+    def _bearer(self, patcher: ModelPatcher) -> ModelPatcher:
+        """The MODEL whose weights the network needs to answer as this one."""
+        adapters = self.adapters(patcher)
+        return patcher if adapters is None else adapters.base
+
+
+class _Network:
+    """One network and the MODELs that share it."""
+
+    def __init__(self, names: dict[ModelPatcher, str]):
+        self.names = names
+        self.patchers = list(names)
+        self.loaded = self.active = self.patchers[0]
+        self.model = self.loaded.model
+        self.exchange = (DynamicExchange if is_dynamic(self.loaded) else ClassicExchange)(self.patchers)
+        self._owners: dict[int, ModelPatcher] = {}
+        self._known: tuple | None = None
+        self._warned = False
+
+    def owner(self, patcher: ModelPatcher) -> ModelPatcher:
+        """The first MODEL with the same weights."""
+        if id(patcher) not in self._owners:
+            self._owners[id(patcher)] = next(first for first in self.patchers if same_weights(first, patcher))
+        return self._owners[id(patcher)]
+
+    def activate(self, patcher: ModelPatcher) -> None:
+        """Give the network this MODEL's weights."""
+        patcher = self.owner(patcher)
+        if self._known is not None and self._placement() != self._known:
+            logger.debug("Weights were moved in the middle of a run; patching them again.")
+            self.exchange.follow(self.active, self.loaded)
+        if patcher is not self.active:
+            if differ_in_weights_only(self.active, patcher):
+                self.exchange.exchange(self.active, patcher)
+            else:
+                self._warn_of_loading(patcher)
+                previous, self.active = self.active, self.loaded  # where loading fails, the network is left unloaded
+                self.exchange.reload(previous, patcher)
+            self.active = patcher
+        self._known = self._placement()
+
+    def restore(self) -> None:
+        """Give the network back the weights it was loaded with, or leave it unloaded where that takes a load."""
+        if self.active is not self.loaded:
+            if self.exchange.keeps(self.loaded) and self._placement() == self._known:
+                self.exchange.exchange(self.active, self.loaded)
+                self.loaded.unpatch_hooks()
+            else:
+                self.exchange.unload(self.active)
+            self.active = self.loaded
+        self.model.current_patcher = None
+        if len(self.patchers) > 1:
+            forget_prompts(self.model)
+        self.exchange.finish(self.loaded)
+        self._known = None
+
+    def _placement(self) -> tuple:
+        """What changes when ComfyUI moves or patches weights itself, to free memory in the middle of a run, say."""
+        model, injected = self.model, [patcher.is_injected for patcher in self.patchers]
+        return model.current_weight_patches_uuid, model.model_loaded_weight_memory, model.device, injected
+
+    def _warn_of_loading(self, patcher: ModelPatcher) -> None:
+        if self._warned:
+            return
+        self._warned = True
+        pair = (self.active, patcher)
+        reasons = [f"{self.names[each]} {why_loaded(each)}" for each in pair if why_loaded(each)]
+        logger.warning(
+            "%s and %s share one network, and it is loaded anew for each at every step, which is slow, because %s; "
+            "give one of them a copy of the checkpoint's file.",
+            *(self.names[each] for each in pair),
+            " and ".join(reasons) or "they cast weights differently",
+        )

@@ -1,0 +1,162 @@
+"""The exchange on ComfyUI's classic MODELs, which patch weights in memory as they load them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor, nn
+
+from ..comfyui.cores import loaded_memory, patch_in_use
+from .differences import hooked_keys
+from .exchange import Exchange, Slot, move_objects, slots_of
+
+_FULL_LOAD = 1e32  # ComfyUI's "as much memory as it takes", in bytes
+
+
+class _Backup(NamedTuple):
+    """An unpatched weight, as ComfyUI keeps it in `ModelPatcher.backup`."""
+
+    weight: Tensor
+    inplace_update: bool
+
+
+class _Weights(NamedTuple):
+    """All by which one MODEL's weights differ from another's on the same network; lists have an entry per slot."""
+
+    parameters: list[nn.Parameter]
+    functions: list[list | None]
+    backup: dict[str, Any]
+    hook_backup: dict[str, Any]
+    patches_uuid: Any
+
+
+class ClassicExchange(Exchange):
+    """Exchanges Parameters.
+
+    Of each MODEL those are kept that it, or another one, patches or hooks. The rest is common to all. ComfyUI's backups
+    go along, so that it finds what it expects whichever MODEL is active.
+    """
+
+    def __init__(self, patchers: Sequence[ModelPatcher]):
+        super().__init__(patchers)
+        self._slots: list[Slot] = []
+        self._kept: dict[int, _Weights] = {}
+        self._plain: dict[str, nn.Parameter] = {}
+        self._memory: float | None = None
+
+    def exchange(self, previous: ModelPatcher, patcher: ModelPatcher) -> None:
+        """See the base class."""
+        previous.unpatch_model(unpatch_weights=False)  # objects and injections only
+        self._slots = self._slots or slots_of(self.patchers)
+        if id(patcher) not in self._kept:
+            previous.unpatch_hooks()  # they write into the Parameters that the new ones are made of
+        mine = self._take(previous)
+        try:
+            if id(patcher) in self._kept:
+                self._put(patcher, self._kept.pop(id(patcher)))
+            else:
+                self._make(patcher, previous, mine)
+        except BaseException:
+            self._put(previous, mine)
+            previous.patch_model(load_weights=False)
+            raise
+        self._kept[id(previous)] = mine
+        patcher.patch_model(load_weights=False)
+
+    def keeps(self, patcher: ModelPatcher) -> bool:
+        """See the base class."""
+        return id(patcher) in self._kept
+
+    def forget(self) -> None:
+        """See the base class."""
+        self._kept.clear()
+        self._plain.clear()
+        self._slots.clear()
+
+    def reload(self, previous: ModelPatcher, patcher: ModelPatcher) -> None:
+        """See the base class; in as much memory as the weights take when this happens first."""
+        previous.unpatch_hooks()
+        if self._memory is None:
+            # One byte more than it took, since ComfyUI loads what takes less than it is given.
+            self._memory = loaded_memory(self.model) + 1 if self.model.model_lowvram else _FULL_LOAD
+        previous.unpatch_model(previous.offload_device)
+        self.forget()
+        patcher.partially_load(patcher.load_device, self._memory)
+
+    def follow(self, active: ModelPatcher, loaded: ModelPatcher) -> None:
+        """See the base class."""
+        self.forget()
+        self._memory = None
+        if active is not loaded:
+            loaded.eject_model()  # which ComfyUI has injected where it has loaded it anew
+            self.reload(active, active)
+
+    def _take(self, patcher: ModelPatcher) -> _Weights:
+        weights = _Weights(
+            [slot.parameter for slot in self._slots],
+            [_functions(slot) for slot in self._slots],
+            dict(patcher.backup),
+            dict(patcher.hook_backup),
+            self.model.current_weight_patches_uuid,
+        )
+        patcher.backup.clear()  # clones share these dictionaries
+        patcher.hook_backup.clear()
+        return weights
+
+    def _put(self, patcher: ModelPatcher, weights: _Weights) -> None:
+        for slot, parameter, functions in zip(self._slots, weights.parameters, weights.functions, strict=True):
+            slot.parameter = parameter
+            if functions is not None:
+                _set_functions(slot, functions)
+        for backup, entries in ((patcher.backup, weights.backup), (patcher.hook_backup, weights.hook_backup)):
+            backup.clear()
+            backup.update(entries)
+        self.model.current_weight_patches_uuid = weights.patches_uuid
+
+    def _make(self, patcher: ModelPatcher, previous: ModelPatcher, theirs: _Weights) -> None:
+        """Put in the weights of a MODEL for the first time.
+
+        Args:
+            patcher: The MODEL.
+            previous: The one whose weights are in place.
+            theirs: Those weights, without hooks.
+        """
+        hooked = hooked_keys(patcher)
+        own = hooked_keys(previous)
+        for slot, parameter in zip(self._slots, theirs.parameters, strict=True):
+            key, backup = slot.key, theirs.backup.get(slot.key)
+            if key in patcher.patches and _in_memory(slot):
+                backup = backup or _Backup((_copy(parameter) if key in own else parameter).data, False)
+                patcher.backup[key] = backup
+                slot.parameter = nn.Parameter(backup.weight.to(patcher.load_device, copy=True), requires_grad=False)
+                patcher.patch_weight_to_device(key, device_to=patcher.load_device)
+                continue
+            if key not in self._plain:
+                if backup is not None:
+                    parameter = nn.Parameter(backup.weight.to(parameter.device), requires_grad=False)
+                self._plain[key] = _copy(parameter) if key in own else parameter
+            slot.parameter = _copy(self._plain[key]) if key in hooked else self._plain[key]
+            if _functions(slot) is not None and not _in_memory(slot):
+                _set_functions(slot, [patch_in_use(patcher, key)] if key in patcher.patches else [])
+        move_objects(patcher)
+        self.model.current_weight_patches_uuid = patcher.patches_uuid
+
+
+def _in_memory(slot: Slot) -> bool:
+    """Whether ComfyUI has patched the weight itself; a weight that was left out is patched as it is used."""
+    return getattr(slot.module, "comfy_patched_weights", False)
+
+
+def _functions(slot: Slot) -> list | None:
+    """What is done to the weight each time it is used."""
+    return vars(slot.module).get(f"{slot.name}_function")
+
+
+def _set_functions(slot: Slot, value: list) -> None:
+    vars(slot.module)[f"{slot.name}_function"] = value
+
+
+def _copy(parameter: nn.Parameter) -> nn.Parameter:
+    return nn.Parameter(parameter.detach().clone(), requires_grad=False)

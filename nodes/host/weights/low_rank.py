@@ -1,0 +1,182 @@
+"""LoRAs as what they add to a layer's output: y = W x + up(down(x))."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import comfy.ops
+import torch
+import torch.nn.functional as F
+from comfy.weight_adapter import LoRAAdapter
+from torch import Tensor, nn
+
+from ..comfyui.cores import outside_memory_graph
+from .patched_pass import Patch, PatchedPass, float_type
+
+_CONVOLUTIONS = {nn.Conv1d: F.conv1d, nn.Conv2d: F.conv2d, nn.Conv3d: F.conv3d}
+
+
+class LowRank:
+    """Adds the LoRAs of one MODEL to rows of a linear or convolutional layer's output.
+
+    Several LoRAs on one weight are one of the summed rank. They are cast once for each device and dtype of the input.
+
+    Args:
+        module: The layer.
+        weight: ComfyUI's patches of its weight, all LoRAs of the form that `of` admits.
+        bias: Patches of its bias, all plain differences.
+        otherwise: Serves calls with more arguments than the input, which change what the layer does.
+    """
+
+    def __init__(self, module: nn.Module, weight: Sequence[Patch], bias: Sequence[Patch], otherwise: PatchedPass):
+        self._shape = _shape(module)
+        self._groups = getattr(module, "groups", 1)
+        self._weight = weight
+        self._bias = bias
+        self._otherwise = otherwise
+        self._kept: dict[tuple, tuple[Tensor | None, ...]] = {}
+
+    @classmethod
+    def of(cls, module: nn.Module, patches: Mapping[str, Sequence[Patch]], otherwise: PatchedPass) -> LowRank | None:
+        """The patches in this form, None where they don't have it.
+
+        Args:
+            module: The layer.
+            patches: ComfyUI's patches by the name of the parameter, "weight" or "bias".
+            otherwise: The same patches in the form that all have.
+        """
+        weight, bias = patches.get("weight", ()), patches.get("bias", ())
+        if not _is_linear(module) and _convolution(module) is None:
+            return None
+        if getattr(module, "pre_quant_scale", None) is not None:  # the layer scales its input before the weight
+            return None
+        shape, groups = _shape(module), getattr(module, "groups", 1)
+        of_this_form = all(_is_lora(patch, shape, groups) for patch in weight) and all(
+            _is_difference(patch, shape[0]) for patch in bias
+        )
+        return cls(module, weight, bias, otherwise) if of_this_form else None
+
+    def nbytes(self, dtype: torch.dtype) -> int:
+        """Bytes that it keeps during a run, for inputs of this dtype."""
+        size = sum(self._rank(patch) * (self._shape[0] + math.prod(self._shape[1:])) for patch in self._weight)
+        return dtype.itemsize * (size + (self._shape[0] if self._bias else 0))
+
+    def add(self, module: Any, args: tuple, kwargs: dict[str, Any], output: Tensor, rows: slice) -> Tensor:
+        """Add to rows of a layer's output, in place.
+
+        Args:
+            module: The layer.
+            args: Arguments of its call, the input first, shape (N, …).
+            kwargs: Its named arguments.
+            output: What it answered, shape (N, …).
+            rows: The rows that are this MODEL's.
+
+        Returns:
+            The output.
+        """
+        if kwargs or len(args) > 1:
+            return self._otherwise.add(module, args, kwargs, output, rows)
+        x, mine = args[0][rows], output[rows]
+        down, up, bias = self._factors(x.device, x.dtype)
+        convolution = _convolution(module)
+        if bias is not None:
+            mine += bias if convolution is None else bias.reshape(-1, *[1] * (len(self._shape) - 2))
+        if down is None or up is None:
+            return output
+        if convolution is not None:
+            mine += convolution(module._conv_forward(x, down, None), up, groups=self._groups)
+        elif mine.is_contiguous():  # without a copy of the output
+            mine.view(-1, len(up)).addmm_(F.linear(x, down).reshape(-1, len(down)), up.t())
+        else:
+            mine += F.linear(F.linear(x, down), up)
+        return output
+
+    def _factors(self, device: torch.device, dtype: torch.dtype) -> tuple[Tensor | None, ...]:
+        """`down`, shape (R, in, …) per group, `up`, shape (out, R, …), and what is added to the bias, shape (out)."""
+        key = device, dtype
+        if key not in self._kept:
+            with outside_memory_graph():
+                self._kept[key] = self._cast(device, dtype)
+        return self._kept[key]
+
+    def _cast(self, device: torch.device, dtype: torch.dtype) -> tuple[Tensor | None, ...]:
+        down = up = bias = None
+        exact = float_type(dtype)
+        if self._weight:
+            pairs = [self._pair(patch, device, exact) for patch in self._weight]
+            down, up = torch.cat([down for down, _ in pairs]), torch.cat([up for _, up in pairs], dim=1)
+            down = down.repeat(self._groups, *[1] * (down.ndim - 1)).to(dtype)
+            up = up.reshape(*up.shape, *[1] * (down.ndim - 2)).to(dtype)
+        if self._bias:
+            bias = sum(patch[0] * patch[1][1][0].to(device, exact) for patch in self._bias).to(dtype)
+        return down, up, bias
+
+    def _pair(self, patch: Patch, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """One LoRA's down, shape (r, in, …), and up, shape (out, r), with its strength; 0 outside its slice."""
+        strength, adapter, _, offset, _ = patch
+        up, down, alpha, mid, *_ = adapter.weights
+        shape, rank = _sliced(self._shape, offset), self._rank(patch)
+        up, down = (factor.to(device, dtype).flatten(1) for factor in (up, down))
+        if mid is not None:
+            down = torch.einsum("rshw,si->rihw", mid.to(device, dtype), down)
+        down = down.reshape(rank, *shape[1:])
+        up = up * (strength * (1.0 if alpha is None else alpha / rank))
+        if offset is not None:
+            dim, start, length = offset
+            if dim == 0:
+                up = F.pad(up, (0, 0, start, self._shape[0] - start - length))
+            else:
+                around = (start, self._shape[1] - start - length)
+                down = F.pad(down, (0, 0) * (down.ndim - 2) + around)
+        return down, up
+
+    @staticmethod
+    def _rank(patch: Patch) -> int:
+        return patch[1].weights[1].shape[0]
+
+
+def _is_linear(module: nn.Module) -> bool:
+    return isinstance(module, comfy.ops.CastWeightBiasOp) and hasattr(module, "in_features")
+
+
+def _shape(module: Any) -> tuple[int, ...]:
+    """Of the weight, which may be kept packed."""
+    return (module.out_features, module.in_features) if _is_linear(module) else tuple(module.weight.shape)
+
+
+def _convolution(module: nn.Module) -> Any:
+    return next((function for kind, function in _CONVOLUTIONS.items() if isinstance(module, kind)), None)
+
+
+def _is_lora(patch: Patch, shape: tuple[int, ...], groups: int) -> bool:
+    """Whether a patch of a weight of this shape is a LoRA that is nothing but up and down."""
+    _, adapter, strength_of_weight, offset, function = patch
+    if type(adapter) is not LoRAAdapter or strength_of_weight != 1.0 or function is not None:
+        return False
+    if offset is not None and (groups > 1 or offset[0] > 1):
+        return False
+    up, down, _, mid, dora_scale, reshape = adapter.weights
+    if dora_scale is not None or reshape is not None:
+        return False
+    rank, (out, *rest) = down.shape[0], _sliced(shape, offset)
+    if up.flatten(1).shape != (out, rank):
+        return False
+    if mid is None:
+        return down[0].numel() == math.prod(rest)
+    return len(shape) == 4 and tuple(mid.shape) == (rank, rank, *rest[1:]) and down[0].numel() == rest[0]
+
+
+def _is_difference(patch: Patch, size: int) -> bool:
+    """Whether a patch is a vector of this size that is added to a bias."""
+    _, value, strength_of_weight, offset, function = patch
+    if strength_of_weight != 1.0 or offset is not None or function is not None or not isinstance(value, tuple):
+        return False
+    return len(value) == 2 and value[0] == "diff" and len(value[1]) == 1 and value[1][0].shape == (size,)
+
+
+def _sliced(shape: tuple[int, ...], offset: tuple[int, int, int] | None) -> tuple[int, ...]:
+    if offset is None:
+        return shape
+    return *shape[: offset[0]], offset[2], *shape[offset[0] + 1 :]

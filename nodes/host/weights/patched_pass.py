@@ -1,0 +1,159 @@
+"""Any patch of ComfyUI's, for some rows of a layer alone: the layer is run once more for them, with patched weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import comfy.lora
+import torch
+from comfy.weight_adapter import WeightAdapterBase
+from torch import Tensor, nn
+
+from ..comfyui.cores import outside_memory_graph
+
+_PLAIN = (bool, int, float, complex, str, torch.dtype, torch.device, type(None))
+
+Patch = tuple[float, Any, float, Any, Any]  # ComfyUI's: strength, what is added, factor of the weight, slice, function
+
+
+class NotAddedError(Exception):
+    """A MODEL's patches can't be added to some rows of a layer alone, or were not, so that its weights are needed."""
+
+
+class PatchedPass:
+    """Answers for the rows of one MODEL by running their layer with the MODEL's weights.
+
+    The patches follow those that the network's weights bear, in ComfyUI's own arithmetic; wherever and however ComfyUI
+    keeps the weights, only the copy that the layer computes with is patched.
+
+    Args:
+        patches: ComfyUI's patches by the name of the parameter, "weight" or "bias".
+        path: The layer's name in the network.
+    """
+
+    def __init__(self, patches: Mapping[str, Sequence[Patch]], path: str):
+        self._functions = {name: _PatchFunction(each, f"{path}.{name}") for name, each in patches.items()}
+
+    def nbytes(self, dtype: torch.dtype) -> int:
+        """Bytes that it keeps during a run: the patches in their own dtype."""
+        return sum(function.nbytes for function in self._functions.values())
+
+    def add(self, module: nn.Module, args: tuple, kwargs: dict[str, Any], output: Tensor, rows: slice) -> Tensor:
+        """Put the MODEL's answer in place of the network's; as `LowRank.add`.
+
+        Raises:
+            NotAddedError: If the layer did not apply the patches, or can't be run for some rows alone.
+        """
+        if _would_patch_twice(module):
+            raise NotAddedError(f"{type(module).__name__} has its weights fetched ahead, and patched where they came.")
+        if any(_share_memory(given, output) for given in tensors_in((*args, *kwargs.values()))):
+            raise NotAddedError(f"{type(module).__name__} writes into what it is given, and can't be run twice.")
+        args, kwargs = _of_rows(args, rows), {name: _of_rows(value, rows) for name, value in kwargs.items()}
+        with self._patched(module):
+            answer = module.forward(*args, **kwargs)
+        if not all(function.used for function in self._functions.values()):
+            raise NotAddedError(f"{type(module).__name__} doesn't fetch its weights as ComfyUI's layers do.")
+        output[rows] = answer
+        return output
+
+    @contextmanager
+    def _patched(self, module: nn.Module) -> Iterator[None]:
+        before = dict(vars(module))
+        for name, function in self._functions.items():
+            function.used = False
+            vars(module)[f"{name}_function"] = [*getattr(module, f"{name}_function"), function]
+        try:
+            yield
+        finally:
+            for name in (f"{name}_function" for name in self._functions):
+                if name in before:
+                    vars(module)[name] = before[name]
+                else:
+                    del vars(module)[name]
+
+
+class _PatchFunction:
+    """Patches a weight each time a layer fetches it, as ComfyUI's `LowVramPatch`, but never in place.
+
+    What is fetched may be the weight itself. In float32, as ComfyUI patches weights that stay in memory.
+
+    Attributes:
+        used: Whether a layer has called it since this was last reset.
+    """
+
+    def __init__(self, patches: Sequence[Patch], key: str):
+        self.used = False
+        self._patches = patches
+        self._key = key
+        self._kept: dict[torch.device, list[Patch]] = {}
+
+    def __call__(self, weight: Tensor) -> Tensor:
+        self.used = True
+        if weight.device not in self._kept:
+            with outside_memory_graph():
+                self._kept[weight.device] = [(s, _moved(v, weight.device), *rest) for s, v, *rest in self._patches]
+        dtype = float_type(weight.dtype)
+        exact = weight.to(dtype, copy=True)
+        patches = self._kept[weight.device]
+        return comfy.lora.calculate_weight(patches, exact, self._key, intermediate_dtype=dtype).to(weight.dtype)
+
+    @property
+    def nbytes(self) -> int:
+        return sum(_nbytes(value) for _, value, *_ in self._patches)
+
+
+def _would_patch_twice(module: nn.Module) -> bool:
+    """Whether ComfyUI would patch what it has fetched ahead anew, in place, at each use of one pass."""
+    functions = (getattr(module, f"{name}_lowvram_function", None) for name in ("weight", "bias"))
+    return hasattr(module, "_prefetch") and any(function is not None for function in functions)
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """The tensors among a layer's arguments."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (tuple, list)):
+        for each in value:
+            yield from tensors_in(each)
+
+
+def _share_memory(first: Tensor, second: Tensor) -> bool:
+    if type(first) is not type(second):  # a quantized tensor has no memory of its own
+        return False
+    address = first.untyped_storage().data_ptr()  # 0 where there is nothing
+    return address != 0 and address == second.untyped_storage().data_ptr()
+
+
+def _of_rows(value: Any, rows: slice) -> Any:
+    """Some rows of what a layer is given; a number in a tensor of its own is the same for all rows."""
+    if isinstance(value, Tensor):
+        return value[rows] if value.ndim else value
+    if type(value) in (tuple, list):
+        return type(value)(_of_rows(each, rows) for each in value)
+    if isinstance(value, _PLAIN):
+        return value
+    raise NotAddedError(f"A layer is given a {type(value).__name__} beside its input, which may do anything to rows.")
+
+
+def float_type(dtype: torch.dtype) -> torch.dtype:
+    """The dtype in which to compute weights that are used in `dtype`."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def _moved(value: Any, device: torch.device) -> Any:
+    """What a patch adds, with its tensors on a device."""
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, WeightAdapterBase):
+        return type(value)(value.loaded_keys, _moved(value.weights, device))
+    return type(value)(_moved(each, device) for each in value) if isinstance(value, (tuple, list)) else value
+
+
+def _nbytes(value: Any) -> int:
+    if isinstance(value, WeightAdapterBase):
+        return _nbytes(value.weights)
+    if isinstance(value, (tuple, list)):
+        return sum(map(_nbytes, value))
+    return value.nbytes if isinstance(value, Tensor) else 0

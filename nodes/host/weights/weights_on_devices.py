@@ -1,0 +1,48 @@
+"""The weights of a run's MODELs, and of their copies on further devices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from comfy.model_patcher import ModelPatcher
+
+from ..comfyui.device_copies import copies_of
+from .adapter_groups import AdapterGroup
+from .clones import SharedWeights
+
+
+class WeightsOnAllDevices(SharedWeights):
+    """Lets networks answer as MODELs, and those of their copies with them.
+
+    Copies share a network where the MODELs come from one that was split: a LoRA after the split, say.
+
+    Args:
+        names: See `SharedWeights`.
+        groups: See `SharedWeights`; MODELs with copies are in none.
+    """
+
+    def __init__(self, names: dict[ModelPatcher, list[str]], groups: Sequence[AdapterGroup] = ()):
+        super().__init__(names, groups)
+        self._names = names
+        self._copies: dict[ModelPatcher, list[ModelPatcher]] = {}
+        self._elsewhere = SharedWeights({})
+
+    def find_copies(self) -> None:
+        """Look for the copies of this run; after they are matched and loaded."""
+        self._copies = {patcher: copies_of(patcher) for patcher in self._names}
+        self._elsewhere = SharedWeights(
+            {copy: self._names[patcher] for patcher, copies in self._copies.items() for copy in copies}
+        )
+
+    def activate(self, patcher: ModelPatcher) -> None:
+        """As everywhere, and for its copies."""
+        super().activate(patcher)
+        for copy in self._copies.get(patcher, ()):
+            self._elsewhere.activate(copy)
+
+    def restore(self) -> None:
+        """As everywhere, and for all copies."""
+        try:
+            self._elsewhere.restore()
+        finally:
+            super().restore()

@@ -1,0 +1,206 @@
+"""A Ray cluster, and its workers by name. Ray is optional, and imported only where an expert is on a worker."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import comfy.model_management
+
+from ...mcdm_core.system.clusters import check_ray, join_cluster
+from .model import WorkerName
+
+NAMESPACE = "mcdm"
+_POLL = 0.2  # seconds after which the user's cancel is looked for
+_SIGN_OF_LIFE = 1.0  # seconds after which one is asked for
+
+_connected_to: str | None = None
+_joining = threading.Lock()  # a prompt is checked in one thread while another runs in a second
+
+
+def connect(address: str) -> Any:
+    """Join a cluster as its user, once a process.
+
+    Args:
+        address: "HOST:PORT" of the cluster's head, which a Ray node on this machine belongs to.
+
+    Returns:
+        The module `ray`.
+
+    Raises:
+        ValueError: If Ray is missing, the process has joined another cluster, or there is none at the address.
+    """
+    check_ray()
+    import ray
+
+    with _joining:
+        _join(ray, address)
+    return ray
+
+
+def _join(ray: Any, address: str) -> None:
+    global _connected_to
+    if ray.is_initialized() and _connected_to != address:
+        raise ValueError(
+            f"Expected the cluster {_connected_to or 'that another pack joined'} and got {address}, but a ComfyUI "
+            "joins only one; give all workers one address, or restart ComfyUI."
+        )
+    if not ray.is_initialized():
+        options = {"namespace": NAMESPACE, "configure_logging": False, "include_dashboard": False}
+        join_cluster(ray, address, "this ComfyUI", **options)
+        _connected_to = address
+
+
+def find_worker(worker: WorkerName) -> Any:
+    """Ray's handle of a worker.
+
+    Raises:
+        ValueError: If there is none of that name.
+    """
+    ray = connect(worker.address)
+    try:
+        return ray.get_actor(worker.name, namespace=NAMESPACE)
+    except ValueError as error:
+        raise ValueError(
+            f"Expected a worker {worker.name} in the cluster {worker.address} and found none; start it there with "
+            "worker.py, or correct the name."
+        ) from error
+
+
+class Call:
+    """A method of a worker that is being called.
+
+    Args:
+        worker: Whose.
+        actor: Ray's handle of it.
+        method: The name.
+        *args: Numbers, texts, buffers, and lists and dictionaries of them.
+    """
+
+    def __init__(self, worker: WorkerName, actor: Any, method: str, *args: Any):
+        self.worker = worker
+        self.actor = actor
+        self.method = method
+        self.ref = getattr(actor, method).remote(*args)
+
+
+Then = Callable[[dict[str, Any]], "Call | None"]
+"""Takes an answer, and may call again."""
+
+
+def wait(calls: Sequence[tuple[Call, Then]], timeouts: dict[WorkerName, float]) -> None:
+    """Wait for calls of any number of workers, as long as each gives signs of life.
+
+    A worker that dies is restarted and asked again by Ray.
+
+    Args:
+        calls: Calls, each with what takes its answer.
+        timeouts: Seconds for which each worker may give no sign of life.
+
+    Raises:
+        ValueError: If one gives none for so long, or never will again.
+        InterruptProcessingException: If the user cancels.
+    """
+    import ray
+
+    waiting = {call.ref: (call, then) for call, then in calls}
+    lives = {call.worker: _Life(call.actor) for call, _ in calls}
+    while waiting:
+        done, _ = ray.wait(list(waiting), num_returns=1, timeout=_POLL)
+        for ref in done:
+            call, then = waiting.pop(ref)
+            following = then(_answer(call))
+            if following is not None:
+                waiting[following.ref] = following, then
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        if not done:
+            for worker in {call.worker for call, _ in waiting.values()}:
+                if lives[worker].silent_for() > timeouts[worker]:
+                    raise ValueError(
+                        f"Expected a sign of life from the worker {worker.name} within {timeouts[worker]:g} s and got "
+                        "none; start it again, or raise the timeout."
+                    )
+
+
+class _Life:
+    """When a worker last said that it lives."""
+
+    def __init__(self, actor: Any):
+        self._actor = actor
+        self._last = self._asked = time.monotonic()
+        self._ref: Any = None
+
+    def silent_for(self) -> float:
+        import ray
+
+        now = time.monotonic()
+        if self._ref is not None and ray.wait([self._ref], timeout=0)[0]:
+            self._ref, self._last = None, now
+        if self._ref is None and now - self._asked > _SIGN_OF_LIFE:
+            self._ref, self._asked = self._actor.alive.remote(), now
+        return now - self._last
+
+
+def _answer(call: Call) -> dict[str, Any]:
+    import ray
+
+    try:
+        answer = ray.get(call.ref)
+    except ray.exceptions.RayActorError as error:
+        raise ValueError(
+            f"Expected the worker {call.worker.name} to go on and it has ended for good; start it again."
+        ) from error
+    except ray.exceptions.RayError as error:
+        said = " ".join(str(error).split())
+        raise ValueError(
+            f"Expected an answer of the worker {call.worker.name} to {call.method} and got none; see its log. Ray "
+            f"says: {said[-400:]}"
+        ) from error
+    if "refused" in answer:
+        raise ValueError(f"The worker {call.worker.name} refuses: {answer['refused']}")
+    return answer
+
+
+Ask = Callable[..., dict[str, Any]]
+"""Calls a method of a worker by its name, with what it takes, and waits for the answer."""
+
+
+def ask(worker: WorkerName, timeout: float, method: str, *args: Any) -> dict[str, Any]:
+    """Call a method of a worker and wait for the answer.
+
+    Args:
+        worker: Whom.
+        timeout: Seconds for which it may give no sign of life.
+        method: The name.
+        *args: See `Call`.
+
+    Raises:
+        ValueError: See `find_worker` and `wait`; or the worker refuses.
+    """
+    answers: list[dict[str, Any]] = []
+    wait([(Call(worker, find_worker(worker), method, *args), answers.append)], {worker: timeout})
+    return answers[0]
+
+
+def ask_until(deadline: float, worker: WorkerName, method: str, *args: Any) -> dict[str, Any]:
+    """As `ask`, while another prompt may be running: the user's cancel is that one's, and is not looked for.
+
+    Args:
+        deadline: Of `time.monotonic()`.
+        worker: Whom.
+        method: The name.
+        *args: See `Call`.
+
+    Raises:
+        ValueError: See `ask`.
+        TimeoutError: If the answer doesn't come until then.
+    """
+    call = Call(worker, find_worker(worker), method, *args)
+    import ray
+
+    done, _ = ray.wait([call.ref], timeout=max(0.0, deadline - time.monotonic()))
+    if not done:
+        raise TimeoutError
+    return _answer(call)

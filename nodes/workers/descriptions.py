@@ -1,0 +1,168 @@
+"""A MODEL's noise schedule and latent space in plain words, from which they are made again where its weights are not.
+
+Classes go by their names, and only schedules and latents of ComfyUI and of this pack are known. A family of ComfyUI's
+may have its own beside its network: that is looked up where ComfyUI has imported it. Nothing that was sent is run.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import Any
+
+import comfy.latent_formats
+import comfy.model_sampling
+from torch import Tensor, nn
+
+from ...mcdm_core import Schedule
+from ..host.files import schedule_sampling, spaces
+from .wire import to_buffer, to_tensor
+
+_OF_CORES_NODES = "comfy_extras.nodes_model_advanced"
+_OF_CORES_FAMILIES = "comfy."  # how the names of ComfyUI's modules begin
+_LATENTS = (comfy.latent_formats.LatentFormat,)
+_SAMPLINGS = tuple(
+    kind
+    for kind in vars(comfy.model_sampling).values()
+    if isinstance(kind, type) and kind.__module__ == comfy.model_sampling.__name__
+)
+_IN_EVERY_CLASS = {"__module__", "__doc__", "__qualname__", "__dict__", "__weakref__", "__static_attributes__"}
+_IN_EVERY_CLASS |= {"__firstlineno__"}
+
+
+def describe_sampling(sampling: Any) -> dict[str, Any]:
+    """A model_sampling object.
+
+    Raises:
+        ValueError: If it is of a class that a node of another pack made.
+    """
+    names = [_name_of(kind, _sampling_modules(), _SAMPLINGS) for kind in _named_kinds(type(sampling))]
+    if None in names:
+        raise ValueError(
+            f"Expected a noise schedule of ComfyUI's own or of this pack and got {type(sampling).__qualname__}; remove "
+            "the node that made it."
+        )
+    return {"classes": names, "buffers": dict(map(_buffer, sampling.named_buffers())), "values": _values(sampling)}
+
+
+def make_sampling(described: dict[str, Any]) -> Any:
+    """The object that `describe_sampling` described.
+
+    Raises:
+        ValueError: If its classes are not known here.
+    """
+    kinds = tuple(_find(name, _sampling_modules(), _SAMPLINGS) for name in described["classes"])
+    kind = type("RemoteSampling", kinds, {}) if len(kinds) > 1 else kinds[0]
+    made: Any = object.__new__(kind)
+    nn.Module.__init__(made)
+    for name, buffer in described["buffers"].items():
+        made.register_buffer(name, to_tensor(buffer))
+    _set(made, described["values"])
+    return made
+
+
+def describe_latents(latent_format: Any) -> dict[str, Any]:
+    """A latent format.
+
+    Raises:
+        ValueError: If it is of a class that a node of another pack made.
+    """
+    name = _name_of(type(latent_format), _latent_modules(), _LATENTS)
+    if name is None:
+        raise ValueError(
+            f"Expected a latent format of ComfyUI's own or of this pack and got {type(latent_format).__qualname__}; "
+            "remove the node that made it."
+        )
+    return {"class": name, "values": _values(latent_format)}
+
+
+def make_latents(described: dict[str, Any]) -> Any:
+    """The object that `describe_latents` described.
+
+    Raises:
+        ValueError: If its class is not known here.
+    """
+    kind = _find(described["class"], _latent_modules(), _LATENTS)
+    made: Any = object.__new__(kind)
+    _set(made, described["values"])
+    return made
+
+
+def _sampling_modules() -> dict[str, ModuleType]:
+    modules = {"core": comfy.model_sampling, "mcdm": schedule_sampling}
+    return modules | {"node": importlib.import_module(_OF_CORES_NODES)}
+
+
+def _latent_modules() -> dict[str, ModuleType]:
+    return {"core": comfy.latent_formats, "mcdm": spaces}
+
+
+def _named_kinds(kind: type) -> tuple[type, ...]:
+    """A class itself, or those that an unnamed one joins without changing anything."""
+    joins = set(vars(kind)) <= _IN_EVERY_CLASS and "<locals>" in kind.__qualname__
+    return kind.__bases__ if joins else (kind,)
+
+
+def _name_of(kind: type, modules: dict[str, ModuleType], bases: tuple[type, ...]) -> str | None:
+    names = (f"{key}:{kind.__name__}" for key in (*modules, kind.__module__))
+    return next((name for name in names if _known(name, modules, bases) is kind), None)
+
+
+def _find(name: Any, modules: dict[str, ModuleType], bases: tuple[type, ...]) -> type:
+    kind = _known(str(name), modules, bases)
+    if kind is None:
+        raise ValueError(f"Expected a schedule or latents that are known here and got {name}; use the same ComfyUI.")
+    return kind
+
+
+def _known(name: str, modules: dict[str, ModuleType], bases: tuple[type, ...]) -> type | None:
+    """The class of a name, "module:class", if it is of these kinds.
+
+    The module goes by its short name, or is one of ComfyUI's by its own, if it is imported and the class is its own.
+    """
+    key, _, kind_name = name.partition(":")
+    family = sys.modules.get(key) if key.startswith(_OF_CORES_FAMILIES) else None
+    module = modules.get(key, family)
+    kind = None if module is None else vars(module).get(kind_name)
+    fits = isinstance(kind, type) and issubclass(kind, bases) and (key in modules or kind.__module__ == key)
+    return kind if fits else None
+
+
+def _buffer(named: tuple[str, Tensor]) -> tuple[str, Any]:
+    return named[0], to_buffer(named[1])
+
+
+def _values(thing: Any) -> dict[str, Any]:
+    """What an object holds beside its buffers, and what torch needs for itself."""
+    held = {name: value for name, value in vars(thing).items() if not name.startswith("_") and name != "training"}
+    return {name: _value_of(name, value) for name, value in held.items()}
+
+
+def _set(thing: Any, values: dict[str, Any]) -> None:
+    for name, value in values.items():
+        if name.startswith("_") or (hasattr(type(thing), name) and callable(getattr(type(thing), name))):
+            raise ValueError(f"Expected numbers of a schedule or latents and got {name}; use the same ComfyUI.")
+        setattr(thing, name, _value_from(value))
+
+
+def _value_of(name: str, value: Any) -> Any:
+    if isinstance(value, Schedule):
+        return {"schedule": to_buffer(value.alphas_cumprod)}
+    if isinstance(value, Tensor):
+        return {"tensor": to_buffer(value)}
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [_value_of(name, each) for each in value]
+    raise ValueError(
+        f"Expected a noise schedule and latents of numbers and got {type(value).__name__} as {name}; such a model "
+        "can't be on a worker."
+    )
+
+
+def _value_from(value: Any) -> Any:
+    if isinstance(value, dict):
+        (kind, buffer), *_ = value.items()
+        return Schedule(to_tensor(buffer)) if kind == "schedule" else to_tensor(buffer)
+    return [_value_from(each) for each in value] if isinstance(value, list) else value

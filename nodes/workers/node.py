@@ -1,0 +1,98 @@
+"""What the node Diffusion Expert on a Worker does: it asks the worker what the MODEL is, and remembers where it is."""
+
+from __future__ import annotations
+
+import json
+import weakref
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor
+
+from ..host.chain.expert_chain import Experts
+from ..host.prompt.graph import NO_MODEL, Graph, read_graph
+from ..host.prompt.links import LINKS
+from . import cluster
+from .files import send_files
+from .model import WorkerName, made_by, remote_patcher
+from .prompt_part import PromptPart, part_behind
+from .run import RemoteExpert
+from .versions import check_versions
+
+_models: weakref.WeakValueDictionary[str, ModelPatcher] = weakref.WeakValueDictionary()
+"""MODELs in use, so that experts with one MODEL share it here as they do there."""
+
+
+def remote_expert(
+    prompt: Any,
+    node_id: str,
+    graph: str,
+    worker: WorkerName,
+    timeout: float,
+    shares: Mapping[str, Any],
+    mask: Tensor | None,
+    experts: Experts,
+) -> RemoteExpert:
+    """An expert on a worker, which has been asked what its MODEL is, and has loaded it for that.
+
+    Args:
+        prompt: ComfyUI's DynamicPrompt.
+        node_id: The node, whose links say what to run there, unless a graph does.
+        graph: See `read_graph`; empty for none.
+        worker: Where.
+        timeout: Seconds for which it may give no sign of life.
+        shares: See `Share`.
+        mask: See `ExpertInput`.
+        experts: The experts before it.
+
+    Raises:
+        ValueError: If the worker cannot be reached, is of another version, or cannot load the MODEL.
+    """
+    ask = partial(cluster.ask, worker, timeout)
+    check_versions(ask("hello")["versions"], worker.name)
+    if graph.strip():
+        part = checked_part(read_graph(graph), ask)
+    else:
+        part = _part_behind_links(prompt, node_id)
+        send_files(ask, part.files)
+    model = _model(part, worker, ask)
+    condition, null = (made_by(part.links[name]) if name in part.links else None for name in ("condition", "null"))
+    if null is None and model.model.has_null:  # an expert that listens to nothing has it without its being wired
+        null = made_by(part.links["model"])
+    place = len(experts) + 1
+    return RemoteExpert(model, condition, null, mask=mask, place=place, part=part, timeout=timeout, **shares)
+
+
+def checked_part(graph: Graph, ask: cluster.Ask) -> PromptPart:
+    """What a worker is told of a graph, once it has said that it can run it.
+
+    Args:
+        graph: The graph. Input files that it names are sent, and known there by their content.
+        ask: Asks the worker.
+
+    Raises:
+        ValueError: If the worker can't run it.
+    """
+    uploads = ask("uploads", graph.kinds)["uploads"]
+    part = part_behind(graph.nodes.__getitem__, graph.links, uploads.__getitem__, list(graph.nodes))
+    send_files(ask, part.files)
+    ask("check", part.nodes, {name: list(link) for name, link in part.links.items()}, part.models)
+    return part
+
+
+def _part_behind_links(prompt: Any, node_id: str) -> PromptPart:
+    inputs = prompt.get_node(node_id)["inputs"]
+    if "model" not in inputs:
+        raise ValueError(NO_MODEL)
+    return part_behind(prompt.get_node, {name: inputs[name] for name in LINKS if name in inputs})
+
+
+def _model(part: PromptPart, worker: WorkerName, ask: cluster.Ask) -> ModelPatcher:
+    key = json.dumps([worker.address, worker.name, part.links["model"]])
+    if (known := _models.get(key)) is not None:
+        return known
+    answer = ask("load", part.nodes, list(part.links["model"]), part.models)
+    made = _models[key] = remote_patcher(answer["model"], worker)
+    return made

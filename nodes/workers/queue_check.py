@@ -1,0 +1,72 @@
+"""What is refused at POST /prompt of an expert on a worker: what the worker says of its graph."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError  # a class of its own before Python 3.11
+from functools import partial
+from typing import Any
+
+from ..host.prompt.graph import Graph, read_graph
+from ..host.prompt.queued_prompt import once_a_prompt
+from ..host.prompt.validation import Fault, fault_of
+from . import cluster
+from .model import WorkerName
+from .node import checked_part
+from .versions import check_versions
+
+logger = logging.getLogger(__name__)
+
+WITHIN = 2.0
+"""Seconds for which a prompt may wait for what workers say of all its graphs; the page waits as well."""
+
+
+def check_there(text: str, worker: WorkerName) -> Fault | None:
+    """Whether a worker can run a graph.
+
+    Args:
+        text: The graph, see `read_graph`.
+        worker: Who is asked, once a prompt.
+
+    Returns:
+        What is wrong; None also where it cannot be known, as with a worker that doesn't answer at once: the run asks
+        it again.
+    """
+    deadline = once_a_prompt("deadline of workers", lambda: time.monotonic() + WITHIN)
+    return once_a_prompt((text, worker), lambda: _ask(read_graph(text), worker, deadline))
+
+
+def _ask(graph: Graph, worker: WorkerName, deadline: float) -> Fault | None:
+    ask = partial(cluster.ask_until, deadline, worker)
+
+    def work() -> None:
+        check_versions(ask("hello")["versions"], worker.name)
+        checked_part(graph, ask)
+
+    try:
+        return _within(deadline, lambda: fault_of("graph", work))
+    except (TimeoutError, FutureTimeoutError):
+        logger.info("The worker %s has not said yet whether it can run its graph; the run will ask it.", worker.name)
+        return None
+
+
+def _within(deadline: float, work: Callable[[], Any]) -> Any:
+    """What a function returns, or raises, in a thread of its own, which nobody waits for after that.
+
+    Raises:
+        FutureTimeoutError: If it takes longer.
+    """
+    result: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            result.set_result(work())
+        except Exception as error:
+            result.set_exception(error)
+
+    threading.Thread(target=run, name="mcdm check", daemon=True).start()
+    return result.result(max(0.0, deadline - time.monotonic()))

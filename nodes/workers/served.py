@@ -1,0 +1,157 @@
+"""A worker's side of a run: its experts, loaded and prepared as for a run of its own, answer one request at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import comfy.samplers
+from comfy.model_patcher import ModelPatcher
+from comfy.patcher_extension import WrappersMP
+from torch import Tensor
+
+from ..host.chain.expert_chain import ExpertInput, Experts
+from ..host.chain.hooks import CFG_HOOKS
+from ..host.chain.pairs import reads_pairs, replaces_forwards
+from ..host.chain.run_wrappers import wrappers_of
+from ..host.evaluation.types import CONDITION, NULL, Request
+from ..host.files.expert_model import clamp_pixels, implicit_null
+from ..host.run.guider import ProductGuider
+from .descriptions import describe_latents, describe_sampling
+from .wire import to_buffer, to_tensor
+
+Made = dict[str, Any]
+"""What nodes made of an expert: its "model", "condition" and "null"."""
+
+
+def describe_model(patcher: ModelPatcher) -> dict[str, Any]:
+    """What a ComfyUI has to know of a MODEL whose network it has not.
+
+    Raises:
+        ValueError: If something on the MODEL works on the whole product, or its schedule or latents cannot be told.
+    """
+    for kind in (WrappersMP.PREDICT_NOISE, WrappersMP.SAMPLER_SAMPLE):
+        for key, _ in wrappers_of(patcher, kind):
+            raise ValueError(
+                f"Expected nothing on a worker's MODEL that works on the prediction of the whole product and got "
+                f"{key or 'a node'} ({kind}); leave it out."
+            )
+    hooks = {name: patcher.model_options.get(name) for name in CFG_HOOKS}
+    listed = {name: hook if isinstance(hook, list) else [hook] for name, hook in hooks.items() if hook}
+    return {
+        "model_sampling": describe_sampling(patcher.get_model_object("model_sampling")),
+        "latent_format": describe_latents(patcher.get_model_object("latent_format")),
+        "name": getattr(patcher.model, "expert_name", None),
+        "reads_pairs": reads_pairs(patcher),
+        "replaces_forwards": replaces_forwards(patcher),
+        "has_null": implicit_null(patcher) is not None,
+        "clamps": any(clamp_pixels in each for each in listed.values()),
+        "guidance": [name for name, each in listed.items() if any(hook is not clamp_pixels for hook in each)],
+    }
+
+
+def serve_run(told: dict[str, Any], made: Sequence[Made], serve: Callable[[Answering], None]) -> None:
+    """Prepare a run, and keep it ready while a function lasts.
+
+    Args:
+        told: What `WorkersOfRun.begin` tells.
+        made: The experts, in its order.
+        serve: Is called in the middle of ComfyUI's sampling, where networks are loaded and conditions processed, with
+            what answers requests. The run ends when it returns.
+
+    Raises:
+        ValueError: If the experts cannot be used, before `serve` is called.
+    """
+    places = {expert["index"]: place for place, expert in enumerate(told["experts"])}
+    levels = [to_tensor(expert["levels"]) for expert in told["experts"]]
+    guider = _Guider(_chain(told, made), levels)
+
+    def sampler(
+        model: Any, x: Tensor, sigmas: Tensor, extra_args: dict[str, Any], callback: Any = None, disable: Any = None
+    ) -> Tensor:
+        """Behind the signature of ComfyUI's sampler functions: answers requests, samples nothing."""
+
+        def answer(question: list[dict[str, Any]]) -> list[dict[str, Any]]:
+            requests = [Request(places[each["expert"]], _role(each["role"])) for each in question]
+            return guider.answer(requests, question, extra_args["model_options"])
+
+        serve(answer)
+        return x
+
+    mask = told["denoise_mask"]
+    guider.sample(
+        to_tensor(told["noise"]),
+        to_tensor(told["latent_image"]),
+        comfy.samplers.KSAMPLER(sampler),
+        levels[0],
+        denoise_mask=None if mask is None else to_tensor(mask),
+        disable_pbar=True,
+        seed=told["seed"],
+    )
+
+
+Answering = Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
+"""From requests with their points to predictions."""
+
+
+class _Guider(ProductGuider):
+    """A product of which only the parts are wanted.
+
+    Args:
+        experts: The worker's; the first is as good as any.
+        levels: Noise levels of the run in the form of each.
+    """
+
+    def __init__(self, experts: Experts, levels: Sequence[Tensor]):
+        super().__init__(experts)
+        self._levels = {expert.model: of for expert, of in zip(self.experts, levels, strict=True)}
+
+    def levels_of(self, patcher: ModelPatcher, sigmas: Tensor) -> Tensor:
+        """As they were told: aligned once, from the reference of the whole product."""
+        return self._levels[patcher]
+
+    def answer(
+        self, requests: list[Request], points: list[dict[str, Any]], model_options: dict[str, Any]
+    ) -> list[dict[str, Any]]:
+        """Predictions of x0.
+
+        Args:
+            requests: To experts of this chain.
+            points: For each "x" and "sigma" in the form of its MODEL, which are the same for all requests to one.
+            model_options: The first MODEL's prepared options.
+        """
+        of_model: dict[ModelPatcher, tuple[Tensor, Tensor]] = {}
+        for request, point in zip(requests, points, strict=True):
+            model = self.experts[request.expert].model
+            if model not in of_model:
+                x = to_tensor(point["x"]).to(model.load_device)
+                of_model[model] = x, x.new_full((len(x),), float(point["sigma"]))
+        networks = self.make_product().networks
+        asked = {networks.asked_in_place_of(model): point for model, point in of_model.items()}
+        answers = networks.answers(requests, asked.__getitem__, model_options)
+        return [dict(to_buffer(answers[request])) for request in requests]
+
+
+def _chain(told: dict[str, Any], made: Sequence[Made]) -> Experts:
+    """The worker's experts with shares by which nothing is refused: the ComfyUI that asks has checked its own."""
+    guiding = sum(each.get("condition") is not None for each in made)
+    chain = []
+    for expert, each in zip(told["experts"], made, strict=True):
+        condition, null = each.get("condition"), each.get("null")
+        null = implicit_null(each["model"]) if null is None else null
+        weight = 0.0 if condition is None else 1.0 / guiding
+        reliability = 0.0 if null is None else 1.0
+        chain.append(
+            ExpertInput(
+                each["model"], condition, null, weight=weight, reliability=reliability, place=int(expert["place"])
+            )
+        )
+    return tuple(chain)
+
+
+def _role(role: str) -> str:
+    if role not in (CONDITION, NULL):
+        raise ValueError(
+            f"Expected a condition or a null to be asked and got {role}; use the same version of the pack."
+        )
+    return role
