@@ -351,12 +351,12 @@ def graph_of(experts=1, **changes):
     return graph | {f"expert {number}": expert for number in range(experts)}
 
 
-def test_a_graph_is_what_its_expert_needs(remote):
-    graph = remote("graph").read_graph(json.dumps(graph_of()))
+def test_a_graph_is_what_its_expert_needs(host):
+    graph = host.prompt.graph.read_graph(json.dumps(graph_of()))
     assert sorted(graph.nodes) == ["1", "2", "3"]
     assert graph.links == {"model": ("1", 0), "condition": ("3", 0), "null": ("3", 1)}
     assert graph.kinds == ["LoadImage", "MCDM_EncodeMap", "MCDM_LoadExpert"]
-    alone = remote("graph").read_graph(json.dumps(graph_of(condition="x", null=None)))
+    alone = host.prompt.graph.read_graph(json.dumps(graph_of(condition="x", null=None)))
     assert alone.links == {"model": ("1", 0)}
 
 
@@ -378,26 +378,26 @@ RING = graph_of() | {"1": {"class_type": "A", "inputs": {"a": ["3", 0]}}}
         (json.dumps(RING), "without rings and node [13] is in one; build"),
     ],
 )
-def test_what_is_no_graph_is_refused(remote, text, match):
+def test_what_is_no_graph_is_refused(host, text, match):
     with pytest.raises(ValueError, match=match):
-        remote("graph").read_graph(text)
+        host.prompt.graph.read_graph(text)
 
 
-def test_a_long_graph_is_read(remote):
+def test_a_long_graph_is_read(remote, host):
     chain = {f"a{n}": {"class_type": "A", "inputs": {"a": [f"a{n + 1}", 0]}} for n in range(3000)}
     text = json.dumps(graph_of(condition=["a0", 0]) | chain | {"a3000": {"class_type": "B", "inputs": {}}})
-    graph = remote("graph").read_graph(text)
+    graph = host.prompt.graph.read_graph(text)
     assert len(graph.nodes) == 3004
     part = remote("prompt_part").part_behind(graph.nodes.__getitem__, graph.links, lambda kind: [], list(graph.nodes))
     assert len(part.nodes) == 3004
 
 
-def test_mutated_graphs_are_read_or_refused(remote, part):
+def test_mutated_graphs_are_read_or_refused(remote, host):
     """Read, they can be told to a worker."""
 
     def is_read(text):
         try:
-            graph = remote("graph").read_graph(text)
+            graph = host.prompt.graph.read_graph(text)
         except ValueError:
             return False
         return bool(remote("prompt_part").part_behind(graph.nodes.__getitem__, graph.links, lambda kind: ["image"]))
@@ -420,9 +420,9 @@ def engine(remote, known):
     return ask
 
 
-def test_a_graph_becomes_the_part_that_its_links_would_be(remote, part, engine, small_experts, base):
+def test_a_graph_becomes_the_part_that_its_links_would_be(remote, host, part, engine, small_experts, base):
     prompt = prompt_of("mcdm_face_1_hair.png", small_experts["hair"])
-    graph = remote("graph").read_graph(json.dumps(graph_of() | prompt))
+    graph = host.prompt.graph.read_graph(json.dumps(graph_of() | prompt))
     found = remote("node").checked_part(graph, engine)
     assert found == part(prompt)
     assert not remote("files").lacking(list(found.files))  # it was sent
@@ -469,16 +469,16 @@ def test_a_worker_is_asked_once_for_each_thing(remote, engine, small_experts, ba
         (graph_of(null=["1", 0]), "a CONDITIONING as the null and got MODEL"),
     ],
 )
-def test_a_graph_is_checked_where_it_will_run(remote, engine, small_experts, changes, match):
+def test_a_graph_is_checked_where_it_will_run(remote, host, engine, small_experts, changes, match):
     graph = graph_of() | changes
     loader = graph["1"]["inputs"]
     graph["1"]["inputs"] = {**loader, "expert_name": loader["expert_name"].replace("hair", "small hair")}
     with pytest.raises(ValueError, match=match):
-        remote("node").checked_part(remote("graph").read_graph(json.dumps(graph)), engine)
+        remote("node").checked_part(host.prompt.graph.read_graph(json.dumps(graph)), engine)
 
 
-def test_only_input_files_are_sent(remote, base):
-    input_file = remote("prompt_part").input_file
+def test_only_input_files_are_sent(host, base):
+    input_file = host.prompt.graph.input_file
     (base / "secret.png").write_bytes(b"x")
     (base / "input" / "within").mkdir(exist_ok=True)
     (base / "input" / "within" / "x.png").write_bytes(b"x")

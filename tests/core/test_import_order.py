@@ -161,6 +161,13 @@ def test_no_modules_import_each_other():
     assert circles(GRAPH) == []
 
 
+def test_workers_are_imported_only_where_one_is_used():
+    users = {name for name, others in GRAPH.items() if any(other.startswith("nodes.workers") for other in others)}
+    assert {name for name in users if not name.startswith("nodes.workers")} == {"nodes.remote"}
+    at_once = ast.parse(MODULES["nodes.remote"].read_text(encoding="utf-8")).body
+    assert not [node for node in at_once if isinstance(node, ast.ImportFrom) and "workers" in (node.module or "")]
+
+
 def test_the_core_imports_the_studies_in_one_place_and_the_nodes_do_not():
     def importing(folder: str) -> list[str]:
         return [
