@@ -1,5 +1,7 @@
+import math
 import signal
-from collections import Counter
+from collections.abc import Sequence
+from zlib import crc32
 
 import pytest
 import torch
@@ -15,13 +17,13 @@ def pytest_addoption(parser):
         choices=["short", "long", "all"],
         default="all",
         help="short: what `make test` runs; long: what it leaves out for `make test-all`, the cases marked as `long` "
-        "and of a test marked `one_of(n)` all but every n-th",
+        "and of a test marked `one_of(n)` all but an n-th",
     )
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "long: a case that takes long, which `make test` leaves to `make test-all`")
-    config.addinivalue_line("markers", "one_of(n): of this test's cases `make test` runs the first and each n-th after")
+    config.addinivalue_line("markers", "one_of(n): of this test's cases `make test` runs an n-th, of every kind")
 
 
 @pytest.hookimpl(trylast=True)  # after those that mark cases
@@ -29,31 +31,44 @@ def pytest_collection_modifyitems(config, items):
     cases = config.getoption("--cases")
     if cases == "all":
         return
-    seen: Counter[str] = Counter()
-    chosen, left = [], []
-    for item in items:
-        (chosen if cases in _runs(item, seen) else left).append(item)
-    items[:] = chosen
+    short = _short_cases(items)
+    runs = [("short", "long") if "examples" in item.fixturenames else (_run_of(item, short),) for item in items]
+    left = [item for item, of in zip(items, runs, strict=True) if cases not in of]
+    items[:] = [item for item, of in zip(items, runs, strict=True) if cases in of]
     config.hook.pytest_deselected(items=left)
 
 
-def _runs(item: pytest.Item, seen: Counter[str]) -> tuple[str, ...]:
-    """In which runs a case is, "short" or "long" or both.
-
-    Args:
-        item: The case.
-        seen: How many cases of each test came before it; counts this one.
-    """
+def _run_of(item: pytest.Item, short: set[pytest.Item]) -> str:
     if item.get_closest_marker("long") is not None:
-        return ("long",)
-    if "examples" in item.fixturenames:
-        return "short", "long"
-    marker = item.get_closest_marker("one_of")
-    if marker is None:
-        return ("short",)
-    test = item.nodeid.partition("[")[0]
-    seen[test] += 1
-    return ("short",) if (seen[test] - 1) % marker.args[0] == 0 else ("long",)
+        return "long"
+    return "short" if item.get_closest_marker("one_of") is None or item in short else "long"
+
+
+def _short_cases(items: Sequence[pytest.Item]) -> set[pytest.Item]:
+    """Those cases of tests marked `one_of` that are short."""
+    tests: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        if item.get_closest_marker("one_of") is not None:
+            tests.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    return {item for test, cases in tests.items() for item in spread(test, cases)}
+
+
+def spread(test: str, cases: Sequence[pytest.Item]) -> list[pytest.Item]:
+    """An n-th of a test's cases, in which parameters take as many of their values as they can.
+
+    Where all values can't occur, other tests on the same values begin elsewhere among them.
+    """
+    (n,) = cases[0].get_closest_marker("one_of").args
+    first = crc32(test.encode()) % n
+    left = sorted(range(len(cases)), key=lambda place: ((place - first) % n, place))
+    values = [set(case.callspec.indices.items()) for case in cases]
+    chosen: list[int] = []
+    while len(chosen) < math.ceil(len(cases) / n):
+        met = {value for place in chosen for value in values[place]}
+        best = max(left, key=lambda place: len(values[place] - met))  # of several the first
+        left.remove(best)
+        chosen.append(best)
+    return [cases[place] for place in chosen]
 
 
 @pytest.fixture(autouse=True)

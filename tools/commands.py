@@ -40,7 +40,7 @@ def format_code() -> int:
 
 
 def test(arguments: list[str]) -> int:
-    """Run the linters, then the short tests of core and studies, with coverage, and of the nodes.
+    """Run the linters, then the short tests of core and studies, and of the nodes.
 
     Args:
         arguments: Passed on to both pytest runs.
@@ -51,35 +51,39 @@ def test(arguments: list[str]) -> int:
     comfyui = find_comfyui()
     python = _test_environment(comfyui)
     linters: dict[str, int | None] = {"Linters": lint()}
-    return _report(linters | _both_halves(python, comfyui, ["--cases", "short", *arguments], ["--cov"]))
+    return _report(linters | _both_halves(python, comfyui, ["--cases", "short"], ["--cases", "short"], arguments))
 
 
 def test_all(arguments: list[str]) -> int:
-    """Run the long tests, which `test` leaves out: both together are all; as `test`."""
+    """Run the long tests of the nodes, which `test` leaves out, and all of core and studies, with coverage; as `test`.
+
+    Coverage costs half as much again, and counts lines that short tests alone would run.
+    """
     comfyui = find_comfyui()
     python = _test_environment(comfyui)
-    return _report(_both_halves(python, comfyui, ["--cases", "long", *arguments]))
+    return _report(_both_halves(python, comfyui, ["--cases", "all", "--cov"], ["--cases", "long"], arguments))
 
 
 def _both_halves(
-    python: Path, comfyui: Path | None, arguments: list[str], of_core: Sequence[str] = ()
+    python: Path, comfyui: Path | None, of_core: Sequence[str], of_nodes: Sequence[str], arguments: Sequence[str]
 ) -> dict[str, int | None]:
-    """Exit code of the tests of core and studies, and of the nodes' (None if they were skipped), by what to call them.
+    """Run both halves; returns a name and an exit code for each, None if skipped.
 
     Args:
         python: The interpreter.
         comfyui: Where the nodes' tests run; they are skipped where there is none.
-        arguments: Options of both pytest runs.
-        of_core: Those of the first alone.
+        of_core: Options of pytest for the tests of core and studies.
+        of_nodes: For the nodes'.
+        arguments: For both, behind those.
     """
     # `-m pytest` puts the repository's root on sys.path, which is where the core's tests find mcdm_core.
-    tests = ["tests/core", "tests/studies", *of_core, *_in_parallel(), *arguments]
+    tests = ["tests/core", "tests/studies", *_in_parallel(), *of_core, *arguments]
     codes: dict[str, int | None] = {"Core tests": run([python, "-m", "pytest", *tests], os.environ | ONE_THREAD)}
     if comfyui is None:
         return codes | {"Node tests": None}
     # -I keeps the repository's root off sys.path: its nodes/ would hide ComfyUI's own module of that name.
     environment = os.environ | ONE_THREAD | {"COMFYUI_PATH": str(comfyui)}
-    code = run([python, "-I", "-m", "pytest", "tests/comfy", *_in_parallel(), *arguments], environment)
+    code = run([python, "-I", "-m", "pytest", "tests/comfy", *_in_parallel(), *of_nodes, *arguments], environment)
     return codes | {f"Node tests in ComfyUI {comfyui_version(comfyui)} ({comfyui})": code}
 
 

@@ -57,7 +57,7 @@ RUNS = [
 ]
 
 
-@pytest.mark.one_of(5)
+@pytest.mark.one_of(10)
 @pytest.mark.parametrize(("names", "kind", "sampler", "own_nulls"), RUNS)
 def test_agrees_with_brute_force(node, models, agreeing, names, kind, sampler, own_nulls):
     from dataclasses import replace
@@ -93,6 +93,7 @@ def test_agrees_with_brute_force(node, models, agreeing, names, kind, sampler, o
 SAME = {"no tau": {"tau": 0.0}, "a window beyond the run": {"sigma_start": 1e-6}}
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("sampler", ["euler", "dpmpp_2m", "heun", "dpmpp_sde", "euler_cfg_pp"])
 @pytest.mark.parametrize("policy", [*SAME, "one expert"])
 def test_where_nothing_is_shared_out_it_is_cores_ksampler_to_the_bit(load, chain, agreeing, sample, policy, sampler):
@@ -101,6 +102,7 @@ def test_where_nothing_is_shared_out_it_is_cores_ksampler_to_the_bit(load, chain
     assert torch.equal(ours, core_ksampler(expert.model, expert, 2.5, sampler))
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("policy", SAME)
 @pytest.mark.parametrize("guider", ["MCDM_Guider", "MCDM_OwnNullGuider"])
 def test_where_nothing_is_shared_out_it_is_the_plain_product_to_the_bit(

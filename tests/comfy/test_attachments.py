@@ -112,7 +112,7 @@ def pair(stage, networks, place, attach, clone=False):
     return [stage.expert(model, index) for index, model in enumerate(models)]
 
 
-@pytest.mark.one_of(5)
+@pytest.mark.one_of(15)
 @pytest.mark.parametrize("clone", [False, True], ids=["two networks", "one network"])
 @pytest.mark.parametrize("place", [0, 1], ids=["first", "second"])
 @pytest.mark.parametrize("name", ON_PREDICTIONS)
@@ -127,7 +127,7 @@ def test_what_acts_in_the_network_acts_on_its_expert_alone(stage, product_of, as
     assert_matters(expected, brute_force(scene, plain, pictures=node.pictures))
 
 
-@pytest.mark.one_of(3)
+@pytest.mark.one_of(6)
 @pytest.mark.parametrize("name", ON_GUIDANCE)
 def test_what_acts_on_guidance_acts_on_the_product_from_the_first_expert(stage, product_of, assert_agree, name):
     """What asks the network acts on what the first expert predicts, and its change counts."""
@@ -140,7 +140,7 @@ def test_what_acts_on_guidance_acts_on_the_product_from_the_first_expert(stage, 
     assert_matters(expected, brute_force(scene, plain, pictures=node.pictures))
 
 
-@pytest.mark.one_of(4)
+@pytest.mark.one_of(8)
 @pytest.mark.parametrize("name", ON_GUIDANCE)
 def test_what_acts_on_guidance_does_nothing_on_another_expert_and_a_warning_says_so(stage, product_of, name, caplog):
     node = ON_GUIDANCE[name]
@@ -151,6 +151,7 @@ def test_what_acts_on_guidance_does_nothing_on_another_expert_and_a_warning_says
     assert torch.equal(attached, product_of(scene, pair(scene, scene.networks[0], 1, lambda model: model)))
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("name", [name for name, node in ON_GUIDANCE.items() if node.asks])
 def test_what_asks_the_network_acts_on_a_product_of_copies_as_core_at_the_sum_of_weights(
     stage, product_of, assert_agree, name
@@ -192,6 +193,7 @@ def test_differential_diffusion_is_read_from_the_first_expert(stage, product_of,
         assert torch.equal(expected, plain)
 
 
+@pytest.mark.long
 @pytest.mark.one_of(2)
 @pytest.mark.parametrize("place", [0, 1])
 def test_torch_compile(request, stage, product_of, assert_agree, place):

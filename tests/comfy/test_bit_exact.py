@@ -8,7 +8,7 @@ from .support.core_samplers import core_ksampler, sampler_names
 SAMPLERS = ["euler", "dpmpp_2m", "dpmpp_2m_sde", "ddim", "euler_cfg_pp"]
 
 
-@pytest.mark.one_of(3)
+@pytest.mark.one_of(9)
 @pytest.mark.parametrize("cfg", [1.0, 2.5])
 @pytest.mark.parametrize("sampler_name", SAMPLERS)
 @pytest.mark.parametrize("name", ["hair", "linear", "class"])

@@ -72,6 +72,7 @@ def assert_unchanged(found, plain):
     torch.testing.assert_close(found, plain, atol=1e-2, rtol=0)  # 100 times what rounding leaves
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize(
     ("kind", "settings"),
     [*(("post", name) for name in PRODUCTS), *((kind, "a mask") for kind in HOOKS if kind != "post")],
@@ -95,6 +96,7 @@ def test_perturbing_nothing_changes_nothing_of_two_prompts_on_one_model(load, ch
     assert_unchanged(found, plain)
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize("policy", [{"threshold": -1.0}, {"threshold": 1.0, "tolerance": 1e9}], ids=["nulls", "all"])
 def test_perturbing_nothing_changes_nothing_where_passes_are_left_out(load, chain, node, guide, count, policy):
@@ -139,6 +141,7 @@ SHOWN = {
 }
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("mask", [None, AREA], ids=["everywhere", "in a mask"])
 @pytest.mark.parametrize("shown", SHOWN)
 def test_a_hook_that_asks_is_shown_the_first_expert_alone_at_the_scale_of_the_product(
@@ -188,6 +191,7 @@ def test_a_hook_that_asks_costs_one_more_pass_than_its_own(load, chain, guide, p
     assert sum(call.rows for call in passes.found) == 4 * 2 + 4 + 1
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("kind", HOOKS)
 def test_one_expert_is_what_core_makes_of_it_to_the_bit(load, chain, sample, kind):
     hair = with_hook(load("hair"), kind, lambda before, again: (before - again / 2) / LARGE)

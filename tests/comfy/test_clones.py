@@ -9,7 +9,7 @@ import torch
 from .support.attachments import clone, set_apart, unclamped, weighted, with_lora
 
 
-@pytest.mark.one_of(2)
+@pytest.mark.one_of(4)
 def test_each_gives_its_own_answer(pair, load, chain, guide):
     together, apart = pair()
     expected = guide(chain(*weighted(*apart)))
@@ -33,7 +33,7 @@ def test_three_of_one_checkpoint(load, chain, guide):
     torch.testing.assert_close(guide(chain(*three(load("hair")))), guide(chain(*apart)), atol=1e-5, rtol=0)
 
 
-@pytest.mark.one_of(2)
+@pytest.mark.one_of(4)
 def test_partly_loaded_clones_give_the_same(pair, chain, guide, request):
     together, apart = pair()
     expected = guide(chain(*weighted(*apart)))

@@ -121,6 +121,7 @@ def test_a_split_changes_nothing(bare, split, guider_of, run, passes, places):
         assert rows == ([6, 6] if place in places else [12])
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("order", ["LoRA after the split", "LoRA before the split", "LoRA first"])
 def test_clones_whose_copies_share_a_network(bare, split, guider_of, run, order):
     import comfy.sd

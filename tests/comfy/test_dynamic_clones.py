@@ -85,7 +85,7 @@ def sampled(guider_of):
     return run
 
 
-@pytest.mark.one_of(3)
+@pytest.mark.one_of(6)
 @pytest.mark.parametrize("names", GROUPS, ids=" + ".join)
 def test_each_gives_its_own_answer(models, sampled, dynamic_vram, names):
     """Half the network in memory, and all of it."""
@@ -128,6 +128,7 @@ def test_they_are_what_classic_models_are(models, sampled):
     assert torch.equal(sampled(models(names)), sampled(models(names, disable_dynamic=True)))
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("share", [0.5, 2.0])
 def test_a_base_and_two_loras_run_in_one_batch(models, sampled, dynamic_vram, caplog, share):
     """Nothing is exchanged: the network is loaded once and fetched once, as far as it fits."""
@@ -168,7 +169,7 @@ def test_what_a_base_and_two_loras_cost_where_they_are_exchanged(models, sampled
     assert dynamic_vram.copied == sum(sizes.values()) + switches * differing
 
 
-@pytest.mark.one_of(3)
+@pytest.mark.one_of(6)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float8_e4m3fn])
 @pytest.mark.parametrize("share", [None, 0.5])
 @pytest.mark.parametrize("sharing", [True, False], ids=["by rows", "exchanged"])
@@ -219,7 +220,7 @@ def test_schedules_stay_apart_after_core_has_loaded_one(clones, models, sampled)
     clones.assert_same_weights(clones.contents([plain, other]), before)
 
 
-@pytest.mark.one_of(3)
+@pytest.mark.one_of(6)
 @pytest.mark.parametrize("step", [0, 2])
 @pytest.mark.parametrize("names", [GROUPS[0], GROUPS[3], GROUPS[6]], ids=" + ".join)
 def test_a_cancelled_run_leaves_everything_as_it_was(clones, models, sampled, names, step):
@@ -234,6 +235,7 @@ def test_a_cancelled_run_leaves_everything_as_it_was(clones, models, sampled, na
     assert torch.equal(sampled(together), sampled(models(names, apart=True)))
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("failing", ["pass", "patching", "objects"])
 def test_a_failure_leaves_everything_as_it_was(clones, models, sampled, monkeypatch, failing):
     names = ("plain", "small layers")
@@ -256,7 +258,7 @@ def test_a_failure_leaves_everything_as_it_was(clones, models, sampled, monkeypa
     assert torch.equal(sampled(together), sampled(models(names, apart=True)))
 
 
-@pytest.mark.one_of(3)
+@pytest.mark.one_of(6)
 @pytest.mark.parametrize("moved", ["pages", "all", "loaded anew"])
 @pytest.mark.parametrize("names", [GROUPS[0], ("plain", "small layers", "EDM schedule")], ids=" + ".join)
 def test_weights_that_comfyui_moves_in_the_middle_of_a_run(models, sampled, dynamic_vram, names, moved):

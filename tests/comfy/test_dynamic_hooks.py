@@ -61,7 +61,7 @@ def sampled(node, chain):
 PAIRS = [("plain", "another network"), ("plain", "LoRA clone"), ("LoRA clone", "plain"), ("plain", "plain")]
 
 
-@pytest.mark.one_of(4)
+@pytest.mark.one_of(8)
 @pytest.mark.parametrize("where", [(True, False), (False, True), (True, True)], ids=["first", "second", "both"])
 @pytest.mark.parametrize("names", PAIRS, ids=" + ".join)
 def test_agrees_with_brute_force(parts, sampled, names, where):
@@ -117,7 +117,7 @@ def test_one_expert_is_cores_guider(parts, sampled):
     assert torch.equal(sampled([expert]), expected)
 
 
-@pytest.mark.one_of(4)
+@pytest.mark.one_of(8)
 @pytest.mark.parametrize("where", ["reference", "other", "both"])
 @pytest.mark.parametrize("second", ["clone", "same MODEL", "another expert"])
 def test_through_product_as_model(load, chain, product, where, second):

@@ -192,6 +192,7 @@ class Waits(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("form", ["EPS", "FLOW, noise scaled by the size"])
 @pytest.mark.parametrize("alike", [True, False], ids=["equal ranges", "other ranges"])
 def test_no_step_waits_for_a_device_once_more_for_a_further_network(experts, chain, node, form, alike):

@@ -73,6 +73,7 @@ def levels(gaussian, node):
     ].tolist()
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("sampler", ["MCDM", "euler"])
 @pytest.mark.parametrize("predictions", [("eps", "v"), ("v", "eps")], ids="-".join)
 @pytest.mark.parametrize("schedules", MIXED, ids="-".join)
@@ -241,6 +242,7 @@ def target(core):
     return gaussians.product_moments(MEANS, VARIANCES, COEFFICIENTS)
 
 
+@pytest.mark.long
 @pytest.mark.one_of(4)
 @pytest.mark.parametrize("kind", ["eps", "v", "flow", "sized"])
 def test_langevin_corrections_reach_the_product_of_the_densities(node, pixels, united, target, kind):
@@ -257,6 +259,7 @@ def test_langevin_corrections_reach_the_product_of_the_densities(node, pixels, u
     assert abs(plain.mean().item() - target.mean) > 3 * error
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("kind", ["eps", "flow"])
 def test_particles_come_near_the_product_of_the_densities(node, pixels, united, target, kind):
     experts, levels = united(kind)

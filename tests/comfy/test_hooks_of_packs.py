@@ -69,6 +69,7 @@ def run(node, chain):
     return sample
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("places", [(0,), (1,), (0, 1)], ids=str)
 def test_a_hook_whose_clone_forgets(bare, attach, run, places):
     """Experts on networks of their own; each one's hook acts on its own passes."""

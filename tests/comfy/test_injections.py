@@ -118,7 +118,7 @@ def assert_close(ours, theirs):
     assert (ours - theirs).abs().max() <= 1e-4 * theirs.std()
 
 
-@pytest.mark.one_of(4)
+@pytest.mark.one_of(8)
 @pytest.mark.usefixtures("kind_of_models")
 @pytest.mark.parametrize("kind", [*KINDS, BYPASS])
 @pytest.mark.parametrize("names", GROUPS, ids=" + ".join)
@@ -139,6 +139,7 @@ def test_beside_what_only_loading_can_exchange(models, sampled, names, kind):
     assert_close(sampled(models(names, kind)), sampled(models(names, kind, apart=True)))
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.usefixtures("kind_of_models")
 @pytest.mark.parametrize("kind", ["other_weights", BYPASS])
 def test_comfyui_loads_the_network_anew_in_the_middle_of_a_run(models, sampled, kind):

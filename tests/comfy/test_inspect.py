@@ -47,6 +47,7 @@ def upper_half():
     return mask
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("sampler", ["euler", "heun", "dpmpp_sde"])
 @pytest.mark.parametrize("weights", [(1.5, 2.0), (0.4, 0.6)])
 def test_the_latent_is_sampler_custom_advanceds(load, chain, node, inputs, sampler, weights):
@@ -70,6 +71,7 @@ def test_predictions_are_those_of_each_expert_alone(load, chain, node, inputs, r
         torch.testing.assert_close(first.cond[i], alone[i].product, atol=1e-5, rtol=0)
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("sampler", ["euler", "heun", "dpm_2", "dpmpp_2s_ancestral", "uni_pc", "dpm_fast", "sa_solver"])
 def test_the_call_that_is_shown_is_the_one_that_the_sampler_reports(load, chain, inputs, record, sampler):
     experts = chain((load("hair"), {"weight": 1.5}), (load("skin"), {"weight": 2.0}))

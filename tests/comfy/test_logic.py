@@ -150,7 +150,7 @@ RUNS = [
 ]
 
 
-@pytest.mark.one_of(3)
+@pytest.mark.one_of(6)
 @pytest.mark.parametrize(("weights", "settings", "kind"), RUNS, ids=str)
 def test_beside_plain_loops(experts, run, logic, weights, settings, kind):
     import comfy.samplers
@@ -176,6 +176,7 @@ def test_what_it_costs(load, chain, run, logic, passes, weights, rows):
     assert sum(call.rows for call in passes.found) == 2 * rows * (len(SIGMAS) - 1)
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("corrected", [False, True])
 def test_a_seed_gives_one_batch(experts, run, logic, corrected):
     sampler, chained = logic(corrected=corrected), experts(1.5, 2.0, -0.5)

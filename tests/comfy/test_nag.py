@@ -111,7 +111,7 @@ def test_one_expert_is_cores_guider(bare, attach, product_of, start, layout, cfg
     assert torch.equal(product_of(layout, [expert]), theirs)
 
 
-@pytest.mark.one_of(4)
+@pytest.mark.one_of(8)
 @pytest.mark.parametrize("layout", CHANNELS)
 @pytest.mark.parametrize("places", [(0,), (1,), (0, 1)], ids=str)
 @pytest.mark.parametrize("shares", SHARES)
@@ -122,6 +122,7 @@ def test_each_expert_is_asked_as_core_asks_it(bare, attach, product_of, by_core,
     torch.testing.assert_close(product_of(layout, experts), theirs, atol=1e-4 * theirs.std().item(), rtol=0)
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("layout", CHANNELS)
 @pytest.mark.parametrize("shares", SHARES)
 def test_two_experts_on_one_model_and_null(bare, attach, product_of, by_core, layout, shares):

@@ -91,14 +91,14 @@ def test_the_fixed_combinations_have_every_expert():
     assert len(set(all_combinations())) == 400
 
 
-@pytest.mark.one_of(4)
+@pytest.mark.one_of(12)
 def test_agrees_with_brute_force(casts, product_of, assert_agree, combination):
     sampler_name, experts = combination
     ours, theirs = ([cast.expert(*expert, place) for place, expert in enumerate(experts)] for cast in casts)
     assert_agree(product_of(ours, sampler_name), brute_force(theirs, sampler_name))
 
 
-@pytest.mark.one_of(4)
+@pytest.mark.one_of(12)
 def test_every_sampler_agrees_with_brute_force(models, product_of, assert_agree, every_sampler):
     from .support.oracle.variants import expert_of
 
@@ -148,7 +148,7 @@ def models(pack):
     return make({name: fresh(name) for name in MODELS[:4]}.get), make(fresh)
 
 
-@pytest.mark.one_of(3)
+@pytest.mark.one_of(9)
 @pytest.mark.parametrize(("reference", "other"), [(a, b) for a in MODELS for b in MODELS if a != b])
 def test_every_prediction_meets_every_other(models, product_of, assert_agree, reference, other):
     from .support.oracle.variants import expert_of
@@ -174,6 +174,7 @@ def guided(pack):
     return lambda name, model: attach[name](model)
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize(
     "chain", [("SAG", "SAG"), ("SAG", "v", "SAG"), ("SAG", "eps", "flow"), ("RescaleCFG", "v"), ("APG", "v")]
 )
@@ -230,7 +231,7 @@ def test_a_hook_that_reads_the_first_experts_null_gets_it_at_reliability_0(model
         product_of([replace(ours[0], null=None), ours[1]])
 
 
-@pytest.mark.one_of(4)
+@pytest.mark.one_of(12)
 def test_one_expert_is_cores_guider_with_every_sampler(casts, product_of, every_sampler):
     from .support.core_guiders import core_guider
 

@@ -79,7 +79,7 @@ RUNS = [
 ]
 
 
-@pytest.mark.one_of(4)
+@pytest.mark.one_of(8)
 @pytest.mark.parametrize(("names", "policy", "sampler"), RUNS)
 def test_agrees_with_brute_force(node, models, fewer, scheduled, counted, names, policy, sampler):
     from .support.oracle.fewer_passes import FewerPassesGuider
@@ -114,7 +114,7 @@ SAME = {
 }
 
 
-@pytest.mark.one_of(4)
+@pytest.mark.one_of(8)
 @pytest.mark.parametrize("sampler", ["euler", "dpmpp_2m", "heun", "dpmpp_sde", "euler_cfg_pp"])
 @pytest.mark.parametrize("policy", SAME)
 def test_where_nothing_is_left_out_it_is_cores_ksampler_to_the_bit(load, chain, fewer, sample, policy, sampler):
@@ -123,6 +123,7 @@ def test_where_nothing_is_left_out_it_is_cores_ksampler_to_the_bit(load, chain, 
     assert torch.equal(ours, core_ksampler(expert.model, expert, 2.5, sampler))
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("policy", SAME)
 def test_where_nothing_is_left_out_it_is_the_plain_product_to_the_bit(load, chain, fewer, scheduled, guide, policy):
     experts = chain(load("hair"), load("linear"))
@@ -173,6 +174,7 @@ def test_what_was_said_last_along_the_chain_counts(load, chain, fewer, guide, no
     assert torch.equal(guide(fewer(both), sigmas=SIGMAS), guide(chain(load("hair"), skin), sigmas=SIGMAS))
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("sampler", ["euler", "heun", "dpm_2"])
 @pytest.mark.parametrize("length", [1, 2])
 def test_experts_take_turns(load, chain, fewer, guide, passes, counted, sampler, length):

@@ -83,6 +83,7 @@ def test_scenes(opened, tell, chain, check, published):
     check(experts, published.scene(), "cosine", "100")
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("spacing", ["25", "fast27"])
 @pytest.mark.parametrize("name", ["glide_upsample", "class_upsampler"])
 def test_upsampling(opened, tell, chain, check, published, name, spacing):
@@ -94,6 +95,7 @@ def test_upsampling(opened, tell, chain, check, published, name, spacing):
     check(chain((expert, {"weight": 1.0})), published.upsampler(name), "linear", spacing, 0.997 * NOISE)
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("name", ["glide_inpaint", "glide_upsample_inpaint"])
 def test_inpainting(opened, tell, chain, check, published, name):
     expert = tell(opened(name), "MCDM_EncodeText", text=runs.SCENE)
@@ -105,7 +107,7 @@ def test_inpainting(opened, tell, chain, check, published, name):
     check(chain((expert, {"weight": 3.0})), published.inpainting(name, 3.0), networks.LAYOUTS[name].schedule)
 
 
-@pytest.mark.one_of(4)
+@pytest.mark.one_of(8)
 @pytest.mark.parametrize("weights", sampling.FACE_WEIGHTS, ids="+".join)
 def test_faces(opened, tell, chain, check, published, core, base, weights):
     from .support.published_files import FARL

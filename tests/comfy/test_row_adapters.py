@@ -85,7 +85,7 @@ def agree(plain, node, host, record_property):
     return check
 
 
-@pytest.mark.one_of(3)
+@pytest.mark.one_of(6)
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_adapter(agree, kind):
     from .support.adapters import adapted
@@ -183,7 +183,7 @@ CHAINS = {
 }
 
 
-@pytest.mark.one_of(2)
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize("chain_name", CHAINS)
 def test_chains(agree, chain_name):
     agree(CHAINS[chain_name])
@@ -193,6 +193,7 @@ def ramp():
     return torch.linspace(0, 1, 12).expand(1, 8, 12)
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize(
     "settings",
     [{"mask": None, "end": 0.5}, {"reliability": 1.0, "weight": 0.5}, {"mask": ramp()}, {"start": 0.4}],

@@ -78,7 +78,7 @@ def distance(first, second):
     return float((first - second).square().mean().sqrt() / second.std())
 
 
-@pytest.mark.one_of(5)
+@pytest.mark.one_of(10)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 def test_rounding_is_no_worse_than_cores(pack, by_rows, dtype, kind, request, record_property):
@@ -95,7 +95,7 @@ def test_rounding_is_no_worse_than_cores(pack, by_rows, dtype, kind, request, re
     assert 0 < np.mean(ratios) <= (1.1 if count == 1 else 1.05)
 
 
-@pytest.mark.one_of(2)
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize("kind", KINDS)
 def test_weights_kept_in_fewer_bits(pack, by_rows, kind):
     """Core rounds patched weights to what they are kept in; adapters that are added aside are not rounded."""
@@ -136,6 +136,7 @@ def quantized(seed):
     return ModelPatcher(model, load_device=CPU, offload_device=CPU), exact
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("kind", ["LoRA", "DoRA"])
 def test_quantized_layers(pack, by_rows, kind):
     """Core quantizes what it has patched; on the CPU, layers that it has not compute with the weights' exact values."""
@@ -146,7 +147,7 @@ def test_quantized_layers(pack, by_rows, kind):
     assert distance(result, expected) < 1e-5
 
 
-@pytest.mark.one_of(2)
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize("kind", KINDS)
 def test_networks_of_which_only_a_part_fits(pack, by_rows, limited, kind):
     ours, theirs = network(torch.float32, 64), network(torch.float32, 64)

@@ -125,6 +125,7 @@ def test_one_expert_is_cores_guider(bare, cached, product_of, skipped, start, ca
     assert ours[1] == theirs[1] != [0]
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("places", [(0,), (1,), (0, 1), (0, 1, 2)], ids=str)
 def test_easycache_skips_what_it_skips_in_core(bare, cached, product_of, by_core, skipped, places):
     experts = [bare(place) for place in range(3)]

@@ -108,7 +108,7 @@ def networks(monkeypatch):
 ATTACHED = ["plain", "LoRA", "LoRA clone", "patched attention", "hooked LoRA schedule", "mask", "window"]
 
 
-@pytest.mark.one_of(4)
+@pytest.mark.one_of(8)
 @pytest.mark.parametrize("attachment", ATTACHED)
 @pytest.mark.parametrize("prediction", ["eps", "v", "flow"])
 def test_the_same_to_the_bit_as_on_one(casts, away, run, prediction, attachment):
@@ -116,6 +116,7 @@ def test_the_same_to_the_bit_as_on_one(casts, away, run, prediction, attachment)
     assert torch.equal(run([here, away(other)]), run([here, other]))
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("sampler", ["heun", "dpmpp_2m", "euler_cfg_pp", "euler_ancestral"])
 def test_the_same_to_the_bit_with_other_samplers(casts, away, run, sampler):
     here, other = casts[0].expert("eps", "patched attention", 0), casts[1].expert("eps", "LoRA", 1)

@@ -189,6 +189,7 @@ def cancel(monkeypatch, every_step):
     return at
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize(("last", "done"), [(2, 0), (3, 0), (8, 2)])
 def test_a_cancel_keeps_the_finished_cells_and_the_next_run_is_good(
     load, chain, sweep, cancel, base, caplog, last, done

@@ -83,7 +83,7 @@ def test_without_corrections_it_is_the_sampler_itself(langevin, name):
     assert langevin(sampler, corrections=0) is sampler
 
 
-@pytest.mark.one_of(3)
+@pytest.mark.one_of(6)
 @pytest.mark.parametrize("name", [*DETERMINISTIC, "MCDM"])
 def test_level_by_level_is_the_whole_run(experts, run, langevin, host, node, monkeypatch, name):
     """Where a correction changes nothing."""
@@ -96,7 +96,7 @@ def test_level_by_level_is_the_whole_run(experts, run, langevin, host, node, mon
     assert torch.equal(run(experts(), langevin(sampler)), run(experts(), sampler))
 
 
-@pytest.mark.one_of(4)
+@pytest.mark.one_of(8)
 @pytest.mark.parametrize("name", [*STOCHASTIC, "MCDM"])
 def test_noise_is_the_seeds_and_another_at_every_step(experts, run, langevin, node, monkeypatch, name):
     import comfy.samplers
@@ -469,6 +469,7 @@ def test_a_choice_that_is_none_is_refused_at_post(host, node):
     assert "at least 2 samples to choose from and got 1" in said(1, 1)
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("name", ["langevin", "particles"])
 def test_inspect_shows_the_steps_and_the_particles(load, experts, langevin, particles, node, name):
     import comfy_extras.nodes_custom_sampler as custom

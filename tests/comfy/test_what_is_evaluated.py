@@ -56,6 +56,7 @@ def test_two_experts_of_which_one_lends_its_null(calls, pair):
     assert rows_of(made) == 24  # 8 steps of two conditions and one null
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize(
     ("weights", "reliabilities", "terms"),
     [
@@ -77,6 +78,7 @@ def test_nothing_but_the_terms_is_evaluated(calls, pair, weights, reliabilities,
     assert rows_of(calls(experts)) == terms * STEPS
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize(
     ("attachments", "terms"),
     [
@@ -144,6 +146,7 @@ def with_wrapper_hook(expert, calls):
     return replace(expert, condition=condition)
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("cloned", [False, True])
 @pytest.mark.parametrize("hooked", [0, 1])
 def test_hooks_in_conditioning_keep_to_their_own_expert(cast, calls, hooked, cloned):

@@ -139,11 +139,16 @@ def test_tests_go_on_whatever_fails_and_a_line_says_of_each_how_it_went(tested, 
     ]
 
 
-def test_the_long_tests_are_those_that_the_short_ones_leave_out(tested):
-    code, runs, said = tested(demo_commands.test_all, None, None)
+def test_what_the_short_tests_leave_out_is_run_and_the_core_with_coverage(tested, tmp_path):
+    code, runs, _ = tested(demo_commands.test_all, tmp_path, None)
     assert code == 0
-    ((*_, cases, kind),) = runs
-    assert (cases, kind) == ("--cases", "long")
+    assert [words[words.index("--cases") + 1] for words in runs] == ["all", "long"]
+    assert ["--cov" in words for words in runs] == [True, False]
+
+
+def test_without_comfyui_the_nodes_tests_are_skipped(tested):
+    code, _, said = tested(demo_commands.test_all, None, None)
+    assert code == 0
     assert said[-1].startswith("Node tests: SKIPPED, no ComfyUI in COMFYUI_PATH")
 
 

@@ -8,6 +8,7 @@ import torch
 from .given import TEXTS, condition_of, draw, half, picture
 
 
+@pytest.mark.long
 def test_an_upsampler_reads_the_picture_and_keeps_the_text(upsampler, chain, sample):
     def enlarged(image, text=TEXTS[0]):
         return draw(sample, chain(upsampler(image, text)), size=64)

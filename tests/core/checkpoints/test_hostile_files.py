@@ -254,6 +254,7 @@ def test_pickles_that_do_harm_are_refused_unread(bases, tmp_path, name, old):
     assert peak() - before < 64 * 2**20
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -343,6 +344,7 @@ def test_views_of_more_than_a_file_holds_are_refused_unread(tmp_path, tensors, m
     assert peak() - before < 64 * 2**20
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize(("sides", "side"), [(70, 1), (60_000, 1), (64, 2**39), (370, 2**39), (1, 2**40)])
 def test_tensors_of_more_sides_or_numbers_than_any(bases, tmp_path, sides, side):
     entries = entries_of(saved({"a": torch.zeros(1).expand(side % 7 + 1)}))

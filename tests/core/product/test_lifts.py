@@ -200,6 +200,7 @@ def correlations(weights: tuple[float, float], eta: float, of_noise: bool = Fals
     return [correlation(*of_expert) for of_expert in zip(scores.T, ratios.T, strict=True)]
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize(("eta", "least"), [(1.0, 0.95), (0.0, 0.5)])
 @pytest.mark.parametrize("weights", [(1.5, 2.0), (1.0, 1.0)])
 def test_the_smallest_score_follows_the_smallest_log_ratio_closer_than_that_of_noise(weights, eta, least):

@@ -118,7 +118,7 @@ POLICIES = {
 }
 
 
-@pytest.mark.one_of(3)
+@pytest.mark.one_of(6)
 @pytest.mark.parametrize("sampler", [sample_ddim, sample_heun])
 @pytest.mark.parametrize("policy", POLICIES)
 def test_agrees_with_plain_loops(policy, sampler):
@@ -231,6 +231,7 @@ def in_turn(terms, length, rule):
     return denoise, levels
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("rule", [EQ10, OWN_NULL])
 @pytest.mark.parametrize("sampler", [sample_ddim, sample_heun])
 @pytest.mark.parametrize("length", [1, 2, 5])

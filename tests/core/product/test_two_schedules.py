@@ -29,6 +29,7 @@ def united(names, predictions=("eps", "eps")) -> list[Term]:
 SINGLE = ProductDenoiser(united(("cosine", "cosine")))
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("spacing", ["100", "ddim25"])
 @pytest.mark.parametrize("predictions", [("eps", "v"), ("v", "eps")], ids="-".join)
 @pytest.mark.parametrize("names", MIXED, ids="-".join)

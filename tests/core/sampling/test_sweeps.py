@@ -176,6 +176,7 @@ def read(path):
     return np.asarray(Image.open(path))
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("sampler", [["--eta", "1"], ["--sampler", "ddpm-large"]], ids=" ".join)
 def test_each_cell_is_what_sample_gives(sampler, experts, tmp_path):
     options = ["--of", "2", "--values", "0, 0.25", "--seed", "7", "--seeds", "2", "--guidance", "1, 2"]

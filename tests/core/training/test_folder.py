@@ -154,6 +154,7 @@ def test_a_folder_that_cannot_be_used_is_refused_in_a_sentence(tmp_path, damage,
     assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize(
     ("modalities", "network", "condition"),
     [
