@@ -176,7 +176,7 @@ class Networks:
             options = _with_roles(options, roles)
         options = told(options)
         calc = options.get("sampler_calc_cond_batch_function")
-        with told_of_passes(self.experts):
+        with told_of_passes(self.experts, [request.expert for request in batch]):
             if calc is None:
                 out = comfy.samplers.calc_cond_batch(patcher.model, conds, x, sigma, options)
             else:
