@@ -42,8 +42,8 @@ class Nulls:
 
         Args:
             wanted: What the product needs.
-            guided: Whether nulls have a part in it; where none has, as at cfg 1, ComfyUI asks conditions alone of
-                MODELs of which nothing says that they read nulls.
+            guided: Whether nulls have a part in it. False at cfg 1, where ComfyUI asks no negatives unless a node
+                demands them.
         """
         asked_beside = self.networks.in_pairs if guided else self._known
         beside = [i for i in wanted.conditions if asked_beside[i] and NULL in self.conds[i]]
@@ -53,8 +53,8 @@ class Nulls:
             needed = {self._first_with_same_null(j) for j in wanted.nulls}
             more = sum(len(self.conds[j][NULL]) for j in asked) - sum(len(self.conds[j][NULL]) for j in needed)
             logger.info(
-                "The MODEL of %s reads condition and null in one batch, or may do so, and each is asked for both by "
-                "itself: %d more rows per picture at every step.",
+                "The MODEL of %s, or a node on it, may read the prompt beside its negative, so each prompt is asked "
+                "together with its own negative: %d more rows per picture at every step.",
                 " and ".join(self.experts[i].label for i in beside),
                 more,
             )
