@@ -25,9 +25,9 @@ from typing import Any
 
 PACK = Path(__file__).resolve().parent
 NAMESPACE = "mcdm"
-JOIN_SECONDS = 180
+JOIN_SECONDS = 180  # longest wait for the Ray node to join
 START_SECONDS = 600
-ANSWER_SECONDS = 30  # of a worker that lives, also where its machine is at work
+ANSWER_SECONDS = 30  # longest wait for a running worker's sign of life; one that is silent longer is ended
 
 logger = logging.getLogger("mcdm.worker")
 

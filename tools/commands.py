@@ -10,6 +10,10 @@ from .process import run, say
 from .type_checks import check_types
 
 MOST_WORKERS = 8  # each worker of the node tests takes up to 2 GB of memory
+_OF_TESTS = {  # halves that are neither passed nor failed, by their exit codes
+    None: "SKIPPED, no ComfyUI in COMFYUI_PATH, around this folder or in ~/ComfyUI",
+    5: "no tests chosen",  # pytest's
+}
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # in the processes that tests start; workers set it (tests/conftest.py)
 
 
@@ -46,12 +50,12 @@ def test(arguments: list[str]) -> int:
         arguments: Passed on to both pytest runs.
 
     Returns:
-        0, or 1 if anything failed; all is run even so.
+        0, or 1 if anything failed or no test was chosen; all is run even so.
     """
     comfyui = find_comfyui()
     python = _test_environment(comfyui)
-    linters: dict[str, int | None] = {"Linters": lint()}
-    return _report(linters | _both_halves(python, comfyui, ["--cases", "short"], ["--cases", "short"], arguments))
+    linters = {"Linters": lint()}
+    return _report(linters, _both_halves(python, comfyui, ["--cases", "short"], ["--cases", "short"], arguments))
 
 
 def test_all(arguments: list[str]) -> int:
@@ -61,7 +65,8 @@ def test_all(arguments: list[str]) -> int:
     """
     comfyui = find_comfyui()
     python = _test_environment(comfyui)
-    return _report(_both_halves(python, comfyui, ["--cases", "all", "--cov"], ["--cases", "long"], arguments))
+    coverage = ["--cov", *(["--cov-fail-under", "0"] if arguments else [])]  # of tests that were chosen it says nothing
+    return _report({}, _both_halves(python, comfyui, ["--cases", "all", *coverage], ["--cases", "long"], arguments))
 
 
 def _both_halves(
@@ -87,14 +92,18 @@ def _both_halves(
     return codes | {f"Node tests in ComfyUI {comfyui_version(comfyui)} ({comfyui})": code}
 
 
-def _report(codes: dict[str, int | None]) -> int:
-    """Say of each part whether it passed, a line each; returns 1 if one did not."""
-    for part, code in codes.items():
-        if code is None:
-            say(f"{part}: SKIPPED, no ComfyUI in COMFYUI_PATH, around this folder or in ~/ComfyUI.")
-        else:
-            say(f"{part}: {'passed' if code == 0 else f'FAILED (exit code {code})'}.")
-    return int(any(codes.values()))
+def _report(linters: dict[str, int], halves: dict[str, int | None]) -> int:
+    """Say of each part how it went, a line each; returns 1 if one failed, or no half had a test to run."""
+    for linter, status in linters.items():
+        say(f"{linter}: {_outcome(status)}.")
+    for half, code in halves.items():
+        say(f"{half}: {_OF_TESTS.get(code) or _outcome(code)}.")
+    ran = [code for code in halves.values() if code not in _OF_TESTS]
+    return int(not ran or any([*linters.values(), *ran]))
+
+
+def _outcome(code: int | None) -> str:
+    return "passed" if code == 0 else f"FAILED (exit code {code})"
 
 
 def _in_parallel() -> list[str]:

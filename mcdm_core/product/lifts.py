@@ -113,7 +113,7 @@ class Lifts:
 
         Returns:
             Shape (B, N) for the N experts of a weight, in float64 on the CPU; infinity where an expert's area leaves
-            out all of a sample, so that the smallest lift of the sample is that of the others.
+            out all of a sample, so that the smallest lift of the sample is that of the others, see `least_lifts`.
 
         Raises:
             ValueError: If there is no expert, or of one no level is known, or a lift is not finite.
@@ -137,6 +137,19 @@ class Lifts:
             )
         lifts = sums / self._levels[index] * (1 if share.weight > 0 else -1)
         return lifts.where(self._covered[index], torch.inf)
+
+
+def least_lifts(lifts: Tensor) -> Tensor:
+    """The smallest lift of each sample; −infinity of one that every expert's area leaves out, as nothing lifts it.
+
+    Args:
+        lifts: Of `Lifts.of`, shape (B, N).
+
+    Returns:
+        Shape (B,).
+    """
+    least = lifts.amin(1)
+    return least.where(least.isfinite(), -torch.inf)
 
 
 def _exact(values: Tensor) -> Tensor:

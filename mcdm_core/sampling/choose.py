@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..diffusion.schedule import NoiseSchedule, sigma_at_share
-from ..product.lifts import Lifts
+from ..product.lifts import Lifts, least_lifts
 from ..product.term import Term
 
 
@@ -86,7 +86,7 @@ def choose(lifts: Tensor, count: int) -> Tensor:
     """The samples whose smallest lift is largest.
 
     Args:
-        lifts: Shape (B, N).
+        lifts: Shape (B, N); those of a sample that no expert covers are all infinite, and it comes last.
         count: How many to keep.
 
     Returns:
@@ -96,7 +96,7 @@ def choose(lifts: Tensor, count: int) -> Tensor:
         ValueError: As `check_choice`.
     """
     check_choice(count, len(lifts))
-    return lifts.amin(1).argsort(descending=True, stable=True)[:count]
+    return least_lifts(lifts).argsort(descending=True, stable=True)[:count]
 
 
 def _asked(term: Term, x: Tensor, sigma: float) -> tuple[Tensor, Tensor]:

@@ -13,10 +13,12 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
 
 from ..host.chain.expert_chain import Conditioning
+from ..host.chain.pairs import Pairs
 from ..host.files.expert_model import clamp_pixels
 from ..host.prompt.links import Link
 from .descriptions import make_latents, make_sampling
 
+_DESCRIBED = ("model_sampling", "latent_format", "name", "pairs", "has_null", "clamps", "guidance")
 _MADE_BY = "mcdm_made_by"  # in a CONDITIONING: the node of a worker's that made it
 
 
@@ -41,10 +43,16 @@ class RemoteModel(comfy.model_base.BaseModel):
         worker: Who has the network.
 
     Raises:
-        ValueError: If the schedule or the latents are of a kind that is not known here.
+        ValueError: If something is left out, or the schedule or the latents are of a kind that is not known here.
     """
 
     def __init__(self, described: dict[str, Any], worker: WorkerName):
+        for name in _DESCRIBED:
+            if name not in described:
+                raise ValueError(
+                    f"Expected the worker {worker.name} to tell {name} of its MODEL and it doesn't; use the same "
+                    "version of the pack on both machines."
+                )
         config = comfy.supported_models_base.BASE({"disable_unet_model_creation": True, "dtype": torch.float32})
         config.latent_format = make_latents(described["latent_format"])
         super().__init__(config, device=torch.device("cpu"))
@@ -52,8 +60,7 @@ class RemoteModel(comfy.model_base.BaseModel):
         self.diffusion_model = _NoNetwork()
         self.worker = worker
         self.expert_name = f"{described['name']} on {worker.name}" if described["name"] else f"on {worker.name}"
-        self.reads_pairs = bool(described["reads_pairs"])
-        self.replaces_forwards = bool(described["replaces_forwards"])
+        self.pairs = Pairs(*map(bool, described["pairs"]))
         self.has_null = bool(described["has_null"])
         self.guidance = [str(name) for name in described["guidance"]]
 

@@ -65,12 +65,13 @@ class WorkersOfRun:
         self._told: dict[WorkerName, dict[str, Any]] = {}
         self._name = uuid.uuid4().hex
 
-    def begin(self, start: Start, shapes: Sequence[Sequence[int]]) -> None:
+    def begin(self, start: Start, shapes: Sequence[Sequence[int]], forms: Forms) -> None:
         """Tell the workers of the run; they load their experts and make their conditions.
 
         Args:
             start: What it starts from.
             shapes: Of what the latent holds.
+            forms: Those of the run.
 
         Raises:
             ValueError: If a worker refuses, or the latent is made of several.
@@ -79,7 +80,6 @@ class WorkersOfRun:
             raise ValueError(
                 "Expected a single latent for experts on workers and got a nested one; sample such a model here."
             )
-        forms = Forms(start.noise.shape)
         reference = forms.of(self._experts[0].model)
         common = {
             "run": self._name,

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..host.chain.expert_chain import ExpertInput, Experts
 from ..host.chain.hooks import CFG_HOOKS
-from ..host.chain.pairs import reads_pairs, replaces_forwards
+from ..host.chain.pairs import pairs_of
 from ..host.chain.run_wrappers import wrappers_of
 from ..host.evaluation.types import CONDITION, NULL, Request
 from ..host.files.expert_model import clamp_pixels, implicit_null
@@ -42,8 +42,7 @@ def describe_model(patcher: ModelPatcher) -> dict[str, Any]:
         "model_sampling": describe_sampling(patcher.get_model_object("model_sampling")),
         "latent_format": describe_latents(patcher.get_model_object("latent_format")),
         "name": getattr(patcher.model, "expert_name", None),
-        "reads_pairs": reads_pairs(patcher),
-        "replaces_forwards": replaces_forwards(patcher),
+        "pairs": list(pairs_of(patcher)),
         "has_null": implicit_null(patcher) is not None,
         "clamps": any(clamp_pixels in each for each in listed.values()),
         "guidance": [name for name, each in listed.items() if any(hook is not clamp_pixels for hook in each)],

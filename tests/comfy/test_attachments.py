@@ -143,11 +143,12 @@ def test_what_acts_on_guidance_acts_on_the_product_from_the_first_expert(stage, 
 @pytest.mark.one_of(8)
 @pytest.mark.parametrize("name", ON_GUIDANCE)
 def test_what_acts_on_guidance_does_nothing_on_another_expert_and_a_warning_says_so(stage, product_of, name, caplog):
+    said = "The guidance node on the MODEL of expert 2 does nothing: .* Attach it to the first expert's MODEL."
     node = ON_GUIDANCE[name]
     scene = stage(node.family)
     with caplog.at_level(logging.WARNING, "mcdm_pack"):
         attached = product_of(scene, pair(scene, scene.networks[0], 1, node.attach))
-    assert [record.getMessage() for record in caplog.records if "guidance of expert 2's MODEL" in record.getMessage()]
+    assert any(re.match(said, record.getMessage()) for record in caplog.records)
     assert torch.equal(attached, product_of(scene, pair(scene, scene.networks[0], 1, lambda model: model)))
 
 

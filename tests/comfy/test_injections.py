@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch import nn
 
+from .support.closeness import assert_close
+
 HEIGHT, WIDTH = 8, 12
 
 
@@ -112,10 +114,6 @@ def sampled(node, chain):
             return guider.sample(noise, torch.zeros_like(noise), sampler, sigmas, disable_pbar=True, seed=3)
 
     return run
-
-
-def assert_close(ours, theirs):
-    assert (ours - theirs).abs().max() <= 1e-4 * theirs.std()
 
 
 @pytest.mark.one_of(8)

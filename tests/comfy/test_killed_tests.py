@@ -3,7 +3,7 @@
 import psutil
 import pytest
 
-from ..support.processes import start, stop
+from ..support.processes import is_at_work, start, stop
 from ..support.watchdog import wait_until
 from .support.comfyui_server import ROOT
 
@@ -33,7 +33,3 @@ def test_a_comfyui_ends_where_the_tests_are_killed(comfyui, tmp_path):
         wait_until(lambda: not is_at_work(server), "the end of the server")
     finally:
         stop(tests)
-
-
-def is_at_work(process):
-    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE  # which a container may keep for good

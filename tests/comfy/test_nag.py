@@ -82,7 +82,7 @@ def rows(caplog):
         caplog.clear()
         with caplog.at_level(logging.INFO):
             result = function()
-        said = [record for record in caplog.records if "condition and null in one batch" in record.getMessage()]
+        said = [record for record in caplog.records if "together with its own negative" in record.getMessage()]
         return result, [record.args[-1] for record in said]
 
     return run

@@ -130,8 +130,23 @@ def test_it_is_exact_on_one_expert_where_its_store_says_what_that_one_needs(
 
 @pytest.mark.parametrize(("tiled", "place"), [(0, "expert 1"), (1, "expert 2")])
 def test_where_its_store_misleads_an_expert_the_user_is_told(experts_with, product_of, tiled, place):
-    with pytest.raises(ValueError, match=rf"on the MODEL of {place} alone, .*Error: .*; attach it to every expert"):
+    said = r"^A pass of the network for expert 2 failed \((\w+Error): .*\)\. If that comes from a node that is only on "
+    with pytest.raises(ValueError, match=rf"{said}the MODEL of {place} \(.*attach it to every expert") as refused:
         product_of(experts_with((tiled,), (1,)))
+    assert isinstance(refused.value.__cause__, (AttributeError, TypeError))
+
+
+def test_a_node_is_no_more_than_a_possible_cause(experts_with, product_of):
+    """The network of the expert without one fails by itself."""
+
+    def failing(*args, **kwargs):
+        raise TypeError("not of the node")
+
+    experts = experts_with((0,), ())
+    experts[1].model.model.diffusion_model.forward = failing
+    said = r"^A pass of the network for expert 2 failed \(TypeError: not of the node\)\. If that comes from a node "
+    with pytest.raises(ValueError, match=said):
+        product_of(experts)
 
 
 def test_other_failures_of_a_pass_stay_what_they_are(experts_with, product_of):

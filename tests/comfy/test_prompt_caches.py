@@ -5,6 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from .support.closeness import assert_close
+
 STEPS = 3
 
 
@@ -78,10 +80,6 @@ def one_prompt(models):
 
     given = {"condition": conditioning(0), "null": conditioning(-1, tokens=6)}
     return [replace(expert_of(model, place), **given) for place, model in enumerate(models)]
-
-
-def assert_close(ours, theirs):
-    assert (ours - theirs).abs().max() <= 1e-4 * theirs.std()
 
 
 @pytest.mark.parametrize("apart", [False, True], ids=["by rows", "exchanged"])

@@ -6,6 +6,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from .support.closeness import assert_close
+
 LEVEL = 0.7
 LATENT = (16, 2, 4, 6)
 
@@ -88,10 +90,6 @@ def sampling(small):
 
     schedule = small.network().get_model_object("model_sampling")
     return comfy.samplers.sampler_object("euler"), comfy.samplers.calculate_sigmas(schedule, "normal", 3)
-
-
-def assert_close(ours, theirs):
-    assert (ours - theirs).abs().max() <= 1e-4 * theirs.std()
 
 
 @pytest.mark.parametrize("cfg", [1.0, 2.5])

@@ -97,6 +97,25 @@ def test_pictures_are_the_same_and_nothing_more_is_asked(load, chain, sampled, p
     assert rows[0] == rows[1] == rows[2] > 0
 
 
+@pytest.mark.parametrize("scores", [True, False], ids=["by scores", "by passes"])
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_picture_outside_every_mask_is_chosen_last_and_not_counted_as_lifted(
+    load, chain, sampled, choose, caplog, scores, count
+):
+    """What one of the experts lifts, the other doesn't; so by two of them no picture is lifted."""
+    masks, hair = torch.cat([torch.zeros(1, 32, 32), torch.ones(3, 32, 32)]), load("hair")
+    settings = ({"weight": 1.5, "mask": masks}, {"weight": -1.0, "mask": masks})[:count]
+    product = chain(*((hair, own) for own in settings))
+    kept, text = choose(product, latent := sampled(product, scores=scores), 4)
+    lines = text.splitlines()
+    assert lines[-1] == "picture 1: outside every mask"
+    assert all("smallest lift" in line for line in lines[:-1])
+    assert torch.equal(kept["samples"][-1], latent["samples"][0])
+    lifted = sum("smallest lift +" in line for line in lines)
+    assert f"Every expert lifts {lifted} of the 4 pictures; 4 are kept all the same." in caplog.text
+    assert count == 1 or lifted == 0
+
+
 def test_choosing_by_scores_asks_nothing(load, chain, sampled, choose, passes, host, caplog):
     hair, skin = passes.watch(load("hair")), passes.watch(load("skin"))
     product = chain((hair, {"weight": 1.5}), (skin, {"weight": 2.0}))

@@ -15,6 +15,7 @@ LOOKED_FOR = {
     "comfy.ops.uncast_bias_weight": "it is there",
     "comfy.lora.calculate_shape": _DYNAMIC,
     "comfy.model_prefetch": "it is there",
+    "comfy.model_prefetch.cleanup_prefetched_modules": "it is there",
     "comfy.sampler_helpers.prepare_model_patcher_multigpu_clones": _COPIES,
     "comfy.sampler_helpers.preprocess_multigpu_conds": _COPIES,
     "comfy.multigpu": _COPIES,

@@ -169,6 +169,33 @@ def test_a_model_without_weights_is_no_model_to_sample(remote, load):
         patcher.model.apply_model(torch.zeros(1, 3, 32, 32), torch.ones(1))
 
 
+@pytest.mark.parametrize(
+    ("replaces", "asks", "expected"),
+    [
+        (False, False, (False, False)),
+        (False, True, (False, False)),
+        (True, False, (False, True)),
+        (True, True, (True,) * 2),
+    ],
+)
+def test_what_a_worker_says_of_pairs_is_taken_over(remote, host, load, replaces, asks, expected):
+    described_by, model, pairs_of = remote("served").describe_model, remote("model"), host.chain.pairs.pairs_of
+    there = load("hair").model.clone()
+    if replaces:
+        there.add_object_patch("diffusion_model.forward", lambda x, *args, **kwargs: x)
+    there.model_options["disable_cfg1_optimization"] = asks
+    here = model.remote_patcher(described_by(there), model.WorkerName("127.0.0.1:6379", "big"))
+    assert pairs_of(there) == pairs_of(here) == expected
+
+
+def test_what_a_worker_of_an_older_state_does_not_tell_is_named(remote, load):
+    described, model = remote("served").describe_model(load("hair").model), remote("model")
+    for name in described:
+        told = {other: value for other, value in described.items() if other != name}
+        with pytest.raises(ValueError, match=rf"Expected the worker big to tell {name} of its MODEL .*; use the same"):
+            model.remote_patcher(told, model.WorkerName("127.0.0.1:6379", "big"))
+
+
 def prompt_of(picture, expert_name="hair.safetensors", more=None):
     return {
         "1": {"class_type": "MCDM_LoadExpert", "inputs": {"expert_name": expert_name}},

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from ..support.processes import run as run_command
+from ..support.watchdog import PATIENCE
 from .support.comfyui_server import ROOT
 from .support.leaks import Living
 from .support.workers import NO_RAY, copy_models, joined_cluster, on_worker
@@ -392,8 +393,11 @@ def test_another_cluster(cluster, refused):
 
 
 def test_a_worker_of_that_name_is_at_work(cluster, tmp_path):
-    command = [ROOT / "worker.py", "--name", "one", "--address", cluster.address, "--comfyui", cluster.comfyui]
-    code, said = run_command(command)
+    """However long it takes to give a sign of life: that of users is 30 s."""
+    script = tmp_path / "start.py"
+    script.write_text(f"import worker; worker.ANSWER_SECONDS = {PATIENCE}; raise SystemExit(worker.main())")
+    command = [script, "--name", "one", "--address", cluster.address, "--comfyui", cluster.comfyui]
+    code, said = run_command(command, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert code == 2
     assert "got one, which is at work; choose another." in said
 

@@ -9,7 +9,7 @@ from select import select
 
 import pytest
 
-from tests.support.processes import run, start, stop
+from tests.support.processes import is_at_work, run, start, stop
 from tests.support.watchdog import PATIENCE, HungError, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -118,7 +118,3 @@ def test_a_cluster_ends_where_the_tests_are_killed(begin, tmp_path):
     assert "raylet" in " ".join(process.name() for process in started)
     tests.kill()
     wait_until(lambda: not any(map(is_at_work, started)), "the end of Ray's processes")
-
-
-def is_at_work(process):
-    return process.is_running() and process.status() != "zombie"  # which nobody may wait for in a container

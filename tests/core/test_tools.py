@@ -115,15 +115,17 @@ def tested(monkeypatch, tmp_path):
     monkeypatch.setattr(demo_commands, "comfyui_requirements", lambda _: [])
     monkeypatch.setattr(demo_commands, "say", said.append)
 
-    def run_tests(command, comfyui, failing):
+    def run_tests(command, comfyui, failing, none_in=(), arguments=()):
         def run(words, *_):
             if "pytest" in words:
                 runs.append(words)
+                if any(folder in words for folder in none_in):
+                    return 5
             return int(failing in words)
 
         monkeypatch.setattr(demo_commands, "find_comfyui", lambda: comfyui)
         monkeypatch.setattr(demo_commands, "run", run)
-        return command([]), runs, said
+        return command([*arguments]), runs, said
 
     return run_tests
 
@@ -137,6 +139,36 @@ def test_tests_go_on_whatever_fails_and_a_line_says_of_each_how_it_went(tested, 
     assert [line.endswith("passed.") for line in said] == [
         failing != part for part in ("ruff", "tests/core", "tests/comfy")
     ]
+
+
+@pytest.mark.parametrize("arguments", [[], ["-k", "name"]], ids=["all", "chosen"])
+def test_coverage_is_required_of_all_tests_and_not_of_chosen_ones(tested, arguments):
+    _, ((*words,),), _ = tested(demo_commands.test_all, None, None, arguments=arguments)
+    assert "--cov" in words
+    assert ("--cov-fail-under" in words) == bool(arguments)
+    assert words[-len(arguments) :] == arguments or not arguments
+
+
+@pytest.mark.parametrize("command", [demo_commands.test, demo_commands.test_all], ids=lambda command: command.__name__)
+@pytest.mark.parametrize(
+    ("none_in", "has_comfyui", "failing", "expected"),
+    [
+        (["tests/core"], True, None, 0),
+        (["tests/comfy"], True, None, 0),
+        (["tests/core"], True, "tests/comfy", 1),
+        (["tests/core", "tests/comfy"], True, None, 1),
+        (["tests/core"], False, None, 1),
+    ],
+    ids=["core", "nodes", "core, and the nodes fail", "both", "core, and no ComfyUI"],
+)
+def test_a_half_without_a_chosen_test_is_no_failure_unless_no_test_was_chosen_at_all(
+    tested, command, none_in, has_comfyui, failing, expected, tmp_path
+):
+    code, _, said = tested(command, tmp_path if has_comfyui else None, failing, none_in)
+    assert code == expected
+    for folder, line in zip(("tests/core", "tests/comfy"), said[-2:], strict=True):
+        assert line.endswith(": no tests chosen.") == (folder in none_in)
+        assert ("FAILED" in line) == (folder == failing)
 
 
 def test_what_the_short_tests_leave_out_is_run_and_the_core_with_coverage(tested, tmp_path):

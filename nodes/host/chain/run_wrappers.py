@@ -57,26 +57,31 @@ def wrappers_of(patcher: ModelPatcher, kind: str) -> Iterator[tuple[str | None, 
 
 
 @contextmanager
-def told_of_passes(experts: Experts) -> Iterator[None]:
-    """Tell of a node around the network's passes that some experts' MODELs have and others don't, if a pass fails.
+def told_of_passes(experts: Experts, asked: Sequence[int]) -> Iterator[None]:
+    """Say whose pass failed, and name a node that may be why: one around the passes of some experts' MODELs alone.
 
     Such a node may find out from the first expert's MODEL how it is to treat the ControlNets of all; it then works only
     where every expert's MODEL has it.
 
+    Args:
+        experts: The chain.
+        asked: The experts whose predictions the pass is for.
+
     Raises:
-        ValueError: In place of what Python raises where an object is not what a node or network expects.
+        ValueError: From what Python raises where an object is not what a node or network expects, if some MODELs have
+            such a node and others don't.
     """
     try:
         yield
     except (AttributeError, TypeError) as error:
-        names: dict[bool, list[str]] = {True: [], False: []}
-        for expert in experts:
-            names["model_function_wrapper" in expert.model.model_options].append(expert.label)
-        if not (names[True] and names[False]):
+        wrapped = [expert.label for expert in experts if "model_function_wrapper" in expert.model.model_options]
+        if len(wrapped) in (0, len(experts)):
             raise
+        failed = dict.fromkeys(experts[index].label for index in asked)
         raise ValueError(
-            f"Expected a node around the network that can be on the MODEL of {' and '.join(names[True])} alone, and a "
-            f"pass failed ({type(error).__name__}: {error}); attach it to every expert, or leave it out."
+            f"A pass of the network for {' and '.join(failed)} failed ({type(error).__name__}: {error}). If that comes "
+            f"from a node that is only on the MODEL of {' and '.join(wrapped)} (Tiled Diffusion, for one), attach it "
+            "to every expert, or remove it."
         ) from error
 
 

@@ -78,8 +78,10 @@ def drop_prefetched(network: nn.Module) -> None:
     Args:
         network: The network that was asked; no other thread asks it.
     """
-    give_back = _of_prefetching("cleanup_prefetched_modules")
-    if give_back is not None:
+    if _prefetches():
+        import comfy.model_prefetch
+
+        give_back = comfy.model_prefetch.cleanup_prefetched_modules
         takes_owner = len(inspect.signature(give_back).parameters) > 1  # and gives back what it holds for the graph
         for module in network.modules():
             give_back(*([module] if takes_owner else []), [module])
@@ -91,20 +93,25 @@ def outside_memory_graph() -> AbstractContextManager:
 
     Newer ComfyUI records what a pass allocates, and hands the same memory out anew in the next pass.
     """
-    pause = _of_prefetching("pause_malloc_graph")
+    pause = _of_newer_prefetching("pause_malloc_graph")
     return nullcontext() if pause is None else pause()
 
 
 def end_memory_graph() -> None:
     """End what newer ComfyUI has recorded of the calling thread's passes, which it keeps under the thread's number."""
-    end = _of_prefetching("cleanup_malloc_graph")
+    end = _of_newer_prefetching("cleanup_malloc_graph")
     if end is not None:
         end()
 
 
-def _of_prefetching(name: str) -> Callable[..., Any] | None:
-    """A function of the module that fetches ahead, None where this ComfyUI lacks it."""
-    if importlib.util.find_spec("comfy.model_prefetch") is None:
+def _prefetches() -> bool:
+    """Whether this ComfyUI has the module that fetches ahead."""
+    return importlib.util.find_spec("comfy.model_prefetch") is not None
+
+
+def _of_newer_prefetching(name: str) -> Callable[..., Any] | None:
+    """A function that this module has in ComfyUI after 0.33.0, None where it lacks it."""
+    if not _prefetches():
         return None
     import comfy.model_prefetch
 

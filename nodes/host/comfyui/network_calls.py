@@ -43,6 +43,7 @@ def when_asked(options: dict[str, Any], notice: Callable[[], object]) -> dict[st
 
     inside = options.get("transformer_options", {})
     wrappers = inside.get("wrappers", {})
-    around = {"mcdm": [noticed], **wrappers.get(WrappersMP.APPLY_MODEL, {})}  # outside of those that may not call it
+    # First, so that the call is noticed even if another wrapper doesn't go on.
+    around = {"mcdm": [noticed], **wrappers.get(WrappersMP.APPLY_MODEL, {})}
     wrappers = {**wrappers, WrappersMP.APPLY_MODEL: around}
     return {**options, "transformer_options": {**inside, "wrappers": wrappers}}

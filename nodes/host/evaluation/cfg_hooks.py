@@ -82,7 +82,7 @@ class _Kind:
 
     Attributes:
         shown: The arguments by which it sees a cond and an uncond.
-        value: What it is to return if it changes nothing, of its arguments.
+        value: The hook's result if it changed nothing, of its arguments.
         kept: Copies of the arguments that a hook may change in place and return.
     """
 

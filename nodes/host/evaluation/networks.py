@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..chain.expert_chain import Conds, Experts
 from ..chain.hooks import patches_passes
-from ..chain.pairs import reads_pairs, replaces_forwards
+from ..chain.pairs import pairs_of
 from ..chain.run_wrappers import told_of_passes
 from ..comfyui.cores import drop_prefetched
 from ..comfyui.devices import Devices, device_of
@@ -38,7 +38,8 @@ class Networks:
             one of its own, and the last.
 
     Attributes:
-        in_pairs: Whether an expert's MODEL reads its null beside its condition, or may, by expert.
+        reads_pairs: Whether an expert's MODEL reads its null beside its condition, by expert.
+        may_read_pairs: Whether it does, or may, by expert.
     """
 
     def __init__(
@@ -57,7 +58,9 @@ class Networks:
         self.weights = weights
         self.devices = devices
         self.null_is_read = null_is_read
-        self.in_pairs = [reads_pairs(expert.model) or replaces_forwards(expert.model) for expert in experts]
+        pairs = [pairs_of(expert.model) for expert in experts]
+        self.reads_pairs = [each.are_read for each in pairs]
+        self.may_read_pairs = [each.may_be_read for each in pairs]
         self._asked = asked_models(experts)
 
     def model_of(self, expert: int) -> ModelPatcher:
@@ -129,7 +132,7 @@ class Networks:
             request.expert
             for request in requests
             if "sampler_calc_cond_batch_function" in options
-            or self.in_pairs[request.expert]
+            or self.may_read_pairs[request.expert]
             or any("control" in entry or patches_passes(entry) for entry in self.conds[request.expert][request.role])
         }
         if self.null_is_read and [request.role for request in requests].count(NULL) > 1:
@@ -176,7 +179,7 @@ class Networks:
             options = _with_roles(options, roles)
         options = told(options)
         calc = options.get("sampler_calc_cond_batch_function")
-        with told_of_passes(self.experts):
+        with told_of_passes(self.experts, [request.expert for request in batch]):
             if calc is None:
                 out = comfy.samplers.calc_cond_batch(patcher.model, conds, x, sigma, options)
             else:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 
 from ....mcdm_core.product.reuse import Asked
-from ..chain.pairs import reads_pairs
 from ..weights.alike import same_conditioning
 from .networks import Networks
 from .types import NULL
@@ -25,9 +24,8 @@ class Nulls:
         self.conds = networks.conds
         self.networks = networks
         self._told_of_pairs = False
-        self._known = [reads_pairs(expert.model) for expert in self.experts]
-        for expert, own, known in zip(self.experts, self.conds, self._known, strict=True):
-            if known and NULL not in own:
+        for expert, own, reads_pairs in zip(self.experts, self.conds, networks.reads_pairs, strict=True):
+            if reads_pairs and NULL not in own:
                 logger.warning(
                     "The MODEL of %s reads its null beside its condition, and it has none; connect its null.",
                     expert.label,
@@ -42,10 +40,10 @@ class Nulls:
 
         Args:
             wanted: What the product needs.
-            guided: Whether nulls have a part in it; where none has, as at cfg 1, ComfyUI asks conditions alone of
-                MODELs of which nothing says that they read nulls.
+            guided: Whether nulls have a part in it. False at cfg 1, where ComfyUI asks no negatives unless a node
+                demands them.
         """
-        asked_beside = self.networks.in_pairs if guided else self._known
+        asked_beside = self.networks.may_read_pairs if guided else self.networks.reads_pairs
         beside = [i for i in wanted.conditions if asked_beside[i] and NULL in self.conds[i]]
         asked = list(dict.fromkeys([*wanted.nulls, *beside]))
         if beside and not self._told_of_pairs:
@@ -53,8 +51,8 @@ class Nulls:
             needed = {self._first_with_same_null(j) for j in wanted.nulls}
             more = sum(len(self.conds[j][NULL]) for j in asked) - sum(len(self.conds[j][NULL]) for j in needed)
             logger.info(
-                "The MODEL of %s reads condition and null in one batch, or may do so, and each is asked for both by "
-                "itself: %d more rows per picture at every step.",
+                "The MODEL of %s, or a node on it, may read the prompt beside its negative, so each prompt is asked "
+                "together with its own negative: %d more rows per picture at every step.",
                 " and ".join(self.experts[i].label for i in beside),
                 more,
             )
@@ -62,7 +60,7 @@ class Nulls:
 
     def _null_of(self, index: int) -> int:
         """The expert whose null is taken for this one's: its own where the condition beside it changes the null."""
-        first, in_pairs = self._first_with_same_null(index), self.networks.in_pairs
+        first, in_pairs = self._first_with_same_null(index), self.networks.may_read_pairs
         return index if in_pairs[index] or in_pairs[first] else first
 
     def _first_with_same_null(self, index: int) -> int:

@@ -10,6 +10,7 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ..chain.expert_chain import Experts
+from .noise_levels import Forms
 from .types import Point, Request
 
 
@@ -35,12 +36,13 @@ class Start:
 class Workers(Protocol):
     """Has experts whose networks are on workers."""
 
-    def begin(self, start: Start, shapes: Sequence[Sequence[int]]) -> None:
+    def begin(self, start: Start, shapes: Sequence[Sequence[int]], forms: Forms) -> None:
         """Tell them of the run, before they are asked.
 
         Args:
             start: What it starts from.
             shapes: Of what the latent holds.
+            forms: The forms of MODELs in this run.
 
         Raises:
             ValueError: If one refuses.

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ....mcdm_core.product.agreement import PLAIN_WEIGHTS
-from ....mcdm_core.product.lifts import Lifts
+from ....mcdm_core.product.lifts import Lifts, least_lifts
 from ....mcdm_core.product.passes import EVERY_PASS
 from ....mcdm_core.sampling.choose import check_choice, choose, level_shares
 from ..chain.expert_chain import Experts
@@ -60,7 +60,7 @@ def choose_samples(
     else:
         logger.info("Choosing asked nothing: the samples carry the scores of their run.")
     kept = choose(lifts, count)
-    lifted = int((lifts.amin(1) > 0).sum())
+    lifted = int((least_lifts(lifts) > 0).sum())
     if lifted < count:
         logger.warning("Every expert lifts %d of the %d pictures; %d are kept all the same.", lifted, batch, count)
     return _take(latent, kept, batch), _scores(guiding, lifts)
@@ -157,10 +157,11 @@ def _take(latent: dict[str, Any], kept: Tensor, batch: int) -> dict[str, Any]:
 
 def _scores(guiding: Experts, lifts: Tensor) -> str:
     """A line for each sample, the best first."""
-    lines = []
+    lines, least = [], least_lifts(lifts).tolist()
     for index in choose(lifts, len(lifts)).tolist():
         own = ", ".join(f"{e.label} {_lift(value)}" for e, value in zip(guiding, lifts[index].tolist(), strict=True))
-        lines.append(f"picture {index + 1}: smallest lift {_lift(lifts[index].min().item())} ({own})")
+        said = f"smallest lift {_lift(least[index])} ({own})" if math.isfinite(least[index]) else "outside every mask"
+        lines.append(f"picture {index + 1}: {said}")
     return "\n".join(lines)
 
 

@@ -211,7 +211,8 @@ class ProductGuider(comfy.samplers.CFGGuider):
         self._plan_run(noise, device, sigmas)
         self._process_conds(noise, latent_image, settings)
         if self.run.workers is not None:
-            self.run.workers.begin(Start(noise, latent_image, denoise_mask, sigmas, seed), self.run.shapes)
+            start = Start(noise, latent_image, denoise_mask, sigmas, seed)
+            self.run.workers.begin(start, self.run.shapes, self.run.forms)
         self.run.weights.activate(self.model_patcher)
         rest = (callback, disable_pbar, seed, *args)
         try:

@@ -20,7 +20,9 @@ def warn_of_idle_hooks(experts: Experts) -> None:
         elsewhere = getattr(expert.model.model, "guidance", [])  # of a MODEL on a worker, where they don't run
         if elsewhere or any(hook not in active for hook in _cfg_hooks(expert.model)):
             logger.warning(
-                "A node changed the guidance of %s's MODEL; only the first expert's guidance hooks run.", expert.label
+                "The guidance node on the MODEL of %s does nothing: only the first expert's runs. Attach it to the "
+                "first expert's MODEL.",
+                expert.label,
             )
 
 

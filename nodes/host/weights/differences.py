@@ -97,9 +97,9 @@ def same_objects(first: dict[str, Any], second: dict[str, Any]) -> bool:
 
 @contextmanager
 def without_injections(patchers: Sequence[ModelPatcher]) -> Iterator[None]:
-    """The networks of MODELs without the layers that a loaded clone has put between theirs, for the block.
+    """Within the block, layers injected by a loaded clone are taken out of the networks of MODELs.
 
-    Such layers shift the names of others, by which patches say what they are for.
+    They rename the layers after them, and patches find layers by name.
     """
     networks = {id(patcher.model) for patcher in patchers}
     with ExitStack() as stack:

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 class RowsUnknownError(Exception):
-    """Whose the rows of a layer's input are could not be told, so that what the network answered does not count."""
+    """A layer's rows can't be matched to experts, or its adapters were not added; this pass is discarded."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,9 @@ class _Layer:
     def is_missed(self, called: set[nn.Module]) -> bool:
         """Whether its weights may have had a say since `watch` without what is added to its output.
 
-        A layer that is neither called nor read was left out. Reads while no module around it runs are of its shape.
+        A layer that is neither called nor read was left out. Three things are not seen: the reading of a weight that is
+        no Parameter, such as a plain tensor or a property; that what is read while no module around the layer runs is
+        more than its shape; and that a layer which is called is also read in the same pass, which counts as added.
 
         Args:
             called: The modules that were called meanwhile.

@@ -9,7 +9,7 @@ import torch
 
 from mcdm_core import Term
 from mcdm_core.expert.gaussian import gaussian_expert, label
-from mcdm_core.product.lifts import Lifts
+from mcdm_core.product.lifts import Lifts, least_lifts
 from mcdm_core.sampling import choose, measure_lifts
 from mcdm_core.sampling.choose import level_shares, sigmas_of
 
@@ -100,6 +100,16 @@ def test_pictures_outside_an_experts_mask_are_chosen_as_without_it():
     assert torch.equal(both[:, 0], alone[:, 0])
     assert both[0, 1] == math.inf
     assert both[1, 1].isfinite()
+
+
+def test_a_picture_that_every_mask_leaves_out_is_chosen_last():
+    masks = torch.stack([torch.zeros(8, 8), torch.ones(8, 8), torch.ones(8, 8)])
+    for count in (1, 2):
+        experts = [dataclasses.replace(term, mask=masks) for term in terms()[:count]]
+        lifts = measure_lifts(experts, samples(0.0, -9.0, 9.0).expand(3, 1, 8, 8), 4)
+        assert (lifts[0] == math.inf).all()
+        assert choose(lifts, 3)[-1] == 0
+        assert least_lifts(lifts).tolist() == [-math.inf, *lifts[1:].amin(1).tolist()]
 
 
 def test_an_expert_is_asked_in_its_window():
