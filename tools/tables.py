@@ -39,18 +39,18 @@ def tables(arguments: list[str]) -> int:
         python = ensure_environment(".venv-tables-ray", ["requirements-train.txt", "requirements-hosts.txt"])
     else:
         python = ensure_environment(".venv-tables", ["requirements-train.txt"])
-    core: list[str | Path] = [python, "-m", "mcdm_core"]
-    if options.train and (code := _train(core)):
+    studies: list[str | Path] = [python, "-m", "studies"]
+    if options.train and (code := _train(studies)):
         return code
     configs = sorted((CONFIGS / "evaluate").glob("*.toml"))
     spread = ["--ray", options.ray] if options.ray else []
-    code = run([*core, "evaluate", *configs, "--out", options.out, *spread, *rest])
-    return code or run([*core, "evaluate", "product-bias", "--out", options.out / "product_bias"])
+    code = run([*studies, "evaluate", *configs, "--out", options.out, *spread, *rest])
+    return code or run([*studies, "evaluate", "product-bias", "--out", options.out / "product_bias"])
 
 
-def _train(core: list[str | Path]) -> int:
+def _train(studies: list[str | Path]) -> int:
     for config in (CONFIGS / "pixels" / "start.toml", *(CONFIGS / "tables" / f"{name}.toml" for name in TRAINED)):
-        if code := run([*core, "train", config, "--resume"]):
+        if code := run([*studies, "train", config, "--resume"]):
             return code
     NETWORKS.mkdir(exist_ok=True)
     for name in TRAINED:

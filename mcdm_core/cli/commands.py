@@ -1,9 +1,14 @@
-"""The commands of `python -m mcdm_core`."""
+"""Runs one of the commands of a program."""
 
-from collections.abc import Callable
+import argparse
+import io
+import logging
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from . import demo, files, sample, sweep, train
+from ..system.failures import FAILED, foreseen
 
 
 @dataclass(frozen=True)
@@ -12,31 +17,50 @@ class Command:
 
     Attributes:
         run: Takes the arguments after the command's name, and explains itself at `--help`.
-        description: What `python -m mcdm_core --help` says of it.
+        description: What the program's `--help` says of it.
     """
 
     run: Callable[[list[str]], object]
     description: str
 
 
-COMMANDS = {
-    "demo": Command(demo.main, "draw the README's picture: conditions, each expert alone, and all united"),
-    "sample": Command(sample.main, "sample pictures from one expert or from the product of several"),
-    "sweep": Command(sweep.main, "sample a grid of reliability × seed, or of reliability × guidance"),
-    "train": Command(train.main, "train an expert from a configuration file"),
-    "info": Command(files.info, "say what an expert file was recognized as"),
-    "convert": Command(files.convert, "write an expert file again as safetensors"),
-}
-"""The core's own, by name."""
+def run_command(
+    program: str, description: str | None, commands: Mapping[str, Command], argv: Sequence[str] | None = None
+) -> int:
+    """Run one command.
 
-_registered: dict[str, Command] = {}
+    Args:
+        program: How the program is started.
+        description: What its `--help` says of it.
+        commands: By name.
+        argv: Arguments after the program's name; None takes them from `sys.argv`.
 
+    Returns:
+        0; or, with one sentence on stderr, 2 where what was given cannot be used, and 1 where it failed on the way: a
+        full disk, a diverged loss, no memory, no such device, an interruption. A bug leaves its traceback.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name may have letters that a pipe's encoding has not
+        sys.stdout.reconfigure(errors="backslashreplace")
+    parser = argparse.ArgumentParser(prog=program, description=description)
+    choices = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, command in commands.items():
+        # Without a help option of its own, `COMMAND --help` reaches the command's parser.
+        choices.add_parser(name, help=command.description, add_help=False)
+    options, rest = parser.parse_known_args(argv)
 
-def register_command(name: str, command: Command) -> None:
-    """Add a command; the core's own keep their names, and of others the last of a name counts."""
-    _registered[name] = command
-
-
-def all_commands() -> dict[str, Command]:
-    """The core's own commands and those that were added."""
-    return _registered | COMMANDS
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
+    try:
+        commands[options.command].run(rest)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read the output has closed it, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except (Exception, KeyboardInterrupt) as error:
+        outcome = foreseen(error)
+        if outcome is None:
+            raise
+        code, sentence = outcome
+        logging.getLogger(__name__).debug("The command failed.", exc_info=True)
+        sys.stderr.write(f"error: {sentence}\n")
+        return code
+    return 0

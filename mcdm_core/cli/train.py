@@ -2,11 +2,12 @@
 
 import argparse
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from ..training.sections import train
+from ..training.sections import Training, train
 from .values import whole
 
 log = logging.getLogger(__name__)
@@ -14,9 +15,22 @@ log = logging.getLogger(__name__)
 MOST_THREADS = 1024  # torch takes any number, and ends the process where the system has no more
 
 
-def main(argv: list[str] | None = None) -> int:
-    """`python -m mcdm_core train CONFIG`: train what a configuration describes and write it as a file."""
-    parser = argparse.ArgumentParser(prog="python -m mcdm_core train", description=main.__doc__)
+def main(argv: Sequence[str] | None = None) -> None:
+    """`python -m mcdm_core train CONFIG`: train on a folder of one's own."""
+    run_training("python -m mcdm_core train", train, argv)
+
+
+def run_training(program: str, training: Training, argv: Sequence[str] | None = None) -> None:
+    """Train what a configuration describes and write it as a file.
+
+    Args:
+        program: How the program and this command of it are started.
+        training: Trains.
+        argv: Arguments after those.
+    """
+    parser = argparse.ArgumentParser(
+        prog=program, description=f"`{program} CONFIG`: train what a configuration describes and write it as a file."
+    )
     parser.add_argument("config", type=Path, help="TOML file, see docs/training.md")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of states, logs and drawn data")
     parser.add_argument(
@@ -37,6 +51,5 @@ def main(argv: list[str] | None = None) -> int:
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    written = train(arguments.config, arguments.runs, arguments.resume, arguments.overwrite)
+    written = training(arguments.config, arguments.runs, arguments.resume, arguments.overwrite)
     log.info("Wrote %s", written)
-    return 0

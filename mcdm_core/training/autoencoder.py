@@ -14,7 +14,8 @@ from ..expert.condition import Condition
 from ..networks.autoencoder import Autoencoder, LatentNorm
 from .autoencoder_config import AutoencoderTrainingConfig, ObjectiveConfig, load_autoencoder_config
 from .autoencoder_report import CHUNK, AutoencoderReport
-from .kinds import kind_named
+from .data_kind import DataKind
+from .kinds import KINDS, Kinds, kind_named
 from .loop import TrainingRun, learning_rate_factor
 from .muon import Muon
 from .run_folder import run_folder
@@ -89,11 +90,20 @@ class AutoencoderTrainer(TrainingRun[AutoencoderTrainingConfig, Autoencoder]):
         source: Its pictures.
         held_out: What a part of the pictures is called → uint8 pictures it does not train on, (N, 3, H, W).
         folder: Where its state and its logs are kept.
+        kind: The kind of its pictures.
     """
 
     source: Crops
 
-    def __init__(self, config: AutoencoderTrainingConfig, source: Crops, held_out: dict[str, Tensor], folder: Path):
+    def __init__(
+        self,
+        config: AutoencoderTrainingConfig,
+        source: Crops,
+        held_out: dict[str, Tensor],
+        folder: Path,
+        kind: DataKind,
+    ):
+        self.kind = kind
         super().__init__(config, source, AutoencoderReport(config, held_out, folder), folder)
 
     def make_network(self) -> Autoencoder:
@@ -177,7 +187,9 @@ class AutoencoderTrainer(TrainingRun[AutoencoderTrainingConfig, Autoencoder]):
         save_autoencoder(self.path, self.average, describe(self))
 
 
-def train_autoencoder(config_path: Path, runs: Path, resume: str | None = None, overwrite: bool = False) -> Path:
+def train_autoencoder(
+    config_path: Path, runs: Path, resume: str | None = None, overwrite: bool = False, kinds: Kinds = KINDS
+) -> Path:
     """Train the configured VAE and write its averaged weights.
 
     Args:
@@ -185,6 +197,7 @@ def train_autoencoder(config_path: Path, runs: Path, resume: str | None = None, 
         runs: Folder that gets a subfolder named after the run.
         resume: None to begin; "state" to go on where the run stopped, or to begin where there is no state.
         overwrite: Whether a run that begins anew may replace what an earlier one of its name has left.
+        kinds: The kinds of data that it may be trained on.
 
     Returns:
         The VAE's file.
@@ -195,16 +208,18 @@ def train_autoencoder(config_path: Path, runs: Path, resume: str | None = None, 
         FileNotFoundError: There is no VAE to start from.
     """
     config = load_autoencoder_config(config_path)
+    kind = kind_named(config.data.kind, kinds)
+    kind.check_pictures(config.data)
     if resume not in (None, "state"):
         raise ValueError(f"A VAE goes on from its own state only and not from {resume}; use --resume without a file.")
     with run_folder(runs, config.name, resume, overwrite) as run:
         cache = runs / "data"
-        pictures = kind_named(config.data.kind).prepare_pictures(
+        pictures = kind.prepare_pictures(
             config.data, config.image_size, config.report.held_out_count, config_path.parent
         )
         images = torch.cat([*_in_memory(pictures.training.parts, cache).values()])
         held_out = _in_memory(pictures.held_out.parts, cache)
-        trainer = AutoencoderTrainer(config, Crops(images, config.objective.crop), held_out, run.path)
+        trainer = AutoencoderTrainer(config, Crops(images, config.objective.crop), held_out, run.path, kind)
         if run.resumed:
             trainer.resume()
         elif config.start:
@@ -230,5 +245,5 @@ def describe(trainer: AutoencoderTrainer) -> dict:
         "seed": config.optimizer.seed,
         "image_size": config.image_size,
         "objective": asdict(config.objective),
-        "data": kind_named(config.data.kind).describe(config.data, len(trainer.source)),
+        "data": trainer.kind.describe(config.data, len(trainer.source)),
     }

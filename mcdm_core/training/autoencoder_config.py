@@ -5,7 +5,6 @@ from pathlib import Path
 
 from ..networks.autoencoder import DOWNSCALE, AutoencoderConfig
 from .config import DataConfig, OptimizerConfig, ReportConfig, build, read_toml
-from .kinds import kind_named
 
 SECTION = "autoencoder"
 """The section that tells such a configuration from others."""
@@ -81,7 +80,6 @@ def load_autoencoder_config(path: Path) -> AutoencoderTrainingConfig:
     for name, kind in sections.items():
         values[name] = build(kind, values.get(name, {}), f"[{name}] of {path.name}")
     config: AutoencoderTrainingConfig = build(AutoencoderTrainingConfig, values, path.name)
-    kind_named(config.data.kind).check_pictures(config.data)
     _check_sizes(config)
     return config
 

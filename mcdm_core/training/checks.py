@@ -3,17 +3,20 @@
 from ..diffusion.prediction import prediction_named
 from ..networks.autoencoder import DOWNSCALE
 from .config import DataConfig, TrainingConfig
-from .kinds import kind_named
+from .data_kind import DataKind
 from .objective import trained_schedule
 
 
-def check_config(config: TrainingConfig) -> None:
+def check_config(config: TrainingConfig, kind: DataKind) -> None:
     """Check that modalities, data and network fit each other.
+
+    Args:
+        config: The run.
+        kind: The kind of its data.
 
     Raises:
         ValueError: They don't; one sentence says what to change.
     """
-    kind = kind_named(config.data.kind)
     config.network.check("correct it")
     prediction_named(config.prediction)
     trained_schedule(config.schedule)

@@ -19,7 +19,7 @@ class DataConfig:
     """Where pictures and conditions come from.
 
     Attributes:
-        kind: "folder" reads the user's own; whatever draws them registers further kinds, see `kinds`.
+        kind: "folder" reads the user's own; `python -m studies train` has further ones, which are drawn.
         modalities: Conditions trained on, alternating from step to step: "sketch", "text", "class", or any map by its
             name, as far as the kind has them (a folder's maps are named after their subfolders); empty for an
             unconditional network. Of several maps each has its own channel, in this order.

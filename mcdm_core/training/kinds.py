@@ -1,10 +1,13 @@
-"""The kinds of data that experts and dual encoders are trained on, by name; others register theirs."""
+"""The kinds of data that experts and dual encoders are trained on, by name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # so that registering a kind imports nothing that trains
+if TYPE_CHECKING:  # so that naming a kind imports nothing that trains
     from .data_kind import DataKind
+
+Kinds = Mapping[str, Callable[[], "DataKind"]]
+"""What `kind` of a `[data]` section calls a kind → what makes it."""
 
 
 def _folder() -> "DataKind":
@@ -13,27 +16,26 @@ def _folder() -> "DataKind":
     return FolderKind()
 
 
-_KINDS: dict[str, Callable[[], "DataKind"]] = {"folder": _folder}
+KINDS: Kinds = {"folder": _folder}
+"""The core's own."""
+
+DRAWN = ("mixture", "faces", "landscapes", "animals")
+"""Kinds that `python -m studies train` has beside them."""
 
 
-def register_kind(name: str, load: Callable[[], "DataKind"]) -> None:
-    """Make a kind of data known, in place of any other of its name.
-
-    Args:
-        name: What `kind` of a `[data]` section calls it.
-        load: Makes it. Imports that it needs belong in there: they are made when a configuration names it.
-    """
-    _KINDS[name] = load
-
-
-def kind_named(name: str) -> "DataKind":
+def kind_named(name: str, kinds: Kinds) -> "DataKind":
     """The kind of a name.
 
     Raises:
         ValueError: There is none.
     """
-    if name not in _KINDS:
-        *others, last = map(repr, _KINDS)
-        known = f"{', '.join(others)} or {last}" if others else last
-        raise ValueError(f"Expected data of kind {known} and got {name!r}; correct the name.")
-    return _KINDS[name]()
+    if name in kinds:
+        return kinds[name]()
+    *others, last = map(repr, kinds)
+    known = f"{', '.join(others)} or {last}" if others else last
+    if name in DRAWN:
+        raise ValueError(
+            f"Expected data of kind {known} and got {name!r}, which is drawn; run `python -m studies train` in a clone "
+            "of the repository."
+        )
+    raise ValueError(f"Expected data of kind {known} and got {name!r}; correct the name.")

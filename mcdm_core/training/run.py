@@ -13,13 +13,15 @@ from .checks import check_config
 from .config import TrainingConfig, load_config
 from .data_kind import DataKind, Prepared
 from .embeddings import check_tower
-from .kinds import kind_named
+from .kinds import KINDS, Kinds, kind_named
 from .latents import LatentSpace
 from .run_folder import RunFolder, run_folder
 from .trainer import Trainer
 
 
-def train_expert(config_path: Path, runs: Path, resume: str | None = None, overwrite: bool = False) -> Path:
+def train_expert(
+    config_path: Path, runs: Path, resume: str | None = None, overwrite: bool = False, kinds: Kinds = KINDS
+) -> Path:
     """Train the configured network and write its averaged weights as an expert, or what changes them as a LoRA.
 
     Args:
@@ -28,6 +30,7 @@ def train_expert(config_path: Path, runs: Path, resume: str | None = None, overw
         resume: None to begin; "state" to go on where the run stopped, or to begin where there is no state; or an
             expert file whose averaged weights and number of steps to go on from.
         overwrite: Whether a run that begins anew may replace what an earlier one of its name has left.
+        kinds: The kinds of data that it may be trained on.
 
     Returns:
         The expert file, or the LoRA's.
@@ -39,20 +42,20 @@ def train_expert(config_path: Path, runs: Path, resume: str | None = None, overw
         WriteError: Something could not be written; what it replaces is unchanged.
     """
     config = load_config(config_path)
-    check_config(config)
+    kind = kind_named(config.data.kind, kinds)
+    check_config(config, kind)
     if config.adapter is not None and resume not in (None, "state"):
         raise ValueError(
             f"Expected a LoRA to go on from its state and got {resume}; give --resume without a file, and name the "
             "expert that it belongs to as start."
         )
     with run_folder(runs, config.name, resume, overwrite) as run:
-        _train(config, config_path.parent, runs / "data", run, resume)
+        _train(config, kind, config_path.parent, runs / "data", run, resume)
     return run.written
 
 
-def _train(config: TrainingConfig, base: Path, cache: Path, run: RunFolder, resume: str | None) -> None:
+def _train(config: TrainingConfig, kind: DataKind, base: Path, cache: Path, run: RunFolder, resume: str | None) -> None:
     """Train into the run's folder; paths of the configuration are relative to `base`."""
-    kind = kind_named(config.data.kind)
     space = LatentSpace(base / config.vae) if config.vae is not None else None
     if space is not None:
         config = replace(config, vae=space.key)  # so that a state does not go on with the latents of another VAE

@@ -3,43 +3,37 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from .kinds import KINDS, Kinds
+
 Training = Callable[[Path, Path, str | None, bool], Path]
 """(configuration, folder of runs, what to resume from, whether to overwrite) → the file written; see `train`."""
 
 
-def _dual_encoder(config_path: Path, runs: Path, resume: str | None, overwrite: bool) -> Path:
+def _dual_encoder(config_path: Path, runs: Path, resume: str | None, overwrite: bool, kinds: Kinds) -> Path:
     from .dual_encoder_run import train_from_config
 
     # It takes minutes, and keeps no state: to resume it is to begin again.
-    return train_from_config(config_path, runs, overwrite or resume is not None)
+    return train_from_config(config_path, runs, overwrite or resume is not None, kinds)
 
 
-def _autoencoder(config_path: Path, runs: Path, resume: str | None, overwrite: bool) -> Path:
+def _autoencoder(config_path: Path, runs: Path, resume: str | None, overwrite: bool, kinds: Kinds) -> Path:
     from .autoencoder import train_autoencoder
 
-    return train_autoencoder(config_path, runs, resume, overwrite)
+    return train_autoencoder(config_path, runs, resume, overwrite, kinds)
 
 
-def _expert(config_path: Path, runs: Path, resume: str | None, overwrite: bool) -> Path:
+def _expert(config_path: Path, runs: Path, resume: str | None, overwrite: bool, kinds: Kinds) -> Path:
     from .run import train_expert
 
-    return train_expert(config_path, runs, resume, overwrite)
+    return train_expert(config_path, runs, resume, overwrite, kinds)
 
 
-_TRAININGS: dict[str, Training] = {"dual_encoder": _dual_encoder, "autoencoder": _autoencoder}
+_TRAININGS = {"dual_encoder": _dual_encoder, "autoencoder": _autoencoder}
 
 
-def register_section(section: str, training: Training) -> None:
-    """Make known what trains the configurations that have a section, in place of what did.
-
-    Args:
-        section: Its name.
-        training: Imports that it needs belong in there: they are made when it is called.
-    """
-    _TRAININGS[section] = training
-
-
-def train(config_path: Path, runs: Path, resume: str | None = None, overwrite: bool = False) -> Path:
+def train(
+    config_path: Path, runs: Path, resume: str | None = None, overwrite: bool = False, kinds: Kinds = KINDS
+) -> Path:
     """Train what a configuration describes: an expert, where no section tells otherwise.
 
     Args:
@@ -47,6 +41,7 @@ def train(config_path: Path, runs: Path, resume: str | None = None, overwrite: b
         runs: Folder of states, logs and drawn data; the run gets a subfolder of its name.
         resume: None to begin; "state" to go on where the run stopped; or a file to go on from.
         overwrite: Whether a run that begins anew may replace what an earlier one of its name has left.
+        kinds: The kinds of data that it may name.
 
     Returns:
         The file written.
@@ -60,5 +55,10 @@ def train(config_path: Path, runs: Path, resume: str | None = None, overwrite: b
     from .config import read_toml
 
     sections = read_toml(config_path)
+    if "gan" in sections:
+        raise ValueError(
+            "Expected an expert, a dual encoder or a VAE to train and got a section [gan]; run `python -m studies "
+            "train` in a clone of the repository."
+        )
     training = next((_TRAININGS[name] for name in _TRAININGS if name in sections), _expert)
-    return training(config_path, runs, resume, overwrite)
+    return training(config_path, runs, resume, overwrite, kinds)

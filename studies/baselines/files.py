@@ -49,7 +49,7 @@ def load_gan(path: str | os.PathLike) -> Generator:
 def _read_header(text: str | None, name: str) -> GeneratorConfig:
     if text is None:
         raise CheckpointError(
-            f"{name} is no generator of a GAN; choose one that `python -m mcdm_core train` wrote of a [gan] "
+            f"{name} is no generator of a GAN; choose one that `python -m studies train` wrote of a [gan] "
             "configuration."
         )
     try:

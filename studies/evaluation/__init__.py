@@ -31,13 +31,13 @@ PREVIEW = "preview"
 SHEET = "sheet"
 MOST_WORKERS = 61  # that a pool of processes can have on Windows
 EXAMPLE = """examples:
-  python -m mcdm_core evaluate studies/configs/evaluate/maps.toml
-  python -m mcdm_core evaluate studies/configs/evaluate/*.toml --count 8 --steps 5    a quick look at all of them
+  python -m studies evaluate studies/configs/evaluate/maps.toml
+  python -m studies evaluate studies/configs/evaluate/*.toml --count 8 --steps 5    a quick look at all of them
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """`python -m mcdm_core evaluate CONFIG`: sample held-out conditions, measure what the pictures show."""
+    """`python -m studies evaluate CONFIG`: sample held-out conditions, measure what the pictures show."""
     argv = sys.argv[1:] if argv is None else argv
     if argv and argv[0] == BIAS:
         from .bias import main as product_bias
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return sheet(argv[1:])
     parser = argparse.ArgumentParser(
-        prog="python -m mcdm_core evaluate",
+        prog="python -m studies evaluate",
         description=main.__doc__,
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,

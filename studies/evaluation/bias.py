@@ -1,4 +1,4 @@
-"""`python -m mcdm_core evaluate product-bias`: how far samples of a product are from the product of the densities.
+"""`python -m studies evaluate product-bias`: how far samples of a product are from the product of the densities.
 
 Eq. 10 adds scores of noised densities, and a product of noised densities is not the noised product. For Gaussians both
 are known in closed form, and so is what the samplers reach (see `mcdm_core.expert.gaussian`). The product of two
@@ -212,7 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ValueError: An option is out of range, or there is something else than a folder to write to.
     """
     parser = argparse.ArgumentParser(
-        prog="python -m mcdm_core evaluate product-bias",
+        prog="python -m studies evaluate product-bias",
         description="Compare the product of Gaussian densities with what sampling by their combined scores gives.",
     )
     parser.add_argument("--out", type=Path, default=Path("runs/evaluation"), help="folder to write (runs/evaluation)")
@@ -267,7 +267,7 @@ def _to_markdown(results: Sequence[dict[str, Row]], options: argparse.Namespace)
     lines = [
         "# Bias of the product for Gaussian experts",
         "",
-        f"`python -m mcdm_core evaluate product-bias {command}`: n = {options.samples} samples of each product and "
+        f"`python -m studies evaluate product-bias {command}`: n = {options.samples} samples of each product and "
         f"sampler, {options.steps} steps of the cosine schedule; eta = 1 is DDPM's ancestral sampling. Brackets are "
         "95 % bootstrap intervals of the sampled moment; after the semicolon stands the error as a share of the "
         "target's standard deviation. N(mean, variance). Langevin is DDIM at eta = 0 with K corrections of 0.1 sigma² "

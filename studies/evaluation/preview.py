@@ -66,8 +66,8 @@ def measure_colors(
 
 
 def main(argv: Sequence[str]) -> int:
-    """`python -m mcdm_core evaluate preview FILE`: fit the colours of a VAE's latents, for ComfyUI's previews."""
-    parser = argparse.ArgumentParser(prog="python -m mcdm_core evaluate preview", description=main.__doc__)
+    """`python -m studies evaluate preview FILE`: fit the colours of a VAE's latents, for ComfyUI's previews."""
+    parser = argparse.ArgumentParser(prog="python -m studies evaluate preview", description=main.__doc__)
     parser.add_argument("file", type=Path, help="a VAE, as a [autoencoder] run writes it")
     parser.add_argument("--cache", type=Path, default=Path("runs/data"), help="folder of drawn pictures")
     parser.add_argument("--count", type=positive, default=COUNT, help="pictures of each kind")

@@ -118,8 +118,8 @@ def measure_reconstructions(
 
 
 def main(argv: Sequence[str]) -> int:
-    """`python -m mcdm_core evaluate vae FILE`: measure what a VAE loses."""
-    parser = argparse.ArgumentParser(prog="python -m mcdm_core evaluate vae", description=main.__doc__)
+    """`python -m studies evaluate vae FILE`: measure what a VAE loses."""
+    parser = argparse.ArgumentParser(prog="python -m studies evaluate vae", description=main.__doc__)
     parser.add_argument("file", type=Path, help="a VAE, as a [autoencoder] run writes it")
     parser.add_argument("--out", type=Path, default=Path("runs/evaluation/vae.csv"), help="the table to write")
     parser.add_argument("--cache", type=Path, default=Path("runs/data"), help="folder of drawn pictures")

@@ -54,7 +54,7 @@ def setting_named(config: EvaluationConfig, label: str) -> Setting:
 
 
 def main(argv: Sequence[str]) -> int:
-    """`python -m mcdm_core evaluate sheet CONFIG`: draw the first samples of a setting on one sheet, or of several.
+    """`python -m studies evaluate sheet CONFIG`: draw the first samples of a setting on one sheet, or of several.
 
     Those of several settings lie in a row each, the same seed below the same.
 
@@ -62,7 +62,7 @@ def main(argv: Sequence[str]) -> int:
         ValueError: The setting is unknown, or an expert is not there.
         WriteError: The sheet could not be written.
     """
-    parser = argparse.ArgumentParser(prog="python -m mcdm_core evaluate sheet", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m studies evaluate sheet", description=main.__doc__)
     parser.add_argument("config", type=Path, help="a TOML file, as `evaluate` reads it")
     parser.add_argument("--setting", required=True, action="append", help="name of a setting; give it once for each")
     parser.add_argument("--count", type=positive, default=COUNT, help=f"pictures ({COUNT})")

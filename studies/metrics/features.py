@@ -41,7 +41,7 @@ class DrawingFeatures(nn.Module):
     """Features that tell what drawn faces and scenes show, and how blurred and how noisy they are.
 
     A small convolutional network with 64 outputs, and a linear classifier of these for each attribute. It is trained
-    (`python -m mcdm_core evaluate train-features`) on seeds of its own, and takes no part in training any expert.
+    (`python -m studies evaluate train-features`) on seeds of its own, and takes no part in training any expert.
 
     Args:
         classes: Attribute → number of its values.

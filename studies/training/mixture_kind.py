@@ -8,13 +8,13 @@ import numpy as np
 from mcdm_core.networks.text_tower import TextTower
 from mcdm_core.training.config import DataConfig, TrainingConfig
 from mcdm_core.training.data_kind import DataKind, PicturesToEncode, Prepared, PreparedPictures
-from mcdm_core.training.kinds import kind_named
 from mcdm_core.training.sources import Pictures, PictureSet
 
 from ..data.drawn_set import Drawings, channels_first
-from .animals import animal_drawings
-from .faces import face_drawings
-from .landscapes import landscape_drawings
+from .animals import AnimalKind, animal_drawings
+from .drawn_kind import DrawnKind
+from .faces import FaceKind, face_drawings
+from .landscapes import LandscapeKind, landscape_drawings
 from .mixture import MIXTURE, check_mixture, parts_of
 
 _DRAWINGS: dict[str, Callable[[DataConfig, int], Drawings]] = {
@@ -22,6 +22,7 @@ _DRAWINGS: dict[str, Callable[[DataConfig, int], Drawings]] = {
     "landscapes": landscape_drawings,
     "animals": animal_drawings,
 }
+_KINDS: dict[str, DrawnKind] = {"faces": FaceKind(), "landscapes": LandscapeKind(), "animals": AnimalKind()}
 
 
 class MixtureKind(DataKind):
@@ -40,7 +41,7 @@ class MixtureKind(DataKind):
 
     def describe(self, data: DataConfig, count: int) -> str:
         """See `DataKind`."""
-        return "; ".join(kind_named(kind).describe(part, part.count) for kind, part in parts_of(data).items())
+        return "; ".join(_KINDS[kind].describe(part, part.count) for kind, part in parts_of(data).items())
 
     def check_pictures(self, data: DataConfig) -> None:
         """See `DataKind`."""

@@ -79,10 +79,11 @@ def test_package_and_requirements_file_ask_for_the_same():
 
 @pytest.fixture
 def commands(tmp_path, monkeypatch):
-    """The commands that `tables` runs, each as the words after `mcdm_core`; trainings leave their networks behind."""
+    """The commands that `tables` runs, each as the words after `studies`; trainings leave their networks behind."""
     ran = []
 
     def run(command):
+        assert command[:3] == ["python", "-m", "studies"]
         words = [word.stem if isinstance(word, Path) else word for word in command[3:]]
         ran.append(words)
         if words[0] == "train" and words[1] != "start":

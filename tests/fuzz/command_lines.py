@@ -64,6 +64,9 @@ GOOD = (
 )
 """Small calls of every command."""
 
+OF_STUDIES = ("train", "evaluate")
+"""Commands that are given to `python -m studies`, whose `train` takes what the core's does and more."""
+
 REFUSED = ("evaluate",)
 """Commands whose calls among these are refused: measuring takes minutes."""
 

@@ -25,7 +25,7 @@ _PREVIEWS: dict[str, tuple[list[list[float]], list[float]]] = {
 }
 """Red, green and blue for each channel of a VAE's latents, and for all zeros; by the VAE's `encoder_key`.
 
-Least squares over held-out drawings: `python -m mcdm_core evaluate preview vae/mcdm_vae.safetensors`.
+Least squares over held-out drawings: `python -m studies evaluate preview vae/mcdm_vae.safetensors`.
 """
 
 

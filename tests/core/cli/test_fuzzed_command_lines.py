@@ -13,13 +13,15 @@ import torch
 from hypothesis import given, note
 
 from mcdm_core.cli import expert_options
+from mcdm_core.cli.main import main
 from mcdm_core.training import dual_encoder_run
+from studies.cli import main as main_of_studies
 
-from ...fuzz.command_lines import CONFIG, CONFIGS, GOOD, REFUSED, command_lines, to_toml, write_given
+from ...fuzz.command_lines import CONFIG, CONFIGS, GOOD, OF_STUDIES, REFUSED, command_lines, to_toml, write_given
 from ...support.small_disk import contents
 from .test_outcomes import code_of
 
-ERROR = re.compile(r"^(?:python -m mcdm_core.*: )?error: ", re.MULTILINE)
+ERROR = re.compile(r"^(?:python -m (?:mcdm_core|studies).*: )?error: ", re.MULTILINE)
 
 
 @pytest.fixture
@@ -44,7 +46,7 @@ def run(arguments, config, monkeypatch):
     with monkeypatch.context() as replaced:
         replaced.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), "utf-8"))
         replaced.setattr(sys, "stderr", said)
-        code = code_of(arguments)
+        code = code_of(arguments, main_of_studies if arguments[0] in OF_STUDIES else main)
     said.seek(0)
     return code, said.read()
 

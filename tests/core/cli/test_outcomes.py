@@ -33,10 +33,10 @@ def unused(monkeypatch):
     monkeypatch.setattr(sample, "build_terms", load)
 
 
-def code_of(arguments):
+def code_of(arguments, program=main):
     """The exit code, whether main returns it or argparse exits with it."""
     try:
-        return main(arguments)
+        return program(arguments)
     except SystemExit as stopped:
         return stopped.code
 
@@ -161,6 +161,33 @@ def config(tmp_path):
     write_folder(tmp_path / "pictures")
     data = 'kind = "folder"\npath = "pictures"\nmodalities = ["hair"]'
     return write_config(tmp_path / "mine.toml", data=data, network="map_channels = 1")
+
+
+@pytest.mark.parametrize(
+    ("content", "came"),
+    [
+        ('name = "hair"\n[data]\nkind = "faces"\n', "got 'faces', which is drawn"),
+        ("[dual_encoder]\nsteps = 1\n", "got 'faces', which is drawn"),
+        ('name = "vae"\n[autoencoder]\n[data]\nkind = "mixture"\n', "got 'mixture', which is drawn"),
+        ('name = "gan"\n[gan]\n', "got a section [gan]"),
+    ],
+)
+def test_trainings_of_the_studies_are_said_to_be_theirs(content, came, tmp_path, capsys):
+    (tmp_path / "theirs.toml").write_text(content, "utf-8")
+    assert main(["train", str(tmp_path / "theirs.toml"), "--runs", str(tmp_path / "runs")]) == 2
+    said = capsys.readouterr().err
+    assert said.endswith(f"{came}; run `python -m studies train` in a clone of the repository.\n")
+    assert said.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("arguments", [["maps.toml", "--count", "8"], ["--help"], []])
+def test_evaluate_is_said_to_be_of_the_studies(arguments, capsys):
+    assert main(["evaluate", *arguments]) == 2
+    assert capsys.readouterr().err == (
+        "error: Expected a command of `python -m mcdm_core` and got evaluate, which is one of `python -m studies` now; "
+        "run `python -m studies evaluate` in a clone of the repository.\n"
+    )
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "../../x", "{folder}/x", "nul", "data"])

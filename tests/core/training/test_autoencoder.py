@@ -19,6 +19,7 @@ from mcdm_core.training.autoencoder import (
 )
 from mcdm_core.training.autoencoder_config import AutoencoderTrainingConfig, ObjectiveConfig
 from mcdm_core.training.config import DataConfig, OptimizerConfig, ReportConfig
+from mcdm_core.training.folder_kind import FolderKind
 
 SETTINGS = AutoencoderTrainingConfig(
     "vae",
@@ -63,7 +64,7 @@ def rows(path):
 def test_an_interrupted_run_equals_an_uninterrupted_one(images, tmp_path):
     def trainer(folder, at=0):
         source = Interrupting(Crops(images, 16), at)
-        return AutoencoderTrainer(SETTINGS, source, {"boxes": images}, tmp_path / folder)
+        return AutoencoderTrainer(SETTINGS, source, {"boxes": images}, tmp_path / folder, FolderKind())
 
     whole = trainer("whole")
     whole.run()
@@ -80,7 +81,7 @@ def test_an_interrupted_run_equals_an_uninterrupted_one(images, tmp_path):
 
 
 def test_the_latents_are_measured_when_the_encoder_is_fixed_and_final_then(images, tmp_path):
-    trainer = AutoencoderTrainer(SETTINGS, Crops(images, 16), {"boxes": images}, tmp_path)
+    trainer = AutoencoderTrainer(SETTINGS, Crops(images, 16), {"boxes": images}, tmp_path, FolderKind())
     measured, keys = [], []
     for _ in range(6):
         trainer.train_step()
@@ -101,11 +102,11 @@ def test_the_latents_are_measured_when_the_encoder_is_fixed_and_final_then(image
 
 
 def test_a_decoder_trained_on_keeps_the_latents_of_the_vae_it_began_with(images, tmp_path):
-    first = AutoencoderTrainer(SETTINGS, Crops(images, 16), {"boxes": images}, tmp_path / "first")
+    first = AutoencoderTrainer(SETTINGS, Crops(images, 16), {"boxes": images}, tmp_path / "first", FolderKind())
     first.run()
     begun = load_autoencoder(first.path)
     further = replace(SETTINGS, start=str(first.path))
-    trainer = AutoencoderTrainer(further, Crops(images, 16), {"boxes": images}, tmp_path / "further")
+    trainer = AutoencoderTrainer(further, Crops(images, 16), {"boxes": images}, tmp_path / "further", FolderKind())
     trainer.start_from(begun)
     torch.testing.assert_close(trainer.average.decode(torch.ones(1, 4, 2, 2)), begun.decode(torch.ones(1, 4, 2, 2)))
     trainer.run()
@@ -116,14 +117,14 @@ def test_a_decoder_trained_on_keeps_the_latents_of_the_vae_it_began_with(images,
     assert not torch.equal(written.decode(torch.ones(1, 4, 2, 2)), begun.decode(torch.ones(1, 4, 2, 2)))
     wider = replace(further, autoencoder=AutoencoderConfig((4, 4, 6, 10)))
     with pytest.raises(ValueError, match="at its own size"):
-        AutoencoderTrainer(wider, Crops(images, 16), {"boxes": images}, tmp_path).start_from(begun)
+        AutoencoderTrainer(wider, Crops(images, 16), {"boxes": images}, tmp_path, FolderKind()).start_from(begun)
 
 
 @pytest.mark.long
 def test_a_short_training_learns_to_reconstruct(images, tmp_path):
     optimizer = replace(SETTINGS.optimizer, steps=150, ema=0.9, learning_rate=3e-3)
     settings = replace(SETTINGS, optimizer=optimizer, report=replace(SETTINGS.report, every=10, held_out_every=0))
-    trainer = AutoencoderTrainer(settings, Crops(images, 16), {"boxes": images}, tmp_path)
+    trainer = AutoencoderTrainer(settings, Crops(images, 16), {"boxes": images}, tmp_path, FolderKind())
     trainer.run()
     losses = [float(row["loss"]) for row in rows(tmp_path / "loss.csv")]
     assert losses[-1] < 0.4 * losses[0]

@@ -9,13 +9,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mcdm_core.cli.train import main
 from mcdm_core.expert.condition import Condition
 from mcdm_core.training.sources import MapConditions, PictureSet
 from studies.baselines import load_gan
 from studies.baselines.adversaries import Adversaries
 from studies.baselines.config import GanTrainingConfig, load_gan_config
 from studies.baselines.training import GanTrainer, train_gan
+from studies.cli import main
 from studies.training.sets import PictureSets
 
 CONFIG = """
@@ -87,7 +87,7 @@ def rows(path):
 
 
 def test_the_command_trains_and_writes_a_generator(config, tmp_path):
-    assert main([str(config), "--runs", str(tmp_path)]) == 0
+    assert main(["train", str(config), "--runs", str(tmp_path)]) == 0
     folder = tmp_path / "gan"
     generator = load_gan(folder / "gan.safetensors")
     assert generator.config.channels == (8, 8, 8, 8)

@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from mcdm_core.cli.main import main as command_line
 from mcdm_core.expert.gaussian import ode_moments, product_moments, sde_moments
+from studies.cli import main as command_line
 from studies.evaluation.bias import (
     LANGEVIN,
     METHODS,

@@ -1,4 +1,4 @@
-"""`python -m mcdm_core evaluate` from end to end, with small experts of random weights."""
+"""`python -m studies evaluate` from end to end, with small experts of random weights."""
 
 import csv
 import re
@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mcdm_core.cli.main import main
 from mcdm_core.networks import TextTower
+from studies.cli import main
 from studies.evaluation import folder as folder_module
 from studies.evaluation import sampling
 from studies.evaluation.config import DataConfig, Setting, TermConfig, load_evaluation
@@ -361,7 +361,7 @@ def test_a_full_disk_is_one_sentence_and_keeps_an_earlier_evaluation(evaluated, 
     before = contents(folder)
     arguments = ["evaluate", str(folder / "faces.toml"), "--out", str(folder / "out"), "--workers", "1"]
     for samples in (folder / "samples", folder / "others"):  # those that there are, and new ones
-        code, said = run_on_a_full_disk([*arguments, "--samples", str(samples)], folder)
+        code, said = run_on_a_full_disk([*arguments, "--samples", str(samples)], folder, "studies.cli")
         assert code == 1
         assert "could not be written (" in said
         assert contents(folder) == before

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from mcdm_core import load_expert
-from mcdm_core.cli.main import main
 from mcdm_core.networks import TextTower, TextTowerConfig
 from mcdm_core.pictures.files import as_bytes
 from mcdm_core.text.vocabulary import gather_vocabulary
+from studies.cli import main
 from studies.data.animals import ANIMALS
 from studies.evaluation import drawing, held_out, sampling
 from studies.evaluation.config import DataConfig, Setting, TermConfig, load_evaluation

@@ -9,8 +9,8 @@ import numpy as np
 import psutil
 import pytest
 
-from mcdm_core.cli.main import main
 from mcdm_core.networks import TextTower
+from studies.cli import main
 from studies.evaluation import jobs, sampling
 
 from ...support.evaluations import (

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mcdm_core.cli.main import main
+from studies.cli import main
 from studies.evaluation import jobs, sampling, sheet
 
 from ...support.evaluations import InProcess, write_evaluation, write_small_latent, write_small_vae

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from mcdm_core.checkpoints.autoencoders import encoder_key, load_autoencoder
-from mcdm_core.cli.train import main
-from mcdm_core.training.autoencoder import train_autoencoder
 from mcdm_core.training.autoencoder_config import load_autoencoder_config
+from studies.cli import main, train
+from studies.training.mixture_kind import MixtureKind
 
 CONFIG = """
 name = "vae"
@@ -54,7 +54,7 @@ def rows(path):
 
 
 def test_the_command_trains_and_writes_a_vae(config, tmp_path):
-    assert main([str(config), "--runs", str(tmp_path), "--threads", "1"]) == 0
+    assert main(["train", str(config), "--runs", str(tmp_path), "--threads", "1"]) == 0
     folder = tmp_path / "vae"
     assert load_autoencoder(folder / "vae.safetensors").config.widths == (4, 4, 6, 8)
     assert [row["step"] for row in rows(folder / "loss.csv")] == ["2", "4", "6"]
@@ -66,12 +66,12 @@ def test_the_command_trains_and_writes_a_vae(config, tmp_path):
 
 
 def test_runs_are_not_begun_twice_nor_from_a_file(config, tmp_path):
-    written = train_autoencoder(config, tmp_path)
+    written = train(config, tmp_path)
     with pytest.raises(ValueError, match="holds an earlier run; add --resume"):
-        train_autoencoder(config, tmp_path)
+        train(config, tmp_path)
     with pytest.raises(ValueError, match="from its own state only"):
-        train_autoencoder(config, tmp_path, str(written))
-    assert train_autoencoder(config, tmp_path, "state") == written
+        train(config, tmp_path, str(written))
+    assert train(config, tmp_path, "state") == written
 
 
 @pytest.mark.parametrize(
@@ -89,17 +89,17 @@ def test_runs_are_not_begun_twice_nor_from_a_file(config, tmp_path):
         ("widths = [4, 4, 6, 8]", "widths = [4]", "4 levels"),
     ],
 )
-def test_wrong_configurations_are_refused(config, old, new, message):
+def test_wrong_configurations_are_refused(config, tmp_path, old, new, message):
     config.write_text(CONFIG.replace(old, new), encoding="utf-8")
     with pytest.raises(ValueError, match=message):
-        load_autoencoder_config(config)
+        train(config, tmp_path)
 
 
 def test_a_decoder_is_trained_on_from_a_file(config, tmp_path):
-    begun = train_autoencoder(config, tmp_path / "first")
+    begun = train(config, tmp_path / "first")
     text = f'start = "{begun.relative_to(tmp_path).as_posix()}"\n{CONFIG}'
     config.write_text(text, encoding="utf-8")
-    written = train_autoencoder(config, tmp_path / "further")
+    written = train(config, tmp_path / "further")
     assert encoder_key(load_autoencoder(written)) == encoder_key(load_autoencoder(begun))
     assert written.read_bytes() != begun.read_bytes()
 
@@ -107,4 +107,5 @@ def test_a_decoder_is_trained_on_from_a_file(config, tmp_path):
 @pytest.mark.parametrize("name", ["vae", "decoder"])
 def test_the_shipped_configurations_can_be_read(name):
     config = load_autoencoder_config(Path(__file__).resolve().parents[3] / "studies" / "configs" / f"{name}.toml")
+    MixtureKind().check_pictures(config.data)
     assert config.image_size == 256

@@ -10,7 +10,9 @@ from mcdm_core.training.dual_encoder import DualEncoder
 from mcdm_core.training.kinds import kind_named
 from mcdm_core.training.pairs import HELD_OUT
 from studies.data.faces import ATTRIBUTES
+from studies.training.animals import AnimalKind
 from studies.training.face_pairs import NAMES, FacePairs, draw_pairs, matches
+from studies.training.kinds import KINDS
 
 
 def test_a_face_caption_fits_all_faces_it_is_true_of():
@@ -62,7 +64,7 @@ def test_contrasts_of_faces_without_such_colors_are_any_faces():
 
 def test_a_dual_encoder_without_a_folder_is_trained_on_drawn_faces(tmp_path):
     config = DualEncoderConfig(seed=41_000_000, count=3)
-    pairs = kind_named(config.kind).prepare_pairs(config, tmp_path)
+    pairs = kind_named(config.kind, KINDS).prepare_pairs(config, tmp_path)
     assert len(pairs.source.images) == 3
     assert np.array_equal(pairs.held_out.values, draw_pairs(41_000_003, HELD_OUT).values)
     assert pairs.tower == TextTowerConfig()
@@ -70,4 +72,4 @@ def test_a_dual_encoder_without_a_folder_is_trained_on_drawn_faces(tmp_path):
 
 def test_pictures_without_captions_train_no_dual_encoder(tmp_path):
     with pytest.raises(ValueError, match=r"pictures with captions and got .* 'animals', which have none"):
-        kind_named("animals").prepare_pairs(DualEncoderConfig(), tmp_path)
+        AnimalKind().prepare_pairs(DualEncoderConfig(), tmp_path)

@@ -15,11 +15,14 @@ from mcdm_core.conditions import build_encoder
 from mcdm_core.networks.autoencoder import Autoencoder, AutoencoderConfig
 from mcdm_core.training.checks import check_config
 from mcdm_core.training.config import DataConfig, load_config
+from mcdm_core.training.kinds import kind_named
 from mcdm_core.training.latents import LatentSpace
-from mcdm_core.training.run import condition_spec, train_expert
+from mcdm_core.training.run import condition_spec
 from mcdm_core.training.trainer import Trainer
+from studies.cli import train
 from studies.data.faces import Frequencies, draw_face, render_face
 from studies.training.faces import FaceKind
+from studies.training.kinds import KINDS
 from studies.training.mixture_kind import MixtureKind, drawings_of
 
 from ...support.tiny_runs import LATENT_NETWORK
@@ -65,7 +68,7 @@ def write_vae(path, seed=0):
 
 
 def test_a_run_writes_a_network_of_latents_and_looks_at_it_through_the_vae(config, tmp_path):
-    expert = load_expert(train_expert(config, tmp_path / "runs"))
+    expert = load_expert(train(config, tmp_path / "runs"))
     assert expert.channels == 4
     assert expert.sample_shape == (4, 4, 4)
     assert not expert.clamp_x0
@@ -76,7 +79,7 @@ def test_a_run_writes_a_network_of_latents_and_looks_at_it_through_the_vae(confi
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(config, tmp_path, monkeypatch):
-    whole = load_file(train_expert(config, tmp_path / "whole"))
+    whole = load_file(train(config, tmp_path / "whole"))
     finish = Trainer.finish_step
 
     def finish_and_interrupt(trainer):
@@ -86,17 +89,17 @@ def test_a_resumed_run_equals_an_uninterrupted_one(config, tmp_path, monkeypatch
 
     monkeypatch.setattr(Trainer, "finish_step", finish_and_interrupt)
     with pytest.raises(KeyboardInterrupt):
-        train_expert(config, tmp_path / "runs")
+        train(config, tmp_path / "runs")
     monkeypatch.undo()
-    resumed = load_file(train_expert(config, tmp_path / "runs", "state"))
+    resumed = load_file(train(config, tmp_path / "runs", "state"))
     assert all(torch.equal(whole[key], resumed[key]) for key in whole)
 
 
 def test_a_state_does_not_go_on_with_another_vae(config, tmp_path):
-    train_expert(config, tmp_path / "runs")
+    train(config, tmp_path / "runs")
     write_vae(tmp_path / "vae.safetensors", seed=1)
     with pytest.raises(ValueError, match="of another configuration, which differs in vae"):
-        train_expert(config, tmp_path / "runs", "state")
+        train(config, tmp_path / "runs", "state")
 
 
 def test_a_set_holds_the_latents_of_its_drawings(config, tmp_path):
@@ -124,8 +127,9 @@ def test_a_set_holds_the_latents_of_its_drawings(config, tmp_path):
 )
 def test_wrong_configurations_are_refused(config, old, new, message):
     config.write_text(CONFIG.replace(old, new), encoding="utf-8")
+    settings = load_config(config)
     with pytest.raises(ValueError, match=message):
-        check_config(load_config(config))
+        check_config(settings, kind_named(settings.data.kind, KINDS))
 
 
 TOLD = (
@@ -161,7 +165,7 @@ sample_steps = 2
 )
 def test_networks_of_latents_are_told_as_those_of_pictures_are(config, tmp_path, kind, modality, network):
     config.write_text(TOLD.format(kind=kind, modality=modality, network=network), encoding="utf-8")
-    expert = load_expert(train_expert(config, tmp_path / "runs"))
+    expert = load_expert(train(config, tmp_path / "runs"))
     condition = expert.encoder.null(2)
     with pytest.raises(ValueError, match=r"a VAE .* that is not there; put its file into"):
         expert.decode(torch.zeros(1, *expert.sample_shape))
@@ -191,16 +195,16 @@ def test_latents_are_trained_on_with_what_the_encoder_makes_of_the_same_drawing(
 def test_networks_and_vaes_of_different_channels_are_refused(config, tmp_path):
     config.write_text(CONFIG.replace("channels = 4", "channels = 3"), encoding="utf-8")
     with pytest.raises(ValueError, match=r"latents have 4 channels and .* in_channels = 3; set"):
-        train_expert(config, tmp_path / "runs")
+        train(config, tmp_path / "runs")
 
 
 def test_a_missing_vae_is_named(config, tmp_path):
     (tmp_path / "vae.safetensors").unlink()
     with pytest.raises(ValueError, match=r"Expected a VAE at .* and there is none; train it first"):
-        train_expert(config, tmp_path / "runs")
+        train(config, tmp_path / "runs")
 
 
 def test_the_start_of_the_experts_can_be_read():
     config = load_config(Path(__file__).resolve().parents[3] / "studies" / "configs" / "start256.toml")
-    check_config(config)
+    check_config(config, MixtureKind())
     assert config.vae is not None

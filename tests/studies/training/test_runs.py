@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from mcdm_core import load_expert
-from mcdm_core.cli.main import main
-from mcdm_core.training.run import train_expert
+from studies.cli import main, train
 from studies.data.faces import DRAWING_VERSION
 
 from ...support.tiny_runs import write_config
@@ -24,7 +23,7 @@ from ...support.tiny_runs import write_config
 def test_a_configuration_that_cannot_be_trained_is_refused_in_a_sentence(tmp_path, change, sentence, capsys):
     config = write_config(tmp_path / "wrong.toml", **({"network": "map_channels = 2"} | change))
     with pytest.raises(ValueError, match=sentence):
-        train_expert(config, tmp_path / "runs")
+        train(config, tmp_path / "runs")
     assert main(["train", str(config), "--runs", str(tmp_path / "runs")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert not (tmp_path / "runs").exists()
@@ -36,7 +35,7 @@ def test_faces_are_drawn_once_and_a_channel_a_map(tmp_path):
     options = {"data": data, "top": "", "steps": 2, "report": report}
     config = write_config(tmp_path / "drawn.toml", network="map_channels = 2", **options)
     config.write_text(config.read_text().replace("patch = 2", "patch = 8"))
-    expert = load_expert(train_expert(config, tmp_path / "runs"))
+    expert = load_expert(train(config, tmp_path / "runs"))
     assert expert.metadata["condition"] == {"kind": "maps", "maps": ["hair", "skin"]}
     drawn = sorted((tmp_path / "runs" / "data").iterdir())
     assert [path.name for path in drawn] == [
@@ -44,7 +43,7 @@ def test_faces_are_drawn_once_and_a_channel_a_map(tmp_path):
         f"faces{DRAWING_VERSION}_40000006_2_hair-skin_uniform.npz",
     ]
     times = [path.stat().st_mtime_ns for path in drawn]
-    train_expert(config, tmp_path / "runs", "state")
+    train(config, tmp_path / "runs", "state")
     assert [path.stat().st_mtime_ns for path in drawn] == times
     with np.load(drawn[0]) as training, np.load(drawn[1]) as held_out:
         assert not any(np.array_equal(one, other) for one in training["images"] for other in held_out["images"])

@@ -7,7 +7,7 @@ import torch
 from mcdm_core import read_metadata
 from mcdm_core.networks import TextTower
 from mcdm_core.training.config import DataConfig
-from mcdm_core.training.run import train_expert
+from studies import cli
 from studies.data.landscapes import ATTRIBUTES
 from studies.training import landscape_tower
 from studies.training.animals import CLASSES, draw_animals
@@ -28,7 +28,7 @@ def train(folder, kind, modality, network):
     data = f'kind = "{kind}"\nmodalities = ["{modality}"]\ncount = 6\nseed = 41_000_000'
     config = write_config(folder / f"{kind}.toml", data=data, network=network, top="", steps=2, report=REPORT)
     config.write_text(config.read_text().replace("patch = 2", "patch = 8"))
-    return read_metadata(train_expert(config, folder / "runs"))
+    return read_metadata(cli.train(config, folder / "runs"))
 
 
 def test_an_expert_of_animals_reads_classes_of_which_the_first_is_any(tmp_path):

@@ -7,8 +7,8 @@ import torch
 from mcdm_core import load_expert
 from mcdm_core.training.checks import check_config
 from mcdm_core.training.config import load_config
-from mcdm_core.training.run import train_expert
-from studies.training.faces import draw_faces
+from studies.cli import train
+from studies.training.faces import FaceKind, draw_faces
 
 from ...support.tiny_runs import NETWORK
 
@@ -55,7 +55,7 @@ def test_each_map_comes_with_faces_of_its_own_set(tmp_path, cache):
 
 @pytest.mark.parametrize("seed", ["41_000_005", "40_999_996"])
 def test_sets_may_touch(tmp_path, seed):
-    check_config(load_config(write(tmp_path / "both.toml", SETS.replace("42_000_000", seed))))
+    check_config(load_config(write(tmp_path / "both.toml", SETS.replace("42_000_000", seed))), FaceKind())
 
 
 def test_held_out_faces_lie_behind_each_set(tmp_path):
@@ -66,7 +66,7 @@ def test_held_out_faces_lie_behind_each_set(tmp_path):
 
 
 def test_the_card_says_what_each_map_was_trained_on(tmp_path):
-    path = train_expert(write(tmp_path / "both.toml", SETS), tmp_path / "runs")
+    path = train(write(tmp_path / "both.toml", SETS), tmp_path / "runs")
     data = load_expert(path).metadata["card"]["data"]
     assert "hair: 4 faces, seed 41000000, leading {'hair_color': 'blue'}; skin: 3 faces, seed 42000000" in data
 
@@ -74,12 +74,12 @@ def test_the_card_says_what_each_map_was_trained_on(tmp_path):
 @pytest.mark.long
 def test_a_map_that_is_not_trained_keeps_its_channel(tmp_path):
     hair = 'kind = "faces"\nmodalities = ["hair"]\nseed = 41_000_000\ncount = 4\n'
-    train_expert(write(tmp_path / "hair.toml", "\n" + hair, steps=3, channels=1), tmp_path / "runs")
+    train(write(tmp_path / "hair.toml", "\n" + hair, steps=3, channels=1), tmp_path / "runs")
     start = 'start = "runs/hair/hair.safetensors"'
     trained = SETS.replace("[data.sets.hair]", 'trained = ["skin"]\n[data.sets.hair]')
-    tuned = load_expert(train_expert(write(tmp_path / "tuned.toml", trained, top=start), tmp_path / "runs"))
+    tuned = load_expert(train(write(tmp_path / "tuned.toml", trained, top=start), tmp_path / "runs"))
     other = SETS.replace("[data.sets.hair]", 'trained = ["hair"]\n[data.sets.hair]')
-    again = load_expert(train_expert(write(tmp_path / "again.toml", other, top=start), tmp_path / "runs"))
+    again = load_expert(train(write(tmp_path / "again.toml", other, top=start), tmp_path / "runs"))
     stems = [expert.network.state_dict()["input_blocks.0.0.weight"] for expert in (tuned, again)]
     # Rows of one step have the map of one modality only: the other's channel gets no gradient, and stays 0 here.
     skin_of_tuned, skin_of_again = (stem[:, 4 * 4 :].abs().max() for stem in stems)
@@ -112,4 +112,4 @@ def test_a_map_that_is_not_trained_keeps_its_channel(tmp_path):
 )
 def test_sets_that_do_not_fit_are_refused(tmp_path, data, message):
     with pytest.raises(ValueError, match=message):
-        train_expert(write(tmp_path / "wrong.toml", data), tmp_path / "runs")
+        train(write(tmp_path / "wrong.toml", data), tmp_path / "runs")

@@ -1,0 +1,42 @@
+"""Command line of the studies: `python -m studies COMMAND …`, with each command's own help under `COMMAND --help`."""
+
+# What draws, trains and measures is imported only where it is used.
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mcdm_core.cli.commands import Command, run_command
+from mcdm_core.cli.train import run_training
+from mcdm_core.training import sections
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `evaluate` or `train`; arguments and result are those of `run_command`."""
+    commands = {
+        "evaluate": Command(_evaluate, "measure experts and their products"),
+        "train": Command(_train, "train on drawn pictures, or whatever `python -m mcdm_core train` trains"),
+    }
+    return run_command("python -m studies", __doc__, commands, argv)
+
+
+def _evaluate(arguments: list[str]) -> None:
+    from .evaluation import main
+
+    main(arguments)
+
+
+def _train(arguments: list[str]) -> None:
+    run_training("python -m studies train", train, arguments)
+
+
+def train(config_path: Path, runs: Path, resume: str | None = None, overwrite: bool = False) -> Path:
+    """As `mcdm_core.training.sections.train`, also on drawn pictures, and the GAN of a section `[gan]`."""
+    from mcdm_core.training.config import read_toml
+
+    from .training.kinds import KINDS
+
+    if "gan" in read_toml(config_path):
+        from .baselines.training import train_gan
+
+        return train_gan(config_path, runs, resume, overwrite)
+    return sections.train(config_path, runs, resume, overwrite, KINDS)

@@ -1,0 +1,16 @@
+"""The kinds of data of `python -m studies train`: the core's, and what is drawn here."""
+
+from mcdm_core.training import kinds
+
+from .animals import AnimalKind
+from .faces import FaceKind
+from .landscapes import LandscapeKind
+from .mixture_kind import MixtureKind
+
+KINDS: kinds.Kinds = {
+    **kinds.KINDS,
+    "mixture": MixtureKind,
+    "faces": FaceKind,
+    "landscapes": LandscapeKind,
+    "animals": AnimalKind,
+}
