@@ -3,8 +3,8 @@
 from comfy_api.latest import io
 
 from ..mcdm_core.product.agreement import LARGEST_PATCH, MOST_TAU, Agreement
-from .host.chain.expert_chain import Experts, with_agreement
-from .host.prompt.chain_checks import check_agreement
+from .host.chain.expert_chain import Experts, with_setting
+from .host.prompt.chain_checks import check_setting
 from .host.prompt.validation import Validation
 from .newer_schema import found_by
 from .types import ExpertChain
@@ -81,7 +81,7 @@ class AgreementWeights(io.ComfyNode):
             hidden=[io.Hidden.unique_id],
         )
 
-    validate_inputs = classmethod(Validation("MCDM_AgreementWeights", "experts", check_agreement))
+    validate_inputs = classmethod(Validation("MCDM_AgreementWeights", "experts", check_setting))
 
     @classmethod
     def execute(
@@ -89,4 +89,4 @@ class AgreementWeights(io.ComfyNode):
     ) -> io.NodeOutput:
         """Set the policy."""
         window = {"start": start, "end": end, "sigma_start": sigma_start, "sigma_end": sigma_end}
-        return io.NodeOutput(with_agreement(experts, Agreement(tau=tau, patch=patch, **window)))
+        return io.NodeOutput(with_setting(experts, Agreement(tau=tau, patch=patch, **window)))

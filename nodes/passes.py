@@ -5,8 +5,8 @@ from comfy_api.latest import io
 from ..mcdm_core.product.curve import parse_curve
 from ..mcdm_core.product.passes import MOST_STEPS
 from ..mcdm_core.product.passes import Passes as Policy
-from .host.chain.expert_chain import Experts, with_passes, with_schedule
-from .host.prompt.chain_checks import check_passes, check_schedule
+from .host.chain.expert_chain import Experts, with_schedule, with_setting
+from .host.prompt.chain_checks import check_schedule, check_setting
 from .host.prompt.validation import Validation
 from .newer_schema import found_by
 from .types import ExpertChain
@@ -145,7 +145,7 @@ class Passes(io.ComfyNode):
             hidden=[io.Hidden.unique_id],
         )
 
-    validate_inputs = classmethod(Validation("MCDM_Passes", "experts", check_passes))
+    validate_inputs = classmethod(Validation("MCDM_Passes", "experts", check_setting))
 
     @classmethod
     def execute(
@@ -171,4 +171,4 @@ class Passes(io.ComfyNode):
             tolerance=tolerance,
             switch=switch,
         )
-        return io.NodeOutput(with_passes(experts, policy))
+        return io.NodeOutput(with_setting(experts, policy))

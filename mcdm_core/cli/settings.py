@@ -4,13 +4,14 @@ import argparse
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..diffusion.respacing import space_timesteps
-from ..product.agreement import PLAIN_WEIGHTS, Agreement
-from ..product.passes import EVERY_PASS, Passes
+from ..product.method import Option, Setting
+from ..product.registry import SETTINGS
 from ..product.term import Term
 from ..sampling import SAMPLERS, sample_ddim, sample_langevin, sample_product
 from ..sampling.langevin import check_langevin, check_stepwise
@@ -28,8 +29,7 @@ class Settings:
         sampler: How noise is removed.
         temperature: Factor of the start noise.
         device: Where to sample.
-        passes: What may be left out.
-        agreement: How the positive weights are shared out.
+        settings: Those of methods beyond the paper, `Passes` for example.
         corrections: Langevin steps that the sampler makes after each level but the last.
     """
 
@@ -37,8 +37,7 @@ class Settings:
     sampler: Sampler = sample_ddim
     temperature: float = 1.0
     device: str = "cpu"
-    passes: Passes = EVERY_PASS
-    agreement: Agreement = PLAIN_WEIGHTS
+    settings: tuple[Setting, ...] = ()
     corrections: int = 0
 
     @property
@@ -88,8 +87,7 @@ class Settings:
             sampler=self.sampler,
             generator=generator,
             callback=callback,
-            passes=self.passes,
-            agreement=self.agreement,
+            settings=self.settings,
         )
         return expert.decode(samples)
 
@@ -125,78 +123,31 @@ def add_sampling_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--temperature", type=finite, default=1.0, help="factor of the start noise; published upsamplers want 0.997 (1)"
     )
-    fewer = parser.add_argument_group("fewer passes", "What a run may leave out; by default nothing.")
-    _add_pair(
-        fewer,
-        "--interval",
-        [0.0, 1.0],
-        "shares of the steps between which the product is guided; outside, positive weights are divided by their "
-        "sum, and no null is asked (0 1)",
-    )
-    _add_pair(
-        fewer,
-        "--interval-sigmas",
-        [0.0, 0.0],
-        "noise levels between which it is guided, 0 for no limit (0 0)",
-    )
-    fewer.add_argument(
-        "--threshold", type=float, default=1.0, help="cosine of condition and null above which a null is left out (1)"
-    )
-    fewer.add_argument(
-        "--tolerance",
-        type=float,
-        default=0.0,
-        help="relative change of an expert's guidance below which it is left out (0)",
-    )
-    fewer.add_argument(
-        "--refresh", type=int, default=1, metavar="N", help="everything is asked again every N steps (1)"
-    )
-    fewer.add_argument(
-        "--switch",
-        type=int,
-        default=0,
-        metavar="N",
-        help="experts of positive weight take turns of N steps; 0: they act together (0)",
-    )
-    agreement = parser.add_argument_group(
-        "agreement weights", "How experts share their weights out, place by place; by default not at all."
-    )
-    agreement.add_argument(
-        "--tau",
-        type=float,
-        default=0.0,
-        help="how far it decides which expert leaves the unconditional estimate the most, 0 to 10000, 300 for example "
-        "(0)",
-    )
-    agreement.add_argument(
-        "--patch", type=int, default=5, metavar="N", help="side of the patches that are compared, odd (5)"
-    )
-    _add_pair(
-        agreement,
-        "--agreement-window",
-        [0.0, 0.8],
-        "shares of the steps between which weights are shared out (0 0.8)",
-    )
-    _add_pair(
-        agreement,
-        "--agreement-sigmas",
-        [0.0, 0.0],
-        "noise levels between which they are, 0 for no limit (0 0)",
-    )
+    for kind in SETTINGS:
+        group = parser.add_argument_group(*kind.about)
+        for option in kind.options:
+            _add_option(group, option)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="torch device")
 
 
-def _add_pair(group: argparse._ArgumentGroup, name: str, default: list[float], help_text: str) -> None:
-    """An option of two numbers, where something begins and where it ends."""
-    group.add_argument(name, nargs=2, type=float, default=default, metavar=("START", "END"), help=help_text)
+def _add_option(group: argparse._ArgumentGroup, option: Option) -> None:
+    several = len(option.fields) > 1
+    group.add_argument(
+        option.flag,
+        type=type(option.default[0]),
+        nargs=len(option.fields) if several else None,
+        default=[*option.default] if several else option.default[0],
+        metavar=option.metavar if several else next(iter(option.metavar), None),
+        help=option.help,
+    )
 
 
 def settings_of(options: argparse.Namespace) -> Settings:
     """Read what `add_sampling_options` added.
 
     Raises:
-        ValueError: If `--eta` is given to another sampler than DDIM, or as `Settings.check`, `check_stepwise`, `Passes`
-            and `Agreement`.
+        ValueError: If `--eta` is given to another sampler than DDIM, or as `Settings.check`, `check_stepwise` and the
+            settings of methods.
         ForeseenError: As `Settings.check`.
     """
     sampler = SAMPLERS[options.sampler]
@@ -217,29 +168,16 @@ def settings_of(options: argparse.Namespace) -> Settings:
         sampler,
         options.temperature,
         options.device,
-        _passes_of(options),
-        _agreement_of(options),
+        tuple(_setting_of(kind, options) for kind in SETTINGS),
         options.corrections,
     )
     settings.check()
     return settings
 
 
-def _agreement_of(options: argparse.Namespace) -> Agreement:
-    (start, end), (sigma_start, sigma_end) = options.agreement_window, options.agreement_sigmas
-    window = {"start": start, "end": end, "sigma_start": sigma_start, "sigma_end": sigma_end}
-    return Agreement(tau=options.tau, patch=options.patch, **window)
-
-
-def _passes_of(options: argparse.Namespace) -> Passes:
-    (start, end), (sigma_start, sigma_end) = options.interval, options.interval_sigmas
-    return Passes(
-        start=start,
-        end=end,
-        sigma_start=sigma_start,
-        sigma_end=sigma_end,
-        threshold=options.threshold,
-        tolerance=options.tolerance,
-        refresh=options.refresh,
-        switch=options.switch,
-    )
+def _setting_of(kind: type[Setting], options: argparse.Namespace) -> Setting:
+    given: dict[str, Any] = {}
+    for option in kind.options:
+        value = getattr(options, option.flag.removeprefix("--").replace("-", "_"))
+        given |= zip(option.fields, value if len(option.fields) > 1 else [value], strict=True)
+    return kind(**given)

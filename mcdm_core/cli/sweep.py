@@ -50,7 +50,7 @@ def sample_cells(
     sigmas = sigmas_for(reference.schedule, settings.steps)
     x = torch.empty(1, *reference.sample_shape)
     for swept in cells.values():
-        ProductDenoiser(swept, passes=settings.passes, agreement=settings.agreement).check_run(x, sigmas)
+        ProductDenoiser(swept, settings=settings.settings).check_run(x, sigmas)
     for cell, swept in cells.items():
         (sample,) = settings.sample(swept, cell.seed, 1, callback)
         yield cell, to_picture(sample)

@@ -5,22 +5,30 @@ Foteinopoulou, Budvytis & Liwicki, "LoRAtorio: An intrinsic approach to LoRA Ski
 a grid and the softmin is the whole weight; here every place has its own patch, and experts keep weights of their own.
 """
 
+import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from .coefficients import Coefficient, total_of
-from .span import Span
+from .coefficients import Coefficient, anywhere, total_of
+from .evaluation import Evaluation
+from .method import Draft, Method, Option, Setting
+from .plan import Asked, Plan
+from .span import Level
+from .weighted import add_weighted
+from .windows import ALWAYS, is_within
+
+logger = logging.getLogger(__name__)
 
 MOST_TAU = 10000.0
 LARGEST_PATCH = 255
 
 
 @dataclass(frozen=True, kw_only=True)
-class Agreement(Span):
+class Agreement(Setting):
     """How the positive weights of a product are shared out among its experts. The defaults leave them as they are.
 
     Within the span (`start`, `end`, `sigma_start`, `sigma_end`, see `Span`), see `agreement_weights`. Where fewer than
@@ -33,6 +41,33 @@ class Agreement(Span):
     Raises:
         ValueError: If a number cannot be used.
     """
+
+    name = "AgreementWeights"
+    about = "agreement weights", "How experts share their weights out, place by place; by default not at all."
+    options = (
+        Option(
+            "--tau",
+            ("tau",),
+            (0.0,),
+            "how far it decides which expert leaves the unconditional estimate the most, 0 to 10000, 300 for example "
+            "(0)",
+        ),
+        Option("--patch", ("patch",), (5,), "side of the patches that are compared, odd (5)", ("N",)),
+        Option(
+            "--agreement-window",
+            ("start", "end"),
+            (0.0, 0.8),
+            "shares of the steps between which weights are shared out (0 0.8)",
+            ("START", "END"),
+        ),
+        Option(
+            "--agreement-sigmas",
+            ("sigma_start", "sigma_end"),
+            (0.0, 0.0),
+            "noise levels between which they are, 0 for no limit (0 0)",
+            ("START", "END"),
+        ),
+    )
 
     tau: float = 0.0
     patch: int = 5
@@ -55,26 +90,112 @@ class Agreement(Span):
         """What messages call the span."""
         return "agreement weights"
 
-    @property
-    def acts(self) -> bool:
-        """Whether weights may change at all."""
-        return self.tau > 0
+    def methods(self, level: Level | None = None) -> list[Method]:
+        """See `Setting`."""
+        return [AgreementWeights(self, level)] if self.tau > 0 else []
 
-    def check_fixed(self) -> None:
-        """Refuse weights that depend on the sample, where samples are weighed by what its factors count.
 
-        Raises:
-            ValueError: If they do.
-        """
-        if self.acts:
-            raise ValueError(
-                "Expected weights that stay as they are, by which particles can be weighed, and got agreement weights, "
-                "which every sample decides for itself; set tau to 0, or use another sampler."
+class AgreementWeights(Method):
+    """Experts share the sum of their positive weights out by what they predict, see `agreement_weights`.
+
+    Args:
+        setting: How, and when.
+        level: Noise level of the reference expert at a share of the sampling; None where none is known.
+
+    Raises:
+        ValueError: If the span is empty, see `Span.window`.
+    """
+
+    neutral = False
+    why_compared = (
+        "because agreement weights compare experts with the unconditional estimate",
+        "set its reliability to 0, or tau to 0",
+    )
+
+    def __init__(self, setting: Agreement, level: Level | None):
+        self._setting = setting
+        self._window = ALWAYS if level is None else setting.window(level)
+        self._rows = 0
+
+    def begin(self, levels: Sequence[float], kept: Collection[int] = ()) -> None:
+        """See `Method`."""
+        self._rows = 0
+
+    def end(self) -> None:
+        """Say what was asked for the sake of the weights."""
+        if self._rows:
+            logger.info(
+                "Agreement weights: networks were asked %d rows of nulls that the product alone would not need.",
+                self._rows,
             )
 
+    def check_fixed(self) -> None:
+        """See `Method`."""
+        raise ValueError(
+            "Expected weights that stay as they are, by which particles can be weighed, and got agreement weights, "
+            "which every sample decides for itself; set tau to 0, or use another sampler."
+        )
 
-PLAIN_WEIGHTS = Agreement()
-"""The plain product."""
+    def check_parts(self, count: int) -> None:
+        """See `Method`; there are patches in pictures and videos alone."""
+        if count > 1:
+            raise ValueError(
+                "Expected a latent of pictures or videos alone for Agreement Weights, which compares experts in "
+                f"patches, and got one of {count} parts; set tau to 0, or remove the node."
+            )
+
+    def edges(self) -> Sequence[float]:
+        """Where the span begins and ends."""
+        return self._window
+
+    def phase(self, sigma: float) -> Hashable:
+        """Whether it is within the span."""
+        return is_within(self._window, sigma)
+
+    def phases(self) -> Sequence[Hashable]:
+        """Within, and outside."""
+        return True, False
+
+    def compared(self, draft: Draft, phase: Hashable) -> tuple[int, ...]:
+        """The experts of positive weight, if there are two or more."""
+        if not (phase and draft.guided):
+            return ()
+        found = tuple(i for i, number in draft.numbers.items() if number > 0 and anywhere(draft.weights[i] != 0))
+        return found if len(found) > 1 else ()
+
+    def take(self, evaluation: Evaluation) -> None:
+        """Count the rows of nulls that are asked for the sake of the weights alone."""
+        plan, asked = evaluation.plan, evaluation.asked
+        if plan.for_methods:
+            needed = Asked(asked.conditions, tuple(j for j in asked.nulls if j not in plan.for_methods))
+            self._rows += evaluation.networks.rows(plan, asked) - evaluation.networks.rows(plan, needed)
+
+    def weigh(self, evaluation: Evaluation) -> Plan:
+        """The plan with the weights that the experts' predictions give them."""
+        plan, cond, null = evaluation.plan, evaluation.cond, evaluation.null
+        if not (sharing := plan.compared.get(self, ())):
+            return plan
+        x, alpha = evaluation.point.x, evaluation.point.alpha
+        nulls = [null[plan.null_owners[j]] for j in plan.nulls]
+        u = add_weighted(torch.zeros_like(x), nulls, [plan.reliabilities[j] for j in plan.nulls])
+        shared = agreement_weights(
+            [plan.weights[i] for i in sharing],
+            [x - alpha * cond[i] for i in sharing],  # σ·ε_i
+            x - alpha * u,
+            self._setting.tau,
+            self._setting.patch,
+        )
+        weights = [*plan.weights]
+        for i, weight in zip(sharing, shared, strict=True):
+            weights[i] = weight
+        return plan.reweighted(weights)
+
+    def maps(self, plan: Plan) -> Mapping[int, Tensor]:
+        """What part of the positive weights each of those experts has, 0…1 place by place; 0 without any."""
+        sharing = plan.compared.get(self, ())
+        total = total_of([plan.weights[i] for i in sharing])
+        parts = {i: torch.as_tensor(plan.weights[i] / total) for i in sharing}
+        return {i: part.nan_to_num(0.0) for i, part in parts.items()}
 
 
 def agreement_weights(

@@ -1,8 +1,9 @@
 """The product of experts as a denoiser: it predicts x0 as one expert does, so samplers need not know there are many."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
@@ -10,23 +11,23 @@ from torch import Tensor
 from ..diffusion.schedule import sigma_at_share
 from ..expert.condition import Condition, cat
 from ..expert.expert import Expert
-from .agreement import PLAIN_WEIGHTS, Agreement
-from .alone import Alone, AlonePlanner, Weigh
 from .eq10 import EQ10
+from .evaluate import evaluate
+from .evaluation import Evaluation, Point
 from .lifts import Lifts
+from .method import Method, Setting
 from .own_null import OWN_NULL
-from .passes import EVERY_PASS, Passes
-from .plan import Factor, Plan
+from .plan import Asked, Factor, Plan, Predictions
 from .planner import Planner
-from .reuse import Asked, Reuse, RowCount, everything
+from .plans import ProductPlans
+from .registry import methods_of
 from .rule import Rule
+from .separate import SeparatePlan, SeparateWeights, Weigh
 from .term import Term
 from .windows import levels_of
 
 Predicted = tuple[Tensor, Tensor | None]
 """x0 and the learned variance, if the network has one."""
-Predictions = Mapping[int, Tensor]
-"""x0 by the index of the expert that was asked."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,8 @@ class ProductDenoiser:
         terms: At least one, for samples of the same channels.
         max_rows: Largest batch given to a network, to save memory; None is no limit.
         rule: How predictions are combined: `EQ10`, or `OWN_NULL` for composable diffusion.
-        passes: What may be left out; predictions stand in for passes only within `running`.
-        agreement: How the positive weights are shared out, place by place.
+        settings: What is set of methods beyond the paper, `Passes` or `Agreement`; predictions stand in for passes only
+            within `running`.
         lifts: Gathers from every call how far the experts lift the samples; made of the same terms.
 
     Raises:
@@ -69,8 +70,7 @@ class ProductDenoiser:
         terms: Sequence[Term],
         max_rows: int | None = None,
         rule: Rule = EQ10,
-        passes: Passes = EVERY_PASS,
-        agreement: Agreement = PLAIN_WEIGHTS,
+        settings: Sequence[Setting] = (),
         lifts: Lifts | None = None,
     ):
         if not terms:
@@ -81,16 +81,22 @@ class ProductDenoiser:
         self.rule = rule
         for term in self.terms:
             _check_same_samples(self.reference, term.expert)
-        self.passes = passes
-        self.agreement = agreement
-        self.lifts = lifts
         self.windows = [term.window(self._level) for term in self.terms]
-        self._sharing = [_first_with_same_null(self.terms, index) for index in range(len(self.terms))]
+        self.settings = settings
+        self.lifts = lifts
+        self._null_owners = [_first_with_same_null(self.terms, index) for index in range(len(self.terms))]
         self._planners: dict[tuple, Planner] = {}
-        self._alone: dict[Planner, AlonePlanner] = {}
-        self._reuse: Reuse | None = None
-        self._rows = RowCount()
+        self._separate: dict[Planner, Planner] = {}
         self._levels: list[float] = []
+
+    @cached_property
+    def methods(self) -> list[Method]:
+        """The methods of the product, and the lifts.
+
+        Raises:
+            ValueError: If the span of one is empty.
+        """
+        return [*methods_of(self.settings, self._level), *([] if self.lifts is None else [self.lifts])]
 
     def __call__(self, x: Tensor, sigma: Tensor | float) -> Tensor:
         """Predict x0.
@@ -113,8 +119,8 @@ class ProductDenoiser:
         Returns:
             x0, and v in −1…1 of the same shape; None if that expert has none or is not evaluated at this level.
         """
-        plan, cond, null, own = self._predict(x, sigma, self._planner(x))
-        return self._combined(plan, cond, null), own
+        found, own = self._evaluate(x, sigma)
+        return self._combined(found), own
 
     def with_factors(self, x: Tensor, sigma: Tensor | float) -> tuple[Tensor, list[Factor]]:
         """As a call, together with what the prediction is made of.
@@ -123,13 +129,13 @@ class ProductDenoiser:
             x0, and the factors: their sum Σ c_k D_k is x0, before it is clamped.
 
         Raises:
-            ValueError: As a call; or if the weights depend on the sample, see `Agreement.check_fixed`.
+            ValueError: As a call; or if the weights depend on the sample, see `Method.check_fixed`.
         """
-        self.agreement.check_fixed()
-        plan, cond, null, _ = self._predict(x, sigma, self._planner(x))
-        return self._combined(plan, cond, null), plan.factors(cond, null)
+        self._check_fixed()
+        found, _ = self._evaluate(x, sigma)
+        return self._combined(found), found.factors()
 
-    def with_terms(self, x: Tensor, sigma: Tensor | float, weigh: Weigh) -> tuple[Tensor, Mapping[int, Tensor]]:
+    def with_terms(self, x: Tensor, sigma: Tensor | float, weigh: Weigh) -> tuple[Tensor, Predictions]:
         """Predict x0 as something else than the product of the terms, and what each predicts alone.
 
         Args:
@@ -138,17 +144,16 @@ class ProductDenoiser:
             weigh: Says what each term that acts counts.
 
         Returns:
-            x0 = Σ ω_i D_i, clamped as the product is, and D_i by the index of the term, see `Alone.terms`.
+            x0 = Σ ω_i D_i, clamped as the product is, and D_i by the index of the term, see `SeparatePlan.terms`.
 
         Raises:
             ValueError: If no term of positive weight is active at σ, a null is missing, or weights depend on the
-                sample, see `Agreement.check_fixed`.
+                sample, see `Method.check_fixed`.
         """
-        self.agreement.check_fixed()
-        plan, cond, null, _ = self._predict(x, sigma, self._alone_planner(x))
-        assert isinstance(plan, Alone)
-        weighed = plan.weighed(weigh, cond, null)
-        return self._combined(weighed, cond, null), weighed.predicted
+        self._check_fixed()
+        found, _ = self._evaluate(x, sigma, weigh)
+        assert isinstance(found.plan, SeparatePlan)
+        return self._combined(found), found.plan.predicted
 
     def resample(self, ancestors: Tensor) -> None:
         """Let samples of the batch go on as others: no prediction of earlier calls stands in for a pass of theirs.
@@ -156,10 +161,8 @@ class ProductDenoiser:
         Args:
             ancestors: Which sample each is from now on, shape (B,).
         """
-        if self._reuse is not None:
-            self._reuse.forget()
-        if self.lifts is not None:
-            self.lifts.resample(ancestors)
+        for method in self.methods:
+            method.resample(ancestors)
 
     def check_run(self, x: Tensor, sigmas: Sequence[float] | Tensor) -> None:
         """Refuse a run that could not finish, before any network is called.
@@ -180,99 +183,68 @@ class ProductDenoiser:
         Args:
             sigmas: Noise levels of the run, as in `check_run`.
         """
-        if self.passes.saves:
-            lent = [0] if self.terms[0].weight == 0 else []  # the reference is asked for the learned variance
-            self._reuse, self._rows = Reuse(self.passes, sigmas, always=lent), RowCount()
         self._levels = levels_of(sigmas)
-        self._alone.clear()
+        self._separate.clear()
+        kept = [0] if self.terms[0].weight == 0 else []  # the reference is asked for the learned variance
+        for method in self.methods:
+            method.begin(self._levels, kept)
         try:
             yield
-            self._rows.log()
+            for method in reversed(self.methods):
+                method.end()
         finally:
-            self._reuse, self._rows, self._levels = None, RowCount(), []
-            self._alone.clear()
+            self._levels = []
+            self._separate.clear()
+            for method in self.methods:
+                method.forget()
 
     def _level(self, share: float) -> float:
         """Noise level of the reference expert at a share of the sampling."""
         return sigma_at_share(self.reference.schedule, share)
 
-    def _predict(
-        self, x: Tensor, sigma: Tensor | float, planner: Planner
-    ) -> tuple[Plan, Predictions, Predictions, Tensor | None]:
-        """The plan at a noise level, all predictions that it takes, and the reference's learned variance."""
-        level = _single_level(sigma)
-        plan = planner.plan_at(level)
-        asked = everything(plan) if self._reuse is None else self._reuse.choose(plan, level, x)
-        passes = self._passes(asked)
-        predictions = self._evaluate(passes, x, sigma)
-        x0 = [prediction for prediction, _ in predictions]
-        first_null = len(asked.conditions)
-        cond: Predictions = dict(zip(asked.conditions, x0[:first_null], strict=True))
-        null: Predictions = dict(zip(asked.nulls, x0[first_null:], strict=True))
-        self._rows.add_compared(len(x) * len({*asked.nulls} & {*plan.compared}))
-        if self.lifts is not None:  # before predictions stand in for others
-            self.lifts.take(plan, level, cond, null)
-        if self._reuse is not None:
-            self._rows.add(len(x) * asked.passes, len(x) * everything(planner.plain_at(level)).passes)
-            cond, null = self._reuse.complete(plan, level, cond, null)
-        own = [v for request, (_, v) in zip(passes, predictions, strict=True) if request.expert is self.reference]
-        return plan.agreed(x, 1.0, cond, null), cond, null, next(iter(own), None)
+    def _check_fixed(self) -> None:
+        for method in self.methods:
+            method.check_fixed()
 
-    def _combined(self, plan: Plan, cond: Predictions, null: Predictions) -> Tensor:
-        denoised, _ = plan.pair(cond, null)
+    def _evaluate(
+        self, x: Tensor, sigma: Tensor | float, weigh: Weigh | None = None
+    ) -> tuple[Evaluation, Tensor | None]:
+        """What the product, or the combination of separate terms, is made of, and the reference's learned variance."""
+        level = _single_level(sigma)
+        planner = self._planner(x) if weigh is None else self._separate_planner(x)
+        networks = _TermNetworks(self.terms, self.max_rows, x, sigma)
+        methods = self.methods if weigh is None else [*self.methods, SeparateWeights(weigh)]
+        point = Point(x, level, sigma=level)
+        found = evaluate(point, planner.plan_at(level), partial(planner.plain_at, level), networks, methods)
+        return found, networks.variance
+
+    def _combined(self, evaluation: Evaluation) -> Tensor:
+        denoised, _ = evaluation.pair()
         return denoised.clamp(-1, 1) if self.reference.clamp_x0 else denoised
 
     def _planner(self, x: Tensor) -> Planner:
         """Plans for samples of the shape of x, whose masks they hold."""
         key = (x.shape, x.device, x.dtype)
         if key not in self._planners:
-            planner = Planner(
-                self.terms,
-                self.rule,
-                level=self._level,
+            plans = ProductPlans(
+                shares=self.terms,
+                rule=self.rule,
                 masks=[term.mask_like(x) for term in self.terms],
                 have_null=[term.null is not None for term in self.terms],
-                passes=self.passes,
-                agreement=self.agreement,
-                warn=not self._planners,
+                null_owners=self._null_owners,
+                methods=self.methods,
             )
-            planner.share_nulls(self._sharing)
-            self._planners[key] = planner
-        self._planners[key].set_run(self._levels)
+            self._planners[key] = Planner(plans, self._level, warn=not self._planners)
         return self._planners[key]
 
-    def _alone_planner(self, x: Tensor) -> AlonePlanner:
-        planner = self._planner(x)
-        if planner not in self._alone:
-            alone = self._alone[planner] = AlonePlanner(planner)
-            alone.set_run(self._levels)
+    def _separate_planner(self, x: Tensor) -> Planner:
+        """As `_planner`, for terms each by itself; within a run, the whole run is checked first."""
+        together = self._planner(x)
+        if together not in self._separate:
+            separate = self._separate[together] = together.separate()
             if self._levels:
-                alone.check_run(self._levels)
-        return self._alone[planner]
-
-    def _passes(self, asked: Asked) -> list[Pass]:
-        """The network evaluations to be made: conditions, then nulls."""
-        pairs = [(self.terms[i].expert, self.terms[i].condition) for i in asked.conditions]
-        pairs += [(self.terms[j].expert, self.terms[j].null) for j in asked.nulls]
-        # Whoever counts has the condition or the null that it is asked under: terms and plans refuse others.
-        return [Pass(expert, condition) for expert, condition in pairs if condition is not None]
-
-    def _evaluate(self, passes: list[Pass], x: Tensor, sigma: Tensor | float) -> list[Predicted]:
-        """Predictions of all passes, one batch for those that can share it."""
-        groups: dict[tuple, list[int]] = {}
-        for i, request in enumerate(passes):
-            groups.setdefault((request.expert.key, request.condition.signature), []).append(i)
-        results: dict[int, Predicted] = {}
-        for indices in groups.values():
-            size = max(1, self.max_rows // len(x)) if self.max_rows else len(indices)
-            for first in range(0, len(indices), size):
-                batch = indices[first : first + size]
-                condition = cat([passes[i].condition.to(x.device, x.dtype).expand(len(x)) for i in batch])
-                level = torch.as_tensor(sigma, dtype=x.dtype, device=x.device).flatten()[0]
-                x0, v = passes[batch[0]].expert.predict(x.repeat(len(batch), 1, 1, 1), level, condition)
-                variances = v.split(len(x)) if v is not None else [None] * len(batch)
-                results |= dict(zip(batch, zip(x0.split(len(x)), variances, strict=True), strict=True))
-        return [results[i] for i in range(len(passes))]
+                separate.check_run(self._levels)
+        return self._separate[together]
 
 
 class OwnNullDenoiser(ProductDenoiser):
@@ -282,11 +254,71 @@ class OwnNullDenoiser(ProductDenoiser):
         self,
         terms: Sequence[Term],
         max_rows: int | None = None,
-        passes: Passes = EVERY_PASS,
-        agreement: Agreement = PLAIN_WEIGHTS,
+        settings: Sequence[Setting] = (),
         lifts: Lifts | None = None,
     ):
-        super().__init__(terms, max_rows, OWN_NULL, passes, agreement, lifts)
+        super().__init__(terms, max_rows, OWN_NULL, settings, lifts)
+
+
+class _TermNetworks:
+    """The networks of terms, asked at one point.
+
+    Args:
+        terms: The terms.
+        max_rows: Largest batch given to a network; None is no limit.
+        x: x0 + σ·n, shape (B, C, H, W).
+        sigma: σ.
+
+    Attributes:
+        variance: The learned variance of the first term's expert, once that has been asked, if it has one.
+    """
+
+    def __init__(self, terms: Sequence[Term], max_rows: int | None, x: Tensor, sigma: Tensor | float):
+        self.terms = terms
+        self.max_rows = max_rows
+        self.x = x
+        self.sigma = sigma
+        self.variance: Tensor | None = None
+
+    def ask(self, plan: Plan, asked: Asked) -> tuple[Predictions, Predictions]:
+        """See `Networks`."""
+        passes = self._passes(asked)
+        predictions = self._predict(passes)
+        x0 = [prediction for prediction, _ in predictions]
+        own = (v for made, (_, v) in zip(passes, predictions, strict=True) if made.expert is self.terms[0].expert)
+        self.variance = next(own, None)
+        first_null = len(asked.conditions)
+        conditions = zip(asked.conditions, x0[:first_null], strict=True)
+        return dict(conditions), dict(zip(asked.nulls, x0[first_null:], strict=True))
+
+    def rows(self, plan: Plan, asked: Asked) -> int:
+        """See `Networks`."""
+        return len(self.x) * asked.passes
+
+    def _passes(self, asked: Asked) -> list[Pass]:
+        """The network evaluations to be made: conditions, then nulls."""
+        pairs = [(self.terms[i].expert, self.terms[i].condition) for i in asked.conditions]
+        pairs += [(self.terms[j].expert, self.terms[j].null) for j in asked.nulls]
+        # A plan asks only for conditions and nulls that its terms have.
+        return [Pass(expert, condition) for expert, condition in pairs if condition is not None]
+
+    def _predict(self, passes: list[Pass]) -> list[Predicted]:
+        """Predictions of all passes, one batch for those that can share it."""
+        x = self.x
+        groups: dict[tuple, list[int]] = {}
+        for i, request in enumerate(passes):
+            groups.setdefault((request.expert.key, request.condition.signature), []).append(i)
+        results: dict[int, Predicted] = {}
+        for indices in groups.values():
+            size = max(1, self.max_rows // len(x)) if self.max_rows else len(indices)
+            for first in range(0, len(indices), size):
+                batch = indices[first : first + size]
+                condition = cat([passes[i].condition.to(x.device, x.dtype).expand(len(x)) for i in batch])
+                level = torch.as_tensor(self.sigma, dtype=x.dtype, device=x.device).flatten()[0]
+                x0, v = passes[batch[0]].expert.predict(x.repeat(len(batch), 1, 1, 1), level, condition)
+                variances = v.split(len(x)) if v is not None else [None] * len(batch)
+                results |= dict(zip(batch, zip(x0.split(len(x)), variances, strict=True), strict=True))
+        return [results[i] for i in range(len(passes))]
 
 
 def _first_with_same_null(terms: Sequence[Term], index: int) -> int:

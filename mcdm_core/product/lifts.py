@@ -13,16 +13,17 @@ therefore those of x0, without 1/σ²: after ancestral steps they follow an expe
 (Gaussians: tests/core/product/test_lifts.py). After deterministic steps under guidance neither does.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from .plan import Plan
+from .evaluation import Evaluation
+from .method import Method
 from .share import Share
 
 
-class Lifts:
+class Lifts(Method):
     """Gathers the lifts of samples that need not be known yet.
 
     A lift is affine in x0: ‖D_∅‖² − ‖D_c‖² − 2⟨x0, D_∅ − D_c⟩. So two sums over the noise levels are kept of each
@@ -53,19 +54,14 @@ class Lifts:
         """The labels of those of whom no level is known."""
         return [share.label for index, share in self._shares.items() if not self._levels[index]]
 
-    def take(self, plan: Plan, sigma: float, cond: Mapping[int, Tensor], null: Mapping[int, Tensor]) -> None:
-        """Take a call of the product: of each expert that was asked its condition and its own null.
-
-        Args:
-            plan: Who counts, and where.
-            sigma: σ of the variance-exploding form, x0 + σ·n.
-            cond: Predictions of x0 under the conditions, by the index of the expert, shape (B, …).
-            null: Predictions under the distinct nulls.
-        """
-        asked = [i for i in self._shares if i in cond and plan.sharing[i] in null]
-        nulls = {j: _exact(null[j]) for j in {plan.sharing[i] for i in asked}}  # once for all that share it
+    def take(self, evaluation: Evaluation) -> None:
+        """Take a call of the product: of each expert that was asked its condition and its own null."""
+        plan, cond, null = evaluation.plan, evaluation.cond, evaluation.null
+        asked = [i for i in self._shares if i in cond and plan.null_owners[i] in null]
+        nulls = {j: _exact(null[j]) for j in {plan.null_owners[i] for i in asked}}  # once for all that share it
         for index in asked:
-            self.add(index, cond[index], nulls[plan.sharing[index]], sigma, plan.area(index))
+            own = nulls[plan.null_owners[index]]
+            self.add(index, cond[index], own, evaluation.point.sigma, plan.area(index))
 
     def add(
         self, index: int, conditional: Tensor, unconditional: Tensor, sigma: float, area: Tensor | None = None

@@ -3,13 +3,18 @@
 import math
 from dataclasses import dataclass
 
-from .span import Span
+from .interval import GuidanceInterval
+from .method import Method, Option, Setting
+from .reuse import Reuse
+from .saved_rows import SavedRows
+from .span import Level
+from .turns import Turns
 
 MOST_STEPS = 100
 
 
 @dataclass(frozen=True, kw_only=True)
-class Passes(Span):
+class Passes(Setting):
     """How a product saves passes of networks. The defaults save none, and change nothing.
 
     **Guidance interval**: the span (`start`, `end`, `sigma_start`, `sigma_end`, see `Span`) within which the product is
@@ -38,6 +43,44 @@ class Passes(Span):
         Diffusion Models", 2023 (arXiv 2312.12487). Zhong et al., "Multi-LoRA Composition for Image Generation", 2024
         (arXiv 2402.16843).
     """
+
+    name = "Passes"
+    relaxes = True
+    about = "fewer passes", "What a run may leave out; by default nothing."
+    options = (
+        Option(
+            "--interval",
+            ("start", "end"),
+            (0.0, 1.0),
+            "shares of the steps between which the product is guided; outside, positive weights are divided by their "
+            "sum, and no null is asked (0 1)",
+            ("START", "END"),
+        ),
+        Option(
+            "--interval-sigmas",
+            ("sigma_start", "sigma_end"),
+            (0.0, 0.0),
+            "noise levels between which it is guided, 0 for no limit (0 0)",
+            ("START", "END"),
+        ),
+        Option(
+            "--threshold", ("threshold",), (1.0,), "cosine of condition and null above which a null is left out (1)"
+        ),
+        Option(
+            "--tolerance",
+            ("tolerance",),
+            (0.0,),
+            "relative change of an expert's guidance below which it is left out (0)",
+        ),
+        Option("--refresh", ("refresh",), (1,), "everything is asked again every N steps (1)", ("N",)),
+        Option(
+            "--switch",
+            ("switch",),
+            (0,),
+            "experts of positive weight take turns of N steps; 0: they act together (0)",
+            ("N",),
+        ),
+    )
 
     threshold: float = 1.0
     tolerance: float = 0.0
@@ -73,11 +116,13 @@ class Passes(Span):
         """Whether predictions may stand in for passes."""
         return self.refresh > 1 and (self.threshold < 1 or self.tolerance > 0)
 
-    @property
-    def saves(self) -> bool:
-        """Whether anything may be left out."""
-        return self.reuses or not self.is_whole or self.switch > 0
-
-
-EVERY_PASS = Passes()
-"""The plain product."""
+    def methods(self, level: Level | None = None) -> list[Method]:
+        """See `Setting`."""
+        found: list[Method] = []
+        if not self.is_whole:
+            found.append(GuidanceInterval(self, level))
+        if self.switch > 0:
+            found.append(Turns(self.switch))
+        if self.reuses:
+            found.append(Reuse(self.threshold, self.tolerance, self.refresh))
+        return [*found, SavedRows()] if found else []

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from .windows import Window
 
+Level = Callable[[float], float]
+"""Noise level of the reference expert at a share of the sampling."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Span:
@@ -63,7 +66,7 @@ class Span:
         """Whether it lasts all the time."""
         return self.start <= 0 and self.end >= 1 and not self.sigma_start and not self.sigma_end
 
-    def window(self, level: Callable[[float], float]) -> Window:
+    def window(self, level: Level) -> Window:
         """The span as noise levels.
 
         Args:

@@ -6,6 +6,9 @@ a single adapter is at work, and the next one some steps later.
 
 from collections.abc import Collection, Sequence
 
+from .method import Method
+from .share import Share
+
 ROUNDING = 1e-4  # relative, of noise levels that samplers compute by way of logarithms
 
 
@@ -32,3 +35,34 @@ def acting_in_turn(active: Sequence[int], guiding: Collection[int], turn: int) -
         return tuple(active)
     own = taking[turn % len(taking)]
     return tuple(i for i in active if i == own or i not in guiding)
+
+
+class Turns(Method):
+    """The experts of positive weight act one after another, in the order of the chain; the others act all the time.
+
+    Args:
+        steps: How many steps a turn lasts, 1 or more.
+    """
+
+    saves = True
+
+    def __init__(self, steps: int):
+        self._steps = steps
+        self._levels: Sequence[float] = ()
+
+    def begin(self, levels: Sequence[float], kept: Collection[int] = ()) -> None:
+        """See `Method`; without a run, all act together."""
+        self._levels = levels
+
+    def forget(self) -> None:
+        """See `Method`."""
+        self._levels = ()
+
+    def sets(self, active: tuple[int, ...], shares: Sequence[Share]) -> list[tuple[int, ...]]:
+        """One for each expert of positive weight."""
+        guiding = {i for i in active if shares[i].weight > 0}
+        return [acting_in_turn(active, guiding, turn) for turn in range(max(len(guiding), 1))]
+
+    def turn(self, sigma: float) -> int | None:
+        """The number of turns that have passed in the run."""
+        return (max(step_at(self._levels, sigma), 1) - 1) // self._steps if self._levels else None

@@ -1,5 +1,6 @@
 """Which experts act at which noise level."""
 
+import math
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
@@ -7,11 +8,12 @@ from torch import Tensor
 
 Window = tuple[float, float]
 """Noise levels (σ_start, σ_end); an expert acts where σ_start ≥ σ > σ_end."""
+ALWAYS: Window = (math.inf, -math.inf)
 
 
 def active_at(windows: Sequence[Window], sigma: float) -> tuple[int, ...]:
     """Indices of the experts whose window holds the noise level."""
-    return tuple(i for i, (start, end) in enumerate(windows) if start >= sigma > end)
+    return tuple(i for i, window in enumerate(windows) if is_within(window, sigma))
 
 
 def active_sets(windows: Sequence[Window], sigmas: Sequence[float] | Tensor) -> list[tuple[int, ...]]:
@@ -27,7 +29,7 @@ def active_sets(windows: Sequence[Window], sigmas: Sequence[float] | Tensor) -> 
         ValueError: If at some level no expert is active.
     """
     edges = [edge for window in windows for edge in window]
-    sets = {sigma: active_at(windows, sigma) for sigma in telling_levels(edges, sigmas)}
+    sets = {sigma: active_at(windows, sigma) for sigma in breakpoints(edges, sigmas)}
     for sigma, active in sets.items():
         if not active:
             raise ValueError(
@@ -37,7 +39,7 @@ def active_sets(windows: Sequence[Window], sigmas: Sequence[float] | Tensor) -> 
     return list(dict.fromkeys(sets.values()))
 
 
-def telling_levels(edges: Iterable[float], sigmas: Sequence[float] | Tensor) -> list[float]:
+def breakpoints(edges: Iterable[float], sigmas: Sequence[float] | Tensor) -> list[float]:
     """The levels of a run to look at where something changes only at given edges, descending.
 
     They are its first and last, the edges between them, and a level between each two, for what is linear there.
@@ -50,6 +52,12 @@ def telling_levels(edges: Iterable[float], sigmas: Sequence[float] | Tensor) -> 
     last, first = min(levels), max(levels)
     found = sorted({first, last, *(edge for edge in edges if last < edge < first)}, reverse=True)
     return [*(level for a, b in pairwise(found) for level in (a, (a + b) / 2)), last]
+
+
+def is_within(window: Window, sigma: float) -> bool:
+    """Whether a window holds a noise level."""
+    start, end = window
+    return start >= sigma > end
 
 
 def levels_of(sigmas: Sequence[float] | Tensor) -> list[float]:

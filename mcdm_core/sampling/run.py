@@ -9,11 +9,10 @@ from torch import Tensor
 
 from ..diffusion.respacing import Respacing, Spacing
 from ..diffusion.schedule import NoiseSchedule, Schedule
-from ..product.agreement import PLAIN_WEIGHTS, Agreement
 from ..product.denoiser import ProductDenoiser
 from ..product.eq10 import EQ10
 from ..product.lifts import Lifts
-from ..product.passes import EVERY_PASS, Passes
+from ..product.method import Setting
 from ..product.rule import Rule
 from ..product.term import Term
 from .ddim import sample_ddim
@@ -47,8 +46,7 @@ def sample_product(
     generator: torch.Generator | None = None,
     callback: Callback | None = None,
     rule: Rule = EQ10,
-    passes: Passes = EVERY_PASS,
-    agreement: Agreement = PLAIN_WEIGHTS,
+    settings: Sequence[Setting] = (),
     lifts: Lifts | None = None,
     **options: Any,
 ) -> Tensor:
@@ -70,8 +68,8 @@ def sample_product(
         generator: Source of the noise that the sampler adds.
         callback: See `Callback`.
         rule: How predictions are combined: `EQ10`, or `OWN_NULL` for composable diffusion.
-        passes: What may be left out, such as `Passes(threshold=0.98, refresh=3)`; the rows saved are logged.
-        agreement: How the positive weights are shared out, place by place, such as `Agreement(tau=300)`.
+        settings: What is set of methods beyond the paper: `Passes(threshold=0.98, refresh=3)`, say, which leaves out
+            passes, or `Agreement(tau=300)`, which shares weights out place by place.
         lifts: Gathers how far the experts lift the samples, from what the run asks anyway; `Lifts(terms)`.
         **options: The sampler's own, such as `eta` of DDIM.
 
@@ -82,7 +80,7 @@ def sample_product(
         ValueError: If the terms cannot be combined at every noise level of the run, before any network is called; or if
             the sampler wants a learned variance and the reference has none.
     """
-    denoiser = ProductDenoiser(terms, rule=rule, passes=passes, agreement=agreement, lifts=lifts)
+    denoiser = ProductDenoiser(terms, rule=rule, settings=settings, lifts=lifts)
     sigmas = sigmas_for(denoiser.reference.schedule, spacing)
     denoiser.check_run(noise, sigmas)
     # x_T of the variance-preserving form is the noise itself, also where the run begins below the schedule's end.

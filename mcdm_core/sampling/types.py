@@ -1,13 +1,13 @@
 """What a sampler is, what it asks for and what it reports."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from ..product.alone import Weigh
-from ..product.plan import Factor
+from ..product.plan import Factor, Predictions
+from ..product.separate import Weigh
 
 Callback = Callable[[int, float, Tensor], None]
 """Called after each network evaluation with the step's index, its noise level and the predicted x0."""
@@ -43,7 +43,7 @@ class FactorsDenoiser(Denoiser, Protocol):
 class TermsDenoiser(Denoiser, Protocol):
     """A denoiser that can be told how to combine its experts, and shows what each predicts alone, as a product does."""
 
-    def with_terms(self, x: Tensor, sigma: Tensor | float, weigh: Weigh) -> tuple[Tensor, Mapping[int, Tensor]]:
+    def with_terms(self, x: Tensor, sigma: Tensor | float, weigh: Weigh) -> tuple[Tensor, Predictions]:
         """x0 = Σ ω_i D_i but for a clamp, with ω as `weigh` says, and D_i of the experts that act, by their index."""
 
     def resample(self, ancestors: Tensor) -> None:

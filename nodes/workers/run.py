@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..host.chain.expert_chain import ExpertInput, Experts
 from ..host.evaluation.noise_levels import Forms, align_levels
-from ..host.evaluation.types import Point, Request
+from ..host.evaluation.types import ModelPoint, Request
 from ..host.evaluation.workers import Start
 from . import cluster
 from .files import send_files
@@ -103,7 +103,7 @@ class WorkersOfRun:
     def answers(
         self,
         requests: list[Request],
-        point_of: Callable[[ModelPatcher], Point],
+        point_of: Callable[[ModelPatcher], ModelPoint],
         here: Callable[[list[Request]], dict[Request, Tensor]],
     ) -> dict[Request, Tensor]:
         """See `Workers`; the workers are at work while the networks here are."""
@@ -175,7 +175,7 @@ class _Asked:
         run: WorkersOfRun,
         worker: WorkerName,
         requests: list[Request],
-        point_of: Callable[[ModelPatcher], Point],
+        point_of: Callable[[ModelPatcher], ModelPoint],
         found: dict[Request, Tensor],
     ):
         self._run = run

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mcdm_core.product.agreement import PLAIN_WEIGHTS, Agreement
+from mcdm_core.product.agreement import Agreement
 from mcdm_core.product.logic import Logic
-from mcdm_core.product.passes import EVERY_PASS, Passes
+from mcdm_core.product.passes import Passes
 from mcdm_core.product.share import Share
 from mcdm_core.training.config import build, read_toml
 
@@ -124,12 +124,12 @@ class Setting:
     eta: float = 0.0
     autocast: bool = False
     count: int = 0
-    passes: Passes = EVERY_PASS
+    passes: Passes = field(default=Passes())
     vary: str = ""
     values: tuple[float, ...] = ()
     value: float | None = None
     # Not in the representation, by which samples on disk are named: `sample_key` adds those that were set.
-    agreement: Agreement = field(default=PLAIN_WEIGHTS, repr=False)
+    agreement: Agreement = field(default=Agreement(), repr=False)
     langevin: Langevin | None = field(default=None, repr=False)
     particles: Particles | None = field(default=None, repr=False)
     choose: Choice | None = field(default=None, repr=False)
@@ -350,7 +350,7 @@ def _check_methods(setting: Setting) -> None:
     """Refuse methods that cannot act, or not together."""
     named = [key for key in ("langevin", "particles", "choose", "logic") if getattr(setting, key)]
     of_terms = [name for name in ("lora", "mask") if any(getattr(term, name) for term in setting.terms)]
-    unused = [*setting.added, *(["passes"] if setting.passes.saves else []), *of_terms]
+    unused = [*setting.added, *(["passes"] if setting.passes.methods() else []), *of_terms]
     if setting.rule == "gan" and unused:
         raise ValueError(f"{setting.name!r} asks a GAN, which has no {unused[0]}; leave that out.")
     if len(named) > 1:
@@ -360,7 +360,8 @@ def _check_methods(setting: Setting) -> None:
             raise ValueError(
                 f"{setting.name!r} has {named[0]}, sampled ancestrally, and η = {setting.eta:g}; set eta = 1."
             )
-        setting.agreement.check_fixed()
+        for method in setting.agreement.methods():
+            method.check_fixed()
     if setting.logic:
         _check_logic(setting, setting.logic)
     if not 0 <= setting.together <= BATCH:

@@ -131,8 +131,7 @@ def _sample(
         sampler=sampler,
         generator=_generator(_NOISE_SEED + indices.start + setting.candidate * _NEXT_CANDIDATE),
         rule=RULES[setting.rule],
-        passes=setting.passes,
-        agreement=setting.agreement,
+        settings=(setting.passes, setting.agreement),
         lifts=lifts,
     )
 

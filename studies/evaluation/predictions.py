@@ -50,7 +50,7 @@ def measure_predictions(
 def _errors(setting: Setting, experts: Mapping[str, Path], held_out: HeldOut, indices: range) -> Tensor:
     """(B, levels)."""
     terms = terms_of(setting, experts, held_out, indices)
-    denoiser = ProductDenoiser(terms, rule=RULES[setting.rule], agreement=setting.agreement)
+    denoiser = ProductDenoiser(terms, rule=RULES[setting.rule], settings=[setting.agreement])
     pictures = as_floats(held_out.images[indices.start : indices.stop]).permute(0, 3, 1, 2) * 2 - 1
     samples = terms[0].expert.encode(pictures)
     noise = start_noise(terms[0].expert, indices)

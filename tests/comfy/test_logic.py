@@ -92,7 +92,7 @@ def logic_loop(weights, own_null, **settings):
             deviation = after * math.sqrt(1 - (after / sigma) ** 2)
             drawn = deviation * torch.randn(x.shape, generator=generator) if equal and after else torch.zeros_like(x)
             model(x, torch.full((len(x),), sigma), **extra_args)
-            nulls = [seen[-1].null[seen[-1].plan.sharing[j]].double() for j in range(count)]
+            nulls = [seen[-1].null[seen[-1].plan.null_owners[j]].double() for j in range(count)]
             moved, changes = [], []
             for row in range(len(x)):
                 start, d = x[row].double(), []

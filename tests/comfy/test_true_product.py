@@ -185,7 +185,7 @@ def particle_loop(seen):
         for i in range(len(sigmas) - 1):
             sigma, after = sigmas[i].item(), sigmas[i + 1].item()
             denoised = model(x, torch.full((len(x),), sigma), **extra_args)
-            hair, skin = seen[-1].cond
+            hair, skin = (seen[-1].cond[i] for i in (0, 1))
             nulls = [seen[-1].null[j] for j in (0, 1)]
             changes = []
             for row in range(len(x)):

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from ....mcdm_core.product.agreement import PLAIN_WEIGHTS, Agreement
 from ....mcdm_core.product.curve import Curve
-from ....mcdm_core.product.passes import EVERY_PASS, Passes
+from ....mcdm_core.product.method import Setting
 from ....mcdm_core.product.share import Share
 
 if TYPE_CHECKING:
@@ -33,8 +32,7 @@ class ExpertInput(Share):
         mask: Where the expert acts, shape (B or 1, H, W), of videos (frames, H, W), values 0…1, any resolution; None is
             everywhere.
         place: In the chain, from 1.
-        passes: What the whole product may leave out, as far as a node behind this expert says; see `passes_of`.
-        agreement: How the positive weights of the whole product are shared out, likewise; see `agreement_of`.
+        settings: What nodes behind this expert set of methods of the whole product, see `settings_of`.
 
     Raises:
         ValueError: See `Share`; or a condition is missing.
@@ -46,8 +44,7 @@ class ExpertInput(Share):
     _: KW_ONLY
     mask: Tensor | None = None
     place: int = 1
-    passes: Passes | None = None
-    agreement: Agreement | None = None
+    settings: tuple[Setting, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -73,26 +70,16 @@ def with_schedule(experts: Experts, sigma_start: float, sigma_end: float, weight
     return *before, replace(last, sigma_start=sigma_start, sigma_end=sigma_end, weight_curve=weight_curve)
 
 
-def with_passes(experts: Experts, passes: Passes) -> Experts:
-    """The chain with what its product may leave out; more experts can still be chained to it."""
+def with_setting(experts: Experts, setting: Setting) -> Experts:
+    """The chain with what is set of a method of its product; more experts can still be chained to it."""
     *before, last = experts
-    return *before, replace(last, passes=passes)
+    others = (other for other in last.settings if type(other) is not type(setting))
+    return *before, replace(last, settings=(*others, setting))
 
 
-def passes_of(experts: Experts) -> Passes:
-    """What the product of a chain may leave out: what was said last along the chain."""
-    return next((expert.passes for expert in reversed(experts) if expert.passes is not None), EVERY_PASS)
-
-
-def with_agreement(experts: Experts, agreement: Agreement) -> Experts:
-    """The chain with how the weights of its product are shared out; more experts can still be chained to it."""
-    *before, last = experts
-    return *before, replace(last, agreement=agreement)
-
-
-def agreement_of(experts: Experts) -> Agreement:
-    """How the weights of the product of a chain are shared out: what was said last along the chain."""
-    return next((expert.agreement for expert in reversed(experts) if expert.agreement is not None), PLAIN_WEIGHTS)
+def settings_of(experts: Experts) -> list[Setting]:
+    """What is set of methods of the product of a chain: of each what was set last along the chain."""
+    return [*{type(setting): setting for expert in experts for setting in expert.settings}.values()]
 
 
 def labels_by_model(experts: Experts) -> dict[ModelPatcher, list[str]]:

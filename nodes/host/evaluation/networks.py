@@ -22,7 +22,7 @@ from ..comfyui.prompt_caches import without_prompt_caches
 from ..weights.alike import asked_models
 from ..weights.clones import SharedWeights
 from ..weights.row_adapters import RowsUnknownError
-from .types import NULL, ROLES, Point, Request
+from .types import NULL, ROLES, ModelPoint, Request
 
 
 class Networks:
@@ -72,7 +72,7 @@ class Networks:
         return len(self.conds[request.expert][request.role])
 
     def answers(
-        self, requests: list[Request], point_of: Callable[[ModelPatcher], Point], model_options: dict[str, Any]
+        self, requests: list[Request], point_of: Callable[[ModelPatcher], ModelPoint], model_options: dict[str, Any]
     ) -> dict[Request, Tensor]:
         """Predictions of x0, each where its MODEL's point is.
 
@@ -96,7 +96,7 @@ class Networks:
         self,
         asked: list[tuple[ModelPatcher, list[Request]]],
         check: Callable[[], None],
-        point_of: Callable[[ModelPatcher], Point],
+        point_of: Callable[[ModelPatcher], ModelPoint],
         model_options: dict[str, Any],
     ) -> dict[Request, Tensor]:
         """The answers of the MODELs on one device."""

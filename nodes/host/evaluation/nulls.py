@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from ....mcdm_core.product.reuse import Asked
+from ....mcdm_core.product.plan import Asked
 from ..weights.alike import same_conditioning
 from .networks import Networks
 from .types import NULL

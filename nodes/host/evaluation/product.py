@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -10,17 +10,18 @@ import comfy.samplers
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ....mcdm_core.product.alone import Alone, Weigh
-from ....mcdm_core.product.lifts import Lifts
-from ....mcdm_core.product.plan import Plan
+from ....mcdm_core.product.evaluate import evaluate
+from ....mcdm_core.product.evaluation import Evaluation, Point
+from ....mcdm_core.product.method import Method
+from ....mcdm_core.product.plan import Asked, Plan, Predictions
 from ....mcdm_core.product.planner import Planner
-from ....mcdm_core.product.reuse import Asked, Reuse, RowCount, everything
+from ....mcdm_core.product.separate import SeparateWeights, Weigh
 from ..chain.hooks import CFG_HOOKS
 from .cfg_hooks import CfgHooks, Own
 from .networks import Networks
 from .noise_levels import Forms, align
 from .nulls import Nulls
-from .types import CONDITION, NULL, ROLES, Evaluation, Observer, Point, Request
+from .types import CONDITION, NULL, ROLES, ModelPoint, Request
 from .workers import Workers
 
 
@@ -31,11 +32,8 @@ class Product:
         networks: Those of the experts.
         forms: Those of the MODELs.
         planner: Who is asked at every noise level, and the coefficients; it is told which nulls are the same.
-        reuse: What may be left out of a call, and what stands in for it; None leaves nothing out.
-        rows: Where rows are counted, if something may be left out.
-        observers: Are shown every evaluation, before the CFG hooks; they must not change the tensors.
+        methods: Those of the product, and whoever else takes part in its evaluations.
         workers: Have the experts whose networks are elsewhere; None where all are here.
-        lifts: Gathers how far the experts lift the samples; None where nobody asks.
     """
 
     def __init__(
@@ -43,24 +41,18 @@ class Product:
         networks: Networks,
         forms: Forms,
         planner: Planner,
-        reuse: Reuse | None = None,
-        rows: RowCount | None = None,
-        observers: Sequence[Observer] = (),
+        methods: Sequence[Method],
         workers: Workers | None = None,
-        lifts: Lifts | None = None,
     ):
         self.networks = networks
         self.reference = networks.reference
         self.forms = forms
         self.planner = planner
-        self.reuse = reuse
-        self.rows = rows or RowCount()
-        self.observers = observers
+        self.methods = methods
         self.workers = workers
-        self.lifts = lifts
         self._hooks = CfgHooks()
         self._nulls = Nulls(networks)
-        planner.share_nulls(self._nulls.shared())
+        planner.change(planner.plans.with_null_owners(self._nulls.shared()))
 
     def predict(self, x: Tensor, sigma: Tensor, model_options: dict[str, Any], weigh: Weigh | None = None) -> Tensor:
         """Combined prediction of x0.
@@ -69,57 +61,29 @@ class Product:
             x: Point in the reference expert's form, shape (B, C, …).
             sigma: Noise level of the reference, equal entries, shape (B,).
             model_options: The reference's prepared options, with what the sampler added.
-            weigh: Says what each expert counts, where they are asked alone.
+            weigh: Says what each expert counts, where they are asked separately.
 
         Returns:
             x0 after the CFG hooks, shape of x.
         """
-        level = float(sigma[0])
+        level, form = float(sigma[0]), self.forms.of(self.reference)
         want_null = bool(model_options.get("disable_cfg1_optimization", False))
-        plan = self.planner.at(level, want_null)
-        asked = everything(plan) if self.reuse is None else self.reuse.choose(plan, level, x)
-        requests = self._requests(plan, asked)
-        results = self._evaluate(requests, x, sigma, level, model_options)
-        cond: Mapping[int, Tensor]
-        null: Mapping[int, Tensor]
-        cond, null = ({made.expert: x0 for made, x0 in results.items() if made.role == role} for role in ROLES)
-        form = self.forms.of(self.reference)
-        if plan.compared:
-            needed = Asked(asked.conditions, tuple(j for j in asked.nulls if j not in plan.compared))
-            self.rows.add_compared(self._rows_of(requests, x) - self._rows_of(self._requests(plan, needed), x))
-        if self.lifts is not None:  # before predictions stand in for others
-            self.lifts.take(plan, form.unbounded(level), cond, null)
-        counts, alone = (0, 0), cond.get(0)  # not what stands in for it
-        if self.reuse is not None:
-            plain_plan = self.planner.plain_at(level, want_null)
-            plain = self._requests(plain_plan, everything(plain_plan))
-            counts = self._rows_of(requests, x), self._rows_of(plain, x)
-            self.rows.add(*counts)
-            cond, null = self.reuse.complete(plan, form.unbounded(level), cond, null)
-        plan = plan.agreed(x, form.signal_scale(level), cond, null)
-        if weigh is not None:
-            assert isinstance(plan, Alone)
-            plan = plan.weighed(weigh, cond, null)
-        guided, uncond = plan.pair(cond, null)
-        if self.observers:
-            predictions = [cond.get(index) for index in range(len(self.networks.experts))]
-            evaluation = Evaluation(level, plan, predictions, null, *counts)
-            for observer in self.observers:
-                observer(evaluation)
-        own = None if alone is None else Own(alone, null.get(plan.sharing[0], uncond), self.planner.masks[0])
-        return self._guide(guided, uncond, plan, own, x, sigma, model_options)
+        evaluation = evaluate(
+            Point(x, level, form.unbounded(level), form.signal_scale(level)),
+            self.planner.at(level, want_null),
+            partial(self.planner.plain_at, level, want_null),
+            _AskedAtOnce(self, x, sigma, model_options),
+            self.methods if weigh is None else [*self.methods, SeparateWeights(weigh)],
+        )
+        return self._guide(evaluation, sigma, model_options)
 
-    def _guide(
-        self,
-        guided: Tensor,
-        uncond: Tensor,
-        plan: Plan,
-        own: Own | None,
-        x: Tensor,
-        sigma: Tensor,
-        model_options: dict[str, Any],
-    ) -> Tensor:
+    def _guide(self, evaluation: Evaluation, sigma: Tensor, model_options: dict[str, Any]) -> Tensor:
         """U + s·(C − U), see `Rule.pair`, through the hooks that ComfyUI runs on guidance; see `CfgHooks`."""
+        (guided, uncond), plan, x = evaluation.pair(), evaluation.plan, evaluation.point.x
+        own = None
+        if 0 in evaluation.answers:  # not what stands in for it
+            null = evaluation.null.get(plan.null_owners[0], uncond)
+            own = Own(evaluation.answers[0], null, self.planner.plans.masks[0])
         weights = self.networks.weights
         if any(model_options.get(name) for name in CFG_HOOKS) or not weights.has_objects_of(self.reference):
             weights.activate(self.reference)  # hooks may call its network, samplers ask for its schedule
@@ -146,21 +110,43 @@ class Product:
             model, out[0], out[1], scale, x, sigma, model_options=model_options, cond=conds[0], uncond=conds[1]
         )
 
-    def _requests(self, plan: Plan, asked: Asked) -> list[Request]:
+    def requests(self, plan: Plan, asked: Asked) -> list[Request]:
         """Every prediction to make once: under the conditions, and under the nulls that are not the same."""
         requests = [Request(i, CONDITION) for i in asked.conditions]
         return requests + [Request(j, NULL) for j in self._nulls.to_ask(asked, bool(plan.nulls))]
 
-    def _rows_of(self, requests: list[Request], x: Tensor) -> int:
-        return len(x) * sum(map(self.networks.rows, requests))
 
-    def _evaluate(
-        self, requests: list[Request], x: Tensor, sigma: Tensor, level: float, model_options: dict[str, Any]
-    ) -> dict[Request, Tensor]:
-        """The answers to all requests, on the device of x; workers are at work while networks here are."""
+class _AskedAtOnce:
+    """The networks of a product at one point; workers are at work while networks here are.
 
-        def point_of(patcher: ModelPatcher) -> Point:
-            return align(x, sigma, level, self.forms.of(self.reference), self.forms.of(patcher))
+    Args:
+        product: The product.
+        x: As for `Product.predict`.
+        sigma: Likewise.
+        model_options: Likewise.
+    """
 
-        here = partial(self.networks.answers, point_of=point_of, model_options=model_options)
-        return here(requests) if self.workers is None else self.workers.answers(requests, point_of, here)
+    def __init__(self, product: Product, x: Tensor, sigma: Tensor, model_options: dict[str, Any]):
+        self._product = product
+        self._x = x
+        self._sigma = sigma
+        self._options = model_options
+
+    def ask(self, plan: Plan, asked: Asked) -> tuple[Predictions, Predictions]:
+        """See `Networks` of the core; answers are on the device of x."""
+        product, requests = self._product, self._product.requests(plan, asked)
+        here = partial(product.networks.answers, point_of=self._point_of, model_options=self._options)
+        workers = product.workers
+        found = here(requests) if workers is None else workers.answers(requests, self._point_of, here)
+        cond, null = ({made.expert: x0 for made, x0 in found.items() if made.role == role} for role in ROLES)
+        return cond, null
+
+    def rows(self, plan: Plan, asked: Asked) -> int:
+        """See `Networks` of the core."""
+        requests = self._product.requests(plan, asked)
+        return len(self._x) * sum(map(self._product.networks.rows, requests))
+
+    def _point_of(self, patcher: ModelPatcher) -> ModelPoint:
+        forms = self._product.forms
+        forms_of = forms.of(self._product.reference), forms.of(patcher)
+        return align(self._x, self._sigma, float(self._sigma[0]), *forms_of)

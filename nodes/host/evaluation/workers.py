@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..chain.expert_chain import Experts
 from .noise_levels import Forms
-from .types import Point, Request
+from .types import ModelPoint, Request
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Workers(Protocol):
     def answers(
         self,
         requests: list[Request],
-        point_of: Callable[[ModelPatcher], Point],
+        point_of: Callable[[ModelPatcher], ModelPoint],
         here: Callable[[list[Request]], dict[Request, Tensor]],
     ) -> dict[Request, Tensor]:
         """Predictions of x0.

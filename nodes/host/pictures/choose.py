@@ -15,14 +15,12 @@ import latent_preview
 import torch
 from torch import Tensor
 
-from ....mcdm_core.product.agreement import PLAIN_WEIGHTS
+from ....mcdm_core.product.evaluation import Evaluation
 from ....mcdm_core.product.lifts import Lifts, least_lifts
-from ....mcdm_core.product.passes import EVERY_PASS
 from ....mcdm_core.sampling.choose import check_choice, choose, level_shares
 from ..chain.expert_chain import Experts
 from ..comfyui.latents import parts_of, with_samples
 from ..comfyui.step_reports import Report
-from ..evaluation.types import Evaluation
 from ..run.guider import ProductGuider
 from ..run.scores import scores_of
 
@@ -78,8 +76,7 @@ def _measure(guiding: Experts, samples: Any, levels: int, seed: int) -> Tensor:
     if not guiding:
         return lifts.of(samples)
     # Equal numbers, so that every condition and every null is asked; the masks and windows stay.
-    equal: dict[str, Any] = {"weight": 1.0, "reliability": 1.0, "weight_curve": (), "passes": EVERY_PASS}
-    equal["agreement"] = PLAIN_WEIGHTS
+    equal: dict[str, Any] = {"weight": 1.0, "reliability": 1.0, "weight_curve": (), "settings": ()}
     cost, found = _Cost(), list[Tensor]()
     guider = ProductGuider(tuple(replace(expert, **equal) for expert in guiding), cost.take)
     sampling = guider.model_patcher.get_model_object("model_sampling")

@@ -11,13 +11,12 @@ import latent_preview
 import torch
 from torch import Tensor
 
+from ....mcdm_core.product.evaluation import Evaluation
 from ....mcdm_core.product.inspection import Guidance, measure_guidance
 from ....mcdm_core.product.plan import Plan
-from ....mcdm_core.product.reuse import RowCount
 from ....mcdm_core.sampling.particles import Resampling
 from ..chain.expert_chain import Experts
 from ..comfyui.latents import fit_empty, pack, pack_mask, parts_of, with_samples
-from ..evaluation.types import Evaluation
 from ..run.guider import ProductGuider
 from .shown_steps import shown_steps
 
@@ -32,8 +31,8 @@ class StepRecord:
         cond: Each expert's under its condition, shape (B, C, …); None where it was not asked.
         uncond: The unconditional estimate U; None where it was not needed.
         product: What the sampler went on with: after hooks, and with the kept part of an inpainted picture.
-        shares: What share of the positive weights agreement weights gave each expert, shape (B, 1, …), 0…1; those
-            among whom none were shared out are missing.
+        shares: What share of the positive weights a method gave each expert, shape (B, 1, …), 0…1; those among whom
+            none were shared out are missing.
     """
 
     step: int
@@ -90,14 +89,15 @@ class Recording:
         self._kept: dict[int, StepRecord] = {}
         self._last: StepRecord | None = None
         self._call: _Call | None = None
-        self._rows = RowCount()
+        self._rows = (0, 0)
 
     def observe(self, evaluation: Evaluation) -> None:
         """Take a call of the sampler, as the product's observer."""
-        cond = [None if prediction is None else _to_cpu(prediction) for prediction in evaluation.cond]
+        predictions = (evaluation.cond.get(index) for index in range(len(evaluation.plan.weights)))
+        cond = [None if prediction is None else _to_cpu(prediction) for prediction in predictions]
         uncond = evaluation.unconditional()
-        self._call = _Call(evaluation.sigma, evaluation.plan, cond, None if uncond is None else _to_cpu(uncond))
-        self._rows.add(evaluation.rows, evaluation.plain_rows)
+        self._call = _Call(evaluation.point.level, evaluation.plan, cond, None if uncond is None else _to_cpu(uncond))
+        self._rows = self._rows[0] + evaluation.rows, self._rows[1] + evaluation.plain_rows
 
     def take_particles(self, resampling: Resampling) -> None:
         """Take what became of the particles in a step."""
@@ -113,10 +113,11 @@ class Recording:
         if self._call is None:
             return
         call, self._call = self._call, None
-        self.rows[step], self._rows = (self._rows.asked, self._rows.plain), RowCount()
+        self.rows[step], self._rows = self._rows, (0, 0)
         weights = [weight.cpu() if isinstance(weight, Tensor) else weight for weight in call.plan.weights]
         self.guidance[step] = measure_guidance(call.cond, call.uncond, weights, self._area)
-        shares = {i: _to_cpu(share) for i, share in call.plan.shares().items()}
+        maps = (method.maps(call.plan) for method in call.plan.compared)
+        shares = {i: _to_cpu(share) for of_experts in maps for i, share in of_experts.items()}
         self._last = StepRecord(step, call.sigma, call.cond, call.uncond, _to_cpu(pack(parts_of(product))), shares)
         if step in self._wanted:
             self._kept[step] = self._last

@@ -25,7 +25,7 @@ NO_PAIR = "No two experts had guidance at the same step."
 def prediction_grids(experts: Experts, recording: Recording, vae: Any) -> Tensor:
     """A labelled grid for each picture of the batch: a row per expert, one for U and one for the product; steps across.
 
-    Where agreement weights shared weights out, a row per expert more, with its share: black is none, white is all.
+    Where a method shared the weights out, a row per expert more, with its share: black is none, white is all.
 
     Args:
         experts: The chain.

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
 
-from ....mcdm_core.product.agreement import PLAIN_WEIGHTS, Agreement
-from ....mcdm_core.product.alone import check_positive
 from ....mcdm_core.product.curve import parse_curve
 from ....mcdm_core.product.eq10 import EQ10
-from ....mcdm_core.product.passes import EVERY_PASS, Passes
+from ....mcdm_core.product.method import Setting
 from ....mcdm_core.product.planner import Planner
+from ....mcdm_core.product.plans import ProductPlans
+from ....mcdm_core.product.registry import SETTINGS, methods_of
 from ....mcdm_core.product.rule import Rule
+from ....mcdm_core.product.separate import check_positive
 from ....mcdm_core.product.share import Share
 from ....mcdm_core.product.span import Span
 from ....mcdm_core.sampling.sweep import Sweep, Varied, parse_factors, parse_values, seeds_from
@@ -31,6 +32,10 @@ from .queued_prompt import (
 )
 from .validation import Fault, fault_of
 
+SETTING_NODES = {f"MCDM_{kind.name}": kind for kind in SETTINGS}
+"""Nodes that set something of a method."""
+
+_SPAN = tuple(each.name for each in fields(Span))
 _SWEEP = ("expert_index", "values", "vary", "guidance", "seed", "seeds")
 _SCHEDULERS = ("BasicScheduler", "MCDM_Sigmas")  # whose noise levels go from the highest to 0 at a denoise of 1
 
@@ -47,7 +52,7 @@ def check_chain(node_id: str, rule: Rule = EQ10) -> Fault | None:
     """
     try:
         _check_spaces(node_id)
-        _check_shares(_known_chain(node_id), rule, _known_passes(node_id), _known_agreement(node_id))
+        _check_shares(_known_chain(node_id), rule, _known_settings(node_id))
         _check_windows(node_id)
     except ValueError as error:
         return Fault("experts", str(error))
@@ -73,24 +78,26 @@ def check_schedule(node_id: str) -> Fault | None:
     return fault_of("sigma_start", partial(Span, **levels)) or check_value(node_id, "weight_curve", parse_curve)
 
 
-def check_passes(node_id: str) -> Fault | None:
-    """Whether what Fewer Passes says can be used."""
-    inputs = (find_node(node_id) or {"inputs": {}})["inputs"]
-    return _fault_of_policy(Passes, inputs, ("threshold", "refresh", "tolerance", "switch"))
-
-
-def check_agreement(node_id: str) -> Fault | None:
-    """Whether what Agreement Weights says can be used."""
-    inputs = (find_node(node_id) or {"inputs": {}})["inputs"]
-    return _fault_of_policy(Agreement, inputs, ("tau", "patch"))
-
-
-def _fault_of_policy(policy: type[Span], inputs: dict, own: Sequence[str]) -> Fault | None:
-    """What is wrong with the numbers of a policy: its span, or one of its own."""
+def check_setting(node_id: str) -> Fault | None:
+    """Whether what a node sets of a method can be used: its span, and each of its other numbers."""
+    node = find_node(node_id)
+    if node is None:
+        return None
+    kind = SETTING_NODES[node["class_type"]]
     parts: dict[str, tuple[str, ...]] = {"start": ("start", "end"), "sigma_start": ("sigma_start", "sigma_end")}
-    parts |= {name: (name,) for name in own}
-    trials = ((name, partial(policy, **_numbers_of(inputs, names))) for name, names in parts.items())
+    parts |= {name: (name,) for name in _own_numbers(kind)}
+    trials = ((name, partial(kind, **_numbers_of(node["inputs"], names))) for name, names in parts.items())
     return next(filter(None, (fault_of(name, trial) for name, trial in trials)), None)
+
+
+def check_fixed_weights(product: dict) -> None:
+    """Refuse methods of the product wired to a node that let weights depend on the samples.
+
+    Raises:
+        ValueError: If one does.
+    """
+    for method in methods_of([setting for setting in _queued_settings(product).values() if setting is not None]):
+        method.check_fixed()
 
 
 def check_sweep(node_id: str) -> Fault | None:
@@ -117,7 +124,7 @@ def check_sweep(node_id: str) -> Fault | None:
         chain = _known_chain(node_id)
         for cell in sweep.cells() if chain else ():
             if cell.seed == sweep.seeds[0]:  # seeds change no coefficients
-                _check_shares(sweep.at(chain, cell), EQ10, _known_passes(node_id), _known_agreement(node_id))
+                _check_shares(sweep.at(chain, cell), EQ10, _known_settings(node_id))
         _check_windows(node_id)
     except ValueError as error:
         return Fault("experts", str(error))
@@ -173,18 +180,14 @@ class _QueuedExpert(Share):
         return f"expert {self.place}"
 
 
-def _check_shares(chain: Sequence[_QueuedExpert], rule: Rule, passes: Passes | None, agreement: Agreement) -> None:
+def _check_shares(chain: Sequence[_QueuedExpert], rule: Rule, settings: Sequence[Setting] | None) -> None:
     """Refuse experts that act everywhere and all the time and cannot be combined."""
-    if chain and passes is not None:
+    if chain and settings is not None:
         have_null = [expert.has_null for expert in chain]
-        planner = Planner(
-            chain, rule, have_null=have_null, give_null="connect its null", passes=passes, agreement=agreement
+        plans = ProductPlans(
+            shares=chain, rule=rule, have_null=have_null, methods=methods_of(settings), give_null="connect its null"
         )
-        everyone = tuple(range(len(chain)))
-        for acting in planner.acting(everyone):
-            planner.plan(acting, agreeing=passes.is_whole)  # an interval may keep all of agreement's span out
-            if not passes.is_whole:
-                planner.plan(acting, guided=False)
+        Planner(plans).check_always()
 
 
 def _check_spaces(node_id: str) -> None:
@@ -266,40 +269,40 @@ def _acts_in_part(inputs: dict, numbers: dict[str, float]) -> bool:
     return "mask" in inputs or bool(inputs.get("weight_curve")) or not whole
 
 
-def _known_passes(node_id: str) -> Passes | None:
-    """Guidance interval and turns of the product wired to a node; None if a run may lie within one, or without."""
-    node = find_node(node_id)
-    inputs = policy_inputs(node, "MCDM_Passes") if node else None
-    if node is None or inputs is None:
-        return EVERY_PASS
-    names = ("start", "end", "sigma_start", "sigma_end")
-    numbers = _numbers_of(inputs, names)
-    known = len(numbers) == len(names) and not numbers["sigma_start"] and not numbers["sigma_end"]
-    if not known or fault_of("start", partial(Passes, **numbers)):
-        return None
-    switch = inputs.get("switch", 0)
-    if not isinstance(switch, int) or fault_of("switch", partial(Passes, switch=switch)):
-        return None
-    passes = Passes(**numbers, switch=switch)
-    return passes if passes.is_whole or _samples_all(node_id, node) else None
+def _own_numbers(kind: type[Setting]) -> list[str]:
+    """The numbers of a setting beside those of its span."""
+    return [each.name for each in fields(kind) if each.name not in _SPAN]
 
 
-def queued_agreement(node: dict) -> Agreement:
-    """How the product wired to a node shares its weights out; as they are, where that cannot be known."""
-    inputs = policy_inputs(node, "MCDM_AgreementWeights") or {}
-    names = ("tau", "patch", "start", "end", "sigma_start", "sigma_end")
-    numbers = _numbers_of(inputs, names)
-    known = len(numbers) == len(names) and not fault_of("tau", partial(Agreement, **numbers))
-    return Agreement(**numbers) if known else PLAIN_WEIGHTS
+def _queued_settings(product: dict) -> dict[type[Setting], Setting | None]:
+    """What nodes of the chain wired to a node set of methods; None of one that cannot be known."""
+    found: dict[type[Setting], Setting | None] = {}
+    for class_type, kind in SETTING_NODES.items():
+        inputs = policy_inputs(product, class_type)
+        if inputs is not None:
+            names = (*_SPAN, *_own_numbers(kind))
+            numbers = _numbers_of(inputs, names)
+            known = all(isinstance(inputs.get(name, 0), (int, float)) for name in names)
+            found[kind] = kind(**numbers) if known and not fault_of("", partial(kind, **numbers)) else None
+    return found
 
 
-def _known_agreement(node_id: str) -> Agreement:
-    """How the product wired to a node shares its weights out at some level of the run; as they are if none may be."""
-    node = find_node(node_id)
-    found = queued_agreement(node) if node is not None else PLAIN_WEIGHTS
-    by_levels = found.sigma_start or found.sigma_end
-    reached = node is not None and not by_levels and (found.is_whole or _samples_all(node_id, node))
-    return found if reached else PLAIN_WEIGHTS
+def _known_settings(node_id: str) -> list[Setting] | None:
+    """The settings that count at some level of the run of the product wired to a node; None if that cannot be known.
+
+    One that lets more be combined has to be known; one that asks for more counts where it certainly acts.
+    """
+    node = find_node(node_id) or {"inputs": {}}
+    found: list[Setting] = []
+    for kind, setting in _queued_settings(node).items():
+        by_levels = setting is None or setting.sigma_start or setting.sigma_end
+        if setting is not None and not by_levels and (setting.is_whole or _samples_all(node_id, node)):
+            found.append(setting)
+        elif kind.relaxes:
+            return None
+    # An interval may keep out the whole span of another method.
+    limited = any(setting.relaxes and not setting.is_whole for setting in found)
+    return [setting for setting in found if setting.relaxes or not limited]
 
 
 def _numbers_of(inputs: dict, names: Sequence[str]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from comfy_api.latest import io
 import nodes
 
 from ....mcdm_core.conditions import Encoder
+from ....mcdm_core.product.registry import SETTINGS
 from ..files.expert_folders import inspect_expert
 from .graph import read_graph
 from .links import LINKS, Link, as_link
@@ -32,7 +33,7 @@ _ELSEWHERE = ["", 0]
 """A link to a node that isn't in the prompt: nothing is known of what it gives."""
 
 _EXPERTS = ("MCDM_Expert", "MCDM_ExpertRemote")
-_CHAINED = (*_EXPERTS, "MCDM_Schedule", "MCDM_Passes", "MCDM_AgreementWeights")
+_CHAINED = (*_EXPERTS, "MCDM_Schedule", *(f"MCDM_{kind.name}" for kind in SETTINGS))
 _READERS: dict[type, type] = {io.Int.Input: int, io.Float.Input: float, io.String.Input: str, io.Boolean.Input: bool}
 
 
@@ -214,7 +215,7 @@ def chain_inputs(node: dict) -> list[dict] | None:
 
 
 def policy_inputs(node: dict, class_type: str) -> dict | None:
-    """Inputs of the Fewer Passes, say, that counts for the chain wired to a node: the last one along the chain."""
+    """Inputs of the node of a type, Fewer Passes, say, that counts for a chain wired to a node: its last one."""
     chain = _chain_nodes(node) or []
     return next((source["inputs"] for source in chain if source["class_type"] == class_type), None)
 

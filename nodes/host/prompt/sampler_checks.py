@@ -14,7 +14,7 @@ from ....mcdm_core.sampling.particles import check_particles
 from ..samplers.langevin import STEPWISE, not_stepwise
 from ..samplers.logic import NO_EXPERTS
 from ..samplers.particles import NO_PRODUCT
-from .chain_checks import check_positive_weights, queued_agreement
+from .chain_checks import check_fixed_weights, check_positive_weights
 from .queued_prompt import find_node, linked_node, users_of
 from .validation import Fault, fault_of
 
@@ -119,7 +119,7 @@ def _check_users(
         product = _product_of(user)
         checks: list[Callable[[], object]] = []
         if product is not None:
-            checks = [queued_agreement(product).check_fixed, partial(check, product)]
+            checks = [partial(check_fixed_weights, product), partial(check, product)]
         if fault := next(filter(None, (fault_of(name, each) for each in checks)), None):
             return fault
         batch = _batch_of(user) if are_particles else None

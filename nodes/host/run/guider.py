@@ -13,15 +13,16 @@ import comfy.samplers
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ....mcdm_core.product.alone import AlonePlanner
 from ....mcdm_core.product.eq10 import EQ10
 from ....mcdm_core.product.lifts import Lifts
 from ....mcdm_core.product.own_null import OWN_NULL
 from ....mcdm_core.product.planner import Planner
-from ....mcdm_core.product.reuse import Reuse
+from ....mcdm_core.product.plans import ProductPlans
+from ....mcdm_core.product.registry import methods_of
 from ....mcdm_core.product.rule import Rule
+from ....mcdm_core.product.windows import levels_of
 from ....mcdm_core.sampling.particles import Resampling
-from ..chain.expert_chain import Conds, Experts, agreement_of, labels_by_model, passes_of
+from ..chain.expert_chain import Conds, Experts, labels_by_model, settings_of
 from ..chain.hooks import separate_hooked
 from ..chain.run_wrappers import within_wrappers
 from ..comfyui.devices import Devices
@@ -38,7 +39,7 @@ from .delegates import delegate_hooked
 from .idle_hooks import warn_of_idle_hooks
 from .loading import load_jointly
 from .prepared import PreparedModel, process
-from .refusals import check_experts, check_packed, check_patches, check_sigmas
+from .refusals import check_experts, check_packed, check_sigmas
 from .run_state import Run
 from .scores import lifts_of_run, with_scores
 
@@ -117,7 +118,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
         self.run.lifts = lifts
 
     @contextmanager
-    def asking_alone(self, sigmas: Tensor) -> Iterator[None]:
+    def asking_separately(self, sigmas: Tensor) -> Iterator[None]:
         """A part of a run in which each expert is asked by itself, and all are combined as the run's `weigh` says.
 
         Args:
@@ -128,11 +129,11 @@ class ProductGuider(comfy.samplers.CFGGuider):
                 samples.
         """
         together = self.run.planner
-        together.agreement.check_fixed()
-        alone = AlonePlanner(together)
-        alone.check_run(sigmas)
+        self.run.check_fixed()
+        separate = together.separate()
+        separate.check_run(sigmas)
         try:
-            self.run.planner, self.run.product = alone, None  # a product plans as it was made to
+            self.run.planner, self.run.product = separate, None  # a product plans as it was made to
             yield
         finally:
             self.run.planner, self.run.product, self.run.weigh = together, None, None
@@ -170,7 +171,8 @@ class ProductGuider(comfy.samplers.CFGGuider):
             self.run.others = self._prepare_others(stack)
             stack.callback(self.run.weights.restore)
             yield
-            self.run.rows.log()
+            for method in reversed(self.run.methods):
+                method.end()
 
     def outer_sample(self, *args: Any, **kwargs: Any) -> Tensor:
         """As CFGGuider's, but all experts are loaded where it loads its one model."""
@@ -225,34 +227,39 @@ class ProductGuider(comfy.samplers.CFGGuider):
 
     def _make_planner(self, noise: Tensor, shapes: Sequence[Sequence[int]], device: Any, sigmas: Tensor) -> Planner:
         check_sigmas(self.experts, sigmas)
-        check_patches(agreement_of(self.experts), shapes)
         reference = self.model_patcher.get_model_object("model_sampling")
 
         def level(share: float) -> float:
             return float(reference.percent_to_sigma(share))
 
-        planner = Planner(
-            self.experts,
-            self.rule,
-            level=level,
+        settings = settings_of(self.experts)
+        for method in methods_of(settings):
+            method.check_parts(len(shapes))
+        plans = ProductPlans(
+            shares=self.experts,
+            rule=self.rule,
             masks=[None if e.mask is None else mask_like(e.mask, noise, shapes, device) for e in self.experts],
             have_null=[e.null is not None for e in self.experts],
+            methods=methods_of(settings, level),
             as_guidance=True,
-            # A hook of such a node reads more of the first expert's null pass than U: SAG's reads its attention.
-            null_is_read=bool(self.experts[0].model.model_options.get("disable_cfg1_optimization")),
+            null_is_read=self._null_is_read,
             give_null="connect its null",
-            passes=passes_of(self.experts),
-            agreement=agreement_of(self.experts),
         )
+        planner = Planner(plans, level)
         planner.check_run(sigmas)
         return planner
+
+    @property
+    def _null_is_read(self) -> bool:
+        """Whether a hook of a node reads more of the first expert's null pass than U: SAG's reads its attention."""
+        return bool(self.experts[0].model.model_options.get("disable_cfg1_optimization"))
 
     def _plan_run(self, noise: Tensor, device: Any, sigmas: Tensor) -> None:
         self.run.planner = self._make_planner(noise, self.run.shapes, device, sigmas)
         self.run.forms = Forms(noise.shape)
-        if self.run.planner.passes.saves:
-            always = [0] if self.run.planner.null_is_read else []
-            self.run.reuse = Reuse(self.run.planner.passes, sigmas, always)
+        self.run.methods = self.run.planner.methods
+        for method in self.run.methods:
+            method.begin(levels_of(sigmas), [0] if self._null_is_read else [])
         self.run.weights.find_copies()
         for other in self.run.others:
             other.start(self.levels_of(other.patcher, sigmas))
@@ -298,10 +305,8 @@ class ProductGuider(comfy.samplers.CFGGuider):
             conds = [self.conds, *run.processed]
             if len(run.shapes) > 1:
                 check_packed(self.experts, conds)
-            read = run.planner.null_is_read
-            networks = Networks(self.experts, conds, options, run.weights, run.devices, read)
-            saving = run.reuse, run.rows
-            run.product = Product(networks, run.forms, run.planner, *saving, run.observers, run.workers, run.lifts)
+            networks = Networks(self.experts, conds, options, run.weights, run.devices, self._null_is_read)
+            run.product = Product(networks, run.forms, run.planner, run.taking_part, run.workers)
         return run.product
 
     def _prepare_others(self, stack: ExitStack) -> list[PreparedModel]:

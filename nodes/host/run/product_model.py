@@ -146,7 +146,7 @@ class _HostedGuider(ProductGuider):
         planner = self.run.planner
         weights = [share.weight for share in planner.shares]
         if weights[0] != cfg:
-            planner.reweight([cfg, *weights[1:]])
+            planner.change(planner.plans.with_weights([cfg, *weights[1:]]))
         return super().predict_noise(x, timestep, *args, **kwargs)
 
 

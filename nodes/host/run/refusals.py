@@ -9,7 +9,6 @@ import comfy.model_base
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
-from ....mcdm_core.product.agreement import Agreement
 from ..chain.expert_chain import PRODUCT_KEY, Conditioning, Conds, ExpertInput, Experts
 from ..chain.run_wrappers import check_wrappers
 from ..comfyui.devices import device_of
@@ -78,23 +77,6 @@ def check_sigmas(experts: Experts, sigmas: Tensor) -> None:
         raise ValueError(
             f"Expected noise levels from 0 to 1 for {experts[0].label}, a flow model, and got "
             f"{sigmas.max().item():.4g}; make the sigmas with the MODEL of the first expert."
-        )
-
-
-def check_patches(agreement: Agreement, shapes: Sequence[Sequence[int]]) -> None:
-    """Refuse agreement weights where the samples have no patches.
-
-    Args:
-        agreement: How the product's weights are shared out.
-        shapes: Shapes of what the latent holds.
-
-    Raises:
-        ValueError: If weights are to be shared out, and the latent holds several things, such as a video and its sound.
-    """
-    if agreement.acts and len(shapes) > 1:
-        raise ValueError(
-            "Expected a latent of pictures or videos alone for Agreement Weights, which compares experts in patches, "
-            f"and got one of {len(shapes)} parts; set tau to 0, or remove the node."
         )
 
 

@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from ....mcdm_core.product.alone import Weigh
 from ....mcdm_core.product.lifts import Lifts
+from ....mcdm_core.product.method import Method
 from ....mcdm_core.product.planner import Planner
-from ....mcdm_core.product.reuse import Reuse, RowCount
+from ....mcdm_core.product.separate import Weigh
 from ..chain.expert_chain import Conds
 from ..comfyui.devices import Devices
 from ..evaluation.noise_levels import Forms
 from ..evaluation.product import Product
-from ..evaluation.types import Observer
+from ..evaluation.types import Observed, Observer
 from ..evaluation.workers import Workers
 from ..weights.weights_on_devices import WeightsOnAllDevices
 from .prepared import PreparedModel
@@ -35,8 +35,7 @@ class Run:
         shapes: Shapes of what the latent holds, one for most; made with the planner.
         processed: Processed conditioning of the experts after the first.
         product: Made when CFGGuider has processed the reference's conditioning.
-        reuse: What predictions stand in for passes; None where nothing is left out. Made with the planner.
-        rows: What networks were asked, where something may be left out.
+        methods: Those of the product; made with the planner.
         observers: Are shown every evaluation of the product.
         workers: Have the experts whose networks are elsewhere, if some are.
         lifts: Gathers how far the experts lift the samples, if that is asked for.
@@ -52,8 +51,7 @@ class Run:
     shapes: Sequence[Sequence[int]] = ()
     processed: list[Conds] = field(default_factory=list)
     product: Product | None = None
-    reuse: Reuse | None = None
-    rows: RowCount = field(default_factory=RowCount)
+    methods: Sequence[Method] = ()
     observers: list[Observer] = field(default_factory=list)
     workers: Workers | None = None
     lifts: Lifts | None = None
@@ -65,7 +63,20 @@ class Run:
         Args:
             ancestors: Which sample each is from now on, shape (B,).
         """
-        if self.reuse is not None:
-            self.reuse.forget()
-        if self.lifts is not None:
-            self.lifts.resample(ancestors)
+        for method in self.taking_part:
+            method.resample(ancestors)
+
+    def check_fixed(self) -> None:
+        """Refuse to weigh samples by what their factors count.
+
+        Raises:
+            ValueError: If a method lets weights depend on the samples.
+        """
+        for method in self.methods:
+            method.check_fixed()
+
+    @property
+    def taking_part(self) -> list[Method]:
+        """The methods, and whoever else takes part in evaluations of the product."""
+        lifts = [] if self.lifts is None else [self.lifts]
+        return [*self.methods, *lifts, *map(Observed, self.observers)]

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from ....mcdm_core.diffusion.schedule import to_flow
-from ....mcdm_core.product.alone import Weigh
+from ....mcdm_core.product.evaluation import Evaluation
 from ....mcdm_core.product.plan import Factor
+from ....mcdm_core.product.separate import SeparatePlan, Weigh
 from ..comfyui.step_reports import step_reports
 from ..evaluation.noise_levels import FLOW_LIMIT
-from ..evaluation.types import Evaluation
 from ..run.guider import ProductGuider
 from .functions import Sampling
 
@@ -71,10 +71,11 @@ class ShownProduct:
     def with_terms(self, x: Tensor, sigma: Tensor | float, weigh: Weigh) -> tuple[Tensor, Mapping[int, Tensor]]:
         """See the core's `TermsDenoiser`; from the first call to the sampler's end experts are asked alone."""
         if self._guider.run.weigh is None:
-            self._asking.enter_context(self._guider.asking_alone(self._run.sigmas))
+            self._asking.enter_context(self._guider.asking_separately(self._run.sigmas))
         self._guider.run.weigh = weigh
         denoised, shown = self._ask(x, sigma)
-        return denoised, shown.terms()
+        assert isinstance(shown.plan, SeparatePlan)
+        return denoised, shown.plan.predicted
 
     def resample(self, ancestors: Tensor) -> None:
         """See `Run.resample`."""

@@ -92,7 +92,7 @@ def test_sample_leaves_out_what_it_is_told_to(hair, text, hair_map, tmp_path):
     ]
     noise = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(7))
     passes = Passes(end=0.8, sigma_start=1000.0, threshold=0.0, refresh=2, tolerance=0.5)
-    found, plain = (sample_product(terms, noise, "6", passes=policy)[0] for policy in (passes, Passes()))
+    found, plain = (sample_product(terms, noise, "6", settings=[policy])[0] for policy in (passes, Passes()))
     assert np.array_equal(read(output), np.asarray(to_picture(found)))
     assert not np.array_equal(read(output), np.asarray(to_picture(plain)))
 
@@ -110,7 +110,7 @@ def test_sample_shares_weights_out_as_it_is_told_to(hair, text, hair_map, tmp_pa
     terms = [Term(first, maps, maps.null(), weight=2.5), Term(second, words, words.null(), weight=2.0)]
     noise = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(7))
     agreement = Agreement(tau=300.0, patch=3, start=0.1, sigma_start=1000.0, sigma_end=0.01)
-    found, plain = (sample_product(terms, noise, "6", agreement=policy)[0] for policy in (agreement, Agreement()))
+    found, plain = (sample_product(terms, noise, "6", settings=[policy])[0] for policy in (agreement, Agreement()))
     assert np.array_equal(read(output), np.asarray(to_picture(found)))
     assert not np.array_equal(read(output), np.asarray(to_picture(plain)))
 

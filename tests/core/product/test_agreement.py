@@ -73,8 +73,8 @@ def rows(terms):
 def sampled(terms, sampler=sample_ddim, rule=EQ10, batch=2, passes=None, **policy):
     options = {"eta": 1.0} if sampler is sample_ddim else {}
     options |= {"sampler": sampler, "rule": rule, "generator": torch.Generator().manual_seed(2)}
-    policies = {"passes": passes or Passes(), "agreement": Agreement(**policy)}
-    return sample_product(terms, start(batch), STEPS, **policies, **options)
+    settings = [passes or Passes(), Agreement(**policy)]
+    return sample_product(terms, start(batch), STEPS, settings=settings, **options)
 
 
 MASKS = (
@@ -235,7 +235,7 @@ def test_signs_of_one_value_share_by_two_exponentials():
     expert = gaussian_expert(means, [[0.5], [0.7], [0.9]], Schedule.linear())
     weights, tau, sigma, x = (3.0, 2.0), 0.6, 0.8, 0.5
     terms = [Term(expert, label(k), label(2), weight=w) for k, w in enumerate(weights)]
-    denoiser = ProductDenoiser(terms, agreement=Agreement(tau=tau, patch=1))
+    denoiser = ProductDenoiser(terms, settings=[Agreement(tau=tau, patch=1)])
     found = denoiser(torch.full((1, 1, 1, 1), x, dtype=torch.float64), sigma).item()
     # x lies below the first mean and above the second and the null's, so that the cosines are −1 and 1.
     parts = weights[0] * math.exp(tau), weights[1] * math.exp(-tau)
@@ -263,7 +263,7 @@ def test_an_expert_that_leaves_u_takes_the_weight_of_one_that_does_not():
         return mean + std * noise
 
     plain, shared = (
-        sample_ddim(ProductDenoiser(terms, agreement=Agreement(tau=tau, patch=1)), levels[0] * noise, levels)
+        sample_ddim(ProductDenoiser(terms, settings=[Agreement(tau=tau, patch=1)]), levels[0] * noise, levels)
         for tau in (0.0, 1e4)
     )
     assert (plain - reached(0.5)).abs().mean() < 0.01
@@ -322,7 +322,7 @@ def test_half_precision_is_compared_in_single(dtype):
 
 def test_nothing_of_a_run_survives_it():
     terms = chain()
-    denoiser = ProductDenoiser(terms, passes=Passes(threshold=0.3, refresh=2), agreement=Agreement(tau=TAU))
+    denoiser = ProductDenoiser(terms, settings=[Passes(threshold=0.3, refresh=2), Agreement(tau=TAU)])
     levels = sigmas_for(terms[0].expert.schedule, STEPS)
     begin = start() * levels[0]
 
@@ -393,7 +393,7 @@ def test_what_u_lacks_is_refused_before_any_network_is_called(reliabilities, nul
 def test_own_nulls_of_weights_that_equal_their_reliabilities_are_asked():
     """The plain rule leaves both nulls out, since they cancel; shared out, they count."""
     terms = [replace(t, reliability=0.5) for t in chain(weights=(0.5, 0.5, 0.0))[:2]]
-    denoiser, x, sigma = OwnNullDenoiser(terms, agreement=Agreement(tau=TAU, patch=3)), start(), 1.3
+    denoiser, x, sigma = OwnNullDenoiser(terms, settings=[Agreement(tau=TAU, patch=3)]), start(), 1.3
     found = denoiser(x, sigma)
     cond, null = ([t.expert.predict_x0(x, sigma, of) for t in terms] for of in (label(0), label(NULL)))
     cond[1] = terms[1].expert.predict_x0(x, sigma, label(1))

@@ -128,7 +128,7 @@ def test_own_nulls_are_what_lifts_are_measured_against():
 def test_predictions_that_stand_in_do_not_count():
     """Of four steps the first and the last ask for everything."""
     lifts, passes = Lifts(terms()), Passes(threshold=-1.0, refresh=3)
-    watched = Watched(terms(), passes=passes, lifts=lifts)
+    watched = Watched(terms(), settings=[passes], lifts=lifts)
     made = run(watched)
     asked = [watched.points[0], watched.points[3]]
     expected = torch.tensor(by_loops(asked, made), dtype=torch.float64)
@@ -139,7 +139,7 @@ def test_weights_by_agreement_count_where_they_are():
     agreement, settings = Agreement(tau=1.0), {"mask": torch.ones(2, 2)}
     lifts, plain = Lifts(terms()), Lifts(terms(**settings))
     x = noise()
-    ProductDenoiser(terms(), agreement=agreement, lifts=lifts)(x, 1.0)
+    ProductDenoiser(terms(), settings=[agreement], lifts=lifts)(x, 1.0)
     ProductDenoiser(terms(**settings), lifts=plain)(x, 1.0)
     torch.testing.assert_close(lifts.of(x), plain.of(x))  # by the weights that the user gave
 

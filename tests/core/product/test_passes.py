@@ -69,7 +69,7 @@ def rows(terms):
 def sampled(terms, sampler=sample_ddim, rule=EQ10, batch=2, **policy):
     options = {"eta": 1.0} if sampler is sample_ddim else {}
     options |= {"sampler": sampler, "rule": rule, "generator": torch.Generator().manual_seed(2)}
-    return sample_product(terms, start(batch), STEPS, passes=Passes(**policy), **options)
+    return sample_product(terms, start(batch), STEPS, settings=[Passes(**policy)], **options)
 
 
 class BruteForce:
@@ -206,7 +206,7 @@ def test_outside_the_interval_masks_divide_the_weights_place_by_place():
     masks = [torch.tensor([[1.0, 0.5], [0.0, 0.0]]), torch.tensor([[0.0, 0.5], [1.0, 0.0]]), None]
     terms = [replace(term, mask=mask) for term, mask in zip(chain(weights=(2.0, 1.0, 0.0)), masks, strict=True)]
     x, sigma = start(), 1.3
-    denoised = ProductDenoiser(terms, passes=Passes(sigma_end=1e9))(x, sigma)
+    denoised = ProductDenoiser(terms, settings=[Passes(sigma_end=1e9)])(x, sigma)
     one, two = (term.expert.predict_x0(x, sigma, term.condition) for term in terms[:2])
     shares = torch.tensor([[1.0, 2 / 3], [0.0, 2 / 3]], dtype=torch.float64)  # where no mask is, the bare weights'
     torch.testing.assert_close(denoised, combined_epsilon([one, two], [None] * 2, [shares, 1 - shares], [0, 0]))
@@ -255,7 +255,7 @@ def test_who_waits_for_its_turn_is_not_asked(caplog):
 
 def test_turns_end_with_the_run_and_experts_act_together_outside_of_one():
     terms = chain()
-    denoiser = ProductDenoiser(terms, passes=Passes(switch=1))
+    denoiser = ProductDenoiser(terms, settings=[Passes(switch=1)])
     levels = sigmas_for(terms[0].expert.schedule, STEPS)
     begin, together = start() * levels[0], ProductDenoiser(terms)(start() * levels[0], levels[1])
     denoiser.check_run(begin, levels)
@@ -293,7 +293,7 @@ def test_every_parameterization_gives_the_same(policy):
 
 def test_nothing_of_a_run_survives_it():
     terms = chain()
-    denoiser = ProductDenoiser(terms, passes=Passes(**POLICIES["both"]))
+    denoiser = ProductDenoiser(terms, settings=[Passes(**POLICIES["both"])])
     levels = sigmas_for(terms[0].expert.schedule, STEPS)
     begin = start() * levels[0]
 
@@ -320,7 +320,7 @@ def test_nothing_of_a_run_survives_it():
 
 def test_noise_that_rises_asks_everything():
     terms = chain()
-    denoiser = ProductDenoiser(terms, passes=Passes(threshold=-1.0, refresh=50))
+    denoiser = ProductDenoiser(terms, settings=[Passes(threshold=-1.0, refresh=50)])
     levels = [4.0, 2.0, 1.0, 0.5]
     with denoiser.running(levels):
         for sigma in (4.0, 2.0, 4.0, 1.0, 4.2):
@@ -330,7 +330,7 @@ def test_noise_that_rises_asks_everything():
 
 def test_another_shape_or_other_terms_ask_everything():
     terms = [replace(term, end=0.5) if place == 1 else term for place, term in enumerate(chain())]
-    denoiser = ProductDenoiser(terms, passes=Passes(threshold=-1.0, refresh=50))
+    denoiser = ProductDenoiser(terms, settings=[Passes(threshold=-1.0, refresh=50)])
     edge = denoiser.windows[1][1]
     with denoiser.running([4 * edge, 2 * edge, edge, edge / 2, 0.0]):
         for batch, sigma in ((1, 4 * edge), (1, 2 * edge), (2, 2 * edge), (2, edge), (2, edge / 2)):

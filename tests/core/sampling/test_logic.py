@@ -4,7 +4,6 @@ import functools
 import math
 import weakref
 from contextlib import nullcontext
-from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
@@ -15,11 +14,11 @@ from torch import Tensor
 from mcdm_core import Logic, Passes, ProductDenoiser, Term, sample_ddpm, sample_logic
 from mcdm_core.expert.gaussian import gaussian_expert, label
 from mcdm_core.product.agreement import Agreement
-from mcdm_core.product.alone import AlonePlanner
 from mcdm_core.product.eq10 import EQ10
 from mcdm_core.product.lifts import Lifts
 from mcdm_core.product.own_null import OWN_NULL
 from mcdm_core.product.planner import Planner
+from mcdm_core.product.plans import ProductPlans
 from mcdm_core.sampling import densities
 from mcdm_core.sampling.ddpm import ddpm_mean, forward_variance, posterior_variance
 from mcdm_core.sampling.densities import Step, TrackedDensities
@@ -491,17 +490,17 @@ def test_a_plan_of_experts_alone_knows_u_and_its_factors(rule):
     """U of Eq. 10, or of the experts' own nulls those that are asked."""
     expert = gaussian_expert([-1.0, 1.5, 0.2, 0.9], [0.3, 0.8, 2.0, 1.0])
     terms = [Term(expert, label(0), label(2), weight=2.5, reliability=3.0), Term(expert, label(1), label(3))]
-    planner = AlonePlanner(Planner(terms, OWN_NULL if rule == "own null" else EQ10))
-    plan = planner.plan((0, 1))
+    plans = ProductPlans(shares=terms, rule=OWN_NULL if rule == "own null" else EQ10)
+    plan = Planner(plans).separate().plan((0, 1))
     cond, null = {0: samples(1.0), 1: samples(-2.0)}, {2: samples(0.4), 3: samples(0.8)}
-    null = {j: null[j + 2] for j in plan.distinct_nulls}
+    null = {j: null[j + 2] for j in plan.everything.nulls}
     expected = 0.4 if rule == "own null" else 0.75 * 0.4 + 0.25 * 0.8
     assert plan.unconditional(cond, null).item() == pytest.approx(expected)
     weighed = plan.weighed(lambda weights, terms: {0: 0.3, 1: 0.7}, cond, null)
     total = sum(weight * prediction for weight, prediction in weighed.factors(cond, null))
     torch.testing.assert_close(total, weighed.pair(cond, null)[0])
     assert total.item() == pytest.approx(0.3 * (expected + 2.5 * (1.0 - expected)) - 0.7 * 2.0)
-    unasked = AlonePlanner(Planner([replace(term, weight=1.0) for term in terms], planner.rule)).plan((0, 1))
+    unasked = Planner(plans.with_weights([1.0, 1.0])).separate().plan((0, 1))
     assert unasked.unconditional(cond, {}) is None
 
 
@@ -593,7 +592,7 @@ def test_after_a_resampling_everything_is_asked_again():
     def rows(below: float) -> int:
         expert, levels = recorded(gaussian_expert([-1.0, 1.0, 0.2], [0.5, 1.5, 1.0])), spaced(12)
         terms = [Term(expert, label(k), label(2), weight=2.0) for k in range(2)]
-        experts = ProductDenoiser(terms, passes=Passes(tolerance=1e9, refresh=3))
+        experts = ProductDenoiser(terms, settings=[Passes(tolerance=1e9, refresh=3)])
         given = {"generator": torch.Generator().manual_seed(1), "corrected": True, "resample_below": below}
         with experts.running(levels):
             sample_logic(experts, noise(6), levels, **given)
@@ -679,7 +678,7 @@ def test_settings_that_are_refused(setting, message):
     [
         ({"denoiser": lambda x, sigma: x}, "densities are tracked .* got a function without `with_terms`; use another"),
         ({"denoiser": denoiser([0.3], [0.5], [-1.0])}, "positive weight at every noise level, .* raise the weight"),
-        ({"denoiser": denoiser([0.3], [0.5], agreement=Agreement(tau=3.0))}, "got agreement weights"),
+        ({"denoiser": denoiser([0.3], [0.5], settings=[Agreement(tau=3.0)])}, "got agreement weights"),
         ({"logic": Logic(priors=(1.0,))}, "prior for each expert and got 1 of them for expert 2; give"),
         ({"x": samples(1.0), "corrected": True}, "at least 2 samples, the particles, and got 1; raise"),
         ({"corrected": True, "limit": math.nan}, "limit above 0"),

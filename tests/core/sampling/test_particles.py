@@ -207,7 +207,7 @@ def test_one_expert_alone_is_ancestral_sampling_to_the_bit():
 @pytest.mark.parametrize(("resample_below", "same"), [(1.0, True), (0.0, False)])
 def test_after_a_resampling_no_prediction_of_other_particles_stands_in_for_a_pass(resample_below, same):
     def run(passes: Passes) -> Tensor:
-        denoiser, levels = product(passes=passes), SIGMAS[:-1:20]
+        denoiser, levels = product(settings=[passes]), SIGMAS[:-1:20]
         generator = torch.Generator().manual_seed(1)
         with denoiser.running(levels):
             options = {"generator": generator, "resample_below": resample_below}

@@ -147,7 +147,7 @@ def test_samples_are_those_of_the_settings(files, tmp_path):
     def latents(setting):
         terms = terms_of(setting, files, open_held_out(DATA), range(2))
         noise = start_noise(terms[0].expert, range(2))
-        return terms[0].expert, sample_product(terms, noise, "2", agreement=setting.agreement)
+        return terms[0].expert, sample_product(terms, noise, "2", settings=[setting.agreement])
 
     plain = replace(PAIR, steps=2)
     sharing = replace(plain, agreement=Agreement(tau=1e4))

@@ -137,7 +137,7 @@ def test_an_expert_of_negative_weight_is_excluded(draw, experts):
 def test_weights_are_shared_out_by_agreement(draw, experts):
     agreement = Agreement(tau=50.0)
     samples = draw(replace(PLAIN, agreement=agreement))
-    expected = sampled(experts, [0, 1], noise_of(0, 1), ADDED, ANCESTRAL, agreement=agreement)
+    expected = sampled(experts, [0, 1], noise_of(0, 1), ADDED, ANCESTRAL, settings=[agreement])
     assert np.array_equal(samples.images, as_bytes(expected))
 
 

@@ -1,0 +1,196 @@
+"""Makes the plans of a product: the coefficients of those who act, and the nulls that these take."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from torch import Tensor
+
+from .coefficients import (
+    Coefficient,
+    Coefficients,
+    anywhere,
+    everywhere,
+    guidance_scale,
+    is_one,
+    normalize_reliabilities,
+    total_of,
+)
+from .method import Draft, Method
+from .needed_nulls import NeededNulls, null_counts, null_is_compared, why_needed
+from .plan import Plan
+from .rule import Rule
+from .share import Share
+
+
+class PlanMaker(Protocol):
+    """Makes plans of those who act."""
+
+    @property
+    def shares(self) -> Sequence[Share]:
+        """The experts'."""
+
+    @property
+    def masks(self) -> Sequence[Tensor | None]:
+        """Each expert's mask; none where there is no mask at all."""
+
+    @property
+    def methods(self) -> Sequence[Method]:
+        """Those of the product."""
+
+    def make(
+        self, acting: tuple[int, ...], want_null: bool, factors: Sequence[float], phases: Sequence[Hashable]
+    ) -> Plan:
+        """A plan.
+
+        Args:
+            acting: The experts that act, ascending.
+            want_null: Whether U is asked for also where W is 1.
+            factors: What each expert's weight is multiplied by.
+            phases: That of every method.
+
+        Raises:
+            ValueError: If no expert acts, or those that do cannot be combined.
+        """
+
+    def with_weights(self, weights: Sequence[float]) -> PlanMaker:
+        """The same with other weights.
+
+        Raises:
+            ValueError: If one is not finite.
+        """
+
+    def with_null_owners(self, owners: Sequence[int]) -> PlanMaker:
+        """The same where experts have one null: for each the first one that has it, so that it is asked once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProductPlans:
+    """Plans of the product by Eq. 10, or by another rule.
+
+    Attributes:
+        shares: The experts'.
+        rule: How predictions are combined.
+        masks: Each expert's mask, values 0…1, in shapes that broadcast to the sample; None is everywhere. Empty where
+            there is none at all.
+        have_null: Whether each expert has a null; empty where all have.
+        null_owners: For each expert the first one that has the same null; empty where none is shared.
+        methods: Those of the product.
+        as_guidance: Whether the scale of the plans is W, as hooks on guidance are shown it, and not 1.
+        null_is_read: Whether something other than the rule asks for the first expert's null.
+        give_null: What a refusal tells the user to do about a missing null.
+        why_missing: Why nulls are needed and what else would help, in the place of `why_needed`.
+    """
+
+    shares: Sequence[Share]
+    rule: Rule
+    masks: Sequence[Tensor | None] = ()
+    have_null: Sequence[bool] = ()
+    null_owners: Sequence[int] = ()
+    methods: Sequence[Method] = ()
+    as_guidance: bool = False
+    null_is_read: bool = False
+    give_null: str = "give its null"
+    why_missing: tuple[str, str] | None = None
+
+    def with_weights(self, weights: Sequence[float]) -> ProductPlans:
+        """See `PlanMaker`."""
+        return replace(self, shares=[replace(share, weight=w) for share, w in zip(self.shares, weights, strict=True)])
+
+    def with_null_owners(self, owners: Sequence[int]) -> ProductPlans:
+        """See `PlanMaker`."""
+        return replace(self, null_owners=owners)
+
+    def make(
+        self, acting: tuple[int, ...], want_null: bool, factors: Sequence[float], phases: Sequence[Hashable]
+    ) -> Plan:
+        """See `PlanMaker`."""
+        if not acting:
+            raise ValueError("Expected an active expert at this noise level and got none; widen a window.")
+        draft = self._draft(acting, factors, phases)
+        of_methods = zip(self.methods, phases, strict=True)
+        compared = {method: found for method, phase in of_methods if (found := method.compared(draft, phase))}
+        coefficients = self._coefficients(draft, acting, want_null or bool(compared))
+        needed = self._needed_nulls(acting, coefficients, want_null, compared)
+        self._check_nulls(needed, coefficients.total, compared)
+        owners = self.null_owners or range(len(self.shares))
+        return Plan(
+            weights=coefficients.weights,
+            reliabilities=coefficients.reliabilities,
+            scale=guidance_scale(coefficients.total) if self.as_guidance else 1.0,
+            rule=self.rule,
+            conditions=tuple(i for i, w in enumerate(coefficients.weights) if anywhere(w != 0)),
+            nulls=needed.all,
+            null_owners=owners,
+            compared=compared,
+            for_methods=needed.for_methods(owners),
+        )
+
+    def _draft(self, acting: tuple[int, ...], factors: Sequence[float], phases: Sequence[Hashable]) -> Draft:
+        """The weights, scaled by the masks, and by the methods."""
+        masks = self.masks or [None] * len(self.shares)
+        numbers = {i: self.shares[i].weight * factors[i] for i in acting}
+        weights: list[Coefficient] = [0.0] * len(self.shares)
+        for i, number in numbers.items():
+            mask = masks[i]
+            weights[i] = number if mask is None else number * mask
+        draft = Draft(self.shares, masks, numbers, weights)
+        for method, phase in zip(self.methods, phases, strict=True):
+            draft = method.draft(draft, phase)
+        return draft
+
+    def _coefficients(self, draft: Draft, acting: Sequence[int], want_null: bool) -> Coefficients:
+        """The weights of a draft, and the reliabilities; nulls cancel where it isn't guided."""
+        if not draft.guided and self.rule.always_combines_nulls:
+            return Coefficients(draft.weights, list(draft.weights))
+        return Coefficients(draft.weights, self._reliabilities(draft, acting, want_null))
+
+    def _reliabilities(self, draft: Draft, acting: Sequence[int], want_null: bool) -> list[Coefficient]:
+        """A normalized over the acting experts where U counts, else 0."""
+        found: list[Coefficient] = [0.0] * len(self.shares)
+        always = want_null or self.rule.always_combines_nulls
+        if not always and everywhere(is_one(total_of(draft.weights))):
+            return found
+        given = [self.shares[i].reliability for i in acting]
+        if sum(given) <= 0:
+            remedy = "because the unconditional estimate is asked for whatever the weights sum to"
+            raise ValueError(
+                "Expected reliabilities with a positive sum and got 0 for "
+                f"{', '.join(self.shares[i].label for i in acting)}; raise the reliability of one of them, "
+                f"{remedy if always else 'or let the weights sum to 1'}."
+            )
+        normalized = normalize_reliabilities(given, [draft.masks[i] for i in acting])
+        for i, reliability in zip(acting, normalized, strict=True):
+            found[i] = reliability
+        return found
+
+    def _needed_nulls(
+        self,
+        acting: Sequence[int],
+        coefficients: Coefficients,
+        want_null: bool,
+        compared: Mapping[Method, tuple[int, ...]],
+    ) -> NeededNulls:
+        owners = self.null_owners or range(len(self.shares))
+        experts = {i for found in compared.values() for i in found}
+        return NeededNulls(
+            read=(0,) if self.null_is_read else (),
+            counted=tuple(j for j in acting if null_counts(j, self.rule, coefficients, owners, want_null)),
+            compared=tuple(
+                j for j in acting if experts and null_is_compared(j, self.rule, coefficients.reliabilities[j], experts)
+            ),
+            wanted=want_null,
+        )
+
+    def _check_nulls(self, needed: NeededNulls, total: Coefficient, compared: Mapping[Method, tuple[int, ...]]) -> None:
+        for j in needed.all if self.have_null else ():
+            if not self.have_null[j]:
+                share = self.shares[j]
+                why_compared = next((method.why_compared for method in compared), ("", ""))
+                found = self.why_missing or why_needed(j, needed, share, self.rule, total, why_compared)
+                reason, remedy = found
+                raise ValueError(
+                    f"Expected a null for {share.label}, {reason}, and got none; {self.give_null}, {remedy}."
+                )

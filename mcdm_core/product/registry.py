@@ -1,0 +1,27 @@
+"""The methods beyond the paper that a product's settings can ask for, a line each, in the order of their stages."""
+
+from collections.abc import Sequence
+
+from .agreement import Agreement
+from .method import Method, Setting
+from .passes import Passes
+from .span import Level
+
+SETTINGS: tuple[type[Setting], ...] = (
+    Passes,
+    Agreement,
+)
+
+
+def methods_of(settings: Sequence[Setting], level: Level | None = None) -> list[Method]:
+    """The methods of a product.
+
+    Args:
+        settings: What is set, in any order.
+        level: Noise level of the reference expert at a share of the sampling; None where none is known.
+
+    Raises:
+        ValueError: If a span is empty, see `Span.window`.
+    """
+    ordered = sorted(settings, key=lambda setting: SETTINGS.index(type(setting)))
+    return [method for setting in ordered for method in setting.methods(level)]

@@ -1,0 +1,186 @@
+"""Separate predictions: what each expert alone predicts at its own weight, for combinations other than the product."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from .coefficients import Coefficient
+from .evaluation import Evaluation
+from .method import Method
+from .plan import Factor, Plan, Predictions
+from .plans import ProductPlans
+from .share import Share
+from .weighted import add_weighted
+
+Weigh = Callable[[Mapping[int, float], Predictions], Mapping[int, Coefficient]]
+"""Signed weights and predictions D_i of the experts that act, by their index, to what each counts, ω; Σ ω = 1."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SeparatePlan(Plan):
+    """A plan that asks for each expert by itself, and combines them evenly until it is told what each counts.
+
+    Attributes:
+        parts: For each expert that acts the plan of it alone.
+        signed: Their weights.
+        predicted: What each predicts alone, once that is known, see `terms`.
+    """
+
+    parts: Mapping[int, Plan]
+    signed: Mapping[int, float]
+    predicted: Predictions = field(default_factory=dict)
+
+    def terms(self, cond: Predictions, null: Predictions) -> Predictions:
+        """What each expert predicts alone, D_i = U + |w_i| (D_i(x_i) − U); at |w_i| = 1 its condition.
+
+        U is Eq. 10's, or for the own-null rule the expert's own null. Takes what `pair` takes.
+        """
+        return self.predicted or {i: part.pair({i: cond[i]}, null)[0] for i, part in self.parts.items()}
+
+    def area(self, index: int) -> Tensor | None:
+        """See `Plan.area`."""
+        return self.parts[index].area(index)
+
+    def is_one_alone(self, index: int) -> bool:
+        """Never: C and U are what an expert predicts under guidance."""
+        return False
+
+    def factors(self, cond: Predictions, null: Predictions) -> list[Factor]:
+        """ω_i and D_i; see `Plan.factors`."""
+        return [(self.weights[i], term) for i, term in self.terms(cond, null).items()]
+
+    def weighed(self, weigh: Weigh, cond: Predictions, null: Predictions) -> Plan:
+        """The plan with ω as its weights, and with what each expert predicts.
+
+        Args:
+            weigh: Says what each expert counts.
+            cond: As for `pair`.
+            null: Likewise.
+        """
+        known = replace(self, predicted=self.terms(cond, null))
+        counts = weigh(known.signed, known.predicted)
+        return known.reweighted([counts.get(i, 0.0) for i in range(len(self.weights))])
+
+    def unconditional(self, cond: Predictions, null: Predictions) -> Tensor | None:
+        """See `Plan.unconditional`; for the own-null rule, where each expert has its own, their mean."""
+        found = [part.pair({i: cond[i]}, null)[1] for i, part in self.parts.items() if part.nulls]
+        return sum(found[1:], start=found[0]) / len(found) if found else None
+
+    def pair(self, cond: Predictions, null: Predictions) -> tuple[Tensor, Tensor]:
+        """Σ ω_i D_i, twice: such a combination is no guidance that another scale could strengthen."""
+        terms = self.terms(cond, null)
+        zero = torch.zeros_like(next(iter(terms.values())))
+        combined = add_weighted(zero, [*terms.values()], [self.weights[i] for i in terms])
+        return combined, combined
+
+
+@dataclass(frozen=True)
+class SeparatePlans:
+    """Plans of experts each by itself, in the place of those of their product.
+
+    Outside a guidance interval every expert counts as at weight 1.
+
+    Attributes:
+        product: The product's.
+    """
+
+    product: ProductPlans
+
+    @property
+    def shares(self) -> Sequence[Share]:
+        """See `PlanMaker`."""
+        return self.product.shares
+
+    @property
+    def masks(self) -> Sequence[Tensor | None]:
+        """See `PlanMaker`."""
+        return self.product.masks
+
+    @property
+    def methods(self) -> Sequence[Method]:
+        """See `PlanMaker`."""
+        return self.product.methods
+
+    def with_weights(self, weights: Sequence[float]) -> SeparatePlans:
+        """See `PlanMaker`."""
+        return replace(self, product=self.product.with_weights(weights))
+
+    def with_null_owners(self, owners: Sequence[int]) -> SeparatePlans:
+        """See `PlanMaker`."""
+        return replace(self, product=self.product.with_null_owners(owners))
+
+    def make(
+        self, acting: tuple[int, ...], want_null: bool, factors: Sequence[float], phases: Sequence[Hashable]
+    ) -> SeparatePlan:
+        """See `PlanMaker`; one expert of positive weight has to act."""
+        shares = self.product.shares
+        signed = {i: shares[i].weight * factors[i] for i in acting if shares[i].weight * factors[i] != 0}
+        check_positive([(shares[i].label, signed.get(i, 0.0)) for i in acting])
+        parts = {i: self._alone(i, weight).make(acting, False, factors, phases) for i, weight in signed.items()}
+        even = [1 / len(parts) if i in parts else 0.0 for i in range(len(shares))]
+        return SeparatePlan(
+            weights=even,
+            reliabilities=even,
+            rule=self.product.rule,
+            conditions=tuple(parts),
+            nulls=tuple(dict.fromkeys(j for part in parts.values() for j in part.nulls)),
+            null_owners=self.product.null_owners or range(len(shares)),
+            compared={},
+            parts=parts,
+            signed=signed,
+        )
+
+    def _alone(self, index: int, weight: float) -> ProductPlans:
+        """Plans of a product in which one expert alone guides; in the own-null rule away from its null alone."""
+        product = self.product
+        own = [i == index for i in range(len(product.shares))]
+        sign = math.copysign(1.0, weight)
+        shares = [replace(s, weight=sign * s.weight if o else 0.0) for s, o in zip(product.shares, own, strict=True)]
+        if product.rule.always_combines_nulls:
+            shares = [replace(s, reliability=1.0 if o else 0.0) for s, o in zip(shares, own, strict=True)]
+        why = f"because {shares[index].label} is asked by itself, at a weight that is not 1 or −1 everywhere"
+        return replace(
+            product,
+            shares=shares,
+            as_guidance=False,  # so that C is the prediction itself
+            why_missing=(why, "or set that weight to 1 or −1, without a mask"),
+        )
+
+
+class SeparateWeights(Method):
+    """What each expert counts, where they are asked each by itself.
+
+    Args:
+        weigh: Says it.
+    """
+
+    def __init__(self, weigh: Weigh):
+        self._weigh = weigh
+
+    def weigh(self, evaluation: Evaluation) -> Plan:
+        """The plan with ω as its weights, and with what each expert predicts."""
+        plan = evaluation.plan
+        assert isinstance(plan, SeparatePlan)
+        return plan.weighed(self._weigh, evaluation.cond, evaluation.null)
+
+
+def check_positive(weights: Sequence[tuple[str, float]]) -> None:
+    """Refuse experts among whom none is of positive weight.
+
+    Args:
+        weights: What messages call each expert, and its weight.
+
+    Raises:
+        ValueError: If all are negative or 0, or there is none.
+    """
+    if not any(weight > 0 for _, weight in weights):
+        labels = ", ".join(label for label, _ in weights)
+        raise ValueError(
+            "Expected an expert of positive weight at every noise level, from which others can be excluded, and got "
+            f"none among {labels or 'the active ones'}; raise the weight of one of them, or widen a window."
+        )
