@@ -72,7 +72,7 @@ class Product:
             Point(x, level, form.unbounded(level), form.signal_scale(level)),
             self.planner.at(level, want_null),
             partial(self.planner.plain_at, level, want_null),
-            _AskedAtOnce(self, x, sigma, model_options),
+            _AskedAtOnce(self, x, sigma, level, model_options),
             self.methods if weigh is None else [*self.methods, SeparateWeights(weigh)],
         )
         return self._guide(evaluation, sigma, model_options)
@@ -123,13 +123,15 @@ class _AskedAtOnce:
         product: The product.
         x: As for `Product.predict`.
         sigma: Likewise.
-        model_options: Likewise.
+        level: The same as a number, which isn't asked of its device again.
+        model_options: As for `Product.predict`.
     """
 
-    def __init__(self, product: Product, x: Tensor, sigma: Tensor, model_options: dict[str, Any]):
+    def __init__(self, product: Product, x: Tensor, sigma: Tensor, level: float, model_options: dict[str, Any]):
         self._product = product
         self._x = x
         self._sigma = sigma
+        self._level = level
         self._options = model_options
 
     def ask(self, plan: Plan, asked: Asked) -> tuple[Predictions, Predictions]:
@@ -149,4 +151,4 @@ class _AskedAtOnce:
     def _point_of(self, patcher: ModelPatcher) -> ModelPoint:
         forms = self._product.forms
         forms_of = forms.of(self._product.reference), forms.of(patcher)
-        return align(self._x, self._sigma, float(self._sigma[0]), *forms_of)
+        return align(self._x, self._sigma, self._level, *forms_of)
