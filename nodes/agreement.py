@@ -8,7 +8,7 @@ from .host.prompt.chain_checks import check_setting
 from .host.prompt.validation import Validation
 from .newer_schema import found_by
 from .types import ExpertChain
-from .widgets import level_input, share_input
+from .widgets import level_input, progress_input
 
 
 class AgreementWeights(io.ComfyNode):
@@ -50,13 +50,13 @@ class AgreementWeights(io.ComfyNode):
                     tooltip="Side of the square in which cosines are taken, and averaged again, in values of the "
                     "latent: odd, 1 to 255. Larger makes smoother, coarser weights.",
                 ),
-                share_input(
+                progress_input(
                     "start",
                     0.0,
                     "Share of the sampling, 0 to 1, after which weights are shared out; 0 from the beginning. Outside "
                     "start and end the weights stay as they are.",
                 ),
-                share_input(
+                progress_input(
                     "end",
                     0.8,
                     "Share of the sampling, 0 to 1, after which weights are no longer shared out; 1 to the end. In the "

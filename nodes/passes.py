@@ -10,7 +10,7 @@ from .host.prompt.chain_checks import check_schedule, check_setting
 from .host.prompt.validation import Validation
 from .newer_schema import found_by
 from .types import ExpertChain
-from .widgets import level_input, share_input
+from .widgets import level_input, progress_input
 
 
 class Schedule(io.ComfyNode):
@@ -81,13 +81,13 @@ class Passes(io.ComfyNode):
             ),
             inputs=[
                 ExpertChain.Input("experts", tooltip="The chain of Diffusion Expert nodes."),
-                share_input(
+                progress_input(
                     "start",
                     0.1,
                     "Share of the sampling, 0 to 1, after which the product is guided; 0 from the beginning. Outside "
                     "the interval positive weights are divided by their sum, so that no null is asked.",
                 ),
-                share_input(
+                progress_input(
                     "end",
                     0.9,
                     "Share of the sampling, 0 to 1, after which the product is no longer guided; 1 to the end.",

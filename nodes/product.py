@@ -17,7 +17,7 @@ from .host.run.guider import ProductGuider
 from .host.run.ksampler import Settings, sample
 from .newer_schema import found_by
 from .types import ExpertChain
-from .widgets import reliability_input, sampling_inputs, scores_input, seed_input, share_input, weight_input
+from .widgets import progress_input, reliability_input, sampling_inputs, scores_input, seed_input, weight_input
 
 _RULE = "Eq. 10 of the paper: ε = U + Σ w_i (ε_i(z_t, x_i, t) − U), with U = Σ a_j ε_j(z_t, ∅, t) and Σ a_j = 1."
 _COMBINING = (
@@ -68,12 +68,12 @@ class Expert(io.ComfyNode):
                     "relative to the other experts: its share a in the unconditional estimate U. Equal values share "
                     "equally; at 0 its null is not needed."
                 ),
-                share_input(
+                progress_input(
                     "start",
                     0.0,
                     "Share of the sampling, 0 to 1, after which the expert takes part; 0 from the beginning.",
                 ),
-                share_input(
+                progress_input(
                     "end",
                     1.0,
                     "Share of the sampling, 0 to 1, after which the expert no longer takes part; 1 to the end. Outside "

@@ -13,7 +13,7 @@ from .host.prompt.queued_prompt import find_node
 from .host.prompt.validation import Fault, Validation, fault_of
 from .newer_schema import advanced, found_by
 from .types import ExpertChain
-from .widgets import reliability_input, share_input, weight_input
+from .widgets import progress_input, reliability_input, weight_input
 
 
 def _check(node_id: str) -> Fault | None:
@@ -79,12 +79,12 @@ class ExpertRemote(io.ComfyNode):
                     "How much this expert decides what a picture looks like that nothing was asked of, 0 to 100, as "
                     "for Diffusion Expert (a_i); at 0 its null is not needed."
                 ),
-                share_input(
+                progress_input(
                     "start",
                     0.0,
                     "Share of the sampling, 0 to 1, after which the expert takes part; 0 from the beginning.",
                 ),
-                share_input(
+                progress_input(
                     "end",
                     1.0,
                     "Share of the sampling, 0 to 1, after which the expert no longer takes part; 1 to the end.",

@@ -14,7 +14,7 @@ def weight_input(tooltip: str) -> io.Float.Input:
     return io.Float.Input("weight", default=1.0, min=-20.0, max=20.0, step=0.05, round=0.001, tooltip=tooltip)
 
 
-def share_input(name: str, default: float, tooltip: str) -> io.Float.Input:
+def progress_input(name: str, default: float, tooltip: str) -> io.Float.Input:
     """A share of the sampling, 0 to 1."""
     return io.Float.Input(name, default=default, min=0.0, max=1.0, step=0.01, round=0.001, tooltip=tooltip)
 

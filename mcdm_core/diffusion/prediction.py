@@ -8,7 +8,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-Factor = Tensor | float
+Scalar = Tensor | float
 
 
 class Prediction(Protocol):
@@ -16,10 +16,10 @@ class Prediction(Protocol):
 
     name: str
 
-    def to_x0(self, output: Tensor, x_t: Tensor, alpha_t: Factor, sigma_t: Factor) -> Tensor:
+    def to_x0(self, output: Tensor, x_t: Tensor, alpha_t: Scalar, sigma_t: Scalar) -> Tensor:
         """Clean sample that the network's output stands for, shape of x_t."""
 
-    def target(self, x0: Tensor, eps: Tensor, alpha_t: Factor, sigma_t: Factor) -> Tensor:
+    def target(self, x0: Tensor, eps: Tensor, alpha_t: Scalar, sigma_t: Scalar) -> Tensor:
         """Output that the network is trained towards, shape of x0."""
 
 
@@ -28,11 +28,11 @@ class Epsilon:
 
     name = "eps"
 
-    def to_x0(self, output: Tensor, x_t: Tensor, alpha_t: Factor, sigma_t: Factor) -> Tensor:
+    def to_x0(self, output: Tensor, x_t: Tensor, alpha_t: Scalar, sigma_t: Scalar) -> Tensor:
         """x0 = (x_t − σ_t ε)/α_t."""
         return (x_t - sigma_t * output) / alpha_t
 
-    def target(self, x0: Tensor, eps: Tensor, alpha_t: Factor, sigma_t: Factor) -> Tensor:
+    def target(self, x0: Tensor, eps: Tensor, alpha_t: Scalar, sigma_t: Scalar) -> Tensor:
         """ε itself."""
         return eps
 
@@ -42,11 +42,11 @@ class Clean:
 
     name = "x0"
 
-    def to_x0(self, output: Tensor, x_t: Tensor, alpha_t: Factor, sigma_t: Factor) -> Tensor:
+    def to_x0(self, output: Tensor, x_t: Tensor, alpha_t: Scalar, sigma_t: Scalar) -> Tensor:
         """The output itself."""
         return output
 
-    def target(self, x0: Tensor, eps: Tensor, alpha_t: Factor, sigma_t: Factor) -> Tensor:
+    def target(self, x0: Tensor, eps: Tensor, alpha_t: Scalar, sigma_t: Scalar) -> Tensor:
         """x0 itself."""
         return x0
 
@@ -56,11 +56,11 @@ class Velocity:
 
     name = "v"
 
-    def to_x0(self, output: Tensor, x_t: Tensor, alpha_t: Factor, sigma_t: Factor) -> Tensor:
+    def to_x0(self, output: Tensor, x_t: Tensor, alpha_t: Scalar, sigma_t: Scalar) -> Tensor:
         """x0 = (α_t x_t − σ_t v)/(α_t² + σ_t²)."""
         return (alpha_t * x_t - sigma_t * output) / (alpha_t**2 + sigma_t**2)
 
-    def target(self, x0: Tensor, eps: Tensor, alpha_t: Factor, sigma_t: Factor) -> Tensor:
+    def target(self, x0: Tensor, eps: Tensor, alpha_t: Scalar, sigma_t: Scalar) -> Tensor:
         """α_t ε − σ_t x0."""
         return alpha_t * eps - sigma_t * x0
 
@@ -70,11 +70,11 @@ class FlowVelocity:
 
     name = "flow"
 
-    def to_x0(self, output: Tensor, x_t: Tensor, alpha_t: Factor, sigma_t: Factor) -> Tensor:
+    def to_x0(self, output: Tensor, x_t: Tensor, alpha_t: Scalar, sigma_t: Scalar) -> Tensor:
         """x0 = (x_t − σ_t u)/(α_t + σ_t)."""
         return (x_t - sigma_t * output) / (alpha_t + sigma_t)
 
-    def target(self, x0: Tensor, eps: Tensor, alpha_t: Factor, sigma_t: Factor) -> Tensor:
+    def target(self, x0: Tensor, eps: Tensor, alpha_t: Scalar, sigma_t: Scalar) -> Tensor:
         """ε − x0."""
         return eps - x0
 
@@ -95,11 +95,11 @@ def prediction_named(name: str) -> Prediction:
     return PREDICTIONS[name]
 
 
-def eps_from_x0(x0: Tensor, x_t: Tensor, alpha_t: Factor, sigma_t: Factor) -> Tensor:
+def eps_from_x0(x0: Tensor, x_t: Tensor, alpha_t: Scalar, sigma_t: Scalar) -> Tensor:
     """ε = (x_t − α_t x0)/σ_t, the noise that a clean sample implies."""
     return (x_t - alpha_t * x0) / sigma_t
 
 
-def output_from_x0(prediction: Prediction, x0: Tensor, x_t: Tensor, alpha_t: Factor, sigma_t: Factor) -> Tensor:
+def output_from_x0(prediction: Prediction, x0: Tensor, x_t: Tensor, alpha_t: Scalar, sigma_t: Scalar) -> Tensor:
     """Network output that `prediction.to_x0` would turn into this x0: its inverse at a fixed x_t."""
     return prediction.target(x0, eps_from_x0(x0, x_t, alpha_t, sigma_t), alpha_t, sigma_t)

@@ -207,10 +207,10 @@ def align_noise_level(
     return x * torch.hypot(torch.ones_like(aligned), aligned) / torch.hypot(alpha, sigma), aligned
 
 
-def sigma_at_share(schedule: NoiseSchedule, share: float) -> float:
-    """Noise level σ at a share of the timesteps, 0 at the noisy end and 1 at the clean one."""
+def sigma_at_progress(schedule: NoiseSchedule, progress: float) -> float:
+    """Noise level σ at a progress through the timesteps, 0 at the noisy end and 1 at the clean one."""
     last = len(schedule) - 1 if isinstance(schedule, Schedule) else schedule.t(torch.tensor(math.inf)).item()
-    return schedule.sigma((1.0 - share) * last).item()
+    return schedule.sigma((1.0 - progress) * last).item()
 
 
 def scale_to_known(sigma: Tensor, known: Tensor) -> Tensor:

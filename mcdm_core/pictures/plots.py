@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from .grid import INK, PAPER
 from .letters import letters
 
-Point = tuple[float, float]
+Position = tuple[float, float]
 Color = tuple[int, int, int]
 
 WIDTH, PLOT_HEIGHT = 960, 240
@@ -122,7 +122,7 @@ class _PanelDrawing:
         self._stroke([(self._left, self._top), (self._left, self._bottom), (self._right, self._bottom)], INK, 1)
 
     def _draw_line(self, values: Sequence[float], color: Color) -> None:
-        segment: list[Point] = []
+        segment: list[Position] = []
         for step, value in zip(self._steps, values, strict=True):
             if not math.isfinite(value):
                 segment = []
@@ -146,13 +146,13 @@ class _PanelDrawing:
     def _y(self, value: float) -> float:
         return self._bottom - (value - self._low) / (self._high - self._low) * (self._bottom - self._top)
 
-    def _stroke(self, points: Sequence[Point], color: Color, width: int) -> None:
+    def _stroke(self, points: Sequence[Position], color: Color, width: int) -> None:
         self._draw.line([(SMOOTHING * x, SMOOTHING * y) for x, y in points], fill=color, width=SMOOTHING * width)
 
-    def _dot(self, point: Point, color: Color) -> None:
+    def _dot(self, point: Position, color: Color) -> None:
         x, y, radius = SMOOTHING * point[0], SMOOTHING * point[1], 3 * SMOOTHING
         self._draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=color)
 
-    def _text(self, point: Point, text: str, anchor: str) -> None:
+    def _text(self, point: Position, text: str, anchor: str) -> None:
         place = (SMOOTHING * point[0], SMOOTHING * point[1])
         self._draw.text(place, text, fill=INK, font=self._font, anchor=anchor)

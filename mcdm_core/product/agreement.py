@@ -100,7 +100,7 @@ class AgreementWeights(Method):
 
     Args:
         setting: How, and when.
-        level: Noise level of the reference expert at a share of the sampling; None where none is known.
+        level: Noise level of the reference expert at a progress of the sampling, 0…1; None where none is known.
 
     Raises:
         ValueError: If the span is empty, see `Span.window`.

@@ -90,12 +90,12 @@ def check_present(predictions: Sequence[Tensor | None], needed: Sequence[bool], 
 
 def check_sum(reliabilities: Sequence[Coefficient], total: Coefficient) -> None:
     """Refuse reliabilities that don't sum to 1 wherever W, the total weight, is not 1."""
-    shares = torch.as_tensor(total_of(reliabilities))
-    wrong = (shares - 1).abs() > TOLERANCE
+    summed = torch.as_tensor(total_of(reliabilities))
+    wrong = (summed - 1).abs() > TOLERANCE
     if isinstance(total, Tensor):
-        shares, wrong = torch.broadcast_tensors(shares, wrong.to(total.device) & ~is_one(total))
+        summed, wrong = torch.broadcast_tensors(summed, wrong.to(total.device) & ~is_one(total))
     if wrong.any():
         raise ValueError(
-            f"Expected reliabilities that sum to 1 and got a sum of {shares[wrong].flatten()[0].item():.6g}; "
+            f"Expected reliabilities that sum to 1 and got a sum of {summed[wrong].flatten()[0].item():.6g}; "
             "divide them by their sum."
         )

@@ -123,11 +123,13 @@ def normalize_reliabilities(reliabilities: Sequence[float], masks: Sequence[Tens
             f"Expected reliabilities of 0 or more with a positive sum and got {list(reliabilities)}; "
             "give at least one active expert a reliability above 0."
         )
-    shares = [a / total for a in reliabilities]
+    normalized = [a / total for a in reliabilities]
     if all(mask is None for mask in masks):
-        return [*shares]
+        return [*normalized]
     some = next(mask for mask in masks if mask is not None)
     full = torch.broadcast_tensors(*[torch.ones_like(some) if mask is None else mask for mask in masks])
-    masked = [a * mask for a, mask in zip(shares, full, strict=True)]
+    masked = [a * mask for a, mask in zip(normalized, full, strict=True)]
     covered = torch.stack(masked).sum(0)
-    return [torch.where(covered > 0, m / covered, torch.full_like(m, a)) for m, a in zip(masked, shares, strict=True)]
+    return [
+        torch.where(covered > 0, m / covered, torch.full_like(m, a)) for m, a in zip(masked, normalized, strict=True)
+    ]

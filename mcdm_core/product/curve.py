@@ -6,7 +6,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 Curve = tuple[tuple[float, float], ...]
-"""Pairs (share of the sampling, factor of the weight), shares 0…1 ascending; empty is the factor 1 throughout."""
+"""Pairs (progress of the sampling, factor of the weight), progress 0…1 ascending; empty is the factor 1 throughout."""
 
 HALVINGS = 40
 _EXPECTED = 'Expected a weight curve such as "0: 1, 0.5: 2, 1: 0.5", pairs of a share of the sampling and a factor'
@@ -20,7 +20,7 @@ def check_curve(curve: Curve, label: str) -> None:
     """
     pairs = all(len(pair) == 2 for pair in curve)
     ascending = pairs and all(first < second for (first, _), (second, _) in pairwise(curve))
-    if not ascending or not all(0 <= share <= 1 and math.isfinite(factor) for share, factor in curve):
+    if not ascending or not all(0 <= progress <= 1 and math.isfinite(factor) for progress, factor in curve):
         given = ", ".join(": ".join(f"{number:g}" for number in pair) for pair in curve)
         raise ValueError(
             f"Expected a weight curve for {label} whose shares ascend from 0 to 1 and whose factors are finite, and "
@@ -43,24 +43,24 @@ def parse_curve(text: str) -> Curve:
     return curve
 
 
-def factor_at(curve: Curve, share: float) -> float:
-    """The factor at a share of the sampling: linear between the given ones, and the nearest one before and after."""
+def factor_at(curve: Curve, progress: float) -> float:
+    """The factor at a progress of the sampling: linear between the given ones, and the nearest one before and after."""
     if not curve:
         return 1.0
     for (first, before), (second, after) in pairwise(((-math.inf, curve[0][1]), *curve, (math.inf, curve[-1][1]))):
-        if share <= second:
+        if progress <= second:
             if before == after:
                 break
-            return before + (after - before) * (share - first) / (second - first)
+            return before + (after - before) * (progress - first) / (second - first)
     return before
 
 
-def share_at(sigma: float, level: Callable[[float], float]) -> float:
-    """The share of the sampling, 0…1, at a noise level: the inverse of `level`, which falls.
+def progress_at(sigma: float, level: Callable[[float], float]) -> float:
+    """How far the sampling has come at a noise level, 0…1: the inverse of `level`, which falls.
 
     Args:
         sigma: The noise level; above the first it is 0, and below the last 1.
-        level: Noise level at a share.
+        level: Noise level at a progress.
     """
     low, high = 0.0, 1.0
     for _ in range(HALVINGS):
@@ -72,7 +72,7 @@ def share_at(sigma: float, level: Callable[[float], float]) -> float:
 def _pair(entry: str, text: str) -> tuple[float, float]:
     numbers = re.split(r"\s*:\s*", entry)
     try:
-        share, factor = map(float, numbers)
+        progress, factor = map(float, numbers)
     except ValueError:
         raise ValueError(f'{_EXPECTED}, and got "{text}"; correct it.') from None
-    return share, factor
+    return progress, factor

@@ -8,7 +8,7 @@ from functools import cached_property, partial
 import torch
 from torch import Tensor
 
-from ..diffusion.schedule import sigma_at_share
+from ..diffusion.schedule import sigma_at_progress
 from ..expert.condition import Condition, cat
 from ..expert.expert import Expert
 from .eq10 import EQ10
@@ -198,9 +198,9 @@ class ProductDenoiser:
             for method in self.methods:
                 method.forget()
 
-    def _level(self, share: float) -> float:
-        """Noise level of the reference expert at a share of the sampling."""
-        return sigma_at_share(self.reference.schedule, share)
+    def _level(self, progress: float) -> float:
+        """Noise level of the reference expert as far as the sampling has come, 0…1."""
+        return sigma_at_progress(self.reference.schedule, progress)
 
     def _check_fixed(self) -> None:
         for method in self.methods:

@@ -10,14 +10,14 @@ from torch import Tensor
 
 from .checks import check_present, check_sum, checked_coefficients, common_sample
 from .coefficients import Coefficient, Coefficients, anywhere, everywhere, is_one
-from .rule import Predictions, Rule
+from .rule import PredictionList, Rule
 from .share import Share
 from .weighted import add_weighted
 
 
 def combined_epsilon(
-    cond: Predictions,
-    null: Predictions,
+    cond: PredictionList,
+    null: PredictionList,
     weights: Sequence[Coefficient],
     reliabilities: Sequence[Coefficient],
 ) -> Tensor:
@@ -56,7 +56,7 @@ def combined_epsilon(
 
 
 def guidance_pair(
-    cond: Predictions, null: Predictions, coefficients: Coefficients, sharing: Sequence[int] = ()
+    cond: PredictionList, null: PredictionList, coefficients: Coefficients, sharing: Sequence[int] = ()
 ) -> tuple[Tensor, Tensor]:
     r"""Eq. 10 as one step of classifier-free guidance: C and U such that it is U + s (C − U). Nothing is checked.
 

@@ -18,7 +18,7 @@ _SAME = 1e-6
 """Squared distance, beside the largest, below which experts that agree are told apart by rounding alone."""
 
 
-def equal_shares(products: Tensor, along: Tensor, gaps: Tensor, strength: Tensor, farthest: float) -> Tensor:
+def equal_density_weights(products: Tensor, along: Tensor, gaps: Tensor, strength: Tensor, farthest: float) -> Tensor:
     """What each expert counts, ω; where several solutions are as good, the one nearest to equal shares.
 
     Args:

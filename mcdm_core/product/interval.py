@@ -18,7 +18,7 @@ class GuidanceInterval(Method):
 
     Args:
         span: The interval.
-        level: Noise level of the reference expert at a share of the sampling; None where none is known.
+        level: Noise level of the reference expert at a progress of the sampling, 0…1; None where none is known.
 
     Raises:
         ValueError: If the span is empty, see `Span.window`.

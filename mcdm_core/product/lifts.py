@@ -75,17 +75,17 @@ class Lifts(Method):
             sigma: σ.
             area: How much each value counts, up to a factor, broadcasts to the sample; None counts all alike.
         """
-        told, untold = _exact(conditional), _exact(unconditional)
-        counted: Tensor | float = 1 / told[0].numel()
-        covered = torch.ones(len(told), dtype=torch.bool)
+        conditional_x0, unconditional_x0 = _exact(conditional), _exact(unconditional)
+        counted: Tensor | float = 1 / conditional_x0[0].numel()
+        covered = torch.ones(len(conditional_x0), dtype=torch.bool)
         if area is not None:
-            whole = _exact(area).expand_as(told).flatten(1)
+            whole = _exact(area).expand_as(conditional_x0).flatten(1)
             total = whole.sum(1, keepdim=True)
             covered = (total != 0).flatten()
-            counted = (whole / total.where(total != 0, 1.0)).reshape(told.shape)
+            counted = (whole / total.where(total != 0, 1.0)).reshape(conditional_x0.shape)
         counted = counted / sigma**2 if self._of_noise else counted
-        slope = counted * (untold - told)
-        constant = (slope * (untold + told)).flatten(1).sum(1)
+        slope = counted * (unconditional_x0 - conditional_x0)
+        constant = (slope * (unconditional_x0 + conditional_x0)).flatten(1).sum(1)
         self._slopes[index] = self._slopes.get(index, 0.0) + slope
         self._constants[index] = self._constants.get(index, 0.0) + constant
         self._covered[index] = covered | self._covered.get(index, False)

@@ -85,9 +85,9 @@ class Logic:
         if not excluding:
             return Combination(inner, {}, torch.zeros_like(log_q), torch.zeros_like(log_q, dtype=torch.bool))
         excluded = torch.stack([logs[j] + prior for j, prior in excluding.items()])
-        share = (excluded.logsumexp(0) - log_q).exp()
-        reached = share * (1 + self.largest) >= self.largest
-        counts = torch.where(reached, self.largest, share / (1 - share))
+        part = (excluded.logsumexp(0) - log_q).exp()
+        reached = part * (1 + self.largest) >= self.largest
+        counts = torch.where(reached, self.largest, part / (1 - part))
         return Combination(inner, dict(zip(excluding, excluded.softmax(0), strict=True)), counts, reached)
 
     def _unite(self, logs: Mapping[int, Tensor], log_priors: Mapping[int, float]) -> tuple[Tensor, dict[int, Tensor]]:

@@ -185,7 +185,7 @@ class Setting(Span):
         """The methods that it asks for in one product; none where it changes nothing.
 
         Args:
-            level: Noise level of the reference expert at a share of the sampling; None where none is known.
+            level: Noise level of the reference expert at a progress of the sampling, 0…1; None where none is known.
 
         Raises:
             ValueError: If the span is empty, see `Span.window`.

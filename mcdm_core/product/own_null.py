@@ -7,14 +7,14 @@ from torch import Tensor
 
 from .checks import check_present, check_sum, checked_coefficients, common_sample
 from .coefficients import Coefficient, Coefficients, differs
-from .rule import Predictions, Rule
+from .rule import PredictionList, Rule
 from .share import Share
 from .weighted import add_weighted
 
 
 def own_null_epsilon(
-    cond: Predictions,
-    null: Predictions,
+    cond: PredictionList,
+    null: PredictionList,
     weights: Sequence[Coefficient],
     reliabilities: Sequence[Coefficient],
 ) -> Tensor:
@@ -58,7 +58,7 @@ def own_null_epsilon(
 
 
 def own_null_pair(
-    cond: Predictions, null: Predictions, coefficients: Coefficients, sharing: Sequence[int] = ()
+    cond: PredictionList, null: PredictionList, coefficients: Coefficients, sharing: Sequence[int] = ()
 ) -> tuple[Tensor, Tensor]:
     """The rule as one step of classifier-free guidance, as `guidance_pair` is for Eq. 10. Nothing is checked.
 
@@ -86,7 +86,7 @@ def own_null_pair(
     return add_weighted(start, differences, coefficients.scaled_weights), u
 
 
-def _first_present(index: int, cond: Predictions, null: Predictions, sharing: Sequence[int]) -> Tensor | None:
+def _first_present(index: int, cond: PredictionList, null: PredictionList, sharing: Sequence[int]) -> Tensor | None:
     """An expert's null, or what stands in for it."""
     if null[index] is not None:
         return null[index]

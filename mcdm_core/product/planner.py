@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 from torch import Tensor
 
 from .coverage import warn_of_uncovered
-from .curve import factor_at, share_at
+from .curve import factor_at, progress_at
 from .plan import Plan
 from .plans import PlanMaker, ProductPlans
 from .separate import SeparatePlans
@@ -21,8 +21,8 @@ class Planner:
 
     Args:
         plans: Makes them.
-        level: Noise level of the reference expert at a share of the sampling, by which it is known when each acts; None
-            where all act everywhere.
+        level: Noise level of the reference expert at a progress of the sampling, 0…1, by which it is known when each
+            acts; None where all act everywhere.
         warn: Whether to say how much of the picture no mask covers, once.
     """
 
@@ -143,7 +143,9 @@ class Planner:
         edges = [edge for window in self.windows for edge in window]
         edges += [edge for method in self.methods for edge in method.edges()]
         if self.level is not None:
-            edges += [self.level(share) for expert in self.shares for share, _ in expert.weight_curve if share > 0]
+            edges += [
+                self.level(progress) for share in self.shares for progress, _ in share.weight_curve if progress > 0
+            ]
         return edges
 
     def _factors_at(self, sigma: float) -> tuple[float, ...] | None:
@@ -152,7 +154,7 @@ class Planner:
         if self.level is None or not any(curves):
             return None
         if sigma not in self._factors:
-            passed = share_at(sigma, self.level)
+            passed = progress_at(sigma, self.level)
             self._factors[sigma] = tuple(factor_at(curve, passed) for curve in curves)
         return self._factors[sigma]
 

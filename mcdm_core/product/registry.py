@@ -18,7 +18,7 @@ def methods_of(settings: Sequence[Setting], level: Level | None = None) -> list[
 
     Args:
         settings: What is set, in any order.
-        level: Noise level of the reference expert at a share of the sampling; None where none is known.
+        level: Noise level of the reference expert at a progress of the sampling, 0…1; None where none is known.
 
     Raises:
         ValueError: If a span is empty, see `Span.window`.

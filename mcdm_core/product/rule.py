@@ -8,10 +8,10 @@ from torch import Tensor
 from .coefficients import Coefficient, Coefficients
 from .share import Share
 
-Predictions = Sequence[Tensor | None]
+PredictionList = Sequence[Tensor | None]
 """One per expert, all of one shape (B, …); None where it was not asked for."""
 
-Pair = Callable[[Predictions, Predictions, Coefficients, Sequence[int]], tuple[Tensor, Tensor]]
+Pair = Callable[[PredictionList, PredictionList, Coefficients, Sequence[int]], tuple[Tensor, Tensor]]
 """Predictions under the conditions and under the nulls, the coefficients, and for each expert the index of the first
 that has the same null, to C and U."""
 

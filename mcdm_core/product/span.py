@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from .windows import Window
 
 Level = Callable[[float], float]
-"""Noise level of the reference expert at a share of the sampling."""
+"""Noise level of the reference expert at a progress of the sampling, 0…1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,7 @@ class Span:
         """The span as noise levels.
 
         Args:
-            level: Noise level of the reference expert at a share of the sampling.
+            level: Noise level of the reference expert at a progress of the sampling, 0…1.
 
         Returns:
             The levels (σ_start, σ_end); a span that lasts to the end has −∞, because samplers may ask at σ = 0 as well.

@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from ..diffusion.schedule import NoiseSchedule, sigma_at_share
+from ..diffusion.schedule import NoiseSchedule, sigma_at_progress
 from ..product.lifts import Lifts, least_lifts
 from ..product.term import Term
 
@@ -32,7 +32,7 @@ def check_choice(count: int, batch: int) -> None:
         )
 
 
-def level_shares(levels: int) -> list[float]:
+def level_progress(levels: int) -> list[float]:
     """Shares of the sampling, 0…1, of so many noise levels, evenly from the noisy end: the middles of equal parts."""
     return [(i + 0.5) / levels for i in range(levels)]
 
@@ -64,7 +64,7 @@ def measure_lifts(
     schedule = terms[0].expert.schedule
     device = generator.device if generator is not None else samples.device
     acting = [
-        (index, term, term.window(partial(sigma_at_share, schedule)), term.mask_like(samples))
+        (index, term, term.window(partial(sigma_at_progress, schedule)), term.mask_like(samples))
         for index, term in enumerate(terms)
         if term.weight != 0
     ]
@@ -79,7 +79,7 @@ def measure_lifts(
 
 def sigmas_of(schedule: NoiseSchedule, levels: int) -> list[float]:
     """Noise levels at `level_shares` of a schedule, descending."""
-    return [sigma_at_share(schedule, share) for share in level_shares(levels)]
+    return [sigma_at_progress(schedule, progress) for progress in level_progress(levels)]
 
 
 def choose(lifts: Tensor, count: int) -> Tensor:

@@ -32,7 +32,7 @@ import torch
 from torch import Tensor
 
 from ..product.coefficients import Coefficient
-from ..product.equal import equal_shares
+from ..product.equal import equal_density_weights
 from ..product.logic import EQUAL, Combination, Logic
 from ..product.weighted import add_weighted
 from .ddpm import forward_variance
@@ -59,7 +59,7 @@ class Step:
     added: Tensor | None = None
 
     @property
-    def share(self) -> float:
+    def mean_gain(self) -> float:
         """By how much a mean moves with a prediction, ∂m_i/∂D_i."""
         return 1 - (self.sigma_next / self.sigma) ** 2
 
@@ -168,17 +168,17 @@ class TrackedDensities:
 
     def _solved(self, found: Combination, terms: Mapping[int, Tensor], step: Step) -> dict[int, Tensor]:
         """What those of positive weight count, so that they are equally likely but for `LEFT` of the step's noise."""
-        means = [step.share * terms[i] for i in found.uniting]  # up to a shift that all share
+        means = [step.mean_gain * terms[i] for i in found.uniting]  # up to a shift that all share
         middle = sum(means[1:], start=means[0]) / len(means)
         deviations = [mean - middle for mean in means]
         rest = torch.zeros_like(middle) if step.added is None else (1 - LEFT) * step.added
-        pull = {j: found.counts * share for j, share in found.excluding.items()}
+        pull = {j: found.counts * part for j, part in found.excluding.items()}
         for j, counts in self._shaped(pull).items():
-            rest = rest - counts * (step.share * terms[j] - middle)
+            rest = rest - counts * (step.mean_gain * terms[j] - middle)
         inner = self._inner(product(deviations, [*deviations, rest]), step).T.reshape(self._count, len(means), -1)
         gaps = step.variance * torch.stack([self.logs[i] for i in found.uniting], 1)
         farthest = FARTHEST * math.sqrt(step.variance)
-        solved = equal_shares(inner[..., :-1], inner[..., -1], gaps, 1 + found.counts, farthest)
+        solved = equal_density_weights(inner[..., :-1], inner[..., -1], gaps, 1 + found.counts, farthest)
         return dict(zip(found.uniting, solved.T, strict=True))
 
     def _inner(self, pairs: Iterable[tuple[Tensor, Tensor]], step: Step) -> Tensor:

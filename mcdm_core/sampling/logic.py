@@ -17,7 +17,7 @@ from ..product.logic import EQUAL, HARMONIC, Logic
 from .ddpm import ddpm_mean, posterior_variance
 from .densities import Step, TrackedDensities
 from .noise import noise_like
-from .particles import ParticleWeights, Report
+from .particles import ParticleWeights, ResamplingReport
 from .types import Callback, Denoiser, TermsDenoiser
 
 
@@ -51,7 +51,7 @@ def sample_logic(
     resample_below: float = 0.5,
     limit: float = 1.0,
     area: Tensor | None = None,
-    report: Report | None = None,
+    report: ResamplingReport | None = None,
 ) -> Tensor:
     """Sample ancestrally, as `sample_ddpm`, from what experts say together by a logic instead of their product.
 
@@ -95,7 +95,7 @@ def sample_logic(
         if callback is not None:
             callback(step, sigma, denoised)
         x = ddpm_mean(x, denoised, sigma, sigma_next)
-        shifts = {i: move.share * (x0 - denoised) for i, x0 in terms.items()}  # m_i − m_r
+        shifts = {i: move.mean_gain * (x0 - denoised) for i, x0 in terms.items()}  # m_i − m_r
         if particles is not None:
             particles.add(densities.weight_change(terms, move), sigma)
             ancestors = particles.resample(step, sigma, last=step == len(levels) - 2)

@@ -41,7 +41,7 @@ class Resampling:
     ancestors: Tensor | None
 
 
-Report = Callable[[Resampling], None]
+ResamplingReport = Callable[[Resampling], None]
 
 
 def check_particles(count: int, resample_below: float, limit: float) -> None:
@@ -130,7 +130,7 @@ class ParticleWeights:
         resample_below: float,
         limit: float,
         generator: torch.Generator | None = None,
-        report: Report | None = None,
+        report: ResamplingReport | None = None,
     ):
         check_particles(count, resample_below, limit)
         self._below, self._limit = resample_below * count, limit
@@ -185,7 +185,7 @@ def sample_particles(
     resample_below: float = 0.5,
     limit: float = 1.0,
     area: Tensor | None = None,
-    report: Report | None = None,
+    report: ResamplingReport | None = None,
 ) -> Tensor:
     """Sample ancestrally, as `sample_ddpm`, with the batch as particles of one run: whoever is more likely goes on.
 

@@ -7,13 +7,13 @@ from torch import Tensor
 from ..expert.condition import Condition
 
 
-def drop_rows(condition: Condition, share: float, rng: np.random.Generator) -> Condition:
-    """Set a random share of the rows to the null condition: zeros, which of classes is class 0."""
+def drop_rows(condition: Condition, fraction: float, rng: np.random.Generator) -> Condition:
+    """Set a random fraction of the rows to the null condition: zeros, which of classes is class 0."""
 
     def dropped(value: Tensor | None) -> Tensor | None:
         if value is None:
             return None
-        keep = torch.from_numpy(rng.random(len(value)) >= share)
+        keep = torch.from_numpy(rng.random(len(value)) >= fraction)
         return value * keep.view(-1, *[1] * (value.ndim - 1))
 
     return Condition(

@@ -59,7 +59,7 @@ Reported = TypeVar("Reported", bound=nn.Module, contravariant=True)
 Config = TypeVar("Config", bound=RunConfig)
 
 
-class Report(Protocol[Reported]):
+class TrainingReport(Protocol[Reported]):
     """What a run shows of itself on pictures it does not train on."""
 
     log: CsvLog
@@ -105,7 +105,12 @@ class TrainingRun(ABC, Generic[Config, Network]):
     """
 
     def __init__(
-        self, config: Config, source: Source, report: Report[Network], folder: Path, losses: Sequence[str] = ("loss",)
+        self,
+        config: Config,
+        source: Source,
+        report: TrainingReport[Network],
+        folder: Path,
+        losses: Sequence[str] = ("loss",),
     ):
         self.config = config
         self.source = source

@@ -69,7 +69,7 @@ def find_worker(worker: WorkerName) -> Any:
         ) from error
 
 
-class Call:
+class WorkerCall:
     """A method of a worker that is being called.
 
     Args:
@@ -86,11 +86,11 @@ class Call:
         self.ref = getattr(actor, method).remote(*args)
 
 
-Then = Callable[[dict[str, Any]], "Call | None"]
+Then = Callable[[dict[str, Any]], "WorkerCall | None"]
 """Takes an answer, and may call again."""
 
 
-def wait(calls: Sequence[tuple[Call, Then]], timeouts: dict[WorkerName, float]) -> None:
+def wait(calls: Sequence[tuple[WorkerCall, Then]], timeouts: dict[WorkerName, float]) -> None:
     """Wait for calls of any number of workers, as long as each gives signs of life.
 
     A worker that dies is restarted and asked again by Ray.
@@ -143,7 +143,7 @@ class _Life:
         return now - self._last
 
 
-def _answer(call: Call) -> dict[str, Any]:
+def _answer(call: WorkerCall) -> dict[str, Any]:
     import ray
 
     try:
@@ -180,7 +180,7 @@ def ask(worker: WorkerName, timeout: float, method: str, *args: Any) -> dict[str
         ValueError: See `find_worker` and `wait`; or the worker refuses.
     """
     answers: list[dict[str, Any]] = []
-    wait([(Call(worker, find_worker(worker), method, *args), answers.append)], {worker: timeout})
+    wait([(WorkerCall(worker, find_worker(worker), method, *args), answers.append)], {worker: timeout})
     return answers[0]
 
 
@@ -197,7 +197,7 @@ def ask_until(deadline: float, worker: WorkerName, method: str, *args: Any) -> d
         ValueError: See `ask`.
         TimeoutError: If the answer doesn't come until then.
     """
-    call = Call(worker, find_worker(worker), method, *args)
+    call = WorkerCall(worker, find_worker(worker), method, *args)
     import ray
 
     done, _ = ray.wait([call.ref], timeout=max(0.0, deadline - time.monotonic()))

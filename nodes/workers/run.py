@@ -134,15 +134,15 @@ class WorkersOfRun:
         """The MODEL that a request is to."""
         return self._experts[request.expert].model
 
-    def call(self, worker: WorkerName, method: str, *args: Any) -> cluster.Call:
+    def call(self, worker: WorkerName, method: str, *args: Any) -> cluster.WorkerCall:
         """Call a method of a worker for this run."""
-        return cluster.Call(worker, self._actors[worker], method, *args)
+        return cluster.WorkerCall(worker, self._actors[worker], method, *args)
 
-    def ask(self, worker: WorkerName, question: list[dict[str, Any]]) -> cluster.Call:
+    def ask(self, worker: WorkerName, question: list[dict[str, Any]]) -> cluster.WorkerCall:
         """Ask a worker for predictions."""
         return self.call(worker, "predict", self._name, question)
 
-    def tell(self, worker: WorkerName) -> cluster.Call:
+    def tell(self, worker: WorkerName) -> cluster.WorkerCall:
         """Tell a worker of the run, which it doesn't know yet, or has forgotten."""
         send_files(partial(cluster.ask, worker, self._timeouts[worker]), self._files(worker))
         return self.call(worker, "begin", self._told[worker])
@@ -151,7 +151,7 @@ class WorkersOfRun:
         parts = [self._remote[index].part for index in self._of_worker[worker]]
         return {name: path for part in parts for name, path in part.files.items()}
 
-    def _wait(self, calls: Sequence[tuple[cluster.Call, cluster.Then]]) -> None:
+    def _wait(self, calls: Sequence[tuple[cluster.WorkerCall, cluster.Then]]) -> None:
         cluster.wait(calls, self._timeouts)
 
     def _cancel(self) -> None:
@@ -189,11 +189,11 @@ class _Asked:
             x, sigma = sent[run.network_of(request)]
             self._question.append({"expert": request.expert, "role": request.role, "x": x, "sigma": sigma})
 
-    def call(self) -> cluster.Call:
+    def call(self) -> cluster.WorkerCall:
         """Ask."""
         return self._run.ask(self._worker, self._question)
 
-    def take(self, answer: dict[str, Any]) -> cluster.Call | None:
+    def take(self, answer: dict[str, Any]) -> cluster.WorkerCall | None:
         """Take the answer; or tell of the run anew, or ask once it is told."""
         if answer.get("unknown"):
             return self._run.tell(self._worker)

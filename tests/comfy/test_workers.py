@@ -434,7 +434,7 @@ def test_a_worker_that_stays_away(cluster, runner, host, monkeypatch):
     """The last test: "two" is ended for good. It is asked once more, and nobody waits for signs of its life."""
     import ray
 
-    calls = importlib.import_module("mcdm_pack.nodes.workers.cluster").Call
+    calls = importlib.import_module("mcdm_pack.nodes.workers.cluster").WorkerCall
     call_it, asked = calls.__init__, []
 
     def end(call):

@@ -8,10 +8,10 @@ from typing import Any
 from comfy.patcher_extension import WrapperExecutor, WrappersMP
 from torch import Tensor
 
-Call = Callable[[dict[str, Any]], Tensor]
+NetworkCall = Callable[[dict[str, Any]], Tensor]
 
 
-def around_calls(options: dict[str, Any], around: Callable[[Call, dict[str, Any]], Tensor]) -> dict[str, Any]:
+def around_calls(options: dict[str, Any], around: Callable[[NetworkCall, dict[str, Any]], Tensor]) -> dict[str, Any]:
     """model_options under which each call of the network goes through a function.
 
     Args:

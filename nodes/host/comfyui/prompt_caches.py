@@ -10,7 +10,7 @@ from typing import Any
 from comfy.model_base import BaseModel
 from torch import Tensor
 
-from .network_calls import Call, around_calls
+from .network_calls import NetworkCall, around_calls
 
 # ComfyUI's own switches: Qwen-Image 2.1's, as its node sets it, and the object that WanAnimate2Cache attaches.
 _OFF = {"qwen_image21_cache": {"device": "off"}, "animate2_cache": None}
@@ -26,7 +26,7 @@ def without_prompt_caches(options: dict[str, Any], model: BaseModel) -> dict[str
     inside = {**options.get("transformer_options", {}), **_OFF}
     options = {**options, "transformer_options": inside}
 
-    def call_anew(call: Call, args: dict[str, Any]) -> Tensor:
+    def call_anew(call: NetworkCall, args: dict[str, Any]) -> Tensor:
         forget_prompts(model)
         return call(args)
 

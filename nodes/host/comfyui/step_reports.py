@@ -10,13 +10,13 @@ from tqdm.auto import tqdm
 
 from ....mcdm_core.sampling.types import Callback
 
-Report = Callable[[dict], None]
+StepReport = Callable[[dict], None]
 """What ComfyUI gives a sampler function to call after each step."""
 
 
 @contextmanager
 def step_reports(
-    sigmas: Tensor, callback: Report | None, disable: bool | None, point: Callable[[], Tensor]
+    sigmas: Tensor, callback: StepReport | None, disable: bool | None, point: Callable[[], Tensor]
 ) -> Iterator[Callback]:
     """Show a bar in the log, and hand reports on.
 
@@ -40,6 +40,6 @@ def step_reports(
         yield report
 
 
-def at_step(callback: Report | None, step: int) -> Report | None:
+def at_step(callback: StepReport | None, step: int) -> StepReport | None:
     """The callback for a sampler function that is given one step of a run, counted from 0."""
     return None if callback is None else lambda report: callback({**report, "i": step})

@@ -17,7 +17,7 @@ from ..chain.pairs import pairs_of
 from ..chain.run_wrappers import told_of_passes
 from ..comfyui.cores import drop_prefetched
 from ..comfyui.devices import Devices, device_of
-from ..comfyui.network_calls import Call, around_calls
+from ..comfyui.network_calls import NetworkCall, around_calls
 from ..comfyui.prompt_caches import without_prompt_caches
 from ..weights.alike import asked_models
 from ..weights.clones import SharedWeights
@@ -194,7 +194,7 @@ def _with_roles(options: dict[str, Any], roles: list[int]) -> dict[str, Any]:
     ComfyUI numbers rows by their place in the list.
     """
 
-    def with_roles(call: Call, args: dict[str, Any]) -> Tensor:
+    def with_roles(call: NetworkCall, args: dict[str, Any]) -> Tensor:
         rows = [roles[place] for place in args["cond_or_uncond"]]
         transformer_options = {**args["c"]["transformer_options"], "cond_or_uncond": rows}
         return call({**args, "cond_or_uncond": rows, "c": {**args["c"], "transformer_options": transformer_options}})

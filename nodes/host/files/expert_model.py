@@ -22,7 +22,7 @@ from ..comfyui.casting import make_offloadable
 from ..comfyui.cores import kind_of_loaders
 from .conditioning import MADE_FOR, read_condition, to_conditioning
 from .expert_folders import load
-from .reads import Reads
+from .reads import ReadConditions
 from .schedule_sampling import schedule_sampling
 from .spaces import space_of
 
@@ -113,7 +113,7 @@ class ExpertModel(comfy.model_base.BaseModel):
         self.diffusion_model = network
         self.expert_name = expert.name
         self.unet_config = cast(UNetConfig, expert.network.config)
-        self.reads = Reads(expert.name, expert.encoder, self.unet_config)
+        self.reads = ReadConditions(expert.name, expert.encoder, self.unet_config)
 
     def extra_conds(self, **kwargs: Any) -> dict[str, comfy.conds.CONDRegular]:
         """What the network is told, from one entry of a CONDITIONING.
@@ -152,7 +152,7 @@ class ExpertModel(comfy.model_base.BaseModel):
 def implicit_null(model: comfy.model_patcher.ModelPatcher) -> Conditioning | None:
     """The null of an expert that listens to nothing, which need not be wired; None for every other MODEL."""
     reads = getattr(model.model, "reads", None)
-    return to_conditioning(Condition(), reads.key) if isinstance(reads, Reads) and reads.nothing else None
+    return to_conditioning(Condition(), reads.key) if isinstance(reads, ReadConditions) and reads.nothing else None
 
 
 def clamp_pixels(args: dict) -> Tensor:

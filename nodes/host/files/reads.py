@@ -10,7 +10,7 @@ from ....mcdm_core.conditions import Encoder, EncoderKey
 _CONNECT = "connect an Encode … (Expert) node that has this expert's encoder"
 
 
-class Reads:
+class ReadConditions:
     """What an expert reads, kept without its encoder, whose text model may be large.
 
     Attributes:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ....mcdm_core import Schedule
-from ....mcdm_core.diffusion.schedule import NoiseSchedule, scale_to_known, sigma_at_share
+from ....mcdm_core.diffusion.schedule import NoiseSchedule, scale_to_known, sigma_at_progress
 
 _FORMS = {
     "eps": comfy.model_sampling.EPS,
@@ -68,7 +68,7 @@ class ScheduleSampling(comfy.model_sampling.ModelSamplingDiscrete):
             return 999999999.9  # ComfyUI's "before everything"
         if percent >= 1.0:
             return 0.0
-        return sigma_at_share(self.schedule, percent)
+        return sigma_at_progress(self.schedule, percent)
 
 
 def schedule_sampling(schedule: NoiseSchedule, prediction: str) -> ScheduleSampling:

@@ -17,10 +17,10 @@ from torch import Tensor
 
 from ....mcdm_core.product.evaluation import Evaluation
 from ....mcdm_core.product.lifts import Lifts, least_lifts
-from ....mcdm_core.sampling.choose import check_choice, choose, level_shares
+from ....mcdm_core.sampling.choose import check_choice, choose, level_progress
 from ..chain.expert_chain import Experts
 from ..comfyui.latents import parts_of, with_samples
-from ..comfyui.step_reports import Report
+from ..comfyui.step_reports import StepReport
 from ..run.guider import ProductGuider
 from ..run.scores import scores_of
 
@@ -80,7 +80,7 @@ def _measure(guiding: Experts, samples: Any, levels: int, seed: int) -> Tensor:
     cost, found = _Cost(), list[Tensor]()
     guider = ProductGuider(tuple(replace(expert, **equal) for expert in guiding), cost.take)
     sampling = guider.model_patcher.get_model_object("model_sampling")
-    sigmas = torch.tensor([float(sampling.percent_to_sigma(share)) for share in level_shares(levels)])
+    sigmas = torch.tensor([float(sampling.percent_to_sigma(progress)) for progress in level_progress(levels)])
     guider.sample(
         comfy.sample.prepare_noise(samples, seed),
         samples,
@@ -117,7 +117,7 @@ def _ask(
     x: Tensor,
     sigmas: Tensor,
     extra_args: dict[str, Any],
-    callback: Report | None = None,
+    callback: StepReport | None = None,
     disable: bool | None = None,
     *,
     lifts: Lifts,

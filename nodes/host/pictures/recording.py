@@ -43,7 +43,7 @@ class StepRecord:
     shares: Mapping[int, Tensor]
 
 
-class _Call(NamedTuple):
+class _Seen(NamedTuple):
     """What is kept of a call until its step is reported, as in `StepRecord`."""
 
     sigma: float
@@ -88,7 +88,7 @@ class Recording:
         self._area = area
         self._kept: dict[int, StepRecord] = {}
         self._last: StepRecord | None = None
-        self._call: _Call | None = None
+        self._call: _Seen | None = None
         self._rows = (0, 0)
 
     def observe(self, evaluation: Evaluation) -> None:
@@ -96,7 +96,7 @@ class Recording:
         predictions = (evaluation.cond.get(index) for index in range(len(evaluation.plan.weights)))
         cond = [None if prediction is None else _to_cpu(prediction) for prediction in predictions]
         uncond = evaluation.unconditional()
-        self._call = _Call(evaluation.point.level, evaluation.plan, cond, None if uncond is None else _to_cpu(uncond))
+        self._call = _Seen(evaluation.point.level, evaluation.plan, cond, None if uncond is None else _to_cpu(uncond))
         self._rows = self._rows[0] + evaluation.rows, self._rows[1] + evaluation.plain_rows
 
     def take_particles(self, resampling: Resampling) -> None:

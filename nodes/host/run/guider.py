@@ -229,8 +229,8 @@ class ProductGuider(comfy.samplers.CFGGuider):
         check_sigmas(self.experts, sigmas)
         reference = self.model_patcher.get_model_object("model_sampling")
 
-        def level(share: float) -> float:
-            return float(reference.percent_to_sigma(share))
+        def level(progress: float) -> float:
+            return float(reference.percent_to_sigma(progress))
 
         settings = settings_of(self.experts)
         for method in methods_of(settings):

@@ -10,7 +10,7 @@ from typing import Any, Concatenate, ParamSpec
 import torch
 from torch import Tensor
 
-from ..comfyui.step_reports import Report
+from ..comfyui.step_reports import StepReport
 from ..evaluation.noise_levels import Form, form_of
 
 Options = ParamSpec("Options")
@@ -33,7 +33,7 @@ class Sampling:
     x: Tensor
     sigmas: Tensor
     extra_args: dict[str, Any]
-    callback: Report | None
+    callback: StepReport | None
     disable: bool | None
 
     @property
@@ -68,7 +68,7 @@ def sampler_function(sample: Callable[Concatenate[Sampling, Options], Tensor]) -
         x: Tensor,
         sigmas: Tensor,
         extra_args: dict[str, Any] | None = None,
-        callback: Report | None = None,
+        callback: StepReport | None = None,
         disable: bool | None = None,
         *args: Options.args,
         **options: Options.kwargs,

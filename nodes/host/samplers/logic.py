@@ -12,7 +12,7 @@ from ....mcdm_core.sampling.particles import check_particles
 from ..run.guider import ProductGuider
 from .functions import Sampling, sampler_function
 from .particles import ParticleHistory
-from .shown_product import ShownProduct
+from .run_denoiser import RunDenoiser
 
 NO_EXPERTS = (
     "Expected a product of experts, whose densities Logic Sampler tracks, and got {}, which shows one prediction "
@@ -57,7 +57,7 @@ def sample_comfy_logic(
     if not isinstance(guider, ProductGuider):
         raise ValueError(NO_EXPERTS.format(type(guider).__name__))
     history = ParticleHistory(len(run.x), guider.on_particles)
-    made = ShownProduct(run, guider).sample(
+    made = RunDenoiser(run, guider).sample(
         sample_logic,
         logic=logic,
         corrected=corrected,

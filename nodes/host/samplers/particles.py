@@ -13,7 +13,7 @@ from ....mcdm_core.sampling import sample_particles
 from ....mcdm_core.sampling.particles import Resampling, check_particles
 from ..run.guider import ProductGuider
 from .functions import Sampling, sampler_function
-from .shown_product import ShownProduct
+from .run_denoiser import RunDenoiser
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ def sample_comfy_particles(run: Sampling, resample_below: float = 0.5, limit: fl
     check_particles(len(run.x), resample_below, limit)
     guider.run.check_fixed()
     history = ParticleHistory(len(run.x), guider.on_particles)
-    made = ShownProduct(run, guider).sample(
+    made = RunDenoiser(run, guider).sample(
         sample_particles,
         resample_below=resample_below,
         limit=limit,

@@ -16,7 +16,7 @@ import comfy.utils
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
 
-from ..comfyui.network_calls import Call, around_calls
+from ..comfyui.network_calls import NetworkCall, around_calls
 from .adapter_groups import AdapterGroup, Addition
 from .patched_pass import NotAddedError, tensors_in
 
@@ -28,7 +28,7 @@ class RowsUnknownError(Exception):
 
 
 @dataclass(frozen=True)
-class _Call:
+class _Pass:
     """Whose rows the network is being given.
 
     Attributes:
@@ -44,7 +44,7 @@ class _Call:
         return len(self.parts) != 1
 
 
-_UNTOLD = _Call(())
+_UNKNOWN = _Pass(())
 
 
 class _Parameters(dict):
@@ -136,7 +136,7 @@ class RowAdapters:
         self._layers: list[_Layer] = []
         self._called: set[nn.Module] = set()
         self._handles: list[Any] = []
-        self._call: _Call | None = None
+        self._call: _Pass | None = None
 
     def nbytes(self) -> int:
         """Bytes that a run keeps beside the network."""
@@ -152,7 +152,7 @@ class RowAdapters:
         """Let the network answer as a MODEL, whatever it is asked; the base's weights are in place."""
         if not self._handles:
             self._attach()
-        self._call = _Call(((slice(None), model),))
+        self._call = _Pass(((slice(None), model),))
 
     def pause(self) -> None:
         """Let the network answer as its weights are."""
@@ -189,7 +189,7 @@ class RowAdapters:
             RowsUnknownError: If a layer's input does not have these rows; MODELs don't share passes any more. Or as
                 `watching`.
         """
-        before, self._call = self._call, _UNTOLD
+        before, self._call = self._call, _UNKNOWN
         try:
             with self._served():
                 yield
@@ -233,7 +233,7 @@ class RowAdapters:
         """
         alone = len(set(models)) == 1
 
-        def told_whose(call: Call, args: dict[str, Any]) -> Tensor:
+        def told_whose(call: NetworkCall, args: dict[str, Any]) -> Tensor:
             before, self._was_asked = self._call, True
             places = [0] * len(args["cond_or_uncond"]) if alone else args["cond_or_uncond"]
             self._call = _call_of([models[place] for place in places], len(args["input"]))
@@ -275,7 +275,7 @@ class RowAdapters:
 
         return hook
 
-    def _check(self, layer: _Layer, call: _Call, given: tuple, output: Tensor) -> None:
+    def _check(self, layer: _Layer, call: _Pass, given: tuple, output: Tensor) -> None:
         """Compare the first dimension of all that the layer is given with the number of rows."""
         if call.rows is None:
             raise RowsUnknownError("The network was called outside ComfyUI's batching.")
@@ -292,9 +292,9 @@ class RowAdapters:
         self.remove()
 
 
-def _call_of(models: Sequence[ModelPatcher], rows: int) -> _Call:
+def _call_of(models: Sequence[ModelPatcher], rows: int) -> _Pass:
     if len(set(models)) == 1:
-        return _Call(((slice(None), models[0]),), rows)
+        return _Pass(((slice(None), models[0]),), rows)
     size, left = divmod(rows, len(models))
     if left:
         raise RowsUnknownError(f"{rows} rows can't be shared out among {len(models)} conditionings.")
@@ -303,7 +303,7 @@ def _call_of(models: Sequence[ModelPatcher], rows: int) -> _Call:
         stop = start + size * len(list(chunks))
         parts.append((slice(start, stop), model))
         start = stop
-    return _Call(tuple(parts), rows)
+    return _Pass(tuple(parts), rows)
 
 
 def _around(network: nn.Module, path: str) -> frozenset[nn.Module]:

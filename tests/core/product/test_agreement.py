@@ -25,7 +25,7 @@ from mcdm_core import (
     sample_product,
     sigmas_for,
 )
-from mcdm_core.diffusion.schedule import sigma_at_share
+from mcdm_core.diffusion.schedule import sigma_at_progress
 from mcdm_core.expert.gaussian import gaussian_expert, label, ode_moments
 from mcdm_core.product.agreement import agreement_weights, smoothed_cosine
 
@@ -91,8 +91,8 @@ class BruteForce:
         self.terms, self.rule, self.tau, self.patch = terms, rule, tau, patch
         schedule = terms[0].expert.schedule
         self.levels = sigmas_for(schedule, STEPS)
-        low = 0.0 if window[1] == 1 else sigma_at_share(schedule, window[1])
-        self.window = sigma_at_share(schedule, window[0]) * (1 + 1e-9), low
+        low = 0.0 if window[1] == 1 else sigma_at_progress(schedule, window[1])
+        self.window = sigma_at_progress(schedule, window[0]) * (1 + 1e-9), low
         self.memory = Remembering(self.levels, **(remembered or {}))
 
     def __call__(self, x, sigma):

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from mcdm_core import Flow, ProductDenoiser, Schedule, Term
-from mcdm_core.diffusion.schedule import sigma_at_share
+from mcdm_core.diffusion.schedule import sigma_at_progress
 from mcdm_core.expert.gaussian import gaussian_expert, label
-from mcdm_core.product.curve import factor_at, parse_curve, share_at
+from mcdm_core.product.curve import factor_at, parse_curve, progress_at
 
 CURVE = ((0.2, 1.0), (0.5, 3.0), (1.0, 0.0))
 
@@ -43,10 +43,10 @@ def test_curves_that_are_none_are_refused(curve):
 @pytest.mark.parametrize("schedule", [Schedule.linear(), Schedule.cosine(), Flow()])
 def test_shares_are_those_of_noise_levels(schedule):
     for share in torch.linspace(0.01, 0.99, 30).tolist():
-        found = share_at(sigma_at_share(schedule, share), lambda s: sigma_at_share(schedule, s))
+        found = progress_at(sigma_at_progress(schedule, share), lambda s: sigma_at_progress(schedule, s))
         assert found == pytest.approx(share, abs=1e-9)
-    assert share_at(1e9, lambda s: sigma_at_share(schedule, s)) == pytest.approx(0, abs=1e-6)
-    assert share_at(0.0, lambda s: sigma_at_share(schedule, s)) == pytest.approx(1, abs=1e-6)
+    assert progress_at(1e9, lambda s: sigma_at_progress(schedule, s)) == pytest.approx(0, abs=1e-6)
+    assert progress_at(0.0, lambda s: sigma_at_progress(schedule, s)) == pytest.approx(1, abs=1e-6)
 
 
 def test_windows_in_noise_levels_hand_over_at_the_level():

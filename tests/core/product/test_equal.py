@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from mcdm_core.product.equal import equal_shares
+from mcdm_core.product.equal import equal_density_weights
 
 
 def solved(means: Tensor, rest: Tensor, gaps: Tensor, strength: Tensor, farthest: float = 1e9) -> tuple[Tensor, Tensor]:
     """ω, shape (B, n), and x', shape (B, V), for means of shape (B, n, V)."""
     deviations = means - means.mean(1, keepdim=True)
     products = torch.einsum("biv,bjv->bij", deviations, deviations)
-    shares = equal_shares(products, torch.einsum("biv,bv->bi", deviations, rest), gaps, strength, farthest)
+    shares = equal_density_weights(products, torch.einsum("biv,bv->bi", deviations, rest), gaps, strength, farthest)
     moved = strength[:, None] * torch.einsum("bi,biv->bv", shares, deviations)
     return shares, means.mean(1) + moved + rest
 

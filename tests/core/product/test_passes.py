@@ -20,7 +20,7 @@ from mcdm_core import (
     sample_product,
     sigmas_for,
 )
-from mcdm_core.diffusion.schedule import sigma_at_share
+from mcdm_core.diffusion.schedule import sigma_at_progress
 from mcdm_core.expert.gaussian import gaussian_expert, label
 
 from ...support.fewer_passes import Remembering, factor, sample_heun, unguided
@@ -79,8 +79,8 @@ class BruteForce:
         self.terms = terms
         self.schedule = terms[0].expert.schedule
         self.levels = sigmas_for(self.schedule, STEPS)
-        low = 0.0 if end == 1 else sigma_at_share(self.schedule, end)
-        self.interval = (min(sigma_at_share(self.schedule, start) * (1 + 1e-9), sigma_start), max(low, sigma_end))
+        low = 0.0 if end == 1 else sigma_at_progress(self.schedule, end)
+        self.interval = (min(sigma_at_progress(self.schedule, start) * (1 + 1e-9), sigma_start), max(low, sigma_end))
         self.memory = Remembering(self.levels, **remembered)
         self.left_out = 0
 
@@ -268,7 +268,7 @@ def test_a_window_takes_an_expert_out_of_the_turns():
     terms = [replace(term, end=0.5) if place == 1 else term for place, term in enumerate(chain())]
     found = recorded(terms[1].expert).network
     sampled(terms, batch=1, switch=1)
-    edge = sigma_at_share(terms[0].expert.schedule, 0.5)
+    edge = sigma_at_progress(terms[0].expert.schedule, 0.5)
     levels = [level for level in sigmas_for(terms[0].expert.schedule, STEPS) if level > edge]
     assert sorted({round(level, 6) for level in found.levels}) == sorted(round(level, 6) for level in levels[1::2])
 

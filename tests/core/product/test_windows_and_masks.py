@@ -7,7 +7,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mcdm_core import Flow, Schedule, Term
-from mcdm_core.diffusion.schedule import sigma_at_share
+from mcdm_core.diffusion.schedule import sigma_at_progress
 from mcdm_core.expert.gaussian import gaussian_expert, label
 from mcdm_core.product.windows import active_at, active_sets
 
@@ -18,7 +18,7 @@ def test_windows_are_shares_of_the_reference_experts_timesteps():
     schedule = Schedule.linear()
 
     def window(schedule, **shares):
-        return Term(EXPERT, label(0), **shares).window(lambda share: sigma_at_share(schedule, share))
+        return Term(EXPERT, label(0), **shares).window(lambda share: sigma_at_progress(schedule, share))
 
     assert window(schedule) == (math.inf, -math.inf)
     start, end = window(schedule, start=0.25, end=0.75)

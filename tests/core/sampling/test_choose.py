@@ -11,7 +11,7 @@ from mcdm_core import Term
 from mcdm_core.expert.gaussian import gaussian_expert, label
 from mcdm_core.product.lifts import Lifts, least_lifts
 from mcdm_core.sampling import choose, measure_lifts
-from mcdm_core.sampling.choose import level_shares, sigmas_of
+from mcdm_core.sampling.choose import level_progress, sigmas_of
 
 from ...support.gaussians import recorded, samples
 
@@ -121,7 +121,7 @@ def test_an_expert_is_asked_in_its_window():
 
 
 def test_levels_are_even_and_not_at_the_ends():
-    assert level_shares(4) == [0.125, 0.375, 0.625, 0.875]
+    assert level_progress(4) == [0.125, 0.375, 0.625, 0.875]
     sigmas = sigmas_of(gaussian_expert(MEANS, VARIANCES).schedule, 5)
     assert all(first > second > 0 for first, second in pairwise(sigmas))
 

@@ -373,7 +373,7 @@ def test_no_gap_is_left_after_a_step_without_noise(count):
         added = torch.randn(x.shape, generator=generator, dtype=torch.float64) if after > 0.5 else torch.zeros_like(x)
         step = Step(sigma, after, added)
         denoised, terms = experts.with_terms(x, sigma, partial(tracked.weigh, step))
-        tracked.follow(added, {i: step.share * (x0 - denoised) for i, x0 in terms.items()}, step)
+        tracked.follow(added, {i: step.mean_gain * (x0 - denoised) for i, x0 in terms.items()}, step)
         x = ddpm_mean(x, denoised, sigma, after) + added
         gaps.append(max(log.abs().max().item() for log in tracked.logs.values()))
     assert min(gaps[:-1]) > 0.1

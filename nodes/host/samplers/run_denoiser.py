@@ -19,7 +19,7 @@ from ..run.guider import ProductGuider
 from .functions import Sampling
 
 
-class ShownProduct:
+class RunDenoiser:
     """ComfyUI's model in the variance-exploding form, with what the product shows of each call, as the core's product.
 
     Args:
