@@ -12,16 +12,16 @@ from ..conditions import Encoder, SketchSource
 from ..expert.condition import Condition
 from ..expert.expert import Expert
 from ..pictures.files import load_picture
-from ..product.share import Share
 from ..product.term import Term
+from ..product.term_settings import TermSettings
 from .values import curve
 
 SHIPPED = Path(__file__).resolve().parents[2] / "experts"
 
 
 @dataclass(frozen=True)
-class ExpertRequest(Share):
-    """What the command line says of one expert, its share included; the fields are named as the options.
+class ExpertRequest(TermSettings):
+    """What the command line says of one expert, with its settings in the product; the fields are named as the options.
 
     Attributes:
         expert: Name of a shipped expert, or a file.

@@ -6,27 +6,29 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .share import Share
+from .term_settings import TermSettings
 
 logger = logging.getLogger(__name__)
 
 
-def warn_of_uncovered(shares: Sequence[Share], active: Sequence[int], masks: Sequence[Tensor | None]) -> bool:
+def warn_of_uncovered(terms: Sequence[TermSettings], active: Sequence[int], masks: Sequence[Tensor | None]) -> bool:
     """Say how much of the picture is covered by no expert that guides; those of weight 0 only lend their null.
 
     Args:
-        shares: All experts'.
+        terms: All experts'.
         active: Indices of those that act.
         masks: Each expert's mask, of shapes that broadcast to one another; None covers everything.
 
     Returns:
         Whether there was something to say.
     """
-    guiding = [masks[i] for i in active if shares[i].weight != 0]
+    guiding = [masks[i] for i in active if terms[i].weight != 0]
     given = [mask for mask in guiding if mask is not None]
     if not given or len(given) < len(guiding):
         return False
-    share = (torch.stack(torch.broadcast_tensors(*given)).sum(0) == 0).float().mean().item()
-    if share > 0:
-        logger.warning("No mask covers %.1f %% of the picture; the unconditional estimate is used there.", 100 * share)
-    return share > 0
+    uncovered = (torch.stack(torch.broadcast_tensors(*given)).sum(0) == 0).float().mean().item()
+    if uncovered > 0:
+        logger.warning(
+            "No mask covers %.1f %% of the picture; the unconditional estimate is used there.", 100 * uncovered
+        )
+    return uncovered > 0

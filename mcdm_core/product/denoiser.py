@@ -144,7 +144,8 @@ class ProductDenoiser:
             weigh: Says what each term that acts counts.
 
         Returns:
-            x0 = Σ ω_i D_i, clamped as the product is, and D_i by the index of the term, see `SeparatePlan.terms`.
+            x0 = Σ ω_i D_i, clamped as the product is, and D_i by the index of the term, see
+                `SeparatePlan.predictions`.
 
         Raises:
             ValueError: If no term of positive weight is active at σ, a null is missing, or weights depend on the
@@ -227,7 +228,7 @@ class ProductDenoiser:
         key = (x.shape, x.device, x.dtype)
         if key not in self._planners:
             plans = ProductPlans(
-                shares=self.terms,
+                terms=self.terms,
                 rule=self.rule,
                 masks=[term.mask_like(x) for term in self.terms],
                 have_null=[term.null is not None for term in self.terms],

@@ -11,7 +11,7 @@ from torch import Tensor
 from .checks import check_present, check_sum, checked_coefficients, common_sample
 from .coefficients import Coefficient, Coefficients, anywhere, everywhere, is_one
 from .rule import PredictionList, Rule
-from .share import Share
+from .term_settings import TermSettings
 from .weighted import add_weighted
 
 
@@ -96,10 +96,10 @@ def null_coefficients(coefficients: Coefficients) -> list[Coefficient]:
     return [(1 - coefficients.total) * a for a in coefficients.reliabilities]
 
 
-def _why(share: Share, total: Coefficient) -> tuple[str, str]:
+def _why(term: TermSettings, total: Coefficient) -> tuple[str, str]:
     weights = "don't sum to 1 everywhere" if isinstance(total, Tensor) else f"sum to {total:g}"
     return (
-        f"whose reliability is {share.reliability:g} while the weights {weights}",
+        f"whose reliability is {term.reliability:g} while the weights {weights}",
         "set its reliability to 0, or let the weights sum to 1",
     )
 

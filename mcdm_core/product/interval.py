@@ -53,12 +53,12 @@ class GuidanceInterval(Method):
             return draft
         positive = {i: number for i, number in draft.numbers.items() if number > 0}
         if not positive:
-            labels = ", ".join(draft.shares[i].label for i in draft.numbers)
+            labels = ", ".join(draft.terms[i].label for i in draft.numbers)
             raise ValueError(
                 f"Expected an expert of positive weight wherever {self._label} does not reach, and got none "
                 f"among {labels}; raise the weight of one of them, or widen the interval."
             )
-        weights: list[Coefficient] = [0.0] * len(draft.shares)
+        weights: list[Coefficient] = [0.0] * len(draft.terms)
         normalized = normalize_reliabilities(list(positive.values()), [draft.masks[i] for i in positive])
         for i, weight in zip(positive, normalized, strict=True):
             weights[i] = weight

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from .evaluation import Evaluation
 from .method import Method
-from .share import Share
+from .term_settings import TermSettings
 
 
 class Lifts(Method):
@@ -35,29 +35,29 @@ class Lifts(Method):
         >>> best = faces[choose(lifts.of(faces), 1)]
 
     Args:
-        shares: The experts of a product. Those without weight say nothing, those of negative weight are to lower: their
+        terms: The experts of a product. Those without weight say nothing, those of negative weight are to lower: their
             lift changes its sign.
         of_noise: Whether errors are those of ε, for noise that was drawn for the purpose, or those of x0, for the noise
             that is left in the samples of a run.
     """
 
-    def __init__(self, shares: Sequence[Share], of_noise: bool = False):
+    def __init__(self, terms: Sequence[TermSettings], of_noise: bool = False):
         self._of_noise = of_noise
-        self._shares = {index: share for index, share in enumerate(shares) if share.weight != 0}
+        self._terms = {index: term for index, term in enumerate(terms) if term.weight != 0}
         self._slopes: dict[int, Tensor] = {}
         self._constants: dict[int, Tensor] = {}
         self._covered: dict[int, Tensor] = {}
-        self._levels = dict.fromkeys(self._shares, 0)
+        self._levels = dict.fromkeys(self._terms, 0)
 
     @property
     def unasked(self) -> list[str]:
         """The labels of those of whom no level is known."""
-        return [share.label for index, share in self._shares.items() if not self._levels[index]]
+        return [term.label for index, term in self._terms.items() if not self._levels[index]]
 
     def take(self, evaluation: Evaluation) -> None:
         """Take a call of the product: of each expert that was asked its condition and its own null."""
         plan, cond, null = evaluation.plan, evaluation.cond, evaluation.null
-        asked = [i for i in self._shares if i in cond and plan.null_owners[i] in null]
+        asked = [i for i in self._terms if i in cond and plan.null_owners[i] in null]
         nulls = {j: _exact(null[j]) for j in {plan.null_owners[i] for i in asked}}  # once for all that share it
         for index in asked:
             own = nulls[plan.null_owners[index]]
@@ -114,24 +114,24 @@ class Lifts(Method):
         Raises:
             ValueError: If there is no expert, or of one no level is known, or a lift is not finite.
         """
-        if not self._shares:
+        if not self._terms:
             raise ValueError("Expected an expert whose weight is not 0 to choose by and got none; raise a weight.")
         if self.unasked:
             raise ValueError(
                 f"Expected a noise level at which {self.unasked[0]} is asked its condition and its null and got none; "
                 "raise the number of levels or its reliability, or widen its window."
             )
-        return torch.stack([self._lift(index, _exact(samples)) for index in self._shares], dim=1)
+        return torch.stack([self._lift(index, _exact(samples)) for index in self._terms], dim=1)
 
     def _lift(self, index: int, samples: Tensor) -> Tensor:
-        share = self._shares[index]
+        term = self._terms[index]
         sums = self._constants[index] - 2 * (samples * self._slopes[index]).flatten(1).sum(1)
         if not sums.isfinite().all():
             raise ValueError(
-                f"Expected finite samples and predictions of {share.label} to choose by and got NaN or infinity; use a "
+                f"Expected finite samples and predictions of {term.label} to choose by and got NaN or infinity; use a "
                 "network of more precision."
             )
-        lifts = sums / self._levels[index] * (1 if share.weight > 0 else -1)
+        lifts = sums / self._levels[index] * (1 if term.weight > 0 else -1)
         return lifts.where(self._covered[index], torch.inf)
 
 

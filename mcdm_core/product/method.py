@@ -15,8 +15,8 @@ from torch import Tensor
 from .coefficients import Coefficient
 from .evaluation import Evaluation
 from .plan import Asked, Plan, Predictions
-from .share import Share
 from .span import Level, Span
+from .term_settings import TermSettings
 
 
 @dataclass(frozen=True)
@@ -24,14 +24,14 @@ class Draft:
     """The weights of a plan that is being made.
 
     Attributes:
-        shares: All experts'.
+        terms: All experts'.
         masks: Each expert's mask, values 0…1; None is everywhere.
         numbers: w_i of the experts that act, before masks, by their index.
         weights: w_i of all experts, scaled by the masks; 0 for those that don't act.
         guided: Whether the product is guided; where it isn't, the weights sum to 1 and the nulls of both rules cancel.
     """
 
-    shares: Sequence[Share]
+    terms: Sequence[TermSettings]
     masks: Sequence[Tensor | None]
     numbers: Mapping[int, float]
     weights: Sequence[Coefficient]
@@ -102,12 +102,12 @@ class Method:
         """All phases that there may be, where no noise level is known."""
         return (None,)
 
-    def sets(self, active: tuple[int, ...], shares: Sequence[Share]) -> list[tuple[int, ...]]:
+    def sets(self, active: tuple[int, ...], terms: Sequence[TermSettings]) -> list[tuple[int, ...]]:
         """The sets of experts that act one after another where some are active.
 
         Args:
             active: Indices of the experts whose window it is, ascending.
-            shares: All experts'.
+            terms: All experts'.
         """
         return [active]
 

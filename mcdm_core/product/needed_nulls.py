@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from .coefficients import Coefficient, Coefficients, anywhere, total_of
 from .rule import Rule
-from .share import Share
+from .term_settings import TermSettings
 
 
 @dataclass(frozen=True)
@@ -69,14 +69,14 @@ def null_is_compared(index: int, rule: Rule, reliability: Coefficient, compared:
 
 
 def why_needed(
-    index: int, needed: NeededNulls, share: Share, rule: Rule, total: Coefficient, why_compared: tuple[str, str]
+    index: int, needed: NeededNulls, term: TermSettings, rule: Rule, total: Coefficient, why_compared: tuple[str, str]
 ) -> tuple[str, str]:
     """Why an expert's null is needed, and what else would help than giving it.
 
     Args:
         index: Whose.
         needed: All that are.
-        share: The expert's.
+        term: The expert's.
         rule: How predictions are combined.
         total: W.
         why_compared: What the method that compares says, see `Method.why_compared`.
@@ -88,8 +88,8 @@ def why_needed(
         return "because a node that changed the guidance of its MODEL asks for it", "or remove that node"
     if needed.wanted and not rule.always_combines_nulls:
         return (
-            f"whose reliability is {share.reliability:g}, because the sampler or a node asks for the unconditional "
+            f"whose reliability is {term.reliability:g}, because the sampler or a node asks for the unconditional "
             "estimate whatever the weights sum to, as CFG++ samplers do",
             "set its reliability to 0, or choose another sampler",
         )
-    return rule.why(share, total)
+    return rule.why(term, total)

@@ -8,7 +8,7 @@ from torch import Tensor
 from .checks import check_present, check_sum, checked_coefficients, common_sample
 from .coefficients import Coefficient, Coefficients, differs
 from .rule import PredictionList, Rule
-from .share import Share
+from .term_settings import TermSettings
 from .weighted import add_weighted
 
 
@@ -105,9 +105,9 @@ def own_null_coefficients(coefficients: Coefficients) -> list[Coefficient]:
     return [a - w for w, a in zip(coefficients.weights, coefficients.reliabilities, strict=True)]
 
 
-def _why(share: Share, total: Coefficient) -> tuple[str, str]:
+def _why(term: TermSettings, total: Coefficient) -> tuple[str, str]:
     return (
-        f"whose weight is {share.weight:g} and reliability {share.reliability:g}",
+        f"whose weight is {term.weight:g} and reliability {term.reliability:g}",
         "which the own-null rule needs for both, or set both to 0",
     )
 

@@ -11,8 +11,8 @@ from .curve import factor_at, progress_at
 from .plan import Plan
 from .plans import PlanMaker, ProductPlans
 from .separate import SeparatePlans
-from .share import Share
 from .span import Level
+from .term_settings import TermSettings
 from .windows import ALWAYS, active_at, active_sets, breakpoints, levels_of
 
 
@@ -30,7 +30,7 @@ class Planner:
         self.plans = plans
         self.methods = plans.methods
         self.level = level
-        self.windows = [ALWAYS if level is None else share.window(level) for share in plans.shares]
+        self.windows = [ALWAYS if level is None else term.window(level) for term in plans.terms]
         self._warn = warn
         self._range = (-math.inf, math.inf)
         self._breakpoints: list[float] = []
@@ -38,9 +38,9 @@ class Planner:
         self._factors: dict[float, tuple[float, ...]] = {}
 
     @property
-    def shares(self) -> Sequence[Share]:
+    def terms(self) -> Sequence[TermSettings]:
         """The experts'."""
-        return self.plans.shares
+        return self.plans.terms
 
     def separate(self) -> "Planner":
         """Plans of the same experts each by itself; of masks it says nothing."""
@@ -88,7 +88,7 @@ class Planner:
         for method in self.methods:
             turn = method.turn(sigma)
             if turn is not None:
-                sets = method.sets(acting, self.shares)
+                sets = method.sets(acting, self.terms)
                 acting = sets[turn % len(sets)]
         return self._plan(acting, want_null, self._factors_at(sigma), [method.phase(sigma) for method in self.methods])
 
@@ -122,7 +122,7 @@ class Planner:
         Raises:
             ValueError: If they can't at some level.
         """
-        everyone = tuple(range(len(self.shares)))
+        everyone = tuple(range(len(self.terms)))
         for acting in self._sets(everyone):
             for phases in itertools.product(*(method.phases() for method in self.methods)):
                 self._plan(acting, False, None, phases)
@@ -135,7 +135,7 @@ class Planner:
         """The sets of experts that may act where some are active."""
         sets = [active]
         for method in self.methods:
-            sets = [found for acting in sets for found in method.sets(acting, self.shares)]
+            sets = [found for acting in sets for found in method.sets(acting, self.terms)]
         return sets
 
     def _edges(self) -> list[float]:
@@ -143,14 +143,12 @@ class Planner:
         edges = [edge for window in self.windows for edge in window]
         edges += [edge for method in self.methods for edge in method.edges()]
         if self.level is not None:
-            edges += [
-                self.level(progress) for share in self.shares for progress, _ in share.weight_curve if progress > 0
-            ]
+            edges += [self.level(progress) for term in self.terms for progress, _ in term.weight_curve if progress > 0]
         return edges
 
     def _factors_at(self, sigma: float) -> tuple[float, ...] | None:
         """What weights are multiplied by at a noise level; None where there is no curve."""
-        curves = [share.weight_curve for share in self.shares]
+        curves = [term.weight_curve for term in self.terms]
         if self.level is None or not any(curves):
             return None
         if sigma not in self._factors:
@@ -173,7 +171,7 @@ class Planner:
     ) -> Plan:
         key = (acting, want_null, factors, tuple(phases))
         if key not in self._made:
-            self._made[key] = self.plans.make(acting, want_null, factors or (1.0,) * len(self.shares), phases)
+            self._made[key] = self.plans.make(acting, want_null, factors or (1.0,) * len(self.terms), phases)
             if self._warn and self.plans.masks:
-                self._warn = not warn_of_uncovered(self.shares, acting, self.plans.masks)
+                self._warn = not warn_of_uncovered(self.terms, acting, self.plans.masks)
         return self._made[key]

@@ -22,14 +22,14 @@ from .method import Draft, Method
 from .needed_nulls import NeededNulls, null_counts, null_is_compared, why_needed
 from .plan import Plan
 from .rule import Rule
-from .share import Share
+from .term_settings import TermSettings
 
 
 class PlanMaker(Protocol):
     """Makes plans of those who act."""
 
     @property
-    def shares(self) -> Sequence[Share]:
+    def terms(self) -> Sequence[TermSettings]:
         """The experts'."""
 
     @property
@@ -71,7 +71,7 @@ class ProductPlans:
     """Plans of the product by Eq. 10, or by another rule.
 
     Attributes:
-        shares: The experts'.
+        terms: The experts' settings.
         rule: How predictions are combined.
         masks: Each expert's mask, values 0…1, in shapes that broadcast to the sample; None is everywhere. Empty where
             there is none at all.
@@ -84,7 +84,7 @@ class ProductPlans:
         why_missing: Why nulls are needed and what else would help, in the place of `why_needed`.
     """
 
-    shares: Sequence[Share]
+    terms: Sequence[TermSettings]
     rule: Rule
     masks: Sequence[Tensor | None] = ()
     have_null: Sequence[bool] = ()
@@ -97,7 +97,7 @@ class ProductPlans:
 
     def with_weights(self, weights: Sequence[float]) -> ProductPlans:
         """See `PlanMaker`."""
-        return replace(self, shares=[replace(share, weight=w) for share, w in zip(self.shares, weights, strict=True)])
+        return replace(self, terms=[replace(term, weight=w) for term, w in zip(self.terms, weights, strict=True)])
 
     def with_null_owners(self, owners: Sequence[int]) -> ProductPlans:
         """See `PlanMaker`."""
@@ -115,7 +115,7 @@ class ProductPlans:
         coefficients = self._coefficients(draft, acting, want_null or bool(compared))
         needed = self._needed_nulls(acting, coefficients, want_null, compared)
         self._check_nulls(needed, coefficients.total, compared)
-        owners = self.null_owners or range(len(self.shares))
+        owners = self.null_owners or range(len(self.terms))
         return Plan(
             weights=coefficients.weights,
             reliabilities=coefficients.reliabilities,
@@ -130,13 +130,13 @@ class ProductPlans:
 
     def _draft(self, acting: tuple[int, ...], factors: Sequence[float], phases: Sequence[Hashable]) -> Draft:
         """The weights, scaled by the masks, and by the methods."""
-        masks = self.masks or [None] * len(self.shares)
-        numbers = {i: self.shares[i].weight * factors[i] for i in acting}
-        weights: list[Coefficient] = [0.0] * len(self.shares)
+        masks = self.masks or [None] * len(self.terms)
+        numbers = {i: self.terms[i].weight * factors[i] for i in acting}
+        weights: list[Coefficient] = [0.0] * len(self.terms)
         for i, number in numbers.items():
             mask = masks[i]
             weights[i] = number if mask is None else number * mask
-        draft = Draft(self.shares, masks, numbers, weights)
+        draft = Draft(self.terms, masks, numbers, weights)
         for method, phase in zip(self.methods, phases, strict=True):
             draft = method.draft(draft, phase)
         return draft
@@ -149,16 +149,16 @@ class ProductPlans:
 
     def _reliabilities(self, draft: Draft, acting: Sequence[int], want_null: bool) -> list[Coefficient]:
         """A normalized over the acting experts where U counts, else 0."""
-        found: list[Coefficient] = [0.0] * len(self.shares)
+        found: list[Coefficient] = [0.0] * len(self.terms)
         always = want_null or self.rule.always_combines_nulls
         if not always and everywhere(is_one(total_of(draft.weights))):
             return found
-        given = [self.shares[i].reliability for i in acting]
+        given = [self.terms[i].reliability for i in acting]
         if sum(given) <= 0:
             remedy = "because the unconditional estimate is asked for whatever the weights sum to"
             raise ValueError(
                 "Expected reliabilities with a positive sum and got 0 for "
-                f"{', '.join(self.shares[i].label for i in acting)}; raise the reliability of one of them, "
+                f"{', '.join(self.terms[i].label for i in acting)}; raise the reliability of one of them, "
                 f"{remedy if always else 'or let the weights sum to 1'}."
             )
         normalized = normalize_reliabilities(given, [draft.masks[i] for i in acting])
@@ -173,7 +173,7 @@ class ProductPlans:
         want_null: bool,
         compared: Mapping[Method, tuple[int, ...]],
     ) -> NeededNulls:
-        owners = self.null_owners or range(len(self.shares))
+        owners = self.null_owners or range(len(self.terms))
         experts = {i for found in compared.values() for i in found}
         return NeededNulls(
             read=(0,) if self.null_is_read else (),
@@ -187,10 +187,10 @@ class ProductPlans:
     def _check_nulls(self, needed: NeededNulls, total: Coefficient, compared: Mapping[Method, tuple[int, ...]]) -> None:
         for j in needed.all if self.have_null else ():
             if not self.have_null[j]:
-                share = self.shares[j]
+                term = self.terms[j]
                 why_compared = next((method.why_compared for method in compared), ("", ""))
-                found = self.why_missing or why_needed(j, needed, share, self.rule, total, why_compared)
+                found = self.why_missing or why_needed(j, needed, term, self.rule, total, why_compared)
                 reason, remedy = found
                 raise ValueError(
-                    f"Expected a null for {share.label}, {reason}, and got none; {self.give_null}, {remedy}."
+                    f"Expected a null for {term.label}, {reason}, and got none; {self.give_null}, {remedy}."
                 )

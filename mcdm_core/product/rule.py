@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from .coefficients import Coefficient, Coefficients
-from .share import Share
+from .term_settings import TermSettings
 
 PredictionList = Sequence[Tensor | None]
 """One per expert, all of one shape (B, …); None where it was not asked for."""
@@ -27,11 +27,12 @@ class Rule:
         null_coefficients: What each expert's null counts in the combined prediction, given the plan's coefficients; an
             expert's condition counts w, and all together 1.
         always_combines_nulls: Whether reliabilities count also where the weights sum to 1.
-        why: Why an expert's null is needed, given its share and W: the middle of a refusal, and what else would help.
+        why: Why an expert's null is needed, given its settings and W, and what else would help: parts of a
+            refusal.
     """
 
     pair: Pair
     needs_null: Callable[[Coefficient, Coefficient, Coefficient], bool]
     null_coefficients: Callable[[Coefficients], list[Coefficient]]
     always_combines_nulls: bool
-    why: Callable[[Share, Coefficient], tuple[str, str]]
+    why: Callable[[TermSettings, Coefficient], tuple[str, str]]

@@ -14,7 +14,7 @@ from .evaluation import Evaluation
 from .method import Method
 from .plan import Factor, Plan, Predictions
 from .plans import ProductPlans
-from .share import Share
+from .term_settings import TermSettings
 from .weighted import add_weighted
 
 Weigh = Callable[[Mapping[int, float], Predictions], Mapping[int, Coefficient]]
@@ -28,14 +28,14 @@ class SeparatePlan(Plan):
     Attributes:
         parts: For each expert that acts the plan of it alone.
         signed: Their weights.
-        predicted: What each predicts alone, once that is known, see `terms`.
+        predicted: What each predicts alone, once that is known, see `predictions`.
     """
 
     parts: Mapping[int, Plan]
     signed: Mapping[int, float]
     predicted: Predictions = field(default_factory=dict)
 
-    def terms(self, cond: Predictions, null: Predictions) -> Predictions:
+    def predictions(self, cond: Predictions, null: Predictions) -> Predictions:
         """What each expert predicts alone, D_i = U + |w_i| (D_i(x_i) − U); at |w_i| = 1 its condition.
 
         U is Eq. 10's, or for the own-null rule the expert's own null. Takes what `pair` takes.
@@ -52,7 +52,7 @@ class SeparatePlan(Plan):
 
     def factors(self, cond: Predictions, null: Predictions) -> list[Factor]:
         """ω_i and D_i; see `Plan.factors`."""
-        return [(self.weights[i], term) for i, term in self.terms(cond, null).items()]
+        return [(self.weights[i], prediction) for i, prediction in self.predictions(cond, null).items()]
 
     def weighed(self, weigh: Weigh, cond: Predictions, null: Predictions) -> Plan:
         """The plan with ω as its weights, and with what each expert predicts.
@@ -62,7 +62,7 @@ class SeparatePlan(Plan):
             cond: As for `pair`.
             null: Likewise.
         """
-        known = replace(self, predicted=self.terms(cond, null))
+        known = replace(self, predicted=self.predictions(cond, null))
         counts = weigh(known.signed, known.predicted)
         return known.reweighted([counts.get(i, 0.0) for i in range(len(self.weights))])
 
@@ -73,9 +73,9 @@ class SeparatePlan(Plan):
 
     def pair(self, cond: Predictions, null: Predictions) -> tuple[Tensor, Tensor]:
         """Σ ω_i D_i, twice: such a combination is no guidance that another scale could strengthen."""
-        terms = self.terms(cond, null)
-        zero = torch.zeros_like(next(iter(terms.values())))
-        combined = add_weighted(zero, [*terms.values()], [self.weights[i] for i in terms])
+        predictions = self.predictions(cond, null)
+        zero = torch.zeros_like(next(iter(predictions.values())))
+        combined = add_weighted(zero, [*predictions.values()], [self.weights[i] for i in predictions])
         return combined, combined
 
 
@@ -92,9 +92,9 @@ class SeparatePlans:
     product: ProductPlans
 
     @property
-    def shares(self) -> Sequence[Share]:
+    def terms(self) -> Sequence[TermSettings]:
         """See `PlanMaker`."""
-        return self.product.shares
+        return self.product.terms
 
     @property
     def masks(self) -> Sequence[Tensor | None]:
@@ -118,18 +118,18 @@ class SeparatePlans:
         self, acting: tuple[int, ...], want_null: bool, factors: Sequence[float], phases: Sequence[Hashable]
     ) -> SeparatePlan:
         """See `PlanMaker`; one expert of positive weight has to act."""
-        shares = self.product.shares
-        signed = {i: shares[i].weight * factors[i] for i in acting if shares[i].weight * factors[i] != 0}
-        check_positive([(shares[i].label, signed.get(i, 0.0)) for i in acting])
+        terms = self.product.terms
+        signed = {i: terms[i].weight * factors[i] for i in acting if terms[i].weight * factors[i] != 0}
+        check_positive([(terms[i].label, signed.get(i, 0.0)) for i in acting])
         parts = {i: self._alone(i, weight).make(acting, False, factors, phases) for i, weight in signed.items()}
-        even = [1 / len(parts) if i in parts else 0.0 for i in range(len(shares))]
+        even = [1 / len(parts) if i in parts else 0.0 for i in range(len(terms))]
         return SeparatePlan(
             weights=even,
             reliabilities=even,
             rule=self.product.rule,
             conditions=tuple(parts),
             nulls=tuple(dict.fromkeys(j for part in parts.values() for j in part.nulls)),
-            null_owners=self.product.null_owners or range(len(shares)),
+            null_owners=self.product.null_owners or range(len(terms)),
             compared={},
             parts=parts,
             signed=signed,
@@ -138,15 +138,17 @@ class SeparatePlans:
     def _alone(self, index: int, weight: float) -> ProductPlans:
         """Plans of a product in which one expert alone guides; in the own-null rule away from its null alone."""
         product = self.product
-        own = [i == index for i in range(len(product.shares))]
+        own = [i == index for i in range(len(product.terms))]
         sign = math.copysign(1.0, weight)
-        shares = [replace(s, weight=sign * s.weight if o else 0.0) for s, o in zip(product.shares, own, strict=True)]
+        pairs = zip(product.terms, own, strict=True)
+        terms = [replace(term, weight=sign * term.weight if is_own else 0.0) for term, is_own in pairs]
         if product.rule.always_combines_nulls:
-            shares = [replace(s, reliability=1.0 if o else 0.0) for s, o in zip(shares, own, strict=True)]
-        why = f"because {shares[index].label} is asked by itself, at a weight that is not 1 or −1 everywhere"
+            pairs = zip(terms, own, strict=True)
+            terms = [replace(term, reliability=1.0 if is_own else 0.0) for term, is_own in pairs]
+        why = f"because {terms[index].label} is asked by itself, at a weight that is not 1 or −1 everywhere"
         return replace(
             product,
-            shares=shares,
+            terms=terms,
             as_guidance=False,  # so that C is the prediction itself
             why_missing=(why, "or set that weight to 1 or −1, without a mask"),
         )

@@ -1,4 +1,4 @@
-"""One factor of the product: an expert with its condition and its share."""
+"""One factor of the product: an expert with its condition and its settings."""
 
 from dataclasses import KW_ONLY, dataclass
 
@@ -6,12 +6,12 @@ from torch import Tensor
 
 from ..expert.condition import Condition
 from ..expert.expert import Expert
-from .share import Share
+from .term_settings import TermSettings
 
 
 @dataclass(frozen=True, eq=False)
-class Term(Share):
-    """An expert with its condition and its share (`weight`, `reliability`, when it acts; see `Share`).
+class Term(TermSettings):
+    """An expert with its condition and its settings (`weight`, `reliability`, when it acts; see `TermSettings`).
 
     Example:
         >>> Term(hair, condition, condition.null(), weight=2.0)

@@ -7,7 +7,7 @@ a single adapter is at work, and the next one some steps later.
 from collections.abc import Collection, Sequence
 
 from .method import Method
-from .share import Share
+from .term_settings import TermSettings
 
 ROUNDING = 1e-4  # relative, of noise levels that samplers compute by way of logarithms
 
@@ -58,9 +58,9 @@ class Turns(Method):
         """See `Method`."""
         self._levels = ()
 
-    def sets(self, active: tuple[int, ...], shares: Sequence[Share]) -> list[tuple[int, ...]]:
+    def sets(self, active: tuple[int, ...], terms: Sequence[TermSettings]) -> list[tuple[int, ...]]:
         """One for each expert of positive weight."""
-        guiding = {i for i in active if shares[i].weight > 0}
+        guiding = {i for i in active if terms[i].weight > 0}
         return [acting_in_turn(active, guiding, turn) for turn in range(max(len(guiding), 1))]
 
     def turn(self, sigma: float) -> int | None:

@@ -16,11 +16,11 @@ from PIL import Image
 
 from ..pictures import labelled_grid
 from ..product.coefficients import is_one
-from ..product.share import Share
+from ..product.term_settings import TermSettings
 
 logger = logging.getLogger(__name__)
 
-AnyShare = TypeVar("AnyShare", bound=Share)
+AnyTerm = TypeVar("AnyTerm", bound=TermSettings)
 
 MOST_ACROSS = 50  # rows of a grid, and columns
 NOT_SAMPLED = "not sampled"
@@ -95,7 +95,7 @@ class Sweep:
         """All cells, row by row."""
         return [cell for row in self.rows() for cell in row]
 
-    def at(self, experts: Sequence[AnyShare], cell: Cell) -> tuple[AnyShare, ...]:
+    def at(self, experts: Sequence[AnyTerm], cell: Cell) -> tuple[AnyTerm, ...]:
         """The experts of a cell, with its weights and reliabilities.
 
         Args:
@@ -128,7 +128,7 @@ class Sweep:
                 "the first expert."
             )
 
-    def check(self, experts: Sequence[Share]) -> None:
+    def check(self, experts: Sequence[TermSettings]) -> None:
         """Refuse experts that some cell cannot be made of, and warn where the swept reliability changes nothing.
 
         Args:

@@ -43,7 +43,7 @@ def remote_expert(
         graph: See `read_graph`; empty for none.
         worker: Where.
         timeout: Seconds for which it may give no sign of life.
-        shares: See `Share`.
+        shares: See `TermSettings`.
         mask: See `ExpertInput`.
         experts: The experts before it.
 

@@ -9,7 +9,7 @@ from typing import Any
 from mcdm_core.product.agreement import Agreement
 from mcdm_core.product.logic import Logic
 from mcdm_core.product.passes import Passes
-from mcdm_core.product.share import Share
+from mcdm_core.product.term_settings import TermSettings
 from mcdm_core.training.config import build, read_toml
 
 from .methods import Choice, Langevin, Particles
@@ -59,8 +59,8 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
-class TermConfig(Share):
-    """One expert of a setting: its share (see `Share`), and what it is told.
+class TermConfig(TermSettings):
+    """One expert of a setting: its settings (see `TermSettings`), and what it is told.
 
     Attributes:
         expert: One of `[experts]`.

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ....mcdm_core.product.curve import Curve
 from ....mcdm_core.product.method import Setting
-from ....mcdm_core.product.share import Share
+from ....mcdm_core.product.term_settings import TermSettings
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
@@ -22,7 +22,7 @@ PRODUCT_KEY = "mcdm_product"  # of the wrapper by which Product as Model makes a
 
 
 @dataclass(frozen=True, eq=False)
-class ExpertInput(Share):
+class ExpertInput(TermSettings):
     """One expert of a product, as the user wired it; a product is a tuple of these, the reference expert first.
 
     Attributes:
@@ -35,7 +35,7 @@ class ExpertInput(Share):
         settings: What nodes behind this expert set of methods of the whole product, see `settings_of`.
 
     Raises:
-        ValueError: See `Share`; or a condition is missing.
+        ValueError: See `TermSettings`; or a condition is missing.
     """
 
     model: ModelPatcher
@@ -64,7 +64,7 @@ def with_schedule(experts: Experts, sigma_start: float, sigma_end: float, weight
     """The chain with a window in noise levels and a weight curve for its last expert.
 
     Raises:
-        ValueError: If they cannot be used, see `Share`.
+        ValueError: If they cannot be used, see `TermSettings`.
     """
     *before, last = experts
     return *before, replace(last, sigma_start=sigma_start, sigma_end=sigma_end, weight_curve=weight_curve)

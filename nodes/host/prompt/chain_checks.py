@@ -15,8 +15,8 @@ from ....mcdm_core.product.plans import ProductPlans
 from ....mcdm_core.product.registry import SETTINGS, methods_of
 from ....mcdm_core.product.rule import Rule
 from ....mcdm_core.product.separate import check_positive
-from ....mcdm_core.product.share import Share
 from ....mcdm_core.product.span import Span
+from ....mcdm_core.product.term_settings import TermSettings
 from ....mcdm_core.sampling.sweep import Sweep, Varied, parse_factors, parse_values, seeds_from
 from ..files.expert_folders import vae_key
 from .queue_checks import KNOWN, check_value, known_numbers
@@ -163,7 +163,7 @@ def _read(name: str, reader: Callable[..., Any], *given: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class _QueuedExpert(Share):
+class _QueuedExpert(TermSettings):
     """What a prompt says of an expert.
 
     Attributes:
@@ -185,7 +185,7 @@ def _check_shares(chain: Sequence[_QueuedExpert], rule: Rule, settings: Sequence
     if chain and settings is not None:
         have_null = [expert.has_null for expert in chain]
         plans = ProductPlans(
-            shares=chain, rule=rule, have_null=have_null, methods=methods_of(settings), give_null="connect its null"
+            terms=chain, rule=rule, have_null=have_null, methods=methods_of(settings), give_null="connect its null"
         )
         Planner(plans).check_always()
 

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from ....mcdm_core.conditions import Encoder
-from ....mcdm_core.product.share import NUMBERS, Share
+from ....mcdm_core.product.term_settings import NUMBERS, TermSettings
 from ..files.expert_folders import check_expert_file
 from .encoder_trial import try_encoder
 from .graph import NO_MODEL, read_graph
@@ -104,7 +104,7 @@ def _check_numbers(inputs: dict) -> Fault | None:
 
 
 def _check_share(numbers: dict[str, Any], has_condition: bool) -> None:
-    share = Share(**numbers)
+    share = TermSettings(**numbers)
     if "weight" in numbers:
         share.check_condition(has_condition)
 

@@ -236,7 +236,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
         for method in methods_of(settings):
             method.check_parts(len(shapes))
         plans = ProductPlans(
-            shares=self.experts,
+            terms=self.experts,
             rule=self.rule,
             masks=[None if e.mask is None else mask_like(e.mask, noise, shapes, device) for e in self.experts],
             have_null=[e.null is not None for e in self.experts],

@@ -490,7 +490,7 @@ def test_a_plan_of_experts_alone_knows_u_and_its_factors(rule):
     """U of Eq. 10, or of the experts' own nulls those that are asked."""
     expert = gaussian_expert([-1.0, 1.5, 0.2, 0.9], [0.3, 0.8, 2.0, 1.0])
     terms = [Term(expert, label(0), label(2), weight=2.5, reliability=3.0), Term(expert, label(1), label(3))]
-    plans = ProductPlans(shares=terms, rule=OWN_NULL if rule == "own null" else EQ10)
+    plans = ProductPlans(terms=terms, rule=OWN_NULL if rule == "own null" else EQ10)
     plan = Planner(plans).separate().plan((0, 1))
     cond, null = {0: samples(1.0), 1: samples(-2.0)}, {2: samples(0.4), 3: samples(0.8)}
     null = {j: null[j + 2] for j in plan.everything.nulls}

@@ -12,7 +12,7 @@ from mcdm_core.cli import sweep as command
 from mcdm_core.cli.main import main
 from mcdm_core.pictures import labelled_grid
 from mcdm_core.pictures.grid import MARGIN
-from mcdm_core.product.share import Share
+from mcdm_core.product.term_settings import TermSettings
 from mcdm_core.sampling.sweep import (
     NOT_SAMPLED,
     Cell,
@@ -92,7 +92,7 @@ def test_a_rest_that_nobody_can_take_is_refused():
 )
 def test_what_a_value_and_a_factor_set(varied, weights, reliabilities):
     sweep = Sweep(0, (0.75,), (1,), varied, (2.0,))
-    found = sweep.at([Share(weight=2.0), Share(weight=4.0, reliability=3.0)], sweep.cells()[0])
+    found = sweep.at([TermSettings(weight=2.0), TermSettings(weight=4.0, reliability=3.0)], sweep.cells()[0])
     assert tuple(expert.weight for expert in found) == tuple(2 * w for w in weights)
     assert tuple(expert.reliability for expert in found) == reliabilities
 
@@ -111,13 +111,13 @@ def test_grids_without_cells_or_too_large_are_refused(grid):
 
 def test_an_expert_that_is_not_there_is_refused():
     with pytest.raises(ValueError, match="from 1 to 2 to sweep and got 3"):
-        Sweep(2, (0.0,), (1,)).check([Share(), Share()])
+        Sweep(2, (0.0,), (1,)).check([TermSettings(), TermSettings()])
 
 
 @pytest.mark.parametrize(("weight", "warned"), [(0.5, True), (2.0, False)])
 def test_a_reliability_without_effect_is_said(weight, warned, caplog):
     with caplog.at_level(logging.WARNING):
-        Sweep(0, (0.0, 1.0), (1,)).check([Share(weight=weight), Share(weight=0.5)])
+        Sweep(0, (0.0, 1.0), (1,)).check([TermSettings(weight=weight), TermSettings(weight=0.5)])
     assert ("changes nothing" in caplog.text) is warned
 
 

@@ -9,8 +9,8 @@ from .span import Span
 
 
 @dataclass(frozen=True, kw_only=True)
-class Share(Span):
-    """An expert's share in a product: how strongly it pulls, how far it is trusted, and when.
+class TermSettings(Span):
+    """What is set of an expert in a product: how strongly it pulls, how far it is trusted, and when.
 
     Every record of an expert in a product is one of these, so that numbers which no product can be made of are refused
     in one place, whoever gives them. When it acts is the span of `start`, `end`, `sigma_start` and `sigma_end`, see
@@ -51,7 +51,7 @@ class Share(Span):
 
     @property
     def numbers(self) -> dict[str, Any]:
-        """What the share consists of by name, to make another record of it."""
+        """The settings by name, to make another record of them."""
         return {name: getattr(self, name) for name in NUMBERS}
 
     def check_condition(self, given: bool) -> None:
@@ -70,5 +70,5 @@ class Share(Span):
             )
 
 
-NUMBERS = tuple(field.name for field in fields(Share))
-"""Names of what a share consists of."""
+NUMBERS = tuple(field.name for field in fields(TermSettings))
+"""Names of the settings."""
