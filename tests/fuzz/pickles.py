@@ -32,7 +32,7 @@ BOMBS: dict[str, bytes] = {
     "laughs": b"(lp0\n" + b"".join(b"(h" + bytes([i]) + b"h" + bytes([i]) + b"tq" + bytes([i + 1]) for i in range(60)),
     "laughing key": b"})q\x00" + b"h\x00\x86q\x00" * 40 + b"Ns",
     "laughing set": b"c__builtin__\nset\n](" + b")q\x00" + b"h\x00\x86q\x00" * 40 + b"e\x85R",
-    "deep key": b"})" + b"\x85" * 100_000 + b"Ns",
+    "deep key": b"})" + b"\x85" * 240_000 + b"Ns",
     "codec": b"c_codecs\nencode\nX" + struct.pack("<I", len(_GLYPHS)) + _GLYPHS + b"X\x08\x00\x00\x00punycode\x86R",
     "nested": b"(" * 50_000,
     "lists": b"]" * 600_000,
