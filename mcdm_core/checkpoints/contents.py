@@ -30,10 +30,6 @@ class Entry:
     dtype: torch.dtype
     shape: tuple[int, ...]
 
-    def blank(self) -> Tensor:
-        """A tensor of this kind without values, on the meta device."""
-        return torch.empty(self.shape, dtype=self.dtype, device="meta")
-
 
 @dataclass(frozen=True)
 class Contents:
@@ -48,10 +44,6 @@ class Contents:
     entries: Mapping[str, Entry]
     texts: Mapping[str, str]
     read: Callable[[], dict[str, Tensor]]
-
-    def blank(self) -> dict[str, Tensor]:
-        """All tensors without values, on the meta device, for what only looks at names, shapes and dtypes."""
-        return {name: entry.blank() for name, entry in self.entries.items()}
 
 
 def refuse_too_many(tensors: int) -> None:

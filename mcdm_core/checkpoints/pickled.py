@@ -2,6 +2,16 @@
 
 Instructions are listed by `pickletools` and followed for values that a file of tensors may hold. Everything else, code
 above all, is refused.
+
+`torch.load(weights_only=True)` runs no code either, but a pickle of up to 400 kB can still stop or exhaust the process,
+as `BOMBS` in tests/fuzz/pickles.py do to torch 2.13:
+
+- "deep key" ends the process, because hashing a deeply nested tuple overflows the stack;
+- "laughing set", "laughing key" and "codec" do not return within 40 s;
+- "bytearray" takes 5 GB.
+
+Harmless files need the names in all of these but the last. Only values tell them apart, so a check before `torch.load`
+would have to follow the values, as `_Machine` does.
 """
 
 import math

@@ -1,6 +1,17 @@
 """Files of `torch.save`: archives of a pickle and its storages or, before version 1.6, one after the other.
 
 Only what `torch.save` can have written is read. The tensors are mapped into memory where they lie.
+
+`torch.load(weights_only=True, mmap=True, map_location="meta")` would list the tensors of an archive too, but torch 2.13
+trusts what the archive says; the files named are those of tests/fuzz/pickles.py:
+
+- "big" as byte order ends the process, and so does an alignment of 0 (`LAYOUTS`);
+- entries are inflated whole (`compressed`), also those of no use: 1 GB of zeros, which are 1 MB in the file, takes
+  1.9 GB as the archive's version;
+- a tensor may claim any shape, and when it is mapped, a deflated storage (`compressed`) or one that is shorter than its
+  tensors (`a_number`) gives other numbers without an error.
+
+Files of the old format cannot be mapped by `torch.load` at all.
 """
 
 import math

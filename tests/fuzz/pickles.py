@@ -14,6 +14,8 @@ from .headers import HOSTILE
 
 PROTOCOL, STOP = b"\x80\x02", b"."
 
+_GLYPHS = "".join(map(chr, range(0x4E00, 0x9E00))).encode() * 5  # a codec of domain names takes their square in time
+
 BOMBS: dict[str, bytes] = {
     "bytearray": b"cbuiltins\nbytearray\n" + b"\x8a\x05" + (5_300_000_000).to_bytes(5, "little") + b"\x85R",
     "bytes": b"cbuiltins\nbytes\n" + b"\x8a\x05" + (5_300_000_000).to_bytes(5, "little") + b"\x85R",
@@ -28,7 +30,10 @@ BOMBS: dict[str, bytes] = {
     "string": b"X" + struct.pack("<I", 2**32 - 1) + b"a",
     "bytearray8": b"\x96" + struct.pack("<Q", 2**40) + b"a",
     "laughs": b"(lp0\n" + b"".join(b"(h" + bytes([i]) + b"h" + bytes([i]) + b"tq" + bytes([i + 1]) for i in range(60)),
-    "laughing key": b"}" + b")q\x00" + b"".join(b"h\x00h\x00\x86q\x00" for _ in range(40)) + b"Ns",
+    "laughing key": b"})q\x00" + b"h\x00\x86q\x00" * 40 + b"Ns",
+    "laughing set": b"c__builtin__\nset\n](" + b")q\x00" + b"h\x00\x86q\x00" * 40 + b"e\x85R",
+    "deep key": b"})" + b"\x85" * 240_000 + b"Ns",
+    "codec": b"c_codecs\nencode\nX" + struct.pack("<I", len(_GLYPHS)) + _GLYPHS + b"X\x08\x00\x00\x00punycode\x86R",
     "nested": b"(" * 50_000,
     "lists": b"]" * 600_000,
     "size": b"ctorch\nSize\n" + b"]" + b"\x85R",
@@ -38,6 +43,14 @@ BOMBS: dict[str, bytes] = {
     "persistent": b"K\x01Q",
 }
 """Instructions that allocate, call, recurse or lack what they need."""
+
+
+LAYOUTS: tuple[dict[str, bytes], ...] = (
+    {"byteorder": b"big"},
+    {".format_version": b"1", ".storage_alignment": b"0"},
+    {".format_version": b"1", ".storage_alignment": b"9" * 5000},
+)
+"""Entries that tell how the storages lie. The first two end a process whose torch.load is to map them to "meta"."""
 
 
 def archive(entries: dict[str, bytes], method: int = zipfile.ZIP_STORED) -> bytes:
@@ -75,10 +88,10 @@ def compressed(rng: random.Random, content: dict) -> bytes:
 
 
 def other_entries(rng: random.Random, content: dict) -> bytes:
-    """Entries left out, several pickles, or a great many entries."""
+    """Entries left out, several pickles, a great many entries, or other facts about all of them."""
     entries = entries_of(saved(content))
     name = _pickle_entry(entries)
-    match rng.randrange(6):
+    match rng.randrange(7):
         case 0:
             del entries[rng.choice(list(entries))]
         case 1:
@@ -89,6 +102,8 @@ def other_entries(rng: random.Random, content: dict) -> bytes:
             entries = {key.replace("archive", "else") if rng.random() < 0.5 else key: v for key, v in entries.items()}
         case 4:
             entries[rng.choice(list(entries))] = b""
+        case 5:
+            entries |= {f"archive/{name}": text for name, text in rng.choice(LAYOUTS).items()}
         case _:
             entries["archive/constants.pkl"] = entries[name]
     return archive(entries)

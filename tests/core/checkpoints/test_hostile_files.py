@@ -266,6 +266,7 @@ def test_pickles_that_do_harm_are_refused_unread(bases, tmp_path, name, old):
             "lacks the numbers",
         ),
         (lambda entries, name: archive({**entries, name[:-8] + "constants.pkl": b""}), "contains code"),
+        (lambda entries, name: archive({**entries, name[:-8] + "byteorder": b"big"}), "another byte order"),
         (lambda entries, name: archive({**entries, **{f"x{i}": b"" for i in range(60_000)}}), "list of entries"),
     ],
 )
