@@ -56,7 +56,7 @@ def combined_epsilon(
 
 
 def guidance_pair(
-    cond: PredictionList, null: PredictionList, coefficients: Coefficients, sharing: Sequence[int] = ()
+    cond: PredictionList, null: PredictionList, coefficients: Coefficients, null_owners: Sequence[int] = ()
 ) -> tuple[Tensor, Tensor]:
     r"""Eq. 10 as one step of classifier-free guidance: C and U such that it is U + s (C − U). Nothing is checked.
 
@@ -68,7 +68,7 @@ def guidance_pair(
         null: ε_j under the null. Where nulls are left out because W is 1 there, U is what the experts predict together,
             so that there is no guidance.
         coefficients: w, a and s.
-        sharing: Without effect here; see `Rule.pair`.
+        null_owners: Without effect here; see `Rule.pair`.
 
     Returns:
         C and U, shape (B, …); U is 0 where there is none at all.

@@ -58,7 +58,7 @@ def own_null_epsilon(
 
 
 def own_null_pair(
-    cond: PredictionList, null: PredictionList, coefficients: Coefficients, sharing: Sequence[int] = ()
+    cond: PredictionList, null: PredictionList, coefficients: Coefficients, null_owners: Sequence[int] = ()
 ) -> tuple[Tensor, Tensor]:
     """The rule as one step of classifier-free guidance, as `guidance_pair` is for Eq. 10. Nothing is checked.
 
@@ -67,13 +67,13 @@ def own_null_pair(
         null: Likewise. Where a null is left out because it cancels, a condition stands in for it: the first that is
             there of the experts that share the null, so that it cancels for them together, else the expert's own.
         coefficients: w, a and s.
-        sharing: For each expert the index of the first that has the same null; empty where none is shared.
+        null_owners: For each expert the index of the first that has the same null; empty where none is shared.
 
     Returns:
         C = U + Σ_i (w_i/s) (ε_i(z, x_i) − ε_i(z, ∅)) and U = Σ_j a_j ε_j(z, ∅), shape (B, …), such that the rule is
         U + s (C − U).
     """
-    present = [_first_present(j, cond, null, sharing or range(len(cond))) for j in range(len(cond))]
+    present = [_first_present(j, cond, null, null_owners or range(len(cond))) for j in range(len(cond))]
     zero = torch.zeros_like(common_sample([*cond, *null]))
     u = add_weighted(zero, present, coefficients.reliabilities)
     # A null that cancels is replaced by the condition: so one expert's C at s = w is its condition, bit for bit.
@@ -86,11 +86,11 @@ def own_null_pair(
     return add_weighted(start, differences, coefficients.scaled_weights), u
 
 
-def _first_present(index: int, cond: PredictionList, null: PredictionList, sharing: Sequence[int]) -> Tensor | None:
+def _first_present(index: int, cond: PredictionList, null: PredictionList, null_owners: Sequence[int]) -> Tensor | None:
     """An expert's null, or what stands in for it."""
     if null[index] is not None:
         return null[index]
-    together = [i for i, owner in enumerate(sharing) if owner == sharing[index]]
+    together = [i for i, owner in enumerate(null_owners) if owner == null_owners[index]]
     given = [*(null[i] for i in together), *(cond[i] for i in together)]
     return next((prediction for prediction in given if prediction is not None), None)
 
