@@ -15,7 +15,7 @@ from .eq10 import EQ10
 from .evaluate import evaluate
 from .evaluation import Evaluation, Point
 from .lifts import Lifts
-from .method import Method, Setting
+from .method import Methods, Setting
 from .own_null import OWN_NULL
 from .plan import Asked, Factor, Plan, Predictions
 from .planner import Planner
@@ -55,9 +55,10 @@ class ProductDenoiser:
 
     Args:
         terms: At least one, for samples of the same channels.
-        max_rows: Largest batch given to a network, to save memory; None is no limit.
+        max_rows: For how many rows passes are put into one batch, to save memory; one pass is never split. None is no
+            limit.
         rule: How predictions are combined: `EQ10`, or `OWN_NULL` for composable diffusion.
-        settings: What is set of methods beyond the paper, `Passes` or `Agreement`; predictions stand in for passes only
+        settings: What is set of methods beyond the paper, see `registry`; predictions stand in for passes only
             within `running`.
         lifts: Gathers from every call how far the experts lift the samples; made of the same terms.
 
@@ -90,13 +91,13 @@ class ProductDenoiser:
         self._levels: list[float] = []
 
     @cached_property
-    def methods(self) -> list[Method]:
+    def methods(self) -> Methods:
         """The methods of the product, and the lifts.
 
         Raises:
             ValueError: If the span of one is empty.
         """
-        return [*methods_of(self.settings, self._level), *([] if self.lifts is None else [self.lifts])]
+        return Methods([*methods_of(self.settings, self._level), *([] if self.lifts is None else [self.lifts])])
 
     def __call__(self, x: Tensor, sigma: Tensor | float) -> Tensor:
         """Predict x0.
@@ -131,7 +132,7 @@ class ProductDenoiser:
         Raises:
             ValueError: As a call; or if the weights depend on the sample, see `Method.check_fixed`.
         """
-        self._check_fixed()
+        self.methods.check_fixed()
         found, _ = self._evaluate(x, sigma)
         return self._combined(found), found.factors()
 
@@ -151,7 +152,7 @@ class ProductDenoiser:
             ValueError: If no term of positive weight is active at σ, a null is missing, or weights depend on the
                 sample, see `Method.check_fixed`.
         """
-        self._check_fixed()
+        self.methods.check_fixed()
         found, _ = self._evaluate(x, sigma, weigh)
         assert isinstance(found.plan, SeparatePlan)
         return self._combined(found), found.plan.predicted
@@ -162,8 +163,7 @@ class ProductDenoiser:
         Args:
             ancestors: Which sample each is from now on, shape (B,).
         """
-        for method in self.methods:
-            method.resample(ancestors)
+        self.methods.resample(ancestors)
 
     def check_run(self, x: Tensor, sigmas: Sequence[float] | Tensor) -> None:
         """Refuse a run that could not finish, before any network is called.
@@ -187,25 +187,18 @@ class ProductDenoiser:
         self._levels = levels_of(sigmas)
         self._separate.clear()
         kept = [0] if self.terms[0].weight == 0 else []  # the reference is asked for the learned variance
-        for method in self.methods:
-            method.begin(self._levels, kept)
         try:
+            self.methods.begin(self._levels, kept)
             yield
-            for method in reversed(self.methods):
-                method.end()
+            self.methods.end()
         finally:
             self._levels = []
             self._separate.clear()
-            for method in self.methods:
-                method.forget()
+            self.methods.forget()
 
     def _level(self, progress: float) -> float:
         """Noise level of the reference expert as far as the sampling has come, 0…1."""
         return sigma_at_progress(self.reference.schedule, progress)
-
-    def _check_fixed(self) -> None:
-        for method in self.methods:
-            method.check_fixed()
 
     def _evaluate(
         self, x: Tensor, sigma: Tensor | float, weigh: Weigh | None = None
@@ -216,7 +209,7 @@ class ProductDenoiser:
         networks = _TermNetworks(self.terms, self.max_rows, x, sigma)
         methods = self.methods if weigh is None else [*self.methods, SeparateWeights(weigh)]
         point = Point(x, level, sigma=level)
-        found = evaluate(point, planner.plan_at(level), partial(planner.plain_at, level), networks, methods)
+        found = evaluate(point, planner.at_any_level(level), partial(planner.unsaved_at, level), networks, methods)
         return found, networks.variance
 
     def _combined(self, evaluation: Evaluation) -> Tensor:
@@ -300,8 +293,9 @@ class _TermNetworks:
         """The network evaluations to be made: conditions, then nulls."""
         pairs = [(self.terms[i].expert, self.terms[i].condition) for i in asked.conditions]
         pairs += [(self.terms[j].expert, self.terms[j].null) for j in asked.nulls]
-        # A plan asks only for conditions and nulls that its terms have.
-        return [Pass(expert, condition) for expert, condition in pairs if condition is not None]
+        passes = [Pass(expert, condition) for expert, condition in pairs if condition is not None]
+        assert len(passes) == len(pairs), "a plan asks only for conditions and nulls that its terms have"
+        return passes
 
     def _predict(self, passes: list[Pass]) -> list[Predicted]:
         """Predictions of all passes, one batch for those that can share it."""

@@ -30,7 +30,7 @@ def evaluate(
     for method in methods:
         found = replace(found, asked=method.choose(found))
     cond, null = networks.ask(plan, found.asked)
-    found = replace(found, cond=cond, null=null, answers=cond)
+    found = replace(found, cond=cond, null=null, cond_answers=cond)
     if any(method.saves for method in methods):
         without = plain()
         found = replace(

@@ -16,7 +16,7 @@ class Networks(Protocol):
 
         Args:
             plan: What they are for.
-            asked: At least what is to be asked; nulls by the expert whose they are.
+            asked: What is wanted, nulls by the expert whose they are; more may come back.
         """
 
     def rows(self, plan: Plan, asked: Asked) -> int:
@@ -47,11 +47,11 @@ class Evaluation:
     Attributes:
         point: Where it was asked.
         plan: Who counts what.
-        asked: Who is asked.
-        networks: By whom.
+        asked: What they are asked.
+        networks: Those that are asked.
         cond: x0 under the conditions, by the index of the expert; what stands in for passes is among them.
         null: x0 under the distinct nulls, by the expert whose they are; likewise.
-        answers: x0 under the conditions that were asked.
+        cond_answers: x0 under the conditions that were asked.
         rows: How many rows networks were asked; 0 where no method saves any.
         plain_rows: How many the product without those methods would have taken; likewise.
     """
@@ -62,7 +62,7 @@ class Evaluation:
     networks: Networks
     cond: Predictions = field(default_factory=dict)
     null: Predictions = field(default_factory=dict)
-    answers: Predictions = field(default_factory=dict)
+    cond_answers: Predictions = field(default_factory=dict)
     rows: int = 0
     plain_rows: int = 0
 

@@ -26,7 +26,7 @@ class Draft:
     Attributes:
         terms: All experts'.
         masks: Each expert's mask, values 0…1; None is everywhere.
-        numbers: w_i of the experts that act, before masks, by their index.
+        numbers: w_i of the experts that act, as set and before masks, by their index; no method changes them.
         weights: w_i of all experts, scaled by the masks; 0 for those that don't act.
         guided: Whether the product is guided; where it isn't, the weights sum to 1 and the nulls of both rules cancel.
     """
@@ -144,6 +144,35 @@ class Method:
     def maps(self, plan: Plan) -> Mapping[int, Tensor]:
         """What to show of a weighed plan: maps of values 0…1 by the index of the expert, shape (B, 1, …)."""
         return {}
+
+
+class Methods(tuple[Method, ...]):
+    """The methods of one product, in their order."""
+
+    def begin(self, levels: Sequence[float], kept: Collection[int] = ()) -> None:
+        """See `Method.begin`."""
+        for method in self:
+            method.begin(levels, kept)
+
+    def end(self) -> None:
+        """See `Method.end`; the last one first."""
+        for method in reversed(self):
+            method.end()
+
+    def forget(self) -> None:
+        """See `Method.forget`."""
+        for method in self:
+            method.forget()
+
+    def resample(self, ancestors: Tensor) -> None:
+        """See `Method.resample`."""
+        for method in self:
+            method.resample(ancestors)
+
+    def check_fixed(self) -> None:
+        """See `Method.check_fixed`."""
+        for method in self:
+            method.check_fixed()
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ class Planner:
         self._range = (-math.inf, math.inf)
         self._breakpoints: list[float] = []
         self._made: dict[tuple, Plan] = {}
+        self._refused: set[tuple] = set()
         self._factors: dict[float, tuple[float, ...]] = {}
 
     @property
@@ -51,6 +52,7 @@ class Planner:
         """Make plans otherwise from now on, of the same experts."""
         self.plans = plans
         self._made.clear()
+        self._refused.clear()
 
     def check_run(self, sigmas: Sequence[float] | Tensor) -> None:
         """Refuse a run that would fail later.
@@ -80,9 +82,9 @@ class Planner:
         """
         if want_null:  # known from the first call on; what is missing then must not come up later
             self._check_levels(want_null)
-        return self.plan_at(self._within_run(sigma), want_null)
+        return self.at_any_level(self._within_run(sigma), want_null)
 
-    def plan_at(self, sigma: float, want_null: bool = False) -> Plan:
+    def at_any_level(self, sigma: float, want_null: bool = False) -> Plan:
         """As `at`, also beyond the levels of the run."""
         acting = active_at(self.windows, sigma)
         for method in self.methods:
@@ -92,17 +94,20 @@ class Planner:
                 acting = sets[turn % len(sets)]
         return self._plan(acting, want_null, self._factors_at(sigma), [method.phase(sigma) for method in self.methods])
 
-    def plain_at(self, sigma: float, want_null: bool = False) -> Plan:
+    def unsaved_at(self, sigma: float, want_null: bool = False) -> Plan:
         """As `at`, without the methods that save passes, to compare with.
 
         That may be short of a null which they make needless; then it is `at`'s plan.
         """
         level = self._within_run(sigma)
         phases = [method.neutral if method.saves else method.phase(level) for method in self.methods]
-        try:
-            return self._plan(active_at(self.windows, level), want_null, self._factors_at(level), phases)
-        except ValueError:
-            return self.at(sigma, want_null)
+        wanted = active_at(self.windows, level), want_null, self._factors_at(level), tuple(phases)
+        if wanted not in self._refused:
+            try:
+                return self._plan(*wanted)
+            except ValueError:
+                self._refused.add(wanted)
+        return self.at(sigma, want_null)
 
     def plan(self, acting: tuple[int, ...], want_null: bool = False) -> Plan:
         """The plan of a set of experts, at the weights given and with all methods neutral.

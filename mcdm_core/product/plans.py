@@ -95,6 +95,11 @@ class ProductPlans:
     give_null: str = "give its null"
     why_missing: tuple[str, str] | None = None
 
+    @property
+    def owners(self) -> Sequence[int]:
+        """For each expert the first one that has the same null."""
+        return self.null_owners or range(len(self.terms))
+
     def with_weights(self, weights: Sequence[float]) -> ProductPlans:
         """See `PlanMaker`."""
         return replace(self, terms=[replace(term, weight=w) for term, w in zip(self.terms, weights, strict=True)])
@@ -115,7 +120,6 @@ class ProductPlans:
         coefficients = self._coefficients(draft, acting, want_null or bool(compared))
         needed = self._needed_nulls(acting, coefficients, want_null, compared)
         self._check_nulls(needed, coefficients.total, compared)
-        owners = self.null_owners or range(len(self.terms))
         return Plan(
             weights=coefficients.weights,
             reliabilities=coefficients.reliabilities,
@@ -123,9 +127,9 @@ class ProductPlans:
             rule=self.rule,
             conditions=tuple(i for i, w in enumerate(coefficients.weights) if anywhere(w != 0)),
             nulls=needed.all,
-            null_owners=owners,
+            null_owners=self.owners,
             compared=compared,
-            for_methods=needed.for_methods(owners),
+            for_methods=needed.for_methods(self.owners),
         )
 
     def _draft(self, acting: tuple[int, ...], factors: Sequence[float], phases: Sequence[Hashable]) -> Draft:
@@ -155,11 +159,11 @@ class ProductPlans:
             return found
         given = [self.terms[i].reliability for i in acting]
         if sum(given) <= 0:
-            remedy = "because the unconditional estimate is asked for whatever the weights sum to"
+            reason = "because the unconditional estimate is asked for whatever the weights sum to"
             raise ValueError(
                 "Expected reliabilities with a positive sum and got 0 for "
                 f"{', '.join(self.terms[i].label for i in acting)}; raise the reliability of one of them, "
-                f"{remedy if always else 'or let the weights sum to 1'}."
+                f"{reason if always else 'or let the weights sum to 1'}."
             )
         normalized = normalize_reliabilities(given, [draft.masks[i] for i in acting])
         for i, reliability in zip(acting, normalized, strict=True):
@@ -173,8 +177,7 @@ class ProductPlans:
         want_null: bool,
         compared: Mapping[Method, tuple[int, ...]],
     ) -> NeededNulls:
-        owners = self.null_owners or range(len(self.terms))
-        experts = {i for found in compared.values() for i in found}
+        owners, experts = self.owners, {i for found in compared.values() for i in found}
         return NeededNulls(
             read=(0,) if self.null_is_read else (),
             counted=tuple(j for j in acting if null_counts(j, self.rule, coefficients, owners, want_null)),

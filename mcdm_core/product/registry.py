@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from .agreement import Agreement
-from .method import Method, Setting
+from .method import Methods, Setting
 from .passes import Passes
 from .span import Level
 
@@ -13,7 +13,7 @@ SETTINGS: tuple[type[Setting], ...] = (
 )
 
 
-def methods_of(settings: Sequence[Setting], level: Level | None = None) -> list[Method]:
+def methods_of(settings: Sequence[Setting], level: Level | None = None) -> Methods:
     """The methods of a product.
 
     Args:
@@ -22,6 +22,10 @@ def methods_of(settings: Sequence[Setting], level: Level | None = None) -> list[
 
     Raises:
         ValueError: If a span is empty, see `Span.window`.
+        TypeError: If a kind of settings is not registered here.
     """
+    for setting in settings:
+        if type(setting) not in SETTINGS:
+            raise TypeError(f"Expected settings of {', '.join(kind.name for kind in SETTINGS)}, and got {setting!r}.")
     ordered = sorted(settings, key=lambda setting: SETTINGS.index(type(setting)))
-    return [method for setting in ordered for method in setting.methods(level)]
+    return Methods(method for setting in ordered for method in setting.methods(level))

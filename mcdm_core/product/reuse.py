@@ -72,14 +72,20 @@ class Reuse(Method):
         self._last = self._before = None
 
     def choose(self, evaluation: Evaluation) -> Asked:
-        """What to ask in a call; `complete` takes the answers."""
+        """Of what is to be asked, what can't be stood in for; `complete` takes the answers."""
         plan, last, passed = evaluation.plan, self._last, 0
         self._step = step_at(self._levels, evaluation.point.level)
         like = evaluation.point.x
         if last is not None and last.asked == plan.everything and last.cond[plan.conditions[0]].shape == like.shape:
             passed = self._step - last.step
         self._asks_all = last is None or not 0 < passed < self.refresh
-        return plan.everything if self._asks_all or last is None else last.needed
+        if self._asks_all or last is None:
+            return evaluation.asked
+        needed, asked = last.needed, evaluation.asked
+        return Asked(
+            tuple(i for i in needed.conditions if i in asked.conditions),
+            tuple(j for j in needed.nulls if j in asked.nulls),
+        )
 
     def complete(self, evaluation: Evaluation) -> tuple[Predictions, Predictions]:
         """All predictions of the plan, given those that were asked."""
@@ -87,7 +93,8 @@ class Reuse(Method):
         spread = level / math.hypot(1.0, level) if math.isfinite(level) else 1.0
         last = self._last
         if self._asks_all or last is None:
-            self._remember(plan, spread, cond, null)
+            if evaluation.asked == plan.everything:
+                self._remember(plan, spread, cond, null)
             return cond, null
         growth = spread / last.spread
         first = plan.conditions[0]

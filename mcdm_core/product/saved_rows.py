@@ -12,8 +12,6 @@ logger = logging.getLogger(__name__)
 class SavedRows(Method):
     """Counts them, and says at the end what was saved."""
 
-    saves = True
-
     def __init__(self) -> None:
         self.forget()
 

@@ -129,7 +129,7 @@ class SeparatePlans:
             rule=self.product.rule,
             conditions=tuple(parts),
             nulls=tuple(dict.fromkeys(j for part in parts.values() for j in part.nulls)),
-            null_owners=self.product.null_owners or range(len(terms)),
+            null_owners=self.product.owners,
             compared={},
             parts=parts,
             signed=signed,

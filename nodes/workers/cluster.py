@@ -174,7 +174,7 @@ def ask(worker: WorkerName, timeout: float, method: str, *args: Any) -> dict[str
         worker: Whom.
         timeout: Seconds for which it may give no sign of life.
         method: The name.
-        *args: See `Call`.
+        *args: See `WorkerCall`.
 
     Raises:
         ValueError: See `find_worker` and `wait`; or the worker refuses.
@@ -191,7 +191,7 @@ def ask_until(deadline: float, worker: WorkerName, method: str, *args: Any) -> d
         deadline: Of `time.monotonic()`.
         worker: Whom.
         method: The name.
-        *args: See `Call`.
+        *args: See `WorkerCall`.
 
     Raises:
         ValueError: See `ask`.

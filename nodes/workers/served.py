@@ -105,7 +105,7 @@ class _Guider(ProductGuider):
         super().__init__(experts)
         self._levels = {expert.model: of for expert, of in zip(self.experts, levels, strict=True)}
 
-    def levels_of(self, patcher: ModelPatcher, sigmas: Tensor) -> Tensor:
+    def levels_met_by(self, patcher: ModelPatcher, sigmas: Tensor) -> Tensor:
         """As they were told: aligned once, from the reference of the whole product."""
         return self._levels[patcher]
 

@@ -192,6 +192,23 @@ class Waits(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
+def test_a_step_waits_for_a_device_once_more_than_cores(experts, chain, node):
+    """It asks for its noise level, however many networks there are."""
+    first, other, _ = experts("EPS")
+
+    def waits(guider):
+        found = []
+        for steps in (1, 3):
+            with Waits() as counted:
+                sampled(guider, torch.linspace(0.9, 0.2, steps + 1))
+            found.append(counted.count)
+        return (found[1] - found[0]) / 2
+
+    core = waits(by_core(first, 2.0))
+    assert core > 0
+    assert [waits(node("MCDM_Guider", experts=chain(*of))[0]) - core for of in ((first,), (first, other))] == [1, 1]
+
+
 @pytest.mark.one_of(2)
 @pytest.mark.parametrize("form", ["EPS", "FLOW, noise scaled by the size"])
 @pytest.mark.parametrize("alike", [True, False], ids=["equal ranges", "other ranges"])

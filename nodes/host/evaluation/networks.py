@@ -25,8 +25,8 @@ from ..weights.row_adapters import RowsUnknownError
 from .types import NULL, ROLES, ModelPoint, Request
 
 
-class Networks:
-    """The networks of the experts that are here.
+class LocalNetworks:
+    """The networks of the experts that are here, not on workers.
 
     Args:
         experts: The chain, the reference first.

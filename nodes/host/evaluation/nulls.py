@@ -6,7 +6,7 @@ import logging
 
 from ....mcdm_core.product.plan import Asked
 from ..weights.alike import same_conditioning
-from .networks import Networks
+from .networks import LocalNetworks
 from .types import NULL
 
 logger = logging.getLogger(__name__)
@@ -19,7 +19,7 @@ class Nulls:
         networks: Those of the experts.
     """
 
-    def __init__(self, networks: Networks):
+    def __init__(self, networks: LocalNetworks):
         self.experts = networks.experts
         self.conds = networks.conds
         self.networks = networks

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -12,13 +11,13 @@ from torch import Tensor
 
 from ....mcdm_core.product.evaluate import evaluate
 from ....mcdm_core.product.evaluation import Evaluation, Point
-from ....mcdm_core.product.method import Method
+from ....mcdm_core.product.method import Methods
 from ....mcdm_core.product.plan import Asked, Plan, Predictions
 from ....mcdm_core.product.planner import Planner
 from ....mcdm_core.product.separate import SeparateWeights, Weigh
 from ..chain.hooks import CFG_HOOKS
 from .cfg_hooks import CfgHooks, Own
-from .networks import Networks
+from .networks import LocalNetworks
 from .noise_levels import Forms, align
 from .nulls import Nulls
 from .types import CONDITION, NULL, ROLES, ModelPoint, Request
@@ -38,10 +37,10 @@ class Product:
 
     def __init__(
         self,
-        networks: Networks,
+        networks: LocalNetworks,
         forms: Forms,
         planner: Planner,
-        methods: Sequence[Method],
+        methods: Methods,
         workers: Workers | None = None,
     ):
         self.networks = networks
@@ -71,9 +70,9 @@ class Product:
         evaluation = evaluate(
             Point(x, level, form.unbounded(level), form.signal_scale(level)),
             self.planner.at(level, want_null),
-            partial(self.planner.plain_at, level, want_null),
-            _AskedAtOnce(self, x, sigma, level, model_options),
-            self.methods if weigh is None else [*self.methods, SeparateWeights(weigh)],
+            partial(self.planner.unsaved_at, level, want_null),
+            _NetworksAtPoint(self, x, sigma, level, model_options),
+            self.methods if weigh is None else Methods([*self.methods, SeparateWeights(weigh)]),
         )
         return self._guide(evaluation, sigma, model_options)
 
@@ -81,9 +80,9 @@ class Product:
         """U + s·(C − U), see `Rule.pair`, through the hooks that ComfyUI runs on guidance; see `CfgHooks`."""
         (guided, uncond), plan, x = evaluation.pair(), evaluation.plan, evaluation.point.x
         own = None
-        if 0 in evaluation.answers:  # not what stands in for it
+        if 0 in evaluation.cond_answers:  # not what stands in for it
             null = evaluation.null.get(plan.null_owners[0], uncond)
-            own = Own(evaluation.answers[0], null, self.planner.plans.masks[0])
+            own = Own(evaluation.cond_answers[0], null, self.planner.plans.masks[0])
         weights = self.networks.weights
         if any(model_options.get(name) for name in CFG_HOOKS) or not weights.has_objects_of(self.reference):
             weights.activate(self.reference)  # hooks may call its network, samplers ask for its schedule
@@ -116,7 +115,7 @@ class Product:
         return requests + [Request(j, NULL) for j in self._nulls.to_ask(asked, bool(plan.nulls))]
 
 
-class _AskedAtOnce:
+class _NetworksAtPoint:
     """The networks of a product at one point; workers are at work while networks here are.
 
     Args:

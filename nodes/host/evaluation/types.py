@@ -28,7 +28,7 @@ ModelPoint = tuple[Tensor, Tensor]
 """x in a MODEL's own form, shape (B, C, …), and σ of equal entries, shape (B,)."""
 
 
-class Observed(Method):
+class Watcher(Method):
     """Someone who is shown every evaluation."""
 
     def __init__(self, observer: Observer):

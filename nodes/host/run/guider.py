@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ....mcdm_core.product.eq10 import EQ10
 from ....mcdm_core.product.lifts import Lifts
+from ....mcdm_core.product.method import Methods
 from ....mcdm_core.product.own_null import OWN_NULL
 from ....mcdm_core.product.planner import Planner
 from ....mcdm_core.product.plans import ProductPlans
@@ -28,7 +29,7 @@ from ..chain.run_wrappers import within_wrappers
 from ..comfyui.devices import Devices
 from ..comfyui.latents import mask_like, pack, parts_of
 from ..evaluation.expert_conds import conditionings_on, conds_of
-from ..evaluation.networks import Networks
+from ..evaluation.networks import LocalNetworks
 from ..evaluation.noise_levels import Forms, align_levels
 from ..evaluation.product import Product
 from ..evaluation.types import Observer
@@ -129,7 +130,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
                 samples.
         """
         together = self.run.planner
-        self.run.check_fixed()
+        self.run.methods.check_fixed()
         separate = together.separate()
         separate.check_run(sigmas)
         try:
@@ -165,14 +166,14 @@ class ProductGuider(comfy.samplers.CFGGuider):
             if self.scores:
                 self.gather(Lifts(self.experts))
             stack.callback(self._clean_up)
+            stack.callback(lambda: self.run.methods.forget())
             self.run.workers = workers_of(self.experts)
             if self.run.workers is not None:
                 stack.callback(self.run.workers.close)
             self.run.others = self._prepare_others(stack)
             stack.callback(self.run.weights.restore)
             yield
-            for method in reversed(self.run.methods):
-                method.end()
+            self.run.methods.end()
 
     def outer_sample(self, *args: Any, **kwargs: Any) -> Tensor:
         """As CFGGuider's, but all experts are loaded where it loads its one model."""
@@ -232,15 +233,15 @@ class ProductGuider(comfy.samplers.CFGGuider):
         def level(progress: float) -> float:
             return float(reference.percent_to_sigma(progress))
 
-        settings = settings_of(self.experts)
-        for method in methods_of(settings):
+        methods = methods_of(settings_of(self.experts), level)
+        for method in methods:
             method.check_parts(len(shapes))
         plans = ProductPlans(
             terms=self.experts,
             rule=self.rule,
             masks=[None if e.mask is None else mask_like(e.mask, noise, shapes, device) for e in self.experts],
             have_null=[e.null is not None for e in self.experts],
-            methods=methods_of(settings, level),
+            methods=methods,
             as_guidance=True,
             null_is_read=self._null_is_read,
             give_null="connect its null",
@@ -257,14 +258,13 @@ class ProductGuider(comfy.samplers.CFGGuider):
     def _plan_run(self, noise: Tensor, device: Any, sigmas: Tensor) -> None:
         self.run.planner = self._make_planner(noise, self.run.shapes, device, sigmas)
         self.run.forms = Forms(noise.shape)
-        self.run.methods = self.run.planner.methods
-        for method in self.run.methods:
-            method.begin(levels_of(sigmas), [0] if self._null_is_read else [])
+        self.run.methods = Methods(self.run.planner.methods)
+        self.run.methods.begin(levels_of(sigmas), [0] if self._null_is_read else [])
         self.run.weights.find_copies()
         for other in self.run.others:
-            other.start(self.levels_of(other.patcher, sigmas))
+            other.start(self.levels_met_by(other.patcher, sigmas))
 
-    def levels_of(self, patcher: ModelPatcher, sigmas: Tensor) -> Tensor:
+    def levels_met_by(self, patcher: ModelPatcher, sigmas: Tensor) -> Tensor:
         """Noise levels of the run as a MODEL meets them.
 
         Args:
@@ -305,7 +305,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
             conds = [self.conds, *run.processed]
             if len(run.shapes) > 1:
                 check_packed(self.experts, conds)
-            networks = Networks(self.experts, conds, options, run.weights, run.devices, self._null_is_read)
+            networks = LocalNetworks(self.experts, conds, options, run.weights, run.devices, self._null_is_read)
             run.product = Product(networks, run.forms, run.planner, run.taking_part, run.workers)
         return run.product
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from ....mcdm_core.product.lifts import Lifts
-from ....mcdm_core.product.method import Method
+from ....mcdm_core.product.method import Methods
 from ....mcdm_core.product.planner import Planner
 from ....mcdm_core.product.separate import Weigh
 from ..chain.expert_chain import Conds
 from ..comfyui.devices import Devices
 from ..evaluation.noise_levels import Forms
 from ..evaluation.product import Product
-from ..evaluation.types import Observed, Observer
+from ..evaluation.types import Observer, Watcher
 from ..evaluation.workers import Workers
 from ..weights.weights_on_devices import WeightsOnAllDevices
 from .prepared import PreparedModel
@@ -23,7 +23,7 @@ from .prepared import PreparedModel
 
 @dataclass
 class Run:
-    """State of one run that CFGGuider does not keep, which knows the reference expert alone.
+    """What a run needs beside what CFGGuider keeps, which is of the reference expert alone.
 
     Attributes:
         weights: Lets networks answer as each of the MODELs that share them.
@@ -51,7 +51,7 @@ class Run:
     shapes: Sequence[Sequence[int]] = ()
     processed: list[Conds] = field(default_factory=list)
     product: Product | None = None
-    methods: Sequence[Method] = ()
+    methods: Methods = field(default_factory=Methods)
     observers: list[Observer] = field(default_factory=list)
     workers: Workers | None = None
     lifts: Lifts | None = None
@@ -63,20 +63,10 @@ class Run:
         Args:
             ancestors: Which sample each is from now on, shape (B,).
         """
-        for method in self.taking_part:
-            method.resample(ancestors)
-
-    def check_fixed(self) -> None:
-        """Refuse to weigh samples by what their factors count.
-
-        Raises:
-            ValueError: If a method lets weights depend on the samples.
-        """
-        for method in self.methods:
-            method.check_fixed()
+        self.taking_part.resample(ancestors)
 
     @property
-    def taking_part(self) -> list[Method]:
+    def taking_part(self) -> Methods:
         """The methods, and whoever else takes part in evaluations of the product."""
         lifts = [] if self.lifts is None else [self.lifts]
-        return [*self.methods, *lifts, *map(Observed, self.observers)]
+        return Methods([*self.methods, *lifts, *map(Watcher, self.observers)])

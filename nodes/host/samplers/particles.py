@@ -51,7 +51,7 @@ def sample_comfy_particles(run: Sampling, resample_below: float = 0.5, limit: fl
     if not isinstance(guider, ProductGuider):
         raise ValueError(NO_PRODUCT.format(type(guider).__name__))
     check_particles(len(run.x), resample_below, limit)
-    guider.run.check_fixed()
+    guider.run.methods.check_fixed()
     history = ParticleHistory(len(run.x), guider.on_particles)
     made = RunDenoiser(run, guider).sample(
         sample_particles,
