@@ -268,8 +268,8 @@ def _loaded(node, expert_name: str, size: int) -> SimpleNamespace:
 def chain(node):
     """Chain experts: each a loaded expert, or a tuple of one and a dictionary of inputs of Diffusion Expert."""
 
-    def build(*experts):
-        built = ()
+    def build(*experts, onto=()):
+        built = onto
         for entry in experts:
             expert, settings = entry if isinstance(entry, tuple) else (entry, {})
             inputs = {"weight": 1.5, "reliability": 1.0, "start": 0.0, "end": 1.0}
@@ -285,9 +285,10 @@ def sample(node):
     """Sample a chain with Product-of-Experts KSampler; returns the samples."""
     import torch
 
-    def run(experts, latent=None, sampler_name="euler", steps=3, seed=5, denoise=1.0):
+    def run(experts, latent=None, sampler_name="euler", steps=3, seed=5, denoise=1.0, **more):
         latent = latent or {"samples": torch.zeros(2, 3, 32, 32)}
         inputs = {"sampler_name": sampler_name, "scheduler": "normal", "latent_image": latent, "denoise": denoise}
+        inputs |= more
         return node("MCDM_KSampler", experts=experts, seed=seed, steps=steps, **inputs)[0]["samples"]
 
     return run
@@ -295,17 +296,30 @@ def sample(node):
 
 @pytest.fixture
 def guide(node):
-    """Sample a chain, or a guider, with a sampler of ComfyUI's or a sampler function; returns the samples."""
+    """Sample a chain, or a guider, with a SAMPLER, its name in ComfyUI, or a sampler function; returns the samples."""
     import comfy.samplers
     import torch
 
-    def run(experts=None, sampler="euler", guider=None, sigmas=(20.0, 3.0, 1.0, 0.5, 0.0), picture=0.0, **more):
-        guider = guider or node("MCDM_Guider", experts=experts)[0]
-        noise = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(2))
-        by_name = isinstance(sampler, str)
-        sampler = comfy.samplers.sampler_object(sampler) if by_name else comfy.samplers.KSAMPLER(sampler)
+    def sampler_of(sampler):
+        if isinstance(sampler, str):
+            return comfy.samplers.sampler_object(sampler)
+        return sampler if isinstance(sampler, comfy.samplers.Sampler) else comfy.samplers.KSAMPLER(sampler)
+
+    def run(
+        experts=None,
+        sampler="euler",
+        guider=None,
+        sigmas=(20.0, 3.0, 1.0, 0.5, 0.0),
+        picture=0.0,
+        kind="MCDM_Guider",
+        batch=1,
+        seed=2,
+        **more,
+    ):
+        guider = guider or node(kind, experts=experts)[0]
+        noise = torch.randn(batch, 3, 32, 32, generator=torch.Generator().manual_seed(seed))
         latent = torch.full_like(noise, picture)
-        return guider.sample(noise, latent, sampler, torch.tensor(sigmas), seed=2, **more)
+        return guider.sample(noise, latent, sampler_of(sampler), torch.tensor(sigmas), seed=seed, **more)
 
     return run
 
@@ -313,7 +327,7 @@ def guide(node):
 @pytest.fixture
 def predict(guide):
     """Ask a product for x0 at one level, through the whole guider: one Euler step to 0 returns the prediction."""
-    return lambda experts, sigma=3.0: guide(experts, sigmas=(sigma, 0.0))
+    return lambda experts, sigma=3.0, **more: guide(experts, sigmas=(sigma, 0.0), **more)
 
 
 @pytest.fixture(params=PAIRS)

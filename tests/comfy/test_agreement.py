@@ -5,13 +5,11 @@ import logging
 import pytest
 import torch
 
-from ..support import agreement  # noqa: F401  the oracle imports it where the repository is no longer on the path
-from .support.core_samplers import cancelled_at, core_ksampler
-from .support.posts import said_of
+from .support.methods import PLAIN_PASSES, USUAL_AGREEMENT
+from .support.posts import said_of_chain
 
 AGREEMENT = 1e-4  # of the latent's scale
 STEPS = 5
-USUAL = {"tau": 20.0, "patch": 3, "start": 0.0, "end": 1.0, "sigma_start": 0.0, "sigma_end": 0.0}
 SIGMAS = (20.0, 8.0, 3.0, 1.0, 0.5, 0.1, 0.0)
 COST = "Agreement weights: networks were asked {} rows of nulls that the product alone would not need."
 
@@ -19,14 +17,14 @@ COST = "Agreement weights: networks were asked {} rows of nulls that the product
 @pytest.fixture
 def agreeing(node):
     """A chain whose weights are shared out."""
-    return lambda experts, **policy: node("MCDM_AgreementWeights", experts=experts, **{**USUAL, **policy})[0]
+    return lambda experts, **policy: node("MCDM_AgreementWeights", experts=experts, **{**USUAL_AGREEMENT, **policy})[0]
 
 
 @pytest.fixture
 def fewer(node):
     """A chain that leaves nulls out."""
-    off = {"start": 0.0, "end": 1.0, "sigma_start": 0.0, "sigma_end": 0.0, "threshold": -1.0, "refresh": 3}
-    return lambda experts, **policy: node("MCDM_Passes", experts=experts, tolerance=0.0, **{**off, **policy})[0]
+    usual = {**PLAIN_PASSES, "threshold": -1.0, "refresh": 3}
+    return lambda experts, **policy: node("MCDM_Passes", experts=experts, **{**usual, **policy})[0]
 
 
 @pytest.fixture(scope="module")
@@ -90,31 +88,6 @@ def test_agrees_with_brute_force(node, models, agreeing, names, kind, sampler, o
     assert float((found - sampled(plain, sampler)).abs().max() / expected.std()) > 10 * AGREEMENT
 
 
-SAME = {"no tau": {"tau": 0.0}, "a window beyond the run": {"sigma_start": 1e-6}}
-
-
-@pytest.mark.one_of(3)
-@pytest.mark.parametrize("sampler", ["euler", "dpmpp_2m", "heun", "dpmpp_sde", "euler_cfg_pp"])
-@pytest.mark.parametrize("policy", [*SAME, "one expert"])
-def test_where_nothing_is_shared_out_it_is_cores_ksampler_to_the_bit(load, chain, agreeing, sample, policy, sampler):
-    expert = load("linear")
-    ours = sample(agreeing(chain((expert, {"weight": 2.5})), **SAME.get(policy, {})), None, sampler, steps=4)
-    assert torch.equal(ours, core_ksampler(expert.model, expert, 2.5, sampler))
-
-
-@pytest.mark.one_of(2)
-@pytest.mark.parametrize("policy", SAME)
-@pytest.mark.parametrize("guider", ["MCDM_Guider", "MCDM_OwnNullGuider"])
-def test_where_nothing_is_shared_out_it_is_the_plain_product_to_the_bit(
-    load, chain, agreeing, guide, node, policy, guider
-):
-    experts = chain(load("hair"), load("linear"))
-    found, plain = (
-        guide(guider=node(guider, experts=chained)[0]) for chained in (agreeing(experts, **SAME[policy]), experts)
-    )
-    assert torch.equal(found, plain)
-
-
 def test_u_is_asked_where_the_weights_sum_to_1_and_counted(load, chain, agreeing, guide, passes, caplog):
     halves = [(passes.watch(load(name)), {"weight": 0.5}) for name in ("hair", "skin")]
     with caplog.at_level(logging.INFO, "mcdm_pack"):
@@ -151,36 +124,6 @@ def test_outside_a_guidance_interval_weights_stay(load, chain, agreeing, fewer, 
     assert torch.equal(guide(fewer(experts, **interval), sigmas=SIGMAS), found)
 
 
-def test_what_was_said_last_along_the_chain_counts(load, chain, agreeing, guide, node):
-    skin, inputs = load("skin"), {"weight": 1.5, "reliability": 1.0, "start": 0.0, "end": 1.0}
-    inputs |= {"model": skin.model, "condition": skin.condition, "null": skin.null}
-    (before,) = node("MCDM_Expert", experts=agreeing(chain(load("hair"))), **inputs)
-    both = chain(load("hair"), skin)
-    assert torch.equal(guide(before), guide(agreeing(both)))
-    assert torch.equal(guide(agreeing(before, tau=0.0)), guide(both))
-
-
-def test_a_product_as_a_model_shares_out_too(load, chain, agreeing, product, guide):
-    import comfy.samplers
-
-    hair, skin = load("hair"), load("skin")
-    guider = comfy.samplers.CFGGuider(product(hair, agreeing(chain(skin))))
-    guider.set_conds(hair.condition, hair.null)
-    guider.set_cfg(1.5)
-    assert torch.equal(guide(guider=guider), guide(agreeing(chain(hair, skin))))
-
-
-def test_a_sweep_and_the_ksampler_share_out_too(load, chain, agreeing, node, sample):
-    experts = agreeing(chain(load("hair"), load("skin")))
-    latent = {"samples": torch.zeros(1, 3, 32, 32)}
-    expected = sample(experts, latent, steps=4)
-    settings = {"steps": 4, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0, "vae": load("hair").vae}
-    settings |= {"expert_index": 1, "values": "0.5", "vary": "reliability", "guidance": "1", "seed": 5, "seeds": 1}
-    swept = node("MCDM_ReliabilitySweep", experts=experts, latent_image=latent, **settings)[0]["samples"]
-    torch.testing.assert_close(swept, expected, atol=1e-5, rtol=0)
-    assert (expected - sample(chain(load("hair"), load("skin")), latent, steps=4)).abs().max() > 1e-3
-
-
 def test_choosing_asks_every_expert_by_itself(load, chain, agreeing, node):
     experts = chain(load("hair"), load("skin"))
     samples = {"samples": torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))}
@@ -208,26 +151,6 @@ def test_frames_of_videos_have_weights_of_their_own(node, chain, agreeing):
     assert first.shape == (1, 1, 3, 8, 8)
     torch.testing.assert_close(first + second, torch.full_like(first, 3.0))
     assert (first[:, :, 0] - first[:, :, 1]).abs().max() > 1e-3
-
-
-@pytest.mark.parametrize("step", [1, 2, 3])
-def test_a_cancelled_run_leaves_nothing_behind(load, chain, agreeing, guide, node, step):
-    import comfy.model_management
-
-    (guider,) = node("MCDM_Guider", experts=agreeing(chain(load("hair"), load("skin"))))
-    before, attributes = guide(guider=guider), set(vars(guider))
-    with pytest.raises(comfy.model_management.InterruptProcessingException):
-        guide(None, cancelled_at(step), guider)
-    assert set(vars(guider)) == attributes
-    assert torch.equal(guide(guider=guider), before)
-
-
-@pytest.mark.long
-def test_50_runs_of_one_guider_are_the_same(load, chain, agreeing, fewer, guide, node):
-    (guider,) = node("MCDM_Guider", experts=agreeing(fewer(chain(load("hair"), load("skin")))))
-    first, attributes = guide(guider=guider), set(vars(guider))
-    assert all(torch.equal(guide(guider=guider), first) for _ in range(49))
-    assert set(vars(guider)) == attributes
 
 
 def test_inspect_shows_the_maps(load, chain, agreeing, node, host):
@@ -261,65 +184,11 @@ def test_inspect_shows_the_maps(load, chain, agreeing, node, host):
     torch.testing.assert_close(tile[:, 4::8, 4::8, 0], fourth.shares[0][:, 0], atol=1 / 255, rtol=0)
 
 
-def test_particles_are_refused(load, chain, agreeing, guide, node, passes):
-    (sampler,) = node("MCDM_ParticleSampler", resample_below=0.5, limit=1.0)
-    experts = chain(passes.watch(load("hair")), passes.watch(load("skin")))
-    (guider,) = node("MCDM_Guider", experts=agreeing(experts))
-    noise = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(2))
-    with pytest.raises(ValueError, match="Expected weights that stay as they are"):
-        guider.sample(noise, torch.zeros_like(noise), sampler, torch.tensor(SIGMAS))
-    assert not passes.found
-
-
-@pytest.mark.parametrize(
-    ("inputs", "sentence"),
-    [
-        ({"tau": float("nan")}, "Expected a tau of 0 to 10000 for agreement weights and got nan"),
-        ({"tau": -1.0}, "Expected a tau of 0 to 10000 for agreement weights and got -1"),
-        ({"tau": float("inf")}, "Expected a tau of 0 to 10000"),
-        ({"patch": 4}, "Expected an odd side of the patch"),
-        ({"patch": 0}, "Expected an odd side of the patch"),
-        ({"start": 0.8, "end": 0.2}, "Expected start below end for agreement weights"),
-        ({"sigma_start": 1.0, "sigma_end": 2.0}, "Expected sigma_start above sigma_end"),
-        ({}, True),
-    ],
-)
-def test_what_cannot_be_used_is_refused_at_post(host, node, inputs, sentence):
-    said = said_of(host, node, "MCDM_AgreementWeights", experts=["1", 0], **{**USUAL, **inputs})
-    assert said is True if sentence is True else said.startswith(sentence)
-
-
-@pytest.fixture
-def queued(host):
-    """What POST /prompt would say of a sampler behind two experts and more nodes."""
-
-    def check(experts, *nodes, denoise=1.0, check="check_chain"):
-        prompt = {"load": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "a.safetensors"}}}
-        bare = {"model": ["load", 0], "condition": ["load", 1], "null": ["load", 2], "weight": 0.5}
-        bare |= {"reliability": 1.0, "start": 0.0, "end": 1.0}
-        chained = [("MCDM_Expert", {**bare, **settings}) for settings in experts] + [*nodes]
-        previous = None
-        for number, (class_type, settings) in enumerate(chained, start=1):
-            kept = {name: value for name, value in {**settings, "experts": previous}.items() if value is not None}
-            prompt[str(number)] = {"class_type": class_type, "inputs": kept}
-            previous = [str(number), 0]
-        prompt["sample"] = {"class_type": "MCDM_KSampler", "inputs": {"experts": previous, "denoise": denoise}}
-        host.prompt.queued_prompt.remember_prompt({"prompt": prompt})
-        try:
-            fault = getattr(host.prompt.chain_checks, check)("sample")
-            return fault and fault.sentence
-        finally:
-            host.prompt.queued_prompt.remember_prompt({})
-
-    return check
-
-
 LONE, TRUSTED, DOUBTED = {"null": None}, {}, {"reliability": 0.0}
-OFF = {"start": 0.0, "end": 1.0, "sigma_start": 0.0, "sigma_end": 0.0, "threshold": 1.0, "refresh": 1, "tolerance": 0.0}
 
 
 def shared(**policy):
-    return "MCDM_AgreementWeights", {**USUAL, **policy}
+    return "MCDM_AgreementWeights", {**USUAL_AGREEMENT, **policy}
 
 
 @pytest.mark.parametrize(
@@ -334,28 +203,10 @@ def shared(**policy):
         ([TRUSTED, LONE], [shared(tau=-1.0)], None),  # which the node itself says
         ([TRUSTED, {**LONE, "reliability": 0.0}], [shared()], None),
         ([DOUBTED, DOUBTED], [shared()], "reliabilities with a positive sum"),
-        ([TRUSTED, LONE], [shared(), ("MCDM_Passes", {**OFF, "end": 0.5})], None),  # may not meet
+        ([TRUSTED, LONE], [shared(), ("MCDM_Passes", {**PLAIN_PASSES, "end": 0.5})], None),  # may not meet
         ([TRUSTED, TRUSTED], [shared()], None),
     ],
 )
-def test_what_can_be_known_of_a_chain_is_said_when_it_is_queued(queued, experts, nodes, said):
-    found = queued(experts, *nodes)
+def test_what_can_be_known_of_a_chain_is_said_when_it_is_queued(host, experts, nodes, said):
+    found = said_of_chain(host, [*(("MCDM_Expert", {"weight": 0.5, **inputs}) for inputs in experts), *nodes])
     assert found is None if said is None else said in found
-
-
-def test_particles_are_refused_at_post(host, node):
-    from .test_true_product import of, posted
-
-    def said(tau, user):
-        nodes = {"experts": of("MCDM_AgreementWeights", **{**USUAL, "tau": tau}, experts=["chain", 0])}
-        nodes |= {"chain": of("MCDM_Expert"), "sampler": of("MCDM_ParticleSampler", resample_below=0.5, limit=1.0)}
-        return posted(host, node, {**nodes, **user}, "sampler")
-
-    custom = {
-        "run": of("SamplerCustomAdvanced", sampler=["sampler", 0], guider=["guider", 0]),
-        "guider": of("MCDM_Guider", experts=["experts", 0]),
-    }
-    inspect = {"run": of("MCDM_Inspect", sampler=["sampler", 0], experts=["experts", 0])}
-    for user in (custom, inspect):
-        assert "got agreement weights, which every sample decides" in said(300.0, user)
-        assert said(0.0, user) is True

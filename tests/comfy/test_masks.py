@@ -1,10 +1,18 @@
 """Masks: every expert acts in its own place."""
 
 import logging
+from functools import partial
 
+import pytest
 import torch
 
 from .support.attachments import alone, null_of
+
+
+@pytest.fixture(params=["MCDM_Guider", "MCDM_OwnNullGuider"])
+def predict(request, predict):
+    """The prediction of a chain at one level, by either guider."""
+    return partial(predict, kind=request.param)
 
 
 def test_masks_give_each_expert_its_region(load, chain, predict):

@@ -1,31 +1,26 @@
 """The own-null rule on MODELs: composable diffusion, what it shares with CFG, and which terms it takes."""
 
+from functools import partial
+
 import pytest
 import torch
 
 from .support.attachments import alone, null_of, unclamped
+from .support.posts import said_of_chain
 
-SIGMAS = torch.tensor([20.0, 3.0, 0.5, 0.0])
+SIGMAS = (20.0, 3.0, 0.5, 0.0)
 
 
 @pytest.fixture
-def guide(node):
-    """Sample with a guider, by default that of a chain; returns the samples."""
-    import comfy.samplers
-
-    def run(experts=None, guider=None, sampler_name="euler", sigmas=SIGMAS):
-        guider = guider or node("MCDM_OwnNullGuider", experts=experts)[0]
-        noise = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(2))
-        sampler = comfy.samplers.sampler_object(sampler_name)
-        return guider.sample(noise, torch.zeros_like(noise), sampler, sigmas, seed=2)
-
-    return run
+def guide(guide):
+    """Sample two pictures with a guider, by default that of a chain."""
+    return partial(guide, kind="MCDM_OwnNullGuider", batch=2, sigmas=SIGMAS)
 
 
 @pytest.fixture
 def once(guide):
     """The prediction of a chain at one level: one Euler step to 0 returns it."""
-    return lambda experts: guide(experts, sigmas=torch.tensor([3.0, 0.0]))
+    return partial(guide, sigmas=(3.0, 0.0))
 
 
 def another_condition(node, expert):
@@ -64,8 +59,8 @@ def test_one_expert_is_cfg_bit_for_bit(load, chain, guide, sampler_name, cfg):
     theirs = comfy.samplers.CFGGuider(hair.model)
     theirs.set_conds(hair.condition, hair.null)
     theirs.set_cfg(cfg)
-    ours = guide(chain((hair, {"weight": cfg})), sampler_name=sampler_name)
-    assert torch.equal(ours, guide(guider=theirs, sampler_name=sampler_name))
+    ours = guide(chain((hair, {"weight": cfg})), sampler_name)
+    assert torch.equal(ours, guide(guider=theirs, sampler=sampler_name))
 
 
 def test_every_expert_is_guided_away_from_its_own_null(load, chain, once, node):
@@ -134,30 +129,14 @@ def test_a_shared_null_is_evaluated_unless_it_cancels(load, chain, once, passes,
 
 def test_cfg_plus_plus_gets_its_null_where_nulls_cancel(load, chain, guide, passes):
     experts = [passes.watch(load(name)) for name in ("hair", "skin")]
-    guide(chain(*((expert, {"weight": 0.5}) for expert in experts)), sampler_name="euler_cfg_pp", sigmas=SIGMAS[-2:])
+    guide(chain(*((expert, {"weight": 0.5}) for expert in experts)), sampler="euler_cfg_pp", sigmas=SIGMAS[-2:])
     assert [call.rows for call in passes.found] == [4, 4]
-
-
-def test_masks_give_each_expert_its_region(load, chain, once):
-    left = torch.zeros(1, 64, 64)
-    left[..., :32] = 1.0  # twice the latent's resolution
-    hair, skin = load("hair"), load("skin")
-    product = once(chain((hair, {"weight": 2.0, "mask": left}), (skin, {"weight": 3.0, "mask": 1 - left})))
-    torch.testing.assert_close(product[..., :16], once(chain((hair, {"weight": 2.0})))[..., :16], atol=1e-5, rtol=0)
-    torch.testing.assert_close(product[..., 16:], once(chain((skin, {"weight": 3.0})))[..., 16:], atol=1e-5, rtol=0)
-
-
-def test_uncovered_places_are_unconditional(load, chain, once):
-    hair, mask = load("hair"), torch.zeros(1, 32, 32)
-    mask[:, :8] = 1.0
-    product = once(chain((hair, {"weight": 2.0, "mask": mask})))
-    torch.testing.assert_close(product[:, :, 8:], once(chain(null_of(hair)))[:, :, 8:], atol=1e-5, rtol=0)
 
 
 def test_outside_its_window_an_expert_has_no_part(load, chain, guide, passes):
     hair, skin = load("hair"), passes.watch(load("skin"))
     level = float(skin.model.get_model_object("model_sampling").percent_to_sigma(0.5))
-    sigmas = torch.tensor([2 * level, level / 2, 0.0])
+    sigmas = (2 * level, level / 2, 0.0)
     early = guide(chain(hair, (skin, {"end": 0.5})), sigmas=sigmas[:2])
     assert torch.equal(early, guide(chain(hair, skin), sigmas=sigmas[:2]))
     passes.found.clear()
@@ -193,24 +172,5 @@ def test_chains_that_cannot_be_combined(load, chain, guide, passes, settings, ma
     ],
 )
 def test_what_can_be_known_is_said_when_the_workflow_is_queued(host, core, experts, answer):
-    prompt, previous = {"0": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "a.safetensors"}}}, None
-    for number, settings in enumerate(experts):
-        inputs = {"model": ["0", 0], "condition": ["0", 1], "null": ["0", 2]}
-        inputs |= {"weight": 1.5, "reliability": 1.0, "start": 0.0, "end": 1.0, **settings}
-        inputs |= {"experts": previous}
-        inputs = {name: value for name, value in inputs.items() if value is not None}
-        prompt[str(number + 1)] = {"class_type": "MCDM_Expert", "inputs": inputs}
-        previous = [str(number + 1), 0]
-    prompt["9"] = {"class_type": "MCDM_OwnNullGuider", "inputs": {"experts": previous}}
-    host.prompt.queued_prompt.remember_prompt({"prompt": prompt})
-    try:
-        fault = host.prompt.chain_checks.check_chain("9", core.product.own_null.OWN_NULL)
-        assert fault is None if answer is None else answer in fault.sentence
-    finally:
-        host.prompt.queued_prompt.remember_prompt({})
-
-
-def test_a_guider_can_be_sampled_again(load, chain, guide, node):
-    (guider,) = node("MCDM_OwnNullGuider", experts=chain(load("hair"), load("skin")))
-    first = guide(guider=guider)
-    assert torch.equal(guide(guider=guider), first)
+    found = said_of_chain(host, [("MCDM_Expert", inputs) for inputs in experts], core.product.own_null.OWN_NULL)
+    assert found is None if answer is None else answer in found

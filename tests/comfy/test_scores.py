@@ -10,7 +10,6 @@ import torch
 
 from .support.asked_alone import asked_alone
 from .support.attachments import unclamped
-from .support.leaks import Living
 
 SIGMAS = torch.tensor([20.0, 3.0, 1.0, 0.5, 0.0])
 NOTHING = "Choosing asked nothing: the samples carry the scores of their run."
@@ -81,20 +80,6 @@ def test_scores_beside_plain_loops(load, chain, node, host, sampled, kind):
                 errors = [(made[row] - of[row]).double().square().mean() for of in (null, told)]
                 expected[row, k] += (errors[0] - errors[1]) / len(points)
     torch.testing.assert_close(host.run.scores.scores_of(made, product), expected, atol=1e-5, rtol=1e-4)
-
-
-@pytest.mark.parametrize("kind", ["MCDM_Guider", "MCDM_OwnNullGuider"])
-def test_pictures_are_the_same_and_nothing_more_is_asked(load, chain, sampled, passes, kind):
-    hair = passes.watch(load("hair"))
-    product = chain((hair, {"weight": 1.5}), (load("skin"), {"weight": 2.0}))
-    found, rows = [], []
-    for scores in (None, False, True):
-        passes.found.clear()
-        found.append(sampled(product, scores=scores, kind=kind)["samples"])
-        rows.append(sum(call.rows for call in passes.found))
-    assert torch.equal(found[0], found[1])
-    assert torch.equal(found[0], found[2])
-    assert rows[0] == rows[1] == rows[2] > 0
 
 
 @pytest.mark.parametrize("scores", [True, False], ids=["by scores", "by passes"])
@@ -212,18 +197,6 @@ def test_nothing_copies_scored_samples_on_their_way_into_a_latent(experts, node,
     made = guider.sample(noise, torch.zeros_like(noise), comfy.samplers.sampler_object("euler"), SIGMAS, seed=1)
     assert made.device == comfy.model_management.intermediate_device()
     assert made.to(comfy.model_management.intermediate_device()) is made
-
-
-@pytest.mark.long
-def test_50_runs_leave_nothing_but_what_is_kept(experts, sampled):
-    product = experts()
-    for i in range(50):
-        latent = sampled(product, batch=2, sigmas=SIGMAS[-2:])
-        if i == 9:
-            before = Living.now()
-    after = Living.now()
-    assert (after.tensors, after.nbytes) == (before.tensors, before.nbytes)
-    assert latent["samples"].isfinite().all()
 
 
 def test_samples_keep_no_experts_and_scores_no_samples(experts, sampled, host):

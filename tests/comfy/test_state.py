@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from .support.attachments import hooked, hooks_like_a_lora, with_lora
-from .support.core_samplers import cancelled_at, core_ksampler
+from .support.core_samplers import core_ksampler
 from .support.leaks import Living, state_of
 
 
@@ -105,23 +105,6 @@ def unharmed(load):
     return check
 
 
-@pytest.mark.one_of(2)
-@pytest.mark.parametrize("step", range(4))
-def test_a_cancelled_run_leaves_nothing_behind(chain, guide, node, unharmed, step):
-    import comfy.model_management
-
-    def run(experts):
-        before = guide(chain(*experts))
-        (guider,) = node("MCDM_Guider", experts=chain(*experts))
-        attributes = set(vars(guider))
-        with pytest.raises(comfy.model_management.InterruptProcessingException):
-            guide(None, cancelled_at(step), guider)
-        assert set(vars(guider)) == attributes
-        assert torch.equal(guide(None, guider=guider), before)
-
-    unharmed(run)
-
-
 @pytest.mark.parametrize("place", [0, 1])
 def test_an_error_inside_an_expert_leaves_nothing_behind(chain, guide, unharmed, monkeypatch, place):
     def run(experts):
@@ -142,12 +125,6 @@ def test_an_error_while_loading_leaves_nothing_behind(chain, guide, unharmed, mo
                 guide(chain(*experts))
 
     unharmed(run)
-
-
-def test_a_cached_guider_gives_the_same_50_times(load, chain, node, guide):
-    (guider,) = node("MCDM_Guider", experts=chain(load("hair"), load("skin")))
-    first = guide(None, guider=guider, sigmas=(3.0, 0.0))
-    assert all(torch.equal(guide(None, guider=guider, sigmas=(3.0, 0.0)), first) for _ in range(49))
 
 
 @pytest.mark.long

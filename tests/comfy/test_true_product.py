@@ -2,14 +2,16 @@
 
 import logging
 import math
+from functools import partial
 
 import pytest
 import torch
 
+from ..support.particles import Particles, sample_particles
 from .support.asked_alone import asked_alone
 from .support.attachments import unclamped
-from .support.leaks import Living
-from .support.posts import said_of
+from .support.methods import PLAIN_PASSES
+from .support.posts import of, posted
 
 SIGMAS = (20.0, 3.0, 1.0, 0.5, 0.0)
 DETERMINISTIC = ["euler", "heun", "dpm_2", "exp_heun_2_x0", "euler_cfg_pp", "ddim"]
@@ -22,15 +24,9 @@ def experts(load, chain):
 
 
 @pytest.fixture
-def run(node):
-    """Sample a chain, or a guider, with a SAMPLER; returns the samples."""
-
-    def sample(experts=None, sampler=None, guider=None, sigmas=SIGMAS, batch=3, seed=2, **more):
-        guider = guider or node("MCDM_Guider", experts=experts)[0]
-        noise = torch.randn(batch, 3, 32, 32, generator=torch.Generator().manual_seed(seed))
-        return guider.sample(noise, torch.zeros_like(noise), sampler, torch.tensor(sigmas), seed=seed, **more)
-
-    return sample
+def run(guide):
+    """Sample three pictures of a chain, or with a guider."""
+    return partial(guide, batch=3)
 
 
 @pytest.fixture
@@ -116,7 +112,7 @@ def test_noise_is_the_seeds_and_another_at_every_step(experts, run, langevin, no
     assert not torch.equal(first, run(experts(), corrected, seed=3))
 
 
-def test_samplers_that_remember_are_refused(langevin, host, node):
+def test_samplers_that_remember_are_refused(langevin, host):
     import comfy.samplers
 
     refused = [
@@ -126,16 +122,6 @@ def test_samplers_that_remember_are_refused(langevin, host, node):
     for name in refused:
         with pytest.raises(ValueError, match=r"takes each step by itself, .* remember earlier steps; choose"):
             langevin(name)
-    with pytest.raises(ValueError, match=r"got comfy_particles, which"):
-        langevin(node("MCDM_ParticleSampler", resample_below=0.5, limit=1.0)[0])
-
-
-@pytest.mark.parametrize("name", ["langevin", "particles"])
-def test_steps_are_reported_once_each(experts, run, langevin, particles, every_step, name):
-    seen = []
-    sampler = langevin("heun") if name == "langevin" else particles()
-    run(experts(), sampler, callback=lambda step, x0, x, total: seen.append((step, total)))
-    assert seen == [(0, 4), (1, 4), (2, 4), (3, 4)]
 
 
 def test_what_a_correction_costs(load, chain, run, langevin, passes):
@@ -144,72 +130,19 @@ def test_what_a_correction_costs(load, chain, run, langevin, passes):
     assert len(passes.found) == 4 + 3 * 3
 
 
-@pytest.mark.parametrize("name", ["langevin", "particles"])
-def test_a_run_can_be_cancelled_and_the_next_one_works(experts, run, langevin, particles, node, name):
-    import comfy.model_management
-
-    sampler = langevin() if name == "langevin" else particles()
-    (guider,) = node("MCDM_Guider", experts=experts())
-    before = run(sampler=sampler, guider=guider)
-
-    def cancel(step, x0, x, total):
-        if step == 1:
-            comfy.model_management.interrupt_current_processing()
-
-    with pytest.raises(comfy.model_management.InterruptProcessingException):
-        run(sampler=sampler, guider=guider, callback=cancel)
-    assert torch.equal(run(sampler=sampler, guider=guider), before)
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("name", ["langevin", "particles"])
-def test_50_runs_give_the_same_and_leave_nothing(experts, run, langevin, particles, node, name):
-    sampler = langevin(corrections=1) if name == "langevin" else particles()
-    (guider,) = node("MCDM_Guider", experts=experts())
-    first = run(sampler=sampler, guider=guider, sigmas=(3.0, 1.0, 0.0))
-    for i in range(50):
-        assert torch.equal(run(sampler=sampler, guider=guider, sigmas=(3.0, 1.0, 0.0)), first)
-        if i == 9:
-            before = Living.now()
-    after = Living.now()
-    assert (after.tensors, after.nbytes) == (before.tensors, before.nbytes)
-
-
 def particle_loop(seen):
     """Ancestral sampling of particles in a plain loop, from what the product shows in `seen`."""
 
     def sample(model, x, sigmas, extra_args, callback, disable):
         model.inner_model.watch(seen.append)
-        generator = torch.Generator().manual_seed(extra_args["seed"] + 1)
-        logs = [0.0] * len(x)
-        for i in range(len(sigmas) - 1):
-            sigma, after = sigmas[i].item(), sigmas[i + 1].item()
+
+        def asked(x, sigma):
             denoised = model(x, torch.full((len(x),), sigma), **extra_args)
-            hair, skin = (seen[-1].cond[i] for i in (0, 1))
-            nulls = [seen[-1].null[j] for j in (0, 1)]
-            changes = []
-            for row in range(len(x)):
-                parts = [(1.5, hair[row]), (2.0, skin[row]), *((-1.25, null[row]) for null in nulls)]
-                eps = [(c, (x[row].double() - of.double()) / sigma) for c, of in parts]
-                combined = sum(c * of for c, of in eps)
-                value = combined.square().sum() - sum(c * of.square().sum() for c, of in eps)
-                changes.append((sigma - after) / sigma * value.item())
-            centre = sum(changes) / len(changes)
-            logs = [log + max(-1.0, min(1.0, change - centre)) for log, change in zip(logs, changes, strict=True)]
-            shares = [math.exp(log) / sum(map(math.exp, logs)) for log in logs]
-            x = denoised + (after / sigma) ** 2 * (x - denoised)
-            if 1 / sum(share**2 for share in shares) < len(x) * (1.0 if after == 0 else 0.5) - 1e-6:
-                offset = torch.rand((), dtype=torch.float64, generator=generator).item()
-                chosen = []
-                for k in range(len(x)):
-                    place = 0
-                    while sum(shares[: place + 1]) <= (k + offset) / len(x):
-                        place += 1
-                    chosen.append(place)
-                x, logs = x[chosen], [0.0] * len(x)
-            if after > 0:
-                x = x + after * math.sqrt(1 - (after / sigma) ** 2) * torch.randn(x.shape, generator=generator)
-        return x
+            conds, nulls = ([found[i] for i in (0, 1)] for found in (seen[-1].cond, seen[-1].null))
+            return denoised, [*zip((1.5, 2.0, -1.25, -1.25), (*conds, *nulls), strict=True)]
+
+        generator = torch.Generator().manual_seed(extra_args["seed"] + 1)
+        return sample_particles(x, sigmas.tolist(), asked, Particles(len(x), 0.5, 1.0, generator))
 
     return sample
 
@@ -229,8 +162,7 @@ def test_particles_beside_a_plain_loop(experts, run, particles):
 def test_after_a_resampling_no_prediction_of_other_particles_stands_in_for_a_pass(
     experts, run, particles, node, resample_below, same
 ):
-    saving = {"start": 0.0, "end": 1.0, "sigma_start": 0.0, "sigma_end": 0.0}
-    (fewer,) = node("MCDM_Passes", experts=experts(), **saving, threshold=-1.0, refresh=9, tolerance=0.0)
+    (fewer,) = node("MCDM_Passes", experts=experts(), **{**PLAIN_PASSES, "threshold": -1.0, "refresh": 9})
     found, plain = (run(chain, particles(resample_below), batch=4) for chain in (fewer, experts()))
     assert torch.equal(found, plain) is same
 
@@ -243,55 +175,6 @@ def test_what_was_resampled_is_logged(experts, run, particles, caplog):
     roots = line.rpartition(": ")[2].rstrip(".").split(", ")
     assert len(roots) == len(found)
     assert f"go back to {len(set(roots))} of the 4" in line
-
-
-def test_particles_do_not_weigh_what_a_noise_mask_keeps(experts, run, particles, host, monkeypatch):
-    areas, original = [], host.samplers.particles.sample_particles
-
-    def seen(*args, area, **more):
-        areas.append(area)
-        return original(*args, area=area, **more)
-
-    monkeypatch.setattr(host.samplers.particles, "sample_particles", seen)
-    mask = torch.zeros(1, 32, 32)
-    mask[:, :16] = 1.0
-    run(experts(), particles(), denoise_mask=mask)
-    assert areas[0][..., :16, :].min() == 1.0
-    assert areas[0][..., 16:, :].max() == 0.0
-
-
-@pytest.mark.parametrize("kind", ["MCDM_OwnNullGuider", "MCDM_ProductModel"])
-def test_particles_work_with_every_guider_of_the_pack(load, chain, run, particles, node, product, kind):
-    import comfy.samplers
-
-    hair, skin = load("hair"), load("skin")
-    if kind == "MCDM_OwnNullGuider":
-        (guider,) = node(kind, experts=chain((hair, {"weight": 1.5}), (skin, {"weight": 2.0})))
-    else:
-        guider = comfy.samplers.CFGGuider(product(hair, chain((skin, {"weight": 2.0}))))
-        guider.set_conds(hair.condition, hair.null)
-        guider.set_cfg(1.5)
-    found = run(sampler=particles(1.0), guider=guider)
-    assert torch.equal(found, run(sampler=particles(1.0), guider=guider))
-    assert found.isfinite().all()
-
-
-def test_particles_under_another_guider_are_refused(load, run, particles, passes):
-    import comfy.samplers
-
-    hair = passes.watch(load("hair"))
-    guider = comfy.samplers.CFGGuider(hair.model)
-    guider.set_conds(hair.condition, hair.null)
-    with pytest.raises(ValueError, match=r"product of experts, .* got CFGGuider, .*; connect Product Guider"):
-        run(sampler=particles(), guider=guider)
-    assert not passes.found
-
-
-def test_a_particle_alone_is_refused(load, chain, run, particles, passes):
-    hair = passes.watch(load("hair"))
-    with pytest.raises(ValueError, match=r"at least 2 samples, the particles, and got 1; raise"):
-        run(chain(hair), particles(), batch=1)
-    assert not passes.found
 
 
 def pictures(count):
@@ -384,43 +267,6 @@ def test_choices_that_are_refused(load, chain, node, passes, count, batch, setti
     assert not passes.found
 
 
-NAN = math.nan
-
-
-@pytest.mark.parametrize(
-    ("class_type", "inputs", "message"),
-    [
-        ("MCDM_LangevinSampler", {"sampler": ["2", 0], "corrections": 1, "ratio": NAN}, "at most 1 and got nan"),
-        ("MCDM_LangevinSampler", {"sampler": ["2", 0], "corrections": 1, "ratio": -0.5}, "ratio above 0"),
-        ("MCDM_ParticleSampler", {"resample_below": -0.5, "limit": 1.0}, "0 to 1, to resample below and got -0.5"),
-        ("MCDM_ParticleSampler", {"resample_below": 0.5, "limit": NAN}, "log weight and got nan"),
-        ("MCDM_ParticleSampler", {"resample_below": 0.5, "limit": -1.0}, "limit above 0"),
-    ],
-)
-def test_numbers_are_refused_at_post(node, host, class_type, inputs, message):
-    assert message in said_of(host, node, class_type, **inputs)
-
-
-def posted(host, node, prompt, node_id):
-    """What POST /prompt would say of one node of a prompt."""
-    import inspect
-
-    host.prompt.queued_prompt.remember_prompt({"prompt": prompt})
-    try:
-        hidden = {"UNIQUE_ID": node_id}
-        cls = node.classes[prompt[node_id]["class_type"]]
-        prepared = cls.PREPARE_CLASS_CLONE({**hidden, "hidden_inputs": hidden})
-        named = inspect.signature(prepared.validate_inputs).parameters
-        inputs = prompt[node_id]["inputs"]
-        return prepared.validate_inputs(**{name: value for name, value in inputs.items() if name in named})
-    finally:
-        host.prompt.queued_prompt.remember_prompt({})
-
-
-def of(class_type, **inputs):
-    return {"class_type": class_type, "inputs": inputs}
-
-
 def test_a_sampler_that_remembers_is_refused_at_post(host, node):
     def said(source, corrections=1):
         wrapped = of("MCDM_LangevinSampler", sampler=["1", 0], corrections=corrections, ratio=0.1)
@@ -433,27 +279,6 @@ def test_a_sampler_that_remembers_is_refused_at_post(host, node):
     assert "got dpmpp_2m, which" in said(of("KSamplerSelect", sampler_name="dpmpp_2m"))
     assert said(of("KSamplerSelect", sampler_name="dpmpp_2m"), corrections=0) is True
     assert "got sa_solver, which" in said(of("SamplerSASolver"))
-    assert "got Particle Sampler, which" in said(of("MCDM_ParticleSampler", resample_below=0.5, limit=1.0))
-
-
-def test_particles_under_another_guider_are_refused_at_post(host, node):
-    def said(**nodes):
-        sampler = of("MCDM_ParticleSampler", resample_below=0.5, limit=1.0)
-        prompt = {"sampler": sampler, "load": of("CheckpointLoaderSimple", ckpt_name="a"), **nodes}
-        return posted(host, node, prompt, "sampler")
-
-    run = of("SamplerCustomAdvanced", sampler=["sampler", 0], guider=["guider", 0], latent_image=["latent", 0])
-    empty = of("MCDM_EmptyLatent", batch_size=1)
-    assert "got CFGGuider, which" in said(run=run, guider=of("CFGGuider", model=["load", 0]))
-    lora = of("LoraLoaderModelOnly", model=["load", 0])
-    assert "got BasicGuider, which" in said(run=run, guider=of("BasicGuider", model=["lora", 0]), lora=lora)
-    made = of("MCDM_ProductModel", model=["load", 0], reliability=1.0, experts=["e", 0])
-    assert said(run=run, guider=of("CFGGuider", model=["made", 0]), made=made) is True
-    assert said(run=run, guider=of("MCDM_Guider", experts=["e", 0])) is True
-    assert "at least 2 samples, the particles, and got 1" in said(
-        run=run, guider=of("MCDM_Guider", experts=["e", 0]), latent=empty
-    )
-    assert "got SamplerCustom, which" in said(run=of("SamplerCustom", sampler=["sampler", 0], model=["load", 0]))
 
 
 def test_a_choice_that_is_none_is_refused_at_post(host, node):
@@ -467,25 +292,3 @@ def test_a_choice_that_is_none_is_refused_at_post(host, node):
     assert said(9, 4, "RepeatLatentBatch") is True  # which may start from many
     assert "from 1 to all 4 samples and got 5" in said(5, 4)
     assert "at least 2 samples to choose from and got 1" in said(1, 1)
-
-
-@pytest.mark.one_of(2)
-@pytest.mark.parametrize("name", ["langevin", "particles"])
-def test_inspect_shows_the_steps_and_the_particles(load, experts, langevin, particles, node, name):
-    import comfy_extras.nodes_custom_sampler as custom
-
-    sampler = langevin() if name == "langevin" else particles()
-    given = {
-        "noise": custom.Noise_RandomNoise(3),
-        "sampler": sampler,
-        "sigmas": torch.tensor(SIGMAS),
-        "latent_image": {"samples": torch.zeros(3, 3, 32, 32)},
-    }
-    (guider,) = node("MCDM_Guider", experts=experts())
-    expected, _ = custom.SamplerCustomAdvanced().sample(guider=guider, **given)
-    latent, _, plot = node("MCDM_Inspect", experts=experts(), vae=load("hair").vae, steps_shown="2", **given)
-    assert torch.equal(latent["samples"], expected["samples"])
-    given["sampler"] = node("MCDM_SamplerDDIM", eta=0.0)[0]
-    plain = node("MCDM_Inspect", experts=experts(), vae=load("hair").vae, steps_shown="2", **given)[2]
-    panels = 2 if name == "langevin" else 3
-    assert plot.shape[1] / plain.shape[1] == panels / 2

@@ -1,16 +1,58 @@
-"""What POST /prompt would say of one node."""
+"""What POST /prompt would say of a node, or of the chain that it samples."""
 
 import inspect
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
+
+EXPERT = {"model": ["load", 0], "condition": ["load", 1], "null": ["load", 2]}
+EXPERT |= {"weight": 1.5, "reliability": 1.0, "start": 0.0, "end": 1.0}
+
+
+def of(class_type: str, **inputs: Any) -> dict[str, Any]:
+    """A node of a prompt."""
+    return {"class_type": class_type, "inputs": inputs}
 
 
 def said_of(host: Any, node: Any, class_type: str, **inputs: Any) -> bool | str:
     """True or the sentence about a node with these inputs, alone in a prompt."""
-    host.prompt.queued_prompt.remember_prompt({"prompt": {"1": {"class_type": class_type, "inputs": inputs}}})
-    try:
-        hidden = {"UNIQUE_ID": "1"}  # newer ComfyUI looks for it one level deeper
-        prepared = node.classes[class_type].PREPARE_CLASS_CLONE({**hidden, "hidden_inputs": hidden})
-        named = inspect.signature(prepared.validate_inputs).parameters
+    return posted(host, node, {"1": of(class_type, **inputs)}, "1")
+
+
+def posted(host: Any, node: Any, prompt: dict[str, Any], node_id: str) -> bool | str:
+    """True or the sentence about one node of a prompt."""
+    hidden = {"UNIQUE_ID": node_id}  # newer ComfyUI looks for it one level deeper
+    prepared = node.classes[prompt[node_id]["class_type"]].PREPARE_CLASS_CLONE({**hidden, "hidden_inputs": hidden})
+    named = inspect.signature(prepared.validate_inputs).parameters
+    inputs = prompt[node_id]["inputs"]
+    with _queued(host, prompt):
         return prepared.validate_inputs(**{name: value for name, value in inputs.items() if name in named})
+
+
+def said_of_chain(host: Any, nodes: Sequence[tuple[str, dict]], *rule: Any, denoise: float = 1.0) -> str | None:
+    """What is wrong with a chain of nodes that a KSampler samples; None is nothing.
+
+    Args:
+        host: The fixture.
+        nodes: Their types and inputs; those of Diffusion Expert are beside `EXPERT`, and None is left unconnected.
+        rule: How the experts are combined, Eq. 10 if it isn't given.
+        denoise: Of the KSampler.
+    """
+    prompt, previous = {"load": of("CheckpointLoaderSimple", ckpt_name="a.safetensors")}, None
+    for number, (class_type, settings) in enumerate(nodes, start=1):
+        inputs = {**(EXPERT if class_type == "MCDM_Expert" else {}), **settings, "experts": previous}
+        prompt[str(number)] = of(class_type, **{name: value for name, value in inputs.items() if value is not None})
+        previous = [str(number), 0]
+    prompt["sample"] = of("MCDM_KSampler", experts=previous, denoise=denoise)
+    with _queued(host, prompt):
+        fault = host.prompt.chain_checks.check_chain("sample", *rule)
+    return fault and fault.sentence
+
+
+@contextmanager
+def _queued(host: Any, prompt: dict[str, Any]) -> Iterator[None]:
+    host.prompt.queued_prompt.remember_prompt({"prompt": prompt})
+    try:
+        yield
     finally:
         host.prompt.queued_prompt.remember_prompt({})

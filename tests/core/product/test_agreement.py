@@ -3,6 +3,7 @@
 import logging
 import math
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -11,7 +12,6 @@ from mcdm_core import (
     EQ10,
     OWN_NULL,
     Agreement,
-    Flow,
     OwnNullDenoiser,
     Passes,
     ProductDenoiser,
@@ -29,45 +29,20 @@ from mcdm_core.diffusion.schedule import sigma_at_progress
 from mcdm_core.expert.gaussian import gaussian_expert, label, ode_moments
 from mcdm_core.product.agreement import agreement_weights, smoothed_cosine
 
+from ...support import gaussians
 from ...support.agreement import shared_out, smoothed
 from ...support.fewer_passes import Remembering, sample_heun
-from ...support.gaussians import recorded
+from ...support.gaussians import NULL, rows
 
 CHANNELS, HEIGHT, WIDTH = 3, 4, 5
 STEPS = "8"
-NULL = 3
 TAU = 20.0
-
-
-def tables(seed):
-    """Means and variances of three conditions and a null that is unlike them."""
-    generator = torch.Generator().manual_seed(seed)
-    means = torch.randn(4, CHANNELS, generator=generator, dtype=torch.float64)
-    variances = 0.2 + torch.rand(4, CHANNELS, generator=generator, dtype=torch.float64)
-    return means.tolist(), variances.tolist()
-
-
-def chain(*predictions, weights=(2.0, 1.5, -0.4), masks=(None, None, None), **shared):
-    """Two networks, and a third expert on the first one, with its null: three conditions, two nulls."""
-    schedules = {"flow": Flow}
-    one, two = (
-        recorded(gaussian_expert(*tables(i), schedules.get(name, Schedule.linear)(), name, name=f"expert {i + 1}"))
-        for i, name in enumerate(predictions or ("eps", "v"))
-    )
-    bare = [(one, 0), (two, 1), (one, 2)]
-    return [
-        Term(e, label(k), label(NULL), weight=w, reliability=a, mask=mask, **shared)
-        for (e, k), w, a, mask in zip(bare, weights, (1.0, 2.0, 0.5), masks, strict=True)
-    ]
+chain = partial(gaussians.chain, channels=CHANNELS)
 
 
 def start(batch=2):
     generator = torch.Generator().manual_seed(1)
     return torch.randn(batch, CHANNELS, HEIGHT, WIDTH, generator=generator, dtype=torch.float64)
-
-
-def rows(terms):
-    return sum(sum(expert.network.batches) for expert in {id(term.expert): term.expert for term in terms}.values())
 
 
 def sampled(terms, sampler=sample_ddim, rule=EQ10, batch=2, passes=None, **policy):

@@ -3,6 +3,7 @@
 import logging
 import math
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -10,10 +11,8 @@ import torch
 from mcdm_core import (
     EQ10,
     OWN_NULL,
-    Flow,
     Passes,
     ProductDenoiser,
-    Schedule,
     Term,
     combined_epsilon,
     sample_ddim,
@@ -21,49 +20,19 @@ from mcdm_core import (
     sigmas_for,
 )
 from mcdm_core.diffusion.schedule import sigma_at_progress
-from mcdm_core.expert.gaussian import gaussian_expert, label
+from mcdm_core.expert.gaussian import label
 
+from ...support import gaussians
 from ...support.fewer_passes import Remembering, factor, sample_heun, unguided
-from ...support.gaussians import recorded
+from ...support.gaussians import NULL, recorded, rows
 
 CHANNELS = 5
 STEPS = "12"
-NULL = 3
-
-
-def tables(seed):
-    """Means and variances of three conditions and a null that is unlike them."""
-    generator = torch.Generator().manual_seed(seed)
-    means = torch.randn(4, CHANNELS, generator=generator, dtype=torch.float64)
-    variances = 0.2 + torch.rand(4, CHANNELS, generator=generator, dtype=torch.float64)
-    return means.tolist(), variances.tolist()
-
-
-def experts(*predictions):
-    """Gaussian experts, each on a network of its own."""
-    schedules = {"flow": Flow}
-    return [
-        recorded(gaussian_expert(*tables(i), schedules.get(name, Schedule.linear)(), name, name=f"expert {i + 1}"))
-        for i, name in enumerate(predictions)
-    ]
-
-
-def chain(*predictions, weights=(2.0, 1.5, -0.4), **shared):
-    """Two networks, and a third expert on the first one, with its null: three conditions, two nulls."""
-    one, two = experts(*(predictions or ("eps", "v")))
-    bare = [(one, 0), (two, 1), (one, 2)]
-    return [
-        Term(e, label(k), label(NULL), weight=w, reliability=a, **shared)
-        for (e, k), w, a in zip(bare, weights, (1.0, 2.0, 0.5), strict=True)
-    ]
+experts, chain = (partial(make, channels=CHANNELS) for make in (gaussians.experts, gaussians.chain))
 
 
 def start(batch=2):
     return torch.randn(batch, CHANNELS, 2, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-
-
-def rows(terms):
-    return sum(sum(expert.network.batches) for expert in {id(term.expert): term.expert for term in terms}.values())
 
 
 def sampled(terms, sampler=sample_ddim, rule=EQ10, batch=2, **policy):

@@ -25,6 +25,8 @@ from mcdm_core.sampling.densities import Step, TrackedDensities
 from mcdm_core.sampling.particles import Resampling
 
 from ...support.gaussians import recorded, samples
+from ...support.logic import PlainLogic, sample_plain_logic
+from ...support.particles import Particles
 
 COUNT = 20_000
 AXIS = torch.linspace(-12, 12, 24_001, dtype=torch.float64)
@@ -198,73 +200,39 @@ def test_densities_are_tracked_and_better_than_by_the_two_extreme_variances(mean
     assert errors["ours"] < 0.75 * min(errors["itô"], errors["points"])
 
 
+def at_own_weights(means, variances, null, weights):
+    """From x and σ to the x0 of experts, a mean and a variance for each channel, guided away from one null."""
+
+    def posterior(mean, variance, x: Tensor, sigma: float) -> Tensor:
+        m, s = (torch.tensor(of, dtype=torch.float64).reshape(-1, 1, 1) for of in (mean, variance))
+        return m + s / (s + sigma**2) * (x - m)
+
+    def asked(x: Tensor, sigma: float) -> list[Tensor]:
+        u = posterior(*null, x, sigma)
+        of = zip(means, variances, weights, strict=True)
+        return [u + abs(w) * (posterior(mean, variance, x, sigma) - u) for mean, variance, w in of]
+
+    return asked
+
+
 def test_brute_force():
     """A whole run in plain numbers: two united, one excluded, nulls and weights, corrections and resampling."""
-    means, variances, nulls = (-1.0, 1.5, 0.4), (0.3, 0.8, 0.5), (0.2, 2.0)
+    means, variances, null = (-1.0, 1.5, 0.4), (0.3, 0.8, 0.5), (0.2, 2.0)
     weights, priors, largest, sharpness, limit = (1.5, 1.0, -0.7), (2.0, 1.0, 0.2), 0.3, 0.7, 0.4
-    sigmas, starts = [3.0, 1.2, 0.7, 0.4, 0.0], [2.0, -3.0, 6.0, 1.0]
-    expert = gaussian_expert([*means, nulls[0]], [*variances, nulls[1]])
+    sigmas, x = [3.0, 1.2, 0.7, 0.4, 0.0], samples(2.0, -3.0, 6.0, 1.0)
+    expert = gaussian_expert([*means, null[0]], [*variances, null[1]])
     terms = [Term(expert, label(k), label(3), weight=w) for k, w in enumerate(weights)]
     logic = Logic(sharpness=sharpness, priors=priors, largest=largest)
     options = {"logic": logic, "corrected": True, "resample_below": 1.0, "limit": limit}
     generator = torch.Generator().manual_seed(4)
-    found = sample_logic(ProductDenoiser(terms), samples(*starts), sigmas, generator=generator, **options)
+    found = sample_logic(ProductDenoiser(terms), x, sigmas, generator=generator, **options)
 
-    generator, xs, logs, tracked = (
-        torch.Generator().manual_seed(4),
-        list(starts),
-        [0.0] * 4,
-        [[0.0] * 3 for _ in starts],
-    )
-    seen_reached = set()
-    for i in range(4):
-        sigma, after = sigmas[i], sigmas[i + 1]
-        moved, changes = [], []
-        for x, log in zip(xs, tracked, strict=True):
-            u = nulls[0] + nulls[1] / (nulls[1] + sigma**2) * (x - nulls[0])
-            d = []
-            for m, s, w in zip(means, variances, weights, strict=True):
-                d.append(u + abs(w) * (m + s / (s + sigma**2) * (x - m) - u))
-            parts = [priors[k] / 3 * math.exp(-sharpness * log[k]) for k in (0, 1)]
-            q = sum(parts) ** (-1 / sharpness)
-            inner = [part / sum(parts) for part in parts]
-            share = 0.2 * math.exp(log[2]) / q
-            reached = share >= largest / (1 + largest)
-            seen_reached.add(reached)
-            m = largest if reached else share / (1 - share)
-            omega = [(1 + m) * inner[0], (1 + m) * inner[1], -m]
-            combined = sum(w * of for w, of in zip(omega, d, strict=True))
-            dq = inner[0] * d[0] + inner[1] * d[1]
-            scores = [(of - x) / sigma**2 for of in (*d, dq, combined)]
-            spread = inner[0] * scores[0] ** 2 + inner[1] * scores[1] ** 2 - scores[3] ** 2
-            change = -(1 + m) * (1 + sharpness) * spread
-            if reached:
-                change += scores[4] ** 2 - (1 + m) * scores[3] ** 2 + m * scores[2] ** 2
-            changes.append((1 - after / sigma) * sigma**2 * change)
-            kept = (after / sigma) ** 2
-            moved.append((combined + kept * (x - combined), [of + kept * (x - of) for of in d], log))
-        centre = sum(changes) / 4
-        logs = [of + max(-limit, min(limit, change - centre)) for of, change in zip(logs, changes, strict=True)]
-        total = sum(map(math.exp, logs))
-        shares = [math.exp(of) / total for of in logs]
-        if 1 / sum(of**2 for of in shares) < 4 - 1e-6:
-            offset, chosen = torch.rand((), dtype=torch.float64, generator=generator).item(), []
-            for point in ((k + offset) / 4 for k in range(4)):
-                place = 0
-                while sum(shares[: place + 1]) <= point:
-                    place += 1
-                chosen.append(moved[place])
-            moved, logs = chosen, [0.0] * 4
-        xs, tracked = [mean for mean, _, _ in moved], [list(log) for _, _, log in moved]
-        if after:
-            added = torch.randn(4, 1, 1, 1, dtype=torch.float64, generator=generator).flatten().tolist()
-            variance = (sigma**2 - after**2) * (1 + after**2) / (1 + sigma**2)
-            for row, (mean, own, _) in enumerate(moved):
-                xs[row] = mean + after * math.sqrt(1 - (after / sigma) ** 2) * added[row]
-                for k in range(3):
-                    tracked[row][k] -= (xs[row] - own[k]) ** 2 / (2 * variance)
-    assert seen_reached == {True, False}
-    assert found.flatten().tolist() == pytest.approx(xs, abs=1e-9)
+    generator.manual_seed(4)
+    plain = PlainLogic("and", sharpness, priors, largest, weights)
+    asked = at_own_weights(means, variances, null, weights)
+    expected = sample_plain_logic(x, sigmas, asked, plain, generator, Particles(4, 1.0, limit, generator))
+    assert plain.reached == {True, False}
+    torch.testing.assert_close(found, expected, atol=1e-9, rtol=0)
 
 
 @pytest.mark.one_of(3)
@@ -281,47 +249,20 @@ def test_half_the_power_of_what_is_taken_back_is_left_to_the_next_step(monkeypat
 
 def test_equal_densities_by_brute_force():
     """A whole run in plain numbers, of two channels: two kept equal, one excluded, nulls and weights."""
-    means, variances, nulls = [(-1.0, 0.5), (1.5, 0.0), (0.4, -0.5)], [(0.3, 1.0), (0.8, 0.6), (0.5, 0.7)], (0.2, 2.0)
-    weights, prior, largest, left = (1.5, 1.0, -0.7), 0.2, 0.3, math.sqrt(0.5)
+    means, variances, null = [(-1.0, 0.5), (1.5, 0.0), (0.4, -0.5)], [(0.3, 1.0), (0.8, 0.6), (0.5, 0.7)], (0.2, 2.0)
+    weights, priors, largest = (1.5, 1.0, -0.7), (1.0, 1.0, 0.2), 0.3
     sigmas, starts = [3.0, 1.2, 0.7, 0.4, 0.0], [(2.0, 0.3), (-3.0, 1.0), (6.0, -2.0)]
-    expert = gaussian_expert([*means, (nulls[0],) * 2], [*variances, (nulls[1],) * 2])
+    expert = gaussian_expert([*means, (null[0],) * 2], [*variances, (null[1],) * 2])
     terms = [Term(expert, label(k), label(3), weight=w) for k, w in enumerate(weights)]
-    logic = Logic(operation="equal", priors=(1.0, 1.0, prior), largest=largest)
+    logic = Logic(operation="equal", priors=priors, largest=largest)
     x, generator = torch.tensor(starts, dtype=torch.float64)[..., None, None], torch.Generator().manual_seed(4)
     found = sample_logic(ProductDenoiser(terms), x, sigmas, generator=generator, logic=logic)
 
-    generator, xs, logs, seen_reached = torch.Generator().manual_seed(4), starts, [[0.0] * 3 for _ in starts], set()
-    for sigma, after in pairwise(sigmas):
-        kept, drawn = (after / sigma) ** 2, torch.zeros(3, 2)
-        if after:
-            drawn = torch.randn(3, 2, 1, 1, dtype=torch.float64, generator=generator).flatten(1)
-        variance = (sigma**2 - after**2) * (1 + after**2) / (1 + sigma**2)
-        moved = []
-        for x, log, noise in zip(xs, logs, drawn.tolist(), strict=True):
-            own = []
-            for m, s, w in zip(means, variances, weights, strict=True):
-                u = [nulls[0] + nulls[1] / (nulls[1] + sigma**2) * (of - nulls[0]) for of in x]
-                d = [m[c] + s[c] / (s[c] + sigma**2) * (x[c] - m[c]) for c in (0, 1)]
-                d = [u[c] + abs(w) * (d[c] - u[c]) for c in (0, 1)]
-                own.append([d[c] + kept * (x[c] - d[c]) for c in (0, 1)])
-            added = [after * math.sqrt(1 - kept) * of for of in noise]
-            odds = prior * math.exp(log[2] - (log[0] + log[1]) / 2)
-            reached = odds >= largest / (1 + largest)
-            seen_reached.add(reached)
-            m = largest if reached else odds / (1 - odds)
-            middle, half = ([(own[0][c] + sign * own[1][c]) / 2 for c in (0, 1)] for sign in (1, -1))
-            rest = [(1 - left) * added[c] - m * (own[2][c] - middle[c]) for c in (0, 1)]
-            lag = variance * (log[1] - log[0]) / 2 - sum(rest[c] * half[c] for c in (0, 1))
-            more = lag / (2 * (1 + m) * sum(of**2 for of in half))
-            omega = [(1 + m) * (0.5 + more), (1 + m) * (0.5 - more), -m]
-            mean = [sum(w * of[c] for w, of in zip(omega, own, strict=True)) for c in (0, 1)]
-            moved.append(tuple(mean[c] + added[c] for c in (0, 1)))
-            if after:
-                for k in range(3):
-                    log[k] -= sum((moved[-1][c] - own[k][c]) ** 2 for c in (0, 1)) / (2 * variance)
-        xs = moved
-    assert seen_reached == {True, False}
-    torch.testing.assert_close(found.flatten(1), torch.tensor(xs, dtype=torch.float64), atol=1e-9, rtol=0)
+    plain = PlainLogic("equal", 1.0, priors, largest, weights)
+    asked = at_own_weights(means, variances, null, weights)
+    expected = sample_plain_logic(x, sigmas, asked, plain, generator.manual_seed(4))
+    assert plain.reached == {True, False}
+    torch.testing.assert_close(found, expected, atol=1e-9, rtol=0)
 
 
 def test_equal_densities_leave_what_experts_agree_on_to_chance():

@@ -17,6 +17,7 @@ from mcdm_core.sampling.particles import (
     systematic_ancestors,
 )
 
+from ...support import particles as plain
 from ...support.gaussians import recorded, samples
 
 MEANS, VARIANCES, COEFFICIENTS = [-1.0, 1.5, 0.2], [0.3, 0.8, 2.0], [1.0, 1.0, -1.0]
@@ -140,41 +141,18 @@ def test_an_area_is_all_that_counts():
 
 def test_brute_force():
     """A whole run of three particles in plain numbers, with the numbers that the generator draws."""
-    sigmas, starts, limit = [3.0, 1.2, 0.5, 0.0], [2.0, -3.0, 6.0], 0.4
+    sigmas, x, limit = [3.0, 1.2, 0.5, 0.0], samples(2.0, -3.0, 6.0), 0.4
     options = {"resample_below": 1.0, "limit": limit}
-    found = sample_particles(product(), samples(*starts), sigmas, generator=torch.Generator().manual_seed(4), **options)
-    generator, xs, logs = torch.Generator().manual_seed(4), list(starts), [0.0] * 3
-    resampled = 0
-    for i in range(3):
-        sigma, after = sigmas[i], sigmas[i + 1]
-        means, changes = [], []
-        for x in xs:
-            d = [m + s / (s + sigma**2) * (x - m) for m, s in zip(MEANS, VARIANCES, strict=True)]
-            combined = d[0] + d[1] - d[2]
-            eps = [(x - of) / sigma for of in (*d, combined)]
-            changes.append((sigma - after) / sigma * (eps[3] ** 2 - eps[0] ** 2 - eps[1] ** 2 + eps[2] ** 2))
-            means.append(combined + (after / sigma) ** 2 * (x - combined))
-        centre = sum(changes) / 3
-        logs = [of + max(-limit, min(limit, change - centre)) for of, change in zip(logs, changes, strict=True)]
-        weights = [math.exp(of) for of in logs]
-        shares = [of / sum(weights) for of in weights]
-        if 1 / sum(of**2 for of in shares) < 3 - 1e-6:
-            offset, resampled = torch.rand((), dtype=torch.float64, generator=generator).item(), resampled + 1
-            kept = []
-            for point in ((k + offset) / 3 for k in range(3)):
-                place, end = 0, shares[0]
-                while point >= end:
-                    place += 1
-                    end += shares[place]
-                kept.append(means[place])
-            means, logs = kept, [0.0] * 3
-        if after:
-            added = torch.randn(3, 1, 1, 1, dtype=torch.float64, generator=generator).flatten().tolist()
-            deviation = math.sqrt(after**2 * (1 - after**2 / sigma**2))
-            means = [of + deviation * z for of, z in zip(means, added, strict=True)]
-        xs = means
-    assert resampled >= 2
-    assert found.flatten().tolist() == pytest.approx(xs, abs=1e-9)
+    found = sample_particles(product(), x, sigmas, generator=torch.Generator().manual_seed(4), **options)
+
+    def asked(x: Tensor, sigma: float) -> tuple[Tensor, list[tuple[float, Tensor]]]:
+        x0s = [m + s / (s + sigma**2) * (x - m) for m, s in zip(MEANS, VARIANCES, strict=True)]
+        terms = [*zip(COEFFICIENTS, x0s, strict=True)]
+        return sum(c * x0 for c, x0 in terms), terms
+
+    particles = plain.Particles(3, 1.0, limit, torch.Generator().manual_seed(4))
+    torch.testing.assert_close(found, plain.sample_particles(x, sigmas, asked, particles), atol=1e-9, rtol=0)
+    assert particles.resampled >= 2
 
 
 def test_systematic_resampling_rounds_up_or_down():

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from .variants import Expert
 
+Point = tuple[Tensor, float]  # of a trajectory, as `own_point` gives it
 Asked = tuple[BaseModel, dict[str, list], dict[str, Any]]  # one expert's network, processed conds and own options
 
 
@@ -41,12 +42,16 @@ class BruteForceGuider(comfy.samplers.CFGGuider):
         active = [expert for expert in self.experts if self._is_active(expert, sigma)]
         point = own_point(_sampling(self.experts[0]), x, sigma)
         predictions = [self._ask(expert, *point, levels) for expert in active]
+        conds, nulls = zip(*predictions, strict=True)
 
         masks = [_ones(x) if expert.mask is None else expert.mask.double()[:, None] for expert in active]
-        weights = [expert.weight * mask for expert, mask in zip(active, masks, strict=True)]
         shares = _shares([expert.reliability for expert in active], masks)
-        unconditional = sum(a * null for a, (_, null) in zip(shares, predictions, strict=True))
-        guidance = sum(w * (cond - unconditional) for w, (cond, _) in zip(weights, predictions, strict=True))
+        unconditional = sum(a * null for a, null in zip(shares, nulls, strict=True))
+        weights = [expert.weight * mask for expert, mask in zip(active, masks, strict=True)]
+        weights = self._weights(weights, conds, unconditional, sigma, point)
+        guidance = sum(
+            w * (cond - base) for w, cond, base in zip(weights, conds, self._bases(nulls, unconditional), strict=True)
+        )
         if not any(name.endswith("cfg_function") for name in options):
             return (unconditional + guidance).float()
         scale = _shown_scale(active, sum(weights))
@@ -56,6 +61,16 @@ class BruteForceGuider(comfy.samplers.CFGGuider):
             return (unconditional + guidance).float() + changed - (null + scale * (cond - null))
         shown = (unconditional + guidance / scale).float(), unconditional.float()
         return self._through_hooks(*shown, scale, x, timestep, options)
+
+    def _weights(
+        self, weights: Sequence[Tensor], conds: Sequence[Tensor], unconditional: Tensor, sigma: float, point: Point
+    ) -> Sequence[Tensor]:
+        """What each prediction counts, a map for each expert."""
+        return weights
+
+    def _bases(self, nulls: Sequence[Tensor], unconditional: Tensor) -> Sequence[Tensor]:
+        """What each condition is measured against."""
+        return [unconditional] * len(nulls)
 
     def _through_hooks(
         self, cond: Tensor, uncond: Tensor, scale: float, x: Tensor, timestep: Tensor, options: dict[str, Any]
@@ -107,7 +122,7 @@ class BruteForceGuider(comfy.samplers.CFGGuider):
             comfy.sampler_helpers.cleanup_models(conds, loaded)
 
 
-def own_point(sampling: Any, x: Tensor, sigma: float) -> tuple[Tensor, float]:
+def own_point(sampling: Any, x: Tensor, sigma: float) -> Point:
     """A point of a MODEL's own trajectory, free of its form.
 
     Any trajectory is α x0 + σ n. Over √(α² + σ²) it is cos θ x0 + sin θ n with θ = atan(σ/α), the same for all MODELs.

@@ -1,0 +1,194 @@
+"""The methods that change how a chain of experts is sampled: a node each, and what the contracts need to know of it."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+NAN, INFINITY = math.nan, math.inf
+THROUGHOUT = {"start": 0.0, "end": 1.0, "sigma_start": 0.0, "sigma_end": 0.0}
+PLAIN_PASSES = {**THROUGHOUT, "threshold": 1.0, "refresh": 1, "tolerance": 0.0}
+USUAL_AGREEMENT = {**THROUGHOUT, "tau": 20.0, "patch": 3}
+USUAL_LOGIC = {"operation": "and", "sharpness": 0.01, "prior": 0.3, "largest": 0.7}
+USUAL_LOGIC |= {"corrected": False, "resample_below": 0.9, "limit": 1.0}
+
+
+@dataclass(frozen=True)
+class Method:
+    """How a user connects a method.
+
+    Attributes:
+        node_id: Its node.
+        makes: What the node makes: `experts`, a chain; `sampler`; or `guider`.
+        inputs: Inputs with which it acts on two experts; all that the node has but what it takes another of.
+        off: Inputs that differ, by what they say, with which nothing changes.
+        acts_alone: Whether one expert alone is sampled otherwise than without it.
+        behind: Another method, whose chain the node takes.
+        corrects: Whether the node makes a sampler of another sampler.
+        weighs: Whether pictures are particles, of which a batch has to have two.
+        sampler_name: That of a sampler which takes products alone.
+        panels: How many plots Inspect Product draws.
+        rows_shown: How many rows its grid has beside those of the plain product.
+        refused: Inputs that differ, and what is said of them.
+    """
+
+    node_id: str
+    makes: str
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    off: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    acts_alone: bool = True
+    behind: "Method | None" = None
+    corrects: bool = False
+    weighs: bool = False
+    sampler_name: str | None = None
+    panels: int = 2
+    rows_shown: int = 0
+    refused: tuple[tuple[Mapping[str, Any], str], ...] = ()
+
+    def chain(self, node, experts, **changed):
+        """The chain that is sampled."""
+        experts = self.behind.chain(node, experts) if self.behind else experts
+        return self._made(node, changed, experts=experts) if self.makes == "experts" else experts
+
+    def guider(self, node, experts, kind="MCDM_Guider", **changed):
+        """A guider of this kind, of experts with the method."""
+        given = {**self.inputs, **changed} if self.makes == "guider" else {}
+        return node(kind, experts=self.chain(node, experts, **changed), **given)[0]
+
+    def sampler(self, node, name="euler", **changed):
+        """The SAMPLER: of this name in ComfyUI, unless it is the method's own."""
+        import comfy.samplers
+
+        if self.makes != "sampler":
+            return comfy.samplers.sampler_object(name)
+        return self._made(node, changed, **({"sampler": comfy.samplers.sampler_object(name)} if self.corrects else {}))
+
+    def posted(self, **changed):
+        """Its node's inputs in a prompt, where what it takes another of is of node "1"."""
+        taken = ["experts"] if self.makes == "experts" else ["sampler"] if self.corrects else []
+        return {**self.inputs, **{name: ["1", 0] for name in taken}, **changed}
+
+    def _made(self, node, changed, **taken):
+        return node(self.node_id, **taken, **{**self.inputs, **changed})[0]
+
+
+FEWER_PASSES = Method(
+    "MCDM_Passes",
+    "experts",
+    {**PLAIN_PASSES, "threshold": -1.0, "tolerance": 1.0, "refresh": 3},
+    {
+        "nothing": PLAIN_PASSES,
+        "an interval over all levels": {**PLAIN_PASSES, "sigma_start": 90000.0, "sigma_end": 1e-9},
+        "a threshold of 1": {**PLAIN_PASSES, "refresh": 9},
+        "a refresh at every step": {**PLAIN_PASSES, "threshold": 0.0, "tolerance": 10.0},
+    },
+    panels=3,
+    refused=(
+        ({"threshold": NAN}, "Expected a threshold of a cosine"),
+        ({"tolerance": -1.0}, "Expected a tolerance of 0 or more"),
+        ({"refresh": 0}, "Expected to refresh every 1 to 100 steps"),
+        ({"start": 0.8, "end": 0.2}, "Expected start below end for the guidance interval"),
+        ({"sigma_start": 1.0, "sigma_end": 2.0}, "Expected sigma_start above sigma_end"),
+        ({"sigma_end": INFINITY}, "Expected noise levels of 0 or more"),
+        ({"switch": -1}, "Expected turns of 0 to 100 steps for experts that switch and got -1"),
+    ),
+)
+AGREEMENT_WEIGHTS = Method(
+    "MCDM_AgreementWeights",
+    "experts",
+    USUAL_AGREEMENT,
+    {"no tau": {"tau": 0.0}, "a window beyond the run": {"sigma_start": 1e-6}},
+    acts_alone=False,
+    rows_shown=2,
+    refused=(
+        ({"tau": NAN}, "Expected a tau of 0 to 10000 for agreement weights and got nan"),
+        ({"tau": -1.0}, "Expected a tau of 0 to 10000 for agreement weights and got -1"),
+        ({"tau": INFINITY}, "Expected a tau of 0 to 10000"),
+        ({"patch": 4}, "Expected an odd side of the patch"),
+        ({"patch": 0}, "Expected an odd side of the patch"),
+        ({"start": 0.8, "end": 0.2}, "Expected start below end for agreement weights"),
+        ({"sigma_start": 1.0, "sigma_end": 2.0}, "Expected sigma_start above sigma_end"),
+    ),
+)
+LOGIC_REFUSED = (
+    ({"sharpness": 0.0}, "sharpness above 0 and got 0; set"),
+    ({"sharpness": -1.0}, "sharpness above 0 and got -1; set"),
+    ({"sharpness": NAN}, "sharpness above 0 and got nan"),
+    ({"prior": 0.0}, "prior above 0 and got 0"),
+    ({"largest": -1.0}, "count at most and got -1"),
+    ({"resample_below": 1.5}, "0 to 1, to resample below and got 1.5"),
+    ({"limit": NAN}, "log weight and got nan"),
+    ({"operation": "xor"}, "operation of and, or, equal, and got xor; choose"),
+    ({"operation": "equal", "corrected": True}, "got corrected ones of equal densities, for which no weights are"),
+)
+
+METHODS = {
+    "product": Method("MCDM_Guider", "guider"),
+    "scores": Method("MCDM_Guider", "guider", {"scores": True}, {"off": {"scores": False}, "on": {}}),
+    "expert schedule": Method(
+        "MCDM_Schedule",
+        "experts",
+        {"sigma_start": 0.0, "sigma_end": 0.0, "weight_curve": "0: 0.5, 0.5: 1.5, 1: 1"},
+        {
+            "a curve of ones": {"weight_curve": "0: 1, 1: 1"},
+            "a window over all levels": {"sigma_start": 90000.0, "weight_curve": ""},
+        },
+        refused=(
+            ({"sigma_start": 1.0, "sigma_end": 2.0}, "Expected sigma_start above sigma_end"),
+            ({"sigma_start": -1.0}, "Expected noise levels of 0 or more"),
+            ({"weight_curve": "0: 1, 0: 2"}, "Expected a weight curve for this expert"),
+            ({"weight_curve": "often"}, "Expected a weight curve such as"),
+        ),
+    ),
+    "fewer passes": FEWER_PASSES,
+    "turns": Method(
+        "MCDM_Passes",
+        "experts",
+        {**PLAIN_PASSES, "switch": 1},
+        {"no turns": {"switch": 0}},
+        acts_alone=False,
+        panels=3,
+    ),
+    "agreement weights": AGREEMENT_WEIGHTS,
+    "agreement weights of fewer passes": Method(
+        "MCDM_AgreementWeights", "experts", USUAL_AGREEMENT, behind=FEWER_PASSES, panels=3, rows_shown=2
+    ),
+    "langevin": Method(
+        "MCDM_LangevinSampler",
+        "sampler",
+        {"corrections": 2, "ratio": 0.1},
+        {"no corrections": {"corrections": 0}},
+        corrects=True,
+        refused=(({"ratio": NAN}, "at most 1 and got nan"), ({"ratio": -0.5}, "ratio above 0")),
+    ),
+    "particles": Method(
+        "MCDM_ParticleSampler",
+        "sampler",
+        {"resample_below": 1.0, "limit": 1.0},
+        weighs=True,
+        sampler_name="comfy_particles",
+        panels=3,
+        refused=(
+            ({"resample_below": -0.5}, "0 to 1, to resample below and got -0.5"),
+            ({"limit": NAN}, "log weight and got nan"),
+            ({"limit": -1.0}, "limit above 0"),
+        ),
+    ),
+    "logic": Method("MCDM_Logic", "sampler", USUAL_LOGIC, sampler_name="comfy_logic", refused=LOGIC_REFUSED),
+    "corrected logic": Method(
+        "MCDM_Logic",
+        "sampler",
+        {**USUAL_LOGIC, "corrected": True},
+        weighs=True,
+        sampler_name="comfy_logic",
+        panels=3,
+    ),
+    "equal densities": Method(
+        "MCDM_Logic", "sampler", {**USUAL_LOGIC, "operation": "equal"}, sampler_name="comfy_logic"
+    ),
+}
+
+
+def of_kind(**told):
+    """Names of the methods of which all this is told: `makes="experts"`, `weighs=True`."""
+    return [name for name, of in METHODS.items() if all(getattr(of, key) == value for key, value in told.items())]

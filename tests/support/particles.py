@@ -1,0 +1,66 @@
+"""Particles in plain loops, one picture after the other: how they are weighed, and which of them go on."""
+
+import math
+from itertools import pairwise
+
+import torch
+
+
+class Particles:
+    """Log weights of the particles of a run.
+
+    Args:
+        count: How many there are.
+        below: Share of them; they are resampled where their effective number falls below it, and at the end.
+        limit: Largest change of a log weight in one step.
+        generator: Draws where the first particle is taken from.
+    """
+
+    def __init__(self, count, below, limit, generator):
+        self.logs, self.below, self.limit, self.generator = [0.0] * count, below, limit, generator
+        self.resampled = 0
+
+    def step(self, changes, after):
+        """Which go on to a noise level, by what each log weight changes before it: all, unless they are resampled."""
+        count = len(self.logs)
+        centre = sum(changes) / count
+        self.logs = [
+            log + max(-self.limit, min(self.limit, change - centre))
+            for log, change in zip(self.logs, changes, strict=True)
+        ]
+        shares = [math.exp(log) / sum(map(math.exp, self.logs)) for log in self.logs]
+        if 1 / sum(share**2 for share in shares) >= count * (1.0 if after == 0 else self.below) - 1e-6:
+            return [*range(count)]
+        offset, chosen = torch.rand((), dtype=torch.float64, generator=self.generator).item(), []
+        for k in range(count):
+            place = 0
+            while sum(shares[: place + 1]) <= (k + offset) / count:
+                place += 1
+            chosen.append(place)
+        self.logs = [0.0] * count
+        self.resampled += 1
+        return chosen
+
+
+def sample_particles(x, sigmas, asked, particles):
+    """Ancestral steps of particles whose log weights change by (h/σ)(‖ε_c‖² − Σ c_k ‖ε_k‖²).
+
+    Args:
+        x: Noise, shape (B, C, H, W).
+        sigmas: Noise levels, the last 0.
+        asked: From x and σ to x0 of the product, and to the coefficient and x0 of each of its terms.
+        particles: Their weights.
+    """
+    for sigma, after in pairwise(sigmas):
+        denoised, terms = asked(x, sigma)
+        changes = []
+        for row in range(len(x)):
+            eps = [(c, (x[row].double() - x0[row].double()) / sigma) for c, x0 in terms]
+            combined = sum(c * of for c, of in eps)
+            value = combined.square().sum() - sum(c * of.square().sum() for c, of in eps)
+            changes.append((sigma - after) / sigma * value.item())
+        x = (denoised + (after / sigma) ** 2 * (x - denoised))[particles.step(changes, after)]
+        if after > 0:
+            drawn = torch.randn(x.shape, dtype=x.dtype, generator=particles.generator)
+            x = x + after * math.sqrt(1 - (after / sigma) ** 2) * drawn
+    return x
