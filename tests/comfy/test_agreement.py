@@ -7,7 +7,7 @@ import torch
 
 from ..support import agreement  # noqa: F401  the oracle imports it where the repository is no longer on the path
 from .support.core_samplers import cancelled_at, core_ksampler
-from .support.posts import said_of
+from .support.posts import found_by, said_of
 
 AGREEMENT = 1e-4  # of the latent's scale
 STEPS = 5
@@ -293,7 +293,7 @@ def test_what_cannot_be_used_is_refused_at_post(host, node, inputs, sentence):
 def queued(host):
     """What POST /prompt would say of a sampler behind two experts and more nodes."""
 
-    def check(experts, *nodes, denoise=1.0, check="check_chain"):
+    def check(experts, *nodes, denoise=1.0):
         prompt = {"load": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "a.safetensors"}}}
         bare = {"model": ["load", 0], "condition": ["load", 1], "null": ["load", 2], "weight": 0.5}
         bare |= {"reliability": 1.0, "start": 0.0, "end": 1.0}
@@ -304,12 +304,8 @@ def queued(host):
             prompt[str(number)] = {"class_type": class_type, "inputs": kept}
             previous = [str(number), 0]
         prompt["sample"] = {"class_type": "MCDM_KSampler", "inputs": {"experts": previous, "denoise": denoise}}
-        host.prompt.queued_prompt.remember_prompt({"prompt": prompt})
-        try:
-            fault = getattr(host.prompt.chain_checks, check)("sample")
-            return fault and fault.sentence
-        finally:
-            host.prompt.queued_prompt.remember_prompt({})
+        fault = found_by(host, host.prompt.chain_checks.check_chain, prompt, "sample")
+        return fault and fault.sentence
 
     return check
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from .support.leaks import Living
-from .support.posts import said_of
-from .test_true_product import of, posted
+from .support.posts import posted, said_of
+from .test_true_product import of
 
 SIGMAS = (20.0, 8.0, 3.0, 1.0, 0.5, 0.2, 0.0)
 USUAL = {

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from .support.attachments import alone, null_of, unclamped
+from .support.posts import found_by
 
 SIGMAS = torch.tensor([20.0, 3.0, 0.5, 0.0])
 
@@ -202,12 +203,8 @@ def test_what_can_be_known_is_said_when_the_workflow_is_queued(host, core, exper
         prompt[str(number + 1)] = {"class_type": "MCDM_Expert", "inputs": inputs}
         previous = [str(number + 1), 0]
     prompt["9"] = {"class_type": "MCDM_OwnNullGuider", "inputs": {"experts": previous}}
-    host.prompt.queued_prompt.remember_prompt({"prompt": prompt})
-    try:
-        fault = host.prompt.chain_checks.check_chain("9", core.product.own_null.OWN_NULL)
-        assert fault is None if answer is None else answer in fault.sentence
-    finally:
-        host.prompt.queued_prompt.remember_prompt({})
+    fault = found_by(host, host.prompt.chain_checks.check_chain, prompt, "9", core.product.own_null.OWN_NULL)
+    assert fault is None if answer is None else answer in fault.sentence
 
 
 def test_a_guider_can_be_sampled_again(load, chain, guide, node):

@@ -8,7 +8,7 @@ import torch
 
 from ..support import fewer_passes  # noqa: F401  the oracle imports it where the repository is no longer on the path
 from .support.core_samplers import cancelled_at, core_ksampler
-from .support.posts import said_of
+from .support.posts import found_by, said_of
 
 AGREEMENT = 1e-4  # of the latent's scale
 STEPS = 7
@@ -341,12 +341,8 @@ def queued(host):
             prompt[str(number)] = {"class_type": class_type, "inputs": kept}
             previous = [str(number), 0]
         prompt["9"] = {"class_type": "MCDM_KSampler", "inputs": {"experts": previous, "denoise": float(samples_all)}}
-        host.prompt.queued_prompt.remember_prompt({"prompt": prompt})
-        try:
-            fault = host.prompt.chain_checks.check_chain("9")
-            return fault and fault.sentence
-        finally:
-            host.prompt.queued_prompt.remember_prompt({})
+        fault = found_by(host, host.prompt.chain_checks.check_chain, prompt, "9")
+        return fault and fault.sentence
 
     return check
 
@@ -391,8 +387,7 @@ def test_a_ring_of_nodes_is_no_chain(host):
         "1": {"class_type": "MCDM_Passes", "inputs": {**OFF, "experts": ["2", 0]}},
         "2": {"class_type": "MCDM_Schedule", "inputs": {"experts": ["1", 0]}},
     }
-    host.prompt.queued_prompt.remember_prompt({"prompt": ring})
-    try:
-        assert host.prompt.queued_prompt.chain_inputs({"inputs": {"experts": ["1", 0]}}) is None
-    finally:
-        host.prompt.queued_prompt.remember_prompt({})
+    ring["sample"] = {"class_type": "MCDM_KSampler", "inputs": {"experts": ["1", 0]}}
+    chain = found_by(host, host.prompt.queued_chain.chain_of, ring, "sample")
+    assert not chain.nodes
+    assert not chain.settings

@@ -9,7 +9,7 @@ import torch
 from .support.asked_alone import asked_alone
 from .support.attachments import unclamped
 from .support.leaks import Living
-from .support.posts import said_of
+from .support.posts import posted, said_of
 
 SIGMAS = (20.0, 3.0, 1.0, 0.5, 0.0)
 DETERMINISTIC = ["euler", "heun", "dpm_2", "exp_heun_2_x0", "euler_cfg_pp", "ddim"]
@@ -399,22 +399,6 @@ NAN = math.nan
 )
 def test_numbers_are_refused_at_post(node, host, class_type, inputs, message):
     assert message in said_of(host, node, class_type, **inputs)
-
-
-def posted(host, node, prompt, node_id):
-    """What POST /prompt would say of one node of a prompt."""
-    import inspect
-
-    host.prompt.queued_prompt.remember_prompt({"prompt": prompt})
-    try:
-        hidden = {"UNIQUE_ID": node_id}
-        cls = node.classes[prompt[node_id]["class_type"]]
-        prepared = cls.PREPARE_CLASS_CLONE({**hidden, "hidden_inputs": hidden})
-        named = inspect.signature(prepared.validate_inputs).parameters
-        inputs = prompt[node_id]["inputs"]
-        return prepared.validate_inputs(**{name: value for name, value in inputs.items() if name in named})
-    finally:
-        host.prompt.queued_prompt.remember_prompt({})
 
 
 def of(class_type, **inputs):
