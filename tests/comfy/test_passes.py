@@ -389,5 +389,5 @@ def test_a_ring_of_nodes_is_no_chain(host):
     }
     ring["sample"] = {"class_type": "MCDM_KSampler", "inputs": {"experts": ["1", 0]}}
     chain = found_by(host, host.prompt.queued_chain.chain_of, ring, "sample")
-    assert not chain.nodes
+    assert not chain.experts
     assert not chain.settings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields
 from functools import partial
 
 from ....mcdm_core.product.curve import parse_curve
@@ -15,7 +16,7 @@ from ....mcdm_core.product.rule import Rule
 from ....mcdm_core.product.separate import check_positive
 from ....mcdm_core.product.span import Span
 from ....mcdm_core.sampling.sweep import Sweep, Varied, parse_factors, parse_values, read_sweep, seeds_from
-from .queued_chain import SETTING_NODES, QueuedChain, QueuedExpert, chain_of, setting_numbers
+from .queued_chain import SETTING_NODES, QueuedChain, QueuedExpert, chain_of
 from .queued_prompt import QueuedNode
 from .validation import Fault, Trial, check_value, fault_of, first_fault
 
@@ -44,7 +45,8 @@ def check_sweep(node: QueuedNode) -> Fault | None:
     if fault := first_fault(_sweep_trials(node)):
         return fault
     sweep, chain = _sweep_of(node), chain_of(node)
-    if chain.nodes and (fault := fault_of("expert_index", partial(sweep.check_expert, len(chain.nodes)))):
+    count = len(chain.experts)
+    if count and (fault := fault_of("expert_index", partial(sweep.check_expert, count))):
         return fault
 
     def products() -> Products:
@@ -63,8 +65,9 @@ def check_schedule(node: QueuedNode) -> Fault | None:
 def check_setting(node: QueuedNode) -> Fault | None:
     """Whether what a node sets of a method can be used: its span, and each of its other numbers."""
     kind = SETTING_NODES[node.class_type]
-    parts: dict[str, tuple[str, ...]] = {"start": ("start", "end"), "sigma_start": ("sigma_start", "sigma_end")}
-    parts |= {name: (name,) for name in setting_numbers(kind)}
+    parts = {each.name: [each.name] for each in fields(kind)}
+    for start, end in (("start", "end"), ("sigma_start", "sigma_end")):  # judged together
+        parts[start] += parts.pop(end)
     return first_fault((name, partial(kind, **node.numbers(names))) for name, names in parts.items())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,14 +14,14 @@ from ....mcdm_core.product.registry import SETTINGS
 from ....mcdm_core.product.share import NUMBERS, Share
 from ....mcdm_core.product.span import Span
 from ..files.expert_folders import inspect_expert, vae_key
-from .queued_prompt import QueuedNode, numbers_among, once_a_prompt
+from .queued_prompt import QueuedNode, once_a_prompt
 
 SETTING_NODES = {f"MCDM_{kind.name}": kind for kind in SETTINGS}
 """Nodes that set something of a method."""
 
 _EXPERTS = ("MCDM_Expert", "MCDM_ExpertRemote")
 _SCHEDULE = "MCDM_Schedule"
-_SPAN = tuple(each.name for each in fields(Span))
+_UNSCHEDULED = {"sigma_start": 0.0, "sigma_end": 0.0}  # what an expert has without it
 _KNOWN = tuple(name for name in NUMBERS if name != "weight_curve")  # what of a share is a number
 
 
@@ -50,27 +50,22 @@ class QueuedChain:
         nodes: Its nodes, from its end.
 
     Attributes:
-        nodes: The experts' nodes, the reference's first.
-        inputs: Those of each, with what its Expert Schedule sets.
+        experts: The experts' nodes, the reference's first, each with what its Expert Schedule sets among its inputs.
         settings: What counts of what nodes set of methods, by its kind; None of one that cannot be known or used.
     """
 
     def __init__(self, nodes: Sequence[QueuedNode]):
-        self.nodes: list[QueuedNode] = []
-        self.inputs: list[dict[str, Any]] = []
+        self.experts: list[QueuedNode] = []
         self.settings: dict[type[Setting], Setting | None] = {}
         scheduled: dict[str, Any] = {}
         for node in nodes:  # of two of a kind the one behind counts
             if node.class_type in _EXPERTS:
-                self.nodes.append(node)
-                self.inputs.append({**node.inputs, **scheduled})
+                self.experts.insert(0, replace(node, inputs={**_UNSCHEDULED, **node.inputs, **scheduled}))
                 scheduled = {}
             elif node.class_type == _SCHEDULE:
                 scheduled = scheduled or {name: value for name, value in node.inputs.items() if name != "experts"}
             elif (kind := SETTING_NODES[node.class_type]) not in self.settings:
                 self.settings[kind] = _setting(kind, node)
-        self.nodes.reverse()
-        self.inputs.reverse()
 
     @cached_property
     def always(self) -> tuple[QueuedExpert, ...]:
@@ -79,32 +74,31 @@ class QueuedChain:
         Raises:
             ValueError: If a number cannot be used.
         """
-        numbers = [known_numbers(inputs) for inputs in self.inputs]
-        if not all(_is_whole(inputs, of) for inputs, of in zip(self.inputs, numbers, strict=True)):
+        if not all(map(_acts_always, self.experts)):
             return ()
         return tuple(
-            QueuedExpert(place=place, has_null=not _lacks_null(node), **of)
-            for place, (node, of) in enumerate(zip(self.nodes, numbers, strict=True), start=1)
+            QueuedExpert(place=place, has_null=not _lacks_null(node), **node.numbers(_KNOWN))
+            for place, node in enumerate(self.experts, start=1)
         )
 
     @property
     def weights(self) -> list[tuple[str, float]]:
         """What messages call each expert, and its weight, 1 where another node makes it; none if there are curves."""
-        if any(inputs.get("weight_curve") for inputs in self.inputs):
+        if any(node.inputs.get("weight_curve") for node in self.experts):
             return []
-        weights = [numbers_among(inputs, ["weight"]).get("weight", 1.0) for inputs in self.inputs]
+        weights = [node.numbers(["weight"]).get("weight", 1.0) for node in self.experts]
         return [(f"expert {place}", weight) for place, weight in enumerate(weights, start=1)]
 
     @property
     def windows(self) -> list[tuple[float, float]]:
         """Shares of the sampling between which each acts; none if another node makes one of them."""
-        spans = [numbers_among(inputs, ("start", "end")) for inputs in self.inputs]
+        spans = [node.numbers(("start", "end")) for node in self.experts]
         return [(of["start"], of["end"]) for of in spans] if all(len(of) == 2 for of in spans) else []
 
     @cached_property
     def spaces(self) -> list[str | None]:
         """What experts of this pack work on; None where the file is unknown or unusable, as the loader says itself."""
-        return [_unless_refused(_space, expert_file(loader_of(node))) for node in self.nodes]
+        return [_unless_refused(_space, expert_file(loader_of(node))) for node in self.experts]
 
 
 def chain_of(node: QueuedNode | None) -> QueuedChain:
@@ -152,16 +146,6 @@ def encoder_of(loader: QueuedNode | None) -> Encoder | None:
     return _unless_refused(inspect_expert, expert_file(loader))
 
 
-def known_numbers(inputs: dict[str, Any]) -> dict[str, Any]:
-    """Weight, reliability and windows of an expert, as far as they are not made by other nodes."""
-    return numbers_among({"sigma_start": 0.0, "sigma_end": 0.0, **inputs}, _KNOWN)  # without Expert Schedule
-
-
-def setting_numbers(kind: type[Setting]) -> list[str]:
-    """The numbers of a setting beside those of its span."""
-    return [each.name for each in fields(kind) if each.name not in _SPAN]
-
-
 def _setting(kind: type[Setting], node: QueuedNode) -> Setting | None:
     names = [each.name for each in fields(kind)]
     numbers = node.numbers(names)
@@ -171,11 +155,11 @@ def _setting(kind: type[Setting], node: QueuedNode) -> Setting | None:
     return None
 
 
-def _is_whole(inputs: dict[str, Any], numbers: dict[str, float]) -> bool:
+def _acts_always(expert: QueuedNode) -> bool:
     """Whether all of an expert is known, and it has no mask, no window and no weight curve."""
-    is_known = len(numbers) == len(_KNOWN)
-    acts_always = all(numbers.get(each.name) == each.default for each in fields(Span))
-    return is_known and acts_always and "mask" not in inputs and not inputs.get("weight_curve")
+    numbers = expert.numbers(_KNOWN)
+    is_whole = len(numbers) == len(_KNOWN) and all(numbers[each.name] == each.default for each in fields(Span))
+    return is_whole and "mask" not in expert.inputs and not expert.inputs.get("weight_curve")
 
 
 def _lacks_null(expert: QueuedNode) -> bool:

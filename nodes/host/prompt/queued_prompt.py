@@ -58,7 +58,7 @@ class QueuedNode:
 
     def numbers(self, names: Iterable[str]) -> dict[str, Any]:
         """Those of its widgets that are numbers, and not made by other nodes."""
-        return numbers_among(self.inputs, names)
+        return {name: self.inputs[name] for name in names if isinstance(self.inputs.get(name), (int, float))}
 
 
 class QueuedPrompt:
@@ -165,11 +165,6 @@ def schema_of(class_type: str) -> list[io.Input]:
     """Inputs in the schema of one of this pack's nodes; none of another's."""
     known = nodes.NODE_CLASS_MAPPINGS.get(class_type) if class_type.startswith("MCDM_") else None
     return known.define_schema().inputs if known is not None else []
-
-
-def numbers_among(inputs: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """Those of some inputs that are numbers, and not made by other nodes."""
-    return {name: inputs[name] for name in names if isinstance(inputs.get(name), (int, float))}
 
 
 def _read(class_type: str, inputs: dict[str, Any]) -> dict[str, Any]:
