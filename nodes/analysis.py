@@ -7,7 +7,7 @@ import comfy.sd
 import torch
 from comfy_api.latest import io
 
-from ..mcdm_core.sampling.sweep import MOST_ACROSS, Sweep, Varied, parse_factors, parse_values, seeds_from
+from ..mcdm_core.sampling.sweep import MOST_ACROSS, Varied, read_sweep
 from .host.chain.expert_chain import Experts
 from .host.pictures.grid_tiles import check_vae
 from .host.pictures.recording import sample_recorded
@@ -15,16 +15,16 @@ from .host.pictures.recording_pictures import guidance_plots, prediction_grids
 from .host.pictures.shown_steps import check_shown_steps
 from .host.pictures.sweep import sample_sweep
 from .host.prompt.chain_checks import check_chain, check_sweep
-from .host.prompt.queue_checks import check_value
-from .host.prompt.validation import Fault, Validation
+from .host.prompt.queued_prompt import QueuedNode
+from .host.prompt.validation import Fault, Validation, check_value
 from .host.run.ksampler import Settings
 from .newer_schema import found_by
 from .types import ExpertChain
 from .widgets import sampling_inputs, seed_input
 
 
-def _check_inspect(node_id: str) -> Fault | None:
-    return check_value(node_id, "steps_shown", check_shown_steps) or check_chain(node_id)
+def _check_inspect(node: QueuedNode) -> Fault | None:
+    return check_value(node, "steps_shown", check_shown_steps) or check_chain(node)
 
 
 class Inspect(io.ComfyNode):
@@ -195,11 +195,6 @@ class ReliabilitySweep(io.ComfyNode):
         reference: torch.Tensor | None = None,
     ) -> io.NodeOutput:
         """Sample and draw."""
-        sweep = _sweep(expert_index, values, vary, guidance, seed, seeds)
+        sweep = read_sweep(expert_index, values, vary, guidance, seed, seeds)
         settings = Settings(steps, sampler_name, scheduler, denoise)
         return io.NodeOutput(*sample_sweep(experts, sweep, settings, latent_image, vae, reference))
-
-
-def _sweep(expert_index: int, values: str, vary: str, guidance: str, seed: int, seeds: int) -> Sweep:
-    """The grid that the widgets describe."""
-    return Sweep(expert_index - 1, parse_values(values), seeds_from(seed, seeds), Varied(vary), parse_factors(guidance))

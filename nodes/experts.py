@@ -1,5 +1,7 @@
 """Nodes that bring experts into a graph."""
 
+from functools import partial
+
 import comfy.model_management
 import torch
 from comfy_api.latest import io
@@ -9,8 +11,7 @@ from .host.files import expert_folders as folders
 from .host.files.expert_model import expert_to_model
 from .host.files.spaces import latent_space_vae, pixel_space_vae
 from .host.files.text_encoders import manage_text_encoder
-from .host.prompt.queue_checks import check_file
-from .host.prompt.validation import Validation
+from .host.prompt.validation import Validation, check_value
 from .newer_schema import found_by
 from .types import ExpertEncoder
 
@@ -57,7 +58,11 @@ class LoadExpert(io.ComfyNode):
             hidden=[io.Hidden.unique_id],
         )
 
-    validate_inputs = classmethod(Validation("MCDM_LoadExpert", "expert_name", check_file))
+    validate_inputs = classmethod(
+        Validation(
+            "MCDM_LoadExpert", "expert_name", partial(check_value, name="expert_name", read=folders.check_expert_file)
+        )
+    )
 
     @classmethod
     def fingerprint_inputs(cls, expert_name: str) -> tuple:

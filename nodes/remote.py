@@ -9,19 +9,18 @@ from ..mcdm_core.system.clusters import check_ray
 from .host.chain.expert_chain import Experts
 from .host.prompt.graph import files_of_graph
 from .host.prompt.queue_checks import check_remote_expert
-from .host.prompt.queued_prompt import find_node
+from .host.prompt.queued_prompt import QueuedNode
 from .host.prompt.validation import Fault, Validation, fault_of
 from .newer_schema import advanced, found_by
 from .types import ExpertChain
 from .widgets import progress_input, reliability_input, weight_input
 
 
-def _check(node_id: str) -> Fault | None:
+def _check(node: QueuedNode) -> Fault | None:
     """Whether the expert can be used, and its worker run its graph, if it has one."""
-    if fault := check_remote_expert(node_id):
+    if fault := check_remote_expert(node):
         return fault
-    inputs = (find_node(node_id) or {"inputs": {}})["inputs"]
-    given = [inputs.get(name) for name in ("graph", "address", "worker")]
+    given: list[Any] = [node.inputs.get(name) for name in ("graph", "address", "worker")]
     if not all(isinstance(value, str) and value.strip() for value in given):
         return None
     if fault := fault_of("graph", check_ray):

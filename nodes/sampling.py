@@ -1,20 +1,17 @@
 """Nodes for the paper's own sampling: its timesteps, DDIM with η, and start noise that is scaled down."""
 
+from functools import partial
+
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
 from ..mcdm_core import space_timesteps
-from .host.prompt.queue_checks import check_value
-from .host.prompt.validation import Fault, Validation
+from .host.prompt.validation import Validation, check_value
 from .host.samplers.ddim import ddim_sampler
 from .host.samplers.scaled_noise import ScaledNoise
 from .host.samplers.timestep_spacing import spaced_sigmas
 from .newer_schema import found_by
 from .widgets import denoise_input, seed_input
-
-
-def _check_spacing(node_id: str) -> Fault | None:
-    return check_value(node_id, "spacing", space_timesteps)
 
 
 class Sigmas(io.ComfyNode):
@@ -52,7 +49,9 @@ class Sigmas(io.ComfyNode):
             hidden=[io.Hidden.unique_id],
         )
 
-    validate_inputs = classmethod(Validation("MCDM_Sigmas", "spacing", _check_spacing))
+    validate_inputs = classmethod(
+        Validation("MCDM_Sigmas", "spacing", partial(check_value, name="spacing", read=space_timesteps))
+    )
 
     @classmethod
     def execute(cls, model: ModelPatcher, spacing: str, denoise: float) -> io.NodeOutput:

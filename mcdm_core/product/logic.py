@@ -6,8 +6,8 @@ The power mean with exponent e of the densities p_i of experts with shares π_i,
 
 At e = λ > 0 it is OR (e = 1 is the mixture), at e = −λ AND: small wherever one of them is (λ = 1 is their harmonic
 mean). Those of Dombi's fuzzy logic are the same but for a constant. Where all p_i are kept equal, q is each of them,
-and what they count is solved for instead, see `equal_shares`. NOT takes densities p_j away, r = q − Σ_j π_j p_j. The
-score of r is Σ ω_i s_i with ω_i = ∂ log r/∂ log p_i, which sum to 1, so predictions of x0 combine alike.
+and what they count is solved for instead, see `equal_density_weights`. NOT takes densities p_j away, r = q − Σ_j π_j
+p_j. The score of r is Σ ω_i s_i with ω_i = ∂ log r/∂ log p_i, which sum to 1, so predictions of x0 combine alike.
 
 References:
     Blohm & Garg, "Composition of Pretrained Diffusion Models: A Logic-Based Calculus", ICLR 2026 (AND, OR). Skreta et

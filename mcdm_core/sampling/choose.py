@@ -78,7 +78,7 @@ def measure_lifts(
 
 
 def sigmas_of(schedule: NoiseSchedule, levels: int) -> list[float]:
-    """Noise levels at `level_shares` of a schedule, descending."""
+    """Noise levels at `level_progress` of a schedule, descending."""
     return [sigma_at_progress(schedule, progress) for progress in level_progress(levels)]
 
 

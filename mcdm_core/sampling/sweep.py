@@ -207,6 +207,24 @@ def parse_factors(text: str) -> tuple[float, ...]:
     return _parse(text, _FACTORS)
 
 
+def read_sweep(expert_index: int, values: str, vary: str, guidance: str, seed: int, seeds: int) -> Sweep:
+    """The sweep that somebody has written down.
+
+    Args:
+        expert_index: Number of the chosen expert, from 1.
+        values: See `parse_values`.
+        vary: Value of a `Varied`.
+        guidance: See `parse_factors`.
+        seed: The first seed.
+        seeds: How many there are, see `seeds_from`.
+
+    Raises:
+        ValueError: If a text cannot be read, or as `Sweep`.
+    """
+    varied, factors = Varied(vary), parse_factors(guidance)
+    return Sweep(expert_index - 1, parse_values(values), seeds_from(seed, seeds), varied, factors)
+
+
 def seeds_from(first: int, count: int) -> tuple[int, ...]:
     """Consecutive seeds; after 2⁶⁴ − 1 comes 0."""
     return tuple((first + offset) % 2**64 for offset in range(count))

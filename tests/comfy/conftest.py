@@ -147,6 +147,15 @@ def node(pack):
     return run
 
 
+@pytest.fixture
+def known(node, monkeypatch):
+    """ComfyUI as it is with this pack installed."""
+    import nodes
+
+    for cls in node.classes.values():
+        monkeypatch.setitem(nodes.NODE_CLASS_MAPPINGS, cls.GET_SCHEMA().node_id, cls)
+
+
 @pytest.fixture(scope="session")
 def save_small(core, base) -> Callable[..., str]:
     """Save a small expert with random weights; returns its file's name."""

@@ -6,6 +6,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from .support.posts import found_by
+
 CLASSES = {"pets": ("any", "fox", "owl", "dog", "cat"), "insects": ("any", "fox", "owl", "bee", "ant")}
 INPUTS = {
     "MCDM_EncodeClass": {"class_name": "fox", "null_kind": "class 0"},
@@ -65,12 +67,10 @@ def at_post(host, files):
         told = {"class_type": files[made_for], "inputs": {"encoder": ["other", 1]}}
         asked = {"model": ["own", 0], "weight": 1.0, "condition": ["told", 0], "null": ["told", 1]}
         prompt = {**loaders, "told": told, "expert": {"class_type": "MCDM_Expert", "inputs": asked}}
-        host.prompt.queued_prompt.remember_prompt({"prompt": prompt})
-        fault = host.prompt.queue_checks.check_expert("expert")
+        fault = found_by(host, host.prompt.queue_checks.check_expert, prompt, "expert")
         return True if fault is None else fault.sentence
 
-    yield ask
-    host.prompt.queued_prompt.remember_prompt({})
+    return ask
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from .support.core_samplers import core_ksampler
-from .support.posts import said_of
+from .support.posts import found_by, said_of
 
 LEVEL = 2 / 255
 SIGMAS = torch.tensor([20.0, 3.0, 0.5, 0.0])
@@ -374,16 +374,9 @@ def test_mixtures_are_refused_at_post(host, node, small_experts, latent_experts,
         last = [f"expert {place}", 0]
     widgets = {"expert_index": 2, "values": "0, 1", "vary": "reliability", "guidance": "1", "seed": 5, "seeds": 1}
     prompt["node"] = {"class_type": class_type, "inputs": {"experts": last, **widgets, "denoise": 1.0}}
-    host.prompt.queued_prompt.remember_prompt({"prompt": prompt})
-    check = (
-        host.prompt.chain_checks.check_sweep
-        if class_type == "MCDM_ReliabilitySweep"
-        else host.prompt.chain_checks.check_chain
-    )
-    try:
-        fault = check("node")
-    finally:
-        host.prompt.queued_prompt.remember_prompt({})
+    checks = host.prompt.chain_checks
+    check = checks.check_sweep if class_type == "MCDM_ReliabilitySweep" else checks.check_chain
+    fault = found_by(host, check, prompt, "node")
     if said is None:
         assert fault is None
     else:

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from .support.attachments import with_lora
+from .support.posts import posted
 
 TILE, STEP, MARGIN = 256, 256 + 8, 8
 TITLE = TILE // 3
@@ -245,12 +246,7 @@ def refusal(host, node):
             }
             above["inputs"]["experts"] = [str(place), 0]
             above = prompt[str(place)]
-        host.prompt.queued_prompt.remember_prompt({"prompt": prompt})
-        cls = node.classes["MCDM_ReliabilitySweep"]
-        widgets = {name: None if isinstance(value, list) else value for name, value in {**WIDGETS, **changes}.items()}
-        hidden = {"UNIQUE_ID": "sweep"}  # newer ComfyUI looks for it one level deeper
-        prepared = cls.PREPARE_CLASS_CLONE({**hidden, "hidden_inputs": hidden})
-        return prepared.validate_inputs(experts=None, **widgets)
+        return posted(host, node, prompt, "sweep")
 
     return say
 

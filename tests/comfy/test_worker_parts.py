@@ -20,15 +20,6 @@ def remote(pack):
     return lambda name: importlib.import_module(f"mcdm_pack.nodes.workers.{name}")
 
 
-@pytest.fixture
-def known(node, monkeypatch):
-    """ComfyUI as it is with this pack installed."""
-    import nodes
-
-    for cls in node.classes.values():
-        monkeypatch.setitem(nodes.NODE_CLASS_MAPPINGS, cls.GET_SCHEMA().node_id, cls)
-
-
 @pytest.mark.parametrize(
     "dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.bool]
 )

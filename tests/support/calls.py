@@ -13,12 +13,17 @@ class Calls:
 
 
 @contextmanager
-def counted_calls() -> Iterator[Calls]:
-    """Count the calls of a block; they are known after it."""
+def counted_calls(within: str = "") -> Iterator[Calls]:
+    """Count the calls of a block; they are known after it.
+
+    Args:
+        within: A folder; where given, calls of functions elsewhere don't count.
+    """
     calls, profile = Calls(), cProfile.Profile()
     profile.enable()
     try:
         yield calls
     finally:
         profile.disable()
-        calls.count = sum(entry.callcount for entry in profile.getstats())
+        stats = profile.getstats()
+        calls.count = sum(of.callcount for of in stats if getattr(of.code, "co_filename", "").startswith(within))

@@ -11,10 +11,10 @@ from torch import Tensor
 from ....mcdm_core import Condition
 from ....mcdm_core.conditions import Encoder
 from ..files.conditioning import SWAPPED_ORDER, check_one_map
-from .validation import Fault, fault_of
+from .validation import Fault, Trial, first_fault
 
 Inputs = Mapping[str, Any]
-Trials = Iterator[tuple[str, Callable[[], object]]]
+Trials = Iterator[tuple[str, Trial]]
 """Inputs of the node, each with what fails if it is the one that is wrong."""
 
 _READ_MAPS = ("map", "maps", "face")  # kinds of encoders
@@ -33,8 +33,7 @@ def try_encoder(encoder: Encoder, given: str, inputs: Inputs) -> Fault | None:
     """
     picture = torch.zeros(1, encoder.image_size, encoder.image_size)
     picture[..., encoder.image_size // 2 :] = 1.0  # maps that are black all over are warned of
-    trials = _TRIALS[given](encoder, picture, inputs)
-    return next(filter(None, (fault_of(name, trial) for name, trial in trials)), None)
+    return first_fault(_TRIALS[given](encoder, picture, inputs))
 
 
 def _try_text(encoder: Encoder, picture: Tensor, inputs: Inputs) -> Trials:

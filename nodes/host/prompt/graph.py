@@ -110,7 +110,7 @@ def _nodes_in(text: str) -> dict[str, dict[str, Any]]:
             "the place of Export."
         )
     nodes = found if isinstance(found, dict) else {}
-    if not nodes or not all(map(_is_node, nodes.values())):
+    if not nodes or not all(map(is_node, nodes.values())):
         raise ValueError(
             f"Expected a workflow in API format as the graph, nodes with a class_type and inputs, and got something "
             f"else; {_EXPORT}."
@@ -118,7 +118,8 @@ def _nodes_in(text: str) -> dict[str, dict[str, Any]]:
     return nodes
 
 
-def _is_node(node: Any) -> bool:
+def is_node(node: Any) -> bool:
+    """Whether a value is a node in API format, as far as that shows."""
     return isinstance(node, dict) and isinstance(node.get("class_type"), str) and isinstance(node.get("inputs"), dict)
 
 

@@ -1,4 +1,4 @@
-"""The prompt that is being validated, and the way from one of its nodes to another.
+"""The prompt that is being validated: its nodes, and the way from one to another.
 
 ComfyUI shows a node only its own widget values at POST /prompt. A handler that it calls with every prompt it is sent
 keeps the prompt for the validation that follows in the same task.
@@ -7,34 +7,114 @@ keeps the prompt for the validation that follows in the same task.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from comfy_api.latest import io
 
 import nodes
 
-from ....mcdm_core.conditions import Encoder
-from ....mcdm_core.product.registry import SETTINGS
-from ..files.expert_folders import inspect_expert
-from .graph import read_graph
+from .graph import is_node, read_graph
 from .links import LINKS, Link, as_link
-
-Prompt = dict[str, dict]
-
-_prompt: ContextVar[Prompt | None] = ContextVar("mcdm_prompt", default=None)
-_targets: ContextVar[list[str] | None] = ContextVar("mcdm_targets", default=None)
-"""Output nodes to be run; None for all that there are."""
-_found: ContextVar[dict[Any, Any] | None] = ContextVar("mcdm_found", default=None)
-"""What was found out about the prompt."""
 
 _ELSEWHERE = ["", 0]
 """A link to a node that isn't in the prompt: nothing is known of what it gives."""
 
-_EXPERTS = ("MCDM_Expert", "MCDM_ExpertRemote")
-_CHAINED = (*_EXPERTS, "MCDM_Schedule", *(f"MCDM_{kind.name}" for kind in SETTINGS))
 _READERS: dict[type, type] = {io.Int.Input: int, io.Float.Input: float, io.String.Input: str, io.Boolean.Input: bool}
+
+
+@dataclass(frozen=True, eq=False)
+class QueuedNode:
+    """A node of a prompt.
+
+    Attributes:
+        prompt: Whose it is.
+        id: Its key there.
+        class_type: Its type.
+        inputs: Links, and values of widgets, which of this pack's nodes are converted as ComfyUI will.
+    """
+
+    prompt: QueuedPrompt
+    id: str
+    class_type: str
+    inputs: dict[str, Any]
+
+    def link(self, name: str) -> Link | None:
+        """What an input is linked to; None if it is a value, or no proper link."""
+        return as_link(self.inputs.get(name))
+
+    def source(self, name: str) -> QueuedNode | None:
+        """The node that an input comes from."""
+        link = self.link(name)
+        return self.prompt.nodes.get(link[0]) if link else None
+
+    def users(self, name: str) -> list[QueuedNode]:
+        """The nodes that take its first output as their input of this name."""
+        return self.prompt.users.get((self.id, 0, name), [])
+
+    def numbers(self, names: Iterable[str]) -> dict[str, Any]:
+        """Those of its widgets that are numbers, and not made by other nodes."""
+        return {name: self.inputs[name] for name in names if isinstance(self.inputs.get(name), (int, float))}
+
+
+class QueuedPrompt:
+    """A prompt as it was sent; malformed nodes, which ComfyUI refuses, are left out.
+
+    Args:
+        prompt: Nodes in API format by their ids.
+        targets: Output nodes to be run; None for all that there are.
+
+    Attributes:
+        nodes: By their ids.
+        found: What was found out about it, see `once_a_prompt`.
+    """
+
+    def __init__(self, prompt: dict[str, Any], targets: list[str] | None):
+        well_formed = {key: node for key, node in prompt.items() if is_node(node)}
+        self.nodes = {
+            key: QueuedNode(self, key, node["class_type"], _read(node["class_type"], node["inputs"]))
+            for key, node in well_formed.items()
+        }
+        self.found: dict[Any, Any] = {}
+        self._targets = targets
+
+    @cached_property
+    def users(self) -> dict[tuple[str, int, str], list[QueuedNode]]:
+        """The nodes that take an output: by the id that it is of, its number, and the name of their input."""
+        found = defaultdict(list)
+        for node in self.nodes.values():
+            for name in node.inputs:
+                if (link := node.link(name)) is not None:
+                    source, slot = link
+                    found[source, slot, name].append(node)
+        return dict(found)
+
+    @cached_property
+    def needed(self) -> dict[str, list[QueuedNode]]:
+        """The nodes that an output to be run needs, by their types; ComfyUI validates no others."""
+        needed: set[QueuedNode] = set()
+        waiting = [node for node in self.nodes.values() if self._is_output(node)]
+        while waiting:
+            if (node := waiting.pop()) not in needed:
+                needed.add(node)
+                waiting += filter(None, map(node.source, node.inputs))
+        found = defaultdict(list)
+        for node in self.nodes.values():
+            if node in needed:
+                found[node.class_type].append(node)
+        return dict(found)
+
+    def _is_output(self, node: QueuedNode) -> bool:
+        known = nodes.NODE_CLASS_MAPPINGS.get(node.class_type)
+        is_asked_for = self._targets is None or node.id in self._targets
+        return getattr(known, "OUTPUT_NODE", False) is True and is_asked_for
+
+
+_current: ContextVar[QueuedPrompt | None] = ContextVar("mcdm_prompt", default=None)
 
 
 def watch_prompts() -> None:
@@ -47,11 +127,10 @@ def watch_prompts() -> None:
 
 def remember_prompt(json_data: dict) -> dict:
     """Keep a prompt for its validation; returns the request unchanged."""
-    prompt = json_data.get("prompt")
-    _prompt.set(_well_formed(prompt) if isinstance(prompt, dict) else None)
-    targets = json_data.get("partial_execution_targets")
-    _targets.set(targets if isinstance(targets, list) else None)
-    _found.set({})
+    prompt, targets = json_data.get("prompt"), json_data.get("partial_execution_targets")
+    _current.set(
+        QueuedPrompt(prompt if isinstance(prompt, dict) else {}, targets if isinstance(targets, list) else None)
+    )
     return json_data
 
 
@@ -62,21 +141,30 @@ def once_a_prompt(key: Any, find: Callable[[], Any]) -> Any:
         key: Tells it from others.
         find: The function.
     """
-    found = _found.get()
-    if found is None:
+    prompt = _current.get()
+    if prompt is None:
         return find()
-    if key not in found:
-        found[key] = find()
-    return found[key]
+    if key not in prompt.found:
+        prompt.found[key] = find()
+    return prompt.found[key]
 
 
-def _well_formed(prompt: dict) -> Prompt:
-    """The nodes that have a type and inputs, so that nobody else has to ask; ComfyUI refuses the others."""
-    return {
-        key: {**node, "inputs": _read(node["class_type"], node["inputs"])}
-        for key, node in prompt.items()
-        if isinstance(node, dict) and isinstance(node.get("class_type"), str) and isinstance(node.get("inputs"), dict)
-    }
+def find_node(node_id: str) -> QueuedNode | None:
+    """A node of the prompt by its id; None where there is none, or no prompt."""
+    prompt = _current.get()
+    return prompt.nodes.get(node_id) if prompt is not None else None
+
+
+def needed_nodes(class_type: str) -> list[QueuedNode]:
+    """The nodes of one type that an output to be run needs."""
+    prompt = _current.get()
+    return prompt.needed.get(class_type, []) if prompt is not None else []
+
+
+def schema_of(class_type: str) -> list[io.Input]:
+    """Inputs in the schema of one of this pack's nodes; none of another's."""
+    known = nodes.NODE_CLASS_MAPPINGS.get(class_type) if class_type.startswith("MCDM_") else None
+    return known.define_schema().inputs if known is not None else []
 
 
 def _read(class_type: str, inputs: dict[str, Any]) -> dict[str, Any]:
@@ -104,129 +192,3 @@ def _as_by_graph(inputs: dict[str, Any]) -> dict[str, Any]:
         return inputs
     kept = {name: value for name, value in inputs.items() if name not in LINKS}
     return kept | dict.fromkeys(connected, _ELSEWHERE)
-
-
-def schema_of(class_type: str) -> list[io.Input]:
-    """Inputs in the schema of one of this pack's nodes; none of another's."""
-    known = nodes.NODE_CLASS_MAPPINGS.get(class_type) if class_type.startswith("MCDM_") else None
-    return known.define_schema().inputs if known is not None else []
-
-
-def link_of(node: dict, name: str) -> Link | None:
-    """The node that an input is linked to and the number of its output; None if it is a value, or no proper link."""
-    return as_link(node["inputs"].get(name))
-
-
-def find_node(node_id: Any) -> dict | None:
-    """A node of the prompt by its id; None where there is none, or no prompt."""
-    prompt = _prompt.get()
-    return prompt.get(node_id) if prompt is not None else None
-
-
-def needed_nodes(class_type: str) -> list[tuple[str, dict]]:
-    """Nodes of one type that an output to be run needs, with their ids; ComfyUI validates no others."""
-    prompt = _prompt.get() or {}
-    needed: set[str] = set()
-    waiting = [key for key, node in prompt.items() if _is_output(key, node)]
-    while waiting:
-        if (key := waiting.pop()) not in needed and key in prompt:
-            needed.add(key)
-            links = (link_of(prompt[key], name) for name in prompt[key]["inputs"])
-            waiting += [link[0] for link in links if link is not None]
-    return [(key, node) for key, node in prompt.items() if key in needed and node["class_type"] == class_type]
-
-
-def _is_output(node_id: str, node: dict) -> bool:
-    targets = _targets.get()
-    known = nodes.NODE_CLASS_MAPPINGS.get(node["class_type"])
-    return getattr(known, "OUTPUT_NODE", False) is True and (targets is None or node_id in targets)
-
-
-def users_of(node_id: str, name: str) -> list[dict]:
-    """Nodes of the prompt that take the first output of a node as their input of this name."""
-    return [node for node in (_prompt.get() or {}).values() if link_of(node, name) == (node_id, 0)]
-
-
-def linked_node(node: dict, name: str) -> dict | None:
-    """The node that an input comes from."""
-    link = link_of(node, name)
-    return find_node(link[0]) if link else None
-
-
-def last_before_loader(node: dict) -> dict:
-    """The last node that a MODEL passes through between its loader and here; LoRAs and patches lie on the way."""
-    visited = [node]
-    while (source := linked_node(visited[-1], "model")) and "model" in source["inputs"] and source not in visited:
-        visited.append(source)
-    return visited[-1]
-
-
-def expert_name_of(node: dict, name: str) -> str | None:
-    """The file of the Load Diffusion Expert node that an input comes from, None if that isn't what it is."""
-    source = linked_node(node, name)
-    if source is None or source["class_type"] != "MCDM_LoadExpert":
-        return None
-    expert_name = source["inputs"].get("expert_name")
-    return expert_name if isinstance(expert_name, str) else None
-
-
-def encoder_of(node: dict, name: str) -> Encoder | None:
-    """The encoder of the Load Diffusion Expert node that an input comes from, None if that isn't what it is."""
-    expert_name = expert_name_of(node, name)
-    try:
-        return inspect_expert(expert_name) if expert_name is not None else None
-    except ValueError:
-        return None  # the loader's own check says so
-
-
-def encode_nodes(node: dict, name: str) -> list[str]:
-    """The Encode … nodes that a condition comes through, none if it comes through any other node."""
-    passed: list[str] = []
-    link = link_of(node, name)
-    visited: set[str] = set()
-    while link:
-        key, slot = link
-        source = find_node(key)
-        if source is None or not source["class_type"].startswith("MCDM_Encode") or key in visited:
-            return []
-        visited.add(key)
-        passed.append(source["class_type"])
-        link = link_of(source, "null" if slot == 1 else "condition")
-    return passed
-
-
-def chain_inputs(node: dict) -> list[dict] | None:
-    """Inputs of all experts of a chain, the reference first; None if part of it is made by an unknown node.
-
-    Those of an Expert Schedule are among its expert's.
-    """
-    chain = _chain_nodes(node)
-    if chain is None:
-        return None
-    found: list[dict] = []
-    scheduled: dict[str, Any] = {}
-    for source in chain:
-        if source["class_type"] == "MCDM_Schedule" and not scheduled:  # of two in a row the one behind counts
-            scheduled = {name: value for name, value in source["inputs"].items() if name != "experts"}
-        elif source["class_type"] in _EXPERTS:
-            found.insert(0, {**source["inputs"], **scheduled})
-            scheduled = {}
-    return found
-
-
-def policy_inputs(node: dict, class_type: str) -> dict | None:
-    """Inputs of the node of a type, Fewer Passes, say, that counts for a chain wired to a node: its last one."""
-    chain = _chain_nodes(node) or []
-    return next((source["inputs"] for source in chain if source["class_type"] == class_type), None)
-
-
-def _chain_nodes(node: dict) -> list[dict] | None:
-    """The nodes of the chain wired to a node, from its end; None if one of them is unknown, or they form a ring."""
-    found: list[dict] = []
-    while "experts" in node["inputs"]:
-        source = linked_node(node, "experts")
-        if source is None or source["class_type"] not in _CHAINED or any(source is other for other in found):
-            return None
-        found.append(source)
-        node = source
-    return found

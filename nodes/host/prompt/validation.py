@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, NamedTuple
 
 from comfy_api.latest import io
 
-from .queued_prompt import find_node, needed_nodes, schema_of
+from .queued_prompt import QueuedNode, find_node, needed_nodes, once_a_prompt, schema_of
 
 
 class Fault(NamedTuple):
@@ -32,7 +33,14 @@ class Fault(NamedTuple):
     sentence: str
 
 
-def fault_of(name: str, trial: Callable[[], object]) -> Fault | None:
+Trial = Callable[[], object]
+"""Raises ValueError where something is wrong."""
+
+Check = Callable[[QueuedNode], "Fault | None"]
+"""From a node of the prompt to what is wrong with it; None also where it cannot be known."""
+
+
+def fault_of(name: str, trial: Trial) -> Fault | None:
     """What is wrong with an input, if a trial of it raises ValueError."""
     try:
         trial()
@@ -41,8 +49,18 @@ def fault_of(name: str, trial: Callable[[], object]) -> Fault | None:
     return None
 
 
-Check = Callable[[str], "Fault | None"]
-"""From a node's id in the prompt to what is wrong with it; None also where it cannot be known."""
+def first_fault(trials: Iterable[tuple[str, Trial]]) -> Fault | None:
+    """What the first trial that fails finds, each of the input that it is named with."""
+    return next(filter(None, (fault_of(name, trial) for name, trial in trials)), None)
+
+
+def check_value(node: QueuedNode, name: str, read: Callable[[Any], object]) -> Fault | None:
+    """Whether a value can be used; `read` raises ValueError if not.
+
+    One that is linked is not known yet, and ComfyUI refuses one that is missing.
+    """
+    value = node.inputs.get(name)
+    return None if value is None or isinstance(value, list) else fault_of(name, partial(read, value))
 
 
 class Validation:
@@ -54,7 +72,7 @@ class Validation:
         check: Finds what is wrong, beside numbers that are infinite or none, which ComfyUI lets pass.
     """
 
-    def __init__(self, node_id: str, required: str, check: Check = lambda node_id: None):
+    def __init__(self, node_id: str, required: str, check: Check = lambda node: None):
         self._node_id = node_id
         self._required = required
         self._check = check
@@ -62,32 +80,32 @@ class Validation:
     @property
     def __signature__(self) -> inspect.Signature:
         """The class, and the inputs to be marked: several only where several such nodes are wrong in other ways."""
-        names = dict.fromkeys(["cls", *self._marked()])
+        names = ["cls", *once_a_prompt(("marked", self._node_id), self._marked)]
         return inspect.Signature([inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names])
 
     def __call__(self, cls: Any, **inputs: Any) -> bool | str:
         """True, or the sentence for the user."""
-        unique_id = cls.hidden.unique_id
-        fault = self._fault(unique_id)
+        node = find_node(cls.hidden.unique_id)
+        fault = self._fault(node) if node is not None else None
         if fault is not None:
             return fault.sentence
         schema = {value.id: value for value in cls.define_schema().inputs}
         return next(filter(None, (_outside(schema[name], value) for name, value in inputs.items())), True)
 
-    def _marked(self) -> Iterator[str]:
-        for unique_id, node in needed_nodes(self._node_id):
-            if fault := self._fault(unique_id):
-                yield fault.input if fault.input in node["inputs"] else self._required
+    def _marked(self) -> list[str]:
+        """The inputs at fault, of all such nodes."""
+        found = [(node, fault) for node in needed_nodes(self._node_id) if (fault := self._fault(node))]
+        marked = (fault.input if fault.input in node.inputs else self._required for node, fault in found)
+        return [*dict.fromkeys(marked)]
 
-    def _fault(self, unique_id: str) -> Fault | None:
-        node = find_node(unique_id)
-        return (_endless(node) or self._check(unique_id)) if node is not None else None
+    def _fault(self, node: QueuedNode) -> Fault | None:
+        return once_a_prompt(("fault", node), lambda: _endless(node) or self._check(node))
 
 
-def _endless(node: dict) -> Fault | None:
+def _endless(node: QueuedNode) -> Fault | None:
     """The first number of a node that is infinite or none."""
-    for known in schema_of(node["class_type"]):
-        given = node["inputs"].get(known.id)
+    for known in schema_of(node.class_type):
+        given = node.inputs.get(known.id)
         if isinstance(known, io.Float.Input) and isinstance(given, float) and not math.isfinite(given):
             expected = f"Expected a number for {known.id}, {known.min:g} to {known.max:g},"
             return Fault(known.id, f"{expected} and got {given}; set one, such as {known.default:g}.")

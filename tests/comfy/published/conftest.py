@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from ..support.posts import found_by
 from .given import TEXTS, draw, half
 
 
@@ -74,7 +75,6 @@ def validate(host, node, published):
     def ask(name, node_id, **inputs):
         encoder = {"class_type": "MCDM_LoadExpert", "inputs": {"expert_name": name}}
         asked = {"class_type": node_id, "inputs": {"encoder": ["load", 1], **inputs}}
-        host.prompt.queued_prompt.remember_prompt({"prompt": {"load": encoder, "node": asked}})
         given = {
             "MCDM_EncodeText": "text",
             "MCDM_EncodeClass": "class",
@@ -82,11 +82,11 @@ def validate(host, node, published):
             "MCDM_EncodeLowRes": "low resolution",
             "MCDM_EncodeInpaint": "inpainting",
         }[node_id]
-        fault = host.prompt.queue_checks.check_encoder("node", given)
+        prompt = {"load": encoder, "node": asked}
+        fault = found_by(host, host.prompt.queue_checks.check_encoder, prompt, "node", given)
         return True if fault is None else fault.sentence
 
-    yield ask
-    host.prompt.queued_prompt.remember_prompt({})
+    return ask
 
 
 @pytest.fixture

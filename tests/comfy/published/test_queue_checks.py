@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from ..support.posts import found_by
 from .given import LINK, TEXTS
 
 
@@ -84,12 +85,11 @@ def test_an_upsampler_without_its_picture_is_refused_at_post(host, published, ch
         "expert": {"class_type": "MCDM_Expert", "inputs": {"model": ["up", 0], "weight": 1.0}},
     }
     prompt["expert"]["inputs"] |= {"condition": ["small", 0], "null": ["small", 1], **changes.pop("expert", {})}
-    host.prompt.queued_prompt.remember_prompt({"prompt": {**prompt, **changes}})
+    prompt |= changes
     found = [
-        host.prompt.queue_checks.check_encoder("small", "low resolution"),
-        host.prompt.queue_checks.check_expert("expert"),
+        found_by(host, host.prompt.queue_checks.check_encoder, prompt, "small", "low resolution"),
+        found_by(host, host.prompt.queue_checks.check_expert, prompt, "expert"),
     ]
-    host.prompt.queued_prompt.remember_prompt({})
     refusals = [fault.sentence for fault in found if fault is not None]
     assert refusals == [] if sentence is None else sentence in refusals[0]
 
@@ -104,9 +104,7 @@ def test_conditions_wired_in_a_circle_are_left_to_comfyui(host, published):
             "inputs": {"model": ["up", 0], "weight": 1.0, "condition": ["first", 0]},
         },
     }
-    host.prompt.queued_prompt.remember_prompt({"prompt": prompt})
-    assert host.prompt.queue_checks.check_expert("expert") is None
-    host.prompt.queued_prompt.remember_prompt({})
+    assert found_by(host, host.prompt.queue_checks.check_expert, prompt, "expert") is None
 
 
 @pytest.mark.parametrize(
@@ -126,12 +124,8 @@ def test_a_null_is_missed_at_post_only_where_it_is_needed(host, core, published,
         "expert": {"class_type": "MCDM_Expert", "inputs": {"model": [model, 0], "weight": 0.0, **numbers}},
         "guider": {"class_type": "MCDM_Guider", "inputs": {"experts": ["expert", 0]}},
     }
-    host.prompt.queued_prompt.remember_prompt({"prompt": prompt})
-    answers = [
-        host.prompt.chain_checks.check_chain("guider"),
-        host.prompt.chain_checks.check_chain("guider", core.product.own_null.OWN_NULL),
-    ]
-    host.prompt.queued_prompt.remember_prompt({})
+    rules = (core.product.eq10.EQ10, core.product.own_null.OWN_NULL)
+    answers = [found_by(host, host.prompt.chain_checks.check_chain, prompt, "guider", rule) for rule in rules]
     assert ["Expected a null" in str(answer) for answer in answers] == [refused, refused]
 
 

@@ -1,0 +1,185 @@
+"""What a prompt says of a chain of experts before anything runs, for those who judge the chain of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import Any
+
+from ....mcdm_core.conditions import Encoder
+from ....mcdm_core.product.method import Setting
+from ....mcdm_core.product.registry import SETTINGS
+from ....mcdm_core.product.span import Span
+from ....mcdm_core.product.term_settings import NUMBERS, TermSettings
+from ..files.expert_folders import inspect_expert, vae_key
+from .queued_prompt import QueuedNode, once_a_prompt
+
+SETTING_NODES = {f"MCDM_{kind.name}": kind for kind in SETTINGS}
+"""Nodes that set something of a method."""
+
+_EXPERTS = ("MCDM_Expert", "MCDM_ExpertRemote")
+_SCHEDULE = "MCDM_Schedule"
+_UNSCHEDULED = {"sigma_start": 0.0, "sigma_end": 0.0}  # what an expert has without it
+_KNOWN = tuple(name for name in NUMBERS if name != "weight_curve")  # what of a share is a number
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueuedExpert(TermSettings):
+    """An expert as a prompt shows it, in the place of a run's `ExpertInput`.
+
+    Attributes:
+        place: In the chain, from 1.
+        has_null: False where it certainly has none.
+    """
+
+    place: int
+    has_null: bool
+
+    @property
+    def label(self) -> str:
+        """How messages name the expert: its place in the chain."""
+        return f"expert {self.place}"
+
+
+class QueuedChain:
+    """The chain wired to a node; empty where part of it is made by an unknown node, or the nodes form a ring.
+
+    Args:
+        nodes: Its nodes, from its end.
+
+    Attributes:
+        experts: The experts' nodes, the reference's first, each with what its Expert Schedule sets among its inputs.
+        settings: What counts of what nodes set of methods, by its kind; None of one that cannot be known or used.
+    """
+
+    def __init__(self, nodes: Sequence[QueuedNode]):
+        self.experts: list[QueuedNode] = []
+        self.settings: dict[type[Setting], Setting | None] = {}
+        scheduled: dict[str, Any] = {}
+        for node in nodes:  # of two of a kind the one behind counts
+            if node.class_type in _EXPERTS:
+                self.experts.insert(0, replace(node, inputs={**_UNSCHEDULED, **node.inputs, **scheduled}))
+                scheduled = {}
+            elif node.class_type == _SCHEDULE:
+                scheduled = scheduled or {name: value for name, value in node.inputs.items() if name != "experts"}
+            elif (kind := SETTING_NODES[node.class_type]) not in self.settings:
+                self.settings[kind] = _setting(kind, node)
+
+    @cached_property
+    def always(self) -> tuple[QueuedExpert, ...]:
+        """The experts, if all are known, and act everywhere and all the time; else none.
+
+        Raises:
+            ValueError: If a number cannot be used.
+        """
+        if not all(map(_acts_always, self.experts)):
+            return ()
+        return tuple(
+            QueuedExpert(place=place, has_null=not _lacks_null(node), **node.numbers(_KNOWN))
+            for place, node in enumerate(self.experts, start=1)
+        )
+
+    @property
+    def weights(self) -> list[tuple[str, float]]:
+        """What messages call each expert, and its weight, 1 where another node makes it; none if there are curves."""
+        if any(node.inputs.get("weight_curve") for node in self.experts):
+            return []
+        weights = [node.numbers(["weight"]).get("weight", 1.0) for node in self.experts]
+        return [(f"expert {place}", weight) for place, weight in enumerate(weights, start=1)]
+
+    @property
+    def windows(self) -> list[tuple[float, float]]:
+        """Shares of the sampling between which each acts; none if another node makes one of them."""
+        spans = [node.numbers(("start", "end")) for node in self.experts]
+        return [(of["start"], of["end"]) for of in spans] if all(len(of) == 2 for of in spans) else []
+
+    @cached_property
+    def spaces(self) -> list[str | None]:
+        """What experts of this pack work on; None where the file is unknown or unusable, as the loader says itself."""
+        return [_unless_refused(_space, expert_file(loader_of(node))) for node in self.experts]
+
+
+def chain_of(node: QueuedNode | None) -> QueuedChain:
+    """The chain that is wired to a node, made once a prompt."""
+    end = node.source("experts") if node is not None else None
+    return once_a_prompt(("chain", end), lambda: QueuedChain(_nodes_of_chain(end)))
+
+
+def _nodes_of_chain(end: QueuedNode | None) -> list[QueuedNode]:
+    found: dict[QueuedNode, None] = {}
+    node = end
+    while node is not None and node not in found and node.class_type in (*_EXPERTS, _SCHEDULE, *SETTING_NODES):
+        found[node] = None
+        if "experts" not in node.inputs:
+            return [*found]
+        node = node.source("experts")
+    return []
+
+
+def models_behind(node: QueuedNode) -> list[QueuedNode]:
+    """The nodes that a node's MODEL comes from, its loader last; none where that cannot be known.
+
+    LoRAs and patches lie on the way.
+    """
+    found: dict[QueuedNode, None] = {}
+    while (source := node.source("model")) is not None and source not in found:
+        found[source] = None
+        node = source
+    return [*found] if "model" not in node.inputs else []
+
+
+def loader_of(node: QueuedNode) -> QueuedNode | None:
+    """The node that a node's MODEL was loaded by."""
+    return next(reversed(models_behind(node)), None)
+
+
+def expert_file(loader: QueuedNode | None) -> str | None:
+    """The file that Load Diffusion Expert loads; None if it isn't that node."""
+    name = loader.inputs.get("expert_name") if loader is not None and loader.class_type == "MCDM_LoadExpert" else None
+    return name if isinstance(name, str) else None
+
+
+def encoder_of(loader: QueuedNode | None) -> Encoder | None:
+    """The encoder of the file that Load Diffusion Expert loads; None if it isn't that node."""
+    return _unless_refused(inspect_expert, expert_file(loader))
+
+
+def _setting(kind: type[Setting], node: QueuedNode) -> Setting | None:
+    names = [each.name for each in fields(kind)]
+    numbers = node.numbers(names)
+    with suppress(ValueError):  # the node's own check says so
+        if all(name in numbers or name not in node.inputs for name in names):
+            return kind(**numbers)
+    return None
+
+
+def _acts_always(expert: QueuedNode) -> bool:
+    """Whether all of an expert is known, and it has no mask, no window and no weight curve."""
+    numbers = expert.numbers(_KNOWN)
+    is_whole = len(numbers) == len(_KNOWN) and all(numbers[each.name] == each.default for each in fields(Span))
+    return is_whole and "mask" not in expert.inputs and not expert.inputs.get("weight_curve")
+
+
+def _lacks_null(expert: QueuedNode) -> bool:
+    """Whether an expert certainly lacks a null: an unconditional one needs none, and of some nothing is known."""
+    if "null" in expert.inputs:
+        return False
+    loader = loader_of(expert)
+    encoder = encoder_of(loader)
+    is_checkpoint = loader is not None and loader.class_type == "CheckpointLoaderSimple"
+    return is_checkpoint or (encoder is not None and encoder.kind != "none")
+
+
+def _space(file: str) -> str:
+    key = vae_key(file)
+    return "pixels" if key is None else f"latents of the VAE {key}"
+
+
+def _unless_refused(read: Callable[[str], Any], file: str | None) -> Any:
+    """What is read of an expert's file; None where it is unknown or unusable, which the loader's own check says."""
+    try:
+        return read(file) if file is not None else None
+    except ValueError:
+        return None

@@ -1,0 +1,159 @@
+"""A whole prompt as ComfyUI validates it at POST /prompt: what is refused, and how much work that is."""
+
+import asyncio
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from ..support.calls import counted_calls
+from .support.posts import queued
+from .test_server import expert, node, product, sweep
+
+PAINTED = node("EmptyImage", width=32, height=32, batch_size=1, color=0xFFFFFF)
+PREVIEW = node("PreviewImage", images=["sample", 1])
+
+
+@pytest.fixture
+def refusals(host, known):
+    """What ComfyUI refuses a prompt with: of each node at fault the inputs marked, and what is said."""
+    import execution
+
+    def validate(prompt):
+        with queued(host, prompt):
+            _, _, _, found = asyncio.run(execution.validate_prompt("test", prompt, None))
+        of = {key: found[key]["errors"] for key in found}
+        return {key: [(error["extra_info"]["input_name"], error["details"]) for error in of[key]] for key in of}
+
+    return validate
+
+
+def of_latents(names):
+    """An expert whose samples are latents, beside one that makes pictures."""
+    return {"skin": node("MCDM_LoadExpert", expert_name="latent skin.safetensors")}
+
+
+def sampled_by(sampler, **nodes):
+    """The product, sampled and shown by a sampler."""
+    links = {"experts": ["second", 0], "latent_image": ["latent", 0], "vae": ["hair", 2], "sampler": [sampler, 0]}
+    more = {
+        "noise": node("MCDM_RandomNoise", noise_seed=1, temperature=1.0),
+        "sigmas": node("MCDM_Sigmas", model=["hair", 0], spacing="3", denoise=1.0),
+        "sample": node("MCDM_Inspect", **links, noise=["noise", 0], sigmas=["sigmas", 0], steps_shown="1"),
+        "save": PREVIEW,
+    }
+    return {**more, **nodes}
+
+
+LOGIC = {"operation": "and", "sharpness": 1.0, "prior": 0.5, "largest": 2.0, "corrected": False}
+LOGIC |= {"resample_below": 0.5, "limit": 1.0}
+GRAPH = {
+    "1": node("OnlyThere"),
+    "2": node("MCDM_Expert", model=["1", 0], condition=["1", 1], null=["1", 2]),
+}
+AWAY = node(
+    "MCDM_ExpertRemote",
+    weight=1.5,
+    reliability=1.0,
+    start=0.0,
+    end=1.0,
+    address="127.0.0.1:6379",
+    worker="away",
+    timeout=5.0,
+    graph=json.dumps(GRAPH),
+)
+
+MISTAKES = {
+    "no null": (
+        {"second": expert("skin", null=None, experts=["first", 0])},
+        ("sample", "experts", "Expected a null for expert 2, whose reliability is 1 while the weights sum to 3"),
+    ),
+    "no condition": (
+        {"first": expert("hair", condition=None)},
+        ("first", "weight", "Expected a condition for this expert, whose weight is 1.5, and got none; give one"),
+    ),
+    "a caption at a map expert": (
+        {"skin map": node("MCDM_EncodeText", encoder=["skin", 1], text="red hair")},
+        ("skin map", "encoder", "This expert is driven by a skin map, not by text"),
+    ),
+    "two spaces": (
+        of_latents,
+        ("sample", "experts", "but expert 1 works on pixels and expert 2 on latents of the VAE"),
+    ),
+    "weights 0": (
+        sampled_by(
+            "logic",
+            logic=node("MCDM_Logic", **LOGIC),
+            first=expert("hair", weight=0.0),
+            second=expert("skin", weight=0.0, experts=["first", 0]),
+        ),
+        ("logic", "operation", "and got none among expert 1, expert 2; raise the weight of one of them"),
+    ),
+    "an empty window": (
+        {"second": expert("skin", start=0.7, end=0.2, experts=["first", 0])},
+        ("second", "end", "Expected start below end for this expert and got 0.7 and 0.2; swap them"),
+    ),
+    "a missing file": (
+        {"hair": node("MCDM_LoadExpert", expert_name="gone.safetensors")},
+        ("hair", "expert_name", 'found no "gone.safetensors" there; choose one of'),
+    ),
+    "an unknown word": (
+        lambda names: {
+            "skin": node("MCDM_LoadExpert", expert_name=names["class"]),
+            "skin map": node("MCDM_EncodeClass", encoder=["skin", 1], class_name="wolf", null_kind="class 0"),
+        },
+        ("skin map", "class_name", "Fox, owl, dog"),
+    ),
+    "no map": (
+        {"skin map": node("MCDM_EncodeMap", encoder=["skin", 1], map="skin", with_text=False)},
+        ("skin map", "map", "Expected either an image or a mask and got neither"),
+    ),
+    "a sampler that can't": (
+        sampled_by(
+            "corrected",
+            particles=node("MCDM_ParticleSampler", resample_below=0.5, limit=1.0),
+            corrected=node("MCDM_LangevinSampler", sampler=["particles", 0], corrections=1, ratio=0.1),
+        ),
+        ("corrected", "sampler", "got Particle Sampler, which may remember earlier steps; choose one of those"),
+    ),
+    "a worker away": ({"first": AWAY}, ("first", "graph", "Expected Ray")),
+}
+"""Changes of a product, and what is marked and said. Latents and masks are seen by the run alone, before any pass."""
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_are_refused_at_post(refusals, small_experts, latent_experts, monkeypatch, mistake):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "ray" else find(name, *more))
+    changes, (key, marked, sentence) = MISTAKES[mistake]
+    changes = changes(small_experts) if callable(changes) else changes
+    found = refusals(product(small_experts, map=PAINTED, **changes))
+    assert found.keys() == {key}
+    ((name, said),) = found[key]
+    assert name == marked
+    assert sentence in said
+
+
+def test_a_product_without_them_passes(refusals, small_experts):
+    assert refusals(product(small_experts, map=PAINTED)) == {}
+    logic = sampled_by("logic", logic=node("MCDM_Logic", **LOGIC))
+    assert refusals(product(small_experts, map=PAINTED, **logic)) == {}
+
+
+@pytest.mark.parametrize("settings", [{}, {"values": "0, 2"}], ids=["sound", "at fault"])
+def test_validation_is_linear_in_the_nodes_of_a_prompt(refusals, pack, small_experts, settings):
+    def calls(count):
+        prompt = product(small_experts, map=PAINTED)
+        del prompt["sample"], prompt["decode"], prompt["save"]
+        for place in range(count):
+            prompt[f"sweep {place}"] = sweep(**settings)
+            prompt[f"save {place}"] = node("SaveImage", images=[f"sweep {place}", 1], filename_prefix="x")
+        with counted_calls(within=str(Path(pack.__file__).parent)) as counted:
+            found = refusals(prompt)
+        assert len(found) == (count if settings else 0)
+        return counted.count
+
+    calls(1)  # what is found out of files is kept
+    few, more, many = (calls(count) for count in (5, 20, 80))
+    assert (many - more) / 60 == (more - few) / 15, f"{few}, {more} and {many} calls"
