@@ -156,4 +156,5 @@ def test_validation_is_linear_in_the_nodes_of_a_prompt(refusals, pack, small_exp
 
     calls(1)  # what is found out of files is kept
     few, more, many = (calls(count) for count in (5, 20, 80))
-    assert (many - more) / 60 == (more - few) / 15, f"{few}, {more} and {many} calls"
+    # Not to the call: garbage that is collected meanwhile may be the pack's. Of a quadratic it would be four times.
+    assert (many - more) / 60 == pytest.approx((more - few) / 15, rel=0.05), f"{few}, {more} and {many} calls"
