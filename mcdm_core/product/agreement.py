@@ -15,11 +15,10 @@ from torch import Tensor
 
 from .coefficients import Coefficient, anywhere, total_of
 from .evaluation import Evaluation
-from .method import Draft, Method, Option, Setting
+from .method import Draft, Method, Option, Setting, SpanMethod
 from .plan import Asked, Plan
 from .span import Level
 from .weighted import add_weighted
-from .windows import ALWAYS, is_within
 
 logger = logging.getLogger(__name__)
 
@@ -95,15 +94,12 @@ class Agreement(Setting):
         return [AgreementWeights(self, level)] if self.tau > 0 else []
 
 
-class AgreementWeights(Method):
+class AgreementWeights(SpanMethod):
     """Experts share the sum of their positive weights out by what they predict, see `agreement_weights`.
 
     Args:
         setting: How, and when.
-        level: Noise level of the reference expert at a progress of the sampling, 0…1; None where none is known.
-
-    Raises:
-        ValueError: If the span is empty, see `Span.window`.
+        level: See `SpanMethod`.
     """
 
     neutral = False
@@ -113,8 +109,8 @@ class AgreementWeights(Method):
     )
 
     def __init__(self, setting: Agreement, level: Level | None):
+        super().__init__(setting, level)
         self._setting = setting
-        self._window = ALWAYS if level is None else setting.window(level)
         self._rows = 0
 
     def begin(self, levels: Sequence[float], kept: Collection[int] = ()) -> None:
@@ -143,18 +139,6 @@ class AgreementWeights(Method):
                 "Expected a latent of pictures or videos alone for Agreement Weights, which compares experts in "
                 f"patches, and got one of {count} parts; set tau to 0, or remove the node."
             )
-
-    def edges(self) -> Sequence[float]:
-        """Where the span begins and ends."""
-        return self._window
-
-    def phase(self, sigma: float) -> Hashable:
-        """Whether it is within the span."""
-        return is_within(self._window, sigma)
-
-    def phases(self) -> Sequence[Hashable]:
-        """Within, and outside."""
-        return True, False
 
     def compared(self, draft: Draft, phase: Hashable) -> tuple[int, ...]:
         """The experts of positive weight, if there are two or more."""

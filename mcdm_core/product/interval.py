@@ -4,44 +4,28 @@ Kynkäänniemi et al., "Applying Guidance in a Limited Interval Improves Sample 
 Models", 2024.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 from dataclasses import replace
 
 from .coefficients import Coefficient, normalize_reliabilities
-from .method import Draft, Method
+from .method import Draft, SpanMethod
 from .span import Level, Span
-from .windows import ALWAYS, is_within
 
 
-class GuidanceInterval(Method):
+class GuidanceInterval(SpanMethod):
     """Outside it positive weights are divided by their sum, so that W is 1 at every place, and others are 0.
 
     Args:
         span: The interval.
-        level: Noise level of the reference expert at a progress of the sampling, 0…1; None where none is known.
-
-    Raises:
-        ValueError: If the span is empty, see `Span.window`.
+        level: See `SpanMethod`.
     """
 
     saves = True
     neutral = True
 
     def __init__(self, span: Span, level: Level | None):
+        super().__init__(span, level)
         self._label = span.label
-        self._window = ALWAYS if level is None else span.window(level)
-
-    def edges(self) -> Sequence[float]:
-        """Where it begins and ends."""
-        return self._window
-
-    def phase(self, sigma: float) -> Hashable:
-        """Whether it is within the interval."""
-        return is_within(self._window, sigma)
-
-    def phases(self) -> Sequence[Hashable]:
-        """Within, and outside."""
-        return True, False
 
     def draft(self, draft: Draft, phase: Hashable) -> Draft:
         """Unguided weights outside the interval.

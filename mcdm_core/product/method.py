@@ -17,6 +17,7 @@ from .evaluation import Evaluation
 from .plan import Asked, Plan, Predictions
 from .span import Level, Span
 from .term_settings import TermSettings
+from .windows import ALWAYS, is_within
 
 
 @dataclass(frozen=True)
@@ -144,6 +145,33 @@ class Method:
     def maps(self, plan: Plan) -> Mapping[int, Tensor]:
         """What to show of a weighed plan: maps of values 0…1 by the index of the expert, shape (B, 1, …)."""
         return {}
+
+
+class SpanMethod(Method):
+    """A method that has two phases: within a span of the run, and outside.
+
+    Args:
+        span: The span.
+        level: Noise level of the reference expert at a progress of the sampling, 0…1; None where none is known.
+
+    Raises:
+        ValueError: If the span is empty, see `Span.window`.
+    """
+
+    def __init__(self, span: Span, level: Level | None):
+        self._window = ALWAYS if level is None else span.window(level)
+
+    def edges(self) -> Sequence[float]:
+        """Where the span begins and ends."""
+        return self._window
+
+    def phase(self, sigma: float) -> Hashable:
+        """Whether it is within the span."""
+        return is_within(self._window, sigma)
+
+    def phases(self) -> Sequence[Hashable]:
+        """Within, and outside."""
+        return True, False
 
 
 class Methods(tuple[Method, ...]):

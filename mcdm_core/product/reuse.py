@@ -63,9 +63,10 @@ class Reuse(Method):
     def forget(self) -> None:
         """See `Method`."""
         self._levels = ()
-        self._step, self._asks_all = 0, True
+        self._step = 0
         self._last: _FullCall | None = None
         self._before: _FullCall | None = None
+        self._standing_in: _FullCall | None = None  # in this call; None where everything is asked
 
     def resample(self, ancestors: Tensor) -> None:
         """Everything is asked again: the answers so far are not of the samples to come."""
@@ -73,14 +74,14 @@ class Reuse(Method):
 
     def choose(self, evaluation: Evaluation) -> Asked:
         """Of what is to be asked, what can't be stood in for; `complete` takes the answers."""
-        plan, last, passed = evaluation.plan, self._last, 0
+        plan, last = evaluation.plan, self._last
         self._step = step_at(self._levels, evaluation.point.level)
-        like = evaluation.point.x
-        if last is not None and last.asked == plan.everything and last.cond[plan.conditions[0]].shape == like.shape:
-            passed = self._step - last.step
-        self._asks_all = last is None or not 0 < passed < self.refresh
-        if self._asks_all or last is None:
+        self._standing_in = None
+        if last is None or last.asked != plan.everything or not 0 < self._step - last.step < self.refresh:
             return evaluation.asked
+        if last.cond[plan.conditions[0]].shape != evaluation.point.x.shape:
+            return evaluation.asked
+        self._standing_in = last
         needed, asked = last.needed, evaluation.asked
         return Asked(
             tuple(i for i in needed.conditions if i in asked.conditions),
@@ -91,8 +92,8 @@ class Reuse(Method):
         """All predictions of the plan, given those that were asked."""
         plan, cond, null, level = evaluation.plan, evaluation.cond, evaluation.null, evaluation.point.sigma
         spread = level / math.hypot(1.0, level) if math.isfinite(level) else 1.0
-        last = self._last
-        if self._asks_all or last is None:
+        last = self._standing_in
+        if last is None:
             if evaluation.asked == plan.everything:
                 self._remember(plan, spread, cond, null)
             return cond, null
