@@ -17,7 +17,7 @@ from .host.files.conditioning import (
     merge_into,
     sketch_picture,
 )
-from .host.prompt.queue_checks import check_encoder
+from .host.prompt.expert_checks import check_encoder
 from .host.prompt.validation import Validation
 from .newer_schema import advanced, found_by
 from .types import ExpertEncoder

@@ -7,7 +7,7 @@ from comfy_api.latest import io
 
 from ..mcdm_core.conditions import Encoder
 from .host.files.conditioning import picture_conditions
-from .host.prompt.queue_checks import check_encoder
+from .host.prompt.expert_checks import check_encoder
 from .host.prompt.validation import Validation
 from .newer_schema import found_by
 from .types import ExpertEncoder

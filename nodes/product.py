@@ -10,7 +10,7 @@ from ..mcdm_core.product.own_null import OWN_NULL
 from .host.chain.expert_chain import ExpertInput, Experts
 from .host.files.expert_model import implicit_null
 from .host.prompt.chain_checks import check_chain
-from .host.prompt.queue_checks import check_expert
+from .host.prompt.expert_checks import check_expert
 from .host.prompt.validation import Validation
 from .host.run.guider import OwnNullGuider as HostOwnNullGuider
 from .host.run.guider import ProductGuider

@@ -1,4 +1,4 @@
-"""Agreement weights: experts share their weight place by place, and most of it goes to whoever leaves U the most there.
+"""Agreement weights: experts share their weight place by place; the one that departs most from U there gets most of it.
 
 Foteinopoulou, Budvytis & Liwicki, "LoRAtorio: An intrinsic approach to LoRA Skill Composition", 2025 (arXiv
 2508.11624): asked about what it was not trained on, an adapter predicts what its base model does. There the patches are
@@ -28,13 +28,14 @@ LARGEST_PATCH = 255
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement(Setting):
-    """How the positive weights of a product are shared out among its experts. The defaults leave them as they are.
+    """How a product's experts share their positive weights. The defaults leave the weights as they are.
 
-    Within the span (`start`, `end`, `sigma_start`, `sigma_end`, see `Span`), see `agreement_weights`. Where fewer than
-    two experts of positive weight act, and outside a guidance interval (see `Passes`), weights stay.
+    The weights are those of `agreement_weights` within the span (`start`, `end`, `sigma_start`, `sigma_end`, see
+    `Span`). They stay as they are where fewer than two experts of positive weight act, and outside a guidance interval
+    (see `Passes`).
 
     Attributes:
-        tau: τ, how far a difference of cosines decides, 0…10000; at 0 weights stay.
+        tau: τ, how strongly a difference of cosines decides, 0…10000; at 0 the weights stay as they are.
         patch: Side of the square patch in values of a sample, odd, 1…255.
 
     Raises:
@@ -95,10 +96,10 @@ class Agreement(Setting):
 
 
 class AgreementWeights(SpanMethod):
-    """Experts share the sum of their positive weights out by what they predict, see `agreement_weights`.
+    """Shares the sum of the positive weights among the experts by their predictions, see `agreement_weights`.
 
     Args:
-        setting: How, and when.
+        setting: The settings.
         level: See `SpanMethod`.
     """
 
@@ -118,7 +119,7 @@ class AgreementWeights(SpanMethod):
         self._rows = 0
 
     def end(self) -> None:
-        """Say what was asked for the sake of the weights."""
+        """Log how many rows the weights took."""
         if self._rows:
             logger.info(
                 "Agreement weights: networks were asked %d rows of nulls that the product alone would not need.",
@@ -133,7 +134,7 @@ class AgreementWeights(SpanMethod):
         )
 
     def check_parts(self, count: int) -> None:
-        """See `Method`; there are patches in pictures and videos alone."""
+        """See `Method`; only pictures and videos have patches."""
         if count > 1:
             raise ValueError(
                 "Expected a latent of pictures or videos alone for Agreement Weights, which compares experts in "
@@ -148,7 +149,7 @@ class AgreementWeights(SpanMethod):
         return found if len(found) > 1 else ()
 
     def take(self, evaluation: Evaluation) -> None:
-        """Count the rows of nulls that are asked for the sake of the weights alone."""
+        """Count the rows of nulls that only the weights need."""
         plan, asked = evaluation.plan, evaluation.asked
         if plan.for_methods:
             needed = Asked(asked.conditions, tuple(j for j in asked.nulls if j not in plan.for_methods))
@@ -175,7 +176,7 @@ class AgreementWeights(SpanMethod):
         return plan.reweighted(weights)
 
     def maps(self, plan: Plan) -> Mapping[int, Tensor]:
-        """What part of the positive weights each of those experts has, 0…1 place by place; 0 without any."""
+        """Each compared expert's part of the positive weights, 0…1; 0 at places where all of them are 0."""
         sharing = plan.compared.get(self, ())
         total = total_of([plan.weights[i] for i in sharing])
         parts = {i: torch.as_tensor(plan.weights[i] / total) for i in sharing}
@@ -185,17 +186,17 @@ class AgreementWeights(SpanMethod):
 def agreement_weights(
     weights: Sequence[Coefficient], predictions: Sequence[Tensor], u: Tensor, tau: float, patch: int
 ) -> list[Tensor]:
-    r"""Share the sum of positive weights out by how far each expert leaves U, place by place.
+    r"""Share the sum of positive weights by how far each expert departs from U, place by place.
 
     w_i(p) = W₊(p) · w_i(p) e^{−τ cos_i(p)} / Σ_k w_k(p) e^{−τ cos_k(p)},  W₊(p) = Σ_k w_k(p),
 
-    where cos_i(p) is the smoothed cosine of ε_i and ε_U around p, see `smoothed_cosine`. W₊ is kept at every place, and
-    so a mask too: an expert whose weight is 0 at a place gets nothing there.
+    where cos_i(p) is the smoothed cosine of ε_i and ε_U around p, see `smoothed_cosine`. W₊ stays the same at every
+    place. Masks hold: an expert whose weight is 0 at a place gets nothing there.
 
     Args:
         weights: w_i ≥ 0, numbers or maps that broadcast to the sample.
-        predictions: ε_i under the conditions, or any multiple of them that all share, shape (B, C, …).
-        u: The unconditional estimate in the same terms.
+        predictions: ε_i under the conditions, all multiplied by the same number, which may be any, shape (B, C, …).
+        u: ε_U, multiplied by that number as well.
         tau: τ ≥ 0.
         patch: Side of the patch, odd.
 

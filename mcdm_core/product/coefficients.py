@@ -14,10 +14,10 @@ TOLERANCE = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class Coefficients:
-    """Coefficients of Eq. 10, one entry per expert, and what of them is asked at every step of a run.
+    """Coefficients of Eq. 10, one entry per expert, and facts about them that every step of a run needs.
 
-    What follows from them is computed once, because looking into a map waits for its device; where weights change place
-    by place and keep their sum, it is taken from those before.
+    These are computed once, because looking into a map waits for its device. For weights that changed and kept their
+    sum at every place, they are those of the weights before.
 
     Attributes:
         weights: w_i, numbers of any sign or maps that broadcast to the sample.
@@ -43,7 +43,7 @@ class Coefficients:
 
     @cached_property
     def without_null(self) -> bool:
-        """Whether C takes no null anywhere, since Σ w_i/s is 1."""
+        """Whether C takes no null anywhere, because Σ w_i/s is 1."""
         if self.before is not None:
             return self.before.without_null
         return everywhere(is_one(total_of(self.scaled_weights)))
@@ -66,9 +66,9 @@ class Coefficients:
 
 
 def guidance_scale(total: Coefficient) -> float:
-    """The scale s of a product as one step of guidance: W, the largest |W| of a map, and 1 instead of 0.
+    """The scale s of a product as one step of guidance: W, or the largest |W| of a map; 1 instead of 0.
 
-    Weights that cancel leave a rounding error, which nothing may be divided by.
+    Weights that cancel may sum to a rounding error instead of 0, so a sum below `TOLERANCE` counts as 0.
     """
     scale = float(total.abs().max()) if isinstance(total, Tensor) else float(total)
     return scale if abs(scale) > TOLERANCE else 1.0
@@ -88,12 +88,12 @@ def is_one(total: Coefficient) -> bool | Tensor:
 
 
 def differs(first: Coefficient, second: Coefficient) -> bool:
-    """Whether two coefficients are not the same at one place at least."""
+    """Whether two coefficients differ at some place."""
     return anywhere(torch.as_tensor(first - second).abs() > TOLERANCE)
 
 
 def anywhere(flags: bool | Tensor) -> bool:
-    """Whether a flag, or a map of flags, is set at one place at least."""
+    """Whether a flag, or a map of flags, is set at some place."""
     return bool(torch.as_tensor(flags).any())
 
 

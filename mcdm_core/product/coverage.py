@@ -1,4 +1,4 @@
-"""How much of a picture the masks of a product leave to nobody."""
+"""The part of a picture that no expert's mask covers."""
 
 import logging
 from collections.abc import Sequence
@@ -12,15 +12,15 @@ logger = logging.getLogger(__name__)
 
 
 def warn_of_uncovered(terms: Sequence[TermSettings], active: Sequence[int], masks: Sequence[Tensor | None]) -> bool:
-    """Say how much of the picture is covered by no expert that guides; those of weight 0 only lend their null.
+    """Warn if a part of the picture is covered by no mask of an expert that guides; those of weight 0 don't.
 
     Args:
-        terms: All experts'.
-        active: Indices of those that act.
+        terms: The settings of all experts.
+        active: Indices of the experts that act.
         masks: Each expert's mask, of shapes that broadcast to one another; None covers everything.
 
     Returns:
-        Whether there was something to say.
+        Whether there was such a part.
     """
     guiding = [masks[i] for i in active if terms[i].weight != 0]
     given = [mask for mask in guiding if mask is not None]

@@ -1,4 +1,4 @@
-"""How strongly an expert pulls as the sampling goes on: a factor of its weight, linear between given shares."""
+"""Weight curves: a factor of an expert's weight that changes as the sampling goes on, linear between given points."""
 
 import math
 import re
@@ -16,7 +16,7 @@ def check_curve(curve: Curve, label: str) -> None:
     """Refuse what is no curve.
 
     Raises:
-        ValueError: If shares don't ascend within 0…1, or a number is not finite; names the expert by `label`.
+        ValueError: If the progress doesn't ascend within 0…1, or a number is not finite; names the expert by `label`.
     """
     pairs = all(len(pair) == 2 for pair in curve)
     ascending = pairs and all(first < second for (first, _), (second, _) in pairwise(curve))
@@ -32,7 +32,7 @@ def parse_curve(text: str) -> Curve:
     """Read a curve.
 
     Args:
-        text: Pairs "share: factor" between commas, such as "0: 1, 0.5: 2, 1: 0.5"; empty is no curve.
+        text: Pairs "progress: factor" between commas, such as "0: 1, 0.5: 2, 1: 0.5"; empty is no curve.
 
     Raises:
         ValueError: If it cannot be read, or is no curve.

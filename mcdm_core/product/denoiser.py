@@ -1,4 +1,4 @@
-"""The product of experts as a denoiser: it predicts x0 as one expert does, so samplers need not know there are many."""
+"""The product of experts as a denoiser: it predicts x0 as one expert does, so samplers needn't know there are several."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +19,7 @@ from .method import Methods, Setting
 from .own_null import OWN_NULL
 from .plan import Asked, Factor, Plan, Predictions
 from .planner import Planner
-from .plans import ProductPlans
+from .product_plans import ProductPlans
 from .registry import methods_of
 from .rule import Rule
 from .separate import SeparatePlan, SeparateWeights, Weigh
@@ -32,7 +32,7 @@ Predicted = tuple[Tensor, Tensor | None]
 
 @dataclass(frozen=True)
 class Pass:
-    """One network evaluation to be made."""
+    """One pass through an expert's network."""
 
     expert: Expert
     condition: Condition
@@ -55,12 +55,11 @@ class ProductDenoiser:
 
     Args:
         terms: At least one, for samples of the same channels.
-        max_rows: For how many rows passes are put into one batch, to save memory; one pass is never split. None is no
-            limit.
+        max_rows: Largest batch given to a network, to save memory; one pass is never split. None is no limit.
         rule: How predictions are combined: `EQ10`, or `OWN_NULL` for composable diffusion.
-        settings: What is set of methods beyond the paper, see `registry`; predictions stand in for passes only
+        settings: Those of methods beyond the paper, see `registry`; earlier predictions stand in for passes only
             within `running`.
-        lifts: Gathers from every call how far the experts lift the samples; made of the same terms.
+        lifts: Gathers from every call how far the experts lift the samples; made from the same terms.
 
     Raises:
         ValueError: If there is no term, or the experts' samples differ.
@@ -92,7 +91,7 @@ class ProductDenoiser:
 
     @cached_property
     def methods(self) -> Methods:
-        """The methods of the product, and the lifts.
+        """The methods of the product, the last one its lifts if it has any.
 
         Raises:
             ValueError: If the span of one is empty.
@@ -124,10 +123,10 @@ class ProductDenoiser:
         return self._combined(found), own
 
     def with_factors(self, x: Tensor, sigma: Tensor | float) -> tuple[Tensor, list[Factor]]:
-        """As a call, together with what the prediction is made of.
+        """As a call, together with the summands of the prediction.
 
         Returns:
-            x0, and the factors: their sum Σ c_k D_k is x0, before it is clamped.
+            x0, and the summands: their sum Σ c_k D_k is x0 before it is clamped.
 
         Raises:
             ValueError: As a call; or if the weights depend on the sample, see `Method.check_fixed`.
@@ -137,12 +136,12 @@ class ProductDenoiser:
         return self._combined(found), found.factors()
 
     def with_terms(self, x: Tensor, sigma: Tensor | float, weigh: Weigh) -> tuple[Tensor, Predictions]:
-        """Predict x0 as something else than the product of the terms, and what each predicts alone.
+        """Combine separate predictions of the terms, and return these as well.
 
         Args:
             x: As for a call.
             sigma: Likewise.
-            weigh: Says what each term that acts counts.
+            weigh: Gives the coefficient ω_i of each term that acts.
 
         Returns:
             x0 = Σ ω_i D_i, clamped as the product is, and D_i by the index of the term, see
@@ -158,10 +157,10 @@ class ProductDenoiser:
         return self._combined(found), found.plan.predicted
 
     def resample(self, ancestors: Tensor) -> None:
-        """Let samples of the batch go on as others: no prediction of earlier calls stands in for a pass of theirs.
+        """Let samples of the batch go on as copies of others; earlier predictions no longer stand in for their passes.
 
         Args:
-            ancestors: Which sample each is from now on, shape (B,).
+            ancestors: For each sample the one that it is a copy of, shape (B,).
         """
         self.methods.resample(ancestors)
 
@@ -179,7 +178,7 @@ class ProductDenoiser:
 
     @contextmanager
     def running(self, sigmas: Sequence[float] | Tensor) -> Iterator[None]:
-        """A run, within which predictions may stand in for passes and experts take turns, all forgotten at its end.
+        """A run, within which earlier predictions may stand in for passes, and experts may take turns.
 
         Args:
             sigmas: Noise levels of the run, as in `check_run`.
@@ -197,13 +196,13 @@ class ProductDenoiser:
             self.methods.forget()
 
     def _level(self, progress: float) -> float:
-        """Noise level of the reference expert as far as the sampling has come, 0…1."""
+        """Noise level of the reference expert at a progress of the sampling, 0…1."""
         return sigma_at_progress(self.reference.schedule, progress)
 
     def _evaluate(
         self, x: Tensor, sigma: Tensor | float, weigh: Weigh | None = None
     ) -> tuple[Evaluation, Tensor | None]:
-        """What the product, or the combination of separate terms, is made of, and the reference's learned variance."""
+        """An evaluation of the product, or of separate predictions to weigh, and the reference's learned variance."""
         level = _single_level(sigma)
         planner = self._planner(x) if weigh is None else self._separate_planner(x)
         networks = _TermNetworks(self.terms, self.max_rows, x, sigma)
@@ -217,7 +216,7 @@ class ProductDenoiser:
         return denoised.clamp(-1, 1) if self.reference.clamp_x0 else denoised
 
     def _planner(self, x: Tensor) -> Planner:
-        """Plans for samples of the shape of x, whose masks they hold."""
+        """The planner for samples of the shape of x, to which masks are fitted."""
         key = (x.shape, x.device, x.dtype)
         if key not in self._planners:
             plans = ProductPlans(
@@ -232,7 +231,7 @@ class ProductDenoiser:
         return self._planners[key]
 
     def _separate_planner(self, x: Tensor) -> Planner:
-        """As `_planner`, for terms each by itself; within a run, the whole run is checked first."""
+        """As `_planner`, for separate predictions; within a run, all of its levels are checked first."""
         together = self._planner(x)
         if together not in self._separate:
             separate = self._separate[together] = together.separate()
@@ -255,7 +254,7 @@ class OwnNullDenoiser(ProductDenoiser):
 
 
 class _TermNetworks:
-    """The networks of terms, asked at one point.
+    """The networks of the terms, asked about one sample at one noise level.
 
     Args:
         terms: The terms.
@@ -264,7 +263,7 @@ class _TermNetworks:
         sigma: σ.
 
     Attributes:
-        variance: The learned variance of the first term's expert, once that has been asked, if it has one.
+        variance: The learned variance of the first term's expert, if it has one and has been asked.
     """
 
     def __init__(self, terms: Sequence[Term], max_rows: int | None, x: Tensor, sigma: Tensor | float):
@@ -290,7 +289,7 @@ class _TermNetworks:
         return len(self.x) * asked.passes
 
     def _passes(self, asked: Asked) -> list[Pass]:
-        """The network evaluations to be made: conditions, then nulls."""
+        """The passes to make: under conditions, then under nulls."""
         pairs = [(self.terms[i].expert, self.terms[i].condition) for i in asked.conditions]
         pairs += [(self.terms[j].expert, self.terms[j].null) for j in asked.nulls]
         passes = [Pass(expert, condition) for expert, condition in pairs if condition is not None]
@@ -298,7 +297,7 @@ class _TermNetworks:
         return passes
 
     def _predict(self, passes: list[Pass]) -> list[Predicted]:
-        """Predictions of all passes, one batch for those that can share it."""
+        """The predictions of all passes; those that can share a batch do."""
         x = self.x
         groups: dict[tuple, list[int]] = {}
         for i, request in enumerate(passes):
@@ -317,7 +316,7 @@ class _TermNetworks:
 
 
 def _first_with_same_null(terms: Sequence[Term], index: int) -> int:
-    """Index of the first term whose network is asked the same null as the term of this index."""
+    """Index of the first term that has the same network and the same null as the term at `index`."""
     null = terms[index].null
     for first, other in enumerate(terms[:index]):
         same_network = other.expert.key == terms[index].expert.key

@@ -65,8 +65,8 @@ def guidance_pair(
 
     Args:
         cond: ε_i under the condition; None where w_i is 0.
-        null: ε_j under the null. Where nulls are left out because W is 1 there, U is what the experts predict together,
-            so that there is no guidance.
+        null: ε_j under the null. Where nulls are left out because W is 1, U is the combined conditional prediction, so
+            that there is no guidance.
         coefficients: w, a and s.
         null_owners: Without effect here; see `Rule.pair`.
 
@@ -92,7 +92,7 @@ def needs_null(weight: Coefficient, reliability: Coefficient, total: Coefficient
 
 
 def null_coefficients(coefficients: Coefficients) -> list[Coefficient]:
-    """What each null counts in Eq. 10: −(W − 1) a_j."""
+    """The coefficient of each null in Eq. 10: −(W − 1) a_j."""
     return [(1 - coefficients.total) * a for a in coefficients.reliabilities]
 
 

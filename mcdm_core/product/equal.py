@@ -1,8 +1,8 @@
-"""What experts count in a step after which all of them are equally likely: a small linear system for each sample.
+"""Coefficients of a step after which all experts find the sample equally likely: a small linear system per sample.
 
-Let m_i be what expert i alone would step to on average, m̄ the mean of these and d_i = m_i − m̄. Of a step to
-x' = m̄ + f Σ_i ω_i d_i + e the log density of expert i gains −‖x' − m_i‖²/2V, up to what all share. From L_i so far, all
-are equal where
+Let m_i be the mean of the step that expert i would take by itself, m̄ the mean of these and d_i = m_i − m̄. By a step to
+x' = m̄ + f Σ_i ω_i d_i + e the log density of expert i gains −‖x' − m_i‖²/2V, up to a constant that all share. With L_i
+before the step, all are equal after it if
 
     f Σ_j ⟨d_i, d_j⟩ ω_j = ½‖d_i‖² − ⟨d_i, e⟩ − V L_i + const,  Σ_i ω_i = 1.
 
@@ -15,22 +15,23 @@ import torch
 from torch import Tensor
 
 _SAME = 1e-6
-"""Squared distance, beside the largest, below which experts that agree are told apart by rounding alone."""
+"""Squared distance relative to the largest, below which experts agree and differ only by rounding."""
 
 
 def equal_density_weights(products: Tensor, along: Tensor, gaps: Tensor, strength: Tensor, farthest: float) -> Tensor:
-    """What each expert counts, ω; where several solutions are as good, the one nearest to equal shares.
+    """The experts' coefficients ω; of several solutions the one nearest to equal coefficients.
 
     Args:
         products: ⟨d_i, d_j⟩ of n experts, shape (B, n, n), float64.
         along: ⟨d_i, e⟩, shape (B, n).
         gaps: V L_i, up to a constant that all share, shape (B, n).
         strength: f > 0, shape (B,).
-        farthest: How much farther than the farthest m_i the point where all are equal may be from m̄. One beyond is
-            approached so far: experts that come to agree, or lie in one line, would have to be left far behind.
+        farthest: How much farther from m̄ than the farthest m_i the point of equal densities may be. A point beyond
+            that is only approached up to there: for experts that nearly agree, or whose m_i lie on one line, it may be
+            far away from all of them.
 
     Returns:
-        Shape (B, n); rows sum to 1, and what is in them may be below 0 or above 1.
+        Shape (B, n); rows sum to 1, entries may be below 0 or above 1.
     """
     squares = products.diagonal(dim1=1, dim2=2)
     centred = _centred(_centred(products, 1), 2)  # Σ_i d_i = 0 but for rounding

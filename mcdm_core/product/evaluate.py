@@ -1,6 +1,6 @@
 """One evaluation of a product: the networks are asked, and every method takes part by the stages of `Method`.
 
-Who the networks are, and how they are asked, is left to the caller: the core's denoiser and ComfyUI's guider alike.
+The caller brings the networks and knows how to ask them: the core's denoiser its own, ComfyUI's guider those of MODELs.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,14 +17,14 @@ def evaluate(
     """Evaluate a product.
 
     Args:
-        point: Where.
-        plan: Who counts what there.
-        plain: The plan without the methods that save passes, with which their rows are compared.
-        networks: Who is asked.
+        point: The sample and its noise level.
+        plan: The coefficients there, and the predictions that they take.
+        plain: Makes the plan without the methods that save passes, whose rows are counted for comparison.
+        networks: Those of the experts.
         methods: Those of the product, in their order.
 
     Returns:
-        What the product is made of; the product itself is that of its `pair`.
+        The predictions, and the plan as the methods left it; its `pair` gives the product.
     """
     found = Evaluation(point, plan, plan.everything, networks)
     for method in methods:

@@ -1,4 +1,4 @@
-"""What is known of one evaluation of a product: where it is asked, who is asked, and the answers."""
+"""One evaluation of a product: the sample and noise level, the predictions that networks are asked for, the answers."""
 
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -15,22 +15,25 @@ class Networks(Protocol):
         """Predictions of x0 under the conditions and under the nulls, shape (B, …).
 
         Args:
-            plan: What they are for.
-            asked: What is wanted, nulls by the expert whose they are; more may come back.
+            plan: The plan that takes the predictions.
+            asked: The predictions to make. Others may come back as well.
+
+        Returns:
+            Both by the index of the expert; a null that several experts share by the first of them.
         """
 
     def rows(self, plan: Plan, asked: Asked) -> int:
-        """How many rows, of the whole batch, that would take."""
+        """How many rows networks would be given for that: predictions times samples of the batch."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """Where a product is asked.
+    """The sample at which a product is evaluated, and its noise level.
 
     Attributes:
-        x: α·x0 + σ·n in the form of the reference, shape (B, …).
-        level: Noise level in the terms of the run's levels.
-        sigma: The same in the variance-exploding form, x0 + σ·n.
+        x: α·x0 + σ·n in the form of the reference expert, shape (B, …).
+        level: Its noise level as the run's levels are given.
+        sigma: The noise level of the same sample in the variance-exploding form, x0 + σ·n.
         alpha: α.
     """
 
@@ -42,17 +45,17 @@ class Point:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What a product is made of at one point, as far as it is known in a stage.
+    """An evaluation as far as it has come: each stage of the methods is given one, and changes a part of it.
 
     Attributes:
-        point: Where it was asked.
-        plan: Who counts what.
-        asked: What they are asked.
-        networks: Those that are asked.
-        cond: x0 under the conditions, by the index of the expert; what stands in for passes is among them.
-        null: x0 under the distinct nulls, by the expert whose they are; likewise.
-        cond_answers: x0 under the conditions that were asked.
-        rows: How many rows networks were asked; 0 where no method saves any.
+        point: The sample and its noise level.
+        plan: The coefficients, and the predictions that they take.
+        asked: Those of the predictions that networks are asked for.
+        networks: Those of the experts.
+        cond: x0 under the conditions, by the index of the expert; with what stands in for passes that were left out.
+        null: x0 under the nulls, likewise; a null that several experts share by the first of them.
+        cond_answers: x0 under the conditions as networks answered, with nothing that stands in for a pass.
+        rows: How many rows networks were given, see `Networks.rows`; 0 where no method saves any.
         plain_rows: How many the product without those methods would have taken; likewise.
     """
 

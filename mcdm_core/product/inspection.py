@@ -11,7 +11,7 @@ from .coefficients import Coefficient
 
 @dataclass(frozen=True)
 class Guidance:
-    """Size and agreement of the experts' guidance g_i = w_i (D_i − U); NaN where there is none.
+    """Size and agreement of the experts' guidance g_i = w_i (D_i − U); NaN for experts without.
 
     Attributes:
         norms: ‖g_i‖/√n over the n values of a sample, that is the root mean square change of x0, in the units of x0;

@@ -13,7 +13,7 @@ from .span import Level, Span
 
 
 class GuidanceInterval(SpanMethod):
-    """Outside it positive weights are divided by their sum, so that W is 1 at every place, and others are 0.
+    """Outside the interval, divides positive weights by their sum, so that W is 1 at every place; others become 0.
 
     Args:
         span: The interval.

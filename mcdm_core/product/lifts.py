@@ -26,8 +26,8 @@ from .term_settings import TermSettings
 class Lifts(Method):
     """Gathers the lifts of samples that need not be known yet.
 
-    A lift is affine in x0: ‖D_∅‖² − ‖D_c‖² − 2⟨x0, D_∅ − D_c⟩. So two sums over the noise levels are kept of each
-    expert, and no prediction. They are float64 on the CPU, as not every accelerator has float64.
+    A lift is affine in x0: ‖D_∅‖² − ‖D_c‖² − 2⟨x0, D_∅ − D_c⟩. So for each expert two sums over the noise levels are
+    kept, and no predictions. They are float64 on the CPU, as not every accelerator has float64.
 
     Example:
         >>> lifts = Lifts(terms)
@@ -35,10 +35,10 @@ class Lifts(Method):
         >>> best = faces[choose(lifts.of(faces), 1)]
 
     Args:
-        terms: The experts of a product. Those without weight say nothing, those of negative weight are to lower: their
-            lift changes its sign.
-        of_noise: Whether errors are those of ε, for noise that was drawn for the purpose, or those of x0, for the noise
-            that is left in the samples of a run.
+        terms: The experts of a product. Those of weight 0 have no lift. That of an expert of negative weight, which is
+            to lower the samples, changes its sign.
+        of_noise: Whether errors are those of ε, for noise that was drawn for the purpose; else they are those of x0,
+            for the noise that is left in the samples of a run.
     """
 
     def __init__(self, terms: Sequence[TermSettings], of_noise: bool = False):
@@ -51,14 +51,14 @@ class Lifts(Method):
 
     @property
     def unasked(self) -> list[str]:
-        """The labels of those of whom no level is known."""
+        """The labels of the experts that were asked at no level."""
         return [term.label for index, term in self._terms.items() if not self._levels[index]]
 
     def take(self, evaluation: Evaluation) -> None:
-        """Take a call of the product: of each expert that was asked its condition and its own null."""
+        """Take a call of the product: of each expert that was asked under its condition and under its own null."""
         plan, cond, null = evaluation.plan, evaluation.cond, evaluation.null
         asked = [i for i in self._terms if i in cond and plan.null_owners[i] in null]
-        nulls = {j: _exact(null[j]) for j in {plan.null_owners[i] for i in asked}}  # once for all that share it
+        nulls = {j: _exact(null[j]) for j in {plan.null_owners[i] for i in asked}}  # once for all that share one
         for index in asked:
             own = nulls[plan.null_owners[index]]
             self.add(index, cond[index], own, evaluation.point.sigma, plan.area(index))
@@ -69,11 +69,11 @@ class Lifts(Method):
         """Add one noise level of one expert.
 
         Args:
-            index: Whose.
+            index: The expert's.
             conditional: x0 predicted under the condition, shape (B, …).
             unconditional: x0 predicted under the null, of the same shape.
             sigma: σ.
-            area: How much each value counts, up to a factor, broadcasts to the sample; None counts all alike.
+            area: Weight of each value, up to a factor, broadcasts to the sample; None weighs all alike.
         """
         conditional_x0, unconditional_x0 = _exact(conditional), _exact(unconditional)
         counted: Tensor | float = 1 / conditional_x0[0].numel()
@@ -92,11 +92,7 @@ class Lifts(Method):
         self._levels[index] += 1
 
     def resample(self, ancestors: Tensor) -> None:
-        """Let samples of the batch go on as others.
-
-        Args:
-            ancestors: Which sample each is from now on, shape (B,).
-        """
+        """See `Method`."""
         for kept in (self._slopes, self._constants, self._covered):
             for index, of in kept.items():
                 kept[index] = of[ancestors.cpu()]
@@ -108,11 +104,11 @@ class Lifts(Method):
             samples: x0, shape (B, …).
 
         Returns:
-            Shape (B, N) for the N experts of a weight, in float64 on the CPU; infinity where an expert's area leaves
-            out all of a sample, so that the smallest lift of the sample is that of the others, see `least_lifts`.
+            Shape (B, N) for the N experts whose weight is not 0, in float64 on the CPU; infinity where an expert's area
+            leaves out all of a sample, so that the smallest lift of that sample is another expert's, see `least_lifts`.
 
         Raises:
-            ValueError: If there is no expert, or of one no level is known, or a lift is not finite.
+            ValueError: If there is no such expert, one was asked at no level, or a lift is not finite.
         """
         if not self._terms:
             raise ValueError("Expected an expert whose weight is not 0 to choose by and got none; raise a weight.")
@@ -136,10 +132,10 @@ class Lifts(Method):
 
 
 def least_lifts(lifts: Tensor) -> Tensor:
-    """The smallest lift of each sample; −infinity of one that every expert's area leaves out, as nothing lifts it.
+    """The smallest lift of each sample; −infinity for a sample that every expert's area leaves out.
 
     Args:
-        lifts: Of `Lifts.of`, shape (B, N).
+        lifts: From `Lifts.of`, shape (B, N).
 
     Returns:
         Shape (B,).

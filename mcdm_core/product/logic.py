@@ -1,12 +1,12 @@
-"""Logic of experts: what the densities of several say together where they are united, intersected and excluded.
+"""Logic of experts: their densities united (OR), intersected (AND), and excluded (NOT).
 
-The power mean with exponent e of the densities p_i of experts with shares π_i, Σ π_i = 1, is
+The power mean with exponent e of the experts' densities p_i, with priors π_i, Σ π_i = 1, is
 
     q = (Σ_i π_i p_i^e)^(1/e).
 
 At e = λ > 0 it is OR (e = 1 is the mixture), at e = −λ AND: small wherever one of them is (λ = 1 is their harmonic
-mean). Those of Dombi's fuzzy logic are the same but for a constant. Where all p_i are kept equal, q is each of them,
-and what they count is solved for instead, see `equal_density_weights`. NOT takes densities p_j away, r = q − Σ_j π_j
+mean). Dombi's fuzzy logic has the same operations up to a constant. Where all p_i are kept equal, q is each of them,
+and a linear system gives their coefficients, see `equal_density_weights`. NOT subtracts densities p_j: r = q − Σ_j π_j
 p_j. The score of r is Σ ω_i s_i with ω_i = ∂ log r/∂ log p_i, which sum to 1, so predictions of x0 combine alike.
 
 References:
@@ -28,18 +28,18 @@ OPERATIONS = (AND, OR, EQUAL)
 
 @dataclass(frozen=True, kw_only=True)
 class Logic:
-    """How the densities of experts are combined: those of negative weight are excluded from what the others say.
+    """How the experts' densities are combined; those of experts of negative weight are excluded (NOT).
 
     Attributes:
         operation: "and", "or" or "equal", among the experts of positive weight.
-        sharpness: λ > 0; large ones come close to the smallest density for AND, to the largest for OR. Equal densities
-            heed none.
-        priors: π_i > 0 of all experts, in order. Those of positive weight are divided by their sum; that of an expert
-            of negative weight is the share of what the others make that is taken to be its own, below 1. Empty is 1 for
-            those of positive weight and `excluded` for the others. Equal densities heed those of negative weight alone.
+        sharpness: λ > 0; the larger, the closer AND is to the smallest density and OR to the largest. "equal" doesn't
+            use it.
+        priors: π_i > 0 of all experts, in order. Those of experts of positive weight are divided by their sum. That of
+            an expert of negative weight, below 1, is the part of the others' samples that is taken to be its own.
+            Empty is 1 for experts of positive weight and `excluded` for the others. "equal" uses only the latter's.
         excluded: π of each expert of negative weight where there are no priors.
-        largest: What the excluded ones count at most, −Σ ω_j, 0 or more; at 0 they count nothing. Where they would
-            count more, r is continued by q^(1 + c)/(Σ_j π_j p_j)^c for this c, smoothly and above 0.
+        largest: Largest total coefficient of the excluded experts, −Σ ω_j, 0 or more; at 0 nothing is excluded. Where
+            it would be larger, r is continued by q^(1 + c)/(Σ_j π_j p_j)^c for this c, smoothly and above 0.
 
     Raises:
         ValueError: If one cannot be used.
@@ -67,15 +67,15 @@ class Logic:
 
     @property
     def exponent(self) -> float:
-        """The power mean's e; equal densities have none."""
+        """The power mean's e; without effect for "equal"."""
         return self.sharpness if self.operation == OR else -self.sharpness
 
     def combine(self, logs: Mapping[int, Tensor], weights: Mapping[int, float]) -> "Combination":
-        """What each expert counts; where all densities are kept equal, what it does before that is solved for.
+        """The experts' coefficients; for "equal", those from which `equal_density_weights` starts.
 
         Args:
             logs: Log densities of experts by index, up to a constant that all share, shape (B,).
-            weights: The signed weights of those that act, one above 0 among them.
+            weights: The signed weights of the experts that act; at least one is above 0.
 
         Raises:
             ValueError: If there are fewer priors than experts.
@@ -91,7 +91,7 @@ class Logic:
         return Combination(inner, dict(zip(excluding, excluded.softmax(0), strict=True)), counts, reached)
 
     def _unite(self, logs: Mapping[int, Tensor], log_priors: Mapping[int, float]) -> tuple[Tensor, dict[int, Tensor]]:
-        """Log q, and what those of positive weight count in it."""
+        """Log q, and in it the coefficients of the experts of positive weight."""
         if self.operation == EQUAL:
             united = torch.stack([logs[i] for i in log_priors])
             return united.mean(0), dict.fromkeys(log_priors, torch.full_like(united[0], 1 / len(united)))
@@ -113,13 +113,13 @@ class Logic:
 
 @dataclass(frozen=True, eq=False)
 class Combination:
-    """What experts count in a combination, for each sample of a batch.
+    """Coefficients of experts in a combination, for each sample of a batch.
 
     Attributes:
-        uniting: Of those of positive weight, in q alone: they sum to 1; shape (B,) each.
-        excluding: Of those of negative weight, among themselves: they sum to 1; shape (B,) each.
-        counts: What the excluded ones count together, m = −Σ ω_j, shape (B,).
-        reached: Where that is the largest value, shape (B,).
+        uniting: Coefficients in q of the experts of positive weight, shape (B,) each; they sum to 1.
+        excluding: Coefficients in Σ_j π_j p_j of the experts of negative weight, shape (B,) each; they sum to 1.
+        counts: Total coefficient of the excluded experts, m = −Σ ω_j, shape (B,).
+        reached: Where that is `Logic.largest`, shape (B,).
     """
 
     uniting: Mapping[int, Tensor]

@@ -1,7 +1,8 @@
-"""What a method beyond the paper is to a product: stages in which it may change something, or note it.
+"""What a method beyond the paper can do to a product: a stage for each thing that it may change, or note.
 
-Before a network is called, the planner asks every method who acts and what that takes; then each evaluation passes
-through `choose`, `take`, `complete`, `weigh` and `note`, and in each stage through the methods in their order.
+Before a network is called, the planner asks every method which experts act, and with which weights. Then each
+evaluation goes through the stages `choose`, `take`, `complete`, `weigh` and `note`, in each through all methods in
+their order.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ class Draft:
     """The weights of a plan that is being made.
 
     Attributes:
-        terms: All experts'.
+        terms: The settings of all experts.
         masks: Each expert's mask, values 0…1; None is everywhere.
-        numbers: w_i of the experts that act, as set and before masks, by their index; no method changes them.
+        numbers: w_i of the experts that act, by their index, before masks; methods leave them as they are.
         weights: w_i of all experts, scaled by the masks; 0 for those that don't act.
-        guided: Whether the product is guided; where it isn't, the weights sum to 1 and the nulls of both rules cancel.
+        guided: False outside a guidance interval, where the weights sum to 1 and nulls cancel under either rule.
     """
 
     terms: Sequence[TermSettings]
@@ -40,13 +41,13 @@ class Draft:
 
 
 class Method:
-    """One method in one product. What is here changes nothing; a method overrides the stages that it needs.
+    """One method in one product. These stages change nothing; a method overrides those that it needs.
 
     Attributes:
-        saves: Whether it leaves passes out, so that rows are counted beside those of the product without it.
+        saves: Whether it leaves passes out, so that rows are counted and compared with those of the product without it.
         neutral: The phase in which it changes no plan.
-        why_compared: Why `compared` experts need the unconditional estimate, and what else would help than a null; both
-            are parts of a refusal.
+        why_compared: Parts of the refusal of a product that lacks a null which `compared` experts need: why it is
+            needed, and what to do other than give it.
     """
 
     saves = False
@@ -54,38 +55,38 @@ class Method:
     why_compared = ("", "")
 
     def begin(self, levels: Sequence[float], kept: Collection[int] = ()) -> None:
-        """A run begins, before its first evaluation.
+        """Prepare for a run, before its first evaluation.
 
         Args:
-            levels: Its noise levels.
-            kept: Experts whose null is read by more than the product, so that nothing may stand in for it.
+            levels: The run's noise levels.
+            kept: Experts whose null something beside the product reads, so that nothing may stand in for it.
         """
 
     def end(self) -> None:
-        """The run has ended well: log what is to be said of it."""
+        """Log what there is to say of a run that has ended well."""
 
     def forget(self) -> None:
-        """The run is over, whatever became of it: keep nothing of it."""
+        """Keep nothing of a run that is over, whether or not it ended well."""
 
     def resample(self, ancestors: Tensor) -> None:
-        """Let samples of the batch go on as others.
+        """Let samples of the batch go on as copies of others.
 
         Args:
-            ancestors: Which sample each is from now on, shape (B,).
+            ancestors: For each sample the one that it is a copy of, shape (B,).
         """
 
     def check_fixed(self) -> None:
-        """Refuse to weigh samples by what their factors count.
+        """Refuse samplers that need weights which are the same for every sample.
 
         Raises:
             ValueError: If the method lets the weights depend on the sample.
         """
 
     def check_parts(self, count: int) -> None:
-        """Refuse samples made of several parts, such as a video and its sound, where that can't be.
+        """Refuse samples that are made of several parts, such as a video and its sound, if it can't work on them.
 
         Args:
-            count: How many.
+            count: How many parts there are.
 
         Raises:
             ValueError: If it can't.
@@ -96,54 +97,54 @@ class Method:
         return ()
 
     def phase(self, sigma: float) -> Hashable:
-        """What it makes of a noise level; plans of one phase are one."""
+        """A key of what it does at a noise level; levels of one phase share their plans."""
         return None
 
     def phases(self) -> Sequence[Hashable]:
-        """All phases that there may be, where no noise level is known."""
+        """All phases that it may have, for checks that know no noise level."""
         return (None,)
 
     def sets(self, active: tuple[int, ...], terms: Sequence[TermSettings]) -> list[tuple[int, ...]]:
-        """The sets of experts that act one after another where some are active.
+        """The sets of experts that act one after another.
 
         Args:
-            active: Indices of the experts whose window it is, ascending.
-            terms: All experts'.
+            active: Indices of the experts in whose window the noise level is, ascending.
+            terms: The settings of all experts.
         """
         return [active]
 
     def turn(self, sigma: float) -> int | None:
-        """Which of the sets acts at a noise level, counted on without end; None where all active experts do."""
+        """Number of the set that acts at a noise level, modulo the number of sets; None if all active experts act."""
         return None
 
     def draft(self, draft: Draft, phase: Hashable) -> Draft:
-        """Change the weights of a plan, all of one phase."""
+        """Change the weights of a plan; it holds throughout the phase."""
         return draft
 
     def compared(self, draft: Draft, phase: Hashable) -> tuple[int, ...]:
-        """The experts whose predictions it compares with U, which the plan then has."""
+        """The experts whose predictions it compares with U; the plan then has U."""
         return ()
 
     def choose(self, evaluation: Evaluation) -> Asked:
-        """Who is asked: of what is to be asked so far, what it doesn't leave out."""
+        """Choose the predictions to ask for, from those that methods before it left to be asked."""
         return evaluation.asked
 
     def take(self, evaluation: Evaluation) -> None:
-        """Take the answers, before anything stands in for what wasn't asked."""
+        """Look at the networks' answers, before anything stands in for passes that were left out."""
 
     def complete(self, evaluation: Evaluation) -> tuple[Predictions, Predictions]:
-        """What stands in: all predictions under the conditions and under the nulls, given the answers."""
+        """All predictions of the plan, under the conditions and under the nulls: the answers and what stands in."""
         return evaluation.cond, evaluation.null
 
     def weigh(self, evaluation: Evaluation) -> Plan:
-        """What each expert counts: the plan, with weights that the predictions decide."""
+        """The plan with weights that depend on the predictions."""
         return evaluation.plan
 
     def note(self, evaluation: Evaluation) -> None:
-        """Note what the product is made of."""
+        """Look at the finished evaluation."""
 
     def maps(self, plan: Plan) -> Mapping[int, Tensor]:
-        """What to show of a weighed plan: maps of values 0…1 by the index of the expert, shape (B, 1, …)."""
+        """Maps to show of a weighed plan: values 0…1 by the index of the expert, shape (B, 1, …)."""
         return {}
 
 
@@ -166,11 +167,11 @@ class SpanMethod(Method):
         return self._window
 
     def phase(self, sigma: float) -> Hashable:
-        """Whether it is within the span."""
+        """Whether the noise level is within the span."""
         return is_within(self._window, sigma)
 
     def phases(self) -> Sequence[Hashable]:
-        """Within, and outside."""
+        """Within the span, and outside."""
         return True, False
 
 
@@ -209,10 +210,10 @@ class Option:
 
     Attributes:
         flag: "--tau", say.
-        fields: Names of the setting's fields that it gives, as many as it has values.
-        default: Their values without it.
+        fields: Names of the setting's fields that its values are for.
+        default: The values without the option.
         help: For the user; ends with the default in brackets.
-        metavar: What help calls the values.
+        metavar: Names of the values in the help.
     """
 
     flag: str
@@ -224,12 +225,12 @@ class Option:
 
 @dataclass(frozen=True, kw_only=True)
 class Setting(Span):
-    """What a user sets of a method. It belongs to a whole product and is the same for every run.
+    """A method's settings, for a whole product and the same in every run.
 
     Attributes:
         name: Of the method, without spaces.
-        relaxes: Whether products that can't be combined without it may be with it.
-        about: The heading of its options, and a sentence.
+        relaxes: Whether it can make a product possible that would be refused without it.
+        about: The heading of its options in the command line's help, and a sentence.
         options: Those of the command line.
     """
 

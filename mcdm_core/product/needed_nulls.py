@@ -1,4 +1,4 @@
-"""Which nulls a plan takes, and what is said of one that is missing."""
+"""The nulls that a plan takes, and the refusal of a plan that lacks one."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ from .term_settings import TermSettings
 
 @dataclass(frozen=True)
 class NeededNulls:
-    """The experts whose null a plan takes, by why it does.
+    """The experts whose null a plan takes, sorted by the reason.
 
     Attributes:
-        read: Something beside the rule reads it, whatever it counts.
-        counted: It enters the product.
-        compared: A method compares predictions with U, or with this null.
-        wanted: Whether U was asked for whatever the weights sum to.
+        read: Their null is read by something beside the rule, even if its coefficient is 0.
+        counted: Their null enters the product.
+        compared: A method compares predictions with U or with their null.
+        wanted: Whether the caller wants U even where the weights sum to 1.
     """
 
     read: tuple[int, ...]
@@ -26,11 +26,11 @@ class NeededNulls:
 
     @property
     def all(self) -> tuple[int, ...]:
-        """All of them, those first that count anyway."""
+        """All of them; those that only methods need are last."""
         return tuple(dict.fromkeys([*self.read, *self.counted, *self.compared]))
 
     def for_methods(self, owners: Sequence[int]) -> tuple[int, ...]:
-        """Of the distinct nulls those that only methods ask for.
+        """The distinct nulls that only methods need.
 
         Args:
             owners: For each expert the first one that has the same null.
@@ -40,14 +40,14 @@ class NeededNulls:
 
 
 def null_counts(index: int, rule: Rule, coefficients: Coefficients, owners: Sequence[int], wanted: bool) -> bool:
-    """Whether an expert's null enters the result, with what it counts for the experts that share it.
+    """Whether an expert's null enters the result, with the coefficients of all experts that share it.
 
     Args:
-        index: Whose.
+        index: The expert's.
         rule: How predictions are combined.
         coefficients: w and a.
         owners: For each expert the first one that has the same null.
-        wanted: Whether U is asked for whatever the weights sum to.
+        wanted: See `NeededNulls`.
     """
     together = [i for i, owner in enumerate(owners) if owner == owners[index]]
     weight, reliability = (
@@ -57,10 +57,10 @@ def null_counts(index: int, rule: Rule, coefficients: Coefficients, owners: Sequ
 
 
 def null_is_compared(index: int, rule: Rule, reliability: Coefficient, compared: Collection[int]) -> bool:
-    """Whether methods that compare experts with U need this expert's null: for U, or because it is one of theirs.
+    """Whether methods that compare experts with U need an expert's null: as part of U, or as the expert's own.
 
     Args:
-        index: Whose.
+        index: The expert's.
         rule: How predictions are combined.
         reliability: The expert's a.
         compared: The experts that are compared.
@@ -71,15 +71,15 @@ def null_is_compared(index: int, rule: Rule, reliability: Coefficient, compared:
 def why_needed(
     index: int, needed: NeededNulls, term: TermSettings, rule: Rule, total: Coefficient, why_compared: tuple[str, str]
 ) -> tuple[str, str]:
-    """Why an expert's null is needed, and what else would help than giving it.
+    """Why an expert's null is needed, and what to do other than give it.
 
     Args:
-        index: Whose.
-        needed: All that are.
-        term: The expert's.
+        index: The expert's.
+        needed: All nulls that the plan takes.
+        term: The expert's settings.
         rule: How predictions are combined.
         total: W.
-        why_compared: What the method that compares says, see `Method.why_compared`.
+        why_compared: Of the method that compares, see `Method.why_compared`.
     """
     counts = index in needed.counted
     if not counts and index in needed.compared:

@@ -64,8 +64,8 @@ def own_null_pair(
 
     Args:
         cond: As for `own_null_epsilon`.
-        null: Likewise. Where a null is left out because it cancels, a condition stands in for it: the first that is
-            there of the experts that share the null, so that it cancels for them together, else the expert's own.
+        null: Likewise. In place of a null that is left out because it cancels stands a condition: the first one given
+            among the experts that share the null, so that it cancels for them together, else the expert's own.
         coefficients: w, a and s.
         null_owners: For each expert the index of the first that has the same null; empty where none is shared.
 
@@ -87,7 +87,7 @@ def own_null_pair(
 
 
 def _first_present(index: int, cond: PredictionList, null: PredictionList, null_owners: Sequence[int]) -> Tensor | None:
-    """An expert's null, or what stands in for it."""
+    """An expert's null, or the condition that stands in for it."""
     if null[index] is not None:
         return null[index]
     together = [i for i, owner in enumerate(null_owners) if owner == null_owners[index]]
@@ -101,7 +101,7 @@ def needs_own_null(weight: Coefficient, reliability: Coefficient, total: Coeffic
 
 
 def own_null_coefficients(coefficients: Coefficients) -> list[Coefficient]:
-    """What each null counts in the own-null rule: a_j − w_j."""
+    """The coefficient of each null in the own-null rule: a_j − w_j."""
     return [a - w for w, a in zip(coefficients.weights, coefficients.reliabilities, strict=True)]
 
 

@@ -1,4 +1,4 @@
-"""Who acts at which noise level of a run: each plan is made once, and what cannot be combined is refused before it."""
+"""The plan at every noise level of a run: which experts act there. Each is made once, and checked before the run."""
 
 import itertools
 import math
@@ -9,7 +9,7 @@ from torch import Tensor
 from .coverage import warn_of_uncovered
 from .curve import factor_at, progress_at
 from .plan import Plan
-from .plans import PlanMaker, ProductPlans
+from .product_plans import PlanMaker, ProductPlans
 from .separate import SeparatePlans
 from .span import Level
 from .term_settings import TermSettings
@@ -20,10 +20,10 @@ class Planner:
     """The plans of one run.
 
     Args:
-        plans: Makes them.
-        level: Noise level of the reference expert at a progress of the sampling, 0…1, by which it is known when each
-            acts; None where all act everywhere.
-        warn: Whether to say how much of the picture no mask covers, once.
+        plans: Makes the plan for a set of experts.
+        level: Noise level of the reference expert at a progress of the sampling, 0…1, from which windows and weight
+            curves follow; None if no expert has any.
+        warn: Whether to warn once of the part of the picture that no mask covers.
     """
 
     def __init__(self, plans: PlanMaker, level: Level | None = None, warn: bool = True):
@@ -40,16 +40,16 @@ class Planner:
 
     @property
     def terms(self) -> Sequence[TermSettings]:
-        """The experts'."""
+        """The experts' settings."""
         return self.plans.terms
 
     def separate(self) -> "Planner":
-        """Plans of the same experts each by itself; of masks it says nothing."""
+        """A planner for separate predictions of the same experts; it doesn't warn of masks again."""
         assert isinstance(self.plans, ProductPlans)
         return Planner(SeparatePlans(self.plans), self.level, warn=False)
 
     def change(self, plans: PlanMaker) -> None:
-        """Make plans otherwise from now on, of the same experts."""
+        """Forget the plans, and have the next ones made by `plans`, of the same experts."""
         self.plans = plans
         self._made.clear()
         self._refused.clear()
@@ -95,9 +95,9 @@ class Planner:
         return self._plan(acting, want_null, self._factors_at(sigma), [method.phase(sigma) for method in self.methods])
 
     def unsaved_at(self, sigma: float, want_null: bool = False) -> Plan:
-        """As `at`, without the methods that save passes, to compare with.
+        """As `at`, without the methods that save passes, for comparison.
 
-        That may be short of a null which they make needless; then it is `at`'s plan.
+        If that plan lacks a null, which only those methods make needless, it is `at`'s plan.
         """
         level = self._within_run(sigma)
         phases = [method.neutral if method.saves else method.phase(level) for method in self.methods]
@@ -122,7 +122,7 @@ class Planner:
         return self._plan(acting, want_null, None, [method.neutral for method in self.methods])
 
     def check_always(self) -> None:
-        """Refuse experts that act throughout and cannot be combined, where no noise level is known.
+        """Refuse experts that act at all levels and cannot be combined, without knowing any noise level.
 
         Raises:
             ValueError: If they can't at some level.
@@ -137,7 +137,7 @@ class Planner:
         return min(max(sigma, low), high)
 
     def _sets(self, active: tuple[int, ...]) -> list[tuple[int, ...]]:
-        """The sets of experts that may act where some are active."""
+        """The sets of experts that may act while these are active."""
         sets = [active]
         for method in self.methods:
             sets = [found for acting in sets for found in method.sets(acting, self.terms)]
@@ -152,7 +152,7 @@ class Planner:
         return edges
 
     def _factors_at(self, sigma: float) -> tuple[float, ...] | None:
-        """What weights are multiplied by at a noise level; None where there is no curve."""
+        """The factor of each expert's weight at a noise level; None if no expert has a weight curve."""
         curves = [term.weight_curve for term in self.terms]
         if self.level is None or not any(curves):
             return None

@@ -17,7 +17,7 @@ def methods_of(settings: Sequence[Setting], level: Level | None = None) -> Metho
     """The methods of a product.
 
     Args:
-        settings: What is set, in any order.
+        settings: In any order.
         level: Noise level of the reference expert at a progress of the sampling, 0…1; None where none is known.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Predictions that stand in for passes within a run: which are left out of a call, and what takes their place."""
+"""Fewer passes by reuse: within a run, earlier predictions stand in for passes that are left out."""
 
 import math
 from collections.abc import Collection, Sequence
@@ -15,7 +15,7 @@ from .turns import step_at
 
 @dataclass(frozen=True, eq=False)
 class _FullCall:
-    """A call in which everything was asked, and what may be left out of those that follow."""
+    """A call in which everything was asked, and `needed`: what the calls that follow have to ask again."""
 
     step: int
     asked: Asked
@@ -27,17 +27,19 @@ class _FullCall:
 
 
 class Reuse(Method):
-    """What one run remembers, so that later calls ask less.
+    """Remembers the predictions of a run, so that later calls ask for fewer.
 
-    A step is full or spares passes, with all its calls: samplers that evaluate twice ask the second time at the next
-    step's level, or between the two. After a full step, up to `refresh` − 1 steps leave out what it found similar or
-    steady, see `Passes`. What is left out is what it was, relative to a prediction that is asked:
+    In a step, either all calls ask for everything (a full step) or all calls leave passes out. (Samplers that evaluate
+    twice ask the second time at the next step's level, or between the two.) Up to `refresh` − 1 steps after a full one
+    leave out the predictions that it found similar or steady, see `Passes`. In place of a prediction D_k that is left
+    out stands
 
         D_k(σ) = D_r(σ) + s(σ)/s(σ') · (D_k(σ') − D_r(σ')),  s(σ) = σ/√(1 + σ²),
 
-    from the last full call at σ', where r is asked in both, of the same expert if it can be. In terms of v, the
-    difference is constant: of the ways that were tried (constant in x0, ε or v, affine in σ, by frequency bands) none
-    is better throughout. The first condition of a plan is asked in every call. Outside a run everything is asked.
+    where σ' is the level of the last full call and D_r is asked in both calls, of the same expert if possible. In terms
+    of v, the difference to D_r stays constant: of the ways that were tried (constant in x0, ε or v, affine in σ, by
+    frequency bands) none is better throughout. The first condition of a plan is asked in every call. Outside a run
+    everything is asked.
 
     Args:
         threshold: See `Passes`.
@@ -69,11 +71,11 @@ class Reuse(Method):
         self._standing_in: _FullCall | None = None  # in this call; None where everything is asked
 
     def resample(self, ancestors: Tensor) -> None:
-        """Everything is asked again: the answers so far are not of the samples to come."""
+        """See `Method`; the next call asks for everything, since earlier predictions are of other samples."""
         self._last = self._before = None
 
     def choose(self, evaluation: Evaluation) -> Asked:
-        """Of what is to be asked, what can't be stood in for; `complete` takes the answers."""
+        """Leave out what earlier predictions can stand in for."""
         plan, last = evaluation.plan, self._last
         self._step = step_at(self._levels, evaluation.point.level)
         self._standing_in = None
@@ -89,7 +91,7 @@ class Reuse(Method):
         )
 
     def complete(self, evaluation: Evaluation) -> tuple[Predictions, Predictions]:
-        """All predictions of the plan, given those that were asked."""
+        """Put earlier predictions in place of those that were left out, see the class."""
         plan, cond, null, level = evaluation.plan, evaluation.cond, evaluation.null, evaluation.point.sigma
         spread = level / math.hypot(1.0, level) if math.isfinite(level) else 1.0
         last = self._standing_in
@@ -112,7 +114,7 @@ class Reuse(Method):
         return whole_cond, whole_null
 
     def _remember(self, plan: Plan, spread: float, cond: Predictions, null: Predictions) -> None:
-        """Keep a full call, and what it lets the next steps leave out."""
+        """Keep a full call, with the predictions that the next steps need again."""
         if not self._levels or not plan.conditions or not spread > 0:
             return
         if self._last is not None and self._last.step != self._step:
@@ -149,11 +151,11 @@ class Reuse(Method):
 
 
 def _own_conditions(plan: Plan, null: int) -> list[int]:
-    """The experts whose null this is, as far as their conditions enter the plan."""
+    """The experts that have this null and whose conditions enter the plan."""
     return [i for i in plan.conditions if plan.null_owners[i] == null]
 
 
 def _cosine(first: Tensor, second: Tensor) -> float:
-    """The cosine of two predictions; of a batch that of the picture where it is least."""
+    """The cosine of two predictions; the smallest in the batch."""
     one, other = (each.float().flatten(1) for each in (first, second))
     return torch.nn.functional.cosine_similarity(one, other).clamp(max=1.0).min().item()

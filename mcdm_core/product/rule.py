@@ -1,4 +1,4 @@
-"""What a rule of combination is."""
+"""A rule by which predictions are combined."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,17 +18,17 @@ that has the same null, to C and U."""
 
 @dataclass(frozen=True)
 class Rule:
-    """How the experts' predictions become one, and which of them that takes. There are two: `EQ10` and `OWN_NULL`.
+    """How the experts' predictions are combined, and which of them that takes. There are two: `EQ10` and `OWN_NULL`.
 
     Attributes:
         pair: The pair (C, U) such that the combined prediction is U + s (C − U) for the coefficients' scale s; at s = 1
             it is C. Nothing is checked: a run's plan has done that.
-        needs_null: Whether a null counts, given the sums of w and of a of the experts that share it, and W.
-        null_coefficients: What each expert's null counts in the combined prediction, given the plan's coefficients; an
-            expert's condition counts w, and all together 1.
-        always_combines_nulls: Whether reliabilities count also where the weights sum to 1.
-        why: Why an expert's null is needed, given its settings and W, and what else would help: parts of a
-            refusal.
+        needs_null: Whether a null enters the result, given the sums of w and of a of the experts that share it, and W.
+        null_coefficients: The coefficient of each expert's null in the combined prediction, given the plan's; that of
+            its condition is w_i, and all sum to 1.
+        always_combines_nulls: Whether reliabilities matter even where the weights sum to 1.
+        why: Parts of the refusal of a product that lacks an expert's null, given its settings and W: why the null is
+            needed, and what to do other than give it.
     """
 
     pair: Pair

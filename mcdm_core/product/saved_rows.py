@@ -1,4 +1,4 @@
-"""The rows that networks were asked in a run, beside those of the plain product."""
+"""The rows that networks were given in a run, compared with those of the plain product."""
 
 import logging
 from collections.abc import Collection, Sequence
@@ -10,7 +10,7 @@ logger = logging.getLogger(__name__)
 
 
 class SavedRows(Method):
-    """Counts them, and says at the end what was saved."""
+    """Counts rows, and logs at the end of a run how many were saved."""
 
     def __init__(self) -> None:
         self.forget()

@@ -1,4 +1,4 @@
-"""Separate predictions: what each expert alone predicts at its own weight, for combinations other than the product."""
+"""Separate predictions: each expert's own, guided at its own weight, for combinations other than the product."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from .coefficients import Coefficient
 from .evaluation import Evaluation
 from .method import Method
 from .plan import Factor, Plan, Predictions
-from .plans import ProductPlans
+from .product_plans import ProductPlans
 from .term_settings import TermSettings
 from .weighted import add_weighted
 
 Weigh = Callable[[Mapping[int, float], Predictions], Mapping[int, Coefficient]]
-"""Signed weights and predictions D_i of the experts that act, by their index, to what each counts, ω; Σ ω = 1."""
+"""From signed weights and separate predictions D_i, by the index of the expert, to coefficients ω_i; Σ ω_i = 1."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SeparatePlan(Plan):
-    """A plan that asks for each expert by itself, and combines them evenly until it is told what each counts.
+    """A plan of separate predictions, which all have the same coefficient until `weighed` gives them others.
 
     Attributes:
-        parts: For each expert that acts the plan of it alone.
-        signed: Their weights.
-        predicted: What each predicts alone, once that is known, see `predictions`.
+        parts: For each expert that acts the plan of a product of this expert only.
+        signed: Weights of these experts.
+        predicted: Their separate predictions, once they are known, see `predictions`.
     """
 
     parts: Mapping[int, Plan]
@@ -36,9 +36,9 @@ class SeparatePlan(Plan):
     predicted: Predictions = field(default_factory=dict)
 
     def predictions(self, cond: Predictions, null: Predictions) -> Predictions:
-        """What each expert predicts alone, D_i = U + |w_i| (D_i(x_i) − U); at |w_i| = 1 its condition.
+        """The separate predictions D_i = U + |w_i| (D_i(x_i) − U); at |w_i| = 1 that under the condition.
 
-        U is Eq. 10's, or for the own-null rule the expert's own null. Takes what `pair` takes.
+        U is Eq. 10's, or for the own-null rule the expert's own null. The arguments are `pair`'s.
         """
         return self.predicted or {i: part.pair({i: cond[i]}, null)[0] for i, part in self.parts.items()}
 
@@ -46,8 +46,8 @@ class SeparatePlan(Plan):
         """See `Plan.area`."""
         return self.parts[index].area(index)
 
-    def is_one_alone(self, index: int) -> bool:
-        """Never: C and U are what an expert predicts under guidance."""
+    def is_single(self, index: int) -> bool:
+        """Never: C and U are predictions under guidance."""
         return False
 
     def factors(self, cond: Predictions, null: Predictions) -> list[Factor]:
@@ -55,10 +55,10 @@ class SeparatePlan(Plan):
         return [(self.weights[i], prediction) for i, prediction in self.predictions(cond, null).items()]
 
     def weighed(self, weigh: Weigh, cond: Predictions, null: Predictions) -> Plan:
-        """The plan with ω as its weights, and with what each expert predicts.
+        """The plan with ω as its weights, which keeps the separate predictions.
 
         Args:
-            weigh: Says what each expert counts.
+            weigh: Gives ω.
             cond: As for `pair`.
             null: Likewise.
         """
@@ -72,7 +72,7 @@ class SeparatePlan(Plan):
         return sum(found[1:], start=found[0]) / len(found) if found else None
 
     def pair(self, cond: Predictions, null: Predictions) -> tuple[Tensor, Tensor]:
-        """Σ ω_i D_i, twice: such a combination is no guidance that another scale could strengthen."""
+        """Σ ω_i D_i as both C and U: there is no guidance here that a scale could strengthen."""
         predictions = self.predictions(cond, null)
         zero = torch.zeros_like(next(iter(predictions.values())))
         combined = add_weighted(zero, [*predictions.values()], [self.weights[i] for i in predictions])
@@ -81,12 +81,12 @@ class SeparatePlan(Plan):
 
 @dataclass(frozen=True)
 class SeparatePlans:
-    """Plans of experts each by itself, in the place of those of their product.
+    """Makes plans of separate predictions of a product's experts.
 
-    Outside a guidance interval every expert counts as at weight 1.
+    Outside a guidance interval every expert predicts as at weight 1.
 
     Attributes:
-        product: The product's.
+        product: Makes the product's plans.
     """
 
     product: ProductPlans
@@ -117,11 +117,11 @@ class SeparatePlans:
     def make(
         self, acting: tuple[int, ...], want_null: bool, factors: Sequence[float], phases: Sequence[Hashable]
     ) -> SeparatePlan:
-        """See `PlanMaker`; one expert of positive weight has to act."""
+        """See `PlanMaker`; at least one expert of positive weight has to act."""
         terms = self.product.terms
         signed = {i: terms[i].weight * factors[i] for i in acting if terms[i].weight * factors[i] != 0}
         check_positive([(terms[i].label, signed.get(i, 0.0)) for i in acting])
-        parts = {i: self._alone(i, weight).make(acting, False, factors, phases) for i, weight in signed.items()}
+        parts = {i: self._single(i, weight).make(acting, False, factors, phases) for i, weight in signed.items()}
         even = [1 / len(parts) if i in parts else 0.0 for i in range(len(terms))]
         return SeparatePlan(
             weights=even,
@@ -135,8 +135,8 @@ class SeparatePlans:
             signed=signed,
         )
 
-    def _alone(self, index: int, weight: float) -> ProductPlans:
-        """Plans of a product in which one expert alone guides; in the own-null rule away from its null alone."""
+    def _single(self, index: int, weight: float) -> ProductPlans:
+        """Makes plans of a product that one expert guides; in the own-null rule away from its own null."""
         product = self.product
         own = [i == index for i in range(len(product.terms))]
         sign = math.copysign(1.0, weight)
@@ -155,27 +155,27 @@ class SeparatePlans:
 
 
 class SeparateWeights(Method):
-    """What each expert counts, where they are asked each by itself.
+    """Gives separate predictions their coefficients.
 
     Args:
-        weigh: Says it.
+        weigh: The coefficients.
     """
 
     def __init__(self, weigh: Weigh):
         self._weigh = weigh
 
     def weigh(self, evaluation: Evaluation) -> Plan:
-        """The plan with ω as its weights, and with what each expert predicts."""
+        """See `SeparatePlan.weighed`."""
         plan = evaluation.plan
         assert isinstance(plan, SeparatePlan)
         return plan.weighed(self._weigh, evaluation.cond, evaluation.null)
 
 
 def check_positive(weights: Sequence[tuple[str, float]]) -> None:
-    """Refuse experts among whom none is of positive weight.
+    """Refuse experts none of which has a positive weight.
 
     Args:
-        weights: What messages call each expert, and its weight.
+        weights: For each expert its name in messages, and its weight.
 
     Raises:
         ValueError: If all are negative or 0, or there is none.

@@ -1,4 +1,4 @@
-"""Part of a run: from one noise level down to another, given as shares of the sampling or as the levels."""
+"""Part of a run, from one noise level down to another."""
 
 import math
 from collections.abc import Callable
@@ -12,12 +12,12 @@ Level = Callable[[float], float]
 
 @dataclass(frozen=True, kw_only=True)
 class Span:
-    """Part of a run, in shares of the sampling, in noise levels, or in both: then it is where both hold.
+    """Part of a run, given by the progress of the sampling, by noise levels, or by both: then it is their intersection.
 
     Attributes:
-        start: Share of the sampling, from the noisy end, at which it begins, 0…1.
-        end: Share of the sampling at which it ends, 0…1.
-        sigma_start: Noise level σ of the reference expert from which on downwards it lasts; 0 is no limit.
+        start: Progress of the sampling at which it begins, 0…1; 0 is the noisy end.
+        end: Progress at which it ends, 0…1.
+        sigma_start: Noise level σ of the reference expert at which it begins; 0 is no limit.
         sigma_end: Noise level at which it ends; 0 is no limit.
 
     Raises:
@@ -53,17 +53,17 @@ class Span:
 
     @property
     def label(self) -> str:
-        """What messages call it."""
+        """Its name in messages."""
         return "the window"
 
     @property
     def what(self) -> str:
-        """What messages advise to remove where nothing is left of it."""
+        """What messages advise to remove if the span is empty."""
         return "it"
 
     @property
     def is_whole(self) -> bool:
-        """Whether it lasts all the time."""
+        """Whether it is the whole run."""
         return self.start <= 0 and self.end >= 1 and not self.sigma_start and not self.sigma_end
 
     def window(self, level: Level) -> Window:
@@ -76,7 +76,7 @@ class Span:
             The levels (σ_start, σ_end); a span that lasts to the end has −∞, because samplers may ask at σ = 0 as well.
 
         Raises:
-            ValueError: If the shares and the levels have nothing in common.
+            ValueError: If the intersection is empty.
         """
         first = math.inf if self.start <= 0 else level(self.start)
         last = -math.inf if self.end >= 1 else level(self.end)

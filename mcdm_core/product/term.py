@@ -17,7 +17,7 @@ class Term(TermSettings):
         >>> Term(hair, condition, condition.null(), weight=2.0)
 
     Attributes:
-        expert: Who predicts.
+        expert: The expert.
         condition: x_i; None only if `weight` is 0 (an unconditional expert that lends its null).
         null: ∅; None is fine where `reliability` is 0 or the weights sum to 1.
         mask: Where the expert acts, shape (H, W), (B, H, W) or (B, 1, H, W), values 0…1; None is everywhere.

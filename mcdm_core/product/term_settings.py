@@ -1,4 +1,4 @@
-"""What an expert brings to a product, and how much of it."""
+"""An expert's settings in a product: weight, reliability, and when it acts."""
 
 import math
 from dataclasses import dataclass, fields
@@ -10,16 +10,15 @@ from .span import Span
 
 @dataclass(frozen=True, kw_only=True)
 class TermSettings(Span):
-    """What is set of an expert in a product: how strongly it pulls, how far it is trusted, and when.
+    """An expert's settings in a product: how strongly it pulls, how far it is trusted, and when it acts.
 
-    Every record of an expert in a product is one of these, so that numbers which no product can be made of are refused
-    in one place, whoever gives them. When it acts is the span of `start`, `end`, `sigma_start` and `sigma_end`, see
-    `Span`.
+    Every class of experts in a product derives from this one, so that unusable numbers are refused in one place. An
+    expert acts within the span of `start`, `end`, `sigma_start` and `sigma_end`, see `Span`.
 
     Attributes:
         weight: w_i of Eq. 10, any sign; for a single expert the guidance scale that ComfyUI calls cfg.
         reliability: a_i ≥ 0 before normalization.
-        weight_curve: What w_i is multiplied by as the sampling goes on, see `Curve`; empty is 1 throughout.
+        weight_curve: Factor of w_i as the sampling goes on, see `Curve`; empty is 1 throughout.
 
     Raises:
         ValueError: If a number cannot be used; one sentence that names the expert by its `label`.
@@ -41,12 +40,12 @@ class TermSettings(Span):
 
     @property
     def label(self) -> str:
-        """What messages call the expert."""
+        """The expert's name in messages."""
         return "this expert"
 
     @property
     def what(self) -> str:
-        """What messages advise to remove where its window is empty."""
+        """What messages advise to remove if its window is empty."""
         return "the expert"
 
     @property
@@ -55,13 +54,13 @@ class TermSettings(Span):
         return {name: getattr(self, name) for name in NUMBERS}
 
     def check_condition(self, given: bool) -> None:
-        """Refuse an expert that should guide and is told nothing.
+        """Refuse an expert that should guide and has no condition.
 
         Args:
-            given: Whether it has a condition.
+            given: Whether it has one.
 
         Raises:
-            ValueError: If it has none, and a weight.
+            ValueError: If it has none, and its weight is not 0.
         """
         if not given and self.weight != 0:
             raise ValueError(

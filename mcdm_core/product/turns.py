@@ -13,7 +13,7 @@ ROUNDING = 1e-4  # relative, of noise levels that samplers compute by way of log
 
 
 def step_at(levels: Sequence[float], sigma: float) -> int:
-    """The step of a run that a call belongs to, from 1: the last one whose level it has reached.
+    """The number of the step of a run that a call belongs to, from 1: the last step whose level the call has reached.
 
     Args:
         levels: Noise levels of the run.
@@ -23,12 +23,12 @@ def step_at(levels: Sequence[float], sigma: float) -> int:
 
 
 def acting_in_turn(active: Sequence[int], guiding: Collection[int], turn: int) -> tuple[int, ...]:
-    """The experts that act where one of those that guide has its turn; the others always act.
+    """The experts that act in a turn: the one whose turn it is, and those that take none.
 
     Args:
-        active: Indices of the experts whose window it is, ascending.
-        guiding: Those that take turns, as far as they are active.
-        turn: How many turns have passed; after the last expert's comes the first's.
+        active: Indices of the experts in whose window the noise level is, ascending.
+        guiding: Indices of the experts that take turns.
+        turn: How many turns have passed; the first expert's follows the last's.
     """
     taking = [i for i in active if i in guiding]
     if not taking:
@@ -38,7 +38,7 @@ def acting_in_turn(active: Sequence[int], guiding: Collection[int], turn: int) -
 
 
 class Turns(Method):
-    """The experts of positive weight act one after another, in the order of the chain; the others act all the time.
+    """Lets experts of positive weight act one after another, in the order of the chain; the others act all the time.
 
     Args:
         steps: How many steps a turn lasts, 1 or more.
@@ -51,7 +51,7 @@ class Turns(Method):
         self._levels: Sequence[float] = ()
 
     def begin(self, levels: Sequence[float], kept: Collection[int] = ()) -> None:
-        """See `Method`; without a run, all act together."""
+        """See `Method`; outside a run, all experts act together."""
         self._levels = levels
 
     def forget(self) -> None:

@@ -86,7 +86,7 @@ class Product:
         weights = self.networks.weights
         if any(model_options.get(name) for name in CFG_HOOKS) or not weights.has_objects_of(self.reference):
             weights.activate(self.reference)  # hooks may call its network, samplers ask for its schedule
-        if own is None or not plan.is_one_alone(0):
+        if own is None or not plan.is_single(0):
             model_options = self._hooks.around(model_options, own)
         model, scale = self.reference.model, plan.scale
         given = self.networks.conds[0]

@@ -10,7 +10,7 @@ from ....mcdm_core.product.curve import parse_curve
 from ....mcdm_core.product.eq10 import EQ10
 from ....mcdm_core.product.method import Setting
 from ....mcdm_core.product.planner import Planner
-from ....mcdm_core.product.plans import ProductPlans
+from ....mcdm_core.product.product_plans import ProductPlans
 from ....mcdm_core.product.registry import methods_of
 from ....mcdm_core.product.rule import Rule
 from ....mcdm_core.product.separate import check_positive

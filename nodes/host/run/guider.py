@@ -18,7 +18,7 @@ from ....mcdm_core.product.lifts import Lifts
 from ....mcdm_core.product.method import Methods
 from ....mcdm_core.product.own_null import OWN_NULL
 from ....mcdm_core.product.planner import Planner
-from ....mcdm_core.product.plans import ProductPlans
+from ....mcdm_core.product.product_plans import ProductPlans
 from ....mcdm_core.product.registry import methods_of
 from ....mcdm_core.product.rule import Rule
 from ....mcdm_core.product.windows import levels_of

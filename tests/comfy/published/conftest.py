@@ -83,7 +83,7 @@ def validate(host, node, published):
             "MCDM_EncodeInpaint": "inpainting",
         }[node_id]
         prompt = {"load": encoder, "node": asked}
-        fault = found_by(host, host.prompt.queue_checks.check_encoder, prompt, "node", given)
+        fault = found_by(host, host.prompt.expert_checks.check_encoder, prompt, "node", given)
         return True if fault is None else fault.sentence
 
     return ask

@@ -10,7 +10,7 @@ from mcdm_core.product.coefficients import Coefficients
 from mcdm_core.product.coverage import warn_of_uncovered
 from mcdm_core.product.eq10 import EQ10, guidance_pair
 from mcdm_core.product.planner import Planner
-from mcdm_core.product.plans import ProductPlans
+from mcdm_core.product.product_plans import ProductPlans
 from mcdm_core.product.term_settings import TermSettings
 
 LEFT = torch.tensor([1.0, 1.0, 0.0, 0.0])
@@ -65,7 +65,7 @@ def test_experts_without_a_say_are_not_asked():
 def test_it_is_known_when_guidance_is_of_one_expert_to_the_bit(pair, active, masks, as_guidance, alone):
     found = Planner(ProductPlans(terms=pair, rule=EQ10, masks=masks, as_guidance=as_guidance)).plan(active)
     cond, null = ({i: torch.randn(1, 4) for i in range(len(pair))} for _ in range(2))
-    assert found.is_one_alone(0) == alone
+    assert found.is_single(0) == alone
     assert all(map(torch.equal, found.pair(cond, null), (cond[0], null[0]))) == alone
 
 

@@ -18,7 +18,7 @@ from mcdm_core.product.eq10 import EQ10
 from mcdm_core.product.lifts import Lifts
 from mcdm_core.product.own_null import OWN_NULL
 from mcdm_core.product.planner import Planner
-from mcdm_core.product.plans import ProductPlans
+from mcdm_core.product.product_plans import ProductPlans
 from mcdm_core.sampling import densities
 from mcdm_core.sampling.ddpm import ddpm_mean, forward_variance, posterior_variance
 from mcdm_core.sampling.densities import Step, TrackedDensities

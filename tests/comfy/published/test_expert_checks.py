@@ -87,8 +87,8 @@ def test_an_upsampler_without_its_picture_is_refused_at_post(host, published, ch
     prompt["expert"]["inputs"] |= {"condition": ["small", 0], "null": ["small", 1], **changes.pop("expert", {})}
     prompt |= changes
     found = [
-        found_by(host, host.prompt.queue_checks.check_encoder, prompt, "small", "low resolution"),
-        found_by(host, host.prompt.queue_checks.check_expert, prompt, "expert"),
+        found_by(host, host.prompt.expert_checks.check_encoder, prompt, "small", "low resolution"),
+        found_by(host, host.prompt.expert_checks.check_expert, prompt, "expert"),
     ]
     refusals = [fault.sentence for fault in found if fault is not None]
     assert refusals == [] if sentence is None else sentence in refusals[0]
@@ -104,7 +104,7 @@ def test_conditions_wired_in_a_circle_are_left_to_comfyui(host, published):
             "inputs": {"model": ["up", 0], "weight": 1.0, "condition": ["first", 0]},
         },
     }
-    assert found_by(host, host.prompt.queue_checks.check_expert, prompt, "expert") is None
+    assert found_by(host, host.prompt.expert_checks.check_expert, prompt, "expert") is None
 
 
 @pytest.mark.parametrize(

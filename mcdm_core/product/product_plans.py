@@ -1,4 +1,4 @@
-"""Makes the plans of a product: the coefficients of those who act, and the nulls that these take."""
+"""Plans of a product: the coefficients of the experts that act, and the nulls that these take."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from .term_settings import TermSettings
 
 
 class PlanMaker(Protocol):
-    """Makes plans of those who act."""
+    """Makes the plan for a set of experts."""
 
     @property
     def terms(self) -> Sequence[TermSettings]:
-        """The experts'."""
+        """The settings of all experts."""
 
     @property
     def masks(self) -> Sequence[Tensor | None]:
-        """Each expert's mask; none where there is no mask at all."""
+        """Each expert's mask; empty if no expert has one."""
 
     @property
     def methods(self) -> Sequence[Method]:
-        """Those of the product."""
+        """The methods of the product."""
 
     def make(
         self, acting: tuple[int, ...], want_null: bool, factors: Sequence[float], phases: Sequence[Hashable]
@@ -46,10 +46,10 @@ class PlanMaker(Protocol):
         """A plan.
 
         Args:
-            acting: The experts that act, ascending.
-            want_null: Whether U is asked for also where W is 1.
-            factors: What each expert's weight is multiplied by.
-            phases: That of every method.
+            acting: Indices of the experts that act, ascending.
+            want_null: Whether the caller wants U even where W is 1.
+            factors: For each expert the factor of its weight.
+            phases: For each method its phase.
 
         Raises:
             ValueError: If no expert acts, or those that do cannot be combined.
@@ -63,7 +63,11 @@ class PlanMaker(Protocol):
         """
 
     def with_null_owners(self, owners: Sequence[int]) -> PlanMaker:
-        """The same where experts have one null: for each the first one that has it, so that it is asked once."""
+        """The same for experts that share nulls, which are asked once.
+
+        Args:
+            owners: For each expert the first one that has the same null.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,15 +77,15 @@ class ProductPlans:
     Attributes:
         terms: The experts' settings.
         rule: How predictions are combined.
-        masks: Each expert's mask, values 0…1, in shapes that broadcast to the sample; None is everywhere. Empty where
-            there is none at all.
-        have_null: Whether each expert has a null; empty where all have.
-        null_owners: For each expert the first one that has the same null; empty where none is shared.
-        methods: Those of the product.
-        as_guidance: Whether the scale of the plans is W, as hooks on guidance are shown it, and not 1.
-        null_is_read: Whether something other than the rule asks for the first expert's null.
+        masks: Each expert's mask, values 0…1, in shapes that broadcast to the sample; None is everywhere. Empty if no
+            expert has one.
+        have_null: Whether each expert has a null; empty if all have.
+        null_owners: For each expert the first one that has the same null; empty if none is shared.
+        methods: The methods of the product.
+        as_guidance: Whether the plans' scale is W, which ComfyUI's hooks on guidance expect; else it is 1.
+        null_is_read: Whether something beside the rule reads the first expert's null.
         give_null: What a refusal tells the user to do about a missing null.
-        why_missing: Why nulls are needed and what else would help, in the place of `why_needed`.
+        why_missing: Why nulls are needed and what to do other than give them, in place of `why_needed`.
     """
 
     terms: Sequence[TermSettings]
@@ -133,7 +137,7 @@ class ProductPlans:
         )
 
     def _draft(self, acting: tuple[int, ...], factors: Sequence[float], phases: Sequence[Hashable]) -> Draft:
-        """The weights, scaled by the masks, and by the methods."""
+        """The weights, scaled by the masks and changed by the methods."""
         masks = self.masks or [None] * len(self.terms)
         numbers = {i: self.terms[i].weight * factors[i] for i in acting}
         weights: list[Coefficient] = [0.0] * len(self.terms)
@@ -146,13 +150,13 @@ class ProductPlans:
         return draft
 
     def _coefficients(self, draft: Draft, acting: Sequence[int], want_null: bool) -> Coefficients:
-        """The weights of a draft, and the reliabilities; nulls cancel where it isn't guided."""
+        """The weights of a draft, and reliabilities; those of an unguided one make nulls cancel."""
         if not draft.guided and self.rule.always_combines_nulls:
             return Coefficients(draft.weights, list(draft.weights))
         return Coefficients(draft.weights, self._reliabilities(draft, acting, want_null))
 
     def _reliabilities(self, draft: Draft, acting: Sequence[int], want_null: bool) -> list[Coefficient]:
-        """A normalized over the acting experts where U counts, else 0."""
+        """a_j, normalized over the acting experts; all 0 if U is not needed anywhere."""
         found: list[Coefficient] = [0.0] * len(self.terms)
         always = want_null or self.rule.always_combines_nulls
         if not always and everywhere(is_one(total_of(draft.weights))):
