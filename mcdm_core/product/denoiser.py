@@ -1,4 +1,4 @@
-"""The product of experts as a denoiser: it predicts x0 as one expert does, so samplers needn't know there are several."""
+"""The product of experts as a denoiser: it predicts x0 as one expert does, so samplers need not know of the others."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

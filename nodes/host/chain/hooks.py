@@ -15,8 +15,13 @@ CFG_HOOKS = ("sampler_cfg_function", "sampler_pre_cfg_function", "sampler_post_c
 """Options of a MODEL that hold hooks on guidance."""
 
 
+def null_is_read(experts: Experts) -> bool:
+    """Whether a node's hook reads more of the first expert's null pass than the prediction; SAG reads its attention."""
+    return bool(experts[0].model.model_options.get("disable_cfg1_optimization"))
+
+
 def has_hooks(expert: ExpertInput) -> bool:
-    """Whether an expert's conditioning brings hooks, which change the MODEL it is prepared with."""
+    """Whether an expert's conditioning brings hooks, which change its MODEL when it is prepared."""
     return len(_hooks(expert)) > 0
 
 

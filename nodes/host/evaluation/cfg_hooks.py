@@ -1,9 +1,9 @@
 """ComfyUI's CFG hooks on a product of several predictions.
 
-Most hooks change guidance (RescaleCFG, APG, Mahiro) and mean the whole product. Others ask the network once more with
-something of it perturbed, and guide away from the answer (PAG, SEG, SAG, skipped layers). What they compare is one
-network's, so they are handed what the first expert alone predicts, and what they change of that is added to the
-product. Against the whole product they would guide away from the first expert even where nothing is perturbed.
+Most hooks change guidance (RescaleCFG, APG, Mahiro), and that of the whole product is meant. Others perturb the
+network, ask it once more and guide away from the answer (PAG, SEG, SAG, skipped layers). They compare predictions of
+one network, so they are handed the first expert's own, and the change that they make to these is added to the product.
+If they compared their answer with the product, they would guide away from the first expert even with no perturbation.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ Args = dict[str, Any]
 
 @dataclass(frozen=True)
 class Own:
-    """What the first expert predicts alone.
+    """The first expert's own predictions.
 
     Attributes:
         cond: D_1 under its condition, shape (B, C, …).
-        uncond: Under its null, or U where that isn't asked.
-        mask: Where it acts, 0…1, broadcasts to the sample; None is everywhere.
+        uncond: D_1 under its null; U if that isn't asked.
+        mask: Where the expert acts, 0…1, broadcasts to the sample; None is everywhere.
     """
 
     cond: Tensor
@@ -37,19 +37,19 @@ class Own:
 
 
 class CfgHooks:
-    """The CFG hooks of a run, of which some turn out to ask the network."""
+    """The CFG hooks of a run; learns which of them ask the network."""
 
     def __init__(self) -> None:
         self._asking: list[Hook] = []
 
     def around(self, options: dict[str, Any], own: Own | None) -> dict[str, Any]:
-        """model_options in whose hooks those that ask the network work on the first expert alone.
+        """model_options in which hooks that ask the network work on the first expert's own predictions.
 
-        Until a hook asks, it is given the product. When it first does, its answer is dropped and it runs again.
+        A hook is given the product until it asks for the first time. That answer is dropped, and it runs again.
 
         Args:
             options: The reference's, with its hooks.
-            own: What the first expert predicts; None where it isn't asked, and the hooks that ask do nothing.
+            own: The first expert's predictions; None if it isn't asked, and then hooks that ask do nothing.
         """
         found = dict(options)
         for name, kind in _KINDS.items():
@@ -81,8 +81,8 @@ class _Kind:
     """One of ComfyUI's kinds of hooks.
 
     Attributes:
-        shown: The arguments by which it sees a cond and an uncond.
-        value: The hook's result if it changed nothing, of its arguments.
+        shown: From a hook's arguments, a cond and an uncond, the arguments that hold these.
+        value: From a hook's arguments its result if it changes nothing.
         kept: Copies of the arguments that a hook may change in place and return.
     """
 
@@ -120,12 +120,12 @@ _KINDS = {
 
 
 def _guided(cond: Tensor, uncond: Tensor, scale: float) -> Tensor:
-    """As ComfyUI's `cfg_function` without hooks."""
+    """The result of ComfyUI's `cfg_function` without hooks."""
     return uncond + (cond - uncond) * scale
 
 
 def _with_change(product: Any, changed: Any, plain: Any, mask: Tensor | None) -> Any:
-    """The product's tensors with what a hook changed of others, within a mask."""
+    """The product's tensors plus the change that a hook made to others, within a mask."""
     if not isinstance(product, Tensor):
         return [_with_change(*each, mask) for each in zip(product, changed, plain, strict=True)]
     change = changed - plain

@@ -1,4 +1,4 @@
-"""The conditionings of several experts on one MODEL, which ComfyUI processes together, by names."""
+"""Names for the conditionings of several experts on one MODEL, which ComfyUI processes together."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def conditionings_on(experts: Experts, patcher: ModelPatcher) -> dict[str, list]
 
 
 def conds_of(conds: Conds, index: int) -> Conds:
-    """One expert's of the conditionings on its MODEL, by role."""
+    """One expert's conditionings among those on its MODEL, by role."""
     return {role: conds[_name(role, index)] for role in (CONDITION, NULL) if _name(role, index) in conds}
 
 

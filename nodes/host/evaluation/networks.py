@@ -12,7 +12,7 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ..chain.expert_chain import Conds, Experts
-from ..chain.hooks import patches_passes
+from ..chain.hooks import null_is_read, patches_passes
 from ..chain.pairs import pairs_of
 from ..chain.run_wrappers import told_of_passes
 from ..comfyui.cores import drop_prefetched
@@ -30,16 +30,14 @@ class LocalNetworks:
 
     Args:
         experts: The chain, the reference first.
-        conds: Each expert's processed conditioning, by role; a role is missing where nothing is connected.
+        conds: Each expert's processed conditioning, by role; without a role to which nothing is connected.
         options: Prepared model_options of every MODEL but the reference, whose options come with each call.
         weights: Switches between MODELs of one network.
-        devices: Those of the MODELs, on which they are asked at once.
-        null_is_read: Whether a hook reads more of the reference's null pass than its prediction, so that this pass is
-            one of its own, and the last.
+        devices: Those of the MODELs; networks on different devices are asked at the same time.
 
     Attributes:
-        reads_pairs: Whether an expert's MODEL reads its null beside its condition, by expert.
-        may_read_pairs: Whether it does, or may, by expert.
+        reads_pairs: For each expert whether its MODEL reads its null beside its condition.
+        may_read_pairs: For each expert whether its MODEL does, or may.
     """
 
     def __init__(
@@ -49,7 +47,6 @@ class LocalNetworks:
         options: dict[ModelPatcher, dict[str, Any]],
         weights: SharedWeights,
         devices: Devices,
-        null_is_read: bool = False,
     ):
         self.experts = experts
         self.reference = experts[0].model
@@ -57,7 +54,7 @@ class LocalNetworks:
         self.options = options
         self.weights = weights
         self.devices = devices
-        self.null_is_read = null_is_read
+        self._null_is_read = null_is_read(experts)  # then that pass is one of its own, and the last
         pairs = [pairs_of(expert.model) for expert in experts]
         self.reads_pairs = [each.are_read for each in pairs]
         self.may_read_pairs = [each.may_be_read for each in pairs]
@@ -68,17 +65,17 @@ class LocalNetworks:
         return self._asked[self.experts[expert].model]
 
     def rows(self, request: Request) -> int:
-        """How many rows a request takes for every picture."""
+        """The rows that a request takes per sample of the batch."""
         return len(self.conds[request.expert][request.role])
 
     def answers(
         self, requests: list[Request], point_of: Callable[[ModelPatcher], ModelPoint], model_options: dict[str, Any]
     ) -> dict[Request, Tensor]:
-        """Predictions of x0, each where its MODEL's point is.
+        """Predictions of x0, each on the device of its MODEL's x.
 
         Args:
-            requests: What is asked, of networks that are here.
-            point_of: x and σ in a MODEL's own form.
+            requests: The predictions to make, by networks that are here.
+            point_of: Gives x and σ in a MODEL's own form.
             model_options: The reference's prepared options.
         """
         asked: dict[torch.device, list[tuple[ModelPatcher, list[Request]]]] = {}
@@ -89,7 +86,7 @@ class LocalNetworks:
         return {request: x0 for found in answers for request, x0 in found.items()}
 
     def asked_in_place_of(self, model: ModelPatcher) -> ModelPatcher:
-        """The MODEL whose batch an expert's is asked in, which may be that of one that predicts alike."""
+        """The MODEL in whose batch a MODEL's requests are made; it may be another one that predicts the same."""
         return self.weights.asked_with(self._asked[model])
 
     def _ask(
@@ -99,11 +96,11 @@ class LocalNetworks:
         point_of: Callable[[ModelPatcher], ModelPoint],
         model_options: dict[str, Any],
     ) -> dict[Request, Tensor]:
-        """The answers of the MODELs on one device."""
+        """Answers of the MODELs on one device."""
         results: dict[Request, Tensor] = {}
         for patcher, mine in asked:
             check()
-            # Asked for before the weights are switched: with several clones, the network has only one's model_sampling.
+            # Before the weights are switched: of several clones, the network has the model_sampling of only one.
             x, sigma = point_of(patcher)
             options = model_options if patcher is self.reference else self.options[patcher]
             if self.weights.is_shared(patcher):
@@ -114,19 +111,19 @@ class LocalNetworks:
         return results
 
     def _by_model(self, requests: list[Request]) -> list[tuple[ModelPatcher, list[Request]]]:
-        """The MODELs to ask, those first whose weights are in place, and what each is asked."""
+        """The requests to each MODEL; those whose weights are in place come first."""
         found: dict[ModelPatcher, list[Request]] = {}
         for request in requests:
             found.setdefault(self.weights.asked_with(self.model_of(request.expert)), []).append(request)
-        last = self.reference if self.null_is_read else None  # a patch keeps what it met last
+        last = self.reference if self._null_is_read else None  # a patch keeps what it met last
         return sorted(found.items(), key=lambda entry: (entry[0] is last, not self.weights.is_active(entry[0])))
 
     def _batches(self, requests: list[Request], options: dict[str, Any]) -> list[list[Request]]:
         """Requests to one MODEL, split into calls of ComfyUI's batching.
 
-        A ControlNet, a hook that patches the passes, a node that replaces the batching, and a node or network that
-        reads rows beside one another expect one condition and its null. So does a hook that reads the first expert's
-        null; that pass is the last.
+        An expert has a call of its own, with one condition and its null, if something expects just that: a ControlNet,
+        a hook that patches passes, a node that replaces the batching, or a node or network that reads rows beside one
+        another. So does a hook that reads the first expert's null pass; that call is the last.
         """
         apart = {
             request.expert
@@ -135,14 +132,14 @@ class LocalNetworks:
             or self.may_read_pairs[request.expert]
             or any("control" in entry or patches_passes(entry) for entry in self.conds[request.expert][request.role])
         }
-        if self.null_is_read and [request.role for request in requests].count(NULL) > 1:
+        if self._null_is_read and [request.role for request in requests].count(NULL) > 1:
             apart.add(0)
         by_expert = [[request for request in requests if request.expert == i] for i in sorted(apart, reverse=True)]
         together = [request for request in requests if request.expert not in apart]
         return [batch for batch in (together, *by_expert) if batch]
 
     def _answer(self, batch: list[Request], x: Tensor, sigma: Tensor, options: dict[str, Any]) -> dict[Request, Tensor]:
-        """Predictions of x0 for requests to MODELs that are one, or that differ in adapters alone."""
+        """Predictions of x0 for requests to one MODEL, or to several that differ only in adapters."""
         models = [self.model_of(request.expert) for request in batch]
         self.weights.activate(models[0])
         adapters = self.weights.adapters(models[0])
@@ -153,8 +150,8 @@ class LocalNetworks:
         try:
             with adapters.watching() if alone else adapters.sharing():
                 return dict(zip(batch, self._run(models[0], batch, x, sigma, options, told), strict=True))
-        except RowsUnknownError:  # by now there is no sharing, or nothing that adds
-            drop_prefetched(models[0].model)  # by the pass that was given up
+        except RowsUnknownError:  # the adapters share no batch from now on, or are no longer used: so this ends
+            drop_prefetched(models[0].model)  # of the pass that was given up
             pairs = list(zip(batch, models, strict=True))
             apart = [[request for request, own in pairs if own is model] for model in dict.fromkeys(models)]
             return {key: x0 for mine in apart for key, x0 in self._answer(mine, x, sigma, options).items()}

@@ -1,4 +1,4 @@
-"""One noise level for experts whose MODELs write x differently (the paper's §7.2).
+"""One noise level for experts whose MODELs have different forms of x (the paper's §7.2).
 
 ComfyUI steps most models in the variance-exploding form x0 + σ·n, rectified-flow models (CONST) in (1 − σ)·x0 + k·σ·n,
 with k = 1 for all but a few.
@@ -26,14 +26,14 @@ def is_flow(model_sampling: Any) -> bool:
 
 
 def starts_from_pictures(model_sampling: Any) -> bool:
-    """Whether a model's run starts from a picture and mixes no noise into it, as FlowRVS's; it has no noise levels."""
+    """Whether a model's run starts from a picture without any noise, as FlowRVS's does; it has no noise levels."""
     kind = getattr(comfy.model_sampling, "IMG_TO_IMG_FLOW", None)
     return kind is not None and isinstance(model_sampling, kind)
 
 
 @dataclass(frozen=True)
 class Form:
-    """How a MODEL writes x at a noise level σ, and the levels that its schedule reaches.
+    """A MODEL's form of x at a noise level σ, and the range of its schedule.
 
     Attributes:
         flow: Whether x is (1 − σ)·x0 + k·σ·n; else it is x0 + σ·n.
@@ -48,7 +48,7 @@ class Form:
     sigma_max: float
 
     def signal_scale(self, sigma: float) -> float:
-        """α, what x0 is multiplied by."""
+        """α, the factor of x0."""
         return 1.0 - sigma if self.flow else 1.0
 
     def unbounded(self, sigma: float) -> float:
@@ -57,7 +57,7 @@ class Form:
 
 
 def form_of(model_sampling: Any, shape: Sequence[int]) -> Form:
-    """The form of a MODEL; this waits for the device that the schedule is on.
+    """The form of a MODEL; waits for the device that its schedule is on.
 
     Args:
         model_sampling: The MODEL's.
@@ -69,7 +69,7 @@ def form_of(model_sampling: Any, shape: Sequence[int]) -> Form:
 
 
 def _noise_scale(model_sampling: Any, shape: Sequence[int]) -> float:
-    """What a flow makes of noise 1 and nothing else at σ = 1, where a run starts: k."""
+    """The k of a flow: its x for a noise of 1 and an x0 of 0 at σ = 1, where a run starts."""
     sigma = torch.ones((), dtype=torch.float64)
     noise, nothing = (sigma.new_full((1, *shape[1:]), value) for value in (1.0, 0.0))
     return float(model_sampling.noise_scaling(sigma, noise, nothing, False).flatten()[0])
@@ -94,28 +94,27 @@ class Forms:
 
 
 def align(x: Tensor, sigma: Tensor, level: float, reference: Form, expert: Form) -> tuple[Tensor, Tensor]:
-    """Carry a point of the reference's trajectory to where another expert can be asked about it.
+    """Convert a sample of the reference's run to another expert's form, at the nearest noise level that this one has.
 
-    Where both write x alike and their schedules end at the same levels, that is the point itself at any σ, as ComfyUI
-    asks one network beyond its schedule too. Else it is at σ_i = clamp(σ/α, σ_min, σ_max), the nearest level that the
-    expert has, see `align_noise_level`.
+    If both have the same form and range of levels, that is the sample itself at any σ, because ComfyUI too asks a
+    network beyond its schedule. Else its level is σ_i = clamp(σ/α, σ_min, σ_max), see `align_noise_level`.
 
     Args:
-        x: Point in the reference's form, shape (B, …).
+        x: Sample in the reference's form, shape (B, …).
         sigma: The reference's σ, equal entries, shape (B,).
-        level: The same as a number; to look at the tensor would be to wait for its device.
+        level: The same as a number, because reading the tensor would wait for its device.
         reference: Form of the reference expert.
         expert: Form of the expert to be asked.
 
     Returns:
-        x and σ in the expert's form; the arguments themselves where nothing has to change.
+        x and σ in the expert's form; the arguments themselves if nothing has to change.
     """
     return (x, sigma) if _same_point(level, reference, expert) else _carry(x, sigma, reference, expert)
 
 
 def align_levels(sigmas: Tensor, reference: Form, expert: Form) -> Tensor:
-    """Noise levels of a run, shape (S,), as another expert meets them; 0 stays 0."""
-    aligned = sigmas.clone()  # to the bit what `align` gives: networks look for their own level
+    """Noise levels of a run, shape (S,), in another expert's form; 0 stays 0."""
+    aligned = sigmas.clone()  # bit for bit the levels that `align` gives, because networks look theirs up in here
     levels = enumerate(sigmas.tolist())
     moved = [i for i, level in levels if level > 0 and not _same_point(level, reference, expert)]
     if moved:
@@ -124,13 +123,13 @@ def align_levels(sigmas: Tensor, reference: Form, expert: Form) -> Tensor:
 
 
 def _same_point(sigma: float, reference: Form, expert: Form) -> bool:
-    """Whether the expert is asked about a point of the reference's as it stands."""
+    """Whether the expert is asked about the reference's sample as it is."""
     alike = (reference.flow, reference.noise_scale) == (expert.flow, expert.noise_scale)
     return reference == expert or (alike and expert.sigma_min <= sigma <= expert.sigma_max)
 
 
 def _carry(x: Tensor, sigma: Tensor, reference: Form, expert: Form) -> tuple[Tensor, Tensor]:
-    """A point and its σ, through the variance-exploding form, at the expert's nearest level and in its form."""
+    """A sample and its σ in the expert's form at its nearest level, by way of the variance-exploding form."""
     low, high = expert.unbounded(expert.sigma_min), expert.unbounded(expert.sigma_max)
     rows = sigma.reshape(-1, *[1] * (x.ndim - 1))
     alpha = 1.0 - rows if reference.flow else torch.ones_like(rows)
@@ -141,10 +140,10 @@ def _carry(x: Tensor, sigma: Tensor, reference: Form, expert: Form) -> tuple[Ten
 
 
 def same_space(first: Any, second: Any) -> bool:
-    """Whether two latent formats mean the same by the same numbers."""
+    """Whether two latent formats are of one latent space: the same numbers stand for the same picture."""
     if first.latent_channels != second.latent_channels or first.latent_dimensions != second.latent_dimensions:
         return False
     if getattr(first, "vae_key", None) != getattr(second, "vae_key", None):
-        return False  # latents of VAEs of this pack are none of another's, though all are used as they are
+        return False  # latents of different VAEs of this pack differ, though none of them are scaled
     probe = torch.linspace(-1.0, 1.0, first.latent_channels).reshape(1, -1, *[1] * (first.latent_dimensions))
     return torch.allclose(first.process_in(probe), second.process_in(probe), rtol=1e-4)

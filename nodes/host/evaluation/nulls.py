@@ -1,4 +1,4 @@
-"""Which nulls of a product are one, and which have to be asked beside their condition."""
+"""Nulls that experts share, and nulls that have to be asked beside their condition."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ class Nulls:
                 )
 
     def shared(self) -> list[int]:
-        """For every expert the one whose null is taken for its own."""
+        """For every expert the one whose null is used as its own."""
         return [self._null_of(index) for index in range(len(self.experts))]
 
     def to_ask(self, wanted: Asked, guided: bool) -> list[int]:
-        """The experts whose null is asked: where the product needs it, and beside the conditions read with it.
+        """The experts whose null is asked: those that the product needs, and those that are read beside a condition.
 
         Args:
-            wanted: What the product needs.
-            guided: Whether nulls have a part in it. False at cfg 1, where ComfyUI asks no negatives unless a node
+            wanted: The predictions that the product needs.
+            guided: Whether the product needs nulls. False at cfg 1, where ComfyUI asks for no negatives unless a node
                 demands them.
         """
         asked_beside = self.networks.may_read_pairs if guided else self.networks.reads_pairs
@@ -59,7 +59,7 @@ class Nulls:
         return asked
 
     def _null_of(self, index: int) -> int:
-        """The expert whose null is taken for this one's: its own where the condition beside it changes the null."""
+        """The expert whose null is used as this one's: itself if the condition beside a null may change it."""
         first, in_pairs = self._first_with_same_null(index), self.networks.may_read_pairs
         return index if in_pairs[index] or in_pairs[first] else first
 

@@ -30,9 +30,9 @@ class Product:
     Args:
         networks: Those of the experts.
         forms: Those of the MODELs.
-        planner: Who is asked at every noise level, and the coefficients; it is told which nulls are the same.
-        methods: Those of the product, and whoever else takes part in its evaluations.
-        workers: Have the experts whose networks are elsewhere; None where all are here.
+        planner: The plans at every noise level. It is told which nulls experts share.
+        methods: All that take part in evaluations: the product's methods, lifts and observers.
+        workers: Those that have experts of the run; None if all are here.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Product:
             x: Point in the reference expert's form, shape (B, C, …).
             sigma: Noise level of the reference, equal entries, shape (B,).
             model_options: The reference's prepared options, with what the sampler added.
-            weigh: Says what each expert counts, where they are asked separately.
+            weigh: Gives the coefficients of separate predictions; None for the product.
 
         Returns:
             x0 after the CFG hooks, shape of x.
@@ -80,7 +80,7 @@ class Product:
         """U + s·(C − U), see `Rule.pair`, through the hooks that ComfyUI runs on guidance; see `CfgHooks`."""
         (guided, uncond), plan, x = evaluation.pair(), evaluation.plan, evaluation.point.x
         own = None
-        if 0 in evaluation.cond_answers:  # not what stands in for it
+        if 0 in evaluation.cond_answers:  # an earlier prediction that stands in for it won't do
             null = evaluation.null.get(plan.null_owners[0], uncond)
             own = Own(evaluation.cond_answers[0], null, self.planner.plans.masks[0])
         weights = self.networks.weights
@@ -110,19 +110,19 @@ class Product:
         )
 
     def requests(self, plan: Plan, asked: Asked) -> list[Request]:
-        """Every prediction to make once: under the conditions, and under the nulls that are not the same."""
+        """The predictions to make: under the conditions, and under the distinct nulls."""
         requests = [Request(i, CONDITION) for i in asked.conditions]
         return requests + [Request(j, NULL) for j in self._nulls.to_ask(asked, bool(plan.nulls))]
 
 
 class _NetworksAtPoint:
-    """The networks of a product at one point; workers are at work while networks here are.
+    """The networks of a product, asked about one sample at one noise level; workers run while networks here do.
 
     Args:
         product: The product.
         x: As for `Product.predict`.
         sigma: Likewise.
-        level: The same as a number, which isn't asked of its device again.
+        level: The same as a number, which is read from its device only once.
         model_options: As for `Product.predict`.
     """
 

@@ -1,4 +1,4 @@
-"""What is asked of an expert, and who is shown what came back."""
+"""Requests to experts, and observers of evaluations."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ....mcdm_core.product.evaluation import Evaluation
 from ....mcdm_core.product.method import Method
 
 CONDITION, NULL = "positive", "negative"
-ROLES = {CONDITION: 0, NULL: 1}  # what patches see as cond_or_uncond
+ROLES = {CONDITION: 0, NULL: 1}  # in cond_or_uncond, which patches read
 
 
 @dataclass(frozen=True)
 class Request:
-    """One prediction to be made: an expert's, under its condition or its null."""
+    """One prediction to make: an expert's, under its condition or its null."""
 
     expert: int
     role: str
@@ -29,7 +29,7 @@ ModelPoint = tuple[Tensor, Tensor]
 
 
 class Watcher(Method):
-    """Someone who is shown every evaluation."""
+    """Shows an observer every evaluation."""
 
     def __init__(self, observer: Observer):
         self._observer = observer

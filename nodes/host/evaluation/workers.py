@@ -1,4 +1,4 @@
-"""Experts whose networks are elsewhere, as a run meets them; whoever has them is in `nodes/workers`."""
+"""The protocol by which a run asks experts on workers; `nodes/workers` implements it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .types import ModelPoint, Request
 
 @dataclass(frozen=True)
 class Start:
-    """What a run starts from.
+    """The start of a run.
 
     Attributes:
         noise: Start noise, shape (B, C, …).
@@ -34,14 +34,14 @@ class Start:
 
 
 class Workers(Protocol):
-    """Has experts whose networks are on workers."""
+    """The workers of a run's experts."""
 
     def begin(self, start: Start, shapes: Sequence[Sequence[int]], forms: Forms) -> None:
-        """Tell them of the run, before they are asked.
+        """Announce the run to them, before they are asked.
 
         Args:
-            start: What it starts from.
-            shapes: Of what the latent holds.
+            start: Its start.
+            shapes: Of the parts of the latent.
             forms: The forms of MODELs in this run.
 
         Raises:
@@ -57,13 +57,13 @@ class Workers(Protocol):
         """Predictions of x0.
 
         Args:
-            requests: What is asked.
-            point_of: x and σ in a MODEL's own form.
-            here: Answers those of the requests whose networks are here.
+            requests: The predictions to make, by workers and here.
+            point_of: Gives x and σ in a MODEL's own form.
+            here: Answers requests to networks that are here.
         """
 
     def close(self) -> None:
-        """Let them put the run away."""
+        """Let them forget the run."""
 
 
 @runtime_checkable
@@ -71,20 +71,20 @@ class ExpertOnWorker(Protocol):
     """An expert whose network is on a worker."""
 
     def workers(self, experts: Experts) -> Workers:
-        """Those of the whole chain, for one run.
+        """The workers of the whole chain, for one run.
 
         Args:
             experts: The chain.
 
         Raises:
-            ValueError: If one cannot be found.
+            ValueError: If a worker cannot be found.
         """
 
 
 def workers_of(experts: Experts) -> Workers | None:
-    """The workers of a chain; None where all of its experts are here.
+    """The workers of a chain; None if all of its experts are here.
 
     Raises:
-        ValueError: If one cannot be found.
+        ValueError: If a worker cannot be found.
     """
     return next((expert.workers(experts) for expert in experts if isinstance(expert, ExpertOnWorker)), None)

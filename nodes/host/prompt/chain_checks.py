@@ -1,4 +1,4 @@
-"""What is refused at POST /prompt of chains of experts and of sweeps; masks are left to the run."""
+"""Refusals at POST /prompt of chains of experts and of sweeps; masks are left to the run."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def check_chain(node: QueuedNode, rule: Rule = EQ10) -> Fault | None:
 def check_sweep(node: QueuedNode) -> Fault | None:
     """As `check_chain`, for every cell of a sweep; and whether its grid can be read."""
     if any(isinstance(node.inputs.get(name), (list, type(None))) for name in _SWEEP):
-        return None  # other nodes make some of it
+        return None  # other nodes make some of the values
     if fault := first_fault(_sweep_trials(node)):
         return fault
     sweep, chain = _sweep_of(node), chain_of(node)
@@ -63,7 +63,7 @@ def check_schedule(node: QueuedNode) -> Fault | None:
 
 
 def check_setting(node: QueuedNode) -> Fault | None:
-    """Whether what a node sets of a method can be used: its span, and each of its other numbers."""
+    """Whether a node's settings of a method can be used: its span, and each of its other numbers."""
     kind = SETTING_NODES[node.class_type]
     parts = {each.name: [each.name] for each in fields(kind)}
     for start, end in (("start", "end"), ("sigma_start", "sigma_end")):  # judged together
@@ -72,7 +72,7 @@ def check_setting(node: QueuedNode) -> Fault | None:
 
 
 def check_fixed_weights(chain: QueuedChain) -> None:
-    """Refuse methods of a product that let its weights depend on the samples.
+    """Refuse methods that let the weights of a product depend on the samples.
 
     Raises:
         ValueError: If one does.
@@ -82,7 +82,7 @@ def check_fixed_weights(chain: QueuedChain) -> None:
 
 
 def check_positive_weights(chain: QueuedChain) -> None:
-    """Refuse a chain if certainly none of its experts is of positive weight.
+    """Refuse a chain if certainly none of its experts has a positive weight.
 
     Raises:
         ValueError: If none is.
@@ -97,7 +97,7 @@ def _sweep_of(node: QueuedNode) -> Sweep:
 
 
 def _sweep_trials(node: QueuedNode) -> Iterable[tuple[str, Trial]]:
-    """What fails if a widget of a sweep is wrong."""
+    """Trials of a sweep's widgets."""
     given = node.inputs
     yield "values", lambda: parse_values(given["values"])
     yield "guidance", lambda: parse_factors(given["guidance"])
@@ -107,21 +107,21 @@ def _sweep_trials(node: QueuedNode) -> Iterable[tuple[str, Trial]]:
 
 
 def _check_products(node: QueuedNode, chain: QueuedChain, rule: Rule, products: Callable[[], Products]) -> None:
-    """Refuse what a node samples where the chain wired to it shows that it cannot be sampled.
+    """Refuse the products that a node samples if they can't be sampled, as far as the chain wired to it shows.
 
     Raises:
-        ValueError: If it can't.
+        ValueError: If one can't be.
     """
     samples_all = _samples_all(node)
     settings = _certain_settings(chain, samples_all)
     _check_spaces(chain)
     for experts in products():
-        _check_shares(experts, rule, settings)
+        _check_combination(experts, rule, settings)
     if samples_all:
         _check_windows(chain)
 
 
-def _check_shares(experts: Sequence[QueuedExpert], rule: Rule, settings: Sequence[Setting] | None) -> None:
+def _check_combination(experts: Sequence[QueuedExpert], rule: Rule, settings: Sequence[Setting] | None) -> None:
     """Refuse experts that act everywhere and all the time and cannot be combined."""
     if experts and settings is not None:
         plans = ProductPlans(
@@ -147,7 +147,7 @@ def _check_spaces(chain: QueuedChain) -> None:
 
 
 def _check_windows(chain: QueuedChain) -> None:
-    """Refuse windows that leave a gap, where the whole way from noise to picture is sampled."""
+    """Refuse windows that leave a gap, in a run all the way from noise to picture."""
     reached = 0.0
     for start, end in [*sorted(chain.windows), (1.0, 1.0)] if chain.windows else []:
         if start > reached:
@@ -159,7 +159,7 @@ def _check_windows(chain: QueuedChain) -> None:
 
 
 def _samples_all(node: QueuedNode) -> bool:
-    """Whether a sampler, or one that a guider is wired to, certainly goes from the highest noise level to 0."""
+    """Whether a sampler, or one that takes this guider, certainly goes from the highest noise level to 0."""
     if "denoise" in node.inputs:
         return node.inputs["denoise"] == 1
     schedulers = [sampler.source("sigmas") for sampler in (node, *node.users("guider"))]
@@ -170,9 +170,10 @@ def _samples_all(node: QueuedNode) -> bool:
 
 
 def _certain_settings(chain: QueuedChain, samples_all: bool) -> list[Setting] | None:
-    """The settings that count at some level of a run of the chain; None if that cannot be known.
+    """The settings that take effect at some level of a run of the chain; None if that cannot be known.
 
-    One that lets more be combined has to be known; one that asks for more counts where it certainly acts.
+    A setting that relaxes the conditions of a product must be known. One that adds a condition is left out unless it
+    certainly takes effect.
     """
     found: list[Setting] = []
     for kind, setting in chain.settings.items():
@@ -181,6 +182,6 @@ def _certain_settings(chain: QueuedChain, samples_all: bool) -> list[Setting] | 
             found.append(setting)
         elif kind.relaxes:
             return None
-    # An interval may keep out the whole span of another method.
+    # A guidance interval may leave out the whole span of another method.
     limited = any(setting.relaxes and not setting.is_whole for setting in found)
     return [setting for setting in found if setting.relaxes or not limited]

@@ -1,4 +1,4 @@
-"""What an Encode … node will do with its encoder, tried before the run on a picture made up for it."""
+"""Refusals at POST /prompt of Encode … nodes: what they will do is tried, on a made-up picture."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from .validation import Fault, Trial, first_fault
 
 Inputs = Mapping[str, Any]
 Trials = Iterator[tuple[str, Trial]]
-"""Inputs of the node, each with what fails if it is the one that is wrong."""
+"""Names of the node's inputs, each with a trial."""
 
 _READ_MAPS = ("map", "maps", "face")  # kinds of encoders
 
 
 def try_encoder(encoder: Encoder, given: str, inputs: Inputs) -> Fault | None:
-    """Find what the encoder's expert cannot use.
+    """Find an input that the encoder's expert cannot use.
 
     Args:
         encoder: The expert's encoder.
@@ -29,7 +29,7 @@ def try_encoder(encoder: Encoder, given: str, inputs: Inputs) -> Fault | None:
         inputs: The node's inputs as a prompt has them: widget values, and links for what other nodes make.
 
     Returns:
-        What is wrong if the expert does not read what is given, or not this value of it.
+        The fault, if the expert does not read what is given, or not this value of it.
     """
     picture = torch.zeros(1, encoder.image_size, encoder.image_size)
     picture[..., encoder.image_size // 2 :] = 1.0  # maps that are black all over are warned of
@@ -81,5 +81,5 @@ _TRIALS: dict[str, Callable[[Encoder, Tensor, Inputs], Trials]] = {
 
 
 def _beside(encoder: Encoder, inputs: Inputs) -> Condition | None:
-    """Stands for what the expert is told beside a picture; encoding a text for it would take too long here."""
+    """An empty stand-in for the condition that an expert needs beside a picture; encoding a text takes too long here."""
     return None if encoder.needs_more and "condition" not in inputs else Condition()

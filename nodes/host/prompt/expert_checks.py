@@ -1,7 +1,6 @@
-"""What is refused at POST /prompt of experts and their conditions: what a whole prompt shows, before anything runs.
+"""Refusals at POST /prompt of experts and their conditions, by the nodes that are linked in the queued prompt.
 
-The checks look at a node's neighbours in the queued prompt. Where a value comes from a node of another pack nothing is
-known, and the run itself checks again.
+Of a value that comes from another pack's node nothing is known; the run itself checks again.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ def check_encoder(node: QueuedNode, given: str) -> Fault | None:
 
 def check_expert(node: QueuedNode) -> Fault | None:
     """Whether an expert's numbers, condition, null and pictures can be used."""
-    if fault := first_fault(_share_trials(node)):
+    if fault := first_fault(_setting_trials(node)):
         return fault
     encoder = encoder_of(node.source("model"))
     if encoder is None or encoder.kind == "none":
@@ -52,18 +51,18 @@ def check_remote_expert(node: QueuedNode) -> Fault | None:
     return check_expert(node)
 
 
-def _share_trials(node: QueuedNode) -> Iterator[tuple[str, Trial]]:
-    """What fails if a number of an expert is wrong, or it has a weight and no condition."""
+def _setting_trials(node: QueuedNode) -> Iterator[tuple[str, Trial]]:
+    """Trials of an expert's numbers, and of a weight without a condition."""
     known, window = node.numbers(("weight", "reliability")), node.numbers(("start", "end"))
     for name, value in known.items():
-        yield name, partial(_check_share, {name: value}, "condition" in node.inputs)
+        yield name, partial(_check_settings, {name: value}, "condition" in node.inputs)
     yield ("end" if window.get("end", 1.0) < 1 else "start"), partial(TermSettings, **window)
 
 
-def _check_share(numbers: dict[str, Any], has_condition: bool) -> None:
-    share = TermSettings(**numbers)
+def _check_settings(numbers: dict[str, Any], has_condition: bool) -> None:
+    settings = TermSettings(**numbers)
     if "weight" in numbers:
-        share.check_condition(has_condition)
+        settings.check_condition(has_condition)
 
 
 def _check_made_for(encoder: Encoder, node: QueuedNode) -> Fault | None:
@@ -99,7 +98,7 @@ def _check_pictures(encoder: Encoder, node: QueuedNode) -> Fault | None:
 
 
 def _encode_nodes(node: QueuedNode, name: str) -> list[str]:
-    """The types of the Encode … nodes that a condition comes through, none if it comes through any other node."""
+    """The types of the Encode … nodes that a condition comes through; empty if it comes through any other node."""
     passed: dict[QueuedNode, None] = {}
     while link := node.link(name):
         source = node.source(name)

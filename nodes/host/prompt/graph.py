@@ -1,6 +1,6 @@
-"""A workflow in API format, as a text, whose one Diffusion Expert says what a worker is to make.
+"""A graph for a worker: a workflow in API format, as text, whose one Diffusion Expert has the inputs to be made there.
 
-It may hold nodes and files that only the worker has: nothing of it is looked up here.
+It may have nodes and files that only the worker has, so none of them is looked up here.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ NO_MODEL = (
 
 @dataclass(frozen=True)
 class Graph:
-    """What a text says.
+    """A graph that was read.
 
     Attributes:
-        nodes: In API format, by their ids; those that the links need, each behind those that it comes from.
-        links: Where "model", "condition" and "null" come from; the latter two may be missing.
+        nodes: The nodes that `links` need, in API format, by their ids; each comes after those that it is linked to.
+        links: The links of "model", "condition" and "null"; the latter two may be missing.
     """
 
     nodes: dict[str, dict[str, Any]]
@@ -46,8 +46,8 @@ def read_graph(text: str) -> Graph:
     """Read a graph.
 
     Args:
-        text: A workflow in API format that has one Diffusion Expert. Its model, condition and null are wanted; its
-            other inputs count for nothing, and neither do nodes that nothing wanted comes from.
+        text: A workflow in API format that has one Diffusion Expert. Only the nodes that its model, condition and null
+            need are kept.
 
     Raises:
         ValueError: If it is something else; in a sentence that says what to do.
@@ -63,14 +63,14 @@ def read_graph(text: str) -> Graph:
     links = {name: link for name in LINKS if (link := as_link(inputs.get(name))) is not None}
     if "model" not in links:
         raise ValueError("Expected a model at the Diffusion Expert of the graph and got none; connect one, and export.")
-    return Graph(_behind(nodes, [source for source, _ in links.values()]), links)
+    return Graph(_with_sources(nodes, [source for source, _ in links.values()]), links)
 
 
 def files_of_graph(text: str | None) -> tuple[tuple[str, int, int], ...]:
-    """The files here that values of a graph may name, each with when it was changed and its size.
+    """The files on this machine that values of a graph may name, each with its time of change in ns and its size.
 
     Args:
-        text: The graph; None where it comes from a node that has not run yet.
+        text: The graph; None if it comes from a node that has not run yet.
     """
     try:
         nodes = read_graph(text).nodes.values() if text and text.strip() else ()
@@ -87,9 +87,9 @@ def files_of_graph(text: str | None) -> tuple[tuple[str, int, int], ...]:
 
 
 def input_file(value: str) -> Path | None:
-    """The file in ComfyUI's folder of inputs, outputs or temporary files that a value names; None where there is none.
+    """The file in ComfyUI's folder of inputs, outputs or temporary files that a value names; None if there is none.
 
-    A graph may come from anybody, and says which files are read here: none outside these folders.
+    A graph may come from anybody, so no file outside these folders is read.
     """
     name, folder = folder_paths.annotated_filepath(value)
     base = Path(os.path.abspath(folder or folder_paths.get_input_directory()))  # as written: users link folders
@@ -123,11 +123,11 @@ def is_node(node: Any) -> bool:
     return isinstance(node, dict) and isinstance(node.get("class_type"), str) and isinstance(node.get("inputs"), dict)
 
 
-def _behind(nodes: dict[str, dict[str, Any]], sources: list[str]) -> dict[str, dict[str, Any]]:
-    """The nodes that some come from, and they themselves.
+def _with_sources(nodes: dict[str, dict[str, Any]], sources: list[str]) -> dict[str, dict[str, Any]]:
+    """Some nodes, and all that they are linked to; each comes after those that it is linked to.
 
     Raises:
-        ValueError: If one is missing, or comes from itself.
+        ValueError: If one is missing, or the links form a ring.
     """
     whole: dict[str, dict[str, Any]] = {}
     begun: set[str] = set()

@@ -1,4 +1,4 @@
-"""What a prompt says of a chain of experts before anything runs, for those who judge the chain of a run."""
+"""A chain of experts as far as a queued prompt shows it, for the functions that check the chain of a run."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ SETTING_NODES = {f"MCDM_{kind.name}": kind for kind in SETTINGS}
 
 _EXPERTS = ("MCDM_Expert", "MCDM_ExpertRemote")
 _SCHEDULE = "MCDM_Schedule"
-_UNSCHEDULED = {"sigma_start": 0.0, "sigma_end": 0.0}  # what an expert has without it
-_KNOWN = tuple(name for name in NUMBERS if name != "weight_curve")  # what of a share is a number
+_UNSCHEDULED = {"sigma_start": 0.0, "sigma_end": 0.0}  # an expert's noise levels without Expert Schedule
+_NUMBERS = tuple(name for name in NUMBERS if name != "weight_curve")  # the settings that are single numbers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,21 +44,21 @@ class QueuedExpert(TermSettings):
 
 
 class QueuedChain:
-    """The chain wired to a node; empty where part of it is made by an unknown node, or the nodes form a ring.
+    """The chain wired to a node; empty if part of it comes from an unknown node, or the nodes form a ring.
 
     Args:
         nodes: Its nodes, from its end.
 
     Attributes:
-        experts: The experts' nodes, the reference's first, each with what its Expert Schedule sets among its inputs.
-        settings: What counts of what nodes set of methods, by its kind; None of one that cannot be known or used.
+        experts: The experts' nodes, the reference's first, with the settings of Expert Schedule among their inputs.
+        settings: Those of methods, by their kind; None for one that can't be known or used.
     """
 
     def __init__(self, nodes: Sequence[QueuedNode]):
         self.experts: list[QueuedNode] = []
         self.settings: dict[type[Setting], Setting | None] = {}
         scheduled: dict[str, Any] = {}
-        for node in nodes:  # of two of a kind the one behind counts
+        for node in nodes:  # of two of a kind, the one nearer to the end counts
             if node.class_type in _EXPERTS:
                 self.experts.insert(0, replace(node, inputs={**_UNSCHEDULED, **node.inputs, **scheduled}))
                 scheduled = {}
@@ -69,7 +69,7 @@ class QueuedChain:
 
     @cached_property
     def always(self) -> tuple[QueuedExpert, ...]:
-        """The experts, if all are known, and act everywhere and all the time; else none.
+        """The experts, if all of their settings are known and all act everywhere and all the time; else none.
 
         Raises:
             ValueError: If a number cannot be used.
@@ -77,13 +77,13 @@ class QueuedChain:
         if not all(map(_acts_always, self.experts)):
             return ()
         return tuple(
-            QueuedExpert(place=place, has_null=not _lacks_null(node), **node.numbers(_KNOWN))
+            QueuedExpert(place=place, has_null=not _lacks_null(node), **node.numbers(_NUMBERS))
             for place, node in enumerate(self.experts, start=1)
         )
 
     @property
     def weights(self) -> list[tuple[str, float]]:
-        """What messages call each expert, and its weight, 1 where another node makes it; none if there are curves."""
+        """Each expert's name in messages and its weight, 1 if another node makes it; empty if an expert has a curve."""
         if any(node.inputs.get("weight_curve") for node in self.experts):
             return []
         weights = [node.numbers(["weight"]).get("weight", 1.0) for node in self.experts]
@@ -91,18 +91,18 @@ class QueuedChain:
 
     @property
     def windows(self) -> list[tuple[float, float]]:
-        """Shares of the sampling between which each acts; none if another node makes one of them."""
+        """Each expert's window, in progress of the sampling; empty if another node makes one of the numbers."""
         spans = [node.numbers(("start", "end")) for node in self.experts]
         return [(of["start"], of["end"]) for of in spans] if all(len(of) == 2 for of in spans) else []
 
     @cached_property
     def spaces(self) -> list[str | None]:
-        """What experts of this pack work on; None where the file is unknown or unusable, as the loader says itself."""
+        """What experts of this pack work on; None if the file is unknown, or unusable, which its loader refuses."""
         return [_unless_refused(_space, expert_file(loader_of(node))) for node in self.experts]
 
 
 def chain_of(node: QueuedNode | None) -> QueuedChain:
-    """The chain that is wired to a node, made once a prompt."""
+    """The chain that is wired to a node; built once a prompt."""
     end = node.source("experts") if node is not None else None
     return once_a_prompt(("chain", end), lambda: QueuedChain(_nodes_of_chain(end)))
 
@@ -119,10 +119,7 @@ def _nodes_of_chain(end: QueuedNode | None) -> list[QueuedNode]:
 
 
 def models_behind(node: QueuedNode) -> list[QueuedNode]:
-    """The nodes that a node's MODEL comes from, its loader last; none where that cannot be known.
-
-    LoRAs and patches lie on the way.
-    """
+    """The nodes that a node's MODEL comes through, such as LoRAs and patches, its loader last; empty if unknown."""
     found: dict[QueuedNode, None] = {}
     while (source := node.source("model")) is not None and source not in found:
         found[source] = None
@@ -131,7 +128,7 @@ def models_behind(node: QueuedNode) -> list[QueuedNode]:
 
 
 def loader_of(node: QueuedNode) -> QueuedNode | None:
-    """The node that a node's MODEL was loaded by."""
+    """The node that loads a node's MODEL."""
     return next(reversed(models_behind(node)), None)
 
 
@@ -156,14 +153,14 @@ def _setting(kind: type[Setting], node: QueuedNode) -> Setting | None:
 
 
 def _acts_always(expert: QueuedNode) -> bool:
-    """Whether all of an expert is known, and it has no mask, no window and no weight curve."""
-    numbers = expert.numbers(_KNOWN)
-    is_whole = len(numbers) == len(_KNOWN) and all(numbers[each.name] == each.default for each in fields(Span))
+    """Whether all settings of an expert are known, and it has no mask, no window and no weight curve."""
+    numbers = expert.numbers(_NUMBERS)
+    is_whole = len(numbers) == len(_NUMBERS) and all(numbers[each.name] == each.default for each in fields(Span))
     return is_whole and "mask" not in expert.inputs and not expert.inputs.get("weight_curve")
 
 
 def _lacks_null(expert: QueuedNode) -> bool:
-    """Whether an expert certainly lacks a null: an unconditional one needs none, and of some nothing is known."""
+    """Whether an expert certainly lacks a null; not one that is unconditional, or of which nothing is known."""
     if "null" in expert.inputs:
         return False
     loader = loader_of(expert)
@@ -178,7 +175,7 @@ def _space(file: str) -> str:
 
 
 def _unless_refused(read: Callable[[str], Any], file: str | None) -> Any:
-    """What is read of an expert's file; None where it is unknown or unusable, which the loader's own check says."""
+    """The result of reading an expert's file; None if the file is unknown, or unusable, which its loader refuses."""
     try:
         return read(file) if file is not None else None
     except ValueError:

@@ -1,7 +1,7 @@
-"""The prompt that is being validated: its nodes, and the way from one to another.
+"""The prompt that is being validated: its nodes, and the links between them.
 
-ComfyUI shows a node only its own widget values at POST /prompt. A handler that it calls with every prompt it is sent
-keeps the prompt for the validation that follows in the same task.
+At POST /prompt ComfyUI shows a node only the values of its own widgets. A handler, which ComfyUI calls with every
+prompt, keeps the prompt for the validation that follows in the same task.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .graph import is_node, read_graph
 from .links import LINKS, Link, as_link
 
 _ELSEWHERE = ["", 0]
-"""A link to a node that isn't in the prompt: nothing is known of what it gives."""
+"""A link to a node that isn't in the prompt, so nothing is known of its output."""
 
 _READERS: dict[type, type] = {io.Int.Input: int, io.Float.Input: float, io.String.Input: str, io.Boolean.Input: bool}
 
@@ -32,10 +32,10 @@ class QueuedNode:
     """A node of a prompt.
 
     Attributes:
-        prompt: Whose it is.
-        id: Its key there.
+        prompt: The prompt.
+        id: Its key in the prompt.
         class_type: Its type.
-        inputs: Links, and values of widgets, which of this pack's nodes are converted as ComfyUI will.
+        inputs: Links, and values of widgets; those of this pack's nodes are converted as ComfyUI will convert them.
     """
 
     prompt: QueuedPrompt
@@ -44,11 +44,11 @@ class QueuedNode:
     inputs: dict[str, Any]
 
     def link(self, name: str) -> Link | None:
-        """What an input is linked to; None if it is a value, or no proper link."""
+        """The link of an input; None if it is a value, or no proper link."""
         return as_link(self.inputs.get(name))
 
     def source(self, name: str) -> QueuedNode | None:
-        """The node that an input comes from."""
+        """The node that an input is linked to."""
         link = self.link(name)
         return self.prompt.nodes.get(link[0]) if link else None
 
@@ -57,20 +57,20 @@ class QueuedNode:
         return self.prompt.users.get((self.id, 0, name), [])
 
     def numbers(self, names: Iterable[str]) -> dict[str, Any]:
-        """Those of its widgets that are numbers, and not made by other nodes."""
+        """The values of those of its widgets that are numbers, and not linked."""
         return {name: self.inputs[name] for name in names if isinstance(self.inputs.get(name), (int, float))}
 
 
 class QueuedPrompt:
-    """A prompt as it was sent; malformed nodes, which ComfyUI refuses, are left out.
+    """A prompt as it was sent, without malformed nodes, which ComfyUI refuses.
 
     Args:
         prompt: Nodes in API format by their ids.
-        targets: Output nodes to be run; None for all that there are.
+        targets: Ids of the output nodes to run; None for all.
 
     Attributes:
         nodes: By their ids.
-        found: What was found out about it, see `once_a_prompt`.
+        found: Results that are kept for the prompt, see `once_a_prompt`.
     """
 
     def __init__(self, prompt: dict[str, Any], targets: list[str] | None):
@@ -84,7 +84,7 @@ class QueuedPrompt:
 
     @cached_property
     def users(self) -> dict[tuple[str, int, str], list[QueuedNode]]:
-        """The nodes that take an output: by the id that it is of, its number, and the name of their input."""
+        """The nodes that take an output: by its node's id, its number, and the name of their input."""
         found = defaultdict(list)
         for node in self.nodes.values():
             for name in node.inputs:
@@ -135,10 +135,10 @@ def remember_prompt(json_data: dict) -> dict:
 
 
 def once_a_prompt(key: Any, find: Callable[[], Any]) -> Any:
-    """What a function returns, called once for the prompt that is being validated, however often it is asked for.
+    """The result of a function, which is called only once for the prompt that is being validated.
 
     Args:
-        key: Tells it from others.
+        key: Of the result among others of the prompt.
         find: The function.
     """
     prompt = _current.get()
@@ -150,7 +150,7 @@ def once_a_prompt(key: Any, find: Callable[[], Any]) -> Any:
 
 
 def find_node(node_id: str) -> QueuedNode | None:
-    """A node of the prompt by its id; None where there is none, or no prompt."""
+    """A node of the prompt by its id; None if there is none, or no prompt."""
     prompt = _current.get()
     return prompt.nodes.get(node_id) if prompt is not None else None
 
@@ -162,13 +162,13 @@ def needed_nodes(class_type: str) -> list[QueuedNode]:
 
 
 def schema_of(class_type: str) -> list[io.Input]:
-    """Inputs in the schema of one of this pack's nodes; none of another's."""
+    """The inputs in the schema of one of this pack's nodes; none for nodes of other packs."""
     known = nodes.NODE_CLASS_MAPPINGS.get(class_type) if class_type.startswith("MCDM_") else None
     return known.define_schema().inputs if known is not None else []
 
 
 def _read(class_type: str, inputs: dict[str, Any]) -> dict[str, Any]:
-    """Inputs of one of this pack's nodes, converted as ComfyUI will; without those that it won't be able to."""
+    """A node's inputs; those of this pack's nodes as ComfyUI will convert them, without those that it can't convert."""
     readers = {known.id: _READERS.get(type(known)) for known in schema_of(class_type)}
     read = {}
     for name, given in inputs.items():
@@ -182,7 +182,7 @@ def _read(class_type: str, inputs: dict[str, Any]) -> dict[str, Any]:
 
 
 def _as_by_graph(inputs: dict[str, Any]) -> dict[str, Any]:
-    """Inputs of an expert on a worker with what its graph connects in the place of what is connected here."""
+    """Inputs of an expert on a worker: the links that its graph has, in place of those here."""
     graph = inputs["graph"]
     try:
         connected = LINKS if isinstance(graph, list) else read_graph(graph).links if graph.strip() else None

@@ -1,4 +1,4 @@
-"""What is refused at POST /prompt of samplers and choices: where the prompt shows what they are wired to."""
+"""Refusals at POST /prompt of samplers and of Choose Samples, as far as the prompt shows what they are wired to."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .queued_prompt import QueuedNode
 from .validation import Fault, Trial, fault_of, first_fault
 
 Readers = Mapping[str, Callable[[float], object]]
-"""The name of a widget to what refuses a number of it."""
+"""For the name of a widget the function that refuses a wrong number."""
 
 _OF_PARTICLES: Readers = {
     "resample_below": lambda given: check_particles(2, given, 1.0),
@@ -42,7 +42,7 @@ _NOT_STEPWISE = {
     "MCDM_ParticleSampler": "Particle Sampler",
     "MCDM_Logic": "Logic Sampler",
 }
-_ONE_MODEL = {"BasicGuider", "CFGGuider", "DualCFGGuider", "SamplerCustom"}  # ComfyUI's, with the MODEL they sample
+_ONE_MODEL = {"BasicGuider", "CFGGuider", "DualCFGGuider", "SamplerCustom"}  # ComfyUI's nodes that sample one MODEL
 _SAMPLERS = {"KSampler", "KSamplerAdvanced", "SamplerCustom", "SamplerCustomAdvanced", "MCDM_KSampler", "MCDM_Inspect"}
 
 
@@ -62,14 +62,14 @@ def check_langevin_node(node: QueuedNode) -> Fault | None:
 
 
 def check_particle_node(node: QueuedNode) -> Fault | None:
-    """Whether Particle Sampler's numbers can be used, and whatever takes it samples a product of several pictures."""
+    """Whether Particle Sampler's numbers can be used, and its users sample a product of several pictures."""
     if fault := first_fault(_number_trials(node, _OF_PARTICLES)):
         return fault
     return _check_users(node, "resample_below", NO_PRODUCT, are_particles=True)
 
 
 def check_logic_node(node: QueuedNode) -> Fault | None:
-    """Whether Logic Sampler's numbers can be used, and whatever takes it samples a product."""
+    """Whether Logic Sampler's numbers can be used, and its users sample a product."""
     operation, corrected = node.inputs.get("operation"), node.inputs.get("corrected") is True
     if fault := first_fault(_number_trials(node, _OF_LOGIC)):
         return fault
@@ -81,7 +81,7 @@ def check_logic_node(node: QueuedNode) -> Fault | None:
 
 
 def check_choose_node(node: QueuedNode) -> Fault | None:
-    """Whether so many samples can be kept of those that are made."""
+    """Whether Choose Samples can keep so many of the samples that are made."""
     count, source = node.inputs.get("count"), node.source("samples")
     batch = _batch_of(source) if source is not None and source.class_type in _SAMPLERS else None
     if batch is None or not isinstance(count, int):
@@ -90,7 +90,7 @@ def check_choose_node(node: QueuedNode) -> Fault | None:
 
 
 def _number_trials(node: QueuedNode, readers: Readers) -> Iterator[tuple[str, Trial]]:
-    """What fails if a number that the prompt shows is wrong."""
+    """Trials of the numbers that the prompt shows."""
     return ((name, partial(readers[name], value)) for name, value in node.numbers(readers).items())
 
 
@@ -101,14 +101,14 @@ def _check_users(
     are_particles: bool,
     check: Callable[[QueuedChain], None] = lambda chain: None,
 ) -> Fault | None:
-    """Whether what takes a sampler samples a product of fixed weights, and several pictures if they are particles.
+    """Whether the nodes that take a sampler sample a product of fixed weights, and several pictures as particles.
 
     Args:
         node: The sampler.
         name: Its input to mark.
-        no_product: What to say of a guider of another kind.
-        are_particles: Whether the pictures are.
-        check: Refuses products further.
+        no_product: The sentence about a guider of another kind.
+        are_particles: Whether the sampler treats pictures as particles.
+        check: A further check of the product.
     """
     for user in node.users("sampler"):
         guider = user if user.class_type == "SamplerCustom" else user.source("guider")
@@ -130,7 +130,7 @@ def _samples_one_model(node: QueuedNode) -> bool:
 
 
 def _batch_of(sampler: QueuedNode) -> int | None:
-    """How many samples a sampler starts from; None where no empty latent says so."""
+    """The number of samples that a sampler starts from; None unless an empty latent tells."""
     source = sampler.source("latent_image")
     if source is None or not (source.class_type.startswith("Empty") or source.class_type == "MCDM_EmptyLatent"):
         return None

@@ -5,7 +5,7 @@ refuses; it reads the signature anew for each node, but without saying for which
 are at fault in the prompt being validated, and none where nothing is. Where two nodes of one type are wrong in
 different inputs, both are marked at both, each with its own sentence.
 
-ComfyUI leaves ranges and choices of named inputs to the node, of every node of the type: they are checked here.
+ComfyUI doesn't check ranges and choices of inputs that the signature names, at any node of the type: `Validation` does.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from .queued_prompt import QueuedNode, find_node, needed_nodes, once_a_prompt, s
 
 
 class Fault(NamedTuple):
-    """What is wrong with a node of a prompt.
+    """A mistake at a node of a prompt.
 
     Attributes:
-        input: The input that it is wrong with, connected or not.
+        input: The input that is at fault, connected or not.
         sentence: For the user.
     """
 
@@ -34,14 +34,14 @@ class Fault(NamedTuple):
 
 
 Trial = Callable[[], object]
-"""Raises ValueError where something is wrong."""
+"""Raises ValueError if something is wrong."""
 
 Check = Callable[[QueuedNode], "Fault | None"]
-"""From a node of the prompt to what is wrong with it; None also where it cannot be known."""
+"""From a node of the prompt to what is wrong with it; None also if that cannot be known."""
 
 
 def fault_of(name: str, trial: Trial) -> Fault | None:
-    """What is wrong with an input, if a trial of it raises ValueError."""
+    """The fault of an input, if a trial of it raises ValueError."""
     try:
         trial()
     except ValueError as error:
@@ -50,14 +50,18 @@ def fault_of(name: str, trial: Trial) -> Fault | None:
 
 
 def first_fault(trials: Iterable[tuple[str, Trial]]) -> Fault | None:
-    """What the first trial that fails finds, each of the input that it is named with."""
+    """The fault of the first input whose trial fails.
+
+    Args:
+        trials: Names of inputs, each with a trial.
+    """
     return next(filter(None, (fault_of(name, trial) for name, trial in trials)), None)
 
 
 def check_value(node: QueuedNode, name: str, read: Callable[[Any], object]) -> Fault | None:
     """Whether a value can be used; `read` raises ValueError if not.
 
-    One that is linked is not known yet, and ComfyUI refuses one that is missing.
+    A linked value is not known yet, and ComfyUI refuses a missing one itself.
     """
     value = node.inputs.get(name)
     return None if value is None or isinstance(value, list) else fault_of(name, partial(read, value))
@@ -68,8 +72,8 @@ class Validation:
 
     Args:
         node_id: Of the node's schema.
-        required: An input that every such node in a prompt has; marked where the one at fault isn't connected.
-        check: Finds what is wrong, beside numbers that are infinite or none, which ComfyUI lets pass.
+        required: An input that every such node in a prompt has; it is marked if the one at fault isn't connected.
+        check: Finds what is wrong, except for infinite numbers and NaN, which ComfyUI lets pass and this class finds.
     """
 
     def __init__(self, node_id: str, required: str, check: Check = lambda node: None):
@@ -79,7 +83,7 @@ class Validation:
 
     @property
     def __signature__(self) -> inspect.Signature:
-        """The class, and the inputs to be marked: several only where several such nodes are wrong in other ways."""
+        """The class, and the inputs to mark: several only if nodes of the type have different inputs at fault."""
         names = ["cls", *once_a_prompt(("marked", self._node_id), self._marked)]
         return inspect.Signature([inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names])
 
@@ -103,7 +107,7 @@ class Validation:
 
 
 def _endless(node: QueuedNode) -> Fault | None:
-    """The first number of a node that is infinite or none."""
+    """The fault of a node's first number that is infinite or NaN."""
     for known in schema_of(node.class_type):
         given = node.inputs.get(known.id)
         if isinstance(known, io.Float.Input) and isinstance(given, float) and not math.isfinite(given):
@@ -113,7 +117,7 @@ def _endless(node: QueuedNode) -> Fault | None:
 
 
 def _outside(schema: Any, value: Any) -> str | None:
-    """The sentence about a value outside its input's range or choices; None for one made by another node."""
+    """The sentence about a value outside its input's range or choices; None if another node makes the value."""
     low, high, choices = (getattr(schema, name, None) for name in ("min", "max", "options"))
     if isinstance(value, (int, float)):
         if low is not None and value < low:

@@ -1,4 +1,4 @@
-"""Hooks, on MODELs whose weights are fetched as they are used: a MODEL of ComfyUI's classic kind takes their place."""
+"""Hooks on dynamic MODELs, whose weights are fetched as they are used: a MODEL of the classic kind replaces them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ..comfyui.cores import is_dynamic
 
 
 def delegate_hooked(experts: Experts) -> Experts:
-    """Experts on MODELs that can be hooked, where the conditioning of one on that MODEL has hooks.
+    """The experts, on classic MODELs in place of dynamic ones if the conditioning of an expert on those has hooks.
 
-    ComfyUI's guider does this for its one MODEL. Its network is then loaded a second time, whole or in parts; clones of
+    ComfyUI's guider does this for its one MODEL. The network is then loaded a second time, whole or in parts; clones of
     one checkpoint share that second network as they share the first.
 
     Raises:

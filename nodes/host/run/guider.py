@@ -17,17 +17,14 @@ from ....mcdm_core.product.eq10 import EQ10
 from ....mcdm_core.product.lifts import Lifts
 from ....mcdm_core.product.method import Methods
 from ....mcdm_core.product.own_null import OWN_NULL
-from ....mcdm_core.product.planner import Planner
-from ....mcdm_core.product.product_plans import ProductPlans
-from ....mcdm_core.product.registry import methods_of
 from ....mcdm_core.product.rule import Rule
 from ....mcdm_core.product.windows import levels_of
 from ....mcdm_core.sampling.particles import Resampling
-from ..chain.expert_chain import Conds, Experts, labels_by_model, settings_of
-from ..chain.hooks import separate_hooked
+from ..chain.expert_chain import Conds, Experts, labels_by_model
+from ..chain.hooks import null_is_read, separate_hooked
 from ..chain.run_wrappers import within_wrappers
 from ..comfyui.devices import Devices
-from ..comfyui.latents import mask_like, pack, parts_of
+from ..comfyui.latents import pack, parts_of
 from ..evaluation.expert_conds import conditionings_on, conds_of
 from ..evaluation.networks import LocalNetworks
 from ..evaluation.noise_levels import Forms, align_levels
@@ -39,8 +36,9 @@ from ..weights.weights_on_devices import WeightsOnAllDevices
 from .delegates import delegate_hooked
 from .idle_hooks import warn_of_idle_hooks
 from .loading import load_jointly
+from .planning import plan_run
 from .prepared import PreparedModel, process
-from .refusals import check_experts, check_packed, check_sigmas
+from .refusals import check_experts, check_packed
 from .run_state import Run
 from .scores import lifts_of_run, with_scores
 
@@ -48,18 +46,18 @@ from .scores import lifts_of_run, with_scores
 class ProductGuider(comfy.samplers.CFGGuider):
     """Combines experts by Eq. 10: D = Σ_i w_i D_i(x_i) − (Σ_i w_i − 1) Σ_j a_j D_j(∅).
 
-    CFGGuider does for the reference expert, the first of the chain, what it always does; the other MODELs are prepared
-    beside it. With one expert the result is CFGGuider's at cfg = w, bit for bit. Nothing of a run survives it, so the
+    For the reference expert, the first of the chain, CFGGuider does what it always does; the other MODELs are prepared
+    beside it. With one expert the result is CFGGuider's at cfg = w, bit for bit. A run leaves nothing behind, so the
     object can be sampled again.
 
     Args:
         experts: The chain.
         observer: Is shown every evaluation of the product.
-        scores: Whether the samples carry how far every expert lifts them, see `scores_of`; nothing more is asked.
+        scores: Whether the samples carry how far every expert lifts them, see `scores_of`; that takes no further pass.
 
     Attributes:
         rule: How predictions are combined.
-        on_particles: Is told what becomes of the particles, where a sampler makes particles of the batch.
+        on_particles: Called by samplers that treat the batch as particles, with each resampling.
         run: Set only while it samples.
 
     Raises:
@@ -108,36 +106,15 @@ class ProductGuider(comfy.samplers.CFGGuider):
         """
         parts = parts_of(noise)
         check_experts(self.experts, *parts)
-        self._make_planner(pack(parts), [part.shape for part in parts], noise.device, sigmas)
+        plan_run(self.experts, self.rule, pack(parts), [part.shape for part in parts], noise.device, sigmas)
 
     def watch(self, observer: Observer) -> None:
-        """Show someone every evaluation of the product for the rest of the run, as samplers that weigh it need."""
+        """Show an observer every evaluation of the run; to be called before the first one."""
         self.run.observers.append(observer)
 
     def gather(self, lifts: Lifts) -> None:
-        """Let every call of the run tell how far the experts lift the samples; before the first."""
+        """Measure in every evaluation how far the experts lift the samples; to be called before the first one."""
         self.run.lifts = lifts
-
-    @contextmanager
-    def asking_separately(self, sigmas: Tensor) -> Iterator[None]:
-        """A part of a run in which each expert is asked by itself, and all are combined as the run's `weigh` says.
-
-        Args:
-            sigmas: Noise levels of the run, shape (S + 1,).
-
-        Raises:
-            ValueError: If an expert lacks a null that it needs, none is of positive weight, or weights depend on the
-                samples.
-        """
-        together = self.run.planner
-        self.run.methods.check_fixed()
-        separate = together.separate()
-        separate.check_run(sigmas)
-        try:
-            self.run.planner, self.run.product = separate, None  # a product plans as it was made to
-            yield
-        finally:
-            self.run.planner, self.run.product, self.run.weigh = together, None, None
 
     @contextmanager
     def running(self, latent_image: Tensor, latent_shapes: Sequence[Sequence[int]] | None = None) -> Iterator[None]:
@@ -226,40 +203,11 @@ class ProductGuider(comfy.samplers.CFGGuider):
         finally:
             self.run.weights.restore()  # before CFGGuider cleans up after the reference expert
 
-    def _make_planner(self, noise: Tensor, shapes: Sequence[Sequence[int]], device: Any, sigmas: Tensor) -> Planner:
-        check_sigmas(self.experts, sigmas)
-        reference = self.model_patcher.get_model_object("model_sampling")
-
-        def level(progress: float) -> float:
-            return float(reference.percent_to_sigma(progress))
-
-        methods = methods_of(settings_of(self.experts), level)
-        for method in methods:
-            method.check_parts(len(shapes))
-        plans = ProductPlans(
-            terms=self.experts,
-            rule=self.rule,
-            masks=[None if e.mask is None else mask_like(e.mask, noise, shapes, device) for e in self.experts],
-            have_null=[e.null is not None for e in self.experts],
-            methods=methods,
-            as_guidance=True,
-            null_is_read=self._null_is_read,
-            give_null="connect its null",
-        )
-        planner = Planner(plans, level)
-        planner.check_run(sigmas)
-        return planner
-
-    @property
-    def _null_is_read(self) -> bool:
-        """Whether a hook of a node reads more of the first expert's null pass than U: SAG's reads its attention."""
-        return bool(self.experts[0].model.model_options.get("disable_cfg1_optimization"))
-
     def _plan_run(self, noise: Tensor, device: Any, sigmas: Tensor) -> None:
-        self.run.planner = self._make_planner(noise, self.run.shapes, device, sigmas)
+        self.run.planner = plan_run(self.experts, self.rule, noise, self.run.shapes, device, sigmas)
         self.run.forms = Forms(noise.shape)
         self.run.methods = Methods(self.run.planner.methods)
-        self.run.methods.begin(levels_of(sigmas), [0] if self._null_is_read else [])
+        self.run.methods.begin(levels_of(sigmas), [0] if null_is_read(self.experts) else [])
         self.run.weights.find_copies()
         for other in self.run.others:
             other.start(self.levels_met_by(other.patcher, sigmas))
@@ -305,7 +253,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
             conds = [self.conds, *run.processed]
             if len(run.shapes) > 1:
                 check_packed(self.experts, conds)
-            networks = LocalNetworks(self.experts, conds, options, run.weights, run.devices, self._null_is_read)
+            networks = LocalNetworks(self.experts, conds, options, run.weights, run.devices)
             run.product = Product(networks, run.forms, run.planner, run.taking_part, run.workers)
         return run.product
 

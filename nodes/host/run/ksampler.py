@@ -23,7 +23,7 @@ class Settings(NamedTuple):
         steps: Sampling steps.
         sampler_name: One of ComfyUI's samplers.
         scheduler: One of ComfyUI's schedulers.
-        denoise: Share of the noise to add and remove, 0…1.
+        denoise: Part of the noise to add and remove, 0…1.
     """
 
     steps: int
@@ -35,7 +35,7 @@ class Settings(NamedTuple):
 def start(
     guider: ProductGuider, seed: int, settings: Settings, latent: dict[str, Any]
 ) -> tuple[Tensor, Tensor, comfy.samplers.KSampler]:
-    """What a run starts from.
+    """The start of a run.
 
     Args:
         guider: The product; its first expert gives the noise levels.

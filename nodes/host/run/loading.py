@@ -31,11 +31,11 @@ def load_jointly(
     names: dict[ModelPatcher, list[str]],
     **kwargs: Any,
 ) -> tuple[Any, Conds, list[ModelPatcher]]:
-    """Load every expert and all that their conditioning brings along.
+    """Load every expert, and the models that their conditioning needs.
 
-    ComfyUI frees what an earlier call loaded, so there must be only one call. Of the MODELs of a network, and of copies
-    of a network on another device, one is loaded; `SharedWeights` lets it answer as the others. Experts run one after
-    the other, so the largest need of a single one is what a pass takes.
+    ComfyUI frees what an earlier call loaded, so there must be only one call. Of several MODELs of one network, and of
+    its copies on another device, one is loaded; `SharedWeights` lets it answer as the others. Experts run one after the
+    other, so a pass takes as much memory as the expert that needs most.
 
     Args:
         load: ComfyUI's own function, within the PREPARE_SAMPLING wrappers of other packs.
@@ -45,7 +45,7 @@ def load_jointly(
         *args: Further arguments of `load`.
         others: The other MODELs.
         weights: Of the run's MODELs.
-        names: What messages call the experts on each MODEL.
+        names: The names in messages of the experts on each MODEL.
         **kwargs: Further arguments of `load`.
 
     Returns:
@@ -84,7 +84,7 @@ def load_jointly(
 
 
 class _Memory(ControlBase):
-    """What the other MODELs take in a pass, in the guise of a ControlNet, of which ComfyUI asks for that.
+    """The memory that the other MODELs need, in the guise of a ControlNet, which ComfyUI asks for its need.
 
     Args:
         size: Bytes beside the reference's own need.

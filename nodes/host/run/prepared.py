@@ -33,7 +33,7 @@ class PreparedModel:
     def __init__(self, patcher: ModelPatcher, conds: Conds):
         self.patcher = patcher
         self.conds = conds
-        self.guider = comfy.samplers.CFGGuider(patcher)  # what nodes' wrappers around a run are shown
+        self.guider = comfy.samplers.CFGGuider(patcher)  # nodes' wrappers around a run are given this one
         self.guider.model_options = comfy.model_patcher.create_model_options_clone(patcher.model_options)
         self._hook_mode = patcher.hook_mode
         self._loaded_beside_weights = False
@@ -55,9 +55,9 @@ class PreparedModel:
         self.guider.conds = self.conds
 
     def needs(self, noise_shape: Sequence[int]) -> tuple[list[ModelPatcher], float]:
-        """What has to be loaded beside the MODEL, and the bytes that a pass takes.
+        """The models to load beside the MODEL, and the bytes that a pass takes.
 
-        The MODEL's PREPARE_SAMPLING wrappers, which may change both, are run around this instead of around loading.
+        The MODEL's PREPARE_SAMPLING wrappers, which may change both, run around this instead of around loading.
         """
         memory = 0.0
 
@@ -81,7 +81,7 @@ class PreparedModel:
         return models, memory
 
     def load_beside_weights(self) -> list[ModelPatcher]:
-        """Do what loading does beside the weights, for a MODEL that stays unloaded because a clone of it is.
+        """Do all that loading does except for the weights, for a MODEL of whose clones another one is loaded.
 
         Returns:
             The models of its patches, which are to be loaded as well.

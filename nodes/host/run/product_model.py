@@ -28,8 +28,8 @@ _TAKES_A_GUIDER = {"SharkGuider": "SharkOptions GuiderInput, which goes to the o
 def product_model(model: ModelPatcher, reliability: float, experts: Experts) -> ModelPatcher:
     """Make a MODEL that is sampled as the product of itself and other experts.
 
-    It is the reference expert. Whatever guider samples it gives the condition, the null and the weight of the reference
-    by its positive, negative and cfg.
+    It is the reference expert. The guider that samples it gives the reference's condition, null and weight: they are
+    its positive, negative and cfg.
 
     Args:
         model: The reference expert's MODEL.
@@ -47,13 +47,13 @@ def product_model(model: ModelPatcher, reliability: float, experts: Experts) -> 
 
 @dataclass(frozen=True, eq=False)
 class _Takeover:
-    """ComfyUI calls this where a guider, prepared for its one model, would load it and sample.
+    """ComfyUI calls this when a guider, prepared for its one model, is about to load it and sample.
 
     It keeps nothing of a run, so the MODEL can be sampled again, and by several samplers.
 
     Attributes:
         given: The MODEL that Product as Model was given.
-        made: The MODEL that it made of it; whoever attaches something to that one has a clone of it.
+        made: The MODEL that the node made of it. Nodes that attach something to this one make clones.
         reliability: The reference's a.
         experts: The other experts.
     """
@@ -87,9 +87,9 @@ class _Takeover:
         return reference, *(self._on_reference(expert, reference) for expert in following)
 
     def _on_reference(self, expert: ExpertInput, reference: ExpertInput) -> ExpertInput:
-        """The expert on the reference's MODEL, if that is its own, so that the two run in one batch.
+        """The expert, on the reference's MODEL if both have the same, so that the two run in one batch.
 
-        Hooks have to be registered with a MODEL before this wrapper is called; experts with hooks stay apart.
+        Experts with hooks keep theirs: hooks have to be registered with a MODEL before this wrapper is called.
         """
         same = expert.model is self.given and reference.model is self.made()
         if not same or has_hooks(expert) or hooks_of_all_passes(reference):
@@ -117,7 +117,7 @@ class _HostedGuider(ProductGuider):
     def go_on(
         self, executor: WrapperExecutor, noise: Tensor, latent_image: Tensor, *args: Any, **kwargs: Any
     ) -> Tensor:
-        """Do what the guider was about to do.
+        """Sample the product where the guider was about to sample its model.
 
         Args:
             executor: The guider's call of `outer_sample`, from which the wrappers of other packs are kept.
@@ -131,7 +131,7 @@ class _HostedGuider(ProductGuider):
             return rest.execute(noise, latent_image, *args, **kwargs)
 
     def predict_noise(self, x: Tensor, timestep: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """As the host's own, for which the product is what its class derives from; else the product's.
+        """The product's prediction, through the `predict_noise` of the host's class if it has one of its own.
 
         Wrappers around this method, and the host's, may change `cfg` from step to step.
         """
@@ -151,7 +151,7 @@ class _HostedGuider(ProductGuider):
 
 
 class _OverProduct(comfy.samplers.CFGGuider):
-    """Put below a guider's class, answers in CFGGuider's place and has nothing with which to predict by itself."""
+    """Takes CFGGuider's place as the parent of a guider's class, so that `super().predict_noise` is the product."""
 
     product: Callable[..., Tensor]
 
@@ -197,7 +197,7 @@ def _own(host: Any, name: str) -> Callable | None:
 
 
 def _asks_its_parent(host: Any, method: Callable) -> bool:
-    """Whether the `predict_noise` of a guider's class may call its parent's; tells before anything is loaded."""
+    """Whether the `predict_noise` of a guider's class may call its parent's; known before anything is loaded."""
     code = getattr(method, "__code__", None)
     return "predict_noise" not in vars(host) and code is not None and "super" in code.co_names
 

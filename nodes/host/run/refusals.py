@@ -1,4 +1,4 @@
-"""What a product cannot be sampled with, said before any network is called."""
+"""Refusals of a run, before any network is called: experts and latents that can't be sampled together."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..evaluation.noise_levels import is_flow, same_space, starts_from_pictures
 from ..files.expert_model import ExpertModel
 from ..weights.controlnets import controlnets, device_of_controlnet, prepared_alike
 
-# Where the width of a text token is in the configuration of models that read tokens as they are.
+# Path to the width of a text token in the configuration of models that read tokens as they are.
 _TOKEN_WIDTH: dict[type, tuple[str, ...]] = {
     comfy.model_base.BaseModel: ("context_dim",),
     comfy.model_base.SDXL: ("context_dim",),
@@ -29,12 +29,12 @@ _TOKEN_WIDTH: dict[type, tuple[str, ...]] = {
 
 
 def check_experts(experts: Experts, latent_image: Tensor, *beside: Tensor) -> None:
-    """Refuse chains that no run could use.
+    """Refuse a chain that can't be sampled from this latent.
 
     Args:
         experts: The chain.
         latent_image: The latent the run starts from, shape (B, C, H, W) or (B, C, T, H, W).
-        *beside: What the model makes together with it, a video's sound for one.
+        *beside: The latent's further parts, such as a video's sound.
 
     Raises:
         ValueError: With one sentence that names the expert by its place in the chain and says what to change.
@@ -59,7 +59,8 @@ def check_sigmas(experts: Experts, sigmas: Tensor) -> None:
         sigmas: Noise levels of the run.
 
     Raises:
-        ValueError: If one is not finite, or above 1 for a flow model; or if the experts' have nothing in common.
+        ValueError: If one is not finite, or above 1 for a flow model; or if some experts have noise levels and others
+            have none.
     """
     if not sigmas.isfinite().all():
         raise ValueError(
@@ -91,7 +92,7 @@ def _check_nested(experts: Experts) -> None:
 
 
 def _check_devices(experts: Experts) -> None:
-    """Refuse what cannot be on the device of its expert: a network that is wanted on two, and ControlNets elsewhere."""
+    """Refuse a network that is to be on two devices, and ControlNets that are not on their expert's device."""
     first: dict[int, ExpertInput] = {}
     for expert in experts:
         other = first.setdefault(id(expert.model.model), expert)
@@ -129,14 +130,14 @@ def _space(latent_format: Any) -> str:
 
 
 def check_packed(experts: Experts, conds: Sequence[Conds]) -> None:
-    """Refuse experts that make one latent, where several were given that one model makes together.
+    """Refuse a nested latent, such as a video and its sound, if an expert makes a single latent.
 
     Args:
         experts: The chain.
-        conds: Each one's processed conditioning; networks that unpack a latent find there how.
+        conds: Each expert's processed conditioning, which tells networks how to unpack a nested latent.
 
     Raises:
-        ValueError: If one makes only one, or carries what is beside the first at another scale.
+        ValueError: If an expert makes a single latent, or two carry the sound at different scales.
     """
     scales = [getattr(expert.model.get_model_object("model_sampling"), "audio_scale", 1.0) for expert in experts]
     for expert, own, scale in zip(experts, conds, scales, strict=True):
@@ -216,7 +217,7 @@ def _check_tokens(model: comfy.model_base.BaseModel, name: str, role: str, token
 
 
 def _token_width(model: comfy.model_base.BaseModel) -> int | None:
-    """Values per token that a model reads, None where its configuration doesn't tell."""
+    """Values per token that a model reads; None if its configuration doesn't say."""
     found: Any = model.model_config.unet_config if type(model) in _TOKEN_WIDTH else None
     for name in _TOKEN_WIDTH.get(type(model), ()):
         found = found.get(name) if isinstance(found, dict) else None

@@ -1,8 +1,9 @@
-"""What a guider keeps of one run."""
+"""The state of one run of a guider."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -23,23 +24,23 @@ from .prepared import PreparedModel
 
 @dataclass
 class Run:
-    """What a run needs beside what CFGGuider keeps, which is of the reference expert alone.
+    """What a run keeps beside CFGGuider's own attributes, which are of the reference expert only.
 
     Attributes:
         weights: Lets networks answer as each of the MODELs that share them.
         devices: Those of the MODELs.
         others: The other MODELs, prepared.
         planner: Made when the run's noise levels are known.
-        forms: Of the MODELs; made with the planner.
-        weigh: Says what each expert counts, while they are asked alone.
-        shapes: Shapes of what the latent holds, one for most; made with the planner.
+        forms: The MODELs' forms of x; made with the planner.
+        weigh: Gives the coefficients of separate predictions, within `separately`.
+        shapes: Shapes of the parts of the latent, of which most have one; made with the planner.
         processed: Processed conditioning of the experts after the first.
         product: Made when CFGGuider has processed the reference's conditioning.
-        methods: Those of the product; made with the planner.
+        methods: The product's; made with the planner.
         observers: Are shown every evaluation of the product.
-        workers: Have the experts whose networks are elsewhere, if some are.
-        lifts: Gathers how far the experts lift the samples, if that is asked for.
-        scores: What it found of the samples, if they carry it.
+        workers: Those that have experts of the run; None if all are here.
+        lifts: Measures how far the experts lift the samples, if that is wanted.
+        scores: The lifts of the finished samples, if these are to carry them.
     """
 
     weights: WeightsOnAllDevices
@@ -58,15 +59,36 @@ class Run:
     scores: Tensor | None = None
 
     def resample(self, ancestors: Tensor) -> None:
-        """Take that samples of the batch go on as others, with all that is kept of them.
+        """Let samples of the batch go on as copies of others, with all that is kept of them.
 
         Args:
-            ancestors: Which sample each is from now on, shape (B,).
+            ancestors: For each sample the one that it is a copy of, shape (B,).
         """
         self.taking_part.resample(ancestors)
 
+    @contextmanager
+    def separately(self, sigmas: Tensor) -> Iterator[None]:
+        """A part of a run in which separate predictions are combined with the coefficients that `weigh` gives.
+
+        Args:
+            sigmas: Noise levels of the run, shape (S + 1,).
+
+        Raises:
+            ValueError: If an expert lacks a null that it needs, none is of positive weight, or weights depend on the
+                samples.
+        """
+        together = self.planner
+        self.methods.check_fixed()
+        separate = together.separate()
+        separate.check_run(sigmas)
+        try:
+            self.planner, self.product = separate, None  # a product keeps the planner that it was made with
+            yield
+        finally:
+            self.planner, self.product, self.weigh = together, None, None
+
     @property
     def taking_part(self) -> Methods:
-        """The methods, and whoever else takes part in evaluations of the product."""
+        """The methods, lifts and observers: all that take part in an evaluation of the product."""
         lifts = [] if self.lifts is None else [self.lifts]
         return Methods([*self.methods, *lifts, *map(Watcher, self.observers)])

@@ -1,7 +1,7 @@
-"""Scores that ride with samples: how far the experts of a run lift what it made.
+"""Scores that samples carry: how far the experts of their run lift them.
 
-They go with the tensor itself, as ComfyUI's sampler nodes copy the LATENT around it, and so that whatever changes the
-samples, takes some of them, saves or copies them leaves the scores behind.
+They belong to the tensor itself, because ComfyUI's sampler nodes copy the LATENT around it. A node that changes, saves
+or copies samples, or takes some of them, makes a new tensor, which has no scores.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def lifts_of_run(lifts: Lifts, samples: Tensor, sigmas: Tensor) -> Tensor | None
     """How far the experts lift the samples of a run; None, and a warning, where that isn't known.
 
     Args:
-        lifts: What the run gathered.
-        samples: What it made, in the reference's latent space, shape (B, …).
+        lifts: Gathered in the run.
+        samples: The finished ones, in the reference's latent space, shape (B, …).
         sigmas: Its noise levels.
     """
     if float(sigmas[-1]) != 0:
@@ -57,12 +57,12 @@ def lifts_of_run(lifts: Lifts, samples: Tensor, sigmas: Tensor) -> Tensor | None
 
 
 def with_scores(samples: Any, experts: Experts, lifts: Tensor | None) -> Any:
-    """The samples, where ComfyUI keeps what nodes hand on, so that no copy is made on the way; and their scores.
+    """The samples with their scores, on the device where ComfyUI keeps nodes' outputs, so that it makes no copy.
 
     Args:
         samples: A tensor, or ComfyUI's nested one.
         experts: The chain as the user made it.
-        lifts: Of all experts of a weight, shape (B, N); None leaves the samples as they are.
+        lifts: Of all experts whose weight is not 0, shape (B, N); None leaves the samples as they are.
     """
     if lifts is None:
         return samples
@@ -72,14 +72,14 @@ def with_scores(samples: Any, experts: Experts, lifts: Tensor | None) -> Any:
 
 
 def scores_of(samples: Any, experts: Experts) -> Tensor | None:
-    """The scores that ride with samples, shape (B, N).
+    """The scores that samples carry, shape (B, N).
 
     Args:
         samples: A tensor, or ComfyUI's nested one.
-        experts: The chain that they are wanted of.
+        experts: The chain whose scores are wanted.
 
     Returns:
-        None where there are none, or those of another chain.
+        The scores; None if there are none, or they are another chain's.
     """
     scores: _Scores | None = _SCORES.get(parts_of(samples)[0])
     if scores is None:
@@ -91,7 +91,7 @@ def scores_of(samples: Any, experts: Experts) -> Tensor | None:
 
 
 def carry_scores(source: Any, target: Any) -> Any:
-    """The target, with the scores of the source, whose samples it has in another form."""
+    """The target, with the scores of the source, which has the same samples in another form."""
     scores = _SCORES.get(parts_of(source)[0])
     if scores is not None:
         _SCORES[parts_of(target)[0]] = scores

@@ -51,7 +51,7 @@ def sample_comfy_logic(
     A rectified flow is stepped in the variance-exploding form, x/(1 − σ).
 
     Raises:
-        ValueError: If the guider is not of this pack, or as `ProductGuider.asking_separately` and `sample_logic`.
+        ValueError: If the guider is not of this pack, or as `Run.separately` and `sample_logic`.
     """
     guider = run.model.inner_model
     if not isinstance(guider, ProductGuider):

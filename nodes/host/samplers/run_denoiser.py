@@ -69,9 +69,9 @@ class RunDenoiser:
         return denoised, shown.factors()
 
     def with_terms(self, x: Tensor, sigma: Tensor | float, weigh: Weigh) -> tuple[Tensor, Mapping[int, Tensor]]:
-        """See the core's `TermsDenoiser`; from the first call to the sampler's end experts are asked alone."""
+        """See the core's `TermsDenoiser`; from the first call to the sampler's end all predictions are separate."""
         if self._guider.run.weigh is None:
-            self._asking.enter_context(self._guider.asking_separately(self._run.sigmas))
+            self._asking.enter_context(self._guider.run.separately(self._run.sigmas))
         self._guider.run.weigh = weigh
         denoised, shown = self._ask(x, sigma)
         assert isinstance(shown.plan, SeparatePlan)
