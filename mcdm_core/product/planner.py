@@ -109,18 +109,6 @@ class Planner:
                 self._refused.add(wanted)
         return self.at(sigma, want_null)
 
-    def plan(self, acting: tuple[int, ...], want_null: bool = False) -> Plan:
-        """The plan of a set of experts, at the weights given and with all methods neutral.
-
-        Args:
-            acting: Their indices, ascending.
-            want_null: As in `at`.
-
-        Raises:
-            ValueError: As `at`.
-        """
-        return self._plan(acting, want_null, None, [method.neutral for method in self.methods])
-
     def check_always(self) -> None:
         """Refuse experts that act at all levels and cannot be combined, without knowing any noise level.
 

@@ -81,5 +81,5 @@ _TRIALS: dict[str, Callable[[Encoder, Tensor, Inputs], Trials]] = {
 
 
 def _beside(encoder: Encoder, inputs: Inputs) -> Condition | None:
-    """An empty stand-in for the condition that an expert needs beside a picture; encoding a text takes too long here."""
+    """A stand-in for the condition that an expert needs beside a picture; encoding a text takes too long here."""
     return None if encoder.needs_more and "condition" not in inputs else Condition()

@@ -1,4 +1,4 @@
-"""Who counts where, which predictions that takes, and Eq. 10 as a pair of guidance."""
+"""Coefficients of a plan, the predictions that it takes, and Eq. 10 as a pair of guidance."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,6 @@ from mcdm_core import combined_epsilon
 from mcdm_core.product.coefficients import Coefficients
 from mcdm_core.product.coverage import warn_of_uncovered
 from mcdm_core.product.eq10 import EQ10, guidance_pair
-from mcdm_core.product.planner import Planner
 from mcdm_core.product.product_plans import ProductPlans
 from mcdm_core.product.term_settings import TermSettings
 
@@ -18,22 +17,22 @@ LEFT = torch.tensor([1.0, 1.0, 0.0, 0.0])
 
 @dataclass(frozen=True)
 class Named(TermSettings):
-    """A share whose expert has a name."""
+    """Settings of an expert that has a name."""
 
     label: str = ""
 
 
-def shares(*pairs):
+def settings(*pairs):
     named = zip(("first", "second"), pairs, strict=False)
     return [Named(label=name, weight=weight, reliability=reliability) for name, (weight, reliability) in named]
 
 
-def planned(pair, active, masks, want_null=False):
-    return Planner(ProductPlans(terms=pair, rule=EQ10, masks=masks)).plan(active, want_null)
+def planned(pair, active, masks, want_null=False, **plans):
+    return ProductPlans(terms=pair, rule=EQ10, masks=masks, **plans).make(active, want_null, [1.0] * len(pair), ())
 
 
 def test_a_null_counts_only_where_the_weights_do_not_sum_to_1():
-    pair = shares((1.0, 1.0), (3.0, 1.0))
+    pair = settings((1.0, 1.0), (3.0, 1.0))
     found = planned(pair, (0, 1), [LEFT, 1 - LEFT])
     assert found.conditions == (0, 1)
     assert found.nulls == (1,)
@@ -43,39 +42,39 @@ def test_a_null_counts_only_where_the_weights_do_not_sum_to_1():
 
 
 def test_experts_without_a_say_are_not_asked():
-    found = planned(shares((0.0, 2.0), (3.0, 0.0)), (0, 1), [None, None])
+    found = planned(settings((0.0, 2.0), (3.0, 0.0)), (0, 1), [None, None])
     assert (found.conditions, found.nulls, found.reliabilities) == ((1,), (0,), [1.0, 0.0])
-    inactive = planned(shares((2.0, 1.0), (3.0, 1.0)), (1,), [None, None])
+    inactive = planned(settings((2.0, 1.0), (3.0, 1.0)), (1,), [None, None])
     assert (inactive.weights, inactive.conditions, inactive.nulls) == ([0.0, 3.0], (1,), (1,))
 
 
 @pytest.mark.parametrize(
     ("pair", "active", "masks", "as_guidance", "alone"),
     [
-        (shares((3.0, 1.0)), (0,), [None], True, True),
-        (shares((3.0, 1.0), (2.0, 1.0)), (0,), [None, None], True, True),
-        (shares((3.0, 1.0), (0.0, 0.0)), (0, 1), [None, None], True, True),
-        (shares((3.0, 1.0), (0.0, 1.0)), (0, 1), [None, None], True, False),
-        (shares((3.0, 1.0), (2.0, 1.0)), (0, 1), [None, None], True, False),
-        (shares((3.0, 1.0), (2.0, 1.0)), (1,), [None, None], True, False),
-        (shares((3.0, 1.0)), (0,), [LEFT], True, False),
-        (shares((3.0, 1.0)), (0,), [None], False, False),
+        (settings((3.0, 1.0)), (0,), [None], True, True),
+        (settings((3.0, 1.0), (2.0, 1.0)), (0,), [None, None], True, True),
+        (settings((3.0, 1.0), (0.0, 0.0)), (0, 1), [None, None], True, True),
+        (settings((3.0, 1.0), (0.0, 1.0)), (0, 1), [None, None], True, False),
+        (settings((3.0, 1.0), (2.0, 1.0)), (0, 1), [None, None], True, False),
+        (settings((3.0, 1.0), (2.0, 1.0)), (1,), [None, None], True, False),
+        (settings((3.0, 1.0)), (0,), [LEFT], True, False),
+        (settings((3.0, 1.0)), (0,), [None], False, False),
     ],
 )
 def test_it_is_known_when_guidance_is_of_one_expert_to_the_bit(pair, active, masks, as_guidance, alone):
-    found = Planner(ProductPlans(terms=pair, rule=EQ10, masks=masks, as_guidance=as_guidance)).plan(active)
+    found = planned(pair, active, masks, as_guidance=as_guidance)
     cond, null = ({i: torch.randn(1, 4) for i in range(len(pair))} for _ in range(2))
     assert found.is_single(0) == alone
     assert all(map(torch.equal, found.pair(cond, null), (cond[0], null[0]))) == alone
 
 
 def test_reliabilities_that_are_all_0_are_refused_by_name():
-    pair = shares((1.0, 1.0), (3.0, 0.0))
+    pair = settings((1.0, 1.0), (3.0, 0.0))
     with pytest.raises(ValueError, match=r"got 0 for second; raise .* or let the weights sum to 1"):
         planned(pair, (1,), [None, None])
     for weight in (1.0, 2.0):
         with pytest.raises(ValueError, match=r"got 0 for first; raise .* whatever the weights sum to"):
-            planned(shares((weight, 0.0), (0.0, 1.0)), (0,), [None, None], want_null=True)
+            planned(settings((weight, 0.0), (0.0, 1.0)), (0,), [None, None], want_null=True)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +92,7 @@ def test_reliabilities_that_are_all_0_are_refused_by_name():
     ],
 )
 def test_places_that_no_guidance_covers_are_named(caplog, weights, masks, said):
-    pair = shares(*((weight, 1.0) for weight in weights))
+    pair = settings(*((weight, 1.0) for weight in weights))
     assert warn_of_uncovered(pair, (0, 1), masks) is bool(said)
     assert [record.getMessage().partition(" of the picture; ")[0] for record in caplog.records] == said
     caplog.clear()

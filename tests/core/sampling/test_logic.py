@@ -17,8 +17,8 @@ from mcdm_core.product.agreement import Agreement
 from mcdm_core.product.eq10 import EQ10
 from mcdm_core.product.lifts import Lifts
 from mcdm_core.product.own_null import OWN_NULL
-from mcdm_core.product.planner import Planner
 from mcdm_core.product.product_plans import ProductPlans
+from mcdm_core.product.separate import SeparatePlans
 from mcdm_core.sampling import densities
 from mcdm_core.sampling.ddpm import ddpm_mean, forward_variance, posterior_variance
 from mcdm_core.sampling.densities import Step, TrackedDensities
@@ -432,7 +432,7 @@ def test_a_plan_of_experts_alone_knows_u_and_its_factors(rule):
     expert = gaussian_expert([-1.0, 1.5, 0.2, 0.9], [0.3, 0.8, 2.0, 1.0])
     terms = [Term(expert, label(0), label(2), weight=2.5, reliability=3.0), Term(expert, label(1), label(3))]
     plans = ProductPlans(terms=terms, rule=OWN_NULL if rule == "own null" else EQ10)
-    plan = Planner(plans).separate().plan((0, 1))
+    plan = SeparatePlans(plans).make((0, 1), False, (1.0, 1.0), ())
     cond, null = {0: samples(1.0), 1: samples(-2.0)}, {2: samples(0.4), 3: samples(0.8)}
     null = {j: null[j + 2] for j in plan.everything.nulls}
     expected = 0.4 if rule == "own null" else 0.75 * 0.4 + 0.25 * 0.8
@@ -441,7 +441,7 @@ def test_a_plan_of_experts_alone_knows_u_and_its_factors(rule):
     total = sum(weight * prediction for weight, prediction in weighed.factors(cond, null))
     torch.testing.assert_close(total, weighed.pair(cond, null)[0])
     assert total.item() == pytest.approx(0.3 * (expected + 2.5 * (1.0 - expected)) - 0.7 * 2.0)
-    unasked = Planner(plans.with_weights([1.0, 1.0])).separate().plan((0, 1))
+    unasked = SeparatePlans(plans.with_weights([1.0, 1.0])).make((0, 1), False, (1.0, 1.0), ())
     assert unasked.unconditional(cond, {}) is None
 
 
