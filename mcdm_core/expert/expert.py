@@ -75,6 +75,13 @@ class Expert:
         """Channels, height and width of a sample."""
         return self.channels, self.image_size // self.downscale, self.image_size // self.downscale
 
+    @property
+    def space(self) -> tuple:
+        """Equal for experts whose samples are of one space: pictures of one size, or latents of one VAE."""
+        if self.clamp_x0:
+            return self.channels, self.image_size
+        return self.channels, self.metadata.get("vae")
+
     @cached_property
     def vae(self) -> Autoencoder | None:
         """The VAE between samples and pictures, on the CPU; None where samples are pictures.
