@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mcdm_core.training.loop import TrainingRun, learning_rate_factor
+from mcdm_core.training.loop import TrainingRun
 from mcdm_core.training.run_folder import run_folder
 from mcdm_core.training.sources import Source
 
@@ -53,12 +53,7 @@ class GanTrainer(TrainingRun[GanTrainingConfig, Adversaries]):
         with torch.autocast("cpu", torch.bfloat16, enabled=options.autocast):
             adversarial, matching, discriminator = self.network.losses(x0, condition.maps, torch.from_numpy(noise))
         generator = adversarial + self.config.gan.matching * matching
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["scale"] * options.learning_rate * learning_rate_factor(self.step, options)
-        self.optimizer.zero_grad()
-        (generator + discriminator).backward()
-        self.optimizer.step()
-        self.finish_step()
+        self.descend(generator + discriminator, max_norm=None)
         return tuple(loss.item() for loss in (generator, matching, discriminator))
 
 
@@ -82,7 +77,7 @@ def train_gan(config_path: Path, runs: Path, resume: str | None = None, overwrit
     if resume not in (None, "state"):
         raise ValueError(f"A GAN goes on from its own state only and not from {resume}; use --resume without a file.")
     with run_folder(runs, config.name, resume, overwrite) as run:
-        cache, held_out = runs / "data", config.data.beside(config.report.held_out_count)
+        cache, held_out = runs / "data", config.data.held_out(config.report.held_out_count)
         trainer = GanTrainer(config, draw_faces(config.data, cache), draw_faces(held_out, cache), run.path)
         if run.resumed:
             trainer.resume()

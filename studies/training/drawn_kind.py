@@ -64,7 +64,7 @@ class DrawnKind(DataKind):
         told_by = self.told_by(config, base, cache, tower)
         training, held_out = (
             PicturesToEncode({self.name: self.drawings(data, config.image_size)}, told_by.conditions(data))
-            for data in (config.data, config.data.beside(config.report.held_out_count))
+            for data in (config.data, config.data.held_out(config.report.held_out_count))
         )
         return PreparedPictures(training, held_out, told_by.text_tower)
 

@@ -51,7 +51,7 @@ class MixtureKind(DataKind):
         """See `DataKind`; they are drawn when they are asked for."""
         training, beside = (
             PicturesToEncode({kind: drawings_of(part, size) for kind, part in parts_of(each).items()})
-            for each in (data, data.beside(held_out))
+            for each in (data, data.held_out(held_out))
         )
         return PreparedPictures(training, beside)
 
