@@ -23,7 +23,7 @@ def save_gan(path: str | os.PathLike, generator: Generator, card: dict | None = 
     Args:
         path: File to write; it appears only when complete.
         generator: Its weights and its architecture.
-        card: Data, licence, steps, whatever belongs beside them; plain values.
+        card: Model card: data, licence, steps, …; plain values.
     """
     header = {"format": FORMAT, "generator": generator.config.to_dict(), "card": card or {}}
     tensors = {name: tensor.half() for name, tensor in generator.state_dict().items()}
@@ -34,7 +34,7 @@ def load_gan(path: str | os.PathLike) -> Generator:
     """A generator from its file: on the CPU, in float32, in evaluation mode.
 
     Raises:
-        CheckpointError: The file is damaged, is none of a generator, or is not what its header says.
+        CheckpointError: The file is damaged, holds no generator, or its tensors don't fit its header.
         FileNotFoundError: There is no such file.
     """
     tensors, text = read_checkpoint(path, METADATA_KEY)

@@ -1,4 +1,4 @@
-"""Adversarial training of the baseline, on the batches that experts are trained on and resumable as they are."""
+"""Adversarial training of the baseline, on the same batches as experts and resumable like them."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -16,17 +16,17 @@ from .config import GanTrainingConfig, load_gan_config
 from .files import save_gan
 from .held_out import GanReport
 
-_BETAS = (0.0, 0.9)  # as SPADE has them
+_BETAS = (0.0, 0.9)  # SPADE's
 
 
 class GanTrainer(TrainingRun[GanTrainingConfig, Adversaries]):
-    """One run of a GAN's configuration; both networks take a step at once.
+    """One run of a GAN's configuration; each step updates both networks.
 
     Args:
         config: The run.
         source: Its batches.
         held_out: Pictures it does not train on.
-        folder: Where its state and its logs are kept.
+        folder: Folder of its state and logs.
     """
 
     def __init__(self, config: GanTrainingConfig, source: Source, held_out: Source, folder: Path):
@@ -45,7 +45,7 @@ class GanTrainer(TrainingRun[GanTrainingConfig, Adversaries]):
         return torch.optim.AdamW(groups, lr=self.config.optimizer.learning_rate, betas=_BETAS, weight_decay=0.0)
 
     def train_step(self) -> tuple[float, ...]:
-        """See `TrainingRun`; the losses are those of `LOSSES`, the generator's with the matching in it."""
+        """See `TrainingRun`; returns the losses of `LOSSES`, the generator's including the matching."""
         options = self.config.optimizer
         x0, condition, rng = self.next_batch()
         assert condition.maps is not None
@@ -58,13 +58,13 @@ class GanTrainer(TrainingRun[GanTrainingConfig, Adversaries]):
 
 
 def train_gan(config_path: Path, runs: Path, resume: str | None = None, overwrite: bool = False) -> Path:
-    """Train the configured GAN and write its generator, of averaged weights.
+    """Train the configured GAN and write its generator with averaged weights.
 
     Args:
         config_path: The TOML file.
         runs: Folder that gets a subfolder named after the run.
-        resume: None to begin; "state" to go on where the run stopped, or to begin where there is no state.
-        overwrite: Whether a run that begins anew may replace what an earlier one of its name has left.
+        resume: None to begin; "state" to continue where the run stopped, or to begin where there is no state.
+        overwrite: Whether a new run may replace files of an earlier one of its name.
 
     Returns:
         The generator's file.
