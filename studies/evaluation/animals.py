@@ -1,7 +1,7 @@
-"""The reader of animals.
+"""The reader of animals, a classifier.
 
-It is trained on augmentations of their own seeds, before drawn landscapes that no expert of animals has seen, and on
-the drawings that are held out from the experts as well.
+It is trained on its own seeds, in front of landscapes that no animal expert has seen, and also on the drawings that are
+held out from the experts.
 """
 
 from pathlib import Path
@@ -31,7 +31,7 @@ def train_animal_reader(path: Path = WEIGHTS, steps: int = 1500, count: int = 40
 
 
 def draw_labelled(first_seed: int, count: int, size: int = IMAGE_SIZE) -> tuple[np.ndarray, np.ndarray]:
-    """Animals before landscapes and, every other one, before other scenery.
+    """Animals, alternately in front of landscapes and of other scenery.
 
     Returns:
         uint8 pictures, (count, size, size, 3), and the row of each animal in `ANIMALS`, (count,).
