@@ -53,8 +53,8 @@ class PictureInputs(Encoder):
         """See `Encoder.encode_inpaint`."""
         if not self.inpaint:
             self._refuse("a picture to fill in")
-        known = Condition(maps=_known_part(image, mask, self.image_size))
-        return _joined(condition or self._default_condition(), known)
+        condition = condition or self._default_condition()
+        return _joined(condition, Condition(maps=_known_part(image, mask, self.image_size)))
 
     def _default_condition(self) -> Condition:
         """The condition of a picture that comes without one."""
