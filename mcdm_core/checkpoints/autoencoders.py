@@ -18,7 +18,7 @@ from ..networks.autoencoder import LEVELS, WIDTH, Autoencoder, AutoencoderConfig
 from ..system.fields import shown
 from ..system.formats import write_tensors
 from .json_text import parse_json
-from .recognition.recognize import difference
+from .recognition import difference, shapes_of
 from .safe_reading import CheckpointError, read_checkpoint
 from .weights import refuse_not_finite, refuse_other_dtypes
 
@@ -107,8 +107,7 @@ def load_autoencoder(path: str | os.PathLike) -> Autoencoder:
     state = _network_state(tensors, name)
     wide = Autoencoder(AutoencoderConfig(latent_channels=state["decoder.1.weight"].shape[1]))
     wide.norm = nn.Identity()
-    expected, found = ({k: tuple(v.shape) for k, v in part.items()} for part in (wide.state_dict(), state))
-    if problem := difference(expected, found, "the VAE's"):
+    if problem := difference(shapes_of(wide.state_dict()), shapes_of(state), "the VAE's"):
         raise CheckpointError(f"{name} {problem}; it is no VAE that can be used here, so choose another file.")
     refuse_not_finite(state, path)
     wide.load_state_dict(state)

@@ -29,7 +29,7 @@ from ..networks.blank import without_weights
 from .contents import CheckpointError, Contents, Entry
 from .farl import load_farl
 from .metadata import METADATA_KEY, ExpertMetadata
-from .recognition import Overrides, difference, recognize
+from .recognition import Overrides, difference, recognize, shapes_of
 from .safe_reading import open_checkpoint, read_tensors
 from .towers import tower_kinds
 from .vae_of import load_vae_of
@@ -211,7 +211,7 @@ def _described(
 ) -> ExpertMetadata:
     if text is None:
         _refuse_towers(tensors, name)
-        return recognize({key: tuple(tensor.shape) for key, tensor in tensors.items()}, name, overrides)
+        return recognize(shapes_of(tensors), name, overrides)
     try:
         metadata = ExpertMetadata.from_json(text)
     except ValueError as error:
@@ -260,8 +260,7 @@ def _blank_network(
             network = UNet(metadata.network)
     except (ValueError, RuntimeError, TypeError) as error:
         raise CheckpointError(f"{name} describes a network that cannot be built ({error}); export it again.") from None
-    expected, found = ({k: tuple(v.shape) for k, v in part.items()} for part in (network.state_dict(), state))
-    if problem := difference(expected, found, "the network's"):
+    if problem := difference(shapes_of(network.state_dict()), shapes_of(state), "the network's"):
         raise CheckpointError(
             f"{name} {problem}; it does not belong to the network its header describes, so download or export it again."
         )

@@ -27,7 +27,7 @@ from .contents import DAMAGED, Unusable
 MAX_PICKLE = 4 * 2**20
 """Bytes of a pickle, some twenty times what the largest published file has."""
 _MAX_INSTRUCTIONS = 250_000  # ten times as many as the largest published file has
-_MOST, _MOST_SIDES = 2**40, 64  # numbers of a tensor, and its dimensions, of which torch allows no more
+_MOST, _MOST_SIDES = 2**40, 64  # numbers of a tensor, and its dimensions; torch itself prints no more than 64
 
 _STORAGES = {
     "FloatStorage": torch.float32,

@@ -23,7 +23,7 @@ from ..networks import (
     GlideClipTextTower,
 )
 from ..networks.blank import without_weights
-from .recognition import Shapes, difference
+from .recognition import Shapes, difference, shapes_of
 from .safe_reading import CheckpointError, read_checkpoint
 from .weights import refuse_not_finite
 
@@ -181,7 +181,7 @@ def load_towers(path: str | os.PathLike, heads: Mapping[Side, int] | None = None
 
 def _load_tower(kind: TowerKind, tensors: Mapping[str, Tensor], file: str, heads: int | None) -> Tower:
     state = {name.removeprefix(kind.prefix): tensor for name, tensor in tensors.items() if name.startswith(kind.prefix)}
-    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    found = shapes_of(state)
     try:
         config = kind.read_config(found)
         config = config if heads is None else replace(config, heads=heads)
@@ -193,7 +193,7 @@ def _load_tower(kind: TowerKind, tensors: Mapping[str, Tensor], file: str, heads
         raise CheckpointError(
             f"{file} should hold {kind.name}, but what it holds of it cannot be one ({error}); download it again."
         ) from None
-    expected = {name: tuple(tensor.shape) for name, tensor in tower.state_dict().items()}
+    expected = shapes_of(tower.state_dict())
     found = found if kind.strict else {name: shape for name, shape in found.items() if name in expected}
     problem = difference(expected, found, f"{kind.name}'s")
     if problem:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mcdm_core.checkpoints.recognition import difference
+from mcdm_core.checkpoints.recognition import difference, shapes_of
 from mcdm_core.checkpoints.safe_reading import CheckpointError, read_checkpoint
 from mcdm_core.system.formats import write_tensors
 
@@ -64,8 +64,5 @@ def _read_header(text: str | None, name: str) -> GeneratorConfig:
 
 
 def _check_tensors(generator: Generator, tensors: dict[str, Tensor], name: str) -> None:
-    expected, found = (
-        {key: tuple(tensor.shape) for key, tensor in state.items()} for state in (generator.state_dict(), tensors)
-    )
-    if problem := difference(expected, found, "the generator's"):
+    if problem := difference(shapes_of(generator.state_dict()), shapes_of(tensors), "the generator's"):
         raise CheckpointError(f"{name} {problem}; it does not belong to its header, so download or train it again.")

@@ -12,6 +12,7 @@ from mcdm_core.system.formats import write_tensors
 
 from ..data import faces, landscapes
 from ..data.animals import ANIMALS, HELD_OUT_DRAWINGS, TRAINING_DRAWINGS, draw_animal, draw_background, stand_before
+from ..data.drawn_set import channels_first
 from ..metrics.features import WEIGHTS, DrawingFeatures
 from .reader import BATCH, fit
 
@@ -33,7 +34,7 @@ CLASSES = DRAWN_CLASSES | {"blur": len(BLURS), "noise": len(NOISES)}
 def train_features(path: Path = WEIGHTS, steps: int = 2000, count: int = 4000, seed: int = 8) -> Path:
     """Draw `count` faces and as many scenes, train the network on them, and write it in half precision."""
     drawn = [draw_labelled_faces(FIRST_FACE_SEED, count), draw_labelled_scenes(FIRST_SCENE_SEED, count)]
-    images = torch.from_numpy(np.concatenate([pictures for pictures, _ in drawn])).permute(0, 3, 1, 2).contiguous()
+    images = channels_first(np.concatenate([pictures for pictures, _ in drawn]))
     labels = torch.from_numpy(np.concatenate([values for _, values in drawn]))
     network = fit_features(images, labels, steps, seed)
     write_tensors(path, {key: value.half() for key, value in network.state_dict().items()}, {})

@@ -7,8 +7,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from torch import Tensor
+
 from ...networks import TextTransformer, TextTransformerConfig, UNet, UNetConfig
 from ...networks.blank import without_weights
+from ..contents import Entry
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -43,6 +46,11 @@ class Layout:
         """The same with neutral values in the fields that tensors don't show, for comparison."""
         network = replace(self.network, num_heads=1, num_head_channels=None, new_attention_order=False, dropout=0.0)
         return Layout(network, self.text and replace(self.text, heads=1))
+
+
+def shapes_of(tensors: Mapping[str, Tensor] | Mapping[str, Entry]) -> dict[str, tuple[int, ...]]:
+    """Shapes of tensors, or of a header's entries, by name."""
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
 
 def read_layout(shapes: Shapes) -> Layout | None:
