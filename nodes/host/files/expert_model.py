@@ -19,7 +19,7 @@ from ....mcdm_core.checkpoints.weights import in_halves
 from ....mcdm_core.networks import enlarge
 from ..chain.expert_chain import Conditioning
 from ..comfyui.casting import make_offloadable
-from ..comfyui.cores import kind_of_loaders
+from ..comfyui.cores import loader_class
 from .conditioning import MADE_FOR, read_condition, to_conditioning
 from .expert_folders import load
 from .reads import ReadConditions
@@ -189,7 +189,7 @@ def expert_to_model(
     load_device = comfy.model_management.get_torch_device()
     offload_device = comfy.model_management.unet_offload_device()
     _fit_precision(expert.network, load_device)
-    patcher = kind_of_loaders(disable_dynamic)(
+    patcher = loader_class(disable_dynamic)(
         ExpertModel(expert, offload_device), load_device=load_device, offload_device=offload_device
     )
     if name is not None:
