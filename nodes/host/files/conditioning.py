@@ -142,7 +142,7 @@ def class_and_null(encoder: Encoder, name: str, null_kind: NullKind) -> tuple[Co
 def condition_and_null(
     encoder: Encoder, condition: Condition, null: Condition | None = None
 ) -> tuple[Conditioning, Conditioning]:
-    """A condition and its null as CONDITIONING; None is the null with the condition's fields and rows, for one batch."""
+    """A condition and its null as CONDITIONING; None means a null with the same fields and rows, fit for one batch."""
     null = encoder.null_like(condition) if null is None else null
     return to_conditioning(condition, encoder.key), to_conditioning(null, encoder.key)
 
