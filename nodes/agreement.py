@@ -1,4 +1,4 @@
-"""The node that lets experts share their weights out place by place."""
+"""The node that shares out the experts' weights place by place, most to the expert that changes a place most."""
 
 from comfy_api.latest import io
 

@@ -1,4 +1,4 @@
-"""Nodes that show how experts work together."""
+"""Nodes that show single experts' predictions and guidance, and grids over reliabilities and weights."""
 
 from typing import Any
 

@@ -194,7 +194,7 @@ class EncodeMap(io.ComfyNode):
         condition: list | None = None,
         map_order: str = USUAL_ORDER,
     ) -> io.NodeOutput:
-        """Encode the map, and merge it with what is told already."""
+        """Encode the map, and merge it into the given condition, if any."""
         encoder = encoder.swapped() if map_order == SWAPPED_ORDER else encoder
         encoded = map_condition(encoder, image, mask, map, with_text)
         if condition is not None:

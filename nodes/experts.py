@@ -66,7 +66,7 @@ class LoadExpert(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, expert_name: str) -> tuple:
-        """Load again when the file or its VAE's has changed, or FaRL's has come."""
+        """Load again when the expert's file or its VAE's has changed, or FaRL's has been added."""
         return folders.file_state(expert_name)
 
     @classmethod

@@ -1,4 +1,4 @@
-"""The node for AND, OR and NOT of experts, and for those that are kept equally likely."""
+"""The node for AND, OR and NOT of experts, and for samples that all experts find equally likely."""
 
 from comfy_api.latest import io
 

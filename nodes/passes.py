@@ -1,4 +1,4 @@
-"""Nodes that stand in a chain of experts and change what is asked of it at which noise level."""
+"""Nodes in a chain of experts that change, by noise level, the experts' weights and which predictions are asked."""
 
 from comfy_api.latest import io
 

@@ -13,8 +13,8 @@ from .newer_schema import found_by
 from .types import ExpertEncoder
 
 
-def _inputs_told_before(expert: str) -> list:
-    """Inputs for what the expert is told beside the picture."""
+def _condition_inputs(expert: str) -> list:
+    """Inputs for the condition and the null beside the picture."""
     return [
         io.Conditioning.Input(
             "condition",
@@ -67,7 +67,7 @@ class EncodeLowRes(io.ComfyNode):
                     tooltip="The picture to enlarge. It is brought to the size that the expert reads, mostly a quarter "
                     "of its own: 64 × 64 pixels for one of 256 × 256.",
                 ),
-                *_inputs_told_before("the upsampler"),
+                *_condition_inputs("the upsampler"),
             ],
             outputs=_outputs(),
             hidden=[io.Hidden.unique_id],
@@ -107,7 +107,7 @@ class EncodeInpaint(io.ComfyNode):
                 io.Mask.Input(
                     "mask", tooltip="1 where the picture is to be filled in, as everywhere in ComfyUI; cut at a half."
                 ),
-                *_inputs_told_before("the expert"),
+                *_condition_inputs("the expert"),
             ],
             outputs=_outputs(),
             hidden=[io.Hidden.unique_id],

@@ -1,4 +1,4 @@
-"""The node that puts an expert on another machine; what is in `workers` is imported where one is used, and Ray is."""
+"""The node that puts an expert on another machine; it imports `workers` only when it is used and Ray is installed."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ from .widgets import progress_input, reliability_input, weight_input
 
 
 def _check(node: QueuedNode) -> Fault | None:
-    """Whether the expert can be used, and its worker run its graph, if it has one."""
+    """Check whether the expert can be used and, if it has a graph, whether its worker can run it."""
     if fault := check_remote_expert(node):
         return fault
     given: list[Any] = [node.inputs.get(name) for name in ("graph", "address", "worker")]
@@ -141,7 +141,7 @@ class ExpertRemote(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, graph: str | None = "", **inputs: Any) -> tuple:
-        """Ask again when a picture that a graph names has changed."""
+        """Run again when a picture that the graph names has changed."""
         return files_of_graph(graph)
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Nodes for samples of the true product: what the experts' densities multiply to, not their noised ones."""
+"""Nodes for samples of the true product, which multiplies the experts' densities of clean samples, not noised ones."""
 
 import comfy.samplers
 from comfy_api.latest import io
