@@ -10,7 +10,7 @@ _SEARCHED = any(field.name == "search_aliases" for field in fields(io.Schema))
 _FOLDED = "advanced" in inspect.signature(io.Float.Input).parameters
 
 
-def found_by(*words: str) -> dict[str, Any]:
+def search_aliases(*words: str) -> dict[str, Any]:
     """For a schema: further names by which the node search finds the node, separated by commas."""
     return {"search_aliases": ", ".join(words).split(", ")} if _SEARCHED else {}
 

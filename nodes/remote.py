@@ -11,7 +11,7 @@ from .host.prompt.graph import files_of_graph
 from .host.prompt.queue_checks import check_remote_expert
 from .host.prompt.queued_prompt import QueuedNode
 from .host.prompt.validation import Fault, Validation, fault_of
-from .newer_schema import advanced, found_by
+from .newer_schema import advanced, search_aliases
 from .types import ExpertChain
 from .widgets import progress_input, reliability_input, weight_input
 
@@ -42,7 +42,7 @@ class ExpertRemote(io.ComfyNode):
             node_id="MCDM_ExpertRemote",
             display_name="Diffusion Expert on a Worker",
             category="mcdm/product",
-            **found_by("remote, distributed, Ray, cluster, other machine, several machines, worker, network"),
+            **search_aliases("remote, distributed, Ray, cluster, other machine, several machines, worker, network"),
             description=(
                 "Diffusion Expert, on another machine: the nodes behind model, condition and null, or those of a "
                 "graph, are run by that machine's ComfyUI, a worker, and nothing of them is loaded here. At every step "
