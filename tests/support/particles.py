@@ -21,7 +21,7 @@ class Particles:
         self.resampled = 0
 
     def step(self, changes, after):
-        """Indices of the particles to keep after a step that changed the log weights; all, unless they are resampled."""
+        """Indices of the particles to keep after a step that changed the log weights; all, if none are resampled."""
         count = len(self.logs)
         centre = sum(changes) / count
         self.logs = [
