@@ -2,12 +2,12 @@
 
     python custom_nodes/mcdm/worker.py --name NAME --address HOST:PORT --join -- COMFYUI_ARGUMENTS
 
-joins the Ray cluster at HOST:PORT with a node of this machine's, and keeps ComfyUI on it until it is stopped.
+joins the Ray cluster at HOST:PORT with a Ray node on this machine, and runs ComfyUI there until it is stopped.
 docs/hosts.md says how to start a cluster, and whom to trust.
 """
 
-# Ray's processes unpack the class below by value: it can't refer to anything in this file, nor import the pack, whose
-# folder must never be on the path of a process that imports ComfyUI.
+# Ray sends the class below by value to its processes: it can't refer to anything in this file, nor import the pack,
+# whose folder must never be on the path of a process that imports ComfyUI.
 
 import argparse
 import contextlib
@@ -27,18 +27,18 @@ PACK = Path(__file__).resolve().parent
 NAMESPACE = "mcdm"
 JOIN_SECONDS = 180  # longest wait for the Ray node to join
 START_SECONDS = 600
-ANSWER_SECONDS = 30  # longest wait for a running worker's sign of life; one that is silent longer is ended
+ANSWER_SECONDS = 30  # longest wait for a running worker's sign of life; a worker silent for longer is ended
 
 logger = logging.getLogger("mcdm.worker")
 
 
 class Worker:
-    """ComfyUI in a process of Ray's. Calls are answered by threads, so that a sign of life never waits for a pass.
+    """ComfyUI in a process of Ray's. Threads answer calls, so that a sign of life never waits for a pass.
 
     Args:
         comfyui: ComfyUI's folder.
         arguments: Its command line.
-        threads: Of torch.
+        threads: Number of torch's threads.
     """
 
     def __init__(self, comfyui: str, arguments: list[str], threads: int):
@@ -49,13 +49,13 @@ class Worker:
 
         sys.path[:] = [comfyui, *(entry for entry in sys.path if "site-packages" in entry or "lib" in entry)]
         sys.argv = ["main.py", *arguments]
-        self._streams = sys.stdout, sys.stderr  # ComfyUI writes to their files and lets go of them, which closes those
+        self._streams = sys.stdout, sys.stderr  # ComfyUI replaces both; without a reference, their files would close
         try:
             main = importlib.import_module("main")
             loop, server, _ = main.start_comfyui(asyncio.new_event_loop())
-        except SystemExit as error:  # which Ray would take for the end of a worker that has done its work
+        except SystemExit as error:  # to Ray, it would mean that the worker has finished its work
             raise RuntimeError("ComfyUI ended while it started; look at its arguments.") from error
-        # Nobody listens, but what ComfyUI would tell a page has to go somewhere.
+        # There is no page, but something has to take ComfyUI's messages to it.
         threading.Thread(target=loop.run_until_complete, args=(server.publish_loop(),), daemon=True).start()
         importlib.import_module("torch").set_num_threads(threads)
         known = importlib.import_module("nodes").NODE_CLASS_MAPPINGS
@@ -69,17 +69,17 @@ class Worker:
         return True
 
     def process(self) -> int:
-        """The number of the process."""
+        """The id of the process."""
         import os
 
         return os.getpid()
 
     def hello(self) -> dict:
-        """See `Engine`, as for all that follow."""
+        """See `Engine`, as for all methods below."""
         return self._engine.hello()
 
     def lacks(self, names: list) -> dict:
-        """Which input files have to be sent."""
+        """Names of the input files that have to be sent."""
         return self._engine.lacks(names)
 
     def store(self, name: str, content: bytes) -> dict:
@@ -87,31 +87,31 @@ class Worker:
         return self._engine.store(name, content)
 
     def uploads(self, kinds: list) -> dict:
-        """Which inputs name input files."""
+        """Inputs that name input files."""
         return self._engine.uploads(kinds)
 
     def check(self, nodes: dict, links: dict, models: dict) -> dict:
-        """Whether nodes can be run."""
+        """Check whether nodes can be run."""
         return self._engine.check(nodes, links, models)
 
     def load(self, nodes: dict, link: list, models: dict) -> dict:
         """Load a MODEL, and describe it."""
         return self._engine.load(nodes, link, models)
 
-    def begin(self, told: dict) -> dict:
+    def begin(self, setup: dict) -> dict:
         """Prepare a run."""
-        return self._engine.begin(told)
+        return self._engine.begin(setup)
 
     def predict(self, run: str, question: list) -> dict:
         """Predictions of x0."""
         return self._engine.predict(run, question)
 
     def finish(self, run: str) -> dict:
-        """Put a run away."""
+        """End a run."""
         return self._engine.finish(run)
 
     def cancel(self, run: str) -> dict:
-        """End the pass that a run is at."""
+        """Interrupt a run's pass."""
         return self._engine.cancel(run)
 
 
@@ -119,7 +119,7 @@ def main() -> int:
     """Start the worker, and stay until it is stopped."""
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     options = _parser().parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # by way of what has to be put away
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that context managers clean up
     try:
         _check(options)
         with _ray_node(options) as node, _worker(options, node):
@@ -148,10 +148,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check(options: argparse.Namespace) -> None:
-    """Refuse what cannot work, or should not be.
+    """Refuse options that cannot work or are not safe.
 
     Raises:
-        ValueError: If there is no ComfyUI, no Ray, no such address, or no token where other machines reach the node.
+        ValueError: If ComfyUI or Ray is missing, the address is malformed, or Ray's token authentication is off.
     """
     if not (options.comfyui / "main.py").is_file():
         raise ValueError(f"Expected ComfyUI in {options.comfyui} and found no main.py; give its folder as --comfyui.")
@@ -172,7 +172,7 @@ def _check(options: argparse.Namespace) -> None:
 
 @contextlib.contextmanager
 def _ray_node(options: argparse.Namespace) -> Iterator[subprocess.Popen | None]:
-    """The node that was asked for, as long as the block lasts; None without --join and --head: one runs already."""
+    """A Ray node as long as the block lasts; None without --join and --head, when one is already running."""
     if not (options.join or options.head):
         yield None
         return
@@ -192,15 +192,15 @@ def _ray_node(options: argparse.Namespace) -> Iterator[subprocess.Popen | None]:
 
 @contextlib.contextmanager
 def _worker(options: argparse.Namespace, node: subprocess.Popen | None) -> Iterator[None]:
-    """The worker on that node, which Ray starts again where it dies."""
+    """A worker on that node, as long as the block lasts; Ray restarts it if it dies."""
     ray = _joined(options.address, node)
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     _take_name(ray, options.name)
     environment = {
-        "OMP_NUM_THREADS": str(options.threads),  # Ray would set 1
+        "OMP_NUM_THREADS": str(options.threads),  # Ray would set it to 1
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # hide all GPUs
-        "RAY_worker_niceness": "0",  # and let others go first
+        "RAY_worker_niceness": "0",  # and lower the priority
     }
     actor = ray.remote(Worker).options(
         name=options.name,
@@ -223,7 +223,7 @@ def _worker(options: argparse.Namespace, node: subprocess.Popen | None) -> Itera
 
 
 def _first_answer(ray: Any, handle: Any) -> dict[str, Any]:
-    """What the worker says once ComfyUI has started.
+    """The worker's versions and device, once ComfyUI has started.
 
     Raises:
         ValueError: If it doesn't start.
@@ -235,7 +235,7 @@ def _first_answer(ray: Any, handle: Any) -> dict[str, Any]:
 
 
 def _joined(address: str, node: subprocess.Popen | None) -> Any:
-    """Ray, once the node has joined; its first tries may come too early.
+    """The module `ray`, once this process has joined the cluster; it retries until the node is ready.
 
     Raises:
         ValueError: If the node ends, or none joins in time.
@@ -259,7 +259,7 @@ def _joined(address: str, node: subprocess.Popen | None) -> Any:
 
 
 def _try_to_join(ray: Any, address: str) -> str | None:
-    """Join; or what is said against it."""
+    """Join the cluster; returns the error as text, None on success."""
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=5.0).close()  # Ray would try for minutes
@@ -270,7 +270,7 @@ def _try_to_join(ray: Any, address: str) -> str | None:
 
 
 def _take_name(ray: Any, name: str) -> None:
-    """End a worker of this name that no longer answers, and refuse where one does."""
+    """End a worker of this name that no longer answers; refuse the name if it does."""
     try:
         former = ray.get_actor(name, namespace=NAMESPACE)
     except ValueError:

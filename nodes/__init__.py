@@ -1,4 +1,4 @@
-"""ComfyUI nodes: schemas with thin `execute` functions. What they do is in `mcdm_core` and in `host`."""
+"""ComfyUI nodes: schemas with thin `execute` functions. Their work is done in `mcdm_core` and in `host`."""
 
 from comfy_api.latest import ComfyExtension, io
 

@@ -1,4 +1,4 @@
-"""The node that lets experts share their weights out place by place."""
+"""The node that shares out the experts' weights place by place, most to the expert that changes a place most."""
 
 from comfy_api.latest import io
 
@@ -6,7 +6,7 @@ from ..mcdm_core.product.agreement import LARGEST_PATCH, MOST_TAU, Agreement
 from .host.chain.expert_chain import Experts, with_setting
 from .host.prompt.chain_checks import check_setting
 from .host.prompt.validation import Validation
-from .newer_schema import found_by
+from .newer_schema import search_aliases
 from .types import ExpertChain
 from .widgets import level_input, progress_input
 
@@ -21,7 +21,7 @@ class AgreementWeights(io.ComfyNode):
             node_id="MCDM_AgreementWeights",
             display_name="Agreement Weights",
             category="mcdm/product",
-            **found_by("multi lora, lora composition, LoRAtorio, spatial weights, automatic mask, regional"),
+            **search_aliases("multi lora, lora composition, LoRAtorio, spatial weights, automatic mask, regional"),
             description=(
                 "Lets experts share their positive weights out place by place: most goes to whoever leaves the "
                 "unconditional estimate the most there (LoRAtorio, 2025, on the paper's Eq. 10). w_i(p) = W₊ w_i e^(−τ "

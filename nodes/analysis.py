@@ -1,4 +1,4 @@
-"""Nodes that show how experts work together."""
+"""Nodes that show single experts' predictions and guidance, and grids over reliabilities and weights."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ from .host.prompt.chain_checks import check_chain, check_sweep
 from .host.prompt.queued_prompt import QueuedNode
 from .host.prompt.validation import Fault, Validation, check_value
 from .host.run.ksampler import Settings
-from .newer_schema import found_by
+from .newer_schema import search_aliases
 from .types import ExpertChain
 from .widgets import sampling_inputs, seed_input
 
@@ -37,7 +37,7 @@ class Inspect(io.ComfyNode):
             node_id="MCDM_Inspect",
             display_name="Inspect Product",
             category="mcdm/analysis",
-            **found_by("debug, visualize, compare models, x0 preview, agreement, plot"),
+            **search_aliases("debug, visualize, compare models, x0 preview, agreement, plot"),
             description=(
                 "Samples, and shows what each expert wants beside what the product makes of it at chosen steps (x0), "
                 "how far each expert pulls, and how far they agree: the summands w_i (D_i − U) of the paper's Eq. 10. "
@@ -108,7 +108,7 @@ class ReliabilitySweep(io.ComfyNode):
             node_id="MCDM_ReliabilitySweep",
             display_name="Reliability Sweep",
             category="mcdm/analysis",
-            **found_by("xy plot, grid, compare, parameter sweep, interpolation, blend"),
+            **search_aliases("xy plot, grid, compare, parameter sweep, interpolation, blend"),
             description=(
                 "Samples one product many times into a labelled grid, an XY plot: one expert's reliability or weight "
                 "downwards (Eq. 5 of the paper, Figs. 6 and 9–12), seeds and guidance across. Each cell is what "

@@ -19,7 +19,7 @@ from .host.files.conditioning import (
 )
 from .host.prompt.expert_checks import check_encoder
 from .host.prompt.validation import Validation
-from .newer_schema import advanced, found_by
+from .newer_schema import advanced, search_aliases
 from .types import ExpertEncoder
 
 MAPS = ["auto", "face", "hair", "skin"]  # face and skin are two names of one map
@@ -46,7 +46,7 @@ class EncodeText(io.ComfyNode):
             node_id="MCDM_EncodeText",
             display_name="Encode Text (Expert)",
             category="mcdm/conditions",
-            **found_by("caption, prompt, CLIP text encode, text prompt, positive, negative"),
+            **search_aliases("caption, prompt, CLIP text encode, text prompt, positive, negative"),
             description=(
                 "Turns a caption into the condition (positive) and the null (negative) of a text expert. The experts "
                 "shipped and the paper's face network were trained on embeddings of pictures and are driven by the "
@@ -86,7 +86,7 @@ class EncodeClass(io.ComfyNode):
             node_id="MCDM_EncodeClass",
             display_name="Encode Class (Expert)",
             category="mcdm/conditions",
-            **found_by("ImageNet, label, category, synset"),
+            **search_aliases("ImageNet, label, category, synset"),
             description=(
                 "Turns the name of a class into the condition (positive) of a class expert (paper, §4.2), and makes "
                 "the null (negative) that stands for no class: ∅ of Eq. 10."
@@ -131,7 +131,7 @@ class EncodeMap(io.ComfyNode):
             node_id="MCDM_EncodeMap",
             display_name="Encode Segmentation Map (Expert)",
             category="mcdm/conditions",
-            **found_by("segmentation, semantic map, mask to condition, hair, skin, face parsing"),
+            **search_aliases("segmentation, semantic map, mask to condition, hair, skin, face parsing"),
             description=(
                 "Turns a segmentation map, a picture or a mask of where hair or skin is, into the condition (positive) "
                 "of a map expert; the null (negative) is no map. The map is scaled to the expert's size and "
@@ -194,7 +194,7 @@ class EncodeMap(io.ComfyNode):
         condition: list | None = None,
         map_order: str = USUAL_ORDER,
     ) -> io.NodeOutput:
-        """Encode the map, and merge it with what is told already."""
+        """Encode the map, and merge it into the given condition, if any."""
         encoder = encoder.swapped() if map_order == SWAPPED_ORDER else encoder
         encoded = map_condition(encoder, image, mask, map, with_text)
         if condition is not None:
@@ -212,7 +212,7 @@ class EncodeSketch(io.ComfyNode):
             node_id="MCDM_EncodeSketch",
             display_name="Encode Sketch (Expert)",
             category="mcdm/conditions",
-            **found_by("canny, edges, scribble, lineart, line drawing"),
+            **search_aliases("canny, edges, scribble, lineart, line drawing"),
             description=(
                 "Turns the edges of a picture as Canny finds them, or a drawing, into the condition (positive) of a "
                 "sketch expert (paper, §7.5). The null (negative) is no sketch."

@@ -1,4 +1,4 @@
-"""The node for AND, OR and NOT of experts, and for those that are kept equally likely."""
+"""The node for AND, OR and NOT of experts, and for samples that all experts find equally likely."""
 
 from comfy_api.latest import io
 
@@ -6,7 +6,7 @@ from ..mcdm_core.product.logic import OPERATIONS, Logic
 from .host.prompt.sampler_checks import check_logic_node
 from .host.prompt.validation import Validation
 from .host.samplers.logic import logic_sampler
-from .newer_schema import found_by
+from .newer_schema import search_aliases
 from .widgets import limit_input, resample_input
 
 
@@ -20,7 +20,9 @@ class LogicSampler(io.ComfyNode):
             node_id="MCDM_Logic",
             display_name="Logic Sampler",
             category="mcdm/sampling",
-            **found_by("AND, OR, NOT, union, intersection, Dombi, SuperDiff, dynamic negative guidance, composable"),
+            **search_aliases(
+                "AND, OR, NOT, union, intersection, Dombi, SuperDiff, dynamic negative guidance, composable"
+            ),
             description=(
                 "Samples what all experts find likely (AND), any of them (OR) or all equally (equal), without what "
                 "those of negative weight find likely (NOT), instead of the product of the paper's Eq. 10. Each "

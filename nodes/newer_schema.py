@@ -1,4 +1,4 @@
-"""Parts of a node's schema that older ComfyUI does not know; there they are left out."""
+"""Parts of a node's schema that are left out in older ComfyUI, which does not know them."""
 
 import inspect
 from dataclasses import fields
@@ -10,8 +10,8 @@ _SEARCHED = any(field.name == "search_aliases" for field in fields(io.Schema))
 _FOLDED = "advanced" in inspect.signature(io.Float.Input).parameters
 
 
-def found_by(*words: str) -> dict[str, Any]:
-    """For a schema: words under which the node search lists the node beside its name, separated by commas."""
+def search_aliases(*words: str) -> dict[str, Any]:
+    """For a schema: further names by which the node search finds the node, separated by commas."""
     return {"search_aliases": ", ".join(words).split(", ")} if _SEARCHED else {}
 
 

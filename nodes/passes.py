@@ -1,4 +1,4 @@
-"""Nodes that stand in a chain of experts and change what is asked of it at which noise level."""
+"""Nodes in a chain of experts that change, by noise level, the experts' weights and which predictions are asked."""
 
 from comfy_api.latest import io
 
@@ -8,7 +8,7 @@ from ..mcdm_core.product.passes import Passes as Policy
 from .host.chain.expert_chain import Experts, with_schedule, with_setting
 from .host.prompt.chain_checks import check_schedule, check_setting
 from .host.prompt.validation import Validation
-from .newer_schema import found_by
+from .newer_schema import search_aliases
 from .types import ExpertChain
 from .widgets import level_input, progress_input
 
@@ -23,7 +23,9 @@ class Schedule(io.ComfyNode):
             node_id="MCDM_Schedule",
             display_name="Expert Schedule",
             category="mcdm/product",
-            **found_by("guidance schedule, cfg curve, weight curve, boundary, refiner, high noise, low noise, window"),
+            **search_aliases(
+                "guidance schedule, cfg curve, weight curve, boundary, refiner, high noise, low noise, window"
+            ),
             description=(
                 "Says when the last expert of a chain acts, in noise levels, and how its weight changes as the "
                 "sampling goes on: w_i of the paper's Eq. 10 times a factor. Chain it behind that expert."
@@ -69,7 +71,7 @@ class Passes(io.ComfyNode):
             node_id="MCDM_Passes",
             display_name="Fewer Passes",
             category="mcdm/product",
-            **found_by(
+            **search_aliases(
                 "faster, speed up, cache, guidance interval, guidance limit, skip cfg, adaptive guidance, skip "
                 "negative, LoRA switch, alternate, take turns"
             ),

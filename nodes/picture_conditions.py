@@ -9,12 +9,12 @@ from ..mcdm_core.conditions import Encoder
 from .host.files.conditioning import picture_conditions
 from .host.prompt.expert_checks import check_encoder
 from .host.prompt.validation import Validation
-from .newer_schema import found_by
+from .newer_schema import search_aliases
 from .types import ExpertEncoder
 
 
-def _inputs_told_before(expert: str) -> list:
-    """Inputs for what the expert is told beside the picture."""
+def _condition_inputs(expert: str) -> list:
+    """Inputs for the condition and the null beside the picture."""
     return [
         io.Conditioning.Input(
             "condition",
@@ -54,7 +54,7 @@ class EncodeLowRes(io.ComfyNode):
             node_id="MCDM_EncodeLowRes",
             display_name="Encode Low Resolution",
             category="mcdm/conditions",
-            **found_by("upscale, upsample, super resolution, enlarge"),
+            **search_aliases("upscale, upsample, super resolution, enlarge"),
             description=(
                 "Gives an upsampling expert the small picture to enlarge, in the condition (positive) and in the null "
                 "(negative): x_i and ∅ of Eq. 10. The expert reads it beside z_t, as the upsamplers of GLIDE (Nichol "
@@ -67,7 +67,7 @@ class EncodeLowRes(io.ComfyNode):
                     tooltip="The picture to enlarge. It is brought to the size that the expert reads, mostly a quarter "
                     "of its own: 64 × 64 pixels for one of 256 × 256.",
                 ),
-                *_inputs_told_before("the upsampler"),
+                *_condition_inputs("the upsampler"),
             ],
             outputs=_outputs(),
             hidden=[io.Hidden.unique_id],
@@ -95,7 +95,7 @@ class EncodeInpaint(io.ComfyNode):
             node_id="MCDM_EncodeInpaint",
             display_name="Encode Inpainting (Expert)",
             category="mcdm/conditions",
-            **found_by("inpaint, outpaint, fill in, mask"),
+            **search_aliases("inpaint, outpaint, fill in, mask"),
             description=(
                 "Gives an inpainting expert (GLIDE's base_inpaint and upsample_inpaint; Nichol et al., 2022) the "
                 "picture, and what of it is to be filled in. To keep the rest exactly, sample from the picture's own "
@@ -107,7 +107,7 @@ class EncodeInpaint(io.ComfyNode):
                 io.Mask.Input(
                     "mask", tooltip="1 where the picture is to be filled in, as everywhere in ComfyUI; cut at a half."
                 ),
-                *_inputs_told_before("the expert"),
+                *_condition_inputs("the expert"),
             ],
             outputs=_outputs(),
             hidden=[io.Hidden.unique_id],

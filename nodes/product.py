@@ -15,7 +15,7 @@ from .host.prompt.validation import Validation
 from .host.run.guider import OwnNullGuider as HostOwnNullGuider
 from .host.run.guider import ProductGuider
 from .host.run.ksampler import Settings, sample
-from .newer_schema import found_by
+from .newer_schema import search_aliases
 from .types import ExpertChain
 from .widgets import progress_input, reliability_input, sampling_inputs, scores_input, seed_input, weight_input
 
@@ -36,7 +36,7 @@ class Expert(io.ComfyNode):
             node_id="MCDM_Expert",
             display_name="Diffusion Expert",
             category="mcdm/product",
-            **found_by(_COMBINING, "condition"),
+            **search_aliases(_COMBINING, "condition"),
             description=(
                 "Adds one model to a product of experts, with its condition (positive), its null (negative) and its "
                 "weight (cfg); chain several of these nodes. The first of the chain is the reference: it decides "
@@ -135,7 +135,7 @@ class Guider(io.ComfyNode):
             node_id="MCDM_Guider",
             display_name="Product Guider",
             category="mcdm/product",
-            **found_by(
+            **search_aliases(
                 "composable, AND, unite, ensemble, mixture of experts, product of experts, CFG guider, dual model"
             ),
             description=(
@@ -168,7 +168,7 @@ class OwnNullGuider(io.ComfyNode):
             node_id="MCDM_OwnNullGuider",
             display_name="Own-Null Guider",
             category="mcdm/product",
-            **found_by(
+            **search_aliases(
                 "composable diffusion, composable, AND, MixMod, CFG guider, LoRA Composite, multi lora, lora bleeding, "
                 "concept bleeding"
             ),
@@ -207,7 +207,7 @@ class KSampler(io.ComfyNode):
             node_id="MCDM_KSampler",
             display_name="Product-of-Experts KSampler",
             category="mcdm/product",
-            **found_by(_COMBINING),
+            **search_aliases(_COMBINING),
             description=(
                 "Combines several models in one KSampler: a product of experts, each with its own prompt and weight. "
                 f"With one expert it equals ComfyUI's KSampler at cfg = weight, bit for bit. {_RULE}"

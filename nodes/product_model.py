@@ -5,7 +5,7 @@ from comfy_api.latest import io
 
 from .host.chain.expert_chain import Experts
 from .host.run.product_model import product_model
-from .newer_schema import found_by
+from .newer_schema import search_aliases
 from .types import ExpertChain
 from .widgets import reliability_input
 
@@ -20,7 +20,7 @@ class ProductModel(io.ComfyNode):
             node_id="MCDM_ProductModel",
             display_name="Product as Model",
             category="mcdm/product",
-            **found_by(
+            **search_aliases(
                 "combine models, merge models, model merge, mix models, blend models, unite, ensemble, composable"
             ),
             description=(

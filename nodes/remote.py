@@ -1,4 +1,4 @@
-"""The node that puts an expert on another machine; what is in `workers` is imported where one is used, and Ray is."""
+"""The node that puts an expert on another machine; it imports `workers` only when it is used and Ray is installed."""
 
 from typing import Any
 
@@ -11,13 +11,13 @@ from .host.prompt.expert_checks import check_remote_expert
 from .host.prompt.graph import files_of_graph
 from .host.prompt.queued_prompt import QueuedNode
 from .host.prompt.validation import Fault, Validation, fault_of
-from .newer_schema import advanced, found_by
+from .newer_schema import advanced, search_aliases
 from .types import ExpertChain
 from .widgets import progress_input, reliability_input, weight_input
 
 
 def _check(node: QueuedNode) -> Fault | None:
-    """Whether the expert can be used, and its worker run its graph, if it has one."""
+    """Check whether the expert can be used and, if it has a graph, whether its worker can run it."""
     if fault := check_remote_expert(node):
         return fault
     given: list[Any] = [node.inputs.get(name) for name in ("graph", "address", "worker")]
@@ -42,7 +42,7 @@ class ExpertRemote(io.ComfyNode):
             node_id="MCDM_ExpertRemote",
             display_name="Diffusion Expert on a Worker",
             category="mcdm/product",
-            **found_by("remote, distributed, Ray, cluster, other machine, several machines, worker, network"),
+            **search_aliases("remote, distributed, Ray, cluster, other machine, several machines, worker, network"),
             description=(
                 "Diffusion Expert, on another machine: the nodes behind model, condition and null, or those of a "
                 "graph, are run by that machine's ComfyUI, a worker, and nothing of them is loaded here. At every step "
@@ -141,7 +141,7 @@ class ExpertRemote(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, graph: str | None = "", **inputs: Any) -> tuple:
-        """Ask again when a picture that a graph names has changed."""
+        """Run again when a picture that the graph names has changed."""
         return files_of_graph(graph)
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Nodes for samples of the true product: what the experts' densities multiply to, not their noised ones."""
+"""Nodes for samples of the true product, which multiplies the experts' densities of clean samples, not noised ones."""
 
 import comfy.samplers
 from comfy_api.latest import io
@@ -9,7 +9,7 @@ from .host.prompt.sampler_checks import check_choose_node, check_langevin_node, 
 from .host.prompt.validation import Validation
 from .host.samplers.langevin import langevin_sampler
 from .host.samplers.particles import particle_sampler
-from .newer_schema import found_by
+from .newer_schema import search_aliases
 from .types import ExpertChain
 from .widgets import limit_input, resample_input, seed_input
 
@@ -24,7 +24,7 @@ class LangevinSampler(io.ComfyNode):
             node_id="MCDM_LangevinSampler",
             display_name="Langevin Sampler",
             category="mcdm/sampling",
-            **found_by("MCMC, corrector, predictor corrector, reduce reuse recycle, true product"),
+            **search_aliases("MCMC, corrector, predictor corrector, reduce reuse recycle, true product"),
             description=(
                 "Corrects what another sampler makes, at every noise level: x += δ·score + √(2δ)·z with δ = r·σ², as "
                 "often as asked (Du et al., 2023). Samples of a product, which the paper's Eq. 10 alone misses, come "
@@ -77,7 +77,7 @@ class ParticleSampler(io.ComfyNode):
             node_id="MCDM_ParticleSampler",
             display_name="Particle Sampler",
             category="mcdm/sampling",
-            **found_by("Feynman-Kac, FKC, sequential Monte Carlo, SMC, resampling, true product"),
+            **search_aliases("Feynman-Kac, FKC, sequential Monte Carlo, SMC, resampling, true product"),
             description=(
                 "Samples ancestrally with the pictures of the batch as particles: those that the experts find likelier "
                 "together go on as several, others end (Skreta et al., 2025). With ε_c the combination of the paper's "
@@ -116,7 +116,7 @@ class Choose(io.ComfyNode):
             node_id="MCDM_Choose",
             display_name="Choose Samples",
             category="mcdm/analysis",
-            **found_by("best of n, rejection, CompLift, lift score, rank, filter batch"),
+            **search_aliases("best of n, rejection, CompLift, lift score, rank, filter batch"),
             description=(
                 "Keeps the samples that every expert finds likelier with its condition than without, by the lift E[‖ε "
                 "− ε(∅)‖² − ‖ε − ε_i‖²] of noised samples (CompLift, 2025): ranked by the smallest lift of any expert "

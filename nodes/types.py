@@ -1,4 +1,4 @@
-"""Sockets of this pack's own."""
+"""This pack's own sockets."""
 
 from comfy_api.latest import io
 

@@ -5,12 +5,12 @@ from comfy_api.latest import io
 
 
 def reliability_input(tooltip: str) -> io.Float.Input:
-    """A of Eq. 10, before normalization."""
+    """The reliability a of Eq. 10, before normalization."""
     return io.Float.Input("reliability", default=1.0, min=0.0, max=100.0, step=0.05, round=0.001, tooltip=tooltip)
 
 
 def weight_input(tooltip: str) -> io.Float.Input:
-    """W of Eq. 10."""
+    """The weight w of Eq. 10."""
     return io.Float.Input("weight", default=1.0, min=-20.0, max=20.0, step=0.05, round=0.001, tooltip=tooltip)
 
 
@@ -30,12 +30,12 @@ def seed_input(name: str, tooltip: str) -> io.Int.Input:
 
 
 def denoise_input(tooltip: str) -> io.Float.Input:
-    """How much of a run is made, 0 to 1."""
+    """The share of a run's steps to sample, 0 to 1."""
     return io.Float.Input("denoise", default=1.0, min=0.0, max=1.0, step=0.01, tooltip=tooltip)
 
 
 def resample_input(tooltip: str) -> io.Float.Input:
-    """Share of the particles below which their effective number has some go on as several."""
+    """The share of the batch; particles are resampled when their effective number falls below it."""
     return io.Float.Input("resample_below", default=0.5, min=0.0, max=1.0, step=0.05, round=0.001, tooltip=tooltip)
 
 
@@ -45,7 +45,7 @@ def limit_input(tooltip: str) -> io.Float.Input:
 
 
 def scores_input() -> io.Boolean.Input:
-    """Whether samples carry how far every expert lifts them."""
+    """Whether samples carry scores, every expert's lift of them."""
     return io.Boolean.Input(
         "scores",
         default=False,

@@ -1,1 +1,1 @@
-"""Research with mcdm_core: drawn data, baselines, metrics, evaluation, and what they found."""
+"""Research with mcdm_core: drawn data, baselines, metrics, evaluation, and their results."""

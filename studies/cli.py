@@ -1,6 +1,6 @@
 """Command line of the studies: `python -m studies COMMAND …`, with each command's own help under `COMMAND --help`."""
 
-# What draws, trains and measures is imported only where it is used.
+# Modules that draw, train and measure are imported only where they are used.
 
 from collections.abc import Sequence
 from pathlib import Path

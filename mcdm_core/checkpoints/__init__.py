@@ -1,4 +1,4 @@
-"""Expert files: read safely, recognized, loaded and saved."""
+"""Expert files: safe reading, recognition, loading and saving."""
 
 from .load import load_expert, read_encoder, read_metadata
 from .lora import save_lora, with_lora

@@ -1,8 +1,8 @@
 """Files of VAEs: safetensors with the keys and shapes of TAESD, which ComfyUI's own VAE loader opens.
 
-A narrow network is written 64 channels wide, its further channels zeros: the identities and rectifiers between the
-convolutions keep zeros, so that the wide network computes what the narrow one does. The header's metadata has one key,
-"mcdm_vae", which says how wide the trained part is: `load_autoencoder` reads that alone, at a fraction of the cost.
+A narrow network is written 64 channels wide, its added channels zeros: the identities and rectifiers between the
+convolutions keep zeros, so the wide network computes the same as the narrow one. The header's metadata has one key,
+"mcdm_vae", with the widths of the trained part: `load_autoencoder` builds only that part, which costs much less.
 """
 
 import copy
@@ -18,17 +18,17 @@ from ..networks.autoencoder import LEVELS, WIDTH, Autoencoder, AutoencoderConfig
 from ..system.fields import shown
 from ..system.formats import write_tensors
 from .json_text import parse_json
-from .recognition.recognize import difference
+from .recognition import difference, shapes_of
 from .safe_reading import CheckpointError, read_checkpoint
 from .weights import refuse_not_finite, refuse_other_dtypes
 
 METADATA_KEY = "mcdm_vae"
 FORMAT = 1
 
-_MAX_DEPTH = 32  # of the description's JSON, a free card within it
+_MAX_DEPTH = 32  # levels of the description's JSON, including a free card
 _PREFIXES = {"encoder.": "taesd_encoder.", "decoder.": "taesd_decoder."}
 _MOST_LATENT_CHANNELS = 128
-_SCALE = {"vae_scale": 1.0, "vae_shift": 0.0}  # TAESD's: between its latents and those that a diffusion model sees
+_SCALE = {"vae_scale": 1.0, "vae_shift": 0.0}  # TAESD's, from its own latents to a diffusion model's
 
 
 @torch.no_grad()
@@ -39,7 +39,7 @@ def folded(autoencoder: Autoencoder) -> Autoencoder:
         autoencoder: A network as it was trained; one without a norm is copied.
 
     Returns:
-        A copy whose norm is the identity; what its encoder computes is that of the original in evaluation mode.
+        A copy whose norm is the identity; its encoder computes the same as the original's in evaluation mode.
     """
     plain = copy.deepcopy(autoencoder)
     norm, last = plain.norm, plain.encoder[-1]
@@ -56,7 +56,7 @@ def folded(autoencoder: Autoencoder) -> Autoencoder:
 def resized(autoencoder: Autoencoder, widths: tuple[int, ...]) -> Autoencoder:
     """The same network with other widths: added channels are zeros, channels beyond the new width are left out.
 
-    What it computes stays the same as long as the channels left out are such zeros.
+    Its outputs stay the same as long as the channels left out are such zeros.
 
     Args:
         autoencoder: A network whose norm is folded.
@@ -78,7 +78,7 @@ def save_autoencoder(path: str | os.PathLike, autoencoder: Autoencoder, card: di
     Args:
         path: File to write; it appears only when complete.
         autoencoder: The network as it was trained.
-        card: Data, licence, steps, whatever belongs beside it; plain values.
+        card: Model card: data, licence, steps, …; plain values.
     """
     wide = resized(folded(autoencoder), (WIDTH,) * LEVELS)
     tensors = {_file_key(name): tensor.half() for name, tensor in wide.state_dict().items()}
@@ -107,8 +107,7 @@ def load_autoencoder(path: str | os.PathLike) -> Autoencoder:
     state = _network_state(tensors, name)
     wide = Autoencoder(AutoencoderConfig(latent_channels=state["decoder.1.weight"].shape[1]))
     wide.norm = nn.Identity()
-    expected, found = ({k: tuple(v.shape) for k, v in part.items()} for part in (wide.state_dict(), state))
-    if problem := difference(expected, found, "the VAE's"):
+    if problem := difference(shapes_of(wide.state_dict()), shapes_of(state), "the VAE's"):
         raise CheckpointError(f"{name} {problem}; it is no VAE that can be used here, so choose another file.")
     refuse_not_finite(state, path)
     wide.load_state_dict(state)
@@ -116,7 +115,7 @@ def load_autoencoder(path: str | os.PathLike) -> Autoencoder:
 
 
 def encoder_key(autoencoder: Autoencoder) -> str:
-    """Twelve hexadecimal digits that tell an encoder, as it was loaded from its file, from all others."""
+    """Twelve hexadecimal digits that identify an encoder, as loaded from its file."""
     digest = hashlib.sha256()
     for name, tensor in sorted(autoencoder.encoder.state_dict().items()):
         digest.update(name.encode())
@@ -130,7 +129,7 @@ def _file_key(name: str) -> str:
 
 
 def _network_state(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
-    """The tensors by the names of `Autoencoder`, its scale and shift checked."""
+    """The tensors by their names in `Autoencoder`; refuses a scale or shift other than `_SCALE`."""
     state = {
         own + key.removeprefix(stored): tensor
         for own, stored in _PREFIXES.items()
@@ -146,7 +145,7 @@ def _network_state(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
 
 
 def _widths(text: str | None, name: str) -> tuple[int, ...]:
-    """How wide the trained part is; all of it where the file does not say."""
+    """Widths of the trained part; full width where the file has no description."""
     if text is None:
         return (WIDTH,) * LEVELS
     try:

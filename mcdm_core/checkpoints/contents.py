@@ -1,4 +1,4 @@
-"""What a file of tensors says it holds, before any of it is read."""
+"""The header of a file of tensors, read before any tensor."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ class CheckpointError(ValueError):
     """A file that cannot be used, in one sentence for the user."""
 
 
-class Unusable(ValueError):  # noqa: N818 - not an error of its own: its reader puts the file's name before it
-    """Why a file cannot be used: the predicate of a sentence about it."""
+class Unusable(ValueError):  # noqa: N818 - internal: the reader puts the file's name before it
+    """Why a file cannot be used, as the predicate of a sentence about the file."""
 
 
 DAMAGED = "is not a checkpoint, or is damaged; download or export it again."
@@ -25,7 +25,7 @@ DAMAGED = "is not a checkpoint, or is damaged; download or export it again."
 
 @dataclass(frozen=True)
 class Entry:
-    """A tensor that a file says it holds."""
+    """A tensor as described in a file's header."""
 
     dtype: torch.dtype
     shape: tuple[int, ...]
@@ -37,8 +37,8 @@ class Contents:
 
     Attributes:
         entries: The tensors by name.
-        texts: What else it tells, by name.
-        read: Reads all tensors, mapped into memory where they lie.
+        texts: Texts of the header, by name.
+        read: Returns all tensors, memory-mapped from the file.
     """
 
     entries: Mapping[str, Entry]
@@ -47,7 +47,7 @@ class Contents:
 
 
 def refuse_too_many(tensors: int) -> None:
-    """Refuse a file of so many tensors that to go through them would hold others up.
+    """Refuse a file of so many tensors that going through them would block other work.
 
     Raises:
         Unusable: There are more than `MAX_TENSORS`.

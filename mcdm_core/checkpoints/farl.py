@@ -1,4 +1,4 @@
-"""FaRL's text tower, which the paper's face expert reads texts with: finding its file beside an expert's."""
+"""FaRL's text tower, which the paper's face expert reads texts with, and its file in the folder of an expert's."""
 
 import os
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ FARL = "FaRL-Base-Patch16-LAIONFace20M-ep64.pth"
 
 
 def text_encoder_among(names: Iterable[str]) -> str | None:
-    """Name of FaRL's file among others: the one the paper's networks were trained with, else the first called FaRL."""
+    """FaRL's file among file names: the one the paper's networks were trained with, else the first named FaRL…."""
     found = sorted(name for name in names if Path(name).name.lower().startswith("farl"))
     return next((name for name in found if Path(name).name == FARL), found[0] if found else None)
 
@@ -22,10 +22,10 @@ def load_farl(expert: str | os.PathLike, text_encoder: str | os.PathLike | None)
 
     Args:
         expert: The expert's file.
-        text_encoder: FaRL's; None for the one in the folder of the expert's.
+        text_encoder: FaRL's file; None to look for one in the expert's folder.
 
     Raises:
-        CheckpointError: If there is none, or the file holds no such tower or cannot be used.
+        CheckpointError: If there is no such file, or it holds no such tower or cannot be used.
     """
     if text_encoder is None:
         beside = Path(expert).resolve().parent

@@ -1,4 +1,4 @@
-"""JSON that may be hostile."""
+"""Safe parsing of JSON that may be hostile."""
 
 import json
 from collections import Counter
@@ -15,11 +15,11 @@ def parse_json(text: str, deepest: int) -> Any:
 
     Args:
         text: The text.
-        deepest: Levels of lists and objects within each other that are allowed.
+        deepest: Most levels of nested lists and objects that are allowed.
 
     Raises:
-        ValueError: It is no JSON, is nested deeper, or has an object with a name twice; the message says so without a
-            subject.
+        ValueError: It is no JSON, is nested deeper, or an object has a name twice; the message is the predicate of a
+            sentence about the text.
     """
     depth = _depth(text.encode("utf-8", "surrogatepass"))
     if depth > deepest:
@@ -38,7 +38,7 @@ class _DoubleNameError(ValueError):
 
 
 def _depth(text: bytes) -> int:
-    """How deep brackets are nested at most, those within texts left out."""
+    """Deepest nesting of brackets, ignoring brackets within strings."""
     depth = deepest = 0
     outside = text.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2]
     for bracket in b"".join(outside).translate(None, delete=_OTHERS):

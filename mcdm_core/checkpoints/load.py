@@ -1,12 +1,12 @@
-"""Expert files: safetensors whose header says what the network is, or the same content saved by `torch.save`.
+"""Expert files: safetensors whose header describes the network, or the same content saved by `torch.save`.
 
 The header's metadata has one key, "mcdm", a JSON object (see `ExpertMetadata`). The network's tensors are named as in
 `UNet`; those of a text encoder have the prefix "text_encoder.". Published files have no such header: they are
 recognized from their tensors, among which GLIDE's text transformer has no prefix. Files are recognized by content,
 never by extension, and nothing is unpickled.
 
-A file is described before anything is built from it: every field of its header has a type and a range (see
-`system.fields`), what it describes must be what its tensors are, and these must be as many bytes as there are.
+A file is checked before anything is built from it: every field of its header has a type and a range (see
+`system.fields`), its tensors must be those of the network it describes, and their sizes must add up to the file's.
 """
 
 import logging
@@ -29,7 +29,7 @@ from ..networks.blank import without_weights
 from .contents import CheckpointError, Contents, Entry
 from .farl import load_farl
 from .metadata import METADATA_KEY, ExpertMetadata
-from .recognition import Overrides, difference, recognize
+from .recognition import Overrides, difference, recognize, shapes_of
 from .safe_reading import open_checkpoint, read_tensors
 from .towers import tower_kinds
 from .vae_of import load_vae_of
@@ -61,11 +61,11 @@ def load_expert(
     Args:
         path: A file written by `save_expert`, or a published one (see `recognition.published`).
         device: Where the network goes.
-        overrides: Settings that are known better than the file's tensors or header tell them.
+        overrides: Settings that replace those of the file's header or those read from its tensors.
         text_encoder: FaRL's file, which the paper's face expert reads texts with; by default the one in the folder of
             `path` whose name begins with "FaRL". It is opened when the first text is encoded.
-        vae: File of the VAE whose latents the expert makes, where it makes any; by default found near `path`, see
-            `find_vae_of`. It is opened when the first picture is encoded or decoded.
+        vae: File of the VAE of an expert that makes latents; by default found near `path`, see `find_vae_of`. It is
+            opened when the first picture is encoded or decoded.
         as_stored: Keep halves on the CPU too, for a network that computes elsewhere.
 
     Returns:
@@ -77,9 +77,7 @@ def load_expert(
         ValueError: If the overrides don't suit the expert.
         FileNotFoundError: If there is no such file.
     """
-    contents = open_checkpoint(path)
-    metadata = describe(contents.entries, contents.texts.get(METADATA_KEY), path, overrides)
-    network = _blank_network(metadata, contents.entries, path)  # refuses what doesn't fit before anything is read
+    contents, metadata, network = _inspected(path, overrides)
     tensors = read_tensors(contents, path)
     refuse_not_finite(tensors, path)
     expert = _filled(network, tensors, metadata, path, text_encoder, vae).to(device)
@@ -90,9 +88,9 @@ def load_expert(
 
 
 def read_metadata(path: str | os.PathLike, overrides: Overrides | None = None) -> ExpertMetadata:
-    """What an expert file says about itself, or what its tensors show.
+    """The description in an expert file, or one recognized from its tensors.
 
-    Only the file's header is read, see `open_checkpoint`, and compared with what it says of its tensors.
+    Only the file's header is read (see `open_checkpoint`); the tensors it lists are checked against the description.
 
     Raises:
         CheckpointError: If the file cannot be used; the message is one sentence for the user.
@@ -101,10 +99,10 @@ def read_metadata(path: str | os.PathLike, overrides: Overrides | None = None) -
 
 
 def read_encoder(path: str | os.PathLike, text_encoder: str | os.PathLike | None = None) -> Encoder:
-    """The encoder of an expert file, without its network: what can be known before a run, in less than two seconds.
+    """The encoder of an expert file, without its network, in less than two seconds.
 
-    Of the tensors only the encoder's are read, and of those only what tells its conditions from others'. Whether all
-    weights are finite remains to be seen when the expert is loaded.
+    Only tensors of the encoder are read, and of those only what identifies its conditions. Whether all weights are
+    finite is checked only when the expert is loaded.
 
     Args:
         path: See `load_expert`.
@@ -113,16 +111,16 @@ def read_encoder(path: str | os.PathLike, text_encoder: str | os.PathLike | None
     Raises:
         CheckpointError: As `load_expert`.
     """
-    contents, metadata = _inspected(path)
+    contents, metadata, _ = _inspected(path)
     _, state = _split(read_tensors(contents, path), metadata)
     return _build_encoder(metadata, state, path, text_encoder)
 
 
-def _inspected(path: str | os.PathLike, overrides: Overrides | None = None) -> tuple[Contents, ExpertMetadata]:
+def _inspected(path: str | os.PathLike, overrides: Overrides | None = None) -> tuple[Contents, ExpertMetadata, UNet]:
+    """A file's header, its description and the network on the meta device; refuses a misfit before reading tensors."""
     contents = open_checkpoint(path)
     metadata = describe(contents.entries, contents.texts.get(METADATA_KEY), path, overrides)
-    _blank_network(metadata, contents.entries, path)
-    return contents, metadata
+    return contents, metadata, _blank_network(metadata, contents.entries, path)
 
 
 def assemble(
@@ -132,7 +130,7 @@ def assemble(
     text_encoder: str | os.PathLike | None = None,
     vae: str | os.PathLike | None = None,
 ) -> Expert:
-    """The expert that a file's tensors and their description make; raises as `load_expert`."""
+    """The expert of a file's tensors and their description; raises as `load_expert`."""
     return _filled(_blank_network(metadata, tensors, path), tensors, metadata, path, text_encoder, vae)
 
 
@@ -144,7 +142,7 @@ def _filled(
     text_encoder: str | os.PathLike | None,
     vae: str | os.PathLike | None,
 ) -> Expert:
-    """The expert of a network on the meta device that the tensors fit."""
+    """The expert of a network on the meta device, filled with tensors that fit it."""
     network_state, encoder_state = _split(tensors, metadata)
     network.load_state_dict(network_state, assign=True)
     return Expert(
@@ -187,13 +185,13 @@ def describe(
     path: str | os.PathLike,
     overrides: Overrides | None,
 ) -> ExpertMetadata:
-    """The description in a file's header, or what its tensors show where it has none.
+    """The description in a file's header, or one recognized from its tensors where it has none.
 
     Args:
-        tensors: The file's tensors, or what it says of them.
+        tensors: The file's tensors, or their header entries.
         text: The description, None for none.
         path: The file, for messages.
-        overrides: Settings that are known better.
+        overrides: Settings that replace the file's.
 
     Raises:
         CheckpointError: As `load_expert`.
@@ -213,7 +211,7 @@ def _described(
 ) -> ExpertMetadata:
     if text is None:
         _refuse_towers(tensors, name)
-        return recognize({key: tuple(tensor.shape) for key, tensor in tensors.items()}, name, overrides)
+        return recognize(shapes_of(tensors), name, overrides)
     try:
         metadata = ExpertMetadata.from_json(text)
     except ValueError as error:
@@ -244,10 +242,11 @@ def _split(tensors: Mapping[str, Kept], metadata: ExpertMetadata) -> tuple[dict[
 def _blank_network(
     metadata: ExpertMetadata, tensors: Mapping[str, Tensor] | Mapping[str, Entry], path: str | os.PathLike
 ) -> UNet:
-    """The network on the meta device, once the file's tensors are known to fit it.
+    """The network on the meta device, after checking that the file's tensors fit it.
 
     Raises:
-        CheckpointError: If the tensors are others than the description asks for, or cannot be computed with.
+        CheckpointError: If the tensors differ from those the description asks for, or have other dtypes than weights
+            may have.
     """
     name = Path(path).name
     state: Mapping[str, Any] = _split(tensors, metadata)[0]
@@ -261,8 +260,7 @@ def _blank_network(
             network = UNet(metadata.network)
     except (ValueError, RuntimeError, TypeError) as error:
         raise CheckpointError(f"{name} describes a network that cannot be built ({error}); export it again.") from None
-    expected, found = ({k: tuple(v.shape) for k, v in part.items()} for part in (network.state_dict(), state))
-    if problem := difference(expected, found, "the network's"):
+    if problem := difference(shapes_of(network.state_dict()), shapes_of(state), "the network's"):
         raise CheckpointError(
             f"{name} {problem}; it does not belong to the network its header describes, so download or export it again."
         )

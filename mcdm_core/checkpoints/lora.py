@@ -1,7 +1,7 @@
-"""LoRA files of experts: what their weights change by, in the layout that ComfyUI's Load LoRA reads.
+"""LoRA files of experts: low-rank changes of weights in the layout that ComfyUI's Load LoRA reads.
 
-Of each changed layer a file has `diffusion_model.network.LAYER.lora_down.weight`, `….lora_up.weight` and `….alpha`; the
-weight gains strength · alpha / rank · up · down. The header says under "mcdm_lora" how it was trained.
+For each changed layer a file has `diffusion_model.network.LAYER.lora_down.weight`, `….lora_up.weight` and `….alpha`;
+the weight gains strength · alpha / rank · up · down. The header's "mcdm_lora" says how it was trained.
 """
 
 import copy
@@ -23,7 +23,7 @@ from .safe_reading import read_checkpoint
 from .weights import listed, refuse_not_finite, refuse_other_dtypes
 
 LORA_KEY = "mcdm_lora"
-"""Names the description in the header."""
+"""Key of the description in the header."""
 
 _PREFIX = "diffusion_model.network."
 _DOWN, _UP, _ALPHA = _PARTS = ".lora_down.weight", ".lora_up.weight", ".alpha"
@@ -34,8 +34,8 @@ def save_lora(path: str | os.PathLike, network: nn.Module, card: Mapping[str, An
 
     Args:
         path: File to write; it appears only when complete.
-        network: A network that `add_low_rank` was given.
-        card: What the header says of them.
+        network: A network with low-rank changes, from `add_low_rank`.
+        card: Description for the header.
         half: Write half precision.
 
     Raises:
@@ -53,7 +53,7 @@ def save_lora(path: str | os.PathLike, network: nn.Module, card: Mapping[str, An
 
 
 def with_lora(expert: Expert, path: str | os.PathLike, strength: float = 1.0) -> Expert:
-    """An expert whose weights gain what a LoRA file adds; the one given stays as it is.
+    """A copy of an expert with a LoRA added to its weights; the given expert stays as it is.
 
     Example:
         >>> painter = with_lora(load_expert("experts/text.safetensors"), "my_style.safetensors", 0.8)
@@ -61,7 +61,7 @@ def with_lora(expert: Expert, path: str | os.PathLike, strength: float = 1.0) ->
     Args:
         expert: The expert that the LoRA was trained on.
         path: The LoRA's file.
-        strength: What the change is multiplied by; 0 is the expert itself, 1 as trained.
+        strength: Factor of the change; 0 is the expert itself, 1 as trained.
 
     Raises:
         CheckpointError: The file is damaged, is no LoRA, or is one for another network.
@@ -101,7 +101,7 @@ def _changed_layers(tensors: Mapping[str, Tensor], file: str) -> list[str]:
     """Names of the layers that a file has factors for.
 
     Raises:
-        CheckpointError: It has none, or other tensors too, or of a layer not all.
+        CheckpointError: It has none, has other tensors too, or lacks some of a layer's.
     """
     layers = [name[len(_PREFIX) : -len(_UP)] for name in tensors if name.startswith(_PREFIX) and name.endswith(_UP)]
     known = {f"{_PREFIX}{layer}{part}" for layer in layers for part in _PARTS}

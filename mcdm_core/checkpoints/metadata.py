@@ -1,4 +1,4 @@
-"""The description that an expert's file carries."""
+"""The description in an expert's file."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -12,14 +12,14 @@ from ..system.fields import Line, PictureSize, Word, check_fields, shown
 from .json_text import parse_json
 
 FORMAT = 1
-LATENT_FORMAT = 2  # of experts that make latents, which versions that know format 1 alone would take for pictures
+LATENT_FORMAT = 2  # of experts that make latents: versions that know only format 1 would take them for pictures
 METADATA_KEY = "mcdm"  # of the description in a file's header
-_MAX_DEPTH = 32  # of its JSON, a free card within it
+_MAX_DEPTH = 32  # levels of its JSON, including a free card
 
 
 @dataclass(frozen=True)
 class ExpertMetadata:
-    """Everything but the tensors.
+    """Everything in an expert's file but the tensors.
 
     Attributes:
         name: Short name, shown in messages.
@@ -49,7 +49,7 @@ class ExpertMetadata:
         prediction_named(self.prediction)
 
     def to_dict(self) -> dict:
-        """Plain values, with the number of the format."""
+        """Plain values, with the format's number."""
         values = asdict(self)
         if self.vae is None:
             del values["vae"]  # earlier versions don't know it
@@ -58,7 +58,7 @@ class ExpertMetadata:
 
     @property
     def downscale(self) -> int:
-        """Pixels to a side of the expert's samples."""
+        """Side of a picture divided by that of its sample."""
         return 1 if self.vae is None else DOWNSCALE
 
     def to_json(self) -> str:
@@ -90,10 +90,10 @@ class ExpertMetadata:
         return cls(**values)
 
     def check(self) -> None:
-        """Refuse fields that don't suit each other.
+        """Refuse fields that contradict each other.
 
         Raises:
-            ValueError: Some don't; the message names them.
+            ValueError: Some do; the message names them.
         """
         network = self.network
         network.check()

@@ -1,7 +1,7 @@
-"""What the pickle in a file of `torch.save` describes, read without unpickling: nothing it names is called.
+"""Reads the pickle in a file of `torch.save` without unpickling: nothing it names is called.
 
-Instructions are listed by `pickletools` and followed for values that a file of tensors may hold. Everything else, code
-above all, is refused.
+`pickletools` lists the instructions; those that a file of tensors needs are followed. All others, code above all, are
+refused.
 
 `torch.load(weights_only=True)` runs no code either, but a pickle of up to 400 kB can still stop or exhaust the process,
 as `BOMBS` in tests/fuzz/pickles.py do to torch 2.13:
@@ -10,13 +10,12 @@ as `BOMBS` in tests/fuzz/pickles.py do to torch 2.13:
 - "laughing set", "laughing key" and "codec" do not return within 40 s;
 - "bytearray" takes 5 GB.
 
-Harmless files need the names in all of these but the last. Only values tell them apart, so a check before `torch.load`
+Harmless files use the names in all of these but the last. Only values distinguish them, so a check before `torch.load`
 would have to follow the values, as `_Machine` does.
 """
 
 import math
 import pickletools
-from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
@@ -28,7 +27,7 @@ from .contents import DAMAGED, Unusable
 MAX_PICKLE = 4 * 2**20
 """Bytes of a pickle, some twenty times what the largest published file has."""
 _MAX_INSTRUCTIONS = 250_000  # ten times as many as the largest published file has
-_MOST, _MOST_SIDES = 2**40, 64  # numbers of a tensor, and sides, of which torch itself prints no more
+_MOST, _MOST_SIDES = 2**40, 64  # numbers of a tensor, and its dimensions; torch itself prints no more than 64
 
 _STORAGES = {
     "FloatStorage": torch.float32,
@@ -52,7 +51,7 @@ _INERT = {
     *(str(dtype) for dtype in vars(torch).values() if isinstance(dtype, torch.dtype)),
     *(f"torch.{name}" for name in _STORAGES),
 }
-"""What files of tensors name, all of it known here by its name alone."""
+"""Names that files of tensors use; nothing is imported for them."""
 
 
 @dataclass(frozen=True)
@@ -82,11 +81,11 @@ class Stored:
 
 
 class Other:
-    """A value that is described no further."""
+    """A value whose content is ignored."""
 
 
 def describe_pickle(stream: BytesIO) -> Any:
-    """What the pickle at the stream's position holds: plain values, `Stored` tensors, or `Other`.
+    """Content of the pickle at the stream's position: plain values, `Stored` tensors, or `Other`.
 
     Raises:
         Unusable: It is damaged, is no pickle of tensors, or contains code.
@@ -100,7 +99,7 @@ def describe_pickle(stream: BytesIO) -> Any:
 
 
 class _Machine:
-    """Follows the instructions of one pickle."""
+    """Executes the instructions of one pickle on descriptions instead of objects."""
 
     def __init__(self) -> None:
         self.stack: list[Any] = []
@@ -108,12 +107,12 @@ class _Machine:
         self.memo: dict[int, Any] = {}
 
     def run(self, stream: BytesIO) -> Any:
-        for count, (opcode, argument, _) in enumerate(_instructions(stream)):
+        for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
             if count > _MAX_INSTRUCTIONS:
                 raise Unusable("describes more than any file of an expert; choose an expert.")
-            if opcode == "STOP":
+            if opcode.name == "STOP":
                 return self.stack.pop()
-            self.follow(opcode, argument)
+            self.follow(opcode.name, argument)
         raise Unusable(DAMAGED)
 
     def follow(self, opcode: str, argument: Any) -> None:
@@ -158,7 +157,7 @@ class _Machine:
             case "REDUCE":
                 arguments = _expect(stack.pop(), tuple)
                 stack.append(_made(_expect(stack.pop(), Name).full, arguments))
-            case "BUILD":  # what a state_dict tells of its modules' versions
+            case "BUILD":  # the module versions in a state_dict's `_metadata`
                 state, owner = stack.pop(), stack[-1]
                 _expect(owner, dict), _expect(state, dict)
             case "PROTO" | "FRAME":
@@ -170,13 +169,9 @@ class _Machine:
                 )
 
     def popped(self) -> list[Any]:
-        """The values above the last mark, which is taken away with them."""
+        """Remove and return the values above the last mark, and the mark."""
         items, self.stack = self.stack, self.below.pop()
         return items
-
-
-def _instructions(stream: BytesIO) -> Iterator[tuple[str, Any, int | None]]:
-    return ((opcode.name, argument, at) for opcode, argument, at in pickletools.genops(stream))
 
 
 def _expect(value: Any, kind: type) -> Any:
@@ -193,7 +188,7 @@ def _set_items(target: dict, items: list[Any]) -> None:
 
 
 def _is_plain(key: object) -> bool:
-    """Whether a key is hashed at once; a tuple of tuples, each of them twice in the next, would take forever."""
+    """Whether hashing a key is fast; a tuple that holds another twice, which holds a third twice, …, takes forever."""
     return isinstance(key, str | int | float | bytes | None)
 
 
@@ -209,14 +204,14 @@ def _named(module: str, name: str) -> Name:
 
 
 def _storage(kind: str, storage: Name, key: str, location: str, numel: int, view: Any = None) -> Storage:
-    """The storage that a persistent id stands for."""
+    """The storage of a persistent id."""
     if kind != "storage" or view is not None or not isinstance(key, str) or not _is_count(numel):
         raise Unusable(DAMAGED)
     return Storage(key, _STORAGES[_expect(storage, Name).full.removeprefix("torch.")], numel)
 
 
 def _made(function: str, arguments: tuple[Any, ...]) -> Any:
-    """What a call would make, told by its arguments."""
+    """Description of a call's result, from its arguments; nothing is called."""
     match function:
         case "torch._utils._rebuild_tensor" | "torch._utils._rebuild_tensor_v2":
             return _tensor(*arguments[:4])
@@ -232,7 +227,7 @@ def _made(function: str, arguments: tuple[Any, ...]) -> Any:
 
 
 def _tensor(storage: Storage, offset: int, shape: tuple[int, ...], stride: tuple[int, ...]) -> Stored:
-    """A tensor all of whose numbers lie in its storage, each of them once or, in an expanded one, many times."""
+    """A tensor, after checking that all its numbers lie in its storage."""
     counts = (offset, *_expect(shape, tuple), *_expect(stride, tuple))
     if not all(map(_is_count, counts)) or len(shape) != len(stride) or len(shape) > _MOST_SIDES:
         raise Unusable(DAMAGED)

@@ -13,9 +13,9 @@ __all__ = ["CheckpointError", "open_checkpoint", "read_checkpoint", "read_metada
 
 
 def open_checkpoint(path: str | os.PathLike) -> Contents:
-    """What a file says it holds; of its tensors nothing is read.
+    """Read a file's header, but none of its tensors.
 
-    It takes less than a second and some 50 MB at most, whatever the file says.
+    It takes less than a second and some 50 MB at most, whatever the file contains.
 
     Raises:
         CheckpointError: If the file is truncated, is no checkpoint, or is a pickle with code in it.
@@ -30,7 +30,7 @@ def open_checkpoint(path: str | os.PathLike) -> Contents:
 def read_checkpoint(path: str | os.PathLike, metadata_key: str | None = None) -> tuple[dict[str, Tensor], str | None]:
     """All tensors of a file, on the CPU, and the text stored under `metadata_key`, or None.
 
-    The file is mapped into memory, so that nothing of it is read before it is used and nothing is held twice.
+    The file is memory-mapped: numbers are read when they are first used, and none is held twice.
 
     Raises:
         CheckpointError: As `open_checkpoint`.
@@ -40,7 +40,7 @@ def read_checkpoint(path: str | os.PathLike, metadata_key: str | None = None) ->
 
 
 def read_tensors(contents: Contents, path: str | os.PathLike) -> dict[str, Tensor]:
-    """The tensors of a file that was opened.
+    """The tensors of an opened file.
 
     Raises:
         CheckpointError: If they cannot be mapped into memory.
@@ -63,5 +63,5 @@ def read_metadata_text(path: str | os.PathLike, metadata_key: str) -> str | None
 def _is_torch(path: Path) -> bool:
     with path.open("rb") as file:
         start = file.read(9)
-    # A safetensors file begins with the length of its header, whose bytes may be those of "PK" or of a pickle.
+    # A safetensors file begins with the length of its header in 8 bytes, which may equal "PK" or a pickle's start.
     return start.startswith((ZIP, PICKLE)) and start[8:] != b"{"

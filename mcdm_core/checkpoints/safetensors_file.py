@@ -1,6 +1,7 @@
-"""Headers of safetensors files: a length, then JSON that says of each tensor what it is and where it lies.
+"""Headers of safetensors files: a length, then JSON with the dtype, shape and place of each tensor.
 
-`safetensors.safe_open` could list them too, and here only reads them. Version 0.8 needs the checks below before it:
+safetensors itself only reads the tensors here. Its version 0.8 lists them too, but has these problems, so the checks
+below come first:
 
 - a header of 99 MB of empty objects takes 1.1 GB and 6 s, and one of 1,000,000 tensors 0.9 GB and 22 s;
 - where a name occurs twice (`the_json` in tests/fuzz/headers.py), one of the two is used without an error;
@@ -48,7 +49,7 @@ _DTYPES = {
         "F8_E5M2": "float8_e5m2",
         "F8_E8M0": "float8_e8m0fnu",
     }.items()
-    if hasattr(torch, dtype)  # some came with later versions
+    if hasattr(torch, dtype)  # older versions lack some
 }
 
 
@@ -70,7 +71,7 @@ def open_safetensors(path: Path) -> Contents:
 
 
 def _header_text(path: Path) -> tuple[bytes, int]:
-    """The header's bytes, and how many follow them."""
+    """The header's bytes, and the number of bytes after them."""
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
@@ -100,7 +101,7 @@ def _parse(text: bytes) -> dict[str, Any]:
 
 
 def _entry(name: str, described: Any) -> Entry:
-    """The tensor that an entry of the header describes, its place checked for itself."""
+    """The tensor of a header entry, after checking that its place has as many bytes as it needs."""
     match described:
         case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [int(begin), int(end)]} if (
             dtype in _DTYPES and all(type(side) is int and 0 <= side < 2**40 for side in shape)
@@ -138,5 +139,5 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def truncated(expected: int, found: int) -> Unusable:
-    """That of a file some bytes are missing."""
+    """The error of a file that lacks bytes at its end."""
     return Unusable(f"is truncated: {expected:,} bytes were expected and {found:,} came; download or copy it again.")

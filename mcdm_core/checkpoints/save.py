@@ -26,7 +26,7 @@ def save_expert(
         text_encoder: The text tower of a text expert.
 
     Raises:
-        ValueError: The description and the tensors don't make an expert that loads; nothing was written.
+        ValueError: The description and the tensors don't make an expert that can be loaded; nothing was written.
         WriteError: It could not be written; what the file held before is unchanged.
     """
     tensors = dict(network.state_dict())
@@ -44,12 +44,12 @@ def save_expert(
 def convert_expert(
     source: str | os.PathLike, target: str | os.PathLike, overrides: Overrides | None = None
 ) -> ExpertMetadata:
-    """Write an expert file again as safetensors with a header: the same tensors, and what they were recognized as.
+    """Write an expert file again as safetensors with a header: the same tensors, and their description.
 
     Args:
         source: Any file that `load_expert` reads.
         target: File to write; it appears only when complete.
-        overrides: Settings that are known better; they go into the header.
+        overrides: Settings that replace the recognized ones; they go into the header.
 
     Returns:
         The header's description.

@@ -1,15 +1,15 @@
-"""Files of `torch.save`: archives of a pickle and its storages or, before version 1.6, one after the other.
+"""Files of `torch.save`: zip archives of a pickle and its storages or, before torch 1.6, these in sequence.
 
-Only what `torch.save` can have written is read. The tensors are mapped into memory where they lie.
+Only files that `torch.save` can have written are read. The tensors are memory-mapped.
 
 `torch.load(weights_only=True, mmap=True, map_location="meta")` would list the tensors of an archive too, but torch 2.13
-trusts what the archive says; the files named are those of tests/fuzz/pickles.py:
+trusts the archive's claims; the files named are those of tests/fuzz/pickles.py:
 
 - "big" as byte order ends the process, and so does an alignment of 0 (`LAYOUTS`);
-- entries are inflated whole (`compressed`), also those of no use: 1 GB of zeros, which are 1 MB in the file, takes
-  1.9 GB as the archive's version;
-- a tensor may claim any shape, and when it is mapped, a deflated storage (`compressed`) or one that is shorter than its
-  tensors (`a_number`) gives other numbers without an error.
+- entries are inflated whole (`compressed`), even unneeded ones: as the archive's version, 1 GB of zeros, which are 1 MB
+  in the file, takes 1.9 GB of memory;
+- a tensor may claim any shape; where it is mapped, a deflated storage (`compressed`) or one that is shorter than its
+  tensors (`a_number`) gives wrong numbers without an error.
 
 Files of the old format cannot be mapped by `torch.load` at all.
 """
@@ -34,21 +34,21 @@ ZIP, PICKLE = b"PK", b"\x80"  # how files of torch.save begin, new and old
 _MAGIC, _VERSION = 0x1950A86A20F9469CFC6C, 1001  # how files of the old format begin
 _MAX_DIRECTORY = 2**20  # bytes of an archive's list of entries
 _END, _END_64 = struct.Struct("<4s4H2LH"), struct.Struct("<4sQ2H2L4Q")
-_MAX_EXPANDED = 2**24  # bytes of expanded tensors, which take nothing in the file and all of this when computed with
+_MAX_EXPANDED = 2**24  # bytes of expanded tensors: next to nothing in the file, but this much when computed with
 _MOST_SHARED = 8  # times that a file's numbers may occur in its tensors; tied weights do so twice
 _LOCAL = struct.Struct("<26x2H")  # lengths of name and extra field, before an entry's bytes
 
 Places = Mapping[str, tuple[int, int]]
-"""Where each storage begins in the file, and its bytes."""
+"""Where each storage begins in the file, and its length in bytes."""
 
 
 def open_torch(path: Path) -> Contents:
-    """Read what a file of `torch.save` describes.
+    """Read the header of a file of `torch.save`.
 
     Tensors may lie in the dictionary itself or in one below it called "state_dict".
 
     Raises:
-        Unusable: It is truncated, contains code, or is something that `torch.save` does not write.
+        Unusable: It is truncated, contains code, or cannot have been written by `torch.save`.
     """
     with path.open("rb") as file:
         zipped = file.read(len(ZIP)) == ZIP
@@ -77,7 +77,7 @@ def _check_place(tensor: Stored, places: Places) -> None:
 
 
 def _refuse_repetition(tensors: Collection[Stored], size: int) -> None:
-    """Refuse a file of this size whose tensors, which may share what it stores, are much more than that."""
+    """Refuse a file whose tensors, which may share storages, are together much larger than its `size` in bytes."""
     expanded = sum(_bytes_of(tensor) for tensor in tensors if math.prod(tensor.shape) > tensor.storage.numel)
     if expanded > _MAX_EXPANDED:
         raise Unusable(
@@ -137,7 +137,7 @@ def _open_archive(path: Path) -> tuple[Any, Places]:
 
 
 def _check_directory(path: Path) -> None:
-    """Refuse an archive that does not end as one, or whose list of entries is too long to go through."""
+    """Refuse an archive without a zip file's end, or with a list of entries that is too long to go through."""
     size = path.stat().st_size
     with path.open("rb") as file:
         file.seek(max(0, size - _END.size))
@@ -145,7 +145,7 @@ def _check_directory(path: Path) -> None:
         if len(end) < _END.size or not end.startswith(b"PK\5\6"):
             raise Unusable("is truncated; download or export it again.")
         length = _END.unpack(end)[5]
-        if length == 2**32 - 1:  # the true one stands before, and a locator of 20 bytes between
+        if length == 2**32 - 1:  # ZIP64: the length is in a record before, with a locator of 20 bytes between
             file.seek(max(0, size - _END.size - 20 - _END_64.size))
             record = file.read(_END_64.size)
             if len(record) < _END_64.size or not record.startswith(b"PK\6\6"):
@@ -156,7 +156,7 @@ def _check_directory(path: Path) -> None:
 
 
 def _check_entries(entries: list[zipfile.ZipInfo], size: int) -> zipfile.ZipInfo:
-    """Refuse what `torch.save` does not write; returns the one entry that is the pickle."""
+    """Refuse entries that `torch.save` does not write, and return the pickle's."""
     if any(entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size for entry in entries):
         raise Unusable("was not opened: it is compressed, as torch.save never does; use a safetensors file.")
     names = [entry.filename for entry in entries]
@@ -179,7 +179,7 @@ def _check_entries(entries: list[zipfile.ZipInfo], size: int) -> zipfile.ZipInfo
 
 
 def _open_old(path: Path) -> tuple[Any, Places]:
-    """A magic number, a version, what the system was like, the object and the order of its storages, each pickled."""
+    """Read the old format: magic number, version, system information, object and order of storages, each pickled."""
     with path.open("rb") as file:
         stream = BytesIO(file.read(MAX_PICKLE))
     magic, version = describe_pickle(stream), None
@@ -196,7 +196,7 @@ def _open_old(path: Path) -> tuple[Any, Places]:
 
 
 def _places_of_old(path: Path, begin: int, keys: list[str], widths: Mapping[str, int]) -> Places:
-    """Each storage is a number of elements, and these."""
+    """Places of storages in the old format, where each is a count of elements, then the elements."""
     size, places = path.stat().st_size, {}
     with path.open("rb") as file:
         for key in keys:
@@ -211,7 +211,7 @@ def _places_of_old(path: Path, begin: int, keys: list[str], widths: Mapping[str,
 
 
 def _widths(content: Any) -> dict[str, int]:
-    """Bytes of an element of each storage, of those within lists and dictionaries too."""
+    """Bytes per element of each storage in the content, however deep in lists and dictionaries."""
     widths: dict[str, int] = {}
     seen: set[int] = set()
     waiting = [content]

@@ -1,6 +1,6 @@
 """Files of text and image towers: FaRL's (OpenAI's CLIP layout) and GLIDE's noised CLIP, recognized by their tensors.
 
-Head counts leave no trace in them; both releases have heads of 64 channels.
+Tensors don't show the number of heads; both releases have heads of 64 channels.
 """
 
 import logging
@@ -23,7 +23,7 @@ from ..networks import (
     GlideClipTextTower,
 )
 from ..networks.blank import without_weights
-from .recognition import Shapes, difference
+from .recognition import Shapes, difference, shapes_of
 from .safe_reading import CheckpointError, read_checkpoint
 from .weights import refuse_not_finite
 
@@ -40,13 +40,13 @@ class TowerKind:
     """One kind of tower and how its file is recognized.
 
     Attributes:
-        name: For people.
+        name: Name in messages.
         side: What it reads.
         marker: Tensor that no other kind has.
-        prefix: What precedes the tower's names in a file.
+        prefix: Prefix of the tower's names in a file.
         tower: Class of the tower, called with the configuration.
         read_config: Reads the configuration from names, without the prefix, and shapes.
-        strict: Whether its file holds nothing else; FaRL's also holds its other tower and remains of its training.
+        strict: Whether its file holds nothing else; FaRL's also holds its other tower and leftovers of training.
     """
 
     name: str
@@ -63,7 +63,7 @@ def _heads(width: int) -> int:
 
 
 def _layers(shapes: Shapes, pattern: str) -> int:
-    """Number of layers, by the highest index after `pattern`: a layer between that is missing is missed later."""
+    """Number of layers, from the highest index after `pattern`; layers missing in between are found later."""
     rest = (name.removeprefix(pattern) for name in shapes if name.startswith(pattern))
     return 1 + max(int(name.split(".")[0]) for name in rest)
 
@@ -137,7 +137,7 @@ KINDS = (
 
 
 def tower_kinds(tensors: Collection[str]) -> list[TowerKind]:
-    """The kinds of tower that a file holds, by the names of its tensors; none for any other file."""
+    """The kinds of tower in a file, from the names of its tensors; an empty list for any other file."""
     return [kind for kind in KINDS if kind.marker in tensors]
 
 
@@ -153,11 +153,11 @@ def load_towers(path: str | os.PathLike, heads: Mapping[Side, int] | None = None
 
     Args:
         path: A file of FaRL (or of OpenAI's CLIP in the same layout), or one of GLIDE's two files of its noised CLIP.
-        heads: Attention heads of a tower, where they don't have 64 channels each.
+        heads: Number of attention heads by side, where they don't have 64 channels each.
 
     Returns:
         `ClipTextTower` and `ClipImageTower`, or the one of `GlideClipTextTower` and `GlideClipImageTower` that the file
-        holds, by what they read: "text" or "image". In evaluation mode, without gradients.
+        holds, by side: "text" or "image". In evaluation mode, without gradients.
 
     Raises:
         CheckpointError: If the file is truncated, is no checkpoint, contains code, holds no tower, or a tower's tensors
@@ -181,7 +181,7 @@ def load_towers(path: str | os.PathLike, heads: Mapping[Side, int] | None = None
 
 def _load_tower(kind: TowerKind, tensors: Mapping[str, Tensor], file: str, heads: int | None) -> Tower:
     state = {name.removeprefix(kind.prefix): tensor for name, tensor in tensors.items() if name.startswith(kind.prefix)}
-    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    found = shapes_of(state)
     try:
         config = kind.read_config(found)
         config = config if heads is None else replace(config, heads=heads)
@@ -193,7 +193,7 @@ def _load_tower(kind: TowerKind, tensors: Mapping[str, Tensor], file: str, heads
         raise CheckpointError(
             f"{file} should hold {kind.name}, but what it holds of it cannot be one ({error}); download it again."
         ) from None
-    expected = {name: tuple(tensor.shape) for name, tensor in tower.state_dict().items()}
+    expected = shapes_of(tower.state_dict())
     found = found if kind.strict else {name: shape for name, shape in found.items() if name in expected}
     problem = difference(expected, found, f"{kind.name}'s")
     if problem:

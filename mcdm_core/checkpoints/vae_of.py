@@ -1,4 +1,4 @@
-"""Finds the VAE whose latents an expert makes."""
+"""Finds and loads the VAE of an expert that makes latents."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -17,11 +17,11 @@ def load_vae_of(expert: str | os.PathLike, key: str, vae: str | os.PathLike | No
 
     Args:
         expert: The expert's file.
-        key: `encoder_key` of the VAE, which the expert's header tells.
+        key: `encoder_key` of the VAE, from the expert's header.
         vae: The VAE's file; None for the one that `find_vae_of` finds.
 
     Raises:
-        CheckpointError: There is none, it cannot be used, or it makes other latents.
+        CheckpointError: There is none, it cannot be used, or it is another VAE.
     """
     if vae is None:
         return load_autoencoder(find_vae_of(expert, key))
@@ -35,16 +35,16 @@ def load_vae_of(expert: str | os.PathLike, key: str, vae: str | os.PathLike | No
 
 
 def find_vae_of(expert: str | os.PathLike, key: str, further: Iterable[str | os.PathLike] = ()) -> Path:
-    """Find the VAE of an expert by what it encodes; its file may have any name.
+    """Find the VAE of an expert by its encoder's weights; its file may have any name.
 
     Args:
         expert: The expert's file.
-        key: `encoder_key` of the VAE, which the expert's header tells.
-        further: Files that may be it, beside those in the expert's folder and in a folder "vae" in or beside it. Files
-            of VAEs that were not trained here are not opened beyond their header.
+        key: `encoder_key` of the VAE, from the expert's header.
+        further: More candidates, beside the files in the expert's folder and in a folder "vae" in or beside it. Of VAEs
+            that `save_autoencoder` did not write, only the header is read.
 
     Raises:
-        CheckpointError: There is none, or the only one that may be it cannot be used.
+        CheckpointError: There is none, and where a candidate cannot be used, why.
     """
     others, damaged = [], None
     for path in dict.fromkeys([*_files_near(Path(expert)), *(Path(path).resolve() for path in further)]):
@@ -73,10 +73,10 @@ def _files_near(expert: Path) -> Iterator[Path]:
 
 
 def _key_of(path: Path) -> str | None:
-    """Key of a VAE that was trained here; None for any other file.
+    """Key of a VAE that `save_autoencoder` wrote; None for any other file.
 
     Raises:
-        CheckpointError: It is such a VAE and cannot be used.
+        CheckpointError: It is such a VAE but cannot be used.
     """
     status = path.stat()
     return _read_key(path, status.st_mtime_ns, status.st_size)
@@ -86,6 +86,6 @@ def _key_of(path: Path) -> str | None:
 def _read_key(path: Path, modified: int, size: int) -> str | None:
     try:
         ours = read_metadata_text(path, METADATA_KEY) is not None
-    except CheckpointError:  # another's file, which is none of ours to judge
+    except CheckpointError:  # no VAE of ours
         return None
     return encoder_key(load_autoencoder(path)) if ours else None

@@ -1,4 +1,4 @@
-"""Whether the weights in a file are numbers that a network can compute with."""
+"""Checks that the weights in a file have usable dtypes and finite values."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -14,12 +14,12 @@ from .contents import CheckpointError
 COMPUTED = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 _BLOCKS = ("input_blocks", "middle_block", "output_blocks")
-_LARGEST = 1e12  # what a damaged byte makes of a weight is finite at times, and the picture is not
-_checked: set[tuple[str, int, int, frozenset[str]]] = set()  # states of files, and what was found to be finite
+_LARGEST = 1e12  # a damaged byte may leave a weight finite but so large that pictures are not
+_checked: set[tuple[str, int, int, frozenset[str]]] = set()  # path, time, size and tensors of files found finite
 
 
 class HasDtype(Protocol):
-    """A tensor, or what a file says of one."""
+    """A tensor, or a header's entry for one."""
 
     @property
     def dtype(self) -> torch.dtype:
@@ -27,7 +27,7 @@ class HasDtype(Protocol):
 
 
 def refuse_other_dtypes(tensors: Mapping[str, HasDtype], file: str) -> None:
-    """Refuse weights that are no floating-point numbers.
+    """Refuse weights of dtypes that are not in `COMPUTED`.
 
     Raises:
         CheckpointError: One is of another dtype; the message names it.
@@ -42,9 +42,10 @@ def refuse_other_dtypes(tensors: Mapping[str, HasDtype], file: str) -> None:
 
 
 def refuse_mixed_dtypes(network: UNet, tensors: Mapping[str, HasDtype], file: str) -> None:
-    """Refuse weights that are computed together and differ in their dtype.
+    """Refuse weights that are computed together but differ in dtype.
 
-    Files in half precision keep norms, embeddings and the output in single: each of a network's parts is on its own.
+    Files in half precision keep norms, embeddings and the output in single precision, so dtypes are compared only
+    within each part of a network.
 
     Args:
         network: The network, on any device.
@@ -67,7 +68,7 @@ def refuse_mixed_dtypes(network: UNet, tensors: Mapping[str, HasDtype], file: st
 
 
 def _part(layer: str, module: nn.Module) -> str:
-    """Name of what shares a dtype with a layer."""
+    """Name of the part of a network that must share a dtype with a layer."""
     top = layer.split(".")[0]
     if top in _BLOCKS:
         return "convolutions of the blocks" if isinstance(module, nn.Conv1d | nn.Conv2d) else layer
@@ -75,9 +76,9 @@ def _part(layer: str, module: nn.Module) -> str:
 
 
 def refuse_not_finite(tensors: Mapping[str, Tensor], path: str | os.PathLike) -> None:
-    """Refuse weights that are NaN or infinite, of which one makes every picture black.
+    """Refuse weights that are NaN or infinite; a single one makes every picture black.
 
-    All of the file is read, once as long as the file stays as it is; that takes some 0.1 s a GB beyond the reading.
+    The whole file is read, but only once while it stays unchanged; the check adds some 0.1 s per GB to the reading.
 
     Raises:
         CheckpointError: Some are; the message names their tensors.
@@ -90,7 +91,7 @@ def refuse_not_finite(tensors: Mapping[str, Tensor], path: str | os.PathLike) ->
 
 
 def refuse_spoiled(tensors: Mapping[str, Tensor], file: str) -> None:
-    """As `refuse_not_finite`, of tensors that are in no file yet."""
+    """As `refuse_not_finite`, for tensors that are in no file yet."""
     spoiled = [name for name, tensor in tensors.items() if not _is_finite(tensor)]
     if spoiled:
         raise CheckpointError(
@@ -102,11 +103,11 @@ def refuse_spoiled(tensors: Mapping[str, Tensor], file: str) -> None:
 def _is_finite(tensor: Tensor) -> bool:
     if not tensor.numel() or not tensor.is_floating_point():
         return True
-    return all(abs(float(bound)) < _LARGEST for bound in torch.aminmax(tensor))  # both are NaN where a number is
+    return all(abs(float(bound)) < _LARGEST for bound in torch.aminmax(tensor))  # both are NaN if any number is
 
 
 def listed(names: Iterable[str]) -> str:
-    """The first three of some names, none of them too long for a message."""
+    """The first three names for a message, long ones shortened."""
     first, more = list(names)[:4], ""
     if len(first) > 3:
         first, more = first[:3], ", …"
@@ -118,5 +119,5 @@ def _named(dtype: torch.dtype) -> str:
 
 
 def in_halves(network: nn.Module) -> bool:
-    """Whether all of a network is in half precision; one of mixed precision says itself what it computes in which."""
+    """Whether a whole network is in half precision; networks of mixed precision cast between dtypes themselves."""
     return {parameter.dtype for parameter in network.parameters()} == {torch.float16}

@@ -16,8 +16,8 @@ class Command:
     """One command.
 
     Attributes:
-        run: Takes the arguments after the command's name, and explains itself at `--help`.
-        description: What the program's `--help` says of it.
+        run: Called with the arguments after the command's name; handles `--help` itself.
+        description: Its line in the program's `--help`.
     """
 
     run: Callable[[list[str]], object]
@@ -30,16 +30,16 @@ def run_command(
     """Run one command.
 
     Args:
-        program: How the program is started.
-        description: What its `--help` says of it.
-        commands: By name.
+        program: Command that starts the program.
+        description: Description in its `--help`.
+        commands: Commands by name.
         argv: Arguments after the program's name; None takes them from `sys.argv`.
 
     Returns:
-        0; or, with one sentence on stderr, 2 where what was given cannot be used, and 1 where it failed on the way: a
-        full disk, a diverged loss, no memory, no such device, an interruption. A bug leaves its traceback.
+        0; or, with one sentence on stderr, 2 for input that cannot be used and 1 for a failure while running: a full
+        disk, a diverged loss, no memory, no such device, an interruption. A bug leaves its traceback.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a name may have letters that a pipe's encoding has not
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names may have letters that a pipe's encoding lacks
         sys.stdout.reconfigure(errors="backslashreplace")
     parser = argparse.ArgumentParser(prog=program, description=description)
     choices = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -52,7 +52,7 @@ def run_command(
     try:
         commands[options.command].run(rest)
         sys.stdout.flush()
-    except BrokenPipeError:  # whoever read the output has closed it, as `head` does
+    except BrokenPipeError:  # the reader of the output has closed it, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except (Exception, KeyboardInterrupt) as error:

@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parser.parse_args(argv)
 
     check_picture(options.output, options.overwrite)
-    # Ancestrally, which obeys captions better than the ODE.
+    # η = 1 is ancestral sampling, which follows captions better than the ODE.
     settings = Settings(options.steps, functools.partial(sample_ddim, eta=1.0))
     settings.check()
     experts = {name: load_expert(expert_file(name)) for name in WEIGHTS}

@@ -1,4 +1,4 @@
-"""What the command line says of experts, and the terms of a product made of it."""
+"""Options of the command line that describe experts, and the terms of a product made from them."""
 
 import argparse
 import functools
@@ -21,18 +21,18 @@ SHIPPED = Path(__file__).resolve().parents[2] / "experts"
 
 @dataclass(frozen=True)
 class ExpertRequest(TermSettings):
-    """What the command line says of one expert, with its settings in the product; the fields are named as the options.
+    """Options of the command line for one expert, and its settings in the product; fields are named as the options.
 
     Attributes:
         expert: Name of a shipped expert, or a file.
         map: Picture of a segmentation map, white where the part is.
-        map_kind: What the map shows: "hair" or "skin" ("face" is the same), or "auto", what the expert reads.
+        map_kind: What the map shows: "hair" or "skin" ("face" is the same), or "auto" for the expert's kind.
         sketch: Picture whose edges are the sketch.
         drawing: Drawing, dark lines on light paper.
         text: Caption.
         class_name: Name or index of a class.
         low_res: Small picture to enlarge, beside a text or a class.
-        with_text: Whether the map runs beside a text for the same network.
+        with_text: Whether the map shares a batch with a text for the same network.
     """
 
     expert: str
@@ -58,7 +58,7 @@ _ENCODINGS: dict[str, Callable[[Encoder, Any, ExpertRequest], Condition]] = {
     "text": lambda encoder, text, _: encoder.encode_text(text),
     "class_name": lambda encoder, name, _: encoder.encode_class(encoder.find_class(name)),
 }
-"""The conditions an expert may be given one of, and how they are encoded."""
+"""Option → its encoding, for the conditions of which an expert takes one."""
 
 
 class _BeginExpert(argparse.Action):
@@ -69,7 +69,7 @@ class _BeginExpert(argparse.Action):
 
 
 class _DescribeExpert(argparse.Action):
-    """Options such as `--weight 2` describe the expert named last; those that take no value are switched on."""
+    """Options such as `--weight 2` describe the expert named last; an option without a value is set to True."""
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, *_: Any) -> None:
         if not namespace.experts:
@@ -79,7 +79,7 @@ class _DescribeExpert(argparse.Action):
 
 
 def add_expert_options(parser: argparse.ArgumentParser) -> None:
-    """Add `--expert` and what describes an expert; they are read as `options.experts`, a list of `ExpertRequest`."""
+    """Add `--expert` and the options that describe it; `options.experts` becomes a list of `ExpertRequest`."""
     parser.add_argument(
         "--expert", dest="experts", action=_BeginExpert, required=True, help="a shipped expert's name, or a file"
     )
@@ -122,10 +122,10 @@ def expert_file(name: str) -> Path:
 
 
 def encode_request(expert: Expert, request: ExpertRequest) -> Condition | None:
-    """Encode the condition that the command line gives to an expert, None where it gives none.
+    """Encode the condition that the command line gives to an expert; None without one.
 
     Raises:
-        ValueError: More than one condition is given, or one that does not drive this expert.
+        ValueError: More than one condition is given, or one that this expert does not read.
     """
     given = {kind: value for kind in _ENCODINGS if (value := getattr(request, kind)) is not None}
     if len(given) > 1:

@@ -1,4 +1,4 @@
-"""`python -m mcdm_core info` and `convert`: what a file is, and the same content as safetensors with a description."""
+"""`python -m mcdm_core info` and `convert`: describe a file, or write it again as safetensors with a description."""
 
 import argparse
 import sys
@@ -35,7 +35,7 @@ def describe(file: Path, overrides: Overrides | None = None) -> str:
 
     Args:
         file: File of an expert, of FaRL, or of GLIDE's CLIP.
-        overrides: Settings of an expert that are known better.
+        overrides: Settings of an expert that replace the recognized ones.
 
     Raises:
         ValueError: It cannot be used.
@@ -67,7 +67,7 @@ def _latent_of(expert: Expert) -> str:
 
 
 def _listed(names: list[str]) -> str:
-    """All of a few names, the first of many."""
+    """All names if they are few, else the first and their number."""
     return " ".join(names) if len(names) <= FEW else f"{' '.join(names[:3])} … ({len(names)})"
 
 
@@ -85,8 +85,8 @@ def convert(argv: Sequence[str] | None = None) -> None:
     """Write an expert file again as safetensors.
 
     Raises:
-        ValueError: The source cannot be used as an expert, or the target exists, has another ending or is in no
-            folder.
+        ValueError: The source cannot be used as an expert, or the target exists, has another suffix or is in a folder
+            that doesn't exist.
         WriteError: The target could not be written; what it held before is unchanged.
     """
     parser = argparse.ArgumentParser(

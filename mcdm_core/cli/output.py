@@ -1,4 +1,4 @@
-"""The file that a command writes: checked before any work, and written at its end."""
+"""The file that a command writes; it is checked before any work."""
 
 import argparse
 from pathlib import Path
@@ -21,10 +21,10 @@ def add_overwrite(parser: argparse.ArgumentParser) -> None:
 
 
 def check_picture(path: Path, overwrite: bool) -> None:
-    """Check that a picture can be written there, in a folder that exists or that one below an existing one would be.
+    """Check that a picture can be written there; its folder, or at least that folder's parent, has to exist.
 
     Raises:
-        ValueError: It can't, or there is one and `overwrite` was not given.
+        ValueError: It can't, or the file exists and `overwrite` was not given.
     """
     picture_format(path)
     check_folder(path.parent if path.parent.exists() else path.parent.parent)
@@ -45,7 +45,7 @@ def check_free(path: Path, overwrite: bool) -> None:
     """Check that there is no such file, or that it may be replaced.
 
     Raises:
-        ValueError: It may not, or it is something else than a file.
+        ValueError: It may not, or is something other than a file.
     """
     check_file(path)
     if path.exists() and not overwrite:

@@ -14,8 +14,8 @@ def progress_bar(title: str, steps: int) -> Iterator[Callback]:
     """Show a bar on stderr.
 
     Args:
-        title: What is being sampled.
-        steps: Network evaluations to come.
+        title: Label of the bar.
+        steps: Number of network evaluations.
 
     Yields:
         A callback for the samplers that moves the bar by one step.

@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     Raises:
         ValueError: The experts, their conditions or the sampling options cannot be used as given, or the output exists.
-        ForeseenError: The device is not here.
+        ForeseenError: This machine does not have the device.
         WriteError: The output could not be written; what the file held before is unchanged.
     """
     parser = argparse.ArgumentParser(

@@ -1,4 +1,4 @@
-"""How the command line samples, whatever the experts: the options that `sample` and `sweep` share."""
+"""Sampling options that `sample` and `sweep` share."""
 
 import argparse
 import functools
@@ -28,8 +28,8 @@ class Settings:
         steps: Timestep spacing; see `space_timesteps`.
         sampler: How noise is removed.
         temperature: Factor of the start noise.
-        device: Where to sample.
-        settings: Those of methods beyond the paper, `Passes` for example.
+        device: Device to sample on.
+        settings: Settings of methods beyond the paper, `Passes` for example.
         corrections: Langevin steps that the sampler makes after each level but the last.
     """
 
@@ -42,7 +42,7 @@ class Settings:
 
     @property
     def evaluations(self) -> int:
-        """How often the product is asked: once for each step, and for each correction.
+        """Evaluations of the product: one for each step, and for each correction.
 
         Raises:
             ValueError: If the spacing cannot be read.
@@ -51,11 +51,11 @@ class Settings:
         return steps + self.corrections * (steps - 1)
 
     def check(self) -> None:
-        """Check, before any expert is loaded, what can be checked without one.
+        """Check what can be checked before any expert is loaded.
 
         Raises:
-            ValueError: The spacing cannot be read, or there is no device of such a name.
-            ForeseenError: The device is not here.
+            ValueError: The spacing cannot be read, or torch knows no such device.
+            ForeseenError: This machine does not have the device.
         """
         space_timesteps(self.steps)
         check_device(self.device)
@@ -65,7 +65,7 @@ class Settings:
 
         Args:
             terms: The experts; the first gives the size of the pictures.
-            seed: Seed of the start noise, which is the one that ComfyUI draws, and of the noise added on the way.
+            seed: Seed of the start noise, which is the same as ComfyUI's, and of the noise added on the way.
             count: Number of pictures.
             callback: See `Callback`.
 
@@ -78,7 +78,7 @@ class Settings:
         expert = terms[0].expert
         shape = count, *expert.sample_shape
         noise = self.temperature * torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-        # Seeded apart from the start noise, or the first step would add the same numbers again.
+        # Another seed than the start noise's, or the first step would add the same numbers again.
         generator = torch.Generator().manual_seed((seed + 1) % 2**64)
         samples = sample_product(
             terms,
@@ -93,7 +93,7 @@ class Settings:
 
 
 def add_sampling_options(parser: argparse.ArgumentParser) -> None:
-    """Add `--seed`, and what `settings_of` reads."""
+    """Add `--seed` and the options that `settings_of` reads."""
     parser.add_argument("--seed", type=seed, default=0, help="seed of the noise (0)")
     parser.add_argument("--steps", default="100", help='number of steps, or a spacing such as "ddim50" (100)')
     parser.add_argument(
@@ -143,7 +143,7 @@ def _add_option(group: argparse._ArgumentGroup, option: Option) -> None:
 
 
 def settings_of(options: argparse.Namespace) -> Settings:
-    """Read what `add_sampling_options` added.
+    """Read the options of `add_sampling_options`.
 
     Raises:
         ValueError: If `--eta` is given to another sampler than DDIM, or as `Settings.check`, `check_stepwise` and the

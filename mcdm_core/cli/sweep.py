@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     Raises:
         ValueError: The experts, their conditions, the sampling options or the sweep cannot be used as given, or
             the output exists.
-        ForeseenError: The device is not here, or the sweep was interrupted; the cells before that are written.
+        ForeseenError: This machine lacks the device, or the sweep was interrupted; finished cells are written.
         WriteError: A grid could not be written; the one before it is unchanged.
     """
     options = _parser().parse_args(argv)
@@ -86,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 pictures[cell] = picture
                 save_picture(options.output, sweep_grid(sweep, name, pictures))
     except KeyboardInterrupt:
-        if pictures:  # the interruption may have come before the last of them was written
+        if pictures:  # the interruption may have come before the last one was written
             save_picture(options.output, sweep_grid(sweep, name, pictures))
         kept = f"{options.output} has them" if pictures else "nothing was written"
         raise ForeseenError(f"Interrupted after {len(pictures)} of {len(cells)} cells; {kept}.") from None

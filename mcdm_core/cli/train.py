@@ -12,11 +12,11 @@ from .values import whole
 
 log = logging.getLogger(__name__)
 
-MOST_THREADS = 1024  # torch takes any number, and ends the process where the system has no more
+MOST_THREADS = 1024  # torch accepts any number, but aborts the process when the system has no more
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """`python -m mcdm_core train CONFIG`: train on a folder of one's own."""
+    """`python -m mcdm_core train CONFIG`: train on the user's own folder."""
     run_training("python -m mcdm_core train", train, argv)
 
 
@@ -24,9 +24,9 @@ def run_training(program: str, training: Training, argv: Sequence[str] | None = 
     """Train what a configuration describes and write it as a file.
 
     Args:
-        program: How the program and this command of it are started.
-        training: Trains.
-        argv: Arguments after those.
+        program: Program and command, as they are started.
+        training: Function that trains.
+        argv: Arguments after `program`.
     """
     parser = argparse.ArgumentParser(
         prog=program, description=f"`{program} CONFIG`: train what a configuration describes and write it as a file."

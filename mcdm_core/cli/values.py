@@ -1,4 +1,4 @@
-"""Numbers of the command line, refused with its usage where they are out of range."""
+"""Types of argparse for numbers and curves, which refuse values out of range."""
 
 import argparse
 import math
@@ -10,7 +10,7 @@ MOST_SEED = 2**64 - 1
 
 
 def whole(least: int, most: int | None = None) -> Callable[[str], int]:
-    """A type of argparse's: whole numbers from `least` on, to `most` where it is given."""
+    """A type of argparse's: whole numbers from `least` to `most`, None for no upper limit."""
     wanted = f"a whole number of {least} or more" if most is None else f"a whole number from {least} to {most}"
 
     def read(text: str) -> int:

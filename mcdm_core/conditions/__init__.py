@@ -1,4 +1,4 @@
-"""Conditions: from maps, sketches, captions, classes and pictures to what a network reads."""
+"""Encoders from maps, sketches, captions, classes and pictures to a network's conditions."""
 
 from .captions import TextEncoder
 from .classes import ClassEncoder

@@ -14,7 +14,7 @@ from .key import Value, fingerprint
 from .registry import register
 
 TEXT_PREFIX = "text_encoder."
-"""What precedes the names of a text tower's tensors in an expert's file."""
+"""Prefix of a text tower's tensors in an expert's file."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class TextFields(Fields):
 
 @register
 class TextEncoder(Encoder):
-    """Encoder of an expert that reads text; null is the zero embedding, which is also what an empty text gives.
+    """Encoder of an expert that reads text; the null is the zero embedding, as of an empty text.
 
     Args:
         tower: The text tower the expert was trained with.
@@ -56,7 +56,7 @@ class TextEncoder(Encoder):
         return {"pooled_dim": TextTowerConfig.from_dict(spec["text_encoder"]).dim}
 
     def _content(self) -> dict[str, Value]:
-        # Every tower has a space of its own: another one's embedding of the same words means something else.
+        # Every tower has an embedding space of its own: the same words have other embeddings in another tower's.
         return {"text encoder": fingerprint(self.tower.config.to_dict(), self.tower.state_dict())}
 
     def null(self, batch: int = 1) -> Condition:
@@ -64,10 +64,10 @@ class TextEncoder(Encoder):
         return Condition(embedding=torch.zeros(batch, self.tower.config.dim))
 
     def encode_text(self, text: str | Sequence[str]) -> Condition:
-        """See `Encoder.encode_text`; embedding of shape (B, dim), 0 where nothing is said."""
+        """See `Encoder.encode_text`; embedding of shape (B, dim), 0 for a text without known words."""
         return Condition(embedding=self.tower.encode([text] if isinstance(text, str) else text))
 
     def check_text(self) -> None:
-        """See `Encoder.check_text`; any text will do."""
+        """See `Encoder.check_text`; any text can be encoded."""
 
     encode = encode_text

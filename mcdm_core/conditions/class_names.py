@@ -1,4 +1,4 @@
-"""Names of classes: finding one by what a person calls it, and ImageNet's 1000."""
+"""Finds classes by name; the names of ImageNet's 1000 classes."""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -8,16 +8,16 @@ from pathlib import Path
 IMAGENET = Path(__file__).parent / "imagenet_classes.txt"
 IMAGENET_CLASSES = 1000
 FEW = 20
-"""So many names are all told to who asks for another."""
+"""Most names that a message lists in full."""
 NEAREST = 5
-"""Of more, so many."""
+"""Names that a message suggests where there are more."""
 
 
 @lru_cache(maxsize=1)
 def imagenet_names() -> tuple[tuple[str, ...], ...]:
-    """What each class of ImageNet (ILSVRC 2012) is called: its synset, then its names.
+    """Synset and names of each class of ImageNet (ILSVRC 2012).
 
-    The order is that of the sorted synsets, which is that of the published networks' class indices.
+    They are in the order of the sorted synsets, as are the published networks' class indices.
 
     Example:
         >>> imagenet_names()[0]
@@ -31,12 +31,12 @@ def find_class(names: Sequence[Sequence[str]], wanted: str) -> int:
     """Index of a class.
 
     Args:
-        names: Everything that each class is called, in the order of their indices.
-        wanted: One of a class's names, several of them with commas between, or its index in digits; in any case, and
-            with blanks around it. An index is not compared with the number of classes.
+        names: All names of each class, in the order of their indices.
+        wanted: One of a class's names, several of them between commas, or its index in digits; case and blanks around
+            it are ignored. An index is not compared with the number of classes.
 
     Raises:
-        ValueError: If no class is called so, or several are.
+        ValueError: If no class has this name, or several have.
     """
     folded = wanted.strip().casefold()
     if folded.isdecimal():
@@ -56,14 +56,14 @@ def find_class(names: Sequence[Sequence[str]], wanted: str) -> int:
 
 
 def _choices(names: Sequence[Sequence[str]], folded: str) -> str:
-    """What could have been given in the place of an unknown name."""
+    """Names that could be given instead of an unknown one, for a message."""
     if not names:
         return "its index; this expert knows no names"
     every = [name for called in names for name in called]
     if len(every) <= FEW:
         return f"one of {', '.join(every)}"
     by_folded = {name.casefold(): name for name in every}
-    holding = [name for name in by_folded if folded in name.split()]  # "red fox" is nearer to "fox" than "box" is
+    holding = [name for name in by_folded if folded in name.split()]  # for "fox", "red fox" goes before "box"
     nearest = dict.fromkeys([*holding, *get_close_matches(folded, by_folded, NEAREST)])
     such_as = [by_folded[name] for name in nearest][:NEAREST]
     return "its name or its index" + (f" (the nearest names are {', '.join(such_as)})" if such_as else "")

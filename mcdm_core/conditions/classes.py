@@ -16,7 +16,7 @@ from .picture_inputs import PictureInputs
 from .registry import register
 
 CLASS_EMBEDDINGS = "label_emb.weight"
-_NAMED = 3  # classes that are listed where people are told what drives an expert
+_NAMED = 3  # classes that `driven_by` lists
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class ClassFields(Fields):
 class ClassEncoder(PictureInputs):
     """Encoder of an expert that reads a class label.
 
-    The published networks know no null class. Their users take class 0 for it (`null`); `mean_null` is the mean of all
+    The published networks have no null class. The paper's code uses class 0 (`null`); `mean_null` is the mean of all
     classes' embeddings, and an unconditional expert is a third choice.
 
     Args:
@@ -57,12 +57,12 @@ class ClassEncoder(PictureInputs):
     ):
         self.class_embeddings = class_embeddings
         self.names = tuple(names)
-        self.driven_by = self._whose_classes()
+        self.driven_by = self._describe_classes()
         super().__init__(image_size, channels, low_res)
 
     @classmethod
     def build(cls, given: Description) -> "ClassEncoder":
-        """From {"kind": "class", "classes": ["fox", …]}, names being optional; see `Encoder.build`."""
+        """From {"kind": "class", "classes": ["fox", …]}, whose names are optional; see `Encoder.build`."""
         embeddings, names = given.state[CLASS_EMBEDDINGS], given.spec.get("classes", ())
         return cls(embeddings, given.image_size, given.channels, given.low_res, names)
 
@@ -73,13 +73,13 @@ class ClassEncoder(PictureInputs):
         return {"num_classes": len(spec.get("classes", ())) or ANY, "low_res_channels": low_res_channels}
 
     def _content(self) -> dict[str, Value]:
-        # Another expert's class of the same index is something else. Without names their number must do: of the
-        # published networks it says ImageNet, whose labels all of them share, though not their embeddings.
+        # An index means other classes to other experts, so their names identify them. Without names their number has
+        # to: 1000 are ImageNet's, whose labels all published networks share, though not their embeddings.
         named: Value = tuple(name.casefold() for name in self.names)
         classes = {"classes": named} if named else {"number of classes": float(len(self.class_embeddings))}
         return {**classes, **super()._content()}
 
-    def _whose_classes(self) -> str:
+    def _describe_classes(self) -> str:
         classes = len(self.class_embeddings)
         if self.names:
             more = f" and {classes - _NAMED} more" if classes > _NAMED else ""
@@ -88,11 +88,11 @@ class ClassEncoder(PictureInputs):
         return f"one of {owner} {classes} classes"
 
     def null(self, batch: int = 1) -> Condition:
-        """Class 0 in every row, as the paper's code has it."""
+        """Class 0 in every row, as in the paper's code."""
         return self.encode_class([0] * batch)
 
     def mean_null(self, batch: int = 1) -> Condition:
-        """The mean of the class embeddings in every row, in the place of a class's."""
+        """The mean of the class embeddings in every row, instead of a class's."""
         return Condition(embedding=self.class_embeddings.float().mean(0, keepdim=True).expand(batch, -1))
 
     def encode_class(self, index: int | Sequence[int]) -> Condition:
@@ -111,7 +111,7 @@ class ClassEncoder(PictureInputs):
             return find_class(imagenet_names(), name)
         return find_class([(own,) for own in self.names], name)
 
-    def _unsaid(self) -> Condition:
+    def _default_condition(self) -> Condition:
         raise ValueError(
             "This expert reads a class beside the picture and got none; give it the condition that Encode Class makes."
         )

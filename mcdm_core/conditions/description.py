@@ -1,4 +1,4 @@
-"""What an expert's file says and holds of its condition."""
+"""The part of an expert's file that describes its condition."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,8 +11,8 @@ from ..networks.blank import without_weights
 from ..system.fields import Between, Length, Line
 
 ANY = "any"
-"""As the value of a network's field: whatever it is, as long as it is there."""
-COLORS = 3  # of a small picture, and of one to fill in, beside which a channel says what of it is known
+"""Value of a network's field that may be anything but None."""
+COLORS = 3  # channels of a small picture, and of one to fill in, which has a channel more for its known part
 
 Background = Annotated[float, Between(-1, 1)]
 LowRes = Annotated[int, Between(1, 1024)] | None
@@ -33,18 +33,18 @@ Module = TypeVar("Module", bound=nn.Module)
 
 @dataclass(frozen=True)
 class Fields:
-    """Entries of a description beside its kind: none."""
+    """Entries of a description beside its kind; here none."""
 
 
 @dataclass(frozen=True)
 class Description:
-    """What an encoder is built from.
+    """Everything that an encoder is built from.
 
     Attributes:
         spec: The header's description of the condition; see `build_encoder`.
         image_size: The expert's height and width in pixels.
         channels: Channels of the expert's samples.
-        state: Tensors that the encoder works with, named as in their module.
+        state: The encoder's tensors, named as in their module.
         load_text: Loads FaRL's text tower when the face network's encoder first needs it.
     """
 
@@ -56,7 +56,7 @@ class Description:
 
     @property
     def background(self) -> float:
-        """What stands for black in maps and sketches."""
+        """Value of black in maps and sketches."""
         return self.spec.get("background", 0.0)
 
     @property
@@ -68,7 +68,7 @@ class Description:
         """A text encoder that uses the given tensors themselves, not copies of them.
 
         Raises:
-            ValueError: If the tensors are others than the configuration asks for.
+            ValueError: If the tensors differ from those the configuration asks for.
         """
         if config.layers > len(self.state):
             raise ValueError(

@@ -1,8 +1,8 @@
-"""What turns a person's input into a `Condition`, whatever the expert reads.
+"""Base of the encoders, which turn a user's input into a `Condition`.
 
 Every encoder has the methods `encode_text`, `encode_class`, `encode_map`, `encode_sketch`, `encode_low_res` and
-`encode_inpaint`; those that its expert was not trained for refuse with one sentence. `encode` is the main one of the
-others.
+`encode_inpaint`; those that its expert was not trained for raise a ValueError of one sentence. `encode` is the main one
+of the others.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,19 +25,17 @@ class Encoder:
     """Encoder of an expert that takes no condition; the base of the others.
 
     Attributes:
-        kind: What an expert's file calls it; see `registry`.
-        driven_by: The same for people: "a hair map", say. Different experts may read the same here; see `key`.
-        background: What the expert is told where a map or sketch is black, which is 1 where it is white; where there is
-            none it is told 0.
+        kind: Its name in an expert's file; see `registry`.
+        driven_by: Its name for people: "a hair map", say. Different experts may have the same; see `key`.
+        background: Value of black in the expert's maps and sketches; white is 1, and no map at all is 0.
         low_res: Height and width of the small picture that the expert enlarges, None if it enlarges none.
         inpaint: Whether the expert fills in masked parts of a picture.
-        downscale: Pixels to a side of the expert's samples: 1 where they are pictures, 8 where they are latents of a
-            VAE. Maps and sketches are read at the size of pictures and folded to that of samples, see
-            `reading.folding`.
-        needs_more: Whether a picture to enlarge or to fill in must come with something else that is told.
-        own_tensors: How the names of tensors begin that lie in an expert's file for the encoder, not for the network.
+        downscale: Side of a picture divided by that of its sample: 1 for pixels, 8 for latents of a VAE. Maps and
+            sketches are read at the size of pictures and folded to that of samples, see `reading.folding`.
+        needs_more: Whether a picture to enlarge or to fill in must come with another condition, a class, say.
+        own_tensors: Prefixes of the encoder's own tensors in an expert's file.
         shared_tensors: Names of the network's tensors that the encoder reads too.
-        fields: Dataclass that declares the entries of a description beside "kind"; others are passed over.
+        fields: Dataclass that declares the entries of a description beside "kind"; others are ignored.
 
     Args:
         image_size: The expert's height and width in pixels.
@@ -63,26 +61,26 @@ class Encoder:
     def build(cls, given: Description) -> "Encoder":
         """The encoder that an expert's file describes, here by {"kind": "none"}.
 
-        Encoders of maps and sketches also understand "background", those of classes and tokens "low_res", those of
-        tokens "inpaint", each as the attribute.
+        Encoders of maps and sketches also accept "background", those of classes and tokens "low_res", those of tokens
+        "inpaint", each like the attribute.
 
         Raises:
             KeyError: If an entry of the description or a tensor is missing.
             TypeError: If an entry is unknown.
-            ValueError: If the tensors are others than the description asks for.
+            ValueError: If the tensors differ from those the description asks for.
         """
         return cls(given.image_size, given.channels)
 
     @classmethod
     def network_fields(cls, spec: Mapping[str, Any], downscale: int) -> dict[str, Any]:
-        """Fields of `UNetConfig` as a network has them that reads the conditions of this kind.
+        """Fields that `UNetConfig` must have for a network to read conditions of this kind.
 
         Args:
             spec: Description whose entries were checked.
             downscale: See `Encoder`.
 
         Raises:
-            ValueError: An entry does not suit another.
+            ValueError: Two entries contradict each other.
         """
         return {}
 
@@ -96,16 +94,15 @@ class Encoder:
 
     @cached_property
     def key(self) -> EncoderKey:
-        """What this encoder's conditions hold and mean: a condition fits every expert whose encoder has an equal key.
+        """Identifies the meaning of this encoder's conditions: a condition fits all experts with an equal key.
 
-        Map names, channels and the value of black; classes; the text encoder's words and weights; kinds of pictures.
-        The size of pictures is no part of it: a map may be given to an expert of another size, whose run compares it
-        with the latent.
+        It holds map names, channels and the value of black; classes; the text encoder's words and weights; kinds of
+        pictures; but not the size of pictures: a run compares a map's size with its latent.
         """
         return EncoderKey(self.driven_by, tuple(self._content().items()))
 
     def _content(self) -> dict[str, Value]:
-        """See `EncoderKey.content`; every kind that reads something says what."""
+        """`EncoderKey.content`; every kind that reads something overrides it."""
         return {"condition": self.kind}
 
     def null(self, batch: int = 1) -> Condition:
@@ -113,7 +110,7 @@ class Encoder:
         return Condition()
 
     def null_like(self, condition: Condition) -> Condition:
-        """The null beside one of this encoder's conditions: as many rows and the same fields, fit to share a batch."""
+        """The null for one of this encoder's conditions, with the same rows and fields, so that both share a batch."""
         return replace(self.null(condition.rows or 1), text_active=condition.text_active)
 
     def encode_text(self, text: str | Sequence[str]) -> Condition:
@@ -137,7 +134,7 @@ class Encoder:
 
         Args:
             image: ComfyUI's IMAGE (B, H, W, C) with gray values or MASK (B, H, W); 0…1, resized as needed.
-            kind: What the map shows: "hair", "face" (the skin; "skin" is the same), or "auto": what the expert reads.
+            kind: What the map shows: "hair", "face" (the skin; "skin" is the same), or "auto" for the expert's kind.
 
         Raises:
             ValueError: If the expert is not driven by this kind of map, or the image cannot be one (see `read_map`).
@@ -185,7 +182,7 @@ class Encoder:
 
         Args:
             image: ComfyUI's IMAGE (B, H, W, C), 0…1, resized as needed.
-            condition: What else the expert is told: its text or class, say.
+            condition: The expert's other condition: a text or class, say.
 
         Raises:
             ValueError: If the expert enlarges no pictures, or the image cannot be one (see `read_image`).
@@ -198,7 +195,7 @@ class Encoder:
         Args:
             image: ComfyUI's IMAGE (B, H, W, C), 0…1, resized as needed.
             mask: ComfyUI's MASK (B, H, W), 1 where the picture is to be filled in.
-            condition: What else the expert is told.
+            condition: The expert's other condition.
 
         Raises:
             ValueError: If the expert fills in no pictures, or image or mask cannot be one (see `read_image`).
@@ -206,14 +203,14 @@ class Encoder:
         self._refuse("a picture to fill in")
 
     def merge(self, first: Condition, second: Condition) -> Condition:
-        """One condition, to be given to the expert in one row, that says what two of this encoder's say.
+        """One condition that holds two of this encoder's, for a single row of the network.
 
         Args:
             first: One row, or B.
             second: One row, or B.
 
         Raises:
-            ValueError: If the expert reads one thing only, or both conditions are texts.
+            ValueError: If the expert reads only one kind of condition, or both conditions are texts.
         """
         raise ValueError(
             f"This expert is driven by {self.driven_by} and reads one condition at a time; give each condition to an "
@@ -221,10 +218,10 @@ class Encoder:
         )
 
     def with_text(self, condition: Condition) -> Condition:
-        """The condition as it must be to run beside rows that tell a text to the same network.
+        """The condition with the text flag set, so that it can share a batch with texts for the same network.
 
         Raises:
-            ValueError: If the expert reads no text beside other things.
+            ValueError: If the expert does not read text beside other conditions.
         """
         raise ValueError(
             f"This expert is driven by {self.driven_by} and reads no text beside it; switch with_text off, or add a "
@@ -235,23 +232,23 @@ class Encoder:
         """The same encoder with its two maps in the other order, for experts that were trained in either.
 
         Raises:
-            ValueError: If the expert reads no maps whose order could be another.
+            ValueError: If the expert does not read two maps in an order.
         """
         raise ValueError(
             f"This expert is driven by {self.driven_by} and reads no two maps whose order could be another; leave the "
             "order as it is."
         )
 
-    def _as_told(self, gray: Tensor) -> Tensor:
-        """A map or sketch of values 0…1 in the values that the expert was trained on."""
+    def _rescaled(self, gray: Tensor) -> Tensor:
+        """A map or sketch of values 0…1, rescaled to the expert's background…1."""
         return self.background + (1 - self.background) * gray
 
     def _folded(self, maps: Tensor) -> Tensor:
         """Maps at the size of pictures, (B, C, H, W), as the network reads them, (B, C·downscale², H/downscale, …)."""
         return fold(maps, self.downscale)
 
-    def _no_maps(self, batch: int, count: int) -> Tensor:
-        """`count` maps that are not there, as a null condition has them."""
+    def _null_maps(self, batch: int, count: int) -> Tensor:
+        """`count` maps of zeros, as in a null condition."""
         return torch.zeros(batch, count * self.downscale**2, self.sample_size, self.sample_size)
 
     def _field(self, condition: Condition, name: str) -> Tensor:

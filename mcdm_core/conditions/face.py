@@ -31,13 +31,13 @@ class FaceFields(MapsFields):
 class FaceEncoder(MultiMapEncoder):
     """Encoder of the paper's face network: maps of the face and the hair, and a text about them.
 
-    Every condition has both maps and the embedding, zero where absent, so that rows may share a batch. Whether text is
-    active changes what the network does even where the embedding is zero: a text turns it on, and `with_text` does so
-    for maps that are to run beside one.
+    Every condition has both maps and the embedding, zero where absent, so that rows may share a batch. The flag
+    `text_active` changes the network's output even where the embedding is zero: a text sets it, and so does `with_text`
+    for maps that are to share a batch with a text.
 
     Attributes:
-        load_text: See Args. Who manages the memory that the tower takes may set another, before the first text, that
-            returns anything with the tower's `config` and `encode`; nothing else of it is used.
+        load_text: See Args. A host that manages memory may replace it before the first text; its result needs only the
+            tower's `config` and `encode`.
 
     Args:
         names: Kinds of map in the order in which the network reads them.
@@ -65,7 +65,7 @@ class FaceEncoder(MultiMapEncoder):
         load_text: Callable[[], ClipTextTower] | None = None,
     ):
         super().__init__(names, image_size, channels, channels_per_map, background)
-        self.driven_by = type(self).driven_by  # whichever the order: the maps of a condition can be swapped
+        self.driven_by = type(self).driven_by  # without the maps' order, which can be swapped
         self.embedding_dim = embedding_dim
         self.load_text = load_text
 
@@ -87,8 +87,8 @@ class FaceEncoder(MultiMapEncoder):
         return {"map_channels": spec["map_channels"] * downscale**2, "film_dim": spec["embedding"]}
 
     def _content(self) -> dict[str, Value]:
-        # Of the text tower only what fits the network: an installation has one FaRL for all its experts, and its file
-        # is not to be read before there is a text. Sorted, since conditions may have their maps in either order.
+        # Of the text tower only the embedding's length: an installation has one FaRL for all its experts, and its file
+        # should not be read before there is a text. Names are sorted, since conditions may have either order of maps.
         maps = map_content(self, sorted(self.names), self.channels_per_map)
         return {**maps, "length of embeddings": float(self.embedding_dim)}
 
@@ -141,7 +141,7 @@ class FaceEncoder(MultiMapEncoder):
         return replace(self.null(len(embedding)), embedding=embedding, text_active=True)
 
     def merge(self, first: Condition, second: Condition) -> Condition:
-        """See `Encoder.merge`; text is active if it is in either."""
+        """See `Encoder.merge`; text is active if it is in either condition."""
         first, second = expand_together(first, second)
         mine, theirs = (self._field(condition, "embedding") for condition in (first, second))
         if mine.any() and theirs.any():

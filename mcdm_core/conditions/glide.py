@@ -16,7 +16,7 @@ from .key import Value, fingerprint
 from .picture_inputs import PictureInputs
 from .registry import register
 
-_IDENTIFYING = ("final_ln.weight", "final_ln.bias", "transformer_proj.bias")  # of text transformers
+_IDENTIFYING = ("final_ln.weight", "final_ln.bias", "transformer_proj.bias")  # tensors to tell text transformers by
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class GlideEncoder(PictureInputs):
     """Encoder of a GLIDE expert: a caption's tokens through the text transformer; null is a row without tokens.
 
     Attributes:
-        transformer: The text transformer. Who manages the memory it takes may put anything in its place that has its
-            `config` and is called as it is; nothing else of it is used.
+        transformer: The text transformer. A host that manages memory may replace it by any callable of the same
+            signature that has its `config`; nothing else is used.
 
     Args:
         transformer: The file's text transformer.
@@ -67,8 +67,8 @@ class GlideEncoder(PictureInputs):
         super().__init__(image_size, channels, low_res, inpaint)
         self.transformer = transformer.eval().requires_grad_(False)
         self.tokenizer = GlideTokenizer(transformer.config.context_length)
-        # At once, because a host may put something without weights in the transformer's place; and of a few small
-        # weights, which training changes with all others, because 400 MB of a mapped file should not be read for it.
+        # Made here, because a host may replace the transformer by something without weights; and from a few small
+        # tensors, which any training changes, because otherwise 400 MB of a memory-mapped file would be read.
         weights = {name: tensor for name, tensor in transformer.state_dict().items() if name in _IDENTIFYING}
         self._fingerprint = fingerprint(transformer.config.to_dict(), weights)
 
@@ -101,7 +101,7 @@ class GlideEncoder(PictureInputs):
     @cached_property
     def _no_tokens(self) -> Condition:
         tokens = torch.zeros(1, self.transformer.config.context_length, dtype=torch.int64)
-        with torch.inference_mode(False), torch.no_grad():  # it is kept, and may be used in training later
+        with torch.inference_mode(False), torch.no_grad():  # it is cached, and may be used in training later
             return self.encode_tokens(tokens, torch.zeros_like(tokens, dtype=torch.bool))
 
     def check_text(self) -> None:

@@ -1,4 +1,4 @@
-"""What the conditions of an encoder hold and mean. By this a condition fits an expert or not, never by words."""
+"""Keys that identify the meaning of an encoder's conditions, and so decide which experts a condition fits."""
 
 import hashlib
 import json
@@ -8,25 +8,25 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 Value = tuple[str, ...] | float | str
-"""Names in an order that counts, a number, or a fingerprint."""
+"""Names, whose order matters, a number, or a fingerprint."""
 
 _LISTED = 5  # names in a message
 
 
 @dataclass(frozen=True)
 class EncoderKey:
-    """Equal for encoders whose conditions mean the same to a network, whatever is said of them.
+    """Equal for encoders whose conditions mean the same to a network.
 
     Attributes:
-        driven_by: `Encoder.driven_by`, for messages; it takes no part in comparisons.
-        content: What the conditions hold, each a name for people and a value: ("maps", ("hair",)), say.
+        driven_by: `Encoder.driven_by`, for messages; it is ignored in comparisons.
+        content: Content of the conditions as pairs of a name for people and a value: ("maps", ("hair",)), say.
     """
 
     driven_by: str = field(compare=False)
     content: tuple[tuple[str, Value], ...]
 
     def describe(self, other: "EncoderKey") -> str:
-        """What drives an expert of another key, told from this one's where people say the same of both."""
+        """`driven_by` of another key; where this one has the same, with a difference between the two."""
         if other.driven_by != self.driven_by or other == self:
             return other.driven_by
         mine, theirs = dict(self.content), dict(other.content)
@@ -50,10 +50,9 @@ def _difference(name: str, mine: Value | None, theirs: Value | None) -> str:
 
 
 def fingerprint(config: Mapping, tensors: Mapping[str, Tensor]) -> str:
-    """Stands for a network's configuration and weights, in hexadecimal.
+    """Hash of a network's configuration and weights, in hexadecimal.
 
-    Weights are rounded to half precision first, in which files keep them: the same network has one fingerprint,
-    whatever precision it comes in.
+    Weights are rounded to half precision first, as in files: a network has one fingerprint in every precision.
 
     Args:
         config: Plain values, fit for JSON.

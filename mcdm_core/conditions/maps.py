@@ -20,7 +20,7 @@ from .registry import register
 
 
 def map_content(encoder: Encoder, names: Sequence[str], channels_per_map: int) -> dict[str, Value]:
-    """What maps are, for an encoder's key: the same whether one encoder makes several or each has its own."""
+    """Content of an encoder's key for maps, the same for encoders of one map and of several."""
     return {
         "maps": tuple(names),
         "channels per map": float(channels_per_map),
@@ -80,13 +80,13 @@ class MapEncoder(Encoder):
 
     def null(self, batch: int = 1) -> Condition:
         """No map, per row."""
-        return Condition(maps=self._no_maps(batch, 1))
+        return Condition(maps=self._null_maps(batch, 1))
 
     def encode_map(self, image: Tensor, kind: str = AUTO) -> Condition:
         """See `Encoder.encode_map`; maps of shape (B, downscale², sample_size, sample_size)."""
         if kind != AUTO and canonical_map(kind) != self.name:
             self._refuse(f"a {kind} map")
-        return Condition(maps=self._folded(self._as_told(read_map(image, self.name, self.image_size))))
+        return Condition(maps=self._folded(self._rescaled(read_map(image, self.name, self.image_size))))
 
     encode = encode_map
 
@@ -135,7 +135,7 @@ class MultiMapEncoder(Encoder):
 
     def null(self, batch: int = 1) -> Condition:
         """No map in any channel."""
-        return Condition(maps=self._no_maps(batch, len(self.names) * self.channels_per_map))
+        return Condition(maps=self._null_maps(batch, len(self.names) * self.channels_per_map))
 
     def encode_map(self, image: Tensor, kind: str = AUTO) -> Condition:
         """See `Encoder.encode_map`; all maps in one condition. `kind` can't be "auto" here."""
@@ -162,7 +162,7 @@ class MultiMapEncoder(Encoder):
     encode = encode_map
 
     def merge(self, first: Condition, second: Condition) -> Condition:
-        """See `Encoder.merge`; where both have a map of one kind, what either shows."""
+        """See `Encoder.merge`; of two maps of one kind, the pixelwise maximum."""
         first, second = expand_together(first, second)
         mine, theirs = (
             rearrange(self._field(condition, "maps"), "b (maps c) h w -> maps b c h w", maps=len(self.names))
@@ -173,12 +173,12 @@ class MultiMapEncoder(Encoder):
 
     def _place(self, channel: Tensor, name: str) -> Condition:
         maps = channel.new_zeros(len(channel), len(self.names), self.channels_per_map, *channel.shape[2:])
-        maps[:, self.names.index(name)] = self._as_told(channel)
+        maps[:, self.names.index(name)] = self._rescaled(channel)
         return Condition(maps=self._folded(rearrange(maps, "b maps c h w -> b (maps c) h w")))
 
 
 def _either(first: Tensor, second: Tensor) -> Tensor:
-    """Of two maps of one kind the one that is there, which is not 0 everywhere; of both, what either shows."""
+    """The one of two maps that is not 0 everywhere; the pixelwise maximum if both aren't."""
     if not first.any() or not second.any():
         return first + second
     return torch.maximum(first, second)

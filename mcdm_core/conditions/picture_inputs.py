@@ -39,7 +39,7 @@ class PictureInputs(Encoder):
         return {"pictures": self.pictures}
 
     def null_like(self, condition: Condition) -> Condition:
-        """See `Encoder.null_like`; about the same pictures."""
+        """See `Encoder.null_like`; with the same pictures."""
         return replace(super().null_like(condition), low_res=condition.low_res, maps=condition.maps)
 
     def encode_low_res(self, image: Tensor, condition: Condition | None = None) -> Condition:
@@ -47,16 +47,17 @@ class PictureInputs(Encoder):
         if self.low_res is None:
             self._refuse("a small picture")
         small = _picture(image, self.low_res, "small picture")
-        return _joined(condition or self._unsaid(), Condition(low_res=small))
+        return _joined(condition or self._default_condition(), Condition(low_res=small))
 
     def encode_inpaint(self, image: Tensor, mask: Tensor, condition: Condition | None = None) -> Condition:
         """See `Encoder.encode_inpaint`."""
         if not self.inpaint:
             self._refuse("a picture to fill in")
-        return _joined(condition or self._unsaid(), Condition(maps=_known_part(image, mask, self.image_size)))
+        condition = condition or self._default_condition()
+        return _joined(condition, Condition(maps=_known_part(image, mask, self.image_size)))
 
-    def _unsaid(self) -> Condition:
-        """What goes with a picture when nothing else is told."""
+    def _default_condition(self) -> Condition:
+        """The condition of a picture that comes without one."""
         return self.null()
 
 

@@ -1,6 +1,6 @@
-"""The kinds of condition, by the name that an expert's file has for them.
+"""The kinds of condition, by their name in expert files.
 
-A new kind is a subclass of `Encoder` in a file of its own, with `register` above it; `conditions/__init__.py` imports
+A new kind is a subclass of `Encoder` in a file of its own, decorated with `register`; `conditions/__init__.py` imports
 it. Nothing else lists the kinds.
 """
 
@@ -44,8 +44,8 @@ def encoder_of_kind(condition_spec: Mapping[str, Any]) -> type[Encoder]:
     return _KINDS[kind]
 
 
-_NEITHER_READ_NOR_ASKED_FOR = {"num_classes": None, "low_res_channels": 0, "context_dim": None}
-"""Of networks whose kind of condition says nothing else; they would ask for what nobody can give them."""
+_UNREAD = {"num_classes": None, "low_res_channels": 0, "context_dim": None}
+"""Fields of a network whose kind of condition does not set them; others would need inputs that nobody can give."""
 
 
 def check_condition(condition_spec: Mapping[str, Any], network: UNetConfig, downscale: int) -> None:
@@ -54,7 +54,7 @@ def check_condition(condition_spec: Mapping[str, Any], network: UNetConfig, down
     Args:
         condition_spec: See `build_encoder`.
         network: The network that the conditions are for.
-        downscale: Pixels to a side of its samples.
+        downscale: See `Encoder`.
 
     Raises:
         ValueError: An entry is missing or not what it should be, or the network reads something else; the message names
@@ -62,7 +62,7 @@ def check_condition(condition_spec: Mapping[str, Any], network: UNetConfig, down
     """
     kind = encoder_of_kind(condition_spec)
     check_fields(kind.fields, known_fields(kind.fields, condition_spec), "the condition")
-    for name, value in {**_NEITHER_READ_NOR_ASKED_FOR, **kind.network_fields(condition_spec, downscale)}.items():
+    for name, value in {**_UNREAD, **kind.network_fields(condition_spec, downscale)}.items():
         if getattr(network, name) != value and value is not ANY:
             raise ValueError(
                 f"{name} of the network should be {shown(value)} for its condition ({kind.kind}) and is "
@@ -89,13 +89,13 @@ def build_encoder(
     """Build the encoder of an expert.
 
     Args:
-        condition_spec: What drives the expert, as its file has it: {"kind": "map", "map": "hair"}, say. Each encoder's
-            `build` says what belongs to its kind.
+        condition_spec: Description of the condition in the expert's file: {"kind": "map", "map": "hair"}, say. Each
+            encoder's `build` lists the entries of its kind.
         image_size: The expert's height and width in pixels.
         channels: Channels of the expert's samples.
-        state: Tensors that the encoder works with: those of the text tower or transformer, or the class embeddings.
+        state: The encoder's tensors: those of the text tower or transformer, or the class embeddings.
         load_text: Loads FaRL's text tower when the face network's encoder first needs it.
-        downscale: Pixels to a side of the expert's samples, see `Encoder`.
+        downscale: See `Encoder`.
 
     Returns:
         The encoder, ready to use.

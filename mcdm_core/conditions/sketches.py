@@ -46,7 +46,7 @@ class SketchEncoder(Encoder):
 
     @classmethod
     def build(cls, given: Description) -> "SketchEncoder":
-        """From {"kind": "sketch"}, with {"map_channels": 3} for other than one; see `Encoder.build`."""
+        """From {"kind": "sketch"}, with "map_channels" where it isn't 1; see `Encoder.build`."""
         return cls(given.image_size, given.channels, given.spec.get("map_channels", 1), given.background)
 
     @classmethod
@@ -59,7 +59,7 @@ class SketchEncoder(Encoder):
 
     def null(self, batch: int = 1) -> Condition:
         """No sketch, per row."""
-        return Condition(maps=self._no_maps(batch, self.map_channels))
+        return Condition(maps=self._null_maps(batch, self.map_channels))
 
     def encode_sketch(
         self,
@@ -70,6 +70,6 @@ class SketchEncoder(Encoder):
     ) -> Condition:
         """See `Encoder.encode_sketch`; maps of shape (B, map_channels·downscale², sample_size, sample_size)."""
         sketch = read_sketch(image, self.image_size, source, low, high)
-        return Condition(maps=self._folded(self._as_told(sketch).expand(-1, self.map_channels, -1, -1)))
+        return Condition(maps=self._folded(self._rescaled(sketch).expand(-1, self.map_channels, -1, -1)))
 
     encode = encode_sketch

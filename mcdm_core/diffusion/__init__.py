@@ -1,1 +1,1 @@
-"""What a diffusion process is: noise schedules, their respacing, and what networks predict."""
+"""The diffusion process: noise schedules, their respacing, and prediction types."""

@@ -1,4 +1,4 @@
-"""What a network's output means: ε, x0, v or the velocity of a flow. The only place where one is turned into another.
+"""Prediction types: ε, x0, v and the velocity of a flow. Conversions between them are here and nowhere else.
 
 All formulas hold for any x_t = α_t·x0 + σ_t·ε with (α_t, σ_t) ≠ 0, so variance-preserving, variance-exploding and
 rectified-flow forms need no code of their own. α_t and σ_t are numbers or tensors that broadcast to x_t; see `per_row`.
@@ -17,7 +17,7 @@ class Prediction(Protocol):
     name: str
 
     def to_x0(self, output: Tensor, x_t: Tensor, alpha_t: Scalar, sigma_t: Scalar) -> Tensor:
-        """Clean sample that the network's output stands for, shape of x_t."""
+        """x0 computed from the network's output, shape of x_t."""
 
     def target(self, x0: Tensor, eps: Tensor, alpha_t: Scalar, sigma_t: Scalar) -> Tensor:
         """Output that the network is trained towards, shape of x0."""

@@ -1,4 +1,4 @@
-"""Noise schedules: what (α, σ) belongs to a timestep, and which timestep to a noise level.
+"""Noise schedules: conversions between timesteps, noise levels and (α, σ).
 
 Everywhere in this package σ without a subscript is the *noise level* of the variance-exploding form x = x0 + σ·n, the
 one quantity that experts with different schedules share; (α_t, σ_t) are the factors of x_t = α_t·x0 + σ_t·n, the form a
@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 class NoiseSchedule(Protocol):
-    """What an expert needs to know about its noise."""
+    """Interface of noise schedules."""
 
     @property
     def sigma_min(self) -> float:
@@ -146,7 +146,7 @@ class Flow:
     """Rectified flow: x_t = (1 − s)·x0 + s·n with s = t/T, so σ = s/(1 − s) runs from 0 to infinity.
 
     Args:
-        steps: T, the timestep the network knows as pure noise.
+        steps: T, the timestep of pure noise.
     """
 
     sigma_min = 0.0
@@ -187,10 +187,10 @@ def betas_of(alphas_cumprod: Tensor) -> Tensor:
 def align_noise_level(
     x: Tensor, sigma: Tensor, sigma_min: float, sigma_max: float, alpha: Tensor | float = 1.0
 ) -> tuple[Tensor, Tensor]:
-    """Carry a point of a trajectory to the noise level at which an expert can be asked (paper §7.2).
+    """Carry a point of a trajectory to a noise level that an expert was trained at (paper §7.2).
 
-    σ_i = clamp(σ/α, σ_min, σ_max) and x_i = x·√(1 + σ_i²)/√(α² + σ²). Without the clamp an expert would be asked about
-    noise it has never seen wherever another expert's schedule reaches further.
+    σ_i = clamp(σ/α, σ_min, σ_max) and x_i = x·√(1 + σ_i²)/√(α² + σ²). Without the clamp, an expert would get noise
+    levels it has never seen wherever another expert's schedule reaches further.
 
     Args:
         x: Point α·x0 + σ·n, shape (B, …).
@@ -214,7 +214,7 @@ def sigma_at_progress(schedule: NoiseSchedule, progress: float) -> float:
 
 
 def scale_to_known(sigma: Tensor, known: Tensor) -> Tensor:
-    """√(1 + σ_known²)/√(1 + σ²): what carries x0 + σ·n to a level that a network knows, with the same x_t."""
+    """√(1 + σ_known²)/√(1 + σ²), the factor that carries x0 + σ·n to a level that a network knows, x_t unchanged."""
     return torch.sqrt((1.0 + known**2) / (1.0 + sigma**2))
 
 
@@ -223,7 +223,7 @@ def from_flow(s: float, noise_scale: float = 1.0) -> float:
 
     Args:
         s: The coordinate.
-        noise_scale: k, what the flow multiplies its noise by.
+        noise_scale: k, the flow's factor of its noise.
     """
     return noise_scale * (s / (1.0 - s))
 
@@ -234,7 +234,7 @@ def to_flow(x: Tensor, sigma: Tensor, noise_scale: float = 1.0) -> tuple[Tensor,
     Args:
         x: x0 + σ·n, shape (B, …).
         sigma: σ, broadcastable to x.
-        noise_scale: k, what the flow multiplies its noise by.
+        noise_scale: k, the flow's factor of its noise.
 
     Returns:
         The point, and s of the shape of σ.
@@ -243,13 +243,13 @@ def to_flow(x: Tensor, sigma: Tensor, noise_scale: float = 1.0) -> tuple[Tensor,
 
 
 def per_row(values: Tensor | float, like: Tensor) -> Tensor:
-    """A number, or one per row (B,), with the dtype and device of `like` (B, …), in a shape that broadcasts to it."""
+    """A number, or one per row (B,), reshaped to broadcast to `like` (B, …), with its dtype and device."""
     values = torch.as_tensor(values, dtype=like.dtype, device=like.device)
     return values.reshape(-1, *[1] * (like.ndim - 1))
 
 
 def _to_float64(values: Tensor | float) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """The values as float64 on the CPU (not every accelerator has float64), and what takes results back."""
+    """The values as float64 on the CPU (not every accelerator has float64), and a function that takes results back."""
     if not isinstance(values, Tensor):
         return torch.as_tensor(values, dtype=torch.float64), lambda result: result
     dtype = values.dtype if values.is_floating_point() else torch.float64

@@ -1,4 +1,4 @@
-"""An expert, and the condition that a pass of it is told."""
+"""An expert, and the condition of one of its passes."""
 
 from .condition import Condition
 from .expert import Expert

@@ -10,7 +10,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class Condition:
-    """What a network is told beside x_t. `Condition()` tells it nothing, which suits an unconditional expert.
+    """A network's inputs beside x_t and t. `Condition()` holds none, as an unconditional expert needs.
 
     Attributes:
         labels: Class indices, int64, shape (B,).
@@ -18,7 +18,7 @@ class Condition:
             was trained, 0 for no map; for inpainting the known part of the picture, −1…1 and 0 where unknown, and the
             mask, 1 where known.
         low_res: Small picture that an upsampler enlarges, shape (B, C, h, w), values −1…1.
-        embedding: Text or image embedding, or one in the place of a class's, shape (B, D).
+        embedding: Embedding of a text or picture, or one used instead of a class's, shape (B, D).
         context: Text tokens for attention, shape (B, L, D).
         text_active: Whether the face network's second modulation runs; rows that differ in it never share a batch.
     """
@@ -47,7 +47,7 @@ class Condition:
 
     @property
     def rows(self) -> int | None:
-        """Batch size, None where there is no tensor to tell it."""
+        """Batch size; None without any tensor."""
         return next((len(tensor) for tensor in self.tensors().values()), None)
 
     @property
@@ -56,7 +56,7 @@ class Condition:
         return (self.text_active, *((name, tuple(value.shape[1:])) for name, value in self.tensors().items()))
 
     def same_as(self, other: "Condition") -> bool:
-        """Whether both say the same, value by value."""
+        """Whether both conditions are equal, value by value."""
         mine, theirs = self.tensors(), other.tensors()
         return self.signature == other.signature and all(
             value.shape == theirs[name].shape and torch.equal(value, theirs[name].to(value))
@@ -64,7 +64,7 @@ class Condition:
         )
 
     def null(self) -> "Condition":
-        """The null condition ∅ with the same fields, so that both run in one batch: maps and embedding zero, flag kept.
+        """The null condition ∅: maps and embedding zero, fields and text flag kept, so that both can share a batch.
 
         Raises:
             ValueError: If there are class labels, text tokens or a small picture, whose null is not zero.

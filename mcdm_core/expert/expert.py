@@ -1,4 +1,4 @@
-"""An expert: a network together with what is needed to ask it for x0 at any noise level."""
+"""An expert: a network with the schedule and prediction type needed to predict x0 at any noise level."""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -12,7 +12,7 @@ from ..diffusion.schedule import NoiseSchedule, align_noise_level, per_row
 from ..networks.autoencoder import Autoencoder
 from .condition import Condition
 
-CODED_AT_ONCE = 8  # pictures in a pass of the VAE
+CODED_AT_ONCE = 8  # pictures in one pass of the VAE
 
 
 class Expert:
@@ -28,16 +28,15 @@ class Expert:
         network: Called as `network(x_t, t, **condition.kwargs())`; returns `channels` channels, or twice as many where
             the second half is the learned variance.
         schedule: Noise schedule the network was trained on.
-        prediction: What its output means.
+        prediction: What the network predicts.
         image_size: Height and width of its pictures in pixels.
         channels: Channels of a sample.
         encoder: Turns a person's input into a `Condition`.
         name: Shown in messages.
         clamp_x0: Whether x0 lies in [−1, 1] (pixels) or anywhere (latents).
-        metadata: What the checkpoint says about itself.
-        downscale: Pixels to a side of a sample: 1 where it is a picture, 8 where it is a latent.
-        load_vae: Loads the VAE that makes pictures of samples, when it is first needed; None where samples are
-            pictures.
+        metadata: The checkpoint's description of itself.
+        downscale: Side of a picture divided by that of its sample: 1 for pixels, 8 for latents.
+        load_vae: Loads the VAE that decodes samples, when it is first needed; None where samples are pictures.
     """
 
     def __init__(
@@ -116,7 +115,7 @@ class Expert:
         return self
 
     def raw(self, x_t: Tensor, t: Tensor | float, condition: Condition) -> Tensor:
-        """One pass of the network, nothing added.
+        """One pass of the network, its output unchanged.
 
         Args:
             x_t: α_t·x0 + σ_t·n in the form of the expert's schedule, shape (B, channels, H, W).
@@ -124,7 +123,7 @@ class Expert:
             condition: One row, or B.
 
         Returns:
-            Whatever the network predicts, shape (B, channels or 2·channels, H, W), dtype of x_t.
+            The network's output, shape (B, channels or 2·channels, H, W), dtype of x_t.
 
         Raises:
             ValueError: If the sample's channels or the condition's rows don't fit.

@@ -1,8 +1,8 @@
-"""Experts and products that are known in closed form: Gaussian data, whose best denoiser is an affine function.
+"""Experts and products known in closed form: the best denoiser of Gaussian data is an affine function.
 
 For data N(μ_k, s_k) and signed coefficients c_k that sum to 1 (conditions and nulls of Eq. 10 together), with u = σ²,
-P(u) = Π (s_k + u)^c_k and b(u) = Σ c_k μ_k/(s_k + u), the combined score is b(u) − x (log P)'(u): affine in x, so that
-whatever a sampler makes of it is Gaussian too. The limits below are those of infinitely many steps from infinite noise.
+P(u) = Π (s_k + u)^c_k and b(u) = Σ c_k μ_k/(s_k + u), the combined score is b(u) − x (log P)'(u): affine in x, so every
+sampler's samples are Gaussian too. The moments below are the limit of infinitely many steps from infinite noise.
 """
 
 import math
@@ -38,7 +38,7 @@ class GaussianNetwork(nn.Module):
         self.schedule, self.prediction = schedule, prediction_named(prediction)
 
     def forward(self, x_t: Tensor, t: Tensor, *, labels: Tensor, text_active: bool = False) -> Tensor:
-        """E[x0 | x_t] = μ + s/(s + σ²) (x_t/α_t − μ), as the prediction type has it."""
+        """E[x0 | x_t] = μ + s/(s + σ²) (x_t/α_t − μ), expressed in the prediction type."""
         alpha_t, sigma_t = (per_row(factor, x_t) for factor in self.schedule.alpha_sigma(t))
         mean, variance = (table[labels][..., None, None] for table in (self.means, self.variances))
         x0 = mean + variance / (variance + (sigma_t / alpha_t) ** 2) * (x_t / alpha_t - mean)
@@ -94,7 +94,7 @@ class Moments(NamedTuple):
 
 
 def product_moments(means: Numbers, variances: Numbers, coefficients: Numbers) -> Moments:
-    """The product of the densities, Π N(x; μ_k, s_k)^c_k, which Eq. 10 aims at.
+    """Moments of the product of the densities, Π N(x; μ_k, s_k)^c_k, the goal of Eq. 10.
 
     Variance 1/Σ(c_k/s_k), mean variance · Σ(c_k μ_k/s_k).
 
@@ -117,7 +117,7 @@ def product_moments(means: Numbers, variances: Numbers, coefficients: Numbers) -
 
 
 def ode_moments(means: Numbers, variances: Numbers, coefficients: Numbers) -> Moments:
-    """What the probability-flow ODE (DDIM at η = 0, Euler) reaches.
+    """Moments that the probability-flow ODE (DDIM at η = 0, Euler) reaches.
 
     Variance Π s_k^c_k, mean ½ √P(0) ∫ b/√P du. For the arguments see `product_moments`.
     """
@@ -127,7 +127,7 @@ def ode_moments(means: Numbers, variances: Numbers, coefficients: Numbers) -> Mo
 
 
 def sde_moments(means: Numbers, variances: Numbers, coefficients: Numbers) -> Moments:
-    """What the full SDE (DDPM's ancestral sampling, DDIM at η = 1) reaches.
+    """Moments that the full SDE (DDPM's ancestral sampling, DDIM at η = 1) reaches.
 
     Variance P(0)² ∫ P⁻² du, mean P(0) ∫ b/P du. For the arguments see `product_moments`.
     """

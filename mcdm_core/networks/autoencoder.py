@@ -1,8 +1,8 @@
 """The network of a VAE: pictures to latents of an eighth of their size, and back.
 
 The layers, their order and their names are those of TAESD (Ollin Boer Bohan, 2023), the tiny autoencoder that ComfyUI
-knows by its keys, so that its own nodes open what is trained here. TAESD is 64 channels wide at every level; here each
-level has a width of its own, because what is trained on two cores has to be narrow where pictures are large.
+recognizes by its keys, so ComfyUI's own nodes open VAEs trained here. TAESD is 64 channels wide at every level; here
+each level has a width of its own, because a network trained on two cores has to be narrow where pictures are large.
 """
 
 from dataclasses import asdict, dataclass
@@ -47,9 +47,9 @@ class AutoencoderConfig:
 
 
 class Autoencoder(nn.Module):
-    """Encoder and decoder, and between them the norm that gives every channel of the latents mean 0 and deviation 1.
+    """Encoder, decoder, and between them a norm that gives every channel of the latents mean 0 and deviation 1.
 
-    The norm has no counterpart in TAESD; when a file is written it is moved into the encoder's last convolution, see
+    The norm has no counterpart in TAESD; when a file is written, it is moved into the encoder's last convolution, see
     `mcdm_core.checkpoints.autoencoders.folded`.
 
     Args:
@@ -96,17 +96,17 @@ class Autoencoder(nn.Module):
         return self.encoder(pictures / 2 + 0.5).to(pictures.dtype)
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Pictures of latents, not clipped; inverse of `encode` as far as the network has learned it."""
+        """Pictures of latents, not clipped; the learned inverse of `encode`."""
         return self.decoder(latents).to(latents.dtype) * 2 - 1
 
 
 class LatentNorm(nn.Module):
-    """Brings every channel to mean 0 and deviation 1 by what was measured of it over many batches.
+    """Brings every channel to mean 0 and deviation 1 by statistics measured over many batches.
 
-    Before anything is measured it changes nothing.
+    Before the first measurement it is the identity.
 
     Args:
-        channels: Of the latents.
+        channels: Channels of the latents.
     """
 
     mean: Tensor
@@ -130,14 +130,14 @@ class LatentNorm(nn.Module):
 
     @torch.no_grad()
     def measure(self, latents: Tensor) -> None:
-        """Take one more batch, (B, C, h, w), into the means over all that were measured, each counting as much."""
+        """Add a batch, (B, C, h, w), to the measured statistics; all batches count equally."""
         self.batches += 1
         self.mean.lerp_(latents.mean(dim=(0, 2, 3)), 1 / int(self.batches))
         self.square.lerp_(latents.square().mean(dim=(0, 2, 3)), 1 / int(self.batches))
 
 
 class Block(nn.Module):
-    """Three convolutions beside an identity; channels of zeros stay zeros."""
+    """Residual block of three convolutions; channels of zeros stay zeros."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -155,7 +155,7 @@ class Block(nn.Module):
 
 
 class Clamp(nn.Module):
-    """Keeps latents within ±3, smoothly, so that no outlier of a sample blinds the decoder."""
+    """Clamps latents smoothly to ±3, so that outliers don't disturb the decoder."""
 
     def forward(self, latents: Tensor) -> Tensor:
         """Shape of the latents."""
@@ -167,11 +167,11 @@ def _convolution(channels: int, out_channels: int, stride: int = 1, bias: bool =
 
 
 def _halved(channels: int, out_channels: int) -> list[nn.Module]:
-    """The encoder's next level: half as many pixels a side."""
+    """The encoder's next level, at half the side."""
     return [_convolution(channels, out_channels, stride=2, bias=False), *(Block(out_channels) for _ in range(3))]
 
 
 def _doubled(channels: int, out_channels: int) -> list[nn.Module]:
-    """A level of the decoder, and the step to the next: twice as many pixels a side."""
+    """A level of the decoder, and the upsampling to the next, at twice the side."""
     upsample = [nn.Upsample(scale_factor=2), _convolution(channels, out_channels, bias=False)]
     return [*(Block(channels) for _ in range(3)), *upsample]

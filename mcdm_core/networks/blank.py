@@ -1,4 +1,4 @@
-"""Networks without weights, which a file's own then become."""
+"""Builds networks without weights, to be filled with a file's tensors."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ _DRAWN = (Tensor.uniform_, Tensor.normal_)
 
 
 class _WithoutDraws(TorchFunctionMode):
-    """Leaves out the initial weights, which take longer than all else where there is no memory to draw them into."""
+    """Skips weight initialization, which takes longest on the meta device although nothing is drawn there."""
 
     def __torch_function__(
         self, func: Callable, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
@@ -25,6 +25,6 @@ class _WithoutDraws(TorchFunctionMode):
 
 @contextmanager
 def without_weights() -> Iterator[None]:
-    """Networks that are built within have parameters of their shapes and no values, on the meta device."""
+    """Context in which networks are built on the meta device: parameters have shapes, but no values."""
     with torch.device("meta"), _WithoutDraws():
         yield

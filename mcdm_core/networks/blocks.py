@@ -33,9 +33,6 @@ def timestep_embedding(t: Tensor, dim: int, max_period: float = 10_000.0) -> Ten
 class GroupNorm32(nn.GroupNorm):
     """GroupNorm computed in float32 whatever the dtype of its input, as ADM does."""
 
-    def __init__(self, groups: int, channels: int):
-        super().__init__(groups, channels)
-
     def forward(self, x: Tensor) -> Tensor:
         """Normalize x of shape (B, C, …)."""
         weight, bias = self.weight, self.bias
@@ -45,7 +42,7 @@ class GroupNorm32(nn.GroupNorm):
 
 
 class Upsample(nn.Module):
-    """Nearest-neighbour ×2, with a convolution unless a residual block does the learning."""
+    """Nearest-neighbour ×2, followed by a convolution unless it is inside a residual block."""
 
     def __init__(self, channels: int, with_conv: bool):
         super().__init__()
@@ -152,8 +149,8 @@ class AttentionBlock(nn.Module):
     Args:
         channels: Feature channels C.
         num_heads: Number of heads.
-        new_order: How the 3C channels of `qkv` are laid out: True is `NEW_ORDER` (ADM-64), False is `OLD_ORDER` (every
-            other published file).
+        new_order: Order of the 3C channels of `qkv`: `NEW_ORDER` (ADM-64) if True, else `OLD_ORDER` (every other
+            published file).
         groups: Groups of the norm.
         context_dim: Width of the text tokens whose keys and values precede those of the pixels; None for no text.
     """

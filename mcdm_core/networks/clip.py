@@ -47,7 +47,7 @@ class ClipImageConfig:
 
     Attributes:
         image_size: Height and width of pictures; a multiple of `patch_size`.
-        patch_size: Height and width of the patches that are the transformer's tokens.
+        patch_size: Height and width of the patches, which are the transformer's tokens.
         width: Channels.
         layers: Transformer layers.
         heads: Attention heads; divides `width`.

@@ -1,4 +1,4 @@
-"""GLIDE's noised CLIP (Nichol et al., 2021): a text and an image tower that also reads how noisy the picture is.
+"""GLIDE's noised CLIP (Nichol et al., 2021): a text tower, and an image tower that also reads the timestep.
 
 Module and parameter names are those of the published files.
 """
@@ -16,14 +16,14 @@ from ..text.tokenizers import ClipTokenizer
 from .clip import ClipImageConfig, ClipTextConfig
 from .clip_layers import attend
 
-# Of pictures in 0…255.
+# For pictures in 0…255.
 CHANNEL_MEANS = (122.77093945, 116.74601272, 104.09373519)
 CHANNEL_STDS = (68.50053285, 66.63215831, 70.32316309)
 
 
 @dataclass(frozen=True)
 class GlideClipTextConfig(ClipTextConfig):
-    """Text tower; the defaults are the published file's, of whose vocabulary the tokenizer uses the first 49 408."""
+    """Text tower; the defaults are the published file's. The tokenizer uses the first 49 408 ids of its vocabulary."""
 
     vocabulary: int = 65_536
 
@@ -239,5 +239,5 @@ class GlideClipImageTower(nn.Module):
         return self.blocks["output"](x[:, 0])
 
     def encode(self, images: Tensor, t: Tensor) -> Tensor:
-        """As `forward`, of length 1; their products with `GlideClipTextTower.encode` are the cosines."""
+        """As `forward`, but of length 1; dot products with `GlideClipTextTower.encode` are cosine similarities."""
         return F.normalize(self(images, t), dim=1)

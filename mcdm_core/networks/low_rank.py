@@ -1,4 +1,4 @@
-"""Low-rank changes of a network's weights, which learn while the weights stay.
+"""Low-rank changes of a network's weights, trained while the weights stay fixed (LoRA).
 
 Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", 2021 (arXiv 2106.09685).
 """
@@ -14,11 +14,11 @@ _WEIGHT = "weight"
 
 
 class LowRank(nn.Module):
-    """The change of one weight, up · down, as a parametrization: 0 to begin with.
+    """The change of one weight, up · down, as a parametrization; 0 at first.
 
     Args:
-        weight: What is changed, shape (O, I, …).
-        rank: Rank of the change, as far as the weight's own allows it.
+        weight: The weight, shape (O, I, …).
+        rank: Rank of the change, limited by the weight's own.
     """
 
     def __init__(self, weight: Tensor, rank: int):
@@ -35,7 +35,7 @@ class LowRank(nn.Module):
 
 
 def change_of(down: Tensor, up: Tensor) -> Tensor:
-    """What two factors add to a weight.
+    """The change of a weight by two factors, up · down.
 
     Args:
         down: Shape (R, I, …).
@@ -48,10 +48,10 @@ def change_of(down: Tensor, up: Tensor) -> Tensor:
 
 
 def add_low_rank(network: nn.Module, rank: int) -> None:
-    """Give the weights of all linear layers and convolutions a change that learns, and let nothing else learn.
+    """Give the weights of all linear layers and convolutions trainable changes, and freeze everything else.
 
     Args:
-        network: Changed in place; it predicts what it did.
+        network: Changed in place; its predictions stay the same at first.
         rank: Rank of the changes.
     """
     network.requires_grad_(False)
@@ -60,7 +60,7 @@ def add_low_rank(network: nn.Module, rank: int) -> None:
 
 
 def low_rank_of(network: nn.Module) -> dict[str, LowRank]:
-    """Layer → the change of its weight, of a network that `add_low_rank` was given."""
+    """Layer → the change of its weight, in a network with changes from `add_low_rank`."""
     suffix = f".parametrizations.{_WEIGHT}.0"
     return {
         name.removesuffix(suffix): module for name, module in network.named_modules() if isinstance(module, LowRank)
@@ -68,14 +68,14 @@ def low_rank_of(network: nn.Module) -> dict[str, LowRank]:
 
 
 def load_base(network: nn.Module, state: dict[str, Tensor]) -> None:
-    """Load the weights that are changed, and all that aren't.
+    """Load the fixed weights below the changes, and all tensors without a change.
 
     Args:
-        network: A network that `add_low_rank` was given.
-        state: State of one that wasn't.
+        network: A network with changes from `add_low_rank`.
+        state: State of the same network without changes.
 
     Raises:
-        RuntimeError: It is not the state of the same network.
+        RuntimeError: It is the state of another network.
     """
     changes = low_rank_of(network)
     renamed = {

@@ -20,8 +20,8 @@ from ..text.vocabulary import TOKENIZERS, TOKENS
 logger = logging.getLogger(__name__)
 
 MOST_WORDS = 20_000
-"""Of a vocabulary."""
-_LISTED_WORDS = 60  # in a warning
+"""Largest size of a vocabulary."""
+_LISTED_WORDS = 60  # words that a warning lists
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class TextLayer(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Args: x of shape (B, L, width); mask (B, L), True where a token is. Returns (B, L, width)."""
+        """Transform x of shape (B, L, width), given a mask (B, L) that is True for tokens; returns (B, L, width)."""
         qkv = self.qkv(self.attention_norm(x))
         query, key, value = rearrange(qkv, "b l (qkv heads c) -> qkv b heads l c", qkv=3, heads=self.heads)
         visible = rearrange(mask, "b l -> b 1 1 l")
@@ -117,7 +117,7 @@ class TextTower(nn.Module):
         width = self.config.width
         self._rows = {token: row for row, token in enumerate(self.config.vocabulary, start=1)}
         self.words = nn.Embedding(len(self.config.vocabulary) + 1, width, padding_idx=0)
-        # Large enough beside the words for attention to see, from the first step on, which words stand together.
+        # Large enough beside the words that attention sees word order from the first step on.
         self.positions = nn.Parameter(nn.init.normal_(torch.empty(self.config.max_tokens, width), std=0.1))
         self.layers = nn.ModuleList(TextLayer(width, self.config.heads) for _ in range(self.config.layers))
         self.norm = nn.LayerNorm(width)
@@ -131,13 +131,13 @@ class TextTower(nn.Module):
             tokens: int64 (B, L), L ≤ `max_tokens`: rows of the word embedding, 0 for padding, which comes last.
 
         Returns:
-            Estimates of the embeddings of pictures that fit, (B, dim): the more a caption tells, the longer; zeros,
-            the null condition, where a row is all padding.
+            Estimates of the embeddings of matching pictures, (B, dim), longer for more specific captions; zeros, the
+            null condition, where a row is all padding.
         """
         return self.projection(self.pool(tokens))
 
     def pool(self, tokens: Tensor) -> Tensor:
-        """What `forward` projects: the mean over tokens, shape (B, width); zeros where a row is all padding."""
+        """The mean over tokens that `forward` projects, shape (B, width); zeros where a row is all padding."""
         mask = tokens != 0
         # A softmax over nothing is NaN: rows without tokens attend to their padding and are zeroed at the end.
         visible = mask | ~mask.any(1, keepdim=True)
@@ -150,7 +150,7 @@ class TextTower(nn.Module):
     def tokens(self, texts: Sequence[str]) -> Tensor:
         """Rows of the word embedding for captions, as `forward` reads them.
 
-        Words outside the vocabulary, and what lies beyond `max_tokens`, are ignored; one warning names them.
+        Words outside the vocabulary, which a warning names, and tokens beyond `max_tokens` are ignored.
 
         Args:
             texts: B captions.

@@ -1,7 +1,7 @@
-"""GLIDE's text transformer (Nichol et al., "GLIDE", 2021): token rows to what its UNet reads.
+"""GLIDE's text transformer (Nichol et al., "GLIDE", 2021): token rows to its UNet's text inputs.
 
-In the published files its tensors lie beside those of the UNet; it is a module of its own because it depends on the
-prompt alone, so that a run needs one pass of it, not one per step.
+In the published files its tensors lie beside those of the UNet. It is a module of its own because it depends only on
+the prompt: a run needs one pass of it, not one per step.
 """
 
 from dataclasses import asdict, dataclass

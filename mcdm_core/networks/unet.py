@@ -1,6 +1,6 @@
-"""The ADM UNet, with what GLIDE, the paper's face and sketch networks and the small experts that ship add to it.
+"""The ADM UNet, with the additions of GLIDE, the paper's face and sketch networks and the shipped small experts.
 
-One class builds every pixel-space expert; what differs is in `UNetConfig`. Parameter names are those of the published
+One class builds every expert; they differ only in their `UNetConfig`. Parameter names are those of the published
 checkpoints.
 """
 
@@ -17,7 +17,7 @@ from ..system.fields import EXPORT_AGAIN, Between, Length, Width, check_fields
 from .blocks import AttentionBlock, Downsample, GroupNorm32, ResBlock, Upsample, timestep_embedding
 
 _Channels = Annotated[int, Between(1, 128)]
-_BLOCK_TENSORS = 10  # of the smallest residual block
+_BLOCK_TENSORS = 10  # tensors of the smallest residual block
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class UNetConfig:
         new_attention_order: See `AttentionBlock`.
         scale_shift_norm: See `ResBlock`.
         resblock_updown: Resample inside residual blocks rather than by strided convolutions.
-        norm_groups: Groups of every norm. With as many groups as channels a norm erases each channel's level, and
-            the network smuggles it past in a bright speck; narrow networks want fewer.
+        norm_groups: Groups of every norm. With as many groups as channels, a norm erases each channel's mean, which
+            the network then encodes in a bright speck; narrow networks need fewer groups.
         dropout: Dropout probability while training.
         num_classes: Size of the class embedding, None for none.
         map_channels: Channels of the maps concatenated to x_t (segmentation, sketch, inpainting), 0 for none.
@@ -77,7 +77,7 @@ class UNetConfig:
         """Inverse of `to_dict`; lists become tuples.
 
         Raises:
-            ValueError: A name is unknown, a value is not of its field's type and range, or one does not suit another.
+            ValueError: A name is unknown, a value is not of its field's type and range, or two contradict each other.
         """
         check_fields(cls, values, "the network")
         settings: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
@@ -91,7 +91,7 @@ class UNetConfig:
 
     @property
     def embedding_channels(self) -> int:
-        """Width of the time embedding and of what is added to it."""
+        """Width of the time embedding and of the embeddings added to it."""
         return 4 * self.model_channels
 
     @property
@@ -101,14 +101,14 @@ class UNetConfig:
 
     @property
     def fewest_tensors(self) -> int:
-        """A number of tensors that the network exceeds: those of its residual blocks."""
+        """A lower bound of the network's number of tensors: those of its residual blocks."""
         return _BLOCK_TENSORS * (2 * self.num_res_blocks + 1) * len(self.channel_mult)
 
     def check(self, remedy: str = EXPORT_AGAIN) -> None:
-        """Refuse numbers that don't divide each other as the layers need it.
+        """Refuse numbers that don't divide each other as the layers need.
 
         Args:
-            remedy: What to do about it, for messages.
+            remedy: Advice at the end of messages.
 
         Raises:
             ValueError: Some don't; the message names them.
@@ -139,7 +139,7 @@ class UNetConfig:
 
 
 class Stage(nn.ModuleList):
-    """A run of layers of which only residual blocks take the embeddings, and only attention the text tokens."""
+    """Layers in sequence, of which only residual blocks take the embeddings, and only attention the text tokens."""
 
     def __init__(self, *layers: nn.Module):
         super().__init__(layers)
@@ -259,10 +259,10 @@ class UNet(nn.Module):
             maps: Concatenated maps, shape (B, map_channels, H, W); None is zeros, the null condition.
             low_res: Picture to enlarge, −1…1, shape (B, low_res_channels, h, w) of any size; needed by upsamplers.
             embedding: Shape (B, film_dim or pooled_dim), None is zeros, the null condition; or 4·model_channels wide:
-                an embedding in the place of a class's, or the pooled text of a network that reads text tokens.
+                an embedding instead of a class's, or the pooled text of a network that reads text tokens.
             context: Text tokens, shape (B, L, context_dim); needed where the network reads them.
             text_active: Whether the face network's second modulation runs, one flag for all rows. It changes the
-                result even where the embedding is zero, so it belongs to the condition, never derived from the batch.
+                result even where the embedding is zero, so it is part of the condition, not derived from the batch.
 
         Returns:
             Shape (B, out_channels, H, W).
@@ -276,7 +276,7 @@ class UNet(nn.Module):
         if c.film_dim is not None and text_active:
             film = x_t.new_zeros(len(x_t), c.film_dim) if embedding is None else embedding
         if context is not None:
-            context = rearrange(context, "b l c -> b c l")  # as convolutions read it
+            context = rearrange(context, "b l c -> b c l")  # channels first, for the convolutions
 
         dtype = _dtype_of(self.input_blocks)
         h = self._stem_input(x_t, maps, low_res).to(dtype)
@@ -293,7 +293,7 @@ class UNet(nn.Module):
     def _time_embedding(
         self, t: Tensor, labels: Tensor | None, embedding: Tensor | None, context: Tensor | None
     ) -> Tensor:
-        """Embedding of the timestep with what is added to it, shape (B, 4·model_channels)."""
+        """Embedding of the timestep plus that of a class or text, shape (B, 4·model_channels)."""
         c = self.config
         dtype = _dtype_of(self.time_embed)
         emb = self.time_embed(timestep_embedding(t, c.model_channels).to(dtype))
@@ -336,10 +336,10 @@ class UNet(nn.Module):
 
 
 def enlarge(low_res: Tensor, size: Sequence[int]) -> Tensor:
-    """The small picture as an upsampler reads it, shape (B, C, h, w) to (B, C, *size); the same where sizes agree."""
+    """Resize a small picture (B, C, h, w) to an upsampler's input (B, C, *size); no change where sizes agree."""
     return F.interpolate(low_res, tuple(size), mode="bilinear", align_corners=False)
 
 
 def _dtype_of(module: nn.Module) -> torch.dtype:
-    """Dtype of a part; files in half precision keep norms, embeddings and output in float32."""
+    """Dtype of a module; files in half precision keep norms, embeddings and output in float32."""
     return next(module.parameters()).dtype

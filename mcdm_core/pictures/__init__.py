@@ -1,4 +1,4 @@
-"""Picture files to tensors and back, grids and plots."""
+"""Reading and writing picture files, grids and plots."""
 
 from .files import as_bytes, load_picture, map_to_picture, to_picture
 from .grid import labelled_grid

@@ -1,4 +1,4 @@
-"""How far pictures are from what they should be, pixel by pixel."""
+"""Fidelity of pictures to their references, pixel by pixel."""
 
 import numpy as np
 

@@ -27,7 +27,7 @@ def load_picture(path: str | Path) -> Tensor:
             pixels = np.asarray(image.convert("RGB"), dtype=np.float32) / 255
     except MemoryError:
         raise
-    except Exception as error:  # of damaged files Pillow raises nearly any, SyntaxError and RuntimeError among them
+    except Exception as error:  # damaged files make Pillow raise nearly anything, even SyntaxError and RuntimeError
         if isinstance(error, OSError) and error.errno is not None:
             raise
         reason = "" if isinstance(error, UnidentifiedImageError) else f" ({' '.join(str(error).split()).rstrip('.')})"

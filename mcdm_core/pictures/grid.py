@@ -1,4 +1,4 @@
-"""Pictures under titles, in rows and columns."""
+"""Grids of pictures under column titles."""
 
 from collections.abc import Sequence
 
@@ -23,7 +23,7 @@ def labelled_grid(
         tile: Side of a tile in pixels; None for that of the largest picture, and 128 at least.
 
     Raises:
-        ValueError: A row has not one entry per column.
+        ValueError: A row does not have one entry per column.
     """
     for row in rows:
         if len(row) != len(columns):
@@ -57,7 +57,7 @@ def _resized(picture: Image.Image, tile: int) -> Image.Image:
 
 
 def _fitting(lines: Sequence[str], width: int) -> ImageFont.FreeTypeFont:
-    """The font of texts, smaller where that keeps the longest line within `width` pixels."""
+    """A font small enough that the longest line fits into `width` pixels."""
     size = width // 9
     while size > 1 and any(letters(size).getlength(line) > width for line in lines):
         size -= 1

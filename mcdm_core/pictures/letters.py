@@ -1,4 +1,4 @@
-"""The font of grids and plots: the same letters on every machine, and all that names and formulas need."""
+"""The font of grids and plots, the same on every machine."""
 
 from functools import lru_cache
 from pathlib import Path

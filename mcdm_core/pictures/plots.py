@@ -18,7 +18,7 @@ LEFT, RIGHT, ABOVE, BELOW = 70, 250, 48, 36
 LINE_HEIGHT, FONT_SIZE = 22, 16
 SMOOTHING = 2  # Pillow's lines have hard edges: draw larger, then reduce
 GRID: Color = (224, 224, 224)
-# Okabe & Ito's colours, which also the colour-blind can tell apart, without yellow and black.
+# Okabe & Ito's colours, which colour-blind people can tell apart too, without yellow and black.
 COLORS: tuple[Color, ...] = (
     (0, 114, 178),
     (213, 94, 0),
@@ -34,10 +34,10 @@ class Panel:
     """One plot.
 
     Attributes:
-        title: Stands above it.
-        lines: A label and one value per step for each line; NaN leaves a gap.
+        title: Text above the plot.
+        lines: Label → one value per step for each line; NaN leaves a gap.
         limits: Lowest and highest value of the axis; None is from 0 to the highest value of the lines.
-        placeholder: Stands in the middle if no line has a value.
+        placeholder: Text in the middle if no line has a value.
     """
 
     title: str
@@ -52,7 +52,7 @@ def plot_lines(panels: Sequence[Panel], steps: Sequence[int], axis_title: str = 
     Args:
         panels: What to draw; each line has a value for every step.
         steps: Ascending numbers of the steps, at least one.
-        axis_title: What a step is.
+        axis_title: Title of the axis of steps.
     """
     heights = [ABOVE + max(PLOT_HEIGHT, LINE_HEIGHT * len(panel.lines)) + BELOW for panel in panels]
     image = Image.new("RGB", (SMOOTHING * WIDTH, SMOOTHING * sum(heights)), PAPER)
@@ -75,7 +75,7 @@ def tick_values(low: float, high: float, at_most: int) -> list[float]:
 
 
 def line_colors(count: int) -> list[Color]:
-    """Colours that can be told apart; beyond those that everyone can, evenly spaced hues."""
+    """Distinct colours: `COLORS` for up to six lines, evenly spaced hues for more."""
     if count <= len(COLORS):
         return list(COLORS[:count])
     hues = [colorsys.hls_to_rgb(index / count, 0.42, 0.7) for index in range(count)]

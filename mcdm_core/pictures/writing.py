@@ -1,4 +1,4 @@
-"""Pictures as files."""
+"""Writes picture files."""
 
 import io
 import os
@@ -10,7 +10,7 @@ from ..system.formats import write_bytes
 
 
 def write_picture(path: str | os.PathLike, picture: Image.Image) -> None:
-    """Write a picture in the format that its file's name ends on; whole or not at all.
+    """Write a picture in the format of its file's suffix, whole or not at all.
 
     Raises:
         ValueError: Pillow writes no such format.
@@ -20,10 +20,10 @@ def write_picture(path: str | os.PathLike, picture: Image.Image) -> None:
 
 
 def picture_format(path: str | os.PathLike) -> str:
-    """The format that pictures have in files of this name.
+    """Pillow's format for files of this name.
 
     Raises:
-        ValueError: There is none that colours can be written in.
+        ValueError: There is none, or it can't hold RGB pictures.
     """
     suffix = Path(path).suffix.lower()
     known = Image.registered_extensions().get(suffix, "")

@@ -1,4 +1,4 @@
-"""Samplers. They know a denoiser, which predicts x0 from x = x0 + σ·n, and nothing about what is inside it."""
+"""Samplers. They know only a denoiser, which predicts x0 from x = x0 + σ·n, not how it predicts."""
 
 from .choose import choose, measure_lifts
 from .ddim import ddim_step, sample_ddim

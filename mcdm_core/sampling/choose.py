@@ -15,14 +15,14 @@ from ..product.term import Term
 
 
 def check_choice(count: int, batch: int) -> None:
-    """Refuse a choice that is none.
+    """Refuse a number of samples that cannot be kept, or too few samples to choose from.
 
     Args:
         count: How many samples to keep.
         batch: How many there are.
 
     Raises:
-        ValueError: If there is one sample alone, or fewer than are to be kept, or none is to be kept.
+        ValueError: If there are fewer than two samples, or `count` is not within 1…batch.
     """
     if batch < 2:
         raise ValueError(f"Expected at least 2 samples to choose from and got {batch}; raise the size of the batch.")
@@ -33,7 +33,7 @@ def check_choice(count: int, batch: int) -> None:
 
 
 def level_progress(levels: int) -> list[float]:
-    """Shares of the sampling, 0…1, of so many noise levels, evenly from the noisy end: the middles of equal parts."""
+    """Progress through sampling, 0…1 from the noisy end, at the middles of `levels` equal parts."""
     return [(i + 0.5) / levels for i in range(levels)]
 
 
@@ -45,20 +45,20 @@ def measure_lifts(
 ) -> Tensor:
     """How far each expert lifts each sample, over several noise levels.
 
-    Every sample and expert sees the same noise, so that scores differ by the samples. An expert counts in its window
-    and mask; one of negative weight is to lower, so that its lift changes its sign; one without weight says nothing.
+    Every sample and expert sees the same noise, so only the samples make scores differ. An expert counts in its window
+    and mask; the lift of a negative weight changes its sign; experts of weight 0 are left out.
 
     Args:
-        terms: The experts; those of a weight need a null.
+        terms: The experts; those with a weight other than 0 need a null.
         samples: x0, shape (B, C, H, W).
         levels: How many noise levels, evenly over the reference's schedule; each costs 2 rows per expert and sample.
         generator: Source of the noise.
 
     Returns:
-        Lifts, shape (B, N) for the N experts of a weight.
+        Lifts, shape (B, N) for the N experts whose weight is not 0.
 
     Raises:
-        ValueError: If an expert has no null, or acts at none of the levels, or none has a weight.
+        ValueError: If an expert has no null, or acts at none of the levels, or all weights are 0.
     """
     lifts = Lifts(terms, of_noise=True)
     schedule = terms[0].expert.schedule
@@ -73,7 +73,7 @@ def measure_lifts(
         x = samples + sigma * noise.to(samples.device)
         for index, term, (start, end), mask in acting:
             if start >= sigma > end:
-                lifts.add(index, *_asked(term, x, sigma), sigma, mask)
+                lifts.add(index, *_predict_both(term, x, sigma), sigma, mask)
     return lifts.of(samples)
 
 
@@ -86,11 +86,11 @@ def choose(lifts: Tensor, count: int) -> Tensor:
     """The samples whose smallest lift is largest.
 
     Args:
-        lifts: Shape (B, N); those of a sample that no expert covers are all infinite, and it comes last.
+        lifts: Shape (B, N); a sample that no expert covers has infinite lifts only, and comes last.
         count: How many to keep.
 
     Returns:
-        Their indices, the best first, shape (count,); of equal ones those that came first.
+        Their indices, the best first, shape (count,); equal samples keep their order.
 
     Raises:
         ValueError: As `check_choice`.
@@ -99,7 +99,7 @@ def choose(lifts: Tensor, count: int) -> Tensor:
     return least_lifts(lifts).argsort(descending=True, stable=True)[:count]
 
 
-def _asked(term: Term, x: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
+def _predict_both(term: Term, x: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
     """x0 predicted under the condition and under the null."""
     if term.condition is None or term.null is None:
         raise ValueError(f"Expected a null of {term.label} to measure its lift against and got none; give its null.")

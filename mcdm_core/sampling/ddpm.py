@@ -7,7 +7,7 @@ DDPM", 2021, Eq. 19)
     β = 1 − ᾱ/ᾱ' = (σ² − σ'²)/(1 + σ²)
     β̃ = β (1 − ᾱ')/(1 − ᾱ) = (σ² − σ'²) σ'²/(σ² (1 + σ'²)).
 
-They are variances of x_t' = √ᾱ' x'. Those of x' are 1/ᾱ' = 1 + σ'² times as large, and what the functions here give.
+They are variances of x_t' = √ᾱ' x'. The functions here return variances of x', which are 1/ᾱ' = 1 + σ'² times as large.
 """
 
 import math
@@ -46,7 +46,7 @@ def sample_ddpm(
     callback: Callback | None = None,
     variance: Callable[[float, float], float] = posterior_variance,
 ) -> Tensor:
-    """Sample ancestrally with a fixed variance; with the posterior's this is DDIM at η = 1.
+    """Sample ancestrally with a fixed variance; with `posterior_variance` this is DDIM at η = 1.
 
     Args:
         denoiser: Predicts x0.
@@ -54,7 +54,8 @@ def sample_ddpm(
         sigmas: Descending noise levels, the last one usually 0; one network evaluation for each but the last.
         generator: Source of the noise; its numbers are drawn on the generator's device.
         callback: See `Callback`.
-        variance: Variance of a step, from σ and σ': `posterior_variance`, `forward_variance` or one's own.
+        variance: Function of σ and σ' that returns a step's variance: `posterior_variance`, `forward_variance` or your
+            own.
 
     Returns:
         Sample at the last noise level, shape of x.

@@ -23,7 +23,7 @@ def learned_variance(sigma: float, sigma_next: float, v: Tensor) -> Tensor:
         v: The network's second half, about −1…1, shape (B, C, H, W).
 
     Returns:
-        Shape of v; 0 at a level that is visited twice, where both bounds are.
+        Shape of v; 0 where σ' = σ, since both bounds are 0 there.
     """
     low, high = posterior_variance(sigma, sigma_next), forward_variance(sigma, sigma_next)
     if low == 0:

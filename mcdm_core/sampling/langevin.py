@@ -2,7 +2,7 @@
 
 Du et al., "Reduce, Reuse, Recycle: Compositional Generation with Energy-Based Diffusion Models and MCMC", 2023; Bradley
 & Nakkiran, "Classifier-Free Guidance is a Predictor-Corrector", 2024 (arXiv:2408.09000). At every level a few steps of
-Langevin dynamics pull the samples towards the product of the noised densities, which the levels before have missed.
+Langevin dynamics pull the samples towards the product of the noised densities, which the sampler's steps miss.
 """
 
 import functools
@@ -19,7 +19,7 @@ from .noise import noise_like
 from .particles import sample_particles
 from .types import Callback, Denoiser, Sampler
 
-_CARRYING = (sample_particles, sample_logic)  # they weigh samples by all steps before
+_STATEFUL = (sample_particles, sample_logic)  # they weigh samples by all earlier steps
 
 
 def langevin_step(x: Tensor, denoised: Tensor, sigma: float, ratio: float, noise: Tensor, alpha: float = 1.0) -> Tensor:
@@ -56,16 +56,16 @@ def check_langevin(corrections: int, ratio: float) -> None:
 
 
 def check_stepwise(sampler: Sampler) -> None:
-    """Refuse to correct a sampler that would begin anew at every level.
+    """Refuse to correct a sampler that keeps state between steps, which calls of one step each would lose.
 
     Args:
         sampler: The sampler, also with options bound by `functools.partial`.
 
     Raises:
-        ValueError: If it carries weights or densities of the samples from step to step.
+        ValueError: If it keeps weights or densities of the samples from step to step.
     """
     function = sampler.func if isinstance(sampler, functools.partial) else sampler
-    if function in _CARRYING:
+    if function in _STATEFUL:
         raise ValueError(
             "Expected a sampler that takes each step by itself, such as ddim or ddpm, to correct and got "
             f"{function.__name__.removeprefix('sample_')}, which weighs samples by all steps before; choose one of "
@@ -90,11 +90,11 @@ def sample_langevin(
     Args:
         denoiser: Predicts x0.
         x: Start, x0 + sigmas[0]·n, shape (B, …).
-        sigmas: Descending noise levels, the last one usually 0. The sampler's evaluations, and K more at each level
-            that it reaches but 0.
+        sigmas: Descending noise levels, the last one usually 0. Each level reached but 0 costs K network evaluations
+            beside the sampler's own.
         generator: Source of the noise, the sampler's and the corrections'; drawn on the generator's device.
         callback: See `Callback`.
-        sampler: Takes the steps, each by itself.
+        sampler: Takes the steps; it may keep no state between them.
         corrections: K, how many at each level; 0 is the sampler itself.
         ratio: r of `langevin_step`.
 
@@ -120,5 +120,5 @@ def sample_langevin(
 
 
 def _at_step(callback: Callback | None, step: int) -> Callback | None:
-    """The callback for a sampler that is given one step of a run."""
+    """A callback for a sampler that runs one step alone: reports that step's index in the whole run."""
     return None if callback is None else lambda _, sigma, denoised: callback(step, sigma, denoised)

@@ -1,8 +1,8 @@
-"""Logic of experts: ancestral samples of what their densities say together, which are tracked on the way.
+"""Logic of experts: ancestral samples of AND, OR and NOT of their densities, which are tracked along the way.
 
 References:
     Skreta et al., "The Superposition of Diffusion Models Using the Itô Density Estimator", ICLR 2025 (arXiv
-    2412.17762); "Feynman-Kac Correctors in Diffusion", ICML 2025. What is combined, and how: `Logic`.
+    2412.17762); "Feynman-Kac Correctors in Diffusion", ICML 2025. `Logic` says how densities are combined.
 """
 
 import math
@@ -22,14 +22,14 @@ from .types import Callback, Denoiser, TermsDenoiser
 
 
 def check_correction(logic: Logic, corrected: bool) -> None:
-    """Refuse to correct samples of a logic that gives them no weights as particles.
+    """Refuse to correct samples of a logic for which no weights of particles are known.
 
     Args:
         logic: How densities are combined.
         corrected: Whether samples are to be corrected.
 
     Raises:
-        ValueError: If they are, and densities are kept equal.
+        ValueError: If `corrected` is set and densities are kept equal.
     """
     if corrected and logic.operation == EQUAL:
         raise ValueError(
@@ -53,24 +53,25 @@ def sample_logic(
     area: Tensor | None = None,
     report: ResamplingReport | None = None,
 ) -> Tensor:
-    """Sample ancestrally, as `sample_ddpm`, from what experts say together by a logic instead of their product.
+    """Sample ancestrally, as `sample_ddpm`, from a logic of the experts' densities instead of their product.
 
-    One expert alone gives the samples of `sample_ddpm`, to the bit. An expert outside its window finds every step as
-    likely as the combination does. Where densities are kept equal, what experts count depends on the noise of a step.
+    One expert alone gives the samples of `sample_ddpm`, to the bit. Outside its window an expert's density is taken to
+    change as the combined one does. Where densities are kept equal, the experts' weights depend on a step's noise.
 
     Args:
-        denoiser: Predicts what each expert alone predicts; a `TermsDenoiser`, as every product is.
+        denoiser: Predicts x0, also by each expert alone; a `TermsDenoiser`, as every product is.
         x: Start, x0 + sigmas[0]·n, shape (B, …). There all experts are equally likely.
         sigmas: Descending noise levels, the last one usually 0; one network evaluation for each but the last.
         generator: Source of the noise and of the resampling; drawn on the generator's device.
         callback: See `Callback`.
         logic: How densities are combined.
-        corrected: Whether the samples are weighted and resampled as particles of one run, see `sample_particles`, for
-            what ancestral steps miss. Nothing is missing at OR with λ = 1, with or without NOT below its largest value.
+        corrected: Whether the samples are weighted and resampled as particles of one run (see `sample_particles`),
+            which corrects the error of ancestral steps. OR with λ = 1 has no such error, with or without NOT below its
+            largest value.
         resample_below: See `sample_particles`.
-        limit: Likewise.
+        limit: See `sample_particles`.
         area: How much each value counts in densities and weights, 0…1, broadcasts to the sample.
-        report: Is told of every step of particles.
+        report: Called with every step's `Resampling`, if `corrected`.
 
     Returns:
         Samples at the last noise level, shape of x.
@@ -112,5 +113,5 @@ def sample_logic(
 
 
 def _noise(x: Tensor, sigma: float, sigma_next: float, generator: torch.Generator | None) -> Tensor | None:
-    """The noise of a step, shape of x; None of one that ends without any."""
+    """The noise that a step adds, shape of x; None for the step to σ' = 0, which adds none."""
     return math.sqrt(posterior_variance(sigma, sigma_next)) * noise_like(x, generator) if sigma_next > 0 else None

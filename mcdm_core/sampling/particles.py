@@ -1,8 +1,8 @@
-"""Particles: samples of a product that are weighted and resampled on the way, so that they end in the true product.
+"""Particles: samples of a product that are weighted and resampled on the way, so that they follow the true product.
 
 Skreta et al., "Feynman-Kac Correctors in Diffusion: Annealing, Guidance, and Product of Experts", ICML 2025. Each
-noised density obeys the heat equation in σ², their product doesn't. Ancestral sampling follows the product's score, and
-what it misses is a change of weight: per step of size h = σ − σ'
+noised density obeys the heat equation in σ², their product doesn't. Ancestral sampling follows the product's score; the
+weights correct for the difference. Per step of size h = σ − σ' they change by
 
     Δ log w = (h/σ)(‖ε_c‖² − Σ_k c_k ‖ε_k‖²),  ε_c = Σ_k c_k ε_k,
 
@@ -26,13 +26,13 @@ from .types import Callback, Denoiser, FactorsDenoiser
 
 @dataclass(frozen=True)
 class Resampling:
-    """What became of the particles in one step.
+    """Report of the particles in one step.
 
     Attributes:
         step: Number of the step, from 0.
         sigma: Noise level that the step began at.
         effective: Effective sample size before it, 1…B.
-        ancestors: Which particle each one goes on as, shape (B,); None where all went on as they were.
+        ancestors: Index of the particle that each continues, shape (B,); None where none was resampled.
     """
 
     step: int
@@ -53,7 +53,7 @@ def check_particles(count: int, resample_below: float, limit: float) -> None:
         limit: See `sample_particles`.
 
     Raises:
-        ValueError: If there is one alone, or a number is out of range.
+        ValueError: If there are fewer than two, or a number is out of range.
     """
     if count < 2:
         raise ValueError(
@@ -95,14 +95,14 @@ def effective_size(log_weights: Tensor) -> float:
 
 
 def systematic_ancestors(log_weights: Tensor, offset: float) -> Tensor:
-    """Systematic resampling: each particle goes on B·w times, rounded up or down.
+    """Systematic resampling: each particle is continued B·w times, rounded up or down.
 
     Args:
         log_weights: Up to a constant, shape (B,).
         offset: Where in 0…1 the comb of B evenly spaced points begins.
 
     Returns:
-        Indices of the particles that go on, ascending, shape (B,).
+        Indices of the particles that are continued, ascending, shape (B,).
     """
     count = len(log_weights)
     points = (torch.arange(count, dtype=torch.float64) + offset) / count
@@ -111,14 +111,14 @@ def systematic_ancestors(log_weights: Tensor, offset: float) -> Tensor:
 
 
 class ParticleWeights:
-    """The weights of the particles of a run, by which some go on as several and others end.
+    """Weights of a run's particles; resampling copies particles of large weight and drops those of small weight.
 
     Args:
         count: How many particles there are.
         resample_below: See `sample_particles`.
-        limit: Likewise.
+        limit: See `sample_particles`.
         generator: Source of the resampling.
-        report: Is told of every step.
+        report: Called with every step's `Resampling`.
 
     Raises:
         ValueError: As `check_particles`.
@@ -138,7 +138,7 @@ class ParticleWeights:
         self._logs = torch.zeros(count, dtype=torch.float64)
 
     def add(self, change: Tensor, sigma: float) -> None:
-        """Take what a step adds to the log weights.
+        """Add a step's change to the log weights.
 
         Args:
             change: Δ log w up to a constant, shape (B,), float64 on the CPU.
@@ -155,15 +155,15 @@ class ParticleWeights:
         self._logs += (change - change.mean()).clamp(-self._limit, self._limit)
 
     def resample(self, step: int, sigma: float, last: bool) -> Tensor | None:
-        """Resample the particles where too few of them count, and report the step.
+        """Resample the particles if their effective sample size is too small, and report the step.
 
         Args:
             step: Number of the step, from 0.
             sigma: Noise level that it begins at.
-            last: Whether it is the run's last, after which no weights are to be left.
+            last: Whether it is the run's last, after which all weights must be equal.
 
         Returns:
-            Which particle each goes on as, shape (B,); None where all go on as they are.
+            Index of the particle that each continues, shape (B,); None where none is resampled.
         """
         ancestors, effective = None, effective_size(self._logs)
         if effective < (len(self._logs) if last else self._below) * (1 - _ROUNDING):
@@ -187,9 +187,9 @@ def sample_particles(
     area: Tensor | None = None,
     report: ResamplingReport | None = None,
 ) -> Tensor:
-    """Sample ancestrally, as `sample_ddpm`, with the batch as particles of one run: whoever is more likely goes on.
+    """Sample ancestrally, as `sample_ddpm`, with the batch as particles of one run: likelier samples are continued.
 
-    Where all factors agree, as for a single one, nothing is resampled and the samples are those of `sample_ddpm`.
+    Where all factors agree, or there is only one, nothing is resampled and the samples are those of `sample_ddpm`.
 
     Args:
         denoiser: Predicts x0 and its factors; a `FactorsDenoiser`, as every product is.
@@ -197,12 +197,12 @@ def sample_particles(
         sigmas: Descending noise levels, the last one usually 0; one network evaluation for each but the last.
         generator: Source of the noise and of the resampling; drawn on the generator's device.
         callback: See `Callback`.
-        resample_below: Share of B that the effective sample size must fall below, 0…1; 0 never resamples on the way, 1
-            does after each step. After the last step the weights that are left are always resampled away.
+        resample_below: Resample when the effective sample size falls below this share of B, 0…1: 0 never, 1 after each
+            step. After the last step unequal weights are always resampled.
         limit: Largest change of a log weight in one step, from the particles' mean; pictures have so many values that
-            without one a single particle takes all.
+            without a limit a single particle takes all.
         area: How much each value counts in the weights, 0…1, broadcasts to the sample.
-        report: Is told of every step.
+        report: Called with every step's `Resampling`.
 
     Returns:
         Samples at the last noise level, shape of x; some are copies of others.
@@ -228,12 +228,12 @@ def sample_particles(
         if ancestors is not None:
             x = x[ancestors.to(x.device)]
             denoiser.resample(ancestors)
-        if sigma_next > 0:  # after the resampling, so that copies part
+        if sigma_next > 0:  # noise comes after the resampling, so that copies diverge
             x = x + math.sqrt(posterior_variance(sigma, sigma_next)) * noise_like(x, generator)
     return x
 
 
-_ROUNDING = 1e-9  # equal weights have an effective size of B, but for rounding
+_ROUNDING = 1e-9  # rounding puts the effective size of equal weights slightly below B
 
 
 def _uniform(generator: torch.Generator | None) -> float:

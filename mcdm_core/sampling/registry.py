@@ -1,4 +1,4 @@
-"""Samplers by the name the command line has for them. A new one goes into a file of its own and into this table."""
+"""Samplers by their name on the command line. A new one goes into a file of its own and into this table."""
 
 import functools
 

@@ -70,10 +70,11 @@ def sample_product(
         generator: Source of the noise that the sampler adds.
         callback: See `Callback`.
         rule: How predictions are combined: `EQ10`, or `OWN_NULL` for composable diffusion.
-        settings: What is set of methods beyond the paper: `Passes(threshold=0.98, refresh=3)`, say, which leaves out
-            passes, or `Agreement(tau=300)`, which shares weights out place by place.
-        lifts: Gathers how far the experts lift the samples, from what the run asks anyway; `Lifts(terms)`.
-        **options: The sampler's own, such as `eta` of DDIM.
+        settings: Settings of methods beyond the paper: `Passes(threshold=0.98, refresh=3)`, say, which skips passes,
+            or `Agreement(tau=300)`, which weights experts place by place.
+        lifts: `Lifts(terms)`, to measure how far the experts lift the samples from the run's own passes; None for no
+            measuring.
+        **options: Options of the sampler, such as `eta` of DDIM.
 
     Returns:
         Samples in [−1, 1] for pixel experts, shape of the noise.

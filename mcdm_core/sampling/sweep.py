@@ -87,19 +87,19 @@ class Sweep:
             raise ValueError(f"{_VALUES}, and got {', '.join(f'{v:g}' for v in self.values)}; correct them.")
 
     def rows(self) -> list[list[Cell]]:
-        """The cells as they lie in the grid."""
+        """The cells, row by row of the grid."""
         columns = [(factor, seed) for seed in self.seeds for factor in self.factors]
         return [[Cell(value, *column) for column in columns] for value in self.values]
 
     def cells(self) -> list[Cell]:
-        """All cells, row by row."""
+        """All cells in one list, row by row."""
         return [cell for row in self.rows() for cell in row]
 
     def at(self, experts: Sequence[AnyTerm], cell: Cell) -> tuple[AnyTerm, ...]:
-        """The experts of a cell, with its weights and reliabilities.
+        """The experts with a cell's weights and reliabilities.
 
         Args:
-            experts: The experts with their own.
+            experts: The experts with their own weights and reliabilities.
             cell: One of this sweep's.
 
         Raises:
@@ -117,7 +117,7 @@ class Sweep:
         return tuple(replace(expert, weight=w * cell.factor, reliability=a) for expert, w, a in changed)
 
     def check_expert(self, count: int) -> None:
-        """Refuse a sweep of an expert that is not among `count`.
+        """Refuse a sweep whose chosen expert is not among `count` experts.
 
         Raises:
             ValueError: If it is not.
@@ -129,10 +129,10 @@ class Sweep:
             )
 
     def check(self, experts: Sequence[TermSettings]) -> None:
-        """Refuse experts that some cell cannot be made of, and warn where the swept reliability changes nothing.
+        """Refuse experts that some cell cannot use, and warn where the swept reliability changes nothing.
 
         Args:
-            experts: As in `at`; their masks and windows are left out of account.
+            experts: As in `at`; masks and windows are ignored.
 
         Raises:
             ValueError: As `at`.
@@ -146,12 +146,12 @@ class Sweep:
             )
 
     def row_label(self, value: float) -> str:
-        """What a row says of its value."""
+        """Label of a row."""
         labels = {Varied.RELIABILITY: f"a = {value:.4g}", Varied.WEIGHT: f"w × {value:.4g}"}
         return labels.get(self.varied, ", ".join(labels.values()))
 
     def column_label(self, cell: Cell) -> str:
-        """What a column says of its cells."""
+        """Label of a column."""
         seed = f"seed {cell.seed}"
         if self.factors == (1.0,):
             return seed
@@ -186,8 +186,8 @@ def parse_values(text: str) -> tuple[float, ...]:
     """Read values from 0 to 1.
 
     Args:
-        text: Numbers and ranges between commas. "0-1 [5]" is five numbers evenly from 0 to 1, both included. A number
-            that comes again counts once.
+        text: Numbers and ranges between commas. "0-1 [5]" is five numbers evenly from 0 to 1, both included. Repeated
+            numbers count once.
 
     Raises:
         ValueError: If the text cannot be read, or a number is outside 0…1.
@@ -208,7 +208,7 @@ def parse_factors(text: str) -> tuple[float, ...]:
 
 
 def read_sweep(expert_index: int, values: str, vary: str, guidance: str, seed: int, seeds: int) -> Sweep:
-    """The sweep that somebody has written down.
+    """Read a sweep from texts and numbers of a node or the command line.
 
     Args:
         expert_index: Number of the chosen expert, from 1.
@@ -241,8 +241,8 @@ def sweep_grid(
 
     Args:
         sweep: The sweep.
-        name: Of the chosen expert.
-        pictures: Those that there are; a note stands in place of the others.
+        name: Name of the chosen expert.
+        pictures: Pictures by cell; a cell without one shows a note.
         tile: Side of a tile in pixels, see `labelled_grid`.
         reference: A square picture to compare with, in a row of its own above the others.
     """

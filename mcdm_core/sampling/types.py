@@ -1,4 +1,4 @@
-"""What a sampler is, what it asks for and what it reports."""
+"""Protocols of samplers and of the denoisers that they ask, and the callback that they report to."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
@@ -30,28 +30,28 @@ class VarianceDenoiser(Denoiser, Protocol):
 
 @runtime_checkable
 class FactorsDenoiser(Denoiser, Protocol):
-    """A denoiser that knows of what its prediction is made, as every product does."""
+    """A denoiser that also returns the factors of its prediction, as every product does."""
 
     def with_factors(self, x: Tensor, sigma: Tensor | float) -> tuple[Tensor, list[Factor]]:
-        """x0, and the factors whose sum Σ c_k D_k it is but for a clamp."""
+        """x0, and the factors (c_k, D_k) with x0 = Σ c_k D_k, before x0 is clamped."""
 
     def resample(self, ancestors: Tensor) -> None:
-        """Take that each sample of the batch goes on as the one of this index, shape (B,), with all that is kept."""
+        """Replace each sample's stored state with that of the sample at its index in `ancestors`, shape (B,)."""
 
 
 @runtime_checkable
 class TermsDenoiser(Denoiser, Protocol):
-    """A denoiser that can be told how to combine its experts, and shows what each predicts alone, as a product does."""
+    """A denoiser that takes weights from its caller and returns each expert's own prediction, as a product does."""
 
     def with_terms(self, x: Tensor, sigma: Tensor | float, weigh: Weigh) -> tuple[Tensor, Predictions]:
-        """x0 = Σ ω_i D_i but for a clamp, with ω as `weigh` says, and D_i of the experts that act, by their index."""
+        """x0 = Σ ω_i D_i before it is clamped, ω from `weigh`; and D_i of the experts that act, by expert index."""
 
     def resample(self, ancestors: Tensor) -> None:
         """See `FactorsDenoiser`."""
 
 
 class Sampler(Protocol):
-    """What every `sample_…` is; options of its own are further keywords with defaults, bound by `functools.partial`."""
+    """Signature of every `sample_…`; a sampler's own options are keywords with defaults, to bind by `partial`."""
 
     def __call__(
         self,

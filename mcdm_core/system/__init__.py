@@ -1,1 +1,1 @@
-"""Where the operating system has a say: writing files, locking folders, names and devices, and what fails there."""
+"""Writing files, locking folders, names of files, devices, and failures that are not bugs."""

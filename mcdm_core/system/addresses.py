@@ -1,4 +1,4 @@
-"""Addresses of other processes."""
+"""Checks addresses of other processes."""
 
 import socket
 
@@ -6,11 +6,11 @@ WAIT = 5.0  # seconds
 
 
 def check_listening(address: str, what: str) -> None:
-    """Refuse an address at which nobody listens, at once: libraries may try such a one for minutes.
+    """Refuse an address at which nothing listens, within seconds; libraries may keep trying for minutes.
 
     Args:
         address: HOST:PORT.
-        what: Who should be there, for the message.
+        what: What should listen there, for the message.
 
     Raises:
         ValueError: It is no such address, or nobody answers there.

@@ -1,4 +1,4 @@
-"""Ray clusters, which this process joins."""
+"""Joins Ray clusters."""
 
 import importlib.util
 import os
@@ -11,10 +11,10 @@ _REQUIREMENTS = Path(__file__).parents[2] / "requirements-hosts.txt"
 
 
 def check_ray() -> None:
-    """Refuse to go on without Ray, by which workers are reached; nothing of it is imported.
+    """Check that Ray, through which workers are reached, is installed, without importing it.
 
     Raises:
-        ValueError: If it is missing.
+        ValueError: It isn't.
     """
     if importlib.util.find_spec("ray") is None:
         raise ValueError(
@@ -27,10 +27,10 @@ def join_cluster(ray: Any, address: str, who: str, **options: Any) -> None:
     """Join a cluster.
 
     Args:
-        ray: Ray, which is optional and therefore imported by whoever needs it.
-        address: HOST:PORT of its head. A Ray node of it has to run on this machine.
-        who: What joins, for the message: "this ComfyUI", say.
-        options: As `ray.init` takes them.
+        ray: The module Ray, which is optional and therefore imported by the caller.
+        address: HOST:PORT of the cluster's head. One of its Ray nodes has to run on this machine.
+        who: The process that joins, for the message: "this ComfyUI", say.
+        options: Options of `ray.init`.
 
     Raises:
         ValueError: The cluster isn't there, or doesn't let this process in.
@@ -47,7 +47,7 @@ def join_cluster(ray: Any, address: str, who: str, **options: Any) -> None:
 
 
 def _remedy() -> str:
-    """What to do; Ray says of nobody whether it was the token."""
+    """Advice for the message; Ray does not say whether the token was wrong."""
     see = "see that a Ray node runs here, with the cluster's token, Ray and Python"
     without = os.environ.get("RAY_AUTH_MODE") != "token"
     return f"start it with RAY_AUTH_MODE=token, if the cluster was, and {see}" if without else see

@@ -1,4 +1,4 @@
-"""Where torch can compute."""
+"""Checks torch's devices."""
 
 import torch
 
@@ -9,8 +9,8 @@ def check_device(name: str) -> None:
     """Check that torch can compute on a device, by doing so.
 
     Raises:
-        ValueError: There is no device of such a name.
-        ForeseenError: There is, but not here.
+        ValueError: torch knows no device of this name.
+        ForeseenError: This machine does not have the device.
     """
     try:
         device = torch.device(name)

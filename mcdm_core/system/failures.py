@@ -1,26 +1,26 @@
-"""What can go wrong without a bug, told from bugs, as one sentence and an exit code of the command line."""
+"""Tells failures from bugs, and turns failures into one sentence and an exit code of the command line."""
 
 from concurrent.futures.process import BrokenProcessPool
 
 import torch
 
 BAD_USE, FAILED = 2, 1
-"""Exit codes: what was given cannot be used; what was asked for did not come about."""
+"""Exit codes: the input cannot be used; the command failed while running."""
 
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "Storage size calculation overflowed")
 _OWN = ("mcdm_core", "studies")
 
 
 class ForeseenError(RuntimeError):
-    """Something that fails through no mistake in the code, said in one sentence: a diverged loss, a missing device."""
+    """A failure that is not a bug, in one sentence: a diverged loss, a missing device."""
 
 
 class WriteError(OSError):
-    """A file that could not be written, in one sentence; what it held before is as it was."""
+    """A file that could not be written, in one sentence; its former content is unchanged."""
 
 
 def foreseen(error: BaseException) -> tuple[int, str] | None:
-    """The exit code and the sentence of an exception, or None where it is a bug and its traceback is wanted."""
+    """Exit code and sentence of a failure; None for a bug, whose traceback should be shown."""
     if isinstance(error, KeyboardInterrupt):
         return FAILED, _line(error) if str(error) else "Interrupted."
     if is_out_of_memory(error):
@@ -33,7 +33,7 @@ def foreseen(error: BaseException) -> tuple[int, str] | None:
         return _of_file(error)
     if isinstance(error, ModuleNotFoundError) and str(error.name).split(".")[0] not in _OWN:
         return FAILED, f"{_line(error)}; install requirements-train.txt, or requirements.txt for sampling alone."
-    if isinstance(error, ImportError) and error.name is None:  # raised by hand; Python's own say of what
+    if isinstance(error, ImportError) and error.name is None:  # raised by code; Python's own have a name
         return FAILED, _line(error)
     if isinstance(error, ValueError):
         return BAD_USE, _line(error)
@@ -41,14 +41,14 @@ def foreseen(error: BaseException) -> tuple[int, str] | None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, of this machine or of a device; torch has no class of its own for the first."""
+    """Whether the memory of this machine or of a device ran out; torch has no exception class for the former."""
     if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY)
 
 
 def _of_file(error: OSError) -> tuple[int, str]:
-    """Of files that are read: one that is not there is named by mistake."""
+    """Exit code and sentence for a file that cannot be read; a missing one is bad input."""
     reason = error.strerror or _line(error)
     sentence = reason if error.filename is None else f"{error.filename} cannot be used: {reason}; correct the path."
     mistaken = isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError)
@@ -60,6 +60,6 @@ def _line(error: BaseException) -> str:
 
 
 def _first_line(error: BaseException) -> str:
-    """What torch says of memory goes on for a paragraph."""
+    """The first line of a message; torch's messages about memory are whole paragraphs."""
     lines = str(error).strip().splitlines()
     return lines[0].rstrip(".") if lines else type(error).__name__

@@ -1,8 +1,4 @@
-"""What the fields of descriptions and configurations may be: declared where the fields are, and checked here.
-
-A dataclass says of each field what it may be by its type and by `Annotated`; values that came out of a file are
-compared with that.
-"""
+"""Checks values from files against the fields of a dataclass: their types, and their ranges from `Annotated`."""
 
 import math
 import sys
@@ -44,7 +40,7 @@ class Length:
 
 
 class OneLine:
-    """A text that can stand within a message: without line ends and other characters that don't show."""
+    """Bounds of a text that can be part of a message: no line ends or other unprintable characters."""
 
     def __contains__(self, value: Any) -> bool:
         return value.isprintable()
@@ -59,7 +55,7 @@ Word = Annotated[str, Length(1, 64), OneLine()]
 Line = Annotated[str, Length(1, 200), OneLine()]
 
 EXPORT_AGAIN = "export the expert again"
-"""What to do about a field of an expert's file."""
+"""Advice for a wrong field of an expert's file."""
 
 _NAMES: dict[Any, tuple[str, str]] = {
     str: ("a text", "texts"),
@@ -69,16 +65,16 @@ _NAMES: dict[Any, tuple[str, str]] = {
     dict: ("a table", "tables"),
     tuple: ("a list", "lists"),
 }
-"""What a type is called in messages: one of it, and several."""
+"""Type → its name in messages, singular and plural."""
 
 
 @dataclass(frozen=True)
 class Misfit:
-    """A value that is not what its field is declared to be.
+    """A value that does not fit its field's declaration.
 
     Attributes:
-        name: The field's.
-        expected: What was, as it stands after "expected" or "should be".
+        name: Name of the field.
+        expected: The declaration, as it reads after "expected" or "should be".
         got: The value, as messages show it.
     """
 
@@ -88,10 +84,10 @@ class Misfit:
 
 
 def find_misfit(kind: type, values: Mapping[str, Any]) -> Misfit | None:
-    """The first value that is not of the type and in the range of its field.
+    """The first value that is not of its field's type and range, None if all are.
 
-    A whole number is a number, true and false are not, nor is infinity; lists may stand for tuples. Names without a
-    field are passed over.
+    Whole numbers are valid for floats; true, false and infinity are no numbers; lists are valid for tuples. Names
+    without a field are ignored.
 
     Args:
         kind: The dataclass.
@@ -109,8 +105,8 @@ def check_fields(kind: type, values: object, owner: str) -> None:
 
     Args:
         kind: The dataclass.
-        values: Values by the names of fields, all those without a default among them.
-        owner: Whose fields they are, for messages: "the network".
+        values: Values by the names of fields; those of fields without a default are required.
+        owner: Owner of the fields, for messages: "the network".
 
     Raises:
         ValueError: One is missing, unknown or not as declared; a sentence that names it.
@@ -128,12 +124,12 @@ def check_fields(kind: type, values: object, owner: str) -> None:
 
 
 def known_fields(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the values that a dataclass has fields for."""
+    """The values that a dataclass has fields for."""
     return {name: value for name, value in values.items() if name in _hints(kind)}
 
 
 def shown(value: object) -> str:
-    """A value as messages show it: one line, of a length that can be read."""
+    """A value as messages show it, shortened to one line."""
     if isinstance(value, list | dict | tuple) and len(value) > _SHOWN:
         return f"{'a table' if isinstance(value, dict) else 'a list'} of {len(value):,}"
     text = repr(value) if isinstance(value, float | int | bool | None) or str(value).isprintable() else ascii(value)
@@ -160,7 +156,7 @@ def _fits(value: Any, hint: Any) -> bool:
     if isinstance(value, bool):
         return hint is bool
     if isinstance(value, int | float) and not abs(value) <= sys.float_info.max:
-        return False  # NaN, or more than can be computed with
+        return False  # NaN, infinity, or too large for a float
     return isinstance(value, int | float if hint is float else hint)
 
 
@@ -169,7 +165,7 @@ def _described(hint: Any, several: bool = False, bounds: tuple[Any, ...] = ()) -
     if origin is Annotated:
         return _described(arguments[0], several, arguments[1:])
     if origin in (Union, types.UnionType):
-        # None is left out, in the message as in the file: TOML has none.
+        # The message leaves None out: TOML has no such value, a field is left out instead.
         return " or ".join(_described(each, several) for each in arguments if each is not types.NoneType)
     name = " ".join([_NAMES.get(origin or hint, ("a section", "sections"))[several], *map(str, bounds)])
     item = {tuple: 0, dict: 1}.get(origin)

@@ -1,4 +1,4 @@
-"""Files of each kind that is written here, all through `writer`."""
+"""Writes files of each format, all through `writer`."""
 
 import csv
 import io
@@ -24,12 +24,12 @@ def write_bytes(path: str | os.PathLike, content: bytes) -> None:
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
-    """Write UTF-8 whose lines end as they do in `text`, on Windows too; as `writing`."""
+    """Write UTF-8 with the line ends of `text`, on Windows too; as `writing`."""
     write_bytes(path, text.encode())
 
 
 def write_files(contents: Mapping[Path, bytes]) -> None:
-    """Write files that belong together: all of them, or where one cannot be written none; as `writing`."""
+    """Write files that belong together: all, or none if one cannot be written; as `writing`."""
     with ExitStack() as stack:
         for path, content in contents.items():
             file = stack.enter_context(writing(path))
@@ -38,35 +38,35 @@ def write_files(contents: Mapping[Path, bytes]) -> None:
 
 
 def csv_bytes(rows: Iterable[Sequence[object]], end: str = "\n") -> bytes:
-    """Rows as CSV in UTF-8, the header among them, each with this end."""
+    """Rows, including the header, as CSV in UTF-8, each ending in `end`."""
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator=end).writerows(rows)
     return text.getvalue().encode()
 
 
 def write_tensors(path: str | os.PathLike, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write safetensors with a description; as `replacing`."""
+    """Write safetensors with metadata; as `replacing`."""
     with replacing(path) as partial:
         try:
-            save_file(_apart(tensors), partial, metadata=metadata or None)
+            save_file(_unshared(tensors), partial, metadata=metadata or None)
         except SafetensorError as error:
             raise refused(path, error) from error
 
 
-def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors on the CPU, each with numbers of its own: safetensors knows neither strides nor shared numbers."""
+def _unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors on the CPU, contiguous and each with its own storage, as safetensors needs them."""
     taken: set[int] = set()
-    apart = {}
+    unshared = {}
     for name, tensor in tensors.items():
         own = tensor.detach().cpu().contiguous()
         place = own.untyped_storage().data_ptr()
-        apart[name] = own.clone() if place in taken else own
+        unshared[name] = own.clone() if place in taken else own
         taken.add(place)
-    return apart
+    return unshared
 
 
 def write_state(path: str | os.PathLike, state: Mapping[str, Any]) -> None:
-    """Write tensors and plain values as `torch.load` reads them; as `writing`."""
+    """Write tensors and plain values for `torch.load`; as `writing`."""
     with writing(path) as file:
         torch.save(state, file)  # type: ignore[arg-type]
 

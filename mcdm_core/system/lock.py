@@ -1,10 +1,10 @@
-"""Folders that one process at a time works in.
+"""Locks a folder for one process at a time.
 
-The lock is the operating system's, on an open file: it ends with the process, however that ends, so that none is ever
-left behind.
+The lock is the operating system's, on an open file: it ends with the process, however that ends, so no stale lock is
+ever left behind.
 
-It is not filelock's, which torch requires in any version: up to 3.20 at least, processes that were forked keep the lock
-of a killed parent, and file systems without locks are mistaken for folders in use.
+It is not filelock, which torch requires in any version: up to 3.20 at least, forked processes keep the lock of a killed
+parent, and a folder on a file system without locks seems to be in use.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ _held: set[io.FileIO] = set()
 
 
 def _close_in_child() -> None:
-    """Processes that draw pictures are forked, and one that outlives its killed parent would keep the lock."""
+    """Close lock files after a fork: a child that outlives its killed parent would keep the lock."""
     for file in _held:
         file.close()
 
@@ -38,26 +38,26 @@ if hasattr(os, "register_at_fork"):
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep a folder to this process; made where there is none, and removed again where it stays empty.
+    """Lock a folder for this process; a missing folder is made, and removed again if it stays empty.
 
     Raises:
-        ForeseenError: Another process has it.
+        ForeseenError: Another process has locked it.
         WriteError: It cannot be made.
     """
     made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     make_folder(folder)
     path = folder / LOCK_FILE
     try:
-        file = _taken(path, folder)
+        file = _acquire(path, folder)
         try:
             yield
         finally:
-            _give_back(file, path)
+            _release(file, path)
     finally:
         _remove_empty(made)
 
 
-def _taken(path: Path, folder: Path) -> io.FileIO:
+def _acquire(path: Path, folder: Path) -> io.FileIO:
     while True:
         try:
             file = io.FileIO(path, "a+")
@@ -72,24 +72,24 @@ def _taken(path: Path, folder: Path) -> io.FileIO:
                 f"{folder} is in use by another run{owner}; wait until that has ended or stop it, or give this one "
                 "another name."
             ) from None
-        except OSError as error:  # some network file systems have none
+        except OSError as error:  # some network file systems have no locks
             log.warning("%s cannot be locked (%s); see to it that only one run uses it.", folder, error)
         if _is(file, path):
             break
-        file.close()  # the run that had it before has removed it in the meantime
+        file.close()  # the run that held the lock before has removed the file in the meantime
     try:
         file.truncate(0)
         file.write(str(os.getpid()).encode())
     except OSError as error:
-        _give_back(file, path)
+        _release(file, path)
         raise refused(path, error) from error
     _held.add(file)
     return file
 
 
-def _give_back(file: io.FileIO, path: Path) -> None:
+def _release(file: io.FileIO, path: Path) -> None:
     _held.discard(file)
-    if sys.platform == "win32":  # an open file cannot be removed there, and one that another has opened can't either
+    if sys.platform == "win32":  # a file cannot be removed there while any process has it open
         file.close()
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
@@ -105,7 +105,7 @@ def _owner(file: io.FileIO) -> str:
 
 
 def _is(file: io.FileIO, path: Path) -> bool:
-    """Whether an open file is still the one of its name."""
+    """Whether the path still leads to this open file."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:
@@ -113,7 +113,7 @@ def _is(file: io.FileIO, path: Path) -> bool:
 
 
 def _remove_empty(folders: list[Path]) -> None:
-    """Remove folders, the innermost first, as far as there is nothing in them."""
+    """Remove folders, the innermost first, up to the first that isn't empty."""
     with contextlib.suppress(OSError):
         for folder in folders:
             folder.rmdir()
@@ -123,7 +123,7 @@ if sys.platform == "win32":
     import msvcrt
 
     def _lock(file: io.FileIO) -> None:
-        file.seek(1 << 30)  # beyond the content, which others could not read otherwise
+        file.seek(1 << 30)  # beyond the content, which other processes must be able to read
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
 
 else:

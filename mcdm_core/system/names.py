@@ -1,22 +1,22 @@
-"""Names that files and folders may be given by a configuration."""
+"""Checks names of files and folders that come from a configuration."""
 
 import re
 
-LONGEST = 100  # characters; file systems take 255 bytes, of which suffixes need some
+LONGEST = 100  # characters; file systems take 255 bytes, including suffixes
 
 _RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in "123456789¹²³")}
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')
 
 
 def check_name(name: str, taken: tuple[str, ...] = ()) -> None:
-    """Check that a name is one of a file or folder on every system, and leads nowhere else.
+    """Check that a name is valid for a file or folder on every system, and is no path.
 
     Args:
         name: The name, without a suffix.
-        taken: Names that mean something else where this one is used.
+        taken: Names that are already used for something else in the same folder.
 
     Raises:
-        ValueError: It isn't.
+        ValueError: It isn't valid, or is taken.
     """
     if not name.strip():
         problem = "is empty"

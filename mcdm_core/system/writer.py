@@ -1,7 +1,7 @@
-"""The one way in which files are written: whole, or not at all.
+"""Writes all files: whole, or not at all.
 
-A file is written under a temporary name in its own folder, flushed to the disk, and takes its name only then. Whatever
-fails before, a full disk among it, leaves what had that name as it was, and no other file behind.
+A file is written under a temporary name in its own folder, flushed to the disk, and only then renamed. If anything
+fails before, such as a full disk, the former file is unchanged, and no temporary file is left behind.
 """
 
 import contextlib
@@ -19,16 +19,16 @@ from typing import Any
 from .failures import WriteError
 
 PARTIAL = ".partial"
-"""How temporary names end."""
+"""Suffix of temporary files."""
 
-_KEPT = 60  # characters of a file's name in its temporary one, which may otherwise be too long
+_KEPT = 60  # characters of a file's name in its temporary name, which could be too long otherwise
 
 
 def check_file(path: Path) -> None:
-    """Check that a file of this name can be written: there is none, or one that can be replaced by another.
+    """Check that a file of this name can be written: there is none, or one that can be replaced.
 
     Raises:
-        ValueError: It is a folder, or something else whose name a file would take.
+        ValueError: It is a folder, or something else that a file must not replace.
     """
     if path.is_dir():
         raise ValueError(f"Expected the name of a file to write and {path} is a folder; add a file's name.")
@@ -37,10 +37,10 @@ def check_file(path: Path) -> None:
 
 
 def check_folder_name(path: Path) -> None:
-    """Check that a folder of this name is there or can be made.
+    """Check that a folder of this name exists or can be made.
 
     Raises:
-        ValueError: It, or one above it, is the name of something else.
+        ValueError: It, or one of its parents, is something other than a folder.
     """
     there = next((folder for folder in (path, *path.parents) if folder.exists()), path)
     if there.exists() and not there.is_dir():
@@ -48,7 +48,7 @@ def check_folder_name(path: Path) -> None:
 
 
 def _unfit(path: Path) -> str:
-    """Why no file can take this name, empty where one can."""
+    """Why no file can be written under this name; empty if one can."""
     if path.is_symlink() and os.path.islink(os.path.realpath(path)):
         return "is a link that leads to itself"
     if path.exists() and not path.is_file() and not path.is_dir():
@@ -60,13 +60,13 @@ def _unfit(path: Path) -> str:
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """Write a file by its name, for libraries that take no open file.
 
-    Its folder has to exist. Its mode is what the user's umask leaves, whatever mode the library gives.
+    Its folder has to exist. Its mode is that of the user's umask, whatever mode the library sets.
 
     Args:
-        path: The file; one of this name is replaced.
+        path: The file; an existing one is replaced.
 
     Yields:
-        The temporary name to write to; nothing else may be done within that could fail by `OSError`.
+        The temporary name to write to; within the context, nothing else may raise an `OSError`.
 
     Raises:
         WriteError: It could not be written.
@@ -74,13 +74,13 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     path = Path(path)
     if reason := _unfit(path):
         raise refused(path, OSError(errno.EINVAL, f"it {reason}"))
-    if path.is_symlink():  # what it points to is replaced, not the link
+    if path.is_symlink():  # replace its target, not the link
         path = Path(os.path.realpath(path))
     partial = path.with_name(f"{path.name[:_KEPT]}.{secrets.token_hex(4)}{PARTIAL}")
     try:
         mode = _create(partial)
         yield partial
-        with contextlib.suppress(OSError):  # some file systems know no modes, and give every file the same
+        with contextlib.suppress(OSError):  # some file systems have no modes
             os.chmod(partial, mode)
         with partial.open("r+b") as file:
             os.fsync(file.fileno())
@@ -94,7 +94,7 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def _create(path: Path) -> int:
-    """Make an empty file, and return the mode that the umask leaves it, which only a file made this way tells."""
+    """Make an empty file and return its mode, which the umask decides and only a new file shows."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         return stat.S_IMODE(os.fstat(descriptor).st_mode)
@@ -104,23 +104,23 @@ def _create(path: Path) -> int:
 
 @contextmanager
 def writing(path: str | os.PathLike) -> Iterator["Output"]:
-    """Write a file through an open one; otherwise as `replacing`."""
+    """Write a file through an open file; otherwise as `replacing`."""
     with replacing(path) as partial, partial.open("wb") as file:
         output = Output(file)
         try:
             yield output
             file.flush()
         except Exception:
-            if output.error is not None:  # torch covers it with a complaint of its own about the position
+            if output.error is not None:  # torch hides it behind an error about the position
                 raise output.error from None
             raise
 
 
 class Output:
-    """A binary file to write to that remembers why it could not be written.
+    """A binary file to write to that remembers why writing failed.
 
-    It isn't one of Python's own files, which numpy and Pillow write to by the descriptor and then don't know the reason
-    of a failure.
+    It isn't one of Python's own files: numpy and Pillow write to these by the descriptor and lose the reason of a
+    failure.
 
     Args:
         file: The file, open for writing.
@@ -155,15 +155,15 @@ class Output:
         return self._file.tell()
 
     def read(self, *size: Any) -> bytes:
-        """Refused: zip files only ask whether a file has it."""
+        """Refused; zip files only check that the method exists."""
         raise io.UnsupportedOperation("read")
 
 
 def append_line(path: Path, line: str) -> None:
-    """Append a line to a text file, all of it or nothing.
+    """Append a line to a text file, whole or not at all.
 
     Raises:
-        WriteError: It could not be written; the file is as it was.
+        WriteError: It could not be written; the file is unchanged.
     """
     try:
         with path.open("r+b") as file:
@@ -180,13 +180,13 @@ def append_line(path: Path, line: str) -> None:
 
 
 def remove_partials(folder: Path) -> None:
-    """Remove what killed processes have left of files, in a folder that nothing else writes to."""
+    """Remove temporary files of killed processes from a folder that nothing else writes to."""
     for partial in folder.glob(f"*{PARTIAL}"):
         partial.unlink(missing_ok=True)
 
 
 def refused(path: str | os.PathLike, error: Exception) -> WriteError:
-    """The sentence about a file that an exception kept from being written."""
+    """The error of a file that could not be written because of an exception."""
     if isinstance(error, OSError) and error.strerror:
         reason = error.strerror
     else:
@@ -199,7 +199,7 @@ def refused(path: str | os.PathLike, error: Exception) -> WriteError:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those above it, where there are none.
+    """Make a folder and its parents, where they don't exist.
 
     Raises:
         WriteError: It cannot be made.

@@ -1,1 +1,1 @@
-"""From words to token numbers: cleaning, byte pairs, vocabularies."""
+"""Tokenization: cleaning, byte pairs, vocabularies."""

@@ -12,7 +12,7 @@ MERGES = Path(__file__).parent / "merges"
 
 
 def _byte_symbols() -> dict[int, str]:
-    """The printable character that stands for each byte in published merges; the order is that of the bytes' ids."""
+    """Byte → its printable character in published merges, in the order of the bytes' ids."""
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     others = [byte for byte in range(256) if byte not in printable]
     return {byte: chr(byte) for byte in printable} | {byte: chr(256 + i) for i, byte in enumerate(others)}
@@ -22,13 +22,13 @@ _SYMBOLS = _byte_symbols()
 
 
 class BytePairEncoder:
-    """From a piece of text to token ids: first its bytes, then pairs of neighbours merged in the order of their rank.
+    """Encodes pieces of text as token ids: first as bytes, then by merging neighbouring pairs by rank.
 
-    Ids are counted over the 256 bytes, those again with `end_of_word` where there is one, the merges, and `special`.
+    Ids number the 256 bytes, the same with `end_of_word` where there is one, the merges, and `special`, in this order.
 
     Args:
         merges: File of `MERGES`: gzip, a pair of symbols a line, the most frequent first.
-        end_of_word: What is appended to a piece's last symbol.
+        end_of_word: Suffix of a piece's last symbol.
         special: Pieces that are tokens of their own.
     """
 
@@ -45,7 +45,7 @@ class BytePairEncoder:
         self._known = {piece: [self.ids[piece]] for piece in special}
 
     def encode(self, piece: str) -> list[int]:
-        """Token ids of one piece, which is not empty; remembered, since words repeat."""
+        """Token ids of one piece, which must not be empty; cached, since words repeat."""
         if piece not in self._known:
             symbols = [_SYMBOLS[byte] for byte in piece.encode("utf-8")]
             symbols[-1] += self.end_of_word
@@ -72,12 +72,12 @@ def split_pieces(text: str, fixed: re.Pattern[str], kinds: re.Pattern[str]) -> l
 
     Args:
         text: What to split.
-        fixed: Pieces to be found in the text itself, tried first at every position.
-        kinds: Pieces in terms of the kinds of characters: "L" for letters, "N" for numbers, " " for a space, "\n" for
-            other white space, "." for everything else.
+        fixed: Pattern of pieces over the text itself, tried first at every position.
+        kinds: Pattern of pieces over the kinds of characters: "L" for letters, "N" for numbers, " " for a space, "\n"
+            for other white space, "." for everything else.
 
     Returns:
-        The pieces in their order; a character where neither pattern matches is left out.
+        The pieces in order; characters where neither pattern matches are dropped.
     """
     shape = "".join(map(_kind, text))
     pieces = []

@@ -1,4 +1,4 @@
-"""Cleaning of captions before CLIP's tokenizer: what ftfy, which the published code uses, does to ordinary text."""
+"""Cleans captions for CLIP's tokenizer, as ftfy, which the published code uses, cleans ordinary text."""
 
 import html
 import re
@@ -10,19 +10,19 @@ _UNDEFINED_IN_CP1252 = {0x81, 0x8D, 0x8F, 0x90, 0x9D}
 
 
 def clean_caption(text: str) -> str:
-    """Straight quotes, characters for HTML entities, plain letters for ligatures and wide forms, composed accents.
+    """Straighten quotes, decode HTML entities, replace ligatures and wide forms by plain letters, compose accents.
 
-    Gives what ftfy 6 and then `html.unescape`, twice, give, with these exceptions: text decoded in a wrong encoding,
-    terminal escapes and capitalized entities such as "&EACUTE;" stay as they are, and a "<" anywhere counts for all
-    lines, not only for its own and those below.
+    The result is that of ftfy 6 and then `html.unescape`, twice, with these exceptions: text decoded in a wrong
+    encoding, terminal escapes and capitalized entities such as "&EACUTE;" stay as they are, and a "<" turns the repair
+    of entities off for all lines, in ftfy only for its own and those below.
 
     Args:
         text: A caption.
 
     Returns:
-        The same in a normal form, without white space at the ends.
+        The cleaned caption, without white space at the ends.
     """
-    # One repair may make room for another: the quote of a ligature, an entity within an entity.
+    # One repair may make another possible: the quote of a ligature, an entity within an entity.
     while (repaired := _repair(text)) != text:
         text = repaired
     return html.unescape(html.unescape(text)).strip()
@@ -37,7 +37,7 @@ def _repair(text: str) -> str:
 
 
 def _replacements() -> dict[int, str | None]:
-    """Code point to what stands for it; None removes it."""
+    """Code point → replacement; None removes it."""
     table: dict[int, str | None] = {0x3000: " "}
     for code in set(range(0x80, 0xA0)) - _UNDEFINED_IN_CP1252:  # controls that were meant for Windows' characters
         table[code] = bytes([code]).decode("cp1252")

@@ -1,7 +1,7 @@
 """The tokenizers of the published experts: CLIP's (FaRL, GLIDE's noised CLIP) and GLIDE's own, which is GPT-2's.
 
-Both give the ids that the published code gives, without its packages (regex, ftfy). CLIP's code lets ftfy mend captions
-that were decoded in a wrong encoding ("cafÃ©"); of ftfy's repairs that one is left out, see `clean_caption`.
+Both give the same ids as the published code, without its packages (regex, ftfy). Only one of ftfy's repairs is left
+out: captions decoded in a wrong encoding ("cafÃ©") stay as they are, see `clean_caption`.
 """
 
 import logging
@@ -65,7 +65,7 @@ class GlideTokenizer:
     """GLIDE's tokenizer: GPT-2's byte pairs of lower-case text, without start or end.
 
     Attributes:
-        padding: Id after the text's last; GPT-2's end of text.
+        padding: Id that fills a row after its text; GPT-2's end of text.
         vocabulary: Number of ids.
 
     Args:

@@ -1,7 +1,7 @@
-"""The words the text experts know, and how free wording becomes their tokens.
+"""The text experts' vocabulary, and the translation of free wording into its tokens.
 
 The drawn faces have few attributes, so a vocabulary of words is enough: every wording is mapped to canonical tokens.
-Words such as "hair" and "background" are tokens too because they say what a colour belongs to.
+Words such as "hair" and "background" are tokens too, because they tell which part a colour belongs to.
 """
 
 import re
@@ -12,7 +12,7 @@ SEPARATOR = ","
 """Token between clauses: without it "hair is blue, background green" could be read as "blue background"."""
 
 LINK = "is"
-"""Token between a noun and what is said of it: "the hair is blue"."""
+"""Token between a noun and its attribute: "the hair is blue"."""
 
 COLORS = ("blonde", "red", "blue", "green", "purple", "pink", "white")
 SKIN_TONES = ("pale", "tan", "brown", "dark")
@@ -57,7 +57,7 @@ ADJECTIVES: Mapping[str, tuple[str, ...]] = {
     "spiky": ("spiky", "spiked", "pointy"),
     "wavy": ("wavy", "curly"),
 }
-"""Canonical token → adjectives that mean it wherever they stand; captions draw from these."""
+"""Canonical token → adjectives that mean it in any context; written captions draw from these."""
 
 _OTHER_WORDINGS: Mapping[str, str] = {
     "blonde": "blondes|yellowish",
@@ -123,7 +123,7 @@ def _build_phrases() -> dict[tuple[str, ...], tuple[str, ...]]:
         phrases.update({tuple(split_words(adjective)): (token,) for adjective in adjectives})
     for meaning, wordings in _OTHER_WORDINGS.items():
         phrases.update({tuple(split_words(wording)): tuple(meaning.split()) for wording in wordings.split("|")})
-    # "dark red hair" says nothing about the skin, but "a pale blonde woman" does.
+    # In "dark red hair", "dark" is a shade of the hair; in "a pale blonde woman", "pale" is the skin.
     for color in (*COLORS[1:], "tan", "brown"):
         for word in ADJECTIVES[color]:
             phrases.update({(shade, word): (color,) for shade in _SHADES})
@@ -150,8 +150,8 @@ def tokenize(text: str) -> tuple[list[str], list[str]]:
         text: A caption in any case, order and punctuation.
 
     Returns:
-        The canonical tokens in their order (members of `TOKENS`; neutral words such as "a" or "man" are dropped), and
-        the words that are in neither the vocabulary nor the neutral words, each once.
+        The canonical tokens in order (members of `TOKENS`; neutral words such as "a" or "man" are dropped), and the
+        words that are in neither the vocabulary nor the neutral words, each once.
     """
     words = split_words(text)
     tokens: list[str] = []
@@ -168,7 +168,7 @@ def tokenize(text: str) -> tuple[list[str], list[str]]:
 
 
 def _longest_phrase(words: list[str], position: int) -> int:
-    """Number of words of the longest known wording that starts at `position`, 0 if none does."""
+    """Number of words of the longest known wording that starts at `position`, 0 if there is none."""
     for length in range(min(_LONGEST, len(words) - position), 0, -1):
         if tuple(words[position : position + length]) in _PHRASES:
             return length
@@ -176,7 +176,7 @@ def _longest_phrase(words: list[str], position: int) -> int:
 
 
 def _without_idle_separators(tokens: list[str]) -> list[str]:
-    """Drop separators at either end and those that repeat."""
+    """Drop separators at either end, and repeated ones."""
     kept: list[str] = []
     for token in tokens:
         if token != SEPARATOR or (kept and kept[-1] != SEPARATOR):
@@ -185,13 +185,13 @@ def _without_idle_separators(tokens: list[str]) -> list[str]:
 
 
 def tokenize_plain(text: str) -> tuple[list[str], list[str]]:
-    """Split a caption into its very words, for towers trained on captions of one's own.
+    """Split a caption into its own words, for towers trained on a user's captions.
 
     Args:
         text: A caption.
 
     Returns:
-        As `tokenize`: the words in their order and, since any word may be in a vocabulary, no unknown ones.
+        As `tokenize`: the words in order and, since any word may be in a vocabulary, no unknown ones.
     """
     return _without_idle_separators(split_words(text)), []
 
@@ -203,4 +203,4 @@ def gather_vocabulary(captions: Iterable[str], size: int) -> tuple[str, ...]:
 
 
 TOKENIZERS: Mapping[str, Callable[[str], tuple[list[str], list[str]]]] = {"faces": tokenize, "plain": tokenize_plain}
-"""Lexicon → how free wording becomes tokens: "faces" with the synonyms above, "plain" word by word."""
+"""Lexicon → its tokenizer: "faces" with the synonyms above, "plain" word by word."""

@@ -1,4 +1,4 @@
-"""Trains a LoRA: low-rank changes of an expert's weights, which stay themselves."""
+"""Trains a LoRA: low-rank changes of an expert's weights, which stay fixed."""
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ from .trainer import Trainer
 
 
 class AdapterTrainer(Trainer):
-    """See `Trainer`; of a configuration with an `[adapter]`. Begin with `start_from`, or resume."""
+    """See `Trainer`, for a configuration with an `[adapter]`; call `start_from` or `resume` first."""
 
     def make_network(self) -> UNet:
         """See `TrainingRun`."""
@@ -19,7 +19,7 @@ class AdapterTrainer(Trainer):
         return network
 
     def make_optimizer(self) -> torch.optim.Optimizer:
-        """See `TrainingRun`; weights don't decay, since 0 is the expert itself and what is learned is the change."""
+        """See `TrainingRun`; without weight decay, which would pull the change towards 0."""
         learning = [weight for weight in self.network.parameters() if weight.requires_grad]
         return torch.optim.AdamW(learning, lr=self.config.optimizer.learning_rate, betas=(0.9, 0.99), weight_decay=0.0)
 
@@ -27,7 +27,7 @@ class AdapterTrainer(Trainer):
         """Begin with the weights of an expert.
 
         Raises:
-            ValueError: They are of another network.
+            ValueError: They are another network's.
         """
         try:
             for network in (self.network, self.average):

@@ -1,9 +1,9 @@
-"""Brings a dual encoder's two modalities into one space that suits conditioning.
+"""Aligns a dual encoder's two modalities in one space that suits conditioning.
 
 A contrastive loss only ranks: it leaves the embeddings of captions in another part of the sphere than those of the
-pictures they describe, and whatever tells pictures apart may be a small part of an embedding. Canonical correlation
-analysis (Hotelling, 1936) finds the directions on which captions and pictures agree, and weighs each by how well the
-one tells the other, not by how much of a picture it fills: the shape of a mouth counts like a background's colour.
+pictures they describe, and the features that distinguish pictures may be a small part of an embedding. Canonical
+correlation analysis (Hotelling, 1936) finds the directions on which captions and pictures agree, and weights each by
+their correlation, not by the area it covers in pictures: the shape of a mouth counts like a background's colour.
 """
 
 import logging
@@ -26,11 +26,10 @@ def align(
 ) -> None:
     """Refit the image tower's last linear map and the text tower, in place.
 
-    A picture's embedding becomes its canonical variates, uncorrelated, of mean zero over the pictures, each of a
-    standard deviation equal to its correlation with the captions: what no caption tells fades out. A caption's
-    embedding becomes the estimate of E[picture's embedding | caption], first the linear one, then the text tower's
-    best. It is as long as the caption is telling, and zero, the null condition, is the estimate of one who was told
-    nothing.
+    A picture's embedding becomes its canonical variates: uncorrelated, of mean zero over the pictures, each with a
+    standard deviation equal to its correlation with the captions, so features that no caption mentions shrink to 0. A
+    caption's embedding becomes an estimate of E[picture's embedding | caption], first a linear one, then the text
+    tower's best. It is longer for more specific captions; zero, the null condition, is the estimate without a caption.
 
     Args:
         model: The trained towers.
@@ -58,7 +57,7 @@ def _fit_linear_maps(model: DualEncoder, batches: list[tuple[Tensor, list[str]]]
 def _fit_text_tower(
     model: DualEncoder, pairs: CaptionedPictures, steps: int, size: int, rng: np.random.Generator
 ) -> None:
-    """Least squares: its minimum is the conditional mean."""
+    """Fit by least squares, whose minimum is the conditional mean."""
     optimizer = torch.optim.AdamW(model.text.parameters(), lr=5e-4, weight_decay=0.01)
     rates = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=5e-4, total_steps=max(steps, 2), pct_start=0.1)
     for step in tqdm(range(1, steps + 1), desc="alignment", unit="step"):
@@ -77,11 +76,11 @@ def _fit_text_tower(
 
 
 def canonical_variates(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Directions of y that agree with x.
+    """Directions of y that are correlated with x.
 
     Args:
         x: Features, (N, D).
-        y: Features of the same N things, (N, E), E ≤ D.
+        y: Features of the same N samples, (N, E), E ≤ D.
 
     Returns:
         The mean of y, (E,); the map from centred y to its canonical variates, each scaled by its correlation, (E, E);
@@ -107,7 +106,7 @@ def _inverse_root(centred: Tensor) -> Tensor:
 
 
 def _compose(layer: nn.Module, matrix: Tensor, offset: Tensor) -> None:
-    """Let a linear layer apply a further affine map to its output."""
+    """Fold an affine map of a linear layer's output into the layer."""
     assert isinstance(layer, nn.Linear)
     weight, bias = matrix @ layer.weight.double(), matrix @ layer.bias.double() + offset
     layer.weight.copy_(weight)

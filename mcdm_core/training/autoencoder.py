@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from einops import rearrange
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..checkpoints.autoencoders import load_autoencoder, save_autoencoder
 from ..expert.condition import Condition
@@ -16,23 +16,23 @@ from .autoencoder_config import AutoencoderTrainingConfig, ObjectiveConfig, load
 from .autoencoder_report import CHUNK, AutoencoderReport
 from .data_kind import DataKind
 from .kinds import KINDS, Kinds, kind_named
-from .loop import TrainingRun, learning_rate_factor
+from .loop import TrainingRun
 from .muon import Muon
 from .run_folder import run_folder
 from .sources import Pictures
 
-_MEASURED = 400  # pictures, about, whose latents are measured
+_MEASURED = 400  # about how many pictures' latents are measured
 _LAYOUT = torch.channels_last  # a third faster on a CPU
 _ENDS = ("encoder.0.", "encoder.14.", "decoder.1.", "decoder.19.")  # layers that touch colours or latents
 
 
 @dataclass(frozen=True)
 class Crops:
-    """Pictures in memory that are cut anew for every batch.
+    """Pictures in memory, of which every batch gets new random crops.
 
     Attributes:
         images: uint8, (N, 3, H, W).
-        size: Side of the squares cut out of them.
+        size: Side of the crops in pixels.
     """
 
     images: Tensor
@@ -54,15 +54,15 @@ class Crops:
 
 
 def reconstruction_loss(output: Tensor, pictures: Tensor, weights: ObjectiveConfig) -> Tensor:
-    """How much reconstructions differ, in their colours and in their steps from pixel to pixel.
+    """Weighted differences of reconstructions in their colours and in their gradients, the steps between neighbours.
 
-    Flat areas and edges are what drawings consist of. Squares alone blur an edge rather than risk misplacing it; steps
-    between neighbours are wrong wherever an edge is blurred or a flat area isn't flat.
+    Drawings consist of flat areas and edges. Squared differences alone prefer a blurred edge to a misplaced one;
+    gradients are wrong wherever an edge is blurred or a flat area isn't flat.
 
     Args:
         output: Reconstructions, shape (B, 3, H, W), not clipped.
-        pictures: What they should be, −1…1, of the same shape.
-        weights: Of the terms.
+        pictures: The pictures, −1…1, of the same shape.
+        weights: Weights of the terms.
     """
     difference = output - pictures
     across, down = difference.diff(dim=3).abs().mean(), difference.diff(dim=2).abs().mean()
@@ -74,9 +74,9 @@ def reconstruction_loss(output: Tensor, pictures: Tensor, weights: ObjectiveConf
 
 
 def distance_from_normal(latents: Tensor) -> Tensor:
-    """Squared mean, and squared difference of the deviation from 1, averaged over the channels of (B, C, h, w).
+    """Squared mean plus squared difference of the deviation from 1, averaged over the channels of (B, C, h, w).
 
-    Without it the encoder would grow its latents to drown the noise on them.
+    Without this term the encoder would scale its latents up until the noise on them no longer matters.
     """
     spread, mean = torch.std_mean(latents, dim=(0, 2, 3))
     return (mean.square() + (spread - 1).square()).mean()
@@ -88,8 +88,8 @@ class AutoencoderTrainer(TrainingRun[AutoencoderTrainingConfig, Autoencoder]):
     Args:
         config: The run.
         source: Its pictures.
-        held_out: What a part of the pictures is called → uint8 pictures it does not train on, (N, 3, H, W).
-        folder: Where its state and its logs are kept.
+        held_out: Name of a part of the pictures → uint8 pictures it does not train on, (N, 3, H, W).
+        folder: Folder of its state and logs.
         kind: The kind of its pictures.
     """
 
@@ -131,23 +131,16 @@ class AutoencoderTrainer(TrainingRun[AutoencoderTrainingConfig, Autoencoder]):
 
     def train_step(self) -> tuple[float]:
         """See `TrainingRun`."""
-        options = self.config.optimizer
         pictures, _, rng = self.next_batch()
         if self.step == self._encoder_steps and not self.config.start:
             self.fix_encoder()
         loss = self._loss(pictures.contiguous(memory_format=_LAYOUT), rng)
-        for group in self.optimizer.param_groups:
-            group["lr"] = options.learning_rate * learning_rate_factor(self.step, options)
-        self.optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self.optimizer.step()
-        self.finish_step()
-        self.average.norm.load_state_dict(self.network.norm.state_dict())  # measured, so not to be averaged
+        self.descend(loss)
+        self.average.norm.load_state_dict(self.network.norm.state_dict())  # measured, so it must not be averaged
         return (loss.item(),)
 
     def _loss(self, pictures: Tensor, rng: np.random.Generator) -> Tensor:
-        """Of reconstructions through noise and, while the encoder learns, of the latents' mean and spread."""
+        """Loss of reconstructions from noised latents, plus that of latents' statistics while the encoder learns."""
         objective, options = self.config.objective, self.config.optimizer
         learning = self.step < self._encoder_steps
         with torch.autocast("cpu", torch.bfloat16, enabled=options.autocast):
@@ -160,9 +153,9 @@ class AutoencoderTrainer(TrainingRun[AutoencoderTrainingConfig, Autoencoder]):
 
     @torch.no_grad()
     def fix_encoder(self) -> None:
-        """Go on with the averaged encoder, which is the better one, and with latents normalized as it makes them.
+        """Continue with the averaged encoder, which is better, and with statistics of its latents in the norm.
 
-        They are measured of whole pictures, which show more of their backgrounds than crops do.
+        The latents are those of whole pictures, which show more of their backgrounds than crops do.
         """
         self.network.encoder.load_state_dict(self.average.encoder.state_dict())
         norm = LatentNorm(self.config.autoencoder.latent_channels)
@@ -173,7 +166,7 @@ class AutoencoderTrainer(TrainingRun[AutoencoderTrainingConfig, Autoencoder]):
 
     @property
     def _encoder_steps(self) -> int:
-        """Steps in which the encoder learns; none where the run began with another's."""
+        """Number of steps in which the encoder learns; 0 where the run started from a VAE."""
         return 0 if self.config.start else round(self.config.objective.encoder_until * self.config.optimizer.steps)
 
     @property
@@ -182,7 +175,7 @@ class AutoencoderTrainer(TrainingRun[AutoencoderTrainingConfig, Autoencoder]):
         return self.folder / f"{self.config.name}.safetensors"
 
     def save(self) -> None:
-        """See `TrainingRun`; the averaged weights are written beside the state, so that experts need not wait."""
+        """See `TrainingRun`; also writes the averaged weights, so that experts can already train on their latents."""
         super().save()
         save_autoencoder(self.path, self.average, describe(self))
 
@@ -195,8 +188,8 @@ def train_autoencoder(
     Args:
         config_path: The TOML file.
         runs: Folder that gets a subfolder named after the run.
-        resume: None to begin; "state" to go on where the run stopped, or to begin where there is no state.
-        overwrite: Whether a run that begins anew may replace what an earlier one of its name has left.
+        resume: None to begin; "state" to continue where the run stopped, or to begin where there is no state.
+        overwrite: Whether a new run may replace files of an earlier one of its name.
         kinds: The kinds of data that it may be trained on.
 
     Returns:

@@ -1,4 +1,4 @@
-"""What the training of a VAE is made of, read from a TOML file."""
+"""Configuration of a VAE's training, read from a TOML file."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,22 +7,22 @@ from ..networks.autoencoder import DOWNSCALE, AutoencoderConfig
 from .config import DataConfig, OptimizerConfig, ReportConfig, build, read_toml
 
 SECTION = "autoencoder"
-"""The section that tells such a configuration from others."""
+"""The section that marks such a configuration."""
 
 
 @dataclass(frozen=True)
 class ObjectiveConfig:
-    """What is minimized: differences between a picture and its reconstruction.
+    """Weights of the loss: differences between a picture and its reconstruction.
 
     Attributes:
         crop: Side of the square cut out of each picture, in pixels.
-        noise: Deviation of the noise on a latent, whose own is 1: a sampled latent is never quite right either.
+        noise: Deviation of the noise on a latent, whose own is 1: sampled latents are never exact either.
         absolute: Weight of mean absolute differences of colours, which are in −1…1.
         squares: Weight of mean squared differences.
         steps: Weight of mean absolute differences between steps from a pixel to its neighbours: edges.
-        spread: Weight of how far the channels of the latents are from mean 0 and deviation 1, while the encoder learns.
-        encoder_until: Fraction of the run after which the averaged encoder stays as it is and the decoder alone is
-            trained on. Experts can then be trained on the latents already, and steps cost a third less.
+        spread: Weight of the latents' distance from mean 0 and deviation 1 per channel, while the encoder learns.
+        encoder_until: Fraction of the run after which the averaged encoder is frozen and only the decoder is trained.
+            Experts can train on the latents from then on, and steps cost a third less.
     """
 
     crop: int = 128
@@ -39,16 +39,16 @@ class AutoencoderTrainingConfig:
     """One run.
 
     Attributes:
-        name: Names the run's folder and the file.
+        name: Name of the run's folder and of the file.
         autoencoder: Architecture.
         data: Pictures, without conditions.
-        objective: What is minimized.
-        optimizer: As for experts, but that there is no condition to drop, and inner weights always train by Muon.
-        report: As for experts; `held_out` and `samples` are of each kind of picture.
+        objective: Loss.
+        optimizer: As for experts, except that there is no condition to drop, and inner weights always train by Muon.
+        report: As for experts; `held_out` and `samples` count pictures of each kind.
         image_size: Side of the pictures, in pixels.
-        start: File of a VAE, relative to the configuration, whose decoder is trained on while its encoder, and so every
-            latent, stays as it is; None for random weights.
-        card: Licence, attribution and whatever else belongs on the file's card.
+        start: File of a VAE, relative to the configuration, whose decoder is trained further while its encoder, and so
+            every latent, stays as it is; None for random weights.
+        card: Licence, attribution and other entries of the file's card.
     """
 
     name: str
@@ -67,7 +67,7 @@ def load_autoencoder_config(path: Path) -> AutoencoderTrainingConfig:
 
     Raises:
         ValueError: The file is no TOML, a name in it is unknown or missing, a value is of another type, or its parts
-            don't fit each other.
+            contradict each other.
     """
     values = read_toml(path)
     sections = {

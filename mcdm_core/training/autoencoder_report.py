@@ -1,4 +1,4 @@
-"""What the training of a VAE shows of itself: how near it comes to pictures that it does not train on."""
+"""Report of a VAE's training: fidelity of its reconstructions of held-out pictures."""
 
 import logging
 from pathlib import Path
@@ -17,7 +17,7 @@ from .logs import CsvLog
 
 log = logging.getLogger(__name__)
 
-CHUNK = 8  # pictures that pass the network at once
+CHUNK = 8  # pictures in one pass of the network
 _COLUMNS = ("held-out\npicture", "decoded\nencoding")
 
 
@@ -41,7 +41,7 @@ class AutoencoderReport:
 
     Args:
         config: The run.
-        held_out: What a part of the pictures is called → uint8 pictures, (N, 3, H, W).
+        held_out: Name of a part of the pictures → uint8 pictures, (N, 3, H, W).
         folder: The run's folder, which gets `held_out.csv` and `samples_STEP.png`.
     """
 

@@ -35,7 +35,7 @@ def check_config(config: TrainingConfig, kind: DataKind) -> None:
 
 
 def _check_latent_network(config: TrainingConfig) -> None:
-    """What holds of networks that make latents."""
+    """Check a network that makes latents."""
     network = config.network
     if network.in_channels != network.out_channels or network.patch != 1:
         raise ValueError(
@@ -51,7 +51,7 @@ def _check_latent_network(config: TrainingConfig) -> None:
 
 
 def _check_named(config: TrainingConfig, attributes: tuple[str, ...]) -> None:
-    """What captions that are written for pictures can name."""
+    """Check the attributes that captions written for pictures are to name."""
     data = config.data
     if data.named and ("text" not in data.modalities or config.vae is None):
         raise ValueError(
@@ -66,7 +66,7 @@ def _check_named(config: TrainingConfig, attributes: tuple[str, ...]) -> None:
 
 
 def _check_adapter(config: TrainingConfig) -> None:
-    """What a LoRA needs."""
+    """Check the configuration of a LoRA."""
     if config.adapter is None:
         return
     if not config.start:
@@ -86,7 +86,7 @@ def _check_modalities(modalities: tuple[str, ...]) -> None:
 
 
 def check_trained(data: DataConfig) -> None:
-    """Check that what is to be trained is among the modalities.
+    """Check that the `trained` ones are among the modalities.
 
     Raises:
         ValueError: It isn't.
@@ -99,7 +99,7 @@ def check_trained(data: DataConfig) -> None:
 
 
 def _check_pixel_network(config: TrainingConfig) -> None:
-    """What holds of networks that make pictures."""
+    """Check a network that makes pictures."""
     network = config.network
     if (network.in_channels, network.out_channels) != (3, 3):
         raise ValueError(
@@ -115,7 +115,7 @@ def _check_pixel_network(config: TrainingConfig) -> None:
 
 
 def _check_conditions(config: TrainingConfig, known_classes: int, channels_per_map: int) -> None:
-    """What a network needs for its modalities."""
+    """Check that a network has the inputs for its modalities."""
     network, modalities = config.network, config.data.modalities
     needed = channels_per_map * len([name for name in modalities if name not in ("text", "class")])
     if network.map_channels != needed:

@@ -1,4 +1,4 @@
-"""What a training run is made of, read from a TOML file."""
+"""Configuration of training runs, read from a TOML file."""
 
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -10,34 +10,34 @@ from ..networks import UNetConfig
 from ..networks.text_tower import MOST_WORDS
 from ..system.fields import Between, PictureSize, find_misfit, shown
 
-MOST_SEED = 2**63 - 1  # of TOML's whole numbers, and of a seed that any generator takes
-MOST_AT_ONCE = 2**31 - 1  # pictures a step: beyond, numpy refuses to draw so many rows without saying of what
+MOST_SEED = 2**63 - 1  # the largest integer of TOML, and a seed that any generator takes
+MOST_AT_ONCE = 2**31 - 1  # pictures per step; numpy refuses to draw more rows, with an unclear message
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where pictures and conditions come from.
+    """Source of pictures and conditions.
 
     Attributes:
-        kind: "folder" reads the user's own; `python -m studies train` has further ones, which are drawn.
+        kind: "folder" reads the user's own; `python -m studies train` has more kinds, which are drawn.
         modalities: Conditions trained on, alternating from step to step: "sketch", "text", "class", or any map by its
             name, as far as the kind has them (a folder's maps are named after their subfolders); empty for an
-            unconditional network. Of several maps each has its own channel, in this order.
-        trained: Those of the modalities that are trained on, where that isn't all; the others keep their channels. So a
-            network is fine-tuned on one modality after the other.
+            unconditional network. Each of several maps has its own channel, in this order.
+        trained: The modalities that are trained on, if not all; the others keep their channels. This way a network is
+            fine-tuned on one modality after the other.
         seed: First seed of the drawn set; sets with seeds 10⁶ apart are disjoint.
-        count: How many pictures are drawn.
+        count: Number of pictures to draw.
         leading: Attribute → the value that most of the drawn pictures have (uniform where not named).
-        sets: Modality → the `seed`, `count` and `leading` of drawn pictures of its own, in place of those above; for
-            all modalities or none. As in the paper, no picture is then seen with more than one of its maps.
+        sets: Modality → `seed`, `count` and `leading` of its own drawn pictures, which replace those above; for all
+            modalities or none. As in the paper, no picture is then seen with more than one of its maps.
         path: The folder, relative to the configuration file.
         text_encoder: Dual encoder file whose image tower embeds the pictures, where the modality is "text".
-        embedding_noise: Largest noise on image embeddings, relative to their spread. Text embeddings lie beside image
+        embedding_noise: Largest noise on image embeddings, relative to their spread. Text embeddings differ from image
             embeddings and leave unnamed attributes open; noise teaches the network to treat an embedding as evidence,
             not as truth.
-        share: How many of the drawn pictures have the leading values, 0…1.
-        named: Attributes that captions of drawn pictures name, where the modality is "text": the condition is then such
-            a caption, which leaves all else to the network; empty for embeddings of the pictures.
+        share: Share of the drawn pictures that have the leading values, 0…1.
+        named: Attributes that captions of drawn pictures name, where the modality is "text": the condition is then the
+            caption's embedding, which leaves other attributes open; empty for embeddings of the pictures.
     """
 
     kind: str
@@ -54,11 +54,11 @@ class DataConfig:
     named: tuple[str, ...] = ()
 
     def of(self, modality: str) -> "DataConfig":
-        """The set of one modality, where each has its own."""
+        """The set of one modality, where each has its own set."""
         return replace(self, modalities=(modality,), sets={}, **self.sets[modality])
 
-    def beside(self, count: int) -> "DataConfig":
-        """As many drawn pictures that are held out: of the seeds just behind, so of the same frequencies."""
+    def held_out(self, count: int) -> "DataConfig":
+        """The set of `count` held-out drawn pictures: the next seeds, with the same frequencies."""
         sets = {
             name: values | {"seed": self.of(name).seed + self.of(name).count, "count": count}
             for name, values in self.sets.items()
@@ -68,11 +68,11 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """How the network is trained.
+    """Optimizer and schedule.
 
     Attributes:
         steps: Optimizer steps.
-        batch_size: Pictures a step.
+        batch_size: Pictures per step.
         learning_rate: Peak rate.
         muon: Train inner weights by Muon, all others by Adam; otherwise everything by AdamW.
         warmup: Steps of linear warm-up.
@@ -97,7 +97,7 @@ class OptimizerConfig:
 
 @dataclass(frozen=True)
 class AdapterConfig:
-    """A LoRA: the weights of the expert in `start` stay, and what is trained and written is a change of low rank.
+    """A LoRA: a low-rank change is trained and written, while the weights of the expert in `start` stay fixed.
 
     Attributes:
         rank: Rank of the change of each weight.
@@ -108,15 +108,15 @@ class AdapterConfig:
 
 @dataclass(frozen=True)
 class ReportConfig:
-    """What a run writes about itself.
+    """Logs, held-out losses and samples of a run.
 
     Attributes:
         every: Steps between rows of `loss.csv`.
         held_out_every: Steps between held-out losses and samples, 0 for none; they are also made at the end.
         held_out: Pictures held out: drawn for it, or taken out of the folder (at most a tenth of it, at least one).
-        samples: Held-out conditions of each modality that are sampled, 0 for none.
+        samples: Number of held-out conditions of each modality that are sampled, 0 for none.
         sample_steps: DDIM steps of these samples.
-        weight: Their guidance weight w.
+        weight: Guidance weight w of these samples.
     """
 
     every: Annotated[int, Between(1)] = 100
@@ -137,19 +137,19 @@ class TrainingConfig:
     """One run.
 
     Attributes:
-        name: Names the run's folder and the expert.
+        name: Name of the run's folder and of the expert.
         network: Architecture.
         data: Pictures and conditions.
-        optimizer: Training.
-        report: What is logged.
+        optimizer: Optimizer and schedule.
+        report: Logs and samples.
         start: Expert file to start from, relative to the configuration file; empty for random weights.
         vae: File of a VAE whose latents the network makes, relative to the configuration file; none for pixels.
         schedule: Name of the noise schedule.
         prediction: What the network predicts.
         image_size: Side in pixels, also where the network makes latents.
         half: Write the weights in half precision, which is enough for sampling.
-        card: Licence, attribution and whatever else belongs on the expert's card.
-        adapter: What a LoRA is made of; None trains all weights.
+        card: Licence, attribution and other entries of the expert's card.
+        adapter: Trains a LoRA; None trains all weights.
     """
 
     name: str
@@ -172,14 +172,14 @@ class DualEncoderConfig:
     """A text tower and an image tower, trained on pairs of pictures and captions.
 
     Attributes:
-        name: Names the run's folder and the file.
+        name: Name of the run's folder and of the file.
         path: Folder of pairs (`images/` and `captions/`), relative to the configuration file; empty draws faces.
-        image_size: Side in pixels to which the folder's pictures are brought; faces are drawn at 64.
+        image_size: Side in pixels to which the folder's pictures are resized; faces are drawn at 64.
         steps: Optimizer steps.
-        batch_size: Pairs a step.
+        batch_size: Pairs per step.
         seed: Seed of initialization and batches, and the first seed of drawn faces.
-        count: How many faces are drawn.
-        words: Size of the vocabulary at most; the rarest words of a folder's captions are left out.
+        count: Number of faces to draw.
+        words: Largest size of the vocabulary; the rarest words of a folder's captions are left out.
     """
 
     name: str = "encoder"
@@ -193,7 +193,7 @@ class DualEncoderConfig:
 
     @property
     def kind(self) -> str:
-        """The kind of data that its pairs are of, see `kinds`."""
+        """Kind of the data of its pairs, see `kinds`."""
         return "folder" if self.path else "faces"
 
 
@@ -239,7 +239,7 @@ def build(kind: type, values: dict[str, Any], where: str) -> Any:
     Args:
         kind: The dataclass.
         values: Its fields, lists for tuples.
-        where: What messages call the section.
+        where: Name of the section in messages.
 
     Raises:
         ValueError: The section is no table, a name in it is unknown or missing, or a value is of another type or
@@ -258,12 +258,12 @@ def build(kind: type, values: dict[str, Any], where: str) -> Any:
 
 
 def check_values(kind: type, values: dict[str, Any], where: str) -> None:
-    """Check that the values of a section are of the types and in the ranges of the fields that they are for.
+    """Check that the values of a section are of the types and in the ranges of their fields.
 
     Args:
         kind: The dataclass.
         values: Values of some of its fields.
-        where: What messages call the section.
+        where: Name of the section in messages.
 
     Raises:
         ValueError: One is not.

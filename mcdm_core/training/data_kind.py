@@ -1,4 +1,4 @@
-"""What a kind of data knows: how to check a configuration, to make its pictures ready, and to describe them."""
+"""Interface of the kinds of data, which check a configuration, prepare its pictures, and describe them."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ class Prepared:
     Attributes:
         source: Pictures it trains on.
         held_out: Pictures it does not train on.
-        text_tower: Embeds captions as the network was trained to read them.
+        text_tower: Text tower of the captions that the network is trained on.
     """
 
     source: Source
@@ -28,11 +28,11 @@ class Prepared:
 
 @dataclass(frozen=True)
 class PicturesToEncode:
-    """Pictures that a VAE encodes, and what they are told by.
+    """Pictures that a VAE encodes, and their conditions.
 
     Attributes:
-        parts: What a part of them is called → its pictures.
-        conditions: Of all parts, one after the other; None where there are none.
+        parts: Name of a part → its pictures.
+        conditions: Conditions of all parts in sequence; None where there are none.
     """
 
     parts: Mapping[str, Pictures]
@@ -41,7 +41,7 @@ class PicturesToEncode:
 
 @dataclass(frozen=True)
 class PreparedPictures:
-    """What a VAE and networks of its latents are trained on.
+    """Pictures that a VAE or a network of its latents is trained on.
 
     Attributes:
         training: Pictures that are trained on.
@@ -56,12 +56,12 @@ class PreparedPictures:
 
 @dataclass(frozen=True)
 class PreparedPairs:
-    """What a dual encoder is trained on.
+    """Pairs that a dual encoder is trained on.
 
     Attributes:
         source: Pairs it trains on.
         held_out: Pairs it does not train on.
-        tower: A text tower that knows the captions' words.
+        tower: Configuration of a text tower that knows the captions' words.
     """
 
     source: CaptionedPictures
@@ -70,12 +70,13 @@ class PreparedPairs:
 
 
 class DataKind(ABC):
-    """A way to come by pictures with their conditions; `kind` of a `[data]` section names it, see `kinds`.
+    """A source of pictures with conditions, named by `kind` of a `[data]` section, see `kinds`.
 
     Attributes:
-        name: What it is called in configurations.
-        classes: Names of the classes that the modality "class" tells, the null class first; empty where it has none.
-        attributes: What captions written for its pictures can name (`named` of `[data]`); empty where none are written.
+        name: Its name in configurations.
+        classes: Names of the classes of the modality "class", the null class first; empty where it has none.
+        attributes: Attributes that captions written for its pictures can name (`named` of `[data]`); empty where none
+            are written.
     """
 
     name: str
@@ -84,10 +85,10 @@ class DataKind(ABC):
 
     @abstractmethod
     def check(self, config: TrainingConfig) -> None:
-        """Check what is particular to this kind, before anything is drawn or read; see `checks` for the rest.
+        """Check the requirements of this kind, before anything is drawn or read; `checks` checks all others.
 
         Raises:
-            ValueError: The configuration does not fit it; one sentence says what to change.
+            ValueError: The configuration violates one; one sentence says what to change.
         """
 
     @abstractmethod
@@ -97,8 +98,8 @@ class DataKind(ABC):
         Args:
             config: A configuration that passed the checks.
             base: Folder that paths of the configuration are relative to.
-            cache: Folder for what is made once and kept.
-            tower: The text tower of the expert that the run goes on from.
+            cache: Folder for data that are made once and kept.
+            tower: The text tower of the expert that the run continues from.
 
         Raises:
             ValueError: The data cannot be used.
@@ -106,7 +107,7 @@ class DataKind(ABC):
 
     @abstractmethod
     def describe(self, data: DataConfig, count: int) -> str:
-        """What an expert's card says of its `count` training pictures."""
+        """The entry "data" of an expert's card, for `count` training pictures."""
 
     def prepare_pairs(self, config: DualEncoderConfig, base: Path) -> PreparedPairs:
         """Draw or read pictures with captions.
@@ -132,26 +133,26 @@ class DataKind(ABC):
         raise self._without_pictures()
 
     def check_latents(self, config: TrainingConfig) -> None:
-        """Check what is particular to this kind where a network of a VAE's latents is trained on it.
+        """Check the requirements of this kind for a network of a VAE's latents.
 
         Raises:
-            ValueError: The configuration does not fit it.
+            ValueError: The configuration violates one.
         """
         self.check_pictures(config.data)
 
     def prepare_latents(
         self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None
     ) -> PreparedPictures:
-        """As `prepare`, of pictures that are to be encoded first; here of those without conditions."""
+        """As `prepare`, for pictures that a VAE encodes first; by default without conditions."""
         return self.prepare_pictures(config.data, config.image_size, config.report.held_out_count, base)
 
     def prepare_pictures(self, data: DataConfig, size: int, held_out: int, base: Path) -> PreparedPictures:
-        """Make pictures ready; a kind that has any overrides this and `check_pictures`.
+        """Prepare pictures without conditions; a kind that has any overrides this and `check_pictures`.
 
         Args:
             data: The section.
             size: Side in pixels.
-            held_out: Pictures of each part that are held out.
+            held_out: Number of pictures of each part that are held out.
             base: Folder that its path is relative to.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Condition dropout: what classifier-free guidance needs of training (Ho and Salimans, 2021)."""
+"""Condition dropout, which classifier-free guidance needs in training (Ho and Salimans, 2021)."""
 
 import numpy as np
 import torch
@@ -8,7 +8,7 @@ from ..expert.condition import Condition
 
 
 def drop_rows(condition: Condition, fraction: float, rng: np.random.Generator) -> Condition:
-    """Set a random fraction of the rows to the null condition: zeros, which of classes is class 0."""
+    """Set a random fraction of the rows to the null condition: zeros, for classes class 0."""
 
     def dropped(value: Tensor | None) -> Tensor | None:
         if value is None:
@@ -25,5 +25,5 @@ def drop_rows(condition: Condition, fraction: float, rng: np.random.Generator) -
 
 
 def null_rows(condition: Condition) -> Condition:
-    """The null condition of every row, as `drop_rows` makes it."""
+    """The null condition for every row, as `drop_rows` makes it."""
     return drop_rows(condition, 1.0, np.random.default_rng())

@@ -1,7 +1,7 @@
 """The small dual encoder behind the text expert (paper §7.3, Eq. 20): pictures and captions in one embedding space.
 
-It stands where FaRL stands in the paper: trained on pairs of its own, it lets an expert that has only ever seen *image*
-embeddings be sampled with *text* embeddings.
+It plays the part of FaRL in the paper: an expert trained on *image* embeddings only can be sampled with *text*
+embeddings.
 """
 
 import json
@@ -32,11 +32,11 @@ METADATA_KEY = "mcdm_encoder"
 class DualEncoder(nn.Module):
     """Both towers and the sigmoid loss of SigLIP (Zhai et al., 2023) between them.
 
-    A caption that names two attributes fits many pictures. The loss pulls it to all that the targets name, so that a
-    text embedding comes to lie at the mean of the pictures it describes.
+    A caption that names two attributes fits many pictures. The loss pulls it towards all of its targets, so a text
+    embedding ends at the mean of the pictures it describes.
 
     Args:
-        config: The text tower.
+        config: Configuration of the text tower.
     """
 
     def __init__(self, config: TextTowerConfig):
@@ -101,7 +101,7 @@ class Towers(NamedTuple):
     Attributes:
         text: Embeds captions.
         image: Embeds pictures.
-        image_size: Side of the pictures that it was trained on, in pixels.
+        image_size: Side of its training pictures in pixels.
     """
 
     text: TextTower

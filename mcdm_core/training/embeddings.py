@@ -1,4 +1,4 @@
-"""What a text expert is trained on: embeddings that a dual encoder gives its pictures (paper §7.3)."""
+"""Embeddings of pictures by a dual encoder, which text experts are trained on (paper §7.3)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Embeddings:
 
     Attributes:
         tower: Embeds captions, and goes into the expert's file.
-        embed: Embeds pictures in their stead: uint8 (N, 3, H, W) → (N, D).
+        embed: Embeds pictures: uint8 (N, 3, H, W) → (N, D).
     """
 
     tower: TextTower | None = None
@@ -56,7 +56,7 @@ def load_embeddings(config: TrainingConfig, base: Path) -> Embeddings:
 
 
 def _embed(towers: Towers, images: Tensor) -> Tensor:
-    """Embeddings of pictures, shrunk to the size of those that the encoder was trained on."""
+    """Embeddings of pictures, after shrinking them to the size of the encoder's training pictures."""
     if images.shape[-1] > towers.image_size:
         shrunk = [fit(chunk.float(), towers.image_size, "picture").round().byte() for chunk in images.split(256)]
         images = torch.cat(shrunk)
@@ -67,7 +67,7 @@ def check_embedding(config: TrainingConfig, dim: int) -> None:
     """Check that the network takes embeddings of length `dim`.
 
     Raises:
-        ValueError: It takes others.
+        ValueError: It doesn't.
     """
     if config.network.pooled_dim != dim:
         raise ValueError(
@@ -77,7 +77,7 @@ def check_embedding(config: TrainingConfig, dim: int) -> None:
 
 
 def check_tower(expert: Expert, tower: TextTower) -> None:
-    """Check that an expert to go on from was trained with this text tower; every dual encoder has a space of its own.
+    """Check that an expert to continue from was trained with this text tower: each has its own embedding space.
 
     Raises:
         ValueError: It was trained with another, or with none.
@@ -91,7 +91,7 @@ def check_tower(expert: Expert, tower: TextTower) -> None:
 
 
 def _same_weights(stored: TextTower, tower: TextTower) -> bool:
-    """Whether two towers are the same, in the half precision that expert files keep them in."""
+    """Whether two towers are equal in half precision, the precision of expert files."""
     one, other = ({key: value.half() for key, value in t.state_dict().items()} for t in (stored, tower))
     return one.keys() == other.keys() and all(
         one[key].shape == other[key].shape and torch.equal(one[key], other[key]) for key in one

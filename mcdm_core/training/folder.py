@@ -1,4 +1,4 @@
-"""Training data from a folder of one's own.
+"""Training data from the user's own folder.
 
     FOLDER/images/anna.png    the pictures
     FOLDER/hair/anna.png      a map of each, white where the part is; the subfolder's name is the modality's
@@ -29,7 +29,7 @@ _ASPECT_TOLERANCE = 0.02  # a picture shrunk to a few pixels may gain or lose ha
 
 
 def list_files(folder: Path, suffixes: frozenset[str] = PICTURE_SUFFIXES) -> dict[str, Path]:
-    """Files of a folder by stem, sorted; other suffixes and hidden files are passed over.
+    """Files of a folder by stem, sorted; other suffixes and hidden files are ignored.
 
     Raises:
         ValueError: There is no such folder, no file in it, or two files have the same stem.
@@ -51,7 +51,7 @@ def pair_files(folder: Path, name: str, stems: list[str], suffixes: frozenset[st
     """The file of each picture in the subfolder `name`, in the order of `stems`.
 
     Raises:
-        ValueError: A picture has no file there, or a file no picture.
+        ValueError: A picture has no file there, or a file has no picture.
     """
     files = list_files(folder / name, suffixes)
     if missing := [stem for stem in stems if stem not in files]:
@@ -69,9 +69,9 @@ def pair_files(folder: Path, name: str, stems: list[str], suffixes: frozenset[st
 
 
 def split_stems(stems: list[str], held_out: int) -> tuple[list[str], list[str]]:
-    """Split into training stems and held-out ones, of which there are at least one and at most a tenth of all.
+    """Split into training stems and held-out ones; at least one and at most a tenth of all are held out.
 
-    They are chosen by a hash of the name, so that a picture added later hardly moves others across.
+    They are chosen by a hash of the name, so that adding a picture hardly changes the split of the others.
 
     Raises:
         ValueError: There are fewer than two pictures.
@@ -92,12 +92,12 @@ def read_folder(
     embed: Callable[[Tensor], Tensor] | None = None,
     embedding_noise: float = 0.0,
 ) -> tuple[PictureSet, PictureSet]:
-    """Read pictures and their maps into memory, 3·size² bytes a picture and size² a map.
+    """Read pictures and their maps into memory, 3·size² bytes per picture and size² per map.
 
     Args:
         folder: Holds `images` and a subfolder per map.
-        modalities: What is trained on; "text" needs pictures alone, whose embeddings stand in for captions.
-        size: Side to which everything is brought.
+        modalities: Modalities to train on; "text" needs only pictures, whose embeddings replace those of captions.
+        size: Side in pixels to which everything is resized.
         held_out: Pictures to hold out, see `split_stems`.
         embed: Image tower for the text modality: uint8 (N, 3, H, W) → (N, D).
         embedding_noise: See `DataConfig`.
@@ -106,7 +106,7 @@ def read_folder(
         Training pictures and held-out ones.
 
     Raises:
-        ValueError: A file is missing, has no counterpart, another frame than its picture, or cannot be read.
+        ValueError: A file is missing, has no counterpart, shows another frame than its picture, or cannot be read.
     """
     pictures = list_files(folder / IMAGES)
     stems = list(pictures)
@@ -151,9 +151,9 @@ def read_map_file(path: Path, name: str, size: int, picture: Tensor) -> Tensor:
 
     Args:
         path: The file.
-        name: Kind of map; of "sketch", light lines on black.
-        size: Side to which it is brought.
-        picture: What it belongs to, (1, H, W, 3), of the same frame.
+        name: Kind of map; "sketch" is light lines on black.
+        size: Side in pixels to which it is resized.
+        picture: The picture that it belongs to, (1, H, W, 3), of the same frame.
 
     Raises:
         ValueError: It shows another frame, or cannot be a map.

@@ -20,11 +20,11 @@ from .pairs import read_pairs
 from .sources import MapConditions, PictureSet
 
 _RESERVED = ("images", "captions", "auto")
-_CHUNK = 256  # pictures that are encoded between two reports of progress
+_CHUNK = 256  # pictures encoded between two updates of the progress bar
 
 
 class FolderKind(DataKind):
-    """See `DataKind`; the layout of a folder is that of `folder`."""
+    """See `DataKind`; `folder` describes the layout of a folder."""
 
     name = "folder"
 
@@ -44,7 +44,7 @@ class FolderKind(DataKind):
         return Prepared(*_read(config, base, embeddings), embeddings.tower)
 
     def check_pictures(self, data: DataConfig) -> None:
-        """See `DataKind`; conditions are passed over."""
+        """See `DataKind`; conditions are ignored."""
         if not data.path:
             raise ValueError('Expected the folder\'s path in [data] and found none; add path = "…".')
         if data.sets:
@@ -80,7 +80,7 @@ class FolderKind(DataKind):
 
 @dataclass(frozen=True)
 class FolderPictures:
-    """See `Pictures`; they are in memory, as all of a folder is.
+    """See `Pictures`; a folder's pictures are all in memory.
 
     Attributes:
         images: uint8, (N, H, W, 3).
@@ -90,7 +90,7 @@ class FolderPictures:
 
     @cached_property
     def name(self) -> str:
-        """See `Pictures`; another one as soon as a picture is another one."""
+        """See `Pictures`; it changes whenever a picture changes."""
         return f"folder_{len(self)}_{self.images.shape[1]}_{hashlib.sha256(self.images.data).hexdigest()[:12]}"
 
     def __len__(self) -> int:
@@ -119,7 +119,7 @@ def _read(config: TrainingConfig, base: Path, embeddings: Embeddings) -> tuple[P
 
 
 def _to_encode(pictures: PictureSet) -> PicturesToEncode:
-    """Pictures for a VAE, and what they are told by beside its latents."""
+    """Pictures for a VAE, with their conditions; maps are folded."""
     images = np.ascontiguousarray(pictures.images.permute(0, 2, 3, 1).numpy())
     conditions = pictures.conditions
     if isinstance(conditions, MapConditions):

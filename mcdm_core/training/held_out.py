@@ -1,4 +1,4 @@
-"""What a run shows of itself on pictures it does not train on: a loss, and samples beside their conditions."""
+"""Report of a run on held-out pictures: a loss, and samples beside their conditions."""
 
 import logging
 from collections.abc import Callable
@@ -28,19 +28,19 @@ log = logging.getLogger(__name__)
 Decode = Callable[[Tensor], Tensor]
 """Samples, (B, C, h, w) → pictures in −1…1, (B, 3, H, W)."""
 
-_STREAM = 1 << 32  # steps stay below, so that held-out noise is never that of a training step
+_STREAM = 1 << 32  # larger than any step, so that held-out noise is never that of a training step
 _COLUMNS = ("condition", "sample", "held-out\npicture")
 
 
 class HeldOutReport:
-    """Held-out loss and samples of a run; the same pictures, timesteps and noise each time, so that figures compare.
+    """Held-out loss and samples of a run, with the same pictures, timesteps and noise each time for comparison.
 
     Args:
         config: The run.
         source: Held-out pictures.
-        objective: What the run minimizes.
+        objective: The run's loss.
         folder: The run's folder, which gets `held_out.csv` and `samples_STEP.png`.
-        decode: Makes pictures of samples that are latents; None where samples are pictures.
+        decode: Decodes samples that are latents; None where samples are pictures.
     """
 
     def __init__(

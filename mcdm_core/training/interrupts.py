@@ -1,4 +1,4 @@
-"""Interruption between steps, never within one: a state saved in the middle of a step could not be resumed exactly."""
+"""Interrupts runs only between steps: a state saved in the middle of a step could not be resumed exactly."""
 
 import signal
 import threading
@@ -12,7 +12,7 @@ def deferred_interrupts() -> Iterator[Callable[[], bool]]:
     """Hold back Ctrl-C and requests to terminate; a second one acts at once.
 
     Yields:
-        Whether to stop. Outside the main thread, which alone receives signals, always False.
+        A function that returns whether to stop; always False outside the main thread, which alone receives signals.
     """
     asked = False
     if threading.current_thread() is not threading.main_thread():

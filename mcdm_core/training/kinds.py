@@ -7,7 +7,7 @@ if TYPE_CHECKING:  # so that naming a kind imports nothing that trains
     from .data_kind import DataKind
 
 Kinds = Mapping[str, Callable[[], "DataKind"]]
-"""What `kind` of a `[data]` section calls a kind → what makes it."""
+"""Name of a kind, `kind` of a `[data]` section → its constructor."""
 
 
 def _folder() -> "DataKind":
@@ -17,14 +17,14 @@ def _folder() -> "DataKind":
 
 
 KINDS: Kinds = {"folder": _folder}
-"""The core's own."""
+"""The core's own kinds."""
 
 DRAWN = ("mixture", "faces", "landscapes", "animals")
-"""Kinds that `python -m studies train` has beside them."""
+"""Additional kinds of `python -m studies train`."""
 
 
 def kind_named(name: str, kinds: Kinds) -> "DataKind":
-    """The kind of a name.
+    """The kind of this name.
 
     Raises:
         ValueError: There is none.

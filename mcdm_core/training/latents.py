@@ -1,4 +1,4 @@
-"""Sources whose pictures are latents of a VAE: encoded once, and kept on disk in half precision."""
+"""Sources of latents of a VAE, which are encoded once and kept on disk in half precision."""
 
 import logging
 from collections.abc import Iterable
@@ -27,7 +27,7 @@ class LatentSet:
 
     Attributes:
         latents: Half precision, (N, C, h, w).
-        conditions: Of the same pictures; None where there are none.
+        conditions: Conditions of the same pictures; None where there are none.
     """
 
     latents: Tensor
@@ -43,13 +43,13 @@ class LatentSet:
 
 
 class LatentSpace:
-    """A VAE, and what it makes of pictures.
+    """A VAE that encodes training pictures and decodes samples.
 
     Args:
         path: The VAE's file.
 
     Attributes:
-        key: Tells this encoder from others, whose latents are other ones; a better decoder changes nothing about it.
+        key: Identifies the encoder, and so its latents; the decoder does not change it.
 
     Raises:
         ValueError: There is no such file, or it is no VAE.
@@ -87,18 +87,18 @@ class LatentSpace:
         return torch.cat([self.autoencoder.decode(chunk) for chunk in latents.split(ENCODED_AT_ONCE)])
 
     def source(self, sets: Iterable[Pictures], cache: Path, conditions: Conditions | None = None) -> LatentSet:
-        """Latents of pictures, all sets one after the other.
+        """Latents of pictures, all sets in sequence.
 
         Args:
             sets: The pictures.
-            cache: Folder of what was encoded before.
-            conditions: Of the same pictures.
+            cache: Folder of latents encoded before.
+            conditions: Conditions of the same pictures.
         """
         encoded = np.concatenate([self._encoded(pictures, cache) for pictures in sets])
         return LatentSet(torch.from_numpy(encoded), conditions)
 
     def _encoded(self, pictures: Pictures, cache: Path) -> np.ndarray:
-        """Latents of a set, encoded while it is made or read from `cache`; the pictures are not kept."""
+        """Latents of a set, read from `cache` or encoded chunk by chunk without keeping the pictures."""
         path = cache / f"{pictures.name}_{self.key}.npy"
         if not path.exists():
             log.info("Encoding %d pictures into %s", len(pictures), path)

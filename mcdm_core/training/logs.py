@@ -30,7 +30,7 @@ class CsvLog:
         append_line(self.path, ",".join(map(str, values)))
 
     def rewind(self, step: int) -> None:
-        """Drop rows later than `step`, and one cut off in the middle: a run that goes on from there writes them again.
+        """Drop rows later than `step` and incomplete ones; a run that resumes there writes them again.
 
         Raises:
             WriteError: They could not be dropped.

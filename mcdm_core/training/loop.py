@@ -29,17 +29,17 @@ from .sources import Source
 
 log = logging.getLogger(__name__)
 
-_WITHOUT_INFLUENCE = ("name", "report", "card", "half")  # on the weights that a run comes to
+_WITHOUT_INFLUENCE = ("name", "report", "card", "half")  # on the trained weights
 
 
 class RunConfig(Protocol):
-    """What every run is configured by; a dataclass."""
+    """Fields that every run's configuration has; a dataclass."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
     def name(self) -> str:
-        """Names the run's folder."""
+        """Name of the run's folder."""
 
     @property
     def data(self) -> DataConfig:
@@ -47,11 +47,11 @@ class RunConfig(Protocol):
 
     @property
     def optimizer(self) -> OptimizerConfig:
-        """Training."""
+        """Optimizer and schedule."""
 
     @property
     def report(self) -> ReportConfig:
-        """What is logged."""
+        """Logs and samples."""
 
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -60,7 +60,7 @@ Config = TypeVar("Config", bound=RunConfig)
 
 
 class TrainingReport(Protocol[Reported]):
-    """What a run shows of itself on pictures it does not train on."""
+    """Report of a run on pictures it does not train on."""
 
     log: CsvLog
 
@@ -69,22 +69,22 @@ class TrainingReport(Protocol[Reported]):
 
 
 def learning_rate_factor(step: int, config: OptimizerConfig) -> float:
-    """Linear warm-up, a plateau, linear decay to zero; a fraction of the peak rate."""
+    """Learning rate as a fraction of its peak: linear warm-up, a plateau, linear decay to zero."""
     warmup = (step + 1) / max(config.warmup, 1)
     decay_start = config.decay_from * config.steps
     decay = (config.steps - step) / max(config.steps - decay_start, 1)
     return max(min(1.0, warmup, decay), 0.0)
 
 
-def deciding(config: RunConfig) -> dict[str, Any]:
-    """What of a configuration decides the weights, as JSON reads it back."""
+def decisive_settings(config: RunConfig) -> dict[str, Any]:
+    """The settings that influence the trained weights, as JSON reads them back."""
     values = {name: value for name, value in asdict(config).items() if name not in _WITHOUT_INFLUENCE}
     if config.data.kind == "folder":
-        values["report"] = {"held_out": config.report.held_out_count}  # they are taken out of the folder
+        values["report"] = {"held_out": config.report.held_out_count}  # held-out pictures are taken out of the folder
     if not config.optimizer.muon:
-        del values["optimizer"]["muon"]  # states of earlier versions don't say it
+        del values["optimizer"]["muon"]  # states of earlier versions lack it
     usual = DataConfig(config.data.kind)
-    for name in ("share", "named"):  # nor these
+    for name in ("share", "named"):  # and these
         if values["data"][name] == getattr(usual, name):
             del values["data"][name]
     if values.get("adapter") is None:
@@ -99,9 +99,9 @@ class TrainingRun(ABC, Generic[Config, Network]):
     Args:
         config: The run.
         source: Its batches.
-        report: Looks at the average now and then.
-        folder: Where its state and its logs are kept.
-        losses: Names of what a step returns, columns of `loss.csv`.
+        report: Measures the averaged network every `held_out_every` steps.
+        folder: Folder of its state and logs.
+        losses: Names of the losses that a step returns, columns of `loss.csv`.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class TrainingRun(ABC, Generic[Config, Network]):
 
     @abstractmethod
     def make_network(self) -> Network:
-        """The network, of random weights."""
+        """The network with random weights."""
 
     @abstractmethod
     def make_optimizer(self) -> torch.optim.Optimizer:
@@ -138,7 +138,7 @@ class TrainingRun(ABC, Generic[Config, Network]):
 
     @property
     def state_path(self) -> Path:
-        """Everything needed to go on after an interruption."""
+        """File of the state, with everything needed to resume after an interruption."""
         return self.folder / STATE_FILE
 
     def save(self) -> None:
@@ -154,7 +154,7 @@ class TrainingRun(ABC, Generic[Config, Network]):
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
             "losses": [list(losses) for losses in self.losses],
-            "config": json.dumps(deciding(self.config)),
+            "config": json.dumps(decisive_settings(self.config)),
         }
         write_state(self.state_path, state)
 
@@ -162,7 +162,7 @@ class TrainingRun(ABC, Generic[Config, Network]):
         """Continue from the saved state.
 
         Raises:
-            ValueError: It is the state of another configuration or network, or is damaged.
+            ValueError: The state is of another configuration or network, or is damaged.
         """
         state = self._read_state()
         if "config" in state:  # states of earlier versions have none
@@ -196,8 +196,8 @@ class TrainingRun(ABC, Generic[Config, Network]):
         return state
 
     def _check_same(self, saved: dict[str, Any]) -> None:
-        """A run that changes on the way comes to weights that no configuration would come to again."""
-        own = deciding(self.config)
+        """Refuse a changed configuration: weights trained with both could not be reproduced from either."""
+        own = decisive_settings(self.config)
         differing = [name for name in {**own, **saved} if own.get(name) != saved.get(name)]
         if differing:
             sections = [f"[{name}]" if isinstance(own.get(name), dict) else name for name in differing]
@@ -208,9 +208,9 @@ class TrainingRun(ABC, Generic[Config, Network]):
             )
 
     def next_batch(self) -> tuple[Tensor, Condition, np.random.Generator]:
-        """The step's pictures and conditions, some of which are dropped, and its source of all other randomness.
+        """The step's pictures, its conditions after dropout, and its generator for all other randomness.
 
-        A generator of the step's own makes a resumed run draw exactly what an uninterrupted one would.
+        Each step seeds its own generator, so that a resumed run draws the same numbers as an uninterrupted one.
         """
         options, data = self.config.optimizer, self.config.data
         rng = np.random.default_rng((options.seed, self.step))
@@ -221,15 +221,33 @@ class TrainingRun(ABC, Generic[Config, Network]):
 
     @torch.no_grad()
     def finish_step(self) -> None:
-        """Count the step, and move the average of the weights."""
+        """Count the step, and update the average of the weights."""
         self.step += 1
         decay = min(self.config.optimizer.ema, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - decay)
 
+    def descend(self, loss: Tensor, max_norm: float | None = 1.0) -> None:
+        """Make an optimizer step, and finish the step.
+
+        Args:
+            loss: Loss to descend. The learning rate is multiplied by "scale" of a group of parameters that has one.
+            max_norm: Norm that gradients are clipped to; None leaves them as they are.
+        """
+        options = self.config.optimizer
+        for group in self.optimizer.param_groups:
+            scale = group.get("scale", 1.0)
+            group["lr"] = scale * options.learning_rate * learning_rate_factor(self.step, options)
+        self.optimizer.zero_grad()
+        loss.backward()
+        if max_norm is not None:
+            nn.utils.clip_grad_norm_(self.network.parameters(), max_norm)
+        self.optimizer.step()
+        self.finish_step()
+
     def run(self, save_every: int = 250) -> None:
         """Train to the configured number of steps, saving on the way and on interruption.
 
-        Rows of the logs that are later than the step to begin with are dropped.
+        Rows of the logs later than the current step are dropped first.
 
         Raises:
             KeyboardInterrupt: The run was interrupted; its state is saved.
@@ -258,7 +276,7 @@ class TrainingRun(ABC, Generic[Config, Network]):
         self.save()
 
     def _finite(self, losses: Sequence[float]) -> Sequence[float]:
-        """The losses of a step; of one that diverges nothing is saved."""
+        """The losses of a step; raises before anything is saved if one diverged."""
         if not all(map(math.isfinite, losses)):
             raise ForeseenError(
                 f"The loss of {self.config.name} diverged at step {self.step}; lower learning_rate or lengthen warmup."

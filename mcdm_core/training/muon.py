@@ -1,4 +1,4 @@
-"""Muon: momentum whose every step has the same length in all directions of a weight matrix."""
+"""Muon, an optimizer whose steps are orthogonal matrices: of the same length in all directions of a weight matrix."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -9,15 +9,15 @@ from torch import Tensor, nn
 
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic that drives singular values towards 1 fastest
 _ITERATIONS = 5
-_ADAM_SPREAD = 0.2  # root mean square of what Adam usually divides its rate into
+_ADAM_SPREAD = 0.2  # usual root mean square of Adam's steps, relative to the learning rate
 
 
 class Muon(torch.optim.Optimizer):
     """Muon for inner weights, Adam for all others.
 
     K. Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (2024): the momentum of a weight, a
-    matrix of outputs times everything else, is replaced by the nearest orthogonal matrix. Its size is brought to that
-    of Adam's steps (Liu et al., "Muon is scalable for LLM training", 2025), so that one learning rate suits both.
+    matrix of outputs times everything else, is replaced by the nearest orthogonal matrix. It is scaled to the size of
+    Adam's steps (Liu et al., "Muon is scalable for LLM training", 2025), so that one learning rate suits both.
 
     Args:
         inner: Weights of two or more dimensions between the first layer and the last.
@@ -48,8 +48,8 @@ class Muon(torch.optim.Optimizer):
         """The optimizer of a whole network.
 
         Args:
-            network: Its weights of two or more dimensions are the inner ones.
-            ends: How the names of those weights begin that are not.
+            network: Its weights of two or more dimensions are inner ones, except for those in `ends`.
+            ends: Prefixes of the names of the first and last layers.
             lr: Learning rate.
         """
         inner: list[Tensor] = []
@@ -60,7 +60,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Change every weight that has a gradient."""
+        """Update every weight that has a gradient."""
         for group in self.param_groups:
             weights = [weight for weight in group["params"] if weight.grad is not None]
             if group["orthogonal"]:
@@ -103,7 +103,7 @@ def orthogonalized(matrices: Tensor) -> Tensor:
     """Matrices with the same singular vectors, all singular values near 1 (0.7 to 1.2).
 
     A Newton–Schulz iteration: five times the quintic polynomial a·X + b·XXᵀX + c·(XXᵀ)²X. Its factors are polynomials
-    of XXᵀ, which is small where a matrix is wide: they are multiplied with one another, and with X once.
+    of XXᵀ, which is smaller than a wide X, so the factors are multiplied first, and X only once.
 
     Args:
         matrices: Shape (B, rows, columns).

@@ -1,4 +1,4 @@
-"""What an expert is trained to minimize."""
+"""The loss of experts."""
 
 from dataclasses import dataclass
 
@@ -13,10 +13,10 @@ from ..networks import UNet
 
 
 def trained_schedule(name: str) -> Schedule:
-    """The named schedule.
+    """The schedule of this name, for training.
 
     Raises:
-        ValueError: The name is unknown, or of a schedule without discrete timesteps.
+        ValueError: The name is unknown, or its schedule has no discrete timesteps.
     """
     schedule = Schedule.named(name)
     if not isinstance(schedule, Schedule):
@@ -44,7 +44,7 @@ class Objective:
         """Mean squared error of the network's prediction.
 
         Args:
-            network: Who predicts.
+            network: The network.
             x0: Pictures in [−1, 1], (B, C, H, W).
             condition: Their conditions, B rows.
             rng: Source of timesteps and noise.

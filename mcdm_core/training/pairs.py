@@ -15,14 +15,14 @@ HELD_OUT = 128
 
 
 class CaptionedPictures(Protocol):
-    """Anything that yields pairs."""
+    """Anything that yields pairs of pictures and captions."""
 
     def batch(self, size: int, rng: np.random.Generator) -> tuple[Tensor, list[str], Tensor]:
         """Pictures uint8 (B, 3, H, W), their captions, and which pictures each caption fits: float (B, B)."""
         ...
 
     def contrasts(self, size: int, rng: np.random.Generator) -> tuple[Tensor, list[str], Tensor]:
-        """A batch to rank, as `batch` returns it, in which pictures may be chosen for being easily confused."""
+        """A batch to rank, as of `batch`, but the pictures may be chosen because they are easily confused."""
         ...
 
 
@@ -39,18 +39,18 @@ class FolderPairs:
     captions: list[list[str]]
 
     def batch(self, size: int, rng: np.random.Generator) -> tuple[Tensor, list[str], Tensor]:
-        """See `CaptionedPictures`. A caption fits its own picture, and those that have the same caption."""
+        """See `CaptionedPictures`. A caption fits its own picture, and all pictures with the same caption."""
         index = rng.choice(len(self.images), min(size, len(self.images)), replace=False)
         texts = [str(rng.choice(self.captions[i])) for i in index]
         targets = torch.tensor([[text in self.captions[j] for j in index] for text in texts]).float()
         return self.images[torch.from_numpy(index)], texts, targets
 
     contrasts = batch
-    """See `CaptionedPictures`; nothing is known of which pictures of a folder are easily confused."""
+    """See `CaptionedPictures`; it isn't known which pictures of a folder are easily confused."""
 
 
 def read_pairs(folder: Path, size: int) -> tuple[FolderPairs, FolderPairs]:
-    """Pairs of a folder, `images/NAME.png` and `captions/NAME.txt` with a caption a line; held-out ones apart.
+    """Training and held-out pairs of a folder: `images/NAME.png`, and `captions/NAME.txt` with one caption per line.
 
     Raises:
         ValueError: A file is missing, has no counterpart, or cannot be used.

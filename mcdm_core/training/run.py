@@ -22,24 +22,24 @@ from .trainer import Trainer
 def train_expert(
     config_path: Path, runs: Path, resume: str | None = None, overwrite: bool = False, kinds: Kinds = KINDS
 ) -> Path:
-    """Train the configured network and write its averaged weights as an expert, or what changes them as a LoRA.
+    """Train the configured network and write its averaged weights as an expert, or its change as a LoRA.
 
     Args:
         config_path: The TOML file.
         runs: Folder that gets a subfolder named after the run.
-        resume: None to begin; "state" to go on where the run stopped, or to begin where there is no state; or an
-            expert file whose averaged weights and number of steps to go on from.
-        overwrite: Whether a run that begins anew may replace what an earlier one of its name has left.
+        resume: None to begin; "state" to continue where the run stopped, or to begin where there is no state; or an
+            expert file whose averaged weights and number of steps to continue from.
+        overwrite: Whether a new run may replace files of an earlier one of its name.
         kinds: The kinds of data that it may be trained on.
 
     Returns:
         The expert file, or the LoRA's.
 
     Raises:
-        ValueError: The configuration is wrong, its data cannot be read, or there is something of an earlier run and
+        ValueError: The configuration is wrong, its data cannot be read, or there are files of an earlier run and
             neither `resume` nor `overwrite` was given.
-        ForeseenError: The loss diverged, or another run is in the folder.
-        WriteError: Something could not be written; what it replaces is unchanged.
+        ForeseenError: The loss diverged, or another run uses the folder.
+        WriteError: A file could not be written; its former content is unchanged.
     """
     config = load_config(config_path)
     kind = kind_named(config.data.kind, kinds)
@@ -58,7 +58,7 @@ def _train(config: TrainingConfig, kind: DataKind, base: Path, cache: Path, run:
     """Train into the run's folder; paths of the configuration are relative to `base`."""
     space = LatentSpace(base / config.vae) if config.vae is not None else None
     if space is not None:
-        config = replace(config, vae=space.key)  # so that a state does not go on with the latents of another VAE
+        config = replace(config, vae=space.key)  # so that no state is resumed with the latents of another VAE
     begin = None if run.resumed else _load_beginning(config, base, resume)
     own_tower = getattr(begin[0].encoder, "tower", None) if begin and begin[1] else None
     if space is None:
@@ -85,13 +85,13 @@ def _train(config: TrainingConfig, kind: DataKind, base: Path, cache: Path, run:
         )
         return
     if prepared.text_tower is not None:
-        prepared.text_tower.half()  # a direction needs no more, and the file stays small
+        prepared.text_tower.half()  # precise enough for a direction, and the file stays small
     network = trainer.average.half() if config.half else trainer.average
     save_expert(run.written, network, describe(trainer, prepared, kind), prepared.text_tower)
 
 
 def _load_beginning(config: TrainingConfig, base: Path, resume: str | None) -> tuple[Expert, int] | None:
-    """The expert to begin with and the steps of this run that it has behind it; None to begin with random weights."""
+    """The expert to start from, and the steps of this run that it has done; None to start from random weights."""
     if resume not in (None, "state"):
         expert = _load_start(Path(resume))
         return expert, int(expert.metadata["card"].get("steps", 0))
@@ -121,7 +121,7 @@ def _prepare_latents(
 
 
 def condition_spec(modalities: tuple[str, ...], text_tower: TextTower | None, classes: tuple[str, ...]) -> dict:
-    """What the expert's encoder has to know; see `mcdm_core.conditions.build_encoder`."""
+    """Description of the expert's condition; see `mcdm_core.conditions.build_encoder`."""
     match modalities:
         case ():
             return {"kind": "none"}
@@ -154,7 +154,7 @@ def describe(trainer: Trainer, prepared: Prepared, kind: DataKind) -> ExpertMeta
 
 
 def _card(trainer: Trainer, prepared: Prepared, kind: DataKind) -> dict:
-    """How the weights were trained."""
+    """The model card: how the weights were trained."""
     config = trainer.config
     return {
         **config.card,

@@ -1,4 +1,4 @@
-"""The folder of a run: within `--runs`, one run in it at a time, and nothing in it lost without being asked."""
+"""The folder of a run within `--runs`: for one run at a time, whose files are only replaced on request."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,17 +11,17 @@ from ..system.writer import remove_partials
 
 STATE_FILE = "state.pt"
 SHARED = ("data",)
-"""Folders beside those of runs."""
+"""Names of folders that all runs share."""
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A run's folder while the run is in it.
+    """A run's folder while the run uses it.
 
     Attributes:
         path: The folder.
-        written: The file that the run is for.
-        resumed: Whether it goes on from the state that is saved there.
+        written: The file that the run writes.
+        resumed: Whether the run resumes from the state saved there.
     """
 
     path: Path
@@ -31,19 +31,19 @@ class RunFolder:
 
 @contextmanager
 def run_folder(runs: Path, name: str, resume: str | None = None, overwrite: bool = False) -> Iterator[RunFolder]:
-    """Enter the folder of a run, which is made where there is none and removed where it stays empty.
+    """Lock the folder of a run, which is made if it is missing and removed if it stays empty.
 
     Args:
         runs: Folder of all runs.
-        name: The run's.
-        resume: None to begin anew; "state" to go on where the run stopped, or to begin where there is no state; or a
+        name: Name of the run.
+        resume: None to begin anew; "state" to continue where the run stopped, or to begin where there is no state; or a
             file to begin with.
-        overwrite: Whether a run that begins anew may replace what an earlier one of the name has left.
+        overwrite: Whether a new run may replace files of an earlier one of its name.
 
     Raises:
-        ValueError: The name is none of a folder, or there is something of an earlier run and it was not said what to do
-            with it.
-        ForeseenError: Another run is in the folder.
+        ValueError: The name is not valid for a folder, or there are files of an earlier run and neither `resume` nor
+            `overwrite` was given.
+        ForeseenError: Another run uses the folder.
         WriteError: It cannot be made.
     """
     check_name(name, SHARED)
@@ -51,10 +51,11 @@ def run_folder(runs: Path, name: str, resume: str | None = None, overwrite: bool
     with locked(folder):
         remove_partials(folder)
         written = folder / f"{name}.safetensors"
-        yield RunFolder(folder, written, _goes_on(folder / STATE_FILE, written, resume, overwrite))
+        yield RunFolder(folder, written, _is_resumed(folder / STATE_FILE, written, resume, overwrite))
 
 
-def _goes_on(state: Path, written: Path, resume: str | None, overwrite: bool) -> bool:
+def _is_resumed(state: Path, written: Path, resume: str | None, overwrite: bool) -> bool:
+    """Whether a run resumes from its state; refuses to replace files of an earlier run without being asked."""
     if resume is None and not overwrite:
         if state.exists():
             raise ValueError(

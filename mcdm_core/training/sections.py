@@ -1,4 +1,4 @@
-"""What a configuration is trained by: a section tells dual encoders and the like from experts."""
+"""Trains any configuration: its sections tell whether it is an expert, a dual encoder or a VAE."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,13 +6,13 @@ from pathlib import Path
 from .kinds import KINDS, Kinds
 
 Training = Callable[[Path, Path, str | None, bool], Path]
-"""(configuration, folder of runs, what to resume from, whether to overwrite) → the file written; see `train`."""
+"""(configuration, folder of runs, resume, overwrite) → the file written; see `train`."""
 
 
 def _dual_encoder(config_path: Path, runs: Path, resume: str | None, overwrite: bool, kinds: Kinds) -> Path:
     from .dual_encoder_run import train_from_config
 
-    # It takes minutes, and keeps no state: to resume it is to begin again.
+    # It takes minutes and keeps no state, so resuming is beginning again.
     return train_from_config(config_path, runs, overwrite or resume is not None, kinds)
 
 
@@ -34,23 +34,23 @@ _TRAININGS = {"dual_encoder": _dual_encoder, "autoencoder": _autoencoder}
 def train(
     config_path: Path, runs: Path, resume: str | None = None, overwrite: bool = False, kinds: Kinds = KINDS
 ) -> Path:
-    """Train what a configuration describes: an expert, where no section tells otherwise.
+    """Train a configuration: a dual encoder or a VAE if it has such a section, else an expert.
 
     Args:
         config_path: The TOML file.
         runs: Folder of states, logs and drawn data; the run gets a subfolder of its name.
-        resume: None to begin; "state" to go on where the run stopped; or a file to go on from.
-        overwrite: Whether a run that begins anew may replace what an earlier one of its name has left.
+        resume: None to begin; "state" to continue where the run stopped; or a file to continue from.
+        overwrite: Whether a new run may replace files of an earlier one of its name.
         kinds: The kinds of data that it may name.
 
     Returns:
         The file written.
 
     Raises:
-        ValueError: The configuration is wrong, its data cannot be used, the run cannot go on from there, or there is
-            something of an earlier run and it was not said what to do with it.
-        ForeseenError: The loss diverged, or another run is in the folder.
-        WriteError: Something could not be written; what it replaces is unchanged.
+        ValueError: The configuration is wrong, its data cannot be used, the run cannot be resumed, or there are files
+            of an earlier run and neither `resume` nor `overwrite` was given.
+        ForeseenError: The loss diverged, or another run uses the folder.
+        WriteError: A file could not be written; its former content is unchanged.
     """
     from .config import read_toml
 

@@ -26,30 +26,30 @@ class Source(Protocol):
 
 
 class Pictures(Protocol):
-    """Pictures without conditions, as a VAE and networks of its latents are trained on."""
+    """Pictures without conditions, which VAEs and networks of their latents are trained on."""
 
     @property
     def name(self) -> str:
-        """Tells them from all others, also from the same at another size; part of a file's name."""
+        """Identifies the pictures and their size; part of a file's name."""
 
     def __len__(self) -> int:
         """Number of pictures."""
         ...
 
     def load(self, cache: Path) -> np.ndarray:
-        """All of them, uint8, (N, H, W, 3): made now, or read from the folder `cache`."""
+        """All pictures, uint8, (N, H, W, 3), made now or read from the folder `cache`."""
         ...
 
     def chunks(self) -> Iterator[np.ndarray]:
-        """All of them, made now, in parts (n, H, W, 3): what is encoded need not be held or kept."""
+        """All pictures, made now, in chunks (n, H, W, 3), for encoding them without holding or keeping them."""
         ...
 
 
 class Conditions(Protocol):
-    """What the pictures of a set are told by."""
+    """Conditions of the pictures of a set."""
 
     def __call__(self, modality: str, rows: np.ndarray, rng: np.random.Generator) -> Condition:
-        """The named condition of these rows of the set; `rng` gives what is random about it."""
+        """The named condition of these rows of the set; `rng` is the source of its randomness."""
         ...
 
 
@@ -59,7 +59,7 @@ class PictureSet:
 
     Attributes:
         images: uint8, (N, 3, H, W).
-        conditions: Of the same pictures; None where there are none.
+        conditions: Conditions of the same pictures; None where there are none.
     """
 
     images: Tensor
@@ -77,7 +77,7 @@ class PictureSet:
 def condition_of(
     conditions: Conditions | None, modality: str | None, rows: np.ndarray, rng: np.random.Generator
 ) -> Condition:
-    """The condition of rows, an empty one where no modality is named."""
+    """The condition of rows; an empty one without a modality."""
     if modality is None:
         return Condition()
     assert conditions is not None
@@ -86,11 +86,11 @@ def condition_of(
 
 @dataclass(frozen=True)
 class MapConditions:
-    """Maps of pictures: each fills its own channels, and those of the other maps are zero, as if they were not given.
+    """Maps of pictures: a condition has one map in its own channels; those of the other maps are zero, as if absent.
 
     Attributes:
         maps: Modality → uint8 maps, in the order of the network's channels, (N, C, H, W): one channel at the size of
-            samples, or what `reading.folding` makes of one at the size of pictures.
+            samples, or the folded channels of one at the size of pictures (`reading.folding`).
     """
 
     maps: Mapping[str, Tensor]
@@ -104,7 +104,7 @@ class MapConditions:
 
 @dataclass(frozen=True)
 class EmbeddingConditions:
-    """Embeddings of pictures, which stand in for those of captions (paper §7.3).
+    """Embeddings of pictures, which replace those of captions in training (paper §7.3).
 
     Attributes:
         embeddings: Shape (N, D).
@@ -125,9 +125,9 @@ class EmbeddingConditions:
 
 
 def perturb(embedding: Tensor, spread: Tensor, noise: float, rng: np.random.Generator) -> Tensor:
-    """Embeddings with Gaussian noise of up to `noise` times their own spread, one amount a row.
+    """Embeddings with Gaussian noise of up to `noise` times their own spread, one amount per row.
 
-    The idea is LAFITE's (Zhou et al., CVPR 2022): noised image embeddings stand in for text embeddings.
+    The idea is LAFITE's (Zhou et al., CVPR 2022): noised image embeddings replace text embeddings.
 
     Args:
         embedding: Shape (B, D).

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..diffusion.prediction import prediction_named
 from ..networks import UNet
 from .config import TrainingConfig
 from .held_out import Decode, HeldOutReport
-from .loop import TrainingRun, learning_rate_factor
+from .loop import TrainingRun
 from .muon import Muon
 from .objective import Objective, trained_schedule
 from .sources import Source
@@ -22,11 +22,11 @@ _ENDS = ("input_blocks.0.", "out.", "label_emb.", "pooled_proj.")  # layers that
 def adapt_state(state: dict[str, Tensor], network: UNet) -> dict[str, Tensor]:
     """Fit the weights of a network without conditions to one that has them.
 
-    New input channels of the stem start at zero, as do branches the old network lacks, so that the first prediction is
-    the old network's.
+    New input channels of the stem and branches that the old network lacks start at zero, so that the first prediction
+    is the old network's.
 
     Raises:
-        ValueError: A tensor has another shape, and more than input channels that the old stem lacks.
+        ValueError: A tensor differs in shape by more than new input channels of the stem.
     """
     adapted = {}
     for key, target in network.state_dict().items():
@@ -57,8 +57,8 @@ class Trainer(TrainingRun[TrainingConfig, UNet]):
         config: The run.
         source: Its batches.
         held_out: Pictures it does not train on.
-        folder: Where its state and its logs are kept.
-        decode: Makes pictures of samples, see `HeldOutReport`.
+        folder: Folder of its state and logs.
+        decode: Decodes samples, see `HeldOutReport`.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Trainer(TrainingRun[TrainingConfig, UNet]):
         return torch.optim.AdamW(self.network.parameters(), lr=rate, betas=(0.9, 0.99), weight_decay=0.01)
 
     def start_from(self, state: dict[str, Tensor], step: int = 0) -> None:
-        """Begin with the given weights, as if `step` steps were done.
+        """Start from the given weights, as if `step` steps were done.
 
         Raises:
             ValueError: See `adapt_state`.
@@ -93,16 +93,10 @@ class Trainer(TrainingRun[TrainingConfig, UNet]):
 
     def train_step(self) -> tuple[float]:
         """See `TrainingRun`."""
-        options = self.config.optimizer
         x0, condition, rng = self.next_batch()
-        # Dropout inside the network draws from torch's own generator, which a resumed run has to find as it was.
-        torch.manual_seed(int(np.random.SeedSequence((options.seed, self.step)).generate_state(1)[0]))
+        # Dropout inside the network draws from torch's own generator, so a resumed run has to seed it for each step.
+        seeds = np.random.SeedSequence((self.config.optimizer.seed, self.step))
+        torch.manual_seed(int(seeds.generate_state(1)[0]))
         loss = self.objective(self.network, x0, condition, rng)
-        for group in self.optimizer.param_groups:
-            group["lr"] = options.learning_rate * learning_rate_factor(self.step, options)
-        self.optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self.optimizer.step()
-        self.finish_step()
+        self.descend(loss)
         return (loss.item(),)

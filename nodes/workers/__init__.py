@@ -1,1 +1,1 @@
-"""Experts on workers, which are other machines' ComfyUIs: what is told, to whom, and what becomes of answers."""
+"""Experts on workers, which are ComfyUIs on other machines: both sides of the protocol, and its transport by Ray."""

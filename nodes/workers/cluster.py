@@ -1,4 +1,4 @@
-"""A Ray cluster, and its workers by name. Ray is optional, and imported only where an expert is on a worker."""
+"""A Ray cluster, and calls of its workers by name. Ray is optional, and imported only if an expert is on a worker."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from ...mcdm_core.system.clusters import check_ray, join_cluster
 from .model import WorkerName
 
 NAMESPACE = "mcdm"
-_POLL = 0.2  # seconds after which the user's cancel is looked for
-_SIGN_OF_LIFE = 1.0  # seconds after which one is asked for
+_POLL = 0.2  # seconds between checks whether the user has cancelled
+_HEARTBEAT = 1.0  # seconds between requests for a sign of life
 
 _connected_to: str | None = None
-_joining = threading.Lock()  # a prompt is checked in one thread while another runs in a second
+_joining = threading.Lock()  # ComfyUI checks a prompt in one thread while another prompt runs in a second
 
 
 def connect(address: str) -> Any:
-    """Join a cluster as its user, once a process.
+    """Join a cluster as a client, once a process.
 
     Args:
-        address: "HOST:PORT" of the cluster's head, which a Ray node on this machine belongs to.
+        address: "HOST:PORT" of the head of the cluster, of which a Ray node has to run on this machine.
 
     Returns:
         The module `ray`.
@@ -57,7 +57,7 @@ def find_worker(worker: WorkerName) -> Any:
     """Ray's handle of a worker.
 
     Raises:
-        ValueError: If there is none of that name.
+        ValueError: If there is no worker of that name.
     """
     ray = connect(worker.address)
     try:
@@ -70,13 +70,13 @@ def find_worker(worker: WorkerName) -> Any:
 
 
 class WorkerCall:
-    """A method of a worker that is being called.
+    """A running call of a worker's method.
 
     Args:
-        worker: Whose.
+        worker: The worker.
         actor: Ray's handle of it.
-        method: The name.
-        *args: Numbers, texts, buffers, and lists and dictionaries of them.
+        method: Name of the method.
+        *args: Numbers, texts, buffers, and lists and dictionaries of these.
     """
 
     def __init__(self, worker: WorkerName, actor: Any, method: str, *args: Any):
@@ -87,26 +87,26 @@ class WorkerCall:
 
 
 Then = Callable[[dict[str, Any]], "WorkerCall | None"]
-"""Takes an answer, and may call again."""
+"""Takes an answer; may return a further call, whose answer it will be given too."""
 
 
 def wait(calls: Sequence[tuple[WorkerCall, Then]], timeouts: dict[WorkerName, float]) -> None:
     """Wait for calls of any number of workers, as long as each gives signs of life.
 
-    A worker that dies is restarted and asked again by Ray.
+    Ray restarts a worker that dies, and repeats its call.
 
     Args:
-        calls: Calls, each with what takes its answer.
-        timeouts: Seconds for which each worker may give no sign of life.
+        calls: Calls, each with the function that takes its answer.
+        timeouts: Seconds for which each worker may be silent.
 
     Raises:
-        ValueError: If one gives none for so long, or never will again.
+        ValueError: If a worker is silent for longer, or has ended for good.
         InterruptProcessingException: If the user cancels.
     """
     import ray
 
     waiting = {call.ref: (call, then) for call, then in calls}
-    lives = {call.worker: _Life(call.actor) for call, _ in calls}
+    heartbeats = {call.worker: _Heartbeat(call.actor) for call, _ in calls}
     while waiting:
         done, _ = ray.wait(list(waiting), num_returns=1, timeout=_POLL)
         for ref in done:
@@ -117,15 +117,15 @@ def wait(calls: Sequence[tuple[WorkerCall, Then]], timeouts: dict[WorkerName, fl
         comfy.model_management.throw_exception_if_processing_interrupted()
         if not done:
             for worker in {call.worker for call, _ in waiting.values()}:
-                if lives[worker].silent_for() > timeouts[worker]:
+                if heartbeats[worker].silent_for() > timeouts[worker]:
                     raise ValueError(
                         f"Expected a sign of life from the worker {worker.name} within {timeouts[worker]:g} s and got "
                         "none; start it again, or raise the timeout."
                     )
 
 
-class _Life:
-    """When a worker last said that it lives."""
+class _Heartbeat:
+    """Asks a worker for signs of life, and keeps the time of the last."""
 
     def __init__(self, actor: Any):
         self._actor = actor
@@ -138,7 +138,7 @@ class _Life:
         now = time.monotonic()
         if self._ref is not None and ray.wait([self._ref], timeout=0)[0]:
             self._ref, self._last = None, now
-        if self._ref is None and now - self._asked > _SIGN_OF_LIFE:
+        if self._ref is None and now - self._asked > _HEARTBEAT:
             self._ref, self._asked = self._actor.alive.remote(), now
         return now - self._last
 
@@ -164,16 +164,16 @@ def _answer(call: WorkerCall) -> dict[str, Any]:
 
 
 Ask = Callable[..., dict[str, Any]]
-"""Calls a method of a worker by its name, with what it takes, and waits for the answer."""
+"""Calls a worker's method, by its name and arguments, and waits for the answer."""
 
 
 def ask(worker: WorkerName, timeout: float, method: str, *args: Any) -> dict[str, Any]:
-    """Call a method of a worker and wait for the answer.
+    """Call a worker's method and wait for the answer.
 
     Args:
-        worker: Whom.
-        timeout: Seconds for which it may give no sign of life.
-        method: The name.
+        worker: The worker.
+        timeout: Seconds for which it may be silent.
+        method: Name of the method.
         *args: See `WorkerCall`.
 
     Raises:
@@ -185,17 +185,17 @@ def ask(worker: WorkerName, timeout: float, method: str, *args: Any) -> dict[str
 
 
 def ask_until(deadline: float, worker: WorkerName, method: str, *args: Any) -> dict[str, Any]:
-    """As `ask`, while another prompt may be running: the user's cancel is that one's, and is not looked for.
+    """As `ask`, but ignores the user's cancel, which is meant for another prompt that may be running.
 
     Args:
-        deadline: Of `time.monotonic()`.
-        worker: Whom.
-        method: The name.
+        deadline: Time by `time.monotonic()`.
+        worker: The worker.
+        method: Name of the method.
         *args: See `WorkerCall`.
 
     Raises:
         ValueError: See `ask`.
-        TimeoutError: If the answer doesn't come until then.
+        TimeoutError: If no answer comes before the deadline.
     """
     call = WorkerCall(worker, find_worker(worker), method, *args)
     import ray

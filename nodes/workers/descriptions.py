@@ -1,7 +1,7 @@
-"""A MODEL's noise schedule and latent space in plain words, from which they are made again where its weights are not.
+"""Descriptions of a MODEL's noise schedule and latent space, from which a ComfyUI without its weights rebuilds them.
 
-Classes go by their names, and only schedules and latents of ComfyUI and of this pack are known. A family of ComfyUI's
-may have its own beside its network: that is looked up where ComfyUI has imported it. Nothing that was sent is run.
+Classes are sent by name, and only those of ComfyUI and of this pack are accepted. A family of ComfyUI's may define
+classes beside its network: they are looked up among the modules already imported. No code is sent or run.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from ...mcdm_core import Schedule
 from ..host.files import schedule_sampling, spaces
 from .wire import to_buffer, to_tensor
 
-_OF_CORES_NODES = "comfy_extras.nodes_model_advanced"
-_OF_CORES_FAMILIES = "comfy."  # how the names of ComfyUI's modules begin
+_NODE_MODULE = "comfy_extras.nodes_model_advanced"
+_COMFYUI_PREFIX = "comfy."  # of the names of ComfyUI's modules
 _LATENTS = (comfy.latent_formats.LatentFormat,)
 _SAMPLINGS = tuple(
     kind
@@ -32,10 +32,10 @@ _IN_EVERY_CLASS |= {"__firstlineno__"}
 
 
 def describe_sampling(sampling: Any) -> dict[str, Any]:
-    """A model_sampling object.
+    """Describe a model_sampling object.
 
     Raises:
-        ValueError: If it is of a class that a node of another pack made.
+        ValueError: If its class is from a node of another pack.
     """
     names = [_name_of(kind, _sampling_modules(), _SAMPLINGS) for kind in _named_kinds(type(sampling))]
     if None in names:
@@ -43,14 +43,15 @@ def describe_sampling(sampling: Any) -> dict[str, Any]:
             f"Expected a noise schedule of ComfyUI's own or of this pack and got {type(sampling).__qualname__}; remove "
             "the node that made it."
         )
-    return {"classes": names, "buffers": dict(map(_buffer, sampling.named_buffers())), "values": _values(sampling)}
+    buffers = {name: to_buffer(buffer) for name, buffer in sampling.named_buffers()}
+    return {"classes": names, "buffers": buffers, "values": _values(sampling)}
 
 
 def make_sampling(described: dict[str, Any]) -> Any:
-    """The object that `describe_sampling` described.
+    """Rebuild the object that `describe_sampling` described.
 
     Raises:
-        ValueError: If its classes are not known here.
+        ValueError: If this ComfyUI lacks one of its classes.
     """
     kinds = tuple(_find(name, _sampling_modules(), _SAMPLINGS) for name in described["classes"])
     kind = type("RemoteSampling", kinds, {}) if len(kinds) > 1 else kinds[0]
@@ -63,10 +64,10 @@ def make_sampling(described: dict[str, Any]) -> Any:
 
 
 def describe_latents(latent_format: Any) -> dict[str, Any]:
-    """A latent format.
+    """Describe a latent format.
 
     Raises:
-        ValueError: If it is of a class that a node of another pack made.
+        ValueError: If its class is from a node of another pack.
     """
     name = _name_of(type(latent_format), _latent_modules(), _LATENTS)
     if name is None:
@@ -78,10 +79,10 @@ def describe_latents(latent_format: Any) -> dict[str, Any]:
 
 
 def make_latents(described: dict[str, Any]) -> Any:
-    """The object that `describe_latents` described.
+    """Rebuild the object that `describe_latents` described.
 
     Raises:
-        ValueError: If its class is not known here.
+        ValueError: If this ComfyUI lacks its class.
     """
     kind = _find(described["class"], _latent_modules(), _LATENTS)
     made: Any = object.__new__(kind)
@@ -91,7 +92,7 @@ def make_latents(described: dict[str, Any]) -> Any:
 
 def _sampling_modules() -> dict[str, ModuleType]:
     modules = {"core": comfy.model_sampling, "mcdm": schedule_sampling}
-    return modules | {"node": importlib.import_module(_OF_CORES_NODES)}
+    return modules | {"node": importlib.import_module(_NODE_MODULE)}
 
 
 def _latent_modules() -> dict[str, ModuleType]:
@@ -99,7 +100,7 @@ def _latent_modules() -> dict[str, ModuleType]:
 
 
 def _named_kinds(kind: type) -> tuple[type, ...]:
-    """A class itself, or those that an unnamed one joins without changing anything."""
+    """The class itself, or the bases of a local class that adds nothing to them."""
     joins = set(vars(kind)) <= _IN_EVERY_CLASS and "<locals>" in kind.__qualname__
     return kind.__bases__ if joins else (kind,)
 
@@ -117,24 +118,21 @@ def _find(name: Any, modules: dict[str, ModuleType], bases: tuple[type, ...]) ->
 
 
 def _known(name: str, modules: dict[str, ModuleType], bases: tuple[type, ...]) -> type | None:
-    """The class of a name, "module:class", if it is of these kinds.
+    """The class named "module:class", if it derives from one of these bases; else None.
 
-    The module goes by its short name, or is one of ComfyUI's by its own, if it is imported and the class is its own.
+    The module is named by its key in `modules`. Any imported module of ComfyUI's can be named in full, for the classes
+    that it defines itself.
     """
     key, _, kind_name = name.partition(":")
-    family = sys.modules.get(key) if key.startswith(_OF_CORES_FAMILIES) else None
+    family = sys.modules.get(key) if key.startswith(_COMFYUI_PREFIX) else None
     module = modules.get(key, family)
     kind = None if module is None else vars(module).get(kind_name)
     fits = isinstance(kind, type) and issubclass(kind, bases) and (key in modules or kind.__module__ == key)
     return kind if fits else None
 
 
-def _buffer(named: tuple[str, Tensor]) -> tuple[str, Any]:
-    return named[0], to_buffer(named[1])
-
-
 def _values(thing: Any) -> dict[str, Any]:
-    """What an object holds beside its buffers, and what torch needs for itself."""
+    """The attributes of an object, without its buffers and torch's own attributes."""
     held = {name: value for name, value in vars(thing).items() if not name.startswith("_") and name != "training"}
     return {name: _value_of(name, value) for name, value in held.items()}
 

@@ -1,4 +1,4 @@
-"""A worker: ComfyUI's work in one thread, and what comes from the cluster in others."""
+"""A worker: one thread does ComfyUI's work, others take the calls from the cluster."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ Answer = dict[str, Any]
 
 @dataclass(eq=False)
 class _Task:
-    """Something for ComfyUI's thread.
+    """A task for ComfyUI's thread.
 
     Attributes:
-        work: What to do; None for a prediction, which only the run that is being served can make.
-        run: Whose prediction.
-        question: What it is asked.
-        answer: What comes of it.
+        work: Function that does it; None for a prediction, which only the run that is being served can make.
+        run: Name of the run, for a prediction.
+        question: Requests of the run, for a prediction.
+        answer: The answer to the call.
     """
 
     work: Callable[[], Answer] | None = None
@@ -43,10 +43,9 @@ class _Task:
 
 
 class Engine:
-    """Serves one run at a time. Another run, or another prompt, puts it away; its owner tells it anew.
+    """Serves one run at a time. Another run or prompt ends the service; the run's owner then has to begin it anew.
 
-    Each method can be called by any thread, and answers with a dictionary: {"refused": sentence} where ValueError is
-    raised.
+    Each method can be called by any thread, and answers with a dictionary: {"refused": sentence} on any error.
     """
 
     def __init__(self) -> None:
@@ -57,11 +56,11 @@ class Engine:
         threading.Thread(target=self._work, name="mcdm worker", daemon=True).start()
 
     def hello(self) -> Answer:
-        """What runs here."""
+        """Versions and device of this worker."""
         return {"versions": versions(), "device": _device()}
 
     def lacks(self, names: list[str]) -> Answer:
-        """Which input files have to be sent."""
+        """Names of the input files that have to be sent."""
         return _answered(lambda: {"lacks": files.lacking(names)})
 
     def store(self, name: str, content: bytes) -> Answer:
@@ -74,15 +73,15 @@ class Engine:
         return _answered(work)
 
     def uploads(self, kinds: list[str]) -> Answer:
-        """Which inputs of nodes name input files."""
+        """For each type of node, its inputs that name input files."""
         return _answered(lambda: {"uploads": {kind: upload_inputs(kind) for kind in kinds}})
 
     def check(self, nodes: dict[str, Any], links: dict[str, list], models: dict[str, Any]) -> Answer:
-        """Whether nodes can be run, as far as ComfyUI says before it runs them.
+        """Check, as ComfyUI does before it runs them, whether nodes can be run.
 
         Args:
             nodes: A part of a prompt.
-            links: Where what is wanted comes from, by its name.
+            links: Links to "model", "condition" and "null", by these names.
             models: See `load`.
         """
 
@@ -98,24 +97,24 @@ class Engine:
 
         Args:
             nodes: A part of a prompt.
-            link: Where the MODEL comes from.
-            models: The files that it is made of, see `check_model_files`.
+            link: Link to the MODEL.
+            models: Facts about its files, see `check_model_files`.
         """
 
         def work() -> Answer:
             check_model_files(models)
-            return {"model": describe_model(self._prompts.made(nodes, [link], keep=True)[0])}
+            return {"model": describe_model(self._prompts.outputs(nodes, [link], keep=True)[0])}
 
         return self._do(_Task(work))
 
-    def begin(self, told: dict[str, Any]) -> Answer:
+    def begin(self, setup: dict[str, Any]) -> Answer:
         """Prepare a run.
 
         Args:
-            told: See `WorkersOfRun.begin`.
+            setup: See `WorkersOfRun.begin`.
         """
         task = _Task()
-        task.work = lambda: self._serve(told, task)
+        task.work = lambda: self._serve(setup, task)
         return self._do(task)
 
     def predict(self, run: str, question: list[dict[str, Any]]) -> Answer:
@@ -123,11 +122,11 @@ class Engine:
         return self._do(_Task(None, run, question))
 
     def finish(self, run: str) -> Answer:
-        """Put a run away, if it is being served."""
+        """End a run, if it is being served."""
         return self._do(_Task(lambda: {"finished": run})) if self._run == run else {"finished": run}
 
     def cancel(self, run: str) -> Answer:
-        """End the pass that a run is at, at its next layer that looks, at the latest with the pass."""
+        """Interrupt a run's pass, at the next layer that checks for interruptions, or at the end of the pass."""
         if self._run == run:
             comfy.model_management.interrupt_current_processing()
         return {"cancelled": run}
@@ -145,31 +144,31 @@ class Engine:
                 continue
             comfy.model_management.interrupt_current_processing(False)
             answer = _answered(task.work)
-            if not task.answer.done():  # that of a run is given when it begins
+            if not task.answer.done():  # a run has answered when it began
                 task.answer.set_result(answer)
 
-    def _serve(self, told: dict[str, Any], begun: _Task) -> Answer:
-        check_model_files(told["models"])
-        links = [(expert["links"], name) for expert in told["experts"] for name in expert["links"]]
-        found = self._prompts.made(told["nodes"], [each[name] for each, name in links])
-        made: list[dict[str, Any]] = [{} for _ in told["experts"]]
-        places = [place for place, expert in enumerate(told["experts"]) for _ in expert["links"]]
+    def _serve(self, setup: dict[str, Any], begun: _Task) -> Answer:
+        check_model_files(setup["models"])
+        links = [(expert["links"], name) for expert in setup["experts"] for name in expert["links"]]
+        found = self._prompts.outputs(setup["nodes"], [each[name] for each, name in links])
+        made: list[dict[str, Any]] = [{} for _ in setup["experts"]]
+        places = [place for place, expert in enumerate(setup["experts"]) for _ in expert["links"]]
         for place, (_, name), value in zip(places, links, found, strict=True):
             made[place][name] = value
 
         def serve(answer: Answering) -> None:
-            self._run = told["run"]
+            self._run = setup["run"]
             begun.answer.set_result({"begun": self._run})
             self._answer_requests(answer)
 
         try:
-            serve_run(told, made, serve)
+            serve_run(setup, made, serve)
         finally:
             self._run = None
         return {}
 
     def _answer_requests(self, answer: Answering) -> None:
-        """Answer until something else is to be done, or a pass fails."""
+        """Answer requests until there is another task, or a pass fails."""
         while True:
             task = self._tasks.get()
             if task.work is not None or task.run != self._run:

@@ -1,4 +1,4 @@
-"""Input files of prompts, which are sent to a worker once, by their content."""
+"""Input files of prompts, named by digests of their content, so that a worker gets each only once."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _NAME = re.compile(r"([0-9a-f]{64})(\.[a-z0-9]{1,8})?")
 
 
 def send_files(ask: Ask, files: Mapping[str, Path]) -> None:
-    """Send a worker what it lacks.
+    """Send a worker the files that it lacks.
 
     Args:
         ask: Asks the worker.
-        files: By their names, which are digests of their content.
+        files: Files by their names, which are digests of their content.
 
     Raises:
-        ValueError: If the worker refuses one, or is away.
+        ValueError: If the worker refuses a file, or cannot be reached.
     """
     if not files:
         return
@@ -33,12 +33,12 @@ def send_files(ask: Ask, files: Mapping[str, Path]) -> None:
 
 
 def lacking(names: list[str]) -> list[str]:
-    """Those of some files that are not here, on a worker."""
+    """On a worker, the names of files that are not here."""
     return [name for name in names if not _path(name).is_file()]
 
 
 def store(name: str, content: bytes) -> None:
-    """Keep a file that was sent, on a worker.
+    """On a worker, store a file that was sent.
 
     Raises:
         ValueError: If its name is not the digest of its content.

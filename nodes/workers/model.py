@@ -1,4 +1,4 @@
-"""An expert on a worker, as ComfyUI here sees it: a MODEL without weights, and conditions that are elsewhere."""
+"""An expert on a worker, as this ComfyUI sees it: a MODEL without weights, and placeholders for its conditions."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from ..host.prompt.links import Link
 from .descriptions import make_latents, make_sampling
 
 _DESCRIBED = ("model_sampling", "latent_format", "name", "pairs", "has_null", "clamps", "guidance")
-_MADE_BY = "mcdm_made_by"  # in a CONDITIONING: the node of a worker's that made it
+_MADE_BY = "mcdm_made_by"  # in a CONDITIONING: the output of a worker's node that it stands for
 
 
 @dataclass(frozen=True)
 class WorkerName:
-    """Where a worker is.
+    """Address of a worker.
 
     Attributes:
-        address: Of the cluster.
-        name: Of the worker.
+        address: Address of the cluster.
+        name: Name of the worker.
     """
 
     address: str
@@ -36,14 +36,14 @@ class WorkerName:
 
 
 class RemoteModel(comfy.model_base.BaseModel):
-    """What schedulers, previews and the product ask of a MODEL, without its network.
+    """The parts of a MODEL that schedulers, previews and the product need, without its network.
 
     Args:
-        described: What a worker said of the MODEL, see `describe_model`.
-        worker: Who has the network.
+        described: The worker's description of the MODEL, see `describe_model`.
+        worker: The worker with the network.
 
     Raises:
-        ValueError: If something is left out, or the schedule or the latents are of a kind that is not known here.
+        ValueError: If the description is incomplete, or this ComfyUI lacks the class of the schedule or the latents.
     """
 
     def __init__(self, described: dict[str, Any], worker: WorkerName):
@@ -65,7 +65,7 @@ class RemoteModel(comfy.model_base.BaseModel):
         self.guidance = [str(name) for name in described["guidance"]]
 
     def extra_conds(self, **kwargs: Any) -> dict[str, Any]:
-        """Nothing: the worker has the conditions."""
+        """Empty, since the worker has the conditions."""
         return {}
 
     def extra_conds_shapes(self, **kwargs: Any) -> dict[str, Any]:
@@ -73,11 +73,11 @@ class RemoteModel(comfy.model_base.BaseModel):
         return {}
 
     def memory_required(self, *args: Any, **kwargs: Any) -> float:
-        """Nothing is computed here."""
+        """0, since nothing is computed here."""
         return 0.0
 
     def apply_model(self, *args: Any, **kwargs: Any) -> Tensor:
-        """Asked for by samplers that take this for a MODEL.
+        """Called by samplers that sample this as an ordinary MODEL.
 
         Raises:
             ValueError: Always.
@@ -112,6 +112,6 @@ def is_remote(patcher: ModelPatcher) -> bool:
     return isinstance(patcher.model, RemoteModel)
 
 
-def made_by(link: Link) -> Conditioning:
-    """A CONDITIONING that is on a worker: it is told from others by what made it."""
+def placeholder(link: Link) -> Conditioning:
+    """A placeholder for a CONDITIONING on a worker, which differs from others by the output that it stands for."""
     return [[None, {_MADE_BY: f"{link[0]} {link[1]}"}]]

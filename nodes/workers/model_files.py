@@ -14,39 +14,40 @@ _ENDINGS = (".safetensors", ".sft", ".ckpt", ".pt", ".pt2", ".pth", ".bin", ".pk
 _LONGEST_HEADER = 100_000_000  # bytes, safetensors' own limit
 _HASH = "modelspec.hash_sha256"
 
-Known = dict[str, Any]
-"""Of a file its "size" in bytes, and its "hash" where its header has one."""
+FileFacts = dict[str, Any]
+"""The "size" of a file in bytes, and the "hash" from its header, or None."""
 
 
-def model_files(values: Iterable[Any]) -> dict[str, Known]:
-    """What is known of the model files among the inputs of nodes, by "FOLDER/NAME", FOLDER being ComfyUI's.
+def model_files(values: Iterable[Any]) -> dict[str, FileFacts]:
+    """Facts about the model files among the inputs of nodes, by "FOLDER/NAME", FOLDER being ComfyUI's.
 
-    An empty file stands for one that only the worker has, and is left out.
+    Empty files, which stand for files that only the worker has, are left out.
     """
-    found: dict[str, Known] = {}
+    found: dict[str, FileFacts] = {}
     for name in {value for value in values if isinstance(value, str) and value.lower().endswith(_ENDINGS)}:
         for folder in folder_paths.folder_names_and_paths:
             path = folder_paths.get_full_path(folder, name)
             if path is not None and Path(path).stat().st_size > 0:
-                found[f"{folder}/{name}"] = _known_of(Path(path))
+                found[f"{folder}/{name}"] = _facts_of(Path(path))
     return found
 
 
-def check_model_files(there: Mapping[str, Known]) -> None:
-    """Refuse files of the same names that differ; on a worker.
+def check_model_files(there: Mapping[str, FileFacts]) -> None:
+    """On a worker, refuse files that differ from files of the same names on the asking ComfyUI.
 
     Args:
-        there: What the ComfyUI that asks knows of its own. What is missing here is said by the nodes that load it.
+        there: Facts about the asking ComfyUI's files. Files that are missing here are reported by the nodes that load
+            them.
 
     Raises:
-        ValueError: If the sizes of two differ, or the hashes that both have.
+        ValueError: If the sizes of two files differ, or both have hashes, which differ.
     """
     for each, known in there.items():
         folder, _, name = each.partition("/")
         path = folder_paths.get_full_path(folder, name) if folder in folder_paths.folder_names_and_paths else None
         if path is None:
             continue
-        own = _known_of(Path(path))
+        own = _facts_of(Path(path))
         for what in ("size", "hash"):
             if known.get(what) is not None and own.get(what) is not None and known[what] != own[what]:
                 raise ValueError(
@@ -55,12 +56,12 @@ def check_model_files(there: Mapping[str, Known]) -> None:
                 )
 
 
-def _known_of(path: Path) -> Known:
+def _facts_of(path: Path) -> FileFacts:
     return {"size": path.stat().st_size, "hash": _hash_in_header(path) if path.suffix == ".safetensors" else None}
 
 
 def _hash_in_header(path: Path) -> str | None:
-    """What a file says of its own content; None where it says nothing that can be read."""
+    """The hash of its content that a file states in its header; None if there is none that can be read."""
     with path.open("rb") as file:
         start = file.read(8)
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else _LONGEST_HEADER + 1

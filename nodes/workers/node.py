@@ -1,4 +1,4 @@
-"""What the node Diffusion Expert on a Worker does: it asks the worker what the MODEL is, and remembers where it is."""
+"""The work of the node Diffusion Expert on a Worker: it lets the worker load and describe the MODEL."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from ..host.prompt.graph import NO_MODEL, Graph, read_graph
 from ..host.prompt.links import LINKS
 from . import cluster
 from .files import send_files
-from .model import WorkerName, made_by, remote_patcher
+from .model import WorkerName, placeholder, remote_patcher
 from .prompt_part import PromptPart, part_behind
 from .run import RemoteExpert
 from .versions import check_versions
 
 _models: weakref.WeakValueDictionary[str, ModelPatcher] = weakref.WeakValueDictionary()
-"""MODELs in use, so that experts with one MODEL share it here as they do there."""
+"""MODELs in use, so that experts that share a MODEL on the worker share one here."""
 
 
 def remote_expert(
@@ -35,14 +35,14 @@ def remote_expert(
     mask: Tensor | None,
     experts: Experts,
 ) -> RemoteExpert:
-    """An expert on a worker, which has been asked what its MODEL is, and has loaded it for that.
+    """An expert on a worker, which loads its MODEL to describe it.
 
     Args:
         prompt: ComfyUI's DynamicPrompt.
-        node_id: The node, whose links say what to run there, unless a graph does.
+        node_id: The node; without a graph, the worker runs the nodes that its inputs are linked to.
         graph: See `read_graph`; empty for none.
-        worker: Where.
-        timeout: Seconds for which it may give no sign of life.
+        worker: The worker.
+        timeout: Seconds for which it may be silent.
         shares: See `TermSettings`.
         mask: See `ExpertInput`.
         experts: The experts before it.
@@ -58,18 +58,18 @@ def remote_expert(
         part = _part_behind_links(prompt, node_id)
         send_files(ask, part.files)
     model = _model(part, worker, ask)
-    condition, null = (made_by(part.links[name]) if name in part.links else None for name in ("condition", "null"))
-    if null is None and model.model.has_null:  # an expert that listens to nothing has it without its being wired
-        null = made_by(part.links["model"])
+    condition, null = (placeholder(part.links[name]) if name in part.links else None for name in ("condition", "null"))
+    if null is None and model.model.has_null:  # an expert without conditions has a null that need not be connected
+        null = placeholder(part.links["model"])
     place = len(experts) + 1
     return RemoteExpert(model, condition, null, mask=mask, place=place, part=part, timeout=timeout, **shares)
 
 
 def checked_part(graph: Graph, ask: cluster.Ask) -> PromptPart:
-    """What a worker is told of a graph, once it has said that it can run it.
+    """The part of a graph that a worker has to run, after it has confirmed that it can.
 
     Args:
-        graph: The graph. Input files that it names are sent, and known there by their content.
+        graph: The graph. The input files that it names are sent.
         ask: Asks the worker.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The part of a prompt that makes an expert's MODEL, condition and null: what a worker is told to run."""
+"""The part of a prompt that makes an expert's MODEL, condition and null, which a worker has to run."""
 
 from __future__ import annotations
 
@@ -13,39 +13,44 @@ import nodes
 
 from ..host.prompt.graph import input_file
 from ..host.prompt.links import Link, as_link
-from .model_files import Known, model_files
+from .model_files import FileFacts, model_files
 
 FOLDER = "mcdm_workers"
-"""Where a worker keeps input files that were sent, in its folder of inputs."""
+"""Folder for sent input files, within a worker's input folder."""
 
-_UPLOADS = ("image_upload", "audio_upload", "video_upload", "upload")  # what ComfyUI calls inputs that are files
+_UPLOADS = (
+    "image_upload",
+    "audio_upload",
+    "video_upload",
+    "upload",
+)  # ComfyUI's options of inputs that name input files
 
 
 @dataclass(frozen=True)
 class PromptPart:
-    """Nodes that make what an expert needs.
+    """Nodes that make an expert's MODEL, condition and null.
 
-    The key of a node is a digest of what it is and of all that is behind it, so that equal nodes are one, in any
-    prompt.
+    The key of a node is a digest of the node and of all nodes that it depends on, so that equal nodes of any prompts
+    have one key.
 
     Attributes:
-        nodes: In API format, by their keys.
-        links: Where "model", "condition" and "null" come from; the latter two may be missing.
-        files: Input files that the nodes read, by the names that they have for a worker: digests of their content.
-        models: What is known of the model files that the nodes name, see `model_files`.
+        nodes: Nodes in API format, by their keys.
+        links: Links to "model", "condition" and "null"; the latter two may be missing.
+        files: Input files that the nodes read, by their names on a worker, which are digests of their content.
+        models: Facts about the model files that the nodes name, see `model_files`.
     """
 
     nodes: dict[str, dict[str, Any]]
     links: dict[str, Link]
     files: dict[str, Path]
-    models: dict[str, Known]
+    models: dict[str, FileFacts]
 
 
 def upload_inputs(class_type: str) -> list[str]:
-    """Those inputs of a node that name files in ComfyUI's folder of inputs.
+    """The inputs of a type of node that name files in ComfyUI's input folder.
 
     Raises:
-        ValueError: If there is no such node here.
+        ValueError: If this ComfyUI lacks the node.
     """
     if class_type not in nodes.NODE_CLASS_MAPPINGS:
         raise ValueError(f"Expected the node {class_type}, which isn't installed there; install it.")
@@ -60,13 +65,13 @@ def part_behind(
     uploads_of: Callable[[str], Collection[str]] = upload_inputs,
     order: Sequence[str] = (),
 ) -> PromptPart:
-    """The part of a prompt that some links lead to.
+    """The part of a prompt on which some links depend.
 
     Args:
-        node_of: The prompt's nodes by their ids.
-        links: What is wanted, each as a link of the prompt.
-        uploads_of: From a node's type to its inputs that name input files.
-        order: Nodes, each behind those that it comes from; of a prompt of which nobody knows how long its chains are.
+        node_of: Returns a node of the prompt by its id.
+        links: The wanted links of the prompt, by name.
+        uploads_of: Returns the inputs of a type of node that name input files.
+        order: Nodes in the order of their dependencies, to walk chains of any length without deep recursion.
     """
     walk = _Walk(node_of, uploads_of)
     for node_id in order:
@@ -85,7 +90,7 @@ class _Walk:
         self._keys: dict[str, str] = {}
 
     def key_of(self, node_id: str) -> str:
-        """Take a node and all behind it; prompts have no rings by the time they run."""
+        """Add a node and all nodes that it depends on; ComfyUI has already refused prompts with cycles."""
         if node_id not in self._keys:
             node = self._node_of(node_id)
             class_type = node["class_type"]

@@ -1,4 +1,4 @@
-"""Parts of prompts, run by a worker's ComfyUI with its own cache."""
+"""Runs parts of prompts on a worker, by ComfyUI's executor with a cache of its own."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ import nodes
 from ..host.prompt.queued_prompt import remember_prompt
 
 _NO_CACHE_LIMITS = {"lru": 0, "ram": 0.0, "ram_inactive": 0.0}
-_KEPT = 32  # nodes of so many parts stay cached until a run says which it needs
+_KEPT = 32  # number of recent parts whose nodes stay cached until a run needs only its own
 
 
 class PromptRunner:
-    """Runs nodes, each once as long as it is wanted, as ComfyUI does."""
+    """Runs nodes as ComfyUI does: each only once as long as it stays cached."""
 
     def __init__(self) -> None:
         self._executor = execution.PromptExecutor(
@@ -29,16 +29,16 @@ class PromptRunner:
         self._recent: list[dict[str, Any]] = []
         self._count = 0
 
-    def made(self, part: dict[str, Any], links: Sequence[Any], keep: bool = False) -> list[Any]:
-        """What the linked outputs of nodes are.
+    def outputs(self, part: dict[str, Any], links: Sequence[Any], keep: bool = False) -> list[Any]:
+        """The linked outputs of nodes.
 
         Args:
-            part: Nodes in API format, whose keys tell what they are.
-            links: Each the key of a node and the number of its output.
-            keep: Whether what earlier calls made is kept as well, until the next that does not say so.
+            part: Nodes in API format, by keys that are digests of them.
+            links: For each output the key of its node and its index.
+            keep: Whether to keep the outputs of earlier calls cached, too, until a call without `keep`.
 
         Raises:
-            ValueError: If a node is missing or is given something wrong, or fails.
+            ValueError: If a node is missing, has a wrong input, or fails.
         """
         wanted = [*self._recent[-_KEPT:], part] if keep else [part]
         prompt = {key: node for each in wanted for key, node in each.items()}
@@ -49,7 +49,7 @@ class PromptRunner:
         self._executor.execute(prompt, prompt_id, {}, roots)
         if not self._executor.success:
             raise ValueError(_error_in(self._executor.status_messages))
-        self._recent = wanted  # a part that cannot be run spoils no other
+        self._recent = wanted  # without a part that cannot be run, which would spoil later calls
         return [asyncio.run(self._output(str(key), int(slot))) for key, slot in links]
 
     async def _output(self, key: str, slot: int) -> Any:
@@ -62,7 +62,7 @@ class PromptRunner:
 
 
 class _NoPage:
-    """What ComfyUI's executor tells of its progress; nobody looks."""
+    """Takes the progress messages of ComfyUI's executor, and drops them."""
 
     client_id = None
     last_node_id = None
@@ -70,18 +70,18 @@ class _NoPage:
     sockets_metadata: dict[str, Any] = {}  # noqa: RUF012 - never filled
 
     def send_sync(self, event: str, data: Any, sid: Any = None) -> None:
-        """To a page."""
+        """Send nothing."""
 
 
 def check_part(part: dict[str, Any], links: Mapping[str, Any]) -> None:
-    """Refuse nodes that can't be run, or don't make what is wanted of them.
+    """Refuse nodes that can't be run, or whose linked outputs are of a wrong type.
 
     Args:
         part: Nodes in API format.
-        links: Where "model", "condition" and "null" come from, by these names.
+        links: Links to "model", "condition" and "null", by these names.
 
     Raises:
-        ValueError: With the first thing that is wrong.
+        ValueError: With the first error.
     """
     asyncio.run(_check("mcdm check", part, list(dict.fromkeys(str(key) for key, _ in links.values()))))
     for name, (key, slot) in links.items():
@@ -96,10 +96,10 @@ def check_part(part: dict[str, Any], links: Mapping[str, Any]) -> None:
 
 
 async def _check(prompt_id: str, prompt: dict[str, Any], roots: Sequence[str]) -> None:
-    """What ComfyUI checks at POST /prompt.
+    """Check a prompt as ComfyUI does at POST /prompt.
 
     Raises:
-        ValueError: With the first thing that is wrong.
+        ValueError: With the first error.
     """
     for node in prompt.values():
         if node.get("class_type") not in nodes.NODE_CLASS_MAPPINGS:
@@ -115,7 +115,7 @@ async def _check(prompt_id: str, prompt: dict[str, Any], roots: Sequence[str]) -
 
 
 def _first_fault(prompt: dict[str, Any], validated: dict[str, Any]) -> str:
-    """The first error of a node's own, in words."""
+    """The first error that is not caused by another node's error, as a sentence."""
     found = [(key, error) for key, (_, errors, _) in validated.items() for error in errors]
     for key, error in found:
         if error["type"] != "exception_during_inner_validation":

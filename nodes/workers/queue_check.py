@@ -1,4 +1,4 @@
-"""What is refused at POST /prompt of an expert on a worker: what the worker says of its graph."""
+"""The check of an expert on a worker at POST /prompt: the worker is asked whether it can run the expert's graph."""
 
 from __future__ import annotations
 
@@ -22,19 +22,18 @@ from .versions import check_versions
 logger = logging.getLogger(__name__)
 
 WITHIN = 2.0
-"""Seconds for which a prompt may wait for what workers say of all its graphs; the page waits as well."""
+"""Seconds for which a prompt, and with it the page, waits for the workers' answers about all its graphs."""
 
 
 def check_there(text: str, worker: WorkerName) -> Fault | None:
-    """Whether a worker can run a graph.
+    """Ask a worker, once a prompt, whether it can run a graph.
 
     Args:
         text: The graph, see `read_graph`.
-        worker: Who is asked, once a prompt.
+        worker: The worker.
 
     Returns:
-        What is wrong; None also where it cannot be known, as with a worker that doesn't answer at once: the run asks
-        it again.
+        The fault; None if there is none, or if the worker doesn't answer in time: the run asks it again.
     """
     deadline = once_a_prompt("deadline of workers", lambda: time.monotonic() + WITHIN)
     return once_a_prompt((text, worker), lambda: _ask(read_graph(text), worker, deadline))
@@ -55,10 +54,10 @@ def _ask(graph: Graph, worker: WorkerName, deadline: float) -> Fault | None:
 
 
 def _within(deadline: float, work: Callable[[], Any]) -> Any:
-    """What a function returns, or raises, in a thread of its own, which nobody waits for after that.
+    """Call a function in a thread of its own, which is abandoned at the deadline; returns or raises as the function.
 
     Raises:
-        FutureTimeoutError: If it takes longer.
+        FutureTimeoutError: If the function takes longer.
     """
     result: Future[Any] = Future()
 

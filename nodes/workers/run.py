@@ -1,4 +1,4 @@
-"""A run of a product some of whose experts are on workers: what the workers are told before it, and asked in it."""
+"""A run of a product with experts on workers, which are set up before it and asked for predictions during it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..host.evaluation.types import ModelPoint, Request
 from ..host.evaluation.workers import Start
 from . import cluster
 from .files import send_files
-from .model import RemoteModel, WorkerName, is_remote
+from .model import WorkerName, is_remote
 from .prompt_part import PromptPart
 from .wire import to_buffer, to_tensor
 
@@ -27,8 +27,8 @@ class RemoteExpert(ExpertInput):
     """One expert of a product whose network, condition and null are on a worker.
 
     Attributes:
-        part: What makes them there.
-        timeout: Seconds for which the worker may give no sign of life.
+        part: The nodes that make them on the worker.
+        timeout: Seconds for which the worker may be silent.
     """
 
     _: KW_ONLY
@@ -43,7 +43,7 @@ class RemoteExpert(ExpertInput):
 class WorkersOfRun:
     """The workers of one run.
 
-    A worker that was started anew knows nothing of the run: it is told again, and asked again.
+    A worker that was restarted no longer knows the run: it is set up again, and asked again.
 
     Args:
         experts: The chain.
@@ -58,23 +58,23 @@ class WorkersOfRun:
         self._of_worker: dict[WorkerName, list[int]] = {}
         self._timeouts: dict[WorkerName, float] = {}
         for index, expert in self._remote.items():
-            worker = _network(expert).worker
+            worker: WorkerName = expert.model.model.worker
             self._of_worker.setdefault(worker, []).append(index)
             self._timeouts[worker] = max(expert.timeout, self._timeouts.get(worker, 0.0))
         self._actors = {worker: cluster.find_worker(worker) for worker in self._of_worker}
-        self._told: dict[WorkerName, dict[str, Any]] = {}
+        self._setups: dict[WorkerName, dict[str, Any]] = {}
         self._name = uuid.uuid4().hex
 
     def begin(self, start: Start, shapes: Sequence[Sequence[int]], forms: Forms) -> None:
-        """Tell the workers of the run; they load their experts and make their conditions.
+        """Set up the run on the workers, which load their experts and make their conditions.
 
         Args:
-            start: What it starts from.
-            shapes: Of what the latent holds.
-            forms: Those of the run.
+            start: Start of the run.
+            shapes: Shapes of the latent's parts.
+            forms: Forms of the run's MODELs.
 
         Raises:
-            ValueError: If a worker refuses, or the latent is made of several.
+            ValueError: If a worker refuses, or the latent has several parts.
         """
         if len(shapes) > 1:
             raise ValueError(
@@ -89,16 +89,16 @@ class WorkersOfRun:
             "seed": start.seed,
         }
         for worker, indices in self._of_worker.items():
-            self._told[worker] = {**common, "nodes": {}, "models": {}, "experts": []}
+            self._setups[worker] = {**common, "nodes": {}, "models": {}, "experts": []}
             for index in indices:
                 expert = self._remote[index]
                 levels = align_levels(start.sigmas, reference, forms.of(expert.model))
-                self._told[worker]["nodes"] |= expert.part.nodes
-                self._told[worker]["models"] |= expert.part.models
-                self._told[worker]["experts"].append(
+                self._setups[worker]["nodes"] |= expert.part.nodes
+                self._setups[worker]["models"] |= expert.part.models
+                self._setups[worker]["experts"].append(
                     {"index": index, "place": expert.place, "links": expert.part.links, "levels": to_buffer(levels)}
                 )
-        self._wait([(self.tell(worker), lambda answer: None) for worker in self._of_worker])
+        self._wait([(self.set_up(worker), lambda answer: None) for worker in self._of_worker])
 
     def answers(
         self,
@@ -106,15 +106,15 @@ class WorkersOfRun:
         point_of: Callable[[ModelPatcher], ModelPoint],
         here: Callable[[list[Request]], dict[Request, Tensor]],
     ) -> dict[Request, Tensor]:
-        """See `Workers`; the workers are at work while the networks here are."""
+        """See `Workers`; the workers and the networks here work at the same time."""
         local = [request for request in requests if not is_remote(self._experts[request.expert].model)]
         found: dict[Request, Tensor] = {}
-        asked = []
+        batches = []
         for worker, indices in self._of_worker.items():
             mine = [request for request in requests if request.expert in indices]
             if mine:
-                asked.append(_Asked(self, worker, mine, point_of, found))
-        calls = [(each.call(), each.take) for each in asked]
+                batches.append(_WorkerBatch(self, worker, mine, point_of, found))
+        calls = [(batch.ask(), batch.take) for batch in batches]
         try:
             if local:
                 found |= here(local)
@@ -125,13 +125,13 @@ class WorkersOfRun:
         return found
 
     def close(self) -> None:
-        """Let the workers put the run away."""
+        """Let the workers end the run."""
         for worker, actor in self._actors.items():
-            if worker in self._told:
+            if worker in self._setups:
                 actor.finish.remote(self._name)
 
     def network_of(self, request: Request) -> ModelPatcher:
-        """The MODEL that a request is to."""
+        """The MODEL that a request asks."""
         return self._experts[request.expert].model
 
     def call(self, worker: WorkerName, method: str, *args: Any) -> cluster.WorkerCall:
@@ -142,10 +142,10 @@ class WorkersOfRun:
         """Ask a worker for predictions."""
         return self.call(worker, "predict", self._name, question)
 
-    def tell(self, worker: WorkerName) -> cluster.WorkerCall:
-        """Tell a worker of the run, which it doesn't know yet, or has forgotten."""
+    def set_up(self, worker: WorkerName) -> cluster.WorkerCall:
+        """Set up the run on a worker, which doesn't know it yet, or has lost it."""
         send_files(partial(cluster.ask, worker, self._timeouts[worker]), self._files(worker))
-        return self.call(worker, "begin", self._told[worker])
+        return self.call(worker, "begin", self._setups[worker])
 
     def _files(self, worker: WorkerName) -> dict[str, Any]:
         parts = [self._remote[index].part for index in self._of_worker[worker]]
@@ -159,15 +159,15 @@ class WorkersOfRun:
             actor.cancel.remote(self._name)
 
 
-class _Asked:
-    """What one worker is asked in one call of the product.
+class _WorkerBatch:
+    """The requests to one worker in one evaluation of the product.
 
     Args:
         run: The run.
-        worker: Whom.
-        requests: What.
-        point_of: x and σ in a MODEL's own form.
-        found: Takes the answers.
+        worker: The worker.
+        requests: The requests.
+        point_of: Returns x and σ in a MODEL's own form.
+        found: Dictionary for the answers.
     """
 
     def __init__(
@@ -189,22 +189,17 @@ class _Asked:
             x, sigma = sent[run.network_of(request)]
             self._question.append({"expert": request.expert, "role": request.role, "x": x, "sigma": sigma})
 
-    def call(self) -> cluster.WorkerCall:
-        """Ask."""
+    def ask(self) -> cluster.WorkerCall:
+        """Ask the worker."""
         return self._run.ask(self._worker, self._question)
 
     def take(self, answer: dict[str, Any]) -> cluster.WorkerCall | None:
-        """Take the answer; or tell of the run anew, or ask once it is told."""
+        """Take an answer of the worker: set up a run that it doesn't know, ask after that, or keep its predictions."""
         if answer.get("unknown"):
-            return self._run.tell(self._worker)
+            return self._run.set_up(self._worker)
         if "predictions" not in answer:
-            return self.call()
+            return self.ask()
         for request, buffer in zip(self._requests, answer["predictions"], strict=True):
             x, _ = self._points[self._run.network_of(request)]
             self._found[request] = to_tensor(buffer, tuple(x.shape)).to(x)
         return None
-
-
-def _network(expert: RemoteExpert) -> RemoteModel:
-    network: RemoteModel = expert.model.model
-    return network

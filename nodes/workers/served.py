@@ -1,4 +1,4 @@
-"""A worker's side of a run: its experts, loaded and prepared as for a run of its own, answer one request at a time."""
+"""A worker's side of a run: its experts are loaded and prepared as for a run of its own, and answer requests."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from .descriptions import describe_latents, describe_sampling
 from .wire import to_buffer, to_tensor
 
 Made = dict[str, Any]
-"""What nodes made of an expert: its "model", "condition" and "null"."""
+"""An expert's "model", "condition" and "null", as made by nodes."""
 
 
 def describe_model(patcher: ModelPatcher) -> dict[str, Any]:
-    """What a ComfyUI has to know of a MODEL whose network it has not.
+    """Describe a MODEL for a ComfyUI that doesn't have its network.
 
     Raises:
-        ValueError: If something on the MODEL works on the whole product, or its schedule or latents cannot be told.
+        ValueError: If a wrapper on it works on the whole product, or its schedule or latents cannot be described.
     """
     for kind in (WrappersMP.PREDICT_NOISE, WrappersMP.SAMPLER_SAMPLE):
         for key, _ in wrappers_of(patcher, kind):
@@ -49,26 +49,26 @@ def describe_model(patcher: ModelPatcher) -> dict[str, Any]:
     }
 
 
-def serve_run(told: dict[str, Any], made: Sequence[Made], serve: Callable[[Answering], None]) -> None:
-    """Prepare a run, and keep it ready while a function lasts.
+def serve_run(setup: dict[str, Any], made: Sequence[Made], serve: Callable[[Answering], None]) -> None:
+    """Prepare a run, and keep it ready until a function returns.
 
     Args:
-        told: What `WorkersOfRun.begin` tells.
-        made: The experts, in its order.
-        serve: Is called in the middle of ComfyUI's sampling, where networks are loaded and conditions processed, with
-            what answers requests. The run ends when it returns.
+        setup: The setup from `WorkersOfRun.begin`.
+        made: The experts, in the order of the setup.
+        serve: Called in the middle of ComfyUI's sampling, when networks are loaded and conditions processed. Its
+            argument answers requests. The run ends when it returns.
 
     Raises:
         ValueError: If the experts cannot be used, before `serve` is called.
     """
-    places = {expert["index"]: place for place, expert in enumerate(told["experts"])}
-    levels = [to_tensor(expert["levels"]) for expert in told["experts"]]
-    guider = _Guider(_chain(told, made), levels)
+    places = {expert["index"]: place for place, expert in enumerate(setup["experts"])}
+    levels = [to_tensor(expert["levels"]) for expert in setup["experts"]]
+    guider = _PartsGuider(_chain(setup, made), levels)
 
     def sampler(
         model: Any, x: Tensor, sigmas: Tensor, extra_args: dict[str, Any], callback: Any = None, disable: Any = None
     ) -> Tensor:
-        """Behind the signature of ComfyUI's sampler functions: answers requests, samples nothing."""
+        """A sampler function for ComfyUI that samples nothing: it answers requests."""
 
         def answer(question: list[dict[str, Any]]) -> list[dict[str, Any]]:
             requests = [Request(places[each["expert"]], _role(each["role"])) for each in question]
@@ -77,28 +77,28 @@ def serve_run(told: dict[str, Any], made: Sequence[Made], serve: Callable[[Answe
         serve(answer)
         return x
 
-    mask = told["denoise_mask"]
+    mask = setup["denoise_mask"]
     guider.sample(
-        to_tensor(told["noise"]),
-        to_tensor(told["latent_image"]),
+        to_tensor(setup["noise"]),
+        to_tensor(setup["latent_image"]),
         comfy.samplers.KSAMPLER(sampler),
         levels[0],
         denoise_mask=None if mask is None else to_tensor(mask),
         disable_pbar=True,
-        seed=told["seed"],
+        seed=setup["seed"],
     )
 
 
 Answering = Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
-"""From requests with their points to predictions."""
+"""Maps requests with their points to predictions."""
 
 
-class _Guider(ProductGuider):
-    """A product of which only the parts are wanted.
+class _PartsGuider(ProductGuider):
+    """A guider that gives single experts' predictions, not their product.
 
     Args:
-        experts: The worker's; the first is as good as any.
-        levels: Noise levels of the run in the form of each.
+        experts: The worker's experts; any of them may be the first.
+        levels: Noise levels of the run in the form of each expert.
     """
 
     def __init__(self, experts: Experts, levels: Sequence[Tensor]):
@@ -106,7 +106,7 @@ class _Guider(ProductGuider):
         self._levels = {expert.model: of for expert, of in zip(self.experts, levels, strict=True)}
 
     def levels_met_by(self, patcher: ModelPatcher, sigmas: Tensor) -> Tensor:
-        """As they were told: aligned once, from the reference of the whole product."""
+        """The levels from the setup, already aligned with the reference of the whole product."""
         return self._levels[patcher]
 
     def answer(
@@ -115,8 +115,8 @@ class _Guider(ProductGuider):
         """Predictions of x0.
 
         Args:
-            requests: To experts of this chain.
-            points: For each "x" and "sigma" in the form of its MODEL, which are the same for all requests to one.
+            requests: Requests to experts of this chain.
+            points: For each request "x" and "sigma" in the form of its MODEL; the same for all requests to one MODEL.
             model_options: The first MODEL's prepared options.
         """
         of_model: dict[ModelPatcher, tuple[Tensor, Tensor]] = {}
@@ -131,11 +131,11 @@ class _Guider(ProductGuider):
         return [dict(to_buffer(answers[request])) for request in requests]
 
 
-def _chain(told: dict[str, Any], made: Sequence[Made]) -> Experts:
-    """The worker's experts with shares by which nothing is refused: the ComfyUI that asks has checked its own."""
+def _chain(setup: dict[str, Any], made: Sequence[Made]) -> Experts:
+    """The worker's experts, with weights and reliabilities that pass all checks: the asking ComfyUI has its own."""
     guiding = sum(each.get("condition") is not None for each in made)
     chain = []
-    for expert, each in zip(told["experts"], made, strict=True):
+    for expert, each in zip(setup["experts"], made, strict=True):
         condition, null = each.get("condition"), each.get("null")
         null = implicit_null(each["model"]) if null is None else null
         weight = 0.0 if condition is None else 1.0 / guiding

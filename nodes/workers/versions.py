@@ -1,4 +1,4 @@
-"""What has to be the same on both sides."""
+"""Versions that have to be the same on a worker and on the ComfyUI that asks it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
 
 def versions() -> dict[str, str]:
-    """Of the pack, ComfyUI, Ray and Python, here; of Python the minor version."""
+    """Versions of the pack, ComfyUI, Ray and Python on this machine; Python's without the patch number."""
     found = re.search(r'^version = "(.+)"$', _PROJECT.read_text(encoding="utf-8"), re.MULTILINE)
     return {
         "this pack": found[1] if found else "unknown",
@@ -26,11 +26,11 @@ def check_versions(there: dict[str, str], worker: str) -> None:
     """Refuse a worker of other versions.
 
     Args:
-        there: What the worker says.
+        there: The worker's versions.
         worker: Its name.
 
     Raises:
-        ValueError: If one differs.
+        ValueError: If a version differs.
     """
     for name, here in versions().items():
         if there.get(name) != here:

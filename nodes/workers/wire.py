@@ -16,11 +16,11 @@ _DTYPES = {
 
 
 class Buffer(TypedDict):
-    """A tensor.
+    """A tensor as bytes.
 
     Attributes:
-        dtype: Its name, such as "float32".
-        shape: Of the tensor.
+        dtype: Name of its dtype, such as "float32".
+        shape: Shape of the tensor.
         data: Its bytes, row by row.
     """
 
@@ -30,21 +30,21 @@ class Buffer(TypedDict):
 
 
 def to_buffer(tensor: Tensor) -> Buffer:
-    """A tensor of any device as bytes."""
+    """Copy a tensor from any device into bytes."""
     here = tensor.detach().to("cpu").contiguous()
     data = here.reshape(-1).view(torch.uint8).numpy()
     return {"dtype": str(here.dtype).removeprefix("torch."), "shape": list(here.shape), "data": data}
 
 
 def to_tensor(buffer: Any, shape: tuple[int, ...] | None = None) -> Tensor:
-    """The tensor, on the CPU, of memory of its own.
+    """The tensor of a buffer, on the CPU, with memory of its own.
 
     Args:
-        buffer: What came.
-        shape: Which it has to have; None for any.
+        buffer: A received value.
+        shape: Required shape; None for any.
 
     Raises:
-        ValueError: If it is no tensor, of a dtype that isn't sent, or of another shape.
+        ValueError: If the value is no tensor, has a dtype that isn't sent, or another shape.
     """
     if not isinstance(buffer, dict):
         raise ValueError(f"Expected a tensor and got {type(buffer).__name__}; use the same version of the pack.")

@@ -1,4 +1,4 @@
-"""What products of diffusion experts are measured against: a conditional GAN of segmentation maps.
+"""Baseline for products of diffusion experts: a conditional GAN of segmentation maps.
 
 Training it needs `requirements-train.txt`, generating does not.
 """

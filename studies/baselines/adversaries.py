@@ -7,7 +7,7 @@ from .discriminator import Discriminator, adversarial_loss, discriminator_loss, 
 from .generator import Generator
 
 LOSSES = ("generator", "matching", "discriminator")
-"""Names of the losses."""
+"""Names of the losses that a step reports."""
 
 
 class Adversaries(nn.Module):
@@ -23,14 +23,14 @@ class Adversaries(nn.Module):
         self.discriminator = Discriminator(config.generator.map_channels, config.discriminator_width, config.scales)
 
     def losses(self, x0: Tensor, maps: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Losses of one batch, in the order of `LOSSES`, from one and the same state of both networks.
+        """Losses of one batch, in the order of `LOSSES`, all from the same state of both networks.
 
-        The first two reach the generator only, the third the discriminator only.
+        Gradients of the first two reach only the generator, of the third only the discriminator.
 
         Args:
             x0: Pictures in [−1, 1], shape (B, 3, H, W).
-            maps: Their maps, shape (B, map_channels, H, W), which the generator is given too.
-            noise: Its noise, shape (B, noise_dim).
+            maps: Maps of the pictures, which the generator gets too, shape (B, map_channels, H, W).
+            noise: Noise of the generator, shape (B, noise_dim).
         """
         pictures = self.generator(maps, noise)
         self.discriminator.requires_grad_(False)

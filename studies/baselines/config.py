@@ -1,4 +1,4 @@
-"""What the training of a GAN is made of, read from a TOML file."""
+"""Configuration of a GAN's training, read from a TOML file."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +11,9 @@ from ..training.sets import check_sets
 from .generator import GeneratorConfig
 
 MAPS = ("hair", "skin")
-"""The maps of drawn faces, in the order in which evaluations give them to a GAN."""
+"""The maps of drawn faces, in the order of a GAN's channels."""
 
-MAX_SCALES = 4  # a picture of 64 pixels, halved three times and then by three strided convolutions, has one left
+MAX_SCALES = 4  # 64 pixels, halved three times and then by three strided convolutions, leave one
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,12 @@ class GanTrainingConfig:
     """One run.
 
     Attributes:
-        name: Names the run's folder and the generator's file.
+        name: Name of the run's folder and of the generator's file.
         gan: Networks.
         data: Drawn faces with maps, as for experts.
         optimizer: As for experts. The rate is the generator's; rows that drop their condition have black maps.
-        report: As for experts, but for what concerns diffusion only: `sample_steps` and `weight` are not used.
-        card: Licence, attribution and whatever else belongs on the generator's card.
+        report: As for experts, but `sample_steps` and `weight` are not used.
+        card: Licence, attribution and other entries of the generator's card.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""A patch discriminator at several scales, and what it and the generator minimize.
+"""A patch discriminator at several scales, and the losses of it and the generator.
 
 References:
     Wang et al., "High-Resolution Image Synthesis and Semantic Manipulation with Conditional GANs", CVPR 2018
@@ -15,7 +15,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from .generator import SLOPE
 
 Features = list[Tensor]
-"""Activations of one scale's layers, the last of which are its scores."""
+"""Activations of one scale's layers; the last are its scores."""
 
 
 class PatchDiscriminator(nn.Module):
@@ -43,7 +43,7 @@ class PatchDiscriminator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """A patch discriminator each for the picture and for halves of its size, told the maps.
+    """A patch discriminator each for the picture and for smaller copies of half, quarter, … its size, given the maps.
 
     Args:
         map_channels: Number of maps.
@@ -58,10 +58,7 @@ class Discriminator(nn.Module):
     def forward(self, pictures: Tensor, maps: Tensor) -> list[Features]:
         """Features at every scale of pictures (B, 3, H, W) and their maps (B, map_channels, H, W)."""
         x = torch.cat([pictures, maps], dim=1)
-        scored = []
-        for index, scale in enumerate(self.scales):
-            scored.append(scale(F.avg_pool2d(x, 2**index)))
-        return scored
+        return [scale(F.avg_pool2d(x, 2**index)) for index, scale in enumerate(self.scales)]
 
 
 def discriminator_loss(real: list[Features], generated: list[Features]) -> Tensor:

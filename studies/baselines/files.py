@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mcdm_core.checkpoints.recognition import difference
+from mcdm_core.checkpoints.recognition import difference, shapes_of
 from mcdm_core.checkpoints.safe_reading import CheckpointError, read_checkpoint
 from mcdm_core.system.formats import write_tensors
 
@@ -23,7 +23,7 @@ def save_gan(path: str | os.PathLike, generator: Generator, card: dict | None = 
     Args:
         path: File to write; it appears only when complete.
         generator: Its weights and its architecture.
-        card: Data, licence, steps, whatever belongs beside them; plain values.
+        card: Model card: data, licence, steps, …; plain values.
     """
     header = {"format": FORMAT, "generator": generator.config.to_dict(), "card": card or {}}
     tensors = {name: tensor.half() for name, tensor in generator.state_dict().items()}
@@ -34,7 +34,7 @@ def load_gan(path: str | os.PathLike) -> Generator:
     """A generator from its file: on the CPU, in float32, in evaluation mode.
 
     Raises:
-        CheckpointError: The file is damaged, is none of a generator, or is not what its header says.
+        CheckpointError: The file is damaged, holds no generator, or its tensors don't fit its header.
         FileNotFoundError: There is no such file.
     """
     tensors, text = read_checkpoint(path, METADATA_KEY)
@@ -64,8 +64,5 @@ def _read_header(text: str | None, name: str) -> GeneratorConfig:
 
 
 def _check_tensors(generator: Generator, tensors: dict[str, Tensor], name: str) -> None:
-    expected, found = (
-        {key: tuple(tensor.shape) for key, tensor in state.items()} for state in (generator.state_dict(), tensors)
-    )
-    if problem := difference(expected, found, "the generator's"):
+    if problem := difference(shapes_of(generator.state_dict()), shapes_of(tensors), "the generator's"):
         raise CheckpointError(f"{name} {problem}; it does not belong to its header, so download or train it again.")

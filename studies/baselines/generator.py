@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-BASE = 4  # height and width that the noise is first laid out at
+BASE = 4  # height and width of the first level
 SLOPE = 0.2  # of every leaky ReLU
 
 
@@ -25,12 +25,12 @@ class GeneratorConfig:
         hidden: Width of the layer between the maps and each normalization's scale and shift.
         noise_dim: Length of the noise z.
         map_channels: Number of maps.
-        patch: Ratio of the picture's side to the last level's; each place there reads a square of the maps this wide.
-        full_channels: Width at full size, where each pixel reads the maps around it once more.
+        patch: Ratio of the picture's side to the last level's; each pixel there reads a square of the maps this wide.
+        full_channels: Width at full size, where each pixel reads the maps around it again.
         norm_groups: Groups of every norm; divides each of `channels`.
 
     Raises:
-        ValueError: A value is no positive integer, or the groups don't divide a width.
+        ValueError: A value is not a positive integer, or the groups don't divide a width.
     """
 
     channels: tuple[int, ...] = (128, 128, 96, 64)
@@ -79,12 +79,12 @@ class GeneratorConfig:
 class Spade(nn.Module):
     """Normalization whose scale and shift at each place depend on the maps there (Eq. 1 of SPADE).
 
-    The norm is over groups of channels, not over the batch as in the paper, so that a picture does not depend on those
-    generated beside it.
+    The norm is over groups of channels, not over the batch as in the paper, so that a picture does not depend on others
+    in its batch.
 
     Args:
         channels: Width of the features.
-        config: Of the generator.
+        config: The generator's architecture.
     """
 
     def __init__(self, channels: int, config: GeneratorConfig):
@@ -100,7 +100,7 @@ class Spade(nn.Module):
 
 
 class SpadeBlock(nn.Module):
-    """Residual block whose norms read the maps; the shortcut has one too where the width changes."""
+    """Residual block whose norms read the maps; where the width changes, the shortcut is a 1×1 convolution."""
 
     def __init__(self, inputs: int, outputs: int, config: GeneratorConfig):
         super().__init__()
@@ -116,7 +116,7 @@ class SpadeBlock(nn.Module):
 
 
 class Generator(nn.Module):
-    """Maps and noise to pictures: a linear layer of the noise, then a SPADE block a level between ×2 enlargements.
+    """Maps and noise to pictures: a linear layer of the noise, then a SPADE block per level with ×2 upsampling between.
 
     Args:
         config: Architecture.
@@ -149,23 +149,23 @@ class Generator(nn.Module):
             if index:
                 x = F.interpolate(x, scale_factor=2, mode="nearest")
             x = level(x, self._maps_at(maps, x.shape[-1]))
-        # Neighbours begin alike: channels shuffled into pixels would show as a lattice.
+        # Nearest-neighbour, since a pixel shuffle of channels would show as a lattice.
         x = F.interpolate(self.narrow(F.leaky_relu(x, SLOPE)), scale_factor=self.config.patch, mode="nearest")
         x = self.refine(torch.cat([F.leaky_relu(x, SLOPE), maps.to(x)], dim=1))
         return self.head(F.leaky_relu(x, SLOPE)).float().tanh()
 
     def _maps_at(self, maps: Tensor, size: int) -> Tensor:
-        """Maps for features of this size: at the last level all their pixels, below it averages of them."""
+        """Maps for features of this size: at the last level all pixels, at lower levels averages."""
         patch = self.config.patch
         return F.pixel_unshuffle(F.adaptive_avg_pool2d(maps, size * patch), patch)
 
     @torch.inference_mode()
     def generate(self, maps: Tensor, seeds: Sequence[int]) -> Tensor:
-        """A picture for each row of maps, which depends on that row and its seed only.
+        """A picture for each row of maps, which depends only on that row and its seed.
 
         Args:
             maps: See `forward`.
-            seeds: One for each row; its noise.
+            seeds: Seed of the noise of each row.
 
         Returns:
             Shape (B, 3, H, W), in [−1, 1].

@@ -1,4 +1,4 @@
-"""What the training of a GAN shows of itself on maps it does not train on: overlap with them, and samples."""
+"""Report of a GAN's training on held-out maps: overlap of samples with the maps, and the samples."""
 
 import logging
 from pathlib import Path
@@ -20,11 +20,11 @@ from .config import GanTrainingConfig
 log = logging.getLogger(__name__)
 
 SEEDS = 3  # samples of each condition
-_STREAM = 1 << 32  # steps stay below, so that no training step draws what a report does
+_STREAM = 1 << 32  # larger than any step, so that a report never draws the numbers of a training step
 
 
 class GanReport:
-    """Held-out overlap and samples of a run; the same maps and seeds each time, so that figures compare.
+    """Held-out overlap and samples of a run, with the same maps and seeds each time for comparison.
 
     Args:
         config: The run.
@@ -41,7 +41,7 @@ class GanReport:
     def write(self, adversaries: Adversaries, step: int) -> None:
         """Measure and sample the generator after `step` steps.
 
-        The measure is the IoU of each map with what the parser reads of the sample, averaged over pictures.
+        The measure is the IoU of each map with the map parsed from the sample, averaged over pictures.
         """
         generator = adversaries.generator
         rows: list[list[Image.Image | str]] = []
@@ -49,7 +49,7 @@ class GanReport:
             rng = np.random.default_rng((self.config.optimizer.seed, _STREAM))
             x0, condition = self.source.batch(modality, self.config.report.held_out, rng)
             assert condition.maps is not None
-            maps = condition.maps.amax(dim=1, keepdim=True)  # of those that are given, which is one
+            maps = condition.maps.amax(dim=1, keepdim=True)  # only one map is given, the others are 0
             iou = _overlap(generator.generate(condition.maps, range(len(x0))), maps, modality)
             self.log.add(step, modality, f"{iou:.4f}")
             log.info("%s step %d: IoU of %s %.3f", self.config.name, step, modality, iou)

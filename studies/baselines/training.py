@@ -1,4 +1,4 @@
-"""Adversarial training of the baseline, on the batches that experts are trained on and resumable as they are."""
+"""Adversarial training of the baseline, on the same batches as experts and resumable like them."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mcdm_core.training.loop import TrainingRun, learning_rate_factor
+from mcdm_core.training.loop import TrainingRun
 from mcdm_core.training.run_folder import run_folder
 from mcdm_core.training.sources import Source
 
@@ -16,17 +16,17 @@ from .config import GanTrainingConfig, load_gan_config
 from .files import save_gan
 from .held_out import GanReport
 
-_BETAS = (0.0, 0.9)  # as SPADE has them
+_BETAS = (0.0, 0.9)  # SPADE's
 
 
 class GanTrainer(TrainingRun[GanTrainingConfig, Adversaries]):
-    """One run of a GAN's configuration; both networks take a step at once.
+    """One run of a GAN's configuration; each step updates both networks.
 
     Args:
         config: The run.
         source: Its batches.
         held_out: Pictures it does not train on.
-        folder: Where its state and its logs are kept.
+        folder: Folder of its state and logs.
     """
 
     def __init__(self, config: GanTrainingConfig, source: Source, held_out: Source, folder: Path):
@@ -45,7 +45,7 @@ class GanTrainer(TrainingRun[GanTrainingConfig, Adversaries]):
         return torch.optim.AdamW(groups, lr=self.config.optimizer.learning_rate, betas=_BETAS, weight_decay=0.0)
 
     def train_step(self) -> tuple[float, ...]:
-        """See `TrainingRun`; the losses are those of `LOSSES`, the generator's with the matching in it."""
+        """See `TrainingRun`; returns the losses of `LOSSES`, the generator's including the matching."""
         options = self.config.optimizer
         x0, condition, rng = self.next_batch()
         assert condition.maps is not None
@@ -53,23 +53,18 @@ class GanTrainer(TrainingRun[GanTrainingConfig, Adversaries]):
         with torch.autocast("cpu", torch.bfloat16, enabled=options.autocast):
             adversarial, matching, discriminator = self.network.losses(x0, condition.maps, torch.from_numpy(noise))
         generator = adversarial + self.config.gan.matching * matching
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["scale"] * options.learning_rate * learning_rate_factor(self.step, options)
-        self.optimizer.zero_grad()
-        (generator + discriminator).backward()
-        self.optimizer.step()
-        self.finish_step()
+        self.descend(generator + discriminator, max_norm=None)
         return tuple(loss.item() for loss in (generator, matching, discriminator))
 
 
 def train_gan(config_path: Path, runs: Path, resume: str | None = None, overwrite: bool = False) -> Path:
-    """Train the configured GAN and write its generator, of averaged weights.
+    """Train the configured GAN and write its generator with averaged weights.
 
     Args:
         config_path: The TOML file.
         runs: Folder that gets a subfolder named after the run.
-        resume: None to begin; "state" to go on where the run stopped, or to begin where there is no state.
-        overwrite: Whether a run that begins anew may replace what an earlier one of its name has left.
+        resume: None to begin; "state" to continue where the run stopped, or to begin where there is no state.
+        overwrite: Whether a new run may replace files of an earlier one of its name.
 
     Returns:
         The generator's file.
@@ -82,7 +77,7 @@ def train_gan(config_path: Path, runs: Path, resume: str | None = None, overwrit
     if resume not in (None, "state"):
         raise ValueError(f"A GAN goes on from its own state only and not from {resume}; use --resume without a file.")
     with run_folder(runs, config.name, resume, overwrite) as run:
-        cache, held_out = runs / "data", config.data.beside(config.report.held_out_count)
+        cache, held_out = runs / "data", config.data.held_out(config.report.held_out_count)
         trainer = GanTrainer(config, draw_faces(config.data, cache), draw_faces(held_out, cache), run.path)
         if run.resumed:
             trainer.resume()

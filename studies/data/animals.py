@@ -1,8 +1,8 @@
 """Emoji animals in front of procedural scenery.
 
 `animals.json` holds four drawings of each animal: of Noto Emoji (Apache-2.0), Fluent Emoji (MIT), Twemoji and
-EmojiOne 2 (both CC BY 4.0); see NOTICE.md. The scenery has the colours of the landscapes and others, but neither their
-drawings nor captions: supports have to meet, or the product of both experts would have no mass.
+EmojiOne 2 (both CC BY 4.0); see NOTICE.md. The scenery has the landscapes' colours among others, but neither their
+drawings nor captions: the two distributions have to overlap, or the product of both experts would have no mass.
 """
 
 import functools
@@ -16,12 +16,12 @@ import numpy as np
 from .foreground import CANVAS, Placement, render, to_hex
 from .landscapes import HILL_COLORS, IMAGE_SIZE, ORB_COLORS, SKY_COLORS
 
-DRAWING_VERSION = 1  # counts changes to how pictures are drawn: sets drawn before one are not used after it
+DRAWING_VERSION = 1  # counts changes to the drawing of pictures; sets of earlier versions are not used
 ANIMALS = ("fox", "tiger", "elephant", "owl", "penguin", "dog", "cat", "koala", "octopus", "butterfly")
 TRAINING_DRAWINGS = ("noto", "fluent-emoji-flat", "twemoji")
 HELD_OUT_DRAWINGS = ("emojione",)  # no expert is trained on these
 
-_FOREIGN_COLORS = 0.25  # of skies, orbs and hills have a colour that no landscape has
+_FOREIGN_COLORS = 0.25  # share of skies, orbs and hills with a colour that no landscape has
 _LUMA = np.array([0.299, 0.587, 0.114])
 _SVG = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 100 100">'
 
@@ -32,12 +32,12 @@ class Animal:
 
     Attributes:
         name: One of `ANIMALS`.
-        drawing: The set its drawing is from.
-        placement: Where it stands.
+        drawing: Emoji set of its drawing.
+        placement: Position and size.
         stretch: Width relative to height.
         saturation: Factor of the colours' distance from gray.
         brightness: Factor of the colours.
-        cast: Added to red, green and blue, in 0…255.
+        cast: Offset of red, green and blue, in 0…255.
     """
 
     name: str
@@ -89,8 +89,8 @@ def colors_of(name: str, step: int = 16, share: float = 0.01) -> np.ndarray:
 
     Args:
         name: One of `ANIMALS`.
-        step: Colours nearer than that in red, green and blue are one.
-        share: Of a drawing's pixels that one of its colours has at least.
+        step: Red, green and blue are rounded to multiples of this.
+        share: Smallest share of a drawing's pixels for a colour to count.
 
     Returns:
         RGB, 0…255, (colours, 3).
@@ -106,7 +106,7 @@ def colors_of(name: str, step: int = 16, share: float = 0.01) -> np.ndarray:
 
 
 def draw_background(rng: np.random.Generator, size: int = IMAGE_SIZE) -> np.ndarray:
-    """Scenery of a sky, an orb or none, and ranges of hills; uint8, (size, size, 3)."""
+    """Scenery: a sky, perhaps an orb, and ranges of hills; uint8, (size, size, 3)."""
     sky = _color(rng, SKY_COLORS[str(rng.choice(list(SKY_COLORS)))])
     shapes = [f'<rect width="{CANVAS}" height="{CANVAS}" fill="{to_hex(sky)}"/>']
     orb = ORB_COLORS[str(rng.choice(list(ORB_COLORS)))]

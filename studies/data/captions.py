@@ -48,7 +48,7 @@ _BEARD_ADJECTIVES = {"none": ("clean-shaven", "beardless"), "full": ("bearded",)
 _BACKGROUND_NOUNS = ("background", "backdrop", "wall")
 
 ATTRIBUTE_NAMES = ("hair_color", "skin_color", "background", "mouth", "hair_style", "rear_hair", "beard")
-"""What a caption can name; the values are the keys of the tables above and of `ADJECTIVES`."""
+"""Attributes that a caption can name; their values are the keys of the tables above and of `ADJECTIVES`."""
 
 
 def caption(attributes: Mapping[str, str], rng: np.random.Generator, names: Collection[str] | None = None) -> str:
@@ -82,7 +82,7 @@ def caption(attributes: Mapping[str, str], rng: np.random.Generator, names: Coll
 
 @dataclass
 class _Words:
-    """What a caption still has to say; each method says one part and strikes it off."""
+    """Attributes that a caption still has to name, and the source of its randomness."""
 
     left: dict[str, str]
     rng: np.random.Generator
@@ -96,7 +96,7 @@ class _Words:
         return bool(self.rng.random() < probability)
 
     def take(self, name: str, probability: float = 1.0) -> str | None:
-        """The value of an attribute not said yet, now struck off; None if there is none or chance decides otherwise."""
+        """Remove and return an attribute's value, with this probability; None if it isn't left or chance decides so."""
         if name in self.left and self.chance(probability):
             return self.left.pop(name)
         return None
@@ -149,7 +149,7 @@ _FORMS: tuple[Callable[[_Words], str], ...] = (_sentence, _sentence, _list, _cla
 
 
 def _adjectives(words: _Words) -> list[str]:
-    """What stands before the subject: some of expression, skin, colour of hair, beard."""
+    """Adjectives before the subject: some of expression, skin, hair colour, beard."""
     found = []
     if mouth := words.take("mouth", 0.7):
         found.append(words.color(mouth))
@@ -158,7 +158,7 @@ def _adjectives(words: _Words) -> list[str]:
         alone = color in ("blonde", "red", "pink")
         found.append(words.color(color) + (words.pick(("", "-haired")) if alone else "-haired"))
     if skin := words.take("skin_color", 0.4):
-        # "dark red-haired" would speak of dark red hair.
+        # "dark red-haired" would mean dark red hair.
         found.append(words.color(skin) + ("-skinned" if color else words.pick(("", "-skinned"))))
     if words.left.get("beard") in _BEARD_ADJECTIVES and (beard := words.take("beard", 0.4)):
         found.append(words.pick(_BEARD_ADJECTIVES[beard]))
@@ -166,7 +166,7 @@ def _adjectives(words: _Words) -> list[str]:
 
 
 def _noun_phrases(words: _Words) -> list[str]:
-    """Everything still unsaid, as phrases that can follow "with"."""
+    """All attributes that are left, as phrases that can follow "with"."""
     phrases = []
     # A beard has the hair's colour, so either may carry it.
     color_on_beard = words.left.get("beard") in ("goatee", "full") and "hair_color" in words.left and words.chance(0.35)
@@ -188,7 +188,7 @@ def _noun_phrases(words: _Words) -> list[str]:
 
 
 def _hair(words: _Words) -> list[str]:
-    """One phrase for all that is said of the hair, or now and then one for each."""
+    """One phrase for all attributes of the hair or, in a fifth of the captions, one for each."""
     if words.chance(0.2):
         names = [name for name in ("hair_color", "hair_style", "rear_hair") if name in words.left]
         return [_hair_phrase(words, [name]) for name in names]
@@ -218,7 +218,7 @@ def _hair_phrase(words: _Words, names: list[str]) -> str:
 def _place(
     words: _Words, adjectives: Sequence[str], endings: Sequence[str], before: list[str], after: list[str]
 ) -> None:
-    """Put one wording before the noun or after it, whichever exists."""
+    """Add an adjective before the noun or an ending after it, whichever exists."""
     if adjectives and (not endings or words.chance(0.6)):
         before.append(words.pick(adjectives))
     else:
@@ -239,7 +239,7 @@ def _background(words: _Words) -> str:
 
 
 def _predicate(words: _Words, name: str) -> str | None:
-    """What can follow "the hair is" or "the skin is"."""
+    """A phrase that can follow "the hair is" or "the skin is"."""
     value = words.take(name)
     if value is None:
         return None

@@ -1,4 +1,4 @@
-"""Drawn training sets, kept on disk once they are drawn."""
+"""Drawn training sets, which are cached on disk."""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +18,7 @@ from mcdm_core.system.writer import make_folder
 log = logging.getLogger(__name__)
 
 
-CHUNK = 256  # pictures in memory where a set is not kept
+CHUNK = 256  # pictures in memory where a set is not cached
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ class Drawings:
     """A set that can be drawn; see `Pictures`.
 
     Attributes:
-        name: Tells it from all sets that are drawn otherwise.
-        arrays: Names of what is drawn of each job, the picture first: "images", uint8, (size, size, 3).
-        draw_one: Turns a job into these arrays; has to be importable, since it runs in other processes.
-        jobs: One for each picture.
+        name: Identifies the set and how it is drawn.
+        arrays: Names of the arrays drawn for each job, the picture first: "images", uint8, (size, size, 3).
+        draw_one: Draws these arrays of a job; it has to be importable, since it runs in other processes.
+        jobs: Arguments of `draw_one`, one for each picture.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Drawings:
         return len(self.jobs)
 
     def draw(self, cache: Path) -> dict[str, np.ndarray]:
-        """Draw every job on all cores, or read from the folder `cache` what an earlier run has drawn.
+        """Draw every job on all cores, or read the arrays that an earlier run has drawn into the folder `cache`.
 
         Returns:
             Name → the arrays of all jobs, stacked.
@@ -71,7 +71,7 @@ class Drawings:
 
 
 def size_suffix(size: int, usual: int) -> str:
-    """What a set's name ends on: nothing at the size that its kind is drawn at where no other is asked for."""
+    """Suffix of a set's name for its size; empty at the usual size of its kind."""
     return "" if size == usual else f"_{size}"
 
 

@@ -1,7 +1,6 @@
 """Reads maps and colours back from a drawn or sampled face, by the palette it was drawn with.
 
-The parser knows nothing of the networks. What it makes of real renders is its ceiling, and every figure is read beside
-it.
+The parser is independent of the networks. Its result for real renders is the ceiling to compare all figures with.
 """
 
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ import numpy as np
 
 from .faces import BACKGROUNDS, BEARD_SHADE, CLOTHES_COLOR, HAIR_COLORS, SKIN_COLORS
 
-SHADOW = 0.8  # the style shades rear hair and neck by drawing black over them at 20 %
+SHADOW = 0.8  # the style draws black at 20 % opacity over rear hair and neck
 MOUTH_COLOR = (97, 21, 25)
 _NEUTRALS = ((0, 0, 0), (255, 255, 255), CLOTHES_COLOR, tuple(round(SHADOW * c) for c in CLOTHES_COLOR), MOUTH_COLOR)
 _BORDER = 5  # pixels at the top and upper sides where the background shows
@@ -18,7 +17,7 @@ _BORDER = 5  # pixels at the top and upper sides where the background shows
 
 @dataclass(frozen=True)
 class Parsed:
-    """What the parser reads.
+    """Result of the parser.
 
     Attributes:
         hair: Boolean hair map, (H, W).
@@ -60,7 +59,7 @@ def parse_face(image: np.ndarray) -> Parsed:
 
 
 def read_colors(image: np.ndarray) -> dict[str, str]:
-    """The colours alone, see `Parsed.colors`, without the maps.
+    """Read only the colours, see `Parsed.colors`.
 
     Args:
         image: uint8, (H, W, 3).
@@ -89,7 +88,7 @@ _ALL_NAMES = [*HAIR_COLORS, *SKIN_COLORS, *(f"{name} background" for name in BAC
 
 
 def _dominant(counts: np.ndarray, colors: dict[str, tuple[int, int, int]]) -> str:
-    """The colour of this group that most pixels are nearest to, of how many each of the whole palette has."""
+    """The colour of a group that most pixels are nearest to, given the counts of all colours of the palette."""
     return max(colors, key=lambda name: counts[_ALL_NAMES.index(name)])
 
 

@@ -1,9 +1,10 @@
 """Parametric faces (DiceBear "toon-head" by Johan Melin, CC BY 4.0) with exact segmentation maps.
 
 A face is drawn as SVG, so its maps are exact: the hair map is how much each pixel changes when only the hair colour
-does. As designed, hair and head sit in one fixed place; here both move on their own, or a hair map would give the face
-away and one expert would pass for two. The skin map is drawn without the mouth, so that a caption may decide it. Mouths
-are drawn larger and darker than designed, since at 64 pixels a smile and a frown would be the same faint line.
+does. In the original style, hair and head have one fixed place; here they move independently, or a hair map would show
+where the face is, and one expert could do the work of two. The skin map is drawn without the mouth, so that a caption
+can decide it. Mouths are larger and darker than in the original, since at 64 pixels a smile and a frown would be the
+same faint line.
 """
 
 import dataclasses
@@ -18,8 +19,10 @@ import resvg_py
 from dicebear import Avatar, Style
 from PIL import Image
 
+from .foreground import to_hex
+
 IMAGE_SIZE = 64
-DRAWING_VERSION = 2  # counts changes to how faces are drawn: sets drawn before one are not used after it
+DRAWING_VERSION = 2  # counts changes to the drawing of faces; sets of earlier versions are not used
 CANVAS = 768  # side of the style's canvas, in its own units
 
 HAIR_COLORS = {
@@ -33,8 +36,7 @@ HAIR_COLORS = {
 SKIN_COLORS = {"pale": (255, 205, 170), "tan": (214, 150, 90), "brown": (150, 95, 55), "dark": (85, 50, 35)}
 BACKGROUNDS = {"blue": (140, 200, 255), "green": (160, 232, 168), "purple": (201, 160, 240), "white": (245, 245, 245)}
 CLOTHES_COLOR = (120, 120, 128)
-STROKE_COLOR = (0, 0, 0)
-# Beards and eyebrows are a darker tone of the hair: the hair map is scalp hair alone and can't tell where the face is.
+# Beards and eyebrows are a darker tone of the hair: the hair map is only scalp hair, which doesn't show the face.
 BEARD_SHADE = 0.6
 
 MOUTHS = {"surprised": "agape", "angry": "angry", "laughing": "laugh", "sad": "sad", "smiling": "smile"}
@@ -69,7 +71,7 @@ _MOUTH_TRANSFORM = "translate(58.5 26) scale(1.4 1.6) translate(-58.5 -26)"  # a
 
 @dataclass(frozen=True)
 class Placement:
-    """An affine map of a group of parts: scale about its pivot, then offset (canvas units)."""
+    """An affine transform of a group of parts: scale about its pivot, then offset (canvas units)."""
 
     scale_x: float = 1.0
     scale_y: float = 1.0
@@ -84,7 +86,7 @@ class Placement:
         return cls(*scale.tolist(), *offset.tolist())
 
     def svg(self, pivot: tuple[float, float]) -> str:
-        """The map as an SVG transform."""
+        """The SVG transform."""
         x, y = pivot
         return (
             f"translate({x + self.offset_x:.2f} {y + self.offset_y:.2f}) "
@@ -107,9 +109,9 @@ class Face:
     hair_placement: Placement = field(default_factory=Placement)
 
     def with_hair_of(self, other: "Face") -> "Face":
-        """This face under the other's hair: style, placement and pose, hence all but the other's hair map.
+        """This face with the other's hair: its style, placement and pose, so nearly its hair map.
 
-        The head still hides a little of the rear hair, so that the two maps differ there.
+        The head still hides a little of the rear hair, where the two maps differ.
         """
         hair = {name: other.attributes[name] for name in ("hair_style", "rear_hair")}
         return dataclasses.replace(
@@ -122,14 +124,14 @@ class Face:
         )
 
     def with_face_of(self, other: "Face") -> "Face":
-        """The other's face under this hair: the other's skin map, but for what the hair hides of it."""
+        """The other's face with this hair: the other's skin map, except where the hair hides it."""
         hair = {name: self.attributes[name] for name in ("hair_style", "rear_hair")}
         return dataclasses.replace(other, attributes=other.attributes | hair, hair_placement=self.hair_placement)
 
 
 @dataclass(frozen=True)
 class Frequencies:
-    """How often a data set shows each value: one leading value per colour attribute, the rest share what is left.
+    """Frequencies of attributes' values in a data set: one leading value per attribute, the others equally often.
 
     Attributes:
         leading: Attribute → its most frequent value; attributes not named are uniform.
@@ -156,8 +158,8 @@ def draw_face(rng: np.random.Generator, frequencies: Frequencies | None = None, 
 
     Args:
         rng: Source of all randomness.
-        frequencies: Of the colours; uniform by default.
-        spread: How far head and hair turn, stretch and move apart, relative to the training sets.
+        frequencies: Frequencies of the colours; uniform by default.
+        spread: How much head and hair turn, stretch and move apart, relative to the training sets.
     """
     frequencies = frequencies or Frequencies()
     return Face(
@@ -173,8 +175,7 @@ def draw_face(rng: np.random.Generator, frequencies: Frequencies | None = None, 
     )
 
 
-# The style is validated when it is built, which takes far longer than a drawing: it is built once, with markers where
-# the placements go.
+# Building a style validates it, which takes far longer than a drawing: it is built once, with markers for placements.
 _PLACEMENT_MARKERS = {"face": "translate(90001 0)", "hair": "translate(90002 0)"}
 
 
@@ -206,10 +207,6 @@ def _rename_color(node: object, old: str, new: str) -> None:
     elif isinstance(node, list):
         for child in node:
             _rename_color(child, old, new)
-
-
-def _hex(rgb: tuple[int, ...]) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*rgb)
 
 
 _PLACEHOLDERS = {
@@ -289,9 +286,9 @@ def render_face(face: Face, maps: tuple[str, ...] = (), size: int = IMAGE_SIZE, 
         face: What to draw.
         maps: Any of "hair" and "skin".
         size: Side in pixels.
-        left_out: "mouth" or "eyes", to be left out of the picture.
+        left_out: "mouth" or "eyes" to leave out of the picture; empty for neither.
     """
-    colors = {name: _hex(rgb) for name, rgb in colors_of(face).items()}
+    colors = {name: to_hex(rgb) for name, rgb in colors_of(face).items()}
 
     def render(svg: str, **overrides: str) -> np.ndarray:
         for name, value in (colors | overrides).items():

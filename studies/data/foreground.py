@@ -1,7 +1,7 @@
-"""What stands in front of a landscape: where it stands, and objects of no kind in particular.
+"""Foreground of landscapes: its placement, and random objects.
 
-Units are hundredths of the picture's side. Animals and objects stand in the same places, below the sun and the moon and
-with hills on both sides of them, so that a landscape and an animal can be in one picture without hiding each other.
+Units are hundredths of the picture's side. Animals and objects have the same placements, below the sun and the moon and
+with hills on both sides, so that a landscape and an animal can be in one picture without hiding each other.
 """
 
 import io
@@ -16,12 +16,12 @@ CANVAS = 100
 
 @dataclass(frozen=True)
 class Placement:
-    """Where something stands.
+    """Position, size and orientation of an object.
 
     Attributes:
         x: Middle, from the left.
         y: Middle, from the top.
-        size: Side of the square that holds it.
+        size: Side of its bounding square.
         rotation: Degrees, clockwise.
         flip: Whether it is mirrored.
     """
@@ -54,10 +54,10 @@ class Placement:
 
 
 def draw_object(rng: np.random.Generator) -> str:
-    """A random object as SVG: a few ellipses and polygons of few colours with spots, no animal.
+    """A random object as SVG: a few ellipses and polygons of few colours with spots, but no animal.
 
-    The text expert has to know that something may stand in front of a landscape, or its product with an expert of such
-    things would have no mass; it has to know nothing of what that may be.
+    The text expert has to learn that something may stand in front of a landscape, or its product with an expert of
+    animals would have no mass; but it must not learn what that is.
     """
     placement = Placement.draw(rng)
     colors = [_color(rng) for _ in range(3)]
@@ -89,13 +89,13 @@ def _polygon(rng: np.random.Generator, x: float, y: float, radius: float, color:
 
 
 def _color(rng: np.random.Generator) -> str:
-    """Any colour; every third a gray."""
+    """A random colour; a third are grays."""
     rgb = np.repeat(rng.integers(20, 256), 3) if rng.random() < 1 / 3 else rng.integers(20, 256, 3)
     return to_hex(rgb)
 
 
 def to_hex(rgb: object) -> str:
-    """An RGB colour, 0…255, as SVG writes it."""
+    """An RGB colour, 0…255, in SVG's notation."""
     r, g, b = np.clip(np.asarray(rgb), 0, 255).astype(int).tolist()
     return f"#{r:02x}{g:02x}{b:02x}"
 

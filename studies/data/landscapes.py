@@ -1,7 +1,6 @@
-"""Parametric landscapes (DiceBear "landscape", CC0) whose sky, orb and hills are of well-separated colours.
+"""Parametric landscapes (DiceBear "landscape", CC0) whose sky, orb and hills have well-separated colours.
 
-In a share of the pictures some object stands in front (see `foreground`), so that the expert trained on them admits
-one.
+Some pictures have an object in front (see `foreground`), so that the expert trained on them allows for one.
 """
 
 import functools
@@ -15,8 +14,8 @@ from dicebear import Avatar, Style
 from .foreground import CANVAS, draw_object, render, to_hex
 
 IMAGE_SIZE = 64
-DRAWING_VERSION = 1  # counts changes to how landscapes are drawn: sets drawn before one are not used after it
-OBJECT_SHARE = 0.6  # of the landscapes have an object in front
+DRAWING_VERSION = 1  # counts changes to the drawing of landscapes; sets of earlier versions are not used
+OBJECT_SHARE = 0.6  # share of landscapes with an object in front
 
 Color = tuple[int, int, int]
 
@@ -54,8 +53,8 @@ class Landscape:
         attributes: Value of each of `ATTRIBUTES`.
         shapes: Shape of each range of hills.
         orb: The style's variant of sun and moon.
-        seed: Decides where hills and orb lie.
-        foreground: What stands in front, SVG in units of `CANVAS`; empty for nothing.
+        seed: Seed of the positions of hills and orb.
+        foreground: Object in front, SVG in units of `CANVAS`; empty for none.
     """
 
     attributes: dict[str, str]
@@ -70,7 +69,7 @@ def draw_landscape(rng: np.random.Generator, object_share: float = OBJECT_SHARE)
 
     Args:
         rng: Source of all randomness.
-        object_share: How often an object stands in front.
+        object_share: Probability of an object in front.
     """
     attributes = {name: str(rng.choice(values)) for name, values in ATTRIBUTES.items()}
     shapes = tuple(rng.choice(_SHAPES, len(HILL_COLORS["green"])).tolist())

@@ -29,7 +29,7 @@ BIAS = "product-bias"
 VAE = "vae"
 PREVIEW = "preview"
 SHEET = "sheet"
-MOST_WORKERS = 61  # that a pool of processes can have on Windows
+MOST_WORKERS = 61  # the most processes of a pool on Windows
 EXAMPLE = """examples:
   python -m studies evaluate studies/configs/evaluate/maps.toml
   python -m studies evaluate studies/configs/evaluate/*.toml --count 8 --steps 5    a quick look at all of them
@@ -100,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def _drawer(arguments: argparse.Namespace) -> "Iterator[int | Drawer]":
-    """Who draws the samples."""
+    """The number of processes that draw the samples, or the cluster that does."""
     if not arguments.ray:
         yield arguments.workers
         return
@@ -111,10 +111,10 @@ def _drawer(arguments: argparse.Namespace) -> "Iterator[int | Drawer]":
 
 
 def _expanded(names: Sequence[str]) -> list[Path]:
-    """Files, also of patterns, which a shell of Windows leaves alone.
+    """Expand patterns of files, which a shell of Windows does not.
 
     Raises:
-        ValueError: A pattern fits no file, or two files would write the same folder.
+        ValueError: A pattern matches no file, or two files would write the same folder.
     """
     paths = []
     for name in names:

@@ -1,4 +1,4 @@
-"""What pictures show of several captions of which one is enough, and of captions that are excluded."""
+"""Measures of pictures that should show one of several captions (OR), and of excluded captions (NOT)."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -10,7 +10,7 @@ from .held_out import HeldOut
 
 
 def alternatives(setting: Setting | None, count: int, held_out: HeldOut) -> list[list[int]]:
-    """For each caption that is asked for, in order and once, the picture of each sample that it is of."""
+    """For each requested caption, in order and without repetition, the index of each sample's source picture."""
     if setting is None:
         return [list(range(count))]
     shifts = [term.shift for term in setting.terms if "text" in term.condition and term.weight > 0]
@@ -18,12 +18,12 @@ def alternatives(setting: Setting | None, count: int, held_out: HeldOut) -> list
 
 
 def excluded(setting: Setting | None, names: Collection[str], count: int, held_out: HeldOut) -> dict[str, list[int]]:
-    """Of each attribute that a caption alone excludes, the picture of each sample that the caption is of.
+    """For each attribute that a caption of its own excludes, the index of each sample's source picture.
 
-    A term of weight 0, which nothing is asked of, says what to look for in pictures that exclude nothing.
+    A term of weight 0 excludes nothing, but names attributes to measure for comparison.
 
     Raises:
-        ValueError: If an attribute is excluded as two pictures have it, for which there is no one measure.
+        ValueError: If an attribute is excluded with the values of two pictures, which have no common measure.
     """
     terms = [] if setting is None else [term for term in setting.terms if term.weight <= 0]
     shifts = {(name, term.shift) for term in terms for name in names if name in term.condition}
@@ -36,16 +36,16 @@ def excluded(setting: Setting | None, names: Collection[str], count: int, held_o
 def measure_alternatives(
     read: Mapping[str, Sequence[str]], captions: Sequence[Sequence[Mapping[str, str]]]
 ) -> dict[str, np.ndarray]:
-    """How far each picture is of one caption, whichever that is.
+    """How well each picture fits one of the captions.
 
     Args:
-        read: Attribute → its value in each picture.
-        captions: Of each caption, in order, the attributes that it names of each picture.
+        read: Attribute → its value in each picture, as read.
+        captions: For each caption, in order, the attributes that it names for each picture.
 
     Returns:
-        "one face", 1 where a caption has all attributes right, and "of either", the share of them that the best
-        caption has; of several captions also "mixed", 1 where no caption has all that any of them has, and "the first",
-        1 where the first is the best, ½ where it shares that with another.
+        "one face", 1 where all attributes of a caption are right, and "of either", the share of right attributes of the
+        best caption; for several captions also "mixed", 1 where attributes are right that no single caption has all of,
+        and "the first", 1 where the first caption is the best, ½ where it ties with another.
     """
     right = np.array(
         [
@@ -66,8 +66,8 @@ def measure_excluded(read: Mapping[str, Sequence[str]], unwanted: Mapping[str, S
     """Whether each picture shows what its caption excludes, 0 or 1.
 
     Args:
-        read: Attribute → its value in each picture.
-        unwanted: The same, as excluded; of some of the attributes.
+        read: Attribute → its value in each picture, as read.
+        unwanted: Attribute → its excluded value in each picture, for some of the attributes.
     """
     return {
         f"excluded {name.replace('_', ' ')}": right_answers(read[name], values) for name, values in unwanted.items()

@@ -1,7 +1,7 @@
-"""The reader of animals.
+"""The reader of animals, a classifier.
 
-It is trained on augmentations of their own seeds, before drawn landscapes that no expert of animals has seen, and on
-the drawings that are held out from the experts as well.
+It is trained on its own seeds, in front of landscapes that no animal expert has seen, and also on the drawings that are
+held out from the experts.
 """
 
 from pathlib import Path
@@ -11,6 +11,7 @@ import torch
 from tqdm import tqdm
 
 from ..data.animals import ANIMALS, HELD_OUT_DRAWINGS, TRAINING_DRAWINGS, draw_animal, draw_background, stand_before
+from ..data.drawn_set import channels_first
 from ..data.landscapes import IMAGE_SIZE, draw_landscape, render_landscape
 from .reader import Reader, train_reader
 
@@ -25,13 +26,12 @@ def animal_reader(path: Path = WEIGHTS) -> Reader:
 
 def train_animal_reader(path: Path = WEIGHTS, steps: int = 1500, count: int = 4000, seed: int = FIRST_SEED) -> Path:
     """Draw `count` animals, train the reader on them and write it."""
-    images, labels = (torch.from_numpy(array) for array in draw_labelled(seed, count))
-    images = images.permute(0, 3, 1, 2).contiguous()
-    return train_reader(path, images, labels[:, None], [len(ANIMALS)], steps, seed)
+    images, labels = draw_labelled(seed, count)
+    return train_reader(path, channels_first(images), torch.from_numpy(labels)[:, None], [len(ANIMALS)], steps, seed)
 
 
 def draw_labelled(first_seed: int, count: int, size: int = IMAGE_SIZE) -> tuple[np.ndarray, np.ndarray]:
-    """Animals before landscapes and, every other one, before other scenery.
+    """Animals, alternately in front of landscapes and of other scenery.
 
     Returns:
         uint8 pictures, (count, size, size, 3), and the row of each animal in `ANIMALS`, (count,).

@@ -1,9 +1,9 @@
 """`python -m studies evaluate product-bias`: how far samples of a product are from the product of the densities.
 
 Eq. 10 adds scores of noised densities, and a product of noised densities is not the noised product. For Gaussians both
-are known in closed form, and so is what the samplers reach (see `mcdm_core.expert.gaussian`). The product of two
-experts' densities over their null is also what a picture with both conditions is drawn from, if the conditions are
-independent given the picture.
+are known in closed form, and so are the samplers' limits (see `mcdm_core.expert.gaussian`). The product of two experts'
+densities over their null is also the density of pictures with both conditions, if these are independent given the
+picture.
 """
 
 import argparse
@@ -49,12 +49,12 @@ Two = tuple[float, float]
 
 @dataclass(frozen=True)
 class GaussianPair:
-    """Two Gaussian experts of one value, of equal reliability and each with a null of its own.
+    """Two one-dimensional Gaussian experts, of equal reliability and each with its own null.
 
     Attributes:
         means: Means under the conditions.
         variances: Variances under the conditions.
-        null_means: Means under the nulls; by default both nulls are N(0, 1), the data that both experts have seen.
+        null_means: Means under the nulls; by default both nulls are N(0, 1), the data of both experts.
         null_variances: Variances under the nulls.
         weights: w.
     """
@@ -75,7 +75,7 @@ class GaussianPair:
         )
 
     def terms(self) -> list[Term]:
-        """The experts as the samplers take them, in one network, so that all four predictions are one batch."""
+        """The experts as terms of one network, so that all four predictions are one batch."""
         means, variances, _ = self.factors()
         expert = gaussian_expert(means, variances, SCHEDULE)
         return [Term(expert, label(i), label(i + 2), weight=weight) for i, weight in enumerate(self.weights)]
@@ -83,12 +83,12 @@ class GaussianPair:
 
 @dataclass(frozen=True)
 class Study:
-    """Products that differ in one thing.
+    """Products that differ in one variable.
 
     Attributes:
         title: Heading of its tables.
-        variable: What differs.
-        pairs: The products by what they have of it; numbers are plotted.
+        variable: Name of the variable.
+        pairs: Value of the variable → the product; integers where `plotted` is set.
         plotted: The moment whose error is plotted, "mean" or "std"; None draws no plot.
     """
 
@@ -134,7 +134,7 @@ STUDIES = (
 
 @dataclass(frozen=True)
 class Estimate:
-    """Mean and standard deviation of a Gaussian; those of closed forms have intervals without length.
+    """Mean and standard deviation of a Gaussian; intervals of closed forms have length 0.
 
     Attributes:
         mean: The mean.
@@ -172,11 +172,11 @@ Row = dict[str, Estimate]
 
 
 def measure(pair: GaussianPair, count: int, steps: int, generator: torch.Generator) -> Row:
-    """The target and what each of `METHODS` makes of it.
+    """The product's true moments, and those that each of `METHODS` reaches.
 
     Args:
         pair: The product.
-        count: Number of samples, each an own run.
+        count: Number of independent samples.
         steps: Steps of a run.
         generator: Source of all noise.
 
@@ -191,13 +191,13 @@ def measure(pair: GaussianPair, count: int, steps: int, generator: torch.Generat
         samples = sample_product(terms, noise, str(steps), generator=generator, **how)
         return Estimate.of(samples.flatten().numpy())
 
-    # Experts know nothing of neighbouring pixels, so that each pixel of one wide picture is a sample of its own.
+    # These experts treat pixels independently, so each pixel of one wide picture is a sample.
     wide = partial(torch.randn, 1, 1, 1, count, dtype=torch.float64, generator=generator)
     for eta, limit, names in ((0.0, ode_moments, PLAIN[:2]), (1.0, sde_moments, PLAIN[2:])):
         row |= zip(names, (Estimate.exact(limit(*factors)), sampled(wide(), eta=eta)), strict=True)
     for name, corrections in zip(LANGEVIN, CORRECTIONS, strict=True):
         row[name] = sampled(wide(), sampler=sample_langevin, corrections=corrections)
-    # Particles are weighed as wholes, so that each sample is a picture.
+    # Particles are weighted as whole pictures, so each sample is a picture.
     row[PARTICLES] = sampled(wide().reshape(count, 1, 1, 1), sampler=sample_particles)
     return row
 
@@ -297,7 +297,7 @@ def _line(*cells: str) -> str:
 
 
 def _plots(results: Sequence[dict[str, Row]]) -> Image.Image:
-    """The plotted error of each study that has one, over its variable."""
+    """Plots of the error over the variable, for each study with `plotted`."""
     plots = []
     for study, rows in zip(STUDIES, results, strict=True):
         moment = study.plotted

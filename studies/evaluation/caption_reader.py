@@ -1,4 +1,4 @@
-"""A dual encoder of drawn faces and captions that took no part in training any expert: it scores what captions say."""
+"""A dual encoder of drawn faces and captions that scores samples; it was not used in training any expert."""
 
 import functools
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ class CaptionReader:
 
 @dataclass(frozen=True)
 class _DisturbedPairs:
-    """Pairs whose pictures are blurred and noised a little, as samples are."""
+    """Pairs whose pictures are slightly blurred and noised, like samples."""
 
     pairs: FacePairs
 
@@ -53,12 +53,12 @@ class _DisturbedPairs:
         return as_bytes(disturb(images.float() / 127.5 - 1, rng)), captions, targets
 
     contrasts = batch
-    """See `CaptionedPictures`; even batches, as the reader that ships was trained on."""
+    """See `CaptionedPictures`; uniform batches, as the shipped reader was trained on."""
 
 
 @functools.cache
 def caption_reader() -> CaptionReader:
-    """The reader that ships."""
+    """The shipped reader."""
     return CaptionReader()
 
 

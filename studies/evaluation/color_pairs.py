@@ -1,6 +1,6 @@
-"""Faces whose colours are asked for one by one, by experts of which each has seen all faces with one of the others'.
+"""Faces whose colours are requested one by one, from experts each trained on faces with a leading colour of another's.
 
-Colours that experts have only ever seen are never asked for, so that where one shows it has bled into the picture.
+The leading colours are never requested, so a leading colour in a sample has bled into it.
 """
 
 from collections.abc import Sequence
@@ -20,9 +20,9 @@ COLORS = ("hair_color", "skin_color", "background")
 
 
 class ColorPairs(Faces):
-    """See `HeldOut`; `leading` of the configuration are the colours that bleed: attribute → value.
+    """See `HeldOut`; `leading` of the configuration are the colours that may bleed: attribute → value.
 
-    Consecutive pictures go through the combinations of the other values, so that each is asked for equally often.
+    Consecutive pictures cycle through the combinations of the other values, so each is requested equally often.
     """
 
     measures: tuple[str, ...] = ("bleeding", *Faces.measures)
@@ -64,16 +64,16 @@ class ColorPairs(Faces):
 def measure_bleeding(
     read: Sequence[dict[str, str]], wanted: Sequence[dict[str, str]], leading: dict[str, str]
 ) -> dict[str, np.ndarray]:
-    """Which colours are those asked for, and which are those that bleed; 0 or 1.
+    """Which colours are the requested ones, and which are leading ones that have bled; 0 or 1.
 
     Args:
-        read: Attribute → colour in each picture.
-        wanted: The same, as asked for.
-        leading: Attribute → the colour that bleeds, for the attributes that were asked for.
+        read: For each picture, attribute → colour, as read.
+        wanted: For each picture, attribute → requested colour.
+        leading: Attribute → the leading colour, for the requested attributes.
 
     Returns:
-        "all right" and, of each attribute, whether it is right; "bleeding", where any colour has bled, and of each
-        attribute "bled into hair color".
+        "all right", and each attribute by its name, whether it is right; "bleeding", whether any colour has bled, and
+        "bled into hair color", and so on, for each attribute.
     """
     right = {name: right_answers([r[name] for r in read], [w[name] for w in wanted]) for name in leading}
     bled = {name: right_answers([r[name] for r in read], [lead] * len(read)) for name, lead in leading.items()}

@@ -1,4 +1,4 @@
-"""Settings compared picture by picture with one of them, which tells smaller differences than two means do."""
+"""Compares settings with one of them picture by picture, which shows smaller differences than comparing means."""
 
 from collections.abc import Sequence
 
@@ -9,11 +9,11 @@ from .row import Row
 
 
 def difference(values: np.ndarray, base: np.ndarray) -> Figure | None:
-    """Mean of values − base over the pictures that have both, with its interval; None where none has.
+    """Mean of values − base over the pictures that have both, with its interval; None if there are none.
 
     Args:
         values: A value for each of the first pictures, (B,), NaN where there is none.
-        base: Likewise of what they are compared with; where one of the two is longer, its rest is left out.
+        base: Values to compare with, likewise; the rest of the longer array is ignored.
     """
     count = min(len(values), len(base))
     differences = values[:count] - base[:count]
@@ -22,13 +22,13 @@ def difference(values: np.ndarray, base: np.ndarray) -> Figure | None:
 
 
 def differences_table(title: str, rows: Sequence[Row], against: str, measures: Sequence[str]) -> str:
-    """Markdown: every other setting's measures less those of the row named `against`.
+    """Markdown table: measures of every other setting minus those of the row named `against`.
 
     Args:
-        title: Stands above it.
-        rows: What was measured.
-        against: The label of one of them.
-        measures: Columns; those that have no value a picture are left out.
+        title: Title above the table.
+        rows: All rows.
+        against: Label of the row to compare with.
+        measures: Columns; measures without a value per picture are left out.
     """
     (base,) = [row for row in rows if row.label == against]
     columns = [name for name in measures if name in base.values]

@@ -1,4 +1,4 @@
-"""What an evaluation is made of, read from a TOML file; studies/evaluation.md explains it by examples."""
+"""Configuration of an evaluation, read from a TOML file; studies/evaluation.md explains it by examples."""
 
 import dataclasses
 import math
@@ -14,11 +14,11 @@ from mcdm_core.training.config import build, read_toml
 
 from .methods import Choice, Langevin, Particles
 
-BATCH = 20  # pictures of one file of samples
+BATCH = 20  # pictures per file of samples
 RULES = ("product", "own-null", "gan")
 VARIED = ("weight", "reliability", "steps", "eta")
-NOTHING = "nothing"  # in place of a condition
-NOT = "not "  # before the name of a map that a mask leaves out
+NOTHING = "nothing"  # condition that is the null
+NOT = "not "  # prefix of a map's name in a mask that is the map's inverse
 METHODS: dict[str, type] = {
     "passes": Passes,
     "agreement": Agreement,
@@ -27,25 +27,25 @@ METHODS: dict[str, type] = {
     "choose": Choice,
     "logic": Logic,
 }
-"""Tables of a setting, and what is made of each."""
+"""Table of a setting → its dataclass."""
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """The held-out pictures whose conditions are asked for.
+    """The held-out pictures whose conditions are requested.
 
     Attributes:
-        kind: "faces", "color pairs" (see `ColorPairs`) or "scenes", which are drawn, or "folder", one's own pictures.
+        kind: "faces", "color pairs" (see `ColorPairs`) or "scenes", which are drawn, or "folder", the user's pictures.
         seed: First seed of drawn pictures.
-        count: How many there are; of a folder 0 takes all.
-        leading: Attribute → the value that 70 % of drawn faces have; the others are uniform. Of color pairs: the value
-            that is never asked for.
-        spread: How far drawn faces turn, stretch and move, see `draw_face`.
+        count: Number of pictures; for a folder, 0 takes all.
+        leading: Attribute → the value that 70 % of drawn faces have; the others are uniform. For color pairs, the value
+            that is never requested.
+        spread: How much drawn faces turn, stretch and move, see `draw_face`.
         path: The folder, relative to the configuration file: pictures in `images`, maps in subfolders named after them,
             captions in `captions`.
-        image_size: Side in pixels at which pictures are drawn, 64 or 256, or to which a folder's are brought.
+        image_size: Side in pixels at which pictures are drawn, 64 or 256, or to which a folder's are resized.
         features: File of torchvision's ResNet weights for the distances of a folder's pictures, relative to the
-            configuration file. Drawn pictures have a network of their own.
+            configuration file. Drawn pictures have their own network.
     """
 
     kind: str
@@ -60,28 +60,28 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class TermConfig(TermSettings):
-    """One expert of a setting: its settings (see `TermSettings`), and what it is told.
+    """One expert of a setting: its settings (see `TermSettings`), and its conditions.
 
     Attributes:
         expert: One of `[experts]`.
-        condition: What it is given of the held-out picture: "hair", "skin" or whichever map, "sketch", "text", "class".
-            Several maps of one network share a row. "hair_color", or whichever attribute captions name, is a caption of
-            that alone; "nothing" is the null as a condition of its own.
-        shift: How many pictures further on the condition is taken from (0: the picture itself).
-        lora: One of `[loras]`, which the expert's weights gain; empty for none.
-        mask: Where it acts: "hair" or whichever map of the held-out picture, or "not hair"; empty for everywhere.
+        condition: Conditions from the held-out picture: "hair", "skin" or any other map, "sketch", "text", "class".
+            Several maps of one network share a row. "hair_color", or any other attribute that captions name, is a
+            caption of that attribute alone; "nothing" is the null as a condition.
+        shift: The condition is that of the picture this many indices later (0: of the picture itself).
+        lora: One of `[loras]` to add to the expert's weights; empty for none.
+        mask: Where it acts: "hair" or any other map of the held-out picture, or "not hair"; empty for everywhere.
     """
 
     expert: str
     condition: tuple[str, ...] = ()
     shift: int = 0
-    # Not in `repr`, so that samples that were drawn before there were any keep their names.
+    # Not in `repr`, so that older samples on disk keep their names.
     lora: str = field(default="", kw_only=True, repr=False)
     mask: str = field(default="", kw_only=True, repr=False)
 
     @property
     def masking_map(self) -> str:
-        """The map that its mask is, or leaves out; empty where it has none."""
+        """Name of the map in its mask; empty without a mask."""
         return self.mask.removeprefix(NOT)
 
     @property
@@ -95,26 +95,26 @@ class Setting:
     """How one row of the table is sampled.
 
     Attributes:
-        name: Names the row, and the line of a plot.
+        name: Name of the row, and of the line of a plot.
         terms: The experts.
-        rule: "product" is Eq. 10, "own-null" composable diffusion; "gan" asks the one expert named, a GAN.
+        rule: "product" is Eq. 10, "own-null" composable diffusion; "gan" samples from the one expert named, a GAN.
         steps: DDIM steps.
         eta: η of DDIM; 0 is its ODE, 1 ancestral sampling.
         autocast: Use bfloat16 for convolutions and matrix products, as in training: faster on most processors.
-        count: How many pictures, from the first on; 0 is all.
-        passes: What the run may leave out, see `Passes`.
-        vary: What is varied: "weight" of all experts that have one, "reliability" of the first (the others share the
-            rest), "steps" or "eta"; empty for a single row.
-        values: The values it takes, a row each.
+        count: Number of pictures, from the first on; 0 is all.
+        passes: Passes that the run may skip, see `Passes`.
+        vary: Setting to vary: "weight" of all experts whose weight is not 0, "reliability" of the first (the others
+            share the rest), "steps" or "eta"; empty for a single row.
+        values: Values of the varied setting, a row each.
         value: The value of this row.
-        agreement: How the positive weights are shared out, see `Agreement`.
+        agreement: Weighting of experts place by place, see `Agreement`.
         langevin: Corrections between the steps of DDIM.
-        particles: Sample several particles a picture, ancestrally and so with η = 1.
-        choose: Sample several candidates a picture, and keep the best.
+        particles: Sample several particles per picture, ancestrally and so with η = 1.
+        choose: Sample several candidates per picture, and keep the best.
         logic: Combine the experts by logic instead of multiplying them, ancestrally and so with η = 1.
-        together: How many pictures are sampled in one batch, 0…20: adaptive passes are left out where all pictures of a
-            batch let them; 0 takes 20.
-        candidate: Which candidate of a picture this is, 0 being its plain sample.
+        together: Pictures sampled in one batch, 0…20; adaptive passes are skipped only where all pictures of a batch
+            allow it; 0 takes 20.
+        candidate: Index of this candidate of a picture; 0 is the plain sample.
     """
 
     name: str
@@ -128,7 +128,7 @@ class Setting:
     vary: str = ""
     values: tuple[float, ...] = ()
     value: float | None = None
-    # Not in the representation, by which samples on disk are named: `sample_key` adds those that were set.
+    # Not in `repr`, which names samples on disk: `sample_key` adds the fields that were set.
     agreement: Agreement = field(default=Agreement(), repr=False)
     langevin: Langevin | None = field(default=None, repr=False)
     particles: Particles | None = field(default=None, repr=False)
@@ -139,13 +139,13 @@ class Setting:
 
     @property
     def added(self) -> dict[str, Any]:
-        """What is set of those fields that its representation leaves out, by name."""
+        """Fields that differ from their defaults and are not in `repr`, by name."""
         hidden = [each for each in dataclasses.fields(self) if not each.repr]
         return {each.name: value for each in hidden if (value := getattr(self, each.name)) != each.default}
 
     @property
     def label(self) -> str:
-        """The row's name, with the value of what is varied."""
+        """The row's name, with the varied setting's value."""
         return f"{self.name}, {self.vary} {self.value:g}" if self.vary else self.name
 
     def rows(self) -> "list[Setting]":
@@ -171,18 +171,18 @@ class EvaluationConfig:
     """One evaluation.
 
     Attributes:
-        title: Stands above the table.
+        title: Title above the table.
         data: Held-out pictures.
         experts: Name → file, relative to the configuration file.
-        loras: The same of LoRAs, under other names.
+        loras: Name → file of LoRAs; names differ from the experts'.
         settings: The rows.
-        measures: Groups of measures, see studies/evaluation.md; empty takes all that the data has but `predictions`.
-        shown: How many pictures of each setting are laid out in `samples.png`.
-        tabled: Measures of the table; empty takes all. `figures.csv` has all of them in any case.
+        measures: Groups of measures, see studies/evaluation.md; empty takes all of the data's but `predictions`.
+        shown: Number of pictures of each setting in `samples.png`.
+        tabled: Measures of the table; empty takes all. `figures.csv` always has all of them.
         plotted: Measures of the plot; empty takes the first ones.
-        note: Stands below the table.
+        note: Text below the table.
         against: Label of the row that all others are compared with picture by picture, in `differences.md`.
-        across: Measure that plots are drawn over, "rows per picture" say; empty takes what is varied, if anything is.
+        across: Measure on the plots' x axis, "rows per picture" say; empty takes the varied setting, if there is one.
     """
 
     title: str
@@ -200,7 +200,7 @@ class EvaluationConfig:
 
     @property
     def files(self) -> dict[str, Path]:
-        """Every file that a term names."""
+        """Name → file, of experts and LoRAs."""
         return self.experts | self.loras
 
     @property
@@ -214,11 +214,11 @@ def load_evaluation(path: Path, count: int = 0, steps: int = 0) -> EvaluationCon
 
     Args:
         path: The TOML file.
-        count: Pictures of every setting at most, for a quick look; 0 as configured.
-        steps: DDIM steps of settings that don't vary them; 0 as configured.
+        count: Most pictures of every setting, for a quick look; 0 as configured.
+        steps: Most DDIM steps of every setting; 0 as configured.
 
     Raises:
-        ValueError: The file is no TOML, or something in it is unknown, missing, of another type or of no use.
+        ValueError: The file is no TOML, or an entry is unknown, missing, of another type or cannot be used.
     """
     values = read_toml(path)
     defaults = values.pop("sampling", {})
@@ -278,7 +278,7 @@ def _setting(defaults: Any, entry: Any, where: str) -> Setting:
 
 
 def _listed(term: Any) -> Any:
-    """A term whose single condition may stand without brackets."""
+    """A term whose condition is a list; a single condition may be written without brackets."""
     alone = isinstance(term, dict) and isinstance(term.get("condition"), str)
     return term | {"condition": [term["condition"]]} if alone else term
 
@@ -347,7 +347,7 @@ def _check(setting: Setting, experts: dict[str, Path], loras: dict[str, Path]) -
 
 
 def _check_methods(setting: Setting) -> None:
-    """Refuse methods that cannot act, or not together."""
+    """Refuse methods without effect, or that exclude each other."""
     named = [key for key in ("langevin", "particles", "choose", "logic") if getattr(setting, key)]
     of_terms = [name for name in ("lora", "mask") if any(getattr(term, name) for term in setting.terms)]
     unused = [*setting.added, *(["passes"] if setting.passes.methods() else []), *of_terms]
@@ -383,7 +383,7 @@ def _check_logic(setting: Setting, logic: Logic) -> None:
 
 
 def _check_names(settings: tuple[Setting, ...], where: str) -> None:
-    """Check that rows, and the lines of a plot, can be told apart by their names."""
+    """Check that names of rows, and of lines of a plot, are unique."""
     names = [name for s in settings for name in ([s.name] if s.vary else []) + [row.label for row in s.rows()]]
     if repeated := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
         raise ValueError(f"{where} has several rows named {repeated[0]!r}; give each a name of its own.")

@@ -1,4 +1,4 @@
-"""What a VAE makes of pictures: as near as samples of latents can come to them."""
+"""Pictures after encoding and decoding by a VAE, the best that samples of latents can reach."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""One batch of samples of held-out conditions, drawn."""
+"""Draws one batch of samples of held-out conditions."""
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
@@ -38,14 +38,14 @@ from .methods import RUN
 from .rows import count_rows
 from .vaes import vae_of
 
-_NOISE_SEED = 1_000_000  # of the noise that ancestral sampling adds; apart from the start noise
-_LIFT_SEED = 900_000  # of the noise that candidates are compared under
-_NEXT_CANDIDATE = 10_000_000  # seeds between two candidates of a picture
+_NOISE_SEED = 1_000_000  # first seed of the noise that ancestral sampling adds; differs from the start noise's
+_LIFT_SEED = 900_000  # seed of the noise under which candidates are compared
+_NEXT_CANDIDATE = 10_000_000  # difference of seeds between two candidates of a picture
 RULES = {"product": EQ10, "own-null": OWN_NULL}
 
 
 def drawn(job: Job) -> Samples:
-    """The samples of a batch, on one thread, so that they are the same to the bit in any process."""
+    """Draw the samples of a batch, on one thread, so that they are equal to the bit in any process."""
     torch.set_num_threads(1)
     held_out = open_held_out(job.data)
     if job.setting.rule == "gan":
@@ -63,7 +63,7 @@ def drawn(job: Job) -> Samples:
 def _sample_part(
     setting: Setting, experts: Mapping[str, Path], held_out: HeldOut, indices: range
 ) -> tuple[Tensor, int]:
-    """Pictures of one batch, and the rows that it took of all networks."""
+    """Pictures of one batch, and the number of rows that all networks were given for it."""
     terms = terms_of(setting, experts, held_out, indices)
     sample: Callable[[Setting, Sequence[Term], range], Tensor] = _sample_plain
     if setting.particles:
@@ -91,7 +91,7 @@ def _sample_plain(setting: Setting, terms: Sequence[Term], indices: range, lifts
 
 
 def _sample_particle(setting: Setting, terms: Sequence[Term], indices: range) -> Tensor:
-    """One of the particles of a single picture, each place as often as any other."""
+    """One particle of a single picture; its index is the picture's modulo the number of particles."""
     assert setting.particles
     count = setting.particles.count
     noise = torch.cat([start_noise(terms[0].expert, indices, candidate) for candidate in range(count)])
@@ -101,7 +101,7 @@ def _sample_particle(setting: Setting, terms: Sequence[Term], indices: range) ->
 
 
 def _sample_chosen(setting: Setting, terms: Sequence[Term], indices: range) -> Tensor:
-    """Of several candidates for each picture the one that the experts lift most."""
+    """The best of several candidates for each picture, by the experts' lifts."""
     assert setting.choose
     candidates, lifts = [], []
     for candidate in range(setting.choose.of):
@@ -137,7 +137,7 @@ def _sample(
 
 
 def terms_of(setting: Setting, experts: Mapping[str, Path], held_out: HeldOut, indices: range) -> list[Term]:
-    """The experts of a setting, with what they are told of the pictures of these indices."""
+    """The experts of a setting, with conditions and masks from the pictures of these indices."""
     terms = []
     for term in setting.terms:
         expert = _expert(experts[term.expert], setting.autocast, experts[term.lora] if term.lora else None)
@@ -149,14 +149,14 @@ def terms_of(setting: Setting, experts: Mapping[str, Path], held_out: HeldOut, i
 
 
 def mask_of(term: TermConfig, expert: Expert, held_out: HeldOut, indices: range) -> Tensor:
-    """How far a term acts at each place of the samples of these indices, 0…1, (B, h, w)."""
+    """Mask of a term for the samples of these indices, 0…1, (B, h, w)."""
     covered = held_out.map_of(term.masking_map, held_out.sources(term.shift, indices))
     covered = F.adaptive_avg_pool2d(covered[:, None], expert.sample_shape[1:])[:, 0]
     return 1 - covered if term.mask.startswith(NOT) else covered
 
 
 def start_noise(expert: Expert, indices: range, candidate: int = 0) -> Tensor:
-    """Standard normal noise for this expert's samples, of one seed for each candidate of a picture; (B, C, H, W)."""
+    """Standard normal noise for this expert's samples, with one seed for each picture and candidate; (B, C, H, W)."""
     seeds = [i + candidate * _NEXT_CANDIDATE for i in indices]
     return torch.stack([torch.randn(expert.sample_shape, generator=_generator(seed)) for seed in seeds])
 
@@ -176,7 +176,7 @@ def _sample_gan(job: Job, held_out: HeldOut) -> Tensor:
 
 
 def condition_of(term: TermConfig, expert: Expert, held_out: HeldOut, indices: range) -> Condition | None:
-    """What the samples of these indices ask of an expert; maps of one network are merged into one row."""
+    """Condition of an expert for the samples of these indices; maps of one network are merged into one row."""
     if not term.condition:
         return None
     if term.condition == (NOTHING,):
@@ -186,12 +186,12 @@ def condition_of(term: TermConfig, expert: Expert, held_out: HeldOut, indices: r
     return functools.reduce(expert.encoder.merge, conditions)
 
 
-@functools.lru_cache(maxsize=8)  # as many as a setting has, and not those of all evaluations of a process
+@functools.lru_cache(maxsize=8)  # enough for a setting, without keeping the experts of all evaluations of a process
 def _expert(path: Path, autocast: bool, lora: Path | None = None) -> Expert:
     expert = load_expert(path, vae=vae_of(path))
     if lora is not None:
         expert = with_lora(expert, lora)
-    expert.network.float()  # half precision is slow on most processors, and bfloat16 is what autocast makes of float32
+    expert.network.float()  # half precision is slow on most processors; autocast turns float32 into bfloat16
     if autocast:
         expert.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return expert

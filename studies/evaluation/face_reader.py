@@ -1,6 +1,6 @@
-"""The reader of mouths and eyes of faces of 256 pixels, trained on drawings and on what a VAE makes of them.
+"""The reader of mouths and eyes of faces of 256 pixels, trained on drawings and their reconstructions by a VAE.
 
-Eyes are of one of the kinds that are drawn, or not both there: some faces lack one or both, or have it smeared, as
+Eyes are of one of the drawn kinds, or "missing": some training faces lack one or both eyes, or have them smeared, as
 samples may.
 """
 
@@ -20,13 +20,13 @@ from .reader import AttributeReader, train_reader
 WEIGHTS = Path(__file__).with_name("face_reader_256.safetensors")
 VAE = Path(__file__).parents[2] / "vae" / "mcdm_vae.safetensors"
 FIRST_SEED = 60_000_000
-PICTURE_SIZE, HALF_SIZE = 256, 128  # pixels of faces, and of those that are read
+PICTURE_SIZE, HALF_SIZE = 256, 128  # pixels of faces, and to which they are shrunk for reading
 MIDDLE = slice(38, 118), slice(24, 104)  # rows and columns of a face of 128 pixels that hold eyes and mouth
 MISSING = "missing"
 CLASSES = {"mouth": tuple(MOUTHS), "eyes": (*EYES, MISSING)}
 _BATCH = 32
-_INCOMPLETE = 0.2  # of the faces lack an eye
-_SMEARED = 1 / 3  # of these have it smeared
+_INCOMPLETE = 0.2  # share of faces with a missing eye
+_SMEARED = 1 / 3  # share of these whose eye is smeared instead
 
 
 class FaceReader:
@@ -49,20 +49,20 @@ def train_face_reader(
 ) -> Path:
     """Draw `count` faces, train the reader on them and write it.
 
-    It is trained on all alike, and then for half as long with dark faces shown four times as often: on these, lines of
-    eyes and mouths are faint.
+    It is trained on all faces equally, and then for half as long with dark faces four times as often, since lines of
+    eyes and mouths are faint on these.
 
     Args:
-        path: Where to.
+        path: File to write.
         steps: Optimizer steps of the first part, of 32 faces each.
-        count: How many faces are drawn.
-        decoded_count: How many of them the VAE encodes and decodes; these are shown three times as often.
-        seed: The first face's, also of initialization and batches.
+        count: Number of faces to draw.
+        decoded_count: Number of these that the VAE encodes and decodes; they are shown three times as often.
+        seed: Seed of the first face, of initialization and of batches.
     """
-    large, *told_of_large = draw_labelled_faces(seed, decoded_count, PICTURE_SIZE)
-    small, *told = draw_labelled_faces(seed + decoded_count, count - decoded_count, HALF_SIZE)
+    large, *large_labels = draw_labelled_faces(seed, decoded_count, PICTURE_SIZE)
+    small, *small_labels = draw_labelled_faces(seed + decoded_count, count - decoded_count, HALF_SIZE)
     pictures = _middle(np.concatenate([small, *[shrunk(decoded(large, VAE), HALF_SIZE)] * 3]))
-    labels, dark = (np.concatenate([a, *[b] * 3] * 2) for a, b in zip(told, told_of_large, strict=True))
+    labels, dark = (np.concatenate([a, *[b] * 3] * 2) for a, b in zip(small_labels, large_labels, strict=True))
     values = torch.from_numpy(labels)
     mirrored = channels_first(np.concatenate([pictures, pictures[:, :, ::-1]]))
     counts = [len(each) for each in CLASSES.values()]
@@ -72,7 +72,7 @@ def train_face_reader(
 
 
 def _middle(images: np.ndarray) -> np.ndarray:
-    """Where eyes and mouths are, (N, 80, 80, 3), of faces (N, S, S, 3), S of 128 or 256."""
+    """The part with eyes and mouth, (N, 80, 80, 3), of faces (N, S, S, 3), S of 128 or 256."""
     return shrunk(images, HALF_SIZE)[:, MIDDLE[0], MIDDLE[1]]
 
 
@@ -80,8 +80,8 @@ def draw_labelled_faces(first_seed: int, count: int, size: int) -> tuple[np.ndar
     """Faces with uniform attributes, some of them without one or both eyes.
 
     Returns:
-        uint8 pictures, (count, size, size, 3), the row of each of `CLASSES`, (count, attributes), and whether the skin
-        is dark, (count,).
+        uint8 pictures, (count, size, size, 3), the index of each attribute's value in `CLASSES`, (count, attributes),
+        and whether the skin is dark, (count,).
     """
     images, labels, dark = [], [], []
     for seed in tqdm(range(first_seed, first_seed + count), desc="drawing", unit="face"):
@@ -96,7 +96,7 @@ def draw_labelled_faces(first_seed: int, count: int, size: int) -> tuple[np.ndar
 
 
 def render_incomplete(face: Face, rng: np.random.Generator, size: int) -> np.ndarray:
-    """The face without one eye or both, or with that smeared; uint8, (size, size, 3)."""
+    """The face without one or both eyes, or with them smeared; uint8, (size, size, 3)."""
     whole, bare = render_face(face, (), size).image, render_face(face, (), size, left_out="eyes").image
     columns = np.flatnonzero((whole != bare).any(axis=(0, 2)))
     middle = (columns[0] + columns[-1]) // 2

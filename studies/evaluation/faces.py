@@ -1,4 +1,4 @@
-"""Held-out faces, drawn from seeds that no training set touches, and what sampled faces show of them."""
+"""Held-out faces, drawn from seeds of no training set, and measures of sampled faces."""
 
 import functools
 from collections.abc import Collection, Mapping, Sequence
@@ -36,21 +36,21 @@ from .similarity import measure_edges, measure_similarity
 
 MAPS = ("hair", "skin")
 LARGE_MEASURES = ("eyes", "stripes")
-"""Groups that pictures of 256 pixels have in addition."""
+"""Additional groups of measures for pictures of 256 pixels."""
 CAPTION_ATTRIBUTES = ("hair_color", "skin_color", "background", "mouth")
-"""What maps leave open, so what a caption beside them can decide."""
+"""Attributes that maps leave open, so that a caption beside them can decide them."""
 
 
 @dataclass(frozen=True)
 class HeldOutFace:
-    """A face with everything that describes it.
+    """A face with its drawing, maps and captions.
 
     Attributes:
         face: The face.
         image: uint8, (H, W, 3).
         maps: "hair" and "skin" → uint8 coverage, (H, W).
-        caption: Names all of them that captions of this kind name.
-        captions: Attribute → a caption that names it alone.
+        caption: A caption that names all attributes that captions of this kind name.
+        captions: Attribute → a caption that names only this attribute.
     """
 
     face: Face
@@ -61,7 +61,7 @@ class HeldOutFace:
 
 
 class Faces(HeldOut):
-    """See `HeldOut`; a face is drawn when it is first asked for."""
+    """See `HeldOut`; a face is drawn when it is first used."""
 
     measures: tuple[str, ...] = (
         "maps",
@@ -87,7 +87,7 @@ class Faces(HeldOut):
         if self._size == LARGE_SIZE:
             self.measures, self.read = ((*groups, *LARGE_MEASURES) for groups in (self.measures, self.read))
         self._frequencies = Frequencies(config.leading)
-        self._named: Collection[str] = CAPTION_ATTRIBUTES  # by captions of their own
+        self._named: Collection[str] = CAPTION_ATTRIBUTES  # attributes with captions of their own
         self._drawn: dict[int, HeldOutFace] = {}
         self._parsed: tuple[np.ndarray | None, list[Parsed]] = (None, [])
 
@@ -141,7 +141,7 @@ class Faces(HeldOut):
         return drawing_features()
 
     def compared(self) -> np.ndarray:
-        """See `HeldOut`: further faces of the same kind, more than there are held out."""
+        """See `HeldOut`: other faces of the same kind."""
         rngs = map(np.random.default_rng, compared_seeds(self._config))
         faces = (draw_face(rng, self._frequencies, self._config.spread) for rng in rngs)
         return np.stack([render_face(face, (), self._size).image for face in faces])
@@ -168,7 +168,7 @@ class Faces(HeldOut):
             asked_for = {name: asked(setting, name, count, self) for name in MAPS}
             if not any(asked_for.values()):
                 return {}
-            # What was not asked for is compared with the picture's own: how much one map tells of the other.
+            # A map that was not requested is compared with the picture's own: how much one map tells of the other.
             return measure_maps(
                 parsed,
                 {
@@ -194,14 +194,14 @@ class Faces(HeldOut):
         return [self[i].face.attributes for i in sources]
 
     def _read_attributes(self, images: np.ndarray, parsed: Sequence[Parsed]) -> dict[str, list[str]]:
-        """Attribute → value in each picture: colours by the palette, mouths by a reader of this size."""
+        """Attribute → value in each picture: colours by the palette, mouths by the reader for this size."""
         mouths = FaceReader().read(images)["mouth"] if self._size == LARGE_SIZE else mouth_reader().read(images)
         return {name: [p.colors[name] for p in parsed] for name in parsed[0].colors} | {"mouth": mouths}
 
     def _flat(self, count: int, setting: Setting | None) -> np.ndarray:
-        """Pixels whose 3×3 neighbourhood what is asked for makes flat, (count, H, W).
+        """Pixels whose 3×3 neighbourhood should be flat, (count, H, W).
 
-        That is in the drawing, where all is asked of one; else in all maps that are asked for, inside and outside.
+        These are the flat ones of the drawing, if all conditions are of one picture; else those of all requested maps.
         """
         if is_one_picture(setting):
             return flat_pixels(self.images[:count])
@@ -212,17 +212,17 @@ class Faces(HeldOut):
         return flat
 
     def _parse(self, images: np.ndarray) -> list[Parsed]:
-        """What the parser reads; several groups of measures ask for the same pictures in a row."""
+        """Parse pictures; the last result is kept, since several groups of measures use the same pictures in a row."""
         if self._parsed[0] is not images:
             self._parsed = images, [parse_face(image) for image in images]
         return self._parsed[1]
 
 
 def measure_maps(parsed: Sequence[Parsed], maps: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """IoU and F1 of parsed maps with those asked for, and their means over the maps.
+    """IoU and F1 of parsed maps with the requested ones, and their means over the maps.
 
     Args:
-        parsed: What the parser reads in each picture.
+        parsed: Result of the parser for each picture.
         maps: Map name → uint8 coverage, (B, H, W).
     """
     shown = {name: [getattr(p, name) for p in parsed] for name in maps}
@@ -240,7 +240,7 @@ def measure_attributes(read: Mapping[str, Sequence[str]], wanted: Sequence[dict[
     """Whether each picture shows what its caption names, 0 or 1, and the mean over attributes.
 
     Args:
-        read: Attribute → its value in each picture.
+        read: Attribute → its value in each picture, as read.
         wanted: Attributes that each caption names.
     """
     right = {
@@ -251,11 +251,11 @@ def measure_attributes(read: Mapping[str, Sequence[str]], wanted: Sequence[dict[
 
 
 def measure_eyes(images: np.ndarray, wanted: Sequence[str] | None) -> dict[str, np.ndarray]:
-    """Whether both eyes are there and, where a sketch asks for them, of its kind; 0 or 1. Captions name no eyes.
+    """Whether both eyes are there and, where a sketch requests them, of its kind; 0 or 1. Captions name no eyes.
 
     Args:
         images: uint8 samples, (B, 256, 256, 3).
-        wanted: Kind of eyes of each, one of `EYES`; None where none was asked for.
+        wanted: Requested kind of eyes of each sample, one of `EYES`; None without a sketch.
     """
     read = FaceReader().read(images)["eyes"]
     measures = {"both eyes": np.array([float(kind != MISSING) for kind in read])}
@@ -274,7 +274,7 @@ def measure_cleanness(images: np.ndarray, parsed: Sequence[Parsed], references: 
 
 
 def flat_area(parsed: Parsed) -> np.ndarray:
-    """Pixels whose whole 3×3 neighbourhood the parser gives to one part, (H, W)."""
+    """Pixels whose whole 3×3 neighbourhood the parser assigns to hair, or to skin, (H, W)."""
     flat = np.zeros(parsed.hair.shape, dtype=bool)
     for part in (parsed.hair, parsed.skin):
         flat[1:-1, 1:-1] |= np.lib.stride_tricks.sliding_window_view(part, (3, 3)).all(axis=(-2, -1))

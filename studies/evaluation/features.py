@@ -12,17 +12,18 @@ from mcdm_core.system.formats import write_tensors
 
 from ..data import faces, landscapes
 from ..data.animals import ANIMALS, HELD_OUT_DRAWINGS, TRAINING_DRAWINGS, draw_animal, draw_background, stand_before
+from ..data.drawn_set import channels_first
 from ..metrics.features import WEIGHTS, DrawingFeatures
 from .reader import BATCH, fit
 
 FIRST_FACE_SEED = 8_000_000
 FIRST_SCENE_SEED = 38_000_000
-UNKNOWN = -1  # the value of an attribute that a picture does not have
+UNKNOWN = -1  # label of an attribute that a picture does not have
 
 BLURS = (0.0, 0.5, 1.0)
-"""Shares of a copy averaged over 3 × 3 pixels that are mixed in."""
+"""Shares at which a copy averaged over 3 × 3 pixels is mixed in."""
 NOISES = (0.0, 0.05, 0.12)
-"""Standard deviations of the noise that is added to pictures in [−1, 1]."""
+"""Standard deviations of the noise added to pictures in [−1, 1]."""
 
 DRAWN_CLASSES = {name: len(values) for name, values in (faces.ATTRIBUTES | landscapes.ATTRIBUTES).items()} | {
     "animal": len(ANIMALS)
@@ -33,7 +34,7 @@ CLASSES = DRAWN_CLASSES | {"blur": len(BLURS), "noise": len(NOISES)}
 def train_features(path: Path = WEIGHTS, steps: int = 2000, count: int = 4000, seed: int = 8) -> Path:
     """Draw `count` faces and as many scenes, train the network on them, and write it in half precision."""
     drawn = [draw_labelled_faces(FIRST_FACE_SEED, count), draw_labelled_scenes(FIRST_SCENE_SEED, count)]
-    images = torch.from_numpy(np.concatenate([pictures for pictures, _ in drawn])).permute(0, 3, 1, 2).contiguous()
+    images = channels_first(np.concatenate([pictures for pictures, _ in drawn]))
     labels = torch.from_numpy(np.concatenate([values for _, values in drawn]))
     network = fit_features(images, labels, steps, seed)
     write_tensors(path, {key: value.half() for key, value in network.state_dict().items()}, {})
@@ -45,7 +46,8 @@ def fit_features(images: Tensor, labels: Tensor, steps: int, seed: int) -> Drawi
 
     Args:
         images: uint8, (N, 3, H, W).
-        labels: Value of each of `DRAWN_CLASSES`, or `UNKNOWN`, int64, (N, number of attributes).
+        labels: Index of each attribute's value, in the order of `DRAWN_CLASSES`, or `UNKNOWN`, int64,
+            (N, number of attributes).
         steps: Optimizer steps, of 64 pictures each.
         seed: Seed of initialization and batches.
     """
@@ -69,10 +71,10 @@ def fit_features(images: Tensor, labels: Tensor, steps: int, seed: int) -> Drawi
 
 
 def disturb(pictures: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Blur and noise each picture by levels of its own.
+    """Blur and noise each picture by its own levels.
 
     Returns:
-        The pictures, and the rows of their levels in `BLURS` and `NOISES`, int64, (B, 2).
+        The pictures, and the indices of their levels in `BLURS` and `NOISES`, int64, (B, 2).
     """
     levels = rng.integers(0, [len(BLURS), len(NOISES)], (len(pictures), 2))
     blur, noise = (
@@ -99,7 +101,7 @@ def draw_labelled_faces(first_seed: int, count: int) -> tuple[np.ndarray, np.nda
 
 
 def draw_labelled_scenes(first_seed: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Landscapes, animals before landscapes, and animals before other scenery, in turn; returns as for faces."""
+    """Landscapes, animals in front of landscapes, and in front of other scenery, in turn; returns as for faces."""
     images, labels = [], []
     for seed in tqdm(range(first_seed, first_seed + count), desc="drawing", unit="scene"):
         rng = np.random.default_rng(seed)

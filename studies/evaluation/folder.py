@@ -1,4 +1,4 @@
-"""A folder of one's own pictures as held-out ones."""
+"""A folder of the user's pictures as held-out ones."""
 
 import functools
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ _TEXTS = frozenset({".txt"})
 
 
 class Folder(HeldOut):
-    """See `HeldOut`; the folder is laid out as for training, see `mcdm_core.training.folder`."""
+    """See `HeldOut`; the folder has the same layout as for training, see `mcdm_core.training.folder`."""
 
     def __init__(self, config: DataConfig):
         if not config.path:
@@ -82,7 +82,7 @@ class Folder(HeldOut):
 
     @functools.cached_property
     def features(self) -> FeatureNetwork:
-        """See `HeldOut`: the ResNet of the file that the configuration names."""
+        """See `HeldOut`: the ResNet in the configured file."""
         return resnet_features(self._features)
 
     def compared(self) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Held-out pictures: what experts are told of them, and what samples show of it."""
+"""Interface of held-out pictures: conditions of experts, and measures of samples."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -17,17 +17,17 @@ from .config import DataConfig, Setting
 Tile = Image.Image | str
 
 SIZE, LARGE_SIZE = 64, 256  # pixels of drawn pictures, for which there are readers
-COMPARED = 2000  # drawings that a Fréchet distance is measured to
-COMPARED_FROM = 500_000  # seeds behind the held-out ones
+COMPARED = 2000  # number of reference drawings of a Fréchet distance
+COMPARED_FROM = 500_000  # first seed of these, after the first held-out one
 
 
 class HeldOut(ABC):
-    """Pictures whose conditions are asked for.
+    """Pictures whose conditions are requested.
 
     Attributes:
         measures: Groups of measures that these pictures have, in the order of the table's columns.
-        read: Those that tell something of the pictures themselves: how well they can be read.
-        network: What the table calls the network of `features`.
+        read: Groups that are also measured on the pictures themselves, as their ceiling.
+        network: Name of the network of `features` in the table.
     """
 
     measures: tuple[str, ...]
@@ -44,20 +44,20 @@ class HeldOut(ABC):
         """The pictures, uint8, (N, H, W, 3)."""
 
     def sources(self, shift: int, indices: Sequence[int]) -> list[int]:
-        """The pictures `shift` further on, the last one followed by the first."""
+        """Indices of the pictures `shift` later, the last one being followed by the first."""
         return [(index + shift) % len(self) for index in indices]
 
     @abstractmethod
     def encode(self, name: str, encoder: Encoder, sources: Sequence[int]) -> Condition:
-        """What an expert is told of the pictures.
+        """An expert's condition from the pictures.
 
         Args:
-            name: "hair" or whichever map, "sketch", "text" or "class".
-            encoder: The expert's.
+            name: "hair" or any other map, "sketch", "text" or "class".
+            encoder: The expert's encoder.
             sources: Indices of the pictures.
 
         Raises:
-            ValueError: There is nothing of this name, or the expert isn't driven by it.
+            ValueError: There is no condition of this name, or the expert does not read it.
         """
 
     def map_of(self, name: str, sources: Sequence[int]) -> Tensor:
@@ -70,33 +70,33 @@ class HeldOut(ABC):
 
     @abstractmethod
     def tile(self, name: str, source: int) -> Tile:
-        """What an expert is told of a picture, to be shown."""
+        """A picture's condition, for display."""
 
     @property
     @abstractmethod
     def features(self) -> FeatureNetwork:
-        """The network whose features Fréchet and perceptual distances are taken over."""
+        """The feature network of Fréchet and perceptual distances."""
 
     @abstractmethod
     def compared(self) -> np.ndarray:
-        """What the Fréchet distance is measured to; uint8, (M, H, W, 3)."""
+        """Reference pictures of the Fréchet distance; uint8, (M, H, W, 3)."""
 
     @abstractmethod
     def measure(self, group: str, images: np.ndarray, setting: Setting | None) -> dict[str, np.ndarray]:
-        """One group of measures, a value a picture.
+        """One group of measures, with a value per picture.
 
         Args:
-            group: One of `measures`, but "frechet", which is of whole sets.
-            images: uint8 samples, (B, H, W, 3): row i was asked for with picture i.
+            group: One of `measures` except "frechet", which is of whole sets.
+            images: uint8 samples, (B, H, W, 3); sample i has the conditions of picture i.
             setting: How they were sampled; None for the pictures themselves.
 
         Returns:
-            Measure → values, (B,); empty where nothing of the kind was asked for.
+            Measure → values, (B,); empty where nothing of the kind was requested.
         """
 
 
 def asked(setting: Setting | None, name: str, count: int, held_out: HeldOut) -> list[int] | None:
-    """For each sample the picture whose condition of this name was asked for; None where none was, or is excluded."""
+    """Index of each sample's source picture for the condition `name`; None if it wasn't requested, or is excluded."""
     if setting is None:
         return list(range(count))
     shifts = [term.shift for term in setting.terms if name in term.condition and term.weight > 0]
@@ -104,7 +104,7 @@ def asked(setting: Setting | None, name: str, count: int, held_out: HeldOut) -> 
 
 
 def check_drawn(config: DataConfig) -> None:
-    """Refuse drawn pictures without a number, and of sizes at which none can read them.
+    """Refuse drawn pictures without a number, or of sizes that no reader takes.
 
     Raises:
         ValueError: One sentence says what to do.
@@ -119,16 +119,16 @@ def check_drawn(config: DataConfig) -> None:
 
 
 def compared_seeds(config: DataConfig) -> range:
-    """Seeds of the drawings that a Fréchet distance is measured to."""
+    """Seeds of the reference drawings of a Fréchet distance."""
     first = config.seed + COMPARED_FROM
     return range(first, first + COMPARED)
 
 
 def is_one_picture(setting: Setting | None) -> bool:
-    """Whether all conditions come from the sample's own picture, so that it can be compared with that."""
+    """Whether all conditions come from the sample's own picture, so that both can be compared."""
     return setting is None or not any(term.shift for term in setting.terms)
 
 
 def as_floats(pixels: np.ndarray) -> Tensor:
-    """uint8 pictures or maps in 0…1."""
+    """uint8 pictures or maps as floats in 0…1."""
     return torch.from_numpy(np.ascontiguousarray(pixels)).float() / 255

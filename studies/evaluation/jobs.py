@@ -1,4 +1,4 @@
-"""Batches of samples: what each is of, and where it lies."""
+"""Batches of samples: their settings, and their files."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ class Job:
     """One batch.
 
     Attributes:
-        setting: What is sampled.
+        setting: How to sample.
         data: Held-out pictures.
         experts: Name → file.
-        indices: Of the pictures.
-        path: Where the samples are kept.
-        counted: Whether their rows are kept as well.
+        indices: Indices of the pictures.
+        path: File of the samples.
+        counted: Whether the rows of networks are written as well.
     """
 
     setting: Setting
@@ -34,21 +34,21 @@ class Job:
 
     @property
     def rows_path(self) -> Path:
-        """Where the rows that networks were asked lie, beside the pictures."""
+        """File of the rows that networks were given, beside the pictures'."""
         return self.path.with_suffix(".rows.npy")
 
     @property
     def is_done(self) -> bool:
-        """Whether all that it writes is there."""
+        """Whether all its files exist."""
         return self.path.exists() and (not self.counted or self.rows_path.exists())
 
 
 class Samples(NamedTuple):
-    """What was sampled.
+    """Sampled pictures.
 
     Attributes:
         images: uint8, (B, H, W, 3).
-        rows: Rows that networks were asked for each picture, (B,); NaN where they were not counted, as for GANs.
+        rows: Rows that networks were given for each picture, (B,); NaN where they were not counted, as for GANs.
     """
 
     images: np.ndarray
@@ -56,8 +56,8 @@ class Samples(NamedTuple):
 
 
 def keep(job: Job, samples: Samples) -> None:
-    """Write what was drawn."""
-    if job.counted:  # before the pictures, which say that the job is done where nobody asks for its rows
+    """Write a job's samples."""
+    if job.counted:  # before the pictures, whose file marks an uncounted job as done
         write_array(job.rows_path, samples.rows)
     write_array(job.path, samples.images)
 
@@ -68,5 +68,5 @@ def batches_of(count: int) -> list[range]:
 
 
 def parts_of(indices: range, size: int) -> list[range]:
-    """A range in pieces of a size, the last of what is left."""
+    """A range in parts of `size`; the last may be smaller."""
     return [range(start, min(start + size, indices.stop)) for start in range(indices.start, indices.stop, size)]

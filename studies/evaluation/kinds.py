@@ -19,7 +19,7 @@ _opened: dict[str, HeldOut] = {}
 
 
 def open_held_out(config: DataConfig) -> HeldOut:
-    """Draw or read the pictures; once a process, since every batch and every row asks for them.
+    """Draw or read the pictures; once per process, since every batch and every row uses them.
 
     Raises:
         ValueError: The kind is unknown, or the pictures cannot be drawn or read.
@@ -28,6 +28,6 @@ def open_held_out(config: DataConfig) -> HeldOut:
         raise ValueError(f"Expected data of kind {', '.join(_KINDS)} and got {config.kind!r}; correct the name.")
     key = repr(config)
     if key not in _opened:
-        _opened.clear()  # a process may draw for many evaluations, one after the other
+        _opened.clear()  # a process may draw for many evaluations in sequence
         _opened[key] = _KINDS[config.kind](config)
     return _opened[key]

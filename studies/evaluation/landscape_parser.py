@@ -5,10 +5,10 @@ import numpy as np
 from ..data.landscapes import HILL_COLORS, IMAGE_SIZE, ORB_COLORS, SKY_COLORS
 from ..metrics import shrunk
 
-_TOP = 26  # rows that hold the sky, and the orb in it
+_TOP = 26  # rows that hold the sky and the orb
 _SKY_ROWS = 8
-_HILL_ROWS = 34  # from here on there are hills, where nothing stands before them
-_SIDES = 12  # columns at either side, which foreground objects leave mostly free
+_HILL_ROWS = 34  # first row that has only hills and foreground objects
+_SIDES = 12  # columns at either side, mostly free of foreground objects
 _ORB_PIXELS = 14
 
 
@@ -31,7 +31,7 @@ def _hills(image: np.ndarray) -> str:
 
 
 def _orb(image: np.ndarray) -> str:
-    """Sun or moon, whichever has more pixels in the sky, the colours of sky and hills competing for them."""
+    """Sun or moon, whichever has more of the sky's pixels nearest to its colour, among those of sky and hills, too."""
     orbs = {name: color for name, color in ORB_COLORS.items() if color is not None}
     sky = SKY_COLORS[_sky(image)]
     palette = [*orbs.values(), sky, *(color for name in HILL_COLORS if name != "white" for color in HILL_COLORS[name])]
@@ -42,7 +42,7 @@ def _orb(image: np.ndarray) -> str:
 
 
 def _above_hills(image: np.ndarray, sky: tuple[int, int, int]) -> np.ndarray:
-    """The image with the sky's colour put wherever no sky lies below in its column: there the hills have begun."""
+    """The upper rows, with hills replaced by the sky's colour: pixels below which their column has no sky."""
     top = image[:_TOP].astype(np.float32)
     is_sky = np.square(top - np.array(sky)).sum(axis=-1) < 60**2
     sky_below = np.flip(np.logical_or.accumulate(np.flip(is_sky, axis=0), axis=0), axis=0)

@@ -1,4 +1,4 @@
-"""What a setting of an evaluation may do beyond a plain run of a sampler; each is off unless it is named."""
+"""Options of a setting beyond a plain run of a sampler; each is off unless it is named."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ class Langevin:
     """Corrections between the steps, see `sample_langevin`.
 
     Attributes:
-        corrections: K, how many at each level; 0 makes none.
+        corrections: K, their number at each level; 0 makes none.
         ratio: r, the step as a share of σ², above 0 and at most 1.
 
     Raises:
@@ -34,8 +34,8 @@ class Particles:
     """Every picture is one of several particles of its condition, see `sample_particles`.
 
     Attributes:
-        count: How many particles, 2 or more; one of them becomes the picture, and the rows of all are the picture's.
-        resample_below: Share of them that the effective sample size must fall below, 0…1.
+        count: Number of particles, 2 or more; one of them becomes the picture, whose rows are those of all.
+        resample_below: Resample when the effective sample size falls below this share of `count`, 0…1.
         limit: Largest change of a log weight in one step.
 
     Raises:
@@ -55,11 +55,11 @@ class Choice:
     """Every picture is the best of several candidates, the first of which is the picture of a plain run.
 
     Attributes:
-        of: How many candidates, 2 or more.
-        by: "lifts" lets the experts choose, see `measure_lifts`; "run" likewise, by what the runs of the candidates
-            asked anyway, see `Lifts`, at no row more. The name of a measure, "mIoU" say, lets its reader
-            choose by it, the larger the better: the ceiling of any choice.
-        levels: Noise levels at which "lifts" asks, 1 or more; each costs 2 rows per expert and candidate.
+        of: Number of candidates, 2 or more.
+        by: "lifts" lets the experts choose, see `measure_lifts`; so does "run", from the candidates' own passes (see
+            `Lifts`), at no extra row. The name of a measure, "mIoU" say, chooses the largest value of it, the ceiling
+            of any choice.
+        levels: Noise levels of "lifts", 1 or more; each costs 2 rows per expert and candidate.
 
     Raises:
         ValueError: If a number cannot be used.
@@ -76,5 +76,5 @@ class Choice:
 
     @property
     def by_reader(self) -> bool:
-        """Whether a measure decides, once all candidates are drawn."""
+        """Whether a measure chooses, after all candidates are drawn."""
         return self.by not in (LIFTS, RUN)

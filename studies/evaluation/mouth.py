@@ -1,4 +1,4 @@
-"""The reader of mouths, trained on real renders: its accuracy on held-out ones is its ceiling."""
+"""The reader of mouths, trained on real renders; its accuracy on held-out renders is the ceiling for samples."""
 
 from pathlib import Path
 

@@ -1,7 +1,7 @@
-"""Batches of samples drawn on the machines of a Ray cluster, by Ray's own tasks: it repeats those that are lost.
+"""Draws batches of samples on the machines of a Ray cluster, as Ray's tasks, which Ray repeats if they are lost.
 
-The code and the files of experts are sent from here, so that the other machines need nothing but a Python with Ray and
-what `requirements-train.txt` names.
+This process sends the code and the experts' files, so other machines need only a Python with Ray and the packages of
+`requirements-train.txt`.
 """
 
 from __future__ import annotations
@@ -20,24 +20,23 @@ from mcdm_core.system.clusters import join_cluster
 from mcdm_core.system.formats import write_bytes
 from mcdm_core.system.writer import make_folder
 
-from .config import DataConfig
 from .drawing import drawn
 from .jobs import Job, Samples, keep
 from .vaes import vae_of
 
 _ROOT = Path(__file__).resolve().parents[2]
 _PACKAGES = ("mcdm_core", "studies")
-_LEFT_HERE = {"studies": {"configs", "networks", "results"}}  # of what lies in a folder
-_TRIES = 20  # of a batch whose process or machine is lost: one that always dies must end some day
-_VAE = "vae/vae.safetensors"  # where `find_vae_of` looks, from a folder of experts
+_LEFT_HERE = {"studies": {"configs", "networks", "results"}}  # folder → its entries that are not sent
+_TRIES = 20  # of a batch whose process or machine is lost, so that one that always fails ends
+_VAE = "vae/vae.safetensors"  # where `find_vae_of` looks, relative to a folder of experts
 
 
 @dataclass(frozen=True)
 class Sent:
-    """Files that the cluster has.
+    """Files that were sent to the cluster.
 
     Attributes:
-        key: Of their names and contents.
+        key: Hash of their names and contents.
         contents: Name → Ray's reference of the bytes; names are paths with slashes.
     """
 
@@ -46,13 +45,13 @@ class Sent:
 
 
 class RayCluster:
-    """A cluster, which draws batches as long as a `with` block lasts.
+    """A cluster that draws batches within a `with` block.
 
     Args:
-        address: HOST:PORT of its head. A Ray node of it has to run on this machine.
+        address: HOST:PORT of its head. One of its Ray nodes has to run on this machine.
 
     Raises:
-        ValueError: Ray is missing, or the cluster lets nobody in.
+        ValueError: Ray is missing, or the cluster can't be joined.
     """
 
     def __init__(self, address: str):
@@ -66,7 +65,7 @@ class RayCluster:
         self._ray = ray
         self._sent: dict[Any, Sent] = {}
         with tempfile.TemporaryDirectory(prefix="mcdm-") as folder:
-            # As its working folder: else Ray lets the machines import what lies at this process's, if they have it.
+            # As working folder: otherwise Ray makes machines import from this process's path, if they have that path.
             code = {"working_dir": str(_staged(Path(folder)))}
             join_cluster(ray, address, "this process", logging_level=logging.WARNING, runtime_env=code)
 
@@ -78,25 +77,25 @@ class RayCluster:
         self._ray.shutdown()
 
     def draw(self, jobs: Sequence[Job]) -> Iterator[None]:
-        """Draw batches and write each, in the order in which they are done.
+        """Draw batches and write each as soon as it is done.
 
         Raises:
-            ValueError: One cannot be drawn, or the cluster is gone.
+            ValueError: One cannot be drawn, or the connection to the cluster is lost.
         """
         task = self._ray.remote(draw_batch).options(num_cpus=1, max_retries=_TRIES)
-        waiting = {task.remote(*self._told(job)): job for job in jobs}
+        waiting = {task.remote(*self._portable(job)): job for job in jobs}
         try:
             while waiting:
                 (ref,), _ = self._ray.wait(list(waiting), num_returns=1)
-                keep(waiting.pop(ref), self._made(ref))
+                keep(waiting.pop(ref), self._result(ref))
                 yield
         finally:
             for ref in waiting:
                 self._ray.cancel(ref)
 
-    def _made(self, ref: Any) -> Samples:
+    def _result(self, ref: Any) -> Samples:
         try:
-            made: Samples = self._ray.get(ref)
+            result: Samples = self._ray.get(ref)
         except self._ray.exceptions.RayTaskError as error:
             raise error.cause from error
         except self._ray.exceptions.RayError as error:
@@ -105,10 +104,10 @@ class RayCluster:
                 f"Expected the cluster to draw a batch and it doesn't any more; start it again, and the same command "
                 f"goes on. Ray says: {said[:400]}"
             ) from error
-        return made
+        return result
 
-    def _told(self, job: Job) -> tuple[Job, dict[str, Sent], Sent | None]:
-        """A job without what only this machine knows, and its files."""
+    def _portable(self, job: Job) -> tuple[Job, dict[str, Sent], Sent | None]:
+        """A job without this machine's paths, and its files."""
         experts = {term.expert: job.experts[term.expert] for term in job.setting.terms}
         rule = job.setting.rule
         files = {name: self._send((path, rule == "gan"), files_of_expert(path, rule)) for name, path in experts.items()}
@@ -116,7 +115,7 @@ class RayCluster:
         files |= {name: self._send(path, {path.name: path}) for name, path in loras.items()}
         folder = job.data.path
         pictures = self._send(folder, files_of_folder(Path(folder))) if folder else None
-        return replace(job, data=_without_paths(job.data), experts={}, path=Path()), files, pictures
+        return replace(job, data=replace(job.data, path="", features=""), experts={}, path=Path()), files, pictures
 
     def _send(self, key: Any, files: Mapping[str, Path]) -> Sent:
         if key not in self._sent:
@@ -130,7 +129,7 @@ class RayCluster:
 
 
 def _staged(folder: Path) -> Path:
-    """A folder with the code that the machines need."""
+    """Copy the code that the machines need into a folder."""
 
     def left_here(inside: str, names: list[str]) -> set[str]:
         left = _LEFT_HERE.get(Path(inside).relative_to(_ROOT).as_posix(), set())
@@ -142,7 +141,7 @@ def _staged(folder: Path) -> Path:
 
 
 def files_of_expert(path: Path, rule: str) -> dict[str, Path]:
-    """An expert's file, and that of the VAE whose latents it makes, as they lie to one another."""
+    """An expert's file and, if it makes latents, its VAE's, by relative paths at which they are found."""
     vae = None if rule == "gan" else vae_of(path)
     return {path.name: path} | ({_VAE: vae} if vae else {})
 
@@ -153,24 +152,20 @@ def files_of_folder(folder: Path) -> dict[str, Path]:
 
 
 def draw_batch(job: Job, experts: Mapping[str, Sent], pictures: Sent | None) -> Samples:
-    """A batch, on whichever machine Ray chooses.
+    """Draw a batch on the machine that Ray chooses.
 
     Args:
-        job: What to draw, without paths.
+        job: The batch, without paths.
         experts: Name → files; the expert's is the first.
-        pictures: The folder of pictures, if the data are one.
+        pictures: The folder of pictures, if the data are a folder.
     """
     paths = {name: _unpacked(sent) / next(iter(sent.contents)) for name, sent in experts.items()}
     data = replace(job.data, path=str(_unpacked(pictures))) if pictures else job.data
     return drawn(replace(job, data=data, experts=paths))
 
 
-def _without_paths(data: DataConfig) -> DataConfig:
-    return replace(data, path="", features="")
-
-
 _folders: dict[str, tempfile.TemporaryDirectory] = {}
-"""What this process has unpacked, by keys; it goes with the process."""
+"""Key → folder of files that this process has unpacked; removed when the process ends."""
 
 
 def _unpacked(sent: Sent) -> Path:

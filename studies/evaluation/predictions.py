@@ -1,4 +1,4 @@
-"""How well experts predict a held-out picture under noise: what they know, apart from what a sampler makes of it."""
+"""Errors of experts' predictions of noised held-out pictures, which don't depend on a sampler."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,14 +15,7 @@ from .held_out import HeldOut, as_floats, is_one_picture
 from .jobs import batches_of
 
 PREDICTIONS = "predictions"
-SIGMAS = (
-    20.0,
-    5.0,
-    2.0,
-    1.0,
-    0.5,
-    0.2,
-)  # noise levels; pictures are in −1…1, latents of deviation 1
+SIGMAS = (20.0, 5.0, 2.0, 1.0, 0.5, 0.2)  # noise levels; pictures are in −1…1, latents of deviation 1
 
 
 def measure_predictions(
@@ -31,14 +24,14 @@ def measure_predictions(
     """Error of the predicted x0 of the first pictures at several noise levels.
 
     Args:
-        setting: Which experts, and the rule that combines them.
+        setting: The experts, and the rule that combines them.
         experts: Name → file, of LoRAs as well.
         held_out: The pictures.
-        count: How many of them.
+        count: Number of pictures.
 
     Returns:
-        "x0 error at σ = …" → root mean square over the values of pictures, in −1…1, or of latents, (count,); empty
-        where no one picture is predicted: for GANs, and where conditions are taken from several.
+        "x0 error at σ = …" → root mean square over the values of pictures, in −1…1, or of latents, (count,); empty for
+        GANs, and where conditions come from several pictures.
     """
     if setting.rule == "gan" or not is_one_picture(setting):
         return {}
@@ -48,7 +41,7 @@ def measure_predictions(
 
 @torch.inference_mode()
 def _errors(setting: Setting, experts: Mapping[str, Path], held_out: HeldOut, indices: range) -> Tensor:
-    """(B, levels)."""
+    """Root mean square errors, (B, levels)."""
     terms = terms_of(setting, experts, held_out, indices)
     denoiser = ProductDenoiser(terms, rule=RULES[setting.rule], settings=[setting.agreement])
     pictures = as_floats(held_out.images[indices.start : indices.stop]).permute(0, 3, 1, 2) * 2 - 1

@@ -28,7 +28,7 @@ def fit_colors(latents: Tensor, pictures: Tensor) -> tuple[Tensor, Tensor]:
 
     Args:
         latents: Shape (N, C, h, w).
-        pictures: Colours in −1…1, shape (N, 3, 8·h, 8·w); each place is shown in the mean of its pixels.
+        pictures: Colours in −1…1, shape (N, 3, 8·h, 8·w); each latent pixel is fitted to the mean of its pixels.
 
     Returns:
         The factors, (C, 3), and the bias, (3,), in float64.
@@ -42,7 +42,7 @@ def fit_colors(latents: Tensor, pictures: Tensor) -> tuple[Tensor, Tensor]:
 def measure_colors(
     autoencoder: Autoencoder, cache: Path, count: int = COUNT, size: int = SIZE
 ) -> tuple[Tensor, Tensor, float]:
-    """Fit a VAE's colours on drawings that none is trained on.
+    """Fit a VAE's colours on drawings that no VAE is trained on.
 
     Args:
         autoencoder: The VAE.

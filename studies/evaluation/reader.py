@@ -1,6 +1,6 @@
-"""Small classifiers that read what a picture shows; none took part in training any expert.
+"""Small classifiers that read attributes of pictures; none was used in training any expert.
 
-Each is trained on pictures of its own seeds, blurred and noised a little so that it does not mistake a sample's
+Each is trained on pictures of its own seeds, slightly blurred and noised, so that it does not mistake a sample's
 softness for another class.
 """
 
@@ -61,7 +61,7 @@ class Reader:
 
     Args:
         path: Its weights, as `train_reader` writes them.
-        classes: What it tells apart, in the order of its outputs.
+        classes: The classes it tells apart, in the order of its outputs.
         size: Side in pixels of the pictures it was trained on.
     """
 
@@ -86,14 +86,14 @@ def train_reader(
     """Train a classifier and write its weights in half precision.
 
     Args:
-        path: Where to.
+        path: File to write.
         images: uint8, (N, 3, H, W).
-        labels: Value of each attribute, int64, (N, attributes), below their numbers.
+        labels: Index of each attribute's value, int64, (N, attributes).
         classes: Number of values of each attribute.
         steps: Optimizer steps.
         seed: Seed of initialization and batches.
-        batch: Pictures of a step.
-        start: Weights to begin with; None for random ones.
+        batch: Pictures per step.
+        start: Weights to start from; None for random ones.
     """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
@@ -114,13 +114,13 @@ def train_reader(
 
 
 def fit(network: nn.Module, loss: Callable[[], Tensor], steps: int, name: str) -> None:
-    """Fit a network by AdamW, its rate rising to 2e-3 and falling again.
+    """Fit a network by AdamW, with a rate that rises to 2e-3 and falls again.
 
     Args:
-        network: What to fit.
-        loss: Loss of a batch, drawn anew at each call.
+        network: The network.
+        loss: Returns the loss of a new batch at each call.
         steps: Optimizer steps.
-        name: Shown with the progress.
+        name: Label of the progress bar.
     """
     optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.05)
     rates = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=2e-3, total_steps=max(steps, 2))

@@ -1,4 +1,4 @@
-"""What a VAE loses of held-out drawings: every measure of the drawings beside that of their decoded encodings."""
+"""Loss of a VAE on held-out drawings: measures of the drawings beside those of their reconstructions."""
 
 import argparse
 import logging
@@ -37,10 +37,10 @@ class Figure(NamedTuple):
     """One measure, averaged over pictures.
 
     Attributes:
-        kind: Of the pictures.
-        measure: Its name.
+        kind: Kind of the pictures.
+        measure: Name of the measure.
         drawings: Its value for the drawings themselves.
-        decoded: Its value for what the VAE makes of them.
+        decoded: Its value for their reconstructions by the VAE.
     """
 
     kind: str
@@ -50,12 +50,12 @@ class Figure(NamedTuple):
 
     @property
     def ratio(self) -> float:
-        """The second value relative to the first."""
+        """`decoded` relative to `drawings`."""
         return self.decoded / self.drawings if self.drawings else float("nan")
 
 
 Measure = Callable[[np.ndarray, dict[str, np.ndarray]], dict[str, float]]
-"""(uint8 pictures, (N, H, W, 3); what was drawn with them) → values."""
+"""(uint8 pictures, (N, H, W, 3); arrays drawn with them) → values."""
 
 
 def measure_faces(images: np.ndarray, drawn: dict[str, np.ndarray]) -> dict[str, float]:
@@ -67,7 +67,7 @@ def measure_faces(images: np.ndarray, drawn: dict[str, np.ndarray]) -> dict[str,
 
 
 def measure_landscapes(images: np.ndarray, drawn: dict[str, np.ndarray]) -> dict[str, float]:
-    """How often sky, orb and hills are read right."""
+    """Accuracy of reading sky, orb and hills."""
     parsed = [parse_landscape(image) for image in images]
     return {
         name: float(
@@ -78,7 +78,7 @@ def measure_landscapes(images: np.ndarray, drawn: dict[str, np.ndarray]) -> dict
 
 
 def measure_nothing(images: np.ndarray, drawn: dict[str, np.ndarray]) -> dict[str, float]:
-    """No measure beside the fidelity that all kinds have."""
+    """No measure beyond the PSNR that all kinds have."""
     return {}
 
 
@@ -92,7 +92,7 @@ MEASURES: dict[str, Measure] = {
 def measure_reconstructions(
     autoencoder: Autoencoder, cache: Path, count: int = COUNT, size: int = SIZE
 ) -> tuple[list[Figure], Tensor]:
-    """Measure a VAE on drawings that none is trained on.
+    """Measure a VAE on drawings that no VAE is trained on.
 
     Args:
         autoencoder: The VAE.

@@ -1,4 +1,4 @@
-"""What an evaluation writes: figures and raw values as CSV, a table, a plot, and pictures side by side."""
+"""Writes an evaluation's results: figures and raw values as CSV, a table, a plot, and pictures side by side."""
 
 import io
 import logging
@@ -21,9 +21,9 @@ from .row import DECODED, Row
 
 log = logging.getLogger(__name__)
 
-PLOTTED = 4  # measures of a plot, where none are named
+PLOTTED = 4  # measures of a plot by default
 DPI = 110
-TILE = 128  # pixels that a picture is shown at, where it has no more itself
+TILE = 128  # smallest side of a picture in the grid, in pixels
 
 
 class Report:
@@ -32,7 +32,7 @@ class Report:
     Args:
         config: The evaluation.
         held_out: Its pictures.
-        rows: What was measured: of the pictures themselves, then of each setting.
+        rows: Rows of the table: of the pictures themselves, then of each setting.
     """
 
     def __init__(self, config: EvaluationConfig, held_out: HeldOut, rows: Sequence[Row]):
@@ -54,7 +54,7 @@ class Report:
             files["differences.md"] = differences_table(
                 self.config.title, self.rows, self.config.against, named
             ).encode()
-        if self.measures:  # sets too small for a Fréchet distance, where that alone is asked for, have none
+        if self.measures:  # none where only a Fréchet distance is configured and the set is too small for it
             plot = io.BytesIO()
             self._plot().savefig(plot, format="png", dpi=DPI)
             files["plot.png"] = plot.getvalue()
@@ -65,7 +65,7 @@ class Report:
         return out / "table.md"
 
     def table(self) -> str:
-        """The figures as Markdown, a row a setting."""
+        """The figures as Markdown, a row per setting."""
         tabled = [name for name in self.config.tabled if name in self.measures] or self.measures
         lines = [f"## {self.config.title}", "", self._circumstances(), ""]
         lines.append(f"| | n | {' | '.join(tabled)} |")
@@ -134,7 +134,7 @@ class Report:
         return plot
 
     def _draw_points(self, axes: Axes, measure: str) -> None:
-        """A point for each setting over the measure that is named `across`; what has no such value level."""
+        """A point for each setting over the measure `across`; a horizontal line for the VAE's reconstructions."""
         for i, row in enumerate(self.rows):  # a row has one colour in all panels
             if measure in row.figures and self.config.across in row.figures:
                 over = row.figures[self.config.across].value
@@ -144,7 +144,7 @@ class Report:
         axes.set_xlabel(self.config.across)
 
     def _draw_lines(self, axes: Axes, measure: str) -> None:
-        """A line for each varied setting; the others level."""
+        """A line for each varied setting; horizontal lines for the others."""
         lines: dict[str, list[Row]] = {}
         for row in self.rows:
             if measure in row.figures:
@@ -159,14 +159,14 @@ class Report:
         axes.legend(fontsize=7)
 
     def _draw_rows(self, axes: Axes, measure: str) -> None:
-        """A point for each setting, from above."""
+        """A point for each setting, from top to bottom."""
         rows = {-i: row for i, row in enumerate(self.rows) if measure in row.figures}
         values, errors = _bars(list(rows.values()), measure)
         axes.errorbar(values, list(rows), xerr=errors, fmt="o", capsize=3)
         axes.set_yticks([-i for i in range(len(self.rows))], [row.label for row in self.rows], fontsize=8)
 
     def _pictures(self) -> Image.Image:
-        """What was asked for, then the samples of each setting, a line a picture."""
+        """The requested conditions, then the samples of each setting, a row per picture."""
         terms = [term for setting in self.config.settings for term in setting.terms]
         asked = list(dict.fromkeys((name, term.shift) for term in terms for name in term.condition if name != NOTHING))
         rows = [row for row in self.rows if row.setting]
@@ -190,7 +190,7 @@ def _asked_title(name: str, shift: int) -> str:
 
 
 def _title(label: str, width: int = 22) -> str:
-    """A label over lines of about `width` letters, none of which ends within an equation."""
+    """A label broken into lines of about `width` letters, but never within an equation."""
     lines = [""]
     for word in label.replace(" = ", "=").split():
         if lines[-1] and len(lines[-1]) + len(word) > width:

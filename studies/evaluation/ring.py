@@ -1,4 +1,4 @@
-"""A ring of a wrong colour round an animal, as it is left where two experts don't agree about its outline."""
+"""Measures the ring of a wrong colour around an animal, which appears where two experts disagree about its outline."""
 
 import functools
 
@@ -9,21 +9,21 @@ from ..data.animals import colors_of
 from ..data.landscapes import HILL_COLORS, ORB_COLORS, SKY_COLORS, Landscape
 from ..metrics import widened
 
-_NEAR = 48.0  # distance of RGB colours up to which one is taken for the other; drawn animals vary by as much
-_UNIT = 64  # parts of a picture's side: the band begins one away from the animal, where colours blend
-_BAND = 4  # parts that the band is wide
-_FAINT = 2  # pixels: what is at most twice as thick is a blend of two colours, or an edge between two hills
+_NEAR = 48.0  # largest RGB distance of colours that count as equal; drawn animals vary by as much
+_UNIT = 64  # units per side of a picture; the band begins one unit away from the animal, beyond blended colours
+_BAND = 4  # width of the band in units
+_FAINT = 2  # pixels; areas at most twice as thick are blends of two colours, or edges between two hills
 
 
 def ring_share(image: np.ndarray, animal: str, landscape: Landscape) -> float:
-    """Share of the band round an animal whose colour is neither the animal's nor one of its scenery.
+    """Share of the band around an animal whose colour is neither the animal's nor one of its scenery.
 
     The animal is the largest connected area of its own colours.
 
     Args:
         image: uint8, (S, S, 3), S a multiple of 64.
         animal: One of `ANIMALS`.
-        landscape: What it stands before, nothing else in front of it.
+        landscape: The landscape behind it, without another foreground.
 
     Returns:
         0 (no ring) … 1; NaN where there is no animal.

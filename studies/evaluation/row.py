@@ -13,13 +13,13 @@ DECODED = "their decoded encodings"
 
 @dataclass(frozen=True)
 class Row:
-    """What was measured of one setting.
+    """Measures of one setting.
 
     Attributes:
-        label: Names the row.
-        setting: The setting; None for the held-out pictures themselves and what a VAE makes of them.
+        label: Name of the row.
+        setting: The setting; None for the held-out pictures themselves and for their reconstructions by a VAE.
         images: Its samples, uint8, (B, H, W, 3).
-        values: Measure → a value a picture, (B,).
+        values: Measure → a value per picture, (B,).
         figures: Measure → the mean, or the measure of the whole set, with its interval.
     """
 

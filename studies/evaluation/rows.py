@@ -1,4 +1,4 @@
-"""Rows that networks are asked, which is what sampling costs."""
+"""Counts the rows that networks are given, the cost of sampling."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,13 +19,13 @@ class Rows:
         self.count = 0
 
     def add(self, network: nn.Module, arguments: tuple[Any, ...]) -> None:
-        """Count a batch; called by torch before the network is."""
+        """Count a batch; a hook that torch calls before the network."""
         self.count += len(arguments[0])
 
 
 @contextmanager
 def count_rows(terms: Sequence[Term]) -> Iterator[Rows]:
-    """Count what the networks of these experts are asked meanwhile, whoever asks."""
+    """Count the rows that the networks of these experts are given within the context."""
     rows = Rows()
     networks = {id(term.expert.network): term.expert.network for term in terms}
     hooks = [network.register_forward_pre_hook(rows.add) for network in networks.values()]

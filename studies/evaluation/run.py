@@ -1,4 +1,4 @@
-"""One evaluation: sample every setting, measure the pictures, and write what was found."""
+"""One evaluation: samples every setting, measures the pictures, and writes the results."""
 
 import logging
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ from .vaes import vae_of
 log = logging.getLogger(__name__)
 
 FRECHET = "Fréchet distance"
-FEWEST = 3  # pictures a feature: with fewer, the distance says little (studies/metrics.md)
+FEWEST = 3  # pictures per feature; with fewer, the distance says little (studies/metrics.md)
 
 
 class Evaluation:
@@ -35,12 +35,12 @@ class Evaluation:
 
     Args:
         config: The evaluation.
-        out: Folder for what is written.
-        samples: Folder for the samples; those that it holds are not drawn again, whichever evaluation drew them.
-        workers: Processes, or who draws in their place.
+        out: Folder for the results.
+        samples: Folder for the samples; existing ones are reused, also those of other evaluations.
+        workers: Number of processes, or a `Drawer` instead.
 
     Raises:
-        ValueError: The pictures have no such measures, or cannot be drawn or read.
+        ValueError: The pictures don't have the configured measures, or cannot be drawn or read.
     """
 
     def __init__(self, config: EvaluationConfig, out: Path, samples: Path, workers: int | Drawer):
@@ -54,16 +54,16 @@ class Evaluation:
             )
         check_experts(config)
         for name in {term.masking_map for setting in config.settings for term in setting.terms if term.mask}:
-            self.held_out.map_of(name, [0])  # refuses what there is none of
+            self.held_out.map_of(name, [0])  # refuses unknown maps
         self._vae = find_vae(config)
         self.groups = groups
         self._compared: np.ndarray | None = None
 
     def run(self) -> Path:
-        """Do all of it; returns the table's file.
+        """Run the evaluation; returns the table's file.
 
         Raises:
-            ValueError: A setting chooses by a measure that there is not.
+            ValueError: A setting chooses by an unknown measure.
         """
         rows = [self._measured(REAL, None, self.held_out.images)]
         self._check_choices(rows[0])
@@ -84,7 +84,7 @@ class Evaluation:
         return Samples(draw_samples(*given), np.full(count, np.nan))
 
     def _best(self, setting: Setting, count: int) -> Samples:
-        """Of several candidates for each picture the one that is best by a measure; its rows are those of all."""
+        """The best of several candidates for each picture by a measure; its rows are those of all candidates."""
         assert setting.choose
         settings = [replace(setting, choose=None, candidate=candidate) for candidate in range(setting.choose.of)]
         candidates = [self._drawn(each, count) for each in settings]
@@ -101,7 +101,7 @@ class Evaluation:
         return Samples(images, np.sum([samples.rows for samples in candidates], axis=0))
 
     def _check_choices(self, real: Row) -> None:
-        """Refuse choices by a measure that is none of the pictures' own."""
+        """Refuse choices by a measure that the pictures themselves don't have."""
         named = [s.choose.by for s in self.config.settings if s.choose and s.choose.by_reader]
         if unknown := [name for name in named if name not in real.values]:
             raise ValueError(
@@ -119,7 +119,7 @@ class Evaluation:
         return Row(label, setting, images, values, figures)
 
     def _values_of(self, groups: Sequence[str], setting: Setting | None, images: np.ndarray) -> dict[str, np.ndarray]:
-        """What these groups measure of each picture."""
+        """Measure → its value for each picture, for these groups."""
         values: dict[str, np.ndarray] = {}
         for group in groups:
             if setting and group == PREDICTIONS:
@@ -144,7 +144,7 @@ class Evaluation:
 
 
 def check_experts(config: EvaluationConfig) -> None:
-    """Refuse experts that are not there or whose pictures have another size, before anything is sampled.
+    """Refuse experts that are missing or whose pictures have another size, before anything is sampled.
 
     Raises:
         ValueError: One sentence says which and what to do.
@@ -171,11 +171,11 @@ def check_experts(config: EvaluationConfig) -> None:
 
 
 def find_vae(config: EvaluationConfig) -> Path | None:
-    """The VAE of the first expert that makes latents, if there is one: what it loses, samples lose as well."""
+    """The VAE of the first expert that makes latents, if there is one; its losses are a ceiling for samples."""
     terms = [term for setting in config.settings if setting.rule != "gan" for term in setting.terms]
     return next(filter(None, (vae_of(config.experts[term.expert]) for term in terms)), None)
 
 
 def figure_of(values: np.ndarray) -> Figure:
-    """Mean of the pictures that have a value; one at least."""
+    """Mean over the pictures that have a value, at least one."""
     return Figure.of(values[~np.isnan(values)])

@@ -1,4 +1,4 @@
-"""Samples of held-out conditions, in parallel processes, each batch written once so that a run can be resumed."""
+"""Samples held-out conditions in parallel processes; each batch is written when done, so that runs can be resumed."""
 
 import functools
 import hashlib
@@ -20,34 +20,34 @@ from .drawing import drawn
 from .jobs import Job, Samples, batches_of, keep
 from .vaes import vae_of
 
-VERSION = 1  # counts changes to how samples are drawn: those drawn before one are not used after it
+VERSION = 1  # counts changes to the drawing of samples; those of earlier versions are not used
 
 Drawer = Callable[[Sequence[Job]], Iterable[None]]
-"""Draws batches and writes each; gives something for each that is done."""
+"""Draws batches and writes each; yields once for each that is done."""
 
 
 def draw_samples(
     setting: Setting, data: DataConfig, experts: Mapping[str, Path], count: int, out: Path, workers: int | Drawer
 ) -> np.ndarray:
-    """As `draw_counted`, the pictures alone, also those of which no rows were counted; uint8, (count, H, W, 3)."""
+    """As `draw_counted`, but only the pictures, also those without counted rows; uint8, (count, H, W, 3)."""
     return _draw(setting, data, experts, count, out, workers, counted=False).images
 
 
 def draw_counted(
     setting: Setting, data: DataConfig, experts: Mapping[str, Path], count: int, out: Path, workers: int | Drawer
 ) -> Samples:
-    """Sample a setting, or read what an earlier run has left.
+    """Sample a setting, or read the samples of an earlier run.
 
     Args:
-        setting: What to sample.
-        data: Held-out pictures that the conditions are taken from.
+        setting: How to sample.
+        data: Held-out pictures, the source of the conditions.
         experts: Name → file, of LoRAs as well.
         count: Number of samples.
         out: Folder for the samples.
-        workers: Processes, each on one thread; or who draws in their place.
+        workers: Number of processes, each on one thread; or a `Drawer` instead.
 
     Returns:
-        Pictures and rows; those of which an earlier run has counted no rows are drawn again.
+        Pictures and rows; samples whose rows an earlier run has not counted are drawn again.
     """
     return _draw(setting, data, experts, count, out, workers, counted=setting.rule != "gan")
 
@@ -82,12 +82,12 @@ def _in_processes(jobs: Sequence[Job], workers: int) -> Iterator[None]:
 
 
 def _end_at_ctrl_c() -> None:
-    """Let Ctrl-C, which reaches all processes, end this one without a traceback; the first process says what became."""
+    """Let Ctrl-C, which reaches all processes, end this one without a traceback; the main process reports it."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def sample_key(setting: Setting, data: DataConfig, experts: Mapping[str, Path]) -> str:
-    """Names the samples on disk: changes with whatever decides them, also in the experts' files and the folder."""
+    """Name of samples on disk, a hash of everything that decides them, including experts' files and the folder."""
     decisive = replace(setting, name="", count=0, vary="", values=(), value=None)
     pictures = replace(data, path="", features="", count=data.count if any(term.shift for term in setting.terms) else 0)
     versions = (VERSION, DRAWING_VERSION, BATCH)

@@ -1,4 +1,4 @@
-"""Held-out scenes: an animal by its class and a landscape by its caption (paper §4.2 and §7.2)."""
+"""Held-out scenes: an animal given by its class, in front of a landscape given by its caption (paper §4.2 and §7.2)."""
 
 import functools
 from collections.abc import Sequence
@@ -20,17 +20,17 @@ from .landscape_parser import parse_landscape
 from .ring import ring_share
 
 LARGE_MEASURES = ("ring", "stripes")
-"""Groups that pictures of 256 pixels have in addition."""
+"""Additional groups of measures for pictures of 256 pixels."""
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What a picture is asked to show.
+    """The requested content of a picture.
 
     Attributes:
         animal: One of `ANIMALS`.
-        landscape: What it stands before.
-        caption: Names all attributes of the landscape.
+        landscape: The landscape behind it.
+        caption: A caption that names all attributes of the landscape.
     """
 
     animal: str
@@ -39,9 +39,9 @@ class Scene:
 
 
 def held_out_scene(seed: int) -> Scene:
-    """The scene of a seed; consecutive seeds go through the animals."""
+    """The scene of a seed; consecutive seeds cycle through the animals."""
     rng = np.random.default_rng(seed)
-    landscape = replace(draw_landscape(rng), foreground="")  # there stands the animal
+    landscape = replace(draw_landscape(rng), foreground="")  # the animal stands there
     text = landscape_caption(landscape.attributes, rng, list(ATTRIBUTES))
     return Scene(ANIMALS[seed % len(ANIMALS)], landscape, text)
 
@@ -93,11 +93,11 @@ class Scenes(HeldOut):
         return drawing_features()
 
     def compared(self) -> np.ndarray:
-        """See `HeldOut`: drawings of further scenes."""
+        """See `HeldOut`: drawings of other scenes."""
         return np.stack([render_scene(seed, self._size) for seed in compared_seeds(self._config)])
 
     def measure(self, group: str, images: np.ndarray, setting: Setting | None) -> dict[str, np.ndarray]:
-        """See `HeldOut`; a scene tells nothing of where something is flat, so that any area counts for stripes."""
+        """See `HeldOut`; a scene doesn't tell which areas are flat, so stripes are measured everywhere."""
         if group == "stripes":
             return {"stripes": stripes(images)}
         own = list(range(len(images)))
@@ -113,7 +113,7 @@ class Scenes(HeldOut):
     def _measure_scene(
         self, images: np.ndarray, animals: Sequence[int], landscapes: Sequence[int]
     ) -> dict[str, np.ndarray]:
-        """Whether each picture shows its animal and its landscape, asked for or not; 0 or 1."""
+        """Whether each picture shows its animal and its landscape, requested or not; 0 or 1."""
         read, parsed = animal_reader().read(images), [parse_landscape(image) for image in images]
         wanted = [self.scenes[i].landscape.attributes for i in landscapes]
         right = {name: right_answers([p[name] for p in parsed], [w[name] for w in wanted]) for name in ATTRIBUTES}

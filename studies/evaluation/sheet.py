@@ -1,4 +1,4 @@
-"""Samples as they come, side by side, to be looked at: the first ones of a setting, none left out."""
+"""A sheet of uncurated samples: the first ones of a setting, side by side."""
 
 import argparse
 import logging
@@ -24,10 +24,10 @@ COUNT = 64
 
 
 def tiled(images: np.ndarray, columns: int = 0) -> Image.Image:
-    """Pictures edge to edge.
+    """Pictures in a grid without gaps.
 
     Args:
-        images: uint8, (N, H, W, 3), in the order of reading; places that are left in the last row stay black.
+        images: uint8, (N, H, W, 3), in reading order; empty places of the last row stay black.
         columns: Pictures in a row; 0 for as many as there are rows.
     """
     count, height, width, _ = images.shape
@@ -41,7 +41,7 @@ def tiled(images: np.ndarray, columns: int = 0) -> Image.Image:
 
 
 def setting_named(config: EvaluationConfig, label: str) -> Setting:
-    """The row of that label.
+    """The row with this label.
 
     Raises:
         ValueError: There is none.

@@ -1,4 +1,4 @@
-"""Measures of samples beside the pictures that they were asked for with."""
+"""Measures of samples against the pictures that their conditions come from."""
 
 import numpy as np
 
@@ -18,9 +18,9 @@ def measure_similarity(
 
 
 def measure_edges(images: np.ndarray, references: np.ndarray) -> dict[str, np.ndarray]:
-    """F1 of the edges of samples with those of the pictures whose sketch was asked for; both uint8, (B, H, W, 3).
+    """F1 of the edges of samples with those of the pictures whose sketch was requested; both uint8, (B, H, W, 3).
 
-    An edge may be 1/64 of the picture's side away.
+    Edges match up to 1/64 of the picture's side.
     """
     tolerance = max(1, round(images.shape[1] / 64))
     pairs = zip(edges(images) > 0, edges(references) > 0, strict=True)

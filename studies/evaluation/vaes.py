@@ -1,4 +1,4 @@
-"""Which VAE the samples of an expert are decoded by."""
+"""Finds the VAE that decodes the samples of an expert."""
 
 import functools
 from pathlib import Path
@@ -11,6 +11,6 @@ _SHIPPED = Path(__file__).parents[2] / "vae"
 
 @functools.cache
 def vae_of(path: Path) -> Path | None:
-    """The VAE's file of an expert that makes latents, near it or among those that ship; None if it makes pictures."""
+    """File of an expert's VAE, near the expert or among the shipped ones; None if the expert makes pictures."""
     key = read_metadata(path).vae
     return find_vae_of(path, key, sorted(_SHIPPED.glob("*.safetensors"))) if key else None

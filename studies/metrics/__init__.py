@@ -1,7 +1,8 @@
-"""Measures of pictures, of what they show, and of sets of them, each beside its source.
+"""Measures of pictures, of their content, and of sets of pictures, each with its source.
 
-Pictures are uint8, (N, H, W, 3), maps boolean. A measure of one picture gives a value a picture, and `Figure.of` their
-mean with its bootstrap interval; the Fréchet distance is of whole sets. studies/metrics.md says which is for what.
+Pictures are uint8, (N, H, W, 3), maps boolean. A measure of one picture returns a value per picture, and `Figure.of`
+their mean with its bootstrap interval; the Fréchet distance measures whole sets. studies/metrics.md says what each is
+for.
 """
 
 from .accuracy import attribute_accuracy, class_accuracy, right_answers

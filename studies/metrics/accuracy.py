@@ -1,4 +1,4 @@
-"""Share of pictures that show what was asked for."""
+"""Share of pictures that show the requested class or attributes."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,11 +8,11 @@ from .bootstrap import Figure
 
 
 def class_accuracy(read: Sequence[str], asked: Sequence[str]) -> Figure:
-    """Share of pictures whose class, as some classifier reads it, is the one asked for.
+    """Share of pictures whose class, as read by a classifier, is the requested one.
 
     Args:
-        read: Class of each picture.
-        asked: Class that each was asked to show.
+        read: Class of each picture, as read.
+        asked: Requested class of each picture.
 
     Returns:
         Accuracy, 0…1, with its bootstrap interval over pictures.
@@ -26,12 +26,12 @@ def class_accuracy(read: Sequence[str], asked: Sequence[str]) -> Figure:
 def attribute_accuracy(
     read: Mapping[str, Sequence[str]], asked: Sequence[Mapping[str, str]], mean: str
 ) -> dict[str, Figure]:
-    """Share of pictures that show each attribute as asked for, and the mean over attributes.
+    """Share of pictures that show each attribute as requested, and the mean over attributes.
 
     Args:
-        read: Attribute → its value in each picture.
-        asked: For each picture, attribute → value; further attributes are ignored.
-        mean: Name of the mean over attributes, which is taken within pictures so that its interval is over pictures.
+        read: Attribute → its value in each picture, as read.
+        asked: For each picture, attribute → requested value; other attributes are ignored.
+        mean: Name of the mean over attributes, which is taken per picture, so that its interval is over pictures.
 
     Returns:
         Name → accuracy, 0…1, with its bootstrap interval.
@@ -46,7 +46,7 @@ def attribute_accuracy(
 
 
 def right_answers(read: Sequence[str], asked: Sequence[str]) -> np.ndarray:
-    """1 for each picture whose answer is the one asked for, 0 for the others, (N,).
+    """1 for each picture whose value is the requested one, 0 for the others, (N,).
 
     Raises:
         ValueError: As `class_accuracy`.

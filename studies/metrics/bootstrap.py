@@ -18,7 +18,7 @@ class Figure:
 
     @classmethod
     def of(cls, values: Sequence[float] | np.ndarray) -> "Figure":
-        """The mean of one value a sample."""
+        """The mean of one value per sample."""
         return cls(float(np.mean(values)), *bootstrap_interval(np.array(values, dtype=np.float64)))
 
     def __str__(self) -> str:
@@ -36,15 +36,15 @@ def bootstrap_interval(values: np.ndarray, seed: int = 0, draws: int = 2000) -> 
 def pivotal_figure(
     statistic: Callable[..., float], samples: Sequence[np.ndarray], seed: int = 0, draws: int = 500
 ) -> Figure:
-    """A statistic that small sets bias, less its bias, with its 95 % basic (pivotal) bootstrap interval.
+    """A bias-corrected statistic of small sets, with its 95 % basic (pivotal) bootstrap interval.
 
-    Let θ be the statistic and θ* that of sets drawn anew from the given ones, with replacement. The bias of θ* about θ
-    estimates that of θ about the truth, so that the value is 2θ − mean θ*, and the interval runs from 2θ less the upper
-    percentile of θ* to 2θ less the lower one. A percentile interval would have the bias twice.
+    Let θ be the statistic and θ* that of sets resampled from the given ones, with replacement. The bias of θ* about θ
+    estimates that of θ about the truth, so the value is 2θ − mean θ*, and the interval runs from 2θ minus the upper
+    percentile of θ* to 2θ minus the lower one. A percentile interval would have the bias twice.
 
     Args:
-        statistic: A number from one array a set.
-        samples: The sets, (N, …) each, resampled apart from each other.
+        statistic: Computes a number from one array per set.
+        samples: The sets, (N, …) each, resampled independently.
         seed: Seed of the draws.
         draws: Number of resampled statistics.
     """

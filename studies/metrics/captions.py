@@ -1,4 +1,4 @@
-"""How well pictures fit their captions, by the embeddings of an encoder of both."""
+"""Fit of pictures to their captions, by the embeddings of a dual encoder."""
 
 import numpy as np
 
@@ -14,7 +14,7 @@ def caption_score(pictures: np.ndarray, captions: np.ndarray) -> np.ndarray:
         captions: Embeddings of their captions in the same space, (N, D).
 
     Returns:
-        −1…1, (N,); NaN where an embedding is zero, as that of a caption without known words.
+        −1…1, (N,); NaN where an embedding is zero, as for a caption without known words.
 
     Raises:
         ValueError: The shapes differ.

@@ -1,4 +1,4 @@
-"""How clean pictures are: noise at high frequencies, and in areas that should be flat."""
+"""Noise of pictures: at high frequencies, and in areas that should be flat."""
 
 import numpy as np
 
@@ -20,10 +20,10 @@ def high_frequency_energy(images: np.ndarray) -> float:
 
 
 def flat_noise(images: np.ndarray, references: np.ndarray) -> float:
-    """Mean standard deviation, in 0…255, of 3×3 patches that are flat in the reference's place.
+    """Mean standard deviation, in 0…255, of 3×3 patches that should be flat.
 
     Args:
-        images: uint8, (N, H, W, 3): pictures to judge.
+        images: uint8, (N, H, W, 3): pictures to measure.
         references: Boolean, (N, H, W): pixels whose whole 3×3 neighbourhood should be of one colour.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The stated feature network of drawn pictures, and what every feature network gives."""
+"""The feature network of drawn pictures, and the interface of all feature networks."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,10 +22,10 @@ BATCH = 256
 
 
 class PictureFeatures(NamedTuple):
-    """What a feature network makes of pictures.
+    """Features of pictures.
 
     Attributes:
-        layers: Activations of its layers, (B, C, H, W) each, the sizes of their own: for `perceptual_distance`.
+        layers: Activations of the network's layers, (B, C, H, W) of various sizes, for `perceptual_distance`.
         vector: (B, D), for `frechet_distance`.
     """
 
@@ -38,10 +38,10 @@ FeatureNetwork = Callable[[Tensor], PictureFeatures]
 
 
 class DrawingFeatures(nn.Module):
-    """Features that tell what drawn faces and scenes show, and how blurred and how noisy they are.
+    """Features of drawn faces and scenes: of their attributes, and of how blurred and how noisy they are.
 
     A small convolutional network with 64 outputs, and a linear classifier of these for each attribute. It is trained
-    (`python -m studies evaluate train-features`) on seeds of its own, and takes no part in training any expert.
+    (`python -m studies evaluate train-features`) on its own seeds, and is not used in training any expert.
 
     Args:
         classes: Attribute → number of its values.
@@ -53,7 +53,7 @@ class DrawingFeatures(nn.Module):
         self.heads = nn.ModuleDict({name: nn.Linear(DIM, count) for name, count in classes.items()})
 
     def forward(self, pictures: Tensor) -> PictureFeatures:
-        """Features of pictures in [−1, 1], (B, 3, 64, 64); those of multiples of that size are averaged to it.
+        """Features of pictures in [−1, 1], (B, 3, 64, 64); pictures of multiples of that size are averaged to it.
 
         Raises:
             ValueError: The pictures have another size.
@@ -94,7 +94,7 @@ def feature_vectors(images: np.ndarray, network: FeatureNetwork) -> np.ndarray:
 
     Args:
         images: uint8, (N, H, W, 3), of a size that the network takes.
-        network: Where the features come from.
+        network: Computes the features.
 
     Returns:
         float64, (N, D).

@@ -6,7 +6,7 @@ from .bootstrap import Figure, pivotal_figure
 
 
 def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """Squared Fréchet distance of two Gaussians that are fitted to the features.
+    """Squared Fréchet distance of two Gaussians fitted to the features.
 
     |μ_a − μ_b|² + tr(Σ_a + Σ_b − 2 (Σ_a Σ_b)^½), Eq. 6 of Heusel et al., "GANs Trained by a Two Time-Scale Update Rule
     Converge to a Local Nash Equilibrium" (NeurIPS 2017), with covariances over N − 1, in float64. It is FID only for
@@ -35,18 +35,18 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
     mean_difference = a.mean(axis=0) - b.mean(axis=0)
     root_a, root_b = _covariance_root(a), _covariance_root(b)
     # With Σ = RᵀR, the eigenvalues of Σ_a Σ_b are the squared singular values of R_a R_bᵀ: no matrix root is needed,
-    # and sets smaller than their features' number do no harm.
+    # and sets may be smaller than the number of features.
     overlap = np.linalg.svd(root_a @ root_b.T, compute_uv=False).sum()
     distance = mean_difference @ mean_difference + np.square(root_a).sum() + np.square(root_b).sum() - 2 * overlap
     return max(float(distance), 0.0)
 
 
 def frechet_figure(a: np.ndarray, b: np.ndarray, seed: int = 0, draws: int = 500) -> Figure:
-    """Distance of the two distributions, with most of the bias of finite sets taken off, and its bootstrap interval.
+    """Distance of the two distributions without most of the bias of finite sets, and its bootstrap interval.
 
-    Both sets are resampled, see `pivotal_figure`. The value is smaller than `frechet_distance` of the same sets as a
-    rule, and nothing is below 0. With 200 pictures and 64 features it is still 1 to 2 above the truth; with fewer
-    pictures than features most of the bias would stay, so that such sets are refused.
+    Both sets are resampled, see `pivotal_figure`. The value is usually smaller than `frechet_distance` of the same
+    sets; negative values are set to 0. With 200 pictures and 64 features it is still 1 to 2 above the truth; with fewer
+    pictures than features most of the bias would stay, so such sets are refused.
 
     Args:
         a: Features, (N, D).

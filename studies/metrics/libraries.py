@@ -1,4 +1,4 @@
-"""Libraries that only some metrics need, imported when they are used."""
+"""Imports libraries that only some metrics need, when they are used."""
 
 import importlib
 from types import ModuleType
@@ -8,9 +8,9 @@ def library(module: str, package: str, purpose: str) -> ModuleType:
     """Import a module.
 
     Args:
-        module: Its name.
-        package: What to install for it.
-        purpose: What needs it.
+        module: Name of the module.
+        package: Package to install for it, for the message.
+        purpose: Metric that needs it, for the message.
 
     Raises:
         ImportError: It is not installed.

@@ -17,7 +17,7 @@ PATCH = 96  # pixels, the side of the patches that the parameters were fitted to
 
 @torch.no_grad()
 def niqe(images: np.ndarray, parameters: Path = PARAMETERS) -> np.ndarray:
-    """NIQE: how far the statistics of pictures are from those of undistorted photographs, by deepinv.
+    """NIQE, by deepinv: the distance of pictures' statistics from those of undistorted photographs.
 
     √((ν₁ − ν₂)ᵀ ((Σ₁ + Σ₂)/2)⁺ (ν₁ − ν₂)), Eq. 10 of Mittal, Soundararajan and Bovik, "Making a 'Completely Blind'
     Image Quality Analyzer" (IEEE SPL 20(3), 2013), with ν and Σ the mean and covariance of 36 features over patches of
@@ -25,12 +25,12 @@ def niqe(images: np.ndarray, parameters: Path = PARAMETERS) -> np.ndarray:
     from them, however clean it is.
 
     Args:
-        images: uint8, (N, H, W, 3), of two patches or more, hence at least 96 × 192 or 192 × 96. What exceeds whole
-            patches at the right and bottom is left out.
+        images: uint8, (N, H, W, 3), of two patches or more, hence at least 96 × 192 or 192 × 96. Pixels beyond whole
+            patches at the right and bottom are ignored.
         parameters: Safetensors file of "mean", (36,), and "covariance", (36, 36), of undistorted pictures.
 
     Returns:
-        NIQE of each picture, float64, (N,), 0 and up: the smaller the more natural.
+        NIQE of each picture, float64, (N,), 0 and up; smaller is more natural.
 
     Raises:
         ValueError: The pictures are not uint8 (N, H, W, 3), too small, or of one colour in all patches but one.
@@ -42,7 +42,7 @@ def niqe(images: np.ndarray, parameters: Path = PARAMETERS) -> np.ndarray:
             f"NIQE needs pictures of two patches of {PATCH} × {PATCH} pixels or more, but these have {height} × "
             f"{width} pixels; take larger ones."
         )
-    # In float32 deepinv is off in the fourth digit. As in the release, pictures are rounded once they are gray.
+    # In float32 deepinv is wrong in the fourth digit. As in the release, pictures are rounded after conversion to gray.
     measure = library("deepinv.loss.metric", "deepinv", "NIQE").NIQE(None, round_tensor=True, dtype=torch.float64)
     fitted = load_file(parameters)
     measure.mu_p, measure.cov_p = fitted["mean"].double(), fitted["covariance"].double()

@@ -1,4 +1,4 @@
-"""Perceptual distance over a stated feature network."""
+"""Perceptual distance over a given feature network."""
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from .pictures import checked_pairs
 
 @torch.no_grad()
 def perceptual_distance(images: np.ndarray, references: np.ndarray, network: FeatureNetwork) -> np.ndarray:
-    """How far apart a network sees pictures and their references, layer by layer.
+    """Distance of pictures from their references in a network's activations, summed over layers.
 
     Σ_l 1/(H_l W_l) Σ_hw |ŷ_l,hw − ŷ'_l,hw|², where ŷ are activations scaled to length 1 over the channels at every
     position: Eq. 1 of Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric" (CVPR
@@ -21,7 +21,7 @@ def perceptual_distance(images: np.ndarray, references: np.ndarray, network: Fea
     Args:
         images: uint8, (N, H, W, 3).
         references: uint8, (N, H, W, 3).
-        network: Gives the layers, see `PictureFeatures`.
+        network: Computes the layers, see `PictureFeatures`.
 
     Returns:
         Distance of each pair, float64, (N,), in 0 (same activations) … 4 times the number of layers (opposite ones).
@@ -41,5 +41,5 @@ def _distances(one: tuple[Tensor, ...], other: tuple[Tensor, ...]) -> Tensor:
 
 
 def _unit(activations: Tensor) -> Tensor:
-    """Scaled to length 1 over the channels; where all are 0 they stay so."""
+    """Activations scaled to length 1 over the channels; all zeros stay zeros."""
     return F.normalize(activations.double(), dim=1)

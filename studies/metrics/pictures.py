@@ -1,4 +1,4 @@
-"""What the measures of pictures expect."""
+"""Checks and resizing of pictures for the measures."""
 
 import numpy as np
 

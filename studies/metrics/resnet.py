@@ -1,4 +1,4 @@
-"""A feature network for any picture: a ResNet of torchvision, whose weights lie on disk."""
+"""A feature network for any picture: a ResNet of torchvision, with weights from disk."""
 
 import os
 import re
@@ -13,8 +13,8 @@ from mcdm_core.checkpoints.safe_reading import read_checkpoint
 from .features import FeatureNetwork, PictureFeatures
 from .libraries import library
 
-SIZE = 224  # pixels, what torchvision's ResNets were trained on
-# Of the pictures of ImageNet in 0…1, as torchvision's documentation gives them.
+SIZE = 224  # pixels, the training size of torchvision's ResNets
+# Of ImageNet's pictures in 0…1, from torchvision's documentation.
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 STEM = ("conv1", "bn1", "relu", "maxpool")
 STAGES = ("layer1", "layer2", "layer3", "layer4")
@@ -51,7 +51,7 @@ class ResNetFeatures(nn.Module):
 
 
 def resnet_features(path: str | os.PathLike) -> FeatureNetwork:
-    """The ResNet in a file of torchvision's weights (resnet18, 34, 50, 101 or 152), which is told by its tensors.
+    """The ResNet in a file of torchvision's weights; resnet18, 34, 50, 101 or 152, recognized by its tensors.
 
     Nothing is downloaded. Distances over these features are neither FID nor LPIPS: name the file beside the figure.
 

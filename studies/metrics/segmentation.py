@@ -1,4 +1,4 @@
-"""Overlap of parsed maps with the maps asked for."""
+"""Overlap of parsed maps with the requested maps."""
 
 from collections.abc import Callable
 
@@ -20,8 +20,8 @@ def f1_score(predicted: np.ndarray, truth: np.ndarray) -> float:
 def mean_iou(predicted: np.ndarray, truth: np.ndarray) -> float:
     """mIoU: IoU of each class, averaged over the classes that either map has.
 
-    A class that neither has says nothing about the picture and is left out; where no class is left, mIoU is 1. Labels
-    (H, W) become maps by `labels == np.arange(classes)[:, None, None]`.
+    Classes that neither map has are left out; where no class is left, mIoU is 1. Labels (H, W) become maps by
+    `labels == np.arange(classes)[:, None, None]`.
 
     Args:
         predicted: Boolean, (C, H, W): a map for each class. For the mIoU of a whole set, lay its pictures side by
@@ -56,15 +56,15 @@ def _mean_over_classes(
 
 
 def boundary_f1(predicted: np.ndarray, truth: np.ndarray, tolerance: int = 1) -> float:
-    """F1 of two boolean edge maps, (H, W), where an edge counts as found that near; 1 where both are empty.
+    """F1 of two boolean edge maps, (H, W), with a tolerance in position; 1 where both are empty.
 
     The measure of the Berkeley segmentation benchmark (Martin, Fowlkes and Malik, IEEE PAMI 26(5), 2004), but an edge
     may be matched by several.
 
     Args:
-        predicted: Edges that were found.
-        truth: Edges that are there.
-        tolerance: Pixels, down or across, that an edge may be away.
+        predicted: Edges found.
+        truth: True edges.
+        tolerance: Pixels, down or across, up to which edges match.
     """
     if not predicted.any() or not truth.any():
         return float(predicted.any() == truth.any())
@@ -74,7 +74,7 @@ def boundary_f1(predicted: np.ndarray, truth: np.ndarray, tolerance: int = 1) ->
 
 
 def widened(mask: np.ndarray, pixels: int) -> np.ndarray:
-    """What is up to so many pixels away, down and across, from a boolean mask (H, W)."""
+    """A boolean mask (H, W) dilated by `pixels` down and across."""
     for axis in (0, 1):
         padded = np.pad(mask, [(pixels, pixels) if each == axis else (0, 0) for each in (0, 1)])
         mask = np.asarray(np.lib.stride_tricks.sliding_window_view(padded, 2 * pixels + 1, axis=axis).any(axis=-1))

@@ -5,7 +5,7 @@ import numpy as np
 from .libraries import library
 from .pictures import checked_pairs
 
-WINDOW = 11  # pixels, what a Gaussian of σ = 1.5 is cut to
+WINDOW = 11  # pixels, to which a Gaussian of σ = 1.5 is truncated
 
 
 def structural_similarity(images: np.ndarray, references: np.ndarray) -> np.ndarray:
@@ -13,7 +13,7 @@ def structural_similarity(images: np.ndarray, references: np.ndarray) -> np.ndar
 
     Eqs. 13 and 17 of Wang et al., "Image Quality Assessment: From Error Visibility to Structural Similarity" (IEEE TIP
     13(4), 2004) with that paper's constants: a Gaussian window of 11 × 11 pixels with σ = 1.5, K₁ = 0.01, K₂ = 0.03, a
-    range of 255. It is taken of red, green and blue apart, and the three are averaged.
+    range of 255. It is computed for red, green and blue separately and averaged.
 
     Args:
         images: uint8, (N, H, W, 3), H and W of 11 or more.

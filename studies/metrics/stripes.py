@@ -8,33 +8,33 @@ import numpy as np
 from .pictures import checked_pictures
 
 PERIODS = (2, 4, 8)  # pixels
-WINDOW = 16  # pixels, the side of the squares that are looked at; a multiple of all periods
+WINDOW = 16  # pixels, the side of the measured squares; a multiple of all periods
 STEP = 8  # pixels from one square to the next
-MARGIN = 4  # pixels round a square that no edge may cross either
-CALM = 6  # of 255: within square and margin means over 8 × 8 pixels, which hold no stripe, differ by no more
+MARGIN = 4  # pixels around a square that must be free of edges, too
+CALM = 6  # of 255: largest difference within square and margin of means over 8 × 8 pixels, which average stripes out
 
 
 def stripes(images: np.ndarray, flat: np.ndarray | None = None) -> np.ndarray:
     """Deviation of pictures at periods of 2, 4 and 8 pixels, in areas that should be flat.
 
-    In squares of 16 × 16 pixels a plane and all waves whose periods down and across are 2, 4, 8 or none are fitted
-    together by least squares; what is measured is the root of the waves' mean power over squares and colours. A sine of
-    amplitude A has A/√2, a plane 0. Squares that an edge crosses or comes near to say nothing and are left out: those
-    in and round which means over 8 × 8 pixels, which no such wave changes, differ by more than `CALM`.
+    In squares of 16 × 16 pixels, a plane and all waves whose periods down and across are 2, 4, 8 or none are fitted
+    together by least squares; the result is the root of the waves' mean power over squares and colours. A sine of
+    amplitude A has A/√2, a plane 0. Squares with an edge in or near them are left out: those in and around which means
+    over 8 × 8 pixels, which no such wave changes, differ by more than `CALM`.
 
     Args:
         images: uint8, (N, H, W, 3).
-        flat: Boolean, (N, H, W): squares lie wholly within; None for anywhere.
+        flat: Boolean, (N, H, W): squares must lie wholly within; None for anywhere.
 
     Returns:
-        Of 255, (N,); NaN where no square is flat.
+        Deviation in 0…255, (N,); NaN where no square is flat.
     """
     areas = np.ones(checked_pictures(images).shape[:3], dtype=bool) if flat is None else flat
     return np.array([_stripes(*each) for each in zip(images, areas, strict=True)])
 
 
 def flat_pixels(values: np.ndarray) -> np.ndarray:
-    """Pixels whose whole 3 × 3 neighbourhood is of one value.
+    """Pixels whose whole 3 × 3 neighbourhood has one value.
 
     Args:
         values: Pictures or maps, (N, H, W, C).
@@ -77,7 +77,7 @@ def _box_means(image: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def _fit() -> np.ndarray:
-    """From the pixels of a square to its waves, each scaled so that its square is its power; (waves, 256)."""
+    """Matrix from the pixels of a square to its waves, scaled so that a wave's square is its power; (waves, 256)."""
     y, x = (axis.ravel() for axis in np.indices((WINDOW, WINDOW)))
     nyquist = WINDOW // 2
     frequencies = [0, nyquist, *(sign * WINDOW // period for period in PERIODS[1:] for sign in (1, -1))]

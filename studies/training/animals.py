@@ -1,4 +1,4 @@
-"""Drawn animals, by their class."""
+"""Drawn animals, with their classes as conditions."""
 
 import functools
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ from mcdm_core.training.sources import PictureSet
 from ..data.animals import ANIMALS, DRAWING_VERSION, draw_animal, draw_background, stand_before
 from ..data.drawn_set import Drawings, channels_first, size_suffix
 from ..data.landscapes import IMAGE_SIZE
-from .drawn_kind import DrawnKind, ToldBy
+from .drawn_kind import Conditioning, DrawnKind
 
 CLASSES = ("any animal", *ANIMALS)
-"""Names of the classes; class 0 is the null class, which condition dropout trains."""
+"""Names of the classes; class 0 is the null class, trained by condition dropout."""
 
 
 class AnimalKind(DrawnKind):
@@ -32,20 +32,20 @@ class AnimalKind(DrawnKind):
     def prepare(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> Prepared:
         """See `DataKind`."""
         data = config.data
-        return Prepared(draw_animals(data, cache), draw_animals(data.beside(config.report.held_out_count), cache))
+        return Prepared(draw_animals(data, cache), draw_animals(data.held_out(config.report.held_out_count), cache))
 
     def drawings(self, data: DataConfig, size: int) -> Drawings:
         """See `DrawnKind`."""
         return animal_drawings(data, size)
 
-    def told_by(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> ToldBy:
+    def conditioning(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> Conditioning:
         """See `DrawnKind`."""
 
         def conditions(data: DataConfig) -> LabelConditions | None:
-            # Of small pictures, since only the labels count.
+            # Drawn small, since only the labels are needed.
             return LabelConditions(animal_drawings(data).draw(cache)["labels"]) if data.modalities else None
 
-        return ToldBy(conditions)
+        return Conditioning(conditions)
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class LabelConditions:
     """Classes of animals; see `Conditions`.
 
     Attributes:
-        labels: Row of `CLASSES`, int64, (N,).
+        labels: Indices of `CLASSES`, int64, (N,).
     """
 
     labels: np.ndarray
@@ -70,7 +70,7 @@ def draw_animals(config: DataConfig, cache: Path) -> PictureSet:
 
 
 def animal_drawings(data: DataConfig, size: int = IMAGE_SIZE) -> Drawings:
-    """What a set of animals is drawn as: pictures and rows of `CLASSES`, "labels"."""
+    """Drawings of a set of animals: pictures, and indices of `CLASSES` as "labels"."""
     name = f"animals{DRAWING_VERSION}_{data.seed}_{data.count}{size_suffix(size, IMAGE_SIZE)}"
     seeds = range(data.seed, data.seed + data.count)
     return Drawings(name, ("images", "labels"), functools.partial(_draw_animal, size=size), seeds)

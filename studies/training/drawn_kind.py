@@ -1,4 +1,4 @@
-"""What all kinds of drawn pictures have in common."""
+"""Base of the kinds of drawn pictures."""
 
 from abc import abstractmethod
 from collections.abc import Callable
@@ -16,11 +16,11 @@ from .sets import check_sets
 
 
 @dataclass(frozen=True)
-class ToldBy:
-    """How the pictures of a set are told.
+class Conditioning:
+    """Conditions of pictures that a VAE encodes.
 
     Attributes:
-        conditions: Makes the conditions of a set; None where it has no modality.
+        conditions: Makes the conditions of a set; returns None where it has no modality.
         text_tower: See `Prepared`.
     """
 
@@ -32,7 +32,7 @@ class DrawnKind(DataKind):
     """See `DataKind`.
 
     Attributes:
-        modalities: What its pictures can be told by.
+        modalities: Modalities that its pictures have.
     """
 
     modalities: tuple[str, ...]
@@ -48,7 +48,7 @@ class DrawnKind(DataKind):
         check_sets(config.data, config.report.held_out_count)
 
     def check_latents(self, config: TrainingConfig) -> None:
-        """See `DataKind`; of one modality, whose set is drawn at the size of the configuration."""
+        """See `DataKind`; only one modality and one set are allowed."""
         if config.data.sets or len(config.data.modalities) > 1:
             raise ValueError(
                 f"A network of latents is trained on {self.name} by one modality and one set, and [data] has the "
@@ -61,23 +61,23 @@ class DrawnKind(DataKind):
         self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None
     ) -> PreparedPictures:
         """See `DataKind`."""
-        told_by = self.told_by(config, base, cache, tower)
+        conditioning = self.conditioning(config, base, cache, tower)
         training, held_out = (
-            PicturesToEncode({self.name: self.drawings(data, config.image_size)}, told_by.conditions(data))
-            for data in (config.data, config.data.beside(config.report.held_out_count))
+            PicturesToEncode({self.name: self.drawings(data, config.image_size)}, conditioning.conditions(data))
+            for data in (config.data, config.data.held_out(config.report.held_out_count))
         )
-        return PreparedPictures(training, held_out, told_by.text_tower)
+        return PreparedPictures(training, held_out, conditioning.text_tower)
 
     @abstractmethod
     def drawings(self, data: DataConfig, size: int) -> Pictures:
         """The pictures of a set, (size, size)."""
 
     @abstractmethod
-    def told_by(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> "ToldBy":
-        """What pictures of this kind are told by where they are encoded; arguments as for `prepare`."""
+    def conditioning(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> "Conditioning":
+        """Conditions of pictures of this kind where a VAE encodes them; arguments as for `prepare`."""
 
     def check_pictures(self, data: DataConfig) -> None:
-        """See `DataKind`; only mixtures are drawn at any size, and the refusal says so."""
+        """See `DataKind`; refuses all but mixtures, which alone are drawn at any size."""
         check_mixture(data)
 
     def _check_modalities(self, data: DataConfig) -> None:

@@ -1,4 +1,4 @@
-"""Captions of drawn faces as conditions: they name some attributes, and say nothing of the others."""
+"""Captions of drawn faces as conditions; they name some attributes and leave the others open."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ from ..data.faces import Frequencies, draw_face
 
 @dataclass(frozen=True)
 class CaptionConditions:
-    """A new caption of a face whenever it is trained on; see `Conditions`.
+    """Captions of faces, newly worded for every batch; see `Conditions`.
 
     Attributes:
         attributes: Attribute → value of each face.
         named: The attributes that captions name.
-        tower: Embeds them.
+        tower: Embeds the captions.
     """
 
     attributes: Sequence[dict[str, str]]

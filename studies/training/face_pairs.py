@@ -16,9 +16,9 @@ from ..data.faces import ATTRIBUTES, BACKGROUNDS, HAIR_COLORS, draw_face, render
 NAMES = tuple(ATTRIBUTES)
 _COLORED = [NAMES.index("hair_color"), NAMES.index("background")]
 _SHARED = [name for name in HAIR_COLORS if name in BACKGROUNDS]
-# The indices of a shared colour, among those of hair and among those of backgrounds.
+# Row: a colour that hair and backgrounds share; columns: its index among hair colours and among backgrounds.
 _AS_COLORED = np.array([[ATTRIBUTES[NAMES[i]].index(name) for i in _COLORED] for name in _SHARED])
-# The mouth covers a few pixels and is learned last: captions name it more often than anything else.
+# The mouth covers only a few pixels and is learned last, so captions name it most often.
 _FIRST_NAMED = [0.4 if name == "mouth" else 0.6 / (len(NAMES) - 1) for name in NAMES]
 
 
@@ -43,14 +43,14 @@ class FacePairs:
         return caption(attributes, rng, subset), named
 
     def batch(self, size: int, rng: np.random.Generator) -> tuple[Tensor, list[str], Tensor]:
-        """See `CaptionedPictures`. Captions are exact, so the targets are: a caption fits all that it is true of."""
+        """See `CaptionedPictures`. The targets are exact: a caption fits all pictures that it is true of."""
         return self._batch(rng.integers(0, len(self.images), size), rng)
 
     def contrasts(self, size: int, rng: np.random.Generator) -> tuple[Tensor, list[str], Tensor]:
-        """See `CaptionedPictures`. A quarter of the faces share their two colours with another quarter, exchanged.
+        """See `CaptionedPictures`. A quarter of the faces have the two colours of another quarter, exchanged.
 
-        Blue hair on green tells itself from green hair on blue only to those who read which word belongs to which. In
-        even batches such pairs are so rare that both towers learn which colours there are, and not where.
+        Distinguishing blue hair on green from green hair on blue takes reading which word belongs to which. In uniform
+        batches such pairs are so rare that both towers learn which colours there are, but not where.
         """
         first = rng.choice(self._exchangeable, size // 4) if len(self._exchangeable) else self._exchangeable
         rest = rng.integers(0, len(self.images), size - 2 * len(first))
@@ -63,11 +63,11 @@ class FacePairs:
         return np.flatnonzero(hair & background & (self._shared(0) != self._shared(1)))
 
     def _shared(self, part: int) -> np.ndarray:
-        """Index among the shared colours of each face's hair (0) or background (1); that of none is arbitrary."""
+        """Index of each face's hair (0) or background (1) among the shared colours; arbitrary for other colours."""
         return (self.values[:, _COLORED[part], None] == _AS_COLORED[:, part]).argmax(1)
 
     def _exchanged(self, index: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """For each face one of those that are most like it but for the two colours, which are exchanged."""
+        """For each face, one of the most similar faces among those that have its two colours exchanged."""
         wanted = self.values[index]
         wanted[:, _COLORED[0]] = _AS_COLORED[self._shared(1)[index], 0]
         wanted[:, _COLORED[1]] = _AS_COLORED[self._shared(0)[index], 1]

@@ -1,4 +1,4 @@
-"""Drawn faces, by their maps, sketches and captions."""
+"""Drawn faces, with their maps, sketches and captions as conditions."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,7 +22,7 @@ from mcdm_core.training.sources import Conditions, EmbeddingConditions, MapCondi
 from ..data.captions import ATTRIBUTE_NAMES
 from ..data.drawn_set import Drawings, channels_first, size_suffix
 from ..data.faces import DRAWING_VERSION, IMAGE_SIZE, Frequencies, draw_face, render_face
-from .drawn_kind import DrawnKind, ToldBy
+from .drawn_kind import Conditioning, DrawnKind
 from .face_captions import caption_conditions
 from .face_pairs import draw_pairs
 from .sets import PictureSets
@@ -43,7 +43,7 @@ class FaceKind(DrawnKind):
     def prepare(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> Prepared:
         """See `DataKind`."""
         embeddings = load_embeddings(config, base)
-        sets = config.data, config.data.beside(config.report.held_out_count)
+        sets = config.data, config.data.held_out(config.report.held_out_count)
         training, held_out = (draw_faces(data, cache, embeddings.embed) for data in sets)
         return Prepared(training, held_out, embeddings.tower)
 
@@ -56,13 +56,13 @@ class FaceKind(DrawnKind):
         """See `DrawnKind`; the picture alone."""
         return face_drawings(replace(data, modalities=()), size)
 
-    def told_by(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> ToldBy:
-        """See `DrawnKind`; maps are folded, and text encoders see pictures of the size they were trained on."""
+    def conditioning(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> Conditioning:
+        """See `DrawnKind`; maps are folded, and text encoders get pictures of the size they were trained on."""
         embeddings = load_embeddings(config, base)
         if config.data.named:
             assert embeddings.tower is not None
-            return ToldBy(partial(caption_conditions, tower=embeddings.tower), embeddings.tower)
-        return ToldBy(partial(_latent_conditions, config.image_size, cache, embeddings.embed), embeddings.tower)
+            return Conditioning(partial(caption_conditions, tower=embeddings.tower), embeddings.tower)
+        return Conditioning(partial(_latent_conditions, config.image_size, cache, embeddings.embed), embeddings.tower)
 
     def describe(self, data: DataConfig, count: int) -> str:
         """See `DataKind`."""
@@ -74,7 +74,7 @@ class FaceKind(DrawnKind):
         return f"{super().describe(data, count)}, leading {data.leading}{share}{named}"
 
     def prepare_pairs(self, config: DualEncoderConfig, base: Path) -> PreparedPairs:
-        """See `DataKind`; held-out faces are of the seeds just behind."""
+        """See `DataKind`; held-out faces have the next seeds."""
         training, held_out = draw_pairs(config.seed, config.count), draw_pairs(config.seed + config.count, HELD_OUT)
         return PreparedPairs(training, held_out, TextTowerConfig())
 
@@ -107,7 +107,7 @@ def _draw_faces(config: DataConfig, cache: Path, embed: Callable[[Tensor], Tenso
 def _latent_conditions(
     size: int, cache: Path, embed: Callable[[Tensor], Tensor] | None, data: DataConfig
 ) -> Conditions | None:
-    """Conditions of the faces of a set where they are drawn at `size` pixels and encoded."""
+    """Conditions of the faces of a set that are drawn at `size` pixels and encoded by a VAE."""
     if not data.modalities:
         return None
     if embed is not None:
@@ -119,7 +119,7 @@ def _latent_conditions(
 
 
 def _map_drawings(data: DataConfig, name: str, size: int) -> Drawings:
-    """What the maps of a set of faces are drawn as, without the pictures: "maps", uint8, (size, size)."""
+    """Drawings of one kind of maps of a set of faces, without the pictures: "maps", uint8, (size, size)."""
     faces = face_drawings(data, size)
     return Drawings(f"{faces.name}_{name}", ("maps",), partial(_draw_map, name=name, size=size), faces.jobs)
 
@@ -130,7 +130,7 @@ def _sketch_of(image: np.ndarray) -> np.ndarray:
 
 
 def face_drawings(data: DataConfig, size: int = IMAGE_SIZE) -> Drawings:
-    """What a set of faces is drawn as: pictures and, of the modalities, the maps, each uint8, (size, size)."""
+    """Drawings of a set of faces: pictures, and the maps among the modalities, each uint8, (size, size)."""
     maps = tuple(m for m in data.modalities if m in ("hair", "skin"))
     leading = "_".join(f"{k}-{v}" for k, v in sorted(data.leading.items())) or "uniform"
     if data.share != Frequencies.share:

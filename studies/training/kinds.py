@@ -1,4 +1,4 @@
-"""The kinds of data of `python -m studies train`: the core's, and what is drawn here."""
+"""The kinds of data of `python -m studies train`: the core's, and drawn pictures."""
 
 from mcdm_core.training import kinds
 

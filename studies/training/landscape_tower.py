@@ -1,4 +1,4 @@
-"""The text tower of landscape captions, which learns what a caption names."""
+"""The text tower of landscape captions, trained to tell the values that a caption names."""
 
 import logging
 from pathlib import Path
@@ -48,10 +48,10 @@ def landscape_tower_config() -> TextTowerConfig:
 
 
 def train_tower(tower: TextTower, steps: int = 800, batch_size: int = 64, seed: int = _SEED) -> None:
-    """Teach a tower to tell the values that a caption names, one direction each; what it leaves open is zero.
+    """Train a tower to tell the values that a caption names, one direction each; directions of other values are 0.
 
-    Landscape captions are exact, and each value stands in the picture or not, so that the expert can be driven by
-    what is said rather than by its picture's embedding: nothing has to be learned from pictures.
+    Landscape captions are exact, so the expert can be trained on their embeddings instead of those of pictures, and
+    nothing has to be learned from pictures.
     """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)

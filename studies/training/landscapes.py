@@ -1,4 +1,4 @@
-"""Drawn landscapes, by their captions. No caption is stored: each batch words its captions anew."""
+"""Drawn landscapes, with captions as conditions, which are newly worded for every batch."""
 
 import functools
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from mcdm_core.training.sources import PictureSet
 from ..data.drawn_set import Drawings, channels_first, size_suffix
 from ..data.landscape_captions import landscape_caption
 from ..data.landscapes import ATTRIBUTES, DRAWING_VERSION, IMAGE_SIZE, draw_landscape, render_landscape
-from .drawn_kind import DrawnKind, ToldBy
+from .drawn_kind import Conditioning, DrawnKind
 from .landscape_tower import landscape_tower
 
 
@@ -29,7 +29,7 @@ class LandscapeKind(DrawnKind):
     def prepare(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> Prepared:
         """See `DataKind`."""
         tower = _tower(config, cache, tower)
-        sets = config.data, config.data.beside(config.report.held_out_count)
+        sets = config.data, config.data.held_out(config.report.held_out_count)
         training, held_out = (draw_landscapes(data, cache, tower) for data in sets)
         return Prepared(training, held_out, tower)
 
@@ -37,19 +37,19 @@ class LandscapeKind(DrawnKind):
         """See `DrawnKind`."""
         return landscape_drawings(data, size)
 
-    def told_by(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> ToldBy:
+    def conditioning(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> Conditioning:
         """See `DrawnKind`."""
         tower = _tower(config, cache, tower)
 
         def conditions(data: DataConfig) -> CaptionConditions | None:
-            # Of small pictures, since only the values count.
+            # Drawn small, since only the values are needed.
             return None if tower is None else CaptionConditions(landscape_drawings(data).draw(cache)["values"], tower)
 
-        return ToldBy(conditions, tower)
+        return Conditioning(conditions, tower)
 
 
 def _tower(config: TrainingConfig, cache: Path, given: TextTower | None) -> TextTower | None:
-    """What embeds the captions of a run, where its modality is text: the given one, or one that is trained now."""
+    """The text tower of a run whose modality is text: the given one, or one that is trained or cached."""
     if "text" not in config.data.modalities:
         return None
     tower = given or landscape_tower(cache)
@@ -62,7 +62,7 @@ class CaptionConditions:
     """Captions of landscapes; see `Conditions`. Each names a random subset of the attributes.
 
     Attributes:
-        values: Row of each attribute's value, in the order of `ATTRIBUTES`, (N, attributes).
+        values: Index of each attribute's value, in the order of `ATTRIBUTES`, (N, attributes).
         tower: Embeds the captions.
     """
 
@@ -89,7 +89,7 @@ def draw_landscapes(config: DataConfig, cache: Path, tower: TextTower | None) ->
 
 
 def landscape_drawings(data: DataConfig, size: int = IMAGE_SIZE) -> Drawings:
-    """What a set of landscapes is drawn as: pictures and rows of their values, as in `CaptionConditions`."""
+    """Drawings of a set of landscapes: pictures, and "values" as in `CaptionConditions`."""
     name = f"landscapes{DRAWING_VERSION}_{data.seed}_{data.count}{size_suffix(size, IMAGE_SIZE)}"
     seeds = range(data.seed, data.seed + data.count)
     return Drawings(name, ("images", "values"), functools.partial(_draw_landscape, size=size), seeds)

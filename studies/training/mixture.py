@@ -1,4 +1,4 @@
-"""Mixtures of drawn kinds, as a configuration describes them: a section `[data.sets.KIND]` for each."""
+"""Mixtures of drawn kinds, configured by a section `[data.sets.KIND]` for each."""
 
 from dataclasses import replace
 
@@ -7,14 +7,14 @@ from mcdm_core.training.config import DataConfig
 from .sets import check_set
 
 MIXTURE = "mixture"
-"""The kind of data whose `sets` are of several kinds, each with seeds of its own; all pictures are equally frequent."""
+"""The kind of data whose `sets` are of several kinds, each with its own seeds; all pictures are equally frequent."""
 
 KINDS = ("faces", "landscapes", "animals")
-"""What can be mixed."""
+"""Kinds that can be mixed."""
 
 
 def parts_of(data: DataConfig) -> dict[str, DataConfig]:
-    """Kind → its set, of a mixture; of any other set itself alone."""
+    """Kind → its set in a mixture; a set of another kind is its own only part."""
     if data.kind != MIXTURE:
         return {data.kind: data}
     return {kind: replace(data.of(kind), kind=kind, modalities=()) for kind in data.sets}

@@ -48,19 +48,19 @@ class MixtureKind(DataKind):
         check_mixture(data)
 
     def prepare_pictures(self, data: DataConfig, size: int, held_out: int, base: Path) -> PreparedPictures:
-        """See `DataKind`; they are drawn when they are asked for."""
+        """See `DataKind`; pictures are drawn when they are first used."""
         training, beside = (
             PicturesToEncode({kind: drawings_of(part, size) for kind, part in parts_of(each).items()})
-            for each in (data, data.beside(held_out))
+            for each in (data, data.held_out(held_out))
         )
         return PreparedPictures(training, beside)
 
 
 def drawings_of(data: DataConfig, size: int) -> Drawings:
-    """What a set of faces, landscapes or animals is drawn as.
+    """Drawings of a set of faces, landscapes or animals.
 
     Args:
-        data: One kind; of the modalities of faces, maps are drawn with the picture.
+        data: A set of one kind; for faces, maps among the modalities are drawn with the pictures.
         size: Side in pixels.
     """
     return _DRAWINGS[data.kind](data, size)

@@ -1,4 +1,4 @@
-"""Drawn faces of its own for each map (`[data.sets]`): as in the paper, no picture is seen with more than one."""
+"""Separate drawn faces for each map (`[data.sets]`): as in the paper, no picture is seen with more than one map."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,10 +17,10 @@ _OF_SETS = {"seed", "count", "leading"}
 
 @dataclass(frozen=True)
 class PictureSets:
-    """Pictures of its own for each map.
+    """Separate pictures for each map.
 
     Attributes:
-        sets: Modality → its pictures, each with that map only; in the order of the network's channels.
+        sets: Modality → its pictures, each with only that map; in the order of the network's channels.
     """
 
     sets: dict[str, PictureSet]
@@ -39,11 +39,11 @@ class PictureSets:
 
 
 def check_sets(data: DataConfig, held_out: int) -> None:
-    """Check that sets, where there are any, fit the modalities and each other.
+    """Check that sets, where there are any, fit the modalities and are disjoint.
 
     Args:
         data: The section.
-        held_out: How many pictures behind each set are held out.
+        held_out: Number of pictures with the next seeds of each set that are held out.
 
     Raises:
         ValueError: They don't.
@@ -64,7 +64,7 @@ def check_sets(data: DataConfig, held_out: int) -> None:
                 f"[data.sets.{name}] has no seed, and without one of its own it would share its pictures; add seed = "
                 "…, far from the other sets'."
             )
-    _check_apart([data.of(name) for name in data.sets], held_out)
+    _check_disjoint([data.of(name) for name in data.sets], held_out)
 
 
 def check_set(name: str, values: dict[str, Any]) -> None:
@@ -78,8 +78,8 @@ def check_set(name: str, values: dict[str, Any]) -> None:
     check_values(DataConfig, values, f"[data.sets.{name}]")
 
 
-def _check_apart(sets: list[DataConfig], held_out: int) -> None:
-    """No picture is trained on with more than one of its maps, nor held out of one set and trained on in another."""
+def _check_disjoint(sets: list[DataConfig], held_out: int) -> None:
+    """Refuse sets that share seeds: a picture would be seen with two of its maps, or held out of only one set."""
     for one, other in pairwise(sorted(sets, key=lambda data: data.seed)):
         end = one.seed + one.count + held_out
         if other.seed < end:

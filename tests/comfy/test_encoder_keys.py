@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from .support.posts import found_by
+from .support.posts import apply_check
 
 CLASSES = {"pets": ("any", "fox", "owl", "dog", "cat"), "insects": ("any", "fox", "owl", "bee", "ant")}
 INPUTS = {
@@ -67,7 +67,7 @@ def at_post(host, files):
         told = {"class_type": files[made_for], "inputs": {"encoder": ["other", 1]}}
         asked = {"model": ["own", 0], "weight": 1.0, "condition": ["told", 0], "null": ["told", 1]}
         prompt = {**loaders, "told": told, "expert": {"class_type": "MCDM_Expert", "inputs": asked}}
-        fault = found_by(host, host.prompt.expert_checks.check_expert, prompt, "expert")
+        fault = apply_check(host, host.prompt.expert_checks.check_expert, prompt, "expert")
         return True if fault is None else fault.sentence
 
     return ask

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from .support.core_samplers import core_ksampler
-from .support.posts import found_by, said_of
+from .support.posts import apply_check, said_of
 
 LEVEL = 2 / 255
 SIGMAS = torch.tensor([20.0, 3.0, 0.5, 0.0])
@@ -376,7 +376,7 @@ def test_mixtures_are_refused_at_post(host, node, small_experts, latent_experts,
     prompt["node"] = {"class_type": class_type, "inputs": {"experts": last, **widgets, "denoise": 1.0}}
     checks = host.prompt.chain_checks
     check = checks.check_sweep if class_type == "MCDM_ReliabilitySweep" else checks.check_chain
-    fault = found_by(host, check, prompt, "node")
+    fault = apply_check(host, check, prompt, "node")
     if said is None:
         assert fault is None
     else:

@@ -8,7 +8,7 @@ import torch
 from ..support.logic import PlainLogic, sample_plain_logic
 from ..support.particles import Particles
 from .support.methods import PLAIN_PASSES, USUAL_LOGIC
-from .support.posts import EXPERT, of, posted
+from .support.posts import EXPERT, posted, prompt_node
 
 SIGMAS = (20.0, 8.0, 3.0, 1.0, 0.5, 0.2, 0.0)
 
@@ -147,11 +147,11 @@ def test_runs_that_are_refused_before_any_pass(load, chain, run, logic, passes, 
 
 @pytest.mark.parametrize(("weight", "refused"), [(-0.5, True), (0.5, False)])
 def test_that_a_weight_is_positive_is_checked_at_post(host, node, weight, refused):
-    sampler = of("MCDM_Logic", **USUAL_LOGIC)
-    prompt = {"sampler": sampler, "load": of("CheckpointLoaderSimple", ckpt_name="a")}
-    prompt["run"] = of("SamplerCustomAdvanced", sampler=["sampler", 0], guider=["guider", 0])
-    prompt["guider"] = of("MCDM_Guider", experts=["second", 0])
-    prompt["second"] = of("MCDM_Expert", **{**EXPERT, "weight": weight, "experts": ["first", 0]})
-    prompt["first"] = of("MCDM_Expert", **{**EXPERT, "weight": -1.0})
+    sampler = prompt_node("MCDM_Logic", **USUAL_LOGIC)
+    prompt = {"sampler": sampler, "load": prompt_node("CheckpointLoaderSimple", ckpt_name="a")}
+    prompt["run"] = prompt_node("SamplerCustomAdvanced", sampler=["sampler", 0], guider=["guider", 0])
+    prompt["guider"] = prompt_node("MCDM_Guider", experts=["second", 0])
+    prompt["second"] = prompt_node("MCDM_Expert", **{**EXPERT, "weight": weight, "experts": ["first", 0]})
+    prompt["first"] = prompt_node("MCDM_Expert", **{**EXPERT, "weight": -1.0})
     answer = posted(host, node, prompt, "sampler")
     assert ("none among expert 1, expert 2; raise" in answer) if refused else answer is True

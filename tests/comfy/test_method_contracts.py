@@ -13,7 +13,7 @@ import torch
 from .support.core_samplers import core_ksampler
 from .support.leaks import Living, state_of
 from .support.methods import METHODS, PLAIN_PASSES, USUAL_AGREEMENT, of_kind
-from .support.posts import of, posted, said_of
+from .support.posts import posted, prompt_node, said_of
 
 GUIDERS = ("MCDM_Guider", "MCDM_OwnNullGuider")
 OF_CHAINS = of_kind(makes="experts")
@@ -353,36 +353,40 @@ def test_a_corrector_around_them_is_refused(host, node, name):
     method = METHODS[name]
     with pytest.raises(ValueError, match=f"got {method.sampler_name}, which"):
         node("MCDM_LangevinSampler", sampler=method.sampler(node), corrections=1, ratio=0.1)
-    wrapped = of("MCDM_LangevinSampler", sampler=["sampler", 0], corrections=1, ratio=0.1)
-    prompt = {"sampler": of(method.node_id, **method.inputs), "wrapped": wrapped}
+    wrapped = prompt_node("MCDM_LangevinSampler", sampler=["sampler", 0], corrections=1, ratio=0.1)
+    prompt = {"sampler": prompt_node(method.node_id, **method.inputs), "wrapped": wrapped}
     display_name = node.classes[method.node_id].define_schema().display_name
     assert f"got {display_name}, which" in posted(host, node, prompt, "wrapped")
 
 
-RUN = {"run": of("SamplerCustomAdvanced", sampler=["sampler", 0], guider=["guider", 0], latent_image=["latent", 0])}
-OURS = {**RUN, "guider": of("MCDM_Guider", experts=["experts", 0])}
-INSPECT = {"run": of("MCDM_Inspect", sampler=["sampler", 0], experts=["experts", 0])}
-ONE, TWO = ({"latent": of("MCDM_EmptyLatent", batch_size=size)} for size in (1, 2))
-LORA = {"lora": of("LoraLoaderModelOnly", model=["load", 0])}
-MADE = {"made": of("MCDM_ProductModel", model=["load", 0], reliability=1.0, experts=["experts", 0])}
+RUN = {
+    "run": prompt_node(
+        "SamplerCustomAdvanced", sampler=["sampler", 0], guider=["guider", 0], latent_image=["latent", 0]
+    )
+}
+OURS = {**RUN, "guider": prompt_node("MCDM_Guider", experts=["experts", 0])}
+INSPECT = {"run": prompt_node("MCDM_Inspect", sampler=["sampler", 0], experts=["experts", 0])}
+ONE, TWO = ({"latent": prompt_node("MCDM_EmptyLatent", batch_size=size)} for size in (1, 2))
+LORA = {"lora": prompt_node("LoraLoaderModelOnly", model=["load", 0])}
+MADE = {"made": prompt_node("MCDM_ProductModel", model=["load", 0], reliability=1.0, experts=["experts", 0])}
 
 
 def agreeing(**changed):
-    shared = of("MCDM_AgreementWeights", experts=["chain", 0], **{**USUAL_AGREEMENT, **changed})
-    return {"experts": shared, "chain": of("MCDM_Expert")}
+    shared = prompt_node("MCDM_AgreementWeights", experts=["chain", 0], **{**USUAL_AGREEMENT, **changed})
+    return {"experts": shared, "chain": prompt_node("MCDM_Expert")}
 
 
 USES = {
-    "core's guider": ({**RUN, "guider": of("CFGGuider", model=["load", 0])}, "got CFGGuider, which"),
+    "core's guider": ({**RUN, "guider": prompt_node("CFGGuider", model=["load", 0])}, "got CFGGuider, which"),
     "core's guider of a LoRA": (
-        {**RUN, **LORA, "guider": of("BasicGuider", model=["lora", 0])},
+        {**RUN, **LORA, "guider": prompt_node("BasicGuider", model=["lora", 0])},
         "got BasicGuider, which",
     ),
-    "core's guider of a product": ({**RUN, **MADE, "guider": of("CFGGuider", model=["made", 0])}, True),
+    "core's guider of a product": ({**RUN, **MADE, "guider": prompt_node("CFGGuider", model=["made", 0])}, True),
     "the product's guider": (OURS, True),
     "two pictures": ({**OURS, **TWO}, True),
     "a node without a guider": (
-        {"run": of("SamplerCustom", sampler=["sampler", 0], model=["load", 0])},
+        {"run": prompt_node("SamplerCustom", sampler=["sampler", 0], model=["load", 0])},
         "got SamplerCustom, which",
     ),
     "weights that samples decide": ({**OURS, **agreeing()}, "got agreement weights, which every sample decides"),
@@ -392,7 +396,7 @@ USES = {
     ),
     "weights that stay": ({**OURS, **agreeing(tau=0.0)}, True),
     "weights that stay, inspected": ({**INSPECT, **agreeing(tau=0.0)}, True),
-    "fewer passes": ({**OURS, "experts": of("MCDM_Passes", experts=["chain", 0], **PLAIN_PASSES)}, True),
+    "fewer passes": ({**OURS, "experts": prompt_node("MCDM_Passes", experts=["chain", 0], **PLAIN_PASSES)}, True),
 }
 
 
@@ -412,5 +416,8 @@ def test_a_particle_alone_is_refused_at_post(host, node, name):
 
 def sampler_said(host, node, name, **nodes):
     method = METHODS[name]
-    prompt = {"sampler": of(method.node_id, **method.inputs), "load": of("CheckpointLoaderSimple", ckpt_name="a")}
+    prompt = {
+        "sampler": prompt_node(method.node_id, **method.inputs),
+        "load": prompt_node("CheckpointLoaderSimple", ckpt_name="a"),
+    }
     return posted(host, node, {**prompt, **nodes}, "sampler")

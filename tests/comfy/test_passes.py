@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from .support.methods import PLAIN_PASSES
-from .support.posts import found_by, of, said_of_chain
+from .support.posts import apply_check, prompt_node, said_of_chain
 
 AGREEMENT = 1e-4  # of the latent's scale
 STEPS = 7
@@ -230,8 +230,11 @@ def test_what_can_be_known_of_a_chain_is_said_when_it_is_queued(host, nodes, sai
 
 
 def test_a_ring_of_nodes_is_no_chain(host):
-    ring = {"1": of("MCDM_Passes", **PLAIN_PASSES, experts=["2", 0]), "2": of("MCDM_Schedule", experts=["1", 0])}
-    ring["sample"] = of("MCDM_KSampler", experts=["1", 0])
-    chain = found_by(host, host.prompt.queued_chain.chain_of, ring, "sample")
+    ring = {
+        "1": prompt_node("MCDM_Passes", **PLAIN_PASSES, experts=["2", 0]),
+        "2": prompt_node("MCDM_Schedule", experts=["1", 0]),
+    }
+    ring["sample"] = prompt_node("MCDM_KSampler", experts=["1", 0])
+    chain = apply_check(host, host.prompt.queued_chain.chain_of, ring, "sample")
     assert not chain.experts
     assert not chain.settings

@@ -11,7 +11,7 @@ from ..support.particles import Particles, sample_particles
 from .support.asked_alone import asked_alone
 from .support.attachments import unclamped
 from .support.methods import PLAIN_PASSES
-from .support.posts import of, posted
+from .support.posts import posted, prompt_node
 
 SIGMAS = (20.0, 3.0, 1.0, 0.5, 0.0)
 DETERMINISTIC = ["euler", "heun", "dpm_2", "exp_heun_2_x0", "euler_cfg_pp", "ddim"]
@@ -269,23 +269,23 @@ def test_choices_that_are_refused(load, chain, node, passes, count, batch, setti
 
 def test_a_sampler_that_remembers_is_refused_at_post(host, node):
     def said(source, corrections=1):
-        wrapped = of("MCDM_LangevinSampler", sampler=["1", 0], corrections=corrections, ratio=0.1)
+        wrapped = prompt_node("MCDM_LangevinSampler", sampler=["1", 0], corrections=corrections, ratio=0.1)
         return posted(host, node, {"1": source, "2": wrapped}, "2")
 
-    assert said(of("KSamplerSelect", sampler_name="euler")) is True
-    assert said(of("KSamplerSelect", sampler_name="ddim")) is True
-    assert said(of("MCDM_SamplerDDIM", eta=1.0)) is True
-    assert said(of("SamplerOfAnotherPack")) is True  # nothing is known of it
-    assert "got dpmpp_2m, which" in said(of("KSamplerSelect", sampler_name="dpmpp_2m"))
-    assert said(of("KSamplerSelect", sampler_name="dpmpp_2m"), corrections=0) is True
-    assert "got sa_solver, which" in said(of("SamplerSASolver"))
+    assert said(prompt_node("KSamplerSelect", sampler_name="euler")) is True
+    assert said(prompt_node("KSamplerSelect", sampler_name="ddim")) is True
+    assert said(prompt_node("MCDM_SamplerDDIM", eta=1.0)) is True
+    assert said(prompt_node("SamplerOfAnotherPack")) is True  # nothing is known of it
+    assert "got dpmpp_2m, which" in said(prompt_node("KSamplerSelect", sampler_name="dpmpp_2m"))
+    assert said(prompt_node("KSamplerSelect", sampler_name="dpmpp_2m"), corrections=0) is True
+    assert "got sa_solver, which" in said(prompt_node("SamplerSASolver"))
 
 
 def test_a_choice_that_is_none_is_refused_at_post(host, node):
     def said(count, batch, class_type="MCDM_EmptyLatent"):
-        choose = of("MCDM_Choose", experts=["e", 0], samples=["run", 0], count=count, levels=8, seed=0)
-        run = of("MCDM_KSampler", latent_image=["latent", 0])
-        prompt = {"choose": choose, "run": run, "latent": of(class_type, batch_size=batch)}
+        choose = prompt_node("MCDM_Choose", experts=["e", 0], samples=["run", 0], count=count, levels=8, seed=0)
+        run = prompt_node("MCDM_KSampler", latent_image=["latent", 0])
+        prompt = {"choose": choose, "run": run, "latent": prompt_node(class_type, batch_size=batch)}
         return posted(host, node, prompt, "choose")
 
     assert said(2, 4) is True

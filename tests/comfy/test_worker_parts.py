@@ -254,15 +254,15 @@ def test_a_prompts_nodes_are_run_once(remote, known, small_experts):
         "a": {"class_type": "MCDM_LoadExpert", "inputs": {"expert_name": small_experts["hair"]}},
         "b": {"class_type": "MCDM_LoadExpert", "inputs": {"expert_name": small_experts["skin"]}},
     }
-    (first,) = runner.made({"a": prompt["a"]}, [["a", 0]], keep=True)
-    runner.made({"b": prompt["b"]}, [["b", 0]], keep=True)
-    again, _ = runner.made(prompt, [["a", 0], ["b", 0]])
+    (first,) = runner.outputs({"a": prompt["a"]}, [["a", 0]], keep=True)
+    runner.outputs({"b": prompt["b"]}, [["b", 0]], keep=True)
+    again, _ = runner.outputs(prompt, [["a", 0], ["b", 0]])
     assert again is first
     with pytest.raises(ValueError, match="isn't installed"):
-        runner.made({"c": {"class_type": "Nothing", "inputs": {}}}, [["c", 0]], keep=True)
-    assert runner.made(prompt, [["a", 0]], keep=True)[0] is first
-    runner.made({"b": prompt["b"]}, [["b", 0]])
-    assert runner.made(prompt, [["a", 0]])[0] is not first
+        runner.outputs({"c": {"class_type": "Nothing", "inputs": {}}}, [["c", 0]], keep=True)
+    assert runner.outputs(prompt, [["a", 0]], keep=True)[0] is first
+    runner.outputs({"b": prompt["b"]}, [["b", 0]])
+    assert runner.outputs(prompt, [["a", 0]])[0] is not first
 
 
 @pytest.mark.parametrize(
@@ -282,7 +282,7 @@ def test_a_prompts_nodes_are_run_once(remote, known, small_experts):
 )
 def test_prompts_that_cannot_run_are_refused(remote, known, prompt, match):
     with pytest.raises(ValueError, match=match):
-        remote("prompts").PromptRunner().made(prompt, [["a", 0]])
+        remote("prompts").PromptRunner().outputs(prompt, [["a", 0]])
 
 
 def test_a_run_that_is_not_served_is_unknown(remote, known, small_experts):

@@ -62,9 +62,9 @@ def runner(pack, node, host):
         def run(prompt, key, slot=0):
             asked = json.dumps([prompt, key, slot])
             if "MCDM_ExpertRemote" in asked:
-                return prompts.PromptRunner().made(prompt, [[key, slot]])[0]
+                return prompts.PromptRunner().outputs(prompt, [[key, slot]])[0]
             if asked not in found:
-                found[asked] = prompts.PromptRunner().made(prompt, [[key, slot]])[0]
+                found[asked] = prompts.PromptRunner().outputs(prompt, [[key, slot]])[0]
             return found[asked]
 
         yield run

@@ -1,1 +1,1 @@
-"""What tests of core, studies and nodes share: small networks, runs and references."""
+"""Shared by tests of core, studies and nodes: small networks, runs and references."""

@@ -1,4 +1,4 @@
-"""Agreement weights in plain loops, read from the page of the method: every place, every patch, every value."""
+"""Agreement weights in plain loops over places, patches and values, written from the method's help page."""
 
 import itertools
 import math
@@ -7,14 +7,14 @@ import torch
 
 
 def around(place, size, patch):
-    """The places of the patch around one, as far as they are in the picture."""
+    """The places of the patch around a place, within the picture."""
     reach = patch // 2
     rows, columns = (range(max(0, at - reach), min(end, at + reach + 1)) for at, end in zip(place, size, strict=True))
     return list(itertools.product(rows, columns))
 
 
 def cosine_at(first, second, places):
-    """Of two pictures (C, H, W), over all channels of some places."""
+    """The cosine of two pictures (C, H, W) over all channels of some places."""
     dot = one = other = 0.0
     for row, column in places:
         for a, b in zip(first[:, row, column].tolist(), second[:, row, column].tolist(), strict=True):
@@ -23,7 +23,7 @@ def cosine_at(first, second, places):
 
 
 def smoothed(first, second, patch):
-    """The cosines of two pictures (C, H, W), averaged over the patch again: place → cosine."""
+    """The cosines of two pictures (C, H, W), averaged over the patch once more: place → cosine."""
     size = tuple(first.shape[1:])
     places = list(itertools.product(*map(range, size)))
     bare = {place: cosine_at(first, second, around(place, size, patch)) for place in places}
@@ -39,8 +39,8 @@ def shared_out(weights, predictions, u, tau, patch):
 
     Args:
         weights: A tensor (B, 1, H, W) for each expert, or a number.
-        predictions: ε of each under its condition, (B, C, H, W), or None of one that is not asked.
-        u: Of the unconditional estimate.
+        predictions: ε of each expert under its condition, (B, C, H, W); None for one that is not asked.
+        u: ε of the unconditional estimate.
         tau: τ.
         patch: Side of the patch.
     """

@@ -1,4 +1,4 @@
-"""How much a piece of Python does: its calls, which are as many on a machine at work as on a quiet one."""
+"""A measure of how much a piece of Python does: its number of calls, which doesn't depend on the machine's load."""
 
 import cProfile
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 class Calls:
-    """Calls of functions in this thread, those of built-in ones among them."""
+    """Number of calls in this thread, including those of built-in functions."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -14,10 +14,10 @@ class Calls:
 
 @contextmanager
 def counted_calls(within: str = "") -> Iterator[Calls]:
-    """Count the calls of a block; they are known after it.
+    """Count the calls in a block; the number is set when it ends.
 
     Args:
-        within: A folder; where given, calls of functions elsewhere don't count.
+        within: A folder; if given, only calls of functions in it count.
     """
     calls, profile = Calls(), cProfile.Profile()
     profile.enable()

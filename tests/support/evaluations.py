@@ -14,7 +14,7 @@ _SHAPE = {"channel_mult": (1,), "attention_downsamplings": (), "patch": 8}
 
 
 class InProcess:
-    """Stands where the process pool does: what runs in a child is not seen by a coverage report."""
+    """Stands in for the process pool, since coverage doesn't see code that runs in a child process."""
 
     def __init__(self, *arguments, **options):
         pass
@@ -30,7 +30,7 @@ class InProcess:
 
 
 def write_small(folder, name, condition, reads, tower=None, schedule="cosine"):
-    """An expert as small as one of 64 pixels can be; `reads` says what its network is told."""
+    """An expert as small as one of 64 pixels can be; `reads` are the network's settings for its condition."""
     folder.mkdir(exist_ok=True)
     write_expert(folder / f"{name}.safetensors", condition, 64, tower, _SHAPE | reads, schedule)
 
@@ -43,7 +43,7 @@ def write_small_vae(folder):
 
 
 def write_small_latent(folder, name, condition, reads, vae, tower=None, schedule="cosine"):
-    """An expert of the latents of 256 pixels."""
+    """An expert on the latents of pictures of 256 pixels."""
     shape = _SHAPE | {"in_channels": 4, "out_channels": 4} | reads
     write_expert(folder / f"{name}.safetensors", condition, 256, tower, shape, schedule, vae)
 
@@ -54,7 +54,7 @@ def write_small_text(folder, name, tower, schedule="cosine"):
 
 
 def biased_reader(path, classes, answer):
-    """A reader of random weights that takes every picture for the same."""
+    """A reader of random weights that gives the same answer for every picture."""
     network = ImageEncoder(len(classes), WIDTH)
     with torch.no_grad():
         network.head[-1].bias[list(classes).index(answer)] += 100
@@ -63,7 +63,7 @@ def biased_reader(path, classes, answer):
 
 
 def write_evaluation(path, data, experts, settings, top=""):
-    """A configuration of these sections, each a few lines of TOML; settings are one-liners of terms by name."""
+    """Write a configuration; each section is a few lines of TOML, and each setting one line with its terms, by name."""
     lines = [f'title = "A test"\n{top}\n[data]\n{data}\n[sampling]\nsteps = 1\n[experts]']
     lines += [f'{name} = "experts/{name}.safetensors"' for name in experts]
     lines += [f'[[settings]]\nname = "{name}"\n{content}' for name, content in settings.items()]

@@ -1,6 +1,6 @@
-"""Fewer passes in plain loops, read from the page of the method: what a call may leave out, and what stands in for it.
+"""Fewer passes in plain loops, written from the method's help page: which predictions are replaced, and by what.
 
-All predictions are made, and those that would have been left out are thrown away.
+All predictions are made, and those that would have been left out are dropped.
 """
 
 import math
@@ -27,7 +27,7 @@ def factor(curve, share):
 
 
 def cosine(first, second):
-    """Of the picture of a batch where it is least."""
+    """The smallest cosine of any picture in a batch."""
     found = []
     for a, b in zip(first.double(), second.double(), strict=True):
         found.append(float((a * b).sum() / (a * a).sum().sqrt() / (b * b).sum().sqrt()))
@@ -35,13 +35,13 @@ def cosine(first, second):
 
 
 class Remembering:
-    """A run: `call` gives the predictions that the product goes on with, and counts in `asked` those that it paid for.
+    """A run: `call` returns the predictions that the product uses, and appends to `asked` how many were not left out.
 
     Args:
         levels: Noise levels of the run.
-        threshold: Of the cosine.
-        tolerance: Of an expert's guidance.
-        refresh: Steps from one full step to the next, at most.
+        threshold: Threshold of the cosine.
+        tolerance: Tolerance of the change of an expert's guidance.
+        refresh: Largest number of steps from one full step to the next.
     """
 
     def __init__(self, levels, threshold=1.0, tolerance=0.0, refresh=1):
@@ -55,12 +55,12 @@ class Remembering:
         """One call of the sampler.
 
         Args:
-            sigma: Noise level as the run has it.
-            noise: The same in the form x0 + σ·n.
+            sigma: Noise level in the run's form.
+            noise: Noise level in the form x0 + σ·n.
             cond: Expert → its prediction under its condition, in the order of the chain.
-            null: Expert → its prediction under its null, one for all that share it.
-            null_of: Expert → the one whose null is its.
-            unconditional: From predictions under the nulls, and under the conditions, to U.
+            null: Expert → its prediction under its null, once for all experts that share it.
+            null_of: Expert → the expert in `null` that has its null.
+            unconditional: Maps predictions under the nulls, and under the conditions, to U.
         """
         step = len([level for level in self.levels if level > sigma * (1 - 1e-4)])
         spread = noise / math.sqrt(1 + noise**2) if noise < math.inf else 1.0

@@ -1,4 +1,4 @@
-"""What tests of Gaussian experts need beside `mcdm_core.expert.gaussian`."""
+"""Gaussian experts for tests, beside `mcdm_core.expert.gaussian`."""
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +29,7 @@ def samples(*values: float) -> Tensor:
 
 
 def experts(*predictions: str, channels: int) -> list[Expert]:
-    """Gaussian experts, each on a network of its own: three conditions and, as `NULL`, a null that is unlike them."""
+    """Gaussian experts, each on a network of its own, with three conditions and a different null, `NULL`."""
     found = []
     for seed, name in enumerate(predictions):
         generator = torch.Generator().manual_seed(seed)
@@ -48,7 +48,7 @@ def chain(
     masks: tuple[Tensor | None, ...] = (None, None, None),
     **shared: object,
 ) -> list[Term]:
-    """Two networks, and a third expert on the first one, with its null: three conditions, two nulls."""
+    """Three experts on two networks: the third shares network and null with the first."""
     one, two = experts(*(predictions or ("eps", "v")), channels=channels)
     bare = [(one, 0), (two, 1), (one, 2)]
     return [
@@ -58,5 +58,5 @@ def chain(
 
 
 def rows(terms: list[Term]) -> int:
-    """How many rows the networks of a chain have been asked."""
+    """Number of rows that the networks of a chain have been asked."""
     return sum(sum(expert.network.batches) for expert in {id(term.expert): term.expert for term in terms}.values())

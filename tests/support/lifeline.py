@@ -1,10 +1,10 @@
-"""Run a Python script, or a module after -m, in a process that ends with the one that started it.
+"""Run a Python script, or a module after -m, in a process that ends with its parent process.
 
     python lifeline.py SCRIPT ARGUMENTS
     python lifeline.py -m MODULE ARGUMENTS
 
-Whoever starts it holds the other end of its stdin, and writes nothing there. Every system closes that end with its
-process, also where that is killed. A thread waits for this, and then ends its process as SIGTERM does.
+The parent holds the other end of its stdin, and writes nothing there. Every system closes that end when the parent
+ends, even if it is killed. A thread waits for this, and then ends its own process as SIGTERM does.
 """
 
 import os
@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 
-GRACE = 60.0  # seconds for putting away; what takes longer hangs, and nobody is left to be told
+GRACE = 60.0  # seconds for cleaning up before the process is killed
 
 
 def main() -> None:
@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def _end_with_stdin() -> None:
-    """Watch stdin, and leave the process an empty one: Windows can't hand on one that a thread is reading."""
+    """Watch stdin, and replace it by an empty one: Windows can't pass on a stdin that a thread is reading."""
     lifeline = os.dup(0)
     with open(os.devnull, "rb") as nothing:
         os.dup2(nothing.fileno(), 0)

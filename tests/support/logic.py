@@ -1,4 +1,4 @@
-"""Logic of experts in plain loops, read from the page of the method: one picture after the other."""
+"""Logic of experts in plain loops over pictures, written from the method's help page."""
 
 import math
 from itertools import pairwise
@@ -7,17 +7,17 @@ import torch
 
 
 class PlainLogic:
-    """What experts count by the logs of their densities; at most one of them, the last, is excluded.
+    """Weights of experts by the logs of their densities; at most one expert, the last, is excluded.
 
     Args:
         operation: `and`, `or` or `equal`.
         sharpness: λ.
-        priors: How likely each is, the excluded one beside all others.
-        largest: What the excluded one counts at most.
-        weights: Of the experts; one below 0 is excluded.
+        priors: Prior of each expert; the excluded one's is relative to all others together.
+        largest: Largest weight of the excluded expert.
+        weights: Weights of the experts; one below 0 is excluded.
 
     Attributes:
-        reached: Whether `largest` was met, of all that was combined.
+        reached: Set of whether `largest` was reached, over all calls of `combine`.
     """
 
     def __init__(self, operation, sharpness, priors, largest, weights):
@@ -30,10 +30,10 @@ class PlainLogic:
         self.reached = set()
 
     def combine(self, logs):
-        """What each of the others counts beside the others, what the excluded one does, and whether that is the most.
+        """The other experts' shares, the weight of the excluded one, and whether that is `largest`.
 
         Args:
-            logs: Of the densities of one picture.
+            logs: Logs of the experts' densities of one picture.
         """
         e, total = self.exponent, sum(self.priors[k] for k in self.positive)
         top = max(e * logs[k] for k in self.positive)
@@ -50,7 +50,7 @@ class PlainLogic:
         return inner, self.largest if reached else odds / (1 - odds), reached
 
     def meet(self, m, d, logs, drawn, sigma, after):
-        """What two that are kept equal count so that they are again but for √½ of what is drawn."""
+        """Shares of two experts that make their densities equal again, but for √½ of the drawn noise's effect."""
         kept = 1 - (after / sigma) ** 2
         middle, half = (kept * (d[0] + sign * d[1]) / 2 for sign in (1, -1))
         rest = (1 - math.sqrt(0.5)) * drawn - (m * (kept * d[-1] - middle) if m else 0.0)
@@ -60,21 +60,21 @@ class PlainLogic:
 
 
 def own_variance(sigma, after):
-    """Of a step from σ to the next level, as an expert's density of it has it."""
+    """Variance of a step from σ to the next level, by an expert's own density."""
     return (sigma**2 - after**2) * (1 + after**2) / (1 + sigma**2)
 
 
 def sample_plain_logic(x, sigmas, asked, logic, generator, particles=None, clamp=lambda x0: x0):
-    """Ancestral steps of what a logic makes of its experts, along which the logs of their densities are tracked.
+    """Ancestral steps by a logic of experts, tracking the logs of the experts' densities.
 
     Args:
         x: Noise, shape (B, C, H, W).
         sigmas: Noise levels, the last 0.
-        asked: From x and σ to each expert's x0 at its own weight, in float64.
-        logic: It.
+        asked: Maps x and σ to each expert's x0 at its own weight, in float64.
+        logic: The logic.
         generator: Draws the noise.
         particles: Weights of corrected samples.
-        clamp: What becomes of the combined x0.
+        clamp: Applied to the combined x0.
     """
     tracked = [[0.0 for _ in logic.priors] for _ in x]
     for sigma, after in pairwise(sigmas):

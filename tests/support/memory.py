@@ -1,4 +1,4 @@
-"""The most memory that a process has held, as Linux tells it."""
+"""The largest memory that a process has held, by Linux's /proc."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ MEGABYTE = 2**20
 
 
 def reset_peak(process: int | str = "self") -> int:
-    """Forget a process's highest memory so far; returns what it holds now, 0 where the system does not tell."""
+    """Reset a process's highest memory; returns its current memory in bytes, 0 if the system does not report it."""
     try:
         Path(f"/proc/{process}/clear_refs").write_text("5", encoding="ascii")
     except OSError:
@@ -15,7 +15,7 @@ def reset_peak(process: int | str = "self") -> int:
 
 
 def peak(process: int | str = "self") -> int:
-    """Highest memory of a process since `reset_peak`, in bytes; 0 where the system does not tell."""
+    """Highest memory of a process since `reset_peak`, in bytes; 0 if the system does not report it."""
     return _status(process, "VmHWM")
 
 

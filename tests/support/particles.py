@@ -1,4 +1,4 @@
-"""Particles in plain loops, one picture after the other: how they are weighed, and which of them go on."""
+"""Particles in plain loops over pictures: their weights, and which of them are kept."""
 
 import math
 from itertools import pairwise
@@ -10,10 +10,10 @@ class Particles:
     """Log weights of the particles of a run.
 
     Args:
-        count: How many there are.
-        below: Share of them; they are resampled where their effective number falls below it, and at the end.
+        count: Number of particles.
+        below: Share of `count`; they are resampled when their effective number falls below it, and at the end.
         limit: Largest change of a log weight in one step.
-        generator: Draws where the first particle is taken from.
+        generator: Draws the offset of systematic resampling.
     """
 
     def __init__(self, count, below, limit, generator):
@@ -21,7 +21,7 @@ class Particles:
         self.resampled = 0
 
     def step(self, changes, after):
-        """Which go on to a noise level, by what each log weight changes before it: all, unless they are resampled."""
+        """Indices of the particles to keep after a step that changed the log weights; all, if none are resampled."""
         count = len(self.logs)
         centre = sum(changes) / count
         self.logs = [
@@ -48,8 +48,8 @@ def sample_particles(x, sigmas, asked, particles):
     Args:
         x: Noise, shape (B, C, H, W).
         sigmas: Noise levels, the last 0.
-        asked: From x and σ to x0 of the product, and to the coefficient and x0 of each of its terms.
-        particles: Their weights.
+        asked: Maps x and σ to x0 of the product, and to the coefficient and x0 of each of its terms.
+        particles: The particles' weights.
     """
     for sigma, after in pairwise(sigmas):
         denoised, terms = asked(x, sigma)

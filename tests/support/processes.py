@@ -1,4 +1,4 @@
-"""Processes that tests start: each ends with them, also where they are killed (see `lifeline`)."""
+"""Processes that tests start: each ends with the tests, even if these are killed (see `lifeline`)."""
 
 import subprocess
 import sys
@@ -17,21 +17,21 @@ def start(command: Sequence[str | Path], log: IO[str], **options: Any) -> subpro
 
     Args:
         command: The script or module, and its arguments.
-        log: Where all that it writes goes.
-        **options: As `subprocess.Popen` takes them.
+        log: File for its stdout and stderr.
+        **options: Options of `subprocess.Popen`.
     """
     whole = [sys.executable, LIFELINE, *command]
     return subprocess.Popen(whole, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, **options)
 
 
 def stop(process: subprocess.Popen) -> None:
-    """End a process as it would end if this one did."""
+    """End a process as it would end with its parent."""
     process.stdin.close()
     wait_for(process)
 
 
 def wait_for(process: subprocess.Popen) -> int:
-    """Wait until a process has ended; its exit code."""
+    """Wait until a process has ended; returns its exit code."""
     try:
         return process.wait(PATIENCE)
     except subprocess.TimeoutExpired:
@@ -40,7 +40,7 @@ def wait_for(process: subprocess.Popen) -> int:
 
 
 def is_at_work(process: Any) -> bool:
-    """Whether a process of psutil's has not ended yet; a container may keep one that has for good, as a zombie."""
+    """Whether psutil's process is still running; a container may keep an ended one as a zombie."""
     return process.is_running() and process.status() != "zombie"
 
 

@@ -18,12 +18,12 @@ EMBEDDING = 32  # 512 in the published file
 
 @dataclass(frozen=True)
 class Layout:
-    """A layout of the specification's table, in small.
+    """A small network of a published layout.
 
     Attributes:
-        network: Fields of `UNetConfig` beside those that all have.
+        network: Fields of `UNetConfig` beside those that all layouts have.
         schedule: The schedule.
-        text: Whether GLIDE's text transformer belongs to it.
+        text: Whether it has GLIDE's text transformer.
     """
 
     network: dict[str, Any] = field(default_factory=dict)
@@ -70,7 +70,7 @@ def bare_network(core: ModuleType, name: str) -> tuple[nn.Module, nn.Module | No
 
 
 def write_file(core: ModuleType, name: str, folder: Path) -> Path:
-    """The tensors of a layout as they are published: network and text transformer side by side, and nothing else."""
+    """Write the tensors of a layout as they are published: network and text transformer side by side, nothing else."""
     path = folder / f"{name}.pt"
     torch.save(
         {key: value for part in bare_network(core, name) if part for key, value in part.state_dict().items()}, path
@@ -79,7 +79,7 @@ def write_file(core: ModuleType, name: str, folder: Path) -> Path:
 
 
 def overrides(core: ModuleType, name: str) -> Any:
-    """What the tensors don't tell."""
+    """The settings of a layout that can't be read from its tensors."""
     layout = LAYOUTS[name]
     told = ("num_heads", "num_head_channels", "new_attention_order")
     return core.Overrides(
@@ -91,7 +91,7 @@ def overrides(core: ModuleType, name: str) -> Any:
 
 
 def random_tensor(name: str, *shape: int) -> Tensor:
-    """Uniform in 0…1, by a name."""
+    """Uniform in 0…1, seeded by a name."""
     return torch.rand(*shape, generator=torch.Generator().manual_seed(sum(map(ord, name))))
 
 
@@ -102,7 +102,7 @@ def random_noise(*shape: int, seed: int = 0) -> Tensor:
 
 @torch.no_grad()
 def _randomized(module: nn.Module, seed: int) -> nn.Module:
-    """Every weight drawn, those that training begins with as zeros included."""
+    """Draw every weight, including those that are zero at the start of training."""
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in module.named_parameters():
         noise = torch.randn(parameter.shape, generator=generator)

@@ -1,6 +1,6 @@
-"""The published runs, as networks that an oracle can sample with, and what goes into them.
+"""The published runs, as networks that an oracle can sample, and their inputs.
 
-The networks are asked bare, and united by the equations of the published code.
+The bare networks are called directly, and combined by the equations of the published code.
 """
 
 from collections.abc import Callable, Mapping
@@ -47,13 +47,13 @@ class Published:
         return network
 
     def upsampler(self, name: str) -> Network:
-        """Enlarges `SMALL`, told what the small picture was told, without guidance."""
-        told = self._read(name, SCENE) if "glide" in name else self._labels(LABEL)[0]
-        network = self._ask(name, {"low_res": _values(SMALL), **told})
+        """Enlarges `SMALL` under the condition of the small picture, without guidance."""
+        condition = self._read(name, SCENE) if "glide" in name else self._labels(LABEL)[0]
+        network = self._ask(name, {"low_res": _values(SMALL), **condition})
         return lambda x_t, t: network(x_t, t)[0]
 
     def inpainting(self, name: str, weight: float) -> Network:
-        """Fills in `PICTURE`, and enlarges the first of `SMALL` where it is an upsampler."""
+        """Fills in `PICTURE`; an upsampler also enlarges the first of `SMALL`."""
         known = 1 - HIDDEN[:, None]
         pictures = {"maps": torch.cat([_values(PICTURE) * known, known], dim=1)}
         if "upsample" in name:
@@ -63,7 +63,7 @@ class Published:
     def faces(self, weights: Mapping[str, float], text: Tensor) -> Network:
         """`MAPS`, the embedding of a text and `SKETCH`; U is the face network's null.
 
-        The face network's second modulation runs in every row, also where no text is told.
+        The face network's second modulation runs in every row, also without a text.
         """
         absent, silent = torch.zeros(1, 3, SIZE, SIZE), torch.zeros_like(text)
 
@@ -95,32 +95,33 @@ class Published:
             self._networks[name] = bare_network(self.core, name)
         return self._networks[name]
 
-    def _guided(self, name: str, *told: Mapping[str, Tensor], weight: float) -> Network:
-        """The first is the null."""
-        networks = self._ask(name, *told)
+    def _guided(self, name: str, *conditions: Mapping[str, Tensor], weight: float) -> Network:
+        """Guidance of several conditions, of which the first is the null."""
+        networks = self._ask(name, *conditions)
 
         def network(x_t: Tensor, t: Tensor) -> Tensor:
-            null, *conditions = networks(x_t, t)
-            return guided(null, [(weight, output) for output in conditions])
+            null, *outputs = networks(x_t, t)
+            return guided(null, [(weight, output) for output in outputs])
 
         return network
 
     def _ask(
-        self, name: str, *told: Mapping[str, Tensor], **flags: bool
+        self, name: str, *conditions: Mapping[str, Tensor], **flags: bool
     ) -> Callable[[Tensor, Tensor], tuple[Tensor, ...]]:
-        """A network's outputs under every condition; each is told to all rows."""
+        """A network's outputs under every condition, each for all rows."""
         network, _ = self._bare(name)
         rows = {
-            key: torch.cat([each[key].expand(len(NOISE), *each[key].shape[1:]) for each in told]) for key in told[0]
+            key: torch.cat([each[key].expand(len(NOISE), *each[key].shape[1:]) for each in conditions])
+            for key in conditions[0]
         }
-        count = len(told)
+        count = len(conditions)
         return lambda x_t, t: network(x_t.repeat(count, 1, 1, 1), t.repeat(count), **rows, **flags).chunk(count)
 
     def _labels(self, *labels: int) -> list[dict[str, Tensor]]:
         return [{"labels": torch.tensor([label])} for label in labels]
 
     def _read(self, name: str, text: str) -> dict[str, Tensor]:
-        """What a GLIDE network is told; no text has no tokens."""
+        """A GLIDE network's condition; an empty text has no tokens."""
         _, transformer = self._bare(name)
         context, pooled = transformer(*self._tokenizer([text]))
         return {"context": context, "embedding": pooled}
@@ -135,5 +136,5 @@ def _values(picture: Tensor) -> Tensor:
 
 
 def _gray(drawing: Tensor) -> Tensor:
-    """As the release reads maps and sketches: three equal channels, −1 where black; 0 is no map at all."""
+    """A map or sketch as the release reads it: three equal channels, −1 for black; all 0 means no map."""
     return drawing[:, None].expand(-1, 3, -1, -1) * 2 - 1

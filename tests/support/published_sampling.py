@@ -1,4 +1,4 @@
-"""How the published code samples, written anew from the papers: an oracle that shares nothing with mcdm_core.
+"""The published code's sampling, written anew from the papers: an oracle that shares nothing with mcdm_core.
 
 It steps in the variance-preserving form on integer timesteps, and its tables come from the formulas of β in float64.
 
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 Network = Callable[[Tensor, Tensor], Tensor]
-"""x_t (B, C, H, W) and original timesteps (B,) to ε and v, joined as (B, 2C, H, W)."""
+"""Maps x_t (B, C, H, W) and original timesteps (B,) to ε and v, joined as (B, 2C, H, W)."""
 
 
 def betas(schedule: str) -> np.ndarray:
@@ -61,17 +61,17 @@ class Process:
 
     @property
     def log_variance_small(self) -> np.ndarray:
-        """log β̃ of each step; of the last one, where β̃ is 0, that of the one before."""
+        """log β̃ of each step; for the last one, where β̃ is 0, that of the step before."""
         posterior = self.betas * (1 - self.previous) / (1 - self.bars)
         return np.log(np.append(posterior[1], posterior[1:]))
 
     @property
     def log_variance_large(self) -> np.ndarray:
-        """log β of each step, but of the last one as small as above."""
+        """log β of each step; for the last one as `log_variance_small`."""
         return np.append(self.log_variance_small[0], np.log(self.betas[1:]))
 
     def log_variance(self, i: int, v: Tensor) -> Tensor:
-        """Between the posterior's variance β̃ and β, in the logarithm, as v in −1…1 says."""
+        """Log variance, by v in −1…1 interpolated between log β̃ of the posterior and log β."""
         low, high = float(self.log_variance_small[i]), math.log(self.betas[i])
         return (v + 1) / 2 * high + (1 - v) / 2 * low
 
@@ -81,9 +81,9 @@ class Run:
     """A trajectory; one entry for each network evaluation.
 
     Attributes:
-        x_t: Where the network was asked.
-        x0: The clean sample predicted there, clamped to −1…1.
-        v: The learned variance predicted there.
+        x_t: Inputs of the network.
+        x0: Clean samples predicted from them, clamped to −1…1.
+        v: Learned variances predicted from them.
         end: The sample.
     """
 
@@ -132,7 +132,7 @@ def _sample(
 
 
 def guided(null: Tensor, conditions: Sequence[tuple[float, Tensor]]) -> Tensor:
-    """Network outputs joined: ε = ε∅ + Σ w (ε_i − ε∅), with the v of the first condition."""
+    """Network outputs combined: ε = ε∅ + Σ w (ε_i − ε∅), with the v of the first condition."""
     eps_null = null.chunk(2, dim=1)[0]
     eps = eps_null + sum(weight * (output.chunk(2, dim=1)[0] - eps_null) for weight, output in conditions)
     return torch.cat([eps, conditions[0][1].chunk(2, dim=1)[1]], dim=1)

@@ -1,4 +1,4 @@
-"""A Ray cluster of this machine, as users start one: each node in a process of its own."""
+"""A Ray cluster on this machine, started as users start one: each node in a process of its own."""
 
 import secrets
 import socket
@@ -13,16 +13,16 @@ import pytest
 from .processes import start, stop
 from .watchdog import EndedError, wait_until
 
-TOKEN = secrets.token_hex(32)  # one a process: Ray keeps the first that it has read
-TRIES = 4  # Ray gives its own processes 30 s to start, which is short on a machine that is at work
+TOKEN = secrets.token_hex(32)  # one per process: Ray keeps the first that it has read
+TRIES = 4  # Ray gives its own processes 30 s to start, which may be too short on a busy machine
 NODE = ["-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats", "--include-log-monitor", "false"]
 
 
 class RayNodes:
-    """A head, and what else belongs to it.
+    """A Ray head, and the processes that were started beside it.
 
     Args:
-        folder: For logs.
+        folder: Folder for logs.
     """
 
     def __init__(self, folder: Path):
@@ -34,7 +34,7 @@ class RayNodes:
 
     @contextmanager
     def running(self) -> Iterator["RayNodes"]:
-        """Start the head, which can do one thing at a time; all that was started ends with the block."""
+        """Start the head, with one CPU; all processes end with the block."""
         port = self.address.rpartition(":")[2]
         head = ["--head", "--port", port, "--include-dashboard", "false", "--object-store-memory", "200000000"]
         try:
@@ -45,11 +45,11 @@ class RayNodes:
                 stop(process)
 
     def join(self, name: str) -> subprocess.Popen:
-        """Start another node, as of another machine, which can do one thing at a time."""
+        """Start another node, with one CPU, as on another machine."""
         return self._start_node(name, ["--address", self.address, "--object-store-memory", "80000000"])
 
     def start(self, command: list[str], name: str, sign: str) -> subprocess.Popen:
-        """Start a script or module, see `processes.start`, and wait until it has written something to its log."""
+        """Start a script or module, see `processes.start`, and wait until `sign` is in its log."""
         log = self.log_of(name)
         with log.open("w") as output:
             process = start(command, output, cwd=self.folder)
@@ -63,13 +63,13 @@ class RayNodes:
         return process
 
     def actor(self, name: str) -> Any:
-        """Ray's handle of a worker of this pack; for a process that has joined the cluster."""
+        """Ray's handle of a worker of this pack; this process has to have joined the cluster."""
         import ray
 
         return ray.get_actor(name, namespace="mcdm")
 
     def kill(self, name: str) -> None:
-        """End the process of a worker, which Ray will start again; see `actor`."""
+        """Kill the process of a worker, which Ray will restart; see `actor`."""
         self.process(name).kill()
 
     def process(self, name: str) -> Any:
@@ -80,7 +80,7 @@ class RayNodes:
         return psutil.Process(ray.get(self.actor(name).process.remote()))
 
     def log_of(self, name: str) -> Path:
-        """What a process has written."""
+        """The log of a process."""
         return self.folder / f"{name}.log"
 
     def _start_node(self, name: str, options: list[str]) -> subprocess.Popen:
@@ -93,7 +93,7 @@ class RayNodes:
 
 @contextmanager
 def secured() -> Iterator[None]:
-    """A token for what is started meanwhile, and nothing sent to Ray's makers."""
+    """Within the block, Ray uses a token, and sends no usage statistics."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setenv("RAY_AUTH_MODE", "token")
         monkeypatch.setenv("RAY_AUTH_TOKEN", TOKEN)

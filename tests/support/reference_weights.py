@@ -13,7 +13,7 @@ PARITY = Path(__file__).parents[1] / "parity"
 
 
 def reference_values(name: str) -> dict[str, Tensor]:
-    """Stored inputs and outputs."""
+    """Stored inputs and outputs of a reference."""
     return load_file(PARITY / f"{name}.safetensors")
 
 
@@ -24,10 +24,10 @@ def reference_config(name: str) -> dict:
 
 
 def reference_weights(name: str) -> dict[str, Tensor]:
-    """Checkpoint, keyed as published.
+    """The checkpoint of a reference, with published keys.
 
-    Each tensor comes from its own seed (the file's seed and the tensor's key). numpy's RandomState stream is frozen by
-    numpy's compatibility policy.
+    Each tensor has a seed of its own, from the file's seed and the tensor's key. numpy guarantees that RandomState's
+    stream never changes.
     """
     spec = json.loads((PARITY / f"{name}.json").read_text())["weights"]
     state = {}

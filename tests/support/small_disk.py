@@ -1,11 +1,11 @@
-"""The command line where no file may grow beyond a few bytes, as on a full disk."""
+"""Runs the command line with a limit on the size of files, as on a full disk."""
 
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-MOST = 200  # bytes of a file: logs fit, and nothing else that is written
+MOST = 200  # bytes of a file: only logs are smaller
 RUN = f"""
 import importlib, resource, sys
 _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -1,4 +1,4 @@
-"""Encoders of the published experts with small random weights, and what they are given."""
+"""Encoders of the published experts with small random weights, and their inputs."""
 
 import torch
 

@@ -7,7 +7,7 @@ from mcdm_core.networks import TextTower
 
 
 def write_expert(path, condition, size=16, tower=None, shape=None, schedule="cosine", vae=None):
-    """Save a network with random weights; the last layer is not zero, or all experts would agree."""
+    """Save a network with random weights, also in layers that start at zero: with those, all experts would agree."""
     shape = shape or ({"map_channels": 1} if tower is None else {"pooled_dim": tower.config.dim})
     config = UNetConfig(**{"model_channels": 32, "num_res_blocks": 1, "channel_mult": (1, 2), "patch": 2} | shape)
     network = UNet(config)

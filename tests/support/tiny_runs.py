@@ -39,7 +39,7 @@ def write_config(
     top="image_size = 16",
     optimizer="batch_size = 4\nwarmup = 2\nautocast = false",
 ):
-    """Write a configuration named after its file; `data`, `network`, `report`, `top` are lines of TOML."""
+    """Write a configuration named after its file; `data`, `network`, `report`, `top`, `optimizer` are lines of TOML."""
     text = f'name = "{path.stem}"\n{top}\n{NETWORK}{network}\n[data]\n{data}\n[report]\n{report}\n'
     path.write_text(f"{text}[optimizer]\nsteps = {steps}\n{optimizer}\n", encoding="utf-8")
     return path

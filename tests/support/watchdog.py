@@ -1,7 +1,7 @@
-"""Waiting for what another process or thread does.
+"""Waiting for other processes and threads.
 
-No test says how long something may take: it counts. `PATIENCE` only keeps a test from waiting forever. It is more than
-20 times what any wait takes, and what has not come by then hangs.
+Tests don't limit times. `PATIENCE` only keeps a test from waiting forever: it is more than 20 times longer than any
+wait takes, so whatever takes longer hangs.
 """
 
 import asyncio
@@ -18,10 +18,10 @@ Result = TypeVar("Result")
 
 
 class HungError(AssertionError):
-    """What was waited for has not come."""
+    """Something that was waited for has not come."""
 
-    def __init__(self, what: str, told: str = ""):
-        super().__init__(f"hung: {what} has not come in {PATIENCE:.0f} s.{told}")
+    def __init__(self, what: str, details: str = ""):
+        super().__init__(f"hung: {what} has not come in {PATIENCE:.0f} s.{details}")
 
 
 class EndedError(RuntimeError):
@@ -29,22 +29,22 @@ class EndedError(RuntimeError):
 
 
 def wait_until(
-    condition: Callable[[], Result], what: str, process: Popen | None = None, told: Callable[[], str] = str
+    condition: Callable[[], Result], what: str, process: Popen | None = None, details: Callable[[], str] = str
 ) -> Result:
-    """Ask until a condition is true.
+    """Wait until a condition is true.
 
     Args:
-        condition: What is asked for.
-        what: What is waited for, for messages.
-        process: Whose it is.
-        told: What the process has said, for messages.
+        condition: The condition; it is called until its result is true.
+        what: Name of the awaited event in messages.
+        process: The process that should cause it.
+        details: Returns more text for messages, such as the process's log.
 
     Returns:
-        What the condition gave.
+        The result of the condition.
 
     Raises:
-        EndedError: The process ended first.
-        HungError: It has not come.
+        EndedError: If the process ends first.
+        HungError: If the condition stays false.
     """
     begun = time.monotonic()
     while True:
@@ -52,9 +52,9 @@ def wait_until(
         if result := condition():
             return result
         if ended:
-            raise EndedError(f"The process ended before {what} came.{told()}")
+            raise EndedError(f"The process ended before {what} came.{details()}")
         if time.monotonic() - begun > PATIENCE:
-            raise HungError(what, told())
+            raise HungError(what, details())
         time.sleep(_POLL)
 
 
@@ -67,13 +67,13 @@ def result_of(work: Coroutine[Any, Any, Result], what: str) -> Result:
 
 
 def await_event(event: Event, what: str) -> None:
-    """Wait for what another thread says."""
+    """Wait for an event that another thread sets."""
     if not event.wait(PATIENCE):
         raise HungError(what)
 
 
 def meet(barrier: Barrier, what: str) -> None:
-    """Wait until all threads that a barrier is for have come to it."""
+    """Wait until all threads have reached a barrier."""
     try:
         barrier.wait(PATIENCE)
     except BrokenBarrierError:

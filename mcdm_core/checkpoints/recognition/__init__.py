@@ -1,7 +1,7 @@
 """Recognition of diffusion files that carry no description."""
 
-from .layout import Shapes
+from .layout import Shapes, shapes_of
 from .overrides import Overrides
 from .recognize import difference, recognize
 
-__all__ = ["Overrides", "Shapes", "difference", "recognize"]
+__all__ = ["Overrides", "Shapes", "difference", "recognize", "shapes_of"]

@@ -1,14 +1,17 @@
-"""What the names and shapes of a file's tensors say about the network they belong to.
+"""Reads a network's architecture from the names and shapes of a file's tensors.
 
-Head counts, the attention's channel order and the noise schedule leave no trace in them.
+They don't show head counts, the attention's channel order and the noise schedule.
 """
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from torch import Tensor
+
 from ...networks import TextTransformer, TextTransformerConfig, UNet, UNetConfig
 from ...networks.blank import without_weights
+from ..contents import Entry
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -21,9 +24,9 @@ class Layout:
     """Architecture of a diffusion file.
 
     Attributes:
-        network: The UNet; of its fields, `num_heads`, `num_head_channels`, `new_attention_order` and `dropout` are
-            not to be read from tensors.
-        text: GLIDE's text transformer, None for none; its `heads` are not to be read from tensors.
+        network: The UNet; tensors don't show its fields `num_heads`, `num_head_channels`, `new_attention_order` and
+            `dropout`.
+        text: GLIDE's text transformer, None for none; tensors don't show its `heads`.
     """
 
     network: UNetConfig
@@ -33,22 +36,27 @@ class Layout:
         """Names and shapes of all tensors, as in the published files.
 
         Raises:
-            ValueError: If there can be no such network, because a width is not a multiple of 32, say.
+            ValueError: If no such network can be built, because a width is not a multiple of 32, say.
         """
         with without_weights():
             modules = [UNet(self.network), *([TextTransformer(self.text)] if self.text else [])]
         return {name: tuple(tensor.shape) for module in modules for name, tensor in module.state_dict().items()}
 
     def told_by_tensors(self) -> "Layout":
-        """The same with neutral values in the fields that tensors don't tell, for comparison."""
+        """The same with neutral values in the fields that tensors don't show, for comparison."""
         network = replace(self.network, num_heads=1, num_head_channels=None, new_attention_order=False, dropout=0.0)
         return Layout(network, self.text and replace(self.text, heads=1))
 
 
-def read_layout(shapes: Shapes) -> Layout | None:
-    """Read the architecture of a network with ADM's layout, None where the tensors cannot be those of one.
+def shapes_of(tensors: Mapping[str, Tensor] | Mapping[str, Entry]) -> dict[str, tuple[int, ...]]:
+    """Shapes of tensors, or of a header's entries, by name."""
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
-    Only some of the tensors are looked at; compare `Layout.shapes` with the file's for the rest.
+
+def read_layout(shapes: Shapes) -> Layout | None:
+    """Read the architecture of a network with ADM's layout; None for tensors of no such network.
+
+    Only some tensors are used; compare `Layout.shapes` with the file's to check the others.
     """
     try:
         network = _read_network(shapes)
@@ -86,7 +94,7 @@ def _read_network(shapes: Shapes) -> UNetConfig:
 
 
 def _multiple(width: int, model_channels: int) -> float:
-    """The factor of which `UNet`, which rounds down, makes just this width."""
+    """The factor from which `UNet`, which rounds down, gets exactly this width."""
     mult = width / model_channels
     return mult if int(mult * model_channels) == width else math.nextafter(mult, math.inf)
 
@@ -97,7 +105,7 @@ def _upsamples(shapes: Shapes, block: int) -> bool:
 
 
 def _read_inputs(shapes: Shapes) -> dict:
-    """What is concatenated to x_t: sizes alone don't tell a sketch from a picture to be enlarged, but conditions do."""
+    """Channels concatenated to x_t; other inputs of the network tell a picture to enlarge from a sketch."""
     convert = shapes.get("input_blocks_convert.weight")
     if convert is not None:
         return {"map_channels": convert[1], "convert_maps": True}

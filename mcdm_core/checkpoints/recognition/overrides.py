@@ -1,4 +1,4 @@
-"""What a user knows better about a file than its tensors or its header say."""
+"""Settings of a user that replace those of a file's header or those recognized from its tensors."""
 
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -16,7 +16,7 @@ class Overrides:
         prediction: Key of `PREDICTIONS`.
         image_size: Height and width in pixels.
         num_heads: Attention heads at every level.
-        num_head_channels: Channels per attention head, in the place of `num_heads`.
+        num_head_channels: Channels per attention head, instead of `num_heads`.
         new_attention_order: See `AttentionBlock`.
         text_heads: Attention heads of GLIDE's text transformer.
         maps: Kinds of map in the order in which the face network reads them: ("face", "hair") as published.
@@ -77,7 +77,7 @@ class Overrides:
 
 
 def _with_heads(network: UNetConfig, given: dict[str, Any]) -> UNetConfig:
-    """Replace settings of the attention; a number of heads takes the place of their width."""
+    """Replace settings of the attention; a number of heads replaces the channels per head."""
     if "num_heads" in given:
         given = {**given, "num_head_channels": None}
     changed = replace(network, **given)

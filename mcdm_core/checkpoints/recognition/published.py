@@ -1,4 +1,4 @@
-"""The published diffusion files: what their tensors don't tell."""
+"""The published diffusion files, with everything that their tensors don't show."""
 
 from dataclasses import dataclass, replace
 
@@ -12,7 +12,7 @@ _RELEASE = {"source": "Nithin-GK/UniteandConquer", "licence": "Apache-2.0"}
 
 @dataclass(frozen=True)
 class PublishedFile:
-    """One file.
+    """One published file.
 
     Attributes:
         name: Its name, without the extension.

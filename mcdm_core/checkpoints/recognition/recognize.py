@@ -11,21 +11,21 @@ from .overrides import Overrides
 from .published import PUBLISHED, PublishedFile
 
 _ENLARGEMENT = 4  # of every published upsampler
-_BACKGROUND = -1.0  # what the paper's release makes of black in maps and sketches; without a map it has 0
-_LAYER_TENSORS = 12  # of a layer of GLIDE's text transformer
+_BACKGROUND = -1.0  # value of black in maps and sketches of the paper's release, where 0 means no map
+_LAYER_TENSORS = 12  # tensors per layer of GLIDE's text transformer
 _ATTENTION_AT = 32  # pixels: the highest resolution at which every published network has attention
 
 
 def recognize(shapes: Shapes, file: str, overrides: Overrides | None = None) -> ExpertMetadata:
     """Describe the expert that a file's tensors belong to.
 
-    A published file is known by its layout alone. Any other network of the same families needs `overrides` for what its
-    tensors don't tell: its schedule, and the heads of its attention.
+    A published file is recognized by its layout alone. Any other network of the same families needs `overrides` for
+    what its tensors don't show: its schedule, and the heads of its attention.
 
     Args:
         shapes: Name to shape of every tensor.
         file: Name of the file, for messages.
-        overrides: Settings that are known better.
+        overrides: Settings that replace the recognized ones, or that tensors don't show.
 
     Returns:
         The description, overrides included.
@@ -56,15 +56,15 @@ def recognize(shapes: Shapes, file: str, overrides: Overrides | None = None) -> 
 
 
 def difference(expected: Shapes, found: Shapes, owner: str) -> str | None:
-    """Say in which tensors a file differs from what was expected, None where it does not.
+    """Say which tensors of a file differ from the expected ones.
 
     Args:
         expected: Names and shapes of the network's tensors.
-        found: Those of the file.
-        owner: Whose tensors are expected, in the possessive: "the network's".
+        found: Names and shapes of the file's tensors.
+        owner: Owner of the expected tensors, in the possessive: "the network's".
 
     Returns:
-        A predicate for a sentence about the file, with up to three names in it.
+        The predicate of a sentence about the file, with up to three names; None where nothing differs.
     """
     missing = [name for name in expected if name not in found]
     unexpected = [name for name in found if name not in expected]
@@ -84,7 +84,7 @@ def difference(expected: Shapes, found: Shapes, owner: str) -> str | None:
 def _is_whole(layout: Layout, shapes: Shapes) -> bool:
     text_tensors = _LAYER_TENSORS * layout.text.layers if layout.text else 0
     if layout.network.fewest_tensors + text_tensors > len(shapes):
-        return False  # to build it would take long
+        return False  # without building a network that may be huge
     try:
         return layout.shapes() == {name: tuple(shape) for name, shape in shapes.items()}
     except (ValueError, RuntimeError, TypeError, ZeroDivisionError):  # no such network can be built
@@ -92,7 +92,7 @@ def _is_whole(layout: Layout, shapes: Shapes) -> bool:
 
 
 def _nearest_difference(shapes: Shapes) -> str:
-    """How the tensors differ from those of the published file that they differ least from."""
+    """How the tensors differ from those of the most similar published file."""
     if not _resembles_expert(shapes):
         return "is a checkpoint, but does not describe an expert, nor are its tensors those of a published one"
 
@@ -105,7 +105,7 @@ def _resembles_expert(shapes: Shapes) -> bool:
 
 
 def _fits_mostly(shapes: Shapes) -> bool:
-    """Whether most tensors are those of a published file, so that one must be meant."""
+    """Whether most tensors are those of a published file, so that it must be a damaged or changed one."""
     if not _resembles_expert(shapes):
         return False
     expected = _published_shapes(_nearest(shapes).name)
@@ -127,7 +127,7 @@ def _published_shapes(name: str) -> Mapping[str, tuple[int, ...]]:
 
 
 def _untold(layout: Layout, overrides: Overrides) -> list[str]:
-    """What must be known of a network that is not published, and is not given."""
+    """Missing settings of a network that is not published and whose tensors don't show them."""
     untold = {
         "schedule": overrides.schedule is None,
         "heads": overrides.num_heads is None and overrides.num_head_channels is None,
@@ -151,7 +151,7 @@ def _describe(layout: Layout, name: str, schedule: str, card: dict) -> ExpertMet
 
 
 def _condition(layout: Layout, image_size: int) -> dict:
-    """What drives the expert, as `build_encoder` reads it."""
+    """Description of the expert's condition, for `build_encoder`."""
     network = layout.network
     low_res = {"low_res": image_size // _ENLARGEMENT} if network.low_res_channels else {}
     if layout.text is not None:

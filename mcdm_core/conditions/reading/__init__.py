@@ -1,1 +1,1 @@
-"""Pictures, maps and sketches as people give them, to tensors."""
+"""Reads pictures, maps and sketches of users as tensors."""

@@ -1,18 +1,18 @@
-"""Maps at the resolution of pictures, for networks whose samples are smaller: latents of a VAE."""
+"""Folds maps at the resolution of pictures into channels, for networks of smaller samples: latents of a VAE."""
 
 from einops import rearrange
 from torch import Tensor
 
 
 def fold(maps: Tensor, side: int) -> Tensor:
-    """Put every square of `side` × `side` pixels into the channels of one place; nothing is lost.
+    """Move every square of `side` × `side` pixels into the channels of one pixel (pixel-unshuffle).
 
     Args:
         maps: Shape (B, C, H, W), H and W multiples of `side`.
         side: 1 changes nothing.
 
     Returns:
-        Shape (B, C·side², H/side, W/side): of each channel its pixels side by side, row by row.
+        Shape (B, C·side², H/side, W/side); the pixels of a square, row by row, are side² channels in sequence.
     """
     return rearrange(maps, "b c (h y) (w x) -> b (c y x) h w", y=side, x=side)
 

@@ -1,4 +1,4 @@
-"""What every picture and map goes through on its way to an expert: checks, and the expert's size."""
+"""Checks every picture and map, and brings it to the expert's size."""
 
 import logging
 
@@ -19,13 +19,13 @@ def read_image(image: Tensor, what: str) -> Tensor:
     Args:
         image: ComfyUI's IMAGE (B, H, W, C) with C = 1, 3 or 4 (alpha is dropped), or MASK (B, H, W) or
             (H, W); values 0…1.
-        what: What the image is to the user, for messages: "hair map", say.
+        what: Name of the image in messages: "hair map", say.
 
     Returns:
         float32 (B, C, H, W) in [0, 1], C = 1 or 3.
 
     Raises:
-        ValueError: If the shape is another, or values are not finite or far from [0, 1].
+        ValueError: If it has another shape, or values that are not finite or far outside [0, 1].
     """
     if not isinstance(image, Tensor):
         raise ValueError(
@@ -72,6 +72,6 @@ def fit(image: Tensor, size: int, what: str) -> Tensor:
     if image.shape[-1] == size:
         return image
     if image.shape[-1] > size:
-        # Coverage of each of the expert's pixels, as the maps and pictures it was trained on were rendered.
+        # Averages over each of the expert's pixels, as its training maps and pictures were rendered.
         return F.interpolate(image, (size, size), mode="area")
     return F.interpolate(image, (size, size), mode="bilinear", align_corners=False)

@@ -9,7 +9,7 @@ from .images import fit, read_image
 logger = logging.getLogger(__name__)
 
 AUTO = "auto"
-"""As the kind of a map: whichever the expert reads."""
+"""Kind of a map: whichever the expert reads."""
 
 _ALIASES = {"face": "skin"}  # the paper's name for the map of the skin
 
@@ -19,7 +19,7 @@ _COLORED_SHARE = 0.01
 
 
 def canonical_map(name: str) -> str:
-    """The name that experts store for a kind of map: "face" is "skin"."""
+    """Name of a kind of map in expert files: "skin" for "face"."""
     return _ALIASES.get(name, name)
 
 

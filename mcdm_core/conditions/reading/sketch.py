@@ -1,6 +1,6 @@
-"""Sketch maps: the edges of pictures, and hand drawings, as the sketch experts know them.
+"""Sketch maps: the edges of pictures, and hand drawings, as the sketch experts were trained on them.
 
-The edge function equals OpenCV's `cv2.Canny(gray, low, high, L2gradient=True)` bit for bit: other libraries draw other
+The edge function equals OpenCV's `cv2.Canny(gray, low, high, L2gradient=True)` bit for bit: other libraries find other
 edges than those the sketch experts were trained on. It is written in numpy because OpenCV's wheels overwrite each other
 where two node packs ask for different ones.
 
@@ -31,7 +31,7 @@ _LEAST_CONTRAST = 0.1  # a drawing whose darkest and lightest pixel differ less 
 
 
 class SketchSource(str, Enum):
-    """What an image is to become a sketch from."""
+    """Kinds of images that sketches are made from."""
 
     EDGES = "edges of a picture"
     DARK_ON_LIGHT = "drawing dark on light"
@@ -66,7 +66,7 @@ def canny(gray: np.ndarray, low: float = LOW_THRESHOLD, high: float = HIGH_THRES
     Args:
         gray: uint8 gray picture(s), shape (..., H, W).
         low: Gradient above which a pixel joins an edge it touches, 0 or more.
-        high: Gradient above which a pixel starts an edge; if smaller than `low` the two change places.
+        high: Gradient above which a pixel starts an edge; if it is smaller than `low`, the two are swapped.
 
     Returns:
         Boolean edge map(s), shape (..., H, W).
@@ -225,7 +225,7 @@ def _strokes(ink: Tensor, size: int) -> Tensor:
     least, most = ink.amin((2, 3), keepdim=True), ink.amax((2, 3), keepdim=True)
     stroke = (ink > (least + most) / 2) & (most - least > _LEAST_CONTRAST)
     coverage = fit(stroke.float(), size, "drawing")
-    # A stroke thinner than one of the expert's pixels never covers half of it: compare with what pixels mostly reach.
+    # A stroke thinner than one of the expert's pixels never covers half of it: compare with typical coverage instead.
     lines = torch.zeros_like(coverage)
     for line, row in zip(lines, coverage, strict=True):
         touched = row[row > 0]

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 Conditioning = list
 Conds = dict[str, list[dict]]
-"""Conditioning as samplers have it: entries by "positive" and "negative", either may be missing."""
+"""Conditioning in the form of samplers: entries by "positive" and "negative", either of which may be missing."""
 
-PRODUCT_KEY = "mcdm_product"  # of the wrapper by which Product as Model makes a MODEL a product
+PRODUCT_KEY = "mcdm_product"  # key of the wrapper with which Product as Model makes a MODEL a product
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +32,7 @@ class ExpertInput(TermSettings):
         mask: Where the expert acts, shape (B or 1, H, W), of videos (frames, H, W), values 0…1, any resolution; None is
             everywhere.
         place: In the chain, from 1.
-        settings: What nodes behind this expert set of methods of the whole product, see `settings_of`.
+        settings: Settings of methods for the whole product, from nodes after this expert; see `settings_of`.
 
     Raises:
         ValueError: See `TermSettings`; or a condition is missing.
@@ -52,7 +52,7 @@ class ExpertInput(TermSettings):
 
     @property
     def label(self) -> str:
-        """How messages name the expert: its place in the chain and, for experts of this pack, its name."""
+        """Name of the expert in messages: its place in the chain and, for experts of this pack, its name."""
         name = getattr(self.model.model, "expert_name", None)
         return f"expert {self.place} ({name})" if name else f"expert {self.place}"
 
@@ -71,19 +71,19 @@ def with_schedule(experts: Experts, sigma_start: float, sigma_end: float, weight
 
 
 def with_setting(experts: Experts, setting: Setting) -> Experts:
-    """The chain with what is set of a method of its product; more experts can still be chained to it."""
+    """The chain with settings of a method for its product; more experts can still be added to it."""
     *before, last = experts
     others = (other for other in last.settings if type(other) is not type(setting))
     return *before, replace(last, settings=(*others, setting))
 
 
 def settings_of(experts: Experts) -> list[Setting]:
-    """What is set of methods of the product of a chain: of each what was set last along the chain."""
+    """The methods' settings for the product of a chain; for each method the last along the chain."""
     return [*{type(setting): setting for expert in experts for setting in expert.settings}.values()]
 
 
 def labels_by_model(experts: Experts) -> dict[ModelPatcher, list[str]]:
-    """The MODELs in the order of the chain, with what messages call the experts on each."""
+    """The MODELs in the order of the chain, with the names of their experts in messages."""
     names: dict[ModelPatcher, list[str]] = {}
     for expert in experts:
         names.setdefault(expert.model, []).append(expert.label)

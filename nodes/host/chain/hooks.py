@@ -1,4 +1,4 @@
-"""Hooks that conditions bring, and those that nodes put on guidance."""
+"""Hooks in conditionings, and hooks on guidance."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ def null_is_read(experts: Experts) -> bool:
 
 
 def has_hooks(expert: ExpertInput) -> bool:
-    """Whether an expert's conditioning brings hooks, which change its MODEL when it is prepared."""
+    """Whether an expert's conditioning has hooks, which change its MODEL when it is prepared."""
     return len(_hooks(expert)) > 0
 
 
 def hooks_of_all_passes(expert: ExpertInput) -> frozenset[comfy.hooks.Hook]:
-    """Hooks in an expert's conditioning that ComfyUI attaches to the MODEL, to every pass of it."""
+    """Hooks in an expert's conditioning that ComfyUI attaches to the MODEL, for all its passes."""
     found = _hooks(expert).get_type(comfy.hooks.EnumHookType.TransformerOptions)
     return frozenset(hook for hook in found if hook.hook_scope == comfy.hooks.EnumHookScope.AllConditioning)
 
 
 def patches_passes(entry: dict) -> bool:
-    """Whether hooks of a processed condition patch its passes, as those of regional prompts do."""
+    """Whether hooks of a processed condition patch the passes for it, as those of regional prompts do."""
     hooks = entry.get("hooks")
     return hooks is not None and bool(hooks.get_type(comfy.hooks.EnumHookType.TransformerOptions))
 
 
 def separate_hooked(experts: Experts) -> Experts:
-    """Experts that share a MODEL, on clones of it where hooks of one would reach the passes of another.
+    """The experts, with clones in place of a shared MODEL where hooks of one expert would act on another's passes.
 
     The first expert keeps its MODEL.
     """
@@ -50,7 +50,7 @@ def separate_hooked(experts: Experts) -> Experts:
 
 
 def schedule_hooks_apart(conds: Conds) -> None:
-    """Give hooks schedules of their own: a schedule remembers where it is, in the noise levels of one MODEL."""
+    """Give hooks copies of their schedules: a schedule remembers its keyframe, by one MODEL's noise levels."""
     groups: dict[int, comfy.hooks.HookGroup] = {}
     schedules: dict[int, comfy.hooks.HookKeyframeGroup] = {}
     for entry in (entry for entries in conds.values() for entry in entries if entry.get("hooks") is not None):
@@ -63,9 +63,9 @@ def schedule_hooks_apart(conds: Conds) -> None:
 def _scheduled_apart(
     shared: comfy.hooks.HookGroup, schedules: dict[int, comfy.hooks.HookKeyframeGroup]
 ) -> comfy.hooks.HookGroup:
-    """The same hooks on copies of their schedules, which are kept by what they are copies of.
+    """The same hooks with copies of their schedules, which are kept by the `id` of the original.
 
-    A hook's own `clone` is left alone: that of a node pack may forget what ComfyUI, which seldom clones, never misses.
+    It doesn't use a hook's own `clone`: ComfyUI seldom calls it, so that of a node pack may lose attributes unnoticed.
     """
     group = comfy.hooks.HookGroup()
     for hook in shared.hooks:

@@ -1,4 +1,4 @@
-"""Which MODELs read a condition beside its null."""
+"""MODELs that read a condition together with its null, as the two halves of one batch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from comfy.model_patcher import ModelPatcher
 
 from .run_wrappers import PREDICTING, wrappers_of
 
-# Families whose networks take half of a batch for conditions and half for nulls; not every core has all.
+# Families whose networks take half of a batch as conditions and half as nulls; older ComfyUI lacks some.
 _PAIRWISE = tuple(
     getattr(comfy.model_base, name)
     for name in ("SeedVR2", "ACEStep15", "Hunyuan3Dv2_1")
@@ -20,11 +20,11 @@ _PAIRWISE = tuple(
 
 
 class Pairs(NamedTuple):
-    """Whether a MODEL reads a condition beside its null.
+    """Whether a MODEL reads a condition together with its null.
 
     Attributes:
-        are_read: Whether its network, or something in its passes as core's NAG, is taken to.
-        may_be_read: Whether that is so, or a function that replaces one of its network's may.
+        are_read: Whether its network, or a patch of its passes such as core's NAG, is assumed to.
+        may_be_read: Whether that holds, or a function that replaces one of its network's might.
     """
 
     are_read: bool
@@ -32,32 +32,32 @@ class Pairs(NamedTuple):
 
 
 def pairs_of(patcher: ModelPatcher) -> Pairs:
-    """Whether a MODEL reads a condition beside its null; of one on a worker, what the worker says."""
-    told = getattr(patcher.model, "pairs", None)
-    if isinstance(told, Pairs):
-        return told
+    """Whether a MODEL reads a condition together with its null; for a MODEL on a worker, the worker's answer."""
+    from_worker = getattr(patcher.model, "pairs", None)
+    if isinstance(from_worker, Pairs):
+        return from_worker
     replaces = replaces_forwards(patcher)
-    are_read = isinstance(patcher.model, _PAIRWISE) or _asks_for_nulls_in_passes(patcher, replaces)
+    are_read = isinstance(patcher.model, _PAIRWISE) or _reads_nulls_in_passes(patcher, replaces)
     return Pairs(are_read, are_read or replaces)
 
 
 def replaces_forwards(patcher: ModelPatcher) -> bool:
-    """Whether a MODEL puts functions of a node's, or layers of another kind, in place of its network's own.
+    """Whether a node has replaced functions of a MODEL's network, or layers by layers of another kind.
 
-    Such a function may take half of a batch for conditions and half for nulls, as KJNodes' WanVideoNAG does.
+    Such a function may take half of a batch as conditions and half as nulls, as KJNodes' WanVideoNAG does.
     """
     inside = [
         (name, value) for name, value in patcher.object_patches.items() if name.split(".")[0] == "diffusion_model"
     ]
-    return any(callable(value) and not _runs_like_what_was_there(patcher, name, value) for name, value in inside)
+    return any(callable(value) and not _runs_like_original(patcher, name, value) for name, value in inside)
 
 
-def _asks_for_nulls_in_passes(patcher: ModelPatcher, replaces: bool) -> bool:
-    """Whether something in a MODEL's passes asks for nulls.
+def _reads_nulls_in_passes(patcher: ModelPatcher, replaces: bool) -> bool:
+    """Whether something in a MODEL's passes is assumed to read nulls.
 
-    ComfyUI's sign of that is that a node asks for the null whatever cfg is; it is also that of hooks on guidance, which
-    read nothing in the passes. A MODEL with patches, wrappers or functions of a node's and either is taken to: at
-    worst, rows are asked that nobody reads.
+    A node that needs them disables ComfyUI's shortcut at cfg 1. So do hooks on guidance, which read nothing in the
+    passes. A MODEL without the shortcut that also has a node's patches, wrappers or functions is assumed to read nulls:
+    at worst, rows are computed that nobody reads.
     """
     options = patcher.model_options
     inside = options.get("transformer_options", {})
@@ -67,8 +67,8 @@ def _asks_for_nulls_in_passes(patcher: ModelPatcher, replaces: bool) -> bool:
     return bool(options.get("disable_cfg1_optimization")) and (patched or wrapped or otherwise)
 
 
-def _runs_like_what_was_there(patcher: ModelPatcher, name: str, value: Any) -> bool:
-    """Whether an object does what the one does that it replaces: it is compiled, or a layer with other weights."""
+def _runs_like_original(patcher: ModelPatcher, name: str, value: Any) -> bool:
+    """Whether an object runs the same code as the one it replaces: a compiled one, or a layer with other weights."""
     backup = patcher.object_patches_backup
     try:
         replaced = backup[name] if name in backup else comfy.utils.get_attr(patcher.model, name)
@@ -78,7 +78,7 @@ def _runs_like_what_was_there(patcher: ModelPatcher, name: str, value: Any) -> b
 
 
 def _function(value: Any) -> Any:
-    """What runs where a layer, or a method of it, is called; of a compiled one, what was compiled."""
+    """The function that runs when a layer, or a method of it, is called; for a compiled one, the original function."""
     value = getattr(value, "_orig_mod", getattr(value, "_torchdynamo_orig_callable", value))
     if isinstance(value, torch.nn.Module):
         value = value.forward

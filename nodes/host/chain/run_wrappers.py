@@ -1,8 +1,7 @@
-"""What nodes put around a whole run, on the MODELs of the experts after the first, or around passes of some.
+"""Wrappers that nodes put around a whole run, or around passes, on the MODELs of experts after the first.
 
-CFGGuider runs such wrappers for its one MODEL, the first expert's, around the whole product. EasyCache, for one,
-readies itself in a wrapper of OUTER_SAMPLE and acts in the MODEL's passes, so that it works on any expert whose wrapper
-is run.
+CFGGuider runs such wrappers for its one MODEL, the first expert's, around the whole product. EasyCache, for one, sets
+itself up in a wrapper of OUTER_SAMPLE and acts in the MODEL's passes, so it works on any expert whose wrapper is run.
 """
 
 from __future__ import annotations
@@ -22,16 +21,16 @@ from .expert_chain import Experts
 logger = logging.getLogger(__name__)
 
 PREDICTING = (WrappersMP.CALC_COND_BATCH, WrappersMP.APPLY_MODEL, WrappersMP.DIFFUSION_MODEL)
-"""Wrappers of these kinds run in a prediction; guiders run the rest, around the reference's."""
+"""Wrappers of these kinds run in an expert's prediction; guiders run all others, for the reference's MODEL."""
 
 _SAMPLER_WIDE = (WrappersMP.PREDICT_NOISE, WrappersMP.SAMPLER_SAMPLE)
 _FIXED = ("noise", "latent_image", "sampler", "sigmas", "denoise_mask")  # the first arguments of `outer_sample`
 
 
 def check_wrappers(experts: Experts) -> None:
-    """Refuse wrappers of the product's one prediction, or of the sampler, on a MODEL that isn't the first expert's.
+    """Refuse wrappers of the whole product's prediction, or of the sampler, on a MODEL that isn't the first expert's.
 
-    LazyCache is one. Those that the first expert's MODEL has as well run there, around the product.
+    LazyCache has one. Wrappers that the first expert's MODEL has too are allowed: they run there, around the product.
 
     Raises:
         ValueError: If another expert has one.
@@ -57,19 +56,18 @@ def wrappers_of(patcher: ModelPatcher, kind: str) -> Iterator[tuple[str | None, 
 
 
 @contextmanager
-def told_of_passes(experts: Experts, asked: Sequence[int]) -> Iterator[None]:
-    """Say whose pass failed, and name a node that may be why: one around the passes of some experts' MODELs alone.
+def naming_failed_experts(experts: Experts, asked: Sequence[int]) -> Iterator[None]:
+    """Explain a failed pass by a node that only some experts' MODELs have around their passes.
 
-    Such a node may find out from the first expert's MODEL how it is to treat the ControlNets of all; it then works only
-    where every expert's MODEL has it.
+    Such a node may look up in the first expert's MODEL how to treat the ControlNets of all experts, and then works only
+    if every expert's MODEL has it.
 
     Args:
         experts: The chain.
         asked: The experts whose predictions the pass is for.
 
     Raises:
-        ValueError: From what Python raises where an object is not what a node or network expects, if some MODELs have
-            such a node and others don't.
+        ValueError: In place of AttributeError and TypeError, if some MODELs have such a node and others don't.
     """
     try:
         yield
@@ -88,18 +86,18 @@ def told_of_passes(experts: Experts, asked: Sequence[int]) -> Iterator[None]:
 def within_wrappers(
     run: Callable[..., Tensor], guider: comfy.samplers.CFGGuider, shared: Sequence[Callable], name: str
 ) -> Callable[..., Tensor]:
-    """A run inside the OUTER_SAMPLE wrappers of one MODEL, which may ready what they need in it.
+    """A run inside the OUTER_SAMPLE wrappers of one MODEL, in which they set up their state.
 
     Args:
-        run: Has the arguments of `outer_sample` and samples the product.
-        guider: What the wrappers see: a guider of this MODEL alone, with its prepared options.
-        shared: Wrappers of the first expert's MODEL. What they do to the whole run has been done where this one has
-            them as well.
-        name: What messages call the experts on the MODEL.
+        run: Samples the product, with the arguments of `outer_sample`.
+        guider: The guider that the wrappers see: of this MODEL alone, with its prepared options.
+        shared: Wrappers of the first expert's MODEL. Where this MODEL has them too, their changes to the whole run have
+            already been made.
+        name: Name of the MODEL's experts in messages.
 
     Returns:
-        A function like `run`. It raises ValueError before the run if a wrapper of this MODEL alone changes what all
-        experts start from.
+        A function like `run`. It raises ValueError before the run if a wrapper of this MODEL alone changes the start of
+        all experts.
     """
     wrappers = get_all_wrappers(WrappersMP.OUTER_SAMPLE, guider.model_options, is_model_options=True)
     if not wrappers:

@@ -1,1 +1,1 @@
-"""What ComfyUI's versions, devices, latents and callbacks are to the rest of the host."""
+"""ComfyUI's versions, devices, latents and callbacks, behind functions for the rest of the host."""

@@ -1,7 +1,7 @@
 """Let ComfyUI keep parts of an expert's network off the GPU.
 
 ComfyUI offloads layer by layer, but only layers that fetch their own weights (`comfy.ops`). The core's network is plain
-torch, so each of its layers is given the class with that ability; its parameters and its arithmetic stay as they are.
+torch, so each of its layers gets a class that can fetch; its parameters and its arithmetic stay as they are.
 """
 
 from __future__ import annotations

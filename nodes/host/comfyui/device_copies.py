@@ -1,6 +1,6 @@
-"""Copies of MODELs on further devices, to which core's MultiGPU CFG Split deals out the rows of a pass.
+"""Copies of MODELs on further devices, among which core's MultiGPU CFG Split distributes the rows of a pass.
 
-CFGGuider looks after those of its one MODEL, the first expert's. Each expert's serve its own rows alone.
+CFGGuider prepares the copies of its one MODEL, the first expert's. Each expert's copies serve only its own rows.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from comfy.model_patcher import ModelPatcher
 
 from .cores import end_memory_graph
 
-_KEY = "multigpu"  # ComfyUI's, of the copies among a MODEL's additional models
-_POOL = "multigpu_thread_pool"  # and of the threads in its options
+_KEY = "multigpu"  # ComfyUI's key of the copies among a MODEL's additional models
+_POOL = "multigpu_thread_pool"  # and of the thread pool in its options
 
 
 def copies_of(patcher: ModelPatcher) -> list[ModelPatcher]:
@@ -22,11 +22,11 @@ def copies_of(patcher: ModelPatcher) -> list[ModelPatcher]:
 
 
 def match_copies(patcher: ModelPatcher, conds: dict[str, list[dict]], model_options: dict[str, Any]) -> None:
-    """Give a MODEL's copies what has been attached to it since they were made; before it is loaded.
+    """Attach to a MODEL's copies what was attached to it since they were made; call it before it is loaded.
 
     Args:
         patcher: The MODEL.
-        conds: Its conditioning, whose ControlNets get copies too.
+        conds: Its conditioning; its ControlNets are copied too.
         model_options: Its prepared options.
     """
     if copies_of(patcher):
@@ -35,10 +35,10 @@ def match_copies(patcher: ModelPatcher, conds: dict[str, list[dict]], model_opti
 
 
 def end_threads(pool: Any) -> None:
-    """End ComfyUI's threads for devices, and before that what each holds of its device's memory.
+    """End ComfyUI's threads for devices, after each has released the memory recorded for its passes.
 
     Args:
-        pool: A `comfy.multigpu.MultiGPUThreadPool`, whose threads do what they are given one after the other.
+        pool: A `comfy.multigpu.MultiGPUThreadPool`; each of its threads runs its tasks in order.
     """
     for device in pool.devices:
         pool.submit(device, end_memory_graph)
@@ -50,7 +50,7 @@ class CopiesAtWork:
 
     Args:
         patcher: The MODEL, loaded.
-        model_options: Its options of the run, by which ComfyUI finds the copies.
+        model_options: Its options of the run, in which ComfyUI finds the copies.
     """
 
     def __init__(self, patcher: ModelPatcher, model_options: dict[str, Any]):
@@ -60,7 +60,7 @@ class CopiesAtWork:
         self._pool: Any = None
 
     def start(self) -> None:
-        """Announce the run to the copies; `close` follows whether or not it succeeds."""
+        """Prepare the copies for the run; call `close` afterwards, even if this fails."""
         if self._copies:
             import comfy.multigpu  # not in older ComfyUI, where no MODEL has copies
 

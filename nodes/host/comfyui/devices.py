@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextvars
 import importlib.util
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 import comfy.model_management
@@ -17,16 +17,16 @@ from .device_copies import copies_of, end_threads
 
 Answer = TypeVar("Answer")
 Job = Callable[[Callable[[], None]], Answer]
-"""Work on one device. It is given a function to call before each pass, which raises where there should be no more."""
+"""Work on one device. Its argument is a function to call before each pass, which raises if the work should stop."""
 
 
 def device_of(patcher: ModelPatcher) -> torch.device:
     """The device that a MODEL is loaded to."""
-    return by_one_name(patcher.load_device)
+    return with_index(patcher.load_device)
 
 
-def by_one_name(device: Any) -> torch.device:
-    """A device with its number; the first of a kind goes by its kind alone as well."""
+def with_index(device: Any) -> torch.device:
+    """A device with its index; "cuda" alone means the first, "cuda:0"."""
     device = torch.device(device)
     return torch.device(device.type, device.index or 0)
 
@@ -34,9 +34,9 @@ def by_one_name(device: Any) -> torch.device:
 class Devices:
     """The devices of a run.
 
-    What is done on the reference's is done in the thread of the run, and what is done on each other one in a thread of
-    its own. One after the other where ComfyUI lacks the engine for it, or deals out an expert's rows to further devices
-    itself: its threads would meet those of this.
+    Work on the reference's device is done in the thread of the run, work on each other device in a thread of its own.
+    It is done one after the other where ComfyUI lacks the thread pool, or distributes an expert's rows among devices
+    itself, since its threads would use the same devices.
 
     Args:
         patchers: The MODELs of the run, the reference's first.
@@ -51,16 +51,16 @@ class Devices:
             self._pool = comfy.multigpu.MultiGPUThreadPool(others)
 
     def run(self, jobs: Mapping[torch.device, Job[Answer]]) -> list[Answer]:
-        """Do work on several devices, and wait until there is none left on any, also where some of it fails.
+        """Do work on several devices, and wait until all of it has ended, even if some fails.
 
         Args:
-            jobs: What to do on each, by `device_of`.
+            jobs: The work for each device, by `device_of`.
 
         Returns:
-            What the jobs return, in their order.
+            The results of the jobs, in their order.
 
         Raises:
-            Exception: Whatever a job raises; the first in their order, where several do.
+            Exception: Whatever a job raises; if several do, the first in their order.
         """
         stop = threading.Event()
         attempts = {device: self._attempt(device, job, stop) for device, job in jobs.items()}
@@ -85,18 +85,18 @@ class Devices:
     def _attempt(
         self, device: torch.device, job: Job[Answer], stop: threading.Event
     ) -> Callable[[], tuple[Answer | None, BaseException | None]]:
-        """A job as it is done in any thread: as this one would, stopped where another fails, never raising."""
-        modes = torch.is_inference_mode_enabled(), torch.is_grad_enabled()
+        """The job as a function for any thread: it runs as in this one, returns errors, and stops if another fails."""
+        inference, grad = torch.is_inference_mode_enabled(), torch.is_grad_enabled()  # torch keeps these per thread
         context = contextvars.copy_context()
 
         def check() -> None:
             if stop.is_set():
                 raise _StoppedError
-            comfy.model_management.throw_exception_if_processing_interrupted()  # once: whoever raises resets the flag
+            comfy.model_management.throw_exception_if_processing_interrupted()  # in one thread: raising resets the flag
 
         def attempt() -> tuple[Answer | None, BaseException | None]:
             try:
-                with _current(device), _in_modes(*modes):
+                with _current(device), torch.inference_mode(inference), torch.set_grad_enabled(grad):
                     return context.run(job, check), None
             except BaseException as error:
                 stop.set()
@@ -106,17 +106,10 @@ class Devices:
 
 
 class _StoppedError(Exception):
-    """Work on another device has failed, so that this is not needed."""
-
-
-@contextmanager
-def _in_modes(inference: bool, grad: bool) -> Iterator[None]:
-    """What torch keeps for each thread."""
-    with torch.inference_mode(inference), torch.set_grad_enabled(grad):
-        yield
+    """Work on another device has failed, so that this work is not needed."""
 
 
 def _current(device: torch.device) -> AbstractContextManager:
-    """A device as the one that is meant where none is named, as far as ComfyUI does that."""
+    """A context in which a device is the current one, where ComfyUI has such a context."""
     context = getattr(comfy.model_management, "cuda_device_context", None)
     return nullcontext() if context is None else context(device)

@@ -23,7 +23,7 @@ _RATIOS = ("downscale_ratio_spacial", "downscale_ratio_temporal")
 
 
 def fit_empty(model: ModelPatcher, latent: dict[str, Any]) -> Tensor:
-    """The samples of a LATENT; an empty one in the channels, and where it tells its pixels in the size, of a MODEL.
+    """The samples of a LATENT. Empty ones get a MODEL's channels and, if the LATENT tells its pixels, the size for it.
 
     Args:
         model: The MODEL to be sampled.
@@ -35,23 +35,23 @@ def fit_empty(model: ModelPatcher, latent: dict[str, Any]) -> Tensor:
 
 
 def with_samples(latent: dict[str, Any], samples: Tensor) -> dict[str, Any]:
-    """A LATENT with what was sampled from it, where ComfyUI keeps what nodes hand on."""
+    """A LATENT with new samples, moved to the device where ComfyUI keeps outputs of nodes."""
     kept = {name: value for name, value in latent.items() if name not in _RATIOS}
     return {**kept, "samples": samples.to(comfy.model_management.intermediate_device())}
 
 
 def as_intermediate(samples: Tensor) -> Tensor:
-    """Samples in the dtype that KSampler gives out, which newer ComfyUI lets the user choose."""
+    """Samples in KSampler's output dtype, which newer ComfyUI lets the user choose."""
     dtype = getattr(comfy.model_management, "intermediate_dtype", None)
     return samples if dtype is None else samples.to(dtype=dtype())
 
 
 def parts_of(latent: Any, shapes: Sequence[Sequence[int]] | None = None) -> list[Tensor]:
-    """The tensors in a latent; it is the only one of most.
+    """The tensors in a latent; most latents are a single tensor.
 
     Args:
         latent: A tensor, or ComfyUI's nested one.
-        shapes: Where it is packed, the shapes of what it holds.
+        shapes: If it is packed, the shapes of its parts.
     """
     if getattr(latent, "is_nested", False):
         return list(latent.unbind())
@@ -71,9 +71,9 @@ def pack_mask(mask: Any, shapes: Sequence[Sequence[int]], device: Any) -> Tensor
     """A mask of any resolution in the shape of the latent, as ComfyUI samples it.
 
     Args:
-        mask: A tensor for the first part of the latent, where the others count as 1, or a nested one.
-        shapes: Those of the parts.
-        device: Where it goes.
+        mask: A tensor for the first part of the latent, with 1 on the other parts, or a nested one.
+        shapes: Shapes of the parts.
+        device: Device of the result.
     """
     given = parts_of(mask)[: len(shapes)]
     given += [torch.ones(tuple(shape)) for shape in shapes[len(given) :]]

@@ -1,4 +1,4 @@
-"""What is put around every call of a network, inside what nodes have put there."""
+"""Functions around every call of a network, inside the wrappers of nodes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def around_calls(options: dict[str, Any], around: Callable[[NetworkCall, dict[st
 
     Args:
         options: The options.
-        around: Is given the call and ComfyUI's arguments of it, "input", "timestep", "c" and "cond_or_uncond".
+        around: Takes the call and ComfyUI's arguments for it, "input", "timestep", "c" and "cond_or_uncond".
     """
     inner: Callable | None = options.get("model_function_wrapper")
 
@@ -30,11 +30,11 @@ def around_calls(options: dict[str, Any], around: Callable[[NetworkCall, dict[st
 
 
 def when_asked(options: dict[str, Any], notice: Callable[[], object]) -> dict[str, Any]:
-    """model_options under which each call of the network is noticed, with whatever a hook adds to a copy of them.
+    """model_options under which a function is called before each call of the network, also in copies that hooks make.
 
     Args:
         options: The options.
-        notice: Is called before the network is.
+        notice: The function.
     """
 
     def noticed(executor: WrapperExecutor, *args: Any, **kwargs: Any) -> Tensor:
@@ -43,7 +43,7 @@ def when_asked(options: dict[str, Any], notice: Callable[[], object]) -> dict[st
 
     inside = options.get("transformer_options", {})
     wrappers = inside.get("wrappers", {})
-    # First, so that the call is noticed even if another wrapper doesn't go on.
+    # First, so that it runs even if another wrapper doesn't call the network.
     around = {"mcdm": [noticed], **wrappers.get(WrappersMP.APPLY_MODEL, {})}
     wrappers = {**wrappers, WrappersMP.APPLY_MODEL: around}
     return {**options, "transformer_options": {**inside, "wrappers": wrappers}}

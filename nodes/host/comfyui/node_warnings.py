@@ -1,7 +1,7 @@
 """Warnings, shown on the node that gives them as well as in the log.
 
-Whatever this pack logs as a warning while a node runs is sent to the page, where `web/mcdm.js` writes it on that node.
-Without a page nobody listens, and without a server nothing is sent.
+Each warning that this pack logs while a node runs is sent to the page, where `web/mcdm.js` writes it on that node.
+Without a server nothing is sent.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ EVENT = "mcdm.warning"
 
 
 class NodeWarnings(logging.Handler):
-    """Sends warnings to the page, all of one run of a node together, each once."""
+    """Sends warnings to the page: all from one run of a node together, without repetitions."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -26,7 +26,7 @@ class NodeWarnings(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """See the base class."""
         context = get_executing_context()
-        server = sys.modules.get("server")  # as in queued_prompt: importing it would start things
+        server = sys.modules.get("server")  # not imported, as in queued_prompt: that would start a server
         instance = getattr(server.PromptServer, "instance", None) if server else None
         if context is None or instance is None:
             return

@@ -1,6 +1,6 @@
-"""What networks keep of a prompt from step to step, told apart by the prompt alone, not by the weights.
+"""Caches of prompts that networks keep from step to step, keyed by the prompt alone, not by the weights.
 
-One MODEL's is another's mistake: on a network that several MODELs share, nothing is kept.
+A network that several MODELs share must not use them: it would use one MODEL's cache for another.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def without_prompt_caches(options: dict[str, Any], model: BaseModel) -> dict[str
 
 
 def forget_prompts(model: BaseModel) -> None:
-    """Drop what a network without a switch, HiDream-O1's, keeps of prompts; it does so past the run."""
+    """Drop the prompts that a network without a switch, HiDream-O1's, has cached; it keeps them after the run."""
     if _forgets_on_demand(model):
         model.diffusion_model.clear_kv_cache()
 

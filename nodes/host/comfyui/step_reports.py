@@ -11,20 +11,20 @@ from tqdm.auto import tqdm
 from ....mcdm_core.sampling.types import Callback
 
 StepReport = Callable[[dict], None]
-"""What ComfyUI gives a sampler function to call after each step."""
+"""The callback that ComfyUI gives a sampler function, which calls it after each step."""
 
 
 @contextmanager
 def step_reports(
     sigmas: Tensor, callback: StepReport | None, disable: bool | None, point: Callable[[], Tensor]
 ) -> Iterator[Callback]:
-    """Show a bar in the log, and hand reports on.
+    """Show a progress bar in the log, and pass reports to ComfyUI's callback.
 
     Args:
         sigmas: Noise levels of the run, shape (S + 1,).
         callback: ComfyUI's.
         disable: Whether to hide the bar.
-        point: Gives the point that was asked about last.
+        point: Returns the x at which the model was last evaluated.
 
     Yields:
         The callback for a sampler of the core.

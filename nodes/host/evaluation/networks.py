@@ -14,7 +14,7 @@ from torch import Tensor
 from ..chain.expert_chain import Conds, Experts
 from ..chain.hooks import null_is_read, patches_passes
 from ..chain.pairs import pairs_of
-from ..chain.run_wrappers import told_of_passes
+from ..chain.run_wrappers import naming_failed_experts
 from ..comfyui.cores import drop_prefetched
 from ..comfyui.devices import Devices, device_of
 from ..comfyui.network_calls import NetworkCall, around_calls
@@ -146,7 +146,7 @@ class LocalNetworks:
         if adapters is None:
             return dict(zip(batch, self._run(models[0], batch, x, sigma, options), strict=True))
         alone = len(set(models)) == 1
-        told = partial(adapters.told, models=models)
+        told = partial(adapters.with_row_owners, models=models)
         try:
             with adapters.watching() if alone else adapters.sharing():
                 return dict(zip(batch, self._run(models[0], batch, x, sigma, options, told), strict=True))
@@ -176,7 +176,7 @@ class LocalNetworks:
             options = _with_roles(options, roles)
         options = told(options)
         calc = options.get("sampler_calc_cond_batch_function")
-        with told_of_passes(self.experts, [request.expert for request in batch]):
+        with naming_failed_experts(self.experts, [request.expert for request in batch]):
             if calc is None:
                 out = comfy.samplers.calc_cond_batch(patcher.model, conds, x, sigma, options)
             else:

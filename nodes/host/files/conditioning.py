@@ -19,16 +19,16 @@ from ..chain.expert_chain import Conditioning
 CONDITION_KEY = "mcdm_condition"
 MADE_FOR = "mcdm_made_for"
 POOLED_KEY = "pooled_output"  # ComfyUI's own
-OUTSIDE_KEY = "mcdm_outside"  # the fields of the condition that lie in ComfyUI's own places
+OUTSIDE_KEY = "mcdm_outside"  # fields of the condition that are stored in ComfyUI's own places
 
 USUAL_ORDER, SWAPPED_ORDER = "face, hair", "hair, face"  # of the face network's maps
 
 
 class NullKind(Enum):
-    """What stands for no class; the published class models have no null of their own."""
+    """The null of a class expert; the published class models have none of their own."""
 
     CLASS_0 = "class 0"
-    """The first class, as in the paper's code; of the shipped experts it is the null they were trained with."""
+    """The first class, as in the paper's code; the shipped experts were trained with it as their null."""
     MEAN = "mean of all classes"
     """The mean of the classes' embeddings."""
 
@@ -36,12 +36,14 @@ class NullKind(Enum):
 def to_conditioning(condition: Condition, made_for: EncoderKey) -> Conditioning:
     """Wrap a condition for a CONDITIONING socket.
 
-    Text tokens and embeddings lie where those of ComfyUI's own text models do, so that ComfyUI's nodes that average or
-    combine texts work on them. Those nodes must find tokens, so that a small tensor takes their place elsewhere.
+    Text tokens and embeddings are stored where ComfyUI's own text models have them, so that ComfyUI's nodes that
+    average or combine texts work on them. These nodes need tokens: a condition without any gets a small tensor of
+    zeros.
 
     Args:
-        condition: What the network is told.
-        made_for: Key of the encoder that made it; in every entry, so that combined conditionings stay told apart.
+        condition: The condition.
+        made_for: Key of the encoder that made it; stored in every entry, to tell the entries of combined conditionings
+            apart.
     """
     outside = tuple(name for name in ("context", "embedding") if name in condition.tensors())
     values: dict[str, Any] = {
@@ -55,14 +57,14 @@ def to_conditioning(condition: Condition, made_for: EncoderKey) -> Conditioning:
 
 
 def read_condition(values: Mapping[str, Any], tokens: Tensor | None) -> Condition | None:
-    """The condition in an entry of a CONDITIONING, None if there is none of this pack's.
+    """The condition in an entry of a CONDITIONING; None if it isn't one of this pack's.
 
     Args:
         values: The entry's dictionary.
         tokens: The entry's tensor.
 
     Raises:
-        ValueError: If another node has taken away what lay in ComfyUI's own places.
+        ValueError: If another node has removed the tokens or the embedding from ComfyUI's own places.
     """
     condition = values.get(CONDITION_KEY)
     if condition is None:
@@ -78,19 +80,19 @@ def read_condition(values: Mapping[str, Any], tokens: Tensor | None) -> Conditio
 
 
 def change(encoder: Encoder, conditioning: Conditioning, to: Callable[[Condition], Condition]) -> Conditioning:
-    """A CONDITIONING that says something else; areas, masks, time ranges and the like stay in it.
+    """A CONDITIONING with other conditions; areas, masks, time ranges and the like stay in it.
 
     Args:
         encoder: The expert's encoder.
-        conditioning: Made by one of its nodes.
-        to: From each condition in it to the one that takes its place.
+        conditioning: A CONDITIONING that one of its nodes made.
+        to: Maps each condition in it to its replacement.
 
     Raises:
         ValueError: If the conditioning was made for another expert.
     """
     changed = []
     for tokens, values in conditioning:
-        ((new_tokens, new_values),) = to_conditioning(to(_own(encoder, values, tokens)), encoder.key)
+        ((new_tokens, new_values),) = to_conditioning(to(_condition_for(encoder, values, tokens)), encoder.key)
         changed.append([new_tokens, {**values, **new_values}])
     return changed
 
@@ -101,38 +103,38 @@ def picture_conditions(
     condition: Conditioning | None,
     null: Conditioning | None,
 ) -> tuple[Conditioning, Conditioning]:
-    """A condition and a null with a picture in both, as CONDITIONING; areas, time ranges and the like stay in them.
+    """A condition and a null, both with a picture, as CONDITIONING; areas, time ranges and the like stay in them.
 
     Args:
         encoder: The expert's encoder.
-        add_picture: From what the expert is told to the same with the picture; it is given None for nothing.
-        condition: What the expert is told beside the picture, None for nothing.
-        null: What stands for nothing told, None for the encoder's null.
+        add_picture: Adds the picture to a condition; None stands for no condition.
+        condition: The condition beside the picture, or None.
+        null: The null, or None for the encoder's.
 
     Raises:
         ValueError: If the expert reads no such picture, or condition or null was made for another expert.
     """
     given = null or to_conditioning(encoder.null(), encoder.key)
     if condition is None:
-        told = to_conditioning(add_picture(None), encoder.key)
+        conditioned = to_conditioning(add_picture(None), encoder.key)
     else:
-        told = change(encoder, condition, add_picture)
-    return told, change(encoder, given, add_picture)
+        conditioned = change(encoder, condition, add_picture)
+    return conditioned, change(encoder, given, add_picture)
 
 
 def class_and_null(encoder: Encoder, name: str, null_kind: NullKind) -> tuple[Conditioning, Conditioning]:
-    """A class and what stands for no class, as CONDITIONING.
+    """A class and its null as CONDITIONING.
 
     Args:
         encoder: The expert's encoder.
         name: Name of the class, or its index.
-        null_kind: What stands for no class.
+        null_kind: Kind of the null.
 
     Raises:
         ValueError: If the expert is not driven by classes, or has none of this name.
     """
     condition = encoder.encode_class(encoder.find_class(name))
-    # Encoders of all other kinds have refused the class.
+    # All other kinds of encoders have raised above.
     mean = cast(ClassEncoder, encoder).mean_null() if null_kind is NullKind.MEAN else None
     return condition_and_null(encoder, condition, mean)
 
@@ -140,19 +142,19 @@ def class_and_null(encoder: Encoder, name: str, null_kind: NullKind) -> tuple[Co
 def condition_and_null(
     encoder: Encoder, condition: Condition, null: Condition | None = None
 ) -> tuple[Conditioning, Conditioning]:
-    """A condition and its null as CONDITIONING; None for the one with the same fields and rows, fit for one batch."""
+    """A condition and its null as CONDITIONING; None means a null with the same fields and rows, fit for one batch."""
     null = encoder.null_like(condition) if null is None else null
     return to_conditioning(condition, encoder.key), to_conditioning(null, encoder.key)
 
 
 def merge_into(encoder: Encoder, conditioning: Conditioning, condition: Condition) -> tuple[Conditioning, Conditioning]:
-    """A CONDITIONING with a further condition of the same expert in each entry, and the null of all.
+    """A CONDITIONING with another condition of the same expert merged into each entry, and one null for all.
 
     Raises:
         ValueError: If the conditioning was made for another expert, or the two cannot be merged.
     """
     merged = change(encoder, conditioning, lambda before: encoder.merge(condition, before))
-    entries = [_own(encoder, values, tokens) for tokens, values in merged]
+    entries = [_condition_for(encoder, values, tokens) for tokens, values in merged]
     if len({entry.text_active for entry in entries}) > 1:
         raise ValueError(
             "Expected entries that all run beside a text or none of which does, and got both, which have different "
@@ -162,9 +164,9 @@ def merge_into(encoder: Encoder, conditioning: Conditioning, condition: Conditio
 
 
 def sketch_picture(encoder: Encoder, condition: Condition) -> Tensor:
-    """What an expert sees of a sketch as IMAGE (B, H, W, 3), white lines on black."""
-    told = unfold(condition.tensors()["maps"], encoder.downscale).amax(dim=1)
-    drawn = (told - encoder.background) / (1 - encoder.background)
+    """The sketch as an expert sees it, as IMAGE (B, H, W, 3), white lines on black."""
+    lines = unfold(condition.tensors()["maps"], encoder.downscale).amax(dim=1)
+    drawn = (lines - encoder.background) / (1 - encoder.background)
     return repeat(drawn, "b h w -> b h w 3")
 
 
@@ -176,10 +178,10 @@ def map_condition(encoder: Encoder, image: Tensor | None, mask: Tensor | None, k
         image: The map as IMAGE (B, H, W, C), or None.
         mask: The map as MASK (B, H, W), or None.
         kind: "auto", "face" or "hair".
-        with_text: Whether it is to run beside rows that tell a text.
+        with_text: Whether another condition of the expert in the same product has a text.
 
     Raises:
-        ValueError: If not exactly one of image and mask is given, or the expert cannot use what is.
+        ValueError: If not exactly one of image and mask is given, or the expert cannot use it.
     """
     condition = encoder.encode_map(check_one_map(image, mask), kind)
     return encoder.with_text(condition) if with_text else condition
@@ -199,7 +201,7 @@ def check_one_map(image: Any, mask: Any) -> Any:
     return given[0]
 
 
-def _own(encoder: Encoder, values: Mapping[str, Any], tokens: Tensor | None) -> Condition:
+def _condition_for(encoder: Encoder, values: Mapping[str, Any], tokens: Tensor | None) -> Condition:
     condition = read_condition(values, tokens)
     made_for = values.get(MADE_FOR)
     if condition is not None and made_for == encoder.key:

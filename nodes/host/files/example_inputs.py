@@ -20,9 +20,9 @@ FORMER_SUBFOLDER = "mcdm"
 def install_example_inputs() -> None:
     """Copy the example pictures into ComfyUI's input folder, where Load Image finds them.
 
-    Load Image lists no subfolders, so that the page reports pictures in them missing; the names' prefix keeps these
-    apart from the user's own. Workflows saved from earlier versions name them in a subfolder, and find them there too.
-    Files that differ from the pack's are replaced, so that the workflows stay reproducible after an update.
+    Load Image lists no subfolders, and the page reports pictures in subfolders as missing; so a prefix of the names
+    separates them from the user's own. Workflows of earlier versions name them in a subfolder, so they are copied there
+    too. Copies that differ from the pack's files are replaced, so that workflows stay reproducible after an update.
     """
     folder = Path(folder_paths.get_input_directory())
     try:

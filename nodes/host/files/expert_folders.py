@@ -1,4 +1,4 @@
-"""Where ComfyUI finds expert files: `models/mcdm` and the experts shipped with the pack; and the VAEs of some."""
+"""Folders of expert files, `models/mcdm` and the experts shipped with the pack, and the VAEs of latent experts."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ EXTENSIONS = {".safetensors", ".pt", ".pth", ".ckpt"}
 def register_folders() -> None:
     """Register the model folder, and the pack's VAEs among ComfyUI's.
 
-    Paths from extra_model_paths.yaml, which are there already, stay.
+    Paths from extra_model_paths.yaml stay.
     """
     if SHIPPED_VAES.is_dir():
         folder_paths.add_model_folder_path(VAE_FOLDER, str(SHIPPED_VAES))
     folder_paths.add_model_folder_path(FOLDER, os.path.join(folder_paths.models_dir, FOLDER))
     folder_paths.add_model_folder_path(FOLDER, str(SHIPPED))
-    # add_model_folder_path leaves the set of extensions empty, which would list model cards as models.
+    # add_model_folder_path sets no extensions, so model cards would be listed as models.
     folder_paths.folder_names_and_paths[FOLDER] = (folder_paths.get_folder_paths(FOLDER), EXTENSIONS)
 
 
@@ -63,9 +63,9 @@ def load(name: str) -> Expert:
 
 
 def vae_path(name: str) -> Path | None:
-    """File of the VAE whose latents an expert makes; None where it makes pictures.
+    """File of the VAE whose latents an expert makes; None if it makes pictures.
 
-    It may lie where `find_vae_of` looks, or among ComfyUI's VAEs.
+    The file may be where `find_vae_of` looks, or among ComfyUI's VAEs.
 
     Raises:
         ValueError: If the expert's file or the VAE is missing or cannot be used; one sentence for the user.
@@ -75,9 +75,9 @@ def vae_path(name: str) -> Path | None:
 
 
 def file_state(name: str) -> tuple:
-    """Changes when the expert's file does, or that of the text encoder or of the VAE it may need.
+    """A value that changes with the expert's file, and with those of its text encoder and VAE, if any.
 
-    ComfyUI keeps it in the prompt that Save Image writes as JSON.
+    ComfyUI stores it in the prompt, which Save Image writes as JSON.
     """
     vae = vae_path(name)
     return (*_states_of_expert(name), *([] if vae is None else [_state(vae)]))
@@ -93,13 +93,13 @@ def _state(path: str | Path) -> tuple[str, int, int]:
 
 
 def _farl_path() -> str | None:
-    """FaRL's file, which the paper's face network reads texts with; it may lie in any folder of expert files."""
+    """The file of FaRL, the text encoder of the paper's face network, in any folder of expert files."""
     name = text_encoder_among(expert_names())
     return None if name is None else expert_path(name)
 
 
 def vae_key(name: str) -> str | None:
-    """`encoder_key` of the VAE whose latents an expert makes; None where it makes pictures.
+    """`encoder_key` of the VAE whose latents an expert makes; None if it makes pictures.
 
     Raises:
         ValueError: As `inspect_expert`.

@@ -19,19 +19,19 @@ from ....mcdm_core.checkpoints.weights import in_halves
 from ....mcdm_core.networks import enlarge
 from ..chain.expert_chain import Conditioning
 from ..comfyui.casting import make_offloadable
-from ..comfyui.cores import kind_of_loaders
+from ..comfyui.cores import loader_class
 from .conditioning import MADE_FOR, read_condition, to_conditioning
 from .expert_folders import load
 from .reads import ReadConditions
 from .schedule_sampling import schedule_sampling
 from .spaces import space_of
 
-_SPATIAL = ("maps", "low_res")  # what a condition tells place by place
+_SPATIAL = ("maps", "low_res")  # fields of a condition with a height and a width
 _MODEL_TYPES = {"v": comfy.model_base.ModelType.V_PREDICTION}
 
 
 class ExpertConfig(comfy.supported_models_base.BASE):
-    """What `BaseModel` wants to know about a network that is built elsewhere."""
+    """The settings that `BaseModel` needs for a network that is built elsewhere."""
 
     def __init__(self, dtype: torch.dtype, latent_format: comfy.latent_formats.LatentFormat):
         super().__init__({"disable_unet_model_creation": True, "dtype": dtype})
@@ -42,8 +42,8 @@ class ExpertNetwork(nn.Module):
     """The core's network behind the signature that `BaseModel` calls.
 
     Args:
-        network: The expert's UNet. Samples whose sides it cannot halve are padded for it.
-        channels: Channels of a sample; what the network puts out beyond them is its learned variance.
+        network: The expert's UNet. Samples are padded to sides that it can halve.
+        channels: Channels of a sample; further channels of the output are the learned variance.
     """
 
     def __init__(self, network: nn.Module, channels: int):
@@ -69,8 +69,8 @@ class ExpertNetwork(nn.Module):
             x_t: See `UNet.forward`.
             t: See `UNet.forward`.
             context: Text tokens (B, L, D), None for a network that reads none.
-            control: What a ControlNet would add.
-            transformer_options: ComfyUI's; nothing here can be patched.
+            control: The output of a ControlNet.
+            transformer_options: ComfyUI's; ignored, since no part of this network can be patched.
             **condition: The other fields of `Condition`.
 
         Raises:
@@ -82,12 +82,12 @@ class ExpertNetwork(nn.Module):
                 "instead."
             )
         height, width = x_t.shape[-2:]
-        told = {**condition, **{name: self._padded(condition[name]) for name in _SPATIAL if name in condition}}
-        output = self.network(self._padded(x_t), t, context=context, **told)
+        condition = {**condition, **{name: self._padded(condition[name]) for name in _SPATIAL if name in condition}}
+        output = self.network(self._padded(x_t), t, context=context, **condition)
         return output[:, : self.channels, :height, :width]
 
     def _padded(self, x: Tensor) -> Tensor:
-        """With reflected places below and to the right; ComfyUI's areas and pictures may be of any 8 pixels."""
+        """X with reflected rows and columns below and to the right, since ComfyUI's sides are multiples of only 8."""
         below, right = (-side % self._multiple for side in x.shape[-2:])
         if not (below or right):
             return x
@@ -96,11 +96,11 @@ class ExpertNetwork(nn.Module):
 
 
 class ExpertModel(comfy.model_base.BaseModel):
-    """An expert of this pack; what it is told arrives through its own keys, except text tokens, which have ComfyUI's.
+    """An expert of this pack. Its conditions have keys of their own, except text tokens, which have ComfyUI's.
 
     Args:
-        expert: The loaded expert; its network becomes ComfyUI's to move.
-        device: Where the weights are.
+        expert: The loaded expert; from now on ComfyUI moves its network.
+        device: Device of the weights.
     """
 
     def __init__(self, expert: Expert, device: torch.device):
@@ -116,13 +116,13 @@ class ExpertModel(comfy.model_base.BaseModel):
         self.reads = ReadConditions(expert.name, expert.encoder, self.unet_config)
 
     def extra_conds(self, **kwargs: Any) -> dict[str, comfy.conds.CONDRegular]:
-        """What the network is told, from one entry of a CONDITIONING.
+        """The network's conditions, from one entry of a CONDITIONING.
 
         Raises:
             ValueError: If the condition was made for another expert, or its maps have another size than the latent.
         """
         if self.reads.nothing:
-            return {}  # whatever the entry says, the network listens to nothing
+            return {}  # the network ignores all conditions
         noise = kwargs["noise"]
         condition = read_condition(kwargs, kwargs.get("cross_attn"))
         moved = self.reads.check(condition, kwargs.get(MADE_FOR), noise.shape).to(kwargs["device"], self.get_dtype())
@@ -132,7 +132,7 @@ class ExpertModel(comfy.model_base.BaseModel):
         if moved.maps is not None:
             conds["maps"] = comfy.conds.CONDNoiseShape(moved.maps)
         if moved.low_res is not None:
-            # Enlarged here as the network would do it, so that tiles and areas are cut from it as from the latent.
+            # Enlarged here as in the network, so that ComfyUI cuts tiles and areas from it as from the latent.
             conds["low_res"] = comfy.conds.CONDNoiseShape(enlarge(moved.low_res, noise.shape[-2:]))
         return {**conds, "text_active": comfy.conds.CONDConstant(moved.text_active)}
 
@@ -150,22 +150,22 @@ class ExpertModel(comfy.model_base.BaseModel):
 
 
 def implicit_null(model: comfy.model_patcher.ModelPatcher) -> Conditioning | None:
-    """The null of an expert that listens to nothing, which need not be wired; None for every other MODEL."""
+    """The null of an expert without conditions, which need not be connected; None for every other MODEL."""
     reads = getattr(model.model, "reads", None)
     return to_conditioning(Condition(), reads.key) if isinstance(reads, ReadConditions) and reads.nothing else None
 
 
 def clamp_pixels(args: dict) -> Tensor:
-    """Post-CFG hook: a picture's values lie in −1…1, and ε is re-derived from what is returned here."""
+    """Post-CFG hook: clamps x0 to a picture's −1…1; ComfyUI derives ε from the result."""
     return args["denoised"].clamp(-1.0, 1.0)
 
 
 def load_model(name: str, disable_dynamic: bool = False) -> comfy.model_patcher.ModelPatcher:
-    """Make a MODEL of an expert file, as ComfyUI asks for it where hooks need weights that stay in one place.
+    """Make a MODEL of an expert file; ComfyUI calls it again where hooks need a MODEL that isn't dynamic.
 
     Args:
         name: The file's name.
-        disable_dynamic: Whether its weights are loaded as a whole, also where ComfyUI fetches each as it is used.
+        disable_dynamic: Whether to load its weights as a whole, even where ComfyUI fetches weights at use.
 
     Raises:
         ValueError: If the file is missing or cannot be used; one sentence for the user.
@@ -176,11 +176,11 @@ def load_model(name: str, disable_dynamic: bool = False) -> comfy.model_patcher.
 def expert_to_model(
     expert: Expert, name: str | None = None, disable_dynamic: bool = False
 ) -> comfy.model_patcher.ModelPatcher:
-    """Make a MODEL of an expert, in ComfyUI's own memory management.
+    """Make a MODEL of an expert, under ComfyUI's own memory management.
 
     Args:
         expert: The loaded expert.
-        name: Name of its file, from which ComfyUI may load it once more; None if it comes from none.
+        name: Name of its file, from which ComfyUI may load it again; None if there is none.
         disable_dynamic: See `load_model`.
 
     Raises:
@@ -189,7 +189,7 @@ def expert_to_model(
     load_device = comfy.model_management.get_torch_device()
     offload_device = comfy.model_management.unet_offload_device()
     _fit_precision(expert.network, load_device)
-    patcher = kind_of_loaders(disable_dynamic)(
+    patcher = loader_class(disable_dynamic)(
         ExpertModel(expert, offload_device), load_device=load_device, offload_device=offload_device
     )
     if name is not None:
@@ -200,7 +200,7 @@ def expert_to_model(
 
 
 def _fit_precision(network: nn.Module, device: torch.device) -> None:
-    """Sample a network that is stored in half precision in float32 where the device has no fast halves."""
+    """Convert a network stored in half precision to float32 where the device has no fast half precision."""
     size = sum(parameter.numel() for parameter in network.parameters())
     if in_halves(network) and not comfy.model_management.should_use_fp16(device, size):
         network.float()

@@ -1,4 +1,4 @@
-"""Which conditions an expert can be asked under."""
+"""Checks of the conditions under which an expert is asked."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _CONNECT = "connect an Encode … (Expert) node that has this expert's encoder"
 
 
 class ReadConditions:
-    """What an expert reads, kept without its encoder, whose text model may be large.
+    """The conditions that an expert reads, kept without its encoder, whose text model may be large.
 
     Attributes:
-        key: What fits it; see `Encoder.key`.
-        nothing: Whether it listens to no condition at all.
+        key: Key of its encoder, see `Encoder.key`.
+        nothing: Whether it reads no condition at all.
 
     Args:
         name: The expert's name.
@@ -32,15 +32,15 @@ class ReadConditions:
         self._downscale = encoder.downscale
 
     def check(self, condition: Condition | None, made_for: EncoderKey | None, shape: Sequence[int]) -> Condition:
-        """The condition, if the expert can be asked under it.
+        """The condition, if the expert can use it.
 
         Args:
-            condition: What a CONDITIONING says, None for one of other models.
+            condition: The condition in a CONDITIONING, None for one of other models.
             made_for: Key of the encoder that made it.
             shape: Of the latent, (B, C, H, W).
 
         Raises:
-            ValueError: If it was made for another expert, lacks a picture that this one works on, or does not fit the
+            ValueError: If it was made for another expert, lacks the picture that this one needs, or does not fit the
                 latent.
         """
         driven = f"The expert {self._name} is driven by {self.key.driven_by} and got"
@@ -66,7 +66,7 @@ class ReadConditions:
             )
 
     def _check_text(self, condition: Condition) -> None:
-        """ComfyUI's nodes may have mixed texts of several models, and class experts lend each other their means."""
+        """Check widths: ComfyUI's nodes may have mixed texts of several models, or nulls of several class experts."""
         config = self._config
         reads_tokens = config.context_dim is not None
         width = config.film_dim or config.pooled_dim or 4 * config.model_channels
@@ -96,5 +96,5 @@ class ReadConditions:
             )
 
     def _in_pixels(self, shape: Sequence[int]) -> str:
-        """Width and height of the picture that a sample of this shape stands for."""
+        """Width and height in pixels of a sample of this shape."""
         return f"{self._downscale * shape[-1]}×{self._downscale * shape[-2]}"

@@ -16,7 +16,7 @@ _FORMS = {
 }
 
 
-_NOISE_FROM = 0.9  # of the schedule's timesteps: so late there is next to nothing of a picture
+_NOISE_FROM = 0.9  # share of the timesteps above which x_t has next to nothing of the picture
 
 
 class ScheduleSampling(comfy.model_sampling.ModelSamplingDiscrete):
@@ -44,19 +44,19 @@ class ScheduleSampling(comfy.model_sampling.ModelSamplingDiscrete):
         return self.schedule.sigma(timestep.float())
 
     def noise_scaling(self, sigma: Tensor, noise: Tensor, latent_image: Tensor, max_denoise: bool = False) -> Tensor:
-        """As ComfyUI's; a run from an empty latent starts from x_T = noise, in the variance-preserving form.
+        """As ComfyUI's, but a run from an empty latent starts from x_T = noise, in the variance-preserving form.
 
-        ComfyUI does so at the schedule's last level only, and published spacings may begin a little below it. Far
-        below, an empty latent is a gray picture, or the mean of all latents. ComfyUI asks here with one level when a
-        run starts, and with one per row for the known part of an inpainting, which is never pure noise.
+        ComfyUI does so only at the schedule's last level, but published spacings may begin a little below it. Far below
+        it, an empty latent stands for a gray picture, or the mean of all latents. ComfyUI calls this with one level
+        when a run starts, and with one per row for the known part of an inpainting, which is never pure noise.
         """
         starts = sigma.ndim == 0 and self.timestep(sigma) >= _NOISE_FROM * (self.num_timesteps - 1)
         return super().noise_scaling(sigma, noise, latent_image, max_denoise or bool(starts and not latent_image.any()))
 
     def calculate_denoised(self, sigma: Tensor, model_output: Tensor, model_input: Tensor) -> Tensor:
-        """x0 from x = `model_input`; above the highest level of the schedule, as if x were scaled down to it.
+        """x0 from x = `model_input`; above the schedule's highest level, x is scaled down to that level.
 
-        The network is asked there with the same x_t (`calculate_input`), at its last timestep.
+        The network gets the same x_t there (`calculate_input`), at its last timestep.
         """
         known = sigma.clamp(max=float(self.sigma_max))
         scale = scale_to_known(sigma, known).reshape(-1, *[1] * (model_input.ndim - 1))
@@ -65,7 +65,7 @@ class ScheduleSampling(comfy.model_sampling.ModelSamplingDiscrete):
     def percent_to_sigma(self, percent: float) -> float:
         """Noise level after a share of the sampling, counted in timesteps as ComfyUI does."""
         if percent <= 0.0:
-            return 999999999.9  # ComfyUI's "before everything"
+            return 999999999.9  # ComfyUI's value for the beginning
         if percent >= 1.0:
             return 0.0
         return sigma_at_progress(self.schedule, percent)

@@ -1,4 +1,4 @@
-"""What an expert's samples are, as ComfyUI's latent formats: pictures, or latents of a VAE; and the VAE of each."""
+"""ComfyUI's latent formats of experts' samples, which are pictures or latents of a VAE, and the VAE for each."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class PixelSpace(comfy.latent_formats.LatentFormat):
 
 
 class LatentSpace(comfy.latent_formats.LatentFormat):
-    """Latents of a VAE that was trained here, whose encoder brings them to mean 0 and deviation 1 by itself.
+    """Latents of a VAE that was trained here, whose encoder scales them to mean 0 and standard deviation 1.
 
-    Those of a VAE whose colours are not known here have no previews.
+    There are previews for the VAEs in `_PREVIEWS` only.
 
     Args:
-        channels: Of a latent.
-        vae_key: `encoder_key` of the VAE. Latents of another are other latents.
+        channels: Channels of a latent.
+        vae_key: `encoder_key` of the VAE; each VAE has its own latents.
     """
 
     scale_factor = 1.0
@@ -64,15 +64,15 @@ def space_of(expert: Expert) -> comfy.latent_formats.LatentFormat:
 
 
 def pixel_space_vae() -> comfy.sd.VAE:
-    """ComfyUI's own pixel-space VAE, as VAELoader makes it; float32, since bfloat16 would cost a level of 255."""
+    """ComfyUI's pixel-space VAE, as VAELoader makes it; in float32, since bfloat16 is off by a level of 255."""
     return comfy.sd.VAE(sd={"pixel_space_vae": torch.tensor(1.0)}, dtype=torch.float32)
 
 
 def latent_space_vae(path: Path) -> comfy.sd.VAE:
-    """ComfyUI's own VAE, as VAELoader makes it of TAESD's layers, here in float32; bfloat16 shows in flat areas.
+    """ComfyUI's VAE of TAESD's layers, as VAELoader makes it; in float32, since bfloat16 is visible in flat areas.
 
     Args:
-        path: A file that `find_vae_of` has found.
+        path: A file found by `find_vae_of`.
     """
     vae = comfy.sd.VAE(sd=comfy.utils.load_torch_file(str(path), safe_load=True), dtype=torch.float32)
     vae.throw_exception_if_invalid()

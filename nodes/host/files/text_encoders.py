@@ -1,4 +1,4 @@
-"""Text encoders of the published experts in ComfyUI's memory management."""
+"""Text encoders of the published experts under ComfyUI's memory management."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ....mcdm_core.conditions import Encoder, FaceEncoder, GlideEncoder
 
 
 class ManagedTextEncoder:
-    """A text encoder that ComfyUI loads where it runs text encoders, whenever it is asked.
+    """A text encoder that ComfyUI loads to its text encoder device at each call.
 
-    It is loaded whole: ComfyUI loads in parts only what consists of its own layers.
+    It is loaded whole: ComfyUI can load in parts only networks of its own layers.
 
     Args:
         module: `TextTransformer` or `ClipTextTower`.
@@ -30,7 +30,7 @@ class ManagedTextEncoder:
         )
 
     def __call__(self, tokens: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
-        """What the module returns, where ComfyUI keeps what nodes exchange."""
+        """The module's outputs, on ComfyUI's device for outputs of nodes."""
         return tuple(output.to(comfy.model_management.intermediate_device()) for output in self._loaded()(tokens, mask))
 
     def encode(self, texts: Sequence[str]) -> Tensor:
@@ -53,5 +53,5 @@ def manage_text_encoder(encoder: Encoder) -> Encoder:
 
 
 def _managed(module: nn.Module) -> Any:
-    """In place of the module, whose class the core names: it asks for no more than what is above."""
+    """A stand-in for the module, typed Any: the core, which names the module's class, uses only the methods above."""
     return ManagedTextEncoder(module)

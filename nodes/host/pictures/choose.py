@@ -1,4 +1,4 @@
-"""Choosing among finished samples by how far every expert lifts them."""
+"""Choosing among finished samples by every expert's lift, its gain in likelihood by the condition."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ def choose_samples(
 ) -> tuple[dict[str, Any], str]:
     """Keep the samples whose smallest lift is largest.
 
-    Where the samples carry the scores of their run, nothing is asked; else every expert is, at some noise levels.
+    If the samples carry the scores of their run, no network is called; else every expert is, at some noise levels.
 
     Args:
-        experts: The chain; those of a weight need a null, unless there are scores.
+        experts: The chain; experts with a weight need a null, unless there are scores.
         latent: ComfyUI's LATENT of finished samples.
-        count: How many to keep.
-        levels: How many noise levels to ask the experts at.
+        count: Number of samples to keep.
+        levels: Number of noise levels at which to ask the experts.
         seed: Seed of the noise.
 
     Returns:
-        The LATENT of those kept, the best first, and all scores as text.
+        The LATENT of the kept samples, the best first, and all scores as text.
 
     Raises:
-        ValueError: If there is nothing to choose, or the lift of an expert cannot be measured; before any network is
-            called, but for predictions that are not finite.
+        ValueError: If there is nothing to choose from, or an expert's lift cannot be measured, before any network is
+            called; or if predictions are not finite.
     """
     samples = latent["samples"]
     batch = len(parts_of(samples)[0])
@@ -65,7 +65,7 @@ def choose_samples(
 
 
 def _measure(guiding: Experts, samples: Any, levels: int, seed: int) -> Tensor:
-    """How far the experts lift the samples, shape (B, N)."""
+    """The experts' lifts of the samples, shape (B, N)."""
     for expert in guiding:
         if expert.null is None:
             raise ValueError(
@@ -75,7 +75,7 @@ def _measure(guiding: Experts, samples: Any, levels: int, seed: int) -> Tensor:
     lifts = Lifts(guiding, of_noise=True)
     if not guiding:
         return lifts.of(samples)
-    # Equal numbers, so that every condition and every null is asked; the masks and windows stay.
+    # Equal weights and reliabilities, so that every condition and null is asked; masks and windows stay.
     equal: dict[str, Any] = {"weight": 1.0, "reliability": 1.0, "weight_curve": (), "settings": ()}
     cost, found = _Cost(), list[Tensor]()
     guider = ProductGuider(tuple(replace(expert, **equal) for expert in guiding), cost.take)
@@ -95,11 +95,11 @@ def _measure(guiding: Experts, samples: Any, levels: int, seed: int) -> Tensor:
 
 
 class _Cost:
-    """What choosing asks of networks.
+    """The cost of choosing.
 
     Attributes:
         rows: Network rows for each sample.
-        asked: Of what, in words.
+        asked: The conditions and nulls asked, in words.
     """
 
     def __init__(self) -> None:
@@ -123,13 +123,16 @@ def _ask(
     lifts: Lifts,
     found: list[Tensor],
 ) -> Tensor:
-    """Behind the signature of ComfyUI's sampler functions: asks about the latent at every level, samples nothing."""
+    """A sampler function for ComfyUI that samples nothing: it evaluates the noised latent at every level."""
     sampling = model.inner_model.inner_model.model_sampling
     model.inner_model.gather(lifts)
     generator = torch.Generator().manual_seed((extra_args["seed"] or 0) % 2**64)
-    options = {**extra_args["model_options"], "disable_cfg1_optimization": True}  # or W = 1 would ask for no null
+    options = {
+        **extra_args["model_options"],
+        "disable_cfg1_optimization": True,
+    }  # else no null is asked if the weights sum to 1
     for step, sigma in enumerate(sigmas):
-        # One noise for all, so that scores differ by the samples.
+        # The same noise for all samples, so that scores differ only by the samples.
         noise = torch.randn(x.shape[1:], dtype=x.dtype, generator=generator).to(x.device).expand_as(x)
         noisy = sampling.noise_scaling(sigma, noise, model.latent_image, False)
         denoised = model(noisy, sigma * x.new_ones(len(x)), **{**extra_args, "model_options": options})
@@ -140,7 +143,7 @@ def _ask(
 
 
 def _take(latent: dict[str, Any], kept: Tensor, batch: int) -> dict[str, Any]:
-    """The LATENT of some of its samples, with their masks and places in the batch."""
+    """A LATENT with some of its samples, their masks and their batch indices."""
     samples, indices = latent["samples"], kept.tolist()
     chosen = [part[indices] for part in parts_of(samples)]
     found = with_samples(latent, type(samples)(chosen) if getattr(samples, "is_nested", False) else chosen[0])
@@ -163,5 +166,5 @@ def _scores(guiding: Experts, lifts: Tensor) -> str:
 
 
 def _lift(value: float) -> str:
-    """A lift as text; infinite is that of an expert whose mask leaves out the whole picture."""
+    """A lift as text; it is infinite if the expert's mask excludes the whole picture."""
     return f"{value:+.4f}" if math.isfinite(value) else "none, outside the mask"

@@ -1,4 +1,4 @@
-"""Latents to the square pictures that grids are made of, and grids to ComfyUI IMAGEs."""
+"""Latents to square pictures, the tiles of grids, and grids to ComfyUI IMAGEs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def check_vae(experts: Experts, vae: Any, samples: Any) -> None:
     Args:
         experts: The chain.
         vae: The VAE.
-        samples: Those of the LATENT that a run starts from; of a nested one the first part is decoded.
+        samples: Samples of the LATENT that a run starts from; the first part of a nested one is decoded.
 
     Raises:
         ValueError: If it is made for latents of other channels.
@@ -43,9 +43,9 @@ def decode_tiles(samples: Tensor, vae: Any) -> list[Image.Image]:
     """Decode latents as VAEDecode does.
 
     Args:
-        samples: As in a LATENT, shape (B, C, H, W) or (B, C, T, H, W); of a video the middle frame is shown, of a
-            nested one the first part.
-        vae: Decodes them.
+        samples: As in a LATENT, shape (B, C, H, W) or (B, C, T, H, W), or nested: the middle frame of a video and the
+            first part of a nested latent are shown.
+        vae: The VAE.
 
     Returns:
         B pictures of TILE × TILE pixels.
@@ -63,12 +63,12 @@ def tiles_of(images: Tensor) -> list[Image.Image]:
 
 
 def to_image(pictures: Sequence[Image.Image]) -> Tensor:
-    """Make an IMAGE of pictures of one size; shape (B, H, W, 3), values 0…1."""
+    """Make an IMAGE, shape (B, H, W, 3), values 0…1, of pictures of one size."""
     return torch.from_numpy(np.stack([np.asarray(picture, dtype=np.float32) / 255 for picture in pictures]))
 
 
 def _fit(picture: Image.Image) -> Image.Image:
-    """A picture of any size in a square tile; single pixels stay visible, large ones are averaged."""
+    """Fit a picture of any size into a square tile: small ones keep sharp pixels, large ones are averaged."""
     enlarged = max(picture.size) <= TILE
     method = Image.Resampling.NEAREST if enlarged else Image.Resampling.LANCZOS
     return ImageOps.pad(picture, (TILE, TILE), method, color="white")

@@ -1,4 +1,4 @@
-"""A run of a product that is recorded: what each expert predicted, and how far and where to it pulled."""
+"""Recording a product's run: each expert's predictions, and the size and direction of its guidance."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class StepRecord:
     Attributes:
         step: Number of the step, from 1.
         sigma: Noise level at which the experts were asked.
-        cond: Each expert's under its condition, shape (B, C, …); None where it was not asked.
-        uncond: The unconditional estimate U; None where it was not needed.
-        product: What the sampler went on with: after hooks, and with the kept part of an inpainted picture.
-        shares: What share of the positive weights a method gave each expert, shape (B, 1, …), 0…1; those among whom
-            none were shared out are missing.
+        cond: Each expert's prediction under its condition, shape (B, C, …); None if it was not asked.
+        uncond: The unconditional estimate U; None if it was not needed.
+        product: The x0 that the sampler used: after hooks, and with the kept part of an inpainted picture.
+        shares: Each expert's share of the positive weights, shape (B, 1, …), 0…1, where a method shared them out; other
+            experts are missing.
     """
 
     step: int
@@ -44,7 +44,7 @@ class StepRecord:
 
 
 class _Seen(NamedTuple):
-    """What is kept of a call until its step is reported, as in `StepRecord`."""
+    """The parts of a call that are kept until its step is reported, see `StepRecord`."""
 
     sigma: float
     plan: Plan
@@ -55,21 +55,21 @@ class _Seen(NamedTuple):
 class Recording:
     """Keeps the steps to be shown, and measures the guidance at every step.
 
-    Samplers may ask several times per step. What counts is the call before the sampler reports the step, for which it
-    also shows a preview: with ComfyUI's samplers the one at the step's own noise level, except with dpm_adaptive, which
-    reports after its trials.
+    Samplers may evaluate several times per step. Recorded is the last evaluation before the sampler reports the step,
+    which is also the one in the preview: with ComfyUI's samplers the one at the step's own noise level, except with
+    dpm_adaptive, which reports after its trials.
 
     Args:
         wanted: Numbers of the steps to show, from 1.
-        total: How many steps are expected.
-        shapes: Those of what the samples hold, one for most.
+        total: Expected number of steps.
+        shapes: Shapes of the parts of the samples; most have one part.
         area: Noise mask of the shape of the samples, values 0…1; outside it guidance has no effect and isn't measured.
 
     Attributes:
         guidance: Measurements, by the number of the step.
-        rows: Of every step, with all its calls: how many networks were asked, and how many the plain product takes;
-            0 where nothing may be left out.
-        particles: Where the batch are particles, how many of them count, by the number of the step.
+        rows: For every step, in all its evaluations, the number of network rows and the number that the plain product
+            would take; the latter is 0 if the run leaves no rows out.
+        particles: If the batch is a set of particles, their effective number, by the number of the step.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Recording:
         self._rows = (0, 0)
 
     def observe(self, evaluation: Evaluation) -> None:
-        """Take a call of the sampler, as the product's observer."""
+        """Record an evaluation of the product, as its observer."""
         predictions = (evaluation.cond.get(index) for index in range(len(evaluation.plan.weights)))
         cond = [None if prediction is None else _to_cpu(prediction) for prediction in predictions]
         uncond = evaluation.unconditional()
@@ -100,15 +100,15 @@ class Recording:
         self._rows = self._rows[0] + evaluation.rows, self._rows[1] + evaluation.plain_rows
 
     def take_particles(self, resampling: Resampling) -> None:
-        """Take what became of the particles in a step."""
+        """Record the particles of a step."""
         self.particles[resampling.step + 1] = resampling.effective
 
     def finish_step(self, step: int, product: Tensor) -> None:
-        """Take the sampler's report of a step.
+        """Record the sampler's report of a step.
 
         Args:
             step: Number of the step, from 1.
-            product: The x0 it reports, shape (B, C, …), or nested.
+            product: The reported x0, shape (B, C, …), or nested.
         """
         if self._call is None:
             return
@@ -125,8 +125,8 @@ class Recording:
     def shown(self) -> list[StepRecord]:
         """The steps to show, ascending.
 
-        A few samplers choose how many steps they take: the last is shown in place of those they didn't get to, and
-        where the last was asked for.
+        A few samplers choose their number of steps: their last step is shown in place of steps that they didn't reach,
+        and of the expected last.
         """
         last = self._last
         if last is not None and max(self._wanted) >= min(self._total, last.step):
@@ -151,8 +151,8 @@ def sample_recorded(
         The LATENT with new samples, and the recording.
 
     Raises:
-        ValueError: If the experts cannot be combined or the steps not shown, before any network is called; or if the
-            sampler reported no step.
+        ValueError: If the experts cannot be combined or the steps cannot be shown, before any network is called; or if
+            the sampler reports no step.
     """
     model = experts[0].model
     total = len(sigmas) - 1
@@ -191,5 +191,5 @@ def sample_recorded(
 
 
 def _to_cpu(x0: Tensor) -> Tensor:
-    """A copy: samplers may change theirs in place."""
+    """A copy on the CPU, since samplers may change tensors in place."""
     return x0.detach().to("cpu", torch.float32, copy=True)

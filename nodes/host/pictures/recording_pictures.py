@@ -25,12 +25,12 @@ NO_PAIR = "No two experts had guidance at the same step."
 def prediction_grids(experts: Experts, recording: Recording, vae: Any) -> Tensor:
     """A labelled grid for each picture of the batch: a row per expert, one for U and one for the product; steps across.
 
-    Where a method shared the weights out, a row per expert more, with its share: black is none, white is all.
+    If a method shared the weights out, there is another row per expert with its share, from black, none, to white, all.
 
     Args:
         experts: The chain.
         recording: The run.
-        vae: Decodes the reference's latents; of a video the middle frame is shown, of a nested latent the first part.
+        vae: VAE of the reference's latents; the middle frame of a video, the first part of a nested latent are shown.
 
     Returns:
         IMAGE, shape (B, H, W, 3), values 0…1.
@@ -38,7 +38,7 @@ def prediction_grids(experts: Experts, recording: Recording, vae: Any) -> Tensor
     shown = recording.shown()
     titles = [f"{experts[i].label}, w={expert.weight:g}" for i, expert in enumerate(experts)]
     rows = [[step.cond[i] for step in shown] for i in range(len(experts))]
-    absences = [_absence(expert) for expert in experts]
+    absences = [_why_missing(expert) for expert in experts]
     if any(step.uncond is not None for step in shown):
         titles.append("unconditional estimate U")
         rows.append([step.uncond for step in shown])
@@ -67,8 +67,8 @@ def prediction_grids(experts: Experts, recording: Recording, vae: Any) -> Tensor
 def guidance_plots(experts: Experts, recording: Recording) -> Tensor:
     """A plot for each picture of the batch: norms of the experts' guidance, and cosines between them, over the steps.
 
-    Where the run may leave passes out, also the rows that networks were asked; where the batch were particles, how many
-    of them count, which is the same for all.
+    If the run may leave out passes, also the network rows asked; if the batch was a set of particles, also their
+    effective number, in all plots the same.
 
     Args:
         experts: The chain.
@@ -88,7 +88,7 @@ def guidance_plots(experts: Experts, recording: Recording) -> Tensor:
         if pairs:
             title = "Agreement: cosine of two experts' guidance"
             panels.append(Panel(title, pairs, limits=(-1.0, 1.0), placeholder=NO_PAIR))
-        if saved := _saved(recording, steps):
+        if saved := _saved_rows(recording, steps):
             panels.append(saved)
         if recording.particles:
             line = {"effective number": [recording.particles[step] for step in steps]}
@@ -98,7 +98,7 @@ def guidance_plots(experts: Experts, recording: Recording) -> Tensor:
 
 
 def _share_rows(shown: Sequence[StepRecord], index: int, batch: int) -> list[list[Tile]]:
-    """For each picture of the batch, the maps of an expert's share at the steps."""
+    """For each picture of the batch, maps of an expert's share of the weights at the steps."""
     rows: list[list[Tile]] = [[] for _ in range(batch)]
     for step in shown:
         tiles: Sequence[Tile] = ["weights as given"] * batch
@@ -111,8 +111,8 @@ def _share_rows(shown: Sequence[StepRecord], index: int, batch: int) -> list[lis
     return rows
 
 
-def _saved(recording: Recording, steps: Sequence[int]) -> Panel | None:
-    """The rows that networks were asked, of the whole batch, and those of the plain product."""
+def _saved_rows(recording: Recording, steps: Sequence[int]) -> Panel | None:
+    """The network rows asked for the whole batch, beside those that the plain product would take."""
     asked, plain = ([recording.rows[step][place] for step in steps] for place in (0, 1))
     if not any(plain):
         return None
@@ -125,5 +125,5 @@ def _title(step: StepRecord) -> str:
     return f"step {step.step}\nσ = {step.sigma:{digits}}"
 
 
-def _absence(expert: ExpertInput) -> str:
+def _why_missing(expert: ExpertInput) -> str:
     return "not asked: weight 0" if expert.weight == 0 else "not asked at this step"

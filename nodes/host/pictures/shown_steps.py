@@ -21,9 +21,9 @@ def shown_steps(text: str, total: int) -> list[int]:
     """The steps to show.
 
     Args:
-        text: A number alone is how many, spread evenly from the first to the last; a list, which may hold "first" and
-            "last", is which ones. A comma makes a list of a single number: "5,".
-        total: How many steps the run has, at least 1.
+        text: A single number says how many, spread evenly from the first to the last; a list, which may contain "first"
+            and "last", says which. A comma makes a list of a single number: "5,".
+        total: Number of steps of the run, at least 1.
 
     Returns:
         Ascending numbers, counted from 1.
@@ -44,7 +44,7 @@ def shown_steps(text: str, total: int) -> list[int]:
 
 
 def _parse(text: str) -> int | list[int]:
-    """How many steps, or which; the last is `_LAST`."""
+    """The number of steps, or a list of steps with `_LAST` for the last."""
     entries = [_number(entry.strip().lower(), text) for entry in text.strip().removesuffix(",").split(",")]
     is_count = "," not in text and text.strip().isdigit()
     count = entries[0] if is_count else len(set(entries))

@@ -34,22 +34,22 @@ def sample_sweep(
 ) -> tuple[dict[str, Any], Tensor]:
     """Sample every cell as Product-of-Experts KSampler does, and draw the grid.
 
-    Where the user cancels, the finished cells are drawn into a PNG file among ComfyUI's outputs.
+    If the user cancels, the finished cells are drawn into a PNG file in ComfyUI's output folder.
 
     Args:
         experts: The chain.
         sweep: The grid.
         settings: How to sample each cell.
-        latent: ComfyUI's LATENT that each cell starts from, with its noise mask and batch indices if there are.
-        vae: Decodes the samples.
-        reference: IMAGE to compare with, above each grid: its picture of the same place in the batch, or its last.
+        latent: ComfyUI's LATENT from which each cell starts, with its noise mask and batch indices, if any.
+        vae: VAE of the samples.
+        reference: IMAGE to show above the grids: each gets its picture of the same index, or else the last.
 
     Returns:
         The LATENT of all cells, row by row, the pictures of a cell one after the other; and an IMAGE with a grid for
         each picture of the batch.
 
     Raises:
-        ValueError: If the experts of some cell cannot be combined, or not be decoded; before any network is called.
+        ValueError: If some cell's experts cannot be combined, or the VAE doesn't fit; before any network is called.
     """
     check_vae(experts, vae, latent["samples"])
     run = _Run(experts, sweep, settings, latent)
@@ -70,19 +70,19 @@ class _Run:
     """The cells of a sweep, sampled by one guider, so that its MODELs stay loaded.
 
     Attributes:
-        finished: The samples of the cells that are done.
+        finished: Samples of the finished cells.
     """
 
     def __init__(self, experts: Experts, sweep: Sweep, settings: Settings, latent: dict[str, Any]):
         self._guider = ProductGuider(experts)
-        self._experts = self._guider.experts  # some on clones of their own
+        self._experts = self._guider.experts  # the guider may have put some on clones
         self._sweep = sweep
         self._settings = settings
         self._latent = latent
         self.finished: dict[Cell, Tensor] = {}
 
     def check(self) -> None:
-        """Refuse a sweep of which some cell could not be sampled."""
+        """Refuse a sweep with a cell that could not be sampled."""
         self._sweep.check(self._experts)
         seed = self._sweep.seeds[0]
         noise, _, sampling = start(self._guider, seed, self._settings, self._latent)
@@ -110,7 +110,7 @@ class _Run:
 def _within_grid(
     report: Callable[[int, Tensor, Tensor, int], None], place: int, cells: int
 ) -> Callable[[int, Tensor, Tensor, int], None]:
-    """ComfyUI's callback of one cell's steps, counted over the whole grid."""
+    """ComfyUI's callback for one cell, with its steps counted over the whole grid."""
 
     def callback(step: int, x0: Tensor, x: Tensor, steps: int) -> None:
         # A few samplers take more steps than they announce.

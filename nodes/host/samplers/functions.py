@@ -1,4 +1,4 @@
-"""ComfyUI's sampler functions: their one signature, and what samplers of this pack make of it."""
+"""The signature of ComfyUI's sampler functions, and its arguments as one object for this pack's samplers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Options = ParamSpec("Options")
 
 @dataclass(frozen=True, eq=False)
 class Sampling:
-    """What ComfyUI gives a sampler function.
+    """The arguments that ComfyUI gives a sampler function.
 
     Attributes:
         model: Predicts x0 as `model(x, sigma, **extra_args)`.
@@ -43,11 +43,11 @@ class Sampling:
 
     @functools.cached_property
     def form(self) -> Form:
-        """How that MODEL writes x."""
+        """That MODEL's form of x."""
         return form_of(self.schedule, self.x.shape)
 
     def denoised(self, x: Tensor, sigma: float) -> Tensor:
-        """The model's x0; it and x of shape (B, C, …)."""
+        """The model's x0, shape of x, which is (B, C, …)."""
         prediction: Tensor = self.model(x, x.new_full((len(x),), sigma), **self.extra_args)
         return prediction
 
@@ -55,13 +55,13 @@ class Sampling:
         """Noise of the run's seed.
 
         Args:
-            offset: Added to the seed, from 1: the start noise was drawn from the seed itself.
+            offset: Added to the seed, at least 1: the start noise is drawn from the seed itself.
         """
         return torch.Generator().manual_seed(((self.extra_args.get("seed") or 0) + offset) % 2**64)
 
 
 def sampler_function(sample: Callable[Concatenate[Sampling, Options], Tensor]) -> Callable[..., Tensor]:
-    """A function of a `Sampling` and of options behind the signature that ComfyUI calls."""
+    """Give a function of a `Sampling` and options ComfyUI's signature."""
 
     def function(
         model: Any,
@@ -76,5 +76,5 @@ def sampler_function(sample: Callable[Concatenate[Sampling, Options], Tensor]) -
         return sample(Sampling(model, x, sigmas, extra_args or {}, callback, disable), *args, **options)
 
     functools.update_wrapper(function, sample, assigned=("__module__", "__name__", "__qualname__", "__doc__"))
-    del function.__wrapped__  # type: ignore[attr-defined] # whoever asks for the signature is to see ComfyUI's
+    del function.__wrapped__  # type: ignore[attr-defined] # so that `inspect` shows ComfyUI's signature
     return function

@@ -15,7 +15,7 @@ from ..comfyui.step_reports import at_step
 from .ddim import sample_comfy_ddim
 from .functions import Sampling, sampler_function
 
-# ComfyUI's samplers that keep nothing from one step to the next and look at no level beyond the next.
+# ComfyUI's samplers that keep nothing between steps and use no noise level beyond the next.
 STEPWISE = (
     *("euler", "euler_ancestral", "heun", "dpm_2", "dpm_2_ancestral", "dpmpp_2s_ancestral", "dpmpp_sde"),
     *("dpmpp_sde_gpu", "ddpm", "lcm", "exp_heun_2_x0", "exp_heun_2_x0_sde", "seeds_2", "seeds_3"),
@@ -25,15 +25,15 @@ _FUNCTIONS = {f"sample_{name}" for name in STEPWISE} | {sample_comfy_ddim.__name
 
 
 def langevin_sampler(sampler: comfy.samplers.Sampler, corrections: int, ratio: float) -> comfy.samplers.Sampler:
-    """A SAMPLER that corrects the samples of another at each level that it reaches.
+    """A SAMPLER that corrects another sampler's samples after each of its steps.
 
     Args:
-        sampler: Takes the steps.
-        corrections: K, how many at each level; 0 is the sampler itself.
+        sampler: The other sampler.
+        corrections: K, number of corrections at each level; 0 gives the sampler itself.
         ratio: r of the core's `langevin_step`.
 
     Raises:
-        ValueError: If a number is out of range, or the sampler doesn't take each step by itself.
+        ValueError: If a number is out of range, or the sampler remembers earlier steps.
     """
     check_langevin(corrections, ratio)
     if corrections == 0:
@@ -47,7 +47,7 @@ def langevin_sampler(sampler: comfy.samplers.Sampler, corrections: int, ratio: f
 
 
 def not_stepwise(name: str) -> str:
-    """The sentence about a sampler that cannot be corrected."""
+    """The error message for a sampler that cannot be corrected."""
     return (
         "Expected a sampler that takes each step by itself, such as euler, heun or dpm_2, and got "
         f"{name}, which may remember earlier steps; choose one of those, or set corrections to 0."
@@ -57,9 +57,9 @@ def not_stepwise(name: str) -> str:
 @sampler_function
 def _sample(run: Sampling, *, sampler: comfy.samplers.KSAMPLER, corrections: int, ratio: float) -> Tensor:
     x, sigmas, form = run.x, run.sigmas, run.form
-    generator = run.generator(2)  # by 1 the samplers add noise
+    generator = run.generator(2)  # offset 1 is the samplers' own noise
     for step in tqdm(range(len(sigmas) - 1), disable=run.disable):
-        # A seed for each step: the sampler's own generator begins anew every time.
+        # A new seed for each step, since the sampler seeds its own generator at each call.
         seed = int(torch.randint(2**62, (), generator=generator))
         x = sampler.sampler_function(
             run.model,

@@ -1,4 +1,4 @@
-"""The core's logic of experts as a ComfyUI SAMPLER, for products alone: it tracks what each expert predicts."""
+"""The core's logic of experts as a ComfyUI SAMPLER, only for products, since it needs each expert's predictions."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ NO_EXPERTS = (
 
 
 def logic_sampler(logic: Logic, corrected: bool, resample_below: float, limit: float) -> comfy.samplers.KSAMPLER:
-    """A SAMPLER of what the experts say together by a logic.
+    """A SAMPLER of AND, OR, NOT or equal densities of experts.
 
     Args:
         logic: How densities are combined.
-        corrected: Whether the batch are particles, see the core's `sample_logic`.
+        corrected: Whether the batch is a set of particles, see the core's `sample_logic`.
         resample_below: See the core's `sample_particles`.
         limit: Likewise.
 
     Raises:
-        ValueError: If a number is out of range, or samples of that logic can't be corrected.
+        ValueError: If a number is out of range, or samples of this logic can't be corrected.
     """
     check_particles(2, resample_below, limit)
     check_correction(logic, corrected)

@@ -1,4 +1,4 @@
-"""The core's particles as a ComfyUI SAMPLER, for products alone: they weigh what each expert predicts."""
+"""The core's particle sampler as a ComfyUI SAMPLER, only for products: weights come from each expert's predictions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NO_PRODUCT = (
 
 
 def particle_sampler(resample_below: float, limit: float) -> comfy.samplers.KSAMPLER:
-    """A SAMPLER that treats the batch as particles.
+    """A SAMPLER whose particles are the pictures of the batch.
 
     Args:
         resample_below: See the core's `sample_particles`.
@@ -45,7 +45,8 @@ def sample_comfy_particles(run: Sampling, resample_below: float = 0.5, limit: fl
     A rectified flow is stepped in the variance-exploding form, x/(1 − σ).
 
     Raises:
-        ValueError: If the guider is not of this pack, its weights depend on the samples, or as `sample_particles`.
+        ValueError: If the guider is not a `ProductGuider`, its weights depend on the samples, or as the core's
+            `sample_particles`.
     """
     guider = run.model.inner_model
     if not isinstance(guider, ProductGuider):
@@ -64,27 +65,27 @@ def sample_comfy_particles(run: Sampling, resample_below: float = 0.5, limit: fl
 
 
 class ParticleHistory:
-    """Which particles went on.
+    """The history of a run's particles: when they were resampled, and from which start each one comes.
 
     Args:
-        count: How many there are.
-        told: Is told of every step too.
+        count: Number of particles.
+        report: Called at every step too.
     """
 
-    def __init__(self, count: int, told: Callable[[Resampling], None]):
-        self._told = told
+    def __init__(self, count: int, report: Callable[[Resampling], None]):
+        self._report = report
         self._roots = torch.arange(count)
         self._steps: list[str] = []
 
     def add(self, resampling: Resampling) -> None:
-        """Take a step."""
-        self._told(resampling)
+        """Record a step."""
+        self._report(resampling)
         if resampling.ancestors is not None:
             self._roots = self._roots[resampling.ancestors]
             self._steps.append(f"{resampling.step + 1} (effective size {resampling.effective:.1f})")
 
     def log(self) -> None:
-        """Say after which steps was resampled, and from whom the particles descend."""
+        """Log after which steps particles were resampled, and how many of the first ones have descendants."""
         count, left = len(self._roots), len(self._roots.unique())
         logger.info(
             "Particles resampled after steps %s; the %d pictures go back to %d of the %d that began: %s.",

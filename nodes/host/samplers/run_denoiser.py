@@ -1,4 +1,4 @@
-"""The product of a run as the core's samplers know one, for those that weigh or combine what it shows."""
+"""A run's product behind the interface of the core's samplers that weigh or combine the experts' predictions."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from .functions import Sampling
 
 
 class RunDenoiser:
-    """ComfyUI's model in the variance-exploding form, with what the product shows of each call, as the core's product.
+    """ComfyUI's model in the variance-exploding form, with the experts' predictions at each call, as a core's denoiser.
 
     Args:
-        run: What the sampler was given.
-        guider: The run's.
+        run: The arguments of the sampler function.
+        guider: The guider of the run.
 
     Attributes:
-        point: What it was asked about last, in the reference's form.
+        point: The x of the last call, in the reference's form.
     """
 
     point: Tensor
@@ -40,16 +40,16 @@ class RunDenoiser:
         guider.watch(self._shown.append)
 
     def sample(self, sampler: Callable[..., Tensor], **options: Any) -> Tensor:
-        """Run one of the core's samplers that weigh each value by an `area`.
+        """Run one of the core's samplers that take an `area`.
 
         A rectified flow is stepped in the variance-exploding form, x/(1 − σ).
 
         Args:
             sampler: The sampler.
-            **options: Its own, but for `area`, which is the run's noise mask.
+            **options: Its options; its `area` is the run's noise mask.
 
         Returns:
-            What it made, in the reference's form.
+            The samples, in the reference's form.
         """
         run = self._run
         reports = step_reports(run.sigmas, run.callback, run.disable, lambda: self.point)
@@ -69,7 +69,7 @@ class RunDenoiser:
         return denoised, shown.factors()
 
     def with_terms(self, x: Tensor, sigma: Tensor | float, weigh: Weigh) -> tuple[Tensor, Mapping[int, Tensor]]:
-        """See the core's `TermsDenoiser`; from the first call to the sampler's end all predictions are separate."""
+        """See the core's `TermsDenoiser`; from the first call until the sampler ends, experts are asked separately."""
         if self._guider.run.weigh is None:
             self._asking.enter_context(self._guider.run.separately(self._run.sigmas))
         self._guider.run.weigh = weigh
@@ -82,13 +82,13 @@ class RunDenoiser:
         self._guider.run.resample(ancestors)
 
     def _exploding(self, x: Tensor, sigmas: Tensor) -> tuple[Tensor, list[float]]:
-        """A start in the reference's form and the levels of a run, in the variance-exploding form."""
+        """A start and noise levels in the reference's form, both converted to the variance-exploding form."""
         levels = [float(sigma) for sigma in sigmas]
         start = self._form.signal_scale(min(levels[0], FLOW_LIMIT))
         return x / start, list(map(self._form.unbounded, levels))
 
     def _own_form(self, x: Tensor, sigma: float) -> tuple[Tensor, float]:
-        """A point and its level in the reference's form."""
+        """A point and its level in the variance-exploding form, both converted to the reference's form."""
         if not self._form.flow:
             return x, sigma
         own, level = to_flow(x, torch.tensor(sigma, dtype=torch.float64), self._form.noise_scale)

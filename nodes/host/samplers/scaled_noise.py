@@ -9,10 +9,10 @@ from torch import Tensor
 
 
 class ScaledNoise(NamedTuple):
-    """A NOISE: standard normal numbers times a factor.
+    """A NOISE: standard normal noise times a factor.
 
     Attributes:
-        seed: Seed; the numbers are those that ComfyUI's KSampler draws from it.
+        seed: Seed, from which ComfyUI's KSampler would draw the same noise.
         scale: Factor; 1 is ComfyUI's RandomNoise.
     """
 
@@ -20,6 +20,6 @@ class ScaledNoise(NamedTuple):
     scale: float
 
     def generate_noise(self, input_latent: dict[str, Any]) -> Tensor:
-        """Noise for a LATENT, of its shape, on the CPU."""
+        """Noise of the shape of a LATENT, on the CPU."""
         samples = input_latent["samples"]
         return self.scale * comfy.sample.prepare_noise(samples, self.seed, input_latent.get("batch_index"))

@@ -16,7 +16,7 @@ def spaced_sigmas(model: ModelPatcher, spacing: str, denoise: float) -> Tensor:
     Args:
         model: The MODEL whose schedule is used.
         spacing: See `space_timesteps`.
-        denoise: Share of the steps to keep, from the end, 0…1; at 0 there are none and the result is empty.
+        denoise: Share of the steps to keep, from the end, 0…1; 0 gives an empty result.
 
     Returns:
         Float32, shape (steps + 1,).

@@ -15,7 +15,7 @@ from ..chain.hooks import has_hooks
 from ..comfyui.device_copies import copies_of
 from .alike import same_options
 from .controlnets import controlnets, takes_weights
-from .differences import replaced_layers, same_but_for_patches, without_injections
+from .differences import replaced_layers, same_but_for_patches, same_patches, without_injections
 from .low_rank import LowRank
 from .patched_pass import Patch, PatchedPass
 
@@ -30,8 +30,8 @@ class AdapterGroup:
     """MODELs of one network that differ in adapters alone.
 
     Attributes:
-        base: Bears the patches that are common to all; an expert's own MODEL, or one that they were cloned from.
-        additions: For each MODEL what it adds beside those, by the names of the layers.
+        base: Has only the patches that are common to all; an expert's own MODEL, or one that they were cloned from.
+        additions: The other patches of each MODEL, by the names of the layers.
     """
 
     base: ModelPatcher
@@ -41,7 +41,7 @@ class AdapterGroup:
 def adapter_groups(experts: Experts) -> list[AdapterGroup]:
     """The groups of at least two MODELs, in the order of the chain.
 
-    MODELs that can't be in one have weights of their own, which are exchanged.
+    The weights of all other MODELs are exchanged.
     """
     apart = {expert.model for expert in experts if _needs_weights(expert)}
     alike: list[list[ModelPatcher]] = []
@@ -57,14 +57,14 @@ def adapter_groups(experts: Experts) -> list[AdapterGroup]:
 
 
 def _needs_weights(expert: ExpertInput) -> bool:
-    """Whether something in an expert's conditioning changes or takes the weights of its MODEL."""
+    """Whether a hook or ControlNet in an expert's conditioning changes or takes the weights of its MODEL."""
     conditionings = (expert.condition, expert.null)
     controls = [control for conditioning in conditionings for control in controlnets(conditioning)]
     return has_hooks(expert) or any(map(takes_weights, controls))
 
 
 def _is_fit(model: ModelPatcher) -> bool:
-    """Whether patches are all that changes the MODEL's weights, and its layers run as they are."""
+    """Whether only patches change the MODEL's weights, and no node wraps, compiles or replaces its layers."""
     compiled = any(_COMPILED in wrappers for wrappers in model.wrappers.values())
     return not (
         compiled
@@ -82,38 +82,38 @@ def _differ_in_patches(first: ModelPatcher, second: ModelPatcher) -> bool:
 
 
 def _group(models: list[ModelPatcher]) -> AdapterGroup | None:
-    """The group of those of the MODELs whose adapters can be added row by row."""
+    """The group of the MODELs whose adapters can be added row by row; None where no adapter is left to add."""
     while True:
         common = _common(models)
         found = {model: _additions(model, common) for model in models}
         additions = {model: by_layer for model, by_layer in found.items() if by_layer is not None}
         if len(additions) == len(models):
             break
-        models = list(additions)  # what is common to fewer may be more
-    base = next((each for each in _candidates(models) if _bears(each, common)), None)
+        models = list(additions)  # fewer MODELs may have more patches in common
+    base = next((each for each in _candidates(models) if _has_only(each, common)), None)
     return None if base is None or not any(additions.values()) else AdapterGroup(base, additions)
 
 
 def _common(models: Sequence[ModelPatcher]) -> Patches:
-    """What all MODELs begin with, key by key."""
+    """For each key the patches with which the lists of all MODELs begin."""
     if not models:
         return {}
     first, others = models[0], models[1:]
     common = {
-        key: patches[: min([len(patches), *(_shared(patches, other.patches.get(key, ())) for other in others)])]
+        key: patches[: min([len(patches), *(_common_length(patches, other.patches.get(key, ())) for other in others)])]
         for key, patches in first.patches.items()
     }
     return {key: patches for key, patches in common.items() if patches}
 
 
-def _shared(first: Sequence[Patch], second: Sequence[Patch]) -> int:
-    """How many patches two lists begin with that are the same objects, as those of clones are."""
+def _common_length(first: Sequence[Patch], second: Sequence[Patch]) -> int:
+    """The number of patches at the beginning of two lists that are the same objects, as those of clones are."""
     pairs = enumerate(zip(first, second, strict=False))
     return next((place for place, (a, b) in pairs if a is not b), min(len(first), len(second)))
 
 
 def _candidates(models: Sequence[ModelPatcher]) -> Iterator[ModelPatcher]:
-    """The MODELs, and those that they were cloned from and that still do the same but for patches."""
+    """The MODELs, then the MODELs that they were cloned from and differ from in patches alone."""
     yield from models
     for model in models:
         parent = model.parent
@@ -123,15 +123,13 @@ def _candidates(models: Sequence[ModelPatcher]) -> Iterator[ModelPatcher]:
             parent = parent.parent
 
 
-def _bears(model: ModelPatcher, patches: Patches) -> bool:
+def _has_only(model: ModelPatcher, patches: Patches) -> bool:
     own = {key: entries for key, entries in model.patches.items() if entries}
-    return own.keys() == patches.keys() and all(
-        len(own[key]) == len(entries) == _shared(own[key], entries) for key, entries in patches.items()
-    )
+    return own.keys() == patches.keys() and all(same_patches(own[key], patches[key]) for key in patches)
 
 
 def _additions(model: ModelPatcher, common: Patches) -> dict[str, Addition] | None:
-    """What a MODEL adds beside the common patches, by the names of the layers; None if it can't be added by rows."""
+    """A MODEL's patches beside the common ones, by the names of the layers; None if rows can't have them apart."""
     layers: dict[str, Patches] = {}
     for key, patches in model.patches.items():
         if left := patches[len(common.get(key, ())) :]:
@@ -154,12 +152,12 @@ def _addition(model: ModelPatcher, path: str, patches: Patches) -> Addition | No
     patched = PatchedPass(patches, path)
     low_rank = LowRank.of(layer, patches, patched)
     if low_rank is None and getattr(layer, "scale_weight", None) is not None:
-        return None  # the layer applies the scale after it has fetched, and patched, the weight
+        return None  # the layer scales the weight after patching it
     return low_rank or patched
 
 
 def _is_merge(patch: Patch) -> bool:
-    """Whether a patch holds a whole other network's weight, which is cheaper to exchange than to compute each time."""
+    """Whether a patch merges another network's whole weight; exchanging it costs less than patching at each pass."""
     return isinstance(patch[1], list)
 
 

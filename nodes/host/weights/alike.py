@@ -1,4 +1,4 @@
-"""Which MODELs and conditions of a product ask a network the same, so that it is asked once."""
+"""MODELs and conditions of a product that give the same predictions, so that the network is asked only once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _GUIDING = (*CFG_HOOKS, "disable_cfg1_optimization")
 
 
 def asked_models(experts: Experts) -> dict[ModelPatcher, ModelPatcher]:
-    """The MODEL to ask in place of each: the first of those that predict alike, so that they run in one batch."""
+    """The MODEL to ask in place of each: the first that gives the same predictions, so that both run in one batch."""
     hooked = {expert.model for expert in experts if has_hooks(expert)}
     asked: dict[ModelPatcher, ModelPatcher] = {}
     for expert in experts:
@@ -29,19 +29,19 @@ def asked_models(experts: Experts) -> dict[ModelPatcher, ModelPatcher]:
 
 
 def same_predictions(first: ModelPatcher, second: ModelPatcher) -> bool:
-    """Whether two MODELs answer alike: they are one network with the same weights and nothing else sets them apart.
+    """Whether two MODELs give the same predictions: one network, the same weights, and the same options around it.
 
-    What they do to guidance is left out.
+    Hooks on guidance may differ.
     """
     return first is second or (same_weights(first, second) and same_options(first, second))
 
 
 def same_options(first: ModelPatcher, second: ModelPatcher) -> bool:
-    """Whether two MODELs do the same around their networks, guidance left out.
+    """Whether two MODELs have the same options and wrappers around their networks; hooks on guidance may differ.
 
-    Not where nodes ready something of each MODEL's for the run, as EasyCache does its cache.
+    False where a node sets up state on either MODEL for each run, as EasyCache does with its cache.
     """
-    if any(map(_is_readied, (first, second))):
+    if any(map(_has_state_per_run, (first, second))):
         return False
     options = [
         {name: value for name, value in patcher.model_options.items() if name not in _GUIDING}
@@ -51,13 +51,13 @@ def same_options(first: ModelPatcher, second: ModelPatcher) -> bool:
     return _same(*options) and _same(*wrappers)
 
 
-def _is_readied(patcher: ModelPatcher) -> bool:
+def _has_state_per_run(patcher: ModelPatcher) -> bool:
     kind = WrappersMP.OUTER_SAMPLE
     return any(key != PRODUCT_KEY for key, _ in wrappers_of(patcher, kind))
 
 
 def same_conditioning(first: list[dict], second: list[dict]) -> bool:
-    """Whether two processed conditionings ask a network the same."""
+    """Whether a network predicts the same under two processed conditionings."""
     return len(first) == len(second) and all(_same(a, b) for a, b in zip(first, second, strict=True))
 
 

@@ -1,6 +1,6 @@
-"""MODELs that share one network, a checkpoint with and without a LoRA, say: it answers as each of them in turn.
+"""MODELs that share one network, such as a checkpoint with and without a LoRA: it answers as each of them in turn.
 
-MODELs that differ in adapters alone add them to their own rows; of others the weights that differ are exchanged.
+MODELs that differ in adapters alone add them to their own rows; for others, the weights that differ are exchanged.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from comfy.model_patcher import ModelPatcher
 from ..comfyui.cores import is_dynamic
 from ..comfyui.prompt_caches import forget_prompts
 from .adapter_groups import AdapterGroup
-from .differences import differ_in_weights_only, memory_of_clones, same_objects, same_weights, why_loaded
+from .differences import differ_in_weights_only, memory_of_clones, same_objects, same_weights, why_reloaded
 from .exchange_classic import ClassicExchange
 from .exchange_dynamic import DynamicExchange
 from .row_adapters import RowAdapters, RowsUnknownError
@@ -29,9 +29,9 @@ class SharedWeights:
     """Lets networks answer as the MODELs cloned from them.
 
     Args:
-        names: The MODELs of a run, with what messages call the experts on each. Of the MODELs of a network the first
-            is loaded, or the base of its group.
-        groups: Those that differ in adapters alone, for which weights need not be switched.
+        names: The MODELs of a run, with the names of their experts in messages. Of the MODELs of a network, the first
+            or the base of its group is loaded.
+        groups: MODELs that differ in adapters alone, between which no weights are exchanged.
     """
 
     def __init__(self, names: dict[ModelPatcher, list[str]], groups: Sequence[AdapterGroup] = ()):
@@ -39,16 +39,16 @@ class SharedWeights:
         found: dict[int, dict[ModelPatcher, str]] = {}
         for patcher, experts in names.items():
             clones = found.setdefault(id(patcher.model), {})
-            clones.setdefault(self._bearer(patcher), " and ".join(experts))
+            clones.setdefault(self._base_of(patcher), " and ".join(experts))
             clones[patcher] = " and ".join(experts)
         self._networks = {key: _Network(clones) for key, clones in found.items()}
 
     def adapters(self, patcher: ModelPatcher) -> RowAdapters | None:
-        """What serves a MODEL without a switch of weights, None where nothing does."""
+        """The row adapters that serve a MODEL; None where its weights are exchanged."""
         return next((each for each in self._adapters if each.is_serving and patcher in each.models), None)
 
     def asked_with(self, patcher: ModelPatcher) -> ModelPatcher:
-        """The MODEL in whose batch one is asked, itself where it has its own."""
+        """The MODEL in whose batch another is asked; the same one where it has its own batch."""
         adapters = self.adapters(patcher)
         return patcher if adapters is None else adapters.asked_with(patcher)
 
@@ -57,19 +57,19 @@ class SharedWeights:
         return self._networks[id(patcher.model)].loaded
 
     def memory(self, patcher: ModelPatcher) -> int:
-        """Bytes that the MODELs of this one's network take beside the network."""
+        """Bytes beside the network that all MODELs of this one's network take together."""
         patchers = self._networks[id(patcher.model)].patchers
-        bearers = dict.fromkeys(map(self._bearer, patchers))
-        added = sum(each.nbytes() for each in self._adapters if each.base in bearers)
-        return memory_of_clones(list(bearers)) + added
+        bases = dict.fromkeys(map(self._base_of, patchers))
+        added = sum(each.nbytes() for each in self._adapters if each.base in bases)
+        return memory_of_clones(list(bases)) + added
 
     def is_shared(self, patcher: ModelPatcher) -> bool:
-        """Whether a MODEL's network answers as others in this run, too."""
+        """Whether another MODEL of this run has the same network."""
         return len(self._networks[id(patcher.model)].patchers) > 1
 
     @contextmanager
     def loading(self) -> Iterator[None]:
-        """Around ComfyUI's loading of the networks, once a run."""
+        """Wraps ComfyUI's loading of the networks, once a run."""
         with ExitStack() as stack:
             for network in self._networks.values():
                 stack.enter_context(network.exchange.loading())
@@ -78,47 +78,47 @@ class SharedWeights:
     def is_active(self, patcher: ModelPatcher) -> bool:
         """Whether the network has the weights that this MODEL needs."""
         network = self._networks[id(patcher.model)]
-        return network.active is network.owner(self._bearer(patcher))
+        return network.active is network.owner(self._base_of(patcher))
 
     def has_objects_of(self, patcher: ModelPatcher) -> bool:
-        """Whether the network has what this MODEL replaces beside weights, a schedule for one."""
+        """Whether the network has the objects that this MODEL replaces, such as its schedule."""
         return same_objects(self._networks[id(patcher.model)].active.object_patches, patcher.object_patches)
 
     def activate(self, patcher: ModelPatcher) -> None:
         """Let the network answer as this MODEL, and make it the one that hooks and callbacks are read from."""
-        self._networks[id(patcher.model)].activate(self._bearer(patcher))
+        self._networks[id(patcher.model)].activate(self._base_of(patcher))
         if self.is_shared(patcher):
             forget_prompts(patcher.model)
         for adapters in self._adapters:
             if patcher in adapters.models and adapters.is_serving:
-                adapters.give(patcher)
+                adapters.answer_as(patcher)
             elif adapters.base.model is patcher.model:
                 adapters.pause()
-        if patcher.model.current_patcher is not patcher:  # a network may take it for the beginning of a run
+        if patcher.model.current_patcher is not patcher:  # to some networks, setting it means that a run begins
             patcher.model.current_patcher = patcher
 
     def ask_layers(self, patcher: ModelPatcher, ask: Callable[[], Answer]) -> Answer:
-        """What a function gives that may ask some of a MODEL's layers, outside its passes."""
+        """The result of a function that may call some of a MODEL's layers outside its passes."""
         self.activate(patcher)
         adapters = self.adapters(patcher)
         if adapters is not None:
             try:
                 with adapters.outside_passes():
                     return ask()
-            except RowsUnknownError:  # by now its weights are exchanged
+            except RowsUnknownError:  # from now on this MODEL's weights are exchanged
                 self.activate(patcher)
         return ask()
 
     def restore(self) -> None:
-        """Leave every network as it was loaded; loads nothing, so that it can follow any failure."""
-        with ExitStack() as stack:  # in which one failure keeps nothing else from being restored
+        """Leave every network as it was loaded; loads nothing, so it is safe after any failure."""
+        with ExitStack() as stack:  # restores the others even where one fails
             for network in self._networks.values():
                 stack.callback(network.restore)
             for adapters in self._adapters:
                 stack.callback(adapters.remove)
 
-    def _bearer(self, patcher: ModelPatcher) -> ModelPatcher:
-        """The MODEL whose weights the network needs to answer as this one."""
+    def _base_of(self, patcher: ModelPatcher) -> ModelPatcher:
+        """The MODEL whose weights the network needs to answer as this one: the base of its group, or itself."""
         adapters = self.adapters(patcher)
         return patcher if adapters is None else adapters.base
 
@@ -133,7 +133,7 @@ class _Network:
         self.model = self.loaded.model
         self.exchange = (DynamicExchange if is_dynamic(self.loaded) else ClassicExchange)(self.patchers)
         self._owners: dict[int, ModelPatcher] = {}
-        self._known: tuple | None = None
+        self._last_placement: tuple | None = None
         self._warned = False
 
     def owner(self, patcher: ModelPatcher) -> ModelPatcher:
@@ -145,7 +145,7 @@ class _Network:
     def activate(self, patcher: ModelPatcher) -> None:
         """Give the network this MODEL's weights."""
         patcher = self.owner(patcher)
-        if self._known is not None and self._placement() != self._known:
+        if self._last_placement is not None and self._placement() != self._last_placement:
             logger.debug("Weights were moved in the middle of a run; patching them again.")
             self.exchange.follow(self.active, self.loaded)
         if patcher is not self.active:
@@ -153,15 +153,15 @@ class _Network:
                 self.exchange.exchange(self.active, patcher)
             else:
                 self._warn_of_loading(patcher)
-                previous, self.active = self.active, self.loaded  # where loading fails, the network is left unloaded
+                previous, self.active = self.active, self.loaded  # a failed load leaves the network unloaded
                 self.exchange.reload(previous, patcher)
             self.active = patcher
-        self._known = self._placement()
+        self._last_placement = self._placement()
 
     def restore(self) -> None:
-        """Give the network back the weights it was loaded with, or leave it unloaded where that takes a load."""
+        """Give the network back the weights it was loaded with; unload it where that would take another load."""
         if self.active is not self.loaded:
-            if self.exchange.keeps(self.loaded) and self._placement() == self._known:
+            if self.exchange.keeps(self.loaded) and self._placement() == self._last_placement:
                 self.exchange.exchange(self.active, self.loaded)
                 self.loaded.unpatch_hooks()
             else:
@@ -171,10 +171,10 @@ class _Network:
         if len(self.patchers) > 1:
             forget_prompts(self.model)
         self.exchange.finish(self.loaded)
-        self._known = None
+        self._last_placement = None
 
     def _placement(self) -> tuple:
-        """What changes when ComfyUI moves or patches weights itself, to free memory in the middle of a run, say."""
+        """A value that changes when ComfyUI moves or patches weights itself, to free memory during a run for one."""
         model, injected = self.model, [patcher.is_injected for patcher in self.patchers]
         return model.current_weight_patches_uuid, model.model_loaded_weight_memory, model.device, injected
 
@@ -183,7 +183,7 @@ class _Network:
             return
         self._warned = True
         pair = (self.active, patcher)
-        reasons = [f"{self.names[each]} {why_loaded(each)}" for each in pair if why_loaded(each)]
+        reasons = [f"{self.names[each]} {why_reloaded(each)}" for each in pair if why_reloaded(each)]
         logger.warning(
             "%s and %s share one network, and it is loaded anew for each at every step, which is slow, because %s; "
             "give one of them a copy of the checkpoint's file.",

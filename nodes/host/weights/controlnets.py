@@ -8,12 +8,12 @@ from comfy.controlnet import ControlBase, ControlNet
 from comfy.model_patcher import ModelPatcher
 
 from ..chain.expert_chain import Conditioning
-from ..comfyui.devices import by_one_name
+from ..comfyui.devices import with_index
 from .differences import same_weights
 
 
 def controlnets(conditioning: Conditioning | None) -> list[ControlBase]:
-    """Those of a CONDITIONING, with all that they are chained to."""
+    """The ControlNets of a CONDITIONING, with those that they are chained to."""
     found = []
     for _, values in conditioning or ():
         control = values.get("control")
@@ -24,18 +24,18 @@ def controlnets(conditioning: Conditioning | None) -> list[ControlBase]:
 
 
 def takes_weights(control: ControlBase) -> bool:
-    """Whether a ControlNet takes weights of the network that it steers."""
+    """Whether a ControlNet copies weights from the network that it steers, as a control LoRA does."""
     return type(control).pre_run not in (ControlBase.pre_run, ControlNet.pre_run)
 
 
 def device_of_controlnet(control: ControlBase) -> torch.device:
-    """The device that a ControlNet works on: ComfyUI loads all to one, and moves none."""
+    """The device of a ControlNet: ComfyUI loads all ControlNets to one device and never moves them."""
     named = getattr(control, "load_device", None) or getattr(control, "device", None)
-    return by_one_name(named or comfy.model_management.get_torch_device())
+    return with_index(named or comfy.model_management.get_torch_device())
 
 
 def prepared_alike(control: ControlBase, first: ModelPatcher, second: ModelPatcher) -> bool:
-    """Whether a ControlNet takes the same from either MODEL before a run: its schedule, and of some kinds weights."""
+    """Whether either MODEL prepares a ControlNet alike for a run: with one schedule and, if it copies any, weights."""
     schedules = [patcher.get_model_object("model_sampling") for patcher in (first, second)]
     return (
         first.model is second.model

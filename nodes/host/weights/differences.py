@@ -1,4 +1,4 @@
-"""What sets MODELs apart that were cloned from one."""
+"""Differences between MODELs that were cloned from one another."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import CallbacksMP
 from torch import nn
 
-from ..comfyui.cores import cores_own_kind, is_dynamic
+from ..comfyui.cores import comfyui_class_of, is_dynamic
 
 
 def memory_of_clones(patchers: Sequence[ModelPatcher]) -> int:
-    """Bytes that switching between MODELs of one network takes beside the network: the weights that differ.
+    """Bytes that exchanging the weights of MODELs takes beside their network: those of the weights that differ.
 
     Args:
-        patchers: The MODELs, first the one that is loaded.
+        patchers: The MODELs of one network, the loaded one first.
     """
     loaded, size = patchers[0], 0
     if is_dynamic(loaded):
@@ -34,7 +34,7 @@ def memory_of_clones(patchers: Sequence[ModelPatcher]) -> int:
 
 
 def same_weights(first: ModelPatcher, second: ModelPatcher) -> bool:
-    """Whether two MODELs are one network with the same weights and objects in it."""
+    """Whether two MODELs have one network, with the same weights and objects in it."""
     if first is second:
         return True
     same_patches = first.patches_uuid == second.patches_uuid or not (first.patches or second.patches)
@@ -42,8 +42,8 @@ def same_weights(first: ModelPatcher, second: ModelPatcher) -> bool:
 
 
 def same_but_for_patches(first: ModelPatcher, second: ModelPatcher) -> bool:
-    """Whether two MODELs are one network and nothing but patches of weights sets them apart inside it."""
-    # ComfyUI's own comparison minds wrappers, and fails if only one MODEL has some.
+    """Whether two MODELs have one network and differ inside it only in patches of weights."""
+    # ComfyUI's own comparison also compares wrappers, and fails if only one MODEL has some.
     return (
         first.model is second.model
         and first.callbacks == second.callbacks
@@ -54,6 +54,11 @@ def same_but_for_patches(first: ModelPatcher, second: ModelPatcher) -> bool:
         and same_objects(first.injections, second.injections)
         and first.weight_wrapper_patches == second.weight_wrapper_patches
     )
+
+
+def same_patches(first: Sequence, second: Sequence) -> bool:
+    """Whether two lists hold the same patches in the same order, as those of clones do."""
+    return len(first) == len(second) and all(one is other for one, other in zip(first, second, strict=True))
 
 
 def changed_keys(patcher: ModelPatcher) -> set[str]:
@@ -67,15 +72,15 @@ def hooked_keys(patcher: ModelPatcher) -> set[str]:
 
 
 def differ_in_weights_only(first: ModelPatcher, second: ModelPatcher) -> bool:
-    """Whether exchanging Parameters turns one MODEL into the other; else it has to be loaded in the other's place."""
-    return first.force_cast_weights == second.force_cast_weights and not any(map(why_loaded, (first, second)))
+    """Whether exchanging Parameters turns one MODEL into the other; else ComfyUI has to load it."""
+    return first.force_cast_weights == second.force_cast_weights and not any(map(why_reloaded, (first, second)))
 
 
-def why_loaded(patcher: ModelPatcher) -> str | None:
-    """What about a MODEL only loading can bring about, as the end of a sentence that it begins."""
-    own, cores = type(patcher), cores_own_kind(patcher)
+def why_reloaded(patcher: ModelPatcher) -> str | None:
+    """Why ComfyUI has to load a MODEL anew, as the predicate of a sentence about it; None where it need not."""
+    own, comfyuis = type(patcher), comfyui_class_of(patcher)
     layers = replaced_layers(patcher)
-    if own.load is not cores.load or own.patch_weight_to_device is not cores.patch_weight_to_device:
+    if own.load is not comfyuis.load or own.patch_weight_to_device is not comfyuis.patch_weight_to_device:
         return "comes from a node whose MODELs load in a way of their own"
     if patcher.weight_wrapper_patches:
         return "wraps its weights"
@@ -85,7 +90,7 @@ def why_loaded(patcher: ModelPatcher) -> str | None:
 
 
 def replaced_layers(patcher: ModelPatcher) -> list[str]:
-    """Where a MODEL puts something with weights in place of a part of the network."""
+    """Names of the parts of the network that a MODEL replaces by modules with weights."""
     objects = patcher.object_patches.items()
     return [name for name, value in objects if isinstance(value, nn.Module) and any(True for _ in value.parameters())]
 
@@ -97,9 +102,9 @@ def same_objects(first: dict[str, Any], second: dict[str, Any]) -> bool:
 
 @contextmanager
 def without_injections(patchers: Sequence[ModelPatcher]) -> Iterator[None]:
-    """Within the block, layers injected by a loaded clone are taken out of the networks of MODELs.
+    """Within the block, layers injected by a loaded clone are taken out of the MODELs' networks.
 
-    They rename the layers after them, and patches find layers by name.
+    Injected layers rename the layers after them, and patches find layers by name.
     """
     networks = {id(patcher.model) for patcher in patchers}
     with ExitStack() as stack:

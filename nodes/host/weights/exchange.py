@@ -1,4 +1,4 @@
-"""How a network that several MODELs share is turned from one of them into another: what every way of it can do."""
+"""The interface of an exchange, which gives a network that several MODELs share the weights of one or another."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from .differences import changed_keys
 
 
 class Exchange(ABC):
-    """Turns one network from one MODEL into another.
+    """Gives one network the weights and objects of one MODEL or another.
 
     Args:
-        patchers: The MODELs that share the network, first the one that is loaded.
+        patchers: The MODELs that share the network, the loaded one first.
     """
 
     def __init__(self, patchers: Sequence[ModelPatcher]):
@@ -28,36 +28,36 @@ class Exchange(ABC):
 
     @contextmanager
     def loading(self) -> Iterator[None]:
-        """Around ComfyUI's own loading, at the beginning of a run."""
+        """Wraps ComfyUI's own loading, at the beginning of a run."""
         yield
 
     @abstractmethod
     def exchange(self, previous: ModelPatcher, patcher: ModelPatcher) -> None:
-        """Give the network a MODEL's weights and objects; where that fails, it keeps the previous one's."""
+        """Give the network a MODEL's weights and objects; on failure it keeps those of the previous MODEL."""
 
     @abstractmethod
     def keeps(self, patcher: ModelPatcher) -> bool:
-        """Whether the MODEL can be given back without any work, since the network was it before."""
+        """Whether a MODEL's weights are kept from an earlier exchange, so that none have to be patched."""
 
     @abstractmethod
     def forget(self) -> None:
-        """Drop all that is kept of MODELs."""
+        """Drop the weights and patches that are kept for MODELs."""
 
     @abstractmethod
     def reload(self, previous: ModelPatcher, patcher: ModelPatcher) -> None:
-        """Let ComfyUI load a MODEL in the previous one's place; where that fails, the network is left unloaded."""
+        """Let ComfyUI load a MODEL in place of the previous one; on failure the network is left unloaded."""
 
     @abstractmethod
     def follow(self, active: ModelPatcher, loaded: ModelPatcher) -> None:
         """Give the network the active MODEL's weights after ComfyUI has moved weights itself.
 
         Args:
-            active: The MODEL it should be.
-            loaded: The MODEL that ComfyUI took it for.
+            active: The MODEL whose weights the network should have.
+            loaded: The MODEL that ComfyUI loaded.
         """
 
     def finish(self, loaded: ModelPatcher) -> None:
-        """Leave the network, which is the loaded MODEL again, to ComfyUI."""
+        """Hand the network back to ComfyUI, once it has the loaded MODEL's weights again."""
         self.forget()
 
     def unload(self, active: ModelPatcher) -> None:
@@ -68,7 +68,7 @@ class Exchange(ABC):
 
 @dataclass(eq=False)
 class Slot:
-    """The place of one weight in the network; what is in it changes with the MODEL."""
+    """The place of one weight in the network; its Parameter changes with the MODEL."""
 
     key: str
     module: nn.Module
@@ -81,14 +81,14 @@ class Slot:
 
     @parameter.setter
     def parameter(self, value: nn.Parameter) -> None:
-        # Past Module.__setattr__, which takes longer than everything else here.
+        # Not by Module.__setattr__, which takes longer than everything else here.
         self.module._parameters[self.name] = value
 
 
 def slots_of(patchers: Sequence[ModelPatcher]) -> list[Slot]:
-    """The places of all weights that one of these MODELs patches or hooks.
+    """The places of all weights that any of these MODELs patches or hooks, the largest first.
 
-    The largest come first, as ComfyUI loads: patching holds a few copies of a weight, best while little else is held.
+    ComfyUI loads in this order: patching takes a few copies of a weight, so large ones go first, while memory is free.
     """
     found = []
     for key in set().union(*map(changed_keys, patchers)):
@@ -100,7 +100,7 @@ def slots_of(patchers: Sequence[ModelPatcher]) -> list[Slot]:
 
 
 def move_objects(patcher: ModelPatcher) -> None:
-    """Bring to the device what a MODEL puts in place of parts of the network, as loading it would."""
+    """Move the modules with which a MODEL replaces parts of the network to its device, as loading would."""
     for value in patcher.object_patches.values():
         if isinstance(value, nn.Module):
             value.to(patcher.load_device)

@@ -23,7 +23,7 @@ class _Backup(NamedTuple):
 
 
 class _Weights(NamedTuple):
-    """All by which one MODEL's weights differ from another's on the same network; lists have an entry per slot."""
+    """The weights in which one MODEL differs from others on its network; lists have one entry per slot."""
 
     parameters: list[nn.Parameter]
     functions: list[list | None]
@@ -35,8 +35,8 @@ class _Weights(NamedTuple):
 class ClassicExchange(Exchange):
     """Exchanges Parameters.
 
-    Of each MODEL those are kept that it, or another one, patches or hooks. The rest is common to all. ComfyUI's backups
-    go along, so that it finds what it expects whichever MODEL is active.
+    For each MODEL, it keeps the Parameters that any MODEL patches or hooks; all MODELs share the rest. ComfyUI's
+    backups are exchanged with them, so that they fit whichever MODEL is active.
     """
 
     def __init__(self, patchers: Sequence[ModelPatcher]):
@@ -51,7 +51,7 @@ class ClassicExchange(Exchange):
         previous.unpatch_model(unpatch_weights=False)  # objects and injections only
         self._slots = self._slots or slots_of(self.patchers)
         if id(patcher) not in self._kept:
-            previous.unpatch_hooks()  # they write into the Parameters that the new ones are made of
+            previous.unpatch_hooks()  # hooks write into the Parameters from which the new ones are made
         mine = self._take(previous)
         try:
             if id(patcher) in self._kept:
@@ -76,10 +76,10 @@ class ClassicExchange(Exchange):
         self._slots.clear()
 
     def reload(self, previous: ModelPatcher, patcher: ModelPatcher) -> None:
-        """See the base class; in as much memory as the weights take when this happens first."""
+        """See the base class; gives the weights as much memory as they took at the first reload."""
         previous.unpatch_hooks()
         if self._memory is None:
-            # One byte more than it took, since ComfyUI loads what takes less than it is given.
+            # One byte more, since ComfyUI loads only weights that take less than the memory it is given.
             self._memory = loaded_memory(self.model) + 1 if self.model.model_lowvram else _FULL_LOAD
         previous.unpatch_model(previous.offload_device)
         self.forget()
@@ -90,7 +90,7 @@ class ClassicExchange(Exchange):
         self.forget()
         self._memory = None
         if active is not loaded:
-            loaded.eject_model()  # which ComfyUI has injected where it has loaded it anew
+            loaded.eject_model()  # ComfyUI has injected its layers if it has loaded it anew
             self.reload(active, active)
 
     def _take(self, patcher: ModelPatcher) -> _Weights:
@@ -145,12 +145,12 @@ class ClassicExchange(Exchange):
 
 
 def _in_memory(slot: Slot) -> bool:
-    """Whether ComfyUI has patched the weight itself; a weight that was left out is patched as it is used."""
+    """Whether ComfyUI has patched the weight in memory; a weight that it offloads is patched at each use."""
     return getattr(slot.module, "comfy_patched_weights", False)
 
 
 def _functions(slot: Slot) -> list | None:
-    """What is done to the weight each time it is used."""
+    """The functions that the layer applies to the weight at each use; None where it has no such list."""
     return vars(slot.module).get(f"{slot.name}_function")
 
 

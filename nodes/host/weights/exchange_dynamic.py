@@ -1,8 +1,8 @@
-"""The exchange on MODELs whose weights are fetched as they are used, through pages that may be taken away at any time.
+"""The exchange on dynamic MODELs, whose weights are fetched at use through pages that may be taken away at any time.
 
-ComfyUI keeps their weights unpatched where they were read. A patch hangs on its layer and is applied as the weight is
-written into its page, which stays good until its signature changes. Only small layers, and what is neither weight nor
-bias, are patched in memory, with the originals in `backup`.
+ComfyUI keeps their weights unpatched where they were read. A patch is an attribute of its layer and is applied when the
+weight is written into its page, which stays valid until its signature changes. Only small layers, and parameters other
+than weight and bias, are patched in memory, with the originals in `backup`.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from comfy.model_patcher import ModelPatcher
 from torch import nn
 
 from ..comfyui.cores import patch_in_use, resizes
-from .differences import replaced_layers, without_injections
+from .differences import replaced_layers, same_patches, without_injections
 from .exchange import Exchange, Slot, move_objects, slots_of
 
-_BYPASS = "bypass_lora"  # ComfyUI's key of injections that add to what layers give, and change no weight
+_BYPASS = "bypass_lora"  # ComfyUI's key of injections that add to the outputs of layers and change no weight
 
 
 class DynamicExchange(Exchange):
-    """Exchanges what hangs on the layers, and has the pages of those weights written anew that differ.
+    """Exchanges the patches of the layers, and invalidates the pages of the weights that differ.
 
-    It loads nothing and takes no page away. What it has made of a MODEL is kept for the run: ComfyUI may hold a patch
-    in pinned memory, for which a new one would be another.
+    It loads nothing and takes no page away. The patches made for a MODEL are kept during the run: ComfyUI may hold a
+    patch in pinned memory, and would not recognize an equal one.
     """
 
     def __init__(self, patchers: Sequence[ModelPatcher]):
@@ -37,21 +37,21 @@ class DynamicExchange(Exchange):
     def loading(self) -> Iterator[None]:
         """See the base class.
 
-        ComfyUI keeps the original of what it has moved under its name, and puts it back after it has exchanged objects:
-        a clone's schedule would get the noise levels of another's. So all is put back before, and nothing is kept that
-        belongs to an object which may be exchanged.
+        ComfyUI keeps the originals of moved buffers by name, and restores them after it has exchanged objects: one
+        clone's schedule would get another's noise levels. So they are restored before, and originals that belong to an
+        object which may be exchanged are dropped.
         """
         with without_injections(self.patchers):
             self.patchers[0].restore_loaded_backups()
         yield
-        self._keep_buffers_apart()
+        self._drop_buffer_backups()
         if any(map(_injections_on_weights, self.patchers)):
-            self._write_all_anew()  # what is in the pages may be of a MODEL that differs in injections alone
+            self._invalidate_all()  # the pages may belong to a MODEL that differs in injections alone
 
     def exchange(self, previous: ModelPatcher, patcher: ModelPatcher) -> None:
         """See the base class."""
         if not self._kept.keys() >= {id(previous), id(patcher)}:
-            with previous.use_ejected():  # weights are found by their names, which injected layers shift
+            with previous.use_ejected():  # weights are found by name, and injected layers rename them
                 self._keep(previous, patcher)
         previous.unpatch_model(unpatch_weights=False)  # objects and injections only
         try:
@@ -76,15 +76,15 @@ class DynamicExchange(Exchange):
         """See the base class."""
         self.forget()
         previous.eject_model()
-        previous.restore_loaded_backups()  # while the objects are there that they belong to, see `loading`
+        previous.restore_loaded_backups()  # while their objects are in place, see `loading`
         if not _same_on_weights(previous, patcher):
-            self._write_all_anew()
+            self._invalidate_all()
         patcher.partially_load(patcher.load_device)
-        self._keep_buffers_apart()
+        self._drop_buffer_backups()
 
     def follow(self, active: ModelPatcher, loaded: ModelPatcher) -> None:
-        """See the base class. Pages keep what is in them if only small layers were moved."""
-        loaded.eject_model()  # which ComfyUI has injected where it has loaded it anew
+        """See the base class. Pages stay valid if only small layers were moved."""
+        loaded.eject_model()  # ComfyUI has injected its layers if it has loaded it anew
         self.reload(active, active)
 
     def finish(self, loaded: ModelPatcher) -> None:
@@ -92,7 +92,7 @@ class DynamicExchange(Exchange):
         super().finish(loaded)
         if any(map(replaced_layers, self.patchers)):
             with loaded.use_ejected():
-                loaded.restore_loaded_backups()  # before other objects are there, see `loading`
+                loaded.restore_loaded_backups()  # before other objects take their places, see `loading`
 
     def unload(self, active: ModelPatcher) -> None:
         """See the base class."""
@@ -108,13 +108,13 @@ class DynamicExchange(Exchange):
             self._kept[id(patcher)] = [self._make(slot, patcher) for slot in self._slots]
 
     def _find_slots(self, active: ModelPatcher) -> list[Slot]:
-        """All slots; as ComfyUI would, weights that a patch resizes are taken out of their pages, which don't fit."""
+        """All slots; like ComfyUI, patches in memory the weights that a patch resizes, since their pages don't fit."""
         slots = slots_of(self.patchers)
         for slot in slots:
             resizing = (each for each in self.patchers if slot.key in each.patches and resizes(each, slot.key))
             if _is_fetched(slot) and any(resizing):
                 del slot.module._v
-                _write_anew(slot.module)
+                _invalidate(slot.module)
                 path = slot.key.rpartition(".")[0]
                 for name, weight in slot.module.named_parameters(prefix=path, recurse=False):
                     active.patch_weight_to_device(name, device_to=active.load_device, force_cast=True)
@@ -123,29 +123,29 @@ class DynamicExchange(Exchange):
 
     def _put(self, previous: ModelPatcher, patcher: ModelPatcher) -> None:
         for slot, content in zip(self._slots, self._kept[id(patcher)], strict=True):
-            if _same_patches(slot.key, previous, patcher):
+            if same_patches(previous.patches.get(slot.key, ()), patcher.patches.get(slot.key, ())):
                 continue
             if _is_fetched(slot):
-                setattr(slot.module, _function_of(slot), content)
-                _write_anew(slot.module)
+                setattr(slot.module, _patch_attribute(slot), content)
+                _invalidate(slot.module)
             else:
                 slot.parameter = content
         if not _same_on_weights(previous, patcher):
-            self._write_all_anew()
+            self._invalidate_all()
         self.model.current_weight_patches_uuid = patcher.patches_uuid
 
-    def _write_all_anew(self) -> None:
-        """Have all pages written anew: nothing tells which weights an injection changes where they lie."""
+    def _invalidate_all(self) -> None:
+        """Invalidate all pages, since nothing tells which weights an injection changes in them."""
         for module in self.model.modules():
             if hasattr(module, "_v"):
-                _write_anew(module)
+                _invalidate(module)
 
     def _make(self, slot: Slot, patcher: ModelPatcher) -> Any:
-        """What a MODEL has in a slot: the patch of a weight that is fetched, or the patched weight itself."""
+        """The content of a slot for a MODEL: the patch of a weight that is fetched, or the patched weight itself."""
         if _is_fetched(slot):
             return patch_in_use(patcher, slot.key) if slot.key in patcher.patches else None
         if slot.key not in patcher.backup or not hasattr(slot.module, "comfy_cast_weights"):
-            return slot.parameter  # ComfyUI patches nothing in such a module
+            return slot.parameter  # ComfyUI doesn't patch it
         patched, slot.parameter = slot.parameter, patcher.backup[slot.key].weight
         try:
             weight = patcher.patch_weight_to_device(
@@ -155,8 +155,8 @@ class DynamicExchange(Exchange):
             slot.parameter = patched
         return nn.Parameter(weight, requires_grad=False)
 
-    def _keep_buffers_apart(self) -> None:
-        """Let buffers of objects that differ between the MODELs stay on the device; they are small."""
+    def _drop_buffer_backups(self) -> None:
+        """Let buffers of objects that differ between the MODELs stay on the device, which costs little memory."""
         names = {name for patcher in self.patchers for name in patcher.object_patches}
         backups = self.patchers[0].backup_buffers
         for key in [key for key in backups if any(key == name or key.startswith(f"{name}.") for name in names)]:
@@ -168,27 +168,22 @@ def _is_fetched(slot: Slot) -> bool:
     return hasattr(slot.module, "_v") and slot.name in ("weight", "bias")
 
 
-def _write_anew(module: nn.Module) -> None:
-    """Let ComfyUI take the layer's page for one that was taken away."""
+def _invalidate(module: nn.Module) -> None:
+    """Make ComfyUI write the layer's page anew at its next use."""
     vars(module)["_v_signature"] = None
 
 
-def _function_of(slot: Slot) -> str:
-    """Where ComfyUI looks for a patch as it fetches the weight."""
+def _patch_attribute(slot: Slot) -> str:
+    """Name of the attribute with the patch that ComfyUI applies when it fetches the weight."""
     return f"{slot.name}_lowvram_function"
 
 
 def _content(slot: Slot) -> Any:
-    return getattr(slot.module, _function_of(slot)) if _is_fetched(slot) else slot.parameter
-
-
-def _same_patches(key: str, first: ModelPatcher, second: ModelPatcher) -> bool:
-    mine, others = first.patches.get(key, []), second.patches.get(key, [])
-    return len(mine) == len(others) and all(one is other for one, other in zip(mine, others, strict=True))
+    return getattr(slot.module, _patch_attribute(slot)) if _is_fetched(slot) else slot.parameter
 
 
 def _injections_on_weights(patcher: ModelPatcher) -> dict[str, Any]:
-    """A MODEL's injections that may change weights."""
+    """A MODEL's injections, but for those that are known to change no weight."""
     return {key: tuple(each) for key, each in patcher.injections.items() if each and key != _BYPASS}
 
 

@@ -1,4 +1,4 @@
-"""LoRAs as what they add to a layer's output: y = W x + up(down(x))."""
+"""LoRAs added to a layer's output: y = W x + up(down(x))."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ _CONVOLUTIONS = {nn.Conv1d: F.conv1d, nn.Conv2d: F.conv2d, nn.Conv3d: F.conv3d}
 class LowRank:
     """Adds the LoRAs of one MODEL to rows of a linear or convolutional layer's output.
 
-    Several LoRAs on one weight are one of the summed rank. They are cast once for each device and dtype of the input.
+    Several LoRAs on one weight become one of the summed rank. They are cast once per device and dtype of the input.
 
     Args:
         module: The layer.
-        weight: ComfyUI's patches of its weight, all LoRAs of the form that `of` admits.
+        weight: ComfyUI's patches of its weight, all of them plain LoRAs, see `of`.
         bias: Patches of its bias, all plain differences.
-        otherwise: Serves calls with more arguments than the input, which change what the layer does.
+        fallback: Serves calls with more arguments than the input, which may change the layer's computation.
     """
 
-    def __init__(self, module: nn.Module, weight: Sequence[Patch], bias: Sequence[Patch], otherwise: PatchedPass):
+    def __init__(self, module: nn.Module, weight: Sequence[Patch], bias: Sequence[Patch], fallback: PatchedPass):
         self._shape = _shape(module)
         self._groups = getattr(module, "groups", 1)
         self._weight = weight
         self._bias = bias
-        self._otherwise = otherwise
+        self._fallback = fallback
         self._kept: dict[tuple, tuple[Tensor | None, ...]] = {}
 
     @classmethod
-    def of(cls, module: nn.Module, patches: Mapping[str, Sequence[Patch]], otherwise: PatchedPass) -> LowRank | None:
-        """The patches in this form, None where they don't have it.
+    def of(cls, module: nn.Module, patches: Mapping[str, Sequence[Patch]], fallback: PatchedPass) -> LowRank | None:
+        """The patches as LoRAs and differences; None where any is of another kind, or the layer is.
 
         Args:
             module: The layer.
             patches: ComfyUI's patches by the name of the parameter, "weight" or "bias".
-            otherwise: The same patches in the form that all have.
+            fallback: The same patches, applied to the weights.
         """
         weight, bias = patches.get("weight", ()), patches.get("bias", ())
         if not _is_linear(module) and _convolution(module) is None:
@@ -56,7 +56,7 @@ class LowRank:
         of_this_form = all(_is_lora(patch, shape, groups) for patch in weight) and all(
             _is_difference(patch, shape[0]) for patch in bias
         )
-        return cls(module, weight, bias, otherwise) if of_this_form else None
+        return cls(module, weight, bias, fallback) if of_this_form else None
 
     def nbytes(self, dtype: torch.dtype) -> int:
         """Bytes that it keeps during a run, for inputs of this dtype."""
@@ -70,14 +70,14 @@ class LowRank:
             module: The layer.
             args: Arguments of its call, the input first, shape (N, …).
             kwargs: Its named arguments.
-            output: What it answered, shape (N, …).
-            rows: The rows that are this MODEL's.
+            output: Its output, shape (N, …).
+            rows: This MODEL's rows.
 
         Returns:
             The output.
         """
         if kwargs or len(args) > 1:
-            return self._otherwise.add(module, args, kwargs, output, rows)
+            return self._fallback.add(module, args, kwargs, output, rows)
         x, mine = args[0][rows], output[rows]
         down, up, bias = self._factors(x.device, x.dtype)
         convolution = _convolution(module)
@@ -94,7 +94,7 @@ class LowRank:
         return output
 
     def _factors(self, device: torch.device, dtype: torch.dtype) -> tuple[Tensor | None, ...]:
-        """`down`, shape (R, in, …) per group, `up`, shape (out, R, …), and what is added to the bias, shape (out)."""
+        """`down`, shape (R, in, …) per group, `up`, shape (out, R, …), and the change of the bias, shape (out)."""
         key = device, dtype
         if key not in self._kept:
             with outside_memory_graph():
@@ -142,7 +142,7 @@ def _is_linear(module: nn.Module) -> bool:
 
 
 def _shape(module: Any) -> tuple[int, ...]:
-    """Of the weight, which may be kept packed."""
+    """Shape of the weight, which a quantized layer may store packed."""
     return (module.out_features, module.in_features) if _is_linear(module) else tuple(module.weight.shape)
 
 
@@ -151,7 +151,7 @@ def _convolution(module: nn.Module) -> Any:
 
 
 def _is_lora(patch: Patch, shape: tuple[int, ...], groups: int) -> bool:
-    """Whether a patch of a weight of this shape is a LoRA that is nothing but up and down."""
+    """Whether a patch of a weight of this shape is a plain LoRA: up, down and, at most, Tucker's mid."""
     _, adapter, strength_of_weight, offset, function = patch
     if type(adapter) is not LoRAAdapter or strength_of_weight != 1.0 or function is not None:
         return False

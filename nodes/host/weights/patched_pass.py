@@ -1,4 +1,4 @@
-"""Any patch of ComfyUI's, for some rows of a layer alone: the layer is run once more for them, with patched weights."""
+"""Any of ComfyUI's patches for some rows of a layer: the layer runs once more on these rows, with patched weights."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from ..comfyui.cores import outside_memory_graph
 
 _PLAIN = (bool, int, float, complex, str, torch.dtype, torch.device, type(None))
 
-Patch = tuple[float, Any, float, Any, Any]  # ComfyUI's: strength, what is added, factor of the weight, slice, function
+Patch = tuple[float, Any, float, Any, Any]  # ComfyUI's: strength, difference, factor of the weight, slice, function
 
 
 class NotAddedError(Exception):
-    """A MODEL's patches can't be added to some rows of a layer alone, or were not, so that its weights are needed."""
+    """A MODEL's patches can't be added to some rows of a layer, or were not; its weights have to be exchanged."""
 
 
 class PatchedPass:
-    """Answers for the rows of one MODEL by running their layer with the MODEL's weights.
+    """Replaces a layer's output for the rows of one MODEL by that of the MODEL's weights.
 
-    The patches follow those that the network's weights bear, in ComfyUI's own arithmetic; wherever and however ComfyUI
-    keeps the weights, only the copy that the layer computes with is patched.
+    The patches are applied after those already in the network's weights, in ComfyUI's own arithmetic. Only the copy
+    that the layer computes with is patched, wherever ComfyUI keeps the weights.
 
     Args:
         patches: ComfyUI's patches by the name of the parameter, "weight" or "bias".
@@ -41,7 +41,7 @@ class PatchedPass:
         return sum(function.nbytes for function in self._functions.values())
 
     def add(self, module: nn.Module, args: tuple, kwargs: dict[str, Any], output: Tensor, rows: slice) -> Tensor:
-        """Put the MODEL's answer in place of the network's; as `LowRank.add`.
+        """Replace the network's output by the MODEL's, for its rows; see `LowRank.add`.
 
         Raises:
             NotAddedError: If the layer did not apply the patches, or can't be run for some rows alone.
@@ -77,7 +77,7 @@ class PatchedPass:
 class _PatchFunction:
     """Patches a weight each time a layer fetches it, as ComfyUI's `LowVramPatch`, but never in place.
 
-    What is fetched may be the weight itself. In float32, as ComfyUI patches weights that stay in memory.
+    The fetched tensor may be the weight itself. It patches in float32, as ComfyUI patches weights in memory.
 
     Attributes:
         used: Whether a layer has called it since this was last reset.
@@ -105,7 +105,7 @@ class _PatchFunction:
 
 
 def _would_patch_twice(module: nn.Module) -> bool:
-    """Whether ComfyUI would patch what it has fetched ahead anew, in place, at each use of one pass."""
+    """Whether ComfyUI would patch a prefetched weight in place again at each use in one pass."""
     functions = (getattr(module, f"{name}_lowvram_function", None) for name in ("weight", "bias"))
     return hasattr(module, "_prefetch") and any(function is not None for function in functions)
 
@@ -122,12 +122,12 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
 def _share_memory(first: Tensor, second: Tensor) -> bool:
     if type(first) is not type(second):  # a quantized tensor has no memory of its own
         return False
-    address = first.untyped_storage().data_ptr()  # 0 where there is nothing
+    address = first.untyped_storage().data_ptr()  # 0 for an empty storage
     return address != 0 and address == second.untyped_storage().data_ptr()
 
 
 def _of_rows(value: Any, rows: slice) -> Any:
-    """Some rows of what a layer is given; a number in a tensor of its own is the same for all rows."""
+    """Some rows of a layer's argument; tensors without dimensions and plain values hold for all rows."""
     if isinstance(value, Tensor):
         return value[rows] if value.ndim else value
     if type(value) in (tuple, list):
@@ -143,7 +143,7 @@ def float_type(dtype: torch.dtype) -> torch.dtype:
 
 
 def _moved(value: Any, device: torch.device) -> Any:
-    """What a patch adds, with its tensors on a device."""
+    """A patch's value with its tensors on a device."""
     if isinstance(value, Tensor):
         return value.to(device)
     if isinstance(value, WeightAdapterBase):

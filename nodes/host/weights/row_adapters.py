@@ -1,6 +1,6 @@
 """MODELs that differ in adapters alone run as one: each adds its adapters to its own rows in the layers' outputs.
 
-The network keeps the weights that are common to all, so nothing is switched, wherever and however ComfyUI holds them.
+The network keeps the weights that all have in common, so no weights are exchanged, wherever ComfyUI holds them.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ class RowsUnknownError(Exception):
 
 
 @dataclass(frozen=True)
-class _Pass:
-    """Whose rows the network is being given.
+class _RowOwners:
+    """The MODELs that own the rows of a pass.
 
     Attributes:
-        parts: Rows and the MODEL that they belong to; none where this is not known.
-        rows: How many rows there are; None where all are one MODEL's and nobody counted them.
+        parts: Slices of the rows, each with the MODEL that owns it; empty where the owners are unknown.
+        rows: Number of rows; None where all are one MODEL's and nobody counted them.
     """
 
     parts: tuple[tuple[slice, ModelPatcher], ...]
@@ -44,14 +44,14 @@ class _Pass:
         return len(self.parts) != 1
 
 
-_UNKNOWN = _Pass(())
+_UNKNOWN = _RowOwners(())
 
 
 class _Parameters(dict):
-    """A module's parameters, which notice that one is looked up by its name, as `module.weight` does.
+    """A module's parameters, which record lookups by name, such as `module.weight`.
 
     Attributes:
-        are_read: Whether one was.
+        are_read: Whether any was looked up.
     """
 
     are_read = False
@@ -63,20 +63,20 @@ class _Parameters(dict):
 
 @dataclass(eq=False)
 class _Layer:
-    """A layer that some MODEL adds to.
+    """A layer that some MODEL has an adapter for.
 
     Attributes:
         path: Its name in the network.
         module: The layer.
-        around: The modules that it is a part of.
-        additions: What each MODEL adds.
-        is_called: Whether it has been called since `watch`, and has thus added what it should.
-        sizes: Numbers of rows with which the first dimension of its input was seen to agree.
+        parents: The modules that contain it.
+        additions: The adapter of each MODEL.
+        is_called: Whether it was called since `watch`, so that its adapters were added.
+        sizes: The numbers of rows that the first dimension of its input has matched so far.
     """
 
     path: str
     module: nn.Module
-    around: frozenset[nn.Module]
+    parents: frozenset[nn.Module]
     additions: dict[ModelPatcher, Addition]
     is_called: bool = False
     sizes: set[int] = field(default_factory=set)
@@ -86,24 +86,24 @@ class _Layer:
         self._watched = vars(self.module)["_parameters"] = _Parameters(self._own)
 
     def watch(self) -> None:
-        """Forget who has called it or read its weights."""
+        """Forget earlier calls of the layer and lookups of its weights."""
         self.is_called = self._watched.are_read = False
 
     def is_missed(self, called: set[nn.Module]) -> bool:
-        """Whether its weights may have had a say since `watch` without what is added to its output.
+        """Whether the network may have used its weights since `watch` without adding its adapters.
 
-        A layer that is neither called nor read was left out. Three things are not seen: the reading of a weight that is
-        no Parameter, such as a plain tensor or a property; that what is read while no module around the layer runs is
-        more than its shape; and that a layer which is called is also read in the same pass, which counts as added.
+        A layer that is neither called nor read was skipped. Three uses go unnoticed: reading a weight that is no
+        Parameter, such as a plain tensor or a property; reading more than the shape while no parent of the layer runs;
+        and reading the weight of a layer that is also called in the same pass, which counts as added.
 
         Args:
-            called: The modules that were called meanwhile.
+            called: The modules that were called since `watch`.
         """
         can_tell = "weight" in self._watched
-        return not self.is_called and (self._watched.are_read or not can_tell) and not called.isdisjoint(self.around)
+        return not self.is_called and (self._watched.are_read or not can_tell) and not called.isdisjoint(self.parents)
 
     def leave(self) -> None:
-        """Give the module its own parameters back, or what has been put in their places."""
+        """Give the module back its own dictionary of parameters, with the current ones in it."""
         self._own.clear()
         self._own.update(self._watched)
         vars(self.module)["_parameters"] = self._own
@@ -112,9 +112,9 @@ class _Layer:
 class RowAdapters:
     """Adds adapters to rows during one run.
 
-    That the first dimension of a layer's input counts rows is not taken for granted: frames, heads or places may be
-    folded into it, and a sequence may be as long as the batch. The first passes are therefore of one MODEL each, and
-    MODELs share a pass only where the dimension agrees with the number of rows in both, which differ.
+    The first dimension of a layer's input need not be the rows: frames, heads or places may be folded into it, and a
+    sequence may be as long as the batch. The first passes are therefore of one MODEL each. MODELs share a pass only
+    where the dimension equalled the number of rows before and does so again with another number of rows.
 
     Args:
         group: The MODELs.
@@ -122,7 +122,7 @@ class RowAdapters:
     Attributes:
         base: The MODEL whose weights the network needs.
         models: The MODELs that are served, in the order of the chain.
-        is_serving: Whether passes go by this; if not, each MODEL's weights have to be exchanged.
+        is_serving: Whether adapters are added to rows; if not, each MODEL's weights have to be exchanged.
     """
 
     def __init__(self, group: AdapterGroup):
@@ -136,7 +136,7 @@ class RowAdapters:
         self._layers: list[_Layer] = []
         self._called: set[nn.Module] = set()
         self._handles: list[Any] = []
-        self._call: _Pass | None = None
+        self._owners: _RowOwners | None = None
 
     def nbytes(self) -> int:
         """Bytes that a run keeps beside the network."""
@@ -145,25 +145,25 @@ class RowAdapters:
         return sum(added.nbytes(dtype) for layers in apart.values() for added in layers.values())
 
     def asked_with(self, model: ModelPatcher) -> ModelPatcher:
-        """The MODEL in whose batch one is asked."""
+        """The MODEL in whose batch another is asked."""
         return self.models[0] if self._batches and self._is_watched else model
 
-    def give(self, model: ModelPatcher) -> None:
-        """Let the network answer as a MODEL, whatever it is asked; the base's weights are in place."""
+    def answer_as(self, model: ModelPatcher) -> None:
+        """Add a MODEL's adapters to all rows; the base's weights have to be in place."""
         if not self._handles:
             self._attach()
-        self._call = _Pass(((slice(None), model),))
+        self._owners = _RowOwners(((slice(None), model),))
 
     def pause(self) -> None:
-        """Let the network answer as its weights are."""
-        self._call = None
+        """Add no adapters."""
+        self._owners = None
 
     def remove(self) -> None:
         """Leave the network as it was."""
         self.pause()
         for handle in self._handles:
             handle.remove()
-        for layer in reversed(self._layers):  # one that has two names was watched twice
+        for layer in reversed(self._layers):  # a layer with two names is watched twice
             layer.leave()
         self._handles.clear()
         self._layers.clear()
@@ -171,25 +171,25 @@ class RowAdapters:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Around a pass of one MODEL.
+        """Wraps a pass of one MODEL.
 
         Raises:
-            RowsUnknownError: If adapters have not been added; the MODELs are not served any more.
+            RowsUnknownError: If adapters were not added; from then on the MODELs' weights are exchanged.
         """
         self._was_asked = False
         with self._served():
             yield
-        self._is_watched |= self._was_asked  # not outside the range of timesteps of all its conditionings, say
+        self._is_watched |= self._was_asked  # ComfyUI skips the network outside its conditionings' timestep ranges
 
     @contextmanager
     def sharing(self) -> Iterator[None]:
-        """Around a pass of several MODELs, whose rows are told by the options from `told`.
+        """Wraps a pass of several MODELs, with options from `with_row_owners`.
 
         Raises:
-            RowsUnknownError: If a layer's input does not have these rows; MODELs don't share passes any more. Or as
+            RowsUnknownError: If a layer's input does not have these rows; from then on MODELs don't share passes. Or as
                 `watching`.
         """
-        before, self._call = self._call, _UNKNOWN
+        before, self._owners = self._owners, _UNKNOWN
         try:
             with self._served():
                 yield
@@ -198,11 +198,11 @@ class RowAdapters:
             self._batches = False
             raise
         finally:
-            self._call = before
+            self._owners = before
 
     @contextmanager
     def outside_passes(self) -> Iterator[None]:
-        """Around what asks some of the network's layers as one MODEL, as some families do for their conditioning.
+        """Wraps calls of single layers as one MODEL, as some families make for their conditioning.
 
         Raises:
             RowsUnknownError: As `watching`.
@@ -223,67 +223,67 @@ class RowAdapters:
             self._stop(str(error))
             raise RowsUnknownError from error
 
-    def told(self, options: dict[str, Any], models: Sequence[ModelPatcher]) -> dict[str, Any]:
-        """model_options under which each call of the network is told whose its rows are.
+    def with_row_owners(self, options: dict[str, Any], models: Sequence[ModelPatcher]) -> dict[str, Any]:
+        """model_options under which the MODELs that own the rows are known in each call of the network.
 
         Args:
             options: The options.
-            models: The MODEL of each conditioning in the list that ComfyUI's batching is given; where it is one for
-                all, a node that replaces the batching may ask for more.
+            models: The MODEL of each conditioning in the list for ComfyUI's batching. If all are one MODEL, a node that
+                replaces the batching may ask with more conditionings.
         """
         alone = len(set(models)) == 1
 
-        def told_whose(call: NetworkCall, args: dict[str, Any]) -> Tensor:
-            before, self._was_asked = self._call, True
+        def with_owners(call: NetworkCall, args: dict[str, Any]) -> Tensor:
+            before, self._was_asked = self._owners, True
             places = [0] * len(args["cond_or_uncond"]) if alone else args["cond_or_uncond"]
-            self._call = _call_of([models[place] for place in places], len(args["input"]))
+            self._owners = _owners_of([models[place] for place in places], len(args["input"]))
             try:
                 return call(args)
             finally:
-                self._call = before
+                self._owners = before
 
-        return around_calls(options, told_whose)
+        return around_calls(options, with_owners)
 
     def _attach(self) -> None:
-        """Hook the layers, which may be other objects before the base is loaded."""
+        """Hook the layers; call it after the base is loaded, which may replace them."""
         by_layer: dict[str, dict[ModelPatcher, Addition]] = {}
         for model, additions in self._additions.items():
             for path, addition in additions.items():
                 by_layer.setdefault(path, {})[model] = addition
         for path, additions in by_layer.items():
             module = comfy.utils.get_attr(self.base.model, path)
-            layer = _Layer(path, module, _around(self.base.model, path), additions)
+            layer = _Layer(path, module, _parents(self.base.model, path), additions)
             self._layers.append(layer)
             self._handles.append(module.register_forward_hook(self._hook_of(layer), with_kwargs=True))
-        for module in frozenset[nn.Module]().union(*(layer.around for layer in self._layers)):
+        for module in frozenset[nn.Module]().union(*(layer.parents for layer in self._layers)):
             self._handles.append(module.register_forward_pre_hook(lambda module, _: self._called.add(module)))
 
     def _hook_of(self, layer: _Layer) -> Callable:
         def hook(module: nn.Module, args: tuple, kwargs: dict[str, Any], output: Tensor) -> Tensor:
-            call = self._call
-            if call is None:
+            owners = self._owners
+            if owners is None:
                 return output
-            if call.is_mixed or call.rows is not None:
-                self._check(layer, call, (*args, *kwargs.values()), output)
+            if owners.is_mixed or owners.rows is not None:
+                self._check(layer, owners, (*args, *kwargs.values()), output)
             layer.is_called = True
             if not args:
                 raise NotAddedError(f"{layer.path} is given its input by name.")
-            for rows, model in call.parts:
+            for rows, model in owners.parts:
                 if model in layer.additions:
                     output = layer.additions[model].add(module, args, kwargs, output, rows)
             return output
 
         return hook
 
-    def _check(self, layer: _Layer, call: _Pass, given: tuple, output: Tensor) -> None:
-        """Compare the first dimension of all that the layer is given with the number of rows."""
-        if call.rows is None:
+    def _check(self, layer: _Layer, owners: _RowOwners, given: tuple, output: Tensor) -> None:
+        """Compare the first dimension of the layer's arguments and output with the number of rows."""
+        if owners.rows is None:
             raise RowsUnknownError("The network was called outside ComfyUI's batching.")
-        fits = all(len(tensor) == call.rows for tensor in (*tensors_in(given), output) if tensor.ndim)
-        if not call.is_mixed:
+        fits = all(len(tensor) == owners.rows for tensor in (*tensors_in(given), output) if tensor.ndim)
+        if not owners.is_mixed:
             self._batches &= fits
-            layer.sizes |= {call.rows} if fits else set()
-        elif not fits or not layer.sizes - {call.rows}:
+            layer.sizes |= {owners.rows} if fits else set()
+        elif not fits or not layer.sizes - {owners.rows}:
             raise RowsUnknownError(f"The input of {layer.path} does not have a row for each of the batch.")
 
     def _stop(self, reason: str) -> None:
@@ -292,9 +292,9 @@ class RowAdapters:
         self.remove()
 
 
-def _call_of(models: Sequence[ModelPatcher], rows: int) -> _Pass:
+def _owners_of(models: Sequence[ModelPatcher], rows: int) -> _RowOwners:
     if len(set(models)) == 1:
-        return _Pass(((slice(None), models[0]),), rows)
+        return _RowOwners(((slice(None), models[0]),), rows)
     size, left = divmod(rows, len(models))
     if left:
         raise RowsUnknownError(f"{rows} rows can't be shared out among {len(models)} conditionings.")
@@ -303,10 +303,10 @@ def _call_of(models: Sequence[ModelPatcher], rows: int) -> _Pass:
         stop = start + size * len(list(chunks))
         parts.append((slice(start, stop), model))
         start = stop
-    return _Pass(tuple(parts), rows)
+    return _RowOwners(tuple(parts), rows)
 
 
-def _around(network: nn.Module, path: str) -> frozenset[nn.Module]:
-    """The modules that the one of this name is a part of, but for the whole network."""
+def _parents(network: nn.Module, path: str) -> frozenset[nn.Module]:
+    """The modules that contain the one of this name, without the network itself."""
     names = path.split(".")[:-1]
     return frozenset(comfy.utils.get_attr(network, ".".join(names[: i + 1])) for i in range(len(names)))

@@ -12,9 +12,9 @@ from .clones import SharedWeights
 
 
 class WeightsOnAllDevices(SharedWeights):
-    """Lets networks answer as MODELs, and those of their copies with them.
+    """Lets networks answer as MODELs, and the networks of their copies with them.
 
-    Copies share a network where the MODELs come from one that was split: a LoRA after the split, say.
+    Copies share a network where their MODELs were cloned after a split, to add a LoRA for one.
 
     Args:
         names: See `SharedWeights`.
@@ -28,20 +28,20 @@ class WeightsOnAllDevices(SharedWeights):
         self._elsewhere = SharedWeights({})
 
     def find_copies(self) -> None:
-        """Look for the copies of this run; after they are matched and loaded."""
+        """Find the copies of this run; call it after they are matched and loaded."""
         self._copies = {patcher: copies_of(patcher) for patcher in self._names}
         self._elsewhere = SharedWeights(
             {copy: self._names[patcher] for patcher, copies in self._copies.items() for copy in copies}
         )
 
     def activate(self, patcher: ModelPatcher) -> None:
-        """As everywhere, and for its copies."""
+        """See the base class; for the MODEL's copies too."""
         super().activate(patcher)
         for copy in self._copies.get(patcher, ()):
             self._elsewhere.activate(copy)
 
     def restore(self) -> None:
-        """As everywhere, and for all copies."""
+        """See the base class; for all copies too."""
         try:
             self._elsewhere.restore()
         finally:

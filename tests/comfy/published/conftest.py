@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ..support.posts import found_by
+from ..support.posts import apply_check
 from .given import TEXTS, draw, half
 
 
@@ -83,7 +83,7 @@ def validate(host, node, published):
             "MCDM_EncodeInpaint": "inpainting",
         }[node_id]
         prompt = {"load": encoder, "node": asked}
-        fault = found_by(host, host.prompt.expert_checks.check_encoder, prompt, "node", given)
+        fault = apply_check(host, host.prompt.expert_checks.check_encoder, prompt, "node", given)
         return True if fault is None else fault.sentence
 
     return ask

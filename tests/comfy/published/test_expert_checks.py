@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from ..support.posts import found_by
+from ..support.posts import apply_check
 from .given import LINK, TEXTS
 
 
@@ -87,8 +87,8 @@ def test_an_upsampler_without_its_picture_is_refused_at_post(host, published, ch
     prompt["expert"]["inputs"] |= {"condition": ["small", 0], "null": ["small", 1], **changes.pop("expert", {})}
     prompt |= changes
     found = [
-        found_by(host, host.prompt.expert_checks.check_encoder, prompt, "small", "low resolution"),
-        found_by(host, host.prompt.expert_checks.check_expert, prompt, "expert"),
+        apply_check(host, host.prompt.expert_checks.check_encoder, prompt, "small", "low resolution"),
+        apply_check(host, host.prompt.expert_checks.check_expert, prompt, "expert"),
     ]
     refusals = [fault.sentence for fault in found if fault is not None]
     assert refusals == [] if sentence is None else sentence in refusals[0]
@@ -104,7 +104,7 @@ def test_conditions_wired_in_a_circle_are_left_to_comfyui(host, published):
             "inputs": {"model": ["up", 0], "weight": 1.0, "condition": ["first", 0]},
         },
     }
-    assert found_by(host, host.prompt.expert_checks.check_expert, prompt, "expert") is None
+    assert apply_check(host, host.prompt.expert_checks.check_expert, prompt, "expert") is None
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_a_null_is_missed_at_post_only_where_it_is_needed(host, core, published,
         "guider": {"class_type": "MCDM_Guider", "inputs": {"experts": ["expert", 0]}},
     }
     rules = (core.product.eq10.EQ10, core.product.own_null.OWN_NULL)
-    answers = [found_by(host, host.prompt.chain_checks.check_chain, prompt, "guider", rule) for rule in rules]
+    answers = [apply_check(host, host.prompt.chain_checks.check_chain, prompt, "guider", rule) for rule in rules]
     assert ["Expected a null" in str(answer) for answer in answers] == [refused, refused]
 
 

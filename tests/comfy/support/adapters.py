@@ -9,11 +9,11 @@ RANK = 4
 
 
 class Factors:
-    """Draws factors of a weight's change that is about as large as the weight.
+    """Draws the factors of a change of a weight that is about as large as the weight.
 
     Args:
-        weight: The weight, of a linear or convolutional layer.
-        seed: Of the factors.
+        weight: The weight of a linear or convolutional layer.
+        seed: Seed of the factors.
     """
 
     def __init__(self, weight, seed=0):
@@ -75,7 +75,7 @@ def patched(model, patches, strength=1.0, strength_model=1.0):
 
 
 def adapted(model, kind, ending, seed=0, strength=1.0, strength_model=1.0):
-    """A clone with one kind of adapter on all weights whose names end so."""
+    """A clone with one kind of adapter on all weights whose names have this ending."""
     weights = model.model.state_dict()
     names = [name for name in weights if name.startswith("diffusion_model.") and name.endswith(ending)]
     assert names

@@ -1,15 +1,15 @@
-"""What one expert predicts, asked by a run of its own."""
+"""One expert's prediction, from a run of its own."""
 
 import torch
 
 
 def asked_alone(chain, node, expert, condition, x, sigma):
-    """x0 of one expert under a condition, or under its null as if that were one, at one noise level.
+    """x0 of one expert at one noise level, under a condition, or under its null given as the condition.
 
     Args:
         chain: The fixture.
-        node: Likewise.
-        expert: A loaded one.
+        node: The fixture.
+        expert: A loaded expert.
         condition: CONDITIONING.
         x: The point, shape (B, C, H, W).
         sigma: σ.

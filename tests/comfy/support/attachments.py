@@ -1,4 +1,4 @@
-"""What users attach to a MODEL or a CONDITIONING, on the small experts: LoRAs, hooks, and clones that have them."""
+"""Small experts with attachments to their MODEL or CONDITIONING: LoRAs, hooks, and clones with these."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""Clones of one MODEL that differ in all kinds of ways, and what a run could leave behind in them.
+"""Clones of one MODEL that differ in all kinds of ways, and the traces that a run could leave in them.
 
 Imports ComfyUI: import it after the `pack` fixture has made it importable.
 """
@@ -21,7 +21,7 @@ def lora_on(model, seed, strength=0.7):
 
 
 def on_small_layers(model, seed):
-    """A clone with patches on layers so small that they have no pages."""
+    """A clone with patches on layers that are too small to have pages."""
     clone = lora_on(model, seed)
     clone.add_patches(patches_like_a_lora(clone, seed, _SMALL_LAYERS))
     return clone
@@ -40,7 +40,7 @@ def resized(model, seed):
 
 
 def with_other_layers(model):
-    """A clone with layers of its own, one of which is so small that it has no page; only loading can exchange them."""
+    """A clone with layers of its own, one of them too small to have a page; only loading can exchange them."""
     clone = lora_on(model, 9)
     for name in ("out.0", "middle_block.0.in_layers.2"):
         layer = copy.deepcopy(model.get_model_object(f"diffusion_model.{name}"))
@@ -73,7 +73,7 @@ MADE = {
 
 
 def contents(models):
-    """All that a run could leave in the MODELs of a network: weights, schedules, and what is done to weights in use."""
+    """All that a run could change in the MODELs of a network: weights, schedules, and patches applied at use."""
     network = models[0].model
     tensors = {name: value.clone() for name, value in network.diffusion_model.state_dict().items()}
     for place, model in enumerate(models):

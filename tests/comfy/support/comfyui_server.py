@@ -1,4 +1,4 @@
-"""A ComfyUI as users start it, with the pack installed among its custom nodes; everything goes over HTTP."""
+"""A ComfyUI as users start it, with the pack among its custom nodes; tests talk to it by HTTP."""
 
 import io
 import json
@@ -39,7 +39,7 @@ COUNTED_CALLS = Path(__file__).with_name("counted_calls.py")
 
 
 class Calls(NamedTuple):
-    """Calls of functions, by the thread that answers requests and by the one that runs prompts."""
+    """Numbers of calls, by the thread that answers requests and by the one that runs prompts."""
 
     answering: int
     running: int
@@ -61,7 +61,7 @@ class Server:
             with urllib.request.urlopen(request, timeout=PATIENCE) as response:
                 return response.read()
         except TimeoutError:
-            raise HungError(f"the answer to {path}", self.told()) from None
+            raise HungError(f"the answer to {path}", self.end_of_log()) from None
 
     def get(self, path: str) -> dict:
         return json.loads(self.request(path))
@@ -81,19 +81,19 @@ class Server:
         return self.until(lambda: self.get(f"/history/{prompt_id}").get(prompt_id), "the end of a run")
 
     def calls(self) -> "Calls":
-        """How many calls the server has made, where it counts them."""
+        """Numbers of calls that the server has made, if it was started with `counts_calls`."""
         return Calls(**self.get("/counted_calls"))
 
     def until(self, condition, what: str):
-        """Wait until a condition holds; returns what it gave."""
-        return wait_until(condition, what, self.process, self.told)
+        """Wait until a condition holds; returns its result."""
+        return wait_until(condition, what, self.process, self.end_of_log)
 
-    def told(self) -> str:
-        """What the server has said last, for messages."""
+    def end_of_log(self) -> str:
+        """The end of the server's log, for messages."""
         return f" ComfyUI's log ends with:\n{self.log.read_text()[-3000:]}"
 
     def pictures(self, prompt: dict) -> list[np.ndarray]:
-        """Run a prompt and fetch what it saved, as arrays (H, W, 3) in 0…255."""
+        """Run a prompt and fetch the pictures that it saved, as arrays (H, W, 3) in 0…255."""
         entry = self.wait(self.queue(prompt))
         assert entry["status"]["status_str"] == "success", entry["status"]
         found = [image for output in entry["outputs"].values() for image in output.get("images", [])]
@@ -143,7 +143,7 @@ def started(comfyui: Path, folder: Path, counts_calls: bool = False) -> Iterator
 
 @contextmanager
 def started_with(comfyui: Path, folder: Path, files: Iterable[tuple[str, str]]) -> Iterator[Server]:
-    """As `started`, with small random files of these folders and names in place of downloads; needs the `pack`."""
+    """As `started`, with small random files, by folder and name, in place of downloads; needs the `pack`."""
     from .downloads import write_checkpoint, write_lora
     from .published_files import write_published
 

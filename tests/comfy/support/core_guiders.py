@@ -1,6 +1,6 @@
-"""The product of experts by core's own guiders, each prepared for its one MODEL by core, and run inside one another.
+"""The product of experts by core's own guiders: one per expert, each prepared by core and run inside the other's run.
 
-Everything that nodes attach to a MODEL, wrappers around its run included, acts as it does in core.
+All attachments to a MODEL, including wrappers around its run, act as in core.
 """
 
 from itertools import pairwise
@@ -26,8 +26,8 @@ def sample_by_core_guiders(experts, noise, sigmas, asked=(), latent=None):
         experts: Of one schedule and latent space, on networks of their own.
         noise: Start noise, a tensor or nested.
         sigmas: Descending noise levels.
-        asked: The experts whose guiders have begun their run and wait in its first step, and how to ask them.
-        latent: What to start from; None is zeros.
+        asked: The experts whose guiders wait in the first step of their runs, each with a function that asks it.
+        latent: Start of the run; None is zeros.
     """
     expert = experts[len(asked)]
     samples = []
@@ -48,7 +48,7 @@ def sample_by_core_guiders(experts, noise, sigmas, asked=(), latent=None):
 
 
 def _both(model, x, sigma, extra_args):
-    """x0 under the condition and under the null, from one call of core's."""
+    """x0 under the condition and under the null, from one call of core's guider."""
     seen = {}
 
     def keep(args):

@@ -1,4 +1,4 @@
-"""What ComfyUI's own nodes attach to a MODEL, as small as the networks of `families` need it."""
+"""ComfyUI's own nodes that attach something to a MODEL, with settings for the small networks of `families`."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class CoreNode:
     """A node that takes a MODEL and returns one.
 
     Attributes:
-        module: Where in comfy_extras.
-        name: Of its class.
-        inputs: The rest of its inputs.
-        family: What it is made for.
-        pictures: In the batch; a few of these nodes take one only.
-        seeded: Whether it draws from torch's generator at every call of the network, which is seeded before each then.
-        asks: Whether its hook asks the network, so that it means what its own expert predicts.
+        module: Its module in comfy_extras, without "nodes_".
+        name: Name of its class.
+        inputs: Its inputs beside the MODEL.
+        family: The family that it is made for.
+        pictures: Number of pictures in the batch; a few of these nodes take only one.
+        seeded: Whether it draws from torch's generator at every call of the network; it is then seeded before each.
+        asks: Whether its hook calls the network, and so acts on its own expert's prediction.
     """
 
     module: str
@@ -34,7 +34,7 @@ class CoreNode:
     asks: bool = False
 
     def attach(self, model: Any) -> Any:
-        """A clone of the MODEL with what the node attaches."""
+        """A clone of the MODEL with the node's attachment."""
         attached = run_node(self.module, self.name, model=model, **self.inputs)
         if self.seeded:
             seed_every_call(attached)
@@ -42,9 +42,9 @@ class CoreNode:
 
 
 def run_node(module: str, name: str, **inputs: Any) -> Any:
-    """The first output of a node of ComfyUI's, of either of its two kinds; the test is skipped where there is none.
+    """The first output of one of ComfyUI's nodes, of either API; the test is skipped if this ComfyUI lacks the node.
 
-    Inputs that an older one doesn't have are left out.
+    Inputs that an older ComfyUI's node lacks are left out.
     """
     try:
         cls = getattr(importlib.import_module(f"comfy_extras.nodes_{module}"), name)
@@ -90,7 +90,7 @@ _DOWNSCALE = {
     "upscale_method": "bicubic",
 }
 
-# They act where the network runs: each expert keeps its own.
+# These nodes act in the network: each expert keeps its own.
 ON_PREDICTIONS = {
     "FreeU": CoreNode("freelunch", "FreeU", _FREE_U),
     "FreeU_V2": CoreNode("freelunch", "FreeU_V2", _FREE_U),
@@ -118,8 +118,8 @@ ON_PREDICTIONS = {
     ),
 }
 
-# They act on guidance: the first expert's run on the product, or in that expert where they ask its network; those of
-# the others don't run, and a warning says so.
+# These nodes act on guidance. Those of the first expert act on the product, or, if they call the network, on that
+# expert; those of other experts don't run, and a warning says so.
 ON_GUIDANCE = {
     "RescaleCFG": CoreNode("model_advanced", "RescaleCFG", {"multiplier": 0.7}),
     "APG": CoreNode("apg", "APG", {"eta": 0.5, "norm_threshold": 3.0, "momentum": -0.5}),

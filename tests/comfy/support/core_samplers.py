@@ -1,4 +1,4 @@
-"""ComfyUI's own samplers, as its nodes run them, and one that is cancelled."""
+"""ComfyUI's own samplers, as its nodes run them, and a sampler that is cancelled."""
 
 import ast
 from pathlib import Path

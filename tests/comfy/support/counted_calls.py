@@ -1,6 +1,6 @@
-"""For a server of the tests, among its custom nodes: GET /counted_calls says how many calls of functions it has made.
+"""A custom node for a server of the tests: GET /counted_calls returns the number of function calls it has made.
 
-They are as many on a machine at work as on a quiet one.
+The number doesn't depend on the load of the machine.
 """
 
 import sys
@@ -15,7 +15,7 @@ calls: Counter[int] = Counter()
 
 
 def count(frame, event, argument) -> None:
-    """Count a call, also one of a built-in function."""
+    """Count a call, including calls of built-in functions."""
     if event in ("call", "c_call"):
         calls[threading.get_ident()] += 1
 
@@ -27,5 +27,5 @@ async def counted_calls(request: web.Request) -> web.Response:
     return web.json_response({"answering": calls[threading.get_ident()], "running": calls[running]})
 
 
-threading.setprofile(count)  # of threads that start from now on
+threading.setprofile(count)  # for threads that start from now on
 sys.setprofile(count)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from .oracle.networks import CPU, fill, lora
 
-# The least that ComfyUI takes for SD1.5: it looks at the first width and at the width of the text.
+# The smallest network that ComfyUI recognizes as SD1.5, by its first width and the width of the text.
 _UNET = {
     "image_size": 32,
     "in_channels": 4,
@@ -36,7 +36,7 @@ _UNET = {
 
 
 def write_checkpoint(path: Path, seed: int) -> None:
-    """A file that Load Checkpoint takes for SD1.5: a UNet, CLIP-L and, being small, the tiny autoencoder as VAE."""
+    """Write a file that Load Checkpoint takes for SD1.5: a UNet, CLIP-L and, as a small VAE, the tiny autoencoder."""
     autoencoder = comfy.taesd.taesd.TAESD()
     fill(autoencoder, seed)
     parts = {
@@ -48,12 +48,12 @@ def write_checkpoint(path: Path, seed: int) -> None:
 
 
 def write_lora(path: Path, seed: int) -> None:
-    """A LoRA on all linear layers of the UNet of `write_checkpoint`."""
+    """Write a LoRA on all linear layers of the UNet of `write_checkpoint`."""
     _save(lora(_unet(0), seed), path)
 
 
 def write_controlnet(path: Path, seed: int) -> None:
-    """A ControlNet for the UNet of `write_checkpoint`."""
+    """Write a ControlNet for the UNet of `write_checkpoint`."""
     config = {name: value for name, value in _UNET.items() if name != "out_channels"}
     net = comfy.cldm.cldm.ControlNet(
         hint_channels=3, num_heads=8, dtype=torch.float32, operations=comfy.ops.disable_weight_init, **config

@@ -1,7 +1,7 @@
 """ComfyUI's dynamic VRAM on the CPU: its own ModelPatcherDynamic and casts, over memory that is limited and counted.
 
-Four things are stood in for or bypassed: the allocator of comfy-aimdo, the reroute of CPU devices to the classic
-ModelPatcher, what `cast_bias_weight` does otherwise on CPU devices, and pinned memory. Everything else is ComfyUI's.
+Four things are replaced or bypassed: the allocator of comfy-aimdo, the use of the classic ModelPatcher on CPU devices,
+the branch of `cast_bias_weight` for CPU devices, and pinned memory. Everything else is ComfyUI's.
 
 Imports ComfyUI: import it after the `pack` fixture has made it importable.
 """
@@ -23,10 +23,10 @@ import pytest
 import torch
 from torch import Tensor
 
-RUBBISH = 0xFF  # a float of any of torch's formats that consists of these bytes is NaN
+RUBBISH = 0xFF  # in any of torch's float formats, these bytes are NaN
 UNLIMITED = 1 << 62
 
-# Lines of ComfyUI that keep CPU devices out, and what stands there instead.
+# Lines of ComfyUI that exclude CPU devices, and their replacements.
 _KEPT_OUT = 'if self.load_device == torch.device("cpu"):\n'
 _LINES = {
     "__new__": {
@@ -47,24 +47,24 @@ NO_DYNAMIC_VRAM = "this ComfyUI has no dynamic VRAM"
 
 @dataclass
 class DynamicVram:
-    """The memory that all pages of all networks share, and what was done with it.
+    """The memory that the pages of all networks share, with counts of its use.
 
     Attributes:
-        budget: Bytes of pages that may be in use at once; set it at any time, it counts from the next page on.
-        loads: Calls of `ModelPatcherDynamic.load`.
+        budget: Bytes of pages that may be in use at once; if it is changed, it holds from the next page on.
+        loads: Number of calls of `ModelPatcherDynamic.load`.
         freed: Bytes of pages that were taken away.
-        copied: Bytes of weights that were cast, into pages or, where there was no room for one, beside them.
+        copied: Bytes of weights that were cast, into pages or, if there was no room for a page, beside them.
     """
 
     budget: int = UNLIMITED
     loads: int = 0
     freed: int = 0
     copied: int = 0
-    networks: list[Pages] = field(default_factory=list, repr=False)  # the one that was loaded last comes first
+    networks: list[Pages] = field(default_factory=list, repr=False)  # the last loaded one first
     signatures: Any = field(default_factory=lambda: count(1), repr=False)
 
     def reset(self) -> None:
-        """Count anew, in unlimited memory."""
+        """Set all counts to 0, and the budget to unlimited."""
         self.budget, self.loads, self.freed, self.copied = UNLIMITED, 0, 0, 0
 
     @property
@@ -73,7 +73,7 @@ class DynamicVram:
         return sum(pages.loaded_size() for pages in self.networks)
 
     def free_all(self) -> int:
-        """Take away every page that no layer is computing with; returns their bytes."""
+        """Take away all pages that are not pinned by a layer; returns their bytes."""
         return sum(pages.free_memory(UNLIMITED) for pages in self.networks)
 
 
@@ -87,7 +87,7 @@ class _Page:
 class Pages:
     """Stands in for `comfy_aimdo.model_vbar.ModelVBAR`: the pages of one network, one for each allocation.
 
-    A page that was taken away comes back full of rubbish and with another signature.
+    A page that was taken away comes back filled with NaN and with a new signature.
     """
 
     vram: DynamicVram  # set by `installed`
@@ -104,7 +104,7 @@ class Pages:
         if self.offset + size > self.max_size:
             raise MemoryError(f"Expected at most {self.max_size} bytes of pages and was asked for more.")
         place, self.offset = self.offset, self.offset + size
-        with torch.inference_mode(False):  # whoever asks for it first, everybody may write into it
+        with torch.inference_mode(False):  # so that passes in any mode may write into it
             self.pages[place] = _Page(torch.full((size,), RUBBISH, dtype=torch.uint8))
         return self, place, size
 
@@ -150,7 +150,7 @@ class Pages:
 
 
 class _HostBuffer:
-    """Stands in for `comfy_aimdo.host_buffer.HostBuffer`, of which nothing is asked where memory is not pinned."""
+    """Stands in for `comfy_aimdo.host_buffer.HostBuffer`, which gives no memory if none is pinned."""
 
     def __init__(self, size: int, *args: Any):
         self.size = size
@@ -160,10 +160,10 @@ class _HostBuffer:
 
 
 def install(monkeypatch: pytest.MonkeyPatch) -> DynamicVram:
-    """Let every MODEL that is made from now on be a ModelPatcherDynamic, on the CPU as well.
+    """Make every MODEL from now on a ModelPatcherDynamic, also on the CPU.
 
     Raises:
-        RuntimeError: If ComfyUI's lines are no longer those that this file replaces.
+        RuntimeError: If ComfyUI no longer has the lines that this file replaces.
     """
     import comfy_aimdo.host_buffer
     import comfy_aimdo.model_vbar
@@ -177,7 +177,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> DynamicVram:
     monkeypatch.setattr(comfy.cli_args.args, "disable_pinned_memory", True)
     monkeypatch.setattr(comfy.model_patcher, "CoreModelPatcher", patcher)
 
-    # The code is exchanged, not the function: other modules have a reference to it.
+    # The code is replaced, not the function, to which other modules have references.
     cast = comfy.ops.cast_bias_weight
     monkeypatch.setattr(cast, "__code__", _rewritten(cast).__code__)
     for name in ("__new__", "_vbar_get", "partially_unload"):

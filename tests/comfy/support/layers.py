@@ -1,4 +1,4 @@
-"""A network of one part of a transformer, in which a layer is called, read or left out as a test likes.
+"""A network of one part of a transformer, in which a test decides whether a layer is called, read or skipped.
 
 Imports ComfyUI: import it after the `pack` fixture has made it importable.
 """
@@ -21,11 +21,11 @@ from torch import Tensor, nn
 
 from .oracle.networks import CPU, fill
 
-WIDTH, INNER = 128, 256  # so that dynamic VRAM fetches int8 layers, which are above 16 kB, through pages
+WIDTH, INNER = 128, 256  # large enough, above 16 kB, for dynamic VRAM to fetch int8 layers through pages
 
 
 def feed_forward(family: str) -> Callable[[Any], nn.Module]:
-    """Core's own part of a family that hands a layer to `comfy.ops.linear_input_act`, which may read it, not call it.
+    """Core's part of a family that passes a layer to `comfy.ops.linear_input_act`, which may read but not call it.
 
     Args:
         family: A key of `READ`.
@@ -45,7 +45,7 @@ def feed_forward(family: str) -> Callable[[Any], nn.Module]:
     return part
 
 
-# The modules of these parts, and the layer that is read.
+# The modules of these parts, and their layers that are read.
 READ = {
     "LTX": ("lightricks.model", "net.2"),
     "Wan": ("wan.model", "2"),
@@ -55,10 +55,10 @@ READ = {
 
 
 class Around(nn.Module):
-    """A network that adds what a part makes of three tokens of each row of latents of 8×12.
+    """A network for latents of 8×12 that applies a part, as a residual, to three tokens of each row.
 
     Args:
-        part: Given tokens, shape (B, 3, WIDTH), returns as many.
+        part: Maps tokens, shape (B, 3, WIDTH), to tokens of the same shape.
     """
 
     dtype = torch.float32
@@ -76,9 +76,9 @@ def model_of(part: Callable[[Any], nn.Module], seed: int, int8: bool = False) ->
     """A MODEL of a network around a part, with random weights.
 
     Args:
-        part: Makes the part of ComfyUI's operations.
-        seed: Of the weights.
-        int8: Whether the linear layers are quantized as ComfyUI quantizes them.
+        part: Makes the part from ComfyUI's operations.
+        seed: Seed of the weights.
+        int8: Whether to quantize the linear layers as ComfyUI does.
     """
     network = Around(part(comfy.ops.manual_cast))
     fill(network, seed)
@@ -93,7 +93,7 @@ def model_of(part: Callable[[Any], nn.Module], seed: int, int8: bool = False) ->
 
 
 def quantized(network: nn.Module) -> dict[str, Tensor]:
-    """The weights of a network, those of linear layers as checkpoints keep them in int8."""
+    """The weights of a network, with linear layers in int8 as checkpoints store them."""
     told = torch.tensor(list(json.dumps({"format": "int8_tensorwise"}).encode()), dtype=torch.uint8)
     weights = dict(network.state_dict())
     for path, layer in network.named_modules():

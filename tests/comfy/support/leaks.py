@@ -1,15 +1,15 @@
-"""What a run could leave behind: in MODELs, in the networks they share, and in memory."""
+"""Traces that a run could leave in MODELs, in the networks that they share, and in memory."""
 
 import gc
 from typing import NamedTuple
 
 import torch
 
-RENEWED = ("patches_uuid", "current_weight_patches_uuid")  # by ComfyUI, whenever it registers hooks
+RENEWED = ("patches_uuid", "current_weight_patches_uuid")  # ComfyUI changes them whenever it registers hooks
 
 
 def state_of(*models):
-    """All that a run could change, weights aside: the containers copied, what is in them by reference."""
+    """All that a run could change, except weights: copies of the containers, with their contents by reference."""
     return [(_attributes(model), _network(model.model)) for model in models]
 
 
@@ -35,12 +35,12 @@ def _copy(value):
 
 
 class Living(NamedTuple):
-    """What is alive once the garbage is gone.
+    """The objects alive after garbage collection.
 
     Attributes:
-        tensors: How many tensors.
-        nbytes: Of their storages.
-        objects: How many objects of any kind.
+        tensors: Number of tensors.
+        nbytes: Bytes of their storages.
+        objects: Number of objects of any kind.
     """
 
     tensors: int
@@ -51,7 +51,7 @@ class Living(NamedTuple):
     def now(cls):
         gc.collect()
         objects = gc.get_objects()
-        # Others consist of such tensors, or are the compiler's, which have no storage.
+        # Tensors of other classes consist of such tensors, or are the compiler's, which have no storage.
         tensors = [thing for thing in objects if type(thing) in (torch.Tensor, torch.nn.Parameter)]
         storages = [tensor.untyped_storage() for tensor in tensors]
         sizes = {storage.data_ptr(): storage.nbytes() for storage in storages}

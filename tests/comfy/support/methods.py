@@ -1,4 +1,4 @@
-"""The methods that change how a chain of experts is sampled: a node each, and what the contracts need to know of it."""
+"""The table of methods that change how a chain of experts is sampled, with the facts that their contracts need."""
 
 import math
 from collections.abc import Mapping
@@ -18,18 +18,18 @@ class Method:
     """How a user connects a method.
 
     Attributes:
-        node_id: Its node.
-        makes: What the node makes: `experts`, a chain; `sampler`; or `guider`.
-        inputs: Inputs with which it acts on two experts; all that the node has but what it takes another of.
-        off: Inputs that differ, by what they say, with which nothing changes.
-        acts_alone: Whether one expert alone is sampled otherwise than without it.
-        behind: Another method, whose chain the node takes.
-        corrects: Whether the node makes a sampler of another sampler.
-        weighs: Whether pictures are particles, of which a batch has to have two.
-        sampler_name: That of a sampler which takes products alone.
-        panels: How many plots Inspect Product draws.
-        rows_shown: How many rows its grid has beside those of the plain product.
-        refused: Inputs that differ, and what is said of them.
+        node_id: Id of its node.
+        makes: The node's output: `experts`, a chain; `sampler`; or `guider`.
+        inputs: Inputs with which it acts on two experts: all but the input of the same kind as the output.
+        off: Changes of the inputs that switch the method off, by their names.
+        acts_alone: Whether it changes the samples of a single expert.
+        behind: Another method, whose chain is the node's input.
+        corrects: Whether the node makes a sampler from another sampler.
+        weighs: Whether pictures are particles, so that a batch needs at least two.
+        sampler_name: Name of its sampler, if that takes only products.
+        panels: Number of plots that Inspect Product draws.
+        rows_shown: Number of rows in its grid beside those of the plain product.
+        refused: Changes of the inputs that are refused, each with a part of the message.
     """
 
     node_id: str
@@ -51,12 +51,12 @@ class Method:
         return self._made(node, changed, experts=experts) if self.makes == "experts" else experts
 
     def guider(self, node, experts, kind="MCDM_Guider", **changed):
-        """A guider of this kind, of experts with the method."""
+        """A guider of this kind for experts with the method."""
         given = {**self.inputs, **changed} if self.makes == "guider" else {}
         return node(kind, experts=self.chain(node, experts, **changed), **given)[0]
 
     def sampler(self, node, name="euler", **changed):
-        """The SAMPLER: of this name in ComfyUI, unless it is the method's own."""
+        """The method's own SAMPLER, else ComfyUI's of this name."""
         import comfy.samplers
 
         if self.makes != "sampler":
@@ -64,7 +64,7 @@ class Method:
         return self._made(node, changed, **({"sampler": comfy.samplers.sampler_object(name)} if self.corrects else {}))
 
     def posted(self, **changed):
-        """Its node's inputs in a prompt, where what it takes another of is of node "1"."""
+        """Its node's inputs in a prompt, where node "1" makes the input of the same kind as its output."""
         taken = ["experts"] if self.makes == "experts" else ["sampler"] if self.corrects else []
         return {**self.inputs, **{name: ["1", 0] for name in taken}, **changed}
 
@@ -189,6 +189,6 @@ METHODS = {
 }
 
 
-def of_kind(**told):
-    """Names of the methods of which all this is told: `makes="experts"`, `weighs=True`."""
-    return [name for name, of in METHODS.items() if all(getattr(of, key) == value for key, value in told.items())]
+def of_kind(**facts):
+    """Names of the methods with these attributes, such as `makes="experts"` or `weighs=True`."""
+    return [name for name, of in METHODS.items() if all(getattr(of, key) == value for key, value in facts.items())]

@@ -1,4 +1,4 @@
-"""What the page shows of the nodes, as a language file of ComfyUI has it (`locales/<language>/nodeDefs.json`)."""
+"""The nodes' texts in the form of ComfyUI's language files (`locales/<language>/nodeDefs.json`)."""
 
 from typing import Any
 

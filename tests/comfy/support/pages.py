@@ -1,10 +1,10 @@
-"""What the page would queue of a graph: widget values by their position, links by the names of their inputs."""
+"""The prompt that the page would queue for a graph, which stores widget values by position."""
 
 from collections.abc import Iterator
 
 NOTES = {"Note", "MarkdownNote"}
 VALUES = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
-FROM_OUTSIDE = -10  # where a link of a subgraph comes from that is an input of the subgraph
+FROM_OUTSIDE = -10  # source node of links from the inputs of a subgraph
 
 
 def page_prompt(graph: dict, info: dict, outside: dict[str, list] | None = None) -> dict:
@@ -38,7 +38,7 @@ def _values(node: dict, info: dict) -> dict:
 
 
 def _widgets(node_info: dict) -> Iterator[tuple[str, object, int]]:
-    """Name, default, and how many widgets without an input follow, of each input with a widget."""
+    """For each input with a widget: its name, its default, and the number of widgets without an input after it."""
     for group in ("required", "optional"):
         for name in node_info["input_order"].get(group, ()):
             kind, *rest = node_info["input"][group][name]

@@ -1,4 +1,4 @@
-"""What POST /prompt would say of a node, or of the chain that it samples."""
+"""The answer of POST /prompt about a node, or about the chain that it samples."""
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
@@ -9,14 +9,14 @@ EXPERT = {"model": ["load", 0], "condition": ["load", 1], "null": ["load", 2]}
 EXPERT |= {"weight": 1.5, "reliability": 1.0, "start": 0.0, "end": 1.0}
 
 
-def of(class_type: str, **inputs: Any) -> dict[str, Any]:
+def prompt_node(class_type: str, **inputs: Any) -> dict[str, Any]:
     """A node of a prompt."""
     return {"class_type": class_type, "inputs": inputs}
 
 
 @contextmanager
 def queued(host: Any, prompt: dict) -> Iterator[None]:
-    """The block is within the validation of a prompt."""
+    """Within the block, the pack's checks see this prompt, as during its validation."""
     host.prompt.queued_prompt.remember_prompt({"prompt": prompt})
     try:
         yield
@@ -24,14 +24,14 @@ def queued(host: Any, prompt: dict) -> Iterator[None]:
         host.prompt.queued_prompt.remember_prompt({})
 
 
-def found_by(host: Any, check: Callable[..., Any], prompt: dict, node_id: str, *more: Any) -> Any:
-    """The fault that a check finds in one node of a prompt, or None."""
+def apply_check(host: Any, check: Callable[..., Any], prompt: dict, node_id: str, *more: Any) -> Any:
+    """The result of a check of one node of a prompt: mostly a fault, or None."""
     with queued(host, prompt):
         return check(host.prompt.queued_prompt.find_node(node_id), *more)
 
 
 def posted(host: Any, node: Any, prompt: dict, node_id: str) -> bool | str:
-    """True or the sentence about one node of a prompt."""
+    """True or the error message for one node of a prompt."""
     hidden = {"UNIQUE_ID": node_id}  # newer ComfyUI looks for it one level deeper
     inputs = prompt[node_id]["inputs"].items()
     known = {name: None if isinstance(value, list) else value for name, value in inputs}  # as before anything runs
@@ -42,24 +42,26 @@ def posted(host: Any, node: Any, prompt: dict, node_id: str) -> bool | str:
 
 
 def said_of(host: Any, node: Any, class_type: str, **inputs: Any) -> bool | str:
-    """True or the sentence about a node with these inputs, alone in a prompt."""
-    return posted(host, node, {"1": of(class_type, **inputs)}, "1")
+    """True or the error message for a node with these inputs, alone in a prompt."""
+    return posted(host, node, {"1": prompt_node(class_type, **inputs)}, "1")
 
 
 def said_of_chain(host: Any, nodes: Sequence[tuple[str, dict]], *rule: Any, denoise: float = 1.0) -> str | None:
-    """What is wrong with a chain of nodes that a KSampler samples; None is nothing.
+    """The error message for a chain of nodes that a KSampler samples; None if there is no error.
 
     Args:
         host: The fixture.
-        nodes: Their types and inputs; those of Diffusion Expert are beside `EXPERT`, and None is left unconnected.
-        rule: How the experts are combined, Eq. 10 if it isn't given.
-        denoise: Of the KSampler.
+        nodes: Their types and inputs; for Diffusion Expert beside `EXPERT`. An input of None is left unconnected.
+        rule: The rule that combines the experts, Eq. 10 by default.
+        denoise: The KSampler's denoise.
     """
-    prompt, previous = {"load": of("CheckpointLoaderSimple", ckpt_name="a.safetensors")}, None
+    prompt, previous = {"load": prompt_node("CheckpointLoaderSimple", ckpt_name="a.safetensors")}, None
     for number, (class_type, settings) in enumerate(nodes, start=1):
         inputs = {**(EXPERT if class_type == "MCDM_Expert" else {}), **settings, "experts": previous}
-        prompt[str(number)] = of(class_type, **{name: value for name, value in inputs.items() if value is not None})
+        prompt[str(number)] = prompt_node(
+            class_type, **{name: value for name, value in inputs.items() if value is not None}
+        )
         previous = [str(number), 0]
-    prompt["sample"] = of("MCDM_KSampler", experts=previous, denoise=denoise)
-    fault = found_by(host, host.prompt.chain_checks.check_chain, prompt, "sample", *rule)
+    prompt["sample"] = prompt_node("MCDM_KSampler", experts=previous, denoise=denoise)
+    fault = apply_check(host, host.prompt.chain_checks.check_chain, prompt, "sample", *rule)
     return fault and fault.sentence

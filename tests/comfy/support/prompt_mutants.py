@@ -1,6 +1,6 @@
-"""Prompts that no page would send: one thing of a good prompt is replaced by something else.
+"""Prompts that no page would send: one part of a good prompt is replaced by something else.
 
-A seed tells what, or hypothesis, which also draws any JSON for an input and shrinks what comes out badly.
+The change is drawn from a seed or by hypothesis, which also draws any JSON for an input and shrinks failing examples.
 """
 
 import copy
@@ -33,11 +33,11 @@ SLOTS = (0, 1, 2, 3, 99, -1, 0.5, "0", None, [], True, 2**70)
 
 @dataclass(frozen=True)
 class Mutant:
-    """A prompt and what was done to it.
+    """A prompt and its change.
 
     Attributes:
-        change: In words.
-        prompt: As it is sent.
+        change: The change, in words.
+        prompt: The changed prompt.
     """
 
     change: str
@@ -45,14 +45,14 @@ class Mutant:
 
 
 def mutants(prompts: list[dict], seed: int, count: int) -> Iterator[Mutant]:
-    """So many prompts, the same ones for the same seed."""
+    """A number of prompts, the same ones for the same seed."""
     chance = random.Random(seed)
     for number in range(count):
         yield mutant(prompts[number % len(prompts)], chance)
 
 
 def mutant(good: dict, chance: random.Random) -> Mutant:
-    """One prompt, changed as chance will have it."""
+    """One prompt with a random change."""
     prompt = copy.deepcopy(good)
     change = chance.choices(list(_CHANGES), list(_CHANGES.values()))[0]
     return Mutant(change(prompt, chance), prompt)
@@ -123,7 +123,7 @@ def _node(prompt: dict, chance: random.Random) -> str:
 
 
 def _inputs(prompt: dict, chance: random.Random) -> tuple[str, dict]:
-    """One of this pack's nodes."""
+    """The id and the inputs of one of this pack's nodes."""
     node_id = chance.choice([name for name, node in prompt.items() if node["class_type"].startswith("MCDM_")])
     return node_id, prompt[node_id]["inputs"]
 

@@ -1,4 +1,4 @@
-"""Small random files of the layouts of the published ones, under the names that their downloads have.
+"""Small random files in the layouts of the published ones, under the names of their downloads.
 
 Imports the pack: import it after the `pack` fixture has loaded it.
 """
@@ -13,7 +13,7 @@ from mcdm_pack.mcdm_core.networks.clip import ClipTextConfig
 from safetensors.torch import save_file
 
 FARL = "FaRL-Base-Patch16-LAIONFace20M-ep64.pth"
-SMALL, LARGE = 32, 64  # pixels of what is enlarged, and of what it becomes
+SMALL, LARGE = 32, 64  # sides in pixels of a picture before and after it is enlarged
 EMBEDDING = 32
 
 _TEXT = TextTransformerConfig(context_length=24, width=32, layers=1, heads=2, pooled_dim=128)
@@ -90,7 +90,7 @@ def _write_expert(path: Path, published: Published) -> None:
         torch.nn.init.normal_(transformer.padding_embedding, std=0.1)
         torch.nn.init.normal_(transformer.positional_embedding, std=0.1)
         tensors |= transformer.state_dict()
-    # The content says what a file is, never its extension.
+    # Files are recognized by their content, not their extension.
     save_file(tensors, path, metadata={"mcdm": metadata.to_json()})
 
 

@@ -1,4 +1,4 @@
-"""A flow whose noise is scaled by the size of a picture, in `noise_scaling` alone, as newer cores' SenseNova U1.5."""
+"""A flow that scales noise by the size of the picture, only in `noise_scaling`, like newer cores' SenseNova U1.5."""
 
 import comfy.model_sampling
 

@@ -7,7 +7,7 @@ from .oracle.networks import network
 
 
 def equal_models():
-    """MODELs for the product and their equals for brute force, which share nothing."""
+    """MODELs for the product, and equal ones for brute force that share nothing with them."""
 
     def make():
         return {name: network(name, seed) for seed, name in enumerate(("eps", "v", "flow"), start=1)}
@@ -17,7 +17,7 @@ def equal_models():
 
 @torch.no_grad()
 def sampled(guider, steps, sampler_name="euler"):
-    """Two latents of a guider."""
+    """Two latents, sampled with a guider."""
     noise = torch.randn(2, 4, 8, 12, generator=torch.Generator().manual_seed(3))
     schedule = guider.model_patcher.get_model_object("model_sampling")
     sigmas = comfy.samplers.calculate_sigmas(schedule, "normal", steps)

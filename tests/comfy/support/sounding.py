@@ -20,7 +20,7 @@ _LTXAV = {
 
 
 def sounding_expert(seed):
-    """An expert on videos with sound, as the test's chain takes it."""
+    """An expert on videos with sound, for the fixture `chain`."""
     import comfy.supported_models
     from comfy.model_patcher import ModelPatcher
 

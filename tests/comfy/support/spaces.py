@@ -9,7 +9,7 @@ CONVOLUTIONS = {1: torch.nn.Conv1d, 2: torch.nn.Conv2d, 3: torch.nn.Conv3d}
 
 
 class ConvolutionNetwork(torch.nn.Module):
-    """The least that ComfyUI takes for a model."""
+    """The smallest network that ComfyUI's BaseModel can call."""
 
     dtype = torch.float32
 
@@ -24,7 +24,7 @@ class ConvolutionNetwork(torch.nn.Module):
 
 
 def expert_in(space, seed):
-    """An expert in a latent space, by the name of its class, as the test's chain takes it."""
+    """An expert in a latent space, given by the name of its class, for the fixture `chain`."""
     import comfy.latent_formats
     import comfy.model_base
     import comfy.supported_models_base

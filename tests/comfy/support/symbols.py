@@ -1,4 +1,4 @@
-"""Which of ComfyUI's names a source file uses: imports, attribute chains, and methods asked of `super()`."""
+"""The names of ComfyUI's that a source file uses: imports, attribute chains, and methods called on `super()`."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def symbols_of(source: str) -> set[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute):
             found |= _resolved(node, bound)
-        elif isinstance(node, ast.ClassDef) and len(node.bases) == 1:  # of several, any may be the one that is meant
+        elif isinstance(node, ast.ClassDef) and len(node.bases) == 1:  # with several, any could have the method
             found |= {f"{base}.{name}" for base in _resolved(node.bases[0], bound) for name in _asked_of_super(node)}
     return found
 
 
 def exists(symbol: str) -> bool:
-    """Whether the running ComfyUI has it."""
+    """Whether the running ComfyUI has a symbol."""
     parts = symbol.split(".")
     for length in range(len(parts), 0, -1):
         try:

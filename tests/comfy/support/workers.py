@@ -1,4 +1,4 @@
-"""Workers in a Ray cluster of this machine as users start them: each a ComfyUI in a process of its own."""
+"""Workers in a Ray cluster on this machine, started as users start them: each a ComfyUI in a process of its own."""
 
 import importlib
 import json
@@ -15,11 +15,11 @@ NO_RAY = "Ray isn't installed (requirements-hosts.txt)"
 
 
 class Cluster(RayNodes):
-    """A head without work of its own, and workers beside it.
+    """A Ray head, and workers beside it.
 
     Args:
         comfyui: ComfyUI's folder.
-        folder: For logs and the workers' files.
+        folder: Folder for logs and the workers' files.
     """
 
     def __init__(self, comfyui: Path, folder: Path):
@@ -38,7 +38,7 @@ class Cluster(RayNodes):
 
 @contextmanager
 def joined_cluster(comfyui: Path, folder: Path) -> Iterator[Cluster]:
-    """A cluster with a token of its own, which this process has joined; needs the `pack`."""
+    """A cluster with a token of its own, joined by this process; needs the `pack`."""
     with secured(), Cluster(comfyui, folder).running() as running:
         importlib.import_module("mcdm_pack.nodes.workers.cluster").connect(running.address)
         yield running

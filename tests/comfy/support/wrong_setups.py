@@ -1,4 +1,4 @@
-"""Wrong ways to wire a product, each with what has to be said about it."""
+"""Wrong ways to wire a product, each with the expected error message."""
 
 import copy
 from types import SimpleNamespace
@@ -9,7 +9,7 @@ NAN = float("nan")
 
 
 class Setups:
-    """Wrong ways to wire a product; each makes a chain, and what it is sampled with."""
+    """Wrong ways to wire a product; each returns a chain, and sets the latent and noise levels for it."""
 
     def __init__(self, load, chain):
         self.load = load
@@ -103,7 +103,7 @@ class Setups:
         return self.chain(*((expert, conditions.get(place, {})) for place, expert in enumerate(experts)))
 
     def with_control_for_clones(self, control, change):
-        """A ControlNet that a MODEL shares with a clone to which something was done."""
+        """A ControlNet that a MODEL shares with a changed clone."""
         from .oracle.networks import network
 
         self.latent = torch.zeros(2, 4, 8, 12)
@@ -133,7 +133,7 @@ class Setups:
         return self.with_control_for_clones(comfy.controlnet.ControlLora({}), with_lora)
 
     def gap_with_control_lora(self):
-        """ComfyUI cannot clean up a control LoRA that it has not started."""
+        """A gap beside a control LoRA, which ComfyUI cannot clean up if it has not started it."""
         import comfy.controlnet
 
         from .oracle.networks import network

@@ -12,7 +12,7 @@ from mcdm_core import load_expert, prediction_named
 from mcdm_core.checkpoints.lora import with_lora
 from mcdm_core.training.config import OptimizerConfig, load_config
 from mcdm_core.training.folder import read_folder
-from mcdm_core.training.loop import deciding
+from mcdm_core.training.loop import decisive_settings
 from mcdm_core.training.objective import Objective, trained_schedule
 from mcdm_core.training.run import train_expert
 
@@ -75,7 +75,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(base, tmp_path):
     train_expert(write(tmp_path, steps=2, optimizer=constant), tmp_path / "runs")
     state = torch.load(tmp_path / "runs" / "mine" / "state.pt")
     config = load_config(write(tmp_path, optimizer=constant))
-    torch.save(state | {"config": json.dumps(deciding(config))}, tmp_path / "runs" / "mine" / "state.pt")
+    torch.save(state | {"config": json.dumps(decisive_settings(config))}, tmp_path / "runs" / "mine" / "state.pt")
     resumed = load_file(train_expert(tmp_path / "mine.toml", tmp_path / "runs", "state"))
     expected = load_file(whole)
     assert expected.keys() == resumed.keys()
@@ -106,12 +106,12 @@ def test_a_lora_does_not_go_on_from_an_expert(base, tmp_path):
 
 def test_states_of_earlier_versions_go_on(base, tmp_path):
     """What a configuration without a LoRA decides is what it decided before there were any."""
-    values = deciding(load_config(tmp_path / "base.toml"))
+    values = decisive_settings(load_config(tmp_path / "base.toml"))
     assert "adapter" not in values
     assert not {"share", "named"} & values["data"].keys()
-    assert deciding(load_config(write(tmp_path)))["adapter"] == {"rank": 2}
+    assert decisive_settings(load_config(write(tmp_path)))["adapter"] == {"rank": 2}
     config = load_config(write(tmp_path, data=DATA + "\nshare = 1.0"))
-    assert deciding(config)["data"]["share"] == 1.0
+    assert decisive_settings(config)["data"]["share"] == 1.0
     assert config.optimizer == OptimizerConfig(
         steps=4, batch_size=4, warmup=1, autocast=False, learning_rate=2e-2, ema=0.5
     )

@@ -41,7 +41,7 @@ def trained_on(path: Path) -> set[Seeds]:
 
 
 def _seeds(data: DataConfig, held_out: int) -> Seeds:
-    beside = data.beside(held_out)
+    beside = data.held_out(held_out)
     return Seeds(data.seed, beside.seed + beside.count, f"training on {data.kind} and {data.modalities}")
 
 

@@ -59,7 +59,7 @@ def test_sets_may_touch(tmp_path, seed):
 
 
 def test_held_out_faces_lie_behind_each_set(tmp_path):
-    beside = load_config(write(tmp_path / "both.toml", SETS)).data.beside(2)
+    beside = load_config(write(tmp_path / "both.toml", SETS)).data.held_out(2)
     assert (beside.of("hair").seed, beside.of("hair").count) == (41_000_004, 2)
     assert (beside.of("skin").seed, beside.of("skin").count) == (42_000_003, 2)
     assert beside.of("hair").leading == {"hair_color": "blue"}

@@ -17,7 +17,7 @@ _STABLE_AUDIO = {
 
 
 def _seconds(*names: str):
-    """Weights of ComfyUI's embedders of lengths in seconds."""
+    """Weights of ComfyUI's embedders of durations in seconds."""
 
     def weights() -> dict[str, torch.Tensor]:
         import comfy.ldm.audio.embedders

@@ -1,4 +1,4 @@
-"""What a row of the tables says."""
+"""The type of the tables' entries."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def no_pool(draw: Draw) -> dict[str, Any]:
 
 
 def all_tokens(draw: Draw) -> dict[str, Any]:
-    """Values of a CONDITIONING whose text encoder tells which tokens count."""
+    """Values of a CONDITIONING whose text encoder masks tokens."""
     return {"attention_mask": torch.ones(1, TOKENS, dtype=torch.long)}
 
 
@@ -41,12 +41,12 @@ class Family:
     """One family of networks.
 
     Attributes:
-        unet_config: What ComfyUI's detection would read off a checkpoint.
+        unet_config: The configuration that ComfyUI's detection would read off a checkpoint.
         latent: Shape of a latent, without the batch.
         tokens: Shape of a text, without the batch.
-        values: The rest of a CONDITIONING.
-        extra: In place of the class's own `unet_extra_config`, which fixes sizes.
-        checkpoint: Weights that the class wants beside the network's.
+        values: The other values of a CONDITIONING.
+        extra: Replaces the class's own `unet_extra_config`, which fixes sizes.
+        checkpoint: Weights that the class needs beside the network's.
     """
 
     unet_config: Mapping[str, Any]

@@ -1,4 +1,4 @@
-"""A family's network and conditionings."""
+"""A small network and conditionings of a family."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ..oracle.networks import CPU, fill
 from .family import Family
 
-# Settings that ComfyUI has added to networks it had before.
+# Settings that newer ComfyUI has added to older networks.
 _LATER = {
     "txt_ids_dims",
     "vec_in_dim",
@@ -68,7 +68,7 @@ def null(family: Family) -> list:
 
 @torch.no_grad()
 def _fill_buffers(module: nn.Module, seed: int) -> None:
-    """What is read from a checkpoint though it is no parameter, such as embeddings of places; else it is not set."""
+    """Draw the buffers that a checkpoint would set, such as positional embeddings; they start uninitialized."""
     generator = torch.Generator().manual_seed(seed)
     kept = module.state_dict().keys()
     for name, buffer in module.named_buffers():

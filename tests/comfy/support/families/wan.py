@@ -1,4 +1,4 @@
-"""Wan and what is made of it."""
+"""Wan and networks derived from it."""
 
 from __future__ import annotations
 

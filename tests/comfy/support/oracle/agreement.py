@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from ....support.agreement import shared_out
-from .guider import BruteForceGuider, Point
+from .guider import BruteForceGuider, Point, is_within
 from .variants import Expert
 
 
@@ -16,10 +16,10 @@ class AgreementGuider(BruteForceGuider):
     """Eq. 10, or the own-null rule, in float64 with weights that are shared out place by place.
 
     Args:
-        experts: With masks and windows as they like.
+        experts: Experts, with any masks and windows.
         tau: τ.
         patch: Side of the patch.
-        window: The shares of the sampling within which weights are shared out.
+        window: The interval of the sampling, from 0 to 1, in which weights are shared out.
         own_nulls: Whether each condition is measured against its own null.
     """
 
@@ -38,10 +38,7 @@ class AgreementGuider(BruteForceGuider):
         self, weights: Sequence[Tensor], conds: Sequence[Tensor], unconditional: Tensor, sigma: float, point: Point
     ) -> Sequence[Tensor]:
         sampling = self.experts[0].model.get_model_object("model_sampling")
-        start, end = self.window
-        first = math.inf if start == 0 else float(sampling.percent_to_sigma(start))
-        last = -math.inf if end == 1 else float(sampling.percent_to_sigma(end))
-        if not first >= sigma > last:
+        if not is_within(sampling, self.window, sigma):
             return weights
         unit, angle = point
         *noises, u = ((unit - math.cos(angle) * x0) / math.sin(angle) for x0 in (*conds, unconditional))

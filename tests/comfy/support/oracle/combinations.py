@@ -1,4 +1,4 @@
-"""Which experts are combined: three predictions times eight attachments, in all pairs and in seeded triples."""
+"""The combinations of experts: three predictions times eight attachments, in all pairs and in seeded triples."""
 
 import random
 from itertools import combinations_with_replacement, product
@@ -27,7 +27,7 @@ Combination = tuple[str, tuple[tuple[str, str], ...]]  # a sampler and (predicti
 def all_combinations() -> list[Combination]:
     """300 unordered pairs, an expert with itself included, and 100 triples."""
     pairs = list(combinations_with_replacement(EXPERTS, 2))
-    # An unordered pair is sampled with either as the reference.
+    # Either expert of an unordered pair may be the reference.
     draw = random.Random(10)
     found = [(PAIR_SAMPLER, tuple(draw.sample(pair, 2))) for pair in pairs]
     triples = [tuple(draw.choices(EXPERTS, k=3)) for _ in range(TRIPLES)]
@@ -35,7 +35,7 @@ def all_combinations() -> list[Combination]:
 
 
 def fixed_combinations() -> list[Combination]:
-    """The 40 that every run of the tests checks."""
+    """The 40 combinations that every run of the tests checks."""
     return random.Random(14).sample(all_combinations(), IN_CI)
 
 

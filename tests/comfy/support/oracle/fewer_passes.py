@@ -1,4 +1,4 @@
-"""Fewer passes by brute force: every expert is asked everything in every call; what was to be left out is not used."""
+"""Fewer passes by brute force: every call asks all experts, and drops the predictions that should be left out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import comfy.model_sampling
 from torch import Tensor
 
 from ....support.fewer_passes import Remembering, factor, unguided
-from .guider import BruteForceGuider, own_point
+from .guider import BruteForceGuider, is_within, own_point
 from .variants import Expert
 
 
@@ -18,9 +18,9 @@ class FewerPassesGuider(BruteForceGuider):
     """Eq. 10 in float64 with the policy of Fewer Passes; experts on one MODEL have one null.
 
     Args:
-        experts: Without masks and windows.
-        curves: A weight curve for each; None is none.
-        interval: The shares of the sampling within which the product is guided.
+        experts: Experts without masks and windows.
+        curves: A weight curve for each expert, or None.
+        interval: The interval of the sampling, from 0 to 1, in which the product is guided.
         remembered: `threshold`, `tolerance` and `refresh`.
     """
 
@@ -62,10 +62,7 @@ class FewerPassesGuider(BruteForceGuider):
                 return sum(weights[i] * found for i, found in conditions.items())
             return sum(a * nulls[null_of[i]] for i, a in enumerate(shares))
 
-        start, end = self.interval
-        first = math.inf if start == 0 else float(sampling.percent_to_sigma(start))
-        last = -math.inf if end == 1 else float(sampling.percent_to_sigma(end))
-        if not first >= sigma > last:
+        if not is_within(sampling, self.interval, sigma):
             weights = unguided(weights)
             null = null if options.get("disable_cfg1_optimization") else {}
         cond = {i: found for i, found in cond.items() if weights[i] != 0}
@@ -81,7 +78,7 @@ class FewerPassesGuider(BruteForceGuider):
 
 
 def _share_at(sampling: Any, sigma: float) -> float:
-    """The share of the sampling at a noise level, by looking at ever finer ones."""
+    """The share of the sampling at a noise level, by bisection."""
     share, step = 0.0, 0.5
     while step > 1e-9:
         share, step = (share + step if float(sampling.percent_to_sigma(share + step)) > sigma else share), step / 2

@@ -16,18 +16,18 @@ from torch import Tensor
 
 from .variants import Expert
 
-Point = tuple[Tensor, float]  # of a trajectory, as `own_point` gives it
-Asked = tuple[BaseModel, dict[str, list], dict[str, Any]]  # one expert's network, processed conds and own options
+Point = tuple[Tensor, float]  # a point of a trajectory, from `own_point`
+Prepared = tuple[BaseModel, dict[str, list], dict[str, Any]]  # one expert's network, processed conds and options
 
 
 class BruteForceGuider(comfy.samplers.CFGGuider):
-    """Eq. 10 in float64, read from the paper and written without the pack.
+    """Eq. 10 in float64, written from the paper, without the pack.
 
-    CFGGuider only scales noise and latents by the reference's MODEL; it is given no conditioning.
+    CFGGuider only scales noise and latents by the reference's MODEL; it has no conditioning.
 
     Args:
-        experts: The first is the reference.
-        hooks_ask: Whether the reference's CFG hooks ask its network, so that they mean what it predicts alone.
+        experts: The experts, the reference first.
+        hooks_ask: Whether the reference's CFG hooks call its network, and so act on its prediction alone.
     """
 
     def __init__(self, experts: Sequence[Expert], hooks_ask: bool = False):
@@ -65,21 +65,21 @@ class BruteForceGuider(comfy.samplers.CFGGuider):
     def _weights(
         self, weights: Sequence[Tensor], conds: Sequence[Tensor], unconditional: Tensor, sigma: float, point: Point
     ) -> Sequence[Tensor]:
-        """What each prediction counts, a map for each expert."""
+        """The weight of each prediction, a map for each expert."""
         return weights
 
     def _bases(self, nulls: Sequence[Tensor], unconditional: Tensor) -> Sequence[Tensor]:
-        """What each condition is measured against."""
+        """For each condition, the prediction from which its guidance is measured."""
         return [unconditional] * len(nulls)
 
     def _through_hooks(
         self, cond: Tensor, uncond: Tensor, scale: float, x: Tensor, timestep: Tensor, options: dict[str, Any]
     ) -> Tensor:
-        """The CFG hooks of the reference and of the sampler, which may call the reference's network."""
+        """Apply the CFG hooks of the reference and of the sampler, which may call the reference's network."""
         out = [cond, uncond]
         with self._alone(self.experts[0], x, options["transformer_options"]["sample_sigmas"]) as (model, conds, own):
             roles = [conds["positive"], conds["negative"]]
-            comfy.samplers.calc_cond_batch(model, [None, roles[1]], x, timestep, own)  # its attention is what SAG reads
+            comfy.samplers.calc_cond_batch(model, [None, roles[1]], x, timestep, own)  # SAG reads its attention
             shown = {"input": x, "sigma": timestep, "timestep": timestep, "model": model, "model_options": options}
             for hook in options.get("sampler_pre_cfg_function", []):
                 out = hook({"conds": roles, "conds_out": out, "cond_scale": scale, **shown})
@@ -87,9 +87,8 @@ class BruteForceGuider(comfy.samplers.CFGGuider):
             return comfy.samplers.cfg_function(model, *out, scale, x, timestep, **named)
 
     def _is_active(self, expert: Expert, sigma: float) -> bool:
-        """σ_start ≥ σ > σ_end, both from the reference's percentages."""
-        percent_to_sigma = _sampling(self.experts[0]).percent_to_sigma
-        return (expert.start == 0 or percent_to_sigma(expert.start) >= sigma) and sigma > percent_to_sigma(expert.end)
+        """Whether σ is in the expert's window, by the reference's noise levels."""
+        return is_within(_sampling(self.experts[0]), (expert.start, expert.end), sigma)
 
     def _ask(self, expert: Expert, unit: Tensor, angle: float, levels: Tensor) -> tuple[Tensor, Tensor]:
         """x0 under the condition and under the null, one at a time."""
@@ -102,8 +101,8 @@ class BruteForceGuider(comfy.samplers.CFGGuider):
         return cond.double(), null.double()
 
     @contextmanager
-    def _alone(self, expert: Expert, x: Tensor, levels: Tensor) -> Iterator[Asked]:
-        """What CFGGuider does for its only MODEL before it samples, and after."""
+    def _alone(self, expert: Expert, x: Tensor, levels: Tensor) -> Iterator[Prepared]:
+        """Prepare an expert as CFGGuider prepares its MODEL before sampling, and clean up after."""
         patcher = _hookable(expert)
         conds = {"positive": expert.condition, "negative": expert.null}
         conds = {role: _with_fresh_hooks(comfy.sampler_helpers.convert_cond(value)) for role, value in conds.items()}
@@ -122,10 +121,18 @@ class BruteForceGuider(comfy.samplers.CFGGuider):
             comfy.sampler_helpers.cleanup_models(conds, loaded)
 
 
-def own_point(sampling: Any, x: Tensor, sigma: float) -> Point:
-    """A point of a MODEL's own trajectory, free of its form.
+def is_within(sampling: Any, window: tuple[float, float], sigma: float) -> bool:
+    """σ_start ≥ σ > σ_end, for a window from 0 to 1 in shares of a MODEL's sampling."""
+    start, end = window
+    first = math.inf if start == 0 else float(sampling.percent_to_sigma(start))
+    last = -math.inf if end == 1 else float(sampling.percent_to_sigma(end))
+    return first >= sigma > last
 
-    Any trajectory is α x0 + σ n. Over √(α² + σ²) it is cos θ x0 + sin θ n with θ = atan(σ/α), the same for all MODELs.
+
+def own_point(sampling: Any, x: Tensor, sigma: float) -> Point:
+    """A point of a MODEL's trajectory, in a form that is the same for all MODELs.
+
+    A trajectory is α x0 + σ n. Divided by √(α² + σ²), it is cos θ x0 + sin θ n with θ = atan(σ/α).
 
     Returns:
         cos θ x0 + sin θ n in float64, and θ.
@@ -135,7 +142,7 @@ def own_point(sampling: Any, x: Tensor, sigma: float) -> Point:
 
 
 def point_of(sampling: Any, unit: Tensor, angle: float) -> tuple[Tensor, float]:
-    """The inverse of `own_point` for another MODEL, within the noise levels it knows; x in float64, and σ."""
+    """The inverse of `own_point` for any MODEL, clamped to its noise levels; returns x in float64, and σ."""
     flow = isinstance(sampling, comfy.model_sampling.CONST)
     lowest, highest = (
         math.atan2(sigma, 1.0 - sigma if flow else 1.0)
@@ -148,7 +155,7 @@ def point_of(sampling: Any, unit: Tensor, angle: float) -> tuple[Tensor, float]:
 
 
 def _hookable(expert: Expert) -> ModelPatcher:
-    """The expert's MODEL or, where it is dynamic and hooks come along, what CFGGuider puts in its place."""
+    """The expert's MODEL or, if it is dynamic and there are hooks, the classic one that CFGGuider uses instead."""
     hooked = any("hooks" in entry for _, entry in [*expert.condition, *expert.null])
     dynamic = hasattr(expert.model, "is_dynamic") and expert.model.is_dynamic()
     return expert.model.get_non_dynamic_delegate() if hooked and dynamic else expert.model
@@ -172,13 +179,13 @@ def _shares(reliabilities: Sequence[float], masks: Sequence[Tensor]) -> list[Ten
 
 
 def _shown_scale(active: Sequence[Expert], total: Tensor) -> float:
-    """W for a number, the largest |W| for a map, and 1 instead of 0."""
+    """The CFG scale shown to hooks: W, or the largest |W| of a map; 1 instead of 0."""
     masked = any(expert.mask is not None for expert in active)
     return (float(total.abs().max()) if masked else float(total.mean())) or 1.0
 
 
 def _with_fresh_hooks(conds: list[dict]) -> list[dict]:
-    """Hooks whose keyframes remember no earlier level and go to the one in force at once."""
+    """Conds with cloned hooks, whose keyframes have no state and switch without delay to the one in force."""
     for cond in conds:
         if "hooks" in cond:
             (keyframes,) = {hook.hook_keyframe for hook in cond["hooks"].hooks}

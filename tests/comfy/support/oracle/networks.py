@@ -94,9 +94,9 @@ def network(layout: str, seed: int, dtype: torch.dtype = torch.float32, disable_
 
     Args:
         layout: A key of `LAYOUTS`.
-        seed: Of its weights.
-        dtype: What the weights are kept in; computed is in float32.
-        disable_dynamic: Whether it is a classic ModelPatcher also where ComfyUI's loaders make dynamic ones.
+        seed: Seed of its weights.
+        dtype: Dtype of the weights; the network computes in float32.
+        disable_dynamic: Whether to make a classic ModelPatcher even where ComfyUI's loaders make dynamic ones.
     """
     base, unet_config = LAYOUTS[layout]
     config = base(unet_config)
@@ -112,7 +112,7 @@ def as_loaded(model: BaseModel, disable_dynamic: bool, init: tuple[Callable, tup
     Args:
         model: The network.
         disable_dynamic: Whether to make a classic ModelPatcher in any case.
-        init: What makes the same MODEL once more: a function that takes `disable_dynamic`, and its other arguments.
+        init: A function that makes the same MODEL again and takes `disable_dynamic`, and its other arguments.
     """
     loaders = getattr(comfy.model_patcher, "CoreModelPatcher", ModelPatcher)  # older ComfyUI has only the one
     patcher = (ModelPatcher if disable_dynamic else loaders)(model, load_device=CPU, offload_device=CPU)
@@ -153,7 +153,7 @@ def lora(model: ModelPatcher, seed: int, rank: int = 4) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def fill(module: nn.Module, seed: int) -> None:
-    """Weights that keep activations near unit size; none is zero, so that everything has a say."""
+    """Draw weights that keep activations near unit size; none is zero, so that all have an effect."""
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in module.named_parameters():
         noise = torch.randn(parameter.shape, generator=generator)

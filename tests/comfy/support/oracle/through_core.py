@@ -1,4 +1,4 @@
-"""The oracle for any network and whatever is attached to it: ComfyUI's CFGGuider makes each expert's predictions."""
+"""The oracle for any network with any attachments: ComfyUI's CFGGuider makes each expert's predictions."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from .variants import Expert
 
 
 class ThroughCore(BruteForceGuider):
-    """Eq. 10 in float64 of what every expert's MODEL predicts alone, as ComfyUI samples it.
+    """Eq. 10 in float64 of the predictions that ComfyUI makes with each expert's MODEL alone.
 
-    The condition and the null run in one batch, as ever in ComfyUI: a few networks read one row beside another.
+    The condition and the null run in one batch, as always in ComfyUI: a few networks read both rows together.
     """
 
     def __init__(self, experts: tuple[Expert, ...], seed: int, hooks_ask: bool = False):
@@ -47,9 +47,9 @@ class ThroughCore(BruteForceGuider):
 
 
 def _without_guidance(model: ModelPatcher) -> ModelPatcher:
-    """A clone whose CFG hooks are gone: they run on the product, not on one expert."""
+    """A clone without CFG hooks, which run on the product, not on one expert."""
     clone = model.clone()
     for name in ("sampler_cfg_function", "sampler_pre_cfg_function", "sampler_post_cfg_function"):
         clone.model_options.pop(name, None)
-    clone.model_options["disable_cfg1_optimization"] = True  # ask for the null as well, at cfg 1
+    clone.model_options["disable_cfg1_optimization"] = True  # so that the null is asked at cfg 1 too
     return clone

@@ -1,4 +1,4 @@
-"""Experts with everything users attach to a MODEL or a CONDITIONING, made with ComfyUI's own nodes."""
+"""Experts with all kinds of attachments to a MODEL or a CONDITIONING, made with ComfyUI's own nodes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -40,7 +40,7 @@ class Expert:
 
 @dataclass(frozen=True)
 class Parts:
-    """What the experts of one prediction are made of. All but the copies, which share another, share one network."""
+    """The parts of the experts of one prediction type. The copies share one network, all others another."""
 
     plain: ModelPatcher
     bare_copy: ModelPatcher
@@ -52,7 +52,7 @@ class Parts:
 
 
 class Cast:
-    """All experts, each network made once: two casts share nothing and are equal."""
+    """All experts, with each network made once. Two casts are equal but share nothing."""
 
     def __init__(self) -> None:
         self.parts = {prediction: _parts(prediction, seed) for seed, prediction in enumerate(PREDICTIONS, start=1)}
@@ -134,7 +134,7 @@ def _with_hooks(expert: Expert, parts: Parts, place: int) -> Expert:
 
 
 def _with_mask(expert: Expert, parts: Parts, place: int) -> Expert:
-    """A ramp from the left, from the top, or from the right; each leaves a part uncovered."""
+    """A mask with a ramp from the left, the top or the right, by the expert's place; each leaves a part uncovered."""
     across = (torch.linspace(-0.5, 1.0, WIDTH) * 1.5).clamp(0, 1).expand(HEIGHT, WIDTH)
     down = (torch.linspace(-0.5, 1.0, HEIGHT) * 1.5).clamp(0, 1)[:, None].expand(HEIGHT, WIDTH)
     return replace(expert, mask=(across, down, across.flip(1))[place][None])
