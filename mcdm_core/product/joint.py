@@ -13,7 +13,7 @@ from torch import Tensor
 from ..expert.expert import Expert
 from .denoiser import ProductDenoiser
 from .eq10 import EQ10
-from .joint_plans import JointPlans
+from .joint_plans import JointPlans, spaces_ahead
 from .method import Setting
 from .plan import Factor, Predictions
 from .product_plans import PlanMaker
@@ -64,7 +64,7 @@ class JointDenoiser(ProductDenoiser):
         """Predict x0 of all parts.
 
         Args:
-            x: A joint sample, shape (B, N).
+            x: A joint sample, shape (B, 1, N).
             sigma: Noise level above 0, one number or equal entries (B,).
 
         Returns:
@@ -75,7 +75,7 @@ class JointDenoiser(ProductDenoiser):
         """
         found, _ = self._evaluate(x, sigma)
         combined, level = self._combined(found), found.point.level
-        ahead = [place for place in range(1, len(self.spaces.spaces)) if self._acts_from(place, level)]
+        ahead = spaces_ahead(self.windows, self.places, level)
         parts = self.spaces.unpack(x)
         parts[0] = combined
         for place, x0 in self.spaces.from_reference(combined, ahead).items():
@@ -113,10 +113,6 @@ class JointDenoiser(ProductDenoiser):
             f"Expected experts of one latent space for this sampler and got {len(self.spaces.spaces)} spaces; use "
             f"{instead}, or experts of one space."
         )
-
-    def _acts_from(self, place: int, level: float) -> bool:
-        """Whether an expert of a space acts at noise levels from this one down."""
-        return any(end < level for own, (_, end) in zip(self.places, self.windows, strict=True) if own == place)
 
     def _check_samples(self) -> None:
         pass  # samples of different spaces are what this is for

@@ -28,6 +28,7 @@ from .product_plans import ProductPlans
 from .spaces import JointSpaces, resized_coefficient
 from .term_settings import TermSettings
 from .weighted import add_weighted
+from .windows import Window
 
 _WHY_MISSING = (
     "because experts of several latent spaces are each guided away from nulls of their own space",
@@ -218,6 +219,18 @@ class JointPlans:
         if not any(trust.values()):
             trust = dict.fromkeys(own, 1.0)
         return {j: each / sum(trust.values()) for j, each in trust.items()}
+
+
+def spaces_ahead(windows: Sequence[Window], places: Sequence[int], level: float) -> list[int]:
+    """The spaces beside the reference's in which an expert acts at a noise level or below: a sampler has to step them.
+
+    Args:
+        windows: The experts'.
+        places: For each expert that of its space.
+        level: Noise level of the reference.
+    """
+    found = {place for place, (_, end) in zip(places, windows, strict=True) if place > 0 and end < level}
+    return sorted(found)
 
 
 def _positive(coefficient: Coefficient) -> Coefficient:

@@ -61,12 +61,12 @@ class JointSpaces:
         self._lengths = [math.prod(space.shape) for space in self.spaces]
 
     def pack(self, parts: Sequence[Tensor]) -> Tensor:
-        """The joint sample of y_s (B, *shape), shape (B, N)."""
-        return torch.cat([part.flatten(1) for part in parts], dim=1)
+        """The joint sample of y_s (B, *shape), shape (B, 1, N)."""
+        return torch.cat([part.reshape(len(part), 1, -1) for part in parts], dim=-1)
 
     def unpack(self, joint: Tensor) -> list[Tensor]:
         """The parts y_s of a joint sample."""
-        parts = joint.split(self._lengths, dim=1)
+        parts = joint.split(self._lengths, dim=-1)
         return [part.reshape(-1, *space.shape) for part, space in zip(parts, self.spaces, strict=True)]
 
     def to_reference(self, place: int, x0: Tensor) -> Tensor:

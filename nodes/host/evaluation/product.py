@@ -71,7 +71,7 @@ class Product:
             Point(x, level, form.unbounded(level), form.signal_scale(level)),
             self.planner.at(level, want_null),
             partial(self.planner.unsaved_at, level, want_null),
-            _NetworksAtPoint(self, x, sigma, level, model_options),
+            NetworksAtPoint(self, x, sigma, level, model_options),
             self.methods if weigh is None else Methods([*self.methods, SeparateWeights(weigh)]),
         )
         return self._guide(evaluation, sigma, model_options)
@@ -109,13 +109,28 @@ class Product:
             model, out[0], out[1], scale, x, sigma, model_options=model_options, cond=conds[0], uncond=conds[1]
         )
 
+    def point_of(self, patcher: ModelPatcher, x: Tensor, sigma: Tensor, level: float) -> ModelPoint:
+        """The reference's sample and noise level in a MODEL's own form.
+
+        Args:
+            patcher: The MODEL.
+            x: As for `predict`.
+            sigma: Likewise.
+            level: The same as a number.
+        """
+        return align(x, sigma, level, self.forms.of(self.reference), self.forms.of(patcher))
+
+    def answer_of(self, x0: Tensor) -> Tensor:
+        """A MODEL's prediction as plans combine it."""
+        return x0
+
     def requests(self, plan: Plan, asked: Asked) -> list[Request]:
         """The predictions to make: under the conditions, and under the distinct nulls."""
         requests = [Request(i, CONDITION) for i in asked.conditions]
         return requests + [Request(j, NULL) for j in self._nulls.to_ask(asked, bool(plan.nulls))]
 
 
-class _NetworksAtPoint:
+class NetworksAtPoint:
     """The networks of a product, asked about one sample at one noise level; workers run while networks here do.
 
     Args:
@@ -139,7 +154,8 @@ class _NetworksAtPoint:
         here = partial(product.networks.answers, point_of=self._point_of, model_options=self._options)
         workers = product.workers
         found = here(requests) if workers is None else workers.answers(requests, self._point_of, here)
-        cond, null = ({made.expert: x0 for made, x0 in found.items() if made.role == role} for role in ROLES)
+        answers = {made: product.answer_of(x0) for made, x0 in found.items()}
+        cond, null = ({made.expert: x0 for made, x0 in answers.items() if made.role == role} for role in ROLES)
         return cond, null
 
     def rows(self, plan: Plan, asked: Asked) -> int:
@@ -148,6 +164,4 @@ class _NetworksAtPoint:
         return len(self._x) * sum(map(self._product.networks.rows, requests))
 
     def _point_of(self, patcher: ModelPatcher) -> ModelPoint:
-        forms = self._product.forms
-        forms_of = forms.of(self._product.reference), forms.of(patcher)
-        return align(self._x, self._sigma, self._level, *forms_of)
+        return self._product.point_of(patcher, self._x, self._sigma, self._level)
