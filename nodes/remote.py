@@ -8,9 +8,9 @@ from comfy_api.latest import io
 from ..mcdm_core.system.clusters import check_ray
 from .host.chain.expert_chain import Experts
 from .host.prompt.expert_checks import check_remote_expert
-from .host.prompt.graph import files_of_graph
 from .host.prompt.queued_prompt import QueuedNode
 from .host.prompt.validation import Fault, Validation, fault_of
+from .host.prompt.worker_graph import files_of_graph
 from .newer_schema import advanced, search_aliases
 from .types import ExpertChain
 from .widgets import progress_input, reliability_input, weight_input

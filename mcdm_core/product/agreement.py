@@ -103,7 +103,6 @@ class AgreementWeights(SpanMethod):
         level: See `SpanMethod`.
     """
 
-    neutral = False
     why_compared = (
         "because agreement weights compare experts with the unconditional estimate",
         "set its reliability to 0, or tau to 0",

@@ -16,8 +16,8 @@ TOLERANCE = 1e-6
 class Coefficients:
     """Coefficients of Eq. 10, one entry per expert, and facts about them that every step of a run needs.
 
-    These are computed once, because looking into a map waits for its device. For weights that changed and kept their
-    sum at every place, they are those of the weights before.
+    The facts are found once, because looking into a map waits for its device. Weights that change in each call and keep
+    their sum at every place take them from those before, and count a weight that became a map as one that is not 0.
 
     Attributes:
         weights: w_i, numbers of any sign or maps that broadcast to the sample.

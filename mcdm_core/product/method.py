@@ -45,7 +45,7 @@ class Method:
 
     Attributes:
         saves: Whether it leaves passes out, so that rows are counted and compared with those of the product without it.
-        neutral: The phase in which it changes no plan.
+        neutral: If it saves passes, the phase in which it changes no plan.
         why_compared: Parts of the refusal of a product that lacks a null which `compared` experts need: why it is
             needed, and what to do other than give it.
     """

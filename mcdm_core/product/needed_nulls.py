@@ -39,7 +39,7 @@ class NeededNulls:
         return tuple(j for j in dict.fromkeys(owners[j] for j in self.compared) if j not in anyway)
 
 
-def null_counts(index: int, rule: Rule, coefficients: Coefficients, owners: Sequence[int], wanted: bool) -> bool:
+def null_enters(index: int, rule: Rule, coefficients: Coefficients, owners: Sequence[int], wanted: bool) -> bool:
     """Whether an expert's null enters the result, with the coefficients of all experts that share it.
 
     Args:

@@ -13,7 +13,8 @@ from .rule import Rule
 Predictions = Mapping[int, Tensor]
 """Predictions of x0 by the index of the expert, shape (B, …)."""
 Factor = tuple[Coefficient, Tensor]
-"""A summand c_k D_k of the product: the coefficient, a number or a map, and the prediction, shape (B, …)."""
+"""A factor of the product as it enters the sum of predictions, c_k D_k: the coefficient, a number or a map, and the
+prediction, shape (B, …)."""
 
 
 class Asked(NamedTuple):

@@ -19,7 +19,7 @@ from .coefficients import (
     total_of,
 )
 from .method import Draft, Method
-from .needed_nulls import NeededNulls, null_counts, null_is_compared, why_needed
+from .needed_nulls import NeededNulls, null_enters, null_is_compared, why_needed
 from .plan import Plan
 from .rule import Rule
 from .term_settings import TermSettings
@@ -72,7 +72,7 @@ class PlanMaker(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class ProductPlans:
-    """Plans of the product by Eq. 10, or by another rule.
+    """Makes the plans of a product by Eq. 10, or by another rule.
 
     Attributes:
         terms: The experts' settings.
@@ -202,7 +202,7 @@ class ProductPlans:
         owners, experts = self.owners, {i for found in compared.values() for i in found}
         return NeededNulls(
             read=(0,) if self.null_is_read else (),
-            counted=tuple(j for j in acting if null_counts(j, self.rule, coefficients, owners, want_null)),
+            counted=tuple(j for j in acting if null_enters(j, self.rule, coefficients, owners, want_null)),
             compared=tuple(
                 j for j in acting if experts and null_is_compared(j, self.rule, coefficients.reliabilities[j], experts)
             ),

@@ -35,7 +35,7 @@ class RemoteExpert(ExpertInput):
     part: PromptPart
     timeout: float
 
-    def workers(self, experts: Experts) -> WorkersOfRun:
+    def workers_of_chain(self, experts: Experts) -> WorkersOfRun:
         """See `ExpertOnWorker`."""
         return WorkersOfRun(experts)
 

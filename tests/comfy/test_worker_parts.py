@@ -370,11 +370,11 @@ def graph_of(experts=1, **changes):
 
 
 def test_a_graph_is_what_its_expert_needs(host):
-    graph = host.prompt.graph.read_graph(json.dumps(graph_of()))
+    graph = host.prompt.worker_graph.read_graph(json.dumps(graph_of()))
     assert sorted(graph.nodes) == ["1", "2", "3"]
     assert graph.links == {"model": ("1", 0), "condition": ("3", 0), "null": ("3", 1)}
     assert graph.kinds == ["LoadImage", "MCDM_EncodeMap", "MCDM_LoadExpert"]
-    alone = host.prompt.graph.read_graph(json.dumps(graph_of(condition="x", null=None)))
+    alone = host.prompt.worker_graph.read_graph(json.dumps(graph_of(condition="x", null=None)))
     assert alone.links == {"model": ("1", 0)}
 
 
@@ -398,13 +398,13 @@ RING = graph_of() | {"1": {"class_type": "A", "inputs": {"a": ["3", 0]}}}
 )
 def test_what_is_no_graph_is_refused(host, text, match):
     with pytest.raises(ValueError, match=match):
-        host.prompt.graph.read_graph(text)
+        host.prompt.worker_graph.read_graph(text)
 
 
 def test_a_long_graph_is_read(remote, host):
     chain = {f"a{n}": {"class_type": "A", "inputs": {"a": [f"a{n + 1}", 0]}} for n in range(3000)}
     text = json.dumps(graph_of(condition=["a0", 0]) | chain | {"a3000": {"class_type": "B", "inputs": {}}})
-    graph = host.prompt.graph.read_graph(text)
+    graph = host.prompt.worker_graph.read_graph(text)
     assert len(graph.nodes) == 3004
     part = remote("prompt_part").part_behind(graph.nodes.__getitem__, graph.links, lambda kind: [], list(graph.nodes))
     assert len(part.nodes) == 3004
@@ -415,7 +415,7 @@ def test_mutated_graphs_are_read_or_refused(remote, host):
 
     def is_read(text):
         try:
-            graph = host.prompt.graph.read_graph(text)
+            graph = host.prompt.worker_graph.read_graph(text)
         except ValueError:
             return False
         return bool(remote("prompt_part").part_behind(graph.nodes.__getitem__, graph.links, lambda kind: ["image"]))
@@ -440,7 +440,7 @@ def engine(remote, known):
 
 def test_a_graph_becomes_the_part_that_its_links_would_be(remote, host, part, engine, small_experts, base):
     prompt = prompt_of("mcdm_face_1_hair.png", small_experts["hair"])
-    graph = host.prompt.graph.read_graph(json.dumps(graph_of() | prompt))
+    graph = host.prompt.worker_graph.read_graph(json.dumps(graph_of() | prompt))
     found = remote("node").checked_part(graph, engine)
     assert found == part(prompt)
     assert not remote("files").lacking(list(found.files))  # it was sent
@@ -492,11 +492,11 @@ def test_a_graph_is_checked_where_it_will_run(remote, host, engine, small_expert
     loader = graph["1"]["inputs"]
     graph["1"]["inputs"] = {**loader, "expert_name": loader["expert_name"].replace("hair", "small hair")}
     with pytest.raises(ValueError, match=match):
-        remote("node").checked_part(host.prompt.graph.read_graph(json.dumps(graph)), engine)
+        remote("node").checked_part(host.prompt.worker_graph.read_graph(json.dumps(graph)), engine)
 
 
 def test_only_input_files_are_sent(host, base):
-    input_file = host.prompt.graph.input_file
+    input_file = host.prompt.worker_graph.input_file
     (base / "secret.png").write_bytes(b"x")
     (base / "input" / "within").mkdir(exist_ok=True)
     (base / "input" / "within" / "x.png").write_bytes(b"x")

@@ -70,8 +70,8 @@ class Workers(Protocol):
 class ExpertOnWorker(Protocol):
     """An expert whose network is on a worker."""
 
-    def workers(self, experts: Experts) -> Workers:
-        """The workers of the whole chain, for one run.
+    def workers_of_chain(self, experts: Experts) -> Workers:
+        """The workers of the whole chain, for one run; any of its experts on a worker makes them.
 
         Args:
             experts: The chain.
@@ -87,4 +87,4 @@ def workers_of(experts: Experts) -> Workers | None:
     Raises:
         ValueError: If a worker cannot be found.
     """
-    return next((expert.workers(experts) for expert in experts if isinstance(expert, ExpertOnWorker)), None)
+    return next((expert.workers_of_chain(experts) for expert in experts if isinstance(expert, ExpertOnWorker)), None)

@@ -125,7 +125,7 @@ def _ask(
 ) -> Tensor:
     """A sampler function for ComfyUI that samples nothing: it evaluates the noised latent at every level."""
     sampling = model.inner_model.inner_model.model_sampling
-    model.inner_model.gather(lifts)
+    model.inner_model.measure_with(lifts)
     generator = torch.Generator().manual_seed((extra_args["seed"] or 0) % 2**64)
     options = {
         **extra_args["model_options"],

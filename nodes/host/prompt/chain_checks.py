@@ -172,8 +172,8 @@ def _samples_all(node: QueuedNode) -> bool:
 def _certain_settings(chain: QueuedChain, samples_all: bool) -> list[Setting] | None:
     """The settings that take effect at some level of a run of the chain; None if that cannot be known.
 
-    A setting that relaxes the conditions of a product must be known. One that adds a condition is left out unless it
-    certainly takes effect.
+    A setting that allows products which are refused otherwise must be known. One that demands more is left out unless
+    it certainly takes effect.
     """
     found: list[Setting] = []
     for kind, setting in chain.settings.items():

@@ -12,10 +12,10 @@ from typing import Any
 from ....mcdm_core.conditions import Encoder
 from ....mcdm_core.product.term_settings import TermSettings
 from .encoder_trial import try_encoder
-from .graph import NO_MODEL, read_graph
 from .queued_chain import encoder_of
 from .queued_prompt import QueuedNode
 from .validation import Fault, Trial, fault_of, first_fault
+from .worker_graph import NO_MODEL, read_graph
 
 
 def check_encoder(node: QueuedNode, given: str) -> Fault | None:

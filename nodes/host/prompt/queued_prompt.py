@@ -18,8 +18,8 @@ from comfy_api.latest import io
 
 import nodes
 
-from .graph import is_node, read_graph
 from .links import LINKS, Link, as_link
+from .worker_graph import is_node, read_graph
 
 _ELSEWHERE = ["", 0]
 """A link to a node that isn't in the prompt, so nothing is known of its output."""

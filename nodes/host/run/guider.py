@@ -118,7 +118,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
         """Show an observer every evaluation of the run; to be called before the first one."""
         self.run.observers.append(observer)
 
-    def gather(self, lifts: Lifts) -> None:
+    def measure_with(self, lifts: Lifts) -> None:
         """Measure in every evaluation how far the experts lift the samples; to be called before the first one."""
         self.run.lifts = lifts
 
@@ -150,7 +150,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
             if self.observer is not None:
                 self.watch(self.observer)
             if self.scores:
-                self.gather(Lifts(self.experts))
+                self.measure_with(Lifts(self.experts))
             stack.callback(self._clean_up)
             stack.callback(lambda: self.run.methods.forget())
             self.run.workers = workers_of(self.experts)

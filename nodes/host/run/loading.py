@@ -82,8 +82,9 @@ def load_jointly(
         ", ".join(_summary(clones, apart[key], names) for key, clones in networks.items()),
         _megabytes(largest),
     )
-    ticket = {"additional_models": passengers, "control": _Memory(largest - own + sum(apart.values()))}
-    conds = {**conds, _PASSENGERS: [ticket]}
+    # A condition that is made up: ComfyUI loads the models in it, and asks its ControlNet how much memory it takes.
+    entry = {"additional_models": passengers, "control": _Memory(largest - own + sum(apart.values()))}
+    conds = {**conds, _PASSENGERS: [entry]}
     network, conds, additional = load(weights.loaded(model), noise_shape, conds, *args, **kwargs)
     loaded = {weights.loaded(clone) for clones in networks.values() for clone in clones}
     copies = (copy for other in others for copy in copies_of(other.patcher))

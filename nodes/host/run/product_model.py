@@ -18,7 +18,7 @@ from ..evaluation.types import CONDITION, NULL
 from ..files.expert_model import implicit_null
 from .guider import ProductGuider
 
-# Methods of a guider that are left out where its run is taken over.
+# Methods of a guider that a run that was taken over never calls, so that a guider with one of its own is refused.
 _LEFT_OUT = ("outer_sample", "inner_sample", "__call__", "outer_predict_noise")
 
 # Nodes that make a guider of their own, by its class, and how they take another.
@@ -164,7 +164,7 @@ class _OverProduct(comfy.samplers.CFGGuider):
         return self.product(self.cfg, *args, **kwargs)
 
     def _refuse(self, *value: Any) -> Any:
-        raise _leaves_out_experts(self)
+        raise _refusal_of(self)
 
     inner_model = conds = property(_refuse, _refuse)  # they are one expert's
 
@@ -190,7 +190,7 @@ def _check_guider(host: Any) -> None:
         )
     predict = _own(host, "predict_noise")
     if any(_own(host, name) for name in _LEFT_OUT) or (predict and not _asks_its_parent(host, predict)):
-        raise _leaves_out_experts(host)
+        raise _refusal_of(host)
 
 
 def _own(host: Any, name: str) -> Callable | None:
@@ -206,7 +206,7 @@ def _asks_its_parent(host: Any, method: Callable) -> bool:
     return "predict_noise" not in vars(host) and code is not None and "super" in code.co_names
 
 
-def _leaves_out_experts(host: Any) -> ValueError:
+def _refusal_of(host: Any) -> ValueError:
     other_way = _TAKES_A_GUIDER.get(type(host).__name__)
     return ValueError(
         "Expected a guider that is led by one positive, one negative and cfg, as KSampler and CFGGuider are, and "
