@@ -113,6 +113,6 @@ def _ratio(latent_format: Any, vae: Any) -> int:
     """Pixels to a side of a latent; the VAE's own where ComfyUI's format, being older, doesn't tell."""
     if isinstance(latent_format, PixelSpace):
         return 1
-    unknown = None if isinstance(latent_format, LatentSpace) else vae.spacial_compression_decode()
+    unknown: Any = None if isinstance(latent_format, LatentSpace) else vae.spacial_compression_decode()
     found: int = getattr(latent_format, "spacial_downscale_ratio", unknown)
     return found
