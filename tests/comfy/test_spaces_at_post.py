@@ -201,3 +201,13 @@ def test_samplers_that_compare_densities_are_refused_across_spaces(
         if refused:
             assert fault.input == marked
             assert "Expected experts of one latent space for this sampler" in fault.sentence
+
+
+def test_scores_are_refused_across_spaces(host, small_experts, latent_experts):
+    for names, refused in ((("latent hair", "small text"), True), (("latent hair", "latent text"), False)):
+        prompt = sampled(chained(names, (1, 2)), scores=True)
+        fault = apply_check(host, host.prompt.chain_checks.check_chain, prompt, "node")
+        assert (fault is not None) == refused
+        if refused:
+            assert fault.input == "scores"
+            assert "Expected experts of one latent space for scores" in fault.sentence

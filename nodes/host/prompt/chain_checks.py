@@ -18,6 +18,7 @@ from ....mcdm_core.product.separate import check_positive
 from ....mcdm_core.product.spaces import JointSpaces, Space
 from ....mcdm_core.product.span import Span
 from ....mcdm_core.sampling.sweep import Sweep, Varied, parse_factors, parse_values, read_sweep, seeds_from
+from ..run.space_refusals import not_comparable
 from .queued_chain import SETTING_NODES, QueuedChain, QueuedExpert, chain_of
 from .queued_prompt import QueuedNode
 from .validation import Fault, Trial, check_value, fault_of, first_fault
@@ -28,6 +29,7 @@ Products = Iterable[Sequence[QueuedExpert]]
 _ONE_PLACE = Space((1, 1, 1), (1, 1), decode=lambda samples: samples, encode=lambda pictures: pictures)
 """Stands for a space whose size isn't known: of experts that act everywhere, coefficients are numbers."""
 
+_SCORES = ("scores", "turn them off")
 _SWEEP = ("expert_index", "values", "vary", "guidance", "seed", "seeds")
 _SCHEDULERS = ("BasicScheduler", "MCDM_Sigmas")  # whose noise levels go from the highest to 0 at a denoise of 1
 
@@ -40,6 +42,8 @@ def check_chain(node: QueuedNode, rule: Rule = EQ10) -> Fault | None:
         rule: How it combines them.
     """
     chain = chain_of(node)
+    if node.inputs.get("scores") is True and (fault := fault_of("scores", partial(check_one_space, chain, _SCORES))):
+        return fault
     return fault_of("experts", partial(_check_products, node, chain, rule, lambda: [chain.always]))
 
 
@@ -86,17 +90,18 @@ def check_fixed_weights(chain: QueuedChain) -> None:
         method.check_fixed()
 
 
-def check_one_space(chain: QueuedChain) -> None:
-    """Refuse samplers that compare the experts' densities, if these certainly are of several spaces.
+def check_one_space(chain: QueuedChain, compares: tuple[str, str] = ("this sampler", "choose another one")) -> None:
+    """Refuse what compares the experts' likelihoods of a sample, if they certainly are of several spaces.
+
+    Args:
+        chain: The experts.
+        compares: What compares them, and what to do instead.
 
     Raises:
         ValueError: If they are.
     """
     if any(chain.places or ()):
-        raise ValueError(
-            "Expected experts of one latent space for this sampler, which compares how likely they find a sample, and "
-            "got several spaces; choose another sampler, or experts of one kind."
-        )
+        raise not_comparable(*compares)
 
 
 def check_positive_weights(chain: QueuedChain) -> None:

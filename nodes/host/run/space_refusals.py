@@ -68,6 +68,29 @@ def check_noise(noise: Tensor, sigmas: Tensor) -> None:
         )
 
 
+def check_comparable(experts: Experts, what: str, instead: str) -> None:
+    """Refuse what compares the experts' likelihoods of a sample, if the experts are of several latent spaces.
+
+    Args:
+        experts: The chain.
+        what: What compares them.
+        instead: What to do.
+
+    Raises:
+        ValueError: If they are.
+    """
+    if experts and max(places_of(experts)) > 0:
+        raise not_comparable(what, instead)
+
+
+def not_comparable(what: str, instead: str) -> ValueError:
+    """The refusal of what compares experts of several latent spaces, see `check_comparable`."""
+    return ValueError(
+        f"Expected experts of one latent space for {what}, where it counts how likely each finds one and the same "
+        f"sample, and got several spaces; {instead}, or combine models of one family."
+    )
+
+
 def space_name(latent_format: Any) -> str:
     """What messages call the latent space of a MODEL."""
     vae_key = getattr(latent_format, "vae_key", None)
