@@ -65,7 +65,8 @@ class Expert(io.ComfyNode):
                     "null",
                     optional=True,
                     tooltip="What stands for nothing told: what `negative` is to a KSampler (∅), for checkpoints the "
-                    "negative prompt. Needed where the reliability is above 0, unless all weights sum to 1.",
+                    "negative prompt. Needed where the reliability is above 0, unless all weights sum to 1 (experts of "
+                    "one latent space).",
                 ),
                 weight_input(
                     "How strongly the condition pulls, −20 to 20: cfg, for a single model. Weights add up: two "

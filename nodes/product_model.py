@@ -5,6 +5,8 @@ from comfy.sd import VAE
 from comfy_api.latest import io
 
 from .host.chain.expert_chain import Experts
+from .host.prompt.space_checks import check_space
+from .host.prompt.validation import Validation
 from .host.run.product_model import product_model
 from .newer_schema import search_aliases
 from .types import ExpertChain
@@ -48,7 +50,10 @@ class ProductModel(io.ComfyNode):
                 vae_input("the model given here"),
             ],
             outputs=[io.Model.Output(display_name="model", tooltip="The product, for any node that samples a MODEL.")],
+            hidden=[io.Hidden.unique_id],
         )
+
+    validate_inputs = classmethod(Validation("MCDM_ProductModel", "model", check_space))
 
     @classmethod
     def execute(

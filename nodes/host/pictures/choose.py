@@ -23,6 +23,7 @@ from ..comfyui.latents import parts_of, with_samples
 from ..comfyui.step_reports import StepReport
 from ..run.guider import ProductGuider
 from ..run.scores import scores_of
+from ..run.space_refusals import check_comparable
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +73,7 @@ def _measure(guiding: Experts, samples: Any, levels: int, seed: int) -> Tensor:
                 f"Expected a null for {expert.label}, against which its lift is measured, and got none; connect its "
                 "null."
             )
+    check_comparable(guiding, "Choose Samples", "choose by eye")
     lifts = Lifts(guiding, of_noise=True)
     if not guiding:
         return lifts.of(samples)

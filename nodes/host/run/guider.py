@@ -45,7 +45,7 @@ from .prepared import PreparedModel, process
 from .refusals import check_experts, check_packed
 from .run_state import Run
 from .scores import lifts_of_run, with_scores
-from .space_refusals import check_noise
+from .space_refusals import check_comparable, check_noise
 
 
 class ProductGuider(comfy.samplers.CFGGuider):
@@ -134,6 +134,8 @@ class ProductGuider(comfy.samplers.CFGGuider):
             ValueError: If the experts cannot be combined.
         """
         check_experts(self.experts, *parts_of(latent_image, latent_shapes))
+        if self.scores:
+            check_comparable(self.experts, "scores", "turn them off")
         warn_of_idle_hooks(self.experts)
         before = dict(vars(self))  # CFGGuider keeps a run in attributes, after a failure for good
         with ExitStack() as stack:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ....mcdm_core.product.spaces import resized
 from ..evaluation.spaces import SpacesOfRun
+from .space_refusals import not_comparable
 
 
 @dataclass
@@ -134,6 +135,20 @@ class JointSampler:
 
     def _reference(self, packed: Tensor, like: Tensor) -> Tensor:
         return self._sample.spaces.joint.unpack(packed)[0].reshape(like.shape)
+
+
+def check_asked_apart(model: Any, sampler: str) -> None:
+    """Refuse a sampler that asks for every expert's own prediction, in a run of several latent spaces.
+
+    Args:
+        model: What the sampler asks, inside of ComfyUI's `KSamplerX0Inpaint`.
+        sampler: Its name in messages.
+
+    Raises:
+        ValueError: If the run is one.
+    """
+    if isinstance(model, _JointModel):
+        raise not_comparable(sampler, "choose another sampler")
 
 
 class _JointModel:

@@ -68,6 +68,29 @@ def check_noise(noise: Tensor, sigmas: Tensor) -> None:
         )
 
 
+def check_comparable(experts: Experts, what: str, instead: str) -> None:
+    """Refuse what compares the experts' likelihoods of a sample, if the experts are of several latent spaces.
+
+    Args:
+        experts: The chain.
+        what: What compares them.
+        instead: What to do.
+
+    Raises:
+        ValueError: If they are.
+    """
+    if experts and max(places_of(experts)) > 0:
+        raise not_comparable(what, instead)
+
+
+def not_comparable(what: str, instead: str) -> ValueError:
+    """The refusal of what compares experts of several latent spaces, see `check_comparable`."""
+    return ValueError(
+        f"Expected experts of one latent space for {what}, where it counts how likely each finds one and the same "
+        f"sample, and got several spaces; {instead}, or combine models of one family."
+    )
+
+
 def space_name(latent_format: Any) -> str:
     """What messages call the latent space of a MODEL."""
     vae_key = getattr(latent_format, "vae_key", None)
@@ -113,6 +136,6 @@ def _ratio(latent_format: Any, vae: Any) -> int:
     """Pixels to a side of a latent; the VAE's own where ComfyUI's format, being older, doesn't tell."""
     if isinstance(latent_format, PixelSpace):
         return 1
-    unknown = None if isinstance(latent_format, LatentSpace) else vae.spacial_compression_decode()
+    unknown: Any = None if isinstance(latent_format, LatentSpace) else vae.spacial_compression_decode()
     found: int = getattr(latent_format, "spacial_downscale_ratio", unknown)
     return found

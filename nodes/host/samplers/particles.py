@@ -12,6 +12,7 @@ from torch import Tensor
 from ....mcdm_core.sampling import sample_particles
 from ....mcdm_core.sampling.particles import Resampling, check_particles
 from ..run.guider import ProductGuider
+from ..run.joint_sampler import check_asked_apart
 from .functions import Sampling, sampler_function
 from .run_denoiser import RunDenoiser
 
@@ -45,10 +46,11 @@ def sample_comfy_particles(run: Sampling, resample_below: float = 0.5, limit: fl
     A rectified flow is stepped in the variance-exploding form, x/(1 − σ).
 
     Raises:
-        ValueError: If the guider is not a `ProductGuider`, its weights depend on the samples, or as the core's
-            `sample_particles`.
+        ValueError: If the guider is not a `ProductGuider`, its weights depend on the samples, its experts are of
+            several latent spaces, or as the core's `sample_particles`.
     """
     guider = run.model.inner_model
+    check_asked_apart(guider, "Particle Sampler")
     if not isinstance(guider, ProductGuider):
         raise ValueError(NO_PRODUCT.format(type(guider).__name__))
     check_particles(len(run.x), resample_below, limit)
