@@ -28,11 +28,8 @@ def check_spaces(experts: Experts, latent_image: Tensor, *beside: Tensor) -> Non
     places = places_of(experts)
     if max(places) == 0:
         return
-    formats = [expert.model.get_model_object("latent_format") for expert in experts]
-    second = places.index(1)
-    spaces = f"{experts[0].label} works on {space_name(formats[0])} and {experts[second].label} on " + space_name(
-        formats[second]
-    )
+    formats = [_format(expert) for expert in experts]
+    spaces = _two_spaces(experts, places)
     _check_pictures(experts, formats, spaces, latent_image, beside)
     for expert in experts:
         if isinstance(expert, ExpertOnWorker):
@@ -49,6 +46,25 @@ def check_spaces(experts: Experts, latent_image: Tensor, *beside: Tensor) -> Non
             )
         for expert, latent_format in own:
             _check_vae(expert, latent_format)
+
+
+def check_one_space(experts: Experts, user: str, instead: str) -> None:
+    """Refuse experts of several latent spaces where something compares their predictions of one sample.
+
+    Args:
+        experts: The chain.
+        user: What does so, in a message.
+        instead: What to do about it, beside choosing other models.
+
+    Raises:
+        ValueError: If there are several spaces.
+    """
+    places = places_of(experts)
+    if max(places) > 0:
+        raise ValueError(
+            f"Expected experts of one latent space for {user}, but {_two_spaces(experts, places)}; {instead}, or "
+            "combine models of one family."
+        )
 
 
 def check_noise(noise: Tensor, sigmas: Tensor) -> None:
@@ -75,14 +91,24 @@ def space_name(latent_format: Any) -> str:
     return f"{type(latent_format).__name__} ({latent_format.latent_channels} channels{of_vae})"
 
 
+def _format(expert: ExpertInput) -> Any:
+    return expert.model.get_model_object("latent_format")
+
+
+def _two_spaces(experts: Experts, places: Sequence[int]) -> str:
+    """The first two experts whose spaces differ, as messages say it."""
+    first, other = experts[0], experts[places.index(1)]
+    return f"{first.label} works on {space_name(_format(first))} and {other.label} on {space_name(_format(other))}"
+
+
 def _check_pictures(
     experts: Experts, formats: Sequence[Any], spaces: str, latent_image: Tensor, beside: Sequence[Tensor]
 ) -> None:
     for expert, latent_format in zip(experts, formats, strict=True):
         if latent_format.latent_dimensions < 2:
             raise ValueError(
-                f"Expected models of pictures for several latent spaces, but {spaces} and {expert.label} makes sound; "
-                "combine models of one family."
+                f"Expected models of pictures where experts work on several latent spaces, but {expert.label} makes "
+                "sound; combine models of one family."
             )
     frames = latent_image.shape[2] if latent_image.ndim == 5 else 1
     if beside or frames > 1:
