@@ -35,6 +35,7 @@ def compare(joint, joint_chain, node):
 TWO = ((2.0, 1.0), (-0.5, 1.0)), ((1.5, 2.0), (0.7, 0.5))
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("kind", ["MCDM_Guider", "MCDM_OwnNullGuider"])
 @pytest.mark.parametrize("first", ["pixels", "latents"])
 def test_experts_of_this_pack_are_the_plain_loop(spaces, compare, first, kind):
@@ -55,6 +56,7 @@ PAIRS = {
 }
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("pair", PAIRS)
 def test_families_of_pictures_are_the_plain_loop(spaces, compare, pair):
     """κ is not 1 and sides are unequal: the reference has pictures of 64 × 32, the other ones of about 64²."""
@@ -73,7 +75,7 @@ def test_three_spaces(spaces, compare):
     compare(groups)
 
 
-@pytest.mark.one_of(4)
+@pytest.mark.one_of(8)
 @pytest.mark.parametrize("reference", ["latents", "flow"])
 def test_every_sampler_steps_the_joint_state_or_refuses_it(spaces, compare, every_sampler, reference):
     groups = [spaces(reference, (32, 32), (2.0, 1.0)), spaces("pixels", (32, 32), (1.5, 1.0))]
@@ -85,6 +87,7 @@ def test_every_sampler_steps_the_joint_state_or_refuses_it(spaces, compare, ever
     compare(groups, levels, every_sampler)
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("name", ["MCDM_SamplerDDIM", "MCDM_LangevinSampler"])
 def test_samplers_of_this_pack_step_the_joint_state(spaces, compare, node, name):
     import comfy.samplers
@@ -104,6 +107,7 @@ def picture_of(group, batch):
     return group.format.process_out(group.encode(pictures))
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize(("reference", "levels"), [("SDXL", (2.0, 0.6, 0.0)), ("Flux", (0.7, 0.3, 0.0))])
 @pytest.mark.parametrize("masked", [False, True])
 def test_every_space_starts_from_the_picture(spaces, compare, reference, levels, masked):
@@ -134,6 +138,7 @@ def test_masks_hold_in_every_space(spaces, compare):
     compare(groups)
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("sampler", ["euler", "euler_ancestral"])
 def test_a_space_whose_window_ends_early_lets_the_others_go_on(spaces, compare, sampler):
     groups = [spaces("latents", (32, 32), (2.0, 1.0)), spaces("pixels", (32, 32), (1.5, 1.0))]
@@ -164,6 +169,7 @@ def test_experts_of_one_space_may_be_apart_in_the_chain_and_share_a_vae(spaces, 
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("own", ["CFGGuider", "KSampler"])
 def test_a_product_as_a_model_does_the_same(spaces, joint_chain, node, joint, own):
     import comfy.sample

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..chain.expert_chain import ExpertInput, Experts
 from ..evaluation.spaces import places_of
 from ..evaluation.workers import ExpertOnWorker
-from ..files.spaces import LatentSpace, PixelSpace
+from ..files.spaces import PixelSpace
 
 
 def check_spaces(experts: Experts, latent_image: Tensor, *beside: Tensor) -> None:
@@ -139,6 +139,5 @@ def _ratio(latent_format: Any, vae: Any) -> int:
     """Pixels to a side of a latent; the VAE's own where ComfyUI's format, being older, doesn't tell."""
     if isinstance(latent_format, PixelSpace):
         return 1
-    unknown = None if isinstance(latent_format, LatentSpace) else vae.spacial_compression_decode()
-    found: int = getattr(latent_format, "spacial_downscale_ratio", unknown)
+    found: int = getattr(latent_format, "spacial_downscale_ratio", vae.spacial_compression_decode())
     return found
