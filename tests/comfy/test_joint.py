@@ -75,7 +75,7 @@ def test_three_spaces(spaces, compare):
     compare(groups)
 
 
-@pytest.mark.one_of(8)
+@pytest.mark.one_of(12)
 @pytest.mark.parametrize("reference", ["latents", "flow"])
 def test_every_sampler_steps_the_joint_state_or_refuses_it(spaces, compare, every_sampler, reference):
     groups = [spaces(reference, (32, 32), (2.0, 1.0)), spaces("pixels", (32, 32), (1.5, 1.0))]
