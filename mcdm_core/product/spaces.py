@@ -60,6 +60,11 @@ class JointSpaces:
         self.scales = [math.sqrt(math.prod(space.size)) / side for space in self.spaces]
         self._lengths = [math.prod(space.shape) for space in self.spaces]
 
+    @property
+    def packed_shape(self) -> tuple[int, int, int]:
+        """Shape of one joint sample, (1, 1, N)."""
+        return 1, 1, sum(self._lengths)
+
     def pack(self, parts: Sequence[Tensor]) -> Tensor:
         """The joint sample of y_s (B, *shape), shape (B, 1, N)."""
         return torch.cat([part.reshape(len(part), 1, -1) for part in parts], dim=-1)

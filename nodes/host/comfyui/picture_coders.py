@@ -35,7 +35,8 @@ class PictureCoder:
     @torch.no_grad()
     def encode(self, pictures: Tensor) -> Tensor:
         """Samples (B, C, h, w) of pictures (B, 3, H, W), values 0…1, on their device."""
-        framed = self._framed(self.vae.process_input(pictures.float()))
+        fitted = self.vae.vae_encode_crop_pixels(pictures.float().movedim(1, -1)).movedim(-1, 1)  # some take RGBA
+        framed = self._framed(self.vae.process_input(fitted))
         latents = self._in_turn(framed, self.vae.memory_used_encode, self.vae.first_stage_model.encode).float()
         return self._unframed(self._format.process_in(latents)).to(pictures.device, pictures.dtype)
 

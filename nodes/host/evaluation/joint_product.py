@@ -72,3 +72,7 @@ class JointProduct(Product):
     def answer_of(self, x0: Tensor) -> Tensor:
         """See `Product.answer_of`; a video of one frame is a picture."""
         return self._spaces.unframed(x0)
+
+    def shown(self, values: Tensor) -> Tensor:
+        """See `Product.shown`."""
+        return self._spaces.framed(self.reference, values)

@@ -78,11 +78,12 @@ class Product:
 
     def _guide(self, evaluation: Evaluation, sigma: Tensor, model_options: dict[str, Any]) -> Tensor:
         """U + s·(C − U), see `Rule.pair`, through the hooks that ComfyUI runs on guidance; see `CfgHooks`."""
-        (guided, uncond), plan, x = evaluation.pair(), evaluation.plan, evaluation.point.x
+        (guided, uncond), plan, x = map(self.shown, evaluation.pair()), evaluation.plan, evaluation.point.x
         own = None
         if 0 in evaluation.cond_answers:  # an earlier prediction that stands in for it won't do
-            null = evaluation.null.get(plan.null_owners[0], uncond)
-            own = Own(evaluation.cond_answers[0], null, self.planner.plans.masks[0])
+            owner, mask = plan.null_owners[0], self.planner.plans.masks[0]
+            null = self.shown(evaluation.null[owner]) if owner in evaluation.null else uncond
+            own = Own(self.shown(evaluation.cond_answers[0]), null, None if mask is None else self.shown(mask))
         weights = self.networks.weights
         if any(model_options.get(name) for name in CFG_HOOKS) or not weights.has_objects_of(self.reference):
             weights.activate(self.reference)  # hooks may call its network, samplers ask for its schedule
@@ -123,6 +124,10 @@ class Product:
     def answer_of(self, x0: Tensor) -> Tensor:
         """A MODEL's prediction as plans combine it."""
         return x0
+
+    def shown(self, values: Tensor) -> Tensor:
+        """What plans combine, a prediction or a mask, as hooks on the reference's MODEL are given it."""
+        return values
 
     def requests(self, plan: Plan, asked: Asked) -> list[Request]:
         """The predictions to make: under the conditions, and under the distinct nulls."""

@@ -23,7 +23,7 @@ from ..comfyui.latents import parts_of, with_samples
 from ..comfyui.step_reports import StepReport
 from ..run.guider import ProductGuider
 from ..run.scores import scores_of
-from ..run.space_refusals import check_comparable
+from ..run.space_refusals import check_one_space
 
 logger = logging.getLogger(__name__)
 
@@ -73,10 +73,10 @@ def _measure(guiding: Experts, samples: Any, levels: int, seed: int) -> Tensor:
                 f"Expected a null for {expert.label}, against which its lift is measured, and got none; connect its "
                 "null."
             )
-    check_comparable(guiding, "Choose Samples", "choose by eye")
     lifts = Lifts(guiding, of_noise=True)
     if not guiding:
         return lifts.of(samples)
+    check_one_space(guiding, "Choose Samples", "choose by the experts of the samples' own space")
     # Equal weights and reliabilities, so that every condition and null is asked; masks and windows stay.
     equal: dict[str, Any] = {"weight": 1.0, "reliability": 1.0, "weight_curve": (), "settings": ()}
     cost, found = _Cost(), list[Tensor]()

@@ -18,7 +18,6 @@ from ....mcdm_core.product.separate import check_positive
 from ....mcdm_core.product.spaces import JointSpaces, Space
 from ....mcdm_core.product.span import Span
 from ....mcdm_core.sampling.sweep import Sweep, Varied, parse_factors, parse_values, read_sweep, seeds_from
-from ..run.space_refusals import not_comparable
 from .queued_chain import SETTING_NODES, QueuedChain, QueuedExpert, chain_of
 from .queued_prompt import QueuedNode
 from .validation import Fault, Trial, check_value, fault_of, first_fault
@@ -29,7 +28,6 @@ Products = Iterable[Sequence[QueuedExpert]]
 _ONE_PLACE = Space((1, 1, 1), (1, 1), decode=lambda samples: samples, encode=lambda pictures: pictures)
 """Stands for a space whose size isn't known: of experts that act everywhere, coefficients are numbers."""
 
-_SCORES = ("scores", "turn them off")
 _SWEEP = ("expert_index", "values", "vary", "guidance", "seed", "seeds")
 _SCHEDULERS = ("BasicScheduler", "MCDM_Sigmas")  # whose noise levels go from the highest to 0 at a denoise of 1
 
@@ -42,8 +40,10 @@ def check_chain(node: QueuedNode, rule: Rule = EQ10) -> Fault | None:
         rule: How it combines them.
     """
     chain = chain_of(node)
-    if node.inputs.get("scores") is True and (fault := fault_of("scores", partial(check_one_space, chain, _SCORES))):
-        return fault
+    if node.inputs.get("scores") is True:
+        fault = fault_of("scores", partial(check_one_space, chain, "scores", "switch scores off"))
+        if fault:
+            return fault
     return fault_of("experts", partial(_check_products, node, chain, rule, lambda: [chain.always]))
 
 
@@ -90,18 +90,22 @@ def check_fixed_weights(chain: QueuedChain) -> None:
         method.check_fixed()
 
 
-def check_one_space(chain: QueuedChain, compares: tuple[str, str] = ("this sampler", "choose another one")) -> None:
-    """Refuse what compares the experts' likelihoods of a sample, if they certainly are of several spaces.
+def check_one_space(chain: QueuedChain, user: str = "this sampler", instead: str = "choose another sampler") -> None:
+    """Refuse experts that certainly are of several spaces where something compares their predictions of one sample.
 
     Args:
         chain: The experts.
-        compares: What compares them, and what to do instead.
+        user: What does so, in a message.
+        instead: What to do about it, beside choosing other models.
 
     Raises:
         ValueError: If they are.
     """
     if any(chain.places or ()):
-        raise not_comparable(*compares)
+        raise ValueError(
+            f"Expected experts of one latent space for {user}, where their predictions of one sample are compared, and "
+            f"got several spaces; {instead}, or combine models of one family."
+        )
 
 
 def check_positive_weights(chain: QueuedChain) -> None:

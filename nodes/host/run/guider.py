@@ -29,7 +29,7 @@ from ..comfyui.latents import pack, parts_of
 from ..evaluation.expert_conds import conditionings_on, conds_of
 from ..evaluation.joint_product import JointProduct
 from ..evaluation.networks import LocalNetworks
-from ..evaluation.noise_levels import Forms, align_levels
+from ..evaluation.noise_levels import Forms, align_levels, form_of
 from ..evaluation.product import Product
 from ..evaluation.spaces import spaces_of
 from ..evaluation.types import Observer
@@ -45,7 +45,7 @@ from .prepared import PreparedModel, process
 from .refusals import check_experts, check_packed
 from .run_state import Run
 from .scores import lifts_of_run, with_scores
-from .space_refusals import check_comparable, check_noise
+from .space_refusals import check_noise, check_one_space
 
 
 class ProductGuider(comfy.samplers.CFGGuider):
@@ -110,7 +110,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
             ValueError: If the experts cannot be combined.
         """
         parts = parts_of(noise)
-        check_experts(self.experts, *parts)
+        self._check_experts(*parts)
         spaces = spaces_of(self.experts, noise)
         plan_run(self.experts, self.rule, pack(parts), [part.shape for part in parts], noise.device, sigmas, spaces)
 
@@ -133,9 +133,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
         Raises:
             ValueError: If the experts cannot be combined.
         """
-        check_experts(self.experts, *parts_of(latent_image, latent_shapes))
-        if self.scores:
-            check_comparable(self.experts, "scores", "turn them off")
+        self._check_experts(*parts_of(latent_image, latent_shapes))
         warn_of_idle_hooks(self.experts)
         before = dict(vars(self))  # CFGGuider keeps a run in attributes, after a failure for good
         with ExitStack() as stack:
@@ -217,6 +215,12 @@ class ProductGuider(comfy.samplers.CFGGuider):
         finally:
             self.run.weights.restore()  # before CFGGuider cleans up after the reference expert
 
+    def _check_experts(self, *parts: Tensor) -> None:
+        """Refuse a chain that can't be sampled from the parts of a latent, or whose samples can't carry scores."""
+        check_experts(self.experts, *parts)
+        if self.scores:
+            check_one_space(self.experts, "scores, which compare their predictions of one sample", "switch scores off")
+
     def _plan_run(self, noise: Tensor, device: Any, sigmas: Tensor) -> None:
         spaces = None if self.run.joint is None else self.run.joint.spaces
         self.run.planner = plan_run(self.experts, self.rule, noise, self.run.shapes, device, sigmas, spaces)
@@ -245,7 +249,14 @@ class ProductGuider(comfy.samplers.CFGGuider):
         latent = self.inner_model.process_latent_in(latent_image) if latent_image.any() else latent_image
         joint.begin(joint.spaces.unframed(noise), joint.spaces.unframed(latent).to(noise), seed)
         windows = self.run.planner.windows
-        return JointSampler(sampler, joint, lambda level: spaces_ahead(windows, joint.spaces.places, level))
+        own = self.run.forms.of(self.model_patcher)
+        packed = form_of(self.model_patcher.get_model_object("model_sampling"), joint.spaces.joint.packed_shape)
+        return JointSampler(
+            sampler,
+            joint,
+            lambda level: spaces_ahead(windows, joint.spaces.places, level),
+            own.noise_scale / packed.noise_scale,
+        )
 
     def _process_conds(self, noise: Tensor, latent_image: Tensor, settings: dict[str, Any]) -> None:
         conds: dict[ModelPatcher, Conds] = {other.patcher: other.conds for other in self.run.others}

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from ....mcdm_core.product.spaces import resized
 from ..evaluation.spaces import SpacesOfRun
-from .space_refusals import not_comparable
 
 
 @dataclass
@@ -95,12 +94,17 @@ class JointSampler:
         sampler: ComfyUI's SAMPLER.
         sample: The run's, begun.
         ahead: Gives the other spaces that have to be stepped from a noise level on, see `spaces_ahead`.
+        noise_scale: By which start noise is multiplied, because the sampler takes a joint sample for one of the
+            reference's, and some flows scale noise by the size of samples.
     """
 
-    def __init__(self, sampler: Any, sample: JointSample, ahead: Callable[[float], list[int]]):
+    def __init__(
+        self, sampler: Any, sample: JointSample, ahead: Callable[[float], list[int]], noise_scale: float = 1.0
+    ):
         self._sampler = sampler
         self._sample = sample
         self._ahead = ahead
+        self._noise_scale = noise_scale
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sampler, name)
@@ -118,7 +122,11 @@ class JointSampler:
     ) -> Tensor:
         """As the SAMPLER's, of the reference's samples alone."""
         held, joint = self._sample, self._sample.spaces.joint
-        divided = [latent / scale for latent, scale in zip(held.latents, joint.scales, strict=True)]
+        noises, latents = [*held.noise], [*held.latents]
+        noises[0] = held.spaces.unframed(noise)  # wrappers around a SAMPLER may have changed the reference's start
+        if latent_image is not None:
+            latents[0] = held.spaces.unframed(latent_image).to(noise)
+        divided = [latent / scale for latent, scale in zip(latents, joint.scales, strict=True)]
         mask = denoise_mask
         if mask is not None:
             mask = joint.pack([held.mask_of(place, mask) for place in range(len(joint.spaces))])
@@ -127,32 +135,24 @@ class JointSampler:
             if callback is not None:
                 callback(step, self._reference(denoised, noise), self._reference(x, noise), total)
 
-        model = _JointModel(model_wrap, held, self._ahead, noise.ndim)
-        made = self._sampler.sample(
-            model, sigmas, extra_args, report, joint.pack(held.noise), joint.pack(divided), mask, disable_pbar
-        )
+        model = JointModel(model_wrap, held, self._ahead, noise.ndim)
+        start = self._noise_scale * joint.pack(noises)
+        made = self._sampler.sample(model, sigmas, extra_args, report, start, joint.pack(divided), mask, disable_pbar)
         return self._reference(made, noise)
 
     def _reference(self, packed: Tensor, like: Tensor) -> Tensor:
         return self._sample.spaces.joint.unpack(packed)[0].reshape(like.shape)
 
 
-def check_asked_apart(model: Any, sampler: str) -> None:
-    """Refuse a sampler that asks for every expert's own prediction, in a run of several latent spaces.
+class JointModel:
+    """What a sampler asks: x0 of all parts, by way of the guider, which sees the reference's part.
 
     Args:
-        model: What the sampler asks, inside of ComfyUI's `KSamplerX0Inpaint`.
-        sampler: Its name in messages.
-
-    Raises:
-        ValueError: If the run is one.
+        guider: The guider, whose attributes this has, too.
+        sample: The run's.
+        ahead: See `JointSampler`.
+        ndim: Number of dimensions of the reference's samples.
     """
-    if isinstance(model, _JointModel):
-        raise not_comparable(sampler, "choose another sampler")
-
-
-class _JointModel:
-    """What a sampler asks: x0 of all parts, by way of the guider, which sees the reference's part."""
 
     def __init__(self, guider: Any, sample: JointSample, ahead: Callable[[float], list[int]], ndim: int):
         self._guider = guider
@@ -164,6 +164,7 @@ class _JointModel:
         return getattr(self._guider, name)
 
     def __call__(self, x: Tensor, sigma: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """Predict x0/κ of all parts of a joint sample, shape (B, 1, N); other arguments are for the guider."""
         spaces, joint = self._sample.spaces, self._sample.spaces.joint
         parts = joint.unpack(x)
         self._sample.parts[:] = parts

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..chain.expert_chain import ExpertInput, Experts
 from ..evaluation.spaces import places_of
 from ..evaluation.workers import ExpertOnWorker
-from ..files.spaces import LatentSpace, PixelSpace
+from ..files.spaces import PixelSpace
 
 
 def check_spaces(experts: Experts, latent_image: Tensor, *beside: Tensor) -> None:
@@ -28,11 +28,8 @@ def check_spaces(experts: Experts, latent_image: Tensor, *beside: Tensor) -> Non
     places = places_of(experts)
     if max(places) == 0:
         return
-    formats = [expert.model.get_model_object("latent_format") for expert in experts]
-    second = places.index(1)
-    spaces = f"{experts[0].label} works on {space_name(formats[0])} and {experts[second].label} on " + space_name(
-        formats[second]
-    )
+    formats = [_format(expert) for expert in experts]
+    spaces = _two_spaces(experts, places)
     _check_pictures(experts, formats, spaces, latent_image, beside)
     for expert in experts:
         if isinstance(expert, ExpertOnWorker):
@@ -49,6 +46,25 @@ def check_spaces(experts: Experts, latent_image: Tensor, *beside: Tensor) -> Non
             )
         for expert, latent_format in own:
             _check_vae(expert, latent_format)
+
+
+def check_one_space(experts: Experts, user: str, instead: str) -> None:
+    """Refuse experts of several latent spaces where something compares their predictions of one sample.
+
+    Args:
+        experts: The chain.
+        user: What does so, in a message.
+        instead: What to do about it, beside choosing other models.
+
+    Raises:
+        ValueError: If there are several spaces.
+    """
+    places = places_of(experts)
+    if max(places) > 0:
+        raise ValueError(
+            f"Expected experts of one latent space for {user}, but {_two_spaces(experts, places)}; {instead}, or "
+            "combine models of one family."
+        )
 
 
 def check_noise(noise: Tensor, sigmas: Tensor) -> None:
@@ -68,34 +84,21 @@ def check_noise(noise: Tensor, sigmas: Tensor) -> None:
         )
 
 
-def check_comparable(experts: Experts, what: str, instead: str) -> None:
-    """Refuse what compares the experts' likelihoods of a sample, if the experts are of several latent spaces.
-
-    Args:
-        experts: The chain.
-        what: What compares them.
-        instead: What to do.
-
-    Raises:
-        ValueError: If they are.
-    """
-    if experts and max(places_of(experts)) > 0:
-        raise not_comparable(what, instead)
-
-
-def not_comparable(what: str, instead: str) -> ValueError:
-    """The refusal of what compares experts of several latent spaces, see `check_comparable`."""
-    return ValueError(
-        f"Expected experts of one latent space for {what}, where it counts how likely each finds one and the same "
-        f"sample, and got several spaces; {instead}, or combine models of one family."
-    )
-
-
 def space_name(latent_format: Any) -> str:
     """What messages call the latent space of a MODEL."""
     vae_key = getattr(latent_format, "vae_key", None)
     of_vae = f" of the VAE {vae_key}" if vae_key else ""
     return f"{type(latent_format).__name__} ({latent_format.latent_channels} channels{of_vae})"
+
+
+def _format(expert: ExpertInput) -> Any:
+    return expert.model.get_model_object("latent_format")
+
+
+def _two_spaces(experts: Experts, places: Sequence[int]) -> str:
+    """The first two experts whose spaces differ, as messages say it."""
+    first, other = experts[0], experts[places.index(1)]
+    return f"{first.label} works on {space_name(_format(first))} and {other.label} on {space_name(_format(other))}"
 
 
 def _check_pictures(
@@ -104,8 +107,8 @@ def _check_pictures(
     for expert, latent_format in zip(experts, formats, strict=True):
         if latent_format.latent_dimensions < 2:
             raise ValueError(
-                f"Expected models of pictures for several latent spaces, but {spaces} and {expert.label} makes sound; "
-                "combine models of one family."
+                f"Expected models of pictures where experts work on several latent spaces, but {expert.label} makes "
+                "sound; combine models of one family."
             )
     frames = latent_image.shape[2] if latent_image.ndim == 5 else 1
     if beside or frames > 1:
@@ -136,6 +139,5 @@ def _ratio(latent_format: Any, vae: Any) -> int:
     """Pixels to a side of a latent; the VAE's own where ComfyUI's format, being older, doesn't tell."""
     if isinstance(latent_format, PixelSpace):
         return 1
-    unknown: Any = None if isinstance(latent_format, LatentSpace) else vae.spacial_compression_decode()
-    found: int = getattr(latent_format, "spacial_downscale_ratio", unknown)
+    found: int = getattr(latent_format, "spacial_downscale_ratio", vae.spacial_compression_decode())
     return found
