@@ -43,8 +43,8 @@ class LoadExpert(io.ComfyNode):
             outputs=[
                 io.Model.Output(
                     display_name="model",
-                    tooltip="The expert as an ordinary MODEL. Its latents are pictures, or those of its VAE; experts "
-                    "of both kinds can't be mixed.",
+                    tooltip="The expert as an ordinary MODEL. Its latents are pictures, or those of its VAE; in a "
+                    "product of both kinds connect the vae to each Diffusion Expert.",
                 ),
                 ExpertEncoder.Output(
                     display_name="encoder", tooltip="Makes this expert's conditions and empty latents."

@@ -4,6 +4,7 @@ from functools import partial
 
 import torch
 from comfy.model_patcher import ModelPatcher
+from comfy.sd import VAE
 from comfy_api.latest import io
 
 from ..mcdm_core.product.own_null import OWN_NULL
@@ -17,7 +18,15 @@ from .host.run.guider import ProductGuider
 from .host.run.ksampler import Settings, sample
 from .newer_schema import search_aliases
 from .types import ExpertChain
-from .widgets import progress_input, reliability_input, sampling_inputs, scores_input, seed_input, weight_input
+from .widgets import (
+    progress_input,
+    reliability_input,
+    sampling_inputs,
+    scores_input,
+    seed_input,
+    vae_input,
+    weight_input,
+)
 
 _RULE = "Eq. 10 of the paper: ε = U + Σ w_i (ε_i(z_t, x_i, t) − U), with U = Σ a_j ε_j(z_t, ∅, t) and Σ a_j = 1."
 _COMBINING = (
@@ -56,7 +65,8 @@ class Expert(io.ComfyNode):
                     "null",
                     optional=True,
                     tooltip="What stands for nothing told: what `negative` is to a KSampler (∅), for checkpoints the "
-                    "negative prompt. Needed where the reliability is above 0, unless all weights sum to 1.",
+                    "negative prompt. Needed where the reliability is above 0, unless all weights sum to 1 (experts of "
+                    "one latent space).",
                 ),
                 weight_input(
                     "How strongly the condition pulls, −20 to 20: cfg, for a single model. Weights add up: two "
@@ -89,6 +99,7 @@ class Expert(io.ComfyNode):
                     optional=True,
                     tooltip="The experts before this one. Unconnected: this is the first, the reference.",
                 ),
+                vae_input("this model"),
             ],
             outputs=[ExpertChain.Output(display_name="experts", tooltip="The chain with this expert added.")],
             hidden=[io.Hidden.unique_id],
@@ -108,6 +119,7 @@ class Expert(io.ComfyNode):
         null: list | None = None,
         mask: torch.Tensor | None = None,
         experts: Experts = (),
+        vae: VAE | None = None,
     ) -> io.NodeOutput:
         """Add the expert."""
         null = implicit_null(model) if null is None else null
@@ -120,6 +132,7 @@ class Expert(io.ComfyNode):
             start=start,
             end=end,
             mask=mask,
+            vae=vae,
             place=len(experts) + 1,
         )
         return io.NodeOutput((*experts, expert))

@@ -1,13 +1,16 @@
 """The node that makes a product a MODEL."""
 
 from comfy.model_patcher import ModelPatcher
+from comfy.sd import VAE
 from comfy_api.latest import io
 
 from .host.chain.expert_chain import Experts
+from .host.prompt.space_checks import check_space
+from .host.prompt.validation import Validation
 from .host.run.product_model import product_model
 from .newer_schema import search_aliases
 from .types import ExpertChain
-from .widgets import reliability_input
+from .widgets import reliability_input, vae_input
 
 
 class ProductModel(io.ComfyNode):
@@ -44,11 +47,17 @@ class ProductModel(io.ComfyNode):
                     tooltip="The other experts, a chain of Diffusion Expert nodes. Their weights add to the sampler's "
                     "cfg: at cfg 4, one more expert of weight 3 makes a guidance of 7.",
                 ),
+                vae_input("the model given here"),
             ],
             outputs=[io.Model.Output(display_name="model", tooltip="The product, for any node that samples a MODEL.")],
+            hidden=[io.Hidden.unique_id],
         )
 
+    validate_inputs = classmethod(Validation("MCDM_ProductModel", "model", check_space))
+
     @classmethod
-    def execute(cls, model: ModelPatcher, reliability: float, experts: Experts) -> io.NodeOutput:
+    def execute(
+        cls, model: ModelPatcher, reliability: float, experts: Experts, vae: VAE | None = None
+    ) -> io.NodeOutput:
         """Make the model."""
-        return io.NodeOutput(product_model(model, reliability, experts))
+        return io.NodeOutput(product_model(model, reliability, experts, vae))

@@ -87,3 +87,18 @@ def sampling_inputs() -> list[io.Input]:
             "Share of the noise added and removed, 0 to 1: 1 makes a new picture, less keeps more of the latent."
         ),
     ]
+
+
+def vae_input(model: str) -> io.Vae.Input:
+    """The VAE of a model's latents, an optional input.
+
+    Args:
+        model: What the tooltip calls the model.
+    """
+    return io.Vae.Input(
+        "vae",
+        optional=True,
+        tooltip=f"The VAE of {model}. Needed only if the experts are of different latent spaces, such as SD1.5 and "
+        "SDXL: their predictions meet as pictures, decoded and encoded at every step. Tiny VAEs (taesd, taesdxl) are "
+        "fast.",
+    )

@@ -74,6 +74,13 @@ class Expert:
         """Channels, height and width of a sample."""
         return self.channels, self.image_size // self.downscale, self.image_size // self.downscale
 
+    @property
+    def space(self) -> tuple:
+        """Equal for experts whose samples are of one space: pictures of one size, or latents of one VAE."""
+        if self.clamp_x0:
+            return self.channels, self.image_size
+        return self.channels, self.metadata.get("vae")
+
     @cached_property
     def vae(self) -> Autoencoder | None:
         """The VAE between samples and pictures, on the CPU; None where samples are pictures.
@@ -88,14 +95,16 @@ class Expert:
         """Samples (B, channels, H/downscale, W/downscale) of pictures (B, 3, H, W) in −1…1, on their device."""
         if self.vae is None:
             return pictures
-        return torch.cat([self.vae.to(p.device).encode(p) for p in pictures.float().split(CODED_AT_ONCE)])
+        with torch.autocast(pictures.device.type, enabled=False):  # flat areas show the rounding of half precision
+            return torch.cat([self.vae.to(p.device).encode(p) for p in pictures.float().split(CODED_AT_ONCE)])
 
     @torch.no_grad()
     def decode(self, samples: Tensor) -> Tensor:
         """Pictures (B, 3, H, W), −1…1 but for overshoot, of samples (B, channels, …), on their device."""
         if self.vae is None:
             return samples
-        return torch.cat([self.vae.to(s.device).decode(s) for s in samples.float().split(CODED_AT_ONCE)])
+        with torch.autocast(samples.device.type, enabled=False):
+            return torch.cat([self.vae.to(s.device).decode(s) for s in samples.float().split(CODED_AT_ONCE)])
 
     @property
     def key(self) -> tuple[int, int, str]:

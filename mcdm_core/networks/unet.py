@@ -233,6 +233,11 @@ class UNet(nn.Module):
             nn.Conv2d(channels, c.out_channels * c.patch**2, 3, padding=1),
         )
 
+    @property
+    def divisor(self) -> int:
+        """Number by which height and width of a sample have to be divisible."""
+        return self.config.patch * 2 ** (len(self.config.channel_mult) - 1)
+
     def forward(
         self,
         x_t: Tensor,

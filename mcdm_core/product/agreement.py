@@ -140,6 +140,13 @@ class AgreementWeights(SpanMethod):
                 f"patches, and got one of {count} parts; set tau to 0, or remove the node."
             )
 
+    def check_spaces(self) -> None:
+        """See `Method`."""
+        raise ValueError(
+            "Expected experts of one latent space for agreement weights, which compare predictions place by place, and "
+            "got several spaces; set tau to 0, or combine experts of one space."
+        )
+
     def compared(self, draft: Draft, phase: Hashable) -> tuple[int, ...]:
         """The experts of positive weight, if there are two or more."""
         if not (phase and draft.guided):

@@ -2,14 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property, partial
 
-import torch
 from torch import Tensor
 
 from ..diffusion.schedule import sigma_at_progress
-from ..expert.condition import Condition, cat
 from ..expert.expert import Expert
 from .eq10 import EQ10
 from .evaluate import evaluate
@@ -17,25 +14,15 @@ from .evaluation import Evaluation, Point
 from .lifts import Lifts
 from .method import Methods, Setting
 from .own_null import OWN_NULL
-from .plan import Asked, Factor, Plan, Predictions
+from .plan import Factor, Predictions
 from .planner import Planner
-from .product_plans import ProductPlans
+from .product_plans import PlanMaker, ProductPlans
 from .registry import methods_of
 from .rule import Rule
 from .separate import SeparatePlan, SeparateWeights, Weigh
 from .term import Term
+from .term_networks import ExpertPoint, Predicted, TermNetworks
 from .windows import levels_of
-
-Predicted = tuple[Tensor, Tensor | None]
-"""x0 and the learned variance, if the network has one."""
-
-
-@dataclass(frozen=True)
-class Pass:
-    """One pass through an expert's network."""
-
-    expert: Expert
-    condition: Condition
 
 
 class ProductDenoiser:
@@ -79,8 +66,7 @@ class ProductDenoiser:
         self.reference = self.terms[0].expert
         self.max_rows = max_rows
         self.rule = rule
-        for term in self.terms:
-            _check_same_samples(self.reference, term.expert)
+        self._check_samples()
         self.windows = [term.window(self._level) for term in self.terms]
         self.settings = settings
         self.lifts = lifts
@@ -156,6 +142,18 @@ class ProductDenoiser:
         assert isinstance(found.plan, SeparatePlan)
         return self._combined(found), found.plan.predicted
 
+    def start(self, noise: Tensor) -> Tensor:
+        """The noise that a run starts from, as samplers take it.
+
+        Args:
+            noise: Standard normal, shape (B, C, H, W).
+        """
+        return noise
+
+    def reference_part(self, x: Tensor) -> Tensor:
+        """The sample of the reference expert, shape (B, C, H, W), in what samplers make of `start`."""
+        return x
+
     def resample(self, ancestors: Tensor) -> None:
         """Let samples of the batch go on as copies of others; earlier predictions no longer stand in for their passes.
 
@@ -205,11 +203,19 @@ class ProductDenoiser:
         """An evaluation of the product, or of separate predictions to weigh, and the reference's learned variance."""
         level = _single_level(sigma)
         planner = self._planner(x) if weigh is None else self._separate_planner(x)
-        networks = _TermNetworks(self.terms, self.max_rows, x, sigma)
+        networks = TermNetworks(self.terms, self.max_rows, self._points(x, sigma))
         methods = self.methods if weigh is None else [*self.methods, SeparateWeights(weigh)]
         point = Point(x, level, sigma=level)
         found = evaluate(point, planner.at_any_level(level), partial(planner.unsaved_at, level), networks, methods)
         return found, networks.variance
+
+    def _points(self, x: Tensor, sigma: Tensor | float) -> list[ExpertPoint]:
+        """The sample that each expert is asked about, and its noise level."""
+        return [(x, sigma)] * len(self.terms)
+
+    def _check_samples(self) -> None:
+        for term in self.terms:
+            _check_same_samples(self.reference, term.expert)
 
     def _combined(self, evaluation: Evaluation) -> Tensor:
         denoised, _ = evaluation.pair()
@@ -219,16 +225,21 @@ class ProductDenoiser:
         """The planner for samples of the shape of x, to which masks are fitted."""
         key = (x.shape, x.device, x.dtype)
         if key not in self._planners:
-            plans = ProductPlans(
-                terms=self.terms,
-                rule=self.rule,
-                masks=[term.mask_like(x) for term in self.terms],
-                have_null=[term.null is not None for term in self.terms],
-                null_owners=self._null_owners,
-                methods=self.methods,
-            )
-            self._planners[key] = Planner(plans, self._level, warn=not self._planners)
+            self._planners[key] = Planner(self._plans(x), self._level, warn=not self._planners)
         return self._planners[key]
+
+    def _plans(self, x: Tensor) -> PlanMaker:
+        return self._product_plans([term.mask_like(x) for term in self.terms])
+
+    def _product_plans(self, masks: Sequence[Tensor | None]) -> ProductPlans:
+        return ProductPlans(
+            terms=self.terms,
+            rule=self.rule,
+            masks=masks,
+            have_null=[term.null is not None for term in self.terms],
+            null_owners=self._null_owners,
+            methods=self.methods,
+        )
 
     def _separate_planner(self, x: Tensor) -> Planner:
         """As `_planner`, for separate predictions; within a run, all of its levels are checked first."""
@@ -251,68 +262,6 @@ class OwnNullDenoiser(ProductDenoiser):
         lifts: Lifts | None = None,
     ):
         super().__init__(terms, max_rows, OWN_NULL, settings, lifts)
-
-
-class _TermNetworks:
-    """The networks of the terms, asked about one sample at one noise level.
-
-    Args:
-        terms: The terms.
-        max_rows: Largest batch given to a network; None is no limit.
-        x: x0 + σ·n, shape (B, C, H, W).
-        sigma: σ.
-
-    Attributes:
-        variance: The learned variance of the first term's expert, if it has one and has been asked.
-    """
-
-    def __init__(self, terms: Sequence[Term], max_rows: int | None, x: Tensor, sigma: Tensor | float):
-        self.terms = terms
-        self.max_rows = max_rows
-        self.x = x
-        self.sigma = sigma
-        self.variance: Tensor | None = None
-
-    def ask(self, plan: Plan, asked: Asked) -> tuple[Predictions, Predictions]:
-        """See `Networks`."""
-        passes = self._passes(asked)
-        predictions = self._predict(passes)
-        x0 = [prediction for prediction, _ in predictions]
-        own = (v for made, (_, v) in zip(passes, predictions, strict=True) if made.expert is self.terms[0].expert)
-        self.variance = next(own, None)
-        first_null = len(asked.conditions)
-        conditions = zip(asked.conditions, x0[:first_null], strict=True)
-        return dict(conditions), dict(zip(asked.nulls, x0[first_null:], strict=True))
-
-    def rows(self, plan: Plan, asked: Asked) -> int:
-        """See `Networks`."""
-        return len(self.x) * asked.passes
-
-    def _passes(self, asked: Asked) -> list[Pass]:
-        """The passes to make: under conditions, then under nulls."""
-        pairs = [(self.terms[i].expert, self.terms[i].condition) for i in asked.conditions]
-        pairs += [(self.terms[j].expert, self.terms[j].null) for j in asked.nulls]
-        passes = [Pass(expert, condition) for expert, condition in pairs if condition is not None]
-        assert len(passes) == len(pairs), "a plan asks only for conditions and nulls that its terms have"
-        return passes
-
-    def _predict(self, passes: list[Pass]) -> list[Predicted]:
-        """The predictions of all passes; those that can share a batch do."""
-        x = self.x
-        groups: dict[tuple, list[int]] = {}
-        for i, request in enumerate(passes):
-            groups.setdefault((request.expert.key, request.condition.signature), []).append(i)
-        results: dict[int, Predicted] = {}
-        for indices in groups.values():
-            size = max(1, self.max_rows // len(x)) if self.max_rows else len(indices)
-            for first in range(0, len(indices), size):
-                batch = indices[first : first + size]
-                condition = cat([passes[i].condition.to(x.device, x.dtype).expand(len(x)) for i in batch])
-                level = torch.as_tensor(self.sigma, dtype=x.dtype, device=x.device).flatten()[0]
-                x0, v = passes[batch[0]].expert.predict(x.repeat(len(batch), 1, 1, 1), level, condition)
-                variances = v.split(len(x)) if v is not None else [None] * len(batch)
-                results |= dict(zip(batch, zip(x0.split(len(x)), variances, strict=True), strict=True))
-        return [results[i] for i in range(len(passes))]
 
 
 def _first_with_same_null(terms: Sequence[Term], index: int) -> int:

@@ -92,6 +92,13 @@ class Method:
             ValueError: If it can't.
         """
 
+    def check_spaces(self) -> None:
+        """Refuse experts of several latent spaces, if it can't work across them.
+
+        Raises:
+            ValueError: If it can't.
+        """
+
     def edges(self) -> Sequence[float]:
         """Noise levels at which its phase changes."""
         return ()

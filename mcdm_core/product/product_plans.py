@@ -118,12 +118,12 @@ class ProductPlans:
         """See `PlanMaker`."""
         if not acting:
             raise ValueError("Expected an active expert at this noise level and got none; widen a window.")
-        draft = self._draft(acting, factors, phases)
+        draft = self.draft(acting, factors, phases)
         of_methods = zip(self.methods, phases, strict=True)
         compared = {method: found for method, phase in of_methods if (found := method.compared(draft, phase))}
         coefficients = self._coefficients(draft, acting, want_null or bool(compared))
         needed = self._needed_nulls(acting, coefficients, want_null, compared)
-        self._check_nulls(needed, coefficients.total, compared)
+        self.check_nulls(needed, coefficients.total, compared)
         return Plan(
             weights=coefficients.weights,
             reliabilities=coefficients.reliabilities,
@@ -136,8 +136,14 @@ class ProductPlans:
             for_methods=needed.for_methods(self.owners),
         )
 
-    def _draft(self, acting: tuple[int, ...], factors: Sequence[float], phases: Sequence[Hashable]) -> Draft:
-        """The weights, scaled by the masks and changed by the methods."""
+    def draft(self, acting: tuple[int, ...], factors: Sequence[float], phases: Sequence[Hashable]) -> Draft:
+        """The weights of a plan, scaled by the masks and changed by the methods.
+
+        Args:
+            acting: See `make`.
+            factors: Likewise.
+            phases: Likewise.
+        """
         masks = self.masks or [None] * len(self.terms)
         numbers = {i: self.terms[i].weight * factors[i] for i in acting}
         weights: list[Coefficient] = [0.0] * len(self.terms)
@@ -154,6 +160,18 @@ class ProductPlans:
         if not draft.guided and self.rule.always_combines_nulls:
             return Coefficients(draft.weights, list(draft.weights))
         return Coefficients(draft.weights, self._reliabilities(draft, acting, want_null))
+
+    def all_reliabilities(self, draft: Draft, acting: Sequence[int]) -> list[Coefficient]:
+        """a_j, normalized over the acting experts whatever the weights sum to; the weights where nothing is guided.
+
+        Args:
+            draft: The weights.
+            acting: Indices of the experts that act.
+
+        Raises:
+            ValueError: If all are 0.
+        """
+        return self._reliabilities(draft, acting, True) if draft.guided else list(draft.weights)
 
     def _reliabilities(self, draft: Draft, acting: Sequence[int], want_null: bool) -> list[Coefficient]:
         """a_j, normalized over the acting experts; all 0 if U is not needed anywhere."""
@@ -191,7 +209,17 @@ class ProductPlans:
             wanted=want_null,
         )
 
-    def _check_nulls(self, needed: NeededNulls, total: Coefficient, compared: Mapping[Method, tuple[int, ...]]) -> None:
+    def check_nulls(self, needed: NeededNulls, total: Coefficient, compared: Mapping[Method, tuple[int, ...]]) -> None:
+        """Refuse a plan that lacks a null.
+
+        Args:
+            needed: The nulls that it takes.
+            total: W.
+            compared: For each method the experts that it compares with U.
+
+        Raises:
+            ValueError: If one is missing.
+        """
         for j in needed.all if self.have_null else ():
             if not self.have_null[j]:
                 term = self.terms[j]

@@ -18,6 +18,7 @@ class _FullCall:
     """A call in which everything was asked, and `needed`: what the calls that follow have to ask again."""
 
     step: int
+    shape: torch.Size
     asked: Asked
     cond: Predictions
     null: Predictions
@@ -38,8 +39,8 @@ class Reuse(Method):
 
     where σ' is the level of the last full call and D_r is asked in both calls, of the same expert if possible. In terms
     of v, the difference to D_r stays constant: of the ways that were tried (constant in x0, ε or v, affine in σ, by
-    frequency bands) none is better throughout. The first condition of a plan is asked in every call. Outside a run
-    everything is asked.
+    frequency bands) none is better throughout. The first condition of a plan, of every space, is asked in every call.
+    Outside a run everything is asked.
 
     Args:
         threshold: See `Passes`.
@@ -81,7 +82,7 @@ class Reuse(Method):
         self._standing_in = None
         if last is None or last.asked != plan.everything or not 0 < self._step - last.step < self.refresh:
             return evaluation.asked
-        if last.cond[plan.conditions[0]].shape != evaluation.point.x.shape:
+        if last.shape != evaluation.point.x.shape:
             return evaluation.asked
         self._standing_in = last
         needed, asked = last.needed, evaluation.asked
@@ -97,38 +98,39 @@ class Reuse(Method):
         last = self._standing_in
         if last is None:
             if evaluation.asked == plan.everything:
-                self._remember(plan, spread, cond, null)
+                self._remember(evaluation, spread)
             return cond, null
         growth = spread / last.spread
-        first = plan.conditions[0]
         whole_cond, whole_null = {**cond}, {**null}
         for i in last.asked.conditions:
             if i not in cond:
-                j = plan.null_owners[i]
+                j, first = plan.null_owners[i], plan.alike(i)[0]
                 anchor = (null[j], last.null[j]) if j in null else (cond[first], last.cond[first])
                 whole_cond[i] = anchor[0] + growth * (last.cond[i] - anchor[1])
         for j in last.asked.nulls:
             if j not in null:
-                i = next((i for i in _own_conditions(plan, j) if i in cond), first)
+                i = next(i for i in (*_own_conditions(plan, j), *plan.alike(j)) if i in cond)
                 whole_null[j] = cond[i] + growth * (last.null[j] - last.cond[i])
         return whole_cond, whole_null
 
-    def _remember(self, plan: Plan, spread: float, cond: Predictions, null: Predictions) -> None:
+    def _remember(self, evaluation: Evaluation, spread: float) -> None:
         """Keep a full call, with the predictions that the next steps need again."""
+        plan, cond, null = evaluation.plan, evaluation.cond, evaluation.null
         if not self._levels or not plan.conditions or not spread > 0:
             return
         if self._last is not None and self._last.step != self._step:
             self._before = self._last
+        firsts = {i: plan.alike(i)[0] for i in plan.conditions}
         guidance: dict[int, Tensor] = {}
         if self.tolerance > 0:
-            base = plan.unconditional(cond, null)
-            base = plan.pair(cond, null)[0] if base is None else base
-            guidance = {i: (cond[i] - base) / spread for i in plan.conditions}
-        steady = [i for i in plan.conditions[1:] if self._is_steady(i, guidance)]
+            bases = {first: plan.base(first, cond, null) for first in dict.fromkeys(firsts.values())}
+            guidance = {i: (cond[i] - bases[first]) / spread for i, first in firsts.items()}
+        steady = [i for i, first in firsts.items() if i != first and self._is_steady(i, guidance)]
         conditions = tuple(i for i in plan.conditions if i not in steady)
         nulls = tuple(j for j in plan.everything.nulls if self._null_is_needed(plan, j, steady, cond, null))
         asked = plan.everything
-        self._last = _FullCall(self._step, asked, cond, null, spread, guidance, Asked(conditions, nulls))
+        needed, shape = Asked(conditions, nulls), evaluation.point.x.shape
+        self._last = _FullCall(self._step, shape, asked, cond, null, spread, guidance, needed)
 
     def _is_steady(self, index: int, guidance: Predictions) -> bool:
         """Whether an expert's guidance changed little since the full step before."""

@@ -11,6 +11,7 @@ from ..diffusion.respacing import Respacing, Spacing
 from ..diffusion.schedule import NoiseSchedule, Schedule
 from ..product.denoiser import ProductDenoiser
 from ..product.eq10 import EQ10
+from ..product.joint import JointDenoiser, several_spaces
 from ..product.lifts import Lifts
 from ..product.method import Setting
 from ..product.rule import Rule
@@ -61,7 +62,8 @@ def sample_product(
         >>> others = hair.decode(sample_product(terms, noise, sampler=sample_ddim, eta=1.0))
 
     Args:
-        terms: The experts with their conditions; the first is the reference.
+        terms: The experts with their conditions; the first is the reference. They may be of several spaces: pictures
+            of different sizes, latents of different VAEs, see `JointDenoiser`.
         noise: Standard normal start noise, x_T of Eq. 9, shape (B, C, H, W).
         spacing: Timesteps to visit; see `space_timesteps`.
         sampler: How noise is removed; one of `SAMPLERS`, or any other of their signature.
@@ -81,10 +83,31 @@ def sample_product(
         ValueError: If the terms cannot be combined at every noise level of the run, before any network is called; or if
             the sampler wants a learned variance and the reference has none.
     """
-    denoiser = ProductDenoiser(terms, rule=rule, settings=settings, lifts=lifts)
+    denoiser = _denoiser(terms, noise, rule, settings, lifts)
     sigmas = sigmas_for(denoiser.reference.schedule, spacing)
-    denoiser.check_run(noise, sigmas)
+    start = denoiser.start(noise)
+    denoiser.check_run(start, sigmas)
     # x_T of the variance-preserving form is the noise itself, also where the run begins below the schedule's end.
-    start = noise * math.hypot(1.0, sigmas[0])
+    start = start * math.hypot(1.0, sigmas[0])
+
+    def report(step: int, sigma: float, x0: Tensor) -> None:
+        if callback is not None:
+            callback(step, sigma, denoiser.reference_part(x0))
+
     with denoiser.running(sigmas):
-        return sampler(denoiser, start, sigmas, generator=generator, callback=callback, **options)
+        return denoiser.reference_part(
+            sampler(denoiser, start, sigmas, generator=generator, callback=report, **options)
+        )
+
+
+def _denoiser(
+    terms: Sequence[Term], noise: Tensor, rule: Rule, settings: Sequence[Setting], lifts: Lifts | None
+) -> ProductDenoiser:
+    if not several_spaces(terms):
+        return ProductDenoiser(terms, rule=rule, settings=settings, lifts=lifts)
+    if lifts is not None:
+        raise ValueError(
+            "Expected experts of one latent space to measure lifts of and got several spaces; leave out `lifts`, or "
+            "combine experts of one space."
+        )
+    return JointDenoiser(terms, (noise.shape[2], noise.shape[3]), rule=rule, settings=settings)

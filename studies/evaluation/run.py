@@ -144,7 +144,7 @@ class Evaluation:
 
 
 def check_experts(config: EvaluationConfig) -> None:
-    """Refuse experts that are missing or whose pictures have another size, before anything is sampled.
+    """Refuse experts that are missing, and first ones whose pictures have another size, before anything is sampled.
 
     Raises:
         ValueError: One sentence says which and what to do.
@@ -162,11 +162,13 @@ def check_experts(config: EvaluationConfig) -> None:
             raise ValueError(
                 f"Expected the expert {name!r} at {path} and found no file; train or download it, or correct [experts]."
             )
+    for name in {setting.terms[0].expert: None for setting in config.settings}:  # the others follow the first
+        path = config.experts[name]
         own = load_gan(path).config.image_size if name in gans else read_metadata(path).image_size
         if own != size:
             raise ValueError(
                 f"The expert {name!r} draws pictures of {own} pixels and [data] has pictures of {size}; set image_size "
-                "to that of the experts, and evaluate experts of one size together."
+                "to that of each setting's first expert."
             )
 
 

@@ -290,6 +290,40 @@ def chain(node):
 
 
 @pytest.fixture
+def joint(pack):
+    """The plain loops over several latent spaces, which import ComfyUI."""
+    from .support import joint
+
+    return joint
+
+
+@pytest.fixture
+def spaces(joint, host, load, load_latent, monkeypatch):
+    """Make a space, see `space_of`. Models that come without a size, as checkpoints do, count as made for 64 pixels."""
+    native_side = host.evaluation.spaces.native_side
+
+    def small(patcher):
+        return native_side(patcher) if isinstance(patcher.model, host.files.expert_model.ExpertModel) else 64
+
+    monkeypatch.setattr(host.evaluation.spaces, "native_side", small)
+    return lambda name, picture, *settings: joint.space_of(load, load_latent, name, picture, *settings)
+
+
+@pytest.fixture
+def joint_chain(chain):
+    """The chain of the experts of spaces, one space after the other."""
+
+    def settings_of(member, vae):
+        inputs = {"weight": member.weight, "reliability": member.reliability, "vae": vae}
+        return inputs | {"mask": member.mask, "end": member.end}
+
+    def build(groups):
+        return chain(*((m.loaded, settings_of(m, group.vae)) for group in groups for m in group.members))
+
+    return build
+
+
+@pytest.fixture
 def sample(node):
     """Sample a chain with Product-of-Experts KSampler; returns the samples."""
     import torch

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from .support.core_samplers import core_ksampler
-from .support.posts import apply_check, said_of
+from .support.posts import said_of
 
 LEVEL = 2 / 255
 SIGMAS = torch.tensor([20.0, 3.0, 0.5, 0.0])
@@ -336,52 +336,22 @@ def run_refused(node, experts, match, latent=EMPTY):
         )
 
 
-def test_experts_of_both_kinds_are_not_mixed(load, load_latent, chain, node):
-    match = r"expert 1 .*LatentSpace \(4 channels of the VAE \w{12}\) .*expert 2 .*PixelSpace .*; combine models of one"
+def test_experts_of_both_kinds_are_not_mixed_without_their_vaes(load, load_latent, chain, node):
+    match = r"expert 1 .*LatentSpace \(4 channels of the VAE \w{12}\) .*expert 2 .*PixelSpace .*; connect the VAE"
     run_refused(node, chain(load_latent("hair"), load("skin")), match)
 
 
-def test_nor_are_latents_of_two_vaes(load_latent, chain, node, small_vaes):
+def test_so_do_latents_of_two_vaes(load_latent, chain, node, small_vaes):
     match = f"VAE {small_vaes['vae']}.*VAE {small_vaes['other']}"
     run_refused(node, chain(load_latent("skin"), load_latent("other")), match)
 
 
-def test_nor_latents_of_a_checkpoint(load_latent, chain, node):
+def test_and_latents_of_a_checkpoint(load_latent, chain, node):
     from .support.oracle.networks import network
 
     tokens = [[torch.zeros(1, 7, 16), {}]]
     checkpoint = SimpleNamespace(model=network("eps", 1), condition=tokens, null=tokens)
     run_refused(node, chain(load_latent("skin"), checkpoint), "expert 1 .*LatentSpace .*expert 2 ")
-
-
-@pytest.mark.parametrize(
-    ("names", "said"),
-    [
-        (("latent hair", "latent text"), None),
-        (("small hair", "small text"), None),
-        (("latent hair", "small text"), "expert 1 works on latents of the VAE {vae} and expert 2 on pixels"),
-        (("latent hair", "latent text", "latent other"), "expert 3 on latents of the VAE {other}; they can't be mixed"),
-    ],
-)
-@pytest.mark.parametrize("class_type", ["MCDM_Guider", "MCDM_KSampler", "MCDM_ReliabilitySweep"])
-def test_mixtures_are_refused_at_post(host, node, small_experts, latent_experts, small_vaes, names, said, class_type):
-    prompt, last = {}, None
-    for place, name in enumerate(names):
-        prompt[f"load {place}"] = {"class_type": "MCDM_LoadExpert", "inputs": {"expert_name": f"{name}.safetensors"}}
-        inputs = {"model": [f"load {place}", 0], "weight": 1.0, "reliability": 1.0, "start": 0.0, "end": 1.0}
-        inputs |= {"condition": ["?", 0], "null": ["?", 1], **({"experts": last} if last else {})}
-        prompt[f"expert {place}"] = {"class_type": "MCDM_Expert", "inputs": inputs}
-        last = [f"expert {place}", 0]
-    widgets = {"expert_index": 2, "values": "0, 1", "vary": "reliability", "guidance": "1", "seed": 5, "seeds": 1}
-    prompt["node"] = {"class_type": class_type, "inputs": {"experts": last, **widgets, "denoise": 1.0}}
-    checks = host.prompt.chain_checks
-    check = checks.check_sweep if class_type == "MCDM_ReliabilitySweep" else checks.check_chain
-    fault = apply_check(host, check, prompt, "node")
-    if said is None:
-        assert fault is None
-    else:
-        assert fault.input == "experts"
-        assert said.format(**small_vaes) in fault.sentence
 
 
 def test_a_map_of_another_size_is_told_in_pixels(load_latent, chain, node):

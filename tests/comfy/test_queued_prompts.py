@@ -30,8 +30,11 @@ def refusals(host, known):
 
 
 def of_latents(names):
-    """An expert whose samples are latents, beside one that makes pictures."""
-    return {"skin": node("MCDM_LoadExpert", expert_name="latent skin.safetensors")}
+    """An expert whose samples are latents, with its VAE, beside one that makes pictures and has none."""
+    return {
+        "skin": node("MCDM_LoadExpert", expert_name="latent skin.safetensors"),
+        "second": expert("skin", experts=["first", 0], vae=["skin", 2]),
+    }
 
 
 def sampled_by(sampler, **nodes):
@@ -79,7 +82,11 @@ MISTAKES = {
     ),
     "two spaces": (
         of_latents,
-        ("sample", "experts", "but expert 1 works on pixels and expert 2 on latents of the VAE"),
+        (
+            "first",
+            "weight",
+            "Expected a VAE for expert 1, because it works on pictures of 32×32 pixels and expert 2 on",
+        ),
     ),
     "weights 0": (
         sampled_by(

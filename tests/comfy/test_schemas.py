@@ -35,7 +35,7 @@ FROZEN = {
     ),
     "MCDM_Expert": (
         "Diffusion Expert",
-        ["model", "condition", "null", "weight", "reliability", "start", "end", "mask", "experts"],
+        ["model", "condition", "null", "weight", "reliability", "start", "end", "mask", "experts", "vae"],
         ["MCDM_EXPERTS"],
     ),
     "MCDM_ExpertRemote": (
@@ -67,7 +67,7 @@ FROZEN = {
         ["experts", "seed", "steps", "sampler_name", "scheduler", "latent_image", "denoise", "scores"],
         ["LATENT"],
     ),
-    "MCDM_ProductModel": ("Product as Model", ["model", "reliability", "experts"], ["MODEL"]),
+    "MCDM_ProductModel": ("Product as Model", ["model", "reliability", "experts", "vae"], ["MODEL"]),
     "MCDM_OwnNullGuider": ("Own-Null Guider", ["experts", "scores"], ["GUIDER"]),
     "MCDM_Sigmas": ("Timestep Spacing", ["model", "spacing", "denoise"], ["SIGMAS"]),
     "MCDM_SamplerDDIM": ("DDIM Sampler", ["eta"], ["SAMPLER"]),

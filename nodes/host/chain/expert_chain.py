@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -31,6 +31,7 @@ class ExpertInput(TermSettings):
         null: CONDITIONING of ε_i(z_t, ∅, t), None where it is not needed.
         mask: Where the expert acts, shape (B or 1, H, W), of videos (frames, H, W), values 0…1, any resolution; None is
             everywhere.
+        vae: ComfyUI's VAE of its latents; needed if the experts' samples are of several spaces.
         place: In the chain, from 1.
         settings: Settings of methods for the whole product, from nodes after this expert; see `settings_of`.
 
@@ -43,6 +44,7 @@ class ExpertInput(TermSettings):
     null: Conditioning | None = None
     _: KW_ONLY
     mask: Tensor | None = None
+    vae: Any = None
     place: int = 1
     settings: tuple[Setting, ...] = ()
 

@@ -6,7 +6,7 @@ with k = 1 for all but a few.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,21 +79,23 @@ class Forms:
     """The forms of a run's MODELs, each found once.
 
     Args:
-        shape: Of the run's x, (B, C, …).
+        shape_of: Gives the shape of a MODEL's x, (B, C, …).
     """
 
-    def __init__(self, shape: Sequence[int]):
-        self._shape = shape
+    def __init__(self, shape_of: Callable[[ModelPatcher], Sequence[int]]):
+        self._shape_of = shape_of
         self._found: dict[ModelPatcher, Form] = {}
 
     def of(self, patcher: ModelPatcher) -> Form:
         """The form of a MODEL."""
         if patcher not in self._found:
-            self._found[patcher] = form_of(patcher.get_model_object("model_sampling"), self._shape)
+            self._found[patcher] = form_of(patcher.get_model_object("model_sampling"), self._shape_of(patcher))
         return self._found[patcher]
 
 
-def align(x: Tensor, sigma: Tensor, level: float, reference: Form, expert: Form) -> tuple[Tensor, Tensor]:
+def align(
+    x: Tensor, sigma: Tensor, level: float, reference: Form, expert: Form, scale: float = 1.0
+) -> tuple[Tensor, Tensor]:
     """Convert a sample of the reference's run to another expert's form, at the nearest noise level that this one has.
 
     If both have the same form and range of levels, that is the sample itself at any σ, because ComfyUI too asks a
@@ -105,20 +107,23 @@ def align(x: Tensor, sigma: Tensor, level: float, reference: Form, expert: Form)
         level: The same as a number, because reading the tensor would wait for its device.
         reference: Form of the reference expert.
         expert: Form of the expert to be asked.
+        scale: κ of a part of a joint sample, by which its signal and noise are multiplied; 1 of others.
 
     Returns:
         x and σ in the expert's form; the arguments themselves if nothing has to change.
     """
-    return (x, sigma) if _same_point(level, reference, expert) else _carry(x, sigma, reference, expert)
+    if scale == 1 and _same_point(level, reference, expert):
+        return x, sigma
+    return _carry(scale * x, sigma, reference, expert, scale)
 
 
-def align_levels(sigmas: Tensor, reference: Form, expert: Form) -> Tensor:
-    """Noise levels of a run, shape (S,), in another expert's form; 0 stays 0."""
+def align_levels(sigmas: Tensor, reference: Form, expert: Form, scale: float = 1.0) -> Tensor:
+    """Noise levels of a run, shape (S,), in another expert's form; 0 stays 0. See `align` for the scale."""
     aligned = sigmas.clone()  # bit for bit the levels that `align` gives, because networks look theirs up in here
     levels = enumerate(sigmas.tolist())
-    moved = [i for i, level in levels if level > 0 and not _same_point(level, reference, expert)]
+    moved = [i for i, level in levels if level > 0 and (scale != 1 or not _same_point(level, reference, expert))]
     if moved:
-        _, aligned[moved] = _carry(sigmas.new_zeros(len(moved), 1), sigmas[moved], reference, expert)
+        _, aligned[moved] = _carry(sigmas.new_zeros(len(moved), 1), sigmas[moved], reference, expert, scale)
     return aligned
 
 
@@ -128,12 +133,12 @@ def _same_point(sigma: float, reference: Form, expert: Form) -> bool:
     return reference == expert or (alike and expert.sigma_min <= sigma <= expert.sigma_max)
 
 
-def _carry(x: Tensor, sigma: Tensor, reference: Form, expert: Form) -> tuple[Tensor, Tensor]:
+def _carry(x: Tensor, sigma: Tensor, reference: Form, expert: Form, scale: float) -> tuple[Tensor, Tensor]:
     """A sample and its σ in the expert's form at its nearest level, by way of the variance-exploding form."""
     low, high = expert.unbounded(expert.sigma_min), expert.unbounded(expert.sigma_max)
     rows = sigma.reshape(-1, *[1] * (x.ndim - 1))
     alpha = 1.0 - rows if reference.flow else torch.ones_like(rows)
-    aligned, level = align_noise_level(x, reference.noise_scale * rows, low, high, alpha)
+    aligned, level = align_noise_level(x, scale * reference.noise_scale * rows, low, high, alpha)
     if expert.flow:
         aligned, level = to_flow(aligned, level, expert.noise_scale)
     return aligned.to(x.dtype), level.reshape(sigma.shape).to(sigma.dtype)

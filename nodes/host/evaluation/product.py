@@ -71,18 +71,19 @@ class Product:
             Point(x, level, form.unbounded(level), form.signal_scale(level)),
             self.planner.at(level, want_null),
             partial(self.planner.unsaved_at, level, want_null),
-            _NetworksAtPoint(self, x, sigma, level, model_options),
+            NetworksAtPoint(self, x, sigma, level, model_options),
             self.methods if weigh is None else Methods([*self.methods, SeparateWeights(weigh)]),
         )
         return self._guide(evaluation, sigma, model_options)
 
     def _guide(self, evaluation: Evaluation, sigma: Tensor, model_options: dict[str, Any]) -> Tensor:
         """U + s·(C − U), see `Rule.pair`, through the hooks that ComfyUI runs on guidance; see `CfgHooks`."""
-        (guided, uncond), plan, x = evaluation.pair(), evaluation.plan, evaluation.point.x
+        (guided, uncond), plan, x = map(self.shown, evaluation.pair()), evaluation.plan, evaluation.point.x
         own = None
         if 0 in evaluation.cond_answers:  # an earlier prediction that stands in for it won't do
-            null = evaluation.null.get(plan.null_owners[0], uncond)
-            own = Own(evaluation.cond_answers[0], null, self.planner.plans.masks[0])
+            owner, mask = plan.null_owners[0], self.planner.plans.masks[0]
+            null = self.shown(evaluation.null[owner]) if owner in evaluation.null else uncond
+            own = Own(self.shown(evaluation.cond_answers[0]), null, None if mask is None else self.shown(mask))
         weights = self.networks.weights
         if any(model_options.get(name) for name in CFG_HOOKS) or not weights.has_objects_of(self.reference):
             weights.activate(self.reference)  # hooks may call its network, samplers ask for its schedule
@@ -109,13 +110,32 @@ class Product:
             model, out[0], out[1], scale, x, sigma, model_options=model_options, cond=conds[0], uncond=conds[1]
         )
 
+    def point_of(self, patcher: ModelPatcher, x: Tensor, sigma: Tensor, level: float) -> ModelPoint:
+        """The reference's sample and noise level in a MODEL's own form.
+
+        Args:
+            patcher: The MODEL.
+            x: As for `predict`.
+            sigma: Likewise.
+            level: The same as a number.
+        """
+        return align(x, sigma, level, self.forms.of(self.reference), self.forms.of(patcher))
+
+    def answer_of(self, x0: Tensor) -> Tensor:
+        """A MODEL's prediction as plans combine it."""
+        return x0
+
+    def shown(self, values: Tensor) -> Tensor:
+        """What plans combine, a prediction or a mask, as hooks on the reference's MODEL are given it."""
+        return values
+
     def requests(self, plan: Plan, asked: Asked) -> list[Request]:
         """The predictions to make: under the conditions, and under the distinct nulls."""
         requests = [Request(i, CONDITION) for i in asked.conditions]
         return requests + [Request(j, NULL) for j in self._nulls.to_ask(asked, bool(plan.nulls))]
 
 
-class _NetworksAtPoint:
+class NetworksAtPoint:
     """The networks of a product, asked about one sample at one noise level; workers run while networks here do.
 
     Args:
@@ -139,7 +159,8 @@ class _NetworksAtPoint:
         here = partial(product.networks.answers, point_of=self._point_of, model_options=self._options)
         workers = product.workers
         found = here(requests) if workers is None else workers.answers(requests, self._point_of, here)
-        cond, null = ({made.expert: x0 for made, x0 in found.items() if made.role == role} for role in ROLES)
+        answers = {made: product.answer_of(x0) for made, x0 in found.items()}
+        cond, null = ({made.expert: x0 for made, x0 in answers.items() if made.role == role} for role in ROLES)
         return cond, null
 
     def rows(self, plan: Plan, asked: Asked) -> int:
@@ -148,6 +169,4 @@ class _NetworksAtPoint:
         return len(self._x) * sum(map(self._product.networks.rows, requests))
 
     def _point_of(self, patcher: ModelPatcher) -> ModelPoint:
-        forms = self._product.forms
-        forms_of = forms.of(self._product.reference), forms.of(patcher)
-        return align(self._x, self._sigma, self._level, *forms_of)
+        return self._product.point_of(patcher, self._x, self._sigma, self._level)

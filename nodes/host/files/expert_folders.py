@@ -104,7 +104,16 @@ def vae_key(name: str) -> str | None:
     Raises:
         ValueError: As `inspect_expert`.
     """
-    return _vae_key(name, _states_of_expert(name))
+    return _described(name, _states_of_expert(name))[0]
+
+
+def picture_size(name: str) -> int:
+    """Height and width in pixels of the pictures that an expert makes, itself or by its VAE.
+
+    Raises:
+        ValueError: As `inspect_expert`.
+    """
+    return _described(name, _states_of_expert(name))[1]
 
 
 def _vaes() -> list[str]:
@@ -139,5 +148,7 @@ def _inspect(name: str, state: tuple) -> Encoder:
 
 
 @lru_cache(maxsize=32)
-def _vae_key(name: str, state: tuple) -> str | None:
-    return read_metadata(expert_path(name)).vae
+def _described(name: str, state: tuple) -> tuple[str | None, int]:
+    """What an expert's file says of its VAE and its pictures' size."""
+    metadata = read_metadata(expert_path(name))
+    return metadata.vae, metadata.image_size

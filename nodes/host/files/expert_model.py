@@ -112,6 +112,8 @@ class ExpertModel(comfy.model_base.BaseModel):
         self.model_sampling = sampling
         self.diffusion_model = network
         self.expert_name = expert.name
+        self.image_size = expert.image_size
+        self.makes_pictures = expert.clamp_x0
         self.unet_config = cast(UNetConfig, expert.network.config)
         self.reads = ReadConditions(expert.name, expert.encoder, self.unet_config)
 

@@ -23,6 +23,7 @@ from ..comfyui.latents import parts_of, with_samples
 from ..comfyui.step_reports import StepReport
 from ..run.guider import ProductGuider
 from ..run.scores import scores_of
+from ..run.space_refusals import check_one_space
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +76,7 @@ def _measure(guiding: Experts, samples: Any, levels: int, seed: int) -> Tensor:
     lifts = Lifts(guiding, of_noise=True)
     if not guiding:
         return lifts.of(samples)
+    check_one_space(guiding, "Choose Samples", "choose by the experts of the samples' own space")
     # Equal weights and reliabilities, so that every condition and null is asked; masks and windows stay.
     equal: dict[str, Any] = {"weight": 1.0, "reliability": 1.0, "weight_curve": (), "settings": ()}
     cost, found = _Cost(), list[Tensor]()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from comfy.model_patcher import ModelPatcher
 from PIL import Image
 from torch import Tensor
 
@@ -14,12 +16,33 @@ from ....mcdm_core.pictures import labelled_grid
 from ....mcdm_core.pictures.plots import Panel, plot_lines
 from ..chain.expert_chain import ExpertInput, Experts
 from ..comfyui.latents import parts_of
+from ..evaluation.spaces import places_of
 from .grid_tiles import TILE, decode_tiles, tiles_of, to_image
 from .recording import Recording, StepRecord
 
 Tile = Image.Image | str
 NO_GUIDANCE = "No guidance to measure: the weights sum to 1, so that U is not needed, or are 0."
 NO_PAIR = "No two experts had guidance at the same step."
+NO_COMMON_SPACE = "Not measured: the experts work on different latent spaces."
+
+Coder = tuple[Callable[[Tensor], Tensor], Any]
+"""From predictions of a MODEL to latents of its VAE, and the VAE."""
+
+
+class _Row(NamedTuple):
+    """A row of a grid: predictions at the shown steps.
+
+    Attributes:
+        title: Its label.
+        predictions: Shape (B, C, …) each; None where there is none.
+        coder: Makes pictures of them.
+        absence: What stands in the place of a missing picture.
+    """
+
+    title: str
+    predictions: Sequence[Tensor | None]
+    coder: Coder
+    absence: str
 
 
 def prediction_grids(experts: Experts, recording: Recording, vae: Any) -> Tensor:
@@ -31,30 +54,29 @@ def prediction_grids(experts: Experts, recording: Recording, vae: Any) -> Tensor
         experts: The chain.
         recording: The run.
         vae: VAE of the reference's latents; the middle frame of a video, the first part of a nested latent are shown.
+            Predictions of other latent spaces are decoded by the VAEs of their experts.
 
     Returns:
         IMAGE, shape (B, H, W, 3), values 0…1.
     """
     shown = recording.shown()
-    titles = [f"{experts[i].label}, w={expert.weight:g}" for i, expert in enumerate(experts)]
-    rows = [[step.cond[i] for step in shown] for i in range(len(experts))]
-    absences = [_why_missing(expert) for expert in experts]
+    coders = _coders(experts, vae)
+    rows = [
+        _Row(f"{expert.label}, w={expert.weight:g}", [step.cond[i] for step in shown], coders[i], _why_missing(expert))
+        for i, expert in enumerate(experts)
+    ]
     if any(step.uncond is not None for step in shown):
-        titles.append("unconditional estimate U")
-        rows.append([step.uncond for step in shown])
-        absences.append("not needed")
-    titles.append("product")
-    rows.append([step.product for step in shown])
-    absences.append("")
+        rows.append(_Row("unconditional estimate U", [step.uncond for step in shown], coders[0], "not needed"))
+    rows.append(_Row("product", [step.product for step in shown], coders[0], ""))
 
     batch = len(shown[0].product)
-    process = experts[0].model.model.process_latent_out
-    grids: list[list[list[Tile]]] = [[[title] for title in titles] for _ in range(batch)]
-    for place, (row, absence) in enumerate(zip(rows, absences, strict=True)):
-        for latents in row:
-            tiles: Sequence[Tile] = [absence] * batch
+    grids: list[list[list[Tile]]] = [[[row.title] for row in rows] for _ in range(batch)]
+    for place, row in enumerate(rows):
+        for latents in row.predictions:
+            tiles: Sequence[Tile] = [row.absence] * batch
             if latents is not None:
-                tiles = decode_tiles(parts_of(process(latents), recording.shapes)[0], vae)
+                process, own_vae = row.coder
+                tiles = decode_tiles(parts_of(process(latents), recording.shapes)[0], own_vae)
             for grid, tile in zip(grids, tiles, strict=True):
                 grid[place].append(tile)
     for i in sorted({i for step in shown for i in step.shares}):
@@ -80,14 +102,15 @@ def guidance_plots(experts: Experts, recording: Recording) -> Tensor:
     steps = sorted(recording.guidance)
     norms = torch.stack([recording.guidance[step].norms for step in steps], dim=-1)
     cosines = torch.stack([recording.guidance[step].cosines for step in steps], dim=-1)
+    nothing, no_pair = (NO_COMMON_SPACE,) * 2 if max(places_of(experts)) > 0 else (NO_GUIDANCE, NO_PAIR)
     plots = []
     for norm, cosine in zip(norms, cosines, strict=True):
         lines = {experts[i].label: norm[i].tolist() for i in range(len(experts))}
-        panels = [Panel("Guidance ‖w (D − U)‖/√n: root mean square change of x0", lines, placeholder=NO_GUIDANCE)]
+        panels = [Panel("Guidance ‖w (D − U)‖/√n: root mean square change of x0", lines, placeholder=nothing)]
         pairs = {f"experts {i + 1} and {j + 1}": cosine[i, j].tolist() for i, j in combinations(range(len(experts)), 2)}
         if pairs:
             title = "Agreement: cosine of two experts' guidance"
-            panels.append(Panel(title, pairs, limits=(-1.0, 1.0), placeholder=NO_PAIR))
+            panels.append(Panel(title, pairs, limits=(-1.0, 1.0), placeholder=no_pair))
         if saved := _saved_rows(recording, steps):
             panels.append(saved)
         if recording.particles:
@@ -95,6 +118,21 @@ def guidance_plots(experts: Experts, recording: Recording) -> Tensor:
             panels.append(Panel("Particles that count; resampling makes them all", line, limits=(0.0, len(norms))))
         plots.append(plot_lines(panels, steps))
     return to_image(plots)
+
+
+def _coders(experts: Experts, vae: Any) -> list[Coder]:
+    """For each expert what decodes its predictions."""
+    places = places_of(experts)
+    vaes = {place: expert.vae for place, expert in reversed([*zip(places, experts, strict=True)]) if expert.vae}
+    vaes[0] = vae
+    return [(partial(_latents_of, e.model), vaes[place]) for e, place in zip(experts, places, strict=True)]
+
+
+def _latents_of(model: ModelPatcher, x0: Tensor) -> Tensor:
+    """Predictions of a MODEL as latents of its VAE; across latent spaces a video of one frame was made a picture."""
+    is_picture = x0.ndim == model.get_model_object("latent_format").latent_dimensions + 1
+    latents: Tensor = model.model.process_latent_out(x0.unsqueeze(2) if is_picture else x0)
+    return latents
 
 
 def _share_rows(shown: Sequence[StepRecord], index: int, batch: int) -> list[list[Tile]]:

@@ -8,12 +8,14 @@ from functools import partial
 
 from ....mcdm_core.product.curve import parse_curve
 from ....mcdm_core.product.eq10 import EQ10
+from ....mcdm_core.product.joint_plans import JointPlans
 from ....mcdm_core.product.method import Setting
 from ....mcdm_core.product.planner import Planner
-from ....mcdm_core.product.product_plans import ProductPlans
+from ....mcdm_core.product.product_plans import PlanMaker, ProductPlans
 from ....mcdm_core.product.registry import methods_of
 from ....mcdm_core.product.rule import Rule
 from ....mcdm_core.product.separate import check_positive
+from ....mcdm_core.product.spaces import JointSpaces, Space
 from ....mcdm_core.product.span import Span
 from ....mcdm_core.sampling.sweep import Sweep, Varied, parse_factors, parse_values, read_sweep, seeds_from
 from .queued_chain import SETTING_NODES, QueuedChain, QueuedExpert, chain_of
@@ -22,6 +24,9 @@ from .validation import Fault, Trial, check_value, fault_of, first_fault
 
 Products = Iterable[Sequence[QueuedExpert]]
 """The experts of each product that a node samples."""
+
+_ONE_PLACE = Space((1, 1, 1), (1, 1), decode=lambda samples: samples, encode=lambda pictures: pictures)
+"""Stands for a space whose size isn't known: of experts that act everywhere, coefficients are numbers."""
 
 _SWEEP = ("expert_index", "values", "vary", "guidance", "seed", "seeds")
 _SCHEDULERS = ("BasicScheduler", "MCDM_Sigmas")  # whose noise levels go from the highest to 0 at a denoise of 1
@@ -35,6 +40,10 @@ def check_chain(node: QueuedNode, rule: Rule = EQ10) -> Fault | None:
         rule: How it combines them.
     """
     chain = chain_of(node)
+    if node.inputs.get("scores") is True:
+        fault = fault_of("scores", partial(check_one_space, chain, "scores", "switch scores off"))
+        if fault:
+            return fault
     return fault_of("experts", partial(_check_products, node, chain, rule, lambda: [chain.always]))
 
 
@@ -81,6 +90,24 @@ def check_fixed_weights(chain: QueuedChain) -> None:
         method.check_fixed()
 
 
+def check_one_space(chain: QueuedChain, user: str = "this sampler", instead: str = "choose another sampler") -> None:
+    """Refuse experts that certainly are of several spaces where something compares their predictions of one sample.
+
+    Args:
+        chain: The experts.
+        user: What does so, in a message.
+        instead: What to do about it, beside choosing other models.
+
+    Raises:
+        ValueError: If they are.
+    """
+    if any(chain.places or ()):
+        raise ValueError(
+            f"Expected experts of one latent space for {user}, where their predictions of one sample are compared, and "
+            f"got several spaces; {instead}, or combine models of one family."
+        )
+
+
 def check_positive_weights(chain: QueuedChain) -> None:
     """Refuse a chain if certainly none of its experts has a positive weight.
 
@@ -114,36 +141,41 @@ def _check_products(node: QueuedNode, chain: QueuedChain, rule: Rule, products: 
     """
     samples_all = _samples_all(node)
     settings = _certain_settings(chain, samples_all)
-    _check_spaces(chain)
+    places = chain.places
     for experts in products():
-        _check_combination(experts, rule, settings)
+        if settings is not None and places is not None:
+            _check_combination(experts, rule, settings, places)
     if samples_all:
         _check_windows(chain)
 
 
-def _check_combination(experts: Sequence[QueuedExpert], rule: Rule, settings: Sequence[Setting] | None) -> None:
-    """Refuse experts that act everywhere and all the time and cannot be combined."""
-    if experts and settings is not None:
-        plans = ProductPlans(
-            terms=experts,
-            rule=rule,
-            have_null=[expert.has_null for expert in experts],
-            methods=methods_of(settings),
-            give_null="connect its null",
-        )
-        Planner(plans).check_always()
+def _check_combination(
+    experts: Sequence[QueuedExpert], rule: Rule, settings: Sequence[Setting], places: Sequence[int]
+) -> None:
+    """Refuse experts that act everywhere and all the time and cannot be combined.
 
-
-def _check_spaces(chain: QueuedChain) -> None:
-    """Refuse experts of this pack that don't all work on pictures, or on latents of one VAE."""
-    known = [(place, space) for place, space in enumerate(chain.spaces, start=1) if space is not None]
-    for place, space in known:
-        first, reference = known[0]
-        if space != reference:
-            raise ValueError(
-                f"Expected experts that all work on pixels, or all on latents of one VAE, but expert {first} works on "
-                f"{reference} and expert {place} on {space}; they can't be mixed, so choose experts of one kind."
-            )
+    Args:
+        experts: The experts; none if they act otherwise, or their settings aren't known.
+        rule: How they are combined.
+        settings: Those of methods that certainly take effect.
+        places: For each expert the number of its space.
+    """
+    if not experts:
+        return
+    methods = methods_of(settings)
+    product = ProductPlans(
+        terms=experts,
+        rule=rule,
+        have_null=[expert.has_null for expert in experts],
+        methods=methods,
+        give_null="connect its null",
+    )
+    plans: PlanMaker = product
+    if any(places):
+        for method in methods:
+            method.check_spaces()
+        plans = JointPlans(product, JointSpaces([_ONE_PLACE] * (max(places) + 1)), places)
+    Planner(plans).check_always()
 
 
 def _check_windows(chain: QueuedChain) -> None:

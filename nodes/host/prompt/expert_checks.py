@@ -14,6 +14,7 @@ from ....mcdm_core.product.term_settings import TermSettings
 from .encoder_trial import try_encoder
 from .queued_chain import encoder_of
 from .queued_prompt import QueuedNode
+from .space_checks import check_space
 from .validation import Fault, Trial, fault_of, first_fault
 from .worker_graph import NO_MODEL, read_graph
 
@@ -32,8 +33,8 @@ def check_encoder(node: QueuedNode, given: str) -> Fault | None:
 
 
 def check_expert(node: QueuedNode) -> Fault | None:
-    """Whether an expert's numbers, condition, null and pictures can be used."""
-    if fault := first_fault(_setting_trials(node)):
+    """Whether an expert's numbers, condition, null and pictures can be used, and its products lack no VAE of it."""
+    if fault := first_fault(_setting_trials(node)) or check_space(node):
         return fault
     encoder = encoder_of(node.source("model"))
     if encoder is None or encoder.kind == "none":

@@ -13,13 +13,14 @@ from ....mcdm_core.product.method import Setting
 from ....mcdm_core.product.registry import SETTINGS
 from ....mcdm_core.product.span import Span
 from ....mcdm_core.product.term_settings import NUMBERS, TermSettings
-from ..files.expert_folders import inspect_expert, vae_key
+from ..files.expert_folders import inspect_expert, picture_size, vae_key
 from .queued_prompt import QueuedNode, once_a_prompt
 
 SETTING_NODES = {f"MCDM_{kind.name}": kind for kind in SETTINGS}
 """Nodes that set something of a method."""
 
-_EXPERTS = ("MCDM_Expert", "MCDM_ExpertRemote")
+WORKER_NODE = "MCDM_ExpertRemote"
+_EXPERTS = ("MCDM_Expert", WORKER_NODE)
 _SCHEDULE = "MCDM_Schedule"
 _UNSCHEDULED = {"sigma_start": 0.0, "sigma_end": 0.0}  # an expert's noise levels without Expert Schedule
 _NUMBERS = tuple(name for name in NUMBERS if name != "weight_curve")  # the settings that are single numbers
@@ -97,8 +98,20 @@ class QueuedChain:
 
     @cached_property
     def spaces(self) -> list[str | None]:
-        """What experts of this pack work on; None if the file is unknown, or unusable, which its loader refuses."""
-        return [_unless_refused(_space, expert_file(loader_of(node))) for node in self.experts]
+        """For each expert what it works on, see `space_behind`."""
+        return [space_behind(node) for node in self.experts]
+
+    @property
+    def places(self) -> list[int] | None:
+        """For each expert the number of its space, from 0; None if that cannot be known.
+
+        Without any VAE they have to be of one space.
+        """
+        if None not in self.spaces:
+            order = [*dict.fromkeys(self.spaces)]
+            return [order.index(space) for space in self.spaces]
+        may_differ = len(self.experts) > 1 and any("vae" in node.inputs for node in self.experts)
+        return None if may_differ else [0] * len(self.experts)
 
 
 def chain_of(node: QueuedNode | None) -> QueuedChain:
@@ -138,6 +151,11 @@ def expert_file(loader: QueuedNode | None) -> str | None:
     return name if isinstance(name, str) else None
 
 
+def space_behind(node: QueuedNode) -> str | None:
+    """What the MODEL of a node works on, as messages call it; None unless it is a usable expert of this pack."""
+    return _unless_refused(_space, expert_file(loader_of(node)))
+
+
 def encoder_of(loader: QueuedNode | None) -> Encoder | None:
     """The encoder of the file that Load Diffusion Expert loads; None if it isn't that node."""
     return _unless_refused(inspect_expert, expert_file(loader))
@@ -171,7 +189,10 @@ def _lacks_null(expert: QueuedNode) -> bool:
 
 def _space(file: str) -> str:
     key = vae_key(file)
-    return "pixels" if key is None else f"latents of the VAE {key}"
+    if key is not None:
+        return f"latents of the VAE {key}"
+    side = picture_size(file)
+    return f"pictures of {side}×{side} pixels"
 
 
 def _unless_refused(read: Callable[[str], Any], file: str | None) -> Any:

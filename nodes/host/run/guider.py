@@ -14,6 +14,7 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ....mcdm_core.product.eq10 import EQ10
+from ....mcdm_core.product.joint_plans import spaces_ahead
 from ....mcdm_core.product.lifts import Lifts
 from ....mcdm_core.product.method import Methods
 from ....mcdm_core.product.own_null import OWN_NULL
@@ -26,21 +27,25 @@ from ..chain.run_wrappers import within_wrappers
 from ..comfyui.devices import Devices
 from ..comfyui.latents import pack, parts_of
 from ..evaluation.expert_conds import conditionings_on, conds_of
+from ..evaluation.joint_product import JointProduct
 from ..evaluation.networks import LocalNetworks
-from ..evaluation.noise_levels import Forms, align_levels
+from ..evaluation.noise_levels import Forms, align_levels, form_of
 from ..evaluation.product import Product
+from ..evaluation.spaces import spaces_of
 from ..evaluation.types import Observer
 from ..evaluation.workers import ExpertOnWorker, Start, workers_of
 from ..weights.adapter_groups import adapter_groups
 from ..weights.weights_on_devices import WeightsOnAllDevices
 from .delegates import delegate_hooked
 from .idle_hooks import warn_of_idle_hooks
+from .joint_sampler import JointSample, JointSampler
 from .loading import load_jointly
 from .planning import plan_run
 from .prepared import PreparedModel, process
 from .refusals import check_experts, check_packed
 from .run_state import Run
 from .scores import lifts_of_run, with_scores
+from .space_refusals import check_noise, check_one_space
 
 
 class ProductGuider(comfy.samplers.CFGGuider):
@@ -105,8 +110,9 @@ class ProductGuider(comfy.samplers.CFGGuider):
             ValueError: If the experts cannot be combined.
         """
         parts = parts_of(noise)
-        check_experts(self.experts, *parts)
-        plan_run(self.experts, self.rule, pack(parts), [part.shape for part in parts], noise.device, sigmas)
+        self._check_experts(*parts)
+        spaces = spaces_of(self.experts, noise)
+        plan_run(self.experts, self.rule, pack(parts), [part.shape for part in parts], noise.device, sigmas, spaces)
 
     def watch(self, observer: Observer) -> None:
         """Show an observer every evaluation of the run; to be called before the first one."""
@@ -127,7 +133,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
         Raises:
             ValueError: If the experts cannot be combined.
         """
-        check_experts(self.experts, *parts_of(latent_image, latent_shapes))
+        self._check_experts(*parts_of(latent_image, latent_shapes))
         warn_of_idle_hooks(self.experts)
         before = dict(vars(self))  # CFGGuider keeps a run in attributes, after a failure for good
         with ExitStack() as stack:
@@ -138,6 +144,9 @@ class ProductGuider(comfy.samplers.CFGGuider):
             devices = Devices(here)
             stack.callback(devices.close)
             self.run = Run(WeightsOnAllDevices(names, adapter_groups(self.experts)), devices)
+            spaces = spaces_of(self.experts, latent_image)
+            if spaces is not None:
+                self.run.joint = JointSample(spaces)
             if self.observer is not None:
                 self.watch(self.observer)
             if self.scores:
@@ -189,6 +198,9 @@ class ProductGuider(comfy.samplers.CFGGuider):
         settings |= {name: kwargs[name] for name in ("latent_shapes",) if name in kwargs}
         self.run.shapes = kwargs.get("latent_shapes") or [noise.shape]
         self._plan_run(noise, device, sigmas)
+        if self.run.joint is not None:
+            check_noise(noise, sigmas)
+            sampler = self._joint_sampler(self.run.joint, sampler, noise, latent_image, seed)
         self._process_conds(noise, latent_image, settings)
         if self.run.workers is not None:
             start = Start(noise, latent_image, denoise_mask, sigmas, seed)
@@ -203,9 +215,16 @@ class ProductGuider(comfy.samplers.CFGGuider):
         finally:
             self.run.weights.restore()  # before CFGGuider cleans up after the reference expert
 
+    def _check_experts(self, *parts: Tensor) -> None:
+        """Refuse a chain that can't be sampled from the parts of a latent, or whose samples can't carry scores."""
+        check_experts(self.experts, *parts)
+        if self.scores:
+            check_one_space(self.experts, "scores, which compare their predictions of one sample", "switch scores off")
+
     def _plan_run(self, noise: Tensor, device: Any, sigmas: Tensor) -> None:
-        self.run.planner = plan_run(self.experts, self.rule, noise, self.run.shapes, device, sigmas)
-        self.run.forms = Forms(noise.shape)
+        spaces = None if self.run.joint is None else self.run.joint.spaces
+        self.run.planner = plan_run(self.experts, self.rule, noise, self.run.shapes, device, sigmas, spaces)
+        self.run.forms = Forms(partial(self.run.shape_of, shape=noise.shape))
         self.run.methods = Methods(self.run.planner.methods)
         self.run.methods.begin(levels_of(sigmas), [0] if null_is_read(self.experts) else [])
         self.run.weights.find_copies()
@@ -219,16 +238,38 @@ class ProductGuider(comfy.samplers.CFGGuider):
             patcher: The MODEL.
             sigmas: The levels in the reference's form, shape (S + 1,).
         """
-        return align_levels(sigmas, self.run.forms.of(self.model_patcher), self.run.forms.of(patcher))
+        forms, joint = self.run.forms, self.run.joint
+        scale = 1.0 if joint is None else joint.spaces.scale_of(patcher)
+        return align_levels(sigmas, forms.of(self.model_patcher), forms.of(patcher), scale)
+
+    def _joint_sampler(
+        self, joint: JointSample, sampler: Any, noise: Tensor, latent_image: Tensor, seed: int | None
+    ) -> JointSampler:
+        """The sampler of all spaces, with the start of each."""
+        latent = self.inner_model.process_latent_in(latent_image) if latent_image.any() else latent_image
+        joint.begin(joint.spaces.unframed(noise), joint.spaces.unframed(latent).to(noise), seed)
+        windows = self.run.planner.windows
+        own = self.run.forms.of(self.model_patcher)
+        packed = form_of(self.model_patcher.get_model_object("model_sampling"), joint.spaces.joint.packed_shape)
+        return JointSampler(
+            sampler,
+            joint,
+            lambda level: spaces_ahead(windows, joint.spaces.places, level),
+            own.noise_scale / packed.noise_scale,
+        )
 
     def _process_conds(self, noise: Tensor, latent_image: Tensor, settings: dict[str, Any]) -> None:
         conds: dict[ModelPatcher, Conds] = {other.patcher: other.conds for other in self.run.others}
         conds[self.model_patcher] = self.conds
         for index, expert in enumerate(self.experts[1:], start=1):
             own = conds_of(conds[expert.model], index)
-            if "latent_shapes" in settings:
-                expert.model.model.latent_shapes = settings["latent_shapes"]  # CFGGuider tells the reference's
-            process_own = partial(process, expert.model, own, noise, latent_image, **settings)
+            start = (noise, latent_image, settings)
+            if self.run.joint is not None:
+                start = self.run.joint.start_of(expert.model, *start)
+            own_noise, own_latent, own_settings = start
+            if "latent_shapes" in own_settings:
+                expert.model.model.latent_shapes = own_settings["latent_shapes"]  # CFGGuider tells the reference's
+            process_own = partial(process, expert.model, own, own_noise, own_latent, **own_settings)
             # As that MODEL: a clone may have a schedule of its own, and a family may ask layers for its conditioning.
             self.run.processed.append(self.run.weights.ask_layers(expert.model, process_own))
         self.conds = conds_of(self.conds, 0)
@@ -254,7 +295,11 @@ class ProductGuider(comfy.samplers.CFGGuider):
             if len(run.shapes) > 1:
                 check_packed(self.experts, conds)
             networks = LocalNetworks(self.experts, conds, options, run.weights, run.devices)
-            run.product = Product(networks, run.forms, run.planner, run.taking_part, run.workers)
+            if run.joint is None:
+                run.product = Product(networks, run.forms, run.planner, run.taking_part, run.workers)
+            else:
+                spaces, parts = run.joint.spaces, run.joint.parts
+                run.product = JointProduct(networks, run.forms, run.planner, run.taking_part, spaces, parts)
         return run.product
 
     def _prepare_others(self, stack: ExitStack) -> list[PreparedModel]:
@@ -275,6 +320,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
     ) -> tuple[Any, Conds, list[ModelPatcher]]:
         """Wrapper around ComfyUI's own loading, which would load one MODEL and free the others."""
         kwargs |= {"others": self.run.others, "weights": self.run.weights, "names": labels_by_model(self.experts)}
+        kwargs |= {"shape_of": self.run.shape_of, "spaces": self.run.joint and self.run.joint.spaces}
         with self.run.weights.loading():
             return load_jointly(executor, model, noise_shape, conds, *args, **kwargs)
 

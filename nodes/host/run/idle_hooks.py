@@ -9,6 +9,7 @@ from comfy.model_patcher import ModelPatcher
 
 from ..chain.expert_chain import Experts
 from ..chain.hooks import CFG_HOOKS
+from ..files.expert_model import clamp_pixels
 
 logger = logging.getLogger(__name__)
 
@@ -18,7 +19,7 @@ def warn_of_idle_hooks(experts: Experts) -> None:
     active = _cfg_hooks(experts[0].model)
     for expert in experts:
         elsewhere = getattr(expert.model.model, "guidance", [])  # of a MODEL on a worker, where they don't run
-        if elsewhere or any(hook not in active for hook in _cfg_hooks(expert.model)):
+        if elsewhere or any(hook not in (*active, clamp_pixels) for hook in _cfg_hooks(expert.model)):
             logger.warning(
                 "The guidance node on the MODEL of %s does nothing: only the first expert's runs. Attach it to the "
                 "first expert's MODEL.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import comfy.sampler_helpers
@@ -12,6 +12,7 @@ from comfy.model_patcher import ModelPatcher
 
 from ..chain.expert_chain import Conds
 from ..comfyui.device_copies import copies_of
+from ..evaluation.spaces import SpacesOfRun
 from ..weights.clones import SharedWeights
 from .prepared import PreparedModel
 
@@ -29,6 +30,8 @@ def load_jointly(
     others: Sequence[PreparedModel],
     weights: SharedWeights,
     names: dict[ModelPatcher, list[str]],
+    shape_of: Callable[[ModelPatcher, Sequence[int]], Sequence[int]],
+    spaces: SpacesOfRun | None = None,
     **kwargs: Any,
 ) -> tuple[Any, Conds, list[ModelPatcher]]:
     """Load every expert, and the models that their conditioning needs.
@@ -46,6 +49,8 @@ def load_jointly(
         others: The other MODELs.
         weights: Of the run's MODELs.
         names: The names in messages of the experts on each MODEL.
+        shape_of: Gives the shape of a MODEL's samples where the reference's have `noise_shape`.
+        spaces: Those of the experts, whose VAEs are loaded too; None if they have one.
         **kwargs: Further arguments of `load`.
 
     Returns:
@@ -57,7 +62,7 @@ def load_jointly(
     copied = {id(copy.model) for copy in copies_of(model)}
     own = largest = _memory_of_pass(model, noise_shape, conds)
     for other in others:
-        models, memory = other.needs(noise_shape)
+        models, memory = other.needs(shape_of(other.patcher, noise_shape))
         largest = max(largest, memory)
         shared = {id(copy) for copy in copies_of(other.patcher) if id(copy.model) in copied}
         copied |= {id(copy.model) for copy in copies_of(other.patcher)}
@@ -68,6 +73,9 @@ def load_jointly(
         else:
             passengers += other.load_beside_weights()
         clones.append(other.patcher)
+    vaes = [] if spaces is None else spaces.vaes
+    passengers += vaes
+    largest = max(largest, 0.0 if spaces is None else spaces.memory())
     apart = {key: weights.memory(clones[0]) for key, clones in networks.items()}
     logger.info(
         "Loading %s; a pass takes up to %s.",
@@ -79,7 +87,8 @@ def load_jointly(
     conds = {**conds, _PASSENGERS: [entry]}
     network, conds, additional = load(weights.loaded(model), noise_shape, conds, *args, **kwargs)
     loaded = {weights.loaded(clone) for clones in networks.values() for clone in clones}
-    experts = {id(each) for each in (*loaded, *(copy for other in others for copy in copies_of(other.patcher)))}
+    copies = (copy for other in others for copy in copies_of(other.patcher))
+    experts = {id(each) for each in (*loaded, *copies, *vaes)}
     conds = {name: entries for name, entries in conds.items() if name != _PASSENGERS}
     return network, conds, [patcher for patcher in additional if id(patcher) not in experts]
 

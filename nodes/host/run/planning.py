@@ -7,18 +7,26 @@ from typing import Any
 
 from torch import Tensor
 
+from ....mcdm_core.product.joint_plans import JointPlans
 from ....mcdm_core.product.planner import Planner
-from ....mcdm_core.product.product_plans import ProductPlans
+from ....mcdm_core.product.product_plans import PlanMaker, ProductPlans
 from ....mcdm_core.product.registry import methods_of
 from ....mcdm_core.product.rule import Rule
 from ..chain.expert_chain import Experts, settings_of
 from ..chain.hooks import null_is_read
 from ..comfyui.latents import mask_like
+from ..evaluation.spaces import SpacesOfRun
 from .refusals import check_sigmas
 
 
 def plan_run(
-    experts: Experts, rule: Rule, noise: Tensor, shapes: Sequence[Sequence[int]], device: Any, sigmas: Tensor
+    experts: Experts,
+    rule: Rule,
+    noise: Tensor,
+    shapes: Sequence[Sequence[int]],
+    device: Any,
+    sigmas: Tensor,
+    spaces: SpacesOfRun | None = None,
 ) -> Planner:
     """The planner of a run; no network is called.
 
@@ -29,6 +37,7 @@ def plan_run(
         shapes: Of the parts of the latent; most have one.
         device: Where masks are put.
         sigmas: Noise levels of the run, at least one.
+        spaces: Those of the experts; None if they have one.
 
     Raises:
         ValueError: If the experts cannot be combined at some level.
@@ -42,16 +51,24 @@ def plan_run(
     methods = methods_of(settings_of(experts), level)
     for method in methods:
         method.check_parts(len(shapes))
-    plans = ProductPlans(
+        if spaces is not None:
+            method.check_spaces()
+    product = ProductPlans(
         terms=experts,
         rule=rule,
-        masks=[None if e.mask is None else mask_like(e.mask, noise, shapes, device) for e in experts],
+        masks=[None if e.mask is None else _fitted(mask_like(e.mask, noise, shapes, device), spaces) for e in experts],
         have_null=[e.null is not None for e in experts],
         methods=methods,
         as_guidance=True,
         null_is_read=null_is_read(experts),
         give_null="connect its null",
     )
+    plans: PlanMaker = product if spaces is None else JointPlans(product, spaces.joint, spaces.places)
     planner = Planner(plans, level)
     planner.check_run(sigmas)
     return planner
+
+
+def _fitted(mask: Tensor, spaces: SpacesOfRun | None) -> Tensor:
+    """A mask as plans take it: across spaces a picture's, also where the reference's is a video of one frame."""
+    return mask if spaces is None else spaces.unframed(mask)

@@ -25,7 +25,7 @@ _LEFT_OUT = ("outer_sample", "inner_sample", "__call__", "outer_predict_noise")
 _TAKES_A_GUIDER = {"SharkGuider": "SharkOptions GuiderInput, which goes to the options of ClownsharKSampler"}
 
 
-def product_model(model: ModelPatcher, reliability: float, experts: Experts) -> ModelPatcher:
+def product_model(model: ModelPatcher, reliability: float, experts: Experts, vae: Any = None) -> ModelPatcher:
     """Make a MODEL that is sampled as the product of itself and other experts.
 
     It is the reference expert. The guider that samples it gives the reference's condition, null and weight: they are
@@ -35,12 +35,13 @@ def product_model(model: ModelPatcher, reliability: float, experts: Experts) -> 
         model: The reference expert's MODEL.
         reliability: Its a ≥ 0, before normalization.
         experts: The other experts.
+        vae: The VAE of the MODEL, if the experts' samples are of several spaces.
 
     Returns:
         A clone, to which more can be attached; that then belongs to the reference expert alone.
     """
     patcher = model.clone()
-    takeover = _Takeover(model, weakref.ref(patcher), reliability, experts)
+    takeover = _Takeover(model, weakref.ref(patcher), reliability, experts, vae)
     patcher.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, PRODUCT_KEY, takeover)
     return patcher
 
@@ -56,12 +57,14 @@ class _Takeover:
         made: The MODEL that the node made of it. Nodes that attach something to this one make clones.
         reliability: The reference's a.
         experts: The other experts.
+        vae: That of the MODEL.
     """
 
     given: ModelPatcher
     made: Callable[[], ModelPatcher | None]
     reliability: float
     experts: Experts
+    vae: Any
 
     def __call__(
         self, executor: WrapperExecutor, noise: Tensor, latent_image: Tensor, *args: Any, **kwargs: Any
@@ -82,6 +85,7 @@ class _Takeover:
             _conditioning(host.conds.get(NULL)) or implicit_null(host.model_patcher),
             weight=host.cfg,
             reliability=self.reliability,
+            vae=self.vae,
         )
         following = (replace(expert, place=expert.place + 1) for expert in self.experts)
         return reference, *(self._on_reference(expert, reference) for expert in following)

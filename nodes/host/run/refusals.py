@@ -12,9 +12,11 @@ from torch import Tensor
 from ..chain.expert_chain import PRODUCT_KEY, Conditioning, Conds, ExpertInput, Experts
 from ..chain.run_wrappers import check_wrappers
 from ..comfyui.devices import device_of
-from ..evaluation.noise_levels import is_flow, same_space, starts_from_pictures
+from ..evaluation.noise_levels import is_flow, starts_from_pictures
+from ..evaluation.spaces import spaces_of
 from ..files.expert_model import ExpertModel
 from ..weights.controlnets import controlnets, device_of_controlnet, prepared_alike
+from .space_refusals import check_spaces, space_name
 
 # Path to the width of a text token in the configuration of models that read tokens as they are.
 _TOKEN_WIDTH: dict[type, tuple[str, ...]] = {
@@ -42,12 +44,16 @@ def check_experts(experts: Experts, latent_image: Tensor, *beside: Tensor) -> No
     _check_nested(experts)
     check_wrappers(experts)
     _check_devices(experts)
-    _check_spaces(experts)
+    check_spaces(experts, latent_image, *beside)
+    spaces = spaces_of(experts, latent_image)
     _check_latent(experts, latent_image, packed=bool(beside))
     for expert in experts:
         _check_mask(expert, latent_image)
         for role, conditioning in (("condition", expert.condition), ("null", expert.null)):
-            _check_conditioning(expert, role, conditioning, latent_image)
+            own = latent_image
+            if spaces is not None:
+                own = own.new_empty(spaces.shape_of(expert.model, len(own)))
+            _check_conditioning(expert, role, conditioning, own)
     _check_controlnets(experts)
 
 
@@ -111,24 +117,6 @@ def _check_devices(experts: Experts) -> None:
                 )
 
 
-def _check_spaces(experts: Experts) -> None:
-    reference = experts[0].model.get_model_object("latent_format")
-    for expert in experts:
-        latent_format = expert.model.get_model_object("latent_format")
-        if not same_space(reference, latent_format):
-            raise ValueError(
-                f"Expected experts of one latent space, but {experts[0].label} works on {_space(reference)} and "
-                f"{expert.label} on {_space(latent_format)}; combine models of one family, or decode the "
-                "picture of one and encode it for the other."
-            )
-
-
-def _space(latent_format: Any) -> str:
-    vae_key = getattr(latent_format, "vae_key", None)
-    of_vae = f" of the VAE {vae_key}" if vae_key else ""
-    return f"{type(latent_format).__name__} ({latent_format.latent_channels} channels{of_vae})"
-
-
 def check_packed(experts: Experts, conds: Sequence[Conds]) -> None:
     """Refuse a nested latent, such as a video and its sound, if an expert makes a single latent.
 
@@ -160,7 +148,7 @@ def _check_latent(experts: Experts, latent_image: Tensor, packed: bool) -> None:
     if latent_image.ndim != dimensions:
         raise ValueError(
             f"Expected a latent of {dimensions} dimensions for {experts[0].label}, which works on "
-            f"{_space(latent_format)}, and got one of {latent_image.ndim}; a video model takes (B, C, T, H, W), an "
+            f"{space_name(latent_format)}, and got one of {latent_image.ndim}; a video model takes (B, C, T, H, W), an "
             "image model (B, C, H, W)."
         )
     # A packed latent's format counts the channels of the part that has most.

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ....mcdm_core.product.lifts import Lifts
@@ -19,6 +20,7 @@ from ..evaluation.product import Product
 from ..evaluation.types import Observer, Watcher
 from ..evaluation.workers import Workers
 from ..weights.weights_on_devices import WeightsOnAllDevices
+from .joint_sampler import JointSample
 from .prepared import PreparedModel
 
 
@@ -29,6 +31,7 @@ class Run:
     Attributes:
         weights: Lets networks answer as each of the MODELs that share them.
         devices: Those of the MODELs.
+        joint: The samples of several spaces; None if the experts have one.
         others: The other MODELs, prepared.
         planner: Made when the run's noise levels are known.
         forms: The MODELs' forms of x; made with the planner.
@@ -45,6 +48,7 @@ class Run:
 
     weights: WeightsOnAllDevices
     devices: Devices
+    joint: JointSample | None = None
     others: list[PreparedModel] = field(default_factory=list)
     planner: Planner = field(init=False)
     forms: Forms = field(init=False)
@@ -86,6 +90,10 @@ class Run:
             yield
         finally:
             self.planner, self.product, self.weigh = together, None, None
+
+    def shape_of(self, patcher: ModelPatcher, shape: Sequence[int]) -> Sequence[int]:
+        """Shape of samples as a MODEL is given them, where the reference's have this shape."""
+        return shape if self.joint is None else self.joint.spaces.shape_of(patcher, shape[0])
 
     @property
     def taking_part(self) -> Methods:

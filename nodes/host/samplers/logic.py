@@ -9,10 +9,9 @@ from ....mcdm_core.product.logic import HARMONIC, Logic
 from ....mcdm_core.sampling import sample_logic
 from ....mcdm_core.sampling.logic import check_correction
 from ....mcdm_core.sampling.particles import check_particles
-from ..run.guider import ProductGuider
 from .functions import Sampling, sampler_function
 from .particles import ParticleHistory
-from .run_denoiser import RunDenoiser
+from .run_denoiser import RunDenoiser, guider_of
 
 NO_EXPERTS = (
     "Expected a product of experts, whose densities Logic Sampler tracks, and got {}, which shows one prediction "
@@ -51,11 +50,9 @@ def sample_comfy_logic(
     A rectified flow is stepped in the variance-exploding form, x/(1 − σ).
 
     Raises:
-        ValueError: If the guider is not of this pack, or as `Run.separately` and `sample_logic`.
+        ValueError: As `guider_of`, `Run.separately` and `sample_logic`.
     """
-    guider = run.model.inner_model
-    if not isinstance(guider, ProductGuider):
-        raise ValueError(NO_EXPERTS.format(type(guider).__name__))
+    guider = guider_of(run, "Logic Sampler", NO_EXPERTS)
     history = ParticleHistory(len(run.x), guider.on_particles)
     made = RunDenoiser(run, guider).sample(
         sample_logic,

@@ -11,9 +11,8 @@ from torch import Tensor
 
 from ....mcdm_core.sampling import sample_particles
 from ....mcdm_core.sampling.particles import Resampling, check_particles
-from ..run.guider import ProductGuider
 from .functions import Sampling, sampler_function
-from .run_denoiser import RunDenoiser
+from .run_denoiser import RunDenoiser, guider_of
 
 logger = logging.getLogger(__name__)
 
@@ -45,12 +44,9 @@ def sample_comfy_particles(run: Sampling, resample_below: float = 0.5, limit: fl
     A rectified flow is stepped in the variance-exploding form, x/(1 − σ).
 
     Raises:
-        ValueError: If the guider is not a `ProductGuider`, its weights depend on the samples, or as the core's
-            `sample_particles`.
+        ValueError: As `guider_of` and the core's `sample_particles`, or if the weights depend on the samples.
     """
-    guider = run.model.inner_model
-    if not isinstance(guider, ProductGuider):
-        raise ValueError(NO_PRODUCT.format(type(guider).__name__))
+    guider = guider_of(run, "Particle Sampler", NO_PRODUCT)
     check_particles(len(run.x), resample_below, limit)
     guider.run.methods.check_fixed()
     history = ParticleHistory(len(run.x), guider.on_particles)

@@ -16,7 +16,28 @@ from ....mcdm_core.product.separate import SeparatePlan, Weigh
 from ..comfyui.step_reports import step_reports
 from ..evaluation.noise_levels import FLOW_LIMIT
 from ..run.guider import ProductGuider
+from ..run.joint_sampler import JointModel
+from ..run.space_refusals import check_one_space
 from .functions import Sampling
+
+
+def guider_of(run: Sampling, sampler: str, no_product: str) -> ProductGuider:
+    """The product's guider that a sampler function is run by.
+
+    Args:
+        run: The arguments of the sampler function.
+        sampler: Display name of the sampler's node.
+        no_product: The message for other guiders, with a place for their class.
+
+    Raises:
+        ValueError: If it is another guider, or the experts are of several latent spaces.
+    """
+    guider = run.model.inner_model
+    if isinstance(guider, JointModel):
+        check_one_space(guider.experts, sampler, "choose another sampler")
+    if not isinstance(guider, ProductGuider):
+        raise ValueError(no_product.format(type(guider).__name__))
+    return guider
 
 
 class RunDenoiser:

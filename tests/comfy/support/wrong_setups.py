@@ -187,7 +187,7 @@ SETUPS = {
     "latent of other channels": (lambda s, _: s.latent_of(2, 4, 32, 32), "3 channels for expert 1 .* 4; encode"),
     "latent of another size": (lambda s, _: s.latent_of(2, 3, 64, 64), "expert 1 .*32×32 pixels.* 64×64; use"),
     "latent of a video": (lambda s, _: s.latent_of(2, 3, 4, 32, 32), "4 dimensions for expert 1 .* 5; a video"),
-    "other latent space": (lambda s, _: s.other_space(), "expert 1 .*PixelSpace.* expert 2 .*SDXL.*; combine"),
+    "other latent space": (lambda s, _: s.other_space(), "VAE for expert 1 .*PixelSpace.* expert 2 .*SDXL.*; connect"),
     "one network on two devices": (
         lambda s, _: s.network_on_two_devices(),
         "expert 1 .* and expert 2 .* share one .* on cpu:0 and cpu:1; choose",

@@ -1,0 +1,163 @@
+"""The product of experts of several spaces as one denoiser, of samples that hold a part for every space."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Sequence
+from typing import NoReturn
+
+import torch
+from torch import Tensor
+
+from ..expert.expert import Expert
+from .denoiser import ProductDenoiser
+from .eq10 import EQ10
+from .joint_plans import JointPlans, spaces_ahead
+from .method import Setting
+from .plan import Factor, Predictions
+from .product_plans import PlanMaker
+from .rule import Rule
+from .separate import Weigh
+from .spaces import JointSpaces, Space, resized
+from .term import Term
+from .term_networks import ExpertPoint, Predicted
+
+
+class JointDenoiser(ProductDenoiser):
+    """Combines terms of several spaces: pictures of different sizes, latents of different VAEs.
+
+    Samplers see joint samples, see `JointSpaces`: `start` makes one of noise, `reference_part` takes the first expert's
+    sample out of it. In every call each expert predicts x0 of the sample in its own space. The predictions are combined
+    in the space of the first expert, see `joint_plans`, and the result is carried to the other spaces.
+
+    Args:
+        terms: At least one for each of two spaces or more; masks may have any size.
+        size: Height and width of a sample of the first expert. Those of the other spaces have its aspect ratio and
+            about as many pixels as their first expert was trained on.
+        max_rows: See `ProductDenoiser`.
+        rule: Likewise.
+        settings: Likewise.
+
+    Raises:
+        ValueError: If a method can't work across spaces.
+    """
+
+    def __init__(
+        self,
+        terms: Sequence[Term],
+        size: tuple[int, int],
+        max_rows: int | None = None,
+        rule: Rule = EQ10,
+        settings: Sequence[Setting] = (),
+    ):
+        experts = {term.expert.space: term.expert for term in reversed(terms)}
+        order = list(dict.fromkeys(term.expert.space for term in terms))
+        pixels = size[0] * terms[0].expert.downscale, size[1] * terms[0].expert.downscale
+        self.spaces = JointSpaces([_space(experts[key], pixels, key == order[0]) for key in order])
+        self.places = [order.index(term.expert.space) for term in terms]
+        super().__init__(terms, max_rows, rule, settings)
+        for method in self.methods:
+            method.check_spaces()
+
+    def __call__(self, x: Tensor, sigma: Tensor | float) -> Tensor:
+        """Predict x0 of all parts.
+
+        Args:
+            x: A joint sample, shape (B, 1, N).
+            sigma: Noise level above 0, one number or equal entries (B,).
+
+        Returns:
+            Shape of x. The part of a space that no expert will be asked in any more is returned as it came.
+
+        Raises:
+            ValueError: If no term is active at σ, or the active ones cannot be combined.
+        """
+        found, _ = self._evaluate(x, sigma)
+        combined, level = self._combined(found), found.point.level
+        ahead = spaces_ahead(self.windows, self.places, level)
+        parts = self.spaces.unpack(x)
+        parts[0] = combined
+        for place, x0 in self.spaces.from_reference(combined, ahead).items():
+            clamps = self.terms[self.places.index(place)].expert.clamp_x0
+            parts[place] = (x0.clamp(-1, 1) if clamps else x0) / self.spaces.scales[place]
+        return self.spaces.pack(parts)
+
+    def start(self, noise: Tensor) -> Tensor:
+        """See `ProductDenoiser.start`: the noise of the other parts is drawn by seeds that are made of this noise."""
+        parts = [noise]
+        for place, space in enumerate(self.spaces.spaces[1:], start=1):
+            seeds = [zlib.crc32(row.cpu().contiguous().numpy().tobytes(), place) for row in noise]
+            drawn = [torch.randn(space.shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+            parts.append(torch.stack(drawn).to(noise))
+        return self.spaces.pack(parts)
+
+    def reference_part(self, x: Tensor) -> Tensor:
+        """See `ProductDenoiser.reference_part`."""
+        return self.spaces.unpack(x)[0]
+
+    def with_variance(self, x: Tensor, sigma: Tensor | float) -> Predicted:
+        """Refused: a learned variance is that of one space."""
+        self._refuse("a sampler of fixed variance")
+
+    def with_factors(self, x: Tensor, sigma: Tensor | float) -> tuple[Tensor, list[Factor]]:
+        """Refused: particles are weighed by densities of one space."""
+        self._refuse("another sampler than particles")
+
+    def with_terms(self, x: Tensor, sigma: Tensor | float, weigh: Weigh) -> tuple[Tensor, Predictions]:
+        """Refused: logic compares densities of one space."""
+        self._refuse("another sampler than logic")
+
+    def _refuse(self, instead: str) -> NoReturn:
+        raise ValueError(
+            f"Expected experts of one latent space for this sampler and got {len(self.spaces.spaces)} spaces; use "
+            f"{instead}, or experts of one space."
+        )
+
+    def _check_samples(self) -> None:
+        pass  # samples of different spaces are what this is for
+
+    def _points(self, x: Tensor, sigma: Tensor | float) -> list[ExpertPoint]:
+        parts = self.spaces.unpack(x)
+        scaled = [(k * part, sigma * k) for k, part in zip(self.spaces.scales, parts, strict=True)]
+        return [scaled[place] for place in self.places]
+
+    def _plans(self, x: Tensor) -> PlanMaker:
+        size = self.spaces.spaces[0].size
+        masks = [_mask(term, size, x) for term in self.terms]
+        return JointPlans(self._product_plans(masks), self.spaces, self.places)
+
+
+def several_spaces(terms: Sequence[Term]) -> bool:
+    """Whether the experts' samples are of more than one space."""
+    return len({term.expert.space for term in terms}) > 1
+
+
+def _space(expert: Expert, reference: tuple[int, int], is_reference: bool) -> Space:
+    """The space of an expert, with the size that goes with the reference's pictures (height and width in pixels)."""
+    pixels = reference if is_reference else _native_size(expert, reference)
+    height, width = (side // expert.downscale for side in pixels)
+    bounded = expert.clamp_x0 or expert.load_vae is not None  # else it is made up, and its samples have no range
+
+    def decode(samples: Tensor) -> Tensor:
+        pictures = expert.decode(samples)
+        return pictures.clamp(-1, 1) if bounded else pictures
+
+    return Space((expert.channels, height, width), pixels, decode, expert.encode)
+
+
+def _native_size(expert: Expert, reference: tuple[int, int]) -> tuple[int, int]:
+    """Height and width of pictures of the reference's aspect ratio and about the area that an expert was trained on."""
+    height, width = reference
+    step = expert.downscale * getattr(expert.network, "divisor", 1)
+    sides = (expert.image_size * math.sqrt(ratio) for ratio in (height / width, width / height))
+    tall, wide = (max(round(side / step), 1) * step for side in sides)
+    return tall, wide
+
+
+def _mask(term: Term, size: tuple[int, int], x: Tensor) -> Tensor | None:
+    """A term's mask in the size of the reference's samples."""
+    if term.mask is None:
+        return None
+    mask = term.mask if term.mask.ndim == 4 else term.mask.reshape(-1, 1, *term.mask.shape[-2:])
+    return resized(mask.to(x), size).clamp(0, 1)

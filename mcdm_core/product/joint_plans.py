@@ -1,0 +1,241 @@
+"""Plans of a product across spaces: Eq. 10 within each space, and each guided away from its own null between them.
+
+Let W⁺, W⁻ be the sums of a space's positive weights and of the absolute values of its negative ones, W = W⁺ − W⁻, and A
+the sum of its reliabilities, which are normalized over all spaces. With P and N the means of its conditional
+predictions by the positive and by the negative weights, U that of its unconditional ones by the reliabilities, and T
+the map to the reference's space,
+
+    x0 = Σ_s [ W⁺ T(P) − W⁻ T(N) + (A − W) T(U) ].
+
+With linear maps, each space is guided by its own Eq. 10 at the scale W/A, and the spaces are averaged by A. Across
+spaces Eq. 10 itself would take the nulls of one space from another's predictions, whose noise differs: that difference
+is no guidance. By the own-null rule, A − W stands for a_j − w_j of each null, and U for their means, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from .coefficients import TOLERANCE, Coefficient, anywhere, total_of
+from .method import Method
+from .needed_nulls import NeededNulls
+from .plan import Factor, Plan, Predictions
+from .product_plans import ProductPlans
+from .spaces import JointSpaces, resized_coefficient
+from .term_settings import TermSettings
+from .weighted import add_weighted
+from .windows import Window
+
+_WHY_MISSING = (
+    "because experts of several latent spaces are each guided away from nulls of their own space",
+    "or set its reliability to 0 and let others of its space have nulls",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Summand:
+    """A mean of predictions of one space, carried to the reference's and multiplied.
+
+    Attributes:
+        place: Of the space.
+        coefficient: The factor there, a number or a map in the reference's size.
+        means: Each prediction's coefficient in the mean, by the index of its expert; they sum to 1 at every place.
+        of_nulls: Whether the predictions are those under the nulls.
+    """
+
+    place: int
+    coefficient: Coefficient
+    means: Mapping[int, Coefficient]
+    of_nulls: bool = False
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class JointPlan(Plan):
+    """A plan of experts of several spaces.
+
+    Attributes:
+        spaces: The spaces.
+        places: For each expert that of its space.
+        summands: Whose sum the product is.
+    """
+
+    spaces: JointSpaces
+    places: Sequence[int]
+    summands: Sequence[Summand] = field(default_factory=tuple)
+
+    def is_single(self, index: int) -> bool:
+        """Never: predictions of several spaces are combined."""
+        return False
+
+    def alike(self, index: int) -> list[int]:
+        """See `Plan.alike`."""
+        return [i for i in self.conditions if self.places[i] == self.places[index]]
+
+    def base(self, index: int, cond: Predictions, null: Predictions) -> Tensor:
+        """See `Plan.base`; in the expert's own space."""
+        nulls = [null[j] for j in self.everything.nulls if self.places[j] == self.places[index]]
+        found = nulls or [cond[i] for i in self.alike(index)]
+        return sum(found[1:], start=found[0]) / len(found)
+
+    def pair(self, cond: Predictions, null: Predictions) -> tuple[Tensor, Tensor]:
+        """The combined x0 in the reference's space, twice: it is no guidance that another scale could strengthen."""
+        total: Coefficient = 0.0
+        for summand in self.summands:
+            given = null if summand.of_nulls else cond
+            predictions = [given[self.null_owners[i] if summand.of_nulls else i] for i in summand.means]
+            mean = add_weighted(torch.zeros_like(predictions[0]), predictions, [*summand.means.values()])
+            total = total + summand.coefficient * self.spaces.to_reference(summand.place, mean)
+        assert isinstance(total, Tensor)
+        return total, total
+
+    def unconditional(self, cond: Predictions, null: Predictions) -> Tensor | None:
+        """None: there is no unconditional estimate that all spaces share."""
+        return None
+
+    def factors(self, cond: Predictions, null: Predictions) -> list[Factor]:
+        """Not across spaces, see `JointDenoiser.with_factors`."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class JointPlans:
+    """Makes the plans of a product across spaces.
+
+    Attributes:
+        product: Makes those of the same experts in one space; its masks have the reference's size.
+        spaces: The spaces.
+        places: For each expert that of its space.
+    """
+
+    product: ProductPlans
+    spaces: JointSpaces
+    places: Sequence[int]
+
+    @property
+    def terms(self) -> Sequence[TermSettings]:
+        """See `PlanMaker`."""
+        return self.product.terms
+
+    @property
+    def masks(self) -> Sequence[Tensor | None]:
+        """See `PlanMaker`."""
+        return self.product.masks
+
+    @property
+    def methods(self) -> Sequence[Method]:
+        """See `PlanMaker`."""
+        return self.product.methods
+
+    def with_weights(self, weights: Sequence[float]) -> JointPlans:
+        """See `PlanMaker`."""
+        return replace(self, product=self.product.with_weights(weights))
+
+    def with_null_owners(self, owners: Sequence[int]) -> JointPlans:
+        """See `PlanMaker`."""
+        return replace(self, product=self.product.with_null_owners(owners))
+
+    def make(
+        self, acting: tuple[int, ...], want_null: bool, factors: Sequence[float], phases: Sequence[Hashable]
+    ) -> JointPlan:
+        """See `PlanMaker`."""
+        product = replace(self.product, why_missing=_WHY_MISSING)
+        draft = product.draft(acting, factors, phases)
+        weights, reliabilities = draft.weights, product.all_reliabilities(draft, acting)
+        summands = [
+            summand
+            for place in range(len(self.spaces.spaces))
+            for summand in self._summands(place, acting, weights, reliabilities)
+        ]
+        nulls = tuple(dict.fromkeys(j for each in summands if each.of_nulls for j in each.means))
+        needed = NeededNulls(read=(), counted=nulls, compared=(), wanted=want_null)
+        product.check_nulls(needed, total_of(weights), {})
+        return JointPlan(
+            weights=weights,
+            reliabilities=reliabilities,
+            rule=product.rule,
+            conditions=tuple(i for i, w in enumerate(weights) if anywhere(w != 0)),
+            nulls=nulls,
+            null_owners=product.owners,
+            compared={},
+            spaces=self.spaces,
+            places=self.places,
+            summands=tuple(summands),
+        )
+
+    def _summands(
+        self,
+        place: int,
+        acting: Sequence[int],
+        weights: Sequence[Coefficient],
+        reliabilities: Sequence[Coefficient],
+    ) -> list[Summand]:
+        """Those of one space."""
+        own = [i for i in acting if self.places[i] == place]
+        found = self._of_signs(place, {i: weights[i] for i in own})
+        if self.product.rule.always_combines_nulls:
+            return found + self._of_signs(place, {j: reliabilities[j] - weights[j] for j in own}, of_nulls=True)
+        coefficient = total_of([reliabilities[j] for j in own]) - total_of([weights[j] for j in own])
+        if own and _counts(coefficient):
+            means = self._means(place, {j: reliabilities[j] for j in own}, self._by_trust(own))
+            found.append(Summand(place, coefficient, means, of_nulls=True))
+        return found
+
+    def _of_signs(self, place: int, counts: Mapping[int, Coefficient], of_nulls: bool = False) -> list[Summand]:
+        """The mean of predictions of positive coefficients, and that of predictions of negative ones."""
+        found = []
+        for sign in (1.0, -1.0):
+            parts = {i: _positive(sign * c) for i, c in counts.items()}
+            parts = {i: part for i, part in parts.items() if _counts(part)}
+            if parts:
+                means = self._means(place, parts, dict.fromkeys(parts, 1 / len(parts)))
+                found.append(Summand(place, sign * total_of([*parts.values()]), means, of_nulls))
+        return found
+
+    def _means(
+        self, place: int, parts: Mapping[int, Coefficient], otherwise: Mapping[int, float]
+    ) -> dict[int, Coefficient]:
+        """Coefficients of a mean in the size of a space: parts divided by their sum, or `otherwise` where that is 0."""
+        size = self.spaces.spaces[place].size
+        local = {i: resized_coefficient(part, size) for i, part in parts.items()}
+        total = total_of([*local.values()])
+        if isinstance(total, Tensor):
+            safe = torch.where(total > TOLERANCE, total, 1.0)
+            means: dict[int, Coefficient] = {
+                i: torch.where(total > TOLERANCE, part / safe, otherwise[i]) for i, part in local.items()
+            }
+        else:
+            means = {i: part / total for i, part in local.items()} if total > TOLERANCE else dict(otherwise)
+        return {i: mean for i, mean in means.items() if anywhere(mean != 0)}
+
+    def _by_trust(self, own: Collection[int]) -> dict[int, float]:
+        """The means of U where reliabilities are 0: by those before masks, or else over all nulls that there are."""
+        trust = {j: self.product.terms[j].reliability for j in own}
+        if not any(trust.values()) and self.product.have_null:
+            trust = {j: float(self.product.have_null[j]) for j in own}
+        if not any(trust.values()):
+            trust = dict.fromkeys(own, 1.0)
+        return {j: each / sum(trust.values()) for j, each in trust.items()}
+
+
+def spaces_ahead(windows: Sequence[Window], places: Sequence[int], level: float) -> list[int]:
+    """The spaces beside the reference's in which an expert acts at a noise level or below: a sampler has to step them.
+
+    Args:
+        windows: The experts'.
+        places: For each expert that of its space.
+        level: Noise level of the reference.
+    """
+    found = {place for place, (_, end) in zip(places, windows, strict=True) if place > 0 and end < level}
+    return sorted(found)
+
+
+def _positive(coefficient: Coefficient) -> Coefficient:
+    return coefficient.clamp(min=0) if isinstance(coefficient, Tensor) else max(coefficient, 0.0)
+
+
+def _counts(coefficient: Coefficient) -> bool:
+    return anywhere(torch.as_tensor(coefficient).abs() > TOLERANCE)

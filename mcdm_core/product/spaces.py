@@ -1,0 +1,109 @@
+"""Spaces of samples, pictures of one size or latents of one VAE, and the maps between them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .coefficients import Coefficient
+
+Size = tuple[int, int]
+"""Height and width."""
+
+
+@dataclass(frozen=True, eq=False)
+class Space:
+    """A space of samples in one run.
+
+    Attributes:
+        shape: Channels, height and width of a sample.
+        picture: Height and width of its picture, in pixels.
+        decode: From samples (B, *shape) to pictures (B, C, *picture).
+        encode: From pictures to samples.
+    """
+
+    shape: tuple[int, int, int]
+    picture: Size
+    decode: Callable[[Tensor], Tensor]
+    encode: Callable[[Tensor], Tensor]
+
+    @property
+    def size(self) -> Size:
+        """Height and width of a sample."""
+        return self.shape[1], self.shape[2]
+
+
+class JointSpaces:
+    """The spaces of a product, and its joint samples: one sample of every space, packed into one tensor.
+
+    A part of space s is y_s = x0_s/κ_s + σ·n, where κ_s is the ratio of √(H·W) of a sample of s to that of the
+    reference. So all parts have the reference's noise level, as samplers want it, and the noise of a piece of picture
+    is equally strong in all of them: averaged over the piece, x_s = κ_s y_s has noise of the level κ_s σ. The method
+    is SyncTweedies.
+
+    Args:
+        spaces: The reference's first.
+
+    References:
+        Kim, Koo, Yeo & Sung, "SyncTweedies: A General Generative Framework Based on Synchronized Diffusions", NeurIPS
+        2024 (arXiv 2403.14370).
+    """
+
+    def __init__(self, spaces: Sequence[Space]):
+        self.spaces = tuple(spaces)
+        side = math.sqrt(math.prod(self.spaces[0].size))
+        self.scales = [math.sqrt(math.prod(space.size)) / side for space in self.spaces]
+        self._lengths = [math.prod(space.shape) for space in self.spaces]
+
+    @property
+    def packed_shape(self) -> tuple[int, int, int]:
+        """Shape of one joint sample, (1, 1, N)."""
+        return 1, 1, sum(self._lengths)
+
+    def pack(self, parts: Sequence[Tensor]) -> Tensor:
+        """The joint sample of y_s (B, *shape), shape (B, 1, N)."""
+        return torch.cat([part.reshape(len(part), 1, -1) for part in parts], dim=-1)
+
+    def unpack(self, joint: Tensor) -> list[Tensor]:
+        """The parts y_s of a joint sample."""
+        parts = joint.split(self._lengths, dim=-1)
+        return [part.reshape(-1, *space.shape) for part, space in zip(parts, self.spaces, strict=True)]
+
+    def to_reference(self, place: int, x0: Tensor) -> Tensor:
+        """Carry a clean sample of the space at a place to the reference's."""
+        return x0 if place == 0 else self.spaces[0].encode(self._picture(x0, self.spaces[place], self.spaces[0]))
+
+    def from_reference(self, x0: Tensor, places: Sequence[int]) -> dict[int, Tensor]:
+        """Carry a clean sample of the reference's space to others; it is decoded once.
+
+        Args:
+            x0: The sample.
+            places: Where the other spaces are among all.
+        """
+        reference = self.spaces[0]
+        picture = reference.decode(x0) if places else x0
+        carried = {place: resized(picture, self.spaces[place].picture) for place in places}
+        return {place: self.spaces[place].encode(found) for place, found in carried.items()}
+
+    @staticmethod
+    def _picture(x0: Tensor, source: Space, target: Space) -> Tensor:
+        return resized(source.decode(x0), target.picture)
+
+
+def resized(values: Tensor, size: Size) -> Tensor:
+    """Pictures or maps (B, C, H, W) in another size: linear between pixels, averaged where they get smaller."""
+    if tuple(values.shape[-2:]) == size:
+        return values
+    return F.interpolate(values, size, mode="bilinear", antialias=True)
+
+
+def resized_coefficient(coefficient: Coefficient, size: Size) -> Coefficient:
+    """A coefficient for samples of another size; numbers, and maps that are the same everywhere, stay."""
+    if not isinstance(coefficient, Tensor) or coefficient.ndim < 2 or coefficient.shape[-2:].numel() == 1:
+        return coefficient
+    return resized(coefficient, size)

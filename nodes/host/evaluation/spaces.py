@@ -1,0 +1,157 @@
+"""The latent spaces of a run whose experts have several, and the samples of each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import comfy.latent_formats
+import torch
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor
+
+from ....mcdm_core.product.spaces import JointSpaces, Space
+from ..chain.expert_chain import ExpertInput, Experts
+from ..comfyui.picture_coders import PictureCoder
+from ..files.expert_model import ExpertModel
+from .noise_levels import same_space
+
+STEP = 64  # pixels by which sides of pictures are divisible: 8 of a VAE, and 8 of the networks of checkpoints
+
+
+class SpacesOfRun:
+    """The spaces of a run.
+
+    Args:
+        experts: The chain; those of each space have a VAE.
+        places: For each expert that of its space, see `places_of`.
+        size: Height and width of the reference's samples.
+    """
+
+    def __init__(self, experts: Experts, places: Sequence[int], size: tuple[int, int]):
+        self.places = places
+        self._experts = experts
+        self._size = size
+        self._place_of = {expert.model: place for expert, place in zip(experts, places, strict=True)}
+
+    @cached_property
+    def firsts(self) -> list[ExpertInput]:
+        """The first expert of each space."""
+        return [self._experts[self.places.index(place)] for place in range(max(self.places) + 1)]
+
+    @cached_property
+    def _vaes(self) -> list[Any]:
+        """The first VAE that an expert of each space has."""
+        pairs = [*zip(self.places, self._experts, strict=True)]
+        return [
+            next(expert.vae for own, expert in pairs if own == place and expert.vae is not None)
+            for place in range(len(self.firsts))
+        ]
+
+    @cached_property
+    def joint(self) -> JointSpaces:
+        """The spaces with their sizes and maps."""
+        return JointSpaces([self._space(place) for place in range(len(self.firsts))])
+
+    @property
+    def vaes(self) -> list[ModelPatcher]:
+        """The VAE of each space, as ComfyUI loads it."""
+        return [vae.patcher for vae in self._vaes]
+
+    def memory(self) -> float:
+        """Bytes that the largest of the maps takes, for one picture."""
+        needs = [0.0]
+        for vae, space in zip(self._vaes, self.joint.spaces, strict=True):
+            pictures: tuple[int, ...] = (1, 3, *space.picture)
+            samples: tuple[int, ...] = (1, *space.shape)
+            if vae.latent_dim == 3:
+                pictures, samples = (1, 3, 1, *space.picture), (1, space.shape[0], 1, *space.size)
+            needs += [vae.memory_used_decode(samples, vae.vae_dtype), vae.memory_used_encode(pictures, vae.vae_dtype)]
+        return max(needs)
+
+    def place_of(self, patcher: ModelPatcher) -> int:
+        """That of the space of a MODEL."""
+        return self._place_of[patcher]
+
+    def shape_of(self, patcher: ModelPatcher, batch: int) -> tuple[int, ...]:
+        """Shape of samples as a MODEL is given them."""
+        return tuple(self.framed(patcher, torch.empty(batch, *self._of(patcher).shape, device="meta")).shape)
+
+    def scale_of(self, patcher: ModelPatcher) -> float:
+        """κ of the space of a MODEL, see `JointSpaces`."""
+        return self.joint.scales[self.place_of(patcher)]
+
+    def framed(self, patcher: ModelPatcher, x: Tensor) -> Tensor:
+        """A sample (B, C, H, W) as a MODEL takes it, which may be a video of one frame."""
+        return x.unsqueeze(2) if _format(patcher).latent_dimensions == 3 else x
+
+    @staticmethod
+    def unframed(x: Tensor) -> Tensor:
+        """What a MODEL takes or gives, as a sample (B, C, H, W)."""
+        return x[:, :, 0] if x.ndim == 5 else x
+
+    def _of(self, patcher: ModelPatcher) -> Space:
+        return self.joint.spaces[self.place_of(patcher)]
+
+    def _space(self, place: int) -> Space:
+        expert, vae = self.firsts[place], self._vaes[place]
+        latent_format = _format(expert.model)
+        ratio = vae.spacial_compression_decode()
+        pixels = tuple(ratio * side for side in self._size) if place == 0 else self._native_size(expert, ratio)
+        coder = PictureCoder(vae, latent_format)
+        shape = latent_format.latent_channels, pixels[0] // ratio, pixels[1] // ratio
+        return Space(shape, pixels, coder.decode, coder.encode)
+
+    def _native_size(self, expert: ExpertInput, ratio: int) -> tuple[int, int]:
+        """Height and width of pictures of the reference's aspect ratio and about the area the expert was trained on."""
+        height, width = self._size
+        side = native_side(expert.model)
+        step = math.lcm(ratio, 1 if isinstance(expert.model.model, ExpertModel) else STEP)
+        sides = (side * math.sqrt(part) for part in (height / width, width / height))
+        tall, wide = (max(round(each / step), 1) * step for each in sides)
+        return tall, wide
+
+
+def native_side(patcher: ModelPatcher) -> int:
+    """Side in pixels of the square pictures that a MODEL was trained on: its file's; 512 for SD1 and SD2; else 1024."""
+    if isinstance(patcher.model, ExpertModel):
+        return patcher.model.image_size
+    return 512 if isinstance(_format(patcher), comfy.latent_formats.SD15) else 1024
+
+
+def places_of(experts: Experts) -> list[int]:
+    """For each expert the number of its space, counted from 0 in the order of the chain."""
+    found: list[ExpertInput] = []
+    places = []
+    for expert in experts:
+        place = next((i for i, other in enumerate(found) if _one_space(other, expert)), len(found))
+        if place == len(found):
+            found.append(expert)
+        places.append(place)
+    return places
+
+
+def spaces_of(experts: Experts, latent: Tensor) -> SpacesOfRun | None:
+    """The spaces of a run; None if the experts' samples are of one.
+
+    Args:
+        experts: The chain, checked by `check_experts`.
+        latent: The reference's samples, shape (B, C, …, H, W).
+    """
+    places = places_of(experts)
+    return SpacesOfRun(experts, places, (latent.shape[-2], latent.shape[-1])) if max(places) > 0 else None
+
+
+def _one_space(first: ExpertInput, second: ExpertInput) -> bool:
+    if not same_space(_format(first.model), _format(second.model)):
+        return False
+    models = first.model.model, second.model.model
+    if not all(isinstance(model, ExpertModel) and model.makes_pictures for model in models):
+        return True
+    return models[0].image_size == models[1].image_size
+
+
+def _format(patcher: ModelPatcher) -> Any:
+    return patcher.get_model_object("latent_format")

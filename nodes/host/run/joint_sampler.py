@@ -1,0 +1,176 @@
+"""A SAMPLER that steps the samples of several latent spaces as one, around ComfyUI's for the reference's alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor
+
+from ....mcdm_core.product.spaces import resized
+from ..evaluation.spaces import SpacesOfRun
+
+
+@dataclass
+class JointSample:
+    """What a joint run holds of the spaces.
+
+    Attributes:
+        spaces: The spaces.
+        noise: Start noise of every space, y_s of σ = 1, in the order of the spaces.
+        latents: The clean samples that the run starts from, likewise, not divided by κ_s.
+        parts: Those of the joint sample in the last call.
+    """
+
+    spaces: SpacesOfRun
+    noise: list[Tensor] = field(default_factory=list)
+    latents: list[Tensor] = field(default_factory=list)
+    parts: list[Tensor] = field(default_factory=list)
+
+    def begin(self, noise: Tensor, latent: Tensor, seed: int | None) -> None:
+        """Make the start of every space.
+
+        Args:
+            noise: The reference's start noise, shape (B, C, H, W).
+            latent: The reference's clean sample as its network sees it, of the same shape; zeros for none.
+            seed: Of the run: other spaces draw their noise by seeds that follow from it and their number.
+        """
+        joint = self.spaces.joint
+        others = range(1, len(joint.spaces))
+        generators = [torch.Generator().manual_seed(((seed or 0) + place * 2**32) % 2**64) for place in others]
+        drawn = [
+            torch.randn(len(noise), *space.shape, generator=generator)
+            for space, generator in zip(joint.spaces[1:], generators, strict=True)
+        ]
+        self.noise = [noise, *(each.to(noise) for each in drawn)]
+        is_empty = torch.count_nonzero(latent) == 0
+        clean = {} if is_empty else joint.from_reference(latent, others)
+        self.latents = [latent, *(torch.zeros_like(self.noise[p]) if is_empty else clean[p] for p in others)]
+
+    def start_of(
+        self, patcher: ModelPatcher, noise: Tensor, latent_image: Tensor, settings: dict[str, Any]
+    ) -> tuple[Tensor, Tensor, dict[str, Any]]:
+        """What an expert's conditioning is processed with, in the shape of its MODEL's samples.
+
+        Args:
+            patcher: The MODEL.
+            noise: The reference's start noise.
+            latent_image: The latent that came in.
+            settings: Further arguments of `process`.
+
+        Returns:
+            The three arguments for this MODEL, the same ones for the reference's space.
+        """
+        place = self.spaces.place_of(patcher)
+        if place == 0:
+            return noise, latent_image, settings
+        latent = self.latents[place]
+        if latent.any():  # `process` scales it anew
+            latent = patcher.get_model_object("latent_format").process_out(latent)
+        noise, latent = self.spaces.framed(patcher, self.noise[place]), self.spaces.framed(patcher, latent)
+        own = dict(settings)
+        if own.get("denoise_mask") is not None:
+            own["denoise_mask"] = self.spaces.framed(patcher, self.mask_of(place, own["denoise_mask"]))
+        if "latent_shapes" in own:
+            own["latent_shapes"] = [noise.shape]
+        return noise, latent, own
+
+    def mask_of(self, place: int, mask: Tensor) -> Tensor:
+        """The run's noise mask (B, C, H, W) in the shape of a space's samples."""
+        size = self.spaces.joint.spaces[place].size
+        return resized(self.spaces.unframed(mask)[:, :1].float(), size).to(mask).expand(self.noise[place].shape)
+
+
+class JointSampler:
+    """ComfyUI's SAMPLER for a guider of several spaces.
+
+    The sampler that it is given steps y_s of all spaces, packed, see `JointSpaces`; the guider, its hooks and its
+    callbacks see the reference's sample alone.
+
+    Args:
+        sampler: ComfyUI's SAMPLER.
+        sample: The run's, begun.
+        ahead: Gives the other spaces that have to be stepped from a noise level on, see `spaces_ahead`.
+        noise_scale: By which start noise is multiplied, because the sampler takes a joint sample for one of the
+            reference's, and some flows scale noise by the size of samples.
+    """
+
+    def __init__(
+        self, sampler: Any, sample: JointSample, ahead: Callable[[float], list[int]], noise_scale: float = 1.0
+    ):
+        self._sampler = sampler
+        self._sample = sample
+        self._ahead = ahead
+        self._noise_scale = noise_scale
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sampler, name)
+
+    def sample(
+        self,
+        model_wrap: Any,
+        sigmas: Tensor,
+        extra_args: dict[str, Any],
+        callback: Callable | None,
+        noise: Tensor,
+        latent_image: Tensor | None = None,
+        denoise_mask: Tensor | None = None,
+        disable_pbar: bool = False,
+    ) -> Tensor:
+        """As the SAMPLER's, of the reference's samples alone."""
+        held, joint = self._sample, self._sample.spaces.joint
+        noises, latents = [*held.noise], [*held.latents]
+        noises[0] = held.spaces.unframed(noise)  # wrappers around a SAMPLER may have changed the reference's start
+        if latent_image is not None:
+            latents[0] = held.spaces.unframed(latent_image).to(noise)
+        divided = [latent / scale for latent, scale in zip(latents, joint.scales, strict=True)]
+        mask = denoise_mask
+        if mask is not None:
+            mask = joint.pack([held.mask_of(place, mask) for place in range(len(joint.spaces))])
+
+        def report(step: int, denoised: Tensor, x: Tensor, total: int) -> None:
+            if callback is not None:
+                callback(step, self._reference(denoised, noise), self._reference(x, noise), total)
+
+        model = JointModel(model_wrap, held, self._ahead, noise.ndim)
+        start = self._noise_scale * joint.pack(noises)
+        made = self._sampler.sample(model, sigmas, extra_args, report, start, joint.pack(divided), mask, disable_pbar)
+        return self._reference(made, noise)
+
+    def _reference(self, packed: Tensor, like: Tensor) -> Tensor:
+        return self._sample.spaces.joint.unpack(packed)[0].reshape(like.shape)
+
+
+class JointModel:
+    """What a sampler asks: x0 of all parts, by way of the guider, which sees the reference's part.
+
+    Args:
+        guider: The guider, whose attributes this has, too.
+        sample: The run's.
+        ahead: See `JointSampler`.
+        ndim: Number of dimensions of the reference's samples.
+    """
+
+    def __init__(self, guider: Any, sample: JointSample, ahead: Callable[[float], list[int]], ndim: int):
+        self._guider = guider
+        self._sample = sample
+        self._ahead = ahead
+        self._ndim = ndim
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._guider, name)
+
+    def __call__(self, x: Tensor, sigma: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """Predict x0/κ of all parts of a joint sample, shape (B, 1, N); other arguments are for the guider."""
+        spaces, joint = self._sample.spaces, self._sample.spaces.joint
+        parts = joint.unpack(x)
+        self._sample.parts[:] = parts
+        own = parts[0].unsqueeze(2) if self._ndim == 5 else parts[0]
+        combined = spaces.unframed(self._guider(own, sigma, *args, **kwargs))
+        carried = joint.from_reference(combined, self._ahead(float(sigma.flatten()[0])))
+        return joint.pack(
+            [combined, *(carried[p] / joint.scales[p] if p in carried else parts[p] for p in range(1, len(parts)))]
+        )

@@ -1,0 +1,143 @@
+"""Refusals of experts of several latent spaces that can't be sampled together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..chain.expert_chain import ExpertInput, Experts
+from ..evaluation.spaces import places_of
+from ..evaluation.workers import ExpertOnWorker
+from ..files.spaces import PixelSpace
+
+
+def check_spaces(experts: Experts, latent_image: Tensor, *beside: Tensor) -> None:
+    """Refuse experts of several latent spaces without the VAEs between these, or for anything but pictures.
+
+    Args:
+        experts: The chain.
+        latent_image: The latent the run starts from.
+        *beside: The latent's further parts, such as a video's sound.
+
+    Raises:
+        ValueError: With one sentence that names the expert and says what to change.
+    """
+    places = places_of(experts)
+    if max(places) == 0:
+        return
+    formats = [_format(expert) for expert in experts]
+    spaces = _two_spaces(experts, places)
+    _check_pictures(experts, formats, spaces, latent_image, beside)
+    for expert in experts:
+        if isinstance(expert, ExpertOnWorker):
+            raise ValueError(
+                f"Expected experts of one latent space where some are on workers, but {spaces}; put {expert.label} on "
+                "this machine, or combine models of one family."
+            )
+    for place in range(max(places) + 1):
+        own = [(e, f) for e, f, p in zip(experts, formats, places, strict=True) if p == place]
+        if all(expert.vae is None for expert, _ in own):
+            raise ValueError(
+                f"Expected a VAE for {own[0][0].label}, because {spaces}, and got none; connect the VAE of its "
+                "checkpoint to the vae of its node, or combine models of one family."
+            )
+        for expert, latent_format in own:
+            _check_vae(expert, latent_format)
+
+
+def check_one_space(experts: Experts, user: str, instead: str) -> None:
+    """Refuse experts of several latent spaces where something compares their predictions of one sample.
+
+    Args:
+        experts: The chain.
+        user: What does so, in a message.
+        instead: What to do about it, beside choosing other models.
+
+    Raises:
+        ValueError: If there are several spaces.
+    """
+    places = places_of(experts)
+    if max(places) > 0:
+        raise ValueError(
+            f"Expected experts of one latent space for {user}, but {_two_spaces(experts, places)}; {instead}, or "
+            "combine models of one family."
+        )
+
+
+def check_noise(noise: Tensor, sigmas: Tensor) -> None:
+    """Refuse runs of several latent spaces that start from noise made elsewhere, or leave noise.
+
+    Args:
+        noise: The start noise.
+        sigmas: Noise levels of the run.
+
+    Raises:
+        ValueError: If it starts without noise of its own, or ends above 0.
+    """
+    if float(sigmas[-1]) != 0 or torch.count_nonzero(noise) == 0:
+        raise ValueError(
+            "Expected a run that adds its own noise and removes all of it, because the noise of each latent space "
+            "stays in the sampler, and got a part of one; sample in one go, or combine models of one family."
+        )
+
+
+def space_name(latent_format: Any) -> str:
+    """What messages call the latent space of a MODEL."""
+    vae_key = getattr(latent_format, "vae_key", None)
+    of_vae = f" of the VAE {vae_key}" if vae_key else ""
+    return f"{type(latent_format).__name__} ({latent_format.latent_channels} channels{of_vae})"
+
+
+def _format(expert: ExpertInput) -> Any:
+    return expert.model.get_model_object("latent_format")
+
+
+def _two_spaces(experts: Experts, places: Sequence[int]) -> str:
+    """The first two experts whose spaces differ, as messages say it."""
+    first, other = experts[0], experts[places.index(1)]
+    return f"{first.label} works on {space_name(_format(first))} and {other.label} on {space_name(_format(other))}"
+
+
+def _check_pictures(
+    experts: Experts, formats: Sequence[Any], spaces: str, latent_image: Tensor, beside: Sequence[Tensor]
+) -> None:
+    for expert, latent_format in zip(experts, formats, strict=True):
+        if latent_format.latent_dimensions < 2:
+            raise ValueError(
+                f"Expected models of pictures where experts work on several latent spaces, but {expert.label} makes "
+                "sound; combine models of one family."
+            )
+    frames = latent_image.shape[2] if latent_image.ndim == 5 else 1
+    if beside or frames > 1:
+        raise ValueError(
+            f"Expected a latent of pictures, because {spaces}, and got a video or one with sound; combine models of "
+            "one family for it."
+        )
+
+
+def _check_vae(expert: ExpertInput, latent_format: Any) -> None:
+    vae = expert.vae
+    if vae is None:
+        return
+    wanted = latent_format.latent_channels, _ratio(latent_format, vae), latent_format.latent_dimensions
+    given = vae.latent_channels, vae.spacial_compression_decode(), vae.latent_dim
+    if wanted != given:
+        raise ValueError(
+            f"Expected a VAE of {_described(*wanted)} for {expert.label} and got one of {_described(*given)}; connect "
+            "the VAE that belongs to its model."
+        )
+
+
+def _described(channels: int, ratio: int, dimensions: int) -> str:
+    return f"{channels} channels, {ratio} pixels to a latent's side and {dimensions} dimensions"
+
+
+def _ratio(latent_format: Any, vae: Any) -> int:
+    """Pixels to a side of a latent; the VAE's own where ComfyUI's format, being older, doesn't tell."""
+    if isinstance(latent_format, PixelSpace):
+        return 1
+    found: int = getattr(latent_format, "spacial_downscale_ratio", vae.spacial_compression_decode())
+    return found

@@ -1,0 +1,183 @@
+"""Experts of several latent spaces that can't be sampled together: one sentence each, before any network is called."""
+
+import pytest
+import torch
+
+from .support.methods import USUAL_AGREEMENT, USUAL_LOGIC
+
+LATENT = torch.zeros(2, 4, 8, 8)
+
+
+@pytest.fixture
+def refused(node, passes):
+    """The sentence by which a run of a chain is refused; no network may be called before."""
+
+    def look(experts, latent=LATENT, sampler=None, levels=(8.0, 2.0, 0.0), noise=None, watched=(), **more):
+        import comfy.samplers
+
+        for loaded in watched:
+            passes.watch(loaded)
+        noise = torch.randn_like(latent) if noise is None else noise
+        sampler = sampler or comfy.samplers.sampler_object("euler")
+        with pytest.raises(ValueError, match=r"^Expected ") as error:
+            node("MCDM_Guider", experts=experts, **more)[0].sample(noise, latent, sampler, torch.tensor(levels), seed=3)
+        assert not passes.found
+        return str(error.value)
+
+    return look
+
+
+@pytest.fixture
+def two(load, load_latent, chain):
+    """A chain of latents and pixels, with what is given in place of their nodes' inputs."""
+    loaded = load_latent("hair"), load("skin")
+
+    def build(*changes):
+        given = [{"vae": expert.vae} for expert in loaded]
+        return chain(*((e, own | more) for e, own, more in zip(loaded, given, changes or ({}, {}), strict=True)))
+
+    build.loaded = loaded
+    return build
+
+
+LABELS = "expert 1 (latent hair)", "expert 2 (small skin)"
+SPACES = f"{LABELS[0]} works on LatentSpace (4 channels of the VAE "
+NO_VAE = {"vae": None}
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_missing_vae_is_asked_for(two, refused, place):
+    changes = [{}, {}]
+    changes[place] = NO_VAE
+    said = refused(two(*changes), watched=two.loaded)
+    assert said.startswith(f"Expected a VAE for {LABELS[place]}, because {SPACES}")
+    assert (
+        f"{LABELS[1]} on PixelSpace (3 channels), and got none; connect the VAE of its checkpoint to the vae of "
+        in said
+    )
+
+
+def test_of_a_product_as_a_model_too(two, chain, node, passes):
+    import comfy.samplers
+
+    latents, pixels = two.loaded
+    experts = chain((passes.watch(pixels), {"vae": pixels.vae}))
+    (model,) = node("MCDM_ProductModel", model=passes.watch(latents).model, reliability=1.0, experts=experts)
+    guider = comfy.samplers.CFGGuider(model)
+    guider.set_conds(latents.condition, latents.null)
+    euler, levels = comfy.samplers.sampler_object("euler"), torch.tensor([2.0, 0.0])
+    with pytest.raises(ValueError, match=r"^Expected a VAE for expert 1 \(latent hair\), because .* and got none; "):
+        guider.sample(torch.randn_like(LATENT), LATENT, euler, levels, seed=3)
+    assert not passes.found
+
+
+def test_a_vae_of_other_channels(two, refused, joint):
+    said = refused(two({"vae": joint.tiny_vae(16)}, {}), watched=two.loaded)
+    assert said == (
+        "Expected a VAE of 4 channels, 8 pixels to a latent's side and 2 dimensions for expert 1 (latent hair) and got "
+        "one of 16 channels, 8 pixels to a latent's side and 2 dimensions; connect the VAE that belongs to its model."
+    )
+
+
+@pytest.mark.parametrize(
+    ("space", "channels", "said"),
+    [
+        (
+            "SC_B",
+            4,
+            "4 channels, 4 pixels to a latent's side and 2 dimensions for expert 2 and got one of 4 channels, 8 ",
+        ),
+        (
+            "Wan21",
+            16,
+            "16 channels, 8 pixels to a latent's side and 3 dimensions for expert 2 and got one of 16 channels",
+        ),
+    ],
+)
+def test_a_vae_of_another_ratio_or_of_other_dimensions(chain, load, joint, refused, space, channels, said):
+    pixels = load("hair")
+    vae = joint.tiny_vae(channels)
+    experts = chain((pixels, {"vae": pixels.vae}), (joint.expert_in(space, 1), {"vae": vae}))
+    assert f"Expected a VAE of {said}" in refused(experts, torch.zeros(1, 3, 32, 32), watched=[pixels])
+
+
+def test_a_video(chain, load, joint, refused):
+    pixels = load("hair")
+    video = joint.expert_in("Wan21", 1)
+    experts = chain((video, {"vae": joint.tiny_video_vae()}), (pixels, {"vae": pixels.vae}))
+    said = refused(experts, torch.zeros(1, 16, 2, 4, 4), watched=[pixels], levels=(0.9, 0.0))
+    assert said.startswith("Expected a latent of pictures, because expert 1 works on Wan21 (16 channels) and expert 2 ")
+    assert said.endswith("and got a video or one with sound; combine models of one family for it.")
+
+
+def test_a_nested_latent(two, refused):
+    from comfy.nested_tensor import NestedTensor
+
+    latent = NestedTensor((torch.zeros(1, 4, 4, 4), torch.zeros(1, 8, 10)))
+    noise = NestedTensor((torch.randn(1, 4, 4, 4), torch.randn(1, 8, 10)))
+    assert "and got a video or one with sound; combine" in refused(two(), latent, noise=noise, watched=two.loaded)
+
+
+def test_a_model_of_sound(chain, load, joint, refused):
+    pixels = load("hair")
+    experts = chain((pixels, {"vae": pixels.vae}), joint.expert_in("StableAudio1", 1))
+    said = refused(experts, torch.zeros(1, 3, 32, 32), watched=[pixels])
+    assert said == (
+        "Expected models of pictures where experts work on several latent spaces, but expert 2 makes sound; combine "
+        "models of one family."
+    )
+
+
+@pytest.mark.parametrize("part", [{"levels": (8.0, 2.0)}, {"noise": torch.zeros_like(LATENT)}], ids=["end", "start"])
+def test_a_part_of_a_run(two, refused, part):
+    said = refused(two(), watched=two.loaded, **part)
+    assert said.startswith("Expected a run that adds its own noise and removes all of it, because the noise of each ")
+    assert said.endswith("and got a part of one; sample in one go, or combine models of one family.")
+
+
+@pytest.mark.parametrize("node_id", ["MCDM_ParticleSampler", "MCDM_Logic"])
+def test_samplers_that_compare_experts_on_one_sample(two, refused, node, node_id):
+    inputs = USUAL_LOGIC if node_id == "MCDM_Logic" else {"resample_below": 0.5, "limit": 1.0}
+    said = refused(two(), sampler=node(node_id, **inputs)[0], watched=two.loaded)
+    name = "Logic Sampler" if node_id == "MCDM_Logic" else "Particle Sampler"
+    assert said.startswith(f"Expected experts of one latent space for {name}, but {SPACES}")
+    assert said.endswith("on PixelSpace (3 channels); choose another sampler, or combine models of one family.")
+
+
+def test_scores(two, refused):
+    said = refused(two(), watched=two.loaded, scores=True)
+    assert said.startswith("Expected experts of one latent space for scores, which compare their predictions of ")
+    assert said.endswith("on PixelSpace (3 channels); switch scores off, or combine models of one family.")
+
+
+def test_choose_samples(two, node, passes):
+    for loaded in two.loaded:
+        passes.watch(loaded)
+    with pytest.raises(ValueError, match=r"^Expected experts of one latent space for Choose Samples, but expert 1 "):
+        node("MCDM_Choose", experts=two(), samples={"samples": LATENT}, count=1, levels=2, seed=3)
+    assert not passes.found
+
+
+def test_agreement_weights(two, refused, node):
+    (experts,) = node("MCDM_AgreementWeights", experts=two(), **USUAL_AGREEMENT)
+    said = refused(experts, watched=two.loaded)
+    assert said.startswith("Expected experts of one latent space for agreement weights, ")
+    assert said.endswith("; set tau to 0, or combine experts of one space.")
+
+
+def test_hooks_that_read_the_unconditional_estimate(two, refused):
+    latents, _ = two.loaded
+    latents.model = latents.model.clone()
+    latents.model.set_model_sampler_post_cfg_function(lambda args: args["uncond_denoised"], True)
+    said = refused(two(), watched=two.loaded)
+    assert "experts of several latent spaces have none in common" in said
+    assert said.endswith("choose another sampler, or remove the node.")
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_nulls_that_a_space_needs(two, refused, missing):
+    changes = [{}, {}]
+    changes[missing] = {"null": None}
+    said = refused(two(*changes), watched=two.loaded)
+    assert f"expert {missing + 1}" in said
+    assert "because experts of several latent spaces are each guided away from nulls of their own space" in said

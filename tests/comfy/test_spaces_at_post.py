@@ -1,0 +1,213 @@
+"""Experts of several latent spaces at POST /prompt: who lacks a VAE, and what cannot be combined across spaces."""
+
+import pytest
+
+from .support.posts import apply_check, prompt_node
+
+SAMPLED_BY = ("MCDM_Guider", "MCDM_OwnNullGuider", "MCDM_KSampler", "MCDM_Inspect", "MCDM_ReliabilitySweep")
+PICTURES, LATENTS, OTHERS = "pictures of 32×32 pixels", "latents of the VAE {vae}", "latents of the VAE {other}"
+
+
+def chained(names, vaes=(), **more):
+    """A prompt whose chain ends in node `names[-1]`: an expert of each file, those of `vaes` with their VAE.
+
+    Args:
+        names: The files, without their ending; an unknown loader for one that is None.
+        vaes: Those places, from 1, whose VAE is connected.
+        **more: Inputs of single experts, by "at_" and their place; None takes one away.
+    """
+    prompt = {}
+    for place, name in enumerate(names, start=1):
+        loader = prompt_node("SomeLoader")
+        if name is not None:
+            loader = prompt_node("MCDM_LoadExpert", expert_name=f"{name}.safetensors")
+        inputs = {"model": [f"load {place}", 0], "condition": ["?", 0], "null": ["?", 1]}
+        inputs |= {"weight": 1.0, "reliability": 1.0, "start": 0.0, "end": 1.0}
+        inputs |= {"experts": [str(place - 1), 0]} if place > 1 else {}
+        inputs |= {"vae": [f"load {place}", 2]} if place in vaes else {}
+        inputs |= more.get(f"at_{place}", {})
+        prompt[f"load {place}"] = loader
+        class_type = inputs.pop("class_type", "MCDM_Expert")
+        prompt[str(place)] = prompt_node(class_type, **{key: of for key, of in inputs.items() if of is not None})
+    return prompt
+
+
+def sampled(prompt, class_type="MCDM_KSampler", last=None, **inputs):
+    """The prompt with its last expert sampled by a node, whose result is shown."""
+    last = last or max((key for key in prompt if key.isdigit()), key=int)
+    prompt["node"] = prompt_node(class_type, experts=[last, 0], denoise=1.0, **inputs)
+    return {**prompt, "show": prompt_node("PreviewImage", images=["node", 0])}
+
+
+def told(host, prompt):
+    """What the nodes of experts are told, by their ids."""
+    checks = {"MCDM_Expert": "check_expert", "MCDM_ExpertRemote": "check_remote_expert"}
+    found = {}
+    for key, node in prompt.items():
+        if node["class_type"] in checks:
+            fault = apply_check(host, getattr(host.prompt.expert_checks, checks[node["class_type"]]), prompt, key)
+            found |= {key: fault} if fault is not None else {}
+    return found
+
+
+def lacking(place, own, other, others):
+    return f"Expected a VAE for expert {place}, because it works on {own} and expert {other} on {others}, and got none"
+
+
+MISSING = {
+    "one VAE": (("latent hair", "latent text"), (), {}),
+    "one size": (("small hair", "small text"), (), {}),
+    "both": (
+        ("latent hair", "small text"),
+        (),
+        {"1": lacking(1, LATENTS, 2, PICTURES), "2": lacking(2, PICTURES, 1, LATENTS)},
+    ),
+    "the second": (("latent hair", "small text"), (1,), {"2": lacking(2, PICTURES, 1, LATENTS)}),
+    "none": (("latent hair", "small text"), (1, 2), {}),
+    "of another in its space": (("latent hair", "latent text", "latent other"), (2, 3), {}),
+    "a space's, told to its first": (
+        ("latent other", "latent hair", "latent text"),
+        (1,),
+        {"2": lacking(2, LATENTS, 1, OTHERS)},
+    ),
+    "an unknown expert's": (("latent hair", "small text", None), (), {"1": "Expected a VAE", "2": "Expected a VAE"}),
+    "may be an unknown expert's": (("latent hair", "small text", None), (3,), {}),
+    "of a checkpoint alone": ((None, "small text"), (), {}),
+}
+
+
+@pytest.mark.parametrize("case", MISSING)
+@pytest.mark.parametrize("class_type", SAMPLED_BY)
+def test_a_missing_vae_is_asked_for_where_it_is_missing(
+    host, small_experts, latent_experts, small_vaes, class_type, case
+):
+    names, vaes, expected = MISSING[case]
+    widgets = {"expert_index": 1, "values": "0, 1", "vary": "reliability", "guidance": "1", "seed": 5, "seeds": 1}
+    prompt = sampled(chained(names, vaes), class_type, **widgets)
+    found = told(host, prompt)
+    assert found.keys() == expected.keys()
+    for key, sentence in expected.items():
+        assert found[key].input == "vae"
+        assert sentence.format(**small_vaes) in found[key].sentence
+    checks = host.prompt.chain_checks
+    of_node = checks.check_sweep if class_type == "MCDM_ReliabilitySweep" else checks.check_chain
+    assert apply_check(host, of_node, prompt, "node") is None
+
+
+def test_pictures_of_two_sizes_are_of_two_spaces(host, small_experts, save_small):
+    save_small("smaller hair", {"kind": "map", "map": "hair"}, 21, size=16, shape={"patch": 2, "map_channels": 1})
+    found = told(host, sampled(chained(("small hair", "smaller hair"), (1,))))
+    assert found.keys() == {"2"}
+    assert lacking(2, "pictures of 16×16 pixels", 1, PICTURES) in found["2"].sentence
+
+
+def test_what_no_output_needs_is_not_told(host, small_experts, latent_experts):
+    prompt = chained(("latent hair", "small text"))
+    assert told(host, prompt) == {}
+    prompt = sampled(prompt)
+    del prompt["show"]
+    assert told(host, prompt) == {}
+
+
+def test_an_expert_is_told_of_every_product_that_it_is_in(host, small_experts, latent_experts):
+    prompt = sampled(chained(("latent hair", "latent text", "small text"), (3,)), last="2")
+    assert told(host, prompt) == {}
+    prompt["all"] = prompt_node("MCDM_KSampler", experts=["3", 0], denoise=1.0)
+    prompt["show all"] = prompt_node("PreviewImage", images=["all", 0])
+    assert told(host, prompt).keys() == {"1"}
+
+
+@pytest.mark.parametrize(
+    ("vaes", "model_vae", "marked"), [((1,), False, {"node"}), ((), True, {"1"}), ((1,), True, ())]
+)
+def test_the_model_of_product_as_model_is_its_first_expert(
+    host, small_experts, latent_experts, small_vaes, vaes, model_vae, marked
+):
+    inputs = {"model": ["load own", 0], "reliability": 1.0} | ({"vae": ["load own", 2]} if model_vae else {})
+    prompt = sampled(chained(("latent hair",), vaes), "MCDM_ProductModel", **inputs)
+    prompt["load own"] = prompt_node("MCDM_LoadExpert", expert_name="small text.safetensors")
+    check = host.prompt.space_checks.check_space
+    found = {key: fault for key in ("1", "node") if (fault := apply_check(host, check, prompt, key)) is not None}
+    assert found.keys() == set(marked)
+    if "node" in found:
+        assert lacking(1, PICTURES, 2, LATENTS.format(**small_vaes)) in found["node"].sentence
+
+
+def test_an_expert_on_a_worker_is_of_the_space_of_all(host, small_experts, latent_experts, small_vaes):
+    away = {"class_type": "MCDM_ExpertRemote", "graph": ""}
+    prompt = sampled(chained(("latent hair", "small text"), (1,), at_2=away))
+    found = told(host, prompt)
+    assert found.keys() == {"2"}
+    assert found["2"].input == "model"
+    both = f"expert 1 works on {LATENTS.format(**small_vaes)} and expert 2 on {PICTURES}; put expert 2 on this machine"
+    assert both in found["2"].sentence
+    assert told(host, sampled(chained(("latent hair", "latent text"), at_2=away))) == {}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "refused"),
+    [
+        ({"weight": 0.5, "null": None}, {"weight": 0.5, "null": None}, False),  # each space's W is its A
+        ({"weight": 0.7, "null": None}, {"weight": 0.3, "null": None}, True),  # though all weights sum to 1
+        ({"weight": 0.5, "null": None}, {"weight": 3.0}, False),  # though all weights don't
+        ({"weight": 3.0}, {"weight": 3.0}, False),
+    ],
+)
+def test_each_space_needs_nulls_of_its_own(host, small_experts, latent_experts, first, second, refused):
+    prompt = sampled(chained(("latent hair", "small text"), (1, 2), at_1=first, at_2=second))
+    fault = apply_check(host, host.prompt.chain_checks.check_chain, prompt, "node")
+    assert (fault is not None) == refused
+    if refused:
+        assert "Expected a null for expert 1" in fault.sentence
+        assert "experts of several latent spaces are each guided away from nulls of their own space" in fault.sentence
+
+
+def test_nulls_of_unknown_spaces_are_left_to_the_run(host, small_experts):
+    """With a VAE the checkpoints may be of two spaces, whose own rule decides."""
+    lacks = {"weight": 0.5, "null": None}
+    prompt = chained((None, None), at_1=lacks, at_2={"weight": 3.0})
+    prompt["load 1"] = prompt["load 2"] = prompt_node("CheckpointLoaderSimple", ckpt_name="a.safetensors")
+    check = host.prompt.chain_checks.check_chain
+    assert "Expected a null for expert 1" in apply_check(host, check, sampled(dict(prompt)), "node").sentence
+    prompt["2"]["inputs"]["vae"] = ["load 2", 2]
+    assert apply_check(host, check, sampled(dict(prompt)), "node") is None
+
+
+def test_agreement_weights_are_refused_across_spaces(host, small_experts, latent_experts):
+    settings = {"tau": 300.0, "patch": 5, "start": 0.0, "end": 1.0, "sigma_start": 0.0, "sigma_end": 0.0}
+    for names, refused in ((("latent hair", "small text"), True), (("latent hair", "latent text"), False)):
+        prompt = chained(names, (1, 2))
+        prompt["shared"] = prompt_node("MCDM_AgreementWeights", experts=["2", 0], **settings)
+        fault = apply_check(host, host.prompt.chain_checks.check_chain, sampled(prompt, last="shared"), "node")
+        assert (fault is not None) == refused
+        assert not refused or "Expected experts of one latent space for agreement weights" in fault.sentence
+
+
+@pytest.mark.parametrize(
+    ("class_type", "check", "marked"),
+    [
+        ("MCDM_ParticleSampler", "check_particle_node", "resample_below"),
+        ("MCDM_Logic", "check_logic_node", "operation"),
+    ],
+)
+def test_samplers_that_compare_densities_are_refused_across_spaces(
+    host, small_experts, latent_experts, class_type, check, marked
+):
+    for names, refused in ((("latent hair", "small text"), True), (("latent hair", "latent text"), False)):
+        prompt = sampled(chained(names, (1, 2)), "MCDM_Inspect", sampler=["compares", 0])
+        prompt["compares"] = prompt_node(class_type)
+        fault = apply_check(host, getattr(host.prompt.sampler_checks, check), prompt, "compares")
+        assert (fault is not None) == refused
+        if refused:
+            assert fault.input == marked
+            assert "Expected experts of one latent space for this sampler" in fault.sentence
+
+
+def test_scores_are_refused_across_spaces(host, small_experts, latent_experts):
+    for names, refused in ((("latent hair", "small text"), True), (("latent hair", "latent text"), False)):
+        prompt = sampled(chained(names, (1, 2)), scores=True)
+        fault = apply_check(host, host.prompt.chain_checks.check_chain, prompt, "node")
+        assert (fault is not None) == refused
+        if refused:
+            assert fault.input == "scores"
+            assert "Expected experts of one latent space for scores" in fault.sentence

@@ -1,0 +1,359 @@
+"""Products across spaces against plain loops: with matrices for the maps, and with the identity for them."""
+
+import math
+from collections import Counter
+from dataclasses import replace
+from functools import partial
+from itertools import pairwise
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mcdm_core import Passes, ProductDenoiser, Term, sample_ddim, sample_langevin, sample_logic, sample_product
+from mcdm_core.expert.expert import Expert
+from mcdm_core.expert.gaussian import gaussian_expert, label
+from mcdm_core.product.agreement import Agreement
+from mcdm_core.product.curve import factor_at, progress_at
+from mcdm_core.product.joint import JointDenoiser
+from mcdm_core.product.lifts import Lifts
+from mcdm_core.product.own_null import OWN_NULL
+from mcdm_core.sampling import SAMPLERS, sigmas_for
+
+MEANS, VARIANCES = [-1.0, 0.5, 1.5, 0.2, 2.0, -0.6], [0.3, 2.0, 0.7, 1.2, 0.4, 0.9]
+LEVELS = [6.0, 2.5, 1.0, 0.4, 0.0]
+
+
+class AffineExpert(Expert):
+    """A Gaussian expert whose samples are pictures, multiplied and shifted; counts its maps."""
+
+    def __init__(self, name, size, gain=1.0, offset=0.0):
+        own = gaussian_expert(MEANS, VARIANCES, name=name)
+        super().__init__(
+            own.network, own.schedule, own.prediction, image_size=size, channels=1, clamp_x0=False, name=name
+        )
+        self.metadata = {"vae": name}
+        self.gain, self.offset = gain, offset
+        self.maps = []
+
+    def encode(self, pictures):
+        self.maps.append("encode")
+        return self.gain * pictures + self.offset
+
+    def decode(self, samples):
+        self.maps.append("decode")
+        return (samples - self.offset) / self.gain
+
+
+def predicted(k, x, sigma):
+    """E[x0 | x] of Gaussian k."""
+    return MEANS[k] + VARIANCES[k] / (VARIANCES[k] + sigma**2) * (x - MEANS[k])
+
+
+def resize(x, size):
+    return F.interpolate(x, (size, size), mode="bilinear", antialias=True)
+
+
+def carried(source, target, x):
+    """T: the reference of all maps, written out."""
+    if source is target:
+        return x
+    return target.gain * resize((x - source.offset) / source.gain, target.image_size) + target.offset
+
+
+def guided(reference, terms, points, own_null=False):
+    """The product of the module's equation in plain loops: x0 in the space of the reference.
+
+    Args:
+        reference: Its expert.
+        terms: Those that act; weights and reliabilities are numbers.
+        points: For each expert x and σ in its space.
+        own_null: Whether each condition is measured against its own null.
+    """
+    total_trust = sum(term.reliability for term in terms)
+    result = 0.0
+    for expert in dict.fromkeys(term.expert for term in terms):
+        own = [term for term in terms if term.expert is expert]
+        x, sigma = points[expert]
+        cond = [predicted(term.condition.labels.item(), x, sigma) for term in own]
+        null = [predicted(term.null.labels.item(), x, sigma) if term.null else None for term in own]
+        w, a = [term.weight for term in own], [term.reliability / total_trust for term in own]
+        to_reference = partial(carried, expert, reference)
+        for sign in (1, -1):
+            parts = [max(sign * each, 0.0) for each in w]
+            if sum(parts):
+                mean = sum(part / sum(parts) * d for part, d in zip(parts, cond, strict=True))
+                result = result + sign * sum(parts) * to_reference(mean)
+        if own_null:
+            for sign in (1, -1):
+                parts = [max(sign * (each - weight), 0.0) for each, weight in zip(a, w, strict=True)]
+                if sum(parts):
+                    mean = sum(part / sum(parts) * d for part, d in zip(parts, null, strict=True) if part)
+                    result = result + sign * sum(parts) * to_reference(mean)
+        elif abs(sum(a) - sum(w)) > 1e-6:
+            trust = a if sum(a) else [1.0 if d is not None else 0.0 for d in null]
+            mean = sum(part / sum(trust) * d for part, d in zip(trust, null, strict=True) if part)
+            result = result + (sum(a) - sum(w)) * to_reference(mean)
+    return result
+
+
+def plain_denoiser(terms_at, own_null=False):
+    """The joint state's x0 in plain loops: parts y_s by expert, and σ, to parts of x0.
+
+    Args:
+        terms_at: The terms that act at a noise level, with their weights there.
+        own_null: Whether each condition is measured against its own null.
+    """
+
+    def denoised(y, sigma):
+        reference = next(iter(y))
+        scale = {expert: expert.image_size / reference.image_size for expert in y}
+        points = {expert: (scale[expert] * y[expert], scale[expert] * sigma) for expert in y}
+        x0 = guided(reference, terms_at(sigma), points, own_null)
+        return {expert: carried(reference, expert, x0) / scale[expert] for expert in y}
+
+    return denoised
+
+
+def plain_run(terms, noise, own_null=False):
+    """DDIM, η = 0, of the joint state; returns the sample of every expert's space."""
+    terms_at = terms if callable(terms) else lambda sigma: terms
+    denoised = plain_denoiser(terms_at, own_null)
+    y = {expert: LEVELS[0] * part for expert, part in noise.items()}
+    for sigma, following in pairwise(LEVELS):
+        clean = denoised(y, sigma)
+        y = {expert: clean[expert] + following / sigma * (y[expert] - clean[expert]) for expert in y}
+    return y
+
+
+def terms_of(first, second, weights, reliabilities):
+    """Two experts of the first space, two of the second."""
+    pairs = zip((first, first, second, second), (0, 1, 2, 3), (4, 5, 4, 5), weights, reliabilities, strict=True)
+    return [Term(e, label(k), label(n), weight=w, reliability=a) for e, k, n, w, a in pairs]
+
+
+def joint_noise(terms, seed=0, batch=2):
+    generator = torch.Generator().manual_seed(seed)
+    experts = dict.fromkeys(term.expert for term in terms)
+    sizes = ((batch, 1, expert.image_size, expert.image_size) for expert in experts)
+    return {e: torch.randn(s, dtype=torch.float64, generator=generator) for e, s in zip(experts, sizes, strict=True)}
+
+
+def run(terms, noise, sampler=sample_ddim, **options):
+    size = terms[0].expert.image_size
+    denoiser = JointDenoiser(terms, (size, size), **options)
+    start = LEVELS[0] * denoiser.spaces.pack([*noise.values()])
+    with denoiser.running(LEVELS):
+        return denoiser.spaces.unpack(sampler(denoiser, start, LEVELS))
+
+
+WEIGHTS = [
+    ((2.0, 1.0, 3.0, 0.5), (1.0, 1.0, 1.0, 1.0)),
+    ((2.0, -0.7, 3.0, -1.5), (1.0, 2.0, 0.5, 1.0)),
+    ((0.4, 0.1, 0.3, 0.2), (1.0, 1.0, 1.0, 1.0)),
+    ((2.0, 1.0, 3.0, 0.5), (1.0, 1.0, 0.0, 0.0)),
+    ((0.0, 0.0, 3.0, 0.5), (1.0, 1.0, 1.0, 0.0)),
+]
+
+
+@pytest.mark.parametrize("rule", ["eq10", "own null"])
+@pytest.mark.parametrize(("weights", "reliabilities"), WEIGHTS)
+@pytest.mark.parametrize("sizes", [(4, 4), (4, 8), (8, 4)])
+def test_a_run_across_spaces_is_the_recursion_of_its_equation(sizes, weights, reliabilities, rule):
+    first, second = AffineExpert("first", sizes[0], 0.8, 0.1), AffineExpert("second", sizes[1], 1.7, -0.4)
+    terms = terms_of(first, second, weights, reliabilities)
+    noise = joint_noise(terms)
+    expected = plain_run(terms, noise, own_null=rule == "own null")
+    found = run(terms, noise, **({"rule": OWN_NULL} if rule == "own null" else {}))
+    for part, expert in zip(found, (first, second), strict=True):
+        torch.testing.assert_close(part, expected[expert], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("agree", ["nulls", "weights and reliabilities"])
+def test_two_names_of_one_space_are_its_plain_product(agree):
+    """Where all nulls are one prediction, or W_s = W·A_s, and both parts hold the same noise."""
+    same = {"nulls": [(2.0, 3.0), (0.6, 0.4)], "weights and reliabilities": [(3.0, 1.0), (0.75, 0.25)]}[agree]
+    nulls = (4, 4) if agree == "nulls" else (4, 5)
+    experts = AffineExpert("one", 4), AffineExpert("other", 4)
+    make = [{"weight": w, "reliability": a} for w, a in zip(*same, strict=True)]
+    terms = [Term(e, label(k), label(n), **s) for e, k, n, s in zip(experts, (0, 1), nulls, make, strict=True)]
+    noise = joint_noise(terms)
+    noise[experts[1]] = noise[experts[0]]
+    found = run(terms, noise)
+    plain = [Term(experts[0], label(k), label(n), **s) for k, n, s in zip((0, 1), nulls, make, strict=True)]
+    expected = sample_ddim(ProductDenoiser(plain), LEVELS[0] * noise[experts[0]], LEVELS)
+    for part in found:
+        torch.testing.assert_close(part, expected, rtol=1e-9, atol=1e-9)
+
+
+def two_spaces(sizes=(4, 8), weights=(2.0, 1.0, 3.0, 0.5), reliabilities=(1.0,) * 4, settings=({},) * 4):
+    """Two terms of each of two experts of different spaces."""
+    experts = AffineExpert("first", sizes[0], 0.8, 0.1), AffineExpert("second", sizes[1], 1.7, -0.4)
+    terms = terms_of(*experts, weights, reliabilities)
+    return experts, [replace(term, **own) for term, own in zip(terms, settings, strict=True)]
+
+
+def test_at_every_place_masks_are_weights_and_reliabilities():
+    """Without resizing places are independent: each is a run of its own, at numbers."""
+    generator = torch.Generator().manual_seed(1)
+    masks = torch.tensor([0.0, 0.5, 1.0])[torch.randint(3, (4, 4, 4), generator=generator)].double()
+    masks[:, 0, 0] = 0.0  # no expert at all: the unconditional estimate
+    settings = [{"mask": mask} for mask in masks]
+    _, terms = two_spaces((4, 4), settings=settings)
+    noise = joint_noise(terms)
+    found = run(terms, noise)[0]
+    for row in range(4):
+        for column in range(4):
+            own = masks[:, row, column].tolist()
+            scalars = [{"weight": t.weight * m, "mask": None} for t, m in zip(terms, own, strict=True)]
+            if any(own):
+                scalars = [s | {"reliability": m} for s, m in zip(scalars, own, strict=True)]
+            place = [replace(term, **s) for term, s in zip(terms, scalars, strict=True)]
+            expected = plain_run(place, noise)[terms[0].expert][..., row, column]
+            torch.testing.assert_close(found[..., row, column], expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(("start", "end"), [(2.5, 0.0), (0.0, 2.0), (0.0, 0.5), (5.0, 0.9)])
+def test_windows_and_curves_hold_in_every_space(start, end):
+    """The second space begins late, ends early, or both; a curve changes a weight of the first."""
+    curve = ((0.0, 0.5), (1.0, 2.0))
+    window = {"sigma_start": start, "sigma_end": end}
+    (first, _), terms = two_spaces(settings=({"weight_curve": curve}, {}, window, window))
+    denoiser = JointDenoiser(terms, (4, 4))
+
+    def terms_at(sigma):
+        factor = factor_at(curve, progress_at(sigma, denoiser._level))
+        late = start == 0 or sigma <= start
+        acting = terms[:2] + (terms[2:] if late and sigma > end else [])
+        return [replace(acting[0], weight=factor * acting[0].weight), *acting[1:]]
+
+    noise = joint_noise(terms)
+    found = run(terms, noise)
+    torch.testing.assert_close(found[0], plain_run(terms_at, noise)[first], rtol=1e-9, atol=1e-9)
+
+
+def test_a_space_is_carried_to_only_while_it_acts():
+    """Three means to the reference, the reference decoded once and carried back; afterwards nothing."""
+    (first, second), terms = two_spaces(
+        weights=(2.0, 1.0, 3.0, -0.5), settings=({}, {}, {"sigma_end": 1.0}, {"sigma_end": 1.0})
+    )
+    run(terms, joint_noise(terms))
+    steps = 2  # at 6 and 2.5; at 1 and 0.4 the second space is left alone
+    assert Counter(first.maps) == {"encode": 3 * steps, "decode": steps}
+    assert Counter(second.maps) == {"decode": 3 * steps, "encode": steps}
+
+
+def test_terms_of_one_space_are_a_plain_product_and_no_map_is_made():
+    expert = AffineExpert("one", 4)
+    terms = [Term(expert, label(0), label(4), weight=2.0), Term(expert, label(1), label(5))]
+    noise = torch.randn(2, 1, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    denoiser = ProductDenoiser(terms)
+    sigmas = sigmas_for(expert.schedule, "5")
+    with denoiser.running(sigmas):
+        expected = sample_ddim(denoiser, noise * math.hypot(1, sigmas[0]), sigmas)
+    assert torch.equal(sample_product(terms, noise, "5"), expected)
+    assert expert.maps == []
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_every_sampler_steps_the_joint_state_or_refuses_it(name):
+    _, terms = two_spaces()
+    if name in ("ddpm-learned", "particles"):
+        with pytest.raises(ValueError, match=r"^Expected experts of one latent space .* got 2 spaces; use "):
+            run(terms, joint_noise(terms), SAMPLERS[name])
+        return
+    check_sampler(SAMPLERS[name], terms)
+
+
+def test_langevin_corrections_step_the_joint_state():
+    check_sampler(partial(sample_langevin, sampler=sample_ddim, corrections=2), two_spaces()[1])
+
+
+def check_sampler(sampler, terms):
+    """The sampler with the product's denoiser makes what it makes with the plain one."""
+    experts = list(dict.fromkeys(term.expert for term in terms))
+    denoiser, plain = JointDenoiser(terms, (4, 4)), plain_denoiser(lambda sigma: terms)
+
+    def packed(x, sigma):
+        parts = dict(zip(experts, denoiser.spaces.unpack(x), strict=True))
+        return denoiser.spaces.pack([*plain(parts, float(sigma)).values()])
+
+    start = LEVELS[0] * denoiser.spaces.pack([*joint_noise(terms).values()])
+    found, expected = (
+        sampler(each, start, LEVELS, generator=torch.Generator().manual_seed(3)) for each in (denoiser, packed)
+    )
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_a_run_keeps_the_first_experts_noise_and_each_pictures_own():
+    """Pictures don't depend on what else is in the batch; the other spaces' noise follows from the first's."""
+    _, terms = two_spaces()
+    noise = torch.randn(3, 1, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    seen = []
+    faces = sample_product(terms, noise, "5", callback=lambda step, sigma, x0: seen.append(x0))
+    torch.testing.assert_close(sample_product(terms, noise[1:2], "5"), faces[1:2], rtol=1e-12, atol=1e-12)
+    assert [tuple(x0.shape) for x0 in seen] == [(3, 1, 4, 4)] * 5
+    parts = JointDenoiser(terms, (4, 4)).spaces.unpack(JointDenoiser(terms, (4, 4)).start(noise))
+    assert torch.equal(parts[0], noise)
+    assert parts[1].shape == (3, 1, 8, 8)
+    assert abs(parts[1].std().item() - 1) < 0.2
+
+
+def test_nulls_stand_in_across_spaces_as_in_one():
+    """Two names of one space, and its plain product, both with an adaptive null."""
+    experts = AffineExpert("one", 4), AffineExpert("other", 4)
+    own = [{"weight": 3.0, "reliability": 0.75}, {"weight": 1.0, "reliability": 0.25}]
+    saving = Passes(threshold=-1.0, refresh=3)
+    noise = joint_noise([Term(e, label(0), label(4)) for e in experts])
+    noise[experts[1]] = noise[experts[0]]
+    terms = [Term(e, label(k), label(k + 4), **s) for e, k, s in zip(experts, (0, 1), own, strict=True)]
+    found = run(terms, noise, settings=[saving])
+    plain = ProductDenoiser(
+        [Term(experts[0], label(k), label(k + 4), **s) for k, s in enumerate(own)], settings=[saving]
+    )
+    with plain.running(LEVELS):
+        expected = sample_ddim(plain, LEVELS[0] * noise[experts[0]], LEVELS)
+    torch.testing.assert_close(found[0], expected, rtol=1e-9, atol=1e-9)
+
+
+def test_outside_a_guidance_interval_no_null_is_asked_in_any_space():
+    (first, second), terms = two_spaces()
+    interval = Passes(sigma_start=3.0, sigma_end=0.9)
+
+    def terms_at(sigma):
+        if 0.9 < sigma <= 3.0:
+            return terms
+        total = sum(term.weight for term in terms)
+        return [replace(term, weight=term.weight / total, reliability=term.weight / total) for term in terms]
+
+    rows = []
+    for expert in (first, second):
+        expert.network.register_forward_pre_hook(lambda network, args: rows.append(len(args[0])))
+    noise = joint_noise(terms)
+    found = run(terms, noise, settings=[interval])
+    torch.testing.assert_close(found[0], plain_run(terms_at, noise)[first], rtol=1e-9, atol=1e-9)
+    assert sum(rows) == 2 * (4 + 8 + 8 + 4)
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda terms: run(terms, joint_noise(terms), settings=[Agreement(tau=300.0)]), "for agreement weights"),
+        (lambda terms: run(terms, joint_noise(terms), sample_logic), "for this sampler .* another sampler than logic"),
+        (lambda terms: sample_product(terms, joint_noise(terms)[terms[0].expert], lifts=Lifts(terms)), "lifts of"),
+        (
+            lambda terms: run([*terms[:2], *(replace(t, null=None) for t in terms[2:])], joint_noise(terms)),
+            "a null for second, because experts of several latent spaces",
+        ),
+    ],
+)
+def test_what_works_in_one_space_alone_is_refused(make, sentence):
+    with pytest.raises(ValueError, match=rf"^Expected .*{sentence}"):
+        make(two_spaces()[1])
+
+
+def test_sizes_follow_the_first_experts_aspect_ratio():
+    _, terms = two_spaces((4, 8))
+    spaces = JointDenoiser(terms, (4, 9)).spaces
+    assert [space.size for space in spaces.spaces] == [(4, 9), (5, 12)]
+    assert spaces.scales[1] == pytest.approx(math.sqrt(60 / 36))
