@@ -95,16 +95,14 @@ class Expert:
         """Samples (B, channels, H/downscale, W/downscale) of pictures (B, 3, H, W) in −1…1, on their device."""
         if self.vae is None:
             return pictures
-        with torch.autocast(pictures.device.type, enabled=False):  # flat areas show the rounding of half precision
-            return torch.cat([self.vae.to(p.device).encode(p) for p in pictures.float().split(CODED_AT_ONCE)])
+        return torch.cat([self.vae.to(p.device).encode(p) for p in pictures.float().split(CODED_AT_ONCE)])
 
     @torch.no_grad()
     def decode(self, samples: Tensor) -> Tensor:
         """Pictures (B, 3, H, W), −1…1 but for overshoot, of samples (B, channels, …), on their device."""
         if self.vae is None:
             return samples
-        with torch.autocast(samples.device.type, enabled=False):
-            return torch.cat([self.vae.to(s.device).decode(s) for s in samples.float().split(CODED_AT_ONCE)])
+        return torch.cat([self.vae.to(s.device).decode(s) for s in samples.float().split(CODED_AT_ONCE)])
 
     @property
     def key(self) -> tuple[int, int, str]:

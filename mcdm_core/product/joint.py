@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import zlib
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -13,15 +11,16 @@ from torch import Tensor
 from ..expert.expert import Expert
 from .denoiser import ProductDenoiser
 from .eq10 import EQ10
-from .joint_plans import JointPlans, spaces_ahead
+from .joint_plans import JointPlans, check_falling, spaces_ahead
 from .method import Setting
 from .plan import Factor, Predictions
 from .product_plans import PlanMaker
 from .rule import Rule
 from .separate import Weigh
-from .spaces import JointSpaces, Space, resized
+from .spaces import JointSpaces, Space, resized, size_like
 from .term import Term
 from .term_networks import ExpertPoint, Predicted
+from .windows import levels_of
 
 
 class JointDenoiser(ProductDenoiser):
@@ -84,13 +83,9 @@ class JointDenoiser(ProductDenoiser):
         return self.spaces.pack(parts)
 
     def start(self, noise: Tensor) -> Tensor:
-        """See `ProductDenoiser.start`: the noise of the other parts is drawn by seeds that are made of this noise."""
-        parts = [noise]
-        for place, space in enumerate(self.spaces.spaces[1:], start=1):
-            seeds = [zlib.crc32(row.cpu().contiguous().numpy().tobytes(), place) for row in noise]
-            drawn = [torch.randn(space.shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
-            parts.append(torch.stack(drawn).to(noise))
-        return self.spaces.pack(parts)
+        """See `ProductDenoiser.start`; the other parts' noise is that of `JointSpaces.noise_of`."""
+        others = range(1, len(self.spaces.spaces))
+        return self.spaces.pack([noise, *(self.spaces.noise_of(place, noise) for place in others)])
 
     def reference_part(self, x: Tensor) -> Tensor:
         """See `ProductDenoiser.reference_part`."""
@@ -114,6 +109,15 @@ class JointDenoiser(ProductDenoiser):
             f"{instead}, or experts of one space."
         )
 
+    def check_run(self, x: Tensor, sigmas: Sequence[float] | Tensor) -> None:
+        """See `ProductDenoiser.check_run`.
+
+        Raises:
+            ValueError: As there, or if noise levels rise: a space is left behind once its last expert has acted.
+        """
+        check_falling(levels_of(sigmas))
+        super().check_run(x, sigmas)
+
     def _check_samples(self) -> None:
         pass  # samples of different spaces are what this is for
 
@@ -135,24 +139,21 @@ def several_spaces(terms: Sequence[Term]) -> bool:
 
 def _space(expert: Expert, reference: tuple[int, int], is_reference: bool) -> Space:
     """The space of an expert, with the size that goes with the reference's pictures (height and width in pixels)."""
-    pixels = reference if is_reference else _native_size(expert, reference)
+    step = expert.downscale * getattr(expert.network, "divisor", 1)
+    pixels = reference if is_reference else size_like(reference, expert.image_size, step)
     height, width = (side // expert.downscale for side in pixels)
     bounded = expert.clamp_x0 or expert.load_vae is not None  # else it is made up, and its samples have no range
 
     def decode(samples: Tensor) -> Tensor:
-        pictures = expert.decode(samples)
+        with torch.autocast(samples.device.type, enabled=False):
+            pictures = expert.decode(samples)
         return pictures.clamp(-1, 1) if bounded else pictures
 
-    return Space((expert.channels, height, width), pixels, decode, expert.encode)
+    def encode(pictures: Tensor) -> Tensor:
+        with torch.autocast(pictures.device.type, enabled=False):
+            return expert.encode(pictures)
 
-
-def _native_size(expert: Expert, reference: tuple[int, int]) -> tuple[int, int]:
-    """Height and width of pictures of the reference's aspect ratio and about the area that an expert was trained on."""
-    height, width = reference
-    step = expert.downscale * getattr(expert.network, "divisor", 1)
-    sides = (expert.image_size * math.sqrt(ratio) for ratio in (height / width, width / height))
-    tall, wide = (max(round(side / step), 1) * step for side in sides)
-    return tall, wide
+    return Space((expert.channels, height, width), pixels, decode, encode)
 
 
 def _mask(term: Term, size: tuple[int, int], x: Tensor) -> Tensor | None:

@@ -16,11 +16,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from .coefficients import TOLERANCE, Coefficient, anywhere, total_of
+from .coefficients import TOLERANCE, Coefficient, anywhere, guidance_scale, total_of
 from .method import Method
 from .needed_nulls import NeededNulls
 from .plan import Factor, Plan, Predictions
@@ -61,11 +62,13 @@ class JointPlan(Plan):
         spaces: The spaces.
         places: For each expert that of its space.
         summands: Whose sum the product is.
+        trust: A of every space, if all of them have U; else empty, and there is no guidance that could be scaled.
     """
 
     spaces: JointSpaces
     places: Sequence[int]
-    summands: Sequence[Summand] = field(default_factory=tuple)
+    summands: Sequence[Summand] = ()
+    trust: Mapping[int, Coefficient] = field(default_factory=dict)
 
     def is_single(self, index: int) -> bool:
         """Never: predictions of several spaces are combined."""
@@ -75,6 +78,10 @@ class JointPlan(Plan):
         """See `Plan.alike`."""
         return [i for i in self.conditions if self.places[i] == self.places[index]]
 
+    def level_scale(self, index: int) -> float:
+        """See `Plan.level_scale`."""
+        return self.spaces.scales[self.places[index]]
+
     def base(self, index: int, cond: Predictions, null: Predictions) -> Tensor:
         """See `Plan.base`; in the expert's own space."""
         nulls = [null[j] for j in self.everything.nulls if self.places[j] == self.places[index]]
@@ -82,15 +89,24 @@ class JointPlan(Plan):
         return sum(found[1:], start=found[0]) / len(found)
 
     def pair(self, cond: Predictions, null: Predictions) -> tuple[Tensor, Tensor]:
-        """The combined x0 in the reference's space, twice: it is no guidance that another scale could strengthen."""
+        """C and U in the reference's space, as `Plan.pair`; both are the combined x0 where a space has no U.
+
+        U = Σ_s A T(U_s), of the maps that are made anyway.
+        """
         total: Coefficient = 0.0
+        u: Coefficient = 0.0
         for summand in self.summands:
             given = null if summand.of_nulls else cond
             predictions = [given[self.null_owners[i] if summand.of_nulls else i] for i in summand.means]
             mean = add_weighted(torch.zeros_like(predictions[0]), predictions, [*summand.means.values()])
-            total = total + summand.coefficient * self.spaces.to_reference(summand.place, mean)
+            mapped = self.spaces.to_reference(summand.place, mean)
+            total = total + summand.coefficient * mapped
+            if summand.of_nulls and summand.place in self.trust:
+                u = u + self.trust[summand.place] * mapped
         assert isinstance(total, Tensor)
-        return total, total
+        if not isinstance(u, Tensor):
+            return total, total
+        return (u + (total - u) / self.scale if self.scale != 1 else total), u
 
     def unconditional(self, cond: Predictions, null: Predictions) -> Tensor | None:
         """None: there is no unconditional estimate that all spaces share."""
@@ -145,6 +161,7 @@ class JointPlans:
         product = replace(self.product, why_missing=_WHY_MISSING)
         draft = product.draft(acting, factors, phases)
         weights, reliabilities = draft.weights, product.all_reliabilities(draft, acting)
+        trust = self._trust(acting, reliabilities)
         summands = [
             summand
             for place in range(len(self.spaces.spaces))
@@ -153,9 +170,12 @@ class JointPlans:
         nulls = tuple(dict.fromkeys(j for each in summands if each.of_nulls for j in each.means))
         needed = NeededNulls(read=(), counted=nulls, compared=(), wanted=want_null)
         product.check_nulls(needed, total_of(weights), {})
+        with_null = {summand.place for summand in summands if summand.of_nulls}
+        has_u = not product.rule.always_combines_nulls and all(place in with_null for place in trust)
         return JointPlan(
             weights=weights,
             reliabilities=reliabilities,
+            scale=guidance_scale(total_of(weights)) if product.as_guidance and has_u else 1.0,
             rule=product.rule,
             conditions=tuple(i for i, w in enumerate(weights) if anywhere(w != 0)),
             nulls=nulls,
@@ -164,7 +184,14 @@ class JointPlans:
             spaces=self.spaces,
             places=self.places,
             summands=tuple(summands),
+            trust=trust if has_u else {},
         )
+
+    def _trust(self, acting: Sequence[int], reliabilities: Sequence[Coefficient]) -> dict[int, Coefficient]:
+        """A of the spaces in which it is not 0 everywhere."""
+        places = dict.fromkeys(self.places[i] for i in acting)
+        sums = {p: total_of([reliabilities[i] for i in acting if self.places[i] == p]) for p in places}
+        return {place: each for place, each in sums.items() if _counts(each)}
 
     def _summands(
         self,
@@ -231,6 +258,19 @@ def spaces_ahead(windows: Sequence[Window], places: Sequence[int], level: float)
     """
     found = {place for place, (_, end) in zip(places, windows, strict=True) if place > 0 and end < level}
     return sorted(found)
+
+
+def check_falling(levels: Sequence[float]) -> None:
+    """Refuse noise levels that rise within a run: a space that is left behind has no sample of a higher level.
+
+    Raises:
+        ValueError: If they do.
+    """
+    if any(after > before for before, after in pairwise(levels)):
+        raise ValueError(
+            "Expected noise levels that fall throughout the run, because experts work on several latent spaces, and "
+            "got some that rise; use another scheduler, or combine models of one family."
+        )
 
 
 def _positive(coefficient: Coefficient) -> Coefficient:

@@ -72,6 +72,10 @@ class Plan(Coefficients):
         """The experts in `conditions` whose predictions compare with this one's, being of one space."""
         return self.conditions
 
+    def level_scale(self, index: int) -> float:
+        """κ: an expert is asked at κ times the noise level of the reference, in the variance-exploding form."""
+        return 1.0
+
     def base(self, index: int, cond: Predictions, null: Predictions) -> Tensor:
         """The prediction that an expert's guidance starts from: U, or C if no null is asked.
 

@@ -116,8 +116,6 @@ class ProductPlans:
         self, acting: tuple[int, ...], want_null: bool, factors: Sequence[float], phases: Sequence[Hashable]
     ) -> Plan:
         """See `PlanMaker`."""
-        if not acting:
-            raise ValueError("Expected an active expert at this noise level and got none; widen a window.")
         draft = self.draft(acting, factors, phases)
         of_methods = zip(self.methods, phases, strict=True)
         compared = {method: found for method, phase in of_methods if (found := method.compared(draft, phase))}
@@ -143,7 +141,12 @@ class ProductPlans:
             acting: See `make`.
             factors: Likewise.
             phases: Likewise.
+
+        Raises:
+            ValueError: If no expert acts.
         """
+        if not acting:
+            raise ValueError("Expected an active expert at this noise level and got none; widen a window.")
         masks = self.masks or [None] * len(self.terms)
         numbers = {i: self.terms[i].weight * factors[i] for i in acting}
         weights: list[Coefficient] = [0.0] * len(self.terms)

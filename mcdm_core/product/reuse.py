@@ -22,7 +22,7 @@ class _FullCall:
     asked: Asked
     cond: Predictions
     null: Predictions
-    spread: float
+    level: float
     guidance: Predictions
     needed: Asked
 
@@ -94,29 +94,27 @@ class Reuse(Method):
     def complete(self, evaluation: Evaluation) -> tuple[Predictions, Predictions]:
         """Put earlier predictions in place of those that were left out, see the class."""
         plan, cond, null, level = evaluation.plan, evaluation.cond, evaluation.null, evaluation.point.sigma
-        spread = level / math.hypot(1.0, level) if math.isfinite(level) else 1.0
         last = self._standing_in
         if last is None:
             if evaluation.asked == plan.everything:
-                self._remember(evaluation, spread)
+                self._remember(evaluation)
             return cond, null
-        growth = spread / last.spread
         whole_cond, whole_null = {**cond}, {**null}
         for i in last.asked.conditions:
             if i not in cond:
                 j, first = plan.null_owners[i], plan.alike(i)[0]
                 anchor = (null[j], last.null[j]) if j in null else (cond[first], last.cond[first])
-                whole_cond[i] = anchor[0] + growth * (last.cond[i] - anchor[1])
+                whole_cond[i] = anchor[0] + _growth(plan, i, level, last.level) * (last.cond[i] - anchor[1])
         for j in last.asked.nulls:
             if j not in null:
                 i = next(i for i in (*_own_conditions(plan, j), *plan.alike(j)) if i in cond)
-                whole_null[j] = cond[i] + growth * (last.null[j] - last.cond[i])
+                whole_null[j] = cond[i] + _growth(plan, j, level, last.level) * (last.null[j] - last.cond[i])
         return whole_cond, whole_null
 
-    def _remember(self, evaluation: Evaluation, spread: float) -> None:
+    def _remember(self, evaluation: Evaluation) -> None:
         """Keep a full call, with the predictions that the next steps need again."""
-        plan, cond, null = evaluation.plan, evaluation.cond, evaluation.null
-        if not self._levels or not plan.conditions or not spread > 0:
+        plan, cond, null, level = evaluation.plan, evaluation.cond, evaluation.null, evaluation.point.sigma
+        if not self._levels or not plan.conditions or not level > 0:
             return
         if self._last is not None and self._last.step != self._step:
             self._before = self._last
@@ -124,13 +122,13 @@ class Reuse(Method):
         guidance: dict[int, Tensor] = {}
         if self.tolerance > 0:
             bases = {first: plan.base(first, cond, null) for first in dict.fromkeys(firsts.values())}
-            guidance = {i: (cond[i] - bases[first]) / spread for i, first in firsts.items()}
+            guidance = {i: (cond[i] - bases[first]) / _spread(plan, i, level) for i, first in firsts.items()}
         steady = [i for i, first in firsts.items() if i != first and self._is_steady(i, guidance)]
         conditions = tuple(i for i in plan.conditions if i not in steady)
         nulls = tuple(j for j in plan.everything.nulls if self._null_is_needed(plan, j, steady, cond, null))
         asked = plan.everything
         needed, shape = Asked(conditions, nulls), evaluation.point.x.shape
-        self._last = _FullCall(self._step, shape, asked, cond, null, spread, guidance, needed)
+        self._last = _FullCall(self._step, shape, asked, cond, null, level, guidance, needed)
 
     def _is_steady(self, index: int, guidance: Predictions) -> bool:
         """Whether an expert's guidance changed little since the full step before."""
@@ -155,6 +153,17 @@ class Reuse(Method):
 def _own_conditions(plan: Plan, null: int) -> list[int]:
     """The experts that have this null and whose conditions enter the plan."""
     return [i for i in plan.conditions if plan.null_owners[i] == null]
+
+
+def _growth(plan: Plan, index: int, level: float, before: float) -> float:
+    """s(σ)/s(σ') of an expert's own noise levels."""
+    return _spread(plan, index, level) / _spread(plan, index, before)
+
+
+def _spread(plan: Plan, index: int, level: float) -> float:
+    """S = σ/√(1 + σ²) of an expert's own noise level."""
+    own = level * plan.level_scale(index)
+    return own / math.hypot(1.0, own) if math.isfinite(own) else 1.0
 
 
 def _cosine(first: Tensor, second: Tensor) -> float:

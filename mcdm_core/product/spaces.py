@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -25,23 +26,30 @@ class Space:
         picture: Height and width of its picture, in pixels.
         decode: From samples (B, *shape) to pictures (B, C, *picture).
         encode: From pictures to samples.
+        patch: Side of the patches of latents that are one value of a sample each; 1 for most.
     """
 
     shape: tuple[int, int, int]
     picture: Size
     decode: Callable[[Tensor], Tensor]
     encode: Callable[[Tensor], Tensor]
+    patch: int = 1
 
     @property
     def size(self) -> Size:
         """Height and width of a sample."""
         return self.shape[1], self.shape[2]
 
+    @property
+    def side(self) -> float:
+        """√(H·W) of a latent, before it is cut into patches."""
+        return self.patch * math.sqrt(math.prod(self.size))
+
 
 class JointSpaces:
     """The spaces of a product, and its joint samples: one sample of every space, packed into one tensor.
 
-    A part of space s is y_s = x0_s/κ_s + σ·n, where κ_s is the ratio of √(H·W) of a sample of s to that of the
+    A part of space s is y_s = x0_s/κ_s + σ·n, where κ_s is the ratio of √(H·W) of a latent of s to that of the
     reference. So all parts have the reference's noise level, as samplers want it, and the noise of a piece of picture
     is equally strong in all of them: averaged over the piece, x_s = κ_s y_s has noise of the level κ_s σ. The method
     is SyncTweedies.
@@ -56,14 +64,28 @@ class JointSpaces:
 
     def __init__(self, spaces: Sequence[Space]):
         self.spaces = tuple(spaces)
-        side = math.sqrt(math.prod(self.spaces[0].size))
-        self.scales = [math.sqrt(math.prod(space.size)) / side for space in self.spaces]
+        self.scales = [space.side / self.spaces[0].side for space in self.spaces]
         self._lengths = [math.prod(space.shape) for space in self.spaces]
 
     @property
     def packed_shape(self) -> tuple[int, int, int]:
         """Shape of one joint sample, (1, 1, N)."""
         return 1, 1, sum(self._lengths)
+
+    def noise_of(self, place: int, noise: Tensor) -> Tensor:
+        """Start noise of another space. Each row is drawn by a seed made of the reference's, so that it goes with it.
+
+        Args:
+            place: That of the space.
+            noise: The reference's, standard normal, shape (B, …).
+
+        Returns:
+            Standard normal, shape (B, *shape), on the device of the noise.
+        """
+        seeds = [zlib.crc32(row.float().cpu().contiguous().numpy().tobytes(), place) for row in noise]
+        shape = self.spaces[place].shape
+        drawn = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+        return torch.stack(drawn).to(noise)
 
     def pack(self, parts: Sequence[Tensor]) -> Tensor:
         """The joint sample of y_s (B, *shape), shape (B, 1, N)."""
@@ -76,7 +98,10 @@ class JointSpaces:
 
     def to_reference(self, place: int, x0: Tensor) -> Tensor:
         """Carry a clean sample of the space at a place to the reference's."""
-        return x0 if place == 0 else self.spaces[0].encode(self._picture(x0, self.spaces[place], self.spaces[0]))
+        if place == 0:
+            return x0
+        picture = self.spaces[place].decode(x0)
+        return self.spaces[0].encode(resized(picture, self.spaces[0].picture))
 
     def from_reference(self, x0: Tensor, places: Sequence[int]) -> dict[int, Tensor]:
         """Carry a clean sample of the reference's space to others; it is decoded once.
@@ -90,9 +115,19 @@ class JointSpaces:
         carried = {place: resized(picture, self.spaces[place].picture) for place in places}
         return {place: self.spaces[place].encode(found) for place, found in carried.items()}
 
-    @staticmethod
-    def _picture(x0: Tensor, source: Space, target: Space) -> Tensor:
-        return resized(source.decode(x0), target.picture)
+
+def size_like(reference: Size, side: int, step: int) -> Size:
+    """Height and width of pictures of the aspect ratio of others.
+
+    Args:
+        reference: Those of the others.
+        side: Of a square of about the same area, in pixels.
+        step: Number of pixels by which both are divisible.
+    """
+    height, width = reference
+    sides = (side * math.sqrt(ratio) for ratio in (height / width, width / height))
+    tall, wide = (max(round(each / step), 1) * step for each in sides)
+    return tall, wide
 
 
 def resized(values: Tensor, size: Size) -> Tensor:

@@ -218,5 +218,5 @@ def test_a_flow_whose_noise_depends_on_the_size_counts_the_size_of_its_own_sampl
     noise = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(2))
     torch.testing.assert_close(seen[0], 32 / 4 * noise, atol=1e-4, rtol=0)
     largest = float(latents.get_model_object("model_sampling").sigma_max)
-    own = joint.own_noise(1, 1, (4, 8, 8)) * (1 + largest**2) ** 0.5
+    own = joint.own_noise(1, noise, (4, 8, 8)) * (1 + largest**2) ** 0.5
     assert any(x.shape == own.shape and (x - own).abs().max() < 1e-3 * largest for x in seen)

@@ -168,6 +168,45 @@ def test_the_guider_sees_the_references_samples_alone(spaces, joint_chain, run, 
     assert hooked == wrapped == [[own, own]] * 3
 
 
+def test_hooks_on_guidance_are_given_c_u_and_the_sum_of_the_weights(spaces, joint_chain, run):
+    """As in one space: what they are shown makes up the product, and the run goes on with what they make of it."""
+    groups = two(spaces)
+    seen = []
+
+    def guide(args):
+        seen.append(args)
+        return args["uncond"] + 0.5 * args["cond_scale"] * (args["cond"] - args["uncond"])
+
+    plain = run(joint_chain(groups), levels=(2.0, 0.0))
+    for member in groups[0].members:
+        member.loaded.model = member.loaded.model.clone()
+        member.loaded.model.set_model_sampler_cfg_function(guide)
+    halved = run(joint_chain(groups), levels=(2.0, 0.0))
+    (args,) = seen
+    assert args["cond_scale"] == pytest.approx(2.0 - 0.5 + 1.5 + 0.7)
+    c, u = args["cond_denoised"], args["uncond_denoised"]
+    torch.testing.assert_close(plain, u + args["cond_scale"] * (c - u), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(halved, u + 0.5 * args["cond_scale"] * (c - u), rtol=1e-4, atol=1e-4)
+
+
+def test_a_picture_is_the_same_alone_and_in_a_batch(spaces, joint_chain, node):
+    """Each picture's noise of other spaces goes with its noise of the first, as nodes that choose from a batch want."""
+    import comfy.samplers
+
+    (guider,) = node("MCDM_Guider", experts=joint_chain(two(spaces)))
+    noise = torch.randn(3, 4, 4, 4, generator=torch.Generator().manual_seed(2))
+    euler, levels = comfy.samplers.sampler_object("euler"), torch.tensor(LEVELS)
+    batch, alone = (guider.sample(each, torch.zeros_like(each), euler, levels, seed=1) for each in (noise, noise[1:2]))
+    torch.testing.assert_close(batch[1:2], alone, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("names", [("pixels", "Chroma's pixels"), ("Chroma's pixels", "pixels")])
+def test_pixels_of_two_sizes_are_two_spaces_in_either_order(spaces, joint_chain, host, names):
+    """Also where one is a family of ComfyUI's."""
+    experts = joint_chain([spaces(name, (32, 32), (1.0, 1.0)) for name in names])
+    assert host.evaluation.spaces.places_of(experts) == [0, 1]
+
+
 def test_a_wrapper_around_the_sampler_may_change_the_references_noise(spaces, joint_chain, run, node, joint):
     import comfy.patcher_extension
     import comfy.samplers

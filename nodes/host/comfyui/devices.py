@@ -96,7 +96,7 @@ class Devices:
 
         def attempt() -> tuple[Answer | None, BaseException | None]:
             try:
-                with _current(device), torch.inference_mode(inference), torch.set_grad_enabled(grad):
+                with current(device), torch.inference_mode(inference), torch.set_grad_enabled(grad):
                     return context.run(job, check), None
             except BaseException as error:
                 stop.set()
@@ -109,7 +109,7 @@ class _StoppedError(Exception):
     """Work on another device has failed, so that this work is not needed."""
 
 
-def _current(device: torch.device) -> AbstractContextManager:
+def current(device: torch.device) -> AbstractContextManager:
     """A context in which a device is the current one, where ComfyUI has such a context."""
     context = getattr(comfy.model_management, "cuda_device_context", None)
     return nullcontext() if context is None else context(device)

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .devices import current
+
 
 class PictureCoder:
     """A VAE with the latent format of a MODEL: from samples as networks see them to pictures, and back.
@@ -46,7 +48,8 @@ class PictureCoder:
         needed = max(memory(values.shape, vae.vae_dtype), 1)
         at_once = max(int(vae.patcher.get_free_memory(vae.device) / needed), 1)
         parts = values.split(at_once)
-        return torch.cat([code(part.to(vae.device, vae.vae_dtype)).to(values.device) for part in parts])
+        with current(vae.device):
+            return torch.cat([code(part.to(vae.device, vae.vae_dtype)).to(values.device) for part in parts])
 
     def _framed(self, values: Tensor) -> Tensor:
         return values.unsqueeze(2) if self._has_frames else values

@@ -12,12 +12,18 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ....mcdm_core.product.spaces import JointSpaces, Space
+from ....mcdm_core.product.spaces import JointSpaces, Space, size_like
 from ..chain.expert_chain import ExpertInput, Experts
 from ..comfyui.picture_coders import PictureCoder
 from ..files.expert_model import ExpertModel
+from ..files.spaces import PixelSpace
 from .noise_levels import same_space
 
+# ComfyUI's formats of pictures, and of latents cut into patches of two; older cores lack them.
+_PIXELS, _PATCHED = (
+    tuple(getattr(comfy.latent_formats, name) for name in (name,) if hasattr(comfy.latent_formats, name))
+    for name in ("ChromaRadiance", "Flux2")
+)
 STEP = 64  # pixels by which sides of pictures are divisible: 8 of a VAE, and 8 of the networks of checkpoints
 
 
@@ -99,19 +105,13 @@ class SpacesOfRun:
         expert, vae = self.firsts[place], self._vaes[place]
         latent_format = _format(expert.model)
         ratio = vae.spacial_compression_decode()
-        pixels = tuple(ratio * side for side in self._size) if place == 0 else self._native_size(expert, ratio)
+        step = math.lcm(ratio, 1 if isinstance(expert.model.model, ExpertModel) else STEP)
+        pixels = ratio * self._size[0], ratio * self._size[1]
+        if place > 0:
+            pixels = size_like(self._size, native_side(expert.model), step)
         coder = PictureCoder(vae, latent_format)
         shape = latent_format.latent_channels, pixels[0] // ratio, pixels[1] // ratio
-        return Space(shape, pixels, coder.decode, coder.encode)
-
-    def _native_size(self, expert: ExpertInput, ratio: int) -> tuple[int, int]:
-        """Height and width of pictures of the reference's aspect ratio and about the area the expert was trained on."""
-        height, width = self._size
-        side = native_side(expert.model)
-        step = math.lcm(ratio, 1 if isinstance(expert.model.model, ExpertModel) else STEP)
-        sides = (side * math.sqrt(part) for part in (height / width, width / height))
-        tall, wide = (max(round(each / step), 1) * step for each in sides)
-        return tall, wide
+        return Space(shape, pixels, coder.decode, coder.encode, _patch(latent_format))
 
 
 def native_side(patcher: ModelPatcher) -> int:
@@ -147,10 +147,17 @@ def spaces_of(experts: Experts, latent: Tensor) -> SpacesOfRun | None:
 def _one_space(first: ExpertInput, second: ExpertInput) -> bool:
     if not same_space(_format(first.model), _format(second.model)):
         return False
-    models = first.model.model, second.model.model
-    if not all(isinstance(model, ExpertModel) and model.makes_pictures for model in models):
-        return True
-    return models[0].image_size == models[1].image_size
+    return not _is_pixels(_format(first.model)) or native_side(first.model) == native_side(second.model)
+
+
+def _is_pixels(latent_format: Any) -> bool:
+    """Whether samples are pictures, which networks of one size can't draw in another."""
+    return isinstance(latent_format, (PixelSpace, *_PIXELS))
+
+
+def _patch(latent_format: Any) -> int:
+    """Side of the patches that are one value of a sample each."""
+    return 2 if isinstance(latent_format, _PATCHED) else 1
 
 
 def _format(patcher: ModelPatcher) -> Any:

@@ -112,6 +112,8 @@ class ProductGuider(comfy.samplers.CFGGuider):
         parts = parts_of(noise)
         self._check_experts(*parts)
         spaces = spaces_of(self.experts, noise)
+        if spaces is not None:
+            check_noise(noise, sigmas)
         plan_run(self.experts, self.rule, pack(parts), [part.shape for part in parts], noise.device, sigmas, spaces)
 
     def watch(self, observer: Observer) -> None:
@@ -200,7 +202,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
         self._plan_run(noise, device, sigmas)
         if self.run.joint is not None:
             check_noise(noise, sigmas)
-            sampler = self._joint_sampler(self.run.joint, sampler, noise, latent_image, seed)
+            sampler = self._joint_sampler(self.run.joint, sampler, noise, latent_image)
         self._process_conds(noise, latent_image, settings)
         if self.run.workers is not None:
             start = Start(noise, latent_image, denoise_mask, sigmas, seed)
@@ -242,12 +244,10 @@ class ProductGuider(comfy.samplers.CFGGuider):
         scale = 1.0 if joint is None else joint.spaces.scale_of(patcher)
         return align_levels(sigmas, forms.of(self.model_patcher), forms.of(patcher), scale)
 
-    def _joint_sampler(
-        self, joint: JointSample, sampler: Any, noise: Tensor, latent_image: Tensor, seed: int | None
-    ) -> JointSampler:
+    def _joint_sampler(self, joint: JointSample, sampler: Any, noise: Tensor, latent_image: Tensor) -> JointSampler:
         """The sampler of all spaces, with the start of each."""
         latent = self.inner_model.process_latent_in(latent_image) if latent_image.any() else latent_image
-        joint.begin(joint.spaces.unframed(noise), joint.spaces.unframed(latent).to(noise), seed)
+        joint.begin(joint.spaces.unframed(noise), joint.spaces.unframed(latent).to(noise))
         windows = self.run.planner.windows
         own = self.run.forms.of(self.model_patcher)
         packed = form_of(self.model_patcher.get_model_object("model_sampling"), joint.spaces.joint.packed_shape)

@@ -30,22 +30,16 @@ class JointSample:
     latents: list[Tensor] = field(default_factory=list)
     parts: list[Tensor] = field(default_factory=list)
 
-    def begin(self, noise: Tensor, latent: Tensor, seed: int | None) -> None:
+    def begin(self, noise: Tensor, latent: Tensor) -> None:
         """Make the start of every space.
 
         Args:
             noise: The reference's start noise, shape (B, C, H, W).
             latent: The reference's clean sample as its network sees it, of the same shape; zeros for none.
-            seed: Of the run: other spaces draw their noise by seeds that follow from it and their number.
         """
         joint = self.spaces.joint
         others = range(1, len(joint.spaces))
-        generators = [torch.Generator().manual_seed(((seed or 0) + place * 2**32) % 2**64) for place in others]
-        drawn = [
-            torch.randn(len(noise), *space.shape, generator=generator)
-            for space, generator in zip(joint.spaces[1:], generators, strict=True)
-        ]
-        self.noise = [noise, *(each.to(noise) for each in drawn)]
+        self.noise = [noise, *(joint.noise_of(place, noise) for place in others)]
         is_empty = torch.count_nonzero(latent) == 0
         clean = {} if is_empty else joint.from_reference(latent, others)
         self.latents = [latent, *(torch.zeros_like(self.noise[p]) if is_empty else clean[p] for p in others)]
@@ -107,6 +101,8 @@ class JointSampler:
         self._noise_scale = noise_scale
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
         return getattr(self._sampler, name)
 
     def sample(
@@ -122,8 +118,9 @@ class JointSampler:
     ) -> Tensor:
         """As the SAMPLER's, of the reference's samples alone."""
         held, joint = self._sample, self._sample.spaces.joint
-        noises, latents = [*held.noise], [*held.latents]
-        noises[0] = held.spaces.unframed(noise)  # wrappers around a SAMPLER may have changed the reference's start
+        latents = [*held.latents]
+        own = held.spaces.unframed(noise)  # wrappers around a SAMPLER may have changed the reference's start
+        noises = [own, *(joint.noise_of(place, own) for place in range(1, len(joint.spaces)))]
         if latent_image is not None:
             latents[0] = held.spaces.unframed(latent_image).to(noise)
         divided = [latent / scale for latent, scale in zip(latents, joint.scales, strict=True)]
@@ -161,6 +158,8 @@ class JointModel:
         self._ndim = ndim
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
         return getattr(self._guider, name)
 
     def __call__(self, x: Tensor, sigma: Tensor, *args: Any, **kwargs: Any) -> Tensor:

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ....mcdm_core.product.joint_plans import check_falling
+from ....mcdm_core.product.windows import levels_of
 from ..chain.expert_chain import ExpertInput, Experts
 from ..evaluation.spaces import places_of
 from ..evaluation.workers import ExpertOnWorker
@@ -68,15 +70,16 @@ def check_one_space(experts: Experts, user: str, instead: str) -> None:
 
 
 def check_noise(noise: Tensor, sigmas: Tensor) -> None:
-    """Refuse runs of several latent spaces that start from noise made elsewhere, or leave noise.
+    """Refuse runs of several latent spaces that start from noise made elsewhere, leave noise, or raise its level.
 
     Args:
         noise: The start noise.
         sigmas: Noise levels of the run.
 
     Raises:
-        ValueError: If it starts without noise of its own, or ends above 0.
+        ValueError: If it starts without noise of its own, ends above 0, or noise levels rise.
     """
+    check_falling(levels_of(sigmas))
     if float(sigmas[-1]) != 0 or torch.count_nonzero(noise) == 0:
         raise ValueError(
             "Expected a run that adds its own noise and removes all of it, because the noise of each latent space "

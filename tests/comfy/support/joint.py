@@ -2,6 +2,7 @@
 
 import functools
 import math
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -221,7 +222,7 @@ class Plain:
             mask: The run's noise mask, shape (1, H, W) in the size of the reference's samples.
         """
         first = self.groups[0]
-        noises = [unframed(noise), *(own_noise(p, len(noise), g.shape) for p, g in enumerate(self.groups[1:], 1))]
+        noises = [unframed(noise), *(own_noise(p, noise, g.shape) for p, g in enumerate(self.groups[1:], 1))]
         clean = [torch.zeros_like(each) for each in noises]
         if latent is not None:
             start = unframed(first.format.process_in(latent))
@@ -302,9 +303,10 @@ def pack(parts: list[Tensor]) -> Tensor:
     return torch.cat([part.flatten(1) for part in parts], dim=1).unsqueeze(1)
 
 
-def own_noise(place: int, batch: int, shape: tuple[int, int, int]) -> Tensor:
-    """The start noise of a space beside the first."""
-    return torch.randn(batch, *shape, generator=torch.Generator().manual_seed(SEED + place * 2**32))
+def own_noise(place: int, noise: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """The start noise of a space beside the first, which goes with that of the first, row by row."""
+    seeds = [zlib.crc32(row.numpy().tobytes(), place) for row in noise]
+    return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
 
 
 def _map(member: Member) -> Tensor:

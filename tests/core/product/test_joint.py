@@ -335,6 +335,49 @@ def test_outside_a_guidance_interval_no_null_is_asked_in_any_space():
     assert sum(rows) == 2 * (4 + 8 + 8 + 4)
 
 
+def test_a_null_of_another_space_grows_by_the_levels_of_its_own():
+    """D_∅ = D + s(κσ)/s(κσ') (D'_∅ − D'), with κ = 2: of a Gaussian expert both predictions are known."""
+    experts = AffineExpert("first", 4), AffineExpert("second", 8)
+    terms = [Term(e, label(k), label(k + 4), weight=2.0) for k, e in enumerate(experts)]
+    denoiser = JointDenoiser(terms, (4, 4), settings=[Passes(threshold=-1.0, refresh=2)])
+    noise = joint_noise(terms)
+    x = {sigma: sigma * denoiser.spaces.pack([*noise.values()]) for sigma in (2.0, 0.5)}
+    with denoiser.running([2.0, 0.5, 0.0]):
+        denoiser(x[2.0], 2.0)
+        found = denoiser(x[0.5], 0.5)
+    expected = 0.0
+    for k, (expert, kappa) in enumerate(zip(experts, (1.0, 2.0), strict=True)):
+        cond, before = (predicted(k, kappa * s * noise[expert], kappa * s) for s in (0.5, 2.0))
+        null_before = predicted(k + 4, kappa * 2.0 * noise[expert], kappa * 2.0)
+        own, last = (s / math.hypot(1.0, s) for s in (kappa * 0.5, kappa * 2.0))
+        null = cond + own / last * (null_before - before)
+        expected = expected + carried(expert, experts[0], 2.0 * cond) - carried(expert, experts[0], 1.5 * null)
+    torch.testing.assert_close(denoiser.spaces.unpack(found)[0], expected, rtol=1e-9, atol=1e-9)
+
+
+def test_every_space_has_noise_of_its_own():
+    """Spaces of one shape too; each row goes with that of the first."""
+    experts = [AffineExpert(name, 64) for name in ("first", "second", "third")]
+    terms = [Term(expert, label(0), label(4)) for expert in experts]
+    denoiser = JointDenoiser(terms, (64, 64))
+    noise = torch.randn(2, 1, 64, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    parts = denoiser.spaces.unpack(denoiser.start(noise))
+    rows = torch.stack([row.flatten() for part in parts for row in part])
+    assert (torch.corrcoef(rows) - torch.eye(6, dtype=torch.float64)).abs().max() < 0.06
+    again = denoiser.spaces.unpack(denoiser.start(noise[1:]))
+    assert all(torch.equal(part[1:], own) for part, own in zip(parts, again, strict=True))
+
+
+def test_noise_levels_that_rise_are_refused():
+    _, terms = two_spaces()
+    denoiser = JointDenoiser(terms, (4, 4))
+    start = denoiser.start(joint_noise(terms)[terms[0].expert])
+    with pytest.raises(
+        ValueError, match=r"^Expected noise levels that fall throughout the run, because .* some that rise"
+    ):
+        denoiser.check_run(start, [6.0, 0.5, 2.0, 0.0])
+
+
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
