@@ -200,13 +200,6 @@ def test_a_picture_is_the_same_alone_and_in_a_batch(spaces, joint_chain, node):
     torch.testing.assert_close(batch[1:2], alone, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("names", [("pixels", "Chroma's pixels"), ("Chroma's pixels", "pixels")])
-def test_pixels_of_two_sizes_are_two_spaces_in_either_order(spaces, joint_chain, host, names):
-    """Also where one is a family of ComfyUI's."""
-    experts = joint_chain([spaces(name, (32, 32), (1.0, 1.0)) for name in names])
-    assert host.evaluation.spaces.places_of(experts) == [0, 1]
-
-
 def test_a_wrapper_around_the_sampler_may_change_the_references_noise(spaces, joint_chain, run, node, joint):
     import comfy.patcher_extension
     import comfy.samplers

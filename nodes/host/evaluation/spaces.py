@@ -16,14 +16,10 @@ from ....mcdm_core.product.spaces import JointSpaces, Space, size_like
 from ..chain.expert_chain import ExpertInput, Experts
 from ..comfyui.picture_coders import PictureCoder
 from ..files.expert_model import ExpertModel
-from ..files.spaces import PixelSpace
 from .noise_levels import same_space
 
-# ComfyUI's formats of pictures, and of latents cut into patches of two; older cores lack them.
-_PIXELS, _PATCHED = (
-    tuple(getattr(comfy.latent_formats, name) for name in (name,) if hasattr(comfy.latent_formats, name))
-    for name in ("ChromaRadiance", "Flux2")
-)
+# ComfyUI's formats of latents that are cut into patches of two; older cores lack it.
+_PATCHED = tuple(getattr(comfy.latent_formats, name) for name in ("Flux2",) if hasattr(comfy.latent_formats, name))
 STEP = 64  # pixels by which sides of pictures are divisible: 8 of a VAE, and 8 of the networks of checkpoints
 
 
@@ -147,12 +143,10 @@ def spaces_of(experts: Experts, latent: Tensor) -> SpacesOfRun | None:
 def _one_space(first: ExpertInput, second: ExpertInput) -> bool:
     if not same_space(_format(first.model), _format(second.model)):
         return False
-    return not _is_pixels(_format(first.model)) or native_side(first.model) == native_side(second.model)
-
-
-def _is_pixels(latent_format: Any) -> bool:
-    """Whether samples are pictures, which networks of one size can't draw in another."""
-    return isinstance(latent_format, (PixelSpace, *_PIXELS))
+    models = first.model.model, second.model.model
+    if not all(isinstance(model, ExpertModel) and model.makes_pictures for model in models):
+        return True  # ComfyUI's models of pixels draw in any size, that of the LATENT
+    return models[0].image_size == models[1].image_size
 
 
 def _patch(latent_format: Any) -> int:
