@@ -22,12 +22,10 @@ import torch
 from torch import Tensor
 
 from .coefficients import TOLERANCE, Coefficient, anywhere, guidance_scale, total_of
-from .method import Method
 from .needed_nulls import NeededNulls
 from .plan import Factor, Plan, Predictions
-from .product_plans import ProductPlans
+from .product_plans import PlansFromProduct
 from .spaces import JointSpaces, resized_coefficient
-from .term_settings import TermSettings
 from .weighted import add_weighted
 from .windows import Window
 
@@ -118,7 +116,7 @@ class JointPlan(Plan):
 
 
 @dataclass(frozen=True)
-class JointPlans:
+class JointPlans(PlansFromProduct):
     """Makes the plans of a product across spaces.
 
     Attributes:
@@ -127,32 +125,8 @@ class JointPlans:
         places: For each expert that of its space.
     """
 
-    product: ProductPlans
     spaces: JointSpaces
     places: Sequence[int]
-
-    @property
-    def terms(self) -> Sequence[TermSettings]:
-        """See `PlanMaker`."""
-        return self.product.terms
-
-    @property
-    def masks(self) -> Sequence[Tensor | None]:
-        """See `PlanMaker`."""
-        return self.product.masks
-
-    @property
-    def methods(self) -> Sequence[Method]:
-        """See `PlanMaker`."""
-        return self.product.methods
-
-    def with_weights(self, weights: Sequence[float]) -> JointPlans:
-        """See `PlanMaker`."""
-        return replace(self, product=self.product.with_weights(weights))
-
-    def with_null_owners(self, owners: Sequence[int]) -> JointPlans:
-        """See `PlanMaker`."""
-        return replace(self, product=self.product.with_null_owners(owners))
 
     def make(
         self, acting: tuple[int, ...], want_null: bool, factors: Sequence[float], phases: Sequence[Hashable]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from torch import Tensor
 
@@ -23,6 +23,8 @@ from .needed_nulls import NeededNulls, null_enters, null_is_compared, why_needed
 from .plan import Plan
 from .rule import Rule
 from .term_settings import TermSettings
+
+_Plans = TypeVar("_Plans", bound="PlansFromProduct")
 
 
 class PlanMaker(Protocol):
@@ -232,3 +234,37 @@ class ProductPlans:
                 raise ValueError(
                     f"Expected a null for {term.label}, {reason}, and got none; {self.give_null}, {remedy}."
                 )
+
+
+@dataclass(frozen=True)
+class PlansFromProduct:
+    """What makers of plans share that combine a product's experts otherwise: all but `make` is the product's.
+
+    Attributes:
+        product: Makes the product's plans.
+    """
+
+    product: ProductPlans
+
+    @property
+    def terms(self) -> Sequence[TermSettings]:
+        """See `PlanMaker`."""
+        return self.product.terms
+
+    @property
+    def masks(self) -> Sequence[Tensor | None]:
+        """See `PlanMaker`."""
+        return self.product.masks
+
+    @property
+    def methods(self) -> Sequence[Method]:
+        """See `PlanMaker`."""
+        return self.product.methods
+
+    def with_weights(self: _Plans, weights: Sequence[float]) -> _Plans:
+        """See `PlanMaker`."""
+        return replace(self, product=self.product.with_weights(weights))
+
+    def with_null_owners(self: _Plans, owners: Sequence[int]) -> _Plans:
+        """See `PlanMaker`."""
+        return replace(self, product=self.product.with_null_owners(owners))

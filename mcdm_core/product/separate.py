@@ -13,8 +13,7 @@ from .coefficients import Coefficient
 from .evaluation import Evaluation
 from .method import Method
 from .plan import Factor, Plan, Predictions
-from .product_plans import ProductPlans
-from .term_settings import TermSettings
+from .product_plans import PlansFromProduct, ProductPlans
 from .weighted import add_weighted
 
 Weigh = Callable[[Mapping[int, float], Predictions], Mapping[int, Coefficient]]
@@ -80,7 +79,7 @@ class SeparatePlan(Plan):
 
 
 @dataclass(frozen=True)
-class SeparatePlans:
+class SeparatePlans(PlansFromProduct):
     """Makes plans of separate predictions of a product's experts.
 
     Outside a guidance interval every expert predicts as at weight 1.
@@ -88,31 +87,6 @@ class SeparatePlans:
     Attributes:
         product: Makes the product's plans.
     """
-
-    product: ProductPlans
-
-    @property
-    def terms(self) -> Sequence[TermSettings]:
-        """See `PlanMaker`."""
-        return self.product.terms
-
-    @property
-    def masks(self) -> Sequence[Tensor | None]:
-        """See `PlanMaker`."""
-        return self.product.masks
-
-    @property
-    def methods(self) -> Sequence[Method]:
-        """See `PlanMaker`."""
-        return self.product.methods
-
-    def with_weights(self, weights: Sequence[float]) -> SeparatePlans:
-        """See `PlanMaker`."""
-        return replace(self, product=self.product.with_weights(weights))
-
-    def with_null_owners(self, owners: Sequence[int]) -> SeparatePlans:
-        """See `PlanMaker`."""
-        return replace(self, product=self.product.with_null_owners(owners))
 
     def make(
         self, acting: tuple[int, ...], want_null: bool, factors: Sequence[float], phases: Sequence[Hashable]
