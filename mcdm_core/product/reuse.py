@@ -161,7 +161,7 @@ def _growth(plan: Plan, index: int, level: float, before: float) -> float:
 
 
 def _spread(plan: Plan, index: int, level: float) -> float:
-    """S = σ/√(1 + σ²) of an expert's own noise level."""
+    """The spread s = σ/√(1 + σ²) at an expert's own noise level."""
     own = level * plan.level_scale(index)
     return own / math.hypot(1.0, own) if math.isfinite(own) else 1.0
 

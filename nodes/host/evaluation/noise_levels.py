@@ -114,7 +114,7 @@ def align(
     """
     if scale == 1 and _same_point(level, reference, expert):
         return x, sigma
-    return _carry(scale * x, sigma, reference, expert, scale)
+    return _carry(x if scale == 1 else scale * x, sigma, reference, expert, scale)
 
 
 def align_levels(sigmas: Tensor, reference: Form, expert: Form, scale: float = 1.0) -> Tensor:

@@ -133,7 +133,7 @@ def spaces_of(experts: Experts, latent: Tensor) -> SpacesOfRun | None:
     """The spaces of a run; None if the experts' samples are of one.
 
     Args:
-        experts: The chain, checked by `check_experts`.
+        experts: The chain.
         latent: The reference's samples, shape (B, C, …, H, W).
     """
     places = places_of(experts)

@@ -31,7 +31,7 @@ from ..evaluation.joint_product import JointProduct
 from ..evaluation.networks import LocalNetworks
 from ..evaluation.noise_levels import Forms, align_levels, form_of
 from ..evaluation.product import Product
-from ..evaluation.spaces import spaces_of
+from ..evaluation.spaces import SpacesOfRun
 from ..evaluation.types import Observer
 from ..evaluation.workers import ExpertOnWorker, Start, workers_of
 from ..weights.adapter_groups import adapter_groups
@@ -110,8 +110,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
             ValueError: If the experts cannot be combined.
         """
         parts = parts_of(noise)
-        self._check_experts(*parts)
-        spaces = spaces_of(self.experts, noise)
+        spaces = self._check_experts(*parts)
         if spaces is not None:
             check_noise(noise, sigmas)
         plan_run(self.experts, self.rule, pack(parts), [part.shape for part in parts], noise.device, sigmas, spaces)
@@ -135,7 +134,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
         Raises:
             ValueError: If the experts cannot be combined.
         """
-        self._check_experts(*parts_of(latent_image, latent_shapes))
+        spaces = self._check_experts(*parts_of(latent_image, latent_shapes))
         warn_of_idle_hooks(self.experts)
         before = dict(vars(self))  # CFGGuider keeps a run in attributes, after a failure for good
         with ExitStack() as stack:
@@ -146,7 +145,6 @@ class ProductGuider(comfy.samplers.CFGGuider):
             devices = Devices(here)
             stack.callback(devices.close)
             self.run = Run(WeightsOnAllDevices(names, adapter_groups(self.experts)), devices)
-            spaces = spaces_of(self.experts, latent_image)
             if spaces is not None:
                 self.run.joint = JointSample(spaces)
             if self.observer is not None:
@@ -217,11 +215,12 @@ class ProductGuider(comfy.samplers.CFGGuider):
         finally:
             self.run.weights.restore()  # before CFGGuider cleans up after the reference expert
 
-    def _check_experts(self, *parts: Tensor) -> None:
+    def _check_experts(self, *parts: Tensor) -> SpacesOfRun | None:
         """Refuse a chain that can't be sampled from the parts of a latent, or whose samples can't carry scores."""
-        check_experts(self.experts, *parts)
+        spaces = check_experts(self.experts, *parts)
         if self.scores:
             check_one_space(self.experts, "scores, which compare their predictions of one sample", "switch scores off")
+        return spaces
 
     def _plan_run(self, noise: Tensor, device: Any, sigmas: Tensor) -> None:
         spaces = None if self.run.joint is None else self.run.joint.spaces

@@ -39,10 +39,20 @@ class JointSample:
         """
         joint = self.spaces.joint
         others = range(1, len(joint.spaces))
-        self.noise = [noise, *(joint.noise_of(place, noise) for place in others)]
+        self._draw(noise)
         is_empty = torch.count_nonzero(latent) == 0
         clean = {} if is_empty else joint.from_reference(latent, others)
         self.latents = [latent, *(torch.zeros_like(self.noise[p]) if is_empty else clean[p] for p in others)]
+
+    def noise_with(self, noise: Tensor) -> list[Tensor]:
+        """Start noise of every space, with that of the reference, which wrappers around a SAMPLER may have changed."""
+        if not torch.equal(noise, self.noise[0]):
+            self._draw(noise)
+        return self.noise
+
+    def _draw(self, noise: Tensor) -> None:
+        joint = self.spaces.joint
+        self.noise = [noise, *(joint.noise_of(place, noise) for place in range(1, len(joint.spaces)))]
 
     def start_of(
         self, patcher: ModelPatcher, noise: Tensor, latent_image: Tensor, settings: dict[str, Any]
@@ -78,7 +88,19 @@ class JointSample:
         return resized(self.spaces.unframed(mask)[:, :1].float(), size).to(mask).expand(self.noise[place].shape)
 
 
-class JointSampler:
+class _Around:
+    """Has the attributes of another object, but for those that it has itself."""
+
+    def __init__(self, inside: Any):
+        self._inside = inside
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._inside, name)
+
+
+class JointSampler(_Around):
     """ComfyUI's SAMPLER for a guider of several spaces.
 
     The sampler that it is given steps y_s of all spaces, packed, see `JointSpaces`; the guider, its hooks and its
@@ -95,15 +117,10 @@ class JointSampler:
     def __init__(
         self, sampler: Any, sample: JointSample, ahead: Callable[[float], list[int]], noise_scale: float = 1.0
     ):
-        self._sampler = sampler
+        super().__init__(sampler)
         self._sample = sample
         self._ahead = ahead
         self._noise_scale = noise_scale
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return getattr(self._sampler, name)
 
     def sample(
         self,
@@ -119,8 +136,7 @@ class JointSampler:
         """As the SAMPLER's, of the reference's samples alone."""
         held, joint = self._sample, self._sample.spaces.joint
         latents = [*held.latents]
-        own = held.spaces.unframed(noise)  # wrappers around a SAMPLER may have changed the reference's start
-        noises = [own, *(joint.noise_of(place, own) for place in range(1, len(joint.spaces)))]
+        noises = held.noise_with(held.spaces.unframed(noise))
         if latent_image is not None:
             latents[0] = held.spaces.unframed(latent_image).to(noise)
         divided = [latent / scale for latent, scale in zip(latents, joint.scales, strict=True)]
@@ -134,14 +150,14 @@ class JointSampler:
 
         model = JointModel(model_wrap, held, self._ahead, noise.ndim)
         start = self._noise_scale * joint.pack(noises)
-        made = self._sampler.sample(model, sigmas, extra_args, report, start, joint.pack(divided), mask, disable_pbar)
+        made = self._inside.sample(model, sigmas, extra_args, report, start, joint.pack(divided), mask, disable_pbar)
         return self._reference(made, noise)
 
     def _reference(self, packed: Tensor, like: Tensor) -> Tensor:
         return self._sample.spaces.joint.unpack(packed)[0].reshape(like.shape)
 
 
-class JointModel:
+class JointModel(_Around):
     """What a sampler asks: x0 of all parts, by way of the guider, which sees the reference's part.
 
     Args:
@@ -152,15 +168,10 @@ class JointModel:
     """
 
     def __init__(self, guider: Any, sample: JointSample, ahead: Callable[[float], list[int]], ndim: int):
-        self._guider = guider
+        super().__init__(guider)
         self._sample = sample
         self._ahead = ahead
         self._ndim = ndim
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return getattr(self._guider, name)
 
     def __call__(self, x: Tensor, sigma: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """Predict x0/κ of all parts of a joint sample, shape (B, 1, N); other arguments are for the guider."""
@@ -168,7 +179,7 @@ class JointModel:
         parts = joint.unpack(x)
         self._sample.parts[:] = parts
         own = parts[0].unsqueeze(2) if self._ndim == 5 else parts[0]
-        combined = spaces.unframed(self._guider(own, sigma, *args, **kwargs))
+        combined = spaces.unframed(self._inside(own, sigma, *args, **kwargs))
         carried = joint.from_reference(combined, self._ahead(float(sigma.flatten()[0])))
         return joint.pack(
             [combined, *(carried[p] / joint.scales[p] if p in carried else parts[p] for p in range(1, len(parts)))]

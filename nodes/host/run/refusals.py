@@ -13,7 +13,7 @@ from ..chain.expert_chain import PRODUCT_KEY, Conditioning, Conds, ExpertInput, 
 from ..chain.run_wrappers import check_wrappers
 from ..comfyui.devices import device_of
 from ..evaluation.noise_levels import is_flow, starts_from_pictures
-from ..evaluation.spaces import spaces_of
+from ..evaluation.spaces import SpacesOfRun
 from ..files.expert_model import ExpertModel
 from ..weights.controlnets import controlnets, device_of_controlnet, prepared_alike
 from .space_refusals import check_spaces, space_name
@@ -30,7 +30,7 @@ _TOKEN_WIDTH: dict[type, tuple[str, ...]] = {
 }
 
 
-def check_experts(experts: Experts, latent_image: Tensor, *beside: Tensor) -> None:
+def check_experts(experts: Experts, latent_image: Tensor, *beside: Tensor) -> SpacesOfRun | None:
     """Refuse a chain that can't be sampled from this latent.
 
     Args:
@@ -38,14 +38,16 @@ def check_experts(experts: Experts, latent_image: Tensor, *beside: Tensor) -> No
         latent_image: The latent the run starts from, shape (B, C, H, W) or (B, C, T, H, W).
         *beside: The latent's further parts, such as a video's sound.
 
+    Returns:
+        The experts' latent spaces; None if they have one.
+
     Raises:
         ValueError: With one sentence that names the expert by its place in the chain and says what to change.
     """
     _check_nested(experts)
     check_wrappers(experts)
     _check_devices(experts)
-    check_spaces(experts, latent_image, *beside)
-    spaces = spaces_of(experts, latent_image)
+    spaces = check_spaces(experts, latent_image, *beside)
     _check_latent(experts, latent_image, packed=bool(beside))
     for expert in experts:
         _check_mask(expert, latent_image)
@@ -55,6 +57,7 @@ def check_experts(experts: Experts, latent_image: Tensor, *beside: Tensor) -> No
                 own = own.new_empty(spaces.shape_of(expert.model, len(own)))
             _check_conditioning(expert, role, conditioning, own)
     _check_controlnets(experts)
+    return spaces
 
 
 def check_sigmas(experts: Experts, sigmas: Tensor) -> None:

@@ -11,12 +11,12 @@ from torch import Tensor
 from ....mcdm_core.product.joint_plans import check_falling
 from ....mcdm_core.product.windows import levels_of
 from ..chain.expert_chain import ExpertInput, Experts
-from ..evaluation.spaces import places_of
+from ..evaluation.spaces import SpacesOfRun, places_of, spaces_of
 from ..evaluation.workers import ExpertOnWorker
 from ..files.spaces import PixelSpace
 
 
-def check_spaces(experts: Experts, latent_image: Tensor, *beside: Tensor) -> None:
+def check_spaces(experts: Experts, latent_image: Tensor, *beside: Tensor) -> SpacesOfRun | None:
     """Refuse experts of several latent spaces without the VAEs between these, or for anything but pictures.
 
     Args:
@@ -24,12 +24,16 @@ def check_spaces(experts: Experts, latent_image: Tensor, *beside: Tensor) -> Non
         latent_image: The latent the run starts from.
         *beside: The latent's further parts, such as a video's sound.
 
+    Returns:
+        The spaces; None if there is one.
+
     Raises:
         ValueError: With one sentence that names the expert and says what to change.
     """
-    places = places_of(experts)
-    if max(places) == 0:
-        return
+    found = spaces_of(experts, latent_image)
+    if found is None:
+        return None
+    places = found.places
     formats = [_format(expert) for expert in experts]
     spaces = _two_spaces(experts, places)
     _check_pictures(experts, formats, spaces, latent_image, beside)
@@ -48,6 +52,7 @@ def check_spaces(experts: Experts, latent_image: Tensor, *beside: Tensor) -> Non
             )
         for expert, latent_format in own:
             _check_vae(expert, latent_format)
+    return found
 
 
 def check_one_space(experts: Experts, user: str, instead: str) -> None:
