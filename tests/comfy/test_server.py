@@ -165,10 +165,11 @@ def test_experts_of_an_earlier_version_still_draw(server):
     assert picture.std() > 20
 
 
-def test_an_expert_of_an_earlier_version_is_not_mixed_with_those_that_ship_now(server):
+def test_an_expert_of_an_earlier_version_beside_those_that_ship_now_needs_a_vae(server):
     code, answer = server.refusal(earlier_prompt(server, **{"1": "hair.safetensors"}))
     assert code == 400
-    assert "work on pixels, or all on latents of one VAE" in json.dumps(answer)
+    for expert, space in ((1, "pictures"), (2, "latents")):
+        assert f"Expected a VAE for expert {expert}, because it works on {space} of " in json.dumps(answer)
 
 
 def test_a_second_load_of_a_file_in_a_graph_costs_nothing(server, small_experts):
