@@ -10,6 +10,10 @@ the map to the reference's space,
 With linear maps, each space is guided by its own Eq. 10 at the scale W/A, and the spaces are averaged by A. Across
 spaces Eq. 10 itself would take the nulls of one space from another's predictions, whose noise differs: that difference
 is no guidance. By the own-null rule, A − W stands for a_j − w_j of each null, and U for their means, too.
+
+An expert says nothing about details that its pictures are too small to hold. There T fills in those of the reference's
+U (of its P, where U isn't asked), with factors that sum to A. So the details are the reference's own Eq. 10, with the
+other spaces' A given to its U; enlarged pictures without details would blur them.
 """
 
 from __future__ import annotations
@@ -51,6 +55,16 @@ class Summand:
     means: Mapping[int, Coefficient]
     of_nulls: bool = False
 
+    def mean(self, predictions: Predictions, sources: Sequence[int]) -> Tensor:
+        """The mean, in its space.
+
+        Args:
+            predictions: Those under the conditions, or under the nulls.
+            sources: For each expert, which of the predictions it has.
+        """
+        own = [predictions[sources[i]] for i in self.means]
+        return add_weighted(torch.zeros_like(own[0]), own, [*self.means.values()])
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class JointPlan(Plan):
@@ -60,12 +74,15 @@ class JointPlan(Plan):
         spaces: The spaces.
         places: For each expert that of its space.
         summands: Whose sum the product is.
+        details: The reference's, in whose picture are the details that a smaller one can't hold; None if none is
+            smaller, or the reference's experts don't act.
         trust: A of every space, if all of them have U; else empty, and there is no guidance that could be scaled.
     """
 
     spaces: JointSpaces
     places: Sequence[int]
     summands: Sequence[Summand] = ()
+    details: Summand | None = None
     trust: Mapping[int, Coefficient] = field(default_factory=dict)
 
     def is_single(self, index: int) -> bool:
@@ -91,13 +108,11 @@ class JointPlan(Plan):
 
         U = Σ_s A T(U_s), of the maps that are made anyway.
         """
+        finer = self.spaces.spaces[0].decode(self._mean(self.details, cond, null)) if self.details else None
         total: Coefficient = 0.0
         u: Coefficient = 0.0
         for summand in self.summands:
-            given = null if summand.of_nulls else cond
-            predictions = [given[self.null_owners[i] if summand.of_nulls else i] for i in summand.means]
-            mean = add_weighted(torch.zeros_like(predictions[0]), predictions, [*summand.means.values()])
-            mapped = self.spaces.to_reference(summand.place, mean)
+            mapped = self.spaces.to_reference(summand.place, self._mean(summand, cond, null), finer)
             total = total + summand.coefficient * mapped
             if summand.of_nulls and summand.place in self.trust:
                 u = u + self.trust[summand.place] * mapped
@@ -105,6 +120,9 @@ class JointPlan(Plan):
         if not isinstance(u, Tensor):
             return total, total
         return (u + (total - u) / self.scale if self.scale != 1 else total), u
+
+    def _mean(self, summand: Summand, cond: Predictions, null: Predictions) -> Tensor:
+        return summand.mean(null, self.null_owners) if summand.of_nulls else summand.mean(cond, range(len(self.places)))
 
     def unconditional(self, cond: Predictions, null: Predictions) -> Tensor | None:
         """None: there is no unconditional estimate that all spaces share."""
@@ -158,6 +176,7 @@ class JointPlans(PlansFromProduct):
             spaces=self.spaces,
             places=self.places,
             summands=tuple(summands),
+            details=self._details(summands, reliabilities),
             trust=trust if has_u else {},
         )
 
@@ -184,6 +203,17 @@ class JointPlans(PlansFromProduct):
             means = self._means(place, {j: reliabilities[j] for j in own}, self._by_trust(own))
             found.append(Summand(place, coefficient, means, of_nulls=True))
         return found
+
+    def _details(self, summands: Sequence[Summand], reliabilities: Sequence[Coefficient]) -> Summand | None:
+        """See `JointPlan.details`: U, or P where no null is asked."""
+        own = [summand for summand in summands if summand.place == 0]
+        if not own or not any(self.spaces.is_coarser(summand.place) for summand in summands):
+            return None
+        nulls = sorted({j for summand in own if summand.of_nulls for j in summand.means})
+        if not nulls:
+            return own[0]
+        means = self._means(0, {j: reliabilities[j] for j in nulls}, self._by_trust(nulls))
+        return Summand(0, 1.0, means, of_nulls=True)
 
     def _of_signs(self, place: int, counts: Mapping[int, Coefficient], of_nulls: bool = False) -> list[Summand]:
         """The mean of predictions of positive coefficients, and that of predictions of negative ones."""

@@ -96,12 +96,25 @@ class JointSpaces:
         parts = joint.split(self._lengths, dim=-1)
         return [part.reshape(-1, *space.shape) for part, space in zip(parts, self.spaces, strict=True)]
 
-    def to_reference(self, place: int, x0: Tensor) -> Tensor:
-        """Carry a clean sample of the space at a place to the reference's."""
+    def is_coarser(self, place: int) -> bool:
+        """Whether pictures of the space at a place are too small for details of the reference's pictures."""
+        return any(own < of for own, of in zip(self.spaces[place].picture, self.spaces[0].picture, strict=True))
+
+    def to_reference(self, place: int, x0: Tensor, finer: Tensor | None = None) -> Tensor:
+        """Carry a clean sample of the space at a place to the reference's.
+
+        Args:
+            place: That of the space.
+            x0: The sample.
+            finer: Pictures of the reference. What pictures of the space are too small to hold is taken from them.
+        """
         if place == 0:
             return x0
-        picture = self.spaces[place].decode(x0)
-        return self.spaces[0].encode(resized(picture, self.spaces[0].picture))
+        own, reference = self.spaces[place], self.spaces[0]
+        picture = resized(own.decode(x0), reference.picture)
+        if finer is not None and self.is_coarser(place):
+            picture = picture + finer - resized(resized(finer, own.picture), reference.picture)
+        return reference.encode(picture)
 
     def from_reference(self, x0: Tensor, places: Sequence[int]) -> dict[int, Tensor]:
         """Carry a clean sample of the reference's space to others; it is decoded once.

@@ -73,6 +73,19 @@ def test_an_evaluation_makes_three_maps_of_a_space_at_most_and_one_back(spaces, 
     }
 
 
+def test_details_of_smaller_pictures_take_one_decoding_more(spaces, joint_chain, run, coded):
+    """The reference's U is decoded once for all means of smaller pictures, while an expert of the reference acts."""
+    groups = [spaces("latents", (64, 64), (2.0, 1.0)), spaces("pixels", (32, 32), (1.5, 2.0), (-0.7, 0.5))]
+    groups[0].members[0].end = 0.5
+    coded("first", groups[0].vae)
+    end = groups[0].members[0].loaded.model.get_model_object("model_sampling").percent_to_sigma(0.5)
+    acting = sum(level > end for level in LEVELS)
+    run(joint_chain(groups), shape=(1, 4, 8, 8))
+    steps = len(LEVELS) - 1
+    assert 0 < acting < steps
+    assert coded.calls == {"first: decode": steps + acting, "first: encode": 3 * steps}
+
+
 def test_nulls_that_count_nothing_are_neither_asked_nor_mapped(spaces, joint_chain, run, coded, passes):
     """Since W = A in each space."""
     groups = two(spaces, ((0.5, 0.5),), ((0.5, 0.5),))

@@ -167,9 +167,22 @@ def resized(x: Tensor, size: tuple[int, int]) -> Tensor:
     return x if tuple(x.shape[-2:]) == tuple(size) else F.interpolate(x, size, mode="bilinear", antialias=True)
 
 
-def carried(source: Group, target: Group, x0: Tensor) -> Tensor:
-    """T: a clean sample of one space as one of another."""
-    return x0 if source is target else target.encode(resized(source.decode(x0), target.picture))
+def carried(source: Group, target: Group, x0: Tensor, finer: Tensor | None = None) -> Tensor:
+    """T: a clean sample of one space as one of another.
+
+    Args:
+        source: Where it is from.
+        target: Where it is wanted.
+        x0: The sample.
+        finer: A sample of the target; what smaller pictures can't hold is taken from its picture.
+    """
+    if source is target:
+        return x0
+    picture = resized(source.decode(x0), target.picture)
+    if finer is not None and source.picture < target.picture:
+        details = target.decode(finer)
+        picture = picture + details - resized(resized(details, source.picture), target.picture)
+    return target.encode(picture)
 
 
 def predicted(expert: Any, conditioning: list, x: Tensor, sigma: float) -> Tensor:
@@ -249,6 +262,7 @@ class Plain:
         trust = sum(member.reliability * _map(member) for member in acting)
         plain = sum(member.reliability for member in acting)
         x0: Any = 0.0
+        finer = None
         for group, part, kappa in zip(self.groups, parts, self.kappa, strict=True):
             own = [member for member in group.members if member in acting]
             if own:
@@ -257,31 +271,30 @@ class Plain:
                     torch.where(trust > 0, m.reliability * _map(m) / trust.clamp(min=1e-9), m.reliability / plain)
                     for m in own
                 ]
-                x0 = x0 + self._guided(group, own, weights, shares, kappa * part / alpha, kappa * sigma / alpha)
+                point = kappa * part / alpha, kappa * sigma / alpha
+                cond, null = ([predicted(m.loaded, given, *point) for m, given in pairs] for pairs in _inputs(own))
+                finer = _finer(own, weights, shares, cond, null) if group is first else finer
+                x0 = x0 + self._guided(group, own, weights, shares, cond, null, finer)
         return [carried(first, group, x0) / k for group, k in zip(self.groups, self.kappa, strict=True)]
 
-    def _guided(self, group, own, weights, shares, x, sigma) -> Tensor:
+    def _guided(self, group, own, weights, shares, cond, null, finer) -> Tensor:
         """W⁺ T(P) − W⁻ T(N) + (A − W) T(U) of one space, or what stands in its place by the own-null rule."""
-        cond = [predicted(m.loaded, m.loaded.condition, x, sigma) for m in own]
-        null = [predicted(m.loaded, m.loaded.null, x, sigma) for m in own]
-        total = self._of_signs(group, weights, cond)
+        total = self._of_signs(group, weights, cond, finer)
         if self.own_null:
-            return total + self._of_signs(group, [a - w for a, w in zip(shares, weights, strict=True)], null)
+            return total + self._of_signs(group, [a - w for a, w in zip(shares, weights, strict=True)], null, finer)
         scale = sum(shares) - sum(weights)
         if scale.abs().max() > 1e-6:
-            trust = [m.reliability for m in own]
-            mean = _mean(shares, null, trust if sum(trust) else [1.0] * len(own))
-            total = total + scale * carried(group, self.groups[0], mean)
+            total = total + scale * carried(group, self.groups[0], _unconditional(own, shares, null), finer)
         return total
 
-    def _of_signs(self, group, factors, predictions) -> Any:
+    def _of_signs(self, group, factors, predictions, finer) -> Any:
         total: Any = 0.0
         for sign in (1.0, -1.0):
             parts = [(sign * factor).clamp(min=0) for factor in factors]
             kept = [(part, x0) for part, x0 in zip(parts, predictions, strict=True) if part.any()]
             if kept:
                 mean = _mean([part for part, _ in kept], [x0 for _, x0 in kept], [1.0] * len(kept))
-                total = total + sign * sum(part for part, _ in kept) * carried(group, self.groups[0], mean)
+                total = total + sign * sum(part for part, _ in kept) * carried(group, self.groups[0], mean, finer)
         return total
 
 
@@ -307,6 +320,24 @@ def own_noise(place: int, noise: Tensor, shape: tuple[int, int, int]) -> Tensor:
     """The start noise of a space beside the first, which goes with that of the first, row by row."""
     seeds = [zlib.crc32(row.numpy().tobytes(), place) for row in noise]
     return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+
+
+def _inputs(members: list[Member]) -> tuple[list, list]:
+    """Each member with its condition, and with its null."""
+    return [(m, m.loaded.condition) for m in members], [(m, m.loaded.null) for m in members]
+
+
+def _unconditional(own, shares, null) -> Tensor:
+    """U of a space."""
+    trust = [m.reliability for m in own]
+    return _mean(shares, null, trust if sum(trust) else [1.0] * len(own))
+
+
+def _finer(own, weights, shares, cond, null) -> Tensor:
+    """The reference's sample whose details smaller pictures have: U, or P if no null is asked."""
+    if (sum(shares) - sum(weights)).abs().max() > 1e-6:
+        return _unconditional(own, shares, null)
+    return _mean([weight.clamp(min=0) for weight in weights], cond, [1.0] * len(own))
 
 
 def _map(member: Member) -> Tensor:

@@ -54,11 +54,22 @@ def resize(x, size):
     return F.interpolate(x, (size, size), mode="bilinear", antialias=True)
 
 
-def carried(source, target, x):
-    """T: the reference of all maps, written out."""
+def carried(source, target, x, finer=None):
+    """T: the reference of all maps, written out.
+
+    Args:
+        source: The expert whose sample is carried.
+        target: The expert in whose space it is wanted.
+        x: The sample.
+        finer: A sample of the target; what a smaller picture can't hold is taken from its picture.
+    """
     if source is target:
         return x
-    return target.gain * resize((x - source.offset) / source.gain, target.image_size) + target.offset
+    picture = resize((x - source.offset) / source.gain, target.image_size)
+    if finer is not None and source.image_size < target.image_size:
+        details = (finer - target.offset) / target.gain
+        picture = picture + details - resize(resize(details, source.image_size), target.image_size)
+    return target.gain * picture + target.offset
 
 
 def guided(reference, terms, points, own_null=False):
@@ -72,13 +83,14 @@ def guided(reference, terms, points, own_null=False):
     """
     total_trust = sum(term.reliability for term in terms)
     result = 0.0
+    finer = finer_of(reference, terms, points, total_trust, own_null)
     for expert in dict.fromkeys(term.expert for term in terms):
         own = [term for term in terms if term.expert is expert]
         x, sigma = points[expert]
         cond = [predicted(term.condition.labels.item(), x, sigma) for term in own]
         null = [predicted(term.null.labels.item(), x, sigma) if term.null else None for term in own]
         w, a = [term.weight for term in own], [term.reliability / total_trust for term in own]
-        to_reference = partial(carried, expert, reference)
+        to_reference = partial(carried, expert, reference, finer=finer)
         for sign in (1, -1):
             parts = [max(sign * each, 0.0) for each in w]
             if sum(parts):
@@ -95,6 +107,23 @@ def guided(reference, terms, points, own_null=False):
             mean = sum(part / sum(trust) * d for part, d in zip(trust, null, strict=True) if part)
             result = result + (sum(a) - sum(w)) * to_reference(mean)
     return result
+
+
+def finer_of(reference, terms, points, total_trust, own_null=False):
+    """The reference's own x0 in whose picture details are found: by its nulls, or conditions where W = A; else None."""
+    own = [term for term in terms if term.expert is reference]
+    x, sigma = points[reference]
+    w, a = [term.weight for term in own], [term.reliability / total_trust for term in own]
+    asked = [each != weight for each, weight in zip(a, w, strict=True)] if own_null else [sum(a) != sum(w)] * len(own)
+    if any(asked):
+        by = [each * is_asked for each, is_asked in zip(a if sum(a) else [1.0] * len(own), asked, strict=True)]
+        of = [term.null for term in own]
+    elif any(w):
+        by, of = [max(each, 0.0) for each in w], [term.condition for term in own]
+    else:
+        return None
+    total = sum(by)
+    return sum(p / total * predicted(each.labels.item(), x, sigma) for p, each in zip(by, of, strict=True) if p)
 
 
 def plain_denoiser(terms_at, own_null=False):
@@ -241,6 +270,14 @@ def test_a_space_is_carried_to_only_while_it_acts():
     steps = 2  # at 6 and 2.5; at 1 and 0.4 the second space is left alone
     assert Counter(first.maps) == {"encode": 3 * steps, "decode": steps}
     assert Counter(second.maps) == {"decode": 3 * steps, "encode": steps}
+
+
+def test_details_of_smaller_pictures_take_one_decoding_more():
+    (first, second), terms = two_spaces((8, 4))
+    run(terms, joint_noise(terms))
+    steps = len(LEVELS) - 1
+    assert Counter(first.maps) == {"encode": 2 * steps, "decode": 2 * steps}
+    assert Counter(second.maps) == {"decode": 2 * steps, "encode": steps}
 
 
 def test_terms_of_one_space_are_a_plain_product_and_no_map_is_made():
