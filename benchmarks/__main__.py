@@ -9,8 +9,8 @@ from .command import parsed
 from .machine import machine
 
 # Rounds, and steps of a run. Overhead is small and takes many; full-size networks are slow on a CPU and get few.
-AMOUNTS = {"overhead": (20, 50), "networks": (10, 3), "adapters": (10, 3), "window": (10, 3)}
-FULL_SIZE_AMOUNTS = {**AMOUNTS, "networks": (6, 1), "adapters": (6, 1), "window": (3, 1)}
+AMOUNTS = {"overhead": (20, 50), "networks": (10, 3), "adapters": (10, 3), "window": (10, 3), "spaces": (10, 1)}
+FULL_SIZE_AMOUNTS = {**AMOUNTS, "networks": (6, 1), "adapters": (6, 1), "window": (3, 1), "spaces": (3, 1)}
 
 
 def main() -> int:

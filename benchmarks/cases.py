@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import comfy.latent_formats
 import comfy.samplers
+import comfy.sd
 from comfy.model_patcher import ModelPatcher
+from torch import nn
 
 from .intervals import Interval, difference, ratio
 from .memory import live_bytes
-from .networks import Size, conditioning, network, with_lora, without_network
+from .networks import Size, conditioning, network, tiny_vae, with_lora, without_network
 from .timing import WARM_UP, NetworkCalls, Span, interleaved, sample
 
 RUN = 20  # steps of the run over which what is done once is shared out
@@ -68,18 +71,26 @@ class Guiders:
         guider.set_cfg(WEIGHT)
         return guider
 
-    def product(self, models: Sequence[ModelPatcher], weight: float = WEIGHT, last_start: float = 0.0) -> Any:
+    def product(
+        self,
+        models: Sequence[ModelPatcher],
+        weight: float = WEIGHT,
+        last_start: float = 0.0,
+        vaes: Sequence[comfy.sd.VAE] = (),
+    ) -> Any:
         """Product Guider.
 
         Args:
             models: One expert each.
             weight: Of every expert.
             last_start: Start of the last expert's window; the others act all the time.
+            vaes: One for each expert, where they are of several latent spaces.
         """
         chain: tuple = ()
         starts = [0.0] * (len(models) - 1) + [last_start]
-        for model, condition, start in zip(models, self._conditions, starts, strict=False):
-            wired = {"model": model, "condition": condition, "null": self._null, "experts": chain}
+        without = [None] * len(models)
+        for model, condition, start, vae in zip(models, self._conditions, starts, vaes or without, strict=False):
+            wired = {"model": model, "condition": condition, "null": self._null, "experts": chain, "vae": vae}
             (chain,) = self._node("MCDM_Expert", **wired, weight=weight, reliability=1.0, start=start, end=1.0)
         return self._node("MCDM_Guider", experts=chain)[0]
 
@@ -104,12 +115,7 @@ def networks(guiders: Guiders, plan: Plan) -> Iterator[Result]:
     first, second = network(plan.size, 1), network(plan.size, 2)
     pair = guiders.product([first, with_lora(second, 3)], weight=WEIGHT_WITHOUT_NULL)
     pair_of_clones = guiders.product([first, with_lora(first, 3)], weight=WEIGHT_WITHOUT_NULL)
-    calls = NetworkCalls(
-        lambda: sample(pair, latent=plan.size.latent, steps=1),
-        [model.model.diffusion_model for model in (first, second)],
-        plan.size.latent,
-        first.load_device,
-    )
+    calls = _calls_of(pair, plan, [model.model.diffusion_model for model in (first, second)])
     contenders = {
         "copies": lambda: sample(pair, plan.size.latent, plan.steps),
         "calls": lambda: Span.median([calls.repeat() for _ in range(plan.steps)]),
@@ -144,12 +150,36 @@ def window(guiders: Guiders, plan: Plan) -> Iterator[Result]:
     yield compared("2 experts, one outside its window / core", "ratio", ratio, rounds["product"], rounds["core"])
 
 
+def spaces(guiders: Guiders, plan: Plan) -> Iterator[Result]:
+    """Steps of two experts of two latent spaces, each with a null, against what they need: networks and tiny VAEs."""
+    models = [network(plan.size, 1, comfy.latent_formats.SDXL()), network(plan.size, 2)]
+    vaes = [tiny_vae(seed) for seed in (1, 2)]
+    guider = guiders.product(models, vaes=vaes)
+    coders = [coder for vae in vaes for coder in vae.first_stage_model.children()]
+    calls = _calls_of(guider, plan, [*(model.model.diffusion_model for model in models), *coders])
+    contenders = {
+        "step": lambda: sample(guider, plan.size.latent, plan.steps).step,
+        "calls": lambda: Span.median([calls.repeat() for _ in range(plan.steps)]),
+    }
+    rounds = list(interleaved(contenders, plan.rounds))
+    steps, alone = ([each[name] for each in rounds] for name in contenders)
+    yield compared("2 experts of 2 latent spaces / their network and VAE calls", "ratio", ratio, steps, alone)
+
+
 CASES: dict[str, Callable[[Guiders, Plan], Iterator[Result]]] = {
     "overhead": overhead,
     "networks": networks,
     "adapters": adapters,
     "window": window,
+    "spaces": spaces,
 }
+
+
+def _calls_of(guider: Any, plan: Plan, networks: Sequence[nn.Module]) -> NetworkCalls:
+    def step(begin: Callable[[int], None]) -> None:
+        sample(guider, plan.size.latent, steps=1, before_step=begin)
+
+    return NetworkCalls(step, networks, guider.model_patcher.load_device)
 
 
 def _steps(guiders: dict[str, Any], plan: Plan) -> dict[str, list[Span]]:

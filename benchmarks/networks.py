@@ -13,6 +13,7 @@ import torch
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from comfy.model_base import BaseModel, ModelType
 from comfy.model_patcher import ModelPatcher
+from comfy.taesd.taesd import TAESD
 from torch import Tensor, nn
 
 FULL_SIZE = 860_000_000  # parameters of SD1.5's network, by which ComfyUI chooses its dtype
@@ -75,11 +76,24 @@ class Constant(nn.Module):
         return self.answer.expand(x.shape)
 
 
-def network(size: Size, seed: int) -> ModelPatcher:
-    """A MODEL as a checkpoint loader would return it, with random weights."""
-    model = _model(size, UNetModel)
+def network(size: Size, seed: int, latent_format: comfy.latent_formats.LatentFormat | None = None) -> ModelPatcher:
+    """A MODEL as a checkpoint loader would return it, with random weights.
+
+    Args:
+        size: Of the network.
+        seed: Of its weights.
+        latent_format: Of its latents; None for SD1.5's.
+    """
+    model = _model(size, UNetModel, latent_format)
     _fill(model.model.diffusion_model, seed)
     return model
+
+
+def tiny_vae(seed: int) -> comfy.sd.VAE:
+    """A VAE as Load VAE returns `taesd`, with random weights."""
+    coder = TAESD()
+    _fill(coder, seed)
+    return comfy.sd.VAE(sd=coder.state_dict())
 
 
 def without_network(size: Size, latent_format: comfy.latent_formats.LatentFormat | None = None) -> ModelPatcher:

@@ -91,9 +91,10 @@ def sample(
 
     def euler(model: Any, x: Tensor, sigmas: Tensor, extra_args: dict, **_: Any) -> Tensor:
         nonlocal result
-        # What a run does once, patching the weights of clones say, is done in a step too small to count.
+        # What a run does once, patching the weights of clones say, is done in a step too small to count. Samples of
+        # several latent spaces are one long vector, which has no smaller one.
         with Stopwatch(device) as watch:
-            model(x[..., :WARM_UP, :WARM_UP], sigmas[:1], **extra_args)
+            model(x if x.ndim == 3 else x[..., :WARM_UP, :WARM_UP], sigmas[:1], **extra_args)
         result = Run(watch.span)
         for number, (sigma, following) in enumerate(pairwise(sigmas)):
             if before_step is not None:
@@ -109,8 +110,9 @@ def sample(
     shape = (1, 4, latent, latent) if isinstance(latent, int) else tuple(latent)
     noise = torch.randn(shape, generator=torch.Generator().manual_seed(1))
     schedule = guider.model_patcher.get_model_object("model_sampling")
-    # The first half of a schedule: windows that begin at the end stay closed.
+    # The first half of a schedule, then to the end: windows that begin there stay closed.
     sigmas = comfy.samplers.calculate_sigmas(schedule, "normal", 2 * steps)[: steps + 1]
+    sigmas[-1] = 0.0
     sampler = comfy.samplers.KSAMPLER(euler)
     sampled = guider.sample(noise, torch.zeros_like(noise), sampler, sigmas, disable_pbar=True, seed=1)
     result.sampled = sampled
@@ -134,23 +136,23 @@ class NetworkCalls:
     """The network calls of one step, to be made again by themselves.
 
     Args:
-        step: Samples one step.
-        networks: The networks whose calls count.
-        latent: Height and width of the latents; calls of another size don't count.
-        device: Where the networks are.
+        step: Samples a step with `sample`, whose `before_step` is what it is given: calls before that don't count.
+        networks: The modules whose calls count.
+        device: Where they are.
     """
 
-    def __init__(self, step: Callable[[], Any], networks: list[nn.Module], latent: int, device: torch.device):
+    def __init__(
+        self, step: Callable[[Callable[[int], None]], Any], networks: Sequence[nn.Module], device: torch.device
+    ):
         self._device = device
         self._calls: list[tuple[nn.Module, tuple, dict]] = []
 
         def keep(network: nn.Module, args: tuple, kwargs: dict) -> None:
-            if args[0].shape[-1] == latent:
-                self._calls.append((network, args, kwargs))
+            self._calls.append((network, args, kwargs))
 
         handles = [network.register_forward_pre_hook(keep, with_kwargs=True) for network in networks]
         try:
-            step()
+            step(lambda number: self._calls.clear())
         finally:
             for handle in handles:
                 handle.remove()
