@@ -153,7 +153,7 @@ def window(guiders: Guiders, plan: Plan) -> Iterator[Result]:
 def spaces(guiders: Guiders, plan: Plan) -> Iterator[Result]:
     """Steps of two experts of two latent spaces, each with a null, against what they need: networks and tiny VAEs."""
     models = [network(plan.size, 1, comfy.latent_formats.SDXL()), network(plan.size, 2)]
-    vaes = [tiny_vae(seed) for seed in (1, 2)]
+    vaes = [tiny_vae(plan.size, seed) for seed in (1, 2)]
     guider = guiders.product(models, vaes=vaes)
     coders = [coder for vae in vaes for coder in vae.first_stage_model.children()]
     calls = _calls_of(guider, plan, [*(model.model.diffusion_model for model in models), *coders])

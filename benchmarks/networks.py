@@ -10,6 +10,7 @@ import comfy.model_patcher
 import comfy.sd
 import comfy.supported_models
 import torch
+from comfy.ldm.models.autoencoder import AutoencoderKL
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from comfy.model_base import BaseModel, ModelType
 from comfy.model_patcher import ModelPatcher
@@ -33,6 +34,16 @@ _LAYOUT = {
     "use_linear_in_transformer": False,
     "legacy": False,
 }
+_VAE = {
+    "double_z": True,
+    "z_channels": 4,
+    "resolution": 256,
+    "in_channels": 3,
+    "out_ch": 3,
+    "ch_mult": [1, 1, 1, 1],
+    "num_res_blocks": 1,
+    "attn_resolutions": [],
+}
 
 
 @dataclass(frozen=True)
@@ -43,14 +54,16 @@ class Size:
         channels: Channels of the first level; SD1.5 has 320, which makes 860 million parameters in all.
         context: Width of a text token.
         latent: Height and width of the latents.
+        vae_channels: Channels of the first level of a VAE of SD1.5's layout, which has 128; 0 for TAESD instead.
     """
 
     channels: int
     context: int
     latent: int
+    vae_channels: int = 0
 
 
-SIZES = {"tiny": Size(32, 16, 16), "small": Size(64, 64, 32), "full": Size(320, 768, 64)}
+SIZES = {"tiny": Size(32, 16, 16, 32), "small": Size(64, 64, 32), "full": Size(320, 768, 64)}
 
 
 TIMED = "network"
@@ -89,11 +102,12 @@ def network(size: Size, seed: int, latent_format: comfy.latent_formats.LatentFor
     return model
 
 
-def tiny_vae(seed: int) -> comfy.sd.VAE:
-    """A VAE as Load VAE returns `taesd`, with random weights."""
-    coder = TAESD()
+def tiny_vae(size: Size, seed: int) -> comfy.sd.VAE:
+    """A VAE as Load VAE returns `taesd`, with random weights; for tiny networks one that is narrower still."""
+    config = {"params": {"ddconfig": {**_VAE, "ch": size.vae_channels}, "embed_dim": 4}} if size.vae_channels else None
+    coder = AutoencoderKL(**config["params"]) if config else TAESD()
     _fill(coder, seed)
-    return comfy.sd.VAE(sd=coder.state_dict())
+    return comfy.sd.VAE(sd=coder.state_dict(), config=config)
 
 
 def without_network(size: Size, latent_format: comfy.latent_formats.LatentFormat | None = None) -> ModelPatcher:

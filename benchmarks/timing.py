@@ -92,9 +92,10 @@ def sample(
     def euler(model: Any, x: Tensor, sigmas: Tensor, extra_args: dict, **_: Any) -> Tensor:
         nonlocal result
         # What a run does once, patching the weights of clones say, is done in a step too small to count. Samples of
-        # several latent spaces are one long vector, which has no smaller one.
+        # several latent spaces, one long vector each, can't be made smaller.
         with Stopwatch(device) as watch:
-            model(x if x.ndim == 3 else x[..., :WARM_UP, :WARM_UP], sigmas[:1], **extra_args)
+            if x.ndim > 3:
+                model(x[..., :WARM_UP, :WARM_UP], sigmas[:1], **extra_args)
         result = Run(watch.span)
         for number, (sigma, following) in enumerate(pairwise(sigmas)):
             if before_step is not None:

@@ -24,6 +24,11 @@ def test_the_command_prints_every_comparison(tmp_path):
         "tiny",
         "--cpu",
         *amounts,
+        "--cases",
+        "overhead",
+        "networks",
+        "adapters",
+        "window",
         "--csv",
         tmp_path / "figures.csv",
     ]
@@ -38,6 +43,15 @@ def test_the_command_prints_every_comparison(tmp_path):
         assert float(figure["low"]) <= float(figure["estimate"]) <= float(figure["high"])
     (memory,) = [float(figure["estimate"]) for figure in figures if "memory" in figure["compared"]]
     assert 0.999 < memory < 1.001  # exact, however busy the machine is
+
+
+@pytest.mark.long
+def test_two_latent_spaces_are_measured():
+    """By itself: what its VAEs take on pictures of SD1.5's size is more than all other cases together."""
+    command = [sys.executable, "-m", "benchmarks", "--size", "tiny", "--cases", "spaces", "--rounds", "1", "--cpu"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, encoding="utf-8")
+    assert done.returncode == 0, done.stderr
+    assert "2 experts of 2 latent spaces / their network and VAE calls | ratio | " in done.stdout
 
 
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason=NO_RAY)
@@ -83,7 +97,7 @@ def test_with_dynamic_vram(dynamic_vram):
 
 @pytest.mark.long
 def test_methods_are_measured_on_the_experts_that_ship(tmp_path):
-    amounts = ["--rounds", "1", "--steps", "4", "--threads", "1", "--csv", tmp_path / "costs.csv"]
+    amounts = ["--rounds", "1", "--steps", "3", "--threads", "1", "--csv", tmp_path / "costs.csv"]
     command = [sys.executable, "-m", "benchmarks.methods", "--cpu", *amounts]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, encoding="utf-8")
     assert done.returncode == 0, done.stderr
@@ -91,20 +105,20 @@ def test_methods_are_measured_on_the_experts_that_ship(tmp_path):
         costs = list(csv.DictReader(file))
     assert all(float(cost["time_ratio"]) > 0 for cost in costs)
     rows = {cost["method"]: float(cost["rows"]) for cost in costs}
-    plain = 4 * 6  # steps, three conditions and three nulls
+    plain = 3 * 6  # steps, three conditions and three nulls
     expected = {
         "plain product": plain,
         "guidance interval .1 to .9": plain - 2 * 3,  # the first step and the last ask no null
-        "turns of 2 steps": 4 * 2,
+        "turns of 2 steps": 3 * 2,
         "Agreement Weights": plain,
-        "Langevin Sampler, K = 1": plain + 3 * 6,  # the last step, to σ = 0, is not corrected
+        "Langevin Sampler, K = 1": plain + 2 * 6,  # the last step, to σ = 0, is not corrected
         "Particle Sampler": plain,
         "Logic Sampler, or": plain,
         "Logic Sampler, equal": plain,
         "Choose Samples": plain + 8 * 6,
         "Choose Samples, by the run's scores": plain,
         "plain product, W = 1": plain / 2,
-        "Agreement Weights, W = 1": plain / 2 + 3 * 3,  # none in the last fifth
+        "Agreement Weights, W = 1": plain / 2 + 2 * 3,  # none in the last fifth
     }
     assert expected.items() <= rows.items()
     assert len(rows) == 15

@@ -1,9 +1,12 @@
 """Readers: what they learn, and what the shipped ones make of real renders."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
+from mcdm_core.training.config import DualEncoderConfig
 from studies.data.animals import ANIMALS
 from studies.data.face_parser import parse_face
 from studies.data.faces import draw_face, render_face
@@ -153,6 +156,7 @@ def test_a_caption_reader_is_trained_on_disturbed_pictures(tmp_path, monkeypatch
     assert images.shape == plain.shape
     assert not torch.equal(images, plain)
     monkeypatch.setattr(caption_reader_module, "draw_pairs", lambda *_: pairs)
+    monkeypatch.setattr(caption_reader_module, "DualEncoderConfig", partial(DualEncoderConfig, batch_size=8))
     path = train_caption_reader(tmp_path / "reader.safetensors", steps=2, count=8)
     scores = CaptionReader(path).score(pairs.images.permute(0, 2, 3, 1).numpy(), ["red hair"] * 8)
     assert scores.shape == (8,)

@@ -1,6 +1,7 @@
 """Training on latents of drawings."""
 
 import signal
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from mcdm_core.training.run import condition_spec
 from mcdm_core.training.trainer import Trainer
 from studies.cli import train
 from studies.data.faces import Frequencies, draw_face, render_face
+from studies.training import landscape_tower
 from studies.training.faces import FaceKind
 from studies.training.kinds import KINDS
 from studies.training.mixture_kind import MixtureKind, drawings_of
@@ -163,7 +165,8 @@ sample_steps = 2
         ("landscapes", "text", "pooled_dim = 11"),
     ],
 )
-def test_networks_of_latents_are_told_as_those_of_pictures_are(config, tmp_path, kind, modality, network):
+def test_networks_of_latents_are_told_as_those_of_pictures_are(config, tmp_path, monkeypatch, kind, modality, network):
+    monkeypatch.setattr(landscape_tower, "train_tower", partial(landscape_tower.train_tower, steps=2, batch_size=4))
     config.write_text(TOLD.format(kind=kind, modality=modality, network=network), encoding="utf-8")
     expert = load_expert(train(config, tmp_path / "runs"))
     condition = expert.encoder.null(2)
