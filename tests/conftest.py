@@ -32,16 +32,18 @@ def pytest_collection_modifyitems(config, items):
     if cases == "all":
         return
     short = _short_cases(items)
-    runs = [("short", "long") if "examples" in item.fixturenames else (_run_of(item, short),) for item in items]
+    runs = [_runs_of(item, short) for item in items]
     left = [item for item, of in zip(items, runs, strict=True) if cases not in of]
     items[:] = [item for item, of in zip(items, runs, strict=True) if cases in of]
     config.hook.pytest_deselected(items=left)
 
 
-def _run_of(item: pytest.Item, short: set[pytest.Item]) -> str:
+def _runs_of(item: pytest.Item, short: set[pytest.Item]) -> tuple[str, ...]:
     if item.get_closest_marker("long") is not None:
-        return "long"
-    return "short" if item.get_closest_marker("one_of") is None or item in short else "long"
+        return ("long",)
+    if "examples" in item.fixturenames:
+        return "short", "long"
+    return ("short",) if item.get_closest_marker("one_of") is None or item in short else ("long",)
 
 
 def _short_cases(items: Sequence[pytest.Item]) -> set[pytest.Item]:

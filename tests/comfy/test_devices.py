@@ -186,6 +186,7 @@ def test_nothing_is_left_behind(bare, split, guider_of, run, end):
     assert torch.equal(run(guider), whole)
 
 
+@pytest.mark.long
 def test_runs_leave_no_tensor_behind(bare, split, guider_of, run):
     guider, found = guider_of([split(bare(0)), split(bare(1))]), []
     for count in range(12):

@@ -169,7 +169,7 @@ def test_what_a_base_and_two_loras_cost_where_they_are_exchanged(models, sampled
     assert dynamic_vram.copied == sum(sizes.values()) + switches * differing
 
 
-@pytest.mark.one_of(6)
+@pytest.mark.one_of(8)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float8_e4m3fn])
 @pytest.mark.parametrize("share", [None, 0.5])
 @pytest.mark.parametrize("sharing", [True, False], ids=["by rows", "exchanged"])

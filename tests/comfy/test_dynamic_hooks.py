@@ -61,7 +61,7 @@ def sampled(node, chain):
 PAIRS = [("plain", "another network"), ("plain", "LoRA clone"), ("LoRA clone", "plain"), ("plain", "plain")]
 
 
-@pytest.mark.one_of(8)
+@pytest.mark.one_of(16)
 @pytest.mark.parametrize("where", [(True, False), (False, True), (True, True)], ids=["first", "second", "both"])
 @pytest.mark.parametrize("names", PAIRS, ids=" + ".join)
 def test_agrees_with_brute_force(parts, sampled, names, where):

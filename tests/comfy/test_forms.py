@@ -122,7 +122,7 @@ def test_every_form_of_core_is_here(pack):
     assert {kind.name for kind in comfy.model_base.ModelType} <= set(CORES)
 
 
-@pytest.mark.one_of(4)
+@pytest.mark.one_of(6)
 @pytest.mark.parametrize("run", RUNS)
 @pytest.mark.parametrize("form", FORMS)
 def test_a_network_and_its_copy_are_the_network_at_the_sum_of_their_weights(experts, chain, node, product, form, run):

@@ -35,7 +35,7 @@ def compare(joint, joint_chain, node):
 TWO = ((2.0, 1.0), (-0.5, 1.0)), ((1.5, 2.0), (0.7, 0.5))
 
 
-@pytest.mark.one_of(2)
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize("kind", ["MCDM_Guider", "MCDM_OwnNullGuider"])
 @pytest.mark.parametrize("first", ["pixels", "latents"])
 def test_experts_of_this_pack_are_the_plain_loop(spaces, compare, first, kind):
@@ -75,7 +75,7 @@ def test_three_spaces(spaces, compare):
     compare(groups)
 
 
-@pytest.mark.one_of(12)
+@pytest.mark.one_of(22)
 @pytest.mark.parametrize("reference", ["latents", "flow"])
 def test_every_sampler_steps_the_joint_state_or_refuses_it(spaces, compare, every_sampler, reference):
     groups = [spaces(reference, (32, 32), (2.0, 1.0)), spaces("pixels", (32, 32), (1.5, 1.0))]
@@ -107,7 +107,7 @@ def picture_of(group, batch):
     return group.format.process_out(group.encode(pictures))
 
 
-@pytest.mark.one_of(2)
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize(("reference", "levels"), [("SDXL", (2.0, 0.6, 0.0)), ("Flux", (0.7, 0.3, 0.0))])
 @pytest.mark.parametrize("masked", [False, True])
 def test_every_space_starts_from_the_picture(spaces, compare, reference, levels, masked):

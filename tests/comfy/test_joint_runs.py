@@ -340,11 +340,12 @@ def test_a_cancelled_and_a_failed_run_leave_nothing_behind(spaces, joint_chain, 
     assert torch.equal(run(guider=guider), expected)
 
 
-def test_20_runs_of_one_guider_are_the_same_and_leave_nothing(spaces, joint_chain, run, node):
+@pytest.mark.long
+def test_50_runs_of_one_guider_are_the_same_and_leave_nothing(spaces, joint_chain, run, node):
     groups = two(spaces, ((2.0, 1.0),), ((1.5, 1.0),))
     (guider,) = node("MCDM_Guider", experts=joint_chain(groups))
     first, attributes, before = run(guider=guider), set(vars(guider)), kept_of(groups)
-    for i in range(20):
+    for i in range(50):
         assert torch.equal(run(guider=guider, levels=(2.0, 0.0) if i % 2 else LEVELS), first) == (i % 2 == 0)
         if i == 9:
             living = Living.now()

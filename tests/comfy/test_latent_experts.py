@@ -47,6 +47,7 @@ def test_the_vae_is_comfyuis_and_codes_as_the_core_does(load_latent, own):
     torch.testing.assert_close(vae.encode(picture(64, 96)), encoded, atol=1e-4, rtol=0)
 
 
+@pytest.mark.long
 @torch.inference_mode()  # as ComfyUI runs nodes
 def test_tiled_decoding_and_encoding(load_latent):
     import nodes

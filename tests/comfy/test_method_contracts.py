@@ -143,7 +143,7 @@ def test_a_sweep_does_the_same(load, chain, node, sample, passes, watched, name)
     assert asked_by_cells == asked
 
 
-@pytest.mark.one_of(4)
+@pytest.mark.one_of(8)
 @pytest.mark.parametrize(
     ("name", "sampler"),
     [
@@ -203,6 +203,7 @@ def test_a_noise_mask_keeps_the_rest_and_limits_what_counts(experts, run, host, 
     assert all(area[..., :16, :].min() == 1.0 and area[..., 16:, :].max() == 0.0 for area in areas)
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("name", of_kind(makes="sampler"))
 def test_it_is_logged_where_particles_were_resampled(experts, run, caplog, name):
     with caplog.at_level(logging.INFO, "mcdm_pack"):
@@ -213,7 +214,7 @@ def test_it_is_logged_where_particles_were_resampled(experts, run, caplog, name)
 # What is left behind
 
 
-@pytest.mark.one_of(6)
+@pytest.mark.one_of(12)
 @pytest.mark.parametrize("kind", GUIDERS)
 @pytest.mark.parametrize("name", METHODS)
 def test_a_seed_gives_one_batch(load, chain, run, node, name, kind):
@@ -246,7 +247,7 @@ def cancelled(guider, number):
         del guider.predict_noise
 
 
-@pytest.mark.one_of(6)
+@pytest.mark.one_of(12)
 @pytest.mark.parametrize("number", range(4))
 @pytest.mark.parametrize("name", METHODS)
 def test_a_cancelled_run_leaves_nothing_behind(load, chain, node, run, guide, name, number):

@@ -124,6 +124,7 @@ def test_mutated_prompts_are_run_or_refused(server, small_experts, record_proper
     assert np.array_equal(before, after)
 
 
+@pytest.mark.long
 def test_drawn_prompts_are_run_or_refused(server, small_experts, examples):  # noqa: F811
     @examples(60)
     @given(drawn_mutants(list(prompts(small_experts))))

@@ -106,7 +106,7 @@ def by_core():
     return lambda experts: sampled(ThroughCore(experts, 3), 3)
 
 
-@pytest.mark.one_of(2)
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("steered", [(0,), (1,), (0, 1)], ids=str)
 def test_a_node_with_a_global_store_is_exact_on_every_expert(experts_with, product_of, by_core, steered):
     places = (0, 1), steered

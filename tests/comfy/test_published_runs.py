@@ -83,7 +83,7 @@ def test_scenes(opened, tell, chain, check, published):
     check(experts, published.scene(), "cosine", "100")
 
 
-@pytest.mark.one_of(2)
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize("spacing", ["25", "fast27"])
 @pytest.mark.parametrize("name", ["glide_upsample", "class_upsampler"])
 def test_upsampling(opened, tell, chain, check, published, name, spacing):

@@ -203,6 +203,7 @@ def video_network(seed):
     return ModelPatcher(model, load_device=CPU, offload_device=CPU)
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize(
     ("ending", "batched"),
     [("transformer_blocks.0.attn2.to_q.weight", True), ("time_stack.0.attn1.to_q.weight", False)],

@@ -316,6 +316,7 @@ def test_nothing_more_is_asked_on_a_device_once_another_failed(casts, away, run,
     assert len(asked) == 1
 
 
+@pytest.mark.long
 def test_runs_leave_nothing_behind(casts, away, guider_of, run):
     guider, found = guider_of([casts[0].expert("eps", "plain", 0), away(casts[1].expert("v", "plain", 1))]), []
     threads = threading.active_count()

@@ -58,7 +58,7 @@ def refusal(path, *readers):
     return sentence
 
 
-@pytest.mark.one_of(2)
+@pytest.mark.long
 @pytest.mark.parametrize("corpus", CORPORA)
 def test_a_share_of_the_corpora(bases, tmp_path, corpus):
     suffix, files = CORPORA[corpus]

@@ -45,6 +45,7 @@ def test_a_reader_learns_its_classes(tmp_path):
     )
 
 
+@pytest.mark.long
 def test_a_reader_learns_several_attributes(tmp_path):
     rng = np.random.default_rng(0)
     labels = torch.from_numpy(rng.integers(0, [2, 3], (64, 2)))
@@ -108,8 +109,7 @@ def test_mouths_and_eyes_of_decoded_faces_are_read_but_on_dark_skin(large_faces)
     assert min(right.values()) >= 0.98
 
 
-@pytest.mark.one_of(2)
-@pytest.mark.parametrize("made", [as_drawn, as_decoded])
+@pytest.mark.parametrize("made", [as_drawn, pytest.param(as_decoded, marks=pytest.mark.long)])
 def test_colours_of_large_faces_are_read(made):
     faces = open_held_out(DataConfig("faces", seed=62_500_000, count=12, image_size=256))
     parsed = [parse_face(image) for image in made(faces.images)]
