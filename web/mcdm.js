@@ -1,14 +1,20 @@
-// What the page adds for this pack: colours of its links, and warnings on the node that gave them.
+// What the page adds for this pack: colours of its links, and on each node what it warns of or is refused for.
 
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
 
 const LINK_COLORS = { MCDM_EXPERTS: "#A3E635", MCDM_ENCODER: "#2FB5A0" };
-const WARNING = "warning"; // name of the widget
+const NOTES = { // by the name of their widget
+  warning: { sign: "⚠ ", color: "#FFE2A8", background: "#4A3200", edge: "#F5A623" },
+  refusal: { sign: "✖ ", color: "#FFDAD6", background: "#5A1414", edge: "#FF5449" },
+};
 const FONT_SIZE = 12; // px
 const LINE_HEIGHT = 16; // px
 const MOST_LINES = 10; // shown; others are scrolled to
 const MARGIN = 4; // px that the classic rendering leaves on each side of the text, within the widget's height
+
+const INPUT = 1; // of the two sides of a node, as the graph numbers them
+const PACK = decodeURIComponent(new URL(import.meta.url).pathname.split("/").at(-2)); // the name of its folder
 
 function colorLinks() {
   Object.assign(app.canvas.default_connection_color_byType, LINK_COLORS);
@@ -19,44 +25,35 @@ function colorLinks() {
 }
 
 const shownGraph = () => app.rootGraph ?? app.graph;
+const classOf = (node) => node.comfyClass ?? node.type;
 
-// A node by its execution id: "12", or "5:12" for node 12 inside the subgraph that node 5 shows.
-function findNode(id) {
-  let node;
+// The nodes of an execution id, from the outside: of "5:12" node 5, and node 12 inside the subgraph that it shows.
+function nodesOf(id) {
+  const found = [];
   let graph = shownGraph();
   for (const part of String(id).split(":")) {
-    node = graph?.getNodeById(part) ?? graph?.getNodeById(Number(part));
-    graph = node?.subgraph;
+    const node = graph?.getNodeById(part) ?? graph?.getNodeById(Number(part));
+    if (!node) return [];
+    found.push(node);
+    graph = node.subgraph;
   }
-  return node;
+  return found;
 }
 
 // The page may show another workflow than the one that runs; its nodes have the same ids.
-function isOrigin(node, { type, workflow }) {
-  return (!type || type === (node.comfyClass ?? node.type)) && (!workflow || workflow === shownGraph().id);
+function isOrigin({ node, type, workflow }) {
+  const origin = nodesOf(node).at(-1);
+  return origin && (!type || type === classOf(origin)) && (!workflow || workflow === shownGraph().id);
 }
 
-function removeWidget(node, widget) {
-  if (node.removeWidget) return node.removeWidget(widget); // also forgets the state that newer frontends keep of it
-  node.widgets.splice(node.widgets.indexOf(widget), 1);
-  widget.onRemove?.();
-}
-
-function clearWarning(node) {
-  const widget = node?.widgets?.find((widget) => widget.name === WARNING);
-  if (widget) {
-    removeWidget(node, widget);
-    node.setSize([node.size[0], widget.heightBefore]);
-  }
-}
-
-function warningElement(text) {
+function noteElement(kind, text) {
+  const { sign, color, background, edge } = NOTES[kind];
   const element = document.createElement("div"); // no text field: it would look like another prompt
-  element.textContent = text.replaceAll(/^/gm, "⚠ ");
+  element.textContent = text.replaceAll(/^/gm, sign);
   Object.assign(element.style, {
     ...{ boxSizing: "border-box", padding: "4px 8px", overflowY: "auto", whiteSpace: "pre-wrap" },
-    ...{ font: `${FONT_SIZE}px/${LINE_HEIGHT}px sans-serif`, color: "#FFE2A8", background: "#4A3200" },
-    ...{ borderLeft: "3px solid #F5A623", borderRadius: "4px", userSelect: "text" },
+    ...{ font: `${FONT_SIZE}px/${LINE_HEIGHT}px sans-serif`, color, background },
+    ...{ borderLeft: `3px solid ${edge}`, borderRadius: "4px", userSelect: "text" },
   });
   return element;
 }
@@ -67,31 +64,97 @@ function heightOf(text, width) {
   return Math.min(lines, MOST_LINES) * LINE_HEIGHT + 10;
 }
 
-function showWarning(node, text) {
-  clearWarning(node);
+function resize(node, height) {
+  node.setSize([node.size[0], Math.max(height, node.computeSize()[1])]);
+  node.setDirtyCanvas(true, true);
+}
+
+function addNote(node, kind, texts) {
   const heightBefore = node.size[1];
+  const text = [...texts.values()].join("\n");
   const height = heightOf(text, node.size[0]) + 2 * MARGIN;
-  const widget = node.addDOMWidget(WARNING, "mcdm_warning", warningElement(text), {
+  const widget = node.addDOMWidget(kind, `mcdm_${kind}`, noteElement(kind, text), {
     serialize: false, // not queued,
+    hideOnZoom: false,
     margin: MARGIN,
     getMinHeight: () => height,
     getMaxHeight: () => height,
   });
   widget.serialize = false; // and not saved
-  widget.heightBefore = heightBefore;
-  node.setSize([node.size[0], Math.max(heightBefore, node.computeSize()[1])]);
-  node.setDirtyCanvas(true, true);
+  widget.texts = texts;
+  resize(node, heightBefore);
+  widget.added = node.size[1] - heightBefore;
+  if (node.graph === app.canvas.graph) app.canvas.bringToFront?.(node); // it may grow over another one
+}
+
+const noteOf = (node, kind) => node.widgets?.find((widget) => widget.name === kind && widget.texts);
+
+function removeNote(node, kind) {
+  const widget = noteOf(node, kind);
+  if (!widget) return new Map();
+  if (node.removeWidget) node.removeWidget(widget); // also forgets the state that newer frontends keep of it
+  else {
+    node.widgets.splice(node.widgets.indexOf(widget), 1);
+    widget.onRemove?.();
+  }
+  resize(node, node.size[1] - widget.added);
+  return widget.texts;
+}
+
+// Write a text about the node of an execution id on it, and on the subgraphs that it is in; without a text remove it.
+function note(kind, id, text) {
+  for (const node of nodesOf(id)) {
+    if (!text && !noteOf(node, kind)?.texts.has(id)) continue;
+    const texts = removeNote(node, kind);
+    if (text) texts.set(id, text);
+    else texts.delete(id);
+    if (texts.size) addNote(node, kind, texts);
+  }
+}
+
+let refused = []; // ids of the nodes that say why
+
+function refuse(refusals) {
+  for (const id of refused) note("refusal", id);
+  for (const { node, text } of refusals) note("refusal", node, text);
+  refused = refusals.map(({ node }) => node);
+}
+
+// A refusal goes as soon as something changes at its node; whether that mends it the next prompt will tell.
+function watchChanges(node) {
+  const forget = () => [...(noteOf(node, "refusal")?.texts.keys() ?? [])].forEach((id) => note("refusal", id));
+  const { onConnectionsChange, onWidgetChanged } = node;
+  node.onConnectionsChange = function (type, ...more) {
+    if (type === INPUT) forget();
+    return onConnectionsChange?.call(this, type, ...more);
+  };
+  node.onWidgetChanged = function (...change) {
+    forget();
+    return onWidgetChanged?.apply(this, change);
+  };
+}
+
+// Whether an error of a run is a sentence of this pack, by the file that raised it.
+function isOurs({ exception_type, traceback }) {
+  return exception_type === "ValueError" && traceback?.at(-1)?.replaceAll("\\", "/").includes(`/${PACK}/`);
 }
 
 app.registerExtension({
   name: "mcdm",
   setup() {
     colorLinks();
-    api.addEventListener("executing", ({ detail }) => detail && clearWarning(findNode(detail)));
-    api.addEventListener("mcdm.warning", ({ detail }) => {
-      const node = findNode(detail.node);
-      if (node && isOrigin(node, detail)) showWarning(node, detail.text);
+    api.addEventListener("executing", ({ detail }) => detail && note("warning", String(detail)));
+    api.addEventListener("mcdm.warning", ({ detail }) => isOrigin(detail) && note("warning", detail.node, detail.text));
+    api.addEventListener("mcdm.refusals", ({ detail: { refusals, workflow } }) => {
+      refuse(refusals.filter((refusal) => isOrigin({ ...refusal, workflow })));
     });
+    api.addEventListener("execution_error", ({ detail }) => {
+      const refusal = { node: String(detail.node_id), type: detail.node_type, text: detail.exception_message.trim() };
+      if (isOurs(detail) && isOrigin(refusal)) refuse([refusal]);
+    });
+  },
+  nodeCreated(node) {
+    if (classOf(node)?.startsWith("MCDM_")) watchChanges(node);
   },
   afterConfigureGraph: colorLinks, // a change of the colour palette forgets types that it does not know
 });

@@ -99,7 +99,7 @@ def null_coefficients(coefficients: Coefficients) -> list[Coefficient]:
 def _why(term: TermSettings, total: Coefficient) -> tuple[str, str]:
     weights = "don't sum to 1 everywhere" if isinstance(total, Tensor) else f"sum to {total:g}"
     return (
-        f"whose reliability is {term.reliability:g} while the weights {weights}",
+        f"because its reliability is {term.reliability:g} and the weights {weights}",
         "set its reliability to 0, or let the weights sum to 1",
     )
 

@@ -88,7 +88,7 @@ def why_needed(
         return "because a node that changed the guidance of its MODEL asks for it", "or remove that node"
     if needed.wanted and not rule.always_combines_nulls:
         return (
-            f"whose reliability is {term.reliability:g}, because the sampler or a node asks for the unconditional "
+            f"because its reliability is {term.reliability:g} and the sampler or a node asks for the unconditional "
             "estimate whatever the weights sum to, as CFG++ samplers do",
             "set its reliability to 0, or choose another sampler",
         )

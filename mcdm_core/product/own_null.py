@@ -107,8 +107,8 @@ def own_null_coefficients(coefficients: Coefficients) -> list[Coefficient]:
 
 def _why(term: TermSettings, total: Coefficient) -> tuple[str, str]:
     return (
-        f"whose weight is {term.weight:g} and reliability {term.reliability:g}",
-        "which the own-null rule needs for both, or set both to 0",
+        f"because its weight is {term.weight:g} and its reliability {term.reliability:g}",
+        "or set both to 0",
     )
 
 

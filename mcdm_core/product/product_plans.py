@@ -22,7 +22,7 @@ from .method import Draft, Method
 from .needed_nulls import NeededNulls, null_enters, null_is_compared, why_needed
 from .plan import Plan
 from .rule import Rule
-from .term_settings import TermSettings
+from .term_settings import TermError, TermSettings
 
 _Plans = TypeVar("_Plans", bound="PlansFromProduct")
 
@@ -98,7 +98,7 @@ class ProductPlans:
     methods: Sequence[Method] = ()
     as_guidance: bool = False
     null_is_read: bool = False
-    give_null: str = "give its null"
+    give_null: str = "Give its null"
     why_missing: tuple[str, str] | None = None
 
     @property
@@ -187,10 +187,12 @@ class ProductPlans:
         given = [self.terms[i].reliability for i in acting]
         if sum(given) <= 0:
             reason = "because the unconditional estimate is asked for whatever the weights sum to"
-            raise ValueError(
+            raise TermError(
                 "Expected reliabilities with a positive sum and got 0 for "
                 f"{', '.join(self.terms[i].label for i in acting)}; raise the reliability of one of them, "
-                f"{reason if always else 'or let the weights sum to 1'}."
+                f"{reason if always else 'or let the weights sum to 1'}.",
+                acting[0],
+                "reliability",
             )
         normalized = normalize_reliabilities(given, [draft.masks[i] for i in acting])
         for i, reliability in zip(acting, normalized, strict=True):
@@ -223,7 +225,7 @@ class ProductPlans:
             compared: For each method the experts that it compares with U.
 
         Raises:
-            ValueError: If one is missing.
+            TermError: If one is missing.
         """
         for j in needed.all if self.have_null else ():
             if not self.have_null[j]:
@@ -231,9 +233,7 @@ class ProductPlans:
                 why_compared = next((method.why_compared for method in compared), ("", ""))
                 found = self.why_missing or why_needed(j, needed, term, self.rule, total, why_compared)
                 reason, remedy = found
-                raise ValueError(
-                    f"Expected a null for {term.label}, {reason}, and got none; {self.give_null}, {remedy}."
-                )
+                raise TermError(f"{term.subject} needs a negative, {reason}. {self.give_null}, {remedy}.", j, "null")
 
 
 @dataclass(frozen=True)

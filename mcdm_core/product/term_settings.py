@@ -8,6 +8,21 @@ from .curve import Curve, check_curve
 from .span import Span
 
 
+class TermError(ValueError):
+    """Experts that can't be combined, where a setting of one of them mends that.
+
+    Args:
+        sentence: For the user.
+        index: The expert's, among those of the product.
+        setting: The setting: a name of `TermSettings`, or "null".
+    """
+
+    def __init__(self, sentence: str, index: int = 0, setting: str = ""):
+        super().__init__(sentence)
+        self.index = index
+        self.setting = setting
+
+
 @dataclass(frozen=True, kw_only=True)
 class TermSettings(Span):
     """An expert's settings in a product: how strongly it pulls, how far it is trusted, and when it acts.
@@ -44,6 +59,11 @@ class TermSettings(Span):
         return "this expert"
 
     @property
+    def subject(self) -> str:
+        """The expert's name at the beginning of a sentence."""
+        return self.label[:1].upper() + self.label[1:]
+
+    @property
     def what(self) -> str:
         """What messages advise to remove if its window is empty."""
         return "the expert"
@@ -53,19 +73,20 @@ class TermSettings(Span):
         """The settings by name, to make another record of them."""
         return {name: getattr(self, name) for name in NUMBERS}
 
-    def check_condition(self, given: bool) -> None:
+    def check_condition(self, given: bool, give: str = "Give one") -> None:
         """Refuse an expert that should guide and has no condition.
 
         Args:
             given: Whether it has one.
+            give: What the refusal tells the user to do.
 
         Raises:
             ValueError: If it has none, and its weight is not 0.
         """
         if not given and self.weight != 0:
             raise ValueError(
-                f"Expected a condition for {self.label}, whose weight is {self.weight:g}, and got none; give one, "
-                "or set the weight to 0 so that the expert only lends its null."
+                f"{self.subject} needs a condition, because its weight is {self.weight:g}. {give}, or set its weight "
+                "to 0, so that it only lends its null."
             )
 
 

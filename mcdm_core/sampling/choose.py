@@ -102,5 +102,5 @@ def choose(lifts: Tensor, count: int) -> Tensor:
 def _predict_both(term: Term, x: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
     """x0 predicted under the condition and under the null."""
     if term.condition is None or term.null is None:
-        raise ValueError(f"Expected a null of {term.label} to measure its lift against and got none; give its null.")
+        raise ValueError(f"{term.subject} needs a negative, because its lift is measured against that. Give its null.")
     return term.expert.predict_x0(x, sigma, term.condition), term.expert.predict_x0(x, sigma, term.null)

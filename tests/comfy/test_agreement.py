@@ -195,8 +195,8 @@ def shared(**policy):
     ("experts", "nodes", "said"),
     [
         ([TRUSTED, LONE], [], None),
-        ([TRUSTED, LONE], [shared()], "a null for expert 2, because agreement weights compare"),
-        ([TRUSTED, LONE], [shared(start=0.5)], "a null for expert 2, because agreement weights compare"),
+        ([TRUSTED, LONE], [shared()], "Expert 2 needs a negative, because agreement weights compare"),
+        ([TRUSTED, LONE], [shared(start=0.5)], "Expert 2 needs a negative, because agreement weights compare"),
         ([TRUSTED, LONE], [shared(sigma_end=0.5)], None),
         ([TRUSTED, LONE], [shared(tau=0.0)], None),
         ([TRUSTED, LONE], [shared(), shared(tau=0.0)], None),

@@ -73,7 +73,7 @@ def test_a_null_that_a_sampler_will_want_is_refused_before_the_first_call(load, 
     experts = chain(alone(hair, end=0.5), alone(skin, start=0.5, null=None))
     sample(experts, steps=4)
     passes.found.clear()
-    with pytest.raises(ValueError, match=r"null for expert 2 \(small skin\).* or choose another sampler\."):
+    with pytest.raises(ValueError, match=r"Expert 2 \(small skin\) needs a negative.* or choose another sampler\."):
         sample(experts, sampler_name="euler_cfg_pp", steps=4)
     with pytest.raises(ValueError, match=r"positive sum .* whatever the weights sum to"):
         sample(chain(alone(hair, reliability=0.0)), sampler_name="euler_cfg_pp", steps=4)

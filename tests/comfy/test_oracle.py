@@ -227,7 +227,7 @@ def test_a_hook_that_reads_the_first_experts_null_gets_it_at_reliability_0(model
     ours, theirs = map(make, models)
     assert_agree(product_of(ours), brute_force(theirs, hooks_ask=True))
     assert product_of([replace(ours[0], start=0.5), ours[1]]).isfinite().all()  # also outside its window
-    with pytest.raises(ValueError, match=r"null for expert 1, because a node .*; connect"):
+    with pytest.raises(ValueError, match=r"Expert 1 needs a negative, because a node .*\. Connect"):
         product_of([replace(ours[0], null=None), ours[1]])
 
 

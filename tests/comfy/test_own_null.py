@@ -148,8 +148,8 @@ def test_outside_its_window_an_expert_has_no_part(load, chain, guide, passes):
 @pytest.mark.parametrize(
     ("settings", "match"),
     [
-        ([{}, {"null": None}], "null for expert 2 .*weight is 1.5"),
-        ([{}, {"null": None, "reliability": 0.0}], "null for expert 2 .*reliability 0"),
+        ([{}, {"null": None}], r"Expert 2 .*needs a negative.*weight is 1.5"),
+        ([{}, {"null": None, "reliability": 0.0}], r"Expert 2 .*needs a negative.*reliability 0"),
         ([{"reliability": 0.0}, {"reliability": 0.0}], "reliabilities with a positive sum"),
     ],
 )
@@ -163,7 +163,7 @@ def test_chains_that_cannot_be_combined(load, chain, guide, passes, settings, ma
 @pytest.mark.parametrize(
     ("experts", "answer"),
     [
-        ([{"null": None}, {}], "null for expert 1"),
+        ([{"null": None}, {}], "Expert 1 needs a negative, because its weight is"),
         ([{"reliability": 0.0}, {"reliability": 0.0}], "positive sum"),
         ([{"weight": 0.75, "reliability": 3.0, "null": None}, {"weight": 0.25, "null": None}], None),
         ([{}, {}], None),

@@ -197,6 +197,7 @@ def test_inspect_counts_all_calls_of_a_step(load, chain, fewer, host):
 EXPERT, AWAY = ("MCDM_Expert", {}), ("MCDM_Expert", {"weight": -1.0})
 LONE = ("MCDM_Expert", {"null": None})
 HALF = ("MCDM_Expert", {"null": None, "weight": 0.5})
+NO_NULL = "Expert 1 needs a negative"
 BENT = ("MCDM_Schedule", {"sigma_start": 0.0, "sigma_end": 0.0, "weight_curve": "0: 2"})
 
 
@@ -213,20 +214,23 @@ def policy_node(**policy):
         ([AWAY, policy_node(end=0.5), EXPERT], None),
         ([AWAY, policy_node(end=0.5), policy_node()], None),
         ([AWAY, policy_node(sigma_end=0.5)], None),
-        ([LONE, policy_node(end=0.5)], "null for expert 1"),
-        ([LONE, policy_node()], "null for expert 1"),
+        ([LONE, policy_node(end=0.5)], NO_NULL),
+        ([LONE, policy_node()], NO_NULL),
         ([HALF, HALF, policy_node()], None),
-        ([HALF, HALF, policy_node(switch=2)], "null for expert 1"),
+        ([HALF, HALF, policy_node(switch=2)], NO_NULL),
         ([LONE, policy_node(sigma_end=0.5)], None),
         ([LONE, BENT], None),
-        ([("MCDM_Expert", {"end": 0.5}), BENT, policy_node()], "Expected an active expert throughout"),
+        (
+            [("MCDM_Expert", {"end": 0.5}), BENT, policy_node()],
+            "Expert 1 ends at 0.5, and no expert is active from 0.5 to 1 of the sampling. Set its end to 1",
+        ),
         ([EXPERT, policy_node(start=0.8, end=0.2)], None),  # which the node itself says
     ],
 )
 def test_what_can_be_known_of_a_chain_is_said_when_it_is_queued(host, nodes, said):
     found = said_of_chain(host, nodes)
     assert found is None if said is None else said in found
-    assert said_of_chain(host, nodes, denoise=0.0) is None or said == "null for expert 1"
+    assert said_of_chain(host, nodes, denoise=0.0) is None or said == NO_NULL
 
 
 def test_a_ring_of_nodes_is_no_chain(host):

@@ -11,6 +11,12 @@ from ..support.calls import counted_calls
 from .support.posts import queued
 from .test_server import expert, node, product, sweep
 
+
+def titled(title, of):
+    """A node that the user has given a title."""
+    return {**of, "_meta": {"title": title}}
+
+
 PAINTED = node("EmptyImage", width=32, height=32, batch_size=1, color=0xFFFFFF)
 PREVIEW = node("PreviewImage", images=["sample", 1])
 
@@ -69,15 +75,27 @@ AWAY = node(
 
 MISTAKES = {
     "no null": (
-        {"second": expert("skin", null=None, experts=["first", 0])},
-        ("sample", "experts", "Expected a null for expert 2, whose reliability is 1 while the weights sum to 3"),
+        {"second": titled("Skin expert", expert("skin", null=None, experts=["first", 0]))},
+        (
+            "second",
+            "weight",
+            "Skin expert needs a negative, because its reliability is 1 and the weights sum to 3. Connect null, set",
+        ),
     ),
     "no condition": (
         {"first": expert("hair", condition=None)},
-        ("first", "weight", "Expected a condition for this expert, whose weight is 1.5, and got none; give one"),
+        ("first", "weight", "This expert needs a condition, because its weight is 1.5. Connect condition, or set"),
     ),
     "a caption at a map expert": (
         {"skin map": node("MCDM_EncodeText", encoder=["skin", 1], text="red hair")},
+        ("skin map", "encoder", "This expert is driven by a skin map, not by text"),
+    ),
+    "a caption at a map expert, which is that of another expert": (
+        lambda names: {
+            "text": node("MCDM_LoadExpert", expert_name=names["text"]),
+            "skin map": node("MCDM_EncodeText", encoder=["skin", 1], text="red hair"),
+            "second": expert("text", condition=["skin map", 0], null=["skin map", 1], experts=["first", 0]),
+        },
         ("skin map", "encoder", "This expert is driven by a skin map, not by text"),
     ),
     "two spaces": (
@@ -85,7 +103,7 @@ MISTAKES = {
         (
             "first",
             "weight",
-            "Expected a VAE for expert 1, because it works on pictures of 32×32 pixels and expert 2 on",
+            "Expert 1 needs a VAE, because it works on pictures of 32×32 pixels and expert 2 on",
         ),
     ),
     "weights 0": (

@@ -18,7 +18,7 @@ class Code:
 
 @pytest.fixture
 def refused(node, load, chain, sample, passes):
-    """Assert that something is refused in one sentence, no network is called, and the next run works."""
+    """Assert that something is refused on one line, no network is called, and the next run works."""
 
     def check(function, match):
         watched = passes.watch(load("hair"))
@@ -27,7 +27,7 @@ def refused(node, load, chain, sample, passes):
         message = str(error.value)
         assert message.endswith(".")
         assert "\n" not in message
-        assert re.search(r"[;:]", message), "a sentence should also say what to do"
+        assert re.search(r"[;:]|\. (Connect|Set) ", message), "it should also say what to do"
         assert not passes.found
         sample(chain(load("hair")), steps=1)
 

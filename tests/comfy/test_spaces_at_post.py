@@ -2,7 +2,7 @@
 
 import pytest
 
-from .support.posts import apply_check, prompt_node
+from .support.posts import apply_check, faults_of, prompt_node
 
 SAMPLED_BY = ("MCDM_Guider", "MCDM_OwnNullGuider", "MCDM_KSampler", "MCDM_Inspect", "MCDM_ReliabilitySweep")
 PICTURES, LATENTS, OTHERS = "pictures of 32×32 pixels", "latents of the VAE {vae}", "latents of the VAE {other}"
@@ -39,19 +39,8 @@ def sampled(prompt, class_type="MCDM_KSampler", last=None, **inputs):
     return {**prompt, "show": prompt_node("PreviewImage", images=["node", 0])}
 
 
-def told(host, prompt):
-    """What the nodes of experts are told, by their ids."""
-    checks = {"MCDM_Expert": "check_expert", "MCDM_ExpertRemote": "check_remote_expert"}
-    found = {}
-    for key, node in prompt.items():
-        if node["class_type"] in checks:
-            fault = apply_check(host, getattr(host.prompt.expert_checks, checks[node["class_type"]]), prompt, key)
-            found |= {key: fault} if fault is not None else {}
-    return found
-
-
 def lacking(place, own, other, others):
-    return f"Expected a VAE for expert {place}, because it works on {own} and expert {other} on {others}, and got none"
+    return f"Expert {place} needs a VAE, because it works on {own} and expert {other} on {others}. Connect"
 
 
 MISSING = {
@@ -60,7 +49,7 @@ MISSING = {
     "both": (
         ("latent hair", "small text"),
         (),
-        {"1": lacking(1, LATENTS, 2, PICTURES), "2": lacking(2, PICTURES, 1, LATENTS)},
+        {"1": f"Expert 1 works on {LATENTS} and expert 2 on {PICTURES}, so each needs a VAE. Connect"},
     ),
     "the second": (("latent hair", "small text"), (1,), {"2": lacking(2, PICTURES, 1, LATENTS)}),
     "none": (("latent hair", "small text"), (1, 2), {}),
@@ -70,7 +59,7 @@ MISSING = {
         (1,),
         {"2": lacking(2, LATENTS, 1, OTHERS)},
     ),
-    "an unknown expert's": (("latent hair", "small text", None), (), {"1": "Expected a VAE", "2": "Expected a VAE"}),
+    "an unknown expert's": (("latent hair", "small text", None), (), {"1": "so each needs a VAE"}),
     "may be an unknown expert's": (("latent hair", "small text", None), (3,), {}),
     "of a checkpoint alone": ((None, "small text"), (), {}),
 }
@@ -84,37 +73,34 @@ def test_a_missing_vae_is_asked_for_where_it_is_missing(
     names, vaes, expected = MISSING[case]
     widgets = {"expert_index": 1, "values": "0, 1", "vary": "reliability", "guidance": "1", "seed": 5, "seeds": 1}
     prompt = sampled(chained(names, vaes), class_type, **widgets)
-    found = told(host, prompt)
+    found = faults_of(host, prompt)
     assert found.keys() == expected.keys()
     for key, sentence in expected.items():
         assert found[key].input == "vae"
         assert sentence.format(**small_vaes) in found[key].sentence
-    checks = host.prompt.chain_checks
-    of_node = checks.check_sweep if class_type == "MCDM_ReliabilitySweep" else checks.check_chain
-    assert apply_check(host, of_node, prompt, "node") is None
 
 
 def test_pictures_of_two_sizes_are_of_two_spaces(host, small_experts, save_small):
     save_small("smaller hair", {"kind": "map", "map": "hair"}, 21, size=16, shape={"patch": 2, "map_channels": 1})
-    found = told(host, sampled(chained(("small hair", "smaller hair"), (1,))))
+    found = faults_of(host, sampled(chained(("small hair", "smaller hair"), (1,))))
     assert found.keys() == {"2"}
     assert lacking(2, "pictures of 16×16 pixels", 1, PICTURES) in found["2"].sentence
 
 
-def test_what_no_output_needs_is_not_told(host, small_experts, latent_experts):
+def test_what_no_output_needs_is_not_faults_of(host, small_experts, latent_experts):
     prompt = chained(("latent hair", "small text"))
-    assert told(host, prompt) == {}
+    assert faults_of(host, prompt) == {}
     prompt = sampled(prompt)
     del prompt["show"]
-    assert told(host, prompt) == {}
+    assert faults_of(host, prompt) == {}
 
 
 def test_an_expert_is_told_of_every_product_that_it_is_in(host, small_experts, latent_experts):
     prompt = sampled(chained(("latent hair", "latent text", "small text"), (3,)), last="2")
-    assert told(host, prompt) == {}
+    assert faults_of(host, prompt) == {}
     prompt["all"] = prompt_node("MCDM_KSampler", experts=["3", 0], denoise=1.0)
     prompt["show all"] = prompt_node("PreviewImage", images=["all", 0])
-    assert told(host, prompt).keys() == {"1"}
+    assert faults_of(host, prompt).keys() == {"1"}
 
 
 @pytest.mark.parametrize(
@@ -126,8 +112,7 @@ def test_the_model_of_product_as_model_is_its_first_expert(
     inputs = {"model": ["load own", 0], "reliability": 1.0} | ({"vae": ["load own", 2]} if model_vae else {})
     prompt = sampled(chained(("latent hair",), vaes), "MCDM_ProductModel", **inputs)
     prompt["load own"] = prompt_node("MCDM_LoadExpert", expert_name="small text.safetensors")
-    check = host.prompt.space_checks.check_space
-    found = {key: fault for key in ("1", "node") if (fault := apply_check(host, check, prompt, key)) is not None}
+    found = faults_of(host, prompt)
     assert found.keys() == set(marked)
     if "node" in found:
         assert lacking(1, PICTURES, 2, LATENTS.format(**small_vaes)) in found["node"].sentence
@@ -136,12 +121,12 @@ def test_the_model_of_product_as_model_is_its_first_expert(
 def test_an_expert_on_a_worker_is_of_the_space_of_all(host, small_experts, latent_experts, small_vaes):
     away = {"class_type": "MCDM_ExpertRemote", "graph": ""}
     prompt = sampled(chained(("latent hair", "small text"), (1,), at_2=away))
-    found = told(host, prompt)
+    found = faults_of(host, prompt)
     assert found.keys() == {"2"}
     assert found["2"].input == "model"
-    both = f"expert 1 works on {LATENTS.format(**small_vaes)} and expert 2 on {PICTURES}; put expert 2 on this machine"
+    both = f"expert 1 works on {LATENTS.format(**small_vaes)} and expert 2 on {PICTURES}. Put expert 2 on this machine"
     assert both in found["2"].sentence
-    assert told(host, sampled(chained(("latent hair", "latent text"), at_2=away))) == {}
+    assert faults_of(host, sampled(chained(("latent hair", "latent text"), at_2=away))) == {}
 
 
 @pytest.mark.parametrize(
@@ -158,7 +143,8 @@ def test_each_space_needs_nulls_of_its_own(host, small_experts, latent_experts, 
     fault = apply_check(host, host.prompt.chain_checks.check_chain, prompt, "node")
     assert (fault is not None) == refused
     if refused:
-        assert "Expected a null for expert 1" in fault.sentence
+        assert (fault.at, fault.input) == ("1", "null")
+        assert "Expert 1 needs a negative" in fault.sentence
         assert "experts of several latent spaces are each guided away from nulls of their own space" in fault.sentence
 
 
@@ -168,7 +154,7 @@ def test_nulls_of_unknown_spaces_are_left_to_the_run(host, small_experts):
     prompt = chained((None, None), at_1=lacks, at_2={"weight": 3.0})
     prompt["load 1"] = prompt["load 2"] = prompt_node("CheckpointLoaderSimple", ckpt_name="a.safetensors")
     check = host.prompt.chain_checks.check_chain
-    assert "Expected a null for expert 1" in apply_check(host, check, sampled(dict(prompt)), "node").sentence
+    assert "Expert 1 needs a negative" in apply_check(host, check, sampled(dict(prompt)), "node").sentence
     prompt["2"]["inputs"]["vae"] = ["load 2", 2]
     assert apply_check(host, check, sampled(dict(prompt)), "node") is None
 

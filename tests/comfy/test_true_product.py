@@ -251,7 +251,7 @@ def test_choosing_tells_when_too_few_are_lifted(load, chain, node, caplog):
     [
         (1, 1, {}, r"at least 2 samples to choose from and got 1; raise"),
         (3, 2, {}, r"from 1 to all 2 samples and got 3; lower"),
-        (1, 2, {"null": None}, r"a null for expert 1 .* got none; connect its null"),
+        (1, 2, {"null": None}, r"Expert 1 .* needs a negative.*Connect null"),
         (1, 2, {"weight": 0.0}, r"weight is not 0 to choose by and got none; raise"),
     ],
 )

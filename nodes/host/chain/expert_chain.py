@@ -18,6 +18,7 @@ Conditioning = list
 Conds = dict[str, list[dict]]
 """Conditioning in the form of samplers: entries by "positive" and "negative", either of which may be missing."""
 
+CONNECT_CONDITION = "Connect condition"  # what to do where an expert has none
 PRODUCT_KEY = "mcdm_product"  # key of the wrapper with which Product as Model makes a MODEL a product
 
 
@@ -50,7 +51,7 @@ class ExpertInput(TermSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.check_condition(self.condition is not None)
+        self.check_condition(self.condition is not None, CONNECT_CONDITION)
 
     @property
     def label(self) -> str:

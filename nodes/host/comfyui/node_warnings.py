@@ -7,12 +7,11 @@ Without a server nothing is sent.
 from __future__ import annotations
 
 import logging
-import sys
 from typing import Any
 
 from comfy_execution.utils import get_executing_context
 
-EVENT = "mcdm.warning"
+from .page import WARNING, page_of, server
 
 
 class NodeWarnings(logging.Handler):
@@ -25,9 +24,7 @@ class NodeWarnings(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """See the base class."""
-        context = get_executing_context()
-        server = sys.modules.get("server")  # not imported, as in queued_prompt: that would start a server
-        instance = getattr(server.PromptServer, "instance", None) if server else None
+        context, instance = get_executing_context(), server()
         if context is None or instance is None:
             return
         if (run := (context.prompt_id, context.node_id)) != self._run:
@@ -35,17 +32,17 @@ class NodeWarnings(logging.Handler):
         line = record.getMessage()
         if line not in self._lines:
             self._lines.append(line)
-            warning = {"node": context.node_id, "text": "\n".join(self._lines)}
-            instance.send_sync(EVENT, {**warning, **_origin(instance.prompt_queue, *run)}, instance.client_id)
+            node_type, extra_data = _running(instance.prompt_queue, *run)
+            warning = {"node": context.node_id, "type": node_type, "text": "\n".join(self._lines)}
+            page_of(instance.client_id, extra_data).send(WARNING, warning)
 
 
-def _origin(queue: Any, prompt_id: str, node_id: str) -> dict[str, str | None]:
-    """Type of the node and id of the page's workflow: the page may show another one by now, with the same node ids."""
-    for _, running_id, prompt, extra, *_ in queue.get_current_queue_volatile()[0]:
+def _running(queue: Any, prompt_id: str, node_id: str) -> tuple[str | None, dict]:
+    """The type of a node that runs, and the extra data of its prompt."""
+    for _, running_id, prompt, extra_data, *_ in queue.get_current_queue_volatile()[0]:
         if running_id == prompt_id:
-            workflow = (extra.get("extra_pnginfo") or {}).get("workflow") or {}
-            return {"type": prompt.get(node_id, {}).get("class_type"), "workflow": workflow.get("id")}
-    return {"type": None, "workflow": None}
+            return prompt.get(node_id, {}).get("class_type"), extra_data
+    return None, {}
 
 
 def show_warnings() -> None:

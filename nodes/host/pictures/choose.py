@@ -70,8 +70,7 @@ def _measure(guiding: Experts, samples: Any, levels: int, seed: int) -> Tensor:
     for expert in guiding:
         if expert.null is None:
             raise ValueError(
-                f"Expected a null for {expert.label}, against which its lift is measured, and got none; connect its "
-                "null."
+                f"{expert.subject} needs a negative, because its lift is measured against that. Connect null."
             )
     lifts = Lifts(guiding, of_noise=True)
     if not guiding:

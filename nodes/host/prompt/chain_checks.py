@@ -17,9 +17,11 @@ from ....mcdm_core.product.rule import Rule
 from ....mcdm_core.product.separate import check_positive
 from ....mcdm_core.product.spaces import JointSpaces, Space
 from ....mcdm_core.product.span import Span
+from ....mcdm_core.product.term_settings import TermError
 from ....mcdm_core.sampling.sweep import Sweep, Varied, parse_factors, parse_values, read_sweep, seeds_from
 from .queued_chain import SETTING_NODES, QueuedChain, QueuedExpert, chain_of
 from .queued_prompt import QueuedNode
+from .space_checks import check_space
 from .validation import Fault, Trial, check_value, fault_of, first_fault
 
 Products = Iterable[Sequence[QueuedExpert]]
@@ -38,20 +40,25 @@ def check_chain(node: QueuedNode, rule: Rule = EQ10) -> Fault | None:
     Args:
         node: The guider or sampler.
         rule: How it combines them.
+
+    Returns:
+        The fault, at the expert that can mend it if there is one.
     """
+    if fault := check_space(node):
+        return fault
     chain = chain_of(node)
     if node.inputs.get("scores") is True:
         fault = fault_of("scores", partial(check_one_space, chain, "scores", "switch scores off"))
         if fault:
             return fault
-    return fault_of("experts", partial(_check_products, node, chain, rule, lambda: [chain.always]))
+    return _fault_of_products(node, chain, rule, lambda: [chain.always])
 
 
 def check_sweep(node: QueuedNode) -> Fault | None:
     """As `check_chain`, for every cell of a sweep; and whether its grid can be read."""
     if any(isinstance(node.inputs.get(name), (list, type(None))) for name in _SWEEP):
-        return None  # other nodes make some of the values
-    if fault := first_fault(_sweep_trials(node)):
+        return check_space(node)  # other nodes make some of the values
+    if fault := check_space(node) or first_fault(_sweep_trials(node)):
         return fault
     sweep, chain = _sweep_of(node), chain_of(node)
     count = len(chain.experts)
@@ -62,7 +69,7 @@ def check_sweep(node: QueuedNode) -> Fault | None:
         cells = sweep.cells() if chain.always else []
         return (sweep.at(chain.always, cell) for cell in cells if cell.seed == sweep.seeds[0])  # seeds change no weight
 
-    return fault_of("experts", partial(_check_products, node, chain, EQ10, products))
+    return _fault_of_products(node, chain, EQ10, products)
 
 
 def check_schedule(node: QueuedNode) -> Fault | None:
@@ -133,6 +140,19 @@ def _sweep_trials(node: QueuedNode) -> Iterable[tuple[str, Trial]]:
     yield "seeds", lambda: _sweep_of(node)  # the number of columns, which is mostly the seeds'
 
 
+def _fault_of_products(
+    node: QueuedNode, chain: QueuedChain, rule: Rule, products: Callable[[], Products]
+) -> Fault | None:
+    """What is wrong with the products that a node samples, at the expert that can mend it if there is one."""
+    try:
+        _check_products(node, chain, rule, products)
+    except TermError as error:
+        return Fault(error.setting, str(error), chain.experts[error.index].id)
+    except ValueError as error:
+        return Fault("experts", str(error))
+    return None
+
+
 def _check_products(node: QueuedNode, chain: QueuedChain, rule: Rule, products: Callable[[], Products]) -> None:
     """Refuse the products that a node samples if they can't be sampled, as far as the chain wired to it shows.
 
@@ -168,7 +188,7 @@ def _check_combination(
         rule=rule,
         have_null=[expert.has_null for expert in experts],
         methods=methods,
-        give_null="connect its null",
+        give_null="Connect null",
     )
     plans: PlanMaker = product
     if any(places):
@@ -179,15 +199,24 @@ def _check_combination(
 
 
 def _check_windows(chain: QueuedChain) -> None:
-    """Refuse windows that leave a gap, in a run all the way from noise to picture."""
-    reached = 0.0
-    for start, end in [*sorted(chain.windows), (1.0, 1.0)] if chain.windows else []:
+    """Refuse windows that leave a gap, in a run all the way from noise to picture.
+
+    Raises:
+        TermError: If there is one; of the expert before it, or of the first one if it is at the beginning.
+    """
+    windows = sorted((start, end, index) for index, (start, end) in enumerate(chain.windows))
+    reached, last = 0.0, None
+    for start, end, index in [*windows, (1.0, 1.0, None)] if windows else []:
         if start > reached:
-            raise ValueError(
-                f"Expected an active expert throughout the sampling and got none from {reached:g} to {start:g} of it; "
-                "widen start and end of an expert so that the windows leave no gap."
-            )
-        reached = max(reached, end)
+            gap = f"no expert is active from {reached:g} to {start:g} of the sampling"
+            if last is None:
+                first = windows[0][-1]
+                begins = f"{chain.names[first].subject} starts at {start:g}, and {gap}. Set its start to 0."
+                raise TermError(begins, first, "start")
+            ends = f"{chain.names[last].subject} ends at {reached:g}, and {gap}."
+            raise TermError(f"{ends} Set its end to {start:g}, or the start of another to {reached:g}.", last, "end")
+        if end > reached:
+            reached, last = end, index
 
 
 def _samples_all(node: QueuedNode) -> bool:

@@ -10,11 +10,10 @@ from functools import partial
 from typing import Any
 
 from ....mcdm_core.conditions import Encoder
-from ....mcdm_core.product.term_settings import TermSettings
+from ..chain.expert_chain import CONNECT_CONDITION
 from .encoder_trial import try_encoder
-from .queued_chain import encoder_of
+from .queued_chain import Name, QueuedExpert, encoder_of
 from .queued_prompt import QueuedNode
-from .space_checks import check_space
 from .validation import Fault, Trial, fault_of, first_fault
 from .worker_graph import NO_MODEL, read_graph
 
@@ -33,8 +32,8 @@ def check_encoder(node: QueuedNode, given: str) -> Fault | None:
 
 
 def check_expert(node: QueuedNode) -> Fault | None:
-    """Whether an expert's numbers, condition, null and pictures can be used, and its products lack no VAE of it."""
-    if fault := first_fault(_setting_trials(node)) or check_space(node):
+    """Whether an expert's numbers, condition, null and pictures can be used; samplers check its products."""
+    if fault := first_fault(_setting_trials(node)):
         return fault
     encoder = encoder_of(node.source("model"))
     if encoder is None or encoder.kind == "none":
@@ -56,14 +55,15 @@ def _setting_trials(node: QueuedNode) -> Iterator[tuple[str, Trial]]:
     """Trials of an expert's numbers, and of a weight without a condition."""
     known, window = node.numbers(("weight", "reliability")), node.numbers(("start", "end"))
     for name, value in known.items():
-        yield name, partial(_check_settings, {name: value}, "condition" in node.inputs)
-    yield ("end" if window.get("end", 1.0) < 1 else "start"), partial(TermSettings, **window)
+        yield name, partial(_settings, node, {name: value})
+    if "weight" in known:
+        has_condition = "condition" in node.inputs
+        yield "condition", lambda: _settings(node, known).check_condition(has_condition, CONNECT_CONDITION)
+    yield ("end" if window.get("end", 1.0) < 1 else "start"), partial(_settings, node, window)
 
 
-def _check_settings(numbers: dict[str, Any], has_condition: bool) -> None:
-    settings = TermSettings(**numbers)
-    if "weight" in numbers:
-        settings.check_condition(has_condition)
+def _settings(node: QueuedNode, numbers: dict[str, Any]) -> QueuedExpert:
+    return QueuedExpert(name=Name(node.title), has_null=True, **numbers)
 
 
 def _check_made_for(encoder: Encoder, node: QueuedNode) -> Fault | None:
@@ -77,6 +77,7 @@ def _check_made_for(encoder: Encoder, node: QueuedNode) -> Fault | None:
                 name,
                 f"This expert is driven by {encoder.driven_by} and its {name} was made for one driven by {other}; "
                 "connect an Encode … (Expert) node that has this expert's encoder.",
+                cause=source.id,
             )
     return None
 

@@ -26,22 +26,54 @@ _UNSCHEDULED = {"sigma_start": 0.0, "sigma_end": 0.0}  # an expert's noise level
 _NUMBERS = tuple(name for name in NUMBERS if name != "weight_curve")  # the settings that are single numbers
 
 
+@dataclass(frozen=True)
+class Name:
+    """How messages about a queued prompt name an expert: by the title that the user gave it, or else by its place.
+
+    Attributes:
+        title: The title; may be empty.
+        place: In the chain, from 1; None where it isn't known, on the expert itself.
+    """
+
+    title: str
+    place: int | None = None
+
+    @property
+    def label(self) -> str:
+        """The name within a sentence."""
+        return f'"{self.title}"' if self.title else self._untitled
+
+    @property
+    def subject(self) -> str:
+        """The name at the beginning of a sentence."""
+        return self.title or self._untitled.capitalize()
+
+    @property
+    def _untitled(self) -> str:
+        return "this expert" if self.place is None else f"expert {self.place}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class QueuedExpert(TermSettings):
     """An expert as a prompt shows it, in the place of a run's `ExpertInput`.
 
     Attributes:
-        place: In the chain, from 1.
+        name: How messages name the expert, see `Name`.
         has_null: False where it certainly has none.
     """
 
-    place: int
+    name: Name
     has_null: bool
 
     @property
     def label(self) -> str:
-        """How messages name the expert: its place in the chain."""
-        return f"expert {self.place}"
+        """The expert's name in messages."""
+        return self.name.label
+
+    @property
+    def subject(self) -> str:
+        """The expert's name at the beginning of a sentence."""
+        return self.name.subject
 
 
 class QueuedChain:
@@ -78,9 +110,14 @@ class QueuedChain:
         if not all(map(_acts_always, self.experts)):
             return ()
         return tuple(
-            QueuedExpert(place=place, has_null=not _lacks_null(node), **node.numbers(_NUMBERS))
-            for place, node in enumerate(self.experts, start=1)
+            QueuedExpert(name=name, has_null=not _lacks_null(node), **node.numbers(_NUMBERS))
+            for name, node in zip(self.names, self.experts, strict=True)
         )
+
+    @property
+    def names(self) -> list[Name]:
+        """Each expert's name in messages."""
+        return [Name(node.title, place) for place, node in enumerate(self.experts, start=1)]
 
     @property
     def weights(self) -> list[tuple[str, float]]:
@@ -88,7 +125,7 @@ class QueuedChain:
         if any(node.inputs.get("weight_curve") for node in self.experts):
             return []
         weights = [node.numbers(["weight"]).get("weight", 1.0) for node in self.experts]
-        return [(f"expert {place}", weight) for place, weight in enumerate(weights, start=1)]
+        return [(name.label, weight) for name, weight in zip(self.names, weights, strict=True)]
 
     @property
     def windows(self) -> list[tuple[float, float]]:

@@ -6,7 +6,6 @@ prompt, keeps the prompt for the validation that follows in the same task.
 
 from __future__ import annotations
 
-import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
@@ -18,11 +17,15 @@ from comfy_api.latest import io
 
 import nodes
 
+from ..comfyui.page import server
 from .links import LINKS, Link, as_link
 from .worker_graph import is_node, read_graph
 
 _ELSEWHERE = ["", 0]
 """A link to a node that isn't in the prompt, so nothing is known of its output."""
+
+_LONGEST_TITLE = 80
+"""Letters of a title in a message."""
 
 _READERS: dict[type, type] = {io.Int.Input: int, io.Float.Input: float, io.String.Input: str, io.Boolean.Input: bool}
 
@@ -36,12 +39,14 @@ class QueuedNode:
         id: Its key in the prompt.
         class_type: Its type.
         inputs: Links, and values of widgets; those of this pack's nodes are converted as ComfyUI will convert them.
+        title: What the user called it; empty if that is the name of its type, or not known.
     """
 
     prompt: QueuedPrompt
     id: str
     class_type: str
     inputs: dict[str, Any]
+    title: str = ""
 
     def link(self, name: str) -> Link | None:
         """The link of an input; None if it is a value, or no proper link."""
@@ -76,7 +81,7 @@ class QueuedPrompt:
     def __init__(self, prompt: dict[str, Any], targets: list[str] | None):
         well_formed = {key: node for key, node in prompt.items() if is_node(node)}
         self.nodes = {
-            key: QueuedNode(self, key, node["class_type"], _read(node["class_type"], node["inputs"]))
+            key: QueuedNode(self, key, node["class_type"], _read(node["class_type"], node["inputs"]), _title_of(node))
             for key, node in well_formed.items()
         }
         self.found: dict[Any, Any] = {}
@@ -119,9 +124,7 @@ _current: ContextVar[QueuedPrompt | None] = ContextVar("mcdm_prompt", default=No
 
 def watch_prompts() -> None:
     """Register the handler with ComfyUI's server, where there is one."""
-    server = sys.modules.get("server")  # importing it would start things that only main.py should
-    instance = getattr(server.PromptServer, "instance", None) if server else None
-    if instance is not None:
+    if (instance := server()) is not None:
         instance.add_on_prompt_handler(remember_prompt)
 
 
@@ -165,6 +168,14 @@ def schema_of(class_type: str) -> list[io.Input]:
     """The inputs in the schema of one of this pack's nodes; none for nodes of other packs."""
     known = nodes.NODE_CLASS_MAPPINGS.get(class_type) if class_type.startswith("MCDM_") else None
     return known.define_schema().inputs if known is not None else []
+
+
+def _title_of(node: dict[str, Any]) -> str:
+    """The title of a node in API format, on one line; empty if it is the name of its type, or there is none."""
+    kept = node.get("_meta")
+    title = kept.get("title") if isinstance(kept, dict) else None
+    names = (node["class_type"], nodes.NODE_DISPLAY_NAME_MAPPINGS.get(node["class_type"]))
+    return " ".join(title.split())[:_LONGEST_TITLE] if isinstance(title, str) and title not in names else ""
 
 
 def _read(class_type: str, inputs: dict[str, Any]) -> dict[str, Any]:

@@ -5,21 +5,11 @@ Known are the spaces of this pack's experts, by their files; of others the run s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from .queued_chain import WORKER_NODE, chain_of, space_behind
-from .queued_prompt import QueuedNode, QueuedPrompt, once_a_prompt
+from .queued_chain import WORKER_NODE, Name, chain_of, space_behind
+from .queued_prompt import QueuedNode
 from .validation import Fault
 
 _REFERENCE_NODE = "MCDM_ProductModel"  # whose model is the first expert
-_PRODUCT_NODES = (
-    "MCDM_Guider",
-    "MCDM_OwnNullGuider",
-    "MCDM_KSampler",
-    "MCDM_Inspect",
-    "MCDM_ReliabilitySweep",
-    _REFERENCE_NODE,
-)
 
 Members = list[tuple[QueuedNode, str | None]]
 """The nodes of a product's experts, the reference's first, each with what it works on, if that is known."""
@@ -28,60 +18,62 @@ Members = list[tuple[QueuedNode, str | None]]
 def check_space(node: QueuedNode) -> Fault | None:
     """Whether an expert lacks the VAE that a product of several spaces needs of it, or can't be in it on a worker.
 
-    The mistake is the expert's, where it is mended, and not the node's that samples the product.
-
     Args:
-        node: Diffusion Expert, on a worker or not, or Product as Model.
+        node: What samples the product, or makes it a MODEL.
+
+    Returns:
+        The fault, at the first expert that lacks something.
     """
-    return once_a_prompt("faults of spaces", lambda: _faults_in(node.prompt)).get(node.id)
+    members = members_of(node)
+    first: dict[str, int] = {}  # the first expert of each space that is known
+    for place, (_, space) in enumerate(members):
+        if space is not None:
+            first.setdefault(space, place)
+    if len(first) < 2:
+        return None
+    for place, (expert, _) in enumerate(members):
+        if expert.class_type == WORKER_NODE:
+            return Fault("model", _away(members, place, first), expert.id)
+    having = {space for expert, space in members if "vae" in expert.inputs}
+    lacking = [space for space in first if space not in having]
+    if None in having or not lacking:  # a VAE of whichever space
+        return None
+    return Fault("vae", _lacking(members, lacking, first), members[first[lacking[0]]][0].id)
 
 
-def _faults_in(prompt: QueuedPrompt) -> dict[str, Fault]:
-    """What is wrong with the experts of all products of a prompt, by the ids of their nodes."""
-    found: dict[str, Fault] = {}
-    for end in (end for class_type in _PRODUCT_NODES for end in prompt.needed.get(class_type, [])):
-        for node, fault in _faults_among(_members(end)):
-            found.setdefault(node.id, fault)
-    return found
-
-
-def _members(end: QueuedNode) -> Members:
+def members_of(end: QueuedNode) -> Members:
     """The experts of the product that a node samples or makes a MODEL; none if its chain is not known."""
     chain = chain_of(end)
     members = [*zip(chain.experts, chain.spaces, strict=True)]
     return [(end, space_behind(end)), *members] if end.class_type == _REFERENCE_NODE else members
 
 
-def _faults_among(members: Members) -> Iterator[tuple[QueuedNode, Fault]]:
-    """What is wrong with the experts of a product; a space takes the VAE of any of its experts."""
-    first: dict[str, int] = {}  # the first expert of each space that is known
-    for place, (_, space) in enumerate(members):
-        if space is not None:
-            first.setdefault(space, place)
-    if len(first) < 2:
-        return
-    for place, (node, _) in enumerate(members):
-        if node.class_type == WORKER_NODE:
-            yield node, Fault("model", _away(place, first))
-    having = {space for node, space in members if "vae" in node.inputs}
-    if None in having:
-        return  # a VAE of whichever space
-    for space, place in first.items():
-        if space not in having:
-            yield members[place][0], Fault("vae", _lacking(space, first))
+def _name(members: Members, place: int) -> Name:
+    return Name(members[place][0].title, place + 1)
 
 
-def _away(place: int, first: dict[str, int]) -> str:
+def _away(members: Members, place: int, first: dict[str, int]) -> str:
+    name = _name(members, place)
     (one, at), (other, beside) = [*first.items()][:2]
     return (
-        f"Expected experts of one latent space where some are on workers, but expert {at + 1} works on {one} and "
-        f"expert {beside + 1} on {other}; put expert {place + 1} on this machine, or choose experts of one kind."
+        f"{name.subject} is on a worker, where all experts have to work on the same, but {_name(members, at).label} "
+        f"works on {one} and {_name(members, beside).label} on {other}. Put {name.label} on this machine, or choose "
+        "experts of one kind."
     )
 
 
-def _lacking(space: str, first: dict[str, int]) -> str:
-    place, (other, beside) = first[space], next(pair for pair in first.items() if pair[0] != space)
+def _lacking(members: Members, lacking: list[str], first: dict[str, int]) -> str:
+    """The sentence about spaces that lack a VAE, at the first expert of the first of them."""
+    space, *more = lacking
+    name = _name(members, first[space])
+    if more:
+        others = " and ".join(f"{_name(members, first[other]).label} on {other}" for other in more)
+        return (
+            f"{name.subject} works on {space} and {others}, so each needs a VAE. Connect the vae of their Load "
+            "Diffusion Expert to the vae of these nodes, or choose experts of one kind."
+        )
+    other = next(other for other in first if other != space)
     return (
-        f"Expected a VAE for expert {place + 1}, because it works on {space} and expert {beside + 1} on {other}, and "
-        "got none; connect the vae of its Load Diffusion Expert to the vae of this node, or choose experts of one kind."
+        f"{name.subject} needs a VAE, because it works on {space} and {_name(members, first[other]).label} on {other}. "
+        "Connect the vae of its Load Diffusion Expert to the vae of this node, or choose experts of one kind."
     )

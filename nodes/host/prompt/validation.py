@@ -1,4 +1,7 @@
-"""`validate_inputs` of nodes that mark the one input that is wrong.
+"""`validate_inputs` of nodes that mark the one input that is wrong, of the node where it is mended.
+
+A check of one node may find that another is at fault: a guider sees that its products lack the null of an expert. So
+all needed nodes of a prompt are checked before the first is marked, and each is marked for its own fault alone.
 
 ComfyUI calls a node's `validate_inputs` with the inputs that its signature names, and marks every one of them where it
 refuses; it reads the signature anew for each node, but without saying for which. So the signature names the inputs that
@@ -27,10 +30,14 @@ class Fault(NamedTuple):
     Attributes:
         input: The input that is at fault, connected or not.
         sentence: For the user.
+        at: The node's id, if it isn't the node that was checked.
+        cause: The id of a node that this may follow from: it isn't told if that node is at fault, too.
     """
 
     input: str
     sentence: str
+    at: str | None = None
+    cause: str | None = None
 
 
 Trial = Callable[[], object]
@@ -80,6 +87,7 @@ class Validation:
         self._node_id = node_id
         self._required = required
         self._check = check
+        _VALIDATIONS[node_id] = self
 
     @property
     def __signature__(self) -> inspect.Signature:
@@ -90,20 +98,40 @@ class Validation:
     def __call__(self, cls: Any, **inputs: Any) -> bool | str:
         """True, or the sentence for the user."""
         node = find_node(cls.hidden.unique_id)
-        fault = self._fault(node) if node is not None else None
-        if fault is not None:
+        if node is not None and (fault := faults_of_prompt().get(node.id)) is not None:
             return fault.sentence
         schema = {value.id: value for value in cls.define_schema().inputs}
         return next(filter(None, (_outside(schema[name], value) for name, value in inputs.items())), True)
 
     def _marked(self) -> list[str]:
         """The inputs at fault, of all such nodes."""
-        found = [(node, fault) for node in needed_nodes(self._node_id) if (fault := self._fault(node))]
-        marked = (fault.input if fault.input in node.inputs else self._required for node, fault in found)
-        return [*dict.fromkeys(marked)]
+        faults, nodes = faults_of_prompt(), needed_nodes(self._node_id)
+        found = [(node, fault.input) for node in nodes if (fault := faults.get(node.id)) is not None]
+        return [*dict.fromkeys(name if name in node.inputs else self._required for node, name in found)]
 
-    def _fault(self, node: QueuedNode) -> Fault | None:
-        return once_a_prompt(("fault", node), lambda: _endless(node) or self._check(node))
+    def fault(self, node: QueuedNode) -> Fault | None:
+        """What is wrong with a node, or with another one as this one shows."""
+        return _endless(node) or self._check(node)
+
+
+_VALIDATIONS: dict[str, Validation] = {}  # by the type of their nodes
+
+
+def faults_of_prompt() -> dict[str, Fault]:
+    """What the prompt that is being validated is refused for: one fault of each node at fault, by the nodes' ids."""
+    return once_a_prompt("faults", _find_faults)
+
+
+def _find_faults() -> dict[str, Fault]:
+    own: dict[str, Fault] = {}
+    seen_by_others: dict[str, Fault] = {}
+    for class_type, validation in _VALIDATIONS.items():
+        for node in needed_nodes(class_type):
+            if (fault := validation.fault(node)) is not None:
+                found = own if fault.at in (None, node.id) else seen_by_others
+                found.setdefault(fault.at or node.id, fault)
+    found = {**seen_by_others, **own}
+    return {key: fault for key, fault in found.items() if fault.cause not in found}
 
 
 def _endless(node: QueuedNode) -> Fault | None:

@@ -61,7 +61,7 @@ def plan_run(
         methods=methods,
         as_guidance=True,
         null_is_read=null_is_read(experts),
-        give_null="connect its null",
+        give_null="Connect null",
     )
     plans: PlanMaker = product if spaces is None else JointPlans(product, spaces.joint, spaces.places)
     planner = Planner(plans, level)

@@ -47,8 +47,8 @@ def check_spaces(experts: Experts, latent_image: Tensor, *beside: Tensor) -> Spa
         own = [(e, f) for e, f, p in zip(experts, formats, places, strict=True) if p == place]
         if all(expert.vae is None for expert, _ in own):
             raise ValueError(
-                f"Expected a VAE for {own[0][0].label}, because {spaces}, and got none; connect the VAE of its "
-                "checkpoint to the vae of its node, or combine models of one family."
+                f"{own[0][0].subject} needs a VAE, because {spaces}. Connect the VAE of its checkpoint to the vae of "
+                "its node, or combine models of one family."
             )
         for expert, latent_format in own:
             _check_vae(expert, latent_format)

@@ -126,7 +126,7 @@ def test_a_null_is_missed_at_post_only_where_it_is_needed(host, core, published,
     }
     rules = (core.product.eq10.EQ10, core.product.own_null.OWN_NULL)
     answers = [apply_check(host, host.prompt.chain_checks.check_chain, prompt, "guider", rule) for rule in rules]
-    assert ["Expected a null" in str(answer) for answer in answers] == [refused, refused]
+    assert ["needs a negative" in str(answer) for answer in answers] == [refused, refused]
 
 
 def test_validation_runs_no_text_transformer(validate, core, monkeypatch):

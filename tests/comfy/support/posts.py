@@ -24,6 +24,17 @@ def queued(host: Any, prompt: dict) -> Iterator[None]:
         host.prompt.queued_prompt.remember_prompt({})
 
 
+def shown(prompt: dict, node_id: str) -> dict:
+    """A prompt with a node that needs the first output of one."""
+    return {**prompt, "shown": prompt_node("PreviewImage", images=[node_id, 0])}
+
+
+def faults_of(host: Any, prompt: dict) -> dict[str, Any]:
+    """All faults of a prompt, by the ids of the nodes that are marked."""
+    with queued(host, prompt):
+        return host.prompt.validation.faults_of_prompt()
+
+
 def apply_check(host: Any, check: Callable[..., Any], prompt: dict, node_id: str, *more: Any) -> Any:
     """The result of a check of one node of a prompt: mostly a fault, or None."""
     with queued(host, prompt):
@@ -31,7 +42,8 @@ def apply_check(host: Any, check: Callable[..., Any], prompt: dict, node_id: str
 
 
 def posted(host: Any, node: Any, prompt: dict, node_id: str) -> bool | str:
-    """True or the error message for one node of a prompt."""
+    """True or the error message for one node of a prompt, whose output is shown."""
+    prompt = shown(prompt, node_id)
     hidden = {"UNIQUE_ID": node_id}  # newer ComfyUI looks for it one level deeper
     inputs = prompt[node_id]["inputs"].items()
     known = {name: None if isinstance(value, list) else value for name, value in inputs}  # as before anything runs

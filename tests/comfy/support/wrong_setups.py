@@ -151,17 +151,17 @@ class Setups:
 
 SETUPS = {
     "no expert": (lambda s, _: (), "at least one expert .* connect a Diffusion Expert"),
-    "no condition": (lambda s, _: s.two(condition=None), r"condition for expert 2 \(small skin\).* weight to 0"),
+    "no condition": (lambda s, _: s.two(condition=None), r"Expert 2 \(small skin\) needs a condition.* weight to 0"),
     "empty condition": (lambda s, _: s.two(condition=[]), "condition with at least one entry for expert 2 .*connect"),
     "empty null": (lambda s, _: s.two(null=[]), "null with at least one entry for expert 2 .*connect"),
-    "no null": (lambda s, _: s.two(null=None), "null for expert 2 .*connect its null"),
+    "no null": (lambda s, _: s.two(null=None), "Expert 2 .* needs a negative.*Connect null"),
     "no null beside a mask": (
         lambda s, _: s.two({"mask": torch.ones(1, 4, 4)}, null=None),
-        "null for expert 2 .*connect its null",
+        "Expert 2 .* needs a negative.*Connect null",
     ),
     "no null after a window": (
         lambda s, _: s.two({"end": 0.5, "weight": 0.5}, weight=0.5, null=None),
-        "null for expert 2 .*sum to 0.5.*connect its null",
+        "Expert 2 .* needs a negative.*sum to 0.5.*Connect null",
     ),
     "reliabilities sum to 0": (
         lambda s, _: s.two({"reliability": 0.0}, reliability=0.0),
@@ -187,7 +187,10 @@ SETUPS = {
     "latent of other channels": (lambda s, _: s.latent_of(2, 4, 32, 32), "3 channels for expert 1 .* 4; encode"),
     "latent of another size": (lambda s, _: s.latent_of(2, 3, 64, 64), "expert 1 .*32×32 pixels.* 64×64; use"),
     "latent of a video": (lambda s, _: s.latent_of(2, 3, 4, 32, 32), "4 dimensions for expert 1 .* 5; a video"),
-    "other latent space": (lambda s, _: s.other_space(), "VAE for expert 1 .*PixelSpace.* expert 2 .*SDXL.*; connect"),
+    "other latent space": (
+        lambda s, _: s.other_space(),
+        "Expert 1 .* needs a VAE.*PixelSpace.* expert 2 .*SDXL.*Connect",
+    ),
     "one network on two devices": (
         lambda s, _: s.network_on_two_devices(),
         "expert 1 .* and expert 2 .* share one .* on cpu:0 and cpu:1; choose",

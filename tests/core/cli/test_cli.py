@@ -220,7 +220,7 @@ def test_several_pictures_make_a_grid(hair, hair_map, tmp_path):
         (["--expert", "{hair}", "--map", "nowhere.png"], "nowhere.png"),
         (["--expert", "nobody"], "shipped expert"),
         (["--expert", "{hair}", "--with-text"], "describe a map"),
-        (["--expert", "{hair}"], "Expected a condition"),
+        (["--expert", "{hair}"], "Hair needs a condition"),
         (["--expert", "{hair}", "--map", "{map}", "--threshold", "2"], "threshold of a cosine"),
         (["--expert", "{hair}", "--map", "{map}", "--tau", "-1"], "tau of 0 to 10000 for agreement weights and got -1"),
         (["--expert", "{hair}", "--map", "{map}", "--tau", "nan"], "tau of 0 to 10000 for agreement weights and got"),

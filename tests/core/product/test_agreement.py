@@ -347,9 +347,9 @@ def test_refusals(policy, message):
 @pytest.mark.parametrize(
     ("reliabilities", "nulls", "rule", "message"),
     [
-        ((1.0, 1.0), (True, False), EQ10, "a null for expert 2, because agreement weights compare"),
+        ((1.0, 1.0), (True, False), EQ10, "Expert 2 needs a negative, because agreement weights compare"),
         ((0.0, 0.0), (True, True), EQ10, "reliabilities with a positive sum"),
-        ((0.5, 0.5), (True, False), OWN_NULL, "a null for expert 2, because agreement weights compare"),
+        ((0.5, 0.5), (True, False), OWN_NULL, "Expert 2 needs a negative, because agreement weights compare"),
     ],
 )
 def test_what_u_lacks_is_refused_before_any_network_is_called(reliabilities, nulls, rule, message):

@@ -212,7 +212,7 @@ def test_refusals_before_sampling():
 
 def test_refusals_while_denoising():
     one, two = pair()
-    with pytest.raises(ValueError, match=r"null for gauss.*the weights sum to 3, and got none"):
+    with pytest.raises(ValueError, match=r"Gauss needs a negative.*the weights sum to 3\. Give"):
         ProductDenoiser([Term(one, label(0), None, weight=3)])(X, 2.0)
     with pytest.raises(ValueError, match="positive sum"):
         ProductDenoiser([Term(one, label(0), label(2), weight=3, reliability=0)])(X, 2.0)
@@ -230,7 +230,7 @@ def test_a_run_is_refused_before_the_first_network_call():
     with pytest.raises(ValueError, match="none at σ"):
         ProductDenoiser(gap).check_run(X, sigmas)
     lone = [Term(one, label(0), weight=0.5), Term(two, label(1), weight=0.5, start=0.5)]
-    with pytest.raises(ValueError, match="Expected a null for gauss"):
+    with pytest.raises(ValueError, match="Gauss needs a negative"):
         ProductDenoiser(lone).check_run(X, sigmas)
     ProductDenoiser(lone).check_run(X, [level for level in sigmas if level < 1])
     assert rows(one, two) == [[], []]

@@ -101,9 +101,13 @@ def test_outside_its_window_an_expert_is_not_asked(pair):
 
 def test_a_missing_null_is_refused_before_the_run(pair):
     terms = terms_of(pair, (0.5, 0.5), (1.0, 3.0), (None, None))
-    with pytest.raises(ValueError, match=r"null for first, whose weight is 0.5 and reliability 1, and got none"):
+    with pytest.raises(
+        ValueError, match=r"First needs a negative, because its weight is 0.5 and its reliability 1\. Give"
+    ):
         sample_product(terms, X, "10", rule=OWN_NULL)
-    with pytest.raises(ValueError, match=r"null for second, whose weight is 1 and reliability 0, and got none"):
+    with pytest.raises(
+        ValueError, match=r"Second needs a negative, because its weight is 1 and its reliability 0\. Give"
+    ):
         OwnNullDenoiser(terms_of(pair, (1.0, 1.0), (1.0, 0.0), (None, None)))(X, SIGMA)
     with pytest.raises(ValueError, match="positive sum and got 0 for first, second"):
         OwnNullDenoiser(terms_of(pair, (0.5, 0.5), (0.0, 0.0)))(X, SIGMA)

@@ -248,7 +248,7 @@ def test_turns_in_which_a_null_is_missing_are_refused_before_the_first_pass():
     sampled(terms)
     for term in terms:
         term.expert.network.batches.clear()
-    with pytest.raises(ValueError, match="null for expert 1"):
+    with pytest.raises(ValueError, match="Expert 1 needs a negative"):
         sampled(terms, switch=2)
     assert rows(terms) == 0
 
@@ -354,6 +354,6 @@ def test_a_null_that_only_a_curve_makes_count_is_asked_for_before_the_first_pass
     bent = [replace(terms[0], weight_curve=((0.4, 1.0), (0.5, 2.0), (0.6, 1.0))), *terms[1:]]
     for term in terms:
         term.expert.network.batches.clear()
-    with pytest.raises(ValueError, match="null for expert 1"):
+    with pytest.raises(ValueError, match="Expert 1 needs a negative"):
         sampled(bent)
     assert rows(terms) == 0

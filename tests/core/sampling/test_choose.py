@@ -148,7 +148,7 @@ def test_choices_that_are_none(count, batch, message):
 
 def test_refusals():
     expert = gaussian_expert(MEANS, VARIANCES)
-    with pytest.raises(ValueError, match=r"a null of gauss .* got none; give"):
+    with pytest.raises(ValueError, match=r"Gauss needs a negative.*\. Give"):
         measure_lifts([Term(expert, label(0))], samples(0.0, 1.0))
     with pytest.raises(ValueError, match="weight is not 0 to choose by and got none; raise"):
         measure_lifts([Term(expert, None, label(2), weight=0.0)], samples(0.0, 1.0))

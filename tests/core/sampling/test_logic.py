@@ -451,7 +451,7 @@ def test_a_null_that_an_expert_alone_needs_is_asked_for(weight):
     first, second = (gaussian_expert([mean], [0.3], name=name) for mean, name in ((-1.0, "first"), (1.5, "second")))
     terms = [Term(first, label(0), weight=1 - weight, reliability=0.0), Term(second, label(0), weight=weight)]
     ProductDenoiser(terms)(samples(0.3), 1.0)
-    message = r"null for second, because first is asked by itself, at a weight that .*, and got none; give .* set that"
+    message = r"Second needs a negative, because first is asked by itself, at a weight that .*\. Give .* set that"
     with pytest.raises(ValueError, match=message):
         sample_logic(ProductDenoiser(terms), samples(0.3), [1.0, 0.5])
 
