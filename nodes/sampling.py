@@ -35,6 +35,7 @@ class Sigmas(io.ComfyNode):
                 ),
                 io.String.Input(
                     "spacing",
+                    display_name="steps",
                     default="100",
                     tooltip='"100": that many timesteps from first to last. "ddim100": one integer stride. "fast27": '
                     "GLIDE's choice. "

@@ -46,6 +46,7 @@ class LangevinSampler(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "ratio",
+                    display_name="step_size",
                     default=0.1,
                     min=0.001,
                     max=1.0,

@@ -1,4 +1,4 @@
-// What the page adds for this pack: colours of its links, and on each node what it warns of or is refused for.
+// What the page adds for this pack: colours of its links, folded inputs, and on each node what it warns of or is refused for.
 
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
@@ -134,6 +134,22 @@ function watchChanges(node) {
   };
 }
 
+// The classic rendering folds inputs by a property of their widgets, where Nodes 2.0 look at the schema.
+function foldAdvanced(node) {
+  const folded = node.widgets?.filter((widget) => widget.options?.advanced) ?? [];
+  for (const widget of folded) widget.advanced = true;
+  if (folded.length) node.setSize([node.size[0], node.computeSize()[1]]);
+}
+
+// An input that another node gives is not folded, as in Nodes 2.0.
+function unfoldLinked(node) {
+  const linked = node.inputs?.filter((input) => input.widget && input.link != null) ?? [];
+  for (const { widget: { name } } of linked) {
+    const widget = node.widgets?.find((widget) => widget.name === name);
+    if (widget?.advanced && classOf(node)?.startsWith("MCDM_")) widget.advanced = false;
+  }
+}
+
 // Whether an error of a run is a sentence of this pack, by the file that raised it.
 function isOurs({ exception_type, traceback }) {
   return exception_type === "ValueError" && traceback?.at(-1)?.replaceAll("\\", "/").includes(`/${PACK}/`);
@@ -154,7 +170,11 @@ app.registerExtension({
     });
   },
   nodeCreated(node) {
-    if (classOf(node)?.startsWith("MCDM_")) watchChanges(node);
+    if (classOf(node)?.startsWith("MCDM_")) {
+      watchChanges(node);
+      foldAdvanced(node);
+    }
   },
+  loadedGraphNode: unfoldLinked,
   afterConfigureGraph: colorLinks, // a change of the colour palette forgets types that it does not know
 });

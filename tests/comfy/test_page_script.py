@@ -104,6 +104,23 @@ def test_a_warning_goes_when_its_node_runs_again(page):
     assert after == {}
 
 
+FOLDED = """
+const widgets = [{ name: "map", options: {} }, { name: "with_text", options: { advanced: true } }];
+const inputs = [{ name: "with_text", widget: { name: "with_text" }, link: null }];
+const node = new GraphNode(7, TYPE, { widgets, inputs });
+call("nodeCreated", node);
+say([widgets.map((widget) => widget.advanced ?? false), node.size[1]]);
+inputs[0].link = 3;
+call("loadedGraphNode", node);
+say([widgets.map((widget) => widget.advanced ?? false), node.size[1]]);
+"""
+
+
+def test_advanced_inputs_are_folded_on_classic_nodes_unless_they_are_linked(page):
+    assert page(FOLDED.replace("TYPE", "'MCDM_EncodeMap'")) == [[[False, True], 200], [[False, False], 200]]
+    assert page(FOLDED.replace("TYPE", "'KSampler'")) == [[[False, False], 205]] * 2
+
+
 def test_a_node_keeps_its_height(page):
     warning = {"node": "1", "type": "MCDM_Expert", "text": "First.", "workflow": "shown"}
     height = "say(graph.getNodeById(1).size[1]);"

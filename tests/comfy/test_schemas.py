@@ -4,6 +4,8 @@ import re
 
 import pytest
 
+from .support.node_texts import label_of
+
 FROZEN = {
     "MCDM_LoadExpert": ("Load Diffusion Expert", ["expert_name"], ["MODEL", "MCDM_ENCODER", "VAE"]),
     "MCDM_EmptyLatent": ("Empty Latent (Expert)", ["encoder", "batch_size"], ["LATENT"]),
@@ -147,6 +149,15 @@ def test_who_searches_finds_the_nodes(node, words):
         pytest.skip("this ComfyUI's schemas know no aliases")
     found = {name for name, known in aliases.items() if words in map(str.lower, known)}
     assert SEARCHES[words] <= found
+
+
+LABELS = {("MCDM_Sigmas", "spacing"): "steps", ("MCDM_LangevinSampler", "ratio"): "step_size"}
+
+
+def test_inputs_are_called_as_the_field_calls_them_and_the_others_by_their_ids(node):
+    of = {(node_id, value.id): value for node_id, cls in node.classes.items() for value in cls.GET_SCHEMA().inputs}
+    found = {key: label_of(value) for key, value in of.items() if label_of(value) != value.id}
+    assert found == LABELS
 
 
 ADVANCED = {

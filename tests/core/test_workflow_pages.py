@@ -16,6 +16,7 @@ TITLE = 30  # pixels of a node's title, above its position
 # Pixels of the canvas that side bar, tabs and Run bar leave, and those under the map and the zoom bar, in all frontends
 # together: in 1.27.10 the canvas is the 1856 × 1002 pixels beside and below the bars, in newer ones the whole page.
 FREE = (62, 92, 1850, 1000)  # left, top, right, bottom
+WINDOW, FITTED, MARGIN = (1600, 950), 0.75, 10  # pixels; what nodes of a template are fitted to; pixels around them
 MINIMAP = (1560, 735, 1916, 1022)
 ZOOM_BAR = (1530, 940, 1916, 1080)
 
@@ -145,6 +146,23 @@ def test_every_workflow_has_an_id_of_its_own():
 @pytest.mark.parametrize("name", NAMES)
 def test_text_is_drawn_at_the_zoom_it_opens_with(name):
     assert page(name)["extra"]["ds"]["scale"] >= 0.6  # below, the classic rendering draws none
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_template_opens_at_a_zoom_that_draws_text_in_a_small_window(name):
+    """As newer frontends open one: whatever view it was saved with, they fit its nodes to three quarters of it."""
+    nodes = page(name)["nodes"]
+    left, top = (min(node["pos"][side] for node in nodes) for side in (0, 1))
+    right, bottom = (max(node["pos"][side] + node["size"][side] for node in nodes) for side in (0, 1))
+    width, height = right - left + 2 * MARGIN, bottom - top + TITLE + 2 * MARGIN
+    assert min(FITTED * WINDOW[0] / width, FITTED * WINDOW[1] / height) >= 0.6
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_note_is_at_the_upper_left(name):
+    nodes = page(name)["nodes"]
+    (note,) = [node for node in nodes if node["type"] in NOTES]
+    assert note["pos"] == [min(node["pos"][side] for node in nodes) for side in (0, 1)]
 
 
 @pytest.mark.parametrize("name", NAMES)

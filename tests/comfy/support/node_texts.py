@@ -8,11 +8,16 @@ def node_texts(classes: dict[str, type]) -> dict[str, Any]:
     return {node_id: _texts(cls.GET_SCHEMA()) for node_id, cls in classes.items()}
 
 
+def label_of(value: Any) -> str:
+    """What the page calls an input."""
+    return value.display_name or value.id
+
+
 def _texts(schema: Any) -> dict[str, Any]:
     return {
         "display_name": schema.display_name,
         "description": schema.description,
-        "inputs": {value.id: {"name": value.id, "tooltip": value.tooltip} for value in schema.inputs},
+        "inputs": {value.id: {"name": label_of(value), "tooltip": value.tooltip} for value in schema.inputs},
         "outputs": {
             str(place): {"name": value.display_name, "tooltip": value.tooltip}
             for place, value in enumerate(schema.outputs)
