@@ -4,7 +4,6 @@ Small random files stand in for the downloads. `test_server.py` checks what the 
 """
 
 import importlib.util
-import json
 import math
 import re
 
@@ -12,11 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ..support.workflow_twins import NOTES, pages_of, read_json
 from .support.comfyui_server import ROOT, started_with
-from .support.pages import NOTES, page_prompt
+from .support.pages import page_prompt
 
 FOLDER = ROOT / "workflows"
-NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
+PAGES = pages_of(FOLDER)
+NAMES = sorted(PAGES)
 SIZE = 64
 PICTURES = {
     "two_checkpoints": [SIZE],
@@ -38,11 +39,11 @@ BESIDE = {"faces_release": {("mcdm", "FaRL-Base-Patch16-LAIONFace20M-ep64.pth")}
 
 
 def graph(name: str) -> dict:
-    return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    return read_json(PAGES[name])
 
 
 def api(name: str) -> dict:
-    return json.loads((FOLDER / "api" / f"{name}.json").read_text(encoding="utf-8"))
+    return read_json(FOLDER / "api" / f"{name}.json")
 
 
 def is_link(value) -> bool:
@@ -96,8 +97,10 @@ def test_the_page_shows_every_number_in_full(node, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_thumbnail_lies_beside_the_graph(name):
-    path = FOLDER / f"{name}.jpg"
-    assert Image.open(path).format == "JPEG"
+    path = PAGES[name].with_suffix(".jpg")
+    picture = Image.open(path)
+    assert picture.format == "JPEG"
+    assert picture.size == (512, 384)
     assert path.stat().st_size < 60000
 
 

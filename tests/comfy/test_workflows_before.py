@@ -6,28 +6,25 @@ pictures moved to the root of ComfyUI's input folder, `64_pixels`, until the shi
 `choice_by_passes`, until runs could keep the scores that samples are chosen by.
 """
 
-import json
 from pathlib import Path
 
 import pytest
 
+from ..support.workflow_twins import pages_of, read_json
 from .support.comfyui_server import started_with
 from .support.pages import page_prompt
 
 BEFORE = Path(__file__).parent / "data" / "workflows_before"
-NAMES = sorted(f"{path.parent.name}/{path.stem}" for path in BEFORE.glob("*/*.json"))
+PAGES = {f"{folder.name}/{name}": page for folder in BEFORE.iterdir() for name, page in pages_of(folder).items()}
+NAMES = sorted(PAGES)
 FILES = {"ckpt_name": "checkpoints", "lora_name": "loras", "expert_name": "mcdm"}
 FARL = "FaRL-Base-Patch16-LAIONFace20M-ep64.pth"  # which the face network looks for beside itself
 FEW = {"steps": 1, "spacing": "1"}
 
 
-def read(path: Path) -> dict:
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
 def prompt(name: str) -> dict:
     state, _, file = name.partition("/")
-    nodes = read(BEFORE / state / "api" / f"{file}.json").items()
+    nodes = read_json(BEFORE / state / "api" / f"{file}.json").items()
     return {key: {"class_type": node["class_type"], "inputs": node["inputs"]} for key, node in nodes}
 
 
@@ -45,7 +42,7 @@ def server(comfyui, pack, tmp_path_factory):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_page_reads_it_as_it_was_meant(server, name):
     info = server.get("/object_info")
-    queued, meant = page_prompt(read(BEFORE / f"{name}.json"), info), prompt(name)
+    queued, meant = page_prompt(read_json(PAGES[name]), info), prompt(name)
     assert queued.keys() == meant.keys()
     for key, node in meant.items():
         added = queued[key]["inputs"].keys() - node["inputs"].keys()

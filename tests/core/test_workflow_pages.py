@@ -1,6 +1,5 @@
 """How the shipped workflows look as the page opens them, measured in their files: 1920 × 1080 pixels, nothing moved."""
 
-import json
 import re
 import uuid
 from collections import Counter
@@ -9,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from ..support.workflow_twins import NOTES, pages_of, read_json
+
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = sorted(path.stem for path in (ROOT / "workflows").glob("*.json"))
-NOTES = {"Note", "MarkdownNote"}
 TITLE = 30  # pixels of a node's title, above its position
 # Pixels of the canvas that side bar, tabs and Run bar leave, and those under the map and the zoom bar, in all frontends
 # together: in 1.27.10 the canvas is the 1856 × 1002 pixels beside and below the bars, in newer ones the whole page.
@@ -99,7 +99,7 @@ LINKS = re.search(r"LINK_COLORS = \{(.*)\}", (ROOT / "web" / "mcdm.js").read_tex
 
 
 def page(name: str) -> dict:
-    return json.loads((ROOT / "workflows" / f"{name}.json").read_text(encoding="utf-8"))
+    return read_json(ROOT / "workflows" / f"{name}.json")
 
 
 def box(node: dict) -> tuple[float, float, float, float]:
@@ -141,6 +141,24 @@ def test_every_workflow_has_an_id_of_its_own():
     ids = {page(name)["id"] for name in NAMES}
     assert len(ids) == len(NAMES)
     assert str(uuid.UUID(int=0)) not in ids  # to the page: none
+
+
+START = ["1 Faces - start here", "2 Two checkpoints, one picture", "3 Checkpoint and LoRA"]
+
+
+def test_the_first_three_templates_are_those_to_begin_with():
+    assert sorted(NAMES, key=str.lower)[:3] == START  # as the page sorts them from A to Z
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_file_is_named_by_a_title_that_fits_below_its_thumbnail(name):
+    assert re.fullmatch(r"[A-Za-z0-9 ,-]{5,36}", name)  # no more; nor what file systems or addresses change
+
+
+def test_the_readme_lists_every_template_with_its_twin():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for twin, path in pages_of(ROOT / "workflows").items():
+        assert f"| {path.stem} | `{twin}.json` |" in readme
 
 
 @pytest.mark.parametrize("name", NAMES)

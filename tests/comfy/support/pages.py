@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-NOTES = {"Note", "MarkdownNote"}
+from ...support.workflow_twins import NOTES
+
 VALUES = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
 FROM_OUTSIDE = -10  # source node of links from the inputs of a subgraph
 
