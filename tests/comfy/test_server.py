@@ -446,5 +446,6 @@ def test_a_refusal_while_running_names_the_reason_and_the_next_run_is_good(serve
     )
     entry = server.wait(server.queue(product(small_experts, seed=31, small=small, latent=larger)))
     (error,) = [data for kind, data in entry["status"]["messages"] if kind == "execution_error"]
-    assert "expects a latent of 32×32 pixels" in error["exception_message"]
+    said = "Wrong latent for expert 1 (small hair): The expert small hair expects a latent of 32×32 pixels"
+    assert said in error["exception_message"]
     assert server.pictures(product(small_experts, seed=32))

@@ -18,6 +18,7 @@ from ....mcdm_core.product.separate import check_positive
 from ....mcdm_core.product.spaces import JointSpaces, Space
 from ....mcdm_core.product.span import Span
 from ....mcdm_core.sampling.sweep import Sweep, Varied, parse_factors, parse_values, read_sweep, seeds_from
+from .latent_checks import check_latents
 from .queued_chain import SETTING_NODES, QueuedChain, QueuedExpert, chain_of
 from .queued_prompt import QueuedNode
 from .validation import Fault, Trial, check_value, fault_of, first_fault
@@ -33,7 +34,7 @@ _SCHEDULERS = ("BasicScheduler", "MCDM_Sigmas")  # whose noise levels go from th
 
 
 def check_chain(node: QueuedNode, rule: Rule = EQ10) -> Fault | None:
-    """Whether the experts wired to a guider or sampler can be combined.
+    """Whether the experts wired to a guider or sampler can be combined, and fit the latent that is wired beside them.
 
     Args:
         node: The guider or sampler.
@@ -44,11 +45,16 @@ def check_chain(node: QueuedNode, rule: Rule = EQ10) -> Fault | None:
         fault = fault_of("scores", partial(check_one_space, chain, "scores", "switch scores off"))
         if fault:
             return fault
-    return fault_of("experts", partial(_check_products, node, chain, rule, lambda: [chain.always]))
+    fault = fault_of("experts", partial(_check_products, node, chain, rule, lambda: [chain.always]))
+    return fault or check_latents(node)
 
 
 def check_sweep(node: QueuedNode) -> Fault | None:
     """As `check_chain`, for every cell of a sweep; and whether its grid can be read."""
+    return _check_grid(node) or check_latents(node)
+
+
+def _check_grid(node: QueuedNode) -> Fault | None:
     if any(isinstance(node.inputs.get(name), (list, type(None))) for name in _SWEEP):
         return None  # other nodes make some of the values
     if fault := first_fault(_sweep_trials(node)):
