@@ -126,8 +126,8 @@ class ReliabilitySweep(io.ComfyNode):
                 io.String.Input(
                     "values",
                     default="0, 0.25, 0.5, 0.75, 1",
-                    tooltip='A row for each value, 0 to 1: "0, 0.5, 1", or "0-1 [5]" for five evenly from 0 to 1. At '
-                    f"most {MOST_ACROSS}.",
+                    tooltip='A row for each value, 0 to 1: "0, 0.5, 1", or "0-1 [5]" for five evenly from 0 to 1. For '
+                    f'an absolute weight any weights: "1, 2, 4, 6". At most {MOST_ACROSS}.',
                 ),
                 io.Combo.Input(
                     "vary",
@@ -135,7 +135,8 @@ class ReliabilitySweep(io.ComfyNode):
                     default=Varied.RELIABILITY.value,
                     tooltip="What a value v sets. reliability: v is the expert's share in U, and the others share "
                     "1 − v. weight: the expert's w times v, the others' times 1 − v. reliability and weight: both, "
-                    "from the others' product (0) to the expert alone (1).",
+                    "from the others' product (0) to the expert alone (1). absolute weight: v is the expert's w, and "
+                    "the others keep theirs.",
                 ),
                 io.String.Input(
                     "guidance",

@@ -63,6 +63,10 @@ def _check_grid(node: QueuedNode) -> Fault | None:
     count = len(chain.experts)
     if count and (fault := fault_of("expert_index", partial(sweep.check_expert, count))):
         return fault
+    if count and sweep.varied is Varied.ABSOLUTE:
+        fault = first_fault(("experts", partial(_check_weight, chain, sweep.expert, value)) for value in sweep.values)
+        if fault:
+            return fault
 
     def products() -> Products:
         cells = sweep.cells() if chain.always else []
@@ -124,6 +128,12 @@ def check_positive_weights(chain: QueuedChain) -> None:
         check_positive(chain.weights)
 
 
+def _check_weight(chain: QueuedChain, index: int, weight: float) -> None:
+    """Refuse a weight for one of a chain's experts if it has no condition."""
+    expert = QueuedExpert(place=index + 1, has_null=True, weight=weight)
+    expert.check_condition("condition" in chain.experts[index].inputs)
+
+
 def _sweep_of(node: QueuedNode) -> Sweep:
     """The grid that a node's widgets describe."""
     return read_sweep(**{name: node.inputs[name] for name in _SWEEP})
@@ -132,10 +142,10 @@ def _sweep_of(node: QueuedNode) -> Sweep:
 def _sweep_trials(node: QueuedNode) -> Iterable[tuple[str, Trial]]:
     """Trials of a sweep's widgets."""
     given = node.inputs
-    yield "values", lambda: parse_values(given["values"])
+    yield "vary", lambda: Varied(given["vary"])
+    yield "values", lambda: parse_values(given["values"], Varied(given["vary"]))
     yield "guidance", lambda: parse_factors(given["guidance"])
     yield "seeds", lambda: seeds_from(given["seed"], given["seeds"])
-    yield "vary", lambda: Varied(given["vary"])
     yield "seeds", lambda: _sweep_of(node)  # the number of columns, which is mostly the seeds'
 
 
