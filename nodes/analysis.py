@@ -40,7 +40,7 @@ class Inspect(io.ComfyNode):
             **search_aliases("debug, visualize, compare models, x0 preview, agreement, plot"),
             description=(
                 "Samples, and shows what each expert wants beside what the product makes of it at chosen steps (x0), "
-                "how far each expert pulls, and how far they agree: the summands w_i (D_i − U) of the paper's Eq. 10. "
+                "how hard each expert pulls, and how far they agree: the summands w_i (D_i − U) of the paper's Eq. 10. "
                 "The sample is SamplerCustomAdvanced's with Product Guider."
             ),
             inputs=[
@@ -72,8 +72,8 @@ class Inspect(io.ComfyNode):
                 ),
                 io.Image.Output(
                     display_name="plot",
-                    tooltip="A plot for each picture of the batch: each expert's guidance over the steps, as root mean "
-                    "square change of x0, and the cosine between each pair of experts' guidance.",
+                    tooltip="A plot for each picture of the batch over the steps: how hard each expert pulls, as root "
+                    "mean square change of x0, and how far each two agree. Above 0 they agree, below 0 they conflict.",
                 ),
             ],
             hidden=[io.Hidden.unique_id],
