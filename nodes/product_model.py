@@ -31,7 +31,8 @@ class ProductModel(io.ComfyNode):
             display_name="Product as Model",
             category="mcdm/product",
             **search_aliases(
-                "combine models, merge models, model merge, mix models, blend models, unite, ensemble, composable"
+                "combine models, merge models, model merge, mix models, mix two models, blend models, sdxl and sd15, "
+                "unite, ensemble, composable"
             ),
             description=(
                 "Makes a MODEL that any sampler node samples as a product of experts, by Eq. 10 of the paper: "
