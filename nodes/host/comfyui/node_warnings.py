@@ -7,10 +7,11 @@ Without a server nothing is sent.
 from __future__ import annotations
 
 import logging
-import sys
 from typing import Any
 
 from comfy_execution.utils import get_executing_context
+
+from .prompt_server import prompt_server
 
 EVENT = "mcdm.warning"
 
@@ -26,9 +27,8 @@ class NodeWarnings(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """See the base class."""
         context = get_executing_context()
-        server = sys.modules.get("server")  # not imported, as in queued_prompt: that would start a server
-        instance = getattr(server.PromptServer, "instance", None) if server else None
-        if context is None or instance is None:
+        server = prompt_server()
+        if context is None or server is None:
             return
         if (run := (context.prompt_id, context.node_id)) != self._run:
             self._run, self._lines = run, []
@@ -36,7 +36,7 @@ class NodeWarnings(logging.Handler):
         if line not in self._lines:
             self._lines.append(line)
             warning = {"node": context.node_id, "text": "\n".join(self._lines)}
-            instance.send_sync(EVENT, {**warning, **_origin(instance.prompt_queue, *run)}, instance.client_id)
+            server.send_sync(EVENT, {**warning, **_origin(server.prompt_queue, *run)}, server.client_id)
 
 
 def _origin(queue: Any, prompt_id: str, node_id: str) -> dict[str, str | None]:

@@ -18,6 +18,7 @@ from ....mcdm_core.product.separate import check_positive
 from ....mcdm_core.product.spaces import JointSpaces, Space
 from ....mcdm_core.product.span import Span
 from ....mcdm_core.sampling.sweep import Sweep, Varied, parse_factors, parse_values, read_sweep, seeds_from
+from .latent_checks import check_latents
 from .queued_chain import SETTING_NODES, QueuedChain, QueuedExpert, chain_of
 from .queued_prompt import QueuedNode
 from .validation import Fault, Trial, check_value, fault_of, first_fault
@@ -33,7 +34,7 @@ _SCHEDULERS = ("BasicScheduler", "MCDM_Sigmas")  # whose noise levels go from th
 
 
 def check_chain(node: QueuedNode, rule: Rule = EQ10) -> Fault | None:
-    """Whether the experts wired to a guider or sampler can be combined.
+    """Whether the experts wired to a guider or sampler can be combined, and fit the latent that is wired beside them.
 
     Args:
         node: The guider or sampler.
@@ -44,11 +45,16 @@ def check_chain(node: QueuedNode, rule: Rule = EQ10) -> Fault | None:
         fault = fault_of("scores", partial(check_one_space, chain, "scores", "switch scores off"))
         if fault:
             return fault
-    return fault_of("experts", partial(_check_products, node, chain, rule, lambda: [chain.always]))
+    fault = fault_of("experts", partial(_check_products, node, chain, rule, lambda: [chain.always]))
+    return fault or check_latents(node)
 
 
 def check_sweep(node: QueuedNode) -> Fault | None:
     """As `check_chain`, for every cell of a sweep; and whether its grid can be read."""
+    return _check_grid(node) or check_latents(node)
+
+
+def _check_grid(node: QueuedNode) -> Fault | None:
     if any(isinstance(node.inputs.get(name), (list, type(None))) for name in _SWEEP):
         return None  # other nodes make some of the values
     if fault := first_fault(_sweep_trials(node)):
@@ -57,6 +63,10 @@ def check_sweep(node: QueuedNode) -> Fault | None:
     count = len(chain.experts)
     if count and (fault := fault_of("expert_index", partial(sweep.check_expert, count))):
         return fault
+    if count and sweep.varied is Varied.ABSOLUTE:
+        fault = first_fault(("experts", partial(_check_weight, chain, sweep.expert, value)) for value in sweep.values)
+        if fault:
+            return fault
 
     def products() -> Products:
         cells = sweep.cells() if chain.always else []
@@ -118,6 +128,12 @@ def check_positive_weights(chain: QueuedChain) -> None:
         check_positive(chain.weights)
 
 
+def _check_weight(chain: QueuedChain, index: int, weight: float) -> None:
+    """Refuse a weight for one of a chain's experts if it has no condition."""
+    expert = QueuedExpert(place=index + 1, has_null=True, weight=weight)
+    expert.check_condition("condition" in chain.experts[index].inputs)
+
+
 def _sweep_of(node: QueuedNode) -> Sweep:
     """The grid that a node's widgets describe."""
     return read_sweep(**{name: node.inputs[name] for name in _SWEEP})
@@ -126,10 +142,10 @@ def _sweep_of(node: QueuedNode) -> Sweep:
 def _sweep_trials(node: QueuedNode) -> Iterable[tuple[str, Trial]]:
     """Trials of a sweep's widgets."""
     given = node.inputs
-    yield "values", lambda: parse_values(given["values"])
+    yield "vary", lambda: Varied(given["vary"])
+    yield "values", lambda: parse_values(given["values"], Varied(given["vary"]))
     yield "guidance", lambda: parse_factors(given["guidance"])
     yield "seeds", lambda: seeds_from(given["seed"], given["seeds"])
-    yield "vary", lambda: Varied(given["vary"])
     yield "seeds", lambda: _sweep_of(node)  # the number of columns, which is mostly the seeds'
 
 

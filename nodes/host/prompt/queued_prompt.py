@@ -6,7 +6,6 @@ prompt, keeps the prompt for the validation that follows in the same task.
 
 from __future__ import annotations
 
-import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
@@ -18,6 +17,7 @@ from comfy_api.latest import io
 
 import nodes
 
+from ..comfyui.prompt_server import prompt_server
 from .links import LINKS, Link, as_link
 from .worker_graph import is_node, read_graph
 
@@ -119,10 +119,9 @@ _current: ContextVar[QueuedPrompt | None] = ContextVar("mcdm_prompt", default=No
 
 def watch_prompts() -> None:
     """Register the handler with ComfyUI's server, where there is one."""
-    server = sys.modules.get("server")  # importing it would start things that only main.py should
-    instance = getattr(server.PromptServer, "instance", None) if server else None
-    if instance is not None:
-        instance.add_on_prompt_handler(remember_prompt)
+    server = prompt_server()
+    if server is not None:
+        server.add_on_prompt_handler(remember_prompt)
 
 
 def remember_prompt(json_data: dict) -> dict:

@@ -40,12 +40,12 @@ def _faults_in(prompt: QueuedPrompt) -> dict[str, Fault]:
     """What is wrong with the experts of all products of a prompt, by the ids of their nodes."""
     found: dict[str, Fault] = {}
     for end in (end for class_type in _PRODUCT_NODES for end in prompt.needed.get(class_type, [])):
-        for node, fault in _faults_among(_members(end)):
+        for node, fault in _faults_among(members_of(end)):
             found.setdefault(node.id, fault)
     return found
 
 
-def _members(end: QueuedNode) -> Members:
+def members_of(end: QueuedNode) -> Members:
     """The experts of the product that a node samples or makes a MODEL; none if its chain is not known."""
     chain = chain_of(end)
     members = [*zip(chain.experts, chain.spaces, strict=True)]
