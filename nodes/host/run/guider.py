@@ -37,8 +37,7 @@ from ..evaluation.workers import ExpertOnWorker, Start, workers_of
 from ..weights.adapter_groups import adapter_groups
 from ..weights.weights_on_devices import WeightsOnAllDevices
 from .delegates import delegate_hooked
-from .idle_conditions import warn_of_idle_conditions
-from .idle_hooks import warn_of_idle_hooks
+from .idle import warn_of_idle_conditions, warn_of_idle_hooks
 from .joint_sampler import JointSample, JointSampler
 from .loading import load_jointly
 from .planning import plan_run
