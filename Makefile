@@ -1,7 +1,7 @@
 # `python -m tools …` does the work, so that Windows users need no make. ARGS is passed on.
 PYTHON ?= python3
 
-.PHONY: demo tables test test-all lint format
+.PHONY: demo tables test test-all coverage lint format
 
 demo:
 	$(PYTHON) -m tools demo $(ARGS)
@@ -14,6 +14,9 @@ test:
 
 test-all:
 	$(PYTHON) -m tools test-all $(ARGS)
+
+coverage:
+	$(PYTHON) -m tools coverage $(ARGS)
 
 lint:
 	$(PYTHON) -m tools lint

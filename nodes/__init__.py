@@ -6,6 +6,7 @@ from .agreement import AgreementWeights
 from .analysis import Inspect, ReliabilitySweep
 from .conditions import EncodeClass, EncodeMap, EncodeSketch, EncodeText
 from .experts import EmptyLatent, LoadExpert
+from .host.comfyui.help_pages import serve_help
 from .host.comfyui.node_warnings import show_warnings
 from .host.files.example_inputs import install_example_inputs
 from .host.files.expert_folders import register_folders
@@ -59,6 +60,7 @@ class McdmExtension(ComfyExtension):
         watch_prompts()
         show_refusals()
         show_warnings()
+        serve_help()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """All nodes of the pack."""

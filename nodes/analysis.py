@@ -40,7 +40,7 @@ class Inspect(io.ComfyNode):
             **search_aliases("debug, visualize, compare models, x0 preview, agreement, plot"),
             description=(
                 "Samples, and shows what each expert wants beside what the product makes of it at chosen steps (x0), "
-                "how far each expert pulls, and how far they agree: the summands w_i (D_i − U) of the paper's Eq. 10. "
+                "how hard each expert pulls, and how far they agree: the summands w_i (D_i − U) of the paper's Eq. 10. "
                 "The sample is SamplerCustomAdvanced's with Product Guider."
             ),
             inputs=[
@@ -72,8 +72,8 @@ class Inspect(io.ComfyNode):
                 ),
                 io.Image.Output(
                     display_name="plot",
-                    tooltip="A plot for each picture of the batch: each expert's guidance over the steps, as root mean "
-                    "square change of x0, and the cosine between each pair of experts' guidance.",
+                    tooltip="A plot for each picture of the batch over the steps: how hard each expert pulls, as root "
+                    "mean square change of x0, and how far each two agree. Above 0 they agree, below 0 they conflict.",
                 ),
             ],
             hidden=[io.Hidden.unique_id],
@@ -126,8 +126,8 @@ class ReliabilitySweep(io.ComfyNode):
                 io.String.Input(
                     "values",
                     default="0, 0.25, 0.5, 0.75, 1",
-                    tooltip='A row for each value, 0 to 1: "0, 0.5, 1", or "0-1 [5]" for five evenly from 0 to 1. At '
-                    f"most {MOST_ACROSS}.",
+                    tooltip='A row for each value, 0 to 1: "0, 0.5, 1", or "0-1 [5]" for five evenly from 0 to 1. For '
+                    f'an absolute weight any weights: "1, 2, 4, 6". At most {MOST_ACROSS}.',
                 ),
                 io.Combo.Input(
                     "vary",
@@ -135,7 +135,8 @@ class ReliabilitySweep(io.ComfyNode):
                     default=Varied.RELIABILITY.value,
                     tooltip="What a value v sets. reliability: v is the expert's share in U, and the others share "
                     "1 − v. weight: the expert's w times v, the others' times 1 − v. reliability and weight: both, "
-                    "from the others' product (0) to the expert alone (1).",
+                    "from the others' product (0) to the expert alone (1). absolute weight: v is the expert's w, and "
+                    "the others keep theirs.",
                 ),
                 io.String.Input(
                     "guidance",

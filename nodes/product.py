@@ -30,8 +30,9 @@ from .widgets import (
 
 _RULE = "Eq. 10 of the paper: ε = U + Σ w_i (ε_i(z_t, x_i, t) − U), with U = Σ a_j ε_j(z_t, ∅, t) and Σ a_j = 1."
 _COMBINING = (
-    "composable, AND, combine models, merge models, mix models, blend models, unite, multi model, ensemble, "
-    "mixture of experts, product of experts, regional prompt"
+    "composable, AND, combine models, merge models, mix models, mix two models, blend models, unite, multi model, "
+    "ensemble, mixture of experts, product of experts, sdxl and sd15, combine loras, multiple loras, two characters, "
+    "regional prompt"
 )
 
 
@@ -45,7 +46,7 @@ class Expert(io.ComfyNode):
             node_id="MCDM_Expert",
             display_name="Diffusion Expert",
             category="mcdm/product",
-            **search_aliases(_COMBINING, "condition"),
+            **search_aliases(_COMBINING, "condition, negative from another model, autoguidance, guide with base model"),
             description=(
                 "Adds one model to a product of experts, with its condition (positive), its null (negative) and its "
                 "weight (cfg); chain several of these nodes. The first of the chain is the reference: it decides "
@@ -182,8 +183,8 @@ class OwnNullGuider(io.ComfyNode):
             display_name="Own-Null Guider",
             category="mcdm/product",
             **search_aliases(
-                "composable diffusion, composable, AND, MixMod, CFG guider, LoRA Composite, multi lora, lora bleeding, "
-                "concept bleeding"
+                "composable diffusion, composable, AND, MixMod, CFG guider, LoRA Composite, multi lora, multiple "
+                "loras, combine loras, lora bleeding, concept bleeding"
             ),
             description=(
                 "Combines chained experts by composable diffusion (AND; Liu et al. 2022), across models: each "

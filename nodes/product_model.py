@@ -5,12 +5,19 @@ from comfy.sd import VAE
 from comfy_api.latest import io
 
 from .host.chain.expert_chain import Experts
+from .host.prompt.latent_checks import check_latents
+from .host.prompt.queued_prompt import QueuedNode
 from .host.prompt.space_checks import check_space
-from .host.prompt.validation import Validation
+from .host.prompt.validation import Fault, Validation
 from .host.run.product_model import product_model
 from .newer_schema import search_aliases
 from .types import ExpertChain
 from .widgets import reliability_input, vae_input
+
+
+def _check(node: QueuedNode) -> Fault | None:
+    """Whether the model lacks a VAE, or the latent beside a sampler doesn't fit the experts."""
+    return check_space(node) or check_latents(node)
 
 
 class ProductModel(io.ComfyNode):
@@ -24,7 +31,8 @@ class ProductModel(io.ComfyNode):
             display_name="Product as Model",
             category="mcdm/product",
             **search_aliases(
-                "combine models, merge models, model merge, mix models, blend models, unite, ensemble, composable"
+                "combine models, merge models, model merge, mix models, mix two models, blend models, sdxl and sd15, "
+                "unite, ensemble, composable"
             ),
             description=(
                 "Makes a MODEL that any sampler node samples as a product of experts, by Eq. 10 of the paper: "
@@ -53,7 +61,7 @@ class ProductModel(io.ComfyNode):
             hidden=[io.Hidden.unique_id],
         )
 
-    validate_inputs = classmethod(Validation("MCDM_ProductModel", "model", check_space))
+    validate_inputs = classmethod(Validation("MCDM_ProductModel", "model", _check))
 
     @classmethod
     def execute(

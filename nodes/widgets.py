@@ -10,8 +10,8 @@ def reliability_input(tooltip: str) -> io.Float.Input:
 
 
 def weight_input(tooltip: str) -> io.Float.Input:
-    """The weight w of Eq. 10."""
-    return io.Float.Input("weight", default=1.0, min=-20.0, max=20.0, step=0.05, round=0.001, tooltip=tooltip)
+    """The weight w of Eq. 10. Two new experts at their default guide as cfg 7 does."""
+    return io.Float.Input("weight", default=3.5, min=-20.0, max=20.0, step=0.05, round=0.001, tooltip=tooltip)
 
 
 def progress_input(name: str, default: float, tooltip: str) -> io.Float.Input:

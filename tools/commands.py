@@ -14,7 +14,7 @@ _OF_TESTS = {  # halves that are neither passed nor failed, by their exit codes
     None: "SKIPPED, no ComfyUI in COMFYUI_PATH, around this folder or in ~/ComfyUI",
     5: "no tests chosen",  # pytest's
 }
-ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # in the processes that tests start; workers set it (tests/conftest.py)
+_OF_CORE = ["tests/core", "tests/studies"]
 
 
 def demo(arguments: list[str]) -> int:
@@ -55,40 +55,48 @@ def test(arguments: list[str]) -> int:
     comfyui = find_comfyui()
     python = _test_environment(comfyui)
     linters = {"Linters": lint()}
-    return _report(linters, _both_halves(python, comfyui, ["--cases", "short"], ["--cases", "short"], arguments))
+    return _report(linters, _both_halves(python, comfyui, "short", arguments))
 
 
 def test_all(arguments: list[str]) -> int:
-    """Run the long tests of the nodes, which `test` leaves out, and all of core and studies, with coverage; as `test`.
-
-    Coverage costs half as much again, and counts lines that short tests alone would run.
-    """
+    """Run the long tests, which `test` leaves out; otherwise as `test`."""
     comfyui = find_comfyui()
-    python = _test_environment(comfyui)
-    coverage = ["--cov", *(["--cov-fail-under", "0"] if arguments else [])]  # of tests that were chosen it says nothing
-    return _report({}, _both_halves(python, comfyui, ["--cases", "all", *coverage], ["--cases", "long"], arguments))
+    return _report({}, _both_halves(_test_environment(comfyui), comfyui, "long", arguments))
 
 
-def _both_halves(
-    python: Path, comfyui: Path | None, of_core: Sequence[str], of_nodes: Sequence[str], arguments: Sequence[str]
-) -> dict[str, int | None]:
+def coverage(arguments: list[str]) -> int:
+    """Run all tests of core and studies, short and long, and show which lines none of them runs.
+
+    It is a command of its own because counting lines costs half as much time again.
+
+    Args:
+        arguments: Passed on to pytest; with any, no share of the lines is required.
+
+    Returns:
+        0, or another code if a test failed or more lines were left out than pyproject.toml allows.
+    """
+    python = _test_environment(find_comfyui())
+    required = ["--cov-fail-under", "0"] if arguments else []
+    return run([python, "-m", "pytest", *_OF_CORE, *_in_parallel(), "--cov", *required, *arguments], _one_thread())
+
+
+def _both_halves(python: Path, comfyui: Path | None, cases: str, arguments: Sequence[str]) -> dict[str, int | None]:
     """Run both halves; returns a name and an exit code for each, None if skipped.
 
     Args:
         python: The interpreter.
         comfyui: Where the nodes' tests run; they are skipped where there is none.
-        of_core: Options of pytest for the tests of core and studies.
-        of_nodes: For the nodes'.
-        arguments: For both, behind those.
+        cases: Which of them, "short" or "long".
+        arguments: Further ones for pytest.
     """
+    options = [*_in_parallel(), "--cases", cases, *arguments]
     # `-m pytest` puts the repository's root on sys.path, which is where the core's tests find mcdm_core.
-    tests = ["tests/core", "tests/studies", *_in_parallel(), *of_core, *arguments]
-    codes: dict[str, int | None] = {"Core tests": run([python, "-m", "pytest", *tests], os.environ | ONE_THREAD)}
+    codes: dict[str, int | None] = {"Core tests": run([python, "-m", "pytest", *_OF_CORE, *options], _one_thread())}
     if comfyui is None:
         return codes | {"Node tests": None}
     # -I keeps the repository's root off sys.path: its nodes/ would hide ComfyUI's own module of that name.
-    environment = os.environ | ONE_THREAD | {"COMFYUI_PATH": str(comfyui)}
-    code = run([python, "-I", "-m", "pytest", "tests/comfy", *_in_parallel(), *of_nodes, *arguments], environment)
+    environment = _one_thread() | {"COMFYUI_PATH": str(comfyui)}
+    code = run([python, "-I", "-m", "pytest", "tests/comfy", *options], environment)
     return codes | {f"Node tests in ComfyUI {comfyui_version(comfyui)} ({comfyui})": code}
 
 
@@ -104,6 +112,11 @@ def _report(linters: dict[str, int], halves: dict[str, int | None]) -> int:
 
 def _outcome(code: int | None) -> str:
     return "passed" if code == 0 else f"FAILED (exit code {code})"
+
+
+def _one_thread() -> dict[str, str]:
+    """The environment of tests: one thread in the processes that they start; their own set it (tests/conftest.py)."""
+    return os.environ | {"OMP_NUM_THREADS": "1"}
 
 
 def _in_parallel() -> list[str]:

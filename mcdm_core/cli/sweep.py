@@ -11,7 +11,17 @@ from ..pictures.files import to_picture
 from ..product.denoiser import ProductDenoiser
 from ..product.term import Term
 from ..sampling import sigmas_for
-from ..sampling.sweep import MOST_ACROSS, Cell, Sweep, Varied, parse_factors, parse_values, seeds_from, sweep_grid
+from ..sampling.sweep import (
+    MOST_ACROSS,
+    Cell,
+    Sweep,
+    Swept,
+    Varied,
+    parse_factors,
+    parse_values,
+    seeds_from,
+    sweep_grid,
+)
 from ..sampling.types import Callback
 from ..system.failures import ForeseenError
 from .expert_options import add_expert_options, build_terms
@@ -66,11 +76,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         WriteError: A grid could not be written; the one before it is unchanged.
     """
     options = _parser().parse_args(argv)
+    varied = Varied[options.vary.upper()]
     sweep = Sweep(
         options.of - 1,
-        parse_values(options.values),
+        parse_values(options.values, varied),
         seeds_from(options.seed, options.seeds),
-        Varied[options.vary.upper()],
+        varied,
         parse_factors(options.guidance),
     )
     check_picture(options.output, options.overwrite)
@@ -79,15 +90,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     terms = build_terms(options.experts, options.device)
     sweep.check(terms)
     name, cells = terms[sweep.expert].expert.name, sweep.cells()
+    swept = Swept(name, name, has_others=len(terms) > 1)
     pictures: dict[Cell, Image.Image] = {}
     try:
         with progress_bar(f"{len(cells)} cells", evaluations) as callback:
             for cell, picture in sample_cells(terms, sweep, settings, callback):
                 pictures[cell] = picture
-                save_picture(options.output, sweep_grid(sweep, name, pictures))
+                save_picture(options.output, sweep_grid(sweep, swept, pictures))
     except KeyboardInterrupt:
         if pictures:  # the interruption may have come before the last one was written
-            save_picture(options.output, sweep_grid(sweep, name, pictures))
+            save_picture(options.output, sweep_grid(sweep, swept, pictures))
         kept = f"{options.output} has them" if pictures else "nothing was written"
         raise ForeseenError(f"Interrupted after {len(pictures)} of {len(cells)} cells; {kept}.") from None
     logger.info("Wrote %s", options.output)
@@ -108,14 +120,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--values",
         default="0, 0.25, 0.5, 0.75, 1",
-        help='a row for each: numbers from 0 to 1, or "0-1 [5]" for five of them (0, 0.25, 0.5, 0.75, 1)',
+        help='a row for each: numbers from 0 to 1, or "0-1 [5]" for five of them; for --vary absolute any weights '
+        "(0, 0.25, 0.5, 0.75, 1)",
     )
     parser.add_argument(
         "--vary",
         choices=[varied.name.lower() for varied in Varied],
         default="reliability",
         help="what a value v sets: the expert's share v in the unconditional estimate, its weight times v and the "
-        "others' times 1 - v, or both (reliability)",
+        "others' times 1 - v, or both; with absolute v is its weight, and the others keep theirs (reliability)",
     )
     parser.add_argument("--guidance", default="1", help="factors of all weights, a column for each with every seed (1)")
     add_sampling_options(parser)

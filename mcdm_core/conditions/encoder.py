@@ -32,6 +32,7 @@ class Encoder:
         inpaint: Whether the expert fills in masked parts of a picture.
         downscale: Side of a picture divided by that of its sample: 1 for pixels, 8 for latents of a VAE. Maps and
             sketches are read at the size of pictures and folded to that of samples, see `reading.folding`.
+        reads_maps: Whether its conditions have maps of the size of its samples, which a run's have to be.
         needs_more: Whether a picture to enlarge or to fill in must come with another condition, a class, say.
         own_tensors: Prefixes of the encoder's own tensors in an expert's file.
         shared_tensors: Names of the network's tensors that the encoder reads too.
@@ -48,6 +49,7 @@ class Encoder:
     low_res: int | None = None
     inpaint = False
     downscale = 1
+    reads_maps = False
     needs_more = False
     own_tensors: tuple[str, ...] = ()
     shared_tensors: tuple[str, ...] = ()

@@ -57,6 +57,7 @@ class MapEncoder(Encoder):
     """
 
     kind = "map"
+    reads_maps = True
     fields = MapFields
 
     def __init__(self, name: str, image_size: int, channels: int = 3, background: float = 0.0):
@@ -104,6 +105,7 @@ class MultiMapEncoder(Encoder):
     """
 
     kind = "maps"
+    reads_maps = True
     fields: type = MapsFields
 
     def __init__(

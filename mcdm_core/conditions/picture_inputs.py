@@ -30,7 +30,7 @@ class PictureInputs(Encoder):
     def __init__(self, image_size: int, channels: int = 3, low_res: int | None = None, inpaint: bool = False):
         super().__init__(image_size, channels)
         self.low_res = low_res
-        self.inpaint = inpaint
+        self.inpaint = self.reads_maps = inpaint
         extras = [("a small picture", low_res is not None), ("a picture to fill in", inpaint)]
         self.pictures = tuple(extra for extra, read in extras if read)
         self.driven_by = " and ".join([self.driven_by, *self.pictures])

@@ -36,6 +36,7 @@ class SketchEncoder(Encoder):
     """
 
     kind = "sketch"
+    reads_maps = True
     fields = SketchFields
     driven_by = "a sketch"
 

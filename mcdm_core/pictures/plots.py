@@ -1,9 +1,10 @@
 """Line plots drawn with Pillow: panels above one another over common steps."""
 
 import colorsys
+import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from PIL import Image, ImageDraw
 
@@ -16,6 +17,7 @@ Color = tuple[int, int, int]
 WIDTH, PLOT_HEIGHT = 960, 240
 LEFT, RIGHT, ABOVE, BELOW = 70, 250, 48, 36
 LINE_HEIGHT, FONT_SIZE = 22, 16
+DASH = 8
 SMOOTHING = 2  # Pillow's lines have hard edges: draw larger, then reduce
 GRID: Color = (224, 224, 224)
 # Okabe & Ito's colours, which colour-blind people can tell apart too, without yellow and black.
@@ -38,16 +40,18 @@ class Panel:
         lines: Label → one value per step for each line; NaN leaves a gap.
         limits: Lowest and highest value of the axis; None is from 0 to the highest value of the lines.
         placeholder: Text in the middle if no line has a value.
+        shared: For lines about several others: the labels of these, in whose colours the line is dashed.
     """
 
     title: str
     lines: Mapping[str, Sequence[float]]
     limits: tuple[float, float] | None = None
     placeholder: str = ""
+    shared: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def plot_lines(panels: Sequence[Panel], steps: Sequence[int], axis_title: str = "step") -> Image.Image:
-    """Draw panels below one another.
+    """Draw panels below one another. A colour is that of one label in all of them.
 
     Args:
         panels: What to draw; each line has a value for every step.
@@ -56,9 +60,10 @@ def plot_lines(panels: Sequence[Panel], steps: Sequence[int], axis_title: str = 
     """
     heights = [ABOVE + max(PLOT_HEIGHT, LINE_HEIGHT * len(panel.lines)) + BELOW for panel in panels]
     image = Image.new("RGB", (SMOOTHING * WIDTH, SMOOTHING * sum(heights)), PAPER)
+    colors = _colors_of(panels)
     top = 0
     for panel, height in zip(panels, heights, strict=True):
-        _PanelDrawing(ImageDraw.Draw(image), panel, steps, top, height).draw(axis_title)
+        _PanelDrawing(ImageDraw.Draw(image), panel, colors, steps, top, height).draw(axis_title)
         top += height
     return image.resize((WIDTH, sum(heights)), Image.Resampling.LANCZOS)
 
@@ -82,11 +87,28 @@ def line_colors(count: int) -> list[Color]:
     return [(round(255 * red), round(255 * green), round(255 * blue)) for red, green, blue in hues]
 
 
+def _colors_of(panels: Sequence[Panel]) -> dict[str, list[Color]]:
+    """The colours of each line, by its label: one of its own, or those of the lines that it is about."""
+    shared = {label: others for panel in panels for label, others in panel.shared.items()}
+    own = [*dict.fromkeys(label for panel in panels for label in panel.lines if label not in shared)]
+    colors = dict(zip(own, line_colors(len(own)), strict=True))
+    return {label: [colors[other] for other in shared.get(label, [label])] for label in (*own, *shared)}
+
+
 class _PanelDrawing:
     """One panel at its place in the picture; coordinates are in pixels of the finished picture."""
 
-    def __init__(self, draw: ImageDraw.ImageDraw, panel: Panel, steps: Sequence[int], top: int, height: int):
+    def __init__(
+        self,
+        draw: ImageDraw.ImageDraw,
+        panel: Panel,
+        colors: Mapping[str, Sequence[Color]],
+        steps: Sequence[int],
+        top: int,
+        height: int,
+    ):
         self._draw = draw
+        self._colors = colors
         self._font = letters(SMOOTHING * FONT_SIZE)
         self._panel = panel
         self._steps = steps
@@ -103,10 +125,10 @@ class _PanelDrawing:
             between_grid_lines = self._bottom - 0.375 * (self._bottom - self._top)
             self._text(((self._left + self._right) / 2, between_grid_lines), self._panel.placeholder, "mm")
         for place, (label, values) in enumerate(self._panel.lines.items()):
-            color = line_colors(len(self._panel.lines))[place]
-            self._draw_line(values, color)
+            colors = self._colors[label]
+            self._draw_line(values, colors)
             level = self._top + LINE_HEIGHT * (place + 0.5)
-            self._stroke([(self._right + 16, level), (self._right + 36, level)], color, 3)
+            self._dashed((self._right + 16, level), (self._right + 36, level), colors, 3)
             self._text((self._right + 44, level), self._shortened(label, WIDTH - self._right - 48), "lm")
 
     def _draw_axes(self, axis_title: str) -> None:
@@ -121,15 +143,41 @@ class _PanelDrawing:
         self._text((self._right + 16, self._bottom + 8), axis_title, "la")
         self._stroke([(self._left, self._top), (self._left, self._bottom), (self._right, self._bottom)], INK, 1)
 
-    def _draw_line(self, values: Sequence[float], color: Color) -> None:
-        segment: list[Position] = []
+    def _draw_line(self, values: Sequence[float], colors: Sequence[Color]) -> None:
+        before: Position | None = None
+        drawn = 0.0
         for step, value in zip(self._steps, values, strict=True):
-            if not math.isfinite(value):
-                segment = []
-                continue
-            segment = [*segment[-1:], (self._x(step), self._y(value))]
-            self._stroke(segment, color, 2)
-            self._dot(segment[-1], color)
+            point = (self._x(step), self._y(value)) if math.isfinite(value) else None
+            if before is not None and point is not None:
+                self._dashed(before, point, colors, 2, drawn)
+                drawn += math.dist(before, point)
+            if point is not None:
+                self._dot(point, colors)
+            before = point
+
+    def _dashed(self, start: Position, end: Position, colors: Sequence[Color], width: int, drawn: float = 0.0) -> None:
+        """A straight line in dashes of the colours in turn; of one colour, a whole line.
+
+        Args:
+            start: Its first point.
+            end: Its last point.
+            colors: The colours.
+            width: Its width.
+            drawn: Length of the line before it, which the dashes go on from.
+        """
+        length = math.dist(start, end)
+        edges = [0.0, length]
+        if len(colors) > 1:
+            first, last = math.floor(drawn / DASH) + 1, math.ceil((drawn + length) / DASH)
+            edges[1:1] = [DASH * number - drawn for number in range(first, last)]
+        for begin, stop in itertools.pairwise(edges):
+            color = colors[int((drawn + (begin + stop) / 2) / DASH) % len(colors)]
+            ends = [self._between(start, end, at / length if length else 0.0) for at in (begin, stop)]
+            self._stroke(ends, color, width)
+
+    @staticmethod
+    def _between(start: Position, end: Position, share: float) -> Position:
+        return start[0] + share * (end[0] - start[0]), start[1] + share * (end[1] - start[1])
 
     def _shortened(self, label: str, width: float) -> str:
         shortened = label
@@ -149,9 +197,12 @@ class _PanelDrawing:
     def _stroke(self, points: Sequence[Position], color: Color, width: int) -> None:
         self._draw.line([(SMOOTHING * x, SMOOTHING * y) for x, y in points], fill=color, width=SMOOTHING * width)
 
-    def _dot(self, point: Position, color: Color) -> None:
+    def _dot(self, point: Position, colors: Sequence[Color]) -> None:
         x, y, radius = SMOOTHING * point[0], SMOOTHING * point[1], 3 * SMOOTHING
-        self._draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=color)
+        box = (x - radius, y - radius, x + radius, y + radius)
+        self._draw.ellipse(box, fill=colors[0])
+        for place, color in enumerate(colors[1:], start=1):
+            self._draw.pieslice(box, 360 * place / len(colors), 360 * (place + 1) / len(colors), fill=color)
 
     def _text(self, point: Position, text: str, anchor: str) -> None:
         place = (SMOOTHING * point[0], SMOOTHING * point[1])

@@ -27,11 +27,12 @@ NOT_SAMPLED = "not sampled"
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)"
 _RANGE = re.compile(rf"\s*({_NUMBER})\s*-\s*({_NUMBER})\s*\[\s*(\d+)\s*\]\s*", re.ASCII)
 _VALUES = 'Expected values from 0 to 1, such as "0, 0.5, 1", or "0-1 [5]" for five of them evenly from 0 to 1'
+_WEIGHTS = 'Expected weights, such as "1, 2, 4, 6", or "1-6 [6]" for six of them evenly from 1 to 6'
 _FACTORS = 'Expected factors of the weights, such as "0.5, 1, 2", or "1-3 [5]" for five of them evenly from 1 to 3'
 
 
 class Varied(Enum):
-    """What a value v ∈ [0, 1] sets: v belongs to the chosen expert, 1 − v to the others together."""
+    """What a value v sets; but for ABSOLUTE it is from 0 to 1, and 1 − v belongs to the others together."""
 
     RELIABILITY = "reliability"
     """a = v for the chosen expert; the others share 1 − v in proportion to their own reliabilities."""
@@ -39,13 +40,15 @@ class Varied(Enum):
     """The chosen expert's w is multiplied by v, the others' by 1 − v."""
     BOTH = "reliability and weight"
     """Reliability and weight at once: from the product of the others (v = 0) to the chosen expert alone (v = 1)."""
+    ABSOLUTE = "absolute weight"
+    """w = v for the chosen expert, any number; the others keep their weights."""
 
 
 class Cell(NamedTuple):
     """One cell of a grid.
 
     Attributes:
-        value: v, 0…1; see `Varied`.
+        value: v, see `Varied`.
         factor: What all weights are multiplied by.
         seed: Seed of the noise.
     """
@@ -55,19 +58,33 @@ class Cell(NamedTuple):
     seed: int
 
 
+class Swept(NamedTuple):
+    """How labels name the chosen expert.
+
+    Attributes:
+        label: In full, above the rows.
+        name: In short, at a row.
+        has_others: Whether there are other experts.
+    """
+
+    label: str
+    name: str
+    has_others: bool = True
+
+
 @dataclass(frozen=True)
 class Sweep:
     """A grid: values downwards; seeds, and for each of them guidance factors, across.
 
     Attributes:
         expert: Index of the chosen expert, from 0.
-        values: Values v from 0 to 1, one per row.
+        values: Values v, one per row.
         seeds: Seeds of the noise.
         varied: What v sets.
         factors: Factors of all weights.
 
     Raises:
-        ValueError: If there are no values, factors or seeds, too many for a grid, or a value outside 0…1.
+        ValueError: If there are no values, factors or seeds, too many for a grid, or a share is outside 0…1.
     """
 
     expert: int
@@ -83,7 +100,7 @@ class Sweep:
                 f"Expected 1 to {MOST_ACROSS} values, and 1 to {MOST_ACROSS} columns of seeds × guidance, and got "
                 f"{len(self.values)} values and {len(self.seeds)} × {len(self.factors)} columns; sweep in parts."
             )
-        if not all(0 <= value <= 1 for value in self.values):
+        if self.varied is not Varied.ABSOLUTE and not all(0 <= value <= 1 for value in self.values):
             raise ValueError(f"{_VALUES}, and got {', '.join(f'{v:g}' for v in self.values)}; correct them.")
 
     def rows(self) -> list[list[Cell]]:
@@ -108,13 +125,26 @@ class Sweep:
         self.check_expert(len(experts))
         weights = [expert.weight for expert in experts]
         reliabilities = tuple(expert.reliability for expert in experts)
-        if self.varied is not Varied.RELIABILITY:
+        if self.varied is Varied.ABSOLUTE:
+            weights[self.expert] = cell.value
+        elif self.varied is not Varied.RELIABILITY:
             shares = [cell.value if i == self.expert else 1 - cell.value for i in range(len(experts))]
             weights = [w * share for w, share in zip(weights, shares, strict=True)]
-        if self.varied is not Varied.WEIGHT:
+        if self.varied in (Varied.RELIABILITY, Varied.BOTH):
             reliabilities = reliabilities_at(cell.value, self.expert, reliabilities)
         changed = zip(experts, weights, reliabilities, strict=True)
         return tuple(replace(expert, weight=w * cell.factor, reliability=a) for expert, w, a in changed)
+
+    def as_swept(self, experts: Sequence[AnyTerm]) -> tuple[AnyTerm, ...]:
+        """The experts, the chosen one with the largest of its weights, if its own counts in no cell.
+
+        Args:
+            experts: As in `at`, which gives the same for these.
+        """
+        if self.varied is not Varied.ABSOLUTE:
+            return tuple(experts)
+        largest = max(self.values, key=abs)
+        return tuple(replace(e, weight=largest) if i == self.expert else e for i, e in enumerate(experts))
 
     def check_expert(self, count: int) -> None:
         """Refuse a sweep whose chosen expert is not among `count` experts.
@@ -145,10 +175,18 @@ class Sweep:
                 "nothing; raise the weights or the guidance factors."
             )
 
-    def row_label(self, value: float) -> str:
-        """Label of a row."""
-        labels = {Varied.RELIABILITY: f"a = {value:.4g}", Varied.WEIGHT: f"w × {value:.4g}"}
-        return labels.get(self.varied, ", ".join(labels.values()))
+    def row_label(self, value: float, expert: Swept) -> str:
+        """Label of a row: the number that it sets, or whose picture it shows."""
+        if self.varied in (Varied.RELIABILITY, Varied.ABSOLUTE):
+            return f"{'a' if self.varied is Varied.RELIABILITY else 'w'} = {value:.4g}"
+        if not expert.has_others:
+            return f"w × {value:.4g}"
+        shared = f"{100 * value:.4g} % {expert.name}, {100 * (1 - value):.4g} % others"
+        return {0.0: "others only", 0.5: "half each", 1.0: f"{expert.name} only"}.get(value, shared)
+
+    def title(self, expert: Swept) -> str:
+        """Title above the rows: whose reliability it is, or who shares what with the others."""
+        return expert.label if self.varied is Varied.RELIABILITY else f"{expert.label}\n{self.varied.value}"
 
     def column_label(self, cell: Cell) -> str:
         """Label of a column."""
@@ -182,16 +220,19 @@ def reliabilities_at(value: float, expert: int, reliabilities: Sequence[float]) 
     return tuple(value if i == expert else a * rest for i, a in enumerate(reliabilities))
 
 
-def parse_values(text: str) -> tuple[float, ...]:
-    """Read values from 0 to 1.
+def parse_values(text: str, varied: Varied = Varied.RELIABILITY) -> tuple[float, ...]:
+    """Read the values of a sweep.
 
     Args:
         text: Numbers and ranges between commas. "0-1 [5]" is five numbers evenly from 0 to 1, both included. Repeated
             numbers count once.
+        varied: What they set.
 
     Raises:
-        ValueError: If the text cannot be read, or a number is outside 0…1.
+        ValueError: If the text cannot be read, or a share is outside 0…1.
     """
+    if varied is Varied.ABSOLUTE:
+        return _parse(text, _WEIGHTS)
     values = _parse(text, _VALUES)
     if not all(0 <= value <= 1 for value in values):
         raise ValueError(f'{_VALUES}, and got "{text}"; correct it.')
@@ -222,7 +263,7 @@ def read_sweep(expert_index: int, values: str, vary: str, guidance: str, seed: i
         ValueError: If a text cannot be read, or as `Sweep`.
     """
     varied, factors = Varied(vary), parse_factors(guidance)
-    return Sweep(expert_index - 1, parse_values(values), seeds_from(seed, seeds), varied, factors)
+    return Sweep(expert_index - 1, parse_values(values, varied), seeds_from(seed, seeds), varied, factors)
 
 
 def seeds_from(first: int, count: int) -> tuple[int, ...]:
@@ -232,7 +273,7 @@ def seeds_from(first: int, count: int) -> tuple[int, ...]:
 
 def sweep_grid(
     sweep: Sweep,
-    name: str,
+    expert: Swept,
     pictures: Mapping[Cell, Image.Image],
     tile: int | None = None,
     reference: Image.Image | None = None,
@@ -241,15 +282,15 @@ def sweep_grid(
 
     Args:
         sweep: The sweep.
-        name: Name of the chosen expert.
+        expert: The chosen expert.
         pictures: Pictures by cell; a cell without one shows a note.
         tile: Side of a tile in pixels, see `labelled_grid`.
         reference: A square picture to compare with, in a row of its own above the others.
     """
     rows = sweep.rows()
-    columns = [name, *(sweep.column_label(cell) for cell in rows[0])]
+    columns = [sweep.title(expert), *(sweep.column_label(cell) for cell in rows[0])]
     tiles: list[list[Image.Image | str]] = [
-        [sweep.row_label(row[0].value), *(pictures.get(cell, NOT_SAMPLED) for cell in row)] for row in rows
+        [sweep.row_label(row[0].value, expert), *(pictures.get(cell, NOT_SAMPLED) for cell in row)] for row in rows
     ]
     if reference is not None:
         tiles.insert(0, ["reference", reference, *[""] * (len(rows[0]) - 1)])

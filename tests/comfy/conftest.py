@@ -153,7 +153,9 @@ def known(node, monkeypatch):
     import nodes
 
     for cls in node.classes.values():
-        monkeypatch.setitem(nodes.NODE_CLASS_MAPPINGS, cls.GET_SCHEMA().node_id, cls)
+        schema = cls.GET_SCHEMA()
+        monkeypatch.setitem(nodes.NODE_CLASS_MAPPINGS, schema.node_id, cls)
+        monkeypatch.setitem(nodes.NODE_DISPLAY_NAME_MAPPINGS, schema.node_id, schema.display_name)
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,7 @@
 """Products across latent spaces, in ComfyUI, against plain loops over core's guiders and VAEs: `support/joint.py`."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -126,6 +128,24 @@ def test_a_picture_of_one_frame_starts_every_space(spaces, compare, joint):
     groups = [spaces("Qwen-Image", (64, 64), (2.0, 1.0)), spaces("pixels", (32, 32), (1.0, 1.0))]
     latent = joint.framed(groups[0].format, picture_of(groups[0], 1)[:, :, 0])
     compare(groups, (0.7, 0.3, 0.0), latent=latent)
+
+
+@pytest.mark.parametrize("place", [0, 1], ids=["reference", "other"])
+def test_a_controlnet_acts_in_the_space_of_its_expert(spaces, compare, place):
+    """Its hint is a picture, which ComfyUI resizes for the expert's own samples."""
+    import nodes
+
+    from .support.oracle.networks import controlnet
+
+    groups = [spaces("SDXL", (32, 32), (2.0, 1.0)), spaces("SD1.5", (64, 64), (1.5, 1.0))]
+    without = compare(groups)
+    member = groups[place].members[0]
+    hint = torch.rand(1, 48, 48, 3, generator=torch.Generator().manual_seed(4))
+    settings = (controlnet(member.loaded.model, 5), hint, 1.0, 0.0, 1.0)
+    apply = nodes.ControlNetApplyAdvanced().apply_controlnet
+    condition, null = apply(member.loaded.condition, member.loaded.null, *settings)
+    member.loaded = replace(member.loaded, condition=condition, null=null)
+    assert (compare(groups) - without).abs().max() > 1e-2
 
 
 def test_masks_hold_in_every_space(spaces, compare):

@@ -123,6 +123,10 @@ MISTAKES = {
         {"hair": node("MCDM_LoadExpert", expert_name="gone.safetensors")},
         ("hair", "expert_name", 'found no "gone.safetensors" there; choose one of'),
     ),
+    "a wrong latent": (
+        {"latent": node("EmptyLatentImage", width=512, height=512, batch_size=1)},
+        ("sample", "latent_image", "Expected a latent of 32×32 pixels, the size of the map of expert 1, and got one"),
+    ),
     "an unknown word": (
         lambda names: {
             "skin": node("MCDM_LoadExpert", expert_name=names["class"]),
@@ -144,7 +148,7 @@ MISTAKES = {
     ),
     "a worker away": ({"first": AWAY}, ("first", "graph", "Expected Ray")),
 }
-"""Changes of a product, and what is marked and said. Latents and masks are seen by the run alone, before any pass."""
+"""Changes of a product, and what is marked and said. Masks are seen by the run alone, before any pass."""
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)

@@ -79,6 +79,23 @@ def test_nodes_arrive_with_tooltips(server, pack):
             assert all(settings[1]["tooltip"] for settings in value["input"].get(group, {}).values())
 
 
+@pytest.mark.parametrize("language", ["en", "fr"])
+def test_every_node_has_help_where_the_page_asks_first(server, pack, language):
+    for path in (ROOT / "web" / "docs").glob("*.md"):
+        assert server.request(f"/extensions/mcdm/docs/{path.stem}/{language}.md") == path.read_bytes()
+    for missing in ("MCDM_Nothing/en.md", "MCDM_Expert/en.txt"):
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            server.request(f"/extensions/mcdm/docs/{missing}")
+
+
+def test_example_pictures_are_put_once_and_where_an_earlier_workflow_has_them_when_it_is_queued(server):
+    folder = server.log.parent / "input"
+    assert len([*folder.glob("mcdm_face_*.png")]) == len([*(ROOT / "workflows" / "inputs").glob("*.png")])
+    load = {"load": node("LoadImage", image="mcdm/face_3_hair.png"), "show": node("PreviewImage", images=["load", 0])}
+    assert server.wait(server.queue(load))["status"]["status_str"] == "success"
+    assert [path.name for path in (folder / "mcdm").glob("face_3*")] == ["face_3_hair.png"]
+
+
 def test_a_product_gives_a_picture(server, small_experts):
     (picture,) = server.pictures(product(small_experts))
     assert picture.shape == (32, 32, 3)
@@ -468,5 +485,6 @@ def test_a_refusal_while_running_names_the_reason_and_the_next_run_is_good(serve
     )
     entry = server.wait(server.queue(product(small_experts, seed=31, small=small, latent=larger)))
     (error,) = [data for kind, data in entry["status"]["messages"] if kind == "execution_error"]
-    assert "expects a latent of 32×32 pixels" in error["exception_message"]
+    said = "Wrong latent for expert 1 (small hair): The expert small hair expects a latent of 32×32 pixels"
+    assert said in error["exception_message"]
     assert server.pictures(product(small_experts, seed=32))

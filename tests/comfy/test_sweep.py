@@ -66,7 +66,11 @@ def test_each_cell_is_the_ksamplers(load, chain, sample, sweep, sampler_name):
 
 @pytest.mark.parametrize(
     ("vary", "weights", "reliabilities"),
-    [("weight", (0.75, 1.5), (1.0, 1.0)), ("reliability and weight", (0.75, 1.5), (0.25, 0.75))],
+    [
+        ("weight", (0.75, 1.5), (1.0, 1.0)),
+        ("reliability and weight", (0.75, 1.5), (0.25, 0.75)),
+        ("absolute weight", (3.0, 0.75), (1.0, 1.0)),
+    ],
 )
 def test_what_else_a_value_can_set(load, chain, sample, sweep, vary, weights, reliabilities):
     both = load("hair"), load("skin")
@@ -75,6 +79,14 @@ def test_what_else_a_value_can_set(load, chain, sample, sweep, vary, weights, re
     settings = ({"weight": w, "reliability": a} for w, a in zip(weights, reliabilities, strict=True))
     one = {"samples": torch.zeros(1, 3, 32, 32)}
     assert torch.equal(samples, sample(chain(*zip(both, settings, strict=True)), latent=one))
+
+
+def test_a_weight_of_0_that_no_cell_has_gives_no_warning(load, chain, sweep, caplog):
+    hair = load("hair")
+    with caplog.at_level(logging.WARNING, "mcdm_pack"):
+        for vary, warned in (("absolute weight", False), ("weight", True)):
+            sweep(chain((hair, {"weight": 0.0})), hair.vae, expert_index=1, values="0, 1", vary=vary, seeds=1)
+            assert ("Every weight is 0" in caplog.text) is warned
 
 
 @pytest.mark.parametrize("of_batch", [1, 2])
@@ -264,6 +276,12 @@ REFUSED = [
     ([{}, {"null": None, "reliability": 0.0}], {}, "Expert 2 needs a negative, because its reliability is 0.25"),
     ([{"reliability": 0.0}, {"reliability": 0.0}], {"vary": "weight"}, "reliabilities with a positive sum"),
     ([{}, {"weight": float("nan")}], {}, "finite weight for expert 2"),
+    ([{}, {}], {"vary": "absolute weight", "values": "strong"}, "Expected weights, such as"),
+    (
+        [{}, {"condition": None, "weight": 0.0}],
+        {"vary": "absolute weight", "values": "0, 4"},
+        "condition for expert 2, whose weight is 4",
+    ),
 ]
 
 
@@ -280,6 +298,8 @@ def test_what_can_be_known_is_refused_at_post(refusal, experts, changes, sentenc
         ([{"reliability": 0.0}, {}], {"vary": "weight"}),
         ([{}, {"reliability": ["other", 0]}], {}),
         ([{}, {}], {"values": ["other", 0], "expert_index": 7}),
+        ([{}, {}], {"vary": "absolute weight", "values": "1, 2, 4, 6"}),
+        ([{}, {"condition": None, "weight": 0.0}], {"vary": "absolute weight", "values": "0"}),
     ],
 )
 def test_what_can_be_sampled_or_cannot_be_known_passes(refusal, experts, changes):

@@ -368,7 +368,7 @@ def test_another_size(cluster, refused):
     """What only the worker can know."""
     prompt = on_worker(small(), cluster.address, "one", ("8", "9"))
     prompt["10"] = {"class_type": "EmptyLatentImage", "inputs": {"width": 64, "height": 64, "batch_size": 1}}
-    refused(prompt, "worker one refuses: Wrong condition for expert 1 .*32×32 pixels.* got 8×8; use")
+    refused(prompt, "worker one refuses: Wrong latent for expert 1 .*32×32 pixels.* 8×8; connect")
 
 
 def test_other_channels(cluster, runner, sample):

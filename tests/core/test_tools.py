@@ -144,8 +144,9 @@ def test_tests_go_on_whatever_fails_and_a_line_says_of_each_how_it_went(tested, 
 
 @pytest.mark.parametrize("arguments", [[], ["-k", "name"]], ids=["all", "chosen"])
 def test_coverage_is_required_of_all_tests_and_not_of_chosen_ones(tested, arguments):
-    _, ((*words,),), _ = tested(demo_commands.test_all, None, None, arguments=arguments)
+    _, ((*words,),), _ = tested(demo_commands.coverage, None, None, arguments=arguments)
     assert "--cov" in words
+    assert "--cases" not in words
     assert ("--cov-fail-under" in words) == bool(arguments)
     assert words[-len(arguments) :] == arguments or not arguments
 
@@ -172,11 +173,11 @@ def test_a_half_without_a_chosen_test_is_no_failure_unless_no_test_was_chosen_at
         assert ("FAILED" in line) == (folder == failing)
 
 
-def test_what_the_short_tests_leave_out_is_run_and_the_core_with_coverage(tested, tmp_path):
+def test_what_the_short_tests_leave_out_is_run(tested, tmp_path):
     code, runs, _ = tested(demo_commands.test_all, tmp_path, None)
     assert code == 0
-    assert [words[words.index("--cases") + 1] for words in runs] == ["all", "long"]
-    assert ["--cov" in words for words in runs] == [True, False]
+    assert [words[words.index("--cases") + 1] for words in runs] == ["long", "long"]
+    assert not any("--cov" in words for words in runs)
 
 
 def test_without_comfyui_the_nodes_tests_are_skipped(tested):

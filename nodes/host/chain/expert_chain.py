@@ -56,8 +56,14 @@ class ExpertInput(TermSettings):
     @property
     def label(self) -> str:
         """Name of the expert in messages: its place in the chain and, for experts of this pack, its name."""
-        name = getattr(self.model.model, "expert_name", None)
-        return f"expert {self.place} ({name})" if name else f"expert {self.place}"
+        place = f"expert {self.place}"
+        return place if self.name == place else f"{place} ({self.name})"
+
+    @property
+    def name(self) -> str:
+        """The expert's name, if it is one of this pack; else its place in the chain."""
+        found: str = getattr(self.model.model, "expert_name", None) or f"expert {self.place}"
+        return found
 
 
 Experts = tuple[ExpertInput, ...]

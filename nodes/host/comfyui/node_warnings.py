@@ -11,7 +11,8 @@ from typing import Any
 
 from comfy_execution.utils import get_executing_context
 
-from .page import WARNING, page_of, server
+from .page import WARNING, page_of
+from .prompt_server import prompt_server
 
 
 class NodeWarnings(logging.Handler):
@@ -24,17 +25,18 @@ class NodeWarnings(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """See the base class."""
-        context, instance = get_executing_context(), server()
-        if context is None or instance is None:
+        context = get_executing_context()
+        server = prompt_server()
+        if context is None or server is None:
             return
         if (run := (context.prompt_id, context.node_id)) != self._run:
             self._run, self._lines = run, []
         line = record.getMessage()
         if line not in self._lines:
             self._lines.append(line)
-            node_type, extra_data = _running(instance.prompt_queue, *run)
+            node_type, extra_data = _running(server.prompt_queue, *run)
             warning = {"node": context.node_id, "type": node_type, "text": "\n".join(self._lines)}
-            page_of(instance.client_id, extra_data).send(WARNING, warning)
+            page_of(server.client_id, extra_data).send(WARNING, warning)
 
 
 def _running(queue: Any, prompt_id: str, node_id: str) -> tuple[str | None, dict]:

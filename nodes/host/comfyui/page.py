@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any, NamedTuple
+
+from .prompt_server import prompt_server
 
 WARNING = "mcdm.warning"
 """Event: what a node warned of while it ran."""
@@ -25,9 +26,9 @@ class Page(NamedTuple):
 
     def send(self, event: str, data: dict[str, Any]) -> None:
         """Send an event to the page, if there is one."""
-        instance = server()
-        if instance is not None and self.client is not None:  # to None ComfyUI sends what all pages get
-            instance.send_sync(event, {**data, "workflow": self.workflow}, self.client)
+        server = prompt_server()
+        if server is not None and self.client is not None:  # to None ComfyUI sends what all pages get
+            server.send_sync(event, {**data, "workflow": self.workflow}, self.client)
 
 
 def page_of(client: Any, extra_data: Any) -> Page:
@@ -41,9 +42,3 @@ def page_of(client: Any, extra_data: Any) -> Page:
     for key in ("extra_pnginfo", "workflow", "id"):
         found = found.get(key) if isinstance(found, dict) else None
     return Page(*(value if isinstance(value, str) else None for value in (client, found)))
-
-
-def server() -> Any | None:
-    """ComfyUI's server; None where there is none."""
-    module = sys.modules.get("server")  # importing it would start things that only main.py should
-    return getattr(module.PromptServer, "instance", None) if module else None

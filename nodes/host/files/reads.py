@@ -10,6 +10,10 @@ from ....mcdm_core.conditions import Encoder, EncoderKey
 _CONNECT = "connect an Encode … (Expert) node that has this expert's encoder"
 
 
+class LatentSizeError(ValueError):
+    """The latent hasn't the size of the map in a condition."""
+
+
 class ReadConditions:
     """The conditions that an expert reads, kept without its encoder, whose text model may be large.
 
@@ -40,8 +44,9 @@ class ReadConditions:
             shape: Of the latent, (B, C, H, W).
 
         Raises:
-            ValueError: If it was made for another expert, lacks the picture that this one needs, or does not fit the
-                latent.
+            LatentSizeError: If its map has another size than the latent.
+            ValueError: If it was made for another expert, lacks the picture that this one needs, or has more rows than
+                the latent.
         """
         driven = f"The expert {self._name} is driven by {self.key.driven_by} and got"
         if condition is None or made_for is None:
@@ -90,9 +95,9 @@ class ReadConditions:
             )
         if condition.maps is not None and tuple(condition.maps.shape[-2:]) != tuple(shape[-2:]):
             expected, found = map(self._in_pixels, (condition.maps.shape, shape))
-            raise ValueError(
-                f"The expert {self._name} expects a latent of {expected} pixels, the size of its map, and got {found}; "
-                "use Empty Latent (Expert) or scale the picture before encoding it."
+            raise LatentSizeError(
+                f"The expert {self._name} expects a latent of {expected} pixels, the size of its map, and got one of "
+                f"{found}; connect Empty Latent (Expert), or scale the picture to {expected} before encoding it."
             )
 
     def _in_pixels(self, shape: Sequence[int]) -> str:

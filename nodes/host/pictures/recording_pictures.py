@@ -89,8 +89,8 @@ def prediction_grids(experts: Experts, recording: Recording, vae: Any) -> Tensor
 def guidance_plots(experts: Experts, recording: Recording) -> Tensor:
     """A plot for each picture of the batch: norms of the experts' guidance, and cosines between them, over the steps.
 
-    If the run may leave out passes, also the network rows asked; if the batch was a set of particles, also their
-    effective number, in all plots the same.
+    The line of a pair is dashed in the colours of its two experts. If the run may leave out passes, also the network
+    rows asked; if the batch was a set of particles, also their effective number, in all plots the same.
 
     Args:
         experts: The chain.
@@ -106,11 +106,12 @@ def guidance_plots(experts: Experts, recording: Recording) -> Tensor:
     plots = []
     for norm, cosine in zip(norms, cosines, strict=True):
         lines = {experts[i].label: norm[i].tolist() for i in range(len(experts))}
-        panels = [Panel("Guidance ‖w (D − U)‖/√n: root mean square change of x0", lines, placeholder=nothing)]
-        pairs = {f"experts {i + 1} and {j + 1}": cosine[i, j].tolist() for i, j in combinations(range(len(experts)), 2)}
-        if pairs:
-            title = "Agreement: cosine of two experts' guidance"
-            panels.append(Panel(title, pairs, limits=(-1.0, 1.0), placeholder=no_pair))
+        panels = [Panel("How hard each expert pulls: root mean square change of x0", lines, placeholder=nothing)]
+        if pairs := _pairs(experts):
+            title = "Agreement: above 0 they agree, below 0 they conflict"
+            agreed = {label: cosine[pair].tolist() for label, pair in pairs.items()}
+            shared = {label: [experts[i].label for i in pair] for label, pair in pairs.items()}
+            panels.append(Panel(title, agreed, limits=(-1.0, 1.0), placeholder=no_pair, shared=shared))
         if saved := _saved_rows(recording, steps):
             panels.append(saved)
         if recording.particles:
@@ -118,6 +119,11 @@ def guidance_plots(experts: Experts, recording: Recording) -> Tensor:
             panels.append(Panel("Particles that count; resampling makes them all", line, limits=(0.0, len(norms))))
         plots.append(plot_lines(panels, steps))
     return to_image(plots)
+
+
+def _pairs(experts: Experts) -> dict[str, tuple[int, int]]:
+    """The pairs of experts, by their labels."""
+    return {f"experts {i + 1} and {j + 1}": (i, j) for i, j in combinations(range(len(experts)), 2)}
 
 
 def _coders(experts: Experts, vae: Any) -> list[Coder]:

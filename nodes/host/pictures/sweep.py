@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from ....mcdm_core.pictures.writing import write_picture
-from ....mcdm_core.sampling.sweep import Cell, Sweep, sweep_grid
+from ....mcdm_core.sampling.sweep import Cell, Sweep, Swept, sweep_grid
 from ..chain.expert_chain import Experts
 from ..comfyui.latents import concatenate, with_samples
 from ..run.guider import ProductGuider
@@ -74,7 +74,7 @@ class _Run:
     """
 
     def __init__(self, experts: Experts, sweep: Sweep, settings: Settings, latent: dict[str, Any]):
-        self._guider = ProductGuider(experts)
+        self._guider = ProductGuider(sweep.as_swept(experts))
         self._experts = self._guider.experts  # the guider may have put some on clones
         self._sweep = sweep
         self._settings = settings
@@ -123,12 +123,13 @@ def _grids(
     experts: Experts, sweep: Sweep, samples: dict[Cell, Tensor], vae: Any, reference: Tensor | None
 ) -> list[Image.Image]:
     tiles = {cell: decode_tiles(latents, vae) for cell, latents in samples.items()}
-    name = experts[sweep.expert].label
+    chosen = experts[sweep.expert]
+    swept = Swept(chosen.label, chosen.name, has_others=len(experts) > 1)
     batch = len(next(iter(tiles.values())))
     references: list[Image.Image | None] = [None] if reference is None else [*tiles_of(reference)]
     references += references[-1:] * (batch - len(references))
     return [
-        sweep_grid(sweep, name, {cell: of[i] for cell, of in tiles.items()}, TILE, references[i]) for i in range(batch)
+        sweep_grid(sweep, swept, {cell: of[i] for cell, of in tiles.items()}, TILE, references[i]) for i in range(batch)
     ]
 
 

@@ -19,6 +19,8 @@ from ....mcdm_core.product.spaces import JointSpaces, Space
 from ....mcdm_core.product.span import Span
 from ....mcdm_core.product.term_settings import TermError
 from ....mcdm_core.sampling.sweep import Sweep, Varied, parse_factors, parse_values, read_sweep, seeds_from
+from ..chain.expert_chain import CONNECT_CONDITION
+from .latent_checks import check_latents
 from .queued_chain import SETTING_NODES, QueuedChain, QueuedExpert, chain_of
 from .queued_prompt import QueuedNode
 from .space_checks import check_space
@@ -35,7 +37,7 @@ _SCHEDULERS = ("BasicScheduler", "MCDM_Sigmas")  # whose noise levels go from th
 
 
 def check_chain(node: QueuedNode, rule: Rule = EQ10) -> Fault | None:
-    """Whether the experts wired to a guider or sampler can be combined.
+    """Whether the experts wired to a guider or sampler can be combined, and fit the latent that is wired beside them.
 
     Args:
         node: The guider or sampler.
@@ -51,11 +53,15 @@ def check_chain(node: QueuedNode, rule: Rule = EQ10) -> Fault | None:
         fault = fault_of("scores", partial(check_one_space, chain, "scores", "switch scores off"))
         if fault:
             return fault
-    return _fault_of_products(node, chain, rule, lambda: [chain.always])
+    return _fault_of_products(node, chain, rule, lambda: [chain.always]) or check_latents(node)
 
 
 def check_sweep(node: QueuedNode) -> Fault | None:
     """As `check_chain`, for every cell of a sweep; and whether its grid can be read."""
+    return _check_grid(node) or check_latents(node)
+
+
+def _check_grid(node: QueuedNode) -> Fault | None:
     if any(isinstance(node.inputs.get(name), (list, type(None))) for name in _SWEEP):
         return check_space(node)  # other nodes make some of the values
     if fault := check_space(node) or first_fault(_sweep_trials(node)):
@@ -63,6 +69,8 @@ def check_sweep(node: QueuedNode) -> Fault | None:
     sweep, chain = _sweep_of(node), chain_of(node)
     count = len(chain.experts)
     if count and (fault := fault_of("expert_index", partial(sweep.check_expert, count))):
+        return fault
+    if count and sweep.varied is Varied.ABSOLUTE and (fault := _lacks_condition(chain, sweep)):
         return fault
 
     def products() -> Products:
@@ -125,6 +133,17 @@ def check_positive_weights(chain: QueuedChain) -> None:
         check_positive(chain.weights)
 
 
+def _lacks_condition(chain: QueuedChain, sweep: Sweep) -> Fault | None:
+    """The missing condition of an expert that a sweep gives other weights than 0."""
+    node, name = chain.experts[sweep.expert], chain.names[sweep.expert]
+    for value in sweep.values:
+        expert = QueuedExpert(name=name, has_null=True, weight=value)
+        check = partial(expert.check_condition, "condition" in node.inputs, CONNECT_CONDITION)
+        if fault := fault_of("condition", check):
+            return fault._replace(at=node.id)
+    return None
+
+
 def _sweep_of(node: QueuedNode) -> Sweep:
     """The grid that a node's widgets describe."""
     return read_sweep(**{name: node.inputs[name] for name in _SWEEP})
@@ -133,10 +152,10 @@ def _sweep_of(node: QueuedNode) -> Sweep:
 def _sweep_trials(node: QueuedNode) -> Iterable[tuple[str, Trial]]:
     """Trials of a sweep's widgets."""
     given = node.inputs
-    yield "values", lambda: parse_values(given["values"])
+    yield "vary", lambda: Varied(given["vary"])
+    yield "values", lambda: parse_values(given["values"], Varied(given["vary"]))
     yield "guidance", lambda: parse_factors(given["guidance"])
     yield "seeds", lambda: seeds_from(given["seed"], given["seeds"])
-    yield "vary", lambda: Varied(given["vary"])
     yield "seeds", lambda: _sweep_of(node)  # the number of columns, which is mostly the seeds'
 
 

@@ -17,7 +17,7 @@ from comfy_api.latest import io
 
 import nodes
 
-from ..comfyui.page import server
+from ..comfyui.prompt_server import prompt_server
 from .links import LINKS, Link, as_link
 from .worker_graph import is_node, read_graph
 
@@ -124,8 +124,9 @@ _current: ContextVar[QueuedPrompt | None] = ContextVar("mcdm_prompt", default=No
 
 def watch_prompts() -> None:
     """Register the handler with ComfyUI's server, where there is one."""
-    if (instance := server()) is not None:
-        instance.add_on_prompt_handler(remember_prompt)
+    server = prompt_server()
+    if server is not None:
+        server.add_on_prompt_handler(remember_prompt)
 
 
 def remember_prompt(json_data: dict) -> dict:

@@ -6,15 +6,16 @@ that is marked for it.
 
 from __future__ import annotations
 
-from ..comfyui.page import REFUSALS, page_of, server
+from ..comfyui.page import REFUSALS, page_of
+from ..comfyui.prompt_server import prompt_server
 from .queued_prompt import find_node
 from .validation import faults_of_prompt
 
 
 def show_refusals() -> None:
     """Register the sender with ComfyUI's server, where there is one; after `watch_prompts`."""
-    if (instance := server()) is not None:
-        instance.add_on_prompt_handler(tell_refusals)
+    if (server := prompt_server()) is not None:
+        server.add_on_prompt_handler(tell_refusals)
 
 
 def tell_refusals(json_data: dict) -> dict:

@@ -37,7 +37,7 @@ from ..evaluation.workers import ExpertOnWorker, Start, workers_of
 from ..weights.adapter_groups import adapter_groups
 from ..weights.weights_on_devices import WeightsOnAllDevices
 from .delegates import delegate_hooked
-from .idle_hooks import warn_of_idle_hooks
+from .idle import warn_of_idle_conditions, warn_of_idle_hooks
 from .joint_sampler import JointSample, JointSampler
 from .loading import load_jointly
 from .planning import plan_run
@@ -76,6 +76,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
     def __init__(self, experts: Experts, observer: Observer | None = None, scores: bool = False):
         if not experts:
             raise ValueError("Expected at least one expert and got an empty chain; connect a Diffusion Expert node.")
+        warn_of_idle_conditions(experts)
         self.chain = experts
         self.scores = scores
         experts = separate_hooked(delegate_hooked(experts))

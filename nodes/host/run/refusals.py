@@ -15,6 +15,7 @@ from ..comfyui.devices import device_of
 from ..evaluation.noise_levels import is_flow, starts_from_pictures
 from ..evaluation.spaces import SpacesOfRun
 from ..files.expert_model import ExpertModel
+from ..files.reads import LatentSizeError
 from ..weights.controlnets import controlnets, device_of_controlnet, prepared_alike
 from .space_refusals import check_spaces, space_name
 
@@ -226,7 +227,8 @@ def _check_expert_conditioning(
     try:
         model.extra_conds(**{**values, "noise": latent_image, "device": latent_image.device})
     except ValueError as error:
-        raise ValueError(f"Wrong {role} for {name}: {error}") from error
+        wrong = "latent" if isinstance(error, LatentSizeError) else role
+        raise ValueError(f"Wrong {wrong} for {name}: {error}") from error
 
 
 def _check_controlnets(experts: Experts) -> None:

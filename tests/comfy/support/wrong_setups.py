@@ -185,7 +185,10 @@ SETUPS = {
     "masks for another batch": (lambda s, _: s.two(mask=torch.ones(3, 32, 32)), "mask for expert 2 .* got 3; choose"),
     "mask without a height": (lambda s, _: s.two(mask=torch.ones(32)), "a height .* for expert 2 .*disconnect"),
     "latent of other channels": (lambda s, _: s.latent_of(2, 4, 32, 32), "3 channels for expert 1 .* 4; encode"),
-    "latent of another size": (lambda s, _: s.latent_of(2, 3, 64, 64), "expert 1 .*32×32 pixels.* 64×64; use"),
+    "latent of another size": (
+        lambda s, _: s.latent_of(2, 3, 64, 64),
+        "Wrong latent for expert 1 .*32×32 pixels.* 64×64; connect",
+    ),
     "latent of a video": (lambda s, _: s.latent_of(2, 3, 4, 32, 32), "4 dimensions for expert 1 .* 5; a video"),
     "other latent space": (
         lambda s, _: s.other_space(),

@@ -43,6 +43,7 @@ def test_each_kind_reads_its_own_and_refuses_the_rest(kind, call):
         condition = CALLS[call](encoder)
         null = encoder.null(condition.rows)
         assert condition.signature == null.signature
+        assert encoder.reads_maps == (condition.maps is not None)
         assert null.same_as(condition.null())
         assert not condition.same_as(null)
     else:

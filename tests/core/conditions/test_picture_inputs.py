@@ -60,6 +60,7 @@ def test_experts_that_enlarge_nothing_refuse(encoder):
 
 def test_what_is_to_be_filled_in_is_hidden():
     encoder = glide(inpaint=True)
+    assert (encoder.reads_maps, glide(low_res=SMALL).reads_maps) == (True, False)
     condition = encoder.encode_inpaint(picture(SIZE), box(8))
     shown, known = condition.maps.split([3, 1], dim=1)
     assert torch.equal(known, 1 - box(8)[:, None])

@@ -63,6 +63,28 @@ def test_many_lines_have_colours_of_their_own_and_fit():
     assert last_entry.min() < 200
 
 
+def test_a_colour_is_that_of_one_label_in_all_panels():
+    level = [1.0, 1.0]
+    panels = [Panel("a", {"one": level, "two": level}), Panel("b", {"two": level}), Panel("c", {"three": level})]
+    heights = np.cumsum([0, *(plot_lines([panel], [1, 2]).height for panel in panels)])
+    image = plot_lines(panels, [1, 2])
+    for color, expected in zip(COLORS, ({0}, {0, 1}, {2}, set()), strict=False):
+        legend = np.asarray(image).astype(int)[:, WIDTH - RIGHT :]
+        rows = np.nonzero(np.abs(legend - color).sum(-1) < 40)[0]
+        assert {int(np.searchsorted(heights, row, "right")) - 1 for row in rows} == expected
+
+
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("steps", [2, 60])
+def test_a_line_about_others_has_their_colours_in_turn_and_no_other(count, steps):
+    level, names = [math.nan] * steps, [f"line {place}" for place in range(count)]
+    shared = Panel("b", {"all": [1.0] * steps}, shared={"all": names})
+    image = plot_lines([Panel("a", dict.fromkeys(names, level)), shared], range(steps))
+    shares = [len(set(ink(image, color)[1].tolist())) / (WIDTH - LEFT - RIGHT) for color in COLORS[: count + 1]]
+    assert min(shares[:count]) > 0.7 / count
+    assert shares[count] == 0
+
+
 def test_a_long_label_is_shortened_within_the_picture():
     image = np.asarray(plot_lines([Panel("a", {"a name that goes on and on " * 9: [1.0]})], [1]))
     assert image[:, -4:].min() > 200

@@ -17,6 +17,7 @@ from mcdm_core.sampling.sweep import (
     NOT_SAMPLED,
     Cell,
     Sweep,
+    Swept,
     Varied,
     parse_factors,
     parse_values,
@@ -29,6 +30,7 @@ from ...support.small_experts import write_expert, write_text_expert
 
 TILE = 128
 STEP = TILE + MARGIN
+SKIN = Swept("expert 2 (skin)", "skin")
 
 
 @pytest.mark.parametrize(
@@ -56,6 +58,12 @@ def test_values_that_cannot_be_read_are_refused_with_an_example(text):
     with pytest.raises(ValueError, match="such as") as refused:
         parse_values(text)
     assert f'"{text}"' in str(refused.value)
+
+
+def test_absolute_weights_may_be_any_numbers():
+    assert parse_values("1-6 [3], -2, 20", Varied.ABSOLUTE) == (1, 3.5, 6, -2, 20)
+    with pytest.raises(ValueError, match="Expected weights, such as"):
+        parse_values("strong", Varied.ABSOLUTE)
 
 
 def test_factors_may_be_any_numbers():
@@ -88,6 +96,7 @@ def test_a_rest_that_nobody_can_take_is_refused():
         (Varied.RELIABILITY, (2.0, 4.0), (0.75, 0.25)),
         (Varied.WEIGHT, (1.5, 1.0), (1.0, 3.0)),
         (Varied.BOTH, (1.5, 1.0), (0.75, 0.25)),
+        (Varied.ABSOLUTE, (0.75, 4.0), (1.0, 3.0)),
     ],
 )
 def test_what_a_value_and_a_factor_set(varied, weights, reliabilities):
@@ -124,32 +133,65 @@ def test_a_reliability_without_effect_is_said(weight, warned, caplog):
 @pytest.mark.parametrize(
     ("sweep", "columns", "rows"),
     [
-        (Sweep(1, (0.0, 0.25), (5, 6)), ["seed 5", "seed 6"], ["a = 0", "a = 0.25"]),
-        (Sweep(1, (1 / 3,), (5,), Varied.WEIGHT), ["seed 5"], ["w × 0.3333"]),
-        (Sweep(1, (1.0,), (5,), Varied.BOTH), ["seed 5"], ["a = 1, w × 1"]),
-        (Sweep(1, (0.5,), (5,), factors=(0.5, 1.0)), ["seed 5\nall w × 0.5", "seed 5\nall w × 1"], ["a = 0.5"]),
+        (Sweep(1, (0.0, 0.25), (5, 6)), [SKIN.label, "seed 5", "seed 6"], ["a = 0", "a = 0.25"]),
+        (
+            Sweep(1, (0.0, 0.5, 1 / 3, 1.0), (5,), Varied.WEIGHT),
+            [f"{SKIN.label}\nweight", "seed 5"],
+            ["others only", "half each", "33.33 % skin, 66.67 % others", "skin only"],
+        ),
+        (
+            Sweep(1, (1.0, 0.75), (5,), Varied.BOTH),
+            [f"{SKIN.label}\nreliability and weight", "seed 5"],
+            ["skin only", "75 % skin, 25 % others"],
+        ),
+        (
+            Sweep(1, (1.0, 4.0), (5,), Varied.ABSOLUTE),
+            [f"{SKIN.label}\nabsolute weight", "seed 5"],
+            ["w = 1", "w = 4"],
+        ),
+        (
+            Sweep(1, (0.5,), (5,), factors=(0.5, 1.0)),
+            [SKIN.label, "seed 5\nall w × 0.5", "seed 5\nall w × 1"],
+            ["a = 0.5"],
+        ),
     ],
 )
 def test_labels_say_what_each_cell_was_sampled_with(sweep, columns, rows):
     pictures = {cell: Image.new("RGB", (8, 8), (0, 0, place)) for place, cell in enumerate(sweep.cells())}
     lines = [[label, *(pictures[cell] for cell in row)] for label, row in zip(rows, sweep.rows(), strict=True)]
-    expected = labelled_grid(["skin", *columns], lines)
-    assert np.array_equal(sweep_grid(sweep, "skin", pictures), expected)
+    assert np.array_equal(sweep_grid(sweep, SKIN, pictures), labelled_grid(columns, lines))
+
+
+def test_an_expert_without_others_shares_with_nobody():
+    sweep = Sweep(0, (0.5,), (5,), Varied.WEIGHT)
+    pictures = dict.fromkeys(sweep.cells(), Image.new("RGB", (8, 8)))
+    expected = labelled_grid(["hair\nweight", "seed 5"], [["w × 0.5", *pictures.values()]])
+    assert np.array_equal(sweep_grid(sweep, Swept("hair", "hair", has_others=False), pictures), expected)
+
+
+@pytest.mark.parametrize("varied", Varied)
+def test_a_weight_of_its_own_that_counts_in_no_cell_is_that_of_one(varied):
+    sweep = Sweep(1, (0.25, 1.0, 0.0), (5,), varied)
+    experts = [TermSettings(weight=2.0), TermSettings(weight=0.0)]
+    swept = sweep.as_swept(experts)
+    assert [expert.weight for expert in swept] == [2.0, 1.0 if varied is Varied.ABSOLUTE else 0.0]
+    assert all(sweep.at(swept, cell) == sweep.at(experts, cell) for cell in sweep.cells())
 
 
 def test_cells_without_a_picture_say_so():
     sweep = Sweep(1, (0.0, 1.0), (5,))
     black = Image.new("RGB", (8, 8))
-    expected = labelled_grid(["skin", "seed 5"], [["a = 0", black], ["a = 1", NOT_SAMPLED]])
-    assert np.array_equal(sweep_grid(sweep, "skin", {sweep.cells()[0]: black}), expected)
+    expected = labelled_grid([SKIN.label, "seed 5"], [["a = 0", black], ["a = 1", NOT_SAMPLED]])
+    assert np.array_equal(sweep_grid(sweep, SKIN, {sweep.cells()[0]: black}), expected)
 
 
 def test_a_reference_stands_above():
     sweep = Sweep(1, (0.5,), (5, 6))
     black, white = Image.new("RGB", (8, 8)), Image.new("RGB", (8, 8), "white")
     pictures = dict.fromkeys(sweep.cells(), black)
-    expected = labelled_grid(["skin", "seed 5", "seed 6"], [["reference", white, ""], ["a = 0.5", black, black]])
-    assert np.array_equal(sweep_grid(sweep, "skin", pictures, reference=white), expected)
+    columns = [SKIN.label, "seed 5", "seed 6"]
+    expected = labelled_grid(columns, [["reference", white, ""], ["a = 0.5", black, black]])
+    assert np.array_equal(sweep_grid(sweep, SKIN, pictures, reference=white), expected)
 
 
 @pytest.fixture
@@ -212,6 +254,14 @@ def test_both_at_one_is_the_expert_alone(experts, tmp_path):
     alone = experts[:6]
     output = ["--device", "cpu", "--output", str(tmp_path / "one.png")]
     assert main(["sample", "--overwrite", *alone, "--steps", "3", "--seed", "4", *output]) == 0
+    assert np.array_equal(tile(read(tmp_path / "grid.png"), 0, 0), read(tmp_path / "one.png"))
+
+
+def test_an_absolute_weight_leaves_the_other_expert_its_own(experts, tmp_path):
+    options = ["--of", "2", "--values", "4", "--vary", "absolute", "--steps", "3", "--seed", "4"]
+    assert sweep(experts, tmp_path / "grid.png", *options) == 0
+    alone = ["--steps", "3", "--seed", "4", "--output", str(tmp_path / "one.png")]
+    assert main(["sample", *experts, "--weight", "4", *alone]) == 0
     assert np.array_equal(tile(read(tmp_path / "grid.png"), 0, 0), read(tmp_path / "one.png"))
 
 

@@ -1,4 +1,4 @@
-"""CFG hooks that a product leaves idle."""
+"""What a product leaves idle: CFG hooks and conditions."""
 
 from __future__ import annotations
 
@@ -25,6 +25,14 @@ def warn_of_idle_hooks(experts: Experts) -> None:
                 "first expert's MODEL.",
                 expert.label,
             )
+
+
+def warn_of_idle_conditions(experts: Experts) -> None:
+    """Say so where experts have conditions and all weights are 0, so that none has an effect."""
+    if any(expert.condition is not None for expert in experts) and all(expert.weight == 0 for expert in experts):
+        logger.warning(
+            "Every weight is 0, so the picture follows no prompt (condition); raise the weight of a Diffusion Expert."
+        )
 
 
 def _cfg_hooks(patcher: ModelPatcher) -> list[Callable]:
