@@ -23,7 +23,8 @@ def blueprint(name: str) -> tuple[dict, dict]:
 
 
 def test_there_is_one_for_each_way_to_begin():
-    assert NAMES == ["MCDM Checkpoint and LoRA", "MCDM Regions", "MCDM Reliability Sweep", "MCDM Two Checkpoints"]
+    ways = ["Checkpoint and LoRA", "Regions", "Reliability Sweep", "Two Characters", "Two Checkpoints"]
+    assert NAMES == [f"MCDM {way}" for way in ways]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -24,6 +24,7 @@ PICTURES = {
     "checkpoint_and_lora": [SIZE],
     "regions": [SIZE],
     "paper_vs_own_null": [SIZE, SIZE],
+    "two_characters": [SIZE],
     "lora_composite": [SIZE],
     "lora_switch": [SIZE],
     "null_of_another_model": [SIZE],
