@@ -280,7 +280,7 @@ REFUSED = [
     (
         [{}, {"condition": None, "weight": 0.0}],
         {"vary": "absolute weight", "values": "0, 4"},
-        "condition for expert 2, whose weight is 4",
+        "Expert 2 needs a condition, because its weight is 4",
     ),
 ]
 
