@@ -21,6 +21,7 @@ class AgreementWeights(io.ComfyNode):
             node_id="MCDM_AgreementWeights",
             display_name="Agreement Weights",
             category="mcdm/product",
+            is_experimental=True,
             **search_aliases("multi lora, lora composition, LoRAtorio, spatial weights, automatic mask, regional"),
             description=(
                 "Lets experts share their positive weights out place by place: most goes to whoever leaves the "

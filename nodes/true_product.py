@@ -24,6 +24,7 @@ class LangevinSampler(io.ComfyNode):
             node_id="MCDM_LangevinSampler",
             display_name="Langevin Sampler",
             category="mcdm/sampling",
+            is_experimental=True,
             **search_aliases("MCMC, corrector, predictor corrector, reduce reuse recycle, true product"),
             description=(
                 "Corrects what another sampler makes, at every noise level: x += δ·score + √(2δ)·z with δ = r·σ², as "
@@ -78,6 +79,7 @@ class ParticleSampler(io.ComfyNode):
             node_id="MCDM_ParticleSampler",
             display_name="Particle Sampler",
             category="mcdm/sampling",
+            is_experimental=True,
             **search_aliases("Feynman-Kac, FKC, sequential Monte Carlo, SMC, resampling, true product"),
             description=(
                 "Samples ancestrally with the pictures of the batch as particles: those that the experts find likelier "
