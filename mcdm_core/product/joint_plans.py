@@ -34,7 +34,7 @@ from .weighted import add_weighted
 from .windows import Window
 
 _WHY_MISSING = (
-    "because experts of several latent spaces are each guided away from nulls of their own space",
+    "because each latent space is guided away from negatives of its own",
     "or set its reliability to 0 and let others of its space have nulls",
 )
 

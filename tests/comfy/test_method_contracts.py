@@ -348,7 +348,7 @@ def test_a_particle_alone_is_refused(load, chain, run, passes, name):
 @pytest.mark.parametrize("name", OF_PRODUCTS)
 def test_weights_that_the_samples_decide_are_refused(load, chain, node, run, passes, name):
     chained = chain(passes.watch(load("hair")), passes.watch(load("skin")))
-    with pytest.raises(ValueError, match="Expected weights that stay as they are"):
+    with pytest.raises(ValueError, match="Expected fixed weights for this sampler"):
         run(name, METHODS["agreement weights"].chain(node, chained))
     assert not passes.found
 

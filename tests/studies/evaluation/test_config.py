@@ -129,7 +129,7 @@ def test_a_setting_may_name_a_method(load):
         ("logic = {}", "'united' has logic, sampled ancestrally, and η = 0.5; set eta = 1"),
         ('eta = 1\nlogic = {}\nvary = "eta"\nvalues = [0.5]', "has logic, sampled ancestrally, and η = 0.5"),
         ('eta = 1\nlogic = {}\nvary = "weight"\nvalues = [1, -2]', "has logic and excludes all of its experts"),
-        ("eta = 1\nlogic = {}\nagreement = { tau = 1 }", "weights that stay as they are"),
+        ("eta = 1\nlogic = {}\nagreement = { tau = 1 }", "fixed weights for this sampler"),
         ("eta = 1\nlogic = {}\nlangevin = {}", "'united' asks for langevin and logic; compare them"),
         ("eta = 1\nlogic = { priors = [1] }", "'united' has 1 priors for 2 terms; give one for each, or none"),
         ("eta = 1\nlogic = { priors = [1, 0] }", "a prior above 0 and got 0"),
