@@ -394,10 +394,10 @@ USES = {
         {"run": prompt_node("SamplerCustom", sampler=["sampler", 0], model=["load", 0])},
         "got SamplerCustom, which",
     ),
-    "weights that samples decide": ({**OURS, **agreeing()}, "got agreement weights, which every sample decides"),
+    "weights that samples decide": ({**OURS, **agreeing()}, "got agreement weights, which depend on the picture"),
     "weights that samples decide, inspected": (
         {**INSPECT, **agreeing()},
-        "got agreement weights, which every sample decides",
+        "got agreement weights, which depend on the picture",
     ),
     "weights that stay": ({**OURS, **agreeing(tau=0.0)}, True),
     "weights that stay, inspected": ({**INSPECT, **agreeing(tau=0.0)}, True),

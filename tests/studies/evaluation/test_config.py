@@ -124,7 +124,7 @@ def test_a_setting_may_name_a_method(load):
         ('choose = { of = "3" }', "expected a whole number for of and got '3'"),
         ("agreement = { tau = -1 }", "a tau of 0 to 10000"),
         ("particles = {}", "'united' has particles, sampled ancestrally, and η = 0.5; set eta = 1"),
-        ("eta = 1\nparticles = {}\nagreement = { tau = 1 }", "by which particles can be weighed"),
+        ("eta = 1\nparticles = {}\nagreement = { tau = 1 }", "fixed weights for this sampler"),
         ("langevin = {}\nchoose = {}", "'united' asks for langevin and choose; compare them in settings of their own"),
         ("logic = {}", "'united' has logic, sampled ancestrally, and η = 0.5; set eta = 1"),
         ('eta = 1\nlogic = {}\nvary = "eta"\nvalues = [0.5]', "has logic, sampled ancestrally, and η = 0.5"),
