@@ -35,7 +35,7 @@ from .windows import Window
 
 _WHY_MISSING = (
     "because each latent space is guided away from negatives of its own",
-    "or set its reliability to 0 and let others of its space have nulls",
+    "or set its reliability to 0 and give others of its space a negative",
 )
 
 
