@@ -21,12 +21,13 @@ class AgreementWeights(io.ComfyNode):
             node_id="MCDM_AgreementWeights",
             display_name="Agreement Weights",
             category="mcdm/product",
+            is_experimental=True,
             **search_aliases("multi lora, lora composition, LoRAtorio, spatial weights, automatic mask, regional"),
             description=(
-                "Lets experts share their positive weights out place by place: most goes to whoever leaves the "
-                "unconditional estimate the most there (LoRAtorio, 2025, on the paper's Eq. 10). w_i(p) = W₊ w_i e^(−τ "
-                "cos_i(p)) / Σ w_k e^(−τ cos_k(p)), with the cosine of ε_i and U in a patch. Between a chain and its "
-                "guider; Inspect Product shows the weights."
+                "Gives most weight, at each place, to the model that changes the picture most there (LoRAtorio, 2025, "
+                "on the paper's Eq. 10). Does not stop bleeding. w_i(p) = W₊ w_i e^(−τ cos_i(p)) / Σ w_k e^(−τ "
+                "cos_k(p)), with the cosine of ε_i and U in a patch. Connect it between a chain and its guider; "
+                "Inspect Product shows the weights."
             ),
             inputs=[
                 ExpertChain.Input("experts", tooltip="The chain of Diffusion Expert nodes."),
@@ -37,9 +38,9 @@ class AgreementWeights(io.ComfyNode):
                     max=MOST_TAU,
                     step=10.0,
                     round=0.001,
-                    tooltip="How far a difference of cosines decides, 0 to 10000: 0 leaves the weights as they are, "
-                    "large values give a place to one expert alone. Cosines differ by a few thousandths, so it takes "
-                    "hundreds (τ).",
+                    tooltip="How strongly the weights differ from place to place, 0 to 10000: 0 leaves them as they "
+                    "are, large values give a place to one expert alone. Cosines differ by a few thousandths, so it "
+                    "takes hundreds (τ).",
                 ),
                 io.Int.Input(
                     "patch",
@@ -59,8 +60,8 @@ class AgreementWeights(io.ComfyNode):
                 progress_input(
                     "end",
                     0.8,
-                    "Share of the sampling, 0 to 1, after which weights are no longer shared out; 1 to the end. In the "
-                    "last steps cosines differ so much that places change hands in speckles.",
+                    "Share of the sampling, 0 to 1, after which weights are no longer shared out; 1 to the end, which "
+                    "draws speckles.",
                 ),
                 level_input(
                     "sigma_start",
@@ -74,9 +75,7 @@ class AgreementWeights(io.ComfyNode):
                 ),
             ],
             outputs=[
-                ExpertChain.Output(
-                    display_name="experts", tooltip="The chain, to be sampled with weights that find their place."
-                )
+                ExpertChain.Output(display_name="experts", tooltip="The chain, to be sampled with weights by place.")
             ],
             hidden=[io.Hidden.unique_id],
         )

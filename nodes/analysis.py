@@ -39,9 +39,9 @@ class Inspect(io.ComfyNode):
             category="mcdm/analysis",
             **search_aliases("debug, visualize, compare models, x0 preview, agreement, plot"),
             description=(
-                "Samples, and shows what each expert wants beside what the product makes of it at chosen steps (x0), "
-                "how hard each expert pulls, and how far they agree: the summands w_i (D_i − U) of the paper's Eq. 10. "
-                "The sample is SamplerCustomAdvanced's with Product Guider."
+                "Samples, and shows at chosen steps each expert's idea of the finished picture (x0) beside the "
+                "product's, how hard each expert pulls, and how far they agree: the summands w_i (D_i − U) of the "
+                "paper's Eq. 10. The sample is SamplerCustomAdvanced's with Product Guider."
             ),
             inputs=[
                 ExpertChain.Input("experts", tooltip="The chain of Diffusion Expert nodes."),
@@ -158,8 +158,8 @@ class ReliabilitySweep(io.ComfyNode):
                 io.Image.Input(
                     "reference",
                     optional=True,
-                    tooltip="A picture to compare with, laid above the grid. What the same graph makes of the product "
-                    "as it is, connected here, is finished before the sweep begins.",
+                    tooltip="A picture to compare with, shown above the grid. If the same graph also samples the "
+                    "product as it is, connect that picture here: it is finished first.",
                 ),
             ],
             outputs=[

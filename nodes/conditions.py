@@ -25,8 +25,8 @@ from .types import ExpertEncoder
 MAPS = ["auto", "face", "hair", "skin"]  # face and skin are two names of one map
 
 _ENCODER_TOOLTIP = "Encoder of the expert that the condition is for, from Load Diffusion Expert."
-_CONDITION_TOOLTIP = "What the expert is told: to `condition` of Diffusion Expert, or `positive` of a KSampler."
-_NULL_TOOLTIP = "What stands for nothing told (∅): to `null` of Diffusion Expert, or `negative` of a KSampler."
+_CONDITION_TOOLTIP = "The prompt: to `condition` of Diffusion Expert, or `positive` of a KSampler."
+_NULL_TOOLTIP = "The negative (∅): to `null` of Diffusion Expert, or `negative` of a KSampler."
 
 
 def _outputs() -> list:
@@ -48,10 +48,10 @@ class EncodeText(io.ComfyNode):
             category="mcdm/conditions",
             **search_aliases("caption, prompt, CLIP text encode, text prompt, positive, negative"),
             description=(
-                "Turns a caption into the condition (positive) and the null (negative) of a text expert. The experts "
-                "shipped and the paper's face network were trained on embeddings of pictures and are driven by the "
-                "caption's (paper, §7.3, Eq. 20); their null is the zero embedding. GLIDE reads the caption's tokens; "
-                "its null is a row without any."
+                "Turns a caption into the prompt (condition) and the negative (null) of a text expert. The experts "
+                "shipped and the paper's face network read the caption's embedding in place of a picture's, on which "
+                "they were trained (paper, §7.3, Eq. 20); their null is the zero embedding. GLIDE reads the caption's "
+                "tokens; its null has none."
             ),
             inputs=[
                 ExpertEncoder.Input("encoder", tooltip=_ENCODER_TOOLTIP),
@@ -88,8 +88,8 @@ class EncodeClass(io.ComfyNode):
             category="mcdm/conditions",
             **search_aliases("ImageNet, label, category, synset"),
             description=(
-                "Turns the name of a class into the condition (positive) of a class expert (paper, §4.2), and makes "
-                "the null (negative) that stands for no class: ∅ of Eq. 10."
+                "Turns the name of a class into the prompt (condition) of a class expert (paper, §4.2), and makes the "
+                "negative (null) that stands for no class: ∅ of Eq. 10."
             ),
             inputs=[
                 ExpertEncoder.Input("encoder", tooltip=_ENCODER_TOOLTIP),
@@ -133,8 +133,8 @@ class EncodeMap(io.ComfyNode):
             category="mcdm/conditions",
             **search_aliases("segmentation, semantic map, mask to condition, hair, skin, face parsing"),
             description=(
-                "Turns a segmentation map, a picture or a mask of where hair or skin is, into the condition (positive) "
-                "of a map expert; the null (negative) is no map. The map is scaled to the expert's size and "
+                "Turns a segmentation map, a picture or a mask of where hair or skin is, into the prompt (condition) "
+                "of a map expert; the negative (null) is no map. The map is scaled to the expert's size and "
                 "concatenated to z_t (paper, §4.1): x_i in ε_i(z_t, x_i, t)."
             ),
             inputs=[
@@ -157,8 +157,8 @@ class EncodeMap(io.ComfyNode):
                 io.Boolean.Input(
                     "with_text",
                     default=False,
-                    tooltip="On for the paper's face network wherever another of its conditions in the product is a "
-                    "text: what it does in a row depends on it. Off for all other experts.",
+                    tooltip="On for the paper's face network if another expert of the same model has a text as its "
+                    "prompt: the text changes what the network computes. Off for all other experts.",
                     **advanced(),
                 ),
                 io.Conditioning.Input(
@@ -214,8 +214,8 @@ class EncodeSketch(io.ComfyNode):
             category="mcdm/conditions",
             **search_aliases("canny, edges, scribble, lineart, line drawing"),
             description=(
-                "Turns the edges of a picture as Canny finds them, or a drawing, into the condition (positive) of a "
-                "sketch expert (paper, §7.5). The null (negative) is no sketch."
+                "Turns the edges of a picture as Canny finds them, or a drawing, into the prompt (condition) of a "
+                "sketch expert (paper, §7.5). The negative (null) is no sketch."
             ),
             inputs=[
                 ExpertEncoder.Input("encoder", tooltip=_ENCODER_TOOLTIP),

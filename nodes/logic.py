@@ -24,19 +24,19 @@ class LogicSampler(io.ComfyNode):
                 "AND, OR, NOT, union, intersection, Dombi, SuperDiff, dynamic negative guidance, composable"
             ),
             description=(
-                "Samples what all experts find likely (AND), any of them (OR) or all equally (equal), without what "
-                "those of negative weight find likely (NOT), instead of the product of the paper's Eq. 10. Each "
-                "expert's density is tracked along ancestral steps, and says what it counts: ω_i = ∂ log r/∂ log p_i, "
-                "which equal solves for instead. Works with Product Guider alone, and costs no more passes than "
-                "ancestral sampling."
+                "OR: each picture shows one prompt or the other, instead of a blend. AND, NOT (a negative weight) and "
+                "equal: see the help. Each expert's density is tracked along ancestral steps and decides what it "
+                "counts, instead of the paper's Eq. 10: ω_i = ∂ log r/∂ log p_i, which equal solves for instead. Works "
+                "with Product Guider and Own-Null Guider, and costs no more passes than ancestral sampling."
             ),
             inputs=[
                 io.Combo.Input(
                     "operation",
                     options=[*OPERATIONS],
-                    tooltip="What the experts of positive weight make. and: only what all find likely. or: each "
-                    "picture what one of them finds likely. equal: what all find equally likely, solved for at every "
-                    "step. Without effect for an expert alone.",
+                    tooltip="What the experts of positive weight draw. or: each picture is what one of them finds "
+                    "likely. and: only what all find likely. equal: what all find equally likely, whether much or "
+                    "little; at every step the expert that lags behind gets so much more share that all draw level. It "
+                    "mostly blends, as the product does. Without effect for an expert alone.",
                 ),
                 io.Float.Input(
                     "sharpness",
@@ -45,9 +45,9 @@ class LogicSampler(io.ComfyNode):
                     max=100.0,
                     step=0.01,
                     round=0.0001,
-                    tooltip="λ, 0.0001 to 100. With or, 1 is the mixture. Pictures have so many values that at 1 one "
-                    "expert has almost every step to itself, with and the least likely one; 0.01 to 0.1 share steps. "
-                    "Without effect on equal.",
+                    tooltip="How firmly one expert decides, λ, 0.0001 to 100. At 1, or gives a picture to one expert "
+                    "(the mixture), and gives each step to the expert that lags behind. At 0.01 to 0.1 experts share "
+                    "the steps. Without effect on equal.",
                 ),
                 io.Float.Input(
                     "prior",
@@ -56,7 +56,7 @@ class LogicSampler(io.ComfyNode):
                     max=1.0,
                     step=0.01,
                     round=0.001,
-                    tooltip="What share of the pictures an expert of negative weight is taken to be the cause of, "
+                    tooltip="Share of the pictures that an excluded expert (negative weight) is taken to explain, "
                     "0.001 to 1. Higher excludes more. Without effect where all weights are positive.",
                 ),
                 io.Float.Input(
@@ -66,23 +66,23 @@ class LogicSampler(io.ComfyNode):
                     max=100.0,
                     step=0.1,
                     round=0.001,
-                    tooltip="What the experts of negative weight count at most together, 0 to 100; at 0 they exclude "
-                    "nothing. Near what they find likely it is reached, far from it they count nothing.",
+                    tooltip="How strongly excluded experts (negative weight) count at most together, 0 to 100; at 0 "
+                    "they exclude nothing. They reach it near what they find likely, and count nothing far from it.",
                 ),
                 io.Boolean.Input(
                     "corrected",
                     default=False,
-                    tooltip="On: the pictures of the batch are particles, as in Particle Sampler, which mends what "
-                    "ancestral steps miss of and. Needs 2 pictures or more, some of which end as copies. Off: each is "
-                    "a sample of its own, as equal needs.",
+                    tooltip="On: the pictures of the batch are candidates, as in Particle Sampler, which mends what "
+                    "and misses. Needs 2 pictures or more, some of which end as copies. Off: each picture stands for "
+                    "itself, as equal needs.",
                 ),
                 resample_input(
-                    "Where corrected: share of the batch, 0 to 1; particles are resampled where their "
-                    "effective number falls below it. 0 only at the end, 1 after every step."
+                    "If corrected: candidates are copied and dropped when fewer than this share of the batch still "
+                    "count, 0 to 1. 0 only at the end, 1 after every step."
                 ),
                 limit_input(
-                    "Where corrected: largest change of a log weight in one step, 0.001 to 1000. Lower keeps "
-                    "more of the particles."
+                    "If corrected: how much one step may favour one candidate over another (change of a log weight), "
+                    "0.001 to 1000. Lower keeps more different pictures."
                 ),
             ],
             outputs=[io.Sampler.Output(display_name="sampler", tooltip="To SamplerCustomAdvanced or Inspect Product.")],

@@ -27,8 +27,8 @@ class Schedule(io.ComfyNode):
                 "guidance schedule, cfg curve, weight curve, boundary, refiner, high noise, low noise, window"
             ),
             description=(
-                "Says when the last expert of a chain acts, in noise levels, and how its weight changes as the "
-                "sampling goes on: w_i of the paper's Eq. 10 times a factor. Chain it behind that expert."
+                "Lets the last expert of a chain hand over to another at a noise level, or its weight rise and fall "
+                "during the run: w_i of the paper's Eq. 10 times a factor. Chain it behind that expert."
             ),
             inputs=[
                 ExpertChain.Input("experts", tooltip="The chain; its last expert is given the schedule."),
@@ -45,8 +45,8 @@ class Schedule(io.ComfyNode):
                 io.String.Input(
                     "weight_curve",
                     default="",
-                    tooltip='What the weight is multiplied by: pairs of a share of the sampling and a factor, "0: 1, '
-                    '0.5: 2, 1: 0", linear between them. Empty: 1 throughout.',
+                    tooltip='Factors of the weight during the run: pairs of a share of the sampling and a factor, "0: '
+                    '1, 0.5: 2, 1: 0", linear between them. Empty: 1 throughout.',
                 ),
             ],
             outputs=[ExpertChain.Output(display_name="experts", tooltip="The chain with the schedule.")],
@@ -76,10 +76,10 @@ class Passes(io.ComfyNode):
                 "negative, LoRA switch, alternate, take turns"
             ),
             description=(
-                "Lets a product (Eq. 10 of the paper) ask its networks less: guidance in an interval only "
-                "(Kynkäänniemi et al. 2024), nulls that are left out once they resemble their conditions (Adaptive "
-                "Guidance, 2023), experts whose guidance hardly changes, and experts that take turns (LoRA Switch, "
-                "2024). Between a chain and its guider; the log says what was saved."
+                "Up to a third faster: skips negatives that hardly change (Adaptive Guidance, 2023), limits guidance "
+                "to the levels where it matters (Kynkäänniemi et al. 2024), skips experts whose guidance hardly "
+                "changes, or lets LoRAs alternate (LoRA Switch, 2024). For products by Eq. 10 of the paper; connect it "
+                "between a chain and its guider. The log says what was saved."
             ),
             inputs=[
                 ExpertChain.Input("experts", tooltip="The chain of Diffusion Expert nodes."),
@@ -87,7 +87,7 @@ class Passes(io.ComfyNode):
                     "start",
                     0.1,
                     "Share of the sampling, 0 to 1, after which the product is guided; 0 from the beginning. Outside "
-                    "the interval positive weights are divided by their sum, so that no null is asked.",
+                    "the interval nothing is guided, and no negative is asked.",
                 ),
                 progress_input(
                     "end",
@@ -111,17 +111,17 @@ class Passes(io.ComfyNode):
                     max=1.0,
                     step=0.005,
                     round=0.0001,
-                    tooltip="Cosine, 0 to 1, between what an expert predicts under its condition and under its null, "
-                    "above which the null is left out and their last difference stands in for it. Lower saves more; 1 "
-                    "leaves none out.",
+                    tooltip="How alike an expert's predictions for its prompt and for its negative have to be for the "
+                    "negative to be skipped (their cosine, 0 to 1); their last difference stands in for it. Lower "
+                    "saves more; 1 skips none.",
                 ),
                 io.Int.Input(
                     "refresh",
                     default=4,
                     min=1,
                     max=MOST_STEPS,
-                    tooltip="Everything is asked again at every so many steps, 1 to 100. More saves more; 1 leaves "
-                    "nothing out but what the interval does.",
+                    tooltip="Everything is asked again every so many steps, 1 to 100. Higher saves more; 1 skips only "
+                    "what the interval does.",
                 ),
                 io.Float.Input(
                     "tolerance",
@@ -130,8 +130,8 @@ class Passes(io.ComfyNode):
                     max=10.0,
                     step=0.01,
                     round=0.001,
-                    tooltip="How much an expert's guidance may change between two full steps, 0 to 10, relative to its "
-                    "size, to be left out of the next ones. Higher saves more; 0 leaves no expert out.",
+                    tooltip="Skips an expert for the next steps if its guidance changed by less than this between two "
+                    "full steps, 0 to 10, relative to its size. Higher saves more; 0 skips none.",
                 ),
                 io.Int.Input(
                     "switch",
@@ -140,7 +140,7 @@ class Passes(io.ComfyNode):
                     max=MOST_STEPS,
                     optional=True,
                     tooltip="LoRA Switch: experts of positive weight take turns along the chain, each for so many "
-                    "steps, 1 to 100, so that a single one is asked at a time. 0: they act together.",
+                    "steps, 1 to 100, so that only one is asked at a time. 0: they act together.",
                 ),
             ],
             outputs=[ExpertChain.Output(display_name="experts", tooltip="The chain, to be sampled with fewer passes.")],

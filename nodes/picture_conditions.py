@@ -25,7 +25,7 @@ def _condition_inputs(expert: str) -> list:
         io.Conditioning.Input(
             "null",
             optional=True,
-            tooltip="The null (negative) beside that condition. Unconnected: the expert's own null.",
+            tooltip="The negative (null) beside that prompt. Unconnected: the expert's own.",
         ),
     ]
 
@@ -34,12 +34,11 @@ def _outputs() -> list:
     return [
         io.Conditioning.Output(
             display_name="condition",
-            tooltip="The condition with the picture in it: to `condition` of Diffusion Expert, or `positive` of a "
-            "KSampler.",
+            tooltip="The prompt with the picture: to `condition` of Diffusion Expert, or `positive` of a KSampler.",
         ),
         io.Conditioning.Output(
             display_name="null",
-            tooltip="The null with the same picture: to `null` of Diffusion Expert, or `negative` of a KSampler.",
+            tooltip="The negative with the same picture: to `null` of Diffusion Expert, or `negative` of a KSampler.",
         ),
     ]
 
@@ -56,9 +55,9 @@ class EncodeLowRes(io.ComfyNode):
             category="mcdm/conditions",
             **search_aliases("upscale, upsample, super resolution, enlarge"),
             description=(
-                "Gives an upsampling expert the small picture to enlarge, in the condition (positive) and in the null "
-                "(negative): x_i and ∅ of Eq. 10. The expert reads it beside z_t, as the upsamplers of GLIDE (Nichol "
-                "et al., 2022) and guided-diffusion do."
+                "Gives an upsampling expert the small picture to enlarge, in the prompt (condition) and in the "
+                "negative (null): x_i and ∅ of Eq. 10. The expert reads it beside z_t, as the upsamplers of GLIDE "
+                "(Nichol et al., 2022) and guided-diffusion do."
             ),
             inputs=[
                 ExpertEncoder.Input("encoder", tooltip="Encoder of the upsampling expert, from Load Diffusion Expert."),
@@ -98,15 +97,13 @@ class EncodeInpaint(io.ComfyNode):
             **search_aliases("inpaint, outpaint, fill in, mask"),
             description=(
                 "Gives an inpainting expert (GLIDE's base_inpaint and upsample_inpaint; Nichol et al., 2022) the "
-                "picture, and what of it is to be filled in. To keep the rest exactly, sample from the picture's own "
+                "picture, and the part of it to fill in. To keep the rest exactly, sample from the picture's own "
                 "latent with Set Latent Noise Mask."
             ),
             inputs=[
                 ExpertEncoder.Input("encoder", tooltip="Encoder of the inpainting expert, from Load Diffusion Expert."),
                 io.Image.Input("image", tooltip="The picture, of any size; its middle square is used."),
-                io.Mask.Input(
-                    "mask", tooltip="1 where the picture is to be filled in, as everywhere in ComfyUI; cut at a half."
-                ),
+                io.Mask.Input("mask", tooltip="White (1) where the picture is to be filled in; cut at a half."),
                 *_condition_inputs("the expert"),
             ],
             outputs=_outputs(),

@@ -48,9 +48,9 @@ class Expert(io.ComfyNode):
             category="mcdm/product",
             **search_aliases(_COMBINING, "condition, negative from another model, autoguidance, guide with base model"),
             description=(
-                "Adds one model to a product of experts, with its condition (positive), its null (negative) and its "
-                "weight (cfg); chain several of these nodes. The first of the chain is the reference: it decides "
-                f"latents, noise levels and previews. {_RULE}"
+                "Adds one model to a picture that several draw together (a product of experts), with its prompt "
+                "(condition), its negative (null) and its weight (cfg); chain several of these nodes. The first of the "
+                f"chain is the reference: it decides latents, noise levels and previews. {_RULE}"
             ),
             inputs=[
                 io.Model.Input(
@@ -59,25 +59,23 @@ class Expert(io.ComfyNode):
                 io.Conditioning.Input(
                     "condition",
                     optional=True,
-                    tooltip="What this expert is told: what `positive` is to a KSampler (x_i). Unconnected: the expert "
-                    "only lends its null; set weight to 0.",
+                    tooltip="The prompt of this expert: `positive` of a KSampler (x_i). Unconnected: the expert only "
+                    "lends its negative; set weight to 0.",
                 ),
                 io.Conditioning.Input(
                     "null",
                     optional=True,
-                    tooltip="What stands for nothing told: what `negative` is to a KSampler (∅), for checkpoints the "
-                    "negative prompt. Needed where the reliability is above 0, unless all weights sum to 1 (experts of "
-                    "one latent space).",
+                    tooltip="The negative of this expert: `negative` of a KSampler (∅). Needed where the reliability "
+                    "is above 0, unless all weights sum to 1 (experts of one latent space).",
                 ),
                 weight_input(
-                    "How strongly the condition pulls, −20 to 20: cfg, for a single model. Weights add up: two "
-                    "experts at 3.5 are cfg 7. 1 in total is no guidance, 0 ignores the condition, negative pushes "
-                    "away (w_i).",
+                    "How strongly the prompt pulls, −20 to 20: cfg, for a single model. Weights add up: two experts at "
+                    "3.5 are cfg 7. 1 in total is no guidance, 0 ignores the prompt, negative pushes away (w_i).",
                 ),
                 reliability_input(
-                    "How much this expert decides what a picture looks like that nothing was asked of, 0 to 100, "
-                    "relative to the other experts: its share a in the unconditional estimate U. Equal values share "
-                    "equally; at 0 its null is not needed."
+                    "How much the picture falls back on this expert's unprompted look, 0 to 100, relative to the other "
+                    "experts: its share a in the unconditional estimate U. Equal values share equally; at 0 its "
+                    "negative is not needed."
                 ),
                 progress_input(
                     "start",
@@ -187,15 +185,15 @@ class OwnNullGuider(io.ComfyNode):
                 "loras, combine loras, lora bleeding, concept bleeding"
             ),
             description=(
-                "Combines chained experts by composable diffusion (AND; Liu et al. 2022), across models: each "
-                "condition is measured against its own expert's null (negative), unlike in the paper's Eq. 10. ε = Σ "
-                "a_j ε_j(z_t, ∅, t) + Σ w_i (ε_i(z_t, x_i, t) − ε_i(z_t, ∅, t))."
+                "Keeps LoRAs from bleeding into each other: measures each prompt against the negative (null) of its "
+                "own model, not against one mean of all as the paper's Eq. 10 does. Composable diffusion (AND; Liu et "
+                "al. 2022), across models: ε = Σ a_j ε_j(z_t, ∅, t) + Σ w_i (ε_i(z_t, x_i, t) − ε_i(z_t, ∅, t))."
             ),
             inputs=[
                 ExpertChain.Input(
                     "experts",
-                    tooltip="The chain of Diffusion Expert nodes. An expert needs its null unless its weight is its "
-                    "share of the reliabilities.",
+                    tooltip="The chain of Diffusion Expert nodes. Connect a negative to every expert; one whose weight "
+                    "equals its share of the reliabilities needs none.",
                 ),
                 scores_input(),
             ],

@@ -35,9 +35,9 @@ class ProductModel(io.ComfyNode):
                 "unite, ensemble, composable"
             ),
             description=(
-                "Makes a MODEL that any sampler node samples as a product of experts, by Eq. 10 of the paper: "
-                "KSampler, a detailer, a tiled upscaler. The positive, negative and cfg of that node are the "
-                "condition, the null and the weight of the model given here, the first and reference expert."
+                "Makes one MODEL of several (a product of experts, by Eq. 10 of the paper), for any sampler node: "
+                "KSampler, a detailer, a tiled upscaler. The positive, negative and cfg of that node belong to the "
+                "model given here, the first and reference expert."
             ),
             inputs=[
                 io.Model.Input(
@@ -46,9 +46,8 @@ class ProductModel(io.ComfyNode):
                     "the output belongs to it as well.",
                 ),
                 reliability_input(
-                    "How much this model decides what a picture looks like that nothing was asked of, 0 to 100, "
-                    "relative to the other experts: its share a in the unconditional estimate U. At 0 the sampler's "
-                    "negative is not needed."
+                    "How much the picture falls back on this model's unprompted look, 0 to 100, relative to the other "
+                    "experts: its share a in the unconditional estimate U. At 0 the sampler's negative is not needed."
                 ),
                 ExpertChain.Input(
                     "experts",

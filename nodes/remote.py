@@ -44,10 +44,10 @@ class ExpertRemote(io.ComfyNode):
             category="mcdm/product",
             **search_aliases("remote, distributed, Ray, cluster, other machine, several machines, worker, network"),
             description=(
-                "Diffusion Expert, on another machine: the nodes behind model, condition and null, or those of a "
-                "graph, are run by that machine's ComfyUI, a worker, and nothing of them is loaded here. At every step "
-                "all workers are asked at once for their ε_i(z_t, x_i, t) and ε_i(z_t, ∅, t) of Eq. 10 of the paper, "
-                "while experts here are computed. Needs Ray; docs/hosts.md says how to start a worker."
+                "Runs a Diffusion Expert on another machine: that machine's ComfyUI, the worker, runs the nodes behind "
+                "model, condition and null, or those of a graph, and nothing of them is loaded here. At every step all "
+                "workers are asked at once for their ε_i(z_t, x_i, t) and ε_i(z_t, ∅, t) of Eq. 10 of the paper, while "
+                "experts here are computed. Needs Ray; docs/hosts.md says how to start a worker."
             ),
             inputs=[
                 io.Model.Input(
@@ -61,22 +61,22 @@ class ExpertRemote(io.ComfyNode):
                     "condition",
                     optional=True,
                     lazy=True,
-                    tooltip="What this expert is told (x_i), as for Diffusion Expert; encoded by the worker. "
-                    "Unconnected: the expert only lends its null; set weight to 0.",
+                    tooltip="The prompt (x_i), as for Diffusion Expert; encoded by the worker. Unconnected: the expert "
+                    "only lends its negative; set weight to 0.",
                 ),
                 io.Conditioning.Input(
                     "null",
                     optional=True,
                     lazy=True,
-                    tooltip="What stands for nothing told (∅), as for Diffusion Expert; encoded by the worker.",
+                    tooltip="The negative (∅), as for Diffusion Expert; encoded by the worker.",
                 ),
                 weight_input(
-                    "How strongly the condition pulls, −20 to 20, as for Diffusion Expert; 1 in total is no "
-                    "guidance (w_i).",
+                    "How strongly the prompt pulls, −20 to 20, as for Diffusion Expert; 1 in total is no guidance "
+                    "(w_i).",
                 ),
                 reliability_input(
-                    "How much this expert decides what a picture looks like that nothing was asked of, 0 to 100, as "
-                    "for Diffusion Expert (a_i); at 0 its null is not needed."
+                    "How much the picture falls back on this expert's unprompted look, 0 to 100, as for Diffusion "
+                    "Expert (a_i); at 0 its negative is not needed."
                 ),
                 progress_input(
                     "start",
@@ -110,19 +110,18 @@ class ExpertRemote(io.ComfyNode):
                     min=1.0,
                     max=86400.0,
                     step=1.0,
-                    tooltip="Seconds, 1 to 86400, for which the worker may give no sign of life before the run ends. A "
-                    "worker that died is started again by Ray and asked again, which takes as long as its ComfyUI "
-                    "takes to start.",
+                    tooltip="Seconds without a sign of life from the worker after which the run ends, 1 to 86400. Ray "
+                    "starts a worker that died again, which takes as long as its ComfyUI takes to start.",
                 ),
                 io.String.Input(
                     "graph",
                     default="",
                     multiline=True,
                     optional=True,
-                    tooltip="For nodes and files that only the worker has: a workflow that its ComfyUI saved with "
-                    "Export (API), with one Diffusion Expert, whose model, condition and null are taken in the place "
-                    "of those here; weight, window and mask are set here. Pictures that it names and this ComfyUI has "
-                    "are sent. Empty: what is connected here.",
+                    tooltip="For nodes and files that only the worker has: paste a workflow with one Diffusion Expert, "
+                    "saved by the worker's ComfyUI with Export (API). That expert's model, condition and null replace "
+                    "those here; set weight, window and mask here. Pictures that it names are sent if this ComfyUI has "
+                    "them. Empty: what is connected here.",
                     **advanced(),
                 ),
             ],
@@ -130,8 +129,7 @@ class ExpertRemote(io.ComfyNode):
                 ExpertChain.Output(display_name="experts", tooltip="The chain with this expert added."),
                 io.Model.Output(
                     display_name="model",
-                    tooltip="The MODEL without its weights: for schedulers, which need its noise levels, and for "
-                    "nothing else.",
+                    tooltip="The MODEL without its weights, for schedulers only: they need its noise levels.",
                 ),
             ],
             hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],

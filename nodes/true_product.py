@@ -24,11 +24,12 @@ class LangevinSampler(io.ComfyNode):
             node_id="MCDM_LangevinSampler",
             display_name="Langevin Sampler",
             category="mcdm/sampling",
+            is_experimental=True,
             **search_aliases("MCMC, corrector, predictor corrector, reduce reuse recycle, true product"),
             description=(
-                "Corrects what another sampler makes, at every noise level: x += δ·score + √(2δ)·z with δ = r·σ², as "
-                "often as asked (Du et al., 2023). Samples of a product, which the paper's Eq. 10 alone misses, come "
-                "closer to what all experts find likely together. Each correction costs as much as a step."
+                "Extra correction steps after each step of another sampler, towards what all experts find likely "
+                "together, which the paper's Eq. 10 alone misses (Du et al., 2023); no gain measured on pictures. x += "
+                "δ·score + √(2δ)·z with δ = r·σ². Each correction costs as much as a step."
             ),
             inputs=[
                 io.Sampler.Input(
@@ -41,8 +42,8 @@ class LangevinSampler(io.ComfyNode):
                     default=1,
                     min=0,
                     max=100,
-                    tooltip="How many at each noise level but the last, 0 to 100. 0 is the sampler itself, bit for "
-                    "bit. The time grows by as many steps: 1 doubles it.",
+                    tooltip="Corrections at each noise level but the last, 0 to 100. 0 is the sampler itself, bit for "
+                    "bit; 1 doubles the time.",
                 ),
                 io.Float.Input(
                     "ratio",
@@ -78,21 +79,22 @@ class ParticleSampler(io.ComfyNode):
             node_id="MCDM_ParticleSampler",
             display_name="Particle Sampler",
             category="mcdm/sampling",
+            is_experimental=True,
             **search_aliases("Feynman-Kac, FKC, sequential Monte Carlo, SMC, resampling, true product"),
             description=(
-                "Samples ancestrally with the pictures of the batch as particles: those that the experts find likelier "
-                "together go on as several, others end (Skreta et al., 2025). With ε_c the combination of the paper's "
-                "Eq. 10 and c_k its coefficients, Δlog w = (h/σ)(‖ε_c‖² − Σ c_k ‖ε_k‖²). Works with Product Guider "
-                "alone, and costs no more passes than ancestral sampling."
+                "Treats the pictures of a batch as candidates (particles): those that all experts find likelier are "
+                "copied on the way, others dropped (Skreta et al., 2025); little gained on pictures. With ε_c the "
+                "combination of the paper's Eq. 10 and c_k its coefficients, Δlog w = (h/σ)(‖ε_c‖² − Σ c_k ‖ε_k‖²). "
+                "Works with Product Guider and Own-Null Guider, and costs no more passes than ancestral sampling."
             ),
             inputs=[
                 resample_input(
-                    "Share of the batch, 0 to 1: particles are resampled where their effective number falls "
-                    "below it. 0 only at the end, 1 after every step."
+                    "Candidates are copied and dropped when fewer than this share of the batch still count, 0 to 1. 0 "
+                    "only at the end, 1 after every step."
                 ),
                 limit_input(
-                    "Largest change of a log weight in one step, 0.001 to 1000. Pictures have so many values "
-                    "that without a limit one particle takes all; lower keeps more of them."
+                    "How much one step may favour one candidate over another (change of a log weight), 0.001 to 1000. "
+                    "Lower keeps more different pictures; without a limit one candidate would take all."
                 ),
             ],
             outputs=[io.Sampler.Output(display_name="sampler", tooltip="To SamplerCustomAdvanced or Inspect Product.")],
@@ -119,21 +121,20 @@ class Choose(io.ComfyNode):
             category="mcdm/analysis",
             **search_aliases("best of n, rejection, CompLift, lift score, rank, filter batch"),
             description=(
-                "Keeps the samples that every expert finds likelier with its condition than without, by the lift E[‖ε "
-                "− ε(∅)‖² − ‖ε − ε_i‖²] of noised samples (CompLift, 2025): ranked by the smallest lift of any expert "
-                "of the product (Eq. 10 of the paper). Asks every condition and null once at each noise level, or "
-                "nothing where the samples carry the scores of their run."
+                "Keeps the pictures that best match every prompt; free with `scores` on. Ranks them by the smallest "
+                "lift of any expert of the product (Eq. 10 of the paper), E[‖ε − ε(∅)‖² − ‖ε − ε_i‖²] of noised "
+                "samples (CompLift, 2025). Without scores it asks every prompt and negative once at each noise level."
             ),
             inputs=[
                 ExpertChain.Input(
                     "experts",
-                    tooltip="The chain that made the samples. Experts of weight 0 say nothing, those of negative "
-                    "weight are to lower; all others need their null.",
+                    tooltip="The chain that made the samples. Experts of weight 0 don't judge; all others need their "
+                    "negative (null). A negative weight turns an expert's lift around.",
                 ),
                 io.Latent.Input(
                     "samples",
-                    tooltip="The finished samples, at least two in one batch. Where they come from a run with `scores` "
-                    "on, of this chain, the experts are not asked again.",
+                    tooltip="The finished samples, at least two in one batch. If they come from a run of this chain "
+                    "with `scores` on, the experts are not asked again.",
                 ),
                 io.Int.Input(
                     "count",
@@ -150,14 +151,14 @@ class Choose(io.ComfyNode):
                     tooltip="Noise levels at which to ask, 1 to 1000, spread evenly over the timesteps. More is surer "
                     "and slower: each costs about as much as a step. Without effect where the samples carry scores.",
                 ),
-                seed_input("seed", "Seed of the noise, 0 to 2⁶⁴ − 1; all samples are asked about under the same."),
+                seed_input("seed", "Seed of the noise under which the samples are compared, 0 to 2⁶⁴ − 1."),
             ],
             outputs=[
                 io.Latent.Output(display_name="latent", tooltip="The samples kept, the best first."),
                 io.String.Output(
                     display_name="scores",
                     tooltip="A line for each sample, the best first: its place in the batch, its smallest lift, and "
-                    "that of each expert. Above 0 is lifted.",
+                    "that of each expert. Above 0 the prompt shows.",
                 ),
             ],
             hidden=[io.Hidden.unique_id],

@@ -50,9 +50,9 @@ def scores_input() -> io.Boolean.Input:
         "scores",
         default=False,
         optional=True,
-        tooltip="On: the samples carry how far every expert lifts each of them, found from what the run asks anyway, "
-        "so that Choose Samples asks nothing more. For samplers that add noise at every step, as DDIM Sampler at η = 1 "
-        "does; others may turn the order around. The pictures stay the same, bit for bit.",
+        tooltip="On: Choose Samples can rank the pictures by how well they match every prompt, at no further cost. "
+        "Take a sampler that adds noise at every step, such as DDIM Sampler at η = 1; others may turn the order "
+        "around. The pictures stay the same, bit for bit.",
     )
 
 

@@ -88,14 +88,14 @@ def add_expert_options(parser: argparse.ArgumentParser) -> None:
     describe(
         "--map-kind", choices=["auto", "face", "hair", "skin"], help="* what the map shows (what the expert reads)"
     )
-    describe("--with-text", nargs=0, help="* the map runs beside a text for the same network")
+    describe("--with-text", nargs=0, help="* another expert of the same face network reads a text")
     describe("--sketch", type=Path, help="* picture whose edges are the sketch")
     describe("--drawing", type=Path, help="* drawing, dark lines on light paper")
     describe("--text", help="* caption")
     describe("--class-name", help="* name or index of a class")
     describe("--low-res", type=Path, help="* small picture to enlarge, beside a caption or a class")
     describe("--weight", type=float, help="* guidance weight w (1)")
-    describe("--reliability", type=float, help="* share in the unconditional estimate (1)")
+    describe("--reliability", type=float, help="* how much pictures fall back on its unprompted look (1)")
     describe("--start", type=float, help="* share of the steps at which it begins to act (0)")
     describe("--end", type=float, help="* share of the steps at which it stops (1)")
     describe("--sigma-start", type=float, help="* noise level below which it acts, of the first expert's (0: no limit)")

@@ -237,8 +237,7 @@ class Encoder:
             ValueError: If the expert does not read two maps in an order.
         """
         raise ValueError(
-            f"This expert is driven by {self.driven_by} and reads no two maps whose order could be another; leave the "
-            "order as it is."
+            f"This expert is driven by {self.driven_by} and doesn't read two maps; leave the order as it is."
         )
 
     def _rescaled(self, gray: Tensor) -> Tensor:

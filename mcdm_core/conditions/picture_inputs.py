@@ -77,8 +77,8 @@ def _known_part(image: Tensor, mask: Tensor, size: int) -> Tensor:
     shown, known = (part.tensors()["maps"] for part in pair)
     if known.all():
         logger.warning(
-            "The mask hides nothing of the picture's middle square, so that nothing is filled in; paint it white, by "
-            "more than a half, where something should be."
+            "The mask is empty in the picture's middle square, so nothing is filled in; paint it white, by more than a "
+            "half, where something should be."
         )
     return torch.cat([shown * known, known], dim=1)
 

@@ -43,7 +43,7 @@ class Agreement(Setting):
     """
 
     name = "AgreementWeights"
-    about = "agreement weights", "How experts share their weights out, place by place; by default not at all."
+    about = "agreement weights", "Most weight, at each place, for the expert that changes it most; off by default."
     options = (
         Option(
             "--tau",
@@ -121,15 +121,16 @@ class AgreementWeights(SpanMethod):
         """Log how many rows the weights took."""
         if self._rows:
             logger.info(
-                "Agreement weights: networks were asked %d rows of nulls that the product alone would not need.",
+                "Agreement weights: networks were asked %d rows of negatives (nulls) that the product alone would not "
+                "need.",
                 self._rows,
             )
 
     def check_fixed(self) -> None:
         """See `Method`."""
         raise ValueError(
-            "Expected weights that stay as they are, by which particles can be weighed, and got agreement weights, "
-            "which every sample decides for itself; set tau to 0, or use another sampler."
+            "Expected fixed weights for this sampler and got agreement weights, which depend on the picture; set tau "
+            "to 0, or use another sampler."
         )
 
     def check_parts(self, count: int) -> None:

@@ -34,8 +34,8 @@ from .weighted import add_weighted
 from .windows import Window
 
 _WHY_MISSING = (
-    "because experts of several latent spaces are each guided away from nulls of their own space",
-    "or set its reliability to 0 and let others of its space have nulls",
+    "because each latent space is guided away from negatives of its own",
+    "or set its reliability to 0 and give others of its space a negative",
 )
 
 

@@ -61,8 +61,8 @@ class Logic:
                 raise ValueError(f"Expected a prior above 0 and got {prior:g}; set one, such as 0.5.")
         if not 0 <= self.largest < math.inf:
             raise ValueError(
-                f"Expected 0 or more for what excluded experts count at most and got {self.largest:g}; set one, such "
-                "as 2, or 0 to exclude nothing."
+                f"Expected largest, the most that excluded experts count, to be 0 or more and got {self.largest:g}; "
+                "set one, such as 2, or 0 to exclude nothing."
             )
 
     @property

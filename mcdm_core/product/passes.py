@@ -46,7 +46,7 @@ class Passes(Setting):
 
     name = "Passes"
     relaxes = True
-    about = "fewer passes", "What a run may leave out; by default nothing."
+    about = "fewer passes", "Passes to skip, for speed; off by default."
     options = (
         Option(
             "--interval",
@@ -64,13 +64,16 @@ class Passes(Setting):
             ("START", "END"),
         ),
         Option(
-            "--threshold", ("threshold",), (1.0,), "cosine of condition and null above which a null is left out (1)"
+            "--threshold",
+            ("threshold",),
+            (1.0,),
+            "skip a negative (null) that is this alike to its prompt, by their cosine (1)",
         ),
         Option(
             "--tolerance",
             ("tolerance",),
             (0.0,),
-            "relative change of an expert's guidance below which it is left out (0)",
+            "skip an expert whose guidance changed by less than this share (0)",
         ),
         Option("--refresh", ("refresh",), (1,), "everything is asked again every N steps (1)", ("N",)),
         Option(

@@ -11,7 +11,7 @@ from .support.posts import said_of_chain
 AGREEMENT = 1e-4  # of the latent's scale
 STEPS = 5
 SIGMAS = (20.0, 8.0, 3.0, 1.0, 0.5, 0.1, 0.0)
-COST = "Agreement weights: networks were asked {} rows of nulls that the product alone would not need."
+COST = "Agreement weights: networks were asked {} rows of negatives (nulls) that the product alone would not need."
 
 
 @pytest.fixture

@@ -176,5 +176,5 @@ def test_nulls_that_a_space_needs(two, refused, missing):
     changes = [{}, {}]
     changes[missing] = {"null": None}
     said = refused(two(*changes), watched=two.loaded)
-    assert f"expert {missing + 1}" in said
-    assert "because experts of several latent spaces are each guided away from nulls of their own space" in said
+    assert f"Expert {missing + 1}" in said
+    assert "because each latent space is guided away from negatives of its own" in said

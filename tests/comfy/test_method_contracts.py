@@ -348,7 +348,7 @@ def test_a_particle_alone_is_refused(load, chain, run, passes, name):
 @pytest.mark.parametrize("name", OF_PRODUCTS)
 def test_weights_that_the_samples_decide_are_refused(load, chain, node, run, passes, name):
     chained = chain(passes.watch(load("hair")), passes.watch(load("skin")))
-    with pytest.raises(ValueError, match="Expected weights that stay as they are"):
+    with pytest.raises(ValueError, match="Expected fixed weights for this sampler"):
         run(name, METHODS["agreement weights"].chain(node, chained))
     assert not passes.found
 
@@ -394,10 +394,10 @@ USES = {
         {"run": prompt_node("SamplerCustom", sampler=["sampler", 0], model=["load", 0])},
         "got SamplerCustom, which",
     ),
-    "weights that samples decide": ({**OURS, **agreeing()}, "got agreement weights, which every sample decides"),
+    "weights that samples decide": ({**OURS, **agreeing()}, "got agreement weights, which depend on the picture"),
     "weights that samples decide, inspected": (
         {**INSPECT, **agreeing()},
-        "got agreement weights, which every sample decides",
+        "got agreement weights, which depend on the picture",
     ),
     "weights that stay": ({**OURS, **agreeing(tau=0.0)}, True),
     "weights that stay, inspected": ({**INSPECT, **agreeing(tau=0.0)}, True),

@@ -155,4 +155,4 @@ def test_the_log_counts_the_rows_that_the_product_does_not_need(bare, attach, pr
 def test_without_a_null_it_is_said(bare, attach, product_of, caplog):
     first, second = bare("eps", 0), attach(replace(bare("eps", 1), null=None, reliability=0.0))
     assert product_of("eps", [first, second]).isfinite().all()
-    assert "MODEL of expert 2 reads its null beside its condition, and it has none" in caplog.text
+    assert "MODEL of expert 2 reads the negative beside the prompt, and there is none" in caplog.text

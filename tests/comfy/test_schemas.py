@@ -169,6 +169,11 @@ def test_inputs_are_called_as_the_field_calls_them_and_the_others_by_their_ids(n
     assert found == LABELS
 
 
+def test_what_gained_nothing_on_pictures_is_marked_experimental(node):
+    marked = {name for name, cls in node.classes.items() if cls.GET_SCHEMA().is_experimental}
+    assert marked == {"MCDM_AgreementWeights", "MCDM_LangevinSampler", "MCDM_ParticleSampler"}
+
+
 ADVANCED = {
     "MCDM_EncodeClass": {"null_kind"},
     "MCDM_EncodeMap": {"with_text", "map_order"},

@@ -97,7 +97,7 @@ def test_a_picture_outside_every_mask_is_chosen_last_and_not_counted_as_lifted(
     assert all("smallest lift" in line for line in lines[:-1])
     assert torch.equal(kept["samples"][-1], latent["samples"][0])
     lifted = sum("smallest lift +" in line for line in lines)
-    assert f"Every expert lifts {lifted} of the 4 pictures; 4 are kept all the same." in caplog.text
+    assert f"Only {lifted} of the 4 pictures show every prompt; 4 are kept all the same." in caplog.text
     assert count == 1 or lifted == 0
 
 
@@ -150,7 +150,7 @@ def test_scores_of_another_chain_do_not_count(experts, sampled, choose, caplog):
     latent = sampled(experts())
     with caplog.at_level(logging.INFO, "mcdm_pack"):
         choose(experts(), latent)
-    assert "The samples carry scores of another chain of experts, which do not count." in caplog.text
+    assert "The samples carry scores of another chain of experts, so the experts are asked again." in caplog.text
     assert "Choosing took 8 rows" in caplog.text
 
 

@@ -145,7 +145,7 @@ def test_each_space_needs_nulls_of_its_own(host, small_experts, latent_experts, 
     if refused:
         assert (fault.at, fault.input) == ("1", "null")
         assert "Expert 1 needs a negative" in fault.sentence
-        assert "experts of several latent spaces are each guided away from nulls of their own space" in fault.sentence
+        assert "each latent space is guided away from negatives of its own" in fault.sentence
 
 
 def test_nulls_of_unknown_spaces_are_left_to_the_run(host, small_experts):

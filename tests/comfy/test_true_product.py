@@ -243,7 +243,7 @@ def test_choosing_tells_when_too_few_are_lifted(load, chain, node, caplog):
     turned = chain((expert, {"weight": -1.0}))
     both = [*chain((expert, {"weight": 1.0})), *turned]  # what one lifts, the other does not
     node("MCDM_Choose", experts=tuple(both), samples={"samples": pictures(3)}, count=2, levels=2, seed=1)
-    assert "Every expert lifts 0 of the 3 pictures; 2 are kept all the same." in caplog.text
+    assert "Only 0 of the 3 pictures show every prompt; 2 are kept all the same." in caplog.text
 
 
 @pytest.mark.parametrize(

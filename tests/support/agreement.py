@@ -1,4 +1,4 @@
-"""Agreement weights in plain loops over places, patches and values, written from the method's help page."""
+"""Agreement weights in plain loops over places, patches and values, written from `docs/agreement-weights.md`."""
 
 import itertools
 import math

@@ -1,4 +1,4 @@
-"""Fewer passes in plain loops, written from the method's help page: which predictions are replaced, and by what.
+"""Fewer passes in plain loops, written from `docs/fewer-passes.md`: which predictions are replaced, and by what.
 
 All predictions are made, and those that would have been left out are dropped.
 """

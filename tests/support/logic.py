@@ -1,4 +1,4 @@
-"""Logic of experts in plain loops over pictures, written from the method's help page."""
+"""Logic of experts in plain loops over pictures, written from `docs/logic.md`."""
 
 import math
 from itertools import pairwise

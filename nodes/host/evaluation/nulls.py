@@ -27,7 +27,7 @@ class Nulls:
         for expert, own, reads_pairs in zip(self.experts, self.conds, networks.reads_pairs, strict=True):
             if reads_pairs and NULL not in own:
                 logger.warning(
-                    "The MODEL of %s reads its null beside its condition, and it has none; connect its null.",
+                    "The MODEL of %s reads the negative beside the prompt, and there is none; connect null.",
                     expert.label,
                 )
 

@@ -157,8 +157,8 @@ def merge_into(encoder: Encoder, conditioning: Conditioning, condition: Conditio
     entries = [_condition_for(encoder, values, tokens) for tokens, values in merged]
     if len({entry.text_active for entry in entries}) > 1:
         raise ValueError(
-            "Expected entries that all run beside a text or none of which does, and got both, which have different "
-            "nulls; switch with_text on where their maps are encoded."
+            "Expected with_text on in all entries of the condition or in none, since they share a null, and got both; "
+            "switch it on where their maps are encoded."
         )
     return merged, to_conditioning(encoder.null_like(entries[0]), encoder.key)
 

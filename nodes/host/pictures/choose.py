@@ -61,7 +61,7 @@ def choose_samples(
     kept = choose(lifts, count)
     lifted = int((least_lifts(lifts) > 0).sum())
     if lifted < count:
-        logger.warning("Every expert lifts %d of the %d pictures; %d are kept all the same.", lifted, batch, count)
+        logger.warning("Only %d of the %d pictures show every prompt; %d are kept all the same.", lifted, batch, count)
     return _take(latent, kept, batch), _scores(guiding, lifts)
 
 

@@ -85,7 +85,7 @@ def scores_of(samples: Any, experts: Experts) -> Tensor | None:
     if scores is None:
         return None
     if [of() for of in scores.experts] != list(experts):
-        logger.info("The samples carry scores of another chain of experts, which do not count.")
+        logger.info("The samples carry scores of another chain of experts, so the experts are asked again.")
         return None
     return scores.lifts
 

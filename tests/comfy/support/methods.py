@@ -115,7 +115,7 @@ LOGIC_REFUSED = (
     ({"sharpness": -1.0}, "sharpness above 0 and got -1; set"),
     ({"sharpness": NAN}, "sharpness above 0 and got nan"),
     ({"prior": 0.0}, "prior above 0 and got 0"),
-    ({"largest": -1.0}, "count at most and got -1"),
+    ({"largest": -1.0}, "excluded experts count, to be 0 or more and got -1"),
     ({"resample_below": 1.5}, "0 to 1, to resample below and got 1.5"),
     ({"limit": NAN}, "log weight and got nan"),
     ({"operation": "xor"}, "operation of and, or, equal, and got xor; choose"),

@@ -172,7 +172,8 @@ def test_u_is_asked_where_the_weights_sum_to_1_and_counted(caplog, passes):
     assert rows(plain) == 2 * 2 * 8
     assert rows(terms) - rows(plain) == more
     assert caplog.messages[0] == (
-        f"Agreement weights: networks were asked {more} rows of nulls that the product alone would not need."
+        f"Agreement weights: networks were asked {more} rows of negatives (nulls) that the product alone would not "
+        "need."
     )
 
 
@@ -318,7 +319,7 @@ def test_langevin_corrections_take_the_shared_weights():
 
 def test_particles_are_refused_before_any_network_is_called():
     terms = chain()
-    with pytest.raises(ValueError, match="Expected weights that stay as they are") as error:
+    with pytest.raises(ValueError, match="Expected fixed weights for this sampler") as error:
         sampled(terms, sample_particles, tau=TAU)
     assert str(error.value).endswith(".")
     assert rows(terms) == 0

@@ -94,7 +94,7 @@ def test_reliabilities_that_are_all_0_are_refused_by_name():
 def test_places_that_no_guidance_covers_are_named(caplog, weights, masks, said):
     pair = settings(*((weight, 1.0) for weight in weights))
     assert warn_of_uncovered(pair, (0, 1), masks) is bool(said)
-    assert [record.getMessage().partition(" of the picture; ")[0] for record in caplog.records] == said
+    assert [record.getMessage().partition(" of the picture, ")[0] for record in caplog.records] == said
     caplog.clear()
     assert not warn_of_uncovered(pair, (1,), (LEFT, None))
 

@@ -605,8 +605,8 @@ def test_a_seed_gives_one_batch():
         ({"sharpness": math.nan}, "sharpness above 0 and got nan; set"),
         ({"priors": (1.0, 0.0)}, "prior above 0 and got 0; set"),
         ({"excluded": math.nan}, "prior above 0 and got nan; set"),
-        ({"largest": -1.0}, "count at most and got -1; set"),
-        ({"largest": math.nan}, "count at most and got nan; set"),
+        ({"largest": -1.0}, "excluded experts count, to be 0 or more and got -1; set"),
+        ({"largest": math.nan}, "excluded experts count, to be 0 or more and got nan; set"),
     ],
 )
 def test_settings_that_are_refused(setting, message):
