@@ -30,10 +30,10 @@ def expert_path(path: str | os.PathLike) -> Path:
         FileNotFoundError: A name without folder and suffix is neither a file's nor that of an expert that ships.
     """
     given = Path(path)
-    if given.suffix or len(given.parts) != 1 or given.is_file():
+    if given.suffix or os.fspath(path) != given.name or given.is_file():
         return given
     shipped = EXPERTS / f"{given.name}.safetensors"
     if not shipped.is_file():
         names = ", ".join(expert_names()) or "none"
-        raise FileNotFoundError(errno.ENOENT, f"no such file, nor an expert that ships ({names})", str(given))
+        raise FileNotFoundError(errno.ENOENT, f"no such file, nor an expert that ships ({names})", os.fspath(path))
     return shipped
