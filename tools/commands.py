@@ -1,11 +1,11 @@
-"""What `python -m tools` can do: the demo, the tests, and the checks of style and types."""
+"""What `python -m tools` can do: the demo, the tests, the API's pages, and the checks of style and types."""
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from .comfyui import STAND_INS, comfyui_requirements, comfyui_version, find_comfyui
-from .environment import ensure_environment
+from .environment import ROOT, ensure_environment
 from .process import run, say
 from .type_checks import check_types
 
@@ -78,6 +78,17 @@ def coverage(arguments: list[str]) -> int:
     python = _test_environment(find_comfyui())
     required = ["--cov-fail-under", "0"] if arguments else []
     return run([python, "-m", "pytest", *_OF_CORE, *_in_parallel(), "--cov", *required, *arguments], _one_thread())
+
+
+def api(arguments: list[str]) -> int:
+    """Write pages of mcdm_core's functions and classes, from their docstrings, into out/api/.
+
+    Args:
+        arguments: Passed on to pdoc; `-o FOLDER` writes elsewhere.
+    """
+    python = _test_environment(find_comfyui())
+    written = ["--docformat", "google", "--no-show-source", "-o", str(ROOT / "out" / "api")]
+    return run([python, "-m", "pdoc", "mcdm_core", *written, *arguments])
 
 
 def _both_halves(python: Path, comfyui: Path | None, cases: str, arguments: Sequence[str]) -> dict[str, int | None]:
