@@ -15,6 +15,7 @@ _OF_TESTS = {  # halves that are neither passed nor failed, by their exit codes
     5: "no tests chosen",  # pytest's
 }
 _OF_CORE = ["tests/core", "tests/studies"]
+_LIBRARY = "mcdm_core"
 
 
 def demo(arguments: list[str]) -> int:
@@ -87,8 +88,11 @@ def api(arguments: list[str]) -> int:
         arguments: Passed on to pdoc; `-o FOLDER` writes elsewhere.
     """
     python = _test_environment(find_comfyui())
+    # Asked for a package, pdoc writes the modules that its __all__ names, so modules are named one by one.
+    files = sorted((ROOT / _LIBRARY).rglob("[!_]*.py"))
+    modules = [".".join(file.relative_to(ROOT).with_suffix("").parts) for file in files]
     written = ["--docformat", "google", "--no-show-source", "-o", str(ROOT / "out" / "api")]
-    return run([python, "-m", "pdoc", "mcdm_core", *written, *arguments])
+    return run([python, "-m", "pdoc", _LIBRARY, *modules, *written, *arguments])
 
 
 def _both_halves(python: Path, comfyui: Path | None, cases: str, arguments: Sequence[str]) -> dict[str, int | None]:
