@@ -1,7 +1,7 @@
 # `python -m tools …` does the work, so that Windows users need no make. ARGS is passed on.
 PYTHON ?= python3
 
-.PHONY: demo tables test test-all coverage lint format
+.PHONY: demo tables test test-all coverage api lint format
 
 demo:
 	$(PYTHON) -m tools demo $(ARGS)
@@ -17,6 +17,9 @@ test-all:
 
 coverage:
 	$(PYTHON) -m tools coverage $(ARGS)
+
+api:
+	$(PYTHON) -m tools api $(ARGS)
 
 lint:
 	$(PYTHON) -m tools lint

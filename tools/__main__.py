@@ -12,11 +12,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tools", description=__doc__)
     parser.add_argument(
         "command",
-        choices=["demo", "tables", "test", "test-all", "coverage", "lint", "types", "format"],
+        choices=["demo", "tables", "test", "test-all", "coverage", "api", "lint", "types", "format"],
         help="demo: draw the README's picture; "
         "tables: sample and measure everything in studies/results.md; "
         "test: linters and the short tests; test-all: the long tests, which test leaves out; "
-        "coverage: all tests of core and studies, and the lines that none of them runs; lint: ruff and mypy; "
+        "coverage: all tests of core and studies, and the lines that none of them runs; "
+        "api: write pages of mcdm_core's functions into out/api/; lint: ruff and mypy; "
         "types: mypy alone; format: let ruff mend and format",
     )
     options, rest = parser.parse_known_args()
@@ -30,6 +31,8 @@ def main() -> int:
         return commands.test_all(rest)
     if options.command == "coverage":
         return commands.coverage(rest)
+    if options.command == "api":
+        return commands.api(rest)
     if rest:
         parser.error(f"{options.command} takes no further arguments, but got {' '.join(rest)}")
     return {"lint": commands.lint, "types": commands.types, "format": commands.format_code}[options.command]()

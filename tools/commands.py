@@ -1,11 +1,11 @@
-"""What `python -m tools` can do: the demo, the tests, and the checks of style and types."""
+"""What `python -m tools` can do: the demo, the tests, the API's pages, and the checks of style and types."""
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from .comfyui import STAND_INS, comfyui_requirements, comfyui_version, find_comfyui
-from .environment import ensure_environment
+from .environment import ROOT, ensure_environment
 from .process import run, say
 from .type_checks import check_types
 
@@ -15,6 +15,7 @@ _OF_TESTS = {  # halves that are neither passed nor failed, by their exit codes
     5: "no tests chosen",  # pytest's
 }
 _OF_CORE = ["tests/core", "tests/studies"]
+_LIBRARY = "mcdm_core"
 
 
 def demo(arguments: list[str]) -> int:
@@ -78,6 +79,20 @@ def coverage(arguments: list[str]) -> int:
     python = _test_environment(find_comfyui())
     required = ["--cov-fail-under", "0"] if arguments else []
     return run([python, "-m", "pytest", *_OF_CORE, *_in_parallel(), "--cov", *required, *arguments], _one_thread())
+
+
+def api(arguments: list[str]) -> int:
+    """Write pages of mcdm_core's functions and classes, from their docstrings, into out/api/.
+
+    Args:
+        arguments: Passed on to pdoc; `-o FOLDER` writes elsewhere.
+    """
+    python = _test_environment(find_comfyui())
+    # Asked for a package, pdoc writes the modules that its __all__ names, so modules are named one by one.
+    files = sorted((ROOT / _LIBRARY).rglob("[!_]*.py"))
+    modules = [".".join(file.relative_to(ROOT).with_suffix("").parts) for file in files]
+    written = ["--docformat", "google", "--no-show-source", "-o", str(ROOT / "out" / "api")]
+    return run([python, "-m", "pdoc", _LIBRARY, *modules, *written, *arguments])
 
 
 def _both_halves(python: Path, comfyui: Path | None, cases: str, arguments: Sequence[str]) -> dict[str, int | None]:

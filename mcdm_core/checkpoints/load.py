@@ -26,6 +26,7 @@ from ..diffusion.schedule import Schedule
 from ..expert import Expert
 from ..networks import UNet
 from ..networks.blank import without_weights
+from ..system.shipped import expert_path
 from .contents import CheckpointError, Contents, Entry
 from .farl import load_farl
 from .metadata import METADATA_KEY, ExpertMetadata
@@ -53,13 +54,14 @@ def load_expert(
     tensors keep their dtype, and on the CPU they are the file's own, mapped into memory.
 
     Example:
-        >>> expert = load_expert("experts/hair.safetensors")
+        >>> expert = load_expert("hair")
         >>> expert.image_size, expert.encoder.kind
         (256, 'map')
         >>> expert = load_expert("models/mcdm/my_adm.pt", overrides=Overrides(schedule="cosine", num_head_channels=32))
 
     Args:
-        path: A file written by `save_expert`, or a published one (see `recognition.published`).
+        path: A file written by `save_expert`, or a published one (see `recognition.published`); or the name of an
+            expert that ships: "animals", "hair", "landscapes", "sketch", "skin" or "text".
         device: Where the network goes.
         overrides: Settings that replace those of the file's header or those read from its tensors.
         text_encoder: FaRL's file, which the paper's face expert reads texts with; by default the one in the folder of
@@ -75,8 +77,9 @@ def load_expert(
         CheckpointError: If the file is truncated, is no checkpoint, contains code, or its tensors don't fit or are not
             finite; a ValueError whose message is one sentence for the user.
         ValueError: If the overrides don't suit the expert.
-        FileNotFoundError: If there is no such file.
+        FileNotFoundError: If there is no such file, and no expert of that name.
     """
+    path = expert_path(path)
     contents, metadata, network = _inspected(path, overrides)
     tensors = read_tensors(contents, path)
     refuse_not_finite(tensors, path)
@@ -92,10 +95,19 @@ def read_metadata(path: str | os.PathLike, overrides: Overrides | None = None) -
 
     Only the file's header is read (see `open_checkpoint`); the tensors it lists are checked against the description.
 
+    Example:
+        >>> read_metadata("hair").schedule
+        'cosine'
+
+    Args:
+        path: See `load_expert`.
+        overrides: See `load_expert`.
+
     Raises:
         CheckpointError: If the file cannot be used; the message is one sentence for the user.
+        FileNotFoundError: As `load_expert`.
     """
-    return _inspected(path, overrides)[1]
+    return _inspected(expert_path(path), overrides)[1]
 
 
 def read_encoder(path: str | os.PathLike, text_encoder: str | os.PathLike | None = None) -> Encoder:
@@ -110,7 +122,9 @@ def read_encoder(path: str | os.PathLike, text_encoder: str | os.PathLike | None
 
     Raises:
         CheckpointError: As `load_expert`.
+        FileNotFoundError: As `load_expert`.
     """
+    path = expert_path(path)
     contents, metadata, _ = _inspected(path)
     _, state = _split(read_tensors(contents, path), metadata)
     return _build_encoder(metadata, state, path, text_encoder)

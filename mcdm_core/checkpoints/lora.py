@@ -56,7 +56,7 @@ def with_lora(expert: Expert, path: str | os.PathLike, strength: float = 1.0) ->
     """A copy of an expert with a LoRA added to its weights; the given expert stays as it is.
 
     Example:
-        >>> painter = with_lora(load_expert("experts/text.safetensors"), "my_style.safetensors", 0.8)
+        >>> painter = with_lora(load_expert("text"), "my_style.safetensors", 0.8)
 
     Args:
         expert: The expert that the LoRA was trained on.

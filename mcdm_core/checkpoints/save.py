@@ -7,6 +7,7 @@ from torch import nn
 
 from ..conditions.captions import TEXT_PREFIX
 from ..system.formats import write_tensors
+from ..system.shipped import expert_path
 from .load import assemble, describe
 from .metadata import METADATA_KEY, ExpertMetadata
 from .recognition import Overrides
@@ -59,6 +60,7 @@ def convert_expert(
         FileNotFoundError: If there is no such source.
         WriteError: The target could not be written.
     """
+    source = expert_path(source)
     tensors, text = read_checkpoint(source, METADATA_KEY)
     metadata = describe(tensors, text, source, overrides)
     assemble(tensors, metadata, source)  # refuses tensors that don't fit

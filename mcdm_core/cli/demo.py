@@ -8,16 +8,14 @@ import argparse
 import functools
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from ..checkpoints import load_expert
-from ..pictures import labelled_grid, load_picture, map_to_picture, to_picture
+from ..pictures import example_picture, labelled_grid, map_to_picture, to_picture
 from ..product.term import Term
 from ..sampling import sample_ddim
-from .expert_options import expert_file
 from .output import add_output, check_picture, save_picture
 from .progress import progress_bar
 from .settings import Settings
@@ -25,7 +23,6 @@ from .values import seed
 
 logger = logging.getLogger(__name__)
 
-INPUTS = Path(__file__).resolve().parents[2] / "workflows" / "inputs"
 CAPTIONS = (
     "a smiling man with red hair on a white background",
     "an angry tan woman with purple hair on a green background",
@@ -46,7 +43,7 @@ COLUMNS = (
 
 def load_maps(name: str) -> Tensor:
     """Read the example maps named "hair" or "skin", one per caption; shape (len(CAPTIONS), H, W, 3), values 0…1."""
-    return torch.cat([load_picture(INPUTS / f"face_{face}_{name}.png") for face in range(1, len(CAPTIONS) + 1)])
+    return torch.cat([example_picture(f"face_{face}_{name}") for face in range(1, len(CAPTIONS) + 1)])
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -66,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     # η = 1 is ancestral sampling, which follows captions better than the ODE.
     settings = Settings(options.steps, functools.partial(sample_ddim, eta=1.0))
     settings.check()
-    experts = {name: load_expert(expert_file(name)) for name in WEIGHTS}
+    experts = {name: load_expert(name) for name in WEIGHTS}
     maps = {name: load_maps(name) for name in ("hair", "skin")}
     conditions = {name: experts[name].encoder.encode_map(images) for name, images in maps.items()}
     conditions["text"] = experts["text"].encoder.encode_text(CAPTIONS)

@@ -14,9 +14,8 @@ from ..expert.expert import Expert
 from ..pictures.files import load_picture
 from ..product.term import Term
 from ..product.term_settings import TermSettings
+from ..system.shipped import expert_path
 from .values import curve
-
-SHIPPED = Path(__file__).resolve().parents[2] / "experts"
 
 
 @dataclass(frozen=True)
@@ -108,19 +107,6 @@ def add_expert_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def expert_file(name: str) -> Path:
-    """Find an expert by file name, or a shipped one by its name.
-
-    Raises:
-        ValueError: There is neither.
-    """
-    for path in (Path(name), SHIPPED / f"{name}.safetensors"):
-        if path.is_file():
-            return path
-    shipped = ", ".join(sorted(path.stem for path in SHIPPED.glob("*.safetensors"))) or "none"
-    raise ValueError(f"--expert should name a file or a shipped expert ({shipped}), but {name!r} is neither.")
-
-
 def encode_request(expert: Expert, request: ExpertRequest) -> Condition | None:
     """Encode the condition that the command line gives to an expert; None without one.
 
@@ -151,9 +137,10 @@ def build_terms(requests: Sequence[ExpertRequest], device: str) -> list[Term]:
 
     Raises:
         ValueError: An expert or its condition cannot be used as given.
+        FileNotFoundError: There is no file and no shipped expert of that name.
     """
     load = functools.cache(lambda path: load_expert(path, device))
-    return [_build_term(load(expert_file(request.expert)), request) for request in requests]
+    return [_build_term(load(expert_path(request.expert)), request) for request in requests]
 
 
 def _build_term(expert: Expert, request: ExpertRequest) -> Term:

@@ -11,6 +11,7 @@ from ..checkpoints.safe_reading import read_checkpoint
 from ..conditions.class_names import FEW
 from ..diffusion.prediction import PREDICTIONS
 from ..expert import Expert
+from ..system.shipped import expert_path
 from .output import add_overwrite, check_folder, check_free
 
 
@@ -23,7 +24,7 @@ def info(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m mcdm_core info", description="Print what files of experts and encoders were recognized as."
     )
-    parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="file of an expert or an encoder")
+    parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="a shipped expert's name, or a file")
     _add_overrides(parser)
     options = parser.parse_args(argv)
     for file in options.files:
@@ -34,12 +35,13 @@ def describe(file: Path, overrides: Overrides | None = None) -> str:
     """Describe a file in a few lines.
 
     Args:
-        file: File of an expert, of FaRL, or of GLIDE's CLIP.
+        file: File of an expert, of FaRL, or of GLIDE's CLIP; or the name of an expert that ships.
         overrides: Settings of an expert that replace the recognized ones.
 
     Raises:
         ValueError: It cannot be used.
     """
+    file = expert_path(file)
     if tower_kinds(read_checkpoint(file)[0]):
         return _describe_towers(file)
     expert = load_expert(file, overrides=overrides)
@@ -94,7 +96,7 @@ def convert(argv: Sequence[str] | None = None) -> None:
         description="Write an expert file again as safetensors that says what it is. Options replace what was "
         "recognized, and say of a network of your own what its tensors don't tell.",
     )
-    parser.add_argument("source", type=Path, help="expert file, .pt or .safetensors")
+    parser.add_argument("source", type=Path, help="expert file, .pt or .safetensors, or a shipped expert's name")
     parser.add_argument("target", type=Path, help="file to write, *.safetensors")
     add_overwrite(parser)
     _add_overrides(parser)

@@ -19,7 +19,7 @@ class Expert:
     """A denoising network with its schedule and prediction type.
 
     Example:
-        >>> expert = load_expert("experts/hair.safetensors")
+        >>> expert = load_expert("hair")
         >>> condition = expert.encoder.encode(hair_map)
         >>> output = expert.raw(x_t, t, condition)  # one raw pass of the network
         >>> x0 = expert.predict_x0(x0_plus_noise, sigma, condition)

@@ -8,6 +8,8 @@ from einops import rearrange
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from ..system.shipped import EXAMPLES
+
 
 def load_picture(path: str | Path) -> Tensor:
     """Read a picture.
@@ -36,6 +38,25 @@ def load_picture(path: str | Path) -> Tensor:
             "or save the picture again."
         ) from error
     return torch.from_numpy(pixels)[None]
+
+
+def example_picture(name: str) -> Tensor:
+    """Read one of the pictures that ship.
+
+    Example:
+        >>> example_picture("face_1_hair").shape
+        torch.Size([1, 256, 256, 3])
+
+    Args:
+        name: "face_1" to "face_4", or a map of one, "face_1_hair" or "face_1_skin".
+
+    Returns:
+        As `load_picture`.
+
+    Raises:
+        FileNotFoundError: There is none of that name.
+    """
+    return load_picture(EXAMPLES / f"{name}.png")
 
 
 def to_picture(x0: Tensor) -> Image.Image:

@@ -54,7 +54,7 @@ def sample_product(
     """Sample from united experts on the first expert's timesteps.
 
     Example:
-        >>> hair, skin = load_expert("experts/hair.safetensors"), load_expert("experts/skin.safetensors")
+        >>> hair, skin = load_expert("hair"), load_expert("skin")
         >>> conditions = [hair.encoder.encode(hair_map), skin.encoder.encode(skin_map)]
         >>> terms = [Term(e, c, c.null(), weight=2.0) for e, c in zip([hair, skin], conditions)]
         >>> noise = torch.randn(1, *hair.sample_shape, generator=torch.Generator().manual_seed(0))

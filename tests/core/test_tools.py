@@ -1,11 +1,13 @@
 """The developer commands, and what the packaging files promise."""
 
+import sys
 import venv
 from pathlib import Path
 
 import pytest
 import tomli
 
+import mcdm_core
 from tools import comfyui, tables
 from tools import commands as demo_commands
 from tools.environment import ROOT, ensure_importable, environment_python
@@ -105,6 +107,21 @@ def test_the_demo_replaces_its_picture(monkeypatch):
     monkeypatch.setattr(demo_commands, "ensure_environment", lambda *_: "python")
     assert demo_commands.demo(["--steps", "5"]) == 0
     assert ran == [["-m", "mcdm_core", "demo", "--overwrite", "--steps", "5"]]
+
+
+@pytest.mark.long
+def test_pages_of_the_api_have_all_that_the_library_offers(monkeypatch, tmp_path):
+    monkeypatch.setattr(demo_commands, "ensure_environment", lambda *_: sys.executable)
+    monkeypatch.setattr(demo_commands, "find_comfyui", lambda: None)
+    assert demo_commands.api(["-o", str(tmp_path)]) == 0
+    page = (tmp_path / "mcdm_core.html").read_text(encoding="utf-8")
+    for name in mcdm_core.__all__:
+        assert f'id="{name}"' in page, name
+    assert (tmp_path / "mcdm_core" / "product" / "eq10.html").is_file()
+
+
+def test_the_api_s_pages_are_left_out_of_git():
+    assert "/out/" in (ROOT / ".gitignore").read_text().splitlines()
 
 
 @pytest.fixture

@@ -19,13 +19,14 @@ from mcdm_core import (
     sample_particles,
     sample_product,
 )
-from mcdm_core.cli import expert_options, sample
-from mcdm_core.cli.demo import CAPTIONS, COLUMNS, INPUTS
+from mcdm_core.cli import sample
+from mcdm_core.cli.demo import CAPTIONS, COLUMNS
 from mcdm_core.cli.expert_options import ExpertRequest, build_terms, encode_request
 from mcdm_core.cli.main import COMMANDS, main
 from mcdm_core.cli.settings import Settings
 from mcdm_core.pictures.files import load_picture, to_picture
 from mcdm_core.pictures.grid import MARGIN
+from mcdm_core.system import shipped
 
 from ...support.small_experts import write_expert, write_text_expert
 
@@ -267,7 +268,7 @@ def test_demo_shows_conditions_each_expert_and_the_product(tmp_path, monkeypatch
     for name in ("hair", "skin"):
         write_expert(tmp_path / f"{name}.safetensors", {"kind": "map", "map": name}, size=64)
     write_text_expert(tmp_path / "text.safetensors", size=64)
-    monkeypatch.setattr(expert_options, "SHIPPED", tmp_path)
+    monkeypatch.setattr(shipped, "EXPERTS", tmp_path)
     output = tmp_path / "demo.png"
     assert main(["demo", "--steps", "2", "--output", str(output)]) == 0
 
@@ -276,7 +277,7 @@ def test_demo_shows_conditions_each_expert_and_the_product(tmp_path, monkeypatch
     step = tile + MARGIN
     assert grid.shape == (title + len(CAPTIONS) * step, MARGIN + len(COLUMNS) * step, 3)
     tiles = [grid[title : title + tile, MARGIN + i * step : MARGIN + i * step + tile] for i in range(len(COLUMNS))]
-    hair_map = read(INPUTS / "face_1_hair.png")
+    hair_map = read(shipped.EXAMPLES / "face_1_hair.png")
     assert np.array_equal(tiles[0][..., 0], hair_map)
     sampled = tiles[3:]
     assert all(not np.array_equal(a, b) for i, a in enumerate(sampled) for b in sampled[:i])

@@ -12,8 +12,8 @@ import pytest
 import torch
 from hypothesis import given, note
 
-from mcdm_core.cli import expert_options
 from mcdm_core.cli.main import main
+from mcdm_core.system import shipped
 from mcdm_core.training import dual_encoder_run
 from studies.cli import main as main_of_studies
 
@@ -31,7 +31,7 @@ def here(tmp_path, monkeypatch):
     (tmp_path / "shipped").mkdir()
     for name, kind in (("hair", "map"), ("skin", "map"), ("text", "text")):
         shutil.copy(tmp_path / f"{kind}.safetensors", tmp_path / "shipped" / f"{name}.safetensors")
-    monkeypatch.setattr(expert_options, "SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr(shipped, "EXPERTS", tmp_path / "shipped")
     monkeypatch.setattr(dual_encoder_run, "align", partial(dual_encoder_run.align, batches=1, steps=1, size=2))
     monkeypatch.chdir(tmp_path)
     threads = torch.get_num_threads()
