@@ -27,9 +27,9 @@ OTHERS = {"expert", "MCDM", "mcdm", "none", *CORE_NODES, *CORE_PAGE, heading_of_
 VALUES = {"or", "reliability and weight", "0.25, 0.35, 0.5", *CORE_SCHEDULERS}
 OF_OTHERS = {
     *("AND", "FaRL", "prompt_id", "loras/", "diffusion_models/", "text_encoders/", "extra_model_paths.yaml"),
-    *(".pt", ".pth", "mcdm", "mcdm_face_…"),
+    *(".pt", ".pth", "mcdm", "mcdm_face_…", "--preview-method auto"),
 }
-"""Code that is of others: composable diffusion's word, the server's answer, ComfyUI's folders, kinds of files."""
+"""Code that is of others: composable diffusion's word, the server's answer, ComfyUI's folders and option, kinds of files."""
 GUIDE, RECIPES = ROOT / "docs" / "nodes.md", ROOT / "docs" / "recipes.md"
 
 
