@@ -29,7 +29,7 @@ OF_OTHERS = {
     *("AND", "FaRL", "prompt_id", "loras/", "diffusion_models/", "text_encoders/", "extra_model_paths.yaml"),
     *(".pt", ".pth", "mcdm", "mcdm_face_…", "--preview-method auto"),
 }
-"""Code that is of others: composable diffusion's word, the server's answer, ComfyUI's folders and option, kinds of files."""
+"""Code of others: composable diffusion's word, the server's answer, ComfyUI's folders and option, kinds of files."""
 GUIDE, RECIPES = ROOT / "docs" / "nodes.md", ROOT / "docs" / "recipes.md"
 
 
