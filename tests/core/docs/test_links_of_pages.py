@@ -2,7 +2,7 @@
 
 import pytest
 
-from ...support.pages import ROOT, anchors_of, is_left_out, links_of
+from ...support.pages import README, ROOT, anchors_of, is_left_out, links_of
 
 PAGES = sorted(
     path
@@ -24,6 +24,11 @@ def test_links_lead_to_files_and_headings(page):
     for target, heading, _ in local(page):
         assert target.exists(), target
         assert not heading or heading in anchors_of(target), (target.name, heading)
+
+
+def test_every_page_of_docs_is_linked_from_the_readme():
+    linked = {target for target, _, _ in local(README)}
+    assert set((ROOT / "docs").glob("*.md")) <= linked
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,14 @@ def test_every_node_has_one_row_with_templates_that_have_it():
             assert node_id in types_in(template), (name, template)
 
 
+def test_nodes_are_marked_experimental_as_on_their_help_pages():
+    marked = {re.findall(r"\*([^*]+)\*", cells[0])[0] for cells in rows(GUIDE) if cells[0].endswith("(experimental)")}
+    helps = {
+        name: (ROOT / "web" / "docs" / f"{node_id}.md").read_text(encoding="utf-8") for name, node_id in NODES.items()
+    }
+    assert marked == {name for name, text in helps.items() if "**Experimental.**" in text}
+
+
 def test_every_blueprint_has_a_row():
     assert {f"*{name}*" for name in blueprints()} <= {cells[0] for cells in rows(GUIDE)}
 
