@@ -89,7 +89,7 @@ NO_BLEEDING = f"{300 * bled('own nulls: Composite'):.0f} of 300 pictures"
 SENTENCES = {
     "README": [
         f"Two LoRAs of colours bled in {NO_BLEEDING}.",
-        f"All of one prompt: {of_one_prompt('OR, λ = 1')} of 100 faces, {of_one_prompt('product')} by the product.",
+        f"{of_one_prompt('OR, λ = 1')} of 100 faces are all of one prompt, {of_one_prompt('product')} by the product.",
         f"{of_fewer_passes('time / plain, 0.33.0')} of the time on these faces at 25 steps",
         f"Combining two adds {written(BENCHMARKS, '2 experts', 'measured'):.2f} ms per model and step",
         "such a pair takes "
