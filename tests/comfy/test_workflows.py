@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ..support.pages import CORE_NODES, CORE_SCHEDULERS
 from ..support.workflow_twins import NOTES, pages_of, read_json
 from .support.comfyui_server import ROOT, started_with
 from .support.pages import page_prompt
@@ -106,11 +107,11 @@ def test_a_thumbnail_lies_beside_the_graph(name):
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_the_note_and_the_readme_name_the_files_to_download(name):
+def test_the_note_and_the_page_of_files_name_those_to_download(name):
     (note,) = [node["widgets_values"][0] for node in graph(name)["nodes"] if node["type"] in NOTES]
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
     for folder, file in downloads(name):
-        for text in (note, readme):
+        for text in (note, page):
             assert file in text
             assert f"models/{folder}/" in text
 
@@ -136,6 +137,14 @@ def small(name: str, **changes) -> dict:
 def test_the_server_knows_every_node(server):
     known = set(server.get("/object_info")) | NOTES
     assert {node["type"] for name in NAMES for node in graph(name)["nodes"]} <= known
+
+
+def test_the_pages_call_comfyuis_nodes_by_their_names(server):
+    known = server.get("/object_info")
+    if "DualModelGuider" not in known:
+        pytest.skip("the pages name nodes of ComfyUI 0.33, which this one lacks")
+    assert {each["display_name"] or name for name, each in known.items()} >= CORE_NODES
+    assert set(known["KSampler"]["input"]["required"]["scheduler"][0]) >= CORE_SCHEDULERS
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -10,6 +10,8 @@ from pathlib import Path, PurePosixPath
 import pathspec
 import pytest
 
+from ..support.pages import README, pictures_of
+
 ROOT = Path(__file__).resolve().parents[2]
 MOST = 72_000_000  # bytes, of which the experts are 59 and their VAE 5
 PARTS = {
@@ -79,10 +81,14 @@ def test_patterns_begin_at_the_root_and_each_leaves_something_out(tracked):
 
 
 def test_pictures_of_the_readme_are_in_it_or_on_the_web_and_no_others(archive):
-    shown = set(re.findall(r"!\[[^\]]*\]\(([^)\s]+)", (ROOT / "README.md").read_text(encoding="utf-8")))
-    local = {picture for picture in shown if not picture.startswith("https://")}
+    local = {picture for picture in pictures_of(README) if not picture.startswith("https://")}
     assert local <= archive.keys()
     assert {name for name in archive if name.startswith("docs/") and not name.endswith(".md")} <= local
+
+
+def test_the_readme_says_how_large_it_is(archive):
+    (stated,) = re.findall(r"archive takes (\d+) MB", README.read_text(encoding="utf-8"))
+    assert abs(sum(archive.values()) / 1e6 - int(stated)) < 1
 
 
 def run(extracted: Path, *arguments: str) -> subprocess.CompletedProcess:

@@ -155,10 +155,10 @@ def test_a_file_is_named_by_a_title_that_fits_below_its_thumbnail(name):
     assert re.fullmatch(r"[A-Za-z0-9 ,-]{5,36}", name)  # no more; nor what file systems or addresses change
 
 
-def test_the_readme_lists_every_template_with_its_twin():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_recipes_list_every_template_with_its_twin():
+    recipes = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
     for twin, path in pages_of(ROOT / "workflows").items():
-        assert f"| {path.stem} | `{twin}.json` |" in readme
+        assert f"| {path.stem} | `{twin}.json` |" in recipes
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -25,31 +25,6 @@ def tables_of(page):
     return [block.splitlines() for block in re.findall(r"(?:^\|.*\n)+", page, re.MULTILINE)]
 
 
-def test_the_figures_of_the_readme_are_those_that_the_command_wrote():
-    """What it says of whom, and the row of a table that holds each figure."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    stated = readme[readme.index("## Results") : readme.index("## Training your own expert")]
-    shares = [float(percent) / 100 for percent in re.findall(r"(\d+\.\d) %", stated)]
-    figures = [*map(float, re.findall(r"(?<![\d])\.\d{3}\b", stated)), *shares]
-    written = ["0.790", "0.802", "0.942", "0.889", "0.933", "0.993", "0.961", "0.900", "0.190"]
-    assert [f"{figure:.3f}" for figure in figures] == written
-    held = {
-        "table1/table.md": {
-            "(b) two experts, product, w = 1": ["0.790"],
-            "(a) one network, both maps at once, w = 1": ["0.802"],
-        },
-        "maps256/table.md": {"united, w = 2": ["0.942", "0.889"]},
-        "captions256/table.md": {"maps and another face's caption": ["0.933"]},
-        "scenes256/table.md": {"united, a = 1/2": ["0.993", "0.961"]},
-        "logic256/table.md": {"OR, λ = 1": ["0.900"], "product": ["0.190"]},
-    }
-    for file, rows in held.items():
-        lines = (RESULTS / file).read_text(encoding="utf-8").splitlines()
-        for name, expected in rows.items():
-            (row,) = [line for line in lines if line.startswith(f"| {name} |")]
-            assert all(f"| {figure} [" in row for figure in expected), row
-
-
 def test_the_tables_shown_are_those_that_the_command_wrote():
     written = [table for path in RESULTS.glob("*/*.md") for table in tables_of(path.read_text(encoding="utf-8"))]
     page = tables_of((ROOT / "studies" / "results.md").read_text(encoding="utf-8"))

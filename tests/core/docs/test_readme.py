@@ -1,0 +1,89 @@
+"""README: what it holds, in which order, how long it is, and that its commands and its Python work."""
+
+import re
+
+import pytest
+import tomli
+from PIL import Image
+
+from tools import commands
+
+from ...support.pages import README, ROOT, pictures_of, text_of, words_of
+
+SECTIONS = [
+    "Which node do I need?",
+    "Install",
+    "First picture",
+    "Recipes",
+    "Weight, reliability, window, mask",
+    "Speed and memory",
+    "Compared with",
+    "When it looks wrong",
+    "The paper",
+    "Python",
+    "Limits",
+    "More",
+]
+PROJECT = tomli.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+TEXT = README.read_text(encoding="utf-8")
+
+
+def blocks() -> list[str]:
+    """The indented blocks of code."""
+    return [
+        re.sub("^    ", "", block, flags=re.MULTILINE)
+        for block in re.findall(r"(?:^    .*\n|^\n(?=    ))+", TEXT, re.M)
+    ]
+
+
+def test_sections_come_in_the_order_in_which_readers_ask():
+    assert re.findall(r"^## (.*)$", TEXT, re.MULTILINE) == SECTIONS
+
+
+def test_it_is_short():
+    assert 1100 <= len(words_of(README)) <= 1450
+
+
+def test_it_has_pictures_that_can_be_opened():
+    pictures = pictures_of(README)
+    assert len(set(pictures)) == len(pictures) >= 8
+    for picture in pictures:
+        with Image.open(ROOT / picture) as image:
+            image.verify()
+
+
+@pytest.mark.parametrize("command", ["demo", "test"])
+def test_both_commands_stand_near_the_top_and_exist_with_and_without_make(command):
+    (line,) = [number for number, line in enumerate(TEXT.splitlines()) if line.startswith(f"    make {command} ")]
+    assert line < 25
+    assert f"# or: python -m tools {command} " in TEXT.splitlines()[line]
+    assert f"\n{command}:\n\t$(PYTHON) -m tools {command} $(ARGS)\n" in (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert callable(getattr(commands, command))
+
+
+def test_versions_are_those_of_the_package():
+    assert f"ComfyUI has to be {PROJECT['tool']['comfy']['requires-comfyui'].removeprefix('>=')} or newer" in TEXT
+    assert f"(Python {PROJECT['project']['requires-python'].removeprefix('>=')} or newer)" in TEXT
+
+
+def test_the_status_is_one_line_at_the_top():
+    (line,) = re.findall(r"^\*\*Status:\*\* .*$", TEXT, re.MULTILINE)
+    assert TEXT.index(line) < TEXT.index("    make demo")
+    assert re.search("not yet on GPUs", line)
+
+
+def test_its_python_draws_a_picture_in_the_packs_folder(tmp_path, monkeypatch):
+    """With fewer steps; the block is about ten lines."""
+    (block,) = [each for each in blocks() if "import" in each]
+    assert len([line for line in block.splitlines() if line.strip()]) <= 12
+    shorter = block.replace('"50"', '"2"').replace('"face.png"', f"{str(tmp_path / 'face.png')!r}")
+    assert shorter.count("face.png") == 1
+    monkeypatch.chdir(ROOT)
+    exec(compile(shorter, "README.md", "exec"), {})  # noqa: S102
+    with Image.open(tmp_path / "face.png") as image:
+        assert image.size == (256, 256)
+
+
+def test_every_kind_of_table_has_a_head_and_rows_as_wide():
+    for table in re.findall(r"(?:^\|.*\n)+", text_of(README), re.MULTILINE):
+        assert len({line.count("|") for line in table.splitlines()}) == 1

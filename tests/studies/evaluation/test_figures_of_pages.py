@@ -1,0 +1,192 @@
+"""Each figure of README, of `docs/nodes.md` and of `docs/recipes.md` is that of the row and the measure it names.
+
+A sentence with figures is written anew from the tables and looked for in the page. What numbers are left then are none
+that was measured: weights and other settings, names, versions, dates, sizes.
+"""
+
+import csv
+import re
+
+import pytest
+
+from ...support.pages import README, ROOT, italics_of, text_of
+
+RESULTS = ROOT / "studies" / "results"
+BENCHMARKS = ROOT / "docs" / "benchmarks.md"
+
+
+def measured(folder: str, row: str, measure: str, n: int) -> float:
+    """A figure of an evaluation, over n pictures."""
+    with (RESULTS / folder / "figures.csv").open(encoding="utf-8", newline="") as file:
+        (found,) = [line for line in csv.DictReader(file) if (line["setting"], line["measure"]) == (row, measure)]
+    assert int(found["n"]) == n
+    return float(found["figure"])
+
+
+def all_right(folder: str, row: str, measures: list[str], n: int) -> float:
+    """The share of an evaluation's n pictures of which every one of the measures is 1."""
+    with (RESULTS / folder / "pictures.csv").open(encoding="utf-8", newline="") as file:
+        found = [line for line in csv.DictReader(file) if line["setting"] == row]
+    assert len(found) == n
+    return sum(all(float(line[measure]) == 1 for measure in measures) for line in found) / n
+
+
+def written(path, row: str, column: str) -> float:
+    """The first number in a cell of a page's table; of several tables with such a row and column, the first one's."""
+    text = path.read_text(encoding="utf-8")
+    for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        head, _, *lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
+        for cells in lines:
+            if cells[0] == row and column in head:
+                return float(re.search(r"[-−+]?[\d.]+", cells[head.index(column)])[0].replace("−", "-"))
+    raise AssertionError(f"{path.name} has no {row!r} with {column!r}")
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def thousandths(value: float) -> str:
+    return f"{value:.3f}".lstrip("0")
+
+
+def signed(value: float) -> str:
+    return f"{value:.2f}".replace("-", "−")
+
+
+def bled(row: str) -> float:
+    return measured("bleeding", row, "bleeding", 300)
+
+
+def of_one_prompt(row: str) -> str:
+    return f"{100 * measured('logic256', row, 'one face', 100):.0f}"
+
+
+def of_maps(measure: str) -> str:
+    return thousandths(measured("maps256", "united, w = 2", measure, 200))
+
+
+def obeyed(row: str) -> str:
+    return thousandths(measured("table1", row, "mIoU", 1000))
+
+
+def distance(row: str) -> str:
+    return f"{measured('table1', row, 'Fréchet distance', 1000):.0f}"
+
+
+def biased(column: str) -> str:
+    row = "worked case: N(−1, 0.3), N(1.5, 0.8), null N(0.2, 2)"
+    return signed(written(RESULTS / "product_bias" / "product_bias.md", row, column))
+
+
+def of_fewer_passes(column: str) -> str:
+    return f"{100 * written(BENCHMARKS, 'Fewer Passes as it comes', column):.0f} %"
+
+
+CAPTION, FOUR = "maps and another face's caption", ["hair color", "skin color", "background", "mouth"]
+SCENES, LANDSCAPE = "united, a = 1/2", ["sky", "orb", "hills"]
+NO_BLEEDING = f"{300 * bled('own nulls: Composite'):.0f} of 300 pictures"
+SENTENCES = {
+    "README": [
+        f"Two LoRAs of colours bled in {NO_BLEEDING}.",
+        f"{of_one_prompt('OR, λ = 1')} of 100 faces are all of one prompt, {of_one_prompt('product')} by the product.",
+        f"{of_fewer_passes('time / plain, 0.33.0')} of the time on these faces at 25 steps",
+        f"Combining two adds {written(BENCHMARKS, '2 experts', 'measured'):.2f} ms per model and step",
+        "such a pair takes "
+        f"{written(BENCHMARKS, 'LoRA-clone pair / as many rows of its plain network', 'by the wall clock'):.2f} "
+        "times as long as two prompts on the plain checkpoint",
+        "one network's product of two maps is nearer to drawn faces than that network given both maps at once: Fréchet "
+        f"distance {distance('(a) one network, product, w = 1')} against "
+        f"{distance('(a) one network, both maps at once, w = 1')}.",
+        f"both maps at once are obeyed better (mIoU {obeyed('(a) one network, both maps at once, w = 1')}) than by the "
+        f"product of two networks ({obeyed('(b) two experts, product, w = 1')}).",
+        f"two maps, IoU {of_maps('hair IoU')} for hair and {of_maps('skin IoU')} for skin.",
+        f"A caption beside another face's maps: {percent(measured('captions256', CAPTION, 'attributes', 300))} of its "
+        "four attributes are right on average, all four in "
+        f"{percent(all_right('captions256', CAPTION, FOUR, 300))} of 300 pictures.",
+        f"the animal is right in {percent(measured('scenes256', SCENES, 'animal', 300))}, all of the landscape in "
+        f"{percent(all_right('scenes256', SCENES, LANDSCAPE, 300))}, both in "
+        f"{percent(all_right('scenes256', SCENES, ['animal', *LANDSCAPE], 300))} of 300.",
+        "for N(−1, 0.3) and N(1.5, 0.8) with the null N(0.2, 2) its mean is "
+        f"{biased('product of the densities')}; deterministic samplers reach {biased('ODE, closed form')}, ancestral "
+        f"ones {biased('SDE, closed form')}.",
+    ],
+    "nodes": [
+        f"{NO_BLEEDING} of two LoRAs bled",
+        f"two LoRAs bled in {percent(bled('base null: agreement, τ = 300'))} of 300 pictures with it, in "
+        f"{percent(bled('base null: product'))} without",
+        f"({of_one_prompt('OR, λ = 1')} and {of_one_prompt('product')} of 100 faces are all of one prompt)",
+        "At as many passes it gained "
+        + thousandths(
+            written(ROOT / "docs" / "true-product.md", "one of 3 particles", "mIoU less that of 36 plain steps")
+        )
+        + " of mIoU on faces",
+        "92 of the 101 model families",
+    ],
+    "recipes": [
+        f"two LoRAs of colours bled in {NO_BLEEDING}, with the base model's negative in "
+        f"{percent(bled('base null: product'))}",
+        f"the first decided the other's in {percent(bled('own nulls: Switch'))} of 300 pictures",
+        f"{of_one_prompt('OR, λ = 1')} of 100 faces are all of one caption, {of_one_prompt('product')} by the product",
+        f"it takes {of_fewer_passes('time / plain, 0.33.0')} of the time for these faces at 25 steps, as "
+        f"{of_fewer_passes('rows / plain')} of the rows are asked",
+    ],
+}
+SETTINGS = {
+    "README": {
+        *("0", "0.5", "1", "3", "3.5", "4", "4.5", "7"),  # weights, reliabilities, windows
+        *("64", "256", "1024"),  # pixels
+        *("2023", "2025", "3.10", "0.3.64", "0.33.0", "4.0"),  # years, versions, a licence's
+        "68",  # MB of the archive, which tests/core/test_payload.py weighs
+    },
+    "nodes": {"1", "10", "0.3.64", "0.33", "0.33.0", "2025", "2026"},  # eta, an equation, versions and their years
+    "recipes": {
+        *("0", "0.3", "0.4", "0.5", "0.57", "0.7", "1", "2", "2.5", "3", "3.5", "4", "4.5", "5", "7", "7.5"),
+        *("2.2", "400"),  # a version, an answer of the server
+    },
+}
+
+
+def page_of(name: str):
+    return README if name == "README" else ROOT / "docs" / f"{name}.md"
+
+
+def shown(name: str) -> str:
+    """A page in one line, without code, addresses and names."""
+    text = re.sub(r"\]\((?:<[^>]+>|[^)\s]+)\)", "]", text_of(page_of(name))).replace("**", "")
+    text = " ".join(re.sub(r"`[^`]*`", "", text).split())
+    for italic in set(italics_of(page_of(name))):
+        text = text.replace(f"*{italic}*", "")
+    return text
+
+
+@pytest.mark.parametrize(("name", "sentence"), [(name, each) for name, of in SENTENCES.items() for each in of])
+def test_a_figure_is_that_of_its_row_and_measure(name, sentence):
+    assert sentence in shown(name)
+
+
+@pytest.mark.parametrize("name", SENTENCES)
+def test_no_other_figure_stands_in_the_page(name):
+    text = shown(name)
+    for sentence in SENTENCES[name]:
+        text = text.replace(sentence, "")
+    assert set(re.findall(r"(?<![\w.])[.−]?\d+(?:\.\d+)*", text)) == SETTINGS[name]
+
+
+def test_the_results_page_says_how_many_pictures_are_right_in_everything():
+    page = " ".join((ROOT / "studies" / "results.md").read_text(encoding="utf-8").split())
+    right = {row: all_right("captions256", row, FOUR, 300) for row in (CAPTION, "caption alone")}
+    assert (
+        f"All four are right in {thousandths(right[CAPTION])} of the pictures beside maps and in "
+        f"{thousandths(right['caption alone'])} of those of the caption alone." in page
+    )
+    assert (
+        f"All three are right in {thousandths(all_right('scenes256', SCENES, LANDSCAPE, 300))} of the united pictures, "
+        f"and the animal with them in {thousandths(all_right('scenes256', SCENES, ['animal', *LANDSCAPE], 300))}."
+        in page
+    )
+
+
+def test_families_are_counted_as_on_their_own_page():
+    page = (ROOT / "docs" / "other-nodes.md").read_text(encoding="utf-8")
+    assert "holds 92 of the 101 families that ComfyUI 0.33.0 knows" in page
