@@ -28,5 +28,8 @@ def warn_of_uncovered(terms: Sequence[TermSettings], active: Sequence[int], mask
         return False
     uncovered = (torch.stack(torch.broadcast_tensors(*given)).sum(0) == 0).float().mean().item()
     if uncovered > 0:
-        logger.warning("No mask covers %.1f %% of the picture, which follows no prompt there.", 100 * uncovered)
+        logger.warning(
+            "No mask covers %.1f %% of the picture, which follows no prompt there; widen a mask, or remove one.",
+            100 * uncovered,
+        )
     return uncovered > 0

@@ -41,6 +41,6 @@ def test_uncovered_places_are_unconditional_and_named_once(load, chain, predict,
     with caplog.at_level(logging.WARNING):
         product = predict(chain((hair, {"weight": 2.0, "mask": mask})))
     assert [record.getMessage() for record in caplog.records if "covers" in record.getMessage()] == [
-        "No mask covers 75.0 % of the picture, which follows no prompt there."
+        "No mask covers 75.0 % of the picture, which follows no prompt there; widen a mask, or remove one."
     ]
     torch.testing.assert_close(product[:, :, 8:], predict(chain(null_of(hair)))[:, :, 8:], atol=1e-5, rtol=0)

@@ -173,7 +173,7 @@ def test_uncovered_places_get_the_unconditional_estimate_and_one_warning(caplog)
         denoised = denoiser(x, 2.0)
         denoiser(x.float(), 1.0)
     assert [record.getMessage() for record in caplog.records] == [
-        "No mask covers 75.0 % of the picture, which follows no prompt there."
+        "No mask covers 75.0 % of the picture, which follows no prompt there; widen a mask, or remove one."
     ]
     torch.testing.assert_close(denoised[..., 1:], expert.predict_x0(x, 2.0, label(2))[..., 1:])
 
