@@ -17,8 +17,8 @@ _LINK = re.compile(r"(!?)\[([^\[\]]*)\]\((?:<([^>]+)>|([^)\s]+))\)")
 CORE_NODES = {
     *("CLIP Text Encode (Prompt)", "Conditioning (Set Mask)", "Create Hook LoRA", "Dual Model CFG Guider"),
     *("InpaintModelConditioning", "InstructPixToPixConditioning", "KSampler", "Load Checkpoint", "Load LoRA"),
-    *("Load LoRA (Model and CLIP)", "MaskComposite", "ModelMergeSimple", "SamplerCustomAdvanced", "Save Image"),
-    *("Select Model Device", "SolidMask", "TomePatchModel", "VAE Decode"),
+    *("Load LoRA (Model and CLIP)", "Combine Masks", "ModelMergeSimple", "SamplerCustomAdvanced", "Save Image"),
+    *("Select Model Device", "Create Solid Mask", "TomePatchModel", "VAE Decode"),
 }
 """Nodes of ComfyUI 0.33 that these pages name; `tests/comfy/test_names_of_core.py` looks them up."""
 CORE_SCHEDULERS = {"normal", "simple", "sgm_uniform", "ddim_uniform", "karras"}
