@@ -14,6 +14,7 @@ const MOST_LINES = 10; // shown; others are scrolled to
 const MARGIN = 4; // px that the classic rendering leaves on each side of the text, within the widget's height
 
 const INPUT = 1; // of the two sides of a node, as the graph numbers them
+const PATIENCE = [0, 200, 500, 1000]; // ms between looks for a run that has just ended
 const PACK = decodeURIComponent(new URL(import.meta.url).pathname.split("/").at(-2)); // the name of its folder
 
 function colorLinks() {
@@ -109,6 +110,7 @@ function note(kind, id, text) {
     if (text) texts.set(id, text);
     else texts.delete(id);
     if (texts.size) addNote(node, kind, texts);
+    watchChanges(node);
   }
 }
 
@@ -120,8 +122,12 @@ function refuse(refusals) {
   refused = refusals.map(({ node }) => node);
 }
 
+const watched = new WeakSet();
+
 // A refusal goes as soon as something changes at its node; whether that mends it the next prompt will tell.
 function watchChanges(node) {
+  if (watched.has(node)) return;
+  watched.add(node);
   const forget = () => [...(noteOf(node, "refusal")?.texts.keys() ?? [])].forEach((id) => note("refusal", id));
   const { onConnectionsChange, onWidgetChanged } = node;
   node.onConnectionsChange = function (type, ...more) {
@@ -150,9 +156,26 @@ function unfoldLinked(node) {
   }
 }
 
-// Whether an error of a run is a sentence of this pack, by the file that raised it.
+// Whether an error of a run is a sentence of this pack, by its class and the file that raised it.
 function isOurs({ exception_type, traceback }) {
-  return exception_type === "ValueError" && traceback?.at(-1)?.replaceAll("\\", "/").includes(`/${PACK}/`);
+  const isSentence = exception_type === "ValueError" || exception_type.includes(".mcdm_core.");
+  return isSentence && traceback?.at(-1)?.replaceAll("\\", "/").includes(`/${PACK}/`);
+}
+
+// The id of the workflow that a run was queued from: the page may show another one by now.
+async function workflowOf(run) {
+  for (const pause of PATIENCE) {
+    await new Promise((resolve) => setTimeout(resolve, pause));
+    const ended = (await (await api.fetchApi(`/history/${run}`)).json())[run];
+    if (ended) return ended.prompt[3]?.extra_pnginfo?.workflow?.id;
+  }
+}
+
+async function showFailure({ prompt_id, node_id, node_type, exception_message }) {
+  const failure = { node: String(node_id), type: node_type, workflow: await workflowOf(prompt_id) };
+  if (!isOrigin(failure)) return;
+  note("refusal", failure.node, exception_message.trim());
+  refused.push(failure.node);
 }
 
 app.registerExtension({
@@ -164,16 +187,10 @@ app.registerExtension({
     api.addEventListener("mcdm.refusals", ({ detail: { refusals, workflow } }) => {
       refuse(refusals.filter((refusal) => isOrigin({ ...refusal, workflow })));
     });
-    api.addEventListener("execution_error", ({ detail }) => {
-      const refusal = { node: String(detail.node_id), type: detail.node_type, text: detail.exception_message.trim() };
-      if (isOurs(detail) && isOrigin(refusal)) refuse([refusal]);
-    });
+    api.addEventListener("execution_error", ({ detail }) => isOurs(detail) && showFailure(detail));
   },
   nodeCreated(node) {
-    if (classOf(node)?.startsWith("MCDM_")) {
-      watchChanges(node);
-      foldAdvanced(node);
-    }
+    if (classOf(node)?.startsWith("MCDM_")) foldAdvanced(node);
   },
   loadedGraphNode: unfoldLinked,
   afterConfigureGraph: colorLinks, // a change of the colour palette forgets types that it does not know

@@ -30,7 +30,7 @@ def page(tmp_path):
     def run(*lines: str) -> list:
         main = tmp_path / "main.js"
         start = [
-            f'import {{ app, api, graph, say, start, call, notes, GraphNode }} from "{STAND_IN.as_uri()}";',
+            f'import {{ app, api, graph, history, say, start, call, notes, GraphNode }} from "{STAND_IN.as_uri()}";',
             'await import("./extensions/some pack/mcdm.js");',
             "start();",
         ]
@@ -140,17 +140,62 @@ def test_a_node_keeps_its_height(page):
     assert again == plain
 
 
+OURS = "/comfy/custom_nodes/some pack/nodes/host/run/refusals.py"
+
+
+def failure(kind: str, file: str, workflow: str = "shown", node: str = "2", node_type: str = "MCDM_Guider") -> str:
+    """JavaScript that receives the end of a run by an error, and waits until the server has been asked about it."""
+    error = {"prompt_id": "run", "node_id": node, "node_type": node_type, "exception_type": kind}
+    error |= {
+        "exception_message": "Why.\n",
+        "traceback": ['  File "/comfy/execution.py", line 1', f'  File "{file}", in'],
+    }
+    queued = {"prompt": [1, "run", {}, {"extra_pnginfo": {"workflow": {"id": workflow}}}, []]}
+    return (
+        f"history.run = {json.dumps(queued)}; api.receive('execution_error', {json.dumps(error)});"
+        "await new Promise((resolve) => setTimeout(resolve, 50));"
+    )
+
+
 @pytest.mark.parametrize(
     ("kind", "file", "shown"),
     [
-        ("ValueError", "/comfy/custom_nodes/some pack/nodes/host/run/refusals.py", True),
+        ("ValueError", OURS, True),
         ("ValueError", r"C:\\comfy\\custom_nodes\\some pack\\mcdm_core\\expert.py", True),
+        ("/comfy/custom_nodes/some pack.mcdm_core.product.term_settings.TermError", OURS, True),
         ("ValueError", "/comfy/custom_nodes/another/nodes.py", False),
-        ("RuntimeError", "/comfy/custom_nodes/some pack/nodes/host/run/guider.py", False),
+        ("RuntimeError", OURS, False),
     ],
 )
 def test_a_sentence_of_a_run_stands_on_the_node_that_ran(page, kind, file, shown):
-    error = {"node_id": "2", "node_type": "MCDM_Guider", "exception_type": kind, "exception_message": "Why.\n"}
-    error["traceback"] = ['  File "/comfy/execution.py", line 1', f'  File "{file}", line 2, in check']
-    (found,) = page(f"api.receive('execution_error', {json.dumps(error)});", "say(notes());")
+    (found,) = page(failure(kind, file), "say(notes());")
     assert found == ({"2": ["✖ Why."]} if shown else {})
+
+
+def test_a_run_of_another_workflow_is_not_told_of_here(page):
+    assert page(failure("ValueError", OURS, workflow="another"), "say(notes());") == [{}]
+
+
+def test_a_run_that_fails_leaves_the_refusals_of_a_later_prompt(page):
+    both, after = page(
+        refusals(("1", "MCDM_Expert", "Refused.")),
+        failure("ValueError", OURS),
+        "say(notes());",
+        refusals(),
+        "say(notes());",
+    )
+    assert both == {"1": ["✖ Refused."], "2": ["✖ Why."]}
+    assert after == {}
+
+
+@pytest.mark.parametrize(("node", "node_type"), [("3", "KSampler"), ("5:12", "MCDM_Expert")])
+def test_a_note_goes_when_any_node_that_it_stands_on_changes(page, node, node_type):
+    outer = node.split(":")[0]
+    noted, changed = page(
+        refusals((node, node_type, "Why.")),
+        "say(notes());",
+        f"graph.getNodeById({outer}).onWidgetChanged('values', '0, 1', '0, 2');",
+        "say(notes());",
+    )
+    assert noted[outer] == ["✖ Why."]
+    assert changed == {}
