@@ -304,7 +304,8 @@ def _parse(text: str, expected: str) -> tuple[float, ...]:
         if spread is None:
             numbers.append(_number(entry, text, expected))
         else:
-            numbers += _spread(float(spread[1]), float(spread[2]), int(spread[3]), text, expected)
+            first, last = (_number(end, text, expected) for end in (spread[1], spread[2]))
+            numbers += _spread(first, last, int(spread[3]), text, expected)
     return tuple(dict.fromkeys(numbers))
 
 

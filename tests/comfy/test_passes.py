@@ -222,7 +222,7 @@ def policy_node(**policy):
         ([LONE, BENT], None),
         (
             [("MCDM_Expert", {"end": 0.5}), BENT, policy_node()],
-            "Expert 1 ends at 0.5, and no expert is active from 0.5 to 1 of the sampling. Set its end to 1",
+            "Expert 1 ends at 0.5, and no expert is active from 0.5 to 1 of the sampling. Set its end to 1.",
         ),
         ([EXPERT, policy_node(start=0.8, end=0.2)], None),  # which the node itself says
     ],

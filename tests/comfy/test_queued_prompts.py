@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ..support.calls import counted_calls
+from .support.comfyui_server import ROOT
 from .support.posts import queued
 from .test_server import expert, node, product, sweep
 
@@ -162,6 +163,80 @@ def test_mistakes_are_refused_at_post(refusals, small_experts, latent_experts, m
     ((name, said),) = found[key]
     assert name == marked
     assert sentence in said
+
+
+def test_an_expert_that_only_one_of_two_samplers_refuses_is_refused_there(refusals, small_experts):
+    prompt = product(small_experts, map=PAINTED, first=titled("Hair expert", expert("hair", end=0.8)))
+    prompt["second"] = expert("skin", end=0.5, experts=["first", 0])
+    finishing = {**prompt["sample"]["inputs"], "denoise": 0.3}
+    links = {"samples": ["finish", 0], "vae": ["hair", 2]}
+    shown = {"decode more": node("VAEDecode", **links), "save more": node("SaveImage", images=["decode more", 0])}
+    shown["save more"]["inputs"]["filename_prefix"] = "more"
+    both = {**prompt, "finish": node("MCDM_KSampler", **finishing), **shown}
+    (said,) = refusals(both)["sample"]
+    gap = "Hair expert ends at 0.8, and no expert is active from 0.8 to 1 of the sampling. Set its end to 1."
+    assert said[1].endswith(gap)
+    assert refusals(both).keys() == {"sample"}
+    assert refusals(prompt).keys() == {"first"}
+
+
+def swept(names, first, second, **settings):
+    """A sweep of two experts that have these settings."""
+    prompt = product(names, map=PAINTED)
+    del prompt["sample"], prompt["decode"]
+    prompt["first"] = titled("Hair expert", expert("hair", **first))
+    prompt["second"] = titled("Skin expert", expert("skin", experts=["first", 0], **second))
+    return {**prompt, "sweep": sweep(**settings), "save": node("SaveImage", images=["sweep", 1], filename_prefix="x")}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "settings", "key", "sentence"),
+    [
+        (
+            {"weight": 0.5, "null": None},
+            {"weight": 0.5, "null": None},
+            {"guidance": "1, 2"},
+            "sweep",
+            "In one of this sweep's pictures: Skin expert needs a negative, because its reliability is 1",
+        ),
+        (
+            {"null": None},
+            {},
+            {"guidance": "1, 2"},
+            "first",
+            "Hair expert needs a negative, because its reliability is 1",
+        ),
+        (
+            {},
+            {"weight": 0.0, "condition": None},
+            {"expert_index": 2, "vary": "absolute weight", "values": "0, 2"},
+            "sweep",
+            "Skin expert needs a condition, because this sweep gives it the weight 2.",
+        ),
+        (
+            {},
+            {"weight": 1.0, "condition": None},
+            {"expert_index": 2, "vary": "absolute weight", "values": "0, 2"},
+            "second",
+            "Skin expert needs a condition, because its weight is 1.",
+        ),
+    ],
+)
+def test_what_a_sweep_alone_makes_wrong_is_the_sweeps(refusals, small_experts, first, second, settings, key, sentence):
+    found = refusals(swept(small_experts, first, second, **settings))
+    assert found.keys() == {key}
+    assert sentence in found[key][0][1]
+
+
+def test_an_expert_that_has_no_title_of_its_own_is_called_by_its_place(refusals, small_experts):
+    in_french = json.loads((ROOT / "locales" / "fr" / "nodeDefs.json").read_text(encoding="utf-8"))
+    for title in (in_french["MCDM_Expert"]["display_name"], "Face"):  # the second stands on both
+        changes = of_latents(small_experts)
+        changes |= {"first": titled(title, expert("hair")), "second": titled(title, changes["second"])}
+        found = refusals(product(small_experts, map=PAINTED, **changes))
+        assert (
+            "Expert 1 needs a VAE, because it works on pictures of 32×32 pixels and expert 2 on" in found["first"][0][1]
+        )
 
 
 def test_a_product_without_them_passes(refusals, small_experts):

@@ -188,7 +188,7 @@ def test_an_expert_of_an_earlier_version_beside_those_that_ship_now_needs_a_vae(
     code, answer = server.refusal(earlier_prompt(server, **{"1": "hair.safetensors"}))
     assert code == 400
     assert "works on pictures of " in answer
-    assert ", so each needs a VAE. Connect the vae of their Load Diffusion Expert" in answer
+    assert ", so each needs a VAE. Connect the vae outputs of their Load Diffusion Expert nodes" in answer
 
 
 def test_a_second_load_of_a_file_in_a_graph_costs_nothing(server, small_experts):
@@ -402,7 +402,7 @@ REFUSED = {
     "a gap between windows": (
         {"first": expert("hair", end=0.4), "second": expert("skin", start=0.6, experts=["first", 0])},
         "end",
-        "Expert 1 ends at 0.4, and no expert is active from 0.4 to 0.6 of the sampling",
+        "active from 0.4 to 0.6 of the sampling. Set its end to 0.6, or the start of expert 2 to 0.4.",
     ),
 }
 

@@ -95,11 +95,13 @@ def test_what_no_output_needs_is_not_faults_of(host, small_experts, latent_exper
     assert faults_of(host, prompt) == {}
 
 
-def test_an_expert_is_told_of_every_product_that_it_is_in(host, small_experts, latent_experts):
+def test_a_product_of_one_space_runs_beside_one_that_lacks_a_vae(host, small_experts, latent_experts):
     prompt = sampled(chained(("latent hair", "latent text", "small text"), (3,)), last="2")
     assert faults_of(host, prompt) == {}
     prompt["all"] = prompt_node("MCDM_KSampler", experts=["3", 0], denoise=1.0)
     prompt["show all"] = prompt_node("PreviewImage", images=["all", 0])
+    assert faults_of(host, prompt).keys() == {"all"}
+    del prompt["show"]
     assert faults_of(host, prompt).keys() == {"1"}
 
 

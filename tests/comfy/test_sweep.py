@@ -277,10 +277,11 @@ REFUSED = [
     ([{"reliability": 0.0}, {"reliability": 0.0}], {"vary": "weight"}, "reliabilities with a positive sum"),
     ([{}, {"weight": float("nan")}], {}, "finite weight for expert 2"),
     ([{}, {}], {"vary": "absolute weight", "values": "strong"}, "Expected weights, such as"),
+    ([{}, {}], {"vary": "absolute weight", "values": f"1-{'9' * 310} [3]"}, "Expected weights, such as"),
     (
         [{}, {"condition": None, "weight": 0.0}],
         {"vary": "absolute weight", "values": "0, 4"},
-        "Expert 2 needs a condition, because its weight is 4",
+        "Expert 2 needs a condition, because this sweep gives it the weight 4",
     ),
 ]
 

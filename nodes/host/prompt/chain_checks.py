@@ -19,7 +19,6 @@ from ....mcdm_core.product.spaces import JointSpaces, Space
 from ....mcdm_core.product.span import Span
 from ....mcdm_core.product.term_settings import TermError
 from ....mcdm_core.sampling.sweep import Sweep, Varied, parse_factors, parse_values, read_sweep, seeds_from
-from ..chain.expert_chain import CONNECT_CONDITION
 from .latent_checks import check_latents
 from .queued_chain import SETTING_NODES, QueuedChain, QueuedExpert, chain_of
 from .queued_prompt import QueuedNode
@@ -77,7 +76,13 @@ def _check_grid(node: QueuedNode) -> Fault | None:
         cells = sweep.cells() if chain.always else []
         return (sweep.at(chain.always, cell) for cell in cells if cell.seed == sweep.seeds[0])  # seeds change no weight
 
-    return _fault_of_products(node, chain, EQ10, products)
+    fault = _fault_of_products(node, chain, EQ10, products)
+    if fault is None or fault.at is None:
+        return fault
+    unswept = _fault_of_products(node, chain, EQ10, lambda: [chain.always])
+    if unswept is not None and unswept.at == fault.at:
+        return unswept  # by the numbers that the expert shows
+    return Fault("experts", f"In one of this sweep's pictures: {fault.sentence}")
 
 
 def check_schedule(node: QueuedNode) -> Fault | None:
@@ -136,12 +141,14 @@ def check_positive_weights(chain: QueuedChain) -> None:
 def _lacks_condition(chain: QueuedChain, sweep: Sweep) -> Fault | None:
     """The missing condition of an expert that a sweep gives other weights than 0."""
     node, name = chain.experts[sweep.expert], chain.names[sweep.expert]
-    for value in sweep.values:
-        expert = QueuedExpert(name=name, has_null=True, weight=value)
-        check = partial(expert.check_condition, "condition" in node.inputs, CONNECT_CONDITION)
-        if fault := fault_of("condition", check):
-            return fault._replace(at=node.id)
-    return None
+    weight = next(filter(None, sweep.values), None)
+    if "condition" in node.inputs or weight is None:
+        return None
+    sentence = (
+        f"{name.subject} needs a condition, because this sweep gives it the weight {weight:g}. Connect condition at "
+        f"{name.label}, or choose another expert_index."
+    )
+    return Fault("expert_index", sentence, cause=node.id)
 
 
 def _sweep_of(node: QueuedNode) -> Sweep:
@@ -232,8 +239,9 @@ def _check_windows(chain: QueuedChain) -> None:
                 first = windows[0][-1]
                 begins = f"{chain.names[first].subject} starts at {start:g}, and {gap}. Set its start to 0."
                 raise TermError(begins, first, "start")
-            ends = f"{chain.names[last].subject} ends at {reached:g}, and {gap}."
-            raise TermError(f"{ends} Set its end to {start:g}, or the start of another to {reached:g}.", last, "end")
+            ends = f"{chain.names[last].subject} ends at {reached:g}, and {gap}. Set its end to {start:g}"
+            other = "" if index is None else f", or the start of {chain.names[index].label} to {reached:g}"
+            raise TermError(f"{ends}{other}.", last, "end")
         if end > reached:
             reached, last = end, index
 

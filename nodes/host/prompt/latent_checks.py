@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import nodes
 
 from ....mcdm_core.conditions import Encoder
-from .queued_chain import Name, encoder_of
+from .queued_chain import Name, encoder_of, names_of
 from .queued_prompt import QueuedNode
 from .space_checks import members_of
 from .validation import Fault
@@ -49,7 +49,8 @@ def _size_of(source: QueuedNode) -> tuple[int, int] | None:
 def _encoders_of_maps(node: QueuedNode, sampler: QueuedNode) -> Iterator[tuple[Name, Encoder]]:
     """The encoders of the maps that experts of the reference's space are given, each with its expert's name."""
     members = members_of(node)
-    for place, (expert, space) in enumerate(members, start=1):
+    names = names_of([expert for expert, _ in members])
+    for name, (expert, space) in zip(names, members, strict=True):
         if space is None or space != members[0][1]:
             continue  # samples of another space have a size of their own
         is_reference_of_model = expert is node
@@ -57,7 +58,7 @@ def _encoders_of_maps(node: QueuedNode, sampler: QueuedNode) -> Iterator[tuple[N
             source = (sampler if is_reference_of_model else expert).source(given)
             encoder = encoder_of(source.source("encoder")) if source is not None else None
             if encoder is not None and encoder.reads_maps:
-                yield Name(expert.title, place), encoder
+                yield name, encoder
 
 
 def _sentence(expert: Name, encoder: Encoder, source: QueuedNode, size: tuple[int, int]) -> str:

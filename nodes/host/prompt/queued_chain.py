@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
@@ -22,6 +23,7 @@ SETTING_NODES = {f"MCDM_{kind.name}": kind for kind in SETTINGS}
 WORKER_NODE = "MCDM_ExpertRemote"
 _EXPERTS = ("MCDM_Expert", WORKER_NODE)
 _SCHEDULE = "MCDM_Schedule"
+_CHAINED = (*_EXPERTS, _SCHEDULE, *SETTING_NODES)
 _UNSCHEDULED = {"sigma_start": 0.0, "sigma_end": 0.0}  # an expert's noise levels without Expert Schedule
 _NUMBERS = tuple(name for name in NUMBERS if name != "weight_curve")  # the settings that are single numbers
 
@@ -117,7 +119,7 @@ class QueuedChain:
     @property
     def names(self) -> list[Name]:
         """Each expert's name in messages."""
-        return [Name(node.title, place) for place, node in enumerate(self.experts, start=1)]
+        return names_of(self.experts)
 
     @property
     def weights(self) -> list[tuple[str, float]]:
@@ -151,6 +153,28 @@ class QueuedChain:
         return None if may_differ else [0] * len(self.experts)
 
 
+def names_of(experts: Sequence[QueuedNode]) -> list[Name]:
+    """The names of a product's experts in messages; a title that several have tells none of them."""
+    titles = Counter(node.title for node in experts)
+    return [Name(node.title if titles[node.title] == 1 else "", n) for n, node in enumerate(experts, start=1)]
+
+
+def ends_of(expert: QueuedNode) -> list[QueuedNode]:
+    """The nodes that a chain with an expert is wired to, such as guiders; without those that nothing needs."""
+    found: dict[QueuedNode, None] = {}
+    passed: set[QueuedNode] = set()
+    waiting = expert.users("experts")
+    while waiting:
+        node, *waiting = waiting
+        if node.class_type not in _CHAINED:
+            found[node] = None
+        elif node not in passed:
+            passed.add(node)
+            waiting += node.users("experts")
+    needed = {node for nodes in expert.prompt.needed.values() for node in nodes}
+    return [node for node in found if node in needed]
+
+
 def chain_of(node: QueuedNode | None) -> QueuedChain:
     """The chain that is wired to a node; built once a prompt."""
     end = node.source("experts") if node is not None else None
@@ -160,7 +184,7 @@ def chain_of(node: QueuedNode | None) -> QueuedChain:
 def _nodes_of_chain(end: QueuedNode | None) -> list[QueuedNode]:
     found: dict[QueuedNode, None] = {}
     node = end
-    while node is not None and node not in found and node.class_type in (*_EXPERTS, _SCHEDULE, *SETTING_NODES):
+    while node is not None and node not in found and node.class_type in _CHAINED:
         found[node] = None
         if "experts" not in node.inputs:
             return [*found]

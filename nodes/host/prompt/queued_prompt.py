@@ -17,6 +17,7 @@ from comfy_api.latest import io
 
 import nodes
 
+from ..comfyui.node_names import names_of_type
 from ..comfyui.prompt_server import prompt_server
 from .links import LINKS, Link, as_link
 from .worker_graph import is_node, read_graph
@@ -175,8 +176,9 @@ def _title_of(node: dict[str, Any]) -> str:
     """The title of a node in API format, on one line; empty if it is the name of its type, or there is none."""
     kept = node.get("_meta")
     title = kept.get("title") if isinstance(kept, dict) else None
-    names = (node["class_type"], nodes.NODE_DISPLAY_NAME_MAPPINGS.get(node["class_type"]))
-    return " ".join(title.split())[:_LONGEST_TITLE] if isinstance(title, str) and title not in names else ""
+    if not isinstance(title, str) or title in {node["class_type"], *names_of_type(node["class_type"])}:
+        return ""
+    return " ".join(title.split())[:_LONGEST_TITLE]
 
 
 def _read(class_type: str, inputs: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ Known are the spaces of this pack's experts, by their files; of others the run s
 
 from __future__ import annotations
 
-from .queued_chain import WORKER_NODE, Name, chain_of, space_behind
+from .queued_chain import WORKER_NODE, Name, chain_of, names_of, space_behind
 from .queued_prompt import QueuedNode
 from .validation import Fault
 
@@ -31,14 +31,15 @@ def check_space(node: QueuedNode) -> Fault | None:
             first.setdefault(space, place)
     if len(first) < 2:
         return None
-    for place, (expert, _) in enumerate(members):
+    names = names_of([expert for expert, _ in members])
+    for name, (expert, _) in zip(names, members, strict=True):
         if expert.class_type == WORKER_NODE:
-            return Fault("model", _away(members, place, first), expert.id)
+            return Fault("model", _away(name, names, first), expert.id)
     having = {space for expert, space in members if "vae" in expert.inputs}
     lacking = [space for space in first if space not in having]
     if None in having or not lacking:  # a VAE of whichever space
         return None
-    return Fault("vae", _lacking(members, lacking, first), members[first[lacking[0]]][0].id)
+    return Fault("vae", _lacking(names, lacking, first), members[first[lacking[0]]][0].id)
 
 
 def members_of(end: QueuedNode) -> Members:
@@ -48,32 +49,26 @@ def members_of(end: QueuedNode) -> Members:
     return [(end, space_behind(end)), *members] if end.class_type == _REFERENCE_NODE else members
 
 
-def _name(members: Members, place: int) -> Name:
-    return Name(members[place][0].title, place + 1)
-
-
-def _away(members: Members, place: int, first: dict[str, int]) -> str:
-    name = _name(members, place)
+def _away(name: Name, names: list[Name], first: dict[str, int]) -> str:
     (one, at), (other, beside) = [*first.items()][:2]
     return (
-        f"{name.subject} is on a worker, where all experts have to work on the same, but {_name(members, at).label} "
-        f"works on {one} and {_name(members, beside).label} on {other}. Put {name.label} on this machine, or choose "
-        "experts of one kind."
+        f"{name.subject} is on a worker, and there all experts have to be of one kind, but {names[at].label} works on "
+        f"{one} and {names[beside].label} on {other}. Put {name.label} on this machine, or choose experts of one kind."
     )
 
 
-def _lacking(members: Members, lacking: list[str], first: dict[str, int]) -> str:
+def _lacking(names: list[Name], lacking: list[str], first: dict[str, int]) -> str:
     """The sentence about spaces that lack a VAE, at the first expert of the first of them."""
     space, *more = lacking
-    name = _name(members, first[space])
+    name = names[first[space]]
     if more:
-        others = " and ".join(f"{_name(members, first[other]).label} on {other}" for other in more)
+        others = " and ".join(f"{names[first[other]].label} on {other}" for other in more)
         return (
-            f"{name.subject} works on {space} and {others}, so each needs a VAE. Connect the vae of their Load "
-            "Diffusion Expert to the vae of these nodes, or choose experts of one kind."
+            f"{name.subject} works on {space} and {others}, so each needs a VAE. Connect the vae outputs of "
+            "their Load Diffusion Expert nodes to their vae inputs, or choose experts of one kind."
         )
     other = next(other for other in first if other != space)
     return (
-        f"{name.subject} needs a VAE, because it works on {space} and {_name(members, first[other]).label} on {other}. "
-        "Connect the vae of its Load Diffusion Expert to the vae of this node, or choose experts of one kind."
+        f"{name.subject} needs a VAE, because it works on {space} and {names[first[other]].label} on {other}. "
+        "Connect the vae output of its Load Diffusion Expert to its vae input, or choose experts of one kind."
     )

@@ -1,7 +1,8 @@
 """`validate_inputs` of nodes that mark the one input that is wrong, of the node where it is mended.
 
 A check of one node may find that another is at fault: a guider sees that its products lack the null of an expert. So
-all needed nodes of a prompt are checked before the first is marked, and each is marked for its own fault alone.
+all needed nodes of a prompt are checked before the first is marked, and each is marked for its own fault alone. An
+expert in chains of several ends is marked only if all of them say so: ComfyUI runs none of the nodes behind it then.
 
 ComfyUI calls a node's `validate_inputs` with the inputs that its signature names, and marks every one of them where it
 refuses; it reads the signature anew for each node, but without saying for which. So the signature names the inputs that
@@ -15,12 +16,14 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, NamedTuple
 
 from comfy_api.latest import io
 
+from .queued_chain import ends_of
 from .queued_prompt import QueuedNode, find_node, needed_nodes, once_a_prompt, schema_of
 
 
@@ -123,14 +126,23 @@ def faults_of_prompt() -> dict[str, Fault]:
 
 
 def _find_faults() -> dict[str, Fault]:
-    own: dict[str, Fault] = {}
-    seen_by_others: dict[str, Fault] = {}
+    found: dict[str, Fault] = {}
+    elsewhere: dict[str, list[tuple[QueuedNode, Fault]]] = defaultdict(list)  # by the node at fault, who sees it
     for class_type, validation in _VALIDATIONS.items():
         for node in needed_nodes(class_type):
-            if (fault := validation.fault(node)) is not None:
-                found = own if fault.at in (None, node.id) else seen_by_others
-                found.setdefault(fault.at or node.id, fault)
-    found = {**seen_by_others, **own}
+            if (fault := validation.fault(node)) is None:
+                continue
+            if fault.at in (None, node.id):
+                found[node.id] = fault
+            else:
+                elsewhere[fault.at].append((node, fault))
+    for key, seen in elsewhere.items():
+        expert = find_node(key)
+        if expert is None or not {node.id for node in ends_of(expert)} <= {node.id for node, _ in seen}:
+            for node, fault in seen:
+                found.setdefault(node.id, Fault("experts", fault.sentence))
+        else:
+            found.setdefault(key, seen[0][1])
     return {key: fault for key, fault in found.items() if fault.cause not in found}
 
 
