@@ -219,7 +219,7 @@ def test_several_pictures_make_a_grid(hair, hair_map, tmp_path):
         (["--expert", "{hair}", "--map", "{map}", "--text", "a man"], "keep one of them"),
         (["--expert", "{hair}", "--map", "{hair}"], "should be a picture"),
         (["--expert", "{hair}", "--map", "nowhere.png"], "nowhere.png"),
-        (["--expert", "nobody"], "shipped expert"),
+        (["--expert", "nobody"], "nor an expert that ships (animals, hair"),
         (["--expert", "{hair}", "--with-text"], "describe a map"),
         (["--expert", "{hair}"], "Hair needs a condition"),
         (["--expert", "{hair}", "--map", "{map}", "--threshold", "2"], "threshold of a cosine"),

@@ -17,6 +17,10 @@ FEWER = {
     "sample": ["--steps", "2"],
     "sweep": ["--steps", "2", "--seeds", "1", "--values", "0.5"],
 }
+COMMAND_LINES = [
+    pytest.param(words, id=" ".join(words), marks=[pytest.mark.long] * (words[0] == "demo"))
+    for words in commands_of(PYTHON_PAGE)
+]
 
 
 @pytest.mark.long
@@ -34,8 +38,7 @@ def test_the_page_has_a_line_for_every_command():
     assert unsaid == ["evaluate"]  # which only says where it is now
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("words", commands_of(PYTHON_PAGE), ids=" ".join)
+@pytest.mark.parametrize("words", COMMAND_LINES)
 def test_a_command_of_the_page_runs(words, tmp_path, monkeypatch):
     (tmp_path / "workflows").symlink_to(ROOT / "workflows")
     monkeypatch.chdir(tmp_path)
