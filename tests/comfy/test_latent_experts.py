@@ -338,7 +338,7 @@ def run_refused(node, experts, match, latent=EMPTY):
 
 
 def test_experts_of_both_kinds_are_not_mixed_without_their_vaes(load, load_latent, chain, node):
-    match = r"expert 1 .*LatentSpace \(4 channels of the VAE \w{12}\) .*expert 2 .*PixelSpace .*; connect the VAE"
+    match = r"expert 1 .*LatentSpace \(4 channels of the VAE \w{12}\) .*expert 2 .*PixelSpace .*. Connect the VAE"
     run_refused(node, chain(load_latent("hair"), load("skin")), match)
 
 

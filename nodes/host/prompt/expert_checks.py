@@ -70,7 +70,9 @@ def _check_made_for(encoder: Encoder, node: QueuedNode) -> Fault | None:
     """Whether the condition and the null wired to a node were made for the expert with this encoder."""
     for name in ("condition", "null"):
         source = node.source(name)
-        made_for = encoder_of(source.source("encoder")) if source else None
+        if source is None:
+            continue
+        made_for = encoder_of(source.source("encoder"))
         if made_for and made_for.key != encoder.key:
             other = encoder.key.describe(made_for.key)
             return Fault(

@@ -8,6 +8,7 @@ from PIL import Image
 
 from tools import commands
 
+from ...support.examples import python_of
 from ...support.pages import README, ROOT, pictures_of, text_of, words_of
 
 SECTIONS = [
@@ -26,14 +27,6 @@ SECTIONS = [
 ]
 PROJECT = tomli.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 TEXT = README.read_text(encoding="utf-8")
-
-
-def blocks() -> list[str]:
-    """The indented blocks of code."""
-    return [
-        re.sub("^    ", "", block, flags=re.MULTILINE)
-        for block in re.findall(r"(?:^    .*\n|^\n(?=    ))+", TEXT, re.M)
-    ]
 
 
 def test_sections_come_in_the_order_in_which_readers_ask():
@@ -74,7 +67,7 @@ def test_the_status_is_one_line_at_the_top():
 
 def test_its_python_draws_a_picture_in_the_packs_folder(tmp_path, monkeypatch):
     """With fewer steps; the block is about ten lines."""
-    (block,) = [each for each in blocks() if "import" in each]
+    (block,) = python_of(README)
     assert len([line for line in block.splitlines() if line.strip()]) <= 12
     shorter = block.replace('"50"', '"2"').replace('"face.png"', f"{str(tmp_path / 'face.png')!r}")
     assert shorter.count("face.png") == 1
