@@ -32,7 +32,10 @@ def foreseen(error: BaseException) -> tuple[int, str] | None:
     if isinstance(error, OSError):
         return _of_file(error)
     if isinstance(error, ModuleNotFoundError) and str(error.name).split(".")[0] not in _OWN:
-        return FAILED, f"{_line(error)}; install requirements-train.txt, or requirements.txt for sampling alone."
+        return FAILED, (
+            f"{_line(error)}; install it, or all that sampling (requirements.txt) or training (requirements-train.txt, "
+            "in the repository) needs."
+        )
     if isinstance(error, ImportError) and error.name is None:  # raised by code; Python's own have a name
         return FAILED, _line(error)
     if isinstance(error, ValueError):
