@@ -33,7 +33,11 @@ def out_of_memory() -> RuntimeError:
             r"ran out \(CUDA out of memory. Tried\)",
         ),
         (BrokenProcessPool(), FAILED, "start fewer"),
-        (ModuleNotFoundError("No module named 'tomli'", name="tomli"), FAILED, "install requirements-train.txt"),
+        (
+            ModuleNotFoundError("No module named 'tomli'", name="tomli"),
+            FAILED,
+            "requirements-train.txt, in the repository",
+        ),
         (ImportError("Distances need scipy; install it."), FAILED, "Distances need scipy"),
     ],
 )
