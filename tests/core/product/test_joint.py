@@ -423,7 +423,7 @@ def test_noise_levels_that_rise_are_refused():
         (lambda terms: sample_product(terms, joint_noise(terms)[terms[0].expert], lifts=Lifts(terms)), "lifts of"),
         (
             lambda terms: run([*terms[:2], *(replace(t, null=None) for t in terms[2:])], joint_noise(terms)),
-            "Second needs a negative, because experts of several latent spaces",
+            "Second needs a negative, because each latent space",
         ),
     ],
 )
