@@ -129,9 +129,6 @@ def test_the_demo_is_drawn_from_it(python, tmp_path):
 
 @pytest.mark.long
 def test_the_python_of_the_readme_runs(python, tmp_path):
-    """In a folder that has a clone's experts and pictures, which it may name."""
-    for folder in ("experts", "workflows"):
-        (tmp_path / folder).symlink_to(ROOT / folder)
     blocks = python_of(ROOT / "README.md")
     assert blocks
     for block in blocks:
