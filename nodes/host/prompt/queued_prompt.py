@@ -17,8 +17,8 @@ from comfy_api.latest import io
 
 import nodes
 
-from ..comfyui.node_names import names_of_type
 from ..comfyui.prompt_server import prompt_server
+from ..files.node_names import names_of_type
 from .links import LINKS, Link, as_link
 from .worker_graph import is_node, read_graph
 
