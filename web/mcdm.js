@@ -109,7 +109,8 @@ function note(kind, id, text) {
     const texts = removeNote(node, kind);
     if (text) texts.set(id, text);
     else texts.delete(id);
-    if (texts.size) addNote(node, kind, texts);
+    if (!texts.size) continue;
+    addNote(node, kind, texts);
     watchChanges(node);
   }
 }

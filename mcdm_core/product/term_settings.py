@@ -17,6 +17,7 @@ class TermError(ValueError):
         setting: The setting: a name of `TermSettings`, or "null".
     """
 
+    # With defaults, since an exception that comes from another process is made anew by its sentence alone.
     def __init__(self, sentence: str, index: int = 0, setting: str = ""):
         super().__init__(sentence)
         self.index = index

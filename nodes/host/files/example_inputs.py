@@ -12,11 +12,11 @@ from typing import Any
 import folder_paths
 
 from ....mcdm_core.system.formats import write_bytes
+from ....mcdm_core.system.shipped import EXAMPLES
 from ..comfyui.prompt_server import prompt_server
 
 logger = logging.getLogger(__name__)
 
-EXAMPLES = Path(__file__).resolve().parents[3] / "workflows" / "inputs"
 PREFIX = "mcdm_"
 FORMER_SUBFOLDER = "mcdm"
 
