@@ -26,7 +26,8 @@ class Expert:
 
     Args:
         network: Called as `network(x_t, t, **condition.kwargs())`; returns `channels` channels, or twice as many where
-            the second half is the learned variance.
+            the second half is the learned variance. Its attribute `reads`, if it has one, names the condition's
+            tensors that it uses; see `check_read`.
         schedule: Noise schedule the network was trained on.
         prediction: What the network predicts.
         image_size: Height and width of its pictures in pixels.
@@ -113,6 +114,26 @@ class Expert:
         """Move the network to a device."""
         self.network.to(device)
         return self
+
+    def check_read(self, condition: Condition, role: str = "condition") -> None:
+        """Refuse a condition of which the network would ignore something, such as a caption given to a map expert.
+
+        A network without an attribute `reads` takes what it is given: it refuses unknown arguments by itself.
+
+        Args:
+            condition: The condition, or the null.
+            role: What messages call it.
+
+        Raises:
+            ValueError: If it has a tensor that is not among `network.reads`.
+        """
+        reads = getattr(self.network, "reads", None)
+        ignored = [] if reads is None else [name for name in condition.tensors() if name not in reads]
+        if ignored:
+            raise ValueError(
+                f"Expected a {role} that {self.name} reads ({' or '.join(sorted(reads)) or 'none'}) and got "
+                f"{' and '.join(ignored)}, which it would ignore; encode it with {self.name}'s own encoder."
+            )
 
     def raw(self, x_t: Tensor, t: Tensor | float, condition: Condition) -> Tensor:
         """One pass of the network, its output unchanged.

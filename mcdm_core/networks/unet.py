@@ -238,6 +238,20 @@ class UNet(nn.Module):
         """Number by which height and width of a sample have to be divisible."""
         return self.config.patch * 2 ** (len(self.config.channel_mult) - 1)
 
+    @property
+    def reads(self) -> frozenset[str]:
+        """Names of the condition's tensors that `forward` uses; it ignores all others."""
+        c = self.config
+        embedded = (c.num_classes, c.context_dim, c.pooled_dim, c.film_dim)
+        used = {
+            "labels": c.num_classes is not None,
+            "maps": c.map_channels > 0,
+            "low_res": c.low_res_channels > 0,
+            "embedding": any(width is not None for width in embedded),
+            "context": c.context_dim is not None,
+        }
+        return frozenset(name for name, is_used in used.items() if is_used)
+
     def forward(
         self,
         x_t: Tensor,

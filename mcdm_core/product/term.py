@@ -23,7 +23,7 @@ class Term(TermSettings):
         mask: Where the expert acts, shape (H, W), (B, H, W) or (B, 1, H, W), values 0…1; None is everywhere.
 
     Raises:
-        ValueError: If a number, the mask or the window cannot be used.
+        ValueError: If a number, the mask or the window cannot be used, or the expert would ignore the condition.
     """
 
     expert: Expert
@@ -35,6 +35,9 @@ class Term(TermSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check_condition(self.condition is not None)
+        for role, given in (("condition", self.condition), ("null", self.null)):
+            if given is not None:
+                self.expert.check_read(given, role)
         if self.mask is not None and not ((self.mask >= 0) & (self.mask <= 1)).all():
             raise ValueError(f"Expected mask values in 0…1 for {self.label} and got others, or NaN; rescale the mask.")
 

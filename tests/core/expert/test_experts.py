@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mcdm_core import PREDICTIONS, Condition, Expert, Flow, Schedule
+from mcdm_core import PREDICTIONS, Condition, Expert, Flow, Schedule, Term
 
 
 class Recorder(torch.nn.Module):
@@ -60,3 +60,33 @@ def test_samples_of_another_shape_are_refused(shape):
 def test_it_says_what_it_is():
     assert repr(expert(name="hair")) == "Expert('hair', 8 px, x0-prediction)"
     assert expert().to("cpu").name == "expert"
+
+
+@pytest.mark.parametrize("reads", [frozenset(), frozenset({"maps"}), frozenset({"maps", "labels"})])
+def test_a_condition_that_the_network_would_ignore_is_refused(reads):
+    one = expert(name="hair")
+    one.network.reads = reads
+    caption = Condition(embedding=torch.ones(1, 5))
+    names = " or ".join(sorted(reads)) or "none"
+    with pytest.raises(ValueError, match=rf"Expected a null that hair reads \({names}\) and got embedding, which it"):
+        one.check_read(caption, "null")
+    with pytest.raises(ValueError, match="Expected a condition that hair reads"):
+        Term(one, caption)
+    with pytest.raises(ValueError, match="Expected a null that hair reads"):
+        Term(one, Condition(), caption)
+
+
+def test_a_condition_is_refused_for_the_part_that_is_ignored():
+    one = expert(name="hair")
+    one.network.reads = frozenset({"maps"})
+    with pytest.raises(ValueError, match="got embedding and context, which it would ignore"):
+        one.check_read(Condition(maps=torch.ones(1, 1, 8, 8), embedding=torch.ones(1, 5), context=torch.ones(1, 2, 5)))
+
+
+def test_conditions_that_the_network_reads_or_takes_as_they_are_pass():
+    one = expert()
+    caption = Condition(embedding=torch.ones(1, 5))
+    one.check_read(caption)  # the network doesn't say what it reads
+    one.network.reads = frozenset({"embedding"})
+    one.check_read(caption)
+    one.check_read(Condition())
