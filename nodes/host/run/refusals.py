@@ -30,6 +30,9 @@ _TOKEN_WIDTH: dict[type, tuple[str, ...]] = {
     comfy.model_base.Lumina2: ("cap_feat_dim",),
 }
 
+# What a latent of so many dimensions is of; the batch and the channels count.
+_MADE_OF = {3: "sound", 4: "a picture", 5: "a video"}
+
 
 def check_experts(experts: Experts, latent_image: Tensor, *beside: Tensor) -> SpacesOfRun | None:
     """Refuse a chain that can't be sampled from this latent.
@@ -150,10 +153,13 @@ def _check_latent(experts: Experts, latent_image: Tensor, packed: bool) -> None:
     latent_format = experts[0].model.get_model_object("latent_format")
     dimensions = latent_format.latent_dimensions + 2
     if latent_image.ndim != dimensions:
+        wanted, got = (
+            f"{_MADE_OF.get(number, 'something else')} ({number} dimensions)"
+            for number in (dimensions, latent_image.ndim)
+        )
         raise ValueError(
-            f"Expected a latent of {dimensions} dimensions for {experts[0].label}, which works on "
-            f"{space_name(latent_format)}, and got one of {latent_image.ndim}; a video model takes (B, C, T, H, W), an "
-            "image model (B, C, H, W)."
+            f"Expected a latent of {wanted} for {experts[0].label}, which works on {space_name(latent_format)}, and "
+            f"got one of {got}; start from the empty latent that ComfyUI has for this model's family."
         )
     # A packed latent's format counts the channels of the part that has most.
     channels = latent_format.latent_channels

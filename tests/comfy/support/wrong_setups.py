@@ -189,7 +189,10 @@ SETUPS = {
         lambda s, _: s.latent_of(2, 3, 64, 64),
         "Wrong latent for expert 1 .*32×32 pixels.* 64×64; connect",
     ),
-    "latent of a video": (lambda s, _: s.latent_of(2, 3, 4, 32, 32), "4 dimensions for expert 1 .* 5; a video"),
+    "latent of a video": (
+        lambda s, _: s.latent_of(2, 3, 4, 32, 32),
+        r"a picture \(4 dimensions\) for expert 1 .* a video \(5 dimensions\); start from",
+    ),
     "other latent space": (
         lambda s, _: s.other_space(),
         "Expert 1 .* needs a VAE.*PixelSpace.* expert 2 .*SDXL.*Connect",
