@@ -37,7 +37,9 @@ class Inspect(io.ComfyNode):
             node_id="MCDM_Inspect",
             display_name="Inspect Product",
             category="mcdm/analysis",
-            **search_aliases("debug, visualize, compare models, x0 preview, agreement, plot"),
+            **search_aliases(
+                "debug, visualize, compare models, prompt ignored, which model pulls, x0 preview, agreement, plot"
+            ),
             description=(
                 "Samples, and shows at chosen steps each expert's idea of the finished picture (x0) beside the "
                 "product's, how hard each expert pulls, and how far they agree: the summands w_i (D_i − U) of the "
