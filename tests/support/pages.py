@@ -20,7 +20,7 @@ CORE_NODES = {
     *("Load LoRA (Model and CLIP)", "Combine Masks", "ModelMergeSimple", "SamplerCustomAdvanced", "Save Image"),
     *("Select Model Device", "Create Solid Mask", "TomePatchModel", "VAE Decode"),
 }
-"""Nodes of ComfyUI 0.33 that these pages name; `tests/comfy/test_names_of_core.py` looks them up."""
+"""Nodes of ComfyUI 0.33 that these pages name; `tests/comfy/test_workflows.py` looks them up."""
 CORE_SCHEDULERS = {"normal", "simple", "sgm_uniform", "ddim_uniform", "karras"}
 CORE_PAGE = {"Workflow", "Browse Templates", "Extensions", "Run", "Edit subgraph", "Open in MaskEditor"}
 """Words on ComfyUI's page."""
