@@ -4,14 +4,19 @@ Small random files stand in for the downloads. `test_server.py` checks what the 
 """
 
 import importlib.util
+import json
 import math
 import re
+import subprocess
+import sys
+import textwrap
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from ..support.pages import CORE_NODES, CORE_SCHEDULERS
+from ..support.watchdog import PATIENCE
 from ..support.workflow_twins import NOTES, pages_of, read_json
 from .support.comfyui_server import ROOT, started_with
 from .support.pages import page_prompt
@@ -206,3 +211,32 @@ def test_the_two_rules_differ_unless_reliabilities_are_in_proportion_to_weights(
     assert np.abs(paper.astype(float) - own).mean() > 1
     paper, own = server.pictures(small("paper_vs_own_null", reliability=1.0))
     assert np.abs(paper.astype(float) - own).max() <= 1
+
+
+def script_of_the_recipes(server, folder, prompt: dict) -> subprocess.CompletedProcess:
+    """Run the script that `docs/recipes.md` prints, in a folder where the template is this prompt."""
+    recipes = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+    (printed,) = re.findall(r"^    import json, .*?\n\n(?=\S)", recipes, re.MULTILINE | re.DOTALL)
+    script = textwrap.dedent(printed).replace("127.0.0.1:8188", server.address)
+    assert server.address in script
+    template = folder / "workflows" / "api" / "faces.json"
+    template.parent.mkdir(parents=True)
+    template.write_text(json.dumps(prompt), encoding="utf-8")
+    command = [sys.executable, "-I", "-c", script]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE, check=False)
+
+
+def test_the_script_of_the_recipes_queues_a_template_and_saves_its_picture(server, tmp_path):
+    ran = script_of_the_recipes(server, tmp_path, small("faces"))
+    assert ran.returncode == 0, ran.stderr
+    (name,) = re.findall(r"saved (\S+)", ran.stdout)
+    with Image.open(tmp_path / name) as saved:
+        assert saved.size == (256, 256)
+
+
+def test_the_script_of_the_recipes_prints_why_a_prompt_is_refused(server, tmp_path):
+    prompt = small("faces")
+    del prompt["11"]["inputs"]["null"]
+    ran = script_of_the_recipes(server, tmp_path, prompt)
+    assert ran.returncode == 1
+    assert "needs a negative" in ran.stderr

@@ -18,11 +18,12 @@ CORE_NODES = {
     *("CLIP Text Encode (Prompt)", "Conditioning (Set Mask)", "Create Hook LoRA", "Dual Model CFG Guider"),
     *("InpaintModelConditioning", "InstructPixToPixConditioning", "KSampler", "Load Checkpoint", "Load LoRA"),
     *("Load LoRA (Model and CLIP)", "Combine Masks", "ModelMergeSimple", "SamplerCustomAdvanced", "Save Image"),
-    *("Select Model Device", "Create Solid Mask", "TomePatchModel", "VAE Decode"),
+    *("Select Model Device", "Create Solid Mask", "TomePatchModel", "VAE Decode", "Feather Mask", "Invert Mask"),
+    *("FluxGuidance", "Load Image", "ModelSamplingSD3"),
 }
 """Nodes of ComfyUI 0.33 that these pages name; `tests/comfy/test_workflows.py` looks them up."""
 CORE_SCHEDULERS = {"normal", "simple", "sgm_uniform", "ddim_uniform", "karras"}
-CORE_PAGE = {"Workflow", "Browse Templates", "Extensions", "Run", "Edit subgraph", "Open in MaskEditor"}
+CORE_PAGE = {"Workflow", "Browse Templates", "Extensions", "Run", "Edit subgraph", "Filters", "Open in MaskEditor"}
 """Words on ComfyUI's page."""
 
 
