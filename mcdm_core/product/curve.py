@@ -16,8 +16,14 @@ def check_curve(curve: Curve, label: str) -> None:
     """Refuse what is no curve.
 
     Raises:
-        ValueError: If the progress doesn't ascend within 0…1, or a number is not finite; names the expert by `label`.
+        ValueError: If it is text, the progress doesn't ascend within 0…1, or a number is not finite; the message names the
+            expert by `label`.
     """
+    if isinstance(curve, str):
+        raise ValueError(
+            f'Expected pairs such as ((0, 1), (1, 0.5)) as the weight curve for {label} and got the text "{curve}"; '
+            "write its pairs in brackets."
+        )
     pairs = all(len(pair) == 2 for pair in curve)
     ascending = pairs and all(first < second for (first, _), (second, _) in pairwise(curve))
     if not ascending or not all(0 <= progress <= 1 and math.isfinite(factor) for progress, factor in curve):

@@ -39,7 +39,7 @@ class JointDenoiser(ProductDenoiser):
         settings: Likewise.
 
     Raises:
-        ValueError: If a method can't work across spaces.
+        ValueError: If a method can't work across spaces, or an expert on latents has no VAE.
     """
 
     def __init__(
@@ -138,7 +138,16 @@ def several_spaces(terms: Sequence[Term]) -> bool:
 
 
 def _space(expert: Expert, reference: tuple[int, int], is_reference: bool) -> Space:
-    """The space of an expert, with the size that goes with the reference's pictures (height and width in pixels)."""
+    """The space of an expert, with the size that goes with the reference's pictures (height and width in pixels).
+
+    Raises:
+        ValueError: If its samples are latents, and it has no VAE.
+    """
+    if expert.downscale > 1 and expert.load_vae is None:
+        raise ValueError(
+            f"Expected a VAE for {expert.name}, whose latents are of another space than other experts', and got none; "
+            "pass `load_vae` to Expert, or the `vae` of the others' metadata if they share one."
+        )
     step = expert.downscale * getattr(expert.network, "divisor", 1)
     pixels = reference if is_reference else size_like(reference, expert.image_size, step)
     height, width = (side // expert.downscale for side in pixels)

@@ -40,6 +40,11 @@ def test_curves_that_are_none_are_refused(curve):
         Term(gaussian_expert([0.0], [1.0]), label(0), weight_curve=curve)
 
 
+def test_a_curve_given_as_text_is_refused():
+    with pytest.raises(ValueError, match=r"^Expected pairs such as \(\(0, 1\), .* for gauss and got the text"):
+        Term(gaussian_expert([0.0], [1.0]), label(0), weight_curve="0: 1, 1: 0.5")
+
+
 @pytest.mark.parametrize("schedule", [Schedule.linear(), Schedule.cosine(), Flow()])
 def test_shares_are_those_of_noise_levels(schedule):
     for share in torch.linspace(0.01, 0.99, 30).tolist():
