@@ -16,8 +16,8 @@ def check_curve(curve: Curve, label: str) -> None:
     """Refuse what is no curve.
 
     Raises:
-        ValueError: If it is text, the progress doesn't ascend within 0…1, or a number is not finite; the message names the
-            expert by `label`.
+        ValueError: If it is text, the progress doesn't ascend within 0…1, or a number is not finite; one sentence that
+            names the expert by `label`.
     """
     if isinstance(curve, str):
         raise ValueError(
