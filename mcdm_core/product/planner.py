@@ -6,7 +6,7 @@ from collections.abc import Hashable, Sequence
 
 from torch import Tensor
 
-from .coverage import warn_of_uncovered
+from .coverage import warn_of_masks
 from .curve import factor_at, progress_at
 from .plan import Plan
 from .product_plans import PlanMaker, ProductPlans
@@ -166,5 +166,5 @@ class Planner:
         if key not in self._made:
             self._made[key] = self.plans.make(acting, want_null, factors or (1.0,) * len(self.terms), phases)
             if self._warn and self.plans.masks:
-                self._warn = not warn_of_uncovered(self.terms, acting, self.plans.masks)
+                self._warn = not warn_of_masks(self.terms, acting, self.plans.masks)
         return self._made[key]
