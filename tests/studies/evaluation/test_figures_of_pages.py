@@ -88,8 +88,10 @@ SCENES, LANDSCAPE = "united, a = 1/2", ["sky", "orb", "hills"]
 NO_BLEEDING = f"{300 * bled('own nulls: Composite'):.0f} of 300 pictures"
 SENTENCES = {
     "README": [
-        f"Two LoRAs of colours bled in {NO_BLEEDING}.",
-        f"{of_one_prompt('OR, λ = 1')} of 100 faces are all of one prompt, {of_one_prompt('product')} by the product.",
+        f"Two LoRAs of colours bled in {NO_BLEEDING}, with the base model's negative in "
+        f"{percent(bled('base null: product'))}.",
+        f"{of_one_prompt('OR, λ = 1')} of 100 faces are all of one prompt, {of_one_prompt('product')} by the product "
+        "of weights 2 and 2.",
         f"{of_fewer_passes('time / plain, 0.33.0')} of the time on these faces at 25 steps",
         f"Combining two adds {written(BENCHMARKS, '2 experts', 'measured'):.2f} ms per model and step",
         "such a pair takes "
@@ -97,9 +99,10 @@ SENTENCES = {
         "times as long as two prompts on the plain checkpoint",
         "one network's product of two maps is nearer to drawn faces than that network given both maps at once: Fréchet "
         f"distance {distance('(a) one network, product, w = 1')} against "
-        f"{distance('(a) one network, both maps at once, w = 1')}.",
+        f"{distance('(a) one network, both maps at once, w = 1')} (1000 faces; the 95 % intervals just overlap).",
         f"both maps at once are obeyed better (mIoU {obeyed('(a) one network, both maps at once, w = 1')}) than by the "
-        f"product of two networks ({obeyed('(b) two experts, product, w = 1')}).",
+        f"product of two networks ({obeyed('(b) two experts, product, w = 1')}), whose faces are no nearer to drawn "
+        f"ones ({distance('(b) two experts, product, w = 1')}).",
         f"two maps, IoU {of_maps('hair IoU')} for hair and {of_maps('skin IoU')} for skin.",
         f"A caption beside another face's maps: {percent(measured('captions256', CAPTION, 'attributes', 300))} of its "
         "four attributes are right on average, all four in "
@@ -127,7 +130,8 @@ SENTENCES = {
         f"two LoRAs of colours bled in {NO_BLEEDING}, with the base model's negative in "
         f"{percent(bled('base null: product'))}",
         f"the first decided the other's in {percent(bled('own nulls: Switch'))} of 300 pictures",
-        f"{of_one_prompt('OR, λ = 1')} of 100 faces are all of one caption, {of_one_prompt('product')} by the product",
+        f"{of_one_prompt('OR, λ = 1')} of 100 faces are all of one caption, {of_one_prompt('product')} by the product "
+        "of weights 2 and 2.",
         f"it takes {of_fewer_passes('time / plain, 0.33.0')} of the time for these faces at 25 steps, as "
         f"{of_fewer_passes('rows / plain')} of the rows are asked",
     ],
@@ -142,7 +146,9 @@ SETTINGS = {
     "nodes": {"1", "10", "0.3.64", "0.33", "0.33.0", "2025", "2026"},  # eta, an equation, versions and their years
     "recipes": {
         *("0", "0.3", "0.4", "0.5", "0.57", "0.7", "1", "2", "2.5", "3", "3.5", "4", "4.5", "5", "7", "7.5"),
-        *("2.2", "400"),  # a version, an answer of the server
+        *("10", "30", "0.875"),  # Flux's guidance, a noise level
+        *("128", "192", "320", "512"),  # pixels of masks
+        "2.2",  # a version
     },
 }
 
