@@ -1,6 +1,6 @@
 """An expert: a network with the schedule and prediction type needed to predict x0 at any noise level."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cached_property
 from typing import Any
 
@@ -127,8 +127,10 @@ class Expert:
         Raises:
             ValueError: If it has a tensor that is not among `network.reads`.
         """
-        reads = getattr(self.network, "reads", None)
-        ignored = [] if reads is None else [name for name in condition.tensors() if name not in reads]
+        reads: Collection[str] | None = getattr(self.network, "reads", None)
+        if reads is None:
+            return
+        ignored = [name for name in condition.tensors() if name not in reads]
         if ignored:
             raise ValueError(
                 f"Expected a {role} that {self.name} reads ({' or '.join(sorted(reads)) or 'none'}) and got "

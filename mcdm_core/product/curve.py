@@ -12,7 +12,7 @@ HALVINGS = 40
 _EXPECTED = 'Expected a weight curve such as "0: 1, 0.5: 2, 1: 0.5", pairs of a share of the sampling and a factor'
 
 
-def check_curve(curve: Curve, label: str) -> None:
+def check_curve(curve: Curve | str, label: str) -> None:
     """Refuse what is no curve.
 
     Raises:

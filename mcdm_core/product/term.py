@@ -1,6 +1,7 @@
 """One factor of the product: an expert with its condition and its settings."""
 
 from dataclasses import KW_ONLY, dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -23,6 +24,7 @@ class Term(TermSettings):
         mask: Where the expert acts, shape (H, W), (B, H, W) or (B, 1, H, W), values 0…1; None is everywhere.
 
     Raises:
+        TypeError: If the condition or the null is no `Condition`: a text, say, or a picture.
         ValueError: If a number, the mask or the window cannot be used, or the expert would ignore the condition.
     """
 
@@ -37,9 +39,17 @@ class Term(TermSettings):
         self.check_condition(self.condition is not None)
         for role, given in (("condition", self.condition), ("null", self.null)):
             if given is not None:
+                self._check_encoded(given, role)
                 self.expert.check_read(given, role)
         if self.mask is not None and not ((self.mask >= 0) & (self.mask <= 1)).all():
             raise ValueError(f"Expected mask values in 0…1 for {self.label} and got others, or NaN; rescale the mask.")
+
+    def _check_encoded(self, given: Any, role: str) -> None:
+        if not isinstance(given, Condition):
+            raise TypeError(
+                f"Expected a Condition as the {role} of {self.label} and got {type(given).__name__}; encode it with "
+                "the expert's encoder."
+            )
 
     @property
     def label(self) -> str:
@@ -57,7 +67,7 @@ class Term(TermSettings):
         mask = self.mask if self.mask.ndim == 4 else self.mask.reshape(-1, 1, *self.mask.shape[-2:])
         if mask.shape[1] != 1 or mask.shape[2:] != x.shape[2:] or mask.shape[0] not in (1, len(x)):
             raise ValueError(
-                f"Expected a mask of {x.shape[2]}×{x.shape[3]} for {self.label}, 1 or {len(x)} of them, and got "
-                f"shape {tuple(self.mask.shape)}; resize it to the sample."
+                f"Expected a mask of {x.shape[2]}×{x.shape[3]} for {self.label}, one or as many as samples ({len(x)}), "
+                f"and got shape {tuple(self.mask.shape)}; resize it to the sample."
             )
         return mask.to(x)

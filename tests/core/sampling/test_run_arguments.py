@@ -1,0 +1,32 @@
+"""What a library's user may take for an argument of a run, and is none."""
+
+import pytest
+import torch
+
+from mcdm_core import Agreement, Term, sample_product
+from mcdm_core.expert.gaussian import gaussian_expert, label
+
+
+def term() -> Term:
+    return Term(gaussian_expert([0.0], [1.0]), label(0))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"sampler": "ddim"}, "Expected a function as sampler and got 'ddim'; take it from SAMPLERS"),
+        ({"rule": "own_null"}, "Expected EQ10 or OWN_NULL as rule and got 'own_null'; import"),
+        ({"settings": Agreement(tau=300.0)}, "Expected a list of settings and got one, Agreement; put it in brackets"),
+    ],
+)
+def test_names_and_single_settings_are_refused(arguments, sentence):
+    with pytest.raises(TypeError, match=sentence):
+        sample_product([term()], torch.zeros(1, 1, 1, 1), "2", **arguments)
+
+
+@pytest.mark.parametrize(("given", "named"), [("red hair", "str"), (torch.zeros(1, 8, 8, 3), "Tensor")])
+@pytest.mark.parametrize("role", ["condition", "null"])
+def test_texts_and_pictures_are_no_conditions(role, given, named):
+    arguments = {"condition": label(0), role: given}
+    with pytest.raises(TypeError, match=f"Expected a Condition as the {role} of gauss and got {named}; encode it"):
+        Term(gaussian_expert([0.0], [1.0], name="gauss"), **arguments)
