@@ -11,9 +11,10 @@ from mcdm_core.training import sections
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run `evaluate` or `train`; arguments and result are those of `run_command`."""
+    """Run `evaluate`, `gallery` or `train`; arguments and result are those of `run_command`."""
     commands = {
         "evaluate": Command(_evaluate, "measure experts and their products"),
+        "gallery": Command(_gallery, "draw the pictures of the pages"),
         "train": Command(_train, "train on drawn pictures, or whatever `python -m mcdm_core train` trains"),
     }
     return run_command("python -m studies", __doc__, commands, argv)
@@ -21,6 +22,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _evaluate(arguments: list[str]) -> None:
     from .evaluation import main
+
+    main(arguments)
+
+
+def _gallery(arguments: list[str]) -> None:
+    from .gallery import main
 
     main(arguments)
 

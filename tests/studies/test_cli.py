@@ -31,7 +31,7 @@ def test_it_has_the_core_s_kinds_of_data_and_those_that_are_drawn():
     assert all(kind().name == name for name, kind in KINDS.items())
 
 
-@pytest.mark.parametrize("command", ["evaluate", "train"])
+@pytest.mark.parametrize("command", ["evaluate", "gallery", "train"])
 def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as stopped:
         main([command, "--help"])

@@ -1,0 +1,77 @@
+"""Two LoRAs of one checkpoint in one model and as a product, by the settings of the table "bleeding"."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from PIL import Image
+
+from mcdm_core.checkpoints import with_lora
+from mcdm_core.product.term import Term
+
+from ..evaluation.color_pairs import ColorPairs
+from ..evaluation.config import EvaluationConfig, Setting, load_evaluation
+from ..evaluation.drawing import RULES, terms_of
+from ..evaluation.sheet import setting_named
+from .runs import Cell, Run, drawn_grid
+
+TABLE = Path(__file__).parents[1] / "configs" / "evaluate" / "bleeding.toml"
+PICTURES = range(4)  # the first ones of the table; picture i starts from the seed i
+TILE = 192
+HAIR, BACKGROUND = "hair's LoRA alone", "background's LoRA alone"
+BASE_NEGATIVE, OWN_NEGATIVES = "base null: product", "own nulls: Composite"
+COLUMNS = (
+    "asked of\nhair's LoRA",
+    "asked of the\nbackground's LoRA",
+    "hair's LoRA\nalone",
+    "background's LoRA\nalone",
+    "both loaded into\none model",
+    "product, negative of\nthe base model",
+    "product, own\nnegatives",
+)
+
+
+def lora_pair_rows(config: EvaluationConfig, pictures: Sequence[int]) -> list[list[Cell]]:
+    """For each of the table's pictures both captions, each LoRA alone, both in one model and both products.
+
+    Args:
+        config: The table's.
+        pictures: Indices of its pictures.
+    """
+    held_out = ColorPairs(config.data)
+    return [_row(config, held_out, index) for index in pictures]
+
+
+def merged_terms(config: EvaluationConfig, held_out: ColorPairs, index: int) -> list[Term]:
+    """One expert with both LoRAs added to its weights, and one caption that names both colours."""
+    (hair,) = _terms(config, held_out, index, HAIR)
+    (background,) = setting_named(config, BACKGROUND).terms
+    both = with_lora(hair.expert, config.loras[background.lora])
+    condition = held_out.encode("text", both.encoder, [index])
+    return [replace(hair, expert=both, condition=condition, null=both.encoder.null_like(condition))]
+
+
+def draw_lora_pair(most_steps: int = 0, pictures: Sequence[int] = PICTURES) -> Image.Image:
+    """The grid of `lora_pair_rows`; `most_steps` as in `load_evaluation`."""
+    config = load_evaluation(TABLE, steps=most_steps)
+    return drawn_grid("LoRAs", COLUMNS, lora_pair_rows(config, pictures), TILE)
+
+
+def _row(config: EvaluationConfig, held_out: ColorPairs, index: int) -> list[Cell]:
+    captions = held_out[index].captions
+    hair, background, base_negative, own_negatives = (
+        _run(setting_named(config, name), _terms(config, held_out, index, name), index)
+        for name in (HAIR, BACKGROUND, BASE_NEGATIVE, OWN_NEGATIVES)
+    )
+    merged = _run(setting_named(config, HAIR), merged_terms(config, held_out, index), index)
+    asked = captions["hair_color"], captions["background"]
+    return [*asked, hair, background, merged, base_negative, own_negatives]
+
+
+def _terms(config: EvaluationConfig, held_out: ColorPairs, index: int, name: str) -> list[Term]:
+    setting = replace(setting_named(config, name), autocast=False)  # so that a picture is the same on any processor
+    return terms_of(setting, config.files, held_out, range(index, index + 1))
+
+
+def _run(setting: Setting, terms: Sequence[Term], seed: int) -> Run:
+    return Run(terms, seed, setting.steps, setting.eta, RULES[setting.rule])
