@@ -23,7 +23,7 @@ LINE = 24  # letters of a caption in a line, so that it takes three, for which t
 BANNER = 64  # its height in pixels
 GRAY = (176, 176, 176)
 SHOWN, PAUSE = 600, 1800  # milliseconds: a frame, and the first and the last one
-QUALITY = 75
+QUALITY = 92  # at less, squares of earlier frames stay in flat areas
 
 
 def weight_runs(experts: Mapping[str, Expert], weights: Sequence[float], steps: int, faces: int) -> list[list[Run]]:
