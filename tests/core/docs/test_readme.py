@@ -57,7 +57,7 @@ def test_both_commands_stand_near_the_top_and_exist_with_and_without_make(comman
 
 
 def test_versions_are_those_of_the_package():
-    assert f"ComfyUI has to be {PROJECT['tool']['comfy']['requires-comfyui'].removeprefix('>=')} or newer" in TEXT
+    assert f"For ComfyUI {PROJECT['tool']['comfy']['requires-comfyui'].removeprefix('>=')} or newer" in TEXT
     assert f"(Python {PROJECT['project']['requires-python'].removeprefix('>=')} or newer)" in TEXT
 
 
