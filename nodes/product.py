@@ -73,9 +73,9 @@ class Expert(io.ComfyNode):
                     "3.5 are cfg 7. 1 in total is no guidance, 0 ignores the prompt, negative pushes away (w_i).",
                 ),
                 reliability_input(
-                    "How much the picture falls back on this expert's unprompted look, 0 to 100, relative to the other "
-                    "experts: its share a in the unconditional estimate U. Equal values share equally; at 0 its "
-                    "negative is not needed."
+                    "How much of the negative that all prompts are measured against is this expert's, 0 to 100, "
+                    "relative to the other experts: its share a in U. Leave it equal if in doubt: where weights sum to "
+                    "more than 1, a larger share weakens the expert's own prompt. At 0 its negative is not needed."
                 ),
                 progress_input(
                     "start",

@@ -46,8 +46,9 @@ class ProductModel(io.ComfyNode):
                     "the output belongs to it as well.",
                 ),
                 reliability_input(
-                    "How much the picture falls back on this model's unprompted look, 0 to 100, relative to the other "
-                    "experts: its share a in the unconditional estimate U. At 0 the sampler's negative is not needed."
+                    "How much of the negative that all prompts are measured against is this model's, 0 to 100, "
+                    "relative to the other experts: its share a in U. Where weights sum to more than 1, a larger share "
+                    "weakens the model's own prompt. At 0 the sampler's negative is not needed."
                 ),
                 ExpertChain.Input(
                     "experts",

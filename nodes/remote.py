@@ -75,8 +75,8 @@ class ExpertRemote(io.ComfyNode):
                     "(w_i).",
                 ),
                 reliability_input(
-                    "How much the picture falls back on this expert's unprompted look, 0 to 100, as for Diffusion "
-                    "Expert (a_i); at 0 its negative is not needed."
+                    "How much of the negative that all prompts are measured against is this expert's, 0 to 100, as for "
+                    "Diffusion Expert (a_i); at 0 its negative is not needed."
                 ),
                 progress_input(
                     "start",

@@ -94,7 +94,7 @@ def add_expert_options(parser: argparse.ArgumentParser) -> None:
     describe("--class-name", help="* name or index of a class")
     describe("--low-res", type=Path, help="* small picture to enlarge, beside a caption or a class")
     describe("--weight", type=float, help="* guidance weight w (1)")
-    describe("--reliability", type=float, help="* how much pictures fall back on its unprompted look (1)")
+    describe("--reliability", type=float, help="* its share of the negative that all prompts are measured against (1)")
     describe("--start", type=float, help="* share of the steps at which it begins to act (0)")
     describe("--end", type=float, help="* share of the steps at which it stops (1)")
     describe("--sigma-start", type=float, help="* noise level below which it acts, of the first expert's (0: no limit)")

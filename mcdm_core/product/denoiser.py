@@ -48,6 +48,9 @@ class ProductDenoiser:
             within `running`.
         lifts: Gathers from every call how far the experts lift the samples; made from the same terms.
 
+    Attributes:
+        windows: The noise levels (σ_start, σ_end) of each term: it acts where σ_start ≥ σ > σ_end.
+
     Raises:
         ValueError: If there is no term, or the experts' samples differ.
     """

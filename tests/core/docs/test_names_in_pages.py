@@ -6,6 +6,8 @@ from collections import Counter
 
 import pytest
 
+from mcdm_core import load_expert
+
 from ...support.pages import (
     CORE_NODES,
     CORE_PAGE,
@@ -118,3 +120,13 @@ def test_templates_that_need_no_file_are_those_that_load_none():
         remote = any(node["type"] == "MCDM_ExpertRemote" for node in page["nodes"])
         assert (files == "none, but Ray and a worker") == remote
         assert files.startswith("none") == (loaded <= shipped), name
+
+
+@pytest.mark.parametrize(
+    ("name", "opening"), [("text", "Faces know these words"), ("landscapes", "Landscapes know these")]
+)
+def test_the_words_of_captions_are_those_that_the_expert_knows(name, opening, caplog):
+    load_expert(name).encoder.encode_text("zeppelin")
+    (known,) = re.findall(r"; it knows (.+)\.$", caplog.text.strip())
+    page = " ".join(text_of(ROOT / "docs" / "models.md").split())
+    assert f"- {opening}: {known}. " in page

@@ -100,9 +100,9 @@ SENTENCES = {
         "one network's product of two maps is nearer to drawn faces than that network given both maps at once: Fréchet "
         f"distance {distance('(a) one network, product, w = 1')} against "
         f"{distance('(a) one network, both maps at once, w = 1')} (1000 faces; the 95 % intervals just overlap).",
-        f"both maps at once are obeyed better (mIoU {obeyed('(a) one network, both maps at once, w = 1')}) than by the "
-        f"product of two networks ({obeyed('(b) two experts, product, w = 1')}), whose faces are no nearer to drawn "
-        f"ones ({distance('(b) two experts, product, w = 1')}).",
+        f"both maps at once are obeyed better (mIoU {obeyed('(a) one network, both maps at once, w = 1')}) than by "
+        f"either product ({obeyed('(a) one network, product, w = 1')}).",
+        f"Two networks' product ({distance('(b) two experts, product, w = 1')}) is no nearer to drawn faces.",
         f"two maps, IoU {of_maps('hair IoU')} for hair and {of_maps('skin IoU')} for skin.",
         f"A caption beside another face's maps: {percent(measured('captions256', CAPTION, 'attributes', 300))} of its "
         "four attributes are right on average, all four in "
