@@ -52,7 +52,8 @@ function noteElement(kind, text) {
   const element = document.createElement("div"); // no text field: it would look like another prompt
   element.textContent = text.replaceAll(/^/gm, sign);
   Object.assign(element.style, {
-    ...{ boxSizing: "border-box", padding: "4px 8px", overflowY: "auto", whiteSpace: "pre-wrap" },
+    ...{ boxSizing: "border-box", padding: "4px 8px", overflowY: "auto" },
+    ...{ whiteSpace: "pre-wrap", overflowWrap: "anywhere" }, // a path may be longer than the node is wide
     ...{ font: `${FONT_SIZE}px/${LINE_HEIGHT}px sans-serif`, color, background },
     ...{ borderLeft: `3px solid ${edge}`, borderRadius: "4px", userSelect: "text" },
   });
