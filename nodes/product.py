@@ -31,8 +31,8 @@ from .widgets import (
 _RULE = "Eq. 10 of the paper: ε = U + Σ w_i (ε_i(z_t, x_i, t) − U), with U = Σ a_j ε_j(z_t, ∅, t) and Σ a_j = 1."
 _COMBINING = (
     "composable, AND, combine models, merge models, mix models, mix two models, blend models, unite, multi model, "
-    "ensemble, mixture of experts, product of experts, sdxl and sd15, combine loras, multiple loras, two characters, "
-    "regional prompt"
+    "ensemble, mixture of experts, product of experts, sdxl and sd15, combine loras, multiple loras, two loras, "
+    "two checkpoints, blend checkpoints, two characters, regional prompt"
 )
 
 
@@ -70,7 +70,8 @@ class Expert(io.ComfyNode):
                 ),
                 weight_input(
                     "How strongly the prompt pulls, −20 to 20: cfg, for a single model. Weights add up: two experts at "
-                    "3.5 are cfg 7. 1 in total is no guidance, 0 ignores the prompt, negative pushes away (w_i).",
+                    "3.5 are cfg 7, so divide your usual cfg among the models. 1 in total is no guidance, 0 ignores "
+                    "the prompt, negative pushes away (w_i).",
                 ),
                 reliability_input(
                     "How much of the negative that all prompts are measured against is this expert's, 0 to 100, "
@@ -182,7 +183,7 @@ class OwnNullGuider(io.ComfyNode):
             category="mcdm/product",
             **search_aliases(
                 "composable diffusion, composable, AND, MixMod, CFG guider, LoRA Composite, multi lora, multiple "
-                "loras, combine loras, lora bleeding, concept bleeding"
+                "loras, combine loras, two loras, lora bleeding, concept bleeding"
             ),
             description=(
                 "Keeps LoRAs from bleeding into each other: measures each prompt against the negative (null) of its "

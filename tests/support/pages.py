@@ -23,7 +23,16 @@ CORE_NODES = {
 }
 """Nodes of ComfyUI 0.33 that these pages name; `tests/comfy/test_workflows.py` looks them up."""
 CORE_SCHEDULERS = {"normal", "simple", "sgm_uniform", "ddim_uniform", "karras"}
-CORE_PAGE = {"Workflow", "Browse Templates", "Extensions", "Run", "Edit subgraph", "Filters", "Open in MaskEditor"}
+CORE_PAGE = {
+    "Templates",
+    "Workflow",
+    "Browse Templates",
+    "Extensions",
+    "Run",
+    "Edit subgraph",
+    "Filters",
+    "Open in MaskEditor",
+}
 """Words on ComfyUI's page."""
 
 

@@ -88,12 +88,11 @@ SCENES, LANDSCAPE = "united, a = 1/2", ["sky", "orb", "hills"]
 NO_BLEEDING = f"{300 * bled('own nulls: Composite'):.0f} of 300 pictures"
 SENTENCES = {
     "README": [
-        f"Two LoRAs of colours bled in {NO_BLEEDING}, with the base model's negative in "
-        f"{percent(bled('base null: product'))}.",
+        f"Two LoRAs of colours bled in {NO_BLEEDING}, and in {percent(bled('base null: product'))} where both had the "
+        "base model's negative.",
         f"{of_one_prompt('OR, λ = 1')} of 100 faces are all of one prompt, {of_one_prompt('product')} by the product "
         "of weights 2 and 2.",
         f"{of_fewer_passes('time / plain, 0.33.0')} of the time on these faces at 25 steps",
-        f"Combining two adds {written(BENCHMARKS, '2 experts', 'measured'):.2f} ms per model and step",
         "such a pair takes "
         f"{written(BENCHMARKS, 'LoRA-clone pair / as many rows of its plain network', 'by the wall clock'):.2f} "
         "times as long as two prompts on the plain checkpoint",
