@@ -27,7 +27,7 @@ from ...support.pages import (
 NODES = {text["display_name"]: node_id for node_id, text in node_texts().items()}
 OTHERS = {"expert", "MCDM", "mcdm", "none", *CORE_NODES, *CORE_PAGE, heading_of_templates()}
 """What else stands in italics: a word that is explained, the pack's name and category, an entry of a table."""
-VALUES = {"or", "absolute weight", "reliability and weight", "0.25, 0.35, 0.5", *CORE_SCHEDULERS}
+VALUES = {"or", "absolute weight", "reliability and weight", "0.25, 0.35, 0.5", "euler_ancestral", *CORE_SCHEDULERS}
 OF_OTHERS = {
     *("AND", "FaRL", "prompt_id", "loras/", "diffusion_models/", "text_encoders/", "extra_model_paths.yaml"),
     *(".pt", ".pth", "mcdm", "mcdm_face_…", "--preview-method auto"),
