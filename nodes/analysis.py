@@ -110,7 +110,9 @@ class ReliabilitySweep(io.ComfyNode):
             node_id="MCDM_ReliabilitySweep",
             display_name="Reliability Sweep",
             category="mcdm/analysis",
-            **search_aliases("xy plot, grid, compare, compare weights, parameter sweep, interpolation, blend"),
+            **search_aliases(
+                "xy plot, grid, compare, compare weights, weight grid, parameter sweep, interpolation, blend"
+            ),
             description=(
                 "Samples one product many times into a labelled grid, an XY plot: one expert's reliability or weight "
                 "downwards (Eq. 5 of the paper, Figs. 6 and 9–12), seeds and guidance across. Each cell is what "

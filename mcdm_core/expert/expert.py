@@ -132,9 +132,10 @@ class Expert:
             return
         ignored = [name for name in condition.tensors() if name not in reads]
         if ignored:
+            remedy = f"encode it with {self.name}'s own encoder" if reads else "give `Condition()`"
             raise ValueError(
                 f"Expected a {role} that {self.name} reads ({' or '.join(sorted(reads)) or 'none'}) and got "
-                f"{' and '.join(ignored)}, which it would ignore; encode it with {self.name}'s own encoder."
+                f"{' and '.join(ignored)}, which it would ignore; {remedy}."
             )
 
     def raw(self, x_t: Tensor, t: Tensor | float, condition: Condition) -> Tensor:

@@ -240,7 +240,10 @@ class UNet(nn.Module):
 
     @property
     def reads(self) -> frozenset[str]:
-        """Names of the condition's tensors that `forward` uses; it ignores all others."""
+        """Names of the condition's tensors that `forward` can use; it ignores all others.
+
+        One of them may still have no effect: `embedding` beside `labels`, or without `text_active` in the face network.
+        """
         c = self.config
         embedded = (c.num_classes, c.context_dim, c.pooled_dim, c.film_dim)
         used = {

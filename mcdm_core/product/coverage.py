@@ -11,8 +11,8 @@ from .term_settings import TermSettings
 logger = logging.getLogger(__name__)
 
 
-def warn_of_masks(terms: Sequence[TermSettings], active: Sequence[int], masks: Sequence[Tensor | None]) -> bool:
-    """Warn if an expert that guides has an empty mask, or no such expert's mask covers a part of the picture.
+def warn_of_empty(terms: Sequence[TermSettings], active: Sequence[int], masks: Sequence[Tensor | None]) -> bool:
+    """Warn of experts that guide and have a mask that is 0 everywhere.
 
     Args:
         terms: The settings of all experts; those of weight 0 don't guide.
@@ -20,19 +20,34 @@ def warn_of_masks(terms: Sequence[TermSettings], active: Sequence[int], masks: S
         masks: Each expert's mask, of shapes that broadcast to one another; None covers everything.
 
     Returns:
-        Whether there was a warning.
+        Whether there was such an expert.
     """
-    guiding = [i for i in active if terms[i].weight != 0]
-    given = {i: mask for i in guiding if (mask := masks[i]) is not None}
-    empty = [terms[i].label for i, mask in given.items() if not mask.any()]
+    given = [(terms[i].label, mask) for i in active if terms[i].weight != 0 and (mask := masks[i]) is not None]
+    empty = [label for label, mask in given if not mask.any()]
     for label in empty:
         logger.warning("The mask of %s is 0 everywhere, so it has no say; widen the mask, or remove it.", label)
+    return bool(empty)
+
+
+def warn_of_uncovered(terms: Sequence[TermSettings], active: Sequence[int], masks: Sequence[Tensor | None]) -> bool:
+    """Warn if a part of the picture is covered by no mask of an expert that guides; those of weight 0 don't.
+
+    Args:
+        terms: As of `warn_of_empty`.
+        active: Likewise.
+        masks: Likewise.
+
+    Returns:
+        Whether there was such a part.
+    """
+    guiding = [masks[i] for i in active if terms[i].weight != 0]
+    given = [mask for mask in guiding if mask is not None]
     if not given or len(given) < len(guiding):
-        return bool(empty)
-    uncovered = (torch.stack(torch.broadcast_tensors(*given.values())).sum(0) == 0).float().mean().item()
+        return False
+    uncovered = (torch.stack(torch.broadcast_tensors(*given)).sum(0) == 0).float().mean().item()
     if uncovered > 0:
         logger.warning(
             "No mask covers %.1f %% of the picture, which follows no prompt there; widen a mask, or remove one.",
             100 * uncovered,
         )
-    return uncovered > 0 or bool(empty)
+    return uncovered > 0

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
+from typing import Any
 
 from torch import Tensor
 
@@ -52,7 +53,8 @@ class ProductDenoiser:
         windows: The noise levels (σ_start, σ_end) of each term: it acts where σ_start ≥ σ > σ_end.
 
     Raises:
-        ValueError: If there is no term, or the experts' samples differ.
+        ValueError: If there is no term, the experts' samples differ, the rule is given by its name, or settings are not
+            in a list.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class ProductDenoiser:
     ):
         if not terms:
             raise ValueError("Expected at least one term and got none; add an expert.")
+        _check_kinds(rule, settings)
         self.terms = tuple(terms)
         self.reference = self.terms[0].expert
         self.max_rows = max_rows
@@ -292,3 +295,10 @@ def _single_level(sigma: Tensor | float) -> float:
     if not (levels == levels[0]).all():
         raise ValueError(f"Expected one noise level for the whole batch and got {levels.tolist()}; denoise them apart.")
     return levels[0].item()
+
+
+def _check_kinds(rule: Any, settings: Any) -> None:
+    if not isinstance(rule, Rule):
+        raise ValueError(f"Expected EQ10 or OWN_NULL as rule and got {rule!r}; import one of them from mcdm_core.")
+    if isinstance(settings, Setting):
+        raise ValueError(f"Expected a list of settings and got one, {type(settings).__name__}; put it in brackets.")

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Sequence
 
 from torch import Tensor
 
-from .coverage import warn_of_masks
+from .coverage import warn_of_empty, warn_of_uncovered
 from .curve import factor_at, progress_at
 from .plan import Plan
 from .product_plans import PlanMaker, ProductPlans
@@ -23,7 +23,7 @@ class Planner:
         plans: Makes the plan for a set of experts.
         level: Noise level of the reference expert at a progress of the sampling, 0…1, from which windows and weight
             curves follow; None if no expert has any.
-        warn: Whether to warn once of the part of the picture that no mask covers.
+        warn: Whether to warn, once each, of empty masks and of the part of the picture that no mask covers.
     """
 
     def __init__(self, plans: PlanMaker, level: Level | None = None, warn: bool = True):
@@ -31,7 +31,7 @@ class Planner:
         self.methods = plans.methods
         self.level = level
         self.windows = [ALWAYS if level is None else term.window(level) for term in plans.terms]
-        self._warn = warn
+        self._warnings = [warn_of_empty, warn_of_uncovered] if warn else []  # each is given once
         self._range = (-math.inf, math.inf)
         self._breakpoints: list[float] = []
         self._made: dict[tuple, Plan] = {}
@@ -165,6 +165,7 @@ class Planner:
         key = (acting, want_null, factors, tuple(phases))
         if key not in self._made:
             self._made[key] = self.plans.make(acting, want_null, factors or (1.0,) * len(self.terms), phases)
-            if self._warn and self.plans.masks:
-                self._warn = not warn_of_masks(self.terms, acting, self.plans.masks)
+            if self.plans.masks:
+                masks = self.plans.masks
+                self._warnings = [warn for warn in self._warnings if not warn(self.terms, acting, masks)]
         return self._made[key]

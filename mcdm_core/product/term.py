@@ -24,8 +24,8 @@ class Term(TermSettings):
         mask: Where the expert acts, shape (H, W), (B, H, W) or (B, 1, H, W), values 0…1; None is everywhere.
 
     Raises:
-        TypeError: If the condition or the null is no `Condition`: a text, say, or a picture.
-        ValueError: If a number, the mask or the window cannot be used, or the expert would ignore the condition.
+        ValueError: If the condition or the null is no `Condition` (a text, say), or the expert would ignore it; if a
+            number, the mask or the window cannot be used.
     """
 
     expert: Expert
@@ -46,7 +46,7 @@ class Term(TermSettings):
 
     def _check_encoded(self, given: Any, role: str) -> None:
         if not isinstance(given, Condition):
-            raise TypeError(
+            raise ValueError(
                 f"Expected a Condition as the {role} of {self.label} and got {type(given).__name__}; encode it with "
                 "the expert's encoder."
             )

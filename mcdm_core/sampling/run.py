@@ -80,11 +80,14 @@ def sample_product(
         Samples in [−1, 1] for pixel experts, shape of the noise.
 
     Raises:
-        TypeError: If the sampler or the rule is given by its name, or settings not in a list.
-        ValueError: If the terms cannot be combined at every noise level of the run, before any network is called; or if
-            the sampler wants a learned variance and the reference has none.
+        ValueError: If the sampler or the rule is given by its name, or settings not in a list; if the terms cannot be
+            combined at every noise level of the run, before any network is called; or if the sampler wants a learned
+            variance and the reference has none.
     """
-    _check_types(sampler, rule, settings)
+    if not callable(sampler):
+        raise ValueError(
+            f'Expected a function as sampler and got {sampler!r}; take it from SAMPLERS, as SAMPLERS["ddim"].'
+        )
     denoiser = _denoiser(terms, noise, rule, settings, lifts)
     sigmas = sigmas_for(denoiser.reference.schedule, spacing)
     start = denoiser.start(noise)
@@ -100,17 +103,6 @@ def sample_product(
         return denoiser.reference_part(
             sampler(denoiser, start, sigmas, generator=generator, callback=report, **options)
         )
-
-
-def _check_types(sampler: Any, rule: Any, settings: Any) -> None:
-    if not callable(sampler):
-        raise TypeError(
-            f'Expected a function as sampler and got {sampler!r}; take it from SAMPLERS, as SAMPLERS["ddim"].'
-        )
-    if not isinstance(rule, Rule):
-        raise TypeError(f"Expected EQ10 or OWN_NULL as rule and got {rule!r}; import one of them from mcdm_core.")
-    if isinstance(settings, Setting):
-        raise TypeError(f"Expected a list of settings and got one, {type(settings).__name__}; put it in brackets.")
 
 
 def _denoiser(

@@ -30,8 +30,8 @@ _TOKEN_WIDTH: dict[type, tuple[str, ...]] = {
     comfy.model_base.Lumina2: ("cap_feat_dim",),
 }
 
-# What a latent of so many dimensions is of; the batch and the channels count.
-_MADE_OF = {3: "sound", 4: "a picture", 5: "a video"}
+# What a latent of so many dimensions mostly is of; the batch and the channels count.
+_MOSTLY_OF = {3: "sound", 4: "a picture", 5: "a video"}
 
 
 def check_experts(experts: Experts, latent_image: Tensor, *beside: Tensor) -> SpacesOfRun | None:
@@ -154,7 +154,7 @@ def _check_latent(experts: Experts, latent_image: Tensor, packed: bool) -> None:
     dimensions = latent_format.latent_dimensions + 2
     if latent_image.ndim != dimensions:
         wanted, got = (
-            f"{_MADE_OF.get(number, 'something else')} ({number} dimensions)"
+            f"{number} dimensions (mostly {_MOSTLY_OF.get(number, 'something else')})"
             for number in (dimensions, latent_image.ndim)
         )
         raise ValueError(

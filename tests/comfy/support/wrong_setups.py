@@ -191,7 +191,7 @@ SETUPS = {
     ),
     "latent of a video": (
         lambda s, _: s.latent_of(2, 3, 4, 32, 32),
-        r"a picture \(4 dimensions\) for expert 1 .* a video \(5 dimensions\); start from",
+        r"4 dimensions \(mostly a picture\) for expert 1 .* 5 dimensions \(mostly a video\); start from",
     ),
     "other latent space": (
         lambda s, _: s.other_space(),

@@ -7,7 +7,7 @@ import torch
 
 from mcdm_core import combined_epsilon
 from mcdm_core.product.coefficients import Coefficients
-from mcdm_core.product.coverage import warn_of_masks
+from mcdm_core.product.coverage import warn_of_empty, warn_of_uncovered
 from mcdm_core.product.eq10 import EQ10, guidance_pair
 from mcdm_core.product.product_plans import ProductPlans
 from mcdm_core.product.term_settings import TermSettings
@@ -93,23 +93,24 @@ def test_reliabilities_that_are_all_0_are_refused_by_name():
 )
 def test_places_that_no_guidance_covers_are_named(caplog, weights, masks, said):
     pair = settings(*((weight, 1.0) for weight in weights))
-    assert warn_of_masks(pair, (0, 1), masks) is bool(said)
+    assert warn_of_uncovered(pair, (0, 1), masks) is bool(said)
     assert [record.getMessage().partition(" of the picture, ")[0] for record in caplog.records] == said
     caplog.clear()
-    assert not warn_of_masks(pair, (1,), (LEFT, None))
+    assert not warn_of_uncovered(pair, (1,), (LEFT, None))
 
 
 @pytest.mark.parametrize(
     ("weights", "masks", "said"),
     [
         ((2.0, 1.0), (None, 0 * LEFT), ["The mask of second is 0 everywhere"]),
-        ((2.0, 1.0), (LEFT, 0 * LEFT), ["The mask of second is 0 everywhere", "No mask covers 50.0 % of the picture"]),
+        ((2.0, 1.0), (0 * LEFT, 0 * LEFT), ["The mask of first is 0 everywhere", "The mask of second is 0 everywhere"]),
         ((2.0, 0.0), (None, 0 * LEFT), []),
+        ((2.0, 1.0), (None, LEFT), []),
     ],
 )
 def test_an_expert_that_its_mask_leaves_without_a_say_is_named(caplog, weights, masks, said):
     pair = settings(*((weight, 1.0) for weight in weights))
-    assert warn_of_masks(pair, (0, 1), masks) is bool(said)
+    assert warn_of_empty(pair, (0, 1), masks) is bool(said)
     assert [record.getMessage().partition(",")[0] for record in caplog.records] == said
 
 

@@ -432,7 +432,7 @@ def test_what_works_in_one_space_alone_is_refused(make, sentence):
         make(two_spaces()[1])
 
 
-def test_latents_without_a_vae_are_refused_before_a_network_is_asked():
+def test_latents_without_a_vae_are_refused():
     _, terms = two_spaces()
     terms[0].expert.downscale = 2
     with pytest.raises(ValueError, match=r"^Expected a VAE for \w+, whose latents .* and got none; pass `load_vae`"):

@@ -20,7 +20,7 @@ def term() -> Term:
     ],
 )
 def test_names_and_single_settings_are_refused(arguments, sentence):
-    with pytest.raises(TypeError, match=sentence):
+    with pytest.raises(ValueError, match=sentence):
         sample_product([term()], torch.zeros(1, 1, 1, 1), "2", **arguments)
 
 
@@ -28,5 +28,5 @@ def test_names_and_single_settings_are_refused(arguments, sentence):
 @pytest.mark.parametrize("role", ["condition", "null"])
 def test_texts_and_pictures_are_no_conditions(role, given, named):
     arguments = {"condition": label(0), role: given}
-    with pytest.raises(TypeError, match=f"Expected a Condition as the {role} of gauss and got {named}; encode it"):
+    with pytest.raises(ValueError, match=f"Expected a Condition as the {role} of gauss and got {named}; encode it"):
         Term(gaussian_expert([0.0], [1.0], name="gauss"), **arguments)

@@ -109,7 +109,7 @@ SENTENCES = {
         f"the animal is right in {percent(measured('scenes256', SCENES, 'animal', 300))}, all of the landscape in "
         f"{percent(all_right('scenes256', SCENES, LANDSCAPE, 300))}, both in "
         f"{percent(all_right('scenes256', SCENES, ['animal', *LANDSCAPE], 300))} of 300.",
-        "for N(−1, 0.3) and N(1.5, 0.8) with the null N(0.2, 2) its mean is "
+        "for N(−1, 0.3) and N(1.5, 0.8) with the null N(0.2, 2) the product's mean is "
         f"{biased('product of the densities')}; deterministic samplers reach {biased('ODE, closed form')}, ancestral "
         f"ones {biased('SDE, closed form')}.",
     ],
@@ -147,6 +147,7 @@ SETTINGS = {
         *("0", "0.3", "0.4", "0.5", "0.57", "0.7", "1", "2", "2.5", "3", "3.5", "4", "4.5", "5", "7", "7.5"),
         *("10", "30", "0.875", "0.1", "0.6", "0.9"),  # Flux's guidance, a noise level, a share of tokens, a window
         *("128", "192", "320", "512"),  # pixels of masks
+        "6",  # a weight of a picture of the gallery
         "2.2",  # a version
     },
 }
