@@ -1,4 +1,4 @@
-"""Grids of pictures under column titles."""
+"""Grids of pictures under column titles, and pictures below each other."""
 
 from collections.abc import Sequence
 
@@ -74,3 +74,17 @@ def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
         else:
             lines.append(word)
     return "\n".join(lines)
+
+
+def stacked(parts: Sequence[Image.Image]) -> Image.Image:
+    """Pictures below each other, as wide as the first one.
+
+    Args:
+        parts: At least one; all of one width.
+    """
+    page = Image.new("RGB", (parts[0].width, sum(part.height for part in parts)), PAPER)
+    top = 0
+    for part in parts:
+        page.paste(part, (0, top))
+        top += part.height
+    return page

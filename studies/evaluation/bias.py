@@ -22,6 +22,7 @@ from torch import Tensor
 from mcdm_core.cli.values import seed
 from mcdm_core.diffusion.schedule import Schedule
 from mcdm_core.expert.gaussian import Moments, gaussian_expert, label, ode_moments, product_moments, sde_moments
+from mcdm_core.pictures.grid import stacked
 from mcdm_core.pictures.plots import Panel, plot_lines
 from mcdm_core.pictures.writing import encoded
 from mcdm_core.product.term import Term
@@ -310,9 +311,4 @@ def _plots(results: Sequence[dict[str, Row]]) -> Image.Image:
             f"Error of the {words} / the product's standard deviation", lines, (min(0, *reach), max(0, *reach))
         )
         plots.append(plot_lines([panel], [int(value) for value in rows], study.variable))
-    picture = Image.new("RGB", (plots[0].width, sum(plot.height for plot in plots)))
-    top = 0
-    for plot in plots:
-        picture.paste(plot, (0, top))
-        top += plot.height
-    return picture
+    return stacked(plots)

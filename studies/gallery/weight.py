@@ -10,7 +10,7 @@ from mcdm_core.checkpoints import load_expert
 from mcdm_core.cli.demo import CAPTIONS, WEIGHTS
 from mcdm_core.expert.expert import Expert
 from mcdm_core.pictures import labelled_grid
-from mcdm_core.pictures.grid import INK, MARGIN, PAPER
+from mcdm_core.pictures.grid import INK, MARGIN, PAPER, stacked
 from mcdm_core.pictures.letters import letters
 
 from .faces import caption_term, face_map, map_term
@@ -60,7 +60,7 @@ def draw_weight(
     frames = []
     for place, runs in enumerate(weight_runs(experts, weights, at_most(STEPS, most_steps), faces)):
         sampled = drawn_grid(f"caption's weight {weights[place]:g}", titles, [runs], TILE)
-        frames.append(_stacked([_banner(weights, place, asked.width), asked, sampled]))
+        frames.append(stacked([_banner(weights, place, asked.width), asked, sampled]))
     return frames
 
 
@@ -100,13 +100,3 @@ def _banner(weights: Sequence[float], place: int, width: int) -> Image.Image:
             draw.ellipse((centre - radius, middle - radius, centre + radius, middle + radius), fill=INK)
         draw.text((centre, middle), f"{weight:g}", fill=PAPER if number == place else GRAY, font=font, anchor="mm")
     return banner
-
-
-def _stacked(parts: Sequence[Image.Image]) -> Image.Image:
-    """Pictures of one width below each other."""
-    page = Image.new("RGB", (parts[0].width, sum(part.height for part in parts)), PAPER)
-    top = 0
-    for part in parts:
-        page.paste(part, (0, top))
-        top += part.height
-    return page
