@@ -1,4 +1,4 @@
-"""How the shipped workflows look as the page opens them, measured in their files: 1920 × 1080 pixels, nothing moved."""
+"""How the shipped workflows look as the page opens them, measured in their files: 1600 × 950 pixels, nothing moved."""
 
 import re
 import uuid
@@ -14,11 +14,11 @@ ROOT = Path(__file__).resolve().parents[2]
 NAMES = sorted(path.stem for path in (ROOT / "workflows").glob("*.json"))
 TITLE = 30  # pixels of a node's title, above its position
 # Pixels of the canvas that side bar, tabs and Run bar leave, and those under the map and the zoom bar, in all frontends
-# together: in 1.27.10 the canvas is the 1856 × 1002 pixels beside and below the bars, in newer ones the whole page.
-FREE = (62, 92, 1850, 1000)  # left, top, right, bottom
+# together: in 1.27.10 the canvas is the 1536 × 872 pixels beside and below the bars, in newer ones the whole page.
+FREE = (62, 92, 1530, 870)  # left, top, right, bottom
 WINDOW, FITTED, MARGIN = (1600, 950), 0.75, 10  # pixels; what nodes of a template are fitted to; pixels around them
-MINIMAP = (1560, 735, 1916, 1022)
-ZOOM_BAR = (1530, 940, 1916, 1080)
+MINIMAP = (1240, 605, 1596, 892)
+ZOOM_BAR = (1210, 810, 1596, 950)
 
 # Pixels below the title that a node needs, the largest found in the frontends 1.27.10, 1.49.6 and 1.58.1, classic and
 # Nodes 2.0; with a preview of a picture where the node shows one. Of nodes that only the workflows of Wan, the refiner
