@@ -85,6 +85,7 @@ def of_fewer_passes(column: str) -> str:
 
 CAPTION, FOUR = "maps and another face's caption", ["hair color", "skin color", "background", "mouth"]
 SCENES, LANDSCAPE = "united, a = 1/2", ["sky", "orb", "hills"]
+ONE = "(a) one network,"
 NO_BLEEDING = f"{300 * bled('own nulls: Composite'):.0f} of 300 pictures"
 SENTENCES = {
     "README": [
@@ -96,12 +97,14 @@ SENTENCES = {
         "such a pair takes "
         f"{written(BENCHMARKS, 'LoRA-clone pair / as many rows of its plain network', 'by the wall clock'):.2f} "
         "times as long as two prompts on the plain checkpoint",
-        "one network's product of two maps is nearer to drawn faces than that network given both maps at once: Fréchet "
-        f"distance {distance('(a) one network, product, w = 1')} against "
-        f"{distance('(a) one network, both maps at once, w = 1')} (1000 faces; the 95 % intervals just overlap).",
-        f"both maps at once are obeyed better (mIoU {obeyed('(a) one network, both maps at once, w = 1')}) than by "
-        f"either product ({obeyed('(a) one network, product, w = 1')}).",
-        f"Two networks' product ({distance('(b) two experts, product, w = 1')}) is no nearer to drawn faces.",
+        "one network's product of two maps of weight 1 is nearer to drawn faces (Fréchet distance "
+        f"{distance(f'{ONE} product, w = 1')}) than that network given both maps at once, at weight 1 "
+        f"({distance(f'{ONE} both maps at once, w = 1')}; the 95 % intervals just overlap) and at weight 2, which pulls as "
+        f"hard as the product ({distance(f'{ONE} both maps at once, w = 2')}; 1000 faces).",
+        f"both maps at once are obeyed better (mIoU {obeyed(f'{ONE} both maps at once, w = 1')} and "
+        f"{obeyed(f'{ONE} both maps at once, w = 2')}) than by either product ({obeyed(f'{ONE} product, w = 1')}).",
+        f"Two networks' product ({distance('(b) two experts, product, w = 1')}) is nearer than the "
+        f"{distance(f'{ONE} both maps at once, w = 2')} alone.",
         f"two maps, IoU {of_maps('hair IoU')} for hair and {of_maps('skin IoU')} for skin.",
         f"A caption beside another face's maps: {percent(measured('captions256', CAPTION, 'attributes', 300))} of its "
         "four attributes are right on average, all four in "
