@@ -140,10 +140,11 @@ class ProductDenoiser:
                 `SeparatePlan.predictions`.
 
         Raises:
-            ValueError: If no term of positive weight is active at σ, a null is missing, or weights depend on the
-                sample, see `Method.check_fixed`.
+            ValueError: If no term of positive weight is active at σ, a null is missing, weights depend on the sample
+                (`Method.check_fixed`), or terms take turns (`Method.check_separate`).
         """
         self.methods.check_fixed()
+        self.methods.check_separate()
         found, _ = self._evaluate(x, sigma, weigh)
         assert isinstance(found.plan, SeparatePlan)
         return self._combined(found), found.plan.predicted

@@ -82,6 +82,13 @@ class Method:
             ValueError: If the method lets the weights depend on the sample.
         """
 
+    def check_separate(self) -> None:
+        """Refuse samplers that weigh the separate predictions of experts against each other.
+
+        Raises:
+            ValueError: If the method leaves no two experts to be weighed.
+        """
+
     def check_parts(self, count: int) -> None:
         """Refuse samples that are made of several parts, such as a video and its sound, if it can't work on them.
 
@@ -209,6 +216,11 @@ class Methods(tuple[Method, ...]):
         """See `Method.check_fixed`."""
         for method in self:
             method.check_fixed()
+
+    def check_separate(self) -> None:
+        """See `Method.check_separate`."""
+        for method in self:
+            method.check_separate()
 
 
 @dataclass(frozen=True)

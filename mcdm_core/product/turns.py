@@ -63,6 +63,13 @@ class Turns(Method):
         guiding = {i for i in active if terms[i].weight > 0}
         return [acting_in_turn(active, guiding, turn) for turn in range(max(len(guiding), 1))]
 
+    def check_separate(self) -> None:
+        """See `Method`; a density that changes in its own turns alone is never weighed against another's."""
+        raise ValueError(
+            "Expected experts that act at the same time for this sampler, which chooses between them, and got experts "
+            "that take turns; set switch to 0, or use another sampler."
+        )
+
     def turn(self, sigma: float) -> int | None:
         """The number of turns that have passed in the run."""
         return (max(step_at(self._levels, sigma), 1) - 1) // self._steps if self._levels else None

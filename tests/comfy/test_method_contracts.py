@@ -414,6 +414,16 @@ def test_what_takes_samplers_of_products_is_checked_at_post(host, node, name, us
 
 
 @pytest.mark.parametrize("name", OF_PRODUCTS)
+def test_experts_in_turns_are_refused_at_post_by_what_chooses_between_them(host, node, name):
+    turns = prompt_node("MCDM_Passes", experts=["chain", 0], **{**PLAIN_PASSES, "switch": 1})
+    answer = sampler_said(host, node, name, **OURS, experts=turns, chain=prompt_node("MCDM_Expert"))
+    if METHODS[name].node_id == "MCDM_Logic":
+        assert answer.endswith("got experts that take turns; set switch to 0, or use another sampler.")
+    else:
+        assert answer is True
+
+
+@pytest.mark.parametrize("name", OF_PRODUCTS)
 def test_a_particle_alone_is_refused_at_post(host, node, name):
     answer = sampler_said(host, node, name, **OURS, **ONE)
     assert "at least 2 samples, the particles, and got 1" in answer if METHODS[name].weighs else answer is True

@@ -9,7 +9,7 @@ from functools import partial
 from ....mcdm_core.product.curve import parse_curve
 from ....mcdm_core.product.eq10 import EQ10
 from ....mcdm_core.product.joint_plans import JointPlans
-from ....mcdm_core.product.method import Setting
+from ....mcdm_core.product.method import Methods, Setting
 from ....mcdm_core.product.planner import Planner
 from ....mcdm_core.product.product_plans import PlanMaker, ProductPlans
 from ....mcdm_core.product.registry import methods_of
@@ -106,8 +106,7 @@ def check_fixed_weights(chain: QueuedChain) -> None:
     Raises:
         ValueError: If one does.
     """
-    for method in methods_of([setting for setting in chain.settings.values() if setting is not None]):
-        method.check_fixed()
+    _methods(chain).check_fixed()
 
 
 def check_one_space(chain: QueuedChain, user: str = "this sampler", instead: str = "choose another sampler") -> None:
@@ -128,14 +127,19 @@ def check_one_space(chain: QueuedChain, user: str = "this sampler", instead: str
         )
 
 
-def check_positive_weights(chain: QueuedChain) -> None:
-    """Refuse a chain if certainly none of its experts has a positive weight.
+def check_weighable(chain: QueuedChain) -> None:
+    """Refuse a chain of experts that certainly can't be weighed against each other.
 
     Raises:
-        ValueError: If none is.
+        ValueError: If none is of positive weight, or they take turns.
     """
     if chain.weights:
         check_positive(chain.weights)
+    _methods(chain).check_separate()
+
+
+def _methods(chain: QueuedChain) -> Methods:
+    return methods_of([setting for setting in chain.settings.values() if setting is not None])
 
 
 def _lacks_condition(chain: QueuedChain, sweep: Sweep) -> Fault | None:

@@ -13,7 +13,7 @@ from ....mcdm_core.sampling.particles import check_particles
 from ..samplers.langevin import STEPWISE, not_stepwise
 from ..samplers.logic import NO_EXPERTS
 from ..samplers.particles import NO_PRODUCT
-from .chain_checks import check_fixed_weights, check_one_space, check_positive_weights
+from .chain_checks import check_fixed_weights, check_one_space, check_weighable
 from .queued_chain import QueuedChain, chain_of, models_behind
 from .queued_prompt import QueuedNode
 from .validation import Fault, Trial, fault_of, first_fault
@@ -77,7 +77,7 @@ def check_logic_node(node: QueuedNode) -> Fault | None:
         fault = fault_of("operation", lambda: check_correction(Logic(operation=operation), corrected))
         if fault:
             return fault
-    return _check_users(node, "operation", NO_EXPERTS, are_particles=corrected, check=check_positive_weights)
+    return _check_users(node, "operation", NO_EXPERTS, are_particles=corrected, check=check_weighable)
 
 
 def check_choose_node(node: QueuedNode) -> Fault | None:

@@ -542,6 +542,12 @@ def test_after_a_resampling_everything_is_asked_again():
     assert rows(0.0) < rows(1.0) == 12 * 6 * 3
 
 
+def test_experts_that_take_turns_are_refused_since_nothing_weighs_one_against_another():
+    experts = denoiser([-1.0, 1.0], [0.5, 1.5], settings=[Passes(threshold=1.0, refresh=1, switch=2)])
+    with experts.running(spaced(12)), pytest.raises(ValueError, match="got experts that take turns; set switch to 0"):
+        sample_logic(experts, noise(2), spaced(12))
+
+
 def test_a_level_may_come_twice():
     def run(sigmas: list[float], sampler) -> Tensor:
         return sampler(denoiser([-1.0], [0.5]), noise(6), sigmas, generator=torch.Generator().manual_seed(1))
