@@ -111,7 +111,8 @@ class ReliabilitySweep(io.ComfyNode):
             display_name="Reliability Sweep",
             category="mcdm/analysis",
             **search_aliases(
-                "xy plot, grid, compare, compare weights, weight grid, parameter sweep, interpolation, blend"
+                "xy plot, grid, compare, compare weights, which weight, weight grid, parameter sweep, interpolation, "
+                "blend"
             ),
             description=(
                 "Samples one product many times into a labelled grid, an XY plot: one expert's reliability or weight "

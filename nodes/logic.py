@@ -21,7 +21,8 @@ class LogicSampler(io.ComfyNode):
             display_name="Logic Sampler",
             category="mcdm/sampling",
             **search_aliases(
-                "AND, OR, NOT, union, intersection, Dombi, SuperDiff, dynamic negative guidance, composable"
+                "AND, OR, NOT, either or, no blend, union, intersection, Dombi, SuperDiff, dynamic negative guidance, "
+                "composable"
             ),
             description=(
                 "OR: each picture shows one prompt or the other, instead of a blend. AND, NOT (a negative weight) and "

@@ -72,8 +72,8 @@ class Passes(io.ComfyNode):
             display_name="Fewer Passes",
             category="mcdm/product",
             **search_aliases(
-                "faster, speed up, cache, guidance interval, guidance limit, skip cfg, adaptive guidance, skip "
-                "negative, LoRA switch, alternate, take turns"
+                "faster, more speed, speed up, cache, guidance interval, guidance limit, skip cfg, adaptive guidance, "
+                "skip negative, LoRA switch, alternate, take turns"
             ),
             description=(
                 "Up to a third faster: skips negatives that hardly change (Adaptive Guidance, 2023), limits guidance "

@@ -46,7 +46,11 @@ class Expert(io.ComfyNode):
             node_id="MCDM_Expert",
             display_name="Diffusion Expert",
             category="mcdm/product",
-            **search_aliases(_COMBINING, "condition, negative from another model, autoguidance, guide with base model"),
+            **search_aliases(
+                _COMBINING,
+                "condition, negative from another model, autoguidance, guide with base model, "
+                "base model negative, two families",
+            ),
             description=(
                 "Adds one model to a picture that several draw together (a product of experts), with its prompt "
                 "(condition), its negative (null) and its weight (cfg); chain several of these nodes. The first of the "

@@ -32,7 +32,7 @@ class ProductModel(io.ComfyNode):
             category="mcdm/product",
             **search_aliases(
                 "combine models, merge models, model merge, mix models, mix two models, blend models, sdxl and sd15, "
-                "unite, ensemble, composable"
+                "unite, ensemble, composable, face detailer, tiled upscaler, any sampler"
             ),
             description=(
                 "Makes one MODEL of several (a product of experts, by Eq. 10 of the paper), for any sampler node: "
