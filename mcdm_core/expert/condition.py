@@ -31,6 +31,13 @@ class Condition:
     text_active: bool = False
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name != "text_active" and not (value is None or isinstance(value, Tensor)):
+                raise ValueError(
+                    f"Expected a tensor as {field.name} of a condition and got {type(value).__name__}; convert it by "
+                    "`torch.as_tensor`."
+                )
         rows = {len(tensor) for tensor in self.tensors().values()}
         if len(rows) > 1:
             names = " and ".join(self.tensors())
@@ -83,7 +90,8 @@ class Condition:
             ValueError: If it has neither one row nor `batch` rows.
         """
         if self.rows not in (None, 1, batch):
-            raise ValueError(f"Expected a condition of 1 or {batch} rows and got {self.rows}; encode one per sample.")
+            expected = "1 row" if batch == 1 else f"1 or {batch} rows"
+            raise ValueError(f"Expected a condition of {expected} and got {self.rows}; encode one per sample.")
         return self._map(lambda value: value.expand(batch, *value.shape[1:]))
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "Condition":

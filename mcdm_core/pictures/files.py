@@ -64,7 +64,15 @@ def to_picture(x0: Tensor) -> Image.Image:
 
     Args:
         x0: Colours in −1…1, shape (3, H, W); values outside are clipped.
+
+    Raises:
+        ValueError: If it has another shape, as latents have.
     """
+    if x0.ndim != 3 or x0.shape[0] != 3:
+        raise ValueError(
+            f"Expected a picture of shape (3, height, width) and got {tuple(x0.shape)}; decode latents by the expert "
+            "whose they are, and take one of the batch."
+        )
     return Image.fromarray(rearrange(as_bytes(x0.detach()), "c h w -> h w c").cpu().numpy())
 
 

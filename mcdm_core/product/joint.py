@@ -146,7 +146,8 @@ def _space(expert: Expert, reference: tuple[int, int], is_reference: bool) -> Sp
     if expert.downscale > 1 and expert.load_vae is None:
         raise ValueError(
             f"Expected a VAE for {expert.name}, whose latents are of another space than other experts', and got none; "
-            "pass `load_vae` to Expert, or the `vae` of the others' metadata if they share one."
+            "pass `load_vae` to Expert or, if they share one, the others' `channels`, the `vae` of their metadata and "
+            "`clamp_x0=False`."
         )
     step = expert.downscale * getattr(expert.network, "divisor", 1)
     pixels = reference if is_reference else size_like(reference, expert.image_size, step)

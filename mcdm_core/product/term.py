@@ -24,8 +24,8 @@ class Term(TermSettings):
         mask: Where the expert acts, shape (H, W), (B, H, W) or (B, 1, H, W), values 0…1; None is everywhere.
 
     Raises:
-        ValueError: If the condition or the null is no `Condition` (a text, say), or the expert would ignore it; if a
-            number, the mask or the window cannot be used.
+        ValueError: If the expert is no `Expert`; if the condition or the null is no `Condition` (a text, say), or the
+            expert would ignore it; if a number, the mask or the window cannot be used.
     """
 
     expert: Expert
@@ -35,13 +35,27 @@ class Term(TermSettings):
     mask: Tensor | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.expert, Expert):
+            raise ValueError(
+                f'Expected an Expert and got {type(self.expert).__name__}; load one, as `load_expert("hair")`, or wrap '
+                "a network in `Expert`."
+            )
         super().__post_init__()
         self.check_condition(self.condition is not None)
         for role, given in (("condition", self.condition), ("null", self.null)):
             if given is not None:
                 self._check_encoded(given, role)
                 self.expert.check_read(given, role)
-        if self.mask is not None and not ((self.mask >= 0) & (self.mask <= 1)).all():
+        if self.mask is not None:
+            self._check_mask(self.mask)
+
+    def _check_mask(self, mask: Any) -> None:
+        if not isinstance(mask, Tensor):
+            raise ValueError(
+                f"Expected a tensor as the mask of {self.label} and got {type(mask).__name__}; convert it by "
+                "`torch.as_tensor`."
+            )
+        if not ((mask >= 0) & (mask <= 1)).all():
             raise ValueError(f"Expected mask values in 0…1 for {self.label} and got others, or NaN; rescale the mask.")
 
     def _check_encoded(self, given: Any, role: str) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..diffusion.respacing import Respacing, Spacing
 from ..diffusion.schedule import NoiseSchedule, Schedule
+from ..expert.expert import Expert
 from ..product.denoiser import ProductDenoiser
 from ..product.eq10 import EQ10
 from ..product.joint import JointDenoiser, several_spaces
@@ -80,14 +81,16 @@ def sample_product(
         Samples in [−1, 1] for pixel experts, shape of the noise.
 
     Raises:
-        ValueError: If the sampler or the rule is given by its name, or settings not in a list; if the terms cannot be
-            combined at every noise level of the run, before any network is called; or if the sampler wants a learned
-            variance and the reference has none.
+        ValueError: If the sampler or the rule is given by its name, or settings not in a list; if the noise has not the
+            channels of the first expert's samples; if the terms cannot be combined at every noise level of the run,
+            before any network is called; or if the sampler wants a learned variance and the reference has none.
     """
     if not callable(sampler):
         raise ValueError(
             f'Expected a function as sampler and got {sampler!r}; take it from SAMPLERS, as SAMPLERS["ddim"].'
         )
+    if terms:  # else the product refuses itself
+        _check_noise(noise, terms[0].expert)
     denoiser = _denoiser(terms, noise, rule, settings, lifts)
     sigmas = sigmas_for(denoiser.reference.schedule, spacing)
     start = denoiser.start(noise)
@@ -102,6 +105,16 @@ def sample_product(
     with denoiser.running(sigmas):
         return denoiser.reference_part(
             sampler(denoiser, start, sigmas, generator=generator, callback=report, **options)
+        )
+
+
+def _check_noise(noise: Tensor, reference: Expert) -> None:
+    if not isinstance(noise, Tensor) or noise.ndim != 4 or noise.shape[1] != reference.channels:
+        expected = ", ".join(map(str, reference.sample_shape))
+        got = f"shape {tuple(noise.shape)}" if isinstance(noise, Tensor) else type(noise).__name__
+        raise ValueError(
+            f"Expected noise as a tensor of shape (batch, {expected}), as samples of {reference.name} are, and got "
+            f"{got}; draw it by `torch.randn(1, *expert.sample_shape)`."
         )
 
 

@@ -29,9 +29,14 @@ def read_image(image: Tensor, what: str) -> Tensor:
     """
     if not isinstance(image, Tensor):
         raise ValueError(
-            f"The {what} should be a tensor, but is of type {type(image).__name__}; load it as an image first."
+            f"The {what} should be a tensor, but is of type {type(image).__name__}; convert it to one of shape (batch, "
+            "height, width, channels) with values from 0 to 1."
         )
     shape = tuple(image.shape)
+    if image.ndim == 3 and shape[-1] in (3, 4):
+        raise ValueError(
+            f"The {what} has shape {shape}, as one picture without its batch has; add that by `picture[None]`."
+        )
     if image.ndim == 2:
         image = image[None]
     if image.ndim == 3:

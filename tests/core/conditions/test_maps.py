@@ -78,9 +78,13 @@ def test_faint_colour_is_still_gray():
         (torch.rand(1, 2, 8, 8), r"its shape is \(1, 2, 8, 8\)"),
         (torch.rand(8), r"its shape is \(8,\)"),
         (torch.rand(1, 0, 8), "not empty"),
-        ([[1.0]], "type list"),
+        ([[1.0]], "type list; convert it to one of shape"),
+        (
+            torch.rand(8, 8, 3),
+            r"shape \(8, 8, 3\), as one picture without its batch has; add that by `picture\[None\]`",
+        ),
     ],
-    ids=["colour", "nan", "inf", "255", "negative", "channels first", "vector", "empty", "list"],
+    ids=["colour", "nan", "inf", "255", "negative", "channels first", "vector", "empty", "list", "no batch"],
 )
 def test_what_is_no_map_is_refused_in_one_sentence(image, message):
     with pytest.raises(ValueError, match=message) as error:

@@ -32,6 +32,11 @@ def test_other_classes_are_refused(index):
         classes().encode_class(index)
 
 
+def test_a_name_is_no_index():
+    with pytest.raises(ValueError, match='Expected the index of a class and got "fox"; find it by `find_class`'):
+        classes().encode_class("fox")
+
+
 def test_a_caption_is_read():
     encoder = glide()
     both = encoder.encode(["a fox", "an owl"])

@@ -41,10 +41,17 @@ def test_rows_must_agree():
         Condition(maps=torch.ones(2, 1, 4, 4), embedding=torch.ones(1, 8))
 
 
+def test_an_array_is_refused_where_a_tensor_is_wanted():
+    with pytest.raises(ValueError, match="Expected a tensor as embedding of a condition and got list; convert it"):
+        Condition(embedding=[[1.0, 2.0]])
+
+
 def test_expand_repeats_one_row():
     condition = Condition(labels=torch.tensor([3])).expand(4)
     assert condition.labels.tolist() == [3] * 4
     assert condition.expand(4).rows == 4
+    with pytest.raises(ValueError, match="a condition of 1 row and got 4"):
+        condition.expand(1)
     with pytest.raises(ValueError, match="1 or 3 rows and got 4"):
         condition.expand(3)
 

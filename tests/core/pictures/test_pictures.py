@@ -1,3 +1,4 @@
+import re
 import struct
 import zlib
 
@@ -48,6 +49,12 @@ def test_what_is_no_picture_is_refused_in_a_sentence_that_names_it(content, reas
 def test_values_outside_the_range_are_clipped():
     extremes = torch.tensor([-3.0, 3.0]).expand(3, 1, 2)
     assert np.asarray(to_picture(extremes))[0, :, 0].tolist() == [0, 255]
+
+
+@pytest.mark.parametrize("shape", [(4, 8, 8), (1, 3, 8, 8), (8, 8)])
+def test_latents_and_batches_are_no_pictures(shape):
+    with pytest.raises(ValueError, match=re.escape(f"shape (3, height, width) and got {shape}; decode latents")):
+        to_picture(torch.zeros(shape))
 
 
 def test_maps_become_gray():

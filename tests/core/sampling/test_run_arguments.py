@@ -1,5 +1,6 @@
 """What a library's user may take for an argument of a run, and is none."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -30,3 +31,35 @@ def test_texts_and_pictures_are_no_conditions(role, given, named):
     arguments = {"condition": label(0), role: given}
     with pytest.raises(ValueError, match=f"Expected a Condition as the {role} of gauss and got {named}; encode it"):
         Term(gaussian_expert([0.0], [1.0], name="gauss"), **arguments)
+
+
+@pytest.mark.parametrize("given", ["hair", torch.nn.Identity()])
+def test_names_and_networks_are_no_experts(given):
+    with pytest.raises(
+        ValueError, match=f"Expected an Expert and got {type(given).__name__}; load one, as `load_expert"
+    ):
+        Term(given, label(0))
+
+
+@pytest.mark.parametrize("mask", [np.ones((1, 1)), [[1.0]], "left"])
+def test_only_a_tensor_is_a_mask(mask):
+    with pytest.raises(ValueError, match=f"Expected a tensor as the mask of gauss and got {type(mask).__name__}"):
+        Term(gaussian_expert([0.0], [1.0], name="gauss"), label(0), mask=mask)
+
+
+@pytest.mark.parametrize(
+    ("noise", "got"),
+    [
+        (torch.zeros(1, 1, 1), r"shape \(1, 1, 1\)"),
+        (torch.zeros(1, 4, 1, 1), r"shape \(1, 4, 1, 1\)"),
+        (np.zeros((1, 1, 1, 1)), "ndarray"),
+    ],
+)
+def test_noise_of_another_shape_is_refused(noise, got):
+    with pytest.raises(ValueError, match=rf"shape \(batch, 1, 1, 1\), as samples of gauss are, and got {got}; draw it"):
+        sample_product([Term(gaussian_expert([0.0], [1.0], name="gauss"), label(0))], noise, "2")
+
+
+def test_noise_levels_are_no_spacing():
+    with pytest.raises(ValueError, match=r"whole number of timesteps.*\[2\.5, 1\.5, 0\]; for noise levels of your own"):
+        sample_product([term()], torch.zeros(1, 1, 1, 1), [2.5, 1.5, 0])
