@@ -99,8 +99,8 @@ SENTENCES = {
         "times as long as two prompts on the plain checkpoint",
         "one network's product of two maps of weight 1 is nearer to drawn faces (Fréchet distance "
         f"{distance(f'{ONE} product, w = 1')}) than that network given both maps at once, at weight 1 "
-        f"({distance(f'{ONE} both maps at once, w = 1')}; the 95 % intervals just overlap) and at weight 2, which pulls as "
-        f"hard as the product ({distance(f'{ONE} both maps at once, w = 2')}; 1000 faces).",
+        f"({distance(f'{ONE} both maps at once, w = 1')}; the 95 % intervals just overlap) and at weight 2, which "
+        f"pulls as hard as the product ({distance(f'{ONE} both maps at once, w = 2')}; 1000 faces).",
         f"both maps at once are obeyed better (mIoU {obeyed(f'{ONE} both maps at once, w = 1')} and "
         f"{obeyed(f'{ONE} both maps at once, w = 2')}) than by either product ({obeyed(f'{ONE} product, w = 1')}).",
         f"Two networks' product ({distance('(b) two experts, product, w = 1')}) is nearer than the "
