@@ -97,8 +97,9 @@ class ClassEncoder(PictureInputs):
 
     def encode_class(self, index: int | Sequence[int]) -> Condition:
         """See `Encoder.encode_class`."""
-        if isinstance(index, str):
-            raise ValueError(f'Expected the index of a class and got "{index}"; find it by `find_class`.')
+        given: object = index
+        if isinstance(given, str):
+            raise ValueError(f'Expected the index of a class and got "{given}"; find it by `find_class`.')
         labels = torch.tensor([index] if isinstance(index, int) else list(index), dtype=torch.int64)
         classes = len(self.class_embeddings)
         if labels.numel() == 0 or labels.min() < 0 or labels.max() >= classes:
