@@ -64,10 +64,14 @@ class Turns(Method):
         return [acting_in_turn(active, guiding, turn) for turn in range(max(len(guiding), 1))]
 
     def check_separate(self) -> None:
-        """See `Method`; a density that changes in its own turns alone is never weighed against another's."""
+        """See `Method`; a density that changes in its own turns alone is never weighed against another's.
+
+        Raises:
+            ValueError: Always.
+        """
         raise ValueError(
             "Expected experts that act at the same time for this sampler, which chooses between them, and got experts "
-            "that take turns; set switch to 0, or use another sampler."
+            "that take turns; set `switch` of Fewer Passes to 0, or use another sampler."
         )
 
     def turn(self, sigma: float) -> int | None:

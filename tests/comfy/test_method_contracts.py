@@ -418,7 +418,9 @@ def test_experts_in_turns_are_refused_at_post_by_what_chooses_between_them(host,
     turns = prompt_node("MCDM_Passes", experts=["chain", 0], **{**PLAIN_PASSES, "switch": 1})
     answer = sampler_said(host, node, name, **OURS, experts=turns, chain=prompt_node("MCDM_Expert"))
     if METHODS[name].node_id == "MCDM_Logic":
-        assert answer.endswith("got experts that take turns; set switch to 0, or use another sampler.")
+        assert answer.endswith(
+            "got experts that take turns; set `switch` of Fewer Passes to 0, or use another sampler."
+        )
     else:
         assert answer is True
 

@@ -101,10 +101,11 @@ SENTENCES = {
         f"{distance(f'{ONE} product, w = 1')}) than that network given both maps at once, at weight 1 "
         f"({distance(f'{ONE} both maps at once, w = 1')}; the 95 % intervals just overlap) and at weight 2, which "
         f"pulls as hard as the product ({distance(f'{ONE} both maps at once, w = 2')}; 1000 faces).",
-        f"both maps at once are obeyed better (mIoU {obeyed(f'{ONE} both maps at once, w = 1')} and "
-        f"{obeyed(f'{ONE} both maps at once, w = 2')}) than by either product ({obeyed(f'{ONE} product, w = 1')}).",
-        f"Two networks' product ({distance('(b) two experts, product, w = 1')}) is nearer than the "
-        f"{distance(f'{ONE} both maps at once, w = 2')} alone.",
+        f"both maps at once are obeyed better (mIoU {obeyed(f'{ONE} both maps at once, w = 1')} at weight 1, "
+        f"{obeyed(f'{ONE} both maps at once, w = 2')} at 2) than by either product of weight 1 "
+        f"({obeyed(f'{ONE} product, w = 1')}).",
+        f"Two networks' product ({distance('(b) two experts, product, w = 1')}) is nearer to drawn faces only than "
+        "both maps at weight 2.",
         f"two maps, IoU {of_maps('hair IoU')} for hair and {of_maps('skin IoU')} for skin.",
         f"A caption beside another face's maps: {percent(measured('captions256', CAPTION, 'attributes', 300))} of its "
         "four attributes are right on average, all four in "
@@ -118,6 +119,7 @@ SENTENCES = {
         f"{biased('product of the densities')} and variance",
         f"DDIM ends at {biased('ODE, closed form')} and",
         f"ancestral sampling at {biased('SDE, closed form')} and",
+        f"with 200 steps, at {biased('particles')} and",
     ],
     "nodes": [
         f"{NO_BLEEDING} of two LoRAs bled",
@@ -152,7 +154,7 @@ SETTINGS = {
     "recipes": {
         *("0", "0.3", "0.4", "0.5", "0.57", "0.7", "1", "2", "2.5", "3", "3.5", "4", "4.5", "5", "7", "7.5"),
         *("10", "30", "0.875", "0.1", "0.6", "0.9"),  # Flux's guidance, a noise level, a share of tokens, a window
-        *("128", "192", "320", "512"),  # pixels of masks
+        *("64", "128", "192", "224", "288", "320", "512"),  # pixels of masks
         "6",  # a weight of a picture of the gallery
         "2.2",  # a version
     },
