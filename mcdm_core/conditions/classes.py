@@ -97,10 +97,7 @@ class ClassEncoder(PictureInputs):
 
     def encode_class(self, index: int | Sequence[int]) -> Condition:
         """See `Encoder.encode_class`."""
-        given: object = index
-        if isinstance(given, str):
-            raise ValueError(f'Expected the index of a class and got "{given}"; find it by `find_class`.')
-        labels = torch.tensor([index] if isinstance(index, int) else list(index), dtype=torch.int64)
+        labels = _indices(index)
         classes = len(self.class_embeddings)
         if labels.numel() == 0 or labels.min() < 0 or labels.max() >= classes:
             raise ValueError(f"Expected classes from 0 to {classes - 1} and got {labels.tolist()}; correct the index.")
@@ -118,3 +115,14 @@ class ClassEncoder(PictureInputs):
         raise ValueError(
             "This expert reads a class beside the picture and got none; give it the condition that Encode Class makes."
         )
+
+
+def _indices(given: Any) -> Tensor:
+    """Whole numbers, one or several, as int64 of shape (B,)."""
+    try:
+        labels = torch.as_tensor(given).flatten()
+    except (TypeError, ValueError):  # texts
+        labels = None
+    if labels is None or (labels.is_floating_point() and labels.numel()):
+        raise ValueError(f"Expected the index of a class, or several, and got {given!r}; `find_class` finds a name's.")
+    return labels.to(torch.int64)

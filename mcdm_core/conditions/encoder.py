@@ -167,7 +167,7 @@ class Encoder:
         """Condition from one class index or one per row.
 
         Raises:
-            ValueError: If the expert is not driven by classes, or has fewer.
+            ValueError: If the expert is not driven by classes or has fewer, or if it is no index.
         """
         self._refuse("a class")
 

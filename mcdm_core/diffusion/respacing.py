@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from itertools import accumulate, repeat
-from numbers import Integral
 
 import torch
 
@@ -33,11 +32,11 @@ def space_timesteps(spacing: Spacing, steps: int = 1000) -> list[int]:
     if isinstance(spacing, str):
         counts = _counts(spacing, spacing)
     else:
-        counts = [spacing] if isinstance(spacing, int) else list(spacing)
-    if not all(isinstance(count, Integral) for count in counts):
+        counts = torch.as_tensor(spacing).flatten().tolist()
+    if not all(isinstance(count, int) for count in counts):
         raise ValueError(
             f"Expected a whole number of timesteps for each section and got {spacing!r}; for noise levels of your own, "
-            "call a sampler of `SAMPLERS` with a `ProductDenoiser`."
+            "call a sampler of `SAMPLERS` with a `ProductDenoiser`, within its `running`."
         )
     if not counts or min(counts) < 1:
         raise ValueError(f'Expected at least one timestep in each section and got {spacing!r}; use for example "100".')

@@ -21,6 +21,9 @@ class Condition:
         embedding: Embedding of a text or picture, or one used instead of a class's, shape (B, D).
         context: Text tokens for attention, shape (B, L, D).
         text_active: Whether the face network's second modulation runs; rows that differ in it never share a batch.
+
+    Raises:
+        ValueError: If one is no tensor, or their numbers of rows differ.
     """
 
     labels: Tensor | None = None

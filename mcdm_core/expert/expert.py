@@ -100,7 +100,12 @@ class Expert:
 
     @torch.no_grad()
     def decode(self, samples: Tensor) -> Tensor:
-        """Pictures (B, 3, H, W), −1…1 but for overshoot, of samples (B, channels, …), on their device."""
+        """Pictures (B, 3, H, W), −1…1 but for overshoot, of samples (B, channels, …), on their device.
+
+        Raises:
+            ValueError: If the samples have another shape: no batch, say.
+        """
+        self._check_samples(samples)
         if self.vae is None:
             return samples
         return torch.cat([self.vae.to(s.device).decode(s) for s in samples.float().split(CODED_AT_ONCE)])
@@ -152,11 +157,7 @@ class Expert:
         Raises:
             ValueError: If the sample's channels or the condition's rows don't fit.
         """
-        if x_t.ndim != 4 or x_t.shape[1] != self.channels:
-            raise ValueError(
-                f"{self.name} expects samples of shape (B, {self.channels}, H, W) and got {tuple(x_t.shape)}; "
-                "start from this expert's own empty latent."
-            )
+        self._check_samples(x_t)
         t = torch.as_tensor(t, dtype=x_t.dtype, device=x_t.device).expand(len(x_t))
         condition = condition.to(x_t.device, x_t.dtype).expand(len(x_t))
         return self.network(x_t, t, **condition.kwargs()).to(x_t.dtype)
@@ -189,3 +190,10 @@ class Expert:
         x0 = self.prediction.to_x0(output[:, : self.channels], x_t, alpha_t, alpha_t * sigma)
         variance = output[:, self.channels :] if output.shape[1] == 2 * self.channels else None
         return x0, variance
+
+    def _check_samples(self, samples: Tensor) -> None:
+        if samples.ndim != 4 or samples.shape[1] != self.channels:
+            raise ValueError(
+                f"{self.name} expects samples of shape (B, {self.channels}, H, W) and got {tuple(samples.shape)}; "
+                "start from this expert's own empty latent, and keep the batch."
+            )

@@ -81,14 +81,16 @@ def sample_product(
         Samples in [−1, 1] for pixel experts, shape of the noise.
 
     Raises:
-        ValueError: If the sampler or the rule is given by its name, or settings not in a list; if the noise has not the
-            channels of the first expert's samples; if the terms cannot be combined at every noise level of the run,
-            before any network is called; or if the sampler wants a learned variance and the reference has none.
+        ValueError: If the sampler or the rule is given by its name, or settings not in a list; if something else is
+            among the terms; if the noise has not the channels of the first expert's samples; if the terms cannot be
+            combined at every noise level of the run, before any network is called; or if the sampler wants a learned
+            variance and the reference has none.
     """
     if not callable(sampler):
         raise ValueError(
             f'Expected a function as sampler and got {sampler!r}; take it from SAMPLERS, as SAMPLERS["ddim"].'
         )
+    _check_terms(terms)
     if terms:  # else the product refuses itself
         _check_noise(noise, terms[0].expert)
     denoiser = _denoiser(terms, noise, rule, settings, lifts)
@@ -105,6 +107,15 @@ def sample_product(
     with denoiser.running(sigmas):
         return denoiser.reference_part(
             sampler(denoiser, start, sigmas, generator=generator, callback=report, **options)
+        )
+
+
+def _check_terms(terms: Sequence[Any]) -> None:
+    strangers = [type(each).__name__ for each in terms if not isinstance(each, Term)]
+    if strangers:
+        raise ValueError(
+            f"Expected terms and got {', '.join(strangers)}; make one of each expert, as "
+            "`Term(expert, condition, condition.null(), weight=2.0)`."
         )
 
 

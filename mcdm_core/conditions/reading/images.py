@@ -25,7 +25,8 @@ def read_image(image: Tensor, what: str) -> Tensor:
         float32 (B, C, H, W) in [0, 1], C = 1 or 3.
 
     Raises:
-        ValueError: If it has another shape, or values that are not finite or far outside [0, 1].
+        ValueError: If it has another shape, such as that of one picture without its batch, or values that are not
+            finite or far outside [0, 1].
     """
     if not isinstance(image, Tensor):
         raise ValueError(
@@ -33,7 +34,7 @@ def read_image(image: Tensor, what: str) -> Tensor:
             "height, width, channels) with values from 0 to 1."
         )
     shape = tuple(image.shape)
-    if image.ndim == 3 and shape[-1] in (3, 4):
+    if image.ndim == 3 and shape[-1] in (3, 4) and min(shape[:2]) > 4:  # no mask is so narrow
         raise ValueError(
             f"The {what} has shape {shape}, as one picture without its batch has; add that by `picture[None]`."
         )

@@ -62,6 +62,10 @@ def test_a_black_map_is_named_in_a_warning(caplog):
     assert "hair map is black" in caplog.text
 
 
+def test_few_narrow_masks_are_no_picture_without_its_batch():
+    assert read_map(torch.rand(2, 8, 4), "hair", 8).shape == (2, 1, 8, 8)
+
+
 def test_faint_colour_is_still_gray():
     image = torch.rand(1, 32, 32, 1).expand(-1, -1, -1, 3) * 0.9 + 0.08 * torch.rand(1, 32, 32, 3)
     assert read_map(image, "skin", 32).shape == (1, 1, 32, 32)

@@ -1,5 +1,6 @@
 """Encoders of the published experts: classes, GLIDE's text, and checks of a text that cost nothing."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -32,9 +33,11 @@ def test_other_classes_are_refused(index):
         classes().encode_class(index)
 
 
-def test_a_name_is_no_index():
-    with pytest.raises(ValueError, match='Expected the index of a class and got "fox"; find it by `find_class`'):
-        classes().encode_class("fox")
+@pytest.mark.parametrize("given", ["fox", ["fox"], 1.0, [0, 1.5]])
+def test_names_and_fractions_are_no_indices(given):
+    expected = re.escape(f"Expected the index of a class, or several, and got {given!r}; `find_class` finds")
+    with pytest.raises(ValueError, match=expected):
+        classes().encode_class(given)
 
 
 def test_a_caption_is_read():

@@ -33,7 +33,7 @@ def test_published_timestep_maps(spec):
 
 def test_spacings_as_numbers():
     assert space_timesteps(5) == space_timesteps("5") == [0, 250, 500, 749, 999]
-    assert space_timesteps([1, 1], 10) == [0, 5]
+    assert space_timesteps([1, 1], 10) == space_timesteps(torch.tensor([1, 1]), 10) == [0, 5]
 
 
 @pytest.mark.parametrize("spacing", ["", "ddim", "ten", "0", [], "1001", "600,1", "ddim999", "5;5"])

@@ -60,6 +60,12 @@ def test_noise_of_another_shape_is_refused(noise, got):
         sample_product([Term(gaussian_expert([0.0], [1.0], name="gauss"), label(0))], noise, "2")
 
 
-def test_noise_levels_are_no_spacing():
-    with pytest.raises(ValueError, match=r"whole number of timesteps.*\[2\.5, 1\.5, 0\]; for noise levels of your own"):
-        sample_product([term()], torch.zeros(1, 1, 1, 1), [2.5, 1.5, 0])
+@pytest.mark.parametrize("levels", [[2.5, 1.5, 0], 25.0, torch.tensor([2.5, 0.0])])
+def test_noise_levels_are_no_spacing(levels):
+    with pytest.raises(ValueError, match=r"whole number of timesteps for each section .* for noise levels of your own"):
+        sample_product([term()], torch.zeros(1, 1, 1, 1), levels)
+
+
+def test_an_expert_is_no_term():
+    with pytest.raises(ValueError, match="Expected terms and got Expert; make one of each expert"):
+        sample_product([gaussian_expert([0.0], [1.0])], torch.zeros(1, 1, 1, 1))
