@@ -5,7 +5,8 @@ from .glide_clip import GlideClipImageConfig, GlideClipImageTower, GlideClipText
 from .image_encoder import ImageEncoder
 from .text_tower import TextTower, TextTowerConfig
 from .text_transformer import TextTransformer, TextTransformerConfig
-from .unet import UNet, UNetConfig, enlarge
+from .unet import UNet, enlarge
+from .unet_config import UNetConfig
 
 __all__ = [
     "ClipImageConfig",
