@@ -167,7 +167,7 @@ class Encoder:
         """Condition from one class index or one per row.
 
         Raises:
-            ValueError: If the expert is not driven by classes or has fewer, or if it is no index.
+            ValueError: If the expert is not driven by classes or has fewer, or if what is given is no index.
         """
         self._refuse("a class")
 

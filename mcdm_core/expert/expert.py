@@ -191,8 +191,12 @@ class Expert:
         variance = output[:, self.channels :] if output.shape[1] == 2 * self.channels else None
         return x0, variance
 
+    def holds(self, samples: Tensor) -> bool:
+        """Whether these can be samples of its space: of shape (B, channels, H, W)."""
+        return samples.ndim == 4 and samples.shape[1] == self.channels
+
     def _check_samples(self, samples: Tensor) -> None:
-        if samples.ndim != 4 or samples.shape[1] != self.channels:
+        if not self.holds(samples):
             raise ValueError(
                 f"{self.name} expects samples of shape (B, {self.channels}, H, W) and got {tuple(samples.shape)}; "
                 "start from this expert's own empty latent, and keep the batch."

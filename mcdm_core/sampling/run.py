@@ -120,7 +120,7 @@ def _check_terms(terms: Sequence[Any]) -> None:
 
 
 def _check_noise(noise: Tensor, reference: Expert) -> None:
-    if not isinstance(noise, Tensor) or noise.ndim != 4 or noise.shape[1] != reference.channels:
+    if not isinstance(noise, Tensor) or not reference.holds(noise):
         expected = ", ".join(map(str, reference.sample_shape))
         got = f"shape {tuple(noise.shape)}" if isinstance(noise, Tensor) else type(noise).__name__
         raise ValueError(
