@@ -107,9 +107,9 @@ SENTENCES = {
         f"Two networks' product ({distance('(b) two experts, product, w = 1')}) is clearly nearer to drawn faces only "
         "than both maps at weight 2.",
         f"two maps, IoU {of_maps('hair IoU')} for hair and {of_maps('skin IoU')} for skin.",
-        f"A caption beside another face's maps: {percent(measured('captions256', CAPTION, 'attributes', 300))} of its "
-        "four attributes are right on average, all four in "
-        f"{percent(all_right('captions256', CAPTION, FOUR, 300))} of 300 pictures.",
+        "A caption beside another face's maps: all four attributes are right in "
+        f"{percent(all_right('captions256', CAPTION, FOUR, 300))} of 300 pictures "
+        f"(on average {percent(measured('captions256', CAPTION, 'attributes', 300))} of the attributes).",
         f"the animal is right in {percent(measured('scenes256', SCENES, 'animal', 300))}, all of the landscape in "
         f"{percent(all_right('scenes256', SCENES, LANDSCAPE, 300))}, both in "
         f"{percent(all_right('scenes256', SCENES, ['animal', *LANDSCAPE], 300))} of 300.",
