@@ -104,8 +104,8 @@ SENTENCES = {
         f"both maps at once are obeyed better (mIoU {obeyed(f'{ONE} both maps at once, w = 1')} at weight 1, "
         f"{obeyed(f'{ONE} both maps at once, w = 2')} at 2) than by either product of weight 1 "
         f"({obeyed(f'{ONE} product, w = 1')}).",
-        f"Two networks' product ({distance('(b) two experts, product, w = 1')}) is clearly nearer to drawn faces only "
-        "than both maps at weight 2.",
+        f"Two networks' product ({distance('(b) two experts, product, w = 1')}) is clearly nearer to drawn faces than "
+        "both maps at weight 2, but not than at weight 1.",
         f"two maps, IoU {of_maps('hair IoU')} for hair and {of_maps('skin IoU')} for skin.",
         "A caption beside another face's maps: all four attributes are right in "
         f"{percent(all_right('captions256', CAPTION, FOUR, 300))} of 300 pictures "
