@@ -140,6 +140,7 @@ class Expert(io.ComfyNode):
             mask=mask,
             vae=vae,
             place=len(experts) + 1,
+            node=cls.hidden and cls.hidden.unique_id,
         )
         return io.NodeOutput((*experts, expert))
 

@@ -68,4 +68,4 @@ class ProductModel(io.ComfyNode):
         cls, model: ModelPatcher, reliability: float, experts: Experts, vae: VAE | None = None
     ) -> io.NodeOutput:
         """Make the model."""
-        return io.NodeOutput(product_model(model, reliability, experts, vae))
+        return io.NodeOutput(product_model(model, reliability, experts, vae, cls.hidden and cls.hidden.unique_id))

@@ -124,6 +124,8 @@ function refuse(refusals) {
   refused = refusals.map(({ node }) => node);
 }
 
+const says = (id, text) => nodesOf(id).some((node) => noteOf(node, "refusal")?.texts.get(id) === text);
+
 const watched = new WeakSet();
 
 // A refusal goes as soon as something changes at its node; whether that mends it the next prompt will tell.
@@ -175,8 +177,9 @@ async function workflowOf(run) {
 
 async function showFailure({ prompt_id, node_id, node_type, exception_message }) {
   const failure = { node: String(node_id), type: node_type, workflow: await workflowOf(prompt_id) };
-  if (!isOrigin(failure)) return;
-  note("refusal", failure.node, exception_message.trim());
+  const text = exception_message.trim();
+  if (!isOrigin(failure) || refused.some((id) => says(id, text))) return; // an expert's node says so already
+  note("refusal", failure.node, text);
   refused.push(failure.node);
 }
 

@@ -62,7 +62,9 @@ def remote_expert(
     if null is None and model.model.has_null:  # an expert without conditions has a null that need not be connected
         null = placeholder(part.links["model"])
     place = len(experts) + 1
-    return RemoteExpert(model, condition, null, mask=mask, place=place, part=part, timeout=timeout, **shares)
+    return RemoteExpert(
+        model, condition, null, mask=mask, place=place, node=node_id, part=part, timeout=timeout, **shares
+    )
 
 
 def checked_part(graph: Graph, ask: cluster.Ask) -> PromptPart:

@@ -50,8 +50,15 @@ def test_a_missing_vae_is_asked_for(two, refused, place):
     changes = [{}, {}]
     changes[place] = NO_VAE
     said = refused(two(*changes), watched=two.loaded)
-    assert said.startswith(f"{LABELS[place].capitalize()} needs a VAE, because {SPACES}")
-    assert f"{LABELS[1]} on PixelSpace (3 channels). Connect the VAE of its checkpoint to the vae of " in said
+    assert said.startswith(f"{LABELS[place].capitalize()} needs a VAE, because it works on ")
+    assert f" and {LABELS[1 - place]} on " in said
+    assert said.endswith(". Connect the VAE of its model to its vae input, or combine models of one family.")
+
+
+def test_all_missing_vaes_are_asked_for_at_once(two, refused):
+    said = refused(two(NO_VAE, NO_VAE), watched=two.loaded)
+    assert said.startswith(f"{LABELS[0].capitalize()} works on LatentSpace (4 channels of the VAE ")
+    assert f" and {LABELS[1]} on PixelSpace (3 channels), so each needs a VAE. Connect the VAE of its model to " in said
 
 
 def test_of_a_product_as_a_model_too(two, chain, node, passes):
@@ -71,24 +78,17 @@ def test_of_a_product_as_a_model_too(two, chain, node, passes):
 def test_a_vae_of_other_channels(two, refused, joint):
     said = refused(two({"vae": joint.tiny_vae(16)}, {}), watched=two.loaded)
     assert said == (
-        "Expected a VAE of 4 channels, 8 pixels to a latent's side and 2 dimensions for expert 1 (latent hair) and got "
-        "one of 16 channels, 8 pixels to a latent's side and 2 dimensions; connect the VAE that belongs to its model."
+        "Expected a VAE of 4 channels for expert 1 (latent hair) and got one of 16; connect the VAE that belongs to "
+        "its model."
     )
 
 
 @pytest.mark.parametrize(
     ("space", "channels", "said"),
     [
-        (
-            "SC_B",
-            4,
-            "4 channels, 4 pixels to a latent's side and 2 dimensions for expert 2 and got one of 4 channels, 8 ",
-        ),
-        (
-            "Wan21",
-            16,
-            "16 channels, 8 pixels to a latent's side and 3 dimensions for expert 2 and got one of 16 channels",
-        ),
+        ("SC_B", 4, "4 pixels to a latent's side for expert 2 and got one of 8;"),
+        ("Wan21", 16, "3 dimensions (2: pictures, 3: videos) for expert 2 and got one of 2;"),
+        ("Wan21", 4, "16 channels and 3 dimensions (2: pictures, 3: videos) for expert 2 and got one of 4 and 2;"),
     ],
 )
 def test_a_vae_of_another_ratio_or_of_other_dimensions(chain, load, joint, refused, space, channels, said):
@@ -104,7 +104,10 @@ def test_a_video(chain, load, joint, refused):
     experts = chain((video, {"vae": joint.tiny_video_vae()}), (pixels, {"vae": pixels.vae}))
     said = refused(experts, torch.zeros(1, 16, 2, 4, 4), watched=[pixels], levels=(0.9, 0.0))
     assert said.startswith("Expected a latent of pictures, because expert 1 works on Wan21 (16 channels) and expert 2 ")
-    assert said.endswith("and got a video or one with sound; combine models of one family for it.")
+    assert said.endswith(
+        "and got a video or one with sound; start from Empty Latent Image or a latent of one frame, or combine models "
+        "of one family."
+    )
 
 
 def test_a_nested_latent(two, refused):
@@ -112,7 +115,7 @@ def test_a_nested_latent(two, refused):
 
     latent = NestedTensor((torch.zeros(1, 4, 4, 4), torch.zeros(1, 8, 10)))
     noise = NestedTensor((torch.randn(1, 4, 4, 4), torch.randn(1, 8, 10)))
-    assert "and got a video or one with sound; combine" in refused(two(), latent, noise=noise, watched=two.loaded)
+    assert "and got a video or one with sound; start from " in refused(two(), latent, noise=noise, watched=two.loaded)
 
 
 def test_a_model_of_sound(chain, load, joint, refused):

@@ -172,6 +172,12 @@ def test_a_sentence_of_a_run_stands_on_the_node_that_ran(page, kind, file, shown
     assert found == ({"2": ["✖ Why."]} if shown else {})
 
 
+@pytest.mark.parametrize(("text", "shown"), [("Why.", {"1"}), ("Another.", {"1", "2"})])
+def test_what_an_experts_node_says_is_not_said_by_the_node_that_ran(page, text, shown):
+    (found,) = page(refusals(("1", "MCDM_Expert", text)), failure("ValueError", OURS), "say(notes());")
+    assert found.keys() == shown
+
+
 def test_a_run_of_another_workflow_is_not_told_of_here(page):
     assert page(failure("ValueError", OURS, workflow="another"), "say(notes());") == [{}]
 

@@ -358,6 +358,42 @@ def test_a_warning_is_sent_for_the_node_that_gives_it(server, small_experts):
     assert "zeppelin" in warning["text"]
 
 
+def two_spaces(pixels: dict, latents: dict, vae: str) -> dict:
+    """A product of pixels and latents; the VAE of the latter's expert is that of another loader."""
+    changes = {"skin": node("MCDM_LoadExpert", expert_name=latents["skin"]), "first": expert("hair", vae=["hair", 2])}
+    return product(pixels, **changes, second=expert("skin", vae=[vae, 2], experts=["first", 0]))
+
+
+def as_a_model(pixels: dict, latents: dict, vae: str) -> dict:
+    """As `two_spaces`, with the latents' expert as the model that is sampled."""
+    prompt = two_spaces(pixels, latents, vae)
+    settings = {name: value for name, value in prompt["sample"]["inputs"].items() if name != "experts"}
+    links = {"model": ["first", 0], "positive": ["skin map", 0], "negative": ["skin map", 1]}
+    model = {"model": ["skin", 0], "reliability": 1.0, "experts": ["second", 0], "vae": [vae, 2]}
+    return prompt | {
+        "first": node("MCDM_ProductModel", **model),
+        "second": expert("hair", vae=["hair", 2]),
+        "latent": node("MCDM_EmptyLatent", encoder=["skin", 1], batch_size=1),
+        "sample": node("KSampler", **settings, **links, cfg=2.0),
+        "decode": node("VAEDecode", samples=["sample", 0], vae=["skin", 2]),
+    }
+
+
+@pytest.mark.parametrize(("prompt", "marked"), [(two_spaces, "second"), (as_a_model, "first")])
+def test_a_run_is_refused_at_the_node_of_the_expert_that_mends_it(
+    server, small_experts, latent_experts, prompt, marked
+):
+    """ComfyUI's own message stands at the sampler."""
+    wrong = prompt(small_experts, latent_experts, "hair")
+    queued, ran = result_of(page_events(server, [wrong], "mcdm.refusals", "execution_error"), "a failure of a run")
+    assert queued["refusals"] == []
+    (told,) = ran["refusals"]
+    assert (told["node"], told["type"]) == (marked, wrong[marked]["class_type"])
+    assert told["text"].startswith("Expected a VAE of 4 channels and 8 pixels to a latent's side for expert ")
+    assert told["text"].endswith(" and got one of 3 and 1; connect the VAE that belongs to its model.")
+    assert server.pictures(prompt(small_experts, latent_experts, "skin"))
+
+
 REFUSED = {
     "no such file": ({"hair": node("MCDM_LoadExpert", expert_name="gone.safetensors")}, "expert_name", "found no"),
     "truncated file": ({"hair": node("MCDM_LoadExpert", expert_name="cut.safetensors")}, "expert_name", "truncated"),

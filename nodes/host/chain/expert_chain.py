@@ -34,6 +34,7 @@ class ExpertInput(TermSettings):
             everywhere.
         vae: ComfyUI's VAE of its latents; needed if the experts' samples are of several spaces.
         place: In the chain, from 1.
+        node: Id of the node that has its settings; None for an expert that no node made.
         settings: Settings of methods for the whole product, from nodes after this expert; see `settings_of`.
 
     Raises:
@@ -47,6 +48,7 @@ class ExpertInput(TermSettings):
     mask: Tensor | None = None
     vae: Any = None
     place: int = 1
+    node: str | None = None
     settings: tuple[Setting, ...] = ()
 
     def __post_init__(self) -> None:

@@ -7,12 +7,8 @@ Without a server nothing is sent.
 from __future__ import annotations
 
 import logging
-from typing import Any
 
-from comfy_execution.utils import get_executing_context
-
-from .page import WARNING, page_of
-from .prompt_server import prompt_server
+from .page import WARNING, running_prompt
 
 
 class NodeWarnings(logging.Handler):
@@ -25,26 +21,14 @@ class NodeWarnings(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """See the base class."""
-        context = get_executing_context()
-        server = prompt_server()
-        if context is None or server is None:
+        if (running := running_prompt()) is None:
             return
-        if (run := (context.prompt_id, context.node_id)) != self._run:
+        if (run := (running.id, running.node)) != self._run:
             self._run, self._lines = run, []
         line = record.getMessage()
         if line not in self._lines:
             self._lines.append(line)
-            node_type, extra_data = _running(server.prompt_queue, *run)
-            warning = {"node": context.node_id, "type": node_type, "text": "\n".join(self._lines)}
-            page_of(server.client_id, extra_data).send(WARNING, warning)
-
-
-def _running(queue: Any, prompt_id: str, node_id: str) -> tuple[str | None, dict]:
-    """The type of a node that runs, and the extra data of its prompt."""
-    for _, running_id, prompt, extra_data, *_ in queue.get_current_queue_volatile()[0]:
-        if running_id == prompt_id:
-            return prompt.get(node_id, {}).get("class_type"), extra_data
-    return None, {}
+            running.page.send(WARNING, running.about(running.node, "\n".join(self._lines)))
 
 
 def show_warnings() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from comfy_execution.utils import get_executing_context
+
 from .prompt_server import prompt_server
 
 WARNING = "mcdm.warning"
@@ -29,6 +31,37 @@ class Page(NamedTuple):
         server = prompt_server()
         if server is not None and self.client is not None:  # to None ComfyUI sends what all pages get
             server.send_sync(event, {**data, "workflow": self.workflow}, self.client)
+
+
+class RunningPrompt(NamedTuple):
+    """The prompt whose node runs.
+
+    Attributes:
+        id: Of this execution of it.
+        node: Id of the node that runs.
+        nodes: In API format, by their ids; none if another thread has taken it from the queue.
+        page: That sent it.
+    """
+
+    id: str
+    node: str
+    nodes: dict[str, Any]
+    page: Page
+
+    def about(self, node_id: str, text: str) -> dict[str, Any]:
+        """A text about a node, as the page is sent it; the type is None for a node that the prompt grew by."""
+        return {"node": node_id, "type": self.nodes.get(node_id, {}).get("class_type"), "text": text}
+
+
+def running_prompt() -> RunningPrompt | None:
+    """The prompt whose node runs in this thread; None without a server."""
+    context, server = get_executing_context(), prompt_server()
+    if context is None or server is None:
+        return None
+    for _, running_id, nodes, extra_data, *_ in server.prompt_queue.get_current_queue_volatile()[0]:
+        if running_id == context.prompt_id:
+            return RunningPrompt(running_id, context.node_id, nodes, page_of(server.client_id, extra_data))
+    return RunningPrompt(context.prompt_id, context.node_id, {}, page_of(server.client_id, None))
 
 
 def page_of(client: Any, extra_data: Any) -> Page:

@@ -5,6 +5,7 @@ Known are the spaces of this pack's experts, by their files; of others the run s
 
 from __future__ import annotations
 
+from ..chain.vaes_needed import vaes_needed
 from .queued_chain import WORKER_NODE, Name, chain_of, names_of, space_behind
 from .queued_prompt import QueuedNode
 from .validation import Fault
@@ -36,10 +37,12 @@ def check_space(node: QueuedNode) -> Fault | None:
         if expert.class_type == WORKER_NODE:
             return Fault("model", _away(name, names, first), expert.id)
     having = {space for expert, space in members if "vae" in expert.inputs}
-    lacking = [space for space in first if space not in having]
+    lacking = [place for place, space in enumerate(first) if space not in having]
     if None in having or not lacking:  # a VAE of whichever space
         return None
-    return Fault("vae", _lacking(names, lacking, first), members[first[lacking[0]]][0].id)
+    firsts = [(names[place], space) for space, place in first.items()]
+    sentence = vaes_needed(firsts, lacking, "the vae output of its Load Diffusion Expert", "choose experts of one kind")
+    return Fault("vae", sentence, members[[*first.values()][lacking[0]]][0].id)
 
 
 def members_of(end: QueuedNode) -> Members:
@@ -54,21 +57,4 @@ def _away(name: Name, names: list[Name], first: dict[str, int]) -> str:
     return (
         f"{name.subject} is on a worker, and there all experts have to be of one kind, but {names[at].label} works on "
         f"{one} and {names[beside].label} on {other}. Put {name.label} on this machine, or choose experts of one kind."
-    )
-
-
-def _lacking(names: list[Name], lacking: list[str], first: dict[str, int]) -> str:
-    """The sentence about spaces that lack a VAE, at the first expert of the first of them."""
-    space, *more = lacking
-    name = names[first[space]]
-    if more:
-        others = " and ".join(f"{names[first[other]].label} on {other}" for other in more)
-        return (
-            f"{name.subject} works on {space} and {others}, so each needs a VAE. Connect the vae outputs of "
-            "their Load Diffusion Expert nodes to their vae inputs, or choose experts of one kind."
-        )
-    other = next(other for other in first if other != space)
-    return (
-        f"{name.subject} needs a VAE, because it works on {space} and {names[first[other]].label} on {other}. "
-        "Connect the vae output of its Load Diffusion Expert to its vae input, or choose experts of one kind."
     )

@@ -23,6 +23,7 @@ from ....mcdm_core.product.windows import levels_of
 from ....mcdm_core.sampling.particles import Resampling
 from ..chain.expert_chain import Conds, Experts, labels_by_model
 from ..chain.hooks import null_is_read, separate_hooked
+from ..chain.refused_experts import refusals_at_experts
 from ..chain.run_wrappers import within_wrappers
 from ..comfyui.devices import Devices
 from ..comfyui.latents import pack, parts_of
@@ -111,10 +112,11 @@ class ProductGuider(comfy.samplers.CFGGuider):
             ValueError: If the experts cannot be combined.
         """
         parts = parts_of(noise)
-        spaces = self._check_experts(*parts)
-        if spaces is not None:
-            check_noise(noise, sigmas)
-        plan_run(self.experts, self.rule, pack(parts), [part.shape for part in parts], noise.device, sigmas, spaces)
+        with refusals_at_experts(self.node_of):
+            spaces = self._check_experts(*parts)
+            if spaces is not None:
+                check_noise(noise, sigmas)
+            plan_run(self.experts, self.rule, pack(parts), [part.shape for part in parts], noise.device, sigmas, spaces)
 
     def watch(self, observer: Observer) -> None:
         """Show an observer every evaluation of the run; to be called before the first one."""
@@ -123,6 +125,10 @@ class ProductGuider(comfy.samplers.CFGGuider):
     def measure_with(self, lifts: Lifts) -> None:
         """Measure in every evaluation how far the experts lift the samples; to be called before the first one."""
         self.run.lifts = lifts
+
+    def node_of(self, index: int, setting: str) -> str | None:
+        """Id of the node at which a setting of an expert is mended, see `TermError`; None if it isn't known."""
+        return self.experts[index].node if setting else None
 
     @contextmanager
     def running(self, latent_image: Tensor, latent_shapes: Sequence[Sequence[int]] | None = None) -> Iterator[None]:
@@ -135,10 +141,11 @@ class ProductGuider(comfy.samplers.CFGGuider):
         Raises:
             ValueError: If the experts cannot be combined.
         """
-        spaces = self._check_experts(*parts_of(latent_image, latent_shapes))
-        warn_of_idle_hooks(self.experts)
         before = dict(vars(self))  # CFGGuider keeps a run in attributes, after a failure for good
         with ExitStack() as stack:
+            stack.enter_context(refusals_at_experts(self.node_of))
+            spaces = self._check_experts(*parts_of(latent_image, latent_shapes))
+            warn_of_idle_hooks(self.experts)
             stack.callback(self._set_attributes, before)
             names = labels_by_model(self.experts)
             elsewhere = {expert.model for expert in self.experts if isinstance(expert, ExpertOnWorker)}

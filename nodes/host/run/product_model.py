@@ -21,11 +21,16 @@ from .guider import ProductGuider
 # Methods of a guider that a run that was taken over never calls, so that a guider with one of its own is refused.
 _LEFT_OUT = ("outer_sample", "inner_sample", "__call__", "outer_predict_noise")
 
+# What the node that makes the MODEL has of the reference expert's settings.
+_OWN_INPUTS = ("model", "reliability", "vae")
+
 # Nodes that make a guider of their own, by its class, and how they take another.
 _TAKES_A_GUIDER = {"SharkGuider": "SharkOptions GuiderInput, which goes to the options of ClownsharKSampler"}
 
 
-def product_model(model: ModelPatcher, reliability: float, experts: Experts, vae: Any = None) -> ModelPatcher:
+def product_model(
+    model: ModelPatcher, reliability: float, experts: Experts, vae: Any = None, node: str | None = None
+) -> ModelPatcher:
     """Make a MODEL that is sampled as the product of itself and other experts.
 
     It is the reference expert. The guider that samples it gives the reference's condition, null and weight: they are
@@ -36,12 +41,13 @@ def product_model(model: ModelPatcher, reliability: float, experts: Experts, vae
         reliability: Its a ≥ 0, before normalization.
         experts: The other experts.
         vae: The VAE of the MODEL, if the experts' samples are of several spaces.
+        node: Id of the node that makes it.
 
     Returns:
         A clone, to which more can be attached; that then belongs to the reference expert alone.
     """
     patcher = model.clone()
-    takeover = _Takeover(model, weakref.ref(patcher), reliability, experts, vae)
+    takeover = _Takeover(model, weakref.ref(patcher), reliability, experts, vae, node)
     patcher.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, PRODUCT_KEY, takeover)
     return patcher
 
@@ -58,6 +64,7 @@ class _Takeover:
         reliability: The reference's a.
         experts: The other experts.
         vae: That of the MODEL.
+        node: Id of the node that made it.
     """
 
     given: ModelPatcher
@@ -65,6 +72,7 @@ class _Takeover:
     reliability: float
     experts: Experts
     vae: Any
+    node: str | None
 
     def __call__(
         self, executor: WrapperExecutor, noise: Tensor, latent_image: Tensor, *args: Any, **kwargs: Any
@@ -86,6 +94,7 @@ class _Takeover:
             weight=host.cfg,
             reliability=self.reliability,
             vae=self.vae,
+            node=self.node,
         )
         following = (replace(expert, place=expert.place + 1) for expert in self.experts)
         return reference, *(self._on_reference(expert, reference) for expert in following)
@@ -133,6 +142,10 @@ class _HostedGuider(ProductGuider):
         with self.running(latent_image, kwargs.get("latent_shapes")):
             rest = WrapperExecutor.new_class_executor(self.outer_sample, self, executor.wrappers, executor.idx + 1)
             return rest.execute(noise, latent_image, *args, **kwargs)
+
+    def node_of(self, index: int, setting: str) -> str | None:
+        """See `ProductGuider.node_of`; the reference's condition, null and weight are the host's."""
+        return super().node_of(index, setting) if index > 0 or setting in _OWN_INPUTS else None
 
     def predict_noise(self, x: Tensor, timestep: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """The product's prediction, through the `predict_noise` of the host's class if it has one of its own.

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from ....mcdm_core.product.joint_plans import check_falling
+from ....mcdm_core.product.term_settings import TermError
 from ....mcdm_core.product.windows import levels_of
 from ..chain.expert_chain import ExpertInput, Experts
+from ..chain.vaes_needed import vaes_needed
 from ..evaluation.spaces import SpacesOfRun, places_of, spaces_of
 from ..evaluation.workers import ExpertOnWorker
 from ..files.spaces import PixelSpace
@@ -28,30 +30,29 @@ def check_spaces(experts: Experts, latent_image: Tensor, *beside: Tensor) -> Spa
         The spaces; None if there is one.
 
     Raises:
-        ValueError: With one sentence that names the expert and says what to change.
+        ValueError: With one sentence that names the expert and says what to change; a TermError if that is at its node.
     """
     found = spaces_of(experts, latent_image)
     if found is None:
         return None
     places = found.places
-    formats = [_format(expert) for expert in experts]
     spaces = _two_spaces(experts, places)
-    _check_pictures(experts, formats, spaces, latent_image, beside)
-    for expert in experts:
+    _check_pictures(experts, spaces, latent_image, beside)
+    for index, expert in enumerate(experts):
         if isinstance(expert, ExpertOnWorker):
-            raise ValueError(
+            raise TermError(
                 f"Expected experts of one latent space where some are on workers, but {spaces}; put {expert.label} on "
-                "this machine, or combine models of one family."
+                "this machine, or combine models of one family.",
+                index,
+                "model",
             )
-    for place in range(max(places) + 1):
-        own = [(e, f) for e, f, p in zip(experts, formats, places, strict=True) if p == place]
-        if all(expert.vae is None for expert, _ in own):
-            raise ValueError(
-                f"{own[0][0].subject} needs a VAE, because {spaces}. Connect the VAE of its checkpoint to the vae of "
-                "its node, or combine models of one family."
-            )
-        for expert, latent_format in own:
-            _check_vae(expert, latent_format)
+    having = {place for place, expert in zip(places, experts, strict=True) if expert.vae is not None}
+    if lacking := [place for place in range(max(places) + 1) if place not in having]:
+        firsts = [(expert, space_name(_format(expert))) for expert in found.firsts]
+        sentence = vaes_needed(firsts, lacking, "the VAE of its model", "combine models of one family")
+        raise TermError(sentence, places.index(lacking[0]), "vae")
+    for index, expert in enumerate(experts):
+        _check_vae(index, expert)
     return found
 
 
@@ -109,38 +110,42 @@ def _two_spaces(experts: Experts, places: Sequence[int]) -> str:
     return f"{first.label} works on {space_name(_format(first))} and {other.label} on {space_name(_format(other))}"
 
 
-def _check_pictures(
-    experts: Experts, formats: Sequence[Any], spaces: str, latent_image: Tensor, beside: Sequence[Tensor]
-) -> None:
-    for expert, latent_format in zip(experts, formats, strict=True):
-        if latent_format.latent_dimensions < 2:
-            raise ValueError(
+def _check_pictures(experts: Experts, spaces: str, latent_image: Tensor, beside: Sequence[Tensor]) -> None:
+    for index, expert in enumerate(experts):
+        if _format(expert).latent_dimensions < 2:
+            raise TermError(
                 f"Expected models of pictures where experts work on several latent spaces, but {expert.label} makes "
-                "sound; combine models of one family."
+                "sound; combine models of one family.",
+                index,
+                "model",
             )
     frames = latent_image.shape[2] if latent_image.ndim == 5 else 1
     if beside or frames > 1:
         raise ValueError(
-            f"Expected a latent of pictures, because {spaces}, and got a video or one with sound; combine models of "
-            "one family for it."
+            f"Expected a latent of pictures, because {spaces}, and got a video or one with sound; start from Empty "
+            "Latent Image or a latent of one frame, or combine models of one family."
         )
 
 
-def _check_vae(expert: ExpertInput, latent_format: Any) -> None:
-    vae = expert.vae
+def _check_vae(index: int, expert: ExpertInput) -> None:
+    vae, latent_format = expert.vae, _format(expert)
     if vae is None:
         return
-    wanted = latent_format.latent_channels, _ratio(latent_format, vae), latent_format.latent_dimensions
-    given = vae.latent_channels, vae.spacial_compression_decode(), vae.latent_dim
-    if wanted != given:
-        raise ValueError(
-            f"Expected a VAE of {_described(*wanted)} for {expert.label} and got one of {_described(*given)}; connect "
-            "the VAE that belongs to its model."
+    pairs = {
+        "channels": (latent_format.latent_channels, vae.latent_channels),
+        "pixels to a latent's side": (_ratio(latent_format, vae), vae.spacial_compression_decode()),
+        "dimensions (2: pictures, 3: videos)": (latent_format.latent_dimensions, vae.latent_dim),
+    }
+    differing = {what: pair for what, pair in pairs.items() if pair[0] != pair[1]}
+    if differing:
+        wanted = " and ".join(f"{needed} {what}" for what, (needed, _) in differing.items())
+        given = " and ".join(str(got) for _, got in differing.values())
+        raise TermError(
+            f"Expected a VAE of {wanted} for {expert.label} and got one of {given}; connect the VAE that belongs to "
+            "its model.",
+            index,
+            "vae",
         )
-
-
-def _described(channels: int, ratio: int, dimensions: int) -> str:
-    return f"{channels} channels, {ratio} pixels to a latent's side and {dimensions} dimensions"
 
 
 def _ratio(latent_format: Any, vae: Any) -> int:

@@ -1,0 +1,42 @@
+"""The sentence that asks for the VAEs of experts of several latent spaces, when a prompt is queued and when it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+
+class Named(Protocol):
+    """What messages call an expert."""
+
+    @property
+    def label(self) -> str:
+        """Within a sentence."""
+
+    @property
+    def subject(self) -> str:
+        """At the beginning of one."""
+
+
+def vaes_needed(firsts: Sequence[tuple[Named, str]], lacking: Sequence[int], source: str, instead: str) -> str:
+    """The sentence, for the node of the first expert of the first space that lacks a VAE.
+
+    Args:
+        firsts: The first expert of each space, and the name of the space; at least two.
+        lacking: Which of them lack one, at least one.
+        source: Where an expert's VAE comes from: "the … of its …".
+        instead: What else to do.
+    """
+    expert, space = firsts[lacking[0]]
+    others = [firsts[place] for place in lacking[1:]]
+    if not others:
+        other, beside = firsts[0 if lacking[0] else 1]
+        return (
+            f"{expert.subject} needs a VAE, because it works on {space} and {other.label} on {beside}. Connect "
+            f"{source} to its vae input, or {instead}."
+        )
+    listed = " and ".join(f"{other.label} on {its}" for other, its in others)
+    return (
+        f"{expert.subject} works on {space} and {listed}, so each needs a VAE. Connect {source} to the vae input of "
+        f"each, or {instead}."
+    )
