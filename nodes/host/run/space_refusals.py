@@ -17,6 +17,9 @@ from ..evaluation.spaces import SpacesOfRun, places_of, spaces_of
 from ..evaluation.workers import ExpertOnWorker
 from ..files.spaces import PixelSpace
 
+# Pixels to a side of a latent where these aren't 8, of ComfyUI's formats; older ones don't tell.
+_RATIOS = {"SC_Prior": 42, "SC_B": 4, "LTXV": 32, "Wan22": 16, "HunyuanImage21": 32, "ChromaRadiance": 1}
+
 
 def check_spaces(experts: Experts, latent_image: Tensor, *beside: Tensor) -> SpacesOfRun | None:
     """Refuse experts of several latent spaces without the VAEs between these, or for anything but pictures.
@@ -133,7 +136,7 @@ def _check_vae(index: int, expert: ExpertInput) -> None:
         return
     pairs = {
         "channels": (latent_format.latent_channels, vae.latent_channels),
-        "pixels to a latent's side": (_ratio(latent_format, vae), vae.spacial_compression_decode()),
+        "pixels to a latent's side": (_ratio(latent_format), vae.spacial_compression_decode()),
         "dimensions (2: pictures, 3: videos)": (latent_format.latent_dimensions, vae.latent_dim),
     }
     differing = {what: pair for what, pair in pairs.items() if pair[0] != pair[1]}
@@ -148,9 +151,9 @@ def _check_vae(index: int, expert: ExpertInput) -> None:
         )
 
 
-def _ratio(latent_format: Any, vae: Any) -> int:
-    """Pixels to a side of a latent; the VAE's own where ComfyUI's format, being older, doesn't tell."""
+def _ratio(latent_format: Any) -> int:
+    """Pixels to a side of a latent."""
     if isinstance(latent_format, PixelSpace):
         return 1
-    found: int = getattr(latent_format, "spacial_downscale_ratio", vae.spacial_compression_decode())
-    return found
+    found: int | None = getattr(latent_format, "spacial_downscale_ratio", None)
+    return found or _RATIOS.get(type(latent_format).__name__, 8)

@@ -1,6 +1,7 @@
 """Experts of several latent spaces in plain loops: core's own guiders, core's own VAEs, and a sampler around them."""
 
 import functools
+import inspect
 import math
 import zlib
 from dataclasses import dataclass
@@ -47,8 +48,10 @@ def tiny_video_vae(colors: int = 3) -> comfy.sd.VAE:
     Args:
         colors: Channels of pictures, 4 with transparency.
     """
-    told = {"image_channels": colors, "conv_out_channels": colors}
-    network = WanVAE(dim=4, z_dim=16, temperal_downsample=[False, True, True], **told)
+    told = {"dim": 4, "image_channels": colors, "conv_out_channels": colors}
+    if "image_channels" not in inspect.signature(WanVAE).parameters:  # older ComfyUI knows Wan's own size alone
+        told = {"dim": 96}
+    network = WanVAE(z_dim=16, temperal_downsample=[False, True, True], **told)
     fill(network, 3)
     return comfy.sd.VAE(sd=network.state_dict(), dtype=torch.float32)
 

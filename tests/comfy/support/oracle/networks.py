@@ -11,6 +11,7 @@ import comfy.model_patcher
 import comfy.ops
 import comfy.supported_models
 import torch
+from comfy.ldm.flux.model import FluxParams
 from comfy.model_base import BaseModel, ModelType
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
@@ -59,7 +60,7 @@ _FLUX = {
     "theta": 10_000,
     "qkv_bias": True,
     "guidance_embed": False,
-    "txt_ids_dims": [],
+    **({"txt_ids_dims": []} if "txt_ids_dims" in FluxParams.__annotations__ else {}),
 }
 _HEADS = {"num_heads": -1, "num_head_channels": 16}
 
