@@ -13,7 +13,7 @@ from comfy.model_patcher import ModelPatcher
 from torch import nn
 
 from .intervals import Interval, difference, ratio
-from .memory import live_bytes
+from .memory import Allocations, live_bytes
 from .networks import Size, conditioning, network, tiny_vae, with_lora, without_network
 from .timing import WARM_UP, NetworkCalls, Span, interleaved, sample
 
@@ -151,7 +151,10 @@ def window(guiders: Guiders, plan: Plan) -> Iterator[Result]:
 
 
 def spaces(guiders: Guiders, plan: Plan) -> Iterator[Result]:
-    """Steps of two experts of two latent spaces, each with a null, against what they need: networks and tiny VAEs."""
+    """Steps of two experts of two latent spaces, each with a null, against what they need: networks and tiny VAEs.
+
+    And the peak memory of a run, weights and all, over that of the larger network alone, as core samples it.
+    """
     models = [network(plan.size, 1, comfy.latent_formats.SDXL()), network(plan.size, 2)]
     vaes = [tiny_vae(plan.size, seed) for seed in (1, 2)]
     guider = guiders.product(models, vaes=vaes)
@@ -164,6 +167,9 @@ def spaces(guiders: Guiders, plan: Plan) -> Iterator[Result]:
     rounds = list(interleaved(contenders, plan.rounds))
     steps, alone = ([each[name] for each in rounds] for name in contenders)
     yield compared("2 experts of 2 latent spaces / their network and VAE calls", "ratio", ratio, steps, alone)
+    larger = max(models, key=ModelPatcher.model_size)
+    held = _peak(guider, plan, [*models, *(vae.patcher for vae in vaes)]) / _peak(guiders.core(larger), plan, [larger])
+    yield Result("the same: peak memory / the larger network's alone", "ratio", (Interval.exact(held),))
 
 
 CASES: dict[str, Callable[[Guiders, Plan], Iterator[Result]]] = {
@@ -213,6 +219,13 @@ def _scaled(spans: list[Span], factor: float) -> list[Span]:
 
 def _whole(run: Any) -> Span:
     return Span(*(once + RUN * step for once, step in zip(run.start, run.step, strict=True)))
+
+
+def _peak(guider: Any, plan: Plan, loaded: Sequence[ModelPatcher]) -> int:
+    """Bytes of what is loaded, and the most that a step makes on top."""
+    with Allocations() as allocations:
+        sample(guider, plan.size.latent, steps=1)
+    return allocations.peak + sum(patcher.model_size() for patcher in loaded)
 
 
 def _memory(plain: Any, cloned: Any, clone: ModelPatcher) -> Result:

@@ -2,6 +2,7 @@
 
 import csv
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,8 @@ def test_two_latent_spaces_are_measured():
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, encoding="utf-8")
     assert done.returncode == 0, done.stderr
     assert "2 experts of 2 latent spaces / their network and VAE calls | ratio | " in done.stdout
+    (memory,) = re.findall(r"the same: peak memory / the larger network's alone \| ratio \| ([\d.]+) \|", done.stdout)
+    assert float(memory) > 1.9  # the networks are equally large
 
 
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason=NO_RAY)

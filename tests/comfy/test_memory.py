@@ -1,13 +1,11 @@
 """What a product holds in memory, and that it gives the same where not all of it fits."""
 
-import gc
-import weakref
 from types import SimpleNamespace
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+
+from ...benchmarks.memory import Allocations
 
 SLACK = 1.05
 CASTS = {
@@ -22,38 +20,6 @@ CASTS = {
     "three, two of them clones": [("eps", "plain"), ("flow", "plain"), ("eps", "LoRA clone")],
     "three on one network": [("v", "plain"), ("v", "LoRA clone"), ("v", "patched attention")],
 }
-
-
-class Allocations(TorchDispatchMode):
-    """Bytes of the tensors that operations make within, the living and the most that lived at once."""
-
-    def __init__(self):
-        super().__init__()
-        self.now = self.peak = 0
-
-    def __enter__(self):
-        """Whatever is there already does not count."""
-        gc.collect()
-        tensors = [thing for thing in gc.get_objects() if issubclass(type(thing), torch.Tensor)]
-        self._known = {tensor.untyped_storage()._cdata: None for tensor in tensors}
-        return super().__enter__()
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        result = function(*args, **(kwargs or {}))
-        for tensor in tree_leaves(result):
-            if isinstance(tensor, torch.Tensor):
-                self._count(tensor.untyped_storage())
-        return result
-
-    def _count(self, storage):
-        if storage._cdata not in self._known:
-            self._known[storage._cdata] = weakref.finalize(storage, self._free, storage._cdata, storage.nbytes())
-            self.now += storage.nbytes()
-            self.peak = max(self.peak, self.now)
-
-    def _free(self, key, size):
-        del self._known[key]
-        self.now -= size
 
 
 @pytest.fixture
