@@ -94,6 +94,33 @@ def sample_product(
     if terms:  # else the product refuses itself
         _check_noise(noise, terms[0].expert)
     denoiser = _denoiser(terms, noise, rule, settings, lifts)
+    return sample_denoiser(denoiser, noise, spacing, sampler=sampler, generator=generator, callback=callback, **options)
+
+
+def sample_denoiser(
+    denoiser: ProductDenoiser,
+    noise: Tensor,
+    spacing: Spacing = "100",
+    *,
+    sampler: Sampler = sample_ddim,
+    generator: torch.Generator | None = None,
+    callback: Callback | None = None,
+    **options: Any,
+) -> Tensor:
+    """As `sample_product`, from a product that is made already.
+
+    Args:
+        denoiser: The product.
+        noise: Start noise of the reference's samples.
+        spacing: See `sample_product`, as of what follows.
+        sampler: How noise is removed.
+        generator: Source of the noise that the sampler adds.
+        callback: See `Callback`.
+        **options: Options of the sampler.
+
+    Raises:
+        ValueError: If the terms cannot be combined at every noise level of the run, or the sampler can't be used.
+    """
     sigmas = sigmas_for(denoiser.reference.schedule, spacing)
     start = denoiser.start(noise)
     denoiser.check_run(start, sigmas)

@@ -12,6 +12,7 @@ from mcdm_core.product.passes import Passes
 from mcdm_core.product.term_settings import TermSettings
 from mcdm_core.training.config import build, read_toml
 
+from .joint import Joint
 from .methods import Choice, Langevin, Particles
 
 BATCH = 20  # pictures per file of samples
@@ -26,6 +27,7 @@ METHODS: dict[str, type] = {
     "particles": Particles,
     "choose": Choice,
     "logic": Logic,
+    "joint": Joint,
 }
 """Table of a setting → its dataclass."""
 
@@ -112,6 +114,7 @@ class Setting:
         particles: Sample several particles per picture, ancestrally and so with η = 1.
         choose: Sample several candidates per picture, and keep the best.
         logic: Combine the experts by logic instead of multiplying them, ancestrally and so with η = 1.
+        joint: How the spaces of a product of several are stepped, by DDIM; None as shipped.
         together: Pictures sampled in one batch, 0…20; adaptive passes are skipped only where all pictures of a batch
             allow it; 0 takes 20.
         candidate: Index of this candidate of a picture; 0 is the plain sample.
@@ -134,6 +137,7 @@ class Setting:
     particles: Particles | None = field(default=None, repr=False)
     choose: Choice | None = field(default=None, repr=False)
     logic: Logic | None = field(default=None, repr=False)
+    joint: Joint | None = field(default=None, repr=False)
     together: int = field(default=0, repr=False)
     candidate: int = field(default=0, repr=False)
 
@@ -348,7 +352,7 @@ def _check(setting: Setting, experts: dict[str, Path], loras: dict[str, Path]) -
 
 def _check_methods(setting: Setting) -> None:
     """Refuse methods without effect, or that exclude each other."""
-    named = [key for key in ("langevin", "particles", "choose", "logic") if getattr(setting, key)]
+    named = [key for key in ("langevin", "particles", "choose", "logic", "joint") if getattr(setting, key)]
     of_terms = [name for name in ("lora", "mask") if any(getattr(term, name) for term in setting.terms)]
     unused = [*setting.added, *(["passes"] if setting.passes.methods() else []), *of_terms]
     if setting.rule == "gan" and unused:
@@ -364,6 +368,8 @@ def _check_methods(setting: Setting) -> None:
             method.check_fixed()
     if setting.logic:
         _check_logic(setting, setting.logic)
+    if setting.joint and (setting.rule != "product" or setting.passes.methods() or setting.agreement.methods()):
+        raise ValueError(f"{setting.name!r} steps spaces by `joint`, of plain products alone; leave out other methods.")
     if not 0 <= setting.together <= BATCH:
         raise ValueError(
             f"{setting.name!r} samples {setting.together} pictures together; take 1 to {BATCH}, or 0 for {BATCH}."

@@ -33,6 +33,7 @@ from .config import BATCH, NOT, NOTHING, Setting, TermConfig
 from .faces import MAPS
 from .held_out import HeldOut
 from .jobs import Job, Samples, parts_of
+from .joint import sample_joint
 from .kinds import open_held_out
 from .methods import RUN
 from .rows import count_rows
@@ -82,6 +83,10 @@ def _sample_part(
 
 def _sample_plain(setting: Setting, terms: Sequence[Term], indices: range, lifts: Lifts | None = None) -> Tensor:
     noise = start_noise(terms[0].expert, indices, setting.candidate)
+    if setting.joint:
+        return sample_joint(
+            terms, noise, str(setting.steps), setting.joint, _generator(_NOISE_SEED + indices.start), setting.eta
+        )
     sampler: Sampler = functools.partial(sample_ddim, eta=setting.eta)
     if setting.langevin:
         sampler = functools.partial(sample_langevin, sampler=sampler, **vars(setting.langevin))

@@ -29,10 +29,10 @@ class InProcess:
         return map(function, jobs)
 
 
-def write_small(folder, name, condition, reads, tower=None, schedule="cosine"):
+def write_small(folder, name, condition, reads, tower=None, schedule="cosine", size=64):
     """An expert as small as one of 64 pixels can be; `reads` are the network's settings for its condition."""
     folder.mkdir(exist_ok=True)
-    write_expert(folder / f"{name}.safetensors", condition, 64, tower, _SHAPE | reads, schedule)
+    write_expert(folder / f"{name}.safetensors", condition, size, tower, _SHAPE | reads, schedule)
 
 
 def write_small_vae(folder):

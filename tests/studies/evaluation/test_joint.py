@@ -1,0 +1,98 @@
+"""Products of several spaces, stepped otherwise than as shipped."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mcdm_core import Term, load_expert, sample_product
+from mcdm_core.product.joint import JointDenoiser
+from mcdm_core.product.spaces import Space
+from studies.evaluation.joint import Joint, mix_of, sample_joint, with_averages_of
+
+from ...support.evaluations import write_small
+
+SIZES = {"skin": 32, "hair": 64}
+
+
+def rng():
+    return torch.Generator().manual_seed(3)
+
+
+@pytest.fixture(scope="module")
+def terms(tmp_path_factory):
+    """Experts on pictures of two sizes, the smaller ones first."""
+    folder = tmp_path_factory.mktemp("experts")
+    found = []
+    for name, size in SIZES.items():
+        write_small(folder, name, {"kind": "map", "map": name}, {"map_channels": 1}, size=size)
+        expert = load_expert(folder / f"{name}.safetensors")
+        condition = expert.encoder.encode_map(torch.rand(2, size, size, generator=rng()))
+        found.append(Term(expert, condition, condition.null(), weight=2.0))
+    return found
+
+
+@pytest.fixture
+def sample(terms):
+    def sample(joint):
+        noise = torch.randn(2, 3, 32, 32, generator=rng())
+        return sample_joint(terms, noise, "3", joint, rng(), eta=1.0)
+
+    return sample
+
+
+def test_the_shipped_choice_is_what_is_shipped(terms, sample):
+    noise = torch.randn(2, 3, 32, 32, generator=rng())
+    assert torch.equal(sample(Joint()), sample_product(terms, noise, "3", generator=rng(), eta=1.0))
+
+
+@pytest.mark.parametrize("changes", [{"scale": "equal"}, {"noise": "shared"}])
+def test_another_choice_draws_another_picture(sample, changes):
+    assert (sample(Joint(**changes)) - sample(Joint())).abs().max() > 1e-3
+
+
+def test_equal_scales_start_all_spaces_at_one_level(terms, monkeypatch):
+    levels = {}
+    predict = JointDenoiser._points
+
+    def look(self, x, sigma):
+        levels[tuple(self.spaces.scales)] = [level for _, level in predict(self, x, sigma)]
+        return predict(self, x, sigma)
+
+    monkeypatch.setattr(JointDenoiser, "_points", look)
+    noise = torch.randn(2, 3, 32, 32, generator=rng())
+    for scale, ratio in (("sides", 2.0), ("equal", 1.0)):
+        sample_joint(terms, noise, "1", Joint(scale=scale), rng(), eta=1.0)
+        first, second = levels[1.0, ratio]
+        assert second == ratio * first
+
+
+def test_shared_noise_is_white_and_has_the_averages_of_the_references():
+    reference, own = torch.randn(64, 4, 8, 8, generator=rng()), torch.randn(64, 3, 16, 16, generator=rng())
+    mix = torch.linalg.qr(torch.randn(4, 3, generator=rng())).Q.T
+    shared = with_averages_of(reference, own, mix)
+    torch.testing.assert_close(F.avg_pool2d(shared, 2), torch.einsum("dc, bchw -> bdhw", mix, reference) / 2)
+    rows = F.unfold(shared, 2, stride=2).movedim(1, -1).flatten(0, 1)  # the 12 values of a piece
+    torch.testing.assert_close(rows.T @ rows / len(rows), torch.eye(12), atol=0.06, rtol=0)
+
+
+def test_channels_are_mixed_as_they_are_decoded():
+    mix = torch.linalg.qr(torch.randn(4, 3, generator=rng())).Q.T
+
+    def decode(samples):
+        return F.interpolate(torch.einsum("dc, bchw -> bdhw", 0.3 * mix, samples), scale_factor=8.0)
+
+    latents = Space((4, 8, 8), (64, 64), decode, decode)
+    pixels = Space((3, 16, 16), (16, 16), lambda samples: samples, lambda pictures: pictures)
+    torch.testing.assert_close(mix_of(latents, pixels), mix, atol=1e-5, rtol=0)
+
+
+def test_what_can_not_share_noise_is_refused():
+    with pytest.raises(ValueError, match=r"^Expected samples whose sides are multiples of the reference's"):
+        with_averages_of(torch.randn(1, 3, 8, 8), torch.randn(1, 3, 12, 12), torch.eye(3))
+    latents = Space((4, 8, 8), (8, 8), lambda samples: samples, lambda pictures: pictures)
+    with pytest.raises(ValueError, match=r"^Expected a space of pixels to share noise with and got"):
+        mix_of(latents, replace(latents, shape=(3, 8, 8)))
+    with pytest.raises(ValueError, match=r"^Expected sides or equal as scale of the spaces and got 'none'; set one"):
+        Joint(scale="none")
