@@ -5,14 +5,13 @@ import json
 import shutil
 import urllib.error
 import uuid
-from contextlib import suppress
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from ..support.watchdog import result_of
-from .support.comfyui_server import ROOT, started
+from .support.comfyui_server import ROOT, page_events, started
 
 
 @pytest.fixture(scope="module")
@@ -307,27 +306,6 @@ def test_previews_and_progress_arrive_while_sampling(server, small_experts):
 
 
 EMPTY_MAP = node("MCDM_EncodeMap", encoder=["skin", 1], map="skin", with_text=False)
-
-
-async def page_events(server, prompts: list[dict], kind: str, last: str, count: int = 1) -> list[dict]:
-    """What a page that queues these prompts is sent of one kind, until it was sent so many of the last kind."""
-    import aiohttp
-
-    client, found = uuid.uuid4().hex, []
-    page = {"client_id": client, "extra_data": {"extra_pnginfo": {"workflow": {"id": "a workflow"}}}}
-    async with (
-        aiohttp.ClientSession() as session,
-        session.ws_connect(f"ws://{server.address}/ws?clientId={client}") as socket,
-    ):
-        for prompt in prompts:
-            with suppress(urllib.error.HTTPError):
-                server.request("/prompt", {"prompt": prompt, **page})
-        while count > 0:
-            message = await socket.receive()
-            event = json.loads(message.data) if message.type == aiohttp.WSMsgType.TEXT else {"type": ""}
-            found += [event["data"]] if event["type"] == kind else []
-            count -= event["type"] == last
-    return found
 
 
 def test_what_a_prompt_is_refused_for_is_sent_to_its_page(server, small_experts):

@@ -9,7 +9,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -103,6 +103,27 @@ class Server:
     def picture(self, image: dict) -> np.ndarray:
         query = f"/view?filename={image['filename']}&subfolder={image['subfolder']}&type={image['type']}"
         return np.asarray(Image.open(io.BytesIO(self.request(query))).convert("RGB"))
+
+
+async def page_events(server: Server, prompts: list[dict], kind: str, last: str, count: int = 1) -> list[dict]:
+    """What a page that queues these prompts is sent of one kind, until it was sent so many of the last kind."""
+    import aiohttp
+
+    client, found = uuid.uuid4().hex, []
+    page = {"client_id": client, "extra_data": {"extra_pnginfo": {"workflow": {"id": "a workflow"}}}}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.ws_connect(f"ws://{server.address}/ws?clientId={client}") as socket,
+    ):
+        for prompt in prompts:
+            with suppress(urllib.error.HTTPError):
+                server.request("/prompt", {"prompt": prompt, **page})
+        while count > 0:
+            message = await socket.receive()
+            event = json.loads(message.data) if message.type == aiohttp.WSMsgType.TEXT else {"type": ""}
+            found += [event["data"]] if event["type"] == kind else []
+            count -= event["type"] == last
+    return found
 
 
 @contextmanager

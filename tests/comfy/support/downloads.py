@@ -4,17 +4,18 @@ Imports ComfyUI: import it after the `pack` fixture has made it importable.
 """
 
 from pathlib import Path
+from typing import Any
 
 import comfy.cldm.cldm
 import comfy.ops
 import comfy.sd1_clip
 import comfy.supported_models
-import comfy.taesd.taesd
 import torch
 from comfy.model_patcher import ModelPatcher
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from .joint import tiny_autoencoder
 from .oracle.networks import CPU, fill, lora
 
 # The smallest network that ComfyUI recognizes as SD1.5, by its first width and the width of the text.
@@ -35,14 +36,37 @@ _UNET = {
 }
 
 
+# Likewise for SD3, by the width of its text and the number of its pieces of a picture.
+_MMDIT = {
+    "input_size": None,
+    "patch_size": 2,
+    "in_channels": 16,
+    "depth": 2,
+    "pos_embed_scaling_factor": None,
+    "adm_in_channels": 2048,
+    "num_patches": 96 * 96,
+    "pos_embed_max_size": 96,
+    "context_embedder_config": {"target": "torch.nn.Linear", "params": {"in_features": 4096, "out_features": 128}},
+}
+
+
 def write_checkpoint(path: Path, seed: int) -> None:
     """Write a file that Load Checkpoint takes for SD1.5: a UNet, CLIP-L and, as a small VAE, the tiny autoencoder."""
-    autoencoder = comfy.taesd.taesd.TAESD()
-    fill(autoencoder, seed)
+    _write_parts(path, seed, _unet(seed), "cond_stage_model.", channels=4)
+
+
+def write_sd3_checkpoint(path: Path, seed: int) -> None:
+    """Write a file that Load Checkpoint takes for SD3, with CLIP-L alone and a tiny autoencoder of 16 channels."""
+    model = _network(comfy.supported_models.SD3, _MMDIT, seed)
+    _write_parts(path, seed, model, "text_encoders.clip_l.", channels=16)
+
+
+def _write_parts(path: Path, seed: int, model: ModelPatcher, text_encoder: str, channels: int) -> None:
+    autoencoder = tiny_autoencoder(channels)
     parts = {
-        "model.diffusion_model.": _unet(seed).model.diffusion_model.state_dict(),
-        "cond_stage_model.transformer.": _text_encoder(seed).state_dict(),
-        "first_stage_model.": {**autoencoder.state_dict(), "vae_scale": torch.ones(()), "vae_shift": torch.zeros(())},
+        "model.diffusion_model.": model.model.diffusion_model.state_dict(),
+        f"{text_encoder}transformer.": _text_encoder(seed).state_dict(),
+        "first_stage_model.": autoencoder.state_dict(),
     }
     _save({prefix + key: value for prefix, part in parts.items() for key, value in part.items()}, path)
 
@@ -63,7 +87,11 @@ def write_controlnet(path: Path, seed: int) -> None:
 
 
 def _unet(seed: int) -> ModelPatcher:
-    config = comfy.supported_models.SD15(_UNET)
+    return _network(comfy.supported_models.SD15, _UNET, seed)
+
+
+def _network(family: type, layout: dict[str, Any], seed: int) -> ModelPatcher:
+    config = family(layout)
     config.set_inference_dtype(torch.float32, None)
     model = config.get_model({}, device=CPU)
     fill(model.diffusion_model, seed)

@@ -27,9 +27,14 @@ NEARLY_1 = 1.0 - 1e-6  # at σ = 1 a flow's x holds no signal
 
 
 @functools.cache
-@torch.no_grad()
 def tiny_vae(channels: int) -> comfy.sd.VAE:
-    """A VAE of TAESD's layers with random weights, whose latents and pictures are of about unit size and range."""
+    """A VAE of TAESD's layers with random weights."""
+    return comfy.sd.VAE(sd=tiny_autoencoder(channels).state_dict(), dtype=torch.float32)
+
+
+@torch.no_grad()
+def tiny_autoencoder(channels: int) -> TAESD:
+    """TAESD's layers with random weights, whose latents and pictures are of about unit size and range."""
     network = TAESD(latent_channels=channels)
     fill(network, channels)
     generator = torch.Generator().manual_seed(1)
@@ -38,7 +43,7 @@ def tiny_vae(channels: int) -> comfy.sd.VAE:
     drawn = network.taesd_decoder(torch.randn(1, channels, 8, 8, generator=generator))
     network.taesd_decoder[-1].weight.mul_(0.25 / drawn.std())
     network.taesd_decoder[-1].bias.add_(0.5 - (0.25 / drawn.std() * drawn).mean())
-    return comfy.sd.VAE(sd=network.state_dict(), dtype=torch.float32)
+    return network
 
 
 @functools.cache
