@@ -51,6 +51,8 @@ PAIRS = {
     "SD1.5 and Flux": ("SD1.5", "Flux", LEVELS),
     "Flux and v": ("Flux", "SD2, v", FLOW_LEVELS),
     "Flux and a flow": ("Flux", "flow", (1.0, *FLOW_LEVELS)),
+    "Flux 2 and SD1.5": ("Flux 2", "SD1.5", FLOW_LEVELS),
+    "SDXL and Flux 2": ("SDXL", "Flux 2", LEVELS),
     "SDXL and SD1.5": ("SDXL", "SD1.5", LEVELS),
     "frames and SD1.5": ("Qwen-Image", "SD1.5", FLOW_LEVELS),
     "SDXL and frames": ("SDXL", "Qwen-Image", LEVELS),

@@ -237,7 +237,9 @@ def test_a_wrapper_around_the_sampler_may_change_the_references_noise(spaces, jo
 
 
 @pytest.mark.one_of(2)
-@pytest.mark.parametrize("name", ["pixels", "latents", "SD1.5", "SDXL", "Flux", "Qwen-Image", "Chroma's pixels"])
+@pytest.mark.parametrize(
+    "name", ["pixels", "latents", "SD1.5", "SDXL", "Flux", "Flux 2", "Qwen-Image", "Chroma's pixels"]
+)
 @pytest.mark.parametrize("batch", [1, 3])
 def test_pictures_are_coded_as_by_comfyuis_own_functions(spaces, host, loads, name, batch):
     """Which would load the VAE at each call."""

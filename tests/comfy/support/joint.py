@@ -5,6 +5,7 @@ import inspect
 import math
 import zlib
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import comfy.latent_formats
@@ -12,6 +13,7 @@ import comfy.samplers
 import comfy.sd
 import torch
 import torch.nn.functional as F
+from comfy.ldm.models.autoencoder import AutoencoderKL
 from comfy.ldm.wan.vae import WanVAE
 from comfy.model_sampling import CONST
 from comfy.taesd.taesd import TAESD
@@ -61,6 +63,19 @@ def tiny_video_vae(colors: int = 3) -> comfy.sd.VAE:
     return comfy.sd.VAE(sd=network.state_dict(), dtype=torch.float32)
 
 
+@functools.cache
+@torch.no_grad()
+def tiny_patched_vae() -> comfy.sd.VAE:
+    """A VAE of Flux 2's layers, whose latents are cut into patches of two, with random weights and a narrow decoder."""
+    known = {"double_z": True, "z_channels": 32, "resolution": 256, "in_channels": 3, "out_ch": 3, "ch": 128}
+    known |= {"ch_mult": [1, 2, 4, 4], "num_res_blocks": 2, "attn_resolutions": [], "dropout": 0.0}
+    known |= {"batch_norm_latent": True}
+    network = AutoencoderKL(embed_dim=32, ddconfig=known, decoder_ddconfig={**known, "ch": 32})
+    fill(network, 4)
+    network.bn.running_var.fill_(4.0)
+    return comfy.sd.VAE(sd=network.state_dict(), dtype=torch.float32)
+
+
 @dataclass(eq=False)
 class Member:
     """An expert of a space: its loaded parts, and what its node is given.
@@ -100,6 +115,11 @@ class Group:
     def format(self) -> Any:
         return self.members[0].loaded.model.get_model_object("latent_format")
 
+    @property
+    def side(self) -> float:
+        """Of a square latent, before Flux 2 cuts it into patches."""
+        return math.sqrt(math.prod(self.shape[1:])) * (2 if type(self.format).__name__ == "Flux2" else 1)
+
     def decode(self, x0: Tensor) -> Tensor:
         """Pictures (B, 3, H, W) of samples, by ComfyUI's own VAE."""
         pictures = self.vae.decode(self.format.process_out(framed(self.format, x0)))
@@ -126,16 +146,15 @@ def space_of(load: Any, load_latent: Any, name: str, picture: tuple[int, int], *
     if "pixels" in name:
         shape, vae = (3, height, width), load("hair").vae
     else:
-        channels = 16 if name in ("Flux", "Qwen-Image") else 4
-        shape = channels, height // 8, width // 8
-        vae = (
-            experts[0].vae
-            if name.startswith("latents")
-            else tiny_video_vae()
-            if name == "Qwen-Image"
-            else tiny_vae(channels)
-        )
+        vae = experts[0].vae if name.startswith("latents") else _vae_of(name)
+        ratio = vae.spacial_compression_decode()
+        shape = vae.latent_channels, height // ratio, width // ratio
     return Group(vae, shape, picture, [Member(e, *own) for e, own in zip(experts, settings, strict=False)])
+
+
+def _vae_of(name: str) -> comfy.sd.VAE:
+    others = {"Flux": partial(tiny_vae, 16), "Flux 2": tiny_patched_vae, "Qwen-Image": tiny_video_vae}
+    return others.get(name, partial(tiny_vae, 4))()
 
 
 def _of_layout(layout: str, latent_format: type | None = None) -> Any:
@@ -158,6 +177,7 @@ _MODELS = {
     "flow": _of_layout("flow"),
     "SDXL": _of_layout("SDXL", comfy.latent_formats.SDXL),
     "Flux": _of_layout("Flux"),
+    "Flux 2": lambda load, load_latent: [expert_in("Flux2", 1), expert_in("Flux2", 2)],
     "Qwen-Image": lambda load, load_latent: [expert_in("Wan21", 1), expert_in("Wan21", 2)],
     "Chroma's pixels": lambda load, load_latent: [expert_in("ChromaRadiance", 1), expert_in("ChromaRadiance", 2)],
 }
@@ -228,7 +248,7 @@ class Plain:
     def __init__(self, groups: list[Group], own_null: bool = False):
         self.groups = groups
         self.own_null = own_null
-        sides = [math.sqrt(math.prod(group.shape[1:])) for group in groups]
+        sides = [group.side for group in groups]
         self.kappa = [side / sides[0] for side in sides]
 
     @torch.no_grad()
