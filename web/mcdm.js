@@ -175,12 +175,16 @@ async function workflowOf(run) {
   }
 }
 
+function refuseAt(node, text) {
+  note("refusal", node, text);
+  refused.push(node);
+}
+
 async function showFailure({ prompt_id, node_id, node_type, exception_message }) {
-  const failure = { node: String(node_id), type: node_type, workflow: await workflowOf(prompt_id) };
   const text = exception_message.trim();
-  if (!isOrigin(failure) || refused.some((id) => says(id, text))) return; // an expert's node says so already
-  note("refusal", failure.node, text);
-  refused.push(failure.node);
+  if (refused.some((id) => says(id, text))) return; // the node that mends it, which was told first
+  const failure = { node: String(node_id), type: node_type, workflow: await workflowOf(prompt_id) };
+  if (isOrigin(failure)) refuseAt(failure.node, text);
 }
 
 app.registerExtension({
@@ -192,6 +196,7 @@ app.registerExtension({
     api.addEventListener("mcdm.refusals", ({ detail: { refusals, workflow } }) => {
       refuse(refusals.filter((refusal) => isOrigin({ ...refusal, workflow })));
     });
+    api.addEventListener("mcdm.refusal", ({ detail }) => isOrigin(detail) && refuseAt(detail.node, detail.text));
     api.addEventListener("execution_error", ({ detail }) => isOurs(detail) && showFailure(detail));
   },
   nodeCreated(node) {

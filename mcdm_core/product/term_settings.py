@@ -14,7 +14,7 @@ class TermError(ValueError):
     Args:
         sentence: For the user.
         index: The expert's, among those of the product.
-        setting: The setting: a name of `TermSettings`, or "null".
+        setting: The input of its node that mends it, such as "weight", "null", "vae" or "model".
     """
 
     # With defaults, since an exception that comes from another process is made anew by its sentence alone.

@@ -111,12 +111,15 @@ def sample_denoiser(
 
     Args:
         denoiser: The product.
-        noise: Start noise of the reference's samples.
-        spacing: See `sample_product`, as of what follows.
-        sampler: How noise is removed.
+        noise: Standard normal start noise of the reference's samples, shape (B, C, H, W).
+        spacing: Timesteps to visit; see `space_timesteps`.
+        sampler: How noise is removed; one of `SAMPLERS`, or any other of their signature.
         generator: Source of the noise that the sampler adds.
         callback: See `Callback`.
-        **options: Options of the sampler.
+        **options: Options of the sampler, such as `eta` of DDIM.
+
+    Returns:
+        The reference's samples, shape of the noise.
 
     Raises:
         ValueError: If the terms cannot be combined at every noise level of the run, or the sampler can't be used.

@@ -369,7 +369,10 @@ def _check_methods(setting: Setting) -> None:
     if setting.logic:
         _check_logic(setting, setting.logic)
     if setting.joint and (setting.rule != "product" or setting.passes.methods() or setting.agreement.methods()):
-        raise ValueError(f"{setting.name!r} steps spaces by `joint`, of plain products alone; leave out other methods.")
+        raise ValueError(
+            f'{setting.name!r} has joint, which works with the rule "product", without passes and agreement; leave '
+            "these out."
+        )
     if not 0 <= setting.together <= BATCH:
         raise ValueError(
             f"{setting.name!r} samples {setting.together} pictures together; take 1 to {BATCH}, or 0 for {BATCH}."

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mcdm_core.product.joint import JointDenoiser
+from mcdm_core.product.joint import JointDenoiser, several_spaces
 from mcdm_core.product.spaces import JointSpaces, Space
 from mcdm_core.product.term import Term
 from mcdm_core.sampling.ddim import ddim_step
@@ -73,24 +73,44 @@ class _Spaces(JointSpaces):
 def sample_joint(
     terms: Sequence[Term], noise: Tensor, spacing: str, joint: Joint, generator: torch.Generator, eta: float
 ) -> Tensor:
-    """As `sample_product` with DDIM, with the spaces stepped as `joint` says."""
-    denoiser = JointDenoiser(terms, (noise.shape[2], noise.shape[3]))
-    spaces = denoiser.spaces = _Spaces(denoiser.spaces.spaces, joint)
+    """As `sample_product` with DDIM, with the spaces stepped as `joint` says.
+
+    Args:
+        terms: The experts, of several spaces.
+        noise: See `sample_product`.
+        spacing: Likewise.
+        joint: How the spaces are stepped.
+        generator: Source of the noise that DDIM adds.
+        eta: η of DDIM.
+
+    Returns:
+        Samples of the first expert, shape of the noise.
+
+    Raises:
+        ValueError: As `sample_product`; or the experts are of one space, or their spaces can't share noise.
+    """
+    if not several_spaces(terms):
+        raise ValueError("Expected experts of several spaces for `joint` and got one space; leave that out.")
+    product = JointDenoiser(terms, (noise.shape[2], noise.shape[3]))
+    spaces = product.spaces = _Spaces(product.spaces.spaces, joint)
 
     def sample(
-        denoise: Denoiser,
+        denoiser: Denoiser,
         x: Tensor,
         sigmas: Sequence[float] | Tensor,
         *,
         generator: torch.Generator | None = None,
         callback: Callback | None = None,
     ) -> Tensor:
-        for sigma, following in pairwise(map(float, sigmas)):
+        for step, (sigma, following) in enumerate(pairwise(map(float, sigmas))):
+            denoised = denoiser(x, sigma)
+            if callback is not None:
+                callback(step, sigma, denoised)
             added = spaces.shared(noise_like(x, generator)) if eta > 0 and following > 0 else None
-            x = ddim_step(x, denoise(x, sigma), sigma, following, eta, added)
+            x = ddim_step(x, denoised, sigma, following, eta, added)
         return x
 
-    return sample_denoiser(denoiser, noise, spacing, sampler=sample, generator=generator)
+    return sample_denoiser(product, noise, spacing, sampler=sample, generator=generator)
 
 
 def with_averages_of(reference: Tensor, own: Tensor, mix: Tensor) -> Tensor:
@@ -103,6 +123,9 @@ def with_averages_of(reference: Tensor, own: Tensor, mix: Tensor) -> Tensor:
 
     Returns:
         Standard normal, shape of `own`, whose averages over k × k values are those of the reference's channels / k.
+
+    Raises:
+        ValueError: If k isn't a whole number.
     """
     side = own.shape[-1] // reference.shape[-1]
     if own.shape[-2:] != tuple(side * length for length in reference.shape[-2:]):
@@ -110,8 +133,9 @@ def with_averages_of(reference: Tensor, own: Tensor, mix: Tensor) -> Tensor:
             f"Expected samples whose sides are multiples of the reference's for shared noise and got sizes of "
             f"{tuple(reference.shape[-2:])} and {tuple(own.shape[-2:])}; leave out noise, or choose other experts."
         )
-    wanted = torch.einsum("dc, bchw -> bdhw", mix.to(reference), reference) / side
-    return own + F.interpolate(wanted - F.avg_pool2d(own, side), scale_factor=side, mode="nearest")
+    with torch.autocast(own.device.type, enabled=False):
+        wanted = torch.einsum("dc, bchw -> bdhw", mix.to(reference), reference) / side
+        return own + F.interpolate(wanted - F.avg_pool2d(own, side), scale_factor=side, mode="nearest")
 
 
 @torch.no_grad()
@@ -121,8 +145,15 @@ def mix_of(reference: Space, other: Space) -> Tensor:
     It is fitted to decoded noise by least squares; of the fit the nearest matrix of orthogonal rows is taken, so that
     mixed noise stays white.
 
+    Args:
+        reference: The first space.
+        other: One of pixels.
+
     Returns:
         Shape (other's channels, reference's channels).
+
+    Raises:
+        ValueError: If the other's samples have not as many channels as pictures.
     """
     samples = torch.randn(_DECODED, *reference.shape, generator=torch.Generator().manual_seed(0))
     pictures = F.adaptive_avg_pool2d(reference.decode(samples), reference.size)
@@ -134,4 +165,5 @@ def mix_of(reference: Space, other: Space) -> Tensor:
     channels, colors = (values.movedim(1, -1).flatten(0, -2) for values in (samples, pictures))
     fitted = torch.linalg.lstsq(channels - channels.mean(0), colors - colors.mean(0)).solution.T
     left, _, right = torch.linalg.svd(fitted, full_matrices=False)
-    return left @ right
+    with torch.autocast(left.device.type, enabled=False):
+        return left @ right

@@ -58,7 +58,9 @@ def test_a_missing_vae_is_asked_for(two, refused, place):
 def test_all_missing_vaes_are_asked_for_at_once(two, refused):
     said = refused(two(NO_VAE, NO_VAE), watched=two.loaded)
     assert said.startswith(f"{LABELS[0].capitalize()} works on LatentSpace (4 channels of the VAE ")
-    assert f" and {LABELS[1]} on PixelSpace (3 channels), so each needs a VAE. Connect the VAE of its model to " in said
+    assert (
+        f" and {LABELS[1]} on PixelSpace (3 channels), so each needs a VAE. Connect the VAE of each model to " in said
+    )
 
 
 def test_of_a_product_as_a_model_too(two, chain, node, passes):
@@ -78,24 +80,24 @@ def test_of_a_product_as_a_model_too(two, chain, node, passes):
 def test_a_vae_of_other_channels(two, refused, joint):
     said = refused(two({"vae": joint.tiny_vae(16)}, {}), watched=two.loaded)
     assert said == (
-        "Expected a VAE of 4 channels for expert 1 (latent hair) and got one of 16; connect the VAE that belongs to "
-        "its model."
+        "Expert 1 (latent hair) needs a VAE with 4 channels and got one with 16 channels; connect the VAE that belongs "
+        "to its model."
     )
 
 
 @pytest.mark.parametrize(
     ("space", "channels", "said"),
     [
-        ("SC_B", 4, "4 pixels to a latent's side for expert 2 and got one of 8;"),
-        ("Wan21", 16, "3 dimensions (2: pictures, 3: videos) for expert 2 and got one of 2;"),
-        ("Wan21", 4, "16 channels and 3 dimensions (2: pictures, 3: videos) for expert 2 and got one of 4 and 2;"),
+        ("SC_B", 4, "that shrinks pictures 4 times and got one that shrinks pictures 8 times;"),
+        ("Wan21", 16, "of videos and got one of pictures;"),
+        ("Wan21", 4, "of videos with 16 channels and got one of pictures with 4 channels;"),
     ],
 )
 def test_a_vae_of_another_ratio_or_of_other_dimensions(chain, load, joint, refused, space, channels, said):
     pixels = load("hair")
     vae = joint.tiny_vae(channels)
     experts = chain((pixels, {"vae": pixels.vae}), (joint.expert_in(space, 1), {"vae": vae}))
-    assert f"Expected a VAE of {said}" in refused(experts, torch.zeros(1, 3, 32, 32), watched=[pixels])
+    assert f"Expert 2 needs a VAE {said} connect " in refused(experts, torch.zeros(1, 3, 32, 32), watched=[pixels])
 
 
 def test_a_video(chain, load, joint, refused):
@@ -117,12 +119,13 @@ def test_a_nested_latent(two, refused):
     assert "and got a video or one with sound; start from " in refused(two(), latent, noise=noise, watched=two.loaded)
 
 
-def test_a_model_of_sound(chain, load, joint, refused):
+@pytest.mark.parametrize("space", ["StableAudio1", "ACEAudio"])
+def test_a_model_of_sound(chain, load, joint, refused, space):
     pixels = load("hair")
-    experts = chain((pixels, {"vae": pixels.vae}), joint.expert_in("StableAudio1", 1))
+    experts = chain((pixels, {"vae": pixels.vae}), joint.expert_in(space, 1))
     said = refused(experts, torch.zeros(1, 3, 32, 32), watched=[pixels])
     assert said == (
-        "Expected models of pictures where experts work on several latent spaces, but expert 2 makes sound; combine "
+        "Expected models of pictures where experts work on several latent spaces, but expert 2 makes none; combine "
         "models of one family."
     )
 

@@ -172,10 +172,37 @@ def test_a_sentence_of_a_run_stands_on_the_node_that_ran(page, kind, file, shown
     assert found == ({"2": ["✖ Why."]} if shown else {})
 
 
-@pytest.mark.parametrize(("text", "shown"), [("Why.", {"1"}), ("Another.", {"1", "2"})])
-def test_what_an_experts_node_says_is_not_said_by_the_node_that_ran(page, text, shown):
-    (found,) = page(refusals(("1", "MCDM_Expert", text)), failure("ValueError", OURS), "say(notes());")
+def refusal(node: str, text: str = "Why.", workflow: str = "shown") -> str:
+    """JavaScript that receives what a run is refused for, at the node of an expert."""
+    told = {"node": node, "type": "MCDM_Expert", "text": text, "workflow": workflow}
+    return f"api.receive('mcdm.refusal', {json.dumps(told)});"
+
+
+@pytest.mark.parametrize(
+    ("node", "text", "shown"),
+    [("1", "Why.", {"1"}), ("5:12", "Why.", {"5", "12"}), ("1", "Another.", {"1", "2"}), ("9", "Why.", {"2"})],
+    ids=["the same", "in a subgraph", "another sentence", "a node that is gone"],
+)
+def test_what_an_experts_node_says_is_not_said_by_the_node_that_ran(page, node, text, shown):
+    (found,) = page(refusal(node, text), failure("ValueError", OURS), "say(notes());")
     assert found.keys() == shown
+
+
+@pytest.mark.parametrize("workflow", ["shown", "another"])
+def test_a_run_that_is_refused_leaves_what_prompts_are_refused_for(page, workflow):
+    both, after = page(TWO, refusal("5:13", workflow=workflow), "say(notes());", refusals(), "say(notes());")
+    assert both.keys() == {"1", "2"} | ({"5", "13"} if workflow == "shown" else set())
+    assert after == {}
+
+
+def test_what_was_mended_while_the_server_is_asked_is_not_said_again(page):
+    (found,) = page(
+        refusal("1"),
+        failure("ValueError", OURS).split("await")[0] + "graph.getNodeById(1).onWidgetChanged('weight', 2, 1);",
+        "await new Promise((resolve) => setTimeout(resolve, 50));",
+        "say(notes());",
+    )
+    assert found == {}
 
 
 def test_a_run_of_another_workflow_is_not_told_of_here(page):

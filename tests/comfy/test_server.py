@@ -363,13 +363,39 @@ def test_a_run_is_refused_at_the_node_of_the_expert_that_mends_it(
 ):
     """ComfyUI's own message stands at the sampler."""
     wrong = prompt(small_experts, latent_experts, "hair")
-    queued, ran = result_of(page_events(server, [wrong], "mcdm.refusals", "execution_error"), "a failure of a run")
-    assert queued["refusals"] == []
-    (told,) = ran["refusals"]
+    (told,) = result_of(page_events(server, [wrong], "mcdm.refusal", "execution_error"), "a failure of a run")
     assert (told["node"], told["type"]) == (marked, wrong[marked]["class_type"])
-    assert told["text"].startswith("Expected a VAE of 4 channels and 8 pixels to a latent's side for expert ")
-    assert told["text"].endswith(" and got one of 3 and 1; connect the VAE that belongs to its model.")
+    assert " needs a VAE with 4 channels that shrinks pictures 8 times and got one with 3 channels" in told["text"]
     assert server.pictures(prompt(small_experts, latent_experts, "skin"))
+
+
+def test_a_negative_that_a_part_of_a_run_needs_is_asked_for_at_its_expert(server, small_experts):
+    """Of an expert with a window, what it needs is known when the noise levels are."""
+    wrong = product(small_experts, second=expert("skin", null=None, end=0.9, experts=["first", 0]))
+    (told,) = result_of(page_events(server, [wrong], "mcdm.refusal", "execution_error"), "a failure of a run")
+    assert told["node"] == "second"
+    assert told["text"].startswith("Expert 2 (small skin) needs a negative, ")
+
+
+def test_a_negative_of_product_as_model_is_the_samplers(server, small_experts):
+    changes = {
+        "first": node("MCDM_ProductModel", model=["hair", 0], reliability=1.0, experts=["second", 0]),
+        "second": expert("skin"),
+        "guider": node("BasicGuider", model=["first", 0], conditioning=["hair map", 0]),
+        "noise": node("RandomNoise", noise_seed=1),
+        "sampler": node("KSamplerSelect", sampler_name="euler"),
+        "sigmas": node("BasicScheduler", model=["first", 0], scheduler="normal", steps=2, denoise=1.0),
+    }
+    links = {name: [name, 0] for name in ("guider", "noise", "sampler", "sigmas")}
+    changes["sample"] = node("SamplerCustomAdvanced", **links, latent_image=["latent", 0])
+    wrong = product(small_experts, **changes)
+    told, failed = (
+        result_of(page_events(server, [wrong], kind, "execution_error"), "a failure of a run")
+        for kind in ("mcdm.refusal", "execution_error")
+    )
+    assert told == []
+    assert failed[0]["node_id"] == "sample"
+    assert failed[0]["exception_message"].startswith("Expert 1 (small hair) needs a negative, ")
 
 
 REFUSED = {

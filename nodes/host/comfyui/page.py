@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from comfy_execution.utils import get_executing_context
 
+from ....mcdm_core.product.term_settings import TermError
 from .prompt_server import prompt_server
 
 WARNING = "mcdm.warning"
@@ -13,6 +16,9 @@ WARNING = "mcdm.warning"
 
 REFUSALS = "mcdm.refusals"
 """Event: all that a prompt is refused for; the page forgets what it was told of earlier prompts."""
+
+_REFUSAL = "mcdm.refusal"
+"""Event: what a run is refused for, at the node that mends it; ComfyUI says the same of the node that ran."""
 
 
 class Page(NamedTuple):
@@ -39,7 +45,7 @@ class RunningPrompt(NamedTuple):
     Attributes:
         id: Of this execution of it.
         node: Id of the node that runs.
-        nodes: In API format, by their ids; none if another thread has taken it from the queue.
+        nodes: In API format, by their ids; empty if the prompt is no longer among those that run.
         page: That sent it.
     """
 
@@ -49,12 +55,12 @@ class RunningPrompt(NamedTuple):
     page: Page
 
     def about(self, node_id: str, text: str) -> dict[str, Any]:
-        """A text about a node, as the page is sent it; the type is None for a node that the prompt grew by."""
+        """A text about a node, as the page is sent it; the type is None for a node made by node expansion."""
         return {"node": node_id, "type": self.nodes.get(node_id, {}).get("class_type"), "text": text}
 
 
 def running_prompt() -> RunningPrompt | None:
-    """The prompt whose node runs in this thread; None without a server."""
+    """The prompt whose node runs in this thread; None outside a node, or without a server."""
     context, server = get_executing_context(), prompt_server()
     if context is None or server is None:
         return None
@@ -62,6 +68,23 @@ def running_prompt() -> RunningPrompt | None:
         if running_id == context.prompt_id:
             return RunningPrompt(running_id, context.node_id, nodes, page_of(server.client_id, extra_data))
     return RunningPrompt(context.prompt_id, context.node_id, {}, page_of(server.client_id, None))
+
+
+@contextmanager
+def refusals_at_experts(node_of: Callable[[int, str], str | None]) -> Iterator[None]:
+    """Tell the page of a `TermError` that passes, at the node that mends it.
+
+    Args:
+        node_of: From the expert's index and the name of the input that mends it to the id of the node that has this
+            input; None if that is the node that runs, or isn't known.
+    """
+    try:
+        yield
+    except TermError as error:
+        node, running = node_of(error.index, error.setting), running_prompt()
+        if node is not None and running is not None:
+            running.page.send(_REFUSAL, running.about(node, str(error)))
+        raise
 
 
 def page_of(client: Any, extra_data: Any) -> Page:

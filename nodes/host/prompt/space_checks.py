@@ -41,7 +41,8 @@ def check_space(node: QueuedNode) -> Fault | None:
     if None in having or not lacking:  # a VAE of whichever space
         return None
     firsts = [(names[place], space) for space, place in first.items()]
-    sentence = vaes_needed(firsts, lacking, "the vae output of its Load Diffusion Expert", "choose experts of one kind")
+    source = "the vae output of {} Load Diffusion Expert"
+    sentence = vaes_needed(firsts, lacking, source, "choose experts of one kind")
     return Fault("vae", sentence, members[[*first.values()][lacking[0]]][0].id)
 
 

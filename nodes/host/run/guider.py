@@ -23,10 +23,10 @@ from ....mcdm_core.product.windows import levels_of
 from ....mcdm_core.sampling.particles import Resampling
 from ..chain.expert_chain import Conds, Experts, labels_by_model
 from ..chain.hooks import null_is_read, separate_hooked
-from ..chain.refused_experts import refusals_at_experts
 from ..chain.run_wrappers import within_wrappers
 from ..comfyui.devices import Devices
 from ..comfyui.latents import pack, parts_of
+from ..comfyui.page import refusals_at_experts
 from ..evaluation.expert_conds import conditionings_on, conds_of
 from ..evaluation.joint_product import JointProduct
 from ..evaluation.networks import LocalNetworks
@@ -112,11 +112,10 @@ class ProductGuider(comfy.samplers.CFGGuider):
             ValueError: If the experts cannot be combined.
         """
         parts = parts_of(noise)
-        with refusals_at_experts(self.node_of):
-            spaces = self._check_experts(*parts)
-            if spaces is not None:
-                check_noise(noise, sigmas)
-            plan_run(self.experts, self.rule, pack(parts), [part.shape for part in parts], noise.device, sigmas, spaces)
+        spaces = self._check_experts(*parts)
+        if spaces is not None:
+            check_noise(noise, sigmas)
+        plan_run(self.experts, self.rule, pack(parts), [part.shape for part in parts], noise.device, sigmas, spaces)
 
     def watch(self, observer: Observer) -> None:
         """Show an observer every evaluation of the run; to be called before the first one."""
@@ -127,8 +126,13 @@ class ProductGuider(comfy.samplers.CFGGuider):
         self.run.lifts = lifts
 
     def node_of(self, index: int, setting: str) -> str | None:
-        """Id of the node at which a setting of an expert is mended, see `TermError`; None if it isn't known."""
-        return self.experts[index].node if setting else None
+        """Id of the node that has an input of an expert; None if it isn't known, or is the node that runs.
+
+        Args:
+            index: The expert's.
+            setting: The input, see `TermError`.
+        """
+        return self.experts[index].node
 
     @contextmanager
     def running(self, latent_image: Tensor, latent_shapes: Sequence[Sequence[int]] | None = None) -> Iterator[None]:

@@ -15,10 +15,13 @@ from ..chain.expert_chain import ExpertInput, Experts
 from ..chain.vaes_needed import vaes_needed
 from ..evaluation.spaces import SpacesOfRun, places_of, spaces_of
 from ..evaluation.workers import ExpertOnWorker
+from ..files.expert_model import ExpertModel
 from ..files.spaces import PixelSpace
 
-# Pixels to a side of a latent where these aren't 8, of ComfyUI's formats; older ones don't tell.
-_RATIOS = {"SC_Prior": 42, "SC_B": 4, "LTXV": 32, "Wan22": 16, "HunyuanImage21": 32, "ChromaRadiance": 1}
+# By how much VAEs shrink pictures for ComfyUI's formats, where some of its versions don't tell, or tell 8.
+_RATIOS = {"SC_B": 4, "SD_X4": 4, "LTXV": 32, "Wan22": 16, "Flux2": 16, "ChromaRadiance": 1}
+_RATIOS |= {"HunyuanImage21": 32, "HunyuanImage21Refiner": 16, "HunyuanVideo15": 16}
+_OF_SOUND = ("ACEAudio",)  # formats of sound that have two dimensions, as pictures have
 
 
 def check_spaces(experts: Experts, latent_image: Tensor, *beside: Tensor) -> SpacesOfRun | None:
@@ -33,7 +36,8 @@ def check_spaces(experts: Experts, latent_image: Tensor, *beside: Tensor) -> Spa
         The spaces; None if there is one.
 
     Raises:
-        ValueError: With one sentence that names the expert and says what to change; a TermError if that is at its node.
+        ValueError: With one sentence that names the expert and says what to change; a TermError if an input
+            of that expert's node mends it.
     """
     found = spaces_of(experts, latent_image)
     if found is None:
@@ -52,7 +56,7 @@ def check_spaces(experts: Experts, latent_image: Tensor, *beside: Tensor) -> Spa
     having = {place for place, expert in zip(places, experts, strict=True) if expert.vae is not None}
     if lacking := [place for place in range(max(places) + 1) if place not in having]:
         firsts = [(expert, space_name(_format(expert))) for expert in found.firsts]
-        sentence = vaes_needed(firsts, lacking, "the VAE of its model", "combine models of one family")
+        sentence = vaes_needed(firsts, lacking, "the VAE of {} model", "combine models of one family")
         raise TermError(sentence, places.index(lacking[0]), "vae")
     for index, expert in enumerate(experts):
         _check_vae(index, expert)
@@ -115,18 +119,20 @@ def _two_spaces(experts: Experts, places: Sequence[int]) -> str:
 
 def _check_pictures(experts: Experts, spaces: str, latent_image: Tensor, beside: Sequence[Tensor]) -> None:
     for index, expert in enumerate(experts):
-        if _format(expert).latent_dimensions < 2:
+        latent_format = _format(expert)
+        if latent_format.latent_dimensions < 2 or type(latent_format).__name__ in _OF_SOUND:
             raise TermError(
                 f"Expected models of pictures where experts work on several latent spaces, but {expert.label} makes "
-                "sound; combine models of one family.",
+                "none; combine models of one family.",
                 index,
                 "model",
             )
     frames = latent_image.shape[2] if latent_image.ndim == 5 else 1
     if beside or frames > 1:
+        empty = "Empty Latent (Expert)" if isinstance(experts[0].model.model, ExpertModel) else "Empty Latent Image"
         raise ValueError(
-            f"Expected a latent of pictures, because {spaces}, and got a video or one with sound; start from Empty "
-            "Latent Image or a latent of one frame, or combine models of one family."
+            f"Expected a latent of pictures, because {spaces}, and got a video or one with sound; start from {empty} "
+            "or a latent of one frame, or combine models of one family."
         )
 
 
@@ -134,26 +140,26 @@ def _check_vae(index: int, expert: ExpertInput) -> None:
     vae, latent_format = expert.vae, _format(expert)
     if vae is None:
         return
-    pairs = {
-        "channels": (latent_format.latent_channels, vae.latent_channels),
-        "pixels to a latent's side": (_ratio(latent_format), vae.spacial_compression_decode()),
-        "dimensions (2: pictures, 3: videos)": (latent_format.latent_dimensions, vae.latent_dim),
-    }
-    differing = {what: pair for what, pair in pairs.items() if pair[0] != pair[1]}
-    if differing:
-        wanted = " and ".join(f"{needed} {what}" for what, (needed, _) in differing.items())
-        given = " and ".join(str(got) for _, got in differing.values())
+    wanted = latent_format.latent_dimensions, latent_format.latent_channels, _ratio(latent_format)
+    given = vae.latent_dim, vae.latent_channels, vae.spacial_compression_decode()
+    ways = (lambda number: "of videos" if number == 3 else "of pictures", "with {} channels".format, _shrinking)
+    told = [(way(a), way(b)) for way, a, b in zip(ways, wanted, given, strict=True) if a is not None and a != b]
+    if told:
+        first, second = (" ".join(words) for words in zip(*told, strict=True))
         raise TermError(
-            f"Expected a VAE of {wanted} for {expert.label} and got one of {given}; connect the VAE that belongs to "
-            "its model.",
+            f"{expert.subject} needs a VAE {first} and got one {second}; connect the VAE that belongs to its model.",
             index,
             "vae",
         )
 
 
-def _ratio(latent_format: Any) -> int:
-    """Pixels to a side of a latent."""
+def _shrinking(ratio: int) -> str:
+    return "that keeps the size of pictures" if ratio == 1 else f"that shrinks pictures {ratio} times"
+
+
+def _ratio(latent_format: Any) -> int | None:
+    """By how much a VAE for a latent format shrinks the sides of pictures; None if ComfyUI doesn't tell."""
     if isinstance(latent_format, PixelSpace):
         return 1
-    found: int | None = getattr(latent_format, "spacial_downscale_ratio", None)
-    return found or _RATIOS.get(type(latent_format).__name__, 8)
+    known = (_RATIOS[kind.__name__] for kind in type(latent_format).__mro__ if kind.__name__ in _RATIOS)
+    return next(known, getattr(latent_format, "spacial_downscale_ratio", None))

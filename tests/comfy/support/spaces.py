@@ -6,6 +6,7 @@ import pytest
 import torch
 
 CPU = torch.device("cpu")
+NEWER = ("Flux2",)  # formats that ComfyUI 0.3.64 lacks
 CONVOLUTIONS = {1: torch.nn.Conv1d, 2: torch.nn.Conv2d, 3: torch.nn.Conv3d}
 
 
@@ -31,7 +32,7 @@ def expert_in(space, seed):
     import comfy.supported_models_base
     from comfy.model_patcher import ModelPatcher
 
-    if not hasattr(comfy.latent_formats, space):
+    if space in NEWER and not hasattr(comfy.latent_formats, space):
         pytest.skip(f"this ComfyUI has no {space}")
 
     class Config(comfy.supported_models_base.BASE):

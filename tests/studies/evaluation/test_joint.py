@@ -88,6 +88,11 @@ def test_channels_are_mixed_as_they_are_decoded():
     torch.testing.assert_close(mix_of(latents, pixels), mix, atol=1e-5, rtol=0)
 
 
+def test_experts_of_one_space_are_refused(terms):
+    with pytest.raises(ValueError, match=r"^Expected experts of several spaces for `joint` and got one space"):
+        sample_joint(terms[:1], torch.randn(2, 3, 32, 32), "1", Joint(), rng(), eta=1.0)
+
+
 def test_what_can_not_share_noise_is_refused():
     with pytest.raises(ValueError, match=r"^Expected samples whose sides are multiples of the reference's"):
         with_averages_of(torch.randn(1, 3, 8, 8), torch.randn(1, 3, 12, 12), torch.eye(3))
