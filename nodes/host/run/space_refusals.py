@@ -18,9 +18,9 @@ from ..evaluation.workers import ExpertOnWorker
 from ..files.expert_model import ExpertModel
 from ..files.spaces import PixelSpace
 
-# By how much VAEs shrink pictures for ComfyUI's formats, where some of its versions don't tell, or tell 8.
-_RATIOS = {"SC_B": 4, "SD_X4": 4, "LTXV": 32, "Wan22": 16, "Flux2": 16, "ChromaRadiance": 1}
-_RATIOS |= {"HunyuanImage21": 32, "HunyuanImage21Refiner": 16, "HunyuanVideo15": 16}
+# By how much VAEs shrink pictures for ComfyUI's formats, where some of its versions don't tell, or tell what isn't so.
+_RATIOS: dict[str, int | None] = {"SC_Prior": None, "SC_B": 4, "SD_X4": 4, "LTXV": 32, "Wan22": 16, "Flux2": 16}
+_RATIOS |= {"ChromaRadiance": 1, "HunyuanImage21": 32, "HunyuanImage21Refiner": 16, "HunyuanVideo15": 16}
 _OF_SOUND = ("ACEAudio",)  # formats of sound that have two dimensions, as pictures have
 
 
