@@ -338,7 +338,7 @@ def run_refused(node, experts, match, latent=EMPTY):
 
 
 def test_experts_of_both_kinds_are_not_mixed_without_their_vaes(load, load_latent, chain, node):
-    match = r"expert 1 .*LatentSpace \(4 channels of the VAE \w{12}\) .*expert 2 .*PixelSpace .*. Connect the VAE"
+    match = r"Expert 1 .*LatentSpace \(4 channels of the VAE \w{12}\) .*expert 2 .*PixelSpace .*. Connect the VAE"
     run_refused(node, chain(load_latent("hair"), load("skin")), match)
 
 
@@ -352,7 +352,7 @@ def test_and_latents_of_a_checkpoint(load_latent, chain, node):
 
     tokens = [[torch.zeros(1, 7, 16), {}]]
     checkpoint = SimpleNamespace(model=network("eps", 1), condition=tokens, null=tokens)
-    run_refused(node, chain(load_latent("skin"), checkpoint), "expert 1 .*LatentSpace .*expert 2 ")
+    run_refused(node, chain(load_latent("skin"), checkpoint), "Expert 1 .*LatentSpace .*expert 2 .*each needs a VAE")
 
 
 def test_a_map_of_another_size_is_told_in_pixels(load_latent, chain, node):

@@ -195,7 +195,7 @@ SETUPS = {
     ),
     "other latent space": (
         lambda s, _: s.other_space(),
-        "Expert 1 .* needs a VAE.*PixelSpace.* expert 2 .*SDXL.*Connect",
+        "Expert 1 .*PixelSpace.* expert 2 .*SDXL.* each needs a VAE.*Connect",
     ),
     "one network on two devices": (
         lambda s, _: s.network_on_two_devices(),
