@@ -187,7 +187,7 @@ def test_an_expert_of_an_earlier_version_beside_those_that_ship_now_needs_a_vae(
     code, answer = server.refusal(earlier_prompt(server, **{"1": "hair.safetensors"}))
     assert code == 400
     assert "works on pictures of " in answer
-    assert ", so each needs a VAE. Connect the vae outputs of their Load Diffusion Expert nodes" in answer
+    assert ", so each needs a VAE. Connect the vae output of each Load Diffusion Expert to the vae" in answer
 
 
 def test_a_second_load_of_a_file_in_a_graph_costs_nothing(server, small_experts):
