@@ -20,7 +20,7 @@ from .timing import WARM_UP, NetworkCalls, Span, interleaved, sample
 
 RUN = 20  # steps of the run over which what is done once is shared out
 EXPERTS = (1, 2, 4)
-_WIDER, _PICTURE = 1.5, 96  # of SDXL's stand-in: its width over SD1.5's, and its latents' side beside SD1.5's 64
+_LARGER = 1.5  # width and latents' side of SDXL's stand-in over those of SD1.5's
 _GROUPS = 32  # of group normalization, by which widths are divisible
 WEIGHT, WEIGHT_WITHOUT_NULL = 3.5, 0.5  # two experts at 0.5 add up to 1, where no null is needed
 
@@ -156,12 +156,16 @@ def window(guiders: Guiders, plan: Plan) -> Iterator[Result]:
 def spaces(guiders: Guiders, plan: Plan) -> Iterator[Result]:
     """Steps of two experts of two latent spaces, each with a null, against what they need: networks and tiny VAEs.
 
-    The first has larger pictures and a wider network, as SDXL has beside SD1.5. Also what the VAEs take of that; and
-    the peak memory of a run on the CPU, weights and all, over that of the first alone, as core samples it.
+    The first has a wider network and, at full size, larger pictures, as SDXL has beside SD1.5. Also what the VAEs take
+    of that; and the peak memory of a run on the CPU, weights and all, over that of the first alone, as core samples it.
     """
-    size = replace(plan.size, channels=_GROUPS * math.ceil(_WIDER * plan.size.channels / _GROUPS))
+    size = replace(
+        plan.size,
+        channels=_GROUPS * math.ceil(_LARGER * plan.size.channels / _GROUPS),
+        latent=int(_LARGER * plan.size.latent),
+    )
     models = [network(size, 1, comfy.latent_formats.SDXL()), network(plan.size, 2)]
-    plan = replace(plan, size=replace(size, latent=_PICTURE))
+    plan = replace(plan, size=size)
     vaes = [tiny_vae(plan.size, seed) for seed in (1, 2)]
     guider = guiders.product(models, vaes=vaes)
     networks = [model.model.diffusion_model for model in models]
