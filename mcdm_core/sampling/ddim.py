@@ -1,7 +1,7 @@
 """DDIM (Song, Meng & Ermon, "Denoising Diffusion Implicit Models", 2021)."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
@@ -43,6 +43,7 @@ def sample_ddim(
     generator: torch.Generator | None = None,
     callback: Callback | None = None,
     eta: float = 0.0,
+    draw: Callable[[Tensor, torch.Generator | None], Tensor] | None = None,
 ) -> Tensor:
     """Sample with DDIM.
 
@@ -53,6 +54,7 @@ def sample_ddim(
         generator: Source of the noise for η > 0; its numbers are drawn on the generator's device.
         callback: See `Callback`.
         eta: η of `ddim_step`.
+        draw: Draws standard normal noise in the shape of a sample; None draws white noise.
 
     Returns:
         Sample at the last noise level, shape of x.
@@ -62,6 +64,6 @@ def sample_ddim(
         denoised = denoiser(x, sigma)
         if callback is not None:
             callback(step, sigma, denoised)
-        noise = noise_like(x, generator) if eta > 0 and sigma_next > 0 else None
+        noise = (draw or noise_like)(x, generator) if eta > 0 and sigma_next > 0 else None
         x = ddim_step(x, denoised, sigma, sigma_next, eta, noise)
     return x

@@ -83,10 +83,6 @@ def _sample_part(
 
 def _sample_plain(setting: Setting, terms: Sequence[Term], indices: range, lifts: Lifts | None = None) -> Tensor:
     noise = start_noise(terms[0].expert, indices, setting.candidate)
-    if setting.joint:
-        return sample_joint(
-            terms, noise, str(setting.steps), setting.joint, _generator(_NOISE_SEED + indices.start), setting.eta
-        )
     sampler: Sampler = functools.partial(sample_ddim, eta=setting.eta)
     if setting.langevin:
         sampler = functools.partial(sample_langevin, sampler=sampler, **vars(setting.langevin))
@@ -129,12 +125,15 @@ def _sample(
     sampler: Sampler,
     lifts: Lifts | None = None,
 ) -> Tensor:
+    generator = _generator(_NOISE_SEED + indices.start + setting.candidate * _NEXT_CANDIDATE)
+    if setting.joint:
+        return sample_joint(terms, noise, str(setting.steps), setting.joint, generator, setting.eta)
     return sample_product(
         terms,
         noise,
         str(setting.steps),
         sampler=sampler,
-        generator=_generator(_NOISE_SEED + indices.start + setting.candidate * _NEXT_CANDIDATE),
+        generator=generator,
         rule=RULES[setting.rule],
         settings=(setting.passes, setting.agreement),
         lifts=lifts,

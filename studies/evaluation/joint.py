@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -11,10 +10,9 @@ from torch import Tensor
 from mcdm_core.product.joint import JointDenoiser, several_spaces
 from mcdm_core.product.spaces import JointSpaces, Space
 from mcdm_core.product.term import Term
-from mcdm_core.sampling.ddim import ddim_step
+from mcdm_core.sampling.ddim import sample_ddim
 from mcdm_core.sampling.noise import noise_like
 from mcdm_core.sampling.run import sample_denoiser
-from mcdm_core.sampling.types import Callback, Denoiser
 
 SIDES, EQUAL = "sides", "equal"
 OWN, SHARED = "own", "shared"
@@ -54,19 +52,19 @@ class _Spaces(JointSpaces):
         if joint.scale == EQUAL:
             self.scales = [1.0] * len(self.spaces)
         if self._is_shared:
-            self._mixes = [mix_of(self.spaces[0], space) for space in self.spaces]
+            self._mixes = [mix_of(self.spaces[0], space) for space in self.spaces[1:]]
 
     def noise_of(self, place: int, noise: Tensor) -> Tensor:
         """See the base class."""
         own = super().noise_of(place, noise)
-        return with_averages_of(noise, own, self._mixes[place]) if self._is_shared else own
+        return with_averages_of(noise, own, self._mixes[place - 1]) if self._is_shared else own
 
     def shared(self, noise: Tensor) -> Tensor:
         """Noise of joint samples, shared among the spaces if that is wanted."""
         if not self._is_shared:
             return noise
         first, *others = self.unpack(noise)
-        mixed = [with_averages_of(first, own, mix) for own, mix in zip(others, self._mixes[1:], strict=True)]
+        mixed = [with_averages_of(first, own, mix) for own, mix in zip(others, self._mixes, strict=True)]
         return self.pack([first, *mixed])
 
 
@@ -94,23 +92,10 @@ def sample_joint(
     product = JointDenoiser(terms, (noise.shape[2], noise.shape[3]))
     spaces = product.spaces = _Spaces(product.spaces.spaces, joint)
 
-    def sample(
-        denoiser: Denoiser,
-        x: Tensor,
-        sigmas: Sequence[float] | Tensor,
-        *,
-        generator: torch.Generator | None = None,
-        callback: Callback | None = None,
-    ) -> Tensor:
-        for step, (sigma, following) in enumerate(pairwise(map(float, sigmas))):
-            denoised = denoiser(x, sigma)
-            if callback is not None:
-                callback(step, sigma, denoised)
-            added = spaces.shared(noise_like(x, generator)) if eta > 0 and following > 0 else None
-            x = ddim_step(x, denoised, sigma, following, eta, added)
-        return x
+    def draw(x: Tensor, generator: torch.Generator | None) -> Tensor:
+        return spaces.shared(noise_like(x, generator))
 
-    return sample_denoiser(product, noise, spacing, sampler=sample, generator=generator)
+    return sample_denoiser(product, noise, spacing, sampler=sample_ddim, generator=generator, eta=eta, draw=draw)
 
 
 def with_averages_of(reference: Tensor, own: Tensor, mix: Tensor) -> Tensor:
