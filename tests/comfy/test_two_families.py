@@ -1,16 +1,23 @@
-"""Two checkpoints of two families, wired as docs/latent-spaces.md says, in a server and with files as users have."""
+"""The template of two families, and the blueprint, in a server with files as users have.
 
+SD3 is in the place of SDXL, whose text encoders are large.
+"""
+
+import copy
 import shutil
 
 import pytest
 
 from ..support.watchdog import result_of
-from .support.comfyui_server import page_events, started
-from .support.posts import prompt_node
+from ..support.workflow_twins import read_json
+from .support.comfyui_server import ROOT, page_events, started
+from .support.pages import page_prompt
 
 pytestmark = pytest.mark.long  # each file holds a text encoder, which ComfyUI knows by one size alone
 
-SD3, SD15 = "sd3.safetensors", "sd15.safetensors"
+TEMPLATE = read_json(ROOT / "workflows" / "api" / "sd15_and_sdxl.json")
+FIRST, SECOND = LOADERS = ("2", "6")
+PROMPTS, EXPERTS = ("3", "7"), ("5", "9")
 
 
 @pytest.fixture(scope="module")
@@ -19,8 +26,8 @@ def server(pack, comfyui, tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("two-families")
     (folder / "input").mkdir()
-    write_checkpoint(folder / "models" / "checkpoints" / SD15, 1)
-    write_sd3_checkpoint(folder / "models" / "checkpoints" / SD3, 2)
+    for loader, write in zip(LOADERS, (write_sd3_checkpoint, write_checkpoint), strict=True):
+        write(folder / "models" / "checkpoints" / TEMPLATE[loader]["inputs"]["ckpt_name"], seed=int(loader))
     try:
         with started(comfyui, folder) as running:
             yield running
@@ -28,51 +35,59 @@ def server(pack, comfyui, tmp_path_factory):
         shutil.rmtree(folder / "models")  # pytest would keep several hundred megabytes
 
 
-def wired(vaes=(1, 2), words=("a cat", "a cat")):
-    """The page's five steps, of a small picture; `vaes` says whose VAE each expert has, from 1."""
-    prompt = {"latent": prompt_node("EmptyLatentImage", width=128, height=128, batch_size=1)}
-    for n, (file, vae, said) in enumerate(zip((SD3, SD15), vaes, words, strict=True), start=1):
-        prompt[f"load {n}"] = prompt_node("CheckpointLoaderSimple", ckpt_name=file)
-        for role, text in (("positive", said), ("negative", "blurry")):
-            prompt[f"{role} {n}"] = prompt_node("CLIPTextEncode", clip=[f"load {n}", 1], text=text)
-        links = {"model": [f"load {n}", 0], "condition": [f"positive {n}", 0], "null": [f"negative {n}", 0]}
-        links |= {"vae": [f"load {vae}", 2]} if vae else {}
-        links |= {"experts": [f"expert {n - 1}", 0]} if n > 1 else {}
-        prompt[f"expert {n}"] = prompt_node("MCDM_Expert", weight=3.5, reliability=1.0, start=0.0, end=1.0, **links)
-    settings = {"seed": 5, "steps": 2, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
-    prompt["sample"] = prompt_node("MCDM_KSampler", experts=["expert 2", 0], latent_image=["latent", 0], **settings)
-    prompt["decode"] = prompt_node("VAEDecode", samples=["sample", 0], vae=["load 1", 2])
-    prompt["save"] = prompt_node("SaveImage", images=["decode", 0], filename_prefix="test")
+def template(vaes=LOADERS, words=("a cat", "a cat")):
+    """The template with a small picture and few steps; `vaes` says whose VAE each expert has."""
+    prompt = copy.deepcopy(TEMPLATE)
+    prompt["10"]["inputs"] |= {"width": 128, "height": 128}
+    prompt["11"]["inputs"] |= {"steps": 3, "sampler_name": "euler", "scheduler": "normal"}
+    for expert, vae, positive, said in zip(EXPERTS, vaes, PROMPTS, words, strict=True):
+        prompt[positive]["inputs"]["text"] = said
+        prompt[expert]["inputs"]["vae"] = [vae, 2]
+        if vae is None:
+            del prompt[expert]["inputs"]["vae"]
     return prompt
 
 
 def test_they_draw_one_picture(server):
-    (picture,) = server.pictures(wired())
+    (picture,) = server.pictures(template())
     assert picture.shape == (128, 128, 3)
     assert picture.std() > 5
     for words in (("a dog on a sofa", "a cat"), ("a cat", "a dog on a sofa")):
-        (other,) = server.pictures(wired(words=words))
+        (other,) = server.pictures(template(words=words))
         assert abs(picture.astype(int) - other).max() > 5
+
+
+def test_the_blueprint_of_two_checkpoints_takes_them(server):
+    graph = read_json(ROOT / "subgraphs" / "MCDM Two Checkpoints.json")
+    (inside,) = graph["definitions"]["subgraphs"]
+    prompt = page_prompt(inside, server.get("/object_info"))
+    for chosen, loader in zip(("1", "2"), LOADERS, strict=True):
+        prompt[chosen]["inputs"]["ckpt_name"] = TEMPLATE[loader]["inputs"]["ckpt_name"]
+    prompt["9"]["inputs"] |= {"width": 128, "height": 128}
+    prompt["10"]["inputs"] |= {"steps": 1}
+    prompt["save"] = {"class_type": "SaveImage", "inputs": {"images": ["11", 0], "filename_prefix": "blueprint"}}
+    (picture,) = server.pictures(prompt)
+    assert picture.std() > 5
 
 
 @pytest.mark.parametrize(
     ("vaes", "marked", "sentence"),
     [
         (
-            (1, 0),
-            "expert 2",
+            (FIRST, None),
+            EXPERTS[1],
             "Expert 2 needs a VAE, because it works on SD15 (4 channels) and expert 1 on SD3 (16 channels). Connect "
             "the VAE of its model to its vae input, or combine models of one family.",
         ),
         (
-            (0, 0),
-            "expert 1",
+            (None, None),
+            EXPERTS[0],
             "Expert 1 works on SD3 (16 channels) and expert 2 on SD15 (4 channels), so each needs a VAE. Connect the "
             "VAE of each model to the vae input of its expert, or combine models of one family.",
         ),
         (
-            (2, 2),
-            "expert 1",
+            (SECOND, SECOND),
+            EXPERTS[0],
             "Expert 1 needs a VAE with 16 channels and got one with 4 channels; connect the VAE that belongs to its "
             "model.",
         ),
@@ -81,6 +96,6 @@ def test_they_draw_one_picture(server):
 )
 def test_a_vae_is_asked_for_at_its_experts_node(server, vaes, marked, sentence):
     """Known when the run begins: these files do not say of what latents they are until they are loaded."""
-    events = page_events(server, [wired(vaes=vaes)], "mcdm.refusal", "execution_error")
+    events = page_events(server, [template(vaes=vaes)], "mcdm.refusal", "execution_error")
     (told,) = result_of(events, "a failure of a run")
     assert (told["node"], told["type"], told["text"]) == (marked, "MCDM_Expert", sentence)

@@ -36,6 +36,7 @@ PICTURES = {
     "null_of_another_model": [SIZE],
     "autoguidance": [SIZE],
     "refiner_hand_off": [SIZE],
+    "sd15_and_sdxl": [SIZE],
     "scenes_glide_imagenet": [SIZE // 2, SIZE],
     "composable_glide": [SIZE // 2, SIZE],
     "faces_release": [SIZE // 2],
