@@ -50,7 +50,7 @@ LEAST = {
     "MCDM_EncodeMap": 170,
     "MCDM_EncodeSketch": 150,
     "MCDM_EncodeText": 146,
-    "MCDM_Expert": 250,
+    "MCDM_Expert": 270,
     "MCDM_ExpertRemote": 400,
     "MCDM_Guider": 86,
     "MCDM_KSampler": 246 + PICTURE,
