@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from .support.posts import said_of
-from .support.wrong_setups import SETUPS, Setups
+from .support.wrong_setups import MENDED_BY, SETUPS, Setups
 
 
 class Code:
@@ -18,7 +18,7 @@ class Code:
 
 @pytest.fixture
 def refused(node, load, chain, sample, passes):
-    """Assert that something is refused on one line, no network is called, and the next run works."""
+    """Assert that something is refused on one line, no network is called, and the next run works; give the error."""
 
     def check(function, match):
         watched = passes.watch(load("hair"))
@@ -30,6 +30,7 @@ def refused(node, load, chain, sample, passes):
         assert re.search(r"[;:]|\. (Connect|Set) ", message), "it should also say what to do"
         assert not passes.found
         sample(chain(load("hair")), steps=1)
+        return error.value
 
     return check
 
@@ -112,8 +113,9 @@ def test_products_that_cannot_be_sampled(refused, load, chain, node, setup, monk
             torch.zeros_like(setups.latent), setups.latent, comfy.samplers.sampler_object("euler"), setups.sigmas
         )
 
-    refused(run, match)
+    error = refused(run, match)
     assert len(calls) == 1  # the run that `refused` tries afterwards
+    assert (getattr(error, "index", None), getattr(error, "setting", None)) == MENDED_BY.get(setup, (None, None))
 
 
 @pytest.mark.parametrize(

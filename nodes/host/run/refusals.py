@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import comfy.model_base
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
+from ....mcdm_core.product.term_settings import TermError
 from ..chain.expert_chain import PRODUCT_KEY, Conditioning, Conds, ExpertInput, Experts
 from ..chain.run_wrappers import check_wrappers
 from ..comfyui.devices import device_of
@@ -46,22 +48,36 @@ def check_experts(experts: Experts, latent_image: Tensor, *beside: Tensor) -> Sp
         The experts' latent spaces; None if they have one.
 
     Raises:
-        ValueError: With one sentence that names the expert by its place in the chain and says what to change.
+        ValueError: With one sentence that names the expert by its place in the chain and says what to change; a
+            TermError if an input of that expert's node mends it.
     """
     _check_nested(experts)
     check_wrappers(experts)
     _check_devices(experts)
     spaces = check_spaces(experts, latent_image, *beside)
     _check_latent(experts, latent_image, packed=bool(beside))
-    for expert in experts:
-        _check_mask(expert, latent_image)
+    for index, expert in enumerate(experts):
+        with _mended_by(index, "mask"):
+            _check_mask(expert, latent_image)
         for role, conditioning in (("condition", expert.condition), ("null", expert.null)):
             own = latent_image
             if spaces is not None:
                 own = own.new_empty(spaces.shape_of(expert.model, len(own)))
-            _check_conditioning(expert, role, conditioning, own)
+            with _mended_by(index, role):
+                _check_conditioning(expert, role, conditioning, own)
     _check_controlnets(experts)
     return spaces
+
+
+@contextmanager
+def _mended_by(index: int, setting: str) -> Iterator[None]:
+    """Make what is refused inside a `TermError` of an expert's input, but for the size of the run's latent."""
+    try:
+        yield
+    except LatentSizeError:
+        raise
+    except ValueError as error:
+        raise TermError(str(error), index, setting) from error
 
 
 def check_sigmas(experts: Experts, sigmas: Tensor) -> None:
@@ -96,31 +112,37 @@ def check_sigmas(experts: Experts, sigmas: Tensor) -> None:
 
 def _check_nested(experts: Experts) -> None:
     """Refuse products as experts; the reference of a product that is itself a MODEL looks like one."""
-    for expert in experts:
+    for index, expert in enumerate(experts):
         if expert.model is not experts[0].model and expert.model.get_wrappers(WrappersMP.OUTER_SAMPLE, PRODUCT_KEY):
-            raise ValueError(
+            raise TermError(
                 f"Expected a model for {expert.label} and got a product from Product as Model; chain that "
-                "product's experts instead."
+                "product's experts instead.",
+                index,
+                "model",
             )
 
 
 def _check_devices(experts: Experts) -> None:
     """Refuse a network that is to be on two devices, and ControlNets that are not on their expert's device."""
     first: dict[int, ExpertInput] = {}
-    for expert in experts:
+    for index, expert in enumerate(experts):
         other = first.setdefault(id(expert.model.model), expert)
         devices = [device_of(each.model) for each in (other, expert)]
         if devices[0] != devices[1]:
-            raise ValueError(
+            raise TermError(
                 f"Expected a network on one device, but {other.label} and {expert.label} share one and are to be on "
                 f"{devices[0]} and {devices[1]}; choose the same device for both, or give one of them a copy of the "
-                "file."
+                "file.",
+                index,
+                "model",
             )
         for control in (*controlnets(expert.condition), *controlnets(expert.null)):
             if device_of_controlnet(control) != devices[1]:
-                raise ValueError(
+                raise TermError(
                     f"Expected a ControlNet on the device of {expert.label}, {devices[1]}, and got one on "
-                    f"{device_of_controlnet(control)}, which ComfyUI cannot move; move another expert in its place."
+                    f"{device_of_controlnet(control)}, which ComfyUI cannot move; move another expert in its place.",
+                    index,
+                    "model",
                 )
 
 
@@ -232,19 +254,22 @@ def _check_expert_conditioning(
         )
     try:
         model.extra_conds(**{**values, "noise": latent_image, "device": latent_image.device})
+    except LatentSizeError as error:
+        raise LatentSizeError(f"Wrong latent for {name}: {error}") from error
     except ValueError as error:
-        wrong = "latent" if isinstance(error, LatentSizeError) else role
-        raise ValueError(f"Wrong {wrong} for {name}: {error}") from error
+        raise ValueError(f"Wrong {role} for {name}: {error}") from error
 
 
 def _check_controlnets(experts: Experts) -> None:
     owners: dict[int, int] = {}
     for index, expert in enumerate(experts):
-        for conditioning in (expert.condition, expert.null):
+        for role, conditioning in (("condition", expert.condition), ("null", expert.null)):
             for control in controlnets(conditioning):
                 owner = owners.setdefault(id(control), index)
                 if not prepared_alike(control, experts[owner].model, expert.model):
-                    raise ValueError(
+                    raise TermError(
                         f"Expected a ControlNet of its own for {expert.label} and got the one that "
-                        f"{experts[owner].label} uses; add a second Apply ControlNet node for it."
+                        f"{experts[owner].label} uses; add a second Apply ControlNet node for it.",
+                        index,
+                        role,
                     )

@@ -245,3 +245,31 @@ SETUPS = {
     "noise level without a number": (lambda s, _: s.noise_levels(20.0, NAN, 0.0), "finite noise levels .*; use"),
     "flow above 1": (lambda s, _: s.flow_above_1(), "from 0 to 1 for expert 1, a flow model, .* 20; make"),
 }
+
+_CONDITION, _NULL, _MASK, _MODEL = ((1, setting) for setting in ("condition", "null", "mask", "model"))
+MENDED_BY = {
+    "empty condition": _CONDITION,
+    "empty null": _NULL,
+    "no null": _NULL,
+    "no null beside a mask": _NULL,
+    "no null after a window": _NULL,
+    "reliabilities sum to 0": (0, "reliability"),
+    "the only reliable expert leaves": (1, "reliability"),
+    "mask with NaN": _MASK,
+    "masks for another batch": _MASK,
+    "mask without a height": _MASK,
+    "other latent space": (0, "vae"),
+    "one network on two devices": _MODEL,
+    "a ControlNet on another device": _MODEL,
+    "condition of another expert": _CONDITION,
+    "null of another expert": _NULL,
+    "tokens for a pixel expert": _CONDITION,
+    "tokens of another CLIP": _CONDITION,
+    "tokens of another CLIP for a flow model": _CONDITION,
+    "a ControlNet for two": _CONDITION,
+    "a ControlNet for two schedules": _CONDITION,
+    "a ControlNet that takes weights, for two LoRAs": _CONDITION,
+    "a ControlNet on a pixel expert": _CONDITION,
+    "a product as an expert": _MODEL,
+}
+"""Of those that an input of an expert's node mends: the expert's index, and the input."""
