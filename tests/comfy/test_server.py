@@ -357,7 +357,14 @@ def as_a_model(pixels: dict, latents: dict, vae: str) -> dict:
     }
 
 
-@pytest.mark.parametrize(("prompt", "marked"), [(two_spaces, "second"), (as_a_model, "first")])
+def in_a_sweep(pixels: dict, latents: dict, vae: str) -> dict:
+    """As `two_spaces`, many times."""
+    pictures = node("SaveImage", images=["sample", 1], filename_prefix="test")
+    prompt = two_spaces(pixels, latents, vae) | {"sample": sweep(), "save": pictures}
+    return {key: value for key, value in prompt.items() if key != "decode"}
+
+
+@pytest.mark.parametrize(("prompt", "marked"), [(two_spaces, "second"), (as_a_model, "first"), (in_a_sweep, "second")])
 def test_a_run_is_refused_at_the_node_of_the_expert_that_mends_it(
     server, small_experts, latent_experts, prompt, marked
 ):

@@ -112,10 +112,11 @@ class ProductGuider(comfy.samplers.CFGGuider):
             ValueError: If the experts cannot be combined.
         """
         parts = parts_of(noise)
-        spaces = self._check_experts(*parts)
-        if spaces is not None:
-            check_noise(noise, sigmas)
-        plan_run(self.experts, self.rule, pack(parts), [part.shape for part in parts], noise.device, sigmas, spaces)
+        with refusals_at_experts(self.node_of):
+            spaces = self._check_experts(*parts)
+            if spaces is not None:
+                check_noise(noise, sigmas)
+            plan_run(self.experts, self.rule, pack(parts), [part.shape for part in parts], noise.device, sigmas, spaces)
 
     def watch(self, observer: Observer) -> None:
         """Show an observer every evaluation of the run; to be called before the first one."""
