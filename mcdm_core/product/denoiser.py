@@ -282,11 +282,18 @@ def _first_with_same_null(terms: Sequence[Term], index: int) -> int:
 
 
 def _check_same_samples(reference: Expert, expert: Expert) -> None:
-    if (reference.channels, reference.clamp_x0) != (expert.channels, expert.clamp_x0):
-        kinds = [
-            f"{e.name} ({e.channels} channels of {'pixels' if e.clamp_x0 else 'latents'})" for e in (reference, expert)
-        ]
-        raise ValueError(f"Expected experts for the same samples and got {' and '.join(kinds)}; combine one kind.")
+    if reference.space != expert.space:
+        raise ValueError(
+            f"Expected experts of one space and got {_samples_of(reference)} and {_samples_of(expert)}; combine those "
+            "by `sample_product`, which takes several spaces."
+        )
+
+
+def _samples_of(expert: Expert) -> str:
+    vae = expert.metadata.get("vae")
+    latents = f"latents of the VAE {vae}" if vae else "latents"
+    kind = f"{expert.image_size} × {expert.image_size} pixels" if expert.clamp_x0 else latents
+    return f"{expert.name} ({expert.channels} channels of {kind})"
 
 
 def _single_level(sigma: Tensor | float) -> float:

@@ -206,8 +206,12 @@ def test_refusals_before_sampling():
     pixel.clamp_x0 = True
     with pytest.raises(ValueError, match="at least one term"):
         ProductDenoiser([])
-    with pytest.raises(ValueError, match=r"1 channels of pixels.*1 channels of latents"):
+    with pytest.raises(ValueError, match=r"1 channels of 1 × 1 pixels.*1 channels of latents\).*by `sample_product`"):
         ProductDenoiser([Term(pixel, label(0)), Term(latent, label(0))])
+    of_a, of_b = pair()
+    of_a.metadata, of_b.metadata = {"vae": "A"}, {"vae": "B"}
+    with pytest.raises(ValueError, match=r"latents of the VAE A\).*latents of the VAE B\)"):
+        ProductDenoiser([Term(of_a, label(0)), Term(of_b, label(0))])
 
 
 def test_refusals_while_denoising():
