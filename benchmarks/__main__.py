@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
         choices=["tiny", "small", "full"],
         default="small",
         help="small: networks of 34 million parameters, about two minutes on one CPU core (the default); full: SD1.5's "
-        "860 million, 64x64 latents and 16 GB of memory, about half an hour; tiny: only to see that everything runs",
+        "860 million, 64x64 latents and 16 GB of memory, an hour or more; tiny: only to see that everything runs",
     )
     parser.add_argument("--cases", nargs="+", choices=[*AMOUNTS], help="measure only these")
     parser.add_argument("--rounds", type=int, help="how often each contender runs")

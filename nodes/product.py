@@ -81,7 +81,7 @@ class Expert(io.ComfyNode):
                     "How much of the negative that all prompts are measured against is this expert's, 0 to 100, "
                     "relative to the other experts: its share a in U. In doubt, in proportion to the weights: where "
                     "they sum to more than 1, a larger share weakens the expert's own prompt. At 0 its negative is not "
-                    "needed. "
+                    "needed, if all models are of one family. "
                     "With Own-Null Guider: how much the picture falls back on this expert's unprompted look."
                 ),
                 progress_input(

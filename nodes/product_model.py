@@ -48,7 +48,8 @@ class ProductModel(io.ComfyNode):
                 reliability_input(
                     "How much of the negative that all prompts are measured against is this model's, 0 to 100, "
                     "relative to the other experts: its share a in U. Where weights sum to more than 1, a larger share "
-                    "weakens the model's own prompt. At 0 the sampler's negative is not needed."
+                    "weakens the model's own prompt. At 0 the sampler's negative is not needed, if all models are of "
+                    "one family."
                 ),
                 ExpertChain.Input(
                     "experts",

@@ -8,9 +8,10 @@ import torch
 from PIL import Image
 
 from ..pictures.files import to_picture
-from ..product.denoiser import ProductDenoiser
+from ..product.eq10 import EQ10
 from ..product.term import Term
 from ..sampling import sigmas_for
+from ..sampling.run import denoiser_of
 from ..sampling.sweep import (
     MOST_ACROSS,
     Cell,
@@ -60,7 +61,8 @@ def sample_cells(
     sigmas = sigmas_for(reference.schedule, settings.steps)
     x = torch.empty(1, *reference.sample_shape)
     for swept in cells.values():
-        ProductDenoiser(swept, settings=settings.settings).check_run(x, sigmas)
+        denoiser = denoiser_of(swept, x, EQ10, settings.settings)
+        denoiser.check_run(denoiser.start(x), sigmas)
     for cell, swept in cells.items():
         (sample,) = settings.sample(swept, cell.seed, 1, callback)
         yield cell, to_picture(sample)

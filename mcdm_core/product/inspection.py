@@ -48,7 +48,9 @@ def measure_guidance(
         for prediction, weight in zip(cond, weights, strict=True)
     ]
     guidance = torch.stack(flat, dim=1)
-    counted = (torch.ones_like(like) if area is None else area.expand_as(like)).cpu().double().flatten(1)[:, None]
+    # Without U nothing is measured, and predictions of other spaces may have other shapes than the area.
+    share = torch.ones_like(like) if area is None or uncond is None else area.expand_as(like)
+    counted = share.cpu().double().flatten(1)[:, None]
     products = (counted * guidance) @ guidance.mT / counted.sum(-1, keepdim=True)
     norms = products.diagonal(dim1=1, dim2=2).sqrt()
     cosines = products / (norms[:, :, None] * norms[:, None, :])

@@ -147,7 +147,10 @@ def resized(values: Tensor, size: Size) -> Tensor:
     """Pictures or maps (B, C, H, W) in another size: linear between pixels, averaged where they get smaller."""
     if tuple(values.shape[-2:]) == size:
         return values
-    return F.interpolate(values, size, mode="bilinear", antialias=True)
+    try:
+        return F.interpolate(values, size, mode="bilinear", antialias=True)
+    except NotImplementedError:  # on Apple's GPUs, of PyTorch's older versions
+        return F.interpolate(values.cpu(), size, mode="bilinear", antialias=True).to(values.device)
 
 
 def resized_coefficient(coefficient: Coefficient, size: Size) -> Coefficient:

@@ -93,7 +93,7 @@ def sample_product(
     _check_terms(terms)
     if terms:  # else the product refuses itself
         _check_noise(noise, terms[0].expert)
-    denoiser = _denoiser(terms, noise, rule, settings, lifts)
+    denoiser = denoiser_of(terms, noise, rule, settings, lifts)
     return sample_denoiser(denoiser, noise, spacing, sampler=sampler, generator=generator, callback=callback, **options)
 
 
@@ -159,9 +159,14 @@ def _check_noise(noise: Tensor, reference: Expert) -> None:
         )
 
 
-def _denoiser(
-    terms: Sequence[Term], noise: Tensor, rule: Rule, settings: Sequence[Setting], lifts: Lifts | None
+def denoiser_of(
+    terms: Sequence[Term], noise: Tensor, rule: Rule, settings: Sequence[Setting], lifts: Lifts | None = None
 ) -> ProductDenoiser:
+    """The product that `sample_product` samples from, of one space or several.
+
+    Raises:
+        ValueError: If the experts cannot be combined, or lifts are asked of several spaces.
+    """
     if not several_spaces(terms):
         return ProductDenoiser(terms, rule=rule, settings=settings, lifts=lifts)
     if lifts is not None:

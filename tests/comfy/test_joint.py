@@ -1,6 +1,7 @@
 """Products across latent spaces, in ComfyUI, against plain loops over core's guiders and VAEs: `support/joint.py`."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -111,12 +112,23 @@ def picture_of(group, batch):
     return group.format.process_out(group.encode(pictures))
 
 
-@pytest.mark.one_of(4)
-@pytest.mark.parametrize(("reference", "levels"), [("SDXL", (2.0, 0.6, 0.0)), ("Flux", (0.7, 0.3, 0.0))])
+def replace_condition(member, condition):
+    return replace(member, loaded=SimpleNamespace(**vars(member.loaded) | {"condition": condition}))
+
+
+@pytest.mark.one_of(6)
+@pytest.mark.parametrize(
+    ("reference", "other", "levels"),
+    [
+        ("SDXL", "SD1.5", (2.0, 0.6, 0.0)),
+        ("Flux", "SD1.5", (0.7, 0.3, 0.0)),
+        ("SDXL", "Qwen-Image", (2.0, 0.6, 0.0)),
+    ],
+)
 @pytest.mark.parametrize("masked", [False, True])
-def test_every_space_starts_from_the_picture(spaces, compare, reference, levels, masked):
+def test_every_space_starts_from_the_picture(spaces, compare, reference, other, levels, masked):
     """A batch of two pictures; a noise mask with a soft edge and a hard one."""
-    groups = [spaces(reference, (64, 64), (2.0, 1.0)), spaces("SD1.5", (64, 64), (1.0, 1.0))]
+    groups = [spaces(reference, (64, 64), (2.0, 1.0)), spaces(other, (64, 64), (1.0, 1.0))]
     latent = picture_of(groups[0], 2)
     mask = torch.zeros(1, 8, 8)
     mask[:, :4], mask[:, 4] = 1.0, 0.5
@@ -130,6 +142,26 @@ def test_a_picture_of_one_frame_starts_every_space(spaces, compare, joint):
     groups = [spaces("Qwen-Image", (64, 64), (2.0, 1.0)), spaces("pixels", (32, 32), (1.0, 1.0))]
     latent = joint.framed(groups[0].format, picture_of(groups[0], 1)[:, :, 0])
     compare(groups, (0.7, 0.3, 0.0), latent=latent)
+
+
+@pytest.mark.parametrize("other", ["SD1.5", "Qwen-Image"])
+def test_an_area_is_at_its_place_in_the_references_picture(spaces, joint_chain, compare, node, joint, other):
+    """Areas are told in units of 8 pixels of what is drawn: here the right half."""
+    import comfy.samplers
+
+    groups = [spaces("SDXL", (32, 32), (2.0, 1.0)), spaces(other, (64, 64), (1.5, 1.0))]
+    without, member = compare(groups), groups[1].members[0]
+    found = []
+    halves = (1.0, 0.5, 0.0, 0.5) if other == "SD1.5" else (1.0, 1.0, 0.5, 0.0, 0.0, 0.5)
+    for area in ((4, 2, 0, 2), ("percentage", *halves)):
+        condition = [[tokens, {**values, "area": area}] for tokens, values in member.loaded.condition]
+        experts = joint_chain([groups[0], replace(groups[1], members=[replace_condition(member, condition)])])
+        noise = torch.randn(1, 4, 4, 4, generator=torch.Generator().manual_seed(2))
+        sampler, levels = comfy.samplers.sampler_object("euler"), torch.tensor(LEVELS)
+        (guider,) = node("MCDM_Guider", experts=experts)
+        found.append(guider.sample(noise, torch.zeros_like(noise), sampler, levels, disable_pbar=True, seed=joint.SEED))
+    assert torch.equal(*found)
+    assert (found[0] - without).abs().mean() > 1e-3
 
 
 @pytest.mark.parametrize("place", [0, 1], ids=["reference", "other"])
@@ -242,3 +274,15 @@ def test_a_flow_whose_noise_depends_on_the_size_counts_the_size_of_its_own_sampl
     largest = float(latents.get_model_object("model_sampling").sigma_max)
     own = joint.own_noise(1, noise, (4, 8, 8)) * (1 + largest**2) ** 0.5
     assert any(x.shape == own.shape and (x - own).abs().max() < 1e-3 * largest for x in seen)
+
+
+@pytest.mark.parametrize(("family", "side"), [("BaseModel", 512), ("PixArt", 1024)])
+def test_checkpoints_draw_in_the_size_they_were_trained_on(host, family, side):
+    """PixArt-α is of the latents of SD1.5, and of pictures of twice the side."""
+    import comfy.latent_formats
+    import comfy.model_base
+
+    of_family = getattr(comfy.model_base, family)
+    model = of_family.__new__(of_family)
+    patcher = SimpleNamespace(model=model, get_model_object={"latent_format": comfy.latent_formats.SD15()}.get)
+    assert host.evaluation.spaces.native_side(patcher) == side

@@ -12,14 +12,23 @@ LATENT = torch.zeros(2, 4, 8, 8)
 def refused(node, passes):
     """The sentence by which a run of a chain is refused; no network may be called before."""
 
-    def look(experts, latent=LATENT, sampler=None, levels=(8.0, 2.0, 0.0), noise=None, watched=(), **more):
+    def look(
+        experts,
+        latent=LATENT,
+        sampler=None,
+        levels=(8.0, 2.0, 0.0),
+        noise=None,
+        watched=(),
+        starts=r"(Expected|Expert \d) ",
+        **more,
+    ):
         import comfy.samplers
 
         for loaded in watched:
             passes.watch(loaded)
         noise = torch.randn_like(latent) if noise is None else noise
         sampler = sampler or comfy.samplers.sampler_object("euler")
-        with pytest.raises(ValueError, match=r"^(Expected|Expert \d) ") as error:
+        with pytest.raises(ValueError, match=f"^{starts}") as error:
             node("MCDM_Guider", experts=experts, **more)[0].sample(noise, latent, sampler, torch.tensor(levels), seed=3)
         assert not passes.found
         return str(error.value)
@@ -100,6 +109,16 @@ def test_a_vae_of_another_ratio_or_of_other_dimensions(chain, load, joint, refus
     assert f"Expert 2 needs a VAE {said} connect " in refused(experts, torch.zeros(1, 3, 32, 32), watched=[pixels])
 
 
+def test_proportions_other_than_those_of_a_map(chain, load, joint, refused):
+    pixels = load("hair")
+    experts = chain((joint.expert_in("SD15", 1), {"vae": joint.tiny_vae(4)}), (pixels, {"vae": pixels.vae}))
+    said = refused(experts, torch.zeros(1, 4, 8, 16), watched=[pixels], starts="Wrong latent for expert 2 ")
+    assert said.endswith(
+        ": its map is of 32×32 pixels, and in the proportions of this latent its pictures are of 45×23; start from a "
+        "latent in the proportions of the map."
+    )
+
+
 def test_a_video(chain, load, joint, refused):
     pixels = load("hair")
     video = joint.expert_in("Wan21", 1)
@@ -176,6 +195,14 @@ def test_hooks_that_read_the_unconditional_estimate(two, refused):
     assert said.endswith("choose another sampler, or remove the node.")
 
 
+def test_a_sampler_that_changes_the_size_of_samples(two, refused):
+    nodes = pytest.importorskip("comfy_extras.nodes_advanced_samplers")
+    (sampler,) = nodes.SamplerLCMUpscale().execute("bislerp", 1.5, 2)
+    said = refused(two(), sampler=sampler, watched=two.loaded)
+    assert said.startswith("Expected a sampler that keeps the size of samples, because experts of several ")
+    assert said.endswith(" and got SamplerLCMUpscale; choose another sampler.")
+
+
 @pytest.mark.parametrize("missing", [0, 1])
 def test_nulls_that_a_space_needs(two, refused, missing):
     changes = [{}, {}]
@@ -183,3 +210,4 @@ def test_nulls_that_a_space_needs(two, refused, missing):
     said = refused(two(*changes), watched=two.loaded)
     assert f"Expert {missing + 1}" in said
     assert "because each latent space is guided away from negatives of its own" in said
+    assert said.endswith(". Connect null, or let the weights of its space sum to their share of the reliabilities.")

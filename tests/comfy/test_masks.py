@@ -44,3 +44,18 @@ def test_uncovered_places_are_unconditional_and_named_once(load, chain, predict,
         "No mask covers 75.0 % of the picture, which follows no prompt there; widen a mask, or remove one."
     ]
     torch.testing.assert_close(product[:, :, 8:], predict(chain(null_of(hair)))[:, :, 8:], atol=1e-5, rtol=0)
+
+
+def test_masks_of_single_frames_are_those_of_the_pictures(host):
+    """A latent of Qwen-Image or Wan is a video of one frame for each picture of the batch."""
+    two = torch.stack([torch.zeros(8, 8), torch.ones(8, 8)])
+    shape = (2, 16, 1, 4, 4)
+    found = host.comfyui.latents.mask_like(two, torch.zeros(shape), [shape], torch.device("cpu"))
+    assert found.shape == (2, 1, 1, 4, 4)
+    assert found[:, 0, 0, 0, 0].tolist() == [0.0, 1.0]
+
+
+def test_there_is_one_mask_for_single_frames_or_one_for_each(joint, chain, node):
+    (guider,) = node("MCDM_Guider", experts=chain((joint.expert_in("Wan21", 1), {"mask": torch.ones(3, 8, 8)})))
+    with pytest.raises(ValueError, match="one for each of the 2 pictures, and got 3"):
+        guider.check_run(torch.zeros(2, 16, 1, 4, 4), torch.tensor([0.9, 0.0]))

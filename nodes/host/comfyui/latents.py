@@ -81,6 +81,11 @@ def pack_mask(mask: Any, shapes: Sequence[Sequence[int]], device: Any) -> Tensor
     return pack([prepare(part, shape, device) for part, shape in zip(given, shapes, strict=True)])
 
 
+def is_one_frame(shape: Sequence[int]) -> bool:
+    """Whether samples of this shape are videos of one frame, which are pictures."""
+    return len(shape) == 5 and shape[2] == 1
+
+
 def concatenate(latents: Sequence[Any]) -> Any:
     """The samples of several LATENTs as one batch."""
     if not getattr(latents[0], "is_nested", False):
@@ -93,9 +98,11 @@ def mask_like(mask: Tensor, noise: Tensor, shapes: Sequence[Sequence[int]], devi
 
     Returns:
         Shape (B, 1, H, W). For videos (B, 1, T, H, W): the given masks are those of the frames, interpolated in time as
-        well where there are more or fewer than latent frames, and the same for every video of the batch. For a packed
-        latent its shape: the mask is that of the first part, and 1 on the others, so that it leaves a video's sound
-        alone.
+        well where there are more or fewer than latent frames, and the same for every video of the batch; those of
+        single frames are of the pictures. For a packed latent its shape: the mask is that of the first part, and 1 on
+        the others, so that it leaves a video's sound alone.
     """
+    if is_one_frame(shapes[0]) and mask.ndim < 5:
+        mask = mask.reshape(-1, 1, 1, *mask.shape[-2:])
     found = pack_mask(mask, shapes, device).clamp(0.0, 1.0).to(noise.dtype)
     return found[:, :1]

@@ -8,18 +8,20 @@ from functools import cached_property
 from typing import Any
 
 import comfy.latent_formats
+import comfy.model_base
 import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ....mcdm_core.product.spaces import JointSpaces, Space, size_like
-from ..chain.expert_chain import ExpertInput, Experts
+from ..chain.expert_chain import Conds, ExpertInput, Experts
 from ..comfyui.picture_coders import PictureCoder
 from ..files.expert_model import ExpertModel
 from .noise_levels import same_space
 
 # ComfyUI's formats of latents that are cut into patches of two; older cores lack it.
 _PATCHED = tuple(getattr(comfy.latent_formats, name) for name in ("Flux2",) if hasattr(comfy.latent_formats, name))
+AREA_UNIT = 8  # pixels that ComfyUI's areas are told in
 STEP = 64  # pixels by which sides of pictures are divisible: 8 of a VAE, and 8 of the networks of checkpoints
 
 
@@ -89,6 +91,22 @@ class SpacesOfRun:
         """A sample (B, C, H, W) as a MODEL takes it, which may be a video of one frame."""
         return x.unsqueeze(2) if _format(patcher).latent_dimensions == 3 else x
 
+    def with_areas(self, patcher: ModelPatcher, conds: Conds) -> Conds:
+        """A MODEL's conditioning, with areas (Conditioning (Set Area)) at their place in the reference's picture."""
+        if self.place_of(patcher) == 0:
+            return conds
+        return {role: [self._with_area(patcher, entry) for entry in entries] for role, entries in conds.items()}
+
+    def _with_area(self, patcher: ModelPatcher, entry: dict[str, Any]) -> dict[str, Any]:
+        area = entry.get("area")
+        if area is None or area[0] == "percentage":
+            return entry
+        sides = [side / AREA_UNIT for side in self.joint.spaces[0].picture]
+        half = len(area) // 2
+        shares = [place / side for place, side in zip((*area[half - 2 : half], *area[-2:]), sides * 2, strict=True)]
+        frames = _format(patcher).latent_dimensions - 2
+        return {**entry, "area": ("percentage", *[1.0] * frames, *shares[:2], *[0.0] * frames, *shares[2:])}
+
     @staticmethod
     def unframed(x: Tensor) -> Tensor:
         """What a MODEL takes or gives, as a sample (B, C, H, W)."""
@@ -114,7 +132,8 @@ def native_side(patcher: ModelPatcher) -> int:
     """Side in pixels of the square pictures that a MODEL was trained on: its file's; 512 for SD1 and SD2; else 1024."""
     if isinstance(patcher.model, ExpertModel):
         return patcher.model.image_size
-    return 512 if isinstance(_format(patcher), comfy.latent_formats.SD15) else 1024
+    is_pixart = isinstance(patcher.model, comfy.model_base.PixArt)  # PixArt-α is of SD1's latents, and of 1024 pixels
+    return 512 if isinstance(_format(patcher), comfy.latent_formats.SD15) and not is_pixart else 1024
 
 
 def places_of(experts: Experts) -> list[int]:

@@ -11,7 +11,18 @@ _CONNECT = "connect an Encode … (Expert) node that has this expert's encoder"
 
 
 class LatentSizeError(ValueError):
-    """The latent hasn't the size of the map in a condition."""
+    """The latent hasn't the size of the map in a condition.
+
+    Args:
+        sentence: For the user.
+        expected: Width and height in pixels of the map.
+        found: Those of the latent.
+    """
+
+    def __init__(self, sentence: str, expected: str, found: str):
+        super().__init__(sentence)
+        self.expected = expected
+        self.found = found
 
 
 class ReadConditions:
@@ -97,7 +108,9 @@ class ReadConditions:
             expected, found = map(self._in_pixels, (condition.maps.shape, shape))
             raise LatentSizeError(
                 f"The expert {self._name} expects a latent of {expected} pixels, the size of its map, and got one of "
-                f"{found}; connect Empty Latent (Expert), or scale the picture to {expected} before encoding it."
+                f"{found}; connect Empty Latent (Expert), or scale the picture to {expected} before encoding it.",
+                expected,
+                found,
             )
 
     def _in_pixels(self, shape: Sequence[int]) -> str:

@@ -46,7 +46,7 @@ from .prepared import PreparedModel, process
 from .refusals import check_experts, check_packed
 from .run_state import Run
 from .scores import lifts_of_run, with_scores
-from .space_refusals import check_noise, check_one_space
+from .space_refusals import check_noise, check_one_space, check_sampler
 
 
 class ProductGuider(comfy.samplers.CFGGuider):
@@ -258,6 +258,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
 
     def _joint_sampler(self, joint: JointSample, sampler: Any, noise: Tensor, latent_image: Tensor) -> JointSampler:
         """The sampler of all spaces, with the start of each."""
+        check_sampler(sampler)
         latent = self.inner_model.process_latent_in(latent_image) if latent_image.any() else latent_image
         joint.begin(joint.spaces.unframed(noise), joint.spaces.unframed(latent).to(noise))
         windows = self.run.planner.windows
@@ -277,6 +278,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
             own = conds_of(conds[expert.model], index)
             start = (noise, latent_image, settings)
             if self.run.joint is not None:
+                own = self.run.joint.spaces.with_areas(expert.model, own)
                 start = self.run.joint.start_of(expert.model, *start)
             own_noise, own_latent, own_settings = start
             if "latent_shapes" in own_settings:

@@ -71,10 +71,9 @@ class JointSample:
         place = self.spaces.place_of(patcher)
         if place == 0:
             return noise, latent_image, settings
-        latent = self.latents[place]
+        noise, latent = (self.spaces.framed(patcher, each[place]) for each in (self.noise, self.latents))
         if latent.any():  # `process` scales it anew
             latent = patcher.get_model_object("latent_format").process_out(latent)
-        noise, latent = self.spaces.framed(patcher, self.noise[place]), self.spaces.framed(patcher, latent)
         own = dict(settings)
         if own.get("denoise_mask") is not None:
             own["denoise_mask"] = self.spaces.framed(patcher, self.mask_of(place, own["denoise_mask"]))

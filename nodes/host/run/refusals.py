@@ -14,6 +14,7 @@ from ....mcdm_core.product.term_settings import TermError
 from ..chain.expert_chain import PRODUCT_KEY, Conditioning, Conds, ExpertInput, Experts
 from ..chain.run_wrappers import check_wrappers
 from ..comfyui.devices import device_of
+from ..comfyui.latents import is_one_frame
 from ..evaluation.noise_levels import is_flow, starts_from_pictures
 from ..evaluation.spaces import SpacesOfRun
 from ..files.expert_model import ExpertModel
@@ -60,11 +61,12 @@ def check_experts(experts: Experts, latent_image: Tensor, *beside: Tensor) -> Sp
         with _mended_by(index, "mask"):
             _check_mask(expert, latent_image)
         for role, conditioning in (("condition", expert.condition), ("null", expert.null)):
-            own = latent_image
+            own, carried = latent_image, False
             if spaces is not None:
                 own = own.new_empty(spaces.shape_of(expert.model, len(own)))
+                carried = spaces.place_of(expert.model) > 0
             with _mended_by(index, role):
-                _check_conditioning(expert, role, conditioning, own)
+                _check_conditioning(expert, role, conditioning, own, carried)
     _check_controlnets(experts)
     return spaces
 
@@ -205,7 +207,8 @@ def _check_mask(expert: ExpertInput, latent_image: Tensor) -> None:
     if not mask.isfinite().all():
         raise ValueError(f"Expected mask values from 0 to 1 for {name} and got NaN or infinity; repair the mask.")
     masks, pictures = mask.numel() // mask.shape[-2:].numel(), len(latent_image)
-    if latent_image.ndim == 4 and masks not in (1, pictures):
+    of_pictures = latent_image.ndim == 4 or is_one_frame(latent_image.shape)
+    if of_pictures and masks not in (1, pictures):
         raise ValueError(
             f"Expected one mask for {name}, or one for each of the {pictures} pictures, and got {masks}; choose one, "
             "or change the batch size."
@@ -213,8 +216,9 @@ def _check_mask(expert: ExpertInput, latent_image: Tensor) -> None:
 
 
 def _check_conditioning(
-    expert: ExpertInput, role: str, conditioning: Conditioning | None, latent_image: Tensor
+    expert: ExpertInput, role: str, conditioning: Conditioning | None, latent_image: Tensor, carried: bool
 ) -> None:
+    """Refuse a condition that an expert can't read; `carried` is whether the latent is of a space beside the run's."""
     model, name = expert.model.model, expert.label
     if conditioning is None:
         return
@@ -222,7 +226,7 @@ def _check_conditioning(
         raise ValueError(f"Expected a {role} with at least one entry for {name} and got an empty one; connect another.")
     for tokens, values in conditioning:
         if isinstance(model, ExpertModel):
-            _check_expert_conditioning(model, name, role, {**values, "cross_attn": tokens}, latent_image)
+            _check_expert_conditioning(model, name, role, {**values, "cross_attn": tokens}, latent_image, carried)
         elif isinstance(tokens, Tensor):
             _check_tokens(model, name, role, tokens)
 
@@ -245,7 +249,7 @@ def _token_width(model: comfy.model_base.BaseModel) -> int | None:
 
 
 def _check_expert_conditioning(
-    model: ExpertModel, name: str, role: str, values: dict[str, Any], latent_image: Tensor
+    model: ExpertModel, name: str, role: str, values: dict[str, Any], latent_image: Tensor, carried: bool
 ) -> None:
     if "control" in values:
         raise ValueError(
@@ -255,7 +259,12 @@ def _check_expert_conditioning(
     try:
         model.extra_conds(**{**values, "noise": latent_image, "device": latent_image.device})
     except LatentSizeError as error:
-        raise LatentSizeError(f"Wrong latent for {name}: {error}") from error
+        proportions = (
+            f"its map is of {error.expected} pixels, and in the proportions of this latent its pictures are of "
+            f"{error.found}; start from a latent in the proportions of the map."
+        )
+        why = proportions if carried else str(error)
+        raise LatentSizeError(f"Wrong latent for {name}: {why}", error.expected, error.found) from error
     except ValueError as error:
         raise ValueError(f"Wrong {role} for {name}: {error}") from error
 

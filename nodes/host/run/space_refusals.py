@@ -100,6 +100,19 @@ def check_noise(noise: Tensor, sigmas: Tensor) -> None:
         )
 
 
+def check_sampler(sampler: Any) -> None:
+    """Refuse a SAMPLER that changes the size of samples, which it can't of several spaces at once.
+
+    Raises:
+        ValueError: If it does.
+    """
+    if getattr(getattr(sampler, "sampler_function", None), "__name__", None) == "sample_lcm_upscale":
+        raise ValueError(
+            "Expected a sampler that keeps the size of samples, because experts of several latent spaces are sampled "
+            "together, and got SamplerLCMUpscale; choose another sampler."
+        )
+
+
 def space_name(latent_format: Any) -> str:
     """What messages call the latent space of a MODEL."""
     vae_key = getattr(latent_format, "vae_key", None)

@@ -44,6 +44,7 @@ def test_what_was_not_predicted_is_nan_and_spoils_nothing_else():
     assert guidance.cosines[0, 0].isnan().tolist() == [False, True, False]
     assert guidance.cosines[0, 0, 2] == pytest.approx(1.0)
     assert measure_guidance([cond], None, [1.0]).norms.isnan().all()
+    assert measure_guidance([cond], None, [1.0], area=torch.ones(1, 3, 3)).norms.isnan().all()  # of another space
     assert measure_guidance([None], cond, [0.0]).norms.isnan().all()
 
 

@@ -18,6 +18,7 @@ from mcdm_core.product.curve import factor_at, progress_at
 from mcdm_core.product.joint import JointDenoiser
 from mcdm_core.product.lifts import Lifts
 from mcdm_core.product.own_null import OWN_NULL
+from mcdm_core.product.spaces import resized
 from mcdm_core.sampling import SAMPLERS, sigmas_for
 
 MEANS, VARIANCES = [-1.0, 0.5, 1.5, 0.2, 2.0, -0.6], [0.3, 2.0, 0.7, 1.2, 0.4, 0.9]
@@ -444,3 +445,18 @@ def test_sizes_follow_the_first_experts_aspect_ratio():
     spaces = JointDenoiser(terms, (4, 9)).spaces
     assert [space.size for space in spaces.spaces] == [(4, 9), (5, 12)]
     assert spaces.scales[1] == pytest.approx(math.sqrt(60 / 36))
+
+
+def test_what_a_device_cannot_resize_is_resized_on_the_cpu(monkeypatch):
+    pictures, resize, tried = torch.randn(1, 3, 8, 8), F.interpolate, []
+
+    def lacking(values, *args, **more):
+        tried.append(values)
+        if len(tried) == 1:
+            raise NotImplementedError("aten::_upsample_bilinear2d_aa.out")
+        return resize(values, *args, **more)
+
+    expected = resized(pictures, (4, 6))
+    monkeypatch.setattr(F, "interpolate", lacking)
+    assert torch.equal(resized(pictures, (4, 6)), expected)
+    assert len(tried) == 2

@@ -265,6 +265,15 @@ def test_an_absolute_weight_leaves_the_other_expert_its_own(experts, tmp_path):
     assert np.array_equal(tile(read(tmp_path / "grid.png"), 0, 0), read(tmp_path / "one.png"))
 
 
+def test_a_cell_of_experts_of_two_spaces_is_what_sample_draws(experts, tmp_path):
+    larger = write_text_expert(tmp_path / "larger.safetensors", size=32)
+    at = experts.index("--text") - 1
+    two = [*experts[:at], str(larger), *experts[at + 1 :]]
+    assert sweep(two, tmp_path / "grid.png", "--values", "0.25", "--steps", "3", "--seed", "4") == 0
+    assert main(["sample", *two, "--steps", "3", "--seed", "4", "--output", str(tmp_path / "one.png")]) == 0
+    assert np.array_equal(tile(read(tmp_path / "grid.png"), 0, 0), read(tmp_path / "one.png"))
+
+
 def test_reliability_and_seed_change_the_picture(experts, tmp_path):
     assert sweep(experts, tmp_path / "grid.png", "--values", "0, 1", "--seeds", "2", "--steps", "3") == 0
     grid = read(tmp_path / "grid.png")
