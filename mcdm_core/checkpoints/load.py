@@ -137,15 +137,9 @@ def _inspected(path: str | os.PathLike, overrides: Overrides | None = None) -> t
     return contents, metadata, _blank_network(metadata, contents.entries, path)
 
 
-def assemble(
-    tensors: dict[str, Tensor],
-    metadata: ExpertMetadata,
-    path: str | os.PathLike,
-    text_encoder: str | os.PathLike | None = None,
-    vae: str | os.PathLike | None = None,
-) -> Expert:
+def assemble(tensors: dict[str, Tensor], metadata: ExpertMetadata, path: str | os.PathLike) -> Expert:
     """The expert of a file's tensors and their description; raises as `load_expert`."""
-    return _filled(_blank_network(metadata, tensors, path), tensors, metadata, path, text_encoder, vae)
+    return _filled(_blank_network(metadata, tensors, path), tensors, metadata, path, None, None)
 
 
 def _filled(

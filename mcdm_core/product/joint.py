@@ -34,8 +34,7 @@ class JointDenoiser(ProductDenoiser):
         terms: At least one for each of two spaces or more; masks may have any size.
         size: Height and width of a sample of the first expert. Those of the other spaces have its aspect ratio and
             about as many pixels as their first expert was trained on.
-        max_rows: See `ProductDenoiser`.
-        rule: Likewise.
+        rule: See `ProductDenoiser`.
         settings: Likewise.
 
     Raises:
@@ -46,7 +45,6 @@ class JointDenoiser(ProductDenoiser):
         self,
         terms: Sequence[Term],
         size: tuple[int, int],
-        max_rows: int | None = None,
         rule: Rule = EQ10,
         settings: Sequence[Setting] = (),
     ):
@@ -55,7 +53,7 @@ class JointDenoiser(ProductDenoiser):
         pixels = size[0] * terms[0].expert.downscale, size[1] * terms[0].expert.downscale
         self.spaces = JointSpaces([_space(experts[key], pixels, key == order[0]) for key in order])
         self.places = [order.index(term.expert.space) for term in terms]
-        super().__init__(terms, max_rows, rule, settings)
+        super().__init__(terms, rule=rule, settings=settings)
         for method in self.methods:
             method.check_spaces()
 

@@ -25,7 +25,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from .coefficients import TOLERANCE, Coefficient, anywhere, guidance_scale, total_of
+from .coefficients import TOLERANCE, Coefficient, anywhere, differs, guidance_scale, total_of
 from .needed_nulls import NeededNulls
 from .plan import Factor, Plan, Predictions
 from .product_plans import PlansFromProduct
@@ -184,7 +184,7 @@ class JointPlans(PlansFromProduct):
         """A of the spaces in which it is not 0 everywhere."""
         places = dict.fromkeys(self.places[i] for i in acting)
         sums = {p: total_of([reliabilities[i] for i in acting if self.places[i] == p]) for p in places}
-        return {place: each for place, each in sums.items() if _counts(each)}
+        return {place: each for place, each in sums.items() if differs(each, 0.0)}
 
     def _summands(
         self,
@@ -199,7 +199,7 @@ class JointPlans(PlansFromProduct):
         if self.product.rule.always_combines_nulls:
             return found + self._of_signs(place, {j: reliabilities[j] - weights[j] for j in own}, of_nulls=True)
         coefficient = total_of([reliabilities[j] for j in own]) - total_of([weights[j] for j in own])
-        if own and _counts(coefficient):
+        if own and differs(coefficient, 0.0):
             means = self._means(place, {j: reliabilities[j] for j in own}, self._by_trust(own))
             found.append(Summand(place, coefficient, means, of_nulls=True))
         return found
@@ -220,7 +220,7 @@ class JointPlans(PlansFromProduct):
         found = []
         for sign in (1.0, -1.0):
             parts = {i: _positive(sign * c) for i, c in counts.items()}
-            parts = {i: part for i, part in parts.items() if _counts(part)}
+            parts = {i: part for i, part in parts.items() if differs(part, 0.0)}
             if parts:
                 means = self._means(place, parts, dict.fromkeys(parts, 1 / len(parts)))
                 found.append(Summand(place, sign * total_of([*parts.values()]), means, of_nulls))
@@ -279,7 +279,3 @@ def check_falling(levels: Sequence[float]) -> None:
 
 def _positive(coefficient: Coefficient) -> Coefficient:
     return coefficient.clamp(min=0) if isinstance(coefficient, Tensor) else max(coefficient, 0.0)
-
-
-def _counts(coefficient: Coefficient) -> bool:
-    return anywhere(torch.as_tensor(coefficient).abs() > TOLERANCE)

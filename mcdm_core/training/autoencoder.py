@@ -207,9 +207,7 @@ def train_autoencoder(
         raise ValueError(f"A VAE goes on from its own state only and not from {resume}; use --resume without a file.")
     with run_folder(runs, config.name, resume, overwrite) as run:
         cache = runs / "data"
-        pictures = kind.prepare_pictures(
-            config.data, config.image_size, config.report.held_out_count, config_path.parent
-        )
+        pictures = kind.prepare_pictures(config.data, config.image_size, config.report.held_out, config_path.parent)
         images = torch.cat([*_in_memory(pictures.training.parts, cache).values()])
         held_out = _in_memory(pictures.held_out.parts, cache)
         trainer = AutoencoderTrainer(config, Crops(images, config.objective.crop), held_out, run.path, kind)

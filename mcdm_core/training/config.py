@@ -126,11 +126,6 @@ class ReportConfig:
     sample_steps: Annotated[int, Between(1)] = 20
     weight: float = 2.0
 
-    @property
-    def held_out_count(self) -> int:
-        """Pictures held out, at least one."""
-        return max(1, self.held_out)
-
 
 @dataclass(frozen=True)
 class TrainingConfig:

@@ -144,7 +144,7 @@ class DataKind(ABC):
         self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None
     ) -> PreparedPictures:
         """As `prepare`, for pictures that a VAE encodes first; by default without conditions."""
-        return self.prepare_pictures(config.data, config.image_size, config.report.held_out_count, base)
+        return self.prepare_pictures(config.data, config.image_size, config.report.held_out, base)
 
     def prepare_pictures(self, data: DataConfig, size: int, held_out: int, base: Path) -> PreparedPictures:
         """Prepare pictures without conditions; a kind that has any overrides this and `check_pictures`.

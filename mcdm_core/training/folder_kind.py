@@ -112,7 +112,7 @@ def _read(config: TrainingConfig, base: Path, embeddings: Embeddings) -> tuple[P
         base / data.path,
         data.modalities,
         config.image_size,
-        config.report.held_out_count,
+        config.report.held_out,
         embeddings.embed,
         data.embedding_noise,
     )

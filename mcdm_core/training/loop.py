@@ -80,7 +80,7 @@ def decisive_settings(config: RunConfig) -> dict[str, Any]:
     """The settings that influence the trained weights, as JSON reads them back."""
     values = {name: value for name, value in asdict(config).items() if name not in _WITHOUT_INFLUENCE}
     if config.data.kind == "folder":
-        values["report"] = {"held_out": config.report.held_out_count}  # held-out pictures are taken out of the folder
+        values["report"] = {"held_out": config.report.held_out}  # held-out pictures are taken out of the folder
     if not config.optimizer.muon:
         del values["optimizer"]["muon"]  # states of earlier versions lack it
     usual = DataConfig(config.data.kind)

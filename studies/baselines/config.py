@@ -83,7 +83,7 @@ def _check(config: GanTrainingConfig) -> None:
             f"{data.kind!r} and modalities {list(data.modalities)}; correct them."
         )
     check_trained(data)
-    check_sets(data, config.report.held_out_count)
+    check_sets(data, config.report.held_out)
     if len(MAPS) != generator.map_channels:
         raise ValueError(
             f"The modalities {list(MAPS)} need {len(MAPS)} map channels and [gan.generator] has "

@@ -77,7 +77,7 @@ def train_gan(config_path: Path, runs: Path, resume: str | None = None, overwrit
     if resume not in (None, "state"):
         raise ValueError(f"A GAN goes on from its own state only and not from {resume}; use --resume without a file.")
     with run_folder(runs, config.name, resume, overwrite) as run:
-        cache, held_out = runs / "data", config.data.held_out(config.report.held_out_count)
+        cache, held_out = runs / "data", config.data.held_out(config.report.held_out)
         trainer = GanTrainer(config, draw_faces(config.data, cache), draw_faces(held_out, cache), run.path)
         if run.resumed:
             trainer.resume()

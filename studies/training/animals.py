@@ -32,7 +32,7 @@ class AnimalKind(DrawnKind):
     def prepare(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> Prepared:
         """See `DataKind`."""
         data = config.data
-        return Prepared(draw_animals(data, cache), draw_animals(data.held_out(config.report.held_out_count), cache))
+        return Prepared(draw_animals(data, cache), draw_animals(data.held_out(config.report.held_out), cache))
 
     def drawings(self, data: DataConfig, size: int) -> Drawings:
         """See `DrawnKind`."""

@@ -45,7 +45,7 @@ class DrawnKind(DataKind):
                 "image_size to that."
             )
         self._check_modalities(config.data)
-        check_sets(config.data, config.report.held_out_count)
+        check_sets(config.data, config.report.held_out)
 
     def check_latents(self, config: TrainingConfig) -> None:
         """See `DataKind`; only one modality and one set are allowed."""
@@ -64,7 +64,7 @@ class DrawnKind(DataKind):
         conditioning = self.conditioning(config, base, cache, tower)
         training, held_out = (
             PicturesToEncode({self.name: self.drawings(data, config.image_size)}, conditioning.conditions(data))
-            for data in (config.data, config.data.held_out(config.report.held_out_count))
+            for data in (config.data, config.data.held_out(config.report.held_out))
         )
         return PreparedPictures(training, held_out, conditioning.text_tower)
 

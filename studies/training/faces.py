@@ -43,7 +43,7 @@ class FaceKind(DrawnKind):
     def prepare(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> Prepared:
         """See `DataKind`."""
         embeddings = load_embeddings(config, base)
-        sets = config.data, config.data.held_out(config.report.held_out_count)
+        sets = config.data, config.data.held_out(config.report.held_out)
         training, held_out = (draw_faces(data, cache, embeddings.embed) for data in sets)
         return Prepared(training, held_out, embeddings.tower)
 

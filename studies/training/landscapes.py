@@ -29,7 +29,7 @@ class LandscapeKind(DrawnKind):
     def prepare(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> Prepared:
         """See `DataKind`."""
         tower = _tower(config, cache, tower)
-        sets = config.data, config.data.held_out(config.report.held_out_count)
+        sets = config.data, config.data.held_out(config.report.held_out)
         training, held_out = (draw_landscapes(data, cache, tower) for data in sets)
         return Prepared(training, held_out, tower)
 

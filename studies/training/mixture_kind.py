@@ -36,7 +36,7 @@ class MixtureKind(DataKind):
 
     def prepare(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> Prepared:
         """See `DataKind`."""
-        pictures = self.prepare_pictures(config.data, config.image_size, config.report.held_out_count, base)
+        pictures = self.prepare_pictures(config.data, config.image_size, config.report.held_out, base)
         return Prepared(_in_memory(pictures.training.parts, cache), _in_memory(pictures.held_out.parts, cache))
 
     def describe(self, data: DataConfig, count: int) -> str:

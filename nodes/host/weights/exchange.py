@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import comfy.utils
 from comfy.model_patcher import ModelPatcher
@@ -25,6 +25,8 @@ class Exchange(ABC):
     def __init__(self, patchers: Sequence[ModelPatcher]):
         self.patchers = patchers
         self.model = patchers[0].model
+        self._slots: list[Slot] = []
+        self._kept: dict[int, Any] = {}  # by the id of a MODEL, what it keeps of its weights
 
     @contextmanager
     def loading(self) -> Iterator[None]:
@@ -35,13 +37,14 @@ class Exchange(ABC):
     def exchange(self, previous: ModelPatcher, patcher: ModelPatcher) -> None:
         """Give the network a MODEL's weights and objects; on failure it keeps those of the previous MODEL."""
 
-    @abstractmethod
     def keeps(self, patcher: ModelPatcher) -> bool:
         """Whether a MODEL's weights are kept from an earlier exchange, so that none have to be patched."""
+        return id(patcher) in self._kept
 
-    @abstractmethod
     def forget(self) -> None:
         """Drop the weights and patches that are kept for MODELs."""
+        self._kept.clear()
+        self._slots.clear()
 
     @abstractmethod
     def reload(self, previous: ModelPatcher, patcher: ModelPatcher) -> None:

@@ -39,10 +39,10 @@ class ClassicExchange(Exchange):
     backups are exchanged with them, so that they fit whichever MODEL is active.
     """
 
+    _kept: dict[int, _Weights]
+
     def __init__(self, patchers: Sequence[ModelPatcher]):
         super().__init__(patchers)
-        self._slots: list[Slot] = []
-        self._kept: dict[int, _Weights] = {}
         self._plain: dict[str, nn.Parameter] = {}
         self._memory: float | None = None
 
@@ -65,15 +65,10 @@ class ClassicExchange(Exchange):
         self._kept[id(previous)] = mine
         patcher.patch_model(load_weights=False)
 
-    def keeps(self, patcher: ModelPatcher) -> bool:
-        """See the base class."""
-        return id(patcher) in self._kept
-
     def forget(self) -> None:
         """See the base class."""
-        self._kept.clear()
+        super().forget()
         self._plain.clear()
-        self._slots.clear()
 
     def reload(self, previous: ModelPatcher, patcher: ModelPatcher) -> None:
         """See the base class; gives the weights as much memory as they took at the first reload."""

@@ -7,7 +7,7 @@ than weight and bias, are patched in memory, with the originals in `backup`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -28,10 +28,7 @@ class DynamicExchange(Exchange):
     patch in pinned memory, and would not recognize an equal one.
     """
 
-    def __init__(self, patchers: Sequence[ModelPatcher]):
-        super().__init__(patchers)
-        self._slots: list[Slot] = []
-        self._kept: dict[int, list[Any]] = {}
+    _kept: dict[int, list[Any]]
 
     @contextmanager
     def loading(self) -> Iterator[None]:
@@ -62,15 +59,6 @@ class DynamicExchange(Exchange):
             self._put(patcher, previous)
             previous.patch_model(load_weights=False)
             raise
-
-    def keeps(self, patcher: ModelPatcher) -> bool:
-        """See the base class."""
-        return id(patcher) in self._kept
-
-    def forget(self) -> None:
-        """See the base class."""
-        self._slots.clear()
-        self._kept.clear()
 
     def reload(self, previous: ModelPatcher, patcher: ModelPatcher) -> None:
         """See the base class."""

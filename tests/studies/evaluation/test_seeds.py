@@ -37,7 +37,7 @@ def trained_on(path: Path) -> set[Seeds]:
     load = {"gan": load_gan_config, "autoencoder": load_autoencoder_config}
     config = next((load[name] for name in load if name in sections), load_config)(path)
     sets = [config.data.of(name) for name in config.data.sets] or [config.data]
-    return {_seeds(data, config.report.held_out_count) for data in sets}
+    return {_seeds(data, config.report.held_out) for data in sets}
 
 
 def _seeds(data: DataConfig, held_out: int) -> Seeds:
