@@ -284,8 +284,9 @@ def _first_with_same_null(terms: Sequence[Term], index: int) -> int:
 def _check_same_samples(reference: Expert, expert: Expert) -> None:
     if reference.space != expert.space:
         raise ValueError(
-            f"Expected experts of one space and got {_samples_of(reference)} and {_samples_of(expert)}; combine those "
-            "by `sample_product`, which takes several spaces."
+            f"Expected experts of one space and got {_samples_of(reference)} and {_samples_of(expert)}; combine "
+            "them by `sample_product`, which takes several spaces, or, if they share a VAE, name it in the `metadata` "
+            "of both."
         )
 
 

@@ -33,9 +33,10 @@ from .spaces import JointSpaces, resized_coefficient
 from .weighted import add_weighted
 from .windows import Window
 
-_WHY_MISSING = "because each latent space is guided away from negatives of its own"
-_SUM = "or let the weights of its space sum to their share of the reliabilities"
-_EACH = "or set its weight to its share of the reliabilities"
+_WHY_MISSING = (
+    "because each latent space is guided away from negatives of its own",
+    "or combine models of one family",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,8 +150,7 @@ class JointPlans(PlansFromProduct):
         self, acting: tuple[int, ...], want_null: bool, factors: Sequence[float], phases: Sequence[Hashable]
     ) -> JointPlan:
         """See `PlanMaker`."""
-        remedy = _EACH if self.product.rule.always_combines_nulls else _SUM
-        product = replace(self.product, why_missing=(_WHY_MISSING, remedy))
+        product = replace(self.product, why_missing=_WHY_MISSING)
         draft = product.draft(acting, factors, phases)
         weights, reliabilities = draft.weights, product.all_reliabilities(draft, acting)
         trust = self._trust(acting, reliabilities)

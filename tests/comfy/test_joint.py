@@ -112,10 +112,6 @@ def picture_of(group, batch):
     return group.format.process_out(group.encode(pictures))
 
 
-def replace_condition(member, condition):
-    return replace(member, loaded=SimpleNamespace(**vars(member.loaded) | {"condition": condition}))
-
-
 @pytest.mark.one_of(6)
 @pytest.mark.parametrize(
     ("reference", "other", "levels"),
@@ -144,24 +140,45 @@ def test_a_picture_of_one_frame_starts_every_space(spaces, compare, joint):
     compare(groups, (0.7, 0.3, 0.0), latent=latent)
 
 
-@pytest.mark.parametrize("other", ["SD1.5", "Qwen-Image"])
-def test_an_area_is_at_its_place_in_the_references_picture(spaces, joint_chain, compare, node, joint, other):
-    """Areas are told in units of 8 pixels of what is drawn: here the right half."""
-    import comfy.samplers
+@pytest.fixture
+def sampled_with(joint, joint_chain, node):
+    """Sample SDXL, whose picture is 32 × 64 pixels, beside another space whose condition has further values."""
 
-    groups = [spaces("SDXL", (32, 32), (2.0, 1.0)), spaces(other, (64, 64), (1.5, 1.0))]
-    without, member = compare(groups), groups[1].members[0]
-    found = []
-    halves = (1.0, 0.5, 0.0, 0.5) if other == "SD1.5" else (1.0, 1.0, 0.5, 0.0, 0.0, 0.5)
-    for area in ((4, 2, 0, 2), ("percentage", *halves)):
-        condition = [[tokens, {**values, "area": area}] for tokens, values in member.loaded.condition]
-        experts = joint_chain([groups[0], replace(groups[1], members=[replace_condition(member, condition)])])
-        noise = torch.randn(1, 4, 4, 4, generator=torch.Generator().manual_seed(2))
+    def sample(spaces, other, **values):
+        import comfy.samplers
+
+        groups = [spaces("SDXL", (32, 64), (2.0, 1.0)), spaces(other, (64, 64), (1.5, 1.0))]
+        member = groups[1].members[0]
+        condition = [[tokens, {**own, **values}] for tokens, own in member.loaded.condition]
+        loaded = SimpleNamespace(**vars(member.loaded) | {"condition": condition})
+        groups[1] = replace(groups[1], members=[replace(member, loaded=loaded)])
+        noise = torch.randn(1, 4, 4, 8, generator=torch.Generator().manual_seed(2))
         sampler, levels = comfy.samplers.sampler_object("euler"), torch.tensor(LEVELS)
-        (guider,) = node("MCDM_Guider", experts=experts)
-        found.append(guider.sample(noise, torch.zeros_like(noise), sampler, levels, disable_pbar=True, seed=joint.SEED))
-    assert torch.equal(*found)
-    assert (found[0] - without).abs().mean() > 1e-3
+        (guider,) = node("MCDM_Guider", experts=joint_chain(groups))
+        return guider.sample(noise, torch.zeros_like(noise), sampler, levels, disable_pbar=True, seed=joint.SEED)
+
+    return sample
+
+
+@pytest.mark.parametrize("other", ["SD1.5", "Qwen-Image"])
+def test_an_area_is_at_its_place_in_the_references_picture(spaces, sampled_with, other):
+    """Areas are told in units of 8 pixels of what is drawn, or in shares: here the right half of 32 × 64 pixels."""
+    told = sampled_with(spaces, other, area=(4, 4, 0, 4))
+    assert torch.equal(told, sampled_with(spaces, other, area=("percentage", 1.0, 0.5, 0.0, 0.5)))
+    assert (told - sampled_with(spaces, other)).abs().mean() > 1e-3
+
+
+def test_boxes_of_gligen_are_at_their_place_in_the_references_picture(spaces, joint_chain, node, host):
+    """The lower right quarter of 32 × 64 pixels, told in units of 8 pixels, in SD1.5's 8 × 8 values."""
+    groups = [spaces("SDXL", (32, 64), (2.0, 1.0)), spaces("SD1.5", (64, 64), (1.5, 1.0))]
+    (guider,) = node("MCDM_Guider", experts=joint_chain(groups))
+    found = host.evaluation.spaces.spaces_of(guider.experts, torch.zeros(1, 4, 4, 8))
+    entry = {"gligen": ("position", None, [("text", 2, 4, 2, 4)])}
+    first, second = (
+        found.with_areas(expert.model, {"positive": [entry]})["positive"][0]["gligen"][2] for expert in guider.experts
+    )
+    assert first == [("text", 2, 4, 2, 4)]
+    assert second == [("text", 4.0, 4.0, 4.0, 4.0)]
 
 
 @pytest.mark.parametrize("place", [0, 1], ids=["reference", "other"])

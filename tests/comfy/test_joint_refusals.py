@@ -12,16 +12,8 @@ LATENT = torch.zeros(2, 4, 8, 8)
 def refused(node, passes):
     """The sentence by which a run of a chain is refused; no network may be called before."""
 
-    def look(
-        experts,
-        latent=LATENT,
-        sampler=None,
-        levels=(8.0, 2.0, 0.0),
-        noise=None,
-        watched=(),
-        starts=r"(Expected|Expert \d) ",
-        **more,
-    ):
+    def look(experts, latent=LATENT, sampler=None, levels=(8.0, 2.0, 0.0), noise=None, watched=(), **more):
+        kind, starts = more.pop("kind", "MCDM_Guider"), more.pop("starts", r"(Expected|Expert \d) ")
         import comfy.samplers
 
         for loaded in watched:
@@ -29,7 +21,7 @@ def refused(node, passes):
         noise = torch.randn_like(latent) if noise is None else noise
         sampler = sampler or comfy.samplers.sampler_object("euler")
         with pytest.raises(ValueError, match=f"^{starts}") as error:
-            node("MCDM_Guider", experts=experts, **more)[0].sample(noise, latent, sampler, torch.tensor(levels), seed=3)
+            node(kind, experts=experts, **more)[0].sample(noise, latent, sampler, torch.tensor(levels), seed=3)
         assert not passes.found
         return str(error.value)
 
@@ -197,17 +189,18 @@ def test_hooks_that_read_the_unconditional_estimate(two, refused):
 
 def test_a_sampler_that_changes_the_size_of_samples(two, refused):
     nodes = pytest.importorskip("comfy_extras.nodes_advanced_samplers")
-    (sampler,) = nodes.SamplerLCMUpscale().execute("bislerp", 1.5, 2)
+    (sampler,) = nodes.SamplerLCMUpscale().execute(1.5, 2, "bislerp")
     said = refused(two(), sampler=sampler, watched=two.loaded)
     assert said.startswith("Expected a sampler that keeps the size of samples, because experts of several ")
     assert said.endswith(" and got SamplerLCMUpscale; choose another sampler.")
 
 
 @pytest.mark.parametrize("missing", [0, 1])
-def test_nulls_that_a_space_needs(two, refused, missing):
+@pytest.mark.parametrize("kind", ["MCDM_Guider", "MCDM_OwnNullGuider"])
+def test_nulls_that_a_space_needs(two, refused, missing, kind):
     changes = [{}, {}]
     changes[missing] = {"null": None}
-    said = refused(two(*changes), watched=two.loaded)
+    said = refused(two(*changes), watched=two.loaded, kind=kind)
     assert f"Expert {missing + 1}" in said
     assert "because each latent space is guided away from negatives of its own" in said
-    assert said.endswith(". Connect null, or let the weights of its space sum to their share of the reliabilities.")
+    assert said.endswith(". Connect null, or combine models of one family.")

@@ -21,7 +21,7 @@ from .noise_levels import same_space
 
 # ComfyUI's formats of latents that are cut into patches of two; older cores lack it.
 _PATCHED = tuple(getattr(comfy.latent_formats, name) for name in ("Flux2",) if hasattr(comfy.latent_formats, name))
-AREA_UNIT = 8  # pixels that ComfyUI's areas are told in
+AREA_UNIT = 8  # pixels that areas of ComfyUI, and boxes, are told in
 STEP = 64  # pixels by which sides of pictures are divisible: 8 of a VAE, and 8 of the networks of checkpoints
 
 
@@ -92,20 +92,40 @@ class SpacesOfRun:
         return x.unsqueeze(2) if _format(patcher).latent_dimensions == 3 else x
 
     def with_areas(self, patcher: ModelPatcher, conds: Conds) -> Conds:
-        """A MODEL's conditioning, with areas (Conditioning (Set Area)) at their place in the reference's picture."""
+        """A MODEL's conditioning, with areas and GLIGEN's boxes at their place in the reference's picture."""
         if self.place_of(patcher) == 0:
             return conds
-        return {role: [self._with_area(patcher, entry) for entry in entries] for role, entries in conds.items()}
+        found = {}
+        for role, entries in conds.items():
+            found[role] = [dict(entry) for entry in entries]
+            for entry in found[role]:
+                if entry.get("area") is not None:
+                    entry["area"] = self._area(patcher, entry["area"])
+                if entry.get("gligen") is not None:
+                    kind, model, boxes = entry["gligen"]
+                    entry["gligen"] = kind, model, [(box[0], *self._box(patcher, box[1:])) for box in boxes]
+        return found
 
-    def _with_area(self, patcher: ModelPatcher, entry: dict[str, Any]) -> dict[str, Any]:
-        area = entry.get("area")
-        if area is None or area[0] == "percentage":
-            return entry
-        sides = [side / AREA_UNIT for side in self.joint.spaces[0].picture]
-        half = len(area) // 2
-        shares = [place / side for place, side in zip((*area[half - 2 : half], *area[-2:]), sides * 2, strict=True)]
+    def _area(self, patcher: ModelPatcher, area: Sequence[Any]) -> tuple[Any, ...]:
+        """An area as ComfyUI takes it of samples of a MODEL: shares of time, height and width, and where they begin."""
+        in_shares = area[0] == "percentage"
+        values = area[1:] if in_shares else area
+        half = len(values) // 2
+        places = [*values[half - 2 : half], *values[-2:]]  # height, width, y and x; what is before them is time
+        shares = places if in_shares else [p / side for p, side in zip(places, self._sides * 2, strict=True)]
         frames = _format(patcher).latent_dimensions - 2
-        return {**entry, "area": ("percentage", *[1.0] * frames, *shares[:2], *[0.0] * frames, *shares[2:])}
+        return "percentage", *[1.0] * frames, *shares[:2], *[0.0] * frames, *shares[2:]
+
+    def _box(self, patcher: ModelPatcher, box: Sequence[int]) -> tuple[float, ...]:
+        """A box (height, width, y, x) in values of samples of a MODEL."""
+        return tuple(
+            p * own / side for p, own, side in zip(box, self._of(patcher).size * 2, self._sides * 2, strict=True)
+        )
+
+    @property
+    def _sides(self) -> list[float]:
+        """Height and width of the reference's picture, in the unit of ComfyUI's areas."""
+        return [side / AREA_UNIT for side in self.joint.spaces[0].picture]
 
     @staticmethod
     def unframed(x: Tensor) -> Tensor:

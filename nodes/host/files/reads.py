@@ -19,7 +19,7 @@ class LatentSizeError(ValueError):
         found: Those of the latent.
     """
 
-    def __init__(self, sentence: str, expected: str, found: str):
+    def __init__(self, sentence: str, expected: str = "", found: str = ""):
         super().__init__(sentence)
         self.expected = expected
         self.found = found

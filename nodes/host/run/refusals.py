@@ -79,7 +79,7 @@ def _mended_by(index: int, setting: str) -> Iterator[None]:
     except LatentSizeError:
         raise
     except ValueError as error:
-        raise TermError(str(error), index, setting) from error
+        raise TermError(str(error), index, setting) from error.__cause__  # the same sentence isn't logged twice
 
 
 def check_sigmas(experts: Experts, sigmas: Tensor) -> None:

@@ -153,15 +153,8 @@ SETTINGS = {
     "nodes": {"1", "10", "0.3.64", "0.33", "0.33.0", "2025", "2026"},  # eta, an equation, versions and their years
     "recipes": {
         *("0", "0.3", "0.4", "0.5", "0.57", "0.7", "1", "2", "2.5", "3", "3.5", "4", "4.5", "5", "7", "7.5"),
-        *(
-            "10",
-            "30",
-            "0.875",
-            "0.1",
-            "0.6",
-            "0.8",
-            "0.9",
-        ),  # Flux's guidance, a noise level, a share of tokens, a window
+        *("10", "30", "0.875"),  # Flux's guidance, a noise level
+        *("0.1", "0.6", "0.8", "0.9"),  # a share of tokens, windows
         *("64", "128", "192", "224", "288", "320", "512", "1024"),  # pixels of masks, and of SDXL
         *("6", "100"),  # a weight of a picture of the gallery, steps of the published code
         "2.2",  # a version
