@@ -66,6 +66,14 @@ def of_maps(measure: str) -> str:
     return thousandths(measured("maps256", "united, w = 2", measure, 200))
 
 
+def of_spaces(row: str, measure: str) -> str:
+    return thousandths(measured("spaces256", row, measure, 100))
+
+
+def faces_of(row: str, measure: str) -> str:
+    return f"{100 * measured('spaces256', row, measure, 100):.0f}"
+
+
 def obeyed(row: str) -> str:
     return thousandths(measured("table1", row, "mIoU", 1000))
 
@@ -113,6 +121,16 @@ SENTENCES = {
         f"the animal is right in {percent(measured('scenes256', SCENES, 'animal', 300))}, all of the landscape in "
         f"{percent(all_right('scenes256', SCENES, LANDSCAPE, 300))}, both in "
         f"{percent(all_right('scenes256', SCENES, ['animal', *LANDSCAPE], 300))} of 300.",
+    ],
+    "latent-spaces": [
+        f"their mean IoU is {of_spaces('two spaces', 'mIoU')}, beside {of_spaces('one space', 'mIoU')} by experts of "
+        "the caption's space",
+        f"All four attributes of the caption are right in {faces_of('two spaces', 'one face')} of 100 faces "
+        f"({faces_of('one space', 'one face')}), and {faces_of('two spaces', 'both eyes')} have both eyes "
+        f"({faces_of('one space', 'both eyes')})",
+        f"({faces_of('two spaces, maps to .8', 'one face')} of 100, at an IoU of "
+        f"{of_spaces('two spaces, maps to .8', 'mIoU')} and both eyes in "
+        f"{faces_of('two spaces, maps to .8', 'both eyes')})",
     ],
     "true-product": [
         "for N(−1, 0.3) and N(1.5, 0.8) with the null N(0.2, 2), both at weight 1, the product has mean "
