@@ -113,7 +113,8 @@ def test_scenes_are_measured_at_256_pixels(evaluate):
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*256.toml")), ids=lambda path: path.stem)
 def test_configurations_name_measures_and_experts_that_there_are(path, experts, tmp_path):
-    config = replace(load_evaluation(path), experts=experts)
+    config = load_evaluation(path)
+    config = replace(config, experts={**config.experts, **experts})
     evaluation = Evaluation(config, tmp_path, tmp_path, 1)
     assert config.data.image_size == 256
     assert "stripes" in evaluation.groups
