@@ -86,6 +86,11 @@ def is_one_frame(shape: Sequence[int]) -> bool:
     return len(shape) == 5 and shape[2] == 1
 
 
+def unframed(x: Tensor) -> Tensor:
+    """Samples or pictures that may be videos of one frame, as (B, C, H, W)."""
+    return x[:, :, 0] if x.ndim == 5 else x
+
+
 def concatenate(latents: Sequence[Any]) -> Any:
     """The samples of several LATENTs as one batch."""
     if not getattr(latents[0], "is_nested", False):

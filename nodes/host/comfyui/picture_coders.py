@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .devices import current
+from .latents import unframed
 
 
 class PictureCoder:
@@ -33,7 +34,7 @@ class PictureCoder:
         latents = self._format.process_out(self._framed(samples))
         decoded = self._in_turn(latents, self.vae.memory_used_decode, self.vae.first_stage_model.decode)
         pictures = self.vae.process_output(decoded.float())
-        return self._unframed(pictures)[:, :3].to(samples.device, samples.dtype).clamp(0.0, 1.0)
+        return unframed(pictures)[:, :3].to(samples.device, samples.dtype).clamp(0.0, 1.0)
 
     @torch.no_grad()
     def encode(self, pictures: Tensor) -> Tensor:
@@ -41,7 +42,7 @@ class PictureCoder:
         fitted = self.vae.vae_encode_crop_pixels(pictures.float().movedim(1, -1)).movedim(-1, 1)  # some take RGBA
         framed = self._framed(self.vae.process_input(fitted))
         latents = self._in_turn(framed, self.vae.memory_used_encode, self.vae.first_stage_model.encode).float()
-        return self._unframed(self._format.process_in(latents)).to(pictures.device, pictures.dtype)
+        return unframed(self._format.process_in(latents)).to(pictures.device, pictures.dtype)
 
     def _in_turn(self, values: Tensor, memory: Callable[..., float], code: Callable[[Tensor], Tensor]) -> Tensor:
         """Code as many of a batch at once as ComfyUI would."""
@@ -56,6 +57,3 @@ class PictureCoder:
 
     def _framed(self, values: Tensor) -> Tensor:
         return values.unsqueeze(2) if self._has_frames else values
-
-    def _unframed(self, values: Tensor) -> Tensor:
-        return values[:, :, 0] if values.ndim == 5 else values

@@ -11,6 +11,7 @@ from torch import Tensor
 from ....mcdm_core.product.method import Methods
 from ....mcdm_core.product.planner import Planner
 from ....mcdm_core.product.separate import Weigh
+from ..comfyui.latents import unframed
 from .networks import LocalNetworks
 from .noise_levels import Forms, align
 from .product import Product
@@ -71,7 +72,7 @@ class JointProduct(Product):
 
     def answer_of(self, x0: Tensor) -> Tensor:
         """See `Product.answer_of`; a video of one frame is a picture."""
-        return self._spaces.unframed(x0)
+        return unframed(x0)
 
     def shown(self, values: Tensor) -> Tensor:
         """See `Product.shown`."""

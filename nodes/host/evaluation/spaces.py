@@ -127,11 +127,6 @@ class SpacesOfRun:
         """Height and width of the reference's picture, in the unit of ComfyUI's areas."""
         return [side / AREA_UNIT for side in self.joint.spaces[0].picture]
 
-    @staticmethod
-    def unframed(x: Tensor) -> Tensor:
-        """What a MODEL takes or gives, as a sample (B, C, H, W)."""
-        return x[:, :, 0] if x.ndim == 5 else x
-
     def _of(self, patcher: ModelPatcher) -> Space:
         return self.joint.spaces[self.place_of(patcher)]
 

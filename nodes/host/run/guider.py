@@ -25,7 +25,7 @@ from ..chain.expert_chain import Conds, Experts, labels_by_model
 from ..chain.hooks import null_is_read, separate_hooked
 from ..chain.run_wrappers import within_wrappers
 from ..comfyui.devices import Devices
-from ..comfyui.latents import pack, parts_of
+from ..comfyui.latents import pack, parts_of, unframed
 from ..comfyui.page import refusals_at_experts
 from ..evaluation.expert_conds import conditionings_on, conds_of
 from ..evaluation.joint_product import JointProduct
@@ -260,7 +260,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
         """The sampler of all spaces, with the start of each."""
         check_sampler(sampler)
         latent = self.inner_model.process_latent_in(latent_image) if latent_image.any() else latent_image
-        joint.begin(joint.spaces.unframed(noise), joint.spaces.unframed(latent).to(noise))
+        joint.begin(unframed(noise), unframed(latent).to(noise))
         windows = self.run.planner.windows
         own = self.run.forms.of(self.model_patcher)
         packed = form_of(self.model_patcher.get_model_object("model_sampling"), joint.spaces.joint.packed_shape)

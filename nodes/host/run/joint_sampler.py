@@ -11,6 +11,7 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ....mcdm_core.product.spaces import resized
+from ..comfyui.latents import unframed
 from ..evaluation.spaces import SpacesOfRun
 
 
@@ -84,7 +85,7 @@ class JointSample:
     def mask_of(self, place: int, mask: Tensor) -> Tensor:
         """The run's noise mask (B, C, H, W) in the shape of a space's samples."""
         size = self.spaces.joint.spaces[place].size
-        return resized(self.spaces.unframed(mask)[:, :1].float(), size).to(mask).expand(self.noise[place].shape)
+        return resized(unframed(mask)[:, :1].float(), size).to(mask).expand(self.noise[place].shape)
 
 
 class _Around:
@@ -135,9 +136,9 @@ class JointSampler(_Around):
         """As the SAMPLER's, of the reference's samples alone."""
         held, joint = self._sample, self._sample.spaces.joint
         latents = [*held.latents]
-        noises = held.noise_with(held.spaces.unframed(noise))
+        noises = held.noise_with(unframed(noise))
         if latent_image is not None:
-            latents[0] = held.spaces.unframed(latent_image).to(noise)
+            latents[0] = unframed(latent_image).to(noise)
         divided = [latent / scale for latent, scale in zip(latents, joint.scales, strict=True)]
         mask = denoise_mask
         if mask is not None:
@@ -174,11 +175,11 @@ class JointModel(_Around):
 
     def __call__(self, x: Tensor, sigma: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """Predict x0/κ of all parts of a joint sample, shape (B, 1, N); other arguments are for the guider."""
-        spaces, joint = self._sample.spaces, self._sample.spaces.joint
+        joint = self._sample.spaces.joint
         parts = joint.unpack(x)
         self._sample.parts[:] = parts
         own = parts[0].unsqueeze(2) if self._ndim == 5 else parts[0]
-        combined = spaces.unframed(self._inside(own, sigma, *args, **kwargs))
+        combined = unframed(self._inside(own, sigma, *args, **kwargs))
         carried = joint.from_reference(combined, self._ahead(float(sigma.flatten()[0])))
         return joint.pack(
             [combined, *(carried[p] / joint.scales[p] if p in carried else parts[p] for p in range(1, len(parts)))]

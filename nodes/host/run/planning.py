@@ -14,7 +14,7 @@ from ....mcdm_core.product.registry import methods_of
 from ....mcdm_core.product.rule import Rule
 from ..chain.expert_chain import Experts, settings_of
 from ..chain.hooks import null_is_read
-from ..comfyui.latents import mask_like
+from ..comfyui.latents import mask_like, unframed
 from ..evaluation.spaces import SpacesOfRun
 from .refusals import check_sigmas
 
@@ -71,4 +71,4 @@ def plan_run(
 
 def _fitted(mask: Tensor, spaces: SpacesOfRun | None) -> Tensor:
     """A mask as plans take it: across spaces a picture's, also where the reference's is a video of one frame."""
-    return mask if spaces is None else spaces.unframed(mask)
+    return mask if spaces is None else unframed(mask)
