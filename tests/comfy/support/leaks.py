@@ -1,6 +1,7 @@
 """Traces that a run could leave in MODELs, in the networks that they share, and in memory."""
 
 import gc
+from collections import Counter
 from typing import NamedTuple
 
 import torch
@@ -40,19 +41,18 @@ class Living(NamedTuple):
     Attributes:
         tensors: Number of tensors.
         nbytes: Bytes of their storages.
-        objects: Number of objects of any kind.
+        objects: Number of objects of each kind.
     """
 
     tensors: int
     nbytes: int
-    objects: int
+    objects: Counter[str]
 
     @classmethod
     def now(cls):
         gc.collect()
-        objects = gc.get_objects()
         # Tensors of other classes consist of such tensors, or are the compiler's, which have no storage.
-        tensors = [thing for thing in objects if type(thing) in (torch.Tensor, torch.nn.Parameter)]
-        storages = [tensor.untyped_storage() for tensor in tensors]
+        tensors = [thing for thing in gc.get_objects() if type(thing) in (torch.Tensor, torch.nn.Parameter)]
+        storages = [tensor.untyped_storage() for tensor in tensors]  # objects too, once they are asked for
         sizes = {storage.data_ptr(): storage.nbytes() for storage in storages}
-        return cls(len(tensors), sum(sizes.values()), len(objects))
+        return cls(len(tensors), sum(sizes.values()), Counter(type(thing).__qualname__ for thing in gc.get_objects()))

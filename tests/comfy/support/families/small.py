@@ -12,7 +12,7 @@ import comfy.ldm.hunyuan_video.model
 import comfy.supported_models
 import torch
 from comfy.model_patcher import ModelPatcher
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..oracle.networks import CPU, fill
 from .family import Family
@@ -46,7 +46,6 @@ def network(name: str, family: Family, seed: int) -> ModelPatcher:
     model = config.get_model(family.checkpoint(), device=CPU)
     model.eval()
     fill(model.diffusion_model, seed)
-    _fill_buffers(model.diffusion_model, seed)
     return ModelPatcher(model, load_device=CPU, offload_device=CPU)
 
 
@@ -64,16 +63,6 @@ def condition(family: Family, seed: int) -> list:
 def null(family: Family) -> list:
     """CONDITIONING of no prompt."""
     return condition(family, _NULL_SEED)
-
-
-@torch.no_grad()
-def _fill_buffers(module: nn.Module, seed: int) -> None:
-    """Draw the buffers that a checkpoint would set, such as positional embeddings; they start uninitialized."""
-    generator = torch.Generator().manual_seed(seed)
-    kept = module.state_dict().keys()
-    for name, buffer in module.named_buffers():
-        if name in kept and buffer.is_floating_point():
-            buffer.copy_(torch.randn(buffer.shape, generator=generator))
 
 
 def _known(unet_config: Mapping[str, Any]) -> dict[str, Any]:

@@ -154,7 +154,10 @@ def lora(model: ModelPatcher, seed: int, rank: int = 4) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def fill(module: nn.Module, seed: int) -> None:
-    """Draw weights that keep activations near unit size; none is zero, so that all have an effect."""
+    """Draw weights that keep activations near unit size; none is zero, so that all have an effect.
+
+    Drawn too are the buffers that a checkpoint would set, such as positional embeddings: they start uninitialized.
+    """
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in module.named_parameters():
         noise = torch.randn(parameter.shape, generator=generator)
@@ -162,3 +165,8 @@ def fill(module: nn.Module, seed: int) -> None:
             parameter.copy_(noise / math.sqrt(parameter[0].numel()))
         else:
             parameter.copy_(0.1 * noise + (1.0 if name.endswith(("weight", "scale")) else 0.0))
+    generator = torch.Generator().manual_seed(seed)
+    kept = module.state_dict().keys()
+    for name, buffer in module.named_buffers():
+        if name in kept and buffer.is_floating_point():
+            buffer.copy_(torch.randn(buffer.shape, generator=generator))
