@@ -16,7 +16,7 @@ from pathlib import Path
 from mcdm_core.system.lock import locked
 with locked(Path(sys.argv[1])):
     child = os.fork() if hasattr(os, "fork") else None
-    if child != 0:
+    if not child:  # what was forked, if anything: it has closed its file by now
         print("locked", flush=True)
     os.read(0, 1)  # until the test lets go, or is killed
     os._exit(0)
