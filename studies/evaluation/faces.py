@@ -237,7 +237,7 @@ def measure_maps(parsed: Sequence[Parsed], maps: dict[str, np.ndarray]) -> dict[
 
 
 def measure_attributes(read: Mapping[str, Sequence[str]], wanted: Sequence[dict[str, str]]) -> dict[str, np.ndarray]:
-    """Whether each picture shows what its caption names, 0 or 1, and the mean over attributes.
+    """Whether each picture shows what its caption names, 0 or 1, whether it shows all of that, and the mean.
 
     Args:
         read: Attribute → its value in each picture, as read.
@@ -247,7 +247,8 @@ def measure_attributes(read: Mapping[str, Sequence[str]], wanted: Sequence[dict[
         name.replace("_", " "): right_answers(values, [attributes[name] for attributes in wanted])
         for name, values in read.items()
     }
-    return {"attributes": np.mean([*right.values()], axis=0)} | right
+    each = [*right.values()]
+    return {"all attributes": np.min(each, axis=0), "attributes": np.mean(each, axis=0)} | right
 
 
 def measure_eyes(images: np.ndarray, wanted: Sequence[str] | None) -> dict[str, np.ndarray]:

@@ -113,9 +113,17 @@ class Scenes(HeldOut):
     def _measure_scene(
         self, images: np.ndarray, animals: Sequence[int], landscapes: Sequence[int]
     ) -> dict[str, np.ndarray]:
-        """Whether each picture shows its animal and its landscape, requested or not; 0 or 1."""
+        """Whether each picture shows its animal and its landscape, requested or not; 0 or 1, but for a mean."""
         read, parsed = animal_reader().read(images), [parse_landscape(image) for image in images]
         wanted = [self.scenes[i].landscape.attributes for i in landscapes]
         right = {name: right_answers([p[name] for p in parsed], [w[name] for w in wanted]) for name in ATTRIBUTES}
         animal = right_answers(read, [self.scenes[i].animal for i in animals])
-        return {"animal": animal, "landscape": np.mean([*right.values()], axis=0), **right}
+        facts = [*right.values()]
+        whole = np.min(facts, axis=0)
+        return {
+            "animal": animal,
+            "all of the landscape": whole,
+            "all with the animal": np.minimum(whole, animal),
+            "landscape": np.mean(facts, axis=0),
+            **right,
+        }

@@ -23,6 +23,7 @@ from ...support.evaluations import biased_reader
 COUNT = 5
 DATA = DataConfig("scenes", seed=36_500_000, count=COUNT)
 NEXT = [1, 2, 3, 4, 0]
+FACTS, ALL = "all of the landscape", "all with the animal"
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,7 @@ def test_held_out_scenes_name_everything_and_go_through_the_animals():
 
 def test_real_scenes_are_the_ceiling(scenes):
     measured = scenes.measure("scene", scenes.images, None)
-    assert list(measured) == ["animal", "landscape", *ATTRIBUTES]
+    assert list(measured) == ["animal", FACTS, ALL, "landscape", *ATTRIBUTES]
     assert measured["animal"].mean() >= 0.8
     assert measured["landscape"].mean() >= 0.8
 
@@ -67,7 +68,10 @@ def test_each_picture_is_right_or_wrong(scenes, tmp_path, monkeypatch):
     for name in ATTRIBUTES:
         shown = [float(p[name] == s.landscape.attributes[name]) for p, s in zip(parsed, scenes.scenes, strict=True)]
         assert measured[name].tolist() == shown
-    assert measured["landscape"] == pytest.approx(np.mean([measured[name] for name in ATTRIBUTES], axis=0))
+    facts = np.array([measured[name] for name in ATTRIBUTES])
+    assert measured["landscape"] == pytest.approx(facts.mean(axis=0))
+    assert measured[FACTS].tolist() == facts.all(axis=0).tolist()
+    assert measured[ALL].tolist() == [*map(min, measured[FACTS], measured["animal"])]
 
 
 def test_samples_are_measured_against_what_they_were_asked_for(scenes):
