@@ -72,15 +72,25 @@ def _drawings() -> dict:
 
 def stand_before(animal: Animal, background: np.ndarray) -> np.ndarray:
     """The animal in front of a background; uint8, (size, size, 3) as the background."""
+    return blend(*draw_layer(animal, len(background)), background)
+
+
+def draw_layer(animal: Animal, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The animal alone: its colours, 0…255, (size, size, 3), and its coverage, 0…1, (size, size, 1)."""
     drawing = _drawings()[animal.drawing]
     side = drawing["size"]
     stretch = f"translate({side / 2} 0) scale({animal.stretch:.3f} 1) translate({-side / 2} 0)"
     group = f'<g transform="{animal.placement.svg(side)} {stretch}">{drawing["bodies"][animal.name]}</g>'
-    layer = render(f"{_SVG}{group}</svg>", len(background)).astype(np.float64)
+    layer = render(f"{_SVG}{group}</svg>", size).astype(np.float64)
     rgb, alpha = layer[..., :3], layer[..., 3:] / 255
     gray = (rgb @ _LUMA)[..., None]
     rgb = (gray + animal.saturation * (rgb - gray)) * animal.brightness + np.array(animal.cast)
-    return (alpha * rgb.clip(0, 255) + (1 - alpha) * background).round().astype(np.uint8)
+    return rgb.clip(0, 255), alpha
+
+
+def blend(colors: np.ndarray, coverage: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """A layer in front of a background, uint8, (size, size, 3)."""
+    return (coverage * colors + (1 - coverage) * background).round().astype(np.uint8)
 
 
 @functools.cache

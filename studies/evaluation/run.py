@@ -1,5 +1,6 @@
 """One evaluation: samples every setting, measures the pictures, and writes the results."""
 
+import functools
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,6 +23,7 @@ from .report import Report
 from .row import DECODED, REAL, Row
 from .rows import PER_PICTURE, ROWS
 from .sampling import Drawer, draw_counted, draw_samples
+from .telling_apart import TELLING_APART, telling_apart
 from .vaes import vae_of
 
 log = logging.getLogger(__name__)
@@ -47,7 +49,7 @@ class Evaluation:
         self.config, self.out, self.samples, self.workers = config, out, samples, workers
         self.held_out: HeldOut = open_held_out(config.data)
         groups = config.measures or self.held_out.measures
-        known = (*self.held_out.measures, PREDICTIONS, ROWS)
+        known = (*self.held_out.measures, PREDICTIONS, ROWS, TELLING_APART)
         if unknown := [name for name in groups if name not in known]:
             raise ValueError(
                 f"There is no measure {unknown[0]!r} of {config.data.kind}; choose among {', '.join(known)}."
@@ -68,7 +70,7 @@ class Evaluation:
         rows = [self._measured(REAL, None, self.held_out.images)]
         self._check_choices(rows[0])
         if self._vae:
-            rows.append(self._measured(DECODED, None, decoded(self.held_out.images, self._vae)))
+            rows.append(self._measured(DECODED, None, self._reachable))
         for row in self.config.rows:
             count = min(row.count or len(self.held_out), len(self.held_out))
             chooses = row.choose is not None and row.choose.by_reader
@@ -76,6 +78,11 @@ class Evaluation:
             rows.append(self._measured(row.label, row, *samples))
             log.info("%s: %s", row.label, ", ".join(f"{n} {f}" for n, f in rows[-1].figures.items()))
         return Report(self.config, self.held_out, rows).write(self.out)
+
+    @functools.cached_property
+    def _reachable(self) -> np.ndarray:
+        """What perfect experts would draw: the pictures, as far as the VAE keeps them."""
+        return decoded(self.held_out.images, self._vae) if self._vae else self.held_out.images
 
     def _drawn(self, setting: Setting, count: int) -> Samples:
         given = (setting, self.config.data, self.config.files, count, self.samples, self.workers)
@@ -116,6 +123,8 @@ class Evaluation:
         figures = {name: figure_of(measured) for name, measured in values.items() if not np.isnan(measured).all()}
         if "frechet" in groups and (figure := self._frechet(images)):
             figures[FRECHET] = figure
+        if TELLING_APART in groups and setting:
+            figures[TELLING_APART] = telling_apart(self._reachable, images)
         return Row(label, setting, images, values, figures)
 
     def _values_of(self, groups: Sequence[str], setting: Setting | None, images: np.ndarray) -> dict[str, np.ndarray]:
@@ -124,7 +133,7 @@ class Evaluation:
         for group in groups:
             if setting and group == PREDICTIONS:
                 values |= measure_predictions(setting, self.config.files, self.held_out, len(images))
-            elif group not in ("frechet", PREDICTIONS, ROWS):
+            elif group not in ("frechet", PREDICTIONS, ROWS, TELLING_APART):
                 values |= self.held_out.measure(group, images, setting)
         return values
 

@@ -1,7 +1,7 @@
 """Held-out scenes: an animal given by its class, in front of a landscape given by its caption (paper §4.2 and §7.2)."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,11 +15,12 @@ from ..data.landscapes import ATTRIBUTES, IMAGE_SIZE, Landscape, draw_landscape,
 from ..metrics import FeatureNetwork, drawing_features, right_answers, stripes
 from .animals import animal_reader
 from .config import DataConfig, Setting
+from .detail import measure_detail
 from .held_out import LARGE_SIZE, HeldOut, Tile, asked, check_drawn, compared_seeds
 from .landscape_parser import parse_landscape
 from .ring import ring_share
 
-LARGE_MEASURES = ("ring", "stripes")
+LARGE_MEASURES = ("ring", "stripes", "detail")
 """Additional groups of measures for pictures of 256 pixels."""
 
 
@@ -102,13 +103,25 @@ class Scenes(HeldOut):
             return {"stripes": stripes(images)}
         own = list(range(len(images)))
         animals, landscapes = (asked(setting, name, len(images), self) for name in ("class", "text"))
-        if group == "ring":
-            return {} if animals is None or landscapes is None else {"ring": self._rings(images, animals, landscapes)}
+        if group in ("ring", "detail"):
+            if animals is None or landscapes is None:
+                return {}
+            return (self._rings if group == "ring" else self._details)(images, animals, landscapes)
         return self._measure_scene(images, animals or own, landscapes or own)
 
-    def _rings(self, images: np.ndarray, animals: Sequence[int], landscapes: Sequence[int]) -> np.ndarray:
-        pairs = zip(images, animals, landscapes, strict=True)
-        return np.array([ring_share(image, self.scenes[a].animal, self.scenes[b].landscape) for image, a, b in pairs])
+    def _rings(self, images: np.ndarray, *sources: Sequence[int]) -> dict[str, np.ndarray]:
+        return {"ring": np.array([ring_share(*each) for each in self._asked(images, *sources)])}
+
+    def _details(self, images: np.ndarray, *sources: Sequence[int]) -> dict[str, np.ndarray]:
+        details = [measure_detail(*each) for each in self._asked(images, *sources)]
+        return dict(zip(("edges inside", "colours inside"), np.array(details).T, strict=True))
+
+    def _asked(
+        self, images: np.ndarray, animals: Sequence[int], landscapes: Sequence[int]
+    ) -> Iterator[tuple[np.ndarray, str, Landscape]]:
+        """Each picture with its animal and its landscape."""
+        for image, a, b in zip(images, animals, landscapes, strict=True):
+            yield image, self.scenes[a].animal, self.scenes[b].landscape
 
     def _measure_scene(
         self, images: np.ndarray, animals: Sequence[int], landscapes: Sequence[int]
