@@ -25,7 +25,7 @@ def test_load_image_lists_every_picture_of_the_workflows(pack):
 
     (listed, _) = nodes.LoadImage.INPUT_TYPES()["required"]["image"]
     loaded = loaded_pictures(map(read, SHIPPED.glob("*.json")))
-    assert len(loaded) == 6
+    assert len(loaded) == 8
     assert loaded <= set(listed)
 
 

@@ -1,6 +1,7 @@
 """The shipped workflows: what the page opens and what goes over HTTP are the same, and each gives its pictures.
 
-Small random files stand in for the downloads. `test_server.py` checks what the workflows of the shipped experts draw.
+Small random files stand in for the downloads; experts that users copy from this repository are the real ones.
+`test_server.py` checks what the workflows of the shipped experts draw.
 """
 
 import importlib.util
@@ -40,8 +41,10 @@ PICTURES = {
     "scenes_glide_imagenet": [SIZE // 2, SIZE],
     "composable_glide": [SIZE // 2, SIZE],
     "faces_release": [SIZE // 2],
+    "faces_two_spaces": [256],
 }
-"""Sizes of the pictures of each workflow that needs downloads."""
+"""Sizes of the pictures of each workflow that needs files of the user's."""
+SHIPPED = {path.name for path in (ROOT / "experts").glob("*.safetensors")}
 FILES = {"ckpt_name": "checkpoints", "lora_name": "loras", "expert_name": "mcdm"}
 BESIDE = {"faces_release": {("mcdm", "FaRL-Base-Patch16-LAIONFace20M-ep64.pth")}}
 
@@ -59,10 +62,10 @@ def is_link(value) -> bool:
 
 
 def downloads(name: str) -> set[tuple[str, str]]:
-    """Folder and name of the files a workflow loads."""
+    """Folder and name of the files a workflow loads, without the shipped ones."""
     nodes = api(name).values()
     chosen = {(FILES[key], value) for node in nodes for key, value in node["inputs"].items() if key in FILES}
-    return chosen | BESIDE.get(name, set())
+    return {(folder, file) for folder, file in chosen if file not in SHIPPED} | BESIDE.get(name, set())
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -113,7 +116,7 @@ def test_a_thumbnail_lies_beside_the_graph(name):
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_the_note_and_the_page_of_files_name_those_to_download(name):
+def test_the_note_and_the_page_of_files_name_those_that_are_missing(name):
     (note,) = [node["widgets_values"][0] for node in graph(name)["nodes"] if node["type"] in NOTES]
     page = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
     for folder, file in downloads(name):
@@ -178,6 +181,9 @@ def test_each_workflow_gives_its_pictures(server, name, sizes):
         ("faces_release", "Hair map", {"image": "mcdm_face_2_hair.png"}),
         ("faces_release", "Caption", {"text": "a man with a beard"}),
         ("faces_release", "Picture for the sketch", {"image": "mcdm_face_2.png"}),
+        ("faces_two_spaces", "Hair map", {"image": "mcdm_face_2_hair.png"}),
+        ("faces_two_spaces", "Skin map", {"image": "mcdm_face_2_skin.png"}),
+        ("faces_two_spaces", "Caption", {"text": "a man with a beard"}),
     ],
 )
 def test_every_condition_has_a_say(server, name, title, inputs):
@@ -186,6 +192,19 @@ def test_every_condition_has_a_say(server, name, title, inputs):
     changed["inputs"] |= inputs
     (*_, usual), (*_, other) = (sorted(server.pictures(prompt), key=len) for prompt in (before, after))
     assert np.abs(usual.astype(float) - other).mean() > 0.2
+
+
+def test_the_face_of_two_spaces_obeys_its_maps_and_its_caption(server, studies):
+    parser, metrics = studies("data.face_parser"), studies("metrics")
+    prompt = api("faces_two_spaces")
+    (picture,) = server.pictures(prompt)
+    parsed = parser.parse_face(picture)
+    by_title = {node["_meta"]["title"]: node["inputs"] for node in prompt.values()}
+    for kind in ("hair", "skin"):
+        file = by_title[f"{kind.capitalize()} map"]["image"]
+        drawn = Image.open(ROOT / "workflows" / "inputs" / file.removeprefix("mcdm_")).convert("L")
+        assert metrics.intersection_over_union(getattr(parsed, kind), np.asarray(drawn) > 127) > 0.65
+    assert parsed.colors == {"hair_color": "blonde", "skin_color": "dark", "background": "blue"}
 
 
 def test_two_machines_say_how_to_get_ray(server):

@@ -4,10 +4,11 @@ import re
 import uuid
 from collections import Counter
 from itertools import combinations
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
+from ..support.repository_files import FROM_THIS_REPOSITORY
 from ..support.workflow_twins import NOTES, pages_of, read_json
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -271,7 +272,10 @@ def test_a_page_is_not_a_file():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_loaders_of_files_that_may_be_missing_say_where_they_come_from(name):
-    """The page takes no entry without an address, so what has none of its own is linked in the note alone."""
+    """The page takes no entry without an address, so what has none of its own is linked in the note alone.
+
+    Of what is copied from this repository, the note names the folder, the file there and the name of the copy.
+    """
     nodes = page(name)["nodes"]
     (note,) = [node["widgets_values"][0] for node in nodes if node["type"] in NOTES]
     for node in nodes:
@@ -282,6 +286,13 @@ def test_loaders_of_files_that_may_be_missing_say_where_they_come_from(name):
         if file in IN_A_REPOSITORY:
             assert file in note
             assert IN_A_REPOSITORY[file] in note
+        elif file in FROM_THIS_REPOSITORY:
+            source = PurePosixPath(FROM_THIS_REPOSITORY[file])
+            assert (ROOT / source).is_file()
+            assert not models
+            assert f"folder {source.parent}" in note
+            assert f"{source.name} as {file}" in note
+            assert f"models/{folder}/" in note
         else:
             assert file in {model["name"] for model in models}
         for model in models:

@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 from ...support.processes import start, stop
+from ...support.repository_files import FROM_THIS_REPOSITORY
 from ...support.watchdog import PATIENCE, HungError, wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -164,7 +165,10 @@ def started(comfyui: Path, folder: Path, counts_calls: bool = False) -> Iterator
 
 @contextmanager
 def started_with(comfyui: Path, folder: Path, files: Iterable[tuple[str, str]]) -> Iterator[Server]:
-    """As `started`, with small random files, by folder and name, in place of downloads; needs the `pack`."""
+    """As `started`, with small random files, by folder and name, in place of downloads; needs the `pack`.
+
+    Files that users copy from this repository are copied from it.
+    """
     from .downloads import write_checkpoint, write_lora
     from .published_files import write_published
 
@@ -174,7 +178,10 @@ def started_with(comfyui: Path, folder: Path, files: Iterable[tuple[str, str]]) 
         if kind != "mcdm":
             write = write_checkpoint if kind == "checkpoints" else write_lora
             write(folder / "models" / kind / name, seed)
-    write_published(folder / "models" / "mcdm", [name for kind, name in files if kind == "mcdm"])
+    experts = [name for kind, name in files if kind == "mcdm"]
+    write_published(folder / "models" / "mcdm", experts)
+    for name in FROM_THIS_REPOSITORY.keys() & {*experts}:
+        shutil.copyfile(ROOT / FROM_THIS_REPOSITORY[name], folder / "models" / "mcdm" / name)
     try:
         with started(comfyui, folder) as running:
             yield running
