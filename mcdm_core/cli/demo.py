@@ -5,6 +5,7 @@ each expert makes of its own, and what all make of them together.
 """
 
 import argparse
+import dataclasses
 import functools
 import logging
 from collections.abc import Sequence
@@ -24,12 +25,13 @@ from .values import seed
 logger = logging.getLogger(__name__)
 
 CAPTIONS = (
-    "a smiling man with red hair on a white background",
+    "a laughing man with red hair on a white background",
     "an angry tan woman with purple hair on a green background",
     "a surprised dark-skinned person with blonde hair, blue background",
-    "a laughing pale girl with red hair on a purple background",
+    "a smiling pale girl with red hair on a purple background",
 )
-WEIGHTS = {"hair": 2.0, "skin": 2.0, "text": 4.0}
+WEIGHTS = {"hair": 2.0, "skin": 2.0, "text": 5.0}
+MAPS_END = 0.9  # of the run: the caption's expert finishes mouths alone
 COLUMNS = (
     "hair map",
     "skin map",
@@ -67,14 +69,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     maps = {name: load_maps(name) for name in ("hair", "skin")}
     conditions = {name: experts[name].encoder.encode_map(images) for name, images in maps.items()}
     conditions["text"] = experts["text"].encoder.encode_text(CAPTIONS)
+    # With reliabilities as weights, each prompt is measured against its own expert's null.
     terms = [
-        Term(experts[name], conditions[name], conditions[name].null(), weight=weight)
+        Term(experts[name], conditions[name], conditions[name].null(), weight=weight, reliability=weight)
         for name, weight in WEIGHTS.items()
     ]
+    united = [term if term.expert.name == "text" else dataclasses.replace(term, end=MAPS_END) for term in terms]
     samples = []
-    for title, united in [*((f"{term.expert.name} alone", [term]) for term in terms), ("united", terms)]:
+    for title, asked in [*((f"{term.expert.name} alone", [term]) for term in terms), ("united", united)]:
         with progress_bar(title, settings.evaluations) as callback:
-            samples.append(settings.sample(united, options.seed, len(CAPTIONS), callback))
+            samples.append(settings.sample(asked, options.seed, len(CAPTIONS), callback))
     columns = [
         *([map_to_picture(image[None, ..., 0]) for image in images] for images in maps.values()),
         CAPTIONS,

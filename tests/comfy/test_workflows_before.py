@@ -2,8 +2,9 @@
 
 `data/workflows_before` holds those that a later state changed: `inputs_in_a_subfolder`, shipped until the example
 pictures moved to the root of ComfyUI's input folder, `64_pixels`, until the shipped experts drew larger pictures,
-`agreement_of_loras`, until it was measured that agreement weights keep no LoRA out of another's place, and
-`choice_by_passes`, until runs could keep the scores that samples are chosen by.
+`agreement_of_loras`, until it was measured that agreement weights keep no LoRA out of another's place,
+`choice_by_passes`, until runs could keep the scores that samples are chosen by, and `equal_reliabilities`, until it was
+measured that captions are followed better where reliabilities are as weights and what else acts ends earlier.
 """
 
 from pathlib import Path

@@ -254,8 +254,8 @@ def test_maps_are_of_small_pictures_and_captions_of_latents(pixels, faces):
         assert [(run.seed, run.steps, run.eta) for run in runs] == [(seed, 6, 1.0)] * 3
         assert [weights_of(run) for run in runs] == [
             {"hair": 2.0, "skin": 2.0},
-            {"text": 4.0},
-            {"hair": 2.0, "skin": 2.0, "text": 4.0},
+            {"text": 5.0},
+            {"hair": 2.0, "skin": 2.0, "text": 5.0},
         ]
         assert [term.expert.image_size for term in runs[2].terms] == [256, 64, 64]
         assert [term.expert.space for term in runs[2].terms] == [faces["text"].space, *[pixels["hair"].space] * 2]
