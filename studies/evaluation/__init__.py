@@ -24,6 +24,7 @@ TRAINED = (
     "train-caption-reader",
     "train-features",
     "train-face-reader",
+    "train-whole-animal-reader",
 )
 BIAS = "product-bias"
 VAE = "vae"
@@ -144,6 +145,7 @@ def _train(what: str) -> Path:
     from .face_reader import train_face_reader
     from .features import train_features
     from .mouth import train_mouth_reader
+    from .whole_animals import train_whole_animal_reader
 
     trainings: tuple[Callable[[], Path], ...] = (
         train_mouth_reader,
@@ -151,5 +153,6 @@ def _train(what: str) -> Path:
         train_caption_reader,
         train_features,
         train_face_reader,
+        train_whole_animal_reader,
     )
     return dict(zip(TRAINED, trainings, strict=True))[what]()

@@ -19,8 +19,9 @@ from .detail import measure_detail
 from .held_out import LARGE_SIZE, HeldOut, Tile, asked, check_drawn, compared_seeds
 from .landscape_parser import parse_landscape
 from .ring import ring_share
+from .whole_animals import NOT_WHOLE, read_states
 
-LARGE_MEASURES = ("ring", "stripes", "detail")
+LARGE_MEASURES = ("ring", "stripes", "detail", "whole")
 """Additional groups of measures for pictures of 256 pixels."""
 
 
@@ -101,6 +102,8 @@ class Scenes(HeldOut):
         """See `HeldOut`; a scene doesn't tell which areas are flat, so stripes are measured everywhere."""
         if group == "stripes":
             return {"stripes": stripes(images)}
+        if group == "whole":
+            return {NOT_WHOLE: np.array([float(state == NOT_WHOLE) for state in read_states(images)])}
         own = list(range(len(images)))
         animals, landscapes = (asked(setting, name, len(images), self) for name in ("class", "text"))
         if group in ("ring", "detail"):
