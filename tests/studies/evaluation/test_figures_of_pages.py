@@ -83,7 +83,7 @@ def of_fewer_passes(column: str) -> str:
     return f"{100 * written(BENCHMARKS, 'Fewer Passes as it comes', column):.0f} %"
 
 
-CAPTION, SCENES = "maps and another face's caption", "united, a = 1/2"
+CAPTION, SCENES = "reliabilities as weights, maps to .9", "landscape to .6"
 ONE = "(a) one network,"
 NO_BLEEDING = f"{300 * bled('own nulls: Composite'):.0f} of 300 pictures"
 SENTENCES = {
@@ -107,11 +107,12 @@ SENTENCES = {
         "both maps at weight 2, but not than at weight 1.",
         f"two maps, IoU {of_maps('hair IoU')} for hair and {of_maps('skin IoU')} for skin.",
         "A caption beside another face's maps: all four attributes are right in "
-        f"{percent(measured('captions256', CAPTION, 'all attributes', 300))} of 300 pictures "
-        f"(on average {percent(measured('captions256', CAPTION, 'attributes', 300))} of the attributes).",
-        f"the animal is right in {percent(measured('scenes256', SCENES, 'animal', 300))}, all of the landscape in "
-        f"{percent(measured('scenes256', SCENES, 'all of the landscape', 300))}, both in "
-        f"{percent(measured('scenes256', SCENES, 'all with the animal', 300))} of 300.",
+        f"{percent(measured('reliabilities256', CAPTION, 'all attributes', 200))} of 200 pictures "
+        f"(on average {percent(measured('reliabilities256', CAPTION, 'attributes', 200))} of the attributes).",
+        f"the animal is right in {percent(measured('scene_windows256', SCENES, 'animal', 200))}, "
+        "all of the landscape in "
+        f"{percent(measured('scene_windows256', SCENES, 'all of the landscape', 200))}, both in "
+        f"{percent(measured('scene_windows256', SCENES, 'all with the animal', 200))} of 200.",
     ],
     "latent-spaces": [
         f"their mean IoU is {of_spaces('two spaces', 'mIoU')}, beside {of_spaces('one space', 'mIoU')} by experts of "
