@@ -1,4 +1,4 @@
-"""The experts that ship, united as the pack's workflows of faces unite them."""
+"""The experts that ship, united as the template *Faces - fewer passes* unites them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .comfyui import ROOT
 
 INPUTS = ROOT / "workflows" / "inputs"
 CAPTION = "a smiling man with red hair on a white background"
-WEIGHTS = (2.0, 2.0, 4.0)  # the workflows': hair map, skin map, caption
+WEIGHTS = (2.0, 2.0, 4.0)  # hair map, skin map, caption: as in *Faces - fewer passes*
 SEED = 1
 
 

@@ -135,11 +135,11 @@ class Scenes(HeldOut):
         right = {name: right_answers([p[name] for p in parsed], [w[name] for w in wanted]) for name in ATTRIBUTES}
         animal = right_answers(read, [self.scenes[i].animal for i in animals])
         facts = [*right.values()]
-        whole = np.min(facts, axis=0)
+        all_facts = np.min(facts, axis=0)
         return {
             "animal": animal,
-            "all of the landscape": whole,
-            "all with the animal": np.minimum(whole, animal),
+            "all of the landscape": all_facts,
+            "all with the animal": np.minimum(all_facts, animal),
             "landscape": np.mean(facts, axis=0),
             **right,
         }

@@ -27,10 +27,12 @@ def silhouette(seed, keep=0.0):
     return blend(mean + keep * (colors - mean), coverage, render_landscape(scene.landscape, SIZE))
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_a_silhouette_of_one_colour_has_no_edges_inside(seed):
-    energy, colors = detail_of(silhouette(seed), seed)
-    assert np.isnan(energy) or (energy < 1 and colors == 1)  # a mean may be no colour of the animal's
+def test_a_silhouette_of_one_colour_has_no_edges_inside():
+    energy, colors = np.transpose([detail_of(silhouette(seed), seed) for seed in SEEDS])
+    found = ~np.isnan(energy)  # a mean may be no colour of the animal's
+    assert found.sum() > 4
+    assert energy[found].max() < 1
+    assert (colors[found] == 1).all()
 
 
 def test_edges_grow_with_the_square_of_their_height():

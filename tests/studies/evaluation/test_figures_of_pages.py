@@ -106,6 +106,7 @@ SENTENCES = {
         f"Two networks' product ({distance('(b) two experts, product, w = 1')}) is clearly nearer to drawn faces than "
         "both maps at weight 2, but not than at weight 1.",
         f"two maps, IoU {of_maps('hair IoU')} for hair and {of_maps('skin IoU')} for skin.",
+        f"in all four rows (in {percent(measured('reliabilities256', CAPTION, 'all attributes', 200))} of 200 others)",
         "A caption beside another face's maps: all four attributes are right in "
         f"{percent(measured('reliabilities256', CAPTION, 'all attributes', 200))} of 200 pictures "
         f"(on average {percent(measured('reliabilities256', CAPTION, 'attributes', 200))} of the attributes).",

@@ -29,8 +29,8 @@ def test_noise_is_told_apart():
     assert telling_apart(pictures(0), noisy, steps=60).value < 0.25
 
 
-def test_a_picture_is_never_asked_of_whom_has_seen_it():
-    """Each half is of one colour, which the other has not: what was learned of one says nothing of the other."""
+def test_a_picture_is_never_asked_of_the_classifier_that_has_seen_it():
+    """In one half drawings are red and samples black, in the other the reverse: what one teaches is always wrong."""
     drawn, sampled = (np.zeros((4, 64, 64, 3), np.uint8) for _ in range(2))
     drawn[0::2, ..., 0] = sampled[1::2, ..., 0] = 255
     assert telling_apart(drawn, sampled, steps=20).value == pytest.approx(1)
