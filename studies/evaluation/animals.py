@@ -10,7 +10,15 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from ..data.animals import ANIMALS, HELD_OUT_DRAWINGS, TRAINING_DRAWINGS, draw_animal, draw_background, stand_before
+from ..data.animals import (
+    ANIMALS,
+    HELD_OUT_DRAWINGS,
+    TRAINING_DRAWINGS,
+    Animal,
+    draw_animal,
+    draw_background,
+    stand_before,
+)
 from ..data.drawn_set import channels_first
 from ..data.landscapes import IMAGE_SIZE, draw_landscape, render_landscape
 from .reader import Reader, train_reader
@@ -38,10 +46,15 @@ def draw_labelled(first_seed: int, count: int, size: int = IMAGE_SIZE) -> tuple[
     """
     images, labels = [], []
     for seed in tqdm(range(first_seed, first_seed + count), desc="drawing", unit="picture"):
-        rng = np.random.default_rng(seed)
-        animal = draw_animal(rng, drawings=TRAINING_DRAWINGS + HELD_OUT_DRAWINGS)
-        landscape = None if seed % 2 else draw_landscape(rng, object_share=0)
-        scenery = render_landscape(landscape, size) if landscape else draw_background(rng, size)
+        animal, scenery = animal_and_scenery(np.random.default_rng(seed), seed % 2 == 0, size)
         images.append(stand_before(animal, scenery))
         labels.append(ANIMALS.index(animal.name))
     return np.stack(images), np.array(labels)
+
+
+def animal_and_scenery(rng: np.random.Generator, landscape: bool, size: int) -> tuple[Animal, np.ndarray]:
+    """Any animal of all drawings, and a landscape or other scenery to stand before, uint8, (size, size, 3)."""
+    animal = draw_animal(rng, drawings=TRAINING_DRAWINGS + HELD_OUT_DRAWINGS)
+    if landscape:
+        return animal, render_landscape(draw_landscape(rng, object_share=0), size)
+    return animal, draw_background(rng, size)

@@ -12,19 +12,11 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter, map_coordinates, median_filter
 from tqdm import tqdm
 
-from ..data.animals import (
-    ANIMALS,
-    HELD_OUT_DRAWINGS,
-    TRAINING_DRAWINGS,
-    blend,
-    draw_animal,
-    draw_background,
-    draw_layer,
-)
+from ..data.animals import ANIMALS, blend, draw_layer
 from ..data.drawn_set import channels_first
 from ..data.foreground import CANVAS
-from ..data.landscapes import draw_landscape, render_landscape
 from ..metrics import shrunk
+from .animals import animal_and_scenery
 from .decoded import decoded
 from .face_reader import HALF_SIZE, PICTURE_SIZE, VAE
 from .reader import AttributeReader, train_reader
@@ -72,9 +64,7 @@ def draw_whole_and_damaged(first_seed: int, count: int, size: int) -> tuple[np.n
     images, labels = [], []
     for seed in tqdm(range(first_seed, first_seed + count), desc="drawing", unit="picture"):
         rng = np.random.default_rng(seed)
-        animal = draw_animal(rng, drawings=TRAINING_DRAWINGS + HELD_OUT_DRAWINGS)
-        landscape = None if seed % 2 else draw_landscape(rng, object_share=0)
-        scenery = render_landscape(landscape, size) if landscape else draw_background(rng, size)
+        animal, scenery = animal_and_scenery(rng, seed % 2 == 0, size)
         damaged = rng.random() < _SHARE
         colors, coverage = draw_layer(animal, size)
         images.append((damage if damaged else disturb)(colors, coverage, scenery, rng))
