@@ -1,21 +1,30 @@
-"""Functions around every call of a network, inside the wrappers of nodes."""
+"""Functions around every call of a network, inside the wrappers of nodes, put into the model_options of the call.
+
+ComfyUI hands these options to all of a MODEL's functions as one object for a run, and nodes may keep in it what they
+need at the next step. So a product asks with that object and not with copies: what it adds for a call, it takes out.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
+import comfy.model_patcher
 from comfy.patcher_extension import WrapperExecutor, WrappersMP
 from torch import Tensor
 
 NetworkCall = Callable[[dict[str, Any]], Tensor]
 
+_KEY = "mcdm"  # of our wrappers
 
-def around_calls(options: dict[str, Any], around: Callable[[NetworkCall, dict[str, Any]], Tensor]) -> dict[str, Any]:
-    """model_options under which each call of the network goes through a function.
+
+@contextmanager
+def around_calls(options: dict[str, Any], around: Callable[[NetworkCall, dict[str, Any]], Tensor]) -> Iterator[None]:
+    """While it lasts, each call of the network goes through a function.
 
     Args:
-        options: The options.
+        options: The model_options that it is asked with.
         around: Takes the call and ComfyUI's arguments for it, "input", "timestep", "c" and "cond_or_uncond".
     """
     inner: Callable | None = options.get("model_function_wrapper")
@@ -26,14 +35,16 @@ def around_calls(options: dict[str, Any], around: Callable[[NetworkCall, dict[st
 
         return around(call, args)
 
-    return {**options, "model_function_wrapper": wrapper}
+    with holding(options, {"model_function_wrapper": wrapper}):
+        yield
 
 
-def when_asked(options: dict[str, Any], notice: Callable[[], object]) -> dict[str, Any]:
-    """model_options under which a function is called before each call of the network, also in copies that hooks make.
+@contextmanager
+def when_asked(options: dict[str, Any], notice: Callable[[], object]) -> Iterator[None]:
+    """While it lasts, a function is called before each call of the network, also with copies that hooks make.
 
     Args:
-        options: The options.
+        options: The model_options that it is asked with.
         notice: The function.
     """
 
@@ -41,9 +52,50 @@ def when_asked(options: dict[str, Any], notice: Callable[[], object]) -> dict[st
         notice()
         return executor(*args, **kwargs)
 
-    inside = options.get("transformer_options", {})
-    wrappers = inside.get("wrappers", {})
-    # First, so that it runs even if another wrapper doesn't call the network.
-    around = {"mcdm": [noticed], **wrappers.get(WrappersMP.APPLY_MODEL, {})}
-    wrappers = {**wrappers, WrappersMP.APPLY_MODEL: around}
-    return {**options, "transformer_options": {**inside, "wrappers": wrappers}}
+    kinds = options.setdefault("transformer_options", {}).setdefault("wrappers", {})
+    wrappers = kinds.setdefault(WrappersMP.APPLY_MODEL, {})
+    others = dict(wrappers)
+    wrappers.clear()
+    wrappers |= {_KEY: [noticed], **others}  # first, so that it runs even if another wrapper doesn't call the network
+    try:
+        yield
+    finally:
+        wrappers.pop(_KEY, None)  # a hook may have emptied it
+
+
+@contextmanager
+def holding(options: dict[str, Any], entries: Mapping[str, Any]) -> Iterator[None]:
+    """While it lasts, options hold these entries, too, or in place of their own.
+
+    Args:
+        options: The options, or a dictionary in them.
+        entries: The entries.
+    """
+    before = {name: options[name] for name in entries if name in options}
+    options.update(entries)
+    try:
+        yield
+    finally:
+        for name in entries:
+            options.pop(name, None)
+        options.update(before)
+
+
+def undoing(options: dict[str, Any]) -> Callable[[], None]:
+    """A function that gives options back what they hold now; they and the dictionaries in them stay the same objects.
+
+    Tensors that were changed in place stay changed.
+    """
+    before = comfy.model_patcher.create_model_options_clone(options)
+    return lambda: _put_back(options, before)
+
+
+def _put_back(options: dict[Any, Any], before: dict[Any, Any]) -> None:
+    held = dict(options)
+    options.clear()
+    for name, value in before.items():
+        own = held.get(name)
+        if isinstance(value, dict) and isinstance(own, dict):
+            _put_back(own, value)
+            value = own
+        options[name] = value

@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..comfyui.network_calls import when_asked
+from ..comfyui.network_calls import undoing, when_asked
 
 Hook = Callable[[dict[str, Any]], Any]
 Args = dict[str, Any]
@@ -45,7 +45,8 @@ class CfgHooks:
     def around(self, options: dict[str, Any], own: Own | None) -> dict[str, Any]:
         """model_options in which hooks that ask the network work on the first expert's own predictions.
 
-        A hook is given the product until it asks for the first time. That answer is dropped, and it runs again.
+        A hook is given the product until it asks for the first time. That answer is dropped, with what the hook has
+        kept in the options meanwhile, and it runs again. The options that hooks are given are always the reference's.
 
         Args:
             options: The reference's, with its hooks.
@@ -64,10 +65,12 @@ class CfgHooks:
         args = {**args, "model_options": options}
         if hook not in self._asking:
             asked: list[bool] = []
-            watched = when_asked(options, lambda: asked.append(True))
-            result = hook({**args, **kind.kept(args), "model_options": watched})
+            undo = undoing(options)
+            with when_asked(options, lambda: asked.append(True)):
+                result = hook({**args, **kind.kept(args)})
             if not asked:
                 return result
+            undo()
             self._asking.append(hook)
         if own is None:
             return kind.value(args)

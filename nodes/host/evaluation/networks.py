@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from typing import Any
 
@@ -17,12 +18,14 @@ from ..chain.pairs import pairs_of
 from ..chain.run_wrappers import naming_failed_experts
 from ..comfyui.cores import drop_prefetched
 from ..comfyui.devices import Devices, device_of
-from ..comfyui.network_calls import NetworkCall, around_calls
+from ..comfyui.network_calls import NetworkCall, around_calls, undoing
 from ..comfyui.prompt_caches import without_prompt_caches
 from ..weights.alike import asked_models
 from ..weights.clones import SharedWeights
 from ..weights.row_adapters import RowsUnknownError
 from .types import NULL, ROLES, ModelPoint, Request
+
+OptionsOf = Mapping[ModelPatcher, dict[str, Any]]
 
 
 class LocalNetworks:
@@ -31,7 +34,8 @@ class LocalNetworks:
     Args:
         experts: The chain, the reference first.
         conds: Each expert's processed conditioning, by role; without a role to which nothing is connected.
-        options: Prepared model_options of every MODEL but the reference, whose options come with each call.
+        options: Prepared model_options of every MODEL but the reference, whose options come with each call. They are
+            handed on as the objects that they are, because nodes keep in them what they remember of the run.
         weights: Switches between MODELs of one network.
         devices: Those of the MODELs; networks on different devices are asked at the same time.
 
@@ -81,7 +85,8 @@ class LocalNetworks:
         asked: dict[torch.device, list[tuple[ModelPatcher, list[Request]]]] = {}
         for patcher, mine in self._by_model(requests):
             asked.setdefault(device_of(patcher), []).append((patcher, mine))
-        ask = partial(self._ask, point_of=point_of, model_options=model_options)
+        options = {**self.options, self.reference: model_options}
+        ask = partial(self._ask, point_of=point_of, options=options)
         answers = self.devices.run({device: partial(ask, models) for device, models in asked.items()})
         return {request: x0 for found in answers for request, x0 in found.items()}
 
@@ -94,7 +99,7 @@ class LocalNetworks:
         asked: list[tuple[ModelPatcher, list[Request]]],
         check: Callable[[], None],
         point_of: Callable[[ModelPatcher], ModelPoint],
-        model_options: dict[str, Any],
+        options: OptionsOf,
     ) -> dict[Request, Tensor]:
         """Answers of the MODELs on one device."""
         results: dict[Request, Tensor] = {}
@@ -102,11 +107,9 @@ class LocalNetworks:
             check()
             # Before the weights are switched: of several clones, the network has the model_sampling of only one.
             x, sigma = point_of(patcher)
-            options = model_options if patcher is self.reference else self.options[patcher]
-            if self.weights.is_shared(patcher):
-                options = without_prompt_caches(options, patcher.model)
-            for batch in self._batches(mine, options):
-                answers = self._answer(batch, x.to(patcher.load_device), sigma.to(patcher.load_device), options)
+            point = x.to(patcher.load_device), sigma.to(patcher.load_device)
+            for batch in self._batches(mine, options[patcher]):
+                answers = self._answer(batch, patcher, point, options)
                 results |= {request: x0.to(x.device) for request, x0 in answers.items()}
         return results
 
@@ -138,55 +141,65 @@ class LocalNetworks:
         together = [request for request in requests if request.expert not in apart]
         return [batch for batch in (together, *by_expert) if batch]
 
-    def _answer(self, batch: list[Request], x: Tensor, sigma: Tensor, options: dict[str, Any]) -> dict[Request, Tensor]:
-        """Predictions of x0 for requests to one MODEL, or to several that differ only in adapters."""
+    def _answer(
+        self, batch: list[Request], asked: ModelPatcher, point: ModelPoint, options: OptionsOf
+    ) -> dict[Request, Tensor]:
+        """Predictions of x0 for requests to one MODEL, or to several that differ only in adapters, by one's options."""
         models = [self.model_of(request.expert) for request in batch]
+        own = options[asked]
         self.weights.activate(models[0])
         adapters = self.weights.adapters(models[0])
         if adapters is None:
-            return dict(zip(batch, self._run(models[0], batch, x, sigma, options), strict=True))
+            return dict(zip(batch, self._run(models[0], batch, point, own), strict=True))
         alone = len(set(models)) == 1
-        told = partial(adapters.with_row_owners, models=models)
+        told = adapters.with_row_owners(own, models)
+        undo = undoing(own)
         try:
             with adapters.watching() if alone else adapters.sharing():
-                return dict(zip(batch, self._run(models[0], batch, x, sigma, options, told), strict=True))
+                return dict(zip(batch, self._run(models[0], batch, point, own, told), strict=True))
         except RowsUnknownError:  # the adapters share no batch from now on, or are no longer used: so this ends
+            undo()
             drop_prefetched(models[0].model)  # of the pass that was given up
-            pairs = list(zip(batch, models, strict=True))
-            apart = [[request for request, own in pairs if own is model] for model in dict.fromkeys(models)]
-            return {key: x0 for mine in apart for key, x0 in self._answer(mine, x, sigma, options).items()}
+            apart: dict[ModelPatcher, list[Request]] = {}
+            for request, model in zip(batch, models, strict=True):
+                apart.setdefault(model, []).append(request)
+            answers = (self._answer(mine, model, point, options) for model, mine in apart.items())
+            return {request: x0 for found in answers for request, x0 in found.items()}
 
     def _run(
         self,
         patcher: ModelPatcher,
         batch: list[Request],
-        x: Tensor,
-        sigma: Tensor,
+        point: ModelPoint,
         options: dict[str, Any],
-        told: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+        told: AbstractContextManager[None] | None = None,
     ) -> list[Tensor]:
-        """Predictions of x0 for one call, in the order of `batch` (conditions first); `told` changes its options."""
+        """Predictions of x0 for one call, within `told`, in the order of `batch` (conditions first)."""
         conds: list[list[dict] | None] = [self.conds[request.expert][request.role] for request in batch]
         roles = [ROLES[request.role] for request in batch]
-        if roles in ([0], [0, 1]):
-            conds = [*conds, None][:2]
-        elif roles == [1]:
-            conds = [None, *conds]
-        else:
-            options = _with_roles(options, roles)
-        options = told(options)
-        calc = options.get("sampler_calc_cond_batch_function")
-        with naming_failed_experts(self.experts, [request.expert for request in batch]):
-            if calc is None:
-                out = comfy.samplers.calc_cond_batch(patcher.model, conds, x, sigma, options)
+        with ExitStack() as stack:
+            if self.weights.is_shared(patcher):
+                stack.enter_context(without_prompt_caches(options, patcher.model))
+            if roles in ([0], [0, 1]):
+                conds = [*conds, None][:2]
+            elif roles == [1]:
+                conds = [None, *conds]
             else:
-                args = {"conds": conds, "input": x, "sigma": sigma, "model": patcher.model, "model_options": options}
-                out = calc(args)
+                stack.enter_context(_with_roles(options, roles))
+            if told is not None:
+                stack.enter_context(told)  # outside the roles, because it goes by places in the list
+            stack.enter_context(naming_failed_experts(self.experts, [request.expert for request in batch]))
+            calc = options.get("sampler_calc_cond_batch_function")
+            if calc is None:
+                out = comfy.samplers.calc_cond_batch(patcher.model, conds, *point, options)
+            else:
+                args = {"conds": conds, "input": point[0], "sigma": point[1], "model": patcher.model}
+                out = calc({**args, "model_options": options})
         return out[1:] if roles == [1] else out[: len(batch)]
 
 
-def _with_roles(options: dict[str, Any], roles: list[int]) -> dict[str, Any]:
-    """Options under which patches see 0 for every condition and 1 for every null.
+def _with_roles(options: dict[str, Any], roles: list[int]) -> AbstractContextManager[None]:
+    """While it lasts, patches see 0 for every condition and 1 for every null.
 
     ComfyUI numbers rows by their place in the list.
     """

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -183,7 +183,7 @@ class RowAdapters:
 
     @contextmanager
     def sharing(self) -> Iterator[None]:
-        """Wraps a pass of several MODELs, with options from `with_row_owners`.
+        """Wraps a pass of several MODELs, within `with_row_owners`.
 
         Raises:
             RowsUnknownError: If a layer's input does not have these rows; from then on MODELs don't share passes. Or as
@@ -223,11 +223,11 @@ class RowAdapters:
             self._stop(str(error))
             raise RowsUnknownError from error
 
-    def with_row_owners(self, options: dict[str, Any], models: Sequence[ModelPatcher]) -> dict[str, Any]:
-        """model_options under which the MODELs that own the rows are known in each call of the network.
+    def with_row_owners(self, options: dict[str, Any], models: Sequence[ModelPatcher]) -> AbstractContextManager[None]:
+        """While it lasts, the MODELs that own the rows are known in each call of the network.
 
         Args:
-            options: The options.
+            options: The model_options that it is asked with.
             models: The MODEL of each conditioning in the list for ComfyUI's batching. If all are one MODEL, a node that
                 replaces the batching may ask with more conditionings.
         """

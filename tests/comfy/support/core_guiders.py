@@ -33,7 +33,7 @@ def sample_by_core_guiders(experts, noise, sigmas, asked=(), latent=None):
     samples = []
 
     def function(model, x, all_sigmas, extra_args, callback, disable):
-        mine = [*asked, (expert, lambda x, sigma: _both(model, x, sigma, extra_args))]
+        mine = [*asked, (expert, _asking(model, extra_args))]
         if len(mine) < len(experts):
             samples.append(sample_by_core_guiders(experts, noise, sigmas, mine, latent))
             return x
@@ -47,8 +47,11 @@ def sample_by_core_guiders(experts, noise, sigmas, asked=(), latent=None):
     return samples[0] if samples else own
 
 
-def _both(model, x, sigma, extra_args):
-    """x0 under the condition and under the null, from one call of core's guider."""
+def _asking(model, extra_args):
+    """A function that gives x0 under the condition and under the null, from one call of core's guider.
+
+    All calls have one `model_options`, as core's samplers have it: what nodes keep there lasts as long as the run.
+    """
     seen = {}
 
     def keep(args):
@@ -57,8 +60,12 @@ def _both(model, x, sigma, extra_args):
 
     options = comfy.model_patcher.create_model_options_clone(extra_args["model_options"])
     options = comfy.model_patcher.set_model_options_post_cfg_function(options, keep, disable_cfg1_optimization=True)
-    model(x, sigma, **{**extra_args, "model_options": options})
-    return seen
+
+    def both(x, sigma):
+        model(x, sigma, **{**extra_args, "model_options": options})
+        return seen
+
+    return both
 
 
 def _combine(predictions):
