@@ -6,9 +6,9 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
 from ..mcdm_core import space_timesteps
+from .host.evaluation.scaled_noise import ScaledNoise
 from .host.prompt.validation import Validation, check_value
 from .host.samplers.ddim import ddim_sampler
-from .host.samplers.scaled_noise import ScaledNoise
 from .host.samplers.timestep_spacing import spaced_sigmas
 from .newer_schema import search_aliases
 from .widgets import denoise_input, seed_input

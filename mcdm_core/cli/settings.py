@@ -77,7 +77,7 @@ class Settings:
         """
         expert = terms[0].expert
         shape = count, *expert.sample_shape
-        noise = self.temperature * torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+        noise = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
         # Another seed than the start noise's, or the first step would add the same numbers again.
         generator = torch.Generator().manual_seed((seed + 1) % 2**64)
         samples = sample_product(
@@ -88,6 +88,7 @@ class Settings:
             generator=generator,
             callback=callback,
             settings=self.settings,
+            temperature=self.temperature,
         )
         return expert.decode(samples)
 

@@ -50,6 +50,7 @@ def sample_product(
     rule: Rule = EQ10,
     settings: Sequence[Setting] = (),
     lifts: Lifts | None = None,
+    temperature: float = 1.0,
     **options: Any,
 ) -> Tensor:
     """Sample from united experts on the first expert's timesteps.
@@ -75,6 +76,7 @@ def sample_product(
             or `Agreement(tau=300)`, which weights experts place by place.
         lifts: `Lifts(terms)`, to measure how far the experts lift the samples from the run's own passes; None for no
             measuring.
+        temperature: Factor of the start noise, in every space; published upsamplers want 0.997.
         **options: Options of the sampler, such as `eta` of DDIM.
 
     Returns:
@@ -94,7 +96,8 @@ def sample_product(
     if terms:  # else the product refuses itself
         _check_noise(noise, terms[0].expert)
     denoiser = denoiser_of(terms, noise, rule, settings, lifts)
-    return sample_denoiser(denoiser, noise, spacing, sampler=sampler, generator=generator, callback=callback, **options)
+    how: dict[str, Any] = {"generator": generator, "callback": callback, "temperature": temperature}
+    return sample_denoiser(denoiser, noise, spacing, sampler=sampler, **how, **options)
 
 
 def sample_denoiser(
@@ -105,6 +108,7 @@ def sample_denoiser(
     sampler: Sampler = sample_ddim,
     generator: torch.Generator | None = None,
     callback: Callback | None = None,
+    temperature: float = 1.0,
     **options: Any,
 ) -> Tensor:
     """As `sample_product`, from a product that is made already.
@@ -116,6 +120,7 @@ def sample_denoiser(
         sampler: How noise is removed; one of `SAMPLERS`, or any other of their signature.
         generator: Source of the noise that the sampler adds.
         callback: See `Callback`.
+        temperature: See `sample_product`.
         **options: Options of the sampler, such as `eta` of DDIM.
 
     Returns:
@@ -128,7 +133,7 @@ def sample_denoiser(
     start = denoiser.start(noise)
     denoiser.check_run(start, sigmas)
     # x_T of the variance-preserving form is the noise itself, also where the run begins below the schedule's end.
-    start = start * math.hypot(1.0, sigmas[0])
+    start = temperature * start * math.hypot(1.0, sigmas[0])
 
     def report(step: int, sigma: float, x0: Tensor) -> None:
         if callback is not None:

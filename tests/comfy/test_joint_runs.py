@@ -233,6 +233,45 @@ def test_a_wrapper_around_the_sampler_may_change_the_references_noise(spaces, jo
     assert torch.equal(run(joint_chain(groups)), expected)
 
 
+@pytest.mark.one_of(2)
+@pytest.mark.parametrize("reference", ["latents", "Qwen-Image"])
+@pytest.mark.parametrize("as_model", [False, True])
+def test_the_temperature_of_start_noise_is_that_of_every_space(spaces, joint_chain, node, reference, as_model):
+    """What a sampler starts from, of all spaces; Qwen-Image's samples are videos of one frame."""
+    import comfy.samplers
+
+    groups = [spaces(reference, (32, 32), (2.0, 1.0)), spaces("pixels", (32, 32), (1.5, 1.0))]
+    guider = _guider_of(groups, joint_chain, node, as_model)
+    starts = []
+
+    def no_sampler(model, x, sigmas, **given):
+        starts.append(x.clone())
+        return x
+
+    latent = {"samples": torch.zeros(2, 4, 4, 4) if reference == "latents" else torch.zeros(1, 16, 1, 4, 4)}
+    for temperature in (1.0, 0.5):
+        (noise,) = node("MCDM_RandomNoise", noise_seed=3, temperature=temperature)
+        levels, sampler = torch.tensor([0.9, 0.5, 0.0]), comfy.samplers.KSAMPLER(no_sampler)
+        guider.sample(noise.generate_noise(latent), latent["samples"], sampler, levels, seed=3)
+    whole, halved = starts
+    assert whole.shape[-1] == latent["samples"][0].numel() + 3 * 32 * 32
+    assert torch.equal(halved, 0.5 * whole)
+
+
+def _guider_of(groups, joint_chain, node, as_model):
+    """Product Guider, or core's guider of a Product as Model."""
+    import comfy.samplers
+
+    if not as_model:
+        return node("MCDM_Guider", experts=joint_chain(groups))[0]
+    first = groups[0].members[0].loaded
+    given = {"reliability": 1.0, "experts": joint_chain(groups[1:]), "vae": groups[0].vae}
+    guider = comfy.samplers.CFGGuider(node("MCDM_ProductModel", model=first.model, **given)[0])
+    guider.set_conds(first.condition, first.null)
+    guider.set_cfg(2.0)
+    return guider
+
+
 # The maps
 
 

@@ -32,6 +32,7 @@ from ..evaluation.joint_product import JointProduct
 from ..evaluation.networks import LocalNetworks
 from ..evaluation.noise_levels import Forms, align_levels, form_of
 from ..evaluation.product import Product
+from ..evaluation.scaled_noise import drawn_of
 from ..evaluation.spaces import SpacesOfRun
 from ..evaluation.types import Observer
 from ..evaluation.workers import ExpertOnWorker, Start, workers_of
@@ -174,8 +175,10 @@ class ProductGuider(comfy.samplers.CFGGuider):
             yield
             self.run.methods.end()
 
-    def outer_sample(self, *args: Any, **kwargs: Any) -> Tensor:
+    def outer_sample(self, noise: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """As CFGGuider's, but all experts are loaded where it loads its one model."""
+        if self.run.joint is not None:
+            self.run.joint.drawn = drawn_of(noise)
         if self.run.others:
             comfy.patcher_extension.add_wrapper_with_key(
                 comfy.patcher_extension.WrappersMP.PREPARE_SAMPLING,
@@ -190,7 +193,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
         names = labels_by_model(self.experts)
         for other in self.run.others:
             run = within_wrappers(run, other.guider, shared, " and ".join(names[other.patcher]))
-        return run(*args, **kwargs)
+        return run(noise, *args, **kwargs)
 
     def inner_sample(
         self,

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ....mcdm_core.product.spaces import resized
 from ..comfyui.latents import unframed
+from ..evaluation.scaled_noise import Drawn
 from ..evaluation.spaces import SpacesOfRun
 
 
@@ -21,12 +22,14 @@ class JointSample:
 
     Attributes:
         spaces: The spaces.
+        drawn: What the reference's start noise was made of; set before the run begins.
         noise: Start noise of every space, y_s of σ = 1, in the order of the spaces.
         latents: The clean samples that the run starts from, likewise, not divided by κ_s.
         parts: Those of the joint sample in the last call.
     """
 
     spaces: SpacesOfRun
+    drawn: Drawn = field(init=False)
     noise: list[Tensor] = field(default_factory=list)
     latents: list[Tensor] = field(default_factory=list)
     parts: list[Tensor] = field(default_factory=list)
@@ -48,12 +51,14 @@ class JointSample:
     def noise_with(self, noise: Tensor) -> list[Tensor]:
         """Start noise of every space, with that of the reference, which wrappers around a SAMPLER may have changed."""
         if not torch.equal(noise, self.noise[0]):
+            self.drawn = self.drawn._replace(standard=noise)
             self._draw(noise)
         return self.noise
 
     def _draw(self, noise: Tensor) -> None:
-        joint = self.spaces.joint
-        self.noise = [noise, *(joint.noise_of(place, noise) for place in range(1, len(joint.spaces)))]
+        joint, standard = self.spaces.joint, unframed(self.drawn.standard).to(noise)
+        others = (joint.noise_of(place, standard) for place in range(1, len(joint.spaces)))
+        self.noise = [noise, *(self.drawn.scale * other for other in others)]
 
     def start_of(
         self, patcher: ModelPatcher, noise: Tensor, latent_image: Tensor, settings: dict[str, Any]

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from mcdm_core import Passes, ProductDenoiser, Term, sample_ddim, sample_langevin, sample_logic, sample_product
+from mcdm_core.cli.settings import Settings
 from mcdm_core.expert.expert import Expert
 from mcdm_core.expert.gaussian import gaussian_expert, label
 from mcdm_core.product.agreement import Agreement
@@ -404,6 +405,24 @@ def test_every_space_has_noise_of_its_own():
     assert (torch.corrcoef(rows) - torch.eye(6, dtype=torch.float64)).abs().max() < 0.06
     again = denoiser.spaces.unpack(denoiser.start(noise[1:]))
     assert all(torch.equal(part[1:], own) for part, own in zip(parts, again, strict=True))
+
+
+@pytest.mark.parametrize("by", ["sample_product", "the command line"])
+def test_the_temperature_of_start_noise_is_that_of_every_space(by):
+    _, terms = two_spaces()
+    noise = torch.randn(2, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    starts = []
+
+    def no_sampler(denoiser, x, sigmas, **given):
+        starts.append(x)
+        return x
+
+    for temperature in (1.0, 0.5):
+        if by == "sample_product":
+            sample_product(terms, noise, "5", sampler=no_sampler, temperature=temperature)
+        else:
+            Settings("5", no_sampler, temperature).sample(terms, 0, 2)
+    assert torch.equal(starts[1], 0.5 * starts[0])
 
 
 def test_noise_levels_that_rise_are_refused():
