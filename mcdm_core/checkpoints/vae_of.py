@@ -49,7 +49,7 @@ def find_vae_of(expert: str | os.PathLike, key: str, further: Iterable[str | os.
     others, damaged = [], None
     for path in dict.fromkeys([*_files_near(Path(expert)), *(Path(path).resolve() for path in further)]):
         try:
-            found = _key_of(path)
+            found = key_of_vae(path)
         except CheckpointError as error:
             damaged = damaged or error
             continue
@@ -72,8 +72,8 @@ def _files_near(expert: Path) -> Iterator[Path]:
         yield from sorted(place.glob("*.safetensors"))
 
 
-def _key_of(path: Path) -> str | None:
-    """Key of a VAE that `save_autoencoder` wrote; None for any other file.
+def key_of_vae(path: Path) -> str | None:
+    """`encoder_key` of a VAE that `save_autoencoder` wrote; None for any other file, of which only the header is read.
 
     Raises:
         CheckpointError: It is such a VAE but cannot be used.

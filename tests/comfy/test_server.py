@@ -337,9 +337,14 @@ def test_a_warning_is_sent_for_the_node_that_gives_it(server, small_experts):
 
 
 def two_spaces(pixels: dict, latents: dict, vae: str) -> dict:
-    """A product of pixels and latents; the VAE of the latter's expert is that of another loader."""
+    """A product of pixels and latents; the VAE of the latter's expert is that of another loader.
+
+    It comes through a node that may make any MODEL of it, so that only the run can tell.
+    """
     changes = {"skin": node("MCDM_LoadExpert", expert_name=latents["skin"]), "first": expert("hair", vae=["hair", 2])}
-    return product(pixels, **changes, second=expert("skin", vae=[vae, 2], experts=["first", 0]))
+    changes["merged"] = node("ModelMergeSimple", model1=["skin", 0], model2=["skin", 0], ratio=1.0)
+    second = expert("skin", model=["merged", 0], vae=[vae, 2], experts=["first", 0])
+    return product(pixels, **changes, second=second)
 
 
 def as_a_model(pixels: dict, latents: dict, vae: str) -> dict:
@@ -347,7 +352,7 @@ def as_a_model(pixels: dict, latents: dict, vae: str) -> dict:
     prompt = two_spaces(pixels, latents, vae)
     settings = {name: value for name, value in prompt["sample"]["inputs"].items() if name != "experts"}
     links = {"model": ["first", 0], "positive": ["skin map", 0], "negative": ["skin map", 1]}
-    model = {"model": ["skin", 0], "reliability": 1.0, "experts": ["second", 0], "vae": [vae, 2]}
+    model = {"model": ["merged", 0], "reliability": 1.0, "experts": ["second", 0], "vae": [vae, 2]}
     return prompt | {
         "first": node("MCDM_ProductModel", **model),
         "second": expert("hair", vae=["hair", 2]),

@@ -1,6 +1,8 @@
-"""Experts of several latent spaces at POST /prompt: who lacks a VAE, and what cannot be combined across spaces."""
+"""Experts of several latent spaces at POST /prompt: who lacks a VAE or has another's, and what can't be combined."""
 
 import pytest
+import safetensors.torch
+import torch
 
 from .support.posts import apply_check, faults_of, prompt_node
 
@@ -118,6 +120,61 @@ def test_the_model_of_product_as_model_is_its_first_expert(
     assert found.keys() == set(marked)
     if "node" in found:
         assert lacking(1, PICTURES, 2, LATENTS.format(**small_vaes)) in found["node"].sentence
+
+
+OWN, CHECKPOINTS = "the vae output of its Load Diffusion Expert", "the VAE of its checkpoint"
+WRONG = {  # files, whose VAE is wrong, what is wired to it, what it is called, and what to connect
+    "another expert's": (("latent hair", "small text"), 1, ["load 2", 2], "that of small text.safetensors", OWN),
+    "pictures', of latents": (("latent hair", "small text"), 2, ["load 1", 2], "that of latent hair.safetensors", OWN),
+    "a file": (("latent hair", "small text"), 1, "within/other.safetensors", "within/other.safetensors", OWN),
+    "ComfyUI's for pixels": (("latent hair", "small text"), 1, "pixel_space", "pixel_space", OWN),
+    "a checkpoint's": (("latent hair", "small text"), 1, ["checkpoint", 2], "that of a.safetensors", OWN),
+    "its own": (("latent hair", "small text"), 1, ["load 1", 2], None, OWN),
+    "its own by its file": (("latent hair", "small text"), 1, "small vae.safetensors", None, OWN),
+    "pixels by ComfyUI's": (("latent hair", "small text"), 2, "pixel_space", None, OWN),
+    "pixels by an unknown file": (("latent hair", "small text"), 2, "foreign.safetensors", None, OWN),
+    "an unknown node's": (("latent hair", "small text"), 1, ["?", 0], None, OWN),
+    "beside a checkpoint": (("latent hair", "checkpoint"), 1, ["checkpoint", 2], "that of a.safetensors", OWN),
+    "a checkpoint": (("latent hair", "checkpoint"), 2, ["load 1", 2], "that of latent hair.safetensors", CHECKPOINTS),
+    "a checkpoint's own": (("latent hair", "checkpoint"), 2, ["checkpoint", 2], None, OWN),
+    "in one space, where none is used": (("latent hair", "latent text"), 2, ["checkpoint", 2], None, OWN),
+    "beside an unknown model": (("latent hair", None), 1, ["checkpoint", 2], None, OWN),
+    "pixels beside a checkpoint, which may be of pixels": (
+        ("small hair", "checkpoint"),
+        1,
+        ["checkpoint", 2],
+        None,
+        OWN,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+@pytest.mark.parametrize("class_type", ["MCDM_KSampler", "MCDM_ProductModel"])
+def test_another_vae_than_an_experts_own_is_refused_where_it_is_wired(
+    host, base, small_experts, latent_experts, class_type, case
+):
+    (base / "models" / "vae" / "foreign.safetensors").write_bytes(safetensors.torch.save({"a": torch.zeros(1)}))
+    names, place, vae, called, remedy = WRONG[case]
+    prompt = chained([None if name == "checkpoint" else name for name in names], (1, 2))
+    prompt["checkpoint"] = prompt_node("CheckpointLoaderSimple", ckpt_name="a.safetensors")
+    prompt["file"] = prompt_node("VAELoader", vae_name=vae)
+    for at, name in enumerate(names, start=1):
+        if name == "checkpoint":
+            prompt[str(at)]["inputs"] |= {"model": ["checkpoint", 0], "vae": ["checkpoint", 2]}
+    prompt[str(place)]["inputs"]["vae"] = ["file", 0] if isinstance(vae, str) else vae
+    if class_type == "MCDM_ProductModel":  # the first expert is the node's own
+        first = prompt.pop("1")["inputs"]
+        del prompt["2"]["inputs"]["experts"]
+        prompt = sampled(prompt, class_type, model=first["model"], vae=first["vae"], reliability=1.0)
+    else:
+        prompt = sampled(prompt)
+    found = faults_of(host, prompt)
+    marked = "node" if class_type == "MCDM_ProductModel" and place == 1 else str(place)
+    assert found.keys() == ({marked} if called else set())
+    if called:
+        sentence = f"Expert {place} needs the VAE of its own model and got {called}; connect {remedy}."
+        assert (found[marked].input, found[marked].sentence) == ("vae", sentence)
 
 
 def test_an_expert_on_a_worker_is_of_the_space_of_all(host, small_experts, latent_experts, small_vaes):

@@ -11,7 +11,7 @@ import folder_paths
 from ....mcdm_core import Expert, load_expert, read_metadata
 from ....mcdm_core.checkpoints import read_encoder
 from ....mcdm_core.checkpoints.farl import text_encoder_among
-from ....mcdm_core.checkpoints.vae_of import find_vae_of
+from ....mcdm_core.checkpoints.vae_of import find_vae_of, key_of_vae
 from ....mcdm_core.conditions import Encoder
 
 FOLDER = "mcdm"
@@ -105,6 +105,16 @@ def vae_key(name: str) -> str | None:
         ValueError: As `inspect_expert`.
     """
     return _described(name, _states_of_expert(name))[0]
+
+
+def key_of_vae_file(name: str) -> str | None:
+    """`encoder_key` of a choice of ComfyUI's VAELoader; None for a VAE that was not trained here.
+
+    Raises:
+        ValueError: If the file cannot be used.
+    """
+    path = folder_paths.get_full_path(VAE_FOLDER, name)
+    return None if path is None else key_of_vae(Path(path))
 
 
 def picture_size(name: str) -> int:
