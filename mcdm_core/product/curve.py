@@ -12,22 +12,23 @@ HALVINGS = 40
 _EXPECTED = 'Expected a weight curve such as "0: 1, 0.5: 2, 1: 0.5", pairs of a share of the sampling and a factor'
 
 
-def check_curve(curve: Curve | str, label: str) -> None:
+def check_curve(curve: Curve, label: str) -> None:
     """Refuse what is no curve.
 
     Raises:
-        ValueError: If it is text, the progress doesn't ascend within 0…1, or a number is not finite; one sentence that
-            names the expert by `label`.
+        ValueError: If it isn't of pairs of numbers (a text, say), the progress doesn't ascend within 0…1, or a number
+            is not finite; one sentence that names the expert by `label`.
     """
-    if isinstance(curve, str):
+    try:
+        finite = [math.isfinite(number) for progress, factor in curve for number in (progress, factor)]
+    except (TypeError, ValueError):
         raise ValueError(
-            f'Expected pairs such as ((0, 1), (1, 0.5)) as the weight curve for {label} and got the text "{curve}"; '
+            f"Expected pairs of numbers such as ((0, 1), (1, 0.5)) as the weight curve for {label} and got {curve!r}; "
             "write its pairs in brackets."
-        )
-    pairs = all(len(pair) == 2 for pair in curve)
-    ascending = pairs and all(first < second for (first, _), (second, _) in pairwise(curve))
-    if not ascending or not all(0 <= progress <= 1 and math.isfinite(factor) for progress, factor in curve):
-        given = ", ".join(": ".join(f"{number:g}" for number in pair) for pair in curve)
+        ) from None
+    ascending = all(first < second for (first, _), (second, _) in pairwise(curve))
+    if not all(finite) or not ascending or not all(0 <= progress <= 1 for progress, _ in curve):
+        given = ", ".join(f"{progress:g}: {factor:g}" for progress, factor in curve)
         raise ValueError(
             f"Expected a weight curve for {label} whose shares ascend from 0 to 1 and whose factors are finite, and "
             f'got "{given}"; correct it, or leave it out.'

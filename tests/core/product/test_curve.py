@@ -40,9 +40,10 @@ def test_curves_that_are_none_are_refused(curve):
         Term(gaussian_expert([0.0], [1.0]), label(0), weight_curve=curve)
 
 
-def test_a_curve_given_as_text_is_refused():
-    with pytest.raises(ValueError, match=r"^Expected pairs such as \(\(0, 1\), .* for gauss and got the text"):
-        Term(gaussian_expert([0.0], [1.0]), label(0), weight_curve="0: 1, 1: 0.5")
+@pytest.mark.parametrize("curve", ["0: 1, 1: 0.5", "[[0, 1]]", [0.5, 1.0], 2.0, None, {0: 1.0}, (("0", "1"),)])
+def test_curves_that_are_no_pairs_of_numbers_are_refused(curve):
+    with pytest.raises(ValueError, match=r"^Expected pairs of numbers such as \(\(0, 1\), .* for gauss and got "):
+        Term(gaussian_expert([0.0], [1.0]), label(0), weight_curve=curve)
 
 
 @pytest.mark.parametrize("schedule", [Schedule.linear(), Schedule.cosine(), Flow()])
