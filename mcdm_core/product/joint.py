@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..expert.expert import Expert
+from ..networks.autoencoder import COLORS
 from .denoiser import ProductDenoiser
 from .eq10 import EQ10
 from .joint_plans import JointPlans, check_falling, spaces_ahead
@@ -38,7 +39,8 @@ class JointDenoiser(ProductDenoiser):
         settings: Likewise.
 
     Raises:
-        ValueError: If a method can't work across spaces, or an expert on latents has no VAE.
+        ValueError: If a method can't work across spaces, an expert on latents has no VAE, or experts' pictures have
+            different numbers of channels.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class JointDenoiser(ProductDenoiser):
         order = list(dict.fromkeys(term.expert.space for term in terms))
         pixels = size[0] * terms[0].expert.downscale, size[1] * terms[0].expert.downscale
         self.spaces = JointSpaces([_space(experts[key], pixels, key == order[0]) for key in order])
+        _check_channels([experts[key] for key in order])
         self.places = [order.index(term.expert.space) for term in terms]
         super().__init__(terms, rule=rule, settings=settings)
         for method in self.methods:
@@ -133,6 +136,25 @@ class JointDenoiser(ProductDenoiser):
 def several_spaces(terms: Sequence[Term]) -> bool:
     """Whether the experts' samples are of more than one space."""
     return len({term.expert.space for term in terms}) > 1
+
+
+def _check_channels(experts: Sequence[Expert]) -> None:
+    """Refuse experts whose pictures can't be each other's, such as latents that are taken for pictures.
+
+    Args:
+        experts: The first of each space.
+
+    Raises:
+        ValueError: If the pictures' numbers of channels differ.
+    """
+    channels = [expert.channels if expert.load_vae is None else COLORS for expert in experts]
+    for expert, own in zip(experts, channels, strict=True):
+        if own != channels[0]:
+            raise ValueError(
+                "Expected pictures of one number of channels to carry from space to space, and those of "
+                f"{experts[0].name} have {channels[0]} and those of {expert.name} {own}; pass `downscale` and "
+                "`load_vae` to the Expert that makes latents, or combine experts of one space."
+            )
 
 
 def _space(expert: Expert, reference: tuple[int, int], is_reference: bool) -> Space:

@@ -459,6 +459,16 @@ def test_latents_without_a_vae_are_refused():
         JointDenoiser(terms, (4, 4))
 
 
+@pytest.mark.parametrize(("names", "numbers"), [("abcd", "1 and those of c 4"), ("cdab", "4 and those of a 1")])
+def test_latents_taken_for_pictures_are_refused(names, numbers):
+    """Those of an expert of one's own that was told neither its VAE nor that pictures are larger."""
+    terms = [Term(AffineExpert(name, 8 if name in "cd" else 4), label(0), label(4)) for name in names]
+    for term in terms:
+        term.expert.channels = 4 if term.expert.name in "cd" else 1
+    with pytest.raises(ValueError, match=rf"^Expected pictures of one number of channels to .* have {numbers}; pass "):
+        JointDenoiser(terms, (4, 4))
+
+
 def test_sizes_follow_the_first_experts_aspect_ratio():
     _, terms = two_spaces((4, 8))
     spaces = JointDenoiser(terms, (4, 9)).spaces
