@@ -11,31 +11,27 @@ from .term_settings import TermSettings
 logger = logging.getLogger(__name__)
 
 
-def warn_of_empty(terms: Sequence[TermSettings], active: Sequence[int], masks: Sequence[Tensor | None]) -> bool:
-    """Warn of experts that guide and have a mask that is 0 everywhere.
+def warn_of_empty(terms: Sequence[TermSettings], masks: Sequence[Tensor | None]) -> None:
+    """Warn of experts that guide or lend their null, and have a mask that is 0 everywhere.
 
     Args:
-        terms: The settings of all experts; those of weight 0 don't guide.
-        active: Indices of the experts that act.
-        masks: Each expert's mask, of shapes that broadcast to one another; None covers everything.
-
-    Returns:
-        Whether there was such an expert.
+        terms: The settings of all experts.
+        masks: Each expert's mask; None covers everything.
     """
-    given = [(terms[i].label, mask) for i in active if terms[i].weight != 0 and (mask := masks[i]) is not None]
-    empty = [label for label, mask in given if not mask.any()]
-    for label in empty:
-        logger.warning("The mask of %s is 0 everywhere, so it has no say; widen the mask, or remove it.", label)
-    return bool(empty)
+    for term, mask in zip(terms, masks, strict=True):
+        if mask is not None and (term.weight != 0 or term.reliability != 0) and not mask.any():
+            logger.warning(
+                "The mask of %s is 0 everywhere, so it has no say; widen the mask, or remove it.", term.label
+            )
 
 
 def warn_of_uncovered(terms: Sequence[TermSettings], active: Sequence[int], masks: Sequence[Tensor | None]) -> bool:
     """Warn if a part of the picture is covered by no mask of an expert that guides; those of weight 0 don't.
 
     Args:
-        terms: As of `warn_of_empty`.
-        active: Likewise.
-        masks: Likewise.
+        terms: The settings of all experts.
+        active: Indices of the experts that act.
+        masks: Each expert's mask, of shapes that broadcast to one another; None covers everything.
 
     Returns:
         Whether there was such a part.

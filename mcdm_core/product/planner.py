@@ -31,7 +31,9 @@ class Planner:
         self.methods = plans.methods
         self.level = level
         self.windows = [ALWAYS if level is None else term.window(level) for term in plans.terms]
-        self._warnings = [warn_of_empty, warn_of_uncovered] if warn else []  # each is given once
+        self._may_warn = warn and len(plans.masks) > 0  # once
+        if self._may_warn:
+            warn_of_empty(plans.terms, plans.masks)
         self._range = (-math.inf, math.inf)
         self._breakpoints: list[float] = []
         self._made: dict[tuple, Plan] = {}
@@ -165,7 +167,5 @@ class Planner:
         key = (acting, want_null, factors, tuple(phases))
         if key not in self._made:
             self._made[key] = self.plans.make(acting, want_null, factors or (1.0,) * len(self.terms), phases)
-            if self.plans.masks:
-                masks = self.plans.masks
-                self._warnings = [warn for warn in self._warnings if not warn(self.terms, acting, masks)]
+            self._may_warn = self._may_warn and not warn_of_uncovered(self.terms, acting, self.plans.masks)
         return self._made[key]

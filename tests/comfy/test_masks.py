@@ -46,6 +46,23 @@ def test_uncovered_places_are_unconditional_and_named_once(load, chain, predict,
     torch.testing.assert_close(product[:, :, 8:], predict(chain(null_of(hair)))[:, :, 8:], atol=1e-5, rtol=0)
 
 
+NO_SAY = "The mask of expert {} is 0 everywhere, so it has no say; widen the mask, or remove it."
+
+
+def test_every_black_mask_is_named_whenever_its_expert_acts(load, load_latent, chain, node, caplog):
+    """In one space and in two, of experts that act one after the other, beside one without a mask."""
+    black, settings = torch.zeros(1, 64, 64), {"weight": 2.0}
+    for other in (load("skin"), load_latent("skin")):
+        hair = load("hair")
+        whole, vae = (hair, settings | {"vae": hair.vae}), {"vae": other.vae, "mask": black}
+        experts = chain(whole, (other, settings | vae | {"end": 0.5}), (other, settings | vae | {"start": 0.5}))
+        with caplog.at_level(logging.WARNING):
+            node("MCDM_Guider", experts=experts)[0].check_run(torch.randn(1, 3, 32, 32), torch.tensor([9.0, 0.1, 0.0]))
+        names = [expert.label.removeprefix("expert ") for expert in experts[1:]]
+        assert [record.getMessage() for record in caplog.records] == [NO_SAY.format(name) for name in names]
+        caplog.clear()
+
+
 def test_masks_of_single_frames_are_those_of_the_pictures(host):
     """A latent of Qwen-Image or Wan is a video of one frame for each picture of the batch."""
     two = torch.stack([torch.zeros(8, 8), torch.ones(8, 8)])

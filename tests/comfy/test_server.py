@@ -336,6 +336,15 @@ def test_a_warning_is_sent_for_the_node_that_gives_it(server, small_experts):
     assert "zeppelin" in warning["text"]
 
 
+def test_a_black_mask_is_warned_of_though_another_expert_has_none(server, small_experts):
+    black = node("SolidMask", value=0.0, width=32, height=32)
+    second = expert("skin", mask=["black", 0], experts=["first", 0])
+    prompt = product(small_experts, seed=42, black=black, second=second)
+    (warning,) = result_of(page_events(server, [prompt], "mcdm.warning", "execution_success"), "the end of a run")
+    assert (warning["node"], warning["type"]) == ("sample", "MCDM_KSampler")
+    assert warning["text"].startswith("The mask of expert 2 (small skin) is 0 everywhere, so it has no say; ")
+
+
 def two_spaces(pixels: dict, latents: dict, vae: str) -> dict:
     """A product of pixels and latents; the VAE of the latter's expert is that of another loader.
 
