@@ -116,6 +116,14 @@ MISTAKES = {
         ),
         ("logic", "operation", "and got none among expert 1, expert 2; raise the weight of one of them"),
     ),
+    "a text as condition": (
+        {"second": expert("skin", condition="red hair", experts=["first", 0])},
+        ("second", "condition", "Expected a link for condition and got 'red hair'; connect an output of a node."),
+    ),
+    "a chain that is none": (
+        lambda names: {"sample": node("MCDM_KSampler", **{**product(names)["sample"]["inputs"], "experts": None})},
+        ("sample", "experts", "Expected a link for experts and got None; connect an output of a node."),
+    ),
     "an empty window": (
         {"second": expert("skin", start=0.7, end=0.2, experts=["first", 0])},
         ("second", "end", "Expected start below end for this expert and got 0.7 and 0.2; swap them"),

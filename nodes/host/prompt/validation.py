@@ -83,7 +83,8 @@ class Validation:
     Args:
         node_id: Of the node's schema.
         required: An input that every such node in a prompt has; it is marked if the one at fault isn't connected.
-        check: Finds what is wrong, except for infinite numbers and NaN, which ComfyUI lets pass and this class finds.
+        check: Finds what is wrong, except for infinite numbers, NaN, and values in the place of links, which ComfyUI
+            lets pass and this class finds.
     """
 
     def __init__(self, node_id: str, required: str, check: Check = lambda node: None):
@@ -114,7 +115,7 @@ class Validation:
 
     def fault(self, node: QueuedNode) -> Fault | None:
         """What is wrong with a node, or with another one as this one shows."""
-        return _endless(node) or self._check(node)
+        return _endless(node) or _unlinked(node) or self._check(node)
 
 
 _VALIDATIONS: dict[str, Validation] = {}  # by the type of their nodes
@@ -153,6 +154,19 @@ def _endless(node: QueuedNode) -> Fault | None:
         if isinstance(known, io.Float.Input) and isinstance(given, float) and not math.isfinite(given):
             expected = f"Expected a number for {known.id}, {known.min:g} to {known.max:g},"
             return Fault(known.id, f"{expected} and got {given}; set one, such as {known.default:g}.")
+    return None
+
+
+def _unlinked(node: QueuedNode) -> Fault | None:
+    """The fault of a node's first socket that is given a value, such as a text for a condition."""
+    for known in schema_of(node.class_type):
+        given = node.inputs.get(known.id)
+        if isinstance(known, io.WidgetInput) or known.id not in node.inputs or isinstance(given, list):
+            continue
+        if given is not None or not known.optional:
+            return Fault(
+                known.id, f"Expected a link for {known.id} and got {given!r:.80}; connect an output of a node."
+            )
     return None
 
 
