@@ -116,6 +116,14 @@ MISTAKES = {
         ),
         ("logic", "operation", "and got none among expert 1, expert 2; raise the weight of one of them"),
     ),
+    "a weight that is no number": (
+        {"second": expert("skin", weight=float("nan"), experts=["first", 0])},
+        ("second", "weight", "Expected a number for weight, -20 to 20, and got nan; set one"),
+    ),
+    "a negative reliability": (
+        {"second": expert("skin", reliability=-1.0, experts=["first", 0])},
+        ("second", "reliability", "Expected a reliability of 0 or more for this expert and got -1.0; set one"),
+    ),
     "a text as condition": (
         {"second": expert("skin", condition="red hair", experts=["first", 0])},
         ("second", "condition", "Expected a link for condition and got 'red hair'; connect an output of a node."),

@@ -275,7 +275,7 @@ REFUSED = [
     ([{}], {"expert_index": 1}, "another expert whose reliability is above 0"),
     ([{}, {"null": None, "reliability": 0.0}], {}, "Expert 2 needs a negative, because its reliability is 0.25"),
     ([{"reliability": 0.0}, {"reliability": 0.0}], {"vary": "weight"}, "reliabilities with a positive sum"),
-    ([{}, {"weight": float("nan")}], {}, "finite weight for expert 2"),
+    ([{}, {"weight": float("nan")}], {}, "Expected a number for weight, -20 to 20"),
     ([{}, {}], {"vary": "absolute weight", "values": "strong"}, "Expected weights, such as"),
     ([{}, {}], {"vary": "absolute weight", "values": f"1-{'9' * 310} [3]"}, "Expected weights, such as"),
     (

@@ -104,17 +104,15 @@ class QueuedChain:
 
     @cached_property
     def always(self) -> tuple[QueuedExpert, ...]:
-        """The experts, if all of their settings are known and all act everywhere and all the time; else none.
-
-        Raises:
-            ValueError: If a number cannot be used.
-        """
+        """The experts, if all of their settings are known and all act everywhere and all the time; else none."""
         if not all(map(_acts_always, self.experts)):
             return ()
-        return tuple(
-            QueuedExpert(name=name, has_null=not _lacks_null(node), **node.numbers(_NUMBERS))
-            for name, node in zip(self.names, self.experts, strict=True)
-        )
+        with suppress(ValueError):  # the check of the expert's own node says so
+            return tuple(
+                QueuedExpert(name=name, has_null=not _lacks_null(node), **node.numbers(_NUMBERS))
+                for name, node in zip(self.names, self.experts, strict=True)
+            )
+        return ()
 
     @property
     def names(self) -> list[Name]:
