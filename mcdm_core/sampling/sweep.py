@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, NoReturn, TypeVar
 
 from PIL import Image
 
@@ -42,6 +42,12 @@ class Varied(Enum):
     """Reliability and weight at once: from the product of the others (v = 0) to the chosen expert alone (v = 1)."""
     ABSOLUTE = "absolute weight"
     """w = v for the chosen expert, any number; the others keep their weights."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> NoReturn:
+        raise ValueError(
+            f"Expected to vary one of {', '.join(each.value for each in cls)} and got {value}; choose one."
+        )
 
 
 class Cell(NamedTuple):

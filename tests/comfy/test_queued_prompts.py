@@ -132,6 +132,10 @@ MISTAKES = {
         lambda names: {"sample": node("MCDM_KSampler", **{**product(names)["sample"]["inputs"], "experts": None})},
         ("sample", "experts", "Expected a link for experts and got None; connect an output of a node."),
     ),
+    "something else to vary": (
+        lambda names: {**sampled_by("sample"), "sample": sweep(vary="all")},
+        ("sample", "vary", "Expected to vary one of reliability, weight, reliability and weight, absolute weight and"),
+    ),
     "an empty window": (
         {"second": expert("skin", start=0.7, end=0.2, experts=["first", 0])},
         ("second", "end", "Expected start below end for this expert and got 0.7 and 0.2; swap them"),
