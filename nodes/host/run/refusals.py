@@ -175,6 +175,8 @@ def check_packed(experts: Experts, conds: Sequence[Conds]) -> None:
 
 def _check_latent(experts: Experts, latent_image: Tensor, packed: bool) -> None:
     latent_format = experts[0].model.get_model_object("latent_format")
+    own = isinstance(experts[0].model.model, ExpertModel)
+    empty = "Empty Latent (Expert)" if own else "the empty latent that ComfyUI has for this model's family"
     dimensions = latent_format.latent_dimensions + 2
     if latent_image.ndim != dimensions:
         wanted, got = (
@@ -183,15 +185,14 @@ def _check_latent(experts: Experts, latent_image: Tensor, packed: bool) -> None:
         )
         raise ValueError(
             f"Expected a latent of {wanted} for {experts[0].label}, which works on {space_name(latent_format)}, and "
-            f"got one of {got}; start from the empty latent that ComfyUI has for this model's family."
+            f"got one of {got}; start from {empty}."
         )
     # A packed latent's format counts the channels of the part that has most.
     channels = latent_format.latent_channels
     if latent_image.shape[1] > channels or (latent_image.shape[1] < channels and not packed):
         raise ValueError(
             f"Expected a latent of {latent_format.latent_channels} channels for {experts[0].label} and got one of "
-            f"{latent_image.shape[1]}; encode the picture with this model's own VAE, or start from Empty Latent "
-            "(Expert)."
+            f"{latent_image.shape[1]}; encode the picture with this model's own VAE, or start from {empty}."
         )
 
 
@@ -199,7 +200,7 @@ def _check_mask(expert: ExpertInput, latent_image: Tensor) -> None:
     mask, name = expert.mask, expert.label
     if mask is None:
         return
-    if mask.ndim < 2 or latent_image.ndim < 4:
+    if mask.ndim < 2 or latent_image.ndim < 4 or mask.numel() == 0:  # which Crop Mask may make
         raise ValueError(
             f"Expected a mask and a latent that have a height and a width for {name} and got the shapes "
             f"{tuple(mask.shape)} and {tuple(latent_image.shape)}; disconnect the mask."

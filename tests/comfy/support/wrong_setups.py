@@ -27,6 +27,12 @@ class Setups:
         self.latent = torch.zeros(shape)
         return self.two()
 
+    def latent_for_a_checkpoint(self, *shape):
+        from .oracle.networks import network
+
+        self.latent = torch.zeros(shape)
+        return self.chain(self.checkpoint(network("eps", 1), 16))
+
     def noise_levels(self, *sigmas):
         self.sigmas = torch.tensor(sigmas)
         return self.two()
@@ -184,14 +190,19 @@ SETUPS = {
     "mask with NaN": (lambda s, _: s.two(mask=torch.full((1, 32, 32), NAN)), "mask values .* expert 2 .*repair"),
     "masks for another batch": (lambda s, _: s.two(mask=torch.ones(3, 32, 32)), "mask for expert 2 .* got 3; choose"),
     "mask without a height": (lambda s, _: s.two(mask=torch.ones(32)), "a height .* for expert 2 .*disconnect"),
+    "mask without a pixel": (lambda s, _: s.two(mask=torch.ones(1, 0, 8)), "a height .* for expert 2 .*disconnect"),
     "latent of other channels": (lambda s, _: s.latent_of(2, 4, 32, 32), "3 channels for expert 1 .* 4; encode"),
+    "latent of other channels for a checkpoint": (
+        lambda s, _: s.latent_for_a_checkpoint(2, 16, 8, 12),
+        "4 channels for expert 1 and got one of 16; encode .* the empty latent that ComfyUI has for this",
+    ),
     "latent of another size": (
         lambda s, _: s.latent_of(2, 3, 64, 64),
         "Wrong latent for expert 1 .*32×32 pixels.* 64×64; connect",
     ),
     "latent of a video": (
         lambda s, _: s.latent_of(2, 3, 4, 32, 32),
-        r"4 dimensions \(mostly a picture\) for expert 1 .* 5 dimensions \(mostly a video\); start from",
+        r"4 dimensions \(mostly a picture\) for expert 1 .* 5 .*\(mostly a video\); start from Empty Latent \(Expert\)",
     ),
     "other latent space": (
         lambda s, _: s.other_space(),
@@ -258,6 +269,7 @@ MENDED_BY = {
     "mask with NaN": _MASK,
     "masks for another batch": _MASK,
     "mask without a height": _MASK,
+    "mask without a pixel": _MASK,
     "other latent space": (0, "vae"),
     "one network on two devices": _MODEL,
     "a ControlNet on another device": _MODEL,
