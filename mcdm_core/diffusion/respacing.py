@@ -68,9 +68,8 @@ def _strided(count: int, steps: int) -> list[int]:
         timesteps = list(range(0, steps, stride))
         if len(timesteps) == count:
             return timesteps
-    raise ValueError(
-        f'No integer stride chooses {count} of {steps} timesteps; use "{count}" without "ddim", or another number.'
-    )
+    instead = f'"{count}" without "ddim", or another number' if 1 <= count <= steps else f"1 to {steps}"
+    raise ValueError(f"No integer stride chooses {count} of {steps} timesteps; use {instead}.")
 
 
 class Respacing:

@@ -33,8 +33,8 @@ def active_sets(windows: Sequence[Window], sigmas: Sequence[float] | Tensor) -> 
     for sigma, active in sets.items():
         if not active:
             raise ValueError(
-                f"Expected an active expert at every noise level and got none at σ = {sigma:.4g}; widen start and end "
-                "of an expert so that the windows leave no gap."
+                f"Expected an active expert at every noise level and got none at σ = {sigma:.4g}; widen an expert's "
+                "window (start and end, sigma_start and sigma_end) so that no gap is left."
             )
     return list(dict.fromkeys(sets.values()))
 

@@ -36,6 +36,12 @@ def test_spacings_as_numbers():
     assert space_timesteps([1, 1], 10) == space_timesteps(torch.tensor([1, 1]), 10) == [0, 5]
 
 
+@pytest.mark.parametrize(("count", "instead"), [(999, '"999" without "ddim"'), (0, "1 to 1000"), (3000, "1 to 1000")])
+def test_a_stride_that_is_not_there_is_answered_by_what_is(count, instead):
+    with pytest.raises(ValueError, match=rf"^No integer stride chooses {count} of 1000 timesteps; use {instead}"):
+        space_timesteps(f"ddim{count}")
+
+
 @pytest.mark.parametrize("spacing", ["", "ddim", "ten", "0", [], "1001", "600,1", "ddim999", "5;5"])
 def test_spacings_that_cannot_be_read(spacing):
     with pytest.raises(ValueError, match=r"Expected|stride"):
