@@ -106,7 +106,10 @@ class EmptyLatent(io.ComfyNode):
                 ),
             ],
             outputs=[io.Latent.Output(display_name="latent", tooltip="Zeros; samplers add the noise.")],
+            hidden=[io.Hidden.unique_id],
         )
+
+    validate_inputs = classmethod(Validation("MCDM_EmptyLatent", "encoder"))
 
     @classmethod
     def execute(cls, encoder: Encoder, batch_size: int) -> io.NodeOutput:

@@ -128,6 +128,10 @@ MISTAKES = {
         {"second": expert("skin", condition="red hair", experts=["first", 0])},
         ("second", "condition", "Expected a link for condition and got 'red hair'; connect an output of a node."),
     ),
+    "a text as encoder": (
+        {"latent": node("MCDM_EmptyLatent", encoder="hair", batch_size=1)},
+        ("latent", "encoder", "Expected a link for encoder and got 'hair'; connect an output of a node."),
+    ),
     "a chain that is none": (
         lambda names: {"sample": node("MCDM_KSampler", **{**product(names)["sample"]["inputs"], "experts": None})},
         ("sample", "experts", "Expected a link for experts and got None; connect an output of a node."),
