@@ -1,5 +1,6 @@
 """A product of several spaces, sampled otherwise than `sample_product` does: what its choices are measured against."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -7,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mcdm_core.expert.expert import Expert
 from mcdm_core.product.joint import JointDenoiser, several_spaces
-from mcdm_core.product.spaces import JointSpaces, Space
+from mcdm_core.product.spaces import JointSpaces, Size, Space
 from mcdm_core.product.term import Term
 from mcdm_core.sampling.ddim import sample_ddim
 from mcdm_core.sampling.noise import noise_like
@@ -44,28 +46,25 @@ class Joint:
 
 
 class _Spaces(JointSpaces):
-    """The spaces of a product, stepped as `Joint` says."""
+    """The spaces of a product, stepped as `Joint` says; `reference` is an expert of the first."""
 
-    def __init__(self, spaces: Sequence[Space], joint: Joint):
+    def __init__(self, spaces: Sequence[Space], joint: Joint, reference: Expert):
         super().__init__(spaces)
-        self._is_shared = joint.noise == SHARED
         if joint.scale == EQUAL:
             self.scales = [1.0] * len(self.spaces)
-        if self._is_shared:
-            self._mixes = [mix_of(self.spaces[0], space) for space in self.spaces[1:]]
+        self._mix = mix_of(reference, self.spaces[0].size) if joint.noise == SHARED else None
 
     def noise_of(self, place: int, noise: Tensor) -> Tensor:
         """See the base class."""
         own = super().noise_of(place, noise)
-        return with_averages_of(noise, own, self._mixes[place - 1]) if self._is_shared else own
+        return own if self._mix is None else with_averages_of(noise, own, self._mix)
 
     def shared(self, noise: Tensor) -> Tensor:
         """Noise of joint samples, shared among the spaces if that is wanted."""
-        if not self._is_shared:
+        if self._mix is None:
             return noise
         first, *others = self.unpack(noise)
-        mixed = [with_averages_of(first, own, mix) for own, mix in zip(others, self._mixes, strict=True)]
-        return self.pack([first, *mixed])
+        return self.pack([first, *(with_averages_of(first, own, self._mix) for own in others)])
 
 
 def sample_joint(
@@ -90,7 +89,7 @@ def sample_joint(
     if not several_spaces(terms):
         raise ValueError("Expected experts of several spaces for `joint` and got one space; leave that out.")
     product = JointDenoiser(terms, (noise.shape[2], noise.shape[3]))
-    spaces = product.spaces = _Spaces(product.spaces.spaces, joint)
+    spaces = product.spaces = _Spaces(product.spaces.spaces, joint, terms[0].expert)
 
     def draw(x: Tensor, generator: torch.Generator | None) -> Tensor:
         return spaces.shared(noise_like(x, generator))
@@ -104,14 +103,19 @@ def with_averages_of(reference: Tensor, own: Tensor, mix: Tensor) -> Tensor:
     Args:
         reference: Standard normal, shape (B, C, H, W).
         own: Standard normal, shape (B, c, k·H, k·W).
-        mix: Rows that are orthogonal and of length 1, shape (c, C): the channels to the other's.
+        mix: Rows that are orthogonal and of length 1, shape (c, C), as of `mix_of`: the channels to the other's.
 
     Returns:
         Standard normal, shape of `own`, whose averages over k × k values are those of the reference's channels / k.
 
     Raises:
-        ValueError: If k isn't a whole number.
+        ValueError: If own has other channels than the mix, or k isn't a whole number.
     """
+    if own.shape[1] != len(mix):
+        raise ValueError(
+            f"Expected a space of pixels to share noise with and got samples of {own.shape[1]} channels; leave out "
+            "noise, or choose experts on pixels."
+        )
     side = own.shape[-1] // reference.shape[-1]
     if own.shape[-2:] != tuple(side * length for length in reference.shape[-2:]):
         raise ValueError(
@@ -123,32 +127,26 @@ def with_averages_of(reference: Tensor, own: Tensor, mix: Tensor) -> Tensor:
         return own + F.interpolate(wanted - F.avg_pool2d(own, side), scale_factor=side, mode="nearest")
 
 
+@functools.lru_cache(maxsize=1)  # the batches of a setting share it
 @torch.no_grad()
-def mix_of(reference: Space, other: Space) -> Tensor:
-    """How much of each channel of a reference's samples is in those of another space, which is of pixels.
+def mix_of(reference: Expert, size: Size) -> Tensor:
+    """How much of each channel of an expert's samples is in the colours of its pictures.
 
     It is fitted to decoded noise by least squares; of the fit the nearest matrix of orthogonal rows is taken, so that
-    mixed noise stays white.
+    mixed noise stays white. Float64 makes it the same to the bit in every process, as sums depend on the threads.
 
     Args:
-        reference: The first space.
-        other: One of pixels.
+        reference: The expert.
+        size: Height and width of its samples.
 
     Returns:
-        Shape (other's channels, reference's channels).
-
-    Raises:
-        ValueError: If the other's samples have not as many channels as pictures.
+        Shape (3, channels), float32.
     """
-    samples = torch.randn(_DECODED, *reference.shape, generator=torch.Generator().manual_seed(0))
-    pictures = F.adaptive_avg_pool2d(reference.decode(samples), reference.size)
-    if pictures.shape[1] != other.shape[0]:
-        raise ValueError(
-            f"Expected a space of pixels to share noise with and got samples of {other.shape[0]} channels; leave out "
-            "noise, or choose experts on pixels."
-        )
-    channels, colors = (values.movedim(1, -1).flatten(0, -2) for values in (samples, pictures))
+    samples = torch.randn(_DECODED, reference.channels, *size, generator=torch.Generator().manual_seed(0))
+    with torch.autocast(samples.device.type, enabled=False):
+        pictures = reference.decode(samples).clamp(-1, 1)
+    pairs = (samples.double(), F.adaptive_avg_pool2d(pictures.double(), size))
+    channels, colors = (values.movedim(1, -1).flatten(0, -2) for values in pairs)
     fitted = torch.linalg.lstsq(channels - channels.mean(0), colors - colors.mean(0)).solution.T
     left, _, right = torch.linalg.svd(fitted, full_matrices=False)
-    with torch.autocast(left.device.type, enabled=False):
-        return left @ right
+    return (left @ right).float()

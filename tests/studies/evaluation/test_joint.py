@@ -1,14 +1,11 @@
 """Products of several spaces, stepped otherwise than as shipped."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 import torch.nn.functional as F
 
-from mcdm_core import Term, load_expert, sample_product
+from mcdm_core import Expert, Schedule, Term, load_expert, prediction_named, sample_product
 from mcdm_core.product.joint import JointDenoiser
-from mcdm_core.product.spaces import Space
 from studies.evaluation.joint import Joint, mix_of, sample_joint, with_averages_of
 
 from ...support.evaluations import write_small, write_small_latent, write_small_vae
@@ -92,15 +89,55 @@ def test_latents_share_their_noise_with_pixels(terms, tmp_path):
     assert not torch.equal(shared, own)  # by little, as the VAE's weights are random
 
 
-def test_channels_are_mixed_as_they_are_decoded():
-    mix = torch.linalg.qr(torch.randn(4, 3, generator=rng())).Q.T
+class Mixing(torch.nn.Module):
+    """A VAE whose pictures are mixes of the channels, and a ripple that no mix is."""
 
-    def decode(samples):
-        return F.interpolate(torch.einsum("dc, bchw -> bdhw", 0.3 * mix, samples), scale_factor=8.0)
+    def __init__(self, mix, ripple=0.0):
+        super().__init__()
+        self.mix, self.ripple = mix, ripple
 
-    latents = Space((4, 8, 8), (64, 64), decode, decode)
-    pixels = Space((3, 16, 16), (16, 16), lambda samples: samples, lambda pictures: pictures)
-    torch.testing.assert_close(mix_of(latents, pixels), mix, atol=1e-5, rtol=0)
+    def decode(self, latents):
+        mixed = torch.einsum("dc, bchw -> bdhw", 0.1 * self.mix, latents)
+        return F.interpolate(mixed + self.ripple * latents[:, :3] ** 2, scale_factor=8.0)
+
+
+def on_latents(vae):
+    """An expert, asked for no more than its pictures."""
+    settings = {"image_size": 64, "channels": 4, "downscale": 8, "clamp_x0": False}
+    return Expert(torch.nn.Identity(), Schedule.cosine(), prediction_named("eps"), load_vae=lambda: vae, **settings)
+
+
+@pytest.fixture
+def mix():
+    return torch.linalg.qr(torch.randn(4, 3, generator=rng())).Q.T
+
+
+def test_channels_are_mixed_as_they_are_decoded(mix):
+    torch.testing.assert_close(mix_of(on_latents(Mixing(mix)), (8, 8)), mix, atol=1e-5, rtol=0)
+
+
+def test_the_mix_is_the_same_to_the_bit_in_a_process_of_any_number_of_threads(mix):
+    expert, threads = on_latents(Mixing(mix, ripple=0.01)), torch.get_num_threads()
+    fitted = []
+    try:
+        for count in (1, 2, 3, 4):
+            torch.set_num_threads(count)
+            fitted.append(mix_of.__wrapped__(expert, (64, 64)))
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(fitted[0], other) for other in fitted[1:])
+
+
+def test_the_mix_is_fitted_once_for_all_batches(terms, monkeypatch):
+    decoded = []
+    decode = Expert.decode
+    monkeypatch.setattr(Expert, "decode", lambda self, samples: decoded.append(len(samples)) or decode(self, samples))
+    mix_of.cache_clear()
+    counts = []
+    for _ in range(2):
+        sample_joint(terms, torch.randn(2, 3, 32, 32), "2", Joint(noise="shared"), rng(), eta=1.0)
+        counts.append(decoded.count(8))
+    assert counts == [1, 1]
 
 
 def test_experts_of_one_space_are_refused(terms):
@@ -111,8 +148,7 @@ def test_experts_of_one_space_are_refused(terms):
 def test_what_can_not_share_noise_is_refused():
     with pytest.raises(ValueError, match=r"^Expected samples whose sides are multiples of the reference's"):
         with_averages_of(torch.randn(1, 3, 8, 8), torch.randn(1, 3, 12, 12), torch.eye(3))
-    latents = Space((4, 8, 8), (8, 8), lambda samples: samples, lambda pictures: pictures)
-    with pytest.raises(ValueError, match=r"^Expected a space of pixels to share noise with and got"):
-        mix_of(latents, replace(latents, shape=(3, 8, 8)))
+    with pytest.raises(ValueError, match=r"^Expected a space of pixels to share noise with and got samples of 4 "):
+        with_averages_of(torch.randn(1, 3, 8, 8), torch.randn(1, 4, 16, 16), torch.eye(3))
     with pytest.raises(ValueError, match=r"^Expected sides or equal as scale of the spaces and got 'none'; set one"):
         Joint(scale="none")
