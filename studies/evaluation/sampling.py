@@ -2,7 +2,10 @@
 
 import functools
 import hashlib
+import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -77,13 +80,24 @@ def _draw(
 def _in_processes(jobs: Sequence[Job], workers: int) -> Iterator[None]:
     # A forked child inherits the parent's thread pools, which torch cannot use there: spawn.
     context = torch.multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, _end_at_ctrl_c) as pool:
+    with ProcessPoolExecutor(workers, context, _end_with_main_process) as pool:
         yield from pool.map(_run, jobs)
 
 
-def _end_at_ctrl_c() -> None:
-    """Let Ctrl-C, which reaches all processes, end this one without a traceback; the main process reports it."""
+def _end_with_main_process() -> None:
+    """End this process with the main one, also where that is killed and can't say so.
+
+    Ctrl-C reaches all processes and ends this one without a traceback; the main process reports it.
+    """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    threading.Thread(target=_await_its_end, daemon=True).start()
+
+
+def _await_its_end() -> None:
+    main_process = multiprocessing.parent_process()
+    assert main_process is not None
+    main_process.join()
+    os._exit(1)  # the main thread may be in a pass of minutes, or wait for a batch that never comes
 
 
 def sample_key(setting: Setting, data: DataConfig, experts: Mapping[str, Path]) -> str:
