@@ -12,13 +12,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tools", description=__doc__)
     parser.add_argument(
         "command",
-        choices=["demo", "tables", "test", "test-all", "coverage", "api", "lint", "types", "format"],
+        choices=["demo", "tables", "test", "test-all", "coverage", "api", "lint", "imports", "types", "format"],
         help="demo: draw the README's picture; "
         "tables: sample and measure everything in studies/results.md; "
         "test: linters and the short tests; test-all: the long tests, which test leaves out; "
         "coverage: all tests of core and studies, and the lines that none of them runs; "
-        "api: write pages of mcdm_core's functions into out/api/; lint: ruff and mypy; "
-        "types: mypy alone; format: let ruff mend and format",
+        "api: write pages of mcdm_core's functions into out/api/; lint: ruff, deptry and mypy; "
+        "imports: deptry alone; types: mypy alone; format: let ruff mend and format",
     )
     options, rest = parser.parse_known_args()
     if options.command == "demo":
@@ -35,7 +35,8 @@ def main() -> int:
         return commands.api(rest)
     if rest:
         parser.error(f"{options.command} takes no further arguments, but got {' '.join(rest)}")
-    return {"lint": commands.lint, "types": commands.types, "format": commands.format_code}[options.command]()
+    checks = {"lint": commands.lint, "imports": commands.imports, "types": commands.types}
+    return (checks | {"format": commands.format_code})[options.command]()
 
 
 if __name__ == "__main__":

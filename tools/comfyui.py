@@ -6,6 +6,7 @@ from pathlib import Path
 
 from .environment import ROOT
 
+TESTED = "0.33.0"  # the newest version that the node tests are known to pass in
 # No test makes sound, and PyPI's torchaudio fits no CPU build of torch: it is left out.
 SKIPPED_REQUIREMENTS = {"torchaudio"}
 # Since 0.33.0, though, ComfyUI imports it unguarded, so the tests' environment gets it empty. No user's ever does.
@@ -36,6 +37,13 @@ def find_comfyui() -> Path | None:
     if ROOT.parent.name == "custom_nodes":
         candidates.insert(0, ROOT.parent.parent)
     return max(filter(_is_comfyui, candidates), key=_version_numbers, default=None)
+
+
+def how_to_get_one() -> str:
+    """A line that says by which command `find_comfyui` finds the tested version, and how to name another."""
+    there = Path.home() / "ComfyUI"
+    get = f'git clone --branch v{TESTED} --depth 1 https://github.com/comfyanonymous/ComfyUI "{there}"'
+    return f"To run them, get the tested one: {get} (found there; elsewhere, set COMFYUI_PATH to its folder)"
 
 
 def comfyui_version(folder: Path) -> str:

@@ -4,8 +4,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from .comfyui import STAND_INS, comfyui_requirements, comfyui_version, find_comfyui
+from .comfyui import STAND_INS, comfyui_requirements, comfyui_version, find_comfyui, how_to_get_one
 from .environment import ROOT, ensure_environment
+from .imports import check_imports
 from .process import run, say
 from .type_checks import check_types
 
@@ -25,22 +26,27 @@ def demo(arguments: list[str]) -> int:
 
 
 def lint() -> int:
-    """Check style and format, then the types."""
-    python = _test_environment(find_comfyui())
+    """Check style and format, then the imports and the types."""
+    python = _test_environment()
     for command in (["ruff", "check", "."], ["ruff", "format", "--check", "."]):
         if code := run([python, "-m", *command]):
             return code
-    return types()
+    return imports() or types()
+
+
+def imports() -> int:
+    """Check with deptry that nothing is imported that requirement files don't name."""
+    return check_imports(_test_environment())
 
 
 def types() -> int:
     """Check the types with mypy."""
-    return check_types(_test_environment(find_comfyui()))
+    return check_types(_test_environment())
 
 
 def format_code() -> int:
     """Mend what ruff can mend, and format."""
-    python = _test_environment(find_comfyui())
+    python = _test_environment()
     return run([python, "-m", "ruff", "check", "--fix", "."]) or run([python, "-m", "ruff", "format", "."])
 
 
@@ -54,15 +60,13 @@ def test(arguments: list[str]) -> int:
         0, or 1 if anything failed or no test was chosen; all is run even so.
     """
     comfyui = find_comfyui()
-    python = _test_environment(comfyui)
     linters = {"Linters": lint()}
-    return _report(linters, _both_halves(python, comfyui, "short", arguments))
+    return _report(linters, _both_halves(comfyui, "short", arguments))
 
 
 def test_all(arguments: list[str]) -> int:
     """Run the long tests, which `test` leaves out; otherwise as `test`."""
-    comfyui = find_comfyui()
-    return _report({}, _both_halves(_test_environment(comfyui), comfyui, "long", arguments))
+    return _report({}, _both_halves(find_comfyui(), "long", arguments))
 
 
 def coverage(arguments: list[str]) -> int:
@@ -76,7 +80,7 @@ def coverage(arguments: list[str]) -> int:
     Returns:
         0, or another code if a test failed or more lines were left out than pyproject.toml allows.
     """
-    python = _test_environment(find_comfyui())
+    python = _test_environment()
     required = ["--cov-fail-under", "0"] if arguments else []
     return run([python, "-m", "pytest", *_OF_CORE, *_in_parallel(), "--cov", *required, *arguments], _one_thread())
 
@@ -87,7 +91,7 @@ def api(arguments: list[str]) -> int:
     Args:
         arguments: Passed on to pdoc; `-o FOLDER` writes elsewhere.
     """
-    python = _test_environment(find_comfyui())
+    python = _test_environment()
     # Asked for a package, pdoc writes the modules that its __all__ names, so modules are named one by one.
     files = sorted((ROOT / _LIBRARY).rglob("[!_]*.py"))
     modules = [".".join(file.relative_to(ROOT).with_suffix("").parts) for file in files]
@@ -95,15 +99,16 @@ def api(arguments: list[str]) -> int:
     return run([python, "-m", "pdoc", _LIBRARY, *modules, *written, *arguments])
 
 
-def _both_halves(python: Path, comfyui: Path | None, cases: str, arguments: Sequence[str]) -> dict[str, int | None]:
+def _both_halves(comfyui: Path | None, cases: str, arguments: Sequence[str]) -> dict[str, int | None]:
     """Run both halves; returns a name and an exit code for each, None if skipped.
 
     Args:
-        python: The interpreter.
         comfyui: Where the nodes' tests run; they are skipped where there is none.
         cases: Which of them, "short" or "long".
         arguments: Further ones for pytest.
     """
+    python = _test_environment()
+    in_comfyui = python if comfyui is None else _node_environment(comfyui)
     options = [*_in_parallel(), "--cases", cases, *arguments]
     # `-m pytest` puts the repository's root on sys.path, which is where the core's tests find mcdm_core.
     codes: dict[str, int | None] = {"Core tests": run([python, "-m", "pytest", *_OF_CORE, *options], _one_thread())}
@@ -111,7 +116,7 @@ def _both_halves(python: Path, comfyui: Path | None, cases: str, arguments: Sequ
         return codes | {"Node tests": None}
     # -I keeps the repository's root off sys.path: its nodes/ would hide ComfyUI's own module of that name.
     environment = _one_thread() | {"COMFYUI_PATH": str(comfyui)}
-    code = run([python, "-I", "-m", "pytest", "tests/comfy", *options], environment)
+    code = run([in_comfyui, "-I", "-m", "pytest", "tests/comfy", *options], environment)
     return codes | {f"Node tests in ComfyUI {comfyui_version(comfyui)} ({comfyui})": code}
 
 
@@ -121,6 +126,8 @@ def _report(linters: dict[str, int], halves: dict[str, int | None]) -> int:
         say(f"{linter}: {_outcome(status)}.")
     for half, code in halves.items():
         say(f"{half}: {_OF_TESTS.get(code) or _outcome(code)}.")
+    if None in halves.values():
+        say(how_to_get_one())
     ran = [code for code in halves.values() if code not in _OF_TESTS]
     return int(not ran or any([*linters.values(), *ran]))
 
@@ -140,7 +147,11 @@ def _in_parallel() -> list[str]:
     return ["-n", workers, "--dist", "loadscope", "--no-loadscope-reorder", "--durations", "20"]
 
 
-def _test_environment(comfyui: Path | None) -> Path:
-    if comfyui is None:
-        return ensure_environment(".venv-test", ["requirements-dev.txt"])
-    return ensure_environment(".venv-test", ["requirements-dev.txt"], comfyui_requirements(comfyui), STAND_INS)
+def _test_environment() -> Path:
+    """The environment of linters and tests of core and studies, which has nothing of ComfyUI's."""
+    return ensure_environment(".venv-test", ["requirements-dev.txt"])
+
+
+def _node_environment(comfyui: Path) -> Path:
+    """That of the nodes' tests: a layer of what ComfyUI requires over the other, so that torch isn't there twice."""
+    return ensure_environment(".venv-comfyui", [], comfyui_requirements(comfyui), STAND_INS, _test_environment())

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+STAMP = "requirements.sha256"  # a file in each environment, written once it is complete
 
 
 def environment_python(folder: Path) -> Path:
@@ -21,6 +22,7 @@ def ensure_environment(
     requirement_files: list[str],
     extra_requirements: Sequence[str] = (),
     stand_ins: Sequence[str] = (),
+    base: Path | None = None,
 ) -> Path:
     """Create the virtual environment `name` in the clone, if needed, and install into it.
 
@@ -31,6 +33,8 @@ def ensure_environment(
         requirement_files: Requirement files relative to the repository root.
         extra_requirements: Further requirement lines.
         stand_ins: Modules, such as "torchaudio.functional", that are put there empty where they cannot be imported.
+        base: The interpreter of another of these environments, whose packages this one has as well, except those that
+            it needs in another version; it is built anew when that is.
 
     Returns:
         The environment's interpreter.
@@ -40,12 +44,16 @@ def ensure_environment(
     """
     folder = ROOT / name
     python = environment_python(folder)
-    stamp = folder / "requirements.sha256"
-    wanted = _fingerprint([*extra_requirements, *stand_ins])
+    stamp = folder / STAMP
+    # When the base was built stands for what it holds.
+    built = [] if base is None else [str((base.parents[1] / STAMP).stat().st_mtime_ns)]
+    wanted = _fingerprint([*extra_requirements, *stand_ins, *built])
     if python.exists() and stamp.exists() and stamp.read_text() == wanted:
         return python
 
     venv.create(folder, with_pip=True, clear=True)
+    if base is not None:
+        _lay_on(python, base)
     arguments = [argument for file in requirement_files for argument in ("-r", str(ROOT / file))]
     subprocess.run(
         [python, "-m", "pip", "install", "--disable-pip-version-check", *arguments, *extra_requirements],
@@ -72,13 +80,24 @@ def ensure_importable(python: Path, module: str) -> None:
     import_it = [str(python), "-c", f"import {module}"]
     if subprocess.run(import_it, stderr=subprocess.DEVNULL, check=False).returncode == 0:
         return
-    ask = [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
-    folder = Path(subprocess.run(ask, check=True, capture_output=True, text=True).stdout.strip())
+    folder = _site_packages(python)
     for part in module.split("."):
         folder /= part
         folder.mkdir(exist_ok=True)
         (folder / "__init__.py").write_text("# An empty stand-in, made by tools/environment.py for the tests.\n")
     subprocess.run(import_it, check=True)
+
+
+def _lay_on(python: Path, base: Path) -> None:
+    """Let an interpreter import what another environment in the clone holds; what is in its own comes first."""
+    own = _site_packages(python)
+    # Relative, as a clone's path may have letters that Python reads in another encoding there.
+    (own / "base.pth").write_text(os.path.relpath(_site_packages(base), own) + "\n")
+
+
+def _site_packages(python: Path) -> Path:
+    ask = [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    return Path(subprocess.run(ask, check=True, capture_output=True, text=True).stdout.strip())
 
 
 def _fingerprint(further: list[str]) -> str:

@@ -1,5 +1,6 @@
 """The developer commands, and what the packaging files promise."""
 
+import re
 import sys
 import venv
 from pathlib import Path
@@ -68,6 +69,18 @@ def test_a_stand_in_takes_the_place_of_what_cannot_be_imported_only(tmp_path):
     assert made == ["torchaudio"]
 
 
+def test_the_version_to_get_is_the_newest_that_the_readme_says_is_tested():
+    (tested,) = re.findall(r"tested with ComfyUI (.+?), on", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert tested.split(" and ")[-1] == comfyui.TESTED
+    assert f"--branch v{comfyui.TESTED} --depth 1 " in comfyui.how_to_get_one()
+
+
+def test_what_is_got_is_found(fake_home):
+    (folder,) = re.findall(r'"(.+)"', comfyui.how_to_get_one())
+    assert comfyui.find_comfyui() is None
+    assert make_comfyui(Path(folder)) == comfyui.find_comfyui()
+
+
 def test_requirements_leave_out_torchaudio_and_add_requests(tmp_path):
     (tmp_path / "requirements.txt").write_text("torch\ntorchaudio>=2\n\n# comment\ntorchsde  # noise\nav>=14.2.0\n")
     assert comfyui.comfyui_requirements(tmp_path) == ["torch", "torchsde", "av>=14.2.0", "requests"]
@@ -126,10 +139,12 @@ def test_the_api_s_pages_are_left_out_of_git():
 
 @pytest.fixture
 def tested(monkeypatch, tmp_path):
-    """Run a command where a part fails; returns its exit code, the words of each pytest run, and what is said."""
+    """Run a command where a part fails; returns its exit code, the words of each pytest run, and what is said.
+
+    The first word of a run is the name of the environment whose Python it is.
+    """
     runs, said = [], []
-    monkeypatch.setattr(demo_commands, "ensure_environment", lambda *_: "python")
-    monkeypatch.setattr(demo_commands, "check_types", lambda _: 0)
+    monkeypatch.setattr(demo_commands, "ensure_environment", lambda name, *_: name)
     monkeypatch.setattr(demo_commands, "comfyui_requirements", lambda _: [])
     monkeypatch.setattr(demo_commands, "say", said.append)
 
@@ -141,6 +156,8 @@ def tested(monkeypatch, tmp_path):
                     return 5
             return int(failing in words)
 
+        for check in ("check_imports", "check_types"):
+            monkeypatch.setattr(demo_commands, check, lambda _, check=check: int(failing == check))
         monkeypatch.setattr(demo_commands, "find_comfyui", lambda: comfyui)
         monkeypatch.setattr(demo_commands, "run", run)
         return command([*arguments]), runs, said
@@ -148,15 +165,14 @@ def tested(monkeypatch, tmp_path):
     return run_tests
 
 
-@pytest.mark.parametrize("failing", ["ruff", "tests/core", "tests/comfy", None])
+@pytest.mark.parametrize("failing", ["ruff", "check_imports", "check_types", "tests/core", "tests/comfy", None])
 def test_tests_go_on_whatever_fails_and_a_line_says_of_each_how_it_went(tested, failing, tmp_path):
     code, runs, said = tested(demo_commands.test, tmp_path, failing)
     assert code == int(failing is not None)
     assert ["tests/core" in words for words in runs] == [True, False]
     assert all(words[words.index("--cases") + 1] == "short" for words in runs)
-    assert [line.endswith("passed.") for line in said] == [
-        failing != part for part in ("ruff", "tests/core", "tests/comfy")
-    ]
+    parts = ({"ruff", "check_imports", "check_types"}, {"tests/core"}, {"tests/comfy"})
+    assert [line.endswith("passed.") for line in said] == [failing not in part for part in parts]
 
 
 @pytest.mark.parametrize("arguments", [[], ["-k", "name"]], ids=["all", "chosen"])
@@ -185,7 +201,7 @@ def test_a_half_without_a_chosen_test_is_no_failure_unless_no_test_was_chosen_at
 ):
     code, _, said = tested(command, tmp_path if has_comfyui else None, failing, none_in)
     assert code == expected
-    for folder, line in zip(("tests/core", "tests/comfy"), said[-2:], strict=True):
+    for folder, line in zip(("tests/core", "tests/comfy"), said[-2 - (not has_comfyui) :], strict=False):
         assert line.endswith(": no tests chosen.") == (folder in none_in)
         assert ("FAILED" in line) == (folder == failing)
 
@@ -200,7 +216,13 @@ def test_what_the_short_tests_leave_out_is_run(tested, tmp_path):
 def test_without_comfyui_the_nodes_tests_are_skipped(tested):
     code, _, said = tested(demo_commands.test_all, None, None)
     assert code == 0
-    assert said[-1].startswith("Node tests: SKIPPED, no ComfyUI in COMFYUI_PATH")
+    assert said[-2].startswith("Node tests: SKIPPED, no ComfyUI in COMFYUI_PATH")
+    assert said[-1] == comfyui.how_to_get_one()
+
+
+def test_tests_of_core_run_without_what_comfyui_brings(tested, tmp_path):
+    _, runs, _ = tested(demo_commands.test, tmp_path, None)
+    assert [words[0] for words in runs] == [".venv-test", ".venv-comfyui"]
 
 
 def test_all_tables_are_evaluated_by_one_command(commands):
