@@ -61,7 +61,8 @@ def check_imports(python: Path, root: Path = ROOT) -> int:
         python: The interpreter of an environment with deptry and all that requirements-dev.txt names.
         root: The folder that holds the parts.
     """
-    return max([_check(python, root, part) for part in PARTS])
+    codes = [_check(python, root, part) for part in PARTS]
+    return int(any(codes))
 
 
 def _check(python: Path, root: Path, part: Part) -> int:
