@@ -26,7 +26,7 @@ class DataConfig:
         trained: The modalities that are trained on, if not all; the others keep their channels. This way a network is
             fine-tuned on one modality after the other.
         seed: First seed of the drawn set; sets with seeds 10⁶ apart are disjoint.
-        count: Number of pictures to draw.
+        count: Number of pictures to draw; a run may be resumed with more of them, but not with fewer.
         leading: Attribute → the value that most of the drawn pictures have (uniform where not named).
         sets: Modality → `seed`, `count` and `leading` of its own drawn pictures, which replace those above; for all
             modalities or none. As in the paper, no picture is then seen with more than one of its maps.

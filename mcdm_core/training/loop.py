@@ -22,6 +22,7 @@ from ..system.formats import write_state
 from ..system.writer import make_folder
 from .config import DataConfig, OptimizerConfig, ReportConfig
 from .dropout import drop_rows
+from .going_on import earlier_length
 from .interrupts import deferred_interrupts
 from .logs import CsvLog
 from .run_folder import STATE_FILE
@@ -102,7 +103,13 @@ class TrainingRun(ABC, Generic[Config, Network]):
         report: Measures the averaged network every `held_out_every` steps.
         folder: Folder of its state and logs.
         losses: Names of the losses that a step returns, columns of `loss.csv`.
+
+    Attributes:
+        grows: Whether a state may go on with more steps or pictures than before; `earlier` then belongs into the card.
+        earlier: What the run had before it went on with more, or from another file; an entry for each time.
     """
+
+    grows: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -123,6 +130,7 @@ class TrainingRun(ABC, Generic[Config, Network]):
         self.optimizer = self.make_optimizer()
         self.step = 0
         self.losses: list[Sequence[float]] = []  # of the steps since the last row of the log
+        self.earlier: list[str] = []
 
     @abstractmethod
     def make_network(self) -> Network:
@@ -154,6 +162,7 @@ class TrainingRun(ABC, Generic[Config, Network]):
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
             "losses": [list(losses) for losses in self.losses],
+            "earlier": self.earlier,
             "config": json.dumps(decisive_settings(self.config)),
         }
         write_state(self.state_path, state)
@@ -165,8 +174,9 @@ class TrainingRun(ABC, Generic[Config, Network]):
             ValueError: The state is of another configuration or network, or is damaged.
         """
         state = self._read_state()
+        self.earlier = state.get("earlier", [])
         if "config" in state:  # states of earlier versions have none
-            self._check_same(json.loads(state["config"]))
+            self._check_same(json.loads(state["config"]), state["step"])
         try:
             self.network.load_state_dict(state["network"])
             self.average.load_state_dict(state["average"])
@@ -195,17 +205,21 @@ class TrainingRun(ABC, Generic[Config, Network]):
             )
         return state
 
-    def _check_same(self, saved: dict[str, Any]) -> None:
-        """Refuse a changed configuration: weights trained with both could not be reproduced from either."""
+    def _check_same(self, saved: dict[str, Any], step: int) -> None:
+        """Refuse a changed configuration, unless to more of the same: `earlier` says how to get the weights again."""
         own = decisive_settings(self.config)
         differing = [name for name in {**own, **saved} if own.get(name) != saved.get(name)]
-        if differing:
-            sections = [f"[{name}]" if isinstance(own.get(name), dict) else name for name in differing]
-            raise ValueError(
-                f"{self.state_path} is the state of a run of another configuration, which differs in "
-                f"{', '.join(sections)}; restore the configuration, or add --overwrite instead of --resume "
-                "to begin anew (--resume FILE goes on from an expert's weights)."
-            )
+        if not differing:
+            return
+        if self.grows and (earlier := earlier_length(saved, own, step)):
+            self.earlier.append(earlier)
+            return
+        sections = [f"[{name}]" if isinstance(own.get(name), dict) else name for name in differing]
+        raise ValueError(
+            f"{self.state_path} is the state of a run of another configuration, which differs in "
+            f"{', '.join(sections)}; restore the configuration, or add --overwrite instead of --resume "
+            "to begin anew (--resume FILE goes on from an expert's weights)."
+        )
 
     def next_batch(self) -> tuple[Tensor, Condition, np.random.Generator]:
         """The step's pictures, its conditions after dropout, and its generator for all other randomness.

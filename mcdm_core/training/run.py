@@ -13,6 +13,7 @@ from .checks import check_config
 from .config import TrainingConfig, load_config
 from .data_kind import DataKind, Prepared
 from .embeddings import check_tower
+from .going_on import earlier_stages
 from .kinds import KINDS, Kinds, kind_named
 from .latents import LatentSpace
 from .run_folder import RunFolder, run_folder
@@ -74,6 +75,8 @@ def _train(config: TrainingConfig, kind: DataKind, base: Path, cache: Path, run:
         expert, steps = begin
         if (steps or config.adapter) and prepared.text_tower is not None:
             check_tower(expert, prepared.text_tower)
+        if steps:
+            trainer.earlier = earlier_stages(expert.metadata["card"])
         trainer.start_from(expert.network.state_dict(), steps)
     trainer.run()
     if config.adapter is not None:
@@ -156,8 +159,10 @@ def describe(trainer: Trainer, prepared: Prepared, kind: DataKind) -> ExpertMeta
 def _card(trainer: Trainer, prepared: Prepared, kind: DataKind) -> dict:
     """The model card: how the weights were trained."""
     config = trainer.config
+    earlier = {"earlier": trainer.earlier} if trainer.earlier else {}
     return {
         **config.card,
+        **earlier,
         "steps": trainer.step,
         "seed": config.optimizer.seed,
         "data": kind.describe(config.data, len(prepared.source)),

@@ -61,6 +61,8 @@ class Trainer(TrainingRun[TrainingConfig, UNet]):
         decode: Decodes samples, see `HeldOutReport`.
     """
 
+    grows = True
+
     def __init__(
         self, config: TrainingConfig, source: Source, held_out: Source, folder: Path, decode: Decode | None = None
     ):

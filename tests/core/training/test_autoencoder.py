@@ -80,6 +80,13 @@ def test_an_interrupted_run_equals_an_uninterrupted_one(images, tmp_path):
         assert all(torch.equal(expected[key], actual[key]) for key in expected)
 
 
+def test_a_run_with_more_steps_is_refused_since_its_encoder_would_learn_on(images, tmp_path):
+    AutoencoderTrainer(SETTINGS, Crops(images, 16), {"boxes": images}, tmp_path, FolderKind()).save()
+    longer = replace(SETTINGS, optimizer=replace(SETTINGS.optimizer, steps=SETTINGS.optimizer.steps + 2))
+    with pytest.raises(ValueError, match=r"another configuration, which differs in \[optimizer\]"):
+        AutoencoderTrainer(longer, Crops(images, 16), {"boxes": images}, tmp_path, FolderKind()).resume()
+
+
 def test_the_latents_are_measured_when_the_encoder_is_fixed_and_final_then(images, tmp_path):
     trainer = AutoencoderTrainer(SETTINGS, Crops(images, 16), {"boxes": images}, tmp_path, FolderKind())
     measured, keys = [], []

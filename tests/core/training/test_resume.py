@@ -54,6 +54,12 @@ def make_trainer(config_path, folder, interrupt_at=0, number=signal.SIGINT):
     return Trainer(config, Interrupting(source, interrupt_at, number), held_out, folder)
 
 
+def resumed(config_path, folder, interrupt_at=0):
+    trainer = make_trainer(config_path, folder, interrupt_at)
+    trainer.resume()
+    return trainer
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_equals_an_uninterrupted_one(config, tmp_path, number):
     whole = train_expert(config, tmp_path / "whole")
@@ -110,6 +116,9 @@ def test_a_run_goes_on_from_an_expert_file(config, tmp_path):
     assert expert.metadata["card"]["steps"] == 2
     resumed = load_expert(train_expert(config, tmp_path, str(begun)))
     assert resumed.metadata["card"]["steps"] == 6
+    assert resumed.metadata["card"]["earlier"] == [
+        "to step 2: 5 pictures of the folder 'pictures'; on from averaged weights"
+    ]
     assert len(torch.load(tmp_path / "both" / "state.pt")["optimizer"]["state"]) > 0
 
     # Nothing is left to do at 2 of 2 steps, so what comes out is what went in.
@@ -127,7 +136,9 @@ def test_an_expert_file_to_go_on_from_takes_the_place_of_the_start(config, tmp_p
     ("old", "new", "differing"),
     [
         ("model_channels = 32", "model_channels = 64", r"\[network\]"),
-        ("steps = 6", "steps = 8", r"\[optimizer\]"),
+        ("steps = 6", "steps = 1", r"\[optimizer\]"),  # fewer than made
+        ("warmup = 2", "warmup = 3", r"\[optimizer\]"),
+        ('modalities = ["hair", "skin"]', 'modalities = ["hair", "skin"]\ncount = 7999', r"\[data\]"),
         ("dropout = 0.1", "dropout = 0.2", r"\[network\]"),
         ("image_size = 16", 'image_size = 16\nprediction = "eps"', "prediction"),
         ("image_size = 16", "image_size = 8", "image_size"),
@@ -141,6 +152,38 @@ def test_the_state_of_another_configuration_is_refused(state, config, tmp_path, 
     config.write_text(text.replace(old, new), encoding="utf-8")
     with pytest.raises(ValueError, match=rf"differs in {differing}; restore the configuration, or add --overwrite"):
         make_trainer(config, state.parent).resume()
+
+
+def test_a_run_with_more_steps_equals_one_that_had_them_at_once(config, tmp_path):
+    constant = config.read_text("utf-8") + "decay_from = 1.0\n"
+    config.write_text(constant, "utf-8")
+    whole = train_expert(config, tmp_path / "whole")
+    config.write_text(constant.replace("steps = 6", "steps = 3"), "utf-8")
+    train_expert(config, tmp_path / "runs")
+    config.write_text(constant, "utf-8")
+    with pytest.raises(KeyboardInterrupt):
+        resumed(config, tmp_path / "runs" / "both", 1).run()
+    longer = train_expert(config, tmp_path / "runs", "state")  # goes on with more only once
+
+    expected, actual = load_file(whole), load_file(longer)
+    assert all(torch.equal(expected[key], actual[key]) for key in expected)
+    assert "earlier" not in load_expert(whole).metadata["card"]
+    assert load_expert(longer).metadata["card"] == {
+        **load_expert(whole).metadata["card"],
+        "earlier": ["to step 3: steps = 3"],
+    }
+
+
+def test_a_run_goes_on_with_more_pictures_and_a_decay(state, config):
+    text = config.read_text("utf-8").replace("[report]", "count = 9000\n[report]").replace("steps = 6", "steps = 4")
+    config.write_text(text + "decay_from = 0.5\n", "utf-8")
+    trainer = resumed(config, state.parent)
+    assert trainer.earlier == ["to step 2: steps = 6, decay_from = 0.6, count = 8000"]
+    rates = []
+    while trainer.step < 4:
+        trainer.train_step()
+        rates.append(trainer.optimizer.param_groups[0]["lr"] / trainer.config.optimizer.learning_rate)
+    assert rates == [1.0, 0.5]
 
 
 def test_what_a_run_says_of_itself_may_change(state, config, tmp_path):
