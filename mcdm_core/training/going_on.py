@@ -34,7 +34,8 @@ def earlier_length(saved: Mapping[str, Any], own: Mapping[str, Any], step: int) 
 
 def earlier_stages(card: Mapping[str, Any]) -> list[str]:
     """What the card of an expert that is trained on from its weights says of its training until then."""
-    return [*card.get("earlier", []), f"to step {card.get('steps', 0)}: {card.get('data')}; on from averaged weights"]
+    before = [card["earlier"]] if "earlier" in card else []
+    return [*before, f"to step {card.get('steps', 0)}: {card.get('data')}; on from averaged weights"]
 
 
 def _without_length(settings: Mapping[str, Any]) -> dict[str, Any]:

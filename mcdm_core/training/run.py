@@ -159,7 +159,7 @@ def describe(trainer: Trainer, prepared: Prepared, kind: DataKind) -> ExpertMeta
 def _card(trainer: Trainer, prepared: Prepared, kind: DataKind) -> dict:
     """The model card: how the weights were trained."""
     config = trainer.config
-    earlier = {"earlier": trainer.earlier} if trainer.earlier else {}
+    earlier = {"earlier": "; ".join(trainer.earlier)} if trainer.earlier else {}
     return {
         **config.card,
         **earlier,

@@ -10,6 +10,7 @@ from mcdm_core import load_expert
 from mcdm_core.system.failures import ForeseenError
 from mcdm_core.training.config import load_config
 from mcdm_core.training.folder import read_folder
+from mcdm_core.training.going_on import earlier_stages
 from mcdm_core.training.run import train_expert
 from mcdm_core.training.run_folder import run_folder
 from mcdm_core.training.trainer import Trainer
@@ -116,9 +117,9 @@ def test_a_run_goes_on_from_an_expert_file(config, tmp_path):
     assert expert.metadata["card"]["steps"] == 2
     resumed = load_expert(train_expert(config, tmp_path, str(begun)))
     assert resumed.metadata["card"]["steps"] == 6
-    assert resumed.metadata["card"]["earlier"] == [
-        "to step 2: 5 pictures of the folder 'pictures'; on from averaged weights"
-    ]
+    earlier = "to step 2: 5 pictures of the folder 'pictures'; on from averaged weights"
+    assert resumed.metadata["card"]["earlier"] == earlier
+    assert earlier_stages(resumed.metadata["card"])[0] == earlier
     assert len(torch.load(tmp_path / "both" / "state.pt")["optimizer"]["state"]) > 0
 
     # Nothing is left to do at 2 of 2 steps, so what comes out is what went in.
@@ -170,7 +171,7 @@ def test_a_run_with_more_steps_equals_one_that_had_them_at_once(config, tmp_path
     assert "earlier" not in load_expert(whole).metadata["card"]
     assert load_expert(longer).metadata["card"] == {
         **load_expert(whole).metadata["card"],
-        "earlier": ["to step 3: steps = 3"],
+        "earlier": "to step 3: steps = 3",
     }
 
 
