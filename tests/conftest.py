@@ -1,3 +1,4 @@
+import contextlib
 import math
 import signal
 from collections.abc import Sequence
@@ -5,6 +6,8 @@ from zlib import crc32
 
 import pytest
 import torch
+
+from .accelerator.build import NotBuiltError, build
 
 # One process for each core runs them, and on networks this small threads cost more than they bring.
 torch.set_num_threads(1)
@@ -19,9 +22,17 @@ def pytest_addoption(parser):
         help="short: what `make test` runs; long: what it leaves out for `make test-all`, the cases marked as `long` "
         "and of a test marked `one_of(n)` all but an n-th",
     )
+    parser.addoption(
+        "--accelerator",
+        action="store_true",
+        help="run node tests on an accelerator that isn't there: tests/accelerator",
+    )
 
 
 def pytest_configure(config):
+    if config.getoption("--accelerator") and not hasattr(config, "workerinput"):
+        with contextlib.suppress(NotBuiltError):  # tests say so, where they ask for it
+            build()  # once, before several processes would
     config.addinivalue_line("markers", "long: a case that takes long, which `make test` leaves to `make test-all`")
     config.addinivalue_line("markers", "one_of(n): of this test's cases `make test` runs an n-th, of every kind")
 

@@ -1,0 +1,133 @@
+// What torch asks of a device: which one is current, its one stream, its generators and its pinned memory.
+#include "device.h"
+
+#include <ATen/detail/PrivateUse1HooksInterface.h>
+#include <c10/core/impl/DeviceGuardImplInterface.h>
+
+#include <atomic>
+
+namespace accelerator {
+namespace {
+
+std::atomic<c10::DeviceIndex> count{2};
+thread_local c10::DeviceIndex current = 0;
+
+struct Guard final : c10::impl::DeviceGuardImplInterface {
+  c10::DeviceType type() const override {
+    return kType;
+  }
+  c10::Device exchangeDevice(c10::Device device) const override {
+    const auto before = getDevice();
+    setDevice(device);
+    return before;
+  }
+  c10::Device getDevice() const override {
+    return {kType, current};
+  }
+  void setDevice(c10::Device device) const override {
+    if (device.has_index()) {
+      set_current_device(device.index());
+    }
+  }
+  void uncheckedSetDevice(c10::Device device) const noexcept override {
+    current = device.has_index() ? device.index() : current;
+  }
+  c10::DeviceIndex deviceCount() const noexcept override {
+    return count;
+  }
+
+  // All work is done when it is asked for, so that one stream is enough and events have always happened.
+  c10::Stream getStream(c10::Device device) const override {
+    return c10::Stream(c10::Stream::DEFAULT, device);
+  }
+  c10::Stream getDefaultStream(c10::Device device) const override {
+    return getStream(device);
+  }
+  c10::Stream exchangeStream(c10::Stream stream) const override {
+    return getStream(stream.device());
+  }
+  bool queryStream(const c10::Stream& /*stream*/) const override {
+    return true;
+  }
+  void synchronizeStream(const c10::Stream& stream) const override {
+    synchronizeDevice(stream.device_index());
+  }
+  void synchronizeDevice(const c10::DeviceIndex device) const override {
+    count_synchronisation(device < 0 ? current : device, "synchronize");
+  }
+  void record(void**, const c10::Stream&, const c10::DeviceIndex, const c10::EventFlag) const override {}
+  void block(void* /*event*/, const c10::Stream& /*stream*/) const override {}
+  bool queryEvent(void* /*event*/) const override {
+    return true;
+  }
+};
+
+C10_REGISTER_GUARD_IMPL(PrivateUse1, Guard)
+
+struct Hooks final : at::PrivateUse1HooksInterface {
+  bool isBuilt() const override {
+    return true;
+  }
+  bool isAvailable() const override {
+    return true;
+  }
+  bool hasPrimaryContext(c10::DeviceIndex /*device*/) const override {
+    return true;
+  }
+  c10::DeviceIndex deviceCount() const override {
+    return count;
+  }
+  c10::DeviceIndex getCurrentDevice() const override {
+    return current;
+  }
+  void setCurrentDevice(c10::DeviceIndex device) const override {
+    set_current_device(device);
+  }
+  c10::DeviceIndex exchangeDevice(c10::DeviceIndex device) const override {
+    const auto before = current;
+    set_current_device(device);
+    return before;
+  }
+  c10::DeviceIndex maybeExchangeDevice(c10::DeviceIndex device) const override {
+    return exchangeDevice(device < 0 ? current : device);
+  }
+  const at::Generator& getDefaultGenerator(c10::DeviceIndex device) const override {
+    return default_generator(device);
+  }
+  at::Generator getNewGenerator(c10::DeviceIndex device) const override {
+    return new_generator(device);
+  }
+  bool isPinnedPtr(const void* data) const override {
+    return is_pinned(data);
+  }
+  c10::Allocator* getPinnedMemoryAllocator() const override {
+    return pinned_memory();
+  }
+};
+
+[[maybe_unused]] const bool registered = [] {
+  at::RegisterPrivateUse1HooksInterface(new Hooks);
+  return true;
+}();
+
+} // namespace
+
+c10::DeviceIndex device_count() {
+  return count;
+}
+
+void set_device_count(c10::DeviceIndex devices) {
+  TORCH_CHECK(devices >= 1 && devices <= kMostDevices, "Expected 1 to ", int{kMostDevices}, " devices and got ", devices);
+  count = devices;
+}
+
+c10::DeviceIndex current_device() {
+  return current;
+}
+
+void set_current_device(c10::DeviceIndex device) {
+  TORCH_CHECK(device >= 0 && device < count, "invalid device ordinal ", int{device});
+  current = device;
+}
+
+} // namespace accelerator

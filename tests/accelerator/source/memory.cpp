@@ -1,0 +1,101 @@
+// Device memory is the host's, counted; so is pinned memory, whose addresses are known.
+#include "device.h"
+
+#include <c10/core/impl/alloc_cpu.h>
+
+#include <mutex>
+#include <set>
+
+namespace accelerator {
+namespace {
+
+constexpr int64_t kGranule = 512; // CUDA's allocator gives no smaller blocks, and multiples of it
+
+struct Block {
+  void* memory;
+  int64_t bytes;
+  c10::DeviceIndex device;
+};
+
+void free_block(void* context) {
+  const auto* block = static_cast<Block*>(context);
+  c10::free_cpu(block->memory);
+  give_back(block->device, block->bytes);
+  delete block;
+}
+
+struct DeviceMemory final : c10::Allocator {
+  c10::DataPtr allocate(size_t bytes) override {
+    const auto device = current_device();
+    const c10::Device place(kType, device);
+    if (bytes == 0) {
+      return {nullptr, place};
+    }
+    const auto counted = (static_cast<int64_t>(bytes) + kGranule - 1) / kGranule * kGranule;
+    take(device, counted);
+    auto* block = new Block{c10::alloc_cpu(bytes), counted, device};
+    return {block->memory, block, &free_block, place};
+  }
+
+  c10::DeleterFnPtr raw_deleter() const override {
+    return nullptr; // what is freed is the block, not its address
+  }
+
+  void copy_data(void* target, const void* source, std::size_t bytes) const override {
+    default_copy_data(target, source, bytes);
+  }
+};
+
+struct PinnedMemory final : c10::Allocator {
+  c10::DataPtr allocate(size_t bytes) override {
+    void* memory = c10::alloc_cpu(bytes);
+    const std::lock_guard<std::mutex> lock(mutex());
+    addresses().insert(memory);
+    return {memory, memory, &free_pinned, c10::Device(c10::kCPU)};
+  }
+
+  c10::DeleterFnPtr raw_deleter() const override {
+    return &free_pinned;
+  }
+
+  void copy_data(void* target, const void* source, std::size_t bytes) const override {
+    default_copy_data(target, source, bytes);
+  }
+
+  static void free_pinned(void* memory) {
+    const std::lock_guard<std::mutex> lock(mutex());
+    addresses().erase(memory);
+    c10::free_cpu(memory);
+  }
+
+  static std::mutex& mutex() {
+    static auto* one = new std::mutex;
+    return *one;
+  }
+
+  static std::set<const void*>& addresses() {
+    static auto* all = new std::set<const void*>;
+    return *all;
+  }
+};
+
+DeviceMemory of_devices;
+PinnedMemory of_host;
+REGISTER_ALLOCATOR(kType, &of_devices)
+
+} // namespace
+
+c10::Allocator* device_memory() {
+  return &of_devices;
+}
+
+c10::Allocator* pinned_memory() {
+  return &of_host;
+}
+
+bool is_pinned(const void* data) {
+  const std::lock_guard<std::mutex> lock(PinnedMemory::mutex());
+  return PinnedMemory::addresses().count(data) != 0;
+}
+
+} // namespace accelerator
