@@ -11,7 +11,7 @@ from ..diffusion.schedule import sigma_at_progress
 from ..expert.expert import Expert
 from .eq10 import EQ10
 from .evaluate import evaluate
-from .evaluation import Evaluation, Point
+from .evaluation import Evaluation, NoiseLevel, Point
 from .lifts import Lifts
 from .method import Methods, Setting
 from .own_null import OWN_NULL
@@ -212,8 +212,9 @@ class ProductDenoiser:
         planner = self._planner(x) if weigh is None else self._separate_planner(x)
         networks = TermNetworks(self.terms, self.max_rows, self._points(x, sigma))
         methods = self.methods if weigh is None else [*self.methods, SeparateWeights(weigh)]
-        point = Point(x, level, sigma=level)
-        found = evaluate(point, planner.at_any_level(level), partial(planner.unsaved_at, level), networks, methods)
+        noise = NoiseLevel(level)
+        plain = partial(planner.unsaved_at, noise)
+        found = evaluate(Point(x, noise), planner.at_any_level(level), plain, networks, methods)
         return found, networks.variance
 
     def _points(self, x: Tensor, sigma: Tensor | float) -> list[ExpertPoint]:

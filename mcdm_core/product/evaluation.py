@@ -1,6 +1,7 @@
 """One evaluation of a product: the sample and noise level, the predictions that networks are asked for, the answers."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
 from torch import Tensor
@@ -26,21 +27,76 @@ class Networks(Protocol):
         """How many rows networks would be given for that: predictions times samples of the batch."""
 
 
+class NoiseLevel:
+    """A noise level as a number, read from its device once and only where something depends on it.
+
+    Reading waits until the device has done all that it was given; a step that needs no number never waits.
+
+    Args:
+        sigma: The level: a number, or a tensor of equal entries, shape (B,).
+    """
+
+    def __init__(self, sigma: Tensor | float):
+        self._sigma = sigma
+
+    @cached_property
+    def number(self) -> float:
+        """The level."""
+        return float(self._sigma.flatten()[0] if isinstance(self._sigma, Tensor) else self._sigma)
+
+
+class Form(Protocol):
+    """How samples of an expert hold signal and noise at its noise level σ."""
+
+    def signal_scale(self, sigma: float) -> float:
+        """α, the factor of x0."""
+
+    def unbounded(self, sigma: float) -> float:
+        """The noise level of the same sample in the variance-exploding form, x0 + σ·n."""
+
+
+class _VarianceExploding:
+    def signal_scale(self, sigma: float) -> float:
+        """See `Form`."""
+        return 1.0
+
+    def unbounded(self, sigma: float) -> float:
+        """See `Form`."""
+        return sigma
+
+
+VARIANCE_EXPLODING: Form = _VarianceExploding()
+"""The form x0 + σ·n, that of the core's samples."""
+
+
 @dataclass(frozen=True)
 class Point:
     """The sample at which a product is evaluated, and its noise level.
 
     Attributes:
         x: α·x0 + σ·n in the form of the reference expert, shape (B, …).
-        level: Its noise level as the run's levels are given.
-        sigma: The noise level of the same sample in the variance-exploding form, x0 + σ·n.
-        alpha: α.
+        noise: Its noise level as the run's levels are given.
+        form: That form.
     """
 
     x: Tensor
-    level: float
-    sigma: float
-    alpha: float = 1.0
+    noise: NoiseLevel
+    form: Form = VARIANCE_EXPLODING
+
+    @property
+    def level(self) -> float:
+        """The noise level as the run's levels are given."""
+        return self.noise.number
+
+    @property
+    def sigma(self) -> float:
+        """The noise level of the same sample in the variance-exploding form, x0 + σ·n."""
+        return self.form.unbounded(self.level)
+
+    @property
+    def alpha(self) -> float:
+        """α, the factor of x0."""
+        return self.form.signal_scale(self.level)
 
 
 @dataclass(frozen=True, eq=False)

@@ -74,8 +74,8 @@ class JointDenoiser(ProductDenoiser):
             ValueError: If no term is active at σ, or the active ones cannot be combined.
         """
         found, _ = self._evaluate(x, sigma)
-        combined, level = self._combined(found), found.point.level
-        ahead = spaces_ahead(self.windows, self.places, level)
+        combined = self._combined(found)
+        ahead = spaces_ahead(self.windows, self.places, found.point.noise)
         parts = self.spaces.unpack(x)
         parts[0] = combined
         for place, x0 in self.spaces.from_reference(combined, ahead).items():

@@ -18,6 +18,7 @@ other spaces' A given to its U; enlarged pictures without details would blur the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -26,6 +27,7 @@ import torch
 from torch import Tensor
 
 from .coefficients import TOLERANCE, Coefficient, anywhere, differs, guidance_scale, total_of
+from .evaluation import NoiseLevel
 from .needed_nulls import NeededNulls
 from .plan import Factor, Plan, Predictions
 from .product_plans import PlansFromProduct
@@ -252,16 +254,16 @@ class JointPlans(PlansFromProduct):
         return {j: each / sum(trust.values()) for j, each in trust.items()}
 
 
-def spaces_ahead(windows: Sequence[Window], places: Sequence[int], level: float) -> list[int]:
+def spaces_ahead(windows: Sequence[Window], places: Sequence[int], noise: NoiseLevel) -> list[int]:
     """The spaces beside the reference's in which an expert acts at a noise level or below: a sampler has to step them.
 
     Args:
         windows: The experts'.
         places: For each expert that of its space.
-        level: Noise level of the reference.
+        noise: Noise level of the reference; read only where a window ends before the run does.
     """
-    found = {place for place, (_, end) in zip(places, windows, strict=True) if place > 0 and end < level}
-    return sorted(found)
+    others = [(place, end) for place, (_, end) in zip(places, windows, strict=True) if place > 0]
+    return sorted({place for place, end in others if end == -math.inf or end < noise.number})
 
 
 def check_falling(levels: Sequence[float]) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from .coverage import warn_of_empty, warn_of_uncovered
 from .curve import factor_at, progress_at
+from .evaluation import NoiseLevel
 from .plan import Plan
 from .product_plans import PlanMaker, ProductPlans
 from .separate import SeparatePlans
@@ -31,6 +32,9 @@ class Planner:
         self.methods = plans.methods
         self.level = level
         self.windows = [ALWAYS if level is None else term.window(level) for term in plans.terms]
+        self._varies = bool(self.methods) or any(
+            window != ALWAYS or term.weight_curve for window, term in zip(self.windows, plans.terms, strict=True)
+        )
         self._may_warn = warn and len(plans.masks) > 0  # once
         if self._may_warn:
             warn_of_empty(plans.terms, plans.masks)
@@ -72,11 +76,11 @@ class Planner:
         self._range = (min(levels), max(levels))
         self._check_levels(want_null=False)
 
-    def at(self, sigma: float, want_null: bool = False) -> Plan:
-        """The plan at a noise level of the reference expert.
+    def at(self, noise: NoiseLevel, want_null: bool = False) -> Plan:
+        """The plan at a noise level of the reference expert, which is read only where plans depend on it.
 
         Args:
-            sigma: Noise level; samplers that add noise may ask above those of the run, where its highest one counts.
+            noise: Noise level; samplers that add noise may ask above those of the run, where its highest one counts.
             want_null: Whether the sampler asks for U also where W is 1.
 
         Raises:
@@ -84,7 +88,9 @@ class Planner:
         """
         if want_null:  # known from the first call on; what is missing then must not come up later
             self._check_levels(want_null)
-        return self.at_any_level(self._within_run(sigma), want_null)
+        if not self._varies:
+            return self._plan(tuple(range(len(self.terms))), want_null, None, ())
+        return self.at_any_level(self._within_run(noise.number), want_null)
 
     def at_any_level(self, sigma: float, want_null: bool = False) -> Plan:
         """As `at`, also beyond the levels of the run."""
@@ -96,12 +102,12 @@ class Planner:
                 acting = sets[turn % len(sets)]
         return self._plan(acting, want_null, self._factors_at(sigma), [method.phase(sigma) for method in self.methods])
 
-    def unsaved_at(self, sigma: float, want_null: bool = False) -> Plan:
+    def unsaved_at(self, noise: NoiseLevel, want_null: bool = False) -> Plan:
         """As `at`, without the methods that save passes, for comparison.
 
         If that plan lacks a null, which only those methods make needless, it is `at`'s plan.
         """
-        level = self._within_run(sigma)
+        level = self._within_run(noise.number)
         phases = [method.neutral if method.saves else method.phase(level) for method in self.methods]
         wanted = active_at(self.windows, level), want_null, self._factors_at(level), tuple(phases)
         if wanted not in self._refused:
@@ -109,7 +115,7 @@ class Planner:
                 return self._plan(*wanted)
             except ValueError:
                 self._refused.add(wanted)
-        return self.at(sigma, want_null)
+        return self.at(noise, want_null)
 
     def check_always(self) -> None:
         """Refuse experts that act at all levels and cannot be combined, without knowing any noise level.

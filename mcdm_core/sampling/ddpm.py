@@ -17,6 +17,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from ..product.windows import levels_of
 from .noise import noise_like
 from .types import Callback, Denoiser
 
@@ -60,7 +61,7 @@ def sample_ddpm(
     Returns:
         Sample at the last noise level, shape of x.
     """
-    levels = [float(sigma) for sigma in sigmas]
+    levels = levels_of(sigmas)
     for step, (sigma, sigma_next) in enumerate(pairwise(levels)):
         denoised = denoiser(x, sigma)
         if callback is not None:

@@ -6,6 +6,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from ..product.windows import levels_of
 from .ddpm import ddpm_mean, forward_variance, posterior_variance
 from .noise import noise_like
 from .types import Callback, Denoiser, VarianceDenoiser
@@ -60,7 +61,7 @@ def sample_ddpm_learned(
             f"Expected a denoiser with a learned variance and got a {type(denoiser).__name__} without `with_variance`; "
             "use a sampler of fixed variance, sample_ddpm for example."
         )
-    levels = [float(sigma) for sigma in sigmas]
+    levels = levels_of(sigmas)
     for step, (sigma, sigma_next) in enumerate(pairwise(levels)):
         denoised, v = denoiser.with_variance(x, sigma)
         if v is None:

@@ -13,6 +13,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from ..product.windows import levels_of
 from .ddim import sample_ddim
 from .logic import sample_logic
 from .noise import noise_like
@@ -108,7 +109,7 @@ def sample_langevin(
     if corrections == 0:
         return sampler(denoiser, x, sigmas, generator=generator, callback=callback)
     check_stepwise(sampler)
-    levels = [float(sigma) for sigma in sigmas]
+    levels = levels_of(sigmas)
     for step, (sigma, sigma_next) in enumerate(pairwise(levels)):
         x = sampler(denoiser, x, (sigma, sigma_next), generator=generator, callback=_at_step(callback, step))
         for _ in range(corrections if sigma_next > 0 else 0):

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..product.logic import EQUAL, HARMONIC, Logic
+from ..product.windows import levels_of
 from .ddpm import ddpm_mean, posterior_variance
 from .densities import Step, TrackedDensities
 from .noise import noise_like
@@ -88,7 +89,7 @@ def sample_logic(
     check_correction(logic, corrected)
     particles = ParticleWeights(len(x), resample_below, limit, generator, report) if corrected else None
     densities = TrackedDensities(logic, x, area)
-    levels = [float(sigma) for sigma in sigmas]
+    levels = levels_of(sigmas)
     for step, (sigma, sigma_next) in enumerate(pairwise(levels)):
         ahead = _noise(x, sigma, sigma_next, generator) if logic.operation == EQUAL else None
         move = Step(sigma, sigma_next, ahead)

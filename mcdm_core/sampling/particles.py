@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ..product.plan import Factor
 from ..product.weighted import add_weighted
+from ..product.windows import levels_of
 from .ddpm import ddpm_mean, posterior_variance
 from .noise import noise_like
 from .types import Callback, Denoiser, FactorsDenoiser
@@ -217,7 +218,7 @@ def sample_particles(
             "Expected a product of experts, whose factors weigh the particles, and got a "
             f"{type(denoiser).__name__} without `with_factors`; use another sampler, ddpm for example."
         )
-    levels = [float(sigma) for sigma in sigmas]
+    levels = levels_of(sigmas)
     for step, (sigma, sigma_next) in enumerate(pairwise(levels)):
         denoised, factors = denoiser.with_factors(x, sigma)
         if callback is not None:

@@ -8,6 +8,7 @@ from typing import Any
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
+from ....mcdm_core.product.evaluation import NoiseLevel
 from ....mcdm_core.product.method import Methods
 from ....mcdm_core.product.planner import Planner
 from ....mcdm_core.product.separate import Weigh
@@ -61,13 +62,13 @@ class JointProduct(Product):
             )
         return super().predict(x, sigma, model_options, weigh)
 
-    def point_of(self, patcher: ModelPatcher, x: Tensor, sigma: Tensor, level: float) -> ModelPoint:
+    def point_of(self, patcher: ModelPatcher, x: Tensor, sigma: Tensor, noise: NoiseLevel) -> ModelPoint:
         """See `Product.point_of`; about the sample of the MODEL's space, κ_s y_s."""
         place = self._spaces.place_of(patcher)
         if place == 0:
-            return super().point_of(patcher, x, sigma, level)
+            return super().point_of(patcher, x, sigma, noise)
         forms = self.forms.of(self.reference), self.forms.of(patcher)
-        own, own_sigma = align(self._parts[place], sigma, level, *forms, self._spaces.scale_of(patcher))
+        own, own_sigma = align(self._parts[place], sigma, noise, *forms, self._spaces.scale_of(patcher))
         return self._spaces.framed(patcher, own), own_sigma
 
     def answer_of(self, x0: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ....mcdm_core.product.evaluate import evaluate
-from ....mcdm_core.product.evaluation import Evaluation, Point
+from ....mcdm_core.product.evaluation import Evaluation, NoiseLevel, Point
 from ....mcdm_core.product.method import Methods
 from ....mcdm_core.product.plan import Asked, Plan, Predictions
 from ....mcdm_core.product.planner import Planner
@@ -65,13 +65,13 @@ class Product:
         Returns:
             x0 after the CFG hooks, shape of x.
         """
-        level, form = float(sigma[0]), self.forms.of(self.reference)
+        noise = NoiseLevel(sigma)
         want_null = bool(model_options.get("disable_cfg1_optimization", False))
         evaluation = evaluate(
-            Point(x, level, form.unbounded(level), form.signal_scale(level)),
-            self.planner.at(level, want_null),
-            partial(self.planner.unsaved_at, level, want_null),
-            NetworksAtPoint(self, x, sigma, level, model_options),
+            Point(x, noise, self.forms.of(self.reference)),
+            self.planner.at(noise, want_null),
+            partial(self.planner.unsaved_at, noise, want_null),
+            NetworksAtPoint(self, x, sigma, noise, model_options),
             self.methods if weigh is None else Methods([*self.methods, SeparateWeights(weigh)]),
         )
         return self._guide(evaluation, sigma, model_options)
@@ -110,16 +110,16 @@ class Product:
             model, out[0], out[1], scale, x, sigma, model_options=model_options, cond=conds[0], uncond=conds[1]
         )
 
-    def point_of(self, patcher: ModelPatcher, x: Tensor, sigma: Tensor, level: float) -> ModelPoint:
+    def point_of(self, patcher: ModelPatcher, x: Tensor, sigma: Tensor, noise: NoiseLevel) -> ModelPoint:
         """The reference's sample and noise level in a MODEL's own form.
 
         Args:
             patcher: The MODEL.
             x: As for `predict`.
             sigma: Likewise.
-            level: The same as a number.
+            noise: The same as a number.
         """
-        return align(x, sigma, level, self.forms.of(self.reference), self.forms.of(patcher))
+        return align(x, sigma, noise, self.forms.of(self.reference), self.forms.of(patcher))
 
     def answer_of(self, x0: Tensor) -> Tensor:
         """A MODEL's prediction as plans combine it."""
@@ -142,15 +142,15 @@ class NetworksAtPoint:
         product: The product.
         x: As for `Product.predict`.
         sigma: Likewise.
-        level: The same as a number, which is read from its device only once.
+        noise: The same as a number.
         model_options: As for `Product.predict`.
     """
 
-    def __init__(self, product: Product, x: Tensor, sigma: Tensor, level: float, model_options: dict[str, Any]):
+    def __init__(self, product: Product, x: Tensor, sigma: Tensor, noise: NoiseLevel, model_options: dict[str, Any]):
         self._product = product
         self._x = x
         self._sigma = sigma
-        self._level = level
+        self._noise = noise
         self._options = model_options
 
     def ask(self, plan: Plan, asked: Asked) -> tuple[Predictions, Predictions]:
@@ -169,4 +169,4 @@ class NetworksAtPoint:
         return len(self._x) * sum(map(self._product.networks.rows, requests))
 
     def _point_of(self, patcher: ModelPatcher) -> ModelPoint:
-        return self._product.point_of(patcher, self._x, self._sigma, self._level)
+        return self._product.point_of(patcher, self._x, self._sigma, self._noise)

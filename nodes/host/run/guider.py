@@ -270,7 +270,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
         return JointSampler(
             sampler,
             joint,
-            lambda level: spaces_ahead(windows, joint.spaces.places, level),
+            lambda noise: spaces_ahead(windows, joint.spaces.places, noise),
             own.noise_scale / packed.noise_scale,
         )
 

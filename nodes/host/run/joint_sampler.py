@@ -10,6 +10,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
+from ....mcdm_core.product.evaluation import NoiseLevel
 from ....mcdm_core.product.spaces import resized
 from ..comfyui.latents import unframed
 from ..evaluation.scaled_noise import Drawn
@@ -120,7 +121,7 @@ class JointSampler(_Around):
     """
 
     def __init__(
-        self, sampler: Any, sample: JointSample, ahead: Callable[[float], list[int]], noise_scale: float = 1.0
+        self, sampler: Any, sample: JointSample, ahead: Callable[[NoiseLevel], list[int]], noise_scale: float = 1.0
     ):
         super().__init__(sampler)
         self._sample = sample
@@ -172,7 +173,7 @@ class JointModel(_Around):
         ndim: Number of dimensions of the reference's samples.
     """
 
-    def __init__(self, guider: Any, sample: JointSample, ahead: Callable[[float], list[int]], ndim: int):
+    def __init__(self, guider: Any, sample: JointSample, ahead: Callable[[NoiseLevel], list[int]], ndim: int):
         super().__init__(guider)
         self._sample = sample
         self._ahead = ahead
@@ -185,7 +186,7 @@ class JointModel(_Around):
         self._sample.parts[:] = parts
         own = parts[0].unsqueeze(2) if self._ndim == 5 else parts[0]
         combined = unframed(self._inside(own, sigma, *args, **kwargs))
-        carried = joint.from_reference(combined, self._ahead(float(sigma.flatten()[0])))
+        carried = joint.from_reference(combined, self._ahead(NoiseLevel(sigma)))
         return joint.pack(
             [combined, *(carried[p] / joint.scales[p] if p in carried else parts[p] for p in range(1, len(parts)))]
         )

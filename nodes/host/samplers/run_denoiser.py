@@ -13,6 +13,7 @@ from ....mcdm_core.diffusion.schedule import to_flow
 from ....mcdm_core.product.evaluation import Evaluation
 from ....mcdm_core.product.plan import Factor
 from ....mcdm_core.product.separate import SeparatePlan, Weigh
+from ....mcdm_core.product.windows import levels_of
 from ..comfyui.step_reports import step_reports
 from ..evaluation.noise_levels import FLOW_LIMIT
 from ..run.guider import ProductGuider
@@ -104,7 +105,7 @@ class RunDenoiser:
 
     def _exploding(self, x: Tensor, sigmas: Tensor) -> tuple[Tensor, list[float]]:
         """A start and noise levels in the reference's form, both converted to the variance-exploding form."""
-        levels = [float(sigma) for sigma in sigmas]
+        levels = levels_of(sigmas)
         start = self._form.signal_scale(min(levels[0], FLOW_LIMIT))
         return x / start, list(map(self._form.unbounded, levels))
 
