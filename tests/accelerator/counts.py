@@ -92,6 +92,16 @@ def bytes_in_use(device: int = 0) -> int:
     return extension().memory_of(device).in_use
 
 
+def set_hollow_from(count: int) -> None:
+    """Let tensors of at least so many bytes that are made from now on hold no values.
+
+    They have all that a tensor has but these: operations on them make results of the right shapes and compute nothing,
+    so that a network of any size is placed and asked in seconds, with all allocations, operations and copies of the
+    real one. A result that is small enough to hold values is 0. What depends on values doesn't run: choosing by a mask.
+    """
+    extension().set_hollow_from(count)
+
+
 def set_total_memory(count: int, device: int = 0) -> None:
     """Give a device so many bytes of memory; what asks for more gets torch's OutOfMemoryError."""
     extension().set_total(device, count)

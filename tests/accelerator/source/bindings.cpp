@@ -1,5 +1,6 @@
 // What Python asks of the devices.
 #include "device.h"
+#include "hollow.h"
 
 #include <torch/csrc/utils/pybind.h>
 
@@ -21,6 +22,7 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
   m.def("counts_of", &counts_of);
   m.def("memory_of", &memory_of);
   m.def("set_total", &set_total);
+  m.def("set_hollow_from", &set_hollow_from);
   m.def("set_peak", &set_peak);
   m.def("count_synchronisation", &count_synchronisation);
   m.def("device_count", &device_count);

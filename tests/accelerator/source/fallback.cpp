@@ -1,5 +1,6 @@
 // Every operation without a kernel here is computed on the host, as strict about devices as CUDA is.
 #include "device.h"
+#include "hollow.h"
 #include "kernels.h"
 
 #include <ATen/core/dispatch/Dispatcher.h>
@@ -113,6 +114,14 @@ void move_results(const c10::OperatorHandle& op, torch::jit::Stack* stack, c10::
   }
 }
 
+bool any_hollow(Arguments arguments) {
+  bool found = false;
+  for (const auto& value : arguments) {
+    for_each_tensor(value, [&](const at::Tensor& tensor) { found = found || is_hollow(tensor); });
+  }
+  return found;
+}
+
 void compute_on_host(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
   const auto name = short_name(op);
   const auto arguments = torch::jit::last(*stack, op.schema().arguments().size());
@@ -122,9 +131,12 @@ void compute_on_host(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
   if (kWaiting.count(name) != 0) {
     count_synchronisation(device.index(), name);
   }
+  const c10::DeviceGuard guard(device);
+  if (any_hollow(arguments)) {
+    return compute_shapes(op, stack, device);
+  }
   unwrap_generators(op, stack, device.index());
   const Uncounted uncounted;
-  const c10::DeviceGuard guard(device);
   at::native::cpu_fallback(op, stack, /*error_on_views=*/true);
   move_results(op, stack, device);
 }

@@ -2,6 +2,7 @@
 #include "kernels.h"
 
 #include "device.h"
+#include "hollow.h"
 
 #include <ATen/EmptyTensor.h>
 #include <ATen/ops/_reshape_alias_native.h>
@@ -91,7 +92,11 @@ void count_copy_of(const Tensor& source, const Tensor& target, bool non_blocking
 Tensor copy_from(const Tensor& source, const Tensor& target, bool non_blocking) {
   if (target.numel() != 0) {
     count_copy_of(source, target, non_blocking);
-    seen_by_host(target).copy_(seen_by_host(source));
+    if (!is_hollow(source) && !is_hollow(target)) {
+      seen_by_host(target).copy_(seen_by_host(source));
+    } else if (!is_hollow(target) && static_cast<int64_t>(target.nbytes()) < hollow_from()) {
+      seen_by_host(target).zero_();
+    }
   }
   return target;
 }
@@ -130,10 +135,10 @@ Tensor convolution(
   const auto shift = bias.value_or(Tensor());
   count_convolution(input, {weight, shift});
   const Uncounted uncounted;
+  const auto seen = is_hollow(input) || is_hollow(weight) ? &shape_of : &seen_by_host;
   const auto result = at::convolution(
-      seen_by_host(input), seen_by_host(weight), seen_by_host(shift), stride, padding, dilation, transposed,
-      output_padding, groups);
-  return result.to(input.device());
+      seen(input), seen(weight), seen(shift), stride, padding, dilation, transposed, output_padding, groups);
+  return result.is_meta() ? of_shape(result, input.device()) : result.to(input.device());
 }
 
 std::tuple<Tensor, Tensor, Tensor> convolution_backward(

@@ -1,8 +1,10 @@
 // Device memory is the host's, counted; so is pinned memory, whose addresses are known.
 #include "device.h"
+#include "hollow.h"
 
 #include <c10/core/impl/alloc_cpu.h>
 
+#include <cstdlib>
 #include <mutex>
 #include <set>
 
@@ -15,11 +17,12 @@ struct Block {
   void* memory;
   int64_t bytes;
   c10::DeviceIndex device;
+  bool hollow;
 };
 
 void free_block(void* context) {
   const auto* block = static_cast<Block*>(context);
-  c10::free_cpu(block->memory);
+  (block->hollow ? &std::free : &c10::free_cpu)(block->memory);
   give_back(block->device, block->bytes);
   delete block;
 }
@@ -33,7 +36,9 @@ struct DeviceMemory final : c10::Allocator {
     }
     const auto counted = (static_cast<int64_t>(bytes) + kGranule - 1) / kGranule * kGranule;
     take(device, counted);
-    auto* block = new Block{c10::alloc_cpu(bytes), counted, device};
+    // Systems give no page of zeros before it is written to, which nothing does with hollow memory.
+    const bool hollow = static_cast<int64_t>(bytes) >= hollow_from();
+    auto* block = new Block{hollow ? std::calloc(1, bytes) : c10::alloc_cpu(bytes), counted, device, hollow};
     return {block->memory, block, &free_block, place};
   }
 
