@@ -37,7 +37,8 @@ def enter(cpu: bool) -> Callable[..., tuple]:
     from comfy.cli_args import args
 
     # ComfyUI takes a GPU for granted unless it is told.
-    args.cpu = cpu or not any(kind.is_available() for kind in (torch.cuda, torch.backends.mps, torch.xpu))
+    kinds = [torch.cuda, torch.backends.mps, torch.xpu, getattr(torch, "npu", torch.cuda)]
+    args.cpu = cpu or not any(kind.is_available() for kind in kinds)
     pack = imported("mcdm_pack", ROOT / "__init__.py", [str(ROOT)])
     extension = asyncio.run(pack.comfy_entrypoint())
     classes = {cls.define_schema().node_id: cls for cls in asyncio.run(extension.get_node_list())}

@@ -21,7 +21,7 @@ FULL_SIZE = 860_000_000  # parameters of SD1.5's network, by which ComfyUI choos
 TOKENS = 77
 LORA_RANK = 16
 
-_LAYOUT = {
+LAYOUT = {
     "image_size": 32,
     "in_channels": 4,
     "out_channels": 4,
@@ -144,7 +144,7 @@ def _model(
     size: Size, kind: type[nn.Module], latent_format: comfy.latent_formats.LatentFormat | None = None
 ) -> ModelPatcher:
     """On the device and with the dtype that ComfyUI chooses."""
-    config = comfy.supported_models.SD15({**_LAYOUT, "model_channels": size.channels, "context_dim": size.context})
+    config = comfy.supported_models.SD15({**LAYOUT, "model_channels": size.channels, "context_dim": size.context})
     config.latent_format = latent_format or config.latent_format
     device, offload_device = comfy.model_management.get_torch_device(), comfy.model_management.unet_offload_device()
     dtype, dtypes = chosen_dtype(), config.supported_inference_dtypes
