@@ -59,7 +59,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Run:
-    """A run, in bytes: networks and VAEs on the card as it begins, the most in use, what its last step moves there."""
+    """A run, in bytes: what networks and VAEs take between steps, the most in use, what the last step moves there."""
 
     networks: int
     peak: int
@@ -95,11 +95,12 @@ class Cards:
 
     Args:
         node: Runs one of the pack's nodes.
-        dynamic: Whether MODELs are dynamic.
+        values: Whether everything is computed, as a check of what is measured without.
     """
 
-    def __init__(self, node: Callable[..., tuple], dynamic: bool = False):
-        set_hollow_from(HOLLOW_FROM)
+    def __init__(self, node: Callable[..., tuple], values: bool = False):
+        if not values:
+            set_hollow_from(HOLLOW_FROM)
         comfy.model_management.MIN_WEIGHT_MEMORY_RATIO = 0.0  # as core sets it for NVIDIA
         self._node = node
         self.products = PRODUCTS
@@ -124,22 +125,19 @@ class Cards:
         guider, noise = self._guider(parts), torch.randn(batch, 4, side, side)
         schedule = guider.model_patcher.get_model_object("model_sampling")
         sigmas = comfy.samplers.calculate_sigmas(schedule, "normal", STEPS)
-        euler = comfy.samplers.sampler_object("euler").sampler_function
+        euler = comfy.samplers.sampler_object("euler")
         in_use: list[int] = []
         moved: list[int] = []
 
-        def sampler(model: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
-            in_use.append(bytes_in_use() - x.nbytes)
-            return euler(model, x, *args, **kwargs)
-
         def report(*_: Any) -> None:
+            in_use.append(bytes_in_use())
             moved.append(counts_of().to_device.bytes)
 
         set_total_memory(total)
         try:
             with counted() as counts:
-                run = comfy.samplers.KSAMPLER(sampler)
-                guider.sample(noise, torch.zeros_like(noise), run, sigmas, callback=report, disable_pbar=True, seed=1)
+                start = torch.zeros_like(noise)
+                guider.sample(noise, start, euler, sigmas, callback=report, disable_pbar=True, seed=1)
         finally:
             comfy.model_management.unload_all_models()
         return Run(in_use[0], counts.peak, moved[-1] - moved[-2])

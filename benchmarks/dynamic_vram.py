@@ -1,8 +1,25 @@
 """ComfyUI's dynamic VRAM on a CPU, stood in for as the tests do."""
 
+from typing import Any
+
 from .comfyui import ROOT, imported
 
 _FIXTURE = ROOT / "tests" / "comfy" / "support" / "dynamic_vram.py"
+
+
+def stand_in_on_cards() -> None:
+    """Let every MODEL that is made from now on be dynamic, in the memory of the tests' accelerator.
+
+    As comfy-aimdo does it: pages fill what is free, and give way to what a pass allocates.
+
+    Raises:
+        RuntimeError: If this ComfyUI has no dynamic VRAM, or another than the tests know.
+    """
+    from tests.accelerator import set_relief
+
+    vram = _install()
+    vram.elastic = True
+    set_relief(lambda device, lacking: vram.relieve(lacking))
 
 
 def stand_in(resident: float, network_bytes: int) -> None:
@@ -16,11 +33,15 @@ def stand_in(resident: float, network_bytes: int) -> None:
         RuntimeError: If this ComfyUI has no dynamic VRAM, or another than the tests know.
         ModuleNotFoundError: If there is no pytest.
     """
+    vram = _install()
+    if resident < 1:
+        vram.budget = int(resident * network_bytes)
+
+
+def _install() -> Any:
     import pytest
 
     fixture = imported("mcdm_dynamic_vram", _FIXTURE)
     if not fixture.has_dynamic_vram:
         raise RuntimeError(f"{fixture.NO_DYNAMIC_VRAM}.")
-    vram = fixture.install(pytest.MonkeyPatch())
-    if resident < 1:
-        vram.budget = int(resident * network_bytes)
+    return fixture.install(pytest.MonkeyPatch())

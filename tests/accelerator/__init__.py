@@ -21,7 +21,7 @@ import sys
 from types import ModuleType
 
 from .build import NotBuiltError, extension
-from .counts import Copies, Counts, bytes_in_use, counted, counts_of, set_hollow_from, set_total_memory
+from .counts import Copies, Counts, bytes_in_use, counted, counts_of, set_hollow_from, set_relief, set_total_memory
 
 __all__ = [
     "Copies",
@@ -32,6 +32,7 @@ __all__ = [
     "counts_of",
     "install",
     "set_hollow_from",
+    "set_relief",
     "set_total_memory",
 ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 
@@ -100,6 +100,15 @@ def set_hollow_from(count: int) -> None:
     real one. A result that is small enough to hold values is 0. What depends on values doesn't run: choosing by a mask.
     """
     extension().set_hollow_from(count)
+
+
+def set_relief(relieve: Callable[[int, int], None] | None) -> None:
+    """Have a function called before a device is out of memory.
+
+    Args:
+        relieve: Is given the device and the bytes that it lacks, and may free some; None for none.
+    """
+    extension().set_relief(relieve)
 
 
 def set_total_memory(count: int, device: int = 0) -> None:

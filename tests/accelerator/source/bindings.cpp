@@ -4,6 +4,8 @@
 
 #include <torch/csrc/utils/pybind.h>
 
+#include <pybind11/functional.h>
+
 namespace py = pybind11;
 
 PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
@@ -23,6 +25,7 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
   m.def("memory_of", &memory_of);
   m.def("set_total", &set_total);
   m.def("set_hollow_from", &set_hollow_from);
+  m.def("set_relief", &set_relief);
   m.def("set_peak", &set_peak);
   m.def("count_synchronisation", &count_synchronisation);
   m.def("device_count", &device_count);

@@ -79,6 +79,11 @@ void set_peak(c10::DeviceIndex device, int64_t bytes) {
   memory.peak = std::max(memory.in_use, bytes);
 }
 
+int64_t lacking(c10::DeviceIndex device, int64_t bytes) {
+  const auto memory = memory_of(device);
+  return std::max<int64_t>(0, memory.in_use + bytes - memory.total);
+}
+
 void take(c10::DeviceIndex device, int64_t bytes) {
   const std::lock_guard<std::mutex> lock(state().mutex);
   auto& memory = state().memory.at(device);

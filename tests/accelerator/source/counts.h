@@ -50,6 +50,7 @@ Counts counts_of(c10::DeviceIndex device);
 Memory memory_of(c10::DeviceIndex device);
 void set_total(c10::DeviceIndex device, int64_t bytes);
 void set_peak(c10::DeviceIndex device, int64_t bytes); // at least what is in use
+int64_t lacking(c10::DeviceIndex device, int64_t bytes); // how many of so many bytes a device lacks
 void take(c10::DeviceIndex device, int64_t bytes); // raises c10::OutOfMemoryError beyond the total
 void give_back(c10::DeviceIndex device, int64_t bytes) noexcept;
 

@@ -100,6 +100,9 @@ struct Hooks final : at::PrivateUse1HooksInterface {
   bool isPinnedPtr(const void* data) const override {
     return is_pinned(data);
   }
+  void resizePrivateUse1Bytes(const c10::Storage& storage, size_t bytes) const override {
+    resize_storage(storage, bytes);
+  }
   c10::Allocator* getPinnedMemoryAllocator() const override {
     return pinned_memory();
   }

@@ -5,6 +5,9 @@
 
 #include <ATen/core/Generator.h>
 #include <c10/core/Allocator.h>
+#include <c10/core/Storage.h>
+
+#include <functional>
 
 namespace accelerator {
 
@@ -14,6 +17,12 @@ c10::DeviceIndex current_device();
 void set_current_device(c10::DeviceIndex device);
 
 c10::Allocator* device_memory(); // on the current device
+void resize_storage(const c10::Storage& storage, size_t bytes); // of a device; its values are lost
+
+// Is told, before a device is out of memory, how many bytes it lacks, and may free some.
+using Relief = std::function<void(c10::DeviceIndex, int64_t)>;
+void set_relief(Relief relief);
+
 c10::Allocator* pinned_memory(); // on the host
 bool is_pinned(const void* data);
 

@@ -2,6 +2,7 @@
 #include "device.h"
 #include "hollow.h"
 
+#include <c10/core/DeviceGuard.h>
 #include <c10/core/impl/alloc_cpu.h>
 
 #include <cstdlib>
@@ -27,6 +28,11 @@ void free_block(void* context) {
   delete block;
 }
 
+Relief& relief() {
+  static auto* one = new Relief;
+  return *one;
+}
+
 struct DeviceMemory final : c10::Allocator {
   c10::DataPtr allocate(size_t bytes) override {
     const auto device = current_device();
@@ -35,6 +41,9 @@ struct DeviceMemory final : c10::Allocator {
       return {nullptr, place};
     }
     const auto counted = (static_cast<int64_t>(bytes) + kGranule - 1) / kGranule * kGranule;
+    if (const auto lacks = lacking(device, counted); lacks > 0 && relief()) {
+      relief()(device, lacks);
+    }
     take(device, counted);
     // Systems give no page of zeros before it is written to, which nothing does with hollow memory.
     const bool hollow = static_cast<int64_t>(bytes) >= hollow_from();
@@ -92,6 +101,16 @@ REGISTER_ALLOCATOR(kType, &of_devices)
 
 c10::Allocator* device_memory() {
   return &of_devices;
+}
+
+void resize_storage(const c10::Storage& storage, size_t bytes) {
+  const c10::DeviceGuard guard(storage.device());
+  storage.set_data_ptr_noswap(of_devices.allocate(bytes));
+  storage.set_nbytes(bytes);
+}
+
+void set_relief(Relief to_call) {
+  relief() = std::move(to_call);
 }
 
 c10::Allocator* pinned_memory() {

@@ -17,6 +17,7 @@ from itertools import count
 from typing import Any
 
 import comfy.cli_args
+import comfy.model_management
 import comfy.model_patcher
 import comfy.ops
 import pytest
@@ -54,9 +55,11 @@ class DynamicVram:
         loads: Number of calls of `ModelPatcherDynamic.load`.
         freed: Bytes of pages that were taken away.
         copied: Bytes of weights that were cast, into pages or, if there was no room for a page, beside them.
+        elastic: Whether pages take memory of their device only while they are in use; then the device's is their limit.
     """
 
     budget: int = UNLIMITED
+    elastic: bool = False
     loads: int = 0
     freed: int = 0
     copied: int = 0
@@ -71,6 +74,16 @@ class DynamicVram:
     def used(self) -> int:
         """Bytes of the pages in use."""
         return sum(pages.loaded_size() for pages in self.networks)
+
+    def lacking(self, size: int, device: torch.device) -> int:
+        """How many bytes have to be freed before a page of so many may be used."""
+        over = self.used + size - self.budget
+        return max(over, size - comfy.model_management.get_free_memory(device)) if self.elastic else over
+
+    def relieve(self, size: int) -> None:
+        """Take away pages of so many bytes, or all that aren't pinned; those of the last loaded network last."""
+        for pages in reversed(self.networks):
+            size -= pages.free_memory(size) if size > 0 else 0
 
     def free_all(self) -> int:
         """Take away all pages that are not pinned by a layer; returns their bytes."""
@@ -94,6 +107,7 @@ class Pages:
 
     def __init__(self, size: int, device: int | None):
         self.max_size, self.offset, self.pages = size, 0, dict[int, _Page]()
+        self.device = torch.device("cpu") if device is None else torch.device("npu", device)
         self.vram.networks.append(self)
 
     def prioritize(self) -> None:
@@ -105,7 +119,8 @@ class Pages:
             raise MemoryError(f"Expected at most {self.max_size} bytes of pages and was asked for more.")
         place, self.offset = self.offset, self.offset + size
         with torch.inference_mode(False):  # so that passes in any mode may write into it
-            self.pages[place] = _Page(torch.full((size,), RUBBISH, dtype=torch.uint8))
+            self.pages[place] = _Page(torch.full((size,), RUBBISH, dtype=torch.uint8, device=self.device))
+            self._empty(self.pages[place])
         return self, place, size
 
     def fault(self, place: int, size: int) -> array.array | None:
@@ -114,6 +129,8 @@ class Pages:
             if not self._make_room(size):
                 self.vram.copied += size
                 return None
+            if self.vram.elastic:
+                page.memory.untyped_storage().resize_(size)
             page.signature = next(self.vram.signatures)
         page.pins += 1
         return array.array("Q", [page.signature])
@@ -130,8 +147,7 @@ class Pages:
         for page in reversed(self.pages.values()):
             if freed < size and page.signature is not None and not page.pins:
                 page.signature = None
-                with torch.no_grad():
-                    page.memory.fill_(RUBBISH)
+                self._empty(page)
                 freed += page.memory.nbytes
         self.vram.freed += freed
         return freed
@@ -140,13 +156,22 @@ class Pages:
         self.vram.copied += self.pages[place].memory.nbytes
         return self.pages[place].memory
 
+    def _empty(self, page: _Page) -> None:
+        """Spoil what a page that isn't in use holds, or give back its memory."""
+        if self.vram.elastic:
+            page.memory.untyped_storage().resize_(0)
+            return
+        with torch.no_grad():
+            page.memory.fill_(RUBBISH)
+
     def _make_room(self, size: int) -> bool:
         for other in reversed(self.vram.networks):
-            if self.vram.used + size <= self.vram.budget:
+            lacks = self.vram.lacking(size, self.device)
+            if lacks <= 0:
                 return True
             if other is not self:
-                other.free_memory(self.vram.used + size - self.vram.budget)
-        return self.vram.used + size <= self.vram.budget
+                other.free_memory(lacks)
+        return self.vram.lacking(size, self.device) <= 0
 
 
 class _HostBuffer:
