@@ -1,4 +1,4 @@
-"""Entry point of `python -m benchmarks.methods`: rows and time of fewer passes, agreement weights and the true product.
+"""Entry point of `python -m benchmarks.methods`: rows and time of fewer passes and of the true product.
 
 Each method is turned on as a user of the nodes does, on the experts that ship (hair map, skin map and caption of one
 face), and compared with the plain product of the same experts, steps and batch.
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from .timing import Span
 
 PLAIN, PLAIN_WITHOUT_NULL = "plain product", "plain product, W = 1"
-AGREEMENT_WITHOUT_NULL = "Agreement Weights, W = 1"
-AGAINST = {AGREEMENT_WITHOUT_NULL: PLAIN_WITHOUT_NULL}  # all else is compared with the plain product
 WITHOUT_NULL = (0.25, 0.25, 0.5)  # such weights sum to 1
 EVERY_PASS = {"start": 0.0, "end": 1.0, "threshold": 1.0, "refresh": 1}  # with these, Fewer Passes saves nothing
 
@@ -86,9 +84,8 @@ def measured(faces: "Faces", batch: int, rounds: int) -> Iterator["Cost"]:
     runs = list(interleaved({name: partial(run, name) for name in methods}, rounds))
     rows = {name: run.rows / batch for name, run in runs[0].items()}  # those of every round
     for name in methods:
-        plain = AGAINST.get(name, PLAIN)
-        own, others = ([each[which].span for each in runs] for which in (name, plain))
-        yield Cost(name, rows[name], rows[name] / rows[plain], compared(name, "ratio", ratio, own, others).figures)
+        own, others = ([each[which].span for each in runs] for which in (name, PLAIN))
+        yield Cost(name, rows[name], rows[name] / rows[PLAIN], compared(name, "ratio", ratio, own, others).figures)
 
 
 def contenders(faces: "Faces") -> Contenders:
@@ -106,10 +103,6 @@ def contenders(faces: "Faces") -> Contenders:
     def chosen(**settings: Any) -> Callable[[], Any]:
         return lambda: faces.node("MCDM_Choose", experts=chain, samples=faces.sample(chain, ancestral, **settings))
 
-    def agreeing(experts: tuple) -> Callable[[], Any]:
-        (sharing,) = faces.node("MCDM_AgreementWeights", experts=experts)
-        return lambda: faces.sample(sharing, ancestral)
-
     return {
         PLAIN: lambda: faces.sample(chain, ancestral),
         "guidance interval .1 to .9": fewer(**{**EVERY_PASS, "start": 0.1, "end": 0.9}),
@@ -117,7 +110,6 @@ def contenders(faces: "Faces") -> Contenders:
         "Fewer Passes as it comes": fewer(),
         "steady guidance (.2, 3)": fewer(**{**EVERY_PASS, "tolerance": 0.2, "refresh": 3}),
         "turns of 2 steps": fewer(**{**EVERY_PASS, "switch": 2}),
-        "Agreement Weights": agreeing(chain),
         "Langevin Sampler, K = 1": lambda: faces.sample(chain, langevin),
         "Particle Sampler": lambda: faces.sample(chain, particles),
         "Logic Sampler, or": lambda: faces.sample(chain, either),
@@ -125,7 +117,6 @@ def contenders(faces: "Faces") -> Contenders:
         "Choose Samples": chosen(),
         "Choose Samples, by the run's scores": chosen(scores=True),
         PLAIN_WITHOUT_NULL: lambda: faces.sample(without_null, ancestral),
-        AGREEMENT_WITHOUT_NULL: agreeing(without_null),
     }
 
 

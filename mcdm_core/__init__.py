@@ -9,7 +9,6 @@ from .diffusion.respacing import Respacing, space_timesteps
 from .diffusion.schedule import Flow, Schedule, align_noise_level
 from .expert import Condition, Expert
 from .networks import UNet, UNetConfig
-from .product.agreement import Agreement
 from .product.coefficients import normalize_reliabilities
 from .product.denoiser import OwnNullDenoiser, ProductDenoiser
 from .product.eq10 import EQ10, combined_epsilon
@@ -34,7 +33,6 @@ __all__ = [
     "OWN_NULL",
     "PREDICTIONS",
     "SAMPLERS",
-    "Agreement",
     "Condition",
     "Expert",
     "ExpertMetadata",

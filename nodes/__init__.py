@@ -2,7 +2,6 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from .agreement import AgreementWeights
 from .analysis import Inspect, ReliabilitySweep
 from .conditions import EncodeClass, EncodeMap, EncodeSketch, EncodeText
 from .experts import EmptyLatent, LoadExpert
@@ -34,7 +33,6 @@ NODES: list[type[io.ComfyNode]] = [
     ExpertRemote,
     Schedule,
     Passes,
-    AgreementWeights,
     Guider,
     KSampler,
     ProductModel,

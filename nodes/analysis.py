@@ -69,8 +69,7 @@ class Inspect(io.ComfyNode):
                 io.Image.Output(
                     display_name="predictions",
                     tooltip="A grid for each picture of the batch: the x0 of every expert, the unconditional estimate "
-                    "U, and the product; steps across. With Agreement Weights also each expert's share of the weights, "
-                    "black for none and white for all.",
+                    "U, and the product; steps across.",
                 ),
                 io.Image.Output(
                     display_name="plot",

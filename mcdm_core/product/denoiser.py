@@ -121,9 +121,8 @@ class ProductDenoiser:
             x0, and the summands: their sum Σ c_k D_k is x0 before it is clamped.
 
         Raises:
-            ValueError: As a call; or if the weights depend on the sample, see `Method.check_fixed`.
+            ValueError: As a call.
         """
-        self.methods.check_fixed()
         found, _ = self._evaluate(x, sigma)
         return self._combined(found), found.factors()
 
@@ -140,10 +139,9 @@ class ProductDenoiser:
                 `SeparatePlan.predictions`.
 
         Raises:
-            ValueError: If no term of positive weight is active at σ, a null is missing, weights depend on the sample
-                (`Method.check_fixed`), or terms take turns (`Method.check_separate`).
+            ValueError: If no term of positive weight is active at σ, a null is missing, or terms take turns
+                (`Method.check_separate`).
         """
-        self.methods.check_fixed()
         self.methods.check_separate()
         found, _ = self._evaluate(x, sigma, weigh)
         assert isinstance(found.plan, SeparatePlan)

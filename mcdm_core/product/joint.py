@@ -39,8 +39,7 @@ class JointDenoiser(ProductDenoiser):
         settings: Likewise.
 
     Raises:
-        ValueError: If a method can't work across spaces, an expert on latents has no VAE, or experts' pictures have
-            different numbers of channels.
+        ValueError: If an expert on latents has no VAE, or experts' pictures have different numbers of channels.
     """
 
     def __init__(
@@ -57,8 +56,6 @@ class JointDenoiser(ProductDenoiser):
         _check_channels([experts[key] for key in order])
         self.places = [order.index(term.expert.space) for term in terms]
         super().__init__(terms, rule=rule, settings=settings)
-        for method in self.methods:
-            method.check_spaces()
 
     def __call__(self, x: Tensor, sigma: Tensor | float) -> Tensor:
         """Predict x0 of all parts.

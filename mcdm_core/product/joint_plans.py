@@ -162,8 +162,8 @@ class JointPlans(PlansFromProduct):
             for summand in self._summands(place, acting, weights, reliabilities)
         ]
         nulls = tuple(dict.fromkeys(j for each in summands if each.of_nulls for j in each.means))
-        needed = NeededNulls(read=(), counted=nulls, compared=(), wanted=want_null)
-        product.check_nulls(needed, total_of(weights), {})
+        needed = NeededNulls(read=(), counted=nulls, wanted=want_null)
+        product.check_nulls(needed, total_of(weights))
         with_null = {summand.place for summand in summands if summand.of_nulls}
         has_u = not product.rule.always_combines_nulls and all(place in with_null for place in trust)
         return JointPlan(
@@ -174,7 +174,6 @@ class JointPlans(PlansFromProduct):
             conditions=tuple(i for i, w in enumerate(weights) if anywhere(w != 0)),
             nulls=nulls,
             null_owners=product.owners,
-            compared={},
             spaces=self.spaces,
             places=self.places,
             summands=tuple(summands),

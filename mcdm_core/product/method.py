@@ -46,13 +46,10 @@ class Method:
     Attributes:
         saves: Whether it leaves passes out, so that rows are counted and compared with those of the product without it.
         neutral: If it saves passes, the phase in which it changes no plan.
-        why_compared: Parts of the refusal of a product that lacks a null which `compared` experts need: why it is
-            needed, and what to do other than give it.
     """
 
     saves = False
     neutral: Hashable = None
-    why_compared = ("", "")
 
     def begin(self, levels: Sequence[float], kept: Collection[int] = ()) -> None:
         """Prepare for a run, before its first evaluation.
@@ -75,35 +72,11 @@ class Method:
             ancestors: For each sample the one that it is a copy of, shape (B,).
         """
 
-    def check_fixed(self) -> None:
-        """Refuse samplers that need weights which are the same for every sample.
-
-        Raises:
-            ValueError: If the method lets the weights depend on the sample.
-        """
-
     def check_separate(self) -> None:
         """Refuse samplers that weigh the separate predictions of experts against each other.
 
         Raises:
             ValueError: If the method leaves no two experts to be weighed.
-        """
-
-    def check_parts(self, count: int) -> None:
-        """Refuse samples that are made of several parts, such as a video and its sound, if it can't work on them.
-
-        Args:
-            count: How many parts there are.
-
-        Raises:
-            ValueError: If it can't.
-        """
-
-    def check_spaces(self) -> None:
-        """Refuse experts of several latent spaces, if it can't work across them.
-
-        Raises:
-            ValueError: If it can't.
         """
 
     def edges(self) -> Sequence[float]:
@@ -135,10 +108,6 @@ class Method:
         """Change the weights of a plan; it holds throughout the phase."""
         return draft
 
-    def compared(self, draft: Draft, phase: Hashable) -> tuple[int, ...]:
-        """The experts whose predictions it compares with U; the plan then has U."""
-        return ()
-
     def choose(self, evaluation: Evaluation) -> Asked:
         """Choose the predictions to ask for, from those that methods before it left to be asked."""
         return evaluation.asked
@@ -156,10 +125,6 @@ class Method:
 
     def note(self, evaluation: Evaluation) -> None:
         """Look at the finished evaluation."""
-
-    def maps(self, plan: Plan) -> Mapping[int, Tensor]:
-        """Maps to show of a weighed plan: values 0…1 by the index of the expert, shape (B, 1, …)."""
-        return {}
 
 
 class SpanMethod(Method):
@@ -212,11 +177,6 @@ class Methods(tuple[Method, ...]):
         for method in self:
             method.resample(ancestors)
 
-    def check_fixed(self) -> None:
-        """See `Method.check_fixed`."""
-        for method in self:
-            method.check_fixed()
-
     def check_separate(self) -> None:
         """See `Method.check_separate`."""
         for method in self:
@@ -228,7 +188,7 @@ class Option:
     """An option of the command line that sets something of a method.
 
     Attributes:
-        flag: "--tau", say.
+        flag: "--threshold", say.
         fields: Names of the setting's fields that its values are for.
         default: The values without the option.
         help: For the user; ends with the default in brackets.
@@ -248,13 +208,11 @@ class Setting(Span):
 
     Attributes:
         name: Of the method, without spaces.
-        relaxes: Whether it can make a product possible that would be refused without it.
         about: The heading of its options in the command line's help, and a sentence.
         options: Those of the command line.
     """
 
     name: ClassVar[str]
-    relaxes: ClassVar[bool] = False
     about: ClassVar[tuple[str, str]]
     options: ClassVar[tuple[Option, ...]]
 

@@ -1,6 +1,6 @@
 """The nulls that a plan takes, and the refusal of a plan that lacks one."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .coefficients import Coefficient, Coefficients, anywhere, total_of
@@ -15,28 +15,17 @@ class NeededNulls:
     Attributes:
         read: Their null is read by something beside the rule, even if its coefficient is 0.
         counted: Their null enters the product.
-        compared: A method compares predictions with U or with their null.
         wanted: Whether the caller wants U even where the weights sum to 1.
     """
 
     read: tuple[int, ...]
     counted: tuple[int, ...]
-    compared: tuple[int, ...]
     wanted: bool
 
     @property
     def all(self) -> tuple[int, ...]:
-        """All of them; those that only methods need are last."""
-        return tuple(dict.fromkeys([*self.read, *self.counted, *self.compared]))
-
-    def for_methods(self, owners: Sequence[int]) -> tuple[int, ...]:
-        """The distinct nulls that only methods need.
-
-        Args:
-            owners: For each expert the first one that has the same null.
-        """
-        anyway = {owners[j] for j in (*self.read, *self.counted)}
-        return tuple(j for j in dict.fromkeys(owners[j] for j in self.compared) if j not in anyway)
+        """All of them."""
+        return tuple(dict.fromkeys([*self.read, *self.counted]))
 
 
 def null_enters(index: int, rule: Rule, coefficients: Coefficients, owners: Sequence[int], wanted: bool) -> bool:
@@ -56,21 +45,7 @@ def null_enters(index: int, rule: Rule, coefficients: Coefficients, owners: Sequ
     return rule.needs_null(weight, reliability, coefficients.total) or (wanted and anywhere(reliability != 0))
 
 
-def null_is_compared(index: int, rule: Rule, reliability: Coefficient, compared: Collection[int]) -> bool:
-    """Whether methods that compare experts with U need an expert's null: as part of U, or as the expert's own.
-
-    Args:
-        index: The expert's.
-        rule: How predictions are combined.
-        reliability: The expert's a.
-        compared: The experts that are compared.
-    """
-    return (rule.always_combines_nulls and index in compared) or anywhere(reliability != 0)
-
-
-def why_needed(
-    index: int, needed: NeededNulls, term: TermSettings, rule: Rule, total: Coefficient, why_compared: tuple[str, str]
-) -> tuple[str, str]:
+def why_needed(index: int, needed: NeededNulls, term: TermSettings, rule: Rule, total: Coefficient) -> tuple[str, str]:
     """Why an expert's null is needed, and what to do other than give it.
 
     Args:
@@ -79,12 +54,8 @@ def why_needed(
         term: The expert's settings.
         rule: How predictions are combined.
         total: W.
-        why_compared: Of the method that compares, see `Method.why_compared`.
     """
-    counts = index in needed.counted
-    if not counts and index in needed.compared:
-        return why_compared
-    if not counts:
+    if index not in needed.counted:
         return "because a node that changed the guidance of its MODEL asks for it", "or remove that node"
     if needed.wanted and not rule.always_combines_nulls:
         return (

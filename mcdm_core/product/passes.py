@@ -45,7 +45,6 @@ class Passes(Setting):
     """
 
     name = "Passes"
-    relaxes = True
     about = "fewer passes", "Passes to skip, for speed; off by default."
     options = (
         Option(

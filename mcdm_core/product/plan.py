@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -46,16 +46,12 @@ class Plan(Coefficients):
         conditions: Experts whose prediction under their condition is needed.
         nulls: Experts whose prediction under their null is needed.
         null_owners: For each expert the first one that has the same null.
-        compared: For each method the experts that it compares with U, see `Method.compared`.
-        for_methods: The distinct nulls that are asked only for such comparisons.
     """
 
     rule: Rule
     conditions: tuple[int, ...]
     nulls: tuple[int, ...]
     null_owners: Sequence[int]
-    compared: Mapping[Any, tuple[int, ...]]
-    for_methods: tuple[int, ...] = ()
 
     @cached_property
     def everything(self) -> Asked:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
@@ -19,7 +19,7 @@ from .coefficients import (
     total_of,
 )
 from .method import Draft, Method
-from .needed_nulls import NeededNulls, null_enters, null_is_compared, why_needed
+from .needed_nulls import NeededNulls, null_enters, why_needed
 from .plan import Plan
 from .rule import Rule
 from .term_settings import TermError, TermSettings
@@ -119,11 +119,13 @@ class ProductPlans:
     ) -> Plan:
         """See `PlanMaker`."""
         draft = self.draft(acting, factors, phases)
-        of_methods = zip(self.methods, phases, strict=True)
-        compared = {method: found for method, phase in of_methods if (found := method.compared(draft, phase))}
-        coefficients = self._coefficients(draft, acting, want_null or bool(compared))
-        needed = self._needed_nulls(acting, coefficients, want_null, compared)
-        self.check_nulls(needed, coefficients.total, compared)
+        coefficients = self._coefficients(draft, acting, want_null)
+        needed = NeededNulls(
+            read=(0,) if self.null_is_read else (),
+            counted=tuple(j for j in acting if null_enters(j, self.rule, coefficients, self.owners, want_null)),
+            wanted=want_null,
+        )
+        self.check_nulls(needed, coefficients.total)
         return Plan(
             weights=coefficients.weights,
             reliabilities=coefficients.reliabilities,
@@ -132,8 +134,6 @@ class ProductPlans:
             conditions=tuple(i for i, w in enumerate(coefficients.weights) if anywhere(w != 0)),
             nulls=needed.all,
             null_owners=self.owners,
-            compared=compared,
-            for_methods=needed.for_methods(self.owners),
         )
 
     def draft(self, acting: tuple[int, ...], factors: Sequence[float], phases: Sequence[Hashable]) -> Draft:
@@ -199,30 +199,12 @@ class ProductPlans:
             found[i] = reliability
         return found
 
-    def _needed_nulls(
-        self,
-        acting: Sequence[int],
-        coefficients: Coefficients,
-        want_null: bool,
-        compared: Mapping[Method, tuple[int, ...]],
-    ) -> NeededNulls:
-        owners, experts = self.owners, {i for found in compared.values() for i in found}
-        return NeededNulls(
-            read=(0,) if self.null_is_read else (),
-            counted=tuple(j for j in acting if null_enters(j, self.rule, coefficients, owners, want_null)),
-            compared=tuple(
-                j for j in acting if experts and null_is_compared(j, self.rule, coefficients.reliabilities[j], experts)
-            ),
-            wanted=want_null,
-        )
-
-    def check_nulls(self, needed: NeededNulls, total: Coefficient, compared: Mapping[Method, tuple[int, ...]]) -> None:
+    def check_nulls(self, needed: NeededNulls, total: Coefficient) -> None:
         """Refuse a plan that lacks a null.
 
         Args:
             needed: The nulls that it takes.
             total: W.
-            compared: For each method the experts that it compares with U.
 
         Raises:
             TermError: If one is missing.
@@ -230,9 +212,7 @@ class ProductPlans:
         for j in needed.all if self.have_null else ():
             if not self.have_null[j]:
                 term = self.terms[j]
-                why_compared = next((method.why_compared for method in compared), ("", ""))
-                found = self.why_missing or why_needed(j, needed, term, self.rule, total, why_compared)
-                reason, remedy = found
+                reason, remedy = self.why_missing or why_needed(j, needed, term, self.rule, total)
                 raise TermError(f"{term.subject} needs a negative, {reason}. {self.give_null}, {remedy}.", j, "null")
 
 

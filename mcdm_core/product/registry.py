@@ -2,15 +2,11 @@
 
 from collections.abc import Sequence
 
-from .agreement import Agreement
 from .method import Methods, Setting
 from .passes import Passes
 from .span import Level
 
-SETTINGS: tuple[type[Setting], ...] = (
-    Passes,
-    Agreement,
-)
+SETTINGS: tuple[type[Setting], ...] = (Passes,)
 
 
 def methods_of(settings: Sequence[Setting], level: Level | None = None) -> Methods:

@@ -104,7 +104,6 @@ class SeparatePlans(PlansFromProduct):
             conditions=tuple(parts),
             nulls=tuple(dict.fromkeys(j for part in parts.values() for j in part.nulls)),
             null_owners=self.product.owners,
-            compared={},
             parts=parts,
             signed=signed,
         )

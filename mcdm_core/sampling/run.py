@@ -72,8 +72,7 @@ def sample_product(
         generator: Source of the noise that the sampler adds.
         callback: See `Callback`.
         rule: How predictions are combined: `EQ10`, or `OWN_NULL` for composable diffusion.
-        settings: Settings of methods beyond the paper: `Passes(threshold=0.98, refresh=3)`, say, which skips passes,
-            or `Agreement(tau=300)`, which weights experts place by place.
+        settings: Settings of methods beyond the paper: `Passes(threshold=0.98, refresh=3)`, say, which skips passes.
         lifts: `Lifts(terms)`, to measure how far the experts lift the samples from the run's own passes; None for no
             measuring.
         temperature: Factor of the start noise, in every space; published upsamplers want 0.997.

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mcdm_core.product.agreement import Agreement
 from mcdm_core.product.logic import Logic
 from mcdm_core.product.passes import Passes
 from mcdm_core.product.term_settings import TermSettings
@@ -22,7 +21,6 @@ NOTHING = "nothing"  # condition that is the null
 NOT = "not "  # prefix of a map's name in a mask that is the map's inverse
 METHODS: dict[str, type] = {
     "passes": Passes,
-    "agreement": Agreement,
     "langevin": Langevin,
     "particles": Particles,
     "choose": Choice,
@@ -109,7 +107,6 @@ class Setting:
             share the rest), "steps" or "eta"; empty for a single row.
         values: Values of the varied setting, a row each.
         value: The value of this row.
-        agreement: Weighting of experts place by place, see `Agreement`.
         langevin: Corrections between the steps of DDIM.
         particles: Sample several particles per picture, ancestrally and so with η = 1.
         choose: Sample several candidates per picture, and keep the best.
@@ -132,7 +129,6 @@ class Setting:
     values: tuple[float, ...] = ()
     value: float | None = None
     # Not in `repr`, which names samples on disk: `sample_key` adds the fields that were set.
-    agreement: Agreement = field(default=Agreement(), repr=False)
     langevin: Langevin | None = field(default=None, repr=False)
     particles: Particles | None = field(default=None, repr=False)
     choose: Choice | None = field(default=None, repr=False)
@@ -359,19 +355,13 @@ def _check_methods(setting: Setting) -> None:
         raise ValueError(f"{setting.name!r} asks a GAN, which has no {unused[0]}; leave that out.")
     if len(named) > 1:
         raise ValueError(f"{setting.name!r} asks for {' and '.join(named)}; compare them in settings of their own.")
-    if setting.particles or setting.logic:
-        if setting.eta != 1:
-            raise ValueError(
-                f"{setting.name!r} has {named[0]}, sampled ancestrally, and η = {setting.eta:g}; set eta = 1."
-            )
-        for method in setting.agreement.methods():
-            method.check_fixed()
+    if (setting.particles or setting.logic) and setting.eta != 1:
+        raise ValueError(f"{setting.name!r} has {named[0]}, sampled ancestrally, and η = {setting.eta:g}; set eta = 1.")
     if setting.logic:
         _check_logic(setting, setting.logic)
-    if setting.joint and (setting.rule != "product" or setting.passes.methods() or setting.agreement.methods()):
+    if setting.joint and (setting.rule != "product" or setting.passes.methods()):
         raise ValueError(
-            f'{setting.name!r} has joint, which works with the rule "product", without passes and agreement; leave '
-            "these out."
+            f'{setting.name!r} has joint, which works with the rule "product", without passes; leave these out.'
         )
     if not 0 <= setting.together <= BATCH:
         raise ValueError(

@@ -135,7 +135,7 @@ def _sample(
         sampler=sampler,
         generator=generator,
         rule=RULES[setting.rule],
-        settings=(setting.passes, setting.agreement),
+        settings=(setting.passes,),
         lifts=lifts,
     )
 

@@ -43,7 +43,7 @@ def measure_predictions(
 def _errors(setting: Setting, experts: Mapping[str, Path], held_out: HeldOut, indices: range) -> Tensor:
     """Root mean square errors, (B, levels)."""
     terms = terms_of(setting, experts, held_out, indices)
-    denoiser = ProductDenoiser(terms, rule=RULES[setting.rule], settings=[setting.agreement])
+    denoiser = ProductDenoiser(terms, rule=RULES[setting.rule])
     pictures = as_floats(held_out.images[indices.start : indices.stop]).permute(0, 3, 1, 2) * 2 - 1
     samples = terms[0].expert.encode(pictures)
     noise = start_noise(terms[0].expert, indices)

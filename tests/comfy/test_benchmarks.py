@@ -113,7 +113,6 @@ def test_methods_are_measured_on_the_experts_that_ship(tmp_path):
         "plain product": plain,
         "guidance interval .1 to .9": plain - 2 * 3,  # the first step and the last ask no null
         "turns of 2 steps": 3 * 2,
-        "Agreement Weights": plain,
         "Langevin Sampler, K = 1": plain + 2 * 6,  # the last step, to σ = 0, is not corrected
         "Particle Sampler": plain,
         "Logic Sampler, or": plain,
@@ -121,7 +120,6 @@ def test_methods_are_measured_on_the_experts_that_ship(tmp_path):
         "Choose Samples": plain + 8 * 6,
         "Choose Samples, by the run's scores": plain,
         "plain product, W = 1": plain / 2,
-        "Agreement Weights, W = 1": plain / 2 + 2 * 3,  # none in the last fifth
     }
     assert expected.items() <= rows.items()
-    assert len(rows) == 15
+    assert len(rows) == 13

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from .support.methods import USUAL_AGREEMENT, USUAL_LOGIC
+from .support.methods import USUAL_LOGIC
 
 LATENT = torch.zeros(2, 4, 8, 8)
 
@@ -169,13 +169,6 @@ def test_choose_samples(two, node, passes):
     with pytest.raises(ValueError, match=r"^Expected experts of one latent space for Choose Samples, but expert 1 "):
         node("MCDM_Choose", experts=two(), samples={"samples": LATENT}, count=1, levels=2, seed=3)
     assert not passes.found
-
-
-def test_agreement_weights(two, refused, node):
-    (experts,) = node("MCDM_AgreementWeights", experts=two(), **USUAL_AGREEMENT)
-    said = refused(experts, watched=two.loaded)
-    assert said.startswith("Expected experts of one latent space for agreement weights, ")
-    assert said.endswith("; set tau to 0, or combine experts of one space.")
 
 
 def test_hooks_that_read_the_unconditional_estimate(two, refused):

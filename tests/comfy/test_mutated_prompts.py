@@ -62,8 +62,7 @@ def prompts(names):
     policies = {
         "curved": node("MCDM_Schedule", experts=["second", 0], sigma_start=0.0, sigma_end=0.0, weight_curve="0: 1"),
         "fewer": node("MCDM_Passes", experts=["curved", 0], threshold=0.9, refresh=2, tolerance=0.0, **window),
-        "shared": node("MCDM_AgreementWeights", experts=["fewer", 0], tau=300.0, patch=5, **window),
-        "guider": node("MCDM_Guider", experts=["shared", 0]),
+        "guider": node("MCDM_Guider", experts=["fewer", 0]),
     }
     run = node("SamplerCustomAdvanced", guider=["guider", 0], **wired)
     yield product(names, **{**parts, **policies}, sample=run)

@@ -220,19 +220,6 @@ def test_scores_are_of_all_parts_and_of_flows_too(node, chain, host):
     torch.testing.assert_close(host.run.scores.scores_of(made, experts), expected, atol=1e-6, rtol=1e-4)
 
 
-def test_agreement_weights_are_refused(node, product, chain, run):
-    experts = chain(sounding_expert(1), sounding_expert(2))
-    window = {"start": 0.0, "end": 1.0, "sigma_start": 0.0, "sigma_end": 0.0}
-    for tau in (0.0, 300.0):
-        (shared,) = node("MCDM_AgreementWeights", experts=experts, tau=tau, patch=5, **window)
-        (guider,) = node("MCDM_Guider", experts=shared)
-        if tau:
-            with pytest.raises(ValueError, match=r"for Agreement Weights, .* got one of 2 parts; set tau to 0"):
-                run(guider)
-        else:
-            assert_same(run(guider), run(product(sounding_expert(1), sounding_expert(2))))
-
-
 def test_sounds_at_two_scales_are_refused(product, run):
     from comfy.model_sampling import CONST, ModelSamplingAV
 

@@ -58,11 +58,6 @@ FROZEN = {
         ["experts", "start", "end", "sigma_start", "sigma_end", "threshold", "refresh", "tolerance", "switch"],
         ["MCDM_EXPERTS"],
     ),
-    "MCDM_AgreementWeights": (
-        "Agreement Weights",
-        ["experts", "tau", "patch", "start", "end", "sigma_start", "sigma_end"],
-        ["MCDM_EXPERTS"],
-    ),
     "MCDM_Guider": ("Product Guider", ["experts", "scores"], ["GUIDER"]),
     "MCDM_KSampler": (
         "Product-of-Experts KSampler",
@@ -175,7 +170,7 @@ def test_inputs_are_called_as_the_field_calls_them_and_the_others_by_their_ids(n
 
 def test_what_gained_nothing_on_pictures_is_marked_experimental(node):
     marked = {name for name, cls in node.classes.items() if cls.GET_SCHEMA().is_experimental}
-    assert marked == {"MCDM_AgreementWeights", "MCDM_LangevinSampler", "MCDM_ParticleSampler"}
+    assert marked == {"MCDM_LangevinSampler", "MCDM_ParticleSampler"}
 
 
 ADVANCED = {

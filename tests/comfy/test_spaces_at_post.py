@@ -218,16 +218,6 @@ def test_nulls_of_unknown_spaces_are_left_to_the_run(host, small_experts):
     assert apply_check(host, check, sampled(dict(prompt)), "node") is None
 
 
-def test_agreement_weights_are_refused_across_spaces(host, small_experts, latent_experts):
-    settings = {"tau": 300.0, "patch": 5, "start": 0.0, "end": 1.0, "sigma_start": 0.0, "sigma_end": 0.0}
-    for names, refused in ((("latent hair", "small text"), True), (("latent hair", "latent text"), False)):
-        prompt = chained(names, (1, 2))
-        prompt["shared"] = prompt_node("MCDM_AgreementWeights", experts=["2", 0], **settings)
-        fault = apply_check(host, host.prompt.chain_checks.check_chain, sampled(prompt, last="shared"), "node")
-        assert (fault is not None) == refused
-        assert not refused or "Expected experts of one latent space for agreement weights" in fault.sentence
-
-
 @pytest.mark.parametrize(
     ("class_type", "check", "marked"),
     [

@@ -251,13 +251,10 @@ def test_an_expert_that_only_lends_its_null(cluster, runner):
 
 
 @pytest.mark.parametrize("moved", [("9",), ("8", "9")], ids=str)
-def test_agreement_weights_and_turns(cluster, runner, moved):
-    """Together: shares by place in the first half, turns in the second."""
+def test_turns(cluster, runner, moved):
     prompt = in_8_steps()
     everywhere = {"sigma_start": 0.0, "sigma_end": 0.0}
-    shared = {"experts": ["9", 0], "tau": 300.0, "patch": 5, "start": 0.0, "end": 0.5, **everywhere}
-    turns = {"experts": ["20", 0], "threshold": 1.0, "refresh": 1, "tolerance": 0.0, "switch": 1, "end": 1.0}
-    prompt["20"] = {"class_type": "MCDM_AgreementWeights", "inputs": shared}
+    turns = {"experts": ["9", 0], "threshold": 1.0, "refresh": 1, "tolerance": 0.0, "switch": 1, "end": 1.0}
     prompt["21"] = {"class_type": "MCDM_Passes", "inputs": {**turns, "start": 0.5, **everywhere}}
     plain = runner(prompt, "11")
     prompt["11"]["inputs"]["experts"] = ["21", 0]

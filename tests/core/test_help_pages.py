@@ -36,7 +36,7 @@ def test_pages_that_it_names_are_in_the_packs_folder(page):
     assert not re.findall(r"\]\((?!https?://)", text)
 
 
-LONG = ["agreement-weights", "benchmarks", "fewer-passes", "logic", "true-product"]
+LONG = ["benchmarks", "fewer-passes", "logic", "true-product"]
 
 
 @pytest.mark.parametrize("name", LONG)
@@ -50,7 +50,7 @@ def test_a_long_page_opens_with_what_it_is_for_when_it_helps_and_when_not(name):
     assert [re.match(r"- \*\*(What|When \w+ helps?|When not)\b", line) is not None for line in points] == [True] * 3
 
 
-EXPERIMENTAL = ["MCDM_AgreementWeights", "MCDM_LangevinSampler", "MCDM_ParticleSampler"]
+EXPERIMENTAL = ["MCDM_LangevinSampler", "MCDM_ParticleSampler"]
 
 
 @pytest.mark.parametrize("name", EXPERIMENTAL)

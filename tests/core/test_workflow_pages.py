@@ -43,7 +43,6 @@ LEAST = {
     "LoadImage": 350,
     "LoraLoader": 138,
     "LoraLoaderModelOnly": 90,
-    "MCDM_AgreementWeights": 274,
     "MCDM_Choose": 270,
     "MCDM_EmptyLatent": 86,
     "MCDM_EncodeClass": 138,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -31,8 +31,6 @@ class StepRecord:
         cond: Each expert's prediction under its condition, shape (B, C, …); None if it was not asked.
         uncond: The unconditional estimate U; None if it was not needed.
         product: The x0 that the sampler used: after hooks, and with the kept part of an inpainted picture.
-        shares: Each expert's share of the positive weights, shape (B, 1, …), 0…1, where a method shared them out; other
-            experts are missing.
     """
 
     step: int
@@ -40,7 +38,6 @@ class StepRecord:
     cond: list[Tensor | None]
     uncond: Tensor | None
     product: Tensor
-    shares: Mapping[int, Tensor]
 
 
 class _Seen(NamedTuple):
@@ -116,9 +113,7 @@ class Recording:
         self.rows[step], self._rows = self._rows, (0, 0)
         weights = [weight.cpu() if isinstance(weight, Tensor) else weight for weight in call.plan.weights]
         self.guidance[step] = measure_guidance(call.cond, call.uncond, weights, self._area)
-        maps = (method.maps(call.plan) for method in call.plan.compared)
-        shares = {i: _to_cpu(share) for of_experts in maps for i, share in of_experts.items()}
-        self._last = StepRecord(step, call.sigma, call.cond, call.uncond, _to_cpu(pack(parts_of(product))), shares)
+        self._last = StepRecord(step, call.sigma, call.cond, call.uncond, _to_cpu(pack(parts_of(product))))
         if step in self._wanted:
             self._kept[step] = self._last
 

@@ -17,7 +17,7 @@ from ....mcdm_core.pictures.plots import Panel, plot_lines
 from ..chain.expert_chain import ExpertInput, Experts
 from ..comfyui.latents import parts_of
 from ..evaluation.spaces import places_of
-from .grid_tiles import TILE, decode_tiles, tiles_of, to_image
+from .grid_tiles import TILE, decode_tiles, to_image
 from .recording import Recording, StepRecord
 
 Tile = Image.Image | str
@@ -48,8 +48,6 @@ class _Row(NamedTuple):
 def prediction_grids(experts: Experts, recording: Recording, vae: Any) -> Tensor:
     """A labelled grid for each picture of the batch: a row per expert, one for U and one for the product; steps across.
 
-    If a method shared the weights out, there is another row per expert with its share, from black, none, to white, all.
-
     Args:
         experts: The chain.
         recording: The run.
@@ -79,9 +77,6 @@ def prediction_grids(experts: Experts, recording: Recording, vae: Any) -> Tensor
                 tiles = decode_tiles(parts_of(process(latents), recording.shapes)[0], own_vae)
             for grid, tile in zip(grids, tiles, strict=True):
                 grid[place].append(tile)
-    for i in sorted({i for step in shown for i in step.shares}):
-        for grid, tiled in zip(grids, _share_rows(shown, i, batch), strict=True):
-            grid.append([f"{experts[i].label}, share of the weights", *tiled])
     columns = ["", *(_title(step) for step in shown)]
     return to_image([labelled_grid(columns, grid, TILE) for grid in grids])
 
@@ -139,20 +134,6 @@ def _latents_of(model: ModelPatcher, x0: Tensor) -> Tensor:
     is_picture = x0.ndim == model.get_model_object("latent_format").latent_dimensions + 1
     latents: Tensor = model.model.process_latent_out(x0.unsqueeze(2) if is_picture else x0)
     return latents
-
-
-def _share_rows(shown: Sequence[StepRecord], index: int, batch: int) -> list[list[Tile]]:
-    """For each picture of the batch, maps of an expert's share of the weights at the steps."""
-    rows: list[list[Tile]] = [[] for _ in range(batch)]
-    for step in shown:
-        tiles: Sequence[Tile] = ["weights as given"] * batch
-        if index in step.shares:
-            share = step.shares[index]
-            middle = share if share.ndim == 4 else share[:, :, share.shape[2] // 2]  # of a video
-            tiles = tiles_of(middle.movedim(1, -1).expand(-1, -1, -1, 3))
-        for row, tile in zip(rows, tiles, strict=True):
-            row.append(tile)
-    return rows
 
 
 def _saved_rows(recording: Recording, steps: Sequence[int]) -> Panel | None:

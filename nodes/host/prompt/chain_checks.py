@@ -100,15 +100,6 @@ def check_setting(node: QueuedNode) -> Fault | None:
     return first_fault((name, partial(kind, **node.numbers(names))) for name, names in parts.items())
 
 
-def check_fixed_weights(chain: QueuedChain) -> None:
-    """Refuse methods that let the weights of a product depend on the samples.
-
-    Raises:
-        ValueError: If one does.
-    """
-    _methods(chain).check_fixed()
-
-
 def check_one_space(chain: QueuedChain, user: str = "this sampler", instead: str = "choose another sampler") -> None:
     """Refuse experts that certainly are of several spaces where something compares their predictions of one sample.
 
@@ -222,8 +213,6 @@ def _check_combination(
     )
     plans: PlanMaker = product
     if any(places):
-        for method in methods:
-            method.check_spaces()
         plans = JointPlans(product, JointSpaces([_ONE_PLACE] * (max(places) + 1)), places)
     Planner(plans).check_always()
 
@@ -264,16 +253,11 @@ def _samples_all(node: QueuedNode) -> bool:
 def _certain_settings(chain: QueuedChain, samples_all: bool) -> list[Setting] | None:
     """The settings that take effect at some level of a run of the chain; None if that cannot be known.
 
-    A setting that allows products which are refused otherwise must be known. One that demands more is left out unless
-    it certainly takes effect.
+    Settings allow products that are refused otherwise, so all of them must be known.
     """
     found: list[Setting] = []
-    for kind, setting in chain.settings.items():
-        by_levels = setting is None or setting.sigma_start or setting.sigma_end
-        if setting is not None and not by_levels and (setting.is_whole or samples_all):
-            found.append(setting)
-        elif kind.relaxes:
+    for setting in chain.settings.values():
+        if setting is None or setting.sigma_start or setting.sigma_end or not (setting.is_whole or samples_all):
             return None
-    # A guidance interval may leave out the whole span of another method.
-    limited = any(setting.relaxes and not setting.is_whole for setting in found)
-    return [setting for setting in found if setting.relaxes or not limited]
+        found.append(setting)
+    return found

@@ -13,7 +13,7 @@ from ....mcdm_core.sampling.particles import check_particles
 from ..samplers.langevin import STEPWISE, not_stepwise
 from ..samplers.logic import NO_EXPERTS
 from ..samplers.particles import NO_PRODUCT
-from .chain_checks import check_fixed_weights, check_one_space, check_weighable
+from .chain_checks import check_one_space, check_weighable
 from .queued_chain import QueuedChain, chain_of, models_behind
 from .queued_prompt import QueuedNode
 from .validation import Fault, Trial, fault_of, first_fault
@@ -101,7 +101,7 @@ def _check_users(
     are_particles: bool,
     check: Callable[[QueuedChain], None] = lambda chain: None,
 ) -> Fault | None:
-    """Whether what takes a sampler samples a product of one space and fixed weights, and several pictures as particles.
+    """Whether what takes a sampler samples a product of one space, and several pictures as particles.
 
     Args:
         node: The sampler.
@@ -115,7 +115,7 @@ def _check_users(
         if guider is not None and guider.class_type in _ONE_MODEL and _samples_one_model(guider):
             return Fault(name, no_product.format(guider.class_type))
         chain = chain_of(user if "experts" in user.inputs else guider)
-        checks = (check_one_space, check_fixed_weights, check)
+        checks = (check_one_space, check)
         trials: list[Trial] = [partial(each, chain) for each in checks]
         if are_particles and (batch := _batch_of(user)) is not None:
             trials.append(partial(check_particles, batch, 0.5, 1.0))

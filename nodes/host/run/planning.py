@@ -49,10 +49,6 @@ def plan_run(
         return float(reference.percent_to_sigma(progress))
 
     methods = methods_of(settings_of(experts), level)
-    for method in methods:
-        method.check_parts(len(shapes))
-        if spaces is not None:
-            method.check_spaces()
     product = ProductPlans(
         terms=experts,
         rule=rule,

@@ -78,11 +78,9 @@ class Run:
             sigmas: Noise levels of the run, shape (S + 1,).
 
         Raises:
-            ValueError: If an expert lacks a null that it needs, none is of positive weight, weights depend on the
-                samples, or experts take turns.
+            ValueError: If an expert lacks a null that it needs, none is of positive weight, or experts take turns.
         """
         together = self.planner
-        self.methods.check_fixed()
         self.methods.check_separate()
         separate = together.separate()
         separate.check_run(sigmas)

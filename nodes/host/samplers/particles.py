@@ -44,11 +44,10 @@ def sample_comfy_particles(run: Sampling, resample_below: float = 0.5, limit: fl
     A rectified flow is stepped in the variance-exploding form, x/(1 − σ).
 
     Raises:
-        ValueError: As `guider_of` and the core's `sample_particles`, or if the weights depend on the samples.
+        ValueError: As `guider_of` and the core's `sample_particles`.
     """
     guider = guider_of(run, "Particle Sampler", NO_PRODUCT)
     check_particles(len(run.x), resample_below, limit)
-    guider.run.methods.check_fixed()
     history = ParticleHistory(len(run.x), guider.on_particles)
     made = RunDenoiser(run, guider).sample(
         sample_particles,

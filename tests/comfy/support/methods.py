@@ -8,7 +8,6 @@ from typing import Any
 NAN, INFINITY = math.nan, math.inf
 THROUGHOUT = {"start": 0.0, "end": 1.0, "sigma_start": 0.0, "sigma_end": 0.0}
 PLAIN_PASSES = {**THROUGHOUT, "threshold": 1.0, "refresh": 1, "tolerance": 0.0}
-USUAL_AGREEMENT = {**THROUGHOUT, "tau": 20.0, "patch": 3}
 USUAL_LOGIC = {"operation": "and", "sharpness": 0.01, "prior": 0.3, "largest": 0.7}
 USUAL_LOGIC |= {"corrected": False, "resample_below": 0.9, "limit": 1.0}
 
@@ -23,12 +22,10 @@ class Method:
         inputs: Inputs with which it acts on two experts: all but the input of the same kind as the output.
         off: Changes of the inputs that switch the method off, by their names.
         acts_alone: Whether it changes the samples of a single expert.
-        behind: Another method, whose chain is the node's input.
         corrects: Whether the node makes a sampler from another sampler.
         weighs: Whether pictures are particles, so that a batch needs at least two.
         sampler_name: Name of its sampler, if that takes only products.
         panels: Number of plots that Inspect Product draws.
-        rows_shown: Number of rows in its grid beside those of the plain product.
         refused: Changes of the inputs that are refused, each with a part of the message.
     """
 
@@ -37,17 +34,14 @@ class Method:
     inputs: Mapping[str, Any] = field(default_factory=dict)
     off: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     acts_alone: bool = True
-    behind: "Method | None" = None
     corrects: bool = False
     weighs: bool = False
     sampler_name: str | None = None
     panels: int = 2
-    rows_shown: int = 0
     refused: tuple[tuple[Mapping[str, Any], str], ...] = ()
 
     def chain(self, node, experts, **changed):
         """The chain that is sampled."""
-        experts = self.behind.chain(node, experts) if self.behind else experts
         return self._made(node, changed, experts=experts) if self.makes == "experts" else experts
 
     def guider(self, node, experts, kind="MCDM_Guider", **changed):
@@ -93,23 +87,6 @@ FEWER_PASSES = Method(
         ({"switch": -1}, "Expected turns of 0 to 100 steps for experts that switch and got -1"),
     ),
 )
-AGREEMENT_WEIGHTS = Method(
-    "MCDM_AgreementWeights",
-    "experts",
-    USUAL_AGREEMENT,
-    {"no tau": {"tau": 0.0}, "a window beyond the run": {"sigma_start": 1e-6}},
-    acts_alone=False,
-    rows_shown=2,
-    refused=(
-        ({"tau": NAN}, "Expected a tau of 0 to 10000 for agreement weights and got nan"),
-        ({"tau": -1.0}, "Expected a tau of 0 to 10000 for agreement weights and got -1"),
-        ({"tau": INFINITY}, "Expected a tau of 0 to 10000"),
-        ({"patch": 4}, "Expected an odd side of the patch"),
-        ({"patch": 0}, "Expected an odd side of the patch"),
-        ({"start": 0.8, "end": 0.2}, "Expected start below end for agreement weights"),
-        ({"sigma_start": 1.0, "sigma_end": 2.0}, "Expected sigma_start above sigma_end"),
-    ),
-)
 LOGIC_REFUSED = (
     ({"sharpness": 0.0}, "sharpness above 0 and got 0; set"),
     ({"sharpness": -1.0}, "sharpness above 0 and got -1; set"),
@@ -148,10 +125,6 @@ METHODS = {
         {"no turns": {"switch": 0}},
         acts_alone=False,
         panels=3,
-    ),
-    "agreement weights": AGREEMENT_WEIGHTS,
-    "agreement weights of fewer passes": Method(
-        "MCDM_AgreementWeights", "experts", USUAL_AGREEMENT, behind=FEWER_PASSES, panels=3, rows_shown=2
     ),
     "langevin": Method(
         "MCDM_LangevinSampler",

@@ -11,7 +11,6 @@ from PIL import Image
 
 from mcdm_core import (
     SAMPLERS,
-    Agreement,
     Passes,
     Term,
     load_expert,
@@ -94,24 +93,6 @@ def test_sample_leaves_out_what_it_is_told_to(hair, text, hair_map, tmp_path):
     noise = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(7))
     passes = Passes(end=0.8, sigma_start=1000.0, threshold=0.0, refresh=2, tolerance=0.5)
     found, plain = (sample_product(terms, noise, "6", settings=[policy])[0] for policy in (passes, Passes()))
-    assert np.array_equal(read(output), np.asarray(to_picture(found)))
-    assert not np.array_equal(read(output), np.asarray(to_picture(plain)))
-
-
-def test_sample_shares_weights_out_as_it_is_told_to(hair, text, hair_map, tmp_path):
-    output = tmp_path / "sample.png"
-    experts = ["--expert", str(hair), "--map", str(hair_map), "--weight", "2.5"]
-    experts += ["--expert", str(text), "--text", "red hair", "--weight", "2"]
-    shared = ["--tau", "300", "--patch", "3", "--agreement-window", "0.1", "1", "--agreement-sigmas", "1000", "0.01"]
-    rest = ["--seed", "7", "--steps", "6", "--device", "cpu", "--output", str(output)]
-    assert main(["sample", *experts, *shared, *rest]) == 0
-
-    first, second = load_expert(hair), load_expert(text)
-    maps, words = first.encoder.encode_map(load_picture(hair_map)), second.encoder.encode_text("red hair")
-    terms = [Term(first, maps, maps.null(), weight=2.5), Term(second, words, words.null(), weight=2.0)]
-    noise = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(7))
-    agreement = Agreement(tau=300.0, patch=3, start=0.1, sigma_start=1000.0, sigma_end=0.01)
-    found, plain = (sample_product(terms, noise, "6", settings=[policy])[0] for policy in (agreement, Agreement()))
     assert np.array_equal(read(output), np.asarray(to_picture(found)))
     assert not np.array_equal(read(output), np.asarray(to_picture(plain)))
 
@@ -223,9 +204,6 @@ def test_several_pictures_make_a_grid(hair, hair_map, tmp_path):
         (["--expert", "{hair}", "--with-text"], "describe a map"),
         (["--expert", "{hair}"], "Hair needs a condition"),
         (["--expert", "{hair}", "--map", "{map}", "--threshold", "2"], "threshold of a cosine"),
-        (["--expert", "{hair}", "--map", "{map}", "--tau", "-1"], "tau of 0 to 10000 for agreement weights and got -1"),
-        (["--expert", "{hair}", "--map", "{map}", "--tau", "nan"], "tau of 0 to 10000 for agreement weights and got"),
-        (["--expert", "{hair}", "--map", "{map}", "--patch", "4"], "odd side of the patch"),
         (["--expert", "{hair}", "--map", "{map}", "--interval", "0.5", "0.1"], "start below end for the guidance"),
         (["--expert", "{hair}", "--map", "{map}", "--weight", "-1", "--interval", "0", "0.5"], "of positive weight"),
         (["--expert", "{hair}", "--map", "{map}", "--steps", "many"], "many"),

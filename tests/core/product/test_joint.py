@@ -14,7 +14,6 @@ from mcdm_core import Passes, ProductDenoiser, Term, sample_ddim, sample_langevi
 from mcdm_core.cli.settings import Settings
 from mcdm_core.expert.expert import Expert
 from mcdm_core.expert.gaussian import gaussian_expert, label
-from mcdm_core.product.agreement import Agreement
 from mcdm_core.product.curve import factor_at, progress_at
 from mcdm_core.product.joint import JointDenoiser
 from mcdm_core.product.lifts import Lifts
@@ -438,7 +437,6 @@ def test_noise_levels_that_rise_are_refused():
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda terms: run(terms, joint_noise(terms), settings=[Agreement(tau=300.0)]), "for agreement weights"),
         (lambda terms: run(terms, joint_noise(terms), sample_logic), "for this sampler .* another sampler than logic"),
         (lambda terms: sample_product(terms, joint_noise(terms)[terms[0].expert], lifts=Lifts(terms)), "lifts of"),
         (

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mcdm_core import Agreement, OwnNullDenoiser, Passes, ProductDenoiser, Term, sample_ddim, sample_particles
+from mcdm_core import OwnNullDenoiser, Passes, ProductDenoiser, Term, sample_ddim, sample_particles
 from mcdm_core.expert.gaussian import gaussian_expert, label
 from mcdm_core.product.lifts import Lifts
 
@@ -133,15 +133,6 @@ def test_predictions_that_stand_in_do_not_count():
     asked = [watched.points[0], watched.points[3]]
     expected = torch.tensor(by_loops(asked, made), dtype=torch.float64)
     torch.testing.assert_close(lifts.of(made), expected, atol=1e-6, rtol=1e-5)
-
-
-def test_weights_by_agreement_count_where_they_are():
-    agreement, settings = Agreement(tau=1.0), {"mask": torch.ones(2, 2)}
-    lifts, plain = Lifts(terms()), Lifts(terms(**settings))
-    x = noise()
-    ProductDenoiser(terms(), settings=[agreement], lifts=lifts)(x, 1.0)
-    ProductDenoiser(terms(**settings), lifts=plain)(x, 1.0)
-    torch.testing.assert_close(lifts.of(x), plain.of(x))  # by the weights that the user gave
 
 
 def test_particles_take_their_lifts_along():

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from mcdm_core import Logic, Passes, ProductDenoiser, Term, sample_ddpm, sample_logic
 from mcdm_core.expert.gaussian import gaussian_expert, label
-from mcdm_core.product.agreement import Agreement
 from mcdm_core.product.eq10 import EQ10
 from mcdm_core.product.lifts import Lifts
 from mcdm_core.product.own_null import OWN_NULL
@@ -625,7 +624,6 @@ def test_settings_that_are_refused(setting, message):
     [
         ({"denoiser": lambda x, sigma: x}, "densities are tracked .* got a function without `with_terms`; use another"),
         ({"denoiser": denoiser([0.3], [0.5], [-1.0])}, "positive weight at every noise level, .* raise the weight"),
-        ({"denoiser": denoiser([0.3], [0.5], settings=[Agreement(tau=3.0)])}, "got agreement weights"),
         ({"logic": Logic(priors=(1.0,))}, "prior for each expert and got 1 of them for expert 2; give"),
         ({"x": samples(1.0), "corrected": True}, "at least 2 samples, the particles, and got 1; raise"),
         ({"corrected": True, "limit": math.nan}, "limit above 0"),

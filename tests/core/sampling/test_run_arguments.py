@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mcdm_core import Agreement, Term, sample_product
+from mcdm_core import Passes, Term, sample_product
 from mcdm_core.expert.gaussian import gaussian_expert, label
 
 
@@ -17,7 +17,7 @@ def term() -> Term:
     [
         ({"sampler": "ddim"}, "Expected a function as sampler and got 'ddim'; take it from SAMPLERS"),
         ({"rule": "own_null"}, "Expected EQ10 or OWN_NULL as rule and got 'own_null'; import"),
-        ({"settings": Agreement(tau=300.0)}, "Expected a list of settings and got one, Agreement; put it in brackets"),
+        ({"settings": Passes(switch=1)}, "Expected a list of settings and got one, Passes; put it in brackets"),
     ],
 )
 def test_names_and_single_settings_are_refused(arguments, sentence):

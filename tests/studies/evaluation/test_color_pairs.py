@@ -12,7 +12,6 @@ from mcdm_core.checkpoints.lora import save_lora
 from mcdm_core.networks import TextTower, UNet
 from mcdm_core.networks.low_rank import add_low_rank, load_base, low_rank_of
 from mcdm_core.pictures.files import as_bytes
-from mcdm_core.product.agreement import Agreement
 from mcdm_core.sampling import sample_product
 from studies.data.faces import BACKGROUNDS, HAIR_COLORS
 from studies.evaluation import sampling
@@ -132,28 +131,23 @@ def test_what_was_added_decides_the_samples_and_its_absence_nothing(files):
         replace(PAIR, terms=(bare, GROUND)),
         replace(PAIR, terms=(replace(HAIR, mask="hair"), GROUND)),
         replace(PAIR, terms=(replace(HAIR, mask="not hair"), GROUND)),
-        replace(PAIR, agreement=Agreement(tau=300.0)),
-        replace(PAIR, agreement=Agreement(tau=300.0, end=0.8)),
     ]
     assert len({sample_key(setting, DATA, files) for setting in settings}) == len(settings)
     # Samples that earlier versions have left are found again.
-    assert "agreement" not in repr(PAIR)
     assert not any(name in repr(bare) for name in ("lora", "mask"))
 
 
 def test_samples_are_those_of_the_settings(files, tmp_path):
-    """A share of weights and a LoRA come through to the product; tau 0 is the plain one."""
+    """A LoRA comes through to the product."""
 
     def latents(setting):
         terms = terms_of(setting, files, open_held_out(DATA), range(2))
         noise = start_noise(terms[0].expert, range(2))
-        return terms[0].expert, sample_product(terms, noise, "2", settings=[setting.agreement])
+        return terms[0].expert, sample_product(terms, noise, "2")
 
     plain = replace(PAIR, steps=2)
-    sharing = replace(plain, agreement=Agreement(tau=1e4))
-    for setting in (replace(plain, terms=(replace(HAIR, lora=""), GROUND)), sharing):
-        assert (latents(setting)[1] - latents(plain)[1]).abs().max() > 1e-3
-    expert, samples = latents(sharing)
-    drawn = draw_samples(sharing, DATA, files, 2, tmp_path, 1)
+    without = replace(plain, terms=(replace(HAIR, lora=""), GROUND))
+    assert (latents(without)[1] - latents(plain)[1]).abs().max() > 1e-3
+    expert, samples = latents(plain)
+    drawn = draw_samples(plain, DATA, files, 2, tmp_path, 1)
     assert np.array_equal(drawn, as_bytes(expert.decode(samples)).permute(0, 2, 3, 1).numpy())
-    assert torch.equal(latents(replace(plain, agreement=Agreement(patch=3)))[1], latents(plain)[1])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mcdm_core import Agreement, Passes
+from mcdm_core import Passes
 from mcdm_core.product.logic import Logic
 from studies.evaluation.config import Setting, TermConfig, load_evaluation
 from studies.evaluation.methods import Choice, Langevin, Particles
@@ -95,7 +95,6 @@ def test_a_setting_may_leave_passes_out(load):
 
 def test_a_setting_may_name_a_method(load):
     lines = {
-        "agreement = { tau = 300 }": ("agreement", Agreement(tau=300)),
         "langevin = { corrections = 2, ratio = 0.2 }": ("langevin", Langevin(2, 0.2)),
         "langevin = {}": ("langevin", Langevin()),
         "eta = 1.0\nparticles = { count = 3, limit = 2 }": ("particles", Particles(3, limit=2)),
@@ -122,14 +121,11 @@ def test_a_setting_may_name_a_method(load):
         ("langevin = { ratio = 2 }", "a ratio above 0 and at most 1 and got 2"),
         ("choose = { off = 3 }", r"choose of 'united' in .* has unknown names \['off'\]"),
         ('choose = { of = "3" }', "expected a whole number for of and got '3'"),
-        ("agreement = { tau = -1 }", "a tau of 0 to 10000"),
         ("particles = {}", "'united' has particles, sampled ancestrally, and η = 0.5; set eta = 1"),
-        ("eta = 1\nparticles = {}\nagreement = { tau = 1 }", "fixed weights for this sampler"),
         ("langevin = {}\nchoose = {}", "'united' asks for langevin and choose; compare them in settings of their own"),
         ("logic = {}", "'united' has logic, sampled ancestrally, and η = 0.5; set eta = 1"),
         ('eta = 1\nlogic = {}\nvary = "eta"\nvalues = [0.5]', "has logic, sampled ancestrally, and η = 0.5"),
         ('eta = 1\nlogic = {}\nvary = "weight"\nvalues = [1, -2]', "has logic and excludes all of its experts"),
-        ("eta = 1\nlogic = {}\nagreement = { tau = 1 }", "fixed weights for this sampler"),
         ("eta = 1\nlogic = {}\nlangevin = {}", "'united' asks for langevin and logic; compare them"),
         ("eta = 1\nlogic = { priors = [1] }", "'united' has 1 priors for 2 terms; give one for each, or none"),
         ("eta = 1\nlogic = { priors = [1, 0] }", "a prior above 0 and got 0"),
@@ -355,15 +351,13 @@ def test_steps_vary_in_whole_numbers():
     assert all(isinstance(row.steps, int) for row in rows)  # "5.0" is no spacing
 
 
-def test_loras_masks_and_agreement_are_read(load, tmp_path):
+def test_loras_and_masks_are_read(load, tmp_path):
     text = PLAIN.replace("[[settings]]", '[loras]\nmine = "../mine.safetensors"\n[[settings]]', 1)
     text = text.replace("weight = 2.0", 'weight = 2.0, lora = "mine", mask = "hair"')
-    config = load(text + "agreement = { tau = 300.0, end = 0.8 }")
+    config = load(text)
     (united,) = config.settings
     assert (united.terms[0].lora, united.terms[0].mask, united.terms[1].lora) == ("mine", "hair", "")
-    assert united.agreement == Agreement(tau=300.0, end=0.8)
     assert config.files == config.experts | {"mine": (tmp_path / "mine.safetensors").resolve()}
-    assert load(PLAIN).settings[0].agreement == Agreement()
 
 
 @pytest.mark.parametrize(
@@ -373,10 +367,8 @@ def test_loras_masks_and_agreement_are_read(load, tmp_path):
         ("[[settings]]", "[loras]\nhair = 'a'\n[[settings]]", r"'hair' in \[experts\] and in \[loras\]; rename"),
         ("[[settings]]", "[loras]\nmine = 3\n[[settings]]", "path of a file for .*'mine'"),
         ('title = "Two maps"', 'title = "Two maps"\nloras = 3', r"\[loras\] .* to be a table"),
-        ("terms = [", "agreement = { tau = -1.0 }\nterms = [", "tau of 0 to 10000"),
-        ("terms = [", "agreement = { taux = 1.0 }\nterms = [", r"agreement of 'united' .* unknown names"),
     ],
 )
-def test_loras_and_agreement_that_cannot_be_used_are_refused(load, old, new, message):
+def test_loras_that_cannot_be_used_are_refused(load, old, new, message):
     with pytest.raises(ValueError, match=message):
         load(PLAIN.replace(old, new, 1))

@@ -134,8 +134,6 @@ SENTENCES = {
     ],
     "nodes": [
         f"{NO_BLEEDING} of two LoRAs bled",
-        f"two LoRAs bled in {percent(bled('base null: agreement, τ = 300'))} of 300 pictures with it, in "
-        f"{percent(bled('base null: product'))} without",
         f"({of_one_prompt('OR, λ = 1')} and {of_one_prompt('product')} of 100 faces are all of one prompt)",
         "At as many passes it gained "
         + thousandths(

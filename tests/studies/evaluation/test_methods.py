@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from mcdm_core import Agreement, Passes, Term, load_expert, sample_product
+from mcdm_core import Passes, Term, load_expert, sample_product
 from mcdm_core.product.lifts import Lifts
 from mcdm_core.product.logic import Logic
 from mcdm_core.sampling.choose import choose, measure_lifts
@@ -134,13 +134,6 @@ def test_an_expert_of_negative_weight_is_excluded(draw, experts):
     assert np.array_equal(draw(excluding).images, as_bytes(expected))
 
 
-def test_weights_are_shared_out_by_agreement(draw, experts):
-    agreement = Agreement(tau=50.0)
-    samples = draw(replace(PLAIN, agreement=agreement))
-    expected = sampled(experts, [0, 1], noise_of(0, 1), ADDED, ANCESTRAL, settings=[agreement])
-    assert np.array_equal(samples.images, as_bytes(expected))
-
-
 def test_each_picture_is_one_of_its_particles_and_costs_all(draw, experts):
     samples = draw(replace(PLAIN, particles=Particles(3)))
     for i in range(2):
@@ -190,7 +183,6 @@ def test_methods_name_samples_of_their_own_and_what_is_off_names_none(experts):
         replace(PLAIN, particles=Particles()),
         replace(PLAIN, choose=Choice()),
         replace(PLAIN, choose=Choice(levels=4)),
-        replace(PLAIN, agreement=Agreement(tau=1.0)),
         replace(PLAIN, logic=Logic()),
         replace(PLAIN, logic=Logic(operation="or")),
         replace(PLAIN, logic=Logic(sharpness=0.03)),
@@ -200,9 +192,8 @@ def test_methods_name_samples_of_their_own_and_what_is_off_names_none(experts):
     ]
     keys = [sample_key(setting, FACES, experts) for setting in settings]
     assert len(set(keys)) == len(keys)
-    assert "agreement" not in repr(PLAIN)  # the representation names samples that were drawn before there were methods
     assert PLAIN.added == {}
-    assert replace(PLAIN, agreement=Agreement(), together=0).added == {}
+    assert replace(PLAIN, together=0).added == {}
 
 
 @pytest.mark.parametrize(
