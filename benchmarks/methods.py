@@ -1,4 +1,4 @@
-"""Entry point of `python -m benchmarks.methods`: rows and time of fewer passes and of the true product.
+"""Entry point of `python -m benchmarks.methods`: rows and time of the methods beyond the paper.
 
 Each method is turned on as a user of the nodes does, on the experts that ship (hair map, skin map and caption of one
 face), and compared with the plain product of the same experts, steps and batch.
@@ -92,16 +92,14 @@ def contenders(faces: "Faces") -> Contenders:
     """A whole run by each method, by name."""
     chain, without_null = faces.chain(), faces.chain(WITHOUT_NULL)
     (ancestral,) = faces.node("MCDM_SamplerDDIM", eta=1.0)
-    (langevin,) = faces.node("MCDM_LangevinSampler", sampler=ancestral)
-    (particles,) = faces.node("MCDM_ParticleSampler")
-    either, alike = (faces.node("MCDM_Logic", operation=operation)[0] for operation in ("or", "equal"))
+    (either,) = faces.node("MCDM_Logic", operation="or")
 
     def fewer(**widgets: Any) -> Callable[[], Any]:
         (saving,) = faces.node("MCDM_Passes", experts=chain, **widgets)
         return lambda: faces.sample(saving, ancestral)
 
-    def chosen(**settings: Any) -> Callable[[], Any]:
-        return lambda: faces.node("MCDM_Choose", experts=chain, samples=faces.sample(chain, ancestral, **settings))
+    def scored() -> Any:
+        return faces.sample(chain, ancestral, scores=True)
 
     return {
         PLAIN: lambda: faces.sample(chain, ancestral),
@@ -110,12 +108,8 @@ def contenders(faces: "Faces") -> Contenders:
         "Fewer Passes as it comes": fewer(),
         "steady guidance (.2, 3)": fewer(**{**EVERY_PASS, "tolerance": 0.2, "refresh": 3}),
         "turns of 2 steps": fewer(**{**EVERY_PASS, "switch": 2}),
-        "Langevin Sampler, K = 1": lambda: faces.sample(chain, langevin),
-        "Particle Sampler": lambda: faces.sample(chain, particles),
         "Logic Sampler, or": lambda: faces.sample(chain, either),
-        "Logic Sampler, equal": lambda: faces.sample(chain, alike),
-        "Choose Samples": chosen(),
-        "Choose Samples, by the run's scores": chosen(scores=True),
+        "Choose Samples": lambda: faces.node("MCDM_Choose", experts=chain, samples=scored()),
         PLAIN_WITHOUT_NULL: lambda: faces.sample(without_null, ancestral),
     }
 

@@ -3,6 +3,7 @@
 from comfy_api.latest import ComfyExtension, io
 
 from .analysis import Inspect, ReliabilitySweep
+from .choose import Choose
 from .conditions import EncodeClass, EncodeMap, EncodeSketch, EncodeText
 from .experts import EmptyLatent, LoadExpert
 from .host.comfyui.help_pages import serve_help
@@ -18,7 +19,6 @@ from .product import Expert, Guider, KSampler, OwnNullGuider
 from .product_model import ProductModel
 from .remote import ExpertRemote
 from .sampling import RandomNoise, SamplerDDIM, Sigmas
-from .true_product import Choose, LangevinSampler, ParticleSampler
 
 NODES: list[type[io.ComfyNode]] = [
     LoadExpert,
@@ -40,8 +40,6 @@ NODES: list[type[io.ComfyNode]] = [
     Sigmas,
     SamplerDDIM,
     RandomNoise,
-    LangevinSampler,
-    ParticleSampler,
     LogicSampler,
     Inspect,
     ReliabilitySweep,

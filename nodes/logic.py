@@ -1,4 +1,4 @@
-"""The node for AND, OR and NOT of experts, and for samples that all experts find equally likely."""
+"""The node for AND, OR and NOT of experts."""
 
 from comfy_api.latest import io
 
@@ -7,7 +7,6 @@ from .host.prompt.sampler_checks import check_logic_node
 from .host.prompt.validation import Validation
 from .host.samplers.logic import logic_sampler
 from .newer_schema import search_aliases
-from .widgets import limit_input, resample_input
 
 
 class LogicSampler(io.ComfyNode):
@@ -25,19 +24,17 @@ class LogicSampler(io.ComfyNode):
                 "composable"
             ),
             description=(
-                "OR: each picture shows one prompt or the other, instead of a blend. AND, NOT (a negative weight) and "
-                "equal: see the help. Each expert's density is tracked along ancestral steps and decides what it "
-                "counts, instead of the paper's Eq. 10: ω_i = ∂ log r/∂ log p_i, which equal solves for instead. Works "
-                "with Product Guider and Own-Null Guider, and costs no more passes than ancestral sampling."
+                "OR: each picture shows one prompt or the other, instead of a blend. AND, and NOT by a negative "
+                "weight: see the help. Each expert's density is tracked along ancestral steps and decides what it "
+                "counts, instead of the paper's Eq. 10: ω_i = ∂ log r/∂ log p_i. Works with Product Guider and "
+                "Own-Null Guider, and costs no more passes than ancestral sampling."
             ),
             inputs=[
                 io.Combo.Input(
                     "operation",
                     options=[*OPERATIONS],
                     tooltip="What the experts of positive weight draw. or: each picture is what one of them finds "
-                    "likely. and: only what all find likely. equal: what all find equally likely, whether much or "
-                    "little; at every step the expert that lags behind gets so much more share that all draw level. It "
-                    "mostly blends, as the product does. Without effect for an expert alone.",
+                    "likely. and: only what all find likely. Without effect for an expert alone.",
                 ),
                 io.Float.Input(
                     "sharpness",
@@ -48,7 +45,7 @@ class LogicSampler(io.ComfyNode):
                     round=0.0001,
                     tooltip="How firmly one expert decides, λ, 0.0001 to 100. At 1, or gives a picture to one expert "
                     "(the mixture), and gives each step to the expert that lags behind. At 0.01 to 0.1 experts share "
-                    "the steps. Without effect on equal.",
+                    "the steps.",
                 ),
                 io.Float.Input(
                     "prior",
@@ -70,21 +67,6 @@ class LogicSampler(io.ComfyNode):
                     tooltip="How strongly excluded experts (negative weight) count at most together, 0 to 100; at 0 "
                     "they exclude nothing. They reach it near what they find likely, and count nothing far from it.",
                 ),
-                io.Boolean.Input(
-                    "corrected",
-                    default=False,
-                    tooltip="On: the pictures of the batch are candidates, as in Particle Sampler, which mends what "
-                    "and misses. Needs 2 pictures or more, some of which end as copies. Off: each picture stands for "
-                    "itself, as equal needs.",
-                ),
-                resample_input(
-                    "If corrected: candidates are copied and dropped when fewer than this share of the batch still "
-                    "count, 0 to 1. 0 only at the end, 1 after every step."
-                ),
-                limit_input(
-                    "If corrected: how much one step may favour one candidate over another (change of a log weight), "
-                    "0.001 to 1000. Lower keeps more different pictures."
-                ),
             ],
             outputs=[io.Sampler.Output(display_name="sampler", tooltip="To SamplerCustomAdvanced or Inspect Product.")],
             hidden=[io.Hidden.unique_id],
@@ -93,16 +75,7 @@ class LogicSampler(io.ComfyNode):
     validate_inputs = classmethod(Validation("MCDM_Logic", "operation", check_logic_node))
 
     @classmethod
-    def execute(
-        cls,
-        operation: str,
-        sharpness: float,
-        prior: float,
-        largest: float,
-        corrected: bool,
-        resample_below: float,
-        limit: float,
-    ) -> io.NodeOutput:
+    def execute(cls, operation: str, sharpness: float, prior: float, largest: float) -> io.NodeOutput:
         """Make the sampler."""
         logic = Logic(operation=operation, sharpness=sharpness, excluded=prior, largest=largest)
-        return io.NodeOutput(logic_sampler(logic, corrected, resample_below, limit))
+        return io.NodeOutput(logic_sampler(logic))

@@ -34,16 +34,6 @@ def denoise_input(tooltip: str) -> io.Float.Input:
     return io.Float.Input("denoise", default=1.0, min=0.0, max=1.0, step=0.01, tooltip=tooltip)
 
 
-def resample_input(tooltip: str) -> io.Float.Input:
-    """The share of the batch; particles are resampled when their effective number falls below it."""
-    return io.Float.Input("resample_below", default=0.5, min=0.0, max=1.0, step=0.05, round=0.001, tooltip=tooltip)
-
-
-def limit_input(tooltip: str) -> io.Float.Input:
-    """Largest change of a particle's log weight in a step."""
-    return io.Float.Input("limit", default=1.0, min=0.001, max=1000.0, step=0.05, round=0.001, tooltip=tooltip)
-
-
 def scores_input() -> io.Boolean.Input:
     """Whether samples carry scores, every expert's lift of them."""
     return io.Boolean.Input(

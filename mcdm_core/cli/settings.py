@@ -13,11 +13,10 @@ from ..diffusion.respacing import space_timesteps
 from ..product.method import Option, Setting
 from ..product.registry import SETTINGS
 from ..product.term import Term
-from ..sampling import SAMPLERS, sample_ddim, sample_langevin, sample_product
-from ..sampling.langevin import check_langevin, check_stepwise
+from ..sampling import SAMPLERS, sample_ddim, sample_product
 from ..sampling.types import Callback, Sampler
 from ..system.devices import check_device
-from .values import finite, seed, whole
+from .values import finite, seed
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,6 @@ class Settings:
         temperature: Factor of the start noise.
         device: Device to sample on.
         settings: Settings of methods beyond the paper, `Passes` for example.
-        corrections: Langevin steps that the sampler makes after each level but the last.
     """
 
     steps: str
@@ -38,17 +36,15 @@ class Settings:
     temperature: float = 1.0
     device: str = "cpu"
     settings: tuple[Setting, ...] = ()
-    corrections: int = 0
 
     @property
     def evaluations(self) -> int:
-        """Evaluations of the product: one for each step, and for each correction.
+        """Evaluations of the product: one for each step.
 
         Raises:
             ValueError: If the spacing cannot be read.
         """
-        steps = len(space_timesteps(self.steps))
-        return steps + self.corrections * (steps - 1)
+        return len(space_timesteps(self.steps))
 
     def check(self) -> None:
         """Check what can be checked before any expert is loaded.
@@ -102,25 +98,9 @@ def add_sampling_options(parser: argparse.ArgumentParser) -> None:
         choices=SAMPLERS,
         default="ddim",
         help="how noise is removed: ddim adds none on the way; ddpm adds some in each step, and ddpm-large more; "
-        "ddpm-learned adds what the first expert's network says, where it was trained to; particles is ddpm that "
-        "drops pictures of a --count for copies of likelier ones (ddim)",
+        "ddpm-learned adds what the first expert's network says, where it was trained to (ddim)",
     )
     parser.add_argument("--eta", type=finite, help="noise that ddim adds in each step, 0 none, 1 as much as ddpm (0)")
-    parser.add_argument(
-        "--corrections",
-        type=whole(0),
-        default=0,
-        metavar="K",
-        help="Langevin steps after each level, which pull samples towards the true product of the experts; each costs "
-        "as much as a step (0)",
-    )
-    parser.add_argument(
-        "--correction-size",
-        type=finite,
-        default=0.1,
-        metavar="R",
-        help="their size as a share of sigma^2, 0 to 1 (0.1)",
-    )
     parser.add_argument(
         "--temperature", type=finite, default=1.0, help="factor of the start noise; published upsamplers want 0.997 (1)"
     )
@@ -147,8 +127,8 @@ def settings_of(options: argparse.Namespace) -> Settings:
     """Read the options of `add_sampling_options`.
 
     Raises:
-        ValueError: If `--eta` is given to another sampler than DDIM, or as `Settings.check`, `check_stepwise` and the
-            settings of methods.
+        ValueError: If `--eta` is given to another sampler than DDIM, or as `Settings.check` and the settings of
+            methods.
         ForeseenError: As `Settings.check`.
     """
     sampler = SAMPLERS[options.sampler]
@@ -159,18 +139,12 @@ def settings_of(options: argparse.Namespace) -> Settings:
                 "noise it adds; leave --eta out, or choose ddim."
             )
         sampler = functools.partial(sample_ddim, eta=options.eta)
-    check_langevin(options.corrections, options.correction_size)
-    if options.corrections:
-        check_stepwise(sampler)
-        how = {"corrections": options.corrections, "ratio": options.correction_size}
-        sampler = functools.partial(sample_langevin, sampler=sampler, **how)
     settings = Settings(
         options.steps,
         sampler,
         options.temperature,
         options.device,
         tuple(_setting_of(kind, options) for kind in SETTINGS),
-        options.corrections,
     )
     settings.check()
     return settings

@@ -16,25 +16,22 @@ TOLERANCE = 1e-6
 class Coefficients:
     """Coefficients of Eq. 10, one entry per expert, and facts about them that every step of a run needs.
 
-    The facts are found once, because looking into a map waits for its device. Weights that change in each call and keep
-    their sum at every place take them from those before, and count a weight that became a map as one that is not 0.
+    The facts are found once, because looking into a map waits for its device.
 
     Attributes:
         weights: w_i, numbers of any sign or maps that broadcast to the sample.
         reliabilities: a_j, likewise; they sum to 1 wherever the unconditional estimate counts.
         scale: s, by which the pair (C, U) makes up the product as U + s (C − U); not 0.
-        before: The coefficients before weights were changed to others of the same sum everywhere; None for others.
     """
 
     weights: Sequence[Coefficient]
     reliabilities: Sequence[Coefficient]
     scale: float = 1.0
-    before: "Coefficients | None" = None
 
     @cached_property
     def total(self) -> Coefficient:
         """W = Σ w_i."""
-        return total_of(self.weights) if self.before is None else self.before.total
+        return total_of(self.weights)
 
     @cached_property
     def scaled_weights(self) -> list[Coefficient]:
@@ -44,24 +41,16 @@ class Coefficients:
     @cached_property
     def without_null(self) -> bool:
         """Whether C takes no null anywhere, because Σ w_i/s is 1."""
-        if self.before is not None:
-            return self.before.without_null
         return everywhere(is_one(total_of(self.scaled_weights)))
 
     @cached_property
     def trusted(self) -> list[bool]:
         """Whether a_j is not 0 everywhere."""
-        return [anywhere(a != 0) for a in self.reliabilities] if self.before is None else self.before.trusted
+        return [anywhere(a != 0) for a in self.reliabilities]
 
     @cached_property
     def own_null_counts(self) -> list[bool]:
-        """Whether a_j − w_j/s, the coefficient of an expert's null in the own-null rule, is not 0 everywhere.
-
-        A weight that became a map counts, whatever is in it.
-        """
-        if self.before is not None:
-            known = self.before.own_null_counts
-            return [isinstance(w, Tensor) or counts for w, counts in zip(self.weights, known, strict=True)]
+        """Whether a_j − w_j/s, the coefficient of an expert's null in the own-null rule, is not 0 everywhere."""
         return [differs(a, w) for w, a in zip(self.scaled_weights, self.reliabilities, strict=True)]
 
 

@@ -15,7 +15,7 @@ from .evaluation import Evaluation, NoiseLevel, Point
 from .lifts import Lifts
 from .method import Methods, Setting
 from .own_null import OWN_NULL
-from .plan import Factor, Predictions
+from .plan import Predictions
 from .planner import Planner
 from .product_plans import PlanMaker, ProductPlans
 from .registry import methods_of
@@ -114,18 +114,6 @@ class ProductDenoiser:
         found, own = self._evaluate(x, sigma)
         return self._combined(found), own
 
-    def with_factors(self, x: Tensor, sigma: Tensor | float) -> tuple[Tensor, list[Factor]]:
-        """As a call, together with the summands of the prediction.
-
-        Returns:
-            x0, and the summands: their sum Σ c_k D_k is x0 before it is clamped.
-
-        Raises:
-            ValueError: As a call.
-        """
-        found, _ = self._evaluate(x, sigma)
-        return self._combined(found), found.factors()
-
     def with_terms(self, x: Tensor, sigma: Tensor | float, weigh: Weigh) -> tuple[Tensor, Predictions]:
         """Combine separate predictions of the terms, and return these as well.
 
@@ -158,14 +146,6 @@ class ProductDenoiser:
     def reference_part(self, x: Tensor) -> Tensor:
         """The sample of the reference expert, shape (B, C, H, W), in what samplers make of `start`."""
         return x
-
-    def resample(self, ancestors: Tensor) -> None:
-        """Let samples of the batch go on as copies of others; earlier predictions no longer stand in for their passes.
-
-        Args:
-            ancestors: For each sample the one that it is a copy of, shape (B,).
-        """
-        self.methods.resample(ancestors)
 
     def check_run(self, x: Tensor, sigmas: Sequence[float] | Tensor) -> None:
         """Refuse a run that could not finish, before any network is called.

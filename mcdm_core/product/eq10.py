@@ -91,11 +91,6 @@ def needs_null(weight: Coefficient, reliability: Coefficient, total: Coefficient
     return anywhere(torch.as_tensor(reliability != 0) & shared)
 
 
-def null_coefficients(coefficients: Coefficients) -> list[Coefficient]:
-    """The coefficient of each null in Eq. 10: −(W − 1) a_j."""
-    return [(1 - coefficients.total) * a for a in coefficients.reliabilities]
-
-
 def _why(term: TermSettings, total: Coefficient) -> tuple[str, str]:
     weights = "don't sum to 1 everywhere" if isinstance(total, Tensor) else f"sum to {total:g}"
     return (
@@ -104,4 +99,4 @@ def _why(term: TermSettings, total: Coefficient) -> tuple[str, str]:
     )
 
 
-EQ10 = Rule(guidance_pair, needs_null, null_coefficients, always_combines_nulls=False, why=_why)
+EQ10 = Rule(guidance_pair, needs_null, always_combines_nulls=False, why=_why)

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from .plan import Asked, Factor, Plan, Predictions
+from .plan import Asked, Plan, Predictions
 
 
 class Networks(Protocol):
@@ -132,7 +132,3 @@ class Evaluation:
     def unconditional(self) -> Tensor | None:
         """U, shape (B, …); None where it was not needed."""
         return self.plan.unconditional(self.cond, self.null)
-
-    def factors(self) -> list[Factor]:
-        """What the product is the sum of, see `Plan.factors`."""
-        return self.plan.factors(self.cond, self.null)

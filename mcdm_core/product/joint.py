@@ -14,7 +14,7 @@ from .denoiser import ProductDenoiser
 from .eq10 import EQ10
 from .joint_plans import JointPlans, check_falling, spaces_ahead
 from .method import Setting
-from .plan import Factor, Predictions
+from .plan import Predictions
 from .product_plans import PlanMaker
 from .rule import Rule
 from .separate import Weigh
@@ -92,10 +92,6 @@ class JointDenoiser(ProductDenoiser):
     def with_variance(self, x: Tensor, sigma: Tensor | float) -> Predicted:
         """Refused: a learned variance is that of one space."""
         self._refuse("a sampler of fixed variance")
-
-    def with_factors(self, x: Tensor, sigma: Tensor | float) -> tuple[Tensor, list[Factor]]:
-        """Refused: particles are weighed by densities of one space."""
-        self._refuse("another sampler than particles")
 
     def with_terms(self, x: Tensor, sigma: Tensor | float, weigh: Weigh) -> tuple[Tensor, Predictions]:
         """Refused: logic compares densities of one space."""

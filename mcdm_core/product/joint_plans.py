@@ -29,7 +29,7 @@ from torch import Tensor
 from .coefficients import TOLERANCE, Coefficient, anywhere, differs, guidance_scale, total_of
 from .evaluation import NoiseLevel
 from .needed_nulls import NeededNulls
-from .plan import Factor, Plan, Predictions
+from .plan import Plan, Predictions
 from .product_plans import PlansFromProduct
 from .spaces import JointSpaces, resized_coefficient
 from .weighted import add_weighted
@@ -129,10 +129,6 @@ class JointPlan(Plan):
     def unconditional(self, cond: Predictions, null: Predictions) -> Tensor | None:
         """None: there is no unconditional estimate that all spaces share."""
         return None
-
-    def factors(self, cond: Predictions, null: Predictions) -> list[Factor]:
-        """Not across spaces, see `JointDenoiser.with_factors`."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

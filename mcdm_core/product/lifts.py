@@ -6,11 +6,11 @@ over σ and ε:
 
     E[‖ε − ε(x, ∅)‖² − ‖ε − ε(x, c)‖²] = E[‖x0 − D_∅‖² − ‖x0 − D_c‖²]/σ²,
 
-per value of the sample here, so that sizes compare. The noise may be drawn for the purpose, or be the one that is left
-in the samples of a run at its levels, whose predictions are made anyway (the paper's cached form). That noise is not
-quite random: the last steps leave hardly more than what guidance pushed, and 1/σ² makes most of it. A run's lifts are
-therefore those of x0, without 1/σ²: after ancestral steps they follow an expert's log p(x0 | c) − log p(x0) far closer
-(Gaussians: tests/core/product/test_lifts.py). After deterministic steps under guidance neither does.
+per value of the sample here, so that sizes compare. The noise is the one that is left in the samples of a run at its
+levels, whose predictions are made anyway (the paper's cached form). That noise is not quite random: the last steps
+leave hardly more than what guidance pushed, and 1/σ² makes most of it. A run's lifts are therefore those of x0, without
+1/σ²: after ancestral steps they follow an expert's log p(x0 | c) − log p(x0) far closer (Gaussians:
+tests/core/product/test_lifts.py). After deterministic steps under guidance neither does.
 """
 
 from collections.abc import Sequence
@@ -37,12 +37,9 @@ class Lifts(Method):
     Args:
         terms: The experts of a product. Those of weight 0 have no lift. That of an expert of negative weight, which is
             to lower the samples, changes its sign.
-        of_noise: Whether errors are those of ε, for noise that was drawn for the purpose; else they are those of x0,
-            for the noise that is left in the samples of a run.
     """
 
-    def __init__(self, terms: Sequence[TermSettings], of_noise: bool = False):
-        self._of_noise = of_noise
+    def __init__(self, terms: Sequence[TermSettings]):
         self._terms = {index: term for index, term in enumerate(terms) if term.weight != 0}
         self._slopes: dict[int, Tensor] = {}
         self._constants: dict[int, Tensor] = {}
@@ -61,18 +58,15 @@ class Lifts(Method):
         nulls = {j: _exact(null[j]) for j in {plan.null_owners[i] for i in asked}}  # once for all that share one
         for index in asked:
             own = nulls[plan.null_owners[index]]
-            self.add(index, cond[index], own, evaluation.point.sigma, plan.area(index))
+            self.add(index, cond[index], own, plan.area(index))
 
-    def add(
-        self, index: int, conditional: Tensor, unconditional: Tensor, sigma: float, area: Tensor | None = None
-    ) -> None:
+    def add(self, index: int, conditional: Tensor, unconditional: Tensor, area: Tensor | None = None) -> None:
         """Add one noise level of one expert.
 
         Args:
             index: The expert's.
             conditional: x0 predicted under the condition, shape (B, …).
             unconditional: x0 predicted under the null, of the same shape.
-            sigma: σ.
             area: Weight of each value, up to a factor, broadcasts to the sample; None weighs all alike.
         """
         conditional_x0, unconditional_x0 = _exact(conditional), _exact(unconditional)
@@ -83,19 +77,12 @@ class Lifts(Method):
             total = whole.sum(1, keepdim=True)
             covered = (total != 0).flatten()
             counted = (whole / total.where(total != 0, 1.0)).reshape(conditional_x0.shape)
-        counted = counted / sigma**2 if self._of_noise else counted
         slope = counted * (unconditional_x0 - conditional_x0)
         constant = (slope * (unconditional_x0 + conditional_x0)).flatten(1).sum(1)
         self._slopes[index] = self._slopes.get(index, 0.0) + slope
         self._constants[index] = self._constants.get(index, 0.0) + constant
         self._covered[index] = covered | self._covered.get(index, False)
         self._levels[index] += 1
-
-    def resample(self, ancestors: Tensor) -> None:
-        """See `Method`."""
-        for kept in (self._slopes, self._constants, self._covered):
-            for index, of in kept.items():
-                kept[index] = of[ancestors.cpu()]
 
     def of(self, samples: Tensor) -> Tensor:
         """The lifts, averaged over the levels at which each expert was asked.
@@ -115,7 +102,7 @@ class Lifts(Method):
         if self.unasked:
             raise ValueError(
                 f"Expected a noise level at which {self.unasked[0]} is asked its condition and its null and got none; "
-                "raise the number of levels or its reliability, or widen its window."
+                "raise its reliability, or widen its window."
             )
         return torch.stack([self._lift(index, _exact(samples)) for index in self._terms], dim=1)
 

@@ -5,13 +5,11 @@ The power mean with exponent e of the experts' densities p_i, with priors π_i, 
     q = (Σ_i π_i p_i^e)^(1/e).
 
 At e = λ > 0 it is OR (e = 1 is the mixture), at e = −λ AND: small wherever one of them is (λ = 1 is their harmonic
-mean). Dombi's fuzzy logic has the same operations up to a constant. Where all p_i are kept equal, q is each of them,
-and a linear system gives their coefficients, see `equal_density_weights`. NOT subtracts densities p_j: r = q − Σ_j π_j
-p_j. The score of r is Σ ω_i s_i with ω_i = ∂ log r/∂ log p_i, which sum to 1, so predictions of x0 combine alike.
+mean). Dombi's fuzzy logic has the same operations up to a constant. NOT subtracts densities p_j: r = q − Σ_j π_j p_j.
+The score of r is Σ ω_i s_i with ω_i = ∂ log r/∂ log p_i, which sum to 1, so predictions of x0 combine alike.
 
 References:
-    Blohm & Garg, "Composition of Pretrained Diffusion Models: A Logic-Based Calculus", ICLR 2026 (AND, OR). Skreta et
-    al., "The Superposition of Diffusion Models Using the Itô Density Estimator", ICLR 2025 (arXiv 2412.17762; equal).
+    Blohm & Garg, "Composition of Pretrained Diffusion Models: A Logic-Based Calculus", ICLR 2026 (AND, OR).
     Koulischer et al., "Dynamic Negative Guidance of Diffusion Models", ICLR 2025 (arXiv 2410.14398; NOT).
 """
 
@@ -22,8 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-AND, OR, EQUAL = "and", "or", "equal"
-OPERATIONS = (AND, OR, EQUAL)
+AND, OR = OPERATIONS = ("and", "or")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,12 +28,11 @@ class Logic:
     """How the experts' densities are combined; those of experts of negative weight are excluded (NOT).
 
     Attributes:
-        operation: "and", "or" or "equal", among the experts of positive weight.
-        sharpness: λ > 0; the larger, the closer AND is to the smallest density and OR to the largest. "equal" doesn't
-            use it.
+        operation: "and" or "or", among the experts of positive weight.
+        sharpness: λ > 0; the larger, the closer AND is to the smallest density and OR to the largest.
         priors: π_i > 0 of all experts, in order. Those of experts of positive weight are divided by their sum. That of
             an expert of negative weight, below 1, is the part of the others' samples that is taken to be its own.
-            Empty is 1 for experts of positive weight and `excluded` for the others. "equal" uses only the latter's.
+            Empty is 1 for experts of positive weight and `excluded` for the others.
         excluded: π of each expert of negative weight where there are no priors.
         largest: Largest total coefficient of the excluded experts, −Σ ω_j, 0 or more; at 0 nothing is excluded. Where
             it would be larger, r is continued by q^(1 + c)/(Σ_j π_j p_j)^c for this c, smoothly and above 0.
@@ -67,15 +63,18 @@ class Logic:
 
     @property
     def exponent(self) -> float:
-        """The power mean's e; without effect for "equal"."""
+        """The power mean's e."""
         return self.sharpness if self.operation == OR else -self.sharpness
 
-    def combine(self, logs: Mapping[int, Tensor], weights: Mapping[int, float]) -> "Combination":
-        """The experts' coefficients; for "equal", those from which `equal_density_weights` starts.
+    def combine(self, logs: Mapping[int, Tensor], weights: Mapping[int, float]) -> dict[int, Tensor]:
+        """The experts' coefficients.
 
         Args:
             logs: Log densities of experts by index, up to a constant that all share, shape (B,).
             weights: The signed weights of the experts that act; at least one is above 0.
+
+        Returns:
+            ω by index, shape (B,); they sum to 1. Those of the excluded experts sum to −m, 0 ≤ m ≤ `largest`.
 
         Raises:
             ValueError: If there are fewer priors than experts.
@@ -83,18 +82,16 @@ class Logic:
         log_q, inner = self._unite(logs, {i: math.log(self._prior(i, w)) for i, w in weights.items() if w > 0})
         excluding = {i: math.log(self._prior(i, w)) for i, w in weights.items() if w < 0}
         if not excluding:
-            return Combination(inner, {}, torch.zeros_like(log_q), torch.zeros_like(log_q, dtype=torch.bool))
+            return inner
         excluded = torch.stack([logs[j] + prior for j, prior in excluding.items()])
         part = (excluded.logsumexp(0) - log_q).exp()
         reached = part * (1 + self.largest) >= self.largest
         counts = torch.where(reached, self.largest, part / (1 - part))
-        return Combination(inner, dict(zip(excluding, excluded.softmax(0), strict=True)), counts, reached)
+        outer = zip(excluding, excluded.softmax(0), strict=True)
+        return {i: (1 + counts) * w for i, w in inner.items()} | {j: -counts * w for j, w in outer}
 
     def _unite(self, logs: Mapping[int, Tensor], log_priors: Mapping[int, float]) -> tuple[Tensor, dict[int, Tensor]]:
         """Log q, and in it the coefficients of the experts of positive weight."""
-        if self.operation == EQUAL:
-            united = torch.stack([logs[i] for i in log_priors])
-            return united.mean(0), dict.fromkeys(log_priors, torch.full_like(united[0], 1 / len(united)))
         e = self.exponent
         united = torch.stack([e * logs[i] + prior for i, prior in log_priors.items()])
         total = math.log(sum(math.exp(prior) for prior in log_priors.values()))
@@ -109,30 +106,6 @@ class Logic:
                 "many as there are experts, or none."
             )
         return self.priors[index]
-
-
-@dataclass(frozen=True, eq=False)
-class Combination:
-    """Coefficients of experts in a combination, for each sample of a batch.
-
-    Attributes:
-        uniting: Coefficients in q of the experts of positive weight, shape (B,) each; they sum to 1.
-        excluding: Coefficients in Σ_j π_j p_j of the experts of negative weight, shape (B,) each; they sum to 1.
-        counts: Total coefficient of the excluded experts, m = −Σ ω_j, shape (B,).
-        reached: Where that is `Logic.largest`, shape (B,).
-    """
-
-    uniting: Mapping[int, Tensor]
-    excluding: Mapping[int, Tensor]
-    counts: Tensor
-    reached: Tensor
-
-    @property
-    def weights(self) -> dict[int, Tensor]:
-        """ω by index, shape (B,); they sum to 1."""
-        return {i: (1 + self.counts) * w for i, w in self.uniting.items()} | {
-            j: -self.counts * w for j, w in self.excluding.items()
-        }
 
 
 HARMONIC = Logic()

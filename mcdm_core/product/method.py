@@ -65,13 +65,6 @@ class Method:
     def forget(self) -> None:
         """Keep nothing of a run that is over, whether or not it ended well."""
 
-    def resample(self, ancestors: Tensor) -> None:
-        """Let samples of the batch go on as copies of others.
-
-        Args:
-            ancestors: For each sample the one that it is a copy of, shape (B,).
-        """
-
     def check_separate(self) -> None:
         """Refuse samplers that weigh the separate predictions of experts against each other.
 
@@ -171,11 +164,6 @@ class Methods(tuple[Method, ...]):
         """See `Method.forget`."""
         for method in self:
             method.forget()
-
-    def resample(self, ancestors: Tensor) -> None:
-        """See `Method.resample`."""
-        for method in self:
-            method.resample(ancestors)
 
     def check_separate(self) -> None:
         """See `Method.check_separate`."""

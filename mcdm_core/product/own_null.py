@@ -100,11 +100,6 @@ def needs_own_null(weight: Coefficient, reliability: Coefficient, total: Coeffic
     return differs(reliability, weight)
 
 
-def own_null_coefficients(coefficients: Coefficients) -> list[Coefficient]:
-    """The coefficient of each null in the own-null rule: a_j − w_j."""
-    return [a - w for w, a in zip(coefficients.weights, coefficients.reliabilities, strict=True)]
-
-
 def _why(term: TermSettings, total: Coefficient) -> tuple[str, str]:
     return (
         f"because its weight is {term.weight:g} and its reliability {term.reliability:g}",
@@ -112,4 +107,4 @@ def _why(term: TermSettings, total: Coefficient) -> tuple[str, str]:
     )
 
 
-OWN_NULL = Rule(own_null_pair, needs_own_null, own_null_coefficients, always_combines_nulls=True, why=_why)
+OWN_NULL = Rule(own_null_pair, needs_own_null, always_combines_nulls=True, why=_why)

@@ -1,20 +1,17 @@
 """The plan of a product at a noise level: its coefficients, and the predictions that they take."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
 from torch import Tensor
 
-from .coefficients import Coefficient, Coefficients
+from .coefficients import Coefficients
 from .rule import Rule
 
 Predictions = Mapping[int, Tensor]
 """Predictions of x0 by the index of the expert, shape (B, …)."""
-Factor = tuple[Coefficient, Tensor]
-"""A factor of the product as it enters the sum of predictions, c_k D_k: the coefficient, a number or a map, and the
-prediction, shape (B, …)."""
 
 
 class Asked(NamedTuple):
@@ -102,15 +99,3 @@ class Plan(Coefficients):
     def unconditional(self, cond: Predictions, null: Predictions) -> Tensor | None:
         """U, shape (B, …); None if the plan takes no null. The arguments are `pair`'s."""
         return self.pair(cond, null)[1] if self.nulls else None
-
-    def factors(self, cond: Predictions, null: Predictions) -> list[Factor]:
-        """The summands c_k D_k of the product; Σ c_k = 1. The arguments are `pair`'s."""
-        of_nulls = self.rule.null_coefficients(self)
-        return [
-            *((self.weights[i], cond[i]) for i in self.conditions),
-            *((of_nulls[j], null[self.null_owners[j]]) for j in self.nulls),
-        ]
-
-    def reweighted(self, weights: Sequence[Coefficient]) -> "Plan":
-        """The same plan with other weights of the same sum at every place, which is not checked."""
-        return replace(self, weights=weights, before=self)

@@ -71,10 +71,6 @@ class Reuse(Method):
         self._before: _FullCall | None = None
         self._standing_in: _FullCall | None = None  # in this call; None where everything is asked
 
-    def resample(self, ancestors: Tensor) -> None:
-        """See `Method`; the next call asks for everything, since earlier predictions are of other samples."""
-        self._last = self._before = None
-
     def choose(self, evaluation: Evaluation) -> Asked:
         """Leave out what earlier predictions can stand in for."""
         plan, last = evaluation.plan, self._last

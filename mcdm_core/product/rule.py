@@ -24,8 +24,6 @@ class Rule:
         pair: The pair (C, U) such that the combined prediction is U + s (C − U) for the coefficients' scale s; at s = 1
             it is C. Nothing is checked: a run's plan has done that.
         needs_null: Whether a null enters the result, given the sums of w and of a of the experts that share it, and W.
-        null_coefficients: The coefficient of each expert's null in the combined prediction, given the plan's; that of
-            its condition is w_i, and all sum to 1.
         always_combines_nulls: Whether reliabilities matter even where the weights sum to 1.
         why: Parts of the refusal of a product that lacks an expert's null, given its settings and W: why the null is
             needed, and what to do other than give it.
@@ -33,6 +31,5 @@ class Rule:
 
     pair: Pair
     needs_null: Callable[[Coefficient, Coefficient, Coefficient], bool]
-    null_coefficients: Callable[[Coefficients], list[Coefficient]]
     always_combines_nulls: bool
     why: Callable[[TermSettings, Coefficient], tuple[str, str]]

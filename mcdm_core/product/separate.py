@@ -12,7 +12,7 @@ from torch import Tensor
 from .coefficients import Coefficient
 from .evaluation import Evaluation
 from .method import Method
-from .plan import Factor, Plan, Predictions
+from .plan import Plan, Predictions
 from .product_plans import PlansFromProduct, ProductPlans
 from .weighted import add_weighted
 
@@ -49,10 +49,6 @@ class SeparatePlan(Plan):
         """Never: C and U are predictions under guidance."""
         return False
 
-    def factors(self, cond: Predictions, null: Predictions) -> list[Factor]:
-        """ω_i and D_i; see `Plan.factors`."""
-        return [(self.weights[i], prediction) for i, prediction in self.predictions(cond, null).items()]
-
     def weighed(self, weigh: Weigh, cond: Predictions, null: Predictions) -> Plan:
         """The plan with ω as its weights, which keeps the separate predictions.
 
@@ -63,7 +59,7 @@ class SeparatePlan(Plan):
         """
         known = replace(self, predicted=self.predictions(cond, null))
         counts = weigh(known.signed, known.predicted)
-        return known.reweighted([counts.get(i, 0.0) for i in range(len(self.weights))])
+        return replace(known, weights=[counts.get(i, 0.0) for i in range(len(self.weights))])
 
     def unconditional(self, cond: Predictions, null: Predictions) -> Tensor | None:
         """See `Plan.unconditional`; for the own-null rule, where each expert has its own, their mean."""

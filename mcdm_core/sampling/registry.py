@@ -5,7 +5,6 @@ import functools
 from .ddim import sample_ddim
 from .ddpm import forward_variance, sample_ddpm
 from .ddpm_learned import sample_ddpm_learned
-from .particles import sample_particles
 from .types import Sampler
 
 SAMPLERS: dict[str, Sampler] = {
@@ -13,5 +12,4 @@ SAMPLERS: dict[str, Sampler] = {
     "ddpm": sample_ddpm,
     "ddpm-large": functools.partial(sample_ddpm, variance=forward_variance),
     "ddpm-learned": sample_ddpm_learned,
-    "particles": sample_particles,
 }

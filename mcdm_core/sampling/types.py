@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from ..product.plan import Factor, Predictions
+from ..product.plan import Predictions
 from ..product.separate import Weigh
 
 Callback = Callable[[int, float, Tensor], None]
@@ -29,25 +29,11 @@ class VarianceDenoiser(Denoiser, Protocol):
 
 
 @runtime_checkable
-class FactorsDenoiser(Denoiser, Protocol):
-    """A denoiser that also returns the factors of its prediction, as every product does."""
-
-    def with_factors(self, x: Tensor, sigma: Tensor | float) -> tuple[Tensor, list[Factor]]:
-        """x0, and the factors (c_k, D_k) with x0 = Σ c_k D_k, before x0 is clamped."""
-
-    def resample(self, ancestors: Tensor) -> None:
-        """Replace each sample's stored state with that of the sample at its index in `ancestors`, shape (B,)."""
-
-
-@runtime_checkable
 class TermsDenoiser(Denoiser, Protocol):
     """A denoiser that takes weights from its caller and returns each expert's own prediction, as a product does."""
 
     def with_terms(self, x: Tensor, sigma: Tensor | float, weigh: Weigh) -> tuple[Tensor, Predictions]:
         """x0 = Σ ω_i D_i before it is clamped, ω from `weigh`; and D_i of the experts that act, by expert index."""
-
-    def resample(self, ancestors: Tensor) -> None:
-        """See `FactorsDenoiser`."""
 
 
 class Sampler(Protocol):

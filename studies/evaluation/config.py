@@ -12,7 +12,7 @@ from mcdm_core.product.term_settings import TermSettings
 from mcdm_core.training.config import build, read_toml
 
 from .joint import Joint
-from .methods import Choice, Langevin, Particles
+from .methods import Choice
 
 BATCH = 20  # pictures per file of samples
 RULES = ("product", "own-null", "gan")
@@ -21,8 +21,6 @@ NOTHING = "nothing"  # condition that is the null
 NOT = "not "  # prefix of a map's name in a mask that is the map's inverse
 METHODS: dict[str, type] = {
     "passes": Passes,
-    "langevin": Langevin,
-    "particles": Particles,
     "choose": Choice,
     "logic": Logic,
     "joint": Joint,
@@ -107,8 +105,6 @@ class Setting:
             share the rest), "steps" or "eta"; empty for a single row.
         values: Values of the varied setting, a row each.
         value: The value of this row.
-        langevin: Corrections between the steps of DDIM.
-        particles: Sample several particles per picture, ancestrally and so with η = 1.
         choose: Sample several candidates per picture, and keep the best.
         logic: Combine the experts by logic instead of multiplying them, ancestrally and so with η = 1.
         joint: How the spaces of a product of several are stepped, by DDIM; None as shipped.
@@ -129,8 +125,6 @@ class Setting:
     values: tuple[float, ...] = ()
     value: float | None = None
     # Not in `repr`, which names samples on disk: `sample_key` adds the fields that were set.
-    langevin: Langevin | None = field(default=None, repr=False)
-    particles: Particles | None = field(default=None, repr=False)
     choose: Choice | None = field(default=None, repr=False)
     logic: Logic | None = field(default=None, repr=False)
     joint: Joint | None = field(default=None, repr=False)
@@ -348,15 +342,13 @@ def _check(setting: Setting, experts: dict[str, Path], loras: dict[str, Path]) -
 
 def _check_methods(setting: Setting) -> None:
     """Refuse methods without effect, or that exclude each other."""
-    named = [key for key in ("langevin", "particles", "choose", "logic", "joint") if getattr(setting, key)]
+    named = [key for key in ("choose", "logic", "joint") if getattr(setting, key)]
     of_terms = [name for name in ("lora", "mask") if any(getattr(term, name) for term in setting.terms)]
     unused = [*setting.added, *(["passes"] if setting.passes.methods() else []), *of_terms]
     if setting.rule == "gan" and unused:
         raise ValueError(f"{setting.name!r} asks a GAN, which has no {unused[0]}; leave that out.")
     if len(named) > 1:
         raise ValueError(f"{setting.name!r} asks for {' and '.join(named)}; compare them in settings of their own.")
-    if (setting.particles or setting.logic) and setting.eta != 1:
-        raise ValueError(f"{setting.name!r} has {named[0]}, sampled ancestrally, and η = {setting.eta:g}; set eta = 1.")
     if setting.logic:
         _check_logic(setting, setting.logic)
     if setting.joint and (setting.rule != "product" or setting.passes.methods()):
@@ -372,6 +364,8 @@ def _check_methods(setting: Setting) -> None:
 
 
 def _check_logic(setting: Setting, logic: Logic) -> None:
+    if setting.eta != 1:
+        raise ValueError(f"{setting.name!r} has logic, sampled ancestrally, and η = {setting.eta:g}; set eta = 1.")
     if not any(term.weight > 0 for term in setting.terms):
         raise ValueError(f"{setting.name!r} has logic and excludes all of its experts; give one a weight above 0.")
     if logic.priors and len(logic.priors) != len(setting.terms):

@@ -21,11 +21,9 @@ from mcdm_core.product.lifts import Lifts
 from mcdm_core.product.own_null import OWN_NULL
 from mcdm_core.product.term import Term
 from mcdm_core.sampling import sample_product
-from mcdm_core.sampling.choose import choose, measure_lifts
+from mcdm_core.sampling.choose import choose
 from mcdm_core.sampling.ddim import sample_ddim
-from mcdm_core.sampling.langevin import sample_langevin
 from mcdm_core.sampling.logic import sample_logic
-from mcdm_core.sampling.particles import sample_particles
 from mcdm_core.sampling.types import Sampler
 
 from ..baselines import load_gan
@@ -35,12 +33,10 @@ from .held_out import HeldOut
 from .jobs import Job, Samples, parts_of
 from .joint import sample_joint
 from .kinds import open_held_out
-from .methods import RUN
 from .rows import count_rows
 from .vaes import vae_of
 
 _NOISE_SEED = 1_000_000  # first seed of the noise that ancestral sampling adds; differs from the start noise's
-_LIFT_SEED = 900_000  # seed of the noise under which candidates are compared
 _NEXT_CANDIDATE = 10_000_000  # difference of seeds between two candidates of a picture
 RULES = {"product": EQ10, "own-null": OWN_NULL}
 
@@ -52,7 +48,7 @@ def drawn(job: Job) -> Samples:
     if job.setting.rule == "gan":
         samples, rows = _sample_gan(job, held_out), np.full(len(job.indices), np.nan)
     else:
-        parts = parts_of(job.indices, 1 if job.setting.particles else job.setting.together or BATCH)
+        parts = parts_of(job.indices, job.setting.together or BATCH)
         sampled = [_sample_part(job.setting, job.experts, held_out, part) for part in parts]
         samples = torch.cat([pictures for pictures, _ in sampled])
         rows = np.concatenate(
@@ -67,9 +63,7 @@ def _sample_part(
     """Pictures of one batch, and the number of rows that all networks were given for it."""
     terms = terms_of(setting, experts, held_out, indices)
     sample: Callable[[Setting, Sequence[Term], range], Tensor] = _sample_plain
-    if setting.particles:
-        sample = _sample_particle
-    elif setting.choose and not setting.choose.by_reader:
+    if setting.choose and not setting.choose.by_reader:
         sample = _sample_chosen
     elif setting.choose:
         raise ValueError(
@@ -84,21 +78,9 @@ def _sample_part(
 def _sample_plain(setting: Setting, terms: Sequence[Term], indices: range, lifts: Lifts | None = None) -> Tensor:
     noise = start_noise(terms[0].expert, indices, setting.candidate)
     sampler: Sampler = functools.partial(sample_ddim, eta=setting.eta)
-    if setting.langevin:
-        sampler = functools.partial(sample_langevin, sampler=sampler, **vars(setting.langevin))
-    elif setting.logic:
+    if setting.logic:
         sampler = functools.partial(sample_logic, logic=setting.logic)
     return _sample(setting, terms, noise, indices, sampler, lifts)
-
-
-def _sample_particle(setting: Setting, terms: Sequence[Term], indices: range) -> Tensor:
-    """One particle of a single picture; its index is the picture's modulo the number of particles."""
-    assert setting.particles
-    count = setting.particles.count
-    noise = torch.cat([start_noise(terms[0].expert, indices, candidate) for candidate in range(count)])
-    options = {name: getattr(setting.particles, name) for name in ("resample_below", "limit")}
-    samples = _sample(setting, terms, noise, indices, functools.partial(sample_particles, **options))
-    return samples[indices.start % count].unsqueeze(0)
 
 
 def _sample_chosen(setting: Setting, terms: Sequence[Term], indices: range) -> Tensor:
@@ -106,13 +88,10 @@ def _sample_chosen(setting: Setting, terms: Sequence[Term], indices: range) -> T
     assert setting.choose
     candidates, lifts = [], []
     for candidate in range(setting.choose.of):
-        of_run = Lifts(terms) if setting.choose.by == RUN else None
+        of_run = Lifts(terms)
         drawn = _sample_plain(replace(setting, candidate=candidate), terms, indices, of_run)
         candidates.append(drawn)
-        if of_run is None:
-            lifts.append(measure_lifts(terms, drawn, setting.choose.levels, _generator(_LIFT_SEED)))
-        else:
-            lifts.append(of_run.of(drawn))
+        lifts.append(of_run.of(drawn))
     best = [int(choose(of_picture, 1)) for of_picture in torch.stack(lifts, dim=1)]
     return torch.stack([candidates[candidate][place] for place, candidate in enumerate(best)])
 

@@ -17,7 +17,7 @@ from .decoded import decoded
 from .held_out import HeldOut
 from .jobs import Samples
 from .kinds import open_held_out
-from .methods import LIFTS, RUN
+from .methods import RUN
 from .predictions import PREDICTIONS, measure_predictions
 from .report import Report
 from .row import DECODED, REAL, Row
@@ -112,7 +112,7 @@ class Evaluation:
         named = [s.choose.by for s in self.config.settings if s.choose and s.choose.by_reader]
         if unknown := [name for name in named if name not in real.values]:
             raise ValueError(
-                f"There is no measure {unknown[0]!r} to choose by; name one of {', '.join([LIFTS, RUN, *real.values])}."
+                f"There is no measure {unknown[0]!r} to choose by; name one of {', '.join([RUN, *real.values])}."
             )
 
     def _measured(self, label: str, setting: Setting | None, images: np.ndarray, rows: np.ndarray | None = None) -> Row:

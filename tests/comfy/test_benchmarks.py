@@ -113,13 +113,9 @@ def test_methods_are_measured_on_the_experts_that_ship(tmp_path):
         "plain product": plain,
         "guidance interval .1 to .9": plain - 2 * 3,  # the first step and the last ask no null
         "turns of 2 steps": 3 * 2,
-        "Langevin Sampler, K = 1": plain + 2 * 6,  # the last step, to σ = 0, is not corrected
-        "Particle Sampler": plain,
         "Logic Sampler, or": plain,
-        "Logic Sampler, equal": plain,
-        "Choose Samples": plain + 8 * 6,
-        "Choose Samples, by the run's scores": plain,
+        "Choose Samples": plain,
         "plain product, W = 1": plain / 2,
     }
     assert expected.items() <= rows.items()
-    assert len(rows) == 13
+    assert len(rows) == 9

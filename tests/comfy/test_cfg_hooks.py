@@ -112,8 +112,7 @@ def test_perturbing_nothing_changes_nothing_where_passes_are_left_out(load, chai
 @pytest.mark.parametrize("operation", ["and", "or"])
 def test_perturbing_nothing_changes_nothing_of_a_logic(load, chain, node, operation):
     hair, skin = unclamped(load("hair")), unclamped(load("skin"))
-    settings = {"sharpness": 1.0, "prior": 0.5, "largest": 0.7, "resample_below": 0.5, "limit": 1.0}
-    (sampler,) = node("MCDM_Logic", operation=operation, corrected=False, **settings)
+    (sampler,) = node("MCDM_Logic", operation=operation, sharpness=1.0, prior=0.5, largest=0.7)
     noise = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(2))
 
     def sampled(first):

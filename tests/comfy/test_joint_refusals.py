@@ -148,12 +148,9 @@ def test_a_part_of_a_run(two, refused, part):
     assert said.endswith("and got a part of one; sample in one go, or combine models of one family.")
 
 
-@pytest.mark.parametrize("node_id", ["MCDM_ParticleSampler", "MCDM_Logic"])
-def test_samplers_that_compare_experts_on_one_sample(two, refused, node, node_id):
-    inputs = USUAL_LOGIC if node_id == "MCDM_Logic" else {"resample_below": 0.5, "limit": 1.0}
-    said = refused(two(), sampler=node(node_id, **inputs)[0], watched=two.loaded)
-    name = "Logic Sampler" if node_id == "MCDM_Logic" else "Particle Sampler"
-    assert said.startswith(f"Expected experts of one latent space for {name}, but {SPACES}")
+def test_logic_which_compares_experts_on_one_sample(two, refused, node):
+    said = refused(two(), sampler=node("MCDM_Logic", **USUAL_LOGIC)[0], watched=two.loaded)
+    assert said.startswith(f"Expected experts of one latent space for Logic Sampler, but {SPACES}")
     assert said.endswith("on PixelSpace (3 channels); choose another sampler, or combine models of one family.")
 
 

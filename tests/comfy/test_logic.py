@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from ..support.logic import PlainLogic, sample_plain_logic
-from ..support.particles import Particles
 from .support.methods import PLAIN_PASSES, USUAL_LOGIC
 from .support.posts import EXPERT, posted, prompt_node
 
@@ -55,11 +54,7 @@ def logic_loop(weights, own_null, **settings):
             ]
 
         generator = torch.Generator().manual_seed(extra_args["seed"] + 1)
-        particles = Particles(len(x), given["resample_below"], given["limit"], generator)
-        corrected = particles if given["corrected"] else None
-        return sample_plain_logic(
-            x, sigmas.tolist(), asked, logic, generator, corrected, lambda combined: combined.clamp(-1, 1)
-        )
+        return sample_plain_logic(x, sigmas.tolist(), asked, logic, generator, lambda combined: combined.clamp(-1, 1))
 
     return sample
 
@@ -67,12 +62,9 @@ def logic_loop(weights, own_null, **settings):
 RUNS = [
     ((1.5, 2.0), {}, "MCDM_Guider"),
     ((1.5, 2.0), {"operation": "or"}, "MCDM_Guider"),
-    ((1.5, 2.0), {"corrected": True}, "MCDM_Guider"),
-    ((1.5, 2.0), {"operation": "or", "sharpness": 0.3, "corrected": True}, "MCDM_OwnNullGuider"),
-    ((1.5, 2.0, -0.5), {"corrected": True}, "MCDM_Guider"),
+    ((1.5, 2.0), {"operation": "or", "sharpness": 0.3}, "MCDM_OwnNullGuider"),
+    ((1.5, 2.0, -0.5), {}, "MCDM_Guider"),
     ((1.5, -0.5), {}, "MCDM_OwnNullGuider"),
-    ((1.5, 2.0), {"operation": "equal"}, "MCDM_Guider"),
-    ((1.5, 2.0, -0.5), {"operation": "equal"}, "MCDM_OwnNullGuider"),
 ]
 
 
@@ -88,11 +80,10 @@ def test_beside_plain_loops(experts, run, logic, weights, settings, kind):
     assert (found - plain).abs().max() > 0.02
 
 
-@pytest.mark.parametrize("corrected", [False, True])
-def test_an_expert_alone_is_ancestral_sampling_as_particles_of_it_are(experts, run, logic, node, corrected):
-    (particles,) = node("MCDM_ParticleSampler", resample_below=0.0, limit=1e-3)
-    found = run(experts(1.0), logic(corrected=corrected))
-    assert torch.equal(found, run(experts(1.0), particles))
+def test_an_expert_alone_is_ancestral_sampling(experts, run, logic, node):
+    found = run(experts(1.0), logic())
+    ancestral = run(experts(1.0), node("MCDM_SamplerDDIM", eta=1.0)[0])
+    torch.testing.assert_close(found, ancestral, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize(("weights", "rows"), [((1.0, -1.0), 2), ((1.0, 1.0), 2), ((1.5, 1.0), 4)])
@@ -122,7 +113,7 @@ def test_windows_and_fewer_passes(load, chain, run, logic, node, passes):
 def test_inspect_shows_an_excluded_expert(load, experts, logic, node):
     import comfy_extras.nodes_custom_sampler as custom
 
-    given = {"noise": custom.Noise_RandomNoise(3), "sampler": logic(corrected=True), "sigmas": torch.tensor(SIGMAS)}
+    given = {"noise": custom.Noise_RandomNoise(3), "sampler": logic(), "sigmas": torch.tensor(SIGMAS)}
     given["latent_image"] = {"samples": torch.zeros(3, 3, 32, 32)}
     (guider,) = node("MCDM_Guider", experts=experts(1.0, -1.0))
     expected, _ = custom.SamplerCustomAdvanced().sample(guider=guider, **given)
@@ -130,18 +121,10 @@ def test_inspect_shows_an_excluded_expert(load, experts, logic, node):
     assert torch.equal(shown[0]["samples"], expected["samples"])
 
 
-@pytest.mark.parametrize(
-    ("weights", "settings", "batch", "message"),
-    [
-        ((-1.0, -0.5), {}, 2, r"positive weight at every noise level, .* expert 1.*; raise the weight"),
-        ((1.5, 2.0), {"corrected": True, "operation": "equal"}, 2, r"got corrected ones of equal densities, .* turn"),
-    ],
-)
-def test_runs_that_are_refused_before_any_pass(load, chain, run, logic, passes, weights, settings, batch, message):
-    loaded = [passes.watch(load(name)) for name in ("hair", "skin")]
-    chained = chain(*((expert, {"weight": w}) for expert, w in zip(loaded, weights, strict=True)))
-    with pytest.raises(ValueError, match=message):
-        run(chained, logic(**settings), batch=batch)
+def test_a_run_without_a_positive_weight_is_refused_before_any_pass(load, chain, run, logic, passes):
+    chained = chain(*((passes.watch(load(name)), {"weight": w}) for name, w in (("hair", -1.0), ("skin", -0.5))))
+    with pytest.raises(ValueError, match=r"positive weight at every noise level, .* expert 1.*; raise the weight"):
+        run(chained, logic(), batch=2)
     assert not passes.found
 
 

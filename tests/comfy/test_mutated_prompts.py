@@ -41,22 +41,14 @@ def prompts(names):
     }
     wired = {"noise": ["noise", 0], "sampler": ["sampler", 0], "sigmas": ["sigmas", 0], "latent_image": ["latent", 0]}
     yield product(names, **parts, sample=node("SamplerCustomAdvanced", guider=["guider", 0], **wired))
-    corrected = node("MCDM_LangevinSampler", sampler=["sampler", 0], corrections=1, ratio=0.1)
-    yield product(
-        names,
-        **parts,
-        corrected=corrected,
-        sample=node("SamplerCustomAdvanced", guider=["guider", 0], **{**wired, "sampler": ["corrected", 0]}),
-    )
     several = {
         "latent": node("MCDM_EmptyLatent", encoder=["hair", 1], batch_size=2),
-        "sampler": node("MCDM_ParticleSampler", resample_below=0.5, limit=1.0),
+        "guider": node("MCDM_Guider", experts=["second", 0], scores=True),
         "run": node("SamplerCustomAdvanced", guider=["guider", 0], **wired),
     }
-    numbers = {"sharpness": 1.0, "prior": 0.5, "largest": 2.0, "resample_below": 0.5, "limit": 1.0}
-    logic = {"sampler": node("MCDM_Logic", operation="and", corrected=True, **numbers), "sample": several["run"]}
-    yield product(names, **{**parts, **several, **logic})
-    chosen = node("MCDM_Choose", experts=["second", 0], samples=["run", 0], count=1, levels=2, seed=0)
+    logic = node("MCDM_Logic", operation="and", sharpness=1.0, prior=0.5, largest=2.0)
+    yield product(names, **{**parts, **several, "sampler": logic, "sample": several["run"]})
+    chosen = node("MCDM_Choose", experts=["second", 0], samples=["run", 0], count=1)
     yield product(names, **{**parts, **several}, sample=chosen)
     window = {"start": 0.0, "end": 1.0, "sigma_start": 0.0, "sigma_end": 0.0}
     policies = {

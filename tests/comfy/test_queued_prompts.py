@@ -56,8 +56,7 @@ def sampled_by(sampler, **nodes):
     return {**more, **nodes}
 
 
-LOGIC = {"operation": "and", "sharpness": 1.0, "prior": 0.5, "largest": 2.0, "corrected": False}
-LOGIC |= {"resample_below": 0.5, "limit": 1.0}
+LOGIC = {"operation": "and", "sharpness": 1.0, "prior": 0.5, "largest": 2.0}
 GRAPH = {
     "1": node("OnlyThere"),
     "2": node("MCDM_Expert", model=["1", 0], condition=["1", 1], null=["1", 2]),
@@ -164,12 +163,8 @@ MISTAKES = {
         ("skin map", "map", "Expected either an image or a mask and got neither"),
     ),
     "a sampler that can't": (
-        sampled_by(
-            "corrected",
-            particles=node("MCDM_ParticleSampler", resample_below=0.5, limit=1.0),
-            corrected=node("MCDM_LangevinSampler", sampler=["particles", 0], corrections=1, ratio=0.1),
-        ),
-        ("corrected", "sampler", "got Particle Sampler, which may remember earlier steps; choose one of those"),
+        sampled_by("logic", logic=node("MCDM_Logic", **{**LOGIC, "sharpness": 0.0})),
+        ("logic", "sharpness", "sharpness above 0 and got 0"),
     ),
     "a worker away": ({"first": AWAY}, ("first", "graph", "Expected Ray")),
 }

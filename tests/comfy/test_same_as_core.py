@@ -57,22 +57,12 @@ def test_same_seed_same_picture(load, node, core, sampling, base, small_experts,
     assert (ours - theirs).abs().max() < LEVEL
 
 
-def test_same_particles(load, node, core, sampling, base, small_experts):
-    names = ["hair", "skin"]
-    experts = [load(name) for name in names]
-    (particles,) = node("MCDM_ParticleSampler", resample_below=0.7, limit=0.5)
-    ours = in_comfyui(node, experts, "10", 3, sampler=particles)
-    how = {"sampler": sampling.sample_particles, "resample_below": 0.7, "limit": 0.5}
-    theirs = in_the_core(core, sampling, base, [small_experts[name] for name in names], experts, "10", 3, **how)
-    assert (ours - theirs).abs().max() < LEVEL
-
-
 def test_same_logic(load, node, core, sampling, base, small_experts):
     names = ["hair", "skin"]
-    experts, numbers = [load(name) for name in names], {"corrected": True, "resample_below": 0.7, "limit": 0.5}
-    (sampler,) = node("MCDM_Logic", operation="or", sharpness=0.01, prior=0.5, largest=2.0, **numbers)
+    experts = [load(name) for name in names]
+    (sampler,) = node("MCDM_Logic", operation="or", sharpness=0.01, prior=0.5, largest=2.0)
     ours = in_comfyui(node, experts, "10", 3, sampler=sampler)
-    how = {"sampler": sampling.sample_logic, "logic": core.Logic(operation="or", sharpness=0.01), **numbers}
+    how = {"sampler": sampling.sample_logic, "logic": core.Logic(operation="or", sharpness=0.01)}
     theirs = in_the_core(core, sampling, base, [small_experts[name] for name in names], experts, "10", 3, **how)
     assert (ours - theirs).abs().max() < LEVEL
 

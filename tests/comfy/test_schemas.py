@@ -68,14 +68,12 @@ FROZEN = {
     "MCDM_OwnNullGuider": ("Own-Null Guider", ["experts", "scores"], ["GUIDER"]),
     "MCDM_Sigmas": ("Timestep Spacing", ["model", "spacing", "denoise"], ["SIGMAS"]),
     "MCDM_SamplerDDIM": ("DDIM Sampler", ["eta"], ["SAMPLER"]),
-    "MCDM_LangevinSampler": ("Langevin Sampler", ["sampler", "corrections", "ratio"], ["SAMPLER"]),
-    "MCDM_ParticleSampler": ("Particle Sampler", ["resample_below", "limit"], ["SAMPLER"]),
     "MCDM_Logic": (
         "Logic Sampler",
-        ["operation", "sharpness", "prior", "largest", "corrected", "resample_below", "limit"],
+        ["operation", "sharpness", "prior", "largest"],
         ["SAMPLER"],
     ),
-    "MCDM_Choose": ("Choose Samples", ["experts", "samples", "count", "levels", "seed"], ["LATENT", "STRING"]),
+    "MCDM_Choose": ("Choose Samples", ["experts", "samples", "count"], ["LATENT", "STRING"]),
     "MCDM_RandomNoise": ("Random Noise (Temperature)", ["noise_seed", "temperature"], ["NOISE"]),
     "MCDM_Inspect": (
         "Inspect Product",
@@ -159,18 +157,13 @@ def test_who_searches_finds_the_nodes(node, words):
     assert SEARCHES[words] <= found
 
 
-LABELS = {("MCDM_Sigmas", "spacing"): "steps", ("MCDM_LangevinSampler", "ratio"): "step_size"}
+LABELS = {("MCDM_Sigmas", "spacing"): "steps"}
 
 
 def test_inputs_are_called_as_the_field_calls_them_and_the_others_by_their_ids(node):
     of = {(node_id, value.id): value for node_id, cls in node.classes.items() for value in cls.GET_SCHEMA().inputs}
     found = {key: label_of(value) for key, value in of.items() if label_of(value) != value.id}
     assert found == LABELS
-
-
-def test_what_gained_nothing_on_pictures_is_marked_experimental(node):
-    marked = {name for name, cls in node.classes.items() if cls.GET_SCHEMA().is_experimental}
-    assert marked == {"MCDM_LangevinSampler", "MCDM_ParticleSampler"}
 
 
 ADVANCED = {

@@ -130,18 +130,17 @@ def test_the_shipped_workflows_obey_their_conditions(server, studies, name):
     assert {key: parsed.colors[key] for key in WORKFLOWS[name]} == WORKFLOWS[name]
 
 
-def test_the_true_product_is_sampled_by_corrections_and_by_particles(server, studies):
-    """Of each four faces one is chosen, or those go on that are likelier: all have their hair and skin in place."""
+def test_the_best_of_four_faces_is_one_of_them_and_has_its_hair_and_skin_in_place(server, studies):
     parser, metrics = studies("data.face_parser"), studies("metrics")
-    prompt = json.loads((ROOT / "workflows" / "api" / "faces_true_product.json").read_text(encoding="utf-8"))
-    pictures = server.pictures(prompt)
-    assert [picture.shape for picture in pictures] == [(256, 256, 3)] * 5
+    prompt = json.loads((ROOT / "workflows" / "api" / "faces_best_of_four.json").read_text(encoding="utf-8"))
+    outputs = server.wait(server.queue(prompt))["outputs"]
+    (best,), four = ([server.picture(image) for image in outputs[key]["images"]] for key in ("18", "19"))
+    assert [picture.shape for picture in four] == [(256, 256, 3)] * 4
+    assert any(np.abs(best.astype(int) - picture).max() <= 3 for picture in four)  # decoded alone, and in a batch
     for kind in ("hair", "skin"):
         path = ROOT / "workflows" / "inputs" / f"face_1_{kind}.png"
         truth = np.asarray(Image.open(path).convert("L")) > 127
-        for picture in pictures:
-            parsed = getattr(parser.parse_face(picture), kind)
-            assert metrics.intersection_over_union(parsed, truth) > 0.65
+        assert metrics.intersection_over_union(getattr(parser.parse_face(best), kind), truth) > 0.65
 
 
 def test_or_draws_faces_of_one_caption_or_of_the_other(server, studies):

@@ -36,7 +36,7 @@ def test_pages_that_it_names_are_in_the_packs_folder(page):
     assert not re.findall(r"\]\((?!https?://)", text)
 
 
-LONG = ["benchmarks", "fewer-passes", "logic", "true-product"]
+LONG = ["benchmarks", "fewer-passes", "logic"]
 
 
 @pytest.mark.parametrize("name", LONG)
@@ -48,13 +48,3 @@ def test_a_long_page_opens_with_what_it_is_for_when_it_helps_and_when_not(name):
     assert len(lines) <= 5
     points = [line for line in lines if line.startswith("- ")]
     assert [re.match(r"- \*\*(What|When \w+ helps?|When not)\b", line) is not None for line in points] == [True] * 3
-
-
-EXPERIMENTAL = ["MCDM_LangevinSampler", "MCDM_ParticleSampler"]
-
-
-@pytest.mark.parametrize("name", EXPERIMENTAL)
-def test_experimental_nodes_say_so_and_what_was_measured(name):
-    text = (ROOT / "web" / "docs" / f"{name}.md").read_text(encoding="utf-8")
-    assert text.split("\n\n")[1].startswith("**Experimental.**")
-    assert "## What was measured" in text

@@ -22,8 +22,8 @@ MINIMAP = (1240, 605, 1596, 892)
 ZOOM_BAR = (1210, 810, 1596, 950)
 
 # Pixels below the title that a node needs, the largest found in the frontends 1.27.10, 1.49.6 and 1.58.1, classic and
-# Nodes 2.0; with a preview of a picture where the node shows one. Of nodes that only the workflows of Wan, the refiner
-# and the true product have, it is reckoned from others with as many inputs and widgets.
+# Nodes 2.0; with a preview of a picture where the node shows one. Of Choose Samples, Logic Sampler and the nodes that only
+# the workflows of Wan and the refiner have, it is reckoned from others with as many inputs and widgets.
 PICTURE = 250
 LEAST = {
     "BasicScheduler": 118,
@@ -43,7 +43,7 @@ LEAST = {
     "LoadImage": 350,
     "LoraLoader": 138,
     "LoraLoaderModelOnly": 90,
-    "MCDM_Choose": 270,
+    "MCDM_Choose": 130,
     "MCDM_EmptyLatent": 86,
     "MCDM_EncodeClass": 138,
     "MCDM_EncodeLowRes": 118,
@@ -54,11 +54,9 @@ LEAST = {
     "MCDM_ExpertRemote": 400,
     "MCDM_Guider": 86,
     "MCDM_KSampler": 246 + PICTURE,
-    "MCDM_LangevinSampler": 162,
     "MCDM_LoadExpert": 126,
-    "MCDM_Logic": 254,
+    "MCDM_Logic": 170,
     "MCDM_OwnNullGuider": 86,
-    "MCDM_ParticleSampler": 162,
     "MCDM_Passes": 330,
     "MCDM_RandomNoise": 114,
     "MCDM_ReliabilitySweep": 394 + PICTURE,

@@ -38,8 +38,3 @@ def step_reports(
                 callback({"x": point(), "i": step, "sigma": level, "sigma_hat": level, "denoised": denoised})
 
         yield report
-
-
-def at_step(callback: StepReport | None, step: int) -> StepReport | None:
-    """The callback for a sampler function that is given one step of a run, counted from 0."""
-    return None if callback is None else lambda report: callback({**report, "i": step})

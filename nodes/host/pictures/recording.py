@@ -14,7 +14,6 @@ from torch import Tensor
 from ....mcdm_core.product.evaluation import Evaluation
 from ....mcdm_core.product.inspection import Guidance, measure_guidance
 from ....mcdm_core.product.plan import Plan
-from ....mcdm_core.sampling.particles import Resampling
 from ..chain.expert_chain import Experts
 from ..comfyui.latents import fit_empty, pack, pack_mask, parts_of, with_samples
 from ..run.guider import ProductGuider
@@ -66,7 +65,6 @@ class Recording:
         guidance: Measurements, by the number of the step.
         rows: For every step, in all its evaluations, the number of network rows and the number that the plain product
             would take; the latter is 0 if the run leaves no rows out.
-        particles: If the batch is a set of particles, their effective number, by the number of the step.
     """
 
     def __init__(
@@ -78,7 +76,6 @@ class Recording:
     ):
         self.guidance: dict[int, Guidance] = {}
         self.rows: dict[int, tuple[int, int]] = {}
-        self.particles: dict[int, float] = {}
         self.shapes = shapes
         self._wanted = wanted
         self._total = total
@@ -95,10 +92,6 @@ class Recording:
         uncond = evaluation.unconditional()
         self._call = _Seen(evaluation.point.level, evaluation.plan, cond, None if uncond is None else _to_cpu(uncond))
         self._rows = self._rows[0] + evaluation.rows, self._rows[1] + evaluation.plain_rows
-
-    def take_particles(self, resampling: Resampling) -> None:
-        """Record the particles of a step."""
-        self.particles[resampling.step + 1] = resampling.effective
 
     def finish_step(self, step: int, product: Tensor) -> None:
         """Record the sampler's report of a step.
@@ -166,7 +159,6 @@ def sample_recorded(
         preview(step, x0, x, total_steps)
 
     guider = ProductGuider(experts, recording.observe)
-    guider.on_particles = recording.take_particles
     result = guider.sample(
         noise.generate_noise(latent),
         samples,

@@ -85,7 +85,7 @@ def guidance_plots(experts: Experts, recording: Recording) -> Tensor:
     """A plot for each picture of the batch: norms of the experts' guidance, and cosines between them, over the steps.
 
     The line of a pair is dashed in the colours of its two experts. If the run may leave out passes, also the network
-    rows asked; if the batch was a set of particles, also their effective number, in all plots the same.
+    rows asked.
 
     Args:
         experts: The chain.
@@ -109,9 +109,6 @@ def guidance_plots(experts: Experts, recording: Recording) -> Tensor:
             panels.append(Panel(title, agreed, limits=(-1.0, 1.0), placeholder=no_pair, shared=shared))
         if saved := _saved_rows(recording, steps):
             panels.append(saved)
-        if recording.particles:
-            line = {"effective number": [recording.particles[step] for step in steps]}
-            panels.append(Panel("Particles that count; resampling makes them all", line, limits=(0.0, len(norms))))
         plots.append(plot_lines(panels, steps))
     return to_image(plots)
 

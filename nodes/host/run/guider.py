@@ -20,7 +20,6 @@ from ....mcdm_core.product.method import Methods
 from ....mcdm_core.product.own_null import OWN_NULL
 from ....mcdm_core.product.rule import Rule
 from ....mcdm_core.product.windows import levels_of
-from ....mcdm_core.sampling.particles import Resampling
 from ..chain.expert_chain import Conds, Experts, labels_by_model
 from ..chain.hooks import null_is_read, separate_hooked
 from ..chain.run_wrappers import within_wrappers
@@ -64,7 +63,6 @@ class ProductGuider(comfy.samplers.CFGGuider):
 
     Attributes:
         rule: How predictions are combined.
-        on_particles: Called by samplers that treat the batch as particles, with each resampling.
         run: Set only while it samples.
 
     Raises:
@@ -85,7 +83,6 @@ class ProductGuider(comfy.samplers.CFGGuider):
         super().__init__(experts[0].model)
         self.experts = experts
         self.observer = observer
-        self.on_particles: Callable[[Resampling], None] = lambda resampling: None
         self.inner_set_conds(conditionings_on(experts, experts[0].model))
 
     def sample(
@@ -122,10 +119,6 @@ class ProductGuider(comfy.samplers.CFGGuider):
     def watch(self, observer: Observer) -> None:
         """Show an observer every evaluation of the run; to be called before the first one."""
         self.run.observers.append(observer)
-
-    def measure_with(self, lifts: Lifts) -> None:
-        """Measure in every evaluation how far the experts lift the samples; to be called before the first one."""
-        self.run.lifts = lifts
 
     def node_of(self, index: int, setting: str) -> str | None:
         """Id of the node that has an input of an expert; None if it isn't known, or is the node that runs.
@@ -164,7 +157,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
             if self.observer is not None:
                 self.watch(self.observer)
             if self.scores:
-                self.measure_with(Lifts(self.experts))
+                self.run.lifts = Lifts(self.experts)
             stack.callback(self._clean_up)
             stack.callback(lambda: self.run.methods.forget())
             self.run.workers = workers_of(self.experts)

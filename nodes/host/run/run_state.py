@@ -62,14 +62,6 @@ class Run:
     lifts: Lifts | None = None
     scores: Tensor | None = None
 
-    def resample(self, ancestors: Tensor) -> None:
-        """Let samples of the batch go on as copies of others, with all that is kept of them.
-
-        Args:
-            ancestors: For each sample the one that it is a copy of, shape (B,).
-        """
-        self.taking_part.resample(ancestors)
-
     @contextmanager
     def separately(self, sigmas: Tensor) -> Iterator[None]:
         """A part of a run in which separate predictions are combined with the coefficients that `weigh` gives.

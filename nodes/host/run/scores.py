@@ -52,7 +52,7 @@ def lifts_of_run(lifts: Lifts, samples: Tensor, sigmas: Tensor) -> Tensor | None
     try:
         return lifts.of(samples)
     except ValueError as error:
-        logger.warning("The samples carry no scores, and Choose Samples will ask the experts. %s", error)
+        logger.warning("The samples carry no scores, so Choose Samples can't rank them. %s", error)
         return None
 
 
@@ -85,7 +85,7 @@ def scores_of(samples: Any, experts: Experts) -> Tensor | None:
     if scores is None:
         return None
     if [of() for of in scores.experts] != list(experts):
-        logger.info("The samples carry scores of another chain of experts, so the experts are asked again.")
+        logger.info("The samples carry scores of another chain of experts.")
         return None
     return scores.lifts
 

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from ....mcdm_core.diffusion.schedule import to_flow
 from ....mcdm_core.product.evaluation import Evaluation
-from ....mcdm_core.product.plan import Factor
 from ....mcdm_core.product.separate import SeparatePlan, Weigh
 from ....mcdm_core.product.windows import levels_of
 from ..comfyui.step_reports import step_reports
@@ -83,12 +82,7 @@ class RunDenoiser:
 
     def __call__(self, x: Tensor, sigma: Tensor | float) -> Tensor:
         """X0, shape of x."""
-        return self.with_factors(x, sigma)[0]
-
-    def with_factors(self, x: Tensor, sigma: Tensor | float) -> tuple[Tensor, list[Factor]]:
-        """See the core's `FactorsDenoiser`."""
-        denoised, shown = self._ask(x, sigma)
-        return denoised, shown.factors()
+        return self._ask(x, sigma)[0]
 
     def with_terms(self, x: Tensor, sigma: Tensor | float, weigh: Weigh) -> tuple[Tensor, Mapping[int, Tensor]]:
         """See the core's `TermsDenoiser`; from the first call until the sampler ends, experts are asked separately."""
@@ -98,10 +92,6 @@ class RunDenoiser:
         denoised, shown = self._ask(x, sigma)
         assert isinstance(shown.plan, SeparatePlan)
         return denoised, shown.plan.predicted
-
-    def resample(self, ancestors: Tensor) -> None:
-        """See `Run.resample`."""
-        self._guider.run.resample(ancestors)
 
     def _exploding(self, x: Tensor, sigmas: Tensor) -> tuple[Tensor, list[float]]:
         """A start and noise levels in the reference's form, both converted to the variance-exploding form."""

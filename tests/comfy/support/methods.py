@@ -9,7 +9,6 @@ NAN, INFINITY = math.nan, math.inf
 THROUGHOUT = {"start": 0.0, "end": 1.0, "sigma_start": 0.0, "sigma_end": 0.0}
 PLAIN_PASSES = {**THROUGHOUT, "threshold": 1.0, "refresh": 1, "tolerance": 0.0}
 USUAL_LOGIC = {"operation": "and", "sharpness": 0.01, "prior": 0.3, "largest": 0.7}
-USUAL_LOGIC |= {"corrected": False, "resample_below": 0.9, "limit": 1.0}
 
 
 @dataclass(frozen=True)
@@ -22,8 +21,6 @@ class Method:
         inputs: Inputs with which it acts on two experts: all but the input of the same kind as the output.
         off: Changes of the inputs that switch the method off, by their names.
         acts_alone: Whether it changes the samples of a single expert.
-        corrects: Whether the node makes a sampler from another sampler.
-        weighs: Whether pictures are particles, so that a batch needs at least two.
         sampler_name: Name of its sampler, if that takes only products.
         panels: Number of plots that Inspect Product draws.
         refused: Changes of the inputs that are refused, each with a part of the message.
@@ -34,8 +31,6 @@ class Method:
     inputs: Mapping[str, Any] = field(default_factory=dict)
     off: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     acts_alone: bool = True
-    corrects: bool = False
-    weighs: bool = False
     sampler_name: str | None = None
     panels: int = 2
     refused: tuple[tuple[Mapping[str, Any], str], ...] = ()
@@ -55,12 +50,12 @@ class Method:
 
         if self.makes != "sampler":
             return comfy.samplers.sampler_object(name)
-        return self._made(node, changed, **({"sampler": comfy.samplers.sampler_object(name)} if self.corrects else {}))
+        return self._made(node, changed)
 
     def posted(self, **changed):
         """Its node's inputs in a prompt, where node "1" makes the input of the same kind as its output."""
-        taken = ["experts"] if self.makes == "experts" else ["sampler"] if self.corrects else []
-        return {**self.inputs, **{name: ["1", 0] for name in taken}, **changed}
+        taken = {"experts": ["1", 0]} if self.makes == "experts" else {}
+        return {**self.inputs, **taken, **changed}
 
     def _made(self, node, changed, **taken):
         return node(self.node_id, **taken, **{**self.inputs, **changed})[0]
@@ -93,10 +88,6 @@ LOGIC_REFUSED = (
     ({"sharpness": NAN}, "sharpness above 0 and got nan"),
     ({"prior": 0.0}, "prior above 0 and got 0"),
     ({"largest": -1.0}, "excluded experts count, to be 0 or more and got -1"),
-    ({"resample_below": 1.5}, "0 to 1, to resample below and got 1.5"),
-    ({"limit": NAN}, "log weight and got nan"),
-    ({"operation": "xor"}, "operation of and, or, equal, and got xor; choose"),
-    ({"operation": "equal", "corrected": True}, "got corrected ones of equal densities, for which no weights are"),
 )
 
 METHODS = {
@@ -126,42 +117,10 @@ METHODS = {
         acts_alone=False,
         panels=3,
     ),
-    "langevin": Method(
-        "MCDM_LangevinSampler",
-        "sampler",
-        {"corrections": 2, "ratio": 0.1},
-        {"no corrections": {"corrections": 0}},
-        corrects=True,
-        refused=(({"ratio": NAN}, "at most 1 and got nan"), ({"ratio": -0.5}, "ratio above 0")),
-    ),
-    "particles": Method(
-        "MCDM_ParticleSampler",
-        "sampler",
-        {"resample_below": 1.0, "limit": 1.0},
-        weighs=True,
-        sampler_name="comfy_particles",
-        panels=3,
-        refused=(
-            ({"resample_below": -0.5}, "0 to 1, to resample below and got -0.5"),
-            ({"limit": NAN}, "log weight and got nan"),
-            ({"limit": -1.0}, "limit above 0"),
-        ),
-    ),
     "logic": Method("MCDM_Logic", "sampler", USUAL_LOGIC, sampler_name="comfy_logic", refused=LOGIC_REFUSED),
-    "corrected logic": Method(
-        "MCDM_Logic",
-        "sampler",
-        {**USUAL_LOGIC, "corrected": True},
-        weighs=True,
-        sampler_name="comfy_logic",
-        panels=3,
-    ),
-    "equal densities": Method(
-        "MCDM_Logic", "sampler", {**USUAL_LOGIC, "operation": "equal"}, sampler_name="comfy_logic"
-    ),
 }
 
 
 def of_kind(**facts):
-    """Names of the methods with these attributes, such as `makes="experts"` or `weighs=True`."""
+    """Names of the methods with these attributes, such as `makes="experts"` or `acts_alone=False`."""
     return [name for name, of in METHODS.items() if all(getattr(of, key) == value for key, value in facts.items())]

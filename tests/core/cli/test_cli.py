@@ -1,6 +1,5 @@
 """The command line, on small experts with random weights."""
 
-import functools
 import io
 import sys
 
@@ -14,15 +13,11 @@ from mcdm_core import (
     Passes,
     Term,
     load_expert,
-    sample_langevin,
-    sample_particles,
     sample_product,
 )
-from mcdm_core.cli import sample
 from mcdm_core.cli.demo import CAPTIONS, COLUMNS
 from mcdm_core.cli.expert_options import ExpertRequest, build_terms, encode_request
 from mcdm_core.cli.main import COMMANDS, main
-from mcdm_core.cli.settings import Settings
 from mcdm_core.pictures.files import load_picture, to_picture
 from mcdm_core.pictures.grid import MARGIN
 from mcdm_core.system import shipped
@@ -144,7 +139,7 @@ def with_variance(tmp_path):
 
 
 @pytest.mark.one_of(2)
-@pytest.mark.parametrize("name", [name for name in SAMPLERS if name != "particles"])  # which takes several pictures
+@pytest.mark.parametrize("name", SAMPLERS)
 def test_any_sampler_can_be_chosen(name, with_variance, hair_map, tmp_path):
     output = tmp_path / "sample.png"
     given = ["--expert", str(with_variance), "--map", str(hair_map), "--weight", "2", "--seed", "7", "--steps", "3"]
@@ -156,34 +151,6 @@ def test_any_sampler_can_be_chosen(name, with_variance, hair_map, tmp_path):
     terms, generator = [Term(expert, condition, condition.null(), weight=2.0)], torch.Generator().manual_seed(8)
     expected = sample_product(terms, noise, "3", sampler=SAMPLERS[name], generator=generator)
     assert np.array_equal(read(output), np.asarray(to_picture(expected[0])))
-
-
-@pytest.mark.parametrize("how", ["corrections", "particles"])
-def test_samples_of_the_true_product(how, hair, hair_map, tmp_path, monkeypatch):
-    output, pictures = tmp_path / "sample.png", []
-    monkeypatch.setattr(sample, "to_picture", lambda picture: pictures.append(picture) or to_picture(picture))
-    options = {
-        "corrections": ["--corrections", "2", "--correction-size", "0.3"],
-        "particles": ["--sampler", "particles"],
-    }
-    given = ["--expert", str(hair), "--map", str(hair_map), "--weight", "2", "--seed", "7", "--steps", "3", "--count"]
-    assert main(["sample", *given, "2", *options[how], "--device", "cpu", "--output", str(output)]) == 0
-
-    expert = load_expert(hair)
-    condition = expert.encoder.encode_map(load_picture(hair_map))
-    noise = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(7))
-    terms, generator = [Term(expert, condition, condition.null(), weight=2.0)], torch.Generator().manual_seed(8)
-    chosen = {
-        "corrections": functools.partial(sample_langevin, corrections=2, ratio=0.3),
-        "particles": sample_particles,
-    }
-    expected = sample_product(terms, noise, "3", sampler=chosen[how], generator=generator)
-    assert torch.equal(torch.stack(pictures), expected)
-
-
-def test_every_correction_moves_the_bar():
-    assert Settings("5").evaluations == 5
-    assert Settings("5", corrections=3).evaluations == 5 + 3 * 4
 
 
 def test_several_pictures_make_a_grid(hair, hair_map, tmp_path):
@@ -209,15 +176,6 @@ def test_several_pictures_make_a_grid(hair, hair_map, tmp_path):
         (["--expert", "{hair}", "--map", "{map}", "--steps", "many"], "many"),
         (["--expert", "{hair}", "--map", "{map}", "--sampler", "ddpm", "--eta", "1"], "leave --eta out"),
         (["--expert", "{hair}", "--map", "{map}", "--sampler", "ddpm-learned"], "with a learned variance"),
-        (["--expert", "{hair}", "--map", "{map}", "--sampler", "particles"], "at least 2 samples"),
-        (
-            ["--expert", "{hair}", "--map", "{map}", "--corrections", "1", "--sampler", "particles", "--count", "2"],
-            "to correct and got particles",
-        ),
-        (
-            ["--expert", "{hair}", "--map", "{map}", "--corrections", "1", "--correction-size", "2"],
-            "at most 1 and got 2",
-        ),
     ],
 )
 def test_what_cannot_be_sampled_is_said_in_a_sentence(arguments, sentence, hair, hair_map, tmp_path, capsys):

@@ -238,14 +238,3 @@ def test_a_run_is_refused_before_the_first_network_call():
         ProductDenoiser(lone).check_run(X, sigmas)
     ProductDenoiser(lone).check_run(X, [level for level in sigmas if level < 1])
     assert rows(one, two) == [[], []]
-
-
-def test_the_factors_sum_to_the_prediction_also_under_masks():
-    one, two = pair()
-    mask = torch.tensor([[1.0, 0.25], [0.0, 0.5]])
-    x = torch.randn(2, 1, 2, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    terms = [Term(one, label(0), label(2), weight=1.5, mask=mask), Term(two, label(1), label(0), reliability=2.0)]
-    denoised, factors = ProductDenoiser(terms).with_factors(x, 0.9)
-    assert torch.equal(denoised, ProductDenoiser(terms)(x, 0.9))
-    torch.testing.assert_close(sum(c * x0 for c, x0 in factors), denoised)
-    torch.testing.assert_close(sum(c * torch.ones_like(x) for c, _ in factors), torch.ones_like(x))

@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mcdm_core import Passes, ProductDenoiser, Term, sample_ddim, sample_langevin, sample_logic, sample_product
+from mcdm_core import Passes, ProductDenoiser, Term, sample_ddim, sample_logic, sample_product
 from mcdm_core.cli.settings import Settings
 from mcdm_core.expert.expert import Expert
 from mcdm_core.expert.gaussian import gaussian_expert, label
@@ -296,15 +296,11 @@ def test_terms_of_one_space_are_a_plain_product_and_no_map_is_made():
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_every_sampler_steps_the_joint_state_or_refuses_it(name):
     _, terms = two_spaces()
-    if name in ("ddpm-learned", "particles"):
+    if name == "ddpm-learned":
         with pytest.raises(ValueError, match=r"^Expected experts of one latent space .* got 2 spaces; use "):
             run(terms, joint_noise(terms), SAMPLERS[name])
         return
     check_sampler(SAMPLERS[name], terms)
-
-
-def test_langevin_corrections_step_the_joint_state():
-    check_sampler(partial(sample_langevin, sampler=sample_ddim, corrections=2), two_spaces()[1])
 
 
 def check_sampler(sampler, terms):

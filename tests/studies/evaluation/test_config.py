@@ -8,7 +8,7 @@ import pytest
 from mcdm_core import Passes
 from mcdm_core.product.logic import Logic
 from studies.evaluation.config import Setting, TermConfig, load_evaluation
-from studies.evaluation.methods import Choice, Langevin, Particles
+from studies.evaluation.methods import Choice
 
 CONFIGS = Path(__file__).parents[3] / "studies" / "configs" / "evaluate"
 HAIR, SKIN, LENT = (
@@ -95,11 +95,8 @@ def test_a_setting_may_leave_passes_out(load):
 
 def test_a_setting_may_name_a_method(load):
     lines = {
-        "langevin = { corrections = 2, ratio = 0.2 }": ("langevin", Langevin(2, 0.2)),
-        "langevin = {}": ("langevin", Langevin()),
-        "eta = 1.0\nparticles = { count = 3, limit = 2 }": ("particles", Particles(3, limit=2)),
         'choose = { of = 3, by = "mIoU" }': ("choose", Choice(3, "mIoU")),
-        "choose = { levels = 4 }": ("choose", Choice(levels=4)),
+        "choose = {}": ("choose", Choice()),
         'eta = 1\nlogic = { operation = "or", sharpness = 0.5, priors = [1, 2], largest = 3 }': (
             "logic",
             Logic(operation="or", sharpness=0.5, priors=(1, 2), largest=3),
@@ -117,20 +114,20 @@ def test_a_setting_may_name_a_method(load):
 @pytest.mark.parametrize(
     ("lines", "match"),
     [
-        ("langevin = 3", "Expected langevin of 'united' in .* to be a table and got 3"),
-        ("langevin = { ratio = 2 }", "a ratio above 0 and at most 1 and got 2"),
+        ("choose = 3", "Expected choose of 'united' in .* to be a table and got 3"),
         ("choose = { off = 3 }", r"choose of 'united' in .* has unknown names \['off'\]"),
         ('choose = { of = "3" }', "expected a whole number for of and got '3'"),
-        ("particles = {}", "'united' has particles, sampled ancestrally, and η = 0.5; set eta = 1"),
-        ("langevin = {}\nchoose = {}", "'united' asks for langevin and choose; compare them in settings of their own"),
         ("logic = {}", "'united' has logic, sampled ancestrally, and η = 0.5; set eta = 1"),
         ('eta = 1\nlogic = {}\nvary = "eta"\nvalues = [0.5]', "has logic, sampled ancestrally, and η = 0.5"),
         ('eta = 1\nlogic = {}\nvary = "weight"\nvalues = [1, -2]', "has logic and excludes all of its experts"),
-        ("eta = 1\nlogic = {}\nlangevin = {}", "'united' asks for langevin and logic; compare them"),
+        (
+            "eta = 1\nlogic = {}\nchoose = {}",
+            "'united' asks for choose and logic; compare them in settings of their own",
+        ),
         ("eta = 1\nlogic = { priors = [1] }", "'united' has 1 priors for 2 terms; give one for each, or none"),
         ("eta = 1\nlogic = { priors = [1, 0] }", "a prior above 0 and got 0"),
         ("eta = 1\nlogic = { sharpness = 0 }", "a sharpness above 0 and got 0"),
-        ('eta = 1\nlogic = { operation = "xor" }', "an operation of and, or, equal, and got xor"),
+        ('eta = 1\nlogic = { operation = "xor" }', "an operation of and, or, and got xor"),
         ("eta = 1\nlogic = { corrected = true }", r"logic of 'united' in .* has unknown names \['corrected'\]"),
         ("together = 21", "'united' samples 21 pictures together; take 1 to 20, or 0 for 20"),
         ("together = -1", "'united' samples -1 pictures together"),
@@ -149,7 +146,7 @@ def test_logic_that_excludes_everything_is_refused(load):
         load(PLAIN + excluding)
 
 
-@pytest.mark.parametrize("line", ["langevin = {}", "passes = { end = 0.5 }", "together = 2", "logic = {}"])
+@pytest.mark.parametrize("line", ["choose = {}", "passes = { end = 0.5 }", "together = 2", "logic = {}"])
 def test_a_gan_has_no_methods(line, load):
     alone = '[[settings]]\nname = "gan"\nrule = "gan"\nterms = [{ expert = "hair", condition = "hair" }]\n'
     assert load(PLAIN + alone).settings[1].rule == "gan"

@@ -125,21 +125,15 @@ SENTENCES = {
         f"{of_spaces('two spaces, maps to .8', 'mIoU')} and both eyes in "
         f"{faces_of('two spaces, maps to .8', 'both eyes')})",
     ],
-    "true-product": [
+    "rules": [
         "for N(−1, 0.3) and N(1.5, 0.8) with the null N(0.2, 2), both at weight 1, the product has mean "
         f"{biased('product of the densities')} and variance",
         f"DDIM ends at {biased('ODE, closed form')} and",
         f"ancestral sampling at {biased('SDE, closed form')} and",
-        f"with 200 steps, at {biased('particles')} and",
     ],
     "nodes": [
         f"{NO_BLEEDING} of two LoRAs bled",
         f"({of_one_prompt('OR, λ = 1')} and {of_one_prompt('product')} of 100 faces are all of one prompt)",
-        "At as many passes it gained "
-        + thousandths(
-            written(ROOT / "docs" / "true-product.md", "one of 3 particles", "mIoU less that of 36 plain steps")
-        )
-        + " of mIoU on faces",
         "92 of the 101 model families",
     ],
     "recipes": [

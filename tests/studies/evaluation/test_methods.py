@@ -10,15 +10,13 @@ import torch
 from mcdm_core import Passes, Term, load_expert, sample_product
 from mcdm_core.product.lifts import Lifts
 from mcdm_core.product.logic import Logic
-from mcdm_core.sampling.choose import choose, measure_lifts
+from mcdm_core.sampling.choose import choose
 from mcdm_core.sampling.ddim import sample_ddim
-from mcdm_core.sampling.langevin import sample_langevin
 from mcdm_core.sampling.logic import sample_logic
-from mcdm_core.sampling.particles import sample_particles
 from studies.evaluation import sampling
 from studies.evaluation.config import DataConfig, Setting, TermConfig
 from studies.evaluation.kinds import open_held_out
-from studies.evaluation.methods import Choice, Langevin, Particles
+from studies.evaluation.methods import Choice
 from studies.evaluation.sampling import draw_counted, draw_samples, sample_key
 
 from ...support.evaluations import InProcess, write_small
@@ -105,15 +103,6 @@ def test_pictures_that_are_not_sampled_together_are_batches_of_their_own(draw, e
     assert alone.rows.tolist() == [ROWS, ROWS]
 
 
-def test_corrections_are_made_between_the_steps(draw, experts):
-    samples = draw(replace(PLAIN, langevin=Langevin(2, 0.2)))
-    sampler = partial(sample_langevin, sampler=ANCESTRAL, corrections=2, ratio=0.2)
-    assert np.array_equal(samples.images, as_bytes(sampled(experts, [0, 1], noise_of(0, 1), ADDED, sampler)))
-    assert samples.rows.tolist() == [ROWS + 2 * 2 * 4] * 2  # two at each of the two levels between
-    none = draw(replace(PLAIN, langevin=Langevin(0)))
-    assert np.array_equal(none.images, draw(PLAIN).images)
-
-
 @pytest.mark.parametrize("logic", [Logic(operation="or"), Logic(sharpness=0.03), Logic(priors=(2.0, 1.0))])
 def test_experts_are_combined_by_logic(logic, draw, experts):
     samples = draw(replace(PLAIN, logic=logic))
@@ -134,32 +123,6 @@ def test_an_expert_of_negative_weight_is_excluded(draw, experts):
     assert np.array_equal(draw(excluding).images, as_bytes(expected))
 
 
-def test_each_picture_is_one_of_its_particles_and_costs_all(draw, experts):
-    samples = draw(replace(PLAIN, particles=Particles(3)))
-    for i in range(2):
-        noise = noise_of(i, i + NEXT, i + 2 * NEXT)
-        of_picture = sampled(experts, [i], noise, ADDED + i, sample_particles)
-        assert np.array_equal(
-            samples.images[i], as_bytes(of_picture)[i]
-        )  # the first of the first, the second of the next
-    assert samples.rows.tolist() == [3 * ROWS] * 2
-
-
-def test_experts_choose_among_candidates(draw, experts):
-    samples = draw(replace(PLAIN, choose=Choice(of=3, levels=2)), 3)
-    pictures, lifts = [], []
-    for candidate in range(3):
-        noise = noise_of(*(i + candidate * NEXT for i in range(3)))
-        pictures.append(sampled(experts, range(3), noise, ADDED + candidate * NEXT, ANCESTRAL))
-        with torch.no_grad():
-            lifts.append(measure_lifts(terms_of(experts, range(3)), pictures[-1], 2, generator(900_000)))
-    best = [int(choose(torch.stack([of[i] for of in lifts]), 1)) for i in range(3)]
-    assert len(set(best)) > 1  # else any rule would do
-    expected = torch.stack([pictures[candidate][i] for i, candidate in enumerate(best)])
-    assert np.array_equal(samples.images, as_bytes(expected))
-    assert samples.rows.tolist() == [3 * (ROWS + 2 * 2 * 2)] * 3  # two levels, two rows of two experts
-
-
 def test_experts_choose_by_what_their_runs_asked_anyway(draw, experts):
     samples = draw(replace(PLAIN, choose=Choice(of=3, by="run")), 3)
     pictures, lifts = [], []
@@ -178,11 +141,8 @@ def test_experts_choose_by_what_their_runs_asked_anyway(draw, experts):
 def test_methods_name_samples_of_their_own_and_what_is_off_names_none(experts):
     settings = [
         PLAIN,
-        replace(PLAIN, langevin=Langevin()),
-        replace(PLAIN, langevin=Langevin(ratio=0.2)),
-        replace(PLAIN, particles=Particles()),
         replace(PLAIN, choose=Choice()),
-        replace(PLAIN, choose=Choice(levels=4)),
+        replace(PLAIN, choose=Choice(of=3)),
         replace(PLAIN, logic=Logic()),
         replace(PLAIN, logic=Logic(operation="or")),
         replace(PLAIN, logic=Logic(sharpness=0.03)),
@@ -199,13 +159,8 @@ def test_methods_name_samples_of_their_own_and_what_is_off_names_none(experts):
 @pytest.mark.parametrize(
     ("made", "match"),
     [
-        (lambda: Langevin(-1), "0 or more corrections at each level and got -1"),
-        (lambda: Langevin(1, 0.0), "a ratio above 0"),
-        (lambda: Particles(1), "at least 2 samples, the particles, and got 1"),
-        (lambda: Particles(limit=0.0), "a limit above 0"),
         (lambda: Choice(of=1), "at least 2 samples to choose from and got 1"),
-        (lambda: Choice(levels=0), "1 or more noise levels to choose by and got 0"),
-        (lambda: Logic(operation="xor"), "an operation of and, or, equal, and got xor"),
+        (lambda: Logic(operation="xor"), "an operation of and, or, and got xor"),
         (lambda: Logic(sharpness=0.0), "a sharpness above 0"),
     ],
 )
