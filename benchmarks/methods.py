@@ -106,7 +106,6 @@ def contenders(faces: "Faces") -> Contenders:
         "guidance interval .1 to .9": fewer(**{**EVERY_PASS, "start": 0.1, "end": 0.9}),
         "adaptive null (.98, 4)": fewer(**{**EVERY_PASS, "threshold": 0.98, "refresh": 4}),
         "Fewer Passes as it comes": fewer(),
-        "steady guidance (.2, 3)": fewer(**{**EVERY_PASS, "tolerance": 0.2, "refresh": 3}),
         "turns of 2 steps": fewer(**{**EVERY_PASS, "switch": 2}),
         "Logic Sampler, or": lambda: faces.sample(chain, either),
         "Choose Samples": lambda: faces.node("MCDM_Choose", experts=chain, samples=scored()),

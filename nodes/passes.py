@@ -77,9 +77,9 @@ class Passes(io.ComfyNode):
             ),
             description=(
                 "Up to a third faster: skips negatives that hardly change (Adaptive Guidance, 2023), limits guidance "
-                "to the levels where it matters (Kynkäänniemi et al. 2024), skips experts whose guidance hardly "
-                "changes, or lets LoRAs alternate (LoRA Switch, 2024). Connect it between a chain and its guider, "
-                "that of the paper's Eq. 10 or of own nulls. The log says what was saved."
+                "to the levels where it matters (Kynkäänniemi et al. 2024), or lets LoRAs alternate (LoRA Switch, "
+                "2024). Connect it between a chain and its guider, that of the paper's Eq. 10 or of own nulls. The log "
+                "says what was saved."
             ),
             inputs=[
                 ExpertChain.Input("experts", tooltip="The chain of Diffusion Expert nodes."),
@@ -123,16 +123,6 @@ class Passes(io.ComfyNode):
                     tooltip="Everything is asked again every so many steps, 1 to 100. Higher saves more; 1 skips only "
                     "what the interval does.",
                 ),
-                io.Float.Input(
-                    "tolerance",
-                    default=0.0,
-                    min=0.0,
-                    max=10.0,
-                    step=0.01,
-                    round=0.001,
-                    tooltip="Skips an expert for the next steps if its guidance changed by less than this between two "
-                    "full steps, 0 to 10, relative to its size. Higher saves more; 0 skips none.",
-                ),
                 io.Int.Input(
                     "switch",
                     default=0,
@@ -159,7 +149,6 @@ class Passes(io.ComfyNode):
         sigma_end: float,
         threshold: float,
         refresh: int,
-        tolerance: float,
         switch: int = 0,
     ) -> io.NodeOutput:
         """Set the policy."""
@@ -170,7 +159,6 @@ class Passes(io.ComfyNode):
             sigma_end=sigma_end,
             threshold=threshold,
             refresh=refresh,
-            tolerance=tolerance,
             switch=switch,
         )
         return io.NodeOutput(with_setting(experts, policy))

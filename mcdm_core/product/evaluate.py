@@ -30,7 +30,7 @@ def evaluate(
     for method in methods:
         found = replace(found, asked=method.choose(found))
     cond, null = networks.ask(plan, found.asked)
-    found = replace(found, cond=cond, null=null, cond_answers=cond)
+    found = replace(found, cond=cond, null=null)
     if any(method.saves for method in methods):
         without = plain()
         found = replace(
@@ -39,8 +39,7 @@ def evaluate(
     for method in methods:
         method.take(found)
     for method in methods:
-        cond, null = method.complete(found)
-        found = replace(found, cond=cond, null=null)
+        found = replace(found, null=method.complete(found))
     for method in methods:
         found = replace(found, plan=method.weigh(found))
     for method in methods:

@@ -108,9 +108,9 @@ class Evaluation:
         plan: The coefficients, and the predictions that they take.
         asked: Those of the predictions that networks are asked for.
         networks: Those of the experts.
-        cond: x0 under the conditions, by the index of the expert; with what stands in for passes that were left out.
-        null: x0 under the nulls, likewise; a null that several experts share by the first of them.
-        cond_answers: x0 under the conditions as networks answered, with nothing that stands in for a pass.
+        cond: x0 under the conditions, by the index of the expert.
+        null: x0 under the nulls, likewise, with what stands in for passes that were left out; a null that several
+            experts share by the first of them.
         rows: How many rows networks were given, see `Networks.rows`; 0 where no method saves any.
         plain_rows: How many the product without those methods would have taken; likewise.
     """
@@ -121,7 +121,6 @@ class Evaluation:
     networks: Networks
     cond: Predictions = field(default_factory=dict)
     null: Predictions = field(default_factory=dict)
-    cond_answers: Predictions = field(default_factory=dict)
     rows: int = 0
     plain_rows: int = 0
 

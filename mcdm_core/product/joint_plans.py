@@ -91,19 +91,9 @@ class JointPlan(Plan):
         """Never: predictions of several spaces are combined."""
         return False
 
-    def alike(self, index: int) -> list[int]:
-        """See `Plan.alike`."""
-        return [i for i in self.conditions if self.places[i] == self.places[index]]
-
     def level_scale(self, index: int) -> float:
         """See `Plan.level_scale`."""
         return self.spaces.scales[self.places[index]]
-
-    def base(self, index: int, cond: Predictions, null: Predictions) -> Tensor:
-        """See `Plan.base`; in the expert's own space."""
-        nulls = [null[j] for j in self.everything.nulls if self.places[j] == self.places[index]]
-        found = nulls or [cond[i] for i in self.alike(index)]
-        return sum(found[1:], start=found[0]) / len(found)
 
     def pair(self, cond: Predictions, null: Predictions) -> tuple[Tensor, Tensor]:
         """C and U in the reference's space, as `Plan.pair`; both are the combined x0 where a space has no U.

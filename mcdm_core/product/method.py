@@ -108,9 +108,9 @@ class Method:
     def take(self, evaluation: Evaluation) -> None:
         """Look at the networks' answers, before anything stands in for passes that were left out."""
 
-    def complete(self, evaluation: Evaluation) -> tuple[Predictions, Predictions]:
-        """All predictions of the plan, under the conditions and under the nulls: the answers and what stands in."""
-        return evaluation.cond, evaluation.null
+    def complete(self, evaluation: Evaluation) -> Predictions:
+        """All predictions of the plan under the nulls: the answers, and what stands in for those that were left out."""
+        return evaluation.null
 
     def weigh(self, evaluation: Evaluation) -> Plan:
         """The plan with weights that depend on the predictions."""

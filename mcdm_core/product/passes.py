@@ -1,6 +1,5 @@
 """What a run may leave out of a product: a policy, off unless it is asked for."""
 
-import math
 from dataclasses import dataclass
 
 from .interval import GuidanceInterval
@@ -21,16 +20,13 @@ class Passes(Setting):
     guided. Outside it positive weights are divided by their sum and others are 0, so that W = 1 and no null is asked.
 
     **Adaptive null**: once a null's x0 resembles that of its own expert's conditions, their last difference stands in
-    for its pass, until the null is asked again `refresh` steps later. **Steady guidance**: the same for all that an
-    expert is asked, once its guidance D_i − U hardly changes.
+    for its pass, until the null is asked again `refresh` steps later.
 
     **Switch**: the experts of positive weight take turns in the order of the chain, each for some steps; the others act
     all the time.
 
     Attributes:
         threshold: Cosine of the two x0 above which a null is left out, −1…1; at 1 none is.
-        tolerance: ‖change of D_i − U‖/‖D_i − U‖ from one full step to the next, below which an expert is left out; at
-            0 none is.
         refresh: After how many steps everything is asked again, 1 or more; at 1 nothing is left out.
         switch: How many steps the turn of an expert lasts, see `turns`; at 0 all act together.
 
@@ -68,12 +64,6 @@ class Passes(Setting):
             (1.0,),
             "skip a negative (null) that is this alike to its prompt, by their cosine (1)",
         ),
-        Option(
-            "--tolerance",
-            ("tolerance",),
-            (0.0,),
-            "skip an expert whose guidance changed by less than this share (0)",
-        ),
         Option("--refresh", ("refresh",), (1,), "everything is asked again every N steps (1)", ("N",)),
         Option(
             "--switch",
@@ -85,7 +75,6 @@ class Passes(Setting):
     )
 
     threshold: float = 1.0
-    tolerance: float = 0.0
     refresh: int = 1
     switch: int = 0
 
@@ -95,10 +84,6 @@ class Passes(Setting):
             raise ValueError(
                 f"Expected a threshold of a cosine, −1 to 1, and got {self.threshold}; set one, such as 0.99, or 1 for "
                 "no adaptive null."
-            )
-        if not 0 <= self.tolerance < math.inf:
-            raise ValueError(
-                f"Expected a tolerance of 0 or more and got {self.tolerance}; set one, such as 0.05, or 0 for none."
             )
         if not 1 <= self.refresh <= MOST_STEPS:
             raise ValueError(f"Expected to refresh every 1 to {MOST_STEPS} steps and got {self.refresh}; set 3, say.")
@@ -116,7 +101,7 @@ class Passes(Setting):
     @property
     def reuses(self) -> bool:
         """Whether predictions may stand in for passes."""
-        return self.refresh > 1 and (self.threshold < 1 or self.tolerance > 0)
+        return self.refresh > 1 and self.threshold < 1
 
     def methods(self, level: Level | None = None) -> list[Method]:
         """See `Setting`."""
@@ -126,5 +111,5 @@ class Passes(Setting):
         if self.switch > 0:
             found.append(Turns(self.switch))
         if self.reuses:
-            found.append(Reuse(self.threshold, self.tolerance, self.refresh))
+            found.append(Reuse(self.threshold, self.refresh))
         return [*found, SavedRows()] if found else []

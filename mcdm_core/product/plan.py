@@ -61,24 +61,9 @@ class Plan(Coefficients):
             return False
         return set(self.everything.nulls) <= {self.null_owners[index]}
 
-    def alike(self, index: int) -> Sequence[int]:
-        """The experts in `conditions` whose predictions compare with this one's, being of one space."""
-        return self.conditions
-
     def level_scale(self, index: int) -> float:
         """κ: an expert is asked at κ times the noise level of the reference, in the variance-exploding form."""
         return 1.0
-
-    def base(self, index: int, cond: Predictions, null: Predictions) -> Tensor:
-        """The prediction that an expert's guidance starts from: U, or C if no null is asked.
-
-        Args:
-            index: The expert's.
-            cond: As for `pair`.
-            null: Likewise.
-        """
-        u = self.unconditional(cond, null)
-        return self.pair(cond, null)[0] if u is None else u
 
     def area(self, index: int) -> Tensor | None:
         """A map of where an expert acts, up to a factor, that broadcasts to the sample; None is everywhere alike."""

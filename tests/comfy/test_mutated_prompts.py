@@ -53,7 +53,7 @@ def prompts(names):
     window = {"start": 0.0, "end": 1.0, "sigma_start": 0.0, "sigma_end": 0.0}
     policies = {
         "curved": node("MCDM_Schedule", experts=["second", 0], sigma_start=0.0, sigma_end=0.0, weight_curve="0: 1"),
-        "fewer": node("MCDM_Passes", experts=["curved", 0], threshold=0.9, refresh=2, tolerance=0.0, **window),
+        "fewer": node("MCDM_Passes", experts=["curved", 0], threshold=0.9, refresh=2, **window),
         "guider": node("MCDM_Guider", experts=["fewer", 0]),
     }
     run = node("SamplerCustomAdvanced", guider=["guider", 0], **wired)

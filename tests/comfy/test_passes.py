@@ -13,8 +13,6 @@ AGREEMENT = 1e-4  # of the latent's scale
 STEPS = 7
 POLICIES = {
     "adaptive null": {"threshold": -1.0, "refresh": 3},
-    "steady guidance": {"tolerance": 5.0, "refresh": 2},
-    "both": {"threshold": -1.0, "tolerance": 5.0, "refresh": 3},
     "interval": {"start": 0.2, "end": 0.7},
     "all": {"end": 0.8, "threshold": -1.0, "refresh": 2},
 }

@@ -55,7 +55,7 @@ FROZEN = {
     ),
     "MCDM_Passes": (
         "Fewer Passes",
-        ["experts", "start", "end", "sigma_start", "sigma_end", "threshold", "refresh", "tolerance", "switch"],
+        ["experts", "start", "end", "sigma_start", "sigma_end", "threshold", "refresh", "switch"],
         ["MCDM_EXPERTS"],
     ),
     "MCDM_Guider": ("Product Guider", ["experts", "scores"], ["GUIDER"]),

@@ -225,7 +225,7 @@ def test_scores_heed_masks_windows_and_what_was_left_out(load, chain, node, host
     mask = torch.zeros(1, 32, 32)
     mask[..., :16] = 1.0
     product = chain((hair, {"weight": 1.5}), (skin, {"weight": 2.0, "mask": mask}))
-    saving = {"start": 0.0, "end": 1.0, "sigma_start": 0.0, "sigma_end": 0.0, "tolerance": 0.0}
+    saving = {"start": 0.0, "end": 1.0, "sigma_start": 0.0, "sigma_end": 0.0}
     (product,) = node("MCDM_Passes", experts=product, **saving, threshold=-1.0, refresh=3)
     points = []
     made = sampled(product, sampler=comfy.samplers.KSAMPLER(recording(points)))["samples"]

@@ -254,7 +254,7 @@ def test_an_expert_that_only_lends_its_null(cluster, runner):
 def test_turns(cluster, runner, moved):
     prompt = in_8_steps()
     everywhere = {"sigma_start": 0.0, "sigma_end": 0.0}
-    turns = {"experts": ["9", 0], "threshold": 1.0, "refresh": 1, "tolerance": 0.0, "switch": 1, "end": 1.0}
+    turns = {"experts": ["9", 0], "threshold": 1.0, "refresh": 1, "switch": 1, "end": 1.0}
     prompt["21"] = {"class_type": "MCDM_Passes", "inputs": {**turns, "start": 0.5, **everywhere}}
     plain = runner(prompt, "11")
     prompt["11"]["inputs"]["experts"] = ["21", 0]

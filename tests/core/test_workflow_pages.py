@@ -22,8 +22,8 @@ MINIMAP = (1240, 605, 1596, 892)
 ZOOM_BAR = (1210, 810, 1596, 950)
 
 # Pixels below the title that a node needs, the largest found in the frontends 1.27.10, 1.49.6 and 1.58.1, classic and
-# Nodes 2.0; with a preview of a picture where the node shows one. Of Choose Samples, Logic Sampler and the nodes that only
-# the workflows of Wan and the refiner have, it is reckoned from others with as many inputs and widgets.
+# Nodes 2.0; with a preview of a picture where the node shows one. Of Choose Samples, Logic Sampler, Fewer Passes and
+# nodes that only the workflows of Wan and the refiner have, it is reckoned from others with as many inputs and widgets.
 PICTURE = 250
 LEAST = {
     "BasicScheduler": 118,
@@ -57,7 +57,7 @@ LEAST = {
     "MCDM_LoadExpert": 126,
     "MCDM_Logic": 170,
     "MCDM_OwnNullGuider": 86,
-    "MCDM_Passes": 330,
+    "MCDM_Passes": 302,
     "MCDM_RandomNoise": 114,
     "MCDM_ReliabilitySweep": 394 + PICTURE,
     "MCDM_SamplerDDIM": 86,

@@ -40,18 +40,16 @@ class Remembering:
     Args:
         levels: Noise levels of the run.
         threshold: Threshold of the cosine.
-        tolerance: Tolerance of the change of an expert's guidance.
         refresh: Largest number of steps from one full step to the next.
     """
 
-    def __init__(self, levels, threshold=1.0, tolerance=0.0, refresh=1):
+    def __init__(self, levels, threshold=1.0, refresh=1):
         self.levels = [float(level) for level in levels]
-        self.threshold, self.tolerance, self.refresh = threshold, tolerance, refresh
+        self.threshold, self.refresh = threshold, refresh
         self.asked = []
         self.full = None
-        self.previous = None
 
-    def call(self, sigma, noise, cond, null, null_of, unconditional):
+    def call(self, sigma, noise, cond, null, null_of):
         """One call of the sampler.
 
         Args:
@@ -60,64 +58,30 @@ class Remembering:
             cond: Expert → its prediction under its condition, in the order of the chain.
             null: Expert → its prediction under its null, once for all experts that share it.
             null_of: Expert → the expert in `null` that has its null.
-            unconditional: Maps predictions under the nulls, and under the conditions, to U.
         """
         step = len([level for level in self.levels if level > sigma * (1 - 1e-4)])
         spread = noise / math.sqrt(1 + noise**2) if noise < math.inf else 1.0
         kind = (list(cond), list(null))
         if self.full is None or self.full["kind"] != kind or not 1 <= step - self.full["step"] < self.refresh:
-            self._keep(step, kind, spread, cond, null, null_of, unconditional)
+            self._keep(step, kind, spread, cond, null, null_of)
             self.asked.append(len(cond) + len(null))
             return cond, null
         before, without = self.full, self.full["without"]
-        growth = spread / before["spread"]
-        first = next(iter(cond))
-        conditions, nulls, count = {}, {}, 0
-        for i in cond:
-            if ("condition", i) not in without:
-                conditions[i] = cond[i]
-                count += 1
-        for j in null:
-            if ("null", j) not in without:
-                nulls[j] = null[j]
-                count += 1
-        self.asked.append(count)
-        real, real_nulls = dict(conditions), dict(nulls)
-        for i in cond:
-            if i not in real and null_of[i] in real_nulls:
-                j = null_of[i]
-                conditions[i] = null[j] + growth * (before["cond"][i] - before["null"][j])
-            elif i not in real:
-                conditions[i] = cond[first] + growth * (before["cond"][i] - before["cond"][first])
-        for j in null:
-            if j not in real_nulls:
-                near = [i for i in real if null_of[i] == j] or [first]
-                nulls[j] = cond[near[0]] + growth * (before["null"][j] - before["cond"][near[0]])
-        return {i: conditions[i] for i in cond}, {j: nulls[j] for j in null}
+        self.asked.append(len(cond) + len(null) - len(without))
+        nulls = dict(null)
+        for j in without:
+            own = next(i for i in cond if null_of[i] == j)
+            nulls[j] = cond[own] + spread / before["spread"] * (before["null"][j] - before["cond"][own])
+        return cond, nulls
 
-    def _keep(self, step, kind, spread, cond, null, null_of, unconditional):
-        if self.full is not None and self.full["step"] != step:
-            self.previous = self.full
-        base = unconditional(null, cond)
-        guidance = {i: (cond[i] - base) / spread for i in cond}
-        without = set()
-        for i in list(cond)[1:]:
-            then = self.previous["guidance"].get(i) if self.previous else None
-            if then is not None:
-                changes = [float(c.norm()) for c in guidance[i] - then]
-                sizes = [float(c.norm()) for c in guidance[i]]
-                if all(change < self.tolerance * size for change, size in zip(changes, sizes, strict=True)):
-                    without.add(("condition", i))
+    def _keep(self, step, kind, spread, cond, null, null_of):
+        without = []
         for j in null:
             own = [i for i in cond if null_of[i] == j]
-            if not own:
-                continue
-            steady = all(("condition", i) in without for i in own)
-            similar = self.threshold < 1 and min(cosine(cond[i], null[j]) for i in own) > self.threshold
-            if steady or similar:
-                without.add(("null", j))
+            if own and self.threshold < 1 and min(cosine(cond[i], null[j]) for i in own) > self.threshold:
+                without.append(j)
         self.full = {"step": step, "kind": kind, "spread": spread, "cond": dict(cond), "null": dict(null)}
-        self.full |= {"guidance": guidance, "without": without}
+        self.full["without"] = without
 
 
 @torch.no_grad()

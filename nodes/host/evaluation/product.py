@@ -80,10 +80,10 @@ class Product:
         """U + s·(C − U), see `Rule.pair`, through the hooks that ComfyUI runs on guidance; see `CfgHooks`."""
         (guided, uncond), plan, x = map(self.shown, evaluation.pair()), evaluation.plan, evaluation.point.x
         own = None
-        if 0 in evaluation.cond_answers:  # an earlier prediction that stands in for it won't do
+        if 0 in evaluation.cond:
             owner, mask = plan.null_owners[0], self.planner.plans.masks[0]
             null = self.shown(evaluation.null[owner]) if owner in evaluation.null else uncond
-            own = Own(self.shown(evaluation.cond_answers[0]), null, None if mask is None else self.shown(mask))
+            own = Own(self.shown(evaluation.cond[0]), null, None if mask is None else self.shown(mask))
         weights = self.networks.weights
         if any(model_options.get(name) for name in CFG_HOOKS) or not weights.has_objects_of(self.reference):
             weights.activate(self.reference)  # hooks may call its network, samplers ask for its schedule

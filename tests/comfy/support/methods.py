@@ -7,7 +7,7 @@ from typing import Any
 
 NAN, INFINITY = math.nan, math.inf
 THROUGHOUT = {"start": 0.0, "end": 1.0, "sigma_start": 0.0, "sigma_end": 0.0}
-PLAIN_PASSES = {**THROUGHOUT, "threshold": 1.0, "refresh": 1, "tolerance": 0.0}
+PLAIN_PASSES = {**THROUGHOUT, "threshold": 1.0, "refresh": 1}
 USUAL_LOGIC = {"operation": "and", "sharpness": 0.01, "prior": 0.3, "largest": 0.7}
 
 
@@ -64,17 +64,16 @@ class Method:
 FEWER_PASSES = Method(
     "MCDM_Passes",
     "experts",
-    {**PLAIN_PASSES, "threshold": -1.0, "tolerance": 1.0, "refresh": 3},
+    {**PLAIN_PASSES, "threshold": -1.0, "refresh": 3},
     {
         "nothing": PLAIN_PASSES,
         "an interval over all levels": {**PLAIN_PASSES, "sigma_start": 90000.0, "sigma_end": 1e-9},
         "a threshold of 1": {**PLAIN_PASSES, "refresh": 9},
-        "a refresh at every step": {**PLAIN_PASSES, "threshold": 0.0, "tolerance": 10.0},
+        "a refresh at every step": {**PLAIN_PASSES, "threshold": 0.0},
     },
     panels=3,
     refused=(
         ({"threshold": NAN}, "Expected a threshold of a cosine"),
-        ({"tolerance": -1.0}, "Expected a tolerance of 0 or more"),
         ({"refresh": 0}, "Expected to refresh every 1 to 100 steps"),
         ({"start": 0.8, "end": 0.2}, "Expected start below end for the guidance interval"),
         ({"sigma_start": 1.0, "sigma_end": 2.0}, "Expected sigma_start above sigma_end"),

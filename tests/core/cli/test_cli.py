@@ -76,7 +76,7 @@ def test_sample_leaves_out_what_it_is_told_to(hair, text, hair_map, tmp_path):
     experts = ["--expert", str(hair), "--map", str(hair_map), "--weight", "2.5", "--sigma-end", "0.1"]
     experts += ["--expert", str(text), "--text", "red hair", "--weight-curve", "0: 2, 1: 0.5"]
     fewer = ["--interval", "0", "0.8", "--interval-sigmas", "1000", "0", "--threshold", "0", "--refresh", "2"]
-    rest = ["--tolerance", "0.5", "--seed", "7", "--steps", "6", "--device", "cpu", "--output", str(output)]
+    rest = ["--seed", "7", "--steps", "6", "--device", "cpu", "--output", str(output)]
     assert main(["sample", *experts, *fewer, *rest]) == 0
 
     first, second = load_expert(hair), load_expert(text)
@@ -86,7 +86,7 @@ def test_sample_leaves_out_what_it_is_told_to(hair, text, hair_map, tmp_path):
         Term(second, words, words.null(), weight_curve=((0.0, 2.0), (1.0, 0.5))),
     ]
     noise = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(7))
-    passes = Passes(end=0.8, sigma_start=1000.0, threshold=0.0, refresh=2, tolerance=0.5)
+    passes = Passes(end=0.8, sigma_start=1000.0, threshold=0.0, refresh=2)
     found, plain = (sample_product(terms, noise, "6", settings=[policy])[0] for policy in (passes, Passes()))
     assert np.array_equal(read(output), np.asarray(to_picture(found)))
     assert not np.array_equal(read(output), np.asarray(to_picture(plain)))

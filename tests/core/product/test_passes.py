@@ -61,29 +61,23 @@ class BruteForce:
         weights = [t.weight * factor(t.weight_curve or [(0.0, 1.0)], self.share(sigma)) for t in self.terms]
         cond = {i: t.expert.predict_x0(x, sigma, t.condition) for i, t in enumerate(self.terms)}
         null = {j: self.terms[j].expert.predict_x0(x, sigma, label(NULL)) for j in (0, 1)}
-        shares = [t.reliability / sum(t.reliability for t in self.terms) for t in self.terms]
-
-        def mean(nulls, conditions):
-            if not nulls:
-                return sum(w * conditions[i] for i, w in enumerate(weights) if w)
-            return sum(a * nulls[j] for a, j in zip(shares, (0, 1, 0), strict=True))
-
         if not self.interval[0] >= sigma > self.interval[1]:
             weights, null = unguided(weights), {}
         cond = {i: found for i, found in cond.items() if weights[i] != 0}
-        cond, null = self.memory.call(sigma, sigma, cond, null, {0: 0, 1: 1, 2: 0}, mean)
-        u = mean(null, cond)
+        cond, null = self.memory.call(sigma, sigma, cond, null, {0: 0, 1: 1, 2: 0})
+        if not null:
+            return sum(w * cond[i] for i, w in enumerate(weights) if i in cond)
+        total = sum(t.reliability for t in self.terms)
+        u = sum(t.reliability / total * null[j] for t, j in zip(self.terms, (0, 1, 0), strict=True))
         return u + sum(w * (cond[i] - u) for i, w in enumerate(weights) if i in cond)
 
 
 POLICIES = {
     "adaptive null": {"threshold": 0.3, "refresh": 3},
-    "steady guidance": {"tolerance": 0.8, "refresh": 4},
-    "both": {"threshold": 0.3, "tolerance": 0.8, "refresh": 2},
-    "all that can be": {"threshold": -1.0, "tolerance": 100.0, "refresh": 5},
+    "all that can be": {"threshold": -1.0, "refresh": 5},
     "interval in shares": {"start": 0.25, "end": 0.7},
     "interval in noise levels": {"sigma_start": 5.0, "sigma_end": 0.1},
-    "all of them": {"start": 0.1, "sigma_end": 0.05, "threshold": 0.3, "tolerance": 0.5, "refresh": 3},
+    "all of them": {"start": 0.1, "sigma_end": 0.05, "threshold": 0.3, "refresh": 3},
 }
 
 
@@ -110,8 +104,7 @@ SAME = {
     "the defaults": {},
     "an interval over all levels": {"sigma_start": 1e9, "sigma_end": 1e-9},
     "a threshold of 1": {"threshold": 1.0, "refresh": 9},
-    "a tolerance of 0": {"tolerance": 0.0, "threshold": 1.0, "refresh": 9},
-    "a refresh at every step": {"threshold": -1.0, "tolerance": 100.0, "refresh": 1},
+    "a refresh at every step": {"threshold": -1.0, "refresh": 1},
     "no turns": {"switch": 0},
 }
 
@@ -148,16 +141,6 @@ def test_rows_to_the_number(sampler, asked, plain, caplog):
         f"Fewer passes: networks were asked {asked} rows in place of {plain}; {saved} were saved "
         f"({100 * saved / plain:.1f} %)."
     ]
-
-
-def test_one_row_is_left_of_experts_that_are_all_steady():
-    terms = chain()
-    sampled(terms, batch=1, tolerance=1e9, threshold=-1.0, refresh=12)
-    # Nothing is known to be steady before the second full step, and none follows the first here.
-    assert rows(terms) == 5 + 11 * 3
-    terms = chain()
-    sampled(terms, batch=1, tolerance=1e9, threshold=-1.0, refresh=4)
-    assert rows(terms) == 5 + 3 * 3 + 2 * (5 + 3 * 1)
 
 
 def test_outside_the_interval_no_null_is_asked():
@@ -310,7 +293,7 @@ def test_another_shape_or_other_terms_ask_everything():
 def test_a_null_that_no_condition_of_its_own_is_beside_is_always_asked():
     one, two = experts("eps", "eps")
     terms = [Term(one, None, label(NULL), weight=0), Term(two, label(1), None, weight=2, reliability=0)]
-    sampled(terms, batch=1, threshold=-1.0, tolerance=100.0, refresh=4)
+    sampled(terms, batch=1, threshold=-1.0, refresh=4)
     assert rows(terms) == 24
 
 
@@ -319,8 +302,6 @@ def test_a_null_that_no_condition_of_its_own_is_beside_is_always_asked():
     [
         ({"threshold": math.nan}, "threshold of a cosine"),
         ({"threshold": 1.1}, "threshold of a cosine"),
-        ({"tolerance": -0.1}, "tolerance of 0 or more"),
-        ({"tolerance": math.nan}, "tolerance of 0 or more"),
         ({"refresh": 0}, "every 1 to 100 steps"),
         ({"switch": -1}, "turns of 0 to 100 steps"),
         ({"switch": 101}, "turns of 0 to 100 steps"),

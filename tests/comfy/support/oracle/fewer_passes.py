@@ -21,7 +21,7 @@ class FewerPassesGuider(BruteForceGuider):
         experts: Experts without masks and windows.
         curves: A weight curve for each expert, or None.
         interval: The interval of the sampling, from 0 to 1, in which the product is guided.
-        remembered: `threshold`, `tolerance` and `refresh`.
+        remembered: `threshold` and `refresh`.
     """
 
     def __init__(
@@ -57,19 +57,16 @@ class FewerPassesGuider(BruteForceGuider):
         total = sum(expert.reliability for expert in self.experts)
         shares = [expert.reliability / total for expert in self.experts]
 
-        def mean(nulls: dict, conditions: dict) -> Tensor:
-            if not nulls:
-                return sum(weights[i] * found for i, found in conditions.items())
-            return sum(a * nulls[null_of[i]] for i, a in enumerate(shares))
-
         if not is_within(sampling, self.interval, sigma):
             weights = unguided(weights)
             null = null if options.get("disable_cfg1_optimization") else {}
         cond = {i: found for i, found in cond.items() if weights[i] != 0}
         flow = isinstance(sampling, comfy.model_sampling.CONST)
         noise = sigma if not flow else math.inf if sigma == 1 else sigma / (1 - sigma)
-        cond, null = self.memory.call(sigma, noise, cond, null, null_of, mean)
-        u = mean(null, cond)
+        cond, null = self.memory.call(sigma, noise, cond, null, null_of)
+        u = sum(weights[i] * found for i, found in cond.items())
+        if null:
+            u = sum(a * null[null_of[i]] for i, a in enumerate(shares))
         guidance = sum(weights[i] * (found - u) for i, found in cond.items())
         if not any(name.endswith("cfg_function") for name in options):
             return (u + guidance).float()
