@@ -10,7 +10,7 @@ from .diffusion.schedule import Flow, Schedule, align_noise_level
 from .expert import Condition, Expert
 from .networks import UNet, UNetConfig
 from .product.coefficients import normalize_reliabilities
-from .product.denoiser import OwnNullDenoiser, ProductDenoiser
+from .product.denoiser import ProductDenoiser
 from .product.eq10 import EQ10, combined_epsilon
 from .product.logic import Logic
 from .product.own_null import OWN_NULL, own_null_epsilon
@@ -37,7 +37,6 @@ __all__ = [
     "Flow",
     "Logic",
     "Overrides",
-    "OwnNullDenoiser",
     "Passes",
     "ProductDenoiser",
     "Respacing",

@@ -14,7 +14,6 @@ from .evaluate import evaluate
 from .evaluation import Evaluation, NoiseLevel, Point
 from .lifts import Lifts
 from .method import Methods, Setting
-from .own_null import OWN_NULL
 from .plan import Predictions
 from .planner import Planner
 from .product_plans import PlanMaker, ProductPlans
@@ -235,19 +234,6 @@ class ProductDenoiser:
             if self._levels:
                 separate.check_run(self._levels)
         return self._separate[together]
-
-
-class OwnNullDenoiser(ProductDenoiser):
-    """As `ProductDenoiser`, but each condition is measured against its own expert's null, see `own_null_epsilon`."""
-
-    def __init__(
-        self,
-        terms: Sequence[Term],
-        max_rows: int | None = None,
-        settings: Sequence[Setting] = (),
-        lifts: Lifts | None = None,
-    ):
-        super().__init__(terms, max_rows, OWN_NULL, settings, lifts)
 
 
 def _first_with_same_null(terms: Sequence[Term], index: int) -> int:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mcdm_core import OwnNullDenoiser, Passes, ProductDenoiser, Term, sample_ddim
+from mcdm_core import EQ10, OWN_NULL, Passes, ProductDenoiser, Term, sample_ddim
 from mcdm_core.expert.gaussian import gaussian_expert, label
 from mcdm_core.product.lifts import Lifts
 
@@ -103,16 +103,17 @@ def test_an_expert_whose_mask_leaves_out_a_picture_says_nothing_about_it():
     assert found.amin(1)[1] == found[1, 0]
 
 
-@pytest.mark.parametrize("kind", [ProductDenoiser, OwnNullDenoiser])
-def test_gathering_changes_nothing_and_asks_nothing(kind):
-    assert torch.equal(run(kind(terms(), lifts=Lifts(terms()))), run(kind(terms())))
+@pytest.mark.parametrize("rule", [EQ10, OWN_NULL])
+def test_gathering_changes_nothing_and_asks_nothing(rule):
+    plain, gathered = (ProductDenoiser(terms(), rule=rule, lifts=lifts) for lifts in (None, Lifts(terms())))
+    assert torch.equal(run(gathered), run(plain))
 
 
 def test_own_nulls_are_what_lifts_are_measured_against():
     shared, own = Lifts(terms()), Lifts(terms())
     start = torch.zeros(2, 1, 2, 2, dtype=torch.float64)
-    for lifts, kind in ((shared, ProductDenoiser), (own, OwnNullDenoiser)):
-        kind(terms(), lifts=lifts)(start, 1.0)
+    for lifts, rule in ((shared, EQ10), (own, OWN_NULL)):
+        ProductDenoiser(terms(), rule=rule, lifts=lifts)(start, 1.0)
     torch.testing.assert_close(shared.of(start), own.of(start))
 
 

@@ -1,9 +1,9 @@
-"""The own-null rule as a denoiser: what it evaluates, and that it is the rule."""
+"""Products by the own-null rule: what they evaluate, and that it is the rule."""
 
 import pytest
 import torch
 
-from mcdm_core import OWN_NULL, OwnNullDenoiser, ProductDenoiser, Term, own_null_epsilon, sample_product
+from mcdm_core import OWN_NULL, ProductDenoiser, Term, own_null_epsilon, sample_product
 from mcdm_core.expert.gaussian import gaussian_expert, label
 
 from ...support.gaussians import recorded, samples
@@ -24,6 +24,10 @@ def terms_of(pair, weights, reliabilities, nulls=NULLS):
     return [Term(expert, condition, null, weight=w, reliability=a) for expert, condition, null, w, a in rows]
 
 
+def own_null(terms):
+    return ProductDenoiser(terms, rule=OWN_NULL)
+
+
 @pytest.mark.parametrize(
     ("weights", "reliabilities"), [((2.0, 3.0), (1.0, 3.0)), ((-0.5, 0.5), (1.0, 0.0)), ((0.5, 0.5), (1.0, 3.0))]
 )
@@ -33,7 +37,7 @@ def test_it_is_the_rule_on_predictions_made_one_by_one(weights, reliabilities, p
     shares = [a / sum(reliabilities) for a in reliabilities]
     expected = own_null_epsilon(cond, null, weights, shares)
     terms = terms_of(pair, weights, reliabilities)
-    torch.testing.assert_close(OwnNullDenoiser(terms)(X, SIGMA), expected)
+    torch.testing.assert_close(own_null(terms)(X, SIGMA), expected)
     assert not torch.allclose(ProductDenoiser(terms)(X, SIGMA), expected, atol=1e-3)
 
 
@@ -50,7 +54,7 @@ def test_it_is_the_rule_on_predictions_made_one_by_one(weights, reliabilities, p
     ],
 )
 def test_only_nulls_that_enter_are_evaluated(weights, reliabilities, rows, pair):
-    OwnNullDenoiser(terms_of(pair, weights, reliabilities))(X, SIGMA)
+    own_null(terms_of(pair, weights, reliabilities))(X, SIGMA)
     assert tuple(sum(expert.network.batches) for expert in pair) == rows
 
 
@@ -62,7 +66,7 @@ def test_a_shared_null_is_evaluated_only_where_it_counts_for_all_that_share_it(w
     one = recorded(gaussian_expert(MEANS, VARIANCES))
     cond, null = [one.predict_x0(X, SIGMA, label(k)) for k in (0, 1)], [one.predict_x0(X, SIGMA, label(2))] * 2
     one.network.batches.clear()
-    denoised = OwnNullDenoiser(terms_of([one, one], weights, (1.0, 1.0), (label(2), label(2))))(X, SIGMA)
+    denoised = own_null(terms_of([one, one], weights, (1.0, 1.0), (label(2), label(2))))(X, SIGMA)
     torch.testing.assert_close(denoised, own_null_epsilon(cond, null, weights, (0.5, 0.5)))
     assert sum(one.network.batches) == rows
 
@@ -70,13 +74,13 @@ def test_a_shared_null_is_evaluated_only_where_it_counts_for_all_that_share_it(w
 @pytest.mark.parametrize("weight", [0.0, 1.0, 3.5, -1.0])
 def test_one_expert_alone_is_guidance(weight, pair):
     term = Term(pair[0], label(0), label(2), weight=weight)
-    assert torch.equal(OwnNullDenoiser([term])(X, SIGMA), ProductDenoiser([term])(X, SIGMA))
+    assert torch.equal(own_null([term])(X, SIGMA), ProductDenoiser([term])(X, SIGMA))
 
 
 def test_one_null_for_all_is_equation_10():
     one = gaussian_expert(MEANS, VARIANCES)
     terms = terms_of([one, one], (2.0, 3.0), (1.0, 3.0), (label(2), label(2)))
-    torch.testing.assert_close(OwnNullDenoiser(terms)(X, SIGMA), ProductDenoiser(terms)(X, SIGMA))
+    torch.testing.assert_close(own_null(terms)(X, SIGMA), ProductDenoiser(terms)(X, SIGMA))
 
 
 def test_masks_keep_each_expert_to_its_place(pair):
@@ -87,15 +91,15 @@ def test_masks_keep_each_expert_to_its_place(pair):
         Term(term.expert, term.condition, term.null, weight=term.weight, mask=mask)
         for term, mask in zip(terms, (left, 1 - left), strict=True)
     ]
-    together = OwnNullDenoiser(masked)(x, SIGMA)
-    alone = [OwnNullDenoiser([term])(x, SIGMA) for term in terms]
+    together = own_null(masked)(x, SIGMA)
+    alone = [own_null([term])(x, SIGMA) for term in terms]
     torch.testing.assert_close(together, torch.where(left > 0, *alone))
 
 
 def test_outside_its_window_an_expert_is_not_asked(pair):
     first, second = terms_of(pair, (2.0, 3.0), (1.0, 1.0))
     late = Term(second.expert, second.condition, second.null, weight=second.weight, start=0.9)
-    torch.testing.assert_close(OwnNullDenoiser([first, late])(X, 1e3), OwnNullDenoiser([first])(X, 1e3))
+    torch.testing.assert_close(own_null([first, late])(X, 1e3), own_null([first])(X, 1e3))
     assert pair[1].network.batches == []
 
 
@@ -108,8 +112,8 @@ def test_a_missing_null_is_refused_before_the_run(pair):
     with pytest.raises(
         ValueError, match=r"Second needs a negative, because its weight is 1 and its reliability 0\. Give"
     ):
-        OwnNullDenoiser(terms_of(pair, (1.0, 1.0), (1.0, 0.0), (None, None)))(X, SIGMA)
+        own_null(terms_of(pair, (1.0, 1.0), (1.0, 0.0), (None, None)))(X, SIGMA)
     with pytest.raises(ValueError, match="positive sum and got 0 for first, second"):
-        OwnNullDenoiser(terms_of(pair, (0.5, 0.5), (0.0, 0.0)))(X, SIGMA)
+        own_null(terms_of(pair, (0.5, 0.5), (0.0, 0.0)))(X, SIGMA)
     assert [expert.network.batches for expert in pair] == [[], []]
     sample_product(terms_of(pair, (0.25, 0.75), (1.0, 3.0), (None, None)), X, "2", rule=OWN_NULL)
