@@ -11,8 +11,8 @@ from ..networks.autoencoder import DOWNSCALE
 from ..system.fields import Line, PictureSize, Word, check_fields, shown
 from .json_text import parse_json
 
-FORMAT = 1
-LATENT_FORMAT = 2  # of experts that make latents: versions that know only format 1 would take them for pictures
+FORMAT = 1  # of experts that make pictures
+LATENT_FORMAT = 2  # of experts that make latents
 METADATA_KEY = "mcdm"  # of the description in a file's header
 _MAX_DEPTH = 32  # levels of its JSON, including a free card
 
@@ -50,11 +50,7 @@ class ExpertMetadata:
 
     def to_dict(self) -> dict:
         """Plain values, with the format's number."""
-        values = asdict(self)
-        if self.vae is None:
-            del values["vae"]  # earlier versions don't know it
-            return {"format": FORMAT, **values}
-        return {"format": LATENT_FORMAT, **values}
+        return {"format": FORMAT if self.vae is None else LATENT_FORMAT, **asdict(self)}
 
     @property
     def downscale(self) -> int:

@@ -1,18 +1,9 @@
 """Command line of the core: `python -m mcdm_core COMMAND …`, with each command's own help under `COMMAND --help`."""
 
 from collections.abc import Sequence
-from typing import NoReturn
 
 from . import demo, files, sample, sweep, train
 from .commands import Command, run_command
-
-
-def _evaluate(arguments: list[str]) -> NoReturn:
-    raise ValueError(
-        "Expected a command of `python -m mcdm_core` and got evaluate, which is one of `python -m studies` now; run "
-        "`python -m studies evaluate` in a clone of the repository."
-    )
-
 
 COMMANDS = {
     "demo": Command(demo.main, "draw the README's picture: conditions, each expert alone, and all united"),
@@ -21,7 +12,6 @@ COMMANDS = {
     "train": Command(train.main, "train an expert from a configuration file"),
     "info": Command(files.info, "say what an expert file was recognized as"),
     "convert": Command(files.convert, "write an expert file again as safetensors"),
-    "evaluate": Command(_evaluate, "is `python -m studies evaluate` now, in a clone of the repository"),
 }
 
 

@@ -82,14 +82,6 @@ def decisive_settings(config: RunConfig) -> dict[str, Any]:
     values = {name: value for name, value in asdict(config).items() if name not in _WITHOUT_INFLUENCE}
     if config.data.kind == "folder":
         values["report"] = {"held_out": config.report.held_out}  # held-out pictures are taken out of the folder
-    if not config.optimizer.muon:
-        del values["optimizer"]["muon"]  # states of earlier versions lack it
-    usual = DataConfig(config.data.kind)
-    for name in ("share", "named"):  # and these
-        if values["data"][name] == getattr(usual, name):
-            del values["data"][name]
-    if values.get("adapter") is None:
-        values.pop("adapter", None)
     read_back: dict[str, Any] = json.loads(json.dumps(values))
     return read_back
 
@@ -174,9 +166,8 @@ class TrainingRun(ABC, Generic[Config, Network]):
             ValueError: The state is of another configuration or network, or is damaged.
         """
         state = self._read_state()
-        self.earlier = state.get("earlier", [])
-        if "config" in state:  # states of earlier versions have none
-            self._check_same(json.loads(state["config"]), state["step"])
+        self.earlier = state["earlier"]
+        self._check_same(json.loads(state["config"]), state["step"])
         try:
             self.network.load_state_dict(state["network"])
             self.average.load_state_dict(state["average"])
@@ -187,13 +178,13 @@ class TrainingRun(ABC, Generic[Config, Network]):
                 "configuration, or add --overwrite instead of --resume to begin anew."
             ) from error
         self.step = state["step"]
-        self.losses = state.get("losses", [])  # states of earlier versions have none
+        self.losses = state["losses"]
         log.info("Resuming %s at step %d", self.config.name, self.step)
 
     def _read_state(self) -> dict[str, Any]:
         try:
             state: dict[str, Any] = torch.load(self.state_path, map_location="cpu", weights_only=True)
-            missing = {"network", "average", "optimizer", "step"} - state.keys()
+            missing = {"network", "average", "optimizer", "step", "losses", "config"} - state.keys()
         except (RuntimeError, EOFError, AttributeError, pickle.UnpicklingError, ValueError) as error:
             if is_out_of_memory(error):
                 raise

@@ -73,9 +73,8 @@ class TermConfig(TermSettings):
     expert: str
     condition: tuple[str, ...] = ()
     shift: int = 0
-    # Not in `repr`, so that older samples on disk keep their names.
-    lora: str = field(default="", kw_only=True, repr=False)
-    mask: str = field(default="", kw_only=True, repr=False)
+    lora: str = field(default="", kw_only=True)
+    mask: str = field(default="", kw_only=True)
 
     @property
     def masking_map(self) -> str:
@@ -124,18 +123,11 @@ class Setting:
     vary: str = ""
     values: tuple[float, ...] = ()
     value: float | None = None
-    # Not in `repr`, which names samples on disk: `sample_key` adds the fields that were set.
-    choose: Choice | None = field(default=None, repr=False)
-    logic: Logic | None = field(default=None, repr=False)
-    joint: Joint | None = field(default=None, repr=False)
-    together: int = field(default=0, repr=False)
-    candidate: int = field(default=0, repr=False)
-
-    @property
-    def added(self) -> dict[str, Any]:
-        """Fields that differ from their defaults and are not in `repr`, by name."""
-        hidden = [each for each in dataclasses.fields(self) if not each.repr]
-        return {each.name: value for each in hidden if (value := getattr(self, each.name)) != each.default}
+    choose: Choice | None = None
+    logic: Logic | None = None
+    joint: Joint | None = None
+    together: int = 0
+    candidate: int = 0
 
     @property
     def label(self) -> str:
@@ -344,7 +336,8 @@ def _check_methods(setting: Setting) -> None:
     """Refuse methods without effect, or that exclude each other."""
     named = [key for key in ("choose", "logic", "joint") if getattr(setting, key)]
     of_terms = [name for name in ("lora", "mask") if any(getattr(term, name) for term in setting.terms)]
-    unused = [*setting.added, *(["passes"] if setting.passes.methods() else []), *of_terms]
+    counts = [key for key in ("together", "candidate") if getattr(setting, key)]
+    unused = [*named, *counts, *(["passes"] if setting.passes.methods() else []), *of_terms]
     if setting.rule == "gan" and unused:
         raise ValueError(f"{setting.name!r} asks a GAN, which has no {unused[0]}; leave that out.")
     if len(named) > 1:

@@ -106,16 +106,12 @@ def sample_key(setting: Setting, data: DataConfig, experts: Mapping[str, Path]) 
     pictures = replace(data, path="", features="", count=data.count if any(term.shift for term in setting.terms) else 0)
     versions = (VERSION, DRAWING_VERSION, BATCH)
     digest = hashlib.sha256(f"{decisive!r} {pictures!r} {versions!r}".encode())
-    if setting.added:
-        digest.update(repr(setting.added).encode())
     if data.path:
         digest.update(_digest_of_folder(Path(data.path)))
     for term in setting.terms:
         digest.update(_digest(experts[term.expert]))
         if term.lora:
             digest.update(_digest(experts[term.lora]))
-    if any(term.lora or term.mask for term in setting.terms):
-        digest.update(repr([(bool(term.lora), term.mask) for term in setting.terms]).encode())
     if setting.rule != "gan" and (vae := vae_of(experts[setting.terms[0].expert])):
         digest.update(_digest(vae))
     return digest.hexdigest()[:12]

@@ -1,13 +1,11 @@
 """The pictures that the workflows load, where ComfyUI's Load Image finds them."""
 
 import json
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ROOT / "workflows" / "api"
-BEFORE = Path(__file__).parent / "data" / "workflows_before" / "inputs_in_a_subfolder" / "api"
 
 
 def read(path: Path) -> dict:
@@ -27,27 +25,6 @@ def test_load_image_lists_every_picture_of_the_workflows(pack):
     loaded = loaded_pictures(map(read, SHIPPED.glob("*.json")))
     assert len(loaded) == 8
     assert loaded <= set(listed)
-
-
-def test_pictures_that_earlier_workflows_name_are_where_they_were_once_a_prompt_names_them(host, base):
-    import nodes
-
-    examples, former = host.files.example_inputs, base / "input" / "mcdm"
-    shutil.rmtree(former, ignore_errors=True)
-    examples.install_example_inputs()
-    examples.install_former_inputs({"prompt": read(SHIPPED / "faces.json")})
-    assert not former.exists()
-    asked = {"prompt": read(BEFORE / "faces.json")}
-    assert examples.install_former_inputs(asked) is asked
-    assert asked == {"prompt": read(BEFORE / "faces.json")}
-    named = loaded_pictures([asked["prompt"]])
-    assert {f"mcdm/{path.name}" for path in former.iterdir()} == named
-    assert all(nodes.LoadImage.VALIDATE_INPUTS(name) is True for name in named)
-    shutil.rmtree(former)
-
-
-def test_no_prompt_at_all_is_passed_on(host):
-    assert host.files.example_inputs.install_former_inputs({"number": 1}) == {"number": 1}
 
 
 def test_a_changed_picture_is_restored_and_others_are_left_alone(host, base):

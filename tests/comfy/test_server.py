@@ -87,14 +87,6 @@ def test_every_node_has_help_where_the_page_asks_first(server, pack, language):
             server.request(f"/extensions/mcdm/docs/{missing}")
 
 
-def test_example_pictures_are_put_once_and_where_an_earlier_workflow_has_them_when_it_is_queued(server):
-    folder = server.log.parent / "input"
-    assert len([*folder.glob("mcdm_face_*.png")]) == len([*(ROOT / "workflows" / "inputs").glob("*.png")])
-    load = {"load": node("LoadImage", image="mcdm/face_3_hair.png"), "show": node("PreviewImage", images=["load", 0])}
-    assert server.wait(server.queue(load))["status"]["status_str"] == "success"
-    assert [path.name for path in (folder / "mcdm").glob("face_3*")] == ["face_3_hair.png"]
-
-
 def test_a_product_gives_a_picture(server, small_experts):
     (picture,) = server.pictures(product(small_experts))
     assert picture.shape == (32, 32, 3)
@@ -107,8 +99,6 @@ def test_a_product_of_latents_gives_a_picture(server, latent_experts):
     assert picture.std() > 5
 
 
-BEFORE = ROOT / "tests" / "comfy" / "data" / "workflows_before" / "64_pixels" / "api"
-EARLIER = ROOT / "studies" / "networks" / "pixels"
 WORKFLOWS = {
     "faces": {"hair_color": "red", "background": "white"},
     "faces_fewer_passes": {"hair_color": "red", "background": "white"},
@@ -162,31 +152,6 @@ def test_the_shipped_scene_shows_its_animal_in_its_landscape(server, studies):
     assert animals.animal_reader().read(picture[None]) == ["fox"]
     assert landscapes.parse_landscape(picture) == {"sky": "purple", "orb": "moon", "hills": "green"}
     assert sweep_grid.std() > 20
-
-
-def earlier_prompt(server, **loaded) -> dict:
-    """The workflow `faces` as it was, with the given files of the state before in place of those of their names."""
-    for name in loaded.values():
-        shutil.copyfile(EARLIER / name, server.log.parent / "models" / "mcdm" / f"64_{name}")
-    prompt = json.loads((BEFORE / "faces.json").read_text(encoding="utf-8"))
-    for key, name in loaded.items():
-        prompt[key]["inputs"]["expert_name"] = f"64_{name}"
-    prompt["16"]["inputs"]["spacing"] = "10"
-    return prompt
-
-
-def test_experts_of_an_earlier_version_still_draw(server):
-    files = {"1": "hair.safetensors", "5": "skin.safetensors", "9": "text.safetensors"}
-    (picture,) = server.pictures(earlier_prompt(server, **files))
-    assert picture.shape == (6 * 64, 6 * 64, 3)
-    assert picture.std() > 20
-
-
-def test_an_expert_of_an_earlier_version_beside_those_that_ship_now_needs_a_vae(server):
-    code, answer = server.refusal(earlier_prompt(server, **{"1": "hair.safetensors"}))
-    assert code == 400
-    assert "works on pictures of " in answer
-    assert ", so each needs a VAE. Connect the vae output of each Load Diffusion Expert to the vae" in answer
 
 
 def test_a_second_load_of_a_file_in_a_graph_costs_nothing(server, small_experts):

@@ -46,7 +46,7 @@ def read(path):
     return np.asarray(Image.open(path)).astype(int)
 
 
-@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "evaluate"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as stopped:
         main([command, "--help"])

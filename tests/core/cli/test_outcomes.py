@@ -181,15 +181,6 @@ def test_trainings_of_the_studies_are_said_to_be_theirs(content, came, tmp_path,
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize("arguments", [["maps.toml", "--count", "8"], ["--help"], []])
-def test_evaluate_is_said_to_be_of_the_studies(arguments, capsys):
-    assert main(["evaluate", *arguments]) == 2
-    assert capsys.readouterr().err == (
-        "error: Expected a command of `python -m mcdm_core` and got evaluate, which is one of `python -m studies` now; "
-        "run `python -m studies evaluate` in a clone of the repository.\n"
-    )
-
-
 @pytest.mark.parametrize("name", ["", "a/b", "../../x", "{folder}/x", "nul", "data"])
 def test_a_run_stays_in_its_folder(name, config, tmp_path, capsys):
     before = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*"))

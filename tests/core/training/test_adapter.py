@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from mcdm_core import load_expert, prediction_named
 from mcdm_core.checkpoints.lora import with_lora
-from mcdm_core.training.config import OptimizerConfig, load_config
+from mcdm_core.training.config import load_config
 from mcdm_core.training.folder import read_folder
 from mcdm_core.training.loop import decisive_settings
 from mcdm_core.training.objective import Objective, trained_schedule
@@ -102,16 +102,3 @@ def test_what_cannot_be_trained_is_refused(base, tmp_path, changes, message):
 def test_a_lora_does_not_go_on_from_an_expert(base, tmp_path):
     with pytest.raises(ValueError, match=r"go on from its state and got .*base"):
         train_expert(write(tmp_path), tmp_path / "runs", str(base))
-
-
-def test_states_of_earlier_versions_go_on(base, tmp_path):
-    """What a configuration without a LoRA decides is what it decided before there were any."""
-    values = decisive_settings(load_config(tmp_path / "base.toml"))
-    assert "adapter" not in values
-    assert not {"share", "named"} & values["data"].keys()
-    assert decisive_settings(load_config(write(tmp_path)))["adapter"] == {"rank": 2}
-    config = load_config(write(tmp_path, data=DATA + "\nshare = 1.0"))
-    assert decisive_settings(config)["data"]["share"] == 1.0
-    assert config.optimizer == OptimizerConfig(
-        steps=4, batch_size=4, warmup=1, autocast=False, learning_rate=2e-2, ema=0.5
-    )

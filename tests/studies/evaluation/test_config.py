@@ -107,8 +107,7 @@ def test_a_setting_may_name_a_method(load):
     for line, (name, expected) in lines.items():
         (setting,) = load(PLAIN.replace("eta = 0.5", "") + line + "\n").settings
         assert getattr(setting, name) == expected
-        assert setting.added == {name: expected}
-    assert load(PLAIN).settings[0].added == {}
+        assert setting == replace(load(PLAIN).settings[0], eta=setting.eta, **{name: expected})
 
 
 @pytest.mark.parametrize(

@@ -152,8 +152,6 @@ def test_methods_name_samples_of_their_own_and_what_is_off_names_none(experts):
     ]
     keys = [sample_key(setting, FACES, experts) for setting in settings]
     assert len(set(keys)) == len(keys)
-    assert PLAIN.added == {}
-    assert replace(PLAIN, together=0).added == {}
 
 
 @pytest.mark.parametrize(
