@@ -18,9 +18,8 @@ from .host.prompt.chain_checks import check_chain, check_sweep
 from .host.prompt.queued_prompt import QueuedNode
 from .host.prompt.validation import Fault, Validation, check_value
 from .host.run.ksampler import Settings
-from .newer_schema import search_aliases
 from .types import ExpertChain
-from .widgets import sampling_inputs, seed_input
+from .widgets import aliases, sampling_inputs, seed_input
 
 
 def _check_inspect(node: QueuedNode) -> Fault | None:
@@ -37,7 +36,7 @@ class Inspect(io.ComfyNode):
             node_id="MCDM_Inspect",
             display_name="Inspect Product",
             category="mcdm/analysis",
-            **search_aliases(
+            search_aliases=aliases(
                 "debug, visualize, compare models, prompt ignored, which model pulls, x0 preview, agreement, plot"
             ),
             description=(
@@ -109,7 +108,7 @@ class ReliabilitySweep(io.ComfyNode):
             node_id="MCDM_ReliabilitySweep",
             display_name="Reliability Sweep",
             category="mcdm/analysis",
-            **search_aliases(
+            search_aliases=aliases(
                 "xy plot, grid, compare, compare weights, which weight, weight grid, parameter sweep, interpolation, "
                 "blend"
             ),

@@ -6,8 +6,8 @@ from .host.chain.expert_chain import Experts
 from .host.pictures.choose import choose_samples
 from .host.prompt.sampler_checks import check_choose_node
 from .host.prompt.validation import Validation
-from .newer_schema import search_aliases
 from .types import ExpertChain
+from .widgets import aliases
 
 
 class Choose(io.ComfyNode):
@@ -20,7 +20,7 @@ class Choose(io.ComfyNode):
             node_id="MCDM_Choose",
             display_name="Choose Samples",
             category="mcdm/analysis",
-            **search_aliases("best of n, rejection, CompLift, lift score, rank, filter batch"),
+            search_aliases=aliases("best of n, rejection, CompLift, lift score, rank, filter batch"),
             description=(
                 "Keeps the pictures that best match every prompt, by the `scores` of their run, at no pass. Ranks them "
                 "by the smallest lift of any expert of the product (Eq. 10 of the paper), E[‖x_0 − D(∅)‖² − ‖x_0 − "

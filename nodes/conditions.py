@@ -19,8 +19,8 @@ from .host.files.conditioning import (
 )
 from .host.prompt.expert_checks import check_encoder
 from .host.prompt.validation import Validation
-from .newer_schema import advanced, search_aliases
 from .types import ExpertEncoder
+from .widgets import aliases
 
 MAPS = ["auto", "face", "hair", "skin"]  # face and skin are two names of one map
 
@@ -46,7 +46,7 @@ class EncodeText(io.ComfyNode):
             node_id="MCDM_EncodeText",
             display_name="Encode Text (Expert)",
             category="mcdm/conditions",
-            **search_aliases("caption, prompt, CLIP text encode, text prompt, positive, negative"),
+            search_aliases=aliases("caption, prompt, CLIP text encode, text prompt, positive, negative"),
             description=(
                 "Turns a caption into the prompt (condition) and the negative (null) of a text expert. The experts "
                 "shipped and the paper's face network read the caption's embedding in place of a picture's, on which "
@@ -86,7 +86,7 @@ class EncodeClass(io.ComfyNode):
             node_id="MCDM_EncodeClass",
             display_name="Encode Class (Expert)",
             category="mcdm/conditions",
-            **search_aliases("ImageNet, label, category, synset"),
+            search_aliases=aliases("ImageNet, label, category, synset"),
             description=(
                 "Turns the name of a class into the prompt (condition) of a class expert (paper, §4.2), and makes the "
                 "negative (null) that stands for no class: ∅ of Eq. 10."
@@ -106,7 +106,7 @@ class EncodeClass(io.ComfyNode):
                     default=NullKind.CLASS_0.value,
                     tooltip="What stands for no class. class 0: the first class, as in the paper's code; of the "
                     "shipped class expert it is the trained null. mean of all classes: the mean of their embeddings.",
-                    **advanced(),
+                    advanced=True,
                 ),
             ],
             outputs=_outputs(),
@@ -131,7 +131,7 @@ class EncodeMap(io.ComfyNode):
             node_id="MCDM_EncodeMap",
             display_name="Encode Segmentation Map (Expert)",
             category="mcdm/conditions",
-            **search_aliases("segmentation, semantic map, mask to condition, hair, skin, face parsing"),
+            search_aliases=aliases("segmentation, semantic map, mask to condition, hair, skin, face parsing"),
             description=(
                 "Turns a segmentation map, a picture or a mask of where hair or skin is, into the prompt (condition) "
                 "of a map expert; the negative (null) is no map. The map is scaled to the expert's size and "
@@ -159,7 +159,7 @@ class EncodeMap(io.ComfyNode):
                     default=False,
                     tooltip="On for the paper's face network if another expert of the same model has a text as its "
                     "prompt: the text changes what the network computes. Off for all other experts.",
-                    **advanced(),
+                    advanced=True,
                 ),
                 io.Conditioning.Input(
                     "condition",
@@ -174,7 +174,7 @@ class EncodeMap(io.ComfyNode):
                     optional=True,
                     tooltip="Where the paper's face network finds its two maps: face, hair as the published code "
                     "samples (neutral), or hair, face as it trains. Use one order in a graph.",
-                    **advanced(),
+                    advanced=True,
                 ),
             ],
             outputs=_outputs(),
@@ -212,7 +212,7 @@ class EncodeSketch(io.ComfyNode):
             node_id="MCDM_EncodeSketch",
             display_name="Encode Sketch (Expert)",
             category="mcdm/conditions",
-            **search_aliases("canny, edges, scribble, lineart, line drawing"),
+            search_aliases=aliases("canny, edges, scribble, lineart, line drawing"),
             description=(
                 "Turns the edges of a picture as Canny finds them, or a drawing, into the prompt (condition) of a "
                 "sketch expert (paper, §7.5). The negative (null) is no sketch."
@@ -235,7 +235,7 @@ class EncodeSketch(io.ComfyNode):
                     step=1.0,
                     tooltip="Canny's lower threshold, 0 to 2000: gradients above it continue an edge. The expert was "
                     "trained with 100. Unused for drawings.",
-                    **advanced(),
+                    advanced=True,
                 ),
                 io.Float.Input(
                     "high_threshold",
@@ -245,7 +245,7 @@ class EncodeSketch(io.ComfyNode):
                     step=1.0,
                     tooltip="Canny's upper threshold, 0 to 2000: gradients above it begin an edge. The expert was "
                     "trained with 200. Unused for drawings.",
-                    **advanced(),
+                    advanced=True,
                 ),
             ],
             outputs=[*_outputs(), io.Image.Output(display_name="sketch", tooltip="What the expert sees.")],

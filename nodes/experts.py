@@ -12,8 +12,8 @@ from .host.files.expert_model import expert_to_model
 from .host.files.spaces import latent_space_vae, pixel_space_vae
 from .host.files.text_encoders import manage_text_encoder
 from .host.prompt.validation import Validation, check_value
-from .newer_schema import search_aliases
 from .types import ExpertEncoder
+from .widgets import aliases
 
 
 class LoadExpert(io.ComfyNode):
@@ -26,7 +26,7 @@ class LoadExpert(io.ComfyNode):
             node_id="MCDM_LoadExpert",
             display_name="Load Diffusion Expert",
             category="mcdm/loaders",
-            **search_aliases("load model, pixel model, guided diffusion, GLIDE, unite and conquer"),
+            search_aliases=aliases("load model, pixel model, guided diffusion, GLIDE, unite and conquer"),
             description=(
                 "Loads an expert, a diffusion model that works on pixels or on latents of its VAE, from models/mcdm or "
                 "from those shipped. The MODEL works in every sampler; the encoder makes its prompts (conditions) from "
@@ -90,7 +90,7 @@ class EmptyLatent(io.ComfyNode):
             node_id="MCDM_EmptyLatent",
             display_name="Empty Latent (Expert)",
             category="mcdm/latent",
-            **search_aliases("empty latent image, pixel latent, size"),
+            search_aliases=aliases("empty latent image, pixel latent, size"),
             description=(
                 "Makes an empty latent of an expert's own size and channels, for a new picture: z_T of the paper's "
                 "Eq. 9 before noise is added. For checkpoints take Empty Latent Image, which divides sizes by 8."

@@ -6,7 +6,7 @@ from ..mcdm_core.product.logic import OPERATIONS, Logic
 from .host.prompt.sampler_checks import check_logic_node
 from .host.prompt.validation import Validation
 from .host.samplers.logic import logic_sampler
-from .newer_schema import search_aliases
+from .widgets import aliases
 
 
 class LogicSampler(io.ComfyNode):
@@ -19,9 +19,8 @@ class LogicSampler(io.ComfyNode):
             node_id="MCDM_Logic",
             display_name="Logic Sampler",
             category="mcdm/sampling",
-            **search_aliases(
-                "AND, OR, NOT, either or, no blend, union, intersection, Dombi, SuperDiff, dynamic negative guidance, "
-                "composable"
+            search_aliases=aliases(
+                "AND, OR, NOT, either or, no blend, union, intersection, Dombi, dynamic negative guidance, composable"
             ),
             description=(
                 "OR: each picture shows one prompt or the other, instead of a blend. AND, and NOT by a negative "

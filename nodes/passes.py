@@ -8,9 +8,8 @@ from ..mcdm_core.product.passes import Passes as Policy
 from .host.chain.expert_chain import Experts, with_schedule, with_setting
 from .host.prompt.chain_checks import check_schedule, check_setting
 from .host.prompt.validation import Validation
-from .newer_schema import search_aliases
 from .types import ExpertChain
-from .widgets import level_input, progress_input
+from .widgets import aliases, level_input, progress_input
 
 
 class Schedule(io.ComfyNode):
@@ -23,7 +22,7 @@ class Schedule(io.ComfyNode):
             node_id="MCDM_Schedule",
             display_name="Expert Schedule",
             category="mcdm/product",
-            **search_aliases(
+            search_aliases=aliases(
                 "guidance schedule, cfg curve, weight curve, boundary, refiner, high noise, low noise, window"
             ),
             description=(
@@ -71,7 +70,7 @@ class Passes(io.ComfyNode):
             node_id="MCDM_Passes",
             display_name="Fewer Passes",
             category="mcdm/product",
-            **search_aliases(
+            search_aliases=aliases(
                 "faster, more speed, speed up, cache, guidance interval, guidance limit, skip cfg, adaptive guidance, "
                 "skip negative, LoRA switch, alternate, take turns"
             ),

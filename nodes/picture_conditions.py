@@ -9,8 +9,8 @@ from ..mcdm_core.conditions import Encoder
 from .host.files.conditioning import picture_conditions
 from .host.prompt.expert_checks import check_encoder
 from .host.prompt.validation import Validation
-from .newer_schema import search_aliases
 from .types import ExpertEncoder
+from .widgets import aliases
 
 
 def _condition_inputs(expert: str) -> list:
@@ -53,7 +53,7 @@ class EncodeLowRes(io.ComfyNode):
             node_id="MCDM_EncodeLowRes",
             display_name="Encode Low Resolution",
             category="mcdm/conditions",
-            **search_aliases("upscale, upsample, super resolution, enlarge"),
+            search_aliases=aliases("upscale, upsample, super resolution, enlarge"),
             description=(
                 "Gives an upsampling expert the small picture to enlarge, in the prompt (condition) and in the "
                 "negative (null): x_i and ∅ of Eq. 10. The expert reads it beside z_t, as the upsamplers of GLIDE "
@@ -94,7 +94,7 @@ class EncodeInpaint(io.ComfyNode):
             node_id="MCDM_EncodeInpaint",
             display_name="Encode Inpainting (Expert)",
             category="mcdm/conditions",
-            **search_aliases("inpaint, outpaint, fill in, mask"),
+            search_aliases=aliases("inpaint, outpaint, fill in, mask"),
             description=(
                 "Gives an inpainting expert (GLIDE's base_inpaint and upsample_inpaint; Nichol et al., 2022) the "
                 "picture, and the part of it to fill in. To keep the rest exactly, sample from the picture's own "

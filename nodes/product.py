@@ -16,9 +16,9 @@ from .host.prompt.validation import Validation
 from .host.run.guider import OwnNullGuider as HostOwnNullGuider
 from .host.run.guider import ProductGuider
 from .host.run.ksampler import Settings, sample
-from .newer_schema import search_aliases
 from .types import ExpertChain
 from .widgets import (
+    aliases,
     progress_input,
     reliability_input,
     sampling_inputs,
@@ -46,8 +46,8 @@ class Expert(io.ComfyNode):
             node_id="MCDM_Expert",
             display_name="Diffusion Expert",
             category="mcdm/product",
-            **search_aliases(
-                _COMBINING,
+            search_aliases=aliases(
+                f"{_COMBINING}, "
                 "condition, negative from another model, autoguidance, guide with base model, "
                 "base model negative, two families",
             ),
@@ -155,7 +155,7 @@ class Guider(io.ComfyNode):
             node_id="MCDM_Guider",
             display_name="Product Guider",
             category="mcdm/product",
-            **search_aliases(
+            search_aliases=aliases(
                 "composable, AND, unite, ensemble, mixture of experts, product of experts, CFG guider, dual model"
             ),
             description=(
@@ -188,7 +188,7 @@ class OwnNullGuider(io.ComfyNode):
             node_id="MCDM_OwnNullGuider",
             display_name="Own-Null Guider",
             category="mcdm/product",
-            **search_aliases(
+            search_aliases=aliases(
                 "composable diffusion, composable, AND, MixMod, CFG guider, LoRA Composite, multi lora, multiple "
                 "loras, combine loras, two loras, lora bleeding, concept bleeding"
             ),
@@ -227,7 +227,7 @@ class KSampler(io.ComfyNode):
             node_id="MCDM_KSampler",
             display_name="Product-of-Experts KSampler",
             category="mcdm/product",
-            **search_aliases(_COMBINING),
+            search_aliases=aliases(_COMBINING),
             description=(
                 "Combines several models in one KSampler: a product of experts, each with its own prompt and weight. "
                 f"With one expert it equals ComfyUI's KSampler at cfg = weight, bit for bit. {_RULE}"

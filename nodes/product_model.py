@@ -10,9 +10,8 @@ from .host.prompt.queued_prompt import QueuedNode
 from .host.prompt.space_checks import check_space
 from .host.prompt.validation import Fault, Validation
 from .host.run.product_model import product_model
-from .newer_schema import search_aliases
 from .types import ExpertChain
-from .widgets import reliability_input, vae_input
+from .widgets import aliases, reliability_input, vae_input
 
 
 def _check(node: QueuedNode) -> Fault | None:
@@ -30,7 +29,7 @@ class ProductModel(io.ComfyNode):
             node_id="MCDM_ProductModel",
             display_name="Product as Model",
             category="mcdm/product",
-            **search_aliases(
+            search_aliases=aliases(
                 "combine models, merge models, model merge, mix models, mix two models, blend models, sdxl and sd15, "
                 "unite, ensemble, composable, face detailer, tiled upscaler, any sampler"
             ),

@@ -11,9 +11,8 @@ from .host.prompt.expert_checks import check_remote_expert
 from .host.prompt.queued_prompt import QueuedNode
 from .host.prompt.validation import Fault, Validation, fault_of
 from .host.prompt.worker_graph import files_of_graph
-from .newer_schema import advanced, search_aliases
 from .types import ExpertChain
-from .widgets import progress_input, reliability_input, weight_input
+from .widgets import aliases, progress_input, reliability_input, weight_input
 
 
 def _check(node: QueuedNode) -> Fault | None:
@@ -42,7 +41,9 @@ class ExpertRemote(io.ComfyNode):
             node_id="MCDM_ExpertRemote",
             display_name="Diffusion Expert on a Worker",
             category="mcdm/product",
-            **search_aliases("remote, distributed, Ray, cluster, other machine, several machines, worker, network"),
+            search_aliases=aliases(
+                "remote, distributed, Ray, cluster, other machine, several machines, worker, network"
+            ),
             description=(
                 "Runs a Diffusion Expert on another machine: that machine's ComfyUI, the worker, runs the nodes behind "
                 "model, condition and null, or those of a graph, and nothing of them is loaded here. At every step all "
@@ -122,7 +123,7 @@ class ExpertRemote(io.ComfyNode):
                     "saved by the worker's ComfyUI with Export (API). That expert's model, condition and null replace "
                     "those here; set weight, window and mask here. Pictures that it names are sent if this ComfyUI has "
                     "them. Empty: what is connected here.",
-                    **advanced(),
+                    advanced=True,
                 ),
             ],
             outputs=[

@@ -10,8 +10,7 @@ from .host.evaluation.scaled_noise import ScaledNoise
 from .host.prompt.validation import Validation, check_value
 from .host.samplers.ddim import ddim_sampler
 from .host.samplers.timestep_spacing import spaced_sigmas
-from .newer_schema import search_aliases
-from .widgets import denoise_input, seed_input
+from .widgets import aliases, denoise_input, seed_input
 
 
 class Sigmas(io.ComfyNode):
@@ -24,7 +23,7 @@ class Sigmas(io.ComfyNode):
             node_id="MCDM_Sigmas",
             display_name="Timestep Spacing",
             category="mcdm/sampling",
-            **search_aliases("scheduler, timesteps, respacing, steps"),
+            search_aliases=aliases("scheduler, timesteps, respacing, steps"),
             description=(
                 "Gives the noise levels at the timesteps the paper samples on, which ComfyUI's schedulers cannot "
                 "produce: evenly spaced, the last one included (Nichol & Dhariwal, 2021). σ_t = √((1 − ᾱ_t)/ᾱ_t)."
@@ -70,7 +69,7 @@ class SamplerDDIM(io.ComfyNode):
             node_id="MCDM_SamplerDDIM",
             display_name="DDIM Sampler",
             category="mcdm/sampling",
-            **search_aliases("eta, ancestral, DDPM"),
+            search_aliases=aliases("eta, ancestral, DDPM"),
             description=(
                 "DDIM with a choice of how much noise each step adds, η (Song et al., 2021). Exact at the very large "
                 "noise levels of the cosine schedule, where ComfyUI's Euler step loses digits: x' = D + (σ_down/σ)(x "
@@ -108,7 +107,7 @@ class RandomNoise(io.ComfyNode):
             node_id="MCDM_RandomNoise",
             display_name="Random Noise (Temperature)",
             category="mcdm/sampling",
-            **search_aliases("noise scale, temperature, seed"),
+            search_aliases=aliases("noise scale, temperature, seed"),
             description=(
                 "ComfyUI's RandomNoise times a temperature. The published code starts GLIDE's upsampler (Nichol et "
                 "al., 2022) from slightly less noise than it was trained on, which makes its pictures calmer."

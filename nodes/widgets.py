@@ -4,6 +4,11 @@ import comfy.samplers
 from comfy_api.latest import io
 
 
+def aliases(names: str) -> list[str]:
+    """Further names by which the node search finds a node, from a text with commas."""
+    return names.split(", ")
+
+
 def reliability_input(tooltip: str) -> io.Float.Input:
     """The reliability a of Eq. 10, before normalization."""
     return io.Float.Input("reliability", default=1.0, min=0.0, max=100.0, step=0.05, round=0.001, tooltip=tooltip)

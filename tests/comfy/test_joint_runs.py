@@ -298,23 +298,6 @@ def test_pictures_are_coded_as_by_comfyuis_own_functions(spaces, host, loads, na
     torch.testing.assert_close(encoded, expected, atol=1e-5 * float(expected.abs().max()), rtol=0)
 
 
-def test_patchers_of_older_versions_of_comfyui_need_not_know_the_free_memory(spaces, host, monkeypatch):
-    import comfy.model_management
-    import comfy.model_patcher
-
-    monkeypatch.delattr(comfy.model_patcher.ModelPatcher, "get_free_memory", raising=False)
-    group = spaces("SD1.5", (64, 48), (1.0, 1.0))
-    sizes = []
-    decode = group.vae.first_stage_model.decode
-    monkeypatch.setattr(group.vae.first_stage_model, "decode", lambda part: sizes.append(len(part)) or decode(part))
-    coder = host.comfyui.picture_coders.PictureCoder(group.vae, group.format)
-    for free, parts in ((0, [1, 1, 1]), (2**60, [3])):
-        monkeypatch.setattr(comfy.model_management, "get_free_memory", lambda device, free=free: free)
-        coder.decode(torch.zeros(3, *group.shape))
-        assert sizes == parts
-        sizes.clear()
-
-
 def test_a_vae_with_transparency_is_given_opaque_pictures(host, joint):
     if "image_channels" not in inspect.signature(joint.WanVAE).parameters:
         pytest.skip("this ComfyUI's VAEs of videos have no transparency")

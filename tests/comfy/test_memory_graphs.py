@@ -182,16 +182,10 @@ def fetched_ahead(prefetch, model):
     return layer
 
 
-@pytest.mark.parametrize("older", [False, True], ids=["", "an older core"])
-def test_a_pass_that_is_given_up_drops_what_its_own_network_fetched_ahead(
-    expert, run, prefetch, ended, monkeypatch, older
-):
+def test_a_pass_that_is_given_up_drops_what_its_own_network_fetched_ahead(expert, run, prefetch, ended, monkeypatch):
     """Of three experts, two of which share a network, in whose first shared pass a wrapper splits the batch."""
     from .support.adapters import adapted
 
-    if older:  # without the module that the layers are a part of
-        give_back = prefetch.cleanup_prefetched_modules
-        monkeypatch.setattr(prefetch, "cleanup_prefetched_modules", lambda modules: give_back(None, modules))
     first, other = expert(0), expert(1)
 
     def in_pairs(apply_model, args):

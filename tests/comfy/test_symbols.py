@@ -9,19 +9,6 @@ from .support.symbols import exists, symbols_of
 ROOT = Path(__file__).resolve().parents[2]
 FILES = [ROOT / "__init__.py", *sorted((ROOT / "nodes").rglob("*.py"))]
 
-# Names that older cores lack, and what the pack has seen of the core at hand where it uses them.
-_DYNAMIC, _COPIES = "a MODEL is dynamic", "a MODEL has copies on further devices"
-LOOKED_FOR = {
-    "comfy.ops.uncast_bias_weight": "it is there",
-    "comfy.lora.calculate_shape": _DYNAMIC,
-    "comfy.model_prefetch": "it is there",
-    "comfy.model_prefetch.cleanup_prefetched_modules": "it is there",
-    "comfy.sampler_helpers.prepare_model_patcher_multigpu_clones": _COPIES,
-    "comfy.sampler_helpers.preprocess_multigpu_conds": _COPIES,
-    "comfy.multigpu": _COPIES,
-    "comfy.multigpu.MultiGPUThreadPool": _COPIES,
-}
-
 # Methods asked of `super()` that another base has, which the class is combined with later.
 _DISCRETE, _FORM = "comfy.model_sampling.ModelSamplingDiscrete", "comfy.model_sampling.EPS"
 ELSEWHERE = {f"{_DISCRETE}.{name}": f"{_FORM}.{name}" for name in ("noise_scaling", "calculate_denoised")}
@@ -39,12 +26,11 @@ def used():
 
 def test_all_names_exist(pack, used):
     missing = {symbol: files for symbol, files in used.items() if not exists(ELSEWHERE.get(symbol, symbol))}
-    # A core has either all or none of what older ones lack.
-    assert missing.keys() in ({}.keys(), LOOKED_FOR.keys()), missing
+    assert not missing
 
 
 def test_no_exception_is_left_that_nothing_uses(used):
-    assert LOOKED_FOR.keys() | ELSEWHERE.keys() <= used.keys()
+    assert ELSEWHERE.keys() <= used.keys()
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,8 @@ from comfy.model_patcher import ModelPatcher
 
 from .run_wrappers import PREDICTING, wrappers_of
 
-# Families whose networks take half of a batch as conditions and half as nulls; older ComfyUI lacks some.
-_PAIRWISE = tuple(
-    getattr(comfy.model_base, name)
-    for name in ("SeedVR2", "ACEStep15", "Hunyuan3Dv2_1")
-    if hasattr(comfy.model_base, name)
-)
+# Families whose networks take half of a batch as conditions and half as nulls.
+_PAIRWISE = (comfy.model_base.SeedVR2, comfy.model_base.ACEStep15, comfy.model_base.Hunyuan3Dv2_1)
 
 
 class Pairs(NamedTuple):

@@ -1,49 +1,37 @@
-"""Differences between the versions of ComfyUI that this pack runs in, found by their features, not version numbers."""
+"""ComfyUI's own ways to keep, patch and fetch weights; what newer versions add is found by its features."""
 
 from __future__ import annotations
 
-import importlib.util
-import inspect
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import comfy.lora
 import comfy.model_patcher
+import comfy.model_prefetch
 import comfy.ops
-from comfy.model_patcher import LowVramPatch, ModelPatcher, get_key_weight
+from comfy.model_patcher import LowVramPatch, ModelPatcher, ModelPatcherDynamic, get_key_weight
 from torch import Tensor, nn
-
-# Newer ComfyUI keeps weights where they were read and fetches each through pages as it is used ("dynamic VRAM").
-_ModelPatcherDynamic: type[ModelPatcher] | None = getattr(comfy.model_patcher, "ModelPatcherDynamic", None)
-
-
-def is_dynamic(patcher: ModelPatcher) -> bool:
-    """Whether a MODEL's weights are fetched as they are used."""
-    return _ModelPatcherDynamic is not None and patcher.is_dynamic()
 
 
 def comfyui_class_of(patcher: ModelPatcher) -> type[ModelPatcher]:
     """ComfyUI's own class that a MODEL is of, or derives from."""
-    return _ModelPatcherDynamic if _ModelPatcherDynamic is not None and is_dynamic(patcher) else ModelPatcher
+    return ModelPatcherDynamic if patcher.is_dynamic() else ModelPatcher
 
 
 def loader_class(disable_dynamic: bool) -> type[ModelPatcher]:
     """The class of MODELs that ComfyUI's loaders make, which depends on how it was started."""
-    return ModelPatcher if disable_dynamic else getattr(comfy.model_patcher, "CoreModelPatcher", ModelPatcher)
+    return ModelPatcher if disable_dynamic else comfy.model_patcher.CoreModelPatcher
 
 
 def loaded_memory(model: Any) -> int:
-    """Bytes of device memory that a partly loaded network takes.
-
-    Newer ComfyUI reserves a buffer there for offloaded weights, which are cast at use.
-    """
-    return model.model_loaded_weight_memory + getattr(model, "model_offload_buffer_memory", 0)
+    """Bytes of device memory that a partly loaded network takes, with the buffer for weights that are cast at use."""
+    return model.model_loaded_weight_memory + model.model_offload_buffer_memory
 
 
 def patch_in_use(patcher: ModelPatcher, key: str) -> LowVramPatch:
     """The function by which ComfyUI patches, at each use, a weight that it has not patched in memory."""
-    if is_dynamic(patcher):
+    if patcher.is_dynamic():
         patch = LowVramPatch(key, patcher.patches)
         patch._pin_state = patcher.model.dynamic_pins[patcher.load_device]  # where it may pin the patch for the GPU
         return patch
@@ -60,9 +48,6 @@ def resizes(patcher: ModelPatcher, key: str) -> bool:
 @contextmanager
 def fetched(layer: nn.Module, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Within the block, the patched weight and bias of a layer that has both, on the device and of the dtype of x."""
-    if not hasattr(comfy.ops, "uncast_bias_weight"):
-        yield comfy.ops.cast_bias_weight(layer, x)
-        return
     weight, bias, stream = comfy.ops.cast_bias_weight(layer, x, offloadable=True)
     try:
         yield weight, bias
@@ -71,20 +56,15 @@ def fetched(layer: nn.Module, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def drop_prefetched(network: nn.Module) -> None:
-    """Release the weights that newer ComfyUI has prefetched for a pass that ended early; till then, pages are pinned.
+    """Release the weights that ComfyUI has prefetched for a pass that ended early; till then, pages are pinned.
 
     Only this network's: ComfyUI's queues serve all threads, and another thread may be in the middle of a pass.
 
     Args:
         network: The network whose pass ended; no other thread may be using it.
     """
-    if _prefetches():
-        import comfy.model_prefetch
-
-        give_back = comfy.model_prefetch.cleanup_prefetched_modules
-        takes_owner = len(inspect.signature(give_back).parameters) > 1  # and releases its memory of the graph
-        for module in network.modules():
-            give_back(*([module] if takes_owner else []), [module])
+    for module in network.modules():
+        comfy.model_prefetch.cleanup_prefetched_modules(module, [module])
     end_memory_graph()
 
 
@@ -104,15 +84,6 @@ def end_memory_graph() -> None:
         end()
 
 
-def _prefetches() -> bool:
-    """Whether this ComfyUI has `comfy.model_prefetch`."""
-    return importlib.util.find_spec("comfy.model_prefetch") is not None
-
-
 def _of_newer_prefetching(name: str) -> Callable[..., Any] | None:
     """A function that `comfy.model_prefetch` has in ComfyUI after 0.33.0; None before."""
-    if not _prefetches():
-        return None
-    import comfy.model_prefetch
-
     return getattr(comfy.model_prefetch, name, None)

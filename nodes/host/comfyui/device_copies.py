@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import comfy.multigpu
 import comfy.sampler_helpers
 from comfy.model_patcher import ModelPatcher
 
@@ -62,8 +63,6 @@ class CopiesAtWork:
     def start(self) -> None:
         """Prepare the copies for the run; call `close` afterwards, even if this fails."""
         if self._copies:
-            import comfy.multigpu  # not in older ComfyUI, where no MODEL has copies
-
             comfy.sampler_helpers.prepare_model_patcher_multigpu_clones(self._patcher, self._copies, self._options)
             devices = [self._patcher.load_device, *(copy.load_device for copy in self._copies)]
             self._pool = self._options[_POOL] = comfy.multigpu.MultiGPUThreadPool(devices)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextvars
-import importlib.util
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 import comfy.model_management
+import comfy.multigpu
 import torch
 from comfy.model_patcher import ModelPatcher
 
@@ -35,8 +34,8 @@ class Devices:
     """The devices of a run.
 
     Work on the reference's device is done in the thread of the run, work on each other device in a thread of its own.
-    It is done one after the other where ComfyUI lacks the thread pool, or distributes an expert's rows among devices
-    itself, since its threads would use the same devices.
+    It is done one after the other where ComfyUI distributes an expert's rows among devices itself, since its threads
+    would use the same devices.
 
     Args:
         patchers: The MODELs of the run, the reference's first.
@@ -45,9 +44,7 @@ class Devices:
     def __init__(self, patchers: Sequence[ModelPatcher]):
         self._home, *others = dict.fromkeys(map(device_of, patchers))
         self._pool: Any = None
-        if others and not any(map(copies_of, patchers)) and importlib.util.find_spec("comfy.multigpu") is not None:
-            import comfy.multigpu  # not in older ComfyUI
-
+        if others and not any(map(copies_of, patchers)):
             self._pool = comfy.multigpu.MultiGPUThreadPool(others)
 
     def run(self, jobs: Mapping[torch.device, Job[Answer]]) -> list[Answer]:
@@ -96,7 +93,11 @@ class Devices:
 
         def attempt() -> tuple[Answer | None, BaseException | None]:
             try:
-                with current(device), torch.inference_mode(inference), torch.set_grad_enabled(grad):
+                with (
+                    comfy.model_management.cuda_device_context(device),
+                    torch.inference_mode(inference),
+                    torch.set_grad_enabled(grad),
+                ):
                     return context.run(job, check), None
             except BaseException as error:
                 stop.set()
@@ -107,9 +108,3 @@ class Devices:
 
 class _StoppedError(Exception):
     """Work on another device has failed, so that this work is not needed."""
-
-
-def current(device: torch.device) -> AbstractContextManager:
-    """A context in which a device is the current one, where ComfyUI has such a context."""
-    context = getattr(comfy.model_management, "cuda_device_context", None)
-    return nullcontext() if context is None else context(device)

@@ -6,7 +6,6 @@ them packed, flat and end to end, shape (B, 1, values).
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -18,7 +17,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-# What newer ComfyUI writes beside an empty latent: how many pixels, or frames, one of its values stands for.
+# What ComfyUI writes beside an empty latent: how many pixels, or frames, one of its values stands for.
 _RATIOS = ("downscale_ratio_spacial", "downscale_ratio_temporal")
 
 
@@ -29,9 +28,7 @@ def fit_empty(model: ModelPatcher, latent: dict[str, Any]) -> Tensor:
         model: The MODEL to be sampled.
         latent: ComfyUI's LATENT.
     """
-    known = inspect.signature(comfy.sample.fix_empty_latent_channels).parameters
-    ratios = {name: latent.get(name) for name in _RATIOS if name in known}
-    return comfy.sample.fix_empty_latent_channels(model, latent["samples"], **ratios)
+    return comfy.sample.fix_empty_latent_channels(model, latent["samples"], *map(latent.get, _RATIOS))
 
 
 def with_samples(latent: dict[str, Any], samples: Tensor) -> dict[str, Any]:
@@ -41,9 +38,8 @@ def with_samples(latent: dict[str, Any], samples: Tensor) -> dict[str, Any]:
 
 
 def as_intermediate(samples: Tensor) -> Tensor:
-    """Samples in KSampler's output dtype, which newer ComfyUI lets the user choose."""
-    dtype = getattr(comfy.model_management, "intermediate_dtype", None)
-    return samples if dtype is None else samples.to(dtype=dtype())
+    """Samples in KSampler's output dtype, which the user may choose."""
+    return samples.to(dtype=comfy.model_management.intermediate_dtype())
 
 
 def parts_of(latent: Any, shapes: Sequence[Sequence[int]] | None = None) -> list[Tensor]:

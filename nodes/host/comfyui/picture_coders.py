@@ -9,7 +9,6 @@ import comfy.model_management
 import torch
 from torch import Tensor
 
-from .devices import current
 from .latents import unframed
 
 
@@ -48,11 +47,9 @@ class PictureCoder:
         """Code as many of a batch at once as ComfyUI would."""
         vae = self.vae
         needed = max(memory(values.shape, vae.vae_dtype), 1)
-        # Patchers of older versions of ComfyUI can't be asked.
-        free = getattr(vae.patcher, "get_free_memory", comfy.model_management.get_free_memory)
-        at_once = max(int(free(vae.device) / needed), 1)
+        at_once = max(int(vae.patcher.get_free_memory(vae.device) / needed), 1)
         parts = values.split(at_once)
-        with current(vae.device):
+        with comfy.model_management.cuda_device_context(vae.device):
             return torch.cat([code(part.to(vae.device, vae.vae_dtype)).to(values.device) for part in parts])
 
     def _framed(self, values: Tensor) -> Tensor:

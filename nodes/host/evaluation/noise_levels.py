@@ -28,8 +28,7 @@ def is_flow(model_sampling: Any) -> bool:
 
 def starts_from_pictures(model_sampling: Any) -> bool:
     """Whether a model's run starts from a picture without any noise, as FlowRVS's does; it has no noise levels."""
-    kind = getattr(comfy.model_sampling, "IMG_TO_IMG_FLOW", None)
-    return kind is not None and isinstance(model_sampling, kind)
+    return isinstance(model_sampling, comfy.model_sampling.IMG_TO_IMG_FLOW)
 
 
 @dataclass(frozen=True)

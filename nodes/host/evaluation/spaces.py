@@ -19,8 +19,7 @@ from ..comfyui.picture_coders import PictureCoder
 from ..files.expert_model import ExpertModel
 from .noise_levels import same_space
 
-# ComfyUI's formats of latents that are cut into patches of two; older cores lack it.
-_PATCHED = tuple(getattr(comfy.latent_formats, name) for name in ("Flux2",) if hasattr(comfy.latent_formats, name))
+_PATCHED = comfy.latent_formats.Flux2  # ComfyUI's format of latents that are cut into patches of two
 AREA_UNIT = 8  # pixels that areas of ComfyUI, and boxes, are told in
 STEP = 64  # pixels by which sides of pictures are divisible: 8 of a VAE, and 8 of the networks of checkpoints
 

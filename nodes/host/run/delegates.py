@@ -8,7 +8,6 @@ from comfy.model_patcher import ModelPatcher
 
 from ..chain.expert_chain import ExpertInput, Experts
 from ..chain.hooks import has_hooks
-from ..comfyui.cores import is_dynamic
 
 
 def delegate_hooked(experts: Experts) -> Experts:
@@ -20,7 +19,7 @@ def delegate_hooked(experts: Experts) -> Experts:
     Raises:
         ValueError: If ComfyUI cannot load a MODEL a second time.
     """
-    hooked = {expert.model: expert for expert in reversed(experts) if is_dynamic(expert.model) and has_hooks(expert)}
+    hooked = {expert.model: expert for expert in reversed(experts) if expert.model.is_dynamic() and has_hooks(expert)}
     delegates: dict[ModelPatcher, ModelPatcher] = {}
     for expert in experts:
         if expert.model in hooked and expert.model not in delegates:

@@ -109,7 +109,7 @@ class _Memory(ControlBase):
         return self._size
 
     def deepclone_multigpu(self, load_device: Any, autoregister: bool = False) -> ControlBase:
-        """Asked for by newer ComfyUI where the reference is split over devices; the others see to theirs."""
+        """Asked for by ComfyUI where the reference is split over devices; the others see to theirs."""
         self.multigpu_clones[load_device] = ControlBase()
         return self.multigpu_clones[load_device]
 

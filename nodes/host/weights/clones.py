@@ -12,7 +12,6 @@ from typing import TypeVar
 
 from comfy.model_patcher import ModelPatcher
 
-from ..comfyui.cores import is_dynamic
 from ..comfyui.prompt_caches import forget_prompts
 from .adapter_groups import AdapterGroup
 from .differences import differ_in_weights_only, memory_of_clones, same_objects, same_weights, why_reloaded
@@ -131,7 +130,7 @@ class _Network:
         self.patchers = list(names)
         self.loaded = self.active = self.patchers[0]
         self.model = self.loaded.model
-        self.exchange = (DynamicExchange if is_dynamic(self.loaded) else ClassicExchange)(self.patchers)
+        self.exchange = (DynamicExchange if self.loaded.is_dynamic() else ClassicExchange)(self.patchers)
         self._owners: dict[int, ModelPatcher] = {}
         self._last_placement: tuple | None = None
         self._warned = False

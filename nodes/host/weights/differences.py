@@ -11,7 +11,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import CallbacksMP
 from torch import nn
 
-from ..comfyui.cores import comfyui_class_of, is_dynamic
+from ..comfyui.cores import comfyui_class_of
 
 
 def memory_of_clones(patchers: Sequence[ModelPatcher]) -> int:
@@ -21,7 +21,7 @@ def memory_of_clones(patchers: Sequence[ModelPatcher]) -> int:
         patchers: The MODELs of one network, the loaded one first.
     """
     loaded, size = patchers[0], 0
-    if is_dynamic(loaded):
+    if loaded.is_dynamic():
         return 0  # patches are applied as weights are fetched
     others: list[ModelPatcher] = []
     weights = dict(loaded.model.named_parameters())

@@ -29,10 +29,11 @@ OTHERS = {"expert", "MCDM", "mcdm", "none", *CORE_NODES, *CORE_PAGE, heading_of_
 """What else stands in italics: a word that is explained, the pack's name and category, an entry of a table."""
 VALUES = {"or", "absolute weight", "reliability and weight", "0.25, 0.35, 0.5", "euler_ancestral", *CORE_SCHEDULERS}
 OF_OTHERS = {
-    *("AND", "FaRL", "prompt_id", "loras/", "diffusion_models/", "text_encoders/", "extra_model_paths.yaml"),
+    *("AND", "FaRL", "ratio", "prompt_id", "loras/", "diffusion_models/", "text_encoders/", "extra_model_paths.yaml"),
     *(".pt", ".pth", "mcdm", "mcdm_face_…", "--preview-method auto"),
 }
-"""Code of others: composable diffusion's word, the server's answer, ComfyUI's folders and option, kinds of files."""
+"""Code of others: composable diffusion's word, an input of TomePatchModel, the server's answer, ComfyUI's folders and
+option, kinds of files."""
 GUIDE, RECIPES = ROOT / "docs" / "nodes.md", ROOT / "docs" / "recipes.md"
 
 
