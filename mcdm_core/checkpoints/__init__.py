@@ -6,7 +6,7 @@ from .metadata import ExpertMetadata
 from .recognition import Overrides
 from .safe_reading import CheckpointError, read_checkpoint
 from .save import convert_expert, save_expert
-from .towers import load_towers, tower_kinds
+from .text_tower import load_text_tower
 
 __all__ = [
     "CheckpointError",
@@ -14,12 +14,11 @@ __all__ = [
     "Overrides",
     "convert_expert",
     "load_expert",
-    "load_towers",
+    "load_text_tower",
     "read_checkpoint",
     "read_encoder",
     "read_metadata",
     "save_expert",
     "save_lora",
-    "tower_kinds",
     "with_lora",
 ]

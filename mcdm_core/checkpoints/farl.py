@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..networks import ClipTextTower
 from .safe_reading import CheckpointError
-from .towers import load_towers
+from .text_tower import load_text_tower
 
 FARL = "FaRL-Base-Patch16-LAIONFace20M-ep64.pth"
 
@@ -35,7 +35,4 @@ def load_farl(expert: str | os.PathLike, text_encoder: str | os.PathLike | None)
                 f"{Path(expert).name} reads texts with FaRL's text encoder; put {FARL} into its folder."
             )
         text_encoder = beside / found
-    tower = load_towers(text_encoder).get("text")
-    if not isinstance(tower, ClipTextTower):
-        raise CheckpointError(f"{Path(text_encoder).name} does not hold FaRL's text encoder; use {FARL}.")
-    return tower
+    return load_text_tower(text_encoder)

@@ -32,7 +32,8 @@ from .farl import load_farl
 from .metadata import METADATA_KEY, ExpertMetadata
 from .recognition import Overrides, difference, recognize, shapes_of
 from .safe_reading import open_checkpoint, read_tensors
-from .towers import tower_kinds
+from .text_tower import NAME as TEXT_TOWER
+from .text_tower import holds_text_tower
 from .vae_of import load_vae_of
 from .weights import in_halves, refuse_mixed_dtypes, refuse_not_finite, refuse_other_dtypes
 
@@ -218,7 +219,7 @@ def _described(
     tensors: Mapping[str, Tensor] | Mapping[str, Entry], text: str | None, name: str, overrides: Overrides | None
 ) -> ExpertMetadata:
     if text is None:
-        _refuse_towers(tensors, name)
+        _refuse_text_tower(tensors, name)
         return recognize(shapes_of(tensors), name, overrides)
     try:
         metadata = ExpertMetadata.from_json(text)
@@ -227,12 +228,11 @@ def _described(
     return overrides.apply(metadata) if overrides else metadata
 
 
-def _refuse_towers(tensors: Mapping[str, object], name: str) -> None:
-    kinds = tower_kinds(tensors)
-    if kinds:
+def _refuse_text_tower(tensors: Mapping[str, object], name: str) -> None:
+    if holds_text_tower(tensors):
         raise CheckpointError(
-            f"{name} is no diffusion expert but {' and '.join(kind.name for kind in kinds)}; choose an expert, and "
-            "leave this file beside the experts that need it."
+            f"{name} is no diffusion expert but {TEXT_TOWER}; choose an expert, and leave this file beside the experts "
+            "that need it."
         )
 
 

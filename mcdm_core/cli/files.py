@@ -5,9 +5,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..checkpoints import convert_expert, load_expert, load_towers, tower_kinds
+from ..checkpoints import convert_expert, load_expert, load_text_tower
 from ..checkpoints.recognition import Overrides
 from ..checkpoints.safe_reading import read_checkpoint
+from ..checkpoints.text_tower import NAME as TEXT_TOWER
+from ..checkpoints.text_tower import holds_text_tower
 from ..conditions.class_names import FEW
 from ..diffusion.prediction import PREDICTIONS
 from ..expert import Expert
@@ -35,15 +37,15 @@ def describe(file: Path, overrides: Overrides | None = None) -> str:
     """Describe a file in a few lines.
 
     Args:
-        file: File of an expert, of FaRL, or of GLIDE's CLIP; or the name of an expert that ships.
+        file: File of an expert, or of FaRL; or the name of an expert that ships.
         overrides: Settings of an expert that replace the recognized ones.
 
     Raises:
         ValueError: It cannot be used.
     """
     file = expert_path(file)
-    if tower_kinds(read_checkpoint(file)[0]):
-        return _describe_towers(file)
+    if holds_text_tower(read_checkpoint(file)[0]):
+        return f"{file}: {TEXT_TOWER}\n  {_millions(load_text_tower(file).state_dict())} million parameters"
     expert = load_expert(file, overrides=overrides)
     metadata = expert.metadata
     condition = " ".join(
@@ -71,12 +73,6 @@ def _latent_of(expert: Expert) -> str:
 def _listed(names: list[str]) -> str:
     """All names if they are few, else the first and their number."""
     return " ".join(names) if len(names) <= FEW else f"{' '.join(names[:3])} … ({len(names)})"
-
-
-def _describe_towers(file: Path) -> str:
-    towers = load_towers(file)
-    lines = [f"  reads {side:5}  {_millions(tower.state_dict())} million parameters" for side, tower in towers.items()]
-    return "\n".join([f"{file}: {' and '.join(kind.name for kind in tower_kinds(read_checkpoint(file)[0]))}", *lines])
 
 
 def _millions(state: dict) -> str:

@@ -1,4 +1,6 @@
-"""CLIP's text and image transformer (Radford et al., 2021) in the layout of OpenAI's release, which FaRL shares.
+"""CLIP's text transformer (Radford et al., 2021) in the layout of OpenAI's release, which FaRL shares.
+
+Weights may be stored in half precision; the tower computes in float32 on every device.
 
 FaRL (Zheng et al., "General Facial Representation Learning in a Visual-Linguistic Manner", 2022) is trained on faces;
 the paper's face expert is trained on its image embeddings and driven by its text embeddings (§7.3, Eq. 20).
@@ -13,11 +15,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from ..text.tokenizers import ClipTokenizer
-from .clip_layers import Linear32, attend
 from .text_transformer import LayerNorm32, TransformerLayer
-
-MEAN = (0.48145466, 0.4578275, 0.40821073)
-STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 @dataclass(frozen=True)
@@ -41,33 +39,23 @@ class ClipTextConfig:
     dim: int = 512
 
 
-@dataclass(frozen=True)
-class ClipImageConfig:
-    """Image tower; the defaults are FaRL-Base's.
+class Linear32(nn.Linear):
+    """Linear layer computed in float32 whatever its weights are stored as."""
 
-    Attributes:
-        image_size: Height and width of pictures; a multiple of `patch_size`.
-        patch_size: Height and width of the patches, which are the transformer's tokens.
-        width: Channels.
-        layers: Transformer layers.
-        heads: Attention heads; divides `width`.
-        dim: Length of the embedding.
-    """
-
-    image_size: int = 224
-    patch_size: int = 16
-    width: int = 768
-    layers: int = 12
-    heads: int = 12
-    dim: int = 512
+    def forward(self, x: Tensor) -> Tensor:
+        """Float32 x of shape (…, in) to (…, out)."""
+        return F.linear(x, self.weight.float(), None if self.bias is None else self.bias.float())
 
 
 class ClipAttention(nn.Module):
-    """Self-attention with parameters named as those of `nn.MultiheadAttention`."""
+    """Self-attention with parameters named as those of `nn.MultiheadAttention`.
 
-    def __init__(self, width: int, heads: int, causal: bool):
+    A token sees only itself and those before it.
+    """
+
+    def __init__(self, width: int, heads: int):
         super().__init__()
-        self.heads, self.causal = heads, causal
+        self.heads = heads
         self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
         self.out_proj = Linear32(width, width)
@@ -76,7 +64,9 @@ class ClipAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Shape (B, L, width) to the same."""
         q, k, v = F.linear(x, self.in_proj_weight.float(), self.in_proj_bias.float()).chunk(3, dim=-1)
-        return self.out_proj(attend(q, k, v, self.heads, self.causal))
+        q, k, v = (rearrange(x, "b l (heads c) -> b heads l c", heads=self.heads) for x in (q, k, v))
+        attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return self.out_proj(rearrange(attended, "b heads l c -> b l (heads c)"))
 
 
 class ClipMLP(nn.Module):
@@ -93,8 +83,8 @@ class ClipMLP(nn.Module):
         return self.c_proj(x * torch.sigmoid(1.702 * x))
 
 
-def _transformer(width: int, layers: int, heads: int, causal: bool) -> nn.ModuleDict:
-    stack = (TransformerLayer(width, ClipAttention(width, heads, causal), ClipMLP(width)) for _ in range(layers))
+def _transformer(width: int, layers: int, heads: int) -> nn.ModuleDict:
+    stack = (TransformerLayer(width, ClipAttention(width, heads), ClipMLP(width)) for _ in range(layers))
     return nn.ModuleDict({"resblocks": nn.Sequential(*stack)})
 
 
@@ -112,7 +102,7 @@ class ClipTextTower(nn.Module):
         self.tokenizer = ClipTokenizer(c.context_length)
         self.token_embedding = nn.Embedding(c.vocabulary, c.width)
         self.positional_embedding = nn.Parameter(torch.randn(c.context_length, c.width) * 0.01)
-        self.transformer = _transformer(c.width, c.layers, c.heads, causal=True)
+        self.transformer = _transformer(c.width, c.layers, c.heads)
         self.ln_final = LayerNorm32(c.width)
         self.text_projection = nn.Parameter(torch.randn(c.width, c.dim) * c.width**-0.5)
 
@@ -134,58 +124,3 @@ class ClipTextTower(nn.Module):
         """Embeddings of B captions, of length 1, shape (B, dim); also that of an empty caption."""
         tokens, _ = self.tokenizer(texts)
         return F.normalize(self(tokens.to(self.positional_embedding.device)), dim=1)
-
-
-class ClipImageTower(nn.Module):
-    """Pictures to embeddings.
-
-    Args:
-        config: The architecture.
-    """
-
-    def __init__(self, config: ClipImageConfig):
-        super().__init__()
-        self.config = config
-        c = config
-        tokens = (c.image_size // c.patch_size) ** 2 + 1
-        scale = c.width**-0.5
-        self.conv1 = nn.Conv2d(3, c.width, c.patch_size, stride=c.patch_size, bias=False)
-        self.class_embedding = nn.Parameter(torch.randn(c.width) * scale)
-        self.positional_embedding = nn.Parameter(torch.randn(tokens, c.width) * scale)
-        self.ln_pre = LayerNorm32(c.width)
-        self.transformer = _transformer(c.width, c.layers, c.heads, causal=False)
-        self.ln_post = LayerNorm32(c.width)
-        self.proj = nn.Parameter(torch.randn(c.width, c.dim) * scale)
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Embed pictures that are ready for the network.
-
-        Args:
-            pixels: (RGB in 0…1 − MEAN) / STD, shape (B, 3, image_size, image_size).
-
-        Returns:
-            Embeddings, float32, not normalized, shape (B, dim).
-        """
-        patches = F.conv2d(pixels.float(), self.conv1.weight.float(), stride=self.config.patch_size)
-        patches = rearrange(patches, "b c h w -> b (h w) c")
-        first = self.class_embedding.float().expand(len(patches), 1, -1)
-        x = torch.cat([first, patches], dim=1) + self.positional_embedding.float()
-        x = self.transformer["resblocks"](self.ln_pre(x))
-        return self.ln_post(x[:, 0]) @ self.proj.float()
-
-    def encode(self, images: Tensor) -> Tensor:
-        """Embed pictures of any size: their middle square, resized.
-
-        Args:
-            images: RGB, −1…1, shape (B, 3, H, W).
-
-        Returns:
-            Embeddings of length 1, float32, shape (B, dim).
-        """
-        side, size = min(images.shape[2:]), self.config.image_size
-        top, left = ((length - side) // 2 for length in images.shape[2:])
-        square = (images[:, :, top : top + side, left : left + side].float() + 1) / 2
-        if side != size:
-            square = F.interpolate(square, (size, size), mode="bicubic", antialias=True).clamp(0, 1)
-        mean, std = (square.new_tensor(values).view(3, 1, 1) for values in (MEAN, STD))
-        return F.normalize(self((square - mean) / std), dim=1)

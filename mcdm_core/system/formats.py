@@ -4,8 +4,6 @@ import csv
 import io
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,15 +24,6 @@ def write_bytes(path: str | os.PathLike, content: bytes) -> None:
 def write_text(path: str | os.PathLike, text: str) -> None:
     """Write UTF-8 with the line ends of `text`, on Windows too; as `writing`."""
     write_bytes(path, text.encode())
-
-
-def write_files(contents: Mapping[Path, bytes]) -> None:
-    """Write files that belong together: all, or none if one cannot be written; as `writing`."""
-    with ExitStack() as stack:
-        for path, content in contents.items():
-            file = stack.enter_context(writing(path))
-            file.write(content)
-            file.flush()
 
 
 def csv_bytes(rows: Iterable[Sequence[object]], end: str = "\n") -> bytes:
@@ -75,9 +64,3 @@ def write_array(path: str | os.PathLike, array: np.ndarray) -> None:
     """Write an array as `.npy`; as `writing`."""
     with writing(path) as file:
         np.save(file, array)
-
-
-def write_arrays(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write arrays by name as `.npz`; as `writing`."""
-    with writing(path) as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]

@@ -36,17 +36,6 @@ def check_file(path: Path) -> None:
         raise ValueError(f"Expected the name of a file to write and {path} {reason}; choose another name.")
 
 
-def check_folder_name(path: Path) -> None:
-    """Check that a folder of this name exists or can be made.
-
-    Raises:
-        ValueError: It, or one of its parents, is something other than a folder.
-    """
-    there = next((folder for folder in (path, *path.parents) if folder.exists()), path)
-    if there.exists() and not there.is_dir():
-        raise ValueError(f"Expected the name of a folder to write to and {there} is none; choose another name.")
-
-
 def _unfit(path: Path) -> str:
     """Why no file can be written under this name; empty if one can."""
     if path.is_symlink() and os.path.islink(os.path.realpath(path)):

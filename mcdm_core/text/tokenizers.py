@@ -1,4 +1,4 @@
-"""The tokenizers of the published experts: CLIP's (FaRL, GLIDE's noised CLIP) and GLIDE's own, which is GPT-2's.
+"""The tokenizers of the published experts: CLIP's (FaRL) and GLIDE's own, which is GPT-2's.
 
 Both give the same ids as the published code, without its packages (regex, ftfy). Only one of ftfy's repairs is left
 out: captions decoded in a wrong encoding ("cafÃ©") stay as they are, see `clean_caption`.

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from mcdm_core.system.formats import write_arrays
-from mcdm_core.system.writer import make_folder
+from mcdm_core.system.writer import make_folder, writing
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +53,8 @@ class Drawings:
                 drawn = list(tqdm(drawing, total=len(self), desc="drawing", unit="picture"))
             stacked: dict[str, Any] = {name: np.stack([row[i] for row in drawn]) for i, name in enumerate(self.arrays)}
             make_folder(path.parent)
-            write_arrays(path, stacked)
+            with writing(path) as file:
+                np.savez(file, **stacked)
         with np.load(path) as stored:
             return {name: stored[name] for name in self.arrays}
 

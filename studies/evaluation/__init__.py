@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mcdm_core.cli.values import positive, whole
-from mcdm_core.system.writer import check_folder_name
+
+from ..files import check_folder_name
 
 if TYPE_CHECKING:
     from .run import Evaluation

@@ -24,9 +24,10 @@ from mcdm_core.pictures.plots import Panel, plot_lines
 from mcdm_core.pictures.writing import encoded
 from mcdm_core.product.term import Term
 from mcdm_core.sampling import sample_product
-from mcdm_core.system.formats import csv_bytes, write_files
-from mcdm_core.system.writer import check_folder_name, make_folder
+from mcdm_core.system.formats import csv_bytes
+from mcdm_core.system.writer import make_folder
 
+from ..files import check_folder_name, write_files
 from ..metrics.bootstrap import Figure, bootstrap_interval
 
 log = logging.getLogger(__name__)

@@ -12,8 +12,8 @@ from PIL import Image
 from mcdm_core.cli.values import positive
 from mcdm_core.pictures.writing import encoded
 from mcdm_core.system.formats import write_bytes
-from mcdm_core.system.writer import check_folder_name
 
+from ..files import check_folder_name
 from .config import BATCH, EvaluationConfig, Setting, load_evaluation
 from .run import check_experts
 from .sampling import draw_samples

@@ -123,7 +123,7 @@ def test_faces(opened, tell, chain, check, published, core, base, weights):
         low_threshold=100.0,
         high_threshold=200.0,
     )
-    embedding = core.checkpoints.towers.load_towers(base / "models" / "mcdm" / FARL)["text"].encode([words])
+    embedding = core.checkpoints.load_text_tower(base / "models" / "mcdm" / FARL).encode([words])
     experts = [(told[name], {"weight": w, "reliability": float(name != "sketch")}) for name, w in weights.items()]
     check(chain(*experts), published.faces(weights, embedding), "linear")
 

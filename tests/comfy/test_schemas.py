@@ -115,7 +115,7 @@ def test_everything_is_explained(node, node_id):
             assert re.search(rf"\b{value.max:.0f}\b", value.tooltip), f"{value.id}: the tooltip should give the range"
 
 
-@pytest.mark.parametrize("node_id", ["MCDM_KSampler", "MCDM_ReliabilitySweep", "MCDM_RandomNoise", "MCDM_Choose"])
+@pytest.mark.parametrize("node_id", ["MCDM_KSampler", "MCDM_ReliabilitySweep", "MCDM_RandomNoise"])
 def test_the_seed_can_change_after_each_run(node, node_id):
     (seed,) = (value for value in node.classes[node_id].GET_SCHEMA().inputs if value.id.endswith("seed"))
     assert seed.control_after_generate

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from mcdm_core import load_expert, read_metadata
-from mcdm_core.checkpoints import CheckpointError, convert_expert, load_towers, read_checkpoint, read_encoder
+from mcdm_core.checkpoints import CheckpointError, convert_expert, load_text_tower, read_checkpoint, read_encoder
 from mcdm_core.checkpoints.autoencoders import load_autoencoder
 from tests.fuzz.bases import KINDS, content_of, write_bases
 from tests.fuzz.corpus import CORPORA
@@ -368,7 +368,7 @@ def test_a_tower_of_endless_layers(tmp_path):
     shapes = {"text_projection": (8, 8), "token_embedding.weight": (9, 8), "positional_embedding": (5, 8)}
     tensors = {name: torch.zeros(shape) for name, shape in shapes.items()}
     save_file({**tensors, "transformer.resblocks.999999999.ln_1.weight": torch.zeros(8)}, path)
-    assert "layers" in refusal(path, load_towers)
+    assert "layers" in refusal(path, load_text_tower)
     refusal(path)
 
 

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from mcdm_core import Condition, Overrides, convert_expert, load_expert, read_metadata
-from mcdm_core.checkpoints import CheckpointError, load_towers
+from mcdm_core.checkpoints import CheckpointError, load_text_tower
 from mcdm_core.checkpoints.farl import FARL, text_encoder_among
 from mcdm_core.checkpoints.recognition.layout import Layout
 from mcdm_core.cli.main import main
@@ -110,7 +110,7 @@ def test_farl_is_found_beside_the_face_network(tmp_path):
     with pytest.raises(CheckpointError, match=r"face\.pt reads texts with FaRL"):
         encoder.encode_text("blonde hair")
     torch.save({"state_dict": reference_weights("farl_clip")}, tmp_path / "FaRL-small.pth")
-    tower = load_towers(tmp_path / "FaRL-small.pth")["text"]
+    tower = load_text_tower(tmp_path / "FaRL-small.pth")
     condition = encoder.encode_text("blonde hair")
     assert torch.equal(condition.embedding, tower.encode(["blonde hair"]))
     assert condition.text_active
@@ -123,54 +123,47 @@ def test_the_right_one_of_several_farls_is_taken():
     assert text_encoder_among(["base.pt"]) is None
 
 
-@pytest.mark.parametrize(
-    ("name", "side", "inputs", "output"),
-    [
-        ("farl_clip", "text", ("tokens",), "text_embed"),
-        ("farl_clip", "image", ("image",), "image_embed"),
-        ("glide_clip_text", "text", ("tokens", "lens"), "z_t"),
-        ("glide_clip_image", "image", ("x", "t"), "z_i"),
-    ],
-)
-def test_loaded_towers_equal_the_published_code(name, side, inputs, output, tmp_path):
-    weights, options = reference_weights(name), reference_config(name)
-    torch.save({"state_dict": weights} if name == "farl_clip" else weights, tmp_path / "tower.pt")
-    heads = options.get("n_head") or {"text": options.get("transformer_heads"), "image": 1}[side]
-    values = reference_values(name)
-    tower = load_towers(tmp_path / "tower.pt", {side: heads})[side]
-    result = tower(*(values[f"inputs/{key}"] for key in inputs))
-    torch.testing.assert_close(result, values[f"outputs/{output}"], atol=1e-4, rtol=0)
+def test_a_loaded_text_tower_equals_the_published_code(tmp_path):
+    torch.save({"state_dict": reference_weights("farl_clip")}, tmp_path / "tower.pt")
+    tower = load_text_tower(tmp_path / "tower.pt", reference_config("farl_clip")["transformer_heads"])
+    values = reference_values("farl_clip")
+    torch.testing.assert_close(tower(values["inputs/tokens"]), values["outputs/text_embed"], atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("name", ["farl_clip", "glide_clip_text", "glide_clip_image"])
-def test_towers_are_no_experts_and_damaged_ones_are_refused(name, tmp_path):
-    weights = reference_weights(name)
+def test_a_text_tower_is_no_expert_and_a_damaged_one_is_refused(tmp_path):
+    weights = reference_weights("farl_clip")
     path = write(tmp_path / "tower.pt", weights)
-    with pytest.raises(CheckpointError, match=r"^tower\.pt is no diffusion expert"):
+    with pytest.raises(CheckpointError, match=r"^tower\.pt is no diffusion expert but FaRL's text encoder"):
         load_expert(path)
-    lost = next(key for key in weights if "block" in key and key.endswith(("weight", ".w", "f_q.w")))
+    lost = next(key for key in weights if key.startswith("transformer.") and key.endswith("weight"))
     path = write(tmp_path / "tower.pt", {key: tensor for key, tensor in weights.items() if key != lost})
-    with pytest.raises(CheckpointError, match=r"^tower\.pt .*1 of .*\(" + lost.removeprefix("visual.")):
-        load_towers(path)
+    with pytest.raises(CheckpointError, match=rf"^tower\.pt .*1 of .*\({lost}"):
+        load_text_tower(path)
 
 
-@pytest.mark.parametrize("name", ["farl_clip", "glide_clip_text", "glide_clip_image"])
-def test_weights_of_towers_that_are_not_finite_are_refused(name, tmp_path):
-    weights = reference_weights(name)
-    spoiled = next(key for key in reversed(weights) if "block" in key)
+def test_weights_of_a_text_tower_that_are_not_finite_are_refused(tmp_path):
+    weights = reference_weights("farl_clip")
+    spoiled = next(key for key in weights if key.startswith("transformer."))
     path = write(tmp_path / "tower.pt", weights | {spoiled: torch.full_like(weights[spoiled], torch.nan)})
-    with pytest.raises(CheckpointError, match=r"^tower\.pt has weights that are NaN.* in " + spoiled):
-        load_towers(path)
+    with pytest.raises(CheckpointError, match=rf"^tower\.pt has weights that are NaN.* in {spoiled}"):
+        load_text_tower(path)
 
 
-def test_weights_that_no_tower_uses_may_be_anything(tmp_path):
+def test_weights_that_no_text_tower_uses_may_be_anything(tmp_path):
     weights = reference_weights("farl_clip") | {"remains": torch.tensor([torch.nan])}
-    assert load_towers(write(tmp_path / "tower.pt", weights)).keys() == {"text", "image"}
+    assert not load_text_tower(write(tmp_path / "tower.pt", weights)).training
 
 
-def test_an_expert_is_no_tower(tmp_path):
-    with pytest.raises(CheckpointError, match="neither a text nor an image encoder"):
-        load_towers(write(tmp_path / "adm.pt", reference_weights("adm_uncond")))
+def test_an_expert_is_no_text_tower(tmp_path):
+    with pytest.raises(CheckpointError, match=r"adm\.pt holds no text encoder; choose a file of FaRL"):
+        load_text_tower(write(tmp_path / "adm.pt", reference_weights("adm_uncond")))
+
+
+def test_a_file_of_no_known_layout_is_unknown(tmp_path):
+    """As GLIDE's CLIP, whose tensors these are."""
+    path = write(tmp_path / "clip_text_enc.pt", {"blocks.input.w_voc": torch.zeros(8, 4)})
+    with pytest.raises(CheckpointError, match=r"clip_text_enc\.pt is a checkpoint, but .* of a layout unknown here"):
+        load_expert(path)
 
 
 def test_the_command_line_describes_and_converts_with_options(tmp_path, capsys):
@@ -188,12 +181,10 @@ def test_the_command_line_describes_and_converts_with_options(tmp_path, capsys):
     torch.testing.assert_close(output(load_expert(target), name), expected(name), atol=1e-4, rtol=0)
 
 
-def test_the_command_line_describes_towers(tmp_path, capsys):
+def test_the_command_line_describes_a_text_tower(tmp_path, capsys):
     torch.save({"state_dict": reference_weights("farl_clip")}, tmp_path / "farl.pth")
     assert main(["info", str(tmp_path / "farl.pth")]) == 0
-    printed = capsys.readouterr().out
-    assert "reads text" in printed
-    assert "reads image" in printed
+    assert "farl.pth: FaRL's text encoder" in capsys.readouterr().out
 
 
 LOAD = """

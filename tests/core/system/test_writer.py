@@ -14,14 +14,7 @@ from safetensors.torch import load_file
 from mcdm_core.pictures.writing import write_picture
 from mcdm_core.system import writer
 from mcdm_core.system.failures import WriteError
-from mcdm_core.system.formats import (
-    write_array,
-    write_arrays,
-    write_files,
-    write_state,
-    write_tensors,
-    write_text,
-)
+from mcdm_core.system.formats import write_array, write_state, write_tensors, write_text
 
 WRITERS = {
     "text.md": lambda path: write_text(path, "ε\n"),
@@ -29,7 +22,6 @@ WRITERS = {
     "expert.safetensors": lambda path: write_tensors(path, {"a": torch.arange(6.0).view(2, 3).T}, {"key": "value"}),
     "state.pt": lambda path: write_state(path, {"network": torch.arange(1000), "step": 3}),
     "latents.npy": lambda path: write_array(path, np.arange(1000)),
-    "set.npz": lambda path: write_arrays(path, {"images": np.arange(1000), "maps": np.arange(3)}),
 }
 every_kind = pytest.mark.parametrize("name", WRITERS)
 
@@ -77,8 +69,6 @@ def test_what_is_written_is_read_back(tmp_path):
     assert torch.equal(load_file(tmp_path / "expert.safetensors")["a"], torch.arange(6.0).view(2, 3).T)
     assert torch.load(tmp_path / "state.pt", weights_only=True)["step"] == 3
     assert np.array_equal(np.load(tmp_path / "latents.npy"), np.arange(1000))
-    with np.load(tmp_path / "set.npz") as stored:
-        assert stored["maps"].tolist() == [0, 1, 2]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
@@ -104,9 +94,9 @@ def test_a_full_disk_leaves_what_was_there_and_nothing_else(name, tmp_path):
     assert os.listdir(tmp_path) == [name]
 
 
-@pytest.mark.parametrize("name", ["state.pt", "latents.npy", "set.npz"])
+@pytest.mark.parametrize("name", ["state.pt", "latents.npy"])
 def test_a_disk_that_becomes_full_in_the_middle_is_said_to_be(name, tmp_path, monkeypatch):
-    """Torch, numpy and zip files say something of their own then, or write on."""
+    """Torch and numpy say something of their own then, or write on."""
     monkeypatch.setattr(writer.Output, "__init__", lambda self, file: vars(self).update(_file=Full(file), error=None))
     with pytest.raises(WriteError, match="No space left on device"):
         WRITERS[name](tmp_path / name)
@@ -126,19 +116,6 @@ def test_an_interruption_leaves_what_was_there(tmp_path):
         write()
     assert path.read_text() == "before"
     assert os.listdir(tmp_path) == ["text.md"]
-
-
-def test_files_that_belong_together_are_all_written_or_none(tmp_path):
-    kept = tmp_path / "table.md"
-    kept.write_text("before")
-    with pytest.raises(WriteError, match="nowhere"):
-        write_files({kept: b"after", tmp_path / "nowhere" / "figures.csv": b"after"})
-    assert kept.read_text() == "before"
-    write_files({kept: b"after", tmp_path / "figures.csv": b"also"})
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {
-        "table.md": b"after",
-        "figures.csv": b"also",
-    }
 
 
 def test_a_line_is_appended_whole_or_not_at_all(tmp_path, monkeypatch):
