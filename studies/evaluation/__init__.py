@@ -33,7 +33,7 @@ PREVIEW = "preview"
 SHEET = "sheet"
 MOST_WORKERS = 61  # the most processes of a pool on Windows
 EXAMPLE = """examples:
-  python -m studies evaluate studies/configs/evaluate/maps.toml
+  python -m studies evaluate studies/configs/evaluate/maps256.toml
   python -m studies evaluate studies/configs/evaluate/*.toml --count 8 --steps 5    a quick look at all of them
 """
 
