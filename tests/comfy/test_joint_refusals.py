@@ -160,11 +160,6 @@ def test_scores(two, refused):
     assert said.endswith("on PixelSpace (3 channels); switch scores off, or combine models of one family.")
 
 
-def test_choose_samples(two, node):
-    with pytest.raises(ValueError, match=r"^Expected experts of one latent space for Choose Samples, but expert 1 "):
-        node("MCDM_Choose", experts=two(), samples={"samples": LATENT}, count=1)
-
-
 def test_hooks_that_read_the_unconditional_estimate(two, refused):
     latents, _ = two.loaded
     latents.model = latents.model.clone()

@@ -210,18 +210,6 @@ def test_threads_have_the_modes_of_the_run(casts, away, run, networks):
     assert modes == {(True, False)}
 
 
-def test_one_after_the_other_without_the_engine(casts, away, run, networks, monkeypatch):
-    import importlib.util
-
-    experts, threads = [casts[0].expert("eps", "plain", 0), away(casts[1].expert("v", "plain", 1))], set()
-    at_once = run(experts)
-    find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "comfy.multigpu" else find(name))
-    networks.watch_all(lambda: threads.add(threading.get_ident()))
-    assert torch.equal(run(experts), at_once)
-    assert threads == {threading.get_ident()}
-
-
 def test_a_split_expert_beside_one_elsewhere(casts, away, two_devices, run):
     """Both would be on the second device; they are asked one after the other."""
     import comfy_extras.nodes_multigpu as nodes
