@@ -48,18 +48,11 @@ class NoiseLevel:
 class Form(Protocol):
     """How samples of an expert hold signal and noise at its noise level σ."""
 
-    def signal_scale(self, sigma: float) -> float:
-        """α, the factor of x0."""
-
     def unbounded(self, sigma: float) -> float:
         """The noise level of the same sample in the variance-exploding form, x0 + σ·n."""
 
 
 class _VarianceExploding:
-    def signal_scale(self, sigma: float) -> float:
-        """See `Form`."""
-        return 1.0
-
     def unbounded(self, sigma: float) -> float:
         """See `Form`."""
         return sigma
@@ -92,11 +85,6 @@ class Point:
     def sigma(self) -> float:
         """The noise level of the same sample in the variance-exploding form, x0 + σ·n."""
         return self.form.unbounded(self.level)
-
-    @property
-    def alpha(self) -> float:
-        """α, the factor of x0."""
-        return self.form.signal_scale(self.level)
 
 
 @dataclass(frozen=True, eq=False)

@@ -184,7 +184,7 @@ class TrainingRun(ABC, Generic[Config, Network]):
     def _read_state(self) -> dict[str, Any]:
         try:
             state: dict[str, Any] = torch.load(self.state_path, map_location="cpu", weights_only=True)
-            missing = {"network", "average", "optimizer", "step", "losses", "config"} - state.keys()
+            missing = {"network", "average", "optimizer", "step", "losses", "config", "earlier"} - state.keys()
         except (RuntimeError, EOFError, AttributeError, pickle.UnpicklingError, ValueError) as error:
             if is_out_of_memory(error):
                 raise
