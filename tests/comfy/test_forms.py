@@ -165,7 +165,7 @@ def test_an_expert_of_another_range_is_asked_at_its_nearest_level(experts, chain
 
     def asked(guider, x, level):
         def function(model, _, sigmas, extra_args, callback, disable):
-            return model(x, torch.tensor([level]), **extra_args)
+            return model(x.to(sigmas), sigmas.new_tensor([level]), **extra_args)
 
         zero = torch.zeros_like(x)
         sampler = comfy.samplers.KSAMPLER(function)

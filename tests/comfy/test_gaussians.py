@@ -120,12 +120,12 @@ def gaussian_flow(pack):
     import comfy.model_base
     import comfy.model_sampling
     import comfy.supported_models_base
-    from comfy.model_patcher import ModelPatcher
 
     if not hasattr(comfy.model_sampling.ModelSamplingDiscreteFlow, "set_noise_scale"):
         pytest.skip("this ComfyUI knows no flow whose noise is scaled")
 
     def build(k, noise_scale, by_size=False):
+        from .support.places import placed
         from .support.sized_noise import SizedFlow
 
         class Config(comfy.supported_models_base.BASE):
@@ -139,8 +139,7 @@ def gaussian_flow(pack):
             config.sampling_settings = {}
             model.model_sampling = SizedFlow(config)
         tokens = [[[torch.tensor([[[MEANS[i]], [VARIANCES[i]]]]), {}]] for i in (k, 2)]
-        cpu = torch.device("cpu")
-        return SimpleNamespace(model=ModelPatcher(model, cpu, cpu), condition=tokens[0], null=tokens[1])
+        return SimpleNamespace(model=placed(model), condition=tokens[0], null=tokens[1])
 
     return build
 

@@ -24,7 +24,7 @@ def compare(joint, joint_chain, node):
         start = torch.zeros_like(noise) if latent is None else latent
         found = guider.sample(
             noise, start, sampler, torch.tensor(levels), denoise_mask=mask, disable_pbar=True, seed=joint.SEED
-        )
+        ).cpu()
         plain = joint.Plain(groups, own_null=kind == "MCDM_OwnNullGuider")
         expected = plain.run(sampler, torch.tensor(levels), noise, latent, mask)
         assert found.shape == noise.shape
@@ -257,7 +257,7 @@ def test_a_product_as_a_model_does_the_same(spaces, joint_chain, node, joint, ow
         noise = comfy.sample.prepare_noise(latent["samples"], joint.SEED)
         sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "normal", 3)
         euler = comfy.samplers.sampler_object("euler")
-        found = guider.sample(noise, latent["samples"], euler, sigmas, seed=joint.SEED)
+        found = guider.sample(noise, latent["samples"], euler, sigmas, seed=joint.SEED).cpu()
     assert torch.equal(found, expected["samples"])
 
 
@@ -280,10 +280,10 @@ def test_a_flow_whose_noise_depends_on_the_size_counts_the_size_of_its_own_sampl
     flow.model.model_sampling = SizedFlow(flow.model.model_config)
     sampled(node("MCDM_Guider", experts=joint_chain(groups))[0], (1, 3, 32, 32), (1.0, 0.5, 0.0), joint.SEED)
     noise = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(2))
-    torch.testing.assert_close(seen[0], 32 / 4 * noise, atol=1e-4, rtol=0)
+    torch.testing.assert_close(seen[0].cpu(), 32 / 4 * noise, atol=1e-4, rtol=0)
     largest = float(latents.get_model_object("model_sampling").sigma_max)
     own = joint.own_noise(1, noise, (4, 8, 8)) * (1 + largest**2) ** 0.5
-    assert any(x.shape == own.shape and (x - own).abs().max() < 1e-3 * largest for x in seen)
+    assert any(x.shape == own.shape and (x.cpu() - own).abs().max() < 1e-3 * largest for x in seen)
 
 
 @pytest.mark.parametrize(("family", "side"), [("BaseModel", 512), ("PixArt", 1024)])

@@ -275,6 +275,13 @@ def _guider_of(groups, joint_chain, node, as_model):
 # The maps
 
 
+def loaded(vae):
+    """Let ComfyUI load a VAE, as a run does before its pictures are coded."""
+    import comfy.model_management
+
+    comfy.model_management.load_models_gpu([vae.patcher])
+
+
 @pytest.mark.one_of(2)
 @pytest.mark.parametrize(
     "name", ["pixels", "latents", "SD1.5", "SDXL", "Flux", "Flux 2", "Qwen-Image", "Chroma's pixels"]
@@ -283,6 +290,8 @@ def _guider_of(groups, joint_chain, node, as_model):
 def test_pictures_are_coded_as_by_comfyuis_own_functions(spaces, host, loads, name, batch):
     """Which would load the VAE at each call."""
     group = spaces(name, (64, 48), (1.0, 1.0))
+    loaded(group.vae)
+    loads.clear()
     coder = host.comfyui.picture_coders.PictureCoder(group.vae, group.format)
     samples = torch.randn(batch, *group.shape, generator=torch.Generator().manual_seed(1))
     decoded = coder.decode(samples)
@@ -303,6 +312,7 @@ def test_a_vae_with_transparency_is_given_opaque_pictures(host, joint):
         pytest.skip("this ComfyUI's VAEs of videos have no transparency")
     vae = joint.tiny_video_vae(4)
     group = joint.Group(vae, (16, 4, 4), (32, 32), [joint.Member(joint.expert_in("Wan21", 1), 1.0)])
+    loaded(vae)
     coder = host.comfyui.picture_coders.PictureCoder(vae, group.format)
     samples = torch.randn(1, 16, 4, 4, generator=torch.Generator().manual_seed(1))
     decoded = coder.decode(samples)

@@ -194,7 +194,7 @@ def test_an_area_has_its_part_of_the_map(load_latent, chain, sample, core, monke
     unfold = sys.modules["mcdm_pack.mcdm_core.conditions.reading.folding"].unfold
     told = sys.modules["mcdm_pack.nodes.host.files.conditioning"].read_condition(*reversed(expert.condition[0])).maps
     cut = cut[cut.flatten(1).any(1)]  # less the null's rows
-    torch.testing.assert_close(unfold(cut[:1], 8), unfold(told, 8)[..., 8:48, 16:48])
+    torch.testing.assert_close(unfold(cut[:1], 8).cpu(), unfold(told, 8)[..., 8:48, 16:48])
 
 
 @pytest.mark.parametrize("shape", [(1, 4, 5, 9), (1, 4, 1, 2)])

@@ -45,7 +45,7 @@ def logic_loop(weights, own_null, **settings):
         model.inner_model.watch(seen.append)
 
         def asked(x, sigma):
-            model(x, torch.full((len(x),), sigma), **extra_args)
+            model(x, x.new_full((len(x),), sigma), **extra_args)
             nulls = [seen[-1].null[seen[-1].plan.null_owners[j]].double() for j in range(count)]
             bases = nulls if own_null else [sum(nulls) / count] * count
             return [

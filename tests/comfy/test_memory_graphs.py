@@ -13,8 +13,6 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-AWAY = torch.device("cpu", 1)
-
 
 @pytest.fixture
 def prefetch(pack):
@@ -136,18 +134,18 @@ def run(node):
     return sample
 
 
-def away(expert):
+def away(expert, device):
     pytest.importorskip("comfy.multigpu", reason="this ComfyUI places no MODEL on a device")
-    return replace(expert, model=expert.model.deepclone_multigpu(new_load_device=AWAY))
+    return replace(expert, model=expert.model.deepclone_multigpu(new_load_device=device))
 
 
 @pytest.mark.parametrize("end", ["finished", "cancelled"])
-def test_threads_of_devices_end_what_they_recorded(expert, run, ended, asked_in, end):
+def test_threads_of_devices_end_what_they_recorded(expert, run, ended, asked_in, devices, end):
     import comfy.model_management
 
     from .support.core_samplers import cancelled_at
 
-    experts = [expert(0), away(expert(1))]
+    experts = [expert(0), away(expert(1), devices[1])]
     if end == "finished":
         run(experts)
     else:
@@ -160,12 +158,11 @@ def test_threads_of_devices_end_what_they_recorded(expert, run, ended, asked_in,
     assert not any(thread.is_alive() for thread in elsewhere)
 
 
-def test_threads_of_copies_end_what_they_recorded(expert, run, ended, asked_in, monkeypatch):
+def test_threads_of_copies_end_what_they_recorded(expert, run, ended, asked_in, devices, monkeypatch):
     """Of core's MultiGPU CFG Split, on an expert that is not the first."""
     nodes = pytest.importorskip("comfy_extras.nodes_multigpu", reason="this ComfyUI splits over no devices")
     import comfy.model_management
 
-    devices = [torch.device("cpu"), torch.device("cpu", 0)]
     monkeypatch.setattr(comfy.model_management, "get_all_torch_devices", lambda exclude_current=False: list(devices))
     second = expert(1)
     run([expert(0), replace(second, model=nodes.MultiGPUCFGSplitNode.execute(second.model, 2).args[0])])

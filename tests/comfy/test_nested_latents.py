@@ -211,10 +211,10 @@ def test_scores_are_of_all_parts_and_of_flows_too(node, chain, host):
     guider.observer = (seen := []).append
     euler = comfy.samplers.sampler_object("euler_ancestral")
     made = guider.sample(random_latent(2), empty_latent()["samples"], euler, SIGMAS, disable_pbar=True, seed=3)
-    x0, expected = host.comfyui.latents.pack(made.unbind()).double(), torch.zeros(1, 2, dtype=torch.float64)
+    x0, expected = host.comfyui.latents.pack(made.unbind()).double().cpu(), torch.zeros(1, 2, dtype=torch.float64)
     for k in range(2):
         for call in seen:
-            errors = [(x0 - of.double()).square().mean() for of in (call.null[k], call.cond[k])]
+            errors = [(x0 - of.double().cpu()).square().mean() for of in (call.null[k], call.cond[k])]
             expected[0, k] += (errors[0] - errors[1]) / len(seen)
     assert len(seen) == 3
     torch.testing.assert_close(host.run.scores.scores_of(made, experts), expected, atol=1e-6, rtol=1e-4)

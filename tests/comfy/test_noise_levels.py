@@ -16,7 +16,7 @@ def ask():
     def sampler(*levels):
         def function(model, x, sigmas, extra_args, callback, disable):
             for level in levels:
-                denoised = model(x, torch.full((len(x),), level), **extra_args)
+                denoised = model(x, x.new_full((len(x),), level), **extra_args)
             return denoised
 
         return comfy.samplers.KSAMPLER(function)
@@ -61,7 +61,7 @@ def test_noise_that_was_added_can_be_removed(load, chain, node):
     euler, experts = comfy.samplers.sampler_object("euler"), chain((load("hair"), {"weight": 1.0}))
 
     def run(latent, sigmas):
-        return node("MCDM_Guider", experts=experts)[0].sample(torch.zeros_like(latent), latent, euler, sigmas)
+        return node("MCDM_Guider", experts=experts)[0].sample(torch.zeros_like(latent), latent, euler, sigmas).cpu()
 
     noised = run(picture, up)
     assert (noised - picture).abs().mean() > 0.05

@@ -70,7 +70,7 @@ def check(node):
                 callback=lambda _step, x0, *_, denoised=denoised: denoised.append(x0.clone()),
             )
             for mine, theirs in zip([*denoised, end], [*oracle.x0, oracle.end], strict=True):
-                torch.testing.assert_close(mine, theirs, atol=tolerance, rtol=0)
+                torch.testing.assert_close(mine.cpu(), theirs, atol=tolerance, rtol=0)
 
     return run
 

@@ -133,11 +133,12 @@ def test_products_that_cannot_be_sampled(refused, load, chain, node, setup, monk
 )
 def test_tokens_of_another_width(host, kind, config):
     import comfy.supported_models
-    from comfy.model_patcher import ModelPatcher
+
+    from .support.places import placed
 
     bare = {"disable_unet_model_creation": True, "in_channels": 4}
     model = getattr(comfy.supported_models, kind)({**bare, **config}).get_model({})
-    patcher = ModelPatcher(model, torch.device("cpu"), torch.device("cpu"))
+    patcher = placed(model)
     latent = torch.zeros(1, model.latent_format.latent_channels, 8, 8)
 
     def check(width):

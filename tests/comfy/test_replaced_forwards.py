@@ -33,13 +33,13 @@ def steered(model, text):
     clone = model.clone()
     network = model.model.diffusion_model
     with torch.no_grad():
-        away = network.text_embedding(text)
+        away = network.text_embedding(text.to(next(network.text_embedding.parameters()).device))
 
     def replaced(forward):
         def halves(x, context, **more):
             half = (len(x) + 1) // 2
             first = forward(x[:half], context[:half], **more)
-            first = 2 * first - forward(x[:half], away.expand(half, -1, -1), **more)
+            first = 2 * first - forward(x[:half], away.to(x).expand(half, -1, -1), **more)
             return first if half == len(x) else torch.cat([first, forward(x[half:], context[half:], **more)])
 
         return halves

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from .support.closeness import rounded
+
 STEPS = 3
 ATTENTION, CONVOLUTION, NORM = ".attn2.to_q.weight", ".in_layers.2.weight", ".norm2.weight"
 KINDS = {
@@ -20,18 +22,17 @@ KINDS = {
 
 def network(dtype, seed, kept=None):
     """A network that computes in one dtype and keeps its weights, values that both dtypes have, in it or another."""
-    from comfy.model_patcher import ModelPatcher
-
-    from .support.oracle.networks import CPU, LAYOUTS, fill
+    from .support.oracle.networks import LAYOUTS, fill
+    from .support.places import OFFLOADED, placed
 
     base, unet_config = LAYOUTS["eps"]
     config = base(unet_config)
     config.set_inference_dtype(kept or dtype, dtype if kept else None)
-    model = config.get_model({}, device=CPU)
+    model = config.get_model({}, device=OFFLOADED)
     model.diffusion_model.float()
     fill(model.diffusion_model, seed)
     model.diffusion_model.to(kept or torch.bfloat16).to(kept or dtype)
-    return ModelPatcher(model, load_device=CPU, offload_device=CPU)
+    return placed(model)
 
 
 def experts_on(plain, kind, seed=0):
@@ -106,17 +107,17 @@ def test_weights_kept_in_fewer_bits(pack, by_rows, kind):
     result = by_rows(experts_on(ours, KINDS[kind]))
     theirs = by_brute_force(experts_on(cores, KINDS[kind]))
     assert distance(theirs, expected) > 1e-3
-    assert distance(result, expected) < 1e-5
+    assert distance(result, expected) < rounded(1e-5, 5e-4)
 
 
 def quantized(seed):
     """A network whose linear layers are quantized as ComfyUI quantizes them, and the same with their exact values."""
     import comfy.ops
-    from comfy.model_patcher import ModelPatcher
 
     if not hasattr(comfy.ops, "mixed_precision_ops"):
         pytest.skip("this ComfyUI has no quantized layers")
-    from .support.oracle.networks import CPU, LAYOUTS
+    from .support.oracle.networks import LAYOUTS
+    from .support.places import OFFLOADED, placed
 
     exact = network(torch.float32, seed)
     weights = dict(exact.model.diffusion_model.state_dict())
@@ -131,9 +132,9 @@ def quantized(seed):
     config = base(unet_config)
     config.set_inference_dtype(torch.float32, torch.float32)
     config.quant_config = {"mixed_ops": True}
-    model = config.get_model({}, device=CPU)
+    model = config.get_model({}, device=OFFLOADED)
     model.diffusion_model.load_state_dict(weights)
-    return ModelPatcher(model, load_device=CPU, offload_device=CPU), exact
+    return placed(model), exact
 
 
 @pytest.mark.one_of(2)
@@ -144,7 +145,7 @@ def test_quantized_layers(pack, by_rows, kind):
     expected = by_brute_force(experts_on(exact, KINDS[kind]))
     result = by_rows(experts_on(ours, KINDS[kind]))
     assert distance(by_brute_force(experts_on(cores, KINDS[kind])), expected) > 1e-3
-    assert distance(result, expected) < 1e-5
+    assert distance(result, expected) < rounded(1e-5, 5e-4)
 
 
 @pytest.mark.one_of(4)
@@ -153,4 +154,4 @@ def test_networks_of_which_only_a_part_fits(pack, by_rows, limited, kind):
     ours, theirs = network(torch.float32, 64), network(torch.float32, 64)
     result = by_rows(experts_on(ours, KINDS[kind]))
     assert ours.model.model_lowvram
-    assert distance(result, by_brute_force(experts_on(theirs, KINDS[kind]))) < 1e-5
+    assert distance(result, by_brute_force(experts_on(theirs, KINDS[kind]))) < rounded(1e-5, 5e-4)

@@ -51,11 +51,11 @@ def recording(points):
     def sample(model, x, sigmas, extra_args, callback, disable):
         generator = torch.Generator().manual_seed(1)
         for sigma, after in zip(sigmas[:-1].tolist(), sigmas[1:].tolist(), strict=True):
-            points.append((x.clone(), sigma))
-            denoised = model(x, torch.full((len(x),), sigma), **extra_args)
+            points.append((x.cpu(), sigma))
+            denoised = model(x, x.new_full((len(x),), sigma), **extra_args)
             up = min(after, (after**2 * (sigma**2 - after**2) / sigma**2) ** 0.5)
             x = denoised + ((after**2 - up**2) ** 0.5 / sigma) * (x - denoised)
-            x = x + up * torch.randn(x.shape, generator=generator)
+            x = x + up * torch.randn(x.shape, generator=generator).to(x)
         return x
 
     return sample
@@ -205,7 +205,7 @@ def test_a_cancelled_run_leaves_no_scores_and_the_next_one_has_them(experts, sam
     import comfy.samplers
 
     def cancelled(model, x, sigmas, extra_args, callback, disable):
-        model(x, sigmas[0] * torch.ones(len(x)), **extra_args)
+        model(x, sigmas[0].expand(len(x)), **extra_args)
         raise comfy.model_management.InterruptProcessingException
 
     product = experts()

@@ -1,7 +1,6 @@
 """Experts on several devices, asked at once.
 
-The CPU stands for two devices, under two of its names; ComfyUI tells devices by name. Experts come to the second by
-what core's Select Model Device does for a GPU; for a CPU it does less.
+Experts come to the second by what core's Select Model Device does for a GPU; for a CPU it does less.
 """
 
 import threading
@@ -15,23 +14,22 @@ from ..support.watchdog import await_event, meet
 from .support.core_samplers import LATENT, cancelled_at
 from .support.leaks import Living, state_of
 
-DEVICES = [torch.device("cpu", 0), torch.device("cpu", 1)]
 STEPS = 3
 
 
 @pytest.fixture(scope="module")
-def select(pack):
+def select(pack, devices):
     """A MODEL loaded once more, for the second device."""
     pytest.importorskip("comfy.multigpu", reason="this ComfyUI places no MODEL on a device")
-    return lambda model: model.deepclone_multigpu(new_load_device=DEVICES[1])
+    return lambda model: model.deepclone_multigpu(new_load_device=devices[1])
 
 
 @pytest.fixture
-def two_devices(select, monkeypatch):
+def two_devices(select, devices, monkeypatch):
     """A ComfyUI that has found both."""
     import comfy.model_management
 
-    monkeypatch.setattr(comfy.model_management, "get_all_torch_devices", lambda exclude_current=False: list(DEVICES))
+    monkeypatch.setattr(comfy.model_management, "get_all_torch_devices", lambda exclude_current=False: list(devices))
 
 
 @pytest.fixture
@@ -68,7 +66,7 @@ def run(start, node):
         guider = guider or node("MCDM_Guider", experts=chained(node, experts))[0]
         by_name = isinstance(sampler, str)
         sampler = comfy.samplers.sampler_object(sampler) if by_name else comfy.samplers.KSAMPLER(sampler)
-        return guider.sample(start[0], torch.zeros_like(start[0]), sampler, start[1], disable_pbar=True, seed=3)
+        return guider.sample(start[0], torch.zeros_like(start[0]), sampler, start[1], disable_pbar=True, seed=3).cpu()
 
     return sample
 
@@ -123,12 +121,12 @@ def test_the_same_to_the_bit_with_other_samplers(casts, away, run, sampler):
     assert torch.equal(run([here, away(other)], sampler), run([here, other], sampler))
 
 
-def test_cores_node(casts, two_devices, run):
+def test_cores_node(casts, two_devices, devices, run):
     import comfy_extras.nodes_multigpu as nodes
 
     here, other = casts[0].expert("eps", "plain", 0), casts[1].expert("v", "plain", 1)
     selected = replace(other, model=nodes.SelectModelDeviceNode.execute(other.model, "gpu:1").args[0])
-    assert selected.model.load_device == DEVICES[1]
+    assert selected.model.load_device == devices[1]
     assert torch.equal(run([here, selected]), run([here, other]))
 
 
@@ -148,12 +146,12 @@ def test_the_reference_may_be_away(casts, away, run):
     assert torch.equal(run([away(first), second]), run([first, second]))
 
 
-def test_experts_of_this_pack_can_be_placed(load, select, chain, sample):
+def test_experts_of_this_pack_can_be_placed(load, select, devices, chain, sample):
     """Their loader says how to load them again."""
     hair, text = load("hair"), load("text")
     moved = SimpleNamespace(**{**vars(text), "model": select(text.model)})
     assert moved.model.model is not text.model.model
-    assert moved.model.load_device == DEVICES[1]
+    assert moved.model.load_device == devices[1]
     assert torch.equal(sample(chain(hair, moved)), sample(chain(hair, text)))
 
 

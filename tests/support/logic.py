@@ -77,7 +77,7 @@ def sample_plain_logic(x, sigmas, asked, logic, generator, clamp=lambda x0: x0):
             moved.append((mean, own))
         x = torch.stack([mean for mean, _ in moved]).to(x.dtype)
         if after > 0:
-            x = x + deviation * torch.randn(x.shape, dtype=x.dtype, generator=generator)
+            x = x + deviation * torch.randn(x.shape, dtype=x.dtype, generator=generator).to(x)
             for row, (mean, own) in enumerate(moved):
                 for k, centre in enumerate(own):
                     gained = (x[row] - mean).square().sum() - (x[row] - centre).square().sum()

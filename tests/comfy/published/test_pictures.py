@@ -68,7 +68,7 @@ def test_an_area_reads_its_part_of_the_small_picture(upsampler, chain, sample, c
     monkeypatch.setattr(network, "forward", watched)
     draw(sample, chain(SimpleNamespace(**{**vars(expert), "condition": area})), size=64, steps=1)
     ((_, cut),) = [found for found in seen if found[0] == (32, 24)]
-    torch.testing.assert_close(cut[:1], whole[..., 8:40, 16:40])
+    torch.testing.assert_close(cut[:1].cpu(), whole[..., 8:40, 16:40])
 
 
 @pytest.mark.parametrize("name", ["base_inpaint.pt", "upsample_inpaint.pt"])

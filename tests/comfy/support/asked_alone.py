@@ -19,10 +19,10 @@ def asked_alone(chain, node, expert, condition, x, sigma):
     kept = []
 
     def once(model, x_start, sigmas, extra_args, callback, disable):
-        kept.append(model(x, torch.full((len(x),), sigma), **extra_args))
+        kept.append(model(x.to(x_start), x_start.new_full((len(x),), sigma), **extra_args))
         return x_start
 
     (guider,) = node("MCDM_Guider", experts=chain((expert, {"condition": condition, "weight": 1.0})))
     zero = torch.zeros_like(x)
     guider.sample(zero, zero, comfy.samplers.KSAMPLER(once), torch.tensor([sigma, 0.0]), seed=1)
-    return kept[0]
+    return kept[0].to(x)

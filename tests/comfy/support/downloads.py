@@ -16,7 +16,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from .joint import tiny_autoencoder
-from .oracle.networks import CPU, fill, lora
+from .oracle.networks import fill, lora
+from .places import OFFLOADED, placed
 
 # The smallest network that ComfyUI recognizes as SD1.5, by its first width and the width of the text.
 _UNET = {
@@ -93,13 +94,13 @@ def _unet(seed: int) -> ModelPatcher:
 def _network(family: type, layout: dict[str, Any], seed: int) -> ModelPatcher:
     config = family(layout)
     config.set_inference_dtype(torch.float32, None)
-    model = config.get_model({}, device=CPU)
+    model = config.get_model({}, device=OFFLOADED)
     fill(model.diffusion_model, seed)
-    return ModelPatcher(model, load_device=CPU, offload_device=CPU)
+    return placed(model)
 
 
 def _text_encoder(seed: int) -> nn.Module:
-    model = comfy.sd1_clip.SDClipModel(device=CPU, dtype=torch.float32).transformer
+    model = comfy.sd1_clip.SDClipModel(device=OFFLOADED, dtype=torch.float32).transformer
     fill(model, seed)
     return model
 

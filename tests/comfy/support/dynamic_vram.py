@@ -1,7 +1,8 @@
-"""ComfyUI's dynamic VRAM on the CPU: its own ModelPatcherDynamic and casts, over memory that is limited and counted.
+"""ComfyUI's dynamic VRAM without NVIDIA: its own ModelPatcherDynamic and casts, over limited and counted memory.
 
-Four things are replaced or bypassed: the allocator of comfy-aimdo, the use of the classic ModelPatcher on CPU devices,
-the branch of `cast_bias_weight` for CPU devices, and pinned memory. Everything else is ComfyUI's.
+Two things are replaced or bypassed: the allocator of comfy-aimdo, and pinned memory; on the CPU two more, the use of
+the classic ModelPatcher on CPU devices and the branch of `cast_bias_weight` for them. Everything else is ComfyUI's. On
+the accelerator of the tests, pages are memory of the device, and weights come into them from the host's.
 
 Imports ComfyUI: import it after the `pack` fixture has made it importable.
 """
@@ -24,6 +25,7 @@ import pytest
 import torch
 from torch import Tensor
 
+HERE = comfy.model_management.get_torch_device()
 RUBBISH = 0xFF  # in any of torch's float formats, these bytes are NaN
 UNLIMITED = 1 << 62
 
@@ -55,7 +57,7 @@ class DynamicVram:
         loads: Number of calls of `ModelPatcherDynamic.load`.
         freed: Bytes of pages that were taken away.
         copied: Bytes of weights that were cast, into pages or, if there was no room for a page, beside them.
-        elastic: Whether pages take memory of their device only while they are in use; then the device's is their limit.
+        elastic: Whether the device's memory is the limit, too; then no memory is kept of pages that are taken away.
     """
 
     budget: int = UNLIMITED
@@ -92,8 +94,9 @@ class DynamicVram:
 
 @dataclass
 class _Page:
-    memory: Tensor
-    signature: int | None = None  # None while it is not in use
+    size: int
+    memory: Tensor | None = None  # as its signature, None while it is not in use
+    signature: int | None = None
     pins: int = 0
 
 
@@ -106,8 +109,8 @@ class Pages:
     vram: DynamicVram  # set by `installed`
 
     def __init__(self, size: int, device: int | None):
+        self.device = HERE if HERE.type == "cpu" else torch.device(HERE.type, device)
         self.max_size, self.offset, self.pages = size, 0, dict[int, _Page]()
-        self.device = torch.device("cpu") if device is None else torch.device("npu", device)
         self.vram.networks.append(self)
 
     def prioritize(self) -> None:
@@ -118,9 +121,7 @@ class Pages:
         if self.offset + size > self.max_size:
             raise MemoryError(f"Expected at most {self.max_size} bytes of pages and was asked for more.")
         place, self.offset = self.offset, self.offset + size
-        with torch.inference_mode(False):  # so that passes in any mode may write into it
-            self.pages[place] = _Page(torch.full((size,), RUBBISH, dtype=torch.uint8, device=self.device))
-            self._empty(self.pages[place])
+        self.pages[place] = _Page(size)
         return self, place, size
 
     def fault(self, place: int, size: int) -> array.array | None:
@@ -129,8 +130,8 @@ class Pages:
             if not self._make_room(size):
                 self.vram.copied += size
                 return None
-            if self.vram.elastic:
-                page.memory.untyped_storage().resize_(size)
+            with torch.inference_mode(False):  # so that passes in any mode may write into it
+                page.memory = torch.full((size,), RUBBISH, dtype=torch.uint8, device=self.device)
             page.signature = next(self.vram.signatures)
         page.pins += 1
         return array.array("Q", [page.signature])
@@ -140,29 +141,28 @@ class Pages:
         page.pins = max(0, page.pins - 1)
 
     def loaded_size(self) -> int:
-        return sum(page.memory.nbytes for page in self.pages.values() if page.signature is not None)
+        return sum(page.size for page in self.pages.values() if page.signature is not None)
 
     def free_memory(self, size: float) -> int:
         freed = 0
         for page in reversed(self.pages.values()):
             if freed < size and page.signature is not None and not page.pins:
-                page.signature = None
-                self._empty(page)
-                freed += page.memory.nbytes
+                self._spoil(page.memory)  # for who still has it
+                page.memory = page.signature = None
+                freed += page.size
         self.vram.freed += freed
         return freed
 
     def tensor(self, place: int) -> Tensor:
-        self.vram.copied += self.pages[place].memory.nbytes
+        self.vram.copied += self.pages[place].size
         return self.pages[place].memory
 
-    def _empty(self, page: _Page) -> None:
-        """Spoil what a page that isn't in use holds, or give back its memory."""
+    def _spoil(self, memory: Tensor) -> None:
         if self.vram.elastic:
-            page.memory.untyped_storage().resize_(0)
+            memory.untyped_storage().resize_(0)
             return
         with torch.no_grad():
-            page.memory.fill_(RUBBISH)
+            memory.fill_(RUBBISH)
 
     def _make_room(self, size: int) -> bool:
         for other in reversed(self.vram.networks):
@@ -188,7 +188,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> DynamicVram:
     """Make every MODEL from now on a ModelPatcherDynamic, also on the CPU.
 
     Raises:
-        RuntimeError: If ComfyUI no longer has the lines that this file replaces.
+        RuntimeError: If ComfyUI no longer has the lines that this file replaces for the CPU.
     """
     import comfy_aimdo.host_buffer
     import comfy_aimdo.model_vbar
@@ -202,11 +202,8 @@ def install(monkeypatch: pytest.MonkeyPatch) -> DynamicVram:
     monkeypatch.setattr(comfy.cli_args.args, "disable_pinned_memory", True)
     monkeypatch.setattr(comfy.model_patcher, "CoreModelPatcher", patcher)
 
-    # The code is replaced, not the function, to which other modules have references.
-    cast = comfy.ops.cast_bias_weight
-    monkeypatch.setattr(cast, "__code__", _rewritten(cast).__code__)
-    for name in ("__new__", "_vbar_get", "partially_unload"):
-        monkeypatch.setattr(patcher, name, _rewritten(getattr(patcher, name)))
+    if HERE.type == "cpu":
+        _let_cpus_in(monkeypatch)
     load = patcher.load
 
     def counted(self: Any, *args: Any, **kwargs: Any) -> None:
@@ -215,6 +212,15 @@ def install(monkeypatch: pytest.MonkeyPatch) -> DynamicVram:
 
     monkeypatch.setattr(patcher, "load", counted)
     return vram
+
+
+def _let_cpus_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The code is replaced, not the function, to which other modules have references.
+    cast = comfy.ops.cast_bias_weight
+    monkeypatch.setattr(cast, "__code__", _rewritten(cast).__code__)
+    patcher = comfy.model_patcher.ModelPatcherDynamic
+    for name in ("__new__", "_vbar_get", "partially_unload"):
+        monkeypatch.setattr(patcher, name, _rewritten(getattr(patcher, name)))
 
 
 def _rewritten(function: Callable) -> Callable:

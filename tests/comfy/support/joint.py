@@ -225,7 +225,8 @@ def predicted(expert: Any, conditioning: list, x: Tensor, sigma: float) -> Tenso
     kept = []
 
     def once(model, x_start, sigmas, extra_args, callback, disable):
-        kept.append(model(framed(latent_format, x), torch.full((len(x),), sigma), **extra_args))
+        here = framed(latent_format, x).to(x_start)
+        kept.append(model(here, here.new_full((len(x),), sigma), **extra_args))
         return x_start
 
     latent_format = expert.model.get_model_object("latent_format")
@@ -234,7 +235,7 @@ def predicted(expert: Any, conditioning: list, x: Tensor, sigma: float) -> Tenso
     guider.set_cfg(1.0)
     nothing = torch.zeros_like(framed(latent_format, x))
     guider.sample(nothing, nothing, comfy.samplers.KSAMPLER(once), torch.tensor([sigma, 0.0]), seed=1)
-    return unframed(kept[0])
+    return unframed(kept[0]).to(x)
 
 
 class Plain:

@@ -19,7 +19,8 @@ from comfy.latent_formats import SD15
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
 
-from .oracle.networks import CPU, fill
+from .oracle.networks import fill
+from .places import HERE, OFFLOADED
 
 WIDTH, INNER = 128, 256  # large enough, above 16 kB, for dynamic VRAM to fetch int8 layers through pages
 
@@ -89,7 +90,7 @@ def model_of(part: Callable[[Any], nn.Module], seed: int, int8: bool = False) ->
     model = comfy.model_base.BaseModel(_Config({"disable_unet_model_creation": True}), comfy.model_base.ModelType.EPS)
     model.diffusion_model = network
     patcher = getattr(comfy.model_patcher, "CoreModelPatcher", ModelPatcher)
-    return patcher(model, load_device=CPU, offload_device=CPU)
+    return patcher(model, load_device=HERE, offload_device=OFFLOADED)
 
 
 def quantized(network: nn.Module) -> dict[str, Tensor]:

@@ -4,7 +4,6 @@ from types import SimpleNamespace
 
 import torch
 
-CPU = torch.device("cpu")
 VIDEO, SOUND = (1, 128, 2, 2, 3), (1, 8, 5, 16)
 _HEADS = {"attention_head_dim": 8, "num_attention_heads": 2}
 _CONNECTOR = {"connector_num_layers": 1, **{f"connector_{name}": value for name, value in _HEADS.items()}}
@@ -22,17 +21,17 @@ _LTXAV = {
 def sounding_expert(seed):
     """An expert on videos with sound, for the fixture `chain`."""
     import comfy.supported_models
-    from comfy.model_patcher import ModelPatcher
 
     from .oracle.networks import fill
+    from .places import OFFLOADED, placed
 
     config = comfy.supported_models.LTXAV(dict(_LTXAV))
     config.set_inference_dtype(torch.float32, None)
-    model = config.get_model({}, device=CPU)
+    model = config.get_model({}, device=OFFLOADED)
     fill(model.diffusion_model, seed)
     generator = torch.Generator().manual_seed(seed)
     tokens = [[[torch.randn(1, 6, 32, generator=generator), {"frame_rate": 25}]] for _ in range(2)]
-    return SimpleNamespace(model=ModelPatcher(model, CPU, CPU), condition=tokens[0], null=tokens[1])
+    return SimpleNamespace(model=placed(model), condition=tokens[0], null=tokens[1])
 
 
 def nested(*tensors):

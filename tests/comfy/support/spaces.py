@@ -4,7 +4,6 @@ from types import SimpleNamespace
 
 import torch
 
-CPU = torch.device("cpu")
 CONVOLUTIONS = {1: torch.nn.Conv1d, 2: torch.nn.Conv2d, 3: torch.nn.Conv3d}
 
 
@@ -28,7 +27,8 @@ def expert_in(space, seed):
     import comfy.latent_formats
     import comfy.model_base
     import comfy.supported_models_base
-    from comfy.model_patcher import ModelPatcher
+
+    from .places import placed
 
     class Config(comfy.supported_models_base.BASE):
         latent_format = getattr(comfy.latent_formats, space)
@@ -37,4 +37,4 @@ def expert_in(space, seed):
     model = comfy.model_base.BaseModel(config, comfy.model_base.ModelType.FLOW)
     model.diffusion_model = ConvolutionNetwork(model.latent_format, seed)
     tokens = [[torch.full((1, 2, 4), value), {}] for value in (0.5 * seed, 0.0)]
-    return SimpleNamespace(model=ModelPatcher(model, CPU, CPU), condition=tokens[:1], null=tokens[1:])
+    return SimpleNamespace(model=placed(model), condition=tokens[:1], null=tokens[1:])

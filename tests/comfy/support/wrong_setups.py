@@ -47,18 +47,21 @@ class Setups:
         return self.chain(self.load("hair"), expert)
 
     def network_on_two_devices(self):
+        from .places import DEVICES
+
         expert = self.load("hair")
         other = copy.copy(expert)
         other.model = expert.model.clone()
-        other.model.load_device = torch.device("cpu", 1)
+        other.model.load_device = DEVICES[1]
         return self.chain(expert, other)
 
     def controlnet_elsewhere(self):
         from .oracle.networks import controlnet, network
+        from .places import DEVICES
 
         self.latent = torch.zeros(2, 4, 8, 12)
         experts = [self.checkpoint(network("eps", seed), 16) for seed in (1, 2)]
-        experts[1].model.load_device = torch.device("cpu", 1)
+        experts[1].model.load_device = DEVICES[1]
         control = {"control": controlnet(experts[1].model, 3)}
         condition = [[tokens, {**values, **control}] for tokens, values in experts[1].condition]
         return self.chain(experts[0], (experts[1], {"condition": condition}))
@@ -210,11 +213,11 @@ SETUPS = {
     ),
     "one network on two devices": (
         lambda s, _: s.network_on_two_devices(),
-        "expert 1 .* and expert 2 .* share one .* on cpu:0 and cpu:1; choose",
+        r"expert 1 .* and expert 2 .* share one .* on \w+:0 and \w+:1; choose",
     ),
     "a ControlNet on another device": (
         lambda s, _: s.controlnet_elsewhere(),
-        "device of expert 2, cpu:1, and got one on cpu:0, .*; move",
+        r"device of expert 2, \w+:1, and got one on \w+:0, .*; move",
     ),
     "condition of another expert": (
         lambda s, _: s.condition_of("text"),

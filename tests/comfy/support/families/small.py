@@ -14,7 +14,8 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ..oracle.networks import CPU, fill
+from ..oracle.networks import fill
+from ..places import OFFLOADED, placed
 from .family import Family
 
 # Settings that newer ComfyUI has added to older networks.
@@ -43,10 +44,10 @@ def network(name: str, family: Family, seed: int) -> ModelPatcher:
     settings = {} if family.extra is None else {"unet_extra_config": dict(family.extra)}
     config = type(name, (base,), settings)(_known(family.unet_config))
     config.set_inference_dtype(torch.float32, None)
-    model = config.get_model(family.checkpoint(), device=CPU)
+    model = config.get_model(family.checkpoint(), device=OFFLOADED)
     model.eval()
     fill(model.diffusion_model, seed)
-    return ModelPatcher(model, load_device=CPU, offload_device=CPU)
+    return placed(model)
 
 
 def condition(family: Family, seed: int) -> list:

@@ -44,7 +44,7 @@ class BruteForceGuider(comfy.samplers.CFGGuider):
         predictions = [self._ask(expert, *point, levels) for expert in active]
         conds, nulls = zip(*predictions, strict=True)
 
-        masks = [_ones(x) if expert.mask is None else expert.mask.double()[:, None] for expert in active]
+        masks = [_ones(x) if expert.mask is None else expert.mask.to(x).double()[:, None] for expert in active]
         shares = _shares([expert.reliability for expert in active], masks)
         unconditional = sum(a * null for a, null in zip(shares, nulls, strict=True))
         weights = [expert.weight * mask for expert, mask in zip(active, masks, strict=True)]
@@ -93,12 +93,13 @@ class BruteForceGuider(comfy.samplers.CFGGuider):
     def _ask(self, expert: Expert, unit: Tensor, angle: float, levels: Tensor) -> tuple[Tensor, Tensor]:
         """x0 under the condition and under the null, one at a time."""
         x, sigma = point_of(_sampling(expert), unit, angle)
-        x, sigma = x.float(), torch.full((len(x),), sigma)
+        x = x.float().to(expert.model.load_device)
+        sigma = x.new_full((len(x),), sigma)
         with self._alone(expert, x, levels) as (model, conds, options):
             calc = comfy.samplers.calc_cond_batch
             cond = calc(model, [conds["positive"], None], x, sigma, options)[0]
             null = calc(model, [None, conds["negative"]], x, sigma, options)[1]
-        return cond.double(), null.double()
+        return cond.to(unit), null.to(unit)
 
     @contextmanager
     def _alone(self, expert: Expert, x: Tensor, levels: Tensor) -> Iterator[Prepared]:
@@ -166,7 +167,7 @@ def _sampling(expert: Expert) -> Any:
 
 
 def _ones(x: Tensor) -> Tensor:
-    return torch.ones(1, 1, *x.shape[2:], dtype=torch.float64)
+    return torch.ones(1, 1, *x.shape[2:], dtype=torch.float64, device=x.device)
 
 
 def _shares(reliabilities: Sequence[float], masks: Sequence[Tensor]) -> list[Tensor]:

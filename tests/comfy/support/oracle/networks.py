@@ -16,9 +16,10 @@ from comfy.model_base import BaseModel, ModelType
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
 
+from ..places import HERE, OFFLOADED
+
 CONTEXT = 16  # width of a text token
 POOLED = 1280  # width of the pooled text, as SDXL's encoder has it
-CPU = torch.device("cpu")
 
 _UNET = {
     "image_size": 32,
@@ -102,7 +103,7 @@ def network(layout: str, seed: int, dtype: torch.dtype = torch.float32, disable_
     base, unet_config = LAYOUTS[layout]
     config = base(unet_config)
     config.set_inference_dtype(dtype, None if dtype == torch.float32 else torch.float32)
-    model = config.get_model({}, device=CPU)
+    model = config.get_model({}, device=OFFLOADED)
     fill(model.diffusion_model, seed)
     return as_loaded(model, disable_dynamic, (network, (layout, seed, dtype)))
 
@@ -116,7 +117,7 @@ def as_loaded(model: BaseModel, disable_dynamic: bool, init: tuple[Callable, tup
         init: A function that makes the same MODEL again and takes `disable_dynamic`, and its other arguments.
     """
     loaders = getattr(comfy.model_patcher, "CoreModelPatcher", ModelPatcher)  # older ComfyUI has only the one
-    patcher = (ModelPatcher if disable_dynamic else loaders)(model, load_device=CPU, offload_device=CPU)
+    patcher = (ModelPatcher if disable_dynamic else loaders)(model, load_device=HERE, offload_device=OFFLOADED)
     patcher.cached_patcher_init = init
     return patcher
 
@@ -136,7 +137,7 @@ def controlnet(model: ModelPatcher, seed: int) -> comfy.controlnet.ControlNet:
         net = comfy.cldm.cldm.ControlNet(hint_channels=3, **config)
         ratio = 8
     fill(net, seed)
-    return comfy.controlnet.ControlNet(net, compression_ratio=ratio, load_device=CPU)
+    return comfy.controlnet.ControlNet(net, compression_ratio=ratio, load_device=HERE)
 
 
 def lora(model: ModelPatcher, seed: int, rank: int = 4) -> dict[str, Tensor]:

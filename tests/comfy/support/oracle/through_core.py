@@ -26,7 +26,8 @@ class ThroughCore(BruteForceGuider):
 
     def _ask(self, expert: Expert, unit: Tensor, angle: float, levels: Tensor) -> tuple[Tensor, Tensor]:
         x, sigma = point_of(expert.model.get_model_object("model_sampling"), unit, angle)
-        x, sigma = x.float(), torch.full((len(x),), sigma)
+        x = x.float().to(expert.model.load_device)
+        sigma = x.new_full((len(x),), sigma)
         seen: list[list[Tensor]] = []
 
         def look(args: dict[str, Any]) -> list[Tensor]:
@@ -43,7 +44,7 @@ class ThroughCore(BruteForceGuider):
         sampler, start = comfy.samplers.KSAMPLER(ask_once), torch.zeros_like(x)
         guider.sample(start, start, sampler, levels, disable_pbar=True, seed=self.seed)
         ((condition, null),) = seen
-        return condition.double(), null.double()
+        return condition.to(unit), null.to(unit)
 
 
 def _without_guidance(model: ModelPatcher) -> ModelPatcher:

@@ -97,7 +97,7 @@ def patch_attention(model: ModelPatcher) -> ModelPatcher:
 
     def scale(rows: Tensor, options: dict[str, Any]) -> Tensor:
         roles = options["cond_or_uncond"]
-        factors = torch.tensor([0.7 if role else 1.4 for role in roles]).repeat_interleave(len(rows) // len(roles))
+        factors = rows.new_tensor([0.7 if role else 1.4 for role in roles]).repeat_interleave(len(rows) // len(roles))
         return rows * factors[:, None, None]
 
     def cross_attention(q: Tensor, k: Tensor, v: Tensor, options: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
