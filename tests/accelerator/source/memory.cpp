@@ -9,6 +9,10 @@
 #include <mutex>
 #include <set>
 
+#ifndef _WIN32
+#include <sys/mman.h>
+#endif
+
 namespace accelerator {
 namespace {
 
@@ -21,9 +25,34 @@ struct Block {
   bool hollow;
 };
 
+// Pages of zeros that the system gives no memory for before they are written to, which nothing does with hollow memory.
+#ifdef _WIN32
+void* reserve(size_t bytes) {
+  return std::calloc(1, bytes);
+}
+
+void release(void* memory, size_t /*bytes*/) {
+  std::free(memory);
+}
+#else
+void* reserve(size_t bytes) {
+  void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  TORCH_CHECK(memory != MAP_FAILED, "The system has no address for ", bytes, " bytes.");
+  return memory;
+}
+
+void release(void* memory, size_t bytes) {
+  munmap(memory, bytes);
+}
+#endif
+
 void free_block(void* context) {
   const auto* block = static_cast<Block*>(context);
-  (block->hollow ? &std::free : &c10::free_cpu)(block->memory);
+  if (block->hollow) {
+    release(block->memory, block->bytes);
+  } else {
+    c10::free_cpu(block->memory);
+  }
   give_back(block->device, block->bytes);
   delete block;
 }
@@ -45,9 +74,8 @@ struct DeviceMemory final : c10::Allocator {
       relief()(device, lacks);
     }
     take(device, counted);
-    // Systems give no page of zeros before it is written to, which nothing does with hollow memory.
     const bool hollow = static_cast<int64_t>(bytes) >= hollow_from();
-    auto* block = new Block{hollow ? std::calloc(1, bytes) : c10::alloc_cpu(bytes), counted, device, hollow};
+    auto* block = new Block{hollow ? reserve(counted) : c10::alloc_cpu(bytes), counted, device, hollow};
     return {block->memory, block, &free_block, place};
   }
 
