@@ -29,10 +29,12 @@ class Need:
     Attributes:
         networks: Its networks and VAEs.
         of_pass: The most that a run takes beside them.
+        moved: Bytes that each step moves to the card even so: levels, and prompts.
     """
 
     networks: float
     of_pass: float
+    moved: int
 
 
 @dataclass(frozen=True)
@@ -40,17 +42,17 @@ class Outcome:
     """What becomes of a product on a card.
 
     Attributes:
-        moved: Bytes that each step moves to the card.
+        moved: Bytes that each step moves to the card because it doesn't fit.
         refused: The sentence that a run ends with, where it doesn't end well.
     """
 
-    moved: float = 0.0
+    moved: int = 0
     refused: str = ""
 
     @property
     def fits(self) -> bool:
-        """Whether steps move no weights: less than a thousandth of a GiB."""
-        return not self.refused and self.moved < GIB / 1000
+        """Whether steps move nothing but what they move on any card."""
+        return not self.refused and self.moved == 0
 
     def __str__(self) -> str:
         """A cell of the table."""
@@ -108,12 +110,12 @@ class Cards:
     def need(self, name: str, batch: int) -> Need:
         """What a product takes where there is room for all."""
         run = self._run(name, batch, 1024 * GIB)
-        return Need(run.networks / GIB, (run.peak - run.networks) / GIB)
+        return Need(run.networks / GIB, (run.peak - run.networks) / GIB, run.moved)
 
-    def outcome(self, name: str, batch: int, size: int) -> Outcome:
+    def outcome(self, name: str, batch: int, size: int, need: Need) -> Outcome:
         """What becomes of a product on a card of so many GiB."""
         try:
-            return Outcome(moved=self._run(name, batch, size * GIB - CONTEXT).moved)
+            return Outcome(self._run(name, batch, size * GIB - CONTEXT).moved - need.moved)
         except comfy.model_management.OOM_EXCEPTION as error:
             return Outcome(refused=str(error))
 

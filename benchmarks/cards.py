@@ -44,7 +44,7 @@ def main() -> int:
     rows: list[list[object]] = [["product", "batch", "networks", "pass", *names]]
     for name, batch in _chosen(options, list(cards.products)):
         need = cards.need(name, batch)
-        outcomes = list(_outcomes(cards, name, batch, sorted(options.cards)))
+        outcomes = list(_outcomes(cards, name, batch, need, sorted(options.cards)))
         sys.stdout.write(f"{_line(name, batch, need, outcomes)}\n")
         sys.stdout.flush()
         rows.append([name, batch, need.networks, need.of_pass, *map(str, outcomes)])
@@ -60,12 +60,12 @@ def _chosen(options: argparse.Namespace, names: list[str]) -> Iterator[tuple[str
                 yield name, batch
 
 
-def _outcomes(cards: Cards, name: str, batch: int, sizes: list[int]) -> Iterator[Outcome]:
+def _outcomes(cards: Cards, name: str, batch: int, need: Need, sizes: list[int]) -> Iterator[Outcome]:
     """From the smallest card on; where a product fits it does on all larger ones, by the same run."""
     outcome = None
     for size in sizes:
         if outcome is None or not outcome.fits:
-            outcome = cards.outcome(name, batch, size)
+            outcome = cards.outcome(name, batch, size, need)
         yield outcome
 
 
