@@ -7,7 +7,7 @@ from zlib import crc32
 import pytest
 import torch
 
-from .accelerator.build import NotBuiltError, build
+from . import accelerator
 
 # One process for each core runs them, and on networks this small threads cost more than they bring.
 torch.set_num_threads(1)
@@ -22,6 +22,7 @@ def pytest_addoption(parser):
         help="short: what `make test` runs; long: what it leaves out for `make test-all`, the cases marked as `long` "
         "and of a test marked `one_of(n)` all but an n-th",
     )
+    parser.addoption("--one-of", type=int, metavar="N", help="of the cases of every kind run an n-th")
     parser.addoption(
         "--accelerator",
         action="store_true",
@@ -30,23 +31,23 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    if config.getoption("--accelerator") and not hasattr(config, "workerinput"):
-        with contextlib.suppress(NotBuiltError):  # tests say so, where they ask for it
-            build()  # once, before several processes would
+    if config.getoption("--accelerator"):  # the first process builds it, before others ask for it
+        with contextlib.suppress(accelerator.NotBuiltError):  # which tests say, as they ask too
+            accelerator.install()
     config.addinivalue_line("markers", "long: a case that takes long, which `make test` leaves to `make test-all`")
     config.addinivalue_line("markers", "one_of(n): of this test's cases `make test` runs an n-th, of every kind")
 
 
 @pytest.hookimpl(trylast=True)  # after those that mark cases
 def pytest_collection_modifyitems(config, items):
-    cases = config.getoption("--cases")
-    if cases == "all":
-        return
-    short = _short_cases(items)
-    runs = [_runs_of(item, short) for item in items]
-    left = [item for item, of in zip(items, runs, strict=True) if cases not in of]
-    items[:] = [item for item, of in zip(items, runs, strict=True) if cases in of]
-    config.hook.pytest_deselected(items=left)
+    cases, chosen = config.getoption("--cases"), set(items)
+    if cases != "all":
+        short = _short_cases(items)
+        chosen = {item for item in items if cases in _runs_of(item, short)}
+    if n := config.getoption("--one-of"):
+        chosen &= _an_nth(items, n)
+    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+    items[:] = [item for item in items if item in chosen]
 
 
 def _runs_of(item: pytest.Item, short: set[pytest.Item]) -> tuple[str, ...]:
@@ -63,18 +64,29 @@ def _short_cases(items: Sequence[pytest.Item]) -> set[pytest.Item]:
     for item in items:
         if item.get_closest_marker("one_of") is not None:
             tests.setdefault(item.nodeid.partition("[")[0], []).append(item)
-    return {item for test, cases in tests.items() for item in spread(test, cases)}
+    return {
+        item
+        for test, cases in tests.items()
+        for item in spread(test, cases, *cases[0].get_closest_marker("one_of").args)
+    }
 
 
-def spread(test: str, cases: Sequence[pytest.Item]) -> list[pytest.Item]:
+def _an_nth(items: Sequence[pytest.Item], n: int) -> set[pytest.Item]:
+    """An n-th of the cases of each test, and of the tests without cases of each file."""
+    kinds: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        kinds.setdefault(item.nodeid.partition("[" if hasattr(item, "callspec") else "::")[0], []).append(item)
+    return {item for kind, cases in kinds.items() for item in spread(kind, cases, n)}
+
+
+def spread(test: str, cases: Sequence[pytest.Item], n: int) -> list[pytest.Item]:
     """An n-th of a test's cases, in which parameters take as many of their values as they can.
 
     Where all values can't occur, other tests on the same values begin elsewhere among them.
     """
-    (n,) = cases[0].get_closest_marker("one_of").args
     first = crc32(test.encode()) % n
     left = sorted(range(len(cases)), key=lambda place: ((place - first) % n, place))
-    values = [set(case.callspec.indices.items()) for case in cases]
+    values = [set(case.callspec.indices.items()) if hasattr(case, "callspec") else {case} for case in cases]
     chosen: list[int] = []
     while len(chosen) < math.ceil(len(cases) / n):
         met = {value for place in chosen for value in values[place]}

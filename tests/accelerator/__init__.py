@@ -18,12 +18,14 @@ without; `fallback`, all other operations, and the rule which tensors may meet.
 """
 
 import sys
+from pathlib import Path
 from types import ModuleType
 
 from .build import NotBuiltError, extension
 from .counts import Copies, Counts, bytes_in_use, counted, counts_of, set_hollow_from, set_relief, set_total_memory
 
 __all__ = [
+    "WITHIN",
     "Copies",
     "Counts",
     "NotBuiltError",
@@ -31,10 +33,14 @@ __all__ = [
     "counted",
     "counts_of",
     "install",
+    "is_installed",
     "set_hollow_from",
     "set_relief",
     "set_total_memory",
 ]
+
+
+WITHIN = Path(__file__).with_name("within.py")  # runs a script in a process that has the accelerator
 
 
 def install(devices: int = 2) -> None:
@@ -49,7 +55,7 @@ def install(devices: int = 2) -> None:
     import torch
 
     extension().set_device_count(devices)
-    if "torch_npu" in sys.modules:
+    if is_installed():
         return
     from . import npu
 
@@ -57,3 +63,8 @@ def install(devices: int = 2) -> None:
     torch._register_device_module("npu", npu)
     torch.utils.generate_methods_for_privateuse1_backend()
     sys.modules["torch_npu"] = ModuleType("torch_npu")  # importing it is how ComfyUI asks for such cards
+
+
+def is_installed() -> bool:
+    """Whether this process has the devices."""
+    return "torch_npu" in sys.modules

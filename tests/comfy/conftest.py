@@ -13,6 +13,7 @@ import pytest
 from ..accelerator.fixtures import installed_or_skipped
 from .support.attachments import PAIRS
 from .support.core_samplers import sampler_names
+from .support.left_out import reason_to_leave_out
 from .support.workers import NO_RAY
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,11 +53,13 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("every_sampler", sampler_names(found) if found else [])
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
     items.sort(key=lambda item: "server" not in item.fixturenames)  # the longest files first, or one worker ends late
     for item in items:
         if "server" in item.fixturenames:
             item.add_marker(pytest.mark.long)
+        if config.getoption("--accelerator") and (reason := reason_to_leave_out(item.nodeid)):
+            item.add_marker(pytest.mark.skip(reason=f"not on the accelerator: {reason}"))
     if find_comfyui() is None:
         for item in items:
             if Path(__file__).parent in item.path.parents:

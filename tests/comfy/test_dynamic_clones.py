@@ -5,6 +5,7 @@ import logging
 import pytest
 import torch
 
+from .support.closeness import rounded
 from .support.core_samplers import cancelled_at
 from .support.leaks import Living
 
@@ -125,7 +126,8 @@ def test_what_only_loading_can_exchange(clones, models, sampled, dynamic_vram, c
 
 def test_they_are_what_classic_models_are(models, sampled):
     names = GROUPS[0]
-    assert torch.equal(sampled(models(names)), sampled(models(names, disable_dynamic=True)))
+    dynamic, classic = sampled(models(names)), sampled(models(names, disable_dynamic=True))
+    assert (dynamic - classic).abs().max() <= rounded(0.0) * classic.std()
 
 
 @pytest.mark.one_of(2)
@@ -140,7 +142,7 @@ def test_a_base_and_two_loras_run_in_one_batch(models, sampled, dynamic_vram, ca
     network = together[0].model.diffusion_model
     with network.register_forward_pre_hook(lambda _, args: rows.append(len(args[0]))), caplog.at_level(logging.WARNING):
         ours = sampled(together, steps)
-    assert (ours - expected).abs().max() <= 1e-4 * expected.std()
+    assert (ours - expected).abs().max() <= rounded(1e-4) * expected.std()
     assert not [record for record in caplog.records if record.name.startswith("mcdm")]
     assert dynamic_vram.loads == 1
     assert dynamic_vram.freed == 0

@@ -19,10 +19,12 @@ def normal(*shape):
 
 def a_layer_between(network):
     """As AnimateDiff's motion modules: the layer that comes after it gets another name."""
+    from .support.places import HERE
+
     block = network.output_blocks[1]
     *first, last = (module for _, module in block.named_children())
     added = nn.Conv2d(64, 64, 1, bias=False)
-    added.weight = nn.Parameter(normal(64, 64, 1, 1), requires_grad=False)
+    added.weight = nn.Parameter(normal(64, 64, 1, 1).to(HERE), requires_grad=False)
 
     def fill(layers):
         block._modules.clear()

@@ -75,11 +75,11 @@ MADE = {
 def contents(models):
     """All that a run could change in the MODELs of a network: weights, schedules, and patches applied at use."""
     network = models[0].model
-    tensors = {name: value.clone() for name, value in network.diffusion_model.state_dict().items()}
+    tensors = {name: value.cpu().clone() for name, value in network.diffusion_model.state_dict().items()}
     for place, model in enumerate(models):
         for name in ("model_sampling", *model.object_patches):
             parts = model.get_model_object(name).state_dict()
-            tensors |= {f"{place} {name} {part}": value.clone() for part, value in parts.items()}
+            tensors |= {f"{place} {name} {part}": value.cpu().clone() for part, value in parts.items()}
     hanging = {}
     for name, module in network.named_modules():
         for key in ("weight_lowvram_function", "bias_lowvram_function"):

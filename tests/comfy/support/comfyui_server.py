@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ... import accelerator
 from ...support.processes import start, stop
 from ...support.repository_files import FROM_THIS_REPOSITORY
 from ...support.watchdog import PATIENCE, HungError, wait_until
@@ -143,7 +144,9 @@ def started(comfyui: Path, folder: Path, counts_calls: bool = False) -> Iterator
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     log = folder / "server.log"
-    command = [str(comfyui / "main.py"), "--cpu", "--base-directory", str(folder)]
+    main = str(comfyui / "main.py")
+    command = [accelerator.WITHIN, main] if accelerator.is_installed() else [main, "--cpu"]
+    command += ["--base-directory", str(folder)]
     command += ["--listen", "127.0.0.1", "--port", str(port), "--preview-method", "auto"]
     command += ["--disable-auto-launch", "--database-url", "sqlite:///:memory:"]
     with log.open("w") as output:
