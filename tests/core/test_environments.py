@@ -88,3 +88,13 @@ def test_an_import_that_no_requirement_file_names_is_told_in_every_part(tmp_path
     prefixes = {"" if folder == "." else f"{folder}/": packages for folder, packages in imported.items()}
     expected = [(prefix, package) for prefix, packages in prefixes.items() for package in packages]
     assert sorted(named) == sorted(expected)
+
+
+def test_the_linters_don_t_mind_the_name_of_a_clone(tmp_path):
+    folder = tmp_path / "ComfyUI-mcdm"
+    folder.mkdir()
+    for name in ("pyproject.toml", "__init__.py"):
+        shutil.copy(ROOT / name, folder / name)
+    ruff = [sys.executable, "-m", "ruff", "check", "--no-cache", "."]
+    done = subprocess.run(ruff, cwd=folder, capture_output=True, text=True, encoding="utf-8", check=False)
+    assert done.returncode == 0, done.stdout
