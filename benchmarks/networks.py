@@ -150,9 +150,8 @@ def _model(
     dtype, dtypes = chosen_dtype(), config.supported_inference_dtypes
     config.set_inference_dtype(dtype, comfy.model_management.unet_manual_cast(dtype, device, dtypes))
     model = BaseModel(config, ModelType.EPS, device=offload_device, unet_model=kind)
-    # What loaders make a MODEL of, dynamic where VRAM is; older ComfyUI has but one kind.
-    kind_of_model = getattr(comfy.model_patcher, "CoreModelPatcher", ModelPatcher)
-    return kind_of_model(model, load_device=device, offload_device=offload_device)
+    # What loaders make a MODEL of, dynamic where VRAM is.
+    return comfy.model_patcher.CoreModelPatcher(model, load_device=device, offload_device=offload_device)
 
 
 def with_lora(model: ModelPatcher, seed: int) -> ModelPatcher:

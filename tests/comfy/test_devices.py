@@ -15,8 +15,8 @@ from .support.leaks import Living, state_of
 @pytest.fixture
 def split(pack, devices, monkeypatch):
     """An expert through core's node."""
-    nodes = pytest.importorskip("comfy_extras.nodes_multigpu", reason="this ComfyUI splits over no devices")
     import comfy.model_management
+    import comfy_extras.nodes_multigpu as nodes
 
     monkeypatch.setattr(comfy.model_management, "get_all_torch_devices", lambda exclude_current=False: list(devices))
     return lambda expert: replace(expert, model=nodes.MultiGPUCFGSplitNode.execute(expert.model, 2).args[0])

@@ -1,21 +1,10 @@
 """Empty latents of nodes that don't know the model take its size, as they do in ComfyUI's own sampler nodes."""
 
-import inspect
-
 import pytest
 import torch
 
 from .support.core_samplers import core_ksampler
 from .support.spaces import expert_in
-
-
-@pytest.fixture(autouse=True)
-def sized(pack):
-    """ComfyUI that tells how many pixels a latent value stands for."""
-    import comfy.sample
-
-    if "downscale_ratio_spacial" not in inspect.signature(comfy.sample.fix_empty_latent_channels).parameters:
-        pytest.skip("this ComfyUI makes every empty latent 8 times smaller than the picture")
 
 
 def empty_picture():

@@ -124,9 +124,10 @@ def test_a_video(chain, load, joint, refused):
 
 
 def test_a_nested_latent(two, refused):
-    nested = pytest.importorskip("comfy.nested_tensor", reason="this ComfyUI nests no latents").NestedTensor
-    latent = nested((torch.zeros(1, 4, 4, 4), torch.zeros(1, 8, 10)))
-    noise = nested((torch.randn(1, 4, 4, 4), torch.randn(1, 8, 10)))
+    from comfy.nested_tensor import NestedTensor
+
+    latent = NestedTensor((torch.zeros(1, 4, 4, 4), torch.zeros(1, 8, 10)))
+    noise = NestedTensor((torch.randn(1, 4, 4, 4), torch.randn(1, 8, 10)))
     assert "and got a video or one with sound; start from " in refused(two(), latent, noise=noise, watched=two.loaded)
 
 
@@ -170,7 +171,8 @@ def test_hooks_that_read_the_unconditional_estimate(two, refused):
 
 
 def test_a_sampler_that_changes_the_size_of_samples(two, refused):
-    nodes = pytest.importorskip("comfy_extras.nodes_advanced_samplers")
+    import comfy_extras.nodes_advanced_samplers as nodes
+
     (sampler,) = nodes.SamplerLCMUpscale().execute(1.5, 2, "bislerp")
     said = refused(two(), sampler=sampler, watched=two.loaded)
     assert said.startswith("Expected a sampler that keeps the size of samples, because experts of several ")

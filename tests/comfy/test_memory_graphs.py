@@ -17,7 +17,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 @pytest.fixture
 def prefetch(pack):
     """ComfyUI's module, as it is before any pass."""
-    module = pytest.importorskip("comfy.model_prefetch", reason="this ComfyUI fetches nothing ahead")
+    import comfy.model_prefetch as module
+
     module.cleanup_prefetch_queues()
     return module
 
@@ -135,7 +136,6 @@ def run(node):
 
 
 def away(expert, device):
-    pytest.importorskip("comfy.multigpu", reason="this ComfyUI places no MODEL on a device")
     return replace(expert, model=expert.model.deepclone_multigpu(new_load_device=device))
 
 
@@ -160,8 +160,8 @@ def test_threads_of_devices_end_what_they_recorded(expert, run, ended, asked_in,
 
 def test_threads_of_copies_end_what_they_recorded(expert, run, ended, asked_in, devices, monkeypatch):
     """Of core's MultiGPU CFG Split, on an expert that is not the first."""
-    nodes = pytest.importorskip("comfy_extras.nodes_multigpu", reason="this ComfyUI splits over no devices")
     import comfy.model_management
+    import comfy_extras.nodes_multigpu as nodes
 
     monkeypatch.setattr(comfy.model_management, "get_all_torch_devices", lambda exclude_current=False: list(devices))
     second = expert(1)

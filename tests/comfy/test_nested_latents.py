@@ -1,6 +1,5 @@
 """Products of models that make several latents together, a video and its sound."""
 
-import importlib.util
 from types import SimpleNamespace
 
 import pytest
@@ -12,13 +11,6 @@ from .support.spaces import expert_in
 
 SETTINGS = {"seed": 5, "steps": 4, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
 SIGMAS = torch.tensor([1.0, 0.9, 0.6, 0.0])
-
-
-@pytest.fixture(autouse=True)
-def nests(pack):
-    """ComfyUI that nests latents."""
-    if importlib.util.find_spec("comfy.nested_tensor") is None:
-        pytest.skip("this ComfyUI nests no latents")
 
 
 @pytest.fixture

@@ -133,8 +133,6 @@ def test_hidream_o1_which_keeps_prompts_past_a_run(sampled, apart):
     from .support.oracle.networks import lora
     from .support.oracle.variants import Expert
 
-    if not hasattr(comfy.supported_models, "HiDreamO1"):
-        pytest.skip("this core has no HiDream-O1")
     row = _family("HiDreamO1")
 
     def network():
@@ -162,8 +160,6 @@ def test_wan_animates_cache_of_the_pose(sampled):
     from .support.oracle.networks import lora
     from .support.oracle.variants import Expert
 
-    if not hasattr(nodes_wan, "WanAnimate2Cache"):
-        pytest.skip("this core has no WanAnimate2Cache")
     row = _family("WAN_Animate2", num_layers=2)
     generator = torch.Generator().manual_seed(9)
     pose = {

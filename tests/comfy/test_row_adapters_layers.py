@@ -102,21 +102,13 @@ def exchanged(host, monkeypatch):
     return reasons
 
 
-@pytest.fixture
-def int8(layers):
-    """The networks, where ComfyUI reads int8 layers."""
-    if not hasattr(layers.comfy.ops, "linear_input_act"):
-        pytest.skip("this ComfyUI reads no layer")
-    return layers
-
-
 @pytest.mark.parametrize("dynamic", [False, True], ids=["", "dynamic VRAM"])
 @pytest.mark.parametrize("family", ["LTX", "Wan", "H3", "music"])
-def test_int8_layers_that_are_read(int8, assert_agree, exchanged, family, dynamic, request):
+def test_int8_layers_that_are_read(layers, assert_agree, exchanged, family, dynamic, request):
     if dynamic:
         request.getfixturevalue("dynamic_vram")
-    layer = f"part.{int8.READ[family][1]}"
-    assert_agree([int8.model_of(int8.feed_forward(family), 5, int8=True) for _ in range(2)], with_lora(layer))
+    layer = f"part.{layers.READ[family][1]}"
+    assert_agree([layers.model_of(layers.feed_forward(family), 5, int8=True) for _ in range(2)], with_lora(layer))
     assert exchanged == [f"diffusion_model.{layer} is read without being called."]
 
 
@@ -146,20 +138,20 @@ def test_layers_that_newer_cores_read_in_other_dtypes_too(layers, assert_agree, 
     assert exchanged == ["diffusion_model.part.net.2 is read without being called."]
 
 
-def test_int8_layers_that_are_read_for_the_conditioning(int8, assert_agree, exchanged):
+def test_int8_layers_that_are_read_for_the_conditioning(layers, assert_agree, exchanged):
     """As the connectors of LTX's text, which ComfyUI asks once before the passes."""
 
     def with_connector(ops):
-        part = int8.feed_forward("H3")(ops)
-        part.connector = int8.feed_forward("LTX")(ops)
+        part = layers.feed_forward("H3")(ops)
+        part.connector = layers.feed_forward("LTX")(ops)
         return part
 
     def model():
-        made = int8.model_of(with_connector, 5, int8=True)
+        made = layers.model_of(with_connector, 5, int8=True)
         core, network = made.model.extra_conds, made.model.diffusion_model
 
         def extra_conds(cross_attn, **given):
-            width = int8.WIDTH - cross_attn.shape[-1]
+            width = layers.WIDTH - cross_attn.shape[-1]
             text = network.part.connector(torch.nn.functional.pad(cross_attn, (0, width)).float())
             return core(cross_attn=text.tanh() * 8, **given)
 

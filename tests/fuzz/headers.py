@@ -214,7 +214,7 @@ def no_description(rng: random.Random, file: File) -> bytes:
             file.header[f"{name.rsplit('.', 1)[0]}.{rng.choice(('weight', 'bias', 'x', '999999999.w'))}"] = (
                 file.header.pop(name)
             )
-    markers = ("text_projection", "visual.proj", "blocks.input.w_voc", "transformer_proj.weight", "label_emb.weight")
+    markers = ("text_projection", "transformer_proj.weight", "label_emb.weight")
     if rng.random() < 0.6:
         file.header[rng.choice((*markers, "transformer.resblocks.999999999.x", "output_blocks.a.b"))] = {
             "dtype": "F32",

@@ -1,7 +1,6 @@
 """Experts of several latent spaces in plain loops: core's own guiders, core's own VAEs, and a sampler around them."""
 
 import functools
-import inspect
 import math
 import zlib
 from dataclasses import dataclass
@@ -56,8 +55,6 @@ def tiny_video_vae(colors: int = 3) -> comfy.sd.VAE:
         colors: Channels of pictures, 4 with transparency.
     """
     told = {"dim": 4, "image_channels": colors, "conv_out_channels": colors}
-    if "image_channels" not in inspect.signature(WanVAE).parameters:  # older ComfyUI knows Wan's own size alone
-        told = {"dim": 96}
     network = WanVAE(z_dim=16, temperal_downsample=[False, True, True], **told)
     fill(network, 3)
     return comfy.sd.VAE(sd=network.state_dict(), dtype=torch.float32)

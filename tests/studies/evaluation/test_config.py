@@ -127,7 +127,7 @@ def test_a_setting_may_name_a_method(load):
         ("eta = 1\nlogic = { priors = [1, 0] }", "a prior above 0 and got 0"),
         ("eta = 1\nlogic = { sharpness = 0 }", "a sharpness above 0 and got 0"),
         ('eta = 1\nlogic = { operation = "xor" }', "an operation of and, or, and got xor"),
-        ("eta = 1\nlogic = { corrected = true }", r"logic of 'united' in .* has unknown names \['corrected'\]"),
+        ("eta = 1\nlogic = { exact = true }", r"logic of 'united' in .* has unknown names \['exact'\]"),
         ("together = 21", "'united' samples 21 pictures together; take 1 to 20, or 0 for 20"),
         ("together = -1", "'united' samples -1 pictures together"),
         ("candidate = 1", "'united' names a candidate"),
