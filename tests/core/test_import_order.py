@@ -24,7 +24,16 @@ LAYERS = {
         "pictures": 0,
         "system": -1,
     },
-    "studies": {"cli": 5, "gallery": 4, "evaluation": 3, "baselines": 2, "training": 1, "data": 0, "metrics": 0},
+    "studies": {
+        "cli": 5,
+        "gallery": 4,
+        "evaluation": 3,
+        "baselines": 2,
+        "training": 1,
+        "data": 0,
+        "metrics": 0,
+        "files": 0,
+    },
     "nodes": {"workers": 1, "host": 0},
     "nodes.host": {
         "prompt": 8,

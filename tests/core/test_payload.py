@@ -113,10 +113,3 @@ for module in pkgutil.walk_packages(mcdm_core.__path__, "mcdm_core."):
 def test_nothing_that_is_left_out_is_imported(extracted):
     imported = run(extracted, "-c", IMPORT_ALL)
     assert imported.returncode == 0, imported.stderr
-
-
-def test_evaluation_is_said_to_be_elsewhere(extracted):
-    refused = run(extracted, "-m", "mcdm_core", "evaluate", "product-bias")
-    assert refused.returncode == 2
-    assert "run `python -m studies evaluate` in a clone of the repository" in refused.stderr
-    assert len(refused.stderr.strip().splitlines()) == 1

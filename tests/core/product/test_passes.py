@@ -236,7 +236,7 @@ def test_turns_in_which_a_null_is_missing_are_refused_before_the_first_pass():
     assert rows(terms) == 0
 
 
-@pytest.mark.parametrize("policy", ["both", "all of them"])
+@pytest.mark.parametrize("policy", ["adaptive null", "all of them"])
 def test_every_parameterization_gives_the_same(policy):
     expected = sampled(chain("eps", "eps"), **POLICIES[policy])
     for other in ("v", "x0", "flow"):
@@ -245,7 +245,7 @@ def test_every_parameterization_gives_the_same(policy):
 
 def test_nothing_of_a_run_survives_it():
     terms = chain()
-    denoiser = ProductDenoiser(terms, settings=[Passes(**POLICIES["both"])])
+    denoiser = ProductDenoiser(terms, settings=[Passes(**POLICIES["adaptive null"])])
     levels = sigmas_for(terms[0].expert.schedule, STEPS)
     begin = start() * levels[0]
 

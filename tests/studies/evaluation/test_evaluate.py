@@ -250,7 +250,7 @@ def test_a_choice_by_what_is_not_measured_is_refused(run, tmp_path, experts, cap
     settings = {"best": f'terms = [{HAIR}]\nchoose = {{ by = "beauty" }}'}
     path = write_evaluation(tmp_path / "best.toml", FACES, experts, settings, 'measures = ["maps"]')
     assert run(path) == 2
-    assert "no measure 'beauty' to choose by; name one of lifts, run, mIoU" in capsys.readouterr().err
+    assert "no measure 'beauty' to choose by; name one of run, mIoU" in capsys.readouterr().err
     assert not (tmp_path / "samples").exists()
     settings = {"best": f'terms = [{HAIR}]\nchoose = {{ of = 2, by = "attributes" }}'}
     path = write_evaluation(tmp_path / "best.toml", FACES, experts, settings, 'measures = ["attributes"]')
