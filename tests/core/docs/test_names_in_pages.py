@@ -74,20 +74,12 @@ def test_code_is_an_input_an_option_a_command_or_a_file(page):
 
 
 def test_every_node_has_one_row_with_templates_that_have_it():
-    named = [(re.sub(r"\*| \(experimental\)", "", cells[0]), cells) for cells in rows(GUIDE)]
+    named = [(cells[0].replace("*", ""), cells) for cells in rows(GUIDE)]
     assert Counter(name for name, _ in named if name in NODES) == Counter(NODES.keys())
     found = dict(named)
     for name, node_id in NODES.items():
         for template in re.findall(r"\*([^*]+)\*", found[name][2]):
             assert node_id in types_in(template), (name, template)
-
-
-def test_nodes_are_marked_experimental_as_on_their_help_pages():
-    marked = {re.findall(r"\*([^*]+)\*", cells[0])[0] for cells in rows(GUIDE) if cells[0].endswith("(experimental)")}
-    helps = {
-        name: (ROOT / "web" / "docs" / f"{node_id}.md").read_text(encoding="utf-8") for name, node_id in NODES.items()
-    }
-    assert marked == {name for name, text in helps.items() if "**Experimental.**" in text}
 
 
 def test_every_blueprint_has_a_row():
