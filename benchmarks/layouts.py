@@ -27,7 +27,7 @@ _SDXL = {
     "num_head_channels": 64,
 }
 _POOLED = 1280  # width of SDXL's pooled text
-HOLLOW_FROM = 1 << 16  # bytes; above what a step reads values of, which are noise levels and their tables
+_LARGEST_LATENT = 1 << 20  # bytes; what is larger is hollow in every run
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +79,7 @@ SDXL = Family("SDXL", 2_567_000_000, 128, 2048, comfy.supported_models.SDXL, com
 
 @torch.no_grad()
 def _quiet(network: nn.Module) -> None:
-    """Set the weights that aren't hollow on the accelerator; those that are lie in memory that nothing writes to."""
+    """Set the weights that may hold values on the accelerator; all others lie in memory that nothing writes to."""
     for parameter in network.parameters():
-        if parameter.nbytes < HOLLOW_FROM:
+        if parameter.nbytes <= _LARGEST_LATENT:
             parameter.zero_()
