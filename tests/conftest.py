@@ -2,12 +2,15 @@ import contextlib
 import math
 import signal
 from collections.abc import Sequence
+from pathlib import Path
 from zlib import crc32
 
 import pytest
 import torch
 
 from . import accelerator
+
+NODE_TESTS = Path(__file__).with_name("comfy")
 
 # One process for each core runs them, and on networks this small threads cost more than they bring.
 torch.set_num_threads(1)
@@ -22,7 +25,7 @@ def pytest_addoption(parser):
         help="short: what `make test` runs; long: what it leaves out for `make test-all`, the cases marked as `long` "
         "and of a test marked `one_of(n)` all but an n-th",
     )
-    parser.addoption("--one-of", type=int, metavar="N", help="of the cases of every kind run an n-th")
+    parser.addoption("--one-of", type=int, metavar="N", help="run an n-th of the node tests, some of every kind")
     parser.addoption(
         "--accelerator",
         action="store_true",
@@ -45,7 +48,8 @@ def pytest_collection_modifyitems(config, items):
         short = _short_cases(items)
         chosen = {item for item in items if cases in _runs_of(item, short)}
     if n := config.getoption("--one-of"):
-        chosen &= _an_nth(items, n)
+        of_nodes = [item for item in items if NODE_TESTS in item.path.parents]
+        chosen -= set(of_nodes) - _an_nth(of_nodes, n)
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
     items[:] = [item for item in items if item in chosen]
 

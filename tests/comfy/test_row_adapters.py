@@ -80,9 +80,8 @@ def agree(plain, node, host, record_property):
         record_property("difference", difference)
         assert difference <= rounded(AGREEMENT)
         apart = run(BruteForceGuider([theirs[0], replace(theirs[1], model=theirs[0].model)]))
-        assert (apart - expected).abs().max() > 2 * rounded(
-            25 * AGREEMENT
-        ) * expected.std()  # else agreement would say nothing
+        # Else agreement would say nothing.
+        assert (apart - expected).abs().max() > 2 * rounded(25 * AGREEMENT) * expected.std()
         added = [layers for group in groups for layers in group.additions.values()]
         return {type(addition).__name__ for layers in added for addition in layers.values()}
 

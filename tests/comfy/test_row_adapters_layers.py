@@ -60,9 +60,8 @@ def assert_agree(node, host, record_property):
         assert difference <= rounded(AGREEMENT)
         alike = [expert_of(theirs[0].model, place) for place in range(2)]
         without = sampled(BruteForceGuider(alike))
-        assert (without - expected).abs().max() > 2 * rounded(
-            25 * AGREEMENT
-        ) * expected.std()  # else agreement would say nothing
+        # Else agreement would say nothing.
+        assert (without - expected).abs().max() > 2 * rounded(25 * AGREEMENT) * expected.std()
 
     return check
 
