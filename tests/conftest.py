@@ -1,16 +1,14 @@
 import contextlib
 import math
+import os
 import signal
 from collections.abc import Sequence
-from pathlib import Path
 from zlib import crc32
 
 import pytest
 import torch
 
-from . import accelerator
-
-NODE_TESTS = Path(__file__).with_name("comfy")
+from . import accelerator as stand_in
 
 # One process for each core runs them, and on networks this small threads cost more than they bring.
 torch.set_num_threads(1)
@@ -25,7 +23,7 @@ def pytest_addoption(parser):
         help="short: what `make test` runs; long: what it leaves out for `make test-all`, the cases marked as `long` "
         "and of a test marked `one_of(n)` all but an n-th",
     )
-    parser.addoption("--one-of", type=int, metavar="N", help="run an n-th of the node tests, some of every kind")
+    parser.addoption("--one-of", type=int, metavar="N", help="run an n-th of the cases, of every kind")
     parser.addoption(
         "--accelerator",
         action="store_true",
@@ -35,8 +33,8 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     if config.getoption("--accelerator"):  # the first process builds it, before others ask for it
-        with contextlib.suppress(accelerator.NotBuiltError):  # which tests say, as they ask too
-            accelerator.install()
+        with contextlib.suppress(stand_in.NotBuiltError):  # which tests say, as they ask too
+            stand_in.install()
     config.addinivalue_line("markers", "long: a case that takes long, which `make test` leaves to `make test-all`")
     config.addinivalue_line("markers", "one_of(n): of this test's cases `make test` runs an n-th, of every kind")
 
@@ -47,9 +45,12 @@ def pytest_collection_modifyitems(config, items):
     if cases != "all":
         short = _short_cases(items)
         chosen = {item for item in items if cases in _runs_of(item, short)}
+    special = {item for item in items if "accelerator" in item.fixturenames}
+    if not config.getoption("--accelerator"):
+        chosen -= special
     if n := config.getoption("--one-of"):
-        of_nodes = [item for item in items if NODE_TESTS in item.path.parents]
-        chosen -= set(of_nodes) - _an_nth(of_nodes, n)
+        usual = [item for item in items if item not in special]
+        chosen -= set(usual) - _an_nth(usual, n)
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
     items[:] = [item for item in items if item in chosen]
 
@@ -103,6 +104,18 @@ def spread(test: str, cases: Sequence[pytest.Item], n: int) -> list[pytest.Item]
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def accelerator():
+    """The accelerator that isn't there. What asks for it runs with `--accelerator` alone, and then all of it."""
+    try:
+        stand_in.install()
+    except stand_in.NotBuiltError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))
+    return stand_in
 
 
 @pytest.fixture

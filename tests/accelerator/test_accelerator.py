@@ -6,6 +6,7 @@ from torch.nn import functional as F
 
 from . import bytes_in_use, counted, set_total_memory
 
+pytestmark = pytest.mark.usefixtures("accelerator")
 SENTENCE = "Expected all tensors to be on the same device, but found at least two devices"
 
 

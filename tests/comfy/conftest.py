@@ -10,7 +10,6 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from ..accelerator.fixtures import installed_or_skipped
 from .support.attachments import PAIRS
 from .support.core_samplers import sampler_names
 from .support.left_out import reason_to_leave_out
@@ -100,7 +99,7 @@ def pack(comfyui: Path, base: Path, request) -> Iterator[ModuleType]:
     It is on the CPU, unless `--accelerator` lets ComfyUI find that one.
     """
     if accelerated := request.config.getoption("--accelerator"):
-        installed_or_skipped()
+        request.getfixturevalue("accelerator")
     # The repository's nodes/ would hide ComfyUI's module of that name, and tests/comfy its package comfy.
     inside = [entry for entry in sys.path if ROOT in (Path(entry).resolve(), *Path(entry).resolve().parents)]
     sys.path[:] = [str(comfyui), *(entry for entry in sys.path if entry not in inside or "site-packages" in entry)]
