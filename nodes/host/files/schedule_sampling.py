@@ -35,6 +35,11 @@ class ScheduleSampling(comfy.model_sampling.ModelSamplingDiscrete):
         self.num_timesteps = len(schedule)
         self.set_sigmas(schedule.sigma(torch.arange(len(schedule), dtype=torch.float64)))
 
+    def set_sigmas(self, sigmas: Tensor) -> None:
+        """As ComfyUI's; also keeps the highest level as a number, for which every step would wait."""
+        super().set_sigmas(sigmas)
+        self._highest = float(self.sigma_max)
+
     def timestep(self, sigma: Tensor) -> Tensor:
         """Fractional timesteps at noise levels of any shape."""
         return self.schedule.t(sigma)
@@ -58,7 +63,7 @@ class ScheduleSampling(comfy.model_sampling.ModelSamplingDiscrete):
 
         The network gets the same x_t there (`calculate_input`), at its last timestep.
         """
-        known = sigma.clamp(max=float(self.sigma_max))
+        known = sigma.clamp(max=self._highest)
         scale = scale_to_known(sigma, known).reshape(-1, *[1] * (model_input.ndim - 1))
         return super().calculate_denoised(known, model_output, model_input * scale)
 
