@@ -10,6 +10,7 @@ from torch import Tensor
 
 Coefficient = float | Tensor
 TOLERANCE = 1e-6
+FACTS = ("without_null", "trusted", "own_null_counts")  # of `Coefficients`, those that take a look into maps
 
 
 @dataclass(frozen=True, eq=False)

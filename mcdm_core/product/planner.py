@@ -25,19 +25,28 @@ class Planner:
         level: Noise level of the reference expert at a progress of the sampling, 0…1, from which windows and weight
             curves follow; None if no expert has any.
         warn: Whether to warn, once each, of empty masks and of the part of the picture that no mask covers.
+        level_of_curves: The same as `level` for weight curves, which ask it dozens of times at every noise level that
+            they haven't met; None for `level` itself.
     """
 
-    def __init__(self, plans: PlanMaker, level: Level | None = None, warn: bool = True):
+    def __init__(
+        self,
+        plans: PlanMaker,
+        level: Level | None = None,
+        warn: bool = True,
+        level_of_curves: Level | None = None,
+    ):
         self.plans = plans
         self.methods = plans.methods
         self.level = level
+        self._level_of_curves = level_of_curves or level
         self.windows = [ALWAYS if level is None else term.window(level) for term in plans.terms]
         self._varies = bool(self.methods) or any(
             window != ALWAYS or term.weight_curve for window, term in zip(self.windows, plans.terms, strict=True)
         )
         self._may_warn = warn and len(plans.masks) > 0  # once
         if self._may_warn:
-            warn_of_empty(plans.terms, plans.masks)
+            warn_of_empty(plans.terms, plans.masks_on_host or plans.masks)
         self._range = (-math.inf, math.inf)
         self._breakpoints: list[float] = []
         self._made: dict[tuple, Plan] = {}
@@ -52,7 +61,7 @@ class Planner:
     def separate(self) -> "Planner":
         """A planner for separate predictions of the same experts; it doesn't warn of masks again."""
         assert isinstance(self.plans, ProductPlans)
-        return Planner(SeparatePlans(self.plans), self.level, warn=False)
+        return Planner(SeparatePlans(self.plans), self.level, warn=False, level_of_curves=self._level_of_curves)
 
     def change(self, plans: PlanMaker) -> None:
         """Forget the plans, and have the next ones made by `plans`, of the same experts."""
@@ -150,10 +159,10 @@ class Planner:
     def _factors_at(self, sigma: float) -> tuple[float, ...] | None:
         """The factor of each expert's weight at a noise level; None if no expert has a weight curve."""
         curves = [term.weight_curve for term in self.terms]
-        if self.level is None or not any(curves):
+        if self._level_of_curves is None or not any(curves):
             return None
         if sigma not in self._factors:
-            passed = progress_at(sigma, self.level)
+            passed = progress_at(sigma, self._level_of_curves)
             self._factors[sigma] = tuple(factor_at(curve, passed) for curve in curves)
         return self._factors[sigma]
 
@@ -173,5 +182,6 @@ class Planner:
         key = (acting, want_null, factors, tuple(phases))
         if key not in self._made:
             self._made[key] = self.plans.make(acting, want_null, factors or (1.0,) * len(self.terms), phases)
-            self._may_warn = self._may_warn and not warn_of_uncovered(self.terms, acting, self.plans.masks)
+            masks = self.plans.masks_on_host or self.plans.masks
+            self._may_warn = self._may_warn and not warn_of_uncovered(self.terms, acting, masks)
         return self._made[key]

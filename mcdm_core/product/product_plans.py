@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 from torch import Tensor
 
 from .coefficients import (
+    FACTS,
     Coefficient,
     Coefficients,
     anywhere,
@@ -37,6 +38,10 @@ class PlanMaker(Protocol):
     @property
     def masks(self) -> Sequence[Tensor | None]:
         """Each expert's mask; empty if no expert has one."""
+
+    @property
+    def masks_on_host(self) -> Sequence[Tensor | None]:
+        """The same on the host; empty if they are there."""
 
     @property
     def methods(self) -> Sequence[Method]:
@@ -81,6 +86,8 @@ class ProductPlans:
         rule: How predictions are combined.
         masks: Each expert's mask, values 0…1, in shapes that broadcast to the sample; None is everywhere. Empty if no
             expert has one.
+        masks_on_host: The same on the host, if they are elsewhere. Then plans are decided by these: looking into a mask
+            on a device waits for it.
         have_null: Whether each expert has a null; empty if all have.
         null_owners: For each expert the first one that has the same null; empty if none is shared.
         methods: The methods of the product.
@@ -93,6 +100,7 @@ class ProductPlans:
     terms: Sequence[TermSettings]
     rule: Rule
     masks: Sequence[Tensor | None] = ()
+    masks_on_host: Sequence[Tensor | None] = ()
     have_null: Sequence[bool] = ()
     null_owners: Sequence[int] = ()
     methods: Sequence[Method] = ()
@@ -118,6 +126,9 @@ class ProductPlans:
         self, acting: tuple[int, ...], want_null: bool, factors: Sequence[float], phases: Sequence[Hashable]
     ) -> Plan:
         """See `PlanMaker`."""
+        if self.masks_on_host:
+            on_host = replace(self, masks=self.masks_on_host, masks_on_host=())
+            return self._decided(on_host.make(acting, want_null, factors, phases), acting, factors, phases)
         draft = self.draft(acting, factors, phases)
         coefficients = self._coefficients(draft, acting, want_null)
         needed = NeededNulls(
@@ -135,6 +146,17 @@ class ProductPlans:
             nulls=needed.all,
             null_owners=self.owners,
         )
+
+    def _decided(
+        self, plan: Plan, acting: tuple[int, ...], factors: Sequence[float], phases: Sequence[Hashable]
+    ) -> Plan:
+        """A plan made of masks on the host, with the same maps where the masks are."""
+        draft, reliabilities = self.draft(acting, factors, phases), plan.reliabilities
+        if any(isinstance(a, Tensor) for a in reliabilities):
+            reliabilities = self._coefficients(draft, acting, want_null=True).reliabilities
+        found = replace(plan, weights=draft.weights, reliabilities=reliabilities)
+        vars(found).update({fact: getattr(plan, fact) for fact in FACTS})
+        return found
 
     def draft(self, acting: tuple[int, ...], factors: Sequence[float], phases: Sequence[Hashable]) -> Draft:
         """The weights of a plan, scaled by the masks and changed by the methods.
@@ -235,6 +257,11 @@ class PlansFromProduct:
     def masks(self) -> Sequence[Tensor | None]:
         """See `PlanMaker`."""
         return self.product.masks
+
+    @property
+    def masks_on_host(self) -> Sequence[Tensor | None]:
+        """See `PlanMaker`."""
+        return self.product.masks_on_host
 
     @property
     def methods(self) -> Sequence[Method]:

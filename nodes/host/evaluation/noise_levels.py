@@ -6,6 +6,7 @@ with k = 1 for all but a few.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,24 @@ def is_flow(model_sampling: Any) -> bool:
 def starts_from_pictures(model_sampling: Any) -> bool:
     """Whether a model's run starts from a picture without any noise, as FlowRVS's does; it has no noise levels."""
     return isinstance(model_sampling, comfy.model_sampling.IMG_TO_IMG_FLOW)
+
+
+def on_host(model_sampling: Any) -> Any:
+    """A MODEL's schedule for many questions at once, each of which would wait for the device that it is on.
+
+    Args:
+        model_sampling: The MODEL's.
+
+    Returns:
+        A copy, but for the object itself where it has no buffers on a device, or more than buffers.
+    """
+    held = vars(model_sampling)
+    buffers = {name: buffer for name, buffer in held.get("_buffers", {}).items() if buffer is not None}
+    if held.get("_modules") or held.get("_parameters") or all(buffer.is_cpu for buffer in buffers.values()):
+        return model_sampling
+    copied = copy.copy(model_sampling)
+    vars(copied)["_buffers"] = {name: buffer.cpu() for name, buffer in buffers.items()}
+    return copied
 
 
 @dataclass(frozen=True)

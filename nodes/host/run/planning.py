@@ -12,9 +12,11 @@ from ....mcdm_core.product.planner import Planner
 from ....mcdm_core.product.product_plans import PlanMaker, ProductPlans
 from ....mcdm_core.product.registry import methods_of
 from ....mcdm_core.product.rule import Rule
+from ....mcdm_core.product.span import Level
 from ..chain.expert_chain import Experts, settings_of
 from ..chain.hooks import null_is_read
 from ..comfyui.latents import mask_like, unframed
+from ..evaluation.noise_levels import on_host
 from ..evaluation.spaces import SpacesOfRun
 from .refusals import check_sigmas
 
@@ -44,15 +46,14 @@ def plan_run(
     """
     check_sigmas(experts, sigmas)
     reference = experts[0].model.get_model_object("model_sampling")
-
-    def level(progress: float) -> float:
-        return float(reference.percent_to_sigma(progress))
-
+    level = _level_of(reference)
     methods = methods_of(settings_of(experts), level)
+    masks = [None if e.mask is None else _fitted(mask_like(e.mask, noise, shapes, device), spaces) for e in experts]
     product = ProductPlans(
         terms=experts,
         rule=rule,
-        masks=[None if e.mask is None else _fitted(mask_like(e.mask, noise, shapes, device), spaces) for e in experts],
+        masks=masks,
+        masks_on_host=_on_host(masks),
         have_null=[e.null is not None for e in experts],
         methods=methods,
         as_guidance=True,
@@ -60,9 +61,20 @@ def plan_run(
         give_null="Connect null",
     )
     plans: PlanMaker = product if spaces is None else JointPlans(product, spaces.joint, spaces.places)
-    planner = Planner(plans, level)
+    curved = any(expert.weight_curve for expert in experts)
+    planner = Planner(plans, level, level_of_curves=_level_of(on_host(reference)) if curved else None)
     planner.check_run(sigmas)
     return planner
+
+
+def _on_host(masks: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
+    """See `ProductPlans.masks_on_host`."""
+    found = [None if mask is None else mask.cpu() for mask in masks]
+    return [] if all(own is mask for own, mask in zip(found, masks, strict=True)) else found
+
+
+def _level_of(model_sampling: Any) -> Level:
+    return lambda progress: float(model_sampling.percent_to_sigma(progress))
 
 
 def _fitted(mask: Tensor, spaces: SpacesOfRun | None) -> Tensor:

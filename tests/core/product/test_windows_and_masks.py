@@ -9,6 +9,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from mcdm_core import Flow, Schedule, Term
 from mcdm_core.diffusion.schedule import sigma_at_progress
 from mcdm_core.expert.gaussian import gaussian_expert, label
+from mcdm_core.product.coefficients import FACTS
+from mcdm_core.product.eq10 import EQ10
+from mcdm_core.product.own_null import OWN_NULL
+from mcdm_core.product.passes import Passes
+from mcdm_core.product.product_plans import ProductPlans
+from mcdm_core.product.term_settings import TermSettings
 from mcdm_core.product.windows import active_at, active_sets
 
 EXPERT = gaussian_expert([0.0], [1.0])
@@ -95,3 +101,28 @@ def test_masks_of_another_shape_are_refused(shape):
 def test_refusals(options, message):
     with pytest.raises(ValueError, match=message):
         Term(**{"expert": EXPERT, "condition": label(0), **options})
+
+
+@pytest.mark.parametrize("guided", [True, False])
+@pytest.mark.parametrize("weights", [(2.0, 3.0), (0.5, 0.5), (0.0, 1.0)])
+@pytest.mark.parametrize("rule", [EQ10, OWN_NULL])
+def test_masks_on_a_device_are_never_looked_into(rule, weights, guided):
+    """Meta tensors can't be. Plans are decided by the same masks on the host; only their maps are made of those."""
+    left = (torch.arange(6) < 3).float().expand(1, 1, 4, 6)
+    masks, methods = [left, 1 - left], Passes(end=0.5, threshold=1.0).methods(lambda progress: 1 - progress)
+    terms = [TermSettings(weight=weight) for weight in weights]
+
+    def made(masks, masks_on_host=()):
+        plans = ProductPlans(
+            terms=terms, rule=rule, masks=masks, masks_on_host=masks_on_host, methods=methods, as_guidance=True
+        )
+        return plans.make((0, 1), False, (1.0, 2.0), [guided for _ in methods])
+
+    plan, elsewhere = made(masks), made([mask.to("meta") for mask in masks], masks)
+    assert {weight.device.type for weight in elsewhere.weights if isinstance(weight, torch.Tensor)} == {"meta"}
+    for name in (*FACTS, "scale", "conditions", "nulls"):
+        assert getattr(elsewhere, name) == getattr(plan, name), name
+    beside = made([mask.clone() for mask in masks], masks)
+    for name in ("weights", "reliabilities"):
+        for one, other in zip(getattr(plan, name), getattr(beside, name), strict=True):
+            torch.testing.assert_close(torch.as_tensor(one), torch.as_tensor(other), rtol=0, atol=0)
