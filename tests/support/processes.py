@@ -39,6 +39,11 @@ def wait_for(process: subprocess.Popen) -> int:
         raise HungError(f"the end of {process.args}") from None
 
 
+def is_at_work(process: Any) -> bool:
+    """Whether psutil's process is still running; a container may keep an ended one as a zombie."""
+    return process.is_running() and process.status() != "zombie"
+
+
 def run(command: Sequence[str | Path], **options: Any) -> tuple[int, str]:
     """Run a script or module to its end; returns its exit code and what it wrote. See `start`."""
     with tempfile.TemporaryFile("w+", encoding="utf-8") as log:

@@ -59,7 +59,7 @@ def test_the_configurations_of_the_repository_load(path):
 
 
 def test_there_are_configurations_to_load():
-    assert {"maps", "scenes", "reliability"} <= {path.stem for path in CONFIGS.glob("*.toml")}
+    assert {"maps256", "scenes256", "reliability"} <= {path.stem for path in CONFIGS.glob("*.toml")}
 
 
 def test_sections_are_read(load, tmp_path):
