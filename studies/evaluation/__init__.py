@@ -22,7 +22,6 @@ log = logging.getLogger(__name__)
 TRAINED = (
     "train-mouth-reader",
     "train-animal-reader",
-    "train-caption-reader",
     "train-features",
     "train-face-reader",
     "train-whole-animal-reader",
@@ -142,7 +141,6 @@ def _evaluation(path: Path, arguments: argparse.Namespace, workers: "int | Drawe
 
 def _train(what: str) -> Path:
     from .animals import train_animal_reader
-    from .caption_reader import train_caption_reader
     from .face_reader import train_face_reader
     from .features import train_features
     from .mouth import train_mouth_reader
@@ -151,7 +149,6 @@ def _train(what: str) -> Path:
     trainings: tuple[Callable[[], Path], ...] = (
         train_mouth_reader,
         train_animal_reader,
-        train_caption_reader,
         train_features,
         train_face_reader,
         train_whole_animal_reader,

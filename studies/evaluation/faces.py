@@ -27,7 +27,6 @@ from ..metrics import (
     stripes,
 )
 from .alternatives import alternatives, excluded, measure_alternatives, measure_excluded
-from .caption_reader import caption_reader
 from .config import DataConfig, Setting
 from .face_reader import MISSING, FaceReader
 from .held_out import LARGE_SIZE, HeldOut, Tile, as_floats, asked, check_drawn, compared_seeds, is_one_picture
@@ -186,9 +185,7 @@ class Faces(HeldOut):
         sources = asked(setting, "text", count, self)
         if sources is None:
             return {}
-        scores = caption_reader().score(images, [self[i].caption for i in sources])
-        wanted = self._attributes(sources)
-        return measure_attributes(self._read_attributes(images, parsed), wanted) | {"caption score": scores}
+        return measure_attributes(self._read_attributes(images, parsed), self._attributes(sources))
 
     def _attributes(self, sources: Sequence[int]) -> list[dict[str, str]]:
         return [self[i].face.attributes for i in sources]

@@ -7,7 +7,6 @@ for.
 
 from .accuracy import attribute_accuracy, class_accuracy, right_answers
 from .bootstrap import Figure, bootstrap_interval, pivotal_figure
-from .captions import caption_score
 from .cleanness import flat_noise, high_frequency_energy
 from .features import DrawingFeatures, FeatureNetwork, PictureFeatures, drawing_features, feature_vectors
 from .frechet import frechet_distance, frechet_figure
@@ -27,7 +26,6 @@ __all__ = [
     "attribute_accuracy",
     "bootstrap_interval",
     "boundary_f1",
-    "caption_score",
     "class_accuracy",
     "drawing_features",
     "f1_score",

@@ -1,19 +1,14 @@
 """Readers: what they learn, and what the shipped ones make of real renders."""
 
-from functools import partial
-
 import numpy as np
 import pytest
 import torch
 
-from mcdm_core.training.config import DualEncoderConfig
 from studies.data.animals import ANIMALS
 from studies.data.face_parser import parse_face
 from studies.data.faces import draw_face, render_face
-from studies.evaluation import caption_reader as caption_reader_module
 from studies.evaluation import face_reader as face_reader_module
 from studies.evaluation.animals import animal_reader, draw_labelled
-from studies.evaluation.caption_reader import CaptionReader, _DisturbedPairs, train_caption_reader
 from studies.evaluation.config import DataConfig
 from studies.evaluation.decoded import decoded
 from studies.evaluation.face_reader import (
@@ -27,7 +22,6 @@ from studies.evaluation.face_reader import (
 from studies.evaluation.kinds import open_held_out
 from studies.evaluation.mouth import mouth_reader
 from studies.evaluation.reader import AttributeReader, Reader, train_reader
-from studies.training.face_pairs import draw_pairs
 
 LARGE_COUNT = 24
 
@@ -145,26 +139,3 @@ def test_eyes_are_taken_away_or_smeared_and_nothing_else():
     rows = np.flatnonzero(eyes.any(axis=1))
     assert all(np.flatnonzero(pixels.any(axis=1))[0] >= rows[0] for pixels in changed)
     assert all(np.flatnonzero(pixels.any(axis=1))[-1] <= rows[-1] for pixels in changed)
-
-
-@pytest.mark.long
-def test_a_caption_reader_is_trained_on_disturbed_pictures(tmp_path, monkeypatch):
-    pairs = draw_pairs(12_000_000, 8)
-    images, _, _ = _DisturbedPairs(pairs).batch(4, np.random.default_rng(0))
-    plain, _, _ = pairs.batch(4, np.random.default_rng(0))
-    assert images.dtype == plain.dtype == torch.uint8
-    assert images.shape == plain.shape
-    assert not torch.equal(images, plain)
-    monkeypatch.setattr(caption_reader_module, "draw_pairs", lambda *_: pairs)
-    monkeypatch.setattr(caption_reader_module, "DualEncoderConfig", partial(DualEncoderConfig, batch_size=8))
-    path = train_caption_reader(tmp_path / "reader.safetensors", steps=2, count=8)
-    scores = CaptionReader(path).score(pairs.images.permute(0, 2, 3, 1).numpy(), ["red hair"] * 8)
-    assert scores.shape == (8,)
-    assert np.abs(scores).max() <= 1
-
-
-def test_captions_of_renders_are_told_from_those_of_others():
-    faces = open_held_out(DataConfig("faces", seed=21_000_000, count=24))
-    captions = [faces[i].caption for i in range(24)]
-    own, others = (CaptionReader().score(faces.images, texts) for texts in (captions, captions[1:] + captions[:1]))
-    assert np.mean(own > others) >= 0.95

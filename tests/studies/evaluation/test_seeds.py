@@ -11,7 +11,7 @@ from mcdm_core.training.autoencoder_config import load_autoencoder_config
 from mcdm_core.training.config import DataConfig, load_config, load_dual_encoder_config, read_toml
 from mcdm_core.training.pairs import HELD_OUT
 from studies.baselines.config import load_gan_config
-from studies.evaluation import animals, caption_reader, face_reader, features, mouth, reconstructions, whole_animals
+from studies.evaluation import animals, face_reader, features, mouth, reconstructions, whole_animals
 from studies.evaluation.config import load_evaluation
 from studies.evaluation.held_out import compared_seeds
 
@@ -55,7 +55,6 @@ NETWORKS = {
     read_by(animals.train_animal_reader, animals.FIRST_SEED, "animal reader"),
     read_by(whole_animals.train_whole_animal_reader, whole_animals.FIRST_SEED, "whole animal reader"),
     read_by(face_reader.train_face_reader, face_reader.FIRST_SEED, "face reader"),
-    read_by(caption_reader.train_caption_reader, caption_reader.FIRST_SEED, "caption reader"),
     read_by(features.train_features, features.FIRST_FACE_SEED, "features of faces"),
     read_by(features.train_features, features.FIRST_SCENE_SEED, "features of scenes"),
 }
