@@ -1,4 +1,4 @@
-// What torch asks of a device: which one is current, its one stream, its generators and its pinned memory.
+// What torch asks of a device: which one is current, its one stream, its generators and pinned memory.
 #include "device.h"
 
 #include <ATen/detail/PrivateUse1HooksInterface.h>
@@ -36,29 +36,12 @@ struct Guard final : c10::impl::DeviceGuardImplInterface {
     return count;
   }
 
-  // All work is done when it is asked for, so that one stream is enough and events have always happened.
+  // All work is done when it is asked for, so that one stream is enough.
   c10::Stream getStream(c10::Device device) const override {
     return c10::Stream(c10::Stream::DEFAULT, device);
   }
-  c10::Stream getDefaultStream(c10::Device device) const override {
-    return getStream(device);
-  }
   c10::Stream exchangeStream(c10::Stream stream) const override {
     return getStream(stream.device());
-  }
-  bool queryStream(const c10::Stream& /*stream*/) const override {
-    return true;
-  }
-  void synchronizeStream(const c10::Stream& stream) const override {
-    synchronizeDevice(stream.device_index());
-  }
-  void synchronizeDevice(const c10::DeviceIndex device) const override {
-    count_synchronisation(device < 0 ? current : device, "synchronize");
-  }
-  void record(void**, const c10::Stream&, const c10::DeviceIndex, const c10::EventFlag) const override {}
-  void block(void* /*event*/, const c10::Stream& /*stream*/) const override {}
-  bool queryEvent(void* /*event*/) const override {
-    return true;
   }
 };
 
@@ -76,20 +59,6 @@ struct Hooks final : at::PrivateUse1HooksInterface {
   }
   c10::DeviceIndex deviceCount() const override {
     return count;
-  }
-  c10::DeviceIndex getCurrentDevice() const override {
-    return current;
-  }
-  void setCurrentDevice(c10::DeviceIndex device) const override {
-    set_current_device(device);
-  }
-  c10::DeviceIndex exchangeDevice(c10::DeviceIndex device) const override {
-    const auto before = current;
-    set_current_device(device);
-    return before;
-  }
-  c10::DeviceIndex maybeExchangeDevice(c10::DeviceIndex device) const override {
-    return exchangeDevice(device < 0 ? current : device);
   }
   const at::Generator& getDefaultGenerator(c10::DeviceIndex device) const override {
     return default_generator(device);
