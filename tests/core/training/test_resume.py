@@ -197,6 +197,14 @@ def test_what_a_run_says_of_itself_may_change(state, config, tmp_path):
     assert trainer.step == 2
 
 
+def test_a_state_of_another_network_is_refused(state, config):
+    saved = torch.load(state)
+    saved["network"].popitem()
+    torch.save(saved, state)
+    with pytest.raises(ValueError, match="state of a network other than the configuration describes; restore"):
+        make_trainer(config, state.parent).resume()
+
+
 def test_the_row_after_a_resumption_is_of_all_steps_since_the_last(config, tmp_path):
     config.write_text(config.read_text("utf-8").replace("held_out_every = 0", "held_out_every = 0\nevery = 4"), "utf-8")
     train_expert(config, tmp_path / "whole")
