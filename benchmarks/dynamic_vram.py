@@ -13,7 +13,7 @@ def stand_in_on_cards() -> None:
     As comfy-aimdo does it: pages fill what is free, and give way to what a pass allocates.
 
     Raises:
-        RuntimeError: If this ComfyUI has no dynamic VRAM, or another than the tests know.
+        RuntimeError: If this ComfyUI has other lines than the tests know.
     """
     from tests.accelerator import set_relief
 
@@ -30,7 +30,7 @@ def stand_in(resident: float, network_bytes: int) -> None:
         network_bytes: Size of a network.
 
     Raises:
-        RuntimeError: If this ComfyUI has no dynamic VRAM, or another than the tests know.
+        RuntimeError: If this ComfyUI has other lines than the tests know.
         ModuleNotFoundError: If there is no pytest.
     """
     vram = _install()
@@ -42,6 +42,4 @@ def _install() -> Any:
     import pytest
 
     fixture = imported("mcdm_dynamic_vram", _FIXTURE)
-    if not fixture.has_dynamic_vram:
-        raise RuntimeError(f"{fixture.NO_DYNAMIC_VRAM}.")
     return fixture.install(pytest.MonkeyPatch())

@@ -11,8 +11,6 @@ TESTED = "0.33.0"  # the newest version that the node tests are known to pass in
 SKIPPED_REQUIREMENTS = {"torchaudio"}
 # Since 0.33.0, though, ComfyUI imports it unguarded, so the tests' environment gets it empty. No user's ever does.
 STAND_INS = ("torchaudio.functional",)
-# ComfyUI 0.3.64 imports requests without listing it: older versions of transformers brought it along.
-UNLISTED_REQUIREMENTS = ["requests"]
 
 
 def find_comfyui() -> Path | None:
@@ -54,10 +52,9 @@ def comfyui_version(folder: Path) -> str:
 
 
 def comfyui_requirements(folder: Path) -> list[str]:
-    """Return the lines of ComfyUI's requirements.txt, less what it runs without and with what it forgets."""
+    """Return the lines of ComfyUI's requirements.txt, less what it runs without."""
     lines = [line.split("#")[0].strip() for line in (folder / "requirements.txt").read_text().splitlines()]
-    listed = [line for line in lines if line and _package_name(line) not in SKIPPED_REQUIREMENTS]
-    return listed + UNLISTED_REQUIREMENTS
+    return [line for line in lines if line and _package_name(line) not in SKIPPED_REQUIREMENTS]
 
 
 def _is_comfyui(folder: Path) -> bool:

@@ -117,8 +117,6 @@ def pack(comfyui: Path, base: Path, request) -> Iterator[ModuleType]:
         if request.config.getoption("--dynamic-vram", default=False):
             from .support import dynamic_vram
 
-            if not dynamic_vram.has_dynamic_vram:
-                pytest.skip(dynamic_vram.NO_DYNAMIC_VRAM)
             dynamic_vram.install(monkeypatch)
         yield module
 
@@ -466,8 +464,6 @@ def dynamic_vram(pack):
     """ComfyUI with dynamic VRAM: MODELs that a test makes are dynamic; returns the memory that they share."""
     from .support import dynamic_vram
 
-    if not dynamic_vram.has_dynamic_vram:
-        pytest.skip(dynamic_vram.NO_DYNAMIC_VRAM)
     with pytest.MonkeyPatch.context() as monkeypatch:
         yield dynamic_vram.install(monkeypatch)
 

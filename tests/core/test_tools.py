@@ -81,9 +81,9 @@ def test_what_is_got_is_found(fake_home):
     assert make_comfyui(Path(folder)) == comfyui.find_comfyui()
 
 
-def test_requirements_leave_out_torchaudio_and_add_requests(tmp_path):
+def test_requirements_leave_out_torchaudio(tmp_path):
     (tmp_path / "requirements.txt").write_text("torch\ntorchaudio>=2\n\n# comment\ntorchsde  # noise\nav>=14.2.0\n")
-    assert comfyui.comfyui_requirements(tmp_path) == ["torch", "torchsde", "av>=14.2.0", "requests"]
+    assert comfyui.comfyui_requirements(tmp_path) == ["torch", "torchsde", "av>=14.2.0"]
 
 
 def test_package_and_requirements_file_ask_for_the_same():

@@ -44,9 +44,6 @@ _LINES = {
     },
 }
 
-has_dynamic_vram = hasattr(comfy.model_patcher, "ModelPatcherDynamic")
-NO_DYNAMIC_VRAM = "this ComfyUI has no dynamic VRAM"
-
 
 @dataclass
 class DynamicVram:
@@ -106,7 +103,7 @@ class Pages:
     A page that was taken away comes back filled with NaN and with a new signature.
     """
 
-    vram: DynamicVram  # set by `installed`
+    vram: DynamicVram  # set by `install`
 
     def __init__(self, size: int, device: int | None):
         self.device = HERE if HERE.type == "cpu" else torch.device(HERE.type, device)

@@ -89,7 +89,7 @@ def model_of(part: Callable[[Any], nn.Module], seed: int, int8: bool = False) ->
         network.load_state_dict(weights)
     model = comfy.model_base.BaseModel(_Config({"disable_unet_model_creation": True}), comfy.model_base.ModelType.EPS)
     model.diffusion_model = network
-    patcher = getattr(comfy.model_patcher, "CoreModelPatcher", ModelPatcher)
+    patcher = comfy.model_patcher.CoreModelPatcher
     return patcher(model, load_device=HERE, offload_device=OFFLOADED)
 
 

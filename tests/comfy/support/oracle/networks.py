@@ -116,7 +116,7 @@ def as_loaded(model: BaseModel, disable_dynamic: bool, init: tuple[Callable, tup
         disable_dynamic: Whether to make a classic ModelPatcher in any case.
         init: A function that makes the same MODEL again and takes `disable_dynamic`, and its other arguments.
     """
-    loaders = getattr(comfy.model_patcher, "CoreModelPatcher", ModelPatcher)  # older ComfyUI has only the one
+    loaders = comfy.model_patcher.CoreModelPatcher
     patcher = (ModelPatcher if disable_dynamic else loaders)(model, load_device=HERE, offload_device=OFFLOADED)
     patcher.cached_patcher_init = init
     return patcher
