@@ -30,7 +30,10 @@ def main() -> int:
     from tests import accelerator  # before ComfyUI is imported, which looks for devices then
 
     logging.disable(logging.WARNING)
-    accelerator.install(devices=1)
+    try:
+        accelerator.install(devices=1)
+    except accelerator.NotBuiltError as error:
+        parser.error(str(error))
     node = enter(cpu=False)
     from .card_runs import Cards
 
@@ -39,12 +42,13 @@ def main() -> int:
 
         stand_in_on_cards()
     cards = Cards(node, options.values)
-    names = [f"{size} GiB" for size in options.cards]
+    sizes = sorted(options.cards)
+    names = [f"{size} GiB" for size in sizes]
     sys.stdout.write(f"{HEAD.format(' | '.join(names), '---|' * len(names))}\n")
     rows: list[list[object]] = [["product", "batch", "networks", "pass", *names]]
     for name, batch in _chosen(options, list(cards.products)):
         need = cards.need(name, batch)
-        outcomes = list(_outcomes(cards, name, batch, need, sorted(options.cards)))
+        outcomes = list(_outcomes(cards, name, batch, need, sizes))
         sys.stdout.write(f"{_line(name, batch, need, outcomes)}\n")
         sys.stdout.flush()
         rows.append([name, batch, need.networks, need.of_pass, *map(str, outcomes)])
