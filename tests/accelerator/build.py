@@ -1,7 +1,9 @@
 """Builds the extension once for a version of torch and of the sources, into the environment of the tests."""
 
+import contextlib
 import hashlib
 import importlib.machinery
+import importlib.metadata
 import importlib.util
 import os
 import subprocess
@@ -65,9 +67,18 @@ def _file() -> Path:
     return Path(sys.prefix) / "mcdm-accelerator" / f"{of}{SUFFIX}"
 
 
+def _programs() -> list[str]:
+    """Where programs are: of this environment, and of the one below it, which has ninja where this one is a layer."""
+    folders = [sysconfig.get_path("scripts")]
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # it may be the system's
+        files = importlib.metadata.files("ninja") or []
+        folders += [str(Path(str(f.locate())).resolve().parent) for f in files if f.name in ("ninja", "ninja.exe")]
+    return folders
+
+
 def _compile(folder: str) -> None:
     """Run this file: what compiles also loads the library, which must not happen to one that is moved afterwards."""
-    ninja = {"PATH": os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")])}
+    ninja = {"PATH": os.pathsep.join([*_programs(), os.environ.get("PATH", "")])}
     command = [sys.executable, "-I", __file__, folder]
     done = subprocess.run(
         command, env=os.environ | ninja, capture_output=True, text=True, errors="replace", check=False
