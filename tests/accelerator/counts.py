@@ -93,7 +93,7 @@ def bytes_in_use(device: int = 0) -> int:
 
 
 def set_hollow_from(count: int) -> None:
-    """Let tensors of at least so many bytes that are made from now on hold no values.
+    """Let tensors of at least so many bytes hold no values; to be set before such tensors are made.
 
     They have all that a tensor has but these: operations on them make results of the right shapes and compute nothing,
     so that a network of any size is placed and asked in seconds, with all allocations, operations and copies of the
