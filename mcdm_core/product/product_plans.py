@@ -86,8 +86,8 @@ class ProductPlans:
         rule: How predictions are combined.
         masks: Each expert's mask, values 0…1, in shapes that broadcast to the sample; None is everywhere. Empty if no
             expert has one.
-        masks_on_host: The same on the host, if they are elsewhere. Then plans of one space are decided by these: looking
-            into a mask on a device waits for it.
+        masks_on_host: The same on the host, if they are elsewhere. Then plans of one space are decided by these:
+            looking into a mask on a device waits for it.
         have_null: Whether each expert has a null; empty if all have.
         null_owners: For each expert the first one that has the same null; empty if none is shared.
         methods: The methods of the product.
