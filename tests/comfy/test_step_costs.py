@@ -39,6 +39,9 @@ PROMISES = {
     "it waits as often as so many networks of core, and for numbers that it can't do without": lambda ours, core: (
         ours["waits"] <= ours["at_most"] == ours["passes"] * core["waits"] + NUMBERS.get(ours["name"], 0)
     ),
+    "experts of this pack are asked without reading a number": lambda ours, _: (
+        ours["name"] != "two experts of this pack" or ours["reads"] == 0
+    ),
     "it copies as often as so many networks of core": lambda ours, core: all(
         ours[way] <= ours["passes"] * core[way] for way in ("to_device", "to_host")
     ),
