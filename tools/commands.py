@@ -127,8 +127,9 @@ def _on_accelerator(comfyui: Path | None, arguments: Sequence[str]) -> dict[str,
     if comfyui is None:
         return {}
     options = [*_in_parallel(), "--accelerator", "--one-of", str(_ON_ACCELERATOR), *arguments]
-    command = [_node_environment(comfyui), "-I", "-m", "pytest", "tests/accelerator", "tests/comfy", *options]
-    return {"Node tests on the tests' accelerator": run(command, _one_thread() | {"COMFYUI_PATH": str(comfyui)})}
+    python, environment = _node_environment(comfyui), _one_thread() | {"COMFYUI_PATH": str(comfyui)}
+    code = run([python, "-I", "-m", "pytest", "tests/accelerator", "tests/comfy", *options], environment)
+    return {"Node tests on the tests' accelerator": code}
 
 
 def _report(linters: dict[str, int], halves: dict[str, int | None]) -> int:
