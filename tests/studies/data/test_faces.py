@@ -26,7 +26,7 @@ from studies.metrics import intersection_over_union
 
 CONFIGS = Path(__file__).resolve().parents[3] / "studies" / "configs"
 NAMES = ("hair", "skin", "sketch", "text")
-PIXELS = ("hair", "skin", "sketch")
+PIXELS = ("hair", "skin")
 EXPERTS = (*NAMES, "pixels/start", *(f"pixels/{name}" for name in PIXELS))
 PAIRS = 40
 
