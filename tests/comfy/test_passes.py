@@ -67,8 +67,8 @@ def sampled(guider, sampler_name="euler"):
 TWICE = ("heun", "dpm_2", "dpm_2_ancestral", "dpmpp_2s_ancestral", "dpmpp_sde")
 RUNS = [
     *(("eps v eps", policy, "euler") for policy in POLICIES),
-    *(("eps v eps", "both", sampler) for sampler in (*TWICE, "euler_cfg_pp")),
-    *(("v flow", "both", sampler) for sampler in ("euler", "heun")),
+    *(("eps v eps", "adaptive null", sampler) for sampler in (*TWICE, "euler_cfg_pp")),
+    *(("v flow", "adaptive null", sampler) for sampler in ("euler", "heun")),
     *(("flow eps", policy, "euler") for policy in POLICIES),
     ("flow eps", "all", "heun"),
     ("flow eps", "interval", "euler_cfg_pp"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import comfy.model_sampling
 import torch
 from torch import Tensor
@@ -36,9 +38,14 @@ class ScheduleSampling(comfy.model_sampling.ModelSamplingDiscrete):
         self.set_sigmas(schedule.sigma(torch.arange(len(schedule), dtype=torch.float64)))
 
     def set_sigmas(self, sigmas: Tensor) -> None:
-        """As ComfyUI's; also keeps the highest level as a number, for which every step would wait."""
+        """As ComfyUI's."""
         super().set_sigmas(sigmas)
-        self._highest = float(self.sigma_max)
+        vars(self).pop("_highest", None)
+
+    @cached_property
+    def _highest(self) -> float:
+        """The schedule's highest level as a number; read from its device once, or every step would wait for it."""
+        return float(self.sigma_max)
 
     def timestep(self, sigma: Tensor) -> Tensor:
         """Fractional timesteps at noise levels of any shape."""
