@@ -1,10 +1,12 @@
 """The accelerator that isn't there: as strict as CUDA, and with counts that are known beforehand."""
 
+import sys
+
 import pytest
 import torch
 from torch.nn import functional as F
 
-from . import bytes_in_use, counted, set_total_memory
+from . import NotBuiltError, build, bytes_in_use, counted, set_total_memory
 
 pytestmark = pytest.mark.usefixtures("accelerator")
 SENTENCE = "Expected all tensors to be on the same device, but found at least two devices"
@@ -203,3 +205,12 @@ def test_gradients_are_those_of_the_host():
     on_device(x.to("npu")).square().sum().backward()
     for weight, grad in zip(on_device.parameters(), wanted, strict=True):
         torch.testing.assert_close(weight.grad.cpu(), grad)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there, torch looks for the compiler otherwise")
+def test_where_there_is_no_compiler_a_sentence_says_so(monkeypatch, tmp_path):
+    monkeypatch.setattr(build, "_file", lambda: tmp_path / "prefix" / "built")
+    monkeypatch.setenv("CXX", str(tmp_path / "nowhere"))
+    with pytest.raises(NotBuiltError, match=r"doesn't build, which takes a C\+\+ compiler and ninja: "):
+        build.build()
+    assert not [*(tmp_path / "prefix").iterdir()]
