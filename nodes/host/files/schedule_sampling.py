@@ -40,7 +40,7 @@ class ScheduleSampling(comfy.model_sampling.ModelSamplingDiscrete):
     def set_sigmas(self, sigmas: Tensor) -> None:
         """As ComfyUI's."""
         super().set_sigmas(sigmas)
-        vars(self).pop("_highest", None)
+        self.__dict__.pop("_highest", None)
 
     @cached_property
     def _highest(self) -> float:
