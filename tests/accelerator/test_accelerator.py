@@ -194,6 +194,13 @@ def test_views_share_their_memory_and_count_nothing(on_device):
         assert torch.equal(torch.view_as_real(torch.view_as_complex(on_device.view(3, 2, 2))), on_device.view(3, 2, 2))
 
 
+def test_attention_is_that_of_the_host_also_where_heads_share_their_keys():
+    q, k = torch.randn(2, 4, 6, 8), torch.randn(2, 2, 6, 8)
+    for heads, shared in ((k.repeat_interleave(2, 1), False), (k, True)):
+        found = F.scaled_dot_product_attention(q.to("npu"), *[heads.to("npu")] * 2, enable_gqa=shared)
+        torch.testing.assert_close(found.cpu(), F.scaled_dot_product_attention(q, heads, heads, enable_gqa=shared))
+
+
 def test_gradients_are_those_of_the_host():
     torch.manual_seed(0)
     on_host = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, stride=2), torch.nn.GroupNorm(2, 4), torch.nn.SiLU())

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from .support.closeness import rounded
+from .support.closeness import FUSED, rounded
 from .support.core_nodes import ON_GUIDANCE, ON_PREDICTIONS, run_node
 from .support.families import FAMILIES
 
@@ -103,7 +103,7 @@ def assert_agree(record_property):
 
 
 def assert_matters(with_it, without):
-    assert (with_it - without).abs().max() > 2 * rounded(50 * AGREEMENT) * without.std()
+    assert (with_it - without).abs().max() > 100 * AGREEMENT * without.std()
 
 
 def pair(stage, networks, place, attach, clone=False):
@@ -150,7 +150,8 @@ def test_what_acts_on_guidance_does_nothing_on_another_expert_and_a_warning_says
     with caplog.at_level(logging.WARNING, "mcdm_pack"):
         attached = product_of(scene, pair(scene, scene.networks[0], 1, node.attach))
     assert any(re.match(said, record.getMessage()) for record in caplog.records)
-    assert torch.equal(attached, product_of(scene, pair(scene, scene.networks[0], 1, lambda model: model)))
+    expected = product_of(scene, pair(scene, scene.networks[0], 1, lambda model: model))
+    assert (attached - expected).abs().max() <= rounded(0.0, FUSED) * expected.std()  # some replace core's attention
 
 
 @pytest.mark.one_of(2)

@@ -97,7 +97,7 @@ def test_each_gives_its_own_answer(models, sampled, dynamic_vram, names):
         dynamic_vram.free_all()
         dynamic_vram.reset()
         dynamic_vram.budget = int(share * together[0].model_size())
-        assert torch.equal(sampled(together), expected)
+        assert (sampled(together) - expected).abs().max() <= rounded(0.0) * expected.std()
         assert dynamic_vram.loads == 1
         assert dynamic_vram.freed == 0
         assert dynamic_vram.used <= dynamic_vram.budget

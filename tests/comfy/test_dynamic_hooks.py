@@ -73,7 +73,7 @@ def test_agrees_with_brute_force(parts, sampled, names, where):
     assert all(expert.model.is_dynamic() for expert in ours)
     expected, result = sampled(theirs, brute_force=True), sampled(ours)
     assert (result - expected).abs().max() <= rounded(1e-4) * expected.std()
-    assert torch.equal(result, sampled(classic))
+    assert (result - sampled(classic)).abs().max() <= rounded(0.0) * expected.std()
     assert torch.equal(result, sampled(ours))
     made = parts()
     plain = [made.expert(name, place) for place, name in enumerate(names)]

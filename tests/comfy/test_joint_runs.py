@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import pytest
 import torch
 
+from .support.closeness import FUSED, rounded
 from .support.leaks import Living, state_of
 from .support.methods import PLAIN_PASSES
 
@@ -297,7 +298,7 @@ def test_pictures_are_coded_as_by_comfyuis_own_functions(spaces, host, loads, na
     assert not loads
     assert decoded.shape == (batch, 3, 64, 48)
     assert decoded.std() > 0.05
-    torch.testing.assert_close(decoded, group.decode(samples), atol=1e-6, rtol=0)
+    torch.testing.assert_close(decoded, group.decode(samples), atol=rounded(1e-6, FUSED), rtol=0)
     loads.clear()
     encoded = coder.encode(decoded)
     assert not loads
@@ -313,7 +314,7 @@ def test_a_vae_with_transparency_is_given_opaque_pictures(host, joint):
     coder = host.comfyui.picture_coders.PictureCoder(vae, group.format)
     samples = torch.randn(1, 16, 4, 4, generator=torch.Generator().manual_seed(1))
     decoded = coder.decode(samples)
-    torch.testing.assert_close(decoded, group.decode(samples)[:, :3], atol=1e-6, rtol=0)
+    torch.testing.assert_close(decoded, group.decode(samples)[:, :3], atol=rounded(1e-6, FUSED), rtol=0)
     expected = group.encode(decoded)
     torch.testing.assert_close(coder.encode(decoded), expected, atol=1e-5 * float(expected.abs().max()), rtol=0)
 

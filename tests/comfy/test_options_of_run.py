@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from .support.closeness import rounded
 from .support.core_samplers import core_ksampler
 from .support.leaks import Living, state_of
 
@@ -162,7 +163,7 @@ def by_core_guiders(pack):
 
 
 def assert_close(ours, theirs):
-    torch.testing.assert_close(ours, theirs, atol=1e-4 * theirs.std().item(), rtol=0)
+    torch.testing.assert_close(ours, theirs, atol=rounded(1e-4) * theirs.std().item(), rtol=0)
 
 
 @pytest.mark.parametrize("kind", ATTACH)

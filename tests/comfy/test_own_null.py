@@ -79,7 +79,7 @@ def test_guidance_hooks_see_the_rule(load, chain, once):
     hair.model.set_model_sampler_post_cfg_function(lambda args: seen.append(args) or args["denoised"])
     product = once(chain((hair, {"weight": 1.5, "reliability": 1.0}), (skin, {"weight": 2.5, "reliability": 3.0})))
     (args,) = seen
-    cond, uncond, scale = args["cond_denoised"], args["uncond_denoised"], args["cond_scale"]
+    cond, uncond, scale = args["cond_denoised"].cpu(), args["uncond_denoised"].cpu(), args["cond_scale"]
     assert scale == 4.0
     torch.testing.assert_close(uncond, 0.25 * nulls[0] + 0.75 * nulls[1], atol=1e-5, rtol=0)
     torch.testing.assert_close(uncond + scale * (cond - uncond), product, atol=1e-5, rtol=0)

@@ -59,8 +59,10 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, c10::SymInt, c10::SymInt, Tensor, Ten
     }
   } else {
     const auto host_mask = bias.defined() ? optional<Tensor>(seen_by_host(bias)) : std::nullopt;
+    const bool heads_share_keys = query.size(1) != key.size(1);
     result.copy_(at::scaled_dot_product_attention(
-        seen_by_host(query), seen_by_host(key), seen_by_host(value), host_mask, dropout, causal, scale));
+        seen_by_host(query), seen_by_host(key), seen_by_host(value), host_mask, dropout, causal, scale,
+        heads_share_keys));
   }
   return {result, sums, Tensor(), Tensor(), query.size(2), key.size(2), Tensor(), Tensor(), Tensor()};
 }

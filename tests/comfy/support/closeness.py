@@ -1,21 +1,22 @@
 """How far two runs of one product may be apart."""
 
-HALF = 1e-2  # of the latent's scale, where weights have been patched in half precision
+HALF = 2e-2  # of the latent's scale, where weights have been patched in half precision
+FUSED = 1e-5  # where attention is fused, which sums in another order than a node's own
 
 
-def rounded(exact: float, half: float = HALF) -> float:
-    """A tolerance in the precision in which ComfyUI patches weights here.
+def rounded(exact: float, here: float = HALF) -> float:
+    """A tolerance in the precision that ComfyUI chooses.
 
     On accelerators it adds patches to weights of float32 in half precision, on the CPU as they are. What this pack adds
     in the layers is rounded on neither.
 
     Args:
-        exact: The tolerance where nothing is rounded to half precision.
-        half: And where weights are.
+        exact: The tolerance on the CPU.
+        here: That on an accelerator.
     """
     import comfy.model_management as management
 
-    return half if management.should_use_fp16(management.get_torch_device()) else exact
+    return here if management.should_use_fp16(management.get_torch_device()) else exact
 
 
 def assert_close(ours, theirs):

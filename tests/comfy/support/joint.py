@@ -21,6 +21,7 @@ from torch import Tensor
 from .attachments import unclamped
 from .oracle.networks import fill, network
 from .oracle.variants import expert_of
+from .places import HERE
 from .spaces import expert_in
 
 SEED = 9
@@ -271,7 +272,10 @@ class Plain:
             mask = pack([resized(mask[None], size[-2:]).expand(size) for size in sizes])
         extra_args = {"model_options": {"transformer_options": {}}, "seed": SEED}
         model = _JointModel(self, first.members[0].loaded.model)
-        made = sampler.sample(model, sigmas.clone(), extra_args, None, pack(noises), pack(clean), mask, True)
+        # On the device, where samplers draw their noise otherwise than on the CPU.
+        mask = None if mask is None else mask.to(HERE)
+        joint = pack(noises).to(HERE), pack(clean).to(HERE), mask
+        made = sampler.sample(model, sigmas.to(HERE, copy=True), extra_args, None, *joint, True).cpu()
         return first.format.process_out(framed(first.format, self.unpack(made)[0]))
 
     def unpack(self, joint: Tensor) -> list[Tensor]:
@@ -335,7 +339,7 @@ class _JointModel:
         self.inner_model = patcher.model
 
     def __call__(self, x: Tensor, sigma: Tensor, model_options: dict | None = None, seed: int | None = None) -> Tensor:
-        return pack(self._plain.denoised(self._plain.unpack(x), float(sigma.flatten()[0])))
+        return pack(self._plain.denoised(self._plain.unpack(x.cpu()), float(sigma.flatten()[0]))).to(x)
 
 
 def pack(parts: list[Tensor]) -> Tensor:
