@@ -10,6 +10,7 @@ from .imports import check_imports
 from .process import run, say
 from .type_checks import check_types
 
+_ON_ACCELERATOR = 4  # `test_all` runs one of so many cases of the node tests there
 MOST_WORKERS = 8  # each worker of the node tests takes up to 2 GB of memory
 _OF_TESTS = {  # halves that are neither passed nor failed, by their exit codes
     None: "SKIPPED, no ComfyUI in COMFYUI_PATH, around this folder or in ~/ComfyUI",
@@ -65,8 +66,9 @@ def test(arguments: list[str]) -> int:
 
 
 def test_all(arguments: list[str]) -> int:
-    """Run the long tests, which `test` leaves out; otherwise as `test`."""
-    return _report({}, _both_halves(find_comfyui(), "long", arguments))
+    """Run the long tests, which `test` leaves out, and some of the nodes' on an accelerator; otherwise as `test`."""
+    comfyui = find_comfyui()
+    return _report({}, _both_halves(comfyui, "long", arguments) | _on_accelerator(comfyui, arguments))
 
 
 def coverage(arguments: list[str]) -> int:
@@ -118,6 +120,16 @@ def _both_halves(comfyui: Path | None, cases: str, arguments: Sequence[str]) -> 
     environment = _one_thread() | {"COMFYUI_PATH": str(comfyui)}
     code = run([in_comfyui, "-I", "-m", "pytest", "tests/comfy", *options], environment)
     return codes | {f"Node tests in ComfyUI {comfyui_version(comfyui)} ({comfyui})": code}
+
+
+def _on_accelerator(comfyui: Path | None, arguments: Sequence[str]) -> dict[str, int | None]:
+    """Run the tests of the accelerator that isn't there (tests/accelerator), and on it a share of the nodes'."""
+    if comfyui is None:
+        return {}
+    options = [*_in_parallel(), "--accelerator", "--one-of", str(_ON_ACCELERATOR), *arguments]
+    python, environment = _node_environment(comfyui), _one_thread() | {"COMFYUI_PATH": str(comfyui)}
+    code = run([python, "-I", "-m", "pytest", "tests/accelerator", "tests/comfy", *options], environment)
+    return {"Node tests on the tests' accelerator": code}
 
 
 def _report(linters: dict[str, int], halves: dict[str, int | None]) -> int:
