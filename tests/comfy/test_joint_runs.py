@@ -418,6 +418,24 @@ def test_a_seed_draws_every_space_and_leaves_the_global_one_alone(spaces, joint_
     assert torch.equal(run(experts), found)
 
 
+@pytest.mark.parametrize("space", ["SD15", "Flux2"])
+def test_a_tiny_vae_takes_no_more_than_is_expected_of_it(pack, space):
+    import comfy.latent_formats
+
+    from ...benchmarks.memory import Allocations
+    from .support import joint
+
+    channels = getattr(comfy.latent_formats, space)().latent_channels
+    network = joint.tiny_autoencoder(channels)
+    picture = torch.rand(1, 3, 96, 64)
+    with torch.inference_mode():
+        for function, argument in ((network.encode, picture), (network.decode, network.encode(picture))):
+            with Allocations() as counted:
+                function(argument)
+            expected = pack.nodes.host.evaluation.spaces.MAPS_OF_TINY * picture[0, 0].nbytes
+            assert expected / 2 < counted.peak <= expected
+
+
 def test_dynamic_vram_gives_what_there_is_without(request, spaces, joint_chain, run, pack):
     def groups():
         return [spaces("SDXL", (32, 32), (2.0, 1.0)), spaces("Flux", (64, 64), (1.5, 1.0))]

@@ -23,17 +23,18 @@ def test_the_memory_of_all_experts_is_estimated_and_logged(load, chain, guide, m
 
     needs, load_models = [], comfy.model_management.load_models_gpu
 
-    def seen(models, memory_required=0, **kwargs):
-        needs.append(memory_required)
-        return load_models(models, memory_required=memory_required, **kwargs)
+    def seen(models, memory_required=0, minimum_memory_required=None, **kwargs):
+        needs.append((memory_required, minimum_memory_required))
+        return load_models(models, memory_required, minimum_memory_required=minimum_memory_required, **kwargs)
 
     monkeypatch.setattr(comfy.model_management, "load_models_gpu", seen)
     experts = [load("hair"), load("text")]
     experts[1].model.model.memory_required = lambda *args, **kwargs: 5e9  # the larger need counts, whosever it is
     with caplog.at_level(logging.INFO, "mcdm_pack"):
         guide(chain(*experts))
-    assert needs == [5e9]
-    assert estimate_memory(experts[0].model, [1, 3, 32, 32], {})[0] < 5e9
+    own, alone = estimate_memory(experts[0].model, [1, 3, 32, 32], {})
+    assert own < 5e9
+    assert needs == [(own + 5e9 - alone, 5e9)]  # ComfyUI adds one number to both of the reference's
     (line,) = [record.getMessage() for record in caplog.records if record.levelno == logging.INFO]
     sizes = [f"{expert.model.model_size() / 2**20:.1f} MB" for expert in experts]
     assert line == (

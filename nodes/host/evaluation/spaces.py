@@ -10,7 +10,9 @@ from typing import Any
 import comfy.latent_formats
 import comfy.model_base
 import torch
+from comfy.model_management import dtype_size
 from comfy.model_patcher import ModelPatcher
+from comfy.taesd.taesd import TAESD
 from torch import Tensor
 
 from ....mcdm_core.product.spaces import JointSpaces, Space, size_like
@@ -21,6 +23,7 @@ from .noise_levels import same_space
 
 _PATCHED = comfy.latent_formats.Flux2  # ComfyUI's format of latents that are cut into patches of two
 AREA_UNIT = 8  # pixels that areas of ComfyUI, and boxes, are told in
+MAPS_OF_TINY = 6 * 64  # values that a tiny VAE holds at once for each pixel; ComfyUI expects those of a large one, 2178
 STEP = 64  # pixels by which sides of pictures are divisible: 8 of a VAE, and 8 of the networks of checkpoints
 
 
@@ -67,6 +70,9 @@ class SpacesOfRun:
         """Bytes that the largest of the maps takes, for one picture."""
         needs = [0.0]
         for vae, space in zip(self._vaes, self.joint.spaces, strict=True):
+            if isinstance(vae.first_stage_model, TAESD):
+                needs.append(MAPS_OF_TINY * math.prod(space.picture) * dtype_size(vae.vae_dtype))
+                continue
             pictures: tuple[int, ...] = (1, 3, *space.picture)
             samples: tuple[int, ...] = (1, *space.shape)
             if vae.latent_dim == 3:

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import comfy.sampler_helpers
 from comfy.controlnet import ControlBase
 from comfy.model_patcher import ModelPatcher
 
@@ -14,7 +13,7 @@ from ..chain.expert_chain import Conds
 from ..comfyui.device_copies import copies_of
 from ..evaluation.spaces import SpacesOfRun
 from ..weights.clones import SharedWeights
-from .prepared import PreparedModel
+from .prepared import PassMemory, PreparedModel, memory_of_pass
 
 logger = logging.getLogger(__name__)
 
@@ -60,10 +59,11 @@ def load_jointly(
     networks = {id(model.model): [model]}
     passengers: list[ModelPatcher] = []
     copied = {id(copy.model) for copy in copies_of(model)}
-    own = largest = _memory_of_pass(model, noise_shape, conds)
+    own = memory_of_pass(model, noise_shape, conds)
+    needs = [own]
     for other in others:
         models, memory = other.needs(shape_of(other.patcher, noise_shape))
-        largest = max(largest, memory)
+        needs.append(memory)
         shared = {id(copy) for copy in copies_of(other.patcher) if id(copy.model) in copied}
         copied |= {id(copy.model) for copy in copies_of(other.patcher)}
         passengers += [each for each in models if id(each) not in shared]
@@ -75,15 +75,19 @@ def load_jointly(
         clones.append(other.patcher)
     vaes = [] if spaces is None else spaces.vaes
     passengers += vaes
-    largest = max(largest, 0.0 if spaces is None else spaces.memory())
-    apart = {key: weights.memory(clones[0]) for key, clones in networks.items()}
+    if spaces is not None:
+        needs.append(PassMemory(spaces.memory(), spaces.memory()))
+    whole, least = max(need.whole for need in needs), max(need.apart for need in needs)
+    differing = {key: weights.memory(clones[0]) for key, clones in networks.items()}
     logger.info(
         "Loading %s; a pass takes up to %s.",
-        ", ".join(_summary(clones, apart[key], names) for key, clones in networks.items()),
-        _megabytes(largest),
+        ", ".join(_summary(clones, differing[key], names) for key, clones in networks.items()),
+        _megabytes(whole),
     )
-    # A condition that is made up: ComfyUI loads the models in it, and asks its ControlNet how much memory it takes.
-    entry = {"additional_models": passengers, "control": _Memory(largest - own + sum(apart.values()))}
+    # A condition that is made up: ComfyUI loads the models in it, and asks its ControlNet how much memory it takes. It
+    # adds that to the reference's need, whole and apart alike.
+    beside = max(whole - own.whole, least - own.apart) + sum(differing.values())
+    entry = {"additional_models": passengers, "control": _Memory(beside)}
     conds = {**conds, _PASSENGERS: [entry]}
     network, conds, additional = load(weights.loaded(model), noise_shape, conds, *args, **kwargs)
     loaded = {weights.loaded(clone) for clones in networks.values() for clone in clones}
@@ -112,11 +116,6 @@ class _Memory(ControlBase):
         """Asked for by ComfyUI where the reference is split over devices; the others see to theirs."""
         self.multigpu_clones[load_device] = ControlBase()
         return self.multigpu_clones[load_device]
-
-
-def _memory_of_pass(model: ModelPatcher, noise_shape: Sequence[int], conds: Conds) -> float:
-    _, beside = comfy.sampler_helpers.get_additional_models(conds, model.model_dtype())
-    return comfy.sampler_helpers.estimate_memory(model, noise_shape, conds)[0] + beside
 
 
 def _summary(clones: Sequence[ModelPatcher], apart: int, names: dict[ModelPatcher, list[str]]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, NamedTuple
 
 import comfy.hooks
 import comfy.model_patcher
@@ -18,6 +18,25 @@ from torch import Tensor
 from ..chain.expert_chain import Conds
 from ..chain.hooks import schedule_hooks_apart
 from ..comfyui.device_copies import CopiesAtWork, match_copies
+
+
+class PassMemory(NamedTuple):
+    """What ComfyUI expects a pass to take beside the weights, in bytes.
+
+    Attributes:
+        whole: Of conditions and negatives in one batch.
+        apart: Of one after the other.
+    """
+
+    whole: float
+    apart: float
+
+
+def memory_of_pass(model: ModelPatcher, noise_shape: Sequence[int], conds: Conds) -> PassMemory:
+    """What ComfyUI expects a pass of a MODEL to take, ControlNets of its conditioning included."""
+    _, beside = comfy.sampler_helpers.get_additional_models(conds, model.model_dtype())
+    whole, apart = comfy.sampler_helpers.estimate_memory(model, noise_shape, conds)
+    return PassMemory(whole + beside, apart + beside)
 
 
 class PreparedModel:
@@ -54,22 +73,22 @@ class PreparedModel:
         comfy.samplers.filter_registered_hooks_on_conds(self.conds, self.model_options)
         self.guider.conds = self.conds
 
-    def needs(self, noise_shape: Sequence[int]) -> tuple[list[ModelPatcher], float]:
-        """The models to load beside the MODEL, and the bytes that a pass takes.
+    def needs(self, noise_shape: Sequence[int]) -> tuple[list[ModelPatcher], PassMemory]:
+        """The models to load beside the MODEL, and what a pass takes.
 
         The MODEL's PREPARE_SAMPLING wrappers, which may change both, run around this instead of around loading.
         """
-        memory = 0.0
+        memory = PassMemory(0.0, 0.0)
 
         def look(
             model: ModelPatcher, shape: Sequence[int], conds: Conds, *args: Any, **kwargs: Any
         ) -> tuple[Any, Conds, list[ModelPatcher]]:
             nonlocal memory
             match_copies(model, conds, self.model_options)
-            models, beside = comfy.sampler_helpers.get_additional_models(conds, model.model_dtype())
+            models, _ = comfy.sampler_helpers.get_additional_models(conds, model.model_dtype())
             models += comfy.sampler_helpers.get_additional_models_from_model_options(self.model_options)
             models += model.get_nested_additional_models()
-            memory = comfy.sampler_helpers.estimate_memory(model, shape, conds)[0] + beside
+            memory = memory_of_pass(model, shape, conds)
             return model.model, conds, models
 
         kind = comfy.patcher_extension.WrappersMP.PREPARE_SAMPLING
