@@ -2,7 +2,7 @@
 
 from comfy_api.latest import io
 
-from ..mcdm_core.product.logic import OPERATIONS, Logic
+from ..mcdm_core.product.methods.logic import OPERATIONS, Logic
 from .host.prompt.sampler_checks import check_logic_node
 from .host.prompt.validation import Validation
 from .host.samplers.logic import logic_sampler

@@ -3,8 +3,8 @@
 from comfy_api.latest import io
 
 from ..mcdm_core.product.curve import parse_curve
-from ..mcdm_core.product.passes import MOST_STEPS
-from ..mcdm_core.product.passes import Passes as Policy
+from ..mcdm_core.product.methods.passes import MOST_STEPS
+from ..mcdm_core.product.methods.passes import Passes as Policy
 from .host.chain.expert_chain import Experts, with_schedule, with_setting
 from .host.prompt.chain_checks import check_schedule, check_setting
 from .host.prompt.validation import Validation

@@ -7,7 +7,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy.sd import VAE
 from comfy_api.latest import io
 
-from ..mcdm_core.product.own_null import OWN_NULL
+from ..mcdm_core.product.rules.own_null import OWN_NULL
 from .host.chain.expert_chain import ExpertInput, Experts
 from .host.files.expert_model import implicit_null
 from .host.prompt.chain_checks import check_chain

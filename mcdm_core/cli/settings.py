@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from ..diffusion.respacing import space_timesteps
-from ..product.method import Option, Setting
-from ..product.registry import SETTINGS
+from ..product.methods.method import Option, Setting
+from ..product.methods.registry import SETTINGS
 from ..product.term import Term
 from ..sampling import SAMPLERS, sample_ddim, sample_product
 from ..sampling.types import Callback, Sampler

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from ..pictures.files import to_picture
-from ..product.eq10 import EQ10
+from ..product.rules.eq10 import EQ10
 from ..product.term import Term
 from ..sampling import sigmas_for
 from ..sampling.run import denoiser_of

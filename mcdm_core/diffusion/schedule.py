@@ -6,7 +6,7 @@ network was trained on.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
@@ -211,6 +211,11 @@ def sigma_at_progress(schedule: NoiseSchedule, progress: float) -> float:
     """Noise level σ at a progress through the timesteps, 0 at the noisy end and 1 at the clean one."""
     last = len(schedule) - 1 if isinstance(schedule, Schedule) else schedule.t(torch.tensor(math.inf)).item()
     return schedule.sigma((1.0 - progress) * last).item()
+
+
+def levels_of(sigmas: Sequence[float] | Tensor) -> list[float]:
+    """Noise levels as numbers: not every accelerator has float64."""
+    return [float(sigma) for sigma in (sigmas.tolist() if isinstance(sigmas, Tensor) else sigmas)]
 
 
 def scale_to_known(sigma: Tensor, known: Tensor) -> Tensor:

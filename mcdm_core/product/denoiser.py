@@ -7,22 +7,21 @@ from typing import Any
 
 from torch import Tensor
 
-from ..diffusion.schedule import sigma_at_progress
+from ..diffusion.schedule import levels_of, sigma_at_progress
 from ..expert.expert import Expert
-from .eq10 import EQ10
 from .evaluate import evaluate
 from .evaluation import Evaluation, NoiseLevel, Point
-from .lifts import Lifts
-from .method import Methods, Setting
+from .methods.lifts import Lifts
+from .methods.method import Methods, Setting
+from .methods.registry import methods_of
 from .plan import Predictions
-from .planner import Planner
-from .product_plans import PlanMaker, ProductPlans
-from .registry import methods_of
-from .rule import Rule
-from .separate import SeparatePlan, SeparateWeights, Weigh
+from .plans.combination import PlanMaker, ProductPlans
+from .plans.planner import Planner
+from .plans.separate import SeparatePlan, SeparateWeights, Weigh
+from .rules.eq10 import EQ10
+from .rules.rule import Rule
 from .term import Term
 from .term_networks import ExpertPoint, Predicted, TermNetworks
-from .windows import levels_of
 
 
 class ProductDenoiser:

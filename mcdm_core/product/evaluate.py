@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from .evaluation import Evaluation, Networks, Point
-from .method import Method
+from .methods.method import Method
 from .plan import Plan
 
 

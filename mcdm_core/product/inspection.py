@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .coefficients import Coefficient
+from .rules.coefficients import Coefficient
 
 
 @dataclass(frozen=True)

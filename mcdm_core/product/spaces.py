@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .coefficients import Coefficient
+from .rules.coefficients import Coefficient
 
 Size = tuple[int, int]
 """Height and width."""

@@ -4,8 +4,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .windows import Window
-
+Window = tuple[float, float]
+"""Noise levels (σ_start, σ_end); what has the window acts where σ_start ≥ σ > σ_end."""
+ALWAYS: Window = (math.inf, -math.inf)
 Level = Callable[[float], float]
 """Noise level of the reference expert at a progress of the sampling, 0…1."""
 
@@ -88,3 +89,9 @@ class Span:
                 f"{self.sigma_start or math.inf:.4g} to {self.sigma_end:.4g}; leave one of the two as it was."
             )
         return window
+
+
+def is_within(window: Window, sigma: float) -> bool:
+    """Whether a window holds a noise level."""
+    start, end = window
+    return start >= sigma > end

@@ -1,11 +1,11 @@
 """Choosing among finished samples: those that every expert finds likelier with its condition than without.
 
-By the lift of CompLift, see `mcdm_core.product.lifts`.
+By the lift of CompLift, see `mcdm_core.product.methods.lifts`.
 """
 
 from torch import Tensor
 
-from ..product.lifts import least_lifts
+from ..product.methods.lifts import least_lifts
 
 
 def check_choice(count: int, batch: int) -> None:

@@ -17,7 +17,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from ..product.windows import levels_of
+from ..diffusion.schedule import levels_of
 from .noise import noise_like
 from .types import Callback, Denoiser
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from ..product.windows import levels_of
+from ..diffusion.schedule import levels_of
 from .ddpm import ddpm_mean, forward_variance, posterior_variance
 from .noise import noise_like
 from .types import Callback, Denoiser, VarianceDenoiser

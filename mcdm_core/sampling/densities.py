@@ -23,8 +23,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..product.coefficients import Coefficient
-from ..product.logic import Logic
+from ..product.methods.logic import Logic
+from ..product.rules.coefficients import Coefficient
 from .ddpm import forward_variance
 
 

@@ -12,8 +12,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from ..product.logic import HARMONIC, Logic
-from ..product.windows import levels_of
+from ..diffusion.schedule import levels_of
+from ..product.methods.logic import HARMONIC, Logic
 from .ddpm import ddpm_mean, posterior_variance
 from .densities import Step, TrackedDensities
 from .noise import noise_like

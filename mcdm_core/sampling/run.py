@@ -11,11 +11,11 @@ from ..diffusion.respacing import Respacing, Spacing
 from ..diffusion.schedule import NoiseSchedule, Schedule
 from ..expert.expert import Expert
 from ..product.denoiser import ProductDenoiser
-from ..product.eq10 import EQ10
-from ..product.joint import JointDenoiser, several_spaces
-from ..product.lifts import Lifts
-from ..product.method import Setting
-from ..product.rule import Rule
+from ..product.joint_denoiser import JointDenoiser, several_spaces
+from ..product.methods.lifts import Lifts
+from ..product.methods.method import Setting
+from ..product.rules.eq10 import EQ10
+from ..product.rules.rule import Rule
 from ..product.term import Term
 from .ddim import sample_ddim
 from .types import Callback, Sampler

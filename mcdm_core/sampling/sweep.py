@@ -15,7 +15,7 @@ from typing import NamedTuple, NoReturn, TypeVar
 from PIL import Image
 
 from ..pictures import labelled_grid
-from ..product.coefficients import is_one
+from ..product.rules.coefficients import is_one
 from ..product.term_settings import TermSettings
 
 logger = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ..product.plan import Predictions
-from ..product.separate import Weigh
+from ..product.plans.separate import Weigh
 
 Callback = Callable[[int, float, Tensor], None]
 """Called after each network evaluation with the step's index, its noise level and the predicted x0."""

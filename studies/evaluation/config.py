@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mcdm_core.product.logic import Logic
-from mcdm_core.product.passes import Passes
+from mcdm_core.product.methods.logic import Logic
+from mcdm_core.product.methods.passes import Passes
 from mcdm_core.product.term_settings import TermSettings
 from mcdm_core.training.config import build, read_toml
 

@@ -16,9 +16,9 @@ from mcdm_core.conditions.reading.maps import read_map
 from mcdm_core.expert.condition import Condition
 from mcdm_core.expert.expert import Expert
 from mcdm_core.pictures.files import as_bytes
-from mcdm_core.product.eq10 import EQ10
-from mcdm_core.product.lifts import Lifts
-from mcdm_core.product.own_null import OWN_NULL
+from mcdm_core.product.methods.lifts import Lifts
+from mcdm_core.product.rules.eq10 import EQ10
+from mcdm_core.product.rules.own_null import OWN_NULL
 from mcdm_core.product.term import Term
 from mcdm_core.sampling import sample_product
 from mcdm_core.sampling.choose import choose

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mcdm_core.expert.expert import Expert
-from mcdm_core.product.joint import JointDenoiser, several_spaces
+from mcdm_core.product.joint_denoiser import JointDenoiser, several_spaces
 from mcdm_core.product.spaces import JointSpaces, Size, Space
 from mcdm_core.product.term import Term
 from mcdm_core.sampling.ddim import sample_ddim

@@ -172,5 +172,5 @@ def test_chains_that_cannot_be_combined(load, chain, guide, passes, settings, ma
     ],
 )
 def test_what_can_be_known_is_said_when_the_workflow_is_queued(host, core, experts, answer):
-    found = said_of_chain(host, [("MCDM_Expert", inputs) for inputs in experts], core.product.own_null.OWN_NULL)
+    found = said_of_chain(host, [("MCDM_Expert", inputs) for inputs in experts], core.product.rules.own_null.OWN_NULL)
     assert found is None if answer is None else answer in found

@@ -12,7 +12,7 @@ from PIL import Image
 from mcdm_core import OWN_NULL, load_expert, with_lora
 from mcdm_core.cli.demo import CAPTIONS, WEIGHTS
 from mcdm_core.cli.main import main as core
-from mcdm_core.product.eq10 import EQ10
+from mcdm_core.product.rules.eq10 import EQ10
 from studies import gallery
 from studies.cli import main
 from studies.evaluation.config import load_evaluation

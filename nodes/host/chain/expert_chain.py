@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from ....mcdm_core.product.curve import Curve
-from ....mcdm_core.product.method import Setting
+from ....mcdm_core.product.methods.method import Setting
 from ....mcdm_core.product.term_settings import TermSettings
 
 if TYPE_CHECKING:

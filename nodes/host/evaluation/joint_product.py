@@ -9,9 +9,9 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ....mcdm_core.product.evaluation import NoiseLevel
-from ....mcdm_core.product.method import Methods
-from ....mcdm_core.product.planner import Planner
-from ....mcdm_core.product.separate import Weigh
+from ....mcdm_core.product.methods.method import Methods
+from ....mcdm_core.product.plans.planner import Planner
+from ....mcdm_core.product.plans.separate import Weigh
 from ..comfyui.latents import unframed
 from .networks import LocalNetworks
 from .noise_levels import Forms, align

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from ....mcdm_core.product.evaluate import evaluate
 from ....mcdm_core.product.evaluation import Evaluation, NoiseLevel, Point
-from ....mcdm_core.product.method import Methods
+from ....mcdm_core.product.methods.method import Methods
 from ....mcdm_core.product.plan import Asked, Plan, Predictions
-from ....mcdm_core.product.planner import Planner
-from ....mcdm_core.product.separate import SeparateWeights, Weigh
+from ....mcdm_core.product.plans.planner import Planner
+from ....mcdm_core.product.plans.separate import SeparateWeights, Weigh
 from ..chain.hooks import CFG_HOOKS
 from .cfg_hooks import CfgHooks, Own
 from .networks import LocalNetworks

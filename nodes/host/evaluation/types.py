@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ....mcdm_core.product.evaluation import Evaluation
-from ....mcdm_core.product.method import Method
+from ....mcdm_core.product.methods.method import Method
 
 CONDITION, NULL = "positive", "negative"
 ROLES = {CONDITION: 0, NULL: 1}  # in cond_or_uncond, which patches read

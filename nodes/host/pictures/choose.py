@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ....mcdm_core.product.lifts import least_lifts
+from ....mcdm_core.product.methods.lifts import least_lifts
 from ....mcdm_core.sampling.choose import check_choice, choose
 from ..chain.expert_chain import Experts
 from ..comfyui.latents import parts_of, with_samples

@@ -7,14 +7,14 @@ from dataclasses import fields
 from functools import partial
 
 from ....mcdm_core.product.curve import parse_curve
-from ....mcdm_core.product.eq10 import EQ10
-from ....mcdm_core.product.joint_plans import JointPlans
-from ....mcdm_core.product.method import Methods, Setting
-from ....mcdm_core.product.planner import Planner
-from ....mcdm_core.product.product_plans import PlanMaker, ProductPlans
-from ....mcdm_core.product.registry import methods_of
-from ....mcdm_core.product.rule import Rule
-from ....mcdm_core.product.separate import check_positive
+from ....mcdm_core.product.methods.method import Methods, Setting
+from ....mcdm_core.product.methods.registry import methods_of
+from ....mcdm_core.product.plans.combination import PlanMaker, ProductPlans
+from ....mcdm_core.product.plans.joint import JointPlans
+from ....mcdm_core.product.plans.planner import Planner
+from ....mcdm_core.product.plans.separate import check_positive
+from ....mcdm_core.product.rules.eq10 import EQ10
+from ....mcdm_core.product.rules.rule import Rule
 from ....mcdm_core.product.spaces import JointSpaces, Space
 from ....mcdm_core.product.span import Span
 from ....mcdm_core.product.term_settings import TermError

@@ -10,8 +10,8 @@ from functools import cached_property
 from typing import Any
 
 from ....mcdm_core.conditions import Encoder
-from ....mcdm_core.product.method import Setting
-from ....mcdm_core.product.registry import SETTINGS
+from ....mcdm_core.product.methods.method import Setting
+from ....mcdm_core.product.methods.registry import SETTINGS
 from ....mcdm_core.product.span import Span
 from ....mcdm_core.product.term_settings import NUMBERS, TermSettings
 from ..files.expert_folders import inspect_expert, picture_size, vae_key

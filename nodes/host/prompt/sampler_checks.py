@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
-from ....mcdm_core.product.logic import Logic
+from ....mcdm_core.product.methods.logic import Logic
 from ....mcdm_core.sampling.choose import check_choice
 from ..pictures.choose import NO_SCORES
 from ..samplers.logic import NO_EXPERTS

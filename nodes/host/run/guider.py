@@ -13,13 +13,13 @@ import comfy.samplers
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ....mcdm_core.product.eq10 import EQ10
-from ....mcdm_core.product.joint_plans import spaces_ahead
-from ....mcdm_core.product.lifts import Lifts
-from ....mcdm_core.product.method import Methods
-from ....mcdm_core.product.own_null import OWN_NULL
-from ....mcdm_core.product.rule import Rule
-from ....mcdm_core.product.windows import levels_of
+from ....mcdm_core.diffusion.schedule import levels_of
+from ....mcdm_core.product.methods.lifts import Lifts
+from ....mcdm_core.product.methods.method import Methods
+from ....mcdm_core.product.plans.joint import spaces_ahead
+from ....mcdm_core.product.rules.eq10 import EQ10
+from ....mcdm_core.product.rules.own_null import OWN_NULL
+from ....mcdm_core.product.rules.rule import Rule
 from ..chain.expert_chain import Conds, Experts, labels_by_model
 from ..chain.hooks import null_is_read, separate_hooked
 from ..chain.run_wrappers import within_wrappers

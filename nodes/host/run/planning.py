@@ -7,11 +7,11 @@ from typing import Any
 
 from torch import Tensor
 
-from ....mcdm_core.product.joint_plans import JointPlans
-from ....mcdm_core.product.planner import Planner
-from ....mcdm_core.product.product_plans import PlanMaker, ProductPlans
-from ....mcdm_core.product.registry import methods_of
-from ....mcdm_core.product.rule import Rule
+from ....mcdm_core.product.methods.registry import methods_of
+from ....mcdm_core.product.plans.combination import PlanMaker, ProductPlans
+from ....mcdm_core.product.plans.joint import JointPlans
+from ....mcdm_core.product.plans.planner import Planner
+from ....mcdm_core.product.rules.rule import Rule
 from ....mcdm_core.product.span import Level
 from ..chain.expert_chain import Experts, settings_of
 from ..chain.hooks import null_is_read

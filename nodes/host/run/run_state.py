@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ....mcdm_core.product.lifts import Lifts
-from ....mcdm_core.product.method import Methods
-from ....mcdm_core.product.planner import Planner
-from ....mcdm_core.product.separate import Weigh
+from ....mcdm_core.product.methods.lifts import Lifts
+from ....mcdm_core.product.methods.method import Methods
+from ....mcdm_core.product.plans.planner import Planner
+from ....mcdm_core.product.plans.separate import Weigh
 from ..chain.expert_chain import Conds
 from ..comfyui.devices import Devices
 from ..evaluation.noise_levels import Forms

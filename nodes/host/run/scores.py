@@ -15,7 +15,7 @@ import comfy.model_management
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from ....mcdm_core.product.lifts import Lifts
+from ....mcdm_core.product.methods.lifts import Lifts
 from ..chain.expert_chain import ExpertInput, Experts
 from ..comfyui.latents import parts_of
 

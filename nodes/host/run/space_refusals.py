@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ....mcdm_core.product.joint_plans import check_falling
+from ....mcdm_core.diffusion.schedule import levels_of
+from ....mcdm_core.product.plans.joint import check_falling
 from ....mcdm_core.product.term_settings import TermError
-from ....mcdm_core.product.windows import levels_of
 from ..chain.expert_chain import ExpertInput, Experts
 from ..chain.vaes_needed import vaes_needed
 from ..evaluation.spaces import SpacesOfRun, places_of, spaces_of

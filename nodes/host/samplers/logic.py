@@ -5,7 +5,7 @@ from __future__ import annotations
 import comfy.samplers
 from torch import Tensor
 
-from ....mcdm_core.product.logic import HARMONIC, Logic
+from ....mcdm_core.product.methods.logic import HARMONIC, Logic
 from ....mcdm_core.sampling import sample_logic
 from .functions import Sampling, sampler_function
 from .run_denoiser import RunDenoiser, guider_of

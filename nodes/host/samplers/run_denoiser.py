@@ -9,10 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ....mcdm_core.diffusion.schedule import to_flow
+from ....mcdm_core.diffusion.schedule import levels_of, to_flow
 from ....mcdm_core.product.evaluation import Evaluation
-from ....mcdm_core.product.separate import SeparatePlan, Weigh
-from ....mcdm_core.product.windows import levels_of
+from ....mcdm_core.product.plans.separate import SeparatePlan, Weigh
 from ..comfyui.step_reports import step_reports
 from ..evaluation.noise_levels import FLOW_LIMIT
 from ..run.guider import ProductGuider

@@ -124,7 +124,7 @@ def test_a_null_is_missed_at_post_only_where_it_is_needed(host, core, published,
         "expert": {"class_type": "MCDM_Expert", "inputs": {"model": [model, 0], "weight": 0.0, **numbers}},
         "guider": {"class_type": "MCDM_Guider", "inputs": {"experts": ["expert", 0]}},
     }
-    rules = (core.product.eq10.EQ10, core.product.own_null.OWN_NULL)
+    rules = (core.product.rules.eq10.EQ10, core.product.rules.own_null.OWN_NULL)
     answers = [apply_check(host, host.prompt.chain_checks.check_chain, prompt, "guider", rule) for rule in rules]
     assert ["needs a negative" in str(answer) for answer in answers] == [refused, refused]
 

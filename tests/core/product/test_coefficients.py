@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from mcdm_core import combined_epsilon
-from mcdm_core.product.coefficients import Coefficients
-from mcdm_core.product.coverage import warn_of_empty, warn_of_uncovered
-from mcdm_core.product.eq10 import EQ10, guidance_pair
-from mcdm_core.product.product_plans import ProductPlans
+from mcdm_core.product.plans.combination import ProductPlans
+from mcdm_core.product.plans.coverage import warn_of_empty, warn_of_uncovered
+from mcdm_core.product.rules.coefficients import Coefficients
+from mcdm_core.product.rules.eq10 import EQ10, guidance_pair
 from mcdm_core.product.term_settings import TermSettings
 
 LEFT = torch.tensor([1.0, 1.0, 0.0, 0.0])

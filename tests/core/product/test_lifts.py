@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mcdm_core import EQ10, OWN_NULL, Passes, ProductDenoiser, Term, sample_ddim
 from mcdm_core.expert.gaussian import gaussian_expert, label
-from mcdm_core.product.lifts import Lifts
+from mcdm_core.product.methods.lifts import Lifts
 
 from ...support.gaussians import samples
 

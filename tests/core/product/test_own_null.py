@@ -5,8 +5,8 @@ import torch
 
 from mcdm_core import PREDICTIONS, combined_epsilon, own_null_epsilon
 from mcdm_core.diffusion.prediction import output_from_x0
-from mcdm_core.product.coefficients import Coefficients
-from mcdm_core.product.own_null import own_null_pair
+from mcdm_core.product.rules.coefficients import Coefficients
+from mcdm_core.product.rules.own_null import own_null_pair
 
 
 def predictions(count: int) -> list[torch.Tensor]:

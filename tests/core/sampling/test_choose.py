@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from mcdm_core.product.lifts import least_lifts
+from mcdm_core.product.methods.lifts import least_lifts
 from mcdm_core.sampling import choose
 
 

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from mcdm_core import Logic, Passes, ProductDenoiser, Term, sample_ddpm, sample_logic
 from mcdm_core.expert.gaussian import gaussian_expert, label
-from mcdm_core.product.eq10 import EQ10
-from mcdm_core.product.lifts import Lifts
-from mcdm_core.product.own_null import OWN_NULL
-from mcdm_core.product.product_plans import ProductPlans
-from mcdm_core.product.separate import SeparatePlans
+from mcdm_core.product.methods.lifts import Lifts
+from mcdm_core.product.plans.combination import ProductPlans
+from mcdm_core.product.plans.separate import SeparatePlans
+from mcdm_core.product.rules.eq10 import EQ10
+from mcdm_core.product.rules.own_null import OWN_NULL
 from mcdm_core.sampling.ddpm import posterior_variance
 from mcdm_core.sampling.densities import Step, TrackedDensities
 

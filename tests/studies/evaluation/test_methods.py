@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from mcdm_core import Passes, Term, load_expert, sample_product
-from mcdm_core.product.lifts import Lifts
-from mcdm_core.product.logic import Logic
+from mcdm_core.product.methods.lifts import Lifts
+from mcdm_core.product.methods.logic import Logic
 from mcdm_core.sampling.choose import choose
 from mcdm_core.sampling.ddim import sample_ddim
 from mcdm_core.sampling.logic import sample_logic

@@ -18,9 +18,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .evaluation import Evaluation
+from ..evaluation import Evaluation
+from ..term_settings import TermSettings
 from .method import Method
-from .term_settings import TermSettings
 
 
 class Lifts(Method):

@@ -7,9 +7,9 @@ Models", 2024.
 from collections.abc import Hashable
 from dataclasses import replace
 
-from .coefficients import Coefficient, normalize_reliabilities
+from ..rules.coefficients import Coefficient, normalize_reliabilities
+from ..span import Level, Span
 from .method import Draft, SpanMethod
-from .span import Level, Span
 
 
 class GuidanceInterval(SpanMethod):

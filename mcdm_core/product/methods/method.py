@@ -13,12 +13,11 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from .coefficients import Coefficient
-from .evaluation import Evaluation
-from .plan import Asked, Plan, Predictions
-from .span import Level, Span
-from .term_settings import TermSettings
-from .windows import ALWAYS, is_within
+from ..evaluation import Evaluation
+from ..plan import Asked, Plan, Predictions
+from ..rules.coefficients import Coefficient
+from ..span import ALWAYS, Level, Span, is_within
+from ..term_settings import TermSettings
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,17 @@
 """What a run may leave out of a product: a policy, off unless it is asked for."""
 
+import logging
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from ..evaluation import Evaluation
+from ..span import Level
 from .interval import GuidanceInterval
 from .method import Method, Option, Setting
 from .reuse import Reuse
-from .saved_rows import SavedRows
-from .span import Level
 from .turns import Turns
+
+logger = logging.getLogger(__name__)
 
 MOST_STEPS = 100
 
@@ -113,3 +117,32 @@ class Passes(Setting):
         if self.reuses:
             found.append(Reuse(self.threshold, self.refresh))
         return [*found, SavedRows()] if found else []
+
+
+class SavedRows(Method):
+    """Counts rows, and logs at the end of a run how many were saved."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def begin(self, levels: Sequence[float], kept: Collection[int] = ()) -> None:
+        """See `Method`."""
+        self.forget()
+
+    def forget(self) -> None:
+        """See `Method`."""
+        self._asked = self._plain = 0
+
+    def note(self, evaluation: Evaluation) -> None:
+        """See `Method`."""
+        self._asked += evaluation.rows
+        self._plain += evaluation.plain_rows
+
+    def end(self) -> None:
+        """See `Method`."""
+        if self._plain:
+            saved = self._plain - self._asked
+            logger.info(
+                "Fewer passes: networks were asked %d rows in place of %d; %d were saved (%.1f %%).",
+                *(self._asked, self._plain, saved, 100 * saved / self._plain),
+            )

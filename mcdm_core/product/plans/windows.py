@@ -1,14 +1,12 @@
 """Which experts act at which noise level."""
 
-import math
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from torch import Tensor
 
-Window = tuple[float, float]
-"""Noise levels (σ_start, σ_end); an expert acts where σ_start ≥ σ > σ_end."""
-ALWAYS: Window = (math.inf, -math.inf)
+from ...diffusion.schedule import levels_of
+from ..span import Window, is_within
 
 
 def active_at(windows: Sequence[Window], sigma: float) -> tuple[int, ...]:
@@ -52,14 +50,3 @@ def breakpoints(edges: Iterable[float], sigmas: Sequence[float] | Tensor) -> lis
     last, first = min(levels), max(levels)
     found = sorted({first, last, *(edge for edge in edges if last < edge < first)}, reverse=True)
     return [*(level for a, b in pairwise(found) for level in (a, (a + b) / 2)), last]
-
-
-def is_within(window: Window, sigma: float) -> bool:
-    """Whether a window holds a noise level."""
-    start, end = window
-    return start >= sigma > end
-
-
-def levels_of(sigmas: Sequence[float] | Tensor) -> list[float]:
-    """Noise levels as numbers: not every accelerator has float64."""
-    return [float(sigma) for sigma in (sigmas.tolist() if isinstance(sigmas, Tensor) else sigmas)]

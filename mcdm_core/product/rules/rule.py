@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from ..term_settings import TermSettings
 from .coefficients import Coefficient, Coefficients
-from .term_settings import TermSettings
 
 PredictionList = Sequence[Tensor | None]
 """One per expert, all of one shape (B, …); None where it was not asked for."""
@@ -33,3 +33,14 @@ class Rule:
     needs_null: Callable[[Coefficient, Coefficient, Coefficient], bool]
     always_combines_nulls: bool
     why: Callable[[TermSettings, Coefficient], tuple[str, str]]
+
+
+def add_weighted(start: Tensor, predictions: Sequence[Tensor | None], coefficients: Sequence[Coefficient]) -> Tensor:
+    """`start` + Σ coefficient · prediction over the predictions there are, but for those whose coefficient is a 0.
+
+    Maps are not looked at: that would wait for the device at every step.
+    """
+    for prediction, coefficient in zip(predictions, coefficients, strict=True):
+        if prediction is not None and (isinstance(coefficient, Tensor) or coefficient != 0):
+            start = start + coefficient * prediction
+    return start

@@ -8,20 +8,20 @@ from typing import NoReturn
 import torch
 from torch import Tensor
 
+from ..diffusion.schedule import levels_of
 from ..expert.expert import Expert
 from ..networks.autoencoder import COLORS
 from .denoiser import ProductDenoiser
-from .eq10 import EQ10
-from .joint_plans import JointPlans, check_falling, spaces_ahead
-from .method import Setting
+from .methods.method import Setting
 from .plan import Predictions
-from .product_plans import PlanMaker
-from .rule import Rule
-from .separate import Weigh
+from .plans.combination import PlanMaker
+from .plans.joint import JointPlans, check_falling, spaces_ahead
+from .plans.separate import Weigh
+from .rules.eq10 import EQ10
+from .rules.rule import Rule
 from .spaces import JointSpaces, Space, resized, size_like
 from .term import Term
 from .term_networks import ExpertPoint, Predicted
-from .windows import levels_of
 
 
 class JointDenoiser(ProductDenoiser):
@@ -29,7 +29,7 @@ class JointDenoiser(ProductDenoiser):
 
     Samplers see joint samples, see `JointSpaces`: `start` makes one of noise, `reference_part` takes the first expert's
     sample out of it. In every call each expert predicts x0 of the sample in its own space. The predictions are combined
-    in the space of the first expert, see `joint_plans`, and the result is carried to the other spaces.
+    in the space of the first expert, see `plans/joint.py`, and the result is carried to the other spaces.
 
     Args:
         terms: At least one for each of two spaces or more; masks may have any size.

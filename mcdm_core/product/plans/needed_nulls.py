@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .coefficients import Coefficient, Coefficients, anywhere, total_of
-from .rule import Rule
-from .term_settings import TermSettings
+from ..rules.coefficients import Coefficient, Coefficients, anywhere, total_of
+from ..rules.rule import Rule
+from ..term_settings import TermSettings
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,9 @@ from typing import Protocol, TypeVar
 
 from torch import Tensor
 
-from .coefficients import (
+from ..methods.method import Draft, Method
+from ..plan import Plan
+from ..rules.coefficients import (
     FACTS,
     Coefficient,
     Coefficients,
@@ -19,11 +21,9 @@ from .coefficients import (
     normalize_reliabilities,
     total_of,
 )
-from .method import Draft, Method
+from ..rules.rule import Rule
+from ..term_settings import TermError, TermSettings
 from .needed_nulls import NeededNulls, null_enters, why_needed
-from .plan import Plan
-from .rule import Rule
-from .term_settings import TermError, TermSettings
 
 _Plans = TypeVar("_Plans", bound="PlansFromProduct")
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .evaluation import Evaluation
+from ..evaluation import Evaluation
+from ..plan import Asked, Plan, Predictions
 from .method import Method
-from .plan import Asked, Plan, Predictions
 from .turns import step_at
 
 

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..term_settings import TermSettings
 from .checks import check_present, check_sum, checked_coefficients, common_sample
 from .coefficients import Coefficient, Coefficients, differs
-from .rule import PredictionList, Rule
-from .term_settings import TermSettings
-from .weighted import add_weighted
+from .rule import PredictionList, Rule, add_weighted
 
 
 def own_null_epsilon(

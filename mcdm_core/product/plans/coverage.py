@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .term_settings import TermSettings
+from ..term_settings import TermSettings
 
 logger = logging.getLogger(__name__)
 

@@ -6,15 +6,16 @@ from collections.abc import Hashable, Sequence
 
 from torch import Tensor
 
+from ...diffusion.schedule import levels_of
+from ..curve import factor_at, progress_at
+from ..evaluation import NoiseLevel
+from ..plan import Plan
+from ..span import ALWAYS, Level
+from ..term_settings import TermSettings
+from .combination import PlanMaker, ProductPlans
 from .coverage import warn_of_empty, warn_of_uncovered
-from .curve import factor_at, progress_at
-from .evaluation import NoiseLevel
-from .plan import Plan
-from .product_plans import PlanMaker, ProductPlans
 from .separate import SeparatePlans
-from .span import Level
-from .term_settings import TermSettings
-from .windows import ALWAYS, active_at, active_sets, breakpoints, levels_of
+from .windows import active_at, active_sets, breakpoints
 
 
 class Planner:

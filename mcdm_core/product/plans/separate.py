@@ -9,12 +9,12 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from .coefficients import Coefficient
-from .evaluation import Evaluation
-from .method import Method
-from .plan import Plan, Predictions
-from .product_plans import PlansFromProduct, ProductPlans
-from .weighted import add_weighted
+from ..evaluation import Evaluation
+from ..methods.method import Method
+from ..plan import Plan, Predictions
+from ..rules.coefficients import Coefficient
+from ..rules.rule import add_weighted
+from .combination import PlansFromProduct, ProductPlans
 
 Weigh = Callable[[Mapping[int, float], Predictions], Mapping[int, Coefficient]]
 """From signed weights and separate predictions D_i, by the index of the expert, to coefficients ω_i; Σ ω_i = 1."""

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from ..span import Level
 from .method import Methods, Setting
 from .passes import Passes
-from .span import Level
 
 SETTINGS: tuple[type[Setting], ...] = (Passes,)
 

@@ -6,8 +6,8 @@ a single adapter is at work, and the next one some steps later.
 
 from collections.abc import Collection, Sequence
 
+from ..term_settings import TermSettings
 from .method import Method
-from .term_settings import TermSettings
 
 ROUNDING = 1e-4  # relative, of noise levels that samplers compute by way of logarithms
 

@@ -26,14 +26,14 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from .coefficients import TOLERANCE, Coefficient, anywhere, differs, guidance_scale, total_of
-from .evaluation import NoiseLevel
+from ..evaluation import NoiseLevel
+from ..plan import Plan, Predictions
+from ..rules.coefficients import TOLERANCE, Coefficient, anywhere, differs, guidance_scale, total_of
+from ..rules.rule import add_weighted
+from ..spaces import JointSpaces, resized_coefficient
+from ..span import Window
+from .combination import PlansFromProduct
 from .needed_nulls import NeededNulls
-from .plan import Plan, Predictions
-from .product_plans import PlansFromProduct
-from .spaces import JointSpaces, resized_coefficient
-from .weighted import add_weighted
-from .windows import Window
 
 _WHY_MISSING = (
     "because each latent space is guided away from negatives of its own",
