@@ -14,7 +14,7 @@ LEAST = 4096  # bytes of hollow tensors; what a step makes of the widest ones is
 
 
 @pytest.fixture
-def hollow():
+def hollow(accelerator):
     """Let large tensors be hollow from the call on."""
     yield lambda: set_hollow_from(LEAST)
     set_hollow_from(sys.maxsize)
@@ -64,7 +64,7 @@ def test_small_tensors_keep_their_values_beside_hollow_ones(hollow):
     assert not small.cpu().any()
 
 
-def test_attention_holds_no_scores():
+def test_attention_holds_no_scores(accelerator):
     tokens = 256
     q, k, v = torch.randn(3, 2, 4, tokens, 8).to("npu")
     with torch.no_grad(), counted() as counts:
