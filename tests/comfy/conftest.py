@@ -13,7 +13,7 @@ import pytest
 from .support.attachments import PAIRS
 from .support.core_samplers import sampler_names
 from .support.left_out import reason_to_leave_out
-from .support.workers import NO_RAY
+from .support.server.workers import NO_RAY
 
 ROOT = Path(__file__).resolve().parents[2]
 NO_COMFYUI = "no ComfyUI in COMFYUI_PATH, around this folder or in ~/ComfyUI"
@@ -300,7 +300,7 @@ def chain(node):
 @pytest.fixture
 def joint(pack):
     """The plain loops over several latent spaces, which import ComfyUI."""
-    from .support import joint
+    from .support.oracle import joint
 
     return joint
 

@@ -21,7 +21,7 @@ CORE_NODES = {
     *("Select Model Device", "Create Solid Mask", "TomePatchModel", "VAE Decode", "Feather Mask", "Invert Mask"),
     *("FluxGuidance", "Load Image", "ModelSamplingSD3"),
 }
-"""Nodes of ComfyUI 0.33 that these pages name; `tests/comfy/test_workflows.py` looks them up."""
+"""Nodes of ComfyUI 0.33 that these pages name; `tests/comfy/server/test_workflows.py` looks them up."""
 CORE_SCHEDULERS = {"normal", "simple", "sgm_uniform", "ddim_uniform", "karras"}
 CORE_PAGE = {
     "Templates",

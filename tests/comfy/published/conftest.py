@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ..support.posts import apply_check
+from ..support.server.posts import apply_check
 from .given import TEXTS, draw, half
 
 

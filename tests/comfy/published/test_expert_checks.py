@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from ..support.posts import apply_check
+from ..support.server.posts import apply_check
 from .given import LINK, TEXTS
 
 

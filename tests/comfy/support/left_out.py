@@ -6,12 +6,12 @@ _ONE_MEMORY = "it counts all tensors as one memory, and there are two"
 _KEPT_DATA = "torch can't put data of such a device into a parameter of the host, as core's dynamic loading does"
 
 LEFT_OUT = {
-    "test_dynamic_vram.py::test_lines_that_are_no_longer_there": "ComfyUI's own lines let accelerators in",
-    "test_families.py::test_a_network_and_a_lora_on_it[PiD]": _HALF,
-    "test_joint_runs.py::test_dynamic_vram_gives_what_there_is_without": _KEPT_DATA,
-    "test_memory.py::test_the_peak_is_the_weights_and_one_pass": _ONE_MEMORY,
-    "test_worker_graphs.py": _ON_CPU,
-    "test_workers.py": _ON_CPU,
+    "comfyui/test_dynamic_vram.py::test_lines_that_are_no_longer_there": "ComfyUI's own lines let accelerators in",
+    "evaluation/test_families.py::test_a_network_and_a_lora_on_it[PiD]": _HALF,
+    "spaces/test_joint_runs.py::test_dynamic_vram_gives_what_there_is_without": _KEPT_DATA,
+    "costs/test_memory.py::test_the_peak_is_the_weights_and_one_pass": _ONE_MEMORY,
+    "workers/test_worker_graphs.py": _ON_CPU,
+    "workers/test_workers.py": _ON_CPU,
 }
 
 

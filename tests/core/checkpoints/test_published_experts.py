@@ -14,7 +14,7 @@ from mcdm_core.checkpoints.recognition.layout import Layout
 from mcdm_core.cli.main import main
 from mcdm_core.networks import UNetConfig
 
-from ...support.reference_weights import reference_config, reference_values, reference_weights
+from ...support.published.reference_weights import reference_config, reference_values, reference_weights
 
 ADM = ("adm_cc_legacy", "adm_cc_neworder", "adm_cc_4heads", "adm_uncond", "adm_conv_resample", "adm_superres")
 GLIDE = ("glide_base", "glide_upsample")

@@ -13,7 +13,7 @@ from mcdm_core.checkpoints.recognition import recognize
 from mcdm_core.checkpoints.recognition.layout import Layout, read_layout
 from mcdm_core.networks import UNetConfig
 
-from ...support.reference_weights import PARITY
+from ...support.published.reference_weights import PARITY
 
 AT_64 = {"mc": 192, "blocks": 3, "mult": (1, 2, 3, 4), "attention": (2, 4, 8), "size": 64, "heads": (None, 64)}
 AT_256 = {

@@ -8,7 +8,7 @@ import torch
 from mcdm_core import Condition
 from mcdm_core.conditions import Encoder, build_encoder
 
-from ...support.small_encoders import FARL, SIZE, box, classes, face, farl, glide
+from ...support.published.small_encoders import FARL, SIZE, box, classes, face, farl, glide
 
 
 def told(drawing):

@@ -17,7 +17,7 @@ from mcdm_core.conditions import (
 from mcdm_core.conditions import key as keys
 from mcdm_core.networks import TextTower, TextTowerConfig
 
-from ...support.small_encoders import GLIDE, classes, face, farl, glide
+from ...support.published.small_encoders import GLIDE, classes, face, farl, glide
 
 PLAIN = TextTowerConfig(("a", "fox"), width=16, heads=2, layers=1, dim=8, lexicon="plain")
 PETS, INSECTS = ("any", "fox", "owl", "dog", "cat"), ("any", "fox", "owl", "bee", "ant")

@@ -7,7 +7,7 @@ import torch
 
 from mcdm_core.conditions import Encoder
 
-from ...support.small_encoders import SIZE, SMALL, as_values, box, classes, face, glide, picture
+from ...support.published.small_encoders import SIZE, SMALL, as_values, box, classes, face, glide, picture
 
 
 def test_a_picture_of_the_right_size_is_kept():

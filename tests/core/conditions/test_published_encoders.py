@@ -8,7 +8,7 @@ import torch
 
 from mcdm_core.conditions import Encoder, GlideEncoder, build_encoder
 
-from ...support.small_encoders import FARL, GLIDE, SIZE, box, classes, face, farl, glide, picture
+from ...support.published.small_encoders import FARL, GLIDE, SIZE, box, classes, face, farl, glide, picture
 
 
 def test_the_null_is_class_0():

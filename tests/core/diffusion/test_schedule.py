@@ -11,8 +11,8 @@ from mcdm_core.diffusion.schedule import per_row
 from mcdm_core.sampling.ddpm import forward_variance, posterior_variance
 from mcdm_core.sampling.ddpm_learned import learned_variance
 
-from ...support.published_sampling import Process
-from ...support.reference_weights import PARITY
+from ...support.published.reference_weights import PARITY
+from ...support.published.sampling import Process
 
 TABLES = json.loads((PARITY / "schedules.json").read_text())
 

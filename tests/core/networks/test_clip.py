@@ -5,7 +5,7 @@ import torch
 
 from mcdm_core.networks import ClipTextConfig, ClipTextTower
 
-from ...support.reference_weights import reference_config, reference_values, reference_weights
+from ...support.published.reference_weights import reference_config, reference_values, reference_weights
 
 CAPTIONS = ["This person wears eyeglasses", "She has blonde hair", ""]
 

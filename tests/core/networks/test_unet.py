@@ -7,7 +7,7 @@ from mcdm_core import Condition, Expert, ProductDenoiser, Schedule, Term, predic
 from mcdm_core.networks import ImageEncoder, TextTransformer, TextTransformerConfig, UNet, UNetConfig
 from mcdm_core.networks.blocks import timestep_embedding
 
-from ...support.reference_weights import reference_config, reference_values, reference_weights
+from ...support.published.reference_weights import reference_config, reference_values, reference_weights
 
 MAPS = {"face_unet": 6, "sketch_unet": 3}
 UPSAMPLERS = ("adm_superres", "glide_upsample")

@@ -8,9 +8,9 @@ import torch
 import mcdm_core
 from mcdm_core import ProductDenoiser, Term, load_expert, sample_ddpm_learned, sample_product
 
-from ...support.published_networks import EMBEDDING, LAYOUTS, SIZE, overrides, random_tensor, write_file
-from ...support.published_runs import COMPOSED, HIDDEN, LABEL, MAPS, NOISE, PICTURE, SCENE, SKETCH, SMALL, Published
-from ...support.published_sampling import FACE_WEIGHTS, Process, Run, sample_ddim, sample_ddpm
+from ...support.published.networks import EMBEDDING, LAYOUTS, SIZE, overrides, random_tensor, write_file
+from ...support.published.runs import COMPOSED, HIDDEN, LABEL, MAPS, NOISE, PICTURE, SCENE, SKETCH, SMALL, Published
+from ...support.published.sampling import FACE_WEIGHTS, Process, Run, sample_ddim, sample_ddpm
 
 TRAJECTORY, PASS = 1e-3, 1e-4
 

@@ -32,8 +32,8 @@ from mcdm_core.sampling.ddpm_learned import learned_variance
 from mcdm_core.sampling.noise import noise_like
 
 from ...support.gaussians import recorded, samples
-from ...support.published_sampling import Process
-from ...support.reference_weights import reference_values
+from ...support.published.reference_weights import reference_values
+from ...support.published.sampling import Process
 
 ANY_SAMPLER = SAMPLERS | {"ddim-eta": functools.partial(sample_ddim, eta=0.5)}
 

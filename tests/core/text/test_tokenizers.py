@@ -10,7 +10,7 @@ import torch
 from mcdm_core.text.cleaning import clean_caption
 from mcdm_core.text.tokenizers import ClipTokenizer, GlideTokenizer
 
-from ...support.reference_weights import PARITY
+from ...support.published.reference_weights import PARITY
 
 TOKENIZERS = {"clip": ClipTokenizer(), "glide": GlideTokenizer()}
 LONG = "word " * 200

@@ -1,0 +1,174 @@
+"""Nodes that put a function of their own in place of a layer's `forward`, one that takes half of a batch for nulls."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from ..support.closeness import assert_close
+
+LEVEL = 0.7
+LATENT = (16, 2, 4, 6)
+
+
+@pytest.fixture(scope="module")
+def small(pack):
+    """Small MODELs of Wan, and prompts."""
+    from ..support.families import FAMILIES, small
+
+    row = FAMILIES["WAN21_T2V"]
+    return SimpleNamespace(
+        network=lambda: small.network("WAN21_T2V", row, 1),
+        condition=lambda seed: small.condition(row, seed),
+        null=small.null(row),
+    )
+
+
+def steered(model, text):
+    """A clone whose attention to the text steers conditions away from another, as KJNodes' WanVideoNAG does.
+
+    More rows than one are halved: the first half are taken for conditions, the second for nulls.
+    """
+    clone = model.clone()
+    network = model.model.diffusion_model
+    with torch.no_grad():
+        away = network.text_embedding(text.to(next(network.text_embedding.parameters()).device))
+
+    def replaced(forward):
+        def halves(x, context, **more):
+            half = (len(x) + 1) // 2
+            first = forward(x[:half], context[:half], **more)
+            first = 2 * first - forward(x[:half], away.to(x).expand(half, -1, -1), **more)
+            return first if half == len(x) else torch.cat([first, forward(x[half:], context[half:], **more)])
+
+        return halves
+
+    for place, block in enumerate(network.blocks):
+        clone.add_object_patch(f"diffusion_model.blocks.{place}.cross_attn.forward", replaced(block.cross_attn.forward))
+    return clone
+
+
+@pytest.fixture
+def experts(small):
+    """Two prompts on one steered MODEL, or each on one of its own that is its equal."""
+    from ..support.oracle.variants import Expert
+
+    def make(weights=(1.6, 0.9), null=True, apart=False, lora=False):
+        from ..support.clones import lora_on
+
+        shared = small.network()
+
+        def expert(place):
+            model = steered(small.network() if apart else shared, small.condition(3)[0][0])
+            model = lora_on(model, 8) if lora and place else model
+            return Expert(model, small.condition(11 + place), small.null if null else None, weight=weights[place])
+
+        made = [expert(0), expert(1)]
+        return made if apart or lora else [made[0], replace(made[1], model=made[0].model)]
+
+    return make
+
+
+@pytest.fixture
+def product_of(node, chain):
+    """Sample a chain with Product Guider."""
+
+    def run(experts, sampler, sigmas, batch=1):
+        noise = torch.randn(batch, *LATENT, generator=torch.Generator().manual_seed(3))
+        (guider,) = node("MCDM_Guider", experts=chain(*((expert, vars(expert)) for expert in experts)))
+        with torch.no_grad():
+            return guider.sample(noise, torch.zeros_like(noise), sampler, sigmas, disable_pbar=True, seed=3)
+
+    return run
+
+
+@pytest.fixture
+def sampling(small):
+    """Euler's sampler, and the levels of a short run."""
+    import comfy.samplers
+
+    schedule = small.network().get_model_object("model_sampling")
+    return comfy.samplers.sampler_object("euler"), comfy.samplers.calculate_sigmas(schedule, "normal", 3)
+
+
+@pytest.mark.parametrize("cfg", [1.0, 2.5])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_one_prompt_is_cores_guider(experts, product_of, sampling, cfg, batch):
+    from ..support.oracle.core_guiders import core_guider
+
+    expert = replace(experts()[0], weight=cfg)
+    noise = torch.randn(batch, *LATENT, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        theirs = core_guider(expert).sample(noise, torch.zeros_like(noise), *sampling, disable_pbar=True, seed=3)
+    assert torch.equal(product_of([expert], *sampling, batch=batch), theirs)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("lora", [False, True], ids=["one MODEL", "a LoRA clone"])
+def test_two_prompts_with_their_nulls(experts, product_of, sampling, batch, lora):
+    """Each is asked as core asks it, the null beside the condition."""
+    from ..support.oracle.core_guiders import sample_by_core_guiders
+
+    noise = torch.randn(batch, *LATENT, generator=torch.Generator().manual_seed(3))
+    theirs = sample_by_core_guiders(experts(apart=True, lora=lora), noise, sampling[1])
+    assert_close(product_of(experts(lora=lora), *sampling, batch=batch), theirs)
+
+
+def test_two_prompts_without_nulls(experts, product_of, sampling, caplog):
+    """Weights that sum to 1 need none: D = w₁ D_A + w₂ D_B, each prediction made alone by core at cfg 1."""
+    import comfy.samplers
+
+    weights = (0.4, 0.6)
+    once = comfy.samplers.KSAMPLER(lambda model, x, sigmas, extra_args, **_: model(x, sigmas[:1], **extra_args))
+    level = torch.tensor([LEVEL, 0.0])
+
+    def alone(expert):
+        guider = comfy.samplers.CFGGuider(expert.model)
+        guider.set_conds(expert.condition, expert.condition)
+        guider.set_cfg(1.0)
+        noise = torch.randn(1, *LATENT, generator=torch.Generator().manual_seed(3))
+        with torch.no_grad():
+            return guider.sample(noise, torch.zeros_like(noise), once, level, disable_pbar=True, seed=3)
+
+    expected = sum(w * alone(expert) for w, expert in zip(weights, experts(apart=True), strict=True))
+    assert_close(product_of(experts(weights, null=False), once, level), expected)
+    assert "connect its null" not in caplog.text  # nothing says that it reads one
+
+
+def test_a_prompt_twice_is_one_prompt_at_the_sum_of_weights(experts, product_of, sampling):
+    from ..support.oracle.core_guiders import core_guider
+
+    first = experts()[0]
+    noise = torch.randn(1, *LATENT, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        theirs = core_guider(replace(first, weight=2.5)).sample(noise, torch.zeros_like(noise), *sampling, seed=3)
+    assert_close(product_of([first, replace(first, weight=0.9)], *sampling), theirs)
+
+
+def test_what_replaces_something_and_asks_no_more_rows(host, small):
+    """A schedule, a setting, a layer with other weights and what is compiled run as what they replace."""
+    import copy
+
+    from ..support.clones import as_edm
+
+    replaces_forwards = host.chain.pairs.replaces_forwards
+    model = small.network()
+    block = model.model.diffusion_model.blocks[0]
+    name = "diffusion_model.blocks.0"
+    harmless = {
+        "diffusion_model.patch_size": (1, 2, 2),
+        f"{name}.cross_attn": copy.deepcopy(block.cross_attn),
+        f"{name}.ffn": torch.compile(block.ffn, backend="eager"),
+        f"{name}.self_attn.forward": torch.compile(block.self_attn.forward, backend="eager"),
+    }
+    clone = as_edm(model)
+    for key, value in harmless.items():
+        clone.add_object_patch(key, value)
+    assert not replaces_forwards(clone)
+    clone.patch_model(load_weights=False)
+    assert not replaces_forwards(clone)  # while what it replaces is elsewhere
+    clone.unpatch_model(unpatch_weights=False)
+    for other in (torch.nn.Identity(), torch.compile(torch.nn.Identity(), backend="eager")):
+        clone.add_object_patch(f"{name}.ffn", other)
+        assert replaces_forwards(clone)

@@ -1,0 +1,244 @@
+"""What nodes put around a run, on any expert: core's EasyCache skips the steps that it skips in core alone."""
+
+import logging
+import re
+from dataclasses import replace
+
+import pytest
+import torch
+
+from ..support.leaks import Living
+
+STEPS = 8
+
+
+@pytest.fixture(scope="module")
+def easycache_fails(bare, start):
+    """Whether core's EasyCache fails in core alone, on a condition and a null in one batch."""
+    from ..support.oracle.core_guiders import sample_by_core_guiders
+
+    try:
+        sample_by_core_guiders([with_cache(bare(0), "EasyCache", 1.0)], *start)
+    except RuntimeError:
+        return True
+    return False
+
+
+def with_cache(expert, cache, threshold):
+    import comfy_extras.nodes_easycache as nodes
+
+    settings = {"reuse_threshold": threshold, "start_percent": 0.1, "end_percent": 0.95, "verbose": False}
+    return replace(expert, model=getattr(nodes, f"{cache}Node").execute(expert.model, **settings).args[0])
+
+
+@pytest.fixture
+def cached(easycache_fails):
+    """An expert with one of core's caches."""
+
+    def attach(expert, cache="EasyCache", threshold=1.0):
+        if cache == "EasyCache" and easycache_fails:
+            pytest.skip("this ComfyUI's EasyCache fails by itself on condition and null in one batch")
+        return with_cache(expert, cache, threshold)
+
+    return attach
+
+
+@pytest.fixture(scope="module")
+def bare(pack):
+    """An expert of weight 1.6, 0.9 or −0.5 on a network of its own, by its place."""
+    from ..support.oracle.networks import network
+    from ..support.oracle.variants import expert_of
+
+    return lambda place: expert_of(network("eps", place + 1), place)
+
+
+@pytest.fixture(scope="module")
+def start(pack):
+    """Start noise and noise levels."""
+    import comfy.samplers
+
+    from ..support.oracle.networks import network
+
+    noise = torch.randn(2, 4, 8, 12, generator=torch.Generator().manual_seed(3))
+    schedule = network("eps", 1).get_model_object("model_sampling")
+    return noise, comfy.samplers.calculate_sigmas(schedule, "normal", STEPS)
+
+
+@pytest.fixture
+def product_of(node, start):
+    """Sample a chain with Product Guider."""
+    import comfy.samplers
+
+    @torch.no_grad()
+    def run(experts):
+        chain = ()
+        for expert in experts:
+            (chain,) = node("MCDM_Expert", experts=chain, **vars(expert))
+        euler = comfy.samplers.sampler_object("euler")
+        latent = torch.zeros_like(start[0])
+        return node("MCDM_Guider", experts=chain)[0].sample(
+            start[0], latent, euler, start[1], disable_pbar=True, seed=3
+        )
+
+    return run
+
+
+@pytest.fixture
+def by_core(start):
+    """Sample by core's own guiders."""
+
+    def run(experts):
+        from ..support.oracle.core_guiders import sample_by_core_guiders
+
+        return sample_by_core_guiders(experts, *start)
+
+    return run
+
+
+@pytest.fixture
+def skipped(caplog):
+    """Run something, and tell the steps that each cache says it skipped."""
+
+    def run(function):
+        caplog.clear()
+        with caplog.at_level(logging.INFO):
+            result = function()
+        return result, sorted(map(int, re.findall(r"Cache - skipped (\d+)/", caplog.text)))
+
+    return run
+
+
+@pytest.mark.parametrize("cache", ["EasyCache", "LazyCache"])
+def test_one_expert_is_cores_guider(bare, cached, product_of, skipped, start, cache):
+    import comfy.samplers
+
+    from ..support.oracle.core_guiders import core_guider
+
+    expert = cached(bare(0), cache)
+    euler = comfy.samplers.sampler_object("euler")
+    with torch.no_grad():
+        theirs = skipped(
+            lambda: core_guider(expert).sample(start[0], torch.zeros_like(start[0]), euler, start[1], seed=3)
+        )
+    ours = skipped(lambda: product_of([expert]))
+    assert torch.equal(ours[0], theirs[0])
+    assert ours[1] == theirs[1] != [0]
+
+
+@pytest.mark.one_of(2)
+@pytest.mark.parametrize("places", [(0,), (1,), (0, 1), (0, 1, 2)], ids=str)
+def test_easycache_skips_what_it_skips_in_core(bare, cached, product_of, by_core, skipped, places):
+    experts = [bare(place) for place in range(3)]
+    experts = [cached(expert, threshold=0.5 + i) if i in places else expert for i, expert in enumerate(experts)]
+    (ours, found), (theirs, expected) = skipped(lambda: product_of(experts)), skipped(lambda: by_core(experts))
+    torch.testing.assert_close(ours, theirs, atol=1e-4 * theirs.std().item(), rtol=0)
+    assert found == expected
+    assert len(found) == len(places)
+    assert 0 not in found
+
+
+def test_easycache_on_the_second_expert_alone_is_cores_run(bare, cached, product_of, by_core, skipped):
+    """The first lends its schedule only."""
+    first, second = replace(bare(0), weight=0.0, reliability=0.0), cached(replace(bare(1), weight=2.0))
+    (ours, found), (theirs, expected) = skipped(lambda: product_of([first, second])), skipped(lambda: by_core([second]))
+    torch.testing.assert_close(ours, theirs, atol=1e-4 * theirs.std().item(), rtol=0)
+    assert found == expected != [0]
+
+
+@pytest.mark.parametrize("attached", ["to each", "before the LoRA"])
+def test_easycache_on_a_clone_with_a_lora(bare, cached, product_of, by_core, skipped, attached):
+    """The second MODEL's own cache decides for it, also where both were made of one MODEL with a cache."""
+    import comfy.sd
+
+    from ..support.oracle.networks import lora
+
+    def make(networks):
+        first, second = cached(networks[0]), replace(bare(1), model=cached(networks[1], threshold=1.5).model)
+        if attached == "before the LoRA":
+            second = replace(second, model=(first if networks[0] is networks[1] else cached(networks[1])).model)
+        weights = lora(second.model, 8)
+        return [first, replace(second, model=comfy.sd.load_lora_for_models(second.model, None, weights, 0.5, 0.0)[0])]
+
+    shared = bare(0)
+    (ours, found), (theirs, expected) = (
+        skipped(lambda: product_of(make([shared, shared]))),
+        skipped(lambda: by_core(make([bare(0), bare(0)]))),
+    )
+    torch.testing.assert_close(ours, theirs, atol=1e-4 * theirs.std().item(), rtol=0)
+    assert found == expected
+    assert 0 not in found
+
+
+def test_easycache_matters(bare, cached, by_core):
+    experts = [bare(0), bare(1)]
+    with_cache = by_core([experts[0], cached(experts[1])])
+    assert (with_cache - by_core(experts)).abs().max() > 1e-2 * with_cache.std()
+
+
+@pytest.mark.long
+def test_runs_leave_no_tensor_behind(bare, cached, product_of):
+    experts = [cached(bare(0)), cached(bare(1))]
+
+    found = []
+    for run in range(50):
+        product_of(experts)
+        if run in (2, 49):
+            found.append(Living.now().tensors)
+    assert found[0] == found[1]
+    for expert in experts:
+        holder = expert.model.model_options["transformer_options"]["easycache"]
+        assert not holder.uuid_cache_diffs
+        assert holder.end_t == 0.0  # as the node made it
+
+
+def test_lazycache_is_refused_where_it_could_not_act(bare, cached, product_of, skipped):
+    first, second = bare(0), cached(bare(1), "LazyCache")
+    with pytest.raises(ValueError, match=r"on the MODEL of expert 2 .* got lazycache .*; attach it to expert 1"):
+        product_of([first, second])
+    _, found = skipped(lambda: product_of([cached(first, "LazyCache"), bare(1)]))
+    assert found != [0]
+
+
+def scaled(executor, noise, *args, **kwargs):
+    """A wrapper that changes what the run starts from."""
+    return executor(2 * noise, *args, **kwargs)
+
+
+def answered(executor, noise, *args, **kwargs):
+    """A wrapper that lets no run begin."""
+    return noise
+
+
+def halved(executor, *args, **kwargs):
+    """A wrapper that changes what comes out."""
+    return executor(*args, **kwargs) / 2
+
+
+def wrapped(expert, wrapper):
+    from comfy.patcher_extension import WrappersMP
+
+    model = expert.model.clone()
+    model.add_wrapper(WrappersMP.OUTER_SAMPLE, wrapper)
+    return replace(expert, model=model)
+
+
+@pytest.mark.parametrize(("wrapper", "sentence"), [(scaled, "leave the noise of the run alone"), (answered, "begin")])
+def test_wrappers_that_change_the_whole_run_are_the_first_experts(bare, product_of, wrapper, sentence):
+    first, second = bare(0), bare(1)
+    with pytest.raises(ValueError, match=rf"MODEL of expert 2 .*{sentence}.*; attach it to the first expert"):
+        product_of([first, wrapped(second, wrapper)])
+    assert product_of([first, second]).isfinite().all()
+
+
+def test_a_wrapper_that_both_have_changes_the_run_once(bare, product_of):
+    first, second = bare(0), bare(1)
+    once = product_of([wrapped(first, scaled), second])
+    assert torch.equal(product_of([wrapped(first, scaled), wrapped(second, scaled)]), once)
+    assert not torch.equal(product_of([first, second]), once)
+
+
+def test_what_another_experts_wrapper_does_to_the_result_is_left_out_and_said(bare, product_of, caplog):
+    first, second = bare(0), bare(1)
+    found = product_of([first, wrapped(second, halved)])
+    assert "node on the MODEL of expert 2 changed the result of the run" in caplog.text
+    assert torch.equal(found, product_of([first, second]))

@@ -1,0 +1,192 @@
+"""Core's MultiGPU CFG Split on any expert: its copies on further devices serve its own rows alone."""
+
+import threading
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+import torch
+
+from ..support.closeness import rounded
+from ..support.core_samplers import cancelled_at
+from ..support.leaks import Living, state_of
+
+
+@pytest.fixture
+def split(pack, devices, monkeypatch):
+    """An expert through core's node."""
+    import comfy.model_management
+    import comfy_extras.nodes_multigpu as nodes
+
+    monkeypatch.setattr(comfy.model_management, "get_all_torch_devices", lambda exclude_current=False: list(devices))
+    return lambda expert: replace(expert, model=nodes.MultiGPUCFGSplitNode.execute(expert.model, 2).args[0])
+
+
+@pytest.fixture(scope="module")
+def bare(pack):
+    """An expert on a network of its own that can be made again, as core's loaders make it."""
+    from ..support.oracle.networks import network
+    from ..support.oracle.variants import expert_of
+
+    def build(place, layout="eps"):
+        model = network(layout, place + 1)
+        model.cached_patcher_init = (network, (layout, place + 1))
+        return expert_of(model, place)
+
+    return build
+
+
+@pytest.fixture(scope="module")
+def start(pack):
+    """Start noise and noise levels."""
+    import comfy.samplers
+
+    from ..support.oracle.networks import network
+
+    noise = torch.randn(2, 4, 8, 12, generator=torch.Generator().manual_seed(3))
+    return noise, comfy.samplers.calculate_sigmas(network("eps", 1).get_model_object("model_sampling"), "normal", 3)
+
+
+@pytest.fixture
+def run(start):
+    """Sample a guider."""
+    import comfy.samplers
+
+    @torch.no_grad()
+    def sample(guider, sampler=None):
+        sampler = sampler or comfy.samplers.sampler_object("euler")
+        return guider.sample(start[0], torch.zeros_like(start[0]), sampler, start[1], disable_pbar=True, seed=3)
+
+    return sample
+
+
+@pytest.fixture
+def guider_of(node):
+    """The guider of a chain."""
+
+    def build(experts):
+        chain = ()
+        for expert in experts:
+            (chain,) = node("MCDM_Expert", experts=chain, **vars(expert))
+        return node("MCDM_Guider", experts=chain)[0]
+
+    return build
+
+
+@pytest.fixture
+def passes(monkeypatch):
+    """Rows that each network was asked for, by the network."""
+    from comfy.model_base import BaseModel
+
+    rows, apply = Counter(), BaseModel.apply_model
+
+    def counted(self, x, *args, **kwargs):
+        rows[id(self)] += len(x)
+        return apply(self, x, *args, **kwargs)
+
+    monkeypatch.setattr(BaseModel, "apply_model", counted)
+    return rows
+
+
+def copy_of(expert):
+    (copy,) = expert.model.get_additional_models_with_key("multigpu")
+    return copy
+
+
+def assert_close(ours, theirs):
+    torch.testing.assert_close(ours, theirs, atol=rounded(1e-5) * theirs.std().item(), rtol=0)
+
+
+def test_one_expert_is_cores_guider(bare, split, guider_of, run):
+    from ..support.oracle.core_guiders import core_guider
+
+    expert = split(bare(0))
+    assert torch.equal(run(guider_of([expert])), run(core_guider(expert)))
+
+
+@pytest.mark.one_of(3)
+@pytest.mark.parametrize("places", [(0,), (1,), (2,), (0, 1), (1, 2), (0, 1, 2)], ids=str)
+def test_a_split_changes_nothing(bare, split, guider_of, run, passes, places):
+    experts = [bare(place) for place in range(3)]
+    whole = run(guider_of(experts))
+    divided = [split(expert) if place in places else expert for place, expert in enumerate(experts)]
+    passes.clear()
+    assert_close(run(guider_of(divided)), whole)
+    for place, expert in enumerate(divided):  # three steps, two pictures, a condition, and a null
+        rows = [passes[id(model.model)] for model in (expert.model, *([copy_of(expert)] if place in places else []))]
+        assert rows == ([6, 6] if place in places else [12])
+
+
+@pytest.mark.one_of(2)
+@pytest.mark.parametrize("order", ["LoRA after the split", "LoRA before the split", "LoRA first"])
+def test_clones_whose_copies_share_a_network(bare, split, guider_of, run, order):
+    import comfy.sd
+
+    from ..support.oracle.networks import lora
+    from ..support.oracle.variants import expert_of
+
+    def with_lora(expert):
+        weights = lora(expert.model, 8)
+        return expert_of(comfy.sd.load_lora_for_models(expert.model, None, weights, 0.5, 0.0)[0], 1)
+
+    def make(divide):
+        expert = bare(0)
+        if order == "LoRA before the split":
+            return [divide(expert), divide(with_lora(expert))]
+        divided = divide(expert)
+        return [divided, with_lora(divided)][:: -1 if order == "LoRA first" else 1]
+
+    whole = run(guider_of(make(lambda expert: expert)))
+    experts = make(split)
+    for _ in range(2):
+        assert_close(run(guider_of(experts)), whole)
+    assert (copy_of(experts[0]).model is copy_of(experts[1]).model) is (order != "LoRA before the split")
+
+
+def test_a_split_second_expert_beside_its_undivided_network(bare, split, guider_of, run):
+    """Both MODELs are one network, of which one is divided."""
+    first = bare(0)
+    second = replace(bare(1), model=first.model)
+    assert_close(run(guider_of([first, split(second)])), run(guider_of([first, second])))
+
+
+def test_a_controlnet_on_a_split_second_expert(cast, split, guider_of, run, bare):
+    first, second = bare(0), replace(cast.expert("eps", "ControlNet", 1), model=bare(1).model)
+    assert_close(run(guider_of([first, split(second)])), run(guider_of([first, second])))
+
+
+@pytest.mark.parametrize("end", ["finished", "cancelled"])
+def test_nothing_is_left_behind(bare, split, guider_of, run, end):
+    import comfy.model_management
+    import comfy.samplers
+
+    experts = [split(bare(0)), split(bare(1))]
+    guider = guider_of(experts)
+    whole = run(guider)
+    before, threads = state_of(*(expert.model for expert in experts)), threading.active_count()
+    if end == "cancelled":
+        with pytest.raises(comfy.model_management.InterruptProcessingException):
+            run(guider, comfy.samplers.KSAMPLER(cancelled_at(1)))
+    else:
+        run(guider)
+    assert threading.active_count() == threads
+    after = state_of(*(expert.model for expert in experts))
+    for (attributes, _), (found, _) in zip(before, after, strict=True):
+        assert attributes.keys() == found.keys()
+        kept = ("hook_mode", "hook_patches", "patches", "object_patches", "wrappers", "callbacks")
+        assert all(attributes[name] == found[name] for name in kept)
+        assert "multigpu_clones" not in found["model_options"]
+    for expert in experts:
+        assert expert.model.model.current_patcher is None
+        assert copy_of(expert).model.current_patcher is None
+    assert torch.equal(run(guider), whole)
+
+
+@pytest.mark.long
+def test_runs_leave_no_tensor_behind(bare, split, guider_of, run):
+    guider, found = guider_of([split(bare(0)), split(bare(1))]), []
+    for count in range(12):
+        run(guider)
+        if count in (2, 11):
+            found.append(Living.now().tensors)
+    assert found[0] == found[1]

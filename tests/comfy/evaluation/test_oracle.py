@@ -1,0 +1,268 @@
+"""The product against brute force: every expert alone at every step, combined by Eq. 10 in float64.
+
+Every run checks 40 fixed combinations. All 400 (300 pairs, 100 triples):
+`python -m pytest tests/comfy/evaluation/test_oracle.py --all-combinations`.
+"""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from ..support.closeness import rounded
+from ..support.oracle.combinations import (
+    ATTACHMENTS,
+    EXPERTS,
+    PREDICTIONS,
+    all_combinations,
+    fixed_combinations,
+    name_of,
+)
+
+AGREEMENT = 1e-4  # of the latent's scale
+ROUNDED = 3e-4  # where Euler steps from σ = 4519 to 3.5, float32 rounds x by up to 5e-4 before it shrinks
+STEPS = 4
+MODELS = ("eps", "v", "flow", "SDXL", "zero-terminal-SNR", "x0", "EDM", "shifted flow")
+
+
+def pytest_generate_tests(metafunc):
+    if "combination" in metafunc.fixturenames:
+        everything = metafunc.config.getoption("--all-combinations", default=False)
+        chosen = all_combinations() if everything else fixed_combinations()
+        metafunc.parametrize("combination", chosen, ids=name_of)
+
+
+@pytest.fixture(scope="module")
+def casts(pack):
+    """The experts for the product and their equals for brute force, which share nothing."""
+    from ..support.oracle.variants import Cast
+
+    return Cast(), Cast()
+
+
+@pytest.fixture
+def product_of(node):
+    """Sample a chain with Product Guider."""
+
+    def run(experts, sampler_name="euler"):
+        chain = ()
+        for expert in experts:
+            (chain,) = node("MCDM_Expert", experts=chain, **vars(expert))
+        return sampled(node("MCDM_Guider", experts=chain)[0], sampler_name)
+
+    return run
+
+
+def brute_force(experts, sampler_name="euler", hooks_ask=False):
+    from ..support.oracle.guider import BruteForceGuider
+
+    return sampled(BruteForceGuider(experts, hooks_ask), sampler_name)
+
+
+@torch.no_grad()
+def sampled(guider, sampler_name="euler"):
+    import comfy.samplers
+
+    from ..support.oracle.variants import HEIGHT, WIDTH
+
+    noise = torch.randn(2, 4, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(3))
+    schedule = guider.model_patcher.get_model_object("model_sampling")
+    sigmas = comfy.samplers.calculate_sigmas(schedule, "normal", STEPS)
+    sampler = comfy.samplers.sampler_object(sampler_name)
+    return guider.sample(noise, torch.zeros_like(noise), sampler, sigmas, disable_pbar=True, seed=3)
+
+
+@pytest.fixture
+def assert_agree(record_property):
+    """Assert that two latents agree, and keep by how much for the summary of the tests."""
+
+    def check(ours, theirs, within=AGREEMENT):
+        assert theirs.isfinite().all()
+        difference = float((ours - theirs).abs().max() / theirs.std())
+        record_property("difference", difference)
+        assert difference <= within
+
+    return check
+
+
+def test_the_fixed_combinations_have_every_expert():
+    chosen = fixed_combinations()
+    assert {expert for _, experts in chosen for expert in experts} == set(EXPERTS)
+    assert len({sampler for sampler, _ in chosen}) == 4
+    assert len(set(all_combinations())) == 400
+
+
+@pytest.mark.one_of(12)
+def test_agrees_with_brute_force(casts, product_of, assert_agree, combination):
+    sampler_name, experts = combination
+    ours, theirs = ([cast.expert(*expert, place) for place, expert in enumerate(experts)] for cast in casts)
+    assert_agree(product_of(ours, sampler_name), brute_force(theirs, sampler_name))
+
+
+@pytest.mark.one_of(12)
+def test_every_sampler_agrees_with_brute_force(models, product_of, assert_agree, every_sampler):
+    from ..support.oracle.variants import expert_of
+
+    ours, theirs = ([expert_of(found["eps"], 0), expert_of(found["v"], 1)] for found in models)
+    assert_agree(product_of(ours, every_sampler), brute_force(theirs, every_sampler))
+
+
+@pytest.mark.one_of(3)
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_every_attachment_matters(casts, prediction):
+    """Else agreement would say nothing about it."""
+    from ..support.oracle.variants import expert_of
+
+    _, cast = casts
+    plain, bare_copy = cast.expert(prediction, "plain", 1), expert_of(cast.parts[prediction].bare_copy, 0)
+    for other, attachment in EXPERTS:
+        if other == prediction and attachment != "plain":
+            attached = brute_force([plain, cast.expert(prediction, attachment, 0)])
+            bare = bare_copy if attachment == "LoRA" else cast.expert(prediction, "plain", 0)
+            without = brute_force([plain, bare])
+            assert (attached - without).abs().max() > 100 * AGREEMENT * without.std(), attachment
+
+
+@pytest.fixture(scope="module")
+def models(pack):
+    """Every way of predicting, twice over: core's nodes make some of clones, of a model beside them or of one apart.
+
+    Only the product gets MODELs that share a network: loaded in turn, with dynamic VRAM, they mix up their schedules
+    (ComfyUI#16490).
+    """
+    import comfy_extras.nodes_model_advanced as advanced
+
+    from ..support.oracle.networks import network
+
+    def make(base):
+        discrete, flow = advanced.ModelSamplingDiscrete(), advanced.ModelSamplingSD3()
+        found = {name: base(name) for name in MODELS[:4]}
+        (found["zero-terminal-SNR"],) = discrete.patch(base("v"), "v_prediction", True)
+        (found["x0"],) = discrete.patch(base("eps"), "x0", False)
+        (found["EDM"],) = advanced.ModelSamplingContinuousEDM().patch(base("SDXL"), "edm", 80.0, 0.002)
+        (found["shifted flow"],) = flow.patch(base("flow"), 1.5)
+        return found
+
+    def fresh(name):
+        return network(name, 1 + MODELS.index(name))
+
+    return make({name: fresh(name) for name in MODELS[:4]}.get), make(fresh)
+
+
+@pytest.mark.one_of(9)
+@pytest.mark.parametrize(("reference", "other"), [(a, b) for a in MODELS for b in MODELS if a != b])
+def test_every_prediction_meets_every_other(models, product_of, assert_agree, reference, other):
+    from ..support.oracle.variants import expert_of
+
+    ours, theirs = ([expert_of(found[reference], 0), expert_of(found[other], 1)] for found in models)
+    within = ROUNDED if reference == "zero-terminal-SNR" else AGREEMENT
+    assert_agree(product_of(ours), brute_force(theirs), within)
+
+
+@pytest.fixture(scope="module")
+def guided(pack):
+    """A clone of a MODEL to which one of core's nodes has attached a CFG hook, by the node's name."""
+    from comfy_extras.nodes_apg import APG
+    from comfy_extras.nodes_model_advanced import RescaleCFG
+    from comfy_extras.nodes_sag import SelfAttentionGuidance
+
+    attach = {
+        "none": lambda model: model,
+        "SAG": lambda model: SelfAttentionGuidance.execute(model, 0.8, 2.0).args[0],
+        "RescaleCFG": lambda model: RescaleCFG().patch(model, 0.7)[0],
+        "APG": lambda model: APG.execute(model, 0.5, 3.0, -0.5).args[0],
+    }
+    return lambda name, model: attach[name](model)
+
+
+@pytest.mark.one_of(2)
+@pytest.mark.parametrize(
+    "chain", [("SAG", "SAG"), ("SAG", "v", "SAG"), ("SAG", "eps", "flow"), ("RescaleCFG", "v"), ("APG", "v")]
+)
+def test_guidance_hooks_run_on_the_product(models, product_of, assert_agree, guided, chain):
+    """But SAG, which reads the attention of the null's rows too and asks the network again, on the first expert."""
+    from ..support.oracle.variants import expert_of
+
+    def make(found, hook):
+        named = {**found, chain[0]: guided(hook, found["eps"])}
+        return [expert_of(named[name], place) for place, name in enumerate(chain)]
+
+    ours, theirs = (make(found, chain[0]) for found in models)
+    hooked = brute_force(theirs, hooks_ask=chain[0] == "SAG")
+    assert_agree(product_of(ours), hooked)
+    assert (hooked - brute_force(make(models[1], "none"))).abs().max() > 100 * AGREEMENT * hooked.std()
+
+
+@pytest.mark.one_of(3)
+@pytest.mark.parametrize("second", ["the same MODEL", "a LoRA on it", "a ControlNet"])
+@pytest.mark.parametrize("reliability", [1.0, 0.0])
+def test_sag_reads_the_first_experts_null_and_no_other(casts, product_of, assert_agree, guided, second, reliability):
+    """The others have it as well, on the same patch, and nulls of their own."""
+    import comfy.sd
+
+    from ..support.oracle.networks import lora
+    from ..support.oracle.variants import conditioning, expert_of
+
+    def make(cast):
+        bare = cast.parts["eps"].plain
+        model = guided("SAG", bare)
+        found = [expert_of(model, place) for place in range(3)]
+        if second == "a LoRA on it":
+            found[1] = replace(found[1], model=comfy.sd.load_lora_for_models(model, None, lora(bare, 8), 0.5, 0.0)[0])
+        elif second == "a ControlNet":
+            found[1] = replace(cast.expert("eps", "ControlNet", 1), model=model)
+        found[2] = replace(found[2], null=conditioning(-9, tokens=3))
+        return [replace(found[0], reliability=reliability), *found[1:]]
+
+    ours, theirs = map(make, casts)
+    assert_agree(product_of(ours), brute_force(theirs, hooks_ask=True), rounded(AGREEMENT))
+
+
+def test_a_hook_that_reads_the_first_experts_null_gets_it_at_reliability_0(models, product_of, assert_agree, guided):
+    from ..support.oracle.variants import expert_of
+
+    def make(found):
+        first = expert_of(guided("SAG", found["eps"]), 0)
+        return [replace(first, reliability=0.0), expert_of(found["v"], 1)]
+
+    ours, theirs = map(make, models)
+    assert_agree(product_of(ours), brute_force(theirs, hooks_ask=True))
+    assert product_of([replace(ours[0], start=0.5), ours[1]]).isfinite().all()  # also outside its window
+    with pytest.raises(ValueError, match=r"Expert 1 needs a negative, because a node .*\. Connect"):
+        product_of([replace(ours[0], null=None), ours[1]])
+
+
+@pytest.mark.one_of(12)
+def test_one_expert_is_cores_guider_with_every_sampler(casts, product_of, every_sampler):
+    from ..support.oracle.core_guiders import core_guider
+
+    expert = casts[0].expert("v", "patched attention", 0)
+    theirs = sampled(core_guider(expert), every_sampler)
+    assert torch.equal(product_of([expert], every_sampler), theirs)
+    assert theirs.isfinite().all()
+
+
+@pytest.mark.one_of(4)
+@pytest.mark.parametrize("attachment", ATTACHMENTS[:-2])  # core knows no mask and no window
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_one_expert_is_cores_guider(casts, product_of, prediction, attachment):
+    from ..support.oracle.core_guiders import core_guider
+
+    expert = casts[0].expert(prediction, attachment, 0)
+    assert torch.equal(product_of([expert]), sampled(core_guider(expert)))
+
+
+@pytest.mark.one_of(4)
+@pytest.mark.parametrize("guidance", ["none", "RescaleCFG", "APG"])
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_one_expert_is_cores_ksampler(casts, guided, sample, chain, prediction, guidance):
+    import nodes
+
+    expert = casts[0].expert(prediction, "patched attention", 0)
+    expert = replace(expert, model=guided(guidance, expert.model))
+    latent = {"samples": torch.zeros(2, 4, 8, 12)}
+    ours = sample(chain((expert, vars(expert))), latent, "dpmpp_2m", STEPS, seed=5)
+    settings = (5, STEPS, expert.weight, "dpmpp_2m", "normal", expert.condition, expert.null, latent)
+    theirs = nodes.common_ksampler(expert.model, *settings)[0]["samples"]
+    assert theirs.isfinite().all()
+    assert torch.equal(ours, theirs)

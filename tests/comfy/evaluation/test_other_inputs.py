@@ -1,0 +1,56 @@
+"""Models that read different pictures beside the noise, as Flux Fill and Flux Depth, in one product (ComfyUI#5783)."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+
+@pytest.fixture(scope="module")
+def pair(pack):
+    """A small Flux Fill, which reads a picture and a mask, and a small Flux Depth, which reads a picture."""
+    from ..support.families import FAMILIES, small
+    from ..support.families.family import WIDTH, pooled
+
+    def expert(name, row, seed, guidance):
+        prompt = small.condition(row, seed)
+        prompt[0][1]["guidance"] = guidance
+        return SimpleNamespace(model=small.network(name, row, seed), condition=prompt, null=None)
+
+    fill = FAMILIES["FluxInpaint"]
+    depth = replace(
+        FAMILIES["Flux"],
+        unet_config={**FAMILIES["Flux"].unet_config, "in_channels": 32},
+        values=lambda draw: {**pooled(WIDTH)(draw), "concat_latent_image": draw(1, *fill.latent)},
+    )
+    return SimpleNamespace(
+        fill=expert("FluxInpaint", fill, 1, 30.0), depth=expert("Flux", depth, 2, 10.0), latent=fill.latent
+    )
+
+
+def predicted(guider, latent):
+    import comfy.samplers
+
+    noise = torch.randn(1, *latent, generator=torch.Generator().manual_seed(3))
+    euler = comfy.samplers.sampler_object("euler")
+    return guider.sample(noise, torch.zeros_like(noise), euler, torch.tensor([0.9, 0.0]))
+
+
+def alone(expert, latent):
+    import comfy.samplers
+
+    guider = comfy.samplers.CFGGuider(expert.model)
+    guider.set_conds(expert.condition, expert.condition)
+    guider.set_cfg(1.0)
+    return predicted(guider, latent)
+
+
+@pytest.mark.parametrize("weights", [(0.5, 0.5), (0.3, 0.7)])
+def test_each_reads_its_own_picture(node, chain, pair, weights):
+    """Weights that sum to 1 need no null, and the product is the mean of what each predicts by itself."""
+    experts = chain(*((e, {"weight": w}) for e, w in zip((pair.fill, pair.depth), weights, strict=True)))
+    found = predicted(node("MCDM_Guider", experts=experts)[0], pair.latent)
+    fill, depth = alone(pair.fill, pair.latent), alone(pair.depth, pair.latent)
+    assert (fill - depth).abs().max() > 1e-2
+    torch.testing.assert_close(found, weights[0] * fill + weights[1] * depth, atol=1e-5, rtol=0)

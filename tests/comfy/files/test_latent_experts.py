@@ -1,0 +1,405 @@
+"""Experts that make latents of a VAE: in ComfyUI they are ordinary latent models, and what they give is the core's."""
+
+import json
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ..support.core_samplers import core_ksampler
+from ..support.server.posts import said_of
+
+LEVEL = 2 / 255
+SIGMAS = torch.tensor([20.0, 3.0, 0.5, 0.0])
+EMPTY = {"samples": torch.zeros(2, 4, 8, 8)}
+
+
+@pytest.fixture
+def own(core, base, latent_experts):
+    """Load an expert by the core alone."""
+    return lambda name: core.load_expert(base / "models" / "mcdm" / latent_experts[name])
+
+
+def picture(height=64, width=64):
+    """A picture with coarse shapes, in 0…1, shape (1, height, width, 3)."""
+    coarse = torch.rand(1, 3, height // 16, width // 16, generator=torch.Generator().manual_seed(4))
+    return torch.nn.functional.interpolate(coarse, (height, width), mode="bilinear").movedim(1, -1)
+
+
+def correlation(first, second):
+    return torch.corrcoef(torch.stack([first.flatten(), second.flatten()]))[0, 1]
+
+
+def latents(*shape):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(5))
+
+
+def test_the_vae_is_comfyuis_and_codes_as_the_core_does(load_latent, own):
+    vae, expert, samples = load_latent("hair").vae, own("hair"), latents(2, 4, 8, 12)
+    assert type(vae).__module__ == "comfy.sd"
+    decoded = (expert.decode(samples).movedim(1, -1) + 1) / 2
+    assert 0.05 < decoded.std() < 1
+    torch.testing.assert_close(vae.decode(samples), decoded.clamp(0, 1), atol=1e-5, rtol=0)
+    encoded = expert.encode(picture(64, 96).movedim(-1, 1) * 2 - 1)
+    torch.testing.assert_close(vae.encode(picture(64, 96)), encoded, atol=1e-4, rtol=0)
+
+
+@pytest.mark.long
+@torch.inference_mode()  # as ComfyUI runs nodes
+def test_tiled_decoding_and_encoding(load_latent):
+    import nodes
+
+    vae, samples = load_latent("hair").vae, latents(1, 4, 32, 32)
+    whole = vae.decode(samples)
+    (tiled,) = nodes.VAEDecodeTiled().decode(vae, {"samples": samples}, tile_size=128, overlap=32)
+    assert tiled.shape == whole.shape == (1, 256, 256, 3)
+    assert correlation(tiled, whole) > 0.95
+    (encoded,) = nodes.VAEEncodeTiled().encode(vae, picture(256, 256), tile_size=128, overlap=32)
+    expected = vae.encode(picture(256, 256))
+    assert encoded["samples"].shape == expected.shape == (1, 4, 32, 32)
+    assert correlation(encoded["samples"], expected) > 0.8  # a random encoder sees the seams well
+
+
+def test_an_empty_latent_is_8_times_smaller_than_the_picture(load_latent, node):
+    (latent,) = node("MCDM_EmptyLatent", encoder=load_latent("text").encoder, batch_size=3)
+    assert latent["samples"].shape == (3, 4, 8, 8)
+    assert not latent["samples"].any()
+
+
+def test_comfyuis_empty_latent_does_as_well(load_latent, chain, sample, node):
+    import nodes
+
+    (theirs,) = nodes.EmptyLatentImage().generate(64, 64, 2)
+    experts = chain(load_latent("hair"))
+    ours = node("MCDM_EmptyLatent", encoder=load_latent("hair").encoder, batch_size=2)[0]
+    assert torch.equal(sample(experts, theirs), sample(experts, ours))
+
+
+@pytest.mark.one_of(3)
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+@pytest.mark.parametrize("names", [["hair"], ["hair", "skin"], ["skin", "text", "sketch", "class"]])
+def test_same_seed_same_picture_as_the_core(load_latent, node, core, own, chain, names, eta):
+    import comfy_extras.nodes_custom_sampler as custom
+
+    experts = [load_latent(name) for name in names]
+    (latent,) = node("MCDM_EmptyLatent", encoder=experts[0].encoder, batch_size=2)
+    (sigmas,) = node("MCDM_Sigmas", model=experts[0].model, spacing="10", denoise=1.0)
+    (sampler,) = node("MCDM_SamplerDDIM", eta=eta)
+    (guider,) = node("MCDM_Guider", experts=chain(*experts))
+    out, _ = custom.SamplerCustomAdvanced().sample(custom.Noise_RandomNoise(3), guider, sampler, sigmas, latent)
+
+    read = sys.modules["mcdm_pack.nodes.host.files.conditioning"].read_condition
+    terms = []
+    for name, expert in zip(names, experts, strict=True):
+        condition, null = (read(*reversed(entries[0])) for entries in (expert.condition, expert.null))
+        terms.append(core.Term(own(name), condition, null, weight=1.5))
+    noise = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(3))
+    expected = core.sample_product(terms, noise, "10", eta=eta, generator=torch.Generator().manual_seed(4))
+    assert expected.abs().max() > 1.05  # beyond what would be clamped of pictures
+    torch.testing.assert_close(out["samples"], expected, atol=1e-3 * float(expected.std()), rtol=0)
+    pictures = ((own(names[0]).decode(expected).movedim(1, -1) + 1) / 2).clamp(0, 1)
+    assert (experts[0].vae.decode(out["samples"]) - pictures).abs().max() < LEVEL
+
+
+def test_a_product_is_what_brute_force_makes_of_its_experts(load_latent, node, host):
+    import comfy.samplers
+
+    from ..support.oracle.guider import BruteForceGuider
+    from ..support.oracle.variants import Expert
+
+    masks = {side: torch.zeros(1, side, side) for side in (64, 8)}  # the node's, and as brute force takes it
+    for side, mask in masks.items():
+        mask[..., : side // 2] = 1.0
+    loaded = [load_latent(name) for name in ("hair", "text", "none")]
+    loaded[2].condition = loaded[2].null = host.files.expert_model.implicit_null(loaded[2].model)
+    settings = [
+        {"weight": 1.6, "reliability": 1.0, "mask": 64},
+        {"weight": 0.9, "reliability": 2.0, "end": 0.6},
+        {"weight": 0.0, "reliability": 0.5},
+    ]
+    chain, brute = (), []
+    for expert, more in zip(loaded, settings, strict=True):
+        inputs = {"start": 0.0, "end": 1.0, **vars(expert), **more}
+        del inputs["encoder"], inputs["vae"]
+        whole = inputs.pop("mask", None) is None
+        (chain,) = node("MCDM_Expert", experts=chain, **inputs, mask=None if whole else masks[64])
+        brute.append(Expert(**inputs, mask=None if whole else masks[8]))
+
+    def run(guider):
+        sampler, noise = comfy.samplers.sampler_object("euler"), latents(2, 4, 8, 8)
+        with torch.no_grad():
+            return guider.sample(noise, torch.zeros_like(noise), sampler, SIGMAS, disable_pbar=True, seed=3)
+
+    expected = run(BruteForceGuider(brute))
+    ours = run(node("MCDM_Guider", experts=chain)[0])
+    assert (ours - expected).abs().max() < 1e-4 * expected.std()
+
+
+@pytest.mark.parametrize("sampler_name", ["euler", "dpmpp_2m_sde"])
+def test_one_expert_is_comfyuis_ksampler(load_latent, chain, sample, sampler_name):
+    expert = load_latent("text")
+    ours = sample(chain((expert, {"weight": 2.5})), EMPTY, sampler_name, steps=4)
+    assert torch.equal(ours, core_ksampler(expert.model, expert, 2.5, sampler_name, EMPTY))
+
+
+def test_a_product_as_a_model_is_sampled_by_comfyuis_ksampler(load_latent, chain, product, sample):
+    hair, text = load_latent("hair"), load_latent("text")
+    ours = sample(chain((hair, {"weight": 2.5}), text), EMPTY, steps=4)
+    assert torch.equal(ours, core_ksampler(product(hair, chain(text)), hair, 2.5, "euler", EMPTY))
+
+
+def test_a_picture_is_drawn_anew(load_latent, chain, sample):
+    import nodes
+
+    expert = load_latent("hair")
+    (latent,) = nodes.VAEEncode().encode(expert.vae, picture())
+    assert latent["samples"].shape == (1, 4, 8, 8)
+    (near, far) = (sample(chain((expert, {"weight": 2.0})), latent, steps=4, denoise=denoise) for denoise in (0.2, 0.9))
+    assert torch.equal(near, core_ksampler(expert.model, expert, 2.0, "euler", latent, denoise=0.2))
+    assert (near - latent["samples"]).std() < 0.5 * (far - latent["samples"]).std()
+
+
+def test_the_rest_of_an_inpainted_picture_stays(load_latent, chain, sample):
+    import nodes
+
+    expert, mask = load_latent("hair"), torch.zeros(1, 64, 64)
+    mask[:, 32:] = 1.0
+    (latent,) = nodes.VAEEncode().encode(expert.vae, picture())
+    (masked,) = nodes.SetLatentNoiseMask().set_mask(latent, mask)
+    out = sample(chain((expert, {"weight": 2.0})), masked, steps=4, denoise=0.9)
+    torch.testing.assert_close(out[:, :, :3], latent["samples"][:, :, :3], atol=1e-5, rtol=0)
+    assert (out[:, :, 5:] - latent["samples"][:, :, 5:]).std() > 0.1
+    assert torch.equal(out, core_ksampler(expert.model, expert, 2.0, "euler", masked, denoise=0.9))
+
+
+def test_an_area_has_its_part_of_the_map(load_latent, chain, sample, core, monkeypatch):
+    """Set Area counts the picture's pixels; of the map the network reads what lies there, folded."""
+    import nodes
+
+    expert, seen = load_latent("hair"), []
+    (area,) = nodes.ConditioningSetArea().append(expert.condition, 32, 40, 16, 8, 1.0)
+    network = expert.model.model.diffusion_model
+    forward = network.forward
+
+    def watched(x_t, *args, maps, **kwargs):
+        seen.append((tuple(x_t.shape[-2:]), maps))
+        return forward(x_t, *args, maps=maps, **kwargs)
+
+    monkeypatch.setattr(network, "forward", watched)
+    sample(chain(SimpleNamespace(**{**vars(expert), "condition": area})), EMPTY, steps=1)
+    ((_, cut),) = [found for found in seen if found[0] == (5, 4)]
+    unfold = sys.modules["mcdm_pack.mcdm_core.conditions.reading.folding"].unfold
+    told = sys.modules["mcdm_pack.nodes.host.files.conditioning"].read_condition(*reversed(expert.condition[0])).maps
+    cut = cut[cut.flatten(1).any(1)]  # less the null's rows
+    torch.testing.assert_close(unfold(cut[:1], 8).cpu(), unfold(told, 8)[..., 8:48, 16:48])
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 5, 9), (1, 4, 1, 2)])
+def test_any_8_pixels_are_a_size(load_latent, chain, sample, shape):
+    """What does not fit the network's halvings is padded, and the rest is as where it fits."""
+    text = chain(load_latent("text"))
+    assert sample(text, {"samples": torch.zeros(shape)}, steps=2).shape == shape
+
+
+def test_padding_leaves_the_other_places_alone(load_latent):
+    network = load_latent("text").model.model.diffusion_model
+    x, t = latents(1, 4, 9, 16), torch.tensor([500.0])
+    padded = torch.cat([x, x[:, :, -2:-1]], dim=2)
+    with torch.no_grad():
+        torch.testing.assert_close(network(x, t), network(padded, t)[:, :, :9])
+
+
+def test_a_sketch_is_shown_at_the_size_of_pictures(load_latent, node):
+    drawn = torch.zeros(1, 64, 64, 3)
+    drawn[:, 20:22] = 1.0
+    inputs = {"mode": "drawing light on dark", "low_threshold": 100.0, "high_threshold": 200.0}
+    sketch = node("MCDM_EncodeSketch", encoder=load_latent("sketch").encoder, image=drawn, **inputs)[2]
+    assert sketch.shape == (1, 64, 64, 3)
+    torch.testing.assert_close(sketch, drawn)
+
+
+def test_a_sweep_draws_the_pictures_of_its_cells(load_latent, chain, sample, node):
+    hair, skin = load_latent("hair"), load_latent("skin")
+    widgets = {"expert_index": 2, "values": "0.25", "vary": "reliability", "guidance": "1", "seed": 5, "seeds": 1}
+    settings = {"steps": 3, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
+    out, grid = node(
+        "MCDM_ReliabilitySweep",
+        experts=chain(hair, skin),
+        latent_image={"samples": torch.zeros(1, 4, 8, 8)},
+        vae=hair.vae,
+        **widgets,
+        **settings,
+    )
+    cell = sample(
+        chain((hair, {"reliability": 0.75}), (skin, {"reliability": 0.25})), {"samples": torch.zeros(1, 4, 8, 8)}
+    )
+    assert torch.equal(out["samples"], cell)
+    top, left = 256 // 3, 8 + 264
+    shown = grid[0, top : top + 256 : 4, left : left + 256 : 4]
+    assert (shown - hair.vae.decode(cell)[0]).abs().max() < LEVEL
+
+
+def test_inspect_decodes_the_predictions(load_latent, chain, node):
+    import comfy.samplers
+    import comfy_extras.nodes_custom_sampler as custom
+
+    hair = load_latent("hair")
+    experts = chain(hair, load_latent("text"))
+    given = {
+        "noise": custom.Noise_RandomNoise(3),
+        "sampler": comfy.samplers.sampler_object("euler"),
+        "sigmas": SIGMAS,
+        "latent_image": {"samples": torch.zeros(1, 4, 8, 8)},
+    }
+    expected = custom.SamplerCustomAdvanced().sample(guider=node("MCDM_Guider", experts=experts)[0], **given)[0]
+    out, predictions, _ = node("MCDM_Inspect", experts=experts, vae=hair.vae, steps_shown="last", **given)
+    assert torch.equal(out["samples"], expected["samples"])
+    row = 256 // 3 + 3 * 264  # below both experts and U; the last prediction is the sample
+    product = predictions[0, row : row + 256 : 4, -264:-8:4]
+    assert (product - hair.vae.decode(out["samples"])[0]).abs().max() < LEVEL
+
+
+def test_memory_is_that_of_latents(load_latent, load):
+    """Two networks of one width, asked for samples of one size, of which the other's works on patches of 2 × 2."""
+    ours, pixels = (expert.model.model.memory_required([2, 4, 8, 8]) for expert in (load_latent("hair"), load("hair")))
+    assert ours == 4 * pixels
+
+
+def test_previews_are_in_the_colours_of_the_vae(host, comfyui):
+    """What Empty Latent would become in the middle of a run, shown without decoding it."""
+    import latent_preview
+
+    autoencoders = sys.modules["mcdm_pack.mcdm_core.checkpoints.autoencoders"]
+    root = sys.modules["mcdm_pack"].__path__[0]
+    vae = autoencoders.load_autoencoder(f"{root}/vae/mcdm_vae.safetensors")
+    space = host.files.spaces.LatentSpace(4, autoencoders.encoder_key(vae))
+    face = Image.open(f"{root}/workflows/inputs/face_1.png").convert("RGB").resize((256, 256), Image.Resampling.NEAREST)
+    pixels = torch.from_numpy(np.asarray(face).copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
+    previewer = latent_preview.Latent2RGBPreviewer(space.latent_rgb_factors, space.latent_rgb_factors_bias)
+    with torch.no_grad():
+        shown = previewer.decode_latent_to_preview(vae.encode(pixels))
+    expected = torch.nn.functional.avg_pool2d(pixels, 8)[0].permute(1, 2, 0).flatten()
+    seen = torch.from_numpy(np.asarray(shown).copy()).flatten() / 127.5 - 1
+    assert correlation(seen, expected) > 0.8
+
+
+def test_latents_of_other_vaes_have_no_previews(load_latent, chain, sample, monkeypatch):
+    import latent_preview
+    from comfy.cli_args import LatentPreviewMethod, args
+
+    monkeypatch.setattr(args, "preview_method", LatentPreviewMethod.Auto)
+    model = load_latent("hair").model
+    assert latent_preview.get_previewer(model.load_device, model.model.latent_format) is None
+    assert sample(chain(load_latent("hair")), EMPTY, steps=1).isfinite().all()
+
+
+def test_a_network_off_the_device_gives_the_same(load_latent, chain, sample, limited):
+    hair = load_latent("hair")
+    assert sample(chain(hair), EMPTY).isfinite().all()
+
+
+@pytest.mark.parametrize(("fast", "dtype"), [(False, torch.float32), (True, torch.float16)])
+def test_weights_in_half_precision_are_sampled_so_where_that_is_fast(
+    core, own, base, node, chain, sample, load_latent, monkeypatch, fast, dtype
+):
+    import comfy.model_management
+
+    monkeypatch.setattr(comfy.model_management, "should_use_fp16", lambda *_, **__: fast)
+    hair = own("hair")
+    values = {**hair.metadata, "network": hair.network.config}
+    del values["format"]
+    name = "latent half.safetensors"
+    core.save_expert(base / "models" / "mcdm" / name, hair.network.half(), core.ExpertMetadata(**values))
+    expert = load_latent("hair")
+    expert.model, _, _ = node("MCDM_LoadExpert", expert_name=name)
+    assert expert.model.model.get_dtype() == dtype
+    out = sample(chain(expert), EMPTY, steps=2)
+    torch.testing.assert_close(out, sample(chain(load_latent("hair")), EMPTY, steps=2), atol=0.05, rtol=0)
+
+
+# What is refused
+
+
+def run_refused(node, experts, match, latent=EMPTY):
+    with pytest.raises(ValueError, match=match):
+        node(
+            "MCDM_KSampler",
+            experts=experts,
+            seed=1,
+            steps=2,
+            sampler_name="euler",
+            scheduler="normal",
+            latent_image=latent,
+            denoise=1.0,
+        )
+
+
+def test_experts_of_both_kinds_are_not_mixed_without_their_vaes(load, load_latent, chain, node):
+    match = r"Expert 1 .*LatentSpace \(4 channels of the VAE \w{12}\) .*expert 2 .*PixelSpace .*. Connect the VAE"
+    run_refused(node, chain(load_latent("hair"), load("skin")), match)
+
+
+def test_so_do_latents_of_two_vaes(load_latent, chain, node, small_vaes):
+    match = f"VAE {small_vaes['vae']}.*VAE {small_vaes['other']}"
+    run_refused(node, chain(load_latent("skin"), load_latent("other")), match)
+
+
+def test_and_latents_of_a_checkpoint(load_latent, chain, node):
+    from ..support.oracle.networks import network
+
+    tokens = [[torch.zeros(1, 7, 16), {}]]
+    checkpoint = SimpleNamespace(model=network("eps", 1), condition=tokens, null=tokens)
+    run_refused(node, chain(load_latent("skin"), checkpoint), "Expert 1 .*LatentSpace .*expert 2 .*each needs a VAE")
+
+
+def test_a_map_of_another_size_is_told_in_pixels(load_latent, chain, node):
+    match = "expects a latent of 64×64 pixels, the size of its map, and got one of 96×128"
+    run_refused(node, chain(load_latent("hair")), match, {"samples": torch.zeros(1, 4, 16, 12)})
+
+
+def test_conditions_of_one_kind_are_no_conditions_of_the_other(load, load_latent, chain, node):
+    expert = load_latent("hair")
+    expert.condition = load("hair").condition
+    run_refused(node, chain(expert), "driven by a hair map and got a condition made for one driven by a hair map, with")
+
+
+def test_a_vae_that_is_missing_is_refused_at_post(host, node, base, latent_experts, small_vaes, tmp_path):
+    file = base / "models" / "vae" / "within" / "other.safetensors"
+    name, kept = latent_experts["other"], tmp_path / "kept.safetensors"
+    assert said_of(host, node, "MCDM_LoadExpert", expert_name=name) is True
+    state = host.files.expert_folders.file_state(name)
+    assert json.dumps(state)  # Save Image writes it
+    file.rename(kept)
+    try:
+        sentence = said_of(host, node, "MCDM_LoadExpert", expert_name=name)
+        assert f"{name} makes latents of a VAE ({small_vaes['other']}) that is not there; put its file" in sentence
+        with pytest.raises(ValueError, match="makes latents of a VAE"):
+            node("MCDM_LoadExpert", expert_name=name)
+        moved = base / "models" / "mcdm" / "vae.safetensors"
+        kept.rename(moved)
+        assert host.files.expert_folders.vae_path(name) == moved
+        assert host.files.expert_folders.file_state(name) != state  # the node loads again
+        moved.rename(kept)
+    finally:
+        kept.rename(file)
+    assert said_of(host, node, "MCDM_LoadExpert", expert_name=name) is True
+
+
+def test_a_mask_acts_at_the_size_of_latents(load_latent, chain, node):
+    import comfy.samplers
+
+    left = torch.zeros(1, 64, 64)
+    left[..., :32] = 1.0
+    hair, skin = load_latent("hair"), load_latent("skin")
+
+    def predicted(*experts):
+        guider, noise = node("MCDM_Guider", experts=chain(*experts))[0], latents(1, 4, 8, 8)
+        sampler = comfy.samplers.sampler_object("euler")
+        return guider.sample(noise, torch.zeros_like(noise), sampler, torch.tensor([3.0, 0.0]), seed=2)
+
+    both = predicted((hair, {"weight": 2.0, "mask": left}), (skin, {"weight": 3.0, "mask": 1 - left}))
+    torch.testing.assert_close(both[..., :3], predicted((hair, {"weight": 2.0}))[..., :3], atol=1e-5, rtol=0)
+    torch.testing.assert_close(both[..., 5:], predicted((skin, {"weight": 3.0}))[..., 5:], atol=1e-5, rtol=0)

@@ -1,0 +1,229 @@
+"""What other people's workflows rely on: ids, inputs and their order; and what the interface shows."""
+
+import re
+
+import pytest
+
+from ..support.node_texts import label_of
+
+FROZEN = {
+    "MCDM_LoadExpert": ("Load Diffusion Expert", ["expert_name"], ["MODEL", "MCDM_ENCODER", "VAE"]),
+    "MCDM_EmptyLatent": ("Empty Latent (Expert)", ["encoder", "batch_size"], ["LATENT"]),
+    "MCDM_EncodeText": ("Encode Text (Expert)", ["encoder", "text"], ["CONDITIONING", "CONDITIONING"]),
+    "MCDM_EncodeClass": (
+        "Encode Class (Expert)",
+        ["encoder", "class_name", "null_kind"],
+        ["CONDITIONING", "CONDITIONING"],
+    ),
+    "MCDM_EncodeMap": (
+        "Encode Segmentation Map (Expert)",
+        ["encoder", "image", "mask", "map", "with_text", "condition", "map_order"],
+        ["CONDITIONING", "CONDITIONING"],
+    ),
+    "MCDM_EncodeSketch": (
+        "Encode Sketch (Expert)",
+        ["encoder", "image", "mode", "low_threshold", "high_threshold"],
+        ["CONDITIONING", "CONDITIONING", "IMAGE"],
+    ),
+    "MCDM_EncodeLowRes": (
+        "Encode Low Resolution",
+        ["encoder", "image", "condition", "null"],
+        ["CONDITIONING", "CONDITIONING"],
+    ),
+    "MCDM_EncodeInpaint": (
+        "Encode Inpainting (Expert)",
+        ["encoder", "image", "mask", "condition", "null"],
+        ["CONDITIONING", "CONDITIONING"],
+    ),
+    "MCDM_Expert": (
+        "Diffusion Expert",
+        ["model", "condition", "null", "weight", "reliability", "start", "end", "mask", "experts", "vae"],
+        ["MCDM_EXPERTS"],
+    ),
+    "MCDM_ExpertRemote": (
+        "Diffusion Expert on a Worker",
+        [
+            *("model", "condition", "null", "weight", "reliability", "start", "end", "mask", "experts"),
+            *("address", "worker", "timeout", "graph"),
+        ],
+        ["MCDM_EXPERTS", "MODEL"],
+    ),
+    "MCDM_Schedule": (
+        "Expert Schedule",
+        ["experts", "sigma_start", "sigma_end", "weight_curve"],
+        ["MCDM_EXPERTS"],
+    ),
+    "MCDM_Passes": (
+        "Fewer Passes",
+        ["experts", "start", "end", "sigma_start", "sigma_end", "threshold", "refresh", "switch"],
+        ["MCDM_EXPERTS"],
+    ),
+    "MCDM_Guider": ("Product Guider", ["experts", "scores"], ["GUIDER"]),
+    "MCDM_KSampler": (
+        "Product-of-Experts KSampler",
+        ["experts", "seed", "steps", "sampler_name", "scheduler", "latent_image", "denoise", "scores"],
+        ["LATENT"],
+    ),
+    "MCDM_ProductModel": ("Product as Model", ["model", "reliability", "experts", "vae"], ["MODEL"]),
+    "MCDM_OwnNullGuider": ("Own-Null Guider", ["experts", "scores"], ["GUIDER"]),
+    "MCDM_Sigmas": ("Timestep Spacing", ["model", "spacing", "denoise"], ["SIGMAS"]),
+    "MCDM_SamplerDDIM": ("DDIM Sampler", ["eta"], ["SAMPLER"]),
+    "MCDM_Logic": (
+        "Logic Sampler",
+        ["operation", "sharpness", "prior", "largest"],
+        ["SAMPLER"],
+    ),
+    "MCDM_Choose": ("Choose Samples", ["experts", "samples", "count"], ["LATENT", "STRING"]),
+    "MCDM_RandomNoise": ("Random Noise (Temperature)", ["noise_seed", "temperature"], ["NOISE"]),
+    "MCDM_Inspect": (
+        "Inspect Product",
+        ["experts", "noise", "sampler", "sigmas", "latent_image", "vae", "steps_shown"],
+        ["LATENT", "IMAGE", "IMAGE"],
+    ),
+    "MCDM_ReliabilitySweep": (
+        "Reliability Sweep",
+        [
+            *("experts", "expert_index", "values", "vary", "guidance", "seed", "seeds"),
+            *("steps", "sampler_name", "scheduler", "latent_image", "denoise", "vae", "reference"),
+        ],
+        ["LATENT", "IMAGE"],
+    ),
+}
+
+
+@pytest.mark.parametrize("node_id", FROZEN)
+def test_ids_inputs_and_outputs(node, node_id):
+    schema = node.classes[node_id].GET_SCHEMA()
+    display_name, inputs, outputs = FROZEN[node_id]
+    assert schema.display_name == display_name
+    assert [value.id for value in schema.inputs] == inputs
+    assert [value.io_type for value in schema.outputs] == outputs
+
+
+def test_there_are_no_other_nodes(node):
+    assert node.classes.keys() == FROZEN.keys()
+
+
+@pytest.mark.parametrize("node_id", FROZEN)
+def test_everything_is_explained(node, node_id):
+    schema = node.classes[node_id].GET_SCHEMA()
+    assert schema.category.startswith("mcdm/")
+    assert re.search(r"Eq\.|paper|§|Nichol|Song", schema.description)
+    assert all(value.tooltip and value.tooltip.endswith(".") for value in (*schema.inputs, *schema.outputs))
+    for value in schema.inputs:
+        if getattr(value, "max", None) is not None and not value.id.endswith("seed"):
+            assert re.search(rf"\b{value.max:.0f}\b", value.tooltip), f"{value.id}: the tooltip should give the range"
+
+
+@pytest.mark.parametrize("node_id", ["MCDM_KSampler", "MCDM_ReliabilitySweep", "MCDM_RandomNoise"])
+def test_the_seed_can_change_after_each_run(node, node_id):
+    (seed,) = (value for value in node.classes[node_id].GET_SCHEMA().inputs if value.id.endswith("seed"))
+    assert seed.control_after_generate
+
+
+SEARCHES = {
+    "composable": {"MCDM_Expert", "MCDM_Guider", "MCDM_OwnNullGuider", "MCDM_KSampler", "MCDM_ProductModel"},
+    "and": {"MCDM_Expert", "MCDM_OwnNullGuider", "MCDM_KSampler"},
+    "combine models": {"MCDM_Expert", "MCDM_KSampler", "MCDM_ProductModel"},
+    "merge models": {"MCDM_Expert", "MCDM_KSampler", "MCDM_ProductModel"},
+    "mix two models": {"MCDM_Expert", "MCDM_KSampler", "MCDM_ProductModel"},
+    "mix models": {"MCDM_Expert", "MCDM_KSampler", "MCDM_ProductModel"},
+    "combine loras": {"MCDM_Expert", "MCDM_OwnNullGuider"},
+    "multiple loras": {"MCDM_Expert", "MCDM_OwnNullGuider"},
+    "two characters": {"MCDM_Expert"},
+    "regional prompt": {"MCDM_Expert"},
+    "negative from another model": {"MCDM_Expert"},
+    "autoguidance": {"MCDM_Expert"},
+    "guide with base model": {"MCDM_Expert"},
+    "sdxl and sd15": {"MCDM_Expert", "MCDM_KSampler", "MCDM_ProductModel"},
+    "ensemble": {"MCDM_Expert", "MCDM_KSampler"},
+    "xy plot": {"MCDM_ReliabilitySweep"},
+    "compare weights": {"MCDM_ReliabilitySweep"},
+    "prompt ignored": {"MCDM_Inspect"},
+    "two loras": {"MCDM_Expert", "MCDM_OwnNullGuider"},
+    "blend checkpoints": {"MCDM_Expert", "MCDM_KSampler"},
+    "caption": {"MCDM_EncodeText"},
+    "inpaint": {"MCDM_EncodeInpaint"},
+    "upscale": {"MCDM_EncodeLowRes"},
+}
+
+
+@pytest.mark.parametrize("words", SEARCHES)
+def test_who_searches_finds_the_nodes(node, words):
+    aliases = {name: cls.GET_SCHEMA().search_aliases for name, cls in node.classes.items()}
+    found = {name for name, known in aliases.items() if words in map(str.lower, known)}
+    assert SEARCHES[words] <= found
+
+
+LABELS = {("MCDM_Sigmas", "spacing"): "steps"}
+
+
+def test_inputs_are_called_as_the_field_calls_them_and_the_others_by_their_ids(node):
+    of = {(node_id, value.id): value for node_id, cls in node.classes.items() for value in cls.GET_SCHEMA().inputs}
+    found = {key: label_of(value) for key, value in of.items() if label_of(value) != value.id}
+    assert found == LABELS
+
+
+ADVANCED = {
+    "MCDM_EncodeClass": {"null_kind"},
+    "MCDM_EncodeMap": {"with_text", "map_order"},
+    "MCDM_EncodeSketch": {"low_threshold", "high_threshold"},
+    "MCDM_ExpertRemote": {"graph"},
+}
+
+
+def test_inputs_for_the_few_are_folded_away(node):
+    for node_id, cls in node.classes.items():
+        folded = {value.id for value in cls.GET_SCHEMA().inputs if value.advanced}
+        assert folded == ADVANCED.get(node_id, set())
+
+
+@pytest.mark.parametrize("node_id", ["MCDM_KSampler", "MCDM_ReliabilitySweep"])
+def test_inputs_of_the_ksampler_have_its_defaults(node, node_id):
+    import nodes
+
+    core = nodes.KSampler.INPUT_TYPES()["required"]
+    ours = node.classes[node_id].INPUT_TYPES()["required"]
+    for name in ("seed", "steps", "denoise"):
+        for setting in ("default", "min", "max"):
+            assert ours[name][1][setting] == core[name][1][setting]
+    for name in ("sampler_name", "scheduler"):
+        assert list(ours[name][1]["options"]) == list(core[name][0])
+        assert "default" not in ours[name][1]  # the first is chosen, as in the KSampler
+
+
+def test_every_node_has_a_help_page(comfyui, pack):
+    from pathlib import Path
+
+    pages = Path(pack.__file__).parent / pack.WEB_DIRECTORY / "docs"
+    assert {page.stem for page in pages.glob("MCDM_*.md")} >= FROZEN.keys()
+
+
+def test_model_cards_are_no_models(host, base):
+    (base / "models" / "mcdm" / "card.md").write_text("A card.")
+    assert not [name for name in host.files.expert_folders.expert_names() if name.endswith(".md")]
+
+
+def test_paths_from_the_users_configuration_stay(host, tmp_path):
+    import folder_paths
+
+    (tmp_path / "theirs.safetensors").touch()
+    folder_paths.add_model_folder_path("mcdm", str(tmp_path))
+    host.files.expert_folders.register_folders()
+    assert "theirs.safetensors" in host.files.expert_folders.expert_names()
+
+
+def test_vaes_of_the_pack_are_among_comfyuis(host, tmp_path, monkeypatch):
+    import folder_paths
+
+    monkeypatch.setattr(folder_paths, "folder_names_and_paths", dict(folder_paths.folder_names_and_paths))
+    before = list(folder_paths.get_folder_paths("vae"))
+    paths, extensions = folder_paths.folder_names_and_paths["vae"]
+    folder_paths.folder_names_and_paths["vae"] = (list(paths), extensions)
+    monkeypatch.setattr(host.files.expert_folders, "SHIPPED_VAES", tmp_path / "vae")
+    host.files.expert_folders.register_folders()
+    assert folder_paths.get_folder_paths("vae") == before  # there is none
+    (tmp_path / "vae").mkdir()
+    (tmp_path / "vae" / "ours.safetensors").touch()
+    host.files.expert_folders.register_folders()
+    assert "ours.safetensors" in folder_paths.get_filename_list("vae")

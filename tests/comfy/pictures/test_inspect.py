@@ -1,0 +1,204 @@
+"""Inspect Product: the same samples as without it, and pictures that show what really went into them."""
+
+import math
+
+import pytest
+import torch
+
+from ..support.attachments import unclamped
+from ..support.server.posts import said_of
+
+SIGMAS = torch.tensor([20.0, 3.0, 0.5, 0.0])
+TILE, TITLE = 256 + 8, 256 // 3
+
+
+@pytest.fixture
+def inputs(node):
+    """What Inspect Product and SamplerCustomAdvanced have in common, for two pictures."""
+    import comfy.samplers
+    import comfy_extras.nodes_custom_sampler as custom
+
+    def build(sampler="euler", batch=2, **latent):
+        return {
+            "noise": custom.Noise_RandomNoise(3),
+            "sampler": comfy.samplers.sampler_object(sampler) if isinstance(sampler, str) else sampler,
+            "sigmas": SIGMAS.clone(),  # uni_pc changes them
+            "latent_image": {"samples": torch.zeros(batch, 3, 32, 32), **latent},
+        }
+
+    return build
+
+
+@pytest.fixture
+def record(host):
+    """Sample with a recording."""
+
+    def run(experts, inputs, shown="3"):
+        latent = inputs["latent_image"]
+        arguments = (inputs["noise"], inputs["sampler"], inputs["sigmas"], latent, shown)
+        return host.pictures.recording.sample_recorded(experts, *arguments)[1]
+
+    return run
+
+
+def upper_half():
+    mask = torch.zeros(1, 32, 32)
+    mask[:, :16] = 1.0
+    return mask
+
+
+@pytest.mark.one_of(2)
+@pytest.mark.parametrize("sampler", ["euler", "heun", "dpmpp_sde"])
+@pytest.mark.parametrize("weights", [(1.5, 2.0), (0.4, 0.6)])
+def test_the_latent_is_sampler_custom_advanceds(load, chain, node, inputs, sampler, weights):
+    import comfy_extras.nodes_custom_sampler as custom
+
+    experts = chain(*((load(name), {"weight": w}) for name, w in zip(("hair", "linear"), weights, strict=True)))
+    picture = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    given = inputs(sampler, samples=picture, noise_mask=upper_half())
+    (guider,) = node("MCDM_Guider", experts=experts)
+    expected, _ = custom.SamplerCustomAdvanced().sample(guider=guider, **given)
+    found = node("MCDM_Inspect", experts=experts, vae=load("hair").vae, steps_shown="2", **given)[0]
+    assert torch.equal(found["samples"], expected["samples"])
+    assert found.keys() == expected.keys()
+
+
+def test_predictions_are_those_of_each_expert_alone(load, chain, node, inputs, record):
+    hair, skin = unclamped(load("hair")), unclamped(load("skin"))
+    (first, *_) = record(chain(hair, (skin, {"weight": 2.0})), inputs(batch=1), "first").shown()
+    alone = [record(chain((expert, {"weight": 1.0})), inputs(batch=1), "first").shown()[0] for expert in (hair, skin)]
+    for i in range(2):
+        torch.testing.assert_close(first.cond[i], alone[i].product, atol=1e-5, rtol=0)
+
+
+@pytest.mark.one_of(2)
+@pytest.mark.parametrize("sampler", ["euler", "heun", "dpm_2", "dpmpp_2s_ancestral", "uni_pc", "dpm_fast", "sa_solver"])
+def test_the_call_that_is_shown_is_the_one_that_the_sampler_reports(load, chain, inputs, record, sampler):
+    experts = chain((load("hair"), {"weight": 1.5}), (load("skin"), {"weight": 2.0}))
+    steps = record(experts, inputs(sampler), "1, 2, 3").shown()
+    assert steps[0].sigma == pytest.approx(20.0)
+    if sampler != "dpm_fast":  # which takes as many calls as there are sigmas, in fewer steps
+        assert [step.sigma for step in steps] == pytest.approx(SIGMAS[:3].tolist())
+    for step in steps:
+        combined = step.uncond + 1.5 * (step.cond[0] - step.uncond) + 2.0 * (step.cond[1] - step.uncond)
+        torch.testing.assert_close(step.product, combined.clamp(-1, 1), atol=1e-3, rtol=0)
+
+
+def test_guidance_is_measured_where_the_picture_may_change(load, chain, inputs, record):
+    mask = upper_half()
+    experts = chain((load("hair"), {"weight": 1.5}), (load("skin"), {"weight": -0.7}))
+    recording = record(experts, inputs(noise_mask=mask), "1, 2, 3")
+    for step in recording.shown():
+        guidance = [w * (step.cond[i] - step.uncond)[:, :, :16].double() for i, w in enumerate((1.5, -0.7))]
+        measured = recording.guidance[step.step]
+        for i in range(2):
+            expected = guidance[i].square().mean(dim=(1, 2, 3)).sqrt()
+            torch.testing.assert_close(measured.norms[:, i], expected, rtol=1e-5, atol=0)
+        cosine = torch.nn.functional.cosine_similarity(*(each.flatten(1) for each in guidance))
+        torch.testing.assert_close(measured.cosines[:, 0, 1], cosine, rtol=1e-4, atol=1e-6)
+
+
+def test_masks_scale_the_guidance(load, chain, inputs, record):
+    everywhere = record(chain((load("hair"), {"weight": 3.0})), inputs())
+    half = record(chain((load("hair"), {"weight": 3.0, "mask": torch.full((1, 8, 8), 0.5)})), inputs())
+    ratio = half.guidance[1].norms / everywhere.guidance[1].norms
+    torch.testing.assert_close(ratio, torch.full_like(ratio, 0.5), rtol=1e-4, atol=0)
+
+
+def test_experts_outside_their_window_have_neither_picture_nor_guidance(load, chain, inputs, record):
+    experts = chain(load("hair"), (load("skin"), {"start": 0.5}))
+    recording = record(experts, inputs())
+    assert recording.shown()[0].cond[1] is None
+    assert recording.shown()[-1].cond[1] is not None
+    assert [math.isnan(recording.guidance[step].norms[0, 1]) for step in (1, 3)] == [True, False]
+
+
+def test_without_guidance_there_is_no_unconditional_row(load, chain, node, inputs, passes):
+    hair = passes.watch(load("hair"))
+    sizes = {}
+    for weight in (1.0, 2.0):
+        given = inputs(batch=1)
+        out = node("MCDM_Inspect", experts=chain((hair, {"weight": weight})), vae=hair.vae, steps_shown="2", **given)
+        sizes[weight] = out[1].shape
+    assert sizes[1.0] == (1, TITLE + 2 * TILE, 8 + 3 * TILE, 3)
+    assert sizes[2.0] == (1, TITLE + 3 * TILE, 8 + 3 * TILE, 3)
+    assert sum(call.rows for call in passes.found) == 3 + 6
+
+
+def test_each_picture_of_a_batch_has_a_grid_and_a_plot(load, chain, node, inputs):
+    vae = load("hair").vae
+    experts = chain((load("hair"), {"weight": 1.5}), (load("skin"), {"weight": 0.0, "condition": None}))
+    latent, grids, plots = node("MCDM_Inspect", experts=experts, vae=vae, steps_shown="1, last", **inputs())
+    assert len(grids) == len(plots) == 2
+    assert not torch.equal(plots[0], plots[1])
+    # The last Euler step ends at the product's x0: the bottom right tile of each grid is the picture, enlarged.
+    tiles = grids[:, TITLE + 3 * TILE :, 8 + 2 * TILE :][:, :256:8, :256:8]
+    torch.testing.assert_close(tiles, vae.decode(latent["samples"]).clamp(0, 1), atol=0.51 / 255, rtol=0)
+
+
+def test_steps_and_previews_reach_the_interface(load, chain, inputs, record, monkeypatch, every_step):
+    import comfy.utils
+
+    seen = []
+    monkeypatch.setattr(
+        comfy.utils, "PROGRESS_BAR_HOOK", lambda value, total, *rest, **more: seen.append((value, total))
+    )
+    record(chain(load("hair")), inputs("heun"))
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_a_cancelled_run_leaves_nothing_behind(load, chain, node, inputs):
+    import comfy.model_management
+    import comfy.samplers
+
+    def cancel(model, x, sigmas, extra_args, callback, disable):
+        denoised = model(x, sigmas[0].expand(len(x)), **extra_args)
+        callback({"i": 0, "denoised": denoised, "x": x})
+        comfy.model_management.interrupt_current_processing()
+        return model(x, sigmas[1].expand(len(x)), **extra_args)
+
+    experts, vae = chain(load("hair"), load("skin")), load("hair").vae
+    before = node("MCDM_Inspect", experts=experts, vae=vae, steps_shown="2", **inputs())
+    given = inputs(comfy.samplers.KSAMPLER(cancel))
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        node("MCDM_Inspect", experts=experts, vae=vae, steps_shown="2", **given)
+    assert all(expert.model.model.current_patcher is None for expert in experts)
+    after = node("MCDM_Inspect", experts=experts, vae=vae, steps_shown="2", **inputs())
+    assert all(torch.equal(a, b) for a, b in zip(before[1:], after[1:], strict=True))
+
+
+@pytest.mark.parametrize(
+    ("text", "total", "steps"),
+    [
+        ("5", 50, [1, 13, 26, 38, 50]),
+        ("5", 3, [1, 2, 3]),
+        ("1", 50, [50]),
+        ("5,", 50, [5]),
+        ("1, 5, 10, last", 20, [1, 5, 10, 20]),
+        (" last , FIRST,3", 4, [1, 3, 4]),
+        ("2, 2", 4, [2]),
+        ("last", 4, [4]),
+    ],
+)
+def test_steps_shown(host, text, total, steps):
+    host.pictures.shown_steps.check_shown_steps(text)
+    assert host.pictures.shown_steps.shown_steps(text, total) == steps
+
+
+@pytest.mark.parametrize("text", ["", "0", "1, 0", "-1", "a", "1 5", "1,,5", ",", "2.5", "51", "²"])
+def test_steps_that_cannot_be_read_are_refused_at_post(host, node, text):
+    assert said_of(host, node, "MCDM_Inspect", steps_shown=text).startswith("Expected how many steps to show")
+
+
+def test_what_cannot_be_shown_is_refused_before_the_first_pass(load, chain, node, inputs, passes):
+    hair = passes.watch(load("hair"))
+    given = {"experts": chain(hair), "vae": hair.vae, "steps_shown": "5", **inputs()}
+    with pytest.raises(ValueError, match=r"of the 3 that sigmas has and got 4"):
+        node("MCDM_Inspect", **{**given, "steps_shown": "1, 4"})
+    with pytest.raises(ValueError, match="at least one step"):
+        node("MCDM_Inspect", **{**given, "sigmas": torch.zeros(0)})
+    wrong = type(hair.vae).__new__(type(hair.vae))
+    wrong.latent_channels = 4
+    with pytest.raises(ValueError, match=r"3 channels, those of expert 1 \(small hair\), and got one for 4"):
+        node("MCDM_Inspect", **{**given, "vae": wrong})
+    assert not passes.found

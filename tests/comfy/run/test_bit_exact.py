@@ -1,0 +1,88 @@
+"""One expert at weight w is ComfyUI's own KSampler at cfg = w, bit for bit."""
+
+import pytest
+import torch
+
+from ..support.core_samplers import core_ksampler, sampler_names
+
+SAMPLERS = ["euler", "dpmpp_2m", "dpmpp_2m_sde", "ddim", "euler_cfg_pp"]
+
+
+@pytest.mark.one_of(9)
+@pytest.mark.parametrize("cfg", [1.0, 2.5])
+@pytest.mark.parametrize("sampler_name", SAMPLERS)
+@pytest.mark.parametrize("name", ["hair", "linear", "class"])
+def test_equals_core_ksampler(load, chain, sample, name, sampler_name, cfg):
+    expert, latent = load(name), {"samples": torch.zeros(2, 3, 32, 32)}
+    ours = sample(chain((expert, {"weight": cfg})), latent, sampler_name, steps=4)
+    theirs = core_ksampler(expert.model, expert, cfg, sampler_name, latent)
+    assert torch.equal(ours, theirs)
+    assert 0.05 < theirs.std() < 0.999  # a saturated picture would compare nothing
+
+
+def test_the_samplers_are_those_of_this_core(pack, comfyui):
+    import comfy.samplers
+
+    assert sampler_names(comfyui) == comfy.samplers.KSampler.SAMPLERS
+
+
+@pytest.fixture
+def added(pack, monkeypatch) -> str:
+    """A sampler that core's list has since this pack was loaded, as another pack or a newer core adds one."""
+    import comfy.k_diffusion.sampling
+    import comfy.samplers
+
+    def heun_then_euler(model, x, sigmas, **more):
+        middle = len(sigmas) // 2
+        x = comfy.k_diffusion.sampling.sample_heun(model, x, sigmas[: middle + 1], **more)
+        return comfy.k_diffusion.sampling.sample_euler(model, x, sigmas[middle:], **more)
+
+    monkeypatch.setattr(comfy.k_diffusion.sampling, "sample_heun_then_euler", heun_then_euler, raising=False)
+    monkeypatch.setattr(comfy.samplers.KSampler, "SAMPLERS", [*comfy.samplers.KSampler.SAMPLERS, "heun_then_euler"])
+    return "heun_then_euler"
+
+
+@pytest.mark.parametrize("node_id", ["MCDM_KSampler", "MCDM_ReliabilitySweep"])
+def test_a_sampler_added_to_cores_list_is_offered(node, added, node_id):
+    _, settings = node.classes[node_id].INPUT_TYPES()["required"]["sampler_name"]
+    assert settings["options"][-1] == added
+
+
+def test_a_sampler_added_to_cores_list_runs(load, chain, sample, added):
+    expert, latent = load("hair"), {"samples": torch.zeros(2, 3, 32, 32)}
+    ours = sample(chain((expert, {"weight": 2.5})), latent, added, steps=4)
+    assert torch.equal(ours, core_ksampler(expert.model, expert, 2.5, added, latent))
+    assert not torch.equal(ours, sample(chain((expert, {"weight": 2.5})), latent, "euler", steps=4))
+
+
+def test_equals_core_ksampler_when_inpainting_a_picture(load, chain, sample):
+    expert = load("hair")
+    picture = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    mask = torch.zeros(1, 32, 32)
+    mask[:, 8:24] = 1.0
+    latent = {"samples": picture, "noise_mask": mask}
+    ours = sample(chain((expert, {"weight": 3.0})), latent, steps=4, denoise=0.6)
+    theirs = core_ksampler(expert.model, expert, 3.0, "euler", latent, denoise=0.6)
+    assert torch.equal(ours, theirs)
+    torch.testing.assert_close(ours[:, :, :8], picture[:, :, :8], atol=1e-6, rtol=0)
+
+
+def test_guidance_hooks_of_the_model_run(load, chain, sample):
+    import comfy_extras.nodes_model_advanced as advanced
+
+    expert = load("hair")
+    (expert.model,) = advanced.RescaleCFG().patch(expert.model, 0.7)
+    latent = {"samples": torch.zeros(2, 3, 32, 32)}
+    ours = sample(chain((expert, {"weight": 4.0})), latent, steps=4)
+    assert torch.equal(ours, core_ksampler(expert.model, expert, 4.0, "euler", latent))
+
+
+def test_sampling_again_gives_the_same(load, chain, node):
+    import comfy.samplers
+
+    (guider,) = node("MCDM_Guider", experts=chain(load("hair"), load("skin")))
+    noise, latent = torch.randn(1, 3, 32, 32), torch.zeros(1, 3, 32, 32)
+    sigmas = torch.tensor([5.0, 1.0, 0.0])
+    runs = [guider.sample(noise, latent, comfy.samplers.sampler_object("euler"), sigmas, seed=1) for _ in range(3)]
+    assert torch.equal(runs[0], runs[1])
+    assert torch.equal(runs[0], runs[2])

@@ -1,0 +1,377 @@
+"""What holds of every method: off it changes no bit, it runs where a product does, and it leaves nothing behind.
+
+Each method is a row of `support/methods.py`, and each contract a test. What is a method's alone is in its own file.
+"""
+
+import logging
+from contextlib import contextmanager
+from itertools import count
+
+import pytest
+import torch
+
+from ..support.core_samplers import core_ksampler
+from ..support.leaks import Living, state_of
+from ..support.methods import METHODS, PLAIN_PASSES, of_kind
+from ..support.server.posts import posted, prompt_node, said_of
+
+GUIDERS = ("MCDM_Guider", "MCDM_OwnNullGuider")
+OF_CHAINS = of_kind(makes="experts")
+OF_PRODUCTS = [name for name, method in METHODS.items() if method.sampler_name]
+OFF = [(name, what) for name, method in METHODS.items() for what in method.off]
+
+
+@pytest.fixture
+def experts(load, chain):
+    return lambda: chain((load("hair"), {"weight": 1.5}), (load("skin"), {"weight": 2.0}))
+
+
+@pytest.fixture
+def run(guide, node):
+    """Sample two pictures with a method, or with what is given in its place."""
+
+    def sample(name, experts=None, kind="MCDM_Guider", sampler="euler", guider=None, **more):
+        method = METHODS[name]
+        guider = guider or method.guider(node, experts, kind)
+        return guide(guider=guider, sampler=method.sampler(node, sampler), **{"batch": 2, **more})
+
+    return sample
+
+
+@pytest.fixture
+def watched(passes, caplog):
+    """What a function returns, beside how many rows it asks of the watched networks and what is logged of them."""
+
+    def look(function):
+        passes.found.clear()
+        caplog.clear()
+        with caplog.at_level(logging.INFO, "mcdm_pack"):
+            result = function()
+        logged = [line for line in caplog.messages if line.startswith("Fewer passes")]
+        return result, (sum(call.rows for call in passes.found), logged)
+
+    return look
+
+
+# Off
+
+
+@pytest.mark.one_of(10)
+@pytest.mark.parametrize("sampler", ["euler", "dpmpp_2m", "heun", "dpmpp_sde", "euler_cfg_pp"])
+@pytest.mark.parametrize(
+    ("name", "off"),
+    [
+        *((name, off) for name, off in OFF if METHODS[name].makes != "sampler"),
+        *((name, None) for name in of_kind(acts_alone=False)),
+    ],
+)
+def test_off_is_cores_ksampler_to_the_bit(load, chain, node, sample, name, off, sampler):
+    """And so is an expert alone, whether off or not, where a method is about several."""
+    method, expert = METHODS[name], load("linear")
+    changed = method.off[off] if off else {}
+    scores = {**method.inputs, **changed} if method.makes == "guider" else {}
+    experts = method.chain(node, chain((expert, {"weight": 2.5})), **changed)
+    assert torch.equal(
+        sample(experts, None, sampler, steps=4, **scores), core_ksampler(expert.model, expert, 2.5, sampler)
+    )
+
+
+@pytest.mark.one_of(8)
+@pytest.mark.parametrize("sampler", ["euler", "euler_ancestral"])
+@pytest.mark.parametrize("kind", GUIDERS)
+@pytest.mark.parametrize(("name", "off"), OFF)
+def test_off_is_the_plain_product_to_the_bit_and_asks_no_more(
+    load, chain, node, guide, passes, watched, name, off, kind, sampler
+):
+    method = METHODS[name]
+    changed = method.off[off]
+    experts = chain(passes.watch(load("hair")), passes.watch(load("linear")))
+    plain, (asked, _) = watched(lambda: guide(experts, sampler, kind=kind))
+    given = {"guider": method.guider(node, experts, kind, **changed)}
+    given["sampler"] = method.sampler(node, sampler, **changed)
+    found, (asked_off, _) = watched(lambda: guide(**given))
+    assert torch.equal(found, plain)
+    assert asked_off == asked > 0
+
+
+@pytest.mark.one_of(2)
+@pytest.mark.parametrize("name", OF_CHAINS)
+def test_on_it_has_a_say(experts, run, name):
+    """Without which the other contracts would hold of nothing."""
+    assert (run(name, experts()) - run("product", experts())).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("name", ["fewer passes", "turns"])
+def test_what_was_said_last_along_the_chain_counts(load, chain, node, guide, name):
+    method, hair, skin = METHODS[name], load("hair"), load("skin")
+    off = next(iter(method.off.values()))
+    both, within = chain(hair, skin), chain(skin, onto=method.chain(node, chain(hair)))
+    assert torch.equal(guide(within), guide(method.chain(node, both)))
+    assert torch.equal(guide(method.chain(node, within, **off)), guide(both))
+
+
+# Where a product is sampled otherwise
+
+
+@pytest.mark.one_of(2)
+@pytest.mark.parametrize("name", [*OF_CHAINS, *of_kind(makes="sampler")])
+def test_a_product_as_a_model_does_the_same(load, chain, node, product, run, passes, watched, name):
+    import comfy.samplers
+
+    hair, skin = passes.watch(load("hair")), (passes.watch(load("skin")), {"weight": 2.0})
+    guider = comfy.samplers.CFGGuider(product(hair, METHODS[name].chain(node, chain(skin))))
+    guider.set_conds(hair.condition, hair.null)
+    guider.set_cfg(1.5)
+    expected, asked = watched(lambda: run(name, chain((hair, {"weight": 1.5}), skin)))
+    found, asked_as_a_model = watched(lambda: run(name, guider=guider))
+    assert torch.equal(found, expected)
+    assert asked_as_a_model == asked
+
+
+@pytest.mark.one_of(2)
+@pytest.mark.parametrize("name", OF_CHAINS)
+def test_a_sweep_does_the_same(load, chain, node, sample, passes, watched, name):
+    experts = METHODS[name].chain(node, chain(passes.watch(load("hair")), passes.watch(load("skin"))))
+    latent = {"samples": torch.zeros(1, 3, 32, 32)}
+    expected, asked = watched(lambda: sample(experts, latent, steps=6))
+    settings = {"steps": 6, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0, "vae": load("hair").vae}
+    settings |= {"expert_index": 1, "values": "0.5", "vary": "reliability", "guidance": "1", "seed": 5, "seeds": 1}
+    (swept, _), asked_by_cells = watched(
+        lambda: node("MCDM_ReliabilitySweep", experts=experts, latent_image=latent, **settings)
+    )
+    torch.testing.assert_close(swept["samples"], expected, atol=1e-5, rtol=0)
+    assert asked_by_cells == asked
+
+
+@pytest.mark.one_of(8)
+@pytest.mark.parametrize(
+    ("name", "sampler"),
+    [
+        *((name, sampler) for name in OF_CHAINS for sampler in ("euler", "heun")),
+        *((name, "") for name in OF_PRODUCTS),
+    ],
+)
+def test_inspect_samples_the_same_and_shows_it(load, experts, node, name, sampler):
+    import comfy_extras.nodes_custom_sampler as custom
+
+    method, plain = METHODS[name], experts()
+    chained = method.chain(node, plain)
+    given = {"noise": custom.Noise_RandomNoise(3), "sampler": method.sampler(node, sampler)}
+    given |= {"sigmas": torch.tensor([20.0, 3.0, 1.0, 0.5, 0.0])}
+    given |= {"latent_image": {"samples": torch.zeros(3, 3, 32, 32)}}
+    expected, _ = custom.SamplerCustomAdvanced().sample(guider=node("MCDM_Guider", experts=chained)[0], **given)
+    shown = {"vae": load("hair").vae, "steps_shown": "2"}
+    latent, grid, plot = node("MCDM_Inspect", experts=chained, **shown, **given)
+    assert torch.equal(latent["samples"], expected["samples"])
+    given["sampler"] = METHODS["product"].sampler(node)
+    _, plain_grid, plain_plot = node("MCDM_Inspect", experts=plain, **shown, **given)
+    assert plot.shape[1] / plain_plot.shape[1] == method.panels / 2
+    assert grid.shape == plain_grid.shape
+
+
+@pytest.mark.one_of(4)
+@pytest.mark.parametrize("name", METHODS)
+def test_steps_are_reported_once_each(experts, run, every_step, name):
+    seen = []
+    run(name, experts(), sampler="heun", callback=lambda step, x0, x, total: seen.append((step, total)))
+    assert seen == [(0, 4), (1, 4), (2, 4), (3, 4)]
+
+
+@pytest.mark.one_of(4)
+@pytest.mark.parametrize("name", METHODS)
+def test_a_noise_mask_keeps_the_rest_and_limits_what_counts(experts, run, host, monkeypatch, name):
+    areas = []
+
+    def watch(module, function):
+        original = getattr(module, function)
+
+        def seen(*args, area, **more):
+            areas.append(area)
+            return original(*args, area=area, **more)
+
+        monkeypatch.setattr(module, function, seen)
+
+    watch(host.samplers.logic, "sample_logic")
+    mask = torch.zeros(1, 32, 32)
+    mask[:, :16] = 1.0
+    found = run(name, experts(), picture=0.25, denoise_mask=mask)
+    torch.testing.assert_close(found[..., 16:, :], torch.full((2, 3, 16, 32), 0.25), atol=1e-5, rtol=0)
+    assert (found[..., :16, :] - 0.25).abs().mean() > 0.1
+    assert len(areas) == (name in OF_PRODUCTS)
+    assert all(area[..., :16, :].min() == 1.0 and area[..., 16:, :].max() == 0.0 for area in areas)
+
+
+# What is left behind
+
+
+@pytest.mark.one_of(12)
+@pytest.mark.parametrize("kind", GUIDERS)
+@pytest.mark.parametrize("name", METHODS)
+def test_a_seed_gives_one_batch(load, chain, run, node, name, kind):
+    weights = {"hair": 1.5, "skin": 2.0, "linear": -0.5}
+    experts = chain(*((load(expert), {"weight": weight}) for expert, weight in weights.items()))
+    guider = METHODS[name].guider(node, experts, kind)
+    first = run(name, guider=guider)
+    assert first.isfinite().all()
+    assert torch.equal(run(name, guider=guider), first)
+    assert not torch.equal(run(name, guider=guider, seed=3), first)
+
+
+@contextmanager
+def cancelled(guider, number):
+    """Let the user cancel before the guider predicts for the time of this number, counted from 0."""
+    import comfy.model_management
+
+    predict, calls = guider.predict_noise, count()
+
+    def asked(*args, **more):
+        if next(calls) == number:
+            comfy.model_management.interrupt_current_processing()
+        return predict(*args, **more)
+
+    guider.predict_noise = asked
+    try:
+        with pytest.raises(comfy.model_management.InterruptProcessingException):
+            yield
+    finally:
+        del guider.predict_noise
+
+
+@pytest.mark.one_of(12)
+@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize("name", METHODS)
+def test_a_cancelled_run_leaves_nothing_behind(load, chain, node, run, guide, name, number):
+    """In the guider, which samples the same afterwards, and in the MODELs, which do alone."""
+    loaded = [load("hair"), load("skin")]
+
+    def alone():
+        return torch.cat([core_ksampler(expert.model, expert, 2.0) for expert in loaded])
+
+    guider = METHODS[name].guider(node, chain(*loaded))
+    before, plain, apart = run(name, guider=guider), guide(guider=guider), alone()
+    attributes, state = set(vars(guider)), state_of(*(expert.model for expert in loaded))
+    with cancelled(guider, number):
+        run(name, guider=guider)
+    assert set(vars(guider)) == attributes
+    assert all(expert.model.model.current_patcher is None for expert in loaded)
+    assert torch.equal(alone(), apart)
+    assert state_of(*(expert.model for expert in loaded)) == state
+    assert torch.equal(run(name, guider=guider), before)
+    assert torch.equal(guide(guider=guider), plain)  # without the method's sampler
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", METHODS)
+def test_50_runs_of_one_guider_are_the_same_and_leave_nothing(load, chain, run, node, passes, watched, name):
+    guider = METHODS[name].guider(node, chain(passes.watch(load("hair")), passes.watch(load("skin"))))
+
+    def sampled():
+        return watched(lambda: run(name, guider=guider, sigmas=(20.0, 1.0, 0.0)))
+
+    (first, asked), attributes = sampled(), set(vars(guider))
+    for i in range(50):
+        again, asked_again = sampled()
+        assert torch.equal(again, first)
+        assert asked_again == asked
+        if i == 9:
+            before = Living.now()
+    after = Living.now()
+    assert (after.tensors, after.nbytes) == (before.tensors, before.nbytes)
+    assert set(vars(guider)) == attributes
+
+
+# What is refused
+
+
+REFUSED = [(name, changed, said) for name, method in METHODS.items() for changed, said in method.refused]
+
+
+@pytest.mark.parametrize(("name", "changed", "said"), REFUSED)
+def test_settings_are_refused_at_post_as_they_are_in_a_run(host, node, experts, name, changed, said):
+    method = METHODS[name]
+    refusal = said_of(host, node, method.node_id, **method.posted(**changed))
+    assert refusal.startswith("Expected ")
+    assert said in refusal
+    with pytest.raises(ValueError, match="Expected ") as error:
+        _ = method.chain(node, experts(), **changed), method.sampler(node, **changed)
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if METHODS[name].makes != "guider"])
+def test_settings_that_can_be_used_are_taken_at_post(host, node, name):
+    method = METHODS[name]
+    for changed in ({}, *method.off.values()):
+        assert said_of(host, node, method.node_id, **method.posted(**changed)) is True
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if METHODS[name].makes != "guider"])
+def test_of_settings_of_another_type_comfyui_says_what_is_wrong(host, node, name):
+    method = METHODS[name]
+    others = {key: "some" for key, value in method.inputs.items() if not isinstance(value, str)}
+    others |= {"operation": 1} if "operation" in method.inputs else {}
+    assert said_of(host, node, method.node_id, **method.posted(**others)) is True
+
+
+def core_guider(expert):
+    import comfy.samplers
+
+    guider = comfy.samplers.CFGGuider(expert.model)
+    guider.set_conds(expert.condition, expert.null)
+    return guider
+
+
+@pytest.mark.parametrize("name", OF_PRODUCTS)
+def test_samplers_of_products_refuse_another_guider(load, run, passes, name):
+    with pytest.raises(ValueError, match=r"product of experts, .* got CFGGuider, .*; connect Product Guider"):
+        run(name, guider=core_guider(passes.watch(load("hair"))))
+    assert not passes.found
+
+
+RUN = {
+    "run": prompt_node(
+        "SamplerCustomAdvanced", sampler=["sampler", 0], guider=["guider", 0], latent_image=["latent", 0]
+    )
+}
+OURS = {**RUN, "guider": prompt_node("MCDM_Guider", experts=["experts", 0])}
+LORA = {"lora": prompt_node("LoraLoaderModelOnly", model=["load", 0])}
+MADE = {"made": prompt_node("MCDM_ProductModel", model=["load", 0], reliability=1.0, experts=["experts", 0])}
+
+
+USES = {
+    "core's guider": ({**RUN, "guider": prompt_node("CFGGuider", model=["load", 0])}, "got CFGGuider, which"),
+    "core's guider of a LoRA": (
+        {**RUN, **LORA, "guider": prompt_node("BasicGuider", model=["lora", 0])},
+        "got BasicGuider, which",
+    ),
+    "core's guider of a product": ({**RUN, **MADE, "guider": prompt_node("CFGGuider", model=["made", 0])}, True),
+    "the product's guider": (OURS, True),
+    "a node without a guider": (
+        {"run": prompt_node("SamplerCustom", sampler=["sampler", 0], model=["load", 0])},
+        "got SamplerCustom, which",
+    ),
+    "fewer passes": ({**OURS, "experts": prompt_node("MCDM_Passes", experts=["chain", 0], **PLAIN_PASSES)}, True),
+}
+
+
+@pytest.mark.parametrize("use", USES)
+@pytest.mark.parametrize("name", OF_PRODUCTS)
+def test_what_takes_samplers_of_products_is_checked_at_post(host, node, name, use):
+    nodes, said = USES[use]
+    answer = sampler_said(host, node, name, **nodes)
+    assert answer is True if said is True else said in answer
+
+
+@pytest.mark.parametrize("name", OF_PRODUCTS)
+def test_experts_in_turns_are_refused_at_post_by_what_chooses_between_them(host, node, name):
+    turns = prompt_node("MCDM_Passes", experts=["chain", 0], **{**PLAIN_PASSES, "switch": 1})
+    answer = sampler_said(host, node, name, **OURS, experts=turns, chain=prompt_node("MCDM_Expert"))
+    assert answer.endswith("got experts that take turns; set `switch` of Fewer Passes to 0, or use another sampler.")
+
+
+def sampler_said(host, node, name, **nodes):
+    method = METHODS[name]
+    prompt = {
+        "sampler": prompt_node(method.node_id, **method.inputs),
+        "load": prompt_node("CheckpointLoaderSimple", ckpt_name="a"),
+    }
+    return posted(host, node, {**prompt, **nodes}, "sampler")

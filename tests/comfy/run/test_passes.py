@@ -1,0 +1,242 @@
+"""Fewer Passes and Expert Schedule: against brute force, to the bit where nothing is left out, and to the row."""
+
+import logging
+import re
+
+import pytest
+import torch
+
+from ..support.methods import PLAIN_PASSES
+from ..support.server.posts import apply_check, prompt_node, said_of_chain
+
+AGREEMENT = 1e-4  # of the latent's scale
+STEPS = 7
+POLICIES = {
+    "adaptive null": {"threshold": -1.0, "refresh": 3},
+    "interval": {"start": 0.2, "end": 0.7},
+    "all": {"end": 0.8, "threshold": -1.0, "refresh": 2},
+}
+
+
+@pytest.fixture
+def fewer(node):
+    """A chain that leaves passes out."""
+    return lambda experts, **policy: node("MCDM_Passes", experts=experts, **{**PLAIN_PASSES, **policy})[0]
+
+
+@pytest.fixture
+def scheduled(node):
+    """A chain whose last expert has a schedule."""
+
+    def build(experts, sigma_start=0.0, sigma_end=0.0, weight_curve=""):
+        window = {"sigma_start": sigma_start, "sigma_end": sigma_end}
+        return node("MCDM_Schedule", experts=experts, weight_curve=weight_curve, **window)[0]
+
+    return build
+
+
+@pytest.fixture
+def counted(caplog):
+    """What a function logs of its rows: those asked, and those of the plain product."""
+
+    def run(function):
+        caplog.clear()
+        with caplog.at_level(logging.INFO, "mcdm_pack"):
+            result = function()
+        (line,) = [found for found in caplog.messages if found.startswith("Fewer passes")]
+        asked, plain = map(int, re.findall(r"\d+", line)[:2])
+        return result, asked, plain
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def models(pack):
+    """MODELs for the product and their equals for brute force, which share nothing."""
+    from ..support.small_runs import equal_models
+
+    return equal_models()
+
+
+def sampled(guider, sampler_name="euler"):
+    from ..support.small_runs import sampled
+
+    return sampled(guider, STEPS, sampler_name)
+
+
+TWICE = ("heun", "dpm_2", "dpm_2_ancestral", "dpmpp_2s_ancestral", "dpmpp_sde")
+RUNS = [
+    *(("eps v eps", policy, "euler") for policy in POLICIES),
+    *(("eps v eps", "adaptive null", sampler) for sampler in (*TWICE, "euler_cfg_pp")),
+    *(("v flow", "adaptive null", sampler) for sampler in ("euler", "heun")),
+    *(("flow eps", policy, "euler") for policy in POLICIES),
+    ("flow eps", "all", "heun"),
+    ("flow eps", "interval", "euler_cfg_pp"),
+]
+
+
+@pytest.mark.one_of(12)
+@pytest.mark.parametrize(("names", "policy", "sampler"), RUNS)
+def test_agrees_with_brute_force(node, models, fewer, scheduled, counted, names, policy, sampler):
+    from ..support.oracle.fewer_passes import FewerPassesGuider
+    from ..support.oracle.variants import expert_of
+
+    ours, theirs = ([expert_of(found[name], i) for i, name in enumerate(names.split())] for found in models)
+    experts = ()
+    for place, expert in enumerate(ours):
+        (experts,) = node("MCDM_Expert", experts=experts, **vars(expert))
+        experts = scheduled(experts, weight_curve="0: 0.5, 0.5: 1.5, 1: 1") if place == 1 else experts
+    (guider,) = node("MCDM_Guider", experts=fewer(experts, **POLICIES[policy]))
+    found, asked, plain = counted(lambda: sampled(guider, sampler))
+    settings = {**PLAIN_PASSES, **POLICIES[policy]}
+    interval = (settings.pop("start"), settings.pop("end"))
+    del settings["sigma_start"], settings["sigma_end"]
+    curves = [None, [(0.0, 0.5), (0.5, 1.5), (1.0, 1.0)], None][: len(theirs)]
+    oracle = FewerPassesGuider(theirs, curves, interval, **settings)
+    expected = sampled(oracle, sampler)
+    assert expected.isfinite().all()
+    assert float((found - expected).abs().max() / expected.std()) <= AGREEMENT
+    assert asked == 2 * sum(oracle.memory.asked)
+    terms = {"eps v eps": 5, "v flow": 4, "flow eps": 4}[names]
+    assert plain == 2 * terms * len(oracle.memory.asked)
+    assert asked < plain or sampler.endswith("cfg_pp")
+
+
+SIGMAS = (20.0, 8.0, 3.0, 1.0, 0.5, 0.1, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "kind", "asked", "plain"),
+    [
+        ("euler", "MCDM_Guider", 16, 24),
+        ("heun", "MCDM_Guider", 28, 44),
+        ("dpm_2", "MCDM_Guider", 30, 44),
+        ("euler", "MCDM_OwnNullGuider", 16, 24),
+    ],
+)
+def test_rows_to_the_number(load, chain, fewer, guide, passes, counted, sampler, kind, asked, plain):
+    """Full steps are 1, 4 of 6; heun's second calls are at the next step's level, dpm_2's between the two."""
+    experts = fewer(chain(passes.watch(load("hair")), passes.watch(load("skin"))), threshold=-1.0, refresh=3)
+    counts = counted(lambda: guide(experts, sampler, sigmas=SIGMAS, kind=kind))[1:]
+    assert counts == (asked, plain)
+    assert sum(call.rows for call in passes.found) == asked
+
+
+def test_outside_the_interval_no_null_is_asked(load, chain, fewer, guide, passes):
+    experts = chain(passes.watch(load("hair")), (passes.watch(load("skin")), {"weight": 4.5}))
+    guide(fewer(experts, sigma_start=3.0, sigma_end=0.5), sigmas=SIGMAS)
+    assert [sorted(call.roles) for call in passes.found[::2]] == [[0], [0], [0, 1], [0, 1], [0], [0]]
+    shares = chain((load("hair"), {"weight": 0.25}), (load("skin"), {"weight": 0.75}))
+    without = fewer(experts, sigma_end=90000.0)
+    torch.testing.assert_close(guide(without, sigmas=SIGMAS), guide(shares, sigmas=SIGMAS), atol=1e-5, rtol=0)
+
+
+def test_a_window_in_noise_levels_hands_over(load, chain, scheduled, guide, passes, node):
+    high, low = passes.watch(load("hair")), passes.watch(load("skin"))
+    experts = scheduled(chain(high), sigma_end=1.0)
+    inputs = {"weight": 1.5, "reliability": 1.0, "start": 0.0, "end": 1.0, "condition": low.condition, "null": low.null}
+    (experts,) = node("MCDM_Expert", model=low.model, experts=experts, **inputs)
+    guide(scheduled(experts, sigma_start=1.0), sigmas=SIGMAS)
+    assert [call.expert for call in passes.found] == [high] * 3 + [low] * 3
+    with pytest.raises(ValueError, match="Expected an active expert"):
+        guide(scheduled(experts, sigma_start=0.9), sigmas=SIGMAS)
+
+
+@pytest.mark.one_of(2)
+@pytest.mark.parametrize("sampler", ["euler", "heun", "dpm_2"])
+@pytest.mark.parametrize("length", [1, 2])
+def test_experts_take_turns(load, chain, fewer, guide, passes, counted, sampler, length):
+    """A second call in a step belongs to the step whose level it has reached: heun's to the next."""
+    experts = [passes.watch(load(name)) for name in ("hair", "skin")]
+    counts = counted(lambda: guide(fewer(chain(*experts), switch=length), sampler, sigmas=SIGMAS))[1:]
+    asked = [call.expert for call in passes.found]
+    levels = {"euler": [1, 2, 3, 4, 5, 6], "heun": [1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6]}
+    levels["dpm_2"] = [1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6]
+    steps = levels[sampler]
+    assert asked == [experts[(step - 1) // length % 2] for step in steps]
+    assert counts == (2 * len(steps), 4 * len(steps))
+
+
+def test_turns_are_windows_that_hand_over(load, chain, fewer, guide, node, scheduled):
+    """With turns of half the run each is what a window in noise levels makes of it."""
+    skin, inputs = load("skin"), {"weight": 1.5, "reliability": 1.0, "start": 0.0, "end": 1.0}
+    inputs |= {"model": skin.model, "condition": skin.condition, "null": skin.null}
+    (handed,) = node("MCDM_Expert", experts=scheduled(chain(load("hair")), sigma_end=2.0), **inputs)
+    expected = guide(scheduled(handed, sigma_start=2.0), sigmas=SIGMAS)
+    assert torch.equal(guide(fewer(chain(load("hair"), skin), switch=3), sigmas=SIGMAS), expected)
+
+
+def test_a_null_that_a_hook_reads_is_always_asked(models, fewer, node, counted):
+    from comfy_extras.nodes_sag import SelfAttentionGuidance
+
+    from ..support.oracle.variants import expert_of
+
+    sag = SelfAttentionGuidance.execute(models[0]["eps"], 0.8, 2.0).args[0]
+    experts = ()
+    for place, model in enumerate((sag, models[0]["v"])):
+        (experts,) = node("MCDM_Expert", experts=experts, **vars(expert_of(model, place)))
+    (guider,) = node("MCDM_Guider", experts=fewer(experts, threshold=-1.0, refresh=9))
+    assert counted(lambda: sampled(guider))[1:] == (2 * (4 + 6 * 3), 2 * 7 * 4)
+
+
+def test_inspect_counts_all_calls_of_a_step(load, chain, fewer, host):
+    import comfy.samplers
+    import comfy_extras.nodes_custom_sampler as custom
+
+    experts = fewer(chain(load("hair"), load("skin")), threshold=-1.0, refresh=3)
+    arguments = (custom.Noise_RandomNoise(3), comfy.samplers.sampler_object("heun"), torch.tensor(SIGMAS))
+    _, recording = host.pictures.recording.sample_recorded(
+        experts, *arguments, {"samples": torch.zeros(1, 3, 32, 32)}, "2"
+    )
+    # heun reports a step before its second call, which counts for the step that follows.
+    assert list(recording.rows.values()) == [(4, 4), (4, 8), (4, 8), (8, 8), (4, 8), (4, 8)]
+
+
+EXPERT, AWAY = ("MCDM_Expert", {}), ("MCDM_Expert", {"weight": -1.0})
+LONE = ("MCDM_Expert", {"null": None})
+HALF = ("MCDM_Expert", {"null": None, "weight": 0.5})
+NO_NULL = "Expert 1 needs a negative"
+BENT = ("MCDM_Schedule", {"sigma_start": 0.0, "sigma_end": 0.0, "weight_curve": "0: 2"})
+
+
+def policy_node(**policy):
+    return "MCDM_Passes", {**PLAIN_PASSES, **policy}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "said"),
+    [
+        ([EXPERT, policy_node(end=0.5)], None),
+        ([AWAY, AWAY, policy_node(end=0.5)], "positive weight wherever the guidance interval"),
+        ([AWAY, EXPERT, policy_node(end=0.5)], None),
+        ([AWAY, policy_node(end=0.5), EXPERT], None),
+        ([AWAY, policy_node(end=0.5), policy_node()], None),
+        ([AWAY, policy_node(sigma_end=0.5)], None),
+        ([LONE, policy_node(end=0.5)], NO_NULL),
+        ([LONE, policy_node()], NO_NULL),
+        ([HALF, HALF, policy_node()], None),
+        ([HALF, HALF, policy_node(switch=2)], NO_NULL),
+        ([LONE, policy_node(sigma_end=0.5)], None),
+        ([LONE, BENT], None),
+        (
+            [("MCDM_Expert", {"end": 0.5}), BENT, policy_node()],
+            "Expert 1 ends at 0.5, and no expert is active from 0.5 to 1 of the sampling. Set its end to 1.",
+        ),
+        ([EXPERT, policy_node(start=0.8, end=0.2)], None),  # which the node itself says
+    ],
+)
+def test_what_can_be_known_of_a_chain_is_said_when_it_is_queued(host, nodes, said):
+    found = said_of_chain(host, nodes)
+    assert found is None if said is None else said in found
+    assert said_of_chain(host, nodes, denoise=0.0) is None or said == NO_NULL
+
+
+def test_a_ring_of_nodes_is_no_chain(host):
+    ring = {
+        "1": prompt_node("MCDM_Passes", **PLAIN_PASSES, experts=["2", 0]),
+        "2": prompt_node("MCDM_Schedule", experts=["1", 0]),
+    }
+    ring["sample"] = prompt_node("MCDM_KSampler", experts=["1", 0])
+    chain = apply_check(host, host.prompt.queued_chain.chain_of, ring, "sample")
+    assert not chain.experts
+    assert not chain.settings

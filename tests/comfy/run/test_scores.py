@@ -1,0 +1,251 @@
+"""Scores that ride with samples: gathered by a run, taken by Choose Samples, left behind by whatever changes them."""
+
+import copy
+import gc
+import logging
+import re
+
+import pytest
+import torch
+
+from ..support.attachments import unclamped
+from ..support.oracle.asked_alone import asked_alone
+
+SIGMAS = torch.tensor([20.0, 3.0, 1.0, 0.5, 0.0])
+REFUSED = "carry the scores of this chain's run and got some that don't; turn `scores` on"
+
+
+@pytest.fixture
+def experts(load, chain):
+    return lambda *settings: chain(*zip((load("hair"), load("skin")), settings or WEIGHTS, strict=True))
+
+
+WEIGHTS = ({"weight": 1.5}, {"weight": 2.0})
+
+
+@pytest.fixture
+def sampled(node, host):
+    """What SamplerCustomAdvanced makes with a guider of these experts."""
+
+    def sample(experts, *, scores=True, kind="MCDM_Guider", sampler="euler_ancestral", sigmas=SIGMAS, batch=4):
+        import comfy.samplers
+        from comfy_extras.nodes_custom_sampler import Noise_RandomNoise, SamplerCustomAdvanced
+
+        (guider,) = node(kind, experts=experts, **({"scores": scores} if scores is not None else {}))
+        if isinstance(sampler, str):
+            sampler = comfy.samplers.sampler_object(sampler)
+        latent = {"samples": torch.zeros(batch, 3, 32, 32)}
+        return SamplerCustomAdvanced().sample(Noise_RandomNoise(2), guider, sampler, sigmas, latent)[0]
+
+    return sample
+
+
+@pytest.fixture
+def choose(node):
+    return lambda experts, latent, count=2: node("MCDM_Choose", experts=experts, samples=latent, count=count)
+
+
+def recording(points):
+    """Ancestral Euler steps in a plain loop that keep where they ask."""
+
+    def sample(model, x, sigmas, extra_args, callback, disable):
+        generator = torch.Generator().manual_seed(1)
+        for sigma, after in zip(sigmas[:-1].tolist(), sigmas[1:].tolist(), strict=True):
+            points.append((x.cpu(), sigma))
+            denoised = model(x, x.new_full((len(x),), sigma), **extra_args)
+            up = min(after, (after**2 * (sigma**2 - after**2) / sigma**2) ** 0.5)
+            x = denoised + ((after**2 - up**2) ** 0.5 / sigma) * (x - denoised)
+            x = x + up * torch.randn(x.shape, generator=generator).to(x)
+        return x
+
+    return sample
+
+
+@pytest.mark.parametrize("kind", ["MCDM_Guider", "MCDM_OwnNullGuider"])
+def test_scores_beside_plain_loops(load, chain, node, host, sampled, kind):
+    import comfy.samplers
+
+    hair, skin = unclamped(load("hair")), unclamped(load("skin"))
+    points, product = [], chain((hair, WEIGHTS[0]), (skin, WEIGHTS[1]))
+    made = sampled(product, kind=kind, sampler=comfy.samplers.KSAMPLER(recording(points)))["samples"]
+    expected = torch.zeros(4, 2, dtype=torch.float64)
+    for x, sigma in points:
+        for k, expert in enumerate((hair, skin)):
+            null, told = (
+                asked_alone(chain, node, expert, condition, x, sigma) for condition in (expert.null, expert.condition)
+            )
+            for row in range(4):
+                errors = [(made[row] - of[row]).double().square().mean() for of in (null, told)]
+                expected[row, k] += (errors[0] - errors[1]) / len(points)
+    torch.testing.assert_close(host.run.scores.scores_of(made, product), expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_picture_outside_every_mask_is_chosen_last_and_not_counted_as_lifted(
+    load, chain, sampled, choose, caplog, count
+):
+    """What one of the experts lifts, the other doesn't; so by two of them no picture is lifted."""
+    masks, hair = torch.cat([torch.zeros(1, 32, 32), torch.ones(3, 32, 32)]), load("hair")
+    settings = ({"weight": 1.5, "mask": masks}, {"weight": -1.0, "mask": masks})[:count]
+    product = chain(*((hair, own) for own in settings))
+    kept, text = choose(product, latent := sampled(product), 4)
+    lines = text.splitlines()
+    assert lines[-1] == "picture 1: outside every mask"
+    assert all("smallest lift" in line for line in lines[:-1])
+    assert torch.equal(kept["samples"][-1], latent["samples"][0])
+    lifted = sum("smallest lift +" in line for line in lines)
+    assert f"Only {lifted} of the 4 pictures show every prompt; 4 are kept all the same." in caplog.text
+    assert count == 1 or lifted == 0
+
+
+def test_choosing_asks_nothing(load, chain, sampled, choose, passes, host):
+    hair, skin = passes.watch(load("hair")), passes.watch(load("skin"))
+    product = chain((hair, {"weight": 1.5}), (skin, {"weight": 2.0}))
+    latent = sampled(product)
+    lifts = host.run.scores.scores_of(latent["samples"], product)
+    passes.found.clear()
+    kept, text = choose(product, latent, 4)
+    assert not passes.found
+    order = lifts.amin(1).argsort(descending=True)
+    assert torch.equal(kept["samples"], latent["samples"][order])
+    assert [line.split()[1] for line in text.splitlines()] == [f"{row + 1}:" for row in order.tolist()]
+
+
+def test_the_ksampler_of_the_pack_gives_scores_too(experts, node, choose, host):
+    settings = {"seed": 3, "steps": 3, "sampler_name": "euler_ancestral", "scheduler": "simple", "denoise": 1.0}
+    latent = {"samples": torch.zeros(3, 3, 32, 32)}
+    product = experts()
+    plain, scored = (
+        node("MCDM_KSampler", experts=product, latent_image=latent, **settings, **more)[0]
+        for more in ({}, {"scores": True})
+    )
+    assert torch.equal(plain["samples"], scored["samples"])
+    assert host.run.scores.scores_of(plain["samples"], product) is None
+    assert len(choose(product, scored)[0]["samples"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        (lambda latent: latent | {"samples": latent["samples"][1:]}, "fewer"),
+        (lambda latent: latent | {"samples": latent["samples"] * 1.0}, "others"),
+    ],
+)
+def test_whatever_changes_samples_leaves_their_scores_behind(experts, sampled, choose, change, name):
+    product = experts()
+    changed = change(sampled(product))
+    with pytest.raises(ValueError, match=REFUSED):
+        choose(product, changed)
+
+
+def test_scores_of_another_chain_do_not_count(experts, sampled, choose, caplog):
+    latent = sampled(experts())
+    with caplog.at_level(logging.INFO, "mcdm_pack"), pytest.raises(ValueError, match=REFUSED):
+        choose(experts(), latent)
+    assert "The samples carry scores of another chain of experts." in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("settings", "sigmas", "message"),
+    [
+        (({"weight": 0.4}, {"weight": 0.6}), SIGMAS, r"expert 1 \(.*\) is asked its condition and its null"),
+        (({"weight": 1.5}, {"weight": 2.0, "reliability": 0.0}), SIGMAS, r"expert 2 \(.*\) is asked its condition"),
+        (WEIGHTS, SIGMAS[:-1], r"for noise is left in them; give the run noise levels to 0"),
+    ],
+)
+def test_a_run_that_cannot_tell_says_so_and_nothing_is_chosen(
+    experts, sampled, choose, caplog, settings, sigmas, message
+):
+    product = experts(*settings)
+    with caplog.at_level(logging.INFO, "mcdm_pack"):
+        latent = sampled(product, sigmas=sigmas)
+    with pytest.raises(ValueError, match=REFUSED):
+        choose(product, latent)
+    (warning,) = [of.getMessage() for of in caplog.records if "carry no scores" in of.getMessage()]
+    assert re.search(message, warning)
+
+
+def test_nothing_copies_scored_samples_on_their_way_into_a_latent(experts, node, host):
+    """Samples on the way out of a guider are where ComfyUI keeps what nodes hand on."""
+    import comfy.model_management
+    import comfy.samplers
+
+    (guider,) = node("MCDM_Guider", experts=experts(), scores=True)
+    noise = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    made = guider.sample(noise, torch.zeros_like(noise), comfy.samplers.sampler_object("euler"), SIGMAS, seed=1)
+    assert made.device == comfy.model_management.intermediate_device()
+    assert made.to(comfy.model_management.intermediate_device()) is made
+
+
+def test_samples_keep_no_experts_and_scores_no_samples(experts, sampled, host):
+    gc.collect()
+    before = len(host.run.scores._SCORES)
+    latent = sampled(experts(), batch=2)
+    gc.collect()
+    assert [of() for of in host.run.scores._SCORES[latent["samples"]].experts] == [None, None]
+    assert host.run.scores.scores_of(latent["samples"], experts()) is None
+    assert len(host.run.scores._SCORES) == before + 1
+    del latent
+    gc.collect()
+    assert len(host.run.scores._SCORES) == before
+
+
+def test_scored_samples_can_be_saved_and_copied(experts, sampled, host, tmp_path):
+    product = experts()
+    samples = sampled(product, batch=2)["samples"]
+    torch.save({"samples": samples}, tmp_path / "samples.pt")
+    saved = torch.load(tmp_path / "samples.pt", weights_only=True)["samples"]
+    for other in (saved, copy.deepcopy(samples)):
+        assert torch.equal(other, samples)
+        assert host.run.scores.scores_of(other, product) is None
+
+
+def test_a_cancelled_run_leaves_no_scores_and_the_next_one_has_them(experts, sampled, host):
+    import comfy.model_management
+    import comfy.samplers
+
+    def cancelled(model, x, sigmas, extra_args, callback, disable):
+        model(x, sigmas[0].expand(len(x)), **extra_args)
+        raise comfy.model_management.InterruptProcessingException
+
+    product = experts()
+    gc.collect()
+    before = len(host.run.scores._SCORES)
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        sampled(product, sampler=comfy.samplers.KSAMPLER(cancelled))
+    assert len(host.run.scores._SCORES) == before
+    assert host.run.scores.scores_of(sampled(product)["samples"], product) is not None
+
+
+def test_scores_heed_masks_windows_and_what_was_left_out(load, chain, node, host, sampled):
+    """Half of the picture, of a mask; one step in three, as the others are left out; and no step after the window."""
+    import comfy.samplers
+
+    hair, skin = unclamped(load("hair")), unclamped(load("skin"))
+    mask = torch.zeros(1, 32, 32)
+    mask[..., :16] = 1.0
+    product = chain((hair, {"weight": 1.5}), (skin, {"weight": 2.0, "mask": mask}))
+    saving = {"start": 0.0, "end": 1.0, "sigma_start": 0.0, "sigma_end": 0.0}
+    (product,) = node("MCDM_Passes", experts=product, **saving, threshold=-1.0, refresh=3)
+    points = []
+    made = sampled(product, sampler=comfy.samplers.KSAMPLER(recording(points)))["samples"]
+    expected = torch.zeros(4, 2, dtype=torch.float64)
+    for x, sigma in (points[0], points[3]):
+        for k, expert in enumerate((hair, skin)):
+            null, told = (asked_alone(chain, node, expert, of, x, sigma) for of in (expert.null, expert.condition))
+            seen = slice(None) if k == 0 else slice(0, 16)
+            errors = [(made - of)[..., seen].double().square().flatten(1).mean(1) for of in (null, told)]
+            expected[:, k] += (errors[0] - errors[1]) / 2
+    torch.testing.assert_close(host.run.scores.scores_of(made, product), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_an_expert_whose_mask_leaves_out_a_picture_does_not_count_for_it(load, chain, sampled, choose):
+    hair, skin = load("hair"), load("skin")
+    masks = torch.cat([torch.zeros(1, 32, 32), torch.ones(3, 32, 32)])
+    without = chain((hair, {"weight": 1.5}), (skin, {"weight": 2.0, "mask": masks}))
+    _, text = choose(without, sampled(without), 4)
+    found = {line.split(":")[0]: line for line in text.splitlines()}
+    own = re.search(r"expert 1 \([^)]*\) ([+-][\d.]+)", found["picture 1"])[1]
+    assert f"smallest lift {own} (" in found["picture 1"]
+    assert found["picture 1"].endswith("none, outside the mask)")
+    assert not any("outside" in line for row, line in found.items() if row != "picture 1")

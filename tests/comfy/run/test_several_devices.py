@@ -1,0 +1,325 @@
+"""Experts on several devices, asked at once.
+
+Experts come to the second by what core's Select Model Device does for a GPU; for a CPU it does less.
+"""
+
+import threading
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from ...support.watchdog import await_event, meet
+from ..support.core_samplers import LATENT, cancelled_at
+from ..support.leaks import Living, state_of
+
+STEPS = 3
+
+
+@pytest.fixture(scope="module")
+def select(pack, devices):
+    """A MODEL loaded once more, for the second device."""
+    pytest.importorskip("comfy.multigpu", reason="this ComfyUI places no MODEL on a device")
+    return lambda model: model.deepclone_multigpu(new_load_device=devices[1])
+
+
+@pytest.fixture
+def two_devices(select, devices, monkeypatch):
+    """A ComfyUI that has found both."""
+    import comfy.model_management
+
+    monkeypatch.setattr(comfy.model_management, "get_all_torch_devices", lambda exclude_current=False: list(devices))
+
+
+@pytest.fixture
+def away(select):
+    """An expert on the second device."""
+    return lambda expert: replace(expert, model=select(expert.model))
+
+
+@pytest.fixture(scope="module")
+def casts(pack):
+    """The oracle's experts, twice: what two of them share is shared by neither with the other's."""
+    from ..support.oracle.variants import Cast
+
+    return Cast(), Cast()
+
+
+@pytest.fixture(scope="module")
+def start(casts):
+    """Start noise and noise levels."""
+    import comfy.samplers
+
+    noise = torch.randn(2, 4, 8, 12, generator=torch.Generator().manual_seed(3))
+    sampling = casts[0].parts["eps"].plain.get_model_object("model_sampling")
+    return noise, comfy.samplers.calculate_sigmas(sampling, "normal", STEPS)
+
+
+@pytest.fixture
+def run(start, node):
+    """Sample a chain of experts, or a guider of them."""
+    import comfy.samplers
+
+    @torch.inference_mode()
+    def sample(experts=(), sampler="euler", guider=None):
+        guider = guider or node("MCDM_Guider", experts=chained(node, experts))[0]
+        by_name = isinstance(sampler, str)
+        sampler = comfy.samplers.sampler_object(sampler) if by_name else comfy.samplers.KSAMPLER(sampler)
+        return guider.sample(start[0], torch.zeros_like(start[0]), sampler, start[1], disable_pbar=True, seed=3).cpu()
+
+    return sample
+
+
+@pytest.fixture
+def guider_of(node):
+    return lambda experts: node("MCDM_Guider", experts=chained(node, experts))[0]
+
+
+def chained(node, experts):
+    chain = ()
+    for expert in experts:
+        (chain,) = node("MCDM_Expert", experts=chain, **vars(expert))
+    return chain
+
+
+@pytest.fixture
+def networks(monkeypatch):
+    """What is called with each pass of a network, in the thread of the pass; by the network."""
+    from comfy.model_base import BaseModel
+
+    called, apply = {}, BaseModel.apply_model
+
+    def watched(self, *args, **kwargs):
+        for function in (called.get(id(self)), called.get(None)):
+            if function is not None:
+                function()
+        return apply(self, *args, **kwargs)
+
+    monkeypatch.setattr(BaseModel, "apply_model", watched)
+    return SimpleNamespace(
+        watch=lambda expert, function: called.__setitem__(id(expert.model.model), function),
+        watch_all=lambda function: called.__setitem__(None, function),
+    )
+
+
+ATTACHED = ["plain", "LoRA", "LoRA clone", "patched attention", "hooked LoRA schedule", "mask", "window"]
+
+
+@pytest.mark.one_of(8)
+@pytest.mark.parametrize("attachment", ATTACHED)
+@pytest.mark.parametrize("prediction", ["eps", "v", "flow"])
+def test_the_same_to_the_bit_as_on_one(casts, away, run, prediction, attachment):
+    here, other = casts[0].expert("eps", "plain", 0), casts[1].expert(prediction, attachment, 1)
+    assert torch.equal(run([here, away(other)]), run([here, other]))
+
+
+@pytest.mark.one_of(2)
+@pytest.mark.parametrize("sampler", ["heun", "dpmpp_2m", "euler_cfg_pp", "euler_ancestral"])
+def test_the_same_to_the_bit_with_other_samplers(casts, away, run, sampler):
+    here, other = casts[0].expert("eps", "patched attention", 0), casts[1].expert("eps", "LoRA", 1)
+    assert torch.equal(run([here, away(other)], sampler), run([here, other], sampler))
+
+
+def test_cores_node(casts, two_devices, devices, run):
+    import comfy_extras.nodes_multigpu as nodes
+
+    here, other = casts[0].expert("eps", "plain", 0), casts[1].expert("v", "plain", 1)
+    selected = replace(other, model=nodes.SelectModelDeviceNode.execute(other.model, "gpu:1").args[0])
+    assert selected.model.load_device == devices[1]
+    assert torch.equal(run([here, selected]), run([here, other]))
+
+
+@pytest.mark.parametrize("attachment", ["LoRA clone", "patched attention", "hooked LoRA schedule"])
+def test_two_that_share_a_network_on_the_other_device(casts, select, run, attachment):
+    here = casts[0].expert("eps", "plain", 0)
+    first, second = (casts[1].expert("v", name, place) for place, name in ((1, "plain"), (2, attachment)))
+    plain = select(first.model)
+    moved = second.model.clone(model_override=plain.get_clone_model_override())  # as if changed after it was placed
+    moved.load_device = plain.load_device
+    alone = run([here, first, second])
+    assert torch.equal(run([here, replace(first, model=plain), replace(second, model=moved)]), alone)
+
+
+def test_the_reference_may_be_away(casts, away, run):
+    first, second = casts[0].expert("eps", "LoRA", 0), casts[1].expert("v", "plain", 1)
+    assert torch.equal(run([away(first), second]), run([first, second]))
+
+
+def test_experts_of_this_pack_can_be_placed(load, select, devices, chain, sample):
+    """Their loader says how to load them again."""
+    hair, text = load("hair"), load("text")
+    moved = SimpleNamespace(**{**vars(text), "model": select(text.model)})
+    assert moved.model.model is not text.model.model
+    assert moved.model.load_device == devices[1]
+    assert torch.equal(sample(chain(hair, moved)), sample(chain(hair, text)))
+
+
+def test_inspect_and_sweep(load, select, chain, node):
+    import comfy.samplers
+    import comfy_extras.nodes_custom_sampler as custom
+
+    hair, text = load("hair"), load("text")
+    moved = SimpleNamespace(**{**vars(text), "model": select(text.model)})
+    inspect = {"sampler": comfy.samplers.sampler_object("euler"), "sigmas": torch.tensor([20.0, 3.0, 0.5, 0.0])}
+    inspect |= {"noise": custom.Noise_RandomNoise(5), "steps_shown": "3", "latent_image": LATENT, "vae": hair.vae}
+    sweep = {"expert_index": 1, "values": "0, 0.5", "vary": "reliability", "guidance": "1", "seed": 5, "seeds": 1}
+    sweep |= {"steps": 2, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
+    sweep |= {"latent_image": LATENT, "vae": hair.vae}
+    found = []
+    for experts in (chain(hair, text), chain(hair, moved)):
+        inspected, swept = (
+            node("MCDM_Inspect", experts=experts, **inspect),
+            node("MCDM_ReliabilitySweep", experts=experts, **sweep),
+        )
+        found.append([inspected[0]["samples"], *inspected[1:], swept[0]["samples"], swept[1]])
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+
+
+def test_a_product_as_a_model(load, select, chain, product):
+    from ..support.core_samplers import core_ksampler
+
+    hair, text = load("hair"), load("text")
+    moved = SimpleNamespace(**{**vars(text), "model": select(text.model)})
+    found = [core_ksampler(product(hair, chain(other)), hair, 2.0) for other in (text, moved)]
+    assert torch.equal(*found)
+
+
+def test_they_run_at_once(casts, away, run, networks):
+    """The passes meet, which they could not one after the other."""
+    experts = [casts[0].expert("eps", "plain", 0), away(casts[1].expert("v", "plain", 1))]
+    meeting, threads = threading.Barrier(2), set()
+
+    def come():
+        threads.add(threading.get_ident())
+        meet(meeting, "a pass on the other device")
+
+    for expert in experts:
+        networks.watch(expert, come)
+    run(experts)
+    assert len(threads) == 2
+    assert threading.get_ident() in threads
+
+
+def test_threads_have_the_modes_of_the_run(casts, away, run, networks):
+    experts, modes = [casts[0].expert("eps", "plain", 0), away(casts[1].expert("v", "plain", 1))], set()
+    networks.watch_all(lambda: modes.add((torch.is_inference_mode_enabled(), torch.is_grad_enabled())))
+    run(experts)
+    assert modes == {(True, False)}
+
+
+def test_a_split_expert_beside_one_elsewhere(casts, away, two_devices, run):
+    """Both would be on the second device; they are asked one after the other."""
+    import comfy_extras.nodes_multigpu as nodes
+
+    here, other = casts[0].expert("eps", "plain", 0), casts[1].expert("v", "plain", 1)
+    split = replace(here, model=nodes.MultiGPUCFGSplitNode.execute(here.model, 2).args[0])
+    whole = run([here, other])
+    torch.testing.assert_close(run([split, away(other)]), whole, atol=1e-5 * whole.std().item(), rtol=0)
+
+
+class BrokenError(Exception):
+    pass
+
+
+def failing(step, error):
+    """A function that raises at its call of this number."""
+    calls = iter(range(100))
+
+    def call():
+        if next(calls) == step:
+            raise error("broken")
+
+    return call
+
+
+@pytest.mark.one_of(4)
+@pytest.mark.parametrize("step", range(STEPS))
+@pytest.mark.parametrize("places", [(0,), (1,), (0, 1)], ids=str)
+def test_an_error_ends_the_run_on_all(casts, away, guider_of, run, networks, places, step):
+    experts = [casts[0].expert("eps", "plain", 0), away(casts[1].expert("v", "plain", 1))]
+    guider = guider_of(experts)
+    whole = run(guider=guider)
+    before, threads = state_of(*(expert.model for expert in experts)), threading.active_count()
+    for place in places:
+        networks.watch(experts[place], failing(step, BrokenError))
+    with pytest.raises(BrokenError, match="broken"):
+        run(guider=guider)
+    assert_clean(experts, before, threads)
+    for place in places:
+        networks.watch(experts[place], None)
+    assert torch.equal(run(guider=guider), whole)
+
+
+@pytest.mark.one_of(4)
+@pytest.mark.parametrize("step", range(STEPS))
+@pytest.mark.parametrize("place", [None, 0, 1], ids=["sampler", "here", "away"])
+def test_a_cancel_at_each_step(casts, away, guider_of, run, networks, place, step):
+    """From the sampler, or by the user while a network is at work."""
+    import comfy.model_management
+
+    experts = [casts[0].expert("eps", "plain", 0), away(casts[1].expert("v", "plain", 1))]
+    guider = guider_of(experts)
+    whole = run(guider=guider)
+    before, threads = state_of(*(expert.model for expert in experts)), threading.active_count()
+
+    def cancel():
+        comfy.model_management.interrupt_current_processing()
+        raise comfy.model_management.InterruptProcessingException  # as a node within the pass would
+
+    if place is not None:
+        networks.watch(experts[place], failing(step, lambda _: cancel()))
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        run(guider=guider, sampler="euler" if place is not None else cancelled_at(step))
+    comfy.model_management.interrupt_current_processing(False)  # as ComfyUI does before the next prompt
+    assert_clean(experts, before, threads)
+    if place is not None:
+        networks.watch(experts[place], None)
+    assert torch.equal(run(guider=guider), whole)
+
+
+def test_nothing_more_is_asked_on_a_device_once_another_failed(casts, away, run, networks):
+    """The second device has two networks; the error comes while the first of them is at work."""
+    first, second = (away(casts[1].expert(prediction, "plain", 1)) for prediction in ("v", "flow"))
+    here = casts[0].expert("eps", "plain", 0)
+    begun, failed, asked = threading.Event(), threading.Event(), []
+
+    def fail():
+        await_event(begun, "a pass on the second device")
+        failed.set()
+        raise BrokenError
+
+    def wait():
+        asked.append(len(asked))
+        begun.set()
+        await_event(failed, "the error on the first device")
+
+    networks.watch(here, fail)
+    for expert in (first, second):
+        networks.watch(expert, wait)
+    with pytest.raises(BrokenError):
+        run([here, first, second])
+    assert len(asked) == 1
+
+
+@pytest.mark.long
+def test_runs_leave_nothing_behind(casts, away, guider_of, run):
+    guider, found = guider_of([casts[0].expert("eps", "plain", 0), away(casts[1].expert("v", "plain", 1))]), []
+    threads = threading.active_count()
+    for count in range(12):
+        run(guider=guider)
+        if count in (2, 11):
+            found.append(Living.now().tensors)
+    assert found[0] == found[1]
+    assert threading.active_count() == threads
+
+
+def assert_clean(experts, before, threads):
+    """Nothing of a run is left, in the MODELs or in threads."""
+    assert threading.active_count() == threads
+    after = state_of(*(expert.model for expert in experts))
+    for (attributes, _), (found, _) in zip(before, after, strict=True):
+        assert attributes.keys() == found.keys()
+        kept = ("hook_mode", "hook_patches", "patches", "object_patches", "wrappers", "callbacks")
+        assert all(attributes[name] == found[name] for name in kept)
+    assert all(expert.model.model.current_patcher is None for expert in experts)

@@ -1,0 +1,236 @@
+"""Gaussian experts written on the linear and on the cosine schedule, united in ComfyUI: the answer of one schedule.
+
+The schedules end at σ = 157 and σ = 20291, so runs on the cosine schedule's levels start far above the other's. And as
+rectified flows whose noise is scaled, which x0 in closed form tells whether they meet the others at one noise level.
+"""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+MEANS, VARIANCES = [-0.8, 0.9, 0.2], [0.3, 0.8, 1.5]
+MIXED = [("linear", "cosine"), ("cosine", "linear")]
+
+
+class GaussianNetwork(torch.nn.Module):
+    """Predicts x0 of data N(μ_k, s_k) exactly, told nothing but x_t, t and k."""
+
+    def __init__(self, config, schedule, prediction):
+        super().__init__()
+        self.config, self.schedule, self.prediction = config, schedule, prediction
+        self.moments = torch.nn.Parameter(torch.tensor([MEANS, VARIANCES]), requires_grad=False)
+
+    def forward(self, x_t, t, *, labels, context=None, text_active=False):
+        alpha_t, sigma_t = (factor[:, None, None, None] for factor in self.schedule.alpha_sigma(t))
+        mean, variance = self.moments[:, labels, None, None, None]
+        x0 = mean + variance * alpha_t / (variance * alpha_t**2 + sigma_t**2) * (x_t - alpha_t * mean)
+        eps = (x_t - alpha_t * x0) / sigma_t
+        return eps if self.prediction == "eps" else alpha_t * eps - sigma_t * x0
+
+
+@pytest.fixture
+def gaussian(core, host):
+    """A Gaussian expert as a MODEL, with condition k and null 2."""
+
+    def build(k, schedule, prediction="eps"):
+        schedule = core.Schedule.named(schedule)
+        encoder = core.conditions.ClassEncoder(torch.zeros(len(MEANS), 1), 32)
+        expert = core.Expert(
+            GaussianNetwork(core.UNetConfig(), schedule, prediction),
+            schedule,
+            core.PREDICTIONS[prediction],
+            image_size=32,
+            encoder=encoder,
+            clamp_x0=False,
+        )
+        condition, null = (
+            host.files.conditioning.to_conditioning(encoder.encode_class(label), encoder.key) for label in (k, 2)
+        )
+        return SimpleNamespace(model=host.files.expert_model.expert_to_model(expert), condition=condition, null=null)
+
+    return build
+
+
+@pytest.fixture
+def sampled(gaussian, chain, guide, host):
+    """Sample two experts on these schedules."""
+
+    def run(schedules, sampler, sigmas, predictions=("eps", "eps")):
+        experts = [gaussian(k, *of) for k, of in enumerate(zip(schedules, predictions, strict=True))]
+        sampler = host.samplers.ddim.sample_comfy_ddim if sampler == "MCDM" else sampler
+        return guide(chain(*experts), sampler, sigmas=sigmas)
+
+    return run
+
+
+@pytest.fixture
+def levels(gaussian, node):
+    """Noise levels of a schedule's own timesteps."""
+    return lambda schedule: node("MCDM_Sigmas", model=gaussian(0, schedule).model, spacing="40", denoise=1.0)[
+        0
+    ].tolist()
+
+
+@pytest.mark.one_of(2)
+@pytest.mark.parametrize("sampler", ["MCDM", "euler"])
+@pytest.mark.parametrize("predictions", [("eps", "v"), ("v", "eps")], ids="-".join)
+@pytest.mark.parametrize("schedules", MIXED, ids="-".join)
+def test_a_whole_run(sampled, levels, schedules, predictions, sampler):
+    sigmas = levels(schedules[0])
+    single = sampled(("cosine", "cosine"), sampler, sigmas)
+    torch.testing.assert_close(sampled(schedules, sampler, sigmas, predictions), single, atol=1e-3, rtol=0)
+    assert single.std() > 0.1
+
+
+@pytest.mark.one_of(3)
+@pytest.mark.parametrize("sampler", ["MCDM", "euler", "heun"])
+@pytest.mark.parametrize("schedules", [*MIXED, ("linear", "linear")], ids="-".join)
+def test_levels_above_what_an_expert_knows(sampled, schedules, sampler):
+    """Whichever is first, it is asked at the highest level that it knows."""
+    sigmas = [20_000 * 1e-6 ** (i / 40) for i in range(40)] + [0.0]
+    single = sampled(("cosine", "cosine"), sampler, sigmas)
+    torch.testing.assert_close(sampled(schedules, sampler, sigmas), single, atol=1e-3, rtol=0)
+
+
+class GaussianFlow(torch.nn.Module):
+    """Predicts the velocity of data N(μ, s) in the form (1 − σ)·x0 + k·σ·n exactly; the tokens are μ and s."""
+
+    dtype = torch.float32
+
+    def __init__(self, noise_scale):
+        super().__init__()
+        self.noise_scale = noise_scale
+
+    def forward(self, x_t, t, context=None, control=None, transformer_options=None, **kwargs):
+        sigma, (mean, variance) = t.reshape(-1, 1, 1, 1) / 1000, context[:, :, :1, None].unbind(1)
+        mean, variance = mean[:, None], variance[:, None]
+        alpha, noise = 1 - sigma, self.noise_scale * sigma
+        x0 = mean + variance * alpha / (variance * alpha**2 + noise**2) * (x_t - alpha * mean)
+        return (x_t - x0) / sigma
+
+
+@pytest.fixture
+def gaussian_flow(pack):
+    """A Gaussian expert as a flow model in the space of the pixel experts, with condition k and null 2.
+
+    Where its noise is scaled by the size of pictures, only `noise_scaling` tells by how much.
+    """
+    import comfy.latent_formats
+    import comfy.model_base
+    import comfy.model_sampling
+    import comfy.supported_models_base
+
+    def build(k, noise_scale, by_size=False):
+        from ..support.families.sized_noise import SizedFlow
+        from ..support.places import placed
+
+        class Config(comfy.supported_models_base.BASE):
+            latent_format = comfy.latent_formats.ChromaRadiance
+
+        config = Config({"disable_unet_model_creation": True})
+        config.sampling_settings = {"noise_scale": noise_scale}
+        model = comfy.model_base.BaseModel(config, comfy.model_base.ModelType.FLOW)
+        model.diffusion_model = GaussianFlow(noise_scale)
+        if by_size:
+            config.sampling_settings = {}
+            model.model_sampling = SizedFlow(config)
+        tokens = [[[torch.tensor([[[MEANS[i]], [VARIANCES[i]]]]), {}]] for i in (k, 2)]
+        return SimpleNamespace(model=placed(model), condition=tokens[0], null=tokens[1])
+
+    return build
+
+
+@pytest.mark.parametrize("by_size", [False, True], ids=["", "by the size"])
+@pytest.mark.parametrize("scales", [(8.0, 1.0), (1.0, 8.0), (8.0, 8.0), (8.0, None), (None, 8.0)], ids=str)
+def test_flows_whose_noise_is_scaled_meet_the_others(gaussian, gaussian_flow, chain, guide, scales, by_size):
+    """None is a pixel expert in the variance-exploding form; the noise of the run is `guide`'s, whose size gives 8."""
+    weights, reliabilities = (1.5, 2.0), (1.0, 3.0)
+    experts = [
+        gaussian(k, "cosine") if s is None else gaussian_flow(k, s, by_size=by_size and s == 8.0)
+        for k, s in enumerate(scales)
+    ]
+    settings = [{"weight": w, "reliability": a} for w, a in zip(weights, reliabilities, strict=True)]
+    sigma = 3.0 if scales[0] is None else 0.6
+    level = sigma if scales[0] is None else scales[0] * sigma / (1 - sigma)
+    x = level * torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(2)).double()
+
+    def x0(k):
+        return MEANS[k] + VARIANCES[k] / (VARIANCES[k] + level**2) * (x - MEANS[k])
+
+    expected = sum(w * (x0(k) - x0(2)) for k, w in enumerate(weights)) + x0(2)
+    found = guide(chain(*zip(experts, settings, strict=True)), sigmas=(sigma, 0.0))
+    torch.testing.assert_close(found.double(), expected, atol=2e-4, rtol=0)
+
+
+def test_a_whole_run_on_scaled_noise(gaussian_flow, chain, guide):
+    sigmas = [1.0, 0.98, 0.9, 0.7, 0.4, 0.1, 0.0]
+    mixed, single = (
+        guide(chain(*(gaussian_flow(k, s) for k, s in enumerate(scales))), sigmas=sigmas)
+        for scales in ((8.0, 1.0), (8.0, 8.0))
+    )
+    torch.testing.assert_close(mixed, single, atol=1e-3, rtol=0)
+    assert single.std() > 0.05
+
+
+COEFFICIENTS = [1.0, 1.0, -1.0]
+LEVELS = [100.0 * 3e-4 ** (i / 99) for i in range(100)]
+
+
+@pytest.fixture
+def pixels(node):
+    """Sample pictures of one pixel of a chain, whose three values are samples each."""
+
+    def run(experts, sampler, count, sigmas):
+        (guider,) = node("MCDM_Guider", experts=experts)
+        noise = torch.randn(count, 3, 1, 1, generator=torch.Generator().manual_seed(4))
+        zero = torch.zeros_like(noise)
+        return guider.sample(noise, zero, sampler, torch.tensor(sigmas), seed=4, disable_pbar=True).double()
+
+    return run
+
+
+def test_logic_learns_how_noise_is_scaled_from_what_becomes_of_it(gaussian_flow, chain, node, pixels):
+    """As from a number that says it, to the bit; k of a picture of one pixel is 0.25."""
+    (sampler,) = node("MCDM_Logic", operation="or", sharpness=1.0, prior=0.5, largest=1.0)
+    levels = [1.0, *(level / (0.25 + level) for level in LEVELS[::10]), 0.0]
+
+    def run(by_size):
+        experts = chain(*((gaussian_flow(k, 0.25, by_size), {"weight": 1.0}) for k in range(2)))
+        return pixels(experts, sampler, 50, levels)
+
+    assert torch.equal(run(by_size=True), run(by_size=False))
+
+
+@pytest.fixture
+def united(gaussian, gaussian_flow, chain):
+    """Both conditions at weight 1 and one null, of noise predictors or of flows; and the levels of a run.
+
+    The noise of a "sized" flow is scaled by the size of pictures, here of one pixel.
+    """
+
+    def build(kind):
+        if kind == "sized":
+            levels = [1.0, *(level / (0.25 + level) for level in LEVELS), 0.0]
+            return chain(*((gaussian_flow(k, 0.25, by_size=True), {"weight": 1.0}) for k in range(2))), levels
+        if kind == "flow":
+            levels = [1.0, *(level / (1 + level) for level in LEVELS), 0.0]
+            return chain(*((gaussian_flow(k, 1.0), {"weight": 1.0}) for k in range(2))), levels
+        experts = [(gaussian(k, "cosine", kind), {"weight": 1.0}) for k in range(2)]
+        return chain(*experts), [*LEVELS, 0.0]
+
+    return build
+
+
+@pytest.mark.parametrize("kind", ["eps", "flow"])
+def test_or_of_gaussians_is_their_mixture(node, pixels, united, kind):
+    """All three values of a picture are of one and the same expert."""
+    experts, levels = united(kind)
+    logic = {"operation": "or", "sharpness": 1.0, "prior": 0.5, "largest": 1.0}
+    (sampler,) = node("MCDM_Logic", **logic)
+    found = pixels(experts, sampler, 3000, levels).flatten(1)
+    mixture = sum(MEANS[:2]) / 2, sum(v + m**2 for v, m in zip(VARIANCES[:2], MEANS[:2], strict=True)) / 2
+    assert found.mean().item() == pytest.approx(mixture[0], abs=0.06)
+    assert found.square().mean().item() == pytest.approx(mixture[1], rel=0.07)
+    shared = ((found - found.mean(0)).T @ (found - found.mean(0)) / len(found)).triu(1)
+    assert shared[shared != 0].mean().item() == pytest.approx(0.25 * (MEANS[1] - MEANS[0]) ** 2, rel=0.1)

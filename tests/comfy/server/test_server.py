@@ -1,0 +1,515 @@
+"""The server as users start it, with the pack installed among its custom nodes; everything goes over HTTP."""
+
+import asyncio
+import json
+import shutil
+import urllib.error
+import uuid
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ...support.watchdog import result_of
+from ..support.server.comfyui_server import ROOT, page_events, started
+
+
+@pytest.fixture(scope="module")
+def server(comfyui, small_experts, latent_experts, base, tmp_path_factory, request):
+    folder = tmp_path_factory.mktemp("comfyui-server")
+    shutil.copytree(base / "models", folder / "models")
+    (folder / "input").mkdir()
+    Image.fromarray(np.full((32, 32), 255, np.uint8)).save(folder / "input" / "white.png")
+    with started(comfyui, folder, counts_calls=getattr(request.module, "COUNTS_CALLS", False)) as running:
+        yield running
+
+
+def node(class_type: str, **inputs) -> dict:
+    return {"class_type": class_type, "inputs": inputs}
+
+
+def product(names: dict, seed: int = 1, steps: int = 3, weight: float = 1.5, **changes) -> dict:
+    """Two map experts on one white map; `changes` replace or add nodes."""
+    prompt = {
+        "map": node("LoadImage", image="white.png"),
+        "hair": node("MCDM_LoadExpert", expert_name=names["hair"]),
+        "skin": node("MCDM_LoadExpert", expert_name=names["skin"]),
+        "latent": node("MCDM_EmptyLatent", encoder=["hair", 1], batch_size=1),
+        "hair map": node("MCDM_EncodeMap", encoder=["hair", 1], image=["map", 0], map="hair", with_text=False),
+        "skin map": node("MCDM_EncodeMap", encoder=["skin", 1], image=["map", 0], map="face", with_text=False),
+        "first": expert("hair", weight),
+        "second": expert("skin", weight, experts=["first", 0]),
+        "sample": node(
+            "MCDM_KSampler",
+            experts=["second", 0],
+            seed=seed,
+            steps=steps,
+            sampler_name="euler",
+            scheduler="normal",
+            latent_image=["latent", 0],
+            denoise=1.0,
+        ),
+        "decode": node("VAEDecode", samples=["sample", 0], vae=["hair", 2]),
+        "save": node("SaveImage", images=["decode", 0], filename_prefix="test"),
+    }
+    return {**prompt, **changes}
+
+
+def expert(name: str, weight: float = 1.5, reliability: float = 1.0, **links) -> dict:
+    inputs = {"model": [name, 0], "condition": [f"{name} map", 0], "null": [f"{name} map", 1]}
+    inputs |= {"weight": weight, "reliability": reliability, "start": 0.0, "end": 1.0, **links}
+    return node("MCDM_Expert", **{key: value for key, value in inputs.items() if value is not None})
+
+
+def sweep(**settings) -> dict:
+    """A sweep in place of the sampler of `product`."""
+    given = {"expert_index": 1, "values": "0, 1", "vary": "reliability", "guidance": "1", "seed": 1, "seeds": 1}
+    given |= {"steps": 3, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0, **settings}
+    links = {"experts": ["second", 0], "latent_image": ["latent", 0], "vae": ["hair", 2]}
+    return node("MCDM_ReliabilitySweep", **links, **given)
+
+
+def test_nodes_arrive_with_tooltips(server, pack):
+    info = server.get("/object_info")
+    ours = {name: value for name, value in info.items() if name.startswith("MCDM_")}
+    assert len(ours) == len(asyncio.run(pack.extension.get_node_list()))
+    for value in ours.values():
+        for group in ("required", "optional"):
+            assert all(settings[1]["tooltip"] for settings in value["input"].get(group, {}).values())
+
+
+@pytest.mark.parametrize("language", ["en", "fr"])
+def test_every_node_has_help_where_the_page_asks_first(server, pack, language):
+    for path in (ROOT / "web" / "docs").glob("*.md"):
+        assert server.request(f"/extensions/mcdm/docs/{path.stem}/{language}.md") == path.read_bytes()
+    for missing in ("MCDM_Nothing/en.md", "MCDM_Expert/en.txt"):
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            server.request(f"/extensions/mcdm/docs/{missing}")
+
+
+def test_a_product_gives_a_picture(server, small_experts):
+    (picture,) = server.pictures(product(small_experts))
+    assert picture.shape == (32, 32, 3)
+    assert picture.std() > 5
+
+
+def test_a_product_of_latents_gives_a_picture(server, latent_experts):
+    (picture,) = server.pictures(product(latent_experts))
+    assert picture.shape == (64, 64, 3)
+    assert picture.std() > 5
+
+
+WORKFLOWS = {
+    "faces": {"hair_color": "red", "background": "white"},
+    "faces_fewer_passes": {"hair_color": "red", "background": "white"},
+    "faces_four_modalities": {"hair_color": "purple", "background": "green"},
+}
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_the_shipped_workflows_obey_their_conditions(server, studies, name):
+    parser, metrics = studies("data.face_parser"), studies("metrics")
+    prompt = json.loads((ROOT / "workflows" / "api" / f"{name}.json").read_text())
+    (picture,) = server.pictures(prompt)
+    assert picture.shape == (256, 256, 3)
+    parsed = parser.parse_face(picture)
+    for kind in ("hair", "skin"):
+        (file,) = [value["inputs"]["image"] for value in prompt.values() if f"_{kind}.png" in str(value["inputs"])]
+        truth = np.asarray(Image.open(ROOT / "workflows" / "inputs" / file.removeprefix("mcdm_")).convert("L")) > 127
+        assert metrics.intersection_over_union(getattr(parsed, kind), truth) > 0.65
+    assert {key: parsed.colors[key] for key in WORKFLOWS[name]} == WORKFLOWS[name]
+
+
+def test_the_best_of_four_faces_is_one_of_them_and_has_its_hair_and_skin_in_place(server, studies):
+    parser, metrics = studies("data.face_parser"), studies("metrics")
+    prompt = json.loads((ROOT / "workflows" / "api" / "faces_best_of_four.json").read_text(encoding="utf-8"))
+    outputs = server.wait(server.queue(prompt))["outputs"]
+    (best,), four = ([server.picture(image) for image in outputs[key]["images"]] for key in ("18", "19"))
+    assert [picture.shape for picture in four] == [(256, 256, 3)] * 4
+    assert any(np.abs(best.astype(int) - picture).max() <= 3 for picture in four)  # decoded alone, and in a batch
+    for kind in ("hair", "skin"):
+        path = ROOT / "workflows" / "inputs" / f"face_1_{kind}.png"
+        truth = np.asarray(Image.open(path).convert("L")) > 127
+        assert metrics.intersection_over_union(getattr(parser.parse_face(best), kind), truth) > 0.65
+
+
+def test_or_draws_faces_of_one_caption_or_of_the_other(server, studies):
+    """Red hair or blue hair, both among four faces of one seed; the product's four are saved beside them."""
+    parser = studies("data.face_parser")
+    prompt = json.loads((ROOT / "workflows" / "api" / "faces_or.json").read_text(encoding="utf-8"))
+    outputs = server.wait(server.queue(prompt))["outputs"]
+    product, either = ([server.picture(image) for image in outputs[key]["images"]] for key in ("16", "17"))
+    assert [picture.shape for picture in (*product, *either)] == [(256, 256, 3)] * 8
+    assert {parser.parse_face(picture).colors["hair_color"] for picture in either} == {"red", "blue"}
+
+
+def test_the_shipped_scene_shows_its_animal_in_its_landscape(server, studies):
+    animals, landscapes = studies("evaluation.animals"), studies("evaluation.landscape_parser")
+    prompt = json.loads((ROOT / "workflows" / "api" / "scenes.json").read_text(encoding="utf-8"))
+    prompt["16"]["inputs"] |= {"steps": 4, "seeds": 1}  # of the sweep beside it
+    picture, sweep_grid = sorted(server.pictures(prompt), key=lambda found: found.shape[1])
+    assert picture.shape == (256, 256, 3)
+    assert animals.animal_reader().read(picture[None]) == ["fox"]
+    assert landscapes.parse_landscape(picture) == {"sky": "purple", "orb": "moon", "hills": "green"}
+    assert sweep_grid.std() > 20
+
+
+def test_a_second_load_of_a_file_in_a_graph_costs_nothing(server, small_experts):
+    def loads(name: str, **changes) -> int:
+        folder = server.log.parent / "models" / "mcdm"
+        shutil.copyfile(folder / small_experts["hair"], folder / name)
+        load = node("MCDM_LoadExpert", expert_name=name)
+        skin = {"skin map": node("MCDM_EncodeMap", encoder=["hair", 1], image=["map", 0], map="auto", with_text=False)}
+        prompt = product(small_experts, **{"hair": load, "skin": load, **skin, **changes})
+        assert server.pictures(prompt)
+        return sum("Loaded" in line and name in line for line in server.log.read_text(encoding="utf-8").splitlines())
+
+    twice = loads("twice.safetensors")
+    once = loads("once.safetensors", second=expert("skin", model=["hair", 0], experts=["first", 0]))
+    assert twice == once > 0
+
+
+def test_a_file_replaced_under_the_same_name_is_loaded_anew(server, small_experts):
+    folder = server.log.parent / "models" / "mcdm"
+    maps = {"skin map": node("MCDM_EncodeMap", encoder=["skin", 1], image=["map", 0], map="auto", with_text=False)}
+
+    def picture(name: str, prefix: str) -> np.ndarray:
+        save = node("SaveImage", images=["decode", 0], filename_prefix=prefix)
+        prompt = product(small_experts, skin=node("MCDM_LoadExpert", expert_name=name), save=save, **maps)
+        (found,) = server.pictures(prompt)
+        return found
+
+    shutil.copyfile(folder / small_experts["hair"], folder / "replaced.safetensors")
+    before = picture("replaced.safetensors", "before")
+    shutil.copyfile(folder / small_experts["skin"], folder / "replaced.safetensors")
+    after = picture("replaced.safetensors", "after")
+    assert not np.array_equal(before, after)
+    assert np.array_equal(after, picture(small_experts["skin"], "named"))
+
+
+def test_a_cancelled_run_is_followed_by_a_good_one(server, small_experts):
+    (before,) = server.pictures(product(small_experts, seed=8))
+    prompt_id = result_of(until_sampled(server, product(small_experts, seed=9, steps=10000), steps=5), "a fifth step")
+    server.request("/interrupt", {})
+    entry = server.wait(prompt_id)
+    assert any(message[0] == "execution_interrupted" for message in entry["status"]["messages"])
+    again = product(small_experts, seed=8, steps=3)
+    again["save"]["inputs"]["filename_prefix"] = "again"
+    again["sample"]["inputs"]["denoise"] = 0.99999  # the same run to the sampler, but not to ComfyUI's cache
+    (after,) = server.pictures(again)
+    assert np.array_equal(before, after)
+
+
+def test_a_class_that_the_expert_does_not_know_is_refused_at_post(server, small_experts):
+    changes = {
+        "skin": node("MCDM_LoadExpert", expert_name=small_experts["class"]),
+        "skin map": node("MCDM_EncodeClass", encoder=["skin", 1], class_name="owl", null_kind="class 0"),
+    }
+    (picture,) = server.pictures(product(small_experts, **changes))
+    assert picture.std() > 5
+    changes["skin map"]["inputs"]["class_name"] = "wolf"
+    status, body = server.refusal(product(small_experts, **changes))
+    assert status == 400
+    assert "Fox, owl, dog" in body
+
+
+async def until_sampled(server, prompt: dict, steps: int) -> str:
+    """Queue a prompt and wait until so many steps are done; its id."""
+    import aiohttp
+
+    client = uuid.uuid4().hex
+    async with (
+        aiohttp.ClientSession() as session,
+        session.ws_connect(f"ws://{server.address}/ws?clientId={client}") as socket,
+    ):
+        prompt_id = server.queue(prompt, client)
+        while steps > 0:
+            message = await socket.receive()
+            steps -= message.type == aiohttp.WSMsgType.TEXT and json.loads(message.data)["type"] == "progress"
+    return prompt_id
+
+
+def test_a_cancelled_sweep_leaves_the_finished_cells_in_the_output_folder(server, small_experts):
+    values = "0-1 [50]"
+    save = node("SaveImage", images=["sample", 1], filename_prefix="sweep")
+    prompt = product(small_experts, sample=sweep(values=values, seeds=4, steps=60), save=save)
+    prompt_id = result_of(until_sampled(server, prompt, steps=3 * 60), "the third cell")
+    server.request("/interrupt", {})
+    entry = server.wait(prompt_id)
+    assert any(message[0] == "execution_interrupted" for message in entry["status"]["messages"])
+    (grid,) = (server.log.parent / "output").glob("MCDM_sweep_*.png")
+    assert Image.open(grid).height > 50 * 256
+    (whole,) = server.pictures(product(small_experts, sample=sweep(), save=save))
+    assert whole.shape[0] < 1000
+
+
+def test_previews_and_progress_arrive_while_sampling(server, small_experts):
+    import aiohttp
+
+    async def listen() -> tuple[int, int]:
+        client, previews, progress = uuid.uuid4().hex, 0, 0
+        async with (
+            aiohttp.ClientSession() as session,
+            session.ws_connect(f"ws://{server.address}/ws?clientId={client}") as socket,
+        ):
+            prompt_id = server.queue(product(small_experts, seed=21, steps=6), client)
+            async for message in socket:
+                if message.type == aiohttp.WSMsgType.BINARY:
+                    previews += b"\xff\xd8" in message.data  # a JPEG begins
+                elif message.type == aiohttp.WSMsgType.TEXT:
+                    event = json.loads(message.data)
+                    progress += event["type"] == "progress"
+                    done = event["type"] == "executing" and event["data"]["node"] is None
+                    if done and event["data"]["prompt_id"] == prompt_id:
+                        return previews, progress
+        return previews, progress
+
+    previews, progress = result_of(listen(), "the end of a run")
+    assert previews >= 1
+    assert progress >= 6
+
+
+EMPTY_MAP = node("MCDM_EncodeMap", encoder=["skin", 1], map="skin", with_text=False)
+
+
+def test_what_a_prompt_is_refused_for_is_sent_to_its_page(server, small_experts):
+    """All at once for each prompt, so that what was mended is forgotten; to no other page."""
+    changes = {"first": expert("hair", condition=None), "skin map": EMPTY_MAP}
+    changes["first"]["_meta"] = {"title": "Hair expert"}
+    prompts = [product(small_experts, seed=42, **changes), product(small_experts, seed=42)]
+    refused, mended = result_of(
+        page_events(server, prompts, "mcdm.refusals", "mcdm.refusals", count=2), "the answers to two prompts"
+    )
+    assert refused["workflow"] == mended["workflow"] == "a workflow"
+    assert mended["refusals"] == []
+    assert {told["node"]: told["type"] for told in refused["refusals"]} == {
+        "first": "MCDM_Expert",
+        "skin map": "MCDM_EncodeMap",
+    }
+    texts = {told["node"]: told["text"] for told in refused["refusals"]}
+    assert texts["first"].startswith("Hair expert needs a condition, because its weight is 1.5. Connect condition")
+    assert "an image or a mask" in texts["skin map"]
+
+
+def test_a_warning_is_sent_for_the_node_that_gives_it(server, small_experts):
+    said = node("MCDM_EncodeText", encoder=["skin", 1], text="a smiling man with a purple zeppelin")
+    changes = {"skin": node("MCDM_LoadExpert", expert_name=small_experts["text"]), "skin map": said}
+    prompt = product(small_experts, seed=41, **changes)
+    (warning,) = result_of(page_events(server, [prompt], "mcdm.warning", "execution_success"), "the end of a run")
+    assert (warning["node"], warning["type"], warning["workflow"]) == ("skin map", "MCDM_EncodeText", "a workflow")
+    assert "zeppelin" in warning["text"]
+
+
+def test_a_black_mask_is_warned_of_though_another_expert_has_none(server, small_experts):
+    black = node("SolidMask", value=0.0, width=32, height=32)
+    second = expert("skin", mask=["black", 0], experts=["first", 0])
+    prompt = product(small_experts, seed=42, black=black, second=second)
+    (warning,) = result_of(page_events(server, [prompt], "mcdm.warning", "execution_success"), "the end of a run")
+    assert (warning["node"], warning["type"]) == ("sample", "MCDM_KSampler")
+    assert warning["text"].startswith("The mask of expert 2 (small skin) is 0 everywhere, so it has no say; ")
+
+
+def two_spaces(pixels: dict, latents: dict, vae: str) -> dict:
+    """A product of pixels and latents; the VAE of the latter's expert is that of another loader.
+
+    It comes through a node that may make any MODEL of it, so that only the run can tell.
+    """
+    changes = {"skin": node("MCDM_LoadExpert", expert_name=latents["skin"]), "first": expert("hair", vae=["hair", 2])}
+    changes["merged"] = node("ModelMergeSimple", model1=["skin", 0], model2=["skin", 0], ratio=1.0)
+    second = expert("skin", model=["merged", 0], vae=[vae, 2], experts=["first", 0])
+    return product(pixels, **changes, second=second)
+
+
+def as_a_model(pixels: dict, latents: dict, vae: str) -> dict:
+    """As `two_spaces`, with the latents' expert as the model that is sampled."""
+    prompt = two_spaces(pixels, latents, vae)
+    settings = {name: value for name, value in prompt["sample"]["inputs"].items() if name != "experts"}
+    links = {"model": ["first", 0], "positive": ["skin map", 0], "negative": ["skin map", 1]}
+    model = {"model": ["merged", 0], "reliability": 1.0, "experts": ["second", 0], "vae": [vae, 2]}
+    return prompt | {
+        "first": node("MCDM_ProductModel", **model),
+        "second": expert("hair", vae=["hair", 2]),
+        "latent": node("MCDM_EmptyLatent", encoder=["skin", 1], batch_size=1),
+        "sample": node("KSampler", **settings, **links, cfg=2.0),
+        "decode": node("VAEDecode", samples=["sample", 0], vae=["skin", 2]),
+    }
+
+
+def in_a_sweep(pixels: dict, latents: dict, vae: str) -> dict:
+    """As `two_spaces`, many times."""
+    pictures = node("SaveImage", images=["sample", 1], filename_prefix="test")
+    prompt = two_spaces(pixels, latents, vae) | {"sample": sweep(), "save": pictures}
+    return {key: value for key, value in prompt.items() if key != "decode"}
+
+
+@pytest.mark.parametrize(("prompt", "marked"), [(two_spaces, "second"), (as_a_model, "first"), (in_a_sweep, "second")])
+def test_a_run_is_refused_at_the_node_of_the_expert_that_mends_it(
+    server, small_experts, latent_experts, prompt, marked
+):
+    """ComfyUI's own message stands at the sampler."""
+    wrong = prompt(small_experts, latent_experts, "hair")
+    (told,) = result_of(page_events(server, [wrong], "mcdm.refusal", "execution_error"), "a failure of a run")
+    assert (told["node"], told["type"]) == (marked, wrong[marked]["class_type"])
+    assert " needs a VAE with 4 channels that shrinks pictures 8 times and got one with 3 channels" in told["text"]
+    assert server.pictures(prompt(small_experts, latent_experts, "skin"))
+
+
+def test_a_negative_that_a_part_of_a_run_needs_is_asked_for_at_its_expert(server, small_experts):
+    """Of an expert with a window, what it needs is known when the noise levels are."""
+    wrong = product(small_experts, second=expert("skin", null=None, end=0.9, experts=["first", 0]))
+    (told,) = result_of(page_events(server, [wrong], "mcdm.refusal", "execution_error"), "a failure of a run")
+    assert told["node"] == "second"
+    assert told["text"].startswith("Expert 2 (small skin) needs a negative, ")
+
+
+def test_a_negative_of_product_as_model_is_the_samplers(server, small_experts):
+    changes = {
+        "first": node("MCDM_ProductModel", model=["hair", 0], reliability=1.0, experts=["second", 0]),
+        "second": expert("skin"),
+        "guider": node("BasicGuider", model=["first", 0], conditioning=["hair map", 0]),
+        "noise": node("RandomNoise", noise_seed=1),
+        "sampler": node("KSamplerSelect", sampler_name="euler"),
+        "sigmas": node("BasicScheduler", model=["first", 0], scheduler="normal", steps=2, denoise=1.0),
+    }
+    links = {name: [name, 0] for name in ("guider", "noise", "sampler", "sigmas")}
+    changes["sample"] = node("SamplerCustomAdvanced", **links, latent_image=["latent", 0])
+    wrong = product(small_experts, **changes)
+    told, failed = (
+        result_of(page_events(server, [wrong], kind, "execution_error"), "a failure of a run")
+        for kind in ("mcdm.refusal", "execution_error")
+    )
+    assert told == []
+    assert failed[0]["node_id"] == "sample"
+    assert failed[0]["exception_message"].startswith("Expert 1 (small hair) needs a negative, ")
+
+
+REFUSED = {
+    "no such file": ({"hair": node("MCDM_LoadExpert", expert_name="gone.safetensors")}, "expert_name", "found no"),
+    "truncated file": ({"hair": node("MCDM_LoadExpert", expert_name="cut.safetensors")}, "expert_name", "truncated"),
+    "no condition": ({"first": expert("hair", condition=None)}, "weight", "needs a condition"),
+    "no null": ({"second": expert("skin", null=None, experts=["first", 0])}, "weight", "Expert 2 needs a negative"),
+    "reliabilities": (
+        {"first": expert("hair", reliability=0.0), "second": expert("skin", reliability=0.0, experts=["first", 0])},
+        "reliability",
+        "reliabilities with a positive sum",
+    ),
+    "wrong map": (
+        {"skin map": node("MCDM_EncodeMap", encoder=["skin", 1], image=["map", 0], map="hair", with_text=False)},
+        "map",
+        "driven by a skin map, not by a hair map",
+    ),
+    "no map": ({"skin map": EMPTY_MAP}, "map", "either an image or a mask and got neither"),
+    "text for a map expert": (
+        {"skin map": node("MCDM_EncodeText", encoder=["skin", 1], text="red hair")},
+        "encoder",
+        "driven by a skin map, not by text",
+    ),
+    "a class for a map expert": (
+        {"skin map": node("MCDM_EncodeClass", encoder=["skin", 1], class_name="fox", null_kind="class 0")},
+        "encoder",
+        "driven by a skin map, not by a class",
+    ),
+    "a sweep of an expert that is not there": (
+        {"sample": sweep(expert_index=3)},
+        "expert_index",
+        "from 1 to 2 to sweep and got 3",
+    ),
+    "values of a sweep": ({"sample": sweep(values="0, 2")}, "values", "values from 0 to 1"),
+    "guidance of a sweep": ({"sample": sweep(guidance="strong")}, "guidance", "factors of the weights"),
+    "seeds of a sweep": ({"sample": sweep(seeds=51)}, "seeds", "sweep in parts"),
+    "condition of another expert": (
+        {"second": expert("skin", condition=["hair map", 0], experts=["first", 0])},
+        "condition",
+        "made for",
+    ),
+    "weight": ({"first": expert("hair", weight=50.0)}, "weight", "bigger than max of 20"),
+    "window": ({"second": expert("skin", start=0.7, end=0.2, experts=["first", 0])}, "end", "start below end"),
+    "a gap between windows": (
+        {"first": expert("hair", end=0.4), "second": expert("skin", start=0.6, experts=["first", 0])},
+        "end",
+        "active from 0.4 to 0.6 of the sampling. Set its end to 0.6, or the start of expert 2 to 0.4.",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_can_be_known_is_refused_at_post_and_marks_one_input(server, small_experts, case):
+    whole = (server.log.parent / "models" / "mcdm" / small_experts["hair"]).read_bytes()
+    (server.log.parent / "models" / "mcdm" / "cut.safetensors").write_bytes(whole[:1000000])
+    changes, marked, sentence = REFUSED[case]
+    status, body = server.refusal(product(small_experts, **changes))
+    assert status == 400
+    assert sentence in body
+    errors = [error for of in json.loads(body)["node_errors"].values() for error in of["errors"]]
+    assert [error["extra_info"]["input_name"] for error in errors] == [marked]
+
+
+SPARE = expert("hair", condition=None)
+"""At fault in its weight, and nothing takes it."""
+
+
+def test_a_spare_expert_at_fault_refuses_nothing(server, small_experts):
+    assert server.pictures(product(small_experts, seed=51, spare=SPARE))
+
+
+@pytest.mark.parametrize("beside", [{"spare": SPARE}, {"first": SPARE}], ids=["spare", "in the chain"])
+def test_an_expert_at_fault_leaves_the_others_their_ranges(server, small_experts, beside):
+    too_strong = expert("skin", weight=50.0, experts=["first", 0])
+    status, body = server.refusal(product(small_experts, second=too_strong, **beside))
+    assert status == 400
+    (error,) = json.loads(body)["node_errors"]["second"]["errors"]
+    assert error["extra_info"]["input_name"] == "weight"
+    assert "50.0 bigger than max of 20.0" in error["message"] + error["details"]
+
+
+def test_choices_are_checked_beside_a_node_at_fault(server, small_experts):
+    encode = node("MCDM_EncodeMap", encoder=["hair", 1], image=["map", 0], map="nose", with_text=False)
+    status, body = server.refusal(product(small_experts, **{"hair map": encode, "skin map": EMPTY_MAP}))
+    assert status == 400
+    errors = {key: of["errors"] for key, of in json.loads(body)["node_errors"].items()}
+    assert {key: [error["extra_info"]["input_name"] for error in of] for key, of in errors.items()} == {
+        "hair map": ["map"],
+        "skin map": ["map"],
+    }
+
+
+def test_experts_wrong_in_different_inputs_are_both_marked_at_both(server, small_experts):
+    changes = {"first": SPARE, "second": expert("skin", start=0.7, end=0.2, experts=["first", 0])}
+    _, body = server.refusal(product(small_experts, **changes))
+    sentences = {"first": "needs a condition", "second": "start below end"}
+    for key, of in json.loads(body)["node_errors"].items():
+        assert {error["extra_info"]["input_name"] for error in of["errors"]} == {"weight", "end"}
+        assert all(sentences.pop(key) in error["details"] for error in of["errors"][:1])
+    assert not sentences
+
+
+def test_an_expert_of_an_output_that_is_not_asked_for_marks_nothing(server, small_experts):
+    prompt = product(small_experts, second=expert("skin", start=0.7, end=0.2, experts=["first", 0]), spare=SPARE)
+    prompt["other"] = node("MCDM_KSampler", **{**prompt["sample"]["inputs"], "experts": ["spare", 0]})
+    prompt["other decode"] = node("VAEDecode", samples=["other", 0], vae=["hair", 2])
+    prompt["other save"] = node("SaveImage", images=["other decode", 0], filename_prefix="test")
+    for targets, marked in ((["save"], {"end"}), (["save", "other save"], {"weight", "end"})):
+        with pytest.raises(urllib.error.HTTPError) as error:
+            server.request("/prompt", {"prompt": prompt, "partial_execution_targets": targets})
+        errors = json.loads(error.value.read())["node_errors"]["second"]["errors"]
+        assert {error["extra_info"]["input_name"] for error in errors} == marked
+
+
+def test_a_window_that_the_sampling_may_not_reach_is_left_to_the_run(server, small_experts):
+    changes = {"first": expert("hair", start=0.6), "second": expert("skin", start=0.7, experts=["first", 0])}
+    part = product(small_experts, **changes)
+    assert server.refusal(part)[0] == 400
+    part["sample"]["inputs"]["denoise"] = 0.3
+    assert server.pictures(part)
+
+
+def test_a_refusal_while_running_names_the_reason_and_the_next_run_is_good(server, small_experts):
+    small = node("MCDM_EmptyLatent", encoder=["hair", 1], batch_size=1)
+    larger = node(
+        "LatentUpscale", samples=["small", 0], upscale_method="bilinear", width=512, height=512, crop="disabled"
+    )
+    entry = server.wait(server.queue(product(small_experts, seed=31, small=small, latent=larger)))
+    (error,) = [data for kind, data in entry["status"]["messages"] if kind == "execution_error"]
+    said = "Wrong latent for expert 1 (small hair): The expert small hair expects a latent of 32×32 pixels"
+    assert said in error["exception_message"]
+    assert server.pictures(product(small_experts, seed=32))

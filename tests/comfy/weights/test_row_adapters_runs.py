@@ -1,0 +1,419 @@
+"""Runs of MODELs that differ in adapters alone: their calls, when they don't share one, and what they leave behind."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from ..support.closeness import rounded
+from ..support.leaks import Living
+
+AGREEMENT = 1e-4  # of the latent's scale
+STEPS = 4
+LINEAR = ".attn2.to_q.weight"
+
+
+@pytest.fixture(scope="module")
+def network(pack):
+    """Make a network by its layout, the same for the same seed."""
+    from ..support.oracle.networks import network
+
+    return network
+
+
+def experts_on(models):
+    from ..support.oracle.variants import expert_of
+
+    return [expert_of(model, place) for place, model in enumerate(models)]
+
+
+@pytest.fixture
+def guider_of(node):
+    """Product Guider on MODELs."""
+
+    def make(models):
+        chain = ()
+        for expert in experts_on(models):
+            (chain,) = node("MCDM_Expert", experts=chain, **vars(expert))
+        return node("MCDM_Guider", experts=chain)[0]
+
+    return make
+
+
+def sampled(guider, batch=1, sampler=None, steps=STEPS):
+    import comfy.samplers
+
+    noise = torch.randn(batch, 4, 8, 12, generator=torch.Generator().manual_seed(3))
+    schedule = guider.model_patcher.get_model_object("model_sampling")
+    sigmas = comfy.samplers.calculate_sigmas(schedule, "normal", steps)
+    sampler = sampler or comfy.samplers.sampler_object("euler")
+    with torch.inference_mode():
+        return guider.sample(noise, torch.zeros_like(noise), sampler, sigmas, disable_pbar=True, seed=3)
+
+
+def assert_agree(ours, models, hooks_ask=False, **run):
+    """With brute force on MODELs that share nothing with ours."""
+    from ..support.oracle.guider import BruteForceGuider
+
+    expected = sampled(BruteForceGuider(experts_on(models), hooks_ask), **run)
+    assert (ours - expected).abs().max() <= rounded(AGREEMENT) * expected.std()
+
+
+@pytest.fixture
+def calls(network):
+    """Watch a MODEL's network; returns its calls: rows and roles."""
+    handles = []
+
+    def watch(model):
+        found = []
+
+        def keep(_, args, kwargs):
+            found.append(SimpleNamespace(rows=len(args[0]), roles=kwargs["transformer_options"]["cond_or_uncond"]))
+
+        handles.append(model.model.diffusion_model.register_forward_pre_hook(keep, with_kwargs=True))
+        return found
+
+    yield watch
+    for handle in handles:
+        handle.remove()
+
+
+@pytest.fixture
+def weights_put(monkeypatch):
+    """The MODELs whose weights are put into a network while it samples, by loading or by exchange."""
+    from comfy.model_patcher import ModelPatcher
+
+    put, patch = [], ModelPatcher.patch_model
+    monkeypatch.setattr(ModelPatcher, "patch_model", lambda self, *a, **kw: put.append(self) or patch(self, *a, **kw))
+    return put
+
+
+def with_loras(plain, *seeds, ending=LINEAR):
+    from ..support.adapters import adapted
+
+    return [adapted(plain, "lora", ending, seed) for seed in seeds]
+
+
+def test_three_experts_of_one_checkpoint_run_in_one_call(network, guider_of, calls, weights_put):
+    """But for the first step, which is asked one by one to see where the rows are."""
+    plain = network("eps", 41)
+    models, found = [plain, *with_loras(plain, 1, 2)], calls(plain)
+    result = sampled(guider_of(models), batch=2)
+    by_expert = [4, 4, 4]  # a batch of 2 under a condition and a null
+    assert [call.rows for call in found] == [*by_expert, *[sum(by_expert)] * (STEPS - 1)]
+    assert all(sorted(call.roles) == [0, 0, 0, 1, 1, 1] for call in found[3:])
+    assert weights_put == [plain]
+    other = network("eps", 41)
+    assert_agree(result, [other, *with_loras(other, 1, 2)], batch=2)
+
+
+def test_the_checkpoint_is_loaded_where_no_expert_is_plain(network, guider_of, calls, weights_put):
+    plain = network("v", 42)
+    found = calls(plain)
+    result = sampled(guider_of(with_loras(plain, 1, 2)))
+    assert [call.rows for call in found] == [2, 2, *[4] * (STEPS - 1)]
+    assert weights_put == [plain]
+    assert_agree(result, with_loras(network("v", 42), 1, 2))
+
+
+def test_experts_that_also_differ_otherwise_keep_their_own_calls(network, guider_of, calls):
+    from ..support.oracle.variants import patch_attention
+
+    def models(plain):
+        patched = patch_attention(plain)
+        return [plain, *with_loras(plain, 1), patched, *with_loras(patched, 2)][:3]
+
+    plain = network("eps", 43)
+    found = calls(plain)
+    result = sampled(guider_of(models(plain)))
+    assert [call.rows for call in found[3:]] == [4, 2] * (STEPS - 1)
+    assert_agree(result, models(network("eps", 43)))
+
+
+def test_guidance_that_calls_the_network_itself(network, guider_of):
+    """SAG asks the reference once more, with its adapters and no other's."""
+    from comfy_extras.nodes_sag import SelfAttentionGuidance
+
+    def models(plain):
+        (first,) = with_loras(plain, 1)
+        return [SelfAttentionGuidance.execute(first, 0.7, 2.0).args[0], plain]
+
+    assert_agree(sampled(guider_of(models(network("eps", 44)))), models(network("eps", 44)), hooks_ask=True)
+
+
+def split(most):
+    """A wrapper that gives the network so many rows at a time."""
+
+    def wrapper(apply_model, args):
+        tensors = [args["input"], args["timestep"], args["c"].pop("c_crossattn")]
+        chunks = zip(*(tensor.split(most) for tensor in tensors), strict=True)
+        return torch.cat([apply_model(x, t, c_crossattn=text, **args["c"]) for x, t, text in chunks])
+
+    return wrapper
+
+
+@pytest.mark.parametrize(("most", "first"), [(1, [1, 1, 1, 1]), (2, [2, 2])], ids=["each row", "pairs of rows"])
+def test_a_wrapper_that_splits_the_batch(network, guider_of, calls, weights_put, most, first):
+    """Rows can't be told inside, so each MODEL has a pass of its own, still without a switch.
+
+    Pairs are noticed in the first pass that was to be shared, in the second step; it is given up and counts for
+    nothing.
+    """
+
+    def models(plain):
+        wrapped = plain.clone()
+        wrapped.set_model_unet_function_wrapper(split(most))
+        return [wrapped, *with_loras(wrapped, 1)]
+
+    plain = network("eps", 45)
+    found = calls(plain)
+    result = sampled(guider_of(models(plain)))
+    given_up = [] if most == 1 else [2]
+    assert [call.rows for call in found] == [*first, *given_up, *first * (STEPS - 1)]
+    assert len(weights_put) == 1
+    assert_agree(result, models(network("eps", 45)))
+
+
+HEADS = {"num_heads": -1, "num_head_channels": 16}
+VIDEO = {
+    "in_channels": 8,
+    "num_classes": "sequential",
+    "adm_in_channels": 768,
+    "use_temporal_attention": True,
+    "use_temporal_resblock": True,
+    "video_kernel_size": [3, 1, 1],
+    "extra_ff_mix_layer": True,
+    "merge_strategy": "learned_with_images",
+}
+
+
+def video_network(seed):
+    """Stable Video Diffusion's layout, which folds frames into rows and places into the rows of its temporal layers."""
+    import comfy.supported_models
+
+    from ..support.oracle.networks import LAYOUTS, fill
+    from ..support.places import OFFLOADED, placed
+
+    class Video(comfy.supported_models.SVD_img2vid):
+        unet_extra_config = HEADS
+
+    config = Video({**LAYOUTS["v"][1], **VIDEO})
+    config.set_inference_dtype(torch.float32, None)
+    model = config.get_model({}, device=OFFLOADED)
+    fill(model.diffusion_model, seed)
+    return placed(model)
+
+
+@pytest.mark.one_of(2)
+@pytest.mark.parametrize(
+    ("ending", "batched"),
+    [("transformer_blocks.0.attn2.to_q.weight", True), ("time_stack.0.attn1.to_q.weight", False)],
+    ids=["pictures", "time"],
+)
+def test_videos_whose_frames_are_rows(guider_of, calls, weights_put, ending, batched):
+    """The layers of pictures have a row for each frame; those of time have one for each place."""
+
+    def models(plain):
+        return [plain, *with_loras(plain, 1, ending=ending)]
+
+    plain = video_network(46)
+    found = calls(plain)
+    result = sampled(guider_of(models(plain)), batch=3)
+    rows = [12] * (STEPS - 1) if batched else [6, 6] * (STEPS - 1)
+    assert [call.rows for call in found] == [6, 6, *rows]  # three frames, under a condition and a null
+    assert weights_put == [plain]
+    assert_agree(result, models(video_network(46)), batch=3)
+
+
+class SequenceFirst(torch.nn.Module):
+    """A network whose layer sees (L, B, C), with a sequence as long as the batch of four rows."""
+
+    dtype = torch.float32
+
+    def __init__(self, operations):
+        super().__init__()
+        self.mix = operations.Linear(24, 24)
+        self.scale = torch.nn.Parameter(torch.ones(4))
+        self.direct = operations.Linear(4, 4)
+        self.idle = torch.nn.Sequential(operations.Linear(4, 4))
+
+    def forward(self, x, t, context=None, control=None, transformer_options=None, **kwargs):
+        places = self.mix(x.flatten(2).reshape(len(x), 4, 4, 24)[:, 0].transpose(0, 1)).transpose(0, 1)
+        x = x + places.mean(1).reshape(len(x), 1, 4, 6).repeat(1, 1, 2, 2) + context.mean((1, 2))[:, None, None, None]
+        return torch.einsum("bchw,dc->bdhw", x, self.direct.weight) * self.scale[:, None, None]
+
+
+@pytest.fixture
+def sequences():
+    """A MODEL of that network."""
+    import comfy.model_base
+    import comfy.ops
+    import comfy.supported_models_base
+    from comfy.latent_formats import SD15
+
+    class Config(comfy.supported_models_base.BASE):
+        latent_format = SD15
+
+    def make(seed):
+        from ..support.oracle.networks import fill
+        from ..support.places import placed
+
+        config = Config({"disable_unet_model_creation": True})
+        model = comfy.model_base.BaseModel(config, comfy.model_base.ModelType.EPS)
+        model.diffusion_model = SequenceFirst(comfy.ops.disable_weight_init)
+        fill(model.diffusion_model, seed)
+        return placed(model)
+
+    return make
+
+
+@pytest.mark.parametrize("ending", ["mix.weight", ("mix.weight", "idle.0.weight")], ids=["", "and an unused layer"])
+def test_a_sequence_as_long_as_the_batch_is_not_taken_for_it(sequences, guider_of, calls, weights_put, ending):
+    """A condition and a null of two experts are four rows."""
+
+    def models(plain):
+        return [plain, *with_loras(plain, 1, ending=ending)]
+
+    plain = sequences(47)
+    found = calls(plain)
+    result = sampled(guider_of(models(plain)))
+    assert [call.rows for call in found] == [2, 2] * STEPS
+    assert weights_put == [plain]
+    assert_agree(result, models(sequences(47)))
+
+
+@pytest.mark.parametrize("parameter", ["scale", "direct.weight"])
+def test_weights_that_no_layer_adds_to_are_exchanged(sequences, guider_of, weights_put, parameter):
+    """A parameter without a layer, and one of a layer that is read without being called."""
+    from ..support.adapters import patched
+
+    def models(plain):
+        change = torch.randn(plain.model.diffusion_model.get_parameter(parameter).shape, generator=seeded())
+        return [plain, patched(plain, {f"diffusion_model.{parameter}": ("diff", (change,))})]
+
+    def seeded():
+        return torch.Generator().manual_seed(5)
+
+    plain = sequences(48)
+    made = models(plain)
+    result = sampled(guider_of(made))
+    assert set(weights_put) == set(made)
+    assert_agree(result, models(sequences(48)))
+
+
+@pytest.mark.parametrize("parameter", ["mix.weight", "direct.weight"])
+def test_an_expert_that_is_asked_nothing_at_first(sequences, guider_of, node, weights_put, parameter):
+    """Its conditioning begins halfway, so that its first pass asks the network nothing."""
+    from dataclasses import replace
+
+    from ..support.adapters import patched
+    from ..support.oracle.guider import BruteForceGuider
+
+    def experts(plain):
+        shape = plain.model.diffusion_model.get_parameter(parameter).shape
+        change = torch.randn(shape, generator=torch.Generator().manual_seed(5))
+        made = experts_on([patched(plain, {f"diffusion_model.{parameter}": ("diff", (change,))}), plain])
+        late = [[tokens, {**values, "start_percent": 0.5}] for tokens, values in made[0].condition]
+        first = replace(made[0], condition=late, reliability=0.0)
+        return [first, made[1]]
+
+    chain = ()
+    for expert in experts(sequences(49)):
+        (chain,) = node("MCDM_Expert", experts=chain, **vars(expert))
+    ours, put = sampled(node("MCDM_Guider", experts=chain)[0]), len(set(weights_put))
+    expected = sampled(BruteForceGuider(experts(sequences(49))))
+    assert (ours - expected).abs().max() <= rounded(AGREEMENT) * expected.std()
+    assert put == (1 if parameter == "mix.weight" else 2)  # `direct` is read without being called
+
+
+def test_merges_are_exchanged(network, guider_of, weights_put):
+    """A merge is as large as the network, and would be computed anew in every layer of every pass."""
+    from comfy_extras.nodes_model_merging import ModelMergeSimple
+
+    def models(plain):
+        return [plain, ModelMergeSimple().merge(plain, network("eps", 52), 0.4)[0]]
+
+    made = models(network("eps", 51))
+    result = sampled(guider_of(made))
+    assert set(weights_put) == set(made)
+    assert_agree(result, models(network("eps", 51)))
+
+
+def test_a_product_as_model(network, node, calls, weights_put):
+    """The MODEL that the node makes of the reference is another one, which predicts alike."""
+    import comfy.samplers
+
+    plain = network("eps", 53)
+    found = calls(plain)
+    first, second = experts_on([plain, *with_loras(plain, 1)])
+    (chain,) = node("MCDM_Expert", **vars(second))
+    (model,) = node("MCDM_ProductModel", model=plain, reliability=first.reliability, experts=chain)
+    guider = comfy.samplers.CFGGuider(model)
+    guider.set_conds(first.condition, first.null)
+    guider.set_cfg(first.weight)
+    result = sampled(guider)
+    assert [call.rows for call in found] == [2, 2, *[4] * (STEPS - 1)]
+    assert set(weights_put) == {model}
+    other = network("eps", 53)
+    assert_agree(result, [other, *with_loras(other, 1)])
+
+
+def hooks_of(model):
+    """Of all modules of a MODEL's network, those of torch, and what stands in for their parameters."""
+    watched = [module for module in model.model.modules() if type(module._parameters) is not dict]
+    return watched + [
+        vars(module)[name]
+        for module in model.model.modules()
+        for name in ("_forward_hooks", "_forward_pre_hooks", "_forward_hooks_with_kwargs")
+        if vars(module).get(name)
+    ]
+
+
+def test_no_hook_is_left(network, guider_of):
+    import comfy.model_management
+
+    from ..support.core_samplers import cancelled_at
+
+    plain = network("eps", 49)
+    models = [plain, *with_loras(plain, 1)]
+    seen = []
+
+    def look(model, x, sigmas, extra_args, **kwargs):
+        model(x, sigmas[:1], **extra_args)
+        seen.extend(hooks_of(plain))
+        return x
+
+    import comfy.samplers
+
+    weights = {name: value.clone() for name, value in plain.model.state_dict().items()}
+    sampled(guider_of(models), sampler=comfy.samplers.KSAMPLER(look))
+    assert seen
+    assert not hooks_of(plain)
+    for step in range(STEPS):
+        with pytest.raises(comfy.model_management.InterruptProcessingException):
+            sampled(guider_of(models), sampler=comfy.samplers.KSAMPLER(cancelled_at(step)))
+        assert not hooks_of(plain)
+
+    def fail(*args):
+        raise RuntimeError("out of memory")
+
+    handle = plain.model.diffusion_model.out.register_forward_hook(fail)
+    with handle, pytest.raises(RuntimeError, match="out of memory"):
+        sampled(guider_of(models))
+    assert not hooks_of(plain)
+    assert all(torch.equal(value.cpu(), weights[name]) for name, value in plain.model.state_dict().items())
+
+
+@pytest.mark.long
+def test_fifty_runs_leave_nothing(network, guider_of):
+    plain = network("eps", 50)
+    guider = guider_of([plain, *with_loras(plain, 1)])
+
+    first = sampled(guider, steps=2)
+    sampled(guider, steps=2)
+    before = Living.now().tensors
+    for _ in range(50):
+        result = sampled(guider, steps=2)
+    assert torch.equal(result, first)
+    del result
+    assert Living.now().tensors <= before
