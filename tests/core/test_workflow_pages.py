@@ -156,10 +156,10 @@ def test_a_file_is_named_by_a_title_that_fits_below_its_thumbnail(name):
     assert re.fullmatch(r"[A-Za-z0-9 ,()-]{5,36}", name)  # no more; nor what file systems or addresses change
 
 
-def test_the_recipes_list_every_template_with_its_twin():
-    recipes = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+def test_the_page_of_templates_lists_each_with_its_twin():
+    listed = (ROOT / "docs" / "templates.md").read_text(encoding="utf-8")
     for twin, path in pages_of(ROOT / "workflows").items():
-        assert f"| {path.stem} | `{twin}.json` |" in recipes
+        assert re.search(rf"^\| !\[.*\| \*{re.escape(path.stem)}\*\. .* \| `{twin}\.json` \|", listed, re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -9,7 +9,7 @@ import pathspec
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
-USERS = (README, *(ROOT / "docs" / f"{name}.md" for name in ("nodes", "models", "recipes")))
+USERS = (README, *(ROOT / "docs" / f"{name}.md" for name in ("nodes", "models", "templates")))
 """Pages whose names of nodes, templates, inputs and files are held to what there is."""
 _LEFT_OUT = pathspec.GitIgnoreSpec.from_lines((ROOT / ".comfyignore").read_text(encoding="utf-8").splitlines())
 _LINK = re.compile(r"(!?)\[([^\[\]]*)\]\((?:<([^>]+)>|([^)\s]+))\)")
@@ -47,12 +47,9 @@ def words_of(path: Path) -> list[str]:
     return [word for word in shown.split() if re.search(r"\w", word)]
 
 
-def links_of(path: Path) -> list[tuple[str, str]]:
-    """The target of each link and picture, and the paragraph, item or row of a table that it stands in."""
-    found = []
-    for paragraph in re.split(r"\n\s*\n|\n(?=\s*(?:[-*]|\d+\.) |\|)", text_of(path)):
-        found += [(unquote(link[3] or link[4]), paragraph) for link in _LINK.finditer(paragraph)]
-    return found
+def links_of(path: Path) -> list[str]:
+    """The target of each link and picture."""
+    return [unquote(link[3] or link[4]) for link in _LINK.finditer(text_of(path))]
 
 
 def pictures_of(path: Path) -> list[str]:

@@ -231,10 +231,10 @@ def test_the_two_rules_differ_unless_reliabilities_are_in_proportion_to_weights(
     assert np.abs(paper.astype(float) - own).max() <= 1
 
 
-def script_of_the_recipes(server, folder, prompt: dict) -> subprocess.CompletedProcess:
-    """Run the script that `docs/recipes.md` prints, in a folder where the template is this prompt."""
-    recipes = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
-    (printed,) = re.findall(r"^    import json, .*?\n\n(?=\S)", recipes, re.MULTILINE | re.DOTALL)
+def script_of_the_page(server, folder, prompt: dict) -> subprocess.CompletedProcess:
+    """Run the script that `docs/templates.md` prints, in a folder where the template is this prompt."""
+    page = (ROOT / "docs" / "templates.md").read_text(encoding="utf-8")
+    (printed,) = re.findall(r"^    import json, .*?\n\n(?=\S)", page, re.MULTILINE | re.DOTALL)
     script = textwrap.dedent(printed).replace("127.0.0.1:8188", server.address)
     assert server.address in script
     template = folder / "workflows" / "api" / "faces.json"
@@ -244,17 +244,17 @@ def script_of_the_recipes(server, folder, prompt: dict) -> subprocess.CompletedP
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
 
-def test_the_script_of_the_recipes_queues_a_template_and_saves_its_picture(server, tmp_path):
-    ran = script_of_the_recipes(server, tmp_path, small("faces"))
+def test_the_script_of_the_page_queues_a_template_and_saves_its_picture(server, tmp_path):
+    ran = script_of_the_page(server, tmp_path, small("faces"))
     assert ran.returncode == 0, ran.stderr
     (name,) = re.findall(r"saved (\S+)", ran.stdout)
     with Image.open(tmp_path / name) as saved:
         assert saved.size == (256, 256)
 
 
-def test_the_script_of_the_recipes_prints_why_a_prompt_is_refused(server, tmp_path):
+def test_the_script_of_the_page_prints_why_a_prompt_is_refused(server, tmp_path):
     prompt = small("faces")
     del prompt["11"]["inputs"]["null"]
-    ran = script_of_the_recipes(server, tmp_path, prompt)
+    ran = script_of_the_page(server, tmp_path, prompt)
     assert ran.returncode == 1
     assert "needs a negative" in ran.stderr

@@ -34,7 +34,7 @@ OF_OTHERS = {
 }
 """Code of others: composable diffusion's word, an input of TomePatchModel, the server's answer, ComfyUI's folders and
 option, kinds of files."""
-GUIDE, RECIPES = ROOT / "docs" / "nodes.md", ROOT / "docs" / "recipes.md"
+GUIDE, LISTED = ROOT / "docs" / "nodes.md", ROOT / "docs" / "templates.md"
 
 
 def rows(page) -> list[list[str]]:
@@ -97,17 +97,21 @@ def test_wishes_lead_to_templates_that_have_the_node():
             assert NODES[name] in types_in(template.strip("*")), (name, template)
 
 
-def test_every_template_has_a_recipe_with_its_picture():
-    lines = re.findall(r"^- \*\*Templates?:\*\*(.*(?:\n  .*)*)", text_of(RECIPES), re.MULTILINE)
-    named = {" ".join(name.split()) for line in lines for name in re.findall(r"\*([^*]+)\*", line)}
-    assert templates() <= named
-    assert {f"../workflows/{name}.jpg" for name in templates()} <= set(pictures_of(RECIPES))
+def listed() -> dict[str, list[str]]:
+    """The row of each template: picture, name and what it shows, twin in API format, files."""
+    return {cells[1].split("*")[1]: cells for cells in rows(LISTED) if len(cells) == 4 and cells[1].startswith("*")}
+
+
+def test_every_template_is_listed_with_its_picture():
+    assert listed().keys() == templates()
+    assert {f"../workflows/{name}.jpg" for name in templates()} <= set(pictures_of(LISTED))
+    assert [name for name, cells in listed().items() if f"../workflows/{name}.jpg" not in cells[0]] == []
 
 
 def test_templates_that_need_no_file_are_those_that_load_none():
     shipped = {path.name for path in (ROOT / "experts").glob("*.safetensors")}
     loaders = {"CheckpointLoaderSimple", "UNETLoader", "LoraLoader", "LoraLoaderModelOnly", "MCDM_LoadExpert"}
-    for name, _, files in (cells for cells in rows(RECIPES) if len(cells) == 3 and cells[0] in templates()):
+    for name, (*_, files) in listed().items():
         page = json.loads((ROOT / "workflows" / f"{name}.json").read_text(encoding="utf-8"))
         loaded = {node["widgets_values"][0] for node in page["nodes"] if node["type"] in loaders}
         remote = any(node["type"] == "MCDM_ExpertRemote" for node in page["nodes"])

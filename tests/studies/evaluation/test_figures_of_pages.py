@@ -1,10 +1,11 @@
-"""Each figure of README, of `docs/nodes.md` and of `docs/recipes.md` is that of the row and the measure it names.
+"""Each figure of README and of pages in `docs/` is that of the row and the measure it names.
 
 A sentence with figures is written anew from the tables and looked for in the page. What numbers are left then are none
 that was measured: weights and other settings, names, versions, dates, sizes.
 """
 
 import csv
+import math
 import re
 
 import pytest
@@ -21,6 +22,12 @@ def measured(folder: str, row: str, measure: str, n: int) -> float:
         (found,) = [line for line in csv.DictReader(file) if (line["setting"], line["measure"]) == (row, measure)]
     assert int(found["n"]) == n
     return float(found["figure"])
+
+
+def bounds(folder: str, row: str, measure: str) -> list[float]:
+    with (RESULTS / folder / "figures.csv").open(encoding="utf-8", newline="") as file:
+        (found,) = [line for line in csv.DictReader(file) if (line["setting"], line["measure"]) == (row, measure)]
+    return [float(found["low"]), float(found["high"])]
 
 
 def written(path, row: str, column: str) -> float:
@@ -46,16 +53,34 @@ def signed(value: float) -> str:
     return f"{value:.2f}".replace("-", "−")
 
 
+def interval_of(share: float, n: int) -> str:
+    """Wilson's 95 % interval for a share of n pictures, in percent."""
+    z = 1.959964
+    middle, half = share + z * z / (2 * n), z * math.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2)
+    low, high = ((middle + sign * half) / (1 + z * z / n) for sign in (-1, 1))
+    return f"[{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def share_of(folder: str, row: str, measure: str, n: int) -> str:
+    share = measured(folder, row, measure, n)
+    return f"{percent(share)} {interval_of(share, n)}"
+
+
+def bracketed(folder: str, row: str, measure: str, n: int, form=thousandths) -> str:
+    """A figure with the bootstrap interval of its evaluation."""
+    return f"{form(measured(folder, row, measure, n))} [{', '.join(map(form, bounds(folder, row, measure)))}]"
+
+
 def bled(row: str) -> float:
     return measured("bleeding", row, "bleeding", 300)
 
 
+def all_right(row: str) -> float:
+    return measured("bleeding", row, "all right", 300)
+
+
 def of_one_prompt(row: str) -> str:
     return f"{100 * measured('logic256', row, 'one face', 100):.0f}"
-
-
-def of_maps(measure: str) -> str:
-    return thousandths(measured("maps256", "united, w = 2", measure, 200))
 
 
 def of_spaces(row: str, measure: str) -> str:
@@ -72,6 +97,27 @@ def obeyed(row: str) -> str:
 
 def distance(row: str) -> str:
     return f"{measured('table1', row, 'Fréchet distance', 1000):.0f}"
+
+
+def whole(value: float) -> str:
+    return f"{value:.0f}"
+
+
+def of_table(row: str, measure: str = "Fréchet distance", of: str = "table1") -> str:
+    n = 1000 if of == "table1" and row.startswith(ONE) else 300
+    return bracketed(of, row, measure, n, whole if measure == "Fréchet distance" else thousandths)
+
+
+def of_four(measure: str) -> str:
+    return bracketed("modalities256", FOUR, measure, 200)
+
+
+def of_two(faces: str, measure: str) -> str:
+    return bracketed("contradictions", f"hair and skin of {faces}", measure, 40)
+
+
+def without_leading(way: str) -> str:
+    return thousandths(measured("causes", f"uniform colours, {way}", "mIoU", 300))
 
 
 def biased(column: str) -> str:
@@ -92,39 +138,30 @@ def moved(product: str) -> str:
 
 
 CAPTION, SCENES = "reliabilities as weights, maps to .9", "landscape to .6"
+FOUR, UNITED = "hair, skin, sketch and caption", "(b) two experts, product, w = 2"
+ENDS = [f"united, w = 3, reliability {reliability}" for reliability in (0, 0.5, 1)]
 ONE = "(a) one network,"
 SDXLS, FAMILIES = "two checkpoints of SDXL, 1024²", "SD1.5 beside SDXL, 1024² and 512², tiny VAEs"
+CLEANLY = f"{of_one_prompt('OR, λ = 1')} of 100 faces show one prompt cleanly; blended, {of_one_prompt('product')} do"
 NO_BLEEDING = f"{300 * bled('own nulls: Composite'):.0f} of 300 pictures"
 SENTENCES = {
     "README": [
         f"Two LoRAs of colours bled in {NO_BLEEDING}, and in {percent(bled('base null: product'))} where both had the "
-        "base model's negative.",
-        f"{of_one_prompt('OR, λ = 1')} of 100 faces are all of one prompt, {of_one_prompt('product')} by the product "
-        "of weights 2 and 2.",
+        "base model's negative",
+        CLEANLY,
         f"{of_fewer_passes('time / plain')} of the time on these faces at 25 steps",
         f"two SDXL checkpoints take {taken(SDXLS)}, SD1.5 beside SDXL {taken(FAMILIES)}",
-        *(f"on 8 GiB each step moves {moved(product)}" for product in (SDXLS, FAMILIES)),
+        f"on 8 GiB each step moves {moved(SDXLS)} or {moved(FAMILIES)}",
         "such a pair takes "
         f"{written(BENCHMARKS, 'LoRA-clone pair / as many rows of its plain network', 'by the wall clock'):.2f} "
         "times as long as two prompts on the plain checkpoint",
-        "one network's product of two maps of weight 1 is nearer to drawn faces (Fréchet distance "
-        f"{distance(f'{ONE} product, w = 1')}) than that network given both maps at once, at weight 1 "
-        f"({distance(f'{ONE} both maps at once, w = 1')}; the 95 % intervals just overlap) and at weight 2, which "
-        f"pulls as hard as the product ({distance(f'{ONE} both maps at once, w = 2')}; 1000 faces).",
-        f"both maps at once are obeyed better (mIoU {obeyed(f'{ONE} both maps at once, w = 1')} at weight 1, "
-        f"{obeyed(f'{ONE} both maps at once, w = 2')} at 2) than by either product of weight 1 "
-        f"({obeyed(f'{ONE} product, w = 1')}).",
-        f"Two networks' product ({distance('(b) two experts, product, w = 1')}) is clearly nearer to drawn faces than "
-        "both maps at weight 2, but not than at weight 1.",
-        f"two maps, IoU {of_maps('hair IoU')} for hair and {of_maps('skin IoU')} for skin.",
+        "one network's product of two maps is nearer to drawn faces than that network given both at once (Fréchet "
+        f"distances {distance(f'{ONE} product, w = 1')} and {distance(f'{ONE} both maps at once, w = 1')} at weight 1; "
+        "1000 faces).",
+        f"the product obeys the maps less (mIoU {obeyed(f'{ONE} product, w = 1')} and "
+        f"{obeyed(f'{ONE} both maps at once, w = 1')} at weight 1)",
+        f"without these, {without_leading('product')} and {without_leading('both maps at once')}.",
         f"in all four rows (in {percent(measured('reliabilities256', CAPTION, 'all attributes', 200))} of 200 others)",
-        "A caption beside another face's maps: all four attributes are right in "
-        f"{percent(measured('reliabilities256', CAPTION, 'all attributes', 200))} of 200 pictures "
-        f"(on average {percent(measured('reliabilities256', CAPTION, 'attributes', 200))} of the attributes).",
-        f"the animal is right in {percent(measured('scene_windows256', SCENES, 'animal', 200))}, "
-        "all of the landscape in "
-        f"{percent(measured('scene_windows256', SCENES, 'all of the landscape', 200))}, both in "
-        f"{percent(measured('scene_windows256', SCENES, 'all with the animal', 200))} of 200.",
     ],
     "latent-spaces": [
         f"their mean IoU is {of_spaces('two spaces', 'mIoU')}, beside {of_spaces('one space', 'mIoU')} by experts of "
@@ -137,41 +174,79 @@ SENTENCES = {
         f"{faces_of('two spaces, maps to .8', 'both eyes')})",
     ],
     "rules": [
+        f"the base model's negative alone | {percent(all_right('base null: product'))} "
+        f"{interval_of(all_right('base null: product'), 300)} | {percent(bled('base null: product'))} "
+        f"{interval_of(bled('base null: product'), 300)} | 300 |",
+        f"each with its own negative | {percent(all_right('own nulls: Composite'))} "
+        f"{interval_of(all_right('own nulls: Composite'), 300)} | {percent(bled('own nulls: Composite'))} "
+        f"{interval_of(bled('own nulls: Composite'), 300)} | 300 |",
         "for N(−1, 0.3) and N(1.5, 0.8) with the null N(0.2, 2), both at weight 1, the product has mean "
         f"{biased('product of the densities')} and variance",
         f"DDIM ends at {biased('ODE, closed form')} and",
         f"ancestral sampling at {biased('SDE, closed form')} and",
     ],
     "nodes": [
-        f"{NO_BLEEDING} of two LoRAs bled",
-        f"({of_one_prompt('OR, λ = 1')} and {of_one_prompt('product')} of 100 faces are all of one prompt)",
+        CLEANLY,
         "92 of the 101 model families",
     ],
-    "recipes": [
-        f"two LoRAs of colours bled in {NO_BLEEDING}, with the base model's negative in "
-        f"{percent(bled('base null: product'))}",
-        f"the first decided the other's in {percent(bled('own nulls: Switch'))} of 300 pictures",
-        f"{of_one_prompt('OR, λ = 1')} of 100 faces are all of one caption, {of_one_prompt('product')} by the product "
-        "of weights 2 and 2.",
-        f"it takes {of_fewer_passes('time / plain')} of the time for these faces at 25 steps, as "
-        f"{of_fewer_passes('rows / plain')} of the rows are asked",
+    "templates": [
+        f"it decided the other's in {percent(bled('own nulls: Switch'))} of 300 pictures",
+        f"{of_one_prompt('OR, λ = 1')} of 100 faces show one cleanly; blended, {of_one_prompt('product')} do",
+    ],
+    "paper": [
+        f"Fréchet distance {of_table(f'{ONE} product, w = 1')} and {of_table(f'{ONE} both maps at once, w = 1')}; "
+        f"{of_table(f'{ONE} both maps at once, w = 2')} for both maps at weight 2",
+        f"mIoU {of_table(f'{ONE} product, w = 1', 'mIoU')} and {of_table(f'{ONE} both maps at once, w = 1', 'mIoU')}.",
+        f"Without leading colours: {bracketed('causes', 'uniform colours, product', 'mIoU', 300)} and "
+        f"{bracketed('causes', 'uniform colours, both maps at once', 'mIoU', 300)} (n = 300).",
+        f"Distance {of_table(f'{ONE} product, w = 1', of='table2')} and "
+        f"{of_table(f'{ONE} both maps at once, w = 1', of='table2')}; "
+        f"mIoU {of_table(f'{ONE} product, w = 1', 'mIoU', 'table2')} and "
+        f"{of_table(f'{ONE} both maps at once, w = 1', 'mIoU', 'table2')}.",
+        f"Hair IoU {of_table('fine-tuned on hair, then skin: both maps at once, w = 2', 'hair IoU')} after "
+        f"fine-tuning, {of_table(UNITED, 'hair IoU')} by two united experts at the same weight; mIoU of "
+        f"the GAN {of_table('GAN (SPADE), both maps at once', 'mIoU')}.",
+        f"Distance {of_table(UNITED)} united, {of_table('(b) hair expert alone, w = 2')} and "
+        f"{of_table('(b) skin expert alone, w = 2')} alone; mIoU {of_table(UNITED, 'mIoU')}, "
+        f"{of_table('(b) hair expert alone, w = 2', 'mIoU')} and {of_table('(b) skin expert alone, w = 2', 'mIoU')}.",
+        f"Animal right in {share_of('scene_windows256', SCENES, 'animal', 200)}, all of the landscape in "
+        f"{share_of('scene_windows256', SCENES, 'all of the landscape', 200)}, both in "
+        f"{percent(measured('scene_windows256', SCENES, 'all with the animal', 200))}.",
+        f"31 of 48 animals are whole ({percent(31 / 48)} {interval_of(31 / 48, 48)})",
+        f"Hair IoU {of_four('hair IoU')}, skin IoU {of_four('skin IoU')}, edges F1 {of_four('edge F1')}, all "
+        f"attributes in {share_of('modalities256', FOUR, 'all attributes', 200)}.",
+        "animal right in " + ", ".join(share_of("scene_reliability256", row, "animal", 40) for row in ENDS) + "; "
+        "landscape " + ", ".join(bracketed("scene_reliability256", row, "landscape", 40) for row in ENDS),
+        "mIoU "
+        + ", ".join(bracketed("reliability", f"united, w = 1, reliability {a}", "mIoU", 40) for a in (0, 0.5, 1)),
+        f"hair IoU {of_two('two faces', 'hair IoU')}, skin IoU {of_two('two faces', 'skin IoU')}; of one face "
+        f"{of_two('one face', 'hair IoU')} and {of_two('one face', 'skin IoU')}.",
+        "with the hair map in the first half alone, skin has "
+        f"{bracketed('contradictions', 'two faces, hair until half-way', 'skin IoU', 40)}.",
     ],
 }
 SETTINGS = {
     "README": {
-        *("0", "0.5", "1", "3", "3.5", "4", "4.5", "7"),  # weights, reliabilities, windows
+        *(
+            "0",
+            "0.5",
+            "0.57",
+            "0.8",
+            "1",
+            "3",
+            "3.5",
+            "4",
+            "4.5",
+            "7",
+        ),  # weights, reliabilities, windows, noise
         *("256", "1024"),  # pixels
-        *("2023", "2025", "3.10", "0.33.0", "4.0"),  # years, versions, a licence's
+        *("2023", "3.10", "0.33.0", "4.0"),  # years, versions, a licence's
         "68",  # MB of the archive, which tests/core/test_payload.py weighs
     },
     "nodes": {"1", "10", "0.33.0", "2026"},  # eta, an equation, versions and their years
-    "recipes": {
-        *("0", "0.3", "0.4", "0.5", "0.57", "0.7", "1", "2", "2.5", "3", "3.5", "4", "4.5", "5", "7", "7.5"),
-        *("10", "30", "0.875"),  # Flux's guidance, a noise level
-        *("0.1", "0.6", "0.8", "0.9"),  # a share of tokens, windows
-        *("64", "128", "192", "224", "288", "320", "512", "1024"),  # pixels of masks, and of SDXL
-        *("6", "100"),  # a weight of a picture of the gallery, steps of the published code
-        "2.2",  # a version
+    "templates": {
+        *("0", "0.57", "0.8", "0.875", "1", "2"),  # reliabilities, windows, noise levels, seeds
+        *("0.5", "2.2", "64"),  # weights, a version, pixels
     },
 }
 
