@@ -130,7 +130,7 @@ def test_pages_of_the_api_have_all_that_the_library_offers(monkeypatch, tmp_path
     page = (tmp_path / "mcdm_core.html").read_text(encoding="utf-8")
     for name in mcdm_core.__all__:
         assert f'id="{name}"' in page, name
-    assert (tmp_path / "mcdm_core" / "product" / "eq10.html").is_file()
+    assert (tmp_path / "mcdm_core" / "product" / "rules" / "eq10.html").is_file()
 
 
 def test_the_api_s_pages_are_left_out_of_git():
