@@ -195,8 +195,8 @@ class OwnNullGuider(io.ComfyNode):
             description=(
                 "Measures each prompt against the negative (null) of its own model, not against one mean of all as the "
                 "paper's Eq. 10 does; the same picture where reliabilities are in proportion to weights. Elsewhere it "
-                "keeps LoRAs from bleeding into each other. Composable diffusion (AND; Liu et al. 2022), across models: "
-                "ε = Σ a_j ε_j(z_t, ∅, t) + Σ w_i (ε_i(z_t, x_i, t) − ε_i(z_t, ∅, t))."
+                "keeps LoRAs from bleeding into each other. Composable diffusion (AND; Liu et al. 2022), across models:"
+                " ε = Σ a_j ε_j(z_t, ∅, t) + Σ w_i (ε_i(z_t, x_i, t) − ε_i(z_t, ∅, t))."
             ),
             inputs=[
                 ExpertChain.Input(
