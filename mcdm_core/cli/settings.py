@@ -98,7 +98,8 @@ def add_sampling_options(parser: argparse.ArgumentParser) -> None:
         choices=SAMPLERS,
         default="ddim",
         help="how noise is removed: ddim adds none on the way; ddpm adds some in each step, and ddpm-large more; "
-        "ddpm-learned adds what the first expert's network says, where it was trained to (ddim)",
+        "ddpm-learned adds what the first expert's network says, where it was trained to; logic samples what every "
+        "expert of positive weight agrees on (AND) and none of negative weight would make (NOT) (ddim)",
     )
     parser.add_argument("--eta", type=finite, help="noise that ddim adds in each step, 0 none, 1 as much as ddpm (0)")
     parser.add_argument(

@@ -62,17 +62,17 @@ def factor_at(curve: Curve, progress: float) -> float:
     return before
 
 
-def progress_at(sigma: float, level: Callable[[float], float]) -> float:
-    """How far the sampling has come at a noise level, 0…1: the inverse of `level`, which falls.
+def progress_at(sigma: float, sigma_at: Callable[[float], float]) -> float:
+    """How far the sampling has come at a noise level, 0…1: the inverse of `sigma_at`, which falls.
 
     Args:
         sigma: The noise level; above the first it is 0, and below the last 1.
-        level: Noise level at a progress.
+        sigma_at: Noise level at a progress.
     """
     low, high = 0.0, 1.0
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        low, high = (middle, high) if level(middle) > sigma else (low, middle)
+        low, high = (middle, high) if sigma_at(middle) > sigma else (low, middle)
     return (low + high) / 2
 
 

@@ -1,6 +1,6 @@
 """One evaluation of a product: the networks are asked, and every method takes part by the stages of `Method`.
 
-The caller brings the networks and knows how to ask them: the core's denoiser its own, ComfyUI's guider those of MODELs.
+The caller brings the networks and knows how to ask them: the core's denoiser those of its terms.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,22 +26,21 @@ def evaluate(
     Returns:
         The predictions, and the plan as the methods left it; its `pair` gives the product.
     """
-    found = Evaluation(point, plan, plan.everything, networks)
+    evaluation = Evaluation(point, plan, plan.everything, networks)
     for method in methods:
-        found = replace(found, asked=method.choose(found))
-    cond, null = networks.ask(plan, found.asked)
-    found = replace(found, cond=cond, null=null)
+        evaluation = replace(evaluation, asked=method.choose(evaluation))
+    cond, null = networks.ask(plan, evaluation.asked)
+    evaluation = replace(evaluation, cond=cond, null=null)
     if any(method.saves for method in methods):
         without = plain()
-        found = replace(
-            found, rows=networks.rows(plan, found.asked), plain_rows=networks.rows(without, without.everything)
-        )
+        rows, plain_rows = networks.rows(plan, evaluation.asked), networks.rows(without, without.everything)
+        evaluation = replace(evaluation, rows=rows, plain_rows=plain_rows)
     for method in methods:
-        method.take(found)
+        method.take(evaluation)
     for method in methods:
-        found = replace(found, null=method.complete(found))
+        evaluation = replace(evaluation, null=method.complete(evaluation))
     for method in methods:
-        found = replace(found, plan=method.weigh(found))
+        evaluation = replace(evaluation, plan=method.weigh(evaluation))
     for method in methods:
-        method.note(found)
-    return found
+        method.note(evaluation)
+    return evaluation

@@ -1,5 +1,6 @@
 """One evaluation of a product: the sample and noise level, the predictions that networks are asked for, the answers."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
@@ -45,23 +46,6 @@ class NoiseLevel:
         return float(self._sigma.flatten()[0] if isinstance(self._sigma, Tensor) else self._sigma)
 
 
-class Form(Protocol):
-    """How samples of an expert hold signal and noise at its noise level σ."""
-
-    def unbounded(self, sigma: float) -> float:
-        """The noise level of the same sample in the variance-exploding form, x0 + σ·n."""
-
-
-class _VarianceExploding:
-    def unbounded(self, sigma: float) -> float:
-        """See `Form`."""
-        return sigma
-
-
-VARIANCE_EXPLODING: Form = _VarianceExploding()
-"""The form x0 + σ·n, that of the core's samples."""
-
-
 @dataclass(frozen=True)
 class Point:
     """The sample at which a product is evaluated, and its noise level.
@@ -69,22 +53,18 @@ class Point:
     Attributes:
         x: α·x0 + σ·n in the form of the reference expert, shape (B, …).
         noise: Its noise level as the run's levels are given.
-        form: That form.
+        unbounded: From such a level to that of the same sample in the variance-exploding form, x0 + σ·n, which is the
+            form of the core's own samples.
     """
 
     x: Tensor
     noise: NoiseLevel
-    form: Form = VARIANCE_EXPLODING
-
-    @property
-    def level(self) -> float:
-        """The noise level as the run's levels are given."""
-        return self.noise.number
+    unbounded: Callable[[float], float] = float
 
     @property
     def sigma(self) -> float:
         """The noise level of the same sample in the variance-exploding form, x0 + σ·n."""
-        return self.form.unbounded(self.level)
+        return self.unbounded(self.noise.number)
 
 
 @dataclass(frozen=True, eq=False)

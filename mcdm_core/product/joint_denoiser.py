@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NoReturn
 
 import torch
 from torch import Tensor
@@ -11,20 +10,19 @@ from torch import Tensor
 from ..diffusion.schedule import levels_of
 from ..expert.expert import Expert
 from ..networks.autoencoder import COLORS
-from .denoiser import ProductDenoiser
-from .methods.method import Setting
-from .plan import Predictions
-from .plans.combination import PlanMaker
-from .plans.joint import JointPlans, check_falling, spaces_ahead
-from .plans.separate import Weigh
+from .methods.method import Method, Setting
+from .plan import Plan
+from .plans.combination import MakePlan
+from .plans.joint import PlanAcrossSpaces, check_falling, spaces_ahead
 from .rules.eq10 import EQ10
 from .rules.rule import Rule
 from .spaces import JointSpaces, Space, resized, size_like
 from .term import Term
-from .term_networks import ExpertPoint, Predicted
+from .term_networks import ExpertPoint
+from .united import UnitedDenoiser
 
 
-class JointDenoiser(ProductDenoiser):
+class JointDenoiser(UnitedDenoiser):
     """Combines terms of several spaces: pictures of different sizes, latents of different VAEs.
 
     Samplers see joint samples, see `JointSpaces`: `start` makes one of noise, `reference_part` takes the first expert's
@@ -35,11 +33,16 @@ class JointDenoiser(ProductDenoiser):
         terms: At least one for each of two spaces or more; masks may have any size.
         size: Height and width of a sample of the first expert. Those of the other spaces have its aspect ratio and
             about as many pixels as their first expert was trained on.
-        rule: See `ProductDenoiser`.
+        rule: See `UnitedDenoiser`.
         settings: Likewise.
 
+    Attributes:
+        spaces: The spaces, in the order in which their first experts come.
+        space_of: For each term the index of its space.
+
     Raises:
-        ValueError: If an expert on latents has no VAE, or experts' pictures have different numbers of channels.
+        ValueError: As `UnitedDenoiser`; or if an expert on latents has no VAE, or experts' pictures have different
+            numbers of channels.
     """
 
     def __init__(
@@ -47,64 +50,42 @@ class JointDenoiser(ProductDenoiser):
         terms: Sequence[Term],
         size: tuple[int, int],
         rule: Rule = EQ10,
-        settings: Sequence[Setting] = (),
+        settings: Sequence[Setting | Method] = (),
     ):
         experts = {term.expert.space: term.expert for term in reversed(terms)}
         order = list(dict.fromkeys(term.expert.space for term in terms))
         pixels = size[0] * terms[0].expert.downscale, size[1] * terms[0].expert.downscale
         self.spaces = JointSpaces([_space(experts[key], pixels, key == order[0]) for key in order])
-        _check_channels([experts[key] for key in order])
-        self.places = [order.index(term.expert.space) for term in terms]
+        self.space_of = [order.index(term.expert.space) for term in terms]
         super().__init__(terms, rule=rule, settings=settings)
 
     def __call__(self, x: Tensor, sigma: Tensor | float) -> Tensor:
-        """Predict x0 of all parts.
-
-        Args:
-            x: A joint sample, shape (B, 1, N).
-            sigma: Noise level above 0, one number or equal entries (B,).
+        """Predict x0 of all parts of joint samples (B, 1, N), see `UnitedDenoiser`.
 
         Returns:
             Shape of x. The part of a space that no expert will be asked in any more is returned as it came.
-
-        Raises:
-            ValueError: If no term is active at σ, or the active ones cannot be combined.
         """
-        found, _ = self._evaluate(x, sigma)
-        combined = self._combined(found)
-        ahead = spaces_ahead(self.windows, self.places, found.point.noise)
+        evaluation, _ = self._evaluate(x, sigma, self._planner(x))
+        combined = self._combined(evaluation)
+        ahead = spaces_ahead(self.windows, self.space_of, evaluation.point.noise)
         parts = self.spaces.unpack(x)
         parts[0] = combined
-        for place, x0 in self.spaces.from_reference(combined, ahead).items():
-            clamps = self.terms[self.places.index(place)].expert.clamp_x0
-            parts[place] = (x0.clamp(-1, 1) if clamps else x0) / self.spaces.scales[place]
+        for space, x0 in self.spaces.from_reference(combined, ahead).items():
+            clamps = self.terms[self.space_of.index(space)].expert.clamp_x0
+            parts[space] = (x0.clamp(-1, 1) if clamps else x0) / self.spaces.scales[space]
         return self.spaces.pack(parts)
 
     def start(self, noise: Tensor) -> Tensor:
-        """See `ProductDenoiser.start`; the other parts' noise is that of `JointSpaces.noise_of`."""
+        """A joint sample of the noise, with that of `JointSpaces.noise_of` in the other parts."""
         others = range(1, len(self.spaces.spaces))
-        return self.spaces.pack([noise, *(self.spaces.noise_of(place, noise) for place in others)])
+        return self.spaces.pack([noise, *(self.spaces.noise_of(space, noise) for space in others)])
 
     def reference_part(self, x: Tensor) -> Tensor:
-        """See `ProductDenoiser.reference_part`."""
+        """The first part of a joint sample, shape (B, C, H, W)."""
         return self.spaces.unpack(x)[0]
 
-    def with_variance(self, x: Tensor, sigma: Tensor | float) -> Predicted:
-        """Refused: a learned variance is that of one space."""
-        self._refuse("a sampler of fixed variance")
-
-    def with_terms(self, x: Tensor, sigma: Tensor | float, weigh: Weigh) -> tuple[Tensor, Predictions]:
-        """Refused: logic compares densities of one space."""
-        self._refuse("another sampler than logic")
-
-    def _refuse(self, instead: str) -> NoReturn:
-        raise ValueError(
-            f"Expected experts of one latent space for this sampler and got {len(self.spaces.spaces)} spaces; use "
-            f"{instead}, or experts of one space."
-        )
-
     def check_run(self, x: Tensor, sigmas: Sequence[float] | Tensor) -> None:
-        """See `ProductDenoiser.check_run`.
+        """Refuse a run that could not finish, before any network is called, see `UnitedDenoiser.check_run`.
 
         Raises:
             ValueError: As there, or if noise levels rise: a space is left behind once its last expert has acted.
@@ -112,18 +93,19 @@ class JointDenoiser(ProductDenoiser):
         check_falling(levels_of(sigmas))
         super().check_run(x, sigmas)
 
-    def _check_samples(self) -> None:
-        pass  # samples of different spaces are what this is for
+    def _check_experts(self) -> None:
+        _check_channels([self.terms[self.space_of.index(space)].expert for space in range(len(self.spaces.spaces))])
 
     def _points(self, x: Tensor, sigma: Tensor | float) -> list[ExpertPoint]:
         parts = self.spaces.unpack(x)
         scaled = [(k * part, sigma * k) for k, part in zip(self.spaces.scales, parts, strict=True)]
-        return [scaled[place] for place in self.places]
+        return [scaled[space] for space in self.space_of]
 
-    def _plans(self, x: Tensor) -> PlanMaker:
-        size = self.spaces.spaces[0].size
-        masks = [_mask(term, size, x) for term in self.terms]
-        return JointPlans(self._product_plans(masks), self.spaces, self.places)
+    def _masks(self, x: Tensor) -> list[Tensor | None]:
+        return [_mask(term, self.spaces.spaces[0].size, x) for term in self.terms]
+
+    def _make_plan(self) -> MakePlan[Plan]:
+        return PlanAcrossSpaces(self.spaces, self.space_of)
 
 
 def several_spaces(terms: Sequence[Term]) -> bool:

@@ -56,7 +56,7 @@ class Plan(Coefficients):
         return Asked(self.conditions, tuple(dict.fromkeys(self.null_owners[j] for j in self.nulls)))
 
     def is_single(self, index: int) -> bool:
-        """Whether C and U of `pair` are, bit for bit, this expert's own predictions at every place."""
+        """Whether C and U of `pair` are, bit for bit, this expert's own predictions everywhere."""
         if self.conditions != (index,) or self.area(index) is not None or self.scale != self.weights[index]:
             return False
         return set(self.everything.nulls) <= {self.null_owners[index]}

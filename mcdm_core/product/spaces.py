@@ -72,18 +72,18 @@ class JointSpaces:
         """Shape of one joint sample, (1, 1, N)."""
         return 1, 1, sum(self._lengths)
 
-    def noise_of(self, place: int, noise: Tensor) -> Tensor:
+    def noise_of(self, space: int, noise: Tensor) -> Tensor:
         """Start noise of another space. Each row is drawn by a seed made of the reference's, so that it goes with it.
 
         Args:
-            place: That of the space.
+            space: Index of the space.
             noise: The reference's, standard normal, shape (B, …).
 
         Returns:
             Standard normal, shape (B, *shape), on the device of the noise.
         """
-        seeds = [zlib.crc32(row.float().cpu().contiguous().numpy().tobytes(), place) for row in noise]
-        shape = self.spaces[place].shape
+        seeds = [zlib.crc32(row.float().cpu().contiguous().numpy().tobytes(), space) for row in noise]
+        shape = self.spaces[space].shape
         drawn = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
         return torch.stack(drawn).to(noise)
 
@@ -96,37 +96,37 @@ class JointSpaces:
         parts = joint.split(self._lengths, dim=-1)
         return [part.reshape(-1, *space.shape) for part, space in zip(parts, self.spaces, strict=True)]
 
-    def is_coarser(self, place: int) -> bool:
-        """Whether pictures of the space at a place are too small for details of the reference's pictures."""
-        return any(own < of for own, of in zip(self.spaces[place].picture, self.spaces[0].picture, strict=True))
+    def is_coarser(self, space: int) -> bool:
+        """Whether pictures of the space of an index are too small for details of the reference's pictures."""
+        return any(own < of for own, of in zip(self.spaces[space].picture, self.spaces[0].picture, strict=True))
 
-    def to_reference(self, place: int, x0: Tensor, finer: Tensor | None = None) -> Tensor:
-        """Carry a clean sample of the space at a place to the reference's.
+    def to_reference(self, space: int, x0: Tensor, finer: Tensor | None = None) -> Tensor:
+        """Carry a clean sample of another space to the reference's.
 
         Args:
-            place: That of the space.
+            space: Index of the space.
             x0: The sample.
             finer: Pictures of the reference. What pictures of the space are too small to hold is taken from them.
         """
-        if place == 0:
+        if space == 0:
             return x0
-        own, reference = self.spaces[place], self.spaces[0]
+        own, reference = self.spaces[space], self.spaces[0]
         picture = resized(own.decode(x0), reference.picture)
-        if finer is not None and self.is_coarser(place):
+        if finer is not None and self.is_coarser(space):
             picture = picture + finer - resized(resized(finer, own.picture), reference.picture)
         return reference.encode(picture)
 
-    def from_reference(self, x0: Tensor, places: Sequence[int]) -> dict[int, Tensor]:
+    def from_reference(self, x0: Tensor, others: Sequence[int]) -> dict[int, Tensor]:
         """Carry a clean sample of the reference's space to others; it is decoded once.
 
         Args:
             x0: The sample.
-            places: Where the other spaces are among all.
+            others: Indices of the other spaces.
         """
         reference = self.spaces[0]
-        picture = reference.decode(x0) if places else x0
-        carried = {place: resized(picture, self.spaces[place].picture) for place in places}
-        return {place: self.spaces[place].encode(found) for place, found in carried.items()}
+        picture = reference.decode(x0) if others else x0
+        pictures = {space: resized(picture, self.spaces[space].picture) for space in others}
+        return {space: self.spaces[space].encode(resized_picture) for space, resized_picture in pictures.items()}
 
 
 def size_like(reference: Size, side: int, step: int) -> Size:

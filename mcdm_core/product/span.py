@@ -7,7 +7,7 @@ from dataclasses import dataclass
 Window = tuple[float, float]
 """Noise levels (σ_start, σ_end); what has the window acts where σ_start ≥ σ > σ_end."""
 ALWAYS: Window = (math.inf, -math.inf)
-Level = Callable[[float], float]
+SigmaAt = Callable[[float], float]
 """Noise level of the reference expert at a progress of the sampling, 0…1."""
 
 
@@ -67,11 +67,11 @@ class Span:
         """Whether it is the whole run."""
         return self.start <= 0 and self.end >= 1 and not self.sigma_start and not self.sigma_end
 
-    def window(self, level: Level) -> Window:
+    def window(self, sigma_at: SigmaAt) -> Window:
         """The span as noise levels.
 
         Args:
-            level: Noise level of the reference expert at a progress of the sampling, 0…1.
+            sigma_at: Noise level of the reference expert at a progress of the sampling, 0…1.
 
         Returns:
             The levels (σ_start, σ_end); a span that lasts to the end has −∞, because samplers may ask at σ = 0 as well.
@@ -79,8 +79,8 @@ class Span:
         Raises:
             ValueError: If the intersection is empty.
         """
-        first = math.inf if self.start <= 0 else level(self.start)
-        last = -math.inf if self.end >= 1 else level(self.end)
+        first = math.inf if self.start <= 0 else sigma_at(self.start)
+        last = -math.inf if self.end >= 1 else sigma_at(self.end)
         window = min(first, self.sigma_start or math.inf), max(last, self.sigma_end or -math.inf)
         if (self.sigma_start or self.sigma_end) and not window[0] > window[1]:
             raise ValueError(

@@ -46,7 +46,7 @@ class TermNetworks:
         self.variance: Tensor | None = None
 
     def ask(self, plan: Plan, asked: Asked) -> tuple[Predictions, Predictions]:
-        """See `Networks`."""
+        """The answers at the points, see `Networks.ask`."""
         passes = self._passes(asked)
         predictions = self._predict(passes)
         x0 = [prediction for prediction, _ in predictions]
@@ -58,18 +58,16 @@ class TermNetworks:
         return dict(conditions), dict(zip(asked.nulls, x0[first_null:], strict=True))
 
     def rows(self, plan: Plan, asked: Asked) -> int:
-        """See `Networks`."""
+        """Rows that networks are given for that, see `Networks.rows`."""
         return len(self.points[0][0]) * asked.passes
 
     def _passes(self, asked: Asked) -> list[Pass]:
-        """The passes to make: under conditions, then under nulls."""
+        """The passes to make: under conditions, then under nulls; a plan asks only for what its terms have."""
         wanted = [(i, self.terms[i].condition) for i in asked.conditions]
         wanted += [(j, self.terms[j].null) for j in asked.nulls]
-        passes = [
+        return [
             Pass(self.terms[i].expert, condition, *self.points[i]) for i, condition in wanted if condition is not None
         ]
-        assert len(passes) == len(wanted), "a plan asks only for conditions and nulls that its terms have"
-        return passes
 
     def _predict(self, passes: list[Pass]) -> list[Predicted]:
         """The predictions of all passes; those that can share a batch do."""

@@ -14,7 +14,7 @@ class TermError(ValueError):
     Args:
         sentence: For the user.
         index: The expert's, among those of the product.
-        setting: The input of its node that mends it, such as "weight", "null", "vae" or "model".
+        setting: What of it mends that, such as "weight", "null", "vae" or "model".
     """
 
     # With defaults, since an exception that comes from another process is made anew by its sentence alone.

@@ -1,15 +1,14 @@
 """DDIM (Song, Meng & Ermon, "Denoising Diffusion Implicit Models", 2021)."""
 
 import math
-from collections.abc import Callable, Sequence
-from itertools import pairwise
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ..diffusion.schedule import levels_of
-from .noise import noise_like
-from .types import Callback, Denoiser
+from .stepwise import Step, StepwiseSampler, noise_like
+from .types import Denoiser
 
 
 def ddim_step(x: Tensor, denoised: Tensor, sigma: float, sigma_next: float, eta: float, noise: Tensor | None) -> Tensor:
@@ -35,36 +34,25 @@ def ddim_step(x: Tensor, denoised: Tensor, sigma: float, sigma_next: float, eta:
     return x_next if noise is None or sigma_up == 0 else x_next + sigma_up * noise
 
 
-@torch.no_grad()
-def sample_ddim(
-    denoiser: Denoiser,
-    x: Tensor,
-    sigmas: Sequence[float] | Tensor,
-    *,
-    generator: torch.Generator | None = None,
-    callback: Callback | None = None,
-    eta: float = 0.0,
-    draw: Callable[[Tensor, torch.Generator | None], Tensor] | None = None,
-) -> Tensor:
-    """Sample with DDIM.
+@dataclass(eq=False)
+class DDIM(StepwiseSampler):
+    """DDIM.
 
-    Args:
-        denoiser: Predicts x0.
-        x: Start, x0 + sigmas[0]·n, shape (B, …).
-        sigmas: Descending noise levels, the last one usually 0; one network evaluation for each but the last.
-        generator: Source of the noise for η > 0; its numbers are drawn on the generator's device.
-        callback: See `Callback`.
+    Attributes:
         eta: η of `ddim_step`.
-        draw: Draws standard normal noise in the shape of a sample; None draws white noise.
-
-    Returns:
-        Sample at the last noise level, shape of x.
+        draw: Draws standard normal noise in the shape of a sample, by a generator; white noise unless told otherwise.
     """
-    levels = levels_of(sigmas)
-    for step, (sigma, sigma_next) in enumerate(pairwise(levels)):
-        denoised = denoiser(x, sigma)
-        if callback is not None:
-            callback(step, sigma, denoised)
-        noise = (draw or noise_like)(x, generator) if eta > 0 and sigma_next > 0 else None
-        x = ddim_step(x, denoised, sigma, sigma_next, eta, noise)
-    return x
+
+    eta: float = 0.0
+    draw: Callable[[Tensor, torch.Generator | None], Tensor] = noise_like
+
+    def step(self, denoiser: Denoiser, x: Tensor, step: Step) -> Tensor:
+        """A step of DDIM, see `ddim_step`."""
+        denoised = denoiser(x, step.sigma)
+        step.report(denoised)
+        noise = self.draw(x, step.generator) if self.eta > 0 and step.sigma_next > 0 else None
+        return ddim_step(x, denoised, step.sigma, step.sigma_next, self.eta, noise)
+
+
+sample_ddim = DDIM()
+"""DDIM without noise on the way, unless it is given an `eta`."""

@@ -11,15 +11,13 @@ They are variances of x_t' = √ᾱ' x'. The functions here return variances of 
 """
 
 import math
-from collections.abc import Callable, Sequence
-from itertools import pairwise
+from collections.abc import Callable
+from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from ..diffusion.schedule import levels_of
-from .noise import noise_like
-from .types import Callback, Denoiser
+from .stepwise import Step, StepwiseSampler, noise_like
+from .types import Denoiser
 
 
 def ddpm_mean(x: Tensor, denoised: Tensor, sigma: float, sigma_next: float) -> Tensor:
@@ -37,36 +35,26 @@ def forward_variance(sigma: float, sigma_next: float) -> float:
     return (sigma**2 - sigma_next**2) * (1 + sigma_next**2) / (1 + sigma**2)
 
 
-@torch.no_grad()
-def sample_ddpm(
-    denoiser: Denoiser,
-    x: Tensor,
-    sigmas: Sequence[float] | Tensor,
-    *,
-    generator: torch.Generator | None = None,
-    callback: Callback | None = None,
-    variance: Callable[[float, float], float] = posterior_variance,
-) -> Tensor:
-    """Sample ancestrally with a fixed variance; with `posterior_variance` this is DDIM at η = 1.
+@dataclass(eq=False)
+class DDPM(StepwiseSampler):
+    """Ancestral sampling with a fixed variance; with `posterior_variance` this is DDIM at η = 1.
 
-    Args:
-        denoiser: Predicts x0.
-        x: Start, x0 + sigmas[0]·n, shape (B, …).
-        sigmas: Descending noise levels, the last one usually 0; one network evaluation for each but the last.
-        generator: Source of the noise; its numbers are drawn on the generator's device.
-        callback: See `Callback`.
+    Attributes:
         variance: Function of σ and σ' that returns a step's variance: `posterior_variance`, `forward_variance` or your
             own.
-
-    Returns:
-        Sample at the last noise level, shape of x.
     """
-    levels = levels_of(sigmas)
-    for step, (sigma, sigma_next) in enumerate(pairwise(levels)):
-        denoised = denoiser(x, sigma)
-        if callback is not None:
-            callback(step, sigma, denoised)
-        x = ddpm_mean(x, denoised, sigma, sigma_next)
-        if sigma_next > 0:
-            x = x + math.sqrt(variance(sigma, sigma_next)) * noise_like(x, generator)
-    return x
+
+    variance: Callable[[float, float], float] = posterior_variance
+
+    def step(self, denoiser: Denoiser, x: Tensor, step: Step) -> Tensor:
+        """The mean of the posterior, and noise of the variance."""
+        denoised = denoiser(x, step.sigma)
+        step.report(denoised)
+        x = ddpm_mean(x, denoised, step.sigma, step.sigma_next)
+        if step.sigma_next == 0:
+            return x
+        return x + math.sqrt(self.variance(step.sigma, step.sigma_next)) * noise_like(x, step.generator)
+
+
+sample_ddpm = DDPM()
+"""Ancestral sampling with the variance of the posterior, unless it is given another."""

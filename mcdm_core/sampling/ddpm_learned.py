@@ -1,15 +1,13 @@
 """Ancestral sampling with a learned variance (Nichol & Dhariwal, "Improved DDPM", 2021)."""
 
-from collections.abc import Sequence
-from itertools import pairwise
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ..diffusion.schedule import levels_of
 from .ddpm import ddpm_mean, forward_variance, posterior_variance
-from .noise import noise_like
-from .types import Callback, Denoiser, VarianceDenoiser
+from .stepwise import Step, StepwiseSampler, noise_like
+from .types import Denoiser, VarianceDenoiser
 
 
 def learned_variance(sigma: float, sigma_next: float, v: Tensor) -> Tensor:
@@ -32,47 +30,38 @@ def learned_variance(sigma: float, sigma_next: float, v: Tensor) -> Tensor:
     return low * (high / low) ** ((v + 1) / 2)
 
 
-@torch.no_grad()
-def sample_ddpm_learned(
-    denoiser: Denoiser,
-    x: Tensor,
-    sigmas: Sequence[float] | Tensor,
-    *,
-    generator: torch.Generator | None = None,
-    callback: Callback | None = None,
-) -> Tensor:
-    """Sample ancestrally with the variance that the (reference) network has learned.
+@dataclass(eq=False)
+class LearnedDDPM(StepwiseSampler):
+    """Ancestral sampling with the variance that the (reference) network has learned.
 
-    Args:
-        denoiser: Predicts x0 and v; a `VarianceDenoiser`, as every product is.
-        x: Start, x0 + sigmas[0]·n, shape (B, …).
-        sigmas: Descending noise levels, the last one usually 0; one network evaluation for each but the last.
-        generator: Source of the noise; its numbers are drawn on the generator's device.
-        callback: See `Callback`.
-
-    Returns:
-        Sample at the last noise level, shape of x.
-
-    Raises:
-        ValueError: If the denoiser's network has no learned variance.
+    It asks a `VarianceDenoiser`, as every product of one space is.
     """
-    if not isinstance(denoiser, VarianceDenoiser):
-        raise ValueError(
-            f"Expected a denoiser with a learned variance and got a {type(denoiser).__name__} without `with_variance`; "
-            "use a sampler of fixed variance, sample_ddpm for example."
-        )
-    levels = levels_of(sigmas)
-    for step, (sigma, sigma_next) in enumerate(pairwise(levels)):
-        denoised, v = denoiser.with_variance(x, sigma)
+
+    def step(self, denoiser: Denoiser, x: Tensor, step: Step) -> Tensor:
+        """The mean of the posterior, and noise of the learned variance.
+
+        Raises:
+            ValueError: If the denoiser's network has no learned variance.
+        """
+        if not isinstance(denoiser, VarianceDenoiser):
+            raise ValueError(
+                "Expected experts of one latent space for this sampler, or another denoiser with a learned variance, "
+                f"and got a {type(denoiser).__name__} without `with_variance`; use a sampler of fixed variance, "
+                "sample_ddpm for example."
+            )
+        denoised, v = denoiser.with_variance(x, step.sigma)
         if v is None:
             raise ValueError(
                 "Expected a network with a learned variance and the reference expert has none, or is not evaluated "
-                f"at σ = {sigma:.4g}; use a sampler of fixed variance, ddpm for example, or make the expert that has "
-                "one the first."
+                f"at σ = {step.sigma:.4g}; use a sampler of fixed variance, ddpm for example, or make the expert that "
+                "has one the first."
             )
-        if callback is not None:
-            callback(step, sigma, denoised)
-        x = ddpm_mean(x, denoised, sigma, sigma_next)
-        if sigma_next > 0:
-            x = x + learned_variance(sigma, sigma_next, v).sqrt() * noise_like(x, generator)
-    return x
+        step.report(denoised)
+        x = ddpm_mean(x, denoised, step.sigma, step.sigma_next)
+        if step.sigma_next == 0:
+            return x
+        return x + learned_variance(step.sigma, step.sigma_next, v).sqrt() * noise_like(x, step.generator)
+
+
+sample_ddpm_learned = LearnedDDPM()
+"""Ancestral sampling with a learned variance."""

@@ -18,7 +18,6 @@ Skreta et al., "The Superposition of Diffusion Models Using the Itô Density Est
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -26,29 +25,6 @@ from torch import Tensor
 from ..product.methods.logic import Logic
 from ..product.rules.coefficients import Coefficient
 from .ddpm import forward_variance
-
-
-@dataclass(frozen=True, eq=False)
-class Step:
-    """An ancestral step.
-
-    Attributes:
-        sigma: σ.
-        sigma_next: σ', below σ or the same.
-    """
-
-    sigma: float
-    sigma_next: float
-
-    @property
-    def mean_gain(self) -> float:
-        """∂m_i/∂D_i, how much a mean moves with its prediction."""
-        return 1 - (self.sigma_next / self.sigma) ** 2
-
-    @property
-    def variance(self) -> float:
-        """V; 0 where σ' = σ."""
-        return forward_variance(self.sigma, self.sigma_next)
 
 
 class TrackedDensities:
@@ -81,36 +57,38 @@ class TrackedDensities:
         """
         for i in weights.keys() - self.logs.keys():
             self.logs[i] = torch.zeros(self._count, dtype=torch.float64)
-        found = self._logic.combine(self.logs, weights)
-        return dict.fromkeys(weights, 1.0) if len(weights) == 1 else self._shaped(found)
+        counts = self._logic.combine(self.logs, weights)
+        return dict.fromkeys(weights, 1.0) if len(weights) == 1 else self._shaped(counts)
 
-    def follow(self, added: Tensor, shifts: Mapping[int, Tensor], step: Step) -> None:
+    def follow(self, added: Tensor, shifts: Mapping[int, Tensor], sigma: float, sigma_next: float) -> None:
         """Update the log densities for a step that the batch has made.
 
         Args:
             added: x' − m_r, where m_r is the mean of the step that was sampled, shape (B, …).
             shifts: m_i − m_r by the index of the expert, of the same shape.
-            step: The step.
+            sigma: σ.
+            sigma_next: σ', below σ or the same.
 
         Raises:
             ValueError: If a prediction is not finite.
         """
-        if step.variance == 0:  # σ' = σ
+        variance = forward_variance(sigma, sigma_next)  # V
+        if variance == 0:  # σ' = σ
             return
-        gained = self._inner(((shift, added - shift / 2) for shift in shifts.values()), step) / step.variance
+        gained = self._inner(((shift, added - shift / 2) for shift in shifts.values()), sigma) / variance
         self.logs |= {i: self.logs[i] + gain for i, gain in zip(shifts, gained, strict=True)}
 
-    def _inner(self, pairs: Iterable[tuple[Tensor, Tensor]], step: Step) -> Tensor:
+    def _inner(self, pairs: Iterable[tuple[Tensor, Tensor]], sigma: float) -> Tensor:
         """⟨one, other⟩ of each pair, weighted by `area`, shape (number of pairs, B), in float64 on the CPU."""
         products = (one * other for one, other in pairs)
         counted = products if self._area is None else (self._area * each for each in products)
-        found = torch.stack([each.flatten(1).sum(1) for each in counted]).cpu().double()
-        if not found.isfinite().all():
+        sums = torch.stack([each.flatten(1).sum(1) for each in counted]).cpu().double()
+        if not sums.isfinite().all():
             raise ValueError(
-                f"Expected finite predictions to track densities by and got NaN or infinity at σ = {step.sigma:.4g}; "
+                f"Expected finite predictions to track densities by and got NaN or infinity at σ = {sigma:.4g}; "
                 "lower the weights, or use a network of more precision."
             )
-        return found
+        return sums
 
     def _shaped(self, values: Mapping[int, Tensor]) -> dict[int, Tensor]:
         """Tensors of shape (B,) reshaped to broadcast to the batch, with its dtype and device."""

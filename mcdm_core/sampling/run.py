@@ -13,10 +13,11 @@ from ..expert.expert import Expert
 from ..product.denoiser import ProductDenoiser
 from ..product.joint_denoiser import JointDenoiser, several_spaces
 from ..product.methods.lifts import Lifts
-from ..product.methods.method import Setting
+from ..product.methods.method import Method, Setting
 from ..product.rules.eq10 import EQ10
 from ..product.rules.rule import Rule
 from ..product.term import Term
+from ..product.united import UnitedDenoiser
 from .ddim import sample_ddim
 from .types import Callback, Sampler
 
@@ -48,8 +49,7 @@ def sample_product(
     generator: torch.Generator | None = None,
     callback: Callback | None = None,
     rule: Rule = EQ10,
-    settings: Sequence[Setting] = (),
-    lifts: Lifts | None = None,
+    settings: Sequence[Setting | Method] = (),
     temperature: float = 1.0,
     **options: Any,
 ) -> Tensor:
@@ -72,9 +72,8 @@ def sample_product(
         generator: Source of the noise that the sampler adds.
         callback: See `Callback`.
         rule: How predictions are combined: `EQ10`, or `OWN_NULL` for composable diffusion.
-        settings: Settings of methods beyond the paper: `Passes(threshold=0.98, refresh=3)`, say, which skips passes.
-        lifts: `Lifts(terms)`, to measure how far the experts lift the samples from the run's own passes; None for no
-            measuring.
+        settings: Settings of methods beyond the paper: `Passes(threshold=0.98, refresh=3)`, say, which skips passes. Or
+            methods themselves: `Lifts(terms)` measures how far the experts lift the samples, by the run's own passes.
         temperature: Factor of the start noise, in every space; published upsamplers want 0.997.
         **options: Options of the sampler, such as `eta` of DDIM.
 
@@ -94,13 +93,13 @@ def sample_product(
     _check_terms(terms)
     if terms:  # else the product refuses itself
         _check_noise(noise, terms[0].expert)
-    denoiser = denoiser_of(terms, noise, rule, settings, lifts)
+    denoiser = denoiser_of(terms, noise, rule, settings)
     how: dict[str, Any] = {"generator": generator, "callback": callback, "temperature": temperature}
     return sample_denoiser(denoiser, noise, spacing, sampler=sampler, **how, **options)
 
 
 def sample_denoiser(
-    denoiser: ProductDenoiser,
+    denoiser: UnitedDenoiser,
     noise: Tensor,
     spacing: Spacing = "100",
     *,
@@ -110,7 +109,7 @@ def sample_denoiser(
     temperature: float = 1.0,
     **options: Any,
 ) -> Tensor:
-    """As `sample_product`, from a product that is made already.
+    """Sample from a product that is made already, see `sample_product`.
 
     Args:
         denoiser: The product.
@@ -164,18 +163,18 @@ def _check_noise(noise: Tensor, reference: Expert) -> None:
 
 
 def denoiser_of(
-    terms: Sequence[Term], noise: Tensor, rule: Rule, settings: Sequence[Setting], lifts: Lifts | None = None
-) -> ProductDenoiser:
+    terms: Sequence[Term], noise: Tensor, rule: Rule, settings: Sequence[Setting | Method]
+) -> UnitedDenoiser:
     """The product that `sample_product` samples from, of one space or several.
 
     Raises:
         ValueError: If the experts cannot be combined, or lifts are asked of several spaces.
     """
     if not several_spaces(terms):
-        return ProductDenoiser(terms, rule=rule, settings=settings, lifts=lifts)
-    if lifts is not None:
+        return ProductDenoiser(terms, rule=rule, settings=settings)
+    if any(isinstance(setting, Lifts) for setting in settings):
         raise ValueError(
-            "Expected experts of one latent space to measure lifts of and got several spaces; leave out `lifts`, or "
+            "Expected experts of one latent space to measure lifts of and got several spaces; leave out `Lifts`, or "
             "combine experts of one space."
         )
     return JointDenoiser(terms, (noise.shape[2], noise.shape[3]), rule=rule, settings=settings)

@@ -328,4 +328,4 @@ def _number(entry: str, text: str, expected: str) -> float:
 def _spread(first: float, last: float, count: int, text: str, expected: str) -> list[float]:
     if not 2 <= count <= MOST_ACROSS:
         raise ValueError(f'{expected}, 2 to {MOST_ACROSS} in a range, and got "{text}"; correct it.')
-    return [first + (last - first) * place / (count - 1) for place in range(count - 1)] + [last]
+    return [first + (last - first) * step / (count - 1) for step in range(count - 1)] + [last]

@@ -37,7 +37,7 @@ class TermsDenoiser(Denoiser, Protocol):
 
 
 class Sampler(Protocol):
-    """Signature of every `sample_…`; a sampler's own options are keywords with defaults, to bind by `partial`."""
+    """Signature of every `sample_…`; a sampler's own options are further keywords, to bind by `partial`."""
 
     def __call__(
         self,

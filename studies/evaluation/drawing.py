@@ -75,12 +75,12 @@ def _sample_part(
     return terms[0].expert.decode(samples), rows.count
 
 
-def _sample_plain(setting: Setting, terms: Sequence[Term], indices: range, lifts: Lifts | None = None) -> Tensor:
+def _sample_plain(setting: Setting, terms: Sequence[Term], indices: range, *lifts: Lifts) -> Tensor:
     noise = start_noise(terms[0].expert, indices, setting.candidate)
     sampler: Sampler = functools.partial(sample_ddim, eta=setting.eta)
     if setting.logic:
         sampler = functools.partial(sample_logic, logic=setting.logic)
-    return _sample(setting, terms, noise, indices, sampler, lifts)
+    return _sample(setting, terms, noise, indices, sampler, *lifts)
 
 
 def _sample_chosen(setting: Setting, terms: Sequence[Term], indices: range) -> Tensor:
@@ -93,7 +93,7 @@ def _sample_chosen(setting: Setting, terms: Sequence[Term], indices: range) -> T
         candidates.append(drawn)
         lifts.append(of_run.of(drawn))
     best = [int(choose(of_picture, 1)) for of_picture in torch.stack(lifts, dim=1)]
-    return torch.stack([candidates[candidate][place] for place, candidate in enumerate(best)])
+    return torch.stack([candidates[candidate][picture] for picture, candidate in enumerate(best)])
 
 
 def _sample(
@@ -102,7 +102,7 @@ def _sample(
     noise: Tensor,
     indices: range,
     sampler: Sampler,
-    lifts: Lifts | None = None,
+    *lifts: Lifts,
 ) -> Tensor:
     generator = _generator(_NOISE_SEED + indices.start + setting.candidate * _NEXT_CANDIDATE)
     if setting.joint:
@@ -114,8 +114,7 @@ def _sample(
         sampler=sampler,
         generator=generator,
         rule=RULES[setting.rule],
-        settings=(setting.passes,),
-        lifts=lifts,
+        settings=(setting.passes, *lifts),
     )
 
 

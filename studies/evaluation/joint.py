@@ -13,8 +13,8 @@ from mcdm_core.product.joint_denoiser import JointDenoiser, several_spaces
 from mcdm_core.product.spaces import JointSpaces, Size, Space
 from mcdm_core.product.term import Term
 from mcdm_core.sampling.ddim import sample_ddim
-from mcdm_core.sampling.noise import noise_like
 from mcdm_core.sampling.run import sample_denoiser
+from mcdm_core.sampling.stepwise import noise_like
 
 SIDES, EQUAL = "sides", "equal"
 OWN, SHARED = "own", "shared"
@@ -54,9 +54,9 @@ class _Spaces(JointSpaces):
             self.scales = [1.0] * len(self.spaces)
         self._mix = mix_of(reference, self.spaces[0].size) if joint.noise == SHARED else None
 
-    def noise_of(self, place: int, noise: Tensor) -> Tensor:
+    def noise_of(self, space: int, noise: Tensor) -> Tensor:
         """See the base class."""
-        own = super().noise_of(place, noise)
+        own = super().noise_of(space, noise)
         return own if self._mix is None else with_averages_of(noise, own, self._mix)
 
     def shared(self, noise: Tensor) -> Tensor:

@@ -24,6 +24,24 @@ LAYERS = {
         "pictures": 0,
         "system": -1,
     },
+    "mcdm_core.product": {
+        "joint_denoiser": 8,
+        "denoiser": 8,
+        "united": 7,
+        "plans": 6,
+        "evaluate": 6,
+        "methods": 5,
+        "term_networks": 5,
+        "evaluation": 4,
+        "plan": 3,
+        "spaces": 3,
+        "inspection": 3,
+        "rules": 2,
+        "term": 2,
+        "term_settings": 1,
+        "span": 0,
+        "curve": 0,
+    },
     "studies": {
         "cli": 5,
         "gallery": 4,
@@ -47,7 +65,7 @@ LAYERS = {
         "comfyui": 0,
     },
 }
-"""Heights of the packages in a package: each imports itself and what is lower."""
+"""Heights of the packages in a package, and of modules beside them: each imports itself and what is lower."""
 
 LARGEST_ROOM = 13
 """Modules of a package of `nodes.host` at most."""

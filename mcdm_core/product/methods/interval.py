@@ -8,23 +8,23 @@ from collections.abc import Hashable
 from dataclasses import replace
 
 from ..rules.coefficients import Coefficient, normalize_reliabilities
-from ..span import Level, Span
+from ..span import SigmaAt, Span
 from .method import Draft, SpanMethod
 
 
 class GuidanceInterval(SpanMethod):
-    """Outside the interval, divides positive weights by their sum, so that W is 1 at every place; others become 0.
+    """Outside the interval, divides positive weights by their sum, so that W is 1 everywhere; others become 0.
 
     Args:
         span: The interval.
-        level: See `SpanMethod`.
+        sigma_at: See `SpanMethod`.
     """
 
     saves = True
     neutral = True
 
-    def __init__(self, span: Span, level: Level | None):
-        super().__init__(span, level)
+    def __init__(self, span: Span, sigma_at: SigmaAt | None):
+        super().__init__(span, sigma_at)
         self._label = span.label
 
     def draft(self, draft: Draft, phase: Hashable) -> Draft:

@@ -31,7 +31,7 @@ class Lifts(Method):
 
     Example:
         >>> lifts = Lifts(terms)
-        >>> faces = sample_product(terms, noise, lifts=lifts)  # asks no more than without
+        >>> faces = sample_product(terms, noise, settings=[lifts])  # asks no more than without
         >>> best = faces[choose(lifts.of(faces), 1)]
 
     Args:

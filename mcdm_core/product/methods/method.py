@@ -16,7 +16,7 @@ from torch import Tensor
 from ..evaluation import Evaluation
 from ..plan import Asked, Plan, Predictions
 from ..rules.coefficients import Coefficient
-from ..span import ALWAYS, Level, Span, is_within
+from ..span import ALWAYS, SigmaAt, Span, is_within
 from ..term_settings import TermSettings
 
 
@@ -124,14 +124,14 @@ class SpanMethod(Method):
 
     Args:
         span: The span.
-        level: Noise level of the reference expert at a progress of the sampling, 0…1; None where none is known.
+        sigma_at: Noise level of the reference expert at a progress of the sampling, 0…1; None where none is known.
 
     Raises:
         ValueError: If the span is empty, see `Span.window`.
     """
 
-    def __init__(self, span: Span, level: Level | None):
-        self._window = ALWAYS if level is None else span.window(level)
+    def __init__(self, span: Span, sigma_at: SigmaAt | None):
+        self._window = ALWAYS if sigma_at is None else span.window(sigma_at)
 
     def edges(self) -> Sequence[float]:
         """Where the span begins and ends."""
@@ -150,22 +150,22 @@ class Methods(tuple[Method, ...]):
     """The methods of one product, in their order."""
 
     def begin(self, levels: Sequence[float], kept: Collection[int] = ()) -> None:
-        """See `Method.begin`."""
+        """Prepare each for a run, see `Method.begin`."""
         for method in self:
             method.begin(levels, kept)
 
     def end(self) -> None:
-        """See `Method.end`; the last one first."""
+        """Log what each has to say of a run that has ended well; the last one first."""
         for method in reversed(self):
             method.end()
 
     def forget(self) -> None:
-        """See `Method.forget`."""
+        """Have each forget a run that is over."""
         for method in self:
             method.forget()
 
     def check_separate(self) -> None:
-        """See `Method.check_separate`."""
+        """Refuse samplers that weigh separate predictions, if one of them does, see `Method.check_separate`."""
         for method in self:
             method.check_separate()
 
@@ -203,11 +203,11 @@ class Setting(Span):
     about: ClassVar[tuple[str, str]]
     options: ClassVar[tuple[Option, ...]]
 
-    def methods(self, level: Level | None = None) -> list[Method]:
+    def methods(self, sigma_at: SigmaAt | None = None) -> list[Method]:
         """The methods that it asks for in one product; none where it changes nothing.
 
         Args:
-            level: Noise level of the reference expert at a progress of the sampling, 0…1; None where none is known.
+            sigma_at: Noise level of the reference expert at a progress of the sampling, 0…1; None where none is known.
 
         Raises:
             ValueError: If the span is empty, see `Span.window`.

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ..evaluation import Evaluation
-from ..span import Level
+from ..span import SigmaAt
 from .interval import GuidanceInterval
 from .method import Method, Option, Setting
 from .reuse import Reuse
@@ -107,16 +107,16 @@ class Passes(Setting):
         """Whether predictions may stand in for passes."""
         return self.refresh > 1 and self.threshold < 1
 
-    def methods(self, level: Level | None = None) -> list[Method]:
-        """See `Setting`."""
-        found: list[Method] = []
+    def methods(self, sigma_at: SigmaAt | None = None) -> list[Method]:
+        """The methods of what is switched on; with any of them, rows are counted."""
+        methods: list[Method] = []
         if not self.is_whole:
-            found.append(GuidanceInterval(self, level))
+            methods.append(GuidanceInterval(self, sigma_at))
         if self.switch > 0:
-            found.append(Turns(self.switch))
+            methods.append(Turns(self.switch))
         if self.reuses:
-            found.append(Reuse(self.threshold, self.refresh))
-        return [*found, SavedRows()] if found else []
+            methods.append(Reuse(self.threshold, self.refresh))
+        return [*methods, SavedRows()] if methods else []
 
 
 class SavedRows(Method):
@@ -126,20 +126,20 @@ class SavedRows(Method):
         self.forget()
 
     def begin(self, levels: Sequence[float], kept: Collection[int] = ()) -> None:
-        """See `Method`."""
+        """Begin to count."""
         self.forget()
 
     def forget(self) -> None:
-        """See `Method`."""
+        """Drop the counts."""
         self._asked = self._plain = 0
 
     def note(self, evaluation: Evaluation) -> None:
-        """See `Method`."""
+        """Count the rows of an evaluation."""
         self._asked += evaluation.rows
         self._plain += evaluation.plain_rows
 
     def end(self) -> None:
-        """See `Method`."""
+        """Log how many rows were saved."""
         if self._plain:
             saved = self._plain - self._asked
             logger.info(

@@ -2,26 +2,28 @@
 
 from collections.abc import Sequence
 
-from ..span import Level
-from .method import Methods, Setting
+from ..span import SigmaAt
+from .method import Method, Methods, Setting
 from .passes import Passes
 
 SETTINGS: tuple[type[Setting], ...] = (Passes,)
 
 
-def methods_of(settings: Sequence[Setting], level: Level | None = None) -> Methods:
+def methods_of(settings: Sequence[Setting | Method], sigma_at: SigmaAt | None = None) -> Methods:
     """The methods of a product.
 
     Args:
-        settings: In any order.
-        level: Noise level of the reference expert at a progress of the sampling, 0…1; None where none is known.
+        settings: In any order; a method itself comes after those of settings.
+        sigma_at: Noise level of the reference expert at a progress of the sampling, 0…1; None where none is known.
 
     Raises:
         ValueError: If a span is empty, see `Span.window`.
         TypeError: If a kind of settings is not registered here.
     """
-    for setting in settings:
+    kinds = [setting for setting in settings if not isinstance(setting, Method)]
+    for setting in kinds:
         if type(setting) not in SETTINGS:
             raise TypeError(f"Expected settings of {', '.join(kind.name for kind in SETTINGS)}, and got {setting!r}.")
-    ordered = sorted(settings, key=lambda setting: SETTINGS.index(type(setting)))
-    return Methods(method for setting in ordered for method in setting.methods(level))
+    ordered = sorted(kinds, key=lambda setting: SETTINGS.index(type(setting)))
+    given = [setting for setting in settings if isinstance(setting, Method)]
+    return Methods([*(method for setting in ordered for method in setting.methods(sigma_at)), *given])

@@ -22,7 +22,7 @@ class _FullCall:
     asked: Asked
     cond: Predictions
     null: Predictions
-    level: float
+    sigma: float
     needed: tuple[int, ...]
 
 
@@ -31,7 +31,7 @@ class Reuse(Method):
 
     In a step, either all calls ask for everything (a full step) or all calls leave passes out. (Samplers that evaluate
     twice ask the second time at the next step's level, or between the two.) Up to `refresh` − 1 steps after a full one
-    leave out the nulls that it found similar, see `Passes`. In place of a null's D_∅ that is left out stands
+    leave out the nulls that were similar in it, see `Passes`. In place of a null's D_∅ that is left out stands
 
         D_∅(σ) = D_i(σ) + s(σ)/s(σ') · (D_∅(σ') − D_i(σ')),  s(σ) = σ/√(1 + σ²),
 
@@ -54,12 +54,12 @@ class Reuse(Method):
         self.forget()
 
     def begin(self, levels: Sequence[float], kept: Collection[int] = ()) -> None:
-        """See `Method`."""
+        """Take the run's levels, and the experts whose null is asked in every call."""
         self.forget()
         self._levels, self._kept = levels, kept
 
     def forget(self) -> None:
-        """See `Method`."""
+        """Drop the predictions of the run."""
         self._levels = ()
         self._step = 0
         self._last: _FullCall | None = None
@@ -68,7 +68,7 @@ class Reuse(Method):
     def choose(self, evaluation: Evaluation) -> Asked:
         """Leave out what earlier predictions can stand in for."""
         plan, last = evaluation.plan, self._last
-        self._step = step_at(self._levels, evaluation.point.level)
+        self._step = step_at(self._levels, evaluation.point.noise.number)
         self._standing_in = None
         if last is None or last.asked != plan.everything or not 0 < self._step - last.step < self.refresh:
             return evaluation.asked
@@ -80,7 +80,7 @@ class Reuse(Method):
 
     def complete(self, evaluation: Evaluation) -> Predictions:
         """Put earlier predictions in place of those that were left out, see the class."""
-        plan, cond, null, level = evaluation.plan, evaluation.cond, evaluation.null, evaluation.point.sigma
+        plan, cond, null, sigma = evaluation.plan, evaluation.cond, evaluation.null, evaluation.point.sigma
         last = self._standing_in
         if last is None:
             if evaluation.asked == plan.everything:
@@ -90,17 +90,17 @@ class Reuse(Method):
         for j in last.asked.nulls:
             if j not in null:
                 i = _own_conditions(plan, j)[0]
-                whole[j] = cond[i] + _growth(plan, j, level, last.level) * (last.null[j] - last.cond[i])
+                whole[j] = cond[i] + _growth(plan, j, sigma, last.sigma) * (last.null[j] - last.cond[i])
         return whole
 
     def _remember(self, evaluation: Evaluation) -> None:
         """Keep a full call, with the nulls that the next steps need again."""
-        plan, cond, null, level = evaluation.plan, evaluation.cond, evaluation.null, evaluation.point.sigma
-        if not self._levels or not plan.conditions or not level > 0:
+        plan, cond, null, sigma = evaluation.plan, evaluation.cond, evaluation.null, evaluation.point.sigma
+        if not self._levels or not plan.conditions or not sigma > 0:
             return
         needed = tuple(j for j in plan.everything.nulls if self._null_is_needed(plan, j, cond, null))
         shape = evaluation.point.x.shape
-        self._last = _FullCall(self._step, shape, plan.everything, cond, null, level, needed)
+        self._last = _FullCall(self._step, shape, plan.everything, cond, null, sigma, needed)
 
     def _null_is_needed(self, plan: Plan, index: int, cond: Predictions, null: Predictions) -> bool:
         own = _own_conditions(plan, index)
@@ -114,14 +114,14 @@ def _own_conditions(plan: Plan, null: int) -> list[int]:
     return [i for i in plan.conditions if plan.null_owners[i] == null]
 
 
-def _growth(plan: Plan, index: int, level: float, before: float) -> float:
+def _growth(plan: Plan, index: int, sigma: float, before: float) -> float:
     """s(σ)/s(σ') of an expert's own noise levels."""
-    return _spread(plan, index, level) / _spread(plan, index, before)
+    return _spread(plan, index, sigma) / _spread(plan, index, before)
 
 
-def _spread(plan: Plan, index: int, level: float) -> float:
+def _spread(plan: Plan, index: int, sigma: float) -> float:
     """The spread s = σ/√(1 + σ²) at an expert's own noise level."""
-    own = level * plan.level_scale(index)
+    own = sigma * plan.level_scale(index)
     return own / math.hypot(1.0, own) if math.isfinite(own) else 1.0
 
 

@@ -51,11 +51,11 @@ class Turns(Method):
         self._levels: Sequence[float] = ()
 
     def begin(self, levels: Sequence[float], kept: Collection[int] = ()) -> None:
-        """See `Method`; outside a run, all experts act together."""
+        """Take the run's levels; outside a run, all experts act together."""
         self._levels = levels
 
     def forget(self) -> None:
-        """See `Method`."""
+        """Drop the run's levels."""
         self._levels = ()
 
     def sets(self, active: tuple[int, ...], terms: Sequence[TermSettings]) -> list[tuple[int, ...]]:
@@ -64,7 +64,7 @@ class Turns(Method):
         return [acting_in_turn(active, guiding, turn) for turn in range(max(len(guiding), 1))]
 
     def check_separate(self) -> None:
-        """See `Method`; a density that changes in its own turns alone is never weighed against another's.
+        """Refuse them: a density that changes in its own turns alone is never weighed against another's.
 
         Raises:
             ValueError: Always.

@@ -19,8 +19,8 @@ other spaces' A given to its U; enlarged pictures without details would blur the
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import torch
@@ -32,8 +32,7 @@ from ..rules.coefficients import TOLERANCE, Coefficient, anywhere, differs, guid
 from ..rules.rule import add_weighted
 from ..spaces import JointSpaces, resized_coefficient
 from ..span import Window
-from .combination import PlansFromProduct
-from .needed_nulls import NeededNulls
+from .combination import Combination, Moment
 
 _WHY_MISSING = (
     "because each latent space is guided away from negatives of its own",
@@ -46,13 +45,13 @@ class Summand:
     """A mean of predictions of one space, carried to the reference's and multiplied.
 
     Attributes:
-        place: Of the space.
+        space: Index of the space.
         coefficient: The factor there, a number or a map in the reference's size.
-        means: Each prediction's coefficient in the mean, by the index of its expert; they sum to 1 at every place.
+        means: Each prediction's coefficient in the mean, by the index of its expert; they sum to 1 everywhere.
         of_nulls: Whether the predictions are those under the nulls.
     """
 
-    place: int
+    space: int
     coefficient: Coefficient
     means: Mapping[int, Coefficient]
     of_nulls: bool = False
@@ -74,7 +73,7 @@ class JointPlan(Plan):
 
     Attributes:
         spaces: The spaces.
-        places: For each expert that of its space.
+        space_of: For each expert the index of its space.
         summands: Whose sum the product is.
         details: The reference's, in whose picture are the details that a smaller one can't hold; None if none is
             smaller, or the reference's experts don't act.
@@ -82,7 +81,7 @@ class JointPlan(Plan):
     """
 
     spaces: JointSpaces
-    places: Sequence[int]
+    space_of: Sequence[int]
     summands: Sequence[Summand] = ()
     details: Summand | None = None
     trust: Mapping[int, Coefficient] = field(default_factory=dict)
@@ -92,8 +91,8 @@ class JointPlan(Plan):
         return False
 
     def level_scale(self, index: int) -> float:
-        """See `Plan.level_scale`."""
-        return self.spaces.scales[self.places[index]]
+        """κ of the expert's space, see `Plan.level_scale`."""
+        return self.spaces.scales[self.space_of[index]]
 
     def pair(self, cond: Predictions, null: Predictions) -> tuple[Tensor, Tensor]:
         """C and U in the reference's space, as `Plan.pair`; both are the combined x0 where a space has no U.
@@ -101,20 +100,22 @@ class JointPlan(Plan):
         U = Σ_s A T(U_s), of the maps that are made anyway.
         """
         finer = self.spaces.spaces[0].decode(self._mean(self.details, cond, null)) if self.details else None
-        total: Coefficient = 0.0
-        u: Coefficient = 0.0
+        summed, of_u = [], []
         for summand in self.summands:
-            mapped = self.spaces.to_reference(summand.place, self._mean(summand, cond, null), finer)
-            total = total + summand.coefficient * mapped
-            if summand.of_nulls and summand.place in self.trust:
-                u = u + self.trust[summand.place] * mapped
-        assert isinstance(total, Tensor)
-        if not isinstance(u, Tensor):
+            mapped = self.spaces.to_reference(summand.space, self._mean(summand, cond, null), finer)
+            summed.append(summand.coefficient * mapped)
+            if summand.of_nulls and summand.space in self.trust:
+                of_u.append(self.trust[summand.space] * mapped)
+        total = _sum(summed)
+        if not of_u:
             return total, total
+        u = _sum(of_u)
         return (u + (total - u) / self.scale if self.scale != 1 else total), u
 
     def _mean(self, summand: Summand, cond: Predictions, null: Predictions) -> Tensor:
-        return summand.mean(null, self.null_owners) if summand.of_nulls else summand.mean(cond, range(len(self.places)))
+        if summand.of_nulls:
+            return summand.mean(null, self.null_owners)
+        return summand.mean(cond, range(len(self.space_of)))
 
     def unconditional(self, cond: Predictions, null: Predictions) -> Tensor | None:
         """None: there is no unconditional estimate that all spaces share."""
@@ -122,102 +123,101 @@ class JointPlan(Plan):
 
 
 @dataclass(frozen=True)
-class JointPlans(PlansFromProduct):
-    """Makes the plans of a product across spaces.
+class PlanAcrossSpaces:
+    """Makes the plans of a product across spaces, whose masks have the reference's size.
 
     Attributes:
-        product: Makes those of the same experts in one space; its masks have the reference's size.
         spaces: The spaces.
-        places: For each expert that of its space.
+        space_of: For each expert the index of its space.
     """
 
     spaces: JointSpaces
-    places: Sequence[int]
+    space_of: Sequence[int]
 
-    def make(
-        self, acting: tuple[int, ...], want_null: bool, factors: Sequence[float], phases: Sequence[Hashable]
-    ) -> JointPlan:
-        """See `PlanMaker`."""
-        product = replace(self.product, why_missing=_WHY_MISSING)
-        draft = product.draft(acting, factors, phases)
-        weights, reliabilities = draft.weights, product.all_reliabilities(draft, acting)
-        trust = self._trust(acting, reliabilities)
+    def __call__(self, combination: Combination, moment: Moment) -> JointPlan:
+        """The plan at a moment.
+
+        Raises:
+            ValueError: If no expert acts, or those that do cannot be combined.
+        """
+        draft = combination.draft(moment)
+        weights, reliabilities = draft.weights, list(draft.weights)
+        if draft.guided:
+            reliabilities = combination.reliabilities(draft, moment._replace(want_null=True))
+        members = [[i for i in moment.acting if self.space_of[i] == s] for s in range(len(self.spaces.spaces))]
+        sums = {space: total_of([reliabilities[i] for i in own]) for space, own in enumerate(members) if own}
+        trust = {space: each for space, each in sums.items() if differs(each, 0.0)}
         summands = [
             summand
-            for place in range(len(self.spaces.spaces))
-            for summand in self._summands(place, acting, weights, reliabilities)
+            for space, own in enumerate(members)
+            for summand in self._summands(space, combination, own, weights, reliabilities)
         ]
         nulls = tuple(dict.fromkeys(j for each in summands if each.of_nulls for j in each.means))
-        needed = NeededNulls(read=(), counted=nulls, wanted=want_null)
-        product.check_nulls(needed, total_of(weights))
-        with_null = {summand.place for summand in summands if summand.of_nulls}
-        has_u = not product.rule.always_combines_nulls and all(place in with_null for place in trust)
+        combination.check_nulls(nulls, lambda _: _WHY_MISSING)
+        with_null = {summand.space for summand in summands if summand.of_nulls}
+        has_u = not combination.rule.always_combines_nulls and all(space in with_null for space in trust)
         return JointPlan(
             weights=weights,
             reliabilities=reliabilities,
-            scale=guidance_scale(total_of(weights)) if product.as_guidance and has_u else 1.0,
-            rule=product.rule,
+            scale=guidance_scale(total_of(weights)) if combination.as_guidance and has_u else 1.0,
+            rule=combination.rule,
             conditions=tuple(i for i, w in enumerate(weights) if anywhere(w != 0)),
             nulls=nulls,
-            null_owners=product.owners,
+            null_owners=combination.owners,
             spaces=self.spaces,
-            places=self.places,
+            space_of=self.space_of,
             summands=tuple(summands),
-            details=self._details(summands, reliabilities),
+            details=self._details(combination, summands, reliabilities),
             trust=trust if has_u else {},
         )
 
-    def _trust(self, acting: Sequence[int], reliabilities: Sequence[Coefficient]) -> dict[int, Coefficient]:
-        """A of the spaces in which it is not 0 everywhere."""
-        places = dict.fromkeys(self.places[i] for i in acting)
-        sums = {p: total_of([reliabilities[i] for i in acting if self.places[i] == p]) for p in places}
-        return {place: each for place, each in sums.items() if differs(each, 0.0)}
-
     def _summands(
         self,
-        place: int,
-        acting: Sequence[int],
+        space: int,
+        combination: Combination,
+        own: Sequence[int],
         weights: Sequence[Coefficient],
         reliabilities: Sequence[Coefficient],
     ) -> list[Summand]:
-        """Those of one space."""
-        own = [i for i in acting if self.places[i] == place]
-        found = self._of_signs(place, {i: weights[i] for i in own})
-        if self.product.rule.always_combines_nulls:
-            return found + self._of_signs(place, {j: reliabilities[j] - weights[j] for j in own}, of_nulls=True)
+        """The summands of one space, whose experts that act are `own`."""
+        summands = self._of_signs(space, {i: weights[i] for i in own})
+        if combination.rule.always_combines_nulls:
+            return summands + self._of_signs(space, {j: reliabilities[j] - weights[j] for j in own}, of_nulls=True)
         coefficient = total_of([reliabilities[j] for j in own]) - total_of([weights[j] for j in own])
         if own and differs(coefficient, 0.0):
-            means = self._means(place, {j: reliabilities[j] for j in own}, self._by_trust(own))
-            found.append(Summand(place, coefficient, means, of_nulls=True))
-        return found
+            means = self._means(space, {j: reliabilities[j] for j in own}, _by_trust(combination, own))
+            summands.append(Summand(space, coefficient, means, of_nulls=True))
+        return summands
 
-    def _details(self, summands: Sequence[Summand], reliabilities: Sequence[Coefficient]) -> Summand | None:
-        """See `JointPlan.details`: U, or P where no null is asked."""
-        own = [summand for summand in summands if summand.place == 0]
-        if not own or not any(self.spaces.is_coarser(summand.place) for summand in summands):
+    def _details(
+        self, combination: Combination, summands: Sequence[Summand], reliabilities: Sequence[Coefficient]
+    ) -> Summand | None:
+        """The reference's U, or its P where no null is asked; see `JointPlan.details`."""
+        own = [summand for summand in summands if summand.space == 0]
+        if not own or not any(self.spaces.is_coarser(summand.space) for summand in summands):
             return None
         nulls = sorted({j for summand in own if summand.of_nulls for j in summand.means})
         if not nulls:
             return own[0]
-        means = self._means(0, {j: reliabilities[j] for j in nulls}, self._by_trust(nulls))
+        means = self._means(0, {j: reliabilities[j] for j in nulls}, _by_trust(combination, nulls))
         return Summand(0, 1.0, means, of_nulls=True)
 
-    def _of_signs(self, place: int, counts: Mapping[int, Coefficient], of_nulls: bool = False) -> list[Summand]:
+    def _of_signs(self, space: int, counts: Mapping[int, Coefficient], of_nulls: bool = False) -> list[Summand]:
         """The mean of predictions of positive coefficients, and that of predictions of negative ones."""
-        found = []
+        summands = []
         for sign in (1.0, -1.0):
             parts = {i: _positive(sign * c) for i, c in counts.items()}
             parts = {i: part for i, part in parts.items() if differs(part, 0.0)}
             if parts:
-                means = self._means(place, parts, dict.fromkeys(parts, 1 / len(parts)))
-                found.append(Summand(place, sign * total_of([*parts.values()]), means, of_nulls))
-        return found
+                means = self._means(space, parts, dict.fromkeys(parts, 1 / len(parts)))
+                summands.append(Summand(space, sign * total_of([*parts.values()]), means, of_nulls))
+        return summands
 
     def _means(
-        self, place: int, parts: Mapping[int, Coefficient], otherwise: Mapping[int, float]
+        self, space: int, parts: Mapping[int, Coefficient], otherwise: Mapping[int, float]
     ) -> dict[int, Coefficient]:
         """Coefficients of a mean in the size of a space: parts divided by their sum, or `otherwise` where that is 0."""
-        size = self.spaces.spaces[place].size
+        size = self.spaces.spaces[space].size
         local = {i: resized_coefficient(part, size) for i, part in parts.items()}
         total = total_of([*local.values()])
         if isinstance(total, Tensor):
@@ -229,26 +229,27 @@ class JointPlans(PlansFromProduct):
             means = {i: part / total for i, part in local.items()} if total > TOLERANCE else dict(otherwise)
         return {i: mean for i, mean in means.items() if anywhere(mean != 0)}
 
-    def _by_trust(self, own: Collection[int]) -> dict[int, float]:
-        """The means of U where reliabilities are 0: by those before masks, or else over all nulls that there are."""
-        trust = {j: self.product.terms[j].reliability for j in own}
-        if not any(trust.values()) and self.product.have_null:
-            trust = {j: float(self.product.have_null[j]) for j in own}
-        if not any(trust.values()):
-            trust = dict.fromkeys(own, 1.0)
-        return {j: each / sum(trust.values()) for j, each in trust.items()}
+
+def _by_trust(combination: Combination, own: Collection[int]) -> dict[int, float]:
+    """The means of U where reliabilities are 0: by those before masks, or else over all nulls that there are."""
+    trust = {j: combination.terms[j].reliability for j in own}
+    if not any(trust.values()) and combination.have_null:
+        trust = {j: float(combination.have_null[j]) for j in own}
+    if not any(trust.values()):
+        trust = dict.fromkeys(own, 1.0)
+    return {j: each / sum(trust.values()) for j, each in trust.items()}
 
 
-def spaces_ahead(windows: Sequence[Window], places: Sequence[int], noise: NoiseLevel) -> list[int]:
+def spaces_ahead(windows: Sequence[Window], space_of: Sequence[int], noise: NoiseLevel) -> list[int]:
     """The spaces beside the reference's in which an expert acts at a noise level or below: a sampler has to step them.
 
     Args:
         windows: The experts'.
-        places: For each expert that of its space.
+        space_of: For each expert the index of its space.
         noise: Noise level of the reference; read only where a window ends before the run does.
     """
-    others = [(place, end) for place, (_, end) in zip(places, windows, strict=True) if place > 0]
-    return sorted({place for place, end in others if end == -math.inf or end < noise.number})
+    others = [(space, end) for space, (_, end) in zip(space_of, windows, strict=True) if space > 0]
+    return sorted({space for space, end in others if end == -math.inf or end < noise.number})
 
 
 def check_falling(levels: Sequence[float]) -> None:
@@ -266,3 +267,7 @@ def check_falling(levels: Sequence[float]) -> None:
 
 def _positive(coefficient: Coefficient) -> Coefficient:
     return coefficient.clamp(min=0) if isinstance(coefficient, Tensor) else max(coefficient, 0.0)
+
+
+def _sum(summands: Sequence[Tensor]) -> Tensor:
+    return sum(summands[1:], start=0.0 + summands[0])  # 0.0 makes a −0 a 0

@@ -1,4 +1,4 @@
-"""The nulls that a plan takes, and the refusal of a plan that lacks one."""
+"""The nulls that a plan takes, and why a plan that lacks one is refused."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,34 +9,29 @@ from ..term_settings import TermSettings
 
 
 @dataclass(frozen=True)
-class NeededNulls:
-    """The experts whose null a plan takes, sorted by the reason.
+class Remedies:
+    """What a refusal says of a missing null where the caller alone knows who asks for it, and how it is given.
 
     Attributes:
-        read: Their null is read by something beside the rule, even if its coefficient is 0.
-        counted: Their null enters the product.
-        wanted: Whether the caller wants U even where the weights sum to 1.
+        give: What to do about it.
+        read: Why something beside the rule reads a null, and what to do other than give it.
+        wanted: Who wants U whatever the weights sum to, and what to do other than give the null.
     """
 
-    read: tuple[int, ...]
-    counted: tuple[int, ...]
-    wanted: bool
-
-    @property
-    def all(self) -> tuple[int, ...]:
-        """All of them."""
-        return tuple(dict.fromkeys([*self.read, *self.counted]))
+    give: str = "Give its null"
+    read: tuple[str, str] = ("because something beside the product reads it", "or let nothing else read it")
+    wanted: tuple[str, str] = ("U is asked for whatever the weights sum to", "don't ask for U")
 
 
-def null_enters(index: int, rule: Rule, coefficients: Coefficients, owners: Sequence[int], wanted: bool) -> bool:
+def null_enters(rule: Rule, coefficients: Coefficients, owners: Sequence[int], wanted: bool, index: int) -> bool:
     """Whether an expert's null enters the result, with the coefficients of all experts that share it.
 
     Args:
-        index: The expert's.
         rule: How predictions are combined.
         coefficients: w and a.
         owners: For each expert the first one that has the same null.
-        wanted: See `NeededNulls`.
+        wanted: Whether the caller wants U even where the weights sum to 1.
+        index: The expert's.
     """
     together = [i for i, owner in enumerate(owners) if owner == owners[index]]
     weight, reliability = (
@@ -45,22 +40,22 @@ def null_enters(index: int, rule: Rule, coefficients: Coefficients, owners: Sequ
     return rule.needs_null(weight, reliability, coefficients.total) or (wanted and anywhere(reliability != 0))
 
 
-def why_needed(index: int, needed: NeededNulls, term: TermSettings, rule: Rule, total: Coefficient) -> tuple[str, str]:
-    """Why an expert's null is needed, and what to do other than give it.
+def why_counted(
+    term: TermSettings, rule: Rule, total: Coefficient, wanted: bool, remedies: Remedies
+) -> tuple[str, str]:
+    """Why an expert's null enters the result, and what to do other than give it.
 
     Args:
-        index: The expert's.
-        needed: All nulls that the plan takes.
         term: The expert's settings.
         rule: How predictions are combined.
         total: W.
+        wanted: Whether the caller wants U even where the weights sum to 1.
+        remedies: The caller's part of the sentence.
     """
-    if index not in needed.counted:
-        return "because a node that changed the guidance of its MODEL asks for it", "or remove that node"
-    if needed.wanted and not rule.always_combines_nulls:
-        return (
-            f"because its reliability is {term.reliability:g} and the sampler or a node asks for the unconditional "
-            "estimate whatever the weights sum to, as CFG++ samplers do",
-            "set its reliability to 0, or choose another sampler",
-        )
-    return rule.why(term, total)
+    if not wanted or rule.always_combines_nulls:
+        return rule.why(term, total)
+    reason, remedy = remedies.wanted
+    return (
+        f"because its reliability is {term.reliability:g} and {reason}",
+        f"set its reliability to 0, or {remedy}",
+    )

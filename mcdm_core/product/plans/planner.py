@@ -2,7 +2,8 @@
 
 import itertools
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Generic, TypeVar
 
 from torch import Tensor
 
@@ -10,63 +11,63 @@ from ...diffusion.schedule import levels_of
 from ..curve import factor_at, progress_at
 from ..evaluation import NoiseLevel
 from ..plan import Plan
-from ..span import ALWAYS, Level
-from ..term_settings import TermSettings
-from .combination import PlanMaker, ProductPlans
+from ..span import ALWAYS, SigmaAt
+from .combination import AnyPlan, Combination, MakePlan, Moment
 from .coverage import warn_of_empty, warn_of_uncovered
-from .separate import SeparatePlans
 from .windows import active_at, active_sets, breakpoints
 
+_Other = TypeVar("_Other", bound=Plan)
 
-class Planner:
+
+class Planner(Generic[AnyPlan]):
     """The plans of one run.
 
     Args:
-        plans: Makes the plan for a set of experts.
-        level: Noise level of the reference expert at a progress of the sampling, 0…1, from which windows and weight
+        combination: The experts.
+        make: Makes their plan at a moment.
+        sigma_at: Noise level of the reference expert at a progress of the sampling, 0…1, from which windows and weight
             curves follow; None if no expert has any.
         warn: Whether to warn, once each, of empty masks and of the part of the picture that no mask covers.
-        level_of_curves: The same as `level` for weight curves, which ask it dozens of times at every noise level that
-            they haven't met; None for `level` itself.
+        sigma_at_of_curves: The same as `sigma_at` for weight curves, which ask it dozens of times at every noise level
+            that they haven't met; None for `sigma_at` itself.
     """
 
     def __init__(
         self,
-        plans: PlanMaker,
-        level: Level | None = None,
+        combination: Combination,
+        make: MakePlan[AnyPlan],
+        sigma_at: SigmaAt | None = None,
         warn: bool = True,
-        level_of_curves: Level | None = None,
+        sigma_at_of_curves: SigmaAt | None = None,
     ):
-        self.plans = plans
-        self.methods = plans.methods
-        self.level = level
-        self._level_of_curves = level_of_curves or level
-        self.windows = [ALWAYS if level is None else term.window(level) for term in plans.terms]
+        self.combination = combination
+        self.methods = combination.methods
+        self.sigma_at = sigma_at
+        self._make = make
+        self._sigma_at_of_curves = sigma_at_of_curves or sigma_at
+        terms = combination.terms
+        self.windows = [ALWAYS if sigma_at is None else term.window(sigma_at) for term in terms]
         self._varies = bool(self.methods) or any(
-            window != ALWAYS or term.weight_curve for window, term in zip(self.windows, plans.terms, strict=True)
+            window != ALWAYS or term.weight_curve for window, term in zip(self.windows, terms, strict=True)
         )
-        self._may_warn = warn and len(plans.masks) > 0  # once
+        self._everyone = tuple(range(len(terms)))
+        self._without_curves = (1.0,) * len(terms)
+        self._may_warn = warn and len(combination.masks) > 0  # once
         if self._may_warn:
-            warn_of_empty(plans.terms, plans.masks_on_host or plans.masks)
+            warn_of_empty(terms, combination.known_masks)
         self._range = (-math.inf, math.inf)
         self._breakpoints: list[float] = []
-        self._made: dict[tuple, Plan] = {}
-        self._refused: set[tuple] = set()
+        self._made: dict[Moment, AnyPlan] = {}
+        self._refused: set[Moment] = set()
         self._factors: dict[float, tuple[float, ...]] = {}
 
-    @property
-    def terms(self) -> Sequence[TermSettings]:
-        """The experts' settings."""
-        return self.plans.terms
+    def making(self, make: MakePlan[_Other]) -> "Planner[_Other]":
+        """A planner of other plans of the same experts; it doesn't warn of masks again."""
+        return Planner(self.combination, make, self.sigma_at, False, self._sigma_at_of_curves)
 
-    def separate(self) -> "Planner":
-        """A planner for separate predictions of the same experts; it doesn't warn of masks again."""
-        assert isinstance(self.plans, ProductPlans)
-        return Planner(SeparatePlans(self.plans), self.level, warn=False, level_of_curves=self._level_of_curves)
-
-    def change(self, plans: PlanMaker) -> None:
-        """Forget the plans, and have the next ones made by `plans`, of the same experts."""
-        self.plans = plans
+    def change(self, combination: Combination) -> None:
+        """Forget the plans, and make the next ones of another combination of the same experts."""
+        self.combination = combination
         self._made.clear()
         self._refused.clear()
 
@@ -86,7 +87,7 @@ class Planner:
         self._range = (min(levels), max(levels))
         self._check_levels(want_null=False)
 
-    def at(self, noise: NoiseLevel, want_null: bool = False) -> Plan:
+    def at(self, noise: NoiseLevel, want_null: bool = False) -> AnyPlan:
         """The plan at a noise level of the reference expert, which is read only where plans depend on it.
 
         Args:
@@ -99,32 +100,26 @@ class Planner:
         if want_null:  # known from the first call on; what is missing then must not come up later
             self._check_levels(want_null)
         if not self._varies:
-            return self._plan(tuple(range(len(self.terms))), want_null, None, ())
-        return self.at_any_level(self._within_run(noise.number), want_null)
+            return self._plan(Moment(self._everyone, self._without_curves, (), want_null))
+        return self._plan(self._moment(self._within_run(noise.number), want_null))
 
-    def at_any_level(self, sigma: float, want_null: bool = False) -> Plan:
-        """As `at`, also beyond the levels of the run."""
-        acting = active_at(self.windows, sigma)
-        for method in self.methods:
-            turn = method.turn(sigma)
-            if turn is not None:
-                sets = method.sets(acting, self.terms)
-                acting = sets[turn % len(sets)]
-        return self._plan(acting, want_null, self._factors_at(sigma), [method.phase(sigma) for method in self.methods])
+    def at_any_level(self, noise: NoiseLevel) -> AnyPlan:
+        """The plan at a noise level that may be beyond those of the run, see `at`."""
+        return self._plan(self._moment(noise.number))
 
-    def unsaved_at(self, noise: NoiseLevel, want_null: bool = False) -> Plan:
-        """As `at`, without the methods that save passes, for comparison.
+    def unsaved_at(self, noise: NoiseLevel, want_null: bool = False) -> AnyPlan:
+        """The plan without the methods that save passes, for comparison; see `at`.
 
         If that plan lacks a null, which only those methods make needless, it is `at`'s plan.
         """
-        level = self._within_run(noise.number)
-        phases = [method.neutral if method.saves else method.phase(level) for method in self.methods]
-        wanted = active_at(self.windows, level), want_null, self._factors_at(level), tuple(phases)
-        if wanted not in self._refused:
+        sigma = self._within_run(noise.number)
+        phases = tuple(method.neutral if method.saves else method.phase(sigma) for method in self.methods)
+        moment = Moment(active_at(self.windows, sigma), self._factors_at(sigma), phases, want_null)
+        if moment not in self._refused:
             try:
-                return self._plan(*wanted)
+                return self._plan(moment)
             except ValueError:
-                self._refused.add(wanted)
+                self._refused.add(moment)
         return self.at(noise, want_null)
 
     def check_always(self) -> None:
@@ -133,56 +128,60 @@ class Planner:
         Raises:
             ValueError: If they can't at some level.
         """
-        everyone = tuple(range(len(self.terms)))
-        for acting in self._sets(everyone):
+        for acting in self._sets(self._everyone):
             for phases in itertools.product(*(method.phases() for method in self.methods)):
-                self._plan(acting, False, None, phases)
+                self._plan(Moment(acting, self._without_curves, phases))
 
     def _within_run(self, sigma: float) -> float:
         low, high = self._range
         return min(max(sigma, low), high)
 
+    def _moment(self, sigma: float, want_null: bool = False) -> Moment:
+        acting = active_at(self.windows, sigma)
+        for method in self.methods:
+            turn = method.turn(sigma)
+            if turn is not None:
+                sets = method.sets(acting, self.combination.terms)
+                acting = sets[turn % len(sets)]
+        return Moment(acting, self._factors_at(sigma), self._phases(sigma), want_null)
+
+    def _phases(self, sigma: float) -> tuple[Hashable, ...]:
+        return tuple(method.phase(sigma) for method in self.methods)
+
     def _sets(self, active: tuple[int, ...]) -> list[tuple[int, ...]]:
         """The sets of experts that may act while these are active."""
         sets = [active]
         for method in self.methods:
-            sets = [found for acting in sets for found in method.sets(acting, self.terms)]
+            sets = [own for acting in sets for own in method.sets(acting, self.combination.terms)]
         return sets
 
-    def _edges(self) -> list[float]:
+    def _edges(self) -> Iterable[float]:
         """The noise levels at which windows, phases of methods and weight curves change."""
-        edges = [edge for window in self.windows for edge in window]
-        edges += [edge for method in self.methods for edge in method.edges()]
-        if self.level is not None:
-            edges += [self.level(progress) for term in self.terms for progress, _ in term.weight_curve if progress > 0]
-        return edges
+        yield from itertools.chain.from_iterable(self.windows)
+        for method in self.methods:
+            yield from method.edges()
+        if self.sigma_at is not None:
+            for term in self.combination.terms:
+                yield from (self.sigma_at(progress) for progress, _ in term.weight_curve if progress > 0)
 
-    def _factors_at(self, sigma: float) -> tuple[float, ...] | None:
-        """The factor of each expert's weight at a noise level; None if no expert has a weight curve."""
-        curves = [term.weight_curve for term in self.terms]
-        if self._level_of_curves is None or not any(curves):
-            return None
+    def _factors_at(self, sigma: float) -> tuple[float, ...]:
+        """The factor of each expert's weight at a noise level."""
+        curves = [term.weight_curve for term in self.combination.terms]
+        if self._sigma_at_of_curves is None or not any(curves):
+            return self._without_curves
         if sigma not in self._factors:
-            passed = progress_at(sigma, self._level_of_curves)
+            passed = progress_at(sigma, self._sigma_at_of_curves)
             self._factors[sigma] = tuple(factor_at(curve, passed) for curve in curves)
         return self._factors[sigma]
 
     def _check_levels(self, want_null: bool) -> None:
-        for level in self._breakpoints:
-            phases = [method.phase(level) for method in self.methods]
-            for acting in self._sets(active_at(self.windows, level)):
-                self._plan(acting, want_null, self._factors_at(level), phases)
+        for sigma in self._breakpoints:
+            for acting in self._sets(active_at(self.windows, sigma)):
+                self._plan(Moment(acting, self._factors_at(sigma), self._phases(sigma), want_null))
 
-    def _plan(
-        self,
-        acting: tuple[int, ...],
-        want_null: bool,
-        factors: tuple[float, ...] | None,
-        phases: Sequence[Hashable],
-    ) -> Plan:
-        key = (acting, want_null, factors, tuple(phases))
-        if key not in self._made:
-            self._made[key] = self.plans.make(acting, want_null, factors or (1.0,) * len(self.terms), phases)
-            masks = self.plans.masks_on_host or self.plans.masks
-            self._may_warn = self._may_warn and not warn_of_uncovered(self.terms, acting, masks)
-        return self._made[key]
+    def _plan(self, moment: Moment) -> AnyPlan:
+        if moment not in self._made:
+            self._made[moment] = self._make(self.combination, moment)
+            masks = self.combination.known_masks
+            self._may_warn = self._may_warn and not warn_of_uncovered(self.combination.terms, moment.acting, masks)
+        return self._made[moment]

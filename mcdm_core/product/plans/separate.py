@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
-from ..evaluation import Evaluation
+from ..evaluation import Evaluation, NoiseLevel
 from ..methods.method import Method
 from ..plan import Plan, Predictions
 from ..rules.coefficients import Coefficient
 from ..rules.rule import add_weighted
-from .combination import PlansFromProduct, ProductPlans
+from .combination import Combination, Moment, plan_product
 
 Weigh = Callable[[Mapping[int, float], Predictions], Mapping[int, Coefficient]]
 """From signed weights and separate predictions D_i, by the index of the expert, to coefficients ω_i; Σ ω_i = 1."""
@@ -42,14 +42,14 @@ class SeparatePlan(Plan):
         return self.predicted or {i: part.pair({i: cond[i]}, null)[0] for i, part in self.parts.items()}
 
     def area(self, index: int) -> Tensor | None:
-        """See `Plan.area`."""
+        """A map of where an expert acts in the plan of its own, see `Plan.area`."""
         return self.parts[index].area(index)
 
     def is_single(self, index: int) -> bool:
         """Never: C and U are predictions under guidance."""
         return False
 
-    def weighed(self, weigh: Weigh, cond: Predictions, null: Predictions) -> Plan:
+    def weighed(self, weigh: Weigh, cond: Predictions, null: Predictions) -> SeparatePlan:
         """The plan with ω as its weights, which keeps the separate predictions.
 
         Args:
@@ -62,9 +62,9 @@ class SeparatePlan(Plan):
         return replace(known, weights=[counts.get(i, 0.0) for i in range(len(self.weights))])
 
     def unconditional(self, cond: Predictions, null: Predictions) -> Tensor | None:
-        """See `Plan.unconditional`; for the own-null rule, where each expert has its own, their mean."""
-        found = [part.pair({i: cond[i]}, null)[1] for i, part in self.parts.items() if part.nulls]
-        return sum(found[1:], start=found[0]) / len(found) if found else None
+        """U, see `Plan.unconditional`; for the own-null rule, where each expert has its own, their mean."""
+        each = [part.pair({i: cond[i]}, null)[1] for i, part in self.parts.items() if part.nulls]
+        return sum(each[1:], start=each[0]) / len(each) if each else None
 
     def pair(self, cond: Predictions, null: Predictions) -> tuple[Tensor, Tensor]:
         """Σ ω_i D_i as both C and U: there is no guidance here that a scale could strengthen."""
@@ -74,70 +74,68 @@ class SeparatePlan(Plan):
         return combined, combined
 
 
-@dataclass(frozen=True)
-class SeparatePlans(PlansFromProduct):
-    """Makes plans of separate predictions of a product's experts.
+def plan_separately(combination: Combination, moment: Moment) -> SeparatePlan:
+    """The plan of separate predictions of a product's experts.
 
     Outside a guidance interval every expert predicts as at weight 1.
 
-    Attributes:
-        product: Makes the product's plans.
+    Raises:
+        ValueError: If no expert of positive weight acts, or one lacks a null that it needs by itself.
     """
+    terms = combination.terms
+    weights = {i: terms[i].weight * moment.factors[i] for i in moment.acting}
+    signed = {i: weight for i, weight in weights.items() if weight != 0}
+    check_positive([(terms[i].label, weight) for i, weight in weights.items()])
+    parts = {i: _plan_alone(combination, moment, i, weight) for i, weight in signed.items()}
+    even = [1 / len(parts) if i in parts else 0.0 for i in range(len(terms))]
+    return SeparatePlan(
+        weights=even,
+        reliabilities=even,
+        rule=combination.rule,
+        conditions=tuple(parts),
+        nulls=tuple(dict.fromkeys(j for part in parts.values() for j in part.nulls)),
+        null_owners=combination.owners,
+        parts=parts,
+        signed=signed,
+    )
 
-    def make(
-        self, acting: tuple[int, ...], want_null: bool, factors: Sequence[float], phases: Sequence[Hashable]
-    ) -> SeparatePlan:
-        """See `PlanMaker`; at least one expert of positive weight has to act."""
-        terms = self.product.terms
-        signed = {i: terms[i].weight * factors[i] for i in acting if terms[i].weight * factors[i] != 0}
-        check_positive([(terms[i].label, signed.get(i, 0.0)) for i in acting])
-        parts = {i: self._single(i, weight).make(acting, False, factors, phases) for i, weight in signed.items()}
-        even = [1 / len(parts) if i in parts else 0.0 for i in range(len(terms))]
-        return SeparatePlan(
-            weights=even,
-            reliabilities=even,
-            rule=self.product.rule,
-            conditions=tuple(parts),
-            nulls=tuple(dict.fromkeys(j for part in parts.values() for j in part.nulls)),
-            null_owners=self.product.owners,
-            parts=parts,
-            signed=signed,
-        )
 
-    def _single(self, index: int, weight: float) -> ProductPlans:
-        """Makes plans of a product that one expert guides; in the own-null rule away from its own null."""
-        product = self.product
-        own = [i == index for i in range(len(product.terms))]
-        sign = math.copysign(1.0, weight)
-        pairs = zip(product.terms, own, strict=True)
-        terms = [replace(term, weight=sign * term.weight if is_own else 0.0) for term, is_own in pairs]
-        if product.rule.always_combines_nulls:
-            pairs = zip(terms, own, strict=True)
-            terms = [replace(term, reliability=1.0 if is_own else 0.0) for term, is_own in pairs]
-        why = f"because {terms[index].label} is asked by itself, at a weight that is not 1 or −1 everywhere"
-        return replace(
-            product,
-            terms=terms,
-            as_guidance=False,  # so that C is the prediction itself
-            why_missing=(why, "or set that weight to 1 or −1, without a mask"),
-        )
+def _plan_alone(combination: Combination, moment: Moment, index: int, weight: float) -> Plan:
+    """The plan of a product that one expert guides; in the own-null rule away from its own null."""
+    own = [i == index for i in range(len(combination.terms))]
+    sign = math.copysign(1.0, weight)
+    pairs = zip(combination.terms, own, strict=True)
+    terms = [replace(term, weight=sign * term.weight if is_own else 0.0) for term, is_own in pairs]
+    if combination.rule.always_combines_nulls:
+        pairs = zip(terms, own, strict=True)
+        terms = [replace(term, reliability=1.0 if is_own else 0.0) for term, is_own in pairs]
+    alone = replace(combination, terms=terms, as_guidance=False)  # so that C is the prediction itself
+    why = f"because {terms[index].label} is asked by itself, at a weight that is not 1 or −1 everywhere"
+    return plan_product(alone, moment._replace(want_null=False), (why, "or set that weight to 1 or −1, without a mask"))
 
 
 class SeparateWeights(Method):
     """Gives separate predictions their coefficients.
 
     Args:
+        plan_at: The plan of separate predictions at a noise level, which is also the one that is evaluated.
         weigh: The coefficients.
+
+    Attributes:
+        predicted: The separate predictions of the last evaluation, see `SeparatePlan.predictions`.
     """
 
-    def __init__(self, weigh: Weigh):
+    predicted: Predictions
+
+    def __init__(self, plan_at: Callable[[NoiseLevel], SeparatePlan], weigh: Weigh):
+        self._plan_at = plan_at
         self._weigh = weigh
 
     def weigh(self, evaluation: Evaluation) -> Plan:
-        """See `SeparatePlan.weighed`."""
-        plan = evaluation.plan
-        assert isinstance(plan, SeparatePlan)
-        return plan.weighed(self._weigh, evaluation.cond, evaluation.null)
+        """The plan with coefficients, see `SeparatePlan.weighed`."""
+        plan = self._plan_at(evaluation.point.noise).weighed(self._weigh, evaluation.cond, evaluation.null)
+        self.predicted = plan.predicted
+        return plan
 
 
 def check_positive(weights: Sequence[tuple[str, float]]) -> None:

@@ -48,5 +48,5 @@ def breakpoints(edges: Iterable[float], sigmas: Sequence[float] | Tensor) -> lis
     """
     levels = levels_of(sigmas)
     last, first = min(levels), max(levels)
-    found = sorted({first, last, *(edge for edge in edges if last < edge < first)}, reverse=True)
-    return [*(level for a, b in pairwise(found) for level in (a, (a + b) / 2)), last]
+    changes = sorted({first, last, *(edge for edge in edges if last < edge < first)}, reverse=True)
+    return [*(level for a, b in pairwise(changes) for level in (a, (a + b) / 2)), last]

@@ -10,7 +10,6 @@ from torch import Tensor
 
 Coefficient = float | Tensor
 TOLERANCE = 1e-6
-FACTS = ("without_null", "trusted", "own_null_counts")  # of `Coefficients`, those that take a look into maps
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,11 +22,13 @@ class Coefficients:
         weights: w_i, numbers of any sign or maps that broadcast to the sample.
         reliabilities: a_j, likewise; they sum to 1 wherever the unconditional estimate counts.
         scale: s, by which the pair (C, U) makes up the product as U + s (C − U); not 0.
+        on_host: The same coefficients on the host, whose maps are looked into instead; None for these themselves.
     """
 
     weights: Sequence[Coefficient]
     reliabilities: Sequence[Coefficient]
     scale: float = 1.0
+    on_host: "Coefficients | None" = None
 
     @cached_property
     def total(self) -> Coefficient:
@@ -42,17 +43,21 @@ class Coefficients:
     @cached_property
     def without_null(self) -> bool:
         """Whether C takes no null anywhere, because Σ w_i/s is 1."""
-        return everywhere(is_one(total_of(self.scaled_weights)))
+        return everywhere(is_one(total_of(self._known.scaled_weights)))
 
     @cached_property
     def trusted(self) -> list[bool]:
         """Whether a_j is not 0 everywhere."""
-        return [anywhere(a != 0) for a in self.reliabilities]
+        return [anywhere(a != 0) for a in self._known.reliabilities]
 
     @cached_property
     def own_null_counts(self) -> list[bool]:
         """Whether a_j − w_j/s, the coefficient of an expert's null in the own-null rule, is not 0 everywhere."""
-        return [differs(a, w) for w, a in zip(self.scaled_weights, self.reliabilities, strict=True)]
+        return [differs(a, w) for w, a in zip(self._known.scaled_weights, self._known.reliabilities, strict=True)]
+
+    @property
+    def _known(self) -> "Coefficients":
+        return self.on_host or self
 
 
 def guidance_scale(total: Coefficient) -> float:
@@ -78,17 +83,17 @@ def is_one(total: Coefficient) -> bool | Tensor:
 
 
 def differs(first: Coefficient, second: Coefficient) -> bool:
-    """Whether two coefficients differ at some place."""
+    """Whether two coefficients differ somewhere."""
     return anywhere(torch.as_tensor(first - second).abs() > TOLERANCE)
 
 
 def anywhere(flags: bool | Tensor) -> bool:
-    """Whether a flag, or a map of flags, is set at some place."""
+    """Whether a flag, or a map of flags, is set somewhere."""
     return bool(torch.as_tensor(flags).any())
 
 
 def everywhere(flags: bool | Tensor) -> bool:
-    """Whether a flag, or a map of flags, is set at all places."""
+    """Whether a flag, or a map of flags, is set throughout."""
     return bool(torch.as_tensor(flags).all())
 
 

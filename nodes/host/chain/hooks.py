@@ -9,10 +9,20 @@ import comfy.hooks
 import comfy.sampler_helpers
 from comfy.model_patcher import ModelPatcher
 
+from ....mcdm_core.product.plans.needed_nulls import Remedies
 from .expert_chain import Conds, ExpertInput, Experts
 
 CFG_HOOKS = ("sampler_cfg_function", "sampler_pre_cfg_function", "sampler_post_cfg_function")
 """Options of a MODEL that hold hooks on guidance."""
+REMEDIES = Remedies(
+    "Connect null",
+    ("because a node that changed the guidance of its MODEL asks for it", "or remove that node"),
+    (
+        "the sampler or a node asks for the unconditional estimate whatever the weights sum to, as CFG++ samplers do",
+        "choose another sampler",
+    ),
+)
+"""How a null is given in a graph, and who may ask for one."""
 
 
 def null_is_read(experts: Experts) -> bool:

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from ....mcdm_core.product.evaluation import NoiseLevel
 from ....mcdm_core.product.methods.method import Methods
+from ....mcdm_core.product.plan import Plan
 from ....mcdm_core.product.plans.planner import Planner
-from ....mcdm_core.product.plans.separate import Weigh
+from ....mcdm_core.product.plans.separate import SeparateWeights
 from ..comfyui.latents import unframed
 from .networks import LocalNetworks
 from .noise_levels import Forms, align
@@ -39,7 +40,7 @@ class JointProduct(Product):
         self,
         networks: LocalNetworks,
         forms: Forms,
-        planner: Planner,
+        planner: Planner[Plan],
         methods: Methods,
         spaces: SpacesOfRun,
         parts: Sequence[Tensor],
@@ -48,7 +49,9 @@ class JointProduct(Product):
         self._spaces = spaces
         self._parts = parts
 
-    def predict(self, x: Tensor, sigma: Tensor, model_options: dict[str, Any], weigh: Weigh | None = None) -> Tensor:
+    def predict(
+        self, x: Tensor, sigma: Tensor, model_options: dict[str, Any], weights: SeparateWeights | None = None
+    ) -> Tensor:
         """See `Product.predict`.
 
         Raises:
@@ -60,7 +63,7 @@ class JointProduct(Product):
                 "several latent spaces have none in common, and got one that does, as CFG++ samplers do; choose "
                 "another sampler, or remove the node."
             )
-        return super().predict(x, sigma, model_options, weigh)
+        return super().predict(x, sigma, model_options, weights)
 
     def point_of(self, patcher: ModelPatcher, x: Tensor, sigma: Tensor, noise: NoiseLevel) -> ModelPoint:
         """See `Product.point_of`; about the sample of the MODEL's space, κ_s y_s."""

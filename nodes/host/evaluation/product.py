@@ -14,7 +14,7 @@ from ....mcdm_core.product.evaluation import Evaluation, NoiseLevel, Point
 from ....mcdm_core.product.methods.method import Methods
 from ....mcdm_core.product.plan import Asked, Plan, Predictions
 from ....mcdm_core.product.plans.planner import Planner
-from ....mcdm_core.product.plans.separate import SeparateWeights, Weigh
+from ....mcdm_core.product.plans.separate import SeparateWeights
 from ..chain.hooks import CFG_HOOKS
 from .cfg_hooks import CfgHooks, Own
 from .networks import LocalNetworks
@@ -39,7 +39,7 @@ class Product:
         self,
         networks: LocalNetworks,
         forms: Forms,
-        planner: Planner,
+        planner: Planner[Plan],
         methods: Methods,
         workers: Workers | None = None,
     ):
@@ -51,16 +51,18 @@ class Product:
         self.workers = workers
         self._hooks = CfgHooks()
         self._nulls = Nulls(networks)
-        planner.change(planner.plans.with_null_owners(self._nulls.shared()))
+        planner.change(planner.combination.with_null_owners(self._nulls.shared()))
 
-    def predict(self, x: Tensor, sigma: Tensor, model_options: dict[str, Any], weigh: Weigh | None = None) -> Tensor:
+    def predict(
+        self, x: Tensor, sigma: Tensor, model_options: dict[str, Any], weights: SeparateWeights | None = None
+    ) -> Tensor:
         """Combined prediction of x0.
 
         Args:
             x: Point in the reference expert's form, shape (B, C, …).
             sigma: Noise level of the reference, equal entries, shape (B,).
             model_options: The reference's prepared options, with what the sampler added.
-            weigh: Gives the coefficients of separate predictions; None for the product.
+            weights: Gives separate predictions their coefficients; None for the product.
 
         Returns:
             x0 after the CFG hooks, shape of x.
@@ -68,11 +70,11 @@ class Product:
         noise = NoiseLevel(sigma)
         want_null = bool(model_options.get("disable_cfg1_optimization", False))
         evaluation = evaluate(
-            Point(x, noise, self.forms.of(self.reference)),
+            Point(x, noise, self.forms.of(self.reference).unbounded),
             self.planner.at(noise, want_null),
             partial(self.planner.unsaved_at, noise, want_null),
             NetworksAtPoint(self, x, sigma, noise, model_options),
-            self.methods if weigh is None else Methods([*self.methods, SeparateWeights(weigh)]),
+            self.methods if weights is None else Methods([*self.methods, weights]),
         )
         return self._guide(evaluation, sigma, model_options)
 
@@ -81,7 +83,7 @@ class Product:
         (guided, uncond), plan, x = map(self.shown, evaluation.pair()), evaluation.plan, evaluation.point.x
         own = None
         if 0 in evaluation.cond:
-            owner, mask = plan.null_owners[0], self.planner.plans.masks[0]
+            owner, mask = plan.null_owners[0], self.planner.combination.masks[0]
             null = self.shown(evaluation.null[owner]) if owner in evaluation.null else uncond
             own = Own(self.shown(evaluation.cond[0]), null, None if mask is None else self.shown(mask))
         weights = self.networks.weights

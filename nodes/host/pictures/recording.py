@@ -90,7 +90,8 @@ class Recording:
         predictions = (evaluation.cond.get(index) for index in range(len(evaluation.plan.weights)))
         cond = [None if prediction is None else _to_cpu(prediction) for prediction in predictions]
         uncond = evaluation.unconditional()
-        self._call = _Seen(evaluation.point.level, evaluation.plan, cond, None if uncond is None else _to_cpu(uncond))
+        level, plan = evaluation.point.noise.number, evaluation.plan
+        self._call = _Seen(level, plan, cond, None if uncond is None else _to_cpu(uncond))
         self._rows = self._rows[0] + evaluation.rows, self._rows[1] + evaluation.plain_rows
 
     def finish_step(self, step: int, product: Tensor) -> None:

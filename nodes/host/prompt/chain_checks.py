@@ -9,8 +9,9 @@ from functools import partial
 from ....mcdm_core.product.curve import parse_curve
 from ....mcdm_core.product.methods.method import Methods, Setting
 from ....mcdm_core.product.methods.registry import methods_of
-from ....mcdm_core.product.plans.combination import PlanMaker, ProductPlans
-from ....mcdm_core.product.plans.joint import JointPlans
+from ....mcdm_core.product.plan import Plan
+from ....mcdm_core.product.plans.combination import Combination, MakePlan, plan_product
+from ....mcdm_core.product.plans.joint import PlanAcrossSpaces
 from ....mcdm_core.product.plans.planner import Planner
 from ....mcdm_core.product.plans.separate import check_positive
 from ....mcdm_core.product.rules.eq10 import EQ10
@@ -19,6 +20,7 @@ from ....mcdm_core.product.spaces import JointSpaces, Space
 from ....mcdm_core.product.span import Span
 from ....mcdm_core.product.term_settings import TermError
 from ....mcdm_core.sampling.sweep import Sweep, Varied, parse_factors, parse_values, read_sweep, seeds_from
+from ..chain.hooks import REMEDIES
 from .latent_checks import check_latents
 from .queued_chain import SETTING_NODES, QueuedChain, QueuedExpert, chain_of
 from .queued_prompt import QueuedNode
@@ -204,17 +206,17 @@ def _check_combination(
     if not experts:
         return
     methods = methods_of(settings)
-    product = ProductPlans(
+    combination = Combination(
         terms=experts,
         rule=rule,
         have_null=[expert.has_null for expert in experts],
         methods=methods,
-        give_null="Connect null",
+        remedies=REMEDIES,
     )
-    plans: PlanMaker = product
+    make: MakePlan[Plan] = plan_product
     if any(places):
-        plans = JointPlans(product, JointSpaces([_ONE_PLACE] * (max(places) + 1)), places)
-    Planner(plans).check_always()
+        make = PlanAcrossSpaces(JointSpaces([_ONE_PLACE] * (max(places) + 1)), places)
+    Planner(combination, make).check_always()
 
 
 def _check_windows(chain: QueuedChain) -> None:

@@ -294,7 +294,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
         **kwargs: Any,
     ) -> Tensor:
         """The product's prediction of x0 (ComfyUI calls it noise), at σ = `timestep`."""
-        return self.make_product().predict(x, timestep, model_options or {}, self.run.weigh)
+        return self.make_product().predict(x, timestep, model_options or {}, self.run.separate)
 
     def make_product(self) -> Product:
         """The product of the run, made when it is first asked for: CFGGuider has processed its conditioning by then."""

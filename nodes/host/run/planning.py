@@ -8,13 +8,14 @@ from typing import Any
 from torch import Tensor
 
 from ....mcdm_core.product.methods.registry import methods_of
-from ....mcdm_core.product.plans.combination import PlanMaker, ProductPlans
-from ....mcdm_core.product.plans.joint import JointPlans
+from ....mcdm_core.product.plan import Plan
+from ....mcdm_core.product.plans.combination import Combination, MakePlan, plan_product
+from ....mcdm_core.product.plans.joint import PlanAcrossSpaces
 from ....mcdm_core.product.plans.planner import Planner
 from ....mcdm_core.product.rules.rule import Rule
-from ....mcdm_core.product.span import Level
+from ....mcdm_core.product.span import SigmaAt
 from ..chain.expert_chain import Experts, settings_of
-from ..chain.hooks import null_is_read
+from ..chain.hooks import REMEDIES, null_is_read
 from ..comfyui.latents import mask_like, unframed
 from ..evaluation.noise_levels import on_host
 from ..evaluation.spaces import SpacesOfRun
@@ -29,7 +30,7 @@ def plan_run(
     device: Any,
     sigmas: Tensor,
     spaces: SpacesOfRun | None = None,
-) -> Planner:
+) -> Planner[Plan]:
     """The planner of a run; no network is called.
 
     Args:
@@ -46,10 +47,10 @@ def plan_run(
     """
     check_sigmas(experts, sigmas)
     reference = experts[0].model.get_model_object("model_sampling")
-    level = _level_of(reference)
-    methods = methods_of(settings_of(experts), level)
+    sigma_at = _sigma_at(reference)
+    methods = methods_of(settings_of(experts), sigma_at)
     masks = [None if e.mask is None else _fitted(mask_like(e.mask, noise, shapes, device), spaces) for e in experts]
-    product = ProductPlans(
+    combination = Combination(
         terms=experts,
         rule=rule,
         masks=masks,
@@ -58,22 +59,23 @@ def plan_run(
         methods=methods,
         as_guidance=True,
         null_is_read=null_is_read(experts),
-        give_null="Connect null",
+        remedies=REMEDIES,
     )
-    plans: PlanMaker = product if spaces is None else JointPlans(product, spaces.joint, spaces.places)
+    make: MakePlan[Plan] = plan_product if spaces is None else PlanAcrossSpaces(spaces.joint, spaces.places)
     curved = any(expert.weight_curve for expert in experts)
-    planner = Planner(plans, level, level_of_curves=_level_of(on_host(reference)) if curved else None)
+    at_curves = _sigma_at(on_host(reference)) if curved else None
+    planner = Planner(combination, make, sigma_at, sigma_at_of_curves=at_curves)
     planner.check_run(sigmas)
     return planner
 
 
 def _on_host(masks: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
-    """See `ProductPlans.masks_on_host`."""
+    """See `Combination.masks_on_host`."""
     found = [None if mask is None else mask.cpu() for mask in masks]
     return [] if all(own is mask for own, mask in zip(found, masks, strict=True)) else found
 
 
-def _level_of(model_sampling: Any) -> Level:
+def _sigma_at(model_sampling: Any) -> SigmaAt:
     return lambda progress: float(model_sampling.percent_to_sigma(progress))
 
 

@@ -161,9 +161,9 @@ class _HostedGuider(ProductGuider):
 
     def _predict(self, cfg: float, x: Tensor, timestep: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         planner = self.run.planner
-        weights = [term.weight for term in planner.terms]
+        weights = [term.weight for term in planner.combination.terms]
         if weights[0] != cfg:
-            planner.change(planner.plans.with_weights([cfg, *weights[1:]]))
+            planner.change(planner.combination.with_weights([cfg, *weights[1:]]))
         return super().predict_noise(x, timestep, *args, **kwargs)
 
 

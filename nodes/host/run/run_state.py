@@ -11,8 +11,9 @@ from torch import Tensor
 
 from ....mcdm_core.product.methods.lifts import Lifts
 from ....mcdm_core.product.methods.method import Methods
+from ....mcdm_core.product.plan import Plan
 from ....mcdm_core.product.plans.planner import Planner
-from ....mcdm_core.product.plans.separate import Weigh
+from ....mcdm_core.product.plans.separate import SeparatePlan, SeparateWeights, plan_separately
 from ..chain.expert_chain import Conds
 from ..comfyui.devices import Devices
 from ..evaluation.noise_levels import Forms
@@ -35,7 +36,7 @@ class Run:
         others: The other MODELs, prepared.
         planner: Made when the run's noise levels are known.
         forms: The MODELs' forms of x; made with the planner.
-        weigh: Gives the coefficients of separate predictions, within `separately`.
+        separate: Gives separate predictions their coefficients, within `separately`.
         shapes: Shapes of the parts of the latent, of which most have one; made with the planner.
         processed: Processed conditioning of the experts after the first.
         product: Made when CFGGuider has processed the reference's conditioning.
@@ -50,9 +51,9 @@ class Run:
     devices: Devices
     joint: JointSample | None = None
     others: list[PreparedModel] = field(default_factory=list)
-    planner: Planner = field(init=False)
+    planner: Planner[Plan] = field(init=False)
     forms: Forms = field(init=False)
-    weigh: Weigh | None = None
+    separate: SeparateWeights | None = None
     shapes: Sequence[Sequence[int]] = ()
     processed: list[Conds] = field(default_factory=list)
     product: Product | None = None
@@ -63,24 +64,27 @@ class Run:
     scores: Tensor | None = None
 
     @contextmanager
-    def separately(self, sigmas: Tensor) -> Iterator[None]:
-        """A part of a run in which separate predictions are combined with the coefficients that `weigh` gives.
+    def separately(self, sigmas: Tensor) -> Iterator[Planner[SeparatePlan]]:
+        """A part of a run in which separate predictions are combined with the coefficients that `separate` gives.
 
         Args:
             sigmas: Noise levels of the run, shape (S + 1,).
+
+        Yields:
+            The planner of that part.
 
         Raises:
             ValueError: If an expert lacks a null that it needs, none is of positive weight, or experts take turns.
         """
         together = self.planner
         self.methods.check_separate()
-        separate = together.separate()
+        separate = together.making(plan_separately)
         separate.check_run(sigmas)
         try:
             self.planner, self.product = separate, None  # a product keeps the planner that it was made with
-            yield
+            yield separate
         finally:
-            self.planner, self.product, self.weigh = together, None, None
+            self.planner, self.product, self.separate = together, None, None
 
     def shape_of(self, patcher: ModelPatcher, shape: Sequence[int]) -> Sequence[int]:
         """Shape of samples as a MODEL is given them, where the reference's have this shape."""

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from ....mcdm_core.diffusion.schedule import levels_of, to_flow
 from ....mcdm_core.product.evaluation import Evaluation
-from ....mcdm_core.product.plans.separate import SeparatePlan, Weigh
+from ....mcdm_core.product.plans.planner import Planner
+from ....mcdm_core.product.plans.separate import SeparatePlan, SeparateWeights, Weigh
 from ..comfyui.step_reports import step_reports
 from ..evaluation.noise_levels import FLOW_LIMIT
 from ..run.guider import ProductGuider
@@ -57,6 +58,7 @@ class RunDenoiser:
         self._form = run.form
         self._shown: list[Evaluation] = []
         self._asking = ExitStack()
+        self._planner: Planner[SeparatePlan] | None = None
         guider.watch(self._shown.append)
 
     def sample(self, sampler: Callable[..., Tensor], **options: Any) -> Tensor:
@@ -81,16 +83,14 @@ class RunDenoiser:
 
     def __call__(self, x: Tensor, sigma: Tensor | float) -> Tensor:
         """X0, shape of x."""
-        return self._ask(x, sigma)[0]
+        return self._ask(x, sigma)
 
     def with_terms(self, x: Tensor, sigma: Tensor | float, weigh: Weigh) -> tuple[Tensor, Mapping[int, Tensor]]:
         """See the core's `TermsDenoiser`; from the first call until the sampler ends, experts are asked separately."""
-        if self._guider.run.weigh is None:
-            self._asking.enter_context(self._guider.run.separately(self._run.sigmas))
-        self._guider.run.weigh = weigh
-        denoised, shown = self._ask(x, sigma)
-        assert isinstance(shown.plan, SeparatePlan)
-        return denoised, shown.plan.predicted
+        if self._planner is None:
+            self._planner = self._asking.enter_context(self._guider.run.separately(self._run.sigmas))
+        weights = self._guider.run.separate = SeparateWeights(self._planner.at, weigh)
+        return self._ask(x, sigma), weights.predicted
 
     def _exploding(self, x: Tensor, sigmas: Tensor) -> tuple[Tensor, list[float]]:
         """A start and noise levels in the reference's form, both converted to the variance-exploding form."""
@@ -105,7 +105,7 @@ class RunDenoiser:
         own, level = to_flow(x, torch.tensor(sigma, dtype=torch.float64), self._form.noise_scale)
         return own.to(x.dtype), float(level)
 
-    def _ask(self, x: Tensor, sigma: Tensor | float) -> tuple[Tensor, Evaluation]:
+    def _ask(self, x: Tensor, sigma: Tensor | float) -> Tensor:
         self._shown.clear()
         self.point, level = self._own_form(x, float(sigma))
         denoised = self._run.denoised(self.point, level)
@@ -114,4 +114,4 @@ class RunDenoiser:
                 "Expected the product to be evaluated at every step and another node left one out; remove the node "
                 "that skips steps, or use another sampler."
             )
-        return denoised, self._shown[-1]
+        return denoised

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mcdm_core import combined_epsilon
-from mcdm_core.product.plans.combination import ProductPlans
+from mcdm_core.product.plans.combination import Combination, Moment, plan_product
 from mcdm_core.product.plans.coverage import warn_of_empty, warn_of_uncovered
 from mcdm_core.product.rules.coefficients import Coefficients
 from mcdm_core.product.rules.eq10 import EQ10, guidance_pair
@@ -28,7 +28,8 @@ def settings(*pairs):
 
 
 def planned(pair, active, masks, want_null=False, **plans):
-    return ProductPlans(terms=pair, rule=EQ10, masks=masks, **plans).make(active, want_null, [1.0] * len(pair), ())
+    combination = Combination(terms=pair, rule=EQ10, masks=masks, **plans)
+    return plan_product(combination, Moment(active, (1.0,) * len(pair), (), want_null))
 
 
 def test_a_null_counts_only_where_the_weights_do_not_sum_to_1():

@@ -252,7 +252,7 @@ def test_windows_and_curves_hold_in_every_space(start, end):
     denoiser = JointDenoiser(terms, (4, 4))
 
     def terms_at(sigma):
-        factor = factor_at(curve, progress_at(sigma, denoiser._level))
+        factor = factor_at(curve, progress_at(sigma, denoiser._sigma_at))
         late = start == 0 or sigma <= start
         acting = terms[:2] + (terms[2:] if late and sigma > end else [])
         return [replace(acting[0], weight=factor * acting[0].weight), *acting[1:]]
@@ -296,8 +296,8 @@ def test_terms_of_one_space_are_a_plain_product_and_no_map_is_made():
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_every_sampler_steps_the_joint_state_or_refuses_it(name):
     _, terms = two_spaces()
-    if name == "ddpm-learned":
-        with pytest.raises(ValueError, match=r"^Expected experts of one latent space .* got 2 spaces; use "):
+    if name in ("ddpm-learned", "logic"):
+        with pytest.raises(ValueError, match=r"^Expected experts of one latent space .* got a JointDenoiser .*; use "):
             run(terms, joint_noise(terms), SAMPLERS[name])
         return
     check_sampler(SAMPLERS[name], terms)
@@ -433,8 +433,8 @@ def test_noise_levels_that_rise_are_refused():
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda terms: run(terms, joint_noise(terms), sample_logic), "for this sampler .* another sampler than logic"),
-        (lambda terms: sample_product(terms, joint_noise(terms)[terms[0].expert], lifts=Lifts(terms)), "lifts of"),
+        (lambda terms: run(terms, joint_noise(terms), sample_logic), "for this sampler, .* another sampler than logic"),
+        (lambda terms: sample_product(terms, joint_noise(terms)[terms[0].expert], settings=[Lifts(terms)]), "lifts of"),
         (
             lambda terms: run([*terms[:2], *(replace(t, null=None) for t in terms[2:])], joint_noise(terms)),
             "Second needs a negative, because each latent space",

@@ -72,7 +72,7 @@ def by_loops(points: list[tuple[Tensor, float]], made: Tensor, mask: Tensor | No
 
 def test_brute_force():
     lifts = Lifts(terms())
-    watched = Watched(terms(), lifts=lifts)
+    watched = Watched(terms(), settings=[lifts])
     made = run(watched)
     expected = torch.tensor(by_loops(watched.points, made), dtype=torch.float64)
     torch.testing.assert_close(lifts.of(made), expected, atol=1e-6, rtol=1e-5)
@@ -82,7 +82,7 @@ def test_brute_force():
 def test_brute_force_in_a_mask_and_against_a_weight():
     mask = torch.tensor([[1.0, 0.25], [0.0, 0.5]])
     lifts = Lifts(terms((2.0, -1.0), mask=mask))
-    watched = Watched(terms((2.0, -1.0), mask=mask), lifts=lifts)
+    watched = Watched(terms((2.0, -1.0), mask=mask), settings=[lifts])
     made = run(watched)
     expected = torch.tensor(by_loops(watched.points, made, mask), dtype=torch.float64)
     torch.testing.assert_close(lifts.of(made), expected * torch.tensor([1.0, -1.0]), atol=1e-6, rtol=1e-5)
@@ -94,7 +94,7 @@ def test_an_expert_whose_mask_leaves_out_a_picture_says_nothing_about_it():
     masks[1] = 0.0
     both = [terms()[0], dataclasses.replace(terms()[1], mask=masks)]
     lifts = Lifts(both)
-    watched = Watched(both, lifts=lifts)
+    watched = Watched(both, settings=[lifts])
     made = run(watched)
     found, expected = lifts.of(made), torch.tensor(by_loops(watched.points, made), dtype=torch.float64)
     assert found[1, 1] == torch.inf
@@ -105,7 +105,7 @@ def test_an_expert_whose_mask_leaves_out_a_picture_says_nothing_about_it():
 
 @pytest.mark.parametrize("rule", [EQ10, OWN_NULL])
 def test_gathering_changes_nothing_and_asks_nothing(rule):
-    plain, gathered = (ProductDenoiser(terms(), rule=rule, lifts=lifts) for lifts in (None, Lifts(terms())))
+    plain, gathered = (ProductDenoiser(terms(), rule=rule, settings=lifts) for lifts in ([], [Lifts(terms())]))
     assert torch.equal(run(gathered), run(plain))
 
 
@@ -113,14 +113,14 @@ def test_own_nulls_are_what_lifts_are_measured_against():
     shared, own = Lifts(terms()), Lifts(terms())
     start = torch.zeros(2, 1, 2, 2, dtype=torch.float64)
     for lifts, rule in ((shared, EQ10), (own, OWN_NULL)):
-        ProductDenoiser(terms(), rule=rule, lifts=lifts)(start, 1.0)
+        ProductDenoiser(terms(), rule=rule, settings=[lifts])(start, 1.0)
     torch.testing.assert_close(shared.of(start), own.of(start))
 
 
 def test_predictions_that_stand_in_do_not_count():
     """Of four steps the first and the last ask for everything."""
     lifts, passes = Lifts(terms()), Passes(threshold=-1.0, refresh=3)
-    watched = Watched(terms(), settings=[passes], lifts=lifts)
+    watched = Watched(terms(), settings=[passes, lifts])
     made = run(watched)
     asked = [watched.points[0], watched.points[3]]
     expected = torch.tensor(by_loops(asked, made), dtype=torch.float64)
@@ -129,7 +129,7 @@ def test_predictions_that_stand_in_do_not_count():
 
 def test_who_was_not_asked_is_told():
     lifts = Lifts(terms((0.4, 0.6)))
-    made = run(ProductDenoiser(terms((0.4, 0.6)), lifts=lifts))
+    made = run(ProductDenoiser(terms((0.4, 0.6)), settings=[lifts]))
     assert len(lifts.unasked) == 2  # weights that sum to 1 take no null
     with pytest.raises(ValueError, match=r"level at which gauss is asked .* and got none; raise .* reliability"):
         lifts.of(made)
@@ -148,7 +148,7 @@ def scored(weights: tuple[float, float], eta: float) -> tuple[Tensor, Tensor]:
     lifts, generator = Lifts(terms(weights)), torch.Generator().manual_seed(1)
     sigmas = [*(20 * 1e-3 ** (i / 24) for i in range(25)), 0.0]
     start = 20 * torch.randn(1000, 1, 8, 8, dtype=torch.float64, generator=generator)
-    made = sample_ddim(ProductDenoiser(terms(weights), lifts=lifts), start, sigmas, generator=generator, eta=eta)
+    made = sample_ddim(ProductDenoiser(terms(weights), settings=[lifts]), start, sigmas, generator=generator, eta=eta)
     return lifts.of(made), log_ratios(made)
 
 
@@ -183,7 +183,7 @@ def test_after_deterministic_steps_under_guidance_they_may_be_turned_around():
 
 def test_samples_of_nothing_finite():
     lifts = Lifts(terms())
-    ProductDenoiser(terms(), lifts=lifts)(torch.zeros(2, 1, 2, 2, dtype=torch.float64), 1.0)
+    ProductDenoiser(terms(), settings=[lifts])(torch.zeros(2, 1, 2, 2, dtype=torch.float64), 1.0)
     with pytest.raises(ValueError, match="finite samples and predictions of gauss"):
         lifts.of(samples(0.0, float("nan")).expand(2, 1, 2, 2))
 

@@ -10,9 +10,8 @@ from mcdm_core import Flow, Schedule, Term
 from mcdm_core.diffusion.schedule import sigma_at_progress
 from mcdm_core.expert.gaussian import gaussian_expert, label
 from mcdm_core.product.methods.passes import Passes
-from mcdm_core.product.plans.combination import ProductPlans
+from mcdm_core.product.plans.combination import Combination, Moment, plan_product
 from mcdm_core.product.plans.windows import active_at, active_sets
-from mcdm_core.product.rules.coefficients import FACTS
 from mcdm_core.product.rules.eq10 import EQ10
 from mcdm_core.product.rules.own_null import OWN_NULL
 from mcdm_core.product.term_settings import TermSettings
@@ -113,14 +112,14 @@ def test_masks_on_a_device_are_never_looked_into(rule, weights, guided):
     terms = [TermSettings(weight=weight) for weight in weights]
 
     def made(masks, masks_on_host=()):
-        plans = ProductPlans(
+        combination = Combination(
             terms=terms, rule=rule, masks=masks, masks_on_host=masks_on_host, methods=methods, as_guidance=True
         )
-        return plans.make((0, 1), False, (1.0, 2.0), [guided for _ in methods])
+        return plan_product(combination, Moment((0, 1), (1.0, 2.0), tuple(guided for _ in methods)))
 
     plan, elsewhere = made(masks), made([mask.to("meta") for mask in masks], masks)
     assert {weight.device.type for weight in elsewhere.weights if isinstance(weight, torch.Tensor)} == {"meta"}
-    for name in (*FACTS, "scale", "conditions", "nulls"):
+    for name in ("without_null", "trusted", "own_null_counts", "scale", "conditions", "nulls"):
         assert getattr(elsewhere, name) == getattr(plan, name), name
     beside = made([mask.clone() for mask in masks], masks)
     for name in ("weights", "reliabilities"):

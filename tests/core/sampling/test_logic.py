@@ -13,12 +13,12 @@ from torch import Tensor
 from mcdm_core import Logic, Passes, ProductDenoiser, Term, sample_ddpm, sample_logic
 from mcdm_core.expert.gaussian import gaussian_expert, label
 from mcdm_core.product.methods.lifts import Lifts
-from mcdm_core.product.plans.combination import ProductPlans
-from mcdm_core.product.plans.separate import SeparatePlans
+from mcdm_core.product.plans.combination import Combination, Moment
+from mcdm_core.product.plans.separate import plan_separately
 from mcdm_core.product.rules.eq10 import EQ10
 from mcdm_core.product.rules.own_null import OWN_NULL
 from mcdm_core.sampling.ddpm import posterior_variance
-from mcdm_core.sampling.densities import Step, TrackedDensities
+from mcdm_core.sampling.densities import TrackedDensities
 
 from ...support.gaussians import recorded, samples
 from ...support.logic import PlainLogic, sample_plain_logic
@@ -128,13 +128,12 @@ def test_densities_are_tracked_and_better_than_by_the_two_extreme_variances(mean
         tracked, generator = TrackedDensities(Logic(operation="or"), noise(1000)), torch.Generator().manual_seed(1)
         x, experts = noise(1000), denoiser(means, variances)
         for sigma, after in pairwise(sigmas):
-            step = Step(sigma, after)
             mixed, terms = experts.with_terms(x, sigma, tracked.weigh)
             kept = (after / sigma) ** 2
             added = torch.randn(x.shape, generator=generator, dtype=torch.float64)
             added = added * math.sqrt(posterior_variance(sigma, after))
             before = dict(tracked.logs)
-            tracked.follow(added, {i: (1 - kept) * (x0 - mixed) for i, x0 in terms.items()}, step)
+            tracked.follow(added, {i: (1 - kept) * (x0 - mixed) for i, x0 in terms.items()}, sigma, after)
             own = (sigma**2 - after**2) * (1 + after**2) / (1 + sigma**2)
             other = {"ours": own, "itô": sigma**2 - after**2, "points": (sigma**2 - after**2) * kept}[name]
             tracked.logs = {i: before[i] + (tracked.logs[i] - before[i]) * own / other for i in before}
@@ -257,15 +256,18 @@ def test_a_plan_of_experts_alone_knows_u(rule):
     """U of Eq. 10, or of the experts' own nulls those that are asked."""
     expert = gaussian_expert([-1.0, 1.5, 0.2, 0.9], [0.3, 0.8, 2.0, 1.0])
     terms = [Term(expert, label(0), label(2), weight=2.5, reliability=3.0), Term(expert, label(1), label(3))]
-    plans = ProductPlans(terms=terms, rule=OWN_NULL if rule == "own null" else EQ10)
-    plan = SeparatePlans(plans).make((0, 1), False, (1.0, 1.0), ())
+    combination, moment = (
+        Combination(terms=terms, rule=OWN_NULL if rule == "own null" else EQ10),
+        Moment((0, 1), (1.0, 1.0), ()),
+    )
+    plan = plan_separately(combination, moment)
     cond, null = {0: samples(1.0), 1: samples(-2.0)}, {2: samples(0.4), 3: samples(0.8)}
     null = {j: null[j + 2] for j in plan.everything.nulls}
     expected = 0.4 if rule == "own null" else 0.75 * 0.4 + 0.25 * 0.8
     assert plan.unconditional(cond, null).item() == pytest.approx(expected)
     weighed = plan.weighed(lambda weights, terms: {0: 0.3, 1: 0.7}, cond, null)
     assert weighed.pair(cond, null)[0].item() == pytest.approx(0.3 * (expected + 2.5 * (1.0 - expected)) - 0.7 * 2.0)
-    unasked = SeparatePlans(plans.with_weights([1.0, 1.0])).make((0, 1), False, (1.0, 1.0), ())
+    unasked = plan_separately(combination.with_weights([1.0, 1.0]), moment)
     assert unasked.unconditional(cond, {}) is None
 
 
@@ -316,10 +318,9 @@ def test_an_expert_outside_its_window_finds_each_step_as_likely_as_the_combinati
     x, seen, experts = samples(0.5, -0.4), [], ProductDenoiser(terms)
     tracked = TrackedDensities(Logic(), x)
     for sigma in (3.0, 1.5):
-        step = Step(sigma, sigma / 2)
         denoised, found = experts.with_terms(x, sigma, tracked.weigh)
         seen.append(sorted(found))
-        tracked.follow(torch.ones_like(x), {i: x0 - denoised for i, x0 in found.items()}, step)
+        tracked.follow(torch.ones_like(x), {i: x0 - denoised for i, x0 in found.items()}, sigma, sigma / 2)
         if sigma == 3.0:
             assert tracked.logs[0].tolist() == [0.0, 0.0]  # it is the combination
     assert seen == [[0], [0, 1]]
@@ -336,7 +337,7 @@ def test_an_area_is_all_that_counts():
         added, shift = (x, x.flip(0)) if given is not None else (x[..., :1], x.flip(0)[..., :1])
         if given is None:
             added, shift = (torch.cat([of[:, :, :1], of[:, :, 1:] * math.sqrt(0.5)], 2) for of in (added, shift))
-        tracked.follow(added, {0: shift}, Step(2.0, 1.0))
+        tracked.follow(added, {0: shift}, 2.0, 1.0)
         logs.append(tracked.logs[0])
     torch.testing.assert_close(*logs)
 
@@ -388,7 +389,7 @@ def test_scores_of_a_run_heed_masks():
 
     for ask in (lambda of: of(x, 1.0), lambda of: of.with_terms(x, 1.0, halves)):
         lifts = Lifts(terms)
-        ask(ProductDenoiser(terms, lifts=lifts))
+        ask(ProductDenoiser(terms, settings=[lifts]))
         found.append(lifts.of(x))
     torch.testing.assert_close(*found)
 

@@ -29,7 +29,7 @@ from mcdm_core.expert.gaussian import gaussian_expert, label
 from mcdm_core.sampling import ddim_step, forward_variance, posterior_variance
 from mcdm_core.sampling.ddpm import ddpm_mean
 from mcdm_core.sampling.ddpm_learned import learned_variance
-from mcdm_core.sampling.noise import noise_like
+from mcdm_core.sampling.stepwise import noise_like
 
 from ...support.gaussians import recorded, samples
 from ...support.published.reference_weights import reference_values
@@ -213,7 +213,17 @@ def test_every_sampler_has_the_one_signature(name):
     parameters = list(inspect.signature(ANY_SAMPLER[name]).parameters.values())
     assert [p.name for p in parameters[:3]] == ["denoiser", "x", "sigmas"]
     assert [p.name for p in parameters[3:5]] == ["generator", "callback"]
-    assert all(p.kind is p.KEYWORD_ONLY and p.default is not p.empty for p in parameters[3:])
+    assert all(
+        p.kind is p.KEYWORD_ONLY and p.default is not p.empty for p in parameters[3:] if p.kind is not p.VAR_KEYWORD
+    )
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_run_leaves_nothing_in_a_sampler(name):
+    sampler, x = SAMPLERS[name], torch.ones(2, 3, 8, 8, dtype=torch.float64)
+    before = dict(vars(sampler))
+    sampler(network_with_variance(), x, [2.0, 1.0, 0.0], generator=torch.Generator().manual_seed(1))
+    assert vars(sampler) == before
 
 
 @pytest.mark.parametrize("name", ANY_SAMPLER)
@@ -306,7 +316,7 @@ def test_refusals():
     expert = recorded(gaussian_expert([0.3], [0.5]))
     with pytest.raises(ValueError, match="learned variance"):
         sample_product([Term(expert, label(0))], samples(1.0), "3", sampler=sample_ddpm_learned)
-    with pytest.raises(ValueError, match="learned variance and got a function"):
+    with pytest.raises(ValueError, match="learned variance, and got a function"):
         sample_ddpm_learned(lambda x, sigma: x, samples(1.0), [1.0, 0.0])
     with pytest.raises(ValueError, match="discrete timesteps and got a Flow"):
         sigmas_for(Flow(), "20")

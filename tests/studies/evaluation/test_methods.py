@@ -129,7 +129,7 @@ def test_experts_choose_by_what_their_runs_asked_anyway(draw, experts):
     for candidate in range(3):
         noise = noise_of(*(i + candidate * NEXT for i in range(3)))
         of_run = Lifts(terms_of(experts, range(3)))
-        pictures.append(sampled(experts, range(3), noise, ADDED + candidate * NEXT, ANCESTRAL, lifts=of_run))
+        pictures.append(sampled(experts, range(3), noise, ADDED + candidate * NEXT, ANCESTRAL, settings=[of_run]))
         lifts.append(of_run.of(pictures[-1]))
     best = [int(choose(torch.stack([of[i] for of in lifts]), 1)) for i in range(3)]
     assert len(set(best)) > 1  # else any rule would do
