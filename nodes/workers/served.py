@@ -125,7 +125,7 @@ class _PartsGuider(ProductGuider):
             if model not in of_model:
                 x = to_tensor(point["x"]).to(model.load_device)
                 of_model[model] = x, x.new_full((len(x),), float(point["sigma"]))
-        networks = self.make_product().networks
+        networks = self.product.networks
         asked = {networks.asked_in_place_of(model): point for model, point in of_model.items()}
         answers = networks.answers(requests, asked.__getitem__, model_options)
         return [dict(to_buffer(answers[request])) for request in requests]

@@ -12,7 +12,6 @@ from ....mcdm_core.product.evaluation import NoiseLevel
 from ....mcdm_core.product.methods.method import Methods
 from ....mcdm_core.product.plan import Plan
 from ....mcdm_core.product.plans.planner import Planner
-from ....mcdm_core.product.plans.separate import SeparateWeights
 from ..comfyui.latents import unframed
 from .networks import LocalNetworks
 from .noise_levels import Forms, align
@@ -49,9 +48,7 @@ class JointProduct(Product):
         self._spaces = spaces
         self._parts = parts
 
-    def predict(
-        self, x: Tensor, sigma: Tensor, model_options: dict[str, Any], weights: SeparateWeights | None = None
-    ) -> Tensor:
+    def predict(self, x: Tensor, sigma: Tensor, model_options: dict[str, Any]) -> Tensor:
         """See `Product.predict`.
 
         Raises:
@@ -63,7 +60,7 @@ class JointProduct(Product):
                 "several latent spaces have none in common, and got one that does, as CFG++ samplers do; choose "
                 "another sampler, or remove the node."
             )
-        return super().predict(x, sigma, model_options, weights)
+        return super().predict(x, sigma, model_options)
 
     def point_of(self, patcher: ModelPatcher, x: Tensor, sigma: Tensor, noise: NoiseLevel) -> ModelPoint:
         """See `Product.point_of`; about the sample of the MODEL's space, κ_s y_s."""

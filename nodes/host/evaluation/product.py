@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -14,13 +16,13 @@ from ....mcdm_core.product.evaluation import Evaluation, NoiseLevel, Point
 from ....mcdm_core.product.methods.method import Methods
 from ....mcdm_core.product.plan import Asked, Plan, Predictions
 from ....mcdm_core.product.plans.planner import Planner
-from ....mcdm_core.product.plans.separate import SeparateWeights
+from ....mcdm_core.product.plans.separate import SeparatePlan, SeparateWeights, plan_separately
 from ..chain.hooks import CFG_HOOKS
 from .cfg_hooks import CfgHooks, Own
 from .networks import LocalNetworks
 from .noise_levels import Forms, align
 from .nulls import Nulls
-from .types import CONDITION, NULL, ROLES, ModelPoint, Request
+from .types import CONDITION, NULL, ROLES, ModelPoint, Observer, Request, Watcher
 from .workers import Workers
 
 
@@ -32,7 +34,10 @@ class Product:
         forms: Those of the MODELs.
         planner: The plans at every noise level. It is told which nulls experts share.
         methods: All that take part in evaluations: the product's methods, lifts and observers.
-        workers: Those that have experts of the run; None if all are here.
+        workers: The workers that have experts of the run; None if all are here.
+
+    Attributes:
+        separate: Gives separate predictions their coefficients, within `separately`; None for the product.
     """
 
     def __init__(
@@ -49,20 +54,45 @@ class Product:
         self.planner = planner
         self.methods = methods
         self.workers = workers
+        self.separate: SeparateWeights | None = None
         self._hooks = CfgHooks()
         self._nulls = Nulls(networks)
         planner.change(planner.combination.with_null_owners(self._nulls.shared()))
 
-    def predict(
-        self, x: Tensor, sigma: Tensor, model_options: dict[str, Any], weights: SeparateWeights | None = None
-    ) -> Tensor:
+    def watch(self, observer: Observer) -> None:
+        """Show an observer every evaluation from now on."""
+        self.methods = Methods([*self.methods, Watcher(observer)])
+
+    @contextmanager
+    def separately(self, sigmas: Tensor) -> Iterator[Planner[SeparatePlan]]:
+        """A part of a run in which separate predictions are combined with the coefficients that `separate` gives.
+
+        Args:
+            sigmas: Noise levels of the run, shape (S + 1,).
+
+        Yields:
+            The planner of that part.
+
+        Raises:
+            ValueError: If an expert lacks a null that it needs, none is of positive weight, or experts take turns.
+        """
+        together = self.planner
+        self.methods.check_separate()
+        apart = together.making(plan_separately)
+        apart.check_run(sigmas)
+        try:
+            self.planner = apart
+            yield apart
+        finally:
+            self.planner, self.separate = together, None
+
+    def predict(self, x: Tensor, sigma: Tensor, model_options: dict[str, Any]) -> Tensor:
         """Combined prediction of x0.
 
         Args:
             x: Point in the reference expert's form, shape (B, C, …).
             sigma: Noise level of the reference, equal entries, shape (B,).
             model_options: The reference's prepared options, with what the sampler added.
-            weights: Gives separate predictions their coefficients; None for the product.
 
         Returns:
             x0 after the CFG hooks, shape of x.
@@ -74,7 +104,7 @@ class Product:
             self.planner.at(noise, want_null),
             partial(self.planner.unsaved_at, noise, want_null),
             NetworksAtPoint(self, x, sigma, noise, model_options),
-            self.methods if weights is None else Methods([*self.methods, weights]),
+            self.methods if self.separate is None else Methods([*self.methods, self.separate]),
         )
         return self._guide(evaluation, sigma, model_options)
 

@@ -3,50 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
-import comfy.patcher_extension
 import comfy.sampler_helpers
 import comfy.samplers
 from comfy.model_patcher import ModelPatcher
+from comfy.patcher_extension import WrappersMP, add_wrapper_with_key, get_all_wrappers
 from torch import Tensor
 
 from ....mcdm_core.diffusion.schedule import levels_of
 from ....mcdm_core.product.methods.lifts import Lifts
 from ....mcdm_core.product.methods.method import Methods
-from ....mcdm_core.product.plans.joint import spaces_ahead
 from ....mcdm_core.product.rules.eq10 import EQ10
 from ....mcdm_core.product.rules.own_null import OWN_NULL
 from ....mcdm_core.product.rules.rule import Rule
-from ..chain.expert_chain import Conds, Experts, labels_by_model
+from ..chain.expert_chain import Conds, Experts
 from ..chain.hooks import null_is_read, separate_hooked
 from ..chain.run_wrappers import within_wrappers
-from ..comfyui.devices import Devices
 from ..comfyui.latents import pack, parts_of, unframed
 from ..comfyui.page import refusals_at_experts
 from ..evaluation.expert_conds import conditionings_on, conds_of
 from ..evaluation.joint_product import JointProduct
 from ..evaluation.networks import LocalNetworks
-from ..evaluation.noise_levels import Forms, align_levels, form_of
+from ..evaluation.noise_levels import Forms, align_levels
 from ..evaluation.product import Product
-from ..evaluation.scaled_noise import drawn_of
+from ..evaluation.scaled_noise import Drawn, drawn_of
 from ..evaluation.spaces import SpacesOfRun
-from ..evaluation.types import Observer
-from ..evaluation.workers import ExpertOnWorker, Start, workers_of
-from ..weights.adapter_groups import adapter_groups
-from ..weights.weights_on_devices import WeightsOnAllDevices
+from ..evaluation.types import Observer, Watcher
+from ..evaluation.workers import Start
 from .delegates import delegate_hooked
 from .idle import warn_of_idle_conditions, warn_of_idle_hooks
-from .joint_sampler import JointSample, JointSampler
-from .loading import load_jointly
-from .planning import plan_run
-from .prepared import PreparedModel, process
+from .joint_sampler import JointSample
+from .models import ModelsOfRun
+from .planning import PlanOfRun, planner_of
 from .refusals import check_experts, check_packed
-from .run_state import Run
 from .scores import lifts_of_run, with_scores
-from .space_refusals import check_noise, check_one_space, check_sampler
+from .space_refusals import check_noise, check_one_space
+
+_KEY = "mcdm"  # of the wrappers that a run adds
 
 
 class ProductGuider(comfy.samplers.CFGGuider):
@@ -56,6 +52,9 @@ class ProductGuider(comfy.samplers.CFGGuider):
     beside it. With one expert the result is CFGGuider's at cfg = w, bit for bit. A run leaves nothing behind, so the
     object can be sampled again.
 
+    A run has three phases, and an object of each, which is whole from the beginning: `running` prepares the MODELs,
+    `inner_sample` plans, and when ComfyUI calls the sampler, the product can be asked.
+
     Args:
         experts: The chain.
         observer: Is shown every evaluation of the product.
@@ -63,15 +62,21 @@ class ProductGuider(comfy.samplers.CFGGuider):
 
     Attributes:
         rule: How predictions are combined.
-        run: Set only while it samples.
+        models: The MODELs, within `running`.
+        plan: What is planned for the run, within `inner_sample`.
+        product: The product, while the sampler runs.
 
     Raises:
         ValueError: If there is no expert, or hooks need a MODEL that ComfyUI cannot load.
     """
 
     rule: Rule = EQ10
-    run: Run
+    models: ModelsOfRun
+    plan: PlanOfRun
+    product: Product
     conds: Conds  # CFGGuider's own
+    _drawn: Drawn  # what the start noise was made of, known by the tensor that comes in
+    _lifts: Tensor | None = None  # how far the experts lift the finished samples, if these are to carry it
 
     def __init__(self, experts: Experts, observer: Observer | None = None, scores: bool = False):
         if not experts:
@@ -97,7 +102,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
             return latent_image
         with self.running(latent_image):
             samples = super().sample(noise, latent_image, sampler, sigmas, *args, **kwargs)
-            return with_scores(samples, self.chain, self.run.scores)
+            return with_scores(samples, self.chain, self._lifts)
 
     def check_run(self, noise: Tensor, sigmas: Tensor) -> None:
         """Refuse what `sample` would refuse before it calls a network; loads nothing.
@@ -114,11 +119,8 @@ class ProductGuider(comfy.samplers.CFGGuider):
             spaces = self._check_experts(*parts)
             if spaces is not None:
                 check_noise(noise, sigmas)
-            plan_run(self.experts, self.rule, pack(parts), [part.shape for part in parts], noise.device, sigmas, spaces)
-
-    def watch(self, observer: Observer) -> None:
-        """Show an observer every evaluation of the run; to be called before the first one."""
-        self.run.observers.append(observer)
+            shapes = [part.shape for part in parts]
+            planner_of(self.experts, self.rule, pack(parts), shapes, noise.device, sigmas, spaces)
 
     def node_of(self, index: int, setting: str) -> str | None:
         """Id of the node that has an input of an expert; None if it isn't known, or is the node that runs.
@@ -141,52 +143,24 @@ class ProductGuider(comfy.samplers.CFGGuider):
             ValueError: If the experts cannot be combined.
         """
         before = dict(vars(self))  # CFGGuider keeps a run in attributes, after a failure for good
-        with ExitStack() as stack:
-            stack.enter_context(refusals_at_experts(self.node_of))
+        with ExitStack() as ending:
+            ending.enter_context(refusals_at_experts(self.node_of))
             spaces = self._check_experts(*parts_of(latent_image, latent_shapes))
             warn_of_idle_hooks(self.experts)
-            stack.callback(self._set_attributes, before)
-            names = labels_by_model(self.experts)
-            elsewhere = {expert.model for expert in self.experts if isinstance(expert, ExpertOnWorker)}
-            here = [patcher for patcher in names if patcher is self.model_patcher or patcher not in elsewhere]
-            devices = Devices(here)
-            stack.callback(devices.close)
-            self.run = Run(WeightsOnAllDevices(names, adapter_groups(self.experts)), devices)
-            if spaces is not None:
-                self.run.joint = JointSample(spaces)
-            if self.observer is not None:
-                self.watch(self.observer)
-            if self.scores:
-                self.run.lifts = Lifts(self.experts)
-            stack.callback(self._clean_up)
-            stack.callback(lambda: self.run.methods.forget())
-            self.run.workers = workers_of(self.experts)
-            if self.run.workers is not None:
-                stack.callback(self.run.workers.close)
-            self.run.others = self._prepare_others(stack)
-            stack.callback(self.run.weights.restore)
+            ending.callback(self._set_attributes, before)
+            ending.callback(self._clean_up)
+            self.models = ModelsOfRun(self.experts, spaces, ending)
             yield
-            self.run.methods.end()
 
     def outer_sample(self, noise: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """As CFGGuider's, but all experts are loaded where it loads its one model."""
-        if self.run.joint is not None:
-            self.run.joint.drawn = drawn_of(noise)
-        if self.run.others:
-            comfy.patcher_extension.add_wrapper_with_key(
-                comfy.patcher_extension.WrappersMP.PREPARE_SAMPLING,
-                "mcdm",
-                self._prepare_sampling,
-                self.model_options,
-                is_model_options=True,
-            )
+        self._drawn, models = drawn_of(noise), self.models
         run: Callable[..., Tensor] = super().outer_sample
-        kind = comfy.patcher_extension.WrappersMP.OUTER_SAMPLE
-        shared = comfy.patcher_extension.get_all_wrappers(kind, self.model_options, is_model_options=True)
-        names = labels_by_model(self.experts)
-        for other in self.run.others:
-            run = within_wrappers(run, other.guider, shared, " and ".join(names[other.patcher]))
-        return run(noise, *args, **kwargs)
+        shared = get_all_wrappers(WrappersMP.OUTER_SAMPLE, self.model_options, is_model_options=True)
+        for other in models.others:
+            run = within_wrappers(run, other.guider, shared, " and ".join(models.names[other.patcher]))
+        with self._wrapper(WrappersMP.PREPARE_SAMPLING, models.load) if models.others else nullcontext():
+            return run(noise, *args, **kwargs)
 
     def inner_sample(
         self,
@@ -203,43 +177,30 @@ class ProductGuider(comfy.samplers.CFGGuider):
         **kwargs: Any,
     ) -> Tensor:
         """As CFGGuider's, which processes the reference's conditioning; the others' is processed here."""
-        settings = {"denoise_mask": denoise_mask, "seed": seed}
-        settings |= {name: kwargs[name] for name in ("latent_shapes",) if name in kwargs}
-        self.run.shapes = kwargs.get("latent_shapes") or [noise.shape]
-        self._plan_run(noise, device, sigmas)
-        if self.run.joint is not None:
-            check_noise(noise, sigmas)
-            sampler = self._joint_sampler(self.run.joint, sampler, noise, latent_image)
-        self._process_conds(noise, latent_image, settings)
-        if self.run.workers is not None:
-            start = Start(noise, latent_image, denoise_mask, sigmas, seed)
-            self.run.workers.begin(start, self.run.shapes, self.run.forms)
-        self.run.weights.activate(self.model_patcher)
-        rest = (callback, disable_pbar, seed, *args)
+        models, shapes = self.models, kwargs.get("latent_shapes")
+        plan = self.plan = self._plan_run(noise, latent_image, device, sigmas, shapes)
+        sampler = plan.sampler_around(sampler, self.model_patcher)
+        lifts = Lifts(self.experts) if self.scores else None
         try:
-            made = super().inner_sample(noise, latent_image, device, sampler, sigmas, denoise_mask, *rest, **kwargs)
-            if self.scores and self.run.lifts is not None:
-                self.run.scores = lifts_of_run(self.run.lifts, self.inner_model.process_latent_in(made), sigmas)
+            plan.methods.begin(levels_of(sigmas), [0] if null_is_read(self.experts) else [])
+            models.start(partial(self.levels_met_by, sigmas=sigmas))
+            settings = {"denoise_mask": denoise_mask, "seed": seed, "latent_shapes": shapes}
+            processed = models.process(self.conds, plan.joint, noise, latent_image, settings)
+            self.conds = conds_of(self.conds, 0)
+            if models.workers is not None:
+                start = Start(noise, latent_image, denoise_mask, sigmas, seed)
+                models.workers.begin(start, plan.shapes, plan.forms)
+            models.weights.activate(self.model_patcher)
+            rest = (callback, disable_pbar, seed, *args)
+            with self._wrapper(WrappersMP.SAMPLER_SAMPLE, partial(self._begin_product, processed, lifts)):
+                made = super().inner_sample(noise, latent_image, device, sampler, sigmas, denoise_mask, *rest, **kwargs)
+            plan.methods.end()
+            if lifts is not None:
+                self._lifts = lifts_of_run(lifts, self.inner_model.process_latent_in(made), sigmas)
             return made
         finally:
-            self.run.weights.restore()  # before CFGGuider cleans up after the reference expert
-
-    def _check_experts(self, *parts: Tensor) -> SpacesOfRun | None:
-        """Refuse a chain that can't be sampled from the parts of a latent, or whose samples can't carry scores."""
-        spaces = check_experts(self.experts, *parts)
-        if self.scores:
-            check_one_space(self.experts, "scores, which compare their predictions of one sample", "switch scores off")
-        return spaces
-
-    def _plan_run(self, noise: Tensor, device: Any, sigmas: Tensor) -> None:
-        spaces = None if self.run.joint is None else self.run.joint.spaces
-        self.run.planner = plan_run(self.experts, self.rule, noise, self.run.shapes, device, sigmas, spaces)
-        self.run.forms = Forms(partial(self.run.shape_of, shape=noise.shape))
-        self.run.methods = Methods(self.run.planner.methods)
-        self.run.methods.begin(levels_of(sigmas), [0] if null_is_read(self.experts) else [])
-        self.run.weights.find_copies()
-        for other in self.run.others:
-            other.start(self.levels_met_by(other.patcher, sigmas))
+            models.weights.restore()  # before CFGGuider cleans up after the reference expert
+            plan.methods.forget()
 
     def levels_met_by(self, patcher: ModelPatcher, sigmas: Tensor) -> Tensor:
         """Noise levels of the run as a MODEL meets them.
@@ -248,41 +209,9 @@ class ProductGuider(comfy.samplers.CFGGuider):
             patcher: The MODEL.
             sigmas: The levels in the reference's form, shape (S + 1,).
         """
-        forms, joint = self.run.forms, self.run.joint
-        scale = 1.0 if joint is None else joint.spaces.scale_of(patcher)
+        forms, spaces = self.plan.forms, self.models.spaces
+        scale = 1.0 if spaces is None else spaces.scale_of(patcher)
         return align_levels(sigmas, forms.of(self.model_patcher), forms.of(patcher), scale)
-
-    def _joint_sampler(self, joint: JointSample, sampler: Any, noise: Tensor, latent_image: Tensor) -> JointSampler:
-        """The sampler of all spaces, with the start of each."""
-        check_sampler(sampler)
-        latent = self.inner_model.process_latent_in(latent_image) if latent_image.any() else latent_image
-        joint.begin(unframed(noise), unframed(latent).to(noise))
-        windows = self.run.planner.windows
-        own = self.run.forms.of(self.model_patcher)
-        packed = form_of(self.model_patcher.get_model_object("model_sampling"), joint.spaces.joint.packed_shape)
-        return JointSampler(
-            sampler,
-            joint,
-            lambda noise: spaces_ahead(windows, joint.spaces.places, noise),
-            own.noise_scale / packed.noise_scale,
-        )
-
-    def _process_conds(self, noise: Tensor, latent_image: Tensor, settings: dict[str, Any]) -> None:
-        conds: dict[ModelPatcher, Conds] = {other.patcher: other.conds for other in self.run.others}
-        conds[self.model_patcher] = self.conds
-        for index, expert in enumerate(self.experts[1:], start=1):
-            own = conds_of(conds[expert.model], index)
-            start = (noise, latent_image, settings)
-            if self.run.joint is not None:
-                own = self.run.joint.spaces.with_areas(expert.model, own)
-                start = self.run.joint.start_of(expert.model, *start)
-            own_noise, own_latent, own_settings = start
-            if "latent_shapes" in own_settings:
-                expert.model.model.latent_shapes = own_settings["latent_shapes"]  # CFGGuider tells the reference's
-            process_own = partial(process, expert.model, own, own_noise, own_latent, **own_settings)
-            # As that MODEL: a clone may have a schedule of its own, and a family may ask layers for its conditioning.
-            self.run.processed.append(self.run.weights.ask_layers(expert.model, process_own))
-        self.conds = conds_of(self.conds, 0)
 
     def predict_noise(
         self,
@@ -294,45 +223,63 @@ class ProductGuider(comfy.samplers.CFGGuider):
         **kwargs: Any,
     ) -> Tensor:
         """The product's prediction of x0 (ComfyUI calls it noise), at σ = `timestep`."""
-        return self.make_product().predict(x, timestep, model_options or {}, self.run.separate)
+        return self.product.predict(x, timestep, model_options or {})
 
-    def make_product(self) -> Product:
-        """The product of the run, made when it is first asked for: CFGGuider has processed its conditioning by then."""
-        run = self.run
-        if run.product is None:
-            options = {other.patcher: other.model_options for other in run.others}
-            conds = [self.conds, *run.processed]
-            if len(run.shapes) > 1:
-                check_packed(self.experts, conds)
-            networks = LocalNetworks(self.experts, conds, options, run.weights, run.devices)
-            if run.joint is None:
-                run.product = Product(networks, run.forms, run.planner, run.taking_part, run.workers)
-            else:
-                spaces, parts = run.joint.spaces, run.joint.parts
-                run.product = JointProduct(networks, run.forms, run.planner, run.taking_part, spaces, parts)
-        return run.product
+    def _check_experts(self, *parts: Tensor) -> SpacesOfRun | None:
+        """Refuse a chain that can't be sampled from the parts of a latent, or whose samples can't carry scores."""
+        spaces = check_experts(self.experts, *parts)
+        if self.scores:
+            check_one_space(self.experts, "scores, which compare their predictions of one sample", "switch scores off")
+        return spaces
 
-    def _prepare_others(self, stack: ExitStack) -> list[PreparedModel]:
-        others = []
-        for patcher in dict.fromkeys(expert.model for expert in self.experts):
-            if patcher is self.model_patcher:
-                continue
-            conditionings = conditionings_on(self.experts, patcher)
-            conds = {name: comfy.sampler_helpers.convert_cond(value) for name, value in conditionings.items()}
-            other = PreparedModel(patcher, conds)
-            stack.callback(other.close)
-            other.open()
-            others.append(other)
-        return others
+    def _plan_run(
+        self, noise: Tensor, latent_image: Tensor, device: Any, sigmas: Tensor, latent_shapes: Sequence | None
+    ) -> PlanOfRun:
+        """Plan the run; asks no network of an expert."""
+        spaces, shapes = self.models.spaces, latent_shapes or [noise.shape]
+        planner = planner_of(self.experts, self.rule, noise, shapes, device, sigmas, spaces)
+        joint = None
+        if spaces is not None:
+            check_noise(noise, sigmas)
+            latent = self.inner_model.process_latent_in(latent_image) if latent_image.any() else latent_image
+            joint = JointSample(spaces, self._drawn, unframed(noise), unframed(latent).to(noise))
+        return PlanOfRun(planner, Forms(partial(self.models.shape_of, shape=noise.shape)), shapes, joint)
 
-    def _prepare_sampling(
-        self, executor: Any, model: ModelPatcher, noise_shape: Sequence[int], conds: Conds, *args: Any, **kwargs: Any
-    ) -> tuple[Any, Conds, list[ModelPatcher]]:
-        """Wrapper around ComfyUI's own loading, which would load one MODEL and free the others."""
-        kwargs |= {"others": self.run.others, "weights": self.run.weights, "names": labels_by_model(self.experts)}
-        kwargs |= {"shape_of": self.run.shape_of, "spaces": self.run.joint and self.run.joint.spaces}
-        with self.run.weights.loading():
-            return load_jointly(executor, model, noise_shape, conds, *args, **kwargs)
+    def _begin_product(
+        self, processed: list[Conds], lifts: Lifts | None, sample: Callable[..., Tensor], *args: Any, **kwargs: Any
+    ) -> Tensor:
+        """Wrapper around the sampler: CFGGuider has processed the reference's conditioning by then."""
+        self.product = self._make_product([self.conds, *processed], lifts)
+        return sample(*args, **kwargs)
+
+    def _make_product(self, conds: list[Conds], lifts: Lifts | None) -> Product:
+        """The product of the run.
+
+        Args:
+            conds: Each expert's processed conditioning.
+            lifts: Measures how far the experts lift the samples, if that is wanted.
+        """
+        models, plan = self.models, self.plan
+        if len(plan.shapes) > 1:
+            check_packed(self.experts, conds)
+        options = {other.patcher: other.model_options for other in models.others}
+        networks = LocalNetworks(self.experts, conds, options, models.weights, models.devices)
+        watcher = None if self.observer is None else Watcher(self.observer)
+        methods = Methods([*plan.methods, *filter(None, (lifts, watcher))])
+        common = networks, plan.forms, plan.planner, methods
+        if plan.joint is None:
+            return Product(*common, models.workers)
+        return JointProduct(*common, plan.joint.spaces, plan.joint.parts)
+
+    @contextmanager
+    def _wrapper(self, kind: str, wrapper: Callable) -> Iterator[None]:
+        """Within the block ComfyUI calls a wrapper of the run's own, inside those of other packs."""
+        add_wrapper_with_key(kind, _KEY, wrapper, self.model_options, is_model_options=True)
+        own = self.model_options["transformer_options"]["wrappers"][kind][_KEY]
+        try:
+            yield
+        finally:
+            own.remove(wrapper)
 
     def _set_attributes(self, attributes: dict[str, Any]) -> None:
         self.__dict__.clear()
@@ -340,10 +287,8 @@ class ProductGuider(comfy.samplers.CFGGuider):
 
     def _clean_up(self) -> None:
         if "loaded_models" in vars(self):  # an exception kept CFGGuider from its own cleanup
-            started = self.run.product is not None  # a ControlNet that was not may fail to clean up
+            started = "product" in vars(self)  # a ControlNet that was not may fail to clean up
             comfy.sampler_helpers.cleanup_models(self.conds if started else {}, self.loaded_models)
-        for conds in self.run.processed:  # CFGGuider cleans up after the reference's only
-            comfy.sampler_helpers.cleanup_models(conds, [])
 
 
 class OwnNullGuider(ProductGuider):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -17,49 +16,43 @@ from ..evaluation.scaled_noise import Drawn
 from ..evaluation.spaces import SpacesOfRun
 
 
-@dataclass
 class JointSample:
-    """What a joint run holds of the spaces.
+    """The samples of a run in every latent space.
+
+    Args:
+        spaces: The spaces.
+        drawn: What the reference's start noise was made of.
+        noise: The reference's start noise, shape (B, C, H, W).
+        latent: The reference's clean sample as its network sees it, of the same shape; zeros for none.
 
     Attributes:
         spaces: The spaces.
-        drawn: What the reference's start noise was made of; set before the run begins.
         noise: Start noise of every space, y_s of σ = 1, in the order of the spaces.
         latents: The clean samples that the run starts from, likewise, not divided by κ_s.
-        parts: Those of the joint sample in the last call.
+        parts: The parts of the joint sample in the last call of the sampler; none before the first.
     """
 
-    spaces: SpacesOfRun
-    drawn: Drawn = field(init=False)
-    noise: list[Tensor] = field(default_factory=list)
-    latents: list[Tensor] = field(default_factory=list)
-    parts: list[Tensor] = field(default_factory=list)
-
-    def begin(self, noise: Tensor, latent: Tensor) -> None:
-        """Make the start of every space.
-
-        Args:
-            noise: The reference's start noise, shape (B, C, H, W).
-            latent: The reference's clean sample as its network sees it, of the same shape; zeros for none.
-        """
-        joint = self.spaces.joint
-        others = range(1, len(joint.spaces))
-        self._draw(noise)
+    def __init__(self, spaces: SpacesOfRun, drawn: Drawn, noise: Tensor, latent: Tensor):
+        self.spaces = spaces
+        self.parts: list[Tensor] = []
+        self._drawn = drawn
+        self.noise = self._draw(noise)
+        others = range(1, len(spaces.joint.spaces))
         is_empty = torch.count_nonzero(latent) == 0
-        clean = {} if is_empty else joint.from_reference(latent, others)
+        clean = {} if is_empty else spaces.joint.from_reference(latent, others)
         self.latents = [latent, *(torch.zeros_like(self.noise[p]) if is_empty else clean[p] for p in others)]
 
     def noise_with(self, noise: Tensor) -> list[Tensor]:
         """Start noise of every space, with that of the reference, which wrappers around a SAMPLER may have changed."""
         if not torch.equal(noise, self.noise[0]):
-            self.drawn = self.drawn._replace(standard=noise)
-            self._draw(noise)
+            self._drawn = self._drawn._replace(standard=noise)
+            self.noise = self._draw(noise)
         return self.noise
 
-    def _draw(self, noise: Tensor) -> None:
-        joint, standard = self.spaces.joint, unframed(self.drawn.standard).to(noise)
-        others = (joint.noise_of(place, standard) for place in range(1, len(joint.spaces)))
-        self.noise = [noise, *(self.drawn.scale * other for other in others)]
+    def _draw(self, noise: Tensor) -> list[Tensor]:
+        joint, standard = self.spaces.joint, unframed(self._drawn.standard).to(noise)
+        others = (joint.noise_of(space, standard) for space in range(1, len(joint.spaces)))
+        return [noise, *(self._drawn.scale * other for other in others)]
 
     def start_of(
         self, patcher: ModelPatcher, noise: Tensor, latent_image: Tensor, settings: dict[str, Any]
@@ -84,8 +77,7 @@ class JointSample:
         own = dict(settings)
         if own.get("denoise_mask") is not None:
             own["denoise_mask"] = self.spaces.framed(patcher, self.mask_of(place, own["denoise_mask"]))
-        if "latent_shapes" in own:
-            own["latent_shapes"] = [noise.shape]
+        own["latent_shapes"] = [noise.shape]
         return noise, latent, own
 
     def mask_of(self, place: int, mask: Tensor) -> Tensor:
@@ -114,7 +106,7 @@ class JointSampler(_Around):
 
     Args:
         sampler: ComfyUI's SAMPLER.
-        sample: The run's, begun.
+        sample: The samples of the run.
         ahead: Gives the other spaces that have to be stepped from a noise level on, see `spaces_ahead`.
         noise_scale: By which start noise is multiplied, because the sampler takes a joint sample for one of the
             reference's, and some flows scale noise by the size of samples.
@@ -168,7 +160,7 @@ class JointModel(_Around):
 
     Args:
         guider: The guider, whose attributes this has, too.
-        sample: The run's.
+        sample: The samples of the run.
         ahead: See `JointSampler`.
         ndim: Number of dimensions of the reference's samples.
     """

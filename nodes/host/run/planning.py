@@ -1,28 +1,74 @@
-"""The planner of a run: a product's plans with masks in the shape of the latent, checked at all noise levels."""
+"""What a run plans once its noise levels are known: who is asked at each, on samples of which form."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
+from ....mcdm_core.product.methods.method import Methods
 from ....mcdm_core.product.methods.registry import methods_of
 from ....mcdm_core.product.plan import Plan
 from ....mcdm_core.product.plans.combination import Combination, MakePlan, plan_product
-from ....mcdm_core.product.plans.joint import PlanAcrossSpaces
+from ....mcdm_core.product.plans.joint import PlanAcrossSpaces, spaces_ahead
 from ....mcdm_core.product.plans.planner import Planner
 from ....mcdm_core.product.rules.rule import Rule
 from ....mcdm_core.product.span import SigmaAt
 from ..chain.expert_chain import Experts, settings_of
 from ..chain.hooks import REMEDIES, null_is_read
 from ..comfyui.latents import mask_like, unframed
-from ..evaluation.noise_levels import on_host
+from ..evaluation.noise_levels import Forms, form_of, on_host
 from ..evaluation.spaces import SpacesOfRun
+from .joint_sampler import JointSample, JointSampler
 from .refusals import check_sigmas
+from .space_refusals import check_sampler
 
 
-def plan_run(
+@dataclass(frozen=True)
+class PlanOfRun:
+    """What is planned for a run.
+
+    Attributes:
+        planner: The plans at all noise levels, see `planner_of`.
+        forms: The forms of the MODELs' samples.
+        shapes: The shapes of the parts of the latent; most have one part.
+        joint: The samples of several latent spaces; None if the experts have one.
+    """
+
+    planner: Planner[Plan]
+    forms: Forms
+    shapes: Sequence[Sequence[int]]
+    joint: JointSample | None
+
+    @property
+    def methods(self) -> Methods:
+        """The methods that the product is sampled with."""
+        return Methods(self.planner.methods)
+
+    def sampler_around(self, sampler: Any, reference: ModelPatcher) -> Any:
+        """The SAMPLER of the run: of one latent space the given one, of several one that steps them all by it.
+
+        Args:
+            sampler: ComfyUI's SAMPLER.
+            reference: The reference expert's MODEL.
+
+        Raises:
+            ValueError: See `check_sampler`.
+        """
+        joint = self.joint
+        if joint is None:
+            return sampler
+        check_sampler(sampler)
+        packed = form_of(reference.get_model_object("model_sampling"), joint.spaces.joint.packed_shape)
+        ahead = partial(spaces_ahead, self.planner.windows, joint.spaces.places)
+        return JointSampler(sampler, joint, ahead, self.forms.of(reference).noise_scale / packed.noise_scale)
+
+
+def planner_of(
     experts: Experts,
     rule: Rule,
     noise: Tensor,
@@ -31,16 +77,16 @@ def plan_run(
     sigmas: Tensor,
     spaces: SpacesOfRun | None = None,
 ) -> Planner[Plan]:
-    """The planner of a run; no network is called.
+    """The plans of a product with masks in the shape of the latent, checked at all noise levels; asks no network.
 
     Args:
         experts: The chain.
         rule: How predictions are combined.
         noise: The start noise, packed if the latent has several parts, shape (B, C, …).
-        shapes: Of the parts of the latent; most have one.
+        shapes: Shapes of the parts of the latent; most have one part.
         device: Where masks are put.
         sigmas: Noise levels of the run, at least one.
-        spaces: Those of the experts; None if they have one.
+        spaces: The latent spaces of the experts; None if they have one.
 
     Raises:
         ValueError: If the experts cannot be combined at some level.
@@ -70,12 +116,13 @@ def plan_run(
 
 
 def _on_host(masks: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
-    """See `Combination.masks_on_host`."""
-    found = [None if mask is None else mask.cpu() for mask in masks]
-    return [] if all(own is mask for own, mask in zip(found, masks, strict=True)) else found
+    """Copies of the masks that the host reads without waiting for a device; none where the masks are there already."""
+    copies = [None if mask is None else mask.cpu() for mask in masks]
+    return [] if all(own is mask for own, mask in zip(copies, masks, strict=True)) else copies
 
 
 def _sigma_at(model_sampling: Any) -> SigmaAt:
+    """From a progress of the sampling to a MODEL's noise level."""
     return lambda progress: float(model_sampling.percent_to_sigma(progress))
 
 

@@ -160,7 +160,7 @@ class _HostedGuider(ProductGuider):
         return found
 
     def _predict(self, cfg: float, x: Tensor, timestep: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        planner = self.run.planner
+        planner = self.product.planner
         weights = [term.weight for term in planner.combination.terms]
         if weights[0] != cfg:
             planner.change(planner.combination.with_weights([cfg, *weights[1:]]))

@@ -32,6 +32,6 @@ def sample_comfy_logic(run: Sampling, logic: Logic = HARMONIC) -> Tensor:
     A rectified flow is stepped in the variance-exploding form, x/(1 − σ).
 
     Raises:
-        ValueError: As `guider_of`, `Run.separately` and `sample_logic`.
+        ValueError: As `guider_of`, `Product.separately` and `sample_logic`.
     """
     return RunDenoiser(run, guider_of(run, "Logic Sampler", NO_EXPERTS)).sample(sample_logic, logic=logic)

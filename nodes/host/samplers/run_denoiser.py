@@ -59,7 +59,7 @@ class RunDenoiser:
         self._shown: list[Evaluation] = []
         self._asking = ExitStack()
         self._planner: Planner[SeparatePlan] | None = None
-        guider.watch(self._shown.append)
+        guider.product.watch(self._shown.append)
 
     def sample(self, sampler: Callable[..., Tensor], **options: Any) -> Tensor:
         """Run one of the core's samplers that take an `area`.
@@ -87,9 +87,10 @@ class RunDenoiser:
 
     def with_terms(self, x: Tensor, sigma: Tensor | float, weigh: Weigh) -> tuple[Tensor, Mapping[int, Tensor]]:
         """See the core's `TermsDenoiser`; from the first call until the sampler ends, experts are asked separately."""
+        product = self._guider.product
         if self._planner is None:
-            self._planner = self._asking.enter_context(self._guider.run.separately(self._run.sigmas))
-        weights = self._guider.run.separate = SeparateWeights(self._planner.at, weigh)
+            self._planner = self._asking.enter_context(product.separately(self._run.sigmas))
+        weights = product.separate = SeparateWeights(self._planner.at, weigh)
         return self._ask(x, sigma), weights.predicted
 
     def _exploding(self, x: Tensor, sigmas: Tensor) -> tuple[Tensor, list[float]]:

@@ -1,0 +1,217 @@
+"""The MODELs of a run: prepared together, and loaded in the one call that ComfyUI makes for the reference expert's."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
+
+import comfy.sampler_helpers
+from comfy.controlnet import ControlBase
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor
+
+from ..chain.expert_chain import Conds, Experts, labels_by_model
+from ..comfyui.device_copies import copies_of
+from ..comfyui.devices import Devices
+from ..evaluation.expert_conds import conditionings_on, conds_of
+from ..evaluation.spaces import SpacesOfRun
+from ..evaluation.workers import ExpertOnWorker, workers_of
+from ..weights.adapter_groups import adapter_groups
+from ..weights.weights_on_devices import WeightsOnAllDevices
+from .joint_sampler import JointSample
+from .prepared import PassMemory, PreparedModel, memory_of_pass, process
+
+logger = logging.getLogger(__name__)
+
+_PASSENGERS = "mcdm passengers"
+
+
+class ModelsOfRun:
+    """The MODELs of a run, from its first refusal to its end.
+
+    CFGGuider prepares the reference expert's MODEL; the others are prepared here.
+
+    Args:
+        experts: The chain.
+        spaces: The latent spaces of the experts; None if they have one.
+        ending: Is closed at the end of the run; it gets what has to be undone.
+
+    Attributes:
+        experts: The chain.
+        spaces: The latent spaces, if there are several.
+        weights: Lets networks answer as each of the MODELs that share them.
+        devices: The devices of the MODELs.
+        workers: The workers that have experts of the run; None if all are here.
+        others: The MODELs but the reference's.
+        names: The MODELs in the order of the chain, with the names of their experts in messages.
+
+    Raises:
+        ValueError: If a worker cannot be found.
+    """
+
+    def __init__(self, experts: Experts, spaces: SpacesOfRun | None, ending: ExitStack):
+        self.experts = experts
+        self.spaces = spaces
+        self.names = labels_by_model(experts)
+        self._reference = experts[0].model
+        elsewhere = {expert.model for expert in experts if isinstance(expert, ExpertOnWorker)}
+        self.devices = Devices([each for each in self.names if each is self._reference or each not in elsewhere])
+        ending.callback(self.devices.close)
+        self.weights = WeightsOnAllDevices(self.names, adapter_groups(experts))
+        self._cleanups = ending.enter_context(ExitStack())
+        self.workers = workers_of(experts)
+        if self.workers is not None:
+            ending.callback(self.workers.close)
+        self.others = [self._prepared(patcher, ending) for patcher in self.names if patcher is not self._reference]
+        ending.callback(self.weights.restore)
+
+    def start(self, levels_met_by: Callable[[ModelPatcher], Tensor]) -> None:
+        """Announce the run to the other MODELs, after loading.
+
+        Args:
+            levels_met_by: Gives the noise levels of the run in the form of a MODEL, shape (S + 1,).
+        """
+        self.weights.find_copies()
+        for other in self.others:
+            other.start(levels_met_by(other.patcher))
+
+    def shape_of(self, patcher: ModelPatcher, shape: Sequence[int]) -> Sequence[int]:
+        """Shape of samples as a MODEL is given them, where the reference's have this shape."""
+        return shape if self.spaces is None else self.spaces.shape_of(patcher, shape[0])
+
+    def load(
+        self, load: Any, model: ModelPatcher, noise_shape: Sequence[int], conds: Conds, *args: Any, **kwargs: Any
+    ) -> tuple[Any, Conds, list[ModelPatcher]]:
+        """Load every expert, and the models that their conditioning needs.
+
+        ComfyUI frees what an earlier call loaded, so there must be only one call. Of several MODELs of one network, and
+        of its copies on another device, one is loaded; `weights` lets it answer as the others. Experts run one after
+        the other, so a pass takes as much memory as the expert that needs most.
+
+        Args:
+            load: ComfyUI's own function, within the PREPARE_SAMPLING wrappers of other packs.
+            model: The reference expert's MODEL.
+            noise_shape: Shape of the latent.
+            conds: Conditioning of the experts on that MODEL.
+            *args: Further arguments of `load`.
+            **kwargs: Further arguments of `load`.
+
+        Returns:
+            As `load`: the reference's network, its conditioning, and the additional models (ControlNets and the like),
+            which need a cleanup after the run, among them the copies of the reference and no other MODEL's.
+        """
+        with self.weights.loading():
+            return self._load(load, model, noise_shape, conds, *args, **kwargs)
+
+    def process(
+        self, conds: Conds, joint: JointSample | None, noise: Tensor, latent_image: Tensor, settings: dict[str, Any]
+    ) -> list[Conds]:
+        """Process the conditioning of the experts after the first, each against its own MODEL.
+
+        Args:
+            conds: Conditioning of all experts on the reference's MODEL, whose `latent_shapes` CFGGuider sets.
+            joint: The samples of several latent spaces; None if there is one.
+            noise: The start noise, shape (B, C, …).
+            latent_image: The latent that came in, before any model's scaling.
+            settings: Further arguments of `prepared.process`, "latent_shapes" among them.
+        """
+        of_models: dict[ModelPatcher, Conds] = {other.patcher: other.conds for other in self.others}
+        of_models[self._reference] = conds
+        processed = []
+        for index, expert in enumerate(self.experts[1:], start=1):
+            own = conds_of(of_models[expert.model], index)
+            start = (noise, latent_image, settings)
+            if joint is not None:
+                own = joint.spaces.with_areas(expert.model, own)
+                start = joint.start_of(expert.model, *start)
+            own_noise, own_latent, own_settings = start
+            expert.model.model.latent_shapes = own_settings["latent_shapes"]
+            process_own = partial(process, expert.model, own, own_noise, own_latent, **own_settings)
+            # As that MODEL: a clone may have a schedule of its own, and a family may ask layers for its conditioning.
+            processed.append(self.weights.ask_layers(expert.model, process_own))
+            self._cleanups.callback(comfy.sampler_helpers.cleanup_models, processed[-1], [])
+        return processed
+
+    def _prepared(self, patcher: ModelPatcher, ending: ExitStack) -> PreparedModel:
+        conditionings = conditionings_on(self.experts, patcher)
+        conds = {name: comfy.sampler_helpers.convert_cond(value) for name, value in conditionings.items()}
+        model = PreparedModel(patcher, conds)
+        ending.callback(model.close)
+        model.open()
+        return model
+
+    def _load(
+        self, load: Any, model: ModelPatcher, noise_shape: Sequence[int], conds: Conds, *args: Any, **kwargs: Any
+    ) -> tuple[Any, Conds, list[ModelPatcher]]:
+        networks = {id(model.model): [model]}
+        passengers: list[ModelPatcher] = []
+        copied = {id(copy.model) for copy in copies_of(model)}
+        own = memory_of_pass(model, noise_shape, conds)
+        needs = [own]
+        for other in self.others:
+            models, memory = other.needs(self.shape_of(other.patcher, noise_shape))
+            needs.append(memory)
+            shared = {id(copy) for copy in copies_of(other.patcher) if id(copy.model) in copied}
+            copied |= {id(copy.model) for copy in copies_of(other.patcher)}
+            passengers += [each for each in models if id(each) not in shared]
+            clones = networks.setdefault(id(other.patcher.model), [])
+            if not clones:
+                passengers.append(self.weights.loaded(other.patcher))
+            else:
+                passengers += other.load_beside_weights()
+            clones.append(other.patcher)
+        vaes = [] if self.spaces is None else self.spaces.vaes
+        passengers += vaes
+        if self.spaces is not None:
+            needs.append(PassMemory(self.spaces.memory(), self.spaces.memory()))
+        whole, least = max(need.whole for need in needs), max(need.apart for need in needs)
+        differing = {key: self.weights.memory(clones[0]) for key, clones in networks.items()}
+        logger.info(
+            "Loading %s; a pass takes up to %s.",
+            ", ".join(self._summary(clones, differing[key]) for key, clones in networks.items()),
+            _megabytes(whole),
+        )
+        # A condition that is made up: ComfyUI loads the models in it, and asks its ControlNet how much memory it takes.
+        # It adds that to the reference's need, whole and apart alike.
+        beside = max(whole - own.whole, least - own.apart) + sum(differing.values())
+        entry = {"additional_models": passengers, "control": _Memory(beside)}
+        conds = {**conds, _PASSENGERS: [entry]}
+        network, conds, additional = load(self.weights.loaded(model), noise_shape, conds, *args, **kwargs)
+        loaded = {self.weights.loaded(clone) for clones in networks.values() for clone in clones}
+        copies = (copy for other in self.others for copy in copies_of(other.patcher))
+        experts = {id(each) for each in (*loaded, *copies, *vaes)}
+        conds = {name: entries for name, entries in conds.items() if name != _PASSENGERS}
+        return network, conds, [patcher for patcher in additional if id(patcher) not in experts]
+
+    def _summary(self, clones: Sequence[ModelPatcher], apart: int) -> str:
+        experts = " and ".join(name for patcher in clones for name in self.names[patcher])
+        text = f"{experts}: {_megabytes(clones[0].model_size())}"
+        return f"{text} and {_megabytes(apart)} for what differs" if apart else text
+
+
+class _Memory(ControlBase):
+    """The memory that the other MODELs need, in the guise of a ControlNet, which ComfyUI asks for its need.
+
+    Args:
+        size: Bytes beside the reference's own need.
+    """
+
+    def __init__(self, size: float):
+        super().__init__()
+        self._size = size
+
+    def inference_memory_requirements(self, dtype: Any) -> float:
+        """Asked for by ComfyUI; in bytes."""
+        return self._size
+
+    def deepclone_multigpu(self, load_device: Any, autoregister: bool = False) -> ControlBase:
+        """Asked for by ComfyUI where the reference is split over devices; the others see to theirs."""
+        self.multigpu_clones[load_device] = ControlBase()
+        return self.multigpu_clones[load_device]
+
+
+def _megabytes(size: float) -> str:
+    return f"{size / 2**20:.1f} MB"
