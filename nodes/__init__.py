@@ -11,7 +11,7 @@ from .host.comfyui.node_warnings import show_warnings
 from .host.files.example_inputs import install_example_inputs
 from .host.files.expert_folders import register_folders
 from .host.prompt.queued_prompt import watch_prompts
-from .host.prompt.told_refusals import show_refusals
+from .host.prompt.validation import show_refusals
 from .logic import LogicSampler
 from .passes import Passes, Schedule
 from .picture_conditions import EncodeInpaint, EncodeLowRes

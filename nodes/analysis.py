@@ -14,9 +14,11 @@ from .host.pictures.recording import sample_recorded
 from .host.pictures.recording_pictures import guidance_plots, prediction_grids
 from .host.pictures.shown_steps import check_shown_steps
 from .host.pictures.sweep import sample_sweep
+from .host.prompt import node_ids
 from .host.prompt.chain_checks import check_chain, check_sweep
+from .host.prompt.faults import Fault, check_value
 from .host.prompt.queued_prompt import QueuedNode
-from .host.prompt.validation import Fault, Validation, check_value
+from .host.prompt.validation import Validation
 from .host.run.ksampler import Settings
 from .types import ExpertChain
 from .widgets import aliases, sampling_inputs, seed_input
@@ -33,7 +35,7 @@ class Inspect(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         """See the base class."""
         return io.Schema(
-            node_id="MCDM_Inspect",
+            node_id=node_ids.INSPECT,
             display_name="Inspect Product",
             category="mcdm/analysis",
             search_aliases=aliases(
@@ -79,7 +81,7 @@ class Inspect(io.ComfyNode):
             hidden=[io.Hidden.unique_id],
         )
 
-    validate_inputs = classmethod(Validation("MCDM_Inspect", "experts", _check_inspect))
+    validate_inputs = classmethod(Validation("experts", _check_inspect))
 
     @classmethod
     def execute(
@@ -178,7 +180,7 @@ class ReliabilitySweep(io.ComfyNode):
             hidden=[io.Hidden.unique_id],
         )
 
-    validate_inputs = classmethod(Validation("MCDM_ReliabilitySweep", "experts", check_sweep))
+    validate_inputs = classmethod(Validation("experts", check_sweep))
 
     @classmethod
     def execute(

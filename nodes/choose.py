@@ -56,7 +56,7 @@ class Choose(io.ComfyNode):
             hidden=[io.Hidden.unique_id],
         )
 
-    validate_inputs = classmethod(Validation("MCDM_Choose", "count", check_choose_node))
+    validate_inputs = classmethod(Validation("count", check_choose_node))
 
     @classmethod
     def execute(cls, experts: Experts, samples: dict, count: int) -> io.NodeOutput:

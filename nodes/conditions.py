@@ -68,7 +68,7 @@ class EncodeText(io.ComfyNode):
             hidden=[io.Hidden.unique_id],
         )
 
-    validate_inputs = classmethod(Validation("MCDM_EncodeText", "encoder", partial(check_encoder, given="text")))
+    validate_inputs = classmethod(Validation("encoder", partial(check_encoder, given="text")))
 
     @classmethod
     def execute(cls, encoder: Encoder, text: str) -> io.NodeOutput:
@@ -113,7 +113,7 @@ class EncodeClass(io.ComfyNode):
             hidden=[io.Hidden.unique_id],
         )
 
-    validate_inputs = classmethod(Validation("MCDM_EncodeClass", "encoder", partial(check_encoder, given="class")))
+    validate_inputs = classmethod(Validation("encoder", partial(check_encoder, given="class")))
 
     @classmethod
     def execute(cls, encoder: Encoder, class_name: str, null_kind: str) -> io.NodeOutput:
@@ -181,7 +181,7 @@ class EncodeMap(io.ComfyNode):
             hidden=[io.Hidden.unique_id],
         )
 
-    validate_inputs = classmethod(Validation("MCDM_EncodeMap", "map", partial(check_encoder, given="map")))
+    validate_inputs = classmethod(Validation("map", partial(check_encoder, given="map")))
 
     @classmethod
     def execute(
@@ -252,7 +252,7 @@ class EncodeSketch(io.ComfyNode):
             hidden=[io.Hidden.unique_id],
         )
 
-    validate_inputs = classmethod(Validation("MCDM_EncodeSketch", "encoder", partial(check_encoder, given="sketch")))
+    validate_inputs = classmethod(Validation("encoder", partial(check_encoder, given="sketch")))
 
     @classmethod
     def execute(

@@ -11,7 +11,9 @@ from .host.files import expert_folders as folders
 from .host.files.expert_model import expert_to_model
 from .host.files.spaces import latent_space_vae, pixel_space_vae
 from .host.files.text_encoders import manage_text_encoder
-from .host.prompt.validation import Validation, check_value
+from .host.prompt import node_ids
+from .host.prompt.faults import check_value
+from .host.prompt.validation import Validation
 from .types import ExpertEncoder
 from .widgets import aliases
 
@@ -23,7 +25,7 @@ class LoadExpert(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         """See the base class."""
         return io.Schema(
-            node_id="MCDM_LoadExpert",
+            node_id=node_ids.LOAD_EXPERT,
             display_name="Load Diffusion Expert",
             category="mcdm/loaders",
             search_aliases=aliases("load model, pixel model, guided diffusion, GLIDE, unite and conquer"),
@@ -59,9 +61,7 @@ class LoadExpert(io.ComfyNode):
         )
 
     validate_inputs = classmethod(
-        Validation(
-            "MCDM_LoadExpert", "expert_name", partial(check_value, name="expert_name", read=folders.check_expert_file)
-        )
+        Validation("expert_name", partial(check_value, name="expert_name", read=folders.check_expert_file))
     )
 
     @classmethod
@@ -87,7 +87,7 @@ class EmptyLatent(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         """See the base class."""
         return io.Schema(
-            node_id="MCDM_EmptyLatent",
+            node_id=node_ids.EMPTY_LATENT,
             display_name="Empty Latent (Expert)",
             category="mcdm/latent",
             search_aliases=aliases("empty latent image, pixel latent, size"),
@@ -109,7 +109,7 @@ class EmptyLatent(io.ComfyNode):
             hidden=[io.Hidden.unique_id],
         )
 
-    validate_inputs = classmethod(Validation("MCDM_EmptyLatent", "encoder"))
+    validate_inputs = classmethod(Validation("encoder"))
 
     @classmethod
     def execute(cls, encoder: Encoder, batch_size: int) -> io.NodeOutput:

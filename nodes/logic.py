@@ -71,7 +71,7 @@ class LogicSampler(io.ComfyNode):
             hidden=[io.Hidden.unique_id],
         )
 
-    validate_inputs = classmethod(Validation("MCDM_Logic", "operation", check_logic_node))
+    validate_inputs = classmethod(Validation("operation", check_logic_node))
 
     @classmethod
     def execute(cls, operation: str, sharpness: float, prior: float, largest: float) -> io.NodeOutput:

@@ -6,6 +6,7 @@ from ..mcdm_core.product.curve import parse_curve
 from ..mcdm_core.product.methods.passes import MOST_STEPS
 from ..mcdm_core.product.methods.passes import Passes as Policy
 from .host.chain.expert_chain import Experts, with_schedule, with_setting
+from .host.prompt import node_ids
 from .host.prompt.chain_checks import check_schedule, check_setting
 from .host.prompt.validation import Validation
 from .types import ExpertChain
@@ -19,7 +20,7 @@ class Schedule(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         """See the base class."""
         return io.Schema(
-            node_id="MCDM_Schedule",
+            node_id=node_ids.SCHEDULE,
             display_name="Expert Schedule",
             category="mcdm/product",
             search_aliases=aliases(
@@ -52,7 +53,7 @@ class Schedule(io.ComfyNode):
             hidden=[io.Hidden.unique_id],
         )
 
-    validate_inputs = classmethod(Validation("MCDM_Schedule", "experts", check_schedule))
+    validate_inputs = classmethod(Validation("experts", check_schedule))
 
     @classmethod
     def execute(cls, experts: Experts, sigma_start: float, sigma_end: float, weight_curve: str) -> io.NodeOutput:
@@ -136,7 +137,7 @@ class Passes(io.ComfyNode):
             hidden=[io.Hidden.unique_id],
         )
 
-    validate_inputs = classmethod(Validation("MCDM_Passes", "experts", check_setting))
+    validate_inputs = classmethod(Validation("experts", check_setting))
 
     @classmethod
     def execute(

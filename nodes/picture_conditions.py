@@ -7,6 +7,7 @@ from comfy_api.latest import io
 
 from ..mcdm_core.conditions import Encoder
 from .host.files.conditioning import picture_conditions
+from .host.prompt import node_ids
 from .host.prompt.expert_checks import check_encoder
 from .host.prompt.validation import Validation
 from .types import ExpertEncoder
@@ -50,7 +51,7 @@ class EncodeLowRes(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         """See the base class."""
         return io.Schema(
-            node_id="MCDM_EncodeLowRes",
+            node_id=node_ids.ENCODE_LOW_RES,
             display_name="Encode Low Resolution",
             category="mcdm/conditions",
             search_aliases=aliases("upscale, upsample, super resolution, enlarge"),
@@ -72,9 +73,7 @@ class EncodeLowRes(io.ComfyNode):
             hidden=[io.Hidden.unique_id],
         )
 
-    validate_inputs = classmethod(
-        Validation("MCDM_EncodeLowRes", "encoder", partial(check_encoder, given="low resolution"))
-    )
+    validate_inputs = classmethod(Validation("encoder", partial(check_encoder, given="low resolution")))
 
     @classmethod
     def execute(
@@ -91,7 +90,7 @@ class EncodeInpaint(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         """See the base class."""
         return io.Schema(
-            node_id="MCDM_EncodeInpaint",
+            node_id=node_ids.ENCODE_INPAINT,
             display_name="Encode Inpainting (Expert)",
             category="mcdm/conditions",
             search_aliases=aliases("inpaint, outpaint, fill in, mask"),
@@ -110,9 +109,7 @@ class EncodeInpaint(io.ComfyNode):
             hidden=[io.Hidden.unique_id],
         )
 
-    validate_inputs = classmethod(
-        Validation("MCDM_EncodeInpaint", "encoder", partial(check_encoder, given="inpainting"))
-    )
+    validate_inputs = classmethod(Validation("encoder", partial(check_encoder, given="inpainting")))
 
     @classmethod
     def execute(

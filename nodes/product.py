@@ -10,6 +10,7 @@ from comfy_api.latest import io
 from ..mcdm_core.product.rules.own_null import OWN_NULL
 from .host.chain.expert_chain import ExpertInput, Experts
 from .host.files.expert_model import implicit_null
+from .host.prompt import node_ids
 from .host.prompt.chain_checks import check_chain
 from .host.prompt.expert_checks import check_expert
 from .host.prompt.validation import Validation
@@ -43,7 +44,7 @@ class Expert(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         """See the base class."""
         return io.Schema(
-            node_id="MCDM_Expert",
+            node_id=node_ids.EXPERT,
             display_name="Diffusion Expert",
             category="mcdm/product",
             search_aliases=aliases(
@@ -111,7 +112,7 @@ class Expert(io.ComfyNode):
             hidden=[io.Hidden.unique_id],
         )
 
-    validate_inputs = classmethod(Validation("MCDM_Expert", "weight", check_expert))
+    validate_inputs = classmethod(Validation("weight", check_expert))
 
     @classmethod
     def execute(
@@ -152,7 +153,7 @@ class Guider(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         """See the base class."""
         return io.Schema(
-            node_id="MCDM_Guider",
+            node_id=node_ids.GUIDER,
             display_name="Product Guider",
             category="mcdm/product",
             search_aliases=aliases(
@@ -170,7 +171,7 @@ class Guider(io.ComfyNode):
             hidden=[io.Hidden.unique_id],
         )
 
-    validate_inputs = classmethod(Validation("MCDM_Guider", "experts", check_chain))
+    validate_inputs = classmethod(Validation("experts", check_chain))
 
     @classmethod
     def execute(cls, experts: Experts, scores: bool = False) -> io.NodeOutput:
@@ -185,7 +186,7 @@ class OwnNullGuider(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         """See the base class."""
         return io.Schema(
-            node_id="MCDM_OwnNullGuider",
+            node_id=node_ids.OWN_NULL_GUIDER,
             display_name="Own-Null Guider",
             category="mcdm/product",
             search_aliases=aliases(
@@ -210,7 +211,7 @@ class OwnNullGuider(io.ComfyNode):
             hidden=[io.Hidden.unique_id],
         )
 
-    validate_inputs = classmethod(Validation("MCDM_OwnNullGuider", "experts", partial(check_chain, rule=OWN_NULL)))
+    validate_inputs = classmethod(Validation("experts", partial(check_chain, rule=OWN_NULL)))
 
     @classmethod
     def execute(cls, experts: Experts, scores: bool = False) -> io.NodeOutput:
@@ -225,7 +226,7 @@ class KSampler(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         """See the base class."""
         return io.Schema(
-            node_id="MCDM_KSampler",
+            node_id=node_ids.KSAMPLER,
             display_name="Product-of-Experts KSampler",
             category="mcdm/product",
             search_aliases=aliases(_COMBINING),
@@ -243,7 +244,7 @@ class KSampler(io.ComfyNode):
             hidden=[io.Hidden.unique_id],
         )
 
-    validate_inputs = classmethod(Validation("MCDM_KSampler", "experts", check_chain))
+    validate_inputs = classmethod(Validation("experts", check_chain))
 
     @classmethod
     def execute(

@@ -5,10 +5,12 @@ from comfy.sd import VAE
 from comfy_api.latest import io
 
 from .host.chain.expert_chain import Experts
+from .host.prompt import node_ids
+from .host.prompt.faults import Fault
 from .host.prompt.latent_checks import check_latents
 from .host.prompt.queued_prompt import QueuedNode
 from .host.prompt.space_checks import check_space
-from .host.prompt.validation import Fault, Validation
+from .host.prompt.validation import Validation
 from .host.run.product_model import product_model
 from .types import ExpertChain
 from .widgets import aliases, reliability_input, vae_input
@@ -26,7 +28,7 @@ class ProductModel(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         """See the base class."""
         return io.Schema(
-            node_id="MCDM_ProductModel",
+            node_id=node_ids.PRODUCT_MODEL,
             display_name="Product as Model",
             category="mcdm/product",
             search_aliases=aliases(
@@ -61,7 +63,7 @@ class ProductModel(io.ComfyNode):
             hidden=[io.Hidden.unique_id],
         )
 
-    validate_inputs = classmethod(Validation("MCDM_ProductModel", "model", _check))
+    validate_inputs = classmethod(Validation("model", _check))
 
     @classmethod
     def execute(

@@ -7,9 +7,11 @@ from comfy_api.latest import io
 
 from ..mcdm_core.system.clusters import check_ray
 from .host.chain.expert_chain import Experts
+from .host.prompt import node_ids
 from .host.prompt.expert_checks import check_remote_expert
+from .host.prompt.faults import Fault, fault_of
 from .host.prompt.queued_prompt import QueuedNode
-from .host.prompt.validation import Fault, Validation, fault_of
+from .host.prompt.validation import Validation
 from .host.prompt.worker_graph import files_of_graph
 from .types import ExpertChain
 from .widgets import aliases, progress_input, reliability_input, weight_input
@@ -38,7 +40,7 @@ class ExpertRemote(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         """See the base class."""
         return io.Schema(
-            node_id="MCDM_ExpertRemote",
+            node_id=node_ids.EXPERT_REMOTE,
             display_name="Diffusion Expert on a Worker",
             category="mcdm/product",
             search_aliases=aliases(
@@ -136,7 +138,7 @@ class ExpertRemote(io.ComfyNode):
             hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
         )
 
-    validate_inputs = classmethod(Validation("MCDM_ExpertRemote", "weight", _check))
+    validate_inputs = classmethod(Validation("weight", _check))
 
     @classmethod
     def fingerprint_inputs(cls, graph: str | None = "", **inputs: Any) -> tuple:

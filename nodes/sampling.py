@@ -7,7 +7,9 @@ from comfy_api.latest import io
 
 from ..mcdm_core import space_timesteps
 from .host.evaluation.scaled_noise import ScaledNoise
-from .host.prompt.validation import Validation, check_value
+from .host.prompt import node_ids
+from .host.prompt.faults import check_value
+from .host.prompt.validation import Validation
 from .host.samplers.ddim import ddim_sampler
 from .host.samplers.timestep_spacing import spaced_sigmas
 from .widgets import aliases, denoise_input, seed_input
@@ -20,7 +22,7 @@ class Sigmas(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         """See the base class."""
         return io.Schema(
-            node_id="MCDM_Sigmas",
+            node_id=node_ids.SIGMAS,
             display_name="Timestep Spacing",
             category="mcdm/sampling",
             search_aliases=aliases("scheduler, timesteps, respacing, steps"),
@@ -49,9 +51,7 @@ class Sigmas(io.ComfyNode):
             hidden=[io.Hidden.unique_id],
         )
 
-    validate_inputs = classmethod(
-        Validation("MCDM_Sigmas", "spacing", partial(check_value, name="spacing", read=space_timesteps))
-    )
+    validate_inputs = classmethod(Validation("spacing", partial(check_value, name="spacing", read=space_timesteps)))
 
     @classmethod
     def execute(cls, model: ModelPatcher, spacing: str, denoise: float) -> io.NodeOutput:
@@ -89,7 +89,7 @@ class SamplerDDIM(io.ComfyNode):
             hidden=[io.Hidden.unique_id],
         )
 
-    validate_inputs = classmethod(Validation("MCDM_SamplerDDIM", "eta"))
+    validate_inputs = classmethod(Validation("eta"))
 
     @classmethod
     def execute(cls, eta: float) -> io.NodeOutput:
@@ -129,7 +129,7 @@ class RandomNoise(io.ComfyNode):
             hidden=[io.Hidden.unique_id],
         )
 
-    validate_inputs = classmethod(Validation("MCDM_RandomNoise", "temperature"))
+    validate_inputs = classmethod(Validation("temperature"))
 
     @classmethod
     def execute(cls, noise_seed: int, temperature: float) -> io.NodeOutput:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..host.chain.expert_chain import Conditioning
 from ..host.chain.pairs import Pairs
 from ..host.files.expert_model import clamp_pixels
-from ..host.prompt.links import Link
+from ..host.prompt.worker_graph import Link
 from .descriptions import make_latents, make_sampling
 
 _DESCRIBED = ("model_sampling", "latent_format", "name", "pairs", "has_null", "clamps", "guidance")

@@ -12,8 +12,7 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ..host.chain.expert_chain import Experts
-from ..host.prompt.links import LINKS
-from ..host.prompt.worker_graph import NO_MODEL, Graph, read_graph
+from ..host.prompt.worker_graph import LINKS, NO_MODEL, Graph, read_graph
 from . import cluster
 from .files import send_files
 from .model import WorkerName, placeholder, remote_patcher

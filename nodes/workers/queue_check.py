@@ -11,8 +11,8 @@ from concurrent.futures import TimeoutError as FutureTimeoutError  # a class of 
 from functools import partial
 from typing import Any
 
+from ..host.prompt.faults import Fault, fault_of
 from ..host.prompt.queued_prompt import once_a_prompt
-from ..host.prompt.validation import Fault, fault_of
 from ..host.prompt.worker_graph import Graph, read_graph
 from . import cluster
 from .model import WorkerName

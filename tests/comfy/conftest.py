@@ -114,6 +114,10 @@ def pack(comfyui: Path, base: Path, request) -> Iterator[ModuleType]:
     module = load_package("mcdm_pack", ROOT)
     module.extension = asyncio.run(module.comfy_entrypoint())
     with pytest.MonkeyPatch.context() as monkeypatch:
+        for cls in asyncio.run(module.extension.get_node_list()):
+            schema = cls.GET_SCHEMA()
+            monkeypatch.setitem(nodes.NODE_CLASS_MAPPINGS, schema.node_id, cls)
+            monkeypatch.setitem(nodes.NODE_DISPLAY_NAME_MAPPINGS, schema.node_id, schema.display_name)
         if request.config.getoption("--dynamic-vram", default=False):
             from .support import dynamic_vram
 
@@ -151,17 +155,6 @@ def node(pack):
 
     run.classes = classes
     return run
-
-
-@pytest.fixture
-def known(node, monkeypatch):
-    """ComfyUI as it is with this pack installed."""
-    import nodes
-
-    for cls in node.classes.values():
-        schema = cls.GET_SCHEMA()
-        monkeypatch.setitem(nodes.NODE_CLASS_MAPPINGS, schema.node_id, cls)
-        monkeypatch.setitem(nodes.NODE_DISPLAY_NAME_MAPPINGS, schema.node_id, schema.display_name)
 
 
 @pytest.fixture(scope="session")

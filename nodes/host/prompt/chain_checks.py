@@ -7,7 +7,7 @@ from dataclasses import fields
 from functools import partial
 
 from ....mcdm_core.product.curve import parse_curve
-from ....mcdm_core.product.methods.method import Methods, Setting
+from ....mcdm_core.product.methods.method import Setting
 from ....mcdm_core.product.methods.registry import methods_of
 from ....mcdm_core.product.plan import Plan
 from ....mcdm_core.product.plans.combination import Combination, MakePlan, plan_product
@@ -21,20 +21,22 @@ from ....mcdm_core.product.span import Span
 from ....mcdm_core.product.term_settings import TermError
 from ....mcdm_core.sampling.sweep import Sweep, Varied, parse_factors, parse_values, read_sweep, seeds_from
 from ..chain.hooks import REMEDIES
+from ..chain.latent_spaces import check_scores
+from .faults import Fault, Trial, check_value, fault_of, fault_of_experts, first_fault
 from .latent_checks import check_latents
-from .queued_chain import SETTING_NODES, QueuedChain, QueuedExpert, chain_of
+from .node_ids import SETTING_NODES, SIGMAS
+from .queued_chain import QueuedChain, QueuedTerm, chain_of, in_spaces
 from .queued_prompt import QueuedNode
 from .space_checks import check_space
-from .validation import Fault, Trial, check_value, fault_of, first_fault
 
-Products = Iterable[Sequence[QueuedExpert]]
-"""The experts of each product that a node samples."""
+Products = Iterable[Sequence[QueuedTerm]]
+"""The experts' settings in each product that a node samples."""
 
-_ONE_PLACE = Space((1, 1, 1), (1, 1), decode=lambda samples: samples, encode=lambda pictures: pictures)
+_ONE_VALUE = Space((1, 1, 1), (1, 1), decode=lambda samples: samples, encode=lambda pictures: pictures)
 """Stands for a space whose size isn't known: of experts that act everywhere, coefficients are numbers."""
 
 _SWEEP = ("expert_index", "values", "vary", "guidance", "seed", "seeds")
-_SCHEDULERS = ("BasicScheduler", "MCDM_Sigmas")  # whose noise levels go from the highest to 0 at a denoise of 1
+_SCHEDULERS = ("BasicScheduler", SIGMAS)  # whose noise levels go from the highest to 0 at a denoise of 1
 
 
 def check_chain(node: QueuedNode, rule: Rule = EQ10) -> Fault | None:
@@ -50,11 +52,10 @@ def check_chain(node: QueuedNode, rule: Rule = EQ10) -> Fault | None:
     if fault := check_space(node):
         return fault
     chain = chain_of(node)
+    fault = None
     if node.inputs.get("scores") is True:
-        fault = fault_of("scores", partial(check_one_space, chain, "scores", "switch scores off"))
-        if fault:
-            return fault
-    return _fault_of_products(node, chain, rule, lambda: [chain.always]) or check_latents(node)
+        fault = fault_of("scores", partial(check_scores, in_spaces(chain.experts)))
+    return fault or _fault_of_products(node, chain, rule, lambda: [chain.terms]) or check_latents(node)
 
 
 def check_sweep(node: QueuedNode) -> Fault | None:
@@ -75,13 +76,13 @@ def _check_grid(node: QueuedNode) -> Fault | None:
         return fault
 
     def products() -> Products:
-        cells = sweep.cells() if chain.always else []
-        return (sweep.at(chain.always, cell) for cell in cells if cell.seed == sweep.seeds[0])  # seeds change no weight
+        cells = sweep.cells() if chain.terms else []
+        return (sweep.at(chain.terms, cell) for cell in cells if cell.seed == sweep.seeds[0])  # seeds change no weight
 
     fault = _fault_of_products(node, chain, EQ10, products)
     if fault is None or fault.at is None:
         return fault
-    unswept = _fault_of_products(node, chain, EQ10, lambda: [chain.always])
+    unswept = _fault_of_products(node, chain, EQ10, lambda: [chain.terms])
     if unswept is not None and unswept.at == fault.at:
         return unswept  # by the numbers that the expert shows
     return Fault("experts", f"In one of this sweep's pictures: {fault.sentence}")
@@ -102,50 +103,31 @@ def check_setting(node: QueuedNode) -> Fault | None:
     return first_fault((name, partial(kind, **node.numbers(names))) for name, names in parts.items())
 
 
-def check_one_space(chain: QueuedChain, user: str = "this sampler", instead: str = "choose another sampler") -> None:
-    """Refuse experts that certainly are of several spaces where something compares their predictions of one sample.
-
-    Args:
-        chain: The experts.
-        user: What does so, in a message.
-        instead: What to do about it, beside choosing other models.
-
-    Raises:
-        ValueError: If they are.
-    """
-    if any(chain.places or ()):
-        raise ValueError(
-            f"Expected experts of one latent space for {user}, where their predictions of one sample are compared, and "
-            f"got several spaces; {instead}, or combine models of one family."
-        )
-
-
 def check_weighable(chain: QueuedChain) -> None:
     """Refuse a chain of experts that certainly can't be weighed against each other.
 
     Raises:
         ValueError: If none is of positive weight, or they take turns.
     """
-    if chain.weights:
-        check_positive(chain.weights)
-    _methods(chain).check_separate()
-
-
-def _methods(chain: QueuedChain) -> Methods:
-    return methods_of([setting for setting in chain.settings.values() if setting is not None])
+    if not any(expert.node.inputs.get("weight_curve") for expert in chain.experts):
+        weights = [expert.node.numbers(["weight"]).get("weight", 1.0) for expert in chain.experts]  # 1 if it is linked
+        if weights:
+            labels = [expert.name.label for expert in chain.experts]
+            check_positive([*zip(labels, weights, strict=True)])
+    methods_of([setting for setting in chain.settings.values() if setting is not None]).check_separate()
 
 
 def _lacks_condition(chain: QueuedChain, sweep: Sweep) -> Fault | None:
     """The missing condition of an expert that a sweep gives other weights than 0."""
-    node, name = chain.experts[sweep.expert], chain.names[sweep.expert]
+    expert = chain.experts[sweep.expert]
     weight = next(filter(None, sweep.values), None)
-    if "condition" in node.inputs or weight is None:
+    if "condition" in expert.node.inputs or weight is None:
         return None
     sentence = (
-        f"{name.subject} needs a condition, because this sweep gives it the weight {weight:g}. Connect condition at "
-        f"{name.label}, or choose another expert_index."
+        f"{expert.name.subject} needs a condition, because this sweep gives it the weight {weight:g}. Connect "
+        f"condition at {expert.name.label}, or choose another expert_index."
     )
-    return Fault("expert_index", sentence, cause=node.id)
+    return Fault("expert_index", sentence, cause=expert.node.id)
 
 
 def _sweep_of(node: QueuedNode) -> Sweep:
@@ -167,13 +149,7 @@ def _fault_of_products(
     node: QueuedNode, chain: QueuedChain, rule: Rule, products: Callable[[], Products]
 ) -> Fault | None:
     """What is wrong with the products that a node samples, at the expert that can mend it if there is one."""
-    try:
-        _check_products(node, chain, rule, products)
-    except TermError as error:
-        return Fault(error.setting, str(error), chain.experts[error.index].id)
-    except ValueError as error:
-        return Fault("experts", str(error))
-    return None
+    return fault_of_experts(chain.experts, partial(_check_products, node, chain, rule, products))
 
 
 def _check_products(node: QueuedNode, chain: QueuedChain, rule: Rule, products: Callable[[], Products]) -> None:
@@ -184,38 +160,37 @@ def _check_products(node: QueuedNode, chain: QueuedChain, rule: Rule, products: 
     """
     samples_all = _samples_all(node)
     settings = _certain_settings(chain, samples_all)
-    places = chain.places
-    for experts in products():
-        if settings is not None and places is not None:
-            _check_combination(experts, rule, settings, places)
+    spaces = chain.spaces
+    for terms in products():
+        if settings is not None and spaces is not None:
+            _check_combination(terms, rule, settings, spaces)
     if samples_all:
         _check_windows(chain)
 
 
 def _check_combination(
-    experts: Sequence[QueuedExpert], rule: Rule, settings: Sequence[Setting], places: Sequence[int]
+    terms: Sequence[QueuedTerm], rule: Rule, settings: Sequence[Setting], spaces: Sequence[int]
 ) -> None:
     """Refuse experts that act everywhere and all the time and cannot be combined.
 
     Args:
-        experts: The experts; none if they act otherwise, or their settings aren't known.
+        terms: The experts' settings; none if they act otherwise, or aren't known.
         rule: How they are combined.
-        settings: Those of methods that certainly take effect.
-        places: For each expert the number of its space.
+        settings: The settings of methods that certainly take effect.
+        spaces: For each expert the number of its latent space.
     """
-    if not experts:
+    if not terms:
         return
-    methods = methods_of(settings)
     combination = Combination(
-        terms=experts,
+        terms=terms,
         rule=rule,
-        have_null=[expert.has_null for expert in experts],
-        methods=methods,
+        have_null=[term.has_null for term in terms],
+        methods=methods_of(settings),
         remedies=REMEDIES,
     )
     make: MakePlan[Plan] = plan_product
-    if any(places):
-        make = PlanAcrossSpaces(JointSpaces([_ONE_PLACE] * (max(places) + 1)), places)
+    if any(spaces):
+        make = PlanAcrossSpaces(JointSpaces([_ONE_VALUE] * (max(spaces) + 1)), spaces)
     Planner(combination, make).check_always()
 
 
@@ -225,17 +200,19 @@ def _check_windows(chain: QueuedChain) -> None:
     Raises:
         TermError: If there is one; of the expert before it, or of the first one if it is at the beginning.
     """
-    windows = sorted((start, end, index) for index, (start, end) in enumerate(chain.windows))
+    experts = chain.experts
+    known = [expert.window for expert in experts]
+    windows = sorted((*window, index) for index, window in enumerate(known) if window is not None)
     reached, last = 0.0, None
-    for start, end, index in [*windows, (1.0, 1.0, None)] if windows else []:
+    for start, end, index in [*windows, (1.0, 1.0, None)] if windows and None not in known else []:
         if start > reached:
             gap = f"no expert is active from {reached:g} to {start:g} of the sampling"
             if last is None:
                 first = windows[0][-1]
-                begins = f"{chain.names[first].subject} starts at {start:g}, and {gap}. Set its start to 0."
+                begins = f"{experts[first].name.subject} starts at {start:g}, and {gap}. Set its start to 0."
                 raise TermError(begins, first, "start")
-            ends = f"{chain.names[last].subject} ends at {reached:g}, and {gap}. Set its end to {start:g}"
-            other = "" if index is None else f", or the start of {chain.names[index].label} to {reached:g}"
+            ends = f"{experts[last].name.subject} ends at {reached:g}, and {gap}. Set its end to {start:g}"
+            other = "" if index is None else f", or the start of {experts[index].name.label} to {reached:g}"
             raise TermError(f"{ends}{other}.", last, "end")
         if end > reached:
             reached, last = end, index
@@ -257,9 +234,9 @@ def _certain_settings(chain: QueuedChain, samples_all: bool) -> list[Setting] | 
 
     Settings allow products that are refused otherwise, so all of them must be known.
     """
-    found: list[Setting] = []
+    certain: list[Setting] = []
     for setting in chain.settings.values():
         if setting is None or setting.sigma_start or setting.sigma_end or not (setting.is_whole or samples_all):
             return None
-        found.append(setting)
-    return found
+        certain.append(setting)
+    return certain

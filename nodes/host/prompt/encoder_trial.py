@@ -11,7 +11,7 @@ from torch import Tensor
 from ....mcdm_core import Condition
 from ....mcdm_core.conditions import Encoder
 from ..files.conditioning import SWAPPED_ORDER, check_one_map
-from .validation import Fault, Trial, first_fault
+from .faults import Fault, Trial, first_fault
 
 Inputs = Mapping[str, Any]
 Trials = Iterator[tuple[str, Trial]]

@@ -12,9 +12,11 @@ from typing import Any
 from ....mcdm_core.conditions import Encoder
 from ..chain.expert_chain import CONNECT_CONDITION
 from .encoder_trial import try_encoder
-from .queued_chain import Name, QueuedExpert, encoder_of
+from .faults import Fault, Trial, fault_of, first_fault
+from .loaders import encoder_of
+from .node_ids import ENCODE, ENCODE_INPAINT, ENCODE_LOW_RES
+from .queued_chain import Name, QueuedTerm
 from .queued_prompt import QueuedNode
-from .validation import Fault, Trial, fault_of, first_fault
 from .worker_graph import NO_MODEL, read_graph
 
 
@@ -62,8 +64,8 @@ def _setting_trials(node: QueuedNode) -> Iterator[tuple[str, Trial]]:
     yield ("end" if window.get("end", 1.0) < 1 else "start"), partial(_settings, node, window)
 
 
-def _settings(node: QueuedNode, numbers: dict[str, Any]) -> QueuedExpert:
-    return QueuedExpert(name=Name(node.title), has_null=True, **numbers)
+def _settings(node: QueuedNode, numbers: dict[str, Any]) -> QueuedTerm:
+    return QueuedTerm(name=Name(node.title), **numbers)
 
 
 def _check_made_for(encoder: Encoder, node: QueuedNode) -> Fault | None:
@@ -87,8 +89,8 @@ def _check_made_for(encoder: Encoder, node: QueuedNode) -> Fault | None:
 def _check_pictures(encoder: Encoder, node: QueuedNode) -> Fault | None:
     """Whether the condition and the null hold the pictures that the expert works on."""
     needed = {
-        "MCDM_EncodeLowRes": ("enlarges a small picture", "Encode Low Resolution", encoder.low_res is not None),
-        "MCDM_EncodeInpaint": ("fills in a picture", "Encode Inpainting (Expert)", encoder.inpaint),
+        ENCODE_LOW_RES: ("enlarges a small picture", "Encode Low Resolution", encoder.low_res is not None),
+        ENCODE_INPAINT: ("fills in a picture", "Encode Inpainting (Expert)", encoder.inpaint),
     }
     for name in ("condition", "null"):
         passed = _encode_nodes(node, name)
@@ -106,7 +108,7 @@ def _encode_nodes(node: QueuedNode, name: str) -> list[str]:
     passed: dict[QueuedNode, None] = {}
     while link := node.link(name):
         source = node.source(name)
-        if source is None or not source.class_type.startswith("MCDM_Encode") or source in passed:
+        if source is None or not source.class_type.startswith(ENCODE) or source in passed:
             return []
         passed[source] = None
         node, name = source, "null" if link[1] == 1 else "condition"

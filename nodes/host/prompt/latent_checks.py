@@ -10,13 +10,13 @@ from collections.abc import Iterator
 import nodes
 
 from ....mcdm_core.conditions import Encoder
-from .queued_chain import Name, encoder_of, names_of
+from .faults import Fault
+from .loaders import encoder_of
+from .node_ids import EMPTY_LATENT
+from .queued_chain import Name, experts_of
 from .queued_prompt import QueuedNode
-from .space_checks import members_of
-from .validation import Fault
 
 _BY_PIXELS = ("EmptyLatentImage", "EmptySD3LatentImage")  # ComfyUI's, whose samples are an eighth of their sizes
-_OF_EXPERT = "MCDM_EmptyLatent"
 
 
 def check_latents(node: QueuedNode) -> Fault | None:
@@ -39,7 +39,7 @@ def check_latents(node: QueuedNode) -> Fault | None:
 
 def _size_of(source: QueuedNode) -> tuple[int, int] | None:
     """Width and height of the samples that a node makes; None if that can't be known."""
-    if source.class_type == _OF_EXPERT:
+    if source.class_type == EMPTY_LATENT:
         encoder = encoder_of(source.source("encoder"))
         return None if encoder is None else (encoder.sample_size, encoder.sample_size)
     sides = source.numbers(("width", "height")) if source.class_type in _BY_PIXELS else {}
@@ -48,17 +48,16 @@ def _size_of(source: QueuedNode) -> tuple[int, int] | None:
 
 def _encoders_of_maps(node: QueuedNode, sampler: QueuedNode) -> Iterator[tuple[Name, Encoder]]:
     """The encoders of the maps that experts of the reference's space are given, each with its expert's name."""
-    members = members_of(node)
-    names = names_of([expert for expert, _ in members])
-    for name, (expert, space) in zip(names, members, strict=True):
-        if space is None or space != members[0][1]:
+    experts = experts_of(node)
+    for expert in experts:
+        if expert.space is None or expert.space != experts[0].space:
             continue  # samples of another space have a size of their own
-        is_reference_of_model = expert is node
+        is_reference_of_model = expert.node is node
         for given in ("positive", "negative") if is_reference_of_model else ("condition", "null"):
-            source = (sampler if is_reference_of_model else expert).source(given)
+            source = (sampler if is_reference_of_model else expert.node).source(given)
             encoder = encoder_of(source.source("encoder")) if source is not None else None
             if encoder is not None and encoder.reads_maps:
-                yield name, encoder
+                yield expert.name, encoder
 
 
 def _sentence(expert: Name, encoder: Encoder, source: QueuedNode, size: tuple[int, int]) -> str:

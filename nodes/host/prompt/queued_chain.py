@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
-from ....mcdm_core.conditions import Encoder
 from ....mcdm_core.product.methods.method import Setting
-from ....mcdm_core.product.methods.registry import SETTINGS
 from ....mcdm_core.product.span import Span
 from ....mcdm_core.product.term_settings import NUMBERS, TermSettings
-from ..files.expert_folders import inspect_expert, picture_size, vae_key
+from ..chain.latent_spaces import InSpace
+from .loaders import encoder_of, loader_of, space_of
+from .node_ids import EXPERT, EXPERT_REMOTE, PRODUCT_MODEL, SCHEDULE, SETTING_NODES
 from .queued_prompt import QueuedNode, once_a_prompt
 
-SETTING_NODES = {f"MCDM_{kind.name}": kind for kind in SETTINGS}
-"""Nodes that set something of a method."""
-
-WORKER_NODE = "MCDM_ExpertRemote"
-_EXPERTS = ("MCDM_Expert", WORKER_NODE)
-_SCHEDULE = "MCDM_Schedule"
-_CHAINED = (*_EXPERTS, _SCHEDULE, *SETTING_NODES)
+_EXPERTS = (EXPERT, EXPERT_REMOTE)
+_CHAINED = (*_EXPERTS, SCHEDULE, *SETTING_NODES)
 _UNSCHEDULED = {"sigma_start": 0.0, "sigma_end": 0.0}  # an expert's noise levels without Expert Schedule
 _NUMBERS = tuple(name for name in NUMBERS if name != "weight_curve")  # the settings that are single numbers
 
@@ -56,16 +51,16 @@ class Name:
 
 
 @dataclass(frozen=True, kw_only=True)
-class QueuedExpert(TermSettings):
-    """An expert as a prompt shows it, in the place of a run's `ExpertInput`.
+class QueuedTerm(TermSettings):
+    """An expert's settings in a product, in the place of a run's `ExpertInput`.
 
     Attributes:
-        name: How messages name the expert, see `Name`.
+        name: What messages call the expert.
         has_null: False where it certainly has none.
     """
 
     name: Name
-    has_null: bool
+    has_null: bool = True
 
     @property
     def label(self) -> str:
@@ -78,6 +73,59 @@ class QueuedExpert(TermSettings):
         return self.name.subject
 
 
+@dataclass(frozen=True, eq=False)
+class QueuedExpert:
+    """An expert of a product.
+
+    Attributes:
+        node: Its node, with the settings of Expert Schedule among its inputs; Product as Model for its reference.
+        name: What messages call it.
+    """
+
+    node: QueuedNode
+    name: Name
+
+    @cached_property
+    def loader(self) -> QueuedNode | None:
+        """The node that loads its MODEL; None if that isn't known."""
+        return loader_of(self.node)
+
+    @cached_property
+    def space(self) -> str | None:
+        """What messages call its latent space; None unless it is a usable expert of this pack."""
+        return space_of(self.loader)
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether it is on a worker."""
+        return self.node.class_type == EXPERT_REMOTE
+
+    @property
+    def window(self) -> tuple[float, float] | None:
+        """The part of the sampling in which it acts, 0…1; None if another node makes one of the numbers."""
+        span = self.node.numbers(("start", "end"))
+        return (span["start"], span["end"]) if len(span) == 2 else None
+
+    @property
+    def term(self) -> QueuedTerm | None:
+        """Its settings, if all of them are known and it acts everywhere and all the time."""
+        numbers = self.node.numbers(_NUMBERS)
+        is_whole = len(numbers) == len(_NUMBERS) and all(numbers[each.name] == each.default for each in fields(Span))
+        if is_whole and "mask" not in self.node.inputs and not self.node.inputs.get("weight_curve"):
+            with suppress(ValueError):  # the check of the expert's own node says so
+                return QueuedTerm(name=self.name, has_null=not self._lacks_null, **numbers)
+        return None
+
+    @property
+    def _lacks_null(self) -> bool:
+        """Whether it certainly lacks a null; not where it is unconditional, or nothing is known of it."""
+        if "null" in self.node.inputs:
+            return False
+        encoder = encoder_of(self.loader)
+        is_checkpoint = self.loader is not None and self.loader.class_type == "CheckpointLoaderSimple"
+        return is_checkpoint or (encoder is not None and encoder.kind != "none")
+
+
 class QueuedChain:
     """The chain wired to a node; empty if part of it comes from an unknown node, or the nodes form a ring.
 
@@ -85,92 +133,41 @@ class QueuedChain:
         nodes: Its nodes, from its end.
 
     Attributes:
-        experts: The experts' nodes, the reference's first, with the settings of Expert Schedule among their inputs.
-        settings: Those of methods, by their kind; None for one that can't be known or used.
+        experts: The experts, the reference first.
+        settings: The settings of methods, by their kind; None for those that can't be known or used.
     """
 
     def __init__(self, nodes: Sequence[QueuedNode]):
-        self.experts: list[QueuedNode] = []
+        experts: list[QueuedNode] = []
         self.settings: dict[type[Setting], Setting | None] = {}
         scheduled: dict[str, Any] = {}
         for node in nodes:  # of two of a kind, the one nearer to the end counts
             if node.class_type in _EXPERTS:
-                self.experts.insert(0, replace(node, inputs={**_UNSCHEDULED, **node.inputs, **scheduled}))
+                experts.insert(0, replace(node, inputs={**_UNSCHEDULED, **node.inputs, **scheduled}))
                 scheduled = {}
-            elif node.class_type == _SCHEDULE:
+            elif node.class_type == SCHEDULE:
                 scheduled = scheduled or {name: value for name, value in node.inputs.items() if name != "experts"}
             elif (kind := SETTING_NODES[node.class_type]) not in self.settings:
                 self.settings[kind] = _setting(kind, node)
+        self.experts = _named(experts)
 
     @cached_property
-    def always(self) -> tuple[QueuedExpert, ...]:
-        """The experts, if all of their settings are known and all act everywhere and all the time; else none."""
-        if not all(map(_acts_always, self.experts)):
-            return ()
-        with suppress(ValueError):  # the check of the expert's own node says so
-            return tuple(
-                QueuedExpert(name=name, has_null=not _lacks_null(node), **node.numbers(_NUMBERS))
-                for name, node in zip(self.names, self.experts, strict=True)
-            )
-        return ()
+    def terms(self) -> tuple[QueuedTerm, ...]:
+        """The experts' settings, if all are known and all experts act everywhere and all the time; else none."""
+        terms = [expert.term for expert in self.experts]
+        return () if None in terms else tuple(filter(None, terms))
 
     @property
-    def names(self) -> list[Name]:
-        """Each expert's name in messages."""
-        return names_of(self.experts)
-
-    @property
-    def weights(self) -> list[tuple[str, float]]:
-        """Each expert's name in messages and its weight, 1 if another node makes it; empty if an expert has a curve."""
-        if any(node.inputs.get("weight_curve") for node in self.experts):
-            return []
-        weights = [node.numbers(["weight"]).get("weight", 1.0) for node in self.experts]
-        return [(name.label, weight) for name, weight in zip(self.names, weights, strict=True)]
-
-    @property
-    def windows(self) -> list[tuple[float, float]]:
-        """Each expert's window, in progress of the sampling; empty if another node makes one of the numbers."""
-        spans = [node.numbers(("start", "end")) for node in self.experts]
-        return [(of["start"], of["end"]) for of in spans] if all(len(of) == 2 for of in spans) else []
-
-    @cached_property
-    def spaces(self) -> list[str | None]:
-        """For each expert what it works on, see `space_behind`."""
-        return [space_behind(node) for node in self.experts]
-
-    @property
-    def places(self) -> list[int] | None:
-        """For each expert the number of its space, from 0; None if that cannot be known.
+    def spaces(self) -> list[int] | None:
+        """For each expert the number of its latent space, from 0; None if that cannot be known.
 
         Without any VAE they have to be of one space.
         """
-        if None not in self.spaces:
-            order = [*dict.fromkeys(self.spaces)]
-            return [order.index(space) for space in self.spaces]
-        may_differ = len(self.experts) > 1 and any("vae" in node.inputs for node in self.experts)
-        return None if may_differ else [0] * len(self.experts)
-
-
-def names_of(experts: Sequence[QueuedNode]) -> list[Name]:
-    """The names of a product's experts in messages; a title that several have tells none of them."""
-    titles = Counter(node.title for node in experts)
-    return [Name(node.title if titles[node.title] == 1 else "", n) for n, node in enumerate(experts, start=1)]
-
-
-def ends_of(expert: QueuedNode) -> list[QueuedNode]:
-    """The nodes that a chain with an expert is wired to, such as guiders; without those that nothing needs."""
-    found: dict[QueuedNode, None] = {}
-    passed: set[QueuedNode] = set()
-    waiting = expert.users("experts")
-    while waiting:
-        node, *waiting = waiting
-        if node.class_type not in _CHAINED:
-            found[node] = None
-        elif node not in passed:
-            passed.add(node)
-            waiting += node.users("experts")
-    needed = {node for nodes in expert.prompt.needed.values() for node in nodes}
-    return [node for node in found if node in needed]
+        numbers = [each.space for each in in_spaces(self.experts)]
+        if None not in numbers:
+            return [number for number in numbers if number is not None]
+        may_differ = len(numbers) > 1 and any("vae" in expert.node.inputs for expert in self.experts)
+        return None if may_differ else [0] * len(numbers)
 
 
 def chain_of(node: QueuedNode | None) -> QueuedChain:
@@ -179,45 +176,67 @@ def chain_of(node: QueuedNode | None) -> QueuedChain:
     return once_a_prompt(("chain", end), lambda: QueuedChain(_nodes_of_chain(end)))
 
 
+def experts_of(end: QueuedNode) -> list[QueuedExpert]:
+    """The experts of the product that a node samples or makes a MODEL, whose reference that node is; none if unknown.
+
+    Args:
+        end: The node that the chain is wired to.
+    """
+    experts = chain_of(end).experts
+    return _named([end, *(expert.node for expert in experts)]) if end.class_type == PRODUCT_MODEL else experts
+
+
+def in_spaces(experts: Sequence[QueuedExpert]) -> list[InSpace]:
+    """The experts as the checks of latent spaces see them, which a run shares."""
+    known = [*dict.fromkeys(expert.space for expert in experts if expert.space is not None)]
+    numbers: dict[str | None, int] = {space: number for number, space in enumerate(known)}
+    return [
+        InSpace(
+            expert.name.label,
+            expert.name.subject,
+            numbers.get(expert.space),
+            expert.space or "",
+            has_vae="vae" in expert.node.inputs,
+            is_remote=expert.is_remote,
+        )
+        for expert in experts
+    ]
+
+
+def ends_of(expert: QueuedNode) -> list[QueuedNode]:
+    """The nodes that a chain with an expert is wired to, such as guiders; without those that nothing needs."""
+    ends: dict[QueuedNode, None] = {}
+    passed: set[QueuedNode] = set()
+    waiting = expert.users("experts")
+    while waiting:
+        node, *waiting = waiting
+        if node.class_type not in _CHAINED:
+            ends[node] = None
+        elif node not in passed:
+            passed.add(node)
+            waiting += node.users("experts")
+    needed = {node for nodes in expert.prompt.needed.values() for node in nodes}
+    return [node for node in ends if node in needed]
+
+
+def _named(nodes: Sequence[QueuedNode]) -> list[QueuedExpert]:
+    """The experts of a product with their names in messages; a title that several have tells none of them."""
+    titles = Counter(node.title for node in nodes)
+    return [
+        QueuedExpert(node, Name(node.title if titles[node.title] == 1 else "", place))
+        for place, node in enumerate(nodes, start=1)
+    ]
+
+
 def _nodes_of_chain(end: QueuedNode | None) -> list[QueuedNode]:
-    found: dict[QueuedNode, None] = {}
+    passed: dict[QueuedNode, None] = {}
     node = end
-    while node is not None and node not in found and node.class_type in _CHAINED:
-        found[node] = None
+    while node is not None and node not in passed and node.class_type in _CHAINED:
+        passed[node] = None
         if "experts" not in node.inputs:
-            return [*found]
+            return [*passed]
         node = node.source("experts")
     return []
-
-
-def models_behind(node: QueuedNode) -> list[QueuedNode]:
-    """The nodes that a node's MODEL comes through, such as LoRAs and patches, its loader last; empty if unknown."""
-    found: dict[QueuedNode, None] = {}
-    while (source := node.source("model")) is not None and source not in found:
-        found[source] = None
-        node = source
-    return [*found] if "model" not in node.inputs else []
-
-
-def loader_of(node: QueuedNode) -> QueuedNode | None:
-    """The node that loads a node's MODEL."""
-    return next(reversed(models_behind(node)), None)
-
-
-def expert_file(loader: QueuedNode | None) -> str | None:
-    """The file that Load Diffusion Expert loads; None if it isn't that node."""
-    name = loader.inputs.get("expert_name") if loader is not None and loader.class_type == "MCDM_LoadExpert" else None
-    return name if isinstance(name, str) else None
-
-
-def space_behind(node: QueuedNode) -> str | None:
-    """What the MODEL of a node works on, as messages call it; None unless it is a usable expert of this pack."""
-    return _unless_refused(_space, expert_file(loader_of(node)))
-
-
-def encoder_of(loader: QueuedNode | None) -> Encoder | None:
-    """The encoder of the file that Load Diffusion Expert loads; None if it isn't that node."""
-    return _unless_refused(inspect_expert, expert_file(loader))
 
 
 def _setting(kind: type[Setting], node: QueuedNode) -> Setting | None:
@@ -227,36 +246,3 @@ def _setting(kind: type[Setting], node: QueuedNode) -> Setting | None:
         if all(name in numbers or name not in node.inputs for name in names):
             return kind(**numbers)
     return None
-
-
-def _acts_always(expert: QueuedNode) -> bool:
-    """Whether all settings of an expert are known, and it has no mask, no window and no weight curve."""
-    numbers = expert.numbers(_NUMBERS)
-    is_whole = len(numbers) == len(_NUMBERS) and all(numbers[each.name] == each.default for each in fields(Span))
-    return is_whole and "mask" not in expert.inputs and not expert.inputs.get("weight_curve")
-
-
-def _lacks_null(expert: QueuedNode) -> bool:
-    """Whether an expert certainly lacks a null; not one that is unconditional, or of which nothing is known."""
-    if "null" in expert.inputs:
-        return False
-    loader = loader_of(expert)
-    encoder = encoder_of(loader)
-    is_checkpoint = loader is not None and loader.class_type == "CheckpointLoaderSimple"
-    return is_checkpoint or (encoder is not None and encoder.kind != "none")
-
-
-def _space(file: str) -> str:
-    key = vae_key(file)
-    if key is not None:
-        return f"latents of the VAE {key}"
-    side = picture_size(file)
-    return f"pictures of {side}×{side} pixels"
-
-
-def _unless_refused(read: Callable[[str], Any], file: str | None) -> Any:
-    """The result of reading an expert's file; None if the file is unknown, or unusable, which its loader refuses."""
-    try:
-        return read(file) if file is not None else None
-    except ValueError:
-        return None

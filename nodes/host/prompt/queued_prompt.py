@@ -19,8 +19,8 @@ import nodes
 
 from ..comfyui.prompt_server import prompt_server
 from ..files.node_names import names_of_type
-from .links import LINKS, Link, as_link
-from .worker_graph import is_node, read_graph
+from .node_ids import EXPERT_REMOTE, PREFIX
+from .worker_graph import LINKS, Link, as_link, is_node, read_graph
 
 _ELSEWHERE = ["", 0]
 """A link to a node that isn't in the prompt, so nothing is known of its output."""
@@ -75,8 +75,8 @@ class QueuedPrompt:
         targets: Ids of the output nodes to run; None for all.
 
     Attributes:
-        nodes: By their ids.
-        found: Results that are kept for the prompt, see `once_a_prompt`.
+        nodes: The nodes by their ids.
+        results: What is kept for the prompt, see `once_a_prompt`.
     """
 
     def __init__(self, prompt: dict[str, Any], targets: list[str] | None):
@@ -85,19 +85,19 @@ class QueuedPrompt:
             key: QueuedNode(self, key, node["class_type"], _read(node["class_type"], node["inputs"]), _title_of(node))
             for key, node in well_formed.items()
         }
-        self.found: dict[Any, Any] = {}
+        self.results: dict[Any, Any] = {}
         self._targets = targets
 
     @cached_property
     def users(self) -> dict[tuple[str, int, str], list[QueuedNode]]:
         """The nodes that take an output: by its node's id, its number, and the name of their input."""
-        found = defaultdict(list)
+        users = defaultdict(list)
         for node in self.nodes.values():
             for name in node.inputs:
                 if (link := node.link(name)) is not None:
                     source, slot = link
-                    found[source, slot, name].append(node)
-        return dict(found)
+                    users[source, slot, name].append(node)
+        return dict(users)
 
     @cached_property
     def needed(self) -> dict[str, list[QueuedNode]]:
@@ -108,11 +108,11 @@ class QueuedPrompt:
             if (node := waiting.pop()) not in needed:
                 needed.add(node)
                 waiting += filter(None, map(node.source, node.inputs))
-        found = defaultdict(list)
+        by_type = defaultdict(list)
         for node in self.nodes.values():
             if node in needed:
-                found[node.class_type].append(node)
-        return dict(found)
+                by_type[node.class_type].append(node)
+        return dict(by_type)
 
     def _is_output(self, node: QueuedNode) -> bool:
         known = nodes.NODE_CLASS_MAPPINGS.get(node.class_type)
@@ -149,26 +149,31 @@ def once_a_prompt(key: Any, find: Callable[[], Any]) -> Any:
     prompt = _current.get()
     if prompt is None:
         return find()
-    if key not in prompt.found:
-        prompt.found[key] = find()
-    return prompt.found[key]
+    if key not in prompt.results:
+        prompt.results[key] = find()
+    return prompt.results[key]
 
 
-def find_node(node_id: str) -> QueuedNode | None:
-    """A node of the prompt by its id; None if there is none, or no prompt."""
+def find_node(key: str) -> QueuedNode | None:
+    """A node of the prompt by its key; None if there is none, or no prompt."""
     prompt = _current.get()
-    return prompt.nodes.get(node_id) if prompt is not None else None
+    return prompt.nodes.get(key) if prompt is not None else None
 
 
-def needed_nodes(class_type: str) -> list[QueuedNode]:
-    """The nodes of one type that an output to be run needs."""
+def needed_nodes() -> dict[str, list[QueuedNode]]:
+    """The nodes that an output to be run needs, by their types."""
     prompt = _current.get()
-    return prompt.needed.get(class_type, []) if prompt is not None else []
+    return prompt.needed if prompt is not None else {}
+
+
+def class_of(class_type: str) -> type[io.ComfyNode] | None:
+    """The class of a type of this pack's nodes; None for one of another pack."""
+    return nodes.NODE_CLASS_MAPPINGS.get(class_type) if class_type.startswith(PREFIX) else None
 
 
 def schema_of(class_type: str) -> list[io.Input]:
     """The inputs in the schema of one of this pack's nodes; none for nodes of other packs."""
-    known = nodes.NODE_CLASS_MAPPINGS.get(class_type) if class_type.startswith("MCDM_") else None
+    known = class_of(class_type)
     return known.define_schema().inputs if known is not None else []
 
 
@@ -192,7 +197,7 @@ def _read(class_type: str, inputs: dict[str, Any]) -> dict[str, Any]:
             read[name] = value if reader is None or isinstance(value, list) else reader(value)
         except (ValueError, TypeError, OverflowError):
             continue
-    return _as_by_graph(read) if class_type == "MCDM_ExpertRemote" and read.get("graph") else read
+    return _as_by_graph(read) if class_type == EXPERT_REMOTE and read.get("graph") else read
 
 
 def _as_by_graph(inputs: dict[str, Any]) -> dict[str, Any]:

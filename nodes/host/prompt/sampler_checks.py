@@ -7,12 +7,15 @@ from functools import partial
 
 from ....mcdm_core.product.methods.logic import Logic
 from ....mcdm_core.sampling.choose import check_choice
+from ..chain.latent_spaces import check_one_space
 from ..pictures.choose import NO_SCORES
 from ..samplers.logic import NO_EXPERTS
-from .chain_checks import check_one_space, check_weighable
-from .queued_chain import chain_of, models_behind
+from .chain_checks import check_weighable
+from .faults import Fault, Trial, fault_of, first_fault
+from .loaders import models_behind
+from .node_ids import EMPTY_LATENT, GUIDER, INSPECT, KSAMPLER, OWN_NULL_GUIDER, PRODUCT_MODEL
+from .queued_chain import chain_of, in_spaces
 from .queued_prompt import QueuedNode
-from .validation import Fault, Trial, fault_of, first_fault
 
 Readers = Mapping[str, Callable[[float], object]]
 """For the name of a widget the function that refuses a wrong number."""
@@ -23,8 +26,8 @@ _OF_LOGIC: Readers = {
     "largest": lambda given: Logic(largest=given),
 }
 _ONE_MODEL = {"BasicGuider", "CFGGuider", "DualCFGGuider", "SamplerCustom"}  # ComfyUI's nodes that sample one MODEL
-_SCORED = {"MCDM_KSampler", "MCDM_Guider", "MCDM_OwnNullGuider"}
-_SAMPLERS = {"KSampler", "KSamplerAdvanced", "SamplerCustom", "SamplerCustomAdvanced", "MCDM_KSampler", "MCDM_Inspect"}
+_SCORED = {KSAMPLER, GUIDER, OWN_NULL_GUIDER}
+_SAMPLERS = {"KSampler", "KSamplerAdvanced", "SamplerCustom", "SamplerCustomAdvanced", KSAMPLER, INSPECT}
 
 
 def check_logic_node(node: QueuedNode) -> Fault | None:
@@ -49,7 +52,7 @@ def _lacks_scores(sampler: QueuedNode) -> bool:
     """Whether the samples of a node certainly carry no scores."""
     scored = sampler.source("guider") if sampler.class_type == "SamplerCustomAdvanced" else sampler
     if scored is None or scored.class_type not in _SCORED:
-        return sampler.class_type == "MCDM_Inspect"
+        return sampler.class_type == INSPECT
     return scored.inputs.get("scores", False) is False
 
 
@@ -65,22 +68,22 @@ def _check_users(node: QueuedNode) -> Fault | None:
         if guider is not None and guider.class_type in _ONE_MODEL and _samples_one_model(guider):
             return Fault("operation", NO_EXPERTS.format(guider.class_type))
         chain = chain_of(user if "experts" in user.inputs else guider)
-        for check in (check_one_space, check_weighable):
-            if fault := fault_of("operation", partial(check, chain)):
-                return fault
+        in_one = partial(check_one_space, in_spaces(chain.experts), "this sampler", "choose another sampler")
+        if fault := first_fault([("operation", in_one), ("operation", partial(check_weighable, chain))]):
+            return fault
     return None
 
 
 def _samples_one_model(node: QueuedNode) -> bool:
     """Whether the MODEL of a node comes from a loader, and through no Product as Model."""
     passed = models_behind(node)
-    return bool(passed) and all(source.class_type != "MCDM_ProductModel" for source in passed)
+    return bool(passed) and all(source.class_type != PRODUCT_MODEL for source in passed)
 
 
 def _batch_of(sampler: QueuedNode) -> int | None:
     """The number of samples that a sampler starts from; None unless an empty latent tells."""
     source = sampler.source("latent_image")
-    if source is None or not (source.class_type.startswith("Empty") or source.class_type == "MCDM_EmptyLatent"):
+    if source is None or not (source.class_type.startswith("Empty") or source.class_type == EMPTY_LATENT):
         return None
     batch = source.inputs.get("batch_size")
     return batch if isinstance(batch, int) else None

@@ -10,6 +10,9 @@ are at fault in the prompt being validated, and none where nothing is. Where two
 different inputs, both are marked at both, each with its own sentence.
 
 ComfyUI doesn't check ranges and choices of inputs that the signature names, at any node of the type: `Validation` does.
+
+ComfyUI's page shows such sentences only on request, so this pack's `web/mcdm.js` is sent them, too, and writes each on
+the node that is marked for it.
 """
 
 from __future__ import annotations
@@ -17,86 +20,35 @@ from __future__ import annotations
 import inspect
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable
-from functools import partial
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any
 
 from comfy_api.latest import io
 
+from ..comfyui.page import REFUSALS, page_of
+from ..comfyui.prompt_server import prompt_server
+from .faults import Check, Fault
 from .queued_chain import ends_of
-from .queued_prompt import QueuedNode, find_node, needed_nodes, once_a_prompt, schema_of
-
-
-class Fault(NamedTuple):
-    """A mistake at a node of a prompt.
-
-    Attributes:
-        input: The input that is at fault, connected or not.
-        sentence: For the user.
-        at: The node's id, if it isn't the node that was checked.
-        cause: The id of a node that this may follow from: it isn't told if that node is at fault, too.
-    """
-
-    input: str
-    sentence: str
-    at: str | None = None
-    cause: str | None = None
-
-
-Trial = Callable[[], object]
-"""Raises ValueError if something is wrong."""
-
-Check = Callable[[QueuedNode], "Fault | None"]
-"""From a node of the prompt to what is wrong with it; None also if that cannot be known."""
-
-
-def fault_of(name: str, trial: Trial) -> Fault | None:
-    """The fault of an input, if a trial of it raises ValueError."""
-    try:
-        trial()
-    except ValueError as error:
-        return Fault(name, str(error))
-    return None
-
-
-def first_fault(trials: Iterable[tuple[str, Trial]]) -> Fault | None:
-    """The fault of the first input whose trial fails.
-
-    Args:
-        trials: Names of inputs, each with a trial.
-    """
-    return next(filter(None, (fault_of(name, trial) for name, trial in trials)), None)
-
-
-def check_value(node: QueuedNode, name: str, read: Callable[[Any], object]) -> Fault | None:
-    """Whether a value can be used; `read` raises ValueError if not.
-
-    A linked value is not known yet, and ComfyUI refuses a missing one itself.
-    """
-    value = node.inputs.get(name)
-    return None if value is None or isinstance(value, list) else fault_of(name, partial(read, value))
+from .queued_prompt import QueuedNode, class_of, find_node, needed_nodes, once_a_prompt, schema_of
 
 
 class Validation:
     """To be wrapped in `classmethod` as a node's `validate_inputs`; the node needs the hidden unique_id.
 
     Args:
-        node_id: Of the node's schema.
         required: An input that every such node in a prompt has; it is marked if the one at fault isn't connected.
         check: Finds what is wrong, except for infinite numbers, NaN, and values in the place of links, which ComfyUI
             lets pass and this class finds.
     """
 
-    def __init__(self, node_id: str, required: str, check: Check = lambda node: None):
-        self._node_id = node_id
+    def __init__(self, required: str, check: Check = lambda node: None):
         self._required = required
         self._check = check
-        _VALIDATIONS[node_id] = self
 
     @property
     def __signature__(self) -> inspect.Signature:
         """The class, and the inputs to mark: several only if nodes of the type have different inputs at fault."""
-        names = ["cls", *once_a_prompt(("marked", self._node_id), self._marked)]
+        names = ["cls", *once_a_prompt(("marked", self), self._marked)]
         return inspect.Signature([inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names])
 
     def __call__(self, cls: Any, **inputs: Any) -> bool | str:
@@ -107,18 +59,15 @@ class Validation:
         schema = {value.id: value for value in cls.define_schema().inputs}
         return next(filter(None, (_outside(schema[name], value) for name, value in inputs.items())), True)
 
-    def _marked(self) -> list[str]:
-        """The inputs at fault, of all such nodes."""
-        faults, nodes = faults_of_prompt(), needed_nodes(self._node_id)
-        found = [(node, fault.input) for node in nodes if (fault := faults.get(node.id)) is not None]
-        return [*dict.fromkeys(name if name in node.inputs else self._required for node, name in found)]
-
     def fault(self, node: QueuedNode) -> Fault | None:
         """What is wrong with a node, or with another one as this one shows."""
-        return _endless(node) or _unlinked(node) or self._check(node)
+        return _not_finite(node) or _unlinked(node) or self._check(node)
 
-
-_VALIDATIONS: dict[str, Validation] = {}  # by the type of their nodes
+    def _marked(self) -> list[str]:
+        """The inputs at fault, of all such nodes."""
+        faults = faults_of_prompt()
+        at_fault = [(node, faults[node.id].input) for node, own in _validated() if own is self and node.id in faults]
+        return [*dict.fromkeys(name if name in node.inputs else self._required for node, name in at_fault)]
 
 
 def faults_of_prompt() -> dict[str, Fault]:
@@ -126,28 +75,51 @@ def faults_of_prompt() -> dict[str, Fault]:
     return once_a_prompt("faults", _find_faults)
 
 
+def show_refusals() -> None:
+    """Register the sender with ComfyUI's server, where there is one; after `watch_prompts`."""
+    if (server := prompt_server()) is not None:
+        server.add_on_prompt_handler(tell_refusals)
+
+
+def tell_refusals(json_data: dict) -> dict:
+    """Send the page all that its prompt is refused for, which may be nothing; returns the request unchanged."""
+    page = page_of(json_data.get("client_id"), json_data.get("extra_data"))
+    if page.client is not None:
+        faults = [(find_node(key), fault.sentence) for key, fault in faults_of_prompt().items()]
+        told = [{"node": node.id, "type": node.class_type, "text": sentence} for node, sentence in faults if node]
+        page.send(REFUSALS, {"refusals": told})
+    return json_data
+
+
+def _validated() -> Iterator[tuple[QueuedNode, Validation]]:
+    """The needed nodes of the prompt that are validated here, with what validates them."""
+    for class_type, needed in needed_nodes().items():
+        validate = getattr(getattr(class_of(class_type), "validate_inputs", None), "__func__", None)
+        if isinstance(validate, Validation):
+            yield from ((node, validate) for node in needed)
+
+
 def _find_faults() -> dict[str, Fault]:
-    found: dict[str, Fault] = {}
+    faults: dict[str, Fault] = {}
     elsewhere: dict[str, list[tuple[QueuedNode, Fault]]] = defaultdict(list)  # by the node at fault, who sees it
-    for class_type, validation in _VALIDATIONS.items():
-        for node in needed_nodes(class_type):
-            if (fault := validation.fault(node)) is None:
-                continue
-            if fault.at in (None, node.id):
-                found[node.id] = fault
-            else:
-                elsewhere[fault.at].append((node, fault))
+    for node, validation in _validated():
+        if (fault := validation.fault(node)) is None:
+            continue
+        if fault.at in (None, node.id):
+            faults[node.id] = fault
+        else:
+            elsewhere[fault.at].append((node, fault))
     for key, seen in elsewhere.items():
         expert = find_node(key)
         if expert is None or not {node.id for node in ends_of(expert)} <= {node.id for node, _ in seen}:
             for node, fault in seen:
-                found.setdefault(node.id, Fault("experts", fault.sentence))
+                faults.setdefault(node.id, Fault("experts", fault.sentence))
         else:
-            found.setdefault(key, seen[0][1])
-    return {key: fault for key, fault in found.items() if fault.cause not in found}
+            faults.setdefault(key, seen[0][1])
+    return {key: fault for key, fault in faults.items() if fault.cause not in faults}
 
 
-def _endless(node: QueuedNode) -> Fault | None:
+def _not_finite(node: QueuedNode) -> Fault | None:
     """The fault of a node's first number that is infinite or NaN."""
     for known in schema_of(node.class_type):
         given = node.inputs.get(known.id)

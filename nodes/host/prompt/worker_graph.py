@@ -1,6 +1,7 @@
-"""A graph for a worker: a workflow in API format, as text, whose one Diffusion Expert has the inputs to be made there.
+"""Nodes and links in API format; and a graph for a worker, a workflow in that format, as text.
 
-It may have nodes and files that only the worker has, so none of them is looked up here.
+Such a graph has one Diffusion Expert, whose inputs are to be made there. It may have nodes and files that only the
+worker has, so none of them is looked up here.
 """
 
 from __future__ import annotations
@@ -14,14 +15,32 @@ from typing import Any
 
 import folder_paths
 
-from .links import LINKS, Link, as_link
+from .node_ids import EXPERT
 
-_EXPERT = "MCDM_Expert"
+LINKS = ("model", "condition", "null")
+"""Inputs of an expert that other nodes make."""
+
+Link = tuple[str, int]
+"""A node, by its id in a prompt, and the number of its output."""
+
 _EXPORT = "build it in the worker's ComfyUI, end it with a Diffusion Expert, and paste what Export (API) saves"
 NO_MODEL = (
     "Expected a model and got neither a link nor a graph; connect a MODEL, or give a graph in API format that has one "
     "Diffusion Expert."
 )
+
+
+def as_link(value: Any) -> Link | None:
+    """What an input of a node is linked to; None if it is a value, or no proper link."""
+    match value:
+        case [str(source), int(slot)]:
+            return source, slot
+    return None
+
+
+def is_node(node: Any) -> bool:
+    """Whether a value is a node in API format, as far as that shows."""
+    return isinstance(node, dict) and isinstance(node.get("class_type"), str) and isinstance(node.get("inputs"), dict)
 
 
 @dataclass(frozen=True)
@@ -53,7 +72,7 @@ def read_graph(text: str) -> Graph:
         ValueError: If it is something else; in a sentence that says what to do.
     """
     nodes = _nodes_in(text)
-    experts = [key for key, node in nodes.items() if node["class_type"] == _EXPERT]
+    experts = [key for key, node in nodes.items() if node["class_type"] == EXPERT]
     if len(experts) != 1:
         raise ValueError(
             f"Expected one Diffusion Expert in the graph, whose model, condition and null the worker makes, and got "
@@ -77,13 +96,13 @@ def files_of_graph(text: str | None) -> tuple[tuple[str, int, int], ...]:
     except ValueError:
         return ()  # the run says so
     values = {value for node in nodes for value in node["inputs"].values() if isinstance(value, str)}
-    found = []
+    files = []
     for value in sorted(values):
         with suppress(FileNotFoundError):  # it may go at any time
             if (path := input_file(value)) is not None:
                 stat = path.stat()
-                found.append((value, stat.st_mtime_ns, stat.st_size))
-    return tuple(found)
+                files.append((value, stat.st_mtime_ns, stat.st_size))
+    return tuple(files)
 
 
 def input_file(value: str) -> Path | None:
@@ -99,28 +118,23 @@ def input_file(value: str) -> Path | None:
 
 def _nodes_in(text: str) -> dict[str, dict[str, Any]]:
     try:
-        found = json.loads(text)
+        graph = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ValueError(
             f"Expected a workflow in API format as the graph and got no JSON ({error}); {_EXPORT}."
         ) from None
-    if isinstance(found, dict) and isinstance(found.get("nodes"), list):
+    if isinstance(graph, dict) and isinstance(graph.get("nodes"), list):
         raise ValueError(
             "Expected a workflow in API format as the graph and got one of the page; take File, Export (API) in "
             "the place of Export."
         )
-    nodes = found if isinstance(found, dict) else {}
+    nodes = graph if isinstance(graph, dict) else {}
     if not nodes or not all(map(is_node, nodes.values())):
         raise ValueError(
             f"Expected a workflow in API format as the graph, nodes with a class_type and inputs, and got something "
             f"else; {_EXPORT}."
         )
     return nodes
-
-
-def is_node(node: Any) -> bool:
-    """Whether a value is a node in API format, as far as that shows."""
-    return isinstance(node, dict) and isinstance(node.get("class_type"), str) and isinstance(node.get("inputs"), dict)
 
 
 def _with_sources(nodes: dict[str, dict[str, Any]], sources: list[str]) -> dict[str, dict[str, Any]]:

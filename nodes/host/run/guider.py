@@ -21,6 +21,7 @@ from ....mcdm_core.product.rules.own_null import OWN_NULL
 from ....mcdm_core.product.rules.rule import Rule
 from ..chain.expert_chain import Conds, Experts
 from ..chain.hooks import null_is_read, separate_hooked
+from ..chain.latent_spaces import check_scores
 from ..chain.run_wrappers import within_wrappers
 from ..comfyui.latents import pack, parts_of, unframed
 from ..comfyui.page import refusals_at_experts
@@ -40,7 +41,7 @@ from .models import ModelsOfRun
 from .planning import PlanOfRun, planner_of
 from .refusals import check_experts, check_packed
 from .scores import lifts_of_run, with_scores
-from .space_refusals import check_noise, check_one_space
+from .space_refusals import check_noise, in_spaces
 
 _KEY = "mcdm"  # of the wrappers that a run adds
 
@@ -229,7 +230,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
         """Refuse a chain that can't be sampled from the parts of a latent, or whose samples can't carry scores."""
         spaces = check_experts(self.experts, *parts)
         if self.scores:
-            check_one_space(self.experts, "scores, which compare their predictions of one sample", "switch scores off")
+            check_scores(in_spaces(self.experts))
         return spaces
 
     def _plan_run(

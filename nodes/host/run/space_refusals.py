@@ -12,7 +12,7 @@ from ....mcdm_core.diffusion.schedule import levels_of
 from ....mcdm_core.product.plans.joint import check_falling
 from ....mcdm_core.product.term_settings import TermError
 from ..chain.expert_chain import ExpertInput, Experts
-from ..chain.vaes_needed import vaes_needed
+from ..chain.latent_spaces import InSpace, check_vaes, two_spaces
 from ..evaluation.spaces import SpacesOfRun, places_of, spaces_of
 from ..evaluation.workers import ExpertOnWorker
 from ..files.expert_model import ExpertModel
@@ -39,47 +39,29 @@ def check_spaces(experts: Experts, latent_image: Tensor, *beside: Tensor) -> Spa
         ValueError: With one sentence that names the expert and says what to change; a TermError if an input
             of that expert's node mends it.
     """
-    found = spaces_of(experts, latent_image)
-    if found is None:
+    spaces = spaces_of(experts, latent_image)
+    if spaces is None:
         return None
-    places = found.places
-    spaces = _two_spaces(experts, places)
-    _check_pictures(experts, spaces, latent_image, beside)
-    for index, expert in enumerate(experts):
-        if isinstance(expert, ExpertOnWorker):
-            raise TermError(
-                f"Expected experts of one latent space where some are on workers, but {spaces}; put {expert.label} on "
-                "this machine, or combine models of one family.",
-                index,
-                "model",
-            )
-    having = {place for place, expert in zip(places, experts, strict=True) if expert.vae is not None}
-    if lacking := [place for place in range(max(places) + 1) if place not in having]:
-        firsts = [(expert, space_name(_format(expert))) for expert in found.firsts]
-        sentence = vaes_needed(firsts, lacking, "the VAE of {} model", "combine models of one family")
-        raise TermError(sentence, places.index(lacking[0]), "vae")
+    _check_pictures(experts, latent_image, beside)
+    check_vaes(in_spaces(experts), "the VAE of {} model")
     for index, expert in enumerate(experts):
         _check_vae(index, expert)
-    return found
+    return spaces
 
 
-def check_one_space(experts: Experts, user: str, instead: str) -> None:
-    """Refuse experts of several latent spaces where something compares their predictions of one sample.
-
-    Args:
-        experts: The chain.
-        user: What does so, in a message.
-        instead: What to do about it, beside choosing other models.
-
-    Raises:
-        ValueError: If there are several spaces.
-    """
-    places = places_of(experts)
-    if max(places) > 0:
-        raise ValueError(
-            f"Expected experts of one latent space for {user}, but {_two_spaces(experts, places)}; {instead}, or "
-            "combine models of one family."
+def in_spaces(experts: Experts) -> list[InSpace]:
+    """The experts as the checks of latent spaces see them, which a queued prompt shares."""
+    return [
+        InSpace(
+            expert.label,
+            expert.subject,
+            space,
+            space_name(_format(expert)),
+            has_vae=expert.vae is not None,
+            is_remote=isinstance(expert, ExpertOnWorker),
         )
+        for expert, space in zip(experts, places_of(experts), strict=True)
+    ]
 
 
 def check_noise(noise: Tensor, sigmas: Tensor) -> None:
@@ -124,13 +106,7 @@ def _format(expert: ExpertInput) -> Any:
     return expert.model.get_model_object("latent_format")
 
 
-def _two_spaces(experts: Experts, places: Sequence[int]) -> str:
-    """The first two experts whose spaces differ, as messages say it."""
-    first, other = experts[0], experts[places.index(1)]
-    return f"{first.label} works on {space_name(_format(first))} and {other.label} on {space_name(_format(other))}"
-
-
-def _check_pictures(experts: Experts, spaces: str, latent_image: Tensor, beside: Sequence[Tensor]) -> None:
+def _check_pictures(experts: Experts, latent_image: Tensor, beside: Sequence[Tensor]) -> None:
     for index, expert in enumerate(experts):
         latent_format = _format(expert)
         if latent_format.latent_dimensions < 2 or type(latent_format).__name__ in _OF_SOUND:
@@ -144,8 +120,8 @@ def _check_pictures(experts: Experts, spaces: str, latent_image: Tensor, beside:
     if beside or frames > 1:
         empty = "Empty Latent (Expert)" if isinstance(experts[0].model.model, ExpertModel) else "Empty Latent Image"
         raise ValueError(
-            f"Expected a latent of pictures, because {spaces}, and got a video or one with sound; start from {empty} "
-            "or a latent of one frame, or combine models of one family."
+            f"Expected a latent of pictures, because {two_spaces(in_spaces(experts))}, and got a video or one with "
+            f"sound; start from {empty} or a latent of one frame, or combine models of one family."
         )
 
 

@@ -13,11 +13,12 @@ from ....mcdm_core.diffusion.schedule import levels_of, to_flow
 from ....mcdm_core.product.evaluation import Evaluation
 from ....mcdm_core.product.plans.planner import Planner
 from ....mcdm_core.product.plans.separate import SeparatePlan, SeparateWeights, Weigh
+from ..chain.latent_spaces import check_one_space
 from ..comfyui.step_reports import step_reports
 from ..evaluation.noise_levels import FLOW_LIMIT
 from ..run.guider import ProductGuider
 from ..run.joint_sampler import JointModel
-from ..run.space_refusals import check_one_space
+from ..run.space_refusals import in_spaces
 from .functions import Sampling
 
 
@@ -34,7 +35,7 @@ def guider_of(run: Sampling, sampler: str, no_product: str) -> ProductGuider:
     """
     guider = run.model.inner_model
     if isinstance(guider, JointModel):
-        check_one_space(guider.experts, sampler, "choose another sampler")
+        check_one_space(in_spaces(guider.experts), sampler, "choose another sampler")
     if not isinstance(guider, ProductGuider):
         raise ValueError(no_product.format(type(guider).__name__))
     return guider

@@ -38,7 +38,7 @@ def test_everything_that_was_saved_says_its_weights():
     assert all(isinstance(weight, (int, float)) for weight in found)
 
 
-def test_a_prompt_without_a_weight_is_refused_as_ever(host, known, small_experts):
+def test_a_prompt_without_a_weight_is_refused_as_ever(host, small_experts):
     import execution
 
     prompt = product(small_experts, first=expert("hair", weight=None))

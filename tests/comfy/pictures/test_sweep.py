@@ -235,7 +235,7 @@ def test_a_cancel_keeps_the_finished_cells_and_the_next_run_is_good(
 
 
 @pytest.fixture
-def refusal(host, known):
+def refusal(host):
     """What POST /prompt would say of a sweep of a chain."""
 
     def say(*experts, **changes):

@@ -41,7 +41,7 @@ def through_model(names, latent):
 
 
 @pytest.fixture
-def fault(host, known, small_experts, latent_experts):
+def fault(host, small_experts, latent_experts):
     """What a check says of the node that combines the experts; Product as Model has no other faults here."""
 
     def find(prompt):

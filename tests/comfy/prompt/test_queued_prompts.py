@@ -23,7 +23,7 @@ PREVIEW = node("PreviewImage", images=["sample", 1])
 
 
 @pytest.fixture
-def refusals(host, known):
+def refusals(host):
     """What ComfyUI refuses a prompt with: of each node at fault the inputs marked, and what is said."""
     import execution
 

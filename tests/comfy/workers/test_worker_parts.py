@@ -201,7 +201,7 @@ def prompt_of(picture, expert_name="hair.safetensors", more=None):
 
 
 @pytest.fixture
-def part(remote, known):
+def part(remote):
     def behind(prompt, links=None):
         links = links or {"model": ["1", 0], "condition": ["3", 0], "null": ["3", 1]}
         return remote("prompt_part").part_behind(prompt.__getitem__, links)
@@ -248,7 +248,7 @@ def test_files_of_other_names_are_not_kept(remote, name):
         remote("files").store(name, b"content")
 
 
-def test_a_prompts_nodes_are_run_once(remote, known, small_experts):
+def test_a_prompts_nodes_are_run_once(remote, small_experts):
     runner = remote("prompts").PromptRunner()
     prompt = {
         "a": {"class_type": "MCDM_LoadExpert", "inputs": {"expert_name": small_experts["hair"]}},
@@ -280,12 +280,12 @@ def test_a_prompts_nodes_are_run_once(remote, known, small_experts):
         ),
     ],
 )
-def test_prompts_that_cannot_run_are_refused(remote, known, prompt, match):
+def test_prompts_that_cannot_run_are_refused(remote, prompt, match):
     with pytest.raises(ValueError, match=match):
         remote("prompts").PromptRunner().outputs(prompt, [["a", 0]])
 
 
-def test_a_run_that_is_not_served_is_unknown(remote, known, small_experts):
+def test_a_run_that_is_not_served_is_unknown(remote, small_experts):
     engine = remote("engine").Engine()
     assert engine.predict("none", []) == {"unknown": True}
     nodes = {"a": {"class_type": "MCDM_LoadExpert", "inputs": {"expert_name": small_experts["hair"]}}}
@@ -425,7 +425,7 @@ def test_mutated_graphs_are_read_or_refused(remote, host):
 
 
 @pytest.fixture
-def engine(remote, known):
+def engine(remote):
     """A worker's side, asked as a worker is."""
     served = remote("engine").Engine()
 
@@ -524,7 +524,7 @@ def test_a_picture_that_a_graph_names_is_looked_at_again(node, base):
 
 
 @pytest.fixture
-def posted(known, monkeypatch):
+def posted(pack, monkeypatch):
     """What POST /prompt says of an expert on a worker with these inputs: nothing, or a sentence."""
     import asyncio
 
