@@ -29,11 +29,11 @@ def _check_inspect(node: QueuedNode) -> Fault | None:
 
 
 class Inspect(io.ComfyNode):
-    """MCDM_Inspect."""
+    """Samples a chain, and shows what each expert does."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """See the base class."""
+        """The node as ComfyUI shows and calls it."""
         return io.Schema(
             node_id=node_ids.INSPECT,
             display_name="Inspect Product",
@@ -101,11 +101,11 @@ class Inspect(io.ComfyNode):
 
 
 class ReliabilitySweep(io.ComfyNode):
-    """MCDM_ReliabilitySweep."""
+    """Samples a chain into a grid over reliabilities, weights and seeds."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """See the base class."""
+        """The node as ComfyUI shows and calls it."""
         return io.Schema(
             node_id="MCDM_ReliabilitySweep",
             display_name="Reliability Sweep",

@@ -11,11 +11,11 @@ from .widgets import aliases
 
 
 class Choose(io.ComfyNode):
-    """MCDM_Choose."""
+    """Keeps the samples that best match every prompt."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """See the base class."""
+        """The node as ComfyUI shows and calls it."""
         return io.Schema(
             node_id="MCDM_Choose",
             display_name="Choose Samples",

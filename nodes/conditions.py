@@ -37,11 +37,11 @@ def _outputs() -> list:
 
 
 class EncodeText(io.ComfyNode):
-    """MCDM_EncodeText."""
+    """Makes conditions of texts."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """See the base class."""
+        """The node as ComfyUI shows and calls it."""
         return io.Schema(
             node_id="MCDM_EncodeText",
             display_name="Encode Text (Expert)",
@@ -77,11 +77,11 @@ class EncodeText(io.ComfyNode):
 
 
 class EncodeClass(io.ComfyNode):
-    """MCDM_EncodeClass."""
+    """Makes conditions of classes."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """See the base class."""
+        """The node as ComfyUI shows and calls it."""
         return io.Schema(
             node_id="MCDM_EncodeClass",
             display_name="Encode Class (Expert)",
@@ -122,11 +122,11 @@ class EncodeClass(io.ComfyNode):
 
 
 class EncodeMap(io.ComfyNode):
-    """MCDM_EncodeMap."""
+    """Makes conditions of segmentation maps."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """See the base class."""
+        """The node as ComfyUI shows and calls it."""
         return io.Schema(
             node_id="MCDM_EncodeMap",
             display_name="Encode Segmentation Map (Expert)",
@@ -203,11 +203,11 @@ class EncodeMap(io.ComfyNode):
 
 
 class EncodeSketch(io.ComfyNode):
-    """MCDM_EncodeSketch."""
+    """Makes conditions of sketches."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """See the base class."""
+        """The node as ComfyUI shows and calls it."""
         return io.Schema(
             node_id="MCDM_EncodeSketch",
             display_name="Encode Sketch (Expert)",

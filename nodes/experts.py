@@ -19,11 +19,11 @@ from .widgets import aliases
 
 
 class LoadExpert(io.ComfyNode):
-    """MCDM_LoadExpert."""
+    """Loads an expert's file."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """See the base class."""
+        """The node as ComfyUI shows and calls it."""
         return io.Schema(
             node_id=node_ids.LOAD_EXPERT,
             display_name="Load Diffusion Expert",
@@ -81,11 +81,11 @@ class LoadExpert(io.ComfyNode):
 
 
 class EmptyLatent(io.ComfyNode):
-    """MCDM_EmptyLatent."""
+    """Makes an empty latent of an expert's size."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """See the base class."""
+        """The node as ComfyUI shows and calls it."""
         return io.Schema(
             node_id=node_ids.EMPTY_LATENT,
             display_name="Empty Latent (Expert)",

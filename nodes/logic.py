@@ -10,11 +10,11 @@ from .widgets import aliases
 
 
 class LogicSampler(io.ComfyNode):
-    """MCDM_Logic."""
+    """Makes a SAMPLER of AND, OR and NOT."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """See the base class."""
+        """The node as ComfyUI shows and calls it."""
         return io.Schema(
             node_id="MCDM_Logic",
             display_name="Logic Sampler",

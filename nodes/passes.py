@@ -14,11 +14,11 @@ from .widgets import aliases, level_input, progress_input
 
 
 class Schedule(io.ComfyNode):
-    """MCDM_Schedule."""
+    """Gives the last expert of a chain noise levels and a weight curve."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """See the base class."""
+        """The node as ComfyUI shows and calls it."""
         return io.Schema(
             node_id=node_ids.SCHEDULE,
             display_name="Expert Schedule",
@@ -62,11 +62,11 @@ class Schedule(io.ComfyNode):
 
 
 class Passes(io.ComfyNode):
-    """MCDM_Passes."""
+    """Has a chain sampled with fewer passes."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """See the base class."""
+        """The node as ComfyUI shows and calls it."""
         return io.Schema(
             node_id="MCDM_Passes",
             display_name="Fewer Passes",

@@ -45,11 +45,11 @@ def _outputs() -> list:
 
 
 class EncodeLowRes(io.ComfyNode):
-    """MCDM_EncodeLowRes."""
+    """Adds the small picture that an expert enlarges to its condition."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """See the base class."""
+        """The node as ComfyUI shows and calls it."""
         return io.Schema(
             node_id=node_ids.ENCODE_LOW_RES,
             display_name="Encode Low Resolution",
@@ -84,11 +84,11 @@ class EncodeLowRes(io.ComfyNode):
 
 
 class EncodeInpaint(io.ComfyNode):
-    """MCDM_EncodeInpaint."""
+    """Adds the picture that an expert fills in to its condition."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """See the base class."""
+        """The node as ComfyUI shows and calls it."""
         return io.Schema(
             node_id=node_ids.ENCODE_INPAINT,
             display_name="Encode Inpainting (Expert)",

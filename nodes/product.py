@@ -38,11 +38,11 @@ _COMBINING = (
 
 
 class Expert(io.ComfyNode):
-    """MCDM_Expert."""
+    """Adds an expert to a chain."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """See the base class."""
+        """The node as ComfyUI shows and calls it."""
         return io.Schema(
             node_id=node_ids.EXPERT,
             display_name="Diffusion Expert",
@@ -147,11 +147,11 @@ class Expert(io.ComfyNode):
 
 
 class Guider(io.ComfyNode):
-    """MCDM_Guider."""
+    """Combines a chain by Eq. 10 into a GUIDER."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """See the base class."""
+        """The node as ComfyUI shows and calls it."""
         return io.Schema(
             node_id=node_ids.GUIDER,
             display_name="Product Guider",
@@ -180,11 +180,11 @@ class Guider(io.ComfyNode):
 
 
 class OwnNullGuider(io.ComfyNode):
-    """MCDM_OwnNullGuider."""
+    """Combines a chain by composable diffusion into a GUIDER."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """See the base class."""
+        """The node as ComfyUI shows and calls it."""
         return io.Schema(
             node_id=node_ids.OWN_NULL_GUIDER,
             display_name="Own-Null Guider",
@@ -220,11 +220,11 @@ class OwnNullGuider(io.ComfyNode):
 
 
 class KSampler(io.ComfyNode):
-    """MCDM_KSampler."""
+    """Samples a chain as KSampler samples a MODEL."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """See the base class."""
+        """The node as ComfyUI shows and calls it."""
         return io.Schema(
             node_id=node_ids.KSAMPLER,
             display_name="Product-of-Experts KSampler",

@@ -22,11 +22,11 @@ def _check(node: QueuedNode) -> Fault | None:
 
 
 class ProductModel(io.ComfyNode):
-    """MCDM_ProductModel."""
+    """Makes a MODEL of a chain and its reference."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """See the base class."""
+        """The node as ComfyUI shows and calls it."""
         return io.Schema(
             node_id=node_ids.PRODUCT_MODEL,
             display_name="Product as Model",

@@ -34,11 +34,11 @@ def _check(node: QueuedNode) -> Fault | None:
 
 
 class ExpertRemote(io.ComfyNode):
-    """MCDM_ExpertRemote."""
+    """Adds an expert on a worker to a chain."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """See the base class."""
+        """The node as ComfyUI shows and calls it."""
         return io.Schema(
             node_id=node_ids.EXPERT_REMOTE,
             display_name="Diffusion Expert on a Worker",

@@ -16,11 +16,11 @@ from .widgets import aliases, denoise_input, seed_input
 
 
 class Sigmas(io.ComfyNode):
-    """MCDM_Sigmas."""
+    """Gives the noise levels at evenly spaced timesteps."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """See the base class."""
+        """The node as ComfyUI shows and calls it."""
         return io.Schema(
             node_id=node_ids.SIGMAS,
             display_name="Timestep Spacing",
@@ -60,11 +60,11 @@ class Sigmas(io.ComfyNode):
 
 
 class SamplerDDIM(io.ComfyNode):
-    """MCDM_SamplerDDIM."""
+    """Makes a SAMPLER of DDIM with η."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """See the base class."""
+        """The node as ComfyUI shows and calls it."""
         return io.Schema(
             node_id="MCDM_SamplerDDIM",
             display_name="DDIM Sampler",
@@ -98,11 +98,11 @@ class SamplerDDIM(io.ComfyNode):
 
 
 class RandomNoise(io.ComfyNode):
-    """MCDM_RandomNoise."""
+    """Makes start noise times a temperature."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """See the base class."""
+        """The node as ComfyUI shows and calls it."""
         return io.Schema(
             node_id="MCDM_RandomNoise",
             display_name="Random Noise (Temperature)",

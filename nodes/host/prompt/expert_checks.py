@@ -25,7 +25,7 @@ def check_encoder(node: QueuedNode, given: str) -> Fault | None:
 
     Args:
         node: The Encode … node.
-        given: See `try_encoder`.
+        given: "text", "class", "map", "sketch", "low resolution" or "inpainting".
     """
     encoder = encoder_of(node.source("encoder"))
     if encoder is None:

@@ -78,7 +78,7 @@ class QueuedExpert:
     """An expert of a product.
 
     Attributes:
-        node: Its node, with the settings of Expert Schedule among its inputs; Product as Model for its reference.
+        node: The node with the settings, those of Expert Schedule included; Product as Model for its reference.
         name: What messages call it.
     """
 
@@ -108,7 +108,7 @@ class QueuedExpert:
 
     @property
     def term(self) -> QueuedTerm | None:
-        """Its settings, if all of them are known and it acts everywhere and all the time."""
+        """The expert's settings, if all of them are known and it acts everywhere and all the time."""
         numbers = self.node.numbers(_NUMBERS)
         is_whole = len(numbers) == len(_NUMBERS) and all(numbers[each.name] == each.default for each in fields(Span))
         if is_whole and "mask" not in self.node.inputs and not self.node.inputs.get("weight_curve"):
@@ -130,7 +130,7 @@ class QueuedChain:
     """The chain wired to a node; empty if part of it comes from an unknown node, or the nodes form a ring.
 
     Args:
-        nodes: Its nodes, from its end.
+        nodes: The nodes of the chain, from its end.
 
     Attributes:
         experts: The experts, the reference first.

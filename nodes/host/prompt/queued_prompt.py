@@ -37,8 +37,8 @@ class QueuedNode:
 
     Attributes:
         prompt: The prompt.
-        id: Its key in the prompt.
-        class_type: Its type.
+        id: The node's key in the prompt.
+        class_type: The id in its schema.
         inputs: Links, and values of widgets; those of this pack's nodes are converted as ComfyUI will convert them.
         title: What the user called it; empty if that is the name of its type, or not known.
     """
@@ -143,7 +143,7 @@ def once_a_prompt(key: Any, find: Callable[[], Any]) -> Any:
     """The result of a function, which is called only once for the prompt that is being validated.
 
     Args:
-        key: Of the result among others of the prompt.
+        key: The name of the result among others of the prompt.
         find: The function.
     """
     prompt = _current.get()

@@ -28,7 +28,7 @@ class _Vae(NamedTuple):
 
     Attributes:
         label: What messages call it.
-        key: Its `encoder_key`; None if it was not trained here.
+        key: The `encoder_key` in its file; None if it was not trained here.
     """
 
     label: str

@@ -36,5 +36,6 @@ def warn_of_idle_conditions(experts: Experts) -> None:
 
 
 def _cfg_hooks(patcher: ModelPatcher) -> list[Callable]:
-    found = [patcher.model_options.get(name) for name in CFG_HOOKS]
-    return [hook for hooks in found if hooks is not None for hook in (hooks if isinstance(hooks, list) else [hooks])]
+    """The hooks on guidance in a MODEL's options, which hold one or a list of each kind."""
+    kinds = [patcher.model_options.get(name) for name in CFG_HOOKS]
+    return [hook for hooks in kinds if hooks is not None for hook in (hooks if isinstance(hooks, list) else [hooks])]

@@ -57,7 +57,7 @@ class PlanOfRun:
             reference: The reference expert's MODEL.
 
         Raises:
-            ValueError: See `check_sampler`.
+            ValueError: If there are several latent spaces, and the SAMPLER changes the size of samples.
         """
         joint = self.joint
         if joint is None:

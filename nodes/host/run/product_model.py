@@ -38,7 +38,7 @@ def product_model(
 
     Args:
         model: The reference expert's MODEL.
-        reliability: Its a ≥ 0, before normalization.
+        reliability: The reference expert's a ≥ 0, before normalization.
         experts: The other experts.
         vae: The VAE of the MODEL, if the experts' samples are of several spaces.
         node: Id of the node that makes it.
@@ -63,8 +63,8 @@ class _Takeover:
         made: The MODEL that the node made of it. Nodes that attach something to this one make clones.
         reliability: The reference's a.
         experts: The other experts.
-        vae: That of the MODEL.
-        node: Id of the node that made it.
+        vae: The VAE of the MODEL.
+        node: Id of the node that made the MODEL.
     """
 
     given: ModelPatcher
@@ -114,8 +114,8 @@ class _HostedGuider(ProductGuider):
     """A product that goes on where another guider has prepared the reference expert.
 
     Args:
-        host: That guider.
-        experts: The chain; its first expert is the guider's.
+        host: The guider that has prepared the reference.
+        experts: The chain; its first expert is that guider's.
     """
 
     def __init__(self, host: comfy.samplers.CFGGuider, experts: Experts):
@@ -144,7 +144,7 @@ class _HostedGuider(ProductGuider):
             return rest.execute(noise, latent_image, *args, **kwargs)
 
     def node_of(self, index: int, setting: str) -> str | None:
-        """See `ProductGuider.node_of`; the reference's condition, null and weight are the host's."""
+        """Id of the node that has an input of an expert; the reference's condition, null and weight are the host's."""
         return super().node_of(index, setting) if index > 0 or setting in _OWN_INPUTS else None
 
     def predict_noise(self, x: Tensor, timestep: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -155,9 +155,9 @@ class _HostedGuider(ProductGuider):
         if self._host is None:
             return self._predict(self.cfg, x, timestep, *args, **kwargs)
         self._host.cfg = self.cfg
-        found = self._host.predict_noise(x, timestep, *args, **kwargs)
+        denoised = self._host.predict_noise(x, timestep, *args, **kwargs)
         self.cfg = self._host.cfg
-        return found
+        return denoised
 
     def _predict(self, cfg: float, x: Tensor, timestep: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         planner = self.product.planner
@@ -186,8 +186,8 @@ def _over_product(host: comfy.samplers.CFGGuider, product: Callable[..., Tensor]
     """The guider, with its state, whose `super().predict_noise` is the product.
 
     Args:
-        host: Of a class with a `predict_noise` of its own.
-        product: Is given cfg and the arguments of `predict_noise`.
+        host: A guider of a class with a `predict_noise` of its own.
+        product: Predicts the product's x0 from cfg and the arguments of `predict_noise`.
     """
     kind = type(type(host).__name__, (type(host), _OverProduct), {"product": staticmethod(product)})
     over: comfy.samplers.CFGGuider = object.__new__(kind)

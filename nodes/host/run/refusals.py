@@ -243,10 +243,10 @@ def _check_tokens(model: comfy.model_base.BaseModel, name: str, role: str, token
 
 def _token_width(model: comfy.model_base.BaseModel) -> int | None:
     """Values per token that a model reads; None if its configuration doesn't say."""
-    found: Any = model.model_config.unet_config if type(model) in _TOKEN_WIDTH else None
+    width: Any = model.model_config.unet_config if type(model) in _TOKEN_WIDTH else None
     for name in _TOKEN_WIDTH.get(type(model), ()):
-        found = found.get(name) if isinstance(found, dict) else None
-    return found if isinstance(found, int) else None
+        width = width.get(name) if isinstance(width, dict) else None
+    return width if isinstance(width, int) else None
 
 
 def _check_expert_conditioning(

@@ -24,11 +24,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Scores:
-    """What a run found.
+    """The scores of a run's samples.
 
     Attributes:
-        experts: Its chain; a cached LATENT must not keep MODELs.
-        lifts: See `Lifts.of`.
+        experts: The chain of the run; a cached LATENT must not keep MODELs.
+        lifts: How far each expert of a weight other than 0 lifts each sample, shape (B, N).
     """
 
     experts: tuple[weakref.ref[ExpertInput], ...]
@@ -42,9 +42,9 @@ def lifts_of_run(lifts: Lifts, samples: Tensor, sigmas: Tensor) -> Tensor | None
     """How far the experts lift the samples of a run; None, and a warning, where that isn't known.
 
     Args:
-        lifts: Gathered in the run.
-        samples: The finished ones, in the reference's latent space, shape (B, …).
-        sigmas: Its noise levels.
+        lifts: What was gathered in the run.
+        samples: The finished samples, in the reference's latent space, shape (B, …).
+        sigmas: The noise levels of the run.
     """
     if float(sigmas[-1]) != 0:
         logger.warning("The samples carry no scores, for noise is left in them; give the run noise levels to 0.")
@@ -62,7 +62,7 @@ def with_scores(samples: Any, experts: Experts, lifts: Tensor | None) -> Any:
     Args:
         samples: A tensor, or ComfyUI's nested one.
         experts: The chain as the user made it.
-        lifts: Of all experts whose weight is not 0, shape (B, N); None leaves the samples as they are.
+        lifts: The lifts by all experts whose weight is not 0, shape (B, N); None leaves the samples as they are.
     """
     if lifts is None:
         return samples
