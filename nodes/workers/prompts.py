@@ -119,8 +119,9 @@ def _first_fault(prompt: dict[str, Any], validated: dict[str, Any]) -> str:
     found = [(key, error) for key, (_, errors, _) in validated.items() for error in errors]
     for key, error in found:
         if error["type"] != "exception_during_inner_validation":
-            remedy = "; choose another, or put it there if it is a file" if error["type"] == "value_not_in_list" else ""
-            return f"{prompt[key]['class_type']}: {error['message']}: {error['details']}{remedy}."
+            said = f"{prompt[key]['class_type']}: {error['message']}: {error['details']}"
+            remedy = "; choose another, or put it there if it is a file" if "not in list" in said else ""
+            return f"{said}{remedy}."
     return f"{prompt[found[0][0]]['class_type']} can't be run." if found else "The nodes can't be run."
 
 

@@ -1,15 +1,12 @@
-"""`validate_inputs` of nodes that mark the one input that is wrong, of the node where it is mended.
+"""`validate_inputs` of nodes, which marks the node where a mistake is mended, and names the input that is wrong.
 
 A check of one node may find that another is at fault: a guider sees that its products lack the null of an expert. So
 all needed nodes of a prompt are checked before the first is marked, and each is marked for its own fault alone. An
 expert in chains of several ends is marked only if all of them say so: ComfyUI runs none of the nodes behind it then.
 
 ComfyUI calls a node's `validate_inputs` with the inputs that its signature names, and marks every one of them where it
-refuses; it reads the signature anew for each node, but without saying for which. So the signature names the inputs that
-are at fault in the prompt being validated, and none where nothing is. Where two nodes of one type are wrong in
-different inputs, both are marked at both, each with its own sentence.
-
-ComfyUI doesn't check ranges and choices of inputs that the signature names, at any node of the type: `Validation` does.
+refuses. So the signature names one, the same in every prompt, and the sentence begins with the input at fault if that
+is another. ComfyUI doesn't check the range and the choices of the one that is named: `Validation` does.
 
 ComfyUI's page shows such sentences only on request, so this pack's `web/mcdm.js` is sent them, too, and writes each on
 the node that is marked for it.
@@ -17,10 +14,10 @@ the node that is marked for it.
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections import defaultdict
 from collections.abc import Iterator
+from inspect import Parameter, Signature
 from typing import Any
 
 from comfy_api.latest import io
@@ -36,38 +33,28 @@ class Validation:
     """To be wrapped in `classmethod` as a node's `validate_inputs`; the node needs the hidden unique_id.
 
     Args:
-        required: An input that every such node in a prompt has; it is marked if the one at fault isn't connected.
+        marked: The input that ComfyUI marks where it refuses a node; every such node in a prompt has it.
         check: Finds what is wrong, except for infinite numbers, NaN, and values in the place of links, which ComfyUI
             lets pass and this class finds.
     """
 
-    def __init__(self, required: str, check: Check = lambda node: None):
-        self._required = required
+    def __init__(self, marked: str, check: Check = lambda node: None):
+        self._marked = marked
         self._check = check
+        parameters = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in ("cls", marked)]
+        self.__signature__ = Signature(parameters)
 
-    @property
-    def __signature__(self) -> inspect.Signature:
-        """The class, and the inputs to mark: several only if nodes of the type have different inputs at fault."""
-        names = ["cls", *once_a_prompt(("marked", self), self._marked)]
-        return inspect.Signature([inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names])
-
-    def __call__(self, cls: Any, **inputs: Any) -> bool | str:
+    def __call__(self, cls: Any, **marked: Any) -> bool | str:
         """True, or the sentence for the user."""
         node = find_node(cls.hidden.unique_id)
         if node is not None and (fault := faults_of_prompt().get(node.id)) is not None:
-            return fault.sentence
-        schema = {value.id: value for value in cls.define_schema().inputs}
-        return next(filter(None, (_outside(schema[name], value) for name, value in inputs.items())), True)
+            return fault.sentence if fault.input == self._marked else f"{fault.input}: {fault.sentence}"
+        schema = next(known for known in cls.define_schema().inputs if known.id == self._marked)
+        return _outside(schema, marked.get(self._marked)) or True
 
     def fault(self, node: QueuedNode) -> Fault | None:
         """What is wrong with a node, or with another one as this one shows."""
         return _not_finite(node) or _unlinked(node) or self._check(node)
-
-    def _marked(self) -> list[str]:
-        """The inputs at fault, of all such nodes."""
-        faults = faults_of_prompt()
-        at_fault = [(node, faults[node.id].input) for node, own in _validated() if own is self and node.id in faults]
-        return [*dict.fromkeys(name if name in node.inputs else self._required for node, name in at_fault)]
 
 
 def faults_of_prompt() -> dict[str, Fault]:
@@ -147,9 +134,9 @@ def _outside(schema: Any, value: Any) -> str | None:
     low, high, choices = (getattr(schema, name, None) for name in ("min", "max", "options"))
     if isinstance(value, (int, float)):
         if low is not None and value < low:
-            return f"Value {value} smaller than min of {low}."
+            return f"Value {value} smaller than min of {low}"
         if high is not None and value > high:
-            return f"Value {value} bigger than max of {high}."
+            return f"Value {value} bigger than max of {high}"
     if choices is not None and value is not None and value not in choices:
-        return f"Value {value!r} not in list {choices}."
+        return f"Value {value!r} not in list {choices}"
     return None

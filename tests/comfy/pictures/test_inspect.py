@@ -187,7 +187,8 @@ def test_steps_shown(host, text, total, steps):
 
 @pytest.mark.parametrize("text", ["", "0", "1, 0", "-1", "a", "1 5", "1,,5", ",", "2.5", "51", "²"])
 def test_steps_that_cannot_be_read_are_refused_at_post(host, node, text):
-    assert said_of(host, node, "MCDM_Inspect", steps_shown=text).startswith("Expected how many steps to show")
+    said = said_of(host, node, "MCDM_Inspect", steps_shown=text)
+    assert said.startswith("steps_shown: Expected how many steps to show")
 
 
 def test_what_cannot_be_shown_is_refused_before_the_first_pass(load, chain, node, inputs, passes):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ...support.calls import counted_calls
-from ..server.test_server import expert, node, product, sweep
+from ..server.test_server import MARKED, VALIDATED, expert, node, product, sweep
 from ..support.server.comfyui_server import ROOT
 from ..support.server.posts import queued
 
@@ -24,14 +24,14 @@ PREVIEW = node("PreviewImage", images=["sample", 1])
 
 @pytest.fixture
 def refusals(host):
-    """What ComfyUI refuses a prompt with: of each node at fault the inputs marked, and what is said."""
+    """What the pack refuses a prompt with: of each node at fault the inputs marked, and what is said."""
     import execution
 
     def validate(prompt):
         with queued(host, prompt):
             _, _, _, found = asyncio.run(execution.validate_prompt("test", prompt, None))
-        of = {key: found[key]["errors"] for key in found}
-        return {key: [(error["extra_info"]["input_name"], error["details"]) for error in of[key]] for key in of}
+        ours = {key: [error for error in found[key]["errors"] if error["type"] == VALIDATED] for key in found}
+        return {key: [(each["extra_info"]["input_name"], each["details"]) for each in of] for key, of in ours.items()}
 
     return validate
 
@@ -78,13 +78,13 @@ MISTAKES = {
         {"second": titled("Skin expert", expert("skin", null=None, experts=["first", 0]))},
         (
             "second",
-            "weight",
+            "null",
             "Skin expert needs a negative, because its reliability is 1 and the weights sum to 3. Connect null, set",
         ),
     ),
     "no condition": (
         {"first": expert("hair", condition=None)},
-        ("first", "weight", "This expert needs a condition, because its weight is 1.5. Connect condition, or set"),
+        ("first", "condition", "This expert needs a condition, because its weight is 1.5. Connect condition, or set"),
     ),
     "a caption at a map expert": (
         {"skin map": node("MCDM_EncodeText", encoder=["skin", 1], text="red hair")},
@@ -102,7 +102,7 @@ MISTAKES = {
         of_latents,
         (
             "first",
-            "weight",
+            "vae",
             "Expert 1 needs a VAE, because it works on pictures of 32×32 pixels and expert 2 on",
         ),
     ),
@@ -168,19 +168,21 @@ MISTAKES = {
     ),
     "a worker away": ({"first": AWAY}, ("first", "graph", "Expected Ray")),
 }
-"""Changes of a product, and what is marked and said. Masks are seen by the run alone, before any pass."""
+"""Changes of a product, and the node and input at fault. Masks are seen by the run alone, before any pass."""
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_mistakes_are_refused_at_post(refusals, small_experts, latent_experts, monkeypatch, mistake):
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "ray" else find(name, *more))
-    changes, (key, marked, sentence) = MISTAKES[mistake]
+    changes, (key, at_fault, sentence) = MISTAKES[mistake]
     changes = changes(small_experts) if callable(changes) else changes
-    found = refusals(product(small_experts, map=PAINTED, **changes))
+    prompt = product(small_experts, map=PAINTED, **changes)
+    found = refusals(prompt)
     assert found.keys() == {key}
     ((name, said),) = found[key]
-    assert name == marked
+    assert name == MARKED[prompt[key]["class_type"]]
+    assert said.startswith(f"{name} - " if name == at_fault else f"{name} - {at_fault}: ")
     assert sentence in said
 
 

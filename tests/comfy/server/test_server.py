@@ -383,11 +383,25 @@ def test_a_negative_of_product_as_model_is_the_samplers(server, small_experts):
     assert failed[0]["exception_message"].startswith("Expert 1 (small hair) needs a negative, ")
 
 
+VALIDATED = "custom_validation_failed"  # how ComfyUI calls a refusal by a node's own validation
+MARKED = {  # the input at which ComfyUI shows it
+    "MCDM_LoadExpert": "expert_name",
+    "MCDM_EmptyLatent": "encoder",
+    "MCDM_EncodeText": "encoder",
+    "MCDM_EncodeClass": "encoder",
+    "MCDM_EncodeMap": "map",
+    "MCDM_Expert": "weight",
+    "MCDM_ExpertRemote": "weight",
+    "MCDM_KSampler": "experts",
+    "MCDM_Inspect": "experts",
+    "MCDM_ReliabilitySweep": "experts",
+    "MCDM_Logic": "operation",
+}
 REFUSED = {
     "no such file": ({"hair": node("MCDM_LoadExpert", expert_name="gone.safetensors")}, "expert_name", "found no"),
     "truncated file": ({"hair": node("MCDM_LoadExpert", expert_name="cut.safetensors")}, "expert_name", "truncated"),
-    "no condition": ({"first": expert("hair", condition=None)}, "weight", "needs a condition"),
-    "no null": ({"second": expert("skin", null=None, experts=["first", 0])}, "weight", "Expert 2 needs a negative"),
+    "no condition": ({"first": expert("hair", condition=None)}, "condition", "needs a condition"),
+    "no null": ({"second": expert("skin", null=None, experts=["first", 0])}, "null", "Expert 2 needs a negative"),
     "reliabilities": (
         {"first": expert("hair", reliability=0.0), "second": expert("skin", reliability=0.0, experts=["first", 0])},
         "reliability",
@@ -433,15 +447,18 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_can_be_known_is_refused_at_post_and_marks_one_input(server, small_experts, case):
+def test_what_can_be_known_is_refused_at_post_and_names_one_input(server, small_experts, case):
     whole = (server.log.parent / "models" / "mcdm" / small_experts["hair"]).read_bytes()
     (server.log.parent / "models" / "mcdm" / "cut.safetensors").write_bytes(whole[:1000000])
-    changes, marked, sentence = REFUSED[case]
+    changes, at_fault, sentence = REFUSED[case]
     status, body = server.refusal(product(small_experts, **changes))
     assert status == 400
     assert sentence in body
-    errors = [error for of in json.loads(body)["node_errors"].values() for error in of["errors"]]
-    assert [error["extra_info"]["input_name"] for error in errors] == [marked]
+    for of in json.loads(body)["node_errors"].values():
+        (error,) = (error for error in of["errors"] if error["type"] == VALIDATED)
+        marked = MARKED[of["class_type"]]
+        assert error["extra_info"]["input_name"] == marked
+        assert error["details"].startswith(f"{marked} - " if marked == at_fault else f"{marked} - {at_fault}: ")
 
 
 SPARE = expert("hair", condition=None)
@@ -473,13 +490,13 @@ def test_choices_are_checked_beside_a_node_at_fault(server, small_experts):
     }
 
 
-def test_experts_wrong_in_different_inputs_are_both_marked_at_both(server, small_experts):
+def test_experts_wrong_in_different_inputs_are_each_told_their_own(server, small_experts):
     changes = {"first": SPARE, "second": expert("skin", start=0.7, end=0.2, experts=["first", 0])}
     _, body = server.refusal(product(small_experts, **changes))
-    sentences = {"first": "needs a condition", "second": "start below end"}
+    sentences = {"first": "condition: This expert needs a condition", "second": "end: Expected start below end"}
     for key, of in json.loads(body)["node_errors"].items():
-        assert {error["extra_info"]["input_name"] for error in of["errors"]} == {"weight", "end"}
-        assert all(sentences.pop(key) in error["details"] for error in of["errors"][:1])
+        (error,) = of["errors"]
+        assert error["details"].startswith(f"weight - {sentences.pop(key)}")
     assert not sentences
 
 
@@ -488,11 +505,11 @@ def test_an_expert_of_an_output_that_is_not_asked_for_marks_nothing(server, smal
     prompt["other"] = node("MCDM_KSampler", **{**prompt["sample"]["inputs"], "experts": ["spare", 0]})
     prompt["other decode"] = node("VAEDecode", samples=["other", 0], vae=["hair", 2])
     prompt["other save"] = node("SaveImage", images=["other decode", 0], filename_prefix="test")
-    for targets, marked in ((["save"], {"end"}), (["save", "other save"], {"weight", "end"})):
+    for targets, marked in ((["save"], {"second"}), (["save", "other save"], {"second", "spare"})):
         with pytest.raises(urllib.error.HTTPError) as error:
             server.request("/prompt", {"prompt": prompt, "partial_execution_targets": targets})
-        errors = json.loads(error.value.read())["node_errors"]["second"]["errors"]
-        assert {error["extra_info"]["input_name"] for error in errors} == marked
+        of = json.loads(error.value.read())["node_errors"]
+        assert {key for key in of if of[key]["errors"]} == marked
 
 
 def test_a_window_that_the_sampling_may_not_reach_is_left_to_the_run(server, small_experts):
