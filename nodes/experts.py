@@ -9,7 +9,7 @@ from comfy_api.latest import io
 from ..mcdm_core.conditions import Encoder
 from .host.files import expert_folders as folders
 from .host.files.expert_model import expert_to_model
-from .host.files.spaces import latent_space_vae, pixel_space_vae
+from .host.files.latent_formats import latent_space_vae, pixel_space_vae
 from .host.files.text_encoders import manage_text_encoder
 from .host.prompt import node_ids
 from .host.prompt.faults import check_value

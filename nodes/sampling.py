@@ -6,12 +6,12 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
 from ..mcdm_core import space_timesteps
-from .host.evaluation.scaled_noise import ScaledNoise
 from .host.prompt import node_ids
 from .host.prompt.faults import check_value
 from .host.prompt.validation import Validation
 from .host.samplers.ddim import ddim_sampler
 from .host.samplers.timestep_spacing import spaced_sigmas
+from .host.spaces.scaled_noise import ScaledNoise
 from .widgets import aliases, denoise_input, seed_input
 
 

@@ -16,7 +16,7 @@ import comfy.model_sampling
 from torch import Tensor, nn
 
 from ...mcdm_core import Schedule
-from ..host.files import schedule_sampling, spaces
+from ..host.files import latent_formats, schedule_sampling
 from .wire import to_buffer, to_tensor
 
 _NODE_MODULE = "comfy_extras.nodes_model_advanced"
@@ -96,7 +96,7 @@ def _sampling_modules() -> dict[str, ModuleType]:
 
 
 def _latent_modules() -> dict[str, ModuleType]:
-    return {"core": comfy.latent_formats, "mcdm": spaces}
+    return {"core": comfy.latent_formats, "mcdm": latent_formats}
 
 
 def _named_kinds(kind: type) -> tuple[type, ...]:

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
@@ -34,6 +34,7 @@ class RemoteExpert(ExpertInput):
     _: KW_ONLY
     part: PromptPart
     timeout: float
+    on_worker: ClassVar[bool] = True
 
     def workers_of_chain(self, experts: Experts) -> WorkersOfRun:
         """See `ExpertOnWorker`."""

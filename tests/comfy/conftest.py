@@ -301,12 +301,12 @@ def joint(pack):
 @pytest.fixture
 def spaces(joint, host, load, load_latent, monkeypatch):
     """Make a space, see `space_of`. Models that come without a size, as checkpoints do, count as made for 64 pixels."""
-    native_side = host.evaluation.spaces.native_side
+    native_side = host.spaces.run_spaces.native_side
 
     def small(patcher):
         return native_side(patcher) if isinstance(patcher.model, host.files.expert_model.ExpertModel) else 64
 
-    monkeypatch.setattr(host.evaluation.spaces, "native_side", small)
+    monkeypatch.setattr(host.spaces.run_spaces, "native_side", small)
     return lambda name, picture, *settings: joint.space_of(load, load_latent, name, picture, *settings)
 
 

@@ -60,6 +60,7 @@ LAYERS = {
         "run": 5,
         "evaluation": 4,
         "weights": 3,
+        "spaces": 3,
         "files": 2,
         "chain": 1,
         "comfyui": 0,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor
 
@@ -36,6 +36,7 @@ class ExpertInput(TermSettings):
         place: In the chain, from 1.
         node: Id of the node that has its settings; None for an expert that no node made.
         settings: Settings of methods for the whole product, from nodes after this expert; see `settings_of`.
+        on_worker: Whether its network is on another machine.
 
     Raises:
         ValueError: See `TermSettings`; or a condition is missing.
@@ -50,6 +51,7 @@ class ExpertInput(TermSettings):
     place: int = 1
     node: str | None = None
     settings: tuple[Setting, ...] = ()
+    on_worker: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

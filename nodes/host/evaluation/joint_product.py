@@ -13,10 +13,10 @@ from ....mcdm_core.product.methods.method import Methods
 from ....mcdm_core.product.plan import Plan
 from ....mcdm_core.product.plans.planner import Planner
 from ..comfyui.latents import unframed
+from ..spaces.run_spaces import SpacesOfRun
 from .networks import LocalNetworks
 from .noise_levels import Forms, align
 from .product import Product
-from .spaces import SpacesOfRun
 from .types import ModelPoint
 
 

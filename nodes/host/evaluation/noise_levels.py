@@ -163,13 +163,3 @@ def _carry(x: Tensor, sigma: Tensor, reference: Form, expert: Form, scale: float
     if expert.flow:
         aligned, level = to_flow(aligned, level, expert.noise_scale)
     return aligned.to(x.dtype), level.reshape(sigma.shape).to(sigma.dtype)
-
-
-def same_space(first: Any, second: Any) -> bool:
-    """Whether two latent formats are of one latent space: the same numbers stand for the same picture."""
-    if first.latent_channels != second.latent_channels or first.latent_dimensions != second.latent_dimensions:
-        return False
-    if getattr(first, "vae_key", None) != getattr(second, "vae_key", None):
-        return False  # latents of different VAEs of this pack differ, though none of them are scaled
-    probe = torch.linspace(-1.0, 1.0, first.latent_channels).reshape(1, -1, *[1] * (first.latent_dimensions))
-    return torch.allclose(first.process_in(probe), second.process_in(probe), rtol=1e-4)

@@ -22,9 +22,9 @@ from ..comfyui.casting import make_offloadable
 from ..comfyui.cores import loader_class
 from .conditioning import MADE_FOR, read_condition, to_conditioning
 from .expert_folders import load
+from .latent_formats import space_of
 from .reads import ReadConditions
 from .schedule_sampling import schedule_sampling
-from .spaces import space_of
 
 _SPATIAL = ("maps", "low_res")  # fields of a condition with a height and a width
 _MODEL_TYPES = {"v": comfy.model_base.ModelType.V_PREDICTION}

@@ -12,7 +12,7 @@ from typing import Any
 from ....mcdm_core.product.methods.method import Setting
 from ....mcdm_core.product.span import Span
 from ....mcdm_core.product.term_settings import NUMBERS, TermSettings
-from ..chain.latent_spaces import InSpace
+from ..spaces.checks import InSpace
 from .loaders import encoder_of, loader_of, space_of
 from .node_ids import EXPERT, EXPERT_REMOTE, PRODUCT_MODEL, SCHEDULE, SETTING_NODES
 from .queued_prompt import QueuedNode, once_a_prompt

@@ -7,9 +7,9 @@ from functools import partial
 
 from ....mcdm_core.product.methods.logic import Logic
 from ....mcdm_core.sampling.choose import check_choice
-from ..chain.latent_spaces import check_one_space
 from ..pictures.choose import NO_SCORES
 from ..samplers.logic import NO_EXPERTS
+from ..spaces.checks import check_one_space
 from .chain_checks import check_weighable
 from .faults import Fault, Trial, fault_of, first_fault
 from .loaders import models_behind

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
-from ..chain.latent_spaces import check_vaes
 from ..files.expert_folders import key_of_vae_file, vae_key
+from ..spaces.checks import check_vaes
 from .faults import Fault, fault_of_experts
 from .loaders import expert_file
 from .node_ids import LOAD_EXPERT

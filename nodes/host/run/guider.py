@@ -21,7 +21,6 @@ from ....mcdm_core.product.rules.own_null import OWN_NULL
 from ....mcdm_core.product.rules.rule import Rule
 from ..chain.expert_chain import Conds, Experts
 from ..chain.hooks import null_is_read, separate_hooked
-from ..chain.latent_spaces import check_scores
 from ..chain.run_wrappers import within_wrappers
 from ..comfyui.latents import pack, parts_of, unframed
 from ..comfyui.page import refusals_at_experts
@@ -30,18 +29,19 @@ from ..evaluation.joint_product import JointProduct
 from ..evaluation.networks import LocalNetworks
 from ..evaluation.noise_levels import Forms, align_levels
 from ..evaluation.product import Product
-from ..evaluation.scaled_noise import Drawn, drawn_of
-from ..evaluation.spaces import SpacesOfRun
 from ..evaluation.types import Observer, Watcher
 from ..evaluation.workers import Start
+from ..spaces.checks import check_scores
+from ..spaces.joint_sampler import JointSample
+from ..spaces.refusals import check_noise, in_spaces
+from ..spaces.run_spaces import SpacesOfRun
+from ..spaces.scaled_noise import Drawn, drawn_of
 from .delegates import delegate_hooked
 from .idle import warn_of_idle_conditions, warn_of_idle_hooks
-from .joint_sampler import JointSample
 from .models import ModelsOfRun
 from .planning import PlanOfRun, planner_of
 from .refusals import check_experts, check_packed
 from .scores import lifts_of_run, with_scores
-from .space_refusals import check_noise, in_spaces
 
 _KEY = "mcdm"  # of the wrappers that a run adds
 

@@ -17,11 +17,11 @@ from ..chain.expert_chain import Conds, Experts, labels_by_model
 from ..comfyui.device_copies import copies_of
 from ..comfyui.devices import Devices
 from ..evaluation.expert_conds import conditionings_on, conds_of
-from ..evaluation.spaces import SpacesOfRun
-from ..evaluation.workers import ExpertOnWorker, workers_of
+from ..evaluation.workers import workers_of
+from ..spaces.joint_sampler import JointSample
+from ..spaces.run_spaces import SpacesOfRun
 from ..weights.adapter_groups import adapter_groups
 from ..weights.weights_on_devices import WeightsOnAllDevices
-from .joint_sampler import JointSample
 from .prepared import PassMemory, PreparedModel, memory_of_pass, process
 
 logger = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class ModelsOfRun:
         self.spaces = spaces
         self.names = labels_by_model(experts)
         self._reference = experts[0].model
-        elsewhere = {expert.model for expert in experts if isinstance(expert, ExpertOnWorker)}
+        elsewhere = {expert.model for expert in experts if expert.on_worker}
         self.devices = Devices([each for each in self.names if each is self._reference or each not in elsewhere])
         ending.callback(self.devices.close)
         self.weights = WeightsOnAllDevices(self.names, adapter_groups(experts))

@@ -22,10 +22,10 @@ from ..chain.expert_chain import Experts, settings_of
 from ..chain.hooks import REMEDIES, null_is_read
 from ..comfyui.latents import mask_like, unframed
 from ..evaluation.noise_levels import Forms, form_of, on_host
-from ..evaluation.spaces import SpacesOfRun
-from .joint_sampler import JointSample, JointSampler
+from ..spaces.joint_sampler import JointSample, JointSampler
+from ..spaces.refusals import check_sampler
+from ..spaces.run_spaces import SpacesOfRun
 from .refusals import check_sigmas
-from .space_refusals import check_sampler
 
 
 @dataclass(frozen=True)

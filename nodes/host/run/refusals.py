@@ -16,11 +16,11 @@ from ..chain.run_wrappers import check_wrappers
 from ..comfyui.devices import device_of
 from ..comfyui.latents import is_one_frame
 from ..evaluation.noise_levels import is_flow, starts_from_pictures
-from ..evaluation.spaces import SpacesOfRun
 from ..files.expert_model import ExpertModel
 from ..files.reads import LatentSizeError
+from ..spaces.refusals import check_spaces, space_name
+from ..spaces.run_spaces import SpacesOfRun
 from ..weights.controlnets import controlnets, device_of_controlnet, prepared_alike
-from .space_refusals import check_spaces, space_name
 
 # Path to the width of a text token in the configuration of models that read tokens as they are.
 _TOKEN_WIDTH: dict[type, tuple[str, ...]] = {

@@ -13,12 +13,12 @@ from ....mcdm_core.diffusion.schedule import levels_of, to_flow
 from ....mcdm_core.product.evaluation import Evaluation
 from ....mcdm_core.product.plans.planner import Planner
 from ....mcdm_core.product.plans.separate import SeparatePlan, SeparateWeights, Weigh
-from ..chain.latent_spaces import check_one_space
 from ..comfyui.step_reports import step_reports
 from ..evaluation.noise_levels import FLOW_LIMIT
 from ..run.guider import ProductGuider
-from ..run.joint_sampler import JointModel
-from ..run.space_refusals import in_spaces
+from ..spaces.checks import check_one_space
+from ..spaces.joint_sampler import JointModel
+from ..spaces.refusals import in_spaces
 from .functions import Sampling
 
 

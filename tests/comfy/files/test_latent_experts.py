@@ -275,7 +275,7 @@ def test_previews_are_in_the_colours_of_the_vae(host, comfyui):
     autoencoders = sys.modules["mcdm_pack.mcdm_core.checkpoints.autoencoders"]
     root = sys.modules["mcdm_pack"].__path__[0]
     vae = autoencoders.load_autoencoder(f"{root}/vae/mcdm_vae.safetensors")
-    space = host.files.spaces.LatentSpace(4, autoencoders.encoder_key(vae))
+    space = host.files.latent_formats.LatentSpace(4, autoencoders.encoder_key(vae))
     face = Image.open(f"{root}/workflows/inputs/face_1.png").convert("RGB").resize((256, 256), Image.Resampling.NEAREST)
     pixels = torch.from_numpy(np.asarray(face).copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
     previewer = latent_preview.Latent2RGBPreviewer(space.latent_rgb_factors, space.latent_rgb_factors_bias)

@@ -292,7 +292,7 @@ def test_pictures_are_coded_as_by_comfyuis_own_functions(spaces, host, loads, na
     group = spaces(name, (64, 48), (1.0, 1.0))
     loaded(group.vae)
     loads.clear()
-    coder = host.comfyui.picture_coders.PictureCoder(group.vae, group.format)
+    coder = host.spaces.picture_coders.PictureCoder(group.vae, group.format)
     samples = torch.randn(batch, *group.shape, generator=torch.Generator().manual_seed(1))
     decoded = coder.decode(samples)
     assert not loads
@@ -311,7 +311,7 @@ def test_a_vae_with_transparency_is_given_opaque_pictures(host, joint):
     vae = joint.tiny_video_vae(4)
     group = joint.Group(vae, (16, 4, 4), (32, 32), [joint.Member(joint.expert_in("Wan21", 1), 1.0)])
     loaded(vae)
-    coder = host.comfyui.picture_coders.PictureCoder(vae, group.format)
+    coder = host.spaces.picture_coders.PictureCoder(vae, group.format)
     samples = torch.randn(1, 16, 4, 4, generator=torch.Generator().manual_seed(1))
     decoded = coder.decode(samples)
     torch.testing.assert_close(decoded, group.decode(samples)[:, :3], atol=rounded(1e-6, FUSED), rtol=0)
@@ -432,7 +432,7 @@ def test_a_tiny_vae_takes_no_more_than_is_expected_of_it(pack, space):
         for function, argument in ((network.encode, picture), (network.decode, network.encode(picture))):
             with Allocations() as counted:
                 function(argument)
-            expected = pack.nodes.host.evaluation.spaces.MAPS_OF_TINY * picture[0, 0].nbytes
+            expected = pack.nodes.host.spaces.run_spaces.MAPS_OF_TINY * picture[0, 0].nbytes
             assert expected / 2 < counted.peak <= expected
 
 

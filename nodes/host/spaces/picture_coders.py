@@ -9,7 +9,7 @@ import comfy.model_management
 import torch
 from torch import Tensor
 
-from .latents import unframed
+from ..comfyui.latents import unframed
 
 
 class PictureCoder:

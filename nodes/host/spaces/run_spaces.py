@@ -17,9 +17,8 @@ from torch import Tensor
 
 from ....mcdm_core.product.spaces import JointSpaces, Space, size_like
 from ..chain.expert_chain import Conds, ExpertInput, Experts
-from ..comfyui.picture_coders import PictureCoder
 from ..files.expert_model import ExpertModel
-from .noise_levels import same_space
+from .picture_coders import PictureCoder
 
 _PATCHED = comfy.latent_formats.Flux2  # ComfyUI's format of latents that are cut into patches of two
 AREA_UNIT = 8  # pixels that areas of ComfyUI, and boxes, are told in
@@ -177,6 +176,16 @@ def spaces_of(experts: Experts, latent: Tensor) -> SpacesOfRun | None:
     """
     places = places_of(experts)
     return SpacesOfRun(experts, places, (latent.shape[-2], latent.shape[-1])) if max(places) > 0 else None
+
+
+def same_space(first: Any, second: Any) -> bool:
+    """Whether two latent formats are of one latent space: the same numbers stand for the same picture."""
+    if first.latent_channels != second.latent_channels or first.latent_dimensions != second.latent_dimensions:
+        return False
+    if getattr(first, "vae_key", None) != getattr(second, "vae_key", None):
+        return False  # latents of different VAEs of this pack differ, though none of them are scaled
+    probe = torch.linspace(-1.0, 1.0, first.latent_channels).reshape(1, -1, *[1] * (first.latent_dimensions))
+    return torch.allclose(first.process_in(probe), second.process_in(probe), rtol=1e-4)
 
 
 def _one_space(first: ExpertInput, second: ExpertInput) -> bool:

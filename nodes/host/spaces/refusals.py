@@ -12,11 +12,10 @@ from ....mcdm_core.diffusion.schedule import levels_of
 from ....mcdm_core.product.plans.joint import check_falling
 from ....mcdm_core.product.term_settings import TermError
 from ..chain.expert_chain import ExpertInput, Experts
-from ..chain.latent_spaces import InSpace, check_vaes, two_spaces
-from ..evaluation.spaces import SpacesOfRun, places_of, spaces_of
-from ..evaluation.workers import ExpertOnWorker
 from ..files.expert_model import ExpertModel
-from ..files.spaces import PixelSpace
+from ..files.latent_formats import PixelSpace
+from .checks import InSpace, check_vaes, two_spaces
+from .run_spaces import SpacesOfRun, places_of, spaces_of
 
 # By how much VAEs shrink pictures for ComfyUI's formats, where some of its versions don't tell, or tell what isn't so.
 _RATIOS: dict[str, int | None] = {"SC_Prior": None, "SC_B": 4, "SD_X4": 4, "LTXV": 32, "Wan22": 16, "Flux2": 16}
@@ -58,7 +57,7 @@ def in_spaces(experts: Experts) -> list[InSpace]:
             space,
             space_name(_format(expert)),
             has_vae=expert.vae is not None,
-            is_remote=isinstance(expert, ExpertOnWorker),
+            is_remote=expert.on_worker,
         )
         for expert, space in zip(experts, places_of(experts), strict=True)
     ]

@@ -12,8 +12,8 @@ from torch import Tensor
 from ....mcdm_core.product.evaluation import NoiseLevel
 from ....mcdm_core.product.spaces import resized
 from ..comfyui.latents import unframed
-from ..evaluation.scaled_noise import Drawn
-from ..evaluation.spaces import SpacesOfRun
+from .run_spaces import SpacesOfRun
+from .scaled_noise import Drawn
 
 
 class JointSample:
