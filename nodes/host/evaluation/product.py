@@ -18,6 +18,8 @@ from ....mcdm_core.product.plan import Asked, Plan, Predictions
 from ....mcdm_core.product.plans.planner import Planner
 from ....mcdm_core.product.plans.separate import SeparatePlan, SeparateWeights, plan_separately
 from ..chain.hooks import CFG_HOOKS
+from ..spaces.joint_sample import JointSample
+from ..spaces.refusals import check_guidance
 from .cfg_hooks import CfgHooks, Own
 from .networks import LocalNetworks
 from .noise_levels import Forms, align
@@ -30,8 +32,9 @@ class Product:
     """The product of one run.
 
     Args:
-        networks: Those of the experts.
-        forms: Those of the MODELs.
+        networks: The networks of the experts.
+        forms: The forms of the MODELs.
+        sample: The samples of the run, in the spaces of its experts.
         planner: The plans at every noise level. It is told which nulls experts share.
         methods: All that take part in evaluations: the product's methods, lifts and observers.
         workers: The workers that have experts of the run; None if all are here.
@@ -44,6 +47,7 @@ class Product:
         self,
         networks: LocalNetworks,
         forms: Forms,
+        sample: JointSample,
         planner: Planner[Plan],
         methods: Methods,
         workers: Workers | None = None,
@@ -51,6 +55,8 @@ class Product:
         self.networks = networks
         self.reference = networks.reference
         self.forms = forms
+        self.spaces = sample.spaces
+        self._sample = sample
         self.planner = planner
         self.methods = methods
         self.workers = workers
@@ -96,7 +102,12 @@ class Product:
 
         Returns:
             x0 after the CFG hooks, shape of x.
+
+        Raises:
+            ValueError: If something asks for the unconditional estimate of several spaces, which have none in common.
         """
+        if self.spaces.are_several:
+            check_guidance(model_options)
         noise = NoiseLevel(sigma)
         want_null = bool(model_options.get("disable_cfg1_optimization", False))
         evaluation = evaluate(
@@ -110,12 +121,12 @@ class Product:
 
     def _guide(self, evaluation: Evaluation, sigma: Tensor, model_options: dict[str, Any]) -> Tensor:
         """U + s·(C − U), see `Rule.pair`, through the hooks that ComfyUI runs on guidance; see `CfgHooks`."""
-        (guided, uncond), plan, x = map(self.shown, evaluation.pair()), evaluation.plan, evaluation.point.x
+        (guided, uncond), plan, x = map(self._shown, evaluation.pair()), evaluation.plan, evaluation.point.x
         own = None
         if 0 in evaluation.cond:
             owner, mask = plan.null_owners[0], self.planner.combination.masks[0]
-            null = self.shown(evaluation.null[owner]) if owner in evaluation.null else uncond
-            own = Own(self.shown(evaluation.cond[0]), null, None if mask is None else self.shown(mask))
+            null = self._shown(evaluation.null[owner]) if owner in evaluation.null else uncond
+            own = Own(self._shown(evaluation.cond[0]), null, None if mask is None else self._shown(mask))
         weights = self.networks.weights
         if any(model_options.get(name) for name in CFG_HOOKS) or not weights.has_objects_of(self.reference):
             weights.activate(self.reference)  # hooks may call its network, samplers ask for its schedule
@@ -143,23 +154,20 @@ class Product:
         )
 
     def point_of(self, patcher: ModelPatcher, x: Tensor, sigma: Tensor, noise: NoiseLevel) -> ModelPoint:
-        """The reference's sample and noise level in a MODEL's own form.
+        """The sample of a MODEL's space and its noise level, in the MODEL's own form.
 
         Args:
             patcher: The MODEL.
-            x: As for `predict`.
-            sigma: Likewise.
+            x: Point in the reference's form, shape (B, C, …).
+            sigma: Noise level of the reference, equal entries, shape (B,).
             noise: The same as a number.
         """
-        return align(x, sigma, noise, self.forms.of(self.reference), self.forms.of(patcher))
+        forms = self.forms.of(self.reference), self.forms.of(patcher)
+        return align(self._sample.part_of(patcher, x), sigma, noise, *forms, self.spaces.scale_of(patcher))
 
-    def answer_of(self, x0: Tensor) -> Tensor:
-        """A MODEL's prediction as plans combine it."""
-        return x0
-
-    def shown(self, values: Tensor) -> Tensor:
+    def _shown(self, values: Tensor) -> Tensor:
         """What plans combine, a prediction or a mask, as hooks on the reference's MODEL are given it."""
-        return values
+        return self.spaces.framed(self.reference, values)
 
     def requests(self, plan: Plan, asked: Asked) -> list[Request]:
         """The predictions to make: under the conditions, and under the distinct nulls."""
@@ -172,10 +180,10 @@ class NetworksAtPoint:
 
     Args:
         product: The product.
-        x: As for `Product.predict`.
-        sigma: Likewise.
+        x: Point in the reference's form, shape (B, C, …).
+        sigma: Noise level of the reference, equal entries, shape (B,).
         noise: The same as a number.
-        model_options: As for `Product.predict`.
+        model_options: The reference's prepared options, with what the sampler added.
     """
 
     def __init__(self, product: Product, x: Tensor, sigma: Tensor, noise: NoiseLevel, model_options: dict[str, Any]):
@@ -191,7 +199,7 @@ class NetworksAtPoint:
         here = partial(product.networks.answers, point_of=self._point_of, model_options=self._options)
         workers = product.workers
         found = here(requests) if workers is None else workers.answers(requests, self._point_of, here)
-        answers = {made: product.answer_of(x0) for made, x0 in found.items()}
+        answers = {made: product.spaces.unframed(x0) for made, x0 in found.items()}
         cond, null = ({made.expert: x0 for made, x0 in answers.items() if made.role == role} for role in ROLES)
         return cond, null
 

@@ -16,7 +16,7 @@ from ....mcdm_core.pictures import labelled_grid
 from ....mcdm_core.pictures.plots import Panel, plot_lines
 from ..chain.expert_chain import ExpertInput, Experts
 from ..comfyui.latents import parts_of
-from ..spaces.run_spaces import places_of
+from ..spaces.latent_spaces import space_indices
 from .grid_tiles import TILE, decode_tiles, to_image
 from .recording import Recording, StepRecord
 
@@ -97,7 +97,7 @@ def guidance_plots(experts: Experts, recording: Recording) -> Tensor:
     steps = sorted(recording.guidance)
     norms = torch.stack([recording.guidance[step].norms for step in steps], dim=-1)
     cosines = torch.stack([recording.guidance[step].cosines for step in steps], dim=-1)
-    nothing, no_pair = (NO_COMMON_SPACE,) * 2 if max(places_of(experts)) > 0 else (NO_GUIDANCE, NO_PAIR)
+    nothing, no_pair = (NO_COMMON_SPACE,) * 2 if max(space_indices(experts)) > 0 else (NO_GUIDANCE, NO_PAIR)
     plots = []
     for norm, cosine in zip(norms, cosines, strict=True):
         lines = {experts[i].label: norm[i].tolist() for i in range(len(experts))}
@@ -120,10 +120,10 @@ def _pairs(experts: Experts) -> dict[str, tuple[int, int]]:
 
 def _coders(experts: Experts, vae: Any) -> list[Coder]:
     """For each expert what decodes its predictions."""
-    places = places_of(experts)
-    vaes = {place: expert.vae for place, expert in reversed([*zip(places, experts, strict=True)]) if expert.vae}
+    members = [*zip(space_indices(experts), experts, strict=True)]
+    vaes = {space: expert.vae for space, expert in reversed(members) if expert.vae}
     vaes[0] = vae
-    return [(partial(_latents_of, e.model), vaes[place]) for e, place in zip(experts, places, strict=True)]
+    return [(partial(_latents_of, expert.model), vaes[space]) for space, expert in members]
 
 
 def _latents_of(model: ModelPatcher, x0: Tensor) -> Tensor:

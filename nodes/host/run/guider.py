@@ -25,16 +25,15 @@ from ..chain.run_wrappers import within_wrappers
 from ..comfyui.latents import pack, parts_of, unframed
 from ..comfyui.page import refusals_at_experts
 from ..evaluation.expert_conds import conditionings_on, conds_of
-from ..evaluation.joint_product import JointProduct
 from ..evaluation.networks import LocalNetworks
 from ..evaluation.noise_levels import Forms, align_levels
 from ..evaluation.product import Product
 from ..evaluation.types import Observer, Watcher
 from ..evaluation.workers import Start
 from ..spaces.checks import check_scores
-from ..spaces.joint_sampler import JointSample
+from ..spaces.joint_sample import JointSample
 from ..spaces.refusals import check_noise, in_spaces
-from ..spaces.run_spaces import SpacesOfRun
+from ..spaces.run_spaces import RunSpaces
 from ..spaces.scaled_noise import Drawn, drawn_of
 from .delegates import delegate_hooked
 from .idle import warn_of_idle_conditions, warn_of_idle_hooks
@@ -118,7 +117,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
         parts = parts_of(noise)
         with refusals_at_experts(self.node_of):
             spaces = self._check_experts(*parts)
-            if spaces is not None:
+            if spaces.are_several:
                 check_noise(noise, sigmas)
             shapes = [part.shape for part in parts]
             planner_of(self.experts, self.rule, pack(parts), shapes, noise.device, sigmas, spaces)
@@ -186,7 +185,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
             plan.methods.begin(levels_of(sigmas), [0] if null_is_read(self.experts) else [])
             models.start(partial(self.levels_met_by, sigmas=sigmas))
             settings = {"denoise_mask": denoise_mask, "seed": seed, "latent_shapes": shapes}
-            processed = models.process(self.conds, plan.joint, noise, latent_image, settings)
+            processed = models.process(self.conds, plan.sample, noise, latent_image, settings)
             self.conds = conds_of(self.conds, 0)
             if models.workers is not None:
                 start = Start(noise, latent_image, denoise_mask, sigmas, seed)
@@ -211,8 +210,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
             sigmas: The levels in the reference's form, shape (S + 1,).
         """
         forms, spaces = self.plan.forms, self.models.spaces
-        scale = 1.0 if spaces is None else spaces.scale_of(patcher)
-        return align_levels(sigmas, forms.of(self.model_patcher), forms.of(patcher), scale)
+        return align_levels(sigmas, forms.of(self.model_patcher), forms.of(patcher), spaces.scale_of(patcher))
 
     def predict_noise(
         self,
@@ -226,7 +224,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
         """The product's prediction of x0 (ComfyUI calls it noise), at σ = `timestep`."""
         return self.product.predict(x, timestep, model_options or {})
 
-    def _check_experts(self, *parts: Tensor) -> SpacesOfRun | None:
+    def _check_experts(self, *parts: Tensor) -> RunSpaces:
         """Refuse a chain that can't be sampled from the parts of a latent, or whose samples can't carry scores."""
         spaces = check_experts(self.experts, *parts)
         if self.scores:
@@ -239,12 +237,12 @@ class ProductGuider(comfy.samplers.CFGGuider):
         """Plan the run; asks no network of an expert."""
         spaces, shapes = self.models.spaces, latent_shapes or [noise.shape]
         planner = planner_of(self.experts, self.rule, noise, shapes, device, sigmas, spaces)
-        joint = None
-        if spaces is not None:
+        forms, latent = Forms(partial(spaces.shape_of, shape=noise.shape)), latent_image
+        if spaces.are_several:
             check_noise(noise, sigmas)
             latent = self.inner_model.process_latent_in(latent_image) if latent_image.any() else latent_image
-            joint = JointSample(spaces, self._drawn, unframed(noise), unframed(latent).to(noise))
-        return PlanOfRun(planner, Forms(partial(self.models.shape_of, shape=noise.shape)), shapes, joint)
+            noise, latent = unframed(noise), unframed(latent).to(noise)
+        return PlanOfRun(planner, forms, shapes, JointSample(spaces, self._drawn, noise, latent))
 
     def _begin_product(
         self, processed: list[Conds], lifts: Lifts | None, sample: Callable[..., Tensor], *args: Any, **kwargs: Any
@@ -267,10 +265,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
         networks = LocalNetworks(self.experts, conds, options, models.weights, models.devices)
         watcher = None if self.observer is None else Watcher(self.observer)
         methods = Methods([*plan.methods, *filter(None, (lifts, watcher))])
-        common = networks, plan.forms, plan.planner, methods
-        if plan.joint is None:
-            return Product(*common, models.workers)
-        return JointProduct(*common, plan.joint.spaces, plan.joint.parts)
+        return Product(networks, plan.forms, plan.sample, plan.planner, methods, models.workers)
 
     @contextmanager
     def _wrapper(self, kind: str, wrapper: Callable) -> Iterator[None]:

@@ -18,8 +18,8 @@ from ..comfyui.device_copies import copies_of
 from ..comfyui.devices import Devices
 from ..evaluation.expert_conds import conditionings_on, conds_of
 from ..evaluation.workers import workers_of
-from ..spaces.joint_sampler import JointSample
-from ..spaces.run_spaces import SpacesOfRun
+from ..spaces.joint_sample import JointSample
+from ..spaces.run_spaces import RunSpaces
 from ..weights.adapter_groups import adapter_groups
 from ..weights.weights_on_devices import WeightsOnAllDevices
 from .prepared import PassMemory, PreparedModel, memory_of_pass, process
@@ -36,12 +36,12 @@ class ModelsOfRun:
 
     Args:
         experts: The chain.
-        spaces: The latent spaces of the experts; None if they have one.
+        spaces: The latent spaces of the experts.
         ending: Is closed at the end of the run; it gets what has to be undone.
 
     Attributes:
         experts: The chain.
-        spaces: The latent spaces, if there are several.
+        spaces: The latent spaces of the experts.
         weights: Lets networks answer as each of the MODELs that share them.
         devices: The devices of the MODELs.
         workers: The workers that have experts of the run; None if all are here.
@@ -52,7 +52,7 @@ class ModelsOfRun:
         ValueError: If a worker cannot be found.
     """
 
-    def __init__(self, experts: Experts, spaces: SpacesOfRun | None, ending: ExitStack):
+    def __init__(self, experts: Experts, spaces: RunSpaces, ending: ExitStack):
         self.experts = experts
         self.spaces = spaces
         self.names = labels_by_model(experts)
@@ -77,10 +77,6 @@ class ModelsOfRun:
         self.weights.find_copies()
         for other in self.others:
             other.start(levels_met_by(other.patcher))
-
-    def shape_of(self, patcher: ModelPatcher, shape: Sequence[int]) -> Sequence[int]:
-        """Shape of samples as a MODEL is given them, where the reference's have this shape."""
-        return shape if self.spaces is None else self.spaces.shape_of(patcher, shape[0])
 
     def load(
         self, load: Any, model: ModelPatcher, noise_shape: Sequence[int], conds: Conds, *args: Any, **kwargs: Any
@@ -107,13 +103,13 @@ class ModelsOfRun:
             return self._load(load, model, noise_shape, conds, *args, **kwargs)
 
     def process(
-        self, conds: Conds, joint: JointSample | None, noise: Tensor, latent_image: Tensor, settings: dict[str, Any]
+        self, conds: Conds, sample: JointSample, noise: Tensor, latent_image: Tensor, settings: dict[str, Any]
     ) -> list[Conds]:
         """Process the conditioning of the experts after the first, each against its own MODEL.
 
         Args:
             conds: Conditioning of all experts on the reference's MODEL, whose `latent_shapes` CFGGuider sets.
-            joint: The samples of several latent spaces; None if there is one.
+            sample: The samples of the run, in the latent spaces of its experts.
             noise: The start noise, shape (B, C, …).
             latent_image: The latent that came in, before any model's scaling.
             settings: Further arguments of `prepared.process`, "latent_shapes" among them.
@@ -122,12 +118,8 @@ class ModelsOfRun:
         of_models[self._reference] = conds
         processed = []
         for index, expert in enumerate(self.experts[1:], start=1):
-            own = conds_of(of_models[expert.model], index)
-            start = (noise, latent_image, settings)
-            if joint is not None:
-                own = joint.spaces.with_areas(expert.model, own)
-                start = joint.start_of(expert.model, *start)
-            own_noise, own_latent, own_settings = start
+            own = self.spaces.with_areas(expert.model, conds_of(of_models[expert.model], index))
+            own_noise, own_latent, own_settings = sample.start_of(expert.model, noise, latent_image, settings)
             expert.model.model.latent_shapes = own_settings["latent_shapes"]
             process_own = partial(process, expert.model, own, own_noise, own_latent, **own_settings)
             # As that MODEL: a clone may have a schedule of its own, and a family may ask layers for its conditioning.
@@ -152,7 +144,7 @@ class ModelsOfRun:
         own = memory_of_pass(model, noise_shape, conds)
         needs = [own]
         for other in self.others:
-            models, memory = other.needs(self.shape_of(other.patcher, noise_shape))
+            models, memory = other.needs(self.spaces.shape_of(other.patcher, noise_shape))
             needs.append(memory)
             shared = {id(copy) for copy in copies_of(other.patcher) if id(copy.model) in copied}
             copied |= {id(copy.model) for copy in copies_of(other.patcher)}
@@ -163,10 +155,9 @@ class ModelsOfRun:
             else:
                 passengers += other.load_beside_weights()
             clones.append(other.patcher)
-        vaes = [] if self.spaces is None else self.spaces.vaes
-        passengers += vaes
-        if self.spaces is not None:
-            needs.append(PassMemory(self.spaces.memory(), self.spaces.memory()))
+        passengers += self.spaces.vaes
+        maps = self.spaces.memory()
+        needs.append(PassMemory(maps, maps))
         whole, least = max(need.whole for need in needs), max(need.apart for need in needs)
         differing = {key: self.weights.memory(clones[0]) for key, clones in networks.items()}
         logger.info(
@@ -182,7 +173,7 @@ class ModelsOfRun:
         network, conds, additional = load(self.weights.loaded(model), noise_shape, conds, *args, **kwargs)
         loaded = {self.weights.loaded(clone) for clones in networks.values() for clone in clones}
         copies = (copy for other in self.others for copy in copies_of(other.patcher))
-        experts = {id(each) for each in (*loaded, *copies, *vaes)}
+        experts = {id(each) for each in (*loaded, *copies, *self.spaces.vaes)}
         conds = {name: entries for name, entries in conds.items() if name != _PASSENGERS}
         return network, conds, [patcher for patcher in additional if id(patcher) not in experts]
 

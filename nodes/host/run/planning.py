@@ -20,11 +20,12 @@ from ....mcdm_core.product.rules.rule import Rule
 from ....mcdm_core.product.span import SigmaAt
 from ..chain.expert_chain import Experts, settings_of
 from ..chain.hooks import REMEDIES, null_is_read
-from ..comfyui.latents import mask_like, unframed
+from ..comfyui.latents import mask_like
 from ..evaluation.noise_levels import Forms, form_of, on_host
-from ..spaces.joint_sampler import JointSample, JointSampler
+from ..spaces.joint_sample import JointSample
+from ..spaces.joint_sampler import JointSampler
 from ..spaces.refusals import check_sampler
-from ..spaces.run_spaces import SpacesOfRun
+from ..spaces.run_spaces import RunSpaces
 from .refusals import check_sigmas
 
 
@@ -36,13 +37,13 @@ class PlanOfRun:
         planner: The plans at all noise levels, see `planner_of`.
         forms: The forms of the MODELs' samples.
         shapes: The shapes of the parts of the latent; most have one part.
-        joint: The samples of several latent spaces; None if the experts have one.
+        sample: The samples of the run, in the latent spaces of its experts.
     """
 
     planner: Planner[Plan]
     forms: Forms
     shapes: Sequence[Sequence[int]]
-    joint: JointSample | None
+    sample: JointSample
 
     @property
     def methods(self) -> Methods:
@@ -59,13 +60,13 @@ class PlanOfRun:
         Raises:
             ValueError: If there are several latent spaces, and the SAMPLER changes the size of samples.
         """
-        joint = self.joint
-        if joint is None:
+        spaces = self.sample.spaces
+        if not spaces.are_several:
             return sampler
         check_sampler(sampler)
-        packed = form_of(reference.get_model_object("model_sampling"), joint.spaces.joint.packed_shape)
-        ahead = partial(spaces_ahead, self.planner.windows, joint.spaces.places)
-        return JointSampler(sampler, joint, ahead, self.forms.of(reference).noise_scale / packed.noise_scale)
+        packed = form_of(reference.get_model_object("model_sampling"), spaces.joint.packed_shape)
+        ahead = partial(spaces_ahead, self.planner.windows, spaces.indices)
+        return JointSampler(sampler, self.sample, ahead, self.forms.of(reference).noise_scale / packed.noise_scale)
 
 
 def planner_of(
@@ -75,7 +76,7 @@ def planner_of(
     shapes: Sequence[Sequence[int]],
     device: Any,
     sigmas: Tensor,
-    spaces: SpacesOfRun | None = None,
+    spaces: RunSpaces,
 ) -> Planner[Plan]:
     """The plans of a product with masks in the shape of the latent, checked at all noise levels; asks no network.
 
@@ -86,7 +87,7 @@ def planner_of(
         shapes: Shapes of the parts of the latent; most have one part.
         device: Where masks are put.
         sigmas: Noise levels of the run, at least one.
-        spaces: The latent spaces of the experts; None if they have one.
+        spaces: The latent spaces of the experts.
 
     Raises:
         ValueError: If the experts cannot be combined at some level.
@@ -95,7 +96,7 @@ def planner_of(
     reference = experts[0].model.get_model_object("model_sampling")
     sigma_at = _sigma_at(reference)
     methods = methods_of(settings_of(experts), sigma_at)
-    masks = [None if e.mask is None else _fitted(mask_like(e.mask, noise, shapes, device), spaces) for e in experts]
+    masks = [None if e.mask is None else spaces.unframed(mask_like(e.mask, noise, shapes, device)) for e in experts]
     combination = Combination(
         terms=experts,
         rule=rule,
@@ -107,7 +108,7 @@ def planner_of(
         null_is_read=null_is_read(experts),
         remedies=REMEDIES,
     )
-    make: MakePlan[Plan] = plan_product if spaces is None else PlanAcrossSpaces(spaces.joint, spaces.places)
+    make: MakePlan[Plan] = PlanAcrossSpaces(spaces.joint, spaces.indices) if spaces.are_several else plan_product
     curved = any(expert.weight_curve for expert in experts)
     at_curves = _sigma_at(on_host(reference)) if curved else None
     planner = Planner(combination, make, sigma_at, sigma_at_of_curves=at_curves)
@@ -124,8 +125,3 @@ def _on_host(masks: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
 def _sigma_at(model_sampling: Any) -> SigmaAt:
     """From a progress of the sampling to a MODEL's noise level."""
     return lambda progress: float(model_sampling.percent_to_sigma(progress))
-
-
-def _fitted(mask: Tensor, spaces: SpacesOfRun | None) -> Tensor:
-    """A mask as plans take it: across spaces a picture's, also where the reference's is a video of one frame."""
-    return mask if spaces is None else unframed(mask)

@@ -19,7 +19,7 @@ from ..evaluation.noise_levels import is_flow, starts_from_pictures
 from ..files.expert_model import ExpertModel
 from ..files.reads import LatentSizeError
 from ..spaces.refusals import check_spaces, space_name
-from ..spaces.run_spaces import SpacesOfRun
+from ..spaces.run_spaces import RunSpaces
 from ..weights.controlnets import controlnets, device_of_controlnet, prepared_alike
 
 # Path to the width of a text token in the configuration of models that read tokens as they are.
@@ -37,7 +37,7 @@ _TOKEN_WIDTH: dict[type, tuple[str, ...]] = {
 _MOSTLY_OF = {3: "sound", 4: "a picture", 5: "a video"}
 
 
-def check_experts(experts: Experts, latent_image: Tensor, *beside: Tensor) -> SpacesOfRun | None:
+def check_experts(experts: Experts, latent_image: Tensor, *beside: Tensor) -> RunSpaces:
     """Refuse a chain that can't be sampled from this latent.
 
     Args:
@@ -46,7 +46,7 @@ def check_experts(experts: Experts, latent_image: Tensor, *beside: Tensor) -> Sp
         *beside: The latent's further parts, such as a video's sound.
 
     Returns:
-        The experts' latent spaces; None if they have one.
+        The experts' latent spaces.
 
     Raises:
         ValueError: With one sentence that names the expert by its place in the chain and says what to change; a
@@ -61,10 +61,9 @@ def check_experts(experts: Experts, latent_image: Tensor, *beside: Tensor) -> Sp
         with _mended_by(index, "mask"):
             _check_mask(expert, latent_image)
         for role, conditioning in (("condition", expert.condition), ("null", expert.null)):
-            own, carried = latent_image, False
-            if spaces is not None:
-                own = own.new_empty(spaces.shape_of(expert.model, len(own)))
-                carried = spaces.place_of(expert.model) > 0
+            own, carried = latent_image, spaces.index_of(expert.model) > 0
+            if carried:
+                own = own.new_empty(spaces.shape_of(expert.model, own.shape))
             with _mended_by(index, role):
                 _check_conditioning(expert, role, conditioning, own, carried)
     _check_controlnets(experts)
@@ -184,7 +183,7 @@ def _check_latent(experts: Experts, latent_image: Tensor, packed: bool) -> None:
             for number in (dimensions, latent_image.ndim)
         )
         raise ValueError(
-            f"Expected a latent of {wanted} for {experts[0].label}, which works on {space_name(latent_format)}, and "
+            f"Expected a latent of {wanted} for {experts[0].label}, which works on {space_name(experts[0].model)}, and "
             f"got one of {got}; start from {empty}."
         )
     # A packed latent's format counts the channels of the part that has most.

@@ -5,85 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
-from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ....mcdm_core.product.evaluation import NoiseLevel
-from ....mcdm_core.product.spaces import resized
 from ..comfyui.latents import unframed
-from .run_spaces import SpacesOfRun
-from .scaled_noise import Drawn
-
-
-class JointSample:
-    """The samples of a run in every latent space.
-
-    Args:
-        spaces: The spaces.
-        drawn: What the reference's start noise was made of.
-        noise: The reference's start noise, shape (B, C, H, W).
-        latent: The reference's clean sample as its network sees it, of the same shape; zeros for none.
-
-    Attributes:
-        spaces: The spaces.
-        noise: Start noise of every space, y_s of σ = 1, in the order of the spaces.
-        latents: The clean samples that the run starts from, likewise, not divided by κ_s.
-        parts: The parts of the joint sample in the last call of the sampler; none before the first.
-    """
-
-    def __init__(self, spaces: SpacesOfRun, drawn: Drawn, noise: Tensor, latent: Tensor):
-        self.spaces = spaces
-        self.parts: list[Tensor] = []
-        self._drawn = drawn
-        self.noise = self._draw(noise)
-        others = range(1, len(spaces.joint.spaces))
-        is_empty = torch.count_nonzero(latent) == 0
-        clean = {} if is_empty else spaces.joint.from_reference(latent, others)
-        self.latents = [latent, *(torch.zeros_like(self.noise[p]) if is_empty else clean[p] for p in others)]
-
-    def noise_with(self, noise: Tensor) -> list[Tensor]:
-        """Start noise of every space, with that of the reference, which wrappers around a SAMPLER may have changed."""
-        if not torch.equal(noise, self.noise[0]):
-            self._drawn = self._drawn._replace(standard=noise)
-            self.noise = self._draw(noise)
-        return self.noise
-
-    def _draw(self, noise: Tensor) -> list[Tensor]:
-        joint, standard = self.spaces.joint, unframed(self._drawn.standard).to(noise)
-        others = (joint.noise_of(space, standard) for space in range(1, len(joint.spaces)))
-        return [noise, *(self._drawn.scale * other for other in others)]
-
-    def start_of(
-        self, patcher: ModelPatcher, noise: Tensor, latent_image: Tensor, settings: dict[str, Any]
-    ) -> tuple[Tensor, Tensor, dict[str, Any]]:
-        """What an expert's conditioning is processed with, in the shape of its MODEL's samples.
-
-        Args:
-            patcher: The MODEL.
-            noise: The reference's start noise.
-            latent_image: The latent that came in.
-            settings: Further arguments of `process`.
-
-        Returns:
-            The three arguments for this MODEL, the same ones for the reference's space.
-        """
-        place = self.spaces.place_of(patcher)
-        if place == 0:
-            return noise, latent_image, settings
-        noise, latent = (self.spaces.framed(patcher, each[place]) for each in (self.noise, self.latents))
-        if latent.any():  # `process` scales it anew
-            latent = patcher.get_model_object("latent_format").process_out(latent)
-        own = dict(settings)
-        if own.get("denoise_mask") is not None:
-            own["denoise_mask"] = self.spaces.framed(patcher, self.mask_of(place, own["denoise_mask"]))
-        own["latent_shapes"] = [noise.shape]
-        return noise, latent, own
-
-    def mask_of(self, place: int, mask: Tensor) -> Tensor:
-        """The run's noise mask (B, C, H, W) in the shape of a space's samples."""
-        size = self.spaces.joint.spaces[place].size
-        return resized(unframed(mask)[:, :1].float(), size).to(mask).expand(self.noise[place].shape)
+from .joint_sample import JointSample
 
 
 class _Around:
@@ -140,7 +66,7 @@ class JointSampler(_Around):
         divided = [latent / scale for latent, scale in zip(latents, joint.scales, strict=True)]
         mask = denoise_mask
         if mask is not None:
-            mask = joint.pack([held.mask_of(place, mask) for place in range(len(joint.spaces))])
+            mask = joint.pack([held.mask_of(index, mask) for index in range(len(joint.spaces))])
 
         def report(step: int, denoised: Tensor, x: Tensor, total: int) -> None:
             if callback is not None:
@@ -161,7 +87,7 @@ class JointModel(_Around):
     Args:
         guider: The guider, whose attributes this has, too.
         sample: The samples of the run.
-        ahead: See `JointSampler`.
+        ahead: Gives the other spaces that have to be stepped from a noise level on, see `spaces_ahead`.
         ndim: Number of dimensions of the reference's samples.
     """
 
@@ -180,5 +106,5 @@ class JointModel(_Around):
         combined = unframed(self._inside(own, sigma, *args, **kwargs))
         carried = joint.from_reference(combined, self._ahead(NoiseLevel(sigma)))
         return joint.pack(
-            [combined, *(carried[p] / joint.scales[p] if p in carried else parts[p] for p in range(1, len(parts)))]
+            [combined, *(carried[i] / joint.scales[i] if i in carried else parts[i] for i in range(1, len(parts)))]
         )

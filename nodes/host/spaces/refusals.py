@@ -15,7 +15,8 @@ from ..chain.expert_chain import ExpertInput, Experts
 from ..files.expert_model import ExpertModel
 from ..files.latent_formats import PixelSpace
 from .checks import InSpace, check_vaes, two_spaces
-from .run_spaces import SpacesOfRun, places_of, spaces_of
+from .latent_spaces import format_of, space_indices, space_name
+from .run_spaces import RunSpaces
 
 # By how much VAEs shrink pictures for ComfyUI's formats, where some of its versions don't tell, or tell what isn't so.
 _RATIOS: dict[str, int | None] = {"SC_Prior": None, "SC_B": 4, "SD_X4": 4, "LTXV": 32, "Wan22": 16, "Flux2": 16}
@@ -23,7 +24,7 @@ _RATIOS |= {"ChromaRadiance": 1, "HunyuanImage21": 32, "HunyuanImage21Refiner": 
 _OF_SOUND = ("ACEAudio",)  # formats of sound that have two dimensions, as pictures have
 
 
-def check_spaces(experts: Experts, latent_image: Tensor, *beside: Tensor) -> SpacesOfRun | None:
+def check_spaces(experts: Experts, latent_image: Tensor, *beside: Tensor) -> RunSpaces:
     """Refuse experts of several latent spaces without the VAEs between these, or for anything but pictures.
 
     Args:
@@ -32,19 +33,18 @@ def check_spaces(experts: Experts, latent_image: Tensor, *beside: Tensor) -> Spa
         *beside: The latent's further parts, such as a video's sound.
 
     Returns:
-        The spaces; None if there is one.
+        The spaces.
 
     Raises:
         ValueError: With one sentence that names the expert and says what to change; a TermError if an input
             of that expert's node mends it.
     """
-    spaces = spaces_of(experts, latent_image)
-    if spaces is None:
-        return None
-    _check_pictures(experts, latent_image, beside)
-    check_vaes(in_spaces(experts), "the VAE of {} model")
-    for index, expert in enumerate(experts):
-        _check_vae(index, expert)
+    spaces = RunSpaces(experts, latent_image)
+    if spaces.are_several:
+        _check_pictures(experts, latent_image, beside)
+        check_vaes(in_spaces(experts), "the VAE of {} model")
+        for index, expert in enumerate(experts):
+            _check_vae(index, expert)
     return spaces
 
 
@@ -55,11 +55,11 @@ def in_spaces(experts: Experts) -> list[InSpace]:
             expert.label,
             expert.subject,
             space,
-            space_name(_format(expert)),
+            space_name(expert.model),
             has_vae=expert.vae is not None,
             is_remote=expert.on_worker,
         )
-        for expert, space in zip(experts, places_of(experts), strict=True)
+        for expert, space in zip(experts, space_indices(experts), strict=True)
     ]
 
 
@@ -81,6 +81,23 @@ def check_noise(noise: Tensor, sigmas: Tensor) -> None:
         )
 
 
+def check_guidance(model_options: dict[str, Any]) -> None:
+    """Refuse samplers and nodes that ask for the unconditional estimate, which several spaces don't share.
+
+    Args:
+        model_options: The options that a sampler asks the run's product with.
+
+    Raises:
+        ValueError: If one asks.
+    """
+    if model_options.get("disable_cfg1_optimization"):
+        raise ValueError(
+            "Expected a sampler and nodes that don't ask for the unconditional estimate, because experts of several "
+            "latent spaces have none in common, and got one that does, as CFG++ samplers do; choose another sampler, "
+            "or remove the node."
+        )
+
+
 def check_sampler(sampler: Any) -> None:
     """Refuse a SAMPLER that changes the size of samples, which it can't of several spaces at once.
 
@@ -94,20 +111,9 @@ def check_sampler(sampler: Any) -> None:
         )
 
 
-def space_name(latent_format: Any) -> str:
-    """What messages call the latent space of a MODEL."""
-    vae_key = getattr(latent_format, "vae_key", None)
-    of_vae = f" of the VAE {vae_key}" if vae_key else ""
-    return f"{type(latent_format).__name__} ({latent_format.latent_channels} channels{of_vae})"
-
-
-def _format(expert: ExpertInput) -> Any:
-    return expert.model.get_model_object("latent_format")
-
-
 def _check_pictures(experts: Experts, latent_image: Tensor, beside: Sequence[Tensor]) -> None:
     for index, expert in enumerate(experts):
-        latent_format = _format(expert)
+        latent_format = format_of(expert.model)
         if latent_format.latent_dimensions < 2 or type(latent_format).__name__ in _OF_SOUND:
             raise TermError(
                 f"Expected models of pictures where experts work on several latent spaces, but {expert.label} makes "
@@ -125,7 +131,7 @@ def _check_pictures(experts: Experts, latent_image: Tensor, beside: Sequence[Ten
 
 
 def _check_vae(index: int, expert: ExpertInput) -> None:
-    vae, latent_format = expert.vae, _format(expert)
+    vae, latent_format = expert.vae, format_of(expert.model)
     if vae is None:
         return
     wanted = latent_format.latent_dimensions, latent_format.latent_channels, _ratio(latent_format)

@@ -165,7 +165,7 @@ def test_boxes_of_gligen_are_at_their_place_in_the_references_picture(spaces, jo
     """The lower right quarter of 32 × 64 pixels, told in units of 8 pixels, in SD1.5's 8 × 8 values."""
     groups = [spaces("SDXL", (32, 64), (2.0, 1.0)), spaces("SD1.5", (64, 64), (1.5, 1.0))]
     (guider,) = node("MCDM_Guider", experts=joint_chain(groups))
-    found = host.spaces.run_spaces.spaces_of(guider.experts, torch.zeros(1, 4, 4, 8))
+    found = host.spaces.run_spaces.RunSpaces(guider.experts, torch.zeros(1, 4, 4, 8))
     entry = {"gligen": ("position", None, [("text", 2, 4, 2, 4)])}
     first, second = (
         found.with_areas(expert.model, {"positive": [entry]})["positive"][0]["gligen"][2] for expert in guider.experts

@@ -1,0 +1,101 @@
+"""The samples of a run in every latent space of its experts: those it starts from, and those of the moment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor
+
+from ....mcdm_core.product.spaces import resized
+from ..comfyui.latents import unframed
+from .run_spaces import RunSpaces
+from .scaled_noise import Drawn
+
+
+class JointSample:
+    """The samples of a run in every latent space; in one, ComfyUI's are all there is.
+
+    Args:
+        spaces: The spaces.
+        drawn: What the reference's start noise was made of.
+        noise: The reference's start noise, shape (B, C, …); of several spaces a picture's, (B, C, H, W).
+        latent: The reference's clean sample as its network sees it, of the same shape; zeros for none.
+
+    Attributes:
+        spaces: The spaces.
+        noise: Start noise of every space, y_s of σ = 1, in the order of the spaces.
+        latents: The clean samples that the run starts from, likewise, not divided by κ_s.
+        parts: The parts of the joint sample in the last call of the sampler; none before the first.
+    """
+
+    def __init__(self, spaces: RunSpaces, drawn: Drawn, noise: Tensor, latent: Tensor):
+        self.spaces = spaces
+        self.parts: list[Tensor] = []
+        self._drawn = drawn
+        self.noise = self._draw(noise)
+        self.latents = [latent, *self._carried(latent)]
+
+    def noise_with(self, noise: Tensor) -> list[Tensor]:
+        """Start noise of every space, with that of the reference, which wrappers around a SAMPLER may have changed."""
+        if not torch.equal(noise, self.noise[0]):
+            self._drawn = self._drawn._replace(standard=noise)
+            self.noise = self._draw(noise)
+        return self.noise
+
+    def _draw(self, noise: Tensor) -> list[Tensor]:
+        """Start noise of every space, with that of the reference."""
+        scale, standard = self._drawn.scale, unframed(self._drawn.standard)
+        others = (self.spaces.joint.noise_of(index, standard.to(noise)) for index in self.spaces.others)
+        return [noise, *(scale * other for other in others)]
+
+    def _carried(self, latent: Tensor) -> list[Tensor]:
+        """The reference's clean sample in the other spaces; zeros for none."""
+        if not self.spaces.are_several:
+            return []
+        if torch.count_nonzero(latent) == 0:
+            return [torch.zeros_like(noise) for noise in self.noise[1:]]
+        carried = self.spaces.joint.from_reference(latent, self.spaces.others)
+        return [carried[index] for index in self.spaces.others]
+
+    def start_of(
+        self, patcher: ModelPatcher, noise: Tensor, latent_image: Tensor, settings: dict[str, Any]
+    ) -> tuple[Tensor, Tensor, dict[str, Any]]:
+        """What an expert's conditioning is processed with, in the shape of its MODEL's samples.
+
+        Args:
+            patcher: The MODEL.
+            noise: The reference's start noise.
+            latent_image: The latent that came in.
+            settings: Further arguments of `process`.
+
+        Returns:
+            The three arguments for this MODEL, the same ones for the reference's space.
+        """
+        index = self.spaces.index_of(patcher)
+        if index == 0:
+            return noise, latent_image, settings
+        noise, latent = (self.spaces.framed(patcher, each[index]) for each in (self.noise, self.latents))
+        if latent.any():  # `process` scales it anew
+            latent = patcher.get_model_object("latent_format").process_out(latent)
+        own = dict(settings)
+        if own.get("denoise_mask") is not None:
+            own["denoise_mask"] = self.spaces.framed(patcher, self.mask_of(index, own["denoise_mask"]))
+        own["latent_shapes"] = [noise.shape]
+        return noise, latent, own
+
+    def part_of(self, patcher: ModelPatcher, x: Tensor) -> Tensor:
+        """The sample that a MODEL is asked about, y_s of its space as it takes it.
+
+        Args:
+            patcher: The MODEL.
+            x: The reference's, which is that of all MODELs of its space.
+        """
+        index = self.spaces.index_of(patcher)
+        return self.spaces.framed(patcher, self.parts[index]) if index else x
+
+    def mask_of(self, index: int, mask: Tensor) -> Tensor:
+        """The run's noise mask (B, C, H, W) in the shape of a space's samples."""
+        size = self.spaces.joint.spaces[index].size
+        return resized(unframed(mask)[:, :1].float(), size).to(mask).expand(self.noise[index].shape)
