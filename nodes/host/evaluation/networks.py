@@ -16,13 +16,11 @@ from ..chain.expert_chain import Conds, Experts
 from ..chain.hooks import null_is_read, patches_passes
 from ..chain.pairs import pairs_of
 from ..chain.run_wrappers import naming_failed_experts
-from ..comfyui.cores import drop_prefetched
 from ..comfyui.devices import Devices, device_of
-from ..comfyui.network_calls import NetworkCall, around_calls, undoing
+from ..comfyui.network_calls import NetworkCall, around_calls
 from ..comfyui.prompt_caches import without_prompt_caches
 from ..weights.alike import asked_models
 from ..weights.clones import SharedWeights
-from ..weights.row_adapters import RowsUnknownError
 from .types import NULL, ROLES, ModelPoint, Request
 
 OptionsOf = Mapping[ModelPatcher, dict[str, Any]]
@@ -147,24 +145,14 @@ class LocalNetworks:
         """Predictions of x0 for requests to one MODEL, or to several that differ only in adapters, by one's options."""
         models = [self.model_of(request.expert) for request in batch]
         own = options[asked]
-        self.weights.activate(models[0])
-        adapters = self.weights.adapters(models[0])
-        if adapters is None:
-            return dict(zip(batch, self._run(models[0], batch, point, own), strict=True))
-        alone = len(set(models)) == 1
-        told = adapters.with_row_owners(own, models)
-        undo = undoing(own)
-        try:
-            with adapters.watching() if alone else adapters.sharing():
-                return dict(zip(batch, self._run(models[0], batch, point, own, told), strict=True))
-        except RowsUnknownError:  # the adapters share no batch from now on, or are no longer used: so this ends
-            undo()
-            drop_prefetched(models[0].model)  # of the pass that was given up
-            apart: dict[ModelPatcher, list[Request]] = {}
-            for request, model in zip(batch, models, strict=True):
-                apart.setdefault(model, []).append(request)
-            answers = (self._answer(mine, model, point, options) for model, mine in apart.items())
-            return {request: x0 for found in answers for request, x0 in found.items()}
+        predictions = self.weights.ask(models, own, partial(self._run, models[0], batch, point, own))
+        if predictions is not None:
+            return dict(zip(batch, predictions, strict=True))
+        apart: dict[ModelPatcher, list[Request]] = {}
+        for request, model in zip(batch, models, strict=True):
+            apart.setdefault(model, []).append(request)
+        answers = (self._answer(mine, model, point, options) for model, mine in apart.items())
+        return {request: x0 for answered in answers for request, x0 in answered.items()}
 
     def _run(
         self,
@@ -172,7 +160,7 @@ class LocalNetworks:
         batch: list[Request],
         point: ModelPoint,
         options: dict[str, Any],
-        told: AbstractContextManager[None] | None = None,
+        told: AbstractContextManager[None],
     ) -> list[Tensor]:
         """Predictions of x0 for one call, within `told`, in the order of `batch` (conditions first)."""
         conds: list[list[dict] | None] = [self.conds[request.expert][request.role] for request in batch]
@@ -186,8 +174,7 @@ class LocalNetworks:
                 conds = [None, *conds]
             else:
                 stack.enter_context(_with_roles(options, roles))
-            if told is not None:
-                stack.enter_context(told)  # outside the roles, because it goes by places in the list
+            stack.enter_context(told)  # outside the roles, because it goes by positions in the list
             stack.enter_context(naming_failed_experts(self.experts, [request.expert for request in batch]))
             calc = options.get("sampler_calc_cond_batch_function")
             if calc is None:

@@ -85,8 +85,8 @@ def _group(models: list[ModelPatcher]) -> AdapterGroup | None:
     """The group of the MODELs whose adapters can be added row by row; None where no adapter is left to add."""
     while True:
         common = _common(models)
-        found = {model: _additions(model, common) for model in models}
-        additions = {model: by_layer for model, by_layer in found.items() if by_layer is not None}
+        attempts = {model: _additions(model, common) for model in models}
+        additions = {model: by_layer for model, by_layer in attempts.items() if by_layer is not None}
         if len(additions) == len(models):
             break
         models = list(additions)  # fewer MODELs may have more patches in common
@@ -109,7 +109,7 @@ def _common(models: Sequence[ModelPatcher]) -> Patches:
 def _common_length(first: Sequence[Patch], second: Sequence[Patch]) -> int:
     """The number of patches at the beginning of two lists that are the same objects, as those of clones are."""
     pairs = enumerate(zip(first, second, strict=False))
-    return next((place for place, (a, b) in pairs if a is not b), min(len(first), len(second)))
+    return next((index for index, (a, b) in pairs if a is not b), min(len(first), len(second)))
 
 
 def _candidates(models: Sequence[ModelPatcher]) -> Iterator[ModelPatcher]:
@@ -137,9 +137,9 @@ def _additions(model: ModelPatcher, common: Patches) -> dict[str, Addition] | No
                 return None
             path, _, name = key.rpartition(".")
             layers.setdefault(path, {})[name] = left
-    found = {path: _addition(model, path, patches) for path, patches in layers.items()}
-    additions = {path: addition for path, addition in found.items() if addition is not None}
-    return additions if len(additions) == len(found) else None
+    attempts = {path: _addition(model, path, patches) for path, patches in layers.items()}
+    additions = {path: addition for path, addition in attempts.items() if addition is not None}
+    return additions if len(additions) == len(attempts) else None
 
 
 def _addition(model: ModelPatcher, path: str, patches: Patches) -> Addition | None:

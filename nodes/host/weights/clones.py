@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from typing import TypeVar
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from functools import cached_property
+from typing import Any, TypeVar
 
 from comfy.model_patcher import ModelPatcher
 
+from ..comfyui.cores import drop_prefetched
+from ..comfyui.network_calls import undoing
 from ..comfyui.prompt_caches import forget_prompts
 from .adapter_groups import AdapterGroup
-from .differences import differ_in_weights_only, memory_of_clones, same_objects, same_weights, why_reloaded
+from .differences import memory_of_clones, same_objects, same_weights, why_reloaded
 from .exchange_classic import ClassicExchange
 from .exchange_dynamic import DynamicExchange
-from .row_adapters import RowAdapters, RowsUnknownError
+from .row_adapters import PassGivenUpError, RowAdapters
 
 logger = logging.getLogger(__name__)
 
@@ -35,20 +38,16 @@ class SharedWeights:
 
     def __init__(self, names: dict[ModelPatcher, list[str]], groups: Sequence[AdapterGroup] = ()):
         self._adapters = [RowAdapters(group) for group in groups]
-        found: dict[int, dict[ModelPatcher, str]] = {}
+        by_network: dict[int, dict[ModelPatcher, str]] = {}
         for patcher, experts in names.items():
-            clones = found.setdefault(id(patcher.model), {})
+            clones = by_network.setdefault(id(patcher.model), {})
             clones.setdefault(self._base_of(patcher), " and ".join(experts))
             clones[patcher] = " and ".join(experts)
-        self._networks = {key: _Network(clones) for key, clones in found.items()}
-
-    def adapters(self, patcher: ModelPatcher) -> RowAdapters | None:
-        """The row adapters that serve a MODEL; None where its weights are exchanged."""
-        return next((each for each in self._adapters if each.is_serving and patcher in each.models), None)
+        self._networks = {key: _Network(clones) for key, clones in by_network.items()}
 
     def asked_with(self, patcher: ModelPatcher) -> ModelPatcher:
         """The MODEL in whose batch another is asked; the same one where it has its own batch."""
-        adapters = self.adapters(patcher)
+        adapters = self._adapters_of(patcher)
         return patcher if adapters is None else adapters.asked_with(patcher)
 
     def loaded(self, patcher: ModelPatcher) -> ModelPatcher:
@@ -96,15 +95,45 @@ class SharedWeights:
         if patcher.model.current_patcher is not patcher:  # to some networks, setting it means that a run begins
             patcher.model.current_patcher = patcher
 
+    def ask(
+        self,
+        models: Sequence[ModelPatcher],
+        options: dict[str, Any],
+        ask: Callable[[AbstractContextManager[None]], Answer],
+    ) -> Answer | None:
+        """The answer of one pass of MODELs that are asked together, see `asked_with`.
+
+        Args:
+            models: The MODEL of each conditioning in the list for ComfyUI's batching.
+            options: The model_options that the network is asked with.
+            ask: Makes the pass, within the context that it is given.
+
+        Returns:
+            What `ask` returns; None if the pass was given up and each MODEL is to be asked again in one of its own,
+            which ends, since every time the MODELs go on in a dearer `Way`.
+        """
+        self.activate(models[0])
+        adapters = self._adapters_of(models[0])
+        if adapters is None:
+            return ask(nullcontext())
+        undo = undoing(options)
+        try:
+            with adapters.adding(models):
+                return ask(adapters.with_row_owners(options, models))
+        except PassGivenUpError:
+            undo()
+            drop_prefetched(models[0].model)  # of the pass that was given up
+            return None
+
     def ask_layers(self, patcher: ModelPatcher, ask: Callable[[], Answer]) -> Answer:
         """The result of a function that may call some of a MODEL's layers outside its passes."""
         self.activate(patcher)
-        adapters = self.adapters(patcher)
+        adapters = self._adapters_of(patcher)
         if adapters is not None:
             try:
-                with adapters.outside_passes():
+                with adapters.adding([patcher]):
                     return ask()
-            except RowsUnknownError:  # from now on this MODEL's weights are exchanged
+            except PassGivenUpError:  # from now on this MODEL's weights are exchanged
                 self.activate(patcher)
         return ask()
 
@@ -118,8 +147,12 @@ class SharedWeights:
 
     def _base_of(self, patcher: ModelPatcher) -> ModelPatcher:
         """The MODEL whose weights the network needs to answer as this one: the base of its group, or itself."""
-        adapters = self.adapters(patcher)
+        adapters = self._adapters_of(patcher)
         return patcher if adapters is None else adapters.base
+
+    def _adapters_of(self, patcher: ModelPatcher) -> RowAdapters | None:
+        """The row adapters that serve a MODEL; None where its weights are exchanged."""
+        return next((each for each in self._adapters if each.is_serving and patcher in each.models), None)
 
 
 class _Network:
@@ -148,7 +181,7 @@ class _Network:
             logger.debug("Weights were moved in the middle of a run; patching them again.")
             self.exchange.follow(self.active, self.loaded)
         if patcher is not self.active:
-            if differ_in_weights_only(self.active, patcher):
+            if self._are_exchanged(self.active, patcher):
                 self.exchange.exchange(self.active, patcher)
             else:
                 self._warn_of_loading(patcher)
@@ -172,6 +205,17 @@ class _Network:
         self.exchange.finish(self.loaded)
         self._last_placement = None
 
+    @cached_property
+    def _reloaded(self) -> dict[ModelPatcher, str]:
+        """The MODELs that ComfyUI has to load anew, with the reason; found when MODELs are first switched."""
+        reasons = {patcher: why_reloaded(patcher) for patcher in self.patchers}
+        return {patcher: reason for patcher, reason in reasons.items() if reason is not None}
+
+    def _are_exchanged(self, first: ModelPatcher, second: ModelPatcher) -> bool:
+        """Whether exchanging Parameters turns one MODEL into the other; else ComfyUI has to load it."""
+        casts_alike = first.force_cast_weights == second.force_cast_weights
+        return casts_alike and self._reloaded.keys().isdisjoint((first, second))
+
     def _placement(self) -> tuple:
         """A value that changes when ComfyUI moves or patches weights itself, to free memory during a run for one."""
         model, injected = self.model, [patcher.is_injected for patcher in self.patchers]
@@ -182,7 +226,7 @@ class _Network:
             return
         self._warned = True
         pair = (self.active, patcher)
-        reasons = [f"{self.names[each]} {why_reloaded(each)}" for each in pair if why_reloaded(each)]
+        reasons = [f"{self.names[each]} {self._reloaded[each]}" for each in pair if each in self._reloaded]
         logger.warning(
             "%s and %s share one network, and it is loaded anew for each at every step, which is slow, because %s; "
             "give one of them a copy of the checkpoint's file.",

@@ -14,13 +14,13 @@ from .differences import same_weights
 
 def controlnets(conditioning: Conditioning | None) -> list[ControlBase]:
     """The ControlNets of a CONDITIONING, with those that they are chained to."""
-    found = []
+    chained = []
     for _, values in conditioning or ():
         control = values.get("control")
         while control is not None:
-            found.append(control)
+            chained.append(control)
             control = control.previous_controlnet
-    return found
+    return chained
 
 
 def takes_weights(control: ControlBase) -> bool:

@@ -71,11 +71,6 @@ def hooked_keys(patcher: ModelPatcher) -> set[str]:
     return {key for patches in patcher.hook_patches.values() for key in patches}
 
 
-def differ_in_weights_only(first: ModelPatcher, second: ModelPatcher) -> bool:
-    """Whether exchanging Parameters turns one MODEL into the other; else ComfyUI has to load it."""
-    return first.force_cast_weights == second.force_cast_weights and not any(map(why_reloaded, (first, second)))
-
-
 def why_reloaded(patcher: ModelPatcher) -> str | None:
     """Why ComfyUI has to load a MODEL anew, as the predicate of a sentence about it; None where it need not."""
     own, comfyuis = type(patcher), comfyui_class_of(patcher)

@@ -93,13 +93,13 @@ def slots_of(patchers: Sequence[ModelPatcher]) -> list[Slot]:
 
     ComfyUI loads in this order: patching takes a few copies of a weight, so large ones go first, while memory is free.
     """
-    found = []
+    slots = []
     for key in set().union(*map(changed_keys, patchers)):
         path, _, name = key.rpartition(".")
         module = comfy.utils.get_attr(patchers[0].model, path) if path else patchers[0].model
         if module._parameters.get(name) is not None:
-            found.append(Slot(key, module, name))
-    return sorted(found, key=lambda slot: (-slot.parameter.nbytes, slot.key))
+            slots.append(Slot(key, module, name))
+    return sorted(slots, key=lambda slot: (-slot.parameter.nbytes, slot.key))
 
 
 def move_objects(patcher: ModelPatcher) -> None:

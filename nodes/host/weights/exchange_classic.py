@@ -47,7 +47,7 @@ class ClassicExchange(Exchange):
         self._memory: float | None = None
 
     def exchange(self, previous: ModelPatcher, patcher: ModelPatcher) -> None:
-        """See the base class."""
+        """Put in the Parameters and backups of a MODEL, made where they aren't kept, and keep the previous one's."""
         previous.unpatch_model(unpatch_weights=False)  # objects and injections only
         self._slots = self._slots or slots_of(self.patchers)
         if id(patcher) not in self._kept:
@@ -66,12 +66,12 @@ class ClassicExchange(Exchange):
         patcher.patch_model(load_weights=False)
 
     def forget(self) -> None:
-        """See the base class."""
+        """Drop what is kept for MODELs, and the weights that several of them have unpatched."""
         super().forget()
         self._plain.clear()
 
     def reload(self, previous: ModelPatcher, patcher: ModelPatcher) -> None:
-        """See the base class; gives the weights as much memory as they took at the first reload."""
+        """Let ComfyUI load a MODEL, into as much memory as the weights took at the first reload."""
         previous.unpatch_hooks()
         if self._memory is None:
             # One byte more, since ComfyUI loads only weights that take less than the memory it is given.
@@ -81,7 +81,7 @@ class ClassicExchange(Exchange):
         patcher.partially_load(patcher.load_device, self._memory)
 
     def follow(self, active: ModelPatcher, loaded: ModelPatcher) -> None:
-        """See the base class."""
+        """Load the active MODEL anew if ComfyUI moved another's weights; what was kept may be on another device."""
         self.forget()
         self._memory = None
         if active is not loaded:

@@ -32,9 +32,9 @@ class DynamicExchange(Exchange):
 
     @contextmanager
     def loading(self) -> Iterator[None]:
-        """See the base class.
+        """Keep ComfyUI, as it loads, from mixing up what it held for clones.
 
-        ComfyUI keeps the originals of moved buffers by name, and restores them after it has exchanged objects: one
+        It keeps the originals of moved buffers by name, and restores them after it has exchanged objects: one
         clone's schedule would get another's noise levels. So they are restored before, and originals that belong to an
         object which may be exchanged are dropped.
         """
@@ -46,7 +46,7 @@ class DynamicExchange(Exchange):
             self._invalidate_all()  # the pages may belong to a MODEL that differs in injections alone
 
     def exchange(self, previous: ModelPatcher, patcher: ModelPatcher) -> None:
-        """See the base class."""
+        """Put in the patches and objects of a MODEL, and invalidate the pages of the weights that they change."""
         if not self._kept.keys() >= {id(previous), id(patcher)}:
             with previous.use_ejected():  # weights are found by name, and injected layers rename them
                 self._keep(previous, patcher)
@@ -61,7 +61,7 @@ class DynamicExchange(Exchange):
             raise
 
     def reload(self, previous: ModelPatcher, patcher: ModelPatcher) -> None:
-        """See the base class."""
+        """Let ComfyUI load a MODEL, and invalidate all pages if injections change weights."""
         self.forget()
         previous.eject_model()
         previous.restore_loaded_backups()  # while their objects are in place, see `loading`
@@ -71,19 +71,19 @@ class DynamicExchange(Exchange):
         self._drop_buffer_backups()
 
     def follow(self, active: ModelPatcher, loaded: ModelPatcher) -> None:
-        """See the base class. Pages stay valid if only small layers were moved."""
+        """Load the active MODEL anew. Pages stay valid if only small layers were moved."""
         loaded.eject_model()  # ComfyUI has injected its layers if it has loaded it anew
         self.reload(active, active)
 
     def finish(self, loaded: ModelPatcher) -> None:
-        """See the base class."""
+        """Drop what is kept, and restore moved buffers where MODELs have layers of a node's."""
         super().finish(loaded)
         if any(map(replaced_layers, self.patchers)):
             with loaded.use_ejected():
                 loaded.restore_loaded_backups()  # before other objects take their places, see `loading`
 
     def unload(self, active: ModelPatcher) -> None:
-        """See the base class."""
+        """Leave the network unloaded, without injected layers and with its moved buffers restored."""
         active.eject_model()
         active.restore_loaded_backups()
         super().unload(active)

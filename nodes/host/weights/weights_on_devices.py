@@ -17,8 +17,8 @@ class WeightsOnAllDevices(SharedWeights):
     Copies share a network where their MODELs were cloned after a split, to add a LoRA for one.
 
     Args:
-        names: See `SharedWeights`.
-        groups: See `SharedWeights`; MODELs with copies are in none.
+        names: The MODELs of the run, with the names of their experts in messages.
+        groups: MODELs that differ in adapters alone; those with copies are in none.
     """
 
     def __init__(self, names: dict[ModelPatcher, list[str]], groups: Sequence[AdapterGroup] = ()):
@@ -35,13 +35,13 @@ class WeightsOnAllDevices(SharedWeights):
         )
 
     def activate(self, patcher: ModelPatcher) -> None:
-        """See the base class; for the MODEL's copies too."""
+        """Let the network answer as this MODEL, and those of its copies as they."""
         super().activate(patcher)
         for copy in self._copies.get(patcher, ()):
             self._elsewhere.activate(copy)
 
     def restore(self) -> None:
-        """See the base class; for all copies too."""
+        """Leave every network as it was loaded, those of copies too."""
         try:
             self._elsewhere.restore()
         finally:

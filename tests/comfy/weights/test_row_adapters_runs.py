@@ -1,5 +1,6 @@
 """Runs of MODELs that differ in adapters alone: their calls, when they don't share one, and what they leave behind."""
 
+import logging
 from types import SimpleNamespace
 
 import pytest
@@ -153,12 +154,13 @@ def split(most):
 
 
 @pytest.mark.parametrize(("most", "first"), [(1, [1, 1, 1, 1]), (2, [2, 2])], ids=["each row", "pairs of rows"])
-def test_a_wrapper_that_splits_the_batch(network, guider_of, calls, weights_put, most, first):
+def test_a_wrapper_that_splits_the_batch(network, guider_of, calls, weights_put, host, caplog, most, first):
     """Rows can't be told inside, so each MODEL has a pass of its own, still without a switch.
 
     Pairs are noticed in the first pass that was to be shared, in the second step; it is given up and counts for
-    nothing.
+    nothing, and the log says so.
     """
+    caplog.set_level(logging.INFO, host.weights.row_adapters.logger.name)
 
     def models(plain):
         wrapped = plain.clone()
@@ -171,6 +173,8 @@ def test_a_wrapper_that_splits_the_batch(network, guider_of, calls, weights_put,
     given_up = [] if most == 1 else [2]
     assert [call.rows for call in found] == [*first, *given_up, *first * (STEPS - 1)]
     assert len(weights_put) == 1
+    told = [text for text in caplog.messages if "are asked one after the other" in text]
+    assert [text.partition(" that ")[0] for text in told] == (["From now on, experts"] if given_up else [])
     assert_agree(result, models(network("eps", 45)))
 
 
