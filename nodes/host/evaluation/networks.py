@@ -35,7 +35,7 @@ class LocalNetworks:
         options: Prepared model_options of every MODEL but the reference, whose options come with each call. They are
             handed on as the objects that they are, because nodes keep in them what they remember of the run.
         weights: Switches between MODELs of one network.
-        devices: Those of the MODELs; networks on different devices are asked at the same time.
+        devices: The devices of the MODELs; networks on different devices are asked at the same time.
 
     Attributes:
         reads_pairs: For each expert whether its MODEL reads its null beside its condition.

@@ -16,7 +16,7 @@ class Nulls:
     """The nulls of one run.
 
     Args:
-        networks: Those of the experts.
+        networks: The networks of the experts.
     """
 
     def __init__(self, networks: LocalNetworks):

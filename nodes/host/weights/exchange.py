@@ -71,7 +71,7 @@ class Exchange(ABC):
 
 @dataclass(eq=False)
 class Slot:
-    """The place of one weight in the network; its Parameter changes with the MODEL."""
+    """Where one weight is in the network; its Parameter changes with the MODEL."""
 
     key: str
     module: nn.Module
@@ -89,7 +89,7 @@ class Slot:
 
 
 def slots_of(patchers: Sequence[ModelPatcher]) -> list[Slot]:
-    """The places of all weights that any of these MODELs patches or hooks, the largest first.
+    """The slots of all weights that any of these MODELs patches or hooks, the largest first.
 
     ComfyUI loads in this order: patching takes a few copies of a weight, so large ones go first, while memory is free.
     """

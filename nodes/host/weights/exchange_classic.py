@@ -116,7 +116,7 @@ class ClassicExchange(Exchange):
         Args:
             patcher: The MODEL.
             previous: The one whose weights are in place.
-            theirs: Those weights, without hooks.
+            theirs: The weights in place, without hooks.
         """
         hooked = hooked_keys(patcher)
         own = hooked_keys(previous)
