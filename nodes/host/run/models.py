@@ -21,7 +21,7 @@ from ..evaluation.workers import workers_of
 from ..spaces.joint_sample import JointSample
 from ..spaces.run_spaces import RunSpaces
 from ..weights.adapter_groups import adapter_groups
-from ..weights.weights_on_devices import WeightsOnAllDevices
+from ..weights.clones import SharedWeights
 from .prepared import PassMemory, PreparedModel, memory_of_pass, process
 
 logger = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ class ModelsOfRun:
         elsewhere = {expert.model for expert in experts if expert.on_worker}
         self.devices = Devices([each for each in self.names if each is self._reference or each not in elsewhere])
         ending.callback(self.devices.close)
-        self.weights = WeightsOnAllDevices(self.names, adapter_groups(experts))
+        self.weights = SharedWeights(self.names, adapter_groups(experts))
         self._cleanups = ending.enter_context(ExitStack())
         self.workers = workers_of(experts)
         if self.workers is not None:

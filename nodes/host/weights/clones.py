@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from comfy.model_patcher import ModelPatcher
 
 from ..comfyui.cores import drop_prefetched
+from ..comfyui.device_copies import copies_of
 from ..comfyui.network_calls import undoing
 from ..comfyui.prompt_caches import forget_prompts
 from .adapter_groups import AdapterGroup
@@ -28,15 +29,21 @@ Answer = TypeVar("Answer")
 
 
 class SharedWeights:
-    """Lets networks answer as the MODELs cloned from them.
+    """Lets networks answer as the MODELs cloned from them, and the networks of copies on further devices with them.
+
+    Copies share a network where their MODELs were cloned after a split, to add a LoRA for one.
 
     Args:
         names: The MODELs of a run, with the names of their experts in messages. Of the MODELs of a network, the first
             or the base of its group is loaded.
-        groups: MODELs that differ in adapters alone, between which no weights are exchanged.
+        groups: MODELs that differ in adapters alone, between which no weights are exchanged; those with copies are in
+            none.
     """
 
     def __init__(self, names: dict[ModelPatcher, list[str]], groups: Sequence[AdapterGroup] = ()):
+        self._names = names
+        self._copies: dict[ModelPatcher, list[ModelPatcher]] = {}
+        self._of_copies: SharedWeights | None = None
         self._adapters = [RowAdapters(group) for group in groups]
         by_network: dict[int, dict[ModelPatcher, str]] = {}
         for patcher, experts in names.items():
@@ -73,6 +80,12 @@ class SharedWeights:
                 stack.enter_context(network.exchange.loading())
             yield
 
+    def find_copies(self) -> None:
+        """Find the copies of this run; call it after they are matched and loaded."""
+        self._copies = {patcher: copies_of(patcher) for patcher in self._names}
+        names = {copy: self._names[patcher] for patcher, copies in self._copies.items() for copy in copies}
+        self._of_copies = SharedWeights(names) if names else None
+
     def is_active(self, patcher: ModelPatcher) -> bool:
         """Whether the network has the weights that this MODEL needs."""
         network = self._networks[id(patcher.model)]
@@ -94,6 +107,9 @@ class SharedWeights:
                 adapters.pause()
         if patcher.model.current_patcher is not patcher:  # to some networks, setting it means that a run begins
             patcher.model.current_patcher = patcher
+        if self._of_copies is not None:
+            for copy in self._copies.get(patcher, ()):
+                self._of_copies.activate(copy)
 
     def ask(
         self,
@@ -144,6 +160,8 @@ class SharedWeights:
                 stack.callback(network.restore)
             for adapters in self._adapters:
                 stack.callback(adapters.remove)
+            if self._of_copies is not None:
+                stack.callback(self._of_copies.restore)
 
     def _base_of(self, patcher: ModelPatcher) -> ModelPatcher:
         """The MODEL whose weights the network needs to answer as this one: the base of its group, or itself."""
