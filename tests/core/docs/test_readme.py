@@ -48,9 +48,9 @@ def test_it_has_pictures_that_can_be_opened():
 
 
 @pytest.mark.parametrize("command", ["demo", "test"])
-def test_both_commands_stand_near_the_top_and_exist_with_and_without_make(command):
+def test_both_commands_stand_where_the_pack_is_installed_and_exist_with_and_without_make(command):
     (line,) = [number for number, line in enumerate(TEXT.splitlines()) if line.startswith(f"    make {command} ")]
-    assert line < 25
+    assert "## Install" in TEXT.splitlines()[line - 20 : line]
     assert f"# or: python -m tools {command} " in TEXT.splitlines()[line]
     assert f"\n{command}:\n\t$(PYTHON) -m tools {command} $(ARGS)\n" in (ROOT / "Makefile").read_text(encoding="utf-8")
     assert callable(getattr(commands, command))
@@ -63,7 +63,7 @@ def test_versions_are_those_of_the_package():
 
 def test_the_status_is_one_line_at_the_top():
     (line,) = re.findall(r"^\*\*Status:\*\* .*$", TEXT, re.MULTILINE)
-    assert TEXT.index(line) < TEXT.index("    make demo")
+    assert TEXT.index(line) < TEXT.index("\n## ")
     assert re.search("not yet on GPUs", line)
 
 
