@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from .alignment import align
 from .config import load_dual_encoder_config
-from .dual_encoder import save_dual_encoder, train_dual_encoder
+from .dual_encoder.alignment import align
+from .dual_encoder.towers import save_dual_encoder, train_dual_encoder
 from .kinds import KINDS, Kinds, kind_named
-from .run_folder import run_folder
+from .loop.run_folder import run_folder
 
 
 def train_from_config(config_path: Path, runs: Path, overwrite: bool = False, kinds: Kinds = KINDS) -> Path:

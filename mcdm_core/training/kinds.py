@@ -4,14 +4,14 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # so that naming a kind imports nothing that trains
-    from .data_kind import DataKind
+    from .data.kind import DataKind
 
 Kinds = Mapping[str, Callable[[], "DataKind"]]
 """Name of a kind, `kind` of a `[data]` section → its constructor."""
 
 
 def _folder() -> "DataKind":
-    from .folder_kind import FolderKind
+    from .folder.kind import FolderKind
 
     return FolderKind()
 

@@ -17,13 +17,13 @@ def _dual_encoder(config_path: Path, runs: Path, resume: str | None, overwrite: 
 
 
 def _autoencoder(config_path: Path, runs: Path, resume: str | None, overwrite: bool, kinds: Kinds) -> Path:
-    from .autoencoder import train_autoencoder
+    from .autoencoder.run import train_autoencoder
 
     return train_autoencoder(config_path, runs, resume, overwrite, kinds)
 
 
 def _expert(config_path: Path, runs: Path, resume: str | None, overwrite: bool, kinds: Kinds) -> Path:
-    from .run import train_expert
+    from .expert.run import train_expert
 
     return train_expert(config_path, runs, resume, overwrite, kinds)
 

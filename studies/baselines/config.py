@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mcdm_core.training.checks import check_trained
 from mcdm_core.training.config import DataConfig, OptimizerConfig, ReportConfig, build, read_toml
+from mcdm_core.training.expert.checks import check_trained
 
 from ..data.faces import IMAGE_SIZE
 from ..training.sets import check_sets

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from mcdm_core.pictures import labelled_grid, map_to_picture, to_picture
 from mcdm_core.pictures.writing import write_picture
-from mcdm_core.training.logs import CsvLog
-from mcdm_core.training.sources import Source
+from mcdm_core.training.data.sources import Source
+from mcdm_core.training.loop.logs import CsvLog
 
 from ..data.face_parser import parse_face
 from ..metrics.segmentation import intersection_over_union

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mcdm_core.training.loop import TrainingRun
-from mcdm_core.training.run_folder import run_folder
-from mcdm_core.training.sources import Source
+from mcdm_core.training.data.sources import Source
+from mcdm_core.training.loop.loop import TrainingRun
+from mcdm_core.training.loop.run_folder import run_folder
 
 from ..training.faces import draw_faces
 from .adversaries import LOSSES, Adversaries

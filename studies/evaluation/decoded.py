@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from mcdm_core.checkpoints.autoencoders import load_autoencoder
-from mcdm_core.training.autoencoder_report import reconstruct
+from mcdm_core.training.autoencoder.report import reconstruct
 
 
 def decoded(images: np.ndarray, vae: Path) -> np.ndarray:

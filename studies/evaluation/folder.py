@@ -12,7 +12,7 @@ from torch import Tensor
 from mcdm_core.conditions.encoder import Encoder
 from mcdm_core.conditions.reading.sketch import SketchSource
 from mcdm_core.expert.condition import Condition
-from mcdm_core.training.folder import (
+from mcdm_core.training.folder.reading import (
     CAPTIONS,
     IMAGES,
     SKETCH,
@@ -33,7 +33,7 @@ _TEXTS = frozenset({".txt"})
 
 
 class Folder(HeldOut):
-    """See `HeldOut`; the folder has the same layout as for training, see `mcdm_core.training.folder`."""
+    """See `HeldOut`; the folder has the same layout as for training, see `mcdm_core.training.folder.reading`."""
 
     def __init__(self, config: DataConfig):
         if not config.path:

@@ -12,7 +12,7 @@ from torch import Tensor
 from mcdm_core.checkpoints.autoencoders import encoder_key, load_autoencoder
 from mcdm_core.cli.values import positive
 from mcdm_core.networks.autoencoder import DOWNSCALE, Autoencoder
-from mcdm_core.training.autoencoder_report import reconstruct
+from mcdm_core.training.autoencoder.report import reconstruct
 from mcdm_core.training.config import DataConfig
 
 from ..training.mixture_kind import drawings_of

@@ -16,7 +16,7 @@ from mcdm_core.networks.autoencoder import Autoencoder
 from mcdm_core.pictures.fidelity import peak_signal_to_noise
 from mcdm_core.system.formats import write_text
 from mcdm_core.system.writer import check_file, make_folder
-from mcdm_core.training.autoencoder_report import reconstruct
+from mcdm_core.training.autoencoder.report import reconstruct
 from mcdm_core.training.config import DataConfig
 
 from ..data.face_parser import parse_face

@@ -10,8 +10,8 @@ import torch
 from mcdm_core.expert.condition import Condition
 from mcdm_core.networks.text_tower import TextTower
 from mcdm_core.training.config import DataConfig, TrainingConfig
-from mcdm_core.training.data_kind import Prepared
-from mcdm_core.training.sources import PictureSet
+from mcdm_core.training.data.kind import Prepared
+from mcdm_core.training.data.sources import PictureSet
 
 from ..data.animals import ANIMALS, DRAWING_VERSION, draw_animal, draw_background, stand_before
 from ..data.drawn_set import Drawings, channels_first, size_suffix

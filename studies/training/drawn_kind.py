@@ -7,8 +7,8 @@ from pathlib import Path
 
 from mcdm_core.networks.text_tower import TextTower
 from mcdm_core.training.config import DataConfig, TrainingConfig
-from mcdm_core.training.data_kind import DataKind, PicturesToEncode, PreparedPictures
-from mcdm_core.training.sources import Conditions, Pictures
+from mcdm_core.training.data.kind import DataKind, PicturesToEncode, PreparedPictures
+from mcdm_core.training.data.sources import Conditions, Pictures
 
 from ..data.landscapes import IMAGE_SIZE
 from .mixture import check_mixture

@@ -14,10 +14,9 @@ from mcdm_core.conditions.reading.sketch import edges
 from mcdm_core.networks.autoencoder import DOWNSCALE
 from mcdm_core.networks.text_tower import TextTower, TextTowerConfig
 from mcdm_core.training.config import DataConfig, DualEncoderConfig, TrainingConfig
-from mcdm_core.training.data_kind import Prepared, PreparedPairs
-from mcdm_core.training.embeddings import check_text_encoder, load_embeddings
-from mcdm_core.training.pairs import HELD_OUT
-from mcdm_core.training.sources import Conditions, EmbeddingConditions, MapConditions, PictureSet, Source
+from mcdm_core.training.data.kind import Prepared, PreparedPairs
+from mcdm_core.training.data.sources import HELD_OUT, Conditions, EmbeddingConditions, MapConditions, PictureSet, Source
+from mcdm_core.training.dual_encoder.embeddings import check_text_encoder, load_embeddings
 
 from ..data.captions import ATTRIBUTE_NAMES
 from ..data.drawn_set import Drawings, channels_first, size_suffix

@@ -9,9 +9,9 @@ import numpy as np
 from mcdm_core.expert.condition import Condition
 from mcdm_core.networks.text_tower import TextTower
 from mcdm_core.training.config import DataConfig, TrainingConfig
-from mcdm_core.training.data_kind import Prepared
-from mcdm_core.training.embeddings import check_embedding
-from mcdm_core.training.sources import PictureSet
+from mcdm_core.training.data.kind import Prepared
+from mcdm_core.training.data.sources import PictureSet
+from mcdm_core.training.dual_encoder.embeddings import check_embedding
 
 from ..data.drawn_set import Drawings, channels_first, size_suffix
 from ..data.landscape_captions import landscape_caption

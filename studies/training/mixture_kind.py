@@ -7,8 +7,8 @@ import numpy as np
 
 from mcdm_core.networks.text_tower import TextTower
 from mcdm_core.training.config import DataConfig, TrainingConfig
-from mcdm_core.training.data_kind import DataKind, PicturesToEncode, Prepared, PreparedPictures
-from mcdm_core.training.sources import Pictures, PictureSet
+from mcdm_core.training.data.kind import DataKind, PicturesToEncode, Prepared, PreparedPictures
+from mcdm_core.training.data.sources import Pictures, PictureSet
 
 from ..data.drawn_set import Drawings, channels_first
 from .animals import AnimalKind, animal_drawings

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mcdm_core.expert.condition import Condition
 from mcdm_core.training.config import DataConfig, check_values
-from mcdm_core.training.sources import PictureSet
+from mcdm_core.training.data.sources import PictureSet
 
 _OF_SETS = {"seed", "count", "leading"}
 

@@ -42,6 +42,18 @@ LAYERS = {
         "span": 0,
         "curve": 0,
     },
+    "mcdm_core.training": {
+        "sections": 6,
+        "dual_encoder_run": 5,
+        "autoencoder": 5,
+        "expert": 5,
+        "kinds": 4,
+        "folder": 3,
+        "dual_encoder": 2,
+        "loop": 2,
+        "data": 1,
+        "config": 0,
+    },
     "studies": {
         "cli": 5,
         "gallery": 4,

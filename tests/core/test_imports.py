@@ -43,5 +43,5 @@ def test_encoders_and_loading_need_no_comfyui():
 
 
 def test_training_knows_nothing_of_evaluations():
-    modules = imported_by("import mcdm_core.training.run, studies.baselines.training")
+    modules = imported_by("import mcdm_core.training.expert.run, studies.baselines.training")
     assert not [name for name in modules if name.startswith("studies.evaluation")]

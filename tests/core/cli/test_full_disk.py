@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from mcdm_core.cli.main import main
-from mcdm_core.training.run import train_expert
+from mcdm_core.training.expert.run import train_expert
 
 from ...support.small_disk import contents, run_on_a_full_disk
 from ...support.small_experts import write_expert

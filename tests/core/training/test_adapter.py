@@ -11,10 +11,10 @@ from safetensors.torch import load_file
 from mcdm_core import load_expert, prediction_named
 from mcdm_core.checkpoints.lora import with_lora
 from mcdm_core.training.config import load_config
-from mcdm_core.training.folder import read_folder
-from mcdm_core.training.loop import decisive_settings
-from mcdm_core.training.objective import Objective, trained_schedule
-from mcdm_core.training.run import train_expert
+from mcdm_core.training.expert.objective import Objective, trained_schedule
+from mcdm_core.training.expert.run import train_expert
+from mcdm_core.training.folder.reading import read_folder
+from mcdm_core.training.loop.loop import decisive_settings
 
 from ...support.tiny_runs import write_config, write_folder
 

@@ -4,9 +4,9 @@ import numpy as np
 import torch
 
 from mcdm_core.networks.text_tower import TextTowerConfig
-from mcdm_core.training.alignment import align, canonical_variates
-from mcdm_core.training.dual_encoder import DualEncoder, embed_images
-from mcdm_core.training.pairs import FolderPairs
+from mcdm_core.training.dual_encoder.alignment import align, canonical_variates
+from mcdm_core.training.dual_encoder.towers import DualEncoder, embed_images
+from mcdm_core.training.folder.pairs import FolderPairs
 
 COLORS = {"red": (200, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 200)}
 

@@ -11,15 +11,10 @@ import torch
 
 from mcdm_core.checkpoints.autoencoders import encoder_key, load_autoencoder
 from mcdm_core.networks.autoencoder import AutoencoderConfig
-from mcdm_core.training.autoencoder import (
-    AutoencoderTrainer,
-    Crops,
-    distance_from_normal,
-    reconstruction_loss,
-)
-from mcdm_core.training.autoencoder_config import AutoencoderTrainingConfig, ObjectiveConfig
+from mcdm_core.training.autoencoder.config import AutoencoderTrainingConfig, ObjectiveConfig
+from mcdm_core.training.autoencoder.run import AutoencoderTrainer, Crops, distance_from_normal, reconstruction_loss
 from mcdm_core.training.config import DataConfig, OptimizerConfig, ReportConfig
-from mcdm_core.training.folder_kind import FolderKind
+from mcdm_core.training.folder.kind import FolderKind
 
 SETTINGS = AutoencoderTrainingConfig(
     "vae",

@@ -13,11 +13,11 @@ from mcdm_core.cli.main import main
 from mcdm_core.networks.text_tower import TextTower, TextTowerConfig
 from mcdm_core.text.vocabulary import TOKENS, gather_vocabulary, tokenize, tokenize_plain
 from mcdm_core.training import dual_encoder_run
-from mcdm_core.training.dual_encoder import load_dual_encoder
+from mcdm_core.training.data.sources import perturb
+from mcdm_core.training.dual_encoder.towers import load_dual_encoder
 from mcdm_core.training.dual_encoder_run import train_from_config
-from mcdm_core.training.pairs import read_pairs
-from mcdm_core.training.run import train_expert
-from mcdm_core.training.sources import perturb
+from mcdm_core.training.expert.run import train_expert
+from mcdm_core.training.folder.pairs import read_pairs
 
 from ...support.tiny_runs import write_config, write_folder
 

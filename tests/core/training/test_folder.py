@@ -8,9 +8,9 @@ from PIL import Image
 from mcdm_core import load_expert
 from mcdm_core.conditions.reading.sketch import edges
 from mcdm_core.training.config import load_config
-from mcdm_core.training.folder import read_folder, split_stems
-from mcdm_core.training.run import train_expert
-from mcdm_core.training.trainer import Trainer
+from mcdm_core.training.expert.run import train_expert
+from mcdm_core.training.expert.trainer import Trainer
+from mcdm_core.training.folder.reading import read_folder, split_stems
 
 from ...support.tiny_runs import write_config, write_folder
 

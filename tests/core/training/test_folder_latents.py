@@ -14,11 +14,11 @@ from mcdm_core.networks.autoencoder import Autoencoder, AutoencoderConfig
 from mcdm_core.pictures import load_picture
 from mcdm_core.training import dual_encoder_run
 from mcdm_core.training.config import load_config
-from mcdm_core.training.dual_encoder import embed_images, load_dual_encoder
-from mcdm_core.training.folder import split_stems
-from mcdm_core.training.folder_kind import FolderKind
-from mcdm_core.training.latents import LatentSpace
-from mcdm_core.training.run import train_expert
+from mcdm_core.training.data.latents import LatentSpace
+from mcdm_core.training.dual_encoder.towers import embed_images, load_dual_encoder
+from mcdm_core.training.expert.run import train_expert
+from mcdm_core.training.folder.kind import FolderKind
+from mcdm_core.training.folder.reading import split_stems
 
 from ...support.tiny_runs import LATENT_NETWORK, write_folder
 

@@ -5,9 +5,9 @@ import torch
 
 from mcdm_core import Condition, UNet, UNetConfig, prediction_named
 from mcdm_core.training.config import DataConfig, ReportConfig, TrainingConfig
-from mcdm_core.training.held_out import HeldOutReport
-from mcdm_core.training.latents import LatentSet
-from mcdm_core.training.objective import Objective, trained_schedule
+from mcdm_core.training.data.latents import LatentSet
+from mcdm_core.training.expert.held_out import HeldOutReport
+from mcdm_core.training.expert.objective import Objective, trained_schedule
 
 NETWORK = UNetConfig(
     in_channels=4,

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from mcdm_core.training.muon import Muon, orthogonalized
+from mcdm_core.training.loop.muon import Muon, orthogonalized
 
 
 def test_wide_matrices_are_iterated_as_if_one_by_one():

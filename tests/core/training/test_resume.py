@@ -9,11 +9,11 @@ from safetensors.torch import load_file
 from mcdm_core import load_expert
 from mcdm_core.system.failures import ForeseenError
 from mcdm_core.training.config import load_config
-from mcdm_core.training.folder import read_folder
-from mcdm_core.training.going_on import earlier_stages
-from mcdm_core.training.run import train_expert
-from mcdm_core.training.run_folder import run_folder
-from mcdm_core.training.trainer import Trainer
+from mcdm_core.training.expert.run import train_expert
+from mcdm_core.training.expert.trainer import Trainer
+from mcdm_core.training.folder.reading import read_folder
+from mcdm_core.training.loop.going_on import earlier_stages
+from mcdm_core.training.loop.run_folder import run_folder
 
 from ...support.tiny_runs import write_config, write_folder
 

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from mcdm_core.expert.condition import Condition
-from mcdm_core.training.sources import MapConditions, PictureSet
+from mcdm_core.training.data.sources import MapConditions, PictureSet
 from studies.baselines import load_gan
 from studies.baselines.adversaries import Adversaries
 from studies.baselines.config import GanTrainingConfig, load_gan_config

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import pytest
 
-from mcdm_core.training.autoencoder_config import load_autoencoder_config
+from mcdm_core.training.autoencoder.config import load_autoencoder_config
 from mcdm_core.training.config import DataConfig, load_config, load_dual_encoder_config, read_toml
-from mcdm_core.training.pairs import HELD_OUT
+from mcdm_core.training.data.sources import HELD_OUT
 from studies.baselines.config import load_gan_config
 from studies.evaluation import animals, face_reader, features, mouth, reconstructions, whole_animals
 from studies.evaluation.config import load_evaluation

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mcdm_core.checkpoints.autoencoders import encoder_key, load_autoencoder
-from mcdm_core.training.autoencoder_config import load_autoencoder_config
+from mcdm_core.training.autoencoder.config import load_autoencoder_config
 from studies.cli import main, train
 from studies.training.mixture_kind import MixtureKind
 

@@ -6,9 +6,9 @@ import torch
 
 from mcdm_core.networks.text_tower import TextTowerConfig
 from mcdm_core.training.config import DualEncoderConfig
-from mcdm_core.training.dual_encoder import DualEncoder
+from mcdm_core.training.data.sources import HELD_OUT
+from mcdm_core.training.dual_encoder.towers import DualEncoder
 from mcdm_core.training.kinds import kind_named
-from mcdm_core.training.pairs import HELD_OUT
 from studies.data.faces import ATTRIBUTES
 from studies.training.animals import AnimalKind
 from studies.training.face_pairs import NAMES, FacePairs, draw_pairs, matches

@@ -14,12 +14,12 @@ from mcdm_core import load_expert
 from mcdm_core.checkpoints.autoencoders import load_autoencoder, save_autoencoder
 from mcdm_core.conditions import build_encoder
 from mcdm_core.networks.autoencoder import Autoencoder, AutoencoderConfig
-from mcdm_core.training.checks import check_config
 from mcdm_core.training.config import DataConfig, load_config
+from mcdm_core.training.data.latents import LatentSpace
+from mcdm_core.training.expert.checks import check_config
+from mcdm_core.training.expert.run import condition_spec
+from mcdm_core.training.expert.trainer import Trainer
 from mcdm_core.training.kinds import kind_named
-from mcdm_core.training.latents import LatentSpace
-from mcdm_core.training.run import condition_spec
-from mcdm_core.training.trainer import Trainer
 from studies.cli import train
 from studies.data.faces import Frequencies, draw_face, render_face
 from studies.training import landscape_tower

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from mcdm_core import load_expert
-from mcdm_core.training.checks import check_config
 from mcdm_core.training.config import load_config
+from mcdm_core.training.expert.checks import check_config
 from studies.cli import train
 from studies.training.faces import FaceKind, draw_faces
 

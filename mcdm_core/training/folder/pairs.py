@@ -2,28 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .folder import CAPTIONS, IMAGES, list_files, load_pictures, pair_files, split_stems
-
-HELD_OUT = 128
-"""Pairs that a dual encoder does not train on."""
-
-
-class CaptionedPictures(Protocol):
-    """Anything that yields pairs of pictures and captions."""
-
-    def batch(self, size: int, rng: np.random.Generator) -> tuple[Tensor, list[str], Tensor]:
-        """Pictures uint8 (B, 3, H, W), their captions, and which pictures each caption fits: float (B, B)."""
-        ...
-
-    def contrasts(self, size: int, rng: np.random.Generator) -> tuple[Tensor, list[str], Tensor]:
-        """A batch to rank, as of `batch`, but the pictures may be chosen because they are easily confused."""
-        ...
+from ..data.sources import HELD_OUT
+from .reading import CAPTIONS, IMAGES, list_files, load_pictures, pair_files, split_stems
 
 
 @dataclass(frozen=True)

@@ -3,20 +3,20 @@
 from dataclasses import replace
 from pathlib import Path
 
-from ..checkpoints import load_expert, save_expert
-from ..checkpoints.lora import save_lora
-from ..checkpoints.metadata import ExpertMetadata
-from ..expert.expert import Expert
-from ..networks.text_tower import TextTower
+from ...checkpoints import load_expert, save_expert
+from ...checkpoints.lora import save_lora
+from ...checkpoints.metadata import ExpertMetadata
+from ...expert.expert import Expert
+from ...networks.text_tower import TextTower
+from ..config import TrainingConfig, load_config
+from ..data.kind import DataKind, Prepared
+from ..data.latents import LatentSpace
+from ..dual_encoder.embeddings import check_tower
+from ..kinds import KINDS, Kinds, kind_named
+from ..loop.going_on import earlier_stages
+from ..loop.run_folder import RunFolder, run_folder
 from .adapter import AdapterTrainer
 from .checks import check_config
-from .config import TrainingConfig, load_config
-from .data_kind import DataKind, Prepared
-from .embeddings import check_tower
-from .going_on import earlier_stages
-from .kinds import KINDS, Kinds, kind_named
-from .latents import LatentSpace
-from .run_folder import RunFolder, run_folder
 from .trainer import Trainer
 
 

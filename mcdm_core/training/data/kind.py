@@ -5,10 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..networks.text_tower import TextTower, TextTowerConfig
-from .config import DataConfig, DualEncoderConfig, TrainingConfig
-from .pairs import CaptionedPictures
-from .sources import Conditions, Pictures, Source
+from ...networks.text_tower import TextTower, TextTowerConfig
+from ..config import DataConfig, DualEncoderConfig, TrainingConfig
+from .sources import CaptionedPictures, Conditions, Pictures, Source
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ class DataKind(ABC):
 
     @abstractmethod
     def check(self, config: TrainingConfig) -> None:
-        """Check the requirements of this kind, before anything is drawn or read; `checks` checks all others.
+        """Check the requirements of this kind, before anything is drawn or read; `expert.checks` checks all others.
 
         Raises:
             ValueError: The configuration violates one; one sentence says what to change.

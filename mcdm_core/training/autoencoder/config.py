@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..networks.autoencoder import DOWNSCALE, AutoencoderConfig
-from .config import DataConfig, OptimizerConfig, ReportConfig, build, read_toml
+from ...networks.autoencoder import DOWNSCALE, AutoencoderConfig
+from ..config import DataConfig, OptimizerConfig, ReportConfig, build, read_toml
 
 SECTION = "autoencoder"
 """The section that marks such a configuration."""

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ..conditions.reading.images import fit
-from ..conditions.reading.maps import read_gray
-from ..conditions.reading.sketch import SketchSource, edges, read_sketch
-from ..pictures.files import load_picture
-from .sources import EmbeddingConditions, MapConditions, PictureSet
+from ...conditions.reading.images import fit
+from ...conditions.reading.maps import read_gray
+from ...conditions.reading.sketch import SketchSource, edges, read_sketch
+from ...pictures.files import load_picture
+from ..data.sources import EmbeddingConditions, MapConditions, PictureSet
 
 IMAGES, CAPTIONS, SKETCH = "images", "captions", "sketch"
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})

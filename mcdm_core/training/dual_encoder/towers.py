@@ -17,12 +17,12 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ..networks.image_encoder import ImageEncoder
-from ..networks.text_tower import TextTower, TextTowerConfig
-from ..system.formats import write_tensors
-from ..system.writer import make_folder
-from .config import DualEncoderConfig
-from .pairs import HELD_OUT, CaptionedPictures
+from ...networks.image_encoder import ImageEncoder
+from ...networks.text_tower import TextTower, TextTowerConfig
+from ...system.formats import write_tensors
+from ...system.writer import make_folder
+from ..config import DualEncoderConfig
+from ..data.sources import HELD_OUT, CaptionedPictures
 
 log = logging.getLogger(__name__)
 

@@ -5,9 +5,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..system.lock import locked
-from ..system.names import check_name
-from ..system.writer import remove_partials
+from ...system.lock import locked
+from ...system.names import check_name
+from ...system.writer import remove_partials
 
 STATE_FILE = "state.pt"
 SHARED = ("data",)

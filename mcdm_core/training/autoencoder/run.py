@@ -9,17 +9,17 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from ..checkpoints.autoencoders import load_autoencoder, save_autoencoder
-from ..expert.condition import Condition
-from ..networks.autoencoder import Autoencoder, LatentNorm
-from .autoencoder_config import AutoencoderTrainingConfig, ObjectiveConfig, load_autoencoder_config
-from .autoencoder_report import CHUNK, AutoencoderReport
-from .data_kind import DataKind
-from .kinds import KINDS, Kinds, kind_named
-from .loop import TrainingRun
-from .muon import Muon
-from .run_folder import run_folder
-from .sources import Pictures
+from ...checkpoints.autoencoders import load_autoencoder, save_autoencoder
+from ...expert.condition import Condition
+from ...networks.autoencoder import Autoencoder, LatentNorm
+from ..data.kind import DataKind
+from ..data.sources import Pictures
+from ..kinds import KINDS, Kinds, kind_named
+from ..loop.loop import TrainingRun
+from ..loop.muon import Muon
+from ..loop.run_folder import run_folder
+from .config import AutoencoderTrainingConfig, ObjectiveConfig, load_autoencoder_config
+from .report import CHUNK, AutoencoderReport
 
 _MEASURED = 400  # about how many pictures' latents are measured
 _LAYOUT = torch.channels_last  # a third faster on a CPU

@@ -16,17 +16,17 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ..expert.condition import Condition
-from ..system.failures import ForeseenError, is_out_of_memory
-from ..system.formats import write_state
-from ..system.writer import make_folder
-from .config import DataConfig, OptimizerConfig, ReportConfig
-from .dropout import drop_rows
+from ...expert.condition import Condition
+from ...system.failures import ForeseenError, is_out_of_memory
+from ...system.formats import write_state
+from ...system.writer import make_folder
+from ..config import DataConfig, OptimizerConfig, ReportConfig
+from ..data.dropout import drop_rows
+from ..data.sources import Source
 from .going_on import earlier_length
 from .interrupts import deferred_interrupts
 from .logs import CsvLog
 from .run_folder import STATE_FILE
-from .sources import Source
 
 log = logging.getLogger(__name__)
 

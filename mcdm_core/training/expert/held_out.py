@@ -9,19 +9,19 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..conditions.reading.folding import unfold
-from ..expert.condition import Condition
-from ..expert.expert import Expert
-from ..networks import UNet
-from ..pictures import labelled_grid, map_to_picture, to_picture
-from ..pictures.writing import write_picture
-from ..product.term import Term
-from ..sampling import sample_product
-from .config import TrainingConfig
-from .dropout import null_rows
-from .logs import CsvLog
+from ...conditions.reading.folding import unfold
+from ...expert.condition import Condition
+from ...expert.expert import Expert
+from ...networks import UNet
+from ...pictures import labelled_grid, map_to_picture, to_picture
+from ...pictures.writing import write_picture
+from ...product.term import Term
+from ...sampling import sample_product
+from ..config import TrainingConfig
+from ..data.dropout import null_rows
+from ..data.sources import Source
+from ..loop.logs import CsvLog
 from .objective import Objective
-from .sources import Source
 
 log = logging.getLogger(__name__)
 

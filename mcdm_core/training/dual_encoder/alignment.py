@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from .dual_encoder import DualEncoder, embed_images
-from .pairs import CaptionedPictures
+from ..data.sources import CaptionedPictures
+from .towers import DualEncoder, embed_images
 
 log = logging.getLogger(__name__)
 

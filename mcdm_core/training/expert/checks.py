@@ -1,9 +1,9 @@
 """Refuses configurations that could not be trained, before anything is drawn or read."""
 
-from ..diffusion.prediction import prediction_named
-from ..networks.autoencoder import DOWNSCALE
-from .config import DataConfig, TrainingConfig
-from .data_kind import DataKind
+from ...diffusion.prediction import prediction_named
+from ...networks.autoencoder import DOWNSCALE
+from ..config import DataConfig, TrainingConfig
+from ..data.kind import DataKind
 from .objective import trained_schedule
 
 

@@ -8,12 +8,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..networks.autoencoder import Autoencoder
-from ..pictures import as_bytes, labelled_grid
-from ..pictures.fidelity import peak_signal_to_noise
-from ..pictures.writing import write_picture
-from .autoencoder_config import AutoencoderTrainingConfig
-from .logs import CsvLog
+from ...networks.autoencoder import Autoencoder
+from ...pictures import as_bytes, labelled_grid
+from ...pictures.fidelity import peak_signal_to_noise
+from ...pictures.writing import write_picture
+from ..loop.logs import CsvLog
+from .config import AutoencoderTrainingConfig
 
 log = logging.getLogger(__name__)
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from ..system.formats import write_text
-from ..system.writer import append_line, make_folder
+from ...system.formats import write_text
+from ...system.writer import append_line, make_folder
 
 
 class CsvLog:

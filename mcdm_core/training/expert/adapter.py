@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from ..networks import UNet
-from ..networks.low_rank import add_low_rank, load_base
+from ...networks import UNet
+from ...networks.low_rank import add_low_rank, load_base
 from .trainer import Trainer
 
 

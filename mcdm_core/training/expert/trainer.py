@@ -6,14 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..diffusion.prediction import prediction_named
-from ..networks import UNet
-from .config import TrainingConfig
+from ...diffusion.prediction import prediction_named
+from ...networks import UNet
+from ..config import TrainingConfig
+from ..data.sources import Source
+from ..loop.loop import TrainingRun
+from ..loop.muon import Muon
 from .held_out import Decode, HeldOutReport
-from .loop import TrainingRun
-from .muon import Muon
 from .objective import Objective, trained_schedule
-from .sources import Source
 
 STEM = "input_blocks.0.0.weight"
 _LAYOUT = torch.channels_last  # a tenth faster on a CPU

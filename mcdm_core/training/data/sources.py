@@ -10,7 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..expert.condition import Condition
+from ...expert.condition import Condition
+
+HELD_OUT = 128
+"""Pairs that a dual encoder does not train on."""
 
 
 class Source(Protocol):
@@ -50,6 +53,18 @@ class Conditions(Protocol):
 
     def __call__(self, modality: str, rows: np.ndarray, rng: np.random.Generator) -> Condition:
         """The named condition of these rows of the set; `rng` is the source of its randomness."""
+        ...
+
+
+class CaptionedPictures(Protocol):
+    """Anything that yields pairs of pictures and captions."""
+
+    def batch(self, size: int, rng: np.random.Generator) -> tuple[Tensor, list[str], Tensor]:
+        """Pictures uint8 (B, 3, H, W), their captions, and which pictures each caption fits: float (B, B)."""
+        ...
+
+    def contrasts(self, size: int, rng: np.random.Generator) -> tuple[Tensor, list[str], Tensor]:
+        """A batch to rank, as of `batch`, but the pictures may be chosen because they are easily confused."""
         ...
 
 

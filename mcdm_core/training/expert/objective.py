@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..diffusion.prediction import Prediction
-from ..diffusion.schedule import Schedule
-from ..expert.condition import Condition
-from ..networks import UNet
+from ...diffusion.prediction import Prediction
+from ...diffusion.schedule import Schedule
+from ...expert.condition import Condition
+from ...networks import UNet
 
 
 def trained_schedule(name: str) -> Schedule:

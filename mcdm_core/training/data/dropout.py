@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..expert.condition import Condition
+from ...expert.condition import Condition
 
 
 def drop_rows(condition: Condition, fraction: float, rng: np.random.Generator) -> Condition:

@@ -8,23 +8,23 @@ from pathlib import Path
 
 import numpy as np
 
-from ..conditions.reading.folding import fold
-from ..networks.autoencoder import DOWNSCALE
-from ..networks.text_tower import TextTower, TextTowerConfig
-from ..text.vocabulary import gather_vocabulary
-from .config import DataConfig, DualEncoderConfig, TrainingConfig
-from .data_kind import DataKind, PicturesToEncode, Prepared, PreparedPairs, PreparedPictures
-from .embeddings import Embeddings, check_text_encoder, load_embeddings
-from .folder import read_folder
+from ...conditions.reading.folding import fold
+from ...networks.autoencoder import DOWNSCALE
+from ...networks.text_tower import TextTower, TextTowerConfig
+from ...text.vocabulary import gather_vocabulary
+from ..config import DataConfig, DualEncoderConfig, TrainingConfig
+from ..data.kind import DataKind, PicturesToEncode, Prepared, PreparedPairs, PreparedPictures
+from ..data.sources import MapConditions, PictureSet
+from ..dual_encoder.embeddings import Embeddings, check_text_encoder, load_embeddings
 from .pairs import read_pairs
-from .sources import MapConditions, PictureSet
+from .reading import read_folder
 
 _RESERVED = ("images", "captions", "auto")
 _CHUNK = 256  # pictures encoded between two updates of the progress bar
 
 
 class FolderKind(DataKind):
-    """See `DataKind`; `folder` describes the layout of a folder."""
+    """See `DataKind`; `reading` describes the layout of a folder."""
 
     name = "folder"
 

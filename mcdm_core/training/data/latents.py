@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ..checkpoints.autoencoders import encoder_key, load_autoencoder
-from ..expert.condition import Condition
-from ..system.formats import write_array
-from ..system.writer import make_folder
+from ...checkpoints.autoencoders import encoder_key, load_autoencoder
+from ...expert.condition import Condition
+from ...system.formats import write_array
+from ...system.writer import make_folder
 from .sources import Conditions, Pictures, condition_of
 
 log = logging.getLogger(__name__)

@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..conditions.reading.images import fit
-from ..expert.expert import Expert
-from ..networks.text_tower import TextTower
-from .config import DataConfig, TrainingConfig
-from .dual_encoder import Towers, embed_images, load_dual_encoder
+from ...conditions.reading.images import fit
+from ...expert.expert import Expert
+from ...networks.text_tower import TextTower
+from ..config import DataConfig, TrainingConfig
+from .towers import Towers, embed_images, load_dual_encoder
 
 
 @dataclass(frozen=True)

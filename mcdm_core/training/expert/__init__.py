@@ -1,0 +1,1 @@
+"""Trains an expert, or a LoRA of one."""

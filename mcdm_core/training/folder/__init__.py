@@ -1,0 +1,1 @@
+"""Training data from the user's own folder."""
