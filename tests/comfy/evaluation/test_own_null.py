@@ -30,25 +30,6 @@ def another_condition(node, expert):
     return condition
 
 
-def test_on_one_model_it_is_composable_diffusion(load, chain, guide, node):
-    import comfy.samplers
-
-    class ByHand(comfy.samplers.CFGGuider):
-        """Liu et al.: ε(x) + Σ w_i (ε(x | c_i) − ε(x))."""
-
-        def predict_noise(self, x, timestep, model_options=None, seed=None):
-            conds = [self.conds[name] for name in ("positive", "second", "negative")]
-            first, second, null = comfy.samplers.calc_cond_batch(self.inner_model, conds, x, timestep, model_options)
-            return null + 2.5 * (first - null) - 0.7 * (second - null)
-
-    hair = unclamped(load("hair"))
-    other = another_condition(node, hair)
-    theirs = ByHand(hair.model)
-    theirs.inner_set_conds({"positive": hair.condition, "second": other, "negative": hair.null})
-    ours = guide(chain((hair, {"weight": 2.5}), (hair, {"weight": -0.7, "condition": other, "reliability": 3.0})))
-    torch.testing.assert_close(ours, guide(guider=theirs), atol=1e-5, rtol=0)
-
-
 @pytest.mark.one_of(3)
 @pytest.mark.parametrize("cfg", [1.0, 2.5, -1.0])
 @pytest.mark.parametrize("sampler_name", ["euler", "dpmpp_2m_sde", "euler_cfg_pp"])
@@ -131,18 +112,6 @@ def test_cfg_plus_plus_gets_its_null_where_nulls_cancel(load, chain, guide, pass
     experts = [passes.watch(load(name)) for name in ("hair", "skin")]
     guide(chain(*((expert, {"weight": 0.5}) for expert in experts)), sampler="euler_cfg_pp", sigmas=SIGMAS[-2:])
     assert [call.rows for call in passes.found] == [4, 4]
-
-
-def test_outside_its_window_an_expert_has_no_part(load, chain, guide, passes):
-    hair, skin = load("hair"), passes.watch(load("skin"))
-    level = float(skin.model.get_model_object("model_sampling").percent_to_sigma(0.5))
-    sigmas = (2 * level, level / 2, 0.0)
-    early = guide(chain(hair, (skin, {"end": 0.5})), sigmas=sigmas[:2])
-    assert torch.equal(early, guide(chain(hair, skin), sigmas=sigmas[:2]))
-    passes.found.clear()
-    late = guide(chain(hair, (skin, {"end": 0.5})), sigmas=sigmas[1:])
-    assert torch.equal(late, guide(chain(hair), sigmas=sigmas[1:]))
-    assert not passes.found
 
 
 @pytest.mark.parametrize(

@@ -69,15 +69,6 @@ def test_an_empty_latent_is_8_times_smaller_than_the_picture(load_latent, node):
     assert not latent["samples"].any()
 
 
-def test_comfyuis_empty_latent_does_as_well(load_latent, chain, sample, node):
-    import nodes
-
-    (theirs,) = nodes.EmptyLatentImage().generate(64, 64, 2)
-    experts = chain(load_latent("hair"))
-    ours = node("MCDM_EmptyLatent", encoder=load_latent("hair").encoder, batch_size=2)[0]
-    assert torch.equal(sample(experts, theirs), sample(experts, ours))
-
-
 @pytest.mark.one_of(3)
 @pytest.mark.parametrize("eta", [0.0, 1.0])
 @pytest.mark.parametrize("names", [["hair"], ["hair", "skin"], ["skin", "text", "sketch", "class"]])
@@ -102,53 +93,6 @@ def test_same_seed_same_picture_as_the_core(load_latent, node, core, own, chain,
     torch.testing.assert_close(out["samples"], expected, atol=1e-3 * float(expected.std()), rtol=0)
     pictures = ((own(names[0]).decode(expected).movedim(1, -1) + 1) / 2).clamp(0, 1)
     assert (experts[0].vae.decode(out["samples"]) - pictures).abs().max() < LEVEL
-
-
-def test_a_product_is_what_brute_force_makes_of_its_experts(load_latent, node, host):
-    import comfy.samplers
-
-    from ..support.oracle.guider import BruteForceGuider
-    from ..support.oracle.variants import Expert
-
-    masks = {side: torch.zeros(1, side, side) for side in (64, 8)}  # the node's, and as brute force takes it
-    for side, mask in masks.items():
-        mask[..., : side // 2] = 1.0
-    loaded = [load_latent(name) for name in ("hair", "text", "none")]
-    loaded[2].condition = loaded[2].null = host.files.expert_model.implicit_null(loaded[2].model)
-    settings = [
-        {"weight": 1.6, "reliability": 1.0, "mask": 64},
-        {"weight": 0.9, "reliability": 2.0, "end": 0.6},
-        {"weight": 0.0, "reliability": 0.5},
-    ]
-    chain, brute = (), []
-    for expert, more in zip(loaded, settings, strict=True):
-        inputs = {"start": 0.0, "end": 1.0, **vars(expert), **more}
-        del inputs["encoder"], inputs["vae"]
-        whole = inputs.pop("mask", None) is None
-        (chain,) = node("MCDM_Expert", experts=chain, **inputs, mask=None if whole else masks[64])
-        brute.append(Expert(**inputs, mask=None if whole else masks[8]))
-
-    def run(guider):
-        sampler, noise = comfy.samplers.sampler_object("euler"), latents(2, 4, 8, 8)
-        with torch.no_grad():
-            return guider.sample(noise, torch.zeros_like(noise), sampler, SIGMAS, disable_pbar=True, seed=3)
-
-    expected = run(BruteForceGuider(brute))
-    ours = run(node("MCDM_Guider", experts=chain)[0])
-    assert (ours - expected).abs().max() < 1e-4 * expected.std()
-
-
-@pytest.mark.parametrize("sampler_name", ["euler", "dpmpp_2m_sde"])
-def test_one_expert_is_comfyuis_ksampler(load_latent, chain, sample, sampler_name):
-    expert = load_latent("text")
-    ours = sample(chain((expert, {"weight": 2.5})), EMPTY, sampler_name, steps=4)
-    assert torch.equal(ours, core_ksampler(expert.model, expert, 2.5, sampler_name, EMPTY))
-
-
-def test_a_product_as_a_model_is_sampled_by_comfyuis_ksampler(load_latent, chain, product, sample):
-    hair, text = load_latent("hair"), load_latent("text")
-    ours = sample(chain((hair, {"weight": 2.5}), text), EMPTY, steps=4)
-    assert torch.equal(ours, core_ksampler(product(hair, chain(text)), hair, 2.5, "euler", EMPTY))
 
 
 def test_a_picture_is_drawn_anew(load_latent, chain, sample):
@@ -221,47 +165,6 @@ def test_a_sketch_is_shown_at_the_size_of_pictures(load_latent, node):
     torch.testing.assert_close(sketch, drawn)
 
 
-def test_a_sweep_draws_the_pictures_of_its_cells(load_latent, chain, sample, node):
-    hair, skin = load_latent("hair"), load_latent("skin")
-    widgets = {"expert_index": 2, "values": "0.25", "vary": "reliability", "guidance": "1", "seed": 5, "seeds": 1}
-    settings = {"steps": 3, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
-    out, grid = node(
-        "MCDM_ReliabilitySweep",
-        experts=chain(hair, skin),
-        latent_image={"samples": torch.zeros(1, 4, 8, 8)},
-        vae=hair.vae,
-        **widgets,
-        **settings,
-    )
-    cell = sample(
-        chain((hair, {"reliability": 0.75}), (skin, {"reliability": 0.25})), {"samples": torch.zeros(1, 4, 8, 8)}
-    )
-    assert torch.equal(out["samples"], cell)
-    top, left = 256 // 3, 8 + 264
-    shown = grid[0, top : top + 256 : 4, left : left + 256 : 4]
-    assert (shown - hair.vae.decode(cell)[0]).abs().max() < LEVEL
-
-
-def test_inspect_decodes_the_predictions(load_latent, chain, node):
-    import comfy.samplers
-    import comfy_extras.nodes_custom_sampler as custom
-
-    hair = load_latent("hair")
-    experts = chain(hair, load_latent("text"))
-    given = {
-        "noise": custom.Noise_RandomNoise(3),
-        "sampler": comfy.samplers.sampler_object("euler"),
-        "sigmas": SIGMAS,
-        "latent_image": {"samples": torch.zeros(1, 4, 8, 8)},
-    }
-    expected = custom.SamplerCustomAdvanced().sample(guider=node("MCDM_Guider", experts=experts)[0], **given)[0]
-    out, predictions, _ = node("MCDM_Inspect", experts=experts, vae=hair.vae, steps_shown="last", **given)
-    assert torch.equal(out["samples"], expected["samples"])
-    row = 256 // 3 + 3 * 264  # below both experts and U; the last prediction is the sample
-    product = predictions[0, row : row + 256 : 4, -264:-8:4]
-    assert (product - hair.vae.decode(out["samples"])[0]).abs().max() < LEVEL
-
-
 def test_memory_is_that_of_latents(load_latent, load):
     """Two networks of one width, asked for samples of one size, of which the other's works on patches of 2 × 2."""
     ours, pixels = (expert.model.model.memory_required([2, 4, 8, 8]) for expert in (load_latent("hair"), load("hair")))
@@ -294,11 +197,6 @@ def test_latents_of_other_vaes_have_no_previews(load_latent, chain, sample, monk
     model = load_latent("hair").model
     assert latent_preview.get_previewer(model.load_device, model.model.latent_format) is None
     assert sample(chain(load_latent("hair")), EMPTY, steps=1).isfinite().all()
-
-
-def test_a_network_off_the_device_gives_the_same(load_latent, chain, sample, limited):
-    hair = load_latent("hair")
-    assert sample(chain(hair), EMPTY).isfinite().all()
 
 
 @pytest.mark.parametrize(("fast", "dtype"), [(False, torch.float32), (True, torch.float16)])
@@ -337,24 +235,6 @@ def run_refused(node, experts, match, latent=EMPTY):
         )
 
 
-def test_experts_of_both_kinds_are_not_mixed_without_their_vaes(load, load_latent, chain, node):
-    match = r"Expert 1 .*LatentSpace \(4 channels of the VAE \w{12}\) .*expert 2 .*PixelSpace .*. Connect the VAE"
-    run_refused(node, chain(load_latent("hair"), load("skin")), match)
-
-
-def test_so_do_latents_of_two_vaes(load_latent, chain, node, small_vaes):
-    match = f"VAE {small_vaes['vae']}.*VAE {small_vaes['other']}"
-    run_refused(node, chain(load_latent("skin"), load_latent("other")), match)
-
-
-def test_and_latents_of_a_checkpoint(load_latent, chain, node):
-    from ..support.oracle.networks import network
-
-    tokens = [[torch.zeros(1, 7, 16), {}]]
-    checkpoint = SimpleNamespace(model=network("eps", 1), condition=tokens, null=tokens)
-    run_refused(node, chain(load_latent("skin"), checkpoint), "Expert 1 .*LatentSpace .*expert 2 .*each needs a VAE")
-
-
 def test_a_map_of_another_size_is_told_in_pixels(load_latent, chain, node):
     match = "expects a latent of 64×64 pixels, the size of its map, and got one of 96×128"
     run_refused(node, chain(load_latent("hair")), match, {"samples": torch.zeros(1, 4, 16, 12)})
@@ -386,20 +266,3 @@ def test_a_vae_that_is_missing_is_refused_at_post(host, node, base, latent_exper
     finally:
         kept.rename(file)
     assert said_of(host, node, "MCDM_LoadExpert", expert_name=name) is True
-
-
-def test_a_mask_acts_at_the_size_of_latents(load_latent, chain, node):
-    import comfy.samplers
-
-    left = torch.zeros(1, 64, 64)
-    left[..., :32] = 1.0
-    hair, skin = load_latent("hair"), load_latent("skin")
-
-    def predicted(*experts):
-        guider, noise = node("MCDM_Guider", experts=chain(*experts))[0], latents(1, 4, 8, 8)
-        sampler = comfy.samplers.sampler_object("euler")
-        return guider.sample(noise, torch.zeros_like(noise), sampler, torch.tensor([3.0, 0.0]), seed=2)
-
-    both = predicted((hair, {"weight": 2.0, "mask": left}), (skin, {"weight": 3.0, "mask": 1 - left}))
-    torch.testing.assert_close(both[..., :3], predicted((hair, {"weight": 2.0}))[..., :3], atol=1e-5, rtol=0)
-    torch.testing.assert_close(both[..., 5:], predicted((skin, {"weight": 3.0}))[..., 5:], atol=1e-5, rtol=0)

@@ -53,36 +53,3 @@ def test_a_sampler_added_to_cores_list_runs(load, chain, sample, added):
     ours = sample(chain((expert, {"weight": 2.5})), latent, added, steps=4)
     assert torch.equal(ours, core_ksampler(expert.model, expert, 2.5, added, latent))
     assert not torch.equal(ours, sample(chain((expert, {"weight": 2.5})), latent, "euler", steps=4))
-
-
-def test_equals_core_ksampler_when_inpainting_a_picture(load, chain, sample):
-    expert = load("hair")
-    picture = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
-    mask = torch.zeros(1, 32, 32)
-    mask[:, 8:24] = 1.0
-    latent = {"samples": picture, "noise_mask": mask}
-    ours = sample(chain((expert, {"weight": 3.0})), latent, steps=4, denoise=0.6)
-    theirs = core_ksampler(expert.model, expert, 3.0, "euler", latent, denoise=0.6)
-    assert torch.equal(ours, theirs)
-    torch.testing.assert_close(ours[:, :, :8], picture[:, :, :8], atol=1e-6, rtol=0)
-
-
-def test_guidance_hooks_of_the_model_run(load, chain, sample):
-    import comfy_extras.nodes_model_advanced as advanced
-
-    expert = load("hair")
-    (expert.model,) = advanced.RescaleCFG().patch(expert.model, 0.7)
-    latent = {"samples": torch.zeros(2, 3, 32, 32)}
-    ours = sample(chain((expert, {"weight": 4.0})), latent, steps=4)
-    assert torch.equal(ours, core_ksampler(expert.model, expert, 4.0, "euler", latent))
-
-
-def test_sampling_again_gives_the_same(load, chain, node):
-    import comfy.samplers
-
-    (guider,) = node("MCDM_Guider", experts=chain(load("hair"), load("skin")))
-    noise, latent = torch.randn(1, 3, 32, 32), torch.zeros(1, 3, 32, 32)
-    sigmas = torch.tensor([5.0, 1.0, 0.0])
-    runs = [guider.sample(noise, latent, comfy.samplers.sampler_object("euler"), sigmas, seed=1) for _ in range(3)]
-    assert torch.equal(runs[0], runs[1])
-    assert torch.equal(runs[0], runs[2])

@@ -11,12 +11,6 @@ from ..support.core_samplers import core_ksampler
 from ..support.leaks import Living, state_of
 
 
-def test_all_experts_are_loaded_in_one_call(load, chain, guide, loads):
-    experts = [load(name) for name in ("hair", "skin", "text")]
-    guide(chain(*experts))
-    assert loads == [{expert.model.model for expert in experts}]
-
-
 def test_the_memory_of_all_experts_is_estimated_and_logged(load, chain, guide, monkeypatch, caplog):
     import comfy.model_management
     from comfy.sampler_helpers import estimate_memory
@@ -57,25 +51,6 @@ def test_wrappers_around_loading_run_for_every_expert(load, chain, guide):
         expert.model.add_wrapper(WrappersMP.PREPARE_SAMPLING, wrapper)
     guide(chain(*experts))
     assert seen == [(True, True, [])] * 2
-
-
-def test_partly_loaded_experts_give_the_same(load, chain, guide, monkeypatch):
-    from comfy.k_diffusion.sampling import sample_euler
-    from comfy.model_patcher import ModelPatcher
-
-    full, whole = guide(chain(load("hair"), load("skin"))), ModelPatcher.partially_load
-    experts, seen = [load("hair"), load("skin")], []
-
-    def load_60_percent(self, device, extra_memory=0, **kwargs):
-        return whole(self, device, int(0.6 * self.model_size()), **kwargs)
-
-    def look(*args, **kwargs):
-        seen.extend(expert.model.model.model_lowvram for expert in experts)
-        return sample_euler(*args, **kwargs)
-
-    monkeypatch.setattr(ModelPatcher, "partially_load", load_60_percent)
-    assert torch.equal(guide(chain(*experts), look), full)
-    assert seen == [True, True]
 
 
 def test_the_memory_of_a_pass_is_estimated_in_proportion(load):

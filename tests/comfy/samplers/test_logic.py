@@ -80,12 +80,6 @@ def test_beside_plain_loops(experts, run, logic, weights, settings, kind):
     assert (found - plain).abs().max() > 0.02
 
 
-def test_an_expert_alone_is_ancestral_sampling(experts, run, logic, node):
-    found = run(experts(1.0), logic())
-    ancestral = run(experts(1.0), node("MCDM_SamplerDDIM", eta=1.0)[0])
-    torch.testing.assert_close(found, ancestral, atol=1e-4, rtol=0)
-
-
 @pytest.mark.parametrize(("weights", "rows"), [((1.0, -1.0), 2), ((1.0, 1.0), 2), ((1.5, 1.0), 4)])
 def test_what_it_costs(load, chain, run, logic, passes, weights, rows):
     loaded = [passes.watch(load(name)) for name in ("hair", "skin")]
@@ -108,17 +102,6 @@ def test_windows_and_fewer_passes(load, chain, run, logic, node, passes):
     assert all(each.isfinite().all() for each in found)
     assert (found[0] - found[1]).abs().max() > 0.001
     assert 0.001 < (found[0] - found[2]).abs().mean() < 0.1
-
-
-def test_inspect_shows_an_excluded_expert(load, experts, logic, node):
-    import comfy_extras.nodes_custom_sampler as custom
-
-    given = {"noise": custom.Noise_RandomNoise(3), "sampler": logic(), "sigmas": torch.tensor(SIGMAS)}
-    given["latent_image"] = {"samples": torch.zeros(3, 3, 32, 32)}
-    (guider,) = node("MCDM_Guider", experts=experts(1.0, -1.0))
-    expected, _ = custom.SamplerCustomAdvanced().sample(guider=guider, **given)
-    shown = node("MCDM_Inspect", experts=experts(1.0, -1.0), vae=load("hair").vae, steps_shown="2", **given)
-    assert torch.equal(shown[0]["samples"], expected["samples"])
 
 
 def test_a_run_without_a_positive_weight_is_refused_before_any_pass(load, chain, run, logic, passes):

@@ -87,18 +87,6 @@ def test_every_node_has_help_where_the_page_asks_first(server, pack, language):
             server.request(f"/extensions/mcdm/docs/{missing}")
 
 
-def test_a_product_gives_a_picture(server, small_experts):
-    (picture,) = server.pictures(product(small_experts))
-    assert picture.shape == (32, 32, 3)
-    assert picture.std() > 5
-
-
-def test_a_product_of_latents_gives_a_picture(server, latent_experts):
-    (picture,) = server.pictures(product(latent_experts))
-    assert picture.shape == (64, 64, 3)
-    assert picture.std() > 5
-
-
 WORKFLOWS = {
     "faces": {"hair_color": "red", "background": "white"},
     "faces_fewer_passes": {"hair_color": "red", "background": "white"},
@@ -200,19 +188,6 @@ def test_a_cancelled_run_is_followed_by_a_good_one(server, small_experts):
     assert np.array_equal(before, after)
 
 
-def test_a_class_that_the_expert_does_not_know_is_refused_at_post(server, small_experts):
-    changes = {
-        "skin": node("MCDM_LoadExpert", expert_name=small_experts["class"]),
-        "skin map": node("MCDM_EncodeClass", encoder=["skin", 1], class_name="owl", null_kind="class 0"),
-    }
-    (picture,) = server.pictures(product(small_experts, **changes))
-    assert picture.std() > 5
-    changes["skin map"]["inputs"]["class_name"] = "wolf"
-    status, body = server.refusal(product(small_experts, **changes))
-    assert status == 400
-    assert "Fox, owl, dog" in body
-
-
 async def until_sampled(server, prompt: dict, steps: int) -> str:
     """Queue a prompt and wait until so many steps are done; its id."""
     import aiohttp
@@ -227,20 +202,6 @@ async def until_sampled(server, prompt: dict, steps: int) -> str:
             message = await socket.receive()
             steps -= message.type == aiohttp.WSMsgType.TEXT and json.loads(message.data)["type"] == "progress"
     return prompt_id
-
-
-def test_a_cancelled_sweep_leaves_the_finished_cells_in_the_output_folder(server, small_experts):
-    values = "0-1 [50]"
-    save = node("SaveImage", images=["sample", 1], filename_prefix="sweep")
-    prompt = product(small_experts, sample=sweep(values=values, seeds=4, steps=60), save=save)
-    prompt_id = result_of(until_sampled(server, prompt, steps=3 * 60), "the third cell")
-    server.request("/interrupt", {})
-    entry = server.wait(prompt_id)
-    assert any(message[0] == "execution_interrupted" for message in entry["status"]["messages"])
-    (grid,) = (server.log.parent / "output").glob("MCDM_sweep_*.png")
-    assert Image.open(grid).height > 50 * 256
-    (whole,) = server.pictures(product(small_experts, sample=sweep(), save=save))
-    assert whole.shape[0] < 1000
 
 
 def test_previews_and_progress_arrive_while_sampling(server, small_experts):
@@ -298,15 +259,6 @@ def test_a_warning_is_sent_for_the_node_that_gives_it(server, small_experts):
     (warning,) = result_of(page_events(server, [prompt], "mcdm.warning", "execution_success"), "the end of a run")
     assert (warning["node"], warning["type"], warning["workflow"]) == ("skin map", "MCDM_EncodeText", "a workflow")
     assert "zeppelin" in warning["text"]
-
-
-def test_a_black_mask_is_warned_of_though_another_expert_has_none(server, small_experts):
-    black = node("SolidMask", value=0.0, width=32, height=32)
-    second = expert("skin", mask=["black", 0], experts=["first", 0])
-    prompt = product(small_experts, seed=42, black=black, second=second)
-    (warning,) = result_of(page_events(server, [prompt], "mcdm.warning", "execution_success"), "the end of a run")
-    assert (warning["node"], warning["type"]) == ("sample", "MCDM_KSampler")
-    assert warning["text"].startswith("The mask of expert 2 (small skin) is 0 everywhere, so it has no say; ")
 
 
 def two_spaces(pixels: dict, latents: dict, vae: str) -> dict:
@@ -397,70 +349,6 @@ MARKED = {  # the input at which ComfyUI shows it
     "MCDM_ReliabilitySweep": "experts",
     "MCDM_Logic": "operation",
 }
-REFUSED = {
-    "no such file": ({"hair": node("MCDM_LoadExpert", expert_name="gone.safetensors")}, "expert_name", "found no"),
-    "truncated file": ({"hair": node("MCDM_LoadExpert", expert_name="cut.safetensors")}, "expert_name", "truncated"),
-    "no condition": ({"first": expert("hair", condition=None)}, "condition", "needs a condition"),
-    "no null": ({"second": expert("skin", null=None, experts=["first", 0])}, "null", "Expert 2 needs a negative"),
-    "reliabilities": (
-        {"first": expert("hair", reliability=0.0), "second": expert("skin", reliability=0.0, experts=["first", 0])},
-        "reliability",
-        "reliabilities with a positive sum",
-    ),
-    "wrong map": (
-        {"skin map": node("MCDM_EncodeMap", encoder=["skin", 1], image=["map", 0], map="hair", with_text=False)},
-        "map",
-        "driven by a skin map, not by a hair map",
-    ),
-    "no map": ({"skin map": EMPTY_MAP}, "map", "either an image or a mask and got neither"),
-    "text for a map expert": (
-        {"skin map": node("MCDM_EncodeText", encoder=["skin", 1], text="red hair")},
-        "encoder",
-        "driven by a skin map, not by text",
-    ),
-    "a class for a map expert": (
-        {"skin map": node("MCDM_EncodeClass", encoder=["skin", 1], class_name="fox", null_kind="class 0")},
-        "encoder",
-        "driven by a skin map, not by a class",
-    ),
-    "a sweep of an expert that is not there": (
-        {"sample": sweep(expert_index=3)},
-        "expert_index",
-        "from 1 to 2 to sweep and got 3",
-    ),
-    "values of a sweep": ({"sample": sweep(values="0, 2")}, "values", "values from 0 to 1"),
-    "guidance of a sweep": ({"sample": sweep(guidance="strong")}, "guidance", "factors of the weights"),
-    "seeds of a sweep": ({"sample": sweep(seeds=51)}, "seeds", "sweep in parts"),
-    "condition of another expert": (
-        {"second": expert("skin", condition=["hair map", 0], experts=["first", 0])},
-        "condition",
-        "made for",
-    ),
-    "weight": ({"first": expert("hair", weight=50.0)}, "weight", "bigger than max of 20"),
-    "window": ({"second": expert("skin", start=0.7, end=0.2, experts=["first", 0])}, "end", "start below end"),
-    "a gap between windows": (
-        {"first": expert("hair", end=0.4), "second": expert("skin", start=0.6, experts=["first", 0])},
-        "end",
-        "active from 0.4 to 0.6 of the sampling. Set its end to 0.6, or the start of expert 2 to 0.4.",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", REFUSED)
-def test_what_can_be_known_is_refused_at_post_and_names_one_input(server, small_experts, case):
-    whole = (server.log.parent / "models" / "mcdm" / small_experts["hair"]).read_bytes()
-    (server.log.parent / "models" / "mcdm" / "cut.safetensors").write_bytes(whole[:1000000])
-    changes, at_fault, sentence = REFUSED[case]
-    status, body = server.refusal(product(small_experts, **changes))
-    assert status == 400
-    assert sentence in body
-    for of in json.loads(body)["node_errors"].values():
-        (error,) = (error for error in of["errors"] if error["type"] == VALIDATED)
-        marked = MARKED[of["class_type"]]
-        assert error["extra_info"]["input_name"] == marked
-        assert error["details"].startswith(f"{marked} - " if marked == at_fault else f"{marked} - {at_fault}: ")
-
-
 SPARE = expert("hair", condition=None)
 """At fault in its weight, and nothing takes it."""
 

@@ -26,14 +26,6 @@ def test_exchanged_weights_are_the_same_to_the_bit(load, chain, guide):
     assert torch.equal(guide(chain(*three(load("hair")))), guide(chain(*apart)))
 
 
-def test_three_of_one_checkpoint(load, chain, guide):
-    def three(plain):
-        return [plain, with_lora(plain, 11), with_lora(plain, 12)]
-
-    apart = [three(load("hair"))[place] for place in range(3)]
-    torch.testing.assert_close(guide(chain(*three(load("hair")))), guide(chain(*apart)), atol=rounded(1e-5), rtol=0)
-
-
 @pytest.mark.one_of(4)
 def test_partly_loaded_clones_give_the_same(pair, chain, guide, request):
     together, apart = pair()

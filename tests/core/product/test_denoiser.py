@@ -9,7 +9,6 @@ from mcdm_core import (
     PREDICTIONS,
     Condition,
     Expert,
-    Flow,
     ProductDenoiser,
     Schedule,
     Term,
@@ -115,28 +114,6 @@ def test_conditions_that_may_not_share_a_batch_run_apart():
     with_text = Condition(labels=torch.tensor([1]), text_active=True)
     ProductDenoiser([Term(one, label(0), None, weight=0.5), Term(one, with_text, None, weight=0.5)])(X, 2.0)
     assert rows(one) == [[2, 2]]
-
-
-def test_identical_experts_are_guidance_at_the_summed_weight():
-    (one, two), alone = pair(), gaussian_expert(MEANS, VARIANCES)
-    terms = [Term(one, label(0), label(2), weight=1.5, reliability=3), Term(two, label(0), label(2), weight=2.0)]
-    torch.testing.assert_close(
-        ProductDenoiser(terms)(X, 2.0), ProductDenoiser([Term(alone, label(0), label(2), weight=3.5)])(X, 2.0)
-    )
-
-
-def test_the_order_of_the_terms_does_not_matter():
-    one, two = pair()
-    terms = [Term(one, label(0), label(2), weight=2, reliability=2), Term(two, label(1), label(0), weight=-0.5)]
-    torch.testing.assert_close(ProductDenoiser(terms)(X, 2.0), ProductDenoiser(terms[::-1])(X, 2.0))
-
-
-@pytest.mark.parametrize("name", PREDICTIONS)
-def test_every_parameterization_gives_the_same_answer(name):
-    expected = ProductDenoiser([Term(e, label(i), label(2), weight=2) for i, e in enumerate(pair())])(X, 5.0)
-    mixed = [gaussian_expert(MEANS, VARIANCES, prediction=name), gaussian_expert(MEANS, VARIANCES, Flow(), "flow")]
-    denoised = ProductDenoiser([Term(e, label(i), label(2), weight=2) for i, e in enumerate(mixed)])(X, 5.0)
-    torch.testing.assert_close(denoised, expected, rtol=1e-9, atol=1e-9)
 
 
 def test_an_expert_is_never_asked_outside_its_schedule():

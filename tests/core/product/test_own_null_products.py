@@ -77,12 +77,6 @@ def test_one_expert_alone_is_guidance(weight, pair):
     assert torch.equal(own_null([term])(X, SIGMA), ProductDenoiser([term])(X, SIGMA))
 
 
-def test_one_null_for_all_is_equation_10():
-    one = gaussian_expert(MEANS, VARIANCES)
-    terms = terms_of([one, one], (2.0, 3.0), (1.0, 3.0), (label(2), label(2)))
-    torch.testing.assert_close(own_null(terms)(X, SIGMA), ProductDenoiser(terms)(X, SIGMA))
-
-
 def test_masks_keep_each_expert_to_its_place(pair):
     x = torch.randn(1, 1, 2, 4, dtype=torch.float64)
     left = torch.tensor([1.0, 1.0, 0.0, 0.0]).expand(2, 4)
