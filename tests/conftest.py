@@ -1,4 +1,5 @@
 import contextlib
+import importlib.util
 import math
 import os
 import signal
@@ -124,6 +125,13 @@ def ctrl_c():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def without_ray(monkeypatch):
+    """As where Ray isn't installed."""
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "ray" else find(name, *more))
 
 
 @pytest.fixture

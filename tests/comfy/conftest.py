@@ -371,6 +371,54 @@ def guide(node):
 
 
 @pytest.fixture
+def guider_of(node):
+    """The guider of experts whose attributes are the inputs of Diffusion Expert, as the oracle's are."""
+
+    def build(experts):
+        chain = ()
+        for expert in experts:
+            (chain,) = node("MCDM_Expert", experts=chain, **vars(expert))
+        return node("MCDM_Guider", experts=chain)[0]
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def sampled(pack):
+    """Sample a guider: `sampled` of `support/small_runs.py`, which imports ComfyUI."""
+    from .support.small_runs import sampled
+
+    return sampled
+
+
+@pytest.fixture
+def product_of(guider_of, sampled):
+    """Sample the product of experts, as `sampled` does."""
+    return lambda experts, *args, **run: sampled(guider_of(experts), *args, **run)
+
+
+@pytest.fixture(scope="session")
+def by_core(pack):
+    """Sample the product of experts by core's own guiders."""
+    from .support.small_runs import sampled_by_core
+
+    return sampled_by_core
+
+
+@pytest.fixture
+def assert_agree(record_property):
+    """Assert that two latents agree to so much of their scale, and keep by how much for the summary of the tests."""
+
+    def check(ours, theirs, within=1e-4):
+        assert theirs.isfinite().all()
+        difference = float((ours - theirs).abs().max() / theirs.std())
+        record_property("difference", difference)
+        assert difference <= within
+
+    return check
+
+
+@pytest.fixture
 def predict(guide):
     """Ask a product for x0 at one level, through the whole guider: one Euler step to 0 returns the prediction."""
     return lambda experts, sigma=3.0, **more: guide(experts, sigmas=(sigma, 0.0), **more)

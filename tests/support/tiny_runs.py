@@ -1,6 +1,11 @@
-"""Configurations of runs that take a second, and folders of pictures to train on."""
+"""Runs that take a second: their configurations, folders of pictures to train on, interruptions, and tables."""
+
+import csv
+import signal
 
 import numpy as np
+import pytest
+import torch
 from PIL import Image
 
 SIZE = 16
@@ -61,3 +66,55 @@ def write_folder(folder, maps=("hair", "skin"), count=6, size=(24, 24), captions
             color = ("Crimson", "scarlet-ish")[i % 2]
             (folder / "captions" / f"face_{i}.txt").write_text(f"A {color} box, number {i}\n\nein Kasten\n", "utf-8")
     return folder
+
+
+class Interrupting:
+    """A source that notes whose batches it makes, and is interrupted while it makes one.
+
+    Args:
+        source: Makes the batches.
+        at: The number of the batch, counted from 1; 0 is none.
+        number: The signal.
+    """
+
+    def __init__(self, source, at=0, number=signal.SIGINT):
+        self._source, self._at, self._number = source, at, number
+        self.asked = []
+
+    def __getattr__(self, name):
+        return getattr(self._source, name)
+
+    def __len__(self):
+        return len(self._source)
+
+    def batch(self, modality, size, rng):
+        self.asked.append(modality)
+        if len(self.asked) == self._at:
+            signal.raise_signal(self._number)
+        return self._source.batch(modality, size, rng)
+
+
+def assert_goes_on_as_if_uninterrupted(trainer):
+    """A run that is interrupted in its third step and resumed ends with the weights of one that isn't.
+
+    Args:
+        trainer: Makes a trainer in a folder, given by its name, that is interrupted at a batch, see `Interrupting`.
+    """
+    whole = trainer("whole")
+    whole.run()
+    interrupted = trainer("resumed", 3)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted.run()
+    resumed = trainer("resumed")
+    resumed.resume()
+    assert resumed.step == 3  # the step that was interrupted is finished
+    resumed.run()
+    for name in ("network", "average"):
+        expected, actual = (getattr(run, name).state_dict() for run in (whole, resumed))
+        assert all(torch.equal(expected[key], actual[key]) for key in expected)
+
+
+def csv_rows(path):
+    """The rows of a CSV file."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))

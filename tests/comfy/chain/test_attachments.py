@@ -4,6 +4,7 @@ ControlNets, attention patches like IP-Adapter's, LoRAs and hooks are in `test_o
 """
 
 import dataclasses
+import functools
 import logging
 import re
 from pathlib import Path
@@ -62,25 +63,15 @@ def test_the_page_names_these_nodes(rows, nodes):
     assert {node.split(" ")[0] for node in nodes} <= named
 
 
-@torch.no_grad()
-def sampled(stage, guider, latent=0.0, pictures=2, **settings):
-    import comfy.samplers
+def sampled(stage, guider, pictures=2, **settings):
+    from ..support.small_runs import sampled
 
-    noise = torch.randn(pictures, *stage.latent, generator=torch.Generator().manual_seed(SEED))
-    sigmas = comfy.samplers.calculate_sigmas(guider.model_patcher.get_model_object("model_sampling"), "normal", STEPS)
-    start, sampler = torch.full_like(noise, latent), comfy.samplers.sampler_object("euler")
-    return guider.sample(noise, start, sampler, sigmas, disable_pbar=True, seed=SEED, **settings)
+    return sampled(guider, steps=STEPS, shape=(pictures, *stage.latent), **settings)
 
 
 @pytest.fixture
-def product_of(node):
-    def run(stage, experts, **settings):
-        chain = ()
-        for expert in experts:
-            (chain,) = node("MCDM_Expert", experts=chain, **vars(expert))
-        return sampled(stage, node("MCDM_Guider", experts=chain)[0], **settings)
-
-    return run
+def product_of(guider_of):
+    return lambda stage, experts, **settings: sampled(stage, guider_of(experts), **settings)
 
 
 def brute_force(stage, experts, hooks_ask=False, **settings):
@@ -90,16 +81,8 @@ def brute_force(stage, experts, hooks_ask=False, **settings):
 
 
 @pytest.fixture
-def assert_agree(record_property):
-    """Assert that two latents agree, and keep by how much for the summary of the tests."""
-
-    def check(ours, theirs):
-        assert theirs.isfinite().all()
-        difference = float((ours - theirs).abs().max() / theirs.std())
-        record_property("difference", difference)
-        assert difference <= rounded(AGREEMENT)
-
-    return check
+def assert_agree(assert_agree, pack):
+    return functools.partial(assert_agree, within=rounded(AGREEMENT))
 
 
 def assert_matters(with_it, without):
@@ -160,15 +143,13 @@ def test_what_asks_the_network_acts_on_a_product_of_copies_as_core_at_the_sum_of
     stage, product_of, assert_agree, name
 ):
     """A product of two networks of equal weights, at 1.5 and 2.5, is one of them at 4."""
-    import comfy.samplers
+    from ..support.oracle.core_guiders import core_guider
 
     node = ON_GUIDANCE[name]
     scene = stage(node.family)
     models = [node.attach(scene.networks[0][0]), scene.networks[1][0], node.attach(scene.networks[1][0])]
     one, copy, alone = (dataclasses.replace(scene.expert(model, 0), reliability=1.0) for model in models)
-    guider = comfy.samplers.CFGGuider(alone.model)
-    guider.set_conds(alone.condition, alone.null)
-    guider.set_cfg(4.0)
+    guider = core_guider(dataclasses.replace(alone, weight=4.0))
     expected = sampled(scene, guider)
     weights = [dataclasses.replace(one, weight=1.5), dataclasses.replace(copy, weight=2.5)]
     assert_agree(product_of(scene, weights), expected)
@@ -225,7 +206,7 @@ def test_torch_compile(request, stage, product_of, assert_agree, place):
 
 def test_a_sampler_node_that_sets_cfg_sets_the_first_experts_in_product_as_model(stage, node):
     """CFGOverride wraps the prediction of the whole guider, whose cfg is the given model's weight."""
-    import comfy.samplers
+    from ..support.oracle.core_guiders import core_guider
 
     scene = stage("SD15")
     first, second = (scene.expert(model, place) for place, model in enumerate(scene.networks[0]))
@@ -234,10 +215,7 @@ def test_a_sampler_node_that_sets_cfg_sets_the_first_experts_in_product_as_model
     overridden = run_node("custom_sampler", "CFGOverride", model=product, cfg=2.0, start_percent=0.0, end_percent=1.0)
 
     def run(model, cfg):
-        guider = comfy.samplers.CFGGuider(model)
-        guider.set_conds(first.condition, first.null)
-        guider.set_cfg(cfg)
-        return sampled(scene, guider)
+        return sampled(scene, core_guider(dataclasses.replace(first, model=model, weight=cfg)))
 
     assert torch.equal(run(overridden, 7.0), run(product, 2.0))
     assert_matters(run(product, 2.0), run(product, 7.0))

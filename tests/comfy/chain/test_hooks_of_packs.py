@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 import pytest
-import torch
+
+from ..support.closeness import assert_close
 
 
 @pytest.fixture
@@ -47,42 +48,20 @@ def bare(pack):
     )
 
 
-@pytest.fixture
-def run(node, chain):
-    """Sample experts by Product Guider, and by core's own guiders."""
-    import comfy.samplers
-
-    from ..support.oracle.core_guiders import sample_by_core_guiders
-
-    noise = torch.randn(2, 4, 8, 12, generator=torch.Generator().manual_seed(3))
-
-    @torch.no_grad()
-    def sample(experts, by_core=False):
-        schedule = experts[0].model.get_model_object("model_sampling")
-        sigmas = comfy.samplers.calculate_sigmas(schedule, "normal", 3)
-        if by_core:
-            return sample_by_core_guiders(experts, noise, sigmas)
-        (guider,) = node("MCDM_Guider", experts=chain(*((expert, vars(expert)) for expert in experts)))
-        euler = comfy.samplers.sampler_object("euler")
-        return guider.sample(noise, torch.zeros_like(noise), euler, sigmas, seed=3)
-
-    return sample
-
-
 @pytest.mark.one_of(2)
 @pytest.mark.parametrize("places", [(0,), (1,), (0, 1)], ids=str)
-def test_a_hook_whose_clone_forgets(bare, attach, run, places):
+def test_a_hook_whose_clone_forgets(bare, attach, product_of, by_core, places):
     """Experts on networks of their own; each one's hook acts on its own passes."""
 
     def experts():
         return [attach(bare(i), 0.5 + i) if i in places else bare(i) for i in range(2)]
 
-    theirs = run(experts(), by_core=True)
-    torch.testing.assert_close(run(experts()), theirs, atol=1e-4 * theirs.std().item(), rtol=0)
-    assert (theirs - run([bare(0), bare(1)])).abs().max() > 1e-2 * theirs.std()
+    theirs = by_core(experts())
+    assert_close(product_of(experts()), theirs)
+    assert (theirs - product_of([bare(0), bare(1)])).abs().max() > 1e-2 * theirs.std()
 
 
-def test_on_clones_of_one_network(bare, attach, run):
+def test_on_clones_of_one_network(bare, attach, product_of, by_core):
     """The second expert's MODEL is a LoRA clone of the first one's."""
     from ..support.clones import lora_on
     from ..support.oracle.networks import network
@@ -91,23 +70,23 @@ def test_on_clones_of_one_network(bare, attach, run):
         return [attach(bare(0, base()), 0.5), attach(bare(1, lora_on(base(), 8)), 1.5)]
 
     shared = network("eps", 1)
-    theirs = run(experts(lambda: network("eps", 1)), by_core=True)
-    torch.testing.assert_close(run(experts(lambda: shared)), theirs, atol=1e-4 * theirs.std().item(), rtol=0)
+    theirs = by_core(experts(lambda: network("eps", 1)))
+    assert_close(product_of(experts(lambda: shared)), theirs)
 
 
-def test_one_hook_on_two_experts(bare, attach, run):
+def test_one_hook_on_two_experts(bare, attach, product_of, by_core):
     """One CONDITIONING for both."""
 
     def experts():
         first = attach(bare(0), 0.5)
         return [first, replace(bare(1), condition=first.condition)]
 
-    theirs = run(experts(), by_core=True)
-    torch.testing.assert_close(run(experts()), theirs, atol=1e-4 * theirs.std().item(), rtol=0)
+    theirs = by_core(experts())
+    assert_close(product_of(experts()), theirs)
 
 
-def test_one_hooked_condition_twice_on_one_model_is_core_at_the_sum_of_weights(bare, attach, run):
+def test_one_hooked_condition_twice_on_one_model_is_core_at_the_sum_of_weights(bare, attach, product_of, by_core):
     first = attach(bare(0), 0.5)
-    theirs = run([replace(first, weight=2.5)], by_core=True)
-    ours = run([replace(first, weight=1.6), replace(first, weight=0.9)])
-    torch.testing.assert_close(ours, theirs, atol=1e-4 * theirs.std().item(), rtol=0)
+    theirs = by_core([replace(first, weight=2.5)])
+    ours = product_of([replace(first, weight=1.6), replace(first, weight=0.9)])
+    assert_close(ours, theirs)

@@ -9,6 +9,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from ..support.closeness import assert_close
+
 AGREEMENT = 1e-4  # of the latent's scale
 
 
@@ -86,24 +88,10 @@ def experts_with(pack, tiling):
 
 
 @pytest.fixture
-def product_of(node):
-    from ..support.small_runs import sampled
-
-    def run(experts):
-        chain = ()
-        for expert in experts:
-            (chain,) = node("MCDM_Expert", experts=chain, **vars(expert))
-        return sampled(node("MCDM_Guider", experts=chain)[0], 3)
-
-    return run
-
-
-@pytest.fixture
-def by_core():
+def by_core(sampled):
     from ..support.oracle.through_core import ThroughCore
-    from ..support.small_runs import sampled
 
-    return lambda experts: sampled(ThroughCore(experts, 3), 3)
+    return lambda experts: sampled(ThroughCore(experts, 3))
 
 
 @pytest.mark.one_of(3)
@@ -111,9 +99,7 @@ def by_core():
 def test_a_node_with_a_global_store_is_exact_on_every_expert(experts_with, product_of, by_core, steered):
     places = (0, 1), steered
     expected = by_core(experts_with(*places))
-    torch.testing.assert_close(
-        product_of(experts_with(*places)), expected, atol=AGREEMENT * expected.std().item(), rtol=0
-    )
+    assert_close(product_of(experts_with(*places)), expected)
     assert (expected - by_core(experts_with((), steered))).abs().max() > 100 * AGREEMENT * expected.std()
 
 
@@ -123,9 +109,7 @@ def test_it_is_exact_on_one_expert_where_its_store_says_what_that_one_needs(
 ):
     places = (tiled,), (steered,)
     expected = by_core(experts_with(*places))
-    torch.testing.assert_close(
-        product_of(experts_with(*places)), expected, atol=AGREEMENT * expected.std().item(), rtol=0
-    )
+    assert_close(product_of(experts_with(*places)), expected)
 
 
 @pytest.mark.parametrize(("tiled", "place"), [(0, "expert 1"), (1, "expert 2")])

@@ -6,11 +6,12 @@ theirs there.
 
 import importlib
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 
-from ..support.closeness import rounded
+from ..support.closeness import assert_close
 from ..support.core_samplers import core_ksampler
 from ..support.leaks import Living, state_of
 
@@ -125,45 +126,23 @@ def bare(pack):
 
 
 @pytest.fixture
-def guider_of(node, chain):
-    """Product Guider on experts."""
-    return lambda experts: node("MCDM_Guider", experts=chain(*((each, vars(each)) for each in experts)))[0]
-
-
-@pytest.fixture
-def run(guider_of):
+def run(product_of):
     """Sample experts by Product Guider."""
-    from ..support.small_runs import sampled
-
-    return lambda experts: sampled(guider_of(experts), STEPS)
+    return partial(product_of, steps=STEPS)
 
 
 @pytest.fixture
-def by_core(pack):
+def by_core_guiders(by_core):
+    """Sample experts by core's own guiders, one for each."""
+    return partial(by_core, steps=STEPS)
+
+
+@pytest.fixture
+def by_core(sampled):
     """Sample an expert by core's CFGGuider."""
     from ..support.oracle.core_guiders import core_guider
-    from ..support.small_runs import sampled
 
-    return lambda expert: sampled(core_guider(expert), STEPS)
-
-
-@pytest.fixture
-def by_core_guiders(pack):
-    """Sample experts by core's own guiders, one for each."""
-    import comfy.samplers
-
-    from ..support.oracle.core_guiders import sample_by_core_guiders
-
-    def run(experts):
-        noise = torch.randn(2, 4, 8, 12, generator=torch.Generator().manual_seed(3))
-        schedule = experts[0].model.get_model_object("model_sampling")
-        return sample_by_core_guiders(experts, noise, comfy.samplers.calculate_sigmas(schedule, "normal", STEPS))
-
-    return run
-
-
-def assert_close(ours, theirs):
-    torch.testing.assert_close(ours, theirs, atol=rounded(1e-4) * theirs.std().item(), rtol=0)
+    return lambda expert: sampled(core_guider(expert), steps=STEPS)
 
 
 @pytest.mark.parametrize("kind", ATTACH)
@@ -185,15 +164,13 @@ def test_one_expert_is_core_to_the_bit(bare, run, by_core, monkeypatch, kind):
 
 @pytest.mark.one_of(3)
 @pytest.mark.parametrize("kind", ATTACH)
-def test_nothing_is_kept_after_a_run(bare, guider_of, kind):
-    from ..support.small_runs import sampled
-
+def test_nothing_is_kept_after_a_run(bare, guider_of, sampled, kind):
     experts = [with_kept(bare(0), kind), with_kept(bare(1), kind)]
     models = [expert.model for expert in experts]
     guider = guider_of(experts)
-    first, before, living = sampled(guider, STEPS), state_of(*models), Living.now()
-    assert torch.equal(sampled(guider, STEPS), first)
-    assert torch.equal(sampled(guider_of(experts), STEPS), first)
+    first, before, living = sampled(guider, steps=STEPS), state_of(*models), Living.now()
+    assert torch.equal(sampled(guider, steps=STEPS), first)
+    assert torch.equal(sampled(guider_of(experts), steps=STEPS), first)
     assert state_of(*models) == before
     assert Living.now().tensors == living.tensors
     for model in models:

@@ -70,80 +70,47 @@ def experts(small):
     return make
 
 
-@pytest.fixture
-def product_of(node, chain):
-    """Sample a chain with Product Guider."""
-
-    def run(experts, sampler, sigmas, batch=1):
-        noise = torch.randn(batch, *LATENT, generator=torch.Generator().manual_seed(3))
-        (guider,) = node("MCDM_Guider", experts=chain(*((expert, vars(expert)) for expert in experts)))
-        with torch.no_grad():
-            return guider.sample(noise, torch.zeros_like(noise), sampler, sigmas, disable_pbar=True, seed=3)
-
-    return run
-
-
-@pytest.fixture
-def sampling(small):
-    """Euler's sampler, and the levels of a short run."""
-    import comfy.samplers
-
-    schedule = small.network().get_model_object("model_sampling")
-    return comfy.samplers.sampler_object("euler"), comfy.samplers.calculate_sigmas(schedule, "normal", 3)
-
-
 @pytest.mark.parametrize("cfg", [1.0, 2.5])
 @pytest.mark.parametrize("batch", [1, 2])
-def test_one_prompt_is_cores_guider(experts, product_of, sampling, cfg, batch):
+def test_one_prompt_is_cores_guider(experts, product_of, sampled, cfg, batch):
     from ..support.oracle.core_guiders import core_guider
 
-    expert = replace(experts()[0], weight=cfg)
-    noise = torch.randn(batch, *LATENT, generator=torch.Generator().manual_seed(3))
-    with torch.no_grad():
-        theirs = core_guider(expert).sample(noise, torch.zeros_like(noise), *sampling, disable_pbar=True, seed=3)
-    assert torch.equal(product_of([expert], *sampling, batch=batch), theirs)
+    expert, shape = replace(experts()[0], weight=cfg), (batch, *LATENT)
+    assert torch.equal(product_of([expert], shape=shape), sampled(core_guider(expert), shape=shape))
 
 
 @pytest.mark.parametrize("batch", [1, 2])
 @pytest.mark.parametrize("lora", [False, True], ids=["one MODEL", "a LoRA clone"])
-def test_two_prompts_with_their_nulls(experts, product_of, sampling, batch, lora):
+def test_two_prompts_with_their_nulls(experts, product_of, by_core, batch, lora):
     """Each is asked as core asks it, the null beside the condition."""
-    from ..support.oracle.core_guiders import sample_by_core_guiders
-
-    noise = torch.randn(batch, *LATENT, generator=torch.Generator().manual_seed(3))
-    theirs = sample_by_core_guiders(experts(apart=True, lora=lora), noise, sampling[1])
-    assert_close(product_of(experts(lora=lora), *sampling, batch=batch), theirs)
+    theirs = by_core(experts(apart=True, lora=lora), shape=(batch, *LATENT))
+    assert_close(product_of(experts(lora=lora), shape=(batch, *LATENT)), theirs)
 
 
-def test_two_prompts_without_nulls(experts, product_of, sampling, caplog):
+def test_two_prompts_without_nulls(experts, product_of, sampled, caplog):
     """Weights that sum to 1 need none: D = w₁ D_A + w₂ D_B, each prediction made alone by core at cfg 1."""
-    import comfy.samplers
+    from ..support.oracle.core_guiders import core_guider
 
     weights = (0.4, 0.6)
-    once = comfy.samplers.KSAMPLER(lambda model, x, sigmas, extra_args, **_: model(x, sigmas[:1], **extra_args))
-    level = torch.tensor([LEVEL, 0.0])
+    once = {"shape": (1, *LATENT), "sigmas": torch.tensor([LEVEL, 0.0])}
+
+    def one_pass(model, x, sigmas, extra_args, **_):
+        return model(x, sigmas[:1], **extra_args)
 
     def alone(expert):
-        guider = comfy.samplers.CFGGuider(expert.model)
-        guider.set_conds(expert.condition, expert.condition)
-        guider.set_cfg(1.0)
-        noise = torch.randn(1, *LATENT, generator=torch.Generator().manual_seed(3))
-        with torch.no_grad():
-            return guider.sample(noise, torch.zeros_like(noise), once, level, disable_pbar=True, seed=3)
+        return sampled(core_guider(replace(expert, null=expert.condition, weight=1.0)), one_pass, **once)
 
     expected = sum(w * alone(expert) for w, expert in zip(weights, experts(apart=True), strict=True))
-    assert_close(product_of(experts(weights, null=False), once, level), expected)
+    assert_close(product_of(experts(weights, null=False), one_pass, **once), expected)
     assert "connect its null" not in caplog.text  # nothing says that it reads one
 
 
-def test_a_prompt_twice_is_one_prompt_at_the_sum_of_weights(experts, product_of, sampling):
+def test_a_prompt_twice_is_one_prompt_at_the_sum_of_weights(experts, product_of, sampled):
     from ..support.oracle.core_guiders import core_guider
 
-    first = experts()[0]
-    noise = torch.randn(1, *LATENT, generator=torch.Generator().manual_seed(3))
-    with torch.no_grad():
-        theirs = core_guider(replace(first, weight=2.5)).sample(noise, torch.zeros_like(noise), *sampling, seed=3)
-    assert_close(product_of([first, replace(first, weight=0.9)], *sampling), theirs)
+    first, shape = experts()[0], (1, *LATENT)
+    theirs = sampled(core_guider(replace(first, weight=2.5)), shape=shape)
+    assert_close(product_of([first, replace(first, weight=0.9)], shape=shape), theirs)
 
 
 def test_what_replaces_something_and_asks_no_more_rows(host, small):

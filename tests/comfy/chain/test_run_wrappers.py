@@ -3,22 +3,24 @@
 import logging
 import re
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 
+from ..support.closeness import assert_close
 from ..support.leaks import Living
 
 STEPS = 8
 
 
 @pytest.fixture(scope="module")
-def easycache_fails(bare, start):
+def easycache_fails(bare):
     """Whether core's EasyCache fails in core alone, on a condition and a null in one batch."""
-    from ..support.oracle.core_guiders import sample_by_core_guiders
+    from ..support.small_runs import sampled_by_core
 
     try:
-        sample_by_core_guiders([with_cache(bare(0), "EasyCache", 1.0)], *start)
+        sampled_by_core([with_cache(bare(0), "EasyCache", 1.0)], STEPS)
     except RuntimeError:
         return True
     return False
@@ -52,47 +54,16 @@ def bare(pack):
     return lambda place: expert_of(network("eps", place + 1), place)
 
 
-@pytest.fixture(scope="module")
-def start(pack):
-    """Start noise and noise levels."""
-    import comfy.samplers
-
-    from ..support.oracle.networks import network
-
-    noise = torch.randn(2, 4, 8, 12, generator=torch.Generator().manual_seed(3))
-    schedule = network("eps", 1).get_model_object("model_sampling")
-    return noise, comfy.samplers.calculate_sigmas(schedule, "normal", STEPS)
-
-
 @pytest.fixture
-def product_of(node, start):
+def product_of(product_of):
     """Sample a chain with Product Guider."""
-    import comfy.samplers
-
-    @torch.no_grad()
-    def run(experts):
-        chain = ()
-        for expert in experts:
-            (chain,) = node("MCDM_Expert", experts=chain, **vars(expert))
-        euler = comfy.samplers.sampler_object("euler")
-        latent = torch.zeros_like(start[0])
-        return node("MCDM_Guider", experts=chain)[0].sample(
-            start[0], latent, euler, start[1], disable_pbar=True, seed=3
-        )
-
-    return run
+    return partial(product_of, steps=STEPS)
 
 
 @pytest.fixture
-def by_core(start):
+def by_core(by_core):
     """Sample by core's own guiders."""
-
-    def run(experts):
-        from ..support.oracle.core_guiders import sample_by_core_guiders
-
-        return sample_by_core_guiders(experts, *start)
-
-    return run
+    return partial(by_core, steps=STEPS)
 
 
 @pytest.fixture
@@ -109,17 +80,11 @@ def skipped(caplog):
 
 
 @pytest.mark.parametrize("cache", ["EasyCache", "LazyCache"])
-def test_one_expert_is_cores_guider(bare, cached, product_of, skipped, start, cache):
-    import comfy.samplers
-
+def test_one_expert_is_cores_guider(bare, cached, product_of, skipped, sampled, cache):
     from ..support.oracle.core_guiders import core_guider
 
     expert = cached(bare(0), cache)
-    euler = comfy.samplers.sampler_object("euler")
-    with torch.no_grad():
-        theirs = skipped(
-            lambda: core_guider(expert).sample(start[0], torch.zeros_like(start[0]), euler, start[1], seed=3)
-        )
+    theirs = skipped(lambda: sampled(core_guider(expert), steps=STEPS))
     ours = skipped(lambda: product_of([expert]))
     assert torch.equal(ours[0], theirs[0])
     assert ours[1] == theirs[1] != [0]
@@ -131,7 +96,7 @@ def test_easycache_skips_what_it_skips_in_core(bare, cached, product_of, by_core
     experts = [bare(place) for place in range(3)]
     experts = [cached(expert, threshold=0.5 + i) if i in places else expert for i, expert in enumerate(experts)]
     (ours, found), (theirs, expected) = skipped(lambda: product_of(experts)), skipped(lambda: by_core(experts))
-    torch.testing.assert_close(ours, theirs, atol=1e-4 * theirs.std().item(), rtol=0)
+    assert_close(ours, theirs)
     assert found == expected
     assert len(found) == len(places)
     assert 0 not in found
@@ -141,7 +106,7 @@ def test_easycache_on_the_second_expert_alone_is_cores_run(bare, cached, product
     """The first lends its schedule only."""
     first, second = replace(bare(0), weight=0.0, reliability=0.0), cached(replace(bare(1), weight=2.0))
     (ours, found), (theirs, expected) = skipped(lambda: product_of([first, second])), skipped(lambda: by_core([second]))
-    torch.testing.assert_close(ours, theirs, atol=1e-4 * theirs.std().item(), rtol=0)
+    assert_close(ours, theirs)
     assert found == expected != [0]
 
 
@@ -164,7 +129,7 @@ def test_easycache_on_a_clone_with_a_lora(bare, cached, product_of, by_core, ski
         skipped(lambda: product_of(make([shared, shared]))),
         skipped(lambda: by_core(make([bare(0), bare(0)]))),
     )
-    torch.testing.assert_close(ours, theirs, atol=1e-4 * theirs.std().item(), rtol=0)
+    assert_close(ours, theirs)
     assert found == expected
     assert 0 not in found
 

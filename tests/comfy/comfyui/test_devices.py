@@ -36,43 +36,6 @@ def bare(pack):
     return build
 
 
-@pytest.fixture(scope="module")
-def start(pack):
-    """Start noise and noise levels."""
-    import comfy.samplers
-
-    from ..support.oracle.networks import network
-
-    noise = torch.randn(2, 4, 8, 12, generator=torch.Generator().manual_seed(3))
-    return noise, comfy.samplers.calculate_sigmas(network("eps", 1).get_model_object("model_sampling"), "normal", 3)
-
-
-@pytest.fixture
-def run(start):
-    """Sample a guider."""
-    import comfy.samplers
-
-    @torch.no_grad()
-    def sample(guider, sampler=None):
-        sampler = sampler or comfy.samplers.sampler_object("euler")
-        return guider.sample(start[0], torch.zeros_like(start[0]), sampler, start[1], disable_pbar=True, seed=3)
-
-    return sample
-
-
-@pytest.fixture
-def guider_of(node):
-    """The guider of a chain."""
-
-    def build(experts):
-        chain = ()
-        for expert in experts:
-            (chain,) = node("MCDM_Expert", experts=chain, **vars(expert))
-        return node("MCDM_Guider", experts=chain)[0]
-
-    return build
-
-
 @pytest.fixture
 def passes(monkeypatch):
     """Rows that each network was asked for, by the network."""
@@ -97,21 +60,21 @@ def assert_close(ours, theirs):
     torch.testing.assert_close(ours, theirs, atol=rounded(1e-5) * theirs.std().item(), rtol=0)
 
 
-def test_one_expert_is_cores_guider(bare, split, guider_of, run):
+def test_one_expert_is_cores_guider(bare, split, guider_of, sampled):
     from ..support.oracle.core_guiders import core_guider
 
     expert = split(bare(0))
-    assert torch.equal(run(guider_of([expert])), run(core_guider(expert)))
+    assert torch.equal(sampled(guider_of([expert])), sampled(core_guider(expert)))
 
 
 @pytest.mark.one_of(3)
 @pytest.mark.parametrize("places", [(0,), (1,), (2,), (0, 1), (1, 2), (0, 1, 2)], ids=str)
-def test_a_split_changes_nothing(bare, split, guider_of, run, passes, places):
+def test_a_split_changes_nothing(bare, split, guider_of, sampled, passes, places):
     experts = [bare(place) for place in range(3)]
-    whole = run(guider_of(experts))
+    whole = sampled(guider_of(experts))
     divided = [split(expert) if place in places else expert for place, expert in enumerate(experts)]
     passes.clear()
-    assert_close(run(guider_of(divided)), whole)
+    assert_close(sampled(guider_of(divided)), whole)
     for place, expert in enumerate(divided):  # three steps, two pictures, a condition, and a null
         rows = [passes[id(model.model)] for model in (expert.model, *([copy_of(expert)] if place in places else []))]
         assert rows == ([6, 6] if place in places else [12])
@@ -119,7 +82,7 @@ def test_a_split_changes_nothing(bare, split, guider_of, run, passes, places):
 
 @pytest.mark.one_of(2)
 @pytest.mark.parametrize("order", ["LoRA after the split", "LoRA before the split", "LoRA first"])
-def test_clones_whose_copies_share_a_network(bare, split, guider_of, run, order):
+def test_clones_whose_copies_share_a_network(bare, split, guider_of, sampled, order):
     import comfy.sd
 
     from ..support.oracle.networks import lora
@@ -136,39 +99,38 @@ def test_clones_whose_copies_share_a_network(bare, split, guider_of, run, order)
         divided = divide(expert)
         return [divided, with_lora(divided)][:: -1 if order == "LoRA first" else 1]
 
-    whole = run(guider_of(make(lambda expert: expert)))
+    whole = sampled(guider_of(make(lambda expert: expert)))
     experts = make(split)
     for _ in range(2):
-        assert_close(run(guider_of(experts)), whole)
+        assert_close(sampled(guider_of(experts)), whole)
     assert (copy_of(experts[0]).model is copy_of(experts[1]).model) is (order != "LoRA before the split")
 
 
-def test_a_split_second_expert_beside_its_undivided_network(bare, split, guider_of, run):
+def test_a_split_second_expert_beside_its_undivided_network(bare, split, guider_of, sampled):
     """Both MODELs are one network, of which one is divided."""
     first = bare(0)
     second = replace(bare(1), model=first.model)
-    assert_close(run(guider_of([first, split(second)])), run(guider_of([first, second])))
+    assert_close(sampled(guider_of([first, split(second)])), sampled(guider_of([first, second])))
 
 
-def test_a_controlnet_on_a_split_second_expert(cast, split, guider_of, run, bare):
+def test_a_controlnet_on_a_split_second_expert(cast, split, guider_of, sampled, bare):
     first, second = bare(0), replace(cast.expert("eps", "ControlNet", 1), model=bare(1).model)
-    assert_close(run(guider_of([first, split(second)])), run(guider_of([first, second])))
+    assert_close(sampled(guider_of([first, split(second)])), sampled(guider_of([first, second])))
 
 
 @pytest.mark.parametrize("end", ["finished", "cancelled"])
-def test_nothing_is_left_behind(bare, split, guider_of, run, end):
+def test_nothing_is_left_behind(bare, split, guider_of, sampled, end):
     import comfy.model_management
-    import comfy.samplers
 
     experts = [split(bare(0)), split(bare(1))]
     guider = guider_of(experts)
-    whole = run(guider)
+    whole = sampled(guider)
     before, threads = state_of(*(expert.model for expert in experts)), threading.active_count()
     if end == "cancelled":
         with pytest.raises(comfy.model_management.InterruptProcessingException):
-            run(guider, comfy.samplers.KSAMPLER(cancelled_at(1)))
+            sampled(guider, cancelled_at(1))
     else:
-        run(guider)
+        sampled(guider)
     assert threading.active_count() == threads
     after = state_of(*(expert.model for expert in experts))
     for (attributes, _), (found, _) in zip(before, after, strict=True):
@@ -179,14 +141,14 @@ def test_nothing_is_left_behind(bare, split, guider_of, run, end):
     for expert in experts:
         assert expert.model.model.current_patcher is None
         assert copy_of(expert).model.current_patcher is None
-    assert torch.equal(run(guider), whole)
+    assert torch.equal(sampled(guider), whole)
 
 
 @pytest.mark.long
-def test_runs_leave_no_tensor_behind(bare, split, guider_of, run):
+def test_runs_leave_no_tensor_behind(bare, split, guider_of, sampled):
     guider, found = guider_of([split(bare(0)), split(bare(1))]), []
     for count in range(12):
-        run(guider)
+        sampled(guider)
         if count in (2, 11):
             found.append(Living.now().tensors)
     assert found[0] == found[1]

@@ -41,12 +41,9 @@ def brute_force(experts):
 
 
 def core(expert, cfg):
-    import comfy.samplers
+    from ..support.oracle.core_guiders import core_guider
 
-    guider = comfy.samplers.CFGGuider(expert.model)
-    guider.set_conds(expert.condition, expert.null)
-    guider.set_cfg(cfg)
-    return guider
+    return core_guider(expert, cfg)
 
 
 def assert_same(ours, theirs):

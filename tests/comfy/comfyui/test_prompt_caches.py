@@ -7,8 +7,6 @@ import torch
 
 from ..support.closeness import assert_close
 
-STEPS = 3
-
 
 @pytest.fixture
 def keeping(pack):
@@ -58,20 +56,9 @@ def keeping(pack):
 
 
 @pytest.fixture
-def sampled(node, chain):
+def sampled(product_of):
     """Sample a product of experts."""
-    import comfy.samplers
-
-    def run(experts, shape=(4, 8, 12)):
-        (guider,) = node("MCDM_Guider", experts=chain(*((expert, vars(expert)) for expert in experts)))
-        schedule = guider.model_patcher.get_model_object("model_sampling")
-        sigmas = comfy.samplers.calculate_sigmas(schedule, "normal", STEPS)
-        noise = torch.randn(1, *shape, generator=torch.Generator().manual_seed(3))
-        euler = comfy.samplers.sampler_object("euler")
-        with torch.no_grad():
-            return guider.sample(noise, torch.zeros_like(noise), euler, sigmas, disable_pbar=True, seed=3)
-
-    return run
+    return lambda experts, shape=(4, 8, 12): product_of(experts, shape=(1, *shape))
 
 
 def one_prompt(models):

@@ -23,18 +23,12 @@ CASTS = {
 
 
 @pytest.fixture
-def run(node, chain):
-    """Sample a chain; returns the samples."""
-    import comfy.samplers
+def run(product_of):
+    """Sample a chain, as ComfyUI runs nodes; returns the samples."""
 
-    def sample(experts, shape=(1, 4, 8, 12), function=None):
-        (guider,) = node("MCDM_Guider", experts=chain(*((expert, vars(expert)) for expert in experts)))
-        schedule = guider.model_patcher.get_model_object("model_sampling")
-        sigmas = comfy.samplers.calculate_sigmas(schedule, "normal", 3)
-        sampler = comfy.samplers.KSAMPLER(function) if function else comfy.samplers.sampler_object("euler")
-        noise = torch.randn(shape, generator=torch.Generator().manual_seed(1))
-        with torch.inference_mode():  # as ComfyUI runs nodes
-            return guider.sample(noise, torch.zeros_like(noise), sampler, sigmas, disable_pbar=True, seed=1)
+    @torch.inference_mode()
+    def sample(experts, shape=(1, 4, 8, 12), function="euler"):
+        return product_of(experts, function, shape=shape)
 
     return sample
 

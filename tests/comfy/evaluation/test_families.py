@@ -4,6 +4,7 @@ The tables are in `support/families`. A family that the running core lacks is sk
 """
 
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -14,7 +15,6 @@ from ..support.families import FAMILIES, LEFT_OUT
 
 AGREEMENT = 1e-4  # of the latent's scale
 ROUNDED = 3e-4  # where the first level is 500 or above: float32 rounds x by 3e-5 to 3e-4 before it shrinks
-STEPS = 3
 SEED = 3
 
 
@@ -53,56 +53,31 @@ def family(request, pack):
 
 
 @pytest.fixture
-def product_of(node, family):
+def product_of(product_of, family):
     """Sample a chain with Product Guider."""
-
-    def run(*experts):
-        chain = ()
-        for expert in experts:
-            (chain,) = node("MCDM_Expert", experts=chain, **vars(expert))
-        return sampled(family, node("MCDM_Guider", experts=chain)[0])
-
-    return run
-
-
-@torch.no_grad()
-def sampled(family, guider):
-    import comfy.samplers
-
-    noise = torch.randn(2, *family.latent, generator=torch.Generator().manual_seed(SEED))
-    schedule = guider.model_patcher.get_model_object("model_sampling")
-    sigmas = comfy.samplers.calculate_sigmas(schedule, "normal", STEPS)
-    sampler = comfy.samplers.sampler_object("euler")
-    return guider.sample(noise, torch.zeros_like(noise), sampler, sigmas, disable_pbar=True, seed=SEED)
+    return lambda *experts: product_of(experts, shape=(2, *family.latent))
 
 
 def brute_force(family, *experts):
     from ..support.oracle.through_core import ThroughCore
+    from ..support.small_runs import sampled
 
-    return sampled(family, ThroughCore(experts, SEED))
+    return sampled(ThroughCore(experts, SEED), shape=(2, *family.latent))
 
 
 def core_alone(family, expert, condition=None):
     """What CFGGuider makes of one expert, its weight as cfg."""
-    import comfy.samplers
+    from ..support.oracle.core_guiders import core_guider
+    from ..support.small_runs import sampled
 
-    guider = comfy.samplers.CFGGuider(expert.model)
-    guider.set_conds(condition or expert.condition, expert.null)
-    guider.set_cfg(expert.weight)
-    return sampled(family, guider)
+    alone = replace(expert, condition=condition or expert.condition)
+    return sampled(core_guider(alone), shape=(2, *family.latent))
 
 
 @pytest.fixture
-def assert_agree(family, record_property):
-    """Assert that two latents agree, and keep by how much for the summary of the tests."""
-
-    def check(ours, theirs):
-        assert theirs.isfinite().all()
-        difference = float((ours - theirs).abs().max() / theirs.std())
-        record_property("difference", difference)
-        assert difference <= rounded(ROUNDED if family.highest_level >= 500 else AGREEMENT)
-
-    return check
+def assert_agree(assert_agree, family):
+    """Assert that two latents agree as closely as the family's noise levels let them."""
+    return partial(assert_agree, within=rounded(ROUNDED if family.highest_level >= 500 else AGREEMENT))
 
 
 def test_every_class_is_in_the_tables_or_left_out_for_a_reason(pack):

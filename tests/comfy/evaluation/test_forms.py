@@ -101,12 +101,9 @@ def sampled(guider, sigmas, shape=(2, 4, 4, 6)):
 
 
 def by_core(expert, weight, model=None):
-    import comfy.samplers
+    from ..support.oracle.core_guiders import core_guider
 
-    guider = comfy.samplers.CFGGuider(model or expert.model)
-    guider.set_conds(expert.condition, expert.null)
-    guider.set_cfg(weight)
-    return guider
+    return core_guider(expert, weight, model)
 
 
 def assert_agree(ours, theirs):

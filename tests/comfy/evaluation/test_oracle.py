@@ -5,6 +5,7 @@ Every run checks 40 fixed combinations. All 400 (300 pairs, 100 triples):
 """
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -41,48 +42,16 @@ def casts(pack):
 
 
 @pytest.fixture
-def product_of(node):
+def product_of(product_of):
     """Sample a chain with Product Guider."""
-
-    def run(experts, sampler_name="euler"):
-        chain = ()
-        for expert in experts:
-            (chain,) = node("MCDM_Expert", experts=chain, **vars(expert))
-        return sampled(node("MCDM_Guider", experts=chain)[0], sampler_name)
-
-    return run
+    return partial(product_of, steps=STEPS)
 
 
 def brute_force(experts, sampler_name="euler", hooks_ask=False):
     from ..support.oracle.guider import BruteForceGuider
+    from ..support.small_runs import sampled
 
-    return sampled(BruteForceGuider(experts, hooks_ask), sampler_name)
-
-
-@torch.no_grad()
-def sampled(guider, sampler_name="euler"):
-    import comfy.samplers
-
-    from ..support.oracle.variants import HEIGHT, WIDTH
-
-    noise = torch.randn(2, 4, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(3))
-    schedule = guider.model_patcher.get_model_object("model_sampling")
-    sigmas = comfy.samplers.calculate_sigmas(schedule, "normal", STEPS)
-    sampler = comfy.samplers.sampler_object(sampler_name)
-    return guider.sample(noise, torch.zeros_like(noise), sampler, sigmas, disable_pbar=True, seed=3)
-
-
-@pytest.fixture
-def assert_agree(record_property):
-    """Assert that two latents agree, and keep by how much for the summary of the tests."""
-
-    def check(ours, theirs, within=AGREEMENT):
-        assert theirs.isfinite().all()
-        difference = float((ours - theirs).abs().max() / theirs.std())
-        record_property("difference", difference)
-        assert difference <= within
-
-    return check
+    return sampled(BruteForceGuider(experts, hooks_ask), sampler_name, STEPS)
 
 
 def test_the_fixed_combinations_have_every_expert():
@@ -233,11 +202,11 @@ def test_a_hook_that_reads_the_first_experts_null_gets_it_at_reliability_0(model
 
 
 @pytest.mark.one_of(12)
-def test_one_expert_is_cores_guider_with_every_sampler(casts, product_of, every_sampler):
+def test_one_expert_is_cores_guider_with_every_sampler(casts, product_of, sampled, every_sampler):
     from ..support.oracle.core_guiders import core_guider
 
     expert = casts[0].expert("v", "patched attention", 0)
-    theirs = sampled(core_guider(expert), every_sampler)
+    theirs = sampled(core_guider(expert), every_sampler, STEPS)
     assert torch.equal(product_of([expert], every_sampler), theirs)
     assert theirs.isfinite().all()
 
@@ -245,11 +214,11 @@ def test_one_expert_is_cores_guider_with_every_sampler(casts, product_of, every_
 @pytest.mark.one_of(4)
 @pytest.mark.parametrize("attachment", ATTACHMENTS[:-2])  # core knows no mask and no window
 @pytest.mark.parametrize("prediction", PREDICTIONS)
-def test_one_expert_is_cores_guider(casts, product_of, prediction, attachment):
+def test_one_expert_is_cores_guider(casts, product_of, sampled, prediction, attachment):
     from ..support.oracle.core_guiders import core_guider
 
     expert = casts[0].expert(prediction, attachment, 0)
-    assert torch.equal(product_of([expert]), sampled(core_guider(expert)))
+    assert torch.equal(product_of([expert]), sampled(core_guider(expert), steps=STEPS))
 
 
 @pytest.mark.one_of(4)
@@ -266,3 +235,15 @@ def test_one_expert_is_cores_ksampler(casts, guided, sample, chain, prediction, 
     theirs = nodes.common_ksampler(expert.model, *settings)[0]["samples"]
     assert theirs.isfinite().all()
     assert torch.equal(ours, theirs)
+
+
+def test_areas_and_timestep_ranges_of_a_conditioning(casts, product_of, sampled):
+    import nodes
+
+    from ..support.oracle.core_guiders import core_guider
+
+    expert = casts[0].expert("eps", "plain", 0)
+    (area,) = nodes.ConditioningSetArea().append(expert.condition, 32, 32, 32, 16, 1.0)
+    (late,) = nodes.ConditioningSetTimestepRange().set_range(expert.null, 0.3, 1.0)
+    expert = replace(expert, condition=nodes.ConditioningCombine().combine(area, late)[0])
+    assert torch.equal(product_of([expert]), sampled(core_guider(expert), steps=STEPS))

@@ -34,14 +34,11 @@ def another_condition(node, expert):
 @pytest.mark.parametrize("cfg", [1.0, 2.5, -1.0])
 @pytest.mark.parametrize("sampler_name", ["euler", "dpmpp_2m_sde", "euler_cfg_pp"])
 def test_one_expert_is_cfg_bit_for_bit(load, chain, guide, sampler_name, cfg):
-    import comfy.samplers
+    from ..support.oracle.core_guiders import core_guider
 
     hair = load("hair")
-    theirs = comfy.samplers.CFGGuider(hair.model)
-    theirs.set_conds(hair.condition, hair.null)
-    theirs.set_cfg(cfg)
     ours = guide(chain((hair, {"weight": cfg})), sampler_name)
-    assert torch.equal(ours, guide(guider=theirs, sampler=sampler_name))
+    assert torch.equal(ours, guide(guider=core_guider(hair, cfg), sampler=sampler_name))
 
 
 def test_every_expert_is_guided_away_from_its_own_null(load, chain, once, node):

@@ -4,16 +4,13 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-import torch
 
 STEPS = 8
 
 
 @pytest.fixture
-def calls(cast, node, chain, monkeypatch):
+def calls(cast, product_of):
     """Sample a chain; returns its network calls: the network, the rows, and their roles (0 condition, 1 null)."""
-    import comfy.samplers
-
     found = []
 
     def record(network, args, kwargs):
@@ -26,13 +23,7 @@ def calls(cast, node, chain, monkeypatch):
 
     def run(experts, sampler_name="euler", batch=1):
         found.clear()
-        (guider,) = node("MCDM_Guider", experts=chain(*((expert, vars(expert)) for expert in experts)))
-        schedule = experts[0].model.get_model_object("model_sampling")
-        sigmas = comfy.samplers.calculate_sigmas(schedule, "normal", STEPS)
-        noise = torch.randn(batch, 4, 8, 12, generator=torch.Generator().manual_seed(1))
-        sampler = comfy.samplers.sampler_object(sampler_name)
-        with torch.no_grad():
-            guider.sample(noise, torch.zeros_like(noise), sampler, sigmas, disable_pbar=True, seed=1)
+        product_of(experts, sampler_name, STEPS, (batch, 4, 8, 12))
         return list(found)
 
     yield run

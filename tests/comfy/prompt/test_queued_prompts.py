@@ -1,7 +1,6 @@
 """A whole prompt as ComfyUI validates it at POST /prompt: what is refused, and how much work that is."""
 
 import asyncio
-import importlib.util
 import json
 from pathlib import Path
 
@@ -172,9 +171,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_mistakes_are_refused_at_post(refusals, small_experts, latent_experts, monkeypatch, mistake):
-    find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "ray" else find(name, *more))
+def test_mistakes_are_refused_at_post(refusals, small_experts, latent_experts, mistake, without_ray):
     changes, (key, at_fault, sentence) = MISTAKES[mistake]
     changes = changes(small_experts) if callable(changes) else changes
     prompt = product(small_experts, map=PAINTED, **changes)

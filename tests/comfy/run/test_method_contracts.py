@@ -118,12 +118,10 @@ def test_what_was_said_last_along_the_chain_counts(load, chain, node, guide, nam
 @pytest.mark.one_of(2)
 @pytest.mark.parametrize("name", [*OF_CHAINS, *of_kind(makes="sampler")])
 def test_a_product_as_a_model_does_the_same(load, chain, node, product, run, passes, watched, name):
-    import comfy.samplers
+    from ..support.oracle.core_guiders import core_guider
 
     hair, skin = passes.watch(load("hair")), (passes.watch(load("skin")), {"weight": 2.0})
-    guider = comfy.samplers.CFGGuider(product(hair, METHODS[name].chain(node, chain(skin))))
-    guider.set_conds(hair.condition, hair.null)
-    guider.set_cfg(1.5)
+    guider = core_guider(hair, 1.5, product(hair, METHODS[name].chain(node, chain(skin))))
     expected, asked = watched(lambda: run(name, chain((hair, {"weight": 1.5}), skin)))
     found, asked_as_a_model = watched(lambda: run(name, guider=guider))
     assert torch.equal(found, expected)
@@ -317,18 +315,12 @@ def test_of_settings_of_another_type_comfyui_says_what_is_wrong(host, node, name
     assert said_of(host, node, method.node_id, **method.posted(**others)) == expected
 
 
-def core_guider(expert):
-    import comfy.samplers
-
-    guider = comfy.samplers.CFGGuider(expert.model)
-    guider.set_conds(expert.condition, expert.null)
-    return guider
-
-
 @pytest.mark.parametrize("name", OF_PRODUCTS)
 def test_samplers_of_products_refuse_another_guider(load, run, passes, name):
+    from ..support.oracle.core_guiders import core_guider
+
     with pytest.raises(ValueError, match=r"product of experts, .* got CFGGuider, .*; connect Product Guider"):
-        run(name, guider=core_guider(passes.watch(load("hair"))))
+        run(name, guider=core_guider(passes.watch(load("hair")), 1.0))
     assert not passes.found
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import re
+from functools import partial
 
 import pytest
 import torch
@@ -58,10 +59,9 @@ def models(pack):
     return equal_models()
 
 
-def sampled(guider, sampler_name="euler"):
-    from ..support.small_runs import sampled
-
-    return sampled(guider, STEPS, sampler_name)
+@pytest.fixture
+def sampled(sampled):
+    return partial(sampled, steps=STEPS)
 
 
 TWICE = ("heun", "dpm_2", "dpm_2_ancestral", "dpmpp_2s_ancestral", "dpmpp_sde")
@@ -77,7 +77,7 @@ RUNS = [
 
 @pytest.mark.one_of(12)
 @pytest.mark.parametrize(("names", "policy", "sampler"), RUNS)
-def test_agrees_with_brute_force(node, models, fewer, scheduled, counted, names, policy, sampler):
+def test_agrees_with_brute_force(node, models, fewer, scheduled, counted, sampled, names, policy, sampler):
     from ..support.oracle.fewer_passes import FewerPassesGuider
     from ..support.oracle.variants import expert_of
 
@@ -166,7 +166,7 @@ def test_turns_are_windows_that_hand_over(load, chain, fewer, guide, node, sched
     assert torch.equal(guide(fewer(chain(load("hair"), skin), switch=3), sigmas=SIGMAS), expected)
 
 
-def test_a_null_that_a_hook_reads_is_always_asked(models, fewer, node, counted):
+def test_a_null_that_a_hook_reads_is_always_asked(models, fewer, node, counted, sampled):
     from comfy_extras.nodes_sag import SelfAttentionGuidance
 
     from ..support.oracle.variants import expert_of

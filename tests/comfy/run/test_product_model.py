@@ -159,7 +159,8 @@ def test_all_experts_are_loaded_in_one_call(load, chain, product, loads):
 @pytest.mark.parametrize("end", ["finished", "cancelled", "failed"])
 def test_a_run_leaves_nothing_behind(load, chain, product, end):
     import comfy.model_management
-    import comfy.samplers
+
+    from ..support.oracle.core_guiders import core_guider
 
     hair, skin = load("hair"), load("skin")
     alone = [core_ksampler(expert.model, expert, 2.0) for expert in (hair, skin)]
@@ -178,9 +179,7 @@ def test_a_run_leaves_nothing_behind(load, chain, product, end):
 
     hooked_model = model.clone()
     hooked_model.set_model_sampler_post_cfg_function(stop)
-    guider = comfy.samplers.CFGGuider(hooked_model)
-    guider.set_conds(hair.condition, hair.null)
-    guider.set_cfg(2.0)
+    guider = core_guider(hair, 2.0, hooked_model)
     models = (model, hooked_model, hair.model, skin.model)
     before, state = set(vars(guider)), state_of(*models)
     if end == "finished":

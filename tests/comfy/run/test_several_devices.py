@@ -46,41 +46,15 @@ def casts(pack):
     return Cast(), Cast()
 
 
-@pytest.fixture(scope="module")
-def start(casts):
-    """Start noise and noise levels."""
-    import comfy.samplers
-
-    noise = torch.randn(2, 4, 8, 12, generator=torch.Generator().manual_seed(3))
-    sampling = casts[0].parts["eps"].plain.get_model_object("model_sampling")
-    return noise, comfy.samplers.calculate_sigmas(sampling, "normal", STEPS)
-
-
 @pytest.fixture
-def run(start, node):
-    """Sample a chain of experts, or a guider of them."""
-    import comfy.samplers
+def run(guider_of, sampled):
+    """Sample a chain of experts, or a guider of them, as ComfyUI runs nodes."""
 
     @torch.inference_mode()
     def sample(experts=(), sampler="euler", guider=None):
-        guider = guider or node("MCDM_Guider", experts=chained(node, experts))[0]
-        by_name = isinstance(sampler, str)
-        sampler = comfy.samplers.sampler_object(sampler) if by_name else comfy.samplers.KSAMPLER(sampler)
-        return guider.sample(start[0], torch.zeros_like(start[0]), sampler, start[1], disable_pbar=True, seed=3).cpu()
+        return sampled(guider or guider_of(experts), sampler).cpu()
 
     return sample
-
-
-@pytest.fixture
-def guider_of(node):
-    return lambda experts: node("MCDM_Guider", experts=chained(node, experts))[0]
-
-
-def chained(node, experts):
-    chain = ()
-    for expert in experts:
-        (chain,) = node("MCDM_Expert", experts=chain, **vars(expert))
-    return chain
 
 
 @pytest.fixture

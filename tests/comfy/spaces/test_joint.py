@@ -241,6 +241,8 @@ def test_a_product_as_a_model_does_the_same(spaces, joint_chain, node, joint, ow
 
     import nodes
 
+    from ..support.oracle.core_guiders import core_guider
+
     groups = [spaces("latents", (32, 32), (2.0, 1.0)), spaces("pixels", (32, 32), (1.5, 1.0))]
     first, latent = groups[0].members[0].loaded, {"samples": torch.zeros(2, 4, 4, 4)}
     settings = {"steps": 3, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
@@ -251,9 +253,7 @@ def test_a_product_as_a_model_does_the_same(spaces, joint_chain, node, joint, ow
         guided = {"cfg": 2.0, "positive": first.condition, "negative": first.null, "latent": latent}
         found = nodes.common_ksampler(model, joint.SEED, **guided, **settings)[0]["samples"]
     else:
-        guider = comfy.samplers.CFGGuider(model)
-        guider.set_conds(first.condition, first.null)
-        guider.set_cfg(2.0)
+        guider = core_guider(first, 2.0, model)
         noise = comfy.sample.prepare_noise(latent["samples"], joint.SEED)
         sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "normal", 3)
         euler = comfy.samplers.sampler_object("euler")

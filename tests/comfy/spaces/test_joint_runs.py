@@ -260,16 +260,13 @@ def test_the_temperature_of_start_noise_is_that_of_every_space(spaces, joint_cha
 
 def _guider_of(groups, joint_chain, node, as_model):
     """Product Guider, or core's guider of a Product as Model."""
-    import comfy.samplers
+    from ..support.oracle.core_guiders import core_guider
 
     if not as_model:
         return node("MCDM_Guider", experts=joint_chain(groups))[0]
     first = groups[0].members[0].loaded
     given = {"reliability": 1.0, "experts": joint_chain(groups[1:]), "vae": groups[0].vae}
-    guider = comfy.samplers.CFGGuider(node("MCDM_ProductModel", model=first.model, **given)[0])
-    guider.set_conds(first.condition, first.null)
-    guider.set_cfg(2.0)
-    return guider
+    return core_guider(first, 2.0, node("MCDM_ProductModel", model=first.model, **given)[0])
 
 
 # The maps

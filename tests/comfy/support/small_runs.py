@@ -3,7 +3,10 @@
 import comfy.samplers
 import torch
 
+from .oracle.core_guiders import sample_by_core_guiders
 from .oracle.networks import network
+
+SEED = 3
 
 
 def equal_models():
@@ -16,10 +19,31 @@ def equal_models():
 
 
 @torch.no_grad()
-def sampled(guider, steps, sampler_name="euler"):
-    """Two latents, sampled with a guider."""
-    noise = torch.randn(2, 4, 8, 12, generator=torch.Generator().manual_seed(3))
-    schedule = guider.model_patcher.get_model_object("model_sampling")
-    sigmas = comfy.samplers.calculate_sigmas(schedule, "normal", steps)
-    sampler = comfy.samplers.sampler_object(sampler_name)
-    return guider.sample(noise, torch.zeros_like(noise), sampler, sigmas, disable_pbar=True, seed=3)
+def sampled(guider, sampler="euler", steps=3, shape=(2, 4, 8, 12), sigmas=None, latent=0.0, **more):
+    """What a guider makes of noise.
+
+    Args:
+        guider: The product's, core's or the oracle's.
+        sampler: A sampler's name in ComfyUI, or a sampler function.
+        steps: Of ComfyUI's normal schedule.
+        shape: Of the latents.
+        sigmas: Noise levels in place of that schedule's.
+        latent: The value that is everywhere in what the run starts from.
+        **more: Of the run, such as `denoise_mask`.
+    """
+    noise, usual = _start_of(guider.model_patcher, steps, shape)
+    named = isinstance(sampler, str)
+    sampler = comfy.samplers.sampler_object(sampler) if named else comfy.samplers.KSAMPLER(sampler)
+    start, levels = torch.full_like(noise, latent), usual if sigmas is None else sigmas
+    return guider.sample(noise, start, sampler, levels, disable_pbar=True, seed=SEED, **more)
+
+
+def sampled_by_core(experts, steps=3, shape=(2, 4, 8, 12)):
+    """What core's own guiders make of the same noise, one run in another's, by Euler's steps."""
+    return sample_by_core_guiders(experts, *_start_of(experts[0].model, steps, shape))
+
+
+def _start_of(model, steps, shape):
+    """Noise and noise levels."""
+    noise = torch.randn(shape, generator=torch.Generator().manual_seed(SEED))
+    return noise, comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "normal", steps)

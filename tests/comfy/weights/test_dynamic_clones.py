@@ -56,32 +56,20 @@ def models(clones):
 
 
 @pytest.fixture
-def guider_of(node, chain):
+def guider_of(guider_of):
     """Product Guider over MODELs."""
-    from ..support.oracle.variants import expert_of
+    from ..support.oracle.variants import experts_of
 
-    def make(models):
-        experts = [expert_of(model, place) for place, model in enumerate(models)]
-        return node("MCDM_Guider", experts=chain(*((expert, vars(expert)) for expert in experts)))[0]
-
-    return make
+    return lambda models: guider_of(experts_of(models))
 
 
 @pytest.fixture
-def sampled(guider_of):
-    """Sample a product of MODELs."""
-    import comfy.samplers
+def sampled(guider_of, sampled):
+    """Sample a product of MODELs, as ComfyUI runs nodes."""
 
-    from ..support.oracle.variants import HEIGHT, WIDTH
-
-    def run(models, steps=STEPS, function=None, guider=None):
-        guider = guider or guider_of(models)
-        schedule = guider.model_patcher.get_model_object("model_sampling")
-        sigmas = comfy.samplers.calculate_sigmas(schedule, "normal", steps)
-        sampler = comfy.samplers.KSAMPLER(function) if function else comfy.samplers.sampler_object("euler")
-        noise = torch.randn(1, 4, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(3))
-        with torch.inference_mode():  # as ComfyUI runs nodes
-            return guider.sample(noise, torch.zeros_like(noise), sampler, sigmas, disable_pbar=True, seed=3)
+    @torch.inference_mode()
+    def run(models, steps=STEPS, function="euler", guider=None):
+        return sampled(guider or guider_of(models), function, steps, (1, 4, 8, 12))
 
     return run
 

@@ -40,21 +40,12 @@ def parts(pack):
 
 
 @pytest.fixture
-def sampled(node, chain):
-    import comfy.samplers
-
+def sampled(guider_of, sampled):
     from ..support.oracle.guider import BruteForceGuider
-    from ..support.oracle.variants import HEIGHT, WIDTH
 
-    @torch.no_grad()
-    def run(experts, brute_force=False):
-        chained = () if brute_force else chain(*((expert, vars(expert)) for expert in experts))
-        guider = BruteForceGuider(experts) if brute_force else node("MCDM_Guider", experts=chained)[0]
-        schedule = guider.model_patcher.get_model_object("model_sampling")
-        sigmas = comfy.samplers.calculate_sigmas(schedule, "normal", 4)
-        noise = torch.randn(1, 4, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(3))
-        sampler = comfy.samplers.sampler_object("euler")
-        return guider.sample(noise, torch.zeros_like(noise), sampler, sigmas, disable_pbar=True, seed=3)
+    def run(experts, brute_force=False, guider=None):
+        guider = guider or (BruteForceGuider if brute_force else guider_of)(experts)
+        return sampled(guider, steps=4, shape=(1, 4, 8, 12))
 
     return run
 
@@ -80,10 +71,10 @@ def test_agrees_with_brute_force(parts, sampled, names, where):
     assert (sampled(plain) - result).abs().max() > 1e-2 * expected.std()
 
 
-def test_clones_with_hooks_share_the_second_network(parts, node, chain):
+def test_clones_with_hooks_share_the_second_network(parts, guider_of):
     made = parts()
     experts = [made.expert(name, place, True) for place, name in enumerate(("plain", "LoRA clone"))]
-    (guider,) = node("MCDM_Guider", experts=chain(*((expert, vars(expert)) for expert in experts)))
+    guider = guider_of(experts)
     first, second = (expert.model for expert in guider.experts)
     assert first is guider.model_patcher
     assert first is not second
@@ -91,31 +82,21 @@ def test_clones_with_hooks_share_the_second_network(parts, node, chain):
     assert not first.is_dynamic()
 
 
-def test_a_file_is_read_once_for_its_hooks(parts, node, chain):
+def test_a_file_is_read_once_for_its_hooks(parts, guider_of):
     expert = parts().expert("plain", 0, True)
     function, arguments = expert.model.cached_patcher_init
     calls = []
     expert.model.cached_patcher_init = (lambda *a, **kw: calls.append(1) or function(*a, **kw)), arguments
     for _ in range(3):
-        node("MCDM_Guider", experts=chain((expert, vars(expert))))
+        guider_of([expert])
     assert calls == [1]
 
 
 def test_one_expert_is_cores_guider(parts, sampled):
-    import comfy.samplers
-
-    from ..support.oracle.variants import HEIGHT, WIDTH
+    from ..support.oracle.core_guiders import core_guider
 
     expert = parts().expert("LoRA clone", 0, True)
-    guider = comfy.samplers.CFGGuider(expert.model)
-    guider.set_conds(expert.condition, expert.null)
-    guider.set_cfg(expert.weight)
-    sigmas = comfy.samplers.calculate_sigmas(expert.model.get_model_object("model_sampling"), "normal", 4)
-    noise = torch.randn(1, 4, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(3))
-    settings = (comfy.samplers.sampler_object("euler"), sigmas)
-    with torch.no_grad():
-        expected = guider.sample(noise, torch.zeros_like(noise), *settings, disable_pbar=True, seed=3)
-    assert torch.equal(sampled([expert]), expected)
+    assert torch.equal(sampled([expert]), sampled(None, guider=core_guider(expert)))
 
 
 @pytest.mark.one_of(8)
@@ -146,12 +127,12 @@ def test_through_product_as_model(load, chain, product, where, second):
     torch.testing.assert_close(ours, classic, atol=rounded(2e-5), rtol=0)  # which batches what is on one MODEL
 
 
-def test_a_model_that_cannot_be_loaded_again_is_refused(parts, node, chain):
+def test_a_model_that_cannot_be_loaded_again_is_refused(parts, guider_of):
     made = parts()
     experts = [made.expert("plain", 0), made.expert("another network", 1, True)]
     experts[1].model.cached_patcher_init = None
     with pytest.raises(ValueError, match=r"loaders for expert 2, whose condition or null has hooks, and got .*; load"):
-        node("MCDM_Guider", experts=chain(*((expert, vars(expert)) for expert in experts)))
+        guider_of(experts)
 
 
 def test_hooks_on_the_null_alone(parts, sampled):

@@ -9,8 +9,6 @@ from torch import nn
 
 from ..support.closeness import assert_close
 
-HEIGHT, WIDTH = 8, 12
-
 
 @torch.no_grad()
 def normal(*shape):
@@ -99,21 +97,13 @@ def models(pack):
 
 
 @pytest.fixture
-def sampled(node, chain):
-    """Sample a product of MODELs."""
-    import comfy.samplers
+def sampled(product_of):
+    """Sample a product of MODELs, as ComfyUI runs nodes."""
+    from ..support.oracle.variants import experts_of
 
-    from ..support.oracle.variants import expert_of
-
-    def run(models, function=None):
-        experts = [expert_of(model, place) for place, model in enumerate(models)]
-        (guider,) = node("MCDM_Guider", experts=chain(*((expert, vars(expert)) for expert in experts)))
-        schedule = guider.model_patcher.get_model_object("model_sampling")
-        sigmas = comfy.samplers.calculate_sigmas(schedule, "normal", 2)
-        sampler = comfy.samplers.KSAMPLER(function) if function else comfy.samplers.sampler_object("euler")
-        noise = torch.randn(1, 4, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(3))
-        with torch.inference_mode():  # as ComfyUI runs nodes
-            return guider.sample(noise, torch.zeros_like(noise), sampler, sigmas, disable_pbar=True, seed=3)
+    @torch.inference_mode()
+    def run(models, function="euler"):
+        return product_of(experts_of(models), function, steps=2, shape=(1, 4, 8, 12))
 
     return run
 

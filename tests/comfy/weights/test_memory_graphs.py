@@ -8,6 +8,7 @@ import threading
 import weakref
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -115,24 +116,9 @@ def expert(pack):
 
 
 @pytest.fixture
-def run(node):
+def run(product_of):
     """Sample a product of experts."""
-    import comfy.samplers
-
-    @torch.no_grad()
-    def sample(experts, sampler="euler", steps=2):
-        chain = ()
-        for each in experts:
-            (chain,) = node("MCDM_Expert", experts=chain, **vars(each))
-        (guider,) = node("MCDM_Guider", experts=chain)
-        noise = torch.randn(1, 4, 8, 12, generator=torch.Generator().manual_seed(3))
-        schedule = guider.model_patcher.get_model_object("model_sampling")
-        sigmas = comfy.samplers.calculate_sigmas(schedule, "normal", steps)
-        by_name = isinstance(sampler, str)
-        sampler = comfy.samplers.sampler_object(sampler) if by_name else comfy.samplers.KSAMPLER(sampler)
-        return guider.sample(noise, torch.zeros_like(noise), sampler, sigmas, disable_pbar=True, seed=3)
-
-    return sample
+    return partial(product_of, steps=2, shape=(1, 4, 8, 12))
 
 
 def away(expert, device):

@@ -8,7 +8,6 @@ import torch
 from ..support.closeness import rounded
 
 AGREEMENT = 1e-4  # of the latent's scale
-STEPS = 3
 LINEAR, NARROW = ".attn2.to_q.weight", ".attn2.to_k.weight"
 CONVOLUTION, POINTWISE, STRIDED = ".in_layers.2.weight", ".proj_in.weight", ".op.weight"
 LOW_RANK, PATCHED = "LowRank", "PatchedPass"
@@ -48,37 +47,25 @@ def plain(pack):
 
 
 @pytest.fixture
-def agree(plain, node, host, record_property):
+def agree(plain, assert_agree, guider_of, sampled, host):
     """Assert that a product of MODELs agrees with brute force; returns the forms in which adapters were added.
 
     The MODELs come from a function that makes them of a plain one.
     """
-    import comfy.samplers
-
     from ..support.oracle.guider import BruteForceGuider
-    from ..support.oracle.variants import expert_of
+    from ..support.oracle.variants import experts_of
 
+    @torch.inference_mode()
     def run(guider):
-        noise = torch.randn(1, 4, 8, 12, generator=torch.Generator().manual_seed(3))
-        schedule = guider.model_patcher.get_model_object("model_sampling")
-        sigmas = comfy.samplers.calculate_sigmas(schedule, "normal", STEPS)
-        euler = comfy.samplers.sampler_object("euler")
-        with torch.inference_mode():
-            return guider.sample(noise, torch.zeros_like(noise), euler, sigmas, disable_pbar=True, seed=3)
+        return sampled(guider, shape=(1, 4, 8, 12))
 
     def check(make, grouped=True, **settings):
-        ours, theirs = (
-            [replace(expert_of(model, place), **settings) for place, model in enumerate(make(model))] for model in plain
-        )
-        chain = ()
-        for expert in ours:
-            (chain,) = node("MCDM_Expert", experts=chain, **vars(expert))
-        groups = host.weights.adapter_groups.adapter_groups(chain)
+        ours, theirs = ([replace(expert, **settings) for expert in experts_of(make(model))] for model in plain)
+        guider = guider_of(ours)
+        groups = host.weights.adapter_groups.adapter_groups(guider.experts)
         assert [len(group.additions) for group in groups] == ([len(ours)] if grouped else [])
-        result, expected = run(node("MCDM_Guider", experts=chain)[0]), run(BruteForceGuider(theirs))
-        difference = float((result - expected).abs().max() / expected.std())
-        record_property("difference", difference)
-        assert difference <= rounded(AGREEMENT)
+        result, expected = run(guider), run(BruteForceGuider(theirs))
+        assert_agree(result, expected, rounded(AGREEMENT))
         apart = run(BruteForceGuider([theirs[0], replace(theirs[1], model=theirs[0].model)]))
         # Else agreement would say nothing.
         assert (apart - expected).abs().max() > 50 * AGREEMENT * expected.std()
@@ -202,30 +189,18 @@ def ramp():
     [{"mask": None, "end": 0.5}, {"reliability": 1.0, "weight": 0.5}, {"mask": ramp()}, {"start": 0.4}],
     ids=["window", "no null", "masked", "late"],
 )
-def test_masks_and_windows(plain, node, settings, record_property):
+def test_masks_and_windows(plain, guider_of, sampled, assert_agree, settings):
     """On the second and third of three experts, of which the first two lend their nulls."""
-    import comfy.samplers
-
     from ..support.oracle.guider import BruteForceGuider
-    from ..support.oracle.variants import expert_of
+    from ..support.oracle.variants import experts_of
 
     def experts(model):
-        models = [model, stacked(model, "lora"), stacked(model, "lora", seed=9)]
-        made = [expert_of(each, place) for place, each in enumerate(models)]
+        made = experts_of([model, stacked(model, "lora"), stacked(model, "lora", seed=9)])
         return [made[0], replace(made[1], **settings), replace(made[2], **{**settings, "reliability": 0.0})]
 
-    def run(guider):
-        noise = torch.randn(2, 4, 8, 12, generator=torch.Generator().manual_seed(3))
-        schedule = guider.model_patcher.get_model_object("model_sampling")
-        sigmas = comfy.samplers.calculate_sigmas(schedule, "normal", 5)
-        with torch.inference_mode():
-            sampler = comfy.samplers.sampler_object("euler_ancestral")
-            return guider.sample(noise, torch.zeros_like(noise), sampler, sigmas, disable_pbar=True, seed=3)
-
-    chain = ()
-    for expert in experts(plain[0]):
-        (chain,) = node("MCDM_Expert", experts=chain, **vars(expert))
-    result, expected = run(node("MCDM_Guider", experts=chain)[0]), run(BruteForceGuider(experts(plain[1])))
-    difference = float((result - expected).abs().max() / expected.std())
-    record_property("difference", difference)
-    assert difference <= rounded(AGREEMENT)
+    with torch.inference_mode():
+        result, expected = (
+            sampled(guider, "euler_ancestral", 5)
+            for guider in (guider_of(experts(plain[0])), BruteForceGuider(experts(plain[1])))
+        )
+    assert_agree(result, expected, rounded(AGREEMENT))

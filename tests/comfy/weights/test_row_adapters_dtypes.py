@@ -9,7 +9,6 @@ import torch
 
 from ..support.closeness import rounded
 
-STEPS = 3
 ATTENTION, CONVOLUTION, NORM = ".attn2.to_q.weight", ".in_layers.2.weight", ".norm2.weight"
 KINDS = {
     "LoRA": ("lora", ATTENTION),
@@ -37,40 +36,28 @@ def network(dtype, seed, kept=None):
 
 def experts_on(plain, kind, seed=0):
     from ..support.adapters import adapted
-    from ..support.oracle.variants import expert_of
+    from ..support.oracle.variants import experts_of
 
     models = [plain, adapted(plain, *kind, seed=3 + seed), adapted(plain, *kind, seed=8 + seed)]
-    return [replace(expert_of(model, place), weight=1.2, reliability=1.0) for place, model in enumerate(models)]
-
-
-def sampled(guider):
-    import comfy.samplers
-
-    noise = torch.randn(2, 4, 8, 12, generator=torch.Generator().manual_seed(3))
-    schedule = guider.model_patcher.get_model_object("model_sampling")
-    sigmas = comfy.samplers.calculate_sigmas(schedule, "normal", STEPS)
-    euler = comfy.samplers.sampler_object("euler")
-    with torch.no_grad():
-        return guider.sample(noise, torch.zeros_like(noise), euler, sigmas, disable_pbar=True, seed=3)
+    return [replace(expert, weight=1.2, reliability=1.0) for expert in experts_of(models)]
 
 
 @pytest.fixture
-def by_rows(node, host):
+def by_rows(guider_of, sampled, host):
     """Sample a product of experts that differ in adapters alone."""
 
     def run(experts):
-        chain = ()
-        for expert in experts:
-            (chain,) = node("MCDM_Expert", experts=chain, **vars(expert))
-        (group,) = host.weights.adapter_groups.adapter_groups(chain)
+        guider = guider_of(experts)
+        (group,) = host.weights.adapter_groups.adapter_groups(guider.experts)
         assert len(group.additions) == len(experts)
-        return sampled(node("MCDM_Guider", experts=chain)[0])
+        return sampled(guider)
 
     return run
 
 
 def by_brute_force(experts):
     from ..support.oracle.guider import BruteForceGuider
+    from ..support.small_runs import sampled
 
     return sampled(BruteForceGuider(experts))
 

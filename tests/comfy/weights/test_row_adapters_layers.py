@@ -41,42 +41,28 @@ def calls(pack):
 
 
 @pytest.fixture
-def assert_agree(node, host, record_property):
+def assert_agree(assert_agree, guider_of, sampled, host):
     """Assert that a product of a MODEL and a clone of it with an adapter agrees with brute force.
 
     Both come from a function that makes them of a plain MODEL, of which there are two that share nothing.
     """
     from ..support.oracle.guider import BruteForceGuider
-    from ..support.oracle.variants import expert_of
+    from ..support.oracle.variants import experts_of
+
+    def run(guider):  # not in inference mode, in which core can't move quantized weights on the CPU
+        return sampled(guider, steps=STEPS, shape=(1, 4, 8, 12))
 
     def check(plain, make):
-        ours, theirs = ([expert_of(each, place) for place, each in enumerate(make(model))] for model in plain)
-        chain = ()
-        for expert in ours:
-            (chain,) = node("MCDM_Expert", experts=chain, **vars(expert))
-        assert [len(group.additions) for group in host.weights.adapter_groups.adapter_groups(chain)] == [2]
-        result = sampled(node("MCDM_Guider", experts=chain)[0])
-        expected = sampled(BruteForceGuider(theirs))
-        difference = float((result - expected).abs().max() / expected.std())
-        record_property("difference", difference)
-        assert difference <= rounded(AGREEMENT)
-        alike = [expert_of(theirs[0].model, place) for place in range(2)]
-        without = sampled(BruteForceGuider(alike))
+        ours, theirs = (experts_of(make(model)) for model in plain)
+        guider = guider_of(ours)
+        assert [len(group.additions) for group in host.weights.adapter_groups.adapter_groups(guider.experts)] == [2]
+        result, expected = run(guider), run(BruteForceGuider(theirs))
+        assert_agree(result, expected, rounded(AGREEMENT))
+        without = run(BruteForceGuider(experts_of([theirs[0].model] * 2)))
         # Else agreement would say nothing.
         assert (without - expected).abs().max() > 50 * AGREEMENT * expected.std()
 
     return check
-
-
-def sampled(guider):
-    import comfy.samplers
-
-    noise = torch.randn(1, 4, 8, 12, generator=torch.Generator().manual_seed(3))
-    schedule = guider.model_patcher.get_model_object("model_sampling")
-    sigmas = comfy.samplers.calculate_sigmas(schedule, "normal", STEPS)
-    euler = comfy.samplers.sampler_object("euler")
-    with torch.no_grad():  # in inference mode, core can't move quantized weights on the CPU
-        return guider.sample(noise, torch.zeros_like(noise), euler, sigmas, disable_pbar=True, seed=3)
 
 
 def with_lora(*endings):

@@ -23,33 +23,22 @@ def network(pack):
 
 
 def experts_on(models):
-    from ..support.oracle.variants import expert_of
+    from ..support.oracle.variants import experts_of
 
-    return [expert_of(model, place) for place, model in enumerate(models)]
+    return experts_of(models)
 
 
 @pytest.fixture
-def guider_of(node):
+def guider_of(guider_of):
     """Product Guider on MODELs."""
-
-    def make(models):
-        chain = ()
-        for expert in experts_on(models):
-            (chain,) = node("MCDM_Expert", experts=chain, **vars(expert))
-        return node("MCDM_Guider", experts=chain)[0]
-
-    return make
+    return lambda models: guider_of(experts_on(models))
 
 
-def sampled(guider, batch=1, sampler=None, steps=STEPS):
-    import comfy.samplers
+@torch.inference_mode()  # as ComfyUI runs nodes
+def sampled(guider, batch=1, sampler="euler", steps=STEPS):
+    from ..support import small_runs
 
-    noise = torch.randn(batch, 4, 8, 12, generator=torch.Generator().manual_seed(3))
-    schedule = guider.model_patcher.get_model_object("model_sampling")
-    sigmas = comfy.samplers.calculate_sigmas(schedule, "normal", steps)
-    sampler = sampler or comfy.samplers.sampler_object("euler")
-    with torch.inference_mode():
-        return guider.sample(noise, torch.zeros_like(noise), sampler, sigmas, disable_pbar=True, seed=3)
+    return small_runs.sampled(guider, sampler, steps, (batch, 4, 8, 12))
 
 
 def assert_agree(ours, models, hooks_ask=False, **run):
@@ -345,17 +334,14 @@ def test_merges_are_exchanged(network, guider_of, weights_put):
 
 def test_a_product_as_model(network, node, calls, weights_put):
     """The MODEL that the node makes of the reference is another one, which predicts alike."""
-    import comfy.samplers
+    from ..support.oracle.core_guiders import core_guider
 
     plain = network("eps", 53)
     found = calls(plain)
     first, second = experts_on([plain, *with_loras(plain, 1)])
     (chain,) = node("MCDM_Expert", **vars(second))
     (model,) = node("MCDM_ProductModel", model=plain, reliability=first.reliability, experts=chain)
-    guider = comfy.samplers.CFGGuider(model)
-    guider.set_conds(first.condition, first.null)
-    guider.set_cfg(first.weight)
-    result = sampled(guider)
+    result = sampled(core_guider(first, model=model))
     assert [call.rows for call in found] == [2, 2, *[4] * (STEPS - 1)]
     assert set(weights_put) == {model}
     other = network("eps", 53)
@@ -390,12 +376,12 @@ def test_no_hook_is_left(network, guider_of):
     import comfy.samplers
 
     weights = {name: value.clone() for name, value in plain.model.state_dict().items()}
-    sampled(guider_of(models), sampler=comfy.samplers.KSAMPLER(look))
+    sampled(guider_of(models), sampler=look)
     assert seen
     assert not hooks_of(plain)
     for step in range(STEPS):
         with pytest.raises(comfy.model_management.InterruptProcessingException):
-            sampled(guider_of(models), sampler=comfy.samplers.KSAMPLER(cancelled_at(step)))
+            sampled(guider_of(models), sampler=cancelled_at(step))
         assert not hooks_of(plain)
 
     def fail(*args):

@@ -336,9 +336,7 @@ def test_an_empty_file_stands_for_one_that_is_elsewhere(remote, base):
     remote("model_files").check_model_files({"checkpoints/none.safetensors": {"size": 3}, "nowhere/x.pt": {"size": 3}})
 
 
-def test_without_ray_a_sentence_says_how_to_get_it(remote, monkeypatch):
-    find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "ray" else find(name, *more))
+def test_without_ray_a_sentence_says_how_to_get_it(remote, without_ray):
     with pytest.raises(ValueError, match=r"Expected Ray.*; run: python -m pip install -r .*requirements-hosts\.txt$"):
         remote("cluster").connect("127.0.0.1:6379")
 
@@ -562,9 +560,7 @@ def test_a_model_or_a_graph_has_to_be_there(posted):
     assert "Expected a model and got neither a link nor a graph; connect" in posted(graph="  ")
 
 
-def test_a_graph_is_checked_when_it_is_queued(posted, monkeypatch):
-    find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "ray" else find(name, *more))
+def test_a_graph_is_checked_when_it_is_queued(posted, without_ray):
     assert "Expected one Diffusion Expert in the graph" in posted(graph=json.dumps(prompt_of("x")))
     assert "condition" in posted(graph=json.dumps(graph_of(condition=None)))  # a weight without one
     assert re.search("Expected Ray.*; run: python -m pip install", posted(graph=json.dumps(graph_of())))

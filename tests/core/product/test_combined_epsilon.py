@@ -1,11 +1,11 @@
-"""Eq. 10 as a function: its identities, and what it refuses."""
+"""Eq. 10 as a function: its identities, some of which the own-null rule shares, and what it refuses."""
 
 import math
 
 import pytest
 import torch
 
-from mcdm_core import PREDICTIONS, combined_epsilon, normalize_reliabilities
+from mcdm_core import PREDICTIONS, combined_epsilon, normalize_reliabilities, own_null_epsilon
 from mcdm_core.diffusion.prediction import output_from_x0
 
 
@@ -27,21 +27,23 @@ def test_weights_of_1_are_equation_8():
     torch.testing.assert_close(combined_epsilon(c, u, [1, 1], [0.5, 0.5]), expected)
 
 
-def test_one_expert_is_classifier_free_guidance_bit_for_bit():
+@pytest.mark.parametrize("rule", [combined_epsilon, own_null_epsilon])
+def test_one_expert_is_classifier_free_guidance_bit_for_bit(rule):
     c, u = torch.randn(2, 1, 3, 8, 8)
-    assert torch.equal(combined_epsilon([c], [u], [7.3], [1]), u + (c - u) * 7.3)
-    assert torch.equal(combined_epsilon([c], [None], [1], [1]), c)
-    assert torch.equal(combined_epsilon([None], [u], [0], [1]), u)
+    assert torch.equal(rule([c], [u], [7.3], [1]), u + (c - u) * 7.3)
+    assert torch.equal(rule([c], [None], [1], [1]), c)
+    assert torch.equal(rule([None], [u], [0], [1]), u)
 
 
+@pytest.mark.parametrize("rule", [combined_epsilon, own_null_epsilon])
 @pytest.mark.parametrize("name", PREDICTIONS)
-def test_every_parameterization_gives_the_same_answer(name):
+def test_every_parameterization_gives_the_same_answer(name, rule):
     x0s, nulls = predictions(3), predictions(3)
     x_t, alpha, sigma = torch.randn(2, 3, 4, 4, dtype=torch.float64), 0.6, 0.8
     w, a = [3.0, -1.0, 2.0], [0.5, 0.25, 0.25]
     outputs = [[output_from_x0(PREDICTIONS[name], x0, x_t, alpha, sigma) for x0 in group] for group in (x0s, nulls)]
-    combined = PREDICTIONS[name].to_x0(combined_epsilon(*outputs, w, a), x_t, alpha, sigma)
-    torch.testing.assert_close(combined, combined_epsilon(x0s, nulls, w, a))
+    combined = PREDICTIONS[name].to_x0(rule(*outputs, w, a), x_t, alpha, sigma)
+    torch.testing.assert_close(combined, rule(x0s, nulls, w, a))
 
 
 def test_one_hot_maps_reproduce_each_expert_in_its_region():

@@ -33,10 +33,28 @@ def rows(*experts: Expert) -> list[list[int]]:
     return [expert.network.batches for expert in experts]
 
 
-def test_two_terms_of_one_network_and_their_nulls_are_one_batch():
-    one, _ = pair()
-    ProductDenoiser([Term(one, label(0), label(2)), Term(one, label(1), label(0))])(X, 2.0)
-    assert rows(one) == [[8]]
+ASKED = {
+    "two terms of one network and their nulls are one batch": ((0, {}), (0, {"null": label(0)}), [[8], []]),
+    "equal nulls of two networks are two": ((0, {}), (1, {}), [[4], [4]]),
+    "a null without reliability isn't asked": ((0, {}), (1, {"reliability": 0}), [[4], [2]]),
+    "weights that sum to 1 need no null": (
+        (0, {"null": None, "weight": 0.9}),
+        (1, {"null": None, "weight": 0.1}),
+        [[2], [2]],
+    ),
+    "a condition without weight isn't asked": ((0, {"weight": 3}), (1, {"weight": 0}), [[4], [2]]),
+    "a mask of zeros leaves a term out": ((0, {}), (1, {"mask": torch.zeros(1, 1)}), [[2], []]),
+}
+
+
+@pytest.mark.parametrize("case", ASKED)
+def test_nothing_but_what_counts_is_asked(case):
+    """Of two terms, each of one of two networks that are alike, with a null of its own or the same."""
+    *terms, expected = ASKED[case]
+    experts = pair()
+    given = [(experts[place], label(k), {"null": label(2), **own}) for k, (place, own) in enumerate(terms)]
+    ProductDenoiser([Term(expert, condition, **own) for expert, condition, own in given])(X, 2.0)
+    assert rows(*experts) == expected
 
 
 def test_equal_nulls_of_one_network_are_evaluated_once():
@@ -45,30 +63,6 @@ def test_equal_nulls_of_one_network_are_evaluated_once():
     assert rows(one) == [[6]]
     borrowed = ProductDenoiser([Term(one, label(0), label(2)), Term(one, label(1), None, reliability=0)])(X, 2.0)
     torch.testing.assert_close(denoised, borrowed)
-
-
-def test_equal_nulls_of_two_networks_are_two():
-    one, two = pair()
-    ProductDenoiser([Term(one, label(0), label(2)), Term(two, label(1), label(2))])(X, 2.0)
-    assert rows(one, two) == [[4], [4]]
-
-
-def test_a_null_without_reliability_is_not_evaluated():
-    one, two = pair()
-    ProductDenoiser([Term(one, label(0), label(2)), Term(two, label(1), label(2), reliability=0)])(X, 2.0)
-    assert rows(one, two) == [[4], [2]]
-
-
-def test_weights_that_sum_to_1_need_no_null():
-    one, two = pair()
-    ProductDenoiser([Term(one, label(0), None, weight=0.9), Term(two, label(1), None, weight=0.1)])(X, 2.0)
-    assert rows(one, two) == [[2], [2]]
-
-
-def test_a_condition_without_weight_is_not_evaluated():
-    one, two = pair()
-    ProductDenoiser([Term(one, label(0), label(2), weight=3), Term(two, label(1), label(2), weight=0)])(X, 2.0)
-    assert rows(one, two) == [[4], [2]]
 
 
 def test_an_unconditional_expert_lends_its_null():
@@ -93,12 +87,6 @@ def test_windows_that_touch_leave_no_gap_at_any_level():
         denoiser.check_run(X, [edge * 2, edge, 0.0])
         denoiser(X, edge)
     assert rows(one, two) == [[], [2] * 50]
-
-
-def test_a_mask_of_zeros_leaves_a_term_out():
-    one, two = pair()
-    ProductDenoiser([Term(one, label(0), label(2)), Term(two, label(1), label(2), mask=torch.zeros(1, 1))])(X, 2.0)
-    assert rows(one, two) == [[2], []]
 
 
 def test_max_rows_splits_the_batch_and_changes_nothing():

@@ -3,7 +3,6 @@
 import math
 from collections import Counter
 from dataclasses import replace
-from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -20,6 +19,8 @@ from mcdm_core.product.methods.lifts import Lifts
 from mcdm_core.product.rules.own_null import OWN_NULL
 from mcdm_core.product.spaces import resized
 from mcdm_core.sampling import SAMPLERS, sigmas_for
+
+from ...support.joint import Said, carried_picture, joint_product
 
 MEANS, VARIANCES = [-1.0, 0.5, 1.5, 0.2, 2.0, -0.6], [0.3, 2.0, 0.7, 1.2, 0.4, 0.9]
 LEVELS = [6.0, 2.5, 1.0, 0.4, 0.0]
@@ -51,10 +52,6 @@ def predicted(k, x, sigma):
     return MEANS[k] + VARIANCES[k] / (VARIANCES[k] + sigma**2) * (x - MEANS[k])
 
 
-def resize(x, size):
-    return F.interpolate(x, (size, size), mode="bilinear", antialias=True)
-
-
 def carried(source, target, x, finer=None):
     """T: the reference of all maps, written out.
 
@@ -66,11 +63,10 @@ def carried(source, target, x, finer=None):
     """
     if source is target:
         return x
-    picture = resize((x - source.offset) / source.gain, target.image_size)
-    if finer is not None and source.image_size < target.image_size:
-        details = (finer - target.offset) / target.gain
-        picture = picture + details - resize(resize(details, source.image_size), target.image_size)
-    return target.gain * picture + target.offset
+    smaller = finer is not None and source.image_size < target.image_size
+    details = (finer - target.offset) / target.gain if smaller else None
+    size = (target.image_size, target.image_size)
+    return target.gain * carried_picture((x - source.offset) / source.gain, size, details) + target.offset
 
 
 def guided(reference, terms, points, own_null=False):
@@ -82,49 +78,24 @@ def guided(reference, terms, points, own_null=False):
         points: For each expert x and σ in its space.
         own_null: Whether each condition is measured against its own null.
     """
-    total_trust = sum(term.reliability for term in terms)
-    result = 0.0
-    finer = finer_of(reference, terms, points, total_trust, own_null)
-    for expert in dict.fromkeys(term.expert for term in terms):
+    total = sum(term.reliability for term in terms)
+
+    def said(expert):
         own = [term for term in terms if term.expert is expert]
-        x, sigma = points[expert]
-        cond = [predicted(term.condition.labels.item(), x, sigma) for term in own]
-        null = [predicted(term.null.labels.item(), x, sigma) if term.null else None for term in own]
-        w, a = [term.weight for term in own], [term.reliability / total_trust for term in own]
-        to_reference = partial(carried, expert, reference, finer=finer)
-        for sign in (1, -1):
-            parts = [max(sign * each, 0.0) for each in w]
-            if sum(parts):
-                mean = sum(part / sum(parts) * d for part, d in zip(parts, cond, strict=True))
-                result = result + sign * sum(parts) * to_reference(mean)
-        if own_null:
-            for sign in (1, -1):
-                parts = [max(sign * (each - weight), 0.0) for each, weight in zip(a, w, strict=True)]
-                if sum(parts):
-                    mean = sum(part / sum(parts) * d for part, d in zip(parts, null, strict=True) if part)
-                    result = result + sign * sum(parts) * to_reference(mean)
-        elif abs(sum(a) - sum(w)) > 1e-6:
-            trust = a if sum(a) else [1.0 if d is not None else 0.0 for d in null]
-            mean = sum(part / sum(trust) * d for part, d in zip(trust, null, strict=True) if part)
-            result = result + (sum(a) - sum(w)) * to_reference(mean)
-    return result
+        of = torch.tensor([[term.weight, term.reliability / total] for term in own], dtype=torch.float64)
+        predictions = (
+            [predicted(each.labels.item(), *points[expert]) for each in conditions]
+            for conditions in ([term.condition for term in own], [term.null for term in own])
+        )
+        return Said(of[:, 0], of[:, 1], [term.reliability for term in own], *predictions)
 
-
-def finer_of(reference, terms, points, total_trust, own_null=False):
-    """The reference's own x0 in whose picture details are found: by its nulls, or conditions where W = A; else None."""
-    own = [term for term in terms if term.expert is reference]
-    x, sigma = points[reference]
-    w, a = [term.weight for term in own], [term.reliability / total_trust for term in own]
-    asked = [each != weight for each, weight in zip(a, w, strict=True)] if own_null else [sum(a) != sum(w)] * len(own)
-    if any(asked):
-        by = [each * is_asked for each, is_asked in zip(a if sum(a) else [1.0] * len(own), asked, strict=True)]
-        of = [term.null for term in own]
-    elif any(w):
-        by, of = [max(each, 0.0) for each in w], [term.condition for term in own]
-    else:
-        return None
-    total = sum(by)
-    return sum(p / total * predicted(each.labels.item(), x, sigma) for p, each in zip(by, of, strict=True) if p)
+    experts = dict.fromkeys(term.expert for term in terms)
+    return joint_product(
+        {expert: said(expert) for expert in experts},
+        reference,
+        lambda expert, x0, finer: carried(expert, reference, x0, finer),
+        own_null,
+    )
 
 
 def plain_denoiser(terms_at, own_null=False):

@@ -1,7 +1,5 @@
 """Training of VAEs."""
 
-import csv
-import signal
 from dataclasses import replace
 from itertools import pairwise
 
@@ -15,6 +13,8 @@ from mcdm_core.training.autoencoder.config import AutoencoderTrainingConfig, Obj
 from mcdm_core.training.autoencoder.run import AutoencoderTrainer, Crops, distance_from_normal, reconstruction_loss
 from mcdm_core.training.config import DataConfig, OptimizerConfig, ReportConfig
 from mcdm_core.training.folder.kind import FolderKind
+
+from ...support.tiny_runs import Interrupting, assert_goes_on_as_if_uninterrupted, csv_rows
 
 SETTINGS = AutoencoderTrainingConfig(
     "vae",
@@ -36,43 +36,12 @@ def images():
     return pictures
 
 
-class Interrupting:
-    """A source that is interrupted while it makes a batch."""
-
-    def __init__(self, source, at):
-        self.source, self.at, self.images = source, at, source.images
-
-    def __len__(self):
-        return len(self.source)
-
-    def batch(self, modality, size, rng):
-        self.at -= 1
-        if self.at == 0:
-            signal.raise_signal(signal.SIGINT)
-        return self.source.batch(modality, size, rng)
-
-
-def rows(path):
-    return list(csv.DictReader(path.open(encoding="utf-8")))
-
-
 def test_an_interrupted_run_equals_an_uninterrupted_one(images, tmp_path):
     def trainer(folder, at=0):
         source = Interrupting(Crops(images, 16), at)
         return AutoencoderTrainer(SETTINGS, source, {"boxes": images}, tmp_path / folder, FolderKind())
 
-    whole = trainer("whole")
-    whole.run()
-    interrupted = trainer("resumed", 3)
-    with pytest.raises(KeyboardInterrupt):
-        interrupted.run()
-    resumed = trainer("resumed")
-    resumed.resume()
-    assert resumed.step == 3
-    resumed.run()
-    for name in ("network", "average"):
-        expected, actual = (getattr(run, name).state_dict() for run in (whole, resumed))
-        assert all(torch.equal(expected[key], actual[key]) for key in expected)
+    assert_goes_on_as_if_uninterrupted(trainer)
 
 
 def test_a_run_with_more_steps_is_refused_since_its_encoder_would_learn_on(images, tmp_path):
@@ -128,7 +97,7 @@ def test_a_short_training_learns_to_reconstruct(images, tmp_path):
     settings = replace(SETTINGS, optimizer=optimizer, report=replace(SETTINGS.report, every=10, held_out_every=0))
     trainer = AutoencoderTrainer(settings, Crops(images, 16), {"boxes": images}, tmp_path, FolderKind())
     trainer.run()
-    losses = [float(row["loss"]) for row in rows(tmp_path / "loss.csv")]
+    losses = [float(row["loss"]) for row in csv_rows(tmp_path / "loss.csv")]
     assert losses[-1] < 0.4 * losses[0]
 
 

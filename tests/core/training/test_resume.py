@@ -15,7 +15,7 @@ from mcdm_core.training.folder.reading import read_folder
 from mcdm_core.training.loop.going_on import earlier_stages
 from mcdm_core.training.loop.run_folder import run_folder
 
-from ...support.tiny_runs import write_config, write_folder
+from ...support.tiny_runs import Interrupting, write_config, write_folder
 
 DATA = 'kind = "folder"\npath = "pictures"\nmodalities = ["hair", "skin"]'
 
@@ -34,19 +34,6 @@ def state(config, tmp_path):
     trainer.train_step()
     trainer.save()
     return trainer.state_path
-
-
-class Interrupting:
-    """A source that is interrupted while it makes a batch."""
-
-    def __init__(self, source, at, number=signal.SIGINT):
-        self.source, self.at, self.number = source, at, number
-
-    def batch(self, modality, size, rng):
-        self.at -= 1
-        if self.at == 0:
-            signal.raise_signal(self.number)
-        return self.source.batch(modality, size, rng)
 
 
 def make_trainer(config_path, folder, interrupt_at=0, number=signal.SIGINT):

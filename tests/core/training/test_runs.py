@@ -1,7 +1,5 @@
 """Configurations, starts and logs."""
 
-import csv
-
 import numpy as np
 import pytest
 import torch
@@ -16,7 +14,7 @@ from mcdm_core.training.expert.run import train_expert
 from mcdm_core.training.expert.trainer import adapt_state
 from mcdm_core.training.loop.loop import learning_rate_factor
 
-from ...support.tiny_runs import write_config, write_folder
+from ...support.tiny_runs import csv_rows, write_config, write_folder
 
 FOLDER = 'kind = "folder"\npath = "pictures"\n'
 BOTH = FOLDER + 'modalities = ["hair", "skin"]'
@@ -27,18 +25,13 @@ def pictures(tmp_path):
     return write_folder(tmp_path / "pictures")
 
 
-def rows(path):
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def test_losses_held_out_losses_and_samples_are_logged(tmp_path):
     report = "every = 2\nheld_out_every = 3\nheld_out = 4\nsamples = 2\nsample_steps = 2"
     config = write_config(tmp_path / "both.toml", data=BOTH, network="map_channels = 2", report=report)
     assert main(["train", str(config), "--runs", str(tmp_path / "runs"), "--threads", "1"]) == 0
     folder = tmp_path / "runs" / "both"
-    assert [row["step"] for row in rows(folder / "loss.csv")] == ["2", "4"]
-    held_out = rows(folder / "held_out.csv")
+    assert [row["step"] for row in csv_rows(folder / "loss.csv")] == ["2", "4"]
+    held_out = csv_rows(folder / "held_out.csv")
     assert [(row["step"], row["modality"]) for row in held_out] == [
         ("3", "hair"),
         ("3", "skin"),

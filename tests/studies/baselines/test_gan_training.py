@@ -1,7 +1,5 @@
 """Training of the GAN."""
 
-import csv
-import signal
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +15,8 @@ from studies.baselines.config import GanTrainingConfig, load_gan_config
 from studies.baselines.training import GanTrainer, train_gan
 from studies.cli import main
 from studies.training.sets import PictureSets
+
+from ...support.tiny_runs import Interrupting, assert_goes_on_as_if_uninterrupted, csv_rows
 
 CONFIG = """
 name = "gan"
@@ -69,32 +69,15 @@ def source():
     return PictureSets({"hair": halves("hair", (230, 200, 40)), "skin": halves("skin", (200, 120, 90))})
 
 
-class Recording:
-    """A source that notes what it was asked for and is interrupted at a batch."""
-
-    def __init__(self, source, at=0):
-        self.source, self.at, self.asked = source, at, []
-
-    def batch(self, modality, size, rng):
-        self.asked.append(modality)
-        if len(self.asked) == self.at:
-            signal.raise_signal(signal.SIGINT)
-        return self.source.batch(modality, size, rng)
-
-
-def rows(path):
-    return list(csv.DictReader(path.open(encoding="utf-8")))
-
-
 def test_the_command_trains_and_writes_a_generator(config, tmp_path):
     assert main(["train", str(config), "--runs", str(tmp_path)]) == 0
     folder = tmp_path / "gan"
     generator = load_gan(folder / "gan.safetensors")
     assert generator.config.channels == (8, 8, 8, 8)
-    losses = rows(folder / "loss.csv")
+    losses = csv_rows(folder / "loss.csv")
     assert [row["step"] for row in losses] == ["2", "4", "6"]
     assert losses[0].keys() == {"step", "generator", "matching", "discriminator"}
-    held_out = rows(folder / "held_out.csv")
+    held_out = csv_rows(folder / "held_out.csv")
     assert [(row["step"], row["modality"]) for row in held_out] == [(s, m) for s in "36" for m in ("hair", "skin")]
     assert all(0 <= float(row["iou"]) <= 1 for row in held_out)
     assert sorted(path.name for path in folder.glob("samples_*.png")) == ["samples_000003.png", "samples_000006.png"]
@@ -104,25 +87,14 @@ def test_an_interrupted_run_equals_an_uninterrupted_one(config, source, tmp_path
     settings = load_gan_config(config)
 
     def trainer(folder, at=0):
-        return GanTrainer(settings, Recording(source, at), source, tmp_path / folder)
+        return GanTrainer(settings, Interrupting(source, at), source, tmp_path / folder)
 
-    whole = trainer("whole")
-    whole.run()
-    interrupted = trainer("resumed", 3)
-    with pytest.raises(KeyboardInterrupt):
-        interrupted.run()
-    resumed = trainer("resumed")
-    resumed.resume()
-    assert resumed.step == 3  # the step that was interrupted is finished
-    resumed.run()
-    for name in ("network", "average"):
-        expected, actual = (getattr(run, name).state_dict() for run in (whole, resumed))
-        assert all(torch.equal(expected[key], actual[key]) for key in expected)
-    assert [row["step"] for row in rows(tmp_path / "resumed" / "loss.csv")] == ["2", "4", "6"]
+    assert_goes_on_as_if_uninterrupted(trainer)
+    assert [row["step"] for row in csv_rows(tmp_path / "resumed" / "loss.csv")] == ["2", "4", "6"]
 
 
 def test_modalities_alternate_and_no_picture_has_both_maps(config, source, tmp_path):
-    recording = Recording(source)
+    recording = Interrupting(source)
     trainer = GanTrainer(load_gan_config(config), recording, source, tmp_path)
     seen = []
     losses = trainer.network.losses
@@ -161,7 +133,7 @@ def test_a_short_training_learns_to_follow_the_maps(config, source, tmp_path):
     )
     trainer = GanTrainer(load_gan_config(config), source, source, tmp_path)
     trainer.run()
-    matching = [float(row["matching"]) for row in rows(tmp_path / "loss.csv")]
+    matching = [float(row["matching"]) for row in csv_rows(tmp_path / "loss.csv")]
     assert matching[-1] < 0.5 * matching[0]
     x0, condition = source.batch("hair", 8, np.random.default_rng(0))
     samples = trainer.average.generator.generate(condition.maps, range(8))

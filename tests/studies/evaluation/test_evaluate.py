@@ -1,6 +1,5 @@
 """`python -m studies evaluate` from end to end, with small experts of random weights."""
 
-import csv
 import re
 import shutil
 import sys
@@ -22,7 +21,7 @@ from studies.metrics import PictureFeatures
 
 from ...support.evaluations import InProcess, write_evaluation, write_small, write_small_text
 from ...support.small_disk import contents, run_on_a_full_disk
-from ...support.tiny_runs import write_folder
+from ...support.tiny_runs import csv_rows, write_folder
 
 HAIR, SKIN = '{ expert = "hair", condition = "hair" }', '{ expert = "skin", condition = "skin", shift = 1 }'
 TEXT = '{ expert = "text", condition = "text", weight = 2.0 }'
@@ -76,11 +75,6 @@ def run(tmp_path, monkeypatch):
     return lambda *arguments: evaluate(tmp_path, *arguments)
 
 
-def rows_of(path):
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def table_of(path):
     """Row → measure → what its cell says."""
     lines = [re.split(r"(?<!\\)\|", line)[1:-1] for line in path.read_text("utf-8").splitlines() if line[:1] == "|"]
@@ -90,7 +84,7 @@ def table_of(path):
 
 def test_figures_pictures_and_table_agree(evaluated):
     out = evaluated / "out" / "faces"
-    figures, pictures, table = rows_of(out / "figures.csv"), rows_of(out / "pictures.csv"), table_of(out / "table.md")
+    figures, pictures, table = csv_rows(out / "figures.csv"), csv_rows(out / "pictures.csv"), table_of(out / "table.md")
     counts = {REAL: 3, "hair alone": 3, "two faces | mixed": 2, "caption, weight 1": 3, "caption, weight 3": 3}
     assert list(dict.fromkeys(row["setting"] for row in figures)) == list(counts)
     for label, count in counts.items():
@@ -118,7 +112,7 @@ def test_figures_pictures_and_table_agree(evaluated):
 
 def test_what_was_not_asked_for_has_no_figure(evaluated):
     measured = {}
-    for row in rows_of(evaluated / "out" / "faces" / "figures.csv"):
+    for row in csv_rows(evaluated / "out" / "faces" / "figures.csv"):
         measured.setdefault(row["setting"], set()).add(row["measure"])
     assert {"mIoU", "attributes"} <= measured[REAL]
     assert measured[REAL].isdisjoint({"SSIM", "edge F1"})  # beside themselves pictures tell nothing
@@ -134,7 +128,7 @@ def test_predictions_are_measured_where_they_are_named(evaluated, run, tmp_path,
     assert "x0 error" not in (evaluated / "out" / "faces" / "table.md").read_text("utf-8")
     config = write_evaluation(tmp_path / "named.toml", FACES, experts, SETTINGS, 'measures = ["predictions"]')
     assert run(config, "--steps", "1") == 0
-    figures = rows_of(tmp_path / "out" / "named" / "figures.csv")
+    figures = csv_rows(tmp_path / "out" / "named" / "figures.csv")
     assert {row["measure"] for row in figures} == {f"x0 error at σ = {sigma:g}" for sigma in SIGMAS}
     assert {row["setting"] for row in figures} == {"hair alone", "caption, weight 1", "caption, weight 3"}
 
@@ -227,11 +221,11 @@ def test_rows_and_differences_are_shown_where_they_are_named(evaluated, run, tmp
     top = 'measures = ["maps", "frechet", "rows"]\nagainst = "hair | plain"\nacross = "rows per picture"'
     assert run(write_evaluation(tmp_path / "rows.toml", FACES, experts, settings, top)) == 0
     out = tmp_path / "out" / "rows"
-    figures = {(row["setting"], row["measure"]): float(row["figure"]) for row in rows_of(out / "figures.csv")}
+    figures = {(row["setting"], row["measure"]): float(row["figure"]) for row in csv_rows(out / "figures.csv")}
     rows = [figures[name, "rows per picture"] for name in settings]
     assert rows == [1, 2, 2]  # at w = 1 no null is asked
     values = {
-        name: np.array([float(row["mIoU"]) for row in rows_of(out / "pictures.csv") if row["setting"] == name])
+        name: np.array([float(row["mIoU"]) for row in csv_rows(out / "pictures.csv") if row["setting"] == name])
         for name in settings
     }
     table = table_of(out / "differences.md")
@@ -263,7 +257,7 @@ def test_too_few_pictures_for_a_distance_are_no_failure(tmp_path, experts, run):
     path = write_evaluation(tmp_path / "few.toml", FACES, experts, settings, 'measures = ["frechet"]')
     assert run(path, "--count", 1) == 0
     out = tmp_path / "out" / "few"
-    assert rows_of(out / "figures.csv") == []
+    assert csv_rows(out / "figures.csv") == []
     assert {path.name for path in out.iterdir()} == {"figures.csv", "pictures.csv", "table.md", "samples.png"}
 
 

@@ -165,8 +165,6 @@ def test_files_go_as_they_lie_to_one_another(tmp_path):
     }
 
 
-def test_without_ray_a_sentence_says_how_to_get_it(faces, tmp_path, monkeypatch, capsys):
-    find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "ray" else find(name, *more))
+def test_without_ray_a_sentence_says_how_to_get_it(faces, tmp_path, capsys, without_ray):
     assert evaluate(tmp_path, faces, "there", "--ray", "127.0.0.1:6379") == 2
     assert re.search(r"Expected Ray.*; run: python -m pip install -r requirements-hosts\.txt", capsys.readouterr().err)

@@ -1,6 +1,5 @@
 """The committed results agree with one another, and the examples of the documentation can be used."""
 
-import csv
 import re
 from collections import defaultdict
 from pathlib import Path
@@ -10,14 +9,11 @@ import pytest
 
 from studies.evaluation.config import load_evaluation
 
+from ...support.tiny_runs import csv_rows
+
 ROOT = Path(__file__).resolve().parents[3]
 RESULTS = ROOT / "studies" / "results"
 EVALUATED = sorted(path.parent for path in RESULTS.glob("*/table.md"))
-
-
-def rows(path):
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def tables_of(page):
@@ -41,11 +37,11 @@ def test_every_configuration_has_results():
 @pytest.mark.parametrize("folder", EVALUATED, ids=lambda folder: folder.name)
 def test_figures_are_means_over_the_pictures(folder):
     values = defaultdict(list)
-    for row in rows(folder / "pictures.csv"):
+    for row in csv_rows(folder / "pictures.csv"):
         for measure, value in row.items():
             if measure not in ("setting", "picture") and value not in ("", "nan"):
                 values[row["setting"], measure].append(float(value))
-    figures = [row for row in rows(folder / "figures.csv") if row["measure"] != "Fréchet distance"]
+    figures = [row for row in csv_rows(folder / "figures.csv") if row["measure"] != "Fréchet distance"]
     assert {(row["setting"], row["measure"]) for row in figures} == values.keys()
     for row in figures:
         figure, low, high = (float(row[name]) for name in ("figure", "low", "high"))
@@ -55,7 +51,7 @@ def test_figures_are_means_over_the_pictures(folder):
 
 @pytest.mark.parametrize("folder", EVALUATED, ids=lambda folder: folder.name)
 def test_the_table_shows_the_figures(folder):
-    figures = {(row["setting"], row["measure"]): row for row in rows(folder / "figures.csv")}
+    figures = {(row["setting"], row["measure"]): row for row in csv_rows(folder / "figures.csv")}
     lines = [line for line in (folder / "table.md").read_text(encoding="utf-8").splitlines() if line[:1] == "|"]
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
     shown = 0

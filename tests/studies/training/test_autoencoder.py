@@ -1,6 +1,5 @@
 """A VAE's training on drawings, from its configuration to its file."""
 
-import csv
 from pathlib import Path
 
 import pytest
@@ -9,6 +8,8 @@ from mcdm_core.checkpoints.autoencoders import encoder_key, load_autoencoder
 from mcdm_core.training.autoencoder.config import load_autoencoder_config
 from studies.cli import main, train
 from studies.training.mixture_kind import MixtureKind
+
+from ...support.tiny_runs import csv_rows
 
 CONFIG = """
 name = "vae"
@@ -49,16 +50,12 @@ def config(tmp_path):
     return path
 
 
-def rows(path):
-    return list(csv.DictReader(path.open(encoding="utf-8")))
-
-
 def test_the_command_trains_and_writes_a_vae(config, tmp_path):
     assert main(["train", str(config), "--runs", str(tmp_path), "--threads", "1"]) == 0
     folder = tmp_path / "vae"
     assert load_autoencoder(folder / "vae.safetensors").config.widths == (4, 4, 6, 8)
-    assert [row["step"] for row in rows(folder / "loss.csv")] == ["2", "4", "6"]
-    held_out = rows(folder / "held_out.csv")
+    assert [row["step"] for row in csv_rows(folder / "loss.csv")] == ["2", "4", "6"]
+    held_out = csv_rows(folder / "held_out.csv")
     kinds = ("faces", "animals", "landscapes")
     assert [(row["step"], row["kind"]) for row in held_out] == [(step, kind) for step in "36" for kind in kinds]
     assert all(0 < float(row["psnr"]) < 60 for row in held_out)

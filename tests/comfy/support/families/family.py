@@ -13,6 +13,21 @@ WIDTH = 16  # of a text token, where nothing fixes it
 TOKENS = 5  # of a text
 # Of networks that begin with a stream for each of picture and text, Flux's and Hunyuan's.
 STREAMS = {"hidden_size": 32, "mlp_ratio": 2.0, "num_heads": 2, "depth": 1, "depth_single_blocks": 1}
+# Of both networks of Kandinsky 5.
+KANDINSKY = {
+    "image_model": "kandinsky5",
+    "in_visual_dim": 16,
+    "out_visual_dim": 16,
+    "in_text_dim": WIDTH,
+    "in_text_dim2": WIDTH,
+    "time_dim": 32,
+    "model_dim": 48,
+    "ff_dim": 64,
+    "visual_embed_dim": 132,
+    "num_text_blocks": 1,
+    "num_visual_blocks": 1,
+    "axes_dims": (4, 6, 6),
+}
 
 Draw = Callable[..., Tensor]  # normal values of a shape, from the conditioning's own seed
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from .family import STREAMS, TOKENS, WIDTH, Family, all_tokens, no_pool, pooled
+from .family import KANDINSKY, STREAMS, TOKENS, WIDTH, Family, all_tokens, no_pool, pooled
 
 LATENT = (16, 4, 6)
 _FLUX = {
@@ -295,24 +295,7 @@ TRANSFORMERS = {
         values=lambda draw: {**pooled(WIDTH)(draw), "conditioning_llama3": draw(1, 2, TOKENS, WIDTH)},
     ),
     "HunyuanImage21": Family(_HUNYUAN_IMAGE, (64, 3, 4)),
-    "Kandinsky5Image": Family(
-        {
-            "image_model": "kandinsky5",
-            "in_visual_dim": 16,
-            "out_visual_dim": 16,
-            "in_text_dim": WIDTH,
-            "in_text_dim2": WIDTH,
-            "time_dim": 32,
-            "model_dim": 48,
-            "ff_dim": 64,
-            "visual_embed_dim": 64,
-            "num_text_blocks": 1,
-            "num_visual_blocks": 1,
-            "axes_dims": (4, 6, 6),
-        },
-        LATENT,
-        values=pooled(WIDTH),
-    ),
+    "Kandinsky5Image": Family({**KANDINSKY, "visual_embed_dim": 64}, LATENT, values=pooled(WIDTH)),
     "ErnieImage": Family(
         {
             "image_model": "ernie",

@@ -11,7 +11,7 @@ from .family import TOKENS, WIDTH, Draw, Family, pooled
 
 LATENT = (4, 4, 6)
 _HEADS = {"num_heads": -1, "num_head_channels": 16}
-_BASE = {
+UNET = {
     "image_size": 32,
     "in_channels": 4,
     "out_channels": 4,
@@ -22,12 +22,11 @@ _BASE = {
     "transformer_depth_output": [1, 1, 1, 1],
     "transformer_depth_middle": 1,
     "use_spatial_transformer": True,
-    "use_temporal_attention": False,
     "legacy": False,
     "context_dim": WIDTH,
 }
-_CONV = {**_BASE, "use_linear_in_transformer": False}
-_LINEAR = {**_BASE, "use_linear_in_transformer": True}
+_CONV = {**UNET, "use_linear_in_transformer": False}
+_LINEAR = {**UNET, "use_linear_in_transformer": True}
 _XL_SIZES = 6 * 256  # embeddings of the sizes, beside the pooled text
 _VIDEO = {
     **_LINEAR,

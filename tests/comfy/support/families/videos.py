@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from .family import STREAMS, TOKENS, WIDTH, Family, all_tokens, no_pool, pooled
+from .family import KANDINSKY, STREAMS, TOKENS, WIDTH, Family, all_tokens, no_pool, pooled
 
 LATENT = (16, 2, 4, 6)
 _HUNYUAN = {
@@ -57,20 +57,6 @@ _COSMOS = {
 _COSMOS_1 = {**_COSMOS, "block_x_format": "THWBD", "affline_emb_norm": True, "extra_per_block_abs_pos_emb": True}
 _COSMOS_1 |= {"extra_per_block_abs_pos_emb_type": "learnable"}
 _COSMOS_2 = {**_COSMOS, "image_model": "cosmos_predict2"}
-_KANDINSKY = {
-    "image_model": "kandinsky5",
-    "in_visual_dim": 16,
-    "out_visual_dim": 16,
-    "in_text_dim": WIDTH,
-    "in_text_dim2": WIDTH,
-    "time_dim": 32,
-    "model_dim": 48,
-    "ff_dim": 64,
-    "visual_embed_dim": 132,
-    "num_text_blocks": 1,
-    "num_visual_blocks": 1,
-    "axes_dims": (4, 6, 6),
-}
 _COGVIDEO = {
     "image_model": "cogvideox",
     "num_attention_heads": 2,
@@ -175,7 +161,7 @@ VIDEOS = {
         (TOKENS, 1024),
         values=lambda draw: {"t5xxl_ids": torch.arange(TOKENS), "t5xxl_weights": torch.ones(TOKENS)},
     ),
-    "Kandinsky5": Family({**_KANDINSKY, "in_visual_dim": 16}, LATENT, values=pooled(WIDTH)),
+    "Kandinsky5": Family({**KANDINSKY, "in_visual_dim": 16}, LATENT, values=pooled(WIDTH)),
     "CogVideoX_T2V": Family(_COGVIDEO, LATENT),
     "CogVideoX_I2V": Family({**_COGVIDEO, "in_channels": 32}, LATENT, values=_picture),
     "CogVideoX_Inpaint": Family({**_COGVIDEO, "in_channels": 48}, LATENT, values=_picture),

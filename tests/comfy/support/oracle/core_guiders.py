@@ -10,11 +10,11 @@ import comfy.samplers
 import torch
 
 
-def core_guider(expert):
-    """Core's guider of one expert, at cfg = its weight."""
-    guider = comfy.samplers.CFGGuider(expert.model)
+def core_guider(expert, cfg=None, model=None):
+    """Core's guider of one expert, at its weight or another cfg, on its MODEL or on one that has taken its place."""
+    guider = comfy.samplers.CFGGuider(model or expert.model)
     guider.set_conds(expert.condition, expert.null)
-    guider.set_cfg(expert.weight)
+    guider.set_cfg(expert.weight if cfg is None else cfg)
     return guider
 
 

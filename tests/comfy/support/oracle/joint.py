@@ -11,13 +11,13 @@ import comfy.latent_formats
 import comfy.samplers
 import comfy.sd
 import torch
-import torch.nn.functional as F
 from comfy.ldm.models.autoencoder import AutoencoderKL
 from comfy.ldm.wan.vae import WanVAE
 from comfy.model_sampling import CONST
 from comfy.taesd.taesd import TAESD
 from torch import Tensor
 
+from ....support.joint import Said, carried_picture, joint_product, resized
 from ..attachments import unclamped
 from ..families.spaces import expert_in
 from ..places import HERE
@@ -189,10 +189,6 @@ def unframed(x: Tensor) -> Tensor:
     return x[:, :, 0] if x.ndim == 5 else x
 
 
-def resized(x: Tensor, size: tuple[int, int]) -> Tensor:
-    return x if tuple(x.shape[-2:]) == tuple(size) else F.interpolate(x, size, mode="bilinear", antialias=True)
-
-
 def carried(source: Group, target: Group, x0: Tensor, finer: Tensor | None = None) -> Tensor:
     """T: a clean sample of one space as one of another.
 
@@ -204,11 +200,8 @@ def carried(source: Group, target: Group, x0: Tensor, finer: Tensor | None = Non
     """
     if source is target:
         return x0
-    picture = resized(source.decode(x0), target.picture)
-    if finer is not None and source.picture < target.picture:
-        details = target.decode(finer)
-        picture = picture + details - resized(resized(details, source.picture), target.picture)
-    return target.encode(picture)
+    details = target.decode(finer) if finer is not None and source.picture < target.picture else None
+    return target.encode(carried_picture(source.decode(x0), target.picture, details))
 
 
 def predicted(expert: Any, conditioning: list, x: Tensor, sigma: float) -> Tensor:
@@ -291,41 +284,20 @@ class Plain:
         acting = [member for member in members if sigma > schedule.percent_to_sigma(member.end)]
         trust = sum(member.reliability * _map(member) for member in acting)
         plain = sum(member.reliability for member in acting)
-        x0: Any = 0.0
-        finer = None
+        said = {}
         for group, part, kappa in zip(self.groups, parts, self.kappa, strict=True):
             own = [member for member in group.members if member in acting]
             if own:
-                weights = [member.weight * _map(member) for member in own]
                 shares = [
                     torch.where(trust > 0, m.reliability * _map(m) / trust.clamp(min=1e-9), m.reliability / plain)
                     for m in own
                 ]
                 point = kappa * part / alpha, kappa * sigma / alpha
-                cond, null = ([predicted(m.loaded, given, *point) for m, given in pairs] for pairs in _inputs(own))
-                finer = _finer(own, weights, shares, cond, null) if group is first else finer
-                x0 = x0 + self._guided(group, own, weights, shares, cond, null, finer)
+                predictions = ([predicted(m.loaded, given, *point) for m, given in pairs] for pairs in _inputs(own))
+                weights = [member.weight * _map(member) for member in own]
+                said[group] = Said(weights, shares, [member.reliability for member in own], *predictions)
+        x0 = joint_product(said, first, lambda group, x0, finer: carried(group, first, x0, finer), self.own_null)
         return [carried(first, group, x0) / k for group, k in zip(self.groups, self.kappa, strict=True)]
-
-    def _guided(self, group, own, weights, shares, cond, null, finer) -> Tensor:
-        """W⁺ T(P) − W⁻ T(N) + (A − W) T(U) of one space, or what stands in its place by the own-null rule."""
-        total = self._of_signs(group, weights, cond, finer)
-        if self.own_null:
-            return total + self._of_signs(group, [a - w for a, w in zip(shares, weights, strict=True)], null, finer)
-        scale = sum(shares) - sum(weights)
-        if scale.abs().max() > 1e-6:
-            total = total + scale * carried(group, self.groups[0], _unconditional(own, shares, null), finer)
-        return total
-
-    def _of_signs(self, group, factors, predictions, finer) -> Any:
-        total: Any = 0.0
-        for sign in (1.0, -1.0):
-            parts = [(sign * factor).clamp(min=0) for factor in factors]
-            kept = [(part, x0) for part, x0 in zip(parts, predictions, strict=True) if part.any()]
-            if kept:
-                mean = _mean([part for part, _ in kept], [x0 for _, x0 in kept], [1.0] * len(kept))
-                total = total + sign * sum(part for part, _ in kept) * carried(group, self.groups[0], mean, finer)
-        return total
 
 
 class _JointModel:
@@ -357,30 +329,6 @@ def _inputs(members: list[Member]) -> tuple[list, list]:
     return [(m, m.loaded.condition) for m in members], [(m, m.loaded.null) for m in members]
 
 
-def _unconditional(own, shares, null) -> Tensor:
-    """U of a space."""
-    trust = [m.reliability for m in own]
-    return _mean(shares, null, trust if sum(trust) else [1.0] * len(own))
-
-
-def _finer(own, weights, shares, cond, null) -> Tensor:
-    """The reference's sample whose details smaller pictures have: U, or P if no null is asked."""
-    if (sum(shares) - sum(weights)).abs().max() > 1e-6:
-        return _unconditional(own, shares, null)
-    return _mean([weight.clamp(min=0) for weight in weights], cond, [1.0] * len(own))
-
-
 def _map(member: Member) -> Tensor:
     """A member's mask as a map, shape (1, 1, H, W); 1 everywhere without one."""
     return torch.ones(1, 1, 1, 1) if member.mask is None else member.mask[None]
-
-
-def _mean(parts: list[Tensor], predictions: list[Tensor], otherwise: list[float]) -> Tensor:
-    """The mean of predictions by the parts, in their size; by `otherwise` where the parts are 0."""
-    size = predictions[0].shape[-2:]
-    local = [part if part.shape[-2:].numel() == 1 else resized(part, size) for part in parts]
-    total, rest = sum(local), sum(otherwise)
-    return sum(
-        torch.where(total > 1e-6, part / total.clamp(min=1e-9), own / rest) * x0
-        for part, own, x0 in zip(local, otherwise, predictions, strict=True)
-    )

@@ -16,25 +16,12 @@ from comfy.model_base import BaseModel, ModelType
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
 
+from ..families.family import WIDTH as CONTEXT
+from ..families.unets import UNET
 from ..places import HERE, OFFLOADED
 
-CONTEXT = 16  # width of a text token
 POOLED = 1280  # width of the pooled text, as SDXL's encoder has it
 
-_UNET = {
-    "image_size": 32,
-    "in_channels": 4,
-    "out_channels": 4,
-    "model_channels": 32,
-    "num_res_blocks": [1, 1],
-    "channel_mult": [1, 2],
-    "transformer_depth": [1, 1],
-    "transformer_depth_output": [1, 1, 1, 1],
-    "transformer_depth_middle": 1,
-    "use_spatial_transformer": True,
-    "legacy": False,
-    "context_dim": CONTEXT,
-}
 _ADM = {"num_classes": "sequential", "adm_in_channels": POOLED + 6 * 256}
 _MMDIT = {
     "input_size": None,
@@ -83,10 +70,10 @@ class SD3(comfy.supported_models.SD3):
 
 
 LAYOUTS = {
-    "eps": (comfy.supported_models.SD15, {**_UNET, "use_linear_in_transformer": False}),
-    "v": (SD2V, {**_UNET, "use_linear_in_transformer": True}),
+    "eps": (comfy.supported_models.SD15, {**UNET, "use_linear_in_transformer": False}),
+    "v": (SD2V, {**UNET, "use_linear_in_transformer": True}),
     "flow": (SD3, _MMDIT),
-    "SDXL": (SDXL, {**_UNET, **_ADM, "use_linear_in_transformer": True}),
+    "SDXL": (SDXL, {**UNET, **_ADM, "use_linear_in_transformer": True}),
     "Flux": (comfy.supported_models.Flux, _FLUX),  # in a space of its own
 }
 

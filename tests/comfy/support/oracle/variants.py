@@ -1,6 +1,6 @@
 """Experts with all kinds of attachments to a MODEL or a CONDITIONING, made with ComfyUI's own nodes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -69,6 +69,11 @@ def expert_of(model: ModelPatcher, place: int) -> Expert:
     return Expert(
         model, conditioning(place), conditioning(-1, tokens=3), weight=WEIGHTS[place], reliability=RELIABILITIES[place]
     )
+
+
+def experts_of(models: Sequence[ModelPatcher]) -> list[Expert]:
+    """An expert of each MODEL, with nothing else attached."""
+    return [expert_of(model, place) for place, model in enumerate(models)]
 
 
 def conditioning(seed: int, tokens: int = 6) -> list:
