@@ -477,6 +477,14 @@ def cast(pack):
     return Cast()
 
 
+@pytest.fixture(scope="module")
+def casts(pack):
+    """The oracle's experts twice, for a product and for what it is compared with: they share nothing."""
+    from .support.oracle.variants import Cast
+
+    return Cast(), Cast()
+
+
 @pytest.fixture
 def loads(monkeypatch):
     """The networks of each call by which ComfyUI loads models."""

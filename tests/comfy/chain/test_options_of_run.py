@@ -138,7 +138,7 @@ def by_core_guiders(by_core):
 
 
 @pytest.fixture
-def by_core(sampled):
+def core_alone(sampled):
     """Sample an expert by core's CFGGuider."""
     from ..support.oracle.core_guiders import core_guider
 
@@ -146,20 +146,20 @@ def by_core(sampled):
 
 
 @pytest.mark.parametrize("kind", ATTACH)
-def test_one_model_as_two_experts_is_core_at_the_sum_of_weights(bare, run, by_core, kind):
+def test_one_model_as_two_experts_is_core_at_the_sum_of_weights(bare, run, core_alone, kind):
     expert = with_kept(bare(), kind)
-    theirs = by_core(replace(expert, weight=2.5))
+    theirs = core_alone(replace(expert, weight=2.5))
     assert_close(run([replace(expert, weight=1.6), replace(expert, weight=0.9)]), theirs)
-    assert (theirs - by_core(replace(bare(), weight=2.5))).abs().max() > 1e-2 * theirs.std()
+    assert (theirs - core_alone(replace(bare(), weight=2.5))).abs().max() > 1e-2 * theirs.std()
 
 
 @pytest.mark.one_of(2)
 @pytest.mark.parametrize("kind", [*ATTACH, "in place of the batch"])
-def test_one_expert_is_core_to_the_bit(bare, run, by_core, monkeypatch, kind):
+def test_one_expert_is_core_to_the_bit(bare, run, core_alone, monkeypatch, kind):
     replaces = "in place of the batch"
     monkeypatch.setitem(ATTACH, replaces, lambda m: m.set_model_sampler_calc_cond_batch_function(in_place_of_the_batch))
     expert = with_kept(bare(), kind)
-    assert torch.equal(run([expert]), by_core(expert))
+    assert torch.equal(run([expert]), core_alone(expert))
 
 
 @pytest.mark.one_of(3)

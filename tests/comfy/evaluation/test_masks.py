@@ -15,15 +15,6 @@ def predict(request, predict):
     return partial(predict, kind=request.param)
 
 
-def test_masks_give_each_expert_its_region(load, chain, predict):
-    left = torch.zeros(1, 64, 64)
-    left[..., :32] = 1.0  # twice the latent's resolution
-    hair, skin = load("hair"), load("skin")
-    product = predict(chain((hair, {"weight": 2.0, "mask": left}), (skin, {"weight": 3.0, "mask": 1 - left})))
-    torch.testing.assert_close(product[..., :16], predict(chain((hair, {"weight": 2.0})))[..., :16], atol=1e-5, rtol=0)
-    torch.testing.assert_close(product[..., 16:], predict(chain((skin, {"weight": 3.0})))[..., 16:], atol=1e-5, rtol=0)
-
-
 def test_a_null_is_asked_for_only_if_it_counts_somewhere(load, chain, predict, passes):
     left = torch.zeros(1, 32, 32)
     left[..., :16] = 1.0

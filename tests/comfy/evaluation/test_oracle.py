@@ -33,14 +33,6 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("combination", chosen, ids=name_of)
 
 
-@pytest.fixture(scope="module")
-def casts(pack):
-    """The experts for the product and their equals for brute force, which share nothing."""
-    from ..support.oracle.variants import Cast
-
-    return Cast(), Cast()
-
-
 @pytest.fixture
 def product_of(product_of):
     """Sample a chain with Product Guider."""

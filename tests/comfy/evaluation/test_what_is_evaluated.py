@@ -41,12 +41,6 @@ def pair(cast):
     return cast.expert("eps", "plain", 0), cast.expert("eps", "LoRA", 1)
 
 
-def test_two_experts_of_which_one_lends_its_null(calls, pair):
-    first, second = pair
-    made = calls([replace(first, reliability=1.0), replace(second, reliability=0.0)])
-    assert rows_of(made) == 24  # 8 steps of two conditions and one null
-
-
 @pytest.mark.one_of(3)
 @pytest.mark.parametrize(
     ("weights", "reliabilities", "terms"),
@@ -86,11 +80,6 @@ def test_nothing_but_the_terms_is_evaluated(calls, pair, weights, reliabilities,
 def test_only_distinct_nulls_are_evaluated(cast, calls, prediction, attachments, terms):
     experts = [cast.expert(prediction, attachment, place) for place, attachment in enumerate(attachments)]
     assert rows_of(calls(experts)) == terms * STEPS
-
-
-def test_equal_clones_share_their_null(cast, calls):
-    first, second = (cast.expert("eps", "plain", place) for place in (0, 1))
-    assert rows_of(calls([first, replace(second, model=second.model.clone())])) == 3 * STEPS
 
 
 def test_rows_are_terms_times_batch_times_entries(cast, calls):

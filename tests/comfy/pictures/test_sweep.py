@@ -64,23 +64,6 @@ def test_each_cell_is_the_ksamplers(load, chain, sample, sweep, sampler_name):
             torch.testing.assert_close(found, picture.clamp(0, 1), atol=0.51 / 255, rtol=0)
 
 
-@pytest.mark.parametrize(
-    ("vary", "weights", "reliabilities"),
-    [
-        ("weight", (0.75, 1.5), (1.0, 1.0)),
-        ("reliability and weight", (0.75, 1.5), (0.25, 0.75)),
-        ("absolute weight", (3.0, 0.75), (1.0, 1.0)),
-    ],
-)
-def test_what_else_a_value_can_set(load, chain, sample, sweep, vary, weights, reliabilities):
-    both = load("hair"), load("skin")
-    samples, _ = sweep(chain(*((e, {"weight": w}) for e, w in zip(both, (3.0, 2.0), strict=True))), both[0].vae,
-                       values="0.75", vary=vary, seeds=1)  # fmt: skip
-    settings = ({"weight": w, "reliability": a} for w, a in zip(weights, reliabilities, strict=True))
-    one = {"samples": torch.zeros(1, 3, 32, 32)}
-    assert torch.equal(samples, sample(chain(*zip(both, settings, strict=True)), latent=one))
-
-
 def test_a_weight_of_0_that_no_cell_has_gives_no_warning(load, chain, sweep, caplog):
     hair = load("hair")
     with caplog.at_level(logging.WARNING, "mcdm_pack"):

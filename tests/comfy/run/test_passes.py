@@ -105,32 +105,6 @@ def test_agrees_with_brute_force(node, models, fewer, scheduled, counted, sample
 SIGMAS = (20.0, 8.0, 3.0, 1.0, 0.5, 0.1, 0.0)
 
 
-@pytest.mark.parametrize(
-    ("sampler", "kind", "asked", "plain"),
-    [
-        ("euler", "MCDM_Guider", 16, 24),
-        ("heun", "MCDM_Guider", 28, 44),
-        ("dpm_2", "MCDM_Guider", 30, 44),
-        ("euler", "MCDM_OwnNullGuider", 16, 24),
-    ],
-)
-def test_rows_to_the_number(load, chain, fewer, guide, passes, counted, sampler, kind, asked, plain):
-    """Full steps are 1, 4 of 6; heun's second calls are at the next step's level, dpm_2's between the two."""
-    experts = fewer(chain(passes.watch(load("hair")), passes.watch(load("skin"))), threshold=-1.0, refresh=3)
-    counts = counted(lambda: guide(experts, sampler, sigmas=SIGMAS, kind=kind))[1:]
-    assert counts == (asked, plain)
-    assert sum(call.rows for call in passes.found) == asked
-
-
-def test_outside_the_interval_no_null_is_asked(load, chain, fewer, guide, passes):
-    experts = chain(passes.watch(load("hair")), (passes.watch(load("skin")), {"weight": 4.5}))
-    guide(fewer(experts, sigma_start=3.0, sigma_end=0.5), sigmas=SIGMAS)
-    assert [sorted(call.roles) for call in passes.found[::2]] == [[0], [0], [0, 1], [0, 1], [0], [0]]
-    shares = chain((load("hair"), {"weight": 0.25}), (load("skin"), {"weight": 0.75}))
-    without = fewer(experts, sigma_end=90000.0)
-    torch.testing.assert_close(guide(without, sigmas=SIGMAS), guide(shares, sigmas=SIGMAS), atol=1e-5, rtol=0)
-
-
 def test_a_window_in_noise_levels_hands_over(load, chain, scheduled, guide, passes, node):
     high, low = passes.watch(load("hair")), passes.watch(load("skin"))
     experts = scheduled(chain(high), sigma_end=1.0)
@@ -155,15 +129,6 @@ def test_experts_take_turns(load, chain, fewer, guide, passes, counted, sampler,
     steps = levels[sampler]
     assert asked == [experts[(step - 1) // length % 2] for step in steps]
     assert counts == (2 * len(steps), 4 * len(steps))
-
-
-def test_turns_are_windows_that_hand_over(load, chain, fewer, guide, node, scheduled):
-    """With turns of half the run each is what a window in noise levels makes of it."""
-    skin, inputs = load("skin"), {"weight": 1.5, "reliability": 1.0, "start": 0.0, "end": 1.0}
-    inputs |= {"model": skin.model, "condition": skin.condition, "null": skin.null}
-    (handed,) = node("MCDM_Expert", experts=scheduled(chain(load("hair")), sigma_end=2.0), **inputs)
-    expected = guide(scheduled(handed, sigma_start=2.0), sigmas=SIGMAS)
-    assert torch.equal(guide(fewer(chain(load("hair"), skin), switch=3), sigmas=SIGMAS), expected)
 
 
 def test_a_null_that_a_hook_reads_is_always_asked(models, fewer, node, counted, sampled):

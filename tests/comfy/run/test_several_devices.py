@@ -38,14 +38,6 @@ def away(select):
     return lambda expert: replace(expert, model=select(expert.model))
 
 
-@pytest.fixture(scope="module")
-def casts(pack):
-    """The oracle's experts, twice: what two of them share is shared by neither with the other's."""
-    from ..support.oracle.variants import Cast
-
-    return Cast(), Cast()
-
-
 @pytest.fixture
 def run(guider_of, sampled):
     """Sample a chain of experts, or a guider of them, as ComfyUI runs nodes."""

@@ -80,13 +80,6 @@ def test_beside_plain_loops(experts, run, logic, weights, settings, kind):
     assert (found - plain).abs().max() > 0.02
 
 
-@pytest.mark.parametrize(("weights", "rows"), [((1.0, -1.0), 2), ((1.0, 1.0), 2), ((1.5, 1.0), 4)])
-def test_what_it_costs(load, chain, run, logic, passes, weights, rows):
-    loaded = [passes.watch(load(name)) for name in ("hair", "skin")]
-    run(chain(*((expert, {"weight": w}) for expert, w in zip(loaded, weights, strict=True))), logic(), batch=2)
-    assert sum(call.rows for call in passes.found) == 2 * rows * (len(SIGMAS) - 1)
-
-
 def test_windows_and_fewer_passes(load, chain, run, logic, node, passes):
     """Nulls of one step in three stand in for those of the others, and an expert is asked in its window alone."""
     hair, skin = (passes.watch(load(name)) for name in ("hair", "skin"))
