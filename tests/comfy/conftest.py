@@ -3,6 +3,7 @@
 import asyncio
 import importlib
 import importlib.util
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -235,6 +236,22 @@ def latent_experts(core, save_small, small_vaes) -> dict[str, str]:
         "none": save("latent none", {"kind": "none"}, 16),
         "other": save("latent other", {"kind": "map", "map": "hair"}, 17, vae="other", map_channels=64),
     }
+
+
+@pytest.fixture(scope="module")
+def server(comfyui, small_experts, latent_experts, base, tmp_path_factory, request):
+    """A server with the small experts and their VAEs; a module with `COUNTS_CALLS` has its calls counted."""
+    import numpy as np
+    from PIL import Image
+
+    from .support.server.comfyui_server import started
+
+    folder = tmp_path_factory.mktemp("comfyui-server")
+    shutil.copytree(base / "models", folder / "models")
+    (folder / "input").mkdir()
+    Image.fromarray(np.full((32, 32), 255, np.uint8)).save(folder / "input" / "white.png")
+    with started(comfyui, folder, counts_calls=getattr(request.module, "COUNTS_CALLS", False)) as running:
+        yield running
 
 
 @pytest.fixture

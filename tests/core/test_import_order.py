@@ -1,6 +1,7 @@
 """Imports run one way: downwards in the core, from the studies to the core, and nowhere in a circle."""
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -82,6 +83,9 @@ LAYERS = {
 
 LARGEST_ROOM = 13
 """Modules of a package of `nodes.host` at most."""
+
+LARGEST_FOLDER_OF_TESTS = 20
+"""Python files that lie in one folder of tests at most."""
 
 
 def names_of(package: str) -> dict[str, Path]:
@@ -197,6 +201,11 @@ def test_rooms_of_the_host_can_be_overlooked():
     sizes = {room: len([*(ROOT / "nodes" / "host" / room).glob("[!_]*.py")]) for room in LAYERS["nodes.host"]}
     assert max(sizes.values()) <= LARGEST_ROOM, sizes
     assert [path.name for path in (ROOT / "nodes" / "host").glob("*.py")] == ["__init__.py"]
+
+
+def test_folders_of_tests_can_be_overlooked():
+    sizes = Counter(path.parent.relative_to(ROOT) for path in (ROOT / "tests").rglob("*.py"))
+    assert max(sizes.values()) <= LARGEST_FOLDER_OF_TESTS, sizes.most_common(3)
 
 
 def test_no_modules_import_each_other():

@@ -5,9 +5,9 @@ import json
 
 import pytest
 
-from ..server.test_server import expert, product
 from ..support.server.comfyui_server import ROOT
 from ..support.server.posts import queued
+from ..support.server.prompts import expert, product
 
 EXPERTS = ("MCDM_Expert", "MCDM_ExpertRemote")
 GRAPHS = [

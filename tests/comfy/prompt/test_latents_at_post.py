@@ -2,8 +2,8 @@
 
 import pytest
 
-from ..spaces.test_spaces_at_post import chained, sampled
 from ..support.server.posts import apply_check, prompt_node
+from ..support.server.prompts import chain_sampled, chained
 
 OF_512 = prompt_node("EmptyLatentImage", width=512, height=512, batch_size=1)
 
@@ -18,7 +18,7 @@ def encoded(names, latent, class_type="MCDM_KSampler", vaes=(), **inputs):
         f"at_{place}": {"condition": [f"encode {place}", 0], "null": [f"encode {place}", 1]}
         for place in range(1, len(names) + 1)
     }
-    prompt = sampled(chained(names, vaes, **links), class_type, latent_image=["latent", 0], **inputs)
+    prompt = chain_sampled(chained(names, vaes, **links), class_type, latent_image=["latent", 0], **inputs)
     for place, name in enumerate(names, start=1):
         kind = "MCDM_EncodeText" if name is not None and name.endswith("text") else "MCDM_EncodeMap"
         prompt[f"encode {place}"] = prompt_node(kind, encoder=[f"load {place}", 1])

@@ -9,8 +9,10 @@ import psutil
 import pytest
 from hypothesis import given, note
 
-from ..server.test_server import VALIDATED, expert, node, product, server, sweep  # noqa: F401 — a fixture
+from ..support.server.posts import VALIDATED
+from ..support.server.posts import prompt_node as node
 from ..support.server.prompt_mutants import drawn_mutants, mutants
+from ..support.server.prompts import product, sweep
 
 COUNT, SEED = 300, 14
 COUNTS_CALLS = True  # of the server, see `test_server.server`
@@ -62,7 +64,7 @@ def prompts(names):
     yield product(names, **parts, sample=shown)
 
 
-def posted(server, prompt):  # noqa: F811
+def posted(server, prompt):
     """Status and body of a POST, and its calls; what is accepted is not run."""
     before = server.calls()
     try:
@@ -89,11 +91,11 @@ def outcome(status, body):
     return "the pack's exception" if ours else "core's exception"
 
 
-def resident(server):  # noqa: F811
+def resident(server):
     return psutil.Process(server.process.pid).memory_info().rss / 1e6
 
 
-def test_mutated_prompts_are_run_or_refused(server, small_experts, record_property):  # noqa: F811
+def test_mutated_prompts_are_run_or_refused(server, small_experts, record_property):
     good = list(prompts(small_experts))
     assert [posted(server, prompt)[:2] for prompt in good] == [(200, "")] * len(good)
     (before,) = server.pictures(product(small_experts, seed=77))
@@ -116,7 +118,7 @@ def test_mutated_prompts_are_run_or_refused(server, small_experts, record_proper
 
 
 @pytest.mark.long
-def test_drawn_prompts_are_run_or_refused(server, small_experts, examples):  # noqa: F811
+def test_drawn_prompts_are_run_or_refused(server, small_experts, examples):
     @examples(60)
     @given(drawn_mutants(list(prompts(small_experts))))
     def is_run_or_refused(mutant):
@@ -137,7 +139,7 @@ ENDLESS = [float("nan"), float("inf"), "NaN", "-inf", "1e999"]
 @pytest.mark.parametrize(
     "place", [("sample", "denoise"), ("first", "weight"), ("second", "reliability"), ("second", "end")], ids=str
 )
-def test_numbers_that_are_none_are_refused(server, small_experts, place, value):  # noqa: F811
+def test_numbers_that_are_none_are_refused(server, small_experts, place, value):
     key, name = place
     prompt = product(small_experts)
     prompt[key]["inputs"][name] = value
@@ -148,7 +150,7 @@ def test_numbers_that_are_none_are_refused(server, small_experts, place, value):
 
 
 @pytest.mark.parametrize("seed", [-1, 2**64, float("nan"), "x", None])
-def test_seeds_out_of_range_are_refused(server, small_experts, seed):  # noqa: F811
+def test_seeds_out_of_range_are_refused(server, small_experts, seed):
     status, body = server.refusal(product(small_experts, seed=seed))
     assert status == 400
     assert "sample" in json.loads(body)["node_errors"]

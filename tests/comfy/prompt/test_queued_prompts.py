@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from ...support.calls import counted_calls
-from ..server.test_server import MARKED, VALIDATED, expert, node, product, sweep
 from ..support.server.comfyui_server import ROOT
-from ..support.server.posts import queued
+from ..support.server.posts import MARKED, VALIDATED, queued
+from ..support.server.posts import prompt_node as node
+from ..support.server.prompts import expert, product, sweep
 
 
 def titled(title, of):

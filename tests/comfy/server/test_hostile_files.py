@@ -12,10 +12,11 @@ import pytest
 from ...support.memory import MEGABYTE, peak, reset_peak
 from ..prompt.test_mutated_prompts import outcome
 from ..support.server.comfyui_server import ROOT, Calls
-from .test_server import node, product, server  # noqa: F401 — a fixture
+from ..support.server.posts import prompt_node as node
+from ..support.server.prompts import product
 
 SEED = 14
-COUNTS_CALLS = True  # of the server, see `test_server.server`
+COUNTS_CALLS = True  # of the server, see the fixture `server`
 # A good file takes 150,000; the longest pickle, read twice, 4,000,000, or 9,600,000 if it were read to its end.
 MOST_CALLS = 8_000_000
 MOST_BYTES = 100 * MEGABYTE  # beyond what the server takes for a good expert
@@ -53,7 +54,7 @@ def ended(entry: dict) -> str:
     return "refused at the run" if is_sentence else f"{error['exception_type']}: {text}"
 
 
-def attempt(server, path):  # noqa: F811
+def attempt(server, path):
     """What became of a file, and the calls that its POST and its run took."""
     put = server.log.parent / "models" / "mcdm" / path.name
     shutil.copyfile(path, put)
@@ -69,7 +70,7 @@ def attempt(server, path):  # noqa: F811
     return kind, Calls(posted, (server.calls() - before).running)
 
 
-def test_spoiled_files_are_loaded_or_refused(server, small_experts, spoiled, record_property):  # noqa: F811
+def test_spoiled_files_are_loaded_or_refused(server, small_experts, spoiled, record_property):
     (before,) = server.pictures(product(small_experts, seed=78))
     reset_peak(server.process.pid)
     server.wait(server.queue(loading(small_experts["text"])))

@@ -10,62 +10,9 @@ import pytest
 from PIL import Image
 
 from ...support.watchdog import result_of
-from ..support.server.comfyui_server import ROOT, page_events, started
-
-
-@pytest.fixture(scope="module")
-def server(comfyui, small_experts, latent_experts, base, tmp_path_factory, request):
-    folder = tmp_path_factory.mktemp("comfyui-server")
-    shutil.copytree(base / "models", folder / "models")
-    (folder / "input").mkdir()
-    Image.fromarray(np.full((32, 32), 255, np.uint8)).save(folder / "input" / "white.png")
-    with started(comfyui, folder, counts_calls=getattr(request.module, "COUNTS_CALLS", False)) as running:
-        yield running
-
-
-def node(class_type: str, **inputs) -> dict:
-    return {"class_type": class_type, "inputs": inputs}
-
-
-def product(names: dict, seed: int = 1, steps: int = 3, weight: float = 1.5, **changes) -> dict:
-    """Two map experts on one white map; `changes` replace or add nodes."""
-    prompt = {
-        "map": node("LoadImage", image="white.png"),
-        "hair": node("MCDM_LoadExpert", expert_name=names["hair"]),
-        "skin": node("MCDM_LoadExpert", expert_name=names["skin"]),
-        "latent": node("MCDM_EmptyLatent", encoder=["hair", 1], batch_size=1),
-        "hair map": node("MCDM_EncodeMap", encoder=["hair", 1], image=["map", 0], map="hair", with_text=False),
-        "skin map": node("MCDM_EncodeMap", encoder=["skin", 1], image=["map", 0], map="face", with_text=False),
-        "first": expert("hair", weight),
-        "second": expert("skin", weight, experts=["first", 0]),
-        "sample": node(
-            "MCDM_KSampler",
-            experts=["second", 0],
-            seed=seed,
-            steps=steps,
-            sampler_name="euler",
-            scheduler="normal",
-            latent_image=["latent", 0],
-            denoise=1.0,
-        ),
-        "decode": node("VAEDecode", samples=["sample", 0], vae=["hair", 2]),
-        "save": node("SaveImage", images=["decode", 0], filename_prefix="test"),
-    }
-    return {**prompt, **changes}
-
-
-def expert(name: str, weight: float = 1.5, reliability: float = 1.0, **links) -> dict:
-    inputs = {"model": [name, 0], "condition": [f"{name} map", 0], "null": [f"{name} map", 1]}
-    inputs |= {"weight": weight, "reliability": reliability, "start": 0.0, "end": 1.0, **links}
-    return node("MCDM_Expert", **{key: value for key, value in inputs.items() if value is not None})
-
-
-def sweep(**settings) -> dict:
-    """A sweep in place of the sampler of `product`."""
-    given = {"expert_index": 1, "values": "0, 1", "vary": "reliability", "guidance": "1", "seed": 1, "seeds": 1}
-    given |= {"steps": 3, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0, **settings}
-    links = {"experts": ["second", 0], "latent_image": ["latent", 0], "vae": ["hair", 2]}
-    return node("MCDM_ReliabilitySweep", **links, **given)
+from ..support.server.comfyui_server import ROOT, page_events
+from ..support.server.posts import prompt_node as node
+from ..support.server.prompts import expert, product, sweep
 
 
 @pytest.mark.parametrize("language", ["en", "fr"])
@@ -325,20 +272,6 @@ def test_a_negative_of_product_as_model_is_the_samplers(server, small_experts):
     assert failed[0]["exception_message"].startswith("Expert 1 (small hair) needs a negative, ")
 
 
-VALIDATED = "custom_validation_failed"  # how ComfyUI calls a refusal by a node's own validation
-MARKED = {  # the input at which ComfyUI shows it
-    "MCDM_LoadExpert": "expert_name",
-    "MCDM_EmptyLatent": "encoder",
-    "MCDM_EncodeText": "encoder",
-    "MCDM_EncodeClass": "encoder",
-    "MCDM_EncodeMap": "map",
-    "MCDM_Expert": "weight",
-    "MCDM_ExpertRemote": "weight",
-    "MCDM_KSampler": "experts",
-    "MCDM_Inspect": "experts",
-    "MCDM_ReliabilitySweep": "experts",
-    "MCDM_Logic": "operation",
-}
 SPARE = expert("hair", condition=None)
 """At fault in its weight, and nothing takes it."""
 

@@ -5,40 +5,10 @@ import safetensors.torch
 import torch
 
 from ..support.server.posts import apply_check, faults_of, prompt_node
+from ..support.server.prompts import chain_sampled, chained
 
 SAMPLED_BY = ("MCDM_Guider", "MCDM_OwnNullGuider", "MCDM_KSampler", "MCDM_Inspect", "MCDM_ReliabilitySweep")
 PICTURES, LATENTS, OTHERS = "pictures of 32×32 pixels", "latents of the VAE {vae}", "latents of the VAE {other}"
-
-
-def chained(names, vaes=(), **more):
-    """A prompt whose chain ends in node `names[-1]`: an expert of each file, those of `vaes` with their VAE.
-
-    Args:
-        names: The files, without their ending; an unknown loader for one that is None.
-        vaes: Those places, from 1, whose VAE is connected.
-        **more: Inputs of single experts, by "at_" and their place; None takes one away.
-    """
-    prompt = {}
-    for place, name in enumerate(names, start=1):
-        loader = prompt_node("SomeLoader")
-        if name is not None:
-            loader = prompt_node("MCDM_LoadExpert", expert_name=f"{name}.safetensors")
-        inputs = {"model": [f"load {place}", 0], "condition": ["?", 0], "null": ["?", 1]}
-        inputs |= {"weight": 1.0, "reliability": 1.0, "start": 0.0, "end": 1.0}
-        inputs |= {"experts": [str(place - 1), 0]} if place > 1 else {}
-        inputs |= {"vae": [f"load {place}", 2]} if place in vaes else {}
-        inputs |= more.get(f"at_{place}", {})
-        prompt[f"load {place}"] = loader
-        class_type = inputs.pop("class_type", "MCDM_Expert")
-        prompt[str(place)] = prompt_node(class_type, **{key: of for key, of in inputs.items() if of is not None})
-    return prompt
-
-
-def sampled(prompt, class_type="MCDM_KSampler", last=None, **inputs):
-    """The prompt with its last expert sampled by a node, whose result is shown."""
-    last = last or max((key for key in prompt if key.isdigit()), key=int)
-    prompt["node"] = prompt_node(class_type, experts=[last, 0], denoise=1.0, **inputs)
-    return {**prompt, "show": prompt_node("PreviewImage", images=["node", 0])}
 
 
 def lacking(place, own, other, others):
@@ -74,7 +44,7 @@ def test_a_missing_vae_is_asked_for_where_it_is_missing(
 ):
     names, vaes, expected = MISSING[case]
     widgets = {"expert_index": 1, "values": "0, 1", "vary": "reliability", "guidance": "1", "seed": 5, "seeds": 1}
-    prompt = sampled(chained(names, vaes), class_type, **widgets)
+    prompt = chain_sampled(chained(names, vaes), class_type, **widgets)
     found = faults_of(host, prompt)
     assert found.keys() == expected.keys()
     for key, sentence in expected.items():
@@ -84,7 +54,7 @@ def test_a_missing_vae_is_asked_for_where_it_is_missing(
 
 def test_pictures_of_two_sizes_are_of_two_spaces(host, small_experts, save_small):
     save_small("smaller hair", {"kind": "map", "map": "hair"}, 21, size=16, shape={"patch": 2, "map_channels": 1})
-    found = faults_of(host, sampled(chained(("small hair", "smaller hair"), (1,))))
+    found = faults_of(host, chain_sampled(chained(("small hair", "smaller hair"), (1,))))
     assert found.keys() == {"2"}
     assert lacking(2, "pictures of 16×16 pixels", 1, PICTURES) in found["2"].sentence
 
@@ -92,13 +62,13 @@ def test_pictures_of_two_sizes_are_of_two_spaces(host, small_experts, save_small
 def test_what_no_output_needs_is_not_faults_of(host, small_experts, latent_experts):
     prompt = chained(("latent hair", "small text"))
     assert faults_of(host, prompt) == {}
-    prompt = sampled(prompt)
+    prompt = chain_sampled(prompt)
     del prompt["show"]
     assert faults_of(host, prompt) == {}
 
 
 def test_a_product_of_one_space_runs_beside_one_that_lacks_a_vae(host, small_experts, latent_experts):
-    prompt = sampled(chained(("latent hair", "latent text", "small text"), (3,)), last="2")
+    prompt = chain_sampled(chained(("latent hair", "latent text", "small text"), (3,)), last="2")
     assert faults_of(host, prompt) == {}
     prompt["all"] = prompt_node("MCDM_KSampler", experts=["3", 0], denoise=1.0)
     prompt["show all"] = prompt_node("PreviewImage", images=["all", 0])
@@ -114,7 +84,7 @@ def test_the_model_of_product_as_model_is_its_first_expert(
     host, small_experts, latent_experts, small_vaes, vaes, model_vae, marked
 ):
     inputs = {"model": ["load own", 0], "reliability": 1.0} | ({"vae": ["load own", 2]} if model_vae else {})
-    prompt = sampled(chained(("latent hair",), vaes), "MCDM_ProductModel", **inputs)
+    prompt = chain_sampled(chained(("latent hair",), vaes), "MCDM_ProductModel", **inputs)
     prompt["load own"] = prompt_node("MCDM_LoadExpert", expert_name="small text.safetensors")
     found = faults_of(host, prompt)
     assert found.keys() == set(marked)
@@ -166,9 +136,9 @@ def test_another_vae_than_an_experts_own_is_refused_where_it_is_wired(
     if class_type == "MCDM_ProductModel":  # the first expert is the node's own
         first = prompt.pop("1")["inputs"]
         del prompt["2"]["inputs"]["experts"]
-        prompt = sampled(prompt, class_type, model=first["model"], vae=first["vae"], reliability=1.0)
+        prompt = chain_sampled(prompt, class_type, model=first["model"], vae=first["vae"], reliability=1.0)
     else:
-        prompt = sampled(prompt)
+        prompt = chain_sampled(prompt)
     found = faults_of(host, prompt)
     marked = "node" if class_type == "MCDM_ProductModel" and place == 1 else str(place)
     assert found.keys() == ({marked} if called else set())
@@ -179,13 +149,13 @@ def test_another_vae_than_an_experts_own_is_refused_where_it_is_wired(
 
 def test_an_expert_on_a_worker_is_of_the_space_of_all(host, small_experts, latent_experts, small_vaes):
     away = {"class_type": "MCDM_ExpertRemote", "graph": ""}
-    prompt = sampled(chained(("latent hair", "small text"), (1,), at_2=away))
+    prompt = chain_sampled(chained(("latent hair", "small text"), (1,), at_2=away))
     found = faults_of(host, prompt)
     assert found.keys() == {"2"}
     assert found["2"].input == "model"
     both = f"expert 1 works on {LATENTS.format(**small_vaes)} and expert 2 on {PICTURES}. Put expert 2 on this machine"
     assert both in found["2"].sentence
-    assert faults_of(host, sampled(chained(("latent hair", "latent text"), at_2=away))) == {}
+    assert faults_of(host, chain_sampled(chained(("latent hair", "latent text"), at_2=away))) == {}
 
 
 @pytest.mark.parametrize(
@@ -198,7 +168,7 @@ def test_an_expert_on_a_worker_is_of_the_space_of_all(host, small_experts, laten
     ],
 )
 def test_each_space_needs_nulls_of_its_own(host, small_experts, latent_experts, first, second, refused):
-    prompt = sampled(chained(("latent hair", "small text"), (1, 2), at_1=first, at_2=second))
+    prompt = chain_sampled(chained(("latent hair", "small text"), (1, 2), at_1=first, at_2=second))
     fault = apply_check(host, host.prompt.chain_checks.check_chain, prompt, "node")
     assert (fault is not None) == refused
     if refused:
@@ -213,14 +183,14 @@ def test_nulls_of_unknown_spaces_are_left_to_the_run(host, small_experts):
     prompt = chained((None, None), at_1=lacks, at_2={"weight": 3.0})
     prompt["load 1"] = prompt["load 2"] = prompt_node("CheckpointLoaderSimple", ckpt_name="a.safetensors")
     check = host.prompt.chain_checks.check_chain
-    assert "Expert 1 needs a negative" in apply_check(host, check, sampled(dict(prompt)), "node").sentence
+    assert "Expert 1 needs a negative" in apply_check(host, check, chain_sampled(dict(prompt)), "node").sentence
     prompt["2"]["inputs"]["vae"] = ["load 2", 2]
-    assert apply_check(host, check, sampled(dict(prompt)), "node") is None
+    assert apply_check(host, check, chain_sampled(dict(prompt)), "node") is None
 
 
 def test_logic_which_compares_densities_is_refused_across_spaces(host, small_experts, latent_experts):
     for names, refused in ((("latent hair", "small text"), True), (("latent hair", "latent text"), False)):
-        prompt = sampled(chained(names, (1, 2)), "MCDM_Inspect", sampler=["compares", 0])
+        prompt = chain_sampled(chained(names, (1, 2)), "MCDM_Inspect", sampler=["compares", 0])
         prompt["compares"] = prompt_node("MCDM_Logic")
         fault = apply_check(host, host.prompt.sampler_checks.check_logic_node, prompt, "compares")
         assert (fault is not None) == refused
@@ -231,7 +201,7 @@ def test_logic_which_compares_densities_is_refused_across_spaces(host, small_exp
 
 def test_scores_are_refused_across_spaces(host, small_experts, latent_experts):
     for names, refused in ((("latent hair", "small text"), True), (("latent hair", "latent text"), False)):
-        prompt = sampled(chained(names, (1, 2)), scores=True)
+        prompt = chain_sampled(chained(names, (1, 2)), scores=True)
         fault = apply_check(host, host.prompt.chain_checks.check_chain, prompt, "node")
         assert (fault is not None) == refused
         if refused:

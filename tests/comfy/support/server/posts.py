@@ -8,6 +8,21 @@ from typing import Any
 EXPERT = {"model": ["load", 0], "condition": ["load", 1], "null": ["load", 2]}
 EXPERT |= {"weight": 1.5, "reliability": 1.0, "start": 0.0, "end": 1.0}
 
+VALIDATED = "custom_validation_failed"  # how ComfyUI calls a refusal by a node's own validation
+MARKED = {  # the input at which ComfyUI shows it
+    "MCDM_LoadExpert": "expert_name",
+    "MCDM_EmptyLatent": "encoder",
+    "MCDM_EncodeText": "encoder",
+    "MCDM_EncodeClass": "encoder",
+    "MCDM_EncodeMap": "map",
+    "MCDM_Expert": "weight",
+    "MCDM_ExpertRemote": "weight",
+    "MCDM_KSampler": "experts",
+    "MCDM_Inspect": "experts",
+    "MCDM_ReliabilitySweep": "experts",
+    "MCDM_Logic": "operation",
+}
+
 
 def prompt_node(class_type: str, **inputs: Any) -> dict[str, Any]:
     """A node of a prompt."""
