@@ -13,7 +13,6 @@ from ..support.core_samplers import core_ksampler
 from ..support.server.posts import said_of
 
 LEVEL = 2 / 255
-SIGMAS = torch.tensor([20.0, 3.0, 0.5, 0.0])
 EMPTY = {"samples": torch.zeros(2, 4, 8, 8)}
 
 

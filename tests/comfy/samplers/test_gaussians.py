@@ -173,7 +173,6 @@ def test_a_whole_run_on_scaled_noise(gaussian_flow, chain, guide):
     assert single.std() > 0.05
 
 
-COEFFICIENTS = [1.0, 1.0, -1.0]
 LEVELS = [100.0 * 3e-4 ** (i / 99) for i in range(100)]
 
 
@@ -204,15 +203,9 @@ def test_logic_learns_how_noise_is_scaled_from_what_becomes_of_it(gaussian_flow,
 
 @pytest.fixture
 def united(gaussian, gaussian_flow, chain):
-    """Both conditions at weight 1 and one null, of noise predictors or of flows; and the levels of a run.
-
-    The noise of a "sized" flow is scaled by the size of pictures, here of one pixel.
-    """
+    """Both conditions at weight 1 and one null, of noise predictors or of flows; and the levels of a run."""
 
     def build(kind):
-        if kind == "sized":
-            levels = [1.0, *(level / (0.25 + level) for level in LEVELS), 0.0]
-            return chain(*((gaussian_flow(k, 0.25, by_size=True), {"weight": 1.0}) for k in range(2))), levels
         if kind == "flow":
             levels = [1.0, *(level / (1 + level) for level in LEVELS), 0.0]
             return chain(*((gaussian_flow(k, 1.0), {"weight": 1.0}) for k in range(2))), levels
