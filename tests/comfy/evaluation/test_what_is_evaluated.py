@@ -10,12 +10,13 @@ STEPS = 8
 
 @pytest.fixture
 def calls(cast, product_of):
-    """Sample a chain; returns its network calls: the network, the rows, and their roles (0 condition, 1 null)."""
+    """Sample a chain; returns its network calls: network, rows, roles (0 condition, 1 null), and number of levels."""
     found = []
 
     def record(network, args, kwargs):
-        roles = kwargs["transformer_options"]["cond_or_uncond"]
-        found.append(SimpleNamespace(network=network, rows=len(args[0]), roles=sorted(roles)))
+        told = kwargs["transformer_options"]
+        roles, levels = sorted(told["cond_or_uncond"]), len(told["sample_sigmas"])
+        found.append(SimpleNamespace(network=network, rows=len(args[0]), roles=roles, levels=levels))
 
     models = [model for parts in cast.parts.values() for model in (parts.plain, parts.lora_copy)]
     networks = [model.model.diffusion_model for model in models]
@@ -88,6 +89,11 @@ def test_rows_are_terms_times_batch_times_entries(cast, calls):
     first, second = (cast.expert("eps", "plain", place) for place in (0, 1))
     (both,) = nodes.ConditioningCombine().combine(first.condition, second.condition)
     assert rows_of(calls([replace(first, condition=both)], batch=3)) == (2 + 1) * 3 * STEPS
+
+
+def test_every_network_is_told_the_noise_levels_of_the_run(calls, pair):
+    networks = {expert.model.model.diffusion_model for expert in pair}
+    assert {(call.network, call.levels) for call in calls(pair)} == {(network, STEPS + 1) for network in networks}
 
 
 @pytest.mark.parametrize("attachment", ["plain", "LoRA clone", "patched attention"])
