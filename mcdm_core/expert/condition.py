@@ -97,6 +97,12 @@ class Condition:
             raise ValueError(f"Expected a condition of {expected} and got {self.rows}; encode one per sample.")
         return self._map(lambda value: value.expand(batch, *value.shape[1:]))
 
+    def take(self, rows: Tensor) -> "Condition":
+        """The rows of these indices, int64, shape (B,); a condition of one row is that of every index."""
+        if self.rows in (None, 1):
+            return self.expand(len(rows))
+        return self._map(lambda value: value[rows.to(value.device)])
+
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "Condition":
         """Move to a device, floating tensors also to a dtype."""
         return self._map(lambda value: value.to(device, dtype if value.is_floating_point() else value.dtype))

@@ -90,7 +90,7 @@ def sample_product(
         raise ValueError(
             f'Expected a function as sampler and got {sampler!r}; take it from SAMPLERS, as SAMPLERS["ddim"].'
         )
-    _check_terms(terms)
+    check_terms(terms)
     if terms:  # else the product refuses itself
         _check_noise(noise, terms[0].expert)
     denoiser = denoiser_of(terms, noise, rule, settings)
@@ -143,7 +143,12 @@ def sample_denoiser(
         )
 
 
-def _check_terms(terms: Sequence[Any]) -> None:
+def check_terms(terms: Sequence[Any]) -> None:
+    """Refuse what is no term.
+
+    Raises:
+        ValueError: Something else is among the terms.
+    """
     strangers = [type(each).__name__ for each in terms if not isinstance(each, Term)]
     if strangers:
         raise ValueError(

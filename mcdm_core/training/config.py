@@ -67,18 +67,16 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
-class OptimizerConfig:
-    """Optimizer and schedule.
+class DescentConfig:
+    """Length and rate of any run.
 
     Attributes:
         steps: Optimizer steps.
         batch_size: Pictures per step.
         learning_rate: Peak rate.
-        muon: Train inner weights by Muon, all others by Adam; otherwise everything by AdamW.
         warmup: Steps of linear warm-up.
         decay_from: Fraction of the run after which the rate falls linearly to zero.
         ema: Decay of the weight average (ramped up over the first steps).
-        condition_dropout: Share of rows trained on the null condition.
         seed: Seed of initialization, batches and noise.
         autocast: Use bfloat16 for convolutions and matrix products.
     """
@@ -86,13 +84,24 @@ class OptimizerConfig:
     steps: Annotated[int, Between(0)] = 4000
     batch_size: Annotated[int, Between(1, MOST_AT_ONCE)] = 32
     learning_rate: Annotated[float, Between(0)] = 4e-4
-    muon: bool = False
     warmup: Annotated[int, Between(0)] = 200
     decay_from: Annotated[float, Between(0, 1)] = 0.6
     ema: Annotated[float, Between(0, 1)] = 0.998
-    condition_dropout: Annotated[float, Between(0, 1)] = 0.1
     seed: Annotated[int, Between(0, MOST_SEED)] = 0
     autocast: bool = True
+
+
+@dataclass(frozen=True)
+class OptimizerConfig(DescentConfig):
+    """Optimizer and schedule of a run on pictures.
+
+    Attributes:
+        muon: Train inner weights by Muon, all others by Adam; otherwise everything by AdamW.
+        condition_dropout: Share of rows trained on the null condition.
+    """
+
+    muon: bool = False
+    condition_dropout: Annotated[float, Between(0, 1)] = 0.1
 
 
 @dataclass(frozen=True)
@@ -107,8 +116,8 @@ class AdapterConfig:
 
 
 @dataclass(frozen=True)
-class ReportConfig:
-    """Logs, held-out losses and samples of a run.
+class LogConfig:
+    """Logs of any run.
 
     Attributes:
         every: Steps between rows of `loss.csv`.
@@ -116,7 +125,6 @@ class ReportConfig:
         held_out: Pictures held out: drawn for it, or taken out of the folder (at most a tenth of it, at least one).
         samples: Number of held-out conditions of each modality that are sampled, 0 for none.
         sample_steps: DDIM steps of these samples.
-        weight: Guidance weight w of these samples.
     """
 
     every: Annotated[int, Between(1)] = 100
@@ -124,6 +132,16 @@ class ReportConfig:
     held_out: Annotated[int, Between(1)] = 64
     samples: Annotated[int, Between(0)] = 4
     sample_steps: Annotated[int, Between(1)] = 20
+
+
+@dataclass(frozen=True)
+class ReportConfig(LogConfig):
+    """Logs, held-out losses and samples of a run on pictures.
+
+    Attributes:
+        weight: Guidance weight w of the samples.
+    """
+
     weight: float = 2.0
 
 

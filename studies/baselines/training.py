@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from mcdm_core.training.data.sources import Source
-from mcdm_core.training.loop.loop import TrainingRun
+from mcdm_core.training.loop.picture_run import PictureRun
 from mcdm_core.training.loop.run_folder import run_folder
 
 from ..training.faces import draw_faces
@@ -19,7 +19,7 @@ from .held_out import GanReport
 _BETAS = (0.0, 0.9)  # SPADE's
 
 
-class GanTrainer(TrainingRun[GanTrainingConfig, Adversaries]):
+class GanTrainer(PictureRun[GanTrainingConfig, Adversaries]):
     """One run of a GAN's configuration; each step updates both networks.
 
     Args:

@@ -15,8 +15,8 @@ from ...networks.autoencoder import Autoencoder, LatentNorm
 from ..data.kind import DataKind
 from ..data.sources import Pictures
 from ..kinds import KINDS, Kinds, kind_named
-from ..loop.loop import TrainingRun
 from ..loop.muon import Muon
+from ..loop.picture_run import PictureRun
 from ..loop.run_folder import run_folder
 from .config import AutoencoderTrainingConfig, ObjectiveConfig, load_autoencoder_config
 from .report import CHUNK, AutoencoderReport
@@ -82,7 +82,7 @@ def distance_from_normal(latents: Tensor) -> Tensor:
     return (mean.square() + (spread - 1).square()).mean()
 
 
-class AutoencoderTrainer(TrainingRun[AutoencoderTrainingConfig, Autoencoder]):
+class AutoencoderTrainer(PictureRun[AutoencoderTrainingConfig, Autoencoder]):
     """One run of a VAE's configuration.
 
     Args:

@@ -1,11 +1,17 @@
 """Trains a LoRA: low-rank changes of an expert's weights, which stay fixed."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...networks import UNet
 from ...networks.low_rank import add_low_rank, load_base
 from .trainer import Trainer
+
+
+def adapter_optimizer(network: nn.Module, rate: float) -> torch.optim.Optimizer:
+    """The optimizer of what learns in a network; without weight decay, which would pull a change towards 0."""
+    learning = [weight for weight in network.parameters() if weight.requires_grad]
+    return torch.optim.AdamW(learning, lr=rate, betas=(0.9, 0.99), weight_decay=0.0)
 
 
 class AdapterTrainer(Trainer):
@@ -19,9 +25,8 @@ class AdapterTrainer(Trainer):
         return network
 
     def make_optimizer(self) -> torch.optim.Optimizer:
-        """See `TrainingRun`; without weight decay, which would pull the change towards 0."""
-        learning = [weight for weight in self.network.parameters() if weight.requires_grad]
-        return torch.optim.AdamW(learning, lr=self.config.optimizer.learning_rate, betas=(0.9, 0.99), weight_decay=0.0)
+        """See `TrainingRun`."""
+        return adapter_optimizer(self.network, self.config.optimizer.learning_rate)
 
     def start_from(self, state: dict[str, Tensor], step: int = 0) -> None:
         """Begin with the weights of an expert.

@@ -10,8 +10,8 @@ from ...diffusion.prediction import prediction_named
 from ...networks import UNet
 from ..config import TrainingConfig
 from ..data.sources import Source
-from ..loop.loop import TrainingRun
 from ..loop.muon import Muon
+from ..loop.picture_run import PictureRun
 from .held_out import Decode, HeldOutReport
 from .objective import Objective, trained_schedule
 
@@ -51,7 +51,7 @@ def _only_fewer_inputs(source: torch.Size, target: torch.Size) -> bool:
     return source[1] < target[1] and (source[0], *source[2:]) == (target[0], *target[2:])
 
 
-class Trainer(TrainingRun[TrainingConfig, UNet]):
+class Trainer(PictureRun[TrainingConfig, UNet]):
     """One run of an expert's configuration.
 
     Args:

@@ -6,7 +6,7 @@ import logging
 import math
 import pickle
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
@@ -16,13 +16,10 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ...expert.condition import Condition
 from ...system.failures import ForeseenError, is_out_of_memory
 from ...system.formats import write_state
 from ...system.writer import make_folder
-from ..config import DataConfig, OptimizerConfig, ReportConfig
-from ..data.dropout import drop_rows
-from ..data.sources import Source
+from ..config import DescentConfig, LogConfig
 from .going_on import earlier_length
 from .interrupts import deferred_interrupts
 from .logs import CsvLog
@@ -43,15 +40,11 @@ class RunConfig(Protocol):
         """Name of the run's folder."""
 
     @property
-    def data(self) -> DataConfig:
-        """Pictures and conditions."""
-
-    @property
-    def optimizer(self) -> OptimizerConfig:
+    def optimizer(self) -> DescentConfig:
         """Optimizer and schedule."""
 
     @property
-    def report(self) -> ReportConfig:
+    def report(self) -> LogConfig:
         """Logs and samples."""
 
 
@@ -69,7 +62,7 @@ class TrainingReport(Protocol[Reported]):
         """Measure and sample the averaged network after `step` steps."""
 
 
-def learning_rate_factor(step: int, config: OptimizerConfig) -> float:
+def learning_rate_factor(step: int, config: DescentConfig) -> float:
     """Learning rate as a fraction of its peak: linear warm-up, a plateau, linear decay to zero."""
     warmup = (step + 1) / max(config.warmup, 1)
     decay_start = config.decay_from * config.steps
@@ -80,7 +73,7 @@ def learning_rate_factor(step: int, config: OptimizerConfig) -> float:
 def decisive_settings(config: RunConfig) -> dict[str, Any]:
     """The settings that influence the trained weights, as JSON reads them back."""
     values = {name: value for name, value in asdict(config).items() if name not in _WITHOUT_INFLUENCE}
-    if config.data.kind == "folder":
+    if values.get("data", {}).get("kind") == "folder":
         values["report"] = {"held_out": config.report.held_out}  # held-out pictures are taken out of the folder
     read_back: dict[str, Any] = json.loads(json.dumps(values))
     return read_back
@@ -91,7 +84,6 @@ class TrainingRun(ABC, Generic[Config, Network]):
 
     Args:
         config: The run.
-        source: Its batches.
         report: Measures the averaged network every `held_out_every` steps.
         folder: Folder of its state and logs.
         losses: Names of the losses that a step returns, columns of `loss.csv`.
@@ -106,13 +98,11 @@ class TrainingRun(ABC, Generic[Config, Network]):
     def __init__(
         self,
         config: Config,
-        source: Source,
         report: TrainingReport[Network],
         folder: Path,
         losses: Sequence[str] = ("loss",),
     ):
         self.config = config
-        self.source = source
         self.report = report
         self.folder = folder
         self.log = CsvLog(folder / "loss.csv", "step", *losses)
@@ -148,7 +138,11 @@ class TrainingRun(ABC, Generic[Config, Network]):
             WriteError: It could not be written; the previous one is unchanged.
         """
         make_folder(self.folder)
-        state = {
+        write_state(self.state_path, self.state())
+
+    def state(self) -> dict[str, Any]:
+        """What `restore` takes; tensors and plain values."""
+        return {
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -157,7 +151,6 @@ class TrainingRun(ABC, Generic[Config, Network]):
             "earlier": self.earlier,
             "config": json.dumps(decisive_settings(self.config)),
         }
-        write_state(self.state_path, state)
 
     def resume(self) -> None:
         """Continue from the saved state.
@@ -169,17 +162,26 @@ class TrainingRun(ABC, Generic[Config, Network]):
         self.earlier = state["earlier"]
         self._check_same(json.loads(state["config"]), state["step"])
         try:
-            self.network.load_state_dict(state["network"])
-            self.average.load_state_dict(state["average"])
-            self.optimizer.load_state_dict(state["optimizer"])
+            self.restore(state)
         except (RuntimeError, ValueError) as error:
             raise ValueError(
                 f"{self.state_path} is the state of a network other than the configuration describes; restore the "
                 "configuration, or add --overwrite instead of --resume to begin anew."
             ) from error
+        log.info("Resuming %s at step %d", self.config.name, self.step)
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Be where a run of the same configuration was when it had this state.
+
+        Raises:
+            RuntimeError: The state is of another network.
+            ValueError: Likewise.
+        """
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
         self.step = state["step"]
         self.losses = state["losses"]
-        log.info("Resuming %s at step %d", self.config.name, self.step)
 
     def _read_state(self) -> dict[str, Any]:
         try:
@@ -211,18 +213,6 @@ class TrainingRun(ABC, Generic[Config, Network]):
             f"{', '.join(sections)}; restore the configuration, or add --overwrite instead of --resume "
             "to begin anew (--resume FILE goes on from an expert's weights)."
         )
-
-    def next_batch(self) -> tuple[Tensor, Condition, np.random.Generator]:
-        """The step's pictures, its conditions after dropout, and its generator for all other randomness.
-
-        Each step seeds its own generator, so that a resumed run draws the same numbers as an uninterrupted one.
-        """
-        options, data = self.config.optimizer, self.config.data
-        rng = np.random.default_rng((options.seed, self.step))
-        modalities = data.trained or data.modalities
-        modality = modalities[self.step % len(modalities)] if modalities else None
-        x0, condition = self.source.batch(modality, options.batch_size, rng)
-        return x0, drop_rows(condition, options.condition_dropout, rng), rng
 
     @torch.no_grad()
     def finish_step(self) -> None:

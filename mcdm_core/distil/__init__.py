@@ -1,0 +1,1 @@
+"""The product as one model: a LoRA that learns what the experts answer together."""

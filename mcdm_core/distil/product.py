@@ -1,0 +1,141 @@
+"""A product of the core as teacher, and one of its experts as student."""
+
+import copy
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from ..diffusion.schedule import sigma_at_progress
+from ..expert.condition import Condition
+from ..expert.expert import Expert
+from ..product.denoiser import ProductDenoiser
+from ..product.methods.method import Setting
+from ..product.rules.rule import Rule
+from ..product.term import Term
+from ..sampling.types import Denoiser
+from .trajectories import highest
+
+_LOGGER = logging.getLogger(ProductDenoiser.__module__.rpartition(".")[0])
+
+
+class ProductTeacher:
+    """The product as `Teacher`.
+
+    Args:
+        terms: The experts; each of their conditions, nulls and masks has a row for each prompt, or one for all.
+        rule: How predictions are combined.
+        settings: Those of methods beyond the paper.
+        autocast: Whether to use bfloat16 for convolutions and matrix products.
+    """
+
+    def __init__(self, terms: Sequence[Term], rule: Rule, settings: Sequence[Setting] = (), autocast: bool = False):
+        self.terms = terms
+        self.rule = rule
+        self.settings = settings
+        self.autocast = autocast
+        self._is_heard = False
+
+    @contextmanager
+    def __call__(self, prompts: Tensor, sigmas: Sequence[float]) -> Iterator[Denoiser]:
+        """See `Teacher`.
+
+        Raises:
+            ValueError: The terms cannot be combined.
+        """
+        with self._saying_it_once(), torch.no_grad(), autocast_on(prompts.device, self.autocast):
+            denoiser = ProductDenoiser([_of(term, prompts) for term in self.terms], None, self.rule, self.settings)
+            with denoiser.running(sigmas):
+                yield denoiser
+
+    def level(self, progress: float) -> float:
+        """Noise level of the first term's expert at a progress of the sampling, 0…1."""
+        return sigma_at_progress(self.terms[0].expert.schedule, progress)
+
+    def check(self, shape: Sequence[int]) -> None:
+        """Refuse what could not be combined, before any network is called.
+
+        Args:
+            shape: Shape of a sample.
+
+        Raises:
+            ValueError: There are no terms, they are of several spaces, or at some level none of them acts or the active
+                ones cannot be combined.
+        """
+        denoiser = ProductDenoiser(self.terms, None, self.rule, self.settings)
+        denoiser.check_run(torch.empty(rows_of(self.terms), *shape), [highest(self.level), 0.0])
+
+    @contextmanager
+    def _saying_it_once(self) -> Iterator[None]:
+        """What a run says of masks and of passes saved is said of the first one alone, and not of hundreds."""
+        level = _LOGGER.level
+        if self._is_heard:
+            _LOGGER.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            _LOGGER.setLevel(level)
+            self._is_heard = True
+
+
+class ExpertStudent:
+    """An expert as `Student`; what learns is its network.
+
+    Args:
+        expert: The expert.
+        conditions: Its conditions, a row for each prompt, or one for all.
+        autocast: See `ProductTeacher`.
+    """
+
+    def __init__(self, expert: Expert, conditions: Condition, autocast: bool = False):
+        self.expert = copy.copy(expert)
+        self.conditions = conditions
+        self.autocast = autocast
+
+    def __call__(self, network: nn.Module, x: Tensor, sigma: Tensor, prompts: Tensor) -> Tensor:
+        """See `Student`."""
+        self.expert.network = network
+        with autocast_on(x.device, self.autocast):
+            return self.expert.predict_x0(x, sigma, self.conditions.take(prompts))
+
+
+def autocast_on(device: torch.device, enabled: bool) -> torch.autocast:
+    """Bfloat16 for convolutions and matrix products on a device, if it is enabled."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+
+
+def rows_of(terms: Sequence[Term]) -> int:
+    """Number of prompts that the conditions and masks of terms are for, 1 where they are for all.
+
+    Raises:
+        ValueError: They are for different numbers.
+    """
+    found = {rows: term.label for term in terms for rows in _rows(term) if rows > 1}
+    if len(found) > 1:
+        counts = ", ".join(f"{rows} ({label})" for rows, label in sorted(found.items()))
+        raise ValueError(
+            f"Expected conditions, nulls and masks of one row each, or of as many rows as there are prompts, and got "
+            f"{counts}; encode one for each prompt."
+        )
+    return next(iter(found), 1)
+
+
+def _rows(term: Term) -> list[int]:
+    conditions = [each.rows or 1 for each in (term.condition, term.null) if each is not None]
+    return [*conditions, *([len(term.mask)] if term.mask is not None and term.mask.ndim > 2 else [])]
+
+
+def _of(term: Term, prompts: Tensor) -> Term:
+    """The term with the conditions of prompts."""
+    condition, null, mask = term.condition, term.null, term.mask
+    if mask is not None and mask.ndim > 2 and len(mask) > 1:
+        mask = mask[prompts.to(mask.device)]
+    return replace(
+        term,
+        condition=None if condition is None else condition.take(prompts),
+        null=None if null is None else null.take(prompts),
+        mask=mask,
+    )

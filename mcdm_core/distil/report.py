@@ -1,0 +1,123 @@
+"""How far the student is from the product where it does not learn, and pictures of both."""
+
+import logging
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ..pictures import labelled_grid, to_picture
+from ..pictures.writing import write_picture
+from ..sampling.ddim import sample_ddim
+from ..training.loop.logs import CsvLog
+from .buffer import seeded
+from .config import DistilConfig
+from .task import Task
+from .trajectories import Points, draw_levels, start_of, walk
+
+log = logging.getLogger(__name__)
+
+_STREAM = 1 << 32  # larger than any number of fillings, so that no held-out trajectory is trained on
+
+
+class DistilReport:
+    """Loss on trajectories of the product that are held out, of prompts that are trained on and of unseen ones.
+
+    The trajectories are the same each time.
+
+    Args:
+        task: What is distilled.
+        config: The run.
+        folder: Its folder, which gets `held_out.csv` and, if pictures are asked for, `samples_STEP.png`.
+    """
+
+    def __init__(self, task: Task, config: DistilConfig, folder: Path):
+        self.task = task
+        self.config = config
+        self.folder = folder
+        self.log = CsvLog(folder / "held_out.csv", "step", "prompts", "loss")
+
+    @torch.no_grad()
+    def write(self, network: nn.Module, step: int) -> dict[str, float]:
+        """Measure the student, and draw its pictures beside the product's.
+
+        Returns:
+            "trained" and, if there are any, "unseen" → the loss of their prompts.
+        """
+        losses = {name: self._loss(network, points) for name, points in self._points.items()}
+        for name, loss in losses.items():
+            self.log.add(step, name, f"{loss:.6g}")
+            log.info("%s step %d: held-out loss of %s prompts %.4g", self.config.name, step, name, loss)
+        if self.config.report.samples and self.task.decode is not None:
+            self._draw(network, step)
+        return losses
+
+    @cached_property
+    def _prompts(self) -> dict[str, Sequence[int]]:
+        named = {"trained": self.task.trained, "unseen": self.task.unseen}
+        return {name: prompts for name, prompts in named.items() if len(prompts)}
+
+    @cached_property
+    def _points(self) -> dict[str, Points]:
+        """Held-out points by the name of their prompts."""
+        found = {}
+        for stream, (name, prompts) in enumerate(self._prompts.items()):
+            generator = self._generator(stream)
+            chosen = self._spread(prompts, self.config.report.held_out)
+            sigmas = draw_levels(self.config.trajectories.most_steps, self.task.level, generator)
+            noise = self.task.noise(len(chosen), generator)
+            with self.task.teacher(chosen, sigmas) as teacher:
+                found[name] = walk(teacher, noise, sigmas, chosen)
+        return found
+
+    def _loss(self, network: nn.Module, points: Points) -> float:
+        size, total = self.config.optimizer.batch_size, 0.0
+        for rows in torch.arange(len(points.sigma)).split(size):
+            total += loss_of(self.task, network, points.take(rows)).item() * len(rows)
+        return total / len(points.sigma)
+
+    def _draw(self, network: nn.Module, step: int) -> None:
+        rows = []
+        for products, name in zip(self._drawn, self._prompts, strict=True):
+            chosen, sigmas, start = self._runs(name)
+            students = self._decoded(sample_ddim(self.task.walker(network, chosen), start, sigmas))
+            rows += [[to_picture(ours), to_picture(theirs)] for ours, theirs in zip(products, students, strict=True)]
+        write_picture(self.folder / f"samples_{step:06d}.png", labelled_grid(("product", "student"), rows))
+
+    @cached_property
+    def _drawn(self) -> list[Tensor]:
+        """The product's pictures."""
+        found = []
+        for name in self._prompts:
+            chosen, sigmas, start = self._runs(name)
+            with self.task.teacher(chosen, sigmas) as teacher:
+                found.append(self._decoded(sample_ddim(teacher, start, sigmas)))
+        return found
+
+    def _runs(self, name: str) -> tuple[Tensor, list[float], Tensor]:
+        """Prompts, levels and start of the runs that pictures are made by."""
+        stream = [*self._prompts].index(name)
+        generator = self._generator(len(self._prompts) + stream)
+        chosen = self._spread(self._prompts[name], self.config.report.samples)
+        sigmas = draw_levels(self.config.report.sample_steps, self.task.level, generator)
+        return chosen, sigmas, start_of(self.task.noise(len(chosen), generator), sigmas[0])
+
+    def _spread(self, prompts: Sequence[int], count: int) -> Tensor:
+        """As many of the prompts, evenly spread over them."""
+        places = [(2 * i + 1) * len(prompts) // (2 * count) for i in range(count)]
+        return torch.tensor([prompts[place] for place in places], device=self.task.device)
+
+    def _decoded(self, samples: Tensor) -> Tensor:
+        assert self.task.decode is not None
+        return self.task.decode(samples)
+
+    def _generator(self, stream: int) -> torch.Generator:
+        return seeded(self.config.optimizer.seed, _STREAM + stream)
+
+
+def loss_of(task: Task, network: nn.Module, points: Points) -> Tensor:
+    """Loss of a student at points."""
+    x, sigma, x0, prompts = (values.to(task.device) for values in points)
+    return task.loss(task.student(network, x, sigma, prompts), x0, sigma)

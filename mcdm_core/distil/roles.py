@@ -1,0 +1,21 @@
+"""The two callables of a distillation. Both know prompts by their index, and neither knows of the other."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+
+from torch import Tensor, nn
+
+from ..sampling.types import Denoiser
+
+Teacher = Callable[[Tensor, Sequence[float]], AbstractContextManager[Denoiser]]
+"""(prompt of each sample, int64 (B,); noise levels of a run, the last one 0) → the denoiser within that run, which is
+asked once at each level but the last."""
+
+Student = Callable[[nn.Module, Tensor, Tensor, Tensor], Tensor]
+"""(what learns; x = x0 + σ·n, (B, …); σ of each sample, (B,); prompt of each sample, (B,)) → x0, shape of x.
+
+What learns is a module that holds the learning weights, and its average when pictures are made; whatever else the
+student consists of may lie in it or outside."""
+
+Level = Callable[[float], float]
+"""Noise level at a progress of the sampling, 0 (all noise) to 1."""

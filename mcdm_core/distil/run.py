@@ -1,0 +1,170 @@
+"""Distils a product: one network, with a LoRA and one prompt, learns to answer as several experts do together."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..conditions.key import fingerprint
+from ..expert.condition import Condition
+from ..expert.expert import Expert
+from ..networks.low_rank import add_low_rank, low_rank_of
+from ..product.methods.method import Setting
+from ..product.rules.eq10 import EQ10
+from ..product.rules.rule import Rule
+from ..product.term import Term
+from ..training.expert.adapter import adapter_optimizer
+from ..training.loop.loop import TrainingRun
+from .buffer import Buffer
+from .checks import check_product, trained_prompts
+from .config import DistilConfig
+from .loss import Loss
+from .product import ExpertStudent, ProductTeacher
+from .report import DistilReport, loss_of
+from .task import Task
+
+SAVE_EVERY = 50  # steps; those of a student cost more than those of a run on pictures, since experts are asked as well
+
+
+class DistilRun(TrainingRun[DistilConfig, nn.Module]):
+    """The loop: a teacher fills a buffer, a student learns from it.
+
+    Args:
+        task: The teacher and the student.
+        network: What learns; of its parameters those that require gradients.
+        config: The run.
+        folder: Folder of its state and logs.
+    """
+
+    def __init__(self, task: Task, network: nn.Module, config: DistilConfig, folder: Path):
+        self.task = task
+        self.buffer = Buffer(task, config)
+        self._network = network
+        super().__init__(config, DistilReport(task, config, folder), folder)
+
+    def make_network(self) -> nn.Module:
+        """See `TrainingRun`."""
+        return self._network
+
+    def make_optimizer(self) -> torch.optim.Optimizer:
+        """See `TrainingRun`."""
+        return adapter_optimizer(self.network, self.config.optimizer.learning_rate)
+
+    def train_step(self) -> tuple[float]:
+        """See `TrainingRun`."""
+        loss = loss_of(self.task, self.network, self.buffer.batch(self.step, self.network))
+        self.descend(loss)
+        return (loss.item(),)
+
+    def state(self) -> dict[str, Any]:
+        """See `TrainingRun`."""
+        return {**super().state(), "buffer": self.buffer.state()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """See `TrainingRun`."""
+        super().restore(state)
+        self.buffer.restore(state["buffer"])
+
+
+def distil_product(
+    terms: Sequence[Term],
+    student: Expert,
+    conditions: Condition,
+    folder: Path,
+    config: DistilConfig = DistilConfig(),
+    *,
+    rule: Rule = EQ10,
+    settings: Sequence[Setting] = (),
+    unseen: Sequence[int] = (),
+    resume: bool = False,
+) -> nn.Module:
+    """Train a LoRA on an expert, so that it alone answers as the product does: one pass a step.
+
+    Example:
+        >>> terms = [Term(styled, style, plain), Term(posed, pose, plain)]
+        >>> network = distil_product(terms, base, base.encoder.encode_text("both"), Path("runs/both"))
+        >>> save_lora("both.safetensors", network, {"licence": "CC BY 4.0"})
+
+    Several prompts are learned at once: row p of the experts' conditions, nulls and masks and of the student's
+    conditions belong together. What has a single row is the same for all prompts.
+
+    Args:
+        terms: The product, of one space.
+        student: The expert that learns, of the same space; it stays as it is.
+        conditions: What it is given in place of all that the experts are given.
+        folder: Folder of the run's state and logs, for one run at a time.
+        config: How it learns.
+        rule: How the experts are combined.
+        settings: Those of methods beyond the paper, `Passes` for example.
+        unseen: Rows that are never trained on, for a held-out loss of their own.
+        resume: Go on from the state in the folder, as if the run had not been interrupted.
+
+    Returns:
+        The student's network with the averaged changes of its weights, which `save_lora` writes.
+
+    Raises:
+        ValueError: The terms cannot be combined, the student cannot learn from them, or the state is another run's.
+        ForeseenError: The loss diverged.
+        WriteError: A file could not be written.
+        KeyboardInterrupt: The run was interrupted; its state is saved.
+    """
+    trained = trained_prompts(check_product(terms, student, conditions), unseen)
+    autocast = config.optimizer.autocast
+    teacher = ProductTeacher(terms, rule, settings, autocast)
+    teacher.check(student.sample_shape)
+    weight = next(student.network.parameters(), torch.empty(0))
+    task = Task(
+        teacher,
+        ExpertStudent(student, conditions, autocast),
+        shape=student.sample_shape,
+        level=teacher.level,
+        loss=Loss.of(config.loss, student),
+        trained=trained,
+        unseen=unseen,
+        decode=student.decode if student.clamp_x0 or student.load_vae is not None else None,
+        clamps=student.clamp_x0,
+        dtype=weight.dtype,
+        device=weight.device,
+    )
+    config = replace(
+        config,
+        teacher=_fingerprint(terms, [rule.pair.__qualname__, *map(repr, settings)]),
+        student=_fingerprint([Term(student, conditions)], [*unseen]),
+    )
+    run = DistilRun(task, _learning(student, config), config, folder)
+    if resume:
+        run.resume()
+    run.run(SAVE_EVERY)
+    return run.average
+
+
+def _learning(student: Expert, config: DistilConfig) -> nn.Module:
+    """A copy of the student's network that learns a change of low rank; without dropout, which no sampling has."""
+    torch.manual_seed(config.optimizer.seed)
+    network = copy.deepcopy(student.network).eval()
+    add_low_rank(network, config.adapter.rank)
+    if not low_rank_of(network):
+        raise ValueError(
+            f"Expected a student whose network has linear layers or convolutions, which a LoRA changes, and "
+            f"{student.name} has none; choose another."
+        )
+    return network
+
+
+def _fingerprint(terms: Sequence[Term], settings: Sequence[object]) -> str:
+    """Equal for the same experts with the same weights, conditions, masks and settings."""
+    described = [
+        [term.numbers, term.expert.prediction.name, term.expert.schedule.sigma_min, term.expert.schedule.sigma_max]
+        for term in terms
+    ]
+    tensors: dict[str, Tensor] = {}
+    for index, term in enumerate(terms):
+        parts = {"network": term.expert.network.state_dict(), "mask": {} if term.mask is None else {"": term.mask}}
+        for name, condition in (("condition", term.condition), ("null", term.null)):
+            parts[name] = {} if condition is None else condition.tensors()
+        tensors |= {f"{index} {part} {name}": value for part, each in parts.items() for name, value in each.items()}
+    return fingerprint({"terms": described, "settings": [*settings]}, tensors)

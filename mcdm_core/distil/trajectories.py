@@ -1,0 +1,102 @@
+"""Trajectories along which the product is asked: their noise levels, and the points that they pass."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..sampling.ddim import sample_ddim
+from ..sampling.types import Denoiser
+from .roles import Level
+
+_FIRST = 1e-3  # progress at which a run begins where the first level is infinite, as a flow's; then no other is
+
+
+class Points(NamedTuple):
+    """What the product answered at points of trajectories, on the CPU.
+
+    Attributes:
+        x: x0 + σ·n, shape (N, …).
+        sigma: σ, shape (N,).
+        x0: The product's prediction, shape of x.
+        prompts: Indices of the prompts, int64, shape (N,).
+    """
+
+    x: Tensor
+    sigma: Tensor
+    x0: Tensor
+    prompts: Tensor
+
+    def take(self, rows: Tensor) -> "Points":
+        """The points of these indices, int64, shape (B,)."""
+        return Points(*(values[rows] for values in self))
+
+
+def draw_levels(count: int, level: Level, generator: torch.Generator) -> list[float]:
+    """Noise levels of a run of `count` steps, descending, and 0.
+
+    The first is that of all noise. Of the others, one is drawn from each of equal parts of the sampling's progress, so
+    that the student is asked at every level, and not at those of one number of steps.
+    """
+    drawn = torch.rand(count - 1, generator=generator, dtype=torch.float64)
+    progress = ((torch.arange(count - 1) + drawn) / max(count - 1, 1)).tolist()
+    levels = [highest(level), *(level(_FIRST + (1 - _FIRST) * each) for each in progress)]
+    return [*(sigma for sigma in sorted(set(levels), reverse=True) if sigma > 0), 0.0]
+
+
+def highest(level: Level) -> float:
+    """The noise level at which runs begin."""
+    sigma = level(0.0)
+    return sigma if math.isfinite(sigma) else level(_FIRST)
+
+
+def start_of(noise: Tensor, sigma: float) -> Tensor:
+    """The sample that a run begins with at noise level σ, of standard normal noise."""
+    return noise * math.hypot(1.0, sigma)
+
+
+def walk(
+    teacher: Denoiser,
+    noise: Tensor,
+    sigmas: Sequence[float],
+    prompts: Tensor,
+    *,
+    student: Denoiser | None = None,
+    eta: float = 0.0,
+    generator: torch.Generator | None = None,
+) -> Points:
+    """Ask the product along a trajectory of DDIM.
+
+    Args:
+        teacher: The product.
+        noise: Standard normal start noise, shape (B, …), on the device that both are asked on.
+        sigmas: Noise levels, the last one 0.
+        prompts: Prompt of each sample, shape (B,).
+        student: Decides where the trajectory goes; None leaves that to the product.
+        eta: η of DDIM.
+        generator: Source of the noise that is added.
+
+    Returns:
+        Points of all levels but the last.
+    """
+    found: list[tuple[Tensor, float, Tensor]] = []
+
+    def asked(x: Tensor, sigma: Tensor | float) -> Tensor:
+        x0 = teacher(x, sigma)
+        found.append((x.cpu(), float(sigma), x0.cpu()))
+        return x0 if student is None else student(x, sigma)
+
+    sample_ddim(asked, start_of(noise, sigmas[0]), sigmas, generator=generator, eta=eta)
+    return Points(
+        torch.cat([x for x, _, _ in found]),
+        torch.tensor([sigma for _, sigma, _ in found], dtype=noise.dtype).repeat_interleave(len(noise)),
+        torch.cat([x0 for _, _, x0 in found]),
+        prompts.cpu().repeat(len(found)),
+    )
+
+
+def joined(parts: Sequence[Points]) -> Points:
+    """The points of all parts in sequence."""
+    return Points(*(torch.cat(values) for values in zip(*parts, strict=True)))
