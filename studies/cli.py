@@ -11,10 +11,11 @@ from mcdm_core.training import sections
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run `evaluate`, `gallery` or `train`; arguments and result are those of `run_command`."""
+    """Run one of the commands; arguments and result are those of `run_command`."""
     commands = {
         "evaluate": Command(_evaluate, "measure experts and their products"),
         "gallery": Command(_gallery, "draw the pictures of the pages"),
+        "distil": Command(_distil, "as `python -m mcdm_core distil`, also of drawn prompts"),
         "train": Command(_train, "train on drawn pictures, or whatever `python -m mcdm_core train` trains"),
     }
     return run_command("python -m studies", __doc__, commands, argv)
@@ -30,6 +31,19 @@ def _gallery(arguments: list[str]) -> None:
     from .gallery import main
 
     main(arguments)
+
+
+def _distil(arguments: list[str]) -> None:
+    run_training("python -m studies distil", distil, arguments)
+
+
+def distil(config_path: Path, runs: Path, resume: str | None = None, overwrite: bool = False) -> Path:
+    """As `mcdm_core.distil.command.distil`, also of drawn prompts."""
+    from mcdm_core.distil import command
+
+    from .training.prompts import draw_prompts
+
+    return command.distil(config_path, runs, resume, overwrite, draw_prompts)
 
 
 def _train(arguments: list[str]) -> None:

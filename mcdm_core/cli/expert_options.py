@@ -2,16 +2,14 @@
 
 import argparse
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..checkpoints import load_expert
-from ..conditions import Encoder, SketchSource
-from ..expert.condition import Condition
+from ..conditions.request import ConditionRequest, encode_request
 from ..expert.expert import Expert
-from ..pictures.files import load_picture
 from ..product.term import Term
 from ..product.term_settings import TermSettings
 from ..system.shipped import expert_path
@@ -19,45 +17,19 @@ from .values import curve
 
 
 @dataclass(frozen=True)
-class ExpertRequest(TermSettings):
-    """Options of the command line for one expert, and its settings in the product; fields are named as the options.
+class ExpertRequest(ConditionRequest, TermSettings):
+    """Options of the command line for one expert: its condition, and its settings in the product.
 
     Attributes:
         expert: Name of a shipped expert, or a file.
-        map: Picture of a segmentation map, white where the part is.
-        map_kind: What the map shows: "hair" or "skin" ("face" is the same), or "auto" for the expert's kind.
-        sketch: Picture whose edges are the sketch.
-        drawing: Drawing, dark lines on light paper.
-        text: Caption.
-        class_name: Name or index of a class.
-        low_res: Small picture to enlarge, beside a text or a class.
-        with_text: Whether the map shares a batch with a text for the same network.
     """
 
     expert: str
-    map: Path | None = None
-    map_kind: str = "auto"
-    sketch: Path | None = None
-    drawing: Path | None = None
-    text: str | None = None
-    class_name: str | None = None
-    low_res: Path | None = None
-    with_text: bool = False
 
     @property
     def label(self) -> str:
         """The expert's name."""
         return self.expert
-
-
-_ENCODINGS: dict[str, Callable[[Encoder, Any, ExpertRequest], Condition]] = {
-    "map": lambda encoder, path, request: encoder.encode_map(load_picture(path), request.map_kind),
-    "sketch": lambda encoder, path, _: encoder.encode_sketch(load_picture(path)),
-    "drawing": lambda encoder, path, _: encoder.encode_sketch(load_picture(path), SketchSource.DARK_ON_LIGHT),
-    "text": lambda encoder, text, _: encoder.encode_text(text),
-    "class_name": lambda encoder, name, _: encoder.encode_class(encoder.find_class(name)),
-}
-"""Option → its encoding, for the conditions of which an expert takes one."""
 
 
 class _BeginExpert(argparse.Action):
@@ -107,31 +79,6 @@ def add_expert_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def encode_request(expert: Expert, request: ExpertRequest) -> Condition | None:
-    """Encode the condition that the command line gives to an expert; None without one.
-
-    Raises:
-        ValueError: More than one condition is given, or one that this expert does not read.
-    """
-    given = {kind: value for kind in _ENCODINGS if (value := getattr(request, kind)) is not None}
-    if len(given) > 1:
-        raise ValueError(
-            f"An expert takes one condition, but {request.expert} got {', '.join(given)}; keep one of them."
-        )
-    condition = None
-    for kind, value in given.items():
-        condition = _ENCODINGS[kind](expert.encoder, value, request)
-    if (request.with_text or request.map_kind != "auto") and request.map is None:
-        raise ValueError(
-            f"--with-text and --map-kind describe a map, but {request.expert} got none; add --map or leave them out."
-        )
-    if request.with_text and condition is not None:
-        condition = expert.encoder.with_text(condition)
-    if request.low_res is not None:
-        condition = expert.encoder.encode_low_res(load_picture(request.low_res), condition)
-    return condition
-
-
 def build_terms(requests: Sequence[ExpertRequest], device: str) -> list[Term]:
     """Load the experts and encode their conditions; experts of one file share its network.
 
@@ -144,6 +91,6 @@ def build_terms(requests: Sequence[ExpertRequest], device: str) -> list[Term]:
 
 
 def _build_term(expert: Expert, request: ExpertRequest) -> Term:
-    condition = encode_request(expert, request)
+    condition = encode_request(expert.encoder, request, request.expert)
     null = expert.encoder.null(1) if condition is None else expert.encoder.null_like(condition)
     return Term(expert, condition, null, **request.numbers)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from . import demo, files, sample, sweep, train
+from . import demo, distil, files, sample, sweep, train
 from .commands import Command, run_command
 
 COMMANDS = {
@@ -10,6 +10,7 @@ COMMANDS = {
     "sample": Command(sample.main, "sample pictures from one expert or from the product of several"),
     "sweep": Command(sweep.main, "sample a grid of reliability × seed, or of reliability × guidance"),
     "train": Command(train.main, "train an expert from a configuration file"),
+    "distil": Command(distil.main, "save a product as a LoRA, which needs one pass a step"),
     "info": Command(files.info, "say what an expert file was recognized as"),
     "convert": Command(files.convert, "write an expert file again as safetensors"),
 }

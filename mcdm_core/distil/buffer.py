@@ -73,9 +73,7 @@ class Buffer:
         student = task.walker(network, prompts) if is_own < own else None
         noise = task.noise(size, generator)
         with task.teacher(prompts, sigmas) as teacher:
-            return walk(
-                teacher, noise, sigmas, prompts, student=student, eta=share * options.eta, generator=generator
-            )
+            return walk(teacher, noise, sigmas, prompts, student=student, eta=share * options.eta, generator=generator)
 
 
 def seeded(*numbers: int) -> torch.Generator:

@@ -1,11 +1,11 @@
 """Settings of a distillation."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated
 
 from ..diffusion.prediction import PREDICTIONS
 from ..system.fields import Between
-from ..training.config import AdapterConfig, DescentConfig, LogConfig
+from ..training.config import MOST_RANK, DescentConfig, LogConfig
 
 
 @dataclass(frozen=True)
@@ -71,26 +71,38 @@ class LossConfig:
 
 
 @dataclass(frozen=True)
+class LogsConfig(LogConfig):
+    """Logs; see `LogConfig`.
+
+    `held_out` counts trajectories, of prompts that are trained on and again of unseen ones; `samples` pictures of each,
+    the product's beside the student's.
+    """
+
+    every: Annotated[int, Between(1)] = 25
+    held_out_every: Annotated[int, Between(0)] = 100
+    held_out: Annotated[int, Between(1)] = 8
+
+
+@dataclass(frozen=True)
 class DistilConfig:
     """One distillation.
 
     Attributes:
         name: Name of the run.
-        adapter: The LoRA.
+        rank: Rank of the LoRA's changes.
         loss: What is compared.
         trajectories: Where the product is asked.
         optimizer: How the student learns.
-        report: Logs. `held_out` counts trajectories that are held out, for prompts that are trained on and for unseen
-            ones; `samples` how many of these end in a picture, the product's beside the student's.
+        report: Logs.
         teacher: Fingerprint of the product, which `distil_product` sets: a run goes on with no other.
         student: Fingerprint of the student, likewise.
     """
 
     name: str = "distilled"
-    adapter: AdapterConfig = AdapterConfig(rank=16)
+    rank: Annotated[int, Between(1, MOST_RANK)] = 16
     loss: LossConfig = LossConfig()
     trajectories: TrajectoryConfig = TrajectoryConfig()
     optimizer: LearningConfig = LearningConfig()
-    report: LogConfig = field(default=LogConfig(every=25, held_out_every=100, held_out=8))
+    report: LogsConfig = LogsConfig()
     teacher: str = ""
     student: str = ""

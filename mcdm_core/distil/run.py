@@ -75,7 +75,7 @@ def distil_product(
     student: Expert,
     conditions: Condition,
     folder: Path,
-    config: DistilConfig = DistilConfig(),
+    config: DistilConfig | None = None,
     *,
     rule: Rule = EQ10,
     settings: Sequence[Setting] = (),
@@ -97,7 +97,7 @@ def distil_product(
         student: The expert that learns, of the same space; it stays as it is.
         conditions: What it is given in place of all that the experts are given.
         folder: Folder of the run's state and logs, for one run at a time.
-        config: How it learns.
+        config: How it learns; None for the defaults.
         rule: How the experts are combined.
         settings: Those of methods beyond the paper, `Passes` for example.
         unseen: Rows that are never trained on, for a held-out loss of their own.
@@ -112,6 +112,7 @@ def distil_product(
         WriteError: A file could not be written.
         KeyboardInterrupt: The run was interrupted; its state is saved.
     """
+    config = config or DistilConfig()
     trained = trained_prompts(check_product(terms, student, conditions), unseen)
     autocast = config.optimizer.autocast
     teacher = ProductTeacher(terms, rule, settings, autocast)
@@ -146,7 +147,7 @@ def _learning(student: Expert, config: DistilConfig) -> nn.Module:
     """A copy of the student's network that learns a change of low rank; without dropout, which no sampling has."""
     torch.manual_seed(config.optimizer.seed)
     network = copy.deepcopy(student.network).eval()
-    add_low_rank(network, config.adapter.rank)
+    add_low_rank(network, config.rank)
     if not low_rank_of(network):
         raise ValueError(
             f"Expected a student whose network has linear layers or convolutions, which a LoRA changes, and "

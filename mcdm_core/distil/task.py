@@ -39,7 +39,7 @@ class Task:
     decode: Callable[[Tensor], Tensor] | None = None
     clamps: bool = False
     dtype: torch.dtype = torch.float32
-    device: torch.device = torch.device("cpu")
+    device: torch.device | str = "cpu"
 
     def noise(self, count: int, generator: torch.Generator) -> Tensor:
         """Standard normal noise of `count` samples."""

@@ -6,6 +6,7 @@ import types
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from functools import cache
+from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 _SHOWN = 60  # characters of a value in a message
@@ -64,6 +65,7 @@ _NAMES: dict[Any, tuple[str, str]] = {
     bool: ("true or false", "true or false"),
     dict: ("a table", "tables"),
     tuple: ("a list", "lists"),
+    Path: ("a path", "paths"),
 }
 """Type → its name in messages, singular and plural."""
 

@@ -11,6 +11,7 @@ from ..networks.text_tower import MOST_WORDS
 from ..system.fields import Between, PictureSize, find_misfit, shown
 
 MOST_SEED = 2**63 - 1  # the largest integer of TOML, and a seed that any generator takes
+MOST_RANK = 1024  # of a LoRA
 MOST_AT_ONCE = 2**31 - 1  # pictures per step; numpy refuses to draw more rows, with an unclear message
 
 
@@ -112,7 +113,7 @@ class AdapterConfig:
         rank: Rank of the change of each weight.
     """
 
-    rank: Annotated[int, Between(1, 1024)] = 8
+    rank: Annotated[int, Between(1, MOST_RANK)] = 8
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ IMPORTERS = ("import_module", "__import__")
 
 LAYERS = {
     "mcdm_core": {
-        "cli": 9,
+        "cli": 10,
+        "distil": 9,
         "training": 8,
         "sampling": 7,
         "product": 6,

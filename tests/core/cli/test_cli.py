@@ -16,8 +16,9 @@ from mcdm_core import (
     sample_product,
 )
 from mcdm_core.cli.demo import CAPTIONS, COLUMNS
-from mcdm_core.cli.expert_options import ExpertRequest, build_terms, encode_request
+from mcdm_core.cli.expert_options import ExpertRequest, build_terms
 from mcdm_core.cli.main import COMMANDS, main
+from mcdm_core.conditions.request import ConditionRequest, encode_request
 from mcdm_core.pictures.files import load_picture, to_picture
 from mcdm_core.pictures.grid import MARGIN
 from mcdm_core.system import shipped
@@ -97,8 +98,8 @@ def test_sketches_come_from_pictures_and_from_drawings(tmp_path):
     paper = np.full((16, 16, 3), 255, np.uint8)
     paper[8] = 0
     Image.fromarray(paper).save(tmp_path / "paper.png")
-    drawn = encode_request(expert, ExpertRequest("sketch", drawing=tmp_path / "paper.png"))
-    edges = encode_request(expert, ExpertRequest("sketch", sketch=tmp_path / "paper.png"))
+    drawn = encode_request(expert.encoder, ConditionRequest(drawing=tmp_path / "paper.png"), "sketch")
+    edges = encode_request(expert.encoder, ConditionRequest(sketch=tmp_path / "paper.png"), "sketch")
     assert drawn.maps[0, 0].sum(dim=1).nonzero().flatten().tolist() == [8]
     # A dark line has an edge on either side.
     assert len(edges.maps[0, 0].sum(dim=1).nonzero()) == 2

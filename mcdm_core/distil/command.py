@@ -1,0 +1,115 @@
+"""One distillation, from its configuration to the LoRA's file."""
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..checkpoints import load_expert
+from ..checkpoints.lora import save_lora, with_lora
+from ..conditions.reading.maps import read_gray
+from ..conditions.request import ConditionRequest, encode_request
+from ..expert.condition import Condition, cat
+from ..expert.expert import Expert
+from ..pictures.files import load_picture
+from ..product.term import Term
+from ..system.shipped import expert_path
+from ..training.loop.run_folder import run_folder
+from .recipe import RULES, STUDENT, Draw, ExpertEntry, Recipe, load_recipe
+from .run import distil_product
+
+
+def distil(
+    config_path: Path, runs: Path, resume: str | None = None, overwrite: bool = False, draw: Draw | None = None
+) -> Path:
+    """Distil what a configuration describes, and write the LoRA.
+
+    Args:
+        config_path: The TOML file.
+        runs: Folder that gets a subfolder named after the run.
+        resume: None to begin; "state" to continue where the run stopped, or to begin where there is no state.
+        overwrite: Whether a new run may replace files of an earlier one of its name.
+        draw: Draws prompts, see `load_recipe`.
+
+    Returns:
+        The LoRA's file.
+
+    Raises:
+        ValueError: The configuration is wrong, `resume` names a file, or there are files of an earlier run and neither
+            `resume` nor `overwrite` was given.
+        FileNotFoundError: There is no expert or LoRA of a name.
+        ForeseenError: The loss diverged, or another run uses the folder.
+        WriteError: A file could not be written; its former content is unchanged.
+    """
+    recipe = load_recipe(config_path, draw)
+    if resume not in (None, "state"):
+        raise ValueError(f"A distillation goes on from its own state and not from {resume}; give --resume alone.")
+    with run_folder(runs, recipe.config.name, resume, overwrite) as run:
+        load = functools.cache(lambda given: load_expert(_file_of(given, recipe.folder)))
+        student = load(recipe.student)
+        given = [prompt.conditions.get(STUDENT, ConditionRequest()) for prompt in recipe.prompts]
+        terms = [_term(each, load(each.expert), recipe) for each in recipe.experts]
+        network = distil_product(
+            terms,
+            student,
+            _encoded(student, given) or Condition(),
+            run.path,
+            recipe.config,
+            rule=RULES[recipe.rule],
+            settings=(recipe.passes,),
+            unseen=[index for index, prompt in enumerate(recipe.prompts) if prompt.unseen],
+            resume=run.resumed,
+        )
+        save_lora(run.written, network, _card(recipe), recipe.half)
+    return run.written
+
+
+def _file_of(given: str, folder: Path) -> Path:
+    """The expert's file, relative to the configuration's folder; or that of one that ships, by its name alone."""
+    file = folder / given
+    return file if file.is_file() or Path(given).suffix else expert_path(given)
+
+
+def _term(entry: ExpertEntry, expert: Expert, recipe: Recipe) -> Term:
+    if entry.lora:
+        expert = with_lora(expert, recipe.folder / entry.lora, entry.strength)
+    given = [prompt.conditions.get(entry.name, ConditionRequest()) for prompt in recipe.prompts]
+    condition = _encoded(expert, given)
+    null = expert.encoder.null(1) if condition is None else expert.encoder.null_like(condition)
+    mask = _mask(recipe.folder / entry.mask, entry, expert) if entry.mask else None
+    return Term(expert, condition, null, mask=mask, **entry.numbers)
+
+
+def _encoded(expert: Expert, requests: Sequence[ConditionRequest]) -> Condition | None:
+    """The conditions of all prompts, a row each; None where nothing is given."""
+    encoded = [encode_request(expert.encoder, request, expert.name) for request in requests]
+    given = [condition for condition in encoded if condition is not None]
+    if given and len(given) < len(encoded):
+        raise ValueError(
+            f"Expected a condition for {expert.name} in each of the prompts, or in none, and {len(given)} of "
+            f"{len(encoded)} have one; add the others."
+        )
+    return cat(given) if given else None
+
+
+def _mask(path: Path, entry: ExpertEntry, expert: Expert) -> Tensor:
+    """Mask of samples, (1, h, w), 0…1."""
+    gray = read_gray(load_picture(path), f"{entry.name} mask")
+    return F.adaptive_avg_pool2d(gray, expert.sample_shape[1:])[:, 0]
+
+
+def _card(recipe: Recipe) -> dict[str, object]:
+    """The LoRA's description: what it stands for, which no weights tell."""
+    return {
+        **recipe.card,
+        "steps": recipe.config.optimizer.steps,
+        "seed": recipe.config.optimizer.seed,
+        "start": Path(recipe.student).stem,
+        "data": f"a product of {len(recipe.experts)} experts ({recipe.rule}), {len(recipe.prompts)} prompts",
+        "experts": [
+            f"{Path(each.expert).stem}{f' with {Path(each.lora).stem}' if each.lora else ''}, weight {each.weight:g}"
+            for each in recipe.experts
+        ],
+    }
