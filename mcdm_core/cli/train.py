@@ -31,7 +31,7 @@ def run_training(program: str, training: Training, argv: Sequence[str] | None = 
     parser = argparse.ArgumentParser(
         prog=program, description=f"`{program} CONFIG`: train what a configuration describes and write it as a file."
     )
-    parser.add_argument("config", type=Path, help="TOML file, see docs/training.md")
+    parser.add_argument("config", type=Path, help="TOML file, see docs/training.md and docs/distil.md")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of states, logs and drawn data")
     parser.add_argument(
         "--resume",

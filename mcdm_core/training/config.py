@@ -4,8 +4,6 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import tomli
-
 from ..networks import UNetConfig
 from ..networks.text_tower import MOST_WORDS
 from ..system.fields import Between, PictureSize, find_misfit, shown
@@ -241,6 +239,8 @@ def read_toml(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: There is no such file, or it is no TOML.
     """
+    import tomli  # not among what a product or its distillation from Python needs
+
     try:
         return tomli.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomli.TOMLDecodeError) as error:

@@ -53,6 +53,8 @@ GOOD = (
     ["train", CONFIG, "--runs", "runs"],
     ["train", CONFIG, "--runs", "new", "--resume", "--threads", "1"],
     ["train", CONFIG, "--runs", "runs", "--resume", "map.safetensors"],
+    ["distil", CONFIG, "--runs", "runs"],
+    ["distil", CONFIG, "--runs", "new", "--resume", "--threads", "1"],
     ["info", "map.safetensors", "text.safetensors"],
     ["info", "latent.safetensors", "--schedule", "linear", "--prediction", "eps", "--image-size", "16"],
     ["convert", "map.safetensors", "new.safetensors", "--num-heads", "2", "--no-new-attention-order"],
@@ -125,8 +127,8 @@ def command_lines(draw: st.DrawFn) -> CommandLine:
     """A call of which one to three parts were spoiled, of the configuration if it has one."""
     command, *arguments = draw(st.sampled_from(GOOD))
     changes = draw(st.sampled_from((1, 1, 1, 2, 3)))
-    if command == "train" and draw(st.integers(0, 3)):
-        return CommandLine([command, *arguments], draw(configs(changes)))
+    if command in CONFIGS and draw(st.integers(0, 3)):
+        return CommandLine([command, *arguments], draw(configs(command, changes)))
     for _ in range(changes):
         values = [at for at, argument in enumerate(arguments) if not argument.startswith("--")]
         at = draw(st.sampled_from(values) if values else st.just(0))
@@ -143,7 +145,7 @@ def command_lines(draw: st.DrawFn) -> CommandLine:
                 arguments.insert(at + 1, draw(st.sampled_from(_SWITCHES)))
             case _:
                 arguments.insert(at, draw(_PATHS))
-    return CommandLine([command, *arguments], draw(configs(0)) if command == "train" else "")
+    return CommandLine([command, *arguments], draw(configs(command, 0)) if command in CONFIGS else "")
 
 
 def _value_of(option: str, command: str) -> st.SearchStrategy[str]:
@@ -176,9 +178,29 @@ optimizer = {steps = 1, batch_size = 2, warmup = 0, autocast = false, learning_r
 report = {every = 1, held_out_every = 0, held_out = 1, samples = 1, sample_steps = 1, weight = 2.0}
 """
 _ENCODER = 'dual_encoder = {name = "mine", path = "pictures", image_size = 16, steps = 1, batch_size = 2, words = 12}'
+_DISTIL = """
+name = "mine"
+student = "text.safetensors"
+rank = 1
+rule = "own-null"
+half = true
+experts = [{name = "one", expert = "text.safetensors", weight = 2.0, reliability = 1.0, mask = "good.png"},
+           {name = "two", expert = "text.safetensors", end = 1.0, weight_curve = [[0.0, 1.0]]}]
+prompts = [{student = {text = "red"}, one = {text = "red hair"}, two = {text = ""}},
+           {student = {text = ""}, one = {text = ""}, two = {text = "blue"}, unseen = true}]
+passes = {threshold = 0.9, refresh = 2}
+trajectories = {fewest_steps = 1, most_steps = 2, eta = 1.0, own = 1.0, own_from = 0.0, batches = 1, uses = 1}
+loss = {prediction = "v", most = 5.0}
+optimizer = {steps = 1, batch_size = 2, warmup = 0, autocast = false, learning_rate = 1e-3, ema = 0.9, seed = 1}
+report = {every = 1, held_out_every = 1, held_out = 1, samples = 1, sample_steps = 1}
+card = {licence = "own"}
+"""
 
-CONFIGS = tuple(tomli.loads(re.sub(r",\n\s*", ", ", text)) for text in (_EXPERT + _RUN, _AUTOENCODER + _RUN, _ENCODER))
-"""Runs of one step, on a few small pictures."""
+CONFIGS = {
+    command: tuple(tomli.loads(re.sub(r",\n\s*", ", ", text)) for text in texts)
+    for command, texts in (("train", (_EXPERT + _RUN, _AUTOENCODER + _RUN, _ENCODER)), ("distil", (_DISTIL,)))
+}
+"""Command → runs of one step, on a few small pictures."""
 
 _PINNED = ("steps", "count", "held_out", "path")  # larger ones, other ones or their defaults would take minutes
 
@@ -197,11 +219,11 @@ _TOML_PINNED = st.sampled_from((0, -1, 1.5, float("nan"), "nul\0", "../x", "pict
 
 
 @st.composite
-def configs(draw: st.DrawFn, changes: int) -> str:
+def configs(draw: st.DrawFn, command: str, changes: int) -> str:
     """The TOML of a run of one step, of which so many values were spoiled."""
-    config = json.loads(json.dumps(draw(st.sampled_from(CONFIGS))))
+    config = json.loads(json.dumps(draw(st.sampled_from(CONFIGS[command]))))
     for _ in range(changes):
-        section = draw(st.sampled_from([config, *(value for value in config.values() if isinstance(value, dict))]))
+        section = draw(st.sampled_from([config, *_tables(config)]))
         name = draw(st.sampled_from([*section, *section, *section, *_FIELDS]))
         if name == "kind":
             section[name] = draw(st.sampled_from(("", "nobody", 3, [], {})))
@@ -213,6 +235,12 @@ def configs(draw: st.DrawFn, changes: int) -> str:
             section[name] = draw(_OF_TYPE.get(type(section.get(name)), _TOML_VALUES) | _TOML_VALUES)
     text = to_toml(config)
     return text if not changes or draw(st.integers(0, 9)) else draw(st.sampled_from((text[:-3], "\0", "[" * 5000, "")))
+
+
+def _tables(config: dict[str, Any]) -> list[dict[str, Any]]:
+    """The tables in a configuration, and in its lists."""
+    lists = [value if isinstance(value, list) else [value] for value in config.values()]
+    return [table for values in lists for table in values if isinstance(table, dict)]
 
 
 def to_toml(config: dict[str, Any]) -> str:

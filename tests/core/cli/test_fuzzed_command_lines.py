@@ -86,7 +86,8 @@ def restore(folder, before, after):
 
 def test_what_is_spoiled_is_good(here, monkeypatch):
     before = contents(here)
-    good = [(arguments, CONFIGS[0]) for arguments in GOOD] + [(["train", CONFIG], config) for config in CONFIGS]
+    good = [(arguments, CONFIGS.get(arguments[0], CONFIGS["train"])[0]) for arguments in GOOD]
+    good += [([command, CONFIG], config) for command, configs in CONFIGS.items() for config in configs]
     for arguments, config in good:
         code, said = run(arguments, to_toml(config), monkeypatch)
         assert code == (2 if arguments[0] in REFUSED else 0), (arguments, said)

@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +13,8 @@ from mcdm_core.distil.run import distil_product
 
 from ...support import processes
 from ...support.distillation import labels, make_config, make_student, make_terms
-from ...support.repository_files import ROOT
+
+ROOT = Path(__file__).parents[3]
 
 
 def distilled(folder, steps=12, terms=None, student=None, **options):

@@ -34,6 +34,10 @@ def trained_on(path: Path) -> set[Seeds]:
     if "dual_encoder" in sections:
         encoder = load_dual_encoder_config(path)
         return {Seeds(encoder.seed, encoder.seed + encoder.count + HELD_OUT, "dual encoder")}
+    if "prompts" in sections:
+        return {
+            Seeds(sections["prompts"]["seed"], sections["prompts"]["seed"] + sections["prompts"]["count"], "prompts")
+        }
     load = {"gan": load_gan_config, "autoencoder": load_autoencoder_config}
     config = next((load[name] for name in load if name in sections), load_config)(path)
     sets = [config.data.of(name) for name in config.data.sets] or [config.data]
