@@ -46,10 +46,11 @@ class ProductTeacher:
         Raises:
             ValueError: The terms cannot be combined.
         """
-        with self._saying_it_once(), torch.no_grad(), autocast_on(prompts.device, self.autocast):
+        with self._quiet(self._is_heard), torch.no_grad(), autocast_on(prompts.device, self.autocast):
             denoiser = ProductDenoiser([_of(term, prompts) for term in self.terms], None, self.rule, self.settings)
             with denoiser.running(sigmas):
                 yield denoiser
+        self._is_heard = True
 
     def level(self, progress: float) -> float:
         """Noise level of the first term's expert at a progress of the sampling, 0…1."""
@@ -65,20 +66,20 @@ class ProductTeacher:
             ValueError: There are no terms, they are of several spaces, or at some level none of them acts or the active
                 ones cannot be combined.
         """
-        denoiser = ProductDenoiser(self.terms, None, self.rule, self.settings)
-        denoiser.check_run(torch.empty(rows_of(self.terms), *shape), [highest(self.level), 0.0])
+        with self._quiet(True):
+            denoiser = ProductDenoiser(self.terms, None, self.rule, self.settings)
+            denoiser.check_run(torch.empty(rows_of(self.terms), *shape), [highest(self.level), 0.0])
 
     @contextmanager
-    def _saying_it_once(self) -> Iterator[None]:
+    def _quiet(self, quiet: bool) -> Iterator[None]:
         """What a run says of masks and of passes saved is said of the first one alone, and not of hundreds."""
         level = _LOGGER.level
-        if self._is_heard:
+        if quiet:
             _LOGGER.setLevel(logging.ERROR)
         try:
             yield
         finally:
             _LOGGER.setLevel(level)
-            self._is_heard = True
 
 
 class ExpertStudent:

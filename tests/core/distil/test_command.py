@@ -1,6 +1,7 @@
 """`python -m mcdm_core distil`, from a file to a LoRA."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -60,18 +61,25 @@ licence = "CC0"
 """
 
 
-@pytest.fixture
-def here(tmp_path):
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
     """A folder with a text expert, a LoRA on it, a mask and a configuration."""
-    write_text_expert(tmp_path / "text.safetensors")
-    Image.fromarray(np.uint8([[255, 0]] * 2)).save(tmp_path / "left.png")
-    write(
-        tmp_path, EXPERTS.replace('lora = "ground.safetensors"\nstrength = 0.5\nmask = "left.png"\n', ""), name="lora"
-    )
-    assert run(tmp_path) == 0
-    (tmp_path / "runs" / "lora" / "lora.safetensors").rename(tmp_path / "ground.safetensors")
-    write(tmp_path)
-    return tmp_path
+    folder = tmp_path_factory.mktemp("files")
+    write_text_expert(folder / "text.safetensors")
+    Image.fromarray(np.uint8([[255, 0]] * 2)).save(folder / "left.png")
+    plain = EXPERTS.replace('lora = "ground.safetensors"\nstrength = 0.5\nmask = "left.png"\n', "")
+    write(folder, plain, name="lora")
+    assert run(folder) == 0
+    (folder / "runs" / "lora" / "lora.safetensors").rename(folder / "ground.safetensors")
+    shutil.rmtree(folder / "runs")
+    write(folder)
+    return folder
+
+
+@pytest.fixture
+def here(files, tmp_path):
+    """A copy of `files`."""
+    return shutil.copytree(files, tmp_path / "here")
 
 
 def write(folder, experts=EXPERTS, prompts=PROMPTS, rest=SHORT, top=TOP, name="both"):
@@ -159,8 +167,8 @@ def changed(old, new, text=EXPERTS):
         ({"experts": ""}, "Expected [[experts]] in both.toml, one or more, and got None; add them."),
         ({"experts": changed('name = "ground"', 'name = "hair"')}, "differ from each other, from 'student' and"),
         ({"experts": changed('name = "ground"', 'name = "student"')}, "and got 'student'; rename it"),
-        ({"experts": changed("weight = 2.0", 'weight = "2"')}, "expected a finite number for weight and got 2"),
-        ({"experts": changed("weight = 2.0", "start = 0.5")}, "an active expert at every noise level"),
+        ({"experts": changed("weight = 2.0", 'weight = "2"')}, "expected a finite number for weight and got '2'"),
+        ({"experts": changed("expert =", "start = 0.5\nexpert =")}, "an active expert at every noise level"),
         ({"experts": changed("weight = 2.0", "wait = 2.0")}, "[[experts]] of both.toml has unknown names ['wait']"),
         ({"experts": changed("ground.saf", "none.saf")}, "none.safetensors"),
         ({"experts": changed("left.png", "none.png")}, "none.png cannot be used"),
@@ -177,7 +185,7 @@ def changed(old, new, text=EXPERTS):
         ({"prompts": changed('{ text = "red hair" }', '{ map = "left.png" }', PROMPTS)}, "not by a segmentation map"),
         ({"prompts": changed('{ text = "red hair" }', '{ class_name = "a" }', PROMPTS)}, "not by a class"),
         ({"prompts": changed("unseen = true", 'unseen = "yes"', PROMPTS)}, "expected true or false for unseen"),
-        ({"prompts": changed("[[prompts]]\nstudent", "[[prompts]]\nunseen = true\nstudent", PROMPTS)}, "2 are unseen"),
+        ({"prompts": "[[prompts]]\nunseen = true" + PROMPTS.removeprefix("\n[[prompts]]")}, "all 2 are unseen"),
         ({"rest": SHORT + "[loss]\nprediction = 'noise'\n"}, "Expected a loss in eps, x0, v, flow and got 'noise'"),
         ({"rest": SHORT + "[loss]\nmost = 0\n"}, "[loss] of both.toml: expected a finite number of"),
         ({"rest": changed("most_steps = 2", "most_steps = 1", SHORT)}, "Expected most_steps of trajectories of 2"),
