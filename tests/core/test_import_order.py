@@ -220,6 +220,14 @@ def test_workers_are_imported_only_where_one_is_used():
     assert not [node for node in at_once if isinstance(node, ast.ImportFrom) and "workers" in (node.module or "")]
 
 
+def test_a_distillation_is_imported_by_its_command_alone():
+    users = {name for name, others in GRAPH.items() if any(other.startswith("mcdm_core.distil") for other in others)}
+    outside = {name for name in users if not name.startswith(("mcdm_core.distil", "studies"))}
+    assert outside == {"mcdm_core.cli.distil"}
+    at_once = ast.parse(MODULES["mcdm_core.cli.distil"].read_text(encoding="utf-8")).body
+    assert not [node for node in at_once if isinstance(node, ast.ImportFrom) and "distil" in (node.module or "")]
+
+
 @pytest.mark.parametrize("folder", ["mcdm_core", "nodes"])
 def test_neither_the_core_nor_the_nodes_import_the_studies(folder):
     importing = [
