@@ -67,8 +67,9 @@ class ProductTeacher:
                 ones cannot be combined.
         """
         with self._quiet(True):
-            denoiser = ProductDenoiser(self.terms, None, self.rule, self.settings)
-            denoiser.check_run(torch.empty(rows_of(self.terms), *shape), [highest(self.level), 0.0])
+            first = [_of(term, torch.zeros(1, dtype=torch.int64)) for term in self.terms]
+            denoiser = ProductDenoiser(first, None, self.rule, self.settings)
+            denoiser.check_run(torch.empty(1, *shape), [highest(self.level), 0.0])
 
     @contextmanager
     def _quiet(self, quiet: bool) -> Iterator[None]:
