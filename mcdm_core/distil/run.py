@@ -1,7 +1,8 @@
 """Distils a product: one network, with a LoRA and one prompt, learns to answer as several experts do together."""
 
 import copy
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from .loss import Loss
 from .product import ExpertStudent, ProductTeacher
 from .report import DistilReport, loss_of
 from .task import Task
+
+log = logging.getLogger(__name__)
 
 SAVE_EVERY = 50  # steps; those of a student cost more than those of a run on pictures, since experts are asked as well
 
@@ -126,7 +129,7 @@ def distil_product(
         loss=Loss.of(config.loss, student),
         trained=trained,
         unseen=unseen,
-        decode=student.decode if student.clamp_x0 or student.load_vae is not None else None,
+        decode=_decoder(student) if config.report.samples else None,
         clamps=student.clamp_x0,
         dtype=weight.dtype,
         device=weight.device,
@@ -141,6 +144,16 @@ def distil_product(
         run.resume()
     run.run(SAVE_EVERY)
     return run.average
+
+
+def _decoder(student: Expert) -> Callable[[Tensor], Tensor] | None:
+    """What makes pictures for the report; None where there is no VAE, which nothing else needs."""
+    try:
+        is_decoded = student.clamp_x0 or student.vae is not None
+    except ValueError as error:
+        log.warning("The report gets no pictures: %s", error)
+        is_decoded = False
+    return student.decode if is_decoded else None
 
 
 def _learning(student: Expert, config: DistilConfig) -> nn.Module:

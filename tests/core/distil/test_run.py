@@ -75,6 +75,20 @@ def test_without_steps_nothing_is_changed(tmp_path):
     assert torch.equal(network.mean.weight, student.network.mean.weight)
 
 
+def test_pictures_are_of_experts_whose_samples_can_be_decoded(tmp_path, caplog):
+    """A student without its VAE is distilled all the same."""
+
+    def missing():
+        raise ValueError("There is no VAE; put its file beside the expert.")
+
+    student = make_student()
+    student.load_vae = missing
+    distil_product(make_terms(), student, ALL, tmp_path, make_config())
+    assert "The report gets no pictures: There is no VAE; put its file" in caplog.text
+    assert (tmp_path / "held_out.csv").exists()
+    assert not [*tmp_path.glob("*.png")]
+
+
 class Unchangeable(nn.Module):
     """A network without layers that a LoRA changes."""
 
