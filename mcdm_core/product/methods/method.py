@@ -97,7 +97,7 @@ class Method:
         return None
 
     def draft(self, draft: Draft, phase: Hashable) -> Draft:
-        """Change the weights of a plan; it holds throughout the phase."""
+        """Change the weights of a plan; it holds throughout the phase. Unguided weights have to keep their sum, 1."""
         return draft
 
     def choose(self, evaluation: Evaluation) -> Asked:

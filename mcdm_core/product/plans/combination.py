@@ -189,7 +189,9 @@ def plan_product(combination: Combination, moment: Moment, why: tuple[str, str] 
     if combination.masks_on_host:
         on_host = replace(combination, masks=combination.masks_on_host, masks_on_host=())
         return _on_device(combination, moment, plan_product(on_host, moment, why))
-    coefficients = combination.coefficients(combination.draft(moment), moment)
+    draft = combination.draft(moment)
+    _check_unguided(draft)
+    coefficients = combination.coefficients(draft, moment)
     enters = partial(null_enters, combination.rule, coefficients, combination.owners, moment.want_null)
     counted = [*filter(enters, moment.acting)]
     nulls = tuple(dict.fromkeys([*([0] if combination.null_is_read else []), *counted]))
@@ -218,3 +220,13 @@ def _on_device(combination: Combination, moment: Moment, on_host: Plan) -> Plan:
     if any(isinstance(a, Tensor) for a in reliabilities):
         reliabilities = combination.coefficients(draft, moment._replace(want_null=True)).reliabilities
     return replace(on_host, weights=draft.weights, reliabilities=reliabilities, on_host=on_host)
+
+
+def _check_unguided(draft: Draft) -> None:
+    total = total_of(draft.weights)
+    if not draft.guided and not everywhere(is_one(total)):
+        changed = "" if isinstance(total, Tensor) else f" to {total:g} in all"
+        raise ValueError(
+            "Expected weights that sum to 1 outside a guidance interval, where nulls cancel, and got ones that a "
+            f"method has changed{changed}; let it leave their sum."
+        )

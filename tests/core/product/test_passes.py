@@ -21,6 +21,7 @@ from mcdm_core import (
 )
 from mcdm_core.diffusion.schedule import sigma_at_progress
 from mcdm_core.expert.gaussian import label
+from mcdm_core.product.methods.method import Method
 
 from ...support import gaussians
 from ...support.fewer_passes import Remembering, factor, sample_heun, unguided
@@ -338,3 +339,12 @@ def test_a_null_that_only_a_curve_makes_count_is_asked_for_before_the_first_pass
     with pytest.raises(ValueError, match="Expert 1 needs a negative"):
         sampled(bent)
     assert rows(terms) == 0
+
+
+def test_a_method_that_changes_the_sum_of_unguided_weights_is_refused():
+    class Weaker(Method):
+        def draft(self, draft, phase):
+            return replace(draft, weights=[0.5 * weight for weight in draft.weights])
+
+    with pytest.raises(ValueError, match=r"sum to 1 outside a guidance interval, .* changed to 0\.5 in all"):
+        sample_product(chain(), start(), STEPS, settings=[Passes(start=0.6), Weaker()])
