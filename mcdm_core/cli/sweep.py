@@ -12,17 +12,7 @@ from ..product.rules.eq10 import EQ10
 from ..product.term import Term
 from ..sampling import sigmas_for
 from ..sampling.run import denoiser_of
-from ..sampling.sweep import (
-    MOST_ACROSS,
-    Cell,
-    Sweep,
-    Swept,
-    Varied,
-    parse_factors,
-    parse_values,
-    seeds_from,
-    sweep_grid,
-)
+from ..sampling.sweep import MOST_ACROSS, Cell, Sweep, Swept, Varied, read_sweep, sweep_grid
 from ..sampling.types import Callback
 from ..system.failures import ForeseenError
 from .expert_options import add_expert_options, build_terms
@@ -78,14 +68,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         WriteError: A grid could not be written; the one before it is unchanged.
     """
     options = _parser().parse_args(argv)
-    varied = Varied[options.vary.upper()]
-    sweep = Sweep(
-        options.of - 1,
-        parse_values(options.values, varied),
-        seeds_from(options.seed, options.seeds),
-        varied,
-        parse_factors(options.guidance),
-    )
+    vary = Varied[options.vary.upper()].value
+    sweep = read_sweep(options.of, options.values, vary, options.guidance, options.seed, options.seeds)
     check_picture(options.output, options.overwrite)
     settings = settings_of(options)
     evaluations = len(sweep.cells()) * settings.evaluations

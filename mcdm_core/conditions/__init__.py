@@ -6,10 +6,9 @@ from .encoder import Encoder
 from .face import FaceEncoder
 from .glide import GlideEncoder
 from .key import EncoderKey
-from .maps import MapEncoder, MultiMapEncoder
+from .maps import MapEncoder, MultiMapEncoder, SketchEncoder
 from .reading.sketch import SketchSource, edges
 from .registry import build_encoder, check_condition, encoder_of_kind
-from .sketches import SketchEncoder
 
 __all__ = [
     "ClassEncoder",

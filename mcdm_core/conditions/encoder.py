@@ -10,13 +10,11 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any, NoReturn
 
-import torch
 from torch import Tensor
 
 from ..expert import Condition
 from .description import Description, Fields
 from .key import EncoderKey, Value
-from .reading.folding import fold
 from .reading.maps import AUTO
 from .reading.sketch import HIGH_THRESHOLD, LOW_THRESHOLD, SketchSource
 
@@ -239,28 +237,6 @@ class Encoder:
         raise ValueError(
             f"This expert is driven by {self.driven_by} and doesn't read two maps; leave the order as it is."
         )
-
-    def _rescaled(self, gray: Tensor) -> Tensor:
-        """A map or sketch of values 0…1, rescaled to the expert's background…1."""
-        return self.background + (1 - self.background) * gray
-
-    def _folded(self, maps: Tensor) -> Tensor:
-        """Maps at the size of pictures, (B, C, H, W), as the network reads them, (B, C·downscale², H/downscale, …)."""
-        return fold(maps, self.downscale)
-
-    def _null_maps(self, batch: int, count: int) -> Tensor:
-        """`count` maps of zeros, as in a null condition."""
-        return torch.zeros(batch, count * self.downscale**2, self.sample_size, self.sample_size)
-
-    def _field(self, condition: Condition, name: str) -> Tensor:
-        """A field that all of this encoder's conditions have."""
-        value = condition.tensors().get(name)
-        if value is None or value.shape[1:] != self.null().tensors()[name].shape[1:]:
-            raise ValueError(
-                f"Expected a condition for an expert driven by {self.driven_by} and got one of another expert; encode "
-                "it with this expert's encoder."
-            )
-        return value
 
     def _refuse(self, given: str) -> NoReturn:
         remedy = "leave its condition unconnected" if self.kind == "none" else f"give it {self.driven_by}"

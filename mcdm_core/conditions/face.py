@@ -15,7 +15,7 @@ from ..networks import ClipTextTower
 from ..system.fields import Between, Width
 from .description import Description
 from .key import Value
-from .maps import MapsFields, MultiMapEncoder, map_content
+from .maps import MapsFields, MultiMapEncoder
 from .registry import register
 
 
@@ -89,8 +89,8 @@ class FaceEncoder(MultiMapEncoder):
     def _content(self) -> dict[str, Value]:
         # Of the text tower only the embedding's length: an installation has one FaRL for all its experts, and its file
         # should not be read before there is a text. Names are sorted, since conditions may have either order of maps.
-        maps = map_content(self, sorted(self.names), self.channels_per_map)
-        return {**maps, "length of embeddings": float(self.embedding_dim)}
+        names = tuple(sorted(self.names))
+        return {**super()._content(), "maps": names, "length of embeddings": float(self.embedding_dim)}
 
     @cached_property
     def text_tower(self) -> ClipTextTower:
@@ -162,5 +162,5 @@ class FaceEncoder(MultiMapEncoder):
         other.names = self.names[::-1]
         return other
 
-    def _place(self, channel: Tensor, name: str) -> Condition:
-        return replace(self.null(len(channel)), maps=super()._place(channel, name).maps)
+    def _conditioned(self, channel: Tensor, name: str) -> Condition:
+        return replace(self.null(len(channel)), maps=super()._conditioned(channel, name).maps)

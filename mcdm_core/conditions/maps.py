@@ -1,8 +1,8 @@
-"""Encoders of experts that read segmentation maps, one or several."""
+"""Encoders of experts that read segmentation maps and sketches, one or several."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from einops import rearrange
@@ -10,23 +10,14 @@ from torch import Tensor
 
 from ..expert import Condition
 from ..expert.condition import expand_together
-from ..system.fields import Line
+from ..system.fields import Between, Line
 from .description import Background, Description, Fields, Maps
 from .encoder import Encoder
 from .key import Value
+from .reading.folding import fold
 from .reading.maps import AUTO, canonical_map, read_map
 from .reading.sketch import HIGH_THRESHOLD, LOW_THRESHOLD, SketchSource, read_sketch
 from .registry import register
-
-
-def map_content(encoder: Encoder, names: Sequence[str], channels_per_map: int) -> dict[str, Value]:
-    """Content of an encoder's key for maps, the same for encoders of one map and of several."""
-    return {
-        "maps": tuple(names),
-        "channels per map": float(channels_per_map),
-        "black as": float(encoder.background),
-        "pixels folded": float(encoder.downscale),
-    }
 
 
 @dataclass(frozen=True)
@@ -38,58 +29,19 @@ class MapFields(Fields):
 
 
 @dataclass(frozen=True)
+class SketchFields(Fields):
+    """Entries of a description of the kind "sketch"."""
+
+    map_channels: Annotated[int, Between(1, 64)] = 1
+    background: Background = 0.0
+
+
+@dataclass(frozen=True)
 class MapsFields(Fields):
     """Entries of a description of the kind "maps"."""
 
     maps: Maps
     background: Background = 0.0
-
-
-@register
-class MapEncoder(Encoder):
-    """Encoder of an expert that reads one segmentation map; null is 0 everywhere.
-
-    Args:
-        name: Kind of map: "hair" or "skin".
-        image_size: The expert's height and width in pixels.
-        channels: Channels of the expert's samples.
-        background: See `Encoder`.
-    """
-
-    kind = "map"
-    reads_maps = True
-    fields = MapFields
-
-    def __init__(self, name: str, image_size: int, channels: int = 3, background: float = 0.0):
-        super().__init__(image_size, channels)
-        self.background = background
-        self.name = canonical_map(name)
-        self.driven_by = f"a {self.name} map"
-
-    @classmethod
-    def build(cls, given: Description) -> "MapEncoder":
-        """From {"kind": "map", "map": "hair"}; see `Encoder.build`."""
-        return cls(given.spec["map"], given.image_size, given.channels, given.background)
-
-    @classmethod
-    def network_fields(cls, spec: Mapping[str, Any], downscale: int) -> dict[str, Any]:
-        """See `Encoder.network_fields`."""
-        return {"map_channels": downscale**2}
-
-    def _content(self) -> dict[str, Value]:
-        return map_content(self, [self.name], 1)
-
-    def null(self, batch: int = 1) -> Condition:
-        """No map, per row."""
-        return Condition(maps=self._null_maps(batch, 1))
-
-    def encode_map(self, image: Tensor, kind: str = AUTO) -> Condition:
-        """See `Encoder.encode_map`; maps of shape (B, downscale², sample_size, sample_size)."""
-        if kind != AUTO and canonical_map(kind) != self.name:
-            self._refuse(f"a {kind} map")
-        return Condition(maps=self._folded(self._rescaled(read_map(image, self.name, self.image_size))))
-
-    encode = encode_map
 
 
 @register
@@ -129,15 +81,21 @@ class MultiMapEncoder(Encoder):
 
     @classmethod
     def network_fields(cls, spec: Mapping[str, Any], downscale: int) -> dict[str, Any]:
-        """See `Encoder.network_fields`."""
+        """A network with channels for all maps."""
         return {"map_channels": len(spec["maps"]) * downscale**2}
 
     def _content(self) -> dict[str, Value]:
-        return map_content(self, self.names, self.channels_per_map)
+        return {
+            "maps": self.names,
+            "channels per map": float(self.channels_per_map),
+            "black as": float(self.background),
+            "pixels folded": float(self.downscale),
+        }
 
     def null(self, batch: int = 1) -> Condition:
         """No map in any channel."""
-        return Condition(maps=self._null_maps(batch, len(self.names) * self.channels_per_map))
+        channels = len(self.names) * self.channels_per_map * self.downscale**2
+        return Condition(maps=torch.zeros(batch, channels, self.sample_size, self.sample_size))
 
     def encode_map(self, image: Tensor, kind: str = AUTO) -> Condition:
         """See `Encoder.encode_map`; all maps in one condition. `kind` can't be "auto" here."""
@@ -147,7 +105,7 @@ class MultiMapEncoder(Encoder):
             raise ValueError(f'This expert reads several maps, so "auto" is not enough; choose one of {choices}.')
         if name not in self.names or name == "sketch":
             self._refuse(f"a {kind} map")
-        return self._place(read_map(image, name, self.image_size), name)
+        return self._conditioned(read_map(image, name, self.image_size), name)
 
     def encode_sketch(
         self,
@@ -159,7 +117,7 @@ class MultiMapEncoder(Encoder):
         """See `Encoder.encode_sketch`; all maps in one condition."""
         if "sketch" not in self.names:
             self._refuse("a sketch")
-        return self._place(read_sketch(image, self.image_size, source, low, high), "sketch")
+        return self._conditioned(read_sketch(image, self.image_size, source, low, high), "sketch")
 
     encode = encode_map
 
@@ -173,10 +131,87 @@ class MultiMapEncoder(Encoder):
         merged = [_either(*of_one_kind) for of_one_kind in zip(mine, theirs.to(mine), strict=True)]
         return replace(first, maps=rearrange(merged, "maps b c h w -> b (maps c) h w"))
 
-    def _place(self, channel: Tensor, name: str) -> Condition:
+    def _field(self, condition: Condition, name: str) -> Tensor:
+        """A field that all of this encoder's conditions have."""
+        value = condition.tensors().get(name)
+        if value is None or value.shape[1:] != self.null().tensors()[name].shape[1:]:
+            raise ValueError(
+                f"Expected a condition for an expert driven by {self.driven_by} and got one of another expert; encode "
+                "it with this expert's encoder."
+            )
+        return value
+
+    def _conditioned(self, channel: Tensor, name: str) -> Condition:
+        """The condition of one map or sketch of values 0…1, rescaled to background…1, in its own channels."""
         maps = channel.new_zeros(len(channel), len(self.names), self.channels_per_map, *channel.shape[2:])
-        maps[:, self.names.index(name)] = self._rescaled(channel)
-        return Condition(maps=self._folded(rearrange(maps, "b maps c h w -> b (maps c) h w")))
+        maps[:, self.names.index(name)] = self.background + (1 - self.background) * channel
+        return Condition(maps=fold(rearrange(maps, "b maps c h w -> b (maps c) h w"), self.downscale))
+
+
+@register
+class MapEncoder(MultiMapEncoder):
+    """Encoder of an expert that reads one segmentation map; null is 0 everywhere.
+
+    Args:
+        name: Kind of map: "hair" or "skin".
+        image_size: The expert's height and width in pixels.
+        channels: Channels of the expert's samples.
+        background: See `Encoder`.
+    """
+
+    kind = "map"
+    fields = MapFields
+    merge = Encoder.merge
+
+    def __init__(self, name: str, image_size: int, channels: int = 3, background: float = 0.0):
+        super().__init__([name], image_size, channels, background=background)
+
+    @classmethod
+    def build(cls, given: Description) -> "MapEncoder":
+        """From {"kind": "map", "map": "hair"}; see `Encoder.build`."""
+        return cls(given.spec["map"], given.image_size, given.channels, given.background)
+
+    @classmethod
+    def network_fields(cls, spec: Mapping[str, Any], downscale: int) -> dict[str, Any]:
+        """A network with channels for one map."""
+        return {"map_channels": downscale**2}
+
+    def encode_map(self, image: Tensor, kind: str = AUTO) -> Condition:
+        """See `Encoder.encode_map`; maps of shape (B, downscale², sample_size, sample_size)."""
+        return super().encode_map(image, self.names[0] if kind == AUTO else kind)
+
+    encode = encode_map
+
+
+@register
+class SketchEncoder(MultiMapEncoder):
+    """Encoder of an expert that reads sketches, light lines on black; null is 0 everywhere.
+
+    Args:
+        image_size: The expert's height and width in pixels.
+        channels: Channels of the expert's samples.
+        map_channels: Channels in which the gray sketch is repeated.
+        background: See `Encoder`.
+    """
+
+    kind = "sketch"
+    fields = SketchFields
+    merge = Encoder.merge
+    encode_map = Encoder.encode_map
+    encode = MultiMapEncoder.encode_sketch
+
+    def __init__(self, image_size: int, channels: int = 3, map_channels: int = 1, background: float = 0.0):
+        super().__init__(["sketch"], image_size, channels, map_channels, background)
+
+    @classmethod
+    def build(cls, given: Description) -> "SketchEncoder":
+        """From {"kind": "sketch"}, with "map_channels" where it isn't 1; see `Encoder.build`."""
+        return cls(given.image_size, given.channels, given.spec.get("map_channels", 1), given.background)
+
+    @classmethod
+    def network_fields(cls, spec: Mapping[str, Any], downscale: int) -> dict[str, Any]:
+        """A network with channels for the sketch."""
+        return {"map_channels": spec.get("map_channels", 1) * downscale**2}
 
 
 def _either(first: Tensor, second: Tensor) -> Tensor:

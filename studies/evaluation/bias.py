@@ -1,7 +1,7 @@
 """`python -m studies evaluate product-bias`: how far samples of a product are from the product of the densities.
 
 Eq. 10 adds scores of noised densities, and a product of noised densities is not the noised product. For Gaussians both
-are known in closed form, and so are the samplers' limits (see `mcdm_core.expert.gaussian`). The product of two experts'
+are known in closed form, and so are the samplers' limits (see `studies.gaussian`). The product of two experts'
 densities over their null is also the density of pictures with both conditions, if these are independent given the
 picture.
 """
@@ -18,7 +18,6 @@ from PIL import Image
 
 from mcdm_core.cli.values import seed
 from mcdm_core.diffusion.schedule import Schedule
-from mcdm_core.expert.gaussian import Moments, gaussian_expert, label, ode_moments, product_moments, sde_moments
 from mcdm_core.pictures.grid import stacked
 from mcdm_core.pictures.plots import Panel, plot_lines
 from mcdm_core.pictures.writing import encoded
@@ -28,6 +27,7 @@ from mcdm_core.system.formats import csv_bytes
 from mcdm_core.system.writer import make_folder
 
 from ..files import check_folder_name, write_files
+from ..gaussian import Moments, gaussian_expert, label, ode_moments, product_moments, sde_moments
 from ..metrics.bootstrap import Figure, bootstrap_interval
 
 log = logging.getLogger(__name__)

@@ -65,6 +65,7 @@ LAYERS = {
         "data": 0,
         "metrics": 0,
         "files": 0,
+        "gaussian": 0,
     },
     "nodes": {"workers": 1, "host": 0},
     "nodes.host": {

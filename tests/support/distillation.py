@@ -18,7 +18,7 @@ from mcdm_core.diffusion.prediction import output_from_x0
 from mcdm_core.diffusion.schedule import NoiseSchedule, per_row
 from mcdm_core.distil.config import DistilConfig, LearningConfig, LogsConfig, TrajectoryConfig
 from mcdm_core.distil.run import distil_product
-from mcdm_core.expert.gaussian import gaussian_expert, wide_schedule
+from studies.gaussian import gaussian_expert, wide_schedule
 
 SCHEDULE = wide_schedule(1e-2, 1e2)
 VARIANCE = 0.5

@@ -1,10 +1,10 @@
-"""Gaussian experts for tests, beside `mcdm_core.expert.gaussian`."""
+"""Gaussian experts for tests, beside `studies.gaussian`."""
 
 import torch
 from torch import Tensor, nn
 
 from mcdm_core import Expert, Flow, Schedule, Term
-from mcdm_core.expert.gaussian import gaussian_expert, label
+from studies.gaussian import gaussian_expert, label
 
 NULL = 3
 

@@ -11,7 +11,7 @@ from mcdm_core import Condition, Expert, Flow, Schedule, prediction_named
 from mcdm_core.checkpoints.lora import save_lora, with_lora
 from mcdm_core.distil.config import TrajectoryConfig
 from mcdm_core.distil.run import distil_product
-from mcdm_core.expert.gaussian import gaussian_expert
+from studies.gaussian import gaussian_expert
 
 from ...support.distillation import MEANS, labels, make_config, make_student, make_terms
 

@@ -7,8 +7,8 @@ import torch
 
 from mcdm_core import Flow, ProductDenoiser, Schedule, Term
 from mcdm_core.diffusion.schedule import sigma_at_progress
-from mcdm_core.expert.gaussian import gaussian_expert, label
 from mcdm_core.product.curve import factor_at, parse_curve, progress_at
+from studies.gaussian import gaussian_expert, label
 
 CURVE = ((0.2, 1.0), (0.5, 3.0), (1.0, 0.0))
 

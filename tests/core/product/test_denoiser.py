@@ -16,7 +16,7 @@ from mcdm_core import (
     UNetConfig,
     sigmas_for,
 )
-from mcdm_core.expert.gaussian import gaussian_expert, label, wide_schedule
+from studies.gaussian import gaussian_expert, label, wide_schedule
 
 from ...support.gaussians import recorded, samples
 

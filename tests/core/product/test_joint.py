@@ -12,13 +12,13 @@ import torch.nn.functional as F
 from mcdm_core import Passes, ProductDenoiser, Term, sample_ddim, sample_logic, sample_product
 from mcdm_core.cli.settings import Settings
 from mcdm_core.expert.expert import Expert
-from mcdm_core.expert.gaussian import gaussian_expert, label
 from mcdm_core.product.curve import factor_at, progress_at
 from mcdm_core.product.joint_denoiser import JointDenoiser
 from mcdm_core.product.methods.lifts import Lifts
 from mcdm_core.product.rules.own_null import OWN_NULL
 from mcdm_core.product.spaces import resized
 from mcdm_core.sampling import SAMPLERS, sigmas_for
+from studies.gaussian import gaussian_expert, label
 
 from ...support.joint import Said, carried_picture, joint_product
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from mcdm_core import EQ10, OWN_NULL, Passes, ProductDenoiser, Term, sample_ddim
-from mcdm_core.expert.gaussian import gaussian_expert, label
 from mcdm_core.product.methods.lifts import Lifts
+from studies.gaussian import gaussian_expert, label
 
 from ...support.gaussians import samples
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mcdm_core import OWN_NULL, ProductDenoiser, Term, own_null_epsilon, sample_product
-from mcdm_core.expert.gaussian import gaussian_expert, label
+from studies.gaussian import gaussian_expert, label
 
 from ...support.gaussians import recorded, samples
 

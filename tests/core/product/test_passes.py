@@ -20,8 +20,8 @@ from mcdm_core import (
     sigmas_for,
 )
 from mcdm_core.diffusion.schedule import sigma_at_progress
-from mcdm_core.expert.gaussian import label
 from mcdm_core.product.methods.method import Method
+from studies.gaussian import label
 
 from ...support import gaussians
 from ...support.fewer_passes import Remembering, factor, sample_heun, unguided

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mcdm_core import ProductDenoiser, Schedule, Term, sample_ddim, sample_ddpm, sample_product, sigmas_for
-from mcdm_core.expert.gaussian import gaussian_expert, label
+from studies.gaussian import gaussian_expert, label
 
 MEANS, VARIANCES = [-0.8, 0.9, 0.2], [0.3, 0.8, 1.5]
 SCHEDULES = {"linear": Schedule.linear(), "cosine": Schedule.cosine()}

@@ -8,13 +8,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from mcdm_core import Flow, Schedule, Term
 from mcdm_core.diffusion.schedule import sigma_at_progress
-from mcdm_core.expert.gaussian import gaussian_expert, label
 from mcdm_core.product.methods.passes import Passes
 from mcdm_core.product.plans.combination import Combination, Moment, plan_product
 from mcdm_core.product.plans.windows import active_at, active_sets
 from mcdm_core.product.rules.eq10 import EQ10
 from mcdm_core.product.rules.own_null import OWN_NULL
 from mcdm_core.product.term_settings import TermSettings
+from studies.gaussian import gaussian_expert, label
 
 EXPERT = gaussian_expert([0.0], [1.0])
 

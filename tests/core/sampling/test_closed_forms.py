@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from mcdm_core import SAMPLERS, ProductDenoiser, Schedule, Term, sample_ddim, sample_ddpm_learned, sigmas_for
-from mcdm_core.expert.gaussian import gaussian_expert, label, ode_moments, product_moments, sde_moments, wide_schedule
 from mcdm_core.sampling import ddpm, ddpm_learned
 from mcdm_core.sampling.types import Sampler
+from studies.gaussian import gaussian_expert, label, ode_moments, product_moments, sde_moments, wide_schedule
 
 from ...support.gaussians import samples
 

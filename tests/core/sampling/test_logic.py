@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from mcdm_core import Logic, Passes, ProductDenoiser, Term, sample_ddpm, sample_logic
-from mcdm_core.expert.gaussian import gaussian_expert, label
 from mcdm_core.product.methods.lifts import Lifts
 from mcdm_core.product.plans.combination import Combination, Moment
 from mcdm_core.product.plans.separate import plan_separately
@@ -19,6 +18,7 @@ from mcdm_core.product.rules.eq10 import EQ10
 from mcdm_core.product.rules.own_null import OWN_NULL
 from mcdm_core.sampling.ddpm import posterior_variance
 from mcdm_core.sampling.densities import TrackedDensities
+from studies.gaussian import gaussian_expert, label
 
 from ...support.gaussians import recorded, samples
 from ...support.logic import PlainLogic, sample_plain_logic

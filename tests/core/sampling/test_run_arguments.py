@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mcdm_core import Passes, Term, sample_product
-from mcdm_core.expert.gaussian import gaussian_expert, label
+from studies.gaussian import gaussian_expert, label
 
 
 def term() -> Term:

@@ -25,11 +25,11 @@ from mcdm_core import (
     sample_product,
     sigmas_for,
 )
-from mcdm_core.expert.gaussian import gaussian_expert, label
 from mcdm_core.sampling import ddim_step, forward_variance, posterior_variance
 from mcdm_core.sampling.ddpm import ddpm_mean
 from mcdm_core.sampling.ddpm_learned import learned_variance
 from mcdm_core.sampling.stepwise import noise_like
+from studies.gaussian import gaussian_expert, label
 
 from ...support.gaussians import recorded, samples
 from ...support.published.reference_weights import reference_values

@@ -8,7 +8,6 @@ import pytest
 import torch
 from PIL import Image
 
-from mcdm_core.expert.gaussian import ode_moments, product_moments, sde_moments
 from studies.cli import main as command_line
 from studies.evaluation.bias import (
     METHODS,
@@ -20,6 +19,7 @@ from studies.evaluation.bias import (
     main,
     measure,
 )
+from studies.gaussian import ode_moments, product_moments, sde_moments
 
 CASES = STUDIES[0].pairs
 WORKED = next(pair for name, pair in CASES.items() if name.startswith("worked case"))

@@ -12,10 +12,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..diffusion.prediction import output_from_x0, prediction_named
-from ..diffusion.schedule import NoiseSchedule, Schedule, per_row
-from .condition import Condition
-from .expert import Expert
+from mcdm_core.diffusion.prediction import output_from_x0, prediction_named
+from mcdm_core.diffusion.schedule import NoiseSchedule, Schedule, per_row
+from mcdm_core.expert.condition import Condition
+from mcdm_core.expert.expert import Expert
 
 Numbers = Sequence[float] | Tensor
 
