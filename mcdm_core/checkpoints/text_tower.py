@@ -1,11 +1,11 @@
-"""Files of FaRL's text tower (OpenAI's CLIP layout), recognized by their tensors.
+"""Files of FaRL's text tower (OpenAI's CLIP layout), which the paper's face expert reads texts with.
 
-Tensors don't show the number of heads; the release has heads of 64 channels.
+They are recognized by their tensors, which don't show the number of heads; the release has heads of 64 channels.
 """
 
 import logging
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from torch import Tensor
@@ -19,6 +19,7 @@ from .weights import refuse_not_finite
 logger = logging.getLogger(__name__)
 
 NAME = "FaRL's text encoder"
+FARL = "FaRL-Base-Patch16-LAIONFace20M-ep64.pth"
 
 _HEAD_CHANNELS = 64
 _LAYERS = "transformer.resblocks."
@@ -61,6 +62,33 @@ def load_text_tower(path: str | os.PathLike, heads: int | None = None) -> ClipTe
     tower.load_state_dict(used, assign=True)
     logger.info("Loaded %s from %s", NAME, path)
     return tower.eval().requires_grad_(False)
+
+
+def text_encoder_among(names: Iterable[str]) -> str | None:
+    """FaRL's file among file names: the one the paper's networks were trained with, else the first named FaRL…."""
+    found = sorted(name for name in names if Path(name).name.lower().startswith("farl"))
+    return next((name for name in found if Path(name).name == FARL), found[0] if found else None)
+
+
+def load_farl(expert: str | os.PathLike, text_encoder: str | os.PathLike | None) -> ClipTextTower:
+    """Load FaRL's text tower.
+
+    Args:
+        expert: The expert's file.
+        text_encoder: FaRL's file; None to look for one in the expert's folder.
+
+    Raises:
+        CheckpointError: If there is no such file, or it holds no such tower or cannot be used.
+    """
+    if text_encoder is None:
+        beside = Path(expert).resolve().parent
+        found = text_encoder_among([file.name for file in beside.iterdir() if file.is_file()])
+        if found is None:
+            raise CheckpointError(
+                f"{Path(expert).name} reads texts with FaRL's text encoder; put {FARL} into its folder."
+            )
+        text_encoder = beside / found
+    return load_text_tower(text_encoder)
 
 
 def _blank_tower(tensors: Mapping[str, Tensor], file: str, heads: int | None) -> ClipTextTower:

@@ -18,8 +18,7 @@ from ..pictures import example_picture, labelled_grid, map_to_picture, to_pictur
 from ..product.term import Term
 from ..sampling import sample_ddim
 from .output import add_output, check_picture, save_picture
-from .progress import progress_bar
-from .settings import Settings
+from .settings import Settings, progress_bar
 from .values import seed
 
 logger = logging.getLogger(__name__)

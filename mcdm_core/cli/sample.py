@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from ..pictures import labelled_grid, to_picture
 from .expert_options import add_expert_options, build_terms
 from .output import add_output, check_picture, save_picture
-from .progress import progress_bar
-from .settings import add_sampling_options, settings_of
+from .settings import add_sampling_options, progress_bar, settings_of
 from .values import positive
 
 logger = logging.getLogger(__name__)

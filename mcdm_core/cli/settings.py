@@ -1,13 +1,15 @@
-"""Sampling options that `sample` and `sweep` share."""
+"""Sampling on the command line: options that `sample` and `sweep` share, and progress."""
 
 import argparse
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from ..diffusion.respacing import space_timesteps
 from ..product.methods.method import Option, Setting
@@ -15,7 +17,7 @@ from ..product.methods.registry import SETTINGS
 from ..product.term import Term
 from ..sampling import SAMPLERS, sample_ddim, sample_product
 from ..sampling.types import Callback, Sampler
-from ..system.devices import check_device
+from ..system.failures import ForeseenError
 from .values import finite, seed
 
 
@@ -157,3 +159,40 @@ def _setting_of(kind: type[Setting], options: argparse.Namespace) -> Setting:
         value = getattr(options, option.flag.removeprefix("--").replace("-", "_"))
         given |= zip(option.fields, value if len(option.fields) > 1 else [value], strict=True)
     return kind(**given)
+
+
+def check_device(name: str) -> None:
+    """Check that torch can compute on a device, by doing so.
+
+    Raises:
+        ValueError: torch knows no device of this name.
+        ForeseenError: This machine does not have the device.
+    """
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"Expected a device such as cpu or cuda and got {name!r}; correct --device.") from None
+    try:
+        torch.zeros(1, device=device).add(1).item()
+    except Exception as error:  # each backend has exceptions of its own
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise ForeseenError(f"The device {name} cannot be used here ({reason}); choose another, such as cpu.") from None
+
+
+@contextmanager
+def progress_bar(title: str, steps: int) -> Iterator[Callback]:
+    """Show a bar on stderr.
+
+    Args:
+        title: Label of the bar.
+        steps: Number of network evaluations.
+
+    Yields:
+        A callback for the samplers that moves the bar by one step.
+    """
+    with tqdm(total=steps, desc=title) as bar:
+
+        def advance(step: int, sigma: float, denoised: Tensor) -> None:
+            bar.update()
+
+        yield advance

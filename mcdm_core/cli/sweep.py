@@ -17,8 +17,7 @@ from ..sampling.types import Callback
 from ..system.failures import ForeseenError
 from .expert_options import add_expert_options, build_terms
 from .output import add_output, check_picture, save_picture
-from .progress import progress_bar
-from .settings import Settings, add_sampling_options, settings_of
+from .settings import Settings, add_sampling_options, progress_bar, settings_of
 from .values import positive, whole
 
 logger = logging.getLogger(__name__)

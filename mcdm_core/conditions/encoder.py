@@ -29,7 +29,7 @@ class Encoder:
         low_res: Height and width of the small picture that the expert enlarges, None if it enlarges none.
         inpaint: Whether the expert fills in masked parts of a picture.
         downscale: Side of a picture divided by that of its sample: 1 for pixels, 8 for latents of a VAE. Maps and
-            sketches are read at the size of pictures and folded to that of samples, see `reading.folding`.
+            sketches are read at the size of pictures and folded to that of samples, see `reading.maps`.
         reads_maps: Whether its conditions have maps of the size of its samples, which a run's have to be.
         needs_more: Whether a picture to enlarge or to fill in must come with another condition, a class, say.
         own_tensors: Prefixes of the encoder's own tensors in an expert's file.

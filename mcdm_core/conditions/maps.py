@@ -14,8 +14,7 @@ from ..system.fields import Between, Line
 from .description import Background, Description, Fields, Maps
 from .encoder import Encoder
 from .key import Value
-from .reading.folding import fold
-from .reading.maps import AUTO, canonical_map, read_map
+from .reading.maps import AUTO, canonical_map, fold, read_map
 from .reading.sketch import HIGH_THRESHOLD, LOW_THRESHOLD, SketchSource, read_sketch
 from .registry import register
 
@@ -198,7 +197,7 @@ class SketchEncoder(MultiMapEncoder):
     fields = SketchFields
     merge = Encoder.merge
     encode_map = Encoder.encode_map
-    encode = MultiMapEncoder.encode_sketch
+    encode = MultiMapEncoder.encode_sketch  # type: ignore[assignment]  # a sketch takes other arguments than a map
 
     def __init__(self, image_size: int, channels: int = 3, map_channels: int = 1, background: float = 0.0):
         super().__init__(["sketch"], image_size, channels, map_channels, background)

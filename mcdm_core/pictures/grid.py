@@ -1,11 +1,13 @@
 """Grids of pictures under column titles, and pictures below each other."""
 
 from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from .letters import letters
-
+FONT = Path(__file__).parent / "font" / "DejaVuSans.ttf"
+"""The font of grids and plots, the same on every machine."""
 INK = (32, 32, 32)
 PAPER = (255, 255, 255)
 MARGIN = 8
@@ -88,3 +90,16 @@ def stacked(parts: Sequence[Image.Image]) -> Image.Image:
         page.paste(part, (0, top))
         top += part.height
     return page
+
+
+@lru_cache(maxsize=64)
+def letters(size: int) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans in a size.
+
+    It holds Latin, Greek and Cyrillic letters with their accents, punctuation and mathematical signs. Other letters,
+    such as Chinese, would take megabytes: a frame stands for each.
+
+    Args:
+        size: Pixels, at least 1.
+    """
+    return ImageFont.truetype(str(FONT), size, layout_engine=ImageFont.Layout.BASIC)

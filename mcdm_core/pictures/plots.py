@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 
 from PIL import Image, ImageDraw
 
-from .grid import INK, PAPER
-from .letters import letters
+from .grid import INK, PAPER, letters
 
 Position = tuple[float, float]
 Color = tuple[int, int, int]

@@ -1,12 +1,12 @@
-"""Joins Ray clusters."""
+"""Checks the addresses of other processes, and joins Ray clusters."""
 
 import importlib.util
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
-from .addresses import check_listening
-
+WAIT = 5.0  # seconds
 _REQUIREMENTS = Path(__file__).parents[2] / "requirements-hosts.txt"
 
 
@@ -21,6 +21,27 @@ def check_ray() -> None:
             f"Expected Ray, by which workers are reached, and it isn't installed; run: python -m pip install -r "
             f"{_REQUIREMENTS}"
         )
+
+
+def check_listening(address: str, what: str) -> None:
+    """Refuse an address at which nothing listens, within seconds; libraries may keep trying for minutes.
+
+    Args:
+        address: HOST:PORT.
+        what: What should listen there, for the message.
+
+    Raises:
+        ValueError: It is no such address, or nobody answers there.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not (port.isascii() and port.isdecimal()):
+        raise ValueError(f"Expected HOST:PORT as the address of {what} and got {address!r}; correct it.")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=WAIT).close()
+    except (OSError, OverflowError, UnicodeError) as error:
+        raise ValueError(
+            f"Expected {what} at {address} and nobody answers there ({error}); start it, or correct the address."
+        ) from error
 
 
 def join_cluster(ray: Any, address: str, who: str, **options: Any) -> None:

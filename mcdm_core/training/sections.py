@@ -9,28 +9,6 @@ Training = Callable[[Path, Path, str | None, bool], Path]
 """(configuration, folder of runs, resume, overwrite) → the file written; see `train`."""
 
 
-def _dual_encoder(config_path: Path, runs: Path, resume: str | None, overwrite: bool, kinds: Kinds) -> Path:
-    from .dual_encoder_run import train_from_config
-
-    # It takes minutes and keeps no state, so resuming is beginning again.
-    return train_from_config(config_path, runs, overwrite or resume is not None, kinds)
-
-
-def _autoencoder(config_path: Path, runs: Path, resume: str | None, overwrite: bool, kinds: Kinds) -> Path:
-    from .autoencoder.run import train_autoencoder
-
-    return train_autoencoder(config_path, runs, resume, overwrite, kinds)
-
-
-def _expert(config_path: Path, runs: Path, resume: str | None, overwrite: bool, kinds: Kinds) -> Path:
-    from .expert.run import train_expert
-
-    return train_expert(config_path, runs, resume, overwrite, kinds)
-
-
-_TRAININGS = {"dual_encoder": _dual_encoder, "autoencoder": _autoencoder}
-
-
 def train(
     config_path: Path, runs: Path, resume: str | None = None, overwrite: bool = False, kinds: Kinds = KINDS
 ) -> Path:
@@ -60,5 +38,15 @@ def train(
             "Expected an expert, a dual encoder or a VAE to train and got a section [gan]; run `python -m studies "
             "train` in a clone of the repository."
         )
-    training = next((_TRAININGS[name] for name in _TRAININGS if name in sections), _expert)
-    return training(config_path, runs, resume, overwrite, kinds)
+    if "dual_encoder" in sections:
+        from .dual_encoder_run import train_from_config
+
+        # It takes minutes and keeps no state, so resuming is beginning again.
+        return train_from_config(config_path, runs, overwrite or resume is not None, kinds)
+    if "autoencoder" in sections:
+        from .autoencoder.run import train_autoencoder
+
+        return train_autoencoder(config_path, runs, resume, overwrite, kinds)
+    from .expert.run import train_expert
+
+    return train_expert(config_path, runs, resume, overwrite, kinds)

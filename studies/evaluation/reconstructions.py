@@ -13,10 +13,9 @@ from torch import Tensor
 from mcdm_core.checkpoints.autoencoders import load_autoencoder
 from mcdm_core.cli.values import positive
 from mcdm_core.networks.autoencoder import Autoencoder
-from mcdm_core.pictures.fidelity import peak_signal_to_noise
 from mcdm_core.system.formats import write_text
 from mcdm_core.system.writer import check_file, make_folder
-from mcdm_core.training.autoencoder.report import reconstruct
+from mcdm_core.training.autoencoder.report import peak_signal_to_noise, reconstruct
 from mcdm_core.training.config import DataConfig
 
 from ..data.face_parser import parse_face

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mcdm_core.conditions.reading.folding import fold
+from mcdm_core.conditions.reading.maps import fold
 from mcdm_core.conditions.reading.sketch import edges
 from mcdm_core.networks.autoencoder import DOWNSCALE
 from mcdm_core.networks.text_tower import TextTower, TextTowerConfig

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from ...networks.autoencoder import Autoencoder
 from ...pictures import as_bytes, labelled_grid
-from ...pictures.fidelity import peak_signal_to_noise
 from ...pictures.writing import write_picture
 from ..loop.logs import CsvLog
 from .config import AutoencoderTrainingConfig
@@ -18,6 +17,7 @@ from .config import AutoencoderTrainingConfig
 log = logging.getLogger(__name__)
 
 CHUNK = 8  # pictures in one pass of the network
+_PEAK = 255.0
 _COLUMNS = ("held-out\npicture", "decoded\nencoding")
 
 
@@ -34,6 +34,29 @@ def reconstruct(autoencoder: Autoencoder, images: Tensor) -> tuple[Tensor, Tenso
     """
     latents = torch.cat([autoencoder.encode(chunk.float() / 127.5 - 1) for chunk in images.split(CHUNK)])
     return torch.cat([as_bytes(autoencoder.decode(chunk)) for chunk in latents.split(CHUNK)]), latents
+
+
+def peak_signal_to_noise(images: np.ndarray, references: np.ndarray) -> np.ndarray:
+    """PSNR of pictures and their references: 10 · log10(255² / mean squared difference), in dB.
+
+    Args:
+        images: uint8, (N, H, W, 3).
+        references: uint8, (N, H, W, 3).
+
+    Returns:
+        PSNR of each pair, float64, (N,); infinite for equal pictures.
+
+    Raises:
+        ValueError: The pictures are not uint8, or their shapes differ.
+    """
+    if images.dtype != np.uint8 or references.dtype != np.uint8 or images.shape != references.shape:
+        raise ValueError(
+            f"Every picture needs a reference of its size, both uint8, but pictures are {images.dtype}, "
+            f"{images.shape}, and references {references.dtype}, {references.shape}; convert and resize them."
+        )
+    squares = np.square(images.astype(np.float64) - references).mean(axis=(1, 2, 3))
+    with np.errstate(divide="ignore"):
+        return np.asarray(10 * np.log10(_PEAK**2 / squares))
 
 
 class AutoencoderReport:

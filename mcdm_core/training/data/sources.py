@@ -105,7 +105,7 @@ class MapConditions:
 
     Attributes:
         maps: Modality → uint8 maps, in the order of the network's channels, (N, C, H, W): one channel at the size of
-            samples, or the folded channels of one at the size of pictures (`reading.folding`).
+            samples, or the folded channels of one at the size of pictures (`reading.maps`).
     """
 
     maps: Mapping[str, Tensor]
@@ -152,3 +152,25 @@ def perturb(embedding: Tensor, spread: Tensor, noise: float, rng: np.random.Gene
     """
     amount = torch.from_numpy(rng.uniform(0, noise, (len(embedding), 1))).float()
     return embedding + amount * spread * torch.from_numpy(rng.standard_normal(embedding.shape, dtype=np.float32))
+
+
+def drop_rows(condition: Condition, fraction: float, rng: np.random.Generator) -> Condition:
+    """Set a random fraction of the rows to the null condition: zeros, for classes class 0."""
+
+    def dropped(value: Tensor | None) -> Tensor | None:
+        if value is None:
+            return None
+        keep = torch.from_numpy(rng.random(len(value)) >= fraction)
+        return value * keep.view(-1, *[1] * (value.ndim - 1))
+
+    return Condition(
+        labels=dropped(condition.labels),
+        maps=dropped(condition.maps),
+        embedding=dropped(condition.embedding),
+        text_active=condition.text_active,
+    )
+
+
+def null_rows(condition: Condition) -> Condition:
+    """The null condition for every row, as `drop_rows` makes it."""
+    return drop_rows(condition, 1.0, np.random.default_rng())

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ...conditions.reading.folding import unfold
+from ...conditions.reading.maps import unfold
 from ...expert.condition import Condition
 from ...expert.expert import Expert
 from ...networks import UNet
@@ -18,8 +18,7 @@ from ...pictures.writing import write_picture
 from ...product.term import Term
 from ...sampling import sample_product
 from ..config import TrainingConfig
-from ..data.dropout import null_rows
-from ..data.sources import Source
+from ..data.sources import Source, null_rows
 from ..loop.logs import CsvLog
 from .objective import Objective
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...conditions.reading.folding import fold
+from ...conditions.reading.maps import fold
 from ...networks.autoencoder import DOWNSCALE
 from ...networks.text_tower import TextTower, TextTowerConfig
 from ...text.vocabulary import gather_vocabulary

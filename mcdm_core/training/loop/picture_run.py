@@ -10,8 +10,7 @@ from torch import Tensor
 
 from ...expert.condition import Condition
 from ..config import DataConfig, OptimizerConfig
-from ..data.dropout import drop_rows
-from ..data.sources import Source
+from ..data.sources import Source, drop_rows
 from .loop import Network, RunConfig, TrainingReport, TrainingRun
 
 

@@ -1,17 +1,21 @@
 """The folder of a run within `--runs`: for one run at a time, whose files are only replaced on request."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from ...system.lock import locked
-from ...system.names import check_name
 from ...system.writer import remove_partials
 
+LONGEST = 100  # characters; file systems take 255 bytes, including suffixes
 STATE_FILE = "state.pt"
 SHARED = ("data",)
 """Names of folders that all runs share."""
+
+_RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in "123456789¹²³")}
+_FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')
 
 
 @dataclass(frozen=True)
@@ -64,3 +68,33 @@ def _is_resumed(state: Path, written: Path, resume: str | None, overwrite: bool)
         if written.exists():
             raise ValueError(f"{written} exists already; add --overwrite to replace it, or change the run's name.")
     return resume == "state" and state.exists()
+
+
+def check_name(name: str, taken: tuple[str, ...] = ()) -> None:
+    """Check that a name is valid for a file or folder on every system, and is no path.
+
+    Args:
+        name: The name, without a suffix.
+        taken: Names that are already used for something else in the same folder.
+
+    Raises:
+        ValueError: It isn't valid, or is taken.
+    """
+    if not name.strip():
+        problem = "is empty"
+    elif found := _FORBIDDEN.search(name):
+        problem = f"has {found[0]!r} in it"
+    elif name != name.strip() or name[0] == "." or name[-1] == ".":
+        problem = "begins or ends with a dot or a space"
+    elif name.split(".")[0].rstrip().upper() in _RESERVED:
+        problem = "is a device of Windows"
+    elif len(name) > LONGEST:
+        problem = f"has {len(name)} characters, more than {LONGEST}"
+    elif name.lower() in taken:
+        problem = "is that of a folder which all runs share"
+    else:
+        return
+    raise ValueError(
+        f"Expected a name that a folder can have, without any path, and {name!r} {problem}; give it a plain name such "
+        'as "mine".'
+    )

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ....mcdm_core import Condition
 from ....mcdm_core.conditions import ClassEncoder, Encoder, EncoderKey
-from ....mcdm_core.conditions.reading.folding import unfold
+from ....mcdm_core.conditions.reading.maps import unfold
 from ..chain.expert_chain import Conditioning
 
 CONDITION_KEY = "mcdm_condition"

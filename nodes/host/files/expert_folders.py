@@ -10,7 +10,7 @@ import folder_paths
 
 from ....mcdm_core import Expert, load_expert, read_metadata
 from ....mcdm_core.checkpoints import read_encoder
-from ....mcdm_core.checkpoints.farl import text_encoder_among
+from ....mcdm_core.checkpoints.text_tower import text_encoder_among
 from ....mcdm_core.checkpoints.vae_of import find_vae_of, key_of_vae
 from ....mcdm_core.conditions import Encoder
 

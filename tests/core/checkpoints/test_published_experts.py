@@ -9,8 +9,8 @@ from safetensors.torch import save_file
 
 from mcdm_core import Condition, Overrides, convert_expert, load_expert, read_metadata
 from mcdm_core.checkpoints import CheckpointError, load_text_tower
-from mcdm_core.checkpoints.farl import FARL, text_encoder_among
 from mcdm_core.checkpoints.recognition.layout import Layout
+from mcdm_core.checkpoints.text_tower import FARL, text_encoder_among
 from mcdm_core.cli.main import main
 from mcdm_core.networks import UNetConfig
 

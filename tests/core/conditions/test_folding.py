@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mcdm_core.conditions import build_encoder
-from mcdm_core.conditions.reading.folding import fold, unfold
+from mcdm_core.conditions.reading.maps import fold, unfold
 
 SPECS = [
     {"kind": "map", "map": "hair"},

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from mcdm_core.pictures import labelled_grid
-from mcdm_core.pictures.letters import FONT, letters
+from mcdm_core.pictures.grid import FONT, letters
 
 FRAME = "\uffff"  # a code point that no font has
 

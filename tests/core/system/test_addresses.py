@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from mcdm_core.system.addresses import WAIT, check_listening
+from mcdm_core.system.clusters import WAIT, check_listening
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from mcdm_core import UNet, UNetConfig, load_expert
 from mcdm_core.cli.main import main
 from mcdm_core.expert.condition import Condition
 from mcdm_core.training.config import load_config
-from mcdm_core.training.data.dropout import drop_rows, null_rows
+from mcdm_core.training.data.sources import drop_rows, null_rows
 from mcdm_core.training.expert.run import train_expert
 from mcdm_core.training.expert.trainer import adapt_state
 from mcdm_core.training.loop.loop import learning_rate_factor

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mcdm_core.system.names import check_name
+from mcdm_core.training.loop.run_folder import check_name
 
 
 @pytest.mark.parametrize("name", ["mine", "table-hair", "mcdm_vae", "ear 2.1", "Köln", "a" * 100, "console", "com"])

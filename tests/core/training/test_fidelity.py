@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mcdm_core.pictures.fidelity import peak_signal_to_noise
+from mcdm_core.training.autoencoder.report import peak_signal_to_noise
 
 
 def test_a_known_difference_has_its_known_ratio():
