@@ -5,7 +5,7 @@ The method is Nair, Bandara & Patel's (CVPR 2023); `combined_epsilon` is its rul
 
 from .checkpoints import ExpertMetadata, Overrides, convert_expert, load_expert, read_metadata, save_expert, with_lora
 from .diffusion.prediction import PREDICTIONS, prediction_named
-from .diffusion.respacing import Respacing, space_timesteps
+from .diffusion.respacing import space_timesteps
 from .diffusion.schedule import Flow, Schedule, align_noise_level
 from .expert import Condition, Expert
 from .networks import UNet, UNetConfig
@@ -39,7 +39,6 @@ __all__ = [
     "Overrides",
     "Passes",
     "ProductDenoiser",
-    "Respacing",
     "Schedule",
     "Term",
     "UNet",

@@ -90,7 +90,7 @@ def load_expert(
     return expert
 
 
-def read_metadata(path: str | os.PathLike, overrides: Overrides | None = None) -> ExpertMetadata:
+def read_metadata(path: str | os.PathLike) -> ExpertMetadata:
     """The description in an expert file, or one recognized from its tensors.
 
     Only the file's header is read (see `open_checkpoint`); the tensors it lists are checked against the description.
@@ -101,13 +101,12 @@ def read_metadata(path: str | os.PathLike, overrides: Overrides | None = None) -
 
     Args:
         path: See `load_expert`.
-        overrides: See `load_expert`.
 
     Raises:
         CheckpointError: If the file cannot be used; the message is one sentence for the user.
         FileNotFoundError: As `load_expert`.
     """
-    return _inspected(expert_path(path), overrides)[1]
+    return _inspected(expert_path(path))[1]
 
 
 def read_encoder(path: str | os.PathLike, text_encoder: str | os.PathLike | None = None) -> Encoder:

@@ -52,7 +52,7 @@ class TextEncoder(Encoder):
 
     @classmethod
     def network_fields(cls, spec: Mapping[str, Any], downscale: int) -> dict[str, Any]:
-        """See `Encoder.network_fields`."""
+        """A network that reads one embedding of the tower's length."""
         return {"pooled_dim": TextTowerConfig.from_dict(spec["text_encoder"]).dim}
 
     def _content(self) -> dict[str, Value]:
@@ -64,10 +64,10 @@ class TextEncoder(Encoder):
         return Condition(embedding=torch.zeros(batch, self.tower.config.dim))
 
     def encode_text(self, text: str | Sequence[str]) -> Condition:
-        """See `Encoder.encode_text`; embedding of shape (B, dim), 0 for a text without known words."""
+        """Embedding of captions, (B, dim), 0 for one without known words, see `Encoder.encode_text`."""
         return Condition(embedding=self.tower.encode([text] if isinstance(text, str) else text))
 
     def check_text(self) -> None:
-        """See `Encoder.check_text`; any text can be encoded."""
+        """Refuse nothing: any text can be encoded."""
 
     encode = encode_text

@@ -68,7 +68,7 @@ class ClassEncoder(PictureInputs):
 
     @classmethod
     def network_fields(cls, spec: Mapping[str, Any], downscale: int) -> dict[str, Any]:
-        """See `Encoder.network_fields`."""
+        """A network with an embedding of each class, and with channels for a small picture if there is one."""
         low_res_channels = 0 if spec.get("low_res") is None else COLORS
         return {"num_classes": len(spec.get("classes", ())) or ANY, "low_res_channels": low_res_channels}
 
@@ -96,7 +96,7 @@ class ClassEncoder(PictureInputs):
         return Condition(embedding=self.class_embeddings.float().mean(0, keepdim=True).expand(batch, -1))
 
     def encode_class(self, index: int | Sequence[int]) -> Condition:
-        """See `Encoder.encode_class`."""
+        """Condition of labels, one per row."""
         labels = _indices(index)
         classes = len(self.class_embeddings)
         if labels.numel() == 0 or labels.min() < 0 or labels.max() >= classes:
@@ -106,7 +106,7 @@ class ClassEncoder(PictureInputs):
     encode = encode_class
 
     def find_class(self, name: str) -> int:
-        """See `Encoder.find_class`; an ImageNet class also from its synset, "n01440764"."""
+        """Index of a class from its name or index; an ImageNet class also from its synset, "n01440764"."""
         if not self.names and len(self.class_embeddings) == IMAGENET_CLASSES:
             return find_class(imagenet_names(), name)
         return find_class([(own,) for own in self.names], name)

@@ -78,7 +78,7 @@ class FaceEncoder(MultiMapEncoder):
 
     @classmethod
     def network_fields(cls, spec: Mapping[str, Any], downscale: int) -> dict[str, Any]:
-        """See `Encoder.network_fields`."""
+        """A network with channels for all maps, which an embedding modulates."""
         if spec["map_channels"] % len(spec["maps"]):
             raise ValueError(
                 f"map_channels of the condition should be so many for each of its {len(spec['maps'])} maps and is "
@@ -113,7 +113,7 @@ class FaceEncoder(MultiMapEncoder):
         return tower
 
     def check_text(self) -> None:
-        """See `Encoder.check_text`; loads the text tower."""
+        """Load the text tower, and refuse one that does not fit, see `Encoder.check_text`."""
         _ = self.text_tower  # its first use loads and checks it
 
     def null(self, batch: int = 1) -> Condition:
@@ -121,7 +121,7 @@ class FaceEncoder(MultiMapEncoder):
         return replace(super().null(batch), embedding=torch.zeros(batch, self.embedding_dim))
 
     def encode_text(self, text: str | Sequence[str]) -> Condition:
-        """See `Encoder.encode_text`; FaRL's embedding, without maps; text is active."""
+        """FaRL's embedding of captions, without maps; text is active, see `Encoder.encode_text`."""
         return self.encode_embedding(self.text_tower.encode([text] if isinstance(text, str) else text))
 
     def encode_embedding(self, embedding: Tensor) -> Condition:
@@ -141,7 +141,7 @@ class FaceEncoder(MultiMapEncoder):
         return replace(self.null(len(embedding)), embedding=embedding, text_active=True)
 
     def merge(self, first: Condition, second: Condition) -> Condition:
-        """See `Encoder.merge`; text is active if it is in either condition."""
+        """One condition with the maps and the text of both; text is active if it is in either."""
         first, second = expand_together(first, second)
         mine, theirs = (self._field(condition, "embedding") for condition in (first, second))
         if mine.any() and theirs.any():
@@ -153,7 +153,7 @@ class FaceEncoder(MultiMapEncoder):
         return replace(super().merge(first, second), embedding=mine + theirs.to(mine), text_active=text_active)
 
     def with_text(self, condition: Condition) -> Condition:
-        """See `Encoder.with_text`."""
+        """The condition with the text flag set, as its network reads text beside maps."""
         return replace(condition, text_active=True)
 
     def swapped(self) -> "FaceEncoder":

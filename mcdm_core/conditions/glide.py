@@ -80,7 +80,7 @@ class GlideEncoder(PictureInputs):
 
     @classmethod
     def network_fields(cls, spec: Mapping[str, Any], downscale: int) -> dict[str, Any]:
-        """See `Encoder.network_fields`."""
+        """A network that attends to the transformer's tokens, with channels for the pictures that there are."""
         text = TextTransformerConfig.from_dict(spec["text_transformer"])
         low_res_channels = 0 if spec.get("low_res") is None else COLORS
         inpaint = {"map_channels": COLORS + 1} if spec.get("inpaint") else {}
@@ -105,7 +105,7 @@ class GlideEncoder(PictureInputs):
             return self.encode_tokens(tokens, torch.zeros_like(tokens, dtype=torch.bool))
 
     def check_text(self) -> None:
-        """See `Encoder.check_text`; a transformer with another tokenizer's vocabulary cannot read texts."""
+        """Refuse texts if the transformer has another tokenizer's vocabulary, see `Encoder.check_text`."""
         vocabulary = self.transformer.config.vocabulary
         if vocabulary != GlideTokenizer.vocabulary:
             raise ValueError(
@@ -114,7 +114,7 @@ class GlideEncoder(PictureInputs):
             )
 
     def encode_text(self, text: str | Sequence[str]) -> Condition:
-        """See `Encoder.encode_text`; context of shape (B, L, width) and embedding of shape (B, D)."""
+        """Context of shape (B, L, width) and embedding of shape (B, D) of captions, see `Encoder.encode_text`."""
         self.check_text()
         return self.encode_tokens(*self.tokenizer([text] if isinstance(text, str) else text))
 

@@ -97,7 +97,7 @@ class MultiMapEncoder(Encoder):
         return Condition(maps=torch.zeros(batch, channels, self.sample_size, self.sample_size))
 
     def encode_map(self, image: Tensor, kind: str = AUTO) -> Condition:
-        """See `Encoder.encode_map`; all maps in one condition. `kind` can't be "auto" here."""
+        """One condition with the channels of all maps; `kind` can't be "auto" here, see `Encoder.encode_map`."""
         name = canonical_map(kind)
         if name == AUTO:
             choices = ", ".join(name for name in self.names if name != "sketch")
@@ -113,7 +113,7 @@ class MultiMapEncoder(Encoder):
         low: float = LOW_THRESHOLD,
         high: float = HIGH_THRESHOLD,
     ) -> Condition:
-        """See `Encoder.encode_sketch`; all maps in one condition."""
+        """One condition with the channels of all maps, see `Encoder.encode_sketch`."""
         if "sketch" not in self.names:
             self._refuse("a sketch")
         return self._conditioned(read_sketch(image, self.image_size, source, low, high), "sketch")
@@ -121,7 +121,7 @@ class MultiMapEncoder(Encoder):
     encode = encode_map
 
     def merge(self, first: Condition, second: Condition) -> Condition:
-        """See `Encoder.merge`; of two maps of one kind, the pixelwise maximum."""
+        """One condition with the maps of both; of two of one kind, the pixelwise maximum."""
         first, second = expand_together(first, second)
         mine, theirs = (
             rearrange(self._field(condition, "maps"), "b (maps c) h w -> maps b c h w", maps=len(self.names))
@@ -176,7 +176,7 @@ class MapEncoder(MultiMapEncoder):
         return {"map_channels": downscale**2}
 
     def encode_map(self, image: Tensor, kind: str = AUTO) -> Condition:
-        """See `Encoder.encode_map`; maps of shape (B, downscale², sample_size, sample_size)."""
+        """Maps of shape (B, downscale², sample_size, sample_size), see `Encoder.encode_map`."""
         return super().encode_map(image, self.names[0] if kind == AUTO else kind)
 
     encode = encode_map

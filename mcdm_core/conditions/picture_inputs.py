@@ -39,18 +39,18 @@ class PictureInputs(Encoder):
         return {"pictures": self.pictures}
 
     def null_like(self, condition: Condition) -> Condition:
-        """See `Encoder.null_like`; with the same pictures."""
+        """The null for one of this encoder's conditions, with the same pictures, see `Encoder.null_like`."""
         return replace(super().null_like(condition), low_res=condition.low_res, maps=condition.maps)
 
     def encode_low_res(self, image: Tensor, condition: Condition | None = None) -> Condition:
-        """See `Encoder.encode_low_res`."""
+        """Condition from a small picture, if the expert enlarges any, see `Encoder.encode_low_res`."""
         if self.low_res is None:
             self._refuse("a small picture")
         small = _picture(image, self.low_res, "small picture")
         return _joined(condition or self._default_condition(), Condition(low_res=small))
 
     def encode_inpaint(self, image: Tensor, mask: Tensor, condition: Condition | None = None) -> Condition:
-        """See `Encoder.encode_inpaint`."""
+        """Condition from a picture to fill in, if the expert fills in any, see `Encoder.encode_inpaint`."""
         if not self.inpaint:
             self._refuse("a picture to fill in")
         condition = condition or self._default_condition()

@@ -5,8 +5,6 @@ from itertools import accumulate, repeat
 
 import torch
 
-from .schedule import Schedule, betas_of
-
 Spacing = str | int | Sequence[int]
 
 
@@ -70,27 +68,3 @@ def _strided(count: int, steps: int) -> list[int]:
             return timesteps
     instead = f'"{count}" without "ddim", or another number' if 1 <= count <= steps else f"1 to {steps}"
     raise ValueError(f"No integer stride chooses {count} of {steps} timesteps; use {instead}.")
-
-
-class Respacing:
-    """The diffusion process that visits only some timesteps of a schedule.
-
-    Args:
-        schedule: The original schedule.
-        spacing: See `space_timesteps`.
-
-    Attributes:
-        timesteps: Original timesteps, ascending, int64, shape (S,); the network is always shown these.
-        alphas_cumprod: ᾱ at those timesteps, float64, shape (S,).
-        betas: β_i = 1 − ᾱ_i/ᾱ_{i−1}.
-        sigmas: Noise levels √((1−ᾱ)/ᾱ).
-    """
-
-    def __init__(self, schedule: Schedule, spacing: Spacing):
-        self.timesteps = torch.tensor(space_timesteps(spacing, len(schedule)))
-        self.alphas_cumprod = schedule.alphas_cumprod[self.timesteps]
-        self.betas = betas_of(self.alphas_cumprod)
-        self.sigmas = schedule.log_sigmas[self.timesteps].exp()
-
-    def __len__(self) -> int:
-        return len(self.timesteps)

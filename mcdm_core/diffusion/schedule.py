@@ -101,8 +101,9 @@ class Schedule:
 
     @property
     def betas(self) -> Tensor:
-        """β_t = 1 − ᾱ_t/ᾱ_{t−1}, float64, shape (T,)."""
-        return betas_of(self.alphas_cumprod)
+        """β_t = 1 − ᾱ_t/ᾱ_{t−1} with ᾱ_{−1} = 1, float64, shape (T,)."""
+        previous = torch.cat([self.alphas_cumprod.new_ones(1), self.alphas_cumprod[:-1]])
+        return 1 - self.alphas_cumprod / previous
 
     @property
     def sigma_min(self) -> float:
@@ -143,17 +144,11 @@ class Schedule:
 
 
 class Flow:
-    """Rectified flow: x_t = (1 − s)·x0 + s·n with s = t/T, so σ = s/(1 − s) runs from 0 to infinity.
-
-    Args:
-        steps: T, the timestep of pure noise.
-    """
+    """Rectified flow: x_t = (1 − s)·x0 + s·n with s = t/1000, so σ = s/(1 − s) runs from 0 to infinity."""
 
     sigma_min = 0.0
     sigma_max = math.inf
-
-    def __init__(self, steps: int = 1000):
-        self.steps = steps
+    steps = 1000
 
     def sigma(self, t: Tensor | float) -> Tensor:
         """Noise level s/(1 − s) at timesteps t, infinite at t = T."""
@@ -176,12 +171,6 @@ class Flow:
         t64, restore = _to_float64(t)
         s = (t64 / self.steps).clamp(0, 1)
         return restore(1 - s), restore(s)
-
-
-def betas_of(alphas_cumprod: Tensor) -> Tensor:
-    """β_i = 1 − ᾱ_i/ᾱ_{i−1} with ᾱ_{−1} = 1, shape (T,)."""
-    previous = torch.cat([alphas_cumprod.new_ones(1), alphas_cumprod[:-1]])
-    return 1 - alphas_cumprod / previous
 
 
 def align_noise_level(

@@ -5,7 +5,7 @@ recognizes by its keys, so ComfyUI's own nodes open VAEs trained here. TAESD is 
 each level has a width of its own, because a network trained on two cores has to be narrow where pictures are large.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -40,10 +40,6 @@ class AutoencoderConfig:
             )
         if self.latent_channels < 1:
             raise ValueError(f"A latent has 1 channel or more, not {self.latent_channels}; correct latent_channels.")
-
-    def to_dict(self) -> dict:
-        """Plain values, ready for JSON."""
-        return asdict(self)
 
 
 class Autoencoder(nn.Module):

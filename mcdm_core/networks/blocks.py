@@ -11,20 +11,23 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+_PERIOD = 10_000.0  # of the slowest wave of an embedding, in timesteps over 2π
 
-def timestep_embedding(t: Tensor, dim: int, max_period: float = 10_000.0) -> Tensor:
+
+def timestep_embedding(t: Tensor, dim: int) -> Tensor:
     """Sinusoidal embedding, cosines first.
 
     Args:
         t: Timesteps, fractional ones allowed, shape (B,).
         dim: Width of the embedding.
-        max_period: Period of the slowest wave, in timesteps over 2π.
 
     Returns:
         Float32 tensor of shape (B, dim).
     """
     half = dim // 2
-    frequencies = torch.exp(-math.log(max_period) / half * torch.arange(half, dtype=torch.float32, device=t.device))
+    frequencies = torch.exp(
+        -math.log(_PERIOD) / half * torch.arange(half, dtype=torch.float32, device=t.device)
+    )
     angles = t.float()[:, None] * frequencies
     embedding = torch.cat([angles.cos(), angles.sin()], dim=1)
     return F.pad(embedding, (0, dim % 2))

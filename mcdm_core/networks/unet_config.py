@@ -1,6 +1,6 @@
 """The architecture of a UNet, as a checkpoint describes it."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from ..system.fields import EXPORT_AGAIN, Between, Length, Width, check_fields
@@ -63,7 +63,7 @@ class UNetConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "UNetConfig":
-        """Inverse of `to_dict`; lists become tuples.
+        """The architecture that a description gives; lists become tuples.
 
         Raises:
             ValueError: A name is unknown, a value is not of its field's type and range, or two contradict each other.
@@ -73,10 +73,6 @@ class UNetConfig:
         config = cls(**settings)
         config.check()
         return config
-
-    def to_dict(self) -> dict:
-        """Plain values, ready for JSON or TOML."""
-        return asdict(self)
 
     @property
     def embedding_channels(self) -> int:

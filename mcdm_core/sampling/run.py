@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..diffusion.respacing import Respacing, Spacing
+from ..diffusion.respacing import Spacing, space_timesteps
 from ..diffusion.schedule import NoiseSchedule, Schedule
 from ..expert.expert import Expert
 from ..product.denoiser import ProductDenoiser
@@ -37,7 +37,8 @@ def sigmas_for(schedule: NoiseSchedule, spacing: Spacing) -> list[float]:
             f"Expected a schedule of discrete timesteps and got a {type(schedule).__name__}; "
             "make another expert the first term, or choose the noise levels yourself and call a sampler with them."
         )
-    return [*reversed(Respacing(schedule, spacing).sigmas.tolist()), 0.0]
+    timesteps = space_timesteps(spacing, len(schedule))
+    return [*reversed(schedule.log_sigmas[timesteps].exp().tolist()), 0.0]
 
 
 def sample_product(

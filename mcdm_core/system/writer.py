@@ -120,7 +120,7 @@ class Output:
         self.error: OSError | None = None
 
     def write(self, data: Any) -> int:
-        """See `io.BufferedWriter`."""
+        """Write bytes; returns how many."""
         try:
             return self._file.write(data)
         except OSError as error:
@@ -128,7 +128,7 @@ class Output:
             raise
 
     def flush(self) -> None:
-        """See `io.BufferedWriter`."""
+        """Hand what is buffered to the operating system."""
         try:
             self._file.flush()
         except OSError as error:
@@ -136,11 +136,11 @@ class Output:
             raise
 
     def seek(self, *position: int) -> int:
-        """See `io.BufferedWriter`."""
+        """Move to a position; returns it."""
         return self._file.seek(*position)
 
     def tell(self) -> int:
-        """See `io.BufferedWriter`."""
+        """The position."""
         return self._file.tell()
 
     def read(self, *size: Any) -> bytes:

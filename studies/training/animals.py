@@ -11,7 +11,7 @@ from mcdm_core.expert.condition import Condition
 from mcdm_core.networks.text_tower import TextTower
 from mcdm_core.training.config import DataConfig, TrainingConfig
 from mcdm_core.training.data.kind import Prepared
-from mcdm_core.training.data.sources import PictureSet
+from mcdm_core.training.data.sources import PictureSet, Source
 
 from ..data.animals import ANIMALS, DRAWING_VERSION, draw_animal, draw_background, stand_before
 from ..data.drawn_set import Drawings, channels_first, size_suffix
@@ -29,7 +29,7 @@ class AnimalKind(DrawnKind):
     modalities = ("class",)
     classes = CLASSES
 
-    def prepare(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> Prepared:
+    def prepare(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> Prepared[Source]:
         """See `DataKind`."""
         data = config.data
         return Prepared(draw_animals(data, cache), draw_animals(data.held_out(config.report.held_out), cache))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mcdm_core.networks.text_tower import TextTower
 from mcdm_core.training.config import DataConfig, TrainingConfig
-from mcdm_core.training.data.kind import DataKind, PicturesToEncode, PreparedPictures
+from mcdm_core.training.data.kind import DataKind, PicturesToEncode, Prepared
 from mcdm_core.training.data.sources import Conditions, Pictures
 
 from ..data.landscapes import IMAGE_SIZE
@@ -59,14 +59,14 @@ class DrawnKind(DataKind):
 
     def prepare_latents(
         self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None
-    ) -> PreparedPictures:
+    ) -> Prepared[PicturesToEncode]:
         """See `DataKind`."""
         conditioning = self.conditioning(config, base, cache, tower)
         training, held_out = (
             PicturesToEncode({self.name: self.drawings(data, config.image_size)}, conditioning.conditions(data))
             for data in (config.data, config.data.held_out(config.report.held_out))
         )
-        return PreparedPictures(training, held_out, conditioning.text_tower)
+        return Prepared(training, held_out, conditioning.text_tower)
 
     @abstractmethod
     def drawings(self, data: DataConfig, size: int) -> Pictures:

@@ -39,7 +39,7 @@ class FaceKind(DrawnKind):
         super().check(config)
         check_text_encoder(config.data)
 
-    def prepare(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> Prepared:
+    def prepare(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> Prepared[Source]:
         """See `DataKind`."""
         embeddings = load_embeddings(config, base)
         sets = config.data, config.data.held_out(config.report.held_out)

@@ -10,7 +10,7 @@ from mcdm_core.expert.condition import Condition
 from mcdm_core.networks.text_tower import TextTower
 from mcdm_core.training.config import DataConfig, TrainingConfig
 from mcdm_core.training.data.kind import Prepared
-from mcdm_core.training.data.sources import PictureSet
+from mcdm_core.training.data.sources import PictureSet, Source
 from mcdm_core.training.dual_encoder.embeddings import check_embedding
 
 from ..data.drawn_set import Drawings, channels_first, size_suffix
@@ -26,7 +26,7 @@ class LandscapeKind(DrawnKind):
     name = "landscapes"
     modalities = ("text",)
 
-    def prepare(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> Prepared:
+    def prepare(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> Prepared[Source]:
         """See `DataKind`."""
         tower = _tower(config, cache, tower)
         sets = config.data, config.data.held_out(config.report.held_out)

@@ -7,8 +7,8 @@ import numpy as np
 
 from mcdm_core.networks.text_tower import TextTower
 from mcdm_core.training.config import DataConfig, TrainingConfig
-from mcdm_core.training.data.kind import DataKind, PicturesToEncode, Prepared, PreparedPictures
-from mcdm_core.training.data.sources import Pictures, PictureSet
+from mcdm_core.training.data.kind import DataKind, PicturesToEncode, Prepared
+from mcdm_core.training.data.sources import Pictures, PictureSet, Source
 
 from ..data.drawn_set import Drawings, channels_first
 from .animals import AnimalKind, animal_drawings
@@ -34,7 +34,7 @@ class MixtureKind(DataKind):
         """See `DataKind`."""
         check_mixture(config.data)
 
-    def prepare(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> Prepared:
+    def prepare(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> Prepared[Source]:
         """See `DataKind`."""
         pictures = self.prepare_pictures(config.data, config.image_size, config.report.held_out, base)
         return Prepared(_in_memory(pictures.training.parts, cache), _in_memory(pictures.held_out.parts, cache))
@@ -47,13 +47,13 @@ class MixtureKind(DataKind):
         """See `DataKind`."""
         check_mixture(data)
 
-    def prepare_pictures(self, data: DataConfig, size: int, held_out: int, base: Path) -> PreparedPictures:
+    def prepare_pictures(self, data: DataConfig, size: int, held_out: int, base: Path) -> Prepared[PicturesToEncode]:
         """See `DataKind`; pictures are drawn when they are first used."""
         training, beside = (
             PicturesToEncode({kind: drawings_of(part, size) for kind, part in parts_of(each).items()})
             for each in (data, data.held_out(held_out))
         )
-        return PreparedPictures(training, beside)
+        return Prepared(training, beside)
 
 
 def drawings_of(data: DataConfig, size: int) -> Drawings:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from mcdm_core import Expert, Flow, Schedule, Term
+from mcdm_core import Expert, Flow, Schedule, Term, space_timesteps
 from studies.gaussian import gaussian_expert, label
 
 NULL = 3
@@ -21,6 +21,11 @@ def recorded(expert: Expert) -> Expert:
 
     network.register_forward_pre_hook(record)
     return expert
+
+
+def respaced(schedule: Schedule, spacing: str) -> Schedule:
+    """The process that visits only some timesteps of a schedule."""
+    return Schedule(schedule.alphas_cumprod[space_timesteps(spacing, len(schedule))])
 
 
 def samples(*values: float) -> Tensor:

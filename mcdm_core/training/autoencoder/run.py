@@ -42,7 +42,7 @@ class Crops:
         return len(self.images)
 
     def batch(self, modality: str | None, size: int, rng: np.random.Generator) -> tuple[Tensor, Condition]:
-        """See `Source`; there is no condition."""
+        """`size` crops of pictures drawn with repetition, in [−1, 1], shape (B, 3, size, size), without conditions."""
         rows = rng.integers(0, len(self.images), size).tolist()
         tops = rng.integers(0, self.images.shape[2] - self.size + 1, size).tolist()
         lefts = rng.integers(0, self.images.shape[3] - self.size + 1, size).tolist()
@@ -107,11 +107,11 @@ class AutoencoderTrainer(PictureRun[AutoencoderTrainingConfig, Autoencoder]):
         super().__init__(config, source, AutoencoderReport(config, held_out, folder), folder)
 
     def make_network(self) -> Autoencoder:
-        """See `TrainingRun`."""
+        """A VAE with random weights."""
         return Autoencoder(self.config.autoencoder).to(memory_format=_LAYOUT)  # type: ignore[call-overload]
 
     def make_optimizer(self) -> torch.optim.Optimizer:
-        """See `TrainingRun`."""
+        """Muon for inner weights, Adam for the others."""
         return Muon.of(self.network, _ENDS, self.config.optimizer.learning_rate)
 
     def start_from(self, autoencoder: Autoencoder) -> None:
@@ -122,15 +122,15 @@ class AutoencoderTrainer(PictureRun[AutoencoderTrainingConfig, Autoencoder]):
         """
         if autoencoder.config != self.config.autoencoder:
             raise ValueError(
-                f"A VAE is trained on at its own size, {autoencoder.config.to_dict()}, and [autoencoder] has "
-                f"{self.config.autoencoder.to_dict()}; correct it."
+                f"A VAE is trained on at its own size, {asdict(autoencoder.config)}, and [autoencoder] has "
+                f"{asdict(self.config.autoencoder)}; correct it."
             )
         for network in (self.network, self.average):
             network.encoder.load_state_dict(autoencoder.encoder.state_dict())
             network.decoder.load_state_dict(autoencoder.decoder.state_dict())
 
     def train_step(self) -> tuple[float]:
-        """See `TrainingRun`."""
+        """One optimizer step on new crops, before which the encoder is fixed if its time is over; returns the loss."""
         pictures, _, rng = self.next_batch()
         if self.step == self._encoder_steps and not self.config.start:
             self.fix_encoder()
@@ -175,7 +175,7 @@ class AutoencoderTrainer(PictureRun[AutoencoderTrainingConfig, Autoencoder]):
         return self.folder / f"{self.config.name}.safetensors"
 
     def save(self) -> None:
-        """See `TrainingRun`; also writes the averaged weights, so that experts can already train on their latents."""
+        """Write the run's state, and the averaged weights, so that experts can already train on their latents."""
         super().save()
         save_autoencoder(self.path, self.average, describe(self))
 

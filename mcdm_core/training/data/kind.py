@@ -4,25 +4,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from ...networks.text_tower import TextTower, TextTowerConfig
 from ..config import DataConfig, DualEncoderConfig, TrainingConfig
 from .sources import CaptionedPictures, Conditions, Pictures, Source
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A run's batches and, for a text expert, the tower that goes into its file.
-
-    Attributes:
-        source: Pictures it trains on.
-        held_out: Pictures it does not train on.
-        text_tower: Text tower of the captions that the network is trained on.
-    """
-
-    source: Source
-    held_out: Source
-    text_tower: TextTower | None = None
 
 
 @dataclass(frozen=True)
@@ -38,18 +24,21 @@ class PicturesToEncode:
     conditions: Conditions | None = None
 
 
+Data = TypeVar("Data", covariant=True)
+
+
 @dataclass(frozen=True)
-class PreparedPictures:
-    """Pictures that a VAE or a network of its latents is trained on.
+class Prepared(Generic[Data]):
+    """The pictures of a run, and, for a text expert, the tower that goes into its file.
 
     Attributes:
-        training: Pictures that are trained on.
-        held_out: The same parts, pictures that are not trained on.
-        text_tower: As in `Prepared`.
+        training: Batches that the network is trained on, or the pictures of which a VAE makes latents.
+        held_out: Such ones that it is not trained on.
+        text_tower: Text tower of the captions that the network is trained on.
     """
 
-    training: PicturesToEncode
-    held_out: PicturesToEncode
+    training: Data
+    held_out: Data
     text_tower: TextTower | None = None
 
 
@@ -91,7 +80,7 @@ class DataKind(ABC):
         """
 
     @abstractmethod
-    def prepare(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> Prepared:
+    def prepare(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> Prepared[Source]:
         """Draw or read the pictures.
 
         Args:
@@ -141,11 +130,11 @@ class DataKind(ABC):
 
     def prepare_latents(
         self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None
-    ) -> PreparedPictures:
+    ) -> Prepared[PicturesToEncode]:
         """As `prepare`, for pictures that a VAE encodes first; by default without conditions."""
         return self.prepare_pictures(config.data, config.image_size, config.report.held_out, base)
 
-    def prepare_pictures(self, data: DataConfig, size: int, held_out: int, base: Path) -> PreparedPictures:
+    def prepare_pictures(self, data: DataConfig, size: int, held_out: int, base: Path) -> Prepared[PicturesToEncode]:
         """Prepare pictures without conditions; a kind that has any overrides this and `check_pictures`.
 
         Args:

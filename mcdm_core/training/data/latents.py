@@ -37,7 +37,7 @@ class LatentSet:
         return len(self.latents)
 
     def batch(self, modality: str | None, size: int, rng: np.random.Generator) -> tuple[Tensor, Condition]:
-        """See `Source`; latents instead of pictures, (B, C, h, w), each channel of mean 0 and deviation 1."""
+        """`size` latents, (B, C, h, w), each channel of mean 0 and deviation 1, and the condition of each."""
         rows = rng.integers(0, len(self.latents), size)
         return self.latents[rows].float(), condition_of(self.conditions, modality, rows, rng)
 

@@ -84,7 +84,7 @@ class PictureSet:
         return len(self.images)
 
     def batch(self, modality: str | None, size: int, rng: np.random.Generator) -> tuple[Tensor, Condition]:
-        """See `Source`."""
+        """`size` pictures drawn with repetition, in [−1, 1], shape (B, 3, H, W), and the condition of each."""
         rows = rng.integers(0, len(self.images), size)
         return self.images[rows].float() / 127.5 - 1, condition_of(self.conditions, modality, rows, rng)
 
@@ -111,7 +111,7 @@ class MapConditions:
     maps: Mapping[str, Tensor]
 
     def __call__(self, modality: str, rows: np.ndarray, rng: np.random.Generator) -> Condition:
-        """See `Conditions`."""
+        """The named map of these rows, and zeros in the channels of the others."""
         named = self.maps[modality][rows].float() / 255
         rest = {name: torch.zeros_like(named) for name in self.maps}
         return Condition(maps=torch.cat(list((rest | {modality: named}).values()), dim=1))
@@ -135,7 +135,7 @@ class EmbeddingConditions:
         return self.embeddings.std(dim=0, correction=0)
 
     def __call__(self, modality: str, rows: np.ndarray, rng: np.random.Generator) -> Condition:
-        """See `Conditions`."""
+        """The embeddings of these rows, with noise."""
         return Condition(embedding=perturb(self.embeddings[rows], self.spread, self.noise, rng))
 
 

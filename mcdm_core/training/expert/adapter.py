@@ -15,17 +15,17 @@ def adapter_optimizer(network: nn.Module, rate: float) -> torch.optim.Optimizer:
 
 
 class AdapterTrainer(Trainer):
-    """See `Trainer`, for a configuration with an `[adapter]`; call `start_from` or `resume` first."""
+    """One run of a configuration with an `[adapter]`, as of `Trainer`; call `start_from` or `resume` first."""
 
     def make_network(self) -> UNet:
-        """See `TrainingRun`."""
+        """The network with random weights that stay fixed, and with changes that are 0."""
         assert self.config.adapter is not None
         network = super().make_network()
         add_low_rank(network, self.config.adapter.rank)
         return network
 
     def make_optimizer(self) -> torch.optim.Optimizer:
-        """See `TrainingRun`."""
+        """AdamW of the changes alone."""
         return adapter_optimizer(self.network, self.config.optimizer.learning_rate)
 
     def start_from(self, state: dict[str, Tensor], step: int = 0) -> None:

@@ -11,6 +11,7 @@ from ...networks.text_tower import TextTower
 from ..config import TrainingConfig, load_config
 from ..data.kind import DataKind, Prepared
 from ..data.latents import LatentSpace
+from ..data.sources import Source
 from ..dual_encoder.embeddings import check_tower
 from ..kinds import KINDS, Kinds, kind_named
 from ..loop.going_on import earlier_stages
@@ -68,7 +69,7 @@ def _train(config: TrainingConfig, kind: DataKind, base: Path, cache: Path, run:
         prepared = _prepare_latents(config, base, cache, kind, space, own_tower)
     decode = None if space is None else space.decode
     trainer_of = Trainer if config.adapter is None else AdapterTrainer
-    trainer = trainer_of(config, prepared.source, prepared.held_out, run.path, decode)
+    trainer = trainer_of(config, prepared.training, prepared.held_out, run.path, decode)
     if run.resumed:
         trainer.resume()
     elif begin is not None:
@@ -109,7 +110,7 @@ def _load_start(path: Path) -> Expert:
 
 def _prepare_latents(
     config: TrainingConfig, base: Path, cache: Path, kind: DataKind, space: LatentSpace, tower: TextTower | None
-) -> Prepared:
+) -> Prepared[Source]:
     if config.network.in_channels != space.channels:
         raise ValueError(
             f"The VAE's latents have {space.channels} channels and [network] has in_channels = "
@@ -141,7 +142,7 @@ def condition_spec(modalities: tuple[str, ...], text_tower: TextTower | None, cl
             return {"kind": "maps", "maps": list(names)}
 
 
-def describe(trainer: Trainer, prepared: Prepared, kind: DataKind) -> ExpertMetadata:
+def describe(trainer: Trainer, prepared: Prepared[Source], kind: DataKind) -> ExpertMetadata:
     """The expert's header: architecture, condition, and a card that says how it was trained."""
     config = trainer.config
     return ExpertMetadata(
@@ -156,7 +157,7 @@ def describe(trainer: Trainer, prepared: Prepared, kind: DataKind) -> ExpertMeta
     )
 
 
-def _card(trainer: Trainer, prepared: Prepared, kind: DataKind) -> dict:
+def _card(trainer: Trainer, prepared: Prepared[Source], kind: DataKind) -> dict:
     """The model card: how the weights were trained."""
     config = trainer.config
     earlier = {"earlier": "; ".join(trainer.earlier)} if trainer.earlier else {}
@@ -165,5 +166,5 @@ def _card(trainer: Trainer, prepared: Prepared, kind: DataKind) -> dict:
         **earlier,
         "steps": trainer.step,
         "seed": config.optimizer.seed,
-        "data": kind.describe(config.data, len(prepared.source)),
+        "data": kind.describe(config.data, len(prepared.training)),
     }

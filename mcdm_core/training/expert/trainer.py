@@ -73,11 +73,11 @@ class Trainer(PictureRun[TrainingConfig, UNet]):
         super().__init__(config, source, HeldOutReport(config, held_out, self.objective, folder, decode), folder)
 
     def make_network(self) -> UNet:
-        """See `TrainingRun`."""
+        """A UNet with random weights."""
         return UNet(self.config.network).to(memory_format=_LAYOUT)  # type: ignore[call-overload]
 
     def make_optimizer(self) -> torch.optim.Optimizer:
-        """See `TrainingRun`."""
+        """Muon for inner weights and Adam for the others, or AdamW for all."""
         rate = self.config.optimizer.learning_rate
         if self.config.optimizer.muon:
             return Muon.of(self.network, _ENDS, rate)
@@ -95,7 +95,7 @@ class Trainer(PictureRun[TrainingConfig, UNet]):
         self.step = step
 
     def train_step(self) -> tuple[float]:
-        """See `TrainingRun`."""
+        """One optimizer step on a batch, with the objective's noise; returns the loss."""
         x0, condition, rng = self.next_batch()
         x0 = x0.contiguous(memory_format=_LAYOUT)
         # Dropout inside the network draws from torch's own generator, so a resumed run has to seed it for each step.

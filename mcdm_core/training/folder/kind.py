@@ -13,8 +13,8 @@ from ...networks.autoencoder import DOWNSCALE
 from ...networks.text_tower import TextTower, TextTowerConfig
 from ...text.vocabulary import gather_vocabulary
 from ..config import DataConfig, DualEncoderConfig, TrainingConfig
-from ..data.kind import DataKind, PicturesToEncode, Prepared, PreparedPairs, PreparedPictures
-from ..data.sources import MapConditions, PictureSet
+from ..data.kind import DataKind, PicturesToEncode, Prepared, PreparedPairs
+from ..data.sources import MapConditions, PictureSet, Source
 from ..dual_encoder.embeddings import Embeddings, check_text_encoder, load_embeddings
 from .pairs import read_pairs
 from .reading import read_folder
@@ -24,12 +24,12 @@ _CHUNK = 256  # pictures encoded between two updates of the progress bar
 
 
 class FolderKind(DataKind):
-    """See `DataKind`; `reading` describes the layout of a folder."""
+    """Pictures, maps and captions of the user's own folder, whose layout `reading` describes."""
 
     name = "folder"
 
     def check(self, config: TrainingConfig) -> None:
-        """See `DataKind`."""
+        """Refuse classes, modalities that cannot be subfolders, and a text without a dual encoder."""
         data = config.data
         self.check_pictures(data)
         if "class" in data.modalities:
@@ -38,41 +38,41 @@ class FolderKind(DataKind):
             raise ValueError(f"{reserved[0]!r} cannot be the name of a modality; rename its subfolder.")
         check_text_encoder(data)
 
-    def prepare(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> Prepared:
-        """See `DataKind`; held-out pictures are taken out of the folder."""
+    def prepare(self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None) -> Prepared[Source]:
+        """Read the pictures and their maps; held-out ones are taken out of the folder."""
         embeddings = load_embeddings(config, base)
         return Prepared(*_read(config, base, embeddings), embeddings.tower)
 
     def check_pictures(self, data: DataConfig) -> None:
-        """See `DataKind`; conditions are ignored."""
+        """Refuse a section without a path, or with sets of drawn pictures; conditions are ignored."""
         if not data.path:
             raise ValueError('Expected the folder\'s path in [data] and found none; add path = "…".')
         if data.sets:
             raise ValueError("A folder has the same pictures for each modality; remove [data.sets].")
 
-    def prepare_pictures(self, data: DataConfig, size: int, held_out: int, base: Path) -> PreparedPictures:
-        """See `DataKind`; held-out pictures are taken out of the folder."""
+    def prepare_pictures(self, data: DataConfig, size: int, held_out: int, base: Path) -> Prepared[PicturesToEncode]:
+        """Read the pictures without conditions; held-out ones are taken out of the folder."""
         training, beside = read_folder(base / data.path, (), size, held_out)
-        return PreparedPictures(_to_encode(training), _to_encode(beside))
+        return Prepared(_to_encode(training), _to_encode(beside))
 
     def check_latents(self, config: TrainingConfig) -> None:
-        """See `DataKind`."""
+        """Refuse what `check` refuses."""
         self.check(config)
 
     def prepare_latents(
         self, config: TrainingConfig, base: Path, cache: Path, tower: TextTower | None
-    ) -> PreparedPictures:
-        """See `DataKind`; maps keep the size of the pictures and are folded."""
+    ) -> Prepared[PicturesToEncode]:
+        """Read the pictures and their maps, which keep the size of the pictures and are folded."""
         embeddings = load_embeddings(config, base)
         training, held_out = _read(config, base, embeddings)
-        return PreparedPictures(_to_encode(training), _to_encode(held_out), embeddings.tower)
+        return Prepared(_to_encode(training), _to_encode(held_out), embeddings.tower)
 
     def describe(self, data: DataConfig, count: int) -> str:
-        """See `DataKind`."""
+        """The number of pictures and the name of the folder."""
         return f"{count} pictures of the folder {Path(data.path).name!r}"
 
     def prepare_pairs(self, config: DualEncoderConfig, base: Path) -> PreparedPairs:
-        """See `DataKind`; the vocabulary is that of the training captions."""
+        """Read pictures and captions; the vocabulary is that of the training captions."""
         training, held_out = read_pairs(base / config.path, config.image_size)
         words = gather_vocabulary((text for texts in training.captions for text in texts), config.words)
         return PreparedPairs(training, held_out, TextTowerConfig(vocabulary=words, lexicon="plain"))
@@ -80,7 +80,7 @@ class FolderKind(DataKind):
 
 @dataclass(frozen=True)
 class FolderPictures:
-    """See `Pictures`; a folder's pictures are all in memory.
+    """Pictures of a folder, all in memory.
 
     Attributes:
         images: uint8, (N, H, W, 3).
@@ -90,18 +90,18 @@ class FolderPictures:
 
     @cached_property
     def name(self) -> str:
-        """See `Pictures`; it changes whenever a picture changes."""
+        """Identifies the pictures by a hash, which changes whenever one of them does."""
         return f"folder_{len(self)}_{self.images.shape[1]}_{hashlib.sha256(self.images.data).hexdigest()[:12]}"
 
     def __len__(self) -> int:
         return len(self.images)
 
     def load(self, cache: Path) -> np.ndarray:
-        """See `Pictures`."""
+        """The pictures, uint8, (N, H, W, 3); `cache` is not needed."""
         return self.images
 
     def chunks(self) -> Iterator[np.ndarray]:
-        """See `Pictures`."""
+        """The pictures in chunks (n, H, W, 3)."""
         for first in range(0, len(self), _CHUNK):
             yield self.images[first : first + _CHUNK]
 

@@ -24,14 +24,14 @@ class FolderPairs:
     captions: list[list[str]]
 
     def batch(self, size: int, rng: np.random.Generator) -> tuple[Tensor, list[str], Tensor]:
-        """See `CaptionedPictures`. A caption fits its own picture, and all pictures with the same caption."""
+        """Pairs drawn without repetition; a caption fits its own picture, and all pictures with the same caption."""
         index = rng.choice(len(self.images), min(size, len(self.images)), replace=False)
         texts = [str(rng.choice(self.captions[i])) for i in index]
         targets = torch.tensor([[text in self.captions[j] for j in index] for text in texts]).float()
         return self.images[torch.from_numpy(index)], texts, targets
 
     contrasts = batch
-    """See `CaptionedPictures`; it isn't known which pictures of a folder are easily confused."""
+    """Pairs drawn without repetition; a caption fits its own picture, and all pictures with the same caption."""
 
 
 def read_pairs(folder: Path, size: int) -> tuple[FolderPairs, FolderPairs]:

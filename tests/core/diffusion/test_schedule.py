@@ -6,11 +6,12 @@ import math
 import pytest
 import torch
 
-from mcdm_core import Flow, Respacing, Schedule, align_noise_level, space_timesteps
+from mcdm_core import Flow, Schedule, align_noise_level, space_timesteps
 from mcdm_core.diffusion.schedule import per_row
 from mcdm_core.sampling.ddpm import forward_variance, posterior_variance
 from mcdm_core.sampling.ddpm_learned import learned_variance
 
+from ...support.gaussians import respaced
 from ...support.published.reference_weights import PARITY
 from ...support.published.sampling import Process
 
@@ -110,16 +111,17 @@ def test_an_unknown_schedule_is_named():
 
 def test_respacing_keeps_the_cumulative_alphas():
     schedule = Schedule.cosine()
-    respacing = Respacing(schedule, "100")
+    respacing = respaced(schedule, "100")
     assert len(respacing) == 100
     kept = torch.cumprod(1 - respacing.betas, dim=0)
-    torch.testing.assert_close(kept, schedule.alphas_cumprod[respacing.timesteps], atol=0, rtol=1e-7)
-    torch.testing.assert_close(respacing.sigmas, schedule.sigma(respacing.timesteps.double()))
+    timesteps = torch.tensor(space_timesteps("100"))
+    torch.testing.assert_close(kept, schedule.alphas_cumprod[timesteps], atol=0, rtol=1e-7)
+    torch.testing.assert_close(respacing.log_sigmas.exp(), schedule.sigma(timesteps.double()))
 
 
 def test_respacing_variances():
-    respacing = Respacing(Schedule.linear(), [1000])
-    ac, beta, sigmas = respacing.alphas_cumprod, respacing.betas, respacing.sigmas
+    respacing = respaced(Schedule.linear(), "1000")
+    ac, beta, sigmas = respacing.alphas_cumprod, respacing.betas, respacing.log_sigmas.exp()
     posterior = beta[1:] * (1 - ac[:-1]) / (1 - ac[1:])
     # Variances of x_t in the variance-preserving form are ᾱ times those of x.
     small, large = (ac[:-1] * variance(sigmas[1:], sigmas[:-1]) for variance in (posterior_variance, forward_variance))
@@ -132,7 +134,7 @@ def test_respacing_variances():
     for v, expected in ((-1.0, small), (1.0, beta[1:])):
         learned = ac[6] * learned_variance(sigmas[7].item(), sigmas[6].item(), torch.tensor(v, dtype=torch.float64))
         assert learned.log().item() == pytest.approx(expected[6].log().item())
-    assert len(Respacing(Schedule.linear(), "1")) == 1
+    assert len(space_timesteps("1")) == 1
 
 
 @pytest.mark.parametrize(("alpha", "sigma"), [(1.0, 5.0), (0.3, 0.7), (0.0, 1.0)])

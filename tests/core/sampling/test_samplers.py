@@ -16,7 +16,6 @@ from mcdm_core import (
     Expert,
     Flow,
     ProductDenoiser,
-    Respacing,
     Schedule,
     Term,
     sample_ddim,
@@ -31,7 +30,7 @@ from mcdm_core.sampling.ddpm_learned import learned_variance
 from mcdm_core.sampling.stepwise import noise_like
 from studies.gaussian import gaussian_expert, label
 
-from ...support.gaussians import recorded, samples
+from ...support.gaussians import recorded, respaced, samples
 from ...support.published.reference_weights import reference_values
 from ...support.published.sampling import Process
 
@@ -62,12 +61,12 @@ def test_published_steps(name, step):
     x_t, noise, expected = values["x"], values[f"steps/{name}/{step}/noise"], {}
     for key in ("pred_xstart", "mean", "log_variance", "ddpm", "ddim_eta0", "ddim_eta1", "model_t"):
         expected[key] = values[f"steps/{name}/{step}/{key}"]
-    respacing = Respacing(Schedule.named(name), "100")
+    respacing = respaced(Schedule.named(name), "100")
     denoiser = denoiser_of(values["model_output"], Schedule.named(name))
-    sigma, alpha = respacing.sigmas[step].item(), respacing.alphas_cumprod[step].sqrt().item()
+    sigma, alpha = respacing.log_sigmas.exp()[step].item(), respacing.alphas_cumprod[step].sqrt().item()
     sigma_next, alpha_next = 0.0, 1.0
     if step > 0:
-        sigma_next = respacing.sigmas[step - 1].item()
+        sigma_next = respacing.log_sigmas.exp()[step - 1].item()
         alpha_next = respacing.alphas_cumprod[step - 1].sqrt().item()
 
     x = x_t / alpha
@@ -96,11 +95,11 @@ def test_published_steps(name, step):
 def test_a_whole_run_of_ddpm_is_its_steps(variance):
     """The last two steps of a run, against the posterior of the variance-preserving form written out."""
     values = reference_values("sampler_steps")
-    respacing = Respacing(Schedule.cosine(), "2")
+    respacing = respaced(Schedule.cosine(), "2")
     denoiser = denoiser_of(values["model_output"].double(), Schedule.cosine())
-    x = values["x"].double() * respacing.sigmas[-1]
+    x = values["x"].double() * respacing.log_sigmas.exp()[-1]
     noise = torch.randn(x.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(7))
-    denoised, v = denoiser.with_variance(x, respacing.sigmas[1])
+    denoised, v = denoiser.with_variance(x, respacing.log_sigmas.exp()[1])
 
     ac, previous, beta = respacing.alphas_cumprod[1], respacing.alphas_cumprod[0], respacing.betas[1]
     mean = (previous.sqrt() * beta * denoised + (1 - beta).sqrt() * (1 - previous) * x * ac.sqrt()) / (1 - ac)
@@ -110,7 +109,7 @@ def test_a_whole_run_of_ddpm_is_its_steps(variance):
         "large": beta.log(),
     }
     x_next = (mean + torch.exp(0.5 * log_variances[variance]) * noise) / previous.sqrt()
-    expected = denoiser(x_next, respacing.sigmas[0])
+    expected = denoiser(x_next, respacing.log_sigmas.exp()[0])
 
     sampler = SAMPLERS[{"learned": "ddpm-learned", "small": "ddpm", "large": "ddpm-large"}[variance]]
     sigmas = sigmas_for(Schedule.cosine(), "2")

@@ -61,10 +61,10 @@ def test_pixels_are_trained_on_without_conditions(tmp_path):
     data = 'kind = "mixture"\n[data.sets.animals]\nseed = 9\ncount = 3\n[data.sets.faces]\nseed = 5\ncount = 2'
     config = load_config(write_config(tmp_path / "pixels.toml", data=data, top="image_size = 32"))
     prepared = MixtureKind().prepare(config, tmp_path, tmp_path, None)
-    assert (len(prepared.source), len(prepared.held_out)) == (5, 2 * config.report.held_out)
+    assert (len(prepared.training), len(prepared.held_out)) == (5, 2 * config.report.held_out)
     images = [drawings_of(part, 32).draw(tmp_path)["images"] for part in parts_of(config.data).values()]
-    assert np.array_equal(prepared.source.images.permute(0, 2, 3, 1).numpy(), np.concatenate(images))
-    assert prepared.source.batch(None, 4, np.random.default_rng(0))[0].shape == (4, 3, 32, 32)
+    assert np.array_equal(prepared.training.images.permute(0, 2, 3, 1).numpy(), np.concatenate(images))
+    assert prepared.training.batch(None, 4, np.random.default_rng(0))[0].shape == (4, 3, 32, 32)
 
 
 def test_chunks_are_all_of_the_pictures(tmp_path):
