@@ -11,7 +11,8 @@ A file is checked before anything is built from it: every field of its header ha
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -205,33 +206,29 @@ def describe(
         ValueError: If the overrides don't suit the expert.
     """
     name = Path(path).name
-    metadata = _described(tensors, text, name, overrides)
-    try:
-        metadata.check()
-    except ValueError as error:
-        raise CheckpointError(f"{name} has a description that cannot be used: {error}") from None
-    return metadata
-
-
-def _described(
-    tensors: Mapping[str, Tensor] | Mapping[str, Entry], text: str | None, name: str, overrides: Overrides | None
-) -> ExpertMetadata:
-    if text is None:
-        _refuse_text_tower(tensors, name)
-        return recognize(shapes_of(tensors), name, overrides)
-    try:
-        metadata = ExpertMetadata.from_json(text)
-    except ValueError as error:
-        raise CheckpointError(f"{name} has a description that cannot be used: {error}") from None
-    return overrides.apply(metadata) if overrides else metadata
-
-
-def _refuse_text_tower(tensors: Mapping[str, object], name: str) -> None:
-    if holds_text_tower(tensors):
+    if text is not None:
+        with _usable(name):
+            metadata = ExpertMetadata.from_json(text)
+        metadata = overrides.apply(metadata) if overrides else metadata
+    elif holds_text_tower(tensors):
         raise CheckpointError(
             f"{name} is no diffusion expert but {TEXT_TOWER}; choose an expert, and leave this file beside the experts "
             "that need it."
         )
+    else:
+        metadata = recognize(shapes_of(tensors), name, overrides)
+    with _usable(name):
+        metadata.check()
+    return metadata
+
+
+@contextmanager
+def _usable(name: str) -> Iterator[None]:
+    """Refuse the description in a file of this name by what is wrong with it."""
+    try:
+        yield
+    except ValueError as error:
+        raise CheckpointError(f"{name} has a description that cannot be used: {error}") from None
 
 
 Kept = TypeVar("Kept")

@@ -117,18 +117,18 @@ def _entry(name: str, described: Any) -> Entry:
 
 def _check_places(header: dict[str, Any], room: int, length: int) -> None:
     """Refuse tensors that overlap, leave gaps or end elsewhere than the file."""
-    place = 0
+    offset = 0
     for begin, end in sorted(tensor["data_offsets"] for tensor in header.values()):
-        if begin != place:
+        if begin != offset:
             raise Unusable(
-                f"is damaged: after {place:,} bytes of tensors the next should begin, and it begins at {begin:,}; "
+                f"is damaged: after {offset:,} bytes of tensors the next should begin, and it begins at {begin:,}; "
                 "download or export it again."
             )
-        place = end
-    if place > room:
-        raise truncated(8 + length + place, 8 + length + room)
-    if place < room:
-        raise Unusable(f"is damaged: {room - place:,} bytes follow its last tensor; download or export it again.")
+        offset = end
+    if offset > room:
+        raise truncated(8 + length + offset, 8 + length + room)
+    if offset < room:
+        raise Unusable(f"is damaged: {room - offset:,} bytes follow its last tensor; download or export it again.")
 
 
 def _read(path: Path) -> dict[str, Tensor]:

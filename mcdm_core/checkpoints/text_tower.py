@@ -66,8 +66,8 @@ def load_text_tower(path: str | os.PathLike, heads: int | None = None) -> ClipTe
 
 def text_encoder_among(names: Iterable[str]) -> str | None:
     """FaRL's file among file names: the one the paper's networks were trained with, else the first named FaRL…."""
-    found = sorted(name for name in names if Path(name).name.lower().startswith("farl"))
-    return next((name for name in found if Path(name).name == FARL), found[0] if found else None)
+    named = sorted(name for name in names if Path(name).name.lower().startswith("farl"))
+    return next((name for name in named if Path(name).name == FARL), named[0] if named else None)
 
 
 def load_farl(expert: str | os.PathLike, text_encoder: str | os.PathLike | None) -> ClipTextTower:
@@ -82,20 +82,20 @@ def load_farl(expert: str | os.PathLike, text_encoder: str | os.PathLike | None)
     """
     if text_encoder is None:
         beside = Path(expert).resolve().parent
-        found = text_encoder_among([file.name for file in beside.iterdir() if file.is_file()])
-        if found is None:
+        name = text_encoder_among([file.name for file in beside.iterdir() if file.is_file()])
+        if name is None:
             raise CheckpointError(
                 f"{Path(expert).name} reads texts with FaRL's text encoder; put {FARL} into its folder."
             )
-        text_encoder = beside / found
+        text_encoder = beside / name
     return load_text_tower(text_encoder)
 
 
 def _blank_tower(tensors: Mapping[str, Tensor], file: str, heads: int | None) -> ClipTextTower:
     """The tower on the meta device, after checking that the file's tensors fit it."""
-    found = shapes_of(tensors)
+    shapes = shapes_of(tensors)
     try:
-        config = _read_config(found, heads)
+        config = _read_config(shapes, heads)
         if config.layers > len(tensors):
             raise ValueError(f"it would have {config.layers:,} layers and has {len(tensors):,} tensors")
         with without_weights():
@@ -105,8 +105,8 @@ def _blank_tower(tensors: Mapping[str, Tensor], file: str, heads: int | None) ->
             f"{file} should hold {NAME}, but what it holds of it cannot be one ({error}); download it again."
         ) from None
     expected = shapes_of(tower.state_dict())
-    found = {name: shape for name, shape in found.items() if name in expected}
-    if problem := difference(expected, found, f"{NAME}'s"):
+    own = {name: shape for name, shape in shapes.items() if name in expected}
+    if problem := difference(expected, own, f"{NAME}'s"):
         raise CheckpointError(f"{file} {problem}; it is damaged or changed, so download it again.")
     return tower
 

@@ -49,13 +49,13 @@ def find_vae_of(expert: str | os.PathLike, key: str, further: Iterable[str | os.
     others, damaged = [], None
     for path in dict.fromkeys([*_files_near(Path(expert)), *(Path(path).resolve() for path in further)]):
         try:
-            found = key_of_vae(path)
+            candidate = key_of_vae(path)
         except CheckpointError as error:
             damaged = damaged or error
             continue
-        if found == key:
+        if candidate == key:
             return path
-        if found is not None:
+        if candidate is not None:
             others.append(path.name)
     if damaged is not None:
         raise damaged
@@ -67,9 +67,9 @@ def find_vae_of(expert: str | os.PathLike, key: str, further: Iterable[str | os.
 
 
 def _files_near(expert: Path) -> Iterator[Path]:
-    folder = expert.resolve().parent
-    for place in (folder, folder / VAE_FOLDER, folder.parent / VAE_FOLDER):
-        yield from sorted(place.glob("*.safetensors"))
+    own = expert.resolve().parent
+    for folder in (own, own / VAE_FOLDER, own.parent / VAE_FOLDER):
+        yield from sorted(folder.glob("*.safetensors"))
 
 
 def key_of_vae(path: Path) -> str | None:

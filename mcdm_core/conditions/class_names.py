@@ -42,17 +42,17 @@ def find_class(names: Sequence[Sequence[str]], wanted: str) -> int:
     if folded.isdecimal():
         return int(folded)
     parts = {part.strip() for part in folded.split(",")}
-    found = []
+    matching = []
     for index, called in enumerate(names):
         known = {name.casefold() for name in called}
         if folded in known or parts <= known:
-            found.append(index)
-    if len(found) > 1:
-        which = " and ".join(f"{index} ({', '.join(names[index])})" for index in found)
+            matching.append(index)
+    if len(matching) > 1:
+        which = " and ".join(f"{index} ({', '.join(names[index])})" for index in matching)
         raise ValueError(f"Expected one class, and {wanted!r} may be {which}; give the number of the one you mean.")
-    if not found:
+    if not matching:
         raise ValueError(f"Expected a class, {_choices(names, folded)}, and got {wanted!r}; correct the class.")
-    return found[0]
+    return matching[0]
 
 
 def _choices(names: Sequence[Sequence[str]], folded: str) -> str:

@@ -47,7 +47,7 @@ class ProductTeacher:
             ValueError: The terms cannot be combined.
         """
         with self._quiet(self._is_heard), torch.no_grad(), autocast_on(prompts.device, self.autocast):
-            denoiser = ProductDenoiser([_of(term, prompts) for term in self.terms], None, self.rule, self.settings)
+            denoiser = ProductDenoiser([_of(term, prompts) for term in self.terms], self.rule, self.settings)
             with denoiser.running(sigmas):
                 yield denoiser
         self._is_heard = True
@@ -68,7 +68,7 @@ class ProductTeacher:
         """
         with self._quiet(True):
             first = [_of(term, torch.zeros(1, dtype=torch.int64)) for term in self.terms]
-            denoiser = ProductDenoiser(first, None, self.rule, self.settings)
+            denoiser = ProductDenoiser(first, self.rule, self.settings)
             denoiser.check_run(torch.empty(1, *shape), [highest(self.level), 0.0])
 
     @contextmanager

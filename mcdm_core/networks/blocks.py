@@ -25,9 +25,7 @@ def timestep_embedding(t: Tensor, dim: int) -> Tensor:
         Float32 tensor of shape (B, dim).
     """
     half = dim // 2
-    frequencies = torch.exp(
-        -math.log(_PERIOD) / half * torch.arange(half, dtype=torch.float32, device=t.device)
-    )
+    frequencies = torch.exp(-math.log(_PERIOD) / half * torch.arange(half, dtype=torch.float32, device=t.device))
     angles = t.float()[:, None] * frequencies
     embedding = torch.cat([angles.cos(), angles.sin()], dim=1)
     return F.pad(embedding, (0, dim % 2))

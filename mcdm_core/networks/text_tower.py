@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ..system.fields import Between, Length, Line, Word, check_fields
 from ..text.vocabulary import TOKENIZERS, TOKENS
+from .text_transformer import check_heads
 
 logger = logging.getLogger(__name__)
 
@@ -65,11 +66,7 @@ class TextTowerConfig:
         """
         check_fields(cls, values, "the text encoder")
         config = cls(**{**values, "vocabulary": tuple(values["vocabulary"])} if "vocabulary" in values else values)
-        if config.width % config.heads:
-            raise ValueError(
-                f"heads of the text encoder should divide its width, {config.width}, and is {config.heads}; export the "
-                "expert again."
-            )
+        check_heads(config.width, config.heads, "the text encoder")
         return config
 
     def to_dict(self) -> dict:

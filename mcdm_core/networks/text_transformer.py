@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from ..system.fields import Between, Width, check_fields
+from ..system.fields import EXPORT_AGAIN, Between, Width, check_fields
 
 
 @dataclass(frozen=True)
@@ -44,16 +44,22 @@ class TextTransformerConfig:
         """
         check_fields(cls, values, "the text transformer")
         config = cls(**values)
-        if config.width % config.heads:
-            raise ValueError(
-                f"heads of the text transformer should divide its width, {config.width}, and is {config.heads}; export "
-                "the expert again."
-            )
+        check_heads(config.width, config.heads, "the text transformer")
         return config
 
     def to_dict(self) -> dict:
         """Plain values, fit for JSON."""
         return asdict(self)
+
+
+def check_heads(width: int, heads: int, owner: str) -> None:
+    """Refuse heads that don't divide the width of `owner`, named as in a sentence.
+
+    Raises:
+        ValueError: They don't.
+    """
+    if width % heads:
+        raise ValueError(f"heads of {owner} should divide its width, {width}, and is {heads}; {EXPORT_AGAIN}.")
 
 
 class LayerNorm32(nn.LayerNorm):

@@ -123,12 +123,12 @@ class _PanelDrawing:
         if not self._values:
             between_grid_lines = self._bottom - 0.375 * (self._bottom - self._top)
             self._text(((self._left + self._right) / 2, between_grid_lines), self._panel.placeholder, "mm")
-        for place, (label, values) in enumerate(self._panel.lines.items()):
+        for row, (label, values) in enumerate(self._panel.lines.items()):
             colors = self._colors[label]
             self._draw_line(values, colors)
-            level = self._top + LINE_HEIGHT * (place + 0.5)
-            self._dashed((self._right + 16, level), (self._right + 36, level), colors, 3)
-            self._text((self._right + 44, level), self._shortened(label, WIDTH - self._right - 48), "lm")
+            y = self._top + LINE_HEIGHT * (row + 0.5)
+            self._dashed((self._right + 16, y), (self._right + 36, y), colors, 3)
+            self._text((self._right + 44, y), self._shortened(label, WIDTH - self._right - 48), "lm")
 
     def _draw_axes(self, axis_title: str) -> None:
         for value in tick_values(self._low, self._high, 4):
@@ -200,9 +200,9 @@ class _PanelDrawing:
         x, y, radius = SMOOTHING * point[0], SMOOTHING * point[1], 3 * SMOOTHING
         box = (x - radius, y - radius, x + radius, y + radius)
         self._draw.ellipse(box, fill=colors[0])
-        for place, color in enumerate(colors[1:], start=1):
-            self._draw.pieslice(box, 360 * place / len(colors), 360 * (place + 1) / len(colors), fill=color)
+        for sector, color in enumerate(colors[1:], start=1):
+            self._draw.pieslice(box, 360 * sector / len(colors), 360 * (sector + 1) / len(colors), fill=color)
 
     def _text(self, point: Position, text: str, anchor: str) -> None:
-        place = (SMOOTHING * point[0], SMOOTHING * point[1])
-        self._draw.text(place, text, fill=INK, font=self._font, anchor=anchor)
+        scaled = (SMOOTHING * point[0], SMOOTHING * point[1])
+        self._draw.text(scaled, text, fill=INK, font=self._font, anchor=anchor)

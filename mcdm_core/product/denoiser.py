@@ -25,8 +25,7 @@ class ProductDenoiser(UnitedDenoiser):
 
     Args:
         terms: At least one, for samples of the same channels.
-        max_rows: See `UnitedDenoiser`.
-        rule: Likewise.
+        rule: See `UnitedDenoiser`.
         settings: Likewise.
 
     Raises:

@@ -32,16 +32,14 @@ class TermNetworks:
 
     Args:
         terms: The terms.
-        max_rows: Largest batch given to a network; None is no limit.
         points: For each term the sample, x0 + σ·n, shape (B, C, H, W), and σ.
 
     Attributes:
         variance: The learned variance of the first term's expert, if it has one and has been asked.
     """
 
-    def __init__(self, terms: Sequence[Term], max_rows: int | None, points: Sequence[ExpertPoint]):
+    def __init__(self, terms: Sequence[Term], points: Sequence[ExpertPoint]):
         self.terms = terms
-        self.max_rows = max_rows
         self.points = points
         self.variance: Tensor | None = None
 
@@ -79,12 +77,9 @@ class TermNetworks:
         for indices in groups.values():
             first_pass = passes[indices[0]]
             x = first_pass.x
-            size = max(1, self.max_rows // len(x)) if self.max_rows else len(indices)
-            for first in range(0, len(indices), size):
-                batch = indices[first : first + size]
-                condition = cat([passes[i].condition.to(x.device, x.dtype).expand(len(x)) for i in batch])
-                level = torch.as_tensor(first_pass.sigma, dtype=x.dtype, device=x.device).flatten()[0]
-                x0, v = first_pass.expert.predict(x.repeat(len(batch), 1, 1, 1), level, condition)
-                variances = v.split(len(x)) if v is not None else [None] * len(batch)
-                results |= dict(zip(batch, zip(x0.split(len(x)), variances, strict=True), strict=True))
+            condition = cat([passes[i].condition.to(x.device, x.dtype).expand(len(x)) for i in indices])
+            level = torch.as_tensor(first_pass.sigma, dtype=x.dtype, device=x.device).flatten()[0]
+            x0, v = first_pass.expert.predict(x.repeat(len(indices), 1, 1, 1), level, condition)
+            variances = v.split(len(x)) if v is not None else [None] * len(indices)
+            results |= dict(zip(indices, zip(x0.split(len(x)), variances, strict=True), strict=True))
         return [results[i] for i in range(len(passes))]

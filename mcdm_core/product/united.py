@@ -29,7 +29,6 @@ class UnitedDenoiser(ABC):
 
     Args:
         terms: At least one.
-        max_rows: Largest batch given to a network, to save memory; one pass is never split. None is no limit.
         rule: How predictions are combined: `EQ10`, or `OWN_NULL` for composable diffusion.
         settings: Settings of methods beyond the paper, see `registry`, or methods themselves, such as `Lifts`; earlier
             predictions stand in for passes only within `running`.
@@ -44,7 +43,6 @@ class UnitedDenoiser(ABC):
     def __init__(
         self,
         terms: Sequence[Term],
-        max_rows: int | None = None,
         rule: Rule = EQ10,
         settings: Sequence[Setting | Method] = (),
     ):
@@ -53,7 +51,6 @@ class UnitedDenoiser(ABC):
         _check_kinds(rule, settings)
         self.terms = tuple(terms)
         self.reference = self.terms[0].expert
-        self.max_rows = max_rows
         self.rule = rule
         self._check_experts()
         self.windows = [term.window(self._sigma_at) for term in self.terms]
@@ -167,7 +164,7 @@ class UnitedDenoiser(ABC):
         self, x: Tensor, sigma: Tensor | float, planner: Planner[Plan], *beside: Method
     ) -> tuple[Evaluation, Tensor | None]:
         """An evaluation with methods beside the product's own, and the reference's learned variance."""
-        networks = TermNetworks(self.terms, self.max_rows, self._points(x, sigma))
+        networks = TermNetworks(self.terms, self._points(x, sigma))
         noise = NoiseLevel(_single_level(sigma))
         plain = partial(planner.unsaved_at, noise)
         evaluation = evaluate(Point(x, noise), planner.at_any_level(noise), plain, networks, [*self.methods, *beside])

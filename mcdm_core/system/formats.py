@@ -48,9 +48,9 @@ def _unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     unshared = {}
     for name, tensor in tensors.items():
         own = tensor.detach().cpu().contiguous()
-        place = own.untyped_storage().data_ptr()
-        unshared[name] = own.clone() if place in taken else own
-        taken.add(place)
+        address = own.untyped_storage().data_ptr()
+        unshared[name] = own.clone() if address in taken else own
+        taken.add(address)
     return unshared
 
 

@@ -179,8 +179,8 @@ def edges(image: np.ndarray | Tensor, low: float = LOW_THRESHOLD, high: float = 
     if isinstance(image, np.ndarray):
         return canny(rgb_to_gray(image), low, high).astype(np.uint8)
     pixels = (image.detach().clamp(0, 1) * 255).round().to("cpu", torch.uint8).numpy()
-    found = torch.from_numpy(canny(rgb_to_gray(pixels), low, high)).to(image.device, torch.float32)
-    return rearrange(found, "b h w -> b 1 h w")
+    lines = torch.from_numpy(canny(rgb_to_gray(pixels), low, high)).to(image.device, torch.float32)
+    return rearrange(lines, "b h w -> b 1 h w")
 
 
 def read_sketch(

@@ -36,15 +36,15 @@ def list_files(folder: Path, suffixes: frozenset[str] = PICTURE_SUFFIXES) -> dic
     """
     if not folder.is_dir():
         raise ValueError(f"Expected a folder {folder} and there is none; create it, or correct the path or the name.")
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() in suffixes and not path.name.startswith("."):
-            if path.stem in found:
-                raise ValueError(f"{found[path.stem]} and {path.name} share a name; rename or remove one of them.")
-            found[path.stem] = path
-    if not found:
+            if path.stem in files:
+                raise ValueError(f"{files[path.stem]} and {path.name} share a name; rename or remove one of them.")
+            files[path.stem] = path
+    if not files:
         raise ValueError(f"Expected files ({', '.join(sorted(suffixes))}) in {folder} and found none; put some there.")
-    return found
+    return files
 
 
 def pair_files(folder: Path, name: str, stems: list[str], suffixes: frozenset[str] = PICTURE_SUFFIXES) -> list[Path]:
@@ -124,8 +124,8 @@ def read_folder(
         for name, paths in files.items():
             maps[name][row] = read_map_file(paths[row], name, size, picture)
     if from_edges:
-        found = [edges(image) for image in images.permute(0, 2, 3, 1).numpy()]
-        maps[SKETCH] = torch.from_numpy(np.stack(found)) * 255
+        sketches = [edges(image) for image in images.permute(0, 2, 3, 1).numpy()]
+        maps[SKETCH] = torch.from_numpy(np.stack(sketches)) * 255
 
     def part(chosen: list[str]) -> PictureSet:
         rows = torch.tensor([index[stem] for stem in chosen])

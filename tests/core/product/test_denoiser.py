@@ -89,14 +89,6 @@ def test_windows_that_touch_leave_no_gap_at_any_level():
     assert rows(one, two) == [[], [2] * 50]
 
 
-def test_max_rows_splits_the_batch_and_changes_nothing():
-    one, _ = pair()
-    terms = [Term(one, label(0), label(2)), Term(one, label(1), label(0))]
-    whole, parts = ProductDenoiser(terms)(X, 2.0), ProductDenoiser(terms, max_rows=5)(X, 2.0)
-    assert rows(one) == [[8, 4, 4]]
-    torch.testing.assert_close(whole, parts)
-
-
 def test_conditions_that_may_not_share_a_batch_run_apart():
     one, _ = pair()
     with_text = Condition(labels=torch.tensor([1]), text_active=True)
