@@ -1,10 +1,8 @@
 """DDIM (Song, Meng & Ermon, "Denoising Diffusion Implicit Models", 2021)."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from .stepwise import Step, StepwiseSampler, noise_like
@@ -40,17 +38,15 @@ class DDIM(StepwiseSampler):
 
     Attributes:
         eta: η of `ddim_step`.
-        draw: Draws standard normal noise in the shape of a sample, by a generator; white noise unless told otherwise.
     """
 
     eta: float = 0.0
-    draw: Callable[[Tensor, torch.Generator | None], Tensor] = noise_like
 
     def step(self, denoiser: Denoiser, x: Tensor, step: Step) -> Tensor:
         """A step of DDIM, see `ddim_step`."""
         denoised = denoiser(x, step.sigma)
         step.report(denoised)
-        noise = self.draw(x, step.generator) if self.eta > 0 and step.sigma_next > 0 else None
+        noise = noise_like(x, step.generator) if self.eta > 0 and step.sigma_next > 0 else None
         return ddim_step(x, denoised, step.sigma, step.sigma_next, self.eta, noise)
 
 

@@ -95,39 +95,6 @@ def sample_product(
     if terms:  # else the product refuses itself
         _check_noise(noise, terms[0].expert)
     denoiser = denoiser_of(terms, noise, rule, settings)
-    how: dict[str, Any] = {"generator": generator, "callback": callback, "temperature": temperature}
-    return sample_denoiser(denoiser, noise, spacing, sampler=sampler, **how, **options)
-
-
-def sample_denoiser(
-    denoiser: UnitedDenoiser,
-    noise: Tensor,
-    spacing: Spacing = "100",
-    *,
-    sampler: Sampler = sample_ddim,
-    generator: torch.Generator | None = None,
-    callback: Callback | None = None,
-    temperature: float = 1.0,
-    **options: Any,
-) -> Tensor:
-    """Sample from a product that is made already, see `sample_product`.
-
-    Args:
-        denoiser: The product.
-        noise: Standard normal start noise of the reference's samples, shape (B, C, H, W).
-        spacing: Timesteps to visit; see `space_timesteps`.
-        sampler: How noise is removed; one of `SAMPLERS`, or any other of their signature.
-        generator: Source of the noise that the sampler adds.
-        callback: See `Callback`.
-        temperature: See `sample_product`.
-        **options: Options of the sampler, such as `eta` of DDIM.
-
-    Returns:
-        The reference's samples, shape of the noise.
-
-    Raises:
-        ValueError: If the terms cannot be combined at every noise level of the run, or the sampler can't be used.
-    """
     sigmas = sigmas_for(denoiser.reference.schedule, spacing)
     start = denoiser.start(noise)
     denoiser.check_run(start, sigmas)

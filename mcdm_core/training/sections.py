@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from .kinds import KINDS, Kinds
+from .kinds import KINDS, Kinds, kind_named
 
 Training = Callable[[Path, Path, str | None, bool], Path]
 """(configuration, folder of runs, resume, overwrite) → the file written; see `train`."""
@@ -39,10 +39,7 @@ def train(
             "train` in a clone of the repository."
         )
     if "dual_encoder" in sections:
-        from .dual_encoder_run import train_from_config
-
-        # It takes minutes and keeps no state, so resuming is beginning again.
-        return train_from_config(config_path, runs, overwrite or resume is not None, kinds)
+        return _train_dual_encoder(config_path, runs, overwrite or resume is not None, kinds)
     if "autoencoder" in sections:
         from .autoencoder.run import train_autoencoder
 
@@ -50,3 +47,19 @@ def train(
     from .expert.run import train_expert
 
     return train_expert(config_path, runs, resume, overwrite, kinds)
+
+
+def _train_dual_encoder(config_path: Path, runs: Path, overwrite: bool, kinds: Kinds) -> Path:
+    """Train both towers; it takes minutes and keeps no state, so resuming is beginning again."""
+    from .config import load_dual_encoder_config
+    from .dual_encoder.alignment import align
+    from .dual_encoder.towers import save_dual_encoder, train_dual_encoder
+    from .loop.run_folder import run_folder
+
+    config = load_dual_encoder_config(config_path)
+    with run_folder(runs, config.name, overwrite=overwrite) as run:
+        pairs = kind_named(config.kind, kinds).prepare_pairs(config, config_path.parent)
+        model = train_dual_encoder(config, pairs.source, pairs.held_out, pairs.tower)
+        align(model, pairs.source)
+        save_dual_encoder(run.written, model, config)
+    return run.written

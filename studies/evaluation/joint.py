@@ -1,8 +1,9 @@
 """A product of several spaces, sampled otherwise than `sample_product` does: what its choices are measured against."""
 
 import functools
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -12,9 +13,10 @@ from mcdm_core.expert.expert import Expert
 from mcdm_core.product.joint_denoiser import JointDenoiser, several_spaces
 from mcdm_core.product.spaces import JointSpaces, Size, Space
 from mcdm_core.product.term import Term
-from mcdm_core.sampling.ddim import sample_ddim
-from mcdm_core.sampling.run import sample_denoiser
-from mcdm_core.sampling.stepwise import noise_like
+from mcdm_core.sampling import sigmas_for
+from mcdm_core.sampling.ddim import DDIM, ddim_step
+from mcdm_core.sampling.stepwise import Step, noise_like
+from mcdm_core.sampling.types import Denoiser
 
 SIDES, EQUAL = "sides", "equal"
 OWN, SHARED = "own", "shared"
@@ -67,6 +69,19 @@ class _Spaces(JointSpaces):
         return self.pack([first, *(with_averages_of(first, own, self._mix) for own in others)])
 
 
+@dataclass(eq=False)
+class _SharedDDIM(DDIM):
+    """DDIM whose noise on the way may be shared among the spaces."""
+
+    spaces: _Spaces = field(kw_only=True)
+
+    def step(self, denoiser: Denoiser, x: Tensor, step: Step) -> Tensor:
+        """A step of DDIM, see `ddim_step`."""
+        denoised = denoiser(x, step.sigma)
+        noise = self.spaces.shared(noise_like(x, step.generator)) if self.eta > 0 and step.sigma_next > 0 else None
+        return ddim_step(x, denoised, step.sigma, step.sigma_next, self.eta, noise)
+
+
 def sample_joint(
     terms: Sequence[Term], noise: Tensor, spacing: str, joint: Joint, generator: torch.Generator, eta: float
 ) -> Tensor:
@@ -91,10 +106,13 @@ def sample_joint(
     product = JointDenoiser(terms, (noise.shape[2], noise.shape[3]))
     spaces = product.spaces = _Spaces(product.spaces.spaces, joint, terms[0].expert)
 
-    def draw(x: Tensor, generator: torch.Generator | None) -> Tensor:
-        return spaces.shared(noise_like(x, generator))
-
-    return sample_denoiser(product, noise, spacing, sampler=sample_ddim, generator=generator, eta=eta, draw=draw)
+    sigmas = sigmas_for(product.reference.schedule, spacing)
+    start = product.start(noise)
+    product.check_run(start, sigmas)
+    sampler = _SharedDDIM(eta, spaces=spaces)
+    with product.running(sigmas):
+        samples = sampler(product, start * math.hypot(1.0, sigmas[0]), sigmas, generator=generator)
+        return product.reference_part(samples)
 
 
 def with_averages_of(reference: Tensor, own: Tensor, mix: Tensor) -> Tensor:

@@ -46,7 +46,6 @@ LAYERS = {
     },
     "mcdm_core.training": {
         "sections": 6,
-        "dual_encoder_run": 5,
         "autoencoder": 5,
         "expert": 5,
         "kinds": 4,

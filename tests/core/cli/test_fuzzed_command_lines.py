@@ -14,7 +14,7 @@ from hypothesis import given, note
 
 from mcdm_core.cli.main import main
 from mcdm_core.system import shipped
-from mcdm_core.training import dual_encoder_run
+from mcdm_core.training.dual_encoder import alignment
 from studies.cli import main as main_of_studies
 
 from ...fuzz.command_lines import CONFIG, CONFIGS, GOOD, OF_STUDIES, REFUSED, command_lines, to_toml, write_given
@@ -32,7 +32,7 @@ def here(tmp_path, monkeypatch):
     for name, kind in (("hair", "map"), ("skin", "map"), ("text", "text")):
         shutil.copy(tmp_path / f"{kind}.safetensors", tmp_path / "shipped" / f"{name}.safetensors")
     monkeypatch.setattr(shipped, "EXPERTS", tmp_path / "shipped")
-    monkeypatch.setattr(dual_encoder_run, "align", partial(dual_encoder_run.align, batches=1, steps=1, size=2))
+    monkeypatch.setattr(alignment, "align", partial(alignment.align, batches=1, steps=1, size=2))
     monkeypatch.chdir(tmp_path)
     threads = torch.get_num_threads()
     yield tmp_path

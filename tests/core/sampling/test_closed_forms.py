@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mcdm_core import SAMPLERS, ProductDenoiser, Schedule, Term, sample_ddim, sample_ddpm_learned, sigmas_for
-from mcdm_core.sampling import ddpm, ddpm_learned
+from mcdm_core.sampling import ddim, ddpm, ddpm_learned
 from mcdm_core.sampling.types import Sampler
 from studies.gaussian import gaussian_expert, label, ode_moments, product_moments, sde_moments, wide_schedule
 
@@ -117,9 +117,8 @@ def variance_of(monkeypatch):
             noise[next(drawn)] = 1
             return noise
 
-        for module in (ddpm, ddpm_learned):
+        for module in (ddim, ddpm, ddpm_learned):
             monkeypatch.setattr(module, "noise_like", one_row_each)
-        monkeypatch.setattr(sample_ddim, "draw", one_row_each)
         start = torch.zeros(len(sigmas) + 1, 1, 1, 1, dtype=torch.float64)
         start[1] = start_variance**0.5
         end = sampler(denoiser, start, sigmas).flatten()

@@ -12,12 +12,12 @@ from mcdm_core import load_expert
 from mcdm_core.cli.main import main
 from mcdm_core.networks.text_tower import TextTower, TextTowerConfig
 from mcdm_core.text.vocabulary import TOKENS, gather_vocabulary, tokenize, tokenize_plain
-from mcdm_core.training import dual_encoder_run
 from mcdm_core.training.data.sources import perturb
+from mcdm_core.training.dual_encoder import alignment
 from mcdm_core.training.dual_encoder.towers import load_dual_encoder
-from mcdm_core.training.dual_encoder_run import train_from_config
 from mcdm_core.training.expert.run import train_expert
 from mcdm_core.training.folder.pairs import read_pairs
+from mcdm_core.training.sections import train
 
 from ...support.tiny_runs import write_config, write_folder
 
@@ -27,14 +27,14 @@ ENCODER = '[dual_encoder]\npath = "pictures"\nimage_size = 16\nsteps = {steps}\n
 @pytest.fixture
 def short_alignment(monkeypatch):
     """What is written and how it is used does not depend on how well the towers agree."""
-    monkeypatch.setattr(dual_encoder_run, "align", partial(dual_encoder_run.align, batches=2, steps=2, size=4))
+    monkeypatch.setattr(alignment, "align", partial(alignment.align, batches=2, steps=2, size=4))
 
 
 @pytest.fixture
 def encoder(tmp_path, short_alignment):
     write_folder(tmp_path / "pictures", captions=True)
     (tmp_path / "encoder.toml").write_text(ENCODER.format(steps=2))
-    return train_from_config(tmp_path / "encoder.toml", tmp_path / "runs")
+    return train(tmp_path / "encoder.toml", tmp_path / "runs")
 
 
 def test_the_vocabulary_is_gathered_from_the_captions(encoder, caplog):
@@ -71,8 +71,8 @@ def test_an_expert_of_one_s_own_text(encoder, tmp_path):
     assert resumed.metadata["card"]["steps"] == 3
     (tmp_path / "encoder.toml").write_text(ENCODER.format(steps=3))
     with pytest.raises(ValueError, match="exists already; add --overwrite"):
-        train_from_config(tmp_path / "encoder.toml", tmp_path / "runs")
-    train_from_config(tmp_path / "encoder.toml", tmp_path / "runs", overwrite=True)
+        train(tmp_path / "encoder.toml", tmp_path / "runs")
+    train(tmp_path / "encoder.toml", tmp_path / "runs", overwrite=True)
     with pytest.raises(ValueError, match="dual encoder that text was trained with and got another"):
         train_expert(longer, tmp_path / "others", str(begun))
 

@@ -12,9 +12,9 @@ from mcdm_core.checkpoints.autoencoders import encoder_key, load_autoencoder, sa
 from mcdm_core.cli.main import main
 from mcdm_core.networks.autoencoder import Autoencoder, AutoencoderConfig
 from mcdm_core.pictures import load_picture
-from mcdm_core.training import dual_encoder_run
 from mcdm_core.training.config import load_config
 from mcdm_core.training.data.latents import LatentSpace
+from mcdm_core.training.dual_encoder import alignment
 from mcdm_core.training.dual_encoder.towers import embed_images, load_dual_encoder
 from mcdm_core.training.expert.run import train_expert
 from mcdm_core.training.folder.kind import FolderKind
@@ -108,7 +108,7 @@ def test_maps_and_edges_are_what_the_experts_encoder_makes_of_the_files(tmp_path
 
 
 def test_captions_are_embedded_at_the_size_that_their_encoder_was_trained_on(tmp_path, monkeypatch):
-    monkeypatch.setattr(dual_encoder_run, "align", partial(dual_encoder_run.align, batches=2, steps=2, size=4))
+    monkeypatch.setattr(alignment, "align", partial(alignment.align, batches=2, steps=2, size=4))
     encoder = tmp_path / "encoder.toml"
     lines = 'name = "encoder"\npath = "pictures"\nimage_size = 16\nsteps = 2\nbatch_size = 3\n'
     encoder.write_text(f"[dual_encoder]\n{lines}", encoding="utf-8")
