@@ -31,15 +31,14 @@ class TextEncoder(Encoder):
     Args:
         tower: The text tower the expert was trained with.
         image_size: The expert's height and width in pixels.
-        channels: Channels of the expert's samples.
     """
 
     kind = "text"
     fields = TextFields
     own_tensors = (TEXT_PREFIX,)
 
-    def __init__(self, tower: TextTower, image_size: int, channels: int = 3):
-        super().__init__(image_size, channels)
+    def __init__(self, tower: TextTower, image_size: int):
+        super().__init__(image_size)
         self.driven_by = f"text about {tower.config.lexicon}"
         self.tower = tower.eval().requires_grad_(False)
 
@@ -48,7 +47,7 @@ class TextEncoder(Encoder):
         """From {"kind": "text", "text_encoder": {…}}, a `TextTowerConfig`; see `Encoder.build`."""
         config = TextTowerConfig.from_dict(given.spec["text_encoder"])
         tower = given.fill(TextTower, config).float()  # stored in half precision, too coarse to embed in
-        return cls(tower, given.image_size, given.channels)
+        return cls(tower, given.image_size)
 
     @classmethod
     def network_fields(cls, spec: Mapping[str, Any], downscale: int) -> dict[str, Any]:

@@ -37,7 +37,6 @@ class ClassEncoder(PictureInputs):
     Args:
         class_embeddings: The network's embedding of every class, shape (classes, D).
         image_size: See `PictureInputs`.
-        channels: See `PictureInputs`.
         low_res: See `PictureInputs`.
         names: The classes' names in the order of their indices; without any, 1000 classes have ImageNet's.
     """
@@ -51,20 +50,19 @@ class ClassEncoder(PictureInputs):
         self,
         class_embeddings: Tensor,
         image_size: int,
-        channels: int = 3,
         low_res: int | None = None,
         names: Sequence[str] = (),
     ):
         self.class_embeddings = class_embeddings
         self.names = tuple(names)
         self.driven_by = self._describe_classes()
-        super().__init__(image_size, channels, low_res)
+        super().__init__(image_size, low_res)
 
     @classmethod
     def build(cls, given: Description) -> "ClassEncoder":
         """From {"kind": "class", "classes": ["fox", …]}, whose names are optional; see `Encoder.build`."""
         embeddings, names = given.state[CLASS_EMBEDDINGS], given.spec.get("classes", ())
-        return cls(embeddings, given.image_size, given.channels, given.low_res, names)
+        return cls(embeddings, given.image_size, given.low_res, names)
 
     @classmethod
     def network_fields(cls, spec: Mapping[str, Any], downscale: int) -> dict[str, Any]:

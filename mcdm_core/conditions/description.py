@@ -43,14 +43,12 @@ class Description:
     Attributes:
         spec: The header's description of the condition; see `build_encoder`.
         image_size: The expert's height and width in pixels.
-        channels: Channels of the expert's samples.
         state: The encoder's tensors, named as in their module.
         load_text: Loads FaRL's text tower when the face network's encoder first needs it.
     """
 
     spec: Mapping[str, Any]
     image_size: int
-    channels: int
     state: Mapping[str, Tensor] = field(default_factory=dict)
     load_text: Callable[[], ClipTextTower] | None = None
 

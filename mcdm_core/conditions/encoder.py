@@ -28,6 +28,7 @@ class Encoder:
         background: Value of black in the expert's maps and sketches; white is 1, and no map at all is 0.
         low_res: Height and width of the small picture that the expert enlarges, None if it enlarges none.
         inpaint: Whether the expert fills in masked parts of a picture.
+        channels: Channels of the expert's samples.
         downscale: Side of a picture divided by that of its sample: 1 for pixels, 8 for latents of a VAE. Maps and
             sketches are read at the size of pictures and folded to that of samples, see `reading.maps`.
         reads_maps: Whether its conditions have maps of the size of its samples, which a run's have to be.
@@ -38,7 +39,6 @@ class Encoder:
 
     Args:
         image_size: The expert's height and width in pixels.
-        channels: Channels of the expert's samples.
     """
 
     kind = "none"
@@ -46,6 +46,7 @@ class Encoder:
     background = 0.0
     low_res: int | None = None
     inpaint = False
+    channels = 3
     downscale = 1
     reads_maps = False
     needs_more = False
@@ -53,9 +54,8 @@ class Encoder:
     shared_tensors: tuple[str, ...] = ()
     fields: type = Fields
 
-    def __init__(self, image_size: int, channels: int = 3):
+    def __init__(self, image_size: int):
         self.image_size = image_size
-        self.channels = channels
 
     @classmethod
     def build(cls, given: Description) -> "Encoder":
@@ -69,7 +69,7 @@ class Encoder:
             TypeError: If an entry is unknown.
             ValueError: If the tensors differ from those the description asks for.
         """
-        return cls(given.image_size, given.channels)
+        return cls(given.image_size)
 
     @classmethod
     def network_fields(cls, spec: Mapping[str, Any], downscale: int) -> dict[str, Any]:

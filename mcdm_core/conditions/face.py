@@ -43,7 +43,6 @@ class FaceEncoder(MultiMapEncoder):
         names: Kinds of map in the order in which the network reads them.
         image_size: The expert's height and width in pixels.
         embedding_dim: Length of the embedding; 512 is FaRL's.
-        channels: Channels of the expert's samples.
         channels_per_map: Channels in which each gray map is repeated.
         background: See `Encoder`; −1 for the published network.
         load_text: Loads FaRL's text tower, in evaluation mode and without gradients; it is called once, when the first
@@ -59,12 +58,11 @@ class FaceEncoder(MultiMapEncoder):
         names: Sequence[str],
         image_size: int,
         embedding_dim: int = 512,
-        channels: int = 3,
         channels_per_map: int = 3,
         background: float = 0.0,
         load_text: Callable[[], ClipTextTower] | None = None,
     ):
-        super().__init__(names, image_size, channels, channels_per_map, background)
+        super().__init__(names, image_size, channels_per_map, background)
         self.driven_by = type(self).driven_by  # without the maps' order, which can be swapped
         self.embedding_dim = embedding_dim
         self.load_text = load_text
@@ -74,7 +72,7 @@ class FaceEncoder(MultiMapEncoder):
         """From {"kind": "face", "maps": [in their order], "map_channels": 6, "embedding": 512}; see `Encoder.build`."""
         names, embedding = given.spec["maps"], given.spec["embedding"]
         per_map = given.spec["map_channels"] // len(names)
-        return cls(names, given.image_size, embedding, given.channels, per_map, given.background, given.load_text)
+        return cls(names, given.image_size, embedding, per_map, given.background, given.load_text)
 
     @classmethod
     def network_fields(cls, spec: Mapping[str, Any], downscale: int) -> dict[str, Any]:

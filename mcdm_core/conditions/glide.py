@@ -39,7 +39,6 @@ class GlideEncoder(PictureInputs):
     Args:
         transformer: The file's text transformer.
         image_size: See `PictureInputs`.
-        channels: See `PictureInputs`.
         low_res: See `PictureInputs`.
         inpaint: See `PictureInputs`.
     """
@@ -60,11 +59,10 @@ class GlideEncoder(PictureInputs):
         self,
         transformer: TextTransformer,
         image_size: int,
-        channels: int = 3,
         low_res: int | None = None,
         inpaint: bool = False,
     ):
-        super().__init__(image_size, channels, low_res, inpaint)
+        super().__init__(image_size, low_res, inpaint)
         self.transformer = transformer.eval().requires_grad_(False)
         self.tokenizer = GlideTokenizer(transformer.config.context_length)
         # Made here, because a host may replace the transformer by something without weights; and from a few small
@@ -76,7 +74,7 @@ class GlideEncoder(PictureInputs):
     def build(cls, given: Description) -> "GlideEncoder":
         """From {"kind": "tokens", "text_transformer": {…}}, a `TextTransformerConfig`; see `Encoder.build`."""
         transformer = given.fill(TextTransformer, TextTransformerConfig.from_dict(given.spec["text_transformer"]))
-        return cls(transformer, given.image_size, given.channels, given.low_res, given.spec.get("inpaint", False))
+        return cls(transformer, given.image_size, given.low_res, given.spec.get("inpaint", False))
 
     @classmethod
     def network_fields(cls, spec: Mapping[str, Any], downscale: int) -> dict[str, Any]:

@@ -50,7 +50,6 @@ class MultiMapEncoder(Encoder):
     Args:
         names: Kinds of map in the order of their channels.
         image_size: The expert's height and width in pixels.
-        channels: Channels of the expert's samples.
         channels_per_map: Channels in which each gray map is repeated.
         background: See `Encoder`.
     """
@@ -63,11 +62,10 @@ class MultiMapEncoder(Encoder):
         self,
         names: Sequence[str],
         image_size: int,
-        channels: int = 3,
         channels_per_map: int = 1,
         background: float = 0.0,
     ):
-        super().__init__(image_size, channels)
+        super().__init__(image_size)
         self.channels_per_map = channels_per_map
         self.background = background
         self.names = tuple(map(canonical_map, names))
@@ -76,7 +74,7 @@ class MultiMapEncoder(Encoder):
     @classmethod
     def build(cls, given: Description) -> "MultiMapEncoder":
         """From {"kind": "maps", "maps": ["hair", "skin"]}; see `Encoder.build`."""
-        return cls(given.spec["maps"], given.image_size, given.channels, background=given.background)
+        return cls(given.spec["maps"], given.image_size, background=given.background)
 
     @classmethod
     def network_fields(cls, spec: Mapping[str, Any], downscale: int) -> dict[str, Any]:
@@ -154,7 +152,6 @@ class MapEncoder(MultiMapEncoder):
     Args:
         name: Kind of map: "hair" or "skin".
         image_size: The expert's height and width in pixels.
-        channels: Channels of the expert's samples.
         background: See `Encoder`.
     """
 
@@ -162,13 +159,13 @@ class MapEncoder(MultiMapEncoder):
     fields = MapFields
     merge = Encoder.merge
 
-    def __init__(self, name: str, image_size: int, channels: int = 3, background: float = 0.0):
-        super().__init__([name], image_size, channels, background=background)
+    def __init__(self, name: str, image_size: int, background: float = 0.0):
+        super().__init__([name], image_size, background=background)
 
     @classmethod
     def build(cls, given: Description) -> "MapEncoder":
         """From {"kind": "map", "map": "hair"}; see `Encoder.build`."""
-        return cls(given.spec["map"], given.image_size, given.channels, given.background)
+        return cls(given.spec["map"], given.image_size, given.background)
 
     @classmethod
     def network_fields(cls, spec: Mapping[str, Any], downscale: int) -> dict[str, Any]:
@@ -188,7 +185,6 @@ class SketchEncoder(MultiMapEncoder):
 
     Args:
         image_size: The expert's height and width in pixels.
-        channels: Channels of the expert's samples.
         map_channels: Channels in which the gray sketch is repeated.
         background: See `Encoder`.
     """
@@ -199,13 +195,13 @@ class SketchEncoder(MultiMapEncoder):
     encode_map = Encoder.encode_map
     encode = MultiMapEncoder.encode_sketch  # type: ignore[assignment]  # a sketch takes other arguments than a map
 
-    def __init__(self, image_size: int, channels: int = 3, map_channels: int = 1, background: float = 0.0):
-        super().__init__(["sketch"], image_size, channels, map_channels, background)
+    def __init__(self, image_size: int, map_channels: int = 1, background: float = 0.0):
+        super().__init__(["sketch"], image_size, map_channels, background)
 
     @classmethod
     def build(cls, given: Description) -> "SketchEncoder":
         """From {"kind": "sketch"}, with "map_channels" where it isn't 1; see `Encoder.build`."""
-        return cls(given.image_size, given.channels, given.spec.get("map_channels", 1), given.background)
+        return cls(given.image_size, given.spec.get("map_channels", 1), given.background)
 
     @classmethod
     def network_fields(cls, spec: Mapping[str, Any], downscale: int) -> dict[str, Any]:

@@ -22,13 +22,12 @@ class PictureInputs(Encoder):
 
     Args:
         image_size: The expert's height and width in pixels.
-        channels: Channels of the expert's samples.
         low_res: Height and width of the small picture, None if the expert reads none.
         inpaint: Whether the expert fills in masked parts of a picture.
     """
 
-    def __init__(self, image_size: int, channels: int = 3, low_res: int | None = None, inpaint: bool = False):
-        super().__init__(image_size, channels)
+    def __init__(self, image_size: int, low_res: int | None = None, inpaint: bool = False):
+        super().__init__(image_size)
         self.low_res = low_res
         self.inpaint = self.reads_maps = inpaint
         extras = [("a small picture", low_res is not None), ("a picture to fill in", inpaint)]

@@ -105,10 +105,11 @@ def build_encoder(
     """
     kind = encoder_of_kind(condition_spec)
     try:
-        encoder = kind.build(Description(condition_spec, image_size, channels, state or {}, load_text))
+        encoder = kind.build(Description(condition_spec, image_size, state or {}, load_text))
     except (KeyError, TypeError) as error:
         raise _incomplete(error) from None
-    encoder.downscale = downscale  # of the expert's samples, whatever kind of condition drives it
+    # Of the expert's samples, whatever kind of condition drives it.
+    encoder.channels, encoder.downscale = channels, downscale
     return encoder
 
 

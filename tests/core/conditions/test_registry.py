@@ -29,7 +29,7 @@ def test_a_new_kind_is_one_class(kinds):
         @classmethod
         def build(cls, given):
             cls.of = given.spec["of"]
-            return cls(given.image_size, given.channels)
+            return cls(given.image_size)
 
     assert build_encoder({"kind": "smell", "of": "roses"}, 8, 3).of == "roses"
     with pytest.raises(ValueError, match=r"incomplete or has an unknown entry .'of'"):
