@@ -1,4 +1,4 @@
-"""The ids of this pack's nodes that checks of a prompt know by them; their schemas take them from here."""
+"""The ids of this pack's nodes that checks of a prompt know by them; their schemas take them from here, but for a method's, which is its name's."""
 
 from __future__ import annotations
 
