@@ -130,9 +130,10 @@ class ReliabilitySweep(io.ComfyNode):
                 ),
                 io.String.Input(
                     "values",
-                    default="0, 0.25, 0.5, 0.75, 1",
-                    tooltip='A row for each value, 0 to 1: "0, 0.5, 1", or "0-1 [5]" for five evenly from 0 to 1. For '
-                    f'an absolute weight any weights: "1, 2, 4, 6". At most {MOST_ACROSS}.',
+                    default="0.1, 0.3, 0.5, 0.7, 0.9",
+                    tooltip='A row for each value, 0 to 1: "0, 0.5, 1", or "0-1 [5]" for five evenly from 0 to 1. 0 '
+                    'and 1 need experts that act throughout. For an absolute weight any weights: "1, 2, 4, 6". At most '
+                    f"{MOST_ACROSS}.",
                 ),
                 io.Combo.Input(
                     "vary",

@@ -7,7 +7,7 @@ one condition to another (Fig. 7). All cells of a seed start from the same noise
 import logging
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import NamedTuple, NoReturn, TypeVar
@@ -16,7 +16,7 @@ from PIL import Image
 
 from ..pictures import labelled_grid
 from ..product.rules.coefficients import is_one
-from ..product.term_settings import TermSettings
+from ..product.term_settings import TermError, TermSettings
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,8 @@ class Varied(Enum):
     """What a value v sets; but for ABSOLUTE it is from 0 to 1, and 1 − v belongs to the others together."""
 
     RELIABILITY = "reliability"
-    """a = v for the chosen expert; the others share 1 − v in proportion to their own reliabilities."""
+    """a = v for the chosen expert; the others share 1 − v in proportion to their own reliabilities, see
+    `reliabilities_at`."""
     WEIGHT = "weight"
     """The chosen expert's w is multiplied by v, the others' by 1 − v."""
     BOTH = "reliability and weight"
@@ -181,12 +182,52 @@ class Sweep:
                 "nothing; raise the weights or the guidance factors."
             )
 
+    def check_cells(self, experts: Sequence[AnyTerm], check: Callable[[Sequence[AnyTerm]], object]) -> None:
+        """Refuse a sweep with a cell that can't be sampled.
+
+        Args:
+            experts: As in `at`.
+            check: Refuses experts by a ValueError; seeds change nothing about that.
+
+        Raises:
+            TermError: If it refuses a cell, and for the same setting also the experts as they are.
+            ValueError: If it refuses a cell only; the sentence names its value.
+        """
+        for cell in self.cells():
+            if cell.seed != self.seeds[0]:
+                continue
+            try:
+                check(self.at(experts, cell))
+            except TermError as error:
+                self._check_unswept(experts, check, error)
+                raise ValueError(self._refusal(error, cell, experts)) from None
+
+    @staticmethod
+    def _check_unswept(
+        experts: Sequence[AnyTerm], check: Callable[[Sequence[AnyTerm]], object], of_cell: TermError
+    ) -> None:
+        try:
+            check(experts)
+        except TermError as error:
+            if (error.index, error.setting) == (of_cell.index, of_cell.setting):
+                raise
+        except ValueError:
+            pass  # the cell says what is wrong
+
+    def _refusal(self, error: TermError, cell: Cell, experts: Sequence[TermSettings]) -> str:
+        value, refused, chosen = f"{cell.value:g}", experts[error.index].label, experts[self.expert].label
+        if error.setting != "reliability":
+            guidance = "" if self.factors == (1.0,) else f" and the guidance {cell.factor:g}"
+            return f"At the value {value}{guidance} of this sweep: {error}"
+        where = "alone" if error.index == self.expert else f"without {chosen}"
+        return f"The value {value} leaves {refused} no reliability where it acts {where}; leave {value} out of values."
+
     def row_label(self, value: float, expert: Swept) -> str:
         """Label of a row: the number that it sets, or whose picture it shows."""
         if self.varied in (Varied.RELIABILITY, Varied.ABSOLUTE):
-            return f"{'a' if self.varied is Varied.RELIABILITY else 'w'} = {value:.4g}"
+            return f"{'reliability' if self.varied is Varied.RELIABILITY else 'weight'} {value:.4g}"
         if not expert.has_others:
-            return f"w × {value:.4g}"
+            return f"weight × {value:.4g}"
         shared = f"{100 * value:.4g} % {expert.name}, {100 * (1 - value):.4g} % others"
         return {0.0: "others only", 0.5: "half each", 1.0: f"{expert.name} only"}.get(value, shared)
 
@@ -199,11 +240,11 @@ class Sweep:
         seed = f"seed {cell.seed}"
         if self.factors == (1.0,):
             return seed
-        return f"{seed}\nall w × {cell.factor:.4g}"
+        return f"{seed}\nall weights × {cell.factor:.4g}"
 
 
 def reliabilities_at(value: float, expert: int, reliabilities: Sequence[float]) -> tuple[float, ...]:
-    """Set a = v for one expert; the others share 1 − v in proportion to their own reliabilities.
+    """Set a = v for one expert; the others share 1 − v in proportion to their reliabilities, or equally if all are 0.
 
     Args:
         value: v, 0…1.
@@ -214,16 +255,17 @@ def reliabilities_at(value: float, expert: int, reliabilities: Sequence[float]) 
         As many reliabilities, with the sum 1.
 
     Raises:
-        ValueError: If v < 1 and the other experts' reliabilities are all 0.
+        ValueError: If v < 1 and there is no other expert.
     """
-    total = sum(a for i, a in enumerate(reliabilities) if i != expert)
-    if value < 1 and total <= 0:
+    if value < 1 and len(reliabilities) < 2:
         raise ValueError(
-            f"Expected another expert whose reliability is above 0, to take the rest where expert {expert + 1} has "
-            f"{value:g}, and got none; add one, or sweep the weight instead."
+            f"Expected another expert, to take the rest where expert {expert + 1} has the reliability {value:g}, and "
+            "got none; add one, or sweep the weight instead."
         )
-    rest = (1 - value) / total if value < 1 else 0.0
-    return tuple(value if i == expert else a * rest for i, a in enumerate(reliabilities))
+    others = [a for i, a in enumerate(reliabilities) if i != expert]
+    shares = reliabilities if sum(others) > 0 else [1.0] * len(reliabilities)
+    rest = (1 - value) / (sum(others) or len(others)) if value < 1 else 0.0
+    return tuple(value if i == expert else share * rest for i, share in enumerate(shares))
 
 
 def parse_values(text: str, varied: Varied = Varied.RELIABILITY) -> tuple[float, ...]:

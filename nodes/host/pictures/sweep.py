@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ....mcdm_core.pictures.writing import write_picture
 from ....mcdm_core.sampling.sweep import Cell, Sweep, Swept, sweep_grid
 from ..chain.expert_chain import Experts
 from ..comfyui.latents import concatenate, with_samples
+from ..comfyui.page import refusals_at_experts
 from ..run.guider import ProductGuider
 from ..run.ksampler import Settings, sample, start
 from .grid_tiles import TILE, check_vae, decode_tiles, tiles_of, to_image
@@ -84,14 +86,15 @@ class _Run:
     def check(self) -> None:
         """Refuse a sweep with a cell that could not be sampled."""
         self._sweep.check(self._experts)
-        seed = self._sweep.seeds[0]
-        noise, _, sampling = start(self._guider, seed, self._settings, self._latent)
+        noise, _, sampling = start(self._guider, self._sweep.seeds[0], self._settings, self._latent)
         if len(sampling.sigmas) == 0:
             return
-        for cell in self._sweep.cells():
-            if cell.seed == seed:
-                self._set(cell)
-                self._guider.check_run(noise, sampling.sigmas)
+        with refusals_at_experts(self._guider.node_of):
+            self._sweep.check_cells(self._experts, partial(self._check_experts, noise, sampling.sigmas))
+
+    def _check_experts(self, noise: Tensor, sigmas: Tensor, experts: Experts) -> None:
+        self._guider.experts = experts
+        self._guider.check_run(noise, sigmas)
 
     def sample(self) -> None:
         """Sample all cells."""

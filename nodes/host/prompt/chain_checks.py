@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from functools import partial
 
@@ -29,9 +29,6 @@ from .queued_chain import QueuedChain, QueuedTerm, chain_of, in_spaces
 from .queued_prompt import QueuedNode
 from .space_checks import check_space
 
-Products = Iterable[Sequence[QueuedTerm]]
-"""The experts' settings in each product that a node samples."""
-
 _ONE_VALUE = Space((1, 1, 1), (1, 1), decode=lambda samples: samples, encode=lambda pictures: pictures)
 """Stands for a space whose size isn't known: of experts that act everywhere, coefficients are numbers."""
 
@@ -55,7 +52,7 @@ def check_chain(node: QueuedNode, rule: Rule = EQ10) -> Fault | None:
     fault = None
     if node.inputs.get("scores") is True:
         fault = fault_of("scores", partial(check_scores, in_spaces(chain.experts)))
-    return fault or _fault_of_products(node, chain, rule, lambda: [chain.terms]) or check_latents(node)
+    return fault or fault_of_experts(chain.experts, partial(_check_products, node, chain, rule)) or check_latents(node)
 
 
 def check_sweep(node: QueuedNode) -> Fault | None:
@@ -75,17 +72,7 @@ def _check_grid(node: QueuedNode) -> Fault | None:
     if count and sweep.varied is Varied.ABSOLUTE and (fault := _lacks_condition(chain, sweep)):
         return fault
 
-    def products() -> Products:
-        cells = sweep.cells() if chain.terms else []
-        return (sweep.at(chain.terms, cell) for cell in cells if cell.seed == sweep.seeds[0])  # seeds change no weight
-
-    fault = _fault_of_products(node, chain, EQ10, products)
-    if fault is None or fault.at is None:
-        return fault
-    unswept = _fault_of_products(node, chain, EQ10, lambda: [chain.terms])
-    if unswept is not None and unswept.at == fault.at:
-        return unswept  # by the numbers that the expert shows
-    return Fault("experts", f"In one of this sweep's pictures: {fault.sentence}")
+    return fault_of_experts(chain.experts, partial(_check_products, node, chain, EQ10, sweep))
 
 
 def check_schedule(node: QueuedNode) -> Fault | None:
@@ -145,53 +132,55 @@ def _sweep_trials(node: QueuedNode) -> Iterable[tuple[str, Trial]]:
     yield "seeds", lambda: _sweep_of(node)  # the number of columns, which is mostly the seeds'
 
 
-def _fault_of_products(
-    node: QueuedNode, chain: QueuedChain, rule: Rule, products: Callable[[], Products]
-) -> Fault | None:
-    """What is wrong with the products that a node samples, at the expert that can mend it if there is one."""
-    return fault_of_experts(chain.experts, partial(_check_products, node, chain, rule, products))
-
-
-def _check_products(node: QueuedNode, chain: QueuedChain, rule: Rule, products: Callable[[], Products]) -> None:
-    """Refuse the products that a node samples if they can't be sampled, as far as the chain wired to it shows.
+def _check_products(node: QueuedNode, chain: QueuedChain, rule: Rule, sweep: Sweep | None = None) -> None:
+    """Refuse the product that a node samples, or all those of a sweep, as far as the chain wired to the node shows.
 
     Raises:
-        ValueError: If one can't be.
+        ValueError: If one can't be sampled.
     """
     samples_all = _samples_all(node)
-    settings = _certain_settings(chain, samples_all)
-    spaces = chain.spaces
-    for terms in products():
-        if settings is not None and spaces is not None:
-            _check_combination(terms, rule, settings, spaces)
     if samples_all:
         _check_windows(chain)
+    settings, spaces = _certain_settings(chain, samples_all), chain.spaces
+    is_known = settings is not None and spaces is not None and (samples_all or all(t.is_whole for t in chain.terms))
+    check = partial(_check_combination, rule, settings, spaces) if is_known else len
+    if chain.terms and sweep is not None:
+        sweep.check_cells(chain.terms, check)
+    elif chain.terms:
+        check(chain.terms)
 
 
 def _check_combination(
-    terms: Sequence[QueuedTerm], rule: Rule, settings: Sequence[Setting], spaces: Sequence[int]
+    rule: Rule, settings: Sequence[Setting], spaces: Sequence[int], terms: Sequence[QueuedTerm]
 ) -> None:
-    """Refuse experts that act everywhere and all the time and cannot be combined.
+    """Refuse experts that cannot be combined where they act.
 
     Args:
-        terms: The experts' settings; none if they act otherwise, or aren't known.
         rule: How they are combined.
         settings: The settings of methods that certainly take effect.
         spaces: For each expert the number of its latent space.
+        terms: The experts' settings, of a run from the highest noise level to 0 if not all act all the time.
     """
-    if not terms:
-        return
+    is_whole = all(term.is_whole for term in terms)
     combination = Combination(
         terms=terms,
         rule=rule,
         have_null=[term.has_null for term in terms],
-        methods=methods_of(settings),
+        methods=methods_of(settings, None if is_whole else _level_at),
         remedies=REMEDIES,
     )
     make: MakePlan[Plan] = plan_product
     if any(spaces):
         make = PlanAcrossSpaces(JointSpaces([_ONE_VALUE] * (max(spaces) + 1)), spaces)
-    Planner(combination, make).check_always()
+    if is_whole:
+        Planner(combination, make).check_always()
+    else:
+        Planner(combination, make, _level_at).check_run([_level_at(0.0), _level_at(1.0)])
+
+
+def _level_at(progress: float) -> float:
+    """Stands for the noise level at a share of a run, in which levels fall."""
+    return 1.0 - progress
 
 
 def _check_windows(chain: QueuedChain) -> None:
@@ -202,7 +191,8 @@ def _check_windows(chain: QueuedChain) -> None:
     """
     experts = chain.experts
     known = [expert.window for expert in experts]
-    windows = sorted((*window, index) for index, window in enumerate(known) if window is not None)
+    usable = ((*window, index) for index, window in enumerate(known) if window is not None and window[0] < window[1])
+    windows = sorted(usable)  # of others their own nodes say what is wrong
     reached, last = 0.0, None
     for start, end, index in [*windows, (1.0, 1.0, None)] if windows and None not in known else []:
         if start > reached:

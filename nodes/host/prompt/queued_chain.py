@@ -10,7 +10,6 @@ from functools import cached_property
 from typing import Any
 
 from ....mcdm_core.product.methods.method import Setting
-from ....mcdm_core.product.span import Span
 from ....mcdm_core.product.term_settings import NUMBERS, TermSettings
 from ..spaces.checks import InSpace
 from .loaders import encoder_of, loader_of, space_of
@@ -108,10 +107,10 @@ class QueuedExpert:
 
     @property
     def term(self) -> QueuedTerm | None:
-        """The expert's settings, if all of them are known and it acts everywhere and all the time."""
+        """The expert's settings, if all of them are known, it acts everywhere, and no noise level limits it."""
         numbers = self.node.numbers(_NUMBERS)
-        is_whole = len(numbers) == len(_NUMBERS) and all(numbers[each.name] == each.default for each in fields(Span))
-        if is_whole and "mask" not in self.node.inputs and not self.node.inputs.get("weight_curve"):
+        is_known = len(numbers) == len(_NUMBERS) and not any(numbers[name] for name in _UNSCHEDULED)
+        if is_known and "mask" not in self.node.inputs and not self.node.inputs.get("weight_curve"):
             with suppress(ValueError):  # the check of the expert's own node says so
                 return QueuedTerm(name=self.name, has_null=not self._lacks_null, **numbers)
         return None
@@ -153,7 +152,7 @@ class QueuedChain:
 
     @cached_property
     def terms(self) -> tuple[QueuedTerm, ...]:
-        """The experts' settings, if all are known and all experts act everywhere and all the time; else none."""
+        """The experts' settings, if all are known and none is limited to a place or to noise levels; else none."""
         terms = [expert.term for expert in self.experts]
         return () if None in terms else tuple(filter(None, terms))
 

@@ -115,12 +115,11 @@ class ProductGuider(comfy.samplers.CFGGuider):
             ValueError: If the experts cannot be combined.
         """
         parts = parts_of(noise)
-        with refusals_at_experts(self.node_of):
-            spaces = self._check_experts(*parts)
-            if spaces.are_several:
-                check_noise(noise, sigmas)
-            shapes = [part.shape for part in parts]
-            planner_of(self.experts, self.rule, pack(parts), shapes, noise.device, sigmas, spaces)
+        spaces = self._check_experts(*parts)
+        if spaces.are_several:
+            check_noise(noise, sigmas)
+        shapes = [part.shape for part in parts]
+        planner_of(self.experts, self.rule, pack(parts), shapes, noise.device, sigmas, spaces)
 
     def node_of(self, index: int, setting: str) -> str | None:
         """Id of the node that has an input of an expert; None if it isn't known, or is the node that runs.

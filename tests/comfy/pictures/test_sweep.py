@@ -254,8 +254,7 @@ REFUSED = [
     ([{}, {}], {"guidance": "1-2 [26]"}, "sweep in parts"),
     ([{}, {}], {"expert_index": 3}, "from 1 to 2 to sweep and got 3"),
     ([{"end": 0.5}, {}], {"expert_index": 3}, "from 1 to 2 to sweep and got 3"),
-    ([{"reliability": 0.0}, {}], {}, "another expert whose reliability is above 0"),
-    ([{}], {"expert_index": 1}, "another expert whose reliability is above 0"),
+    ([{}], {"expert_index": 1}, "another expert, to take the rest"),
     ([{}, {"null": None, "reliability": 0.0}], {}, "Expert 2 needs a negative, because its reliability is 0.25"),
     ([{"reliability": 0.0}, {"reliability": 0.0}], {"vary": "weight"}, "reliabilities with a positive sum"),
     ([{}, {"weight": float("nan")}], {}, "Expected a number for weight, -20 to 20"),
@@ -278,6 +277,7 @@ def test_what_can_be_known_is_refused_at_post(refusal, experts, changes, sentenc
     ("experts", "changes"),
     [
         ([{}, {}], {}),
+        ([{"reliability": 0.0}, {}], {}),
         ([{}, {"null": None, "reliability": 0.0}], {"values": "0"}),
         ([{"reliability": 0.0}, {}], {"vary": "weight"}),
         ([{}, {"reliability": ["other", 0]}], {}),

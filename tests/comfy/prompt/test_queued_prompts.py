@@ -216,7 +216,21 @@ def swept(names, first, second, **settings):
             {"weight": 0.5, "null": None},
             {"guidance": "1, 2"},
             "sweep",
-            "In one of this sweep's pictures: Skin expert needs a negative, because its reliability is 1",
+            "At the value 0 and the guidance 2 of this sweep: Skin expert needs a negative, because its reliability is 1",
+        ),
+        (
+            {"end": 0.9},
+            {},
+            {"values": "0.5, 1"},
+            "sweep",
+            "The value 1 leaves \"Skin expert\" no reliability where it acts without \"Hair expert\"; leave 1 out of values.",
+        ),
+        (
+            {},
+            {"end": 0.9},
+            {"values": "0, 0.5"},
+            "sweep",
+            "The value 0 leaves \"Hair expert\" no reliability where it acts alone; leave 0 out of values.",
         ),
         (
             {"null": None},
@@ -245,6 +259,28 @@ def test_what_a_sweep_alone_makes_wrong_is_the_sweeps(refusals, small_experts, f
     found = refusals(swept(small_experts, first, second, **settings))
     assert found.keys() == {key}
     assert sentence in found[key][0][1]
+
+
+def test_a_window_that_is_none_hides_no_gap_of_another(refusals, small_experts):
+    prompt = product(small_experts, map=PAINTED, first=titled("Hair expert", expert("hair", start=0.3, end=0.2)))
+    prompt["second"] = titled("Skin expert", expert("skin", start=0.4, experts=["first", 0]))
+    found = refusals(prompt)
+    assert found.keys() == {"first", "second"}
+    assert "Skin expert starts at 0.4, and no expert is active from 0 to 0.4" in found["second"][0][1]
+
+
+@pytest.mark.parametrize(("denoise", "refused"), [(1.0, {"second"}), (0.3, set())])
+def test_a_negative_that_is_needed_once_another_has_ended_is_asked_for_at_post(
+    refusals, small_experts, denoise, refused
+):
+    prompt = product(small_experts, map=PAINTED, first=expert("hair", weight=0.5, end=0.8))
+    prompt["second"] = titled("Skin expert", expert("skin", weight=0.5, null=None, experts=["first", 0]))
+    prompt["sample"]["inputs"]["denoise"] = denoise
+    found = refusals(prompt)
+    assert found.keys() == refused
+    assert all("Skin expert needs a negative, because its reliability is 1" in said for [(_, said)] in found.values())
+    prompt["first"]["inputs"]["end"] = 1.0
+    assert refusals(prompt) == {}  # the weights sum to 1
 
 
 def test_an_expert_that_has_no_title_of_its_own_is_called_by_its_place(refusals, small_experts):

@@ -12,7 +12,7 @@ from mcdm_core.cli import sweep as command
 from mcdm_core.cli.main import main
 from mcdm_core.pictures import labelled_grid
 from mcdm_core.pictures.grid import MARGIN
-from mcdm_core.product.term_settings import TermSettings
+from mcdm_core.product.term_settings import TermError, TermSettings
 from mcdm_core.sampling.sweep import (
     NOT_SAMPLED,
     Cell,
@@ -84,10 +84,40 @@ def test_the_others_share_the_rest_in_proportion(value):
     assert second == 3 * first
 
 
-def test_a_rest_that_nobody_can_take_is_refused():
+def test_others_without_reliability_share_the_rest_equally():
+    assert reliabilities_at(0.5, 1, (0.0, 1.0, 0.0)) == (0.25, 0.5, 0.25)
     assert reliabilities_at(1.0, 1, (0.0, 1.0)) == (0.0, 1.0)
-    with pytest.raises(ValueError, match="another expert whose reliability is above 0"):
-        reliabilities_at(0.5, 1, (0.0, 1.0))
+
+
+def test_a_rest_that_nobody_can_take_is_refused():
+    assert reliabilities_at(1.0, 0, (1.0,)) == (1.0,)
+    with pytest.raises(ValueError, match="another expert, to take the rest"):
+        reliabilities_at(0.5, 0, (1.0,))
+
+
+def refuse(*, reliability):
+    """A check that refuses one expert for its reliability, where it is that number."""
+
+    def check(experts):
+        if experts[1].reliability == reliability:
+            raise TermError("Raise it.", 1, "reliability")
+
+    return check
+
+
+def test_a_cell_that_is_refused_names_its_value():
+    sweep, experts = Sweep(0, (0.5, 1.0), (1, 2)), [TermSettings(weight=2.0), TermSettings(weight=2.0)]
+    sweep.check_cells(experts, refuse(reliability=7.0))
+    with pytest.raises(ValueError, match="The value 1 leaves this expert no reliability where it acts without"):
+        sweep.check_cells(experts, refuse(reliability=0.0))
+
+
+def test_experts_that_are_refused_without_the_sweep_are_refused_as_they_are():
+    def check(experts):
+        raise TermError("Raise it.", 1, "reliability")
+
+    with pytest.raises(TermError, match=r"^Raise it\.$"):
+        Sweep(0, (0.5,), (1,)).check_cells([TermSettings(), TermSettings()], check)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +163,7 @@ def test_a_reliability_without_effect_is_said(weight, warned, caplog):
 @pytest.mark.parametrize(
     ("sweep", "columns", "rows"),
     [
-        (Sweep(1, (0.0, 0.25), (5, 6)), [SKIN.label, "seed 5", "seed 6"], ["a = 0", "a = 0.25"]),
+        (Sweep(1, (0.0, 0.25), (5, 6)), [SKIN.label, "seed 5", "seed 6"], ["reliability 0", "reliability 0.25"]),
         (
             Sweep(1, (0.0, 0.5, 1 / 3, 1.0), (5,), Varied.WEIGHT),
             [f"{SKIN.label}\nweight", "seed 5"],
@@ -147,12 +177,12 @@ def test_a_reliability_without_effect_is_said(weight, warned, caplog):
         (
             Sweep(1, (1.0, 4.0), (5,), Varied.ABSOLUTE),
             [f"{SKIN.label}\nabsolute weight", "seed 5"],
-            ["w = 1", "w = 4"],
+            ["weight 1", "weight 4"],
         ),
         (
             Sweep(1, (0.5,), (5,), factors=(0.5, 1.0)),
-            [SKIN.label, "seed 5\nall w × 0.5", "seed 5\nall w × 1"],
-            ["a = 0.5"],
+            [SKIN.label, "seed 5\nall weights × 0.5", "seed 5\nall weights × 1"],
+            ["reliability 0.5"],
         ),
     ],
 )
@@ -165,7 +195,7 @@ def test_labels_say_what_each_cell_was_sampled_with(sweep, columns, rows):
 def test_an_expert_without_others_shares_with_nobody():
     sweep = Sweep(0, (0.5,), (5,), Varied.WEIGHT)
     pictures = dict.fromkeys(sweep.cells(), Image.new("RGB", (8, 8)))
-    expected = labelled_grid(["hair\nweight", "seed 5"], [["w × 0.5", *pictures.values()]])
+    expected = labelled_grid(["hair\nweight", "seed 5"], [["weight × 0.5", *pictures.values()]])
     assert np.array_equal(sweep_grid(sweep, Swept("hair", "hair", has_others=False), pictures), expected)
 
 
@@ -181,7 +211,7 @@ def test_a_weight_of_its_own_that_counts_in_no_cell_is_that_of_one(varied):
 def test_cells_without_a_picture_say_so():
     sweep = Sweep(1, (0.0, 1.0), (5,))
     black = Image.new("RGB", (8, 8))
-    expected = labelled_grid([SKIN.label, "seed 5"], [["a = 0", black], ["a = 1", NOT_SAMPLED]])
+    expected = labelled_grid([SKIN.label, "seed 5"], [["reliability 0", black], ["reliability 1", NOT_SAMPLED]])
     assert np.array_equal(sweep_grid(sweep, SKIN, {sweep.cells()[0]: black}), expected)
 
 
@@ -190,7 +220,7 @@ def test_a_reference_stands_above():
     black, white = Image.new("RGB", (8, 8)), Image.new("RGB", (8, 8), "white")
     pictures = dict.fromkeys(sweep.cells(), black)
     columns = [SKIN.label, "seed 5", "seed 6"]
-    expected = labelled_grid(columns, [["reference", white, ""], ["a = 0.5", black, black]])
+    expected = labelled_grid(columns, [["reference", white, ""], ["reliability 0.5", black, black]])
     assert np.array_equal(sweep_grid(sweep, SKIN, pictures, reference=white), expected)
 
 
@@ -317,7 +347,6 @@ def test_an_interrupted_sweep_keeps_what_is_done(experts, tmp_path, capsys, monk
         (["--of", "3"], "from 1 to 2 to sweep and got 3"),
         (["--seeds", "26", "--guidance", "1, 2"], "sweep in parts"),
         (["--steps", "many"], "timestep spacing"),
-        (["--reliability", "0"], "above 0"),
         (["--sampler", "ddpm", "--eta", "0"], "leave --eta out"),
     ],
 )
