@@ -59,7 +59,7 @@ class EncodeText(io.ComfyNode):
                     "text",
                     multiline=True,
                     dynamic_prompts=True,
-                    default="a smiling man with a red beard",
+                    default="a smiling face with a red beard",
                     tooltip="What the picture shows, in free words. Words that a shipped expert doesn't know are named "
                     "in a warning on the node and ignored, and an empty text says nothing.",
                 ),

@@ -13,7 +13,7 @@ from .values import positive
 logger = logging.getLogger(__name__)
 
 EXAMPLE = """example:
-  python -m mcdm_core sample --expert hair --map hair.png --weight 2 --expert text --text "a smiling man" --weight 2
+  python -m mcdm_core sample --expert hair --map hair.png --weight 2 --expert text --text "a smiling face" --weight 2
 """
 
 

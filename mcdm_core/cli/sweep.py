@@ -23,7 +23,7 @@ from .values import positive, whole
 logger = logging.getLogger(__name__)
 
 EXAMPLE = """example, how much of the unconditional estimate the second expert decides, for three seeds:
-  python -m mcdm_core sweep --expert hair --map hair.png --weight 2 --expert text --text "a smiling man" --weight 2 \\
+  python -m mcdm_core sweep --expert hair --map hair.png --weight 2 --expert text --text "a smiling face" --weight 2 \\
                             --of 2 --values "0, 0.5, 1" --seeds 3
 """
 

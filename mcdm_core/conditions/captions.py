@@ -64,7 +64,7 @@ class TextEncoder(Encoder):
 
     def encode_text(self, text: str | Sequence[str]) -> Condition:
         """Embedding of captions, (B, dim), 0 for one without known words, see `Encoder.encode_text`."""
-        return Condition(embedding=self.tower.encode([text] if isinstance(text, str) else text))
+        return Condition(embedding=self.tower.encode(text))
 
     def check_text(self) -> None:
         """Refuse nothing: any text can be encoded."""

@@ -5,7 +5,7 @@ image embeddings and driven by text embeddings (the paper's §7.3, Eq. 20).
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
@@ -15,7 +15,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from ..system.fields import Between, Length, Line, Word, check_fields
-from ..text.vocabulary import TOKENIZERS, TOKENS
+from ..text.vocabulary import TOKENIZERS, TOKENS, people_in
 from .text_transformer import check_heads
 
 logger = logging.getLogger(__name__)
@@ -144,26 +144,27 @@ class TextTower(nn.Module):
         weights = mask.to(x.dtype)[..., None]
         return (self.norm(x) * weights).sum(1) / weights.sum(1).clamp(min=1)
 
-    def tokens(self, texts: Sequence[str]) -> Tensor:
+    def tokens(self, texts: Sequence[str], ignored: Iterable[str] = ()) -> Tensor:
         """Rows of the word embedding for captions, as `forward` reads them.
 
         Words outside the vocabulary, which a warning names, and tokens beyond `max_tokens` are ignored.
 
         Args:
             texts: B captions.
+            ignored: Further words that the warning names.
 
         Returns:
             int64 (B, L), on the tower's device; L ≥ 1 is the longest caption's length.
         """
         tokenize = TOKENIZERS[self.config.lexicon]
         rows: list[list[int]] = []
-        ignored: dict[str, None] = {}
+        unread = dict.fromkeys(ignored)
         for text in texts:
             known, unknown = tokenize(text)
-            ignored |= dict.fromkeys([*unknown, *(token for token in known if token not in self._rows)])
+            unread |= dict.fromkeys([*unknown, *(token for token in known if token not in self._rows)])
             rows.append([self._rows[token] for token in known if token in self._rows])
-        if ignored:
-            words = ", ".join(f'"{word}"' for word in ignored)
+        if unread:
+            words = ", ".join(f'"{word}"' for word in unread)
             logger.warning(
                 "Words the text expert does not know are ignored: %s; it knows %s.", words, self._known_words()
             )
@@ -174,16 +175,19 @@ class TextTower(nn.Module):
         padded = [row + [0] * (length - len(row)) for row in rows]
         return torch.tensor(padded, dtype=torch.int64, device=self.positions.device).view(len(rows), length)
 
-    def encode(self, texts: Sequence[str]) -> Tensor:
+    def encode(self, texts: str | Sequence[str]) -> Tensor:
         """Embedding of captions in free wording.
 
         Args:
-            texts: B captions; one without known words (an empty one, say) gives zeros, the null condition.
+            texts: B captions, or the one that a user gives: then the warning also names its words for people, which
+                tell drawn faces nothing. One without known words (an empty one, say) gives zeros, the null condition.
 
         Returns:
             (B, dim).
         """
-        return self(self.tokens(texts))
+        if not isinstance(texts, str):
+            return self(self.tokens(texts))
+        return self(self.tokens([texts], people_in(texts) if self.config.lexicon == "faces" else ()))
 
     def _known_words(self) -> str:
         words = [token for token in self.config.vocabulary if token.isalpha() or "-" in token]

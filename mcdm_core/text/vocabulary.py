@@ -105,11 +105,15 @@ _NEUTRAL_WORDS = (
     "having had wears wearing worn be been being styled tied pulled put cut dyed reaching falling flowing very "
     "quite really rather so bright vivid full plain solid simple color colour colored coloured colors colours "
     "tone toned shade length expression expressions mood mouth face faces faced head portrait picture photo image "
-    "drawing cartoon avatar illustration headshot character figure person people back someone somebody man men woman "
-    "women guy girl boy lady gentleman male female human kid child individual"
+    "drawing cartoon avatar illustration headshot character figure back"
 )
 
-_NEUTRAL = frozenset(_NEUTRAL_WORDS.split())
+_PEOPLE = frozenset(
+    "person people someone somebody man men woman women guy girl boy lady gentleman male female human kid child "
+    "individual".split()
+)
+
+_NEUTRAL = frozenset(_NEUTRAL_WORDS.split()) | _PEOPLE
 
 _SHADES = ("light", "dark", "deep", "pale")
 
@@ -200,6 +204,11 @@ def gather_vocabulary(captions: Iterable[str], size: int) -> tuple[str, ...]:
     """The `size` most frequent words of captions, sorted by frequency and then by spelling."""
     counts = Counter(word for text in captions for word in tokenize_plain(text)[0])
     return tuple(sorted(counts, key=lambda word: (-counts[word], word))[:size])
+
+
+def people_in(text: str) -> list[str]:
+    """The words of a caption for people, each once: neutral to `tokenize`, which draws all of them alike."""
+    return [*dict.fromkeys(word for word in split_words(text) if word in _PEOPLE)]
 
 
 TOKENIZERS: Mapping[str, Callable[[str], tuple[list[str], list[str]]]] = {"faces": tokenize, "plain": tokenize_plain}

@@ -8,6 +8,8 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from mcdm_core.text.vocabulary import people_in, tokenize
+
 from ..support.repository_files import FROM_THIS_REPOSITORY
 from ..support.workflow_twins import NOTES, pages_of, read_json
 
@@ -296,3 +298,34 @@ def test_loaders_of_files_that_may_be_missing_say_where_they_come_from(name):
             assert model.keys() == {"name", "url", "directory"}
             assert model["directory"] == folder
             assert is_a_file(model["url"], model["name"]), model["url"]
+
+
+OF_THIS_PACK = [name for name in NAMES if name.startswith(("(1)", "Faces", "Scenes"))]
+
+
+@pytest.mark.parametrize("name", OF_THIS_PACK)
+def test_the_note_of_our_experts_says_what_is_downloaded_and_which_words_and_pictures_there_are(name):
+    nodes = page(name)["nodes"]
+    (note,) = [node["widgets_values"][0] for node in nodes if node["type"] in NOTES]
+    loads_files = any(_file(node) not in SHIPPED for node in nodes if node["type"] == "MCDM_LoadExpert")
+    assert loads_files or re.search(r"Nothing to download; .* on two CPU cores", note)
+    kinds = {node["type"] for node in nodes}
+    at_first = "(1) Faces - start here" in note
+    if "MCDM_EncodeText" in kinds:
+        assert loads_files or at_first or {"red", "blue", "purple", "dark", "white"} <= {*re.findall(r"\w+", note)}
+    if "LoadImage" in kinds:
+        assert loads_files or at_first or "mcdm_face_1 to 4" in note
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_captions_of_faces_have_no_word_that_the_expert_ignores(name):
+    nodes = {node["id"]: node for node in page(name)["nodes"]}
+    sources = {link[3]: link[1] for link in page(name)["links"] if link[5] == "MCDM_ENCODER"}
+    for node in nodes.values():
+        if node["type"] == "MCDM_EncodeText" and _file(nodes[sources[node["id"]]]) == "text.safetensors":
+            text = node["widgets_values"][0]
+            assert [*people_in(text), *tokenize(text)[1]] == []
+
+
+def _file(node: dict) -> str:
+    return node["widgets_values"][0]

@@ -80,3 +80,15 @@ def test_no_captions_give_no_rows(tower):
 def test_config_survives_json():
     config = TextTowerConfig(vocabulary=("red", "blue"), width=32)
     assert TextTowerConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+@pytest.mark.parametrize("word", ["man", "woman", "person"])
+def test_words_for_people_are_named_in_a_users_caption(tower, caplog, word):
+    named = tower.encode(f"a smiling {word} with a red beard")
+    assert f'are ignored: "{word}"; it knows' in caplog.text
+    assert torch.equal(named, tower.encode(["a smiling face with a red beard"]))
+
+
+def test_words_for_people_in_captions_of_data_raise_no_warning(tower, caplog):
+    tower.encode(["a smiling man with a red beard"])
+    assert not caplog.records
