@@ -117,11 +117,13 @@ function note(kind, id, text) {
 }
 
 let refused = []; // ids of the nodes that say why
+let warned = []; // ids of the nodes that were warned of before the run
 
-function refuse(refusals) {
-  for (const id of refused) note("refusal", id);
-  for (const { node, text } of refusals) note("refusal", node, text);
-  refused = refusals.map(({ node }) => node);
+// Write on nodes what a prompt is told at once, in the place of what an earlier one was; returns their ids.
+function retell(kind, before, told) {
+  for (const id of before) note(kind, id);
+  for (const { node, text } of told) note(kind, node, text);
+  return told.map(({ node }) => node);
 }
 
 const says = (id, text) => nodesOf(id).some((node) => noteOf(node, "refusal")?.texts.get(id) === text);
@@ -193,8 +195,10 @@ app.registerExtension({
     colorLinks();
     api.addEventListener("executing", ({ detail }) => detail && note("warning", String(detail)));
     api.addEventListener("mcdm.warning", ({ detail }) => isOrigin(detail) && note("warning", detail.node, detail.text));
-    api.addEventListener("mcdm.refusals", ({ detail: { refusals, workflow } }) => {
-      refuse(refusals.filter((refusal) => isOrigin({ ...refusal, workflow })));
+    api.addEventListener("mcdm.refusals", ({ detail: { refusals, warnings, workflow } }) => {
+      const shown = (told) => told.filter((each) => isOrigin({ ...each, workflow }));
+      refused = retell("refusal", refused, shown(refusals));
+      warned = retell("warning", warned, shown(warnings));
     });
     api.addEventListener("mcdm.refusal", ({ detail }) => isOrigin(detail) && refuseAt(detail.node, detail.text));
     api.addEventListener("execution_error", ({ detail }) => isOurs(detail) && showFailure(detail));

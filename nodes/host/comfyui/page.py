@@ -15,7 +15,7 @@ WARNING = "mcdm.warning"
 """Event: what a node warned of while it ran."""
 
 REFUSALS = "mcdm.refusals"
-"""Event: all that a prompt is refused for; the page forgets what it was told of earlier prompts."""
+"""Event: what a prompt is refused for and warned of; the page forgets what it was told of earlier prompts."""
 
 _REFUSAL = "mcdm.refusal"
 """Event: what a run is refused for, at the node that mends it; ComfyUI says the same of the node that ran."""

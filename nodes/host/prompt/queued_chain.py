@@ -14,7 +14,7 @@ from ....mcdm_core.product.term_settings import NUMBERS, TermSettings
 from ..spaces.checks import InSpace
 from .loaders import encoder_of, loader_of, space_of
 from .node_ids import EXPERT, EXPERT_REMOTE, PRODUCT_MODEL, SCHEDULE, SETTING_NODES
-from .queued_prompt import QueuedNode, once_a_prompt
+from .queued_prompt import QueuedNode, once_a_prompt, prompt_nodes
 
 _EXPERTS = (EXPERT, EXPERT_REMOTE)
 _CHAINED = (*_EXPERTS, SCHEDULE, *SETTING_NODES)
@@ -216,6 +216,13 @@ def ends_of(expert: QueuedNode) -> list[QueuedNode]:
             waiting += node.users("experts")
     needed = {node for nodes in expert.prompt.needed.values() for node in nodes}
     return [node for node in ends if node in needed]
+
+
+def cut_experts() -> list[QueuedNode]:
+    """The experts of the prompt whose chain ends at them, beside a product that is sampled."""
+    nodes = prompt_nodes()
+    sampled = any(node.source("experts") is not None and node.class_type not in _CHAINED for node in nodes)
+    return [node for node in nodes if sampled and node.class_type in _EXPERTS and not node.users("experts")]
 
 
 def _named(nodes: Sequence[QueuedNode]) -> list[QueuedExpert]:

@@ -160,6 +160,12 @@ def find_node(key: str) -> QueuedNode | None:
     return prompt.nodes.get(key) if prompt is not None else None
 
 
+def prompt_nodes() -> list[QueuedNode]:
+    """All nodes of the prompt; none if there is no prompt."""
+    prompt = _current.get()
+    return [*prompt.nodes.values()] if prompt is not None else []
+
+
 def needed_nodes() -> dict[str, list[QueuedNode]]:
     """The nodes that an output to be run needs, by their types."""
     prompt = _current.get()

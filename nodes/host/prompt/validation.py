@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from inspect import Parameter, Signature
 from typing import Any
 
@@ -25,8 +25,13 @@ from comfy_api.latest import io
 from ..comfyui.page import REFUSALS, page_of
 from ..comfyui.prompt_server import prompt_server
 from .faults import Check, Fault
-from .queued_chain import ends_of
+from .queued_chain import cut_experts, ends_of
 from .queued_prompt import QueuedNode, class_of, find_node, needed_nodes, once_a_prompt, schema_of
+
+LEADS_NOWHERE = (
+    "This expert takes no part in the picture: its experts output leads nowhere. Connect it to the next Diffusion Expert, "
+    "or to the node that samples."
+)
 
 
 class Validation:
@@ -69,13 +74,18 @@ def show_refusals() -> None:
 
 
 def tell_refusals(json_data: dict) -> dict:
-    """Send the page all that its prompt is refused for, which may be nothing; returns the request unchanged."""
+    """Send the page all that its prompt is refused for and warned of, maybe nothing; returns the request unchanged."""
     page = page_of(json_data.get("client_id"), json_data.get("extra_data"))
     if page.client is not None:
         faults = [(find_node(key), fault.sentence) for key, fault in faults_of_prompt().items()]
-        told = [{"node": node.id, "type": node.class_type, "text": sentence} for node, sentence in faults if node]
-        page.send(REFUSALS, {"refusals": told})
+        idle = [(node, LEADS_NOWHERE) for node in cut_experts()]
+        page.send(REFUSALS, {"refusals": [*_told(faults)], "warnings": [*_told(idle)]})
     return json_data
+
+
+def _told(said: Iterable[tuple[QueuedNode | None, str]]) -> Iterator[dict[str, str]]:
+    """What the page is told of nodes that are in the prompt."""
+    return ({"node": node.id, "type": node.class_type, "text": text} for node, text in said if node is not None)
 
 
 def _validated() -> Iterator[tuple[QueuedNode, Validation]]:

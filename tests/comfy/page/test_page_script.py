@@ -45,7 +45,7 @@ def page(tmp_path):
 def refusals(*told: tuple[str, str, str], workflow: str = "shown") -> str:
     """JavaScript that receives what a prompt is refused for: ids, types and sentences."""
     listed = [dict(zip(("node", "type", "text"), each, strict=True)) for each in told]
-    return f"api.receive('mcdm.refusals', {json.dumps({'refusals': listed, 'workflow': workflow})});"
+    return f"api.receive('mcdm.refusals', {json.dumps({'refusals': listed, 'warnings': [], 'workflow': workflow})});"
 
 
 TWO = refusals(("1", "MCDM_Expert", "Text expert needs a negative."), ("2", "MCDM_Guider", "Another."))
@@ -232,3 +232,17 @@ def test_a_note_goes_when_any_node_that_it_stands_on_changes(page, node, node_ty
     )
     assert noted[outer] == ["✖ Why."]
     assert changed == {}
+
+
+def test_what_a_prompt_is_warned_of_stands_on_its_node_until_the_next_prompt(page):
+    told = {"refusals": [], "warnings": [{"node": "1", "type": "MCDM_Expert", "text": "Nowhere."}], "workflow": "shown"}
+    warned, other, after = page(
+        f"api.receive('mcdm.refusals', {json.dumps(told)});",
+        "say(notes());",
+        "api.receive('executing', '2');",
+        "say(notes());",
+        refusals(),
+        "say(notes());",
+    )
+    assert warned == other == {"1": ["⚠ Nowhere."]}
+    assert after == {}

@@ -283,6 +283,21 @@ def test_a_negative_that_is_needed_once_another_has_ended_is_asked_for_at_post(
     assert refusals(prompt) == {}  # the weights sum to 1
 
 
+@pytest.mark.parametrize("onward", [{}, {"experts": ["first", 0]}], ids=["the first is left out", "both lead on"])
+def test_an_expert_that_leads_nowhere_beside_a_product_is_known(host, small_experts, onward):
+    prompt = product(small_experts, map=PAINTED)
+    prompt["second"] = expert("skin", **onward)
+    with queued(host, prompt):
+        found = [node.id for node in host.prompt.queued_chain.cut_experts()]
+    assert found == ([] if onward else ["first"])
+
+
+def test_an_expert_that_is_wired_to_nothing_where_nothing_is_sampled_is_left_alone(host, small_experts):
+    prompt = {key: value for key, value in product(small_experts, map=PAINTED).items() if key != "sample"}
+    with queued(host, prompt):
+        assert host.prompt.queued_chain.cut_experts() == []
+
+
 def test_an_expert_that_has_no_title_of_its_own_is_called_by_its_place(refusals, small_experts):
     in_french = json.loads((ROOT / "locales" / "fr" / "nodeDefs.json").read_text(encoding="utf-8"))
     for title in (in_french["MCDM_Expert"]["display_name"], "Face"):  # the second stands on both

@@ -174,12 +174,14 @@ def test_what_a_prompt_is_refused_for_is_sent_to_its_page(server, small_experts)
     """All at once for each prompt, so that what was mended is forgotten; to no other page."""
     changes = {"first": expert("hair", condition=None), "skin map": EMPTY_MAP}
     changes["first"]["_meta"] = {"title": "Hair expert"}
-    prompts = [product(small_experts, seed=42, **changes), product(small_experts, seed=42)]
+    prompts = [product(small_experts, seed=42, **changes), product(small_experts, seed=42, cut=expert("hair"))]
     refused, mended = result_of(
         page_events(server, prompts, "mcdm.refusals", "mcdm.refusals", count=2), "the answers to two prompts"
     )
     assert refused["workflow"] == mended["workflow"] == "a workflow"
-    assert mended["refusals"] == []
+    assert mended["refusals"] == refused["warnings"] == []
+    ((told,), nowhere) = mended["warnings"], "This expert takes no part in the picture"
+    assert (told["node"], told["type"], told["text"][: len(nowhere)]) == ("cut", "MCDM_Expert", nowhere)
     assert {told["node"]: told["type"] for told in refused["refusals"]} == {
         "first": "MCDM_Expert",
         "skin map": "MCDM_EncodeMap",
