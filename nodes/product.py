@@ -16,7 +16,7 @@ from .host.prompt.expert_checks import check_expert
 from .host.prompt.validation import Validation
 from .host.run.guider import OwnNullGuider as HostOwnNullGuider
 from .host.run.guider import ProductGuider
-from .host.run.ksampler import Settings, sample
+from .host.run.ksampler import Settings, sample, warn_of_sampler
 from .types import ExpertChain
 from .widgets import (
     aliases,
@@ -260,4 +260,5 @@ class KSampler(io.ComfyNode):
     ) -> io.NodeOutput:
         """Sample."""
         settings = Settings(steps, sampler_name, scheduler, denoise)
+        warn_of_sampler(experts, settings)
         return io.NodeOutput(sample(ProductGuider(experts, scores=scores), seed, settings, latent_image))

@@ -35,6 +35,7 @@ class TextEncoder(Encoder):
 
     kind = "text"
     fields = TextFields
+    wants_noise = True
     own_tensors = (TEXT_PREFIX,)
 
     def __init__(self, tower: TextTower, image_size: int):

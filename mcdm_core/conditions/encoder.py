@@ -33,6 +33,7 @@ class Encoder:
             sketches are read at the size of pictures and folded to that of samples, see `reading.maps`.
         reads_maps: Whether its conditions have maps of the size of its samples, which a run's have to be.
         needs_more: Whether a picture to enlarge or to fill in must come with another condition, a class, say.
+        wants_noise: Whether the expert follows its condition better with noise added at every step of sampling.
         own_tensors: Prefixes of the encoder's own tensors in an expert's file.
         shared_tensors: Names of the network's tensors that the encoder reads too.
         fields: Dataclass that declares the entries of a description beside "kind"; others are ignored.
@@ -50,6 +51,7 @@ class Encoder:
     downscale = 1
     reads_maps = False
     needs_more = False
+    wants_noise = False
     own_tensors: tuple[str, ...] = ()
     shared_tensors: tuple[str, ...] = ()
     fields: type = Fields

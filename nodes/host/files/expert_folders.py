@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import folder_paths
 
@@ -47,10 +48,18 @@ def expert_path(name: str) -> str:
     """
     path = folder_paths.get_full_path(FOLDER, name) if isinstance(name, str) else None  # a prompt may hold anything
     if path is None:
-        raise ValueError(
-            f'Expected an expert file in models/{FOLDER} and found no "{name}" there; choose one of {expert_names()}.'
-        )
+        raise ValueError(_missing(name))
     return path
+
+
+def _missing(name: Any) -> str:
+    if not isinstance(name, str) or not name.strip():
+        return f"Expected the name of an expert file and got none; choose one of {', '.join(expert_names())}."
+    folder = folder_paths.get_folder_paths(FOLDER)[0]
+    return (
+        f'Expected an expert file in models/{FOLDER} and found no "{name:.80}" there; copy it to {folder} (a template\'s '
+        "note says where from), or choose another."
+    )
 
 
 def load(name: str) -> Expert:

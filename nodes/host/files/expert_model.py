@@ -115,6 +115,7 @@ class ExpertModel(comfy.model_base.BaseModel):
         self.image_size = expert.image_size
         self.makes_pictures = expert.clamp_x0
         self.unet_config = cast(UNetConfig, expert.network.config)
+        self.wants_noise = expert.encoder.wants_noise
         self.reads = ReadConditions(expert.name, expert.encoder, self.unet_config)
 
     def extra_conds(self, **kwargs: Any) -> dict[str, comfy.conds.CONDRegular]:

@@ -20,7 +20,7 @@ from ..chain.expert_chain import Experts
 from ..comfyui.latents import concatenate, with_samples
 from ..comfyui.page import refusals_at_experts
 from ..run.guider import ProductGuider
-from ..run.ksampler import Settings, sample, start
+from ..run.ksampler import Settings, sample, start, warn_of_sampler
 from .grid_tiles import TILE, check_vae, decode_tiles, tiles_of, to_image
 
 logger = logging.getLogger(__name__)
@@ -56,6 +56,7 @@ def sample_sweep(
     check_vae(experts, vae, latent["samples"])
     run = _Run(experts, sweep, settings, latent)
     run.check()
+    warn_of_sampler(experts, settings)
     try:
         run.sample()
     except comfy.model_management.InterruptProcessingException:

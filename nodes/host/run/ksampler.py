@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -11,9 +12,14 @@ import comfy.utils
 import latent_preview
 from torch import Tensor
 
+from ..chain.expert_chain import Experts
 from ..comfyui.latents import as_intermediate, fit_empty, with_samples
 from .guider import ProductGuider
 from .scores import carry_scores
+
+logger = logging.getLogger(__name__)
+
+_NOISY = ("ancestral", "sde", "ddpm", "lcm", "seeds", "sa_solver")  # in the names of samplers that add noise
 
 
 class Settings(NamedTuple):
@@ -30,6 +36,23 @@ class Settings(NamedTuple):
     sampler_name: str
     scheduler: str
     denoise: float
+
+
+def warn_of_sampler(experts: Experts, settings: Settings) -> None:
+    """Say so where an expert wants noise at every step, and the sampler adds none.
+
+    Args:
+        experts: The chain.
+        settings: How it is sampled.
+    """
+    wanting = [expert.label for expert in experts if getattr(expert.model.model, "wants_noise", False)]
+    if wanting and not any(part in settings.sampler_name for part in _NOISY):
+        logger.warning(
+            "%s follows its caption better with noise added at every step, and the sampler %s adds none; choose "
+            "euler_ancestral.",
+            wanting[0][:1].upper() + wanting[0][1:],
+            settings.sampler_name,
+        )
 
 
 def start(

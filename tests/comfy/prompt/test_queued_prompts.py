@@ -145,7 +145,11 @@ MISTAKES = {
     ),
     "a missing file": (
         {"hair": node("MCDM_LoadExpert", expert_name="gone.safetensors")},
-        ("hair", "expert_name", 'found no "gone.safetensors" there; choose one of'),
+        ("hair", "expert_name", 'found no "gone.safetensors" there; copy it to '),
+    ),
+    "no file": (
+        {"hair": node("MCDM_LoadExpert", expert_name="")},
+        ("hair", "expert_name", "Expected the name of an expert file and got none; choose one of animals.safetensors,"),
     ),
     "a wrong latent": (
         {"latent": node("EmptyLatentImage", width=512, height=512, batch_size=1)},
