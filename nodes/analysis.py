@@ -42,7 +42,7 @@ class Inspect(io.ComfyNode):
                 "debug, visualize, compare models, prompt ignored, which model pulls, x0 preview, agreement, plot"
             ),
             description=(
-                "Samples, and shows at chosen steps each expert's idea of the finished picture (x0) beside the "
+                "Samples, and shows at chosen steps each expert's idea of the finished picture beside the "
                 "product's, how hard each expert pulls, and how far they agree: the summands w_i (D_i − U) of the "
                 "paper's Eq. 10. The sample is SamplerCustomAdvanced's with Product Guider."
             ),
@@ -69,13 +69,14 @@ class Inspect(io.ComfyNode):
                 io.Latent.Output(display_name="latent", tooltip="The sampled latent, SamplerCustomAdvanced's."),
                 io.Image.Output(
                     display_name="predictions",
-                    tooltip="A grid for each picture of the batch: the x0 of every expert, the unconditional estimate "
-                    "U, and the product; steps across.",
+                    tooltip="A grid for each picture of the batch: a row for what each expert takes the finished "
+                    "picture to be, one for the look without prompts (U), one for the product; steps across.",
                 ),
                 io.Image.Output(
                     display_name="plot",
                     tooltip="A plot for each picture of the batch over the steps: how hard each expert pulls, as root "
-                    "mean square change of x0, and how far each two agree. Above 0 they agree, below 0 they conflict.",
+                    "mean square change of the picture, and how far each two agree. Above 0 they agree, below 0 they "
+                    "conflict.",
                 ),
             ],
             hidden=[io.Hidden.unique_id],

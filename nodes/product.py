@@ -31,9 +31,9 @@ from .widgets import (
 
 _RULE = "Eq. 10 of the paper: ε = U + Σ w_i (ε_i(z_t, x_i, t) − U), with U = Σ a_j ε_j(z_t, ∅, t) and Σ a_j = 1."
 _COMBINING = (
-    "composable, AND, combine models, merge models, mix models, mix two models, blend models, unite, multi model, "
-    "ensemble, mixture of experts, product of experts, sdxl and sd15, combine loras, multiple loras, two loras, "
-    "two checkpoints, blend checkpoints, two characters, regional prompt"
+    "composable, AND, combine, combine models, merge models, mix models, mix two models, blend models, unite, "
+    "multi model, ensemble, mixture of experts, product of experts, sdxl and sd15, combine loras, multiple loras, "
+    "two loras, two checkpoints, blend checkpoints, two characters, regional prompt"
 )
 
 
@@ -48,7 +48,7 @@ class Expert(io.ComfyNode):
             display_name="Diffusion Expert",
             category="mcdm/product",
             search_aliases=aliases(
-                f"{_COMBINING}, "
+                f"expert, {_COMBINING}, "
                 "condition, negative from another model, autoguidance, guide with base model, "
                 "base model negative, two families",
             ),
@@ -79,11 +79,8 @@ class Expert(io.ComfyNode):
                     "the prompt, negative pushes away (w_i).",
                 ),
                 reliability_input(
-                    "How much of the negative that all prompts are measured against is this expert's, 0 to 100, "
-                    "relative to the other experts: its share a in U. In doubt, in proportion to the weights: where "
-                    "they sum to more than 1, a larger share weakens the expert's own prompt. At 0 its negative is not "
-                    "needed, if all models are of one family. "
-                    "With Own-Null Guider: how much the picture falls back on this expert's unprompted look."
+                    "In doubt, the same number as the weight. How much of the negative that all prompts are measured "
+                    "against this model supplies, 0 to 100, relative to the others (a in U)."
                 ),
                 progress_input(
                     "start",

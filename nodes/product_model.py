@@ -47,10 +47,8 @@ class ProductModel(io.ComfyNode):
                     "the output belongs to it as well.",
                 ),
                 reliability_input(
-                    "How much of the negative that all prompts are measured against is this model's, 0 to 100, "
-                    "relative to the other experts: its share a in U. Where weights sum to more than 1, a larger share "
-                    "weakens the model's own prompt. At 0 the sampler's negative is not needed, if all models are of "
-                    "one family."
+                    "In doubt, the same number as the sampler's cfg. How much of the negative that all prompts are "
+                    "measured against this model supplies, 0 to 100, relative to the others (a in U)."
                 ),
                 ExpertChain.Input(
                     "experts",

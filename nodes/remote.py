@@ -78,8 +78,8 @@ class ExpertRemote(io.ComfyNode):
                     "(w_i).",
                 ),
                 reliability_input(
-                    "How much of the negative that all prompts are measured against is this expert's, 0 to 100, as for "
-                    "Diffusion Expert (a_i); at 0 its negative is not needed."
+                    "In doubt, the same number as the weight. How much of the negative that all prompts are measured "
+                    "against this model supplies, 0 to 100, as for Diffusion Expert (a in U)."
                 ),
                 progress_input(
                     "start",

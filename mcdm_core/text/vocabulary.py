@@ -108,11 +108,12 @@ _NEUTRAL_WORDS = (
     "drawing cartoon avatar illustration headshot character figure back"
 )
 
-_PEOPLE = frozenset(
+_PEOPLE_WORDS = (
     "person people someone somebody man men woman women guy girl boy lady gentleman male female human kid child "
-    "individual".split()
+    "individual"
 )
 
+_PEOPLE = frozenset(_PEOPLE_WORDS.split())
 _NEUTRAL = frozenset(_NEUTRAL_WORDS.split()) | _PEOPLE
 
 _SHADES = ("light", "dark", "deep", "pale")

@@ -57,8 +57,8 @@ def _missing(name: Any) -> str:
         return f"Expected the name of an expert file and got none; choose one of {', '.join(expert_names())}."
     folder = folder_paths.get_folder_paths(FOLDER)[0]
     return (
-        f'Expected an expert file in models/{FOLDER} and found no "{name:.80}" there; copy it to {folder} (a template\'s '
-        "note says where from), or choose another."
+        f'Expected an expert file in models/{FOLDER} and found no "{name:.80}" there; copy it to {folder} (a '
+        "template's note says where from), or choose another."
     )
 
 

@@ -19,6 +19,7 @@ from ..comfyui.latents import parts_of
 from ..spaces.latent_spaces import space_indices
 from .grid_tiles import TILE, decode_tiles, to_image
 from .recording import Recording, StepRecord
+from .shown_names import shown_names
 
 Tile = Image.Image | str
 NO_GUIDANCE = "No guidance to measure: the weights sum to 1, so that U is not needed, or are 0."
@@ -60,11 +61,11 @@ def prediction_grids(experts: Experts, recording: Recording, vae: Any) -> Tensor
     shown = recording.shown()
     coders = _coders(experts, vae)
     rows = [
-        _Row(f"{expert.label}, w={expert.weight:g}", [step.cond[i] for step in shown], coders[i], _why_missing(expert))
-        for i, expert in enumerate(experts)
+        _Row(f"{name}, weight {expert.weight:g}", [step.cond[i] for step in shown], coders[i], _why_missing(expert))
+        for i, (name, expert) in enumerate(zip(shown_names(experts), experts, strict=True))
     ]
     if any(step.uncond is not None for step in shown):
-        rows.append(_Row("unconditional estimate U", [step.uncond for step in shown], coders[0], "not needed"))
+        rows.append(_Row("without prompts (U)", [step.uncond for step in shown], coders[0], "not needed"))
     rows.append(_Row("product", [step.product for step in shown], coders[0], ""))
 
     batch = len(shown[0].product)
@@ -98,14 +99,16 @@ def guidance_plots(experts: Experts, recording: Recording) -> Tensor:
     norms = torch.stack([recording.guidance[step].norms for step in steps], dim=-1)
     cosines = torch.stack([recording.guidance[step].cosines for step in steps], dim=-1)
     nothing, no_pair = (NO_COMMON_SPACE,) * 2 if max(space_indices(experts)) > 0 else (NO_GUIDANCE, NO_PAIR)
-    plots = []
+    names, plots = shown_names(experts), []
     for norm, cosine in zip(norms, cosines, strict=True):
-        lines = {experts[i].label: norm[i].tolist() for i in range(len(experts))}
-        panels = [Panel("How hard each expert pulls: root mean square change of x0", lines, placeholder=nothing)]
-        if pairs := _pairs(experts):
+        lines = {name: pulls.tolist() for name, pulls in zip(names, norm, strict=True)}
+        panels = [
+            Panel("How hard each expert pulls: root mean square change of the picture", lines, placeholder=nothing)
+        ]
+        if pairs := _pairs(names):
             title = "Agreement: above 0 they agree, below 0 they conflict"
             agreed = {label: cosine[pair].tolist() for label, pair in pairs.items()}
-            shared = {label: [experts[i].label for i in pair] for label, pair in pairs.items()}
+            shared = {label: [names[i] for i in pair] for label, pair in pairs.items()}
             panels.append(Panel(title, agreed, limits=(-1.0, 1.0), placeholder=no_pair, shared=shared))
         if saved := _saved_rows(recording, steps):
             panels.append(saved)
@@ -113,9 +116,9 @@ def guidance_plots(experts: Experts, recording: Recording) -> Tensor:
     return to_image(plots)
 
 
-def _pairs(experts: Experts) -> dict[str, tuple[int, int]]:
-    """The pairs of experts, by their labels."""
-    return {f"experts {i + 1} and {j + 1}": (i, j) for i, j in combinations(range(len(experts)), 2)}
+def _pairs(names: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """The pairs of experts, by what the plot calls them."""
+    return {f"{names[i]} and {names[j]}": (i, j) for i, j in combinations(range(len(names)), 2)}
 
 
 def _coders(experts: Experts, vae: Any) -> list[Coder]:

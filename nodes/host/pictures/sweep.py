@@ -22,6 +22,7 @@ from ..comfyui.page import refusals_at_experts
 from ..run.guider import ProductGuider
 from ..run.ksampler import Settings, sample, start, warn_of_sampler
 from .grid_tiles import TILE, check_vae, decode_tiles, tiles_of, to_image
+from .shown_names import shown_names
 
 logger = logging.getLogger(__name__)
 
@@ -127,8 +128,8 @@ def _grids(
     experts: Experts, sweep: Sweep, samples: dict[Cell, Tensor], vae: Any, reference: Tensor | None
 ) -> list[Image.Image]:
     tiles = {cell: decode_tiles(latents, vae) for cell, latents in samples.items()}
-    chosen = experts[sweep.expert]
-    swept = Swept(chosen.label, chosen.name, has_others=len(experts) > 1)
+    chosen, title = experts[sweep.expert], shown_names(experts)[sweep.expert]
+    swept = Swept(title, chosen.name if title == chosen.label else title, has_others=len(experts) > 1)
     batch = len(next(iter(tiles.values())))
     references: list[Image.Image | None] = [None] if reference is None else [*tiles_of(reference)]
     references += references[-1:] * (batch - len(references))

@@ -18,15 +18,12 @@ from comfy_api.latest import io
 import nodes
 
 from ..comfyui.prompt_server import prompt_server
-from ..files.node_names import names_of_type
+from ..files.node_names import title_of
 from .node_ids import EXPERT_REMOTE, PREFIX
 from .worker_graph import LINKS, Link, as_link, is_node, read_graph
 
 _ELSEWHERE = ["", 0]
 """A link to a node that isn't in the prompt, so nothing is known of its output."""
-
-_LONGEST_TITLE = 80
-"""Letters of a title in a message."""
 
 _READERS: dict[type, type] = {io.Int.Input: int, io.Float.Input: float, io.String.Input: str, io.Boolean.Input: bool}
 
@@ -82,7 +79,7 @@ class QueuedPrompt:
     def __init__(self, prompt: dict[str, Any], targets: list[str] | None):
         well_formed = {key: node for key, node in prompt.items() if is_node(node)}
         self.nodes = {
-            key: QueuedNode(self, key, node["class_type"], _read(node["class_type"], node["inputs"]), _title_of(node))
+            key: QueuedNode(self, key, node["class_type"], _read(node["class_type"], node["inputs"]), title_of(node))
             for key, node in well_formed.items()
         }
         self.results: dict[Any, Any] = {}
@@ -181,15 +178,6 @@ def schema_of(class_type: str) -> list[io.Input]:
     """The inputs in the schema of one of this pack's nodes; none for nodes of other packs."""
     known = class_of(class_type)
     return known.define_schema().inputs if known is not None else []
-
-
-def _title_of(node: dict[str, Any]) -> str:
-    """The title of a node in API format, on one line; empty if it is the name of its type, or there is none."""
-    kept = node.get("_meta")
-    title = kept.get("title") if isinstance(kept, dict) else None
-    if not isinstance(title, str) or title in {node["class_type"], *names_of_type(node["class_type"])}:
-        return ""
-    return " ".join(title.split())[:_LONGEST_TITLE]
 
 
 def _read(class_type: str, inputs: dict[str, Any]) -> dict[str, Any]:

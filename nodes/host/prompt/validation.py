@@ -29,8 +29,8 @@ from .queued_chain import cut_experts, ends_of
 from .queued_prompt import QueuedNode, class_of, find_node, needed_nodes, once_a_prompt, schema_of
 
 LEADS_NOWHERE = (
-    "This expert takes no part in the picture: its experts output leads nowhere. Connect it to the next Diffusion Expert, "
-    "or to the node that samples."
+    "This expert takes no part in the picture: its experts output leads nowhere. Connect it to the next Diffusion "
+    "Expert, or to the node that samples."
 )
 
 

@@ -123,6 +123,8 @@ def test_the_seed_can_change_after_each_run(node, node_id):
 
 SEARCHES = {
     "composable": {"MCDM_Expert", "MCDM_Guider", "MCDM_OwnNullGuider", "MCDM_KSampler", "MCDM_ProductModel"},
+    "expert": {"MCDM_Expert"},
+    "combine": {"MCDM_Expert", "MCDM_KSampler"},
     "and": {"MCDM_Expert", "MCDM_OwnNullGuider", "MCDM_KSampler"},
     "combine models": {"MCDM_Expert", "MCDM_KSampler", "MCDM_ProductModel"},
     "merge models": {"MCDM_Expert", "MCDM_KSampler", "MCDM_ProductModel"},
@@ -153,6 +155,24 @@ def test_who_searches_finds_the_nodes(node, words):
     aliases = {name: cls.GET_SCHEMA().search_aliases for name, cls in node.classes.items()}
     found = {name for name, known in aliases.items() if words in map(str.lower, known)}
     assert SEARCHES[words] <= found
+
+
+def test_who_searches_for_an_expert_finds_diffusion_expert_first(node):
+    """The page puts names and aliases that are the words searched for before those that contain them."""
+    schemas = {name: cls.GET_SCHEMA() for name, cls in node.classes.items()}
+    exact = {
+        name
+        for name, schema in schemas.items()
+        if "expert" in {schema.display_name.lower(), *map(str.lower, schema.search_aliases or ())}
+    }
+    assert exact == {"MCDM_Expert"}
+
+
+@pytest.mark.parametrize("node_id", ["MCDM_Expert", "MCDM_ExpertRemote"])
+def test_the_tooltip_of_reliability_begins_with_what_to_do_and_is_two_lines(node, node_id):
+    (tooltip,) = [v.tooltip for v in node.classes[node_id].GET_SCHEMA().inputs if v.id == "reliability"]
+    assert tooltip.startswith("In doubt, the same number as the weight.")
+    assert len(tooltip) <= 2 * 90
 
 
 LABELS = {("MCDM_Sigmas", "spacing"): "steps"}

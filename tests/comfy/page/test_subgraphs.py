@@ -1,6 +1,7 @@
 """The subgraph blueprints: what the page makes of them can be queued, and gives its picture."""
 
 import json
+import urllib.error
 from collections import Counter
 
 import pytest
@@ -66,6 +67,27 @@ def test_the_core_lists_them(server):
     assert set(NAMES) <= listed
 
 
+@pytest.mark.parametrize("name", ["MCDM Regions", "MCDM Two Characters"])
+@pytest.mark.parametrize("missing", ["mask_1", "mask_2"])
+def test_a_missing_mask_is_refused(server, name, missing):
+    _, inside = blueprint(name)
+    masks = {key: ["left", 0] for key in ("mask_1", "mask_2") if key != missing}
+    prompt = page_prompt(inside, server.get("/object_info"), masks)
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        server.queue({**prompt, **MASKS, "save": saved(inside)})
+    said = json.loads(refused.value.read())["node_errors"]
+    (node,) = [each for each in inside["nodes"] if each.get("title", "").endswith(f"{missing[-1]}: connect one")]
+    assert said.keys() == {str(node["id"])}
+    assert said[str(node["id"])]["errors"][0]["extra_info"]["input_name"] == "mask"
+
+
+def saved(inside: dict) -> dict:
+    """A node that saves the picture of a blueprint."""
+    link = inside["outputs"][0]["linkIds"][0]
+    (source,) = [[str(each["origin_id"]), each["origin_slot"]] for each in inside["links"] if each["id"] == link]
+    return {"class_type": "SaveImage", "inputs": {"images": source, "filename_prefix": "subgraph"}}
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_it_gives_its_picture(server, name):
     _, inside = blueprint(name)
@@ -73,8 +95,5 @@ def test_it_gives_its_picture(server, name):
     for node in prompt.values():
         shorter = {"width": SIZE, "height": SIZE, "steps": 1}
         node["inputs"] |= {key: value for key, value in shorter.items() if key in node["inputs"]}
-    link = inside["outputs"][0]["linkIds"][0]
-    (source,) = [[str(each["origin_id"]), each["origin_slot"]] for each in inside["links"] if each["id"] == link]
-    save = {"class_type": "SaveImage", "inputs": {"images": source, "filename_prefix": "subgraph"}}
-    (picture,) = server.pictures({**prompt, **MASKS, "save": save})
+    (picture,) = server.pictures({**prompt, **MASKS, "save": saved(inside)})
     assert picture.std() > 5

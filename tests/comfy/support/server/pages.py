@@ -14,7 +14,7 @@ def page_prompt(graph: dict, info: dict, outside: dict[str, list] | None = None)
     Args:
         graph: A workflow as the page saves it, or the definition of a subgraph.
         info: ComfyUI's /object_info.
-        outside: Links for the inputs of a subgraph that have no widget.
+        outside: Links for the inputs of a subgraph that have no widget; others are left unconnected.
     """
     nodes = {node["id"]: node for node in graph["nodes"] if node["type"] not in NOTES}
     prompt = {str(key): {"class_type": node["type"], "inputs": _values(node, info)} for key, node in nodes.items()}
@@ -24,7 +24,7 @@ def page_prompt(graph: dict, info: dict, outside: dict[str, list] | None = None)
         name = nodes[target]["inputs"][place]["name"]
         if source != FROM_OUTSIDE:
             prompt[str(target)]["inputs"][name] = [str(source), slot]
-        elif "widget" not in nodes[target]["inputs"][place]:
+        elif "widget" not in nodes[target]["inputs"][place] and graph["inputs"][slot]["name"] in (outside or {}):
             prompt[str(target)]["inputs"][name] = outside[graph["inputs"][slot]["name"]]
     return prompt
 
