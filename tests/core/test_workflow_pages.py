@@ -80,6 +80,7 @@ LEAST = {
     "VAEDecode": 54,
     "VAELoader": 62,
 }
+NARROWEST = {"MCDM_EncodeMap": 276}  # pixels across, in which Nodes 2.0 draw its advanced inputs' button
 # Nodes 2.0 hang a button for the advanced inputs below these, and enlarge them when it is pressed.
 UNFOLDED = {"MCDM_EncodeClass": 170, "MCDM_EncodeMap": 202, "MCDM_EncodeSketch": 182, "MCDM_ExpertRemote": 500}
 BUTTON = 35
@@ -190,6 +191,12 @@ def test_the_note_is_at_the_upper_left(name):
 def test_no_node_grows_when_it_is_drawn(name):
     for node in page(name)["nodes"]:
         assert node["size"][1] >= LEAST[node["type"]], node["type"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_node_is_drawn_wider_than_it_lies(name):
+    for node in page(name)["nodes"]:
+        assert node["size"][0] >= NARROWEST.get(node["type"], 0), node["id"]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -21,7 +21,8 @@ def shown_names(experts: Experts, nodes: Mapping[str, Any] | None = None) -> lis
     if nodes is None:
         running = running_prompt()
         nodes = running.nodes if running is not None else {}
-    titles = [title_of(nodes[expert.node]) if expert.node in nodes else "" for expert in experts]
+    found = [nodes.get(expert.node or "") for expert in experts]
+    titles = [title_of(node) if node is not None else "" for node in found]
     counts = Counter(titles)
     return [
         title if title and counts[title] == 1 else expert.label for title, expert in zip(titles, experts, strict=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from functools import partial
 
@@ -142,11 +142,15 @@ def _check_products(node: QueuedNode, chain: QueuedChain, rule: Rule, sweep: Swe
     if samples_all:
         _check_windows(chain)
     settings, spaces = _certain_settings(chain, samples_all), chain.spaces
-    is_known = settings is not None and spaces is not None and (samples_all or all(t.is_whole for t in chain.terms))
-    check = partial(_check_combination, rule, settings, spaces) if is_known else len
-    if chain.terms and sweep is not None:
+    if not chain.terms or not (samples_all or all(term.is_whole for term in chain.terms)):
+        return
+    if settings is None or spaces is None:
+        check: Callable[[Sequence[QueuedTerm]], object] = tuple  # which refuses none
+    else:
+        check = partial(_check_combination, rule, settings, spaces)
+    if sweep is not None:
         sweep.check_cells(chain.terms, check)
-    elif chain.terms:
+    else:
         check(chain.terms)
 
 
