@@ -21,7 +21,7 @@ class Schedule(io.ComfyNode):
         """The node as ComfyUI shows and calls it."""
         return io.Schema(
             node_id=node_ids.SCHEDULE,
-            display_name="Expert Schedule",
+            display_name="Schedule (Expert)",
             category="mcdm/product",
             search_aliases=aliases(
                 "guidance schedule, cfg curve, weight curve, boundary, refiner, high noise, low noise, window"

@@ -31,7 +31,7 @@ from .widgets import (
 
 _RULE = "Eq. 10 of the paper: ε = U + Σ w_i (ε_i(z_t, x_i, t) − U), with U = Σ a_j ε_j(z_t, ∅, t) and Σ a_j = 1."
 _COMBINING = (
-    "composable, AND, combine, combine models, merge models, mix models, mix two models, blend models, unite, "
+    "composable, AND, combine models, merge models, mix models, mix two models, blend models, unite, "
     "multi model, ensemble, mixture of experts, product of experts, sdxl and sd15, combine loras, multiple loras, "
     "two loras, two checkpoints, blend checkpoints, two characters, regional prompt"
 )
@@ -48,7 +48,7 @@ class Expert(io.ComfyNode):
             display_name="Diffusion Expert",
             category="mcdm/product",
             search_aliases=aliases(
-                f"expert, {_COMBINING}, "
+                f"{_COMBINING}, "
                 "condition, negative from another model, autoguidance, guide with base model, "
                 "base model negative, two families",
             ),

@@ -53,11 +53,11 @@ def expert_path(name: str) -> str:
 
 
 def _missing(name: Any) -> str:
-    if not isinstance(name, str) or not name.strip():
+    if not str(name).strip():
         return f"Expected the name of an expert file and got none; choose one of {', '.join(expert_names())}."
     folder = folder_paths.get_folder_paths(FOLDER)[0]
     return (
-        f'Expected an expert file in models/{FOLDER} and found no "{name:.80}" there; copy it to {folder} (a '
+        f'Expected an expert file in models/{FOLDER} and found no "{name!s:.80}" there; copy it to {folder} (a '
         "template's note says where from), or choose another."
     )
 

@@ -76,7 +76,7 @@ def _check_grid(node: QueuedNode) -> Fault | None:
 
 
 def check_schedule(node: QueuedNode) -> Fault | None:
-    """Whether the noise levels and the weight curve of Expert Schedule can be used."""
+    """Whether the noise levels and the weight curve of Schedule (Expert) can be used."""
     levels = node.numbers(("sigma_start", "sigma_end"))
     return fault_of("sigma_start", partial(Span, **levels)) or check_value(node, "weight_curve", parse_curve)
 

@@ -18,7 +18,7 @@ from .queued_prompt import QueuedNode, once_a_prompt, prompt_nodes
 
 _EXPERTS = (EXPERT, EXPERT_REMOTE)
 _CHAINED = (*_EXPERTS, SCHEDULE, *SETTING_NODES)
-_UNSCHEDULED = {"sigma_start": 0.0, "sigma_end": 0.0}  # an expert's noise levels without Expert Schedule
+_UNSCHEDULED = {"sigma_start": 0.0, "sigma_end": 0.0}  # an expert's noise levels without Schedule (Expert)
 _NUMBERS = tuple(name for name in NUMBERS if name != "weight_curve")  # the settings that are single numbers
 
 
@@ -77,7 +77,7 @@ class QueuedExpert:
     """An expert of a product.
 
     Attributes:
-        node: The node with the settings, those of Expert Schedule included; Product as Model for its reference.
+        node: The node with the settings, those of Schedule (Expert) included; Product as Model for its reference.
         name: What messages call it.
     """
 

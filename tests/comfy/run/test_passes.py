@@ -1,4 +1,4 @@
-"""Fewer Passes and Expert Schedule: against brute force, to the bit where nothing is left out, and to the row."""
+"""Fewer Passes and Schedule (Expert): against brute force, to the bit where nothing is left out, and to the row."""
 
 import logging
 import re

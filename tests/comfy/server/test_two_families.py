@@ -58,7 +58,7 @@ def test_they_draw_one_picture(server):
 
 
 def test_the_blueprint_of_two_checkpoints_takes_them(server):
-    graph = read_json(ROOT / "subgraphs" / "MCDM Two Checkpoints.json")
+    graph = read_json(ROOT / "subgraphs" / "Combine Two Checkpoints (MCDM).json")
     (inside,) = graph["definitions"]["subgraphs"]
     prompt = page_prompt(inside, server.get("/object_info"))
     for chosen, loader in zip(("1", "2"), LOADERS, strict=True):
