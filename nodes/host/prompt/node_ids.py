@@ -1,4 +1,7 @@
-"""The ids of this pack's nodes that checks of a prompt know by them; their schemas take them from here, but for a method's, which is its name's."""
+"""The ids of this pack's nodes that checks of a prompt know by them; their schemas take them from here.
+
+That of a method's node is its prefix and the method's name.
+"""
 
 from __future__ import annotations
 
