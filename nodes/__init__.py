@@ -6,10 +6,8 @@ from .analysis import Inspect, ReliabilitySweep
 from .choose import Choose
 from .conditions import EncodeClass, EncodeMap, EncodeSketch, EncodeText
 from .experts import EmptyLatent, LoadExpert
-from .host.comfyui.help_pages import serve_help
-from .host.comfyui.node_warnings import show_warnings
-from .host.files.example_inputs import install_example_inputs
-from .host.files.expert_folders import register_folders
+from .host.comfyui.page import serve_help, show_warnings
+from .host.files.expert_folders import install_example_inputs, register_folders
 from .host.prompt.queued_prompt import watch_prompts
 from .host.prompt.validation import show_refusals
 from .logic import LogicSampler

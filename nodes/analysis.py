@@ -10,9 +10,8 @@ from comfy_api.latest import io
 from ..mcdm_core.sampling.sweep import MOST_ACROSS, Varied, read_sweep
 from .host.chain.expert_chain import Experts
 from .host.pictures.grid_tiles import check_vae
-from .host.pictures.recording import sample_recorded
+from .host.pictures.recording import check_shown_steps, sample_recorded
 from .host.pictures.recording_pictures import guidance_plots, prediction_grids
-from .host.pictures.shown_steps import check_shown_steps
 from .host.pictures.sweep import sample_sweep
 from .host.prompt import node_ids
 from .host.prompt.chain_checks import check_chain, check_sweep

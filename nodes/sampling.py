@@ -9,9 +9,8 @@ from ..mcdm_core import space_timesteps
 from .host.prompt import node_ids
 from .host.prompt.faults import check_value
 from .host.prompt.validation import Validation
-from .host.samplers.ddim import ddim_sampler
-from .host.samplers.timestep_spacing import spaced_sigmas
-from .host.spaces.scaled_noise import ScaledNoise
+from .host.samplers.ddim import ddim_sampler, spaced_sigmas
+from .host.spaces.joint_sample import ScaledNoise
 from .widgets import aliases, denoise_input, seed_input
 
 

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from ..host.chain.expert_chain import ExpertInput, Experts
 from ..host.evaluation.noise_levels import Forms, align_levels
-from ..host.evaluation.types import ModelPoint, Request
-from ..host.evaluation.workers import Start
+from ..host.evaluation.requests import ModelPoint, Request, Start
 from . import cluster
 from .files import send_files
 from .model import WorkerName, is_remote

@@ -10,11 +10,10 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
+from ..host.chain.attachments import CFG_HOOKS, wrappers_of
 from ..host.chain.expert_chain import ExpertInput, Experts
-from ..host.chain.hooks import CFG_HOOKS
 from ..host.chain.pairs import pairs_of
-from ..host.chain.run_wrappers import wrappers_of
-from ..host.evaluation.types import CONDITION, NULL, Request
+from ..host.evaluation.requests import CONDITION, NULL, Request
 from ..host.files.expert_model import clamp_pixels, implicit_null
 from ..host.run.guider import ProductGuider
 from .descriptions import describe_latents, describe_sampling

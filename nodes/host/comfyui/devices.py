@@ -1,18 +1,28 @@
-"""Experts on several devices of one machine, asked at once, in threads of ComfyUI's own engine."""
+"""Several devices of one machine, at work at once in threads of ComfyUI's own engine.
+
+Experts may each be on a device of their own. And a MODEL may have copies on further devices, among which core's
+MultiGPU CFG Split distributes the rows of a pass: CFGGuider prepares the copies of its one MODEL, the first expert's;
+those of each other expert serve only its own rows.
+"""
 
 from __future__ import annotations
 
 import contextvars
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
 
 import comfy.model_management
 import comfy.multigpu
+import comfy.sampler_helpers
 import torch
 from comfy.model_patcher import ModelPatcher
 
-from .device_copies import copies_of, end_threads
+from .cores import end_memory_graph
+
+_KEY = "multigpu"  # ComfyUI's key of the copies among a MODEL's additional models
+_POOL = "multigpu_thread_pool"  # and of the thread pool in its options
 
 Answer = TypeVar("Answer")
 Job = Callable[[Callable[[], None]], Answer]
@@ -108,3 +118,54 @@ class Devices:
 
 class _StoppedError(Exception):
     """Work on another device has failed, so that this work is not needed."""
+
+
+def copies_of(patcher: ModelPatcher) -> list[ModelPatcher]:
+    """A MODEL's copies on further devices; most have none."""
+    return patcher.get_additional_models_with_key(_KEY)
+
+
+def match_copies(patcher: ModelPatcher, conds: dict[str, list[dict]], model_options: dict[str, Any]) -> None:
+    """Attach to a MODEL's copies what was attached to it since they were made; call it before it is loaded.
+
+    Args:
+        patcher: The MODEL.
+        conds: Its conditioning; its ControlNets are copied too.
+        model_options: Its prepared options.
+    """
+    if copies_of(patcher):
+        patcher.match_multigpu_clones()
+        comfy.sampler_helpers.preprocess_multigpu_conds(conds, patcher, model_options)
+
+
+def end_threads(pool: Any) -> None:
+    """End ComfyUI's threads for devices, after each has released the memory recorded for its passes.
+
+    Args:
+        pool: A `comfy.multigpu.MultiGPUThreadPool`; each of its threads runs its tasks in order.
+    """
+    for device in pool.devices:
+        pool.submit(device, end_memory_graph)
+    pool.shutdown()
+
+
+@contextmanager
+def copies_at_work(patcher: ModelPatcher, model_options: dict[str, Any]) -> Iterator[None]:
+    """While it lasts, the copies of one MODEL are ready for a run, with a thread for each device.
+
+    Args:
+        patcher: The MODEL, loaded.
+        model_options: Its options of the run, in which ComfyUI finds the copies.
+    """
+    copies = copies_of(patcher)
+    with ExitStack() as ending:
+        for copy in copies:
+            ending.callback(copy.cleanup)
+        if copies:
+            comfy.sampler_helpers.prepare_model_patcher_multigpu_clones(patcher, copies, model_options)
+            devices = [patcher.load_device, *(copy.load_device for copy in copies)]
+            pool = model_options[_POOL] = comfy.multigpu.MultiGPUThreadPool(devices)
+            ending.callback(end_threads, pool)
+            for copy in copies:
+                copy.pre_run()
+        yield

@@ -1,15 +1,24 @@
-"""Messages to the page that sent a prompt; `web/mcdm.js` writes them on the nodes that they are about."""
+"""ComfyUI's server, and the page: messages to the one that sent a prompt, warnings of a run, and the nodes' help.
+
+`web/mcdm.js` writes messages on the nodes that they are about.
+"""
 
 from __future__ import annotations
 
+import logging
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from aiohttp import web
 from comfy_execution.utils import get_executing_context
 
+import nodes
+
 from ....mcdm_core.product.term_settings import TermError
-from .prompt_server import prompt_server
 
 WARNING = "mcdm.warning"
 """Event: what a node warned of while it ran."""
@@ -19,6 +28,16 @@ REFUSALS = "mcdm.refusals"
 
 _REFUSAL = "mcdm.refusal"
 """Event: what a run is refused for, at the node that mends it; ComfyUI says the same of the node that ran."""
+
+
+WEB = Path(__file__).resolve().parents[3] / "web"  # the extension's WEB_DIRECTORY
+
+
+def prompt_server() -> Any | None:
+    """The server that runs, where there is one."""
+    # Not imported: that would start things that only main.py should.
+    server = sys.modules.get("server")
+    return getattr(server.PromptServer, "instance", None) if server else None
 
 
 class Page(NamedTuple):
@@ -64,9 +83,9 @@ def running_prompt() -> RunningPrompt | None:
     context, server = get_executing_context(), prompt_server()
     if context is None or server is None:
         return None
-    for _, running_id, nodes, extra_data, *_ in server.prompt_queue.get_current_queue_volatile()[0]:
+    for _, running_id, prompt, extra_data, *_ in server.prompt_queue.get_current_queue_volatile()[0]:
         if running_id == context.prompt_id:
-            return RunningPrompt(running_id, context.node_id, nodes, page_of(server.client_id, extra_data))
+            return RunningPrompt(running_id, context.node_id, prompt, page_of(server.client_id, extra_data))
     return RunningPrompt(context.prompt_id, context.node_id, {}, page_of(server.client_id, None))
 
 
@@ -98,3 +117,50 @@ def page_of(client: Any, extra_data: Any) -> Page:
     for key in ("extra_pnginfo", "workflow", "id"):
         found = found.get(key) if isinstance(found, dict) else None
     return Page(*(value if isinstance(value, str) else None for value in (client, found)))
+
+
+class NodeWarnings(logging.Handler):
+    """Shows warnings that this pack logs while a node runs on that node: all of a run together, without repetitions."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._run: tuple[str, str] | None = None
+        self._lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send the page a warning, with those before it; nothing outside a node, or without a server."""
+        if (running := running_prompt()) is None:
+            return
+        if (run := (running.id, running.node)) != self._run:
+            self._run, self._lines = run, []
+        line = record.getMessage()
+        if line not in self._lines:
+            self._lines.append(line)
+            running.page.send(WARNING, running.about(running.node, "\n".join(self._lines)))
+
+
+def show_warnings() -> None:
+    """Attach the handler to the logger of the whole pack, once."""
+    pack = logging.getLogger(__package__.removesuffix(".nodes.host.comfyui"))
+    if not any(isinstance(handler, NodeWarnings) for handler in pack.handlers):
+        pack.addHandler(NodeWarnings())
+
+
+def serve_help() -> None:
+    """Answer for the nodes' help pages in every language of the page, where there is a server.
+
+    The page asks for a node's help by its own language first, for `docs/MCDM_Expert/en.md`, and reports an error on its
+    console where that is missing, before it takes `docs/MCDM_Expert.md`. The pack has one page a node, which answers
+    both.
+    """
+    server = prompt_server()
+    if server is None:
+        return
+    names = [name for name, folder in nodes.EXTENSION_WEB_DIRS.items() if Path(folder).resolve() == WEB]
+    for page in sorted((WEB / "docs").glob("*.md")):
+        for name in names:
+            server.routes.get(f"/extensions/{name}/docs/{page.stem}/{{language}}.md")(partial(_send_file, page))
+
+
+async def _send_file(file: Path, request: web.Request) -> web.StreamResponse:
+    return web.FileResponse(file)

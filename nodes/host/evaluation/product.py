@@ -17,15 +17,13 @@ from ....mcdm_core.product.methods.method import Methods
 from ....mcdm_core.product.plan import Asked, Plan, Predictions
 from ....mcdm_core.product.plans.planner import Planner
 from ....mcdm_core.product.plans.separate import SeparatePlan, SeparateWeights, plan_separately
-from ..chain.hooks import CFG_HOOKS
+from ..chain.attachments import CFG_HOOKS
 from ..spaces.joint_sample import JointSample
 from ..spaces.refusals import check_guidance
 from .cfg_hooks import CfgHooks, Own
-from .networks import LocalNetworks
+from .networks import LocalNetworks, Nulls
 from .noise_levels import Forms, align
-from .nulls import Nulls
-from .types import CONDITION, NULL, ROLES, ModelPoint, Observer, Request, Watcher
-from .workers import Workers
+from .requests import CONDITION, NULL, ROLES, ModelPoint, Observer, Request, Watcher, Workers
 
 
 class Product:

@@ -1,7 +1,9 @@
-"""Folders of expert files, `models/mcdm` and the experts shipped with the pack, and the VAEs of latent experts."""
+"""Files in ComfyUI's folders: experts, the shipped ones too, the VAEs of latent experts, and example pictures."""
 
 from __future__ import annotations
 
+import filecmp
+import logging
 import os
 from functools import lru_cache
 from pathlib import Path
@@ -14,12 +16,17 @@ from ....mcdm_core.checkpoints import read_encoder
 from ....mcdm_core.checkpoints.text_tower import text_encoder_among
 from ....mcdm_core.checkpoints.vae_of import find_vae_of, key_of_vae
 from ....mcdm_core.conditions import Encoder
+from ....mcdm_core.system.formats import write_bytes
+from ....mcdm_core.system.shipped import EXAMPLES
+
+logger = logging.getLogger(__name__)
 
 FOLDER = "mcdm"
 VAE_FOLDER = "vae"  # ComfyUI's own
 PACK = Path(__file__).resolve().parents[3]
 SHIPPED, SHIPPED_VAES = PACK / "experts", PACK / "vae"
 EXTENSIONS = {".safetensors", ".pt", ".pth", ".ckpt"}
+PREFIX = "mcdm_"  # of the names of example pictures among ComfyUI's inputs
 
 
 def register_folders() -> None:
@@ -171,3 +178,26 @@ def _described(name: str, state: tuple) -> tuple[str | None, int]:
     """What an expert's file says of its VAE and its pictures' size."""
     metadata = read_metadata(expert_path(name))
     return metadata.vae, metadata.image_size
+
+
+def install_example_inputs() -> None:
+    """Copy the example pictures into ComfyUI's input folder, where Load Image finds them.
+
+    Load Image lists no subfolders, and the page reports pictures in subfolders as missing; so a prefix of the names
+    separates them from the user's own. Copies that differ from the pack's files are replaced, so that workflows stay
+    reproducible after an update.
+    """
+    folder = Path(folder_paths.get_input_directory())
+    try:
+        for example in sorted(EXAMPLES.glob("*.png")):
+            _update(example, folder / f"{PREFIX}{example.name}")
+    except OSError as error:
+        logger.warning(
+            "The example pictures could not be copied to %s (%s); copy %s there yourself.", folder, error, EXAMPLES
+        )
+
+
+def _update(example: Path, copy: Path) -> None:
+    if not copy.exists() or not filecmp.cmp(example, copy, shallow=False):
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(copy, example.read_bytes())

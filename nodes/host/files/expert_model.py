@@ -18,8 +18,7 @@ from ....mcdm_core import Condition, Expert, UNetConfig
 from ....mcdm_core.checkpoints.weights import in_halves
 from ....mcdm_core.networks import enlarge
 from ..chain.expert_chain import Conditioning
-from ..comfyui.casting import make_offloadable
-from ..comfyui.cores import loader_class
+from ..comfyui.cores import loader_class, make_offloadable
 from .conditioning import MADE_FOR, read_condition, to_conditioning
 from .expert_folders import load
 from .latent_formats import space_of

@@ -16,7 +16,7 @@ from ....mcdm_core.pictures import labelled_grid
 from ....mcdm_core.pictures.plots import Panel, plot_lines
 from ..chain.expert_chain import ExpertInput, Experts
 from ..comfyui.latents import parts_of
-from ..spaces.latent_spaces import space_indices
+from ..spaces.run_spaces import space_indices
 from .grid_tiles import TILE, decode_tiles, to_image
 from .recording import Recording, StepRecord
 from .shown_names import shown_names

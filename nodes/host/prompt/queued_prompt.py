@@ -17,7 +17,7 @@ from comfy_api.latest import io
 
 import nodes
 
-from ..comfyui.prompt_server import prompt_server
+from ..comfyui.page import prompt_server
 from ..files.node_names import title_of
 from .node_ids import EXPERT_REMOTE, PREFIX
 from .worker_graph import LINKS, Link, as_link, is_node, read_graph

@@ -22,8 +22,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..comfyui.page import REFUSALS, page_of
-from ..comfyui.prompt_server import prompt_server
+from ..comfyui.page import REFUSALS, page_of, prompt_server
 from .faults import Check, Fault
 from .queued_chain import cut_experts, ends_of
 from .queued_prompt import QueuedNode, class_of, find_node, needed_nodes, once_a_prompt, schema_of

@@ -19,27 +19,21 @@ from ....mcdm_core.product.methods.method import Methods
 from ....mcdm_core.product.rules.eq10 import EQ10
 from ....mcdm_core.product.rules.own_null import OWN_NULL
 from ....mcdm_core.product.rules.rule import Rule
+from ..chain.attachments import delegate_hooked, null_is_read, separate_hooked, within_wrappers
 from ..chain.expert_chain import Conds, Experts
-from ..chain.hooks import null_is_read, separate_hooked
-from ..chain.run_wrappers import within_wrappers
 from ..comfyui.latents import pack, parts_of, unframed
 from ..comfyui.page import refusals_at_experts
-from ..evaluation.expert_conds import conditionings_on, conds_of
 from ..evaluation.networks import LocalNetworks
 from ..evaluation.noise_levels import Forms, align_levels
 from ..evaluation.product import Product
-from ..evaluation.types import Observer, Watcher
-from ..evaluation.workers import Start
+from ..evaluation.requests import Observer, Start, Watcher, conditionings_on, conds_of
 from ..spaces.checks import check_scores
-from ..spaces.joint_sample import JointSample
+from ..spaces.joint_sample import Drawn, JointSample, drawn_of
 from ..spaces.refusals import check_noise, in_spaces
 from ..spaces.run_spaces import RunSpaces
-from ..spaces.scaled_noise import Drawn, drawn_of
-from .delegates import delegate_hooked
-from .idle import warn_of_idle_conditions, warn_of_idle_hooks
 from .models import ModelsOfRun
 from .planning import PlanOfRun, planner_of
-from .refusals import check_experts, check_packed
+from .refusals import check_experts, check_packed, warn_of_idle_conditions, warn_of_idle_hooks
 from .scores import lifts_of_run, with_scores
 
 _KEY = "mcdm"  # of the wrappers that a run adds

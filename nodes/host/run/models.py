@@ -14,10 +14,8 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ..chain.expert_chain import Conds, Experts, labels_by_model
-from ..comfyui.device_copies import copies_of
-from ..comfyui.devices import Devices
-from ..evaluation.expert_conds import conditionings_on, conds_of
-from ..evaluation.workers import workers_of
+from ..comfyui.devices import Devices, copies_of
+from ..evaluation.requests import conditionings_on, conds_of, workers_of
 from ..spaces.joint_sample import JointSample
 from ..spaces.run_spaces import RunSpaces
 from ..weights.adapter_groups import adapter_groups

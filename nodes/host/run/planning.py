@@ -18,15 +18,14 @@ from ....mcdm_core.product.plans.joint import PlanAcrossSpaces, spaces_ahead
 from ....mcdm_core.product.plans.planner import Planner
 from ....mcdm_core.product.rules.rule import Rule
 from ....mcdm_core.product.span import SigmaAt
+from ..chain.attachments import REMEDIES, null_is_read
 from ..chain.expert_chain import Experts, settings_of
-from ..chain.hooks import REMEDIES, null_is_read
 from ..comfyui.latents import mask_like
-from ..evaluation.noise_levels import Forms, form_of, on_host
+from ..evaluation.noise_levels import Forms, form_of, is_flow, on_host, starts_from_pictures
 from ..spaces.joint_sample import JointSample
 from ..spaces.joint_sampler import JointSampler
 from ..spaces.refusals import check_sampler
 from ..spaces.run_spaces import RunSpaces
-from .refusals import check_sigmas
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ def planner_of(
     Raises:
         ValueError: If the experts cannot be combined at some level.
     """
-    check_sigmas(experts, sigmas)
+    _check_sigmas(experts, sigmas)
     reference = experts[0].model.get_model_object("model_sampling")
     sigma_at = _sigma_at(reference)
     methods = methods_of(settings_of(experts), sigma_at)
@@ -114,6 +113,36 @@ def planner_of(
     planner = Planner(combination, make, sigma_at, sigma_at_of_curves=at_curves)
     planner.check_run(sigmas)
     return planner
+
+
+def _check_sigmas(experts: Experts, sigmas: Tensor) -> None:
+    """Refuse noise levels that the reference expert doesn't have.
+
+    Args:
+        experts: The chain.
+        sigmas: Noise levels of the run.
+
+    Raises:
+        ValueError: If one is not finite, or above 1 for a flow model; or if some experts have noise levels and others
+            have none.
+    """
+    if not sigmas.isfinite().all():
+        raise ValueError(
+            f"Expected finite noise levels for {experts[0].label} and got NaN or infinity; use another scheduler."
+        )
+    samplings = [expert.model.get_model_object("model_sampling") for expert in experts]
+    without_noise = [starts_from_pictures(sampling) for sampling in samplings]
+    if len(set(without_noise)) > 1:
+        odd = experts[without_noise.index(True)].label
+        raise ValueError(
+            f"Expected experts that all make pictures of noise, but {odd} starts from a picture and has no noise "
+            "levels that others could be asked at; sample it apart."
+        )
+    if is_flow(samplings[0]) and not without_noise[0] and sigmas.max() > 1:
+        raise ValueError(
+            f"Expected noise levels from 0 to 1 for {experts[0].label}, a flow model, and got "
+            f"{sigmas.max().item():.4g}; make the sigmas with the MODEL of the first expert."
+        )
 
 
 def _on_host(masks: Sequence[Tensor | None]) -> Sequence[Tensor | None]:

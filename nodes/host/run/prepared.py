@@ -15,9 +15,9 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
+from ..chain.attachments import schedule_hooks_apart
 from ..chain.expert_chain import Conds
-from ..chain.hooks import schedule_hooks_apart
-from ..comfyui.device_copies import CopiesAtWork, match_copies
+from ..comfyui.devices import copies_at_work, match_copies
 
 
 class PassMemory(NamedTuple):
@@ -56,7 +56,7 @@ class PreparedModel:
         self.guider.model_options = comfy.model_patcher.create_model_options_clone(patcher.model_options)
         self._hook_mode = patcher.hook_mode
         self._loaded_beside_weights = False
-        self._copies: CopiesAtWork | None = None
+        self._copies_at_work = ExitStack()
 
     @property
     def model_options(self) -> dict[str, Any]:
@@ -121,8 +121,7 @@ class PreparedModel:
             self.model_options, device=self.patcher.load_device, dtype=self.patcher.model_dtype()
         )
         self.model_options.setdefault("transformer_options", {})["sample_sigmas"] = sigmas
-        self._copies = CopiesAtWork(self.patcher, self.model_options)
-        self._copies.start()
+        self._copies_at_work.enter_context(copies_at_work(self.patcher, self.model_options))
         self.patcher.pre_run()
 
     def close(self) -> None:
@@ -134,8 +133,7 @@ class PreparedModel:
             stack.callback(comfy.samplers.cast_to_load_options, self.model_options, device=offload)
             if self._loaded_beside_weights:
                 stack.callback(self.patcher.model_patches_to, offload)
-            if self._copies is not None:
-                stack.callback(self._copies.close)
+            stack.callback(self._copies_at_work.close)
             stack.callback(self.patcher.cleanup)
 
 

@@ -12,9 +12,9 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrapperExecutor, WrappersMP
 from torch import Tensor
 
+from ..chain.attachments import has_hooks, hooks_of_all_passes
 from ..chain.expert_chain import PRODUCT_KEY, Conditioning, ExpertInput, Experts
-from ..chain.hooks import has_hooks, hooks_of_all_passes
-from ..evaluation.types import CONDITION, NULL
+from ..evaluation.requests import CONDITION, NULL
 from ..files.expert_model import implicit_null
 from .guider import ProductGuider
 

@@ -1,26 +1,29 @@
-"""Refusals of a run, before any network is called: experts and latents that can't be sampled together."""
+"""Refusals of a run, before any network is called, and warnings of what has no effect in it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import comfy.model_base
+from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from ....mcdm_core.product.term_settings import TermError
+from ..chain.attachments import CFG_HOOKS, check_wrappers
 from ..chain.expert_chain import PRODUCT_KEY, Conditioning, Conds, ExpertInput, Experts
-from ..chain.run_wrappers import check_wrappers
 from ..comfyui.devices import device_of
 from ..comfyui.latents import is_one_frame
-from ..evaluation.noise_levels import is_flow, starts_from_pictures
-from ..files.expert_model import ExpertModel
+from ..files.expert_model import ExpertModel, clamp_pixels
 from ..files.reads import LatentSizeError
 from ..spaces.refusals import check_spaces, space_name
 from ..spaces.run_spaces import RunSpaces
-from ..weights.controlnets import controlnets, device_of_controlnet, prepared_alike
+from ..weights.differences import controlnets, device_of_controlnet, prepared_alike
+
+logger = logging.getLogger(__name__)
 
 # Path to the width of a text token in the configuration of models that read tokens as they are.
 _TOKEN_WIDTH: dict[type, tuple[str, ...]] = {
@@ -79,36 +82,6 @@ def _mended_by(index: int, setting: str) -> Iterator[None]:
         raise
     except ValueError as error:
         raise TermError(str(error), index, setting) from error.__cause__  # the same sentence isn't logged twice
-
-
-def check_sigmas(experts: Experts, sigmas: Tensor) -> None:
-    """Refuse noise levels that the reference expert doesn't have.
-
-    Args:
-        experts: The chain.
-        sigmas: Noise levels of the run.
-
-    Raises:
-        ValueError: If one is not finite, or above 1 for a flow model; or if some experts have noise levels and others
-            have none.
-    """
-    if not sigmas.isfinite().all():
-        raise ValueError(
-            f"Expected finite noise levels for {experts[0].label} and got NaN or infinity; use another scheduler."
-        )
-    samplings = [expert.model.get_model_object("model_sampling") for expert in experts]
-    without_noise = [starts_from_pictures(sampling) for sampling in samplings]
-    if len(set(without_noise)) > 1:
-        odd = experts[without_noise.index(True)].label
-        raise ValueError(
-            f"Expected experts that all make pictures of noise, but {odd} starts from a picture and has no noise "
-            "levels that others could be asked at; sample it apart."
-        )
-    if is_flow(samplings[0]) and not without_noise[0] and sigmas.max() > 1:
-        raise ValueError(
-            f"Expected noise levels from 0 to 1 for {experts[0].label}, a flow model, and got "
-            f"{sigmas.max().item():.4g}; make the sigmas with the MODEL of the first expert."
-        )
 
 
 def _check_nested(experts: Experts) -> None:
@@ -282,3 +255,30 @@ def _check_controlnets(experts: Experts) -> None:
                         index,
                         role,
                     )
+
+
+def warn_of_idle_hooks(experts: Experts) -> None:
+    """Name the experts whose CFG hooks don't run: only the reference's do, see `CfgHooks`."""
+    active = _cfg_hooks(experts[0].model)
+    for expert in experts:
+        elsewhere = getattr(expert.model.model, "guidance", [])  # of a MODEL on a worker, where they don't run
+        if elsewhere or any(hook not in (*active, clamp_pixels) for hook in _cfg_hooks(expert.model)):
+            logger.warning(
+                "The guidance node on the MODEL of %s does nothing: only the first expert's runs. Attach it to the "
+                "first expert's MODEL.",
+                expert.label,
+            )
+
+
+def warn_of_idle_conditions(experts: Experts) -> None:
+    """Say so where experts have conditions and all weights are 0, so that none has an effect."""
+    if any(expert.condition is not None for expert in experts) and all(expert.weight == 0 for expert in experts):
+        logger.warning(
+            "Every weight is 0, so the picture follows no prompt (condition); raise the weight of a Diffusion Expert."
+        )
+
+
+def _cfg_hooks(patcher: ModelPatcher) -> list[Callable]:
+    """The hooks on guidance in a MODEL's options, which hold one or a list of each kind."""
+    kinds = [patcher.model_options.get(name) for name in CFG_HOOKS]
+    return [hook for hooks in kinds if hooks is not None for hook in (hooks if isinstance(hooks, list) else [hooks])]

@@ -1,12 +1,15 @@
-"""The core's DDIM as a ComfyUI SAMPLER."""
+"""The paper's own sampling: the core's DDIM as a ComfyUI SAMPLER, and its timesteps as SIGMAS."""
 
 from __future__ import annotations
 
+import comfy.model_sampling
 import comfy.samplers
+import torch
+from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
+from ....mcdm_core import space_timesteps
 from ....mcdm_core.sampling import sample_ddim
-from ..comfyui.step_reports import step_reports
 from ..evaluation.noise_levels import is_flow
 from .functions import Sampling, sampler_function
 
@@ -35,12 +38,33 @@ def sample_comfy_ddim(run: Sampling, eta: float = 0.0) -> Tensor:
             "Expected a noise-predicting model as the first expert and got a rectified flow, which DDIM does not "
             "step; choose another sampler, euler for example."
         )
-    point = run.x
+    with run.reports() as report:
+        return sample_ddim(run.denoised, run.x, run.sigmas, generator=run.generator(), callback=report, eta=eta)
 
-    def denoise(x: Tensor, sigma: Tensor | float) -> Tensor:
-        nonlocal point
-        point = x
-        return run.denoised(x, float(sigma))
 
-    with step_reports(run.sigmas, run.callback, run.disable, lambda: point) as report:
-        return sample_ddim(denoise, run.x, run.sigmas, generator=run.generator(1), callback=report, eta=eta)
+def spaced_sigmas(model: ModelPatcher, spacing: str, denoise: float) -> Tensor:
+    """Descending noise levels at spaced timesteps, then 0.
+
+    Args:
+        model: The MODEL whose schedule is used.
+        spacing: See `space_timesteps`.
+        denoise: Share of the steps to keep, from the end, 0…1; 0 gives an empty result.
+
+    Returns:
+        Float32, shape (steps + 1,).
+
+    Raises:
+        ValueError: If the spacing cannot be read, or the model has no discrete timesteps.
+    """
+    sampling = model.get_model_object("model_sampling")
+    if not isinstance(sampling, comfy.model_sampling.ModelSamplingDiscrete):
+        raise ValueError(
+            f"Expected a model with discrete timesteps and got one with {type(sampling).__bases__[0].__name__}; use "
+            "one of ComfyUI's schedulers for it."
+        )
+    timesteps = space_timesteps(spacing, sampling.num_timesteps)
+    kept = timesteps[: round(len(timesteps) * denoise)]
+    if not kept:
+        return torch.zeros(0)
+    sigmas = sampling.sigma(torch.tensor(kept[::-1], dtype=torch.float32))
+    return torch.cat([sigmas.float().cpu(), torch.zeros(1)])

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any, Concatenate, ParamSpec
 
 import torch
 from torch import Tensor
+from tqdm.auto import tqdm
 
-from ..comfyui.step_reports import StepReport
+from ....mcdm_core.sampling.types import Callback
 from ..evaluation.noise_levels import Form, form_of
 
 Options = ParamSpec("Options")
+StepReport = Callable[[dict], None]
+"""The callback that ComfyUI gives a sampler function, which calls it after each step."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Sampling:
-    """The arguments that ComfyUI gives a sampler function.
+    """The arguments that ComfyUI gives a sampler function, and its model for samplers of the core.
 
     Attributes:
         model: Predicts x0 as `model(x, sigma, **extra_args)`.
@@ -27,6 +31,7 @@ class Sampling:
         extra_args: Passed to the model.
         callback: Called after each step with a dictionary, as ComfyUI's samplers do.
         disable: Whether to hide the progress bar in the log.
+        point: The x at which the model was last evaluated.
     """
 
     model: Any
@@ -35,6 +40,7 @@ class Sampling:
     extra_args: dict[str, Any]
     callback: StepReport | None
     disable: bool | None
+    point: Tensor = field(init=False)
 
     @property
     def schedule(self) -> Any:
@@ -46,18 +52,34 @@ class Sampling:
         """That MODEL's form of x."""
         return form_of(self.schedule, self.x.shape)
 
-    def denoised(self, x: Tensor, sigma: float) -> Tensor:
+    def denoised(self, x: Tensor, sigma: Tensor | float) -> Tensor:
         """The model's x0, shape of x, which is (B, C, …)."""
-        prediction: Tensor = self.model(x, x.new_full((len(x),), sigma), **self.extra_args)
+        self.point = x
+        prediction: Tensor = self.model(x, x.new_full((len(x),), float(sigma)), **self.extra_args)
         return prediction
 
-    def generator(self, offset: int) -> torch.Generator:
-        """Noise of the run's seed.
+    def generator(self) -> torch.Generator:
+        """Noise of the seed after the run's, from which the start noise is drawn."""
+        return torch.Generator().manual_seed(((self.extra_args.get("seed") or 0) + 1) % 2**64)
 
-        Args:
-            offset: Added to the seed, at least 1: the start noise is drawn from the seed itself.
+    @contextmanager
+    def reports(self) -> Iterator[Callback]:
+        """Show a progress bar in the log, and pass reports of steps to ComfyUI's callback.
+
+        Yields:
+            The callback for a sampler of the core.
         """
-        return torch.Generator().manual_seed(((self.extra_args.get("seed") or 0) + offset) % 2**64)
+        with tqdm(total=len(self.sigmas) - 1, disable=self.disable) as bar:
+
+            def report(step: int, sigma: float, denoised: Tensor) -> None:
+                bar.update()
+                if self.callback is not None:
+                    level = self.sigmas[step]
+                    self.callback(
+                        {"x": self.point, "i": step, "sigma": level, "sigma_hat": level, "denoised": denoised}
+                    )
+
+            yield report
 
 
 def sampler_function(sample: Callable[Concatenate[Sampling, Options], Tensor]) -> Callable[..., Tensor]:

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import ExitStack
+
 import comfy.samplers
+import torch
 from torch import Tensor
 
+from ....mcdm_core.diffusion.schedule import levels_of, to_flow
+from ....mcdm_core.product.evaluation import Evaluation
 from ....mcdm_core.product.methods.logic import HARMONIC, Logic
+from ....mcdm_core.product.plans.planner import Planner
+from ....mcdm_core.product.plans.separate import SeparatePlan, SeparateWeights, Weigh
 from ....mcdm_core.sampling import sample_logic
+from ..evaluation.noise_levels import FLOW_LIMIT
+from ..run.guider import ProductGuider
+from ..spaces.checks import check_one_space
+from ..spaces.joint_sampler import JointModel
+from ..spaces.refusals import in_spaces
 from .functions import Sampling, sampler_function
-from .run_denoiser import RunDenoiser, guider_of
 
 NO_EXPERTS = (
     "Expected a product of experts, whose densities Logic Sampler tracks, and got {}, which shows one prediction "
@@ -31,7 +43,75 @@ def sample_comfy_logic(run: Sampling, logic: Logic = HARMONIC) -> Tensor:
 
     A rectified flow is stepped in the variance-exploding form, x/(1 − σ).
 
+    Args:
+        run: What to sample.
+        logic: How densities are combined.
+
+    Returns:
+        Samples, shape of x.
+
     Raises:
-        ValueError: As `guider_of`, `Product.separately` and `sample_logic`.
+        ValueError: If it isn't run by the guider of a product of one latent space; or as `Product.separately` and
+            `sample_logic`.
     """
-    return RunDenoiser(run, guider_of(run, "Logic Sampler", NO_EXPERTS)).sample(sample_logic, logic=logic)
+    guider, levels = _guider_of(run), levels_of(run.sigmas)
+    x = run.x / run.form.signal_scale(min(levels[0], FLOW_LIMIT))
+    levels = list(map(run.form.unbounded, levels))
+    area = run.extra_args.get("denoise_mask")
+    with run.reports() as report, ExitStack() as ending:
+        denoiser = _RunDenoiser(run, guider, ending)
+        x = sample_logic(denoiser, x, levels, generator=run.generator(), callback=report, area=area, logic=logic)
+    return denoiser.own_form(x, levels[-1])[0]
+
+
+def _guider_of(run: Sampling) -> ProductGuider:
+    """The product's guider that the sampler is run by."""
+    guider = run.model.inner_model
+    if isinstance(guider, JointModel):
+        check_one_space(in_spaces(guider.experts), "Logic Sampler", "choose another sampler")
+    if not isinstance(guider, ProductGuider):
+        raise ValueError(NO_EXPERTS.format(type(guider).__name__))
+    return guider
+
+
+class _RunDenoiser:
+    """ComfyUI's model in the variance-exploding form, with the experts' predictions at each call, as a core's denoiser.
+
+    Args:
+        run: The arguments of the sampler function.
+        guider: The guider of the run.
+        ending: Is closed when the sampler ends; until then experts are asked separately, once they have been.
+    """
+
+    def __init__(self, run: Sampling, guider: ProductGuider, ending: ExitStack):
+        self._run, self._guider, self._ending = run, guider, ending
+        self._shown: list[Evaluation] = []
+        self._planner: Planner[SeparatePlan] | None = None
+        guider.product.watch(self._shown.append)
+
+    def __call__(self, x: Tensor, sigma: Tensor | float) -> Tensor:
+        """X0, shape of x."""
+        self._shown.clear()
+        denoised = self._run.denoised(*self.own_form(x, float(sigma)))
+        if not self._shown:
+            raise ValueError(
+                "Expected the product to be evaluated at every step and another node left one out; remove the node "
+                "that skips steps, or use another sampler."
+            )
+        return denoised
+
+    def with_terms(self, x: Tensor, sigma: Tensor | float, weigh: Weigh) -> tuple[Tensor, Mapping[int, Tensor]]:
+        """See the core's `TermsDenoiser`."""
+        product = self._guider.product
+        if self._planner is None:
+            self._planner = self._ending.enter_context(product.separately(self._run.sigmas))
+        weights = product.separate = SeparateWeights(self._planner.at, weigh)
+        return self(x, sigma), weights.predicted
+
+    def own_form(self, x: Tensor, sigma: float) -> tuple[Tensor, float]:
+        """A point and its level in the variance-exploding form, both converted to the reference's form."""
+        form = self._run.form
+        if not form.flow:
+            return x, sigma
+        own, level = to_flow(x, torch.tensor(sigma, dtype=torch.float64), form.noise_scale)
+        return own.to(x.dtype), float(level)

@@ -1,17 +1,57 @@
-"""The samples of a run in every latent space of its experts: those it starts from, and those of the moment."""
+"""The samples of a run in every latent space of its experts: its start noise, its latents, and those of the moment."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
+import comfy.sample
 import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from ....mcdm_core.product.spaces import resized
-from ..comfyui.latents import unframed
+from ..comfyui.latents import parts_of, unframed
 from .run_spaces import RunSpaces
-from .scaled_noise import Drawn
+
+
+class Drawn(NamedTuple):
+    """What start noise was made of.
+
+    Attributes:
+        standard: Standard normal noise.
+        scale: The factor that it was multiplied by.
+    """
+
+    standard: Tensor
+    scale: float
+
+
+_DRAWN = WeakTensorKeyDictionary()  # by the product: a guider is given a tensor, and no NOISE
+
+
+def drawn_of(noise: Tensor) -> Drawn:
+    """What start noise was made of; noise of other nodes counts as standard normal."""
+    return _DRAWN.get(noise, Drawn(noise, 1.0))
+
+
+class ScaledNoise(NamedTuple):
+    """A NOISE: standard normal noise times a factor.
+
+    Attributes:
+        seed: Seed, from which ComfyUI's KSampler would draw the same noise.
+        scale: Factor; 1 is ComfyUI's RandomNoise.
+    """
+
+    seed: int
+    scale: float
+
+    def generate_noise(self, input_latent: dict[str, Any]) -> Tensor:
+        """Noise of the shape of a LATENT, on the CPU."""
+        standard = comfy.sample.prepare_noise(input_latent["samples"], self.seed, input_latent.get("batch_index"))
+        noise = self.scale * standard
+        _DRAWN[parts_of(noise)[0]] = Drawn(parts_of(standard)[0], self.scale)
+        return noise
 
 
 class JointSample:

@@ -15,8 +15,7 @@ from ..chain.expert_chain import ExpertInput, Experts
 from ..files.expert_model import ExpertModel
 from ..files.latent_formats import PixelSpace
 from .checks import InSpace, check_vaes, two_spaces
-from .latent_spaces import format_of, space_indices, space_name
-from .run_spaces import RunSpaces
+from .run_spaces import RunSpaces, format_of, space_indices, space_name
 
 # By how much VAEs shrink pictures for ComfyUI's formats, where some of its versions don't tell, or tell what isn't so.
 _RATIOS: dict[str, int | None] = {"SC_Prior": None, "SC_B": 4, "SD_X4": 4, "LTXV": 32, "Wan22": 16, "Flux2": 16}

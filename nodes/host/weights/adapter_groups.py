@@ -10,12 +10,18 @@ import comfy.utils
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import CallbacksMP
 
+from ..chain.attachments import has_hooks
 from ..chain.expert_chain import ExpertInput, Experts
-from ..chain.hooks import has_hooks
-from ..comfyui.device_copies import copies_of
-from .alike import same_options
-from .controlnets import controlnets, takes_weights
-from .differences import replaced_layers, same_but_for_patches, same_patches, without_injections
+from ..comfyui.devices import copies_of
+from .differences import (
+    controlnets,
+    replaced_layers,
+    same_but_for_patches,
+    same_options,
+    same_patches,
+    takes_weights,
+    without_injections,
+)
 from .low_rank import LowRank
 from .patched_pass import Patch, PatchedPass
 

@@ -14,9 +14,8 @@ from typing import Any, TypeVar
 from comfy.model_patcher import ModelPatcher
 
 from ..comfyui.cores import drop_prefetched
-from ..comfyui.device_copies import copies_of
-from ..comfyui.network_calls import undoing
-from ..comfyui.prompt_caches import forget_prompts
+from ..comfyui.devices import copies_of
+from ..comfyui.network_calls import forget_prompts, undoing
 from .adapter_groups import AdapterGroup
 from .differences import memory_of_clones, same_objects, same_weights, why_reloaded
 from .exchange_classic import ClassicExchange

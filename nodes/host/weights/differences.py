@@ -1,4 +1,4 @@
-"""Differences between MODELs that were cloned from one another."""
+"""Differences between MODELs that were cloned from one another, and MODELs that predict the same, asked only once."""
 
 from __future__ import annotations
 
@@ -7,11 +7,18 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import comfy.model_management
+import torch
+from comfy.controlnet import ControlBase, ControlNet
 from comfy.model_patcher import ModelPatcher
-from comfy.patcher_extension import CallbacksMP
-from torch import nn
+from comfy.patcher_extension import CallbacksMP, WrappersMP
+from torch import Tensor, nn
 
+from ..chain.attachments import CFG_HOOKS, PREDICTING, has_hooks, wrappers_of
+from ..chain.expert_chain import PRODUCT_KEY, Conditioning, Experts
 from ..comfyui.cores import comfyui_class_of
+from ..comfyui.devices import with_index
+
+_GUIDING = (*CFG_HOOKS, "disable_cfg1_optimization")
 
 
 def memory_of_clones(patchers: Sequence[ModelPatcher]) -> int:
@@ -107,3 +114,96 @@ def without_injections(patchers: Sequence[ModelPatcher]) -> Iterator[None]:
             if loaded is not None and id(loaded.model) in networks:
                 stack.enter_context(loaded.use_ejected())
         yield
+
+
+def asked_models(experts: Experts) -> dict[ModelPatcher, ModelPatcher]:
+    """The MODEL to ask in place of each: the first that gives the same predictions, so that both run in one batch."""
+    hooked = {expert.model for expert in experts if has_hooks(expert)}
+    asked: dict[ModelPatcher, ModelPatcher] = {}
+    for expert in experts:
+        model = expert.model
+        alike = (first for first in asked.values() if not hooked & {first, model} and same_predictions(first, model))
+        asked.setdefault(model, next(alike, model))
+    return asked
+
+
+def same_predictions(first: ModelPatcher, second: ModelPatcher) -> bool:
+    """Whether two MODELs give the same predictions: one network, the same weights, and the same options around it.
+
+    Hooks on guidance may differ.
+    """
+    return first is second or (same_weights(first, second) and same_options(first, second))
+
+
+def same_options(first: ModelPatcher, second: ModelPatcher) -> bool:
+    """Whether two MODELs have the same options and wrappers around their networks; hooks on guidance may differ.
+
+    False where a node sets up state on either MODEL for each run, as EasyCache does with its cache.
+    """
+    if any(map(_has_state_per_run, (first, second))):
+        return False
+    options = [
+        {name: value for name, value in patcher.model_options.items() if name not in _GUIDING}
+        for patcher in (first, second)
+    ]
+    wrappers = ({kind: patcher.wrappers.get(kind, {}) for kind in PREDICTING} for patcher in (first, second))
+    return _same(*options) and _same(*wrappers)
+
+
+def _has_state_per_run(patcher: ModelPatcher) -> bool:
+    kind = WrappersMP.OUTER_SAMPLE
+    return any(key != PRODUCT_KEY for key, _ in wrappers_of(patcher, kind))
+
+
+def same_conditioning(first: list[dict], second: list[dict]) -> bool:
+    """Whether a network predicts the same under two processed conditionings."""
+    return len(first) == len(second) and all(_same(a, b) for a, b in zip(first, second, strict=True))
+
+
+def _same(first: Any, second: Any) -> bool:
+    if first is second:
+        return True
+    if isinstance(first, Tensor) and isinstance(second, Tensor):
+        return first.shape == second.shape and first.device == second.device and torch.equal(first, second)
+    if isinstance(first, dict) and isinstance(second, dict):
+        keys = first.keys() - {"uuid"}
+        return keys == second.keys() - {"uuid"} and all(_same(first[key], second[key]) for key in keys)
+    if isinstance(first, (list, tuple)) and isinstance(second, (list, tuple)):
+        return len(first) == len(second) and all(_same(a, b) for a, b in zip(first, second, strict=True))
+    if hasattr(first, "process_cond") and type(first) is type(second):
+        return _same(first.cond, second.cond)
+    if hasattr(first, "same_as") and type(first) is type(second):
+        return first.same_as(second)
+    return isinstance(first, (bool, int, float, str)) and type(first) is type(second) and first == second
+
+
+def controlnets(conditioning: Conditioning | None) -> list[ControlBase]:
+    """The ControlNets of a CONDITIONING, with those that they are chained to."""
+    chained = []
+    for _, values in conditioning or ():
+        control = values.get("control")
+        while control is not None:
+            chained.append(control)
+            control = control.previous_controlnet
+    return chained
+
+
+def takes_weights(control: ControlBase) -> bool:
+    """Whether a ControlNet copies weights from the network that it steers, as a control LoRA does."""
+    return type(control).pre_run not in (ControlBase.pre_run, ControlNet.pre_run)
+
+
+def device_of_controlnet(control: ControlBase) -> torch.device:
+    """The device of a ControlNet: ComfyUI loads all ControlNets to one device and never moves them."""
+    named = getattr(control, "load_device", None) or getattr(control, "device", None)
+    return with_index(named or comfy.model_management.get_torch_device())
+
+
+def prepared_alike(control: ControlBase, first: ModelPatcher, second: ModelPatcher) -> bool:
+    """Whether either MODEL prepares a ControlNet alike for a run: with one schedule and, if it copies any, weights."""
+    schedules = [patcher.get_model_object("model_sampling") for patcher in (first, second)]
+    return (
+        first.model is second.model
+        and schedules[0] is schedules[1]
+        and (not takes_weights(control) or same_weights(first, second))
+    )

@@ -31,7 +31,7 @@ def test_a_changed_picture_is_restored_and_others_are_left_alone(host, base):
     changed, users = base / "input" / "mcdm_face_1.png", base / "input" / "face_1.png"
     for path in (changed, users):
         path.write_bytes(b"changed")
-    host.files.example_inputs.install_example_inputs()
+    host.files.expert_folders.install_example_inputs()
     assert changed.read_bytes() == (ROOT / "workflows" / "inputs" / "face_1.png").read_bytes()
     assert users.read_bytes() == b"changed"
     users.unlink()

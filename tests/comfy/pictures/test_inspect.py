@@ -161,8 +161,8 @@ def test_steps_and_previews_reach_the_interface(load, chain, inputs, record, mon
     ],
 )
 def test_steps_shown(host, text, total, steps):
-    host.pictures.shown_steps.check_shown_steps(text)
-    assert host.pictures.shown_steps.shown_steps(text, total) == steps
+    host.pictures.recording.check_shown_steps(text)
+    assert host.pictures.recording.shown_steps(text, total) == steps
 
 
 @pytest.mark.parametrize("text", ["", "0", "1, 0", "-1", "a", "1 5", "1,,5", ",", "2.5", "51", "²"])

@@ -1,4 +1,4 @@
-"""The protocol by which a run asks experts on workers; `nodes/workers` implements it."""
+"""Requests to experts: by names that ComfyUI knows them by, to networks here or on workers, and seen by observers."""
 
 from __future__ import annotations
 
@@ -9,9 +9,58 @@ from typing import Protocol, runtime_checkable
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ..chain.expert_chain import Experts
+from ....mcdm_core.product.evaluation import Evaluation
+from ....mcdm_core.product.methods.method import Method
+from ..chain.expert_chain import Conds, Experts
 from .noise_levels import Forms
-from .types import ModelPoint, Request
+
+CONDITION, NULL = "positive", "negative"
+ROLES = {CONDITION: 0, NULL: 1}  # in cond_or_uncond, which patches read
+
+
+@dataclass(frozen=True)
+class Request:
+    """One prediction to make: an expert's, under its condition or its null."""
+
+    expert: int
+    role: str
+
+
+Observer = Callable[[Evaluation], None]
+"""Is shown every evaluation of the product; it must not change the tensors."""
+ModelPoint = tuple[Tensor, Tensor]
+"""x in a MODEL's own form, shape (B, C, …), and σ of equal entries, shape (B,)."""
+
+
+class Watcher(Method):
+    """Shows an observer every evaluation."""
+
+    def __init__(self, observer: Observer):
+        self._observer = observer
+
+    def note(self, evaluation: Evaluation) -> None:
+        """See `Method`."""
+        self._observer(evaluation)
+
+
+def conditionings_on(experts: Experts, patcher: ModelPatcher) -> dict[str, list]:
+    """The CONDITIONINGs of all experts on one MODEL; `conds_of` finds one expert's again."""
+    found: dict[str, list] = {}
+    for index, expert in enumerate(experts):
+        if expert.model is patcher:
+            given = {CONDITION: expert.condition, NULL: expert.null}
+            found |= {_name(role, index): value for role, value in given.items() if value is not None}
+    return found
+
+
+def conds_of(conds: Conds, index: int) -> Conds:
+    """One expert's conditionings among those on its MODEL, by role."""
+    return {role: conds[_name(role, index)] for role in (CONDITION, NULL) if _name(role, index) in conds}
+
+
+def _name(role: str, index: int) -> str:
+    """CFGGuider's own names for the reference, numbered ones for the rest."""
+    return role if index == 0 else f"{role} {index + 1}"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,256 @@
+"""What nodes attach to experts: wrappers around a run or around passes, hooks on guidance and in conditionings.
+
+CFGGuider runs a MODEL's wrappers around a run for its one MODEL, the first expert's, around the whole product; those of
+the others are run here. EasyCache, for one, sets itself up in such a wrapper and acts in the MODEL's passes, so it
+works on any expert whose wrapper is run.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import comfy.hooks
+import comfy.sampler_helpers
+import comfy.samplers
+from comfy.model_patcher import ModelPatcher
+from comfy.patcher_extension import WrapperExecutor, WrappersMP, get_all_wrappers
+from torch import Tensor, equal
+
+from ....mcdm_core.product.plans.needed_nulls import Remedies
+from .expert_chain import Conds, ExpertInput, Experts
+
+logger = logging.getLogger(__name__)
+
+PREDICTING = (WrappersMP.CALC_COND_BATCH, WrappersMP.APPLY_MODEL, WrappersMP.DIFFUSION_MODEL)
+"""Wrappers of these kinds run in an expert's prediction; guiders run all others, for the reference's MODEL."""
+
+CFG_HOOKS = ("sampler_cfg_function", "sampler_pre_cfg_function", "sampler_post_cfg_function")
+"""Options of a MODEL that hold hooks on guidance."""
+REMEDIES = Remedies(
+    "Connect null",
+    ("because a node that changed the guidance of its MODEL asks for it", "or remove that node"),
+    (
+        "the sampler or a node asks for the unconditional estimate whatever the weights sum to, as CFG++ samplers do",
+        "choose another sampler",
+    ),
+)
+"""How a null is given in a graph, and who may ask for one."""
+
+_SAMPLER_WIDE = (WrappersMP.PREDICT_NOISE, WrappersMP.SAMPLER_SAMPLE)
+_FIXED = ("noise", "latent_image", "sampler", "sigmas", "denoise_mask")  # the first arguments of `outer_sample`
+
+
+def check_wrappers(experts: Experts) -> None:
+    """Refuse wrappers of the whole product's prediction, or of the sampler, on a MODEL that isn't the first expert's.
+
+    LazyCache has one. Wrappers that the first expert's MODEL has too are allowed: they run there, around the product.
+
+    Raises:
+        ValueError: If another expert has one.
+    """
+    first = experts[0]
+    for expert in experts[1:]:
+        for kind in _SAMPLER_WIDE:
+            shared = [wrapper for _, wrapper in wrappers_of(first.model, kind)]
+            for key, wrapper in wrappers_of(expert.model, kind):
+                if wrapper not in shared:
+                    raise ValueError(
+                        f"Expected nothing on the MODEL of {expert.label} that works on the prediction of the whole "
+                        f"product and got {key or 'a node'} ({kind}); attach it to {first.label}, or leave it out."
+                    )
+
+
+def wrappers_of(patcher: ModelPatcher, kind: str) -> Iterator[tuple[str | None, Callable]]:
+    """The wrappers of one kind that nodes put on a MODEL or into its options, each with its key."""
+    options = patcher.model_options.get("transformer_options", {})
+    for found in (patcher.wrappers, options.get("wrappers", {})):
+        for key, wrappers in found.get(kind, {}).items():
+            yield from ((key, wrapper) for wrapper in wrappers)
+
+
+@contextmanager
+def naming_failed_experts(experts: Experts, asked: Sequence[int]) -> Iterator[None]:
+    """Explain a failed pass by a node that only some experts' MODELs have around their passes.
+
+    Such a node may look up in the first expert's MODEL how to treat the ControlNets of all experts, and then works only
+    if every expert's MODEL has it.
+
+    Args:
+        experts: The chain.
+        asked: The experts whose predictions the pass is for.
+
+    Raises:
+        ValueError: In place of AttributeError and TypeError, if some MODELs have such a node and others don't.
+    """
+    try:
+        yield
+    except (AttributeError, TypeError) as error:
+        wrapped = [expert.label for expert in experts if "model_function_wrapper" in expert.model.model_options]
+        if len(wrapped) in (0, len(experts)):
+            raise
+        failed = dict.fromkeys(experts[index].label for index in asked)
+        raise ValueError(
+            f"A pass of the network for {' and '.join(failed)} failed ({type(error).__name__}: {error}). If that comes "
+            f"from a node that is only on the MODEL of {' and '.join(wrapped)} (Tiled Diffusion, for one), attach it "
+            "to every expert, or remove it."
+        ) from error
+
+
+def within_wrappers(
+    run: Callable[..., Tensor], guider: comfy.samplers.CFGGuider, shared: Sequence[Callable], name: str
+) -> Callable[..., Tensor]:
+    """A run inside the OUTER_SAMPLE wrappers of one MODEL, in which they set up their state.
+
+    Args:
+        run: Samples the product, with the arguments of `outer_sample`.
+        guider: The guider that the wrappers see: of this MODEL alone, with its prepared options.
+        shared: Wrappers of the first expert's MODEL. Where this MODEL has them too, their changes to the whole run have
+            already been made.
+        name: Name of the MODEL's experts in messages.
+
+    Returns:
+        A function like `run`. It raises ValueError before the run if a wrapper of this MODEL alone changes the start of
+        all experts.
+    """
+    wrappers = get_all_wrappers(WrappersMP.OUTER_SAMPLE, guider.model_options, is_model_options=True)
+    if not wrappers:
+        return run
+
+    def wrapped(*args: Any, **kwargs: Any) -> Tensor:
+        samples: list[Tensor] = []
+
+        def go_on(*handed: Any, **named: Any) -> Tensor:
+            if any(wrapper not in shared for wrapper in wrappers):
+                _check_unchanged(args, handed, name)
+            samples.append(run(*args, **kwargs))
+            return samples[-1]
+
+        result = WrapperExecutor.new_class_executor(go_on, guider, wrappers).execute(*args, **kwargs)
+        if not samples:
+            raise ValueError(
+                f"Expected nodes on the MODEL of {name} that let the run begin and got one that answers in its place "
+                f"({WrappersMP.OUTER_SAMPLE}); attach it to the first expert, or leave it out."
+            )
+        if result is not samples[-1]:
+            logger.warning(
+                "A node on the MODEL of %s changed the result of the run; only the first expert's may.", name
+            )
+        return samples[-1]
+
+    return wrapped
+
+
+def _check_unchanged(before: Sequence, after: Sequence, name: str) -> None:
+    for what, given, handed in zip(_FIXED, before, after, strict=False):
+        same = given is handed
+        if isinstance(given, Tensor) and isinstance(handed, Tensor):
+            same = same or (given.shape == handed.shape and equal(given, handed))
+        if not same:
+            raise ValueError(
+                f"Expected nodes on the MODEL of {name} that leave the {what} of the run alone and got one that "
+                f"changes it ({WrappersMP.OUTER_SAMPLE}); attach it to the first expert, or leave it out."
+            )
+
+
+def null_is_read(experts: Experts) -> bool:
+    """Whether a node's hook reads more of the first expert's null pass than the prediction; SAG reads its attention."""
+    return bool(experts[0].model.model_options.get("disable_cfg1_optimization"))
+
+
+def has_hooks(expert: ExpertInput) -> bool:
+    """Whether an expert's conditioning has hooks, which change its MODEL when it is prepared."""
+    return len(_hooks(expert)) > 0
+
+
+def hooks_of_all_passes(expert: ExpertInput) -> frozenset[comfy.hooks.Hook]:
+    """Hooks in an expert's conditioning that ComfyUI attaches to the MODEL, for all its passes."""
+    found = _hooks(expert).get_type(comfy.hooks.EnumHookType.TransformerOptions)
+    return frozenset(hook for hook in found if hook.hook_scope == comfy.hooks.EnumHookScope.AllConditioning)
+
+
+def patches_passes(entry: dict) -> bool:
+    """Whether hooks of a processed condition patch the passes for it, as those of regional prompts do."""
+    hooks = entry.get("hooks")
+    return hooks is not None and bool(hooks.get_type(comfy.hooks.EnumHookType.TransformerOptions))
+
+
+def separate_hooked(experts: Experts) -> Experts:
+    """The experts, with clones in place of a shared MODEL where hooks of one expert would act on another's passes.
+
+    The first expert keeps its MODEL.
+    """
+    keys = [(expert.model, hooks_of_all_passes(expert)) for expert in experts]
+    models: dict[tuple[ModelPatcher, frozenset], ModelPatcher] = {}
+    for model, hooks in dict.fromkeys(keys):
+        models[model, hooks] = model.clone() if any(model is kept for kept, _ in models) else model
+    return tuple(replace(expert, model=models[key]) for expert, key in zip(experts, keys, strict=True))
+
+
+def schedule_hooks_apart(conds: Conds) -> None:
+    """Give hooks copies of their schedules: a schedule remembers its keyframe, by one MODEL's noise levels."""
+    groups: dict[int, comfy.hooks.HookGroup] = {}
+    schedules: dict[int, comfy.hooks.HookKeyframeGroup] = {}
+    for entry in (entry for entries in conds.values() for entry in entries if entry.get("hooks") is not None):
+        shared = entry["hooks"]
+        if id(shared) not in groups:
+            groups[id(shared)] = _scheduled_apart(shared, schedules)
+        entry["hooks"] = groups[id(shared)]
+
+
+def _scheduled_apart(
+    shared: comfy.hooks.HookGroup, schedules: dict[int, comfy.hooks.HookKeyframeGroup]
+) -> comfy.hooks.HookGroup:
+    """The same hooks with copies of their schedules, which are kept by the `id` of the original.
+
+    It doesn't use a hook's own `clone`: ComfyUI seldom calls it, so that of a node pack may lose attributes unnoticed.
+    """
+    group = comfy.hooks.HookGroup()
+    for hook in shared.hooks:
+        other = copy.copy(hook)
+        other.hook_keyframe = schedules.setdefault(id(hook.hook_keyframe), hook.hook_keyframe.clone())
+        group.add(other)
+    return group
+
+
+def _hooks(expert: ExpertInput) -> comfy.hooks.HookGroup:
+    found = comfy.hooks.HookGroup()
+    for conditioning in (expert.condition, expert.null):
+        comfy.sampler_helpers.get_hooks_from_cond([values for _, values in conditioning or ()], found)
+    return found
+
+
+def delegate_hooked(experts: Experts) -> Experts:
+    """The experts, on classic MODELs in place of dynamic ones if the conditioning of an expert on those has hooks.
+
+    A dynamic MODEL's weights are fetched as they are used. ComfyUI's guider replaces its one MODEL likewise. The
+    network is then loaded a second time, whole or in parts; clones of one checkpoint share that second network as they
+    share the first.
+
+    Raises:
+        ValueError: If ComfyUI cannot load a MODEL a second time.
+    """
+    hooked = {expert.model: expert for expert in reversed(experts) if expert.model.is_dynamic() and has_hooks(expert)}
+    delegates: dict[ModelPatcher, ModelPatcher] = {}
+    for expert in experts:
+        if expert.model in hooked and expert.model not in delegates:
+            sibling = next((delegates[other] for other in delegates if other.model is expert.model.model), None)
+            delegates[expert.model] = _delegate(hooked[expert.model], sibling)
+    return tuple(replace(expert, model=delegates.get(expert.model, expert.model)) for expert in experts)
+
+
+def _delegate(expert: ExpertInput, sibling: ModelPatcher | None) -> ModelPatcher:
+    patcher = expert.model
+    if sibling is not None:
+        return patcher.clone(disable_dynamic=True, model_override=sibling.get_clone_model_override())
+    if patcher.cached_patcher_init is None and patcher.non_dynamic_delegate_model is None:
+        raise ValueError(
+            f"Expected a MODEL from one of ComfyUI's own loaders for {expert.label}, whose condition or null has "
+            "hooks, and got one that cannot be loaded a second time for them; load its file with one of those, or "
+            "start ComfyUI with --disable-dynamic-vram."
+        )
+    return patcher.get_non_dynamic_delegate()
