@@ -95,7 +95,7 @@ class Inspect(io.ComfyNode):
         steps_shown: str,
     ) -> io.NodeOutput:
         """Sample and draw."""
-        check_vae(experts, vae, latent_image["samples"])
+        check_vae(experts[0], vae, latent_image["samples"])
         latent, recording = sample_recorded(experts, noise, sampler, sigmas, latent_image, steps_shown)
         return io.NodeOutput(latent, prediction_grids(experts, recording, vae), guidance_plots(experts, recording))
 

@@ -150,11 +150,11 @@ class Engine:
     def _serve(self, setup: dict[str, Any], begun: _Task) -> Answer:
         check_model_files(setup["models"])
         links = [(expert["links"], name) for expert in setup["experts"] for name in expert["links"]]
-        found = self._prompts.outputs(setup["nodes"], [each[name] for each, name in links])
+        outputs = self._prompts.outputs(setup["nodes"], [each[name] for each, name in links])
         made: list[dict[str, Any]] = [{} for _ in setup["experts"]]
-        places = [place for place, expert in enumerate(setup["experts"]) for _ in expert["links"]]
-        for place, (_, name), value in zip(places, links, found, strict=True):
-            made[place][name] = value
+        owners = [index for index, expert in enumerate(setup["experts"]) for _ in expert["links"]]
+        for index, (_, name), value in zip(owners, links, outputs, strict=True):
+            made[index][name] = value
 
         def serve(answer: Answering) -> None:
             self._run = setup["run"]

@@ -69,7 +69,7 @@ class RemoteModel(comfy.model_base.BaseModel):
         return {}
 
     def extra_conds_shapes(self, **kwargs: Any) -> dict[str, Any]:
-        """As `extra_conds`."""
+        """Empty, since the worker has the conditions."""
         return {}
 
     def memory_required(self, *args: Any, **kwargs: Any) -> float:

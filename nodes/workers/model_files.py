@@ -23,13 +23,13 @@ def model_files(values: Iterable[Any]) -> dict[str, FileFacts]:
 
     Empty files, which stand for files that only the worker has, are left out.
     """
-    found: dict[str, FileFacts] = {}
+    facts: dict[str, FileFacts] = {}
     for name in {value for value in values if isinstance(value, str) and value.lower().endswith(_ENDINGS)}:
         for folder in folder_paths.folder_names_and_paths:
             path = folder_paths.get_full_path(folder, name)
             if path is not None and Path(path).stat().st_size > 0:
-                found[f"{folder}/{name}"] = _facts_of(Path(path))
-    return found
+                facts[f"{folder}/{name}"] = _facts_of(Path(path))
+    return facts
 
 
 def check_model_files(there: Mapping[str, FileFacts]) -> None:

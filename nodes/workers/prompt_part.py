@@ -75,9 +75,9 @@ def part_behind(
     walk = _Walk(node_of, uploads_of)
     for node_id in order:
         walk.key_of(node_id)
-    found = {name: (walk.key_of(str(link[0])), int(link[1])) for name, link in links.items()}
+    keyed = {name: (walk.key_of(str(link[0])), int(link[1])) for name, link in links.items()}
     named = model_files(value for node in walk.nodes.values() for value in node["inputs"].values())
-    return PromptPart(walk.nodes, found, walk.files, named)
+    return PromptPart(walk.nodes, keyed, walk.files, named)
 
 
 class _Walk:

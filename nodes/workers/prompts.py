@@ -116,13 +116,13 @@ async def _check(prompt_id: str, prompt: dict[str, Any], roots: Sequence[str]) -
 
 def _first_fault(prompt: dict[str, Any], validated: dict[str, Any]) -> str:
     """The first error that is not caused by another node's error, as a sentence."""
-    found = [(key, error) for key, (_, errors, _) in validated.items() for error in errors]
-    for key, error in found:
+    faults = [(key, error) for key, (_, errors, _) in validated.items() for error in errors]
+    for key, error in faults:
         if error["type"] != "exception_during_inner_validation":
             said = f"{prompt[key]['class_type']}: {error['message']}: {error['details']}"
             remedy = "; choose another, or put it there if it is a file" if "not in list" in said else ""
             return f"{said}{remedy}."
-    return f"{prompt[found[0][0]]['class_type']} can't be run." if found else "The nodes can't be run."
+    return f"{prompt[faults[0][0]]['class_type']} can't be run." if faults else "The nodes can't be run."
 
 
 def _error_in(messages: Sequence[tuple[str, dict[str, Any]]]) -> str:

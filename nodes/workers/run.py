@@ -36,7 +36,7 @@ class RemoteExpert(ExpertInput):
     on_worker: ClassVar[bool] = True
 
     def workers_of_chain(self, experts: Experts) -> WorkersOfRun:
-        """See `ExpertOnWorker`."""
+        """The workers of the whole chain, for one run."""
         return WorkersOfRun(experts)
 
 
@@ -106,23 +106,23 @@ class WorkersOfRun:
         point_of: Callable[[ModelPatcher], ModelPoint],
         here: Callable[[list[Request]], dict[Request, Tensor]],
     ) -> dict[Request, Tensor]:
-        """See `Workers`; the workers and the networks here work at the same time."""
+        """Predictions of x0, by workers and by the networks here at the same time."""
         local = [request for request in requests if not is_remote(self._experts[request.expert].model)]
-        found: dict[Request, Tensor] = {}
+        answers: dict[Request, Tensor] = {}
         batches = []
         for worker, indices in self._of_worker.items():
             mine = [request for request in requests if request.expert in indices]
             if mine:
-                batches.append(_WorkerBatch(self, worker, mine, point_of, found))
+                batches.append(_WorkerBatch(self, worker, mine, point_of, answers))
         calls = [(batch.ask(), batch.take) for batch in batches]
         try:
             if local:
-                found |= here(local)
+                answers |= here(local)
             self._wait(calls)
         except BaseException:
             self._cancel()
             raise
-        return found
+        return answers
 
     def close(self) -> None:
         """Let the workers end the run."""
@@ -167,7 +167,7 @@ class _WorkerBatch:
         worker: The worker.
         requests: The requests.
         point_of: Returns x and σ in a MODEL's own form.
-        found: Dictionary for the answers.
+        answers: Dictionary for the answers.
     """
 
     def __init__(
@@ -176,12 +176,12 @@ class _WorkerBatch:
         worker: WorkerName,
         requests: list[Request],
         point_of: Callable[[ModelPatcher], ModelPoint],
-        found: dict[Request, Tensor],
+        answers: dict[Request, Tensor],
     ):
         self._run = run
         self._worker = worker
         self._requests = requests
-        self._found = found
+        self._answers = answers
         self._points = {run.network_of(request): point_of(run.network_of(request)) for request in requests}
         sent = {patcher: (to_buffer(x), float(sigma[0])) for patcher, (x, sigma) in self._points.items()}
         self._question = []
@@ -201,5 +201,5 @@ class _WorkerBatch:
             return self.ask()
         for request, buffer in zip(self._requests, answer["predictions"], strict=True):
             x, _ = self._points[self._run.network_of(request)]
-            self._found[request] = to_tensor(buffer, tuple(x.shape)).to(x)
+            self._answers[request] = to_tensor(buffer, tuple(x.shape)).to(x)
         return None

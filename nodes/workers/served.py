@@ -60,7 +60,7 @@ def serve_run(setup: dict[str, Any], made: Sequence[Made], serve: Callable[[Answ
     Raises:
         ValueError: If the experts cannot be used, before `serve` is called.
     """
-    places = {expert["index"]: place for place, expert in enumerate(setup["experts"])}
+    here = {expert["index"]: index for index, expert in enumerate(setup["experts"])}  # their indices on this worker
     levels = [to_tensor(expert["levels"]) for expert in setup["experts"]]
     guider = _PartsGuider(_chain(setup, made), levels)
 
@@ -70,7 +70,7 @@ def serve_run(setup: dict[str, Any], made: Sequence[Made], serve: Callable[[Answ
         """A sampler function for ComfyUI that samples nothing: it answers requests."""
 
         def answer(question: list[dict[str, Any]]) -> list[dict[str, Any]]:
-            requests = [Request(places[each["expert"]], _role(each["role"])) for each in question]
+            requests = [Request(here[each["expert"]], _role(each["role"])) for each in question]
             return guider.answer(requests, question, extra_args["model_options"])
 
         serve(answer)

@@ -13,9 +13,9 @@ _PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
 def versions() -> dict[str, str]:
     """Versions of the pack, ComfyUI, Ray and Python on this machine; Python's without the patch number."""
-    found = re.search(r'^version = "(.+)"$', _PROJECT.read_text(encoding="utf-8"), re.MULTILINE)
+    stated = re.search(r'^version = "(.+)"$', _PROJECT.read_text(encoding="utf-8"), re.MULTILINE)
     return {
-        "this pack": found[1] if found else "unknown",
+        "this pack": stated[1] if stated else "unknown",
         "ComfyUI": str(getattr(importlib.import_module("comfyui_version"), "__version__", "unknown")),
         "Ray": importlib.metadata.version("ray"),
         "Python": f"{sys.version_info.major}.{sys.version_info.minor}",

@@ -68,8 +68,8 @@ def check_wrappers(experts: Experts) -> None:
 def wrappers_of(patcher: ModelPatcher, kind: str) -> Iterator[tuple[str | None, Callable]]:
     """The wrappers of one kind that nodes put on a MODEL or into its options, each with its key."""
     options = patcher.model_options.get("transformer_options", {})
-    for found in (patcher.wrappers, options.get("wrappers", {})):
-        for key, wrappers in found.get(kind, {}).items():
+    for kinds in (patcher.wrappers, options.get("wrappers", {})):
+        for key, wrappers in kinds.get(kind, {}).items():
             yield from ((key, wrapper) for wrapper in wrappers)
 
 
@@ -169,8 +169,8 @@ def has_hooks(expert: ExpertInput) -> bool:
 
 def hooks_of_all_passes(expert: ExpertInput) -> frozenset[comfy.hooks.Hook]:
     """Hooks in an expert's conditioning that ComfyUI attaches to the MODEL, for all its passes."""
-    found = _hooks(expert).get_type(comfy.hooks.EnumHookType.TransformerOptions)
-    return frozenset(hook for hook in found if hook.hook_scope == comfy.hooks.EnumHookScope.AllConditioning)
+    patching = _hooks(expert).get_type(comfy.hooks.EnumHookType.TransformerOptions)
+    return frozenset(hook for hook in patching if hook.hook_scope == comfy.hooks.EnumHookScope.AllConditioning)
 
 
 def patches_passes(entry: dict) -> bool:
@@ -218,10 +218,10 @@ def _scheduled_apart(
 
 
 def _hooks(expert: ExpertInput) -> comfy.hooks.HookGroup:
-    found = comfy.hooks.HookGroup()
+    group = comfy.hooks.HookGroup()
     for conditioning in (expert.condition, expert.null):
-        comfy.sampler_helpers.get_hooks_from_cond([values for _, values in conditioning or ()], found)
-    return found
+        comfy.sampler_helpers.get_hooks_from_cond([values for _, values in conditioning or ()], group)
+    return group
 
 
 def delegate_hooked(experts: Experts) -> Experts:

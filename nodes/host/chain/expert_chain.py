@@ -60,14 +60,14 @@ class ExpertInput(TermSettings):
     @property
     def label(self) -> str:
         """Name of the expert in messages: its place in the chain and, for experts of this pack, its name."""
-        place = f"expert {self.place}"
-        return place if self.name == place else f"{place} ({self.name})"
+        numbered = f"expert {self.place}"
+        return numbered if self.name == numbered else f"{numbered} ({self.name})"
 
     @property
     def name(self) -> str:
         """The expert's name, if it is one of this pack; else its place in the chain."""
-        found: str = getattr(self.model.model, "expert_name", None) or f"expert {self.place}"
-        return found
+        own: str | None = getattr(self.model.model, "expert_name", None)
+        return own or f"expert {self.place}"
 
 
 Experts = tuple[ExpertInput, ...]

@@ -1,6 +1,6 @@
 """ComfyUI's own ways to keep, patch and fetch weights, and layers of the core that fetch them so.
 
-What newer versions add is found by its features.
+What newer versions add is known by its features.
 """
 
 from __future__ import annotations

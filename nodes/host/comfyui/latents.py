@@ -105,5 +105,4 @@ def mask_like(mask: Tensor, noise: Tensor, shapes: Sequence[Sequence[int]], devi
     """
     if is_one_frame(shapes[0]) and mask.ndim < 5:
         mask = mask.reshape(-1, 1, 1, *mask.shape[-2:])
-    found = pack_mask(mask, shapes, device).clamp(0.0, 1.0).to(noise.dtype)
-    return found[:, :1]
+    return pack_mask(mask, shapes, device).clamp(0.0, 1.0).to(noise.dtype)[:, :1]

@@ -113,10 +113,10 @@ def page_of(client: Any, extra_data: Any) -> Page:
         client: The request's "client_id".
         extra_data: The request's "extra_data". As the client's, it may be anything.
     """
-    found = extra_data
+    workflow = extra_data
     for key in ("extra_pnginfo", "workflow", "id"):
-        found = found.get(key) if isinstance(found, dict) else None
-    return Page(*(value if isinstance(value, str) else None for value in (client, found)))
+        workflow = workflow.get(key) if isinstance(workflow, dict) else None
+    return Page(*(value if isinstance(value, str) else None for value in (client, workflow)))
 
 
 class NodeWarnings(logging.Handler):

@@ -52,14 +52,14 @@ class CfgHooks:
             options: The reference's, with its hooks.
             own: The first expert's predictions; None if it isn't asked, and then hooks that ask do nothing.
         """
-        found = dict(options)
+        changed = dict(options)
         for name, kind in _KINDS.items():
             hooks = options.get(name)
             if isinstance(hooks, list):
-                found[name] = [partial(self._run, hook, kind, options, own) for hook in hooks]
+                changed[name] = [partial(self._run, hook, kind, options, own) for hook in hooks]
             elif hooks is not None:
-                found[name] = partial(self._run, hooks, kind, options, own)
-        return found
+                changed[name] = partial(self._run, hooks, kind, options, own)
+        return changed
 
     def _run(self, hook: Hook, kind: _Kind, options: dict[str, Any], own: Own | None, args: Args) -> Any:
         args = {**args, "model_options": options}

@@ -19,9 +19,10 @@ from ..chain.expert_chain import Conds, Experts
 from ..chain.pairs import pairs_of
 from ..comfyui.devices import Devices, device_of
 from ..comfyui.network_calls import NetworkCall, around_calls, without_prompt_caches
+from ..weights.adapter_groups import asked_models
 from ..weights.clones import SharedWeights
-from ..weights.differences import asked_models, same_conditioning
-from .requests import NULL, ROLES, ModelPoint, Request
+from ..weights.differences import same_conditioning
+from .requests import CONDITION, NULL, ROLES, ModelPoint, Request
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +89,7 @@ class LocalNetworks:
         options = {**self.options, self.reference: model_options}
         ask = partial(self._ask, point_of=point_of, options=options)
         answers = self.devices.run({device: partial(ask, models) for device, models in asked.items()})
-        return {request: x0 for found in answers for request, x0 in found.items()}
+        return {request: x0 for of_device in answers for request, x0 in of_device.items()}
 
     def asked_in_place_of(self, model: ModelPatcher) -> ModelPatcher:
         """The MODEL in whose batch a MODEL's requests are made; it may be another one that predicts the same."""
@@ -115,11 +116,11 @@ class LocalNetworks:
 
     def _by_model(self, requests: list[Request]) -> list[tuple[ModelPatcher, list[Request]]]:
         """The requests to each MODEL; those whose weights are in place come first."""
-        found: dict[ModelPatcher, list[Request]] = {}
+        by_model: dict[ModelPatcher, list[Request]] = {}
         for request in requests:
-            found.setdefault(self.weights.asked_with(self.model_of(request.expert)), []).append(request)
+            by_model.setdefault(self.weights.asked_with(self.model_of(request.expert)), []).append(request)
         last = self.reference if self._null_is_read else None  # a patch keeps what it met last
-        return sorted(found.items(), key=lambda entry: (entry[0] is last, not self.weights.is_active(entry[0])))
+        return sorted(by_model.items(), key=lambda entry: (entry[0] is last, not self.weights.is_active(entry[0])))
 
     def _batches(self, requests: list[Request], options: dict[str, Any]) -> list[list[Request]]:
         """Requests to one MODEL, split into calls of ComfyUI's batching.
@@ -190,11 +191,11 @@ class LocalNetworks:
 def _with_roles(options: dict[str, Any], roles: list[int]) -> AbstractContextManager[None]:
     """While it lasts, patches see 0 for every condition and 1 for every null.
 
-    ComfyUI numbers rows by their place in the list.
+    ComfyUI numbers rows by their position in the list.
     """
 
     def with_roles(call: NetworkCall, args: dict[str, Any]) -> Tensor:
-        rows = [roles[place] for place in args["cond_or_uncond"]]
+        rows = [roles[index] for index in args["cond_or_uncond"]]
         transformer_options = {**args["c"]["transformer_options"], "cond_or_uncond": rows}
         return call({**args, "cond_or_uncond": rows, "c": {**args["c"], "transformer_options": transformer_options}})
 
@@ -209,11 +210,9 @@ class Nulls:
     """
 
     def __init__(self, networks: LocalNetworks):
-        self.experts = networks.experts
-        self.conds = networks.conds
-        self.networks = networks
+        self._networks = networks
         self._told_of_pairs = False
-        for expert, own, reads_pairs in zip(self.experts, self.conds, networks.reads_pairs, strict=True):
+        for expert, own, reads_pairs in zip(networks.experts, networks.conds, networks.reads_pairs, strict=True):
             if reads_pairs and NULL not in own:
                 logger.warning(
                     "The MODEL of %s reads the negative beside the prompt, and there is none; connect null.",
@@ -221,42 +220,39 @@ class Nulls:
                 )
 
     def shared(self) -> list[int]:
-        """For every expert the one whose null is used as its own."""
-        return [self._null_of(index) for index in range(len(self.experts))]
+        """For every expert the one whose null is used as its own: itself if a condition beside a null may change it."""
+        in_pairs = self._networks.may_read_pairs
+        firsts = map(self._first_with_same_null, range(len(in_pairs)))
+        return [index if in_pairs[index] or in_pairs[first] else first for index, first in enumerate(firsts)]
 
-    def to_ask(self, wanted: Asked, guided: bool) -> list[int]:
-        """The experts whose null is asked: those that the product needs, and those that are read beside a condition.
+    def requests(self, asked: Asked, guided: bool) -> list[Request]:
+        """The predictions to make: under the conditions, and under the distinct nulls.
 
         Args:
-            wanted: The predictions that the product needs.
+            asked: The predictions that the product needs.
             guided: Whether the product needs nulls. False at cfg 1, where ComfyUI asks for no negatives unless a node
                 demands them.
         """
-        asked_beside = self.networks.may_read_pairs if guided else self.networks.reads_pairs
-        beside = [i for i in wanted.conditions if asked_beside[i] and NULL in self.conds[i]]
-        asked = list(dict.fromkeys([*wanted.nulls, *beside]))
+        networks = self._networks
+        read_beside = networks.may_read_pairs if guided else networks.reads_pairs
+        beside = [i for i in asked.conditions if read_beside[i] and NULL in networks.conds[i]]
+        nulls = [Request(j, NULL) for j in dict.fromkeys([*asked.nulls, *beside])]
         if beside and not self._told_of_pairs:
             self._told_of_pairs = True
-            needed = {self._first_with_same_null(j) for j in wanted.nulls}
-            more = sum(len(self.conds[j][NULL]) for j in asked) - sum(len(self.conds[j][NULL]) for j in needed)
+            needed = {Request(self._first_with_same_null(j), NULL) for j in asked.nulls}
             logger.info(
                 "The MODEL of %s, or a node on it, may read the prompt beside its negative, so each prompt is asked "
                 "together with its own negative: %d more rows per picture at every step.",
-                " and ".join(self.experts[i].label for i in beside),
-                more,
+                " and ".join(networks.experts[i].label for i in beside),
+                sum(map(networks.rows, nulls)) - sum(map(networks.rows, needed)),
             )
-        return asked
-
-    def _null_of(self, index: int) -> int:
-        """The expert whose null is used as this one's: itself if the condition beside a null may change it."""
-        first, in_pairs = self._first_with_same_null(index), self.networks.may_read_pairs
-        return index if in_pairs[index] or in_pairs[first] else first
+        return [Request(i, CONDITION) for i in asked.conditions] + nulls
 
     def _first_with_same_null(self, index: int) -> int:
-        null = self.conds[index].get(NULL)
+        model_of, conds = self._networks.model_of, self._networks.conds
+        null = conds[index].get(NULL)
         for first in range(index):
-            other = self.conds[first].get(NULL)
-            one_model = self.networks.model_of(first) is self.networks.model_of(index)
-            if null and other and one_model and same_conditioning(null, other):
+            other = conds[first].get(NULL)
+            if null and other and model_of(first) is model_of(index) and same_conditioning(null, other):
                 return first
         return index

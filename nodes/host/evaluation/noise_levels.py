@@ -95,7 +95,7 @@ def _noise_scale(model_sampling: Any, shape: Sequence[int]) -> float:
 
 
 class Forms:
-    """The forms of a run's MODELs, each found once.
+    """The forms of a run's MODELs, each asked for once.
 
     Args:
         shape_of: Gives the shape of a MODEL's x, (B, C, …).
@@ -103,13 +103,13 @@ class Forms:
 
     def __init__(self, shape_of: Callable[[ModelPatcher], Sequence[int]]):
         self._shape_of = shape_of
-        self._found: dict[ModelPatcher, Form] = {}
+        self._forms: dict[ModelPatcher, Form] = {}
 
     def of(self, patcher: ModelPatcher) -> Form:
         """The form of a MODEL."""
-        if patcher not in self._found:
-            self._found[patcher] = form_of(patcher.get_model_object("model_sampling"), self._shape_of(patcher))
-        return self._found[patcher]
+        if patcher not in self._forms:
+            self._forms[patcher] = form_of(patcher.get_model_object("model_sampling"), self._shape_of(patcher))
+        return self._forms[patcher]
 
 
 def align(

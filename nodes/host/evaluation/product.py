@@ -23,7 +23,7 @@ from ..spaces.refusals import check_guidance
 from .cfg_hooks import CfgHooks, Own
 from .networks import LocalNetworks, Nulls
 from .noise_levels import Forms, align
-from .requests import CONDITION, NULL, ROLES, ModelPoint, Observer, Request, Watcher, Workers
+from .requests import CONDITION, NULL, ROLES, ModelPoint, Observer, Watcher, Workers
 
 
 class Product:
@@ -60,8 +60,8 @@ class Product:
         self.workers = workers
         self.separate: SeparateWeights | None = None
         self._hooks = CfgHooks()
-        self._nulls = Nulls(networks)
-        planner.change(planner.combination.with_null_owners(self._nulls.shared()))
+        self.nulls = Nulls(networks)
+        planner.change(planner.combination.with_null_owners(self.nulls.shared()))
 
     def watch(self, observer: Observer) -> None:
         """Show an observer every evaluation from now on."""
@@ -112,7 +112,7 @@ class Product:
             Point(x, noise, self.forms.of(self.reference).unbounded),
             self.planner.at(noise, want_null),
             partial(self.planner.unsaved_at, noise, want_null),
-            NetworksAtPoint(self, x, sigma, noise, model_options),
+            _NetworksAtPoint(self, x, sigma, noise, model_options),
             self.methods if self.separate is None else Methods([*self.methods, self.separate]),
         )
         return self._guide(evaluation, sigma, model_options)
@@ -167,13 +167,8 @@ class Product:
         """What plans combine, a prediction or a mask, as hooks on the reference's MODEL are given it."""
         return self.spaces.framed(self.reference, values)
 
-    def requests(self, plan: Plan, asked: Asked) -> list[Request]:
-        """The predictions to make: under the conditions, and under the distinct nulls."""
-        requests = [Request(i, CONDITION) for i in asked.conditions]
-        return requests + [Request(j, NULL) for j in self._nulls.to_ask(asked, bool(plan.nulls))]
 
-
-class NetworksAtPoint:
+class _NetworksAtPoint:
     """The networks of a product, asked about one sample at one noise level; workers run while networks here do.
 
     Args:
@@ -186,25 +181,20 @@ class NetworksAtPoint:
 
     def __init__(self, product: Product, x: Tensor, sigma: Tensor, noise: NoiseLevel, model_options: dict[str, Any]):
         self._product = product
-        self._x = x
-        self._sigma = sigma
-        self._noise = noise
-        self._options = model_options
+        self._batch = len(x)
+        self._point_of = partial(product.point_of, x=x, sigma=sigma, noise=noise)
+        self._here = partial(product.networks.answers, point_of=self._point_of, model_options=model_options)
 
     def ask(self, plan: Plan, asked: Asked) -> tuple[Predictions, Predictions]:
-        """See `Networks` of the core; answers are on the device of x."""
-        product, requests = self._product, self._product.requests(plan, asked)
-        here = partial(product.networks.answers, point_of=self._point_of, model_options=self._options)
+        """The predictions asked for, by expert: under conditions, and under nulls; on the device of x."""
+        product, requests = self._product, self._product.nulls.requests(asked, bool(plan.nulls))
         workers = product.workers
-        found = here(requests) if workers is None else workers.answers(requests, self._point_of, here)
-        answers = {made: product.spaces.unframed(x0) for made, x0 in found.items()}
+        predictions = self._here(requests) if workers is None else workers.answers(requests, self._point_of, self._here)
+        answers = {made: product.spaces.unframed(x0) for made, x0 in predictions.items()}
         cond, null = ({made.expert: x0 for made, x0 in answers.items() if made.role == role} for role in ROLES)
         return cond, null
 
     def rows(self, plan: Plan, asked: Asked) -> int:
-        """See `Networks` of the core."""
-        requests = self._product.requests(plan, asked)
-        return len(self._x) * sum(map(self._product.networks.rows, requests))
-
-    def _point_of(self, patcher: ModelPatcher) -> ModelPoint:
-        return self._product.point_of(patcher, self._x, self._sigma, self._noise)
+        """The rows that `ask` would take, of the whole batch."""
+        requests = self._product.nulls.requests(asked, bool(plan.nulls))
+        return self._batch * sum(map(self._product.networks.rows, requests))

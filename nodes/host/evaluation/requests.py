@@ -39,18 +39,18 @@ class Watcher(Method):
         self._observer = observer
 
     def note(self, evaluation: Evaluation) -> None:
-        """See `Method`."""
+        """Show the observer an evaluation."""
         self._observer(evaluation)
 
 
 def conditionings_on(experts: Experts, patcher: ModelPatcher) -> dict[str, list]:
     """The CONDITIONINGs of all experts on one MODEL; `conds_of` finds one expert's again."""
-    found: dict[str, list] = {}
+    conditionings: dict[str, list] = {}
     for index, expert in enumerate(experts):
         if expert.model is patcher:
             given = {CONDITION: expert.condition, NULL: expert.null}
-            found |= {_name(role, index): value for role, value in given.items() if value is not None}
-    return found
+            conditionings |= {_name(role, index): value for role, value in given.items() if value is not None}
+    return conditionings
 
 
 def conds_of(conds: Conds, index: int) -> Conds:

@@ -69,8 +69,8 @@ def read_condition(values: Mapping[str, Any], tokens: Tensor | None) -> Conditio
     condition = values.get(CONDITION_KEY)
     if condition is None:
         return None
-    places: dict[str, Any] = {"context": tokens, "embedding": values.get(POOLED_KEY)}
-    outside = {name: places[name] for name in values.get(OUTSIDE_KEY, ())}
+    stored: dict[str, Any] = {"context": tokens, "embedding": values.get(POOLED_KEY)}
+    outside = {name: stored[name] for name in values.get(OUTSIDE_KEY, ())}
     if any(value is None for value in outside.values()):
         raise ValueError(
             "Expected a condition as its Encode … node made it and got one without its embedding, which another node "
@@ -206,10 +206,10 @@ def _condition_for(encoder: Encoder, values: Mapping[str, Any], tokens: Tensor |
     made_for = values.get(MADE_FOR)
     if condition is not None and made_for == encoder.key:
         return condition
-    found = "one of another kind of model"
+    given = "one of another kind of model"
     if condition is not None and made_for is not None:
-        found = f"one for an expert driven by {encoder.key.describe(made_for)}"
+        given = f"one for an expert driven by {encoder.key.describe(made_for)}"
     raise ValueError(
-        f"Expected a condition of the same expert, which is driven by {encoder.driven_by}, and got {found}; encode it "
+        f"Expected a condition of the same expert, which is driven by {encoder.driven_by}, and got {given}; encode it "
         "with this expert's encoder, or give it to an expert of its own."
     )

@@ -145,10 +145,10 @@ class ExpertModel(comfy.model_base.BaseModel):
         and normalization take a few copies of the widest; attention is computed without storing its matrix.
         """
         config = self.unet_config
-        places = input_shape[0] * input_shape[-1] * input_shape[-2] / config.patch**2
+        positions = input_shape[0] * input_shape[-1] * input_shape[-2] / config.patch**2
         widths = [mult * config.model_channels for mult in config.channel_mult]
         skips = sum(width * (config.num_res_blocks + 1) / 4**level for level, width in enumerate(widths))
-        return places * (skips + 8 * max(widths)) * comfy.model_management.dtype_size(self.get_dtype())
+        return positions * (skips + 8 * max(widths)) * comfy.model_management.dtype_size(self.get_dtype())
 
 
 def implicit_null(model: comfy.model_patcher.ModelPatcher) -> Conditioning | None:

@@ -72,7 +72,7 @@ def latent_space_vae(path: Path) -> comfy.sd.VAE:
     """ComfyUI's VAE of TAESD's layers, as VAELoader makes it; in float32, since bfloat16 is visible in flat areas.
 
     Args:
-        path: A file found by `find_vae_of`.
+        path: Its file, see `find_vae_of`.
     """
     vae = comfy.sd.VAE(sd=comfy.utils.load_torch_file(str(path), safe_load=True), dtype=torch.float32)
     vae.throw_exception_if_invalid()

@@ -16,13 +16,13 @@ class LatentSizeError(ValueError):
     Args:
         sentence: For the user.
         expected: Width and height in pixels of the map.
-        found: Those of the latent.
+        given: Width and height in pixels of the latent.
     """
 
-    def __init__(self, sentence: str, expected: str = "", found: str = ""):
+    def __init__(self, sentence: str, expected: str = "", given: str = ""):
         super().__init__(sentence)
         self.expected = expected
-        self.found = found
+        self.given = given
 
 
 class ReadConditions:
@@ -105,12 +105,12 @@ class ReadConditions:
                 f"can't be shared out evenly; give it fewer, or set the latent's batch size to {condition.rows}."
             )
         if condition.maps is not None and tuple(condition.maps.shape[-2:]) != tuple(shape[-2:]):
-            expected, found = map(self._in_pixels, (condition.maps.shape, shape))
+            expected, given = map(self._in_pixels, (condition.maps.shape, shape))
             raise LatentSizeError(
                 f"The expert {self._name} expects a latent of {expected} pixels, the size of its map, and got one of "
-                f"{found}; connect Empty Latent (Expert), or scale the picture to {expected} before encoding it.",
+                f"{given}; connect Empty Latent (Expert), or scale the picture to {expected} before encoding it.",
                 expected,
-                found,
+                given,
             )
 
     def _in_pixels(self, shape: Sequence[int]) -> str:

@@ -38,7 +38,7 @@ class ScheduleSampling(comfy.model_sampling.ModelSamplingDiscrete):
         self.set_sigmas(schedule.sigma(torch.arange(len(schedule), dtype=torch.float64)))
 
     def set_sigmas(self, sigmas: Tensor) -> None:
-        """As ComfyUI's."""
+        """Take the noise levels of a schedule."""
         super().set_sigmas(sigmas)
         self.__dict__.pop("_highest", None)
 

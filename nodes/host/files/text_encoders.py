@@ -34,7 +34,7 @@ class ManagedTextEncoder:
         return tuple(output.to(comfy.model_management.intermediate_device()) for output in self._loaded()(tokens, mask))
 
     def encode(self, texts: Sequence[str]) -> Tensor:
-        """As `ClipTextTower.encode`."""
+        """Embeddings of texts, see `ClipTextTower.encode`, on ComfyUI's device for outputs of nodes."""
         return self._loaded().encode(texts).to(comfy.model_management.intermediate_device())
 
     def _loaded(self) -> Any:

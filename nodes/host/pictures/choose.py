@@ -53,14 +53,14 @@ def choose_samples(experts: Experts, latent: dict[str, Any], count: int) -> tupl
 def _take(latent: dict[str, Any], kept: Tensor, batch: int) -> dict[str, Any]:
     """A LATENT with some of its samples, their masks and their batch indices."""
     samples, indices = latent["samples"], kept.tolist()
-    chosen = [part[indices] for part in parts_of(samples)]
-    found = with_samples(latent, type(samples)(chosen) if getattr(samples, "is_nested", False) else chosen[0])
-    mask, places = latent.get("noise_mask"), latent.get("batch_index")
+    parts = [part[indices] for part in parts_of(samples)]
+    chosen = with_samples(latent, type(samples)(parts) if getattr(samples, "is_nested", False) else parts[0])
+    mask, batch_index = latent.get("noise_mask"), latent.get("batch_index")
     if isinstance(mask, Tensor) and len(mask) == batch:
-        found["noise_mask"] = mask[indices]
-    if places is not None and len(places) == batch:
-        found["batch_index"] = [places[i] for i in indices]
-    return found
+        chosen["noise_mask"] = mask[indices]
+    if batch_index is not None and len(batch_index) == batch:
+        chosen["batch_index"] = [batch_index[i] for i in indices]
+    return chosen
 
 
 def _scores(guiding: Experts, lifts: Tensor) -> str:

@@ -12,30 +12,30 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from ....mcdm_core.pictures.files import to_picture
-from ..chain.expert_chain import Experts
+from ..chain.expert_chain import ExpertInput
 from ..comfyui.latents import parts_of
 
 TILE = 256
 
 
-def check_vae(experts: Experts, vae: Any, samples: Any) -> None:
-    """Refuse a VAE that cannot decode what the experts predict.
+def check_vae(reference: ExpertInput, vae: Any, samples: Any) -> None:
+    """Refuse a VAE that cannot decode a product's samples.
 
     Args:
-        experts: The chain.
+        reference: The first expert of the product.
         vae: The VAE.
         samples: Samples of the LATENT that a run starts from; the first part of a nested one is decoded.
 
     Raises:
         ValueError: If it is made for latents of other channels.
     """
-    expected, found = experts[0].model.get_model_object("latent_format").latent_channels, vae.latent_channels
+    expected, given = reference.model.get_model_object("latent_format").latent_channels, vae.latent_channels
     if getattr(samples, "is_nested", False):
         expected = parts_of(samples)[0].shape[1]
-    if found != expected:
+    if given != expected:
         raise ValueError(
-            f"Expected a VAE for latents of {expected} channels, those of {experts[0].label}, and got one for "
-            f"{found}; connect the VAE of the node that loads this expert."
+            f"Expected a VAE for latents of {expected} channels, those of {reference.label}, and got one for "
+            f"{given}; connect the VAE of the node that loads this expert."
         )
 
 

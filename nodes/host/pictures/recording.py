@@ -153,7 +153,7 @@ def shown_steps(text: str, total: int) -> list[int]:
     parsed = _parse(text)
     if isinstance(parsed, int):
         count = min(parsed, total)
-        return [round(1 + (total - 1) * place / (count - 1)) for place in range(count)] if count > 1 else [total]
+        return [round(1 + (total - 1) * index / (count - 1)) for index in range(count)] if count > 1 else [total]
     steps = sorted({total if entry == _LAST else entry for entry in parsed})
     if steps[-1] > total:
         raise ValueError(

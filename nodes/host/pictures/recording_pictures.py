@@ -70,14 +70,14 @@ def prediction_grids(experts: Experts, recording: Recording, vae: Any) -> Tensor
 
     batch = len(shown[0].product)
     grids: list[list[list[Tile]]] = [[[row.title] for row in rows] for _ in range(batch)]
-    for place, row in enumerate(rows):
+    for index, row in enumerate(rows):
         for latents in row.predictions:
             tiles: Sequence[Tile] = [row.absence] * batch
             if latents is not None:
                 process, own_vae = row.coder
                 tiles = decode_tiles(parts_of(process(latents), recording.shapes)[0], own_vae)
             for grid, tile in zip(grids, tiles, strict=True):
-                grid[place].append(tile)
+                grid[index].append(tile)
     columns = ["", *(_title(step) for step in shown)]
     return to_image([labelled_grid(columns, grid, TILE) for grid in grids])
 
@@ -138,7 +138,7 @@ def _latents_of(model: ModelPatcher, x0: Tensor) -> Tensor:
 
 def _saved_rows(recording: Recording, steps: Sequence[int]) -> Panel | None:
     """The network rows asked for the whole batch, beside those that the plain product would take."""
-    asked, plain = ([recording.rows[step][place] for step in steps] for place in (0, 1))
+    asked, plain = ([recording.rows[step][kind] for step in steps] for kind in (0, 1))
     if not any(plain):
         return None
     share = 1 - sum(asked) / sum(plain)

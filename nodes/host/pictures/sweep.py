@@ -54,7 +54,7 @@ def sample_sweep(
     Raises:
         ValueError: If some cell's experts cannot be combined, or the VAE doesn't fit; before any network is called.
     """
-    check_vae(experts, vae, latent["samples"])
+    check_vae(experts[0], vae, latent["samples"])
     run = _Run(experts, sweep, settings, latent)
     run.check()
     warn_of_sampler(experts, settings)
@@ -102,10 +102,10 @@ class _Run:
         """Sample all cells."""
         cells = self._sweep.cells()
         report = latent_preview.prepare_callback(self._guider.model_patcher, len(cells) * self._settings.steps)
-        for place, cell in enumerate(cells):
+        for index, cell in enumerate(cells):
             comfy.model_management.throw_exception_if_processing_interrupted()
             self._set(cell)
-            callback = _within_grid(report, place, len(cells))
+            callback = _within_grid(report, index, len(cells))
             self.finished[cell] = sample(self._guider, cell.seed, self._settings, self._latent, callback)["samples"]
 
     def _set(self, cell: Cell) -> None:
@@ -113,13 +113,13 @@ class _Run:
 
 
 def _within_grid(
-    report: Callable[[int, Tensor, Tensor, int], None], place: int, cells: int
+    report: Callable[[int, Tensor, Tensor, int], None], index: int, cells: int
 ) -> Callable[[int, Tensor, Tensor, int], None]:
     """ComfyUI's callback for one cell, with its steps counted over the whole grid."""
 
     def callback(step: int, x0: Tensor, x: Tensor, steps: int) -> None:
         # A few samplers take more steps than they announce.
-        report(place * steps + min(step, steps - 1), x0, x, cells * steps)
+        report(index * steps + min(step, steps - 1), x0, x, cells * steps)
 
     return callback
 

@@ -96,7 +96,7 @@ class ProductGuider(comfy.samplers.CFGGuider):
             return latent_image
         with self.running(latent_image):
             samples = super().sample(noise, latent_image, sampler, sigmas, *args, **kwargs)
-            return with_scores(samples, self.chain, self._lifts)
+            return samples if self._lifts is None else with_scores(samples, self.chain, self._lifts)
 
     def check_run(self, noise: Tensor, sigmas: Tensor) -> None:
         """Refuse what `sample` would refuse before it calls a network; loads nothing.

@@ -234,10 +234,10 @@ def _check_expert_conditioning(
     except LatentSizeError as error:
         proportions = (
             f"its map is of {error.expected} pixels, and in the proportions of this latent its pictures are of "
-            f"{error.found}; start from a latent in the proportions of the map."
+            f"{error.given}; start from a latent in the proportions of the map."
         )
         why = proportions if carried else str(error)
-        raise LatentSizeError(f"Wrong latent for {name}: {why}", error.expected, error.found) from error
+        raise LatentSizeError(f"Wrong latent for {name}: {why}", error.expected, error.given) from error
     except ValueError as error:
         raise ValueError(f"Wrong {role} for {name}: {error}") from error
 

@@ -56,16 +56,14 @@ def lifts_of_run(lifts: Lifts, samples: Tensor, sigmas: Tensor) -> Tensor | None
         return None
 
 
-def with_scores(samples: Any, experts: Experts, lifts: Tensor | None) -> Any:
+def with_scores(samples: Any, experts: Experts, lifts: Tensor) -> Any:
     """The samples with their scores, on the device where ComfyUI keeps nodes' outputs, so that it makes no copy.
 
     Args:
         samples: A tensor, or ComfyUI's nested one.
         experts: The chain as the user made it.
-        lifts: The lifts by all experts whose weight is not 0, shape (B, N); None leaves the samples as they are.
+        lifts: The lifts by all experts whose weight is not 0, shape (B, N).
     """
-    if lifts is None:
-        return samples
     kept = samples.to(comfy.model_management.intermediate_device())
     _SCORES[parts_of(kept)[0]] = _Scores(tuple(map(weakref.ref, experts)), lifts)
     return kept

@@ -59,7 +59,7 @@ class Sampling:
         return prediction
 
     def generator(self) -> torch.Generator:
-        """Noise of the seed after the run's, from which the start noise is drawn."""
+        """Noise of another seed than the run's, from which the start noise is drawn."""
         return torch.Generator().manual_seed(((self.extra_args.get("seed") or 0) + 1) % 2**64)
 
     @contextmanager

@@ -1,4 +1,7 @@
-"""Which MODELs of a run share a network and differ in adapters alone, LoRAs say, so that they can run in one batch."""
+"""Which MODELs of a run can run in one batch: those that predict the same, and those that differ in adapters alone.
+
+Adapters are LoRAs and the like, on one network.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ from .differences import (
     same_but_for_patches,
     same_options,
     same_patches,
+    same_weights,
     takes_weights,
     without_injections,
 )
@@ -60,6 +64,25 @@ def adapter_groups(experts: Experts) -> list[AdapterGroup]:
                 group.append(model)
     with without_injections([expert.model for expert in experts]):
         return [group for group in map(_group, alike) if group is not None]
+
+
+def asked_models(experts: Experts) -> dict[ModelPatcher, ModelPatcher]:
+    """The MODEL to ask in place of each: the first that gives the same predictions, so that both run in one batch."""
+    hooked = {expert.model for expert in experts if has_hooks(expert)}
+    asked: dict[ModelPatcher, ModelPatcher] = {}
+    for expert in experts:
+        model = expert.model
+        alike = (first for first in asked.values() if not hooked & {first, model} and _predict_the_same(first, model))
+        asked.setdefault(model, next(alike, model))
+    return asked
+
+
+def _predict_the_same(first: ModelPatcher, second: ModelPatcher) -> bool:
+    """Whether two MODELs give the same predictions: one network, the same weights, and the same options around it.
+
+    Hooks on guidance may differ.
+    """
+    return first is second or (same_weights(first, second) and same_options(first, second))
 
 
 def _needs_weights(expert: ExpertInput) -> bool:

@@ -13,8 +13,8 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import CallbacksMP, WrappersMP
 from torch import Tensor, nn
 
-from ..chain.attachments import CFG_HOOKS, PREDICTING, has_hooks, wrappers_of
-from ..chain.expert_chain import PRODUCT_KEY, Conditioning, Experts
+from ..chain.attachments import CFG_HOOKS, PREDICTING, wrappers_of
+from ..chain.expert_chain import PRODUCT_KEY, Conditioning
 from ..comfyui.cores import comfyui_class_of
 from ..comfyui.devices import with_index
 
@@ -114,25 +114,6 @@ def without_injections(patchers: Sequence[ModelPatcher]) -> Iterator[None]:
             if loaded is not None and id(loaded.model) in networks:
                 stack.enter_context(loaded.use_ejected())
         yield
-
-
-def asked_models(experts: Experts) -> dict[ModelPatcher, ModelPatcher]:
-    """The MODEL to ask in place of each: the first that gives the same predictions, so that both run in one batch."""
-    hooked = {expert.model for expert in experts if has_hooks(expert)}
-    asked: dict[ModelPatcher, ModelPatcher] = {}
-    for expert in experts:
-        model = expert.model
-        alike = (first for first in asked.values() if not hooked & {first, model} and same_predictions(first, model))
-        asked.setdefault(model, next(alike, model))
-    return asked
-
-
-def same_predictions(first: ModelPatcher, second: ModelPatcher) -> bool:
-    """Whether two MODELs give the same predictions: one network, the same weights, and the same options around it.
-
-    Hooks on guidance may differ.
-    """
-    return first is second or (same_weights(first, second) and same_options(first, second))
 
 
 def same_options(first: ModelPatcher, second: ModelPatcher) -> bool:
