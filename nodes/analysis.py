@@ -19,8 +19,7 @@ from .host.prompt.faults import Fault, check_value
 from .host.prompt.queued_prompt import QueuedNode
 from .host.prompt.validation import Validation
 from .host.run.ksampler import Settings
-from .types import ExpertChain
-from .widgets import aliases, sampling_inputs, seed_input
+from .widgets import ExpertChain, aliases, sampling_inputs, seed_input
 
 
 def _check_inspect(node: QueuedNode) -> Fault | None:

@@ -6,8 +6,7 @@ from .host.chain.expert_chain import Experts
 from .host.pictures.choose import choose_samples
 from .host.prompt.sampler_checks import check_choose_node
 from .host.prompt.validation import Validation
-from .types import ExpertChain
-from .widgets import aliases
+from .widgets import ExpertChain, aliases
 
 
 class Choose(io.ComfyNode):

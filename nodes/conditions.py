@@ -19,8 +19,7 @@ from .host.files.conditioning import (
 )
 from .host.prompt.expert_checks import check_encoder
 from .host.prompt.validation import Validation
-from .types import ExpertEncoder
-from .widgets import aliases
+from .widgets import ExpertEncoder, aliases
 
 MAPS = ["auto", "face", "hair", "skin"]  # face and skin are two names of one map
 

@@ -14,8 +14,7 @@ from .host.files.text_encoders import manage_text_encoder
 from .host.prompt import node_ids
 from .host.prompt.faults import check_value
 from .host.prompt.validation import Validation
-from .types import ExpertEncoder
-from .widgets import aliases
+from .widgets import ExpertEncoder, aliases
 
 
 class LoadExpert(io.ComfyNode):

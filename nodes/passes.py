@@ -9,8 +9,7 @@ from .host.chain.expert_chain import Experts, with_schedule, with_setting
 from .host.prompt import node_ids
 from .host.prompt.chain_checks import check_schedule, check_setting
 from .host.prompt.validation import Validation
-from .types import ExpertChain
-from .widgets import aliases, level_input, progress_input
+from .widgets import ExpertChain, aliases, level_input, progress_input
 
 
 class Schedule(io.ComfyNode):

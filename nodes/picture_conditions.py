@@ -10,8 +10,7 @@ from .host.files.conditioning import picture_conditions
 from .host.prompt import node_ids
 from .host.prompt.expert_checks import check_encoder
 from .host.prompt.validation import Validation
-from .types import ExpertEncoder
-from .widgets import aliases
+from .widgets import ExpertEncoder, aliases
 
 
 def _condition_inputs(expert: str) -> list:

@@ -17,8 +17,8 @@ from .host.prompt.validation import Validation
 from .host.run.guider import OwnNullGuider as HostOwnNullGuider
 from .host.run.guider import ProductGuider
 from .host.run.ksampler import Settings, sample, warn_of_sampler
-from .types import ExpertChain
 from .widgets import (
+    ExpertChain,
     aliases,
     progress_input,
     reliability_input,

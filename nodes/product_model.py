@@ -12,8 +12,7 @@ from .host.prompt.queued_prompt import QueuedNode
 from .host.prompt.space_checks import check_space
 from .host.prompt.validation import Validation
 from .host.run.product_model import product_model
-from .types import ExpertChain
-from .widgets import aliases, reliability_input, vae_input
+from .widgets import ExpertChain, aliases, reliability_input, vae_input
 
 
 def _check(node: QueuedNode) -> Fault | None:

@@ -13,8 +13,7 @@ from .host.prompt.faults import Fault, fault_of
 from .host.prompt.queued_prompt import QueuedNode
 from .host.prompt.validation import Validation
 from .host.prompt.worker_graph import files_of_graph
-from .types import ExpertChain
-from .widgets import aliases, progress_input, reliability_input, weight_input
+from .widgets import ExpertChain, aliases, progress_input, reliability_input, weight_input
 
 
 def _check(node: QueuedNode) -> Fault | None:

@@ -1,7 +1,10 @@
-"""Inputs that several nodes have: those of ComfyUI's KSampler with its defaults, and an expert's numbers."""
+"""The sockets of this pack, and inputs that several nodes have: KSampler's with its defaults, an expert's numbers."""
 
 import comfy.samplers
 from comfy_api.latest import io
+
+ExpertEncoder = io.Custom("MCDM_ENCODER")
+ExpertChain = io.Custom("MCDM_EXPERTS")
 
 
 def aliases(names: str) -> list[str]:

@@ -98,7 +98,7 @@ class WorkersOfRun:
                 self._setups[worker]["experts"].append(
                     {"index": index, "place": expert.place, "links": expert.part.links, "levels": to_buffer(levels)}
                 )
-        self._wait([(self.set_up(worker), lambda answer: None) for worker in self._of_worker])
+        cluster.wait([(self.set_up(worker), lambda answer: None) for worker in self._of_worker], self._timeouts)
 
     def answers(
         self,
@@ -118,9 +118,10 @@ class WorkersOfRun:
         try:
             if local:
                 answers |= here(local)
-            self._wait(calls)
+            cluster.wait(calls, self._timeouts)
         except BaseException:
-            self._cancel()
+            for actor in self._actors.values():
+                actor.cancel.remote(self._name)
             raise
         return answers
 
@@ -134,29 +135,16 @@ class WorkersOfRun:
         """The MODEL that a request asks."""
         return self._experts[request.expert].model
 
-    def call(self, worker: WorkerName, method: str, *args: Any) -> cluster.WorkerCall:
-        """Call a method of a worker for this run."""
-        return cluster.WorkerCall(worker, self._actors[worker], method, *args)
-
     def ask(self, worker: WorkerName, question: list[dict[str, Any]]) -> cluster.WorkerCall:
         """Ask a worker for predictions."""
-        return self.call(worker, "predict", self._name, question)
+        return cluster.WorkerCall(worker, self._actors[worker], "predict", self._name, question)
 
     def set_up(self, worker: WorkerName) -> cluster.WorkerCall:
         """Set up the run on a worker, which doesn't know it yet, or has lost it."""
-        send_files(partial(cluster.ask, worker, self._timeouts[worker]), self._files(worker))
-        return self.call(worker, "begin", self._setups[worker])
-
-    def _files(self, worker: WorkerName) -> dict[str, Any]:
         parts = [self._remote[index].part for index in self._of_worker[worker]]
-        return {name: path for part in parts for name, path in part.files.items()}
-
-    def _wait(self, calls: Sequence[tuple[cluster.WorkerCall, cluster.Then]]) -> None:
-        cluster.wait(calls, self._timeouts)
-
-    def _cancel(self) -> None:
-        for actor in self._actors.values():
-            actor.cancel.remote(self._name)
+        files = {name: path for part in parts for name, path in part.files.items()}
+        send_files(partial(cluster.ask, worker, self._timeouts[worker]), files)
+        return cluster.WorkerCall(worker, self._actors[worker], "begin", self._setups[worker])
 
 
 class _WorkerBatch:

@@ -7,10 +7,9 @@ from typing import Any
 
 import comfy.samplers
 from comfy.model_patcher import ModelPatcher
-from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
-from ..host.chain.attachments import CFG_HOOKS, wrappers_of
+from ..host.chain.attachments import SAMPLER_WIDE, hooks_on_guidance, wrappers_of
 from ..host.chain.expert_chain import ExpertInput, Experts
 from ..host.chain.pairs import pairs_of
 from ..host.evaluation.requests import CONDITION, NULL, Request
@@ -29,22 +28,20 @@ def describe_model(patcher: ModelPatcher) -> dict[str, Any]:
     Raises:
         ValueError: If a wrapper on it works on the whole product, or its schedule or latents cannot be described.
     """
-    for kind in (WrappersMP.PREDICT_NOISE, WrappersMP.SAMPLER_SAMPLE):
-        for key, _ in wrappers_of(patcher, kind):
-            raise ValueError(
-                f"Expected nothing on a worker's MODEL that works on the prediction of the whole product and got "
-                f"{key or 'a node'} ({kind}); leave it out."
-            )
-    hooks = {name: patcher.model_options.get(name) for name in CFG_HOOKS}
-    listed = {name: hook if isinstance(hook, list) else [hook] for name, hook in hooks.items() if hook}
+    for kind, key, _ in wrappers_of(patcher, *SAMPLER_WIDE):
+        raise ValueError(
+            f"Expected nothing on a worker's MODEL that works on the prediction of the whole product and got "
+            f"{key or 'a node'} ({kind}); leave it out."
+        )
+    hooks = hooks_on_guidance(patcher)
     return {
         "model_sampling": describe_sampling(patcher.get_model_object("model_sampling")),
         "latent_format": describe_latents(patcher.get_model_object("latent_format")),
         "name": getattr(patcher.model, "expert_name", None),
         "pairs": list(pairs_of(patcher)),
         "has_null": implicit_null(patcher) is not None,
-        "clamps": any(clamp_pixels in each for each in listed.values()),
-        "guidance": [name for name, each in listed.items() if any(hook is not clamp_pixels for hook in each)],
+        "clamps": any(clamp_pixels in each for each in hooks.values()),
+        "guidance": [name for name, each in hooks.items() if any(hook is not clamp_pixels for hook in each)],
     }
 
 

@@ -41,7 +41,8 @@ REMEDIES = Remedies(
 )
 """How a null is given in a graph, and who may ask for one."""
 
-_SAMPLER_WIDE = (WrappersMP.PREDICT_NOISE, WrappersMP.SAMPLER_SAMPLE)
+SAMPLER_WIDE = (WrappersMP.PREDICT_NOISE, WrappersMP.SAMPLER_SAMPLE)
+"""Wrappers of these kinds run around the prediction of the whole product, or around the sampler."""
 _FIXED = ("noise", "latent_image", "sampler", "sigmas", "denoise_mask")  # the first arguments of `outer_sample`
 
 
@@ -54,23 +55,23 @@ def check_wrappers(experts: Experts) -> None:
         ValueError: If another expert has one.
     """
     first = experts[0]
+    shared = [(kind, wrapper) for kind, _, wrapper in wrappers_of(first.model, *SAMPLER_WIDE)]
     for expert in experts[1:]:
-        for kind in _SAMPLER_WIDE:
-            shared = [wrapper for _, wrapper in wrappers_of(first.model, kind)]
-            for key, wrapper in wrappers_of(expert.model, kind):
-                if wrapper not in shared:
-                    raise ValueError(
-                        f"Expected nothing on the MODEL of {expert.label} that works on the prediction of the whole "
-                        f"product and got {key or 'a node'} ({kind}); attach it to {first.label}, or leave it out."
-                    )
+        for kind, key, wrapper in wrappers_of(expert.model, *SAMPLER_WIDE):
+            if (kind, wrapper) not in shared:
+                raise ValueError(
+                    f"Expected nothing on the MODEL of {expert.label} that works on the prediction of the whole "
+                    f"product and got {key or 'a node'} ({kind}); attach it to {first.label}, or leave it out."
+                )
 
 
-def wrappers_of(patcher: ModelPatcher, kind: str) -> Iterator[tuple[str | None, Callable]]:
-    """The wrappers of one kind that nodes put on a MODEL or into its options, each with its key."""
+def wrappers_of(patcher: ModelPatcher, *kinds: str) -> Iterator[tuple[str, str | None, Callable]]:
+    """The wrappers of some kinds that nodes put on a MODEL or into its options, each with its kind and key."""
     options = patcher.model_options.get("transformer_options", {})
-    for kinds in (patcher.wrappers, options.get("wrappers", {})):
-        for key, wrappers in kinds.get(kind, {}).items():
-            yield from ((key, wrapper) for wrapper in wrappers)
+    for kind in kinds:
+        for held in (patcher.wrappers, options.get("wrappers", {})):
+            for key, wrappers in held.get(kind, {}).items():
+                yield from ((kind, key, wrapper) for wrapper in wrappers)
 
 
 @contextmanager
@@ -162,6 +163,12 @@ def null_is_read(experts: Experts) -> bool:
     return bool(experts[0].model.model_options.get("disable_cfg1_optimization"))
 
 
+def hooks_on_guidance(patcher: ModelPatcher) -> dict[str, list[Callable]]:
+    """The hooks on guidance in a MODEL's options, by kind; ComfyUI holds one or a list of each."""
+    given = {kind: patcher.model_options.get(kind) for kind in CFG_HOOKS}
+    return {kind: hook if isinstance(hook, list) else [hook] for kind, hook in given.items() if hook}
+
+
 def has_hooks(expert: ExpertInput) -> bool:
     """Whether an expert's conditioning has hooks, which change its MODEL when it is prepared."""
     return len(_hooks(expert)) > 0
@@ -219,8 +226,8 @@ def _scheduled_apart(
 
 def _hooks(expert: ExpertInput) -> comfy.hooks.HookGroup:
     group = comfy.hooks.HookGroup()
-    for conditioning in (expert.condition, expert.null):
-        comfy.sampler_helpers.get_hooks_from_cond([values for _, values in conditioning or ()], group)
+    for conditioning in expert.conditionings.values():
+        comfy.sampler_helpers.get_hooks_from_cond([values for _, values in conditioning], group)
     return group
 
 

@@ -58,6 +58,12 @@ class ExpertInput(TermSettings):
         self.check_condition(self.condition is not None, CONNECT_CONDITION)
 
     @property
+    def conditionings(self) -> dict[str, Conditioning]:
+        """The CONDITIONINGs that it has, by the inputs that they are connected to, "condition" and "null"."""
+        given = {"condition": self.condition, "null": self.null}
+        return {role: conditioning for role, conditioning in given.items() if conditioning is not None}
+
+    @property
     def label(self) -> str:
         """Name of the expert in messages: its place in the chain and, for experts of this pack, its name."""
         numbered = f"expert {self.place}"

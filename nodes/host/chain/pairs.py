@@ -58,7 +58,7 @@ def _reads_nulls_in_passes(patcher: ModelPatcher, replaces: bool) -> bool:
     options = patcher.model_options
     inside = options.get("transformer_options", {})
     patched = any(inside.get(name) for name in ("patches", "patches_replace"))
-    wrapped = any(True for kind in PREDICTING for _ in wrappers_of(patcher, kind))
+    wrapped = any(True for _ in wrappers_of(patcher, *PREDICTING))
     otherwise = "model_function_wrapper" in options or replaces
     return bool(options.get("disable_cfg1_optimization")) and (patched or wrapped or otherwise)
 

@@ -6,13 +6,14 @@ them packed, flat and end to end, shape (B, 1, values).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import comfy.model_management
+import comfy.nested_tensor
 import comfy.sample
 import comfy.sampler_helpers
+import comfy.utils
 import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
@@ -49,18 +50,16 @@ def parts_of(latent: Any, shapes: Sequence[Sequence[int]] | None = None) -> list
         latent: A tensor, or ComfyUI's nested one.
         shapes: If it is packed, the shapes of its parts.
     """
-    if getattr(latent, "is_nested", False):
+    if latent.is_nested:
         return list(latent.unbind())
-    if shapes is None or len(shapes) == 1:
-        return [latent]
-    sizes = [math.prod(shape[1:]) for shape in shapes]
-    pieces = latent.split(sizes, dim=-1)
-    return [piece.reshape(len(piece), *shape[1:]) for piece, shape in zip(pieces, shapes, strict=True)]
+    parts: list[Tensor] = [latent] if shapes is None else comfy.utils.unpack_latents(latent, shapes)
+    return parts
 
 
 def pack(parts: Sequence[Tensor]) -> Tensor:
     """Tensors as ComfyUI samples them: several packed, one as it is."""
-    return parts[0] if len(parts) == 1 else torch.cat([part.reshape(len(part), 1, -1) for part in parts], dim=-1)
+    packed: Tensor = parts[0] if len(parts) == 1 else comfy.utils.pack_latents(parts)[0]
+    return packed
 
 
 def pack_mask(mask: Any, shapes: Sequence[Sequence[int]], device: Any) -> Tensor:
@@ -89,9 +88,7 @@ def unframed(x: Tensor) -> Tensor:
 
 def concatenate(latents: Sequence[Any]) -> Any:
     """The samples of several LATENTs as one batch."""
-    if not getattr(latents[0], "is_nested", False):
-        return torch.cat(list(latents))
-    return type(latents[0])([torch.cat(parts) for parts in zip(*(latent.unbind() for latent in latents), strict=True)])
+    return comfy.nested_tensor.cat_nested(latents) if latents[0].is_nested else torch.cat(list(latents))
 
 
 def mask_like(mask: Tensor, noise: Tensor, shapes: Sequence[Sequence[int]], device: Any) -> Tensor:

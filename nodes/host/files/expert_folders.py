@@ -190,14 +190,11 @@ def install_example_inputs() -> None:
     folder = Path(folder_paths.get_input_directory())
     try:
         for example in sorted(EXAMPLES.glob("*.png")):
-            _update(example, folder / f"{PREFIX}{example.name}")
+            copy = folder / f"{PREFIX}{example.name}"
+            if not copy.exists() or not filecmp.cmp(example, copy, shallow=False):
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                write_bytes(copy, example.read_bytes())
     except OSError as error:
         logger.warning(
             "The example pictures could not be copied to %s (%s); copy %s there yourself.", folder, error, EXAMPLES
         )
-
-
-def _update(example: Path, copy: Path) -> None:
-    if not copy.exists() or not filecmp.cmp(example, copy, shallow=False):
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(copy, example.read_bytes())

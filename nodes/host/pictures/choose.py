@@ -54,7 +54,7 @@ def _take(latent: dict[str, Any], kept: Tensor, batch: int) -> dict[str, Any]:
     """A LATENT with some of its samples, their masks and their batch indices."""
     samples, indices = latent["samples"], kept.tolist()
     parts = [part[indices] for part in parts_of(samples)]
-    chosen = with_samples(latent, type(samples)(parts) if getattr(samples, "is_nested", False) else parts[0])
+    chosen = with_samples(latent, type(samples)(parts) if samples.is_nested else parts[0])
     mask, batch_index = latent.get("noise_mask"), latent.get("batch_index")
     if isinstance(mask, Tensor) and len(mask) == batch:
         chosen["noise_mask"] = mask[indices]

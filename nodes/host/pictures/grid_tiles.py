@@ -30,7 +30,7 @@ def check_vae(reference: ExpertInput, vae: Any, samples: Any) -> None:
         ValueError: If it is made for latents of other channels.
     """
     expected, given = reference.model.get_model_object("latent_format").latent_channels, vae.latent_channels
-    if getattr(samples, "is_nested", False):
+    if samples.is_nested:
         expected = parts_of(samples)[0].shape[1]
     if given != expected:
         raise ValueError(

@@ -26,7 +26,7 @@ from ..comfyui.page import refusals_at_experts
 from ..evaluation.networks import LocalNetworks
 from ..evaluation.noise_levels import Forms, align_levels
 from ..evaluation.product import Product
-from ..evaluation.requests import Observer, Start, Watcher, conditionings_on, conds_of
+from ..evaluation.requests import Observer, Start, conditionings_on, conds_of
 from ..spaces.checks import check_scores
 from ..spaces.joint_sample import Drawn, JointSample, drawn_of
 from ..spaces.refusals import check_noise, in_spaces
@@ -140,7 +140,8 @@ class ProductGuider(comfy.samplers.CFGGuider):
             ending.enter_context(refusals_at_experts(self.node_of))
             spaces = self._check_experts(*parts_of(latent_image, latent_shapes))
             warn_of_idle_hooks(self.experts)
-            ending.callback(self._set_attributes, before)
+            ending.callback(self.__dict__.update, before)
+            ending.callback(self.__dict__.clear)  # the last first
             ending.callback(self._clean_up)
             self.models = ModelsOfRun(self.experts, spaces, ending)
             yield
@@ -241,24 +242,16 @@ class ProductGuider(comfy.samplers.CFGGuider):
         self, processed: list[Conds], lifts: Lifts | None, sample: Callable[..., Tensor], *args: Any, **kwargs: Any
     ) -> Tensor:
         """Wrapper around the sampler: CFGGuider has processed the reference's conditioning by then."""
-        self.product = self._make_product([self.conds, *processed], lifts)
-        return sample(*args, **kwargs)
-
-    def _make_product(self, conds: list[Conds], lifts: Lifts | None) -> Product:
-        """The product of the run.
-
-        Args:
-            conds: Each expert's processed conditioning.
-            lifts: Measures how far the experts lift the samples, if that is wanted.
-        """
-        models, plan = self.models, self.plan
+        models, plan, conds = self.models, self.plan, [self.conds, *processed]
         if len(plan.shapes) > 1:
             check_packed(self.experts, conds)
         options = {other.patcher: other.model_options for other in models.others}
         networks = LocalNetworks(self.experts, conds, options, models.weights, models.devices)
-        watcher = None if self.observer is None else Watcher(self.observer)
-        methods = Methods([*plan.methods, *filter(None, (lifts, watcher))])
-        return Product(networks, plan.forms, plan.sample, plan.planner, methods, models.workers)
+        methods = plan.methods if lifts is None else Methods([*plan.methods, lifts])
+        self.product = Product(networks, plan.forms, plan.sample, plan.planner, methods, models.workers)
+        if self.observer is not None:
+            self.product.watch(self.observer)
+        return sample(*args, **kwargs)
 
     @contextmanager
     def _wrapper(self, kind: str, wrapper: Callable) -> Iterator[None]:
@@ -269,10 +262,6 @@ class ProductGuider(comfy.samplers.CFGGuider):
             yield
         finally:
             own.remove(wrapper)
-
-    def _set_attributes(self, attributes: dict[str, Any]) -> None:
-        self.__dict__.clear()
-        self.__dict__.update(attributes)
 
     def _clean_up(self) -> None:
         if "loaded_models" in vars(self):  # an exception kept CFGGuider from its own cleanup

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 import comfy.model_base
-from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from ....mcdm_core.product.term_settings import TermError
-from ..chain.attachments import CFG_HOOKS, check_wrappers
+from ..chain.attachments import check_wrappers, hooks_on_guidance
 from ..chain.expert_chain import PRODUCT_KEY, Conditioning, Conds, ExpertInput, Experts
 from ..comfyui.devices import device_of
 from ..comfyui.latents import is_one_frame
@@ -21,7 +21,7 @@ from ..files.expert_model import ExpertModel, clamp_pixels
 from ..files.reads import LatentSizeError
 from ..spaces.refusals import check_spaces, space_name
 from ..spaces.run_spaces import RunSpaces
-from ..weights.differences import controlnets, device_of_controlnet, prepared_alike
+from ..weights.differences import controlnets_of, device_of_controlnet, prepared_alike
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ def check_experts(experts: Experts, latent_image: Tensor, *beside: Tensor) -> Ru
     for index, expert in enumerate(experts):
         with _mended_by(index, "mask"):
             _check_mask(expert, latent_image)
-        for role, conditioning in (("condition", expert.condition), ("null", expert.null)):
+        for role, conditioning in expert.conditionings.items():
             own, carried = latent_image, spaces.index_of(expert.model) > 0
             if carried:
                 own = own.new_empty(spaces.shape_of(expert.model, own.shape))
@@ -110,7 +110,7 @@ def _check_devices(experts: Experts) -> None:
                 index,
                 "model",
             )
-        for control in (*controlnets(expert.condition), *controlnets(expert.null)):
+        for _, control in controlnets_of(expert):
             if device_of_controlnet(control) != devices[1]:
                 raise TermError(
                     f"Expected a ControlNet on the device of {expert.label}, {devices[1]}, and got one on "
@@ -189,12 +189,10 @@ def _check_mask(expert: ExpertInput, latent_image: Tensor) -> None:
 
 
 def _check_conditioning(
-    expert: ExpertInput, role: str, conditioning: Conditioning | None, latent_image: Tensor, carried: bool
+    expert: ExpertInput, role: str, conditioning: Conditioning, latent_image: Tensor, carried: bool
 ) -> None:
     """Refuse a condition that an expert can't read; `carried` is whether the latent is of a space beside the run's."""
     model, name = expert.model.model, expert.label
-    if conditioning is None:
-        return
     if not conditioning:
         raise ValueError(f"Expected a {role} with at least one entry for {name} and got an empty one; connect another.")
     for tokens, values in conditioning:
@@ -245,24 +243,23 @@ def _check_expert_conditioning(
 def _check_controlnets(experts: Experts) -> None:
     owners: dict[int, int] = {}
     for index, expert in enumerate(experts):
-        for role, conditioning in (("condition", expert.condition), ("null", expert.null)):
-            for control in controlnets(conditioning):
-                owner = owners.setdefault(id(control), index)
-                if not prepared_alike(control, experts[owner].model, expert.model):
-                    raise TermError(
-                        f"Expected a ControlNet of its own for {expert.label} and got the one that "
-                        f"{experts[owner].label} uses; add a second Apply ControlNet node for it.",
-                        index,
-                        role,
-                    )
+        for role, control in controlnets_of(expert):
+            owner = owners.setdefault(id(control), index)
+            if not prepared_alike(control, experts[owner].model, expert.model):
+                raise TermError(
+                    f"Expected a ControlNet of its own for {expert.label} and got the one that "
+                    f"{experts[owner].label} uses; add a second Apply ControlNet node for it.",
+                    index,
+                    role,
+                )
 
 
 def warn_of_idle_hooks(experts: Experts) -> None:
     """Name the experts whose CFG hooks don't run: only the reference's do, see `CfgHooks`."""
-    active = _cfg_hooks(experts[0].model)
-    for expert in experts:
+    hooks = [[*chain(*hooks_on_guidance(expert.model).values())] for expert in experts]
+    for expert, own in zip(experts, hooks, strict=True):
         elsewhere = getattr(expert.model.model, "guidance", [])  # of a MODEL on a worker, where they don't run
-        if elsewhere or any(hook not in (*active, clamp_pixels) for hook in _cfg_hooks(expert.model)):
+        if elsewhere or any(hook not in (*hooks[0], clamp_pixels) for hook in own):
             logger.warning(
                 "The guidance node on the MODEL of %s does nothing: only the first expert's runs. Attach it to the "
                 "first expert's MODEL.",
@@ -276,9 +273,3 @@ def warn_of_idle_conditions(experts: Experts) -> None:
         logger.warning(
             "Every weight is 0, so the picture follows no prompt (condition); raise the weight of a Diffusion Expert."
         )
-
-
-def _cfg_hooks(patcher: ModelPatcher) -> list[Callable]:
-    """The hooks on guidance in a MODEL's options, which hold one or a list of each kind."""
-    kinds = [patcher.model_options.get(name) for name in CFG_HOOKS]
-    return [hook for hooks in kinds if hooks is not None for hook in (hooks if isinstance(hooks, list) else [hooks])]

@@ -13,13 +13,11 @@ from ....mcdm_core.product.plans.joint import check_falling
 from ....mcdm_core.product.term_settings import TermError
 from ..chain.expert_chain import ExpertInput, Experts
 from ..files.expert_model import ExpertModel
-from ..files.latent_formats import PixelSpace
 from .checks import InSpace, check_vaes, two_spaces
 from .run_spaces import RunSpaces, format_of, space_indices, space_name
 
-# By how much VAEs shrink pictures for ComfyUI's formats, where some of its versions don't tell, or tell what isn't so.
-_RATIOS: dict[str, int | None] = {"SC_Prior": None, "SC_B": 4, "SD_X4": 4, "LTXV": 32, "Wan22": 16, "Flux2": 16}
-_RATIOS |= {"ChromaRadiance": 1, "HunyuanImage21": 32, "HunyuanImage21Refiner": 16, "HunyuanVideo15": 16}
+# By how much VAEs shrink pictures, where ComfyUI's formats tell what isn't so; None where it is no whole number.
+_RATIOS: dict[str, int | None] = {"SC_Prior": None, "SD_X4": 4, "HunyuanImage21Refiner": 16, "PixelSpace": 1}
 _OF_SOUND = ("ACEAudio",)  # formats of sound that have two dimensions, as pictures have
 
 
@@ -152,7 +150,5 @@ def _shrinking(ratio: int) -> str:
 
 def _ratio(latent_format: Any) -> int | None:
     """By how much a VAE for a latent format shrinks the sides of pictures; None if ComfyUI doesn't tell."""
-    if isinstance(latent_format, PixelSpace):
-        return 1
-    known = (_RATIOS[kind.__name__] for kind in type(latent_format).__mro__ if kind.__name__ in _RATIOS)
-    return next(known, getattr(latent_format, "spacial_downscale_ratio", None))
+    ratio: int | None = latent_format.spacial_downscale_ratio
+    return _RATIOS.get(type(latent_format).__name__, ratio)

@@ -17,7 +17,7 @@ from ..chain.attachments import has_hooks
 from ..chain.expert_chain import ExpertInput, Experts
 from ..comfyui.devices import copies_of
 from .differences import (
-    controlnets,
+    controlnets_of,
     replaced_layers,
     same_but_for_patches,
     same_options,
@@ -87,9 +87,7 @@ def _predict_the_same(first: ModelPatcher, second: ModelPatcher) -> bool:
 
 def _needs_weights(expert: ExpertInput) -> bool:
     """Whether a hook or ControlNet in an expert's conditioning changes or takes the weights of its MODEL."""
-    conditionings = (expert.condition, expert.null)
-    controls = [control for conditioning in conditionings for control in controlnets(conditioning)]
-    return has_hooks(expert) or any(map(takes_weights, controls))
+    return has_hooks(expert) or any(takes_weights(control) for _, control in controlnets_of(expert))
 
 
 def _is_fit(model: ModelPatcher) -> bool:

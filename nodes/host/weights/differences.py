@@ -14,7 +14,7 @@ from comfy.patcher_extension import CallbacksMP, WrappersMP
 from torch import Tensor, nn
 
 from ..chain.attachments import CFG_HOOKS, PREDICTING, wrappers_of
-from ..chain.expert_chain import PRODUCT_KEY, Conditioning
+from ..chain.expert_chain import PRODUCT_KEY, ExpertInput
 from ..comfyui.cores import comfyui_class_of
 from ..comfyui.devices import with_index
 
@@ -132,8 +132,7 @@ def same_options(first: ModelPatcher, second: ModelPatcher) -> bool:
 
 
 def _has_state_per_run(patcher: ModelPatcher) -> bool:
-    kind = WrappersMP.OUTER_SAMPLE
-    return any(key != PRODUCT_KEY for key, _ in wrappers_of(patcher, kind))
+    return any(key != PRODUCT_KEY for _, key, _ in wrappers_of(patcher, WrappersMP.OUTER_SAMPLE))
 
 
 def same_conditioning(first: list[dict], second: list[dict]) -> bool:
@@ -158,15 +157,14 @@ def _same(first: Any, second: Any) -> bool:
     return isinstance(first, (bool, int, float, str)) and type(first) is type(second) and first == second
 
 
-def controlnets(conditioning: Conditioning | None) -> list[ControlBase]:
-    """The ControlNets of a CONDITIONING, with those that they are chained to."""
-    chained = []
-    for _, values in conditioning or ():
-        control = values.get("control")
-        while control is not None:
-            chained.append(control)
-            control = control.previous_controlnet
-    return chained
+def controlnets_of(expert: ExpertInput) -> Iterator[tuple[str, ControlBase]]:
+    """The ControlNets of an expert's CONDITIONINGs, with those that they are chained to; each with the input's name."""
+    for role, conditioning in expert.conditionings.items():
+        for _, values in conditioning:
+            control = values.get("control")
+            while control is not None:
+                yield role, control
+                control = control.previous_controlnet
 
 
 def takes_weights(control: ControlBase) -> bool:
