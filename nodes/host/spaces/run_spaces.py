@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
 import comfy.latent_formats
 import comfy.model_base
+import comfy.model_management
 import torch
-from comfy.model_management import dtype_size
 from comfy.model_patcher import ModelPatcher
 from comfy.taesd.taesd import TAESD
 from torch import Tensor
@@ -19,12 +19,55 @@ from ....mcdm_core.product.spaces import JointSpaces, Space, size_like
 from ..chain.expert_chain import Conds, ExpertInput, Experts
 from ..comfyui.latents import unframed
 from ..files.expert_model import ExpertModel
-from .picture_coders import PictureCoder
 
 _PATCHED = comfy.latent_formats.Flux2  # ComfyUI's format of latents that are cut into patches of two
 AREA_UNIT = 8  # pixels that areas of ComfyUI, and boxes, are told in
 STEP = 64  # pixels by which sides of pictures are divisible: 8 of a VAE, and 8 of the networks of checkpoints
 MAPS_OF_TINY = 6 * 64  # values that a tiny VAE holds at once for each pixel; ComfyUI expects those of a large one, 2178
+
+
+def format_of(patcher: ModelPatcher) -> Any:
+    """ComfyUI's latent format of a MODEL's samples."""
+    return patcher.get_model_object("latent_format")
+
+
+def space_indices(experts: Experts) -> list[int]:
+    """For each expert the index of its latent space, counted from 0 in the order of the chain."""
+    firsts: list[ExpertInput] = []
+    indices = []
+    for expert in experts:
+        index = next((i for i, first in enumerate(firsts) if _share_space(first, expert)), len(firsts))
+        if index == len(firsts):
+            firsts.append(expert)
+        indices.append(index)
+    return indices
+
+
+def _share_space(first: ExpertInput, second: ExpertInput) -> bool:
+    if not same_space(format_of(first.model), format_of(second.model)):
+        return False
+    models = first.model.model, second.model.model
+    if not all(isinstance(model, ExpertModel) and model.makes_pictures for model in models):
+        return True  # ComfyUI's models of pixels draw in any size, that of the LATENT
+    return models[0].image_size == models[1].image_size
+
+
+def same_space(first: Any, second: Any) -> bool:
+    """Whether two latent formats are of one latent space: the same numbers stand for the same picture."""
+    if first.latent_channels != second.latent_channels or first.latent_dimensions != second.latent_dimensions:
+        return False
+    if getattr(first, "vae_key", None) != getattr(second, "vae_key", None):
+        return False  # latents of different VAEs of this pack differ, though none of them are scaled
+    probe = torch.linspace(-1.0, 1.0, first.latent_channels).reshape(1, -1, *[1] * (first.latent_dimensions))
+    return torch.allclose(first.process_in(probe), second.process_in(probe), rtol=1e-4)
+
+
+def space_name(patcher: ModelPatcher) -> str:
+    """What messages call the latent space of a MODEL."""
+    latent_format = format_of(patcher)
+    vae_key = getattr(latent_format, "vae_key", None)
+    of_vae = f" of the VAE {vae_key}" if vae_key else ""
+    return f"{type(latent_format).__name__} ({latent_format.latent_channels} channels{of_vae})"
 
 
 class RunSpaces:
@@ -86,7 +129,7 @@ class RunSpaces:
         needs = [0.0]
         for vae, space in zip(self._vaes, self.joint.spaces if self._vaes else (), strict=True):
             if isinstance(vae.first_stage_model, TAESD):
-                needs.append(MAPS_OF_TINY * math.prod(space.picture) * dtype_size(vae.vae_dtype))
+                needs.append(MAPS_OF_TINY * math.prod(space.picture) * comfy.model_management.dtype_size(vae.vae_dtype))
                 continue
             pictures: tuple[int, ...] = (1, 3, *space.picture)
             samples: tuple[int, ...] = (1, *space.shape)
@@ -175,45 +218,45 @@ def native_side(patcher: ModelPatcher) -> int:
     return 512 if isinstance(format_of(patcher), comfy.latent_formats.SD15) and not is_pixart else 1024
 
 
-def format_of(patcher: ModelPatcher) -> Any:
-    """ComfyUI's latent format of a MODEL's samples."""
-    return patcher.get_model_object("latent_format")
+class PictureCoder:
+    """A VAE with the latent format of a MODEL: from samples as networks see them to pictures, and back.
 
+    ComfyUI's own `encode` and `decode` load the VAE, which may unload networks of the run.
 
-def space_indices(experts: Experts) -> list[int]:
-    """For each expert the index of its latent space, counted from 0 in the order of the chain."""
-    firsts: list[ExpertInput] = []
-    indices = []
-    for expert in experts:
-        index = next((i for i, first in enumerate(firsts) if _share_space(first, expert)), len(firsts))
-        if index == len(firsts):
-            firsts.append(expert)
-        indices.append(index)
-    return indices
+    Args:
+        vae: ComfyUI's VAE of pictures; those of single frames too.
+        latent_format: Of the MODEL whose samples are coded.
+    """
 
+    def __init__(self, vae: Any, latent_format: Any):
+        self.vae = vae
+        self._format = latent_format
+        self._has_frames = vae.latent_dim == 3
 
-def _share_space(first: ExpertInput, second: ExpertInput) -> bool:
-    if not same_space(format_of(first.model), format_of(second.model)):
-        return False
-    models = first.model.model, second.model.model
-    if not all(isinstance(model, ExpertModel) and model.makes_pictures for model in models):
-        return True  # ComfyUI's models of pixels draw in any size, that of the LATENT
-    return models[0].image_size == models[1].image_size
+    @torch.no_grad()
+    def decode(self, samples: Tensor) -> Tensor:
+        """Pictures (B, 3, H, W), values 0…1, of samples (B, C, h, w), on their device."""
+        latents = self._format.process_out(self._framed(samples))
+        decoded = self._in_turn(latents, self.vae.memory_used_decode, self.vae.first_stage_model.decode)
+        pictures = self.vae.process_output(decoded.float())
+        return unframed(pictures)[:, :3].to(samples.device, samples.dtype).clamp(0.0, 1.0)
 
+    @torch.no_grad()
+    def encode(self, pictures: Tensor) -> Tensor:
+        """Samples (B, C, h, w) of pictures (B, 3, H, W), values 0…1, on their device."""
+        fitted = self.vae.vae_encode_crop_pixels(pictures.float().movedim(1, -1)).movedim(-1, 1)  # some take RGBA
+        framed = self._framed(self.vae.process_input(fitted))
+        latents = self._in_turn(framed, self.vae.memory_used_encode, self.vae.first_stage_model.encode).float()
+        return unframed(self._format.process_in(latents)).to(pictures.device, pictures.dtype)
 
-def same_space(first: Any, second: Any) -> bool:
-    """Whether two latent formats are of one latent space: the same numbers stand for the same picture."""
-    if first.latent_channels != second.latent_channels or first.latent_dimensions != second.latent_dimensions:
-        return False
-    if getattr(first, "vae_key", None) != getattr(second, "vae_key", None):
-        return False  # latents of different VAEs of this pack differ, though none of them are scaled
-    probe = torch.linspace(-1.0, 1.0, first.latent_channels).reshape(1, -1, *[1] * (first.latent_dimensions))
-    return torch.allclose(first.process_in(probe), second.process_in(probe), rtol=1e-4)
+    def _in_turn(self, values: Tensor, memory: Callable[..., float], code: Callable[[Tensor], Tensor]) -> Tensor:
+        """Code as many of a batch at once as ComfyUI would."""
+        vae = self.vae
+        needed = max(memory(values.shape, vae.vae_dtype), 1)
+        at_once = max(int(vae.patcher.get_free_memory(vae.device) / needed), 1)
+        parts = values.split(at_once)
+        with comfy.model_management.cuda_device_context(vae.device):
+            return torch.cat([code(part.to(vae.device, vae.vae_dtype)).to(values.device) for part in parts])
 
-
-def space_name(patcher: ModelPatcher) -> str:
-    """What messages call the latent space of a MODEL."""
-    latent_format = format_of(patcher)
-    vae_key = getattr(latent_format, "vae_key", None)
-    of_vae = f" of the VAE {vae_key}" if vae_key else ""
-    return f"{type(latent_format).__name__} ({latent_format.latent_channels} channels{of_vae})"
+    def _framed(self, values: Tensor) -> Tensor:
+        return values.unsqueeze(2) if self._has_frames else values

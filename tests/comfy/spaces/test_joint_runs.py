@@ -289,7 +289,7 @@ def test_pictures_are_coded_as_by_comfyuis_own_functions(spaces, host, loads, na
     group = spaces(name, (64, 48), (1.0, 1.0))
     loaded(group.vae)
     loads.clear()
-    coder = host.spaces.picture_coders.PictureCoder(group.vae, group.format)
+    coder = host.spaces.run_spaces.PictureCoder(group.vae, group.format)
     samples = torch.randn(batch, *group.shape, generator=torch.Generator().manual_seed(1))
     decoded = coder.decode(samples)
     assert not loads
@@ -308,7 +308,7 @@ def test_a_vae_with_transparency_is_given_opaque_pictures(host, joint):
     vae = joint.tiny_video_vae(4)
     group = joint.Group(vae, (16, 4, 4), (32, 32), [joint.Member(joint.expert_in("Wan21", 1), 1.0)])
     loaded(vae)
-    coder = host.spaces.picture_coders.PictureCoder(vae, group.format)
+    coder = host.spaces.run_spaces.PictureCoder(vae, group.format)
     samples = torch.randn(1, 16, 4, 4, generator=torch.Generator().manual_seed(1))
     decoded = coder.decode(samples)
     torch.testing.assert_close(decoded, group.decode(samples)[:, :3], atol=rounded(1e-6, FUSED), rtol=0)
