@@ -115,14 +115,12 @@ class _PartsGuider(ProductGuider):
             points: For each request "x" and "sigma" in the form of its MODEL; the same for all requests to one MODEL.
             model_options: The first MODEL's prepared options.
         """
-        of_model: dict[ModelPatcher, tuple[Tensor, Tensor]] = {}
+        networks, asked = self.product.networks, dict[ModelPatcher, tuple[Tensor, Tensor]]()
         for request, point in zip(requests, points, strict=True):
-            model = self.experts[request.expert].model
-            if model not in of_model:
+            model = networks.asked_with(request.expert)
+            if model not in asked:
                 x = to_tensor(point["x"]).to(model.load_device)
-                of_model[model] = x, x.new_full((len(x),), float(point["sigma"]))
-        networks = self.product.networks
-        asked = {networks.asked_in_place_of(model): point for model, point in of_model.items()}
+                asked[model] = x, x.new_full((len(x),), float(point["sigma"]))
         answers = networks.answers(requests, asked.__getitem__, model_options)
         return [dict(to_buffer(answers[request])) for request in requests]
 

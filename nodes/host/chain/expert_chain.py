@@ -33,7 +33,7 @@ class ExpertInput(TermSettings):
         mask: Where the expert acts, shape (B or 1, H, W), of videos (frames, H, W), values 0…1, any resolution; None is
             everywhere.
         vae: ComfyUI's VAE of its latents; needed if the experts' samples are of several spaces.
-        place: In the chain, from 1.
+        place: The expert's place in the chain, from 1.
         node: Id of the node that has its settings; None for an expert that no node made.
         settings: Settings of methods for the whole product, from nodes after this expert; see `settings_of`.
         on_worker: Whether its network is on another machine.

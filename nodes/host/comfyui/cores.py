@@ -14,25 +14,10 @@ import comfy.model_patcher
 import comfy.model_prefetch
 import comfy.ops
 import torch.nn.functional as F
-from comfy.model_patcher import LowVramPatch, ModelPatcher, ModelPatcherDynamic, get_key_weight
+from comfy.model_patcher import LowVramPatch, ModelPatcher, get_key_weight
 from torch import Tensor, nn
 
 from ....mcdm_core.networks.blocks import GroupNorm32
-
-
-def comfyui_class_of(patcher: ModelPatcher) -> type[ModelPatcher]:
-    """ComfyUI's own class that a MODEL is of, or derives from."""
-    return ModelPatcherDynamic if patcher.is_dynamic() else ModelPatcher
-
-
-def loader_class(disable_dynamic: bool) -> type[ModelPatcher]:
-    """The class of MODELs that ComfyUI's loaders make, which depends on how it was started."""
-    return ModelPatcher if disable_dynamic else comfy.model_patcher.CoreModelPatcher
-
-
-def loaded_memory(model: Any) -> int:
-    """Bytes of device memory that a partly loaded network takes, with the buffer for weights that are cast at use."""
-    return model.model_loaded_weight_memory + model.model_offload_buffer_memory
 
 
 def patch_in_use(patcher: ModelPatcher, key: str) -> LowVramPatch:

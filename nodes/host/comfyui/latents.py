@@ -38,11 +38,6 @@ def with_samples(latent: dict[str, Any], samples: Tensor) -> dict[str, Any]:
     return {**kept, "samples": samples.to(comfy.model_management.intermediate_device())}
 
 
-def as_intermediate(samples: Tensor) -> Tensor:
-    """Samples in KSampler's output dtype, which the user may choose."""
-    return samples.to(dtype=comfy.model_management.intermediate_dtype())
-
-
 def parts_of(latent: Any, shapes: Sequence[Sequence[int]] | None = None) -> list[Tensor]:
     """The tensors in a latent; most latents are a single tensor.
 

@@ -62,10 +62,10 @@ class RunningPrompt(NamedTuple):
     """The prompt whose node runs.
 
     Attributes:
-        id: Of this execution of it.
+        id: The id of this execution of the prompt.
         node: Id of the node that runs.
-        nodes: In API format, by their ids; empty if the prompt is no longer among those that run.
-        page: That sent it.
+        nodes: Its nodes in API format, by their ids; empty if the prompt is no longer among those that run.
+        page: The page that sent it.
     """
 
     id: str

@@ -91,9 +91,9 @@ class LocalNetworks:
         answers = self.devices.run({device: partial(ask, models) for device, models in asked.items()})
         return {request: x0 for of_device in answers for request, x0 in of_device.items()}
 
-    def asked_in_place_of(self, model: ModelPatcher) -> ModelPatcher:
-        """The MODEL in whose batch a MODEL's requests are made; it may be another one that predicts the same."""
-        return self.weights.asked_with(self._asked[model])
+    def asked_with(self, expert: int) -> ModelPatcher:
+        """The MODEL in whose batch an expert's predictions are asked."""
+        return self.weights.asked_with(self.model_of(expert))
 
     def _ask(
         self,
@@ -118,7 +118,7 @@ class LocalNetworks:
         """The requests to each MODEL; those whose weights are in place come first."""
         by_model: dict[ModelPatcher, list[Request]] = {}
         for request in requests:
-            by_model.setdefault(self.weights.asked_with(self.model_of(request.expert)), []).append(request)
+            by_model.setdefault(self.asked_with(request.expert), []).append(request)
         last = self.reference if self._null_is_read else None  # a patch keeps what it met last
         return sorted(by_model.items(), key=lambda entry: (entry[0] is last, not self.weights.is_active(entry[0])))
 

@@ -80,7 +80,7 @@ def form_of(model_sampling: Any, shape: Sequence[int]) -> Form:
 
     Args:
         model_sampling: The MODEL's.
-        shape: Of a run's x, (B, C, …), on which k depends in some families.
+        shape: The shape of a run's x, (B, C, …), on which k depends in some families.
     """
     flow = is_flow(model_sampling)
     scale = _noise_scale(model_sampling, shape) if flow and not starts_from_pictures(model_sampling) else 1.0

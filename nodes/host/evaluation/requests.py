@@ -72,7 +72,7 @@ class Start:
         latent_image: The latent as it came in, before any model's scaling.
         denoise_mask: Noise mask in the shape of the noise; None is everywhere.
         sigmas: Noise levels in the reference's form, shape (S + 1,).
-        seed: Of the run.
+        seed: The seed of the run.
     """
 
     noise: Tensor
@@ -89,8 +89,8 @@ class Workers(Protocol):
         """Announce the run to them, before they are asked.
 
         Args:
-            start: Its start.
-            shapes: Of the parts of the latent.
+            start: The start of the run.
+            shapes: The shapes of the parts of the latent.
             forms: The forms of MODELs in this run.
 
         Raises:

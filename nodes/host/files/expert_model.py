@@ -18,7 +18,7 @@ from ....mcdm_core import Condition, Expert, UNetConfig
 from ....mcdm_core.checkpoints.weights import in_halves
 from ....mcdm_core.networks import enlarge
 from ..chain.expert_chain import Conditioning
-from ..comfyui.cores import loader_class, make_offloadable
+from ..comfyui.cores import make_offloadable
 from .conditioning import MADE_FOR, read_condition, to_conditioning
 from .expert_folders import load
 from .latent_formats import space_of
@@ -191,9 +191,9 @@ def expert_to_model(
     load_device = comfy.model_management.get_torch_device()
     offload_device = comfy.model_management.unet_offload_device()
     _fit_precision(expert.network, load_device)
-    patcher = loader_class(disable_dynamic)(
-        ExpertModel(expert, offload_device), load_device=load_device, offload_device=offload_device
-    )
+    kind = comfy.model_patcher.ModelPatcher if disable_dynamic else comfy.model_patcher.CoreModelPatcher
+    model = ExpertModel(expert, offload_device)
+    patcher = kind(model, load_device=load_device, offload_device=offload_device)
     if name is not None:
         patcher.cached_patcher_init = (load_model, (name,))
     if expert.clamp_x0:

@@ -14,7 +14,7 @@ class LatentSizeError(ValueError):
     """The latent hasn't the size of the map in a condition.
 
     Args:
-        sentence: For the user.
+        sentence: The message for the user.
         expected: Width and height in pixels of the map.
         given: Width and height in pixels of the latent.
     """
@@ -52,7 +52,7 @@ class ReadConditions:
         Args:
             condition: The condition in a CONDITIONING, None for one of other models.
             made_for: Key of the encoder that made it.
-            shape: Of the latent, (B, C, H, W).
+            shape: The shape of the latent, (B, C, H, W).
 
         Raises:
             LatentSizeError: If its map has another size than the latent.

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import comfy.model_management
 import comfy.sample
 import comfy.samplers
 import comfy.utils
@@ -13,7 +14,7 @@ import latent_preview
 from torch import Tensor
 
 from ..chain.expert_chain import Experts
-from ..comfyui.latents import as_intermediate, fit_empty, with_samples
+from ..comfyui.latents import fit_empty, with_samples
 from .guider import ProductGuider
 from .scores import carry_scores
 
@@ -117,4 +118,5 @@ def sample(
         disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
         seed=seed,
     )
-    return with_samples(latent, carry_scores(result, as_intermediate(result)))
+    made = result.to(dtype=comfy.model_management.intermediate_dtype())  # as KSampler's output
+    return with_samples(latent, carry_scores(result, made))

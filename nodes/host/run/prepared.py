@@ -24,8 +24,8 @@ class PassMemory(NamedTuple):
     """What ComfyUI expects a pass to take beside the weights, in bytes.
 
     Attributes:
-        whole: Of conditions and negatives in one batch.
-        apart: Of one after the other.
+        whole: Bytes with conditions and negatives in one batch.
+        apart: Bytes with one after the other.
     """
 
     whole: float

@@ -49,7 +49,7 @@ class Sampling:
 
     @functools.cached_property
     def form(self) -> Form:
-        """That MODEL's form of x."""
+        """The form of x of the same MODEL."""
         return form_of(self.schedule, self.x.shape)
 
     def denoised(self, x: Tensor, sigma: Tensor | float) -> Tensor:

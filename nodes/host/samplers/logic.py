@@ -101,7 +101,7 @@ class _RunDenoiser:
         return denoised
 
     def with_terms(self, x: Tensor, sigma: Tensor | float, weigh: Weigh) -> tuple[Tensor, Mapping[int, Tensor]]:
-        """See the core's `TermsDenoiser`."""
+        """X0 with the weights from `weigh`, and each expert's own prediction, see the core's `TermsDenoiser`."""
         product = self._guider.product
         if self._planner is None:
             self._planner = self._ending.enter_context(product.separately(self._run.sigmas))

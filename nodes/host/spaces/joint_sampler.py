@@ -34,8 +34,8 @@ class JointSampler(_Around):
         sampler: ComfyUI's SAMPLER.
         sample: The samples of the run.
         ahead: Gives the other spaces that have to be stepped from a noise level on, see `spaces_ahead`.
-        noise_scale: By which start noise is multiplied, because the sampler takes a joint sample for one of the
-            reference's, and some flows scale noise by the size of samples.
+        noise_scale: The factor by which start noise is multiplied, because the sampler takes a joint sample for one of
+            the reference's, and some flows scale noise by the size of samples.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class JointSampler(_Around):
         denoise_mask: Tensor | None = None,
         disable_pbar: bool = False,
     ) -> Tensor:
-        """As the SAMPLER's, of the reference's samples alone."""
+        """The reference's samples alone, from the arguments of ComfyUI's SAMPLER."""
         held, joint = self._sample, self._sample.spaces.joint
         latents = [*held.latents]
         noises = held.noise_with(unframed(noise))

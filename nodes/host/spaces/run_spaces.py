@@ -225,7 +225,7 @@ class PictureCoder:
 
     Args:
         vae: ComfyUI's VAE of pictures; those of single frames too.
-        latent_format: Of the MODEL whose samples are coded.
+        latent_format: The latent format of the MODEL whose samples are coded.
     """
 
     def __init__(self, vae: Any, latent_format: Any):

@@ -9,13 +9,12 @@ from typing import Any
 import comfy.model_management
 import torch
 from comfy.controlnet import ControlBase, ControlNet
-from comfy.model_patcher import ModelPatcher
+from comfy.model_patcher import ModelPatcher, ModelPatcherDynamic
 from comfy.patcher_extension import CallbacksMP, WrappersMP
 from torch import Tensor, nn
 
 from ..chain.attachments import CFG_HOOKS, PREDICTING, wrappers_of
 from ..chain.expert_chain import PRODUCT_KEY, ExpertInput
-from ..comfyui.cores import comfyui_class_of
 from ..comfyui.devices import with_index
 
 _GUIDING = (*CFG_HOOKS, "disable_cfg1_optimization")
@@ -80,7 +79,7 @@ def hooked_keys(patcher: ModelPatcher) -> set[str]:
 
 def why_reloaded(patcher: ModelPatcher) -> str | None:
     """Why ComfyUI has to load a MODEL anew, as the predicate of a sentence about it; None where it need not."""
-    own, comfyuis = type(patcher), comfyui_class_of(patcher)
+    own, comfyuis = type(patcher), ModelPatcherDynamic if patcher.is_dynamic() else ModelPatcher
     layers = replaced_layers(patcher)
     if own.load is not comfyuis.load or own.patch_weight_to_device is not comfyuis.patch_weight_to_device:
         return "comes from a node whose MODELs load in a way of their own"

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
 
-from ..comfyui.cores import loaded_memory, patch_in_use
+from ..comfyui.cores import patch_in_use
 from .differences import hooked_keys
 from .exchange import Exchange, Slot, move_objects, slots_of
 
@@ -75,7 +75,8 @@ class ClassicExchange(Exchange):
         previous.unpatch_hooks()
         if self._memory is None:
             # One byte more, since ComfyUI loads only weights that take less than the memory it is given.
-            self._memory = loaded_memory(self.model) + 1 if self.model.model_lowvram else _FULL_LOAD
+            taken = self.model.model_loaded_weight_memory + self.model.model_offload_buffer_memory
+            self._memory = taken + 1 if self.model.model_lowvram else _FULL_LOAD
         previous.unpatch_model(previous.offload_device)
         self.forget()
         patcher.partially_load(patcher.load_device, self._memory)
