@@ -18,6 +18,8 @@ from torch import Tensor
 NetworkCall = Callable[[dict[str, Any]], Tensor]
 
 _KEY = "mcdm"  # of our wrappers
+# ComfyUI's own switches: Qwen-Image 2.1's, as its node sets it, and the object that WanAnimate2Cache attaches.
+_OFF = {"qwen_image21_cache": {"device": "off"}, "animate2_cache": None}
 
 
 @contextmanager
@@ -102,13 +104,12 @@ def _put_back(options: dict[Any, Any], before: dict[Any, Any]) -> None:
         options[name] = value
 
 
-# ComfyUI's own switches: Qwen-Image 2.1's, as its node sets it, and the object that WanAnimate2Cache attaches.
-_OFF = {"qwen_image21_cache": {"device": "off"}, "animate2_cache": None}
-
-
 @contextmanager
 def without_prompt_caches(options: dict[str, Any], model: BaseModel) -> Iterator[None]:
     """While it lasts, a network computes all that depends on the prompt anew at each call.
+
+    Some keep it from step to step by the prompt alone, not by the weights: one that several MODELs share would use one
+    MODEL's for another.
 
     Args:
         options: The model_options that it is asked with.

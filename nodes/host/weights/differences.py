@@ -1,4 +1,4 @@
-"""Differences between MODELs that were cloned from one another, and MODELs that predict the same, asked only once."""
+"""Differences between MODELs cloned from one another: in weights, options, conditions and what ControlNets take."""
 
 from __future__ import annotations
 
