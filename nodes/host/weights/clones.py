@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from functools import cached_property
 from typing import Any, TypeVar
 
 from comfy.model_patcher import ModelPatcher
@@ -17,9 +16,10 @@ from ..comfyui.cores import drop_prefetched
 from ..comfyui.devices import copies_of
 from ..comfyui.network_calls import forget_prompts, undoing
 from .adapter_groups import AdapterGroup
-from .differences import memory_of_clones, same_objects, same_weights, why_reloaded
-from .exchange_classic import ClassicExchange
-from .exchange_dynamic import DynamicExchange
+from .differences import memory_of_clones, same_objects
+from .exchange import SharedNetwork
+from .exchange_classic import ClassicNetwork
+from .exchange_dynamic import DynamicNetwork
 from .row_adapters import PassGivenUpError, RowAdapters
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class SharedWeights:
             clones = by_network.setdefault(id(patcher.model), {})
             clones.setdefault(self._base_of(patcher), " and ".join(experts))
             clones[patcher] = " and ".join(experts)
-        self._networks = {key: _Network(clones) for key, clones in by_network.items()}
+        self._networks = {key: _network_of(clones) for key, clones in by_network.items()}
 
     def asked_with(self, patcher: ModelPatcher) -> ModelPatcher:
         """The MODEL in whose batch another is asked; the same one where it has its own batch."""
@@ -76,7 +76,7 @@ class SharedWeights:
         """Wraps ComfyUI's loading of the networks, once a run."""
         with ExitStack() as stack:
             for network in self._networks.values():
-                stack.enter_context(network.exchange.loading())
+                stack.enter_context(network.loading())
             yield
 
     def find_copies(self) -> None:
@@ -172,81 +172,7 @@ class SharedWeights:
         return next((each for each in self._adapters if each.is_serving and patcher in each.models), None)
 
 
-class _Network:
-    """One network and the MODELs that share it."""
-
-    def __init__(self, names: dict[ModelPatcher, str]):
-        self.names = names
-        self.patchers = list(names)
-        self.loaded = self.active = self.patchers[0]
-        self.model = self.loaded.model
-        self.exchange = (DynamicExchange if self.loaded.is_dynamic() else ClassicExchange)(self.patchers)
-        self._owners: dict[int, ModelPatcher] = {}
-        self._last_placement: tuple | None = None
-        self._warned = False
-
-    def owner(self, patcher: ModelPatcher) -> ModelPatcher:
-        """The first MODEL with the same weights."""
-        if id(patcher) not in self._owners:
-            self._owners[id(patcher)] = next(first for first in self.patchers if same_weights(first, patcher))
-        return self._owners[id(patcher)]
-
-    def activate(self, patcher: ModelPatcher) -> None:
-        """Give the network this MODEL's weights."""
-        patcher = self.owner(patcher)
-        if self._last_placement is not None and self._placement() != self._last_placement:
-            logger.debug("Weights were moved in the middle of a run; patching them again.")
-            self.exchange.follow(self.active, self.loaded)
-        if patcher is not self.active:
-            if self._are_exchanged(self.active, patcher):
-                self.exchange.exchange(self.active, patcher)
-            else:
-                self._warn_of_loading(patcher)
-                previous, self.active = self.active, self.loaded  # a failed load leaves the network unloaded
-                self.exchange.reload(previous, patcher)
-            self.active = patcher
-        self._last_placement = self._placement()
-
-    def restore(self) -> None:
-        """Give the network back the weights it was loaded with; unload it where that would take another load."""
-        if self.active is not self.loaded:
-            if self.exchange.keeps(self.loaded) and self._placement() == self._last_placement:
-                self.exchange.exchange(self.active, self.loaded)
-                self.loaded.unpatch_hooks()
-            else:
-                self.exchange.unload(self.active)
-            self.active = self.loaded
-        self.model.current_patcher = None
-        if len(self.patchers) > 1:
-            forget_prompts(self.model)
-        self.exchange.finish(self.loaded)
-        self._last_placement = None
-
-    @cached_property
-    def _reloaded(self) -> dict[ModelPatcher, str]:
-        """The MODELs that ComfyUI has to load anew, with the reason; found when MODELs are first switched."""
-        reasons = {patcher: why_reloaded(patcher) for patcher in self.patchers}
-        return {patcher: reason for patcher, reason in reasons.items() if reason is not None}
-
-    def _are_exchanged(self, first: ModelPatcher, second: ModelPatcher) -> bool:
-        """Whether exchanging Parameters turns one MODEL into the other; else ComfyUI has to load it."""
-        casts_alike = first.force_cast_weights == second.force_cast_weights
-        return casts_alike and self._reloaded.keys().isdisjoint((first, second))
-
-    def _placement(self) -> tuple:
-        """A value that changes when ComfyUI moves or patches weights itself, to free memory during a run for one."""
-        model, injected = self.model, [patcher.is_injected for patcher in self.patchers]
-        return model.current_weight_patches_uuid, model.model_loaded_weight_memory, model.device, injected
-
-    def _warn_of_loading(self, patcher: ModelPatcher) -> None:
-        if self._warned:
-            return
-        self._warned = True
-        pair = (self.active, patcher)
-        reasons = [f"{self.names[each]} {self._reloaded[each]}" for each in pair if each in self._reloaded]
-        logger.warning(
-            "%s and %s share one network, and it is loaded anew for each at every step, which is slow, because %s; "
-            "give one of them a copy of the checkpoint's file.",
-            *(self.names[each] for each in pair),
-            " and ".join(reasons) or "they cast weights differently",
-        )
+def _network_of(names: dict[ModelPatcher, str]) -> SharedNetwork:
+    """The network that some MODELs share, the first of which is loaded."""
+    kind = DynamicNetwork if next(iter(names)).is_dynamic() else ClassicNetwork
+    return kind(names)

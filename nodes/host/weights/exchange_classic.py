@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from comfy.model_patcher import ModelPatcher
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 
 from ..comfyui.cores import patch_in_use
 from .differences import hooked_keys
-from .exchange import Exchange, Slot, move_objects, slots_of
+from .exchange import SharedNetwork, Slot, move_objects, slots_of
 
 _FULL_LOAD = 1e32  # ComfyUI's "as much memory as it takes", in bytes
 
@@ -32,7 +31,7 @@ class _Weights(NamedTuple):
     patches_uuid: Any
 
 
-class ClassicExchange(Exchange):
+class ClassicNetwork(SharedNetwork):
     """Exchanges Parameters.
 
     For each MODEL, it keeps the Parameters that any MODEL patches or hooks; all MODELs share the rest. ComfyUI's
@@ -41,12 +40,12 @@ class ClassicExchange(Exchange):
 
     _kept: dict[int, _Weights]
 
-    def __init__(self, patchers: Sequence[ModelPatcher]):
-        super().__init__(patchers)
+    def __init__(self, names: dict[ModelPatcher, str]):
+        super().__init__(names)
         self._plain: dict[str, nn.Parameter] = {}
         self._memory: float | None = None
 
-    def exchange(self, previous: ModelPatcher, patcher: ModelPatcher) -> None:
+    def _exchange(self, previous: ModelPatcher, patcher: ModelPatcher) -> None:
         """Put in the Parameters and backups of a MODEL, made where they aren't kept, and keep the previous one's."""
         previous.unpatch_model(unpatch_weights=False)  # objects and injections only
         self._slots = self._slots or slots_of(self.patchers)
@@ -65,12 +64,12 @@ class ClassicExchange(Exchange):
         self._kept[id(previous)] = mine
         patcher.patch_model(load_weights=False)
 
-    def forget(self) -> None:
+    def _forget(self) -> None:
         """Drop what is kept for MODELs, and the weights that several of them have unpatched."""
-        super().forget()
+        super()._forget()
         self._plain.clear()
 
-    def reload(self, previous: ModelPatcher, patcher: ModelPatcher) -> None:
+    def _reload(self, previous: ModelPatcher, patcher: ModelPatcher) -> None:
         """Let ComfyUI load a MODEL, into as much memory as the weights took at the first reload."""
         previous.unpatch_hooks()
         if self._memory is None:
@@ -78,16 +77,16 @@ class ClassicExchange(Exchange):
             taken = self.model.model_loaded_weight_memory + self.model.model_offload_buffer_memory
             self._memory = taken + 1 if self.model.model_lowvram else _FULL_LOAD
         previous.unpatch_model(previous.offload_device)
-        self.forget()
+        self._forget()
         patcher.partially_load(patcher.load_device, self._memory)
 
-    def follow(self, active: ModelPatcher, loaded: ModelPatcher) -> None:
+    def _follow(self) -> None:
         """Load the active MODEL anew if ComfyUI moved another's weights; what was kept may be on another device."""
-        self.forget()
+        self._forget()
         self._memory = None
-        if active is not loaded:
-            loaded.eject_model()  # ComfyUI has injected its layers if it has loaded it anew
-            self.reload(active, active)
+        if self.active is not self.loaded:
+            self.loaded.eject_model()  # ComfyUI has injected its layers if it has loaded it anew
+            self._reload(self.active, self.active)
 
     def _take(self, patcher: ModelPatcher) -> _Weights:
         weights = _Weights(

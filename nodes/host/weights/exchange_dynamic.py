@@ -16,12 +16,12 @@ from torch import nn
 
 from ..comfyui.cores import patch_in_use, resizes
 from .differences import replaced_layers, same_patches, without_injections
-from .exchange import Exchange, Slot, move_objects, slots_of
+from .exchange import SharedNetwork, Slot, move_objects, slots_of
 
 _BYPASS = "bypass_lora"  # ComfyUI's key of injections that add to the outputs of layers and change no weight
 
 
-class DynamicExchange(Exchange):
+class DynamicNetwork(SharedNetwork):
     """Exchanges the patches of the layers, and invalidates the pages of the weights that differ.
 
     It loads nothing and takes no page away. The patches made for a MODEL are kept during the run: ComfyUI may hold a
@@ -45,7 +45,7 @@ class DynamicExchange(Exchange):
         if any(map(_injections_on_weights, self.patchers)):
             self._invalidate_all()  # the pages may belong to a MODEL that differs in injections alone
 
-    def exchange(self, previous: ModelPatcher, patcher: ModelPatcher) -> None:
+    def _exchange(self, previous: ModelPatcher, patcher: ModelPatcher) -> None:
         """Put in the patches and objects of a MODEL, and invalidate the pages of the weights that they change."""
         if not self._kept.keys() >= {id(previous), id(patcher)}:
             with previous.use_ejected():  # weights are found by name, and injected layers rename them
@@ -60,9 +60,9 @@ class DynamicExchange(Exchange):
             previous.patch_model(load_weights=False)
             raise
 
-    def reload(self, previous: ModelPatcher, patcher: ModelPatcher) -> None:
+    def _reload(self, previous: ModelPatcher, patcher: ModelPatcher) -> None:
         """Let ComfyUI load a MODEL, and invalidate all pages if injections change weights."""
-        self.forget()
+        self._forget()
         previous.eject_model()
         previous.restore_loaded_backups()  # while their objects are in place, see `loading`
         if not _same_on_weights(previous, patcher):
@@ -70,23 +70,23 @@ class DynamicExchange(Exchange):
         patcher.partially_load(patcher.load_device)
         self._drop_buffer_backups()
 
-    def follow(self, active: ModelPatcher, loaded: ModelPatcher) -> None:
+    def _follow(self) -> None:
         """Load the active MODEL anew. Pages stay valid if only small layers were moved."""
-        loaded.eject_model()  # ComfyUI has injected its layers if it has loaded it anew
-        self.reload(active, active)
+        self.loaded.eject_model()  # ComfyUI has injected its layers if it has loaded it anew
+        self._reload(self.active, self.active)
 
-    def finish(self, loaded: ModelPatcher) -> None:
+    def _finish(self) -> None:
         """Drop what is kept, and restore moved buffers where MODELs have layers of a node's."""
-        super().finish(loaded)
+        super()._finish()
         if any(map(replaced_layers, self.patchers)):
-            with loaded.use_ejected():
-                loaded.restore_loaded_backups()  # before other objects take their places, see `loading`
+            with self.loaded.use_ejected():
+                self.loaded.restore_loaded_backups()  # before other objects take their places, see `loading`
 
-    def unload(self, active: ModelPatcher) -> None:
+    def _unload(self) -> None:
         """Leave the network unloaded, without injected layers and with its moved buffers restored."""
-        active.eject_model()
-        active.restore_loaded_backups()
-        super().unload(active)
+        self.active.eject_model()
+        self.active.restore_loaded_backups()
+        super()._unload()
 
     def _keep(self, previous: ModelPatcher, patcher: ModelPatcher) -> None:
         self._slots = self._slots or self._find_slots(previous)
