@@ -7,9 +7,8 @@ from comfy_api.latest import io
 from .host.chain.expert_chain import Experts
 from .host.prompt import node_ids
 from .host.prompt.faults import Fault
-from .host.prompt.latent_checks import check_latents
 from .host.prompt.queued_prompt import QueuedNode
-from .host.prompt.space_checks import check_space
+from .host.prompt.space_checks import check_latents, check_space
 from .host.prompt.validation import Validation
 from .host.run.product_model import product_model
 from .widgets import ExpertChain, aliases, reliability_input, vae_input

@@ -23,11 +23,10 @@ from ....mcdm_core.sampling.sweep import Sweep, Varied, parse_factors, parse_val
 from ..chain.attachments import REMEDIES
 from ..spaces.checks import check_scores
 from .faults import Fault, Trial, check_value, fault_of, fault_of_experts, first_fault
-from .latent_checks import check_latents
 from .node_ids import SETTING_NODES, SIGMAS
 from .queued_chain import QueuedChain, QueuedTerm, chain_of, in_spaces
 from .queued_prompt import QueuedNode
-from .space_checks import check_space
+from .space_checks import check_latents, check_space
 
 _ONE_VALUE = Space((1, 1, 1), (1, 1), decode=lambda samples: samples, encode=lambda pictures: pictures)
 """Stands for a space whose size isn't known: of experts that act everywhere, coefficients are numbers."""

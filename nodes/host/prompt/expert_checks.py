@@ -9,15 +9,21 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+import torch
+from torch import Tensor
+
+from ....mcdm_core import Condition
 from ....mcdm_core.conditions import Encoder
 from ..chain.expert_chain import CONNECT_CONDITION
-from .encoder_trial import try_encoder
+from ..files.conditioning import SWAPPED_ORDER, check_one_map
 from .faults import Fault, Trial, fault_of, first_fault
 from .loaders import encoder_of
 from .node_ids import ENCODE, ENCODE_INPAINT, ENCODE_LOW_RES
 from .queued_chain import Name, QueuedTerm
 from .queued_prompt import QueuedNode
 from .worker_graph import NO_MODEL, read_graph
+
+_READ_MAPS = ("map", "maps", "face")  # kinds of encoders
 
 
 def check_encoder(node: QueuedNode, given: str) -> Fault | None:
@@ -30,7 +36,7 @@ def check_encoder(node: QueuedNode, given: str) -> Fault | None:
     encoder = encoder_of(node.source("encoder"))
     if encoder is None:
         return None
-    return try_encoder(encoder, given, node.inputs) or _check_made_for(encoder, node)
+    return first_fault(_encoder_trials(encoder, given, node.inputs)) or _check_made_for(encoder, node)
 
 
 def check_expert(node: QueuedNode) -> Fault | None:
@@ -113,3 +119,38 @@ def _encode_nodes(node: QueuedNode, name: str) -> list[str]:
         passed[source] = None
         node, name = source, "null" if link[1] == 1 else "condition"
     return [source.class_type for source in passed]
+
+
+def _encoder_trials(encoder: Encoder, given: str, inputs: dict[str, Any]) -> Iterator[tuple[str, Trial]]:
+    """Trials of what an Encode … node will do with its encoder, on a made-up picture; each with the input at fault."""
+    picture = torch.zeros(1, encoder.image_size, encoder.image_size)
+    picture[..., encoder.image_size // 2 :] = 1.0  # maps that are black all over are warned of
+    # A stand-in for the condition that an expert needs beside a picture; encoding a text takes too long here.
+    beside = None if encoder.needs_more and "condition" not in inputs else Condition()
+    match given:
+        case "text":
+            yield "encoder", encoder.check_text
+        case "class":
+            yield "encoder", lambda: encoder.encode_class(0)
+            name = inputs.get("class_name")
+            if isinstance(name, str):
+                yield "class_name", lambda: encoder.encode_class(encoder.find_class(name))
+        case "map":
+            yield from _map_trials(encoder, picture, inputs)
+        case "sketch":
+            yield "encoder", lambda: encoder.encode_sketch(picture)
+        case "low resolution":
+            yield "encoder", lambda: encoder.encode_low_res(picture, beside)
+        case "inpainting":
+            yield "encoder", lambda: encoder.encode_inpaint(picture, picture, beside)
+
+
+def _map_trials(encoder: Encoder, picture: Tensor, inputs: dict[str, Any]) -> Iterator[tuple[str, Trial]]:
+    kind = inputs.get("map", "auto")
+    if isinstance(kind, str):  # else made by another node, so that only the run knows
+        yield ("map" if encoder.kind in _READ_MAPS else "encoder"), lambda: encoder.encode_map(picture, kind)
+        if inputs.get("with_text") is True:
+            yield "with_text", lambda: encoder.with_text(encoder.encode_map(picture, kind))
+    if inputs.get("map_order") == SWAPPED_ORDER:
+        yield "map_order", encoder.swapped
+    yield "image", lambda: check_one_map(inputs.get("image"), inputs.get("mask"))

@@ -47,7 +47,7 @@ def fault(host, small_experts, latent_experts):
     def find(prompt):
         checks = {
             "MCDM_ReliabilitySweep": host.prompt.chain_checks.check_sweep,
-            "MCDM_ProductModel": host.prompt.latent_checks.check_latents,
+            "MCDM_ProductModel": host.prompt.space_checks.check_latents,
         }
         check = checks.get(prompt["node"]["class_type"], host.prompt.chain_checks.check_chain)
         return apply_check(host, check, prompt, "node")
