@@ -4,7 +4,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy.sd import VAE
 from comfy_api.latest import io
 
-from .host.chain.expert_chain import Experts
+from .host.chain.expert_chain import ExpertInput, Experts
 from .host.prompt import node_ids
 from .host.prompt.faults import Fault
 from .host.prompt.queued_prompt import QueuedNode
@@ -66,4 +66,6 @@ class ProductModel(io.ComfyNode):
         cls, model: ModelPatcher, reliability: float, experts: Experts, vae: VAE | None = None
     ) -> io.NodeOutput:
         """Make the model."""
-        return io.NodeOutput(product_model(model, reliability, experts, vae, cls.hidden and cls.hidden.unique_id))
+        node = cls.hidden and cls.hidden.unique_id
+        reference = ExpertInput(model, weight=0.0, reliability=reliability, vae=vae, node=node)
+        return io.NodeOutput(product_model(reference, experts))

@@ -11,7 +11,7 @@ from typing import Any
 
 import folder_paths
 
-from ....mcdm_core import Expert, load_expert, read_metadata
+from ....mcdm_core import Expert, ExpertMetadata, load_expert, read_metadata
 from ....mcdm_core.checkpoints import read_encoder
 from ....mcdm_core.checkpoints.text_tower import text_encoder_among
 from ....mcdm_core.checkpoints.vae_of import find_vae_of, key_of_vae
@@ -86,7 +86,7 @@ def vae_path(name: str) -> Path | None:
     Raises:
         ValueError: If the expert's file or the VAE is missing or cannot be used; one sentence for the user.
     """
-    key = vae_key(name)
+    key = metadata_of(name).vae
     return None if key is None else find_vae_of(expert_path(name), key, _vaes())
 
 
@@ -114,13 +114,13 @@ def _farl_path() -> str | None:
     return None if name is None else expert_path(name)
 
 
-def vae_key(name: str) -> str | None:
-    """`encoder_key` of the VAE whose latents an expert makes; None if it makes pictures.
+def metadata_of(name: str) -> ExpertMetadata:
+    """What an expert's file says of itself, its VAE and the size of its pictures among it.
 
     Raises:
         ValueError: As `inspect_expert`.
     """
-    return _described(name, _states_of_expert(name))[0]
+    return _read_metadata(name, _states_of_expert(name))
 
 
 def key_of_vae_file(name: str) -> str | None:
@@ -131,15 +131,6 @@ def key_of_vae_file(name: str) -> str | None:
     """
     path = folder_paths.get_full_path(VAE_FOLDER, name)
     return None if path is None else key_of_vae(Path(path))
-
-
-def picture_size(name: str) -> int:
-    """Height and width in pixels of the pictures that an expert makes, itself or by its VAE.
-
-    Raises:
-        ValueError: As `inspect_expert`.
-    """
-    return _described(name, _states_of_expert(name))[1]
 
 
 def _vaes() -> list[str]:
@@ -174,10 +165,8 @@ def _inspect(name: str, state: tuple) -> Encoder:
 
 
 @lru_cache(maxsize=32)
-def _described(name: str, state: tuple) -> tuple[str | None, int]:
-    """What an expert's file says of its VAE and its pictures' size."""
-    metadata = read_metadata(expert_path(name))
-    return metadata.vae, metadata.image_size
+def _read_metadata(name: str, state: tuple) -> ExpertMetadata:
+    return read_metadata(expert_path(name))
 
 
 def install_example_inputs() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ....mcdm_core.conditions import Encoder
-from ..files.expert_folders import inspect_expert, picture_size, vae_key
+from ..files.expert_folders import inspect_expert, metadata_of
 from .node_ids import LOAD_EXPERT
 from .queued_prompt import QueuedNode
 
@@ -38,15 +38,11 @@ def encoder_of(loader: QueuedNode | None) -> Encoder | None:
 
 def space_of(loader: QueuedNode | None) -> str | None:
     """What messages call the latent space of the expert that a node loads; None unless it is one of this pack."""
-    return _unless_refused(_space, expert_file(loader))
-
-
-def _space(file: str) -> str:
-    key = vae_key(file)
-    if key is not None:
-        return f"latents of the VAE {key}"
-    side = picture_size(file)
-    return f"pictures of {side}×{side} pixels"
+    metadata = _unless_refused(metadata_of, expert_file(loader))
+    if metadata is None:
+        return None
+    pictures = f"pictures of {metadata.image_size}×{metadata.image_size} pixels"
+    return pictures if metadata.vae is None else f"latents of the VAE {metadata.vae}"
 
 
 def _unless_refused(read: Callable[[str], Any], file: str | None) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from functools import partial
 
 from ....mcdm_core.product.methods.logic import Logic
@@ -11,16 +11,13 @@ from ..pictures.choose import NO_SCORES
 from ..samplers.logic import NO_EXPERTS
 from ..spaces.checks import check_one_space
 from .chain_checks import check_weighable
-from .faults import Fault, Trial, fault_of, first_fault
+from .faults import Fault, fault_of, first_fault
 from .loaders import models_behind
 from .node_ids import EMPTY_LATENT, GUIDER, INSPECT, KSAMPLER, OWN_NULL_GUIDER, PRODUCT_MODEL
 from .queued_chain import chain_of, in_spaces
 from .queued_prompt import QueuedNode
 
-Readers = Mapping[str, Callable[[float], object]]
-"""For the name of a widget the function that refuses a wrong number."""
-
-_OF_LOGIC: Readers = {
+_OF_LOGIC: dict[str, Callable[[float], object]] = {
     "sharpness": lambda given: Logic(sharpness=given),
     "prior": lambda given: Logic(excluded=given),
     "largest": lambda given: Logic(largest=given),
@@ -32,7 +29,8 @@ _SAMPLERS = {"KSampler", "KSamplerAdvanced", "SamplerCustom", "SamplerCustomAdva
 
 def check_logic_node(node: QueuedNode) -> Fault | None:
     """Whether Logic Sampler's numbers can be used, and its users sample a product."""
-    return first_fault(_number_trials(node, _OF_LOGIC)) or _check_users(node)
+    numbers = node.numbers(_OF_LOGIC).items()
+    return first_fault((name, partial(_OF_LOGIC[name], value)) for name, value in numbers) or _check_users(node)
 
 
 def check_choose_node(node: QueuedNode) -> Fault | None:
@@ -54,11 +52,6 @@ def _lacks_scores(sampler: QueuedNode) -> bool:
     if scored is None or scored.class_type not in _SCORED:
         return sampler.class_type == INSPECT
     return scored.inputs.get("scores", False) is False
-
-
-def _number_trials(node: QueuedNode, readers: Readers) -> Iterator[tuple[str, Trial]]:
-    """Trials of the numbers that the prompt shows."""
-    return ((name, partial(readers[name], value)) for name, value in node.numbers(readers).items())
 
 
 def _check_users(node: QueuedNode) -> Fault | None:

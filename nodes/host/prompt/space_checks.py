@@ -12,7 +12,7 @@ from typing import NamedTuple
 import nodes
 
 from ....mcdm_core.conditions import Encoder
-from ..files.expert_folders import key_of_vae_file, vae_key
+from ..files.expert_folders import key_of_vae_file, metadata_of
 from ..spaces.checks import check_vaes
 from .faults import Fault, fault_of_experts
 from .loaders import encoder_of, expert_file
@@ -57,7 +57,9 @@ def check_space(node: QueuedNode) -> Fault | None:
 def _check_own_vaes(experts: Sequence[QueuedExpert]) -> Fault | None:
     """Whether an expert is given another VAE than its own, where VAEs are used: in one space none is."""
     keys = {
-        expert: vae_key(file) for expert in experts if expert.space is not None and (file := expert_file(expert.loader))
+        expert: metadata_of(file).vae
+        for expert in experts
+        if expert.space is not None and (file := expert_file(expert.loader))
     }
     checkpoints = [each for each in experts if each.loader is not None and each.loader.class_type in _OF_CHECKPOINTS]
     beside_latents = bool(checkpoints) and any(keys.values())
@@ -84,7 +86,7 @@ def _vae_behind(expert: QueuedNode) -> _Vae | None:
     try:
         if name == "vae_name":
             return _Vae(file, key_of_vae_file(file))
-        return _Vae(f"that of {file}", vae_key(file) if name == "expert_name" else None)
+        return _Vae(f"that of {file}", metadata_of(file).vae if name == "expert_name" else None)
     except ValueError:  # its loader says so
         return None
 

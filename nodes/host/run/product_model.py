@@ -28,26 +28,19 @@ _OWN_INPUTS = ("model", "reliability", "vae")
 _TAKES_A_GUIDER = {"SharkGuider": "SharkOptions GuiderInput, which goes to the options of ClownsharKSampler"}
 
 
-def product_model(
-    model: ModelPatcher, reliability: float, experts: Experts, vae: Any = None, node: str | None = None
-) -> ModelPatcher:
+def product_model(reference: ExpertInput, experts: Experts) -> ModelPatcher:
     """Make a MODEL that is sampled as the product of itself and other experts.
 
-    It is the reference expert. The guider that samples it gives the reference's condition, null and weight: they are
-    its positive, negative and cfg.
-
     Args:
-        model: The reference expert's MODEL.
-        reliability: The reference expert's a ≥ 0, before normalization.
+        reference: The reference expert, with the MODEL. The guider that samples the product gives this expert's
+            condition, null and weight: they are its positive, negative and cfg.
         experts: The other experts.
-        vae: The VAE of the MODEL, if the experts' samples are of several spaces.
-        node: Id of the node that makes it.
 
     Returns:
         A clone, to which more can be attached; that then belongs to the reference expert alone.
     """
-    patcher = model.clone()
-    takeover = _Takeover(model, weakref.ref(patcher), reliability, experts, vae, node)
+    patcher = reference.model.clone()
+    takeover = _Takeover(weakref.ref(patcher), reference, experts)
     patcher.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, PRODUCT_KEY, takeover)
     return patcher
 
@@ -59,20 +52,14 @@ class _Takeover:
     It keeps nothing of a run, so the MODEL can be sampled again, and by several samplers.
 
     Attributes:
-        given: The MODEL that Product as Model was given.
-        made: The MODEL that the node made of it. Nodes that attach something to this one make clones.
-        reliability: The reference's a.
+        made: The MODEL that Product as Model made. Nodes that attach something to this one make clones.
+        given: The reference expert, with the MODEL that the node was given.
         experts: The other experts.
-        vae: The VAE of the MODEL.
-        node: Id of the node that made the MODEL.
     """
 
-    given: ModelPatcher
     made: Callable[[], ModelPatcher | None]
-    reliability: float
+    given: ExpertInput
     experts: Experts
-    vae: Any
-    node: str | None
 
     def __call__(
         self, executor: WrapperExecutor, noise: Tensor, latent_image: Tensor, *args: Any, **kwargs: Any
@@ -87,14 +74,12 @@ class _Takeover:
         return _HostedGuider(host, self._chain(host)).go_on(executor, noise, latent_image, *args, **kwargs)
 
     def _chain(self, host: comfy.samplers.CFGGuider) -> Experts:
-        reference = ExpertInput(
-            host.model_patcher,
-            _conditioning(host.conds.get(CONDITION)),
-            _conditioning(host.conds.get(NULL)) or implicit_null(host.model_patcher),
+        reference = replace(
+            self.given,
+            model=host.model_patcher,
+            condition=_conditioning(host.conds.get(CONDITION)),
+            null=_conditioning(host.conds.get(NULL)) or implicit_null(host.model_patcher),
             weight=host.cfg,
-            reliability=self.reliability,
-            vae=self.vae,
-            node=self.node,
         )
         following = (replace(expert, place=expert.place + 1) for expert in self.experts)
         return reference, *(self._on_reference(expert, reference) for expert in following)
@@ -104,7 +89,7 @@ class _Takeover:
 
         Experts with hooks keep theirs: hooks have to be registered with a MODEL before this wrapper is called.
         """
-        same = expert.model is self.given and reference.model is self.made()
+        same = expert.model is self.given.model and reference.model is self.made()
         if not same or has_hooks(expert) or hooks_of_all_passes(reference):
             return expert
         return replace(expert, model=reference.model)
