@@ -128,10 +128,7 @@ class ModelsOfRun:
     def _prepared(self, patcher: ModelPatcher, ending: ExitStack) -> PreparedModel:
         conditionings = conditionings_on(self.experts, patcher)
         conds = {name: comfy.sampler_helpers.convert_cond(value) for name, value in conditionings.items()}
-        model = PreparedModel(patcher, conds)
-        ending.callback(model.close)
-        model.open()
-        return model
+        return PreparedModel(patcher, conds, ending)
 
     def _load(
         self, load: Any, model: ModelPatcher, noise_shape: Sequence[int], conds: Conds, *args: Any, **kwargs: Any

@@ -40,31 +40,26 @@ def memory_of_pass(model: ModelPatcher, noise_shape: Sequence[int], conds: Conds
 
 
 class PreparedModel:
-    """Does for one MODEL what CFGGuider does for its only one, and undoes it.
+    """Does for one MODEL what CFGGuider does for its only one: registers hooks, wrappers and callbacks, and so on.
 
     The reference expert's MODEL is prepared by CFGGuider itself; this is for the others.
 
     Args:
         patcher: The MODEL.
         conds: Converted conditioning of all experts on it, by name.
+        ending: Is closed at the end of the run; it gets what has to be undone.
     """
 
-    def __init__(self, patcher: ModelPatcher, conds: Conds):
+    def __init__(self, patcher: ModelPatcher, conds: Conds, ending: ExitStack):
         self.patcher = patcher
         self.conds = conds
         self.guider = comfy.samplers.CFGGuider(patcher)  # nodes' wrappers around a run are given this one
         self.guider.model_options = comfy.model_patcher.create_model_options_clone(patcher.model_options)
-        self._hook_mode = patcher.hook_mode
-        self._loaded_beside_weights = False
-        self._copies_at_work = ExitStack()
-
-    @property
-    def model_options(self) -> dict[str, Any]:
-        """The MODEL's prepared options; a wrapper around the run may put others in their place while it lasts."""
-        return self.guider.model_options
-
-    def open(self) -> None:
-        """Register hooks, wrappers and callbacks."""
+        self._ending = ending
+        ending.callback(patcher.restore_hook_patches)
+        ending.callback(setattr, patcher, "hook_mode", patcher.hook_mode)
+        ending.callback(comfy.samplers.cast_to_load_options, self.model_options, device=patcher.offload_device)
+        ending.callback(patcher.cleanup)
         comfy.samplers.preprocess_conds_hooks(self.conds)
         schedule_hooks_apart(self.conds)
         if comfy.samplers.get_total_hook_groups_in_conds(self.conds) <= 1:
@@ -72,6 +67,11 @@ class PreparedModel:
         comfy.sampler_helpers.prepare_model_patcher(self.patcher, self.conds, self.model_options)
         comfy.samplers.filter_registered_hooks_on_conds(self.conds, self.model_options)
         self.guider.conds = self.conds
+
+    @property
+    def model_options(self) -> dict[str, Any]:
+        """The MODEL's prepared options; a wrapper around the run may put others in their place while it lasts."""
+        return self.guider.model_options
 
     def needs(self, noise_shape: Sequence[int]) -> tuple[list[ModelPatcher], PassMemory]:
         """The models to load beside the MODEL, and what a pass takes.
@@ -105,7 +105,7 @@ class PreparedModel:
         Returns:
             The models of its patches, which are to be loaded as well.
         """
-        self._loaded_beside_weights = True
+        self._ending.callback(self.patcher.model_patches_to, self.patcher.offload_device)
         self.patcher.model_patches_to(self.patcher.load_device)
         self.patcher.model_patches_to(self.patcher.model_dtype())
         return self.patcher.model_patches_models()
@@ -121,20 +121,8 @@ class PreparedModel:
             self.model_options, device=self.patcher.load_device, dtype=self.patcher.model_dtype()
         )
         self.model_options.setdefault("transformer_options", {})["sample_sigmas"] = sigmas
-        self._copies_at_work.enter_context(copies_at_work(self.patcher, self.model_options))
+        self._ending.enter_context(copies_at_work(self.patcher, self.model_options))
         self.patcher.pre_run()
-
-    def close(self) -> None:
-        """Undo all of the above, whether or not it was completed."""
-        with ExitStack() as stack:  # the last first, and one failure keeps nothing else from being undone
-            stack.callback(self.patcher.restore_hook_patches)
-            self.patcher.hook_mode = self._hook_mode
-            offload = self.patcher.offload_device
-            stack.callback(comfy.samplers.cast_to_load_options, self.model_options, device=offload)
-            if self._loaded_beside_weights:
-                stack.callback(self.patcher.model_patches_to, offload)
-            stack.callback(self._copies_at_work.close)
-            stack.callback(self.patcher.cleanup)
 
 
 def process(
