@@ -19,8 +19,8 @@ from ..comfyui.devices import device_of
 from ..comfyui.latents import is_one_frame
 from ..files.expert_model import ExpertModel, clamp_pixels
 from ..files.reads import LatentSizeError
-from ..spaces.refusals import check_spaces, space_name
-from ..spaces.run_spaces import RunSpaces
+from ..spaces.refusals import check_spaces
+from ..spaces.run_spaces import RunSpaces, space_name
 from ..weights.differences import controlnets_of, device_of_controlnet, prepared_alike
 
 logger = logging.getLogger(__name__)
