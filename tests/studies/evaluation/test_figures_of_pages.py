@@ -30,15 +30,20 @@ def bounds(folder: str, row: str, measure: str) -> list[float]:
     return [float(found["low"]), float(found["high"])]
 
 
-def written(path, row: str, column: str) -> float:
-    """The first number in a cell of a page's table; of several tables with such a row and column, the first one's."""
+def cell(path, row: str, column: str) -> str:
+    """A cell of a page's table; of several tables with such a row and column, the first one's."""
     text = path.read_text(encoding="utf-8")
     for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
         head, _, *lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
         for cells in lines:
             if cells[0] == row and column in head:
-                return float(re.search(r"[-−+]?[\d.]+", cells[head.index(column)])[0].replace("−", "-"))
+                return cells[head.index(column)]
     raise AssertionError(f"{path.name} has no {row!r} with {column!r}")
+
+
+def written(path, row: str, column: str) -> float:
+    """The first number in a cell of a page's table."""
+    return float(re.search(r"[-−+]?[\d.]+", cell(path, row, column))[0].replace("−", "-"))
 
 
 def percent(share: float) -> str:
@@ -137,6 +142,11 @@ def moved(product: str) -> str:
     return f"{written(BENCHMARKS, product, '8 GiB'):.1f} GiB"
 
 
+def fitting(product: str) -> str:
+    """The smallest card on which nothing is moved."""
+    return next(card for card in ("6 GiB", "8 GiB", "12 GiB") if cell(BENCHMARKS, product, card) == "fits")
+
+
 CAPTION, SCENES = "reliabilities as weights, maps to .9", "landscape to .6"
 FOUR, UNITED = "hair, skin, sketch and caption", "(b) two experts, product, w = 2"
 ENDS = [f"united, w = 3, reliability {reliability}" for reliability in (0, 0.5, 1)]
@@ -150,6 +160,7 @@ SENTENCES = {
         "base model's negative",
         CLEANLY,
         f"{of_fewer_passes('time / plain')} of the time on these faces at 25 steps",
+        f"two of SDXL fit on {fitting(SDXLS)}",
         f"two SDXL checkpoints take {taken(SDXLS)}, SD1.5 beside SDXL {taken(FAMILIES)}",
         f"on 8 GiB each step moves {moved(SDXLS)} or {moved(FAMILIES)}",
         "such a pair takes "
