@@ -104,7 +104,10 @@ class Planner(Generic[AnyPlan]):
         return self._plan(self._moment(self._within_run(noise.number), want_null))
 
     def at_any_level(self, noise: NoiseLevel) -> AnyPlan:
-        """The plan at a noise level that may be beyond those of the run, see `at`."""
+        """The plan at a noise level that may be beyond those of the run, which `at` would take for their highest.
+
+        The core's denoisers are asked so: no run is announced to them.
+        """
         return self._plan(self._moment(noise.number))
 
     def unsaved_at(self, noise: NoiseLevel, want_null: bool = False) -> AnyPlan:

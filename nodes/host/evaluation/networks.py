@@ -163,9 +163,12 @@ class LocalNetworks:
         batch: list[Request],
         point: ModelPoint,
         options: dict[str, Any],
-        told: AbstractContextManager[None],
+        owners: AbstractContextManager[None],
     ) -> list[Tensor]:
-        """Predictions of x0 for one call, within `told`, in the order of `batch` (conditions first)."""
+        """Predictions of x0 for one call, in the order of `batch` (conditions first).
+
+        Within `owners`, layers know whose rows are whose; it comes from `SharedWeights.ask`.
+        """
         conds: list[list[dict] | None] = [self.conds[request.expert][request.role] for request in batch]
         roles = [ROLES[request.role] for request in batch]
         with ExitStack() as stack:
@@ -177,7 +180,7 @@ class LocalNetworks:
                 conds = [None, *conds]
             else:
                 stack.enter_context(_with_roles(options, roles))
-            stack.enter_context(told)  # outside the roles, because it goes by positions in the list
+            stack.enter_context(owners)  # outside the roles, because it goes by positions in the list
             stack.enter_context(naming_failed_experts(self.experts, [request.expert for request in batch]))
             calc = options.get("sampler_calc_cond_batch_function")
             if calc is None:

@@ -55,6 +55,8 @@ class ProductGuider(comfy.samplers.CFGGuider):
         scores: Whether the samples carry how far every expert lifts them, see `scores_of`; that takes no further pass.
 
     Attributes:
+        chain: The experts as they are wired, which the scores of a run name.
+        experts: The same with the MODELs that are run, where hooks or network copies need others.
         rule: How predictions are combined.
         models: The MODELs, within `running`.
         plan: What is planned for the run, within `inner_sample`.

@@ -25,6 +25,7 @@ from .prepared import PassMemory, PreparedModel, memory_of_pass, process
 logger = logging.getLogger(__name__)
 
 _PASSENGERS = "mcdm passengers"
+"""Name of a made-up conditioning of the reference, by whose models ComfyUI loads all that a run needs."""
 
 
 class ModelsOfRun:
