@@ -33,7 +33,7 @@ def test_samplers_may_ask_at_the_end_and_above_the_first_level(load, chain, node
     (guider,) = node("MCDM_Guider", experts=experts)
     noise = torch.zeros(1, 3, 32, 32)
     assert guider.sample(noise, noise, ask(level), levels).isfinite().all()
-    assert {call.expert.encoder.name for call in passes.found} == {"skin"}
+    assert {tuple(call.expert.encoder.names) for call in passes.found} == {("skin",)}
 
 
 def test_noise_can_be_added_as_well(load, chain, node):

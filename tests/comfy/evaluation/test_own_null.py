@@ -133,7 +133,7 @@ def test_chains_that_cannot_be_combined(load, chain, guide, passes, settings, ma
         ([{"reliability": 0.0}, {"reliability": 0.0}], "positive sum"),
         ([{"weight": 0.75, "reliability": 3.0, "null": None}, {"weight": 0.25, "null": None}], None),
         ([{}, {}], None),
-        ([{"null": None, "start": 0.5}, {}], None),
+        ([{"null": None, "start": 0.5}, {}], "Expert 1 needs a negative, because its weight is"),
         ([{}, {"weight": 0.5, "null": None}], None),
     ],
 )
