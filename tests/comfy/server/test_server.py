@@ -195,8 +195,9 @@ def test_a_warning_is_sent_for_the_node_that_gives_it(server, small_experts):
     said = node("MCDM_EncodeText", encoder=["skin", 1], text="a smiling man with a purple zeppelin")
     changes = {"skin": node("MCDM_LoadExpert", expert_name=small_experts["text"]), "skin map": said}
     prompt = product(small_experts, seed=41, **changes)
-    (warning,) = result_of(page_events(server, [prompt], "mcdm.warning", "execution_success"), "the end of a run")
-    assert (warning["node"], warning["type"], warning["workflow"]) == ("skin map", "MCDM_EncodeText", "a workflow")
+    told = result_of(page_events(server, [prompt], "mcdm.warning", "execution_success"), "the end of a run")
+    (warning,) = [each for each in told if each["node"] == "skin map"]
+    assert (warning["type"], warning["workflow"]) == ("MCDM_EncodeText", "a workflow")
     assert "zeppelin" in warning["text"]
 
 
