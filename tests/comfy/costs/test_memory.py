@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from ....benchmarks.memory import Allocations
+from ..support.closeness import rounded
 
 SLACK = 1.05
 CASTS = {
@@ -116,7 +117,9 @@ def test_experts_of_which_60_percent_fit_give_the_same(cast, run, request, name)
                 shares.append((model.loaded_size() + room) / model.model_size())
         return sample_euler(*args, **kwargs)
 
-    assert torch.equal(run(experts, function=look), expected)
+    partly = run(experts, function=look)
+    # Weights are patched as they are used where they don't fit, there in another precision than as they are loaded.
+    assert (partly - expected).abs().max() <= rounded(0.0) * expected.abs().max()
     assert len(shares) == len(networks_of(experts))
     assert all(0.5 < share <= 0.6 for share in shares)
     for expert in experts:
