@@ -7,7 +7,8 @@ import comfy.sd
 import torch
 from comfy_api.latest import io
 
-from ..mcdm_core.sampling.sweep import MOST_ACROSS, Varied, read_sweep
+from ..mcdm_core.sampling.sweep import MOST_ACROSS, Varied
+from ..mcdm_core.sampling.sweep_texts import read_sweep
 from .host.chain.expert_chain import Experts
 from .host.pictures.grid_tiles import check_vae
 from .host.pictures.recording import check_shown_steps, sample_recorded

@@ -12,7 +12,8 @@ from ..product.rules.eq10 import EQ10
 from ..product.term import Term
 from ..sampling import sigmas_for
 from ..sampling.run import denoiser_of
-from ..sampling.sweep import MOST_ACROSS, Cell, Sweep, Swept, Varied, read_sweep, sweep_grid
+from ..sampling.sweep import MOST_ACROSS, Cell, Sweep, Swept, Varied, sweep_grid
+from ..sampling.sweep_texts import read_sweep
 from ..sampling.types import Callback
 from ..system.failures import ForeseenError
 from .expert_options import add_expert_options, build_terms

@@ -19,7 +19,8 @@ from ....mcdm_core.product.rules.rule import Rule
 from ....mcdm_core.product.spaces import JointSpaces, Space
 from ....mcdm_core.product.span import Span
 from ....mcdm_core.product.term_settings import TermError
-from ....mcdm_core.sampling.sweep import Sweep, Varied, parse_factors, parse_values, read_sweep, seeds_from
+from ....mcdm_core.sampling.sweep import Sweep, Varied
+from ....mcdm_core.sampling.sweep_texts import parse_factors, parse_values, read_sweep, seeds_from
 from ..chain.attachments import REMEDIES
 from ..spaces.checks import check_scores
 from .faults import Fault, Trial, check_value, fault_of, fault_of_experts, first_fault

@@ -19,12 +19,10 @@ from mcdm_core.sampling.sweep import (
     Sweep,
     Swept,
     Varied,
-    parse_factors,
-    parse_values,
     reliabilities_at,
-    seeds_from,
     sweep_grid,
 )
+from mcdm_core.sampling.sweep_texts import parse_factors, parse_values, seeds_from
 
 from ...support.small_experts import write_expert, write_text_expert
 
