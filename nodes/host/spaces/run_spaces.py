@@ -124,19 +124,16 @@ class RunSpaces:
         """The VAE of each of several spaces, as ComfyUI loads it; none in one."""
         return [vae.patcher for vae in self._vaes]
 
+    @cached_property
+    def _coders(self) -> list[PictureCoder]:
+        """The coder of each of several spaces."""
+        formats = [format_of(expert.model) for expert in self.firsts] if self._vaes else []
+        return [PictureCoder(vae, latent_format) for vae, latent_format in zip(self._vaes, formats, strict=True)]
+
     def memory(self) -> float:
         """Bytes that the largest of the maps between spaces takes, for one picture."""
-        needs = [0.0]
-        for vae, space in zip(self._vaes, self.joint.spaces if self._vaes else (), strict=True):
-            if isinstance(vae.first_stage_model, TAESD):
-                needs.append(MAPS_OF_TINY * math.prod(space.picture) * comfy.model_management.dtype_size(vae.vae_dtype))
-                continue
-            pictures: tuple[int, ...] = (1, 3, *space.picture)
-            samples: tuple[int, ...] = (1, *space.shape)
-            if vae.latent_dim == 3:
-                pictures, samples = (1, 3, 1, *space.picture), (1, space.shape[0], 1, *space.size)
-            needs += [vae.memory_used_decode(samples, vae.vae_dtype), vae.memory_used_encode(pictures, vae.vae_dtype)]
-        return max(needs)
+        spaces = self.joint.spaces if self._coders else ()
+        return max((coder.memory(space) for coder, space in zip(self._coders, spaces, strict=True)), default=0.0)
 
     def index_of(self, patcher: ModelPatcher) -> int:
         """The index of the space of a MODEL."""
@@ -205,7 +202,7 @@ class RunSpaces:
         pixels = ratio * self._size[0], ratio * self._size[1]
         if index > 0:
             pixels = size_like(self._size, native_side(expert.model), step)
-        coder = PictureCoder(vae, latent_format)
+        coder = self._coders[index]
         shape = latent_format.latent_channels, pixels[0] // ratio, pixels[1] // ratio
         return Space(shape, pixels, coder.decode, coder.encode, 2 if isinstance(latent_format, _PATCHED) else 1)
 
@@ -248,6 +245,16 @@ class PictureCoder:
         framed = self._framed(self.vae.process_input(fitted))
         latents = self._in_turn(framed, self.vae.memory_used_encode, self.vae.first_stage_model.encode).float()
         return unframed(self._format.process_in(latents)).to(pictures.device, pictures.dtype)
+
+    def memory(self, space: Space) -> float:
+        """Bytes that coding one picture of a space takes, there or back."""
+        vae, dtype = self.vae, self.vae.vae_dtype
+        if isinstance(vae.first_stage_model, TAESD):
+            return MAPS_OF_TINY * math.prod(space.picture) * comfy.model_management.dtype_size(dtype)
+        samples, pictures = (
+            self._framed(torch.empty(1, *shape, device="meta")).shape for shape in (space.shape, (3, *space.picture))
+        )
+        return max(vae.memory_used_decode(samples, dtype), vae.memory_used_encode(pictures, dtype))
 
     def _in_turn(self, values: Tensor, memory: Callable[..., float], code: Callable[[Tensor], Tensor]) -> Tensor:
         """Code as many of a batch at once as ComfyUI would."""
