@@ -5,7 +5,6 @@ one condition to another (Fig. 7). All cells of a seed start from the same noise
 """
 
 import logging
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -23,6 +22,8 @@ AnyTerm = TypeVar("AnyTerm", bound=TermSettings)
 
 MOST_ACROSS = 50  # rows of a grid, and columns
 NOT_SAMPLED = "not sampled"
+SHARES = 'Expected values from 0 to 1, such as "0, 0.5, 1", or "0-1 [5]" for five of them evenly from 0 to 1'
+"""How a refusal of values begins that aren't shares."""
 
 
 class Varied(Enum):
@@ -102,7 +103,7 @@ class Sweep:
                 f"{len(self.values)} values and {len(self.seeds)} × {len(self.factors)} columns; sweep in parts."
             )
         if self.varied is not Varied.ABSOLUTE and not all(0 <= value <= 1 for value in self.values):
-            raise ValueError(f"{_VALUES}, and got {', '.join(f'{v:g}' for v in self.values)}; correct them.")
+            raise ValueError(f"{SHARES}, and got {', '.join(f'{v:g}' for v in self.values)}; correct them.")
 
     def rows(self) -> list[list[Cell]]:
         """The cells, row by row of the grid."""

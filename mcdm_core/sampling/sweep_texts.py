@@ -3,11 +3,10 @@
 import math
 import re
 
-from .sweep import MOST_ACROSS, Sweep, Varied
+from .sweep import MOST_ACROSS, SHARES, Sweep, Varied
 
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)"
 _RANGE = re.compile(rf"\s*({_NUMBER})\s*-\s*({_NUMBER})\s*\[\s*(\d+)\s*\]\s*", re.ASCII)
-_VALUES = 'Expected values from 0 to 1, such as "0, 0.5, 1", or "0-1 [5]" for five of them evenly from 0 to 1'
 _WEIGHTS = 'Expected weights, such as "1, 2, 4, 6", or "1-6 [6]" for six of them evenly from 1 to 6'
 _FACTORS = 'Expected factors of the weights, such as "0.5, 1, 2", or "1-3 [5]" for five of them evenly from 1 to 3'
 
@@ -25,9 +24,9 @@ def parse_values(text: str, varied: Varied = Varied.RELIABILITY) -> tuple[float,
     """
     if varied is Varied.ABSOLUTE:
         return _parse(text, _WEIGHTS)
-    values = _parse(text, _VALUES)
+    values = _parse(text, SHARES)
     if not all(0 <= value <= 1 for value in values):
-        raise ValueError(f'{_VALUES}, and got "{text}"; correct it.')
+        raise ValueError(f'{SHARES}, and got "{text}"; correct it.')
     return values
 
 
