@@ -247,8 +247,9 @@ def test_a_run_is_refused_at_the_node_of_the_expert_that_mends_it(
 
 
 def test_a_negative_that_a_part_of_a_run_needs_is_asked_for_at_its_expert(server, small_experts):
-    """Of an expert with a window, what it needs is known when the noise levels are."""
+    """Of an expert with a window, what it needs is known when the noise levels are; a run from the highest tells."""
     wrong = product(small_experts, second=expert("skin", null=None, end=0.9, experts=["first", 0]))
+    wrong["sample"]["inputs"]["denoise"] = 0.99
     (told,) = result_of(page_events(server, [wrong], "mcdm.refusal", "execution_error"), "a failure of a run")
     assert told["node"] == "second"
     assert told["text"].startswith("Expert 2 (small skin) needs a negative, ")
