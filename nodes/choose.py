@@ -29,7 +29,7 @@ class Choose(io.ComfyNode):
                 ExpertChain.Input(
                     "experts",
                     tooltip="The chain that made the samples. Experts of weight 0 don't judge; all others are asked "
-                    "their negative (null) in the run. A negative weight turns an expert's lift around.",
+                    "their negative in the run. A negative weight turns an expert's lift around.",
                 ),
                 io.Latent.Input(
                     "samples",

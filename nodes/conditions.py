@@ -23,15 +23,15 @@ from .widgets import ExpertEncoder, aliases
 
 MAPS = ["auto", "face", "hair", "skin"]  # face and skin are two names of one map
 
-_ENCODER_TOOLTIP = "Encoder of the expert that the condition is for, from Load Diffusion Expert."
-_CONDITION_TOOLTIP = "The prompt: to `condition` of Diffusion Expert, or `positive` of a KSampler."
-_NULL_TOOLTIP = "The negative (∅): to `null` of Diffusion Expert, or `negative` of a KSampler."
+_ENCODER_TOOLTIP = "Encoder of the expert that the prompt is for, from Load Diffusion Expert."
+_CONDITION_TOOLTIP = "The prompt (x): to `positive` of Diffusion Expert, or of a KSampler."
+_NULL_TOOLTIP = "The negative (∅): to `negative` of Diffusion Expert, or of a KSampler."
 
 
 def _outputs() -> list:
     return [
-        io.Conditioning.Output(display_name="condition", tooltip=_CONDITION_TOOLTIP),
-        io.Conditioning.Output(display_name="null", tooltip=_NULL_TOOLTIP),
+        io.Conditioning.Output(display_name="positive", tooltip=_CONDITION_TOOLTIP),
+        io.Conditioning.Output(display_name="negative", tooltip=_NULL_TOOLTIP),
     ]
 
 
@@ -44,13 +44,13 @@ class EncodeText(io.ComfyNode):
         return io.Schema(
             node_id="MCDM_EncodeText",
             display_name="Encode Text (Expert)",
-            category="mcdm/conditions",
+            category="mcdm/conditioning",
             search_aliases=aliases("caption, prompt, CLIP text encode, text prompt, positive, negative"),
             description=(
-                "Turns a caption into the prompt (condition) and the negative (null) of a text expert. The experts "
-                "shipped and the paper's face network read the caption's embedding in place of a picture's, on which "
-                "they were trained (paper, §7.3, Eq. 20); their null is the zero embedding. GLIDE reads the caption's "
-                "tokens; its null has none."
+                "Turns a caption into the prompt and the negative (the paper's null condition) of a text expert. The "
+                "experts shipped and the paper's face network read the caption's embedding in place of a picture's, on "
+                "which they were trained (paper, §7.3, Eq. 20); their negative is the zero embedding. GLIDE reads the "
+                "caption's tokens; its negative has none."
             ),
             inputs=[
                 ExpertEncoder.Input("encoder", tooltip=_ENCODER_TOOLTIP),
@@ -84,11 +84,11 @@ class EncodeClass(io.ComfyNode):
         return io.Schema(
             node_id="MCDM_EncodeClass",
             display_name="Encode Class (Expert)",
-            category="mcdm/conditions",
+            category="mcdm/conditioning",
             search_aliases=aliases("ImageNet, label, category, synset"),
             description=(
-                "Turns the name of a class into the prompt (condition) of a class expert (paper, §4.2), and makes the "
-                "negative (null) that stands for no class: ∅ of Eq. 10."
+                "Turns the name of a class into the prompt of a class expert (paper, §4.2), and makes the negative "
+                "that stands for no class: ∅ of Eq. 10."
             ),
             inputs=[
                 ExpertEncoder.Input("encoder", tooltip=_ENCODER_TOOLTIP),
@@ -103,8 +103,10 @@ class EncodeClass(io.ComfyNode):
                     "null_kind",
                     options=[kind.value for kind in NullKind],
                     default=NullKind.CLASS_0.value,
+                    display_name="negative_kind",
                     tooltip="What stands for no class. class 0: the first class, as in the paper's code; of the "
-                    "shipped class expert it is the trained null. mean of all classes: the mean of their embeddings.",
+                    "shipped class expert it is the trained negative. mean of all classes: the mean of their "
+                    "embeddings.",
                     advanced=True,
                 ),
             ],
@@ -129,11 +131,11 @@ class EncodeMap(io.ComfyNode):
         return io.Schema(
             node_id="MCDM_EncodeMap",
             display_name="Encode Segmentation Map (Expert)",
-            category="mcdm/conditions",
+            category="mcdm/conditioning",
             search_aliases=aliases("segmentation, semantic map, mask to condition, hair, skin, face parsing"),
             description=(
-                "Turns a segmentation map, a picture or a mask of where hair or skin is, into the prompt (condition) "
-                "of a map expert; the negative (null) is no map. The map is scaled to the expert's size and "
+                "Turns a segmentation map, a picture or a mask of where hair or skin is, into the prompt of a map "
+                "expert; the negative is no map. The map is scaled to the expert's size and "
                 "concatenated to z_t (paper, §4.1): x_i in ε_i(z_t, x_i, t)."
             ),
             inputs=[
@@ -162,8 +164,9 @@ class EncodeMap(io.ComfyNode):
                 ),
                 io.Conditioning.Input(
                     "condition",
+                    display_name="positive",
                     optional=True,
-                    tooltip="A condition of the same expert to be merged with this map into one, for experts that "
+                    tooltip="Another prompt of the same expert, to be merged with this map into one, for experts that "
                     "read several. Unconnected: the map alone.",
                 ),
                 io.Combo.Input(
@@ -210,11 +213,11 @@ class EncodeSketch(io.ComfyNode):
         return io.Schema(
             node_id="MCDM_EncodeSketch",
             display_name="Encode Sketch (Expert)",
-            category="mcdm/conditions",
+            category="mcdm/conditioning",
             search_aliases=aliases("canny, edges, scribble, lineart, line drawing"),
             description=(
-                "Turns the edges of a picture as Canny finds them, or a drawing, into the prompt (condition) of a "
-                "sketch expert (paper, §7.5). The negative (null) is no sketch."
+                "Turns the edges of a picture as Canny finds them, or a drawing, into the prompt of a sketch "
+                "expert (paper, §7.5). The negative is no sketch."
             ),
             inputs=[
                 ExpertEncoder.Input("encoder", tooltip=_ENCODER_TOOLTIP),

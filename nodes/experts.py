@@ -30,8 +30,9 @@ class LoadExpert(io.ComfyNode):
             search_aliases=aliases("load model, pixel model, guided diffusion, GLIDE, unite and conquer"),
             description=(
                 "Loads an expert, a diffusion model that works on pixels or on latents of its VAE, from models/mcdm or "
-                "from those shipped. The MODEL works in every sampler; the encoder makes its prompts (conditions) from "
-                "captions, maps, sketches or classes: ε(z_t, x, t) of the paper is this MODEL under such a condition."
+                "from those shipped. The MODEL works in every sampler; the encoder makes its prompts and negatives "
+                "from captions, maps, sketches or classes: ε(z_t, x, t) of the paper is this MODEL under such a prompt "
+                "x."
             ),
             inputs=[
                 io.Combo.Input(
@@ -48,7 +49,7 @@ class LoadExpert(io.ComfyNode):
                     "product of both kinds connect the vae to each Diffusion Expert.",
                 ),
                 ExpertEncoder.Output(
-                    display_name="encoder", tooltip="Makes this expert's prompts (conditions) and empty latents."
+                    display_name="encoder", tooltip="Makes this expert's prompts, negatives and empty latents."
                 ),
                 io.Vae.Output(
                     display_name="vae",

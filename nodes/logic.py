@@ -26,7 +26,7 @@ class LogicSampler(io.ComfyNode):
                 "OR: each picture shows one prompt or the other, instead of a blend. AND, and NOT by a negative "
                 "weight: see the help. Each expert's density is tracked along ancestral steps and decides what it "
                 "counts, instead of the paper's Eq. 10: ω_i = ∂ log r/∂ log p_i. Works with Product Guider and "
-                "Own-Null Guider, and costs no more passes than ancestral sampling."
+                "Own-Negative Guider, and costs no more passes than ancestral sampling."
             ),
             inputs=[
                 io.Combo.Input(

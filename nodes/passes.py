@@ -77,8 +77,8 @@ class Passes(io.ComfyNode):
             description=(
                 "Up to a third faster: skips negatives that hardly change (Adaptive Guidance, 2023), limits guidance "
                 "to the levels where it matters (Kynkäänniemi et al. 2024), or lets LoRAs alternate (LoRA Switch, "
-                "2024). Connect it between a chain and its guider, that of the paper's Eq. 10 or of own nulls. The log "
-                "says what was saved."
+                "2024). Connect it between a chain and its guider, that of the paper's Eq. 10 or of Own-Negative "
+                "Guider. The log says what was saved."
             ),
             inputs=[
                 ExpertChain.Input("experts", tooltip="The chain of Diffusion Expert nodes."),

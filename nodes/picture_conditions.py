@@ -18,14 +18,16 @@ def _condition_inputs(expert: str) -> list:
     return [
         io.Conditioning.Input(
             "condition",
+            display_name="positive",
             optional=True,
             tooltip=f"What else {expert} is told: its text or class, from Encode Text or Encode Class. Unconnected: "
             "nothing; class experts need it.",
         ),
         io.Conditioning.Input(
             "null",
+            display_name="negative",
             optional=True,
-            tooltip="The negative (null) beside that prompt. Unconnected: the expert's own.",
+            tooltip="The negative beside that prompt. Unconnected: the expert's own.",
         ),
     ]
 
@@ -33,12 +35,12 @@ def _condition_inputs(expert: str) -> list:
 def _outputs() -> list:
     return [
         io.Conditioning.Output(
-            display_name="condition",
-            tooltip="The prompt with the picture: to `condition` of Diffusion Expert, or `positive` of a KSampler.",
+            display_name="positive",
+            tooltip="The prompt with the picture: to `positive` of Diffusion Expert, or of a KSampler.",
         ),
         io.Conditioning.Output(
-            display_name="null",
-            tooltip="The negative with the same picture: to `null` of Diffusion Expert, or `negative` of a KSampler.",
+            display_name="negative",
+            tooltip="The negative with the same picture: to `negative` of Diffusion Expert, or of a KSampler.",
         ),
     ]
 
@@ -52,11 +54,11 @@ class EncodeLowRes(io.ComfyNode):
         return io.Schema(
             node_id=node_ids.ENCODE_LOW_RES,
             display_name="Encode Low Resolution",
-            category="mcdm/conditions",
+            category="mcdm/conditioning",
             search_aliases=aliases("upscale, upsample, super resolution, enlarge"),
             description=(
-                "Gives an upsampling expert the small picture to enlarge, in the prompt (condition) and in the "
-                "negative (null): x_i and ∅ of Eq. 10. The expert reads it beside z_t, as the upsamplers of GLIDE "
+                "Gives an upsampling expert the small picture to enlarge, in the prompt and in the negative: "
+                "x_i and ∅ of Eq. 10. The expert reads it beside z_t, as the upsamplers of GLIDE "
                 "(Nichol et al., 2022) and guided-diffusion do."
             ),
             inputs=[
@@ -91,7 +93,7 @@ class EncodeInpaint(io.ComfyNode):
         return io.Schema(
             node_id=node_ids.ENCODE_INPAINT,
             display_name="Encode Inpainting (Expert)",
-            category="mcdm/conditions",
+            category="mcdm/conditioning",
             search_aliases=aliases("inpaint, outpaint, fill in, mask"),
             description=(
                 "Gives an inpainting expert (GLIDE's base_inpaint and upsample_inpaint; Nichol et al., 2022) the "

@@ -53,9 +53,9 @@ class Expert(io.ComfyNode):
                 "base model negative, two families",
             ),
             description=(
-                "Adds one model to a picture that several draw together (a product of experts), with its prompt "
-                "(condition), its negative (null) and its weight (cfg); chain several of these nodes. The first of the "
-                f"chain is the reference: it decides latents, noise levels and previews. {_RULE}"
+                "Adds one model to a picture that several draw together (a product of experts), with its prompt, its "
+                "negative (the paper's null condition) and its weight (cfg); chain several of these nodes. The first "
+                f"of the chain is the reference: it decides latents, noise levels and previews. {_RULE}"
             ),
             inputs=[
                 io.Model.Input(
@@ -63,15 +63,17 @@ class Expert(io.ComfyNode):
                 ),
                 io.Conditioning.Input(
                     "condition",
+                    display_name="positive",
                     optional=True,
-                    tooltip="The prompt of this expert: `positive` of a KSampler (x_i). Unconnected: the expert only "
-                    "lends its negative; set weight to 0.",
+                    tooltip="The prompt of this expert, as `positive` of a KSampler (x_i). Unconnected: the expert "
+                    "only lends its negative; set weight to 0.",
                 ),
                 io.Conditioning.Input(
                     "null",
+                    display_name="negative",
                     optional=True,
-                    tooltip="The negative of this expert: `negative` of a KSampler (∅). Needed where the reliability "
-                    "is above 0, unless all weights sum to 1 (experts of one latent space).",
+                    tooltip="The negative of this expert, as `negative` of a KSampler (∅). Needed where the "
+                    "reliability is above 0, unless all weights sum to 1 (experts of one latent space).",
                 ),
                 weight_input(
                     "How strongly the prompt pulls, −20 to 20: cfg, for a single model. Weights add up: two experts at "
@@ -184,14 +186,14 @@ class OwnNullGuider(io.ComfyNode):
         """The node as ComfyUI shows and calls it."""
         return io.Schema(
             node_id=node_ids.OWN_NULL_GUIDER,
-            display_name="Own-Null Guider",
+            display_name="Own-Negative Guider",
             category="mcdm/product",
             search_aliases=aliases(
-                "composable diffusion, composable, AND, MixMod, CFG guider, LoRA Composite, multi lora, multiple "
-                "loras, combine loras, two loras, lora bleeding, concept bleeding"
+                "own null, composable diffusion, composable, AND, MixMod, CFG guider, LoRA Composite, multi lora, "
+                "multiple loras, combine loras, two loras, lora bleeding, concept bleeding"
             ),
             description=(
-                "Measures each prompt against the negative (null) of its own model, not against one mean of all as the "
+                "Measures each prompt against the negative of its own model, not against one mean of all as the "
                 "paper's Eq. 10 does; the same picture where reliabilities are in proportion to weights. Elsewhere it "
                 "keeps LoRAs from bleeding into each other. Composable diffusion (AND; Liu et al. 2022), across models:"
                 " ε = Σ a_j ε_j(z_t, ∅, t) + Σ w_i (ε_i(z_t, x_i, t) − ε_i(z_t, ∅, t))."

@@ -47,9 +47,9 @@ class ExpertRemote(io.ComfyNode):
             ),
             description=(
                 "Runs a Diffusion Expert on another machine: that machine's ComfyUI, the worker, runs the nodes behind "
-                "model, condition and null, or those of a graph, and nothing of them is loaded here. At every step all "
-                "workers are asked at once for their ε_i(z_t, x_i, t) and ε_i(z_t, ∅, t) of Eq. 10 of the paper, while "
-                "experts here are computed. Needs Ray; docs/hosts.md says how to start a worker."
+                "model, positive and negative, or those of a graph, and nothing of them is loaded here. At every step "
+                "all workers are asked at once for their ε_i(z_t, x_i, t) and ε_i(z_t, ∅, t) of Eq. 10 of the paper, "
+                "while experts here are computed. Needs Ray; docs/hosts.md says how to start a worker."
             ),
             inputs=[
                 io.Model.Input(
@@ -61,6 +61,7 @@ class ExpertRemote(io.ComfyNode):
                 ),
                 io.Conditioning.Input(
                     "condition",
+                    display_name="positive",
                     optional=True,
                     lazy=True,
                     tooltip="The prompt (x_i), as for Diffusion Expert; encoded by the worker. Unconnected: the expert "
@@ -68,6 +69,7 @@ class ExpertRemote(io.ComfyNode):
                 ),
                 io.Conditioning.Input(
                     "null",
+                    display_name="negative",
                     optional=True,
                     lazy=True,
                     tooltip="The negative (∅), as for Diffusion Expert; encoded by the worker.",
@@ -121,9 +123,9 @@ class ExpertRemote(io.ComfyNode):
                     multiline=True,
                     optional=True,
                     tooltip="For nodes and files that only the worker has: paste a workflow with one Diffusion Expert, "
-                    "saved by the worker's ComfyUI with Export (API). That expert's model, condition and null replace "
-                    "those here; set weight, window and mask here. Pictures that it names are sent if this ComfyUI has "
-                    "them. Empty: what is connected here.",
+                    "saved by the worker's ComfyUI with Export (API). That expert's model, positive and negative "
+                    "replace those here; set weight, window and mask here. Pictures that it names are sent if this "
+                    "ComfyUI has them. Empty: what is connected here.",
                     advanced=True,
                 ),
             ],

@@ -23,7 +23,7 @@ from .values import positive, whole
 
 logger = logging.getLogger(__name__)
 
-EXAMPLE = """example, how much of the unconditional estimate the second expert decides, for three seeds:
+EXAMPLE = """example, how much of the common negative the second expert supplies, for three seeds:
   python -m mcdm_core sweep --expert hair --map hair.png --weight 2 --expert text --text "a smiling face" --weight 2 \\
                             --of 2 --values "0, 0.5, 1" --seeds 3
 """
@@ -113,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
         "--vary",
         choices=[varied.name.lower() for varied in Varied],
         default="reliability",
-        help="what a value v sets: the expert's share v in the unconditional estimate, its weight times v and the "
+        help="what a value v sets: the expert's share v in the common negative (U), its weight times v and the "
         "others' times 1 - v, or both; with absolute v is its weight, and the others keep theirs (reliability)",
     )
     parser.add_argument("--guidance", default="1", help="factors of all weights, a column for each with every seed (1)")

@@ -111,7 +111,7 @@ class ClassEncoder(PictureInputs):
 
     def _default_condition(self) -> Condition:
         raise ValueError(
-            "This expert reads a class beside the picture and got none; give it the condition that Encode Class makes."
+            "This expert reads a class beside the picture and got none; give it the prompt that Encode Class makes."
         )
 
 

@@ -43,7 +43,7 @@ class Encoder:
     """
 
     kind = "none"
-    driven_by = "no condition"
+    driven_by = "no prompt"
     background = 0.0
     low_res: int | None = None
     inpaint = False
@@ -215,8 +215,8 @@ class Encoder:
             ValueError: If the expert reads only one kind of condition, or both conditions are texts.
         """
         raise ValueError(
-            f"This expert is driven by {self.driven_by} and reads one condition at a time; give each condition to an "
-            "expert of its own."
+            f"This expert is driven by {self.driven_by} and reads one prompt at a time; give each prompt to an expert "
+            "of its own."
         )
 
     def with_text(self, condition: Condition) -> Condition:
@@ -241,7 +241,7 @@ class Encoder:
         )
 
     def _refuse(self, given: str) -> NoReturn:
-        remedy = "leave its condition unconnected" if self.kind == "none" else f"give it {self.driven_by}"
+        remedy = "leave its prompt unconnected" if self.kind == "none" else f"give it {self.driven_by}"
         raise ValueError(
             f"This expert is driven by {self.driven_by}, not by {given}; {remedy} or load an expert that reads {given}."
         )

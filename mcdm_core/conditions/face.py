@@ -144,7 +144,7 @@ class FaceEncoder(MultiMapEncoder):
         mine, theirs = (self._field(condition, "embedding") for condition in (first, second))
         if mine.any() and theirs.any():
             raise ValueError(
-                "Expected a text in one of the conditions to merge and got two texts; disconnect one, or write both "
+                "Expected a text in one of the prompts to merge and got two texts; disconnect one, or write both "
                 "into one text."
             )
         text_active = first.text_active or second.text_active

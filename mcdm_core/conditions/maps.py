@@ -133,8 +133,8 @@ class MultiMapEncoder(Encoder):
         value = condition.tensors().get(name)
         if value is None or value.shape[1:] != self.null().tensors()[name].shape[1:]:
             raise ValueError(
-                f"Expected a condition for an expert driven by {self.driven_by} and got one of another expert; encode "
-                "it with this expert's encoder."
+                f"Expected a prompt for an expert driven by {self.driven_by} and got one of another expert; encode it "
+                "with this expert's encoder."
             )
         return value
 

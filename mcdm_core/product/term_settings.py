@@ -74,7 +74,7 @@ class TermSettings(Span):
         """The settings by name, to make another record of them."""
         return {name: getattr(self, name) for name in NUMBERS}
 
-    def check_condition(self, given: bool, give: str = "Give one") -> None:
+    def check_condition(self, given: bool, give: str = "Give it a condition") -> None:
         """Refuse an expert that should guide and has no condition.
 
         Args:
@@ -86,8 +86,8 @@ class TermSettings(Span):
         """
         if not given and self.weight != 0:
             raise ValueError(
-                f"{self.subject} needs a condition, because its weight is {self.weight:g}. {give}, or set its weight "
-                "to 0, so that it only lends its null."
+                f"{self.subject} needs a prompt, because its weight is {self.weight:g}. {give}, or set its weight to "
+                "0, so that it only lends its negative."
             )
 
 

@@ -173,8 +173,8 @@ class Sweep:
         masked = any(getattr(expert, "mask", None) is not None for expert in experts)
         if self.varied is Varied.RELIABILITY and not masked and any(is_one(total) for total in totals):
             logger.warning(
-                "Where the weights sum to 1 the unconditional estimate cancels, so that the reliability changes "
-                "nothing; raise the weights or the guidance factors."
+                "Where the weights sum to 1 negatives cancel, so that the reliability changes nothing; raise the "
+                "weights or the guidance factors."
             )
 
     def check_cells(self, experts: Sequence[AnyTerm], check: Callable[[Sequence[AnyTerm]], object]) -> None:

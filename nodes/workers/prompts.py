@@ -13,6 +13,7 @@ from comfy_execution.validation import validate_node_input
 
 import nodes
 
+from ..host.chain.expert_chain import LABELS
 from ..host.prompt.queued_prompt import remember_prompt
 
 _NO_CACHE_LIMITS = {"lru": 0, "ram": 0.0, "ram_inactive": 0.0}
@@ -90,8 +91,8 @@ def check_part(part: dict[str, Any], links: Mapping[str, Any]) -> None:
         made = types[slot] if 0 <= slot < len(types) else "nothing"
         if not validate_node_input(made, wanted):
             raise ValueError(
-                f"Expected a {wanted} as the {name} and got {made}, which is output {slot + 1} of {kind}; connect "
-                "another."
+                f"Expected a {wanted} as the {LABELS.get(name, name)} and got {made}, which is output {slot + 1} of "
+                f"{kind}; connect another."
             )
 
 

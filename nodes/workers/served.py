@@ -145,6 +145,6 @@ def _chain(setup: dict[str, Any], made: Sequence[Made]) -> Experts:
 def _role(role: str) -> str:
     if role not in (CONDITION, NULL):
         raise ValueError(
-            f"Expected a condition or a null to be asked and got {role}; use the same version of the pack."
+            f"Expected a prompt or a negative to be asked and got {role}; use the same version of the pack."
         )
     return role

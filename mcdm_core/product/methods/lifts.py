@@ -101,7 +101,7 @@ class Lifts(Method):
             raise ValueError("Expected an expert whose weight is not 0 to choose by and got none; raise a weight.")
         if self.unasked:
             raise ValueError(
-                f"Expected a noise level at which {self.unasked[0]} is asked its condition and its null and got none; "
+                f"Expected a noise level at which {self.unasked[0]} is asked its prompt and its negative and got none; "
                 "raise its reliability, or widen its window."
             )
         return torch.stack([self._lift(index, _exact(samples)) for index in self._terms], dim=1)

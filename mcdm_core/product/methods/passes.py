@@ -52,7 +52,7 @@ class Passes(Setting):
             ("start", "end"),
             (0.0, 1.0),
             "shares of the steps between which the product is guided; outside, positive weights are divided by their "
-            "sum, and no null is asked (0 1)",
+            "sum, and no negative is asked (0 1)",
             ("START", "END"),
         ),
         Option(
@@ -66,7 +66,7 @@ class Passes(Setting):
             "--threshold",
             ("threshold",),
             (1.0,),
-            "skip a negative (null) that is this alike to its prompt, by their cosine (1)",
+            "skip a negative that is this alike to its prompt, by their cosine (1)",
         ),
         Option("--refresh", ("refresh",), (1,), "everything is asked again every N steps (1)", ("N",)),
         Option(
@@ -87,7 +87,7 @@ class Passes(Setting):
         if not -1 <= self.threshold <= 1:
             raise ValueError(
                 f"Expected a threshold of a cosine, −1 to 1, and got {self.threshold}; set one, such as 0.99, or 1 for "
-                "no adaptive null."
+                "asking every negative."
             )
         if not 1 <= self.refresh <= MOST_STEPS:
             raise ValueError(f"Expected to refresh every 1 to {MOST_STEPS} steps and got {self.refresh}; set 3, say.")

@@ -139,7 +139,7 @@ class Combination:
             return reliabilities
         given = [self.terms[i].reliability for i in moment.acting]
         if sum(given) <= 0:
-            reason = "because the unconditional estimate is asked for whatever the weights sum to"
+            reason = "because the negative is asked for whatever the weights sum to"
             raise TermError(
                 "Expected reliabilities with a positive sum and got 0 for "
                 f"{', '.join(self.terms[i].label for i in moment.acting)}; raise the reliability of one of them, "
@@ -227,6 +227,6 @@ def _check_unguided(draft: Draft) -> None:
     if not draft.guided and not everywhere(is_one(total)):
         changed = "" if isinstance(total, Tensor) else f" to {total:g} in all"
         raise ValueError(
-            "Expected weights that sum to 1 outside a guidance interval, where nulls cancel, and got ones that a "
+            "Expected weights that sum to 1 outside a guidance interval, where negatives cancel, and got ones that a "
             f"method has changed{changed}; let it leave their sum."
         )

@@ -32,10 +32,10 @@ PREDICTING = (WrappersMP.CALC_COND_BATCH, WrappersMP.APPLY_MODEL, WrappersMP.DIF
 CFG_HOOKS = ("sampler_cfg_function", "sampler_pre_cfg_function", "sampler_post_cfg_function")
 """Options of a MODEL that hold hooks on guidance."""
 REMEDIES = Remedies(
-    "Connect null",
+    "Connect negative",
     ("because a node that changed the guidance of its MODEL asks for it", "or remove that node"),
     (
-        "the sampler or a node asks for the unconditional estimate whatever the weights sum to, as CFG++ samplers do",
+        "the sampler or a node asks for the negative whatever the weights sum to, as CFG++ samplers do",
         "choose another sampler",
     ),
 )
@@ -223,7 +223,7 @@ def _delegate(expert: ExpertInput, sibling: ModelPatcher | None) -> ModelPatcher
         return patcher.clone(disable_dynamic=True, model_override=sibling.get_clone_model_override())
     if patcher.cached_patcher_init is None and patcher.non_dynamic_delegate_model is None:
         raise ValueError(
-            f"Expected a MODEL from one of ComfyUI's own loaders for {expert.label}, whose condition or null has "
+            f"Expected a MODEL from one of ComfyUI's own loaders for {expert.label}, whose positive or negative has "
             "hooks, and got one that cannot be loaded a second time for them; load its file with one of those, or "
             "start ComfyUI with --disable-dynamic-vram."
         )

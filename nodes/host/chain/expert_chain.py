@@ -18,7 +18,9 @@ Conditioning = list
 Conds = dict[str, list[dict]]
 """Conditioning in the form of samplers: entries by "positive" and "negative", either of which may be missing."""
 
-CONNECT_CONDITION = "Connect condition"  # what to do where an expert has none
+LABELS = {"condition": "positive", "null": "negative"}
+"""What the page calls an expert's inputs of these ids."""
+CONNECT_CONDITION = f"Connect {LABELS['condition']}"  # what to do where an expert has none
 PRODUCT_KEY = "mcdm_product"  # key of the wrapper with which Product as Model makes a MODEL a product
 
 

@@ -218,7 +218,7 @@ class Nulls:
         for expert, own, reads_pairs in zip(networks.experts, networks.conds, networks.reads_pairs, strict=True):
             if reads_pairs and NULL not in own:
                 logger.warning(
-                    "The MODEL of %s reads the negative beside the prompt, and there is none; connect null.",
+                    "The MODEL of %s reads the negative beside the prompt, and there is none; connect negative.",
                     expert.label,
                 )
 

@@ -73,8 +73,8 @@ def read_condition(values: Mapping[str, Any], tokens: Tensor | None) -> Conditio
     outside = {name: stored[name] for name in values.get(OUTSIDE_KEY, ())}
     if any(value is None for value in outside.values()):
         raise ValueError(
-            "Expected a condition as its Encode … node made it and got one without its embedding, which another node "
-            "has removed; leave that node out."
+            "Expected a conditioning as its Encode … node made it and got one without its embedding, which another "
+            "node has removed; leave that node out."
         )
     return replace(condition, **outside)
 
@@ -157,7 +157,7 @@ def merge_into(encoder: Encoder, conditioning: Conditioning, condition: Conditio
     entries = [_condition_for(encoder, values, tokens) for tokens, values in merged]
     if len({entry.text_active for entry in entries}) > 1:
         raise ValueError(
-            "Expected with_text on in all entries of the condition or in none, since they share a null, and got both; "
+            "Expected with_text on in all entries of positive or in none, since they share a negative, and got both; "
             "switch it on where their maps are encoded."
         )
     return merged, to_conditioning(encoder.null_like(entries[0]), encoder.key)
@@ -210,6 +210,6 @@ def _condition_for(encoder: Encoder, values: Mapping[str, Any], tokens: Tensor |
     if condition is not None and made_for is not None:
         given = f"one for an expert driven by {encoder.key.describe(made_for)}"
     raise ValueError(
-        f"Expected a condition of the same expert, which is driven by {encoder.driven_by}, and got {given}; encode it "
+        f"Expected a prompt of the same expert, which is driven by {encoder.driven_by}, and got {given}; encode it "
         "with this expert's encoder, or give it to an expert of its own."
     )

@@ -61,9 +61,11 @@ class ReadConditions:
         """
         driven = f"The expert {self._name} is driven by {self.key.driven_by} and got"
         if condition is None or made_for is None:
-            raise ValueError(f"{driven} a CONDITIONING without one; {_CONNECT}.")
+            raise ValueError(f"{driven} a conditioning without one; {_CONNECT}.")
         if made_for != self.key:
-            raise ValueError(f"{driven} a condition made for one driven by {self.key.describe(made_for)}; {_CONNECT}.")
+            raise ValueError(
+                f"{driven} a conditioning made for one driven by {self.key.describe(made_for)}; {_CONNECT}."
+            )
         self._check_pictures(condition)
         self._check_text(condition)
         self._check_size(condition, shape)
@@ -72,12 +74,12 @@ class ReadConditions:
     def _check_pictures(self, condition: Condition) -> None:
         if self._config.low_res_channels and condition.low_res is None:
             raise ValueError(
-                f"The expert {self._name} enlarges a small picture and got a condition without one; connect Encode Low "
-                "Resolution between its Encode … node and it."
+                f"The expert {self._name} enlarges a small picture and got a conditioning without one; connect Encode "
+                "Low Resolution between its Encode … node and it."
             )
         if self._inpaint and condition.maps is None:
             raise ValueError(
-                f"The expert {self._name} fills in a picture and got a condition without one; connect Encode "
+                f"The expert {self._name} fills in a picture and got a conditioning without one; connect Encode "
                 "Inpainting (Expert) between its Encode … node and it."
             )
 
@@ -94,14 +96,14 @@ class ReadConditions:
         if not fits or (reads_tokens and not complete):
             raise ValueError(
                 f"The expert {self._name} got an embedding that is not as its encoder made it; average or combine only "
-                "conditions that were encoded for this expert, and take the null from its encoder too."
+                "conditionings that were encoded for this expert, and take the negative from its encoder too."
             )
 
     def _check_size(self, condition: Condition, shape: Sequence[int]) -> None:
         batch = shape[0]
         if batch % (condition.rows or 1):
             raise ValueError(
-                f"The expert {self._name} got a condition of {condition.rows} rows for a latent of {batch}, which "
+                f"The expert {self._name} got a conditioning of {condition.rows} rows for a latent of {batch}, which "
                 f"can't be shared out evenly; give it fewer, or set the latent's batch size to {condition.rows}."
             )
         if condition.maps is not None and tuple(condition.maps.shape[-2:]) != tuple(shape[-2:]):

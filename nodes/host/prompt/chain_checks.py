@@ -111,8 +111,8 @@ def _lacks_condition(chain: QueuedChain, sweep: Sweep) -> Fault | None:
     if "condition" in expert.node.inputs or weight is None:
         return None
     sentence = (
-        f"{expert.name.subject} needs a condition, because this sweep gives it the weight {weight:g}. Connect "
-        f"condition at {expert.name.label}, or choose another expert_index."
+        f"{expert.name.subject} needs a prompt, because this sweep gives it the weight {weight:g}. Connect "
+        f"positive at {expert.name.label}, or choose another expert_index."
     )
     return Fault("expert_index", sentence, cause=expert.node.id)
 

@@ -85,8 +85,8 @@ def _check_made_for(encoder: Encoder, node: QueuedNode) -> Fault | None:
             other = encoder.key.describe(made_for.key)
             return Fault(
                 name,
-                f"This expert is driven by {encoder.driven_by} and its {name} was made for one driven by {other}; "
-                "connect an Encode … (Expert) node that has this expert's encoder.",
+                f"This expert is driven by {encoder.driven_by} and its {node.label(name)} was made for one driven by "
+                f"{other}; connect an Encode … (Expert) node that has this expert's encoder.",
                 cause=source.id,
             )
     return None
@@ -103,7 +103,8 @@ def _check_pictures(encoder: Encoder, node: QueuedNode) -> Fault | None:
         for class_type, (works, title, wanted) in needed.items():
             if passed and wanted and class_type not in passed:
                 sentence = (
-                    f"This expert {works} and its {name} has none; connect {title} between its Encode … node and it."
+                    f"This expert {works} and its {node.label(name)} has none; connect {title} between its Encode … "
+                    "node and it."
                 )
                 return Fault(name, sentence)
     return None

@@ -63,6 +63,11 @@ class QueuedNode:
         """The values of those of its widgets that are numbers, and not linked."""
         return {name: self.inputs[name] for name in names if isinstance(self.inputs.get(name), (int, float))}
 
+    def label(self, name: str) -> str:
+        """What the page calls one of its inputs."""
+        labels = {known.id: known.display_name for known in schema_of(self.class_type)}
+        return labels.get(name) or name
+
 
 class QueuedPrompt:
     """A prompt as it was sent, without malformed nodes, which ComfyUI refuses.

@@ -52,7 +52,7 @@ class Validation:
         """True, or the sentence for the user."""
         node = find_node(cls.hidden.unique_id)
         if node is not None and (fault := faults_of_prompt().get(node.id)) is not None:
-            return fault.sentence if fault.input == self._marked else f"{fault.input}: {fault.sentence}"
+            return fault.sentence if fault.input == self._marked else f"{node.label(fault.input)}: {fault.sentence}"
         schema = next(known for known in cls.define_schema().inputs if known.id == self._marked)
         return _outside(schema, marked.get(self._marked)) or True
 
@@ -120,7 +120,7 @@ def _not_finite(node: QueuedNode) -> Fault | None:
     for known in schema_of(node.class_type):
         given = node.inputs.get(known.id)
         if isinstance(known, io.Float.Input) and isinstance(given, float) and not math.isfinite(given):
-            expected = f"Expected a number for {known.id}, {known.min:g} to {known.max:g},"
+            expected = f"Expected a number for {node.label(known.id)}, {known.min:g} to {known.max:g},"
             return Fault(known.id, f"{expected} and got {given}; set one, such as {known.default:g}.")
     return None
 
@@ -132,9 +132,8 @@ def _unlinked(node: QueuedNode) -> Fault | None:
         if isinstance(known, io.WidgetInput) or known.id not in node.inputs or isinstance(given, list):
             continue
         if given is not None or not known.optional:
-            return Fault(
-                known.id, f"Expected a link for {known.id} and got {given!r:.80}; connect an output of a node."
-            )
+            label = node.label(known.id)
+            return Fault(known.id, f"Expected a link for {label} and got {given!r:.80}; connect an output of a node.")
     return None
 
 

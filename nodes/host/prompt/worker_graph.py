@@ -75,7 +75,7 @@ def read_graph(text: str) -> Graph:
     experts = [key for key, node in nodes.items() if node["class_type"] == EXPERT]
     if len(experts) != 1:
         raise ValueError(
-            f"Expected one Diffusion Expert in the graph, whose model, condition and null the worker makes, and got "
+            f"Expected one Diffusion Expert in the graph, whose model, positive and negative the worker makes, and got "
             f"{len(experts) or 'none'}; {_EXPORT}."
         )
     inputs = nodes[experts[0]]["inputs"]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ....mcdm_core.product.term_settings import TermError
 from ..chain.attachments import check_wrappers, hooks_on_guidance
-from ..chain.expert_chain import PRODUCT_KEY, Conditioning, Conds, ExpertInput, Experts
+from ..chain.expert_chain import LABELS, PRODUCT_KEY, Conditioning, Conds, ExpertInput, Experts
 from ..comfyui.devices import device_of
 from ..comfyui.latents import is_one_frame
 from ..files.expert_model import ExpertModel, clamp_pixels
@@ -68,7 +68,7 @@ def check_experts(experts: Experts, latent_image: Tensor, *beside: Tensor) -> Ru
             if carried:
                 own = own.new_empty(spaces.shape_of(expert.model, own.shape))
             with _mended_by(index, role):
-                _check_conditioning(expert, role, conditioning, own, carried)
+                _check_conditioning(expert, LABELS[role], conditioning, own, carried)
     _check_controlnets(experts)
     return spaces
 
@@ -270,6 +270,4 @@ def warn_of_idle_hooks(experts: Experts) -> None:
 def warn_of_idle_conditions(experts: Experts) -> None:
     """Say so where experts have conditions and all weights are 0, so that none has an effect."""
     if any(expert.condition is not None for expert in experts) and all(expert.weight == 0 for expert in experts):
-        logger.warning(
-            "Every weight is 0, so the picture follows no prompt (condition); raise the weight of a Diffusion Expert."
-        )
+        logger.warning("Every weight is 0, so the picture follows no prompt; raise the weight of a Diffusion Expert.")

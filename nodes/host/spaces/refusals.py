@@ -89,8 +89,8 @@ def check_guidance(model_options: dict[str, Any]) -> None:
     """
     if model_options.get("disable_cfg1_optimization"):
         raise ValueError(
-            "Expected a sampler and nodes that don't ask for the unconditional estimate, because experts of several "
-            "latent spaces have none in common, and got one that does, as CFG++ samplers do; choose another sampler, "
+            "Expected a sampler and nodes that don't ask for a common negative, because experts of several latent "
+            "spaces have none, and got one that does, as CFG++ samplers do; choose another sampler, "
             "or remove the node."
         )
 

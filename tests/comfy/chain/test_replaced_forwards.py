@@ -102,7 +102,7 @@ def test_two_prompts_without_nulls(experts, product_of, sampled, caplog):
 
     expected = sum(w * alone(expert) for w, expert in zip(weights, experts(apart=True), strict=True))
     assert_close(product_of(experts(weights, null=False), one_pass, **once), expected)
-    assert "connect its null" not in caplog.text  # nothing says that it reads one
+    assert "connect negative" not in caplog.text  # nothing says that it reads one
 
 
 def test_a_prompt_twice_is_one_prompt_at_the_sum_of_weights(experts, product_of, sampled):

@@ -110,7 +110,7 @@ def test_another_content_behind_the_same_words_is_refused_at_post(at_post, exper
 
 @pytest.mark.parametrize(("expert", "made_for", "sentence"), APART)
 def test_another_content_behind_the_same_words_is_refused_in_the_run(in_the_run, expert, made_for, sentence):
-    with pytest.raises(ValueError, match="Wrong condition") as error:
+    with pytest.raises(ValueError, match="Wrong positive") as error:
         in_the_run(expert, made_for)
     assert sentence in str(error.value)
 

@@ -242,7 +242,9 @@ def test_a_map_of_another_size_is_told_in_pixels(load_latent, chain, node):
 def test_conditions_of_one_kind_are_no_conditions_of_the_other(load, load_latent, chain, node):
     expert = load_latent("hair")
     expert.condition = load("hair").condition
-    run_refused(node, chain(expert), "driven by a hair map and got a condition made for one driven by a hair map, with")
+    run_refused(
+        node, chain(expert), "driven by a hair map and got a conditioning made for one driven by a hair map, with"
+    )
 
 
 def test_a_vae_that_is_missing_is_refused_at_post(host, node, base, latent_experts, small_vaes, tmp_path):

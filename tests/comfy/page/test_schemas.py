@@ -65,7 +65,7 @@ FROZEN = {
         ["LATENT"],
     ),
     "MCDM_ProductModel": ("Product as Model", ["model", "reliability", "experts", "vae"], ["MODEL"]),
-    "MCDM_OwnNullGuider": ("Own-Null Guider", ["experts", "scores"], ["GUIDER"]),
+    "MCDM_OwnNullGuider": ("Own-Negative Guider", ["experts", "scores"], ["GUIDER"]),
     "MCDM_Sigmas": ("Timestep Spacing", ["model", "spacing", "denoise"], ["SIGMAS"]),
     "MCDM_SamplerDDIM": ("DDIM Sampler", ["eta"], ["SAMPLER"]),
     "MCDM_Logic": (
@@ -170,7 +170,13 @@ def test_the_tooltip_of_reliability_begins_with_what_to_do_and_is_two_lines(node
     assert len(tooltip) <= 2 * 90
 
 
-LABELS = {("MCDM_Sigmas", "spacing"): "steps"}
+LABELS = {("MCDM_Sigmas", "spacing"): "steps", ("MCDM_EncodeClass", "null_kind"): "negative_kind"}
+LABELS |= {
+    (node_id, value): label
+    for value, label in {"condition": "positive", "null": "negative"}.items()
+    for node_id, (_, inputs, _) in FROZEN.items()
+    if value in inputs
+}
 
 
 def test_inputs_are_called_as_the_field_calls_them_and_the_others_by_their_ids(node):

@@ -263,7 +263,7 @@ REFUSED = [
     (
         [{}, {"condition": None, "weight": 0.0}],
         {"vary": "absolute weight", "values": "0, 4"},
-        "Expert 2 needs a condition, because this sweep gives it the weight 4",
+        "Expert 2 needs a prompt, because this sweep gives it the weight 4",
     ),
 ]
 

@@ -79,12 +79,13 @@ MISTAKES = {
         (
             "second",
             "null",
-            "Skin expert needs a negative, because its reliability is 1 and the weights sum to 3. Connect null, set",
+            "Skin expert needs a negative, because its reliability is 1 and the weights sum to 3. Connect "
+            "negative, set",
         ),
     ),
     "no condition": (
         {"first": expert("hair", condition=None)},
-        ("first", "condition", "This expert needs a condition, because its weight is 1.5. Connect condition, or set"),
+        ("first", "condition", "This expert needs a prompt, because its weight is 1.5. Connect positive, or set"),
     ),
     "a caption at a map expert": (
         {"skin map": node("MCDM_EncodeText", encoder=["skin", 1], text="red hair")},
@@ -125,7 +126,7 @@ MISTAKES = {
     ),
     "a text as condition": (
         {"second": expert("skin", condition="red hair", experts=["first", 0])},
-        ("second", "condition", "Expected a link for condition and got 'red hair'; connect an output of a node."),
+        ("second", "condition", "Expected a link for positive and got 'red hair'; connect an output of a node."),
     ),
     "a text as encoder": (
         {"latent": node("MCDM_EmptyLatent", encoder="hair", batch_size=1)},
@@ -248,14 +249,14 @@ def swept(names, first, second, **settings):
             {"weight": 0.0, "condition": None},
             {"expert_index": 2, "vary": "absolute weight", "values": "0, 2"},
             "sweep",
-            "Skin expert needs a condition, because this sweep gives it the weight 2.",
+            "Skin expert needs a prompt, because this sweep gives it the weight 2.",
         ),
         (
             {},
             {"weight": 1.0, "condition": None},
             {"expert_index": 2, "vary": "absolute weight", "values": "0, 2"},
             "second",
-            "Skin expert needs a condition, because its weight is 1.",
+            "Skin expert needs a prompt, because its weight is 1.",
         ),
     ],
 )

@@ -94,7 +94,7 @@ def refused(chain, sample):
     """What sampling an expert is refused with."""
 
     def ask(expert, size=32, **changes):
-        with pytest.raises(ValueError, match=r"Wrong (condition|null)") as error:
+        with pytest.raises(ValueError, match=r"Wrong (positive|negative)") as error:
             draw(sample, chain(SimpleNamespace(**{**vars(expert), **changes})), size)
         return str(error.value)
 

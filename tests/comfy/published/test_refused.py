@@ -31,12 +31,12 @@ def test_what_an_expert_cannot_use_is_refused(told, name, node_id, inputs, sente
 def test_conditions_of_other_experts_are_refused(told, face, node, chain, sample, load):
     text = told("base.pt", "MCDM_EncodeText", text=TEXTS[0])
     upsampler = told("upsample.pt", "MCDM_EncodeText", text=TEXTS[0])
-    with pytest.raises(ValueError, match="Expected a condition of the same expert"):
+    with pytest.raises(ValueError, match="Expected a prompt of the same expert"):
         told(upsampler, "MCDM_EncodeLowRes", image=picture(), condition=text.condition)
-    with pytest.raises(ValueError, match="a condition without one; connect Encode Low Resolution"):
+    with pytest.raises(ValueError, match="a conditioning without one; connect Encode Low Resolution"):
         draw(sample, chain(upsampler), size=64)
     merged = {"mask": half("face"), "map": "face", "with_text": False}
-    with pytest.raises(ValueError, match="Expected a condition of the same expert"):
+    with pytest.raises(ValueError, match="Expected a prompt of the same expert"):
         node("MCDM_EncodeMap", encoder=face("face").encoder, **merged, condition=text.condition)
     shipped = load("text")
     with pytest.raises(ValueError, match=r"driven by text.* made for one driven by GLIDE's text"):

@@ -7,7 +7,7 @@ import torch
 
 from ..support.core_samplers import core_ksampler
 
-SAID = "Every weight is 0, so the picture follows no prompt (condition); raise the weight of a Diffusion Expert."
+SAID = "Every weight is 0, so the picture follows no prompt; raise the weight of a Diffusion Expert."
 ONE = {"samples": torch.zeros(1, 3, 32, 32)}
 
 

@@ -148,8 +148,8 @@ def test_scores_of_another_chain_do_not_count(experts, sampled, choose, caplog):
 @pytest.mark.parametrize(
     ("settings", "sigmas", "message"),
     [
-        (({"weight": 0.4}, {"weight": 0.6}), SIGMAS, r"expert 1 \(.*\) is asked its condition and its null"),
-        (({"weight": 1.5}, {"weight": 2.0, "reliability": 0.0}), SIGMAS, r"expert 2 \(.*\) is asked its condition"),
+        (({"weight": 0.4}, {"weight": 0.6}), SIGMAS, r"expert 1 \(.*\) is asked its prompt and its negative"),
+        (({"weight": 1.5}, {"weight": 2.0, "reliability": 0.0}), SIGMAS, r"expert 2 \(.*\) is asked its prompt"),
         (WEIGHTS, SIGMAS[:-1], r"for noise is left in them; give the run noise levels to 0"),
     ],
 )

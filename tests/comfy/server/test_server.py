@@ -187,7 +187,7 @@ def test_what_a_prompt_is_refused_for_is_sent_to_its_page(server, small_experts)
         "skin map": "MCDM_EncodeMap",
     }
     texts = {told["node"]: told["text"] for told in refused["refusals"]}
-    assert texts["first"].startswith("Hair expert needs a condition, because its weight is 1.5. Connect condition")
+    assert texts["first"].startswith("Hair expert needs a prompt, because its weight is 1.5. Connect positive")
     assert "an image or a mask" in texts["skin map"]
 
 
@@ -308,7 +308,7 @@ def test_choices_are_checked_beside_a_node_at_fault(server, small_experts):
 def test_experts_wrong_in_different_inputs_are_each_told_their_own(server, small_experts):
     changes = {"first": SPARE, "second": expert("skin", start=0.7, end=0.2, experts=["first", 0])}
     _, body = server.refusal(product(small_experts, **changes))
-    sentences = {"first": "condition: This expert needs a condition", "second": "end: Expected start below end"}
+    sentences = {"first": "positive: This expert needs a prompt", "second": "end: Expected start below end"}
     for key, of in json.loads(body)["node_errors"].items():
         (error,) = of["errors"]
         assert error["details"].startswith(f"weight - {sentences.pop(key)}")

@@ -187,4 +187,4 @@ def test_nulls_that_a_space_needs(two, refused, missing, kind):
     said = refused(two(*changes), watched=two.loaded, kind=kind)
     assert f"Expert {missing + 1}" in said
     assert "because each latent space is guided away from negatives of its own" in said
-    assert said.endswith(". Connect null, or combine models of one family.")
+    assert said.endswith(". Connect negative, or combine models of one family.")

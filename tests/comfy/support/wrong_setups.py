@@ -160,17 +160,17 @@ class Setups:
 
 SETUPS = {
     "no expert": (lambda s, _: (), "at least one expert .* connect a Diffusion Expert"),
-    "no condition": (lambda s, _: s.two(condition=None), r"Expert 2 \(small skin\) needs a condition.* weight to 0"),
+    "no condition": (lambda s, _: s.two(condition=None), r"Expert 2 \(small skin\) needs a prompt.* weight to 0"),
     "empty condition": (lambda s, _: s.two(condition=[]), "condition with at least one entry for expert 2 .*connect"),
     "empty null": (lambda s, _: s.two(null=[]), "null with at least one entry for expert 2 .*connect"),
-    "no null": (lambda s, _: s.two(null=None), "Expert 2 .* needs a negative.*Connect null"),
+    "no null": (lambda s, _: s.two(null=None), "Expert 2 .* needs a negative.*Connect negative"),
     "no null beside a mask": (
         lambda s, _: s.two({"mask": torch.ones(1, 4, 4)}, null=None),
-        "Expert 2 .* needs a negative.*Connect null",
+        "Expert 2 .* needs a negative.*Connect negative",
     ),
     "no null after a window": (
         lambda s, _: s.two({"end": 0.5, "weight": 0.5}, weight=0.5, null=None),
-        "Expert 2 .* needs a negative.*sum to 0.5.*Connect null",
+        "Expert 2 .* needs a negative.*sum to 0.5.*Connect negative",
     ),
     "reliabilities sum to 0": (
         lambda s, _: s.two({"reliability": 0.0}, reliability=0.0),
@@ -221,15 +221,15 @@ SETUPS = {
     ),
     "condition of another expert": (
         lambda s, _: s.condition_of("text"),
-        "Wrong condition for expert 2 .*driven by a skin map .* driven by text about faces; connect",
+        "Wrong positive for expert 2 .*driven by a skin map .* driven by text about faces; connect",
     ),
     "null of another expert": (
         lambda s, _: s.condition_of("text", "null"),
-        "Wrong null for expert 2 .*driven by a skin map .* driven by text about faces; connect",
+        "Wrong negative for expert 2 .*driven by a skin map .* driven by text about faces; connect",
     ),
     "tokens for a pixel expert": (
         lambda s, _: s.two(condition=[[torch.zeros(1, 77, 768), {}]]),
-        "Wrong condition for expert 2 .*without one; connect",
+        "Wrong positive for expert 2 .*without one; connect",
     ),
     "tokens of another CLIP": (
         lambda s, _: s.tokens_of_another_clip("v"),

@@ -131,7 +131,9 @@ def test_a_model_that_cannot_be_loaded_again_is_refused(parts, guider_of):
     made = parts()
     experts = [made.expert("plain", 0), made.expert("another network", 1, True)]
     experts[1].model.cached_patcher_init = None
-    with pytest.raises(ValueError, match=r"loaders for expert 2, whose condition or null has hooks, and got .*; load"):
+    with pytest.raises(
+        ValueError, match=r"loaders for expert 2, whose positive or negative has hooks, and got .*; load"
+    ):
         guider_of(experts)
 
 

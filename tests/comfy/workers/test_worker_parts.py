@@ -482,7 +482,7 @@ def test_a_worker_is_asked_once_for_each_thing(remote, engine, small_experts, ba
         ({"1": {"class_type": "MCDM_LoadExpert", "inputs": {"expert_name": "no"}}}, "MCDM_LoadExpert: .*no"),
         (graph_of(model=["1", 2]), "a MODEL as the model and got VAE, which is output 3 of MCDM_LoadExpert; connect"),
         (graph_of(model=["1", 9]), "a MODEL as the model and got nothing, which is output 10"),
-        (graph_of(null=["1", 0]), "a CONDITIONING as the null and got MODEL"),
+        (graph_of(null=["1", 0]), "a CONDITIONING as the negative and got MODEL"),
     ],
 )
 def test_a_graph_is_checked_where_it_will_run(remote, host, engine, small_experts, changes, match):

@@ -170,7 +170,7 @@ def test_several_pictures_make_a_grid(hair, hair_map, tmp_path):
         (["--expert", "{hair}", "--map", "nowhere.png"], "nowhere.png"),
         (["--expert", "nobody"], "nor an expert that ships (animals, hair"),
         (["--expert", "{hair}", "--with-text"], "describe a map"),
-        (["--expert", "{hair}"], "Hair needs a condition"),
+        (["--expert", "{hair}"], "Hair needs a prompt"),
         (["--expert", "{hair}", "--map", "{map}", "--threshold", "2"], "threshold of a cosine"),
         (["--expert", "{hair}", "--map", "{map}", "--interval", "0.5", "0.1"], "start below end for the guidance"),
         (["--expert", "{hair}", "--map", "{map}", "--weight", "-1", "--interval", "0", "0.5"], "of positive weight"),

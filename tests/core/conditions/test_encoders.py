@@ -58,7 +58,7 @@ def test_refusals_say_what_came_and_what_to_do():
         _build("map").encode_text("a sad man")
     with pytest.raises(ValueError, match="driven by a hair map, not by a face map"):
         _build("map").encode_map(_mask(), "face")
-    with pytest.raises(ValueError, match="driven by no condition, not by text; leave its condition unconnected"):
+    with pytest.raises(ValueError, match="driven by no prompt, not by text; leave its prompt unconnected"):
         _build("none").encode_text("a sad man")
 
 

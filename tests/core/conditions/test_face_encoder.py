@@ -141,5 +141,5 @@ def test_a_single_map_is_not_spread_over_several():
 
 @pytest.mark.parametrize("encoder", [Encoder(SIZE), glide(), classes()], ids=lambda e: e.kind)
 def test_experts_that_read_one_thing_refuse(encoder):
-    with pytest.raises(ValueError, match="reads one condition at a time"):
+    with pytest.raises(ValueError, match="reads one prompt at a time"):
         encoder.merge(encoder.null(), encoder.null())

@@ -42,7 +42,7 @@ def test_a_class_is_needed_and_stays():
     assert encoder.driven_by == "one of the 5 classes and a small picture"
     condition = encoder.encode_low_res(picture(SMALL, rows=2), encoder.encode_class(3))
     assert condition.labels.tolist() == [3, 3]
-    with pytest.raises(ValueError, match="reads a class beside the picture and got none; give it the condition"):
+    with pytest.raises(ValueError, match="reads a class beside the picture and got none; give it the prompt"):
         encoder.encode_low_res(picture(SMALL))
 
 

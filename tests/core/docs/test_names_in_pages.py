@@ -56,7 +56,7 @@ def test_what_stands_in_italics_is_the_name_of_something(page):
 
 @pytest.mark.parametrize("page", USERS, ids=lambda page: page.stem)
 def test_code_is_an_input_an_option_a_command_or_a_file(page):
-    known = {name for text in node_texts().values() for name in text["inputs"]} | VALUES | OF_OTHERS
+    known = {value["name"] for text in node_texts().values() for value in text["inputs"].values()} | VALUES | OF_OTHERS
     known |= {value["name"] for text in node_texts().values() for value in text["outputs"].values()}
     files = {path.name for folder in ("experts", "workflows/api") for path in (ROOT / folder).iterdir()}
     downloads = set(re.findall(r"[\w.-]+\.(?:safetensors|pth?)", json.dumps(rows(ROOT / "docs" / "models.md"))))

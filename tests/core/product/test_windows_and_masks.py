@@ -90,7 +90,7 @@ def test_masks_of_another_shape_are_refused(shape):
         ({"weight": math.nan}, "finite weight"),
         ({"reliability": -0.1}, "reliability of 0 or more"),
         ({"reliability": math.nan}, "reliability of 0 or more"),
-        ({"condition": None}, "Gauss needs a condition"),
+        ({"condition": None}, "Gauss needs a prompt"),
         ({"start": 0.5, "end": 0.5}, "start below end for gauss and got 0.5 and 0.5"),
         ({"end": 1.1}, "start and end between 0 and 1 for gauss and got 0 and 1.1"),
         ({"mask": torch.full((4, 4), 1.5)}, "mask values in 0…1"),

@@ -191,7 +191,7 @@ SENTENCES = {
         f"each with its own negative | {percent(all_right('own nulls: Composite'))} "
         f"{interval_of(all_right('own nulls: Composite'), 300)} | {percent(bled('own nulls: Composite'))} "
         f"{interval_of(bled('own nulls: Composite'), 300)} | 300 |",
-        "for N(−1, 0.3) and N(1.5, 0.8) with the null N(0.2, 2), both at weight 1, the product has mean "
+        "for N(−1, 0.3) and N(1.5, 0.8) with the negative N(0.2, 2), both at weight 1, the product has mean "
         f"{biased('product of the densities')} and variance",
         f"DDIM ends at {biased('ODE, closed form')} and",
         f"ancestral sampling at {biased('SDE, closed form')} and",

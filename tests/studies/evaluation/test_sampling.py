@@ -95,7 +95,7 @@ def test_own_nulls_differ_where_the_nulls_do(draw):
 def test_an_expert_without_a_condition_lends_its_null(draw):
     lent = (replace(HAIR, reliability=0.0), TermConfig("skin", weight=0.0))
     assert not np.array_equal(draw(replace(UNITED, terms=lent)), draw(replace(UNITED, terms=(HAIR,))))
-    with pytest.raises(ValueError, match="Skin needs a condition"):
+    with pytest.raises(ValueError, match="Skin needs a prompt"):
         draw(replace(UNITED, terms=(HAIR, TermConfig("skin"))))
 
 
