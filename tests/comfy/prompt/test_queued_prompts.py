@@ -78,14 +78,14 @@ MISTAKES = {
         {"second": titled("Skin expert", expert("skin", null=None, experts=["first", 0]))},
         (
             "second",
-            "null",
+            "negative",
             "Skin expert needs a negative, because its reliability is 1 and the weights sum to 3. Connect "
             "negative, set",
         ),
     ),
     "no condition": (
         {"first": expert("hair", condition=None)},
-        ("first", "condition", "This expert needs a prompt, because its weight is 1.5. Connect positive, or set"),
+        ("first", "positive", "This expert needs a prompt, because its weight is 1.5. Connect positive, or set"),
     ),
     "a caption at a map expert": (
         {"skin map": node("MCDM_EncodeText", encoder=["skin", 1], text="red hair")},
@@ -126,7 +126,7 @@ MISTAKES = {
     ),
     "a text as condition": (
         {"second": expert("skin", condition="red hair", experts=["first", 0])},
-        ("second", "condition", "Expected a link for positive and got 'red hair'; connect an output of a node."),
+        ("second", "positive", "Expected a link for positive and got 'red hair'; connect an output of a node."),
     ),
     "a text as encoder": (
         {"latent": node("MCDM_EmptyLatent", encoder="hair", batch_size=1)},

@@ -70,7 +70,7 @@ def encode(kind, load, **inputs):
     [
         ({}, None),
         ({"small": encode("LowRes", "up", image=LINK, condition=["base text", 0], null=["text", 1])}, "made for one"),
-        ({"expert": {"condition": ["text", 0]}}, "its condition has none; connect Encode Low Resolution"),
+        ({"expert": {"condition": ["text", 0]}}, "its positive has none; connect Encode Low Resolution"),
         ({"expert": {"null": ["text", 1]}}, "its negative has none; connect Encode Low Resolution"),
         ({"expert": {"condition": LINK}}, None),
     ],

@@ -166,7 +166,7 @@ def test_hooks_that_read_the_unconditional_estimate(two, refused):
     latents.model = latents.model.clone()
     latents.model.set_model_sampler_post_cfg_function(lambda args: args["uncond_denoised"], True)
     said = refused(two(), watched=two.loaded)
-    assert "experts of several latent spaces have none in common" in said
+    assert "don't ask for a common negative, because experts of several" in said
     assert said.endswith("choose another sampler, or remove the node.")
 
 

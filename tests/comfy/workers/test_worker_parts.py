@@ -562,5 +562,5 @@ def test_a_model_or_a_graph_has_to_be_there(posted):
 
 def test_a_graph_is_checked_when_it_is_queued(posted, without_ray):
     assert "Expected one Diffusion Expert in the graph" in posted(graph=json.dumps(prompt_of("x")))
-    assert "condition" in posted(graph=json.dumps(graph_of(condition=None)))  # a weight without one
+    assert "needs a prompt" in posted(graph=json.dumps(graph_of(condition=None)))  # a weight without one
     assert re.search("Expected Ray.*; run: python -m pip install", posted(graph=json.dumps(graph_of())))
