@@ -15,6 +15,7 @@ from ..support.workflow_twins import NOTES, pages_of, read_json
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = sorted(path.stem for path in (ROOT / "workflows").glob("*.json"))
+SHIPPED = {path.name for path in (ROOT / "experts").glob("*.safetensors")}
 TITLE = 30  # pixels of a node's title, above its position
 # Pixels of the canvas that side bar, tabs and Run bar leave, and those under the map and the zoom bar, in all frontends
 # together: in 1.27.10 the canvas is the 1536 × 872 pixels beside and below the bars, in newer ones the whole page.
@@ -90,6 +91,9 @@ WARNED = {
     *("MCDM_KSampler", "MCDM_ReliabilitySweep", "SamplerCustomAdvanced"),
 }
 WARNING = 70
+# Nodes 2.0 hang as high a line below loaders whose file is missing, with "Error" in it.
+LOADERS = {"CLIPLoader", "CheckpointLoaderSimple", "DualCLIPLoader", "LoraLoader", "LoraLoaderModelOnly"}
+LOADERS |= {"MCDM_LoadExpert", "UNETLoader", "VAELoader"}
 
 DARKEST_TEXT = "#8A8A8A"  # of a note, among the frontends
 CORE_COLORS = [
@@ -108,6 +112,8 @@ def box(node: dict) -> tuple[float, float, float, float]:
     (x, y), (width, height) = node["pos"], node["size"]
     unfolded = UNFOLDED.get(node["type"])
     room = height if unfolded is None else max(height, unfolded) + BUTTON
+    if node["type"] in LOADERS and node["widgets_values"][0] not in SHIPPED:
+        room += BUTTON
     return x, y - TITLE, x + width, y + room + (WARNING if node["type"] in WARNED else 0)
 
 
@@ -256,7 +262,6 @@ def test_no_two_pictures_are_saved_under_one_name():
     assert not [prefix for prefix, times in Counter(saved).items() if times > 1]
 
 
-SHIPPED = {path.name for path in (ROOT / "experts").glob("*.safetensors")}
 FOLDERS = {"CheckpointLoaderSimple": "checkpoints", "LoraLoader": "loras", "MCDM_LoadExpert": "mcdm"}
 FOLDERS |= {"LoraLoaderModelOnly": "loras", "UNETLoader": "diffusion_models"}
 FOLDERS |= {"CLIPLoader": "text_encoders", "DualCLIPLoader": "text_encoders", "VAELoader": "vae"}
