@@ -86,10 +86,16 @@ function addNote(node, kind, texts) {
   widget.texts = texts;
   resize(node, heightBefore);
   widget.added = node.size[1] - heightBefore;
-  if (node.graph === app.canvas.graph) app.canvas.bringToFront?.(node); // it may grow over another one
+  if (node.graph === app.canvas.graph) raise(node.graph);
 }
 
 const noteOf = (node, kind) => node.widgets?.find((widget) => widget.name === kind && widget.texts);
+
+// A note may grow over the node below: of nodes with notes the upper ones lie in front, so that each is read whole.
+function raise({ nodes }) {
+  const told = nodes.filter((node) => noteOf(node, "warning") || noteOf(node, "refusal"));
+  told.sort((a, b) => b.pos[1] - a.pos[1]).forEach((node) => app.canvas.bringToFront?.(node));
+}
 
 function removeNote(node, kind) {
   const widget = noteOf(node, kind);

@@ -3,6 +3,7 @@
 class Graph {
   constructor(id, ...nodes) {
     Object.assign(this, { id, nodes });
+    for (const node of nodes) Object.assign(node, { graph: this, pos: [0, 300 * node.id] });
   }
   getNodeById(id) {
     return this.nodes.find((node) => node.id === Number(id)) ?? null;
@@ -43,6 +44,11 @@ export const graph = new Graph(
 class Canvas {
   static link_type_colors = {};
   default_connection_color_byType = {};
+  graph = graph;
+  raised = []; // ids of the nodes, as they were brought to the front
+  bringToFront({ id }) {
+    this.raised.push(id);
+  }
 }
 
 const extensions = [];

@@ -57,6 +57,13 @@ def test_a_refusal_stands_on_its_node_until_the_next_prompt(page):
     assert refused == {"1": ["✖ Text expert needs a negative."], "2": ["✖ Another."]}
 
 
+def test_the_upper_of_two_nodes_with_notes_lies_in_front(page):
+    """Whichever is told first: a note may grow over the node below, and hides nothing of another note then."""
+    upper, lower = ("1", "MCDM_Expert", "Why."), ("2", "MCDM_Guider", "Why.")
+    for told in ([upper, lower], [lower, upper]):
+        assert page(refusals(*told), "say(app.canvas.raised.slice(-2));") == [[2, 1]]
+
+
 def test_a_later_refusal_replaces_the_earlier_ones(page):
     (found,) = page(TWO, refusals(("2", "MCDM_Guider", "This one.")), "say(notes());")
     assert found == {"2": ["✖ This one."]}
