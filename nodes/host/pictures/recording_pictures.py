@@ -22,7 +22,7 @@ from .recording import Recording, StepRecord
 from .shown_names import shown_names
 
 Tile = Image.Image | str
-NO_GUIDANCE = "No guidance to measure: the weights sum to 1, so that U is not needed, or are 0."
+NO_GUIDANCE = "No guidance to measure: the weights sum to 1, so that no negative is needed, or are 0."
 NO_PAIR = "No two experts had guidance at the same step."
 NO_COMMON_SPACE = "Not measured: the experts work on different latent spaces."
 
