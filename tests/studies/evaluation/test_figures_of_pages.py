@@ -84,6 +84,10 @@ def all_right(row: str) -> float:
     return measured("bleeding", row, "all right", 300)
 
 
+def one_after_other(first: str, measure: str) -> str:
+    return share_of("one_after_other", f"{first}'s LoRA first", measure, 300)
+
+
 def of_one_prompt(row: str) -> str:
     return f"{100 * measured('logic256', row, 'one face', 100):.0f}"
 
@@ -158,6 +162,9 @@ SENTENCES = {
     "README": [
         f"Two LoRAs of colours bled in {NO_BLEEDING}, and in {percent(bled('base null: product'))} where both had the "
         "base model's negative",
+        f"right in {percent(all_right('own nulls: Composite'))} of pictures; there in "
+        f"{one_after_other('hair', 'all right').partition(' [')[0]} or "
+        f"{one_after_other('background', 'all right').partition(' [')[0]}, by order |",
         CLEANLY,
         f"{of_fewer_passes('time / plain')} of the time on these faces at 25 steps",
         f"two of SDXL fit on {fitting(SDXLS)}",
@@ -185,6 +192,11 @@ SENTENCES = {
         f"{faces_of('two spaces, maps to .8', 'both eyes')})",
     ],
     "rules": [
+        *(
+            f"{first}'s LoRA first | {one_after_other(first, 'all right')} | "
+            f"{one_after_other(first, 'bleeding')} | 300 |"
+            for first in ("hair", "background")
+        ),
         f"the base model's negative alone | {percent(all_right('base null: product'))} "
         f"{interval_of(all_right('base null: product'), 300)} | {percent(bled('base null: product'))} "
         f"{interval_of(bled('base null: product'), 300)} | 300 |",
