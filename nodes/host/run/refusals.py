@@ -194,7 +194,9 @@ def _check_conditioning(
     """Refuse a condition that an expert can't read; `carried` is whether the latent is of a space beside the run's."""
     model, name = expert.model.model, expert.label
     if not conditioning:
-        raise ValueError(f"Expected a {role} with at least one entry for {name} and got an empty one; connect another.")
+        raise ValueError(
+            f"Expected a {role} conditioning with an entry for {name} and got an empty one; connect another."
+        )
     for tokens, values in conditioning:
         if isinstance(model, ExpertModel):
             _check_expert_conditioning(model, name, role, {**values, "cross_attn": tokens}, latent_image, carried)
@@ -206,8 +208,8 @@ def _check_tokens(model: comfy.model_base.BaseModel, name: str, role: str, token
     width = _token_width(model)
     if width is not None and tokens.shape[-1] != width:
         raise ValueError(
-            f"Expected a {role} of {width} values per token for {name} and got {tokens.shape[-1]}; encode it with the "
-            "CLIP of the same checkpoint."
+            f"Expected a {role} conditioning of {width} values per token for {name} and got {tokens.shape[-1]}; encode "
+            "it with the CLIP of the same checkpoint."
         )
 
 

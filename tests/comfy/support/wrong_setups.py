@@ -161,8 +161,8 @@ class Setups:
 SETUPS = {
     "no expert": (lambda s, _: (), "at least one expert .* connect a Diffusion Expert"),
     "no condition": (lambda s, _: s.two(condition=None), r"Expert 2 \(small skin\) needs a prompt.* weight to 0"),
-    "empty condition": (lambda s, _: s.two(condition=[]), "condition with at least one entry for expert 2 .*connect"),
-    "empty null": (lambda s, _: s.two(null=[]), "null with at least one entry for expert 2 .*connect"),
+    "empty condition": (lambda s, _: s.two(condition=[]), "positive conditioning with an entry for expert 2 .*connect"),
+    "empty null": (lambda s, _: s.two(null=[]), "negative conditioning with an entry for expert 2 .*connect"),
     "no null": (lambda s, _: s.two(null=None), "Expert 2 .* needs a negative.*Connect negative"),
     "no null beside a mask": (
         lambda s, _: s.two({"mask": torch.ones(1, 4, 4)}, null=None),
@@ -233,11 +233,11 @@ SETUPS = {
     ),
     "tokens of another CLIP": (
         lambda s, _: s.tokens_of_another_clip("v"),
-        "condition of 16 values per token for expert 2 and got 1024; encode",
+        "positive conditioning of 16 values per token for expert 2 and got 1024; encode",
     ),
     "tokens of another CLIP for a flow model": (
         lambda s, _: s.tokens_of_another_clip("flow"),
-        "condition of 16 values per token for expert 2 and got 1024; encode",
+        "positive conditioning of 16 values per token for expert 2 and got 1024; encode",
     ),
     "a ControlNet for two": (
         lambda s, _: s.with_control(shared=True),
@@ -253,7 +253,7 @@ SETUPS = {
     ),
     "a ControlNet on a pixel expert": (
         lambda s, _: s.with_control(shared=False),
-        "no ControlNet for expert 2 .* in its condition; add",
+        "no ControlNet for expert 2 .* in its positive; add",
     ),
     "a product as an expert": (lambda s, node: s.product_as_expert(node), "model for expert 2 .*; chain"),
     "noise level without a number": (lambda s, _: s.noise_levels(20.0, NAN, 0.0), "finite noise levels .*; use"),
