@@ -66,14 +66,14 @@ class TermConfig(TermSettings):
             Several maps of one network share a row. "hair_color", or any other attribute that captions name, is a
             caption of that attribute alone; "nothing" is the null as a condition.
         shift: The condition is that of the picture this many indices later (0: of the picture itself).
-        lora: One of `[loras]` to add to the expert's weights; empty for none.
+        lora: Those of `[loras]` to add to the expert's weights, one or more; empty for none.
         mask: Where it acts: "hair" or any other map of the held-out picture, or "not hair"; empty for everywhere.
     """
 
     expert: str
     condition: tuple[str, ...] = ()
     shift: int = 0
-    lora: str = field(default="", kw_only=True)
+    lora: tuple[str, ...] = field(default=(), kw_only=True)
     mask: str = field(default="", kw_only=True)
 
     @property
@@ -264,9 +264,10 @@ def _setting(defaults: Any, entry: Any, where: str) -> Setting:
 
 
 def _listed(term: Any) -> Any:
-    """A term whose condition is a list; a single condition may be written without brackets."""
-    alone = isinstance(term, dict) and isinstance(term.get("condition"), str)
-    return term | {"condition": [term["condition"]]} if alone else term
+    """A term whose conditions and LoRAs are lists; a single one may be written without brackets."""
+    if not isinstance(term, dict):
+        return term
+    return term | {name: [term[name]] for name in ("condition", "lora") if isinstance(term.get(name), str)}
 
 
 def _expert(name: str, file: Any, config: Path) -> Path:
@@ -306,9 +307,9 @@ def _check(setting: Setting, experts: dict[str, Path], loras: dict[str, Path]) -
                 f"The setting {setting.name!r} asks for the expert {term.expert!r}, and [experts] has "
                 f"{', '.join(experts) or 'none'}; name one of these, or add its file."
             )
-        if term.lora and term.lora not in loras:
+        if unknown := [name for name in term.lora if name not in loras]:
             raise ValueError(
-                f"The setting {setting.name!r} asks for the LoRA {term.lora!r}, and [loras] has "
+                f"The setting {setting.name!r} asks for the LoRA {unknown[0]!r}, and [loras] has "
                 f"{', '.join(loras) or 'none'}; name one of these, or add its file."
             )
     if setting.rule not in RULES:

@@ -122,7 +122,7 @@ def terms_of(setting: Setting, experts: Mapping[str, Path], held_out: HeldOut, i
     """The experts of a setting, with conditions and masks from the pictures of these indices."""
     terms = []
     for term in setting.terms:
-        expert = _expert(experts[term.expert], setting.autocast, experts[term.lora] if term.lora else None)
+        expert = _expert(experts[term.expert], setting.autocast, tuple(experts[name] for name in term.lora))
         condition = condition_of(term, expert, held_out, indices)
         null = expert.encoder.null(len(indices)) if condition is None else expert.encoder.null_like(condition)
         mask = mask_of(term, expert, held_out, indices) if term.mask else None
@@ -169,9 +169,9 @@ def condition_of(term: TermConfig, expert: Expert, held_out: HeldOut, indices: r
 
 
 @functools.lru_cache(maxsize=8)  # enough for a setting, without keeping the experts of all evaluations of a process
-def _expert(path: Path, autocast: bool, lora: Path | None = None) -> Expert:
+def _expert(path: Path, autocast: bool, loras: tuple[Path, ...] = ()) -> Expert:
     expert = load_expert(path, vae=vae_of(path))
-    if lora is not None:
+    for lora in loras:
         expert = with_lora(expert, lora)
     expert.network.float()  # half precision is slow on most processors; autocast turns float32 into bfloat16
     if autocast:

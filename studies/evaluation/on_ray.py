@@ -111,7 +111,7 @@ class RayCluster:
         experts = {term.expert: job.experts[term.expert] for term in job.setting.terms}
         rule = job.setting.rule
         files = {name: self._send((path, rule == "gan"), files_of_expert(path, rule)) for name, path in experts.items()}
-        loras = {term.lora: job.experts[term.lora] for term in job.setting.terms if term.lora}
+        loras = {name: job.experts[name] for term in job.setting.terms for name in term.lora}
         files |= {name: self._send(path, {path.name: path}) for name, path in loras.items()}
         folder = job.data.path
         pictures = self._send(folder, files_of_folder(Path(folder))) if folder else None

@@ -158,7 +158,7 @@ def check_experts(config: EvaluationConfig) -> None:
     Raises:
         ValueError: One sentence says which and what to do.
     """
-    for name in {term.lora: None for setting in config.settings for term in setting.terms if term.lora}:
+    for name in {name: None for setting in config.settings for term in setting.terms for name in term.lora}:
         if not config.loras[name].is_file():
             raise ValueError(
                 f"Expected the LoRA {name!r} at {config.loras[name]} and found no file; train it, or correct [loras]."

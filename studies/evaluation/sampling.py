@@ -110,8 +110,8 @@ def sample_key(setting: Setting, data: DataConfig, experts: Mapping[str, Path]) 
         digest.update(_digest_of_folder(Path(data.path)))
     for term in setting.terms:
         digest.update(_digest(experts[term.expert]))
-        if term.lora:
-            digest.update(_digest(experts[term.lora]))
+        for name in term.lora:
+            digest.update(_digest(experts[name]))
     if setting.rule != "gan" and (vae := vae_of(experts[setting.terms[0].expert])):
         digest.update(_digest(vae))
     return digest.hexdigest()[:12]

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from PIL import Image
 
-from mcdm_core.checkpoints import with_lora
 from mcdm_core.product.term import Term
 
 from ..evaluation.color_pairs import ColorPairs
@@ -18,8 +17,14 @@ from .runs import Cell, Run, drawn_grid
 TABLE = Path(__file__).parents[1] / "configs" / "evaluate" / "bleeding.toml"
 PICTURES = range(4)  # the first ones of the table; picture i starts from the seed i
 TILE = 192
-HAIR, BACKGROUND = "hair's LoRA alone", "background's LoRA alone"
-BASE_NEGATIVE, OWN_NEGATIVES = "base null: product", "own nulls: Composite"
+SETTINGS = (
+    "hair's LoRA alone",
+    "background's LoRA alone",
+    "both LoRAs in one network",
+    "base null: product",
+    "own nulls: Composite",
+)
+"""Those of the table, each a column beside what was asked."""
 COLUMNS = (
     "asked of\nhair's LoRA",
     "asked of the\nbackground's LoRA",
@@ -42,15 +47,6 @@ def lora_pair_rows(config: EvaluationConfig, pictures: Sequence[int]) -> list[li
     return [_row(config, held_out, index) for index in pictures]
 
 
-def merged_terms(config: EvaluationConfig, held_out: ColorPairs, index: int) -> list[Term]:
-    """One expert with both LoRAs added to its weights, and one caption that names both colours."""
-    (hair,) = _terms(config, held_out, index, HAIR)
-    (background,) = setting_named(config, BACKGROUND).terms
-    both = with_lora(hair.expert, config.loras[background.lora])
-    condition = held_out.encode("text", both.encoder, [index])
-    return [replace(hair, expert=both, condition=condition, null=both.encoder.null_like(condition))]
-
-
 def draw_lora_pair(most_steps: int = 0, pictures: Sequence[int] = PICTURES) -> Image.Image:
     """The grid of `lora_pair_rows`; `most_steps` as in `load_evaluation`."""
     config = load_evaluation(TABLE, steps=most_steps)
@@ -59,13 +55,9 @@ def draw_lora_pair(most_steps: int = 0, pictures: Sequence[int] = PICTURES) -> I
 
 def _row(config: EvaluationConfig, held_out: ColorPairs, index: int) -> list[Cell]:
     captions = held_out[index].captions
-    hair, background, base_negative, own_negatives = (
-        _run(setting_named(config, name), _terms(config, held_out, index, name), index)
-        for name in (HAIR, BACKGROUND, BASE_NEGATIVE, OWN_NEGATIVES)
-    )
-    merged = _run(setting_named(config, HAIR), merged_terms(config, held_out, index), index)
     asked = captions["hair_color"], captions["background"]
-    return [*asked, hair, background, merged, base_negative, own_negatives]
+    runs = [_run(setting_named(config, name), _terms(config, held_out, index, name), index) for name in SETTINGS]
+    return [*asked, *runs]
 
 
 def _terms(config: EvaluationConfig, held_out: ColorPairs, index: int, name: str) -> list[Term]:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mcdm_core import OWN_NULL, load_expert, with_lora
+from mcdm_core import OWN_NULL, load_expert
 from mcdm_core.cli.demo import CAPTIONS, WEIGHTS
 from mcdm_core.cli.main import main as core
 from mcdm_core.product.rules.eq10 import EQ10
@@ -226,19 +226,6 @@ def test_a_cell_starts_from_the_noise_of_the_table_s_picture(bleeding):
     shape = run.terms[0].expert.sample_shape
     noise = torch.randn(1, *shape, generator=torch.Generator().manual_seed(run.seed))
     assert torch.equal(noise, start_noise(run.terms[0].expert, range(1, 2)))
-
-
-def test_one_model_has_both_loras_in_its_weights(bleeding):
-    held_out = lora_pair.ColorPairs(bleeding.data)
-    (merged,) = lora_pair.merged_terms(bleeding, held_out, 0)
-    expected = load_expert(bleeding.experts["text"])
-    for lora in bleeding.loras.values():
-        expected = with_lora(expected, lora)
-    networks = merged.expert.network.state_dict(), expected.network.float().state_dict()
-    assert all(
-        torch.allclose(networks[0][name].float(), value.float(), atol=1e-3) for name, value in networks[1].items()
-    )
-    assert merged.condition.same_as(expected.encoder.encode_text([held_out[0].caption]))
 
 
 # Two latent spaces.

@@ -343,7 +343,7 @@ def test_loras_and_masks_are_read(load, tmp_path):
     text = text.replace("weight = 2.0", 'weight = 2.0, lora = "mine", mask = "hair"')
     config = load(text)
     (united,) = config.settings
-    assert (united.terms[0].lora, united.terms[0].mask, united.terms[1].lora) == ("mine", "hair", "")
+    assert (united.terms[0].lora, united.terms[0].mask, united.terms[1].lora) == (("mine",), "hair", ())
     assert config.files == config.experts | {"mine": (tmp_path / "mine.safetensors").resolve()}
 
 

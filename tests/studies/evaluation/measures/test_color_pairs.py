@@ -25,7 +25,7 @@ from ....support.evaluations import InProcess, write_small_latent, write_small_v
 
 LEADING = {"hair_color": "pink", "background": "green"}
 DATA = DataConfig("color pairs", seed=22_500_000, count=16, image_size=256, leading=LEADING)
-HAIR = TermConfig("text", ("hair_color",), lora="mine", weight=2.0)
+HAIR = TermConfig("text", ("hair_color",), lora=("mine",), weight=2.0)
 GROUND = TermConfig("text", ("background",), weight=2.0)
 PAIR = Setting("pair", (HAIR, GROUND), steps=1)
 
@@ -124,8 +124,18 @@ def test_terms_have_their_captions_loras_and_masks(files):
     assert hair.mask.mean().item() == pytest.approx(share, abs=1e-4)
 
 
+def test_two_loras_of_a_term_act_on_one_network(files):
+    """The same one twice acts twice as much."""
+    terms = tuple(replace(HAIR, lora=loras) for loras in ((), ("mine",), ("mine", "mine")))
+    weights = [
+        term.expert.network.out[2].weight
+        for term in terms_of(replace(PAIR, terms=terms), files, open_held_out(DATA), range(1))
+    ]
+    assert torch.allclose(weights[2] - weights[0], 2 * (weights[1] - weights[0]), atol=1e-6)
+
+
 def test_what_was_added_decides_the_samples_and_its_absence_nothing(files):
-    bare = replace(HAIR, lora="")
+    bare = replace(HAIR, lora=())
     settings = [
         PAIR,
         replace(PAIR, terms=(bare, GROUND)),
@@ -144,7 +154,7 @@ def test_samples_are_those_of_the_settings(files, tmp_path):
         return terms[0].expert, sample_product(terms, noise, "2")
 
     plain = replace(PAIR, steps=2)
-    without = replace(plain, terms=(replace(HAIR, lora=""), GROUND))
+    without = replace(plain, terms=(replace(HAIR, lora=()), GROUND))
     assert (latents(without)[1] - latents(plain)[1]).abs().max() > 1e-3
     expert, samples = latents(plain)
     drawn = draw_samples(plain, DATA, files, 2, tmp_path, 1)
