@@ -61,7 +61,7 @@ def test_code_is_an_input_an_option_a_command_or_a_file(page):
     files = {path.name for folder in ("experts", "workflows/api") for path in (ROOT / folder).iterdir()}
     downloads = set(re.findall(r"[\w.-]+\.(?:safetensors|pth?)", json.dumps(rows(ROOT / "docs" / "models.md"))))
     commands = re.compile(
-        r"(make \w+|python -m pip install \."
+        r"(make \w+|(python -m )?pip install \.|python_embeded\\python\.exe"
         r"|python -m (tools|mcdm_core|studies) \w+( FILE)?|convert|git clone --depth 1 ADDRESS mcdm"
         r"|http://127\.0\.0\.1:8188/\S+|ComfyUI/(models|input|custom_nodes)/\S*)"
     )
